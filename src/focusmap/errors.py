@@ -1,0 +1,60 @@
+"""The errors that focusmap raises on purpose; the command line turns each into one message and an exit code.
+
+::
+
+    FocusmapError                 exit 2
+    ├── InputError                a file, table, recipe or argument is wrong (also ValueError)
+    │   ├── UnreadableImageError  a picture cannot be decoded or is implausible
+    │   └── ModelError            a model folder is damaged, newer than this program or not what it says
+    ├── MissingFileError          something named is not there (also FileNotFoundError)
+    ├── DiskError                 a file cannot be written (also OSError)
+    └── RefusedError              exit 3: a blocking audit finding that nobody has accepted
+"""
+
+from collections.abc import Iterable
+
+
+class FocusmapError(Exception):
+    """Something the user can put right; the message says what, where and how."""
+
+    exit_code = 2
+
+
+class InputError(FocusmapError, ValueError):
+    """The content of a file, a table or an argument is wrong."""
+
+
+class UnreadableImageError(InputError):
+    """A picture cannot be decoded, or what it claims to be is implausible."""
+
+
+class ModelError(InputError):
+    """A model folder is damaged, was written by a newer program, or does not do what it says."""
+
+
+class MissingFileError(FocusmapError, FileNotFoundError):
+    """A file or folder that was named is not there."""
+
+
+class DiskError(FocusmapError, OSError):
+    """A file cannot be written, for want of space or of permission."""
+
+
+class RefusedError(FocusmapError):
+    """A blocking audit finding stands, and nobody has accepted it."""
+
+    exit_code = 3
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the nearest known name, or an empty string.
+
+    >>> suggest("efusion", ["effusion", "pneumonia"])
+    " Did you mean 'effusion'?"
+    >>> suggest("xyz", ["effusion"])
+    ''
+    """
+    import difflib
+
+    nearest = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {nearest[0]!r}?" if nearest else ""

@@ -1,0 +1,116 @@
+"""Files written whole or not at all, and read with errors that name the file."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TypeAlias
+
+import pandas as pd
+
+from focusmap.errors import DiskError, InputError, MissingFileError
+
+Json: TypeAlias = Mapping[str, "Json"] | list["Json"] | str | int | float | bool | None
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that becomes `path` if the block succeeds, and vanishes if not.
+
+    Raises
+    ------
+    DiskError
+        If the folder cannot be made or the file cannot be written.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix, delete=False) as file:
+            temporary = Path(file.name)
+        temporary.chmod(0o644)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        if isinstance(error, MissingFileError | DiskError):
+            raise
+        raise DiskError(f"{path}: cannot be written ({error.strerror or error}). Free some space or choose another folder.") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Json) -> None:
+    """Write `value` as indented JSON; NaN is refused, since JSON has none."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write `table` as CSV with a header and without the index."""
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False, compression="infer")
+
+
+def read_text(path: Path) -> str:
+    """Return the file's text.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If the file is not there, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise MissingFileError(f"{path}: no such file.") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; a file was expected.") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InputError(f"{path} line {line}: is not UTF-8 text. Save the file as 'CSV UTF-8' and try again.") from None
+
+
+def read_json(path: Path) -> dict[str, Json]:
+    """Return the JSON object in the file.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If the file is not there, or does not hold a JSON object.
+    """
+    try:
+        value = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} line {error.lineno}: is not valid JSON ({error.msg}).") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: holds {type(value).__name__}; a JSON object was expected.")
+    return value
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Return a CSV file with every cell as text; an empty cell is an empty string.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If the file is not there, is empty, is not UTF-8, or has a broken row.
+    """
+    import io
+
+    text = "" if path.suffix == ".gz" else read_text(path)
+    try:
+        source = path if path.suffix == ".gz" else io.StringIO(text)
+        table = pd.read_csv(source, dtype=str, keep_default_na=False, skipinitialspace=True)
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{path}: is empty; a header and at least one row were expected.") from None
+    except pd.errors.ParserError as error:
+        raise InputError(f"{path}: is not a CSV table ({str(error).strip()}).") from None
+    if table.empty:
+        raise InputError(f"{path}: has a header and no rows.")
+    return table
