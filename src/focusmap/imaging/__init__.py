@@ -1,0 +1,1 @@
+"""Pixels: reading, preparing and storing pictures."""

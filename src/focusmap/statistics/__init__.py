@@ -1,0 +1,1 @@
+"""Intervals and rankings: arrays in, numbers out."""

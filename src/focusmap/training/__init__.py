@@ -1,0 +1,1 @@
+"""From a net and a store of pictures to trained weights."""

@@ -1,0 +1,1 @@
+"""The nouns that travel between the floors, as plain data."""

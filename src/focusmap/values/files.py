@@ -34,7 +34,8 @@ def atomic(path: Path) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, MissingFileError | DiskError):
             raise
-        raise DiskError(f"{path}: cannot be written ({error.strerror or error}). Free some space or choose another folder.") from error
+        reason = error.strerror or str(error)
+        raise DiskError(f"{path}: cannot be written ({reason}). Free some space or choose another folder.") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

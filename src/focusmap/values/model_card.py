@@ -1,0 +1,87 @@
+"""The card of a model folder (`model.json`): everything about a model but its weights."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import cast
+
+from focusmap.errors import ModelError, suggest
+from focusmap.values.files import Json, read_json, write_json
+from focusmap.values.task import Task
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model predicts, from what input, and how its output is read.
+
+    Parameters
+    ----------
+    task
+        Targets in the order of the logits.
+    architecture
+        ``model`` (backbone name), ``channels``, ``n_logits``: what `focusmap.nets.build` builds from.
+    preparation
+        The steps from picture to input, as `Preparation.to_dict` gives them.
+    thresholds
+        Operating point of each binary target, on the calibrated probability; chosen on tune.
+    threshold_for
+        The rule by which thresholds were chosen.
+    temperatures
+        Divisor of each target's logits; fitted on tune.
+    scales
+        Mean and standard deviation on train of each continuous target.
+    probe
+        ``seed`` of a generated input and its expected ``logits``; checked on load.
+    versions
+        Versions of the libraries that made the model.
+    training
+        Facts for the reader: weights used as start, epochs, seed, parameters.
+    """
+
+    task: Task
+    architecture: Mapping[str, Json]
+    preparation: Mapping[str, Json]
+    thresholds: Mapping[str, float]
+    threshold_for: str
+    temperatures: Mapping[str, float]
+    scales: Mapping[str, list[float]]
+    probe: Mapping[str, Json]
+    versions: Mapping[str, str]
+    training: Mapping[str, Json]
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return plain values for `model.json`."""
+        plain = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {"format": FORMAT, **plain, "task": self.task.to_dict()}
+
+
+def write_card(card: ModelCard, path: Path) -> None:
+    """Write `model.json`."""
+    write_json(path, card.to_dict())
+
+
+def read_card(path: Path) -> ModelCard:
+    """Return the card in `path`.
+
+    Raises
+    ------
+    ModelError
+        If the file was written by a newer focusmap, or has missing or unknown keys.
+    """
+    values = dict(read_json(path))
+    written = values.pop("format", None)
+    if not isinstance(written, int):
+        raise ModelError(f"{path}: has no 'format' number; it is not a focusmap model.")
+    if written > FORMAT:
+        raise ModelError(f"{path}: was written in format {written}; this focusmap reads up to {FORMAT}. Update focusmap.")
+    known = [item.name for item in fields(ModelCard)]
+    for key in values:
+        if key not in known:
+            raise ModelError(f"{path}: {key!r} is not a key of a model card.{suggest(key, known)}")
+    missing = [name for name in known if name not in values]
+    if missing:
+        raise ModelError(f"{path}: lacks {', '.join(missing)}.")
+    task = Task.from_dict(cast(list[Json], values.pop("task")))
+    return ModelCard(task=task, **values)  # type: ignore[arg-type]

@@ -1,0 +1,99 @@
+"""Predictions of a model: one row an image, raw logits beside calibrated probabilities."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from focusmap.errors import InputError
+from focusmap.values.files import read_table, write_table
+from focusmap.values.task import Target, Task
+
+ID_COLUMNS = ("image_id", "path", "patient_id", "case_id")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model said of N images.
+
+    Parameters
+    ----------
+    task
+        Names and order of the columns.
+    ids
+        ``image_id``, ``path``, ``patient_id`` and, where there are cases, ``case_id``: text, N rows.
+    logits, probabilities
+        ``(N, L)``; probabilities are calibrated; a continuous target's column is its value in both.
+    """
+
+    task: Task
+    ids: pd.DataFrame
+    logits: np.ndarray
+    probabilities: np.ndarray
+
+    def __post_init__(self) -> None:
+        expected = (len(self.ids), self.task.n_logits)
+        assert self.logits.shape == self.probabilities.shape == expected, (self.logits.shape, expected)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def of(self, name: str) -> np.ndarray:
+        """Return the ``(N, n)`` probabilities of the target called `name`."""
+        return self.probabilities[:, self.task.slice_of(name)]
+
+    def to_table(self) -> pd.DataFrame:
+        """Return the table that is written: ids, then each target's columns."""
+        table = self.ids.reset_index(drop=True).copy()
+        for target in self.task.targets:
+            part = self.task.slice_of(target.name)
+            for name, column in _columns(target, self.logits[:, part], self.probabilities[:, part]).items():
+                table[name] = column
+        return table
+
+
+def _columns(target: Target, logits: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    if target.kind == "continuous":
+        return {target.name: probabilities[:, 0]}
+    columns: dict[str, np.ndarray] = {}
+    if target.kind != "binary":
+        columns[target.name] = np.array(target.classes)[probabilities.argmax(axis=1)]
+    for i, label in enumerate(target.label_names):
+        columns[label] = probabilities[:, i]
+        columns[f"{label}.logit"] = logits[:, i]
+    return columns
+
+
+def write_predictions(predictions: Predictions, path: Path) -> None:
+    """Write the table as CSV; numbers keep all their digits."""
+    write_table(path, predictions.to_table())
+
+
+def read_predictions(path: Path, task: Task) -> Predictions:
+    """Read what `write_predictions` wrote.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If the file is not there, a column is missing, or a cell is not a number.
+    """
+    table = read_table(path)
+    ids = table[[name for name in ID_COLUMNS if name in table]]
+    probabilities, logits = [], []
+    for target in task.targets:
+        for label in target.label_names:
+            probabilities.append(_numbers(table, label, path))
+            raw = label if target.kind == "continuous" else f"{label}.logit"
+            logits.append(_numbers(table, raw, path))
+    return Predictions(task, ids, np.stack(logits, axis=1), np.stack(probabilities, axis=1))
+
+
+def _numbers(table: pd.DataFrame, name: str, path: Path) -> np.ndarray:
+    if name not in table:
+        raise InputError(f"{path}: has no column {name!r}. Make the predictions again with this model.")
+    values = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=np.float64)
+    if np.isnan(values).any():
+        row = int(np.flatnonzero(np.isnan(values))[0])
+        raise InputError(f"{path} row {row + 2}: {name} {table[name].iloc[row]!r} is not a number.")
+    return values

@@ -1,0 +1,245 @@
+"""What is predicted: targets, their kinds and classes, and the one order in which their logits stand."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+import numpy as np
+import pandas as pd
+
+from focusmap.errors import InputError, suggest
+from focusmap.values.files import Json
+
+TargetKind = Literal["binary", "multiclass", "ordinal", "continuous"]
+TARGET_KINDS: tuple[TargetKind, ...] = get_args(TargetKind)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing that is predicted.
+
+    Parameters
+    ----------
+    name
+        The column of the label file.
+    kind
+        ``binary``, ``multiclass``, ``ordinal`` or ``continuous``.
+    classes
+        The values as the label file writes them. Binary: (negative, positive). Multiclass and ordinal:
+        every class, in the order of the logits. Continuous: empty.
+    """
+
+    name: str
+    kind: TargetKind = "binary"
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in TARGET_KINDS:
+            raise InputError(f"target {self.name!r}: kind {self.kind!r} is not one of {', '.join(TARGET_KINDS)}.")
+        if self.kind == "binary" and not self.classes:
+            object.__setattr__(self, "classes", ("0", "1"))
+        if self.kind in ("multiclass", "ordinal") and len(self.classes) < 2:
+            raise InputError(f"target {self.name!r}: a {self.kind} target needs two classes or more.")
+
+    @property
+    def positive(self) -> str:
+        """The positive class of a binary target, as the label file writes it."""
+        return self.classes[1]
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """One name for each logit.
+
+        >>> Target("Effusion").label_names
+        ('Effusion',)
+        >>> Target("label", "multiclass", ("benign", "malignant")).label_names
+        ('label=benign', 'label=malignant')
+        """
+        if self.kind in ("binary", "continuous"):
+            return (self.name,)
+        return tuple(f"{self.name}={name}" for name in self.classes)
+
+    @property
+    def n_logits(self) -> int:
+        """Number of logits: one for binary and continuous, one a class otherwise."""
+        return len(self.label_names)
+
+    def encode(self, cells: Sequence[str]) -> np.ndarray:
+        """Return the cells as ``(N,) float64``: 0 to 1, class index, or value; NaN where empty (unknown).
+
+        Raises
+        ------
+        InputError
+            If a cell is neither a class of this target nor, where numbers are meant, a number.
+            The message starts with the position of the cell, counted from 0.
+        """
+        return np.array([self._encode_cell(i, cell.strip()) for i, cell in enumerate(cells)], dtype=np.float64)
+
+    def _encode_cell(self, position: int, cell: str) -> float:
+        if cell == "":
+            return np.nan
+        if cell in self.classes:
+            return float(self.classes.index(cell))
+        if self.kind in ("multiclass", "ordinal"):
+            known = ", ".join(self.classes)
+            raise CellError(position, f"{self.name} {cell!r} is not one of {known}.{suggest(cell, self.classes)}")
+        return self._encode_number(position, cell)
+
+    def _encode_number(self, position: int, cell: str) -> float:
+        try:
+            value = float(cell)
+        except ValueError:
+            raise CellError(position, f"{self.name} {cell!r} is not a number.") from None
+        if not np.isfinite(value):
+            raise CellError(position, f"{self.name} {cell!r} is not a finite number.")
+        if self.kind == "binary":
+            if {"0", "1"} != set(self.classes) and str(int(value)) in self.classes and value == int(value):
+                return float(self.classes.index(str(int(value))))
+            if not 0 <= value <= 1:
+                raise CellError(position, f"{self.name} {cell!r} is not 0, 1, a fraction between them, or empty.")
+        return value
+
+    def decode(self, truth: np.ndarray) -> list[str]:
+        """Return the ``(N,)`` truth array as table cells: class names, numbers, "" where unknown.
+
+        >>> Target("label", "multiclass", ("a", "b")).decode(np.array([1.0, np.nan]))
+        ['b', '']
+        """
+        if self.kind in ("multiclass", "ordinal"):
+            return ["" if np.isnan(v) else self.classes[int(v)] for v in truth]
+        return ["" if np.isnan(v) else f"{v:g}" for v in truth]
+
+
+class CellError(InputError):
+    """One cell is wrong; the reader of the table adds file and row."""
+
+    def __init__(self, position: int, fact: str) -> None:
+        super().__init__(fact)
+        self.position = position
+
+
+@dataclass(frozen=True)
+class Task:
+    """The targets of a study, in the order that logits and truth arrays follow everywhere.
+
+    ``truth`` arrays are ``(N, T) float64``, one column a target, NaN unknown; ``logits`` and ``probabilities``
+    are ``(N, L)``, one column a label name.
+    """
+
+    targets: tuple[Target, ...]
+
+    def __post_init__(self) -> None:
+        if not self.targets:
+            raise InputError("a task needs at least one target.")
+        if len(set(self.names)) < len(self.names):
+            raise InputError(f"the targets {', '.join(self.names)} are not all different.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the targets."""
+        return tuple(target.name for target in self.targets)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of all logits, in order."""
+        return tuple(name for target in self.targets for name in target.label_names)
+
+    @property
+    def n_logits(self) -> int:
+        """Number of logits, L."""
+        return len(self.label_names)
+
+    def index(self, name: str) -> int:
+        """Return the position of the target called `name`.
+
+        Raises
+        ------
+        InputError
+            If there is none; the message suggests the nearest name.
+        """
+        if name not in self.names:
+            known = ", ".join(self.names)
+            raise InputError(f"target {name!r} is not one of {known}.{suggest(name, self.names)}")
+        return self.names.index(name)
+
+    def target(self, name: str) -> Target:
+        """Return the target called `name`; `InputError` if there is none."""
+        return self.targets[self.index(name)]
+
+    def slice_of(self, name: str) -> slice:
+        """Return the columns of the logits that belong to the target called `name`.
+
+        >>> Task((Target("a"), Target("b", "multiclass", ("x", "y", "z")))).slice_of("b")
+        slice(1, 4, None)
+        """
+        position = self.index(name)
+        start = sum(target.n_logits for target in self.targets[:position])
+        return slice(start, start + self.targets[position].n_logits)
+
+    def encode(self, table: pd.DataFrame) -> np.ndarray:
+        """Return the table's target columns as a truth array ``(N, T) float64``, NaN unknown."""
+        columns = [target.encode([str(cell) for cell in table[target.name]]) for target in self.targets]
+        return np.stack(columns, axis=1) if len(table) else np.empty((0, len(self.targets)))
+
+    def label_truth(self, truth: np.ndarray) -> np.ndarray:
+        """Return ``(N, L)``: truth per label name, a class index spelt out as 0 and 1; NaN unknown.
+
+        >>> Task((Target("b", "multiclass", ("x", "y")),)).label_truth(np.array([[1.0]]))
+        array([[0., 1.]])
+        """
+        columns = []
+        for position, target in enumerate(self.targets):
+            column = truth[:, position]
+            if target.kind in ("multiclass", "ordinal"):
+                one_hot = (column[:, None] == np.arange(len(target.classes))).astype(np.float64)
+                one_hot[np.isnan(column)] = np.nan
+                columns.append(one_hot)
+            else:
+                columns.append(column[:, None])
+        return np.concatenate(columns, axis=1)
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Return ``(N, L)``: the sigmoid of a binary logit, the softmax within a class list, values as they are."""
+        logits = np.asarray(logits, dtype=np.float64)
+        columns = [ACTIVATIONS[target.kind](logits[:, self.slice_of(target.name)]) for target in self.targets]
+        return np.concatenate(columns, axis=1)
+
+    def to_dict(self) -> list[Json]:
+        """Return plain values that `from_dict` reads back equal."""
+        return [{"name": t.name, "kind": t.kind, "classes": list(t.classes)} for t in self.targets]
+
+    @classmethod
+    def from_dict(cls, values: Sequence[Json]) -> "Task":
+        """Read what `to_dict` gave; `InputError` if a key is missing or of the wrong type."""
+        targets = []
+        for value in values:
+            if not isinstance(value, Mapping) or set(value) != {"name", "kind", "classes"}:
+                raise InputError(f"a target needs name, kind and classes; found {value!r}.")
+            classes = cast(list[Json], value["classes"])
+            kind = cast(TargetKind, value["kind"])
+            targets.append(Target(str(value["name"]), kind, tuple(str(name) for name in classes)))
+        return cls(tuple(targets))
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    from scipy.special import expit
+
+    return np.asarray(expit(logits))
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    from scipy.special import softmax
+
+    return np.asarray(softmax(logits, axis=1))
+
+
+def _identity(logits: np.ndarray) -> np.ndarray:
+    return logits
+
+
+ACTIVATIONS: dict[TargetKind, Callable[[np.ndarray], np.ndarray]] = {
+    "binary": _sigmoid,
+    "multiclass": _softmax,
+    "ordinal": _softmax,
+    "continuous": _identity,
+}
