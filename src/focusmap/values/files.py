@@ -74,7 +74,9 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path}: is a folder; a file was expected.") from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise InputError(f"{path} line {line}: is not UTF-8 text. Save the file as 'CSV UTF-8' and try again.") from None
+        raise InputError(
+            f"{path} line {line}: is not UTF-8 text. Save the file as 'CSV UTF-8' and try again."
+        ) from None
 
 
 def read_json(path: Path) -> dict[str, Json]:

@@ -75,7 +75,9 @@ def read_card(path: Path) -> ModelCard:
     if not isinstance(written, int):
         raise ModelError(f"{path}: has no 'format' number; it is not a focusmap model.")
     if written > FORMAT:
-        raise ModelError(f"{path}: was written in format {written}; this focusmap reads up to {FORMAT}. Update focusmap.")
+        raise ModelError(
+            f"{path}: was written in format {written}; this focusmap reads up to {FORMAT}. Update focusmap."
+        )
     known = [item.name for item in fields(ModelCard)]
     for key in values:
         if key not in known:

@@ -1,0 +1,294 @@
+"""The label file as a checked table: who, which pictures, which labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+
+from focusmap.cohort.declaration import Declaration, declare_study
+from focusmap.cohort.targets import split_list
+from focusmap.errors import InputError, MissingFileError
+from focusmap.values.files import read_table, write_table
+from focusmap.values.study import Study, read_study
+from focusmap.values.task import CellError, Task
+
+SHOWN = 10
+SPLIT_NAMES = {
+    "train": "train", "training": "train",
+    "validation": "tune", "val": "tune", "valid": "tune", "dev": "tune", "tune": "tune",
+    "test": "test", "testing": "test", "": "",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A study's checked table.
+
+    Parameters
+    ----------
+    study
+        What the columns mean.
+    table
+        One row an image: ``row`` (line in the label file; the header is line 1), ``image_id``, ``path``,
+        ``patient_id`` (the image_id where no patients are declared), where declared ``split_declared``,
+        ``case_id``, ``view``, ``block`` and mask columns, covariates, groups, and the targets.
+    raw
+        The label file's own cells, the same rows.
+    """
+
+    study: Study
+    table: pd.DataFrame
+    raw: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def task(self) -> Task:
+        """The study's targets."""
+        return self.study.task
+
+    @property
+    def image_ids(self) -> list[str]:
+        """Ids of the images, in table order."""
+        return list(self.table["image_id"])
+
+    @property
+    def patient_ids(self) -> np.ndarray:
+        """``(N,)`` patient of each image."""
+        return self.table["patient_id"].to_numpy(dtype=object)
+
+    @property
+    def has_images(self) -> bool:
+        """False for a table-only study."""
+        return self.study.path_column is not None
+
+    @cached_property
+    def truth(self) -> np.ndarray:
+        """``(N, T) float64``: binary 0 to 1, class index, or value; NaN unknown."""
+        return self.task.encode(self.table)
+
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        """Row position of each image_id."""
+        return {image_id: i for i, image_id in enumerate(self.table["image_id"])}
+
+    @property
+    def files(self) -> list[Path]:
+        """The picture files, in table order."""
+        return [self.study.images / path for path in self.table["path"]]
+
+    def file(self, image_id: str) -> Path:
+        """Return the picture file of an image."""
+        return self.study.images / str(self.table["path"].iloc[self.positions[image_id]])
+
+    def mask_file(self, image_id: str, target: str | None = None) -> Path | None:
+        """Return the mask of an image, for one target where there is a column ``mask_TARGET``; None if none."""
+        row = self.table.iloc[self.positions[image_id]]
+        for column in (f"mask_{target}", "mask"):
+            if column in self.table.columns:
+                return self.study.images / row[column] if row[column] else None
+        return None
+
+    @property
+    def has_masks(self) -> bool:
+        """True if any image has a mask."""
+        columns = [name for name in self.table if name == "mask" or str(name).startswith("mask_")]
+        return any((self.table[name] != "").any() for name in columns)
+
+    def take(self, positions: Sequence[int] | np.ndarray) -> "Cohort":
+        """Return the cohort of the rows at `positions`."""
+        index = np.asarray(positions, dtype=int)
+        table, raw = (frame.iloc[index].reset_index(drop=True) for frame in (self.table, self.raw))
+        return replace(self, table=table, raw=raw)
+
+    def of(self, image_ids: Sequence[str]) -> "Cohort":
+        """Return the cohort of the images named, in that order."""
+        return self.take([self.positions[image_id] for image_id in image_ids])
+
+
+def read_cohort(label_file: Path, said: Declaration | None = None, *, study: Study | None = None) -> Cohort:
+    """Return the checked cohort of a label file.
+
+    Parameters
+    ----------
+    label_file
+        CSV, UTF-8, with a header; one row an image.
+    said
+        What the user declares about its columns; the rest is inferred.
+    study
+        A study made earlier; its columns and targets are used, and nothing is inferred.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If the file, a column or a picture is missing, a path is absolute or leaves its folder, an image stands
+        twice, or a cell cannot be read; the message names file, row and remedy.
+    """
+    label_file = Path(label_file)
+    raw = read_table(label_file)
+    raw.columns = raw.columns.str.strip()
+    try:
+        if study is None:
+            study = declare_study(label_file, raw, said or Declaration())
+        return build_cohort(study, raw)
+    except MissingFileError:
+        raise
+    except CellError as error:
+        raise InputError(f"{label_file} row {error.position + 2}: {error}") from None
+    except InputError as error:
+        raise InputError(f"{label_file} {error}") from None
+
+
+def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
+    """Return the cohort of a table whose columns mean what `study` says; errors as for `read_cohort`."""
+    _require_columns(study, raw)
+    table = pd.DataFrame({"row": np.arange(2, len(raw) + 2)})
+    if study.path_column is not None:
+        table["path"] = [
+            _relative_path(cell, row) for cell, row in zip(raw[study.path_column], table["row"], strict=True)
+        ]
+    table.insert(1, "image_id", _image_ids(study, raw, table))
+    table["patient_id"] = _patients(study, raw, table)
+    for role, column in (("case_id", study.case_column), ("view", study.view_column), ("block", study.block_column)):
+        if column is not None:
+            table[role] = raw[column].str.strip()
+    if study.split_column is not None:
+        table["split_declared"] = _splits(raw[study.split_column], study.split_column)
+    table = pd.concat([table, _masks(study, raw)], axis=1)
+    kept = [name for name in dict.fromkeys((*study.covariates, *study.groups)) if name not in table]
+    table = pd.concat([table, raw[kept], _targets(study, raw)], axis=1)
+    _refuse_repeats(table, study.task)
+    if study.path_column is not None:
+        _refuse_missing(study, table, "path")
+    return Cohort(study, table, raw)
+
+
+def write_cohort(cohort: Cohort, path: Path) -> None:
+    """Write the checked table."""
+    write_table(path, cohort.table)
+
+
+def load_cohort(run: Path) -> Cohort:
+    """Return the cohort of a run folder, from its `study.yaml` and the label file that it names."""
+    study = read_study(run / "study.yaml")
+    return read_cohort(study.label_file, study=study)
+
+
+def _require_columns(study: Study, raw: pd.DataFrame) -> None:
+    targets = (study.list_column,) if study.list_column else study.task.names
+    wanted = (study.path_column, study.patient_column, study.case_column, study.block_column, *targets)
+    missing = [name for name in wanted if name is not None and name not in raw]
+    if missing:
+        raise InputError(f"lacks the column(s) {', '.join(missing)} that the study names.")
+
+
+def _relative_path(cell: str, row: int) -> str:
+    text = cell.strip().replace("\\", "/")
+    if not text:
+        raise InputError(f"row {row}: the path is empty.")
+    path = PurePosixPath(text)
+    if path.is_absolute() or text[1:3] == ":/":
+        raise InputError(f"row {row}: path {text!r} is absolute. Write it relative to the folder given by --images.")
+    if ".." in path.parts:
+        raise InputError(f"row {row}: path {text!r} leaves the images folder. Remove '..' from it.")
+    return str(path)
+
+
+def _image_ids(study: Study, raw: pd.DataFrame, table: pd.DataFrame) -> list[str]:
+    if study.id_column is not None:
+        ids = raw[study.id_column].str.strip()
+        if (ids == "").any():
+            raise InputError(f"row {int(np.flatnonzero(ids == '')[0]) + 2}: {study.id_column} is empty.")
+        return list(ids)
+    if study.path_column is not None:
+        return list(table["path"])
+    return [f"row{row}" for row in table["row"]]
+
+
+def _patients(study: Study, raw: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
+    if study.patient_column is None:
+        return table["image_id"]
+    patients = raw[study.patient_column].str.strip()
+    empty = np.flatnonzero(patients == "")
+    if len(empty):
+        rows = ", ".join(str(position + 2) for position in empty[:SHOWN])
+        raise InputError(
+            f"row {rows}: {study.patient_column} is empty in {len(empty)} of {len(patients)} rows. "
+            "Fill it in, or name another column with --patient."
+        )
+    return patients
+
+
+def _splits(column: pd.Series, name: str) -> list[str]:
+    cells = column.str.strip()
+    if cells.str.fullmatch(r"\d*").all() and (cells != "").any():
+        return list(cells)
+    parts = cells.str.lower().map(SPLIT_NAMES)
+    unknown = np.flatnonzero(parts.isna())
+    if len(unknown):
+        cell = cells.iloc[unknown[0]]
+        known = "train, tune (validation, val, valid, dev), test, empty, or fold numbers"
+        raise InputError(f"row {unknown[0] + 2}: {name} {cell!r} is not one of {known}.")
+    return list(parts)
+
+
+def _masks(study: Study, raw: pd.DataFrame) -> pd.DataFrame:
+    columns = {f"mask_{label}": f"mask_{label}" for label in study.task.names if f"mask_{label}" in raw}
+    if study.mask_column is not None and study.mask_column in raw:
+        columns["mask"] = study.mask_column
+    masks = pd.DataFrame({role: raw[column].str.strip() for role, column in columns.items()}, index=raw.index)
+    for role in masks:
+        for i in np.flatnonzero(masks[role] != ""):
+            masks.loc[i, role] = _relative_path(str(masks[role].iloc[i]), int(i) + 2)
+        _refuse_missing(study, masks.assign(row=np.arange(2, len(raw) + 2)), str(role))
+    return masks
+
+
+def _targets(study: Study, raw: pd.DataFrame) -> pd.DataFrame:
+    if study.list_column is not None:
+        found = [split_list(cell) for cell in raw[study.list_column]]
+        made = {name: ["" if not names else str(int(name in names)) for names in found] for name in study.task.names}
+        return pd.DataFrame(made, index=raw.index)
+    meaning = {"unknown": "", "positive": "1", "negative": "0"}[study.uncertain]
+    columns = {}
+    for target in study.task.targets:
+        cells = raw[target.name].str.strip()
+        if target.kind == "binary":
+            cells = cells.replace({"-1": meaning, "-1.0": meaning})
+        columns[target.name] = target.decode(target.encode(list(cells)))
+    return pd.DataFrame(columns, index=raw.index)
+
+
+def _refuse_repeats(table: pd.DataFrame, task: Task) -> None:
+    """One picture stands in one row; twice with different labels is a contradiction."""
+    for key in ("path", "image_id"):
+        if key not in table or not table[key].duplicated().any():
+            continue
+        repeated = table[table[key].duplicated(keep=False)]
+        name, rows = next(iter(repeated.groupby(key, sort=False)))
+        lines = " and ".join(str(row) for row in rows["row"][:SHOWN])
+        if len(rows[list(task.names)].drop_duplicates()) > 1:
+            labels = " against ".join(rows[list(task.names)].drop_duplicates().agg(", ".join, axis=1)[:2])
+            raise InputError(f"rows {lines}: the labels of {name} contradict each other ({labels}). Keep one row.")
+        others = repeated[key].nunique() - 1
+        more = f" ({others} more {key}s repeat)" if others else ""
+        raise InputError(f"rows {lines}: duplicate {key} {name!r}{more}. Keep one row an image.")
+
+
+def _refuse_missing(study: Study, table: pd.DataFrame, column: str) -> None:
+    missing = [
+        (row, path)
+        for row, path in zip(table["row"], table[column], strict=True)
+        if path and not (study.images / path).is_file()
+    ]
+    if missing:
+        shown = "; ".join(f"row {row}: {path}" for row, path in missing[:SHOWN])
+        more = f"; and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+        raise MissingFileError(
+            f"{study.label_file}: {len(missing)} of {len(table)} files in column {column!r} are not in {study.images}: "
+            f"{shown}{more}. Say where the pictures are with --images."
+        )

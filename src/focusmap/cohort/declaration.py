@@ -1,0 +1,131 @@
+"""From a label file and what the user said of it to a `Study`: every column's role, decided once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from focusmap.cohort.targets import infer_task, parse_target
+from focusmap.errors import InputError, MissingFileError, suggest
+from focusmap.values.study import Study, Uncertain
+
+PATH_COLUMNS = ("path", "image", "image_path", "filename", "file", "Image", "Image Index")
+PATIENT_COLUMNS = (
+    "patient_id", "patientid", "PatientId", "Patient ID", "subject_id", "SubjectID", "PID", "patient",
+)  # fmt: skip
+SPLIT_COLUMNS = ("split", "partition")
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What the user said about a label file; None and empty mean: infer, or there is none.
+
+    Parameters
+    ----------
+    images
+        Folder of the pictures; by default the label file's.
+    targets
+        As written: ``NAME[:KIND][:positive=CLASS]``.
+    patient
+        A column, or ``none`` where every image is its own patient.
+    case, view, split, mask, block
+        Columns.
+    boxes
+        CSV of boxes.
+    covariates, groups
+        Columns.
+    uncertain
+        What -1 means.
+    """
+
+    images: Path | None = None
+    targets: tuple[str, ...] = ()
+    patient: str | None = None
+    case: str | None = None
+    view: str | None = None
+    split: str | None = None
+    mask: str | None = None
+    block: str | None = None
+    boxes: Path | None = None
+    covariates: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    uncertain: Uncertain = "unknown"
+
+
+def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> Study:
+    """Return the study: what the user said, and the rest inferred where it is unambiguous.
+
+    Parameters
+    ----------
+    label_file
+        Where `table` was read from.
+    table
+        The label file, every cell as text.
+    said
+        The user's declaration.
+
+    Raises
+    ------
+    InputError
+        If a named column is missing or the targets are ambiguous; the message names the candidates.
+    """
+    for column in (said.case, said.view, said.split, said.mask, said.block, *said.covariates, *said.groups):
+        _require(table, column)
+    path = _first(table, PATH_COLUMNS)
+    patient = _patient_column(table, said.patient)
+    split = said.split or _first(table, SPLIT_COLUMNS)
+    mask = said.mask or _first(table, ("mask",))
+    named = (path, patient, split, mask, said.case, said.view, said.block, *said.covariates, *said.groups)
+    reserved = [name for name in (*named, "image_id", *PATIENT_COLUMNS) if name is not None]
+    specs = [parse_target(text, list(table.columns)) for text in said.targets]
+    inferred = infer_task(_with_uncertain(table), specs, reserved)
+    images = (said.images or label_file.parent).resolve()
+    if not images.is_dir():
+        raise MissingFileError(f"--images {images}: no such folder.")
+    return Study(
+        label_file=label_file.resolve(),
+        images=images,
+        task=inferred.task,
+        path_column=path,
+        id_column="image_id" if "image_id" in table else None,
+        patient_column=patient,
+        patients="none" if said.patient == "none" else "column" if patient else "undeclared",
+        split_column=split,
+        case_column=said.case,
+        view_column=said.view,
+        mask_column=mask,
+        block_column=said.block,
+        boxes_file=said.boxes.resolve() if said.boxes else None,
+        covariates=said.covariates,
+        groups=said.groups,
+        list_column=inferred.list_column,
+        uncertain=said.uncertain,
+        notes=inferred.notes,
+    )
+
+
+def _with_uncertain(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with -1 as an empty cell, so that it does not count as a class of its own."""
+    return table.replace({"-1": "", "-1.0": ""})
+
+
+def _first(table: pd.DataFrame, names: Sequence[str]) -> str | None:
+    return next((name for name in names if name in table and (table[name].str.strip() != "").any()), None)
+
+
+def _patient_column(table: pd.DataFrame, said: str | None) -> str | None:
+    if said == "none":
+        return None
+    if said is not None:
+        _require(table, said)
+        if (table[said].str.strip() == "").all():
+            raise InputError(f"column {said!r} is empty throughout; it cannot say who the patients are.")
+        return said
+    return _first(table, PATIENT_COLUMNS)
+
+
+def _require(table: pd.DataFrame, column: str | None) -> None:
+    if column is not None and column not in table:
+        known = list(table.columns)
+        raise InputError(f"has no column {column!r}.{suggest(column, known)} Columns: {', '.join(known)}.")

@@ -1,0 +1,137 @@
+"""The declaration of a study: which file, which columns, which targets. Made once, saved, never guessed twice."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Literal, cast
+
+from focusmap.errors import InputError, suggest
+from focusmap.values.files import Json, read_text, write_text
+from focusmap.values.task import Task
+
+Uncertain = Literal["unknown", "positive", "negative"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the columns of a label file mean.
+
+    Parameters
+    ----------
+    label_file
+        The table, one row an image (or, where `path_column` is None, one row a case).
+    images
+        Folder to which the paths in the table are relative.
+    task
+        The targets.
+    path_column, id_column, patient_column, split_column, case_column, view_column, mask_column, block_column
+        Names of columns; None where there is none.
+    patients
+        ``column``: `patient_column` says who; ``none``: the user states that every image is its own patient;
+        ``undeclared``: nobody has said.
+    boxes_file
+        CSV of lesion boxes, or None.
+    covariates, groups
+        Columns kept for tables and subgroups.
+    list_column
+        The column of ``A|B|C`` lists that the binary targets were made from, or None.
+    uncertain
+        What -1 means in a binary column.
+    notes
+        What was inferred, in words; printed.
+    """
+
+    label_file: Path
+    images: Path
+    task: Task
+    path_column: str | None = None
+    id_column: str | None = None
+    patient_column: str | None = None
+    patients: Literal["column", "none", "undeclared"] = "undeclared"
+    split_column: str | None = None
+    case_column: str | None = None
+    view_column: str | None = None
+    mask_column: str | None = None
+    block_column: str | None = None
+    boxes_file: Path | None = None
+    covariates: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    list_column: str | None = None
+    uncertain: Uncertain = "unknown"
+    notes: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        """Return the study as a few lines for a reader."""
+        lines = [f"label file  {self.label_file}", f"images      {self.images}"]
+        lines += [f"target      {_describe_target(self.task, name)}" for name in self.task.names]
+        patient = {"column": self.patient_column, "none": "none (every image its own)", "undeclared": "not declared"}
+        lines.append(f"patient     {patient[self.patients]}")
+        for role in ("path", "split", "case", "view", "mask", "block"):
+            column = getattr(self, f"{role}_column")
+            if column is not None:
+                lines.append(f"{role:<11} column {column}")
+        if self.boxes_file is not None:
+            lines.append(f"boxes       {self.boxes_file}")
+        for role, columns in (("covariates", self.covariates), ("groups", self.groups)):
+            if columns:
+                lines.append(f"{role:<11} {', '.join(columns)}")
+        return "\n".join(lines + [f"note        {note}" for note in self.notes])
+
+
+def _describe_target(task: Task, name: str) -> str:
+    target = task.target(name)
+    detail = {"binary": f"positive is {target.classes[-1]!r}" if target.classes else ""}
+    return f"{name} ({target.kind}; {detail.get(target.kind, ', '.join(target.classes))})".replace("; )", ")")
+
+
+def write_study(study: Study, path: Path) -> None:
+    """Write the study as YAML."""
+    import yaml
+
+    values: dict[str, Json] = {key: _plain(value) for key, value in asdict(study).items()}
+    values["task"] = study.task.to_dict()
+    write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+
+
+def read_study(path: Path) -> Study:
+    """Return the study of a YAML file.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If the file is not there, is not YAML, or has a key that a study does not have.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: is not valid YAML ({' '.join(str(error).split())}).") from None
+    if not isinstance(values, Mapping):
+        raise InputError(f"{path}: is not a study; 'label_file: ...' and 'task: ...' were expected.")
+    known = [item.name for item in fields(Study)]
+    for key in values:
+        if key not in known:
+            raise InputError(f"{path}: {key!r} is not a key of a study.{suggest(str(key), known)}")
+    for key in ("label_file", "images", "task"):
+        if not values.get(key):
+            raise InputError(f"{path}: lacks {key!r}.")
+    return _from_plain(dict(values))
+
+
+def _from_plain(values: dict[str, Json]) -> Study:
+    for key in ("label_file", "images", "boxes_file"):
+        if values.get(key) is not None:
+            values[key] = cast(Json, Path(str(values[key])))
+    for key in ("covariates", "groups", "notes"):
+        values[key] = cast(Json, tuple(cast(list[str], values.get(key) or [])))
+    values["task"] = cast(Json, Task.from_dict(cast(list[Json], values["task"])))
+    return Study(**values)  # type: ignore[arg-type]
+
+
+def _plain(value: object) -> Json:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple):
+        return list(value)
+    return cast(Json, value)
