@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from focusmap.figures.style import INK, MUTED, NORMAL, SMALL, new_figure
+from focusmap.figures.style import INK, MUTED, NORMAL, SMALL, fitted, font, new_figure
 from focusmap.values.files import atomic
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ TRANSPARENT_BELOW, OPAQUE_FROM, OPACITY = 0.05, 0.55, 0.72
 # Pixels. The longer side of a picture is LONG; room around the panels is for caption, legends and colour bar.
 LONG, LEAST, TOP, BOTTOM, GAP, EDGE, BAR_SPACE, BAR_WIDTH = 400, 240, 40, 30, 14, 10, 114, 16
 DPI = 120
+POINTS = NORMAL * DPI / 72
 
 
 @dataclass(frozen=True)
@@ -200,34 +201,18 @@ def _draw_outline(image: Image.Image, outline: np.ndarray) -> None:
         image.paste(colour, (-1, -1), line.filter(ImageFilter.MaxFilter(width)))
 
 
-@lru_cache(maxsize=4)
-def _font(points: float, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    from matplotlib.font_manager import FontProperties, findfont
-
-    weight = "bold" if bold else "normal"
-    return ImageFont.truetype(findfont(FontProperties(family="DejaVu Sans", weight=weight)), round(points * DPI / 72))
-
-
 def _write_caption(sheet: Image.Image, caption: str) -> None:
-    words, font = _fitted(caption, sheet.width - 2 * EDGE), _font(NORMAL, bold=True)
-    ImageDraw.Draw(sheet).text((EDGE, TOP // 2), words, fill=INK, font=font, anchor="lm")
+    letters = font(POINTS, bold=True)
+    words = fitted(caption, sheet.width - 2 * EDGE, letters)
+    ImageDraw.Draw(sheet).text((EDGE, TOP // 2), words, fill=INK, font=letters, anchor="lm")
 
 
 def _say_no_evidence(sheet: Image.Image, layout: Layout) -> None:
-    draw, (left, top), font = ImageDraw.Draw(sheet), layout.corner(1), _font(NORMAL)
+    draw, (left, top), letters = ImageDraw.Draw(sheet), layout.corner(1), font(POINTS)
     middle = (left + layout.picture[0] // 2, top + layout.picture[1] - 24)
-    x0, y0, x1, y1 = draw.textbbox(middle, "no evidence", font=font, anchor="mm")
+    x0, y0, x1, y1 = draw.textbbox(middle, "no evidence", font=letters, anchor="mm")
     draw.rounded_rectangle((x0 - 9, y0 - 7, x1 + 9, y1 + 7), radius=6, fill="white", outline=MUTED)
-    draw.text(middle, "no evidence", fill=INK, font=font, anchor="mm")
-
-
-def _fitted(caption: str, width: int) -> str:
-    words, font = " ".join(caption.split()), _font(NORMAL, bold=True)
-    if font.getlength(words) <= width:
-        return words
-    while words and font.getlength(words + "…") > width:
-        words = words[:-1]
-    return words.rstrip() + "…"
+    draw.text(middle, "no evidence", fill=INK, font=letters, anchor="mm")
 
 
 @lru_cache(maxsize=64)

@@ -1,7 +1,10 @@
 """One look for every figure: colours, sizes, and figures that share no state with pyplot."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from PIL import ImageFont
 
 from focusmap.values.files import atomic
 
@@ -15,6 +18,8 @@ POSITIVE, NEGATIVE = PALETTE[1], PALETTE[0]
 INK, MUTED, GRID = "#1b1f24", "#59636e", "#d8dde3"
 SMALL, NORMAL, LARGE = 8.0, 9.0, 10.5
 PNG_DPI = 150
+# Resolution at which the width of words is measured.
+PIXELS_PER_POINT = 4
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -40,6 +45,25 @@ def plain(text: str, limit: int = 0) -> str:
     return " ".join(text.split()).replace("$", r"\$")
 
 
+@lru_cache(maxsize=8)
+def font(pixels: float, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """Return matplotlib's own typeface for words that are drawn straight onto pixels."""
+    from matplotlib.font_manager import FontProperties, findfont
+
+    weight = "bold" if bold else "normal"
+    return ImageFont.truetype(findfont(FontProperties(family="DejaVu Sans", weight=weight)), round(pixels))
+
+
+def fitted(words: str, width: int, letters: ImageFont.FreeTypeFont) -> str:
+    """Return `words` on one line, cut with an ellipsis where it would be wider than `width` pixels."""
+    words = " ".join(words.split())
+    if letters.getlength(words) <= width:
+        return words
+    while words and letters.getlength(words + "…") > width:
+        words = words[:-1]
+    return words.rstrip() + "…"
+
+
 def tidy(axes: "Axes") -> None:
     """Give `axes` thin grey lines, small tick labels and no box."""
     for side in ("top", "right"):
@@ -59,8 +83,11 @@ def name_axes(axes: "Axes", x: str, y: str) -> None:
 
 
 def name_panel(axes: "Axes", title: str, note: str = "") -> None:
-    """Write a title above the panel, flush left, with an optional muted second line."""
-    axes.set_title(plain(title, 34), fontsize=NORMAL, color=INK, loc="left", fontweight="bold", pad=17 if note else 6)
+    """Write a title above the panel, flush left and cut to its width, with an optional muted second line."""
+    width = axes.get_window_extent().width / axes.figure.dpi * 72 * PIXELS_PER_POINT
+    letters = font(NORMAL * PIXELS_PER_POINT, bold=True)
+    title = plain(fitted(title, round(width), letters))
+    axes.set_title(title, fontsize=NORMAL, color=INK, loc="left", fontweight="bold", pad=17 if note else 6)
     if note:
         axes.text(0, 1.025, plain(note), transform=axes.transAxes, fontsize=SMALL, color=MUTED, va="bottom")
 

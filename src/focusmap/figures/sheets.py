@@ -1,0 +1,50 @@
+"""Contact sheets: many small pictures on one page, so that a person has looked before a net is trained."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from focusmap.figures.overlays import as_shown
+from focusmap.figures.style import INK, MUTED, fitted, font
+from focusmap.values.files import atomic
+
+TILE, GAP, WORDS, COLUMNS = 150, 10, 22, 6
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One picture of a sheet: ``(rows, columns)`` or ``(3, rows, columns)``, and a short line under it."""
+
+    picture: np.ndarray
+    caption: str
+
+
+def write_sheet(path: Path, tiles: Sequence[Tile], columns: int = COLUMNS) -> None:
+    """Write a PNG of the tiles, row by row; aspect is kept, and each picture is shown on its own grey scale."""
+    columns = max(1, min(columns, len(tiles)))
+    rows = max(1, -(-len(tiles) // columns))
+    size = columns * (TILE + GAP) + GAP, rows * (TILE + WORDS + GAP) + GAP
+    sheet = Image.new("RGB", size, "white")
+    for position, tile in enumerate(tiles):
+        row, column = divmod(position, columns)
+        _place(sheet, tile, (GAP + column * (TILE + GAP), GAP + row * (TILE + WORDS + GAP)))
+    with atomic(path) as temporary:
+        sheet.save(temporary, format="png", compress_level=3)
+
+
+def _place(sheet: Image.Image, tile: Tile, corner: tuple[int, int]) -> None:
+    left, top = corner
+    picture = Image.fromarray(np.rint(as_shown(tile.picture) * 255).astype(np.uint8))
+    scale = TILE / max(picture.size)
+    small = max(round(picture.width * scale), 1), max(round(picture.height * scale), 1)
+    how = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.BILINEAR
+    draw = ImageDraw.Draw(sheet)
+    draw.rectangle((left - 1, top - 1, left + TILE, top + TILE), outline="#e4e8ec")
+    sheet.paste(picture.resize(small, how), (left + (TILE - small[0]) // 2, top + (TILE - small[1]) // 2))
+    letters = font(9.5)
+    draw.text(
+        (left, top + TILE + 5), fitted(tile.caption, TILE, letters), fill=INK if tile.caption else MUTED, font=letters
+    )

@@ -1,0 +1,92 @@
+"""How a training went: loss, AUROC on tune, and what positives and negatives added to the loss."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from focusmap.figures.panels import row_of_panels
+from focusmap.figures.style import MUTED, NEGATIVE, PALETTE, POSITIVE, SMALL, name_axes, name_panel, plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+History = Mapping[str, np.ndarray]
+"""Columns of `history.csv`, each ``(epochs,) float``, NaN where an epoch has no value."""
+
+PANELS = (
+    ("Loss", (("train_loss", "train", NEGATIVE), ("tune_loss", "tune", POSITIVE))),
+    ("AUROC on tune", (("tune_auroc", "mean over labels", POSITIVE),)),
+    ("Balance of the loss", (("positive_loss", "positives", POSITIVE), ("negative_loss", "negatives", NEGATIVE))),
+)
+
+
+def has_curves(history: History) -> bool:
+    """Return whether there is anything to draw."""
+    return any(key in history for _, lines in PANELS for key, _, _ in lines)
+
+
+def learning_figure(history: History) -> "Figure":
+    """Return the panels for which `history` has columns; the dashed line is the epoch whose weights were kept."""
+    shown = [(title, [line for line in lines if line[0] in history]) for title, lines in PANELS]
+    shown = [(title, lines) for title, lines in shown if lines]
+    figure, panels = row_of_panels(len(shown))
+    epochs = _epochs(history)
+    for axes, (title, lines) in zip(panels, shown, strict=True):
+        for key, name, colour in lines:
+            axes.plot(epochs, history[key], color=colour, linewidth=1.5, label=name, marker=_marker(epochs), ms=3)
+        _mark_best(axes, epochs, history)
+        _finish(axes, title)
+    return figure
+
+
+def compared_learning_figure(histories: Mapping[str, History]) -> "Figure":
+    """Return tune loss and tune AUROC of several runs on common axes."""
+    keys = [("Loss on tune", "tune_loss"), ("AUROC on tune", "tune_auroc")]
+    shown = [(title, key) for title, key in keys if any(key in history for history in histories.values())]
+    figure, panels = row_of_panels(len(shown), height=3.3)
+    for axes, (title, key) in zip(panels, shown, strict=True):
+        for position, (name, history) in enumerate(histories.items()):
+            if key in history:
+                epochs, style = _epochs(history), ("-", "--", ":")[position // len(PALETTE) % 3]
+                colour = PALETTE[position % len(PALETTE)]
+                axes.plot(
+                    epochs,
+                    history[key],
+                    style,
+                    color=colour,
+                    lw=1.5,
+                    label=plain(name, 28),
+                    ms=3,
+                    marker=_marker(epochs),
+                )
+        _finish(axes, title)
+    return figure
+
+
+def _epochs(history: History) -> np.ndarray:
+    longest = max(len(column) for column in history.values())
+    return np.asarray(history.get("epoch", np.arange(1, longest + 1)))
+
+
+def _marker(epochs: np.ndarray) -> str:
+    # A line through one point is invisible.
+    return "o" if len(epochs) < 4 else ""
+
+
+def _mark_best(axes: "Axes", epochs: np.ndarray, history: History) -> None:
+    improved = np.flatnonzero(history.get("improved", np.zeros(0)) == 1)
+    if improved.size:
+        axes.axvline(epochs[improved[-1]], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), label="kept epoch")
+
+
+def _finish(axes: "Axes", title: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    name_axes(axes, "epoch", "")
+    name_panel(axes, title)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=SMALL - 0.5, frameon=False, handlelength=1.6, borderaxespad=0.2, labelspacing=0.3)
