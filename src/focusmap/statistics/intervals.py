@@ -1,0 +1,204 @@
+"""A number with its 95 % interval: percentiles of a patient-clustered bootstrap, and Wilson's for proportions."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+import numpy as np
+
+from focusmap.statistics.ranking import rank
+from focusmap.statistics.resampling import Clusters, Distribution, Resampling, Statistic, resample
+from focusmap.values.files import Json
+
+LEVEL = 0.95
+Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+BOOTSTRAP = "patient-clustered bootstrap"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A metric and its 95 % interval.
+
+    Parameters
+    ----------
+    value
+        None where the metric is undefined; then `reason` says why.
+    low, high
+        Limits; None where there is no interval, though there may be a value; then `reason` says why.
+    method
+        How the limits were found.
+    reason
+        Why something is None; None where nothing is.
+    n_dropped
+        Resamples in which the metric was undefined (one class only, say) and which the limits therefore leave out.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    method: str
+    reason: str | None = None
+    n_dropped: int = 0
+
+    @classmethod
+    def undefined(cls, reason: str, method: str = BOOTSTRAP) -> "Interval":
+        """Return an interval without value."""
+        return cls(None, None, None, method, reason)
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return plain values for JSON; `reason` and `n_dropped` only where they say something.
+
+        >>> Interval(0.5, 0.4, 0.6, "Wilson").to_dict()
+        {'value': 0.5, 'low': 0.4, 'high': 0.6, 'method': 'Wilson'}
+        """
+        values: dict[str, Json] = {"value": self.value, "low": self.low, "high": self.high, "method": self.method}
+        if self.reason is not None:
+            values["reason"] = self.reason
+        if self.n_dropped:
+            values["n_dropped"] = self.n_dropped
+        return values
+
+
+def percentile_interval(distribution: Distribution, reason: str, *, centred: bool = False) -> Interval:
+    """Return the 2.5th to 97.5th percentile of the resamples as an interval.
+
+    Parameters
+    ----------
+    distribution
+        Value and resamples; undefined resamples are dropped and counted.
+    reason
+        Said where the value is undefined.
+    centred
+        Move the resamples so that their mean is the value. For errors that resampling inflates, such as the expected
+        calibration error, whose plain percentiles may all lie above the value. Limits stay at 0 or above.
+    """
+    if np.isnan(distribution.value):
+        return Interval.undefined(reason)
+    drawn = distribution.resamples[~np.isnan(distribution.resamples)]
+    n_dropped = len(distribution.resamples) - len(drawn)
+    if not len(drawn):
+        return Interval(distribution.value, None, None, BOOTSTRAP, "undefined in every resample", n_dropped)
+    if centred:
+        drawn = np.maximum(drawn - drawn.mean() + distribution.value, 0.0)
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    method = f"{BOOTSTRAP}, centred" if centred else BOOTSTRAP
+    return Interval(distribution.value, float(low), float(high), method, None, n_dropped)
+
+
+def bounded_interval(interval: Interval, n_units: int) -> Interval:
+    """Return the interval of a proportion; where it has shrunk to 0 or to 1, Wilson's over `n_units` instead.
+
+    A bootstrap cannot draw an error that the sample does not hold: of a perfect result it says [1, 1]. Then each of
+    the `n_units` independent patients (for the AUROC: disjoint pairs of a positive and a negative patient, all in the
+    right order) counts as one success, which gives a lower limit that errs on the wide side.
+
+    >>> bounded_interval(Interval(1.0, 1.0, 1.0, "bootstrap"), 10).low.__round__(3)
+    0.722
+    """
+    if interval.value not in (0.0, 1.0) or not interval.low == interval.high == interval.value or n_units == 0:
+        return interval
+    limits = wilson(int(interval.value) * n_units, n_units)
+    method = f"Wilson over {n_units} patients or pairs of patients (no resample differs from {interval.value:g})"
+    return replace(interval, low=limits.low, high=limits.high, method=method)
+
+
+def bootstrap(
+    metric: Callable[[np.ndarray], np.ndarray],
+    clusters: Sequence[str] | np.ndarray,
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """Return the percentile interval of any metric, resampling clusters (patients) and not images.
+
+    Parameters
+    ----------
+    metric
+        From image weights ``(N, b)``, one column a resample, to ``(b,)`` values; NaN where undefined. The weight of an
+        image is the number of times that its patient was drawn.
+    clusters
+        ``(N,)`` patient identifiers.
+    n_resamples, seed
+        Number of resamples, and the seed that makes them repeatable.
+
+    References
+    ----------
+    Field and Welsh, J R Stat Soc B 69 (2007), 369-390.
+
+    Examples
+    --------
+    >>> y = np.array([0.0, 1.0, 2.0, 3.0])
+    >>> mean = bootstrap(lambda weights: y @ weights / weights.sum(axis=0), ["a", "a", "b", "b"])
+    >>> mean.value, mean.low, mean.high
+    (1.5, 0.5, 2.5)
+    """
+    grouped = Clusters.of(clusters)
+
+    def statistic(multiplicities: np.ndarray) -> dict[str, np.ndarray]:
+        return {"metric": metric(multiplicities[grouped.codes])}
+
+    found = resample({"": statistic}, Resampling(grouped, n_resamples, seed))
+    return percentile_interval(found[""]["metric"], "the metric is not defined on this sample")
+
+
+def bootstrap_auroc(
+    truth: np.ndarray,
+    scores: np.ndarray,
+    clusters: Sequence[str] | np.ndarray,
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> list[Interval]:
+    """Return the AUROC of each column with its patient-clustered percentile interval.
+
+    Parameters
+    ----------
+    truth, scores
+        ``(N, T)``; truth is positive where at least 0.5 and unknown where NaN.
+    clusters
+        ``(N,)`` patient identifiers.
+    n_resamples, seed
+        Number of resamples, and the seed that makes them repeatable.
+
+    Returns
+    -------
+    list of Interval
+        One a column; undefined, with a reason, where one class only is present.
+    """
+    grouped = Clusters.of(clusters)
+    statistics = {
+        str(column): _auroc_of(truth[:, column], scores[:, column], grouped) for column in range(truth.shape[1])
+    }
+    found = resample(statistics, Resampling(grouped, n_resamples, seed))
+    return [
+        bounded_interval(percentile_interval(values["auroc"], "one class only"), pair_units(truth[:, column], grouped))
+        for column, values in enumerate(found.values())
+    ]
+
+
+def _auroc_of(truth: np.ndarray, score: np.ndarray, clusters: Clusters) -> Statistic:
+    known = ~np.isnan(truth)
+    ranking = rank(truth[known] >= 0.5, score[known], clusters.take(known))
+    return lambda multiplicities: {"auroc": ranking.auroc(multiplicities)}
+
+
+def pair_units(truth: np.ndarray, clusters: Clusters) -> int:
+    """Return how many disjoint pairs of a positive and a negative patient there are at least.
+
+    >>> pair_units(np.array([1, 0, 0, np.nan]), Clusters.single(4))
+    1
+    """
+    return min(clusters.count(truth >= 0.5), clusters.count(truth < 0.5))
+
+
+def wilson(n_successes: int, n: int) -> Interval:
+    """Return a proportion with Wilson's score interval (Wilson, JASA 22 (1927), 209-212).
+
+    >>> interval = wilson(8, 10)
+    >>> round(interval.low, 4), round(interval.high, 4)
+    (0.4902, 0.9433)
+    """
+    if n == 0:
+        return Interval.undefined("no observation", "Wilson")
+    share, shrink = n_successes / n, 1 + Z**2 / n
+    centre = (share + Z**2 / (2 * n)) / shrink
+    margin = Z / shrink * (share * (1 - share) / n + Z**2 / (4 * n**2)) ** 0.5
+    return Interval(share, max(centre - margin, 0.0), min(centre + margin, 1.0), "Wilson")
