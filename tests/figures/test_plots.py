@@ -1,0 +1,80 @@
+"""Figures hold every label, survive odd names and leave pyplot alone."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from focusmap.figures.plots import Curve, calibration_figure, confusion_figure, pr_figure, roc_figure
+from focusmap.figures.sheets import Tile, write_sheet
+from focusmap.figures.style import plain, save_figure, svg_text
+from focusmap.figures.training_curves import compared_learning_figure, has_curves, learning_figure
+
+LINE = np.linspace(0, 1, 5)
+
+
+def _curves(n: int) -> list[Curve]:
+    note = "AUROC 0.81 (0.72 to 0.89)"
+    return [Curve(f"label {i} $x$ <b>", LINE, LINE**0.5, note, (0.2, 0.6), 0.1, np.arange(20)) for i in range(n)]
+
+
+@pytest.mark.parametrize("draw", [roc_figure, pr_figure, calibration_figure])
+@pytest.mark.parametrize("n", [1, 3, 14])
+def test_one_panel_a_label_and_never_wider_than_a_page(draw: type, n: int) -> None:
+    figure = draw(_curves(n))
+    assert len(figure.axes) == n
+    assert figure.get_figwidth() <= 10.01
+    assert all("label" in axes.get_title(loc="left") for axes in figure.axes)
+
+
+def test_svg_is_repeatable_and_refers_to_nothing_outside() -> None:
+    first, second = svg_text(roc_figure(_curves(2))), svg_text(roc_figure(_curves(2)))
+    assert first == second
+    assert "<script" not in first
+
+
+def test_pyplot_is_never_imported(tmp_path: Path) -> None:
+    import subprocess
+
+    code = (
+        "import sys, numpy as np; from pathlib import Path;"
+        "from focusmap.figures.plots import Curve, roc_figure; from focusmap.figures.style import save_figure;"
+        "from focusmap.figures.overlays import write_overlay; p = Path(sys.argv[1]);"
+        "save_figure(roc_figure([Curve('a', np.ones(2), np.ones(2))]), p / 'a.png');"
+        "write_overlay(p / 'b.png', np.ones((9, 9)), np.ones((9, 9)), 'c', 1.0);"
+        "sys.exit(any(m in sys.modules for m in ('matplotlib.pyplot', 'torch')))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+
+
+@pytest.mark.parametrize("k", [2, 3, 9])
+def test_confusion_has_counts_and_shares(k: int) -> None:
+    figure = confusion_figure(np.eye(k, dtype=int) * 7, [f"a rather long class {i}" for i in range(k)])
+    words = [text.get_text() for text in figure.axes[0].texts]
+    assert words.count("7") == words.count("100 %") == k
+
+
+def test_learning_panels_follow_the_columns() -> None:
+    history = {"epoch": np.arange(1, 4.0), "train_loss": LINE[:3], "tune_loss": LINE[:3], "improved": np.ones(3)}
+    assert len(learning_figure(history).axes) == 1
+    assert not has_curves({"epoch": LINE})
+    assert len(compared_learning_figure({"a": history, "b": history}).axes) == 1
+
+
+def test_history_with_unknown_values_is_drawn(tmp_path: Path) -> None:
+    history = {"epoch": np.ones(1), "tune_auroc": np.array([np.nan])}
+    save_figure(learning_figure(history), tmp_path / "a.svg")
+    assert (tmp_path / "a.svg").stat().st_size > 0
+
+
+def test_plain_text_never_reaches_the_formula_reader() -> None:
+    assert plain("$\\frac{1}{0}$") == "\\$\\frac{1}{0}\\$"
+    svg_text(roc_figure([Curve("$\\nonsense{$", LINE, LINE)]))
+
+
+def test_sheet_takes_any_mixture_of_pictures(tmp_path: Path) -> None:
+    tiles = [Tile(np.ones((5, 400)), "wide " * 30), Tile(np.zeros((3, 70, 8), np.uint8), ""), Tile(np.eye(3), "a")]
+    write_sheet(tmp_path / "sheet.png", tiles)
+    write_sheet(tmp_path / "empty.png", [])
+    assert (tmp_path / "sheet.png").stat().st_size > 0
