@@ -201,4 +201,7 @@ def wilson(n_successes: int, n: int) -> Interval:
     share, shrink = n_successes / n, 1 + Z**2 / n
     centre = (share + Z**2 / (2 * n)) / shrink
     margin = Z / shrink * (share * (1 - share) / n + Z**2 / (4 * n**2)) ** 0.5
-    return Interval(share, max(centre - margin, 0.0), min(centre + margin, 1.0), "Wilson")
+    # At the ends a limit is exactly 0 or 1, but for rounding.
+    low = centre - margin if n_successes else 0.0
+    high = centre + margin if n_successes < n else 1.0
+    return Interval(share, low, high, "Wilson")

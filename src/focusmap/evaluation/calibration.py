@@ -1,0 +1,64 @@
+"""Temperature scaling: one divisor of the logits of each target, fitted on tune."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from focusmap.values.task import Target, Task
+
+RANGE = (0.05, 20.0)  # beyond these the tune set separates perfectly, and no finite temperature is best
+
+
+def fit_temperatures(task: Task, logits: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Return for each target the temperature that minimises the log loss (Guo et al., ICML 2017, section 4.2).
+
+    Parameters
+    ----------
+    task
+        Order of the columns.
+    logits
+        ``(N, L)`` raw logits of the tune images.
+    truth
+        ``(N, T)``, NaN unknown.
+
+    Returns
+    -------
+    dict
+        Above 1 where the net is too sure of itself. 1 for continuous targets and where one class only is known.
+    """
+    return {
+        target.name: _fit(target, logits[:, task.slice_of(target.name)], truth[:, position])
+        for position, target in enumerate(task.targets)
+    }
+
+
+def apply(task: Task, logits: np.ndarray, temperatures: Mapping[str, float]) -> np.ndarray:
+    """Return calibrated probabilities ``(N, L)``: those of logits / temperature; a target without one keeps its own."""
+    scales = [
+        np.full(target.n_logits, 1.0 if target.kind == "continuous" else temperatures.get(target.name, 1.0))
+        for target in task.targets
+    ]
+    return task.probabilities(np.asarray(logits, dtype=np.float64) / np.concatenate(scales))
+
+
+def _fit(target: Target, logits: np.ndarray, truth: np.ndarray) -> float:
+    from scipy.optimize import minimize_scalar
+
+    known = ~np.isnan(truth)
+    if target.kind == "continuous" or np.unique(truth[known]).size < 2:
+        return 1.0
+    spelt = Task((target,)).label_truth(truth[known, None])
+    shown = np.asarray(logits[known], dtype=np.float64)
+    # Searched on a log scale, where halving and doubling are equal steps.
+    found = minimize_scalar(
+        lambda t: _log_loss(target, shown / np.exp(t), spelt), bounds=tuple(np.log(RANGE)), method="bounded"
+    )
+    return float(np.exp(found.x))
+
+
+def _log_loss(target: Target, logits: np.ndarray, truth: np.ndarray) -> float:
+    from scipy.special import log_expit, log_softmax
+
+    if target.kind == "binary":
+        return float(-np.mean(truth * log_expit(logits) + (1 - truth) * log_expit(-logits)))
+    return float(-np.mean(np.sum(truth * log_softmax(logits, axis=1), axis=1)))
