@@ -1,8 +1,6 @@
-"""Curves find their numbers, for binary targets and for classes, however the file nests them."""
+"""Curves find their numbers, for binary targets and for classes, of the right label."""
 
 from pathlib import Path
-
-import pytest
 
 from focusmap.figures.curves import KINDS, curves_of, write_curves
 from focusmap.values.files import Json
@@ -20,13 +18,9 @@ def test_binary_curve_carries_number_and_operating_point() -> None:
     assert curve.point == (0.5, 0.9)
 
 
-@pytest.mark.parametrize(
-    "entry",
-    [{"x": {"roc": ROC}, "y": {"roc": ROC}}, {"roc": {"x": ROC, "y": ROC}}, {"roc": {"label=x": ROC, "label=y": ROC}}],
-)
-def test_classes_are_found_however_they_are_nested(entry: Json) -> None:
+def test_a_class_finds_its_numbers_under_its_target() -> None:
     metrics: dict[str, Json] = {"targets": {"label": {"per_class": {"x": BINARY}}}}
-    first, second = curves_of(KINDS["roc"], metrics, {"label": entry})
+    first, second = curves_of(KINDS["roc"], metrics, {"label=x": {"roc": ROC}, "label=y": {"roc": ROC}})
     assert (first.name, second.name) == ("label=x", "label=y")
     assert first.note
     assert not second.note

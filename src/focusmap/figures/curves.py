@@ -45,7 +45,7 @@ def write_curves(metrics: Tree, curves: Tree, folder: Path) -> list[Path]:
     metrics
         As in ``metrics.json``.
     curves
-        As in ``curves.json``: for each target ``roc``, ``pr``, ``calibration``, or for each of its classes these three.
+        As in ``curves.json``: for each label name (``NAME``, or ``NAME=CLASS``) ``roc``, ``pr``, ``calibration``.
     """
     written = []
     for name, kind in KINDS.items():
@@ -62,13 +62,21 @@ def write_curves(metrics: Tree, curves: Tree, folder: Path) -> list[Path]:
 def curves_of(kind: CurveKind, metrics: Tree, curves: Tree) -> list[Curve]:
     """Return one curve a label, in the order of the file; labels whose curve is undefined are left out."""
     found = []
-    for target, entry in curves.items():
-        for label, points in _labels(target, entry, kind):
-            x, y = series(points.get(kind.x)), series(points.get(kind.y))
-            if x.size and x.size == y.size and np.isfinite(x).any():
-                numbers = _numbers_of(metrics, target, label)
-                found.append(_annotated(Curve(label, x, y), kind, numbers))
+    for label, entry in curves.items():
+        points = branch(entry, kind.key)
+        x, y = series(points.get(kind.x)), series(points.get(kind.y))
+        if x.size and x.size == y.size and np.isfinite(x).any():
+            found.append(_annotated(Curve(label, x, y), kind, numbers_of(metrics, label)))
     return found
+
+
+def numbers_of(metrics: Tree, label: str) -> Tree:
+    """Return the metrics of a target, or of the class that a label ``NAME=CLASS`` stands for."""
+    targets = branch(metrics, "targets")
+    if label in targets:
+        return branch(targets, label)
+    owner = next((name for name in targets if label.startswith(f"{name}=")), "")
+    return branch(targets, owner, "per_class", label.removeprefix(f"{owner}="))
 
 
 def confusion_figures(metrics: Tree) -> Iterator[tuple[str, "Figure"]]:
@@ -91,24 +99,6 @@ def interval_text(metric: Json) -> str:
     if value is None:
         return ""
     return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
-
-
-def _labels(target: str, entry: Json, kind: CurveKind) -> Iterator[tuple[str, Tree]]:
-    """Yield (label, points): of the target itself, or of each of its classes, whichever way they are nested."""
-    own = branch(entry, kind.key)
-    if kind.x in own:
-        yield target, own
-        return
-    nested = own or {name: branch(part, kind.key) for name, part in branch(entry).items()}
-    for name, points in nested.items():
-        yield name if name.startswith(f"{target}=") else f"{target}={name}", branch(points)
-
-
-def _numbers_of(metrics: Tree, target: str, label: str) -> Tree:
-    own = branch(metrics, "targets", target)
-    if label == target:
-        return own
-    return branch(own, "per_class", label) or branch(own, "per_class", label.removeprefix(f"{target}="))
 
 
 def _annotated(curve: Curve, kind: CurveKind, numbers: Tree) -> Curve:
