@@ -1,0 +1,71 @@
+"""Which pictures make a batch, and the batch itself."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from focusmap.imaging.preparation import standardise
+from focusmap.values.task import Task
+
+if TYPE_CHECKING:
+    from focusmap.imaging.store import Store
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images and what is known of them.
+
+    Parameters
+    ----------
+    image_ids
+        N names that the store knows.
+    truth
+        ``(N, T) float64``, NaN unknown.
+    """
+
+    image_ids: tuple[str, ...]
+    truth: np.ndarray
+
+    def __post_init__(self) -> None:
+        assert len(self.image_ids) == len(self.truth), (len(self.image_ids), self.truth.shape)
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a net is trained on: prepared pictures, the task, and the labelled images of train and tune."""
+
+    store: "Store"
+    task: Task
+    train: Labelled
+    tune: Labelled
+
+
+def epoch_order(n_images: int, seed: int, epoch: int) -> np.ndarray:
+    """Return the positions 0 to n - 1 in the order of an epoch, a function of (seed, epoch) alone."""
+    generator = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64)))
+    return generator.permutation(n_images)
+
+
+def split_evenly(order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+    """Yield batches of at most `batch_size` positions whose sizes differ by one at most.
+
+    No picture is left out, and no batch of one picture, which a batch norm cannot use, is left over.
+
+    >>> [len(batch) for batch in split_evenly(np.arange(9), 4)]
+    [3, 3, 3]
+    """
+    n_batches = max(1, -(-len(order) // batch_size))
+    yield from np.array_split(order, n_batches)
+
+
+def read_batch(store: "Store", rows: np.ndarray) -> Tensor:
+    """Return the standardised pictures ``(N, C, H, W) float32`` at `rows` of the store, channels last in memory."""
+    pictures = standardise(store.pixels[rows], store.mean[rows], store.std[rows])
+    return torch.from_numpy(pictures).contiguous(memory_format=torch.channels_last)
