@@ -1,0 +1,235 @@
+"""From a picture to the input of a net, and from a map of that input back to the picture's own grid.
+
+Pixels are areas, not points: pixel i covers [i, i + 1], its centre lies at i + 0.5 (``align_corners=False``).
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from focusmap.errors import InputError, suggest
+from focusmap.imaging.readers import read_image
+from focusmap.values.files import Json
+from focusmap.values.image import Image, Pixels
+
+Uint8Array = NDArray[np.uint8]
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """The steps from a picture to a square input of uint8 pixels.
+
+    Parameters
+    ----------
+    size
+        Rows and columns of the input. The picture keeps its aspect: its longer side fills the square, the rest is 0.
+    channels
+        1: colour becomes its luma. 3: grey is repeated.
+    window
+        Percentiles of pictures that are not 8 bit which become 0 and 255.
+    """
+
+    size: int = 224
+    channels: Literal[1, 3] = 1
+    window: tuple[float, float] = (0.5, 99.5)
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise InputError(f"preparation: size is {self.size}; at least 1 was expected.")
+        if self.channels not in (1, 3):
+            raise InputError(f"preparation: channels is {self.channels}; 1 or 3 was expected.")
+        if not 0 <= self.window[0] < self.window[1] <= 100:
+            raise InputError(f"preparation: window is {self.window}; two rising percentiles were expected.")
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return plain values for a file."""
+        return {**asdict(self), "window": list(self.window)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Json]) -> "Preparation":
+        """Return the preparation written in a file; a key that is not known is an error.
+
+        >>> Preparation.from_dict({"size": 64}).size
+        64
+        """
+        known = [item.name for item in fields(cls)]
+        for key in values:
+            if key not in known:
+                raise InputError(f"preparation: unknown key {key!r}.{suggest(key, known)}")
+        size, channels = values.get("size", 224), values.get("channels", 1)
+        window = values.get("window", [0.5, 99.5])
+        if not isinstance(size, int) or not isinstance(window, list) or len(window) != 2:
+            raise InputError("preparation: size must be a whole number and window two percentiles.")
+        low, high = (float(str(end)) for end in window)
+        return cls(size, 3 if channels == 3 else 1, (low, high))
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in pixels: `top` and `left` are the first row and column inside."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Return the rectangle as an index."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+
+def content_box(source_shape: tuple[int, int], size: int) -> Box:
+    """Return where a picture of `source_shape` (rows, columns) lies in its prepared square.
+
+    >>> content_box((100, 200), 64)
+    Box(top=16, left=0, height=32, width=64)
+    """
+    rows, columns = source_shape
+    longer = max(rows, columns)
+    height, width = max(1, round(rows * size / longer)), max(1, round(columns * size / longer))
+    return Box((size - height) // 2, (size - width) // 2, height, width)
+
+
+def prepare(image: Image, preparation: Preparation) -> Uint8Array:
+    """Return the input of a net: `(channels, size, size) uint8`, aspect kept, antialiased, padded with 0."""
+    size = preparation.size
+    box = content_box((image.source_shape[0], image.source_shape[1]), size)
+    content = _match_channels(_resize(_to_bytes(image.pixels, preparation.window), box), preparation.channels)
+    square = np.zeros((preparation.channels, size, size), np.uint8)
+    square[(slice(None), *box.slices)] = content
+    return square
+
+
+def prepare_file(path: Path, preparation: Preparation) -> tuple[Uint8Array, tuple[int, int]]:
+    """Return the prepared picture of a file and the (rows, columns) of the picture in the file.
+
+    Raises
+    ------
+    MissingFileError, UnreadableImageError
+        As `read_image`.
+    """
+    image = read_image(path, at_least=preparation.size)
+    return prepare(image, preparation), (image.source_shape[0], image.source_shape[1])
+
+
+def _to_bytes(pixels: Pixels, window: tuple[float, float]) -> Uint8Array:
+    """Return pixels on the scale 0 to 255: 8-bit ones as they are, others between two percentiles."""
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.uint8, copy=False)
+    low, high = np.percentile(pixels, window)
+    if high <= low:
+        # A few bright specks on an empty picture lie outside of both percentiles, and are all there is to see.
+        low, high = float(pixels.min()), float(pixels.max())
+    scale = 255 / (high - low) if high > low else 0.0
+    scaled = (pixels.astype(np.float32) - np.float32(low)) * np.float32(scale)
+    levels: Uint8Array = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+    return levels
+
+
+def _resize(pixels: Uint8Array, box: Box) -> Uint8Array:
+    """Return pixels `(C, height, width)`: area averages when shrinking, cubic when enlarging."""
+    import cv2
+
+    plane = np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
+    shrinks = box.height * box.width < plane.shape[0] * plane.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    resized = np.asarray(cv2.resize(plane, (box.width, box.height), interpolation=method), np.uint8)
+    return resized.reshape(box.height, box.width, -1).transpose(2, 0, 1)
+
+
+def _match_channels(pixels: Uint8Array, channels: Literal[1, 3]) -> Uint8Array:
+    if len(pixels) == channels:
+        return pixels
+    if channels == 3:
+        return np.repeat(pixels, 3, axis=0)
+    # Luma of ITU-R BT.601, as JPEG has it.
+    luma = np.tensordot(np.array([0.299, 0.587, 0.114]), pixels, axes=1)
+    return np.rint(luma).astype(np.uint8)[np.newaxis]
+
+
+def standardise(pixels: Uint8Array, mean: FloatArray, std: FloatArray) -> FloatArray:
+    """Return pixels with each picture's own mean 0 and standard deviation 1.
+
+    Parameters
+    ----------
+    pixels : (N, C, H, W) uint8
+    mean, std : (N,) float32
+        Of each picture's content, as the store keeps them.
+    """
+    shape = (-1, 1, 1, 1)
+    shifted: FloatArray = pixels.astype(np.float32) - mean.astype(np.float32).reshape(shape)
+    shifted /= std.astype(np.float32).reshape(shape)
+    return shifted
+
+
+def content_statistics(pixels: Uint8Array, source_shape: tuple[int, int]) -> tuple[float, float]:
+    """Return mean and standard deviation of a prepared picture `(C, size, size)` without its padding.
+
+    A constant picture has the deviation 1, so that it is standardised to zeros.
+    """
+    box = content_box(source_shape, pixels.shape[-1])
+    content = pixels[(slice(None), *box.slices)]
+    return float(content.mean()), float(content.std()) or 1.0
+
+
+def to_source(maps: NDArray[np.floating], source_shape: tuple[int, int], size: int) -> FloatArray:
+    """Return maps of the prepared square in the picture's own grid: bilinear, the padding cropped.
+
+    Parameters
+    ----------
+    maps : (..., h, w) float
+        Any resolution; h and w cover the whole square.
+    source_shape
+        (rows, columns) of the picture in its file.
+    size
+        Side of the prepared square, in which padding was measured out.
+
+    Returns
+    -------
+    (..., rows, columns) float32
+    """
+    box = content_box(source_shape, size)
+    rows, columns = source_shape
+    down = _interpolation(maps.shape[-2], box.top / size, box.height / size, rows)
+    across = _interpolation(maps.shape[-1], box.left / size, box.width / size, columns)
+    placed: FloatArray = np.matmul(np.matmul(down, maps.astype(np.float32)), across.T)
+    return placed
+
+
+def _interpolation(n_cells: int, start: float, extent: float, n_out: int) -> FloatArray:
+    """Return the `(n_out, n_cells)` weights of linear interpolation along one axis.
+
+    Output pixel i has its centre at ``start + (i + 0.5) / n_out * extent`` of the axis, cell j its own
+    at ``(j + 0.5) / n_cells``. Beyond the outermost centres the outermost value holds.
+    """
+    centres = (start + (np.arange(n_out) + 0.5) / n_out * extent) * n_cells - 0.5
+    centres = np.clip(centres, 0, n_cells - 1)
+    lower = np.minimum(centres.astype(np.intp), max(n_cells - 2, 0))
+    upper = np.minimum(lower + 1, n_cells - 1)
+    weights = np.zeros((n_out, n_cells), np.float32)
+    position = np.arange(n_out)
+    weights[position, lower] += 1 - (centres - lower)
+    weights[position, upper] += centres - lower
+    return weights
+
+
+def to_prepared_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+    """Return a mask `(rows, columns)` of the source grid in the prepared square `(size, size)`.
+
+    A pixel is inside if at least half of it is; a lesion too small for that keeps the pixels it fills the most.
+    """
+    import cv2
+
+    box = content_box((mask.shape[0], mask.shape[1]), size)
+    method = cv2.INTER_AREA if box.height * box.width < mask.size else cv2.INTER_LINEAR
+    share = np.asarray(cv2.resize(mask.astype(np.float32), (box.width, box.height), interpolation=method))
+    square = np.zeros((size, size), np.bool_)
+    if mask.any():
+        square[box.slices] = share >= min(0.5, float(share.max()))
+    return square

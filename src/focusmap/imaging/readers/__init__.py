@@ -1,0 +1,123 @@
+"""Reading a picture: the content of the file decides which reader is asked, one format a file."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from focusmap.errors import FocusmapError, MissingFileError, UnreadableImageError
+from focusmap.imaging.readers.dicom import read_dicom
+from focusmap.imaging.readers.raster import read_jpeg, read_other_raster, read_png
+from focusmap.values.image import Image
+
+Reader: TypeAlias = Callable[[Path, int | None], Image]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format, the bytes by which it is known, and the names it usually has."""
+
+    name: str
+    read: Reader
+    offset: int
+    magic: bytes
+    suffixes: tuple[str, ...]
+
+
+FORMATS = (
+    Format("PNG", read_png, 0, b"\x89PNG\r\n\x1a\n", (".png",)),
+    Format("JPEG", read_jpeg, 0, b"\xff\xd8\xff", (".jpg", ".jpeg", ".jpe", ".jfif")),
+    Format("DICOM", read_dicom, 128, b"DICM", (".dcm", ".dicom", ".ima")),
+    Format("TIFF", read_other_raster, 0, b"II*\x00", (".tif", ".tiff")),
+    Format("TIFF", read_other_raster, 0, b"MM\x00*", (".tif", ".tiff")),
+    Format("BMP", read_other_raster, 0, b"BM", (".bmp", ".dib")),
+    Format("GIF", read_other_raster, 0, b"GIF8", (".gif",)),
+    Format("WebP", read_other_raster, 8, b"WEBP", (".webp",)),
+)
+SIGNATURE_BYTES = 132
+
+
+def read_image(path: Path, at_least: int | None = None) -> Image:
+    """Return the picture in a file.
+
+    Parameters
+    ----------
+    path
+        PNG, JPEG, DICOM (one frame), TIFF, BMP, GIF or WebP; known by its content, not by its name.
+    at_least
+        If given, the picture may come reduced, with a longer side of at least this many pixels: JPEG is then
+        decoded faster. `Image.source_shape` is the size in the file all the same.
+
+    Returns
+    -------
+    Image
+        Upright as its EXIF says, grey with one channel, colour with three, alpha laid over black.
+
+    Raises
+    ------
+    MissingFileError, UnreadableImageError
+        If the file is not there; if it cannot be decoded as a whole, with the file's name and the reason.
+    """
+    kind: Format | None = None
+    try:
+        kind = _recognise(path)
+        return kind.read(path, at_least)
+    except FileNotFoundError:
+        raise MissingFileError(f"{path}: no such file.") from None
+    except IsADirectoryError:
+        raise UnreadableImageError(f"{path}: is a folder; a picture was expected.") from None
+    # A foreign decoder may raise anything; whatever it is, it says that this one picture cannot be read.
+    except Exception as error:
+        raise UnreadableImageError(f"{path}: {_reason(error)}{_misnamed(path, kind)}.") from error
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """Return the mask in a picture file as `(rows, columns) bool`: everything that is not black.
+
+    JPEG blurs a mask's edge and sprinkles faint dots around it, so there the cut is half of full white.
+
+    Raises
+    ------
+    MissingFileError, UnreadableImageError
+        As `read_image`.
+    """
+    image = read_image(path)
+    cut = 127 if _recognise(path).name == "JPEG" else 0
+    mask: NDArray[np.bool_] = np.max(image.pixels, axis=0) > cut
+    return mask
+
+
+def _recognise(path: Path) -> Format:
+    """Return the format by content, else by suffix: DICOM files without a preamble have no signature."""
+    with path.open("rb") as file:
+        head = file.read(SIGNATURE_BYTES)
+    if not head:
+        raise UnreadableImageError("is empty (0 bytes)")
+    for kind in FORMATS:
+        if head[kind.offset : kind.offset + len(kind.magic)] == kind.magic:
+            return kind
+    dicom = next(kind for kind in FORMATS if kind.name == "DICOM")
+    if path.suffix.lower() in dicom.suffixes:
+        return dicom
+    known = ", ".join(dict.fromkeys(kind.name for kind in FORMATS))
+    raise UnreadableImageError(f"its content is none of {known}; it begins with {head[:8]!r}")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FocusmapError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is"
+    said = " ".join(str(error).split())[:240].rstrip(".:")
+    return f"cannot be decoded ({said or type(error).__name__})"
+
+
+def _misnamed(path: Path, kind: Format | None) -> str:
+    suffix = path.suffix.lower()
+    named = next((known for known in FORMATS if suffix in known.suffixes), None)
+    if kind is None or named is None or kind.name == named.name:
+        return ""
+    return f" (the name says {named.name}, the content {kind.name})"

@@ -1,0 +1,148 @@
+"""DICOM with one frame: modality LUT, VOI LUT, then MONOCHROME1 turned round (PS3.3 C.7.6.3, C.11.1, C.11.2)."""
+
+import io
+import warnings
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from focusmap.errors import UnreadableImageError
+from focusmap.values.image import Image, Pixels, as_picture, check_plane_size
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset, FileDataset
+
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+MAX_INFLATED_BYTES = 64 * 2**20
+PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+
+
+def read_dicom(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG001  (as every reader)
+    """Return the picture in a DICOM file, as a viewer would first show it: windowed, white bright.
+
+    Grey of 8 bits stays uint8; deeper pictures come in the units of their modality or window.
+
+    Raises
+    ------
+    UnreadableImageError
+        If the file has no pixels, several frames, an implausible size, or cannot be decoded.
+    """
+    # pydicom quotes the values of odd elements in its warnings, and those may name the patient.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = _parse(path)
+        _check_geometry(dataset)
+        return as_picture(_plane(dataset), path)
+
+
+def _parse(path: Path) -> "FileDataset":
+    from pydicom import dcmread
+
+    with path.open("rb") as file:
+        deflated = DEFLATED in file.read(4096)
+    try:
+        return dcmread(io.BytesIO(_inflate(path)), force=True) if deflated else dcmread(path, force=True)
+    except RecursionError:
+        raise UnreadableImageError("nests its sequences too deeply to be read") from None
+
+
+def _inflate(path: Path) -> bytes:
+    """Return the data set of a deflated file; pydicom would inflate it without bound.
+
+    The file meta information is left off: what follows it is explicit VR little endian (PS3.5 A.5).
+    """
+    from pydicom.filereader import read_file_meta_info
+
+    length = read_file_meta_info(path).get("FileMetaInformationGroupLength")
+    if length is None:
+        raise UnreadableImageError("is deflated and does not say where its data begin")
+    # 128 bytes of preamble, "DICM", and the 12 bytes of the group length element itself.
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    data = inflater.decompress(path.read_bytes()[144 + length :], MAX_INFLATED_BYTES)
+    if inflater.unconsumed_tail:
+        raise UnreadableImageError(f"inflates to more than {MAX_INFLATED_BYTES // 2**20} MiB")
+    if not inflater.eof:
+        raise UnreadableImageError("is deflated and cut off")
+    return data
+
+
+def _check_geometry(dataset: "Dataset") -> None:
+    if not any(keyword in dataset for keyword in PIXEL_KEYWORDS):
+        kind = dataset.get("Modality")
+        is_what = f"a DICOM file without pixels (modality {kind})" if kind else "no DICOM file, or one without pixels"
+        raise UnreadableImageError(f"is {is_what}")
+    check_plane_size(int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0))
+    n_frames = int(dataset.get("NumberOfFrames") or 1)
+    if n_frames != 1:
+        raise UnreadableImageError(f"holds {n_frames} frames; one was expected. Save the frame that counts as a file")
+
+
+def _plane(dataset: "FileDataset") -> Pixels:
+    from pydicom.pixels import apply_color_lut, pixel_array
+
+    _set_transfer_syntax(dataset)
+    stored = pixel_array(dataset)
+    if stored.shape[:2] != (dataset.Rows, dataset.Columns) or stored.ndim != (2 if _samples(dataset) == 1 else 3):
+        raise UnreadableImageError(f"says {dataset.Rows} x {dataset.Columns} pixels and holds {stored.shape}")
+    if dataset.PhotometricInterpretation == "PALETTE COLOR":
+        return _narrow_colour(apply_color_lut(stored, dataset))
+    return _narrow_colour(stored) if stored.ndim == 3 else _grey(stored, dataset)
+
+
+def _samples(dataset: "Dataset") -> int:
+    return int(dataset.get("SamplesPerPixel") or 1)
+
+
+def _set_transfer_syntax(dataset: "FileDataset") -> None:
+    """Name the encoding of data that came without file meta information, as pydicom found it."""
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    if "TransferSyntaxUID" in dataset.file_meta:
+        return
+    implicit, little = dataset.original_encoding
+    explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+
+
+def _narrow_colour(colour: NDArray[np.generic]) -> Pixels:
+    """Return colour as uint8 or uint16."""
+    return cast(Pixels, colour if colour.dtype in (np.uint8, np.uint16) else colour.astype(np.float32))
+
+
+def _grey(stored: NDArray[np.generic], dataset: "Dataset") -> Pixels:
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+
+    values = apply_voi_lut(apply_modality_lut(stored, dataset), dataset)
+    if stored.dtype.kind == "f":
+        low, high = float(values.min()), float(values.max())
+    else:
+        low, high = _value_range(dataset)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        values = (low + high) - values.astype(np.float64)
+    return _narrow_grey(values, low, high)
+
+
+def _value_range(dataset: "Dataset") -> tuple[float, float]:
+    """Return the least and greatest value that the stored bits can stand for after the look-up tables.
+
+    The picture's own extremes would not do: a picture and its MONOCHROME1 twin must come out the same.
+    """
+    for sequence in ("VOILUTSequence", "ModalityLUTSequence"):
+        if dataset.get(sequence):
+            return 0.0, 2.0 ** int(dataset[sequence].value[0].LUTDescriptor[2]) - 1
+    bits = int(dataset.BitsStored)
+    first = -(2.0 ** (bits - 1)) if dataset.PixelRepresentation else 0.0
+    slope, intercept = float(dataset.get("RescaleSlope") or 1), float(dataset.get("RescaleIntercept") or 0)
+    ends = (first * slope + intercept, (first + 2.0**bits - 1) * slope + intercept)
+    return min(ends), max(ends)
+
+
+def _narrow_grey(values: NDArray[np.generic], low: float, high: float) -> Pixels:
+    if (low, high) == (0.0, 255.0):
+        return np.rint(np.clip(values.astype(np.float64), 0, 255)).astype(np.uint8)
+    if values.dtype in (np.uint16, np.int16):
+        return cast(Pixels, values)
+    return values.astype(np.float32)
