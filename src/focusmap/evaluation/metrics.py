@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from focusmap.evaluation.means import means_over_targets
 from focusmap.evaluation.measures import MEASURES, NO_TRUTH, Measure, Sample
 from focusmap.statistics.delong import clustered_delong
 from focusmap.statistics.intervals import Interval, bounded_interval, percentile_interval
@@ -13,7 +14,6 @@ from focusmap.values.files import Json
 from focusmap.values.predictions import Predictions
 
 DEFAULT_THRESHOLD = 0.5
-AVERAGED = ("auroc", "average_precision")  # over targets; other metrics depend on each target's own threshold or scale
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def evaluate_predictions(predictions: Predictions, truth: np.ndarray, options: E
         ``split, n_images, n_patients, clustered_by, targets, mean``. Every metric has ``value, low, high``; an
         undefined one has None and a ``reason``, and the means over targets name it under ``left_out``.
     """
-    clusters = _clusters(predictions)
-    samples = _samples(predictions, truth, clusters, options)
+    clusters = patients_of(predictions)
+    samples = samples_of(predictions, truth, clusters, options)
     measures = {name: MEASURES[sample.target.kind](sample) for name, sample in samples.items()}
     resampling = Resampling(clusters, options.n_resamples, options.seed)
     found = resample({name: measure.statistic for name, measure in measures.items()}, resampling)
@@ -69,19 +69,21 @@ def evaluate_predictions(predictions: Predictions, truth: np.ndarray, options: E
         "n_patients": clusters.n,
         "clustered_by": "patient" if "patient_id" in predictions.ids else "image",
         "targets": targets,
-        "mean": _means(measures, found),
+        "mean": means_over_targets(found, {name: measure.units for name, measure in measures.items()}),
     }
 
 
-def _clusters(predictions: Predictions) -> Clusters:
+def patients_of(predictions: Predictions) -> Clusters:
+    """Return the patients of the images, or one cluster an image where there is no ``patient_id`` column."""
     if "patient_id" not in predictions.ids:
         return Clusters.single(len(predictions))
     return Clusters.of(predictions.ids["patient_id"].astype(str).to_numpy(dtype=np.str_))
 
 
-def _samples(
+def samples_of(
     predictions: Predictions, truth: np.ndarray, clusters: Clusters, options: EvaluationOptions
 ) -> dict[str, Sample]:
+    """Return for each target the images whose truth is known."""
     assert not np.isnan(predictions.probabilities).any(), "the readers of predictions refuse cells without a number"
     samples = {}
     for position, target in enumerate(predictions.task.targets):
@@ -120,28 +122,3 @@ def _delong(sample: Sample, measure: Measure) -> Interval:
     if interval.value is not None:
         return interval
     return Interval.undefined(measure.reasons.get("auroc", NO_TRUTH), interval.method)
-
-
-def _means(
-    measures: Mapping[str, Measure], found: Mapping[str, Mapping[str, Distribution]]
-) -> dict[str, dict[str, Json]]:
-    means = {}
-    for metric in AVERAGED:
-        having = {name: metrics[metric] for name, metrics in found.items() if metric in metrics}
-        if having:
-            units = {name: measures[name].units[metric] for name in having}
-            means[metric] = _mean(metric, having, units)
-    return means
-
-
-def _mean(metric: str, having: Mapping[str, Distribution], units: Mapping[str, int]) -> dict[str, Json]:
-    """The mean over targets, resample by resample, so that its interval knows how the targets hang together."""
-    defined = {name: distribution for name, distribution in having.items() if not np.isnan(distribution.value)}
-    left_out: list[Json] = [name for name in having if name not in defined]
-    if not defined:
-        return {**Interval.undefined(f"{metric} is undefined for every target").to_dict(), "left_out": left_out}
-    value = float(np.mean([distribution.value for distribution in defined.values()]))
-    drawn = np.mean([distribution.resamples for distribution in defined.values()], axis=0)
-    interval = percentile_interval(Distribution(value, drawn), NO_TRUTH)
-    interval = bounded_interval(interval, min(units[name] for name in defined))
-    return {**interval.to_dict(), "n_targets": len(defined), "left_out": left_out}

@@ -77,7 +77,7 @@ def percentile_interval(distribution: Distribution, reason: str, *, centred: boo
     drawn = distribution.resamples[~np.isnan(distribution.resamples)]
     n_dropped = len(distribution.resamples) - len(drawn)
     if not len(drawn):
-        return Interval(distribution.value, None, None, BOOTSTRAP, "undefined in every resample", n_dropped)
+        return Interval(distribution.value, None, None, BOOTSTRAP, "too few patients to resample", n_dropped)
     if centred:
         drawn = np.maximum(drawn - drawn.mean() + distribution.value, 0.0)
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])

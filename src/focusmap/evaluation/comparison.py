@@ -1,0 +1,83 @@
+"""Two models on the same images: the difference of every metric, from the same resamples of patients."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from focusmap.errors import InputError
+from focusmap.evaluation.means import means_over_targets
+from focusmap.evaluation.measures import MEASURES, Sample
+from focusmap.evaluation.metrics import EvaluationOptions, patients_of, samples_of
+from focusmap.statistics.delong import paired_delong
+from focusmap.statistics.intervals import percentile_interval
+from focusmap.statistics.resampling import Distribution, Resampling, resample
+from focusmap.values.files import Json
+from focusmap.values.predictions import Predictions
+
+UNDEFINED = "the metric is undefined for one model or both"
+
+
+def compare_predictions(
+    first: Predictions, second: Predictions, truth: np.ndarray, options: tuple[EvaluationOptions, EvaluationOptions]
+) -> dict[str, Json]:
+    """Return first - second for every metric of every target, with paired patient-clustered intervals.
+
+    Parameters
+    ----------
+    first, second
+        Predictions of the same task for the same images in the same order.
+    truth
+        ``(N, T)``, NaN unknown.
+    options
+        One for each model, since each has its own thresholds; split, resamples and seed are the first one's.
+
+    Returns
+    -------
+    dict
+        ``split, n_images, n_patients, targets, mean`` as in ``metrics.json``; a binary target's ``auroc_delong`` has
+        ``p`` too. Above 0 the first model has the higher value, which is worse for losses and errors.
+
+    Raises
+    ------
+    InputError
+        If the images or the targets differ.
+    """
+    _refuse_different(first, second)
+    clusters = patients_of(first)
+    resampling = Resampling(clusters, options[0].n_resamples, options[0].seed)
+    samples = [samples_of(model, truth, clusters, own) for model, own in zip((first, second), options, strict=True)]
+    a, b = (_resampled(own, resampling) for own in samples)
+    differences = {name: _differences(a[name], b[name]) for name in a}
+    targets: dict[str, Json] = {}
+    for name, found in differences.items():
+        paired = (samples[0][name], samples[1][name])
+        targets[name] = {**_described(found), **(_delong(*paired) if paired[0].target.kind == "binary" else {})}
+    head: dict[str, Json] = {"split": options[0].split, "n_images": len(first), "n_patients": clusters.n}
+    return {**head, "targets": targets, "mean": means_over_targets(differences, {})}
+
+
+def _refuse_different(first: Predictions, second: Predictions) -> None:
+    if first.task != second.task:
+        raise InputError("the two models do not predict the same targets, so that their metrics cannot be compared.")
+    if first.ids["image_id"].tolist() != second.ids["image_id"].tolist():
+        raise InputError("the two models were not evaluated on the same images in the same order.")
+
+
+def _resampled(samples: dict[str, Sample], resampling: Resampling) -> dict[str, dict[str, Distribution]]:
+    statistics = {name: MEASURES[sample.target.kind](sample).statistic for name, sample in samples.items()}
+    return resample(statistics, resampling)
+
+
+def _differences(a: Mapping[str, Distribution], b: Mapping[str, Distribution]) -> dict[str, Distribution]:
+    """Metrics of single classes are left to the two runs' own tables."""
+    whole = [metric for metric in a if "/" not in metric]
+    return {m: Distribution(a[m].value - b[m].value, a[m].resamples - b[m].resamples) for m in whole}
+
+
+def _described(differences: Mapping[str, Distribution]) -> dict[str, Json]:
+    return {metric: percentile_interval(found, UNDEFINED).to_dict() for metric, found in differences.items()}
+
+
+def _delong(a: Sample, b: Sample) -> dict[str, Json]:
+    found = paired_delong(a.truth, a.probabilities[:, 0], b.probabilities[:, 0], a.clusters.codes)
+    return {"auroc_delong": {**found.difference.to_dict(), "p": found.p}}
