@@ -98,25 +98,26 @@ class _Patient:
 
 
 def _solid(radius: np.ndarray, stripes: np.ndarray) -> np.ndarray:
-    return np.clip((1 - radius) / 0.35, 0, 1) + 0 * stripes
+    return np.asarray(np.exp(-2 * radius**2) + 0 * stripes)
 
 
 def _ring(radius: np.ndarray, stripes: np.ndarray) -> np.ndarray:
-    return 1.2 * np.exp(-(((radius - 0.75) / 0.22) ** 2)) - 0.6 * np.exp(-((radius / 0.45) ** 2)) + 0 * stripes
+    wall, hole = np.exp(-(((radius - 0.7) / 0.2) ** 2)), np.exp(-((radius / 0.4) ** 2))
+    return np.asarray(1.2 * wall - 0.6 * hole + 0 * stripes)
 
 
 def _streaked(radius: np.ndarray, stripes: np.ndarray) -> np.ndarray:
-    return np.clip((1 - radius) / 0.3, 0, 1) * (0.45 + 0.55 * stripes)
+    return np.asarray(np.clip((1 - radius) / 0.3, 0, 1) * (0.45 + 0.55 * stripes))
 
 
 # Profiles map distance from the centre (1 at the border of the mask) and unit-amplitude stripes to brightness.
 _FINDINGS = {
-    "nodule": _Finding(0.35, (0.19, 0.25), 0.36, _solid),
-    "cavity": _Finding(0.22, (0.21, 0.28), 0.26, _ring),
-    "consolidation": _Finding(0.16, (0.25, 0.33), 0.26, _streaked),
+    "nodule": _Finding(0.35, (0.20, 0.27), 0.50, _solid),
+    "cavity": _Finding(0.22, (0.21, 0.28), 0.34, _ring),
+    "consolidation": _Finding(0.16, (0.25, 0.33), 0.34, _streaked),
 }
 FINDINGS = tuple(_FINDINGS)
-_SITES = {"north": _Site(1.0, 1.0, 0.020), "south": _Site(0.8, 1.15, 0.035), "east": _Site(0.9, 0.85, 0.028)}
+_SITES = {"north": _Site(1.0, 1.0, 0.015), "south": _Site(0.8, 1.15, 0.030), "east": _Site(0.9, 0.85, 0.022)}
 _UNKNOWN_SHARE = 0.03
 
 
@@ -215,7 +216,7 @@ def _draw_picture(
     grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, options.size)] * options.dimensions, indexing="ij"))
     posed = grid - rng.normal(0, 0.04, options.dimensions).reshape(-1, *[1] * options.dimensions)
     lungs = _lungs(patient, posed, 1.0)
-    pixels = _anatomy(patient, posed, lungs) + 0.05 * _texture(options, rng)
+    pixels = _anatomy(patient, posed, lungs) + 0.04 * _texture(options, rng)
     masks = np.zeros((len(FINDINGS), *lungs.shape), dtype=bool)
     prevalences = np.array([finding.prevalence for finding in _FINDINGS.values()])
     for k in np.flatnonzero(rng.random(len(FINDINGS)) < prevalences * patient.susceptibility):
@@ -234,7 +235,8 @@ def _ellipsoid(grid: np.ndarray, centre: np.ndarray, axes: np.ndarray, softness:
 
 def _lungs(patient: _Patient, grid: np.ndarray, scale: float) -> np.ndarray:
     pairs = zip(patient.lung_centres, scale * patient.lung_axes, strict=True)
-    return np.maximum(*[_ellipsoid(grid, centre, axes, 0.2) for centre, axes in pairs])
+    left, right = [_ellipsoid(grid, centre, axes, 0.2) for centre, axes in pairs]
+    return np.asarray(np.maximum(left, right))
 
 
 def _anatomy(patient: _Patient, grid: np.ndarray, lungs: np.ndarray) -> np.ndarray:
@@ -280,7 +282,7 @@ def _acquire(pixels: np.ndarray, site: _Site, rng: np.random.Generator) -> np.nd
     bias = np.exp(0.12 * _smooth_noise(pixels.shape, pixels.shape[0] / 4, rng))
     level = np.clip(site.contrast * bias * pixels, 0, 1) ** site.gamma
     noisy = level + rng.normal(0, site.noise, pixels.shape)
-    return np.round(np.clip(noisy, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.round(np.clip(noisy, 0, 1) * 255), dtype=np.uint8)
 
 
 def _tabulate(options: PhantomOptions, patients: list[_Patient], masks: dict[str, np.ndarray]) -> pd.DataFrame:

@@ -1,0 +1,1 @@
+"""Where a net looks: heat maps on an absolute scale."""

@@ -1,0 +1,81 @@
+"""Class activation maps of all labels from one forward pass.
+
+With A (K, h, w) the last feature map, y_c = b_c + sum_k w_ck mean(A_k) the logit of label c:
+
+- CAM: M_c = sum_k w_ck A_k (Zhou et al. 2016, eq. 2).
+- Grad-CAM: alpha_ck = mean over space of dy_c/dA_k, M_c = ReLU(sum_k alpha_ck A_k) (Selvaraju et al. 2017, eq. 1
+  and 2). Behind average pooling and one linear layer dy_c/dA_k = w_ck / (h w) everywhere, so no backward pass is
+  needed, and Grad-CAM is ReLU(CAM) / (h w).
+
+Both are kept on an absolute scale. CAM is in logit units: its mean over space plus the bias is the logit, so a
+value says what the logit would be, but for the bias, if the whole picture looked like this place.
+
+A is what comes after the backbone's last activation or normalisation, as `focusmap.nets.backbones` says.
+"""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from focusmap.errors import InputError, suggest
+from focusmap.nets.build import FocusNet
+
+Method = Literal["cam", "gradcam"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+# In logit units. Below a tenth of a logit the odds change by less than 11 %, everywhere in the picture.
+NO_EVIDENCE_BELOW = 0.1
+
+
+def check_method(name: str) -> Method:
+    """Return `name` as a method.
+
+    Raises
+    ------
+    InputError
+        If there is no such method; the message lists the known ones.
+    """
+    for method in METHODS:
+        if name == method:
+            return method
+    raise InputError(f"heat map method {name!r} is not one of {', '.join(METHODS)}.{suggest(name, METHODS)}")
+
+
+def class_activation_maps(net: FocusNet, batch: Tensor, method: Method = "cam") -> tuple[Tensor, Tensor]:
+    """Return logits and maps of all labels, from one forward pass without gradients.
+
+    Parameters
+    ----------
+    net
+        In eval mode, so that its logits are those of prediction.
+    batch
+        ``(N, C, H, W) float``, prepared and standardised.
+    method
+        ``cam``: signed, in logit units. ``gradcam``: at least 0, in logit units per cell of the feature map.
+
+    Returns
+    -------
+    logits
+        ``(N, L)``.
+    maps
+        ``(N, L, h, w)`` on the grid of the feature map; higher speaks more for the label.
+    """
+    assert not net.training, "heat maps are of a net in eval mode"
+    with torch.inference_mode():
+        logits, maps = net.forward_with_maps(batch)
+        if method == "gradcam":
+            maps = maps.clamp(min=0) / maps[0, 0].numel()
+    return logits, maps
+
+
+def has_evidence(maps: Tensor, method: Method = "cam") -> Tensor:
+    """Return ``(N, L) bool``: false where a map reaches `NO_EVIDENCE_BELOW` logit units nowhere.
+
+    Such a map would be noise stretched to full colour; it is shown as "no evidence".
+
+    >>> has_evidence(torch.tensor([[[[-3.0, 0.05]], [[-3.0, 0.2]]]])).tolist()
+    [[False, True]]
+    """
+    cells = maps.shape[-1] * maps.shape[-2] if method == "gradcam" else 1
+    return maps.amax(dim=(-2, -1)) * cells >= NO_EVIDENCE_BELOW
