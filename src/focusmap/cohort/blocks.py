@@ -14,13 +14,12 @@ from focusmap.errors import InputError
 
 UNUSED = -1
 MAX_ROUNDS = 16
-RUNS_PER_CLASS = 4
 
 
 def deal_blocks(order: np.ndarray, strata: np.ndarray, fractions: Sequence[float], gap: int) -> np.ndarray:
     """Return the part of each row, ``(N,) int``; -1 for the rows of the gaps.
 
-    Where the classes follow each other in few runs, each run is cut into one block a part. Where they alternate,
+    Where the classes follow each other in long runs, each run is cut into one block a part. Where they alternate,
     the whole sequence is cut, into as many rounds of blocks as it takes for every class to reach every part.
 
     Parameters
@@ -41,9 +40,7 @@ def deal_blocks(order: np.ndarray, strata: np.ndarray, fractions: Sequence[float
     """
     rows = np.argsort(order, kind="stable")
     ranks, ordered = order[rows], strata[rows]
-    runs = _class_runs(ordered)
-    few = len(runs) <= RUNS_PER_CLASS * max(1, int(ordered.any(axis=0).sum()))
-    pieces = runs if few else [(0, len(rows))]
+    pieces = _class_runs(ordered, shortest=max(gap, 1) * len(fractions))
     rounds = 1
     while rounds <= MAX_ROUNDS:
         parts = _leave_gaps(_cut(pieces, ranks, fractions, rounds), gap)
@@ -69,10 +66,12 @@ def sequence_ranks(cells: Sequence[str]) -> np.ndarray:
     return np.unique(keys, return_inverse=True)[1]
 
 
-def _class_runs(strata: np.ndarray) -> list[tuple[int, int]]:
+def _class_runs(strata: np.ndarray, shortest: int) -> list[tuple[int, int]]:
+    """Return start and end of each stretch of one class; strays shorter than `shortest` go with what they follow."""
     changes = np.flatnonzero((strata[1:] != strata[:-1]).any(axis=1)) + 1
-    edges = [0, *changes.tolist(), len(strata)]
-    return list(pairwise(edges))
+    long = [start for start, end in pairwise([0, *changes.tolist(), len(strata)]) if end - start >= shortest]
+    starts = [start for before, start in pairwise(long) if (strata[before] != strata[start]).any()]
+    return list(pairwise([0, *starts, len(strata)]))
 
 
 def _cut(pieces: list[tuple[int, int]], ranks: np.ndarray, fractions: Sequence[float], rounds: int) -> np.ndarray:

@@ -182,13 +182,19 @@ def _deal(cohort: Cohort, options: SplitOptions) -> tuple[list[str], list[str]]:
     strata = label_matrix(cohort.task, cohort.truth)
     if "block" not in cohort.table:
         return [names[part] for part in stratify(_patients(cohort), strata, shares, options.seed)], []
-    parts = deal_blocks(sequence_ranks(list(cohort.table["block"])), strata, shares, options.gap)
+    parts = deal_blocks(_block_ranks(cohort), strata, shares, options.gap)
     n_unused = int((parts == UNUSED).sum())
     note = (
         f"split in contiguous blocks of {cohort.study.block_column}, with gaps of {options.gap} rows: "
         f"{n_unused} of {len(parts)} images lie in the gaps and are not used"
     )
     return [NOT_USED if part == UNUSED else names[part] for part in parts], [note]
+
+
+def _block_ranks(cohort: Cohort) -> np.ndarray:
+    """Return the rank of each image in the sequence; images of a declared patient share one, so no cut parts them."""
+    ranks = pd.Series(sequence_ranks(list(cohort.table["block"])))
+    return ranks.groupby(_patients(cohort)).transform("min").to_numpy()
 
 
 def _part_names(options: SplitOptions) -> Sequence[str]:

@@ -1,0 +1,91 @@
+"""What a careful person looks at before training: the table, the pictures, and what could pass for the disease."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from focusmap.auditing.against import audit_against
+from focusmap.auditing.association import association_findings, associations
+from focusmap.auditing.findings import SEVERITIES, Audit, AuditOptions, Finding
+from focusmap.auditing.images import Pictures, look_at_all, picture_findings
+from focusmap.auditing.pairs import Duplicates, describe_duplicates, duplicate_findings, find_duplicates
+from focusmap.auditing.shortcuts import hidden_group_findings, source_findings
+from focusmap.auditing.table import label_columns, table_findings, table_overview
+from focusmap.cohort.cohort import Cohort
+from focusmap.cohort.split import Split
+from focusmap.values.files import Json
+
+__all__ = ["SEVERITIES", "Audit", "AuditOptions", "Finding", "audit_against", "audit_cohort"]
+
+SAMPLES = 8
+ORDER = ("blocking", "warning", "note")
+
+
+def audit_cohort(cohort: Cohort, split: Split | None = None, options: AuditOptions | None = None) -> Audit:
+    """Return the audit of a cohort and, where there is one, of its split.
+
+    Parameters
+    ----------
+    cohort
+        Its pictures are read once each; a table-only study has none to read.
+    split
+        Judged as it is: patients and pictures in two parts are found, not mended. Without one, the declared split is.
+    options
+        What is overridden, processes, seed, progress.
+    """
+    options = options or AuditOptions()
+    split = _declared_split(cohort) if split is None else split
+    tied = associations(cohort, options)
+    found = [*table_findings(cohort, split), *association_findings(tied)]
+    overview: dict[str, Json] = {**table_overview(cohort), "association": [item.to_dict() for item in tied]}
+    pictures = look_at_all(cohort.files, options) if cohort.has_images else None
+    found += source_findings(cohort, pictures)
+    if pictures is not None:
+        duplicates = find_duplicates(pictures)
+        found += picture_findings(pictures, cohort.image_ids)
+        found += duplicate_findings(cohort, duplicates, split) + hidden_group_findings(cohort, pictures)
+        overview |= _picture_overview(cohort, pictures, duplicates, split)
+    found.sort(key=lambda item: ORDER.index(item.severity))
+    return Audit(tuple(found), _accepted(cohort, found, options.accept), overview, _sample_sheets(cohort, options.seed))
+
+
+def _declared_split(cohort: Cohort) -> Split | None:
+    if "split_declared" not in cohort.table:
+        return None
+    return Split(cohort.table[["image_id", "split_declared"]].rename(columns={"split_declared": "split"}))
+
+
+def _picture_overview(
+    cohort: Cohort, pictures: Pictures, duplicates: Duplicates, split: Split | None
+) -> dict[str, Json]:
+    looks = [look for look in pictures.looks if not look.reason]
+    sizes = Counter("x".join(map(str, look.size)) for look in looks).most_common()
+    modes = Counter(look.mode for look in looks).most_common()
+    images: dict[str, Json] = {
+        "n_unreadable": len(pictures.looks) - len(looks),
+        "sizes": dict(sizes),
+        "modes": dict(modes),
+        "formats": dict(Counter(pictures.formats).most_common()),
+    }
+    return {"images": images, "duplicates": describe_duplicates(cohort, duplicates, split)}
+
+
+def _accepted(cohort: Cohort, found: Sequence[Finding], accept: Sequence[str]) -> tuple[str, ...]:
+    """Return the blocking findings that stand and are overridden: by the user, or by what the study declares."""
+    declared = cohort.study.patients == "none" or cohort.study.block_column is not None
+    overridden = {*accept, *(["no-patient-column"] if declared else [])}
+    return tuple(item.name for item in found if item.severity == "blocking" and item.name in overridden)
+
+
+def _sample_sheets(cohort: Cohort, seed: int) -> dict[str, tuple[str, ...]]:
+    """Return a few images of each label, of different patients."""
+    order = np.random.default_rng(seed).permutation(len(cohort))
+    names, held = label_columns(cohort)
+    sheets = {}
+    for name, values in zip(names, held.T, strict=True):
+        drawn = order[values[order] == 1]
+        _, first = np.unique(cohort.patient_ids[drawn].astype(str), return_index=True)
+        chosen = drawn[np.sort(first)[:SAMPLES]]
+        sheets[name] = tuple(cohort.image_ids[position] for position in chosen)
+    return sheets
