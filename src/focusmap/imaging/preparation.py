@@ -6,15 +6,18 @@ Pixels are areas, not points: pixel i covers [i, i + 1], its centre lies at i + 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from focusmap.errors import InputError, suggest
 from focusmap.imaging.readers import read_image
-from focusmap.values.files import Json
 from focusmap.values.image import Image, Pixels
+
+if TYPE_CHECKING:
+    # Imported at run time it would bring pandas into every worker process.
+    from focusmap.values.files import Json
 
 Uint8Array = NDArray[np.uint8]
 FloatArray = NDArray[np.float32]
@@ -46,12 +49,12 @@ class Preparation:
         if not 0 <= self.window[0] < self.window[1] <= 100:
             raise InputError(f"preparation: window is {self.window}; two rising percentiles were expected.")
 
-    def to_dict(self) -> dict[str, Json]:
+    def to_dict(self) -> "dict[str, Json]":
         """Return plain values for a file."""
         return {**asdict(self), "window": list(self.window)}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Json]) -> "Preparation":
+    def from_dict(cls, values: "Mapping[str, Json]") -> "Preparation":
         """Return the preparation written in a file; a key that is not known is an error.
 
         >>> Preparation.from_dict({"size": 64}).size

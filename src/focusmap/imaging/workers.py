@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -16,8 +17,10 @@ from typing import TypeAlias
 from focusmap.errors import FocusmapError, InputError
 from focusmap.imaging.preparation import Preparation, Uint8Array, content_statistics, prepare_file
 
-FEW_PICTURES = 64
-"""Below this, starting processes takes longer than it saves."""
+PROBE = 32
+"""So many pictures are prepared here before it is decided whether to start processes for the rest."""
+WORTH_SECONDS = 3.0
+"""Starting processes takes a second or two; it is worth it for what would take longer than this."""
 CHUNK = 8
 CHUNKS_AHEAD = 4
 
@@ -46,18 +49,23 @@ def prepare_in_order(files: Sequence[Path], preparation: Preparation, workers: i
     preparation
         How they are prepared.
     workers
-        Number of processes; None for one a processor. With one, or with few files, the work is done here.
+        Number of processes; None for one a processor. With one, or with little to do, the work is done here.
 
     Raises
     ------
     InputError
         If a process was ended from outside, most often for want of memory.
     """
-    n_workers = min(workers or os.cpu_count() or 1, -(-len(files) // CHUNK))
-    if n_workers <= 1 or len(files) < FEW_PICTURES:
-        yield from (prepare_one(file, preparation) for file in files)
+    n_workers = workers or os.cpu_count() or 1
+    here = files if n_workers == 1 else files[:PROBE]
+    started = time.monotonic()
+    yield from (prepare_one(file, preparation) for file in here)
+    rest = files[len(here) :]
+    expected_seconds = (time.monotonic() - started) * len(rest) / max(len(here), 1)
+    if expected_seconds < WORTH_SECONDS:
+        yield from (prepare_one(file, preparation) for file in rest)
     else:
-        yield from _prepare_by_processes(files, preparation, n_workers)
+        yield from _prepare_by_processes(rest, preparation, n_workers)
 
 
 def prepare_one(file: Path, preparation: Preparation) -> Outcome:
