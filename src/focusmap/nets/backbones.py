@@ -7,7 +7,7 @@ from typing import cast
 from torch import nn
 
 from focusmap.errors import InputError, suggest
-from focusmap.nets.small_residual import small_residual
+from focusmap.nets.small_residual import SmallResidual
 
 OURS = "small-residual"
 
@@ -67,8 +67,8 @@ def build_backbone(name: str, channels: int, weights: Path | None = None) -> tup
     """Return a net from ``(N, channels, H, W)`` to its last feature map ``(N, K, h, w)``, and K.
 
     Where the architecture ends in a normalisation or a ReLU, the map is what comes after it, so that average
-    pooling and one linear layer complete the classifier. No activation works in place: what a hook has stored
-    stays what it was.
+    pooling and one linear layer complete the classifier. No activation works in place, so that what a hook has
+    stored of the layer before it stays what it was.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def build_backbone(name: str, channels: int, weights: Path | None = None) -> tup
         A file of the pretrained weights that timm knows for this architecture, or None for a random start.
     """
     if name == OURS:
-        return small_residual(channels)
+        return SmallResidual(channels), SmallResidual.num_features
     net = _timm_net(backbone(name), channels, weights)
     # VGG's two large fully connected layers would stand between the map and the average.
     if hasattr(net, "pre_logits"):

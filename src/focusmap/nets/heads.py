@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from focusmap.values.task import TargetKind, Task
@@ -186,3 +186,30 @@ def continuous_scales(task: Task, truth: np.ndarray) -> dict[str, list[float]]:
             scale = continuous_scale(column[~np.isnan(column)])
             found[target.name] = [scale.mean, scale.deviation]
     return found
+
+
+def undo_class_weights(head: nn.Linear, task: Task, truth: np.ndarray) -> None:
+    """Move the biases of a head that was trained with class weights, so that its logits are those of the shares on train.
+
+    Weights w_c make the net learn softmax(z)_c proportional to w_c P(c | x), so log w_c is taken off each logit
+    (Saerens et al. 2002, Neural Computation 14, eq. 4, with the prior that the weights make even); of a binary target's one logit,
+    log(W+ / W-). Rankings within a binary target, and heat maps, stay as they are.
+
+    Parameters
+    ----------
+    head
+        Changed in place: ``(K)`` features to ``(L)`` logits.
+    task, truth
+        As given to `task_loss`.
+    """
+    shifts = []
+    for loss_weights, target in zip(task_loss(task, truth).weights, task.targets, strict=True):
+        log_weights = loss_weights.classes.clamp(min=1e-6).log()
+        if target.kind == "binary":
+            shifts.append(log_weights[1:] - log_weights[:1])
+        elif target.kind == "continuous":
+            shifts.append(torch.zeros(1))
+        else:
+            shifts.append(log_weights)
+    with torch.no_grad():
+        head.bias -= torch.cat(shifts).to(head.bias)

@@ -1,0 +1,118 @@
+"""Logits for pictures: of a store in one go, or of any number of files as a stream."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from focusmap.errors import InputError, MissingFileError
+from focusmap.imaging.preparation import Preparation, content_statistics, prepare_file, standardise
+from focusmap.inference.model import Model
+from focusmap.training.epoch import forward_store
+
+if TYPE_CHECKING:
+    from focusmap.imaging.store import Store
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How files are streamed: pictures a pass, and threads that read ahead."""
+
+    batch_size: int = 32
+    workers: int = 2
+
+
+@dataclass(frozen=True)
+class FilePrediction:
+    """What a model said of one file.
+
+    Parameters
+    ----------
+    file
+        The picture.
+    logits
+        ``(L,)``, a continuous target's value in its own units; None where the picture could not be read.
+    reason
+        Why not; empty where it could.
+    """
+
+    file: Path
+    logits: np.ndarray | None
+    reason: str = ""
+
+
+def predict_store(model: Model, store: "Store", image_ids: Sequence[str]) -> np.ndarray:
+    """Return ``(N, L) float64`` logits of images of a store; a continuous target's value in its own units."""
+    if not image_ids:
+        return np.empty((0, model.task.n_logits))
+    return model.to_units(forward_store(model.net, store, tuple(image_ids)).double().cpu().numpy())
+
+
+def predict_files(
+    model: Model, files: Iterable[Path], options: PredictOptions = PredictOptions()
+) -> Iterator[FilePrediction]:
+    """Yield a prediction for each file, in order, holding no more than a few batches in memory.
+
+    A picture that cannot be read is yielded with its reason; the others go on. Nothing of `files` beyond the
+    pictures being read ahead is consumed, so it may be endless.
+    """
+    with ThreadPoolExecutor(options.workers) as pool:
+        ready = _read_ahead(pool, iter(files), model.preparation, n_ahead=2 * options.batch_size)
+        while batch := list(islice(ready, options.batch_size)):
+            yield from _predict_batch(model, batch)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A picture read and standardised ``(C, H, W)``, or the reason why not."""
+
+    file: Path
+    pixels: np.ndarray | None
+    reason: str = ""
+
+
+def _read_ahead(
+    pool: ThreadPoolExecutor, files: Iterator[Path], preparation: Preparation, n_ahead: int
+) -> Iterator[_Read]:
+    waiting: deque[Future[_Read]] = deque()
+    for file in files:
+        waiting.append(pool.submit(_read, file, preparation))
+        if len(waiting) >= n_ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _read(file: Path, preparation: Preparation) -> _Read:
+    try:
+        return _Read(file, _standardised(file, preparation))
+    except (InputError, MissingFileError) as error:
+        return _Read(file, None, str(error))
+
+
+def _standardised(file: Path, preparation: Preparation) -> np.ndarray:
+    pixels, source_shape = prepare_file(file, preparation)
+    mean, std = (np.array([value], np.float32) for value in content_statistics(pixels, source_shape))
+    picture: np.ndarray = standardise(pixels[np.newaxis], mean, std)[0]
+    return picture
+
+
+def _predict_batch(model: Model, batch: list[_Read]) -> Iterator[FilePrediction]:
+    logits = iter(_logits(model, [read.pixels for read in batch if read.pixels is not None]))
+    for read in batch:
+        yield FilePrediction(read.file, None if read.pixels is None else next(logits), read.reason)
+
+
+def _logits(model: Model, pictures: list[np.ndarray]) -> np.ndarray:
+    if not pictures:
+        return np.empty((0, model.task.n_logits))
+    device = next(model.net.parameters()).device
+    with torch.inference_mode():
+        logits = model.net.eval()(torch.from_numpy(np.stack(pictures)).to(device))
+    return model.to_units(logits.double().cpu().numpy())

@@ -1,0 +1,93 @@
+"""Losses agree with sums done by hand; unknown truths count for nothing; weights balance the two sides."""
+
+import numpy as np
+import pytest
+import torch
+
+from focusmap.nets.heads import LossOptions, continuous_scales, task_loss
+from focusmap.values.task import Target, Task
+
+BINARY = Task((Target("a"),))
+NAN = float("nan")
+
+
+def column(*values: float) -> np.ndarray:
+    return np.array(values)[:, None]
+
+
+def test_binary_loss_by_hand() -> None:
+    loss = task_loss(BINARY, column(1, 0, 0, 0))
+    z = torch.tensor([[2.0], [-1.0]])
+    parts = loss(z, torch.tensor([[1.0], [0.0]]))
+    positive = 0.75 * np.log1p(np.exp(-2.0)) / 2
+    negative = 0.25 * np.log1p(np.exp(-1.0)) / 2
+    assert float(parts.positive) == pytest.approx(positive)
+    assert float(parts.negative) == pytest.approx(negative)
+    assert float(parts.total) == pytest.approx(positive + negative)
+
+
+def test_positives_and_negatives_balance_before_anything_is_learned() -> None:
+    truth = column(*[1] * 3, *[0] * 17, NAN)
+    parts = task_loss(BINARY, truth)(torch.zeros(21, 1), torch.from_numpy(truth).float())
+    assert float(parts.positive) == pytest.approx(float(parts.negative))
+    plain = task_loss(BINARY, truth, LossOptions(class_weights=False))(torch.zeros(21, 1), torch.from_numpy(truth))
+    assert float(plain.positive / plain.negative) == pytest.approx(3 / 17)
+    assert float(plain.total) == pytest.approx(np.log(2))
+
+
+def test_a_soft_label_counts_on_both_sides() -> None:
+    loss = task_loss(BINARY, column(1, 0), LossOptions(class_weights=False))
+    soft = loss(torch.tensor([[0.3]]), torch.tensor([[0.25]]))
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(torch.tensor([0.3]), torch.tensor([0.25]))
+    assert float(soft.total) == pytest.approx(float(expected))
+
+
+def test_smoothing_draws_labels_towards_one_half() -> None:
+    loss = task_loss(BINARY, column(1, 0), LossOptions(class_weights=False, label_smoothing=0.2))
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(torch.tensor([1.5]), torch.tensor([0.9]))
+    assert float(loss(torch.tensor([[1.5]]), torch.tensor([[1.0]])).total) == pytest.approx(float(expected))
+
+
+def test_multiclass_loss_by_hand() -> None:
+    task = Task((Target("b", "multiclass", ("x", "y", "z")),))
+    loss = task_loss(task, column(0, 0, 0, 1))
+    z = torch.tensor([[1.0, 0.0, -1.0]])
+    log_p = torch.log_softmax(z, 1)[0]
+    # Two classes are present, 3 and 1 of 4: weights 4 / (2 * 3) and 4 / (2 * 1); their mean over the images is 1.
+    assert float(loss(z, torch.tensor([[0.0]])).total) == pytest.approx(-float(log_p[0]) * 4 / 6, rel=1e-5)
+    assert float(loss(z, torch.tensor([[1.0]])).total) == pytest.approx(-float(log_p[1]) * 2, rel=1e-5)
+
+
+def test_continuous_loss_is_that_of_the_standardised_value() -> None:
+    task = Task((Target("c", "continuous"),))
+    truth = column(10, 14, NAN)
+    assert continuous_scales(task, truth) == {"c": [12.0, 2.0]}
+    loss = task_loss(task, truth)
+    assert float(loss(torch.tensor([[0.5]]), torch.tensor([[14.0]])).total) == pytest.approx(0.25)
+
+
+def test_unknown_truths_give_neither_loss_nor_gradient() -> None:
+    task = Task((Target("a"), Target("b", "multiclass", ("x", "y")), Target("c", "continuous")))
+    truth = np.array([[1, 0, 3.0], [0, 1, 5.0], [NAN, NAN, NAN], [1, NAN, 4.0]])
+    logits = torch.randn(4, 4, requires_grad=True)
+    loss = task_loss(task, truth)
+    total = loss(logits, torch.from_numpy(truth).float()).total
+    total.backward()
+    assert logits.grad is not None
+    known = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 0, 1]], dtype=torch.bool)
+    assert torch.equal(logits.grad != 0, known)
+    without = loss(logits[[0, 1, 3]], torch.from_numpy(truth[[0, 1, 3]]).float())
+    assert without.total.item() == pytest.approx(total.item())
+
+
+def test_a_batch_of_unknowns_has_loss_zero_and_a_gradient() -> None:
+    logits = torch.randn(2, 1, requires_grad=True)
+    total = task_loss(BINARY, column(1, 0))(logits, torch.full((2, 1), NAN)).total
+    total.backward()
+    assert float(total) == 0
+    assert torch.equal(logits.grad, torch.zeros(2, 1))
+
+
+@pytest.mark.parametrize("truth", [column(0, 0), column(NAN, NAN)])
+def test_a_label_with_nothing_to_balance_is_not_weighted(truth: np.ndarray) -> None:
+    assert task_loss(BINARY, truth).weights[0].classes.tolist() == [0.5, 0.5]

@@ -1,0 +1,136 @@
+"""Weights of any naming are found; wrong, damaged or executable ones are refused; no network is waited for."""
+
+import pickle
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from focusmap.errors import InputError, MissingFileError
+from focusmap.nets import weights as weights_module
+from focusmap.nets.build import Architecture, FocusNet, build_net
+
+GREY = Architecture("resnet18", 1, 2)
+
+
+@pytest.fixture(scope="module")
+def foreign() -> dict[str, torch.Tensor]:
+    """A state_dict as another program would keep it: colour input, a head for 1000 classes."""
+    import timm
+
+    return dict(timm.create_model("resnet18").state_dict())
+
+
+def backbone_of(net: FocusNet) -> dict[str, torch.Tensor]:
+    return net.backbone.state_dict()
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "module.model.net."])
+def test_prefixes_are_stripped_and_the_head_is_left_out(
+    tmp_path: Path, foreign: dict[str, torch.Tensor], prefix: str
+) -> None:
+    path = tmp_path / "start.pth"
+    torch.save({"state_dict": {prefix + name: value for name, value in foreign.items()}, "epoch": 3}, path)
+    net = build_net(GREY, str(path))
+    assert torch.equal(backbone_of(net)["layer4.1.conv2.weight"], foreign["layer4.1.conv2.weight"])
+    assert net.start.source == "file"
+    assert net.start.reason == f"{len(backbone_of(net))} of {len(net.state_dict())} tensors from start.pth"
+
+
+def test_a_colour_convolution_is_summed_for_grey(tmp_path: Path, foreign: dict[str, torch.Tensor]) -> None:
+    path = tmp_path / "start.safetensors"
+    save_file(foreign, path)
+    net = build_net(GREY, str(path))
+    assert torch.allclose(backbone_of(net)["conv1.weight"], foreign["conv1.weight"].sum(1, keepdim=True))
+
+
+def test_a_grey_convolution_is_spread_over_colours(tmp_path: Path) -> None:
+    grey = build_net(GREY)
+    path = tmp_path / "ours.safetensors"
+    save_file(grey.state_dict(), path)
+    colour = build_net(Architecture("resnet18", 3, 2), str(path)).eval()
+    x = torch.randn(1, 1, 32, 32)
+    assert torch.allclose(colour(x.repeat(1, 3, 1, 1)), grey.eval()(x), atol=1e-4)
+
+
+def test_names_of_old_densenets_are_understood(tmp_path: Path) -> None:
+    net = build_net(Architecture("densenet121", 1, 1), seed=1)
+    old = {
+        "module.densenet121." + name.replace(".norm1.", ".norm.1.").replace(".conv2.", ".conv.2."): value
+        for name, value in net.backbone.state_dict().items()
+    }
+    torch.save(old, tmp_path / "old.pth.tar")
+    again = build_net(Architecture("densenet121", 1, 1), str(tmp_path / "old.pth.tar"))
+    assert all(torch.equal(a, b) for a, b in zip(backbone_of(again).values(), backbone_of(net).values(), strict=True))
+
+
+def test_weights_of_another_net_are_refused(tmp_path: Path, foreign: dict[str, torch.Tensor]) -> None:
+    path = tmp_path / "start.safetensors"
+    save_file(foreign, path)
+    with pytest.raises(InputError, match=r"start.safetensors: \d+ of the net's \d+ tensors .* at least half"):
+        build_net(Architecture("small-residual", 1, 2), str(path))
+
+
+@pytest.mark.parametrize("name", ["cut.pth", "cut.safetensors"])
+def test_a_damaged_file_is_named(tmp_path: Path, foreign: dict[str, torch.Tensor], name: str) -> None:
+    path = tmp_path / name
+    save_file(foreign, path) if path.suffix == ".safetensors" else torch.save(foreign, path)
+    path.write_bytes(path.read_bytes()[:10_000])
+    with pytest.raises(InputError, match=f"{name}: is damaged"):
+        build_net(GREY, str(path))
+
+
+def test_a_file_that_would_run_code_is_not_run(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.touch, (tmp_path / "went off",)
+
+    torch.save({"state_dict": Bomb()}, tmp_path / "bomb.pth")
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps(Bomb()))
+    for name in ("bomb.pth", "plain.pth"):
+        with pytest.raises(InputError, match=f"{name}: is damaged, or holds more than tensors"):
+            build_net(GREY, str(tmp_path / name))
+    assert not (tmp_path / "went off").exists()
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(MissingFileError, match=r"nowhere.pth: no such weights file"):
+        build_net(GREY, "nowhere.pth")
+
+
+def test_without_a_hub_auto_starts_from_scratch_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights_module, "_cached", lambda _: None)
+    monkeypatch.setattr(weights_module, "hub_answers", lambda: False)
+    net = build_net(GREY, "auto")
+    assert net.start.source == "none"
+    assert "did not answer" in net.start.reason
+    with pytest.raises(InputError, match="'hub': the hub did not answer"):
+        build_net(GREY, "hub")
+
+
+def test_the_small_net_never_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> bool:
+        raise AssertionError("asked the hub")
+
+    monkeypatch.setattr(weights_module, "hub_answers", fail)
+    assert build_net(Architecture("small-residual", 1, 1), "auto").start.source == "none"
+
+
+def test_a_silent_network_costs_no_more_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights_module, "_ask", lambda *_: time.sleep(2))
+    monkeypatch.setattr(weights_module, "HUB_SECONDS", 0.1)
+    started = time.perf_counter()
+    assert not weights_module.hub_answers()
+    assert time.perf_counter() - started < 1.5
+
+
+def test_the_hubs_file_is_what_the_net_starts_from(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, foreign: dict[str, torch.Tensor]
+) -> None:
+    save_file(foreign, tmp_path / "model.safetensors")
+    monkeypatch.setattr(weights_module, "_cached", lambda _: tmp_path / "model.safetensors")
+    net = build_net(GREY, "auto")
+    assert net.start.source == "hub"
+    assert torch.equal(backbone_of(net)["layer1.0.conv1.weight"], foreign["layer1.0.conv1.weight"])

@@ -1,0 +1,156 @@
+"""Training learns, stops, goes on bit for bit, and says what is wrong when it cannot."""
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_study import QUICK, study
+
+from focusmap.errors import InputError, MissingFileError
+from focusmap.nets.build import Architecture, FocusNet, build_net
+from focusmap.training.epoch import forward_store
+from focusmap.training.loop import EpochRecord, FitOptions, fit
+from focusmap.training.records import tune_auroc
+from focusmap.values.recipe import Augmentation, Recipe
+
+
+def net(seed: int = 0) -> FocusNet:
+    return build_net(Architecture("small-residual", 1, 1), seed=seed)
+
+
+def weights(of: FocusNet) -> list[torch.Tensor]:
+    return list(of.state_dict().values())
+
+
+def same(a: FocusNet, b: FocusNet) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(weights(a), weights(b), strict=True))
+
+
+def without_seconds(records: list[EpochRecord]) -> list[EpochRecord]:
+    return [replace(record, seconds=0.0) for record in records]
+
+
+@pytest.mark.parametrize("recipe", [QUICK, replace(QUICK, patience=3, freeze_epochs=1, optimizer="sgd")])
+def test_a_stopped_training_ends_with_the_same_weights_bit_for_bit(tmp_path: Path, recipe: Recipe) -> None:
+    data, checkpoint = study(), tmp_path / "last.safetensors"
+    whole, stopped, resumed = net(), net(), net(seed=9)
+    records = list(fit(whole, data, recipe))
+    list(islice(fit(stopped, data, recipe, FitOptions(checkpoint)), 2))
+    torch.rand(7)
+    again = list(fit(resumed, data, recipe, FitOptions(checkpoint, resume=True)))
+    assert without_seconds(again) == without_seconds(records)
+    assert same(whole, resumed)
+    assert not same(stopped, resumed)
+
+
+def test_a_finished_training_is_replayed(tmp_path: Path) -> None:
+    data, options = study(), FitOptions(tmp_path / "last.safetensors")
+    first, second = net(), net(seed=9)
+    records = list(fit(first, data, QUICK, options))
+    assert list(fit(second, data, QUICK, replace(options, resume=True))) == records
+    assert same(first, second)
+
+
+def test_it_learns_what_is_to_be_learned() -> None:
+    recipe = replace(QUICK, epochs=14, learning_rate=3e-3, ema_decay=0.9)
+    *_, last = fit(net(), study(n=96, n_train=64), recipe)
+    assert last.tune_auroc is not None
+    assert last.tune_auroc > 0.9
+    assert last.tune_loss is not None
+
+
+def test_the_net_ends_with_the_best_epochs_weights_where_there_is_patience() -> None:
+    data = study()
+    recipe = replace(QUICK, epochs=8, patience=2, learning_rate=0.03)
+    trained = net()
+    records = list(fit(trained, data, recipe))
+    best = max(i for i, record in enumerate(records) if record.improved)
+    assert len(records) in (best + 3, 8)
+    logits = forward_store(trained, data.store, data.tune.image_ids).numpy()
+    assert tune_auroc(data.task, logits, data.tune.truth) == pytest.approx(records[best].tune_auroc)
+    assert not trained.training
+
+
+def test_a_frozen_backbone_keeps_weights_and_statistics() -> None:
+    recipe = replace(QUICK, epochs=1, freeze_epochs=1)
+    trained, fresh = net(), net()
+    list(fit(trained, study(), recipe))
+    for (name, a), b in zip(trained.state_dict().items(), weights(fresh), strict=True):
+        assert torch.equal(a, b) == name.startswith("backbone"), name
+    assert all(parameter.requires_grad for parameter in trained.parameters())
+
+
+def test_unknown_truths_change_nothing_but_the_count() -> None:
+    def hide(truth: np.ndarray) -> np.ndarray:
+        truth[3::7] = np.nan
+        return truth
+
+    *_, last = fit(net(), study(change=hide), replace(QUICK, epochs=2))
+    assert np.isfinite([last.train_loss, last.positive_loss, last.negative_loss]).all()
+    assert last.train_loss == pytest.approx(last.positive_loss + last.negative_loss)
+
+
+def test_an_undefined_auroc_falls_back_to_the_loss_and_says_so() -> None:
+    def one_class_on_tune(truth: np.ndarray) -> np.ndarray:
+        truth[32:] = 1
+        return truth
+
+    records = list(fit(net(), study(change=one_class_on_tune), replace(QUICK, epochs=2, patience=1)))
+    assert all(record.tune_auroc is None and "AUROC is undefined on tune" in record.note for record in records)
+    assert records[0].improved
+
+
+def test_without_tune_images_the_training_loss_is_monitored() -> None:
+    *_, last = fit(net(), study(n=32), replace(QUICK, epochs=1))
+    assert (last.tune_loss, last.tune_auroc) == (None, None)
+    assert "training loss" in last.note
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, np.nan])
+def test_one_class_only_is_refused(value: float) -> None:
+    with pytest.raises(InputError, match="train: square has one known value only"):
+        next(fit(net(), study(change=lambda truth: np.full_like(truth, value)), QUICK))
+
+
+def test_a_loss_that_explodes_is_an_error_with_a_remedy() -> None:
+    with pytest.raises(InputError, match=r"epoch \d: the training loss is .* learning_rate below"):
+        list(fit(net(), study(), replace(QUICK, learning_rate=1e30, warmup_epochs=0)))
+
+
+def test_a_checkpoint_cut_in_half_is_named_with_a_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "last.safetensors"
+    next(fit(net(), study(), QUICK, FitOptions(path)))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"last.safetensors: is cut short.*without --resume"):
+        next(fit(net(), study(), QUICK, FitOptions(path, resume=True)))
+
+
+def test_a_checkpoint_of_other_settings_or_images_is_refused(tmp_path: Path) -> None:
+    options = FitOptions(tmp_path / "last.safetensors")
+    next(fit(net(), study(), QUICK, options))
+    again = replace(options, resume=True)
+    with pytest.raises(InputError, match="learning_rate was 0.001, now 0.5"):
+        next(fit(net(), study(), replace(QUICK, learning_rate=0.5), again))
+    with pytest.raises(InputError, match="augmentation was"):
+        next(fit(net(), study(), replace(QUICK, augmentation=Augmentation(noise=0.5)), again))
+    with pytest.raises(InputError, match="images was"):
+        next(fit(net(), study(n=50), QUICK, again))
+
+
+def test_nothing_to_resume_is_said(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match="nothing to resume"):
+        next(fit(net(), study(), QUICK, FitOptions(tmp_path / "none.safetensors", resume=True)))
+
+
+def test_the_callers_random_state_is_left_alone() -> None:
+    state = torch.random.get_rng_state()
+    list(fit(net(), study(), replace(QUICK, epochs=1)))
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_an_unknown_device_is_refused() -> None:
+    with pytest.raises(InputError, match="'tpu' is not one of auto, cuda, mps, cpu"):
+        next(fit(net(), study(), QUICK, FitOptions(device="tpu")))
