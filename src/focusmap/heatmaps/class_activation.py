@@ -24,7 +24,7 @@ from focusmap.nets.build import FocusNet
 Method = Literal["cam", "gradcam"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
-# In logit units. Below a tenth of a logit the odds change by less than 11 %, everywhere in the picture.
+# In logit units: less than that changes the odds by less than 11 %.
 NO_EVIDENCE_BELOW = 0.1
 
 
@@ -69,13 +69,24 @@ def class_activation_maps(net: FocusNet, batch: Tensor, method: Method = "cam") 
     return logits, maps
 
 
+def positive_evidence(maps: Tensor, method: Method = "cam") -> Tensor:
+    """Return ``(N, L)``: what the positive part of a map adds to its logit, mean(max(M, 0)) of the CAM.
+
+    The same for both methods, since Grad-CAM is that part, divided by the number of cells.
+
+    >>> positive_evidence(torch.tensor([[[[-3.0, 4.0]]]])).tolist()
+    [[2.0]]
+    """
+    positive = maps.clamp(min=0)
+    return positive.sum(dim=(-2, -1)) if method == "gradcam" else positive.mean(dim=(-2, -1))
+
+
 def has_evidence(maps: Tensor, method: Method = "cam") -> Tensor:
-    """Return ``(N, L) bool``: false where a map reaches `NO_EVIDENCE_BELOW` logit units nowhere.
+    """Return ``(N, L) bool``: false where the positive evidence is below `NO_EVIDENCE_BELOW` logit units.
 
     Such a map would be noise stretched to full colour; it is shown as "no evidence".
 
-    >>> has_evidence(torch.tensor([[[[-3.0, 0.05]], [[-3.0, 0.2]]]])).tolist()
+    >>> has_evidence(torch.tensor([[[[-3.0, 0.1]], [[-3.0, 0.4]]]])).tolist()
     [[False, True]]
     """
-    cells = maps.shape[-1] * maps.shape[-2] if method == "gradcam" else 1
-    return maps.amax(dim=(-2, -1)) * cells >= NO_EVIDENCE_BELOW
+    return positive_evidence(maps, method) >= NO_EVIDENCE_BELOW

@@ -160,10 +160,11 @@ def measure(heat_map: np.ndarray, mask: np.ndarray) -> dict[str, float]:
 def _positives(folder: Path, cohort: Cohort) -> Iterator[_Positive]:
     truth = cohort.task.label_truth(cohort.truth)
     columns = {label: i for i, label in enumerate(cohort.task.label_names)}
+    present = {label for target in cohort.task.targets if target.kind != "continuous" for label in target.label_names}
     index = read_table(folder / "index.csv")
     for row in index.to_dict("records"):
         position = cohort.positions.get(row["image_id"])
-        if position is None or not truth[position, columns[row["target"]]] >= 0.5:
+        if position is None or row["target"] not in present or not truth[position, columns[row["target"]]] >= 0.5:
             continue
         yield _Positive(
             image_id=row["image_id"],
@@ -195,7 +196,7 @@ def _baseline_maps(
 
 
 def _mean_masks(train: Reference | None, labels: tuple[str, ...]) -> Mapping[str, np.ndarray]:
-    """Return each label's mean mask over the training images that have it; labels without masks are left out."""
+    """Return each label's mean mask over the training images that have it; a label without masks is left out."""
     if train is None:
         return {}
     means = {label: mean_mask(train.masks_of(label)) for label in labels}

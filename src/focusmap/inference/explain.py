@@ -1,0 +1,242 @@
+"""Heat maps of picture files in their own grid: maps, overlays and an index, a batch of pictures at a time.
+
+Memory does not grow with the number of pictures, but for the rows of the index. Maps are written first; overlays
+follow from the files, because their colours end at a value that all overlays of a label share.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pandas as pd
+
+from focusmap.figures.overlays import Overlay, draw_overlay
+from focusmap.heatmaps.class_activation import Method
+from focusmap.imaging.preparation import to_source
+from focusmap.imaging.readers import read_image
+from focusmap.inference.evidence import Evidence, Item, Picture, find_evidence, read_pictures
+from focusmap.inference.map_files import MapNames, read_map, write_map
+from focusmap.inference.model import Model
+from focusmap.localisation.reference import Reference
+from focusmap.values.files import read_json, write_json, write_table
+from focusmap.values.progress import Progress, silent
+
+INDEX_COLUMNS = [
+    "image_id", "path", "target", "probability", "method", "map", "overlay", "has_evidence", "evidence", "predicted",
+]  # fmt: skip
+SCALE = "scale.json"
+# Of the highest values of the maps with evidence: one extreme picture shall not pale all others.
+SCALE_PERCENTILE = 95
+SCALE_AT_LEAST = 1.0  # logit units
+
+
+@dataclass(frozen=True)
+class ExplainOptions:
+    """How pictures are explained.
+
+    Parameters
+    ----------
+    method
+        ``cam`` or ``gradcam``.
+    targets
+        Names of targets; empty means all.
+    batch_size
+        Pictures a forward pass.
+    scale
+        Label name to the value, in logit units, at which its overlays' colours end. A label without one gets the
+        95th percentile of the highest values of these pictures' maps, but no less than one logit.
+    reference
+        Masks or boxes to outline, or None.
+    progress
+        Told of what is done.
+    """
+
+    method: Method = "cam"
+    targets: tuple[str, ...] = ()
+    batch_size: int = 16
+    scale: Mapping[str, float] | None = None
+    reference: Reference | None = None
+    progress: Progress = silent
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What `explain` wrote: the index, the scale of the overlays, and (image_id, reason) of unreadable pictures."""
+
+    index: pd.DataFrame
+    scale: Mapping[str, float]
+    failures: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class MapRow:
+    """One map of one picture.
+
+    Parameters
+    ----------
+    evidence
+        What its positive part adds to the logit.
+    highest
+        Its highest value in the grid of the picture, in logit units.
+    unit
+        What one logit is on the written map.
+    name
+        Of its files, without suffix.
+    """
+
+    item: Item
+    label: str
+    probability: float
+    predicted: bool
+    has_evidence: bool
+    evidence: float
+    highest: float
+    unit: float
+    name: str
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Where the files go; each label's column among the logits and its part of a file name; how it is done."""
+
+    out: Path
+    columns: Mapping[str, int]
+    file_parts: Mapping[str, str]
+    options: ExplainOptions
+
+
+def explain(model: Model, items: Sequence[Item], out: Path, options: ExplainOptions = ExplainOptions()) -> Explanation:
+    """Return the index of the heat maps of all pictures, and write maps, overlays, `index.csv` and `scale.json`.
+
+    ``maps/NAME.LABEL.npz`` holds ``map``, ``(rows, columns) float32`` in the grid of the picture's file and on the
+    scale of `focusmap.heatmaps.class_activation`; for a continuous target, in its own units. A multiclass target has
+    one map a class, under the label name ``TARGET=CLASS``.
+
+    Parameters
+    ----------
+    model
+        Its net is set to eval mode.
+    items
+        The pictures. One that cannot be read is noted among the failures, and the others go on.
+    out
+        Folder, made where it is missing.
+
+    Raises
+    ------
+    InputError
+        If a target is not one of the model's.
+    """
+    labels = labels_of(model, options.targets)
+    failures: list[tuple[str, str]] = []
+    parts = MapNames()
+    columns = {label: model.task.label_names.index(label) for label in labels}
+    job = _Job(out, columns, {label: parts.name(label) for label in labels}, options)
+    rows = list(_write_maps(model, items, failures, job))
+    scale = {**scale_of(rows), **{k: v for k, v in (options.scale or {}).items() if k in labels}}
+    _write_overlays(rows, scale, job)
+    index = tabulate(rows, options.method)
+    write_table(out / "index.csv", index)
+    write_json(out / SCALE, scale)
+    return Explanation(index, scale, tuple(failures))
+
+
+def labels_of(model: Model, targets: Sequence[str]) -> tuple[str, ...]:
+    """Return the label names of the targets named, of all if none is; `InputError` for an unknown one."""
+    return tuple(label for name in targets or model.task.names for label in model.task.target(name).label_names)
+
+
+def read_scale(folder: Path) -> dict[str, float]:
+    """Return the scale of the overlays in `folder`, in logit units; empty where there are none."""
+    path = folder / SCALE
+    return cast(dict[str, float], read_json(path)) if path.is_file() else {}
+
+
+def scale_of(rows: Sequence[MapRow]) -> dict[str, float]:
+    """Return, for each label, the value in logit units at which the colours of its overlays end."""
+    highest: dict[str, list[float]] = {row.label: [] for row in rows}
+    for row in rows:
+        if row.has_evidence:
+            highest[row.label].append(row.highest)
+    return {
+        label: max(float(np.percentile(values, SCALE_PERCENTILE)) if values else 0.0, SCALE_AT_LEAST)
+        for label, values in highest.items()
+    }
+
+
+def tabulate(rows: Sequence[MapRow], method: Method) -> pd.DataFrame:
+    """Return the index, one row a map, its columns `INDEX_COLUMNS`; files are relative to its folder."""
+    records = [
+        (row.item.image_id, row.item.path, row.label, row.probability, method, f"maps/{row.name}.npz",
+         f"overlays/{row.name}.png", row.has_evidence, row.evidence, row.predicted)
+        for row in rows
+    ]  # fmt: skip
+    return pd.DataFrame(records, columns=INDEX_COLUMNS)
+
+
+def _write_maps(model: Model, items: Sequence[Item], failures: list[tuple[str, str]], job: _Job) -> Iterator[MapRow]:
+    """Write the maps of all pictures that can be read, batch by batch, and yield their rows."""
+    names, step = MapNames(), job.options.batch_size
+    for start in range(0, len(items), step):
+        pictures = list(read_pictures(items[start : start + step], model.preparation, failures))
+        if pictures:
+            evidence = find_evidence(model, pictures, job.options.method)
+            for i, picture in enumerate(pictures):
+                name = names.name(picture.item.image_id)
+                yield from _write_maps_of(picture, name, _take(evidence, i), job)
+        job.options.progress("explaining", min(start + step, len(items)), len(items))
+
+
+def _take(evidence: Evidence, i: int) -> Evidence:
+    """Return the evidence of picture `i` alone, its arrays without the first axis."""
+    return Evidence(
+        evidence.probabilities[i], evidence.predicted[i], evidence.shown[i], evidence.amounts[i], evidence.maps[i],
+        evidence.units,
+    )  # fmt: skip
+
+
+def _write_maps_of(picture: Picture, name: str, evidence: Evidence, job: _Job) -> Iterator[MapRow]:
+    columns = list(job.columns.values())
+    maps = to_source(evidence.maps[columns], picture.source_shape, picture.pixels.shape[-1])
+    for (label, k), heat_map in zip(job.columns.items(), maps, strict=True):
+        row = MapRow(
+            item=picture.item,
+            label=label,
+            probability=float(evidence.probabilities[k]),
+            predicted=bool(evidence.predicted[k]),
+            has_evidence=bool(evidence.shown[k]),
+            evidence=float(evidence.amounts[k]),
+            highest=float(heat_map.max() / evidence.units[k]),
+            unit=float(evidence.units[k]),
+            name=f"{name}.{job.file_parts[label]}",
+        )
+        write_map(job.out / "maps" / f"{row.name}.npz", heat_map)
+        yield row
+
+
+def _write_overlays(rows: Sequence[MapRow], scale: Mapping[str, float], job: _Job) -> None:
+    """Draw the maps that were written; each picture is read once for all its labels."""
+    done = 0
+    for item, of_item in groupby(rows, key=lambda row: row.item):
+        picture = read_image(item.file).pixels
+        for row in of_item:
+            heat_map = read_map(job.out / "maps" / f"{row.name}.npz") / row.unit if row.has_evidence else None
+            outline = _outline(row, job.options.reference, picture.shape[1:])
+            shown = picture if len(picture) == 3 else picture[0]
+            overlay = Overlay(shown, heat_map, _caption(row), scale[row.label], outline)
+            draw_overlay(job.out / "overlays" / f"{row.name}.png", overlay)
+            done += 1
+        job.options.progress("drawing overlays", done, len(rows))
+
+
+def _outline(row: MapRow, reference: Reference | None, shape: tuple[int, ...]) -> np.ndarray | None:
+    if reference is None or row.item.image_id not in reference.cohort.positions:
+        return None
+    return reference.mask(row.item.image_id, row.label, (shape[0], shape[1]))
+
+
+def _caption(row: MapRow) -> str:
+    verdict = "predicted" if row.predicted else "not predicted"
+    return f"{row.label} {row.probability:.2f} ({verdict})   {row.item.path}"
