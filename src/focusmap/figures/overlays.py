@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from focusmap.figures.style import INK, MUTED, NORMAL, SMALL, fitted, font, new_figure
+from focusmap.figures.style import INK, MUTED, fitted, font, new_figure
 from focusmap.values.files import atomic
 
 if TYPE_CHECKING:
@@ -19,9 +19,10 @@ UNIT = "evidence (logit units)"
 # Share of vmax below which a map is invisible, and from which on it is as opaque as it gets.
 TRANSPARENT_BELOW, OPAQUE_FROM, OPACITY = 0.05, 0.55, 0.72
 # Pixels. The longer side of a picture is LONG; room around the panels is for caption, legends and colour bar.
-LONG, LEAST, TOP, BOTTOM, GAP, EDGE, BAR_SPACE, BAR_WIDTH = 400, 240, 40, 30, 14, 10, 114, 16
+LONG, LEAST, TOP, BOTTOM, GAP, EDGE, BAR_SPACE, BAR_WIDTH = 400, 280, 46, 36, 14, 10, 132, 18
 DPI = 120
-POINTS = NORMAL * DPI / 72
+# Large enough to be read where two overlays share the width of a page; the caption's size is in pixels.
+WORDS, CAPTION = 10.8, 20.0
 
 
 @dataclass(frozen=True)
@@ -202,14 +203,14 @@ def _draw_outline(image: Image.Image, outline: np.ndarray) -> None:
 
 
 def _write_caption(sheet: Image.Image, caption: str) -> None:
-    letters = font(POINTS, bold=True)
+    letters = font(CAPTION, bold=True)
     words = fitted(caption, sheet.width - 2 * EDGE, letters)
     ImageDraw.Draw(sheet).text((EDGE, TOP // 2), words, fill=INK, font=letters, anchor="lm")
 
 
 def _say_no_evidence(sheet: Image.Image, layout: Layout) -> None:
-    draw, (left, top), letters = ImageDraw.Draw(sheet), layout.corner(1), font(POINTS)
-    middle = (left + layout.picture[0] // 2, top + layout.picture[1] - 24)
+    draw, (left, top), letters = ImageDraw.Draw(sheet), layout.corner(1), font(CAPTION)
+    middle = (left + layout.picture[0] // 2, top + layout.picture[1] - 28)
     x0, y0, x1, y1 = draw.textbbox(middle, "no evidence", font=letters, anchor="mm")
     draw.rounded_rectangle((x0 - 9, y0 - 7, x1 + 9, y1 + 7), radius=6, fill="white", outline=MUTED)
     draw.text(middle, "no evidence", fill=INK, font=letters, anchor="mm")
@@ -219,13 +220,13 @@ def _say_no_evidence(sheet: Image.Image, layout: Layout) -> None:
 def _frame(layout: Layout, scale: Scale | None, outlined: bool) -> Image.Image:
     width, height = layout.size
     figure = new_figure(width / DPI, height / DPI)
-    second = "picture, no heat map" if scale is None else "picture and heat map"
-    for position, note in enumerate(("picture", second + ("; reference outlined" if outlined else ""))):
+    second = "no heat map" if scale is None else "heat map"
+    for position, note in enumerate(("picture", second + (", reference outlined" if outlined else ""))):
         left, top = layout.corner(position)
         x, y = (left + layout.picture[0] / 2) / width, 1 - (top + layout.picture[1] + 7) / height
-        figure.text(x, y, note, ha="center", va="top", fontsize=SMALL, color=MUTED)
+        figure.text(x, y, note, ha="center", va="top", fontsize=WORDS, color=MUTED)
     if scale is not None:
-        start = width - BAR_SPACE - EDGE
+        start = width - BAR_SPACE + 4
         box = (start / width, BOTTOM / height, BAR_WIDTH / width, layout.panel[1] / height)
         _draw_bar(figure.add_axes(box), scale)
     buffer = BytesIO()
@@ -246,9 +247,9 @@ def _draw_bar(axes: "Axes", scale: Scale) -> None:
     )
     axes.set_xticks([])
     axes.yaxis.tick_right()
-    axes.tick_params(labelsize=SMALL, colors=INK, width=0.6, length=2.5, pad=2)
+    axes.tick_params(labelsize=WORDS, colors=INK, width=0.6, length=2.5, pad=2)
     axes.yaxis.set_label_position("right")
-    axes.set_ylabel(UNIT, fontsize=SMALL, color=INK)
+    axes.set_ylabel(UNIT, fontsize=WORDS, color=INK)
     for spine in axes.spines.values():
         spine.set_linewidth(0.6)
         spine.set_color(MUTED)

@@ -50,11 +50,11 @@ def name_outer_axes(panels: list["Axes"], x: str, y: str) -> None:
         name_axes(axes, "" if has_panel_below else x, y if position % columns == 0 else "")
 
 
-def row_of_panels(n: int, height: float = 2.9) -> tuple["Figure", list["Axes"]]:
+def row_of_panels(n: int, height: float = 2.6) -> tuple["Figure", list["Axes"]]:
     """Return a figure of the page's width with `n` panels beside each other, at least three to the page."""
     width = PAGE_WIDTH / max(n, 3)
     figure = new_figure(width * n, height)
-    box = [(ABOVE + 0.1), (BELOW + 0.02)]
+    box = (0.32, BELOW + 0.02)
     panels = []
     for column in range(n):
         left, wide = (column * width + LEFT + 0.06) / (width * n), (width - LEFT - RIGHT - 0.1) / (width * n)

@@ -17,7 +17,7 @@ History = Mapping[str, np.ndarray]
 
 PANELS = (
     ("Loss", (("train_loss", "train", NEGATIVE), ("tune_loss", "tune", POSITIVE))),
-    ("AUROC on tune", (("tune_auroc", "mean over labels", POSITIVE),)),
+    ("AUROC on tune, mean over labels", (("tune_auroc", "tune", POSITIVE),)),
     ("Balance of the loss", (("positive_loss", "positives", POSITIVE), ("negative_loss", "negatives", NEGATIVE))),
 )
 
@@ -28,7 +28,7 @@ def has_curves(history: History) -> bool:
 
 
 def learning_figure(history: History) -> "Figure":
-    """Return the panels for which `history` has columns; the dashed line is the epoch whose weights were kept."""
+    """Return the panels for which `history` has columns; the dashed line is the best epoch on tune."""
     shown = [(title, [line for line in lines if line[0] in history]) for title, lines in PANELS]
     shown = [(title, lines) for title, lines in shown if lines]
     figure, panels = row_of_panels(len(shown))
@@ -45,7 +45,7 @@ def compared_learning_figure(histories: Mapping[str, History]) -> "Figure":
     """Return tune loss and tune AUROC of several runs on common axes."""
     keys = [("Loss on tune", "tune_loss"), ("AUROC on tune", "tune_auroc")]
     shown = [(title, key) for title, key in keys if any(key in history for history in histories.values())]
-    figure, panels = row_of_panels(len(shown), height=3.3)
+    figure, panels = row_of_panels(len(shown), height=3.0)
     for axes, (title, key) in zip(panels, shown, strict=True):
         for position, (name, history) in enumerate(histories.items()):
             if key in history:
@@ -78,7 +78,7 @@ def _marker(epochs: np.ndarray) -> str:
 def _mark_best(axes: "Axes", epochs: np.ndarray, history: History) -> None:
     improved = np.flatnonzero(history.get("improved", np.zeros(0)) == 1)
     if improved.size:
-        axes.axvline(epochs[improved[-1]], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), label="kept epoch")
+        axes.axvline(epochs[improved[-1]], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
 
 
 def _finish(axes: "Axes", title: str) -> None:
@@ -88,5 +88,5 @@ def _finish(axes: "Axes", title: str) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(5))
     name_axes(axes, "epoch", "")
     name_panel(axes, title)
-    if axes.get_legend_handles_labels()[0]:
+    if len(axes.get_legend_handles_labels()[0]) > 1:
         axes.legend(fontsize=SMALL - 0.5, frameon=False, handlelength=1.6, borderaxespad=0.2, labelspacing=0.3)

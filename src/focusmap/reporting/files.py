@@ -1,0 +1,139 @@
+"""What lies in a run folder, read as far as it is there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from focusmap.values.files import Json, read_json, read_table
+from focusmap.values.model_card import ModelCard, read_card
+from focusmap.values.recipe import Recipe, read_recipe
+from focusmap.values.study import Study, read_study
+from focusmap.values.task import Task
+
+Tree = Mapping[str, Json]
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of a run; what is missing is None or empty.
+
+    Parameters
+    ----------
+    cohort
+        ``cohort.csv`` with the column ``split`` of ``split.csv`` added where that exists.
+    histories
+        ``history.csv`` of the run, or of each of its folds by name.
+    index
+        ``focus/index.csv``.
+    scores
+        ``focus/scores.json``.
+    """
+
+    folder: Path
+    study: Study
+    cohort: pd.DataFrame | None
+    split_facts: Tree
+    audit: Tree
+    recipe: Recipe | None
+    histories: Mapping[str, Mapping[str, np.ndarray]]
+    manifest: Tree
+    card: ModelCard | None
+    predictions: pd.DataFrame | None
+    metrics: Tree
+    curves: Tree
+    index: pd.DataFrame | None
+    scores: Tree
+
+    @property
+    def task(self) -> Task:
+        """What is predicted."""
+        return self.study.task
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """Names of blocking findings that were overridden."""
+        named = [*_names(self.audit.get("accepted")), *_names(self.manifest.get("accepted"))]
+        if self.study.patients == "none":
+            named.append("no-patient-column")
+        return tuple(dict.fromkeys(named))
+
+
+def read_run(folder: Path) -> RunFiles:
+    """Return everything that a report is made of.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If ``study.yaml`` is not there, or a file that is there cannot be read.
+    """
+    parts = _parts(folder)
+    return RunFiles(
+        folder=folder,
+        study=read_study(folder / "study.yaml"),
+        cohort=_cohort(folder),
+        split_facts=_json(folder / "split.json"),
+        audit=_json(folder / "audit.json"),
+        recipe=read_recipe(folder / "recipe.yaml") if (folder / "recipe.yaml").is_file() else None,
+        histories={name: read_history(part / "history.csv") for name, part in parts.items() if _has_history(part)},
+        manifest=_json(folder / "manifest.json"),
+        card=next((read_card(_card(part)) for part in parts.values() if _card(part).is_file()), None),
+        predictions=_table(folder / "predictions" / "test.csv"),
+        metrics=_json(folder / "evaluation" / "metrics.json"),
+        curves=_json(folder / "evaluation" / "curves.json"),
+        index=_table(folder / "focus" / "index.csv"),
+        scores=_json(folder / "focus" / "scores.json"),
+    )
+
+
+def read_history(path: Path) -> dict[str, np.ndarray]:
+    """Return the number columns of a ``history.csv``, each ``(epochs,) float``; NaN where a cell is empty."""
+    return numeric_history(read_table(path))
+
+
+def numeric_history(table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return the columns of a history that hold numbers; True and False become 1 and 0."""
+    columns = {}
+    for name in table.columns:
+        cells = table[name].astype(str).replace({"True": "1", "False": "0"})
+        values = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64)
+        if np.isfinite(values).any():
+            columns[str(name)] = values
+    return columns
+
+
+def _parts(folder: Path) -> dict[str, Path]:
+    numbered = [path for path in (folder / "folds").glob("*") if path.name.isdecimal()]
+    folds = sorted(numbered, key=lambda path: int(path.name))
+    return {f"fold {path.name}": path for path in folds} or {folder.name: folder}
+
+
+def _card(part: Path) -> Path:
+    return part / "model" / "model.json"
+
+
+def _has_history(part: Path) -> bool:
+    path = part / "history.csv"
+    return path.is_file() and path.stat().st_size > 0
+
+
+def _cohort(folder: Path) -> pd.DataFrame | None:
+    cohort, split = _table(folder / "cohort.csv"), _table(folder / "split.csv")
+    if cohort is None or split is None:
+        return cohort
+    parts = dict(zip(split["image_id"], split["split"], strict=True))
+    return cohort.assign(split=[parts.get(image_id, "") for image_id in cohort["image_id"]])
+
+
+def _table(path: Path) -> pd.DataFrame | None:
+    return read_table(path) if path.is_file() else None
+
+
+def _json(path: Path) -> Tree:
+    return read_json(path) if path.is_file() else {}
+
+
+def _names(value: Json) -> list[str]:
+    return [str(name) for name in value] if isinstance(value, list) else []

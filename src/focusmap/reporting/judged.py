@@ -1,0 +1,81 @@
+"""Test predictions beside the truth, one row an image and label."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from focusmap.figures.json_tree import branch, number
+from focusmap.reporting.files import RunFiles
+from focusmap.values.task import Target
+
+DEFAULT_THRESHOLD = 0.5
+
+
+def judged_predictions(files: RunFiles) -> pd.DataFrame | None:
+    """Return test predictions with their truth; None if there are no predictions or no cohort.
+
+    Returns
+    -------
+    DataFrame
+        ``image_id, path, patient_id, target, label, truth`` (0, 1; NaN unknown), ``probability, called`` (whether the
+        label was predicted) and ``outcome`` (TP, FP, FN, TN, or an empty string where the truth is unknown).
+        Continuous targets are left out.
+    """
+    if files.predictions is None or files.cohort is None:
+        return None
+    truth = _truth_by_label(files, files.cohort, files.predictions["image_id"])
+    tables = [
+        _of_target(files, files.predictions, target, truth)
+        for target in files.task.targets
+        if target.kind != "continuous"
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else None
+
+
+def threshold_of(files: RunFiles, target: str) -> float:
+    """Return the operating point of a binary target."""
+    found = number(branch(files.metrics, "targets", target).get("threshold"))
+    if found is None and files.card is not None:
+        found = files.card.thresholds.get(target)
+    return DEFAULT_THRESHOLD if found is None else found
+
+
+def probability_counts(judged: pd.DataFrame | None, n_bars: int = 20) -> Mapping[str, np.ndarray]:
+    """Return for each label ``(n_bars,) int``: images by predicted probability, in equal steps from 0 to 1."""
+    if judged is None:
+        return {}
+    edges = np.linspace(0, 1, n_bars + 1)
+    return {
+        str(label): np.histogram(rows["probability"], edges)[0] for label, rows in judged.groupby("label", sort=False)
+    }
+
+
+def _truth_by_label(files: RunFiles, cohort: pd.DataFrame, image_ids: pd.Series) -> dict[str, np.ndarray]:
+    positions = {image_id: position for position, image_id in enumerate(cohort["image_id"])}
+    rows = np.array([positions.get(image_id, -1) for image_id in image_ids], dtype=np.intp)
+    labels = files.task.label_truth(files.task.encode(cohort))[rows]
+    labels[rows < 0] = np.nan
+    return {name: labels[:, column] for column, name in enumerate(files.task.label_names)}
+
+
+def _of_target(files: RunFiles, table: pd.DataFrame, target: Target, truth: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    names = list(target.label_names)
+    probabilities = table[names].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    if target.kind == "binary":
+        called = probabilities >= threshold_of(files, target.name)
+    else:
+        called = probabilities.argmax(axis=1)[:, None] == np.arange(len(names))
+    ids = table[[name for name in ("image_id", "path", "patient_id") if name in table]]
+    parts = []
+    for column, label in enumerate(names):
+        known, said = truth[label], called[:, column]
+        part = ids.assign(target=target.name, label=label, truth=known, probability=probabilities[:, column])
+        parts.append(part.assign(called=said, outcome=_outcomes(known, said)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _outcomes(truth: np.ndarray, called: np.ndarray) -> np.ndarray:
+    positive = truth >= 0.5
+    conditions = [np.isnan(truth), positive & called, ~positive & called, positive & ~called]
+    return np.select(conditions, ["", "TP", "FP", "FN"], default="TN")

@@ -1,0 +1,19 @@
+"""The report of a run: one self-contained HTML file."""
+
+from pathlib import Path
+
+from focusmap.reporting.page import write_page
+from focusmap.reporting.summary import summarise
+
+
+def render_report(run: Path) -> Path:
+    """Write ``report.html`` to the run folder, from its files alone, and return its path.
+
+    The page asks the network for nothing, needs no scripts, and prints.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If the folder is not a run, or a file in it cannot be read.
+    """
+    return write_page("report.html", summarise(run), run / "report.html")
