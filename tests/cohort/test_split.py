@@ -178,6 +178,13 @@ def test_blocks_are_contiguous_with_a_gap_and_hold_every_class(folds: int | None
     assert "not used" in split.notes[0]
 
 
+def test_blocks_cut_no_declared_patient_in_two() -> None:
+    raw = stack(1000, ["x"] * 300 + ["y"] * 400 + ["z"] * 300).assign(who=[f"p{k // 7}" for k in range(1000)])
+    split = make_split(cohort_of(raw, block_column="slice", patient_column="who"), SplitOptions(gap=10))
+    used = split.table.assign(who=raw["who"])[split.table["split"] != ""]
+    assert used.groupby("who")["split"].nunique().max() == 1
+
+
 def test_too_short_a_stack_is_refused() -> None:
     with pytest.raises(InputError, match="too few for contiguous blocks"):
         make_split(cohort_of(stack(30, ["x"] * 10 + ["y"] * 10 + ["z"] * 10), block_column="slice"))

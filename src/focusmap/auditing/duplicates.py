@@ -48,8 +48,10 @@ def near_pairs(thumbnails: np.ndarray, usable: np.ndarray) -> list[NearPair]:
     usable : (N,) bool
         Pictures to compare.
     """
+    if not usable.any():
+        return []
     flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
-    kept = np.flatnonzero(usable & (flat.max(axis=1) > flat.min(axis=1))) if len(flat) else np.empty(0, int)
+    kept = np.flatnonzero(usable & (flat.max(axis=1) > flat.min(axis=1)))
     pairs: list[NearPair] = []
     for a, b, correlation in _candidates(unit_rows(flat[kept])):
         pairs += [NearPair(int(i), int(j), float(r)) for i, j, r in zip(kept[a], kept[b], correlation, strict=True)]

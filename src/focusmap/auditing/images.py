@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from focusmap.errors import UnreadableImageError
 from focusmap.imaging.readers import read_image
 
 SIDE = 32
-FEW_FILES = 200
+FIRST = 32
 CHUNK = 32
+POOL_SECONDS = 8.0
 MAX_LOOKED_AT = 512
 WINDOW = (0.5, 99.5)
 
@@ -93,7 +95,7 @@ def look_at(file: Path) -> Look:
 
 
 def look_at_all(files: Sequence[Path], options: AuditOptions) -> Pictures:
-    """Return a look at each file, read in several processes where there are many."""
+    """Return a look at each file, read in several processes where that pays for starting them."""
     looks: list[Look] = []
     for look in _looks(files, options.workers):
         looks.append(look)
@@ -124,12 +126,15 @@ def _pictures(names: Sequence[str]) -> str:
 
 def _looks(files: Sequence[Path], workers: int | None) -> Iterator[Look]:
     n_workers = workers or os.cpu_count() or 1
-    if n_workers == 1 or len(files) < FEW_FILES:
-        yield from map(look_at, files)
+    started = time.monotonic()
+    yield from map(look_at, files[:FIRST])
+    rest = files[FIRST:]
+    if n_workers == 1 or (time.monotonic() - started) / FIRST * len(rest) < POOL_SECONDS:
+        yield from map(look_at, rest)
         return
     # By spawn: a pool by fork can hang where a parent thread holds a lock.
     with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(look_at, files, chunksize=CHUNK)
+        yield from pool.map(look_at, rest, chunksize=CHUNK)
 
 
 def _digest(pixels: np.ndarray) -> str:

@@ -98,7 +98,7 @@ def _at_change(ranks: np.ndarray, cut: int, start: int, end: int) -> int:
 def _leave_gaps(parts: np.ndarray, gap: int) -> np.ndarray:
     left = parts.copy()
     for change in np.flatnonzero(parts[1:] != parts[:-1]) + 1:
-        low = max(0, change - gap // 2)
+        low = max(0, int(change) - gap // 2)
         left[low : low + gap] = UNUSED
     return left
 

@@ -1,0 +1,163 @@
+"""The table gives its faults away without a look at a picture."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from audited import found, must_find, read_table_only
+
+from focusmap.auditing import AuditOptions, audit_cohort
+from focusmap.auditing.association import auroc_of_counts, cramers_v
+from focusmap.cohort.split import SplitOptions, make_split
+
+
+def patients_table(n: int = 200, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "patient_id": [f"p{k // 2}" for k in range(n)],
+            "nodule": rng.integers(0, 2, n),
+            "sex": rng.choice(["F", "M"], n),
+            "age": rng.integers(20, 90, n),
+        }
+    )
+
+
+def test_patients_in_two_parts_are_counted_by_pair_and_named(tmp_path: Path) -> None:
+    table = patients_table(12).assign(split=["train", "tune", "train", "test", "train", "test", *["train"] * 6])
+    audit = audit_cohort(read_table_only(tmp_path, table, targets=("nodule",)))
+    item = must_find(audit, "patient-across-splits")
+    assert item.severity == "blocking"
+    assert item.count == 3
+    assert "1 patient in train and tune, 2 in train and test" in item.message
+    assert item.examples == ("p0", "p1", "p2")
+    assert audit.blocking() == [item]
+    assert audit.blocking(["patient-across-splits"]) == []
+
+
+def test_our_own_split_has_no_patient_in_two_parts(tmp_path: Path) -> None:
+    cohort = read_table_only(tmp_path, patients_table(), targets=("nodule",))
+    for folds in (None, 4):
+        audit = audit_cohort(cohort, make_split(cohort, SplitOptions(folds=folds)))
+        assert found(audit, "patient-across-splits") is None
+
+
+@pytest.mark.parametrize(
+    ("said", "accepted", "blocking"),
+    [
+        ({}, (), ["no-patient-column"]),
+        ({"patient": "none"}, ("no-patient-column",), []),
+        ({"block": "slice"}, ("no-patient-column",), []),
+    ],
+)
+def test_patients_must_be_declared(
+    tmp_path: Path, said: dict[str, str], accepted: tuple[str, ...], blocking: list[str]
+) -> None:
+    table = patients_table().drop(columns="patient_id").assign(slice=range(200))
+    audit = audit_cohort(read_table_only(tmp_path, table, targets=("nodule",), **said))
+    assert [item.name for item in audit.blocking()] == blocking
+    assert audit.accepted == accepted
+
+
+def test_what_the_user_accepts_stands_in_the_audit(tmp_path: Path) -> None:
+    cohort = read_table_only(tmp_path, patients_table().drop(columns="patient_id"), targets=("nodule",))
+    options = AuditOptions(accept=("no-patient-column", "source-shortcut"))
+    audit = audit_cohort(cohort, options=options)
+    assert audit.accepted == ("no-patient-column",)
+    assert audit.blocking() == []
+
+
+def test_missing_unknown_and_rare(tmp_path: Path) -> None:
+    table = patients_table()
+    table["sex"] = table["sex"].where(table.index > 3, "")
+    table["nodule"] = table["nodule"].astype(str).where(table.index > 1, "")
+    table["mass"] = (table.index < 6).astype(int)
+    audit = audit_cohort(read_table_only(tmp_path, table, targets=("nodule", "mass")))
+    assert must_find(audit, "missing-values").examples == ("sex: 4 of 200 rows",)
+    assert must_find(audit, "unknown-labels").examples == ("nodule: 2 images",)
+    assert must_find(audit, "rare-label").examples == ("mass: 6 of 200",)
+
+
+def test_too_few_positives_advises_cross_validation_unless_it_is_done(tmp_path: Path) -> None:
+    table = patients_table().assign(mass=[int(k % 4 == 0) for k in range(200)])
+    cohort = read_table_only(tmp_path, table, targets=("nodule", "mass"))
+    item = must_find(audit_cohort(cohort, make_split(cohort)), "too-few-positives")
+    assert "--folds 5" in item.message
+    assert item.examples[0].startswith("mass: 35 in train, ")
+    assert found(audit_cohort(cohort, make_split(cohort, SplitOptions(folds=5))), "too-few-positives") is None
+
+
+def test_implausible_values_are_named_with_their_row(tmp_path: Path) -> None:
+    table = patients_table()
+    table.loc[0, "age"], table.loc[5, "age"] = -3, 140
+    table["injections"] = [k % 3 for k in range(199)] + [6]
+    table["thickness"] = [300 + k % 50 for k in range(199)] + [30000]
+    table["grade"] = [k % 4 for k in range(200)]
+    item = must_find(audit_cohort(read_table_only(tmp_path, table, targets=("nodule",))), "implausible-value")
+    assert sorted(item.examples) == [
+        "row 201: injections 6", "row 201: thickness 30000", "row 2: age -3", "row 7: age 140",
+    ]  # fmt: skip
+
+
+def test_a_label_that_goes_with_a_column_is_named_and_chance_is_not(tmp_path: Path) -> None:
+    table = patients_table(600)
+    rng = np.random.default_rng(1)
+    sick = rng.integers(0, 2, 300).repeat(2)
+    table["nodule"] = sick
+    table["site"] = np.where(rng.random(600) < 0.8, sick, 1 - sick)
+    table["age"] = np.clip(50 + 15 * sick + rng.normal(0, 15, 600), 1, 99).round().astype(int)
+    audit = audit_cohort(read_table_only(tmp_path, table, targets=("nodule",)))
+    assert must_find(audit, "label-tied-to-site").severity == "warning"
+    assert "AUROC 0.7" in must_find(audit, "label-tied-to-age").message
+    assert found(audit, "label-tied-to-sex") is None
+    assert found(audit, "source-shortcut") is None
+
+
+def test_a_site_that_gives_the_label_away_blocks(tmp_path: Path) -> None:
+    table = patients_table()
+    table["site"] = np.where(table["nodule"] == 1, "north", "south")
+    audit = audit_cohort(read_table_only(tmp_path, table, targets=("nodule",)))
+    assert "site predicts nodule" in must_find(audit, "source-shortcut").message
+
+
+def test_statistics_agree_with_scipy_and_scikit_learn() -> None:
+    from scipy.stats.contingency import association
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(0)
+    positive, negative = rng.integers(0, 30, (2, 5, 6))
+    for i in range(5):
+        expected = association(np.stack([positive[i], negative[i]]), method="cramer")
+        assert cramers_v(positive, negative)[i] == pytest.approx(expected)
+        truth = np.repeat([1, 0], [positive[i].sum(), negative[i].sum()])
+        level = np.concatenate([np.repeat(np.arange(6), positive[i]), np.repeat(np.arange(6), negative[i])])
+        assert auroc_of_counts(positive, negative)[i] == pytest.approx(roc_auc_score(truth, level))
+
+
+def test_the_overview_counts(tmp_path: Path) -> None:
+    table = patients_table().assign(kind=["x", "y", "y", "z"] * 50, size=np.arange(200) / 3)
+    cohort = read_table_only(tmp_path, table, targets=("nodule", "kind", "size:continuous"))
+    audit = audit_cohort(cohort, make_split(cohort))
+    written = json.loads(json.dumps(audit.to_dict(), allow_nan=False))
+    overview = written["overview"]
+    assert (overview["n_images"], overview["n_patients"], overview["images_per_patient"]) == (200, 100, {"2": 100})
+    assert overview["targets"]["kind"]["counts"] == {"x": 50, "y": 100, "z": 50}
+    assert overview["cooccurrence"]["names"] == ["nodule", "kind=x", "kind=y", "kind=z"]
+    assert overview["cooccurrence"]["matrix"][2][2] == 100
+    assert {column["name"]: column["type"] for column in overview["columns"]}["sex"] == "text"
+    assert set(written["sample_sheets"]) == {"nodule", "kind=x", "kind=y", "kind=z"}
+    assert "images" not in overview
+
+
+def test_row_order_does_not_change_the_associations(tmp_path: Path) -> None:
+    table = patients_table().assign(id=[f"i{k}" for k in range(200)])
+    both = []
+    for name, rows in (("a", table), ("b", table.sample(frac=1, random_state=0))):
+        (tmp_path / name).mkdir()
+        audit = audit_cohort(
+            read_table_only(tmp_path / name, rows.rename(columns={"id": "image_id"}), targets=("nodule",))
+        )
+        both.append(audit.to_dict()["overview"]["association"])  # type: ignore[index, call-overload]
+    assert both[0] == both[1]
