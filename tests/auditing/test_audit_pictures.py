@@ -164,6 +164,10 @@ def test_two_files_are_compared(tmp_path: Path) -> None:
     assert (copies.name, copies.examples) == ("duplicate-across-splits", ("i004.png = i004.png",))
     assert str(tmp_path / "a" / "labels.csv") in patients.message
     assert str(tmp_path / "b" / "labels.csv") in patients.message
+    alone = audit_cohort(first)
+    assert alone.blocking() == []
+    assert alone.extended([patients, copies], ["patient-across-splits"]).blocking() == [copies]
+    assert alone.extended([copies], ["duplicate-across-splits"]).accepted == ("duplicate-across-splits",)
 
 
 def test_several_processes_see_what_one_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

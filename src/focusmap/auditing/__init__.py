@@ -1,13 +1,12 @@
 """What a careful person looks at before training: the table, the pictures, and what could pass for the disease."""
 
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 
 from focusmap.auditing.against import audit_against
 from focusmap.auditing.association import association_findings, associations
-from focusmap.auditing.findings import SEVERITIES, Audit, AuditOptions, Finding
+from focusmap.auditing.findings import SEVERITIES, Audit, AuditOptions, Finding, in_order, overridden
 from focusmap.auditing.images import Pictures, look_at_all, picture_findings
 from focusmap.auditing.pairs import Duplicates, describe_duplicates, duplicate_findings, find_duplicates
 from focusmap.auditing.shortcuts import hidden_group_findings, source_findings
@@ -19,7 +18,6 @@ from focusmap.values.files import Json
 __all__ = ["SEVERITIES", "Audit", "AuditOptions", "Finding", "audit_against", "audit_cohort"]
 
 SAMPLES = 8
-ORDER = ("blocking", "warning", "note")
 
 
 def audit_cohort(cohort: Cohort, split: Split | None = None, options: AuditOptions | None = None) -> Audit:
@@ -46,8 +44,8 @@ def audit_cohort(cohort: Cohort, split: Split | None = None, options: AuditOptio
         found += picture_findings(pictures, cohort.image_ids)
         found += duplicate_findings(cohort, duplicates, split) + hidden_group_findings(cohort, pictures)
         overview |= _picture_overview(cohort, pictures, duplicates, split)
-    found.sort(key=lambda item: ORDER.index(item.severity))
-    return Audit(tuple(found), _accepted(cohort, found, options.accept), overview, _sample_sheets(cohort, options.seed))
+    accepted = overridden(found, [*options.accept, *_declared_answers(cohort)])
+    return Audit(in_order(found), accepted, overview, _sample_sheets(cohort, options.seed))
 
 
 def _declared_split(cohort: Cohort) -> Split | None:
@@ -71,11 +69,10 @@ def _picture_overview(
     return {"images": images, "duplicates": describe_duplicates(cohort, duplicates, split)}
 
 
-def _accepted(cohort: Cohort, found: Sequence[Finding], accept: Sequence[str]) -> tuple[str, ...]:
-    """Return the blocking findings that stand and are overridden: by the user, or by what the study declares."""
-    declared = cohort.study.patients == "none" or cohort.study.block_column is not None
-    overridden = {*accept, *(["no-patient-column"] if declared else [])}
-    return tuple(item.name for item in found if item.severity == "blocking" and item.name in overridden)
+def _declared_answers(cohort: Cohort) -> list[str]:
+    """Return the blocking findings that the study's own declaration answers."""
+    answered = cohort.study.patients == "none" or cohort.study.block_column is not None
+    return ["no-patient-column"] if answered else []
 
 
 def _sample_sheets(cohort: Cohort, seed: int) -> dict[str, tuple[str, ...]]:

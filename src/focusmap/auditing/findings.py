@@ -1,7 +1,7 @@
 """What an audit found, under fixed names, and which of it blocks."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from focusmap.values.files import Json
@@ -30,6 +30,7 @@ SEVERITIES: Mapping[str, Severity] = {
 }
 """Every finding's severity; ``label-tied-to-`` is followed by the column's name."""
 
+ORDER = ("blocking", "warning", "note")
 MAX_EXAMPLES = 10
 
 
@@ -114,8 +115,13 @@ class Audit:
 
     def blocking(self, accepted: Sequence[str] = ()) -> list[Finding]:
         """Return the blocking findings that neither `accepted` nor the audit itself overrides."""
-        overridden = {*self.accepted, *accepted}
-        return [item for item in self.findings if item.severity == "blocking" and item.name not in overridden]
+        known = {*self.accepted, *accepted}
+        return [item for item in self.findings if item.severity == "blocking" and item.name not in known]
+
+    def extended(self, found: Sequence[Finding], accept: Sequence[str] = ()) -> "Audit":
+        """Return this audit with more findings; those that block and stand in `accept` are overridden."""
+        accepted = dict.fromkeys([*self.accepted, *overridden(found, accept)])
+        return replace(self, findings=in_order([*self.findings, *found]), accepted=tuple(accepted))
 
     def to_dict(self) -> dict[str, Json]:
         """Return plain values for `audit.json`."""
@@ -125,6 +131,17 @@ class Audit:
             "overview": self.overview,
             "sample_sheets": {label: list(images) for label, images in self.sample_sheets.items()},
         }
+
+
+def in_order(found: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return the findings with the blocking ones first."""
+    return tuple(sorted(found, key=lambda item: ORDER.index(item.severity)))
+
+
+def overridden(found: Sequence[Finding], accept: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the blocking findings that stand in `accept`, each once."""
+    names = (item.name for item in found if item.severity == "blocking" and item.name in accept)
+    return tuple(dict.fromkeys(names))
 
 
 def plural(n: int, noun: str) -> str:

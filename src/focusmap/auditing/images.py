@@ -34,7 +34,7 @@ class Look:
     thumbnail : (32, 32) uint8
         Mean of each patch; 16-bit and decimal pixels are windowed first.
     size
-        ``columns x rows``, or all sides of a volume.
+        Rows and columns, or all sides of a volume.
     mode
         Pixel type and number of channels.
     empty
@@ -88,7 +88,7 @@ def look_at(file: Path) -> Look:
     return Look(
         digest=_digest(pixels),
         thumbnail=_thumbnail(plane, low, high),
-        size=(pixels.shape[2], pixels.shape[1], *pixels.shape[3:]),
+        size=pixels.shape[1:],
         mode=f"{pixels.dtype}, {plural(pixels.shape[0], 'channel')}",
         empty=low == high,
     )
