@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from focusmap.nets.heads import LossOptions, continuous_scales, task_loss
+from focusmap.nets.heads import LossOptions, continuous_scales, task_loss, undo_class_weights
 from focusmap.values.task import Target, Task
 
 BINARY = Task((Target("a"),))
@@ -84,10 +84,33 @@ def test_a_batch_of_unknowns_has_loss_zero_and_a_gradient() -> None:
     logits = torch.randn(2, 1, requires_grad=True)
     total = task_loss(BINARY, column(1, 0))(logits, torch.full((2, 1), NAN)).total
     total.backward()
-    assert float(total) == 0
+    assert total.item() == 0
     assert torch.equal(logits.grad, torch.zeros(2, 1))
 
 
 @pytest.mark.parametrize("truth", [column(0, 0), column(NAN, NAN)])
 def test_a_label_with_nothing_to_balance_is_not_weighted(truth: np.ndarray) -> None:
     assert task_loss(BINARY, truth).weights[0].classes.tolist() == [0.5, 0.5]
+
+
+def test_logits_of_a_weighted_training_become_those_of_the_shares() -> None:
+    """A net of biases alone ends at the prevalence once the weights are undone."""
+    task = Task((Target("a"), Target("b", "multiclass", ("x", "y", "z")), Target("c", "continuous")))
+    truth = np.array([[1, 0, 1.0], [0, 0, 2.0], [0, 0, 3.0], [0, 1, 4.0]])
+    head = torch.nn.Linear(1, 5)
+    loss = task_loss(task, truth)
+    optimizer = torch.optim.LBFGS(head.parameters(), max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        total = loss(head(torch.zeros(4, 1)), torch.from_numpy(truth).float()).total
+        total.backward()
+        return total
+
+    optimizer.step(closure)
+    before = head.bias.detach().clone()
+    undo_class_weights(head, task, truth)
+    logits = head.bias.detach()[None].numpy()
+    shares = task.probabilities(logits)[0]
+    assert shares[:4] == pytest.approx([0.25, 0.75, 0.25, 0.0], abs=1e-2)
+    assert head.bias[4] == before[4]

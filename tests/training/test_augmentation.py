@@ -1,5 +1,7 @@
 """Augmentation depends on seed, epoch and image alone, and does what its settings say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -69,18 +71,15 @@ def test_mirroring_is_off_unless_asked_for() -> None:
 
 
 def test_a_mirrored_picture_is_the_mirror_image(batch: torch.Tensor) -> None:
-    from dataclasses import replace
-
-    changed = augment(batch.repeat(8, 1, 1, 1), replace(NOTHING, mirror=True), 0, 0, np.arange(32))
-    same = [torch.allclose(a, b, atol=1e-4) for a, b in zip(changed, batch.repeat(8, 1, 1, 1), strict=True)]
-    mirrored = [torch.allclose(a, b.flip(-1), atol=1e-4) for a, b in zip(changed, batch.repeat(8, 1, 1, 1), strict=True)]
+    many = batch.repeat(8, 1, 1, 1)
+    changed = augment(many, replace(NOTHING, mirror=True), 0, 0, np.arange(32))
+    same = [torch.allclose(a, b, atol=1e-4) for a, b in zip(changed, many, strict=True)]
+    mirrored = [torch.allclose(a, b.flip(-1), atol=1e-4) for a, b in zip(changed, many, strict=True)]
     assert all(a != b for a, b in zip(same, mirrored, strict=True))
     assert 8 <= sum(mirrored) <= 24
 
 
 def test_the_hole_has_the_size_asked_for_or_is_cut_by_the_edge() -> None:
-    from dataclasses import replace
-
     changed = augment(torch.ones(50, 3, 20, 20), replace(NOTHING, cutout=0.3), 0, 0, np.arange(50))
     holes = (changed == 0).sum(dim=(1, 2, 3)) / 3
     assert int(holes.max()) in range(25, 50)

@@ -132,7 +132,7 @@ def test_a_checkpoint_of_other_settings_or_images_is_refused(tmp_path: Path) -> 
     options = FitOptions(tmp_path / "last.safetensors")
     next(fit(net(), study(), QUICK, options))
     again = replace(options, resume=True)
-    with pytest.raises(InputError, match="learning_rate was 0.001, now 0.5"):
+    with pytest.raises(InputError, match=r"learning_rate was 0\.001, now 0\.5"):
         next(fit(net(), study(), replace(QUICK, learning_rate=0.5), again))
     with pytest.raises(InputError, match="augmentation was"):
         next(fit(net(), study(), replace(QUICK, augmentation=Augmentation(noise=0.5)), again))

@@ -63,10 +63,13 @@ class Head:
         From logits ``(N, n)``, truth ``(N,)`` (known), weights and label smoothing to the loss of each image in
         two terms ``(N,)``: what it holds as a positive and as a negative. A kind without positives puts all
         in the first.
+    shift
+        From class weights to what they add to each logit ``(n,)`` of a trained net.
     """
 
     weigh: Callable[[np.ndarray, int], TargetWeights]
     terms: Callable[[Tensor, Tensor, TargetWeights, float], Terms]
+    shift: Callable[[Tensor], Tensor]
 
 
 def binary_weights(truth: np.ndarray, n_classes: int = 2) -> TargetWeights:
@@ -127,12 +130,29 @@ def continuous_terms(logits: Tensor, truth: Tensor, weights: TargetWeights, smoo
     return loss, torch.zeros_like(loss)
 
 
-CLASSES = Head(class_weights, class_terms)
+def binary_shift(classes: Tensor) -> Tensor:
+    """Return log(W+ / W-), ``(1,)``."""
+    shift: Tensor = classes[1:].log() - classes[:1].log()
+    return shift
+
+
+def class_shift(classes: Tensor) -> Tensor:
+    """Return log w_c, ``(n,)``; 0 for a class that train does not have, whose logit no weight has raised."""
+    return torch.where(classes > 0, classes, torch.ones_like(classes)).log()
+
+
+def no_shift(classes: Tensor) -> Tensor:
+    """Return 0, ``(1,)``."""
+    del classes
+    return torch.zeros(1)
+
+
+CLASSES = Head(class_weights, class_terms, class_shift)
 HEADS: dict[TargetKind, Head] = {
-    "binary": Head(binary_weights, binary_terms),
+    "binary": Head(binary_weights, binary_terms, binary_shift),
     "multiclass": CLASSES,
     "ordinal": CLASSES,
-    "continuous": Head(continuous_scale, continuous_terms),
+    "continuous": Head(continuous_scale, continuous_terms, no_shift),
 }
 
 
@@ -189,11 +209,11 @@ def continuous_scales(task: Task, truth: np.ndarray) -> dict[str, list[float]]:
 
 
 def undo_class_weights(head: nn.Linear, task: Task, truth: np.ndarray) -> None:
-    """Move the biases of a head that was trained with class weights, so that its logits are those of the shares on train.
+    """Move the biases of a head trained with class weights, so that its logits are those of the shares on train.
 
-    Weights w_c make the net learn softmax(z)_c proportional to w_c P(c | x), so log w_c is taken off each logit
-    (Saerens et al. 2002, Neural Computation 14, eq. 4, with the prior that the weights make even); of a binary target's one logit,
-    log(W+ / W-). Rankings within a binary target, and heat maps, stay as they are.
+    A net trained with weights w_c learns softmax(z)_c proportional to w_c P(c | x), so log w_c is taken off each
+    logit (Saerens et al. 2002, Neural Computation 14, eq. 4, with the prior that the weights make even); off a
+    binary target's one logit, log(W+ / W-). Rankings within a binary target, and heat maps, stay as they are.
 
     Parameters
     ----------
@@ -202,14 +222,7 @@ def undo_class_weights(head: nn.Linear, task: Task, truth: np.ndarray) -> None:
     task, truth
         As given to `task_loss`.
     """
-    shifts = []
-    for loss_weights, target in zip(task_loss(task, truth).weights, task.targets, strict=True):
-        log_weights = loss_weights.classes.clamp(min=1e-6).log()
-        if target.kind == "binary":
-            shifts.append(log_weights[1:] - log_weights[:1])
-        elif target.kind == "continuous":
-            shifts.append(torch.zeros(1))
-        else:
-            shifts.append(log_weights)
+    weights = task_loss(task, truth).weights
+    shifts = [HEADS[target.kind].shift(found.classes) for found, target in zip(weights, task.targets, strict=True)]
     with torch.no_grad():
-        head.bias -= torch.cat(shifts).to(head.bias)
+        head.bias.sub_(torch.cat(shifts).to(head.bias))
