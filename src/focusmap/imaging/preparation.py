@@ -6,7 +6,7 @@ Pixels are areas, not points: pixel i covers [i, i + 1], its centre lies at i + 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,12 +64,13 @@ class Preparation:
         for key in values:
             if key not in known:
                 raise InputError(f"preparation: unknown key {key!r}.{suggest(key, known)}")
-        size, channels = values.get("size", 224), values.get("channels", 1)
-        window = values.get("window", [0.5, 99.5])
-        if not isinstance(size, int) or not isinstance(window, list) or len(window) != 2:
+        size, channels, window = (values.get(item.name, item.default) for item in fields(cls))
+        ends = (
+            [float(end) for end in window if isinstance(end, int | float)] if isinstance(window, list | tuple) else []
+        )
+        if not isinstance(size, int) or len(ends) != 2:
             raise InputError("preparation: size must be a whole number and window two percentiles.")
-        low, high = (float(str(end)) for end in window)
-        return cls(size, 3 if channels == 3 else 1, (low, high))
+        return cls(size, cast(Literal[1, 3], channels), (ends[0], ends[1]))
 
 
 @dataclass(frozen=True)

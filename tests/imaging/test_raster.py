@@ -1,0 +1,209 @@
+"""Proves that PNG, JPEG and the rest come out as Pillow has them, and that what is damaged is refused by name."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from pictures import colourful, encode, smooth
+from PIL import Image as Pillow
+
+from focusmap.errors import MissingFileError, UnreadableImageError
+from focusmap.imaging.readers import read_image, read_mask
+
+GREY, COLOUR = smooth(60, 83), colourful(60, 83)
+DEEP = GREY.astype(np.uint16) * 250 + 3
+RAMP = np.linspace(0, 255, 60 * 83).reshape(60, 83).astype(np.uint8)
+
+
+def stored(tmp_path, content, name="picture.png"):
+    path = tmp_path / name
+    path.write_bytes(content)
+    return path
+
+
+def read(tmp_path, content, name="picture.png"):
+    return read_image(stored(tmp_path, content, name)).pixels
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("plane", [GREY, DEEP, COLOUR], ids=["grey", "16 bit", "colour"])
+def test_lossless_formats_give_the_pixels_that_were_saved(tmp_path, plane, kind):
+    pixels = read(tmp_path, encode(plane, kind))
+    assert pixels.dtype == plane.dtype
+    assert np.array_equal(pixels, plane[np.newaxis] if plane.ndim == 2 else plane.transpose(2, 0, 1))
+
+
+def test_16_bit_colour_keeps_its_depth(tmp_path):
+    import cv2
+
+    deep = COLOUR.astype(np.uint16) * 250 + 3
+    pixels = read(tmp_path, cv2.imencode(".png", deep[..., ::-1])[1].tobytes())
+    assert np.array_equal(pixels, deep.transpose(2, 0, 1))
+
+
+def test_a_palette_is_looked_up(tmp_path):
+    indexed = Pillow.fromarray(COLOUR).convert("P", palette=Pillow.Palette.ADAPTIVE)
+    assert np.array_equal(read(tmp_path, encode(indexed, "PNG")), np.array(indexed.convert("RGB")).transpose(2, 0, 1))
+
+
+def test_two_levels_are_black_and_white(tmp_path):
+    pixels = read(tmp_path, encode(Pillow.fromarray(GREY).convert("1"), "PNG"))
+    assert set(np.unique(pixels)) == {0, 255}
+
+
+def test_an_interlaced_picture_is_put_in_order(tmp_path):
+    # Adam7, pass by pass, as in PNG section 8.1: (first row, row step, first column, column step).
+    passes = [(0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2), (1, 2, 0, 1)]
+    lines = [b"\0" + line.tobytes() for r, dr, c, dc in passes for line in GREY[r::dr, c::dc]]
+    content = png_file(struct.pack(">IIBBBBB", 83, 60, 8, 0, 0, 0, 1), zlib.compress(b"".join(lines)))
+    assert np.array_equal(read(tmp_path, content)[0], GREY)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_alpha_is_laid_over_black(tmp_path, mode):
+    colour = GREY[..., np.newaxis] if mode == "LA" else COLOUR
+    pixels = read(tmp_path, encode(np.dstack([colour, RAMP]), "PNG"))
+    assert np.array_equal(pixels, np.rint(colour * (RAMP / 255)[..., np.newaxis]).transpose(2, 0, 1))
+    opaque = read(tmp_path, encode(np.dstack([colour, np.full_like(RAMP, 255)]), "PNG"))
+    assert np.array_equal(opaque, colour.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_grey_saved_as_colour_is_grey(tmp_path, kind):
+    assert read(tmp_path, encode(np.dstack([GREY] * 3), kind)).shape == (1, 60, 83)
+
+
+@pytest.mark.parametrize("plane", [GREY, COLOUR], ids=["grey", "colour"])
+def test_jpeg_agrees_with_pillow(tmp_path, plane):
+    content = encode(plane, "JPEG", quality=95)
+    theirs = np.atleast_3d(np.array(Pillow.open(stored(tmp_path, content)))).transpose(2, 0, 1)
+    assert np.abs(read(tmp_path, content).astype(int) - theirs).max() <= 1
+
+
+def test_cmyk_jpeg_becomes_red_green_blue(tmp_path):
+    assert read(tmp_path, encode(Pillow.fromarray(COLOUR).convert("CMYK"), "JPEG"), "a.jpg").shape == (3, 60, 83)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_turns_the_picture_upright(tmp_path, orientation, kind):
+    from PIL import ImageOps
+
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    path = stored(tmp_path, encode(GREY, kind, exif=exif))
+    image = read_image(path)
+    theirs = np.array(ImageOps.exif_transpose(Pillow.open(path)))
+    assert image.source_shape == image.shape == theirs.shape
+    assert np.abs(image.pixels[0].astype(int) - theirs).max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(512, 512), (801, 600), (333, 1111), (1023, 1025)])
+def test_a_jpeg_read_smaller_is_an_average_of_the_whole_picture(tmp_path, shape):
+    import cv2
+
+    path = stored(tmp_path, encode(smooth(*shape), "JPEG", quality=98))
+    image = read_image(path, at_least=100)
+    assert image.source_shape == shape
+    assert 100 <= max(image.shape) <= max(shape) / 2
+    whole = cv2.resize(smooth(*shape), image.shape[::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(image.pixels[0].astype(int) - whole).max() <= 4
+
+
+def test_a_jpeg_reduced_and_turned_says_its_upright_size(tmp_path):
+    exif = Pillow.Exif()
+    exif[0x0112] = 6
+    image = read_image(stored(tmp_path, encode(smooth(400, 800), "JPEG", exif=exif)), at_least=100)
+    assert (image.shape, image.source_shape) == ((100, 50), (800, 400))
+
+
+def test_the_content_decides_not_the_name(tmp_path):
+    assert read(tmp_path, encode(GREY, "JPEG"), "really_a.png").shape == (1, 60, 83)
+
+
+def png_file(header, data):
+    def chunk(kind, payload):
+        return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))
+
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def huge_png():
+    return png_file(struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0), zlib.compress(b"\0" * 100))
+
+
+def huge_jpeg():
+    content = bytearray(encode(GREY, "JPEG"))
+    frame = content.index(b"\xff\xc0")
+    content[frame + 5 : frame + 9] = struct.pack(">HH", 60_000, 60_000)
+    return bytes(content)
+
+
+DAMAGED = {
+    "empty": (b"", "empty"),
+    "text": (b"image,label\na.png,1\n", "begins with b'image,la'"),
+    "signature only": (b"\x89PNG\r\n\x1a\n", "header is damaged"),
+    "huge PNG": (huge_png(), "100000 x 100000"),
+    "huge JPEG": (huge_jpeg(), "60000 x 60000"),
+    "half a PNG": (encode(GREY, "PNG")[:300], "cannot be decoded"),
+    "half a palette PNG": (encode(Pillow.fromarray(COLOUR).convert("P"), "PNG")[:-400], "cannot be decoded"),
+    "half a JPEG": (encode(GREY, "JPEG")[:-200], "cannot be decoded"),
+    "JPEG without its end": (encode(GREY, "JPEG")[:-2], "cannot be decoded"),
+    "half a TIFF": (encode(GREY, "TIFF")[:-100], "cannot be decoded"),
+    "several pages": (
+        encode(Pillow.fromarray(GREY), "TIFF", save_all=True, append_images=[Pillow.fromarray(RAMP)]),
+        "holds 2 pictures",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "reason"), DAMAGED.values(), ids=DAMAGED)
+def test_what_cannot_be_read_is_refused_with_file_and_reason(tmp_path, content, reason):
+    path = stored(tmp_path, content)
+    with pytest.raises(UnreadableImageError) as caught:
+        read_image(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_file_with_the_wrong_name_is_told_so(tmp_path):
+    with pytest.raises(UnreadableImageError, match="the name says PNG, the content JPEG"):
+        read(tmp_path, encode(GREY, "JPEG")[:-200])
+
+
+def test_one_changed_byte_is_refused_or_changes_nothing(tmp_path):
+    """PNG carries checksums, so no damage may pass as another picture."""
+    content = encode(COLOUR[:20, :20], "PNG")
+    rng = np.random.default_rng(0)
+    for position in rng.integers(len(content), size=300):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << rng.integers(8)
+        try:
+            pixels = read(tmp_path, bytes(damaged))
+        except UnreadableImageError:
+            continue
+        assert np.array_equal(pixels, COLOUR[:20, :20].transpose(2, 0, 1))
+
+
+def test_a_file_that_is_not_there_and_a_folder(tmp_path):
+    with pytest.raises(MissingFileError, match="no such file"):
+        read_image(tmp_path / "none.png")
+    with pytest.raises(UnreadableImageError, match="is a folder"):
+        read_image(tmp_path)
+
+
+@pytest.mark.parametrize("white", [1, 255])
+def test_a_mask_is_everything_that_is_not_black(tmp_path, white):
+    truth = GREY > 100
+    assert np.array_equal(read_mask(stored(tmp_path, encode(truth.astype(np.uint8) * white, "PNG"))), truth)
+
+
+def test_a_mask_in_colour_or_saved_as_jpeg(tmp_path):
+    truth = np.zeros((64, 64), bool)
+    truth[20:45, 10:50] = True
+    red = np.dstack([truth * np.uint8(255), np.zeros((64, 64, 2), np.uint8)])
+    assert np.array_equal(read_mask(stored(tmp_path, encode(red, "PNG"))), truth)
+    blurred = read_mask(stored(tmp_path, encode(truth.astype(np.uint8) * 255, "JPEG"), "mask.jpg"))
+    assert (blurred != truth).mean() < 0.01
