@@ -195,7 +195,14 @@ def _write_results(folder: Path, recorded: Recorded) -> None:
     mean: Json = {"auroc": {**_metric(0.871), "labels": list(recorded.task.names), "left_out": []}}
     write_json(
         folder / "evaluation" / "metrics.json",
-        {"split": "test", "n_images": len(rows), "n_patients": patients, "targets": targets, "mean": mean},
+        {
+            "split": "test",
+            "clustered_by": "patient",
+            "n_images": len(rows),
+            "n_patients": patients,
+            "targets": targets,
+            "mean": mean,
+        },
     )
     write_json(folder / "evaluation" / "curves.json", curves)
 

@@ -1,0 +1,106 @@
+"""The command line: one thin module a command; parse, one call, print.
+
+Nothing heavy is imported before a command runs, so that ``focusmap --help`` is immediate.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+COMMANDS = {
+    "demo": "the whole pipeline on the embedded phantom study",
+    "run": "audit, split, prepare, train, evaluate, explain and report, in one go",
+    "convert": "a packed data set (MedMNIST .npz) to images and a label file",
+    "audit": "what a careful person looks at before training",
+    "prepare": "split and prepared pictures, ready for several trainings",
+    "train": "a trained model with its tune and test predictions",
+    "evaluate": "metrics with intervals: of a run, of new pictures, or of a table of predictions",
+    "predict": "what a model says of pictures",
+    "explain": "heat maps, and their scores where lesions are marked",
+    "compare": "two or more runs side by side, with paired differences",
+    "report": "one self-contained page from the files of a run",
+}
+
+EPILOG = """\
+start here:
+  focusmap demo                                 a study made on the spot, in under three minutes
+  focusmap audit LABELS.csv                     look before you train
+  focusmap run LABELS.csv --out RUN             from pictures and labels to RUN/report.html
+  focusmap predict RUN picture.png              what the model says of one picture
+
+For research use; not a medical device.
+"""
+
+
+def build_parser(command: str | None) -> argparse.ArgumentParser:
+    """Return the parser; only the module of `command` is imported."""
+    parser = argparse.ArgumentParser(
+        prog="focusmap",
+        description="From medical images and a table of findings to an evaluated, explained, reported classifier.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, summary in COMMANDS.items():
+        module = import_module(f"focusmap.cli.{name}") if name == command else None
+        sub = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog=module.EXAMPLE if module else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if module is not None:
+            module.add_arguments(sub)
+            sub.set_defaults(execute=module.execute)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code (see the table of exit codes in the documentation)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in arguments if word in COMMANDS), None)
+    parser = build_parser(command)
+    parsed = parser.parse_args(arguments)
+    if parsed.version:
+        from importlib.metadata import version
+
+        print(f"focusmap {version('focusmap')}")
+        return 0
+    if parsed.command is None:
+        parser.print_help()
+        return 0
+    return _guarded(parsed)
+
+
+def _guarded(parsed: argparse.Namespace) -> int:
+    """Turn the errors we raise on purpose into one message and an exit code; all others are bugs."""
+    import errno
+
+    from focusmap.errors import FocusmapError
+
+    try:
+        return int(parsed.execute(parsed) or 0)
+    except FocusmapError as error:
+        print(f"focusmap {parsed.command}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"\nfocusmap {parsed.command}: interrupted.{_resume_hint(parsed)}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        place = error.filename or "the disk"
+        print(f"focusmap {parsed.command}: {place}: {error.strerror}.", file=sys.stderr)
+        return 2
+
+
+def _resume_hint(parsed: argparse.Namespace) -> str:
+    if parsed.command not in ("train", "run") or getattr(parsed, "out", None) is None:
+        return ""
+    return f" Go on with: focusmap train --resume {parsed.out}"

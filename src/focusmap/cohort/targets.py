@@ -128,11 +128,18 @@ def _make_target(column: pd.Series, spec: TargetSpec) -> tuple[Target, str]:
     numbers = [value for value in values if _is_number(value)]
     if len(values) == 2 and (len(numbers) < 2 or all(float(value).is_integer() for value in values)):
         return _two_classes(cells, values, spec)
+    if spec.kind == "binary" and {"0", "1"} <= set(values):
+        return Target(spec.name), ""
     if spec.kind == "binary" or spec.positive is not None:
-        if not numbers or len(numbers) < len(values):
-            raise InputError(f"target {spec.name!r}: {len(values)} values ({_few(values)}) are not two classes.")
-    if len(numbers) < len(values):
+        raise InputError(f"target {spec.name!r}: {len(values)} values ({_few(values)}) are not two classes.")
+    if not numbers:
         return _many_classes(values, spec), ""
+    if len(numbers) < len(values):
+        texts = [value for value in values if value not in numbers]
+        raise InputError(
+            f"target {spec.name!r} holds numbers ({_few(numbers)}) and texts ({_few(texts)}). Correct the cells, "
+            f"or say --target {spec.name}:multiclass."
+        )
     if all(0 <= float(value) <= 1 for value in values):
         return Target(spec.name), f"{spec.name} holds fractions: soft labels"
     raise InputError(

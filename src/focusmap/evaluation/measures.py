@@ -32,14 +32,14 @@ class Sample:
     clusters
         Which patient each image is of.
     threshold
-        Binary: called positive from here on.
+        ``(n,)``; binary: called positive from here on.
     """
 
     target: Target
     truth: np.ndarray
     probabilities: np.ndarray
     clusters: Clusters
-    threshold: float = 0.5
+    threshold: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,16 @@ def _binary_facts(sample: Sample, cells: np.ndarray) -> dict[str, Json]:
         "n": len(cells),
         "n_positive": tp + fn,
         "confusion": [[tn, fp], [fn, tp]],
-        "threshold": sample.threshold,
+        **_threshold_facts(sample.threshold),
     }
+
+
+def _threshold_facts(threshold: np.ndarray) -> dict[str, Json]:
+    """Return the threshold, or where folds have their own the median over images, and each."""
+    distinct = np.unique(threshold)
+    if len(distinct) <= 1:
+        return {"threshold": float(distinct[0]) if len(distinct) else None}
+    return {"threshold": float(np.median(threshold)), "fold_thresholds": [float(value) for value in distinct]}
 
 
 def _binary_losses(sample: Sample) -> np.ndarray:

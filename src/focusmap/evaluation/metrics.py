@@ -23,14 +23,15 @@ class EvaluationOptions:
     Parameters
     ----------
     thresholds
-        For binary targets, chosen on tune; a target without one is called positive from 0.5 on.
+        For binary targets, chosen on tune: one number, or ``(N,)`` where models of several folds each have their
+        own. A target without one is called positive from 0.5 on.
     split
         Name of the images that are evaluated; only written down.
     n_resamples, seed
         Number of bootstrap resamples, and the seed that makes them repeatable.
     """
 
-    thresholds: Mapping[str, float] = field(default_factory=dict)
+    thresholds: Mapping[str, float | np.ndarray] = field(default_factory=dict)
     split: str = "test"
     n_resamples: int = 1000
     seed: int = 0
@@ -88,7 +89,8 @@ def samples_of(
     samples = {}
     for position, target in enumerate(predictions.task.targets):
         known = ~np.isnan(truth[:, position])
-        threshold = float(options.thresholds.get(target.name, DEFAULT_THRESHOLD))
+        given = options.thresholds.get(target.name, DEFAULT_THRESHOLD)
+        threshold = np.broadcast_to(np.asarray(given, dtype=np.float64), known.shape)[known]
         shown = predictions.of(target.name)[known]
         samples[target.name] = Sample(target, truth[known, position], shown, clusters.take(known), threshold)
     return samples

@@ -65,7 +65,7 @@ def prepare_in_order(files: Sequence[Path], preparation: Preparation, workers: i
     if expected_seconds < WORTH_SECONDS:
         yield from (prepare_one(file, preparation) for file in rest)
     else:
-        yield from _prepare_by_processes(rest, preparation, n_workers)
+        yield from prepare_by_processes(rest, preparation, n_workers)
 
 
 def prepare_one(file: Path, preparation: Preparation) -> Outcome:
@@ -81,7 +81,8 @@ def _prepare_chunk(files: Sequence[Path], preparation: Preparation) -> list[Outc
     return [prepare_one(file, preparation) for file in files]
 
 
-def _prepare_by_processes(files: Sequence[Path], preparation: Preparation, n_workers: int) -> Iterator[Outcome]:
+def prepare_by_processes(files: Sequence[Path], preparation: Preparation, n_workers: int) -> Iterator[Outcome]:
+    """Yield the outcome for each file, in the order given, all of them prepared by processes."""
     # Forked processes inherit locked locks of other threads and can hang; spawned ones start clean.
     pool = ProcessPoolExecutor(n_workers, get_context("spawn"), initializer=_settle)
     chunks = (files[start : start + CHUNK] for start in range(0, len(files), CHUNK))

@@ -1,9 +1,9 @@
 """The heat maps of a folder against the reference masks of its cohort, and baselines beside them: `scores.json`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from focusmap.statistics.intervals import bootstrap
 from focusmap.values.files import Json, read_table, write_json
 
 METRICS = ("pointing_hit", "iou", "dice", "energy_pointing", "chance")
+Scores: TypeAlias = dict[str, Json]
 ALL_POSITIVES = "pointing_hit_of_positives"
 
 
@@ -26,13 +27,10 @@ class ScoreOptions:
 
     Parameters
     ----------
-    train
-        Masks and boxes of the training images, for the mean mask; None leaves that baseline out.
     n_resamples, seed
         Of the patient-clustered bootstrap; the seed is also that of the random maps.
     """
 
-    train: Reference | None = None
     n_resamples: int = 1000
     seed: int = 0
 
@@ -50,8 +48,17 @@ class _Positive:
     has_evidence: bool
 
 
-def score_maps(folder: Path, reference: Reference, options: ScoreOptions = ScoreOptions()) -> dict[str, Json] | None:
-    """Return the scores of the maps that `explain` wrote to `folder`, and write them to its `scores.json`.
+@dataclass(frozen=True)
+class Explained:
+    """A folder that `explain` wrote, and what is known of the pictures that it explains."""
+
+    folder: Path
+    reference: Reference
+    train: Reference | None = None
+
+
+def score_maps(explained: Sequence[Explained], out: Path, options: ScoreOptions = ScoreOptions()) -> Scores | None:
+    """Return the scores of heat maps, those of several folds pooled, and write them to `out`.
 
     Scored are images that truly have a finding, were predicted to have it, and whose mask is known and not empty
     (true positives). Positives that the model missed are counted, and are misses in ``pointing_hit_of_positives``.
@@ -59,10 +66,11 @@ def score_maps(folder: Path, reference: Reference, options: ScoreOptions = Score
 
     Parameters
     ----------
-    folder
-        With `index.csv` and the maps that it names.
-    reference
-        The cohort that was explained, with its masks or boxes.
+    explained
+        Each with `index.csv` and the maps that it names, the cohort that was explained with its masks or boxes, and
+        those of its training images for the mean mask; without these, that baseline is left out.
+    out
+        File for the scores.
 
     Returns
     -------
@@ -72,12 +80,14 @@ def score_maps(folder: Path, reference: Reference, options: ScoreOptions = Score
         ``dice`` (at Otsu's cut of each map), ``energy_pointing``, ``chance`` and ``pointing_hit_of_positives``.
         None, and no file, where no positive has a mask.
     """
-    rows = pd.DataFrame(list(_score_rows(folder, reference, options)))
+    marked = [part for part in explained if part.reference.exists]
+    rows = pd.DataFrame([row for part in marked for row in _score_rows(part, options)])
     if rows.empty:
         return None
-    unmatched: list[Json] = list(reference.boxes.unmatched) if reference.boxes else []
-    scores: dict[str, Json] = {**summarise(rows, options), "cut": "otsu", "boxes_unmatched": unmatched}
-    write_json(folder / "scores.json", scores)
+    boxes = [part.reference.boxes for part in marked if part.reference.boxes]
+    unmatched: list[Json] = [*sorted({name for found in boxes for name in found.unmatched})]
+    scores: Scores = {**summarise(rows, options), "cut": "otsu", "boxes_unmatched": unmatched}
+    write_json(out, scores)
     return scores
 
 
@@ -120,9 +130,10 @@ def _mean(values: pd.Series, patients: pd.Series, options: ScoreOptions) -> Json
     return bootstrap(weighted, clusters, n_resamples=options.n_resamples, seed=options.seed).to_dict()
 
 
-def _score_rows(folder: Path, reference: Reference, options: ScoreOptions) -> Iterator[dict[str, object]]:
-    means = _mean_masks(options.train, reference.cohort.task.label_names)
-    for positive in _positives(folder, reference.cohort):
+def _score_rows(explained: Explained, options: ScoreOptions) -> Iterator[dict[str, object]]:
+    reference = explained.reference
+    means = _mean_masks(explained.train, reference.cohort.task.label_names)
+    for positive in _positives(explained.folder, reference.cohort):
         heat_map = _shown(positive)
         mask = reference.mask(positive.image_id, positive.label, (heat_map.shape[0], heat_map.shape[1]))
         if mask is None or not mask.any():

@@ -16,7 +16,7 @@ from focusmap.reporting.origin_section import (
     threshold_table,
 )
 from focusmap.reporting.performance_section import mean_metric, performance_section
-from focusmap.reporting.tables import Footnotes, metric_cell
+from focusmap.reporting.tables import Footnotes, list_text, metric_cell
 from focusmap.reporting.wording import cautions, headline
 
 
@@ -36,11 +36,13 @@ def summarise(folder: Path) -> dict[str, object]:
         "title": _title(files),
         "headline": headline(files),
         "auroc": metric_cell(mean_metric(files.metrics), Footnotes(), bar=True),
-        "n_targets": len(files.task.targets),
+        "is_mean": len(files.task.targets) > 1,
+        "clustered_by": text(files.metrics.get("clustered_by")) if files.study.patients == "column" else "",
         "metrics_split": text(files.metrics.get("split")),
         "cautions": cautions(files),
         "cohort": cohort_section(files),
         "has_audit": bool(files.audit),
+        "has_audit_page": (folder / "audit.html").is_file(),
         "findings": views,
         "severities": severity_text(views),
         "split": _split_facts(files),
@@ -61,7 +63,7 @@ def summarise(folder: Path) -> dict[str, object]:
 
 def _title(files: RunFiles) -> str:
     names = files.task.names
-    return names[0] if len(names) == 1 else f"{len(names)} targets: {', '.join(names)}"
+    return names[0] if len(names) == 1 else list_text(names, 4)
 
 
 def _split_facts(files: RunFiles) -> dict[str, object] | None:

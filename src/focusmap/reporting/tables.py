@@ -71,8 +71,8 @@ def metric_cell(metric: Json, notes: Footnotes, *, bar: bool = False, digits: in
         return Cell(DASH, mark=notes.mark(text(values.get("reason")) or "undefined"))
     if low is None or high is None:
         return Cell(f"{value:.{digits}f}")
-    small = f"{low:.{digits}f} to {high:.{digits}f}"
-    return Cell(f"{value:.{digits}f}", small, bar=Bar(low, value, high) if bar else None)
+    shown, start, end = (f"{x:.{digits}f}".replace("-", "−") for x in (value, low, high))
+    return Cell(shown, f"{start} to {end}", bar=Bar(low, value, high) if bar else None)
 
 
 def metric_row(name: str, metrics: Mapping[str, Json], keys: Sequence[str], notes: Footnotes) -> list[Cell]:
@@ -112,5 +112,5 @@ def list_text(names: Sequence[str], limit: int = 20) -> str:
     'a, b and c'
     """
     if len(names) > limit:
-        return f"{', '.join(names[:limit])} and {len(names) - limit} more"
+        return f"{', '.join(names[: limit - 1])} and {len(names) - limit + 1} more"
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

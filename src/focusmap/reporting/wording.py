@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from focusmap.figures.json_tree import branch, items, number, text
+from focusmap.figures.json_tree import branch, number, text
 from focusmap.reporting.files import RunFiles, Tree
 from focusmap.reporting.findings import finding_views
 from focusmap.reporting.performance_section import mean_metric
@@ -48,7 +48,7 @@ def cautions(files: RunFiles) -> list[Caution]:
 
 
 def _what(files: RunFiles) -> str:
-    names = list_text([target.name for target in files.task.targets], 15)
+    names = list_text(files.task.names, 15)
     model = text(files.card.architecture.get("model")) if files.card else ""
     trained = f"A {model} network was trained to predict" if model else "This study is about predicting"
     if files.cohort is None:
@@ -74,7 +74,8 @@ def _result(files: RunFiles) -> str:
     value, low, high = (number(auroc.get(key)) for key in ("value", "low", "high"))
     if value is None:
         return "An AUROC is not defined here; see the table for the numbers that are."
-    n = len(branch(files.metrics, "targets")) - len(items(auroc.get("left_out")))
+    entries = [branch(entry) for entry in branch(files.metrics, "targets").values()]
+    n = sum(number(branch(entry, "auroc").get("value")) is not None for entry in entries)
     what = f"mean AUROC over {n} targets" if n > 1 else "AUROC"
     interval = f" (95 % interval {low:.3f} to {high:.3f})" if low is not None and high is not None else ""
     return f"The {what} is {value:.3f}{interval}; 0.5 is guessing and 1 is perfect ranking."

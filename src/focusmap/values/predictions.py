@@ -1,5 +1,6 @@
 """Predictions of a model: one row an image, raw logits beside calibrated probabilities."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,14 @@ class Predictions:
             for name, column in _columns(target, self.logits[:, part], self.probabilities[:, part]).items():
                 table[name] = column
         return table
+
+
+def of_images(predictions: Predictions, image_ids: Sequence[str]) -> Predictions:
+    """Return the predictions of the images named, in that order."""
+    rows = {image_id: i for i, image_id in enumerate(predictions.ids["image_id"])}
+    kept = [rows[image_id] for image_id in image_ids]
+    ids = predictions.ids.iloc[kept].reset_index(drop=True)
+    return Predictions(predictions.task, ids, predictions.logits[kept], predictions.probabilities[kept])
 
 
 def _columns(target: Target, logits: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:

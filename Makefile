@@ -1,0 +1,30 @@
+# What each target needs, it installs: a fresh clone with Python 3.11+ and make is enough.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: demo test check slow clean
+
+demo: $(INSTALLED)
+	$(BIN)/focusmap demo --out runs/demo --force
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -q --durations=10
+
+slow: $(INSTALLED)
+	$(BIN)/python -m pytest -q -m slow --durations=10
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "focusmap needs Python 3.11 or newer; try: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build src/focusmap.egg-info

@@ -1,0 +1,41 @@
+"""``focusmap evaluate``: metrics with intervals."""
+
+import argparse
+from pathlib import Path
+
+from focusmap.cli.options import add_common_options, add_study_options
+from focusmap.cli.show import print_metrics
+from focusmap.errors import InputError
+
+EXAMPLE = """\
+examples:
+  focusmap evaluate runs/first                              the run's own test split
+  focusmap evaluate runs/first other.csv --out external     pictures the run has never seen
+  focusmap evaluate --predictions table.csv                 columns true_NAME and prob_NAME"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="folder of the run")
+    parser.add_argument("labels", type=Path, nargs="?", metavar="LABELS.csv", help="label file of other pictures")
+    parser.add_argument("--predictions", type=Path, metavar="FILE", help="table with true_NAME and prob_NAME columns")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of metrics.json and its pictures")
+    add_study_options(parser)
+    add_common_options(parser)
+
+
+def execute(parsed: argparse.Namespace) -> None:
+    """Run the command."""
+    from focusmap import pipeline
+    from focusmap.cli.options import declaration_from, run_options_from
+
+    options = run_options_from(parsed)
+    if parsed.predictions is not None:
+        print_metrics(pipeline.evaluate_table(parsed.predictions, parsed.out, options))
+        return
+    if parsed.run is None:
+        raise InputError("give a RUN, or --predictions FILE.")
+    if parsed.labels is None:
+        print_metrics(pipeline.evaluate(parsed.run, parsed.out, options))
+        return
+    print_metrics(pipeline.evaluate_other(parsed.run, parsed.labels, declaration_from(parsed), parsed.out, options))

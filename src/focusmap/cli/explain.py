@@ -1,0 +1,44 @@
+"""``focusmap explain``: heat maps, and their scores."""
+
+import argparse
+from pathlib import Path
+
+from focusmap.cli.options import add_common_options
+
+EXAMPLE = """\
+examples:
+  focusmap explain runs/first                               the run's own test split
+  focusmap explain runs/first film.png --out maps --target Effusion"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
+    parser.add_argument(
+        "inputs", type=Path, nargs="*", metavar="IMAGE|LABELS.csv", help="default: the run's test split"
+    )
+    parser.add_argument(
+        "--images", type=Path, metavar="DIR", help="folder to which the label file's paths are relative"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of maps and overlays (default: RUN/focus)")
+    parser.add_argument("--method", default="cam", metavar="NAME", help="cam or gradcam (default: cam)")
+    parser.add_argument(
+        "--target", action="append", default=[], metavar="NAME", help="only this target; repeat for several"
+    )
+    parser.add_argument("--boxes", type=Path, metavar="FILE", help="CSV of lesion boxes")
+    add_common_options(parser)
+
+
+def execute(parsed: argparse.Namespace) -> int:
+    """Run the command."""
+    from focusmap import pipeline
+    from focusmap.cli.options import run_options_from
+    from focusmap.cli.show import print_failures, print_scores
+
+    request = pipeline.ExplainRequest(
+        tuple(parsed.inputs), parsed.images, parsed.out, parsed.method, tuple(parsed.target), parsed.boxes
+    )
+    result = pipeline.explain(parsed.run, request, run_options_from(parsed))
+    print_scores(result.scores)
+    print(f"maps: {result.folder / 'index.csv'}")
+    return print_failures(result.failures, skip=parsed.skip_unreadable)

@@ -1,0 +1,127 @@
+"""Options that several commands share, and how they become values."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from focusmap.cohort.cohort import Cohort
+    from focusmap.cohort.declaration import Declaration
+    from focusmap.pipeline.options import RunOptions
+    from focusmap.values.recipe import Recipe
+
+
+def add_study_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what a label file's columns mean."""
+    group = parser.add_argument_group("the study")
+    group.add_argument("--images", type=Path, metavar="DIR", help="folder of the pictures (default: the label file's)")
+    group.add_argument(
+        "--target", action="append", default=[], metavar="NAME[:KIND]", help="a target column; repeat for several"
+    )
+    group.add_argument("--patient", metavar="COL", help="patient column, or 'none' if every picture is its own patient")
+    group.add_argument("--case", metavar="COL", help="column that groups pictures into cases")
+    group.add_argument("--view", metavar="COL", help="column that names a picture's view")
+    group.add_argument("--split", metavar="COL", help="column of a split made earlier")
+    group.add_argument("--block", metavar="COL", help="order of slices: split in contiguous blocks with gaps")
+    group.add_argument("--mask", metavar="COL", help="column of mask files")
+    group.add_argument("--boxes", type=Path, metavar="FILE", help="CSV of lesion boxes")
+    group.add_argument("--covariate", action="append", default=[], metavar="COL", help="repeat for several")
+    group.add_argument(
+        "--group", action="append", default=[], metavar="COL", help="subgroup column; repeat for several"
+    )
+    group.add_argument(
+        "--uncertain", choices=("unknown", "positive", "negative"), default="unknown", help="meaning of -1"
+    )
+    group.add_argument("--study", type=Path, metavar="FILE", help="a study.yaml made earlier, instead of the above")
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every command on a label file understands."""
+    group = parser.add_argument_group("how it runs")
+    group.add_argument(
+        "--accept", action="append", default=[], metavar="FINDING", help="go on in spite of a blocking finding"
+    )
+    group.add_argument("--skip-unreadable", action="store_true", help="leave unreadable pictures out, and count them")
+    group.add_argument("--seed", type=int, default=None, metavar="N", help="seed of the split and of the training")
+    group.add_argument("--store", type=Path, metavar="DIR", help="share prepared pictures between runs")
+    group.add_argument("--workers", type=int, default=None, metavar="N", help="processes that read pictures")
+    group.add_argument("--devices", default="auto", help="devices to compute on (default: auto)")
+    group.add_argument("--force", action="store_true", help="replace what is there")
+    group.add_argument("--dry-run", action="store_true", help="show the study as understood, time, memory and disk")
+
+
+def add_recipe_options(parser: argparse.ArgumentParser) -> None:
+    """Add the settings of a training."""
+    group = parser.add_argument_group("the training")
+    group.add_argument(
+        "--recipe", type=Path, metavar="FILE", help="recipe.yaml with settings; the options below override it"
+    )
+    group.add_argument("--model", metavar="NAME", help="densenet121, resnet18, small-residual, ... (default: by size)")
+    group.add_argument("--epochs", type=int, metavar="N")
+    group.add_argument(
+        "--size", type=int, metavar="N", help="side of the net's input in pixels (default: by the pictures)"
+    )
+    group.add_argument("--batch-size", type=int, metavar="N")
+    group.add_argument("--weights", metavar="START", help="none, hub, auto, or a weights file to start from")
+    group.add_argument("--threshold-for", metavar="RULE", help="accuracy, youden, f1, sensitivity=0.9, specificity=0.9")
+    group.add_argument("--folds", type=int, metavar="K", help="cross-validation; predictions are pooled out of fold")
+
+
+def declaration_from(parsed: argparse.Namespace) -> "Declaration":
+    """Return what the user said about the label file."""
+    from focusmap.cohort.declaration import Declaration
+
+    return Declaration(
+        images=parsed.images,
+        targets=tuple(parsed.target),
+        patient=parsed.patient,
+        case=parsed.case,
+        view=parsed.view,
+        split=parsed.split,
+        mask=parsed.mask,
+        block=parsed.block,
+        boxes=parsed.boxes,
+        covariates=tuple(parsed.covariate),
+        groups=tuple(parsed.group),
+        uncertain=parsed.uncertain,
+    )
+
+
+def cohort_from(parsed: argparse.Namespace, label_file: Path) -> "Cohort":
+    """Return the cohort of `label_file` as the options, or a study made earlier, declare it."""
+    from focusmap.cohort.cohort import read_cohort
+    from focusmap.values.study import read_study
+
+    if parsed.study is not None:
+        study = replace(read_study(parsed.study), label_file=label_file.resolve())
+        return read_cohort(label_file, study=study)
+    return read_cohort(label_file, declaration_from(parsed))
+
+
+def recipe_from_options(parsed: argparse.Namespace) -> "Recipe":
+    """Return the recipe: the file's settings, overridden by the options."""
+    from focusmap.values.recipe import Recipe, read_recipe
+
+    recipe = read_recipe(parsed.recipe) if getattr(parsed, "recipe", None) else Recipe()
+    names = ("model", "epochs", "size", "batch_size", "weights", "threshold_for", "seed")
+    given = {name: getattr(parsed, name) for name in names if getattr(parsed, name, None) is not None}
+    return replace(recipe, **given)
+
+
+def run_options_from(parsed: argparse.Namespace) -> "RunOptions":
+    """Return what the user chose about the run."""
+    from focusmap.cli.progress import terminal_progress
+    from focusmap.pipeline.options import RunOptions
+
+    return RunOptions(
+        recipe=recipe_from_options(parsed),
+        accept=tuple(parsed.accept),
+        skip_unreadable=parsed.skip_unreadable,
+        folds=getattr(parsed, "folds", None),
+        store=parsed.store,
+        workers=parsed.workers,
+        devices=parsed.devices,
+        force=parsed.force,
+        progress=terminal_progress(),
+    )

@@ -1,0 +1,42 @@
+"""``focusmap predict``: what a model says of pictures."""
+
+import argparse
+from pathlib import Path
+
+from focusmap.cli.options import add_common_options
+
+EXAMPLE = """\
+examples:
+  focusmap predict runs/first film.png --overlay pictures    one picture: the answer in words
+  focusmap predict runs/first *.png --out answers.csv        many: a table"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run, or of a model")
+    parser.add_argument(
+        "inputs", type=Path, nargs="+", metavar="IMAGE|LABELS.csv", help="pictures, folders, or a label file"
+    )
+    parser.add_argument(
+        "--images", type=Path, metavar="DIR", help="folder to which the label file's paths are relative"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE.csv", help="write the answers as a table")
+    parser.add_argument("--overlay", type=Path, metavar="DIR", help="write pictures of where the evidence lies")
+    add_common_options(parser)
+
+
+def execute(parsed: argparse.Namespace) -> int:
+    """Run the command."""
+    from focusmap import pipeline
+    from focusmap.cli.options import run_options_from
+    from focusmap.cli.show import print_failures
+
+    request = pipeline.PredictRequest(tuple(parsed.inputs), parsed.images, parsed.out, parsed.overlay)
+    answer = pipeline.predict(parsed.run, request, run_options_from(parsed))
+    if answer.words:
+        print(answer.words)
+    if answer.table is not None:
+        print(f"predictions: {answer.table} ({answer.n_images} images)")
+    if answer.overlays is not None:
+        print(f"overlays: {answer.overlays}")
+    return print_failures(answer.failures, skip=parsed.skip_unreadable)

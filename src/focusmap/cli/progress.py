@@ -1,0 +1,46 @@
+"""A progress line on stderr with an estimate of the time left; quiet where stderr is no terminal."""
+
+import sys
+import time
+
+from focusmap.values.progress import Progress, silent
+
+QUIET_SECONDS = 2.0
+
+
+class ProgressLine:
+    """Writes one line a step and keeps it up to date; nothing for what ends within two seconds."""
+
+    def __init__(self) -> None:
+        self._doing = ""
+        self._started = 0.0
+        self._written = 0.0
+
+    def __call__(self, doing: str, done: int, total: int) -> None:
+        """Tell that `done` of `total` are done."""
+        now = time.monotonic()
+        if doing != self._doing:
+            self._doing, self._started, self._written = doing, now, 0.0
+        elapsed = now - self._started
+        if elapsed < QUIET_SECONDS or (now - self._written < 0.2 and done < total):
+            return
+        left = elapsed / max(done, 1) * (total - done)
+        print(f"\r{doing}: {done} of {total}, {clock(left)} left   ", end="", file=sys.stderr, flush=True)
+        self._written = now
+        if done >= total:
+            print(file=sys.stderr)
+
+
+def terminal_progress() -> Progress:
+    """Return a progress line where a person is watching, and silence where not."""
+    return ProgressLine() if sys.stderr.isatty() else silent
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as a person writes it.
+
+    >>> clock(75)
+    '1 min 15 s'
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

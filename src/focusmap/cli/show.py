@@ -1,0 +1,113 @@
+"""What commands print: results to stdout, in words and small tables."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from focusmap.cli.progress import clock
+
+if TYPE_CHECKING:
+    from focusmap.auditing import Audit
+    from focusmap.cohort.cohort import Cohort
+    from focusmap.pipeline.options import RunOptions
+    from focusmap.pipeline.runs import Run
+    from focusmap.values.files import Json
+
+SHOWN_FAILURES = 10
+HEADLINE = ("auroc", "average_precision", "balanced_accuracy", "accuracy", "mae", "r2")
+
+
+def print_study(cohort: "Cohort") -> None:
+    """Print the study as understood, and how many images and patients it has."""
+    print(cohort.study.describe())
+    print(f"rows        {len(cohort)} images, {len(set(cohort.patient_ids))} patients")
+
+
+def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
+    """Print what a run would cost: sizes, time, memory and disk."""
+    from focusmap.pipeline.planning import estimate
+
+    plan = estimate(cohort, options)
+    print(
+        f"model       {plan.recipe.model}, {plan.recipe.size} x {plan.recipe.size} pixels, {plan.recipe.epochs} epochs"
+    )
+    print(f"time        about {clock(plan.seconds)} on {plan.n_threads} processor cores")
+    print(f"memory      about {plan.memory_mb} MB")
+    print(f"disk        about {plan.disk_mb} MB")
+
+
+def print_run(run: "Run") -> None:
+    """Print a run's metrics and, last, where its report is."""
+    from focusmap.values.files import read_json
+
+    metrics = run.evaluation / "metrics.json"
+    if metrics.is_file():
+        print_metrics(read_json(metrics))
+    scores = run.focus / "scores.json"
+    if scores.is_file():
+        print_scores(read_json(scores))
+    print(f"report: {run.folder / 'report.html'}")
+
+
+def print_metrics(metrics: Mapping[str, "Json"]) -> None:
+    """Print one line a target."""
+    targets = cast(Mapping[str, Mapping[str, object]], metrics["targets"])
+    print(f"{metrics['split']}: {metrics['n_images']} images of {metrics['n_patients']} patients")
+    width = max([len(name) for name in targets] + [4])
+    for name, values in targets.items():
+        shown = [f"{metric} {interval(values[metric])}" for metric in HEADLINE if metric in values]
+        print(f"  {name:<{width}}  {'  '.join(shown)}")
+    mean = cast(Mapping[str, object], metrics.get("mean") or {})
+    if len(targets) > 1 and "auroc" in mean:
+        print(f"  {'mean':<{width}}  auroc {interval(mean['auroc'])}")
+
+
+def interval(value: object) -> str:
+    """Return a metric with its interval, or a dash and the reason where it is undefined.
+
+    >>> interval({"value": 0.91, "low": 0.85, "high": 0.96})
+    '0.910 (0.850 to 0.960)'
+    >>> interval({"value": None, "reason": "one class only"})
+    '- (one class only)'
+    """
+    entry = cast(Mapping[str, float | str | None], value)
+    if entry.get("value") is None:
+        return f"- ({entry.get('reason', 'undefined')})"
+    if entry.get("low") is None or entry.get("high") is None:
+        return f"{entry['value']:.3f}"
+    return f"{entry['value']:.3f} ({entry['low']:.3f} to {entry['high']:.3f})"
+
+
+def print_scores(scores: Mapping[str, "Json"] | None) -> None:
+    """Print how often the maps point at the marked lesions, beside the baselines."""
+    if not scores:
+        return
+    methods = cast(Mapping[str, Mapping[str, object]], scores["methods"])
+    print("maps against marked lesions (pointing game):")
+    for name, values in methods.items():
+        if "pointing_hit" in values:
+            print(f"  {name:<10}  {interval(values['pointing_hit'])}")
+
+
+def print_findings(audit: "Audit") -> None:
+    """Print the audit's findings, the blocking ones first."""
+    if not audit.findings:
+        print("no findings")
+    for finding in audit.findings:
+        print(f"{finding.severity:<8}  {finding.name}: {finding.message}")
+
+
+def print_comparison(comparison: Mapping[str, "Json"]) -> None:
+    """Print the paired differences."""
+    for row in cast(Sequence[Mapping[str, object]], comparison["differences"]):
+        print(f"  {row['b']} - {row['a']}  {row['target']}  {row['metric']} {interval(row['difference'])}")
+
+
+def print_failures(failures: Sequence[tuple[Path, str]], *, skip: bool) -> int:
+    """Print what could not be done on stderr; return the exit code."""
+    for file, reason in failures[:SHOWN_FAILURES]:
+        print(f"failed: {file}: {reason}", file=sys.stderr)
+    if len(failures) > SHOWN_FAILURES:
+        print(f"and {len(failures) - SHOWN_FAILURES} more; see failures.csv", file=sys.stderr)
+    return 2 if failures and not skip else 0

@@ -1,0 +1,49 @@
+"""``focusmap train``: a trained model with its predictions."""
+
+import argparse
+from pathlib import Path
+
+from focusmap.cli.options import (
+    add_common_options,
+    add_recipe_options,
+    add_study_options,
+    cohort_from,
+    run_options_from,
+)
+from focusmap.cli.show import print_plan, print_study
+from focusmap.errors import InputError
+
+EXAMPLE = """\
+examples:
+  focusmap train labels.csv --out runs/first --model densenet121 --epochs 40
+  focusmap train --resume runs/first"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("labels", type=Path, nargs="?", metavar="LABELS.csv", help="label file, one row an image")
+    parser.add_argument("--out", type=Path, metavar="RUN", help="folder of the run")
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with a training that was stopped")
+    add_study_options(parser)
+    add_recipe_options(parser)
+    add_common_options(parser)
+
+
+def execute(parsed: argparse.Namespace) -> None:
+    """Run the command."""
+    if parsed.resume is not None:
+        from focusmap import pipeline
+
+        print(f"model: {pipeline.resume(parsed.resume, run_options_from(parsed)).model}")
+        return
+    if parsed.labels is None or (parsed.out is None and not parsed.dry_run):
+        raise InputError("give LABELS.csv and --out RUN, or --resume RUN.")
+    cohort = cohort_from(parsed, parsed.labels)
+    options = run_options_from(parsed)
+    print_study(cohort)
+    if parsed.dry_run:
+        print_plan(cohort, options)
+        return
+    from focusmap import pipeline
+
+    print(f"model: {pipeline.train(cohort, parsed.out, options).model}")

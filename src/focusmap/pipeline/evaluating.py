@@ -1,0 +1,99 @@
+"""Evaluate: metrics with intervals, of a run's test split, of other pictures, or of a table of predictions."""
+
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from focusmap.cohort.cohort import load_cohort
+from focusmap.cohort.declaration import Declaration
+from focusmap.errors import InputError
+from focusmap.evaluation import EvaluationOptions, curves, evaluate_predictions, read_prediction_table
+from focusmap.pipeline.options import RunOptions
+from focusmap.pipeline.others import read_other, refuse_known_patients
+from focusmap.pipeline.predicting import load_run_model, predict_label_file
+from focusmap.pipeline.runs import Run, open_run
+from focusmap.values.files import Json, read_json, read_table, write_json
+from focusmap.values.predictions import Predictions, read_predictions, write_predictions
+
+
+def evaluate(folder: Path, out: Path | None, options: RunOptions) -> dict[str, Json]:
+    """Return the metrics of a run on its test split, or on all images out of fold; write them to `out`.
+
+    Raises
+    ------
+    InputError
+        If the run has no test predictions.
+    """
+    run = open_run(folder)
+    cohort = load_cohort(run.folder)
+    if not run.predictions("test").is_file():
+        raise InputError(f"{folder}: has no test predictions; finish it with: focusmap train --resume {folder}")
+    predictions = read_predictions(run.predictions("test"), cohort.task)
+    truth = cohort.of(list(predictions.ids["image_id"])).truth
+    part = "test" if run.parts() == [run] else "out-of-fold"
+    settings = EvaluationOptions(thresholds=frozen_thresholds(run, predictions), split=part, seed=options.recipe.seed)
+    return write_evaluation(predictions, truth, settings, out or run.evaluation)
+
+
+def evaluate_other(
+    folder: Path, label_file: Path, said: Declaration, out: Path | None, options: RunOptions
+) -> dict[str, Json]:
+    """Return the metrics of a run's model on pictures that it has never seen, and write them to `out`.
+
+    The study of the run says which columns hold the targets; `said` may name other columns for the rest.
+
+    Raises
+    ------
+    RefusedError
+        If a patient of the run's training also stands in the label file.
+    """
+    run = open_run(folder)
+    cohort = read_other(run, label_file, said)
+    refuse_known_patients(run, cohort, options)
+    model = load_run_model(folder)
+    predictions, kept = predict_label_file(model, cohort, options)
+    out = out or run.evaluation / label_file.stem
+    write_predictions(predictions, out / "predictions.csv")
+    settings = EvaluationOptions(model.card.thresholds, label_file.stem, seed=options.recipe.seed)
+    return write_evaluation(predictions, kept.truth, settings, out)
+
+
+def evaluate_table(table: Path, out: Path | None, options: RunOptions) -> dict[str, Json]:
+    """Return the metrics of a table with ``true_NAME`` and ``prob_NAME`` columns; write them if `out` is given."""
+    predictions, truth = read_prediction_table(table)
+    settings = EvaluationOptions(thresholds={}, split=table.name.split(".")[0], seed=options.recipe.seed)
+    return write_evaluation(predictions, truth, settings, out)
+
+
+def write_evaluation(
+    predictions: Predictions, truth: np.ndarray, settings: EvaluationOptions, out: Path | None
+) -> dict[str, Json]:
+    """Return the metrics, and write them with the curves and their pictures where a folder is given."""
+    metrics = evaluate_predictions(predictions, truth, settings)
+    if out is not None:
+        from focusmap.figures.curves import write_curves
+
+        drawn = curves(predictions, truth)
+        write_json(out / "metrics.json", metrics)
+        write_json(out / "curves.json", drawn)
+        write_curves(metrics, drawn, out)
+    return metrics
+
+
+def frozen_thresholds(run: Run, predictions: Predictions) -> dict[str, float | np.ndarray]:
+    """Return the operating points that were frozen on tune; in a run with folds, each image has its own fold's."""
+    parts = run.parts()
+    if parts == [run]:
+        return {**_card_thresholds(run)}
+    rows = {image_id: i for i, image_id in enumerate(predictions.ids["image_id"])}
+    per_image = {name: np.full(len(predictions), np.nan) for name in _card_thresholds(parts[0])}
+    for part in parts:
+        members = [rows[image_id] for image_id in read_table(part.predictions("test"))["image_id"]]
+        for name, threshold in _card_thresholds(part).items():
+            per_image[name][members] = threshold
+    return {**per_image}
+
+
+def _card_thresholds(run: Run) -> dict[str, float]:
+    return cast(dict[str, float], read_json(run.model / "model.json")["thresholds"])

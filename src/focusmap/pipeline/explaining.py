@@ -1,0 +1,200 @@
+"""Explain: heat maps of a run's test split or of other pictures, and their scores where lesions are marked."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from focusmap.cohort.cohort import Cohort, load_cohort
+from focusmap.cohort.declaration import Declaration
+from focusmap.cohort.split import Split, fold_split, read_split
+from focusmap.errors import InputError
+from focusmap.pipeline.options import RunOptions
+from focusmap.pipeline.others import read_other
+from focusmap.pipeline.predicting import find_pictures, load_run_model, write_failures
+from focusmap.pipeline.runs import Run, open_run
+from focusmap.values.files import Json, write_json, write_table
+
+if TYPE_CHECKING:
+    from focusmap.inference.explain import ExplainOptions, Explanation
+    from focusmap.inference.model import Model
+    from focusmap.localisation import Reference
+
+
+@dataclass(frozen=True)
+class ExplainRequest:
+    """What is to be explained, and how.
+
+    Parameters
+    ----------
+    inputs
+        Pictures or folders, or one label file; empty means the run's test split.
+    images
+        Folder to which the label file's paths are relative.
+    out
+        Folder; by default the run's ``focus``.
+    method
+        Name of the heat map method.
+    targets
+        Targets to be mapped; empty means all.
+    boxes
+        CSV of lesion boxes, instead of the study's.
+    """
+
+    inputs: tuple[Path, ...] = ()
+    images: Path | None = None
+    out: Path | None = None
+    method: str = "cam"
+    targets: tuple[str, ...] = ()
+    boxes: Path | None = None
+
+
+@dataclass(frozen=True)
+class ExplainResult:
+    """Where the maps lie, their scores where lesions are marked, and what failed."""
+
+    folder: Path
+    scores: dict[str, Json] | None
+    failures: tuple[tuple[Path, str], ...]
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One model and the cohort that it explains; its training cohort gives the mean mask."""
+
+    model: "Model"
+    cohort: Cohort
+    train: Cohort | None
+    folder: Path
+
+
+def explain(folder: Path, request: ExplainRequest, options: RunOptions) -> ExplainResult:
+    """Write heat maps, overlays, ``index.csv`` and, where lesions are marked, ``scores.json``; return what was done.
+
+    Raises
+    ------
+    InputError
+        If the method or a target is unknown, the run has no test split, or `out` holds maps already and
+        `options.force` is not given.
+    """
+    run = open_run(folder)
+    out = request.out or run.focus
+    _refuse_existing(out, options, own=request.out is None)
+    if request.inputs and request.inputs[0].suffix.lower() != ".csv":
+        return _explain_files(load_run_model(folder), request, out, options)
+    members = _own_members(run, out) if not request.inputs else [_other_member(run, request, out)]
+    failures: list[tuple[Path, str]] = []
+    for member in members:
+        found = _explain_cohort(member, request, options)
+        failures += [(member.cohort.file(image_id), reason) for image_id, reason in found.failures]
+    if len(members) > 1:
+        _pool(members, out)
+    if failures:
+        write_failures(failures, out / "failures.csv")
+    return ExplainResult(out, _score(members, request, out), tuple(failures))
+
+
+def overlays_of(model: "Model", files: Sequence[Path], out: Path, options: RunOptions) -> None:
+    """Write overlays, maps and their index for pictures of which nothing is known."""
+    _refuse_existing(out, options, own=False)
+    _explain_files(model, ExplainRequest(), out, options, files)
+
+
+def _refuse_existing(out: Path, options: RunOptions, *, own: bool) -> None:
+    """The run's own folder of maps is made again at will; another folder only with force."""
+    if not (out / "index.csv").exists():
+        return
+    if not (options.force or own):
+        raise InputError(f"{out}: holds heat maps already. Choose another --out, or add --force.")
+    for name in ("maps", "overlays", *(path.name for path in out.glob("fold[0-9]*"))):
+        shutil.rmtree(out / name, ignore_errors=True)
+
+
+def _explain_files(
+    model: "Model", request: ExplainRequest, out: Path, options: RunOptions, files: Sequence[Path] | None = None
+) -> ExplainResult:
+    from focusmap.inference.evidence import Item
+    from focusmap.inference.explain import explain as write_maps
+
+    files = find_pictures(request.inputs, request.images) if files is None else files
+    items = [Item(str(file), str(file), file) for file in files]
+    found = write_maps(model, items, out, _settings(request, options))
+    failures = tuple((Path(name), reason) for name, reason in found.failures)
+    if failures:
+        write_failures(failures, out / "failures.csv")
+    return ExplainResult(out, None, failures)
+
+
+def _own_members(run: Run, out: Path) -> list[_Member]:
+    cohort = load_cohort(run.folder)
+    split = read_split(run.split, cohort)
+    parts = run.parts()
+    if parts == [run]:
+        return [_own_member(run, cohort, split, out)]
+    return [_own_member(part, cohort, fold_split(split, k), out / f"fold{k}") for k, part in enumerate(parts)]
+
+
+def _own_member(run: Run, cohort: Cohort, split: Split, out: Path) -> _Member:
+    if not split.ids("test"):
+        raise InputError(f"{run.folder}: its split has no test part. Name pictures or a label file to explain.")
+    return _Member(load_run_model(run.folder), cohort.of(split.ids("test")), cohort.of(split.ids("train")), out)
+
+
+def _other_member(run: Run, request: ExplainRequest, out: Path) -> _Member:
+    cohort = read_other(run, request.inputs[0], Declaration(images=request.images, boxes=request.boxes))
+    own = load_cohort(run.folder)
+    train = own.of(read_split(run.split, own).ids("train")) if run.split.is_file() else None
+    return _Member(load_run_model(run.folder), cohort, train, out)
+
+
+def _explain_cohort(member: _Member, request: ExplainRequest, options: RunOptions) -> "Explanation":
+    from focusmap.inference.evidence import Item
+    from focusmap.inference.explain import explain as write_maps
+
+    table = member.cohort.table
+    items = [Item(*row) for row in zip(table["image_id"], table["path"], member.cohort.files, strict=True)]
+    settings = replace(_settings(request, options), reference=_reference(member.cohort, request))
+    return write_maps(member.model, items, member.folder, settings)
+
+
+def _settings(request: ExplainRequest, options: RunOptions) -> "ExplainOptions":
+    from focusmap.heatmaps.class_activation import check_method
+    from focusmap.inference.explain import ExplainOptions
+
+    return ExplainOptions(check_method(request.method), request.targets, progress=options.progress)
+
+
+def _reference(cohort: Cohort, request: ExplainRequest) -> "Reference":
+    from focusmap.localisation import Reference, read_boxes
+
+    boxes = request.boxes or cohort.study.boxes_file
+    return Reference(cohort, read_boxes(boxes, cohort) if boxes else None)
+
+
+def _pool(members: Sequence[_Member], out: Path) -> None:
+    """Write one index over the folders of all folds."""
+    tables = []
+    for member in members:
+        table = pd.read_csv(member.folder / "index.csv", dtype=str, keep_default_na=False)
+        for column in ("map", "overlay"):
+            table[column] = [f"{member.folder.name}/{path}" if path else "" for path in table[column]]
+        tables.append(table)
+    write_table(out / "index.csv", pd.concat(tables, ignore_index=True))
+
+
+def _score(members: Sequence[_Member], request: ExplainRequest, out: Path) -> dict[str, Json] | None:
+    """Return and write the scores, the maps of all folds pooled; None where no lesion is marked."""
+    from focusmap.localisation import Explained, score_maps
+
+    explained = [
+        Explained(
+            member.folder,
+            _reference(member.cohort, request),
+            None if member.train is None else _reference(member.train, request),
+        )
+        for member in members
+    ]
+    return score_maps(explained, out / "scores.json")

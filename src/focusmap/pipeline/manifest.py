@@ -1,0 +1,71 @@
+"""The manifest of a run: what was run, on what, with which versions, for how long."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import cast
+
+from focusmap.pipeline.options import RunOptions
+from focusmap.pipeline.runs import Run
+from focusmap.values.files import Json, read_json, write_json
+from focusmap.values.recipe import read_recipe
+from focusmap.values.study import read_study
+
+LIBRARIES = (
+    "torch", "timm", "lightning-fabric", "numpy", "pandas", "scikit-learn", "opencv-python-headless", "pydicom",
+)  # fmt: skip
+
+
+def write_manifest(run: Run, options: RunOptions, seconds: Mapping[str, float]) -> None:
+    """Write or extend ``manifest.json``; the seconds of steps recorded earlier are kept."""
+    earlier = read_json(run.manifest) if run.manifest.exists() else {}
+    known = cast(dict[str, Json], earlier.get("seconds", {}))
+    rounded: dict[str, Json] = {step: round(value, 1) for step, value in seconds.items()}
+    manifest: dict[str, Json] = {
+        "focusmap": version("focusmap"),
+        "versions": cast(Json, library_versions()),
+        "seed": read_recipe(run.recipe).seed,
+        "started": earlier.get("started") or datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": {**known, **rounded},
+        "hashes": cast(Json, _hashes(run)),
+        "device": options.devices,
+        "threads": os.cpu_count() or 1,
+        "accepted": cast(Json, list(options.accept) or earlier.get("accepted", [])),
+        "parameters": _n_parameters(run),
+    }
+    write_json(run.manifest, manifest)
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that a result depends on."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _hashes(run: Run) -> dict[str, str]:
+    """Return the SHA-256 of the files that a result stands on, as far as they are there."""
+    weights = run.parts()[0].model / "weights.safetensors"
+    named = {"labels": read_study(run.study).label_file, "split": run.split, "weights": weights}
+    return {name: file_hash(path) for name, path in named.items() if path.is_file()}
+
+
+def _n_parameters(run: Run) -> int | None:
+    card = run.parts()[0].model / "model.json"
+    if not card.is_file():
+        return None
+    training = cast(dict[str, Json], read_json(card)["training"])
+    return cast(int | None, training.get("n_parameters"))

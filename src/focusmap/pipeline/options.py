@@ -1,0 +1,44 @@
+"""What a caller may choose about a run, beside the study."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from focusmap.values.progress import Progress, silent
+from focusmap.values.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is made.
+
+    Parameters
+    ----------
+    recipe
+        Settings of the training; what it leaves open is chosen from the pictures.
+    accept
+        Names of blocking findings that are overridden.
+    skip_unreadable
+        Leave unreadable pictures out instead of stopping.
+    folds
+        Number of folds, or None for one split.
+    store
+        Folder of prepared pictures that several runs share, or None for the run's own.
+    workers
+        Processes that read pictures, or None for one a processor.
+    devices
+        As Lightning Fabric takes it.
+    force
+        Replace what an earlier run left.
+    progress
+        Called as the work goes on.
+    """
+
+    recipe: Recipe = field(default_factory=Recipe)
+    accept: tuple[str, ...] = ()
+    skip_unreadable: bool = False
+    folds: int | None = None
+    store: Path | None = None
+    workers: int | None = None
+    devices: str = "auto"
+    force: bool = False
+    progress: Progress = silent

@@ -1,0 +1,231 @@
+"""Predict: what a model says of one picture in words, of many in a table."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from focusmap.cohort.cohort import SHOWN, Cohort
+from focusmap.cohort.declaration import PATH_COLUMNS
+from focusmap.errors import InputError, MissingFileError, UnreadableImageError
+from focusmap.evaluation.calibration import apply
+from focusmap.pipeline.options import RunOptions
+from focusmap.pipeline.runs import open_run
+from focusmap.values.files import atomic, read_table, write_table
+from focusmap.values.predictions import ID_COLUMNS, Predictions
+from focusmap.values.task import Target
+
+if TYPE_CHECKING:
+    from focusmap.inference.model import Model
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff", ".bmp")
+DISCLAIMER = "For research use; not a medical device."
+CHUNK = 256
+
+
+@dataclass(frozen=True)
+class PredictRequest:
+    """What is to be predicted, and what is to be written.
+
+    Parameters
+    ----------
+    inputs
+        Pictures, folders of pictures, or one label file (its labels are not looked at).
+    images
+        Folder to which the label file's paths are relative; by default its own.
+    out
+        Table to write, or None.
+    overlay
+        Folder for overlays, or None.
+    """
+
+    inputs: tuple[Path, ...]
+    images: Path | None = None
+    out: Path | None = None
+    overlay: Path | None = None
+
+
+@dataclass(frozen=True)
+class PredictAnswer:
+    """What came of it: words for a single picture, the table and the overlays that were written, what failed."""
+
+    words: str
+    table: Path | None
+    overlays: Path | None
+    n_images: int
+    failures: tuple[tuple[Path, str], ...]
+
+
+def predict(folder: Path, request: PredictRequest, options: RunOptions) -> PredictAnswer:
+    """Return what the model of a run says of pictures; tables are written as the pictures stream by.
+
+    Raises
+    ------
+    InputError, MissingFileError
+        If the run has no single model, an input is not there, or the table exists and `options.force` is not given.
+        Pictures that cannot be read are no error; they are in the answer.
+    """
+    model = load_run_model(folder)
+    files = find_pictures(request.inputs, request.images)
+    if request.out is not None and request.out.exists() and not options.force:
+        raise InputError(f"{request.out}: exists already. Choose another --out, or add --force.")
+    single = len(files) == 1 and request.out is None
+    if not single and request.out is None:
+        raise InputError(f"{len(files)} pictures: say where the table goes with --out FILE.csv.")
+    failures: list[tuple[Path, str]] = []
+    chunks = predict_chunks(model, files, failures, options)
+    if single:
+        words = "\n".join(in_words(model, predictions) for predictions in chunks)
+        n_images = 1 - len(failures)
+    else:
+        assert request.out is not None
+        words, n_images = "", _write_chunks(chunks, request.out)
+        if failures:
+            write_failures(failures, request.out.with_name("failures.csv"))
+    if request.overlay is not None:
+        from focusmap.pipeline.explaining import overlays_of
+
+        overlays_of(model, files, request.overlay, options)
+    return PredictAnswer(words, None if single else request.out, request.overlay, n_images, tuple(failures))
+
+
+def load_run_model(folder: Path) -> "Model":
+    """Return the model of a run folder, or of a model folder itself.
+
+    Raises
+    ------
+    InputError
+        If the run has one model a fold, and it must be said which is meant, or none yet.
+    """
+    from focusmap.inference.model import load_model
+
+    if (folder / "model.json").is_file():
+        return load_model(folder)
+    run = open_run(folder)
+    parts = run.parts()
+    if len(parts) > 1:
+        raise InputError(f"{folder}: holds {len(parts)} models, one a fold. Name one, such as {parts[0].folder}.")
+    if not run.model.is_dir():
+        raise InputError(f"{folder}: has no model yet. Train it with: focusmap train --resume {folder}")
+    return load_model(run.model)
+
+
+def find_pictures(inputs: Sequence[Path], images: Path | None) -> list[Path]:
+    """Return the picture files that `inputs` name: files, folders, or the paths in one table.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If an input is not there, a folder holds no picture, or a table has no path column.
+    """
+    files: list[Path] = []
+    for given in inputs:
+        if given.suffix.lower() == ".csv":
+            files += _paths_in(given, images or given.parent)
+        elif given.is_dir():
+            found = sorted(path for path in given.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+            if not found:
+                raise InputError(f"{given}: holds no picture ({', '.join(PICTURE_SUFFIXES)}).")
+            files += found
+        elif given.is_file():
+            files.append(given)
+        else:
+            raise MissingFileError(f"{given}: no such file.")
+    return files
+
+
+def _paths_in(table_file: Path, images: Path) -> list[Path]:
+    table = read_table(table_file)
+    column = next((name for name in PATH_COLUMNS if name in table), None)
+    if column is None:
+        raise InputError(f"{table_file}: has no path column (one of {', '.join(PATH_COLUMNS)}).")
+    return [images / cell.strip() for cell in table[column]]
+
+
+def predict_chunks(
+    model: "Model", files: Iterable[Path], failures: list[tuple[Path, str]], options: RunOptions
+) -> Iterator[Predictions]:
+    """Yield predictions, some hundred pictures at a time, and note what failed in `failures`."""
+    from focusmap.inference.predict import predict_files
+
+    listed = list(files)
+    done = 0
+    found_in_order = predict_files(model, listed)
+    while chunk := list(islice(found_in_order, CHUNK)):
+        done += len(chunk)
+        options.progress("predicting", done, len(listed))
+        failures += [(found.file, found.reason) for found in chunk if found.logits is None]
+        kept = [(found.file, found.logits) for found in chunk if found.logits is not None]
+        if kept:
+            yield _predictions(model, [file for file, _ in kept], np.stack([logits for _, logits in kept]))
+
+
+def predict_label_file(model: "Model", cohort: Cohort, options: RunOptions) -> tuple[Predictions, Cohort]:
+    """Return the predictions for a cohort's pictures, and the cohort of those that could be read.
+
+    Raises
+    ------
+    UnreadableImageError
+        If a picture cannot be read and `options.skip_unreadable` is not given.
+    """
+    failures: list[tuple[Path, str]] = []
+    chunks = list(predict_chunks(model, cohort.files, failures, options))
+    if failures and not options.skip_unreadable:
+        shown = "; ".join(reason for _, reason in failures[:SHOWN])
+        more = f"; and {len(failures) - SHOWN} more" if len(failures) > SHOWN else ""
+        raise UnreadableImageError(f"{shown}{more}. Leave them out with --skip-unreadable.")
+    failed = {file for file, _ in failures}
+    kept = cohort.take([i for i, file in enumerate(cohort.files) if file not in failed])
+    logits = np.concatenate([chunk.logits for chunk in chunks])
+    probabilities = np.concatenate([chunk.probabilities for chunk in chunks])
+    return Predictions(model.task, ids_of(kept), logits, probabilities), kept
+
+
+def ids_of(cohort: Cohort) -> pd.DataFrame:
+    """Return the columns that name the rows of a predictions file."""
+    return cohort.table[[name for name in ID_COLUMNS if name in cohort.table]].reset_index(drop=True)
+
+
+def _predictions(model: "Model", files: Sequence[Path], logits: np.ndarray) -> Predictions:
+    names = [str(file) for file in files]
+    ids = pd.DataFrame({"image_id": names, "path": names, "patient_id": ""})
+    return Predictions(model.task, ids, logits, apply(model.task, logits, model.card.temperatures))
+
+
+def _write_chunks(chunks: Iterator[Predictions], out: Path) -> int:
+    n_images = 0
+    with atomic(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        for predictions in chunks:
+            predictions.to_table().to_csv(file, index=False, header=n_images == 0)
+            n_images += len(predictions)
+    return n_images
+
+
+def write_failures(failures: Sequence[tuple[Path, str]], path: Path) -> None:
+    """Write which pictures could not be done, and why."""
+    write_table(path, pd.DataFrame({"path": [str(f) for f, _ in failures], "reason": [r for _, r in failures]}))
+
+
+def in_words(model: "Model", predictions: Predictions) -> str:
+    """Return what the model says of the first picture, one line a target."""
+    lines = [str(predictions.ids["path"].iloc[0])]
+    for target in model.task.targets:
+        lines.append(f"  {target.name}: {_say(target, predictions.of(target.name)[0], model)}")
+    return "\n".join([*lines, DISCLAIMER])
+
+
+def _say(target: Target, probabilities: np.ndarray, model: "Model") -> str:
+    if target.kind == "continuous":
+        return f"{probabilities[0]:.4g}"
+    if target.kind == "binary":
+        cut = model.card.thresholds.get(target.name, 0.5)
+        name = "" if target.classes == ("0", "1") else f" {target.positive}"
+        verdict = f"yes{name and ','}{name}" if probabilities[0] >= cut else f"no{name and ', not'}{name}"
+        return f"{verdict} (probability {probabilities[0]:.2f}, operating point {cut:.2f})"
+    order = np.argsort(probabilities)[::-1]
+    rest = ", ".join(f"{target.classes[i]} {probabilities[i]:.2f}" for i in order[1:])
+    return f"{target.classes[order[0]]} (probability {probabilities[order[0]]:.2f}; {rest})"

@@ -1,0 +1,150 @@
+"""Audit, split and prepare: all that comes before a training."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from focusmap.cohort.cohort import Cohort, write_cohort
+from focusmap.cohort.declaration import PATH_COLUMNS
+from focusmap.cohort.split import Split, SplitOptions, make_split, write_split
+from focusmap.errors import InputError, RefusedError
+from focusmap.pipeline.options import RunOptions
+from focusmap.pipeline.runs import Run, start_run
+from focusmap.values.recipe import Recipe
+from focusmap.values.study import write_study
+
+if TYPE_CHECKING:
+    from focusmap.auditing import Audit
+    from focusmap.imaging.store import Store
+
+SMALL = 64
+LARGEST_BY_DEFAULT = 224
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A cohort that may be trained on: audited, split, its pictures prepared."""
+
+    cohort: Cohort
+    split: Split
+    store: "Store"
+    recipe: Recipe
+
+
+def audit(
+    cohort: Cohort, out: Path, options: RunOptions, *, split: Split | None = None, against: Cohort | None = None
+) -> "Audit":
+    """Audit a cohort, write ``audit.json`` and ``audit.html`` to `out`, and return the audit.
+
+    Parameters
+    ----------
+    cohort
+        What is audited.
+    out
+        Folder.
+    options
+        What is accepted; processes, progress.
+    split
+        The split to be judged; without one, the declared split is.
+    against
+        Another cohort whose patients and pictures must not stand in this one.
+    """
+    from focusmap.auditing import AuditOptions, audit_against, audit_cohort
+    from focusmap.pipeline.audit_pages import write_audit
+
+    settings = AuditOptions(options.accept, options.workers, options.recipe.seed, options.progress)
+    result = audit_cohort(cohort, split, settings)
+    if against is not None:
+        result = result.extended(audit_against(cohort, against, settings), options.accept)
+    write_audit(result, cohort, out)
+    return result
+
+
+def refuse_blocking(result: "Audit", options: RunOptions, where: Path) -> None:
+    """Raise `RefusedError` if a blocking finding stands that nobody has accepted."""
+    blocking = result.blocking(options.accept)
+    if blocking:
+        lines = [f"{finding.name}: {finding.message}" for finding in blocking]
+        accepts = " ".join(f"--accept {name}" for name in dict.fromkeys(finding.name for finding in blocking))
+        raise RefusedError(
+            "\n  ".join(["refused.", *lines, f"Details: {where / 'audit.json'}. To go on all the same: {accepts}"])
+        )
+
+
+def split(cohort: Cohort, options: RunOptions) -> Split:
+    """Return the split of a cohort by patient: the declared one, folds, or train, tune and test."""
+    return make_split(cohort, SplitOptions(folds=options.folds, seed=options.recipe.seed))
+
+
+def prepare_run(cohort: Cohort, folder: Path, options: RunOptions) -> Prepared:
+    """Audit, split and prepare a cohort in a new run folder."""
+    return prepare(cohort, start_run(folder, force=options.force), options)
+
+
+def prepare(cohort: Cohort, run: Run, options: RunOptions) -> Prepared:
+    """Audit, split and prepare a cohort, and write all of it to the run.
+
+    Raises
+    ------
+    RefusedError
+        If a blocking finding stands.
+    UnreadableImageError
+        If pictures cannot be read; all are named.
+    """
+    require_pictures(cohort)
+    write_study(cohort.study, run.study)
+    divided = split(cohort, options)
+    judged = audit(cohort, run.folder, options, split=divided)
+    refuse_blocking(judged, options, run.folder)
+    recipe = resolve_recipe(options.recipe, *_shapes_and_colour(judged))
+    store = store_for(cohort, recipe, run, options)
+    if store.failures:
+        cohort = cohort.of(store.image_ids)
+        divided = split(cohort, options)
+    write_cohort(cohort, run.cohort)
+    write_split(divided, run.split)
+    recipe.to_yaml(run.recipe)
+    return Prepared(cohort, divided, store, recipe)
+
+
+def require_pictures(cohort: Cohort) -> None:
+    """Raise `InputError` for a study without pictures, which there is no model for yet."""
+    if not cohort.has_images:
+        raise InputError(f"{cohort.study.label_file}: has no path column (one of {', '.join(PATH_COLUMNS)}).")
+
+
+def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> "Store":
+    """Return the store of a cohort's pictures, prepared as a resolved recipe asks for."""
+    from focusmap.imaging.preparation import Preparation
+    from focusmap.imaging.store import StoreOptions, prepare_store
+
+    preparation = Preparation(size=recipe.size, channels=3 if recipe.channels == 3 else 1)
+    settings = StoreOptions(options.workers, options.skip_unreadable, options.progress)
+    return prepare_store(cohort.files, cohort.image_ids, preparation, options.store or run.store, settings)
+
+
+def _shapes_and_colour(judged: "Audit") -> tuple[list[tuple[int, int]], bool]:
+    """Return the shape of every picture, and whether any has colour, as the audit saw them."""
+    images = cast(Mapping[str, Mapping[str, int]], judged.overview["images"])
+    shapes: list[tuple[int, int]] = []
+    for size, count in images["sizes"].items():
+        rows, columns = (int(side) for side in size.split("x")[-2:])
+        shapes += [(rows, columns)] * count
+    return shapes, any(mode.endswith("3 channels") for mode in images["modes"])
+
+
+def resolve_recipe(recipe: Recipe, shapes: Sequence[tuple[int, int]], has_colour: bool) -> Recipe:
+    """Return the recipe with model, size and channels chosen where it leaves them open.
+
+    The size is the pictures' own up to 64 pixels and at most 224 else; three channels if any picture has colour.
+
+    >>> chosen = resolve_recipe(Recipe(), [(28, 28)], False)
+    >>> chosen.model, chosen.size, chosen.channels
+    ('small-residual', 28, 1)
+    """
+    longest = sorted(max(shape) for shape in shapes)
+    typical = longest[len(longest) // 2] if longest else LARGEST_BY_DEFAULT
+    size = recipe.size or min(max(typical, 16), LARGEST_BY_DEFAULT)
+    model = recipe.model if recipe.model != "auto" else "small-residual" if size <= SMALL else "resnet18"
+    return replace(recipe, size=size, model=model, channels=recipe.channels or (3 if has_colour else 1))

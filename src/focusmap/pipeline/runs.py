@@ -1,0 +1,140 @@
+"""The layout of a run folder: where each file lies, and whether it may be written."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from focusmap.errors import InputError, MissingFileError
+
+RESULTS = (
+    "model",
+    "predictions",
+    "evaluation",
+    "focus",
+    "folds",
+    "checkpoint",
+    "history.csv",
+    "manifest.json",
+    "report.html",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder.
+
+    A run with folds holds one folder for each under ``folds/``, with its own model, history and predictions;
+    the pooled predictions lie where a plain run has its own.
+    """
+
+    folder: Path
+
+    @property
+    def study(self) -> Path:
+        """The study as declared."""
+        return self.folder / "study.yaml"
+
+    @property
+    def cohort(self) -> Path:
+        """The checked table."""
+        return self.folder / "cohort.csv"
+
+    @property
+    def split(self) -> Path:
+        """Which image is in which part."""
+        return self.folder / "split.csv"
+
+    @property
+    def recipe(self) -> Path:
+        """The settings of the training, nothing left to be chosen."""
+        return self.folder / "recipe.yaml"
+
+    @property
+    def history(self) -> Path:
+        """One row an epoch."""
+        return self.folder / "history.csv"
+
+    @property
+    def manifest(self) -> Path:
+        """Versions, hashes, seed, wall-clock."""
+        return self.folder / "manifest.json"
+
+    @property
+    def store(self) -> Path:
+        """Prepared pictures, unless they are shared between runs."""
+        return self.folder / "store"
+
+    @property
+    def model(self) -> Path:
+        """The model folder."""
+        return self.folder / "model"
+
+    @property
+    def checkpoint(self) -> Path:
+        """State of a training that has not ended."""
+        return self.folder / "checkpoint"
+
+    @property
+    def evaluation(self) -> Path:
+        """Metrics and their pictures."""
+        return self.folder / "evaluation"
+
+    @property
+    def focus(self) -> Path:
+        """Heat maps, overlays and their scores."""
+        return self.folder / "focus"
+
+    def predictions(self, part: str) -> Path:
+        """Return the predictions of ``tune`` or ``test``."""
+        return self.folder / "predictions" / f"{part}.csv"
+
+    def parts(self) -> list["Run"]:
+        """Return the fold runs, or the run itself."""
+        folds = sorted((self.folder / "folds").glob("[0-9]*"), key=lambda folder: int(folder.name))
+        return [Run(folder) for folder in folds] or [self]
+
+
+def open_run(folder: Path) -> Run:
+    """Return the run in `folder`.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If there is no such folder, or no run in it.
+    """
+    if not folder.is_dir():
+        raise MissingFileError(f"{folder}: no such run. Make one with: focusmap run LABELS.csv --out {folder}")
+    run = Run(folder)
+    if not run.study.is_file() and not run.model.is_dir():
+        raise InputError(
+            f"{folder}: is not a run (it has no study.yaml). Make one with: focusmap run LABELS.csv --out RUN"
+        )
+    return run
+
+
+def start_run(folder: Path, *, force: bool) -> Run:
+    """Return an empty run folder, ready to be written; with `force`, what an earlier run left there is removed.
+
+    A folder that holds only what ``prepare`` makes is taken as it is.
+
+    Raises
+    ------
+    InputError
+        If the folder holds results, or is not a run at all, and `force` is not given.
+    """
+    run = Run(folder)
+    present = [name for name in RESULTS if (folder / name).exists()]
+    foreign = folder.is_dir() and any(folder.iterdir()) and not run.study.exists()
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; a folder for the run was expected.")
+    if present and not force:
+        hint = f" or go on with: focusmap train --resume {folder}" if run.checkpoint.exists() else ""
+        raise InputError(
+            f"{folder}: already holds a run ({', '.join(present)}). Choose another --out, add --force{hint}."
+        )
+    if foreign and not present and not force:
+        raise InputError(f"{folder}: holds other files. Choose an empty folder, or add --force.")
+    for name in present:
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return run

@@ -1,0 +1,211 @@
+"""Train: from a prepared cohort to a model folder with its predictions."""
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from focusmap.cohort.cohort import Cohort, load_cohort
+from focusmap.cohort.split import Split, fold_split, read_split
+from focusmap.errors import InputError
+from focusmap.pipeline.manifest import library_versions, write_manifest
+from focusmap.pipeline.options import RunOptions
+from focusmap.pipeline.predicting import ids_of
+from focusmap.pipeline.preparing import Prepared, prepare, store_for
+from focusmap.pipeline.runs import Run, open_run, start_run
+from focusmap.values.files import Json, write_table
+from focusmap.values.model_card import ModelCard
+from focusmap.values.predictions import Predictions, of_images, read_predictions, write_predictions
+from focusmap.values.recipe import Recipe, read_recipe
+
+if TYPE_CHECKING:
+    from focusmap.imaging.store import Store
+    from focusmap.inference.model import Model
+    from focusmap.nets.build import FocusNet
+    from focusmap.training.batches import Labelled
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training to be done: a part of a run, and what it learns from.
+
+    Parameters
+    ----------
+    run
+        The run itself, or one of its folds.
+    cohort, split, store, recipe
+        As prepared; `split` is this training's own.
+    """
+
+    run: Run
+    cohort: Cohort
+    split: Split
+    store: "Store"
+    recipe: Recipe
+
+
+def train(cohort: Cohort, folder: Path, options: RunOptions) -> Run:
+    """Prepare a cohort and train on it; return the run that holds model and predictions.
+
+    Raises
+    ------
+    InputError
+        If the folder holds a run already, a part of the split is empty, or a picture cannot be read.
+    RefusedError
+        If a blocking audit finding stands.
+    """
+    run = start_run(folder, force=options.force)
+    started = time.monotonic()
+    prepared = prepare(cohort, run, options)
+    return _train_all(run, prepared, options, {"prepare": time.monotonic() - started})
+
+
+def resume(folder: Path, options: RunOptions) -> Run:
+    """Go on with a training that was stopped, with its own study, split and recipe.
+
+    Raises
+    ------
+    InputError
+        If the folder was never prepared, or a file of it was changed since.
+    """
+    run = open_run(folder)
+    if not run.recipe.is_file() or not run.split.is_file():
+        raise InputError(f"{folder}: was stopped before its training began. Start it again with --force.")
+    cohort = load_cohort(run.folder)
+    kept = set(pd.read_csv(run.cohort, dtype=str, keep_default_na=False)["image_id"])
+    cohort = cohort.of([image_id for image_id in cohort.image_ids if image_id in kept])
+    recipe = read_recipe(run.recipe)
+    store = store_for(cohort, recipe, run, options)
+    return _train_all(run, Prepared(cohort, read_split(run.split, cohort), store, recipe), options, {})
+
+
+def _train_all(run: Run, prepared: Prepared, options: RunOptions, seconds: dict[str, float]) -> Run:
+    started = time.monotonic()
+    trainings = _trainings(run, prepared)
+    for training in trainings:
+        if not training.run.predictions("tune").exists():
+            _train_one(training, options)
+    if len(trainings) > 1:
+        for part in ("tune", "test"):
+            pool_predictions(run, prepared.cohort, part)
+    seconds = {**seconds, "train": time.monotonic() - started}
+    write_manifest(run, options, seconds)
+    return run
+
+
+def _trainings(run: Run, prepared: Prepared) -> list[Training]:
+    splits = {run: prepared.split}
+    if prepared.split.n_folds:
+        folds = range(prepared.split.n_folds)
+        splits = {Run(run.folder / "folds" / str(k)): fold_split(prepared.split, k) for k in folds}
+    cohort, store, recipe = prepared.cohort, prepared.store, prepared.recipe
+    return [Training(part, cohort, split, store, recipe) for part, split in splits.items()]
+
+
+def _train_one(training: Training, options: RunOptions) -> None:
+    """Train, calibrate on tune, and write model, history and predictions; the test part is only predicted."""
+    from focusmap.inference.model import save_model
+
+    cohort, split, run = training.cohort, training.split, training.run
+    model = _calibrated(_fit(training, options), training)
+    save_model(model, run.model)
+    # Tune comes last: its file says that this training is done.
+    for part in ("test", "tune"):
+        ids = split.ids(part)
+        if ids:
+            write_predictions(predict_cohort(model, training.store, cohort.of(ids)), run.predictions(part))
+
+
+def _calibrated(model: "Model", training: Training) -> "Model":
+    """Return the model with temperatures and thresholds fitted on tune, and on nothing else."""
+    from focusmap.evaluation.calibration import apply, fit_temperatures
+    from focusmap.evaluation.operating_points import choose_thresholds
+    from focusmap.inference.predict import predict_store
+
+    tune = training.cohort.of(training.split.ids("tune"))
+    logits = predict_store(model, training.store, tune.image_ids)
+    temperatures = fit_temperatures(model.task, logits, tune.truth)
+    probabilities = apply(model.task, logits, temperatures)
+    rule = training.recipe.threshold_for
+    return model.calibrated(temperatures, choose_thresholds(model.task, probabilities, tune.truth, rule))
+
+
+def _fit(training: Training, options: RunOptions) -> "Model":
+    """Return the trained model; after each epoch a row of the history is on disk, and the state beside it."""
+    from focusmap.nets.build import Architecture, build_net
+    from focusmap.nets.heads import undo_class_weights
+    from focusmap.training.batches import TrainingData
+    from focusmap.training.loop import FitOptions, fit
+
+    recipe, run, task = training.recipe, training.run, training.cohort.task
+    net = build_net(Architecture(recipe.model, recipe.channels, task.n_logits), recipe.weights, recipe.seed)
+    data = TrainingData(training.store, task, _labelled(training, "train"), _labelled(training, "tune"))
+    checkpoint = run.checkpoint / "last.safetensors"
+    records = []
+    for record in fit(net, data, recipe, FitOptions(checkpoint, checkpoint.exists(), options.devices)):
+        records.append(asdict(record))
+        write_table(run.history, pd.DataFrame(records))
+        options.progress(f"training {recipe.model} ({run.folder.name})", len(records), recipe.epochs)
+    if recipe.class_weights:
+        undo_class_weights(net.head, task, data.train.truth)
+    return _model(net, training)
+
+
+def _model(net: "FocusNet", training: Training) -> "Model":
+    """Return the net with its card; thresholds and temperatures are still to be fitted."""
+    from focusmap.inference.model import Model
+    from focusmap.nets.build import Architecture
+    from focusmap.nets.heads import continuous_scales
+
+    recipe, task = training.recipe, training.cohort.task
+    facts: dict[str, Json] = {
+        "n_parameters": sum(weights.numel() for weights in net.parameters()),
+        "n_train": len(training.split.ids("train")),
+        "seed": recipe.seed,
+        "start": net.start.source,
+        "start_reason": net.start.reason,
+    }
+    card = ModelCard(
+        task=task,
+        architecture=Architecture(recipe.model, recipe.channels, task.n_logits).to_dict(),
+        preparation=training.store.preparation.to_dict(),
+        thresholds={},
+        threshold_for=recipe.threshold_for,
+        temperatures={},
+        scales=continuous_scales(task, _labelled(training, "train").truth),
+        probe={},
+        versions=library_versions(),
+        training=facts,
+    )
+    return Model(net, card)
+
+
+def _labelled(training: Training, part: str) -> "Labelled":
+    from focusmap.training.batches import Labelled
+
+    members = training.cohort.of(training.split.ids(part))
+    return Labelled(tuple(members.image_ids), members.truth)
+
+
+def predict_cohort(model: "Model", store: "Store", cohort: Cohort) -> Predictions:
+    """Return the model's predictions for a cohort whose pictures are in the store."""
+    from focusmap.evaluation.calibration import apply
+    from focusmap.inference.predict import predict_store
+
+    logits = predict_store(model, store, cohort.image_ids)
+    probabilities = apply(cohort.task, logits, model.card.temperatures)
+    return Predictions(cohort.task, ids_of(cohort), logits, probabilities)
+
+
+def pool_predictions(run: Run, cohort: Cohort, part: str) -> None:
+    """Write the predictions of all folds as one table, in the order of the cohort."""
+    tables = [read_predictions(fold.predictions(part), cohort.task) for fold in run.parts()]
+    ids = pd.concat([table.ids for table in tables], ignore_index=True)
+    logits = np.concatenate([table.logits for table in tables])
+    probabilities = np.concatenate([table.probabilities for table in tables])
+    pooled = Predictions(cohort.task, ids, logits, probabilities)
+    order = sorted(ids["image_id"], key=cohort.positions.__getitem__)
+    write_predictions(of_images(pooled, order), run.predictions(part))

@@ -1,0 +1,52 @@
+"""Everything in one go: audit, split, prepare, train, evaluate, explain, report."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+
+from focusmap.cohort.cohort import Cohort, read_cohort
+from focusmap.pipeline.evaluating import evaluate
+from focusmap.pipeline.explaining import ExplainRequest, explain
+from focusmap.pipeline.manifest import write_manifest
+from focusmap.pipeline.options import RunOptions
+from focusmap.pipeline.reporting import report
+from focusmap.pipeline.runs import Run, start_run
+from focusmap.pipeline.training import train
+from focusmap.values.progress import Progress, silent
+from focusmap.values.recipe import Recipe
+
+DEMO_RECIPE = Recipe(model="small-residual", epochs=14, weights="none", batch_size=32)
+
+
+def run(cohort: Cohort, folder: Path, options: RunOptions) -> Run:
+    """Do everything for a cohort; return the run, whose ``report.html`` is written last.
+
+    Raises
+    ------
+    InputError, RefusedError
+        As the steps do.
+    """
+    made = train(cohort, folder, options)
+    seconds: dict[str, float] = {}
+    _timed("evaluate", seconds, lambda: evaluate(folder, None, options))
+    _timed("explain", seconds, lambda: explain(folder, ExplainRequest(), options))
+    write_manifest(made, options, seconds)
+    report(folder)
+    return made
+
+
+def demo(folder: Path, *, seed: int = 0, force: bool = False, progress: Progress = silent) -> Run:
+    """Make the phantom study in ``FOLDER-study``, run everything on it, and return the run."""
+    from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
+
+    options = RunOptions(recipe=replace(DEMO_RECIPE, seed=seed), force=force, progress=progress)
+    start_run(folder, force=force)
+    labels = write_phantom(make_phantom(PhantomOptions(seed=seed)), folder / "study")
+    return run(read_cohort(labels), folder, options)
+
+
+def _timed(step: str, seconds: dict[str, float], work: Callable[[], object]) -> None:
+    started = monotonic()
+    work()
+    seconds[step] = monotonic() - started

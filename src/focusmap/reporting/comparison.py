@@ -1,0 +1,92 @@
+"""Runs side by side: learning curves on common axes, metrics, and paired differences."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from focusmap.figures.json_tree import branch, items, number, text
+from focusmap.figures.training_curves import compared_learning_figure, has_curves
+from focusmap.reporting.files import numeric_history
+from focusmap.reporting.page import write_page
+from focusmap.reporting.performance_section import AGREEMENT, CLASSES, RANKING, VALUES, Figure, mean_metric
+from focusmap.reporting.pictures import figure_uri
+from focusmap.reporting.tables import Cell, Footnotes, Table, metric_cell, name_cell
+from focusmap.values.files import Json
+
+Tree = Mapping[str, Json]
+METRICS = {key: name for key, name in {**RANKING, **AGREEMENT, **CLASSES, **VALUES}.items() if key != "threshold"}
+
+
+def render_comparison(comparison: Tree, histories: Mapping[str, pd.DataFrame], out: Path) -> Path:
+    """Write ``compare.html`` to the folder `out` and return its path.
+
+    Parameters
+    ----------
+    comparison
+        ``runs``: a list of ``name``, ``folder``, ``metrics`` (as in ``metrics.json``); ``differences``: a list of
+        ``a``, ``b``, ``target``, ``metric``, ``difference`` (value, low, high; b minus a), ``p``, ``n_images``.
+    histories
+        ``history.csv`` of each run, by the run's name.
+    """
+    runs = [branch(run) for run in items(comparison.get("runs"))]
+    context = {
+        "names": [text(run.get("name")) for run in runs],
+        "headline": _headline_table(runs),
+        "learning": _learning(histories),
+        "metrics": _metric_tables(runs),
+        "differences": _difference_table([branch(row) for row in items(comparison.get("differences"))]),
+    }
+    return write_page("compare.html", context, out / "compare.html")
+
+
+def _headline_table(runs: Sequence[Tree]) -> Table:
+    notes, rows = Footnotes(), []
+    for run in runs:
+        metrics = branch(run, "metrics")
+        sizes = (number(metrics.get(key)) for key in ("n_images", "n_patients"))
+        counts = [Cell("—" if size is None else f"{size:,.0f}") for size in sizes]
+        name = name_cell(text(run.get("name")), text(run.get("folder")))
+        rows.append([name, *counts, metric_cell(mean_metric(metrics), notes, bar=True)])
+    return Table(["Run", "Test images", "Patients", "Mean AUROC"], rows, notes.lines())
+
+
+def _learning(histories: Mapping[str, pd.DataFrame]) -> Figure | None:
+    read = {name: numeric_history(table) for name, table in histories.items()}
+    drawn = {name: history for name, history in read.items() if has_curves(history)}
+    if not any(key in history for history in drawn.values() for key in ("tune_loss", "tune_auroc")):
+        return None
+    return Figure("Learning curves", figure_uri(compared_learning_figure(drawn)))
+
+
+def _metric_tables(runs: Sequence[Tree]) -> list[Table]:
+    """Return one table a target: a row a metric, a column a run."""
+    targets = list(dict.fromkeys(name for run in runs for name in branch(run, "metrics", "targets")))
+    return [table for target in targets if (table := _metric_table(target, runs)).rows]
+
+
+def _metric_table(target: str, runs: Sequence[Tree]) -> Table:
+    entries, notes = [branch(run, "metrics", "targets", target) for run in runs], Footnotes()
+    keys = [key for key in METRICS if any(branch(entry, key) for entry in entries)]
+    rows = [
+        [name_cell(METRICS[key]), *(metric_cell(entry.get(key), notes, bar=key == "auroc") for entry in entries)]
+        for key in keys
+    ]
+    return Table(["", *(text(run.get("name")) for run in runs)], rows, notes.lines(), target)
+
+
+def _difference_table(differences: Sequence[Tree]) -> Table:
+    notes, rows = Footnotes(), []
+    for row in differences:
+        p, metric = number(row.get("p")), text(row.get("metric"))
+        words = [name_cell(f"{text(row.get('b'))} − {text(row.get('a'))}"), name_cell(text(row.get("target")))]
+        shown = "—" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+        rows.append(
+            [*words, name_cell(METRICS.get(metric, metric)), _signed(row.get("difference"), notes), Cell(shown)]
+        )
+    return Table(["Runs", "Target", "Metric", "Difference", "p"], rows, notes.lines())
+
+
+def _signed(difference: Json, notes: Footnotes) -> Cell:
+    cell, value = metric_cell(difference, notes), number(branch(difference).get("value"))
+    return Cell(f"+{cell.text}", cell.small) if value is not None and value > 0 else cell

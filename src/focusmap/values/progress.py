@@ -1,0 +1,11 @@
+"""How long steps tell how far they are: a callable that the caller supplies."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called with what is being done, how many are done, and how many there are."""
+
+
+def silent(doing: str, done: int, total: int) -> None:
+    """Tell nobody."""

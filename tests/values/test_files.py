@@ -1,0 +1,60 @@
+"""Files are whole or not there; broken ones are named."""
+
+import errno
+
+import pandas as pd
+import pytest
+
+from focusmap.errors import DiskError, InputError, MissingFileError
+from focusmap.values.files import atomic, read_json, read_table, write_json, write_table
+
+
+def test_a_failure_half_way_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"kept": True})
+    with pytest.raises(RuntimeError), atomic(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert read_json(path) == {"kept": True}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path):
+    path = tmp_path / "a.json"
+    with pytest.raises(DiskError, match=r"a\.json.*No space left"), atomic(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(tmp_path.iterdir())
+
+
+def test_cells_stay_text(tmp_path):
+    table = pd.DataFrame({"patient_id": ["007", ""], "label": ["NA", "1"]})
+    write_table(tmp_path / "t.csv", table)
+    pd.testing.assert_frame_equal(read_table(tmp_path / "t.csv"), table, check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"path,label\n", "no rows"),
+        (b"path,label\na,\xff\n", "line 2: is not UTF-8"),
+        (b'a,b\n1,"2\n3,4\n', "not a CSV"),
+    ],
+)
+def test_a_broken_table_is_named(tmp_path, content, message):
+    path = tmp_path / "labels.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        read_table(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_table_is_missing(tmp_path):
+    with pytest.raises(MissingFileError):
+        read_table(tmp_path / "labels.csv")
+
+
+def test_a_json_file_cut_in_half_is_named(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": [1, 2')
+    with pytest.raises(InputError, match="not valid JSON"):
+        read_json(tmp_path / "a.json")
