@@ -1,0 +1,191 @@
+"""The report: every section from files alone, one file, nothing executed, nothing promised that was not measured."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from synthetic_run import binary_task, write_run
+
+from focusmap.errors import MissingFileError
+from focusmap.reporting.render import render_report
+from focusmap.values.files import read_json, write_json
+from focusmap.values.task import Target, Task
+
+SECTIONS = (
+    "summary", "cohort", "audit", "split", "training", "results", "mistakes", "maps", "localisation", "model",
+    "provenance",
+)  # fmt: skip
+HOSTILE = '<script>alert("x")</script> & $y$'
+CLASSES = Task((Target("label", "multiclass", ("normal", "benign", "malignant")),))
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("original") / "run", binary_task("nodule", "effusion"), n=120, n_maps=10)
+
+
+@pytest.fixture
+def run(original: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(original, tmp_path / "run")
+
+
+def page_of(run: Path) -> str:
+    return render_report(run).read_text(encoding="utf-8")
+
+
+def words_of(page: str) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", re.sub(r"(?s)<style>.*?</style>", "", page)).split())
+
+
+def test_all_sections_are_there_and_none_is_missing(run: Path) -> None:
+    page = page_of(run)
+    for section in SECTIONS:
+        assert f'<section id="{section}">' in page
+    assert 'class="absent"' not in page
+
+
+def test_the_page_stands_alone(run: Path) -> None:
+    page = page_of(run)
+    assert not re.search(r"""(?:src|href)\s*=\s*(?!["']?(?:data:|#))""", page)
+    assert not re.search(r"url\(\s*[\"']?(?!#)", page)
+    assert "<script" not in page
+    assert "@import" not in page
+    assert "default-src 'none'" in page
+
+
+def test_the_same_files_give_the_same_page(run: Path) -> None:
+    assert page_of(run) == page_of(run)
+
+
+def test_headline_and_disclaimer(run: Path) -> None:
+    words = words_of(page_of(run))
+    assert "mean AUROC over 2 targets is 0.871 (95 % interval 0.811 to 0.931)" in words
+    assert words.count("For research use; not a medical device; intended use: (to be filled in).") >= 2
+
+
+def test_accepted_blocking_finding_stands_in_red_at_the_top(run: Path) -> None:
+    page = page_of(run)
+    caution = page.index('<li class="blocking">')
+    assert caution < page.index('id="cohort"')
+    assert "every image was taken as its own patient" in page[caution : caution + 500]
+
+
+def test_undefined_metric_is_a_dash_with_its_reason(run: Path) -> None:
+    page = page_of(run)
+    assert "—<sup>1</sup>" in page
+    assert "nothing was predicted negative" in page
+
+
+def test_heat_maps_are_not_called_what_they_are_not(run: Path) -> None:
+    assert "segmentation" not in words_of(page_of(run)).lower()
+    maps = page_of(run).split('<section id="maps">')[1].split("<section")[0]
+    assert "evidence of where the net looked" in maps
+
+
+@pytest.mark.parametrize(
+    ("hit", "words"),
+    [(0.91, "beat the mean mask"), (0.63, "not yet shown"), (0.4, "do not beat the mean mask")],
+)
+def test_verdict_on_the_mean_mask_is_honest(run: Path, hit: float, words: str) -> None:
+    def interval(value: float) -> dict[str, object]:
+        return {"pointing_hit": {"value": value, "low": value - 0.06, "high": value + 0.06}}
+
+    (run / "focus" / "scores.json").write_text(
+        json.dumps({"methods": {"cam": interval(hit), "mean_mask": interval(0.6)}})
+    )
+    assert words in words_of(page_of(run))
+
+
+@pytest.mark.parametrize(
+    ("missing", "command"),
+    [
+        ("audit.json", "focusmap audit"), ("cohort.csv", "focusmap prepare"), ("split.csv", "focusmap prepare"),
+        ("recipe.yaml", "focusmap train"), ("history.csv", "focusmap train"), ("manifest.json", "focusmap train"),
+        ("model", "focusmap train"), ("predictions", "focusmap train"), ("evaluation", "focusmap evaluate"),
+        ("evaluation/curves.json", "focusmap evaluate"), ("focus", "focusmap explain"),
+        ("focus/scores.json", "focusmap explain"), ("focus/overlays", ""), ("split.json", ""),
+    ],
+)  # fmt: skip
+def test_what_is_missing_is_said_with_the_command_that_makes_it(run: Path, missing: str, command: str) -> None:
+    path = run / missing
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    absent = re.findall(r'<p class="absent">(.*?)</p>', page_of(run))
+    assert bool(absent) == bool(command)
+    assert not command or any(command in sentence for sentence in absent)
+
+
+def test_a_study_alone_is_enough(run: Path) -> None:
+    for path in run.iterdir():
+        if path.name != "study.yaml":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    page = page_of(run)
+    for section in SECTIONS:
+        assert f'<section id="{section}">' in page
+
+
+def test_a_folder_without_a_study_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match=r"study\.yaml"):
+        render_report(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        binary_task("malignant"),
+        binary_task(*(f"finding number {i}" for i in range(14))),
+        CLASSES,
+        Task((Target(HOSTILE), Target("CST", "continuous"))),
+    ],
+    ids=["one", "fourteen", "classes", "mixed"],
+)
+def test_every_kind_of_task(task: Task, tmp_path: Path) -> None:
+    page = page_of(write_run(tmp_path / "run", task, n=120, n_maps=4))
+    assert 'class="absent"' not in page
+    assert "<script" not in page
+
+
+def test_names_are_text_and_never_markup(run: Path) -> None:
+    audit = dict(read_json(run / "audit.json"))
+    audit["findings"] = [{"name": HOSTILE, "severity": HOSTILE, "message": HOSTILE, "count": 1, "examples": [HOSTILE]}]
+    write_json(run / "audit.json", audit)
+    page = page_of(run)
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_overlays_outside_of_the_run_are_not_embedded(run: Path, tmp_path: Path) -> None:
+    shutil.move(run / "focus" / "overlays", tmp_path / "overlays")
+    index = run / "focus" / "index.csv"
+    index.write_text(index.read_text().replace("overlays/", "../../overlays/"))
+    assert "data:image/jpeg" not in page_of(run)
+
+
+def test_folds_are_one_report(run: Path) -> None:
+    for fold in ("0", "1"):
+        (run / "folds" / fold).mkdir(parents=True)
+        shutil.copy(run / "history.csv", run / "folds" / fold / "history.csv")
+        shutil.copytree(run / "model", run / "folds" / fold / "model")
+    shutil.rmtree(run / "model")
+    split = (run / "split.csv").read_text()
+    for name, fold in {"train": "0", "tune": "1", "test": "2"}.items():
+        split = split.replace(f",{name}", f",{fold}")
+    (run / "split.csv").write_text(split)
+    metrics = {**read_json(run / "evaluation" / "metrics.json"), "split": "out-of-fold"}
+    write_json(run / "evaluation" / "metrics.json", metrics)
+    page = page_of(run)
+    assert 'class="absent"' not in page
+    assert "3 folds by patient" in page
+    assert "cross-validated" in words_of(page)
+
+
+def test_the_report_needs_no_torch(run: Path) -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from pathlib import Path; from focusmap.reporting.render import render_report;"
+        "render_report(Path(sys.argv[1])); sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(run)], check=True)
