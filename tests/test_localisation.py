@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from focusmap.cohort.cohort import Cohort, read_cohort
 from focusmap.errors import InputError
 from focusmap.localisation import (
-    Reference,
     Explained,
+    Reference,
     ScoreOptions,
     centre_map,
     chance,
@@ -140,7 +140,9 @@ def test_perfect_maps_score_one_and_beat_every_baseline(planted, tmp_path):
     phantom, cohort = planted
     write_explained(tmp_path, phantom, cohort)
     reference = Reference(cohort)
-    scores = score_maps([Explained(tmp_path, reference, reference)], tmp_path / "scores.json", ScoreOptions(n_resamples=50))
+    scores = score_maps(
+        [Explained(tmp_path, reference, reference)], tmp_path / "scores.json", ScoreOptions(n_resamples=50)
+    )
     assert json.loads((tmp_path / "scores.json").read_text()) == scores
     assert set(scores["methods"]) == {"cam", "mean_mask", "centre", "edges", "random"}
     assert set(scores["by_target"]) == set(FINDINGS)

@@ -206,7 +206,7 @@ def _write_maps_of(picture: Picture, name: str, evidence: Evidence, job: _Job) -
             label=label,
             probability=float(evidence.probabilities[k]),
             predicted=bool(evidence.predicted[k]),
-            has_evidence=bool(evidence.shown[k]),
+            has_evidence=bool(evidence.shown[k] and heat_map.max() > 0),
             evidence=float(evidence.amounts[k]),
             highest=float(heat_map.max() / evidence.units[k]),
             unit=float(evidence.units[k]),

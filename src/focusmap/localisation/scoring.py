@@ -13,7 +13,7 @@ from focusmap.imaging.readers import read_image
 from focusmap.localisation.baselines import centre_map, edges_map, mean_mask, random_map, resized
 from focusmap.localisation.measures import chance, dice_at, energy_pointing, iou_at, otsu_cut, pointing_hit
 from focusmap.localisation.reference import Reference
-from focusmap.statistics.intervals import bootstrap
+from focusmap.statistics.intervals import bootstrap, bounded_interval
 from focusmap.values.files import Json, read_table, write_json
 
 METRICS = ("pointing_hit", "iou", "dice", "energy_pointing", "chance")
@@ -127,7 +127,8 @@ def _mean(values: pd.Series, patients: pd.Series, options: ScoreOptions) -> Json
         return np.where(total > 0, x @ weights / np.maximum(total, 1), np.nan)
 
     clusters = patients.to_numpy(dtype=str)
-    return bootstrap(weighted, clusters, n_resamples=options.n_resamples, seed=options.seed).to_dict()
+    interval = bootstrap(weighted, clusters, n_resamples=options.n_resamples, seed=options.seed)
+    return bounded_interval(interval, patients.nunique()).to_dict()
 
 
 def _score_rows(explained: Explained, options: ScoreOptions) -> Iterator[dict[str, object]]:
