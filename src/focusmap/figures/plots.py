@@ -93,11 +93,12 @@ def confusion_figure(matrix: np.ndarray, classes: Sequence[str]) -> "Figure":
     matrix
         ``(K, K) int``: images of true class (row) that were given a class (column).
     """
-    k = len(classes)
-    cell, names = (0.8, 1.5) if k <= 6 else (0.56, 1.7)
-    side = max(k * cell, 1.7)
     slanted = _are_slanted(classes)
-    figure = new_figure(side + names + (1.1 if slanted else 0.2), side + names * 0.62 + 0.35)
+    side = max(len(classes) * (0.8 if len(classes) <= 6 else 0.56), 1.7)
+    # Room for names of at most 18 letters, and for the words beside and above them.
+    names = 0.45 + 0.075 * min(max(map(len, classes)), 18)
+    above = 0.35 + (0.6 * names if slanted else 0.2)
+    figure = new_figure(side + names + (1.1 if slanted else 0.2), side + above + 0.1)
     width, height = figure.get_size_inches()
     axes = figure.add_axes((names / width, 0.1 / height, side / width, side / height))
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from focusmap.figures.json_tree import branch, number
 from focusmap.reporting.files import RunFiles, Tree
+from focusmap.reporting.judged import answers
 from focusmap.reporting.pictures import inside, picture_uri
 from focusmap.reporting.tables import Cell, Footnotes, Table, metric_cell, name_cell
 
@@ -61,7 +62,8 @@ def mistake_section(files: RunFiles, judged: pd.DataFrame | None) -> MistakeSect
     """Return the mistakes, the most confident first; None without test predictions."""
     if judged is None:
         return None
-    wrong = judged[judged["outcome"].isin(["FP", "FN"])]
+    given = answers(judged)
+    wrong = given[given["outcome"].isin(["FP", "FN"])]
     confidence = (wrong["probability"] - wrong["truth"]).abs()
     worst = (
         wrong.assign(confidence=confidence).sort_values("confidence", ascending=False, kind="stable").head(N_MISTAKES)
@@ -69,9 +71,9 @@ def mistake_section(files: RunFiles, judged: pd.DataFrame | None) -> MistakeSect
     rows = [_mistake_row(row) for row in worst.to_dict("records")]
     cards = _cards(files, _with_maps(files, worst), N_MISTAKE_MAPS)
     caption = (
-        f"{len(wrong):,} of {int((judged['outcome'] != '').sum()):,} answers on test are wrong at the operating point."
+        f"{len(wrong):,} of {int((given['outcome'] != '').sum()):,} answers on test are wrong at the operating point."
     )
-    return MistakeSection(Table(["Image", "Label", "Mistake", "Predicted probability"], rows, caption=caption), cards)
+    return MistakeSection(Table(["Image", "Label", "Truth", "Predicted probability"], rows, caption=caption), cards)
 
 
 def gallery(files: RunFiles, judged: pd.DataFrame | None) -> list[MapGroup]:
@@ -104,9 +106,10 @@ def localisation_section(files: RunFiles) -> LocalisationSection | None:
 
 
 def _mistake_row(row: Mapping[Hashable, object]) -> list[Cell]:
-    mistake = "false alarm" if row["outcome"] == "FP" else "missed"
-    words = [str(row["image_id"]), str(row["label"]), mistake]
-    return [*(name_cell(word) for word in words), Cell(f"{float(str(row['probability'])):.3f}")]
+    return [
+        *(name_cell(str(row[key])) for key in ("image_id", "label", "known")),
+        Cell(f"{float(str(row['probability'])):.3f}"),
+    ]
 
 
 def _with_maps(files: RunFiles, judged: pd.DataFrame) -> pd.DataFrame:
@@ -134,9 +137,7 @@ def _cards(files: RunFiles, rows: pd.DataFrame, limit: int) -> list[MapCard]:
 
 
 def _card(row: Mapping[Hashable, object], path: Path) -> MapCard:
-    truth, probability = (float(str(row[key])) for key in ("truth", "probability"))
-    known = "present" if truth >= 0.5 else "absent"
-    words = f"truth: {known}; predicted probability {probability:.3f}; map: {row['method']}"
+    words = f"truth: {row['known']}; predicted probability {float(str(row['probability'])):.3f}; map: {row['method']}"
     return MapCard(picture_uri(path), f"{row['image_id']} · {row['label']}", words)
 
 

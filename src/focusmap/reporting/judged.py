@@ -18,9 +18,9 @@ def judged_predictions(files: RunFiles) -> pd.DataFrame | None:
     Returns
     -------
     DataFrame
-        ``image_id, path, patient_id, target, label, truth`` (0, 1; NaN unknown), ``probability, called`` (whether the
-        label was predicted) and ``outcome`` (TP, FP, FN, TN, or an empty string where the truth is unknown).
-        Continuous targets are left out.
+        ``image_id, path, patient_id, target, label, truth`` (0, 1; NaN unknown), ``known`` (the truth in words:
+        present, absent, or the class), ``probability, called`` (whether the label was predicted) and ``outcome`` (TP,
+        FP, FN, TN, or an empty string where the truth is unknown). Continuous targets are left out.
     """
     if files.predictions is None or files.cohort is None:
         return None
@@ -71,8 +71,22 @@ def _of_target(files: RunFiles, table: pd.DataFrame, target: Target, truth: Mapp
     for column, label in enumerate(names):
         known, said = truth[label], called[:, column]
         part = ids.assign(target=target.name, label=label, truth=known, probability=probabilities[:, column])
-        parts.append(part.assign(called=said, outcome=_outcomes(known, said)))
+        parts.append(part.assign(called=said, outcome=_outcomes(known, said), known=_truth_words(target, truth)))
     return pd.concat(parts, ignore_index=True)
+
+
+def _truth_words(target: Target, truth: Mapping[str, np.ndarray]) -> np.ndarray:
+    labels = np.stack([truth[label] for label in target.label_names], axis=1)
+    if target.kind == "binary":
+        words = np.where(labels[:, 0] >= 0.5, "present", "absent")
+    else:
+        words = np.array(target.classes)[np.nan_to_num(labels).argmax(axis=1)]
+    return np.where(np.isnan(labels).any(axis=1), "unknown", words)
+
+
+def answers(judged: pd.DataFrame) -> pd.DataFrame:
+    """Return one row an image and target: every binary label, and of several classes the one that was predicted."""
+    return judged[(judged["label"] == judged["target"]) | judged["called"].astype(bool)]
 
 
 def _outcomes(truth: np.ndarray, called: np.ndarray) -> np.ndarray:

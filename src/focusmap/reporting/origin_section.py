@@ -82,7 +82,8 @@ def provenance_groups(files: RunFiles) -> list[FactGroup]:
     manifest = files.manifest
     if not manifest:
         return []
-    run = {key: manifest.get(key) for key in ("focusmap", "started", "seed", "device", "threads")}
+    started = text(manifest.get("started")).replace("T", " ")
+    run = {**{key: manifest.get(key) for key in ("focusmap", "seed", "device", "threads")}, "started": started}
     seconds = {step: number(value) or 0.0 for step, value in branch(manifest, "seconds").items()}
     clock: Facts = [(step, duration_text(value)) for step, value in [*seconds.items(), ("all", sum(seconds.values()))]]
     groups = [

@@ -11,7 +11,6 @@ from focusmap.reporting.files import RunFiles, Tree
 from focusmap.reporting.judged import probability_counts, threshold_of
 from focusmap.reporting.pictures import figure_uri, inside, picture_uri
 from focusmap.reporting.tables import Cell, Footnotes, Table, list_text, metric_cell, metric_row, name_cell
-from focusmap.values.files import Json
 
 Columns = Mapping[str, str]
 RANKING: Columns = {
@@ -30,12 +29,12 @@ VALUES: Columns = {"mae": "MAE", "rmse": "RMSE", "r2": "R²", "pearson": "Pearso
 
 TITLES = {"roc": "ROC", "precision_recall": "Precision and recall", "calibration": "Calibration"}
 CAPTIONS = {
-    "roc": "The dot is the operating point, chosen on tune; the dashed line is guessing.",
-    "precision_recall": "The dashed line is the share of positives, what guessing would give; "
-    "the dot is the operating point.",
+    "roc": "The dashed line is guessing.",
+    "precision_recall": "The dashed line is the share of positives, what guessing would give.",
     "calibration": "Observed share of positives against predicted probability, in bins of equal size. "
     "Grey bars: how many images have that probability.",
 }
+DOT = " The dot is the operating point, chosen on tune."
 
 
 @dataclass(frozen=True)
@@ -145,12 +144,8 @@ def _curve_figures(files: RunFiles, judged: pd.DataFrame | None) -> list[Figure]
         if name == "calibration":
             curves = [replace(curve, counts=counts.get(curve.name)) for curve in curves]
         if curves:
-            figures.append(Figure(TITLES[name], figure_uri(kind.draw(curves)), CAPTIONS[name]))
+            dot = DOT if any(curve.point for curve in curves) else ""
+            figures.append(Figure(TITLES[name], figure_uri(kind.draw(curves)), CAPTIONS[name] + dot))
         elif picture := inside(files.folder, f"evaluation/{name}.png"):
             figures.append(Figure(TITLES[name], picture_uri(picture), CAPTIONS[name]))
     return figures
-
-
-def is_undefined(metric: Json) -> bool:
-    """Return whether a metric was asked for and has no value."""
-    return bool(branch(metric)) and branch(metric).get("value") is None
