@@ -17,8 +17,8 @@ BASELINES = {
     "random": "random map",
 }  # fmt: skip
 SCORES = {
-    "pointing_hit": "Pointing game", "iou": "IoU", "energy_pointing": "Energy inside", "energy": "Energy inside",
-    "dice": "Dice", "pixel_auprc": "Pixel AUPRC", "n": "Images",
+    "pointing_hit": "Pointing game", "pointing_hit_of_positives": "with missed images", "chance": "Chance",
+    "iou": "IoU", "dice": "Dice", "energy_pointing": "Energy inside", "n": "Images",
 }  # fmt: skip
 OUTCOMES = {"TP": "True positives", "FP": "False alarms", "FN": "Missed"}
 N_MISTAKES, N_MISTAKE_MAPS = 12, 6
