@@ -98,7 +98,8 @@ class _Patient:
 
 
 def _solid(radius: np.ndarray, stripes: np.ndarray) -> np.ndarray:
-    return np.asarray(np.exp(-2 * radius**2) + 0 * stripes)
+    # A core with a faint halo: the evidence that a net draws from the core's edge still lies within the mask.
+    return np.asarray(0.85 * np.exp(-((radius / 0.55) ** 3)) + 0.15 * np.clip(1 - radius, 0, 1) + 0 * stripes)
 
 
 def _ring(radius: np.ndarray, stripes: np.ndarray) -> np.ndarray:
@@ -112,9 +113,9 @@ def _streaked(radius: np.ndarray, stripes: np.ndarray) -> np.ndarray:
 
 # Profiles map distance from the centre (1 at the border of the mask) and unit-amplitude stripes to brightness.
 _FINDINGS = {
-    "nodule": _Finding(0.35, (0.20, 0.27), 0.50, _solid),
-    "cavity": _Finding(0.22, (0.21, 0.28), 0.34, _ring),
-    "consolidation": _Finding(0.16, (0.25, 0.33), 0.34, _streaked),
+    "nodule": _Finding(0.35, (0.20, 0.27), 0.55, _solid),
+    "cavity": _Finding(0.22, (0.21, 0.28), 0.40, _ring),
+    "consolidation": _Finding(0.16, (0.25, 0.33), 0.40, _streaked),
 }
 FINDINGS = tuple(_FINDINGS)
 _SITES = {"north": _Site(1.0, 1.0, 0.015), "south": _Site(0.8, 1.15, 0.030), "east": _Site(0.9, 0.85, 0.022)}
@@ -214,9 +215,9 @@ def _draw_picture(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return one picture ``(*spatial) uint8`` and its masks ``(findings, *spatial) bool``."""
     grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, options.size)] * options.dimensions, indexing="ij"))
-    posed = grid - rng.normal(0, 0.04, options.dimensions).reshape(-1, *[1] * options.dimensions)
+    posed = grid - rng.normal(0, 0.05, options.dimensions).reshape(-1, *[1] * options.dimensions)
     lungs = _lungs(patient, posed, 1.0)
-    pixels = _anatomy(patient, posed, lungs) + 0.04 * _texture(options, rng)
+    pixels = _anatomy(patient, posed, lungs) + 0.03 * _texture(options, rng)
     masks = np.zeros((len(FINDINGS), *lungs.shape), dtype=bool)
     prevalences = np.array([finding.prevalence for finding in _FINDINGS.values()])
     for k in np.flatnonzero(rng.random(len(FINDINGS)) < prevalences * patient.susceptibility):
