@@ -9,12 +9,17 @@ from focusmap.errors import DiskError, InputError, MissingFileError
 from focusmap.values.files import atomic, read_json, read_table, write_json, write_table
 
 
+def _fail_half_way(path):
+    with atomic(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+
+
 def test_a_failure_half_way_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, {"kept": True})
-    with pytest.raises(RuntimeError), atomic(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        _fail_half_way(path)
     assert read_json(path) == {"kept": True}
     assert list(tmp_path.iterdir()) == [path]
 

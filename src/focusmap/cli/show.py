@@ -67,7 +67,7 @@ def interval(value: object) -> str:
     """Return a metric with its interval, or a dash and the reason where it is undefined.
 
     >>> interval({"value": 0.91, "low": 0.85, "high": 0.96})
-    '0.910 (0.850 to 0.960)'
+    '0.9100 (0.850 to 0.960)'
     >>> interval({"value": None, "reason": "one class only"})
     '- (one class only)'
     """
@@ -75,8 +75,8 @@ def interval(value: object) -> str:
     if entry.get("value") is None:
         return f"- ({entry.get('reason', 'undefined')})"
     if entry.get("low") is None or entry.get("high") is None:
-        return f"{entry['value']:.3f}"
-    return f"{entry['value']:.3f} ({entry['low']:.3f} to {entry['high']:.3f})"
+        return f"{entry['value']:.4f}"
+    return f"{entry['value']:.4f} ({entry['low']:.3f} to {entry['high']:.3f})"
 
 
 def print_scores(scores: Mapping[str, "Json"] | None) -> None:

@@ -16,7 +16,7 @@ from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import read_other
 from focusmap.pipeline.predicting import find_pictures, load_run_model, write_failures
 from focusmap.pipeline.runs import Run, open_run
-from focusmap.values.files import Json, write_json, write_table
+from focusmap.values.files import Json, write_table
 
 if TYPE_CHECKING:
     from focusmap.inference.explain import ExplainOptions, Explanation

@@ -39,9 +39,7 @@ class FitOptions:
     device: str = "auto"
 
 
-def fit(
-    net: FocusNet, data: TrainingData, recipe: Recipe, options: FitOptions = FitOptions()
-) -> Iterator[EpochRecord]:
+def fit(net: FocusNet, data: TrainingData, recipe: Recipe, options: FitOptions = FitOptions()) -> Iterator[EpochRecord]:
     """Train `net` and yield a record after each epoch, its state saved by then.
 
     When the generator ends, `net` holds the averaged weights: of the best epoch on tune where the recipe has
