@@ -143,8 +143,8 @@ def _make_target(column: pd.Series, spec: TargetSpec) -> tuple[Target, str]:
     if all(0 <= float(value) <= 1 for value in values):
         return Target(spec.name), f"{spec.name} holds fractions: soft labels"
     raise InputError(
-        f"target {spec.name!r} holds numbers ({_few(values)}): say what they mean with --target {spec.name}:multiclass, "
-        f"{spec.name}:ordinal or {spec.name}:continuous."
+        f"target {spec.name!r} holds numbers ({_few(values)}): say what they mean with "
+        f"--target {spec.name}:multiclass, {spec.name}:ordinal or {spec.name}:continuous."
     )
 
 
@@ -174,8 +174,8 @@ def _two_classes(cells: pd.Series, values: list[str], spec: TargetSpec) -> tuple
 def _many_classes(values: list[str], spec: TargetSpec) -> Target:
     if len(values) > MANY_CLASSES:
         raise InputError(
-            f"target {spec.name!r} holds {len(values)} different texts ({_few(values)}); that is not a list of classes. "
-            f"If it is, say --target {spec.name}:multiclass."
+            f"target {spec.name!r} holds {len(values)} different texts ({_few(values)}); that is not a list of "
+            f"classes. If it is, say --target {spec.name}:multiclass."
         )
     if len(values) == 1:
         raise InputError(

@@ -1,0 +1,185 @@
+"""The whole way through on a small phantom study: files of the contract, resume, errors, and the same from Python."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from focusmap.cli import main
+from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
+
+QUICK = ["--model", "small-residual", "--size", "32", "--epochs", "2", "--weights", "none", "--workers", "1"]
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory):
+    """A study of 80 pictures of 20 patients."""
+    folder = tmp_path_factory.mktemp("study")
+    return write_phantom(make_phantom(PhantomOptions(n_patients=20, n_images=80, size=32)), folder)
+
+
+@pytest.fixture(scope="session")
+def run(study, tmp_path_factory):
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    assert main(["run", str(study), "--out", str(folder), *QUICK]) == 0
+    return folder
+
+
+def test_a_run_leaves_the_files_of_the_contract(run):
+    expected = [
+        "study.yaml", "cohort.csv", "split.csv", "audit.json", "audit.html", "recipe.yaml", "history.csv",
+        "manifest.json", "model/model.json", "model/weights.safetensors", "predictions/tune.csv",
+        "predictions/test.csv", "evaluation/metrics.json", "evaluation/roc.png", "focus/index.csv",
+        "focus/scores.json", "report.html",
+    ]  # fmt: skip
+    assert [name for name in expected if not (run / name).is_file()] == []
+
+
+def test_no_patient_stands_in_two_parts(run):
+    cohort = pd.read_csv(run / "cohort.csv").merge(pd.read_csv(run / "split.csv"), on="image_id")
+    assert (cohort.groupby("patient_id")["split"].nunique() == 1).all()
+
+
+def test_metrics_carry_intervals_or_a_reason(run):
+    metrics = json.loads((run / "evaluation/metrics.json").read_text())
+    for values in metrics["targets"].values():
+        auroc = values["auroc"]
+        assert auroc["low"] <= auroc["value"] <= auroc["high"] if auroc["value"] is not None else auroc["reason"]
+
+
+def test_a_map_lies_in_the_grid_of_its_picture(run, study):
+    import numpy as np
+    from PIL import Image
+
+    row = pd.read_csv(run / "focus/index.csv").iloc[0]
+    with Image.open(study.parent / row["path"]) as picture:
+        assert np.load(run / "focus" / row["map"])["map"].shape == picture.size[::-1]
+
+
+def test_a_run_is_not_overwritten(run, study, capsys):
+    assert main(["run", str(study), "--out", str(run), *QUICK]) == 2
+    assert "--force" in capsys.readouterr().err
+
+
+def test_one_picture_is_answered_in_words(run, study, tmp_path, capsys):
+    picture = next((study.parent / "images").glob("*.png"))
+    assert main(["predict", str(run), str(picture), "--overlay", str(tmp_path / "overlays")]) == 0
+    said = capsys.readouterr().out
+    assert "probability" in said
+    assert "not a medical device" in said
+    assert list((tmp_path / "overlays/overlays").glob("*.png"))
+
+
+def test_many_pictures_become_a_table_and_a_broken_one_is_listed(run, study, tmp_path, capsys):
+    folder = tmp_path / "pictures"
+    shutil.copytree(study.parent / "images", folder)
+    (folder / "broken.png").write_text("no picture")
+    out = tmp_path / "answers.csv"
+    assert main(["predict", str(run), str(folder), "--out", str(out)]) == 2
+    assert len(pd.read_csv(out)) == 80
+    assert "broken.png" in (tmp_path / "failures.csv").read_text()
+    assert "broken.png" in capsys.readouterr().err
+    assert main(["predict", str(run), str(folder), "--out", str(out), "--force", "--skip-unreadable"]) == 0
+
+
+def test_predictions_of_files_equal_those_of_the_store(run, study, tmp_path):
+    out = tmp_path / "answers.csv"
+    assert main(["predict", str(run), str(study), "--out", str(out)]) == 0
+    streamed = pd.read_csv(out).assign(path=lambda table: [path.split("study0/")[-1] for path in table["path"]])
+    stored = pd.read_csv(run / "predictions/test.csv")
+    streamed["path"] = ["images/" + path.rsplit("/", 1)[-1] for path in streamed["path"]]
+    both = stored.merge(streamed, on="path", suffixes=("", ".again"))
+    assert len(both) == len(stored)
+    assert (both["nodule.logit"] - both["nodule.logit.again"]).abs().max() < 1e-4
+
+
+def test_a_stopped_training_ends_with_the_same_weights(study, tmp_path):
+    from safetensors.numpy import load_file
+
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert main(["train", str(study), "--out", str(whole), *QUICK]) == 0
+    assert main(["train", str(study), "--out", str(stopped), *QUICK]) == 0
+    _pretend_to_be_stopped(study, stopped)
+    assert main(["train", "--resume", str(stopped)]) == 0
+    a, b = (load_file(folder / "model/weights.safetensors") for folder in (whole, stopped))
+    assert all((a[name] == b[name]).all() for name in a)
+
+
+def _pretend_to_be_stopped(study, run):
+    """Stop a training after its first epoch, as Ctrl-C does, in the folder of a finished one."""
+    from focusmap import pipeline
+    from focusmap.cohort.cohort import read_cohort
+    from focusmap.values.recipe import read_recipe
+
+    def interrupt(doing, done, total):
+        if doing.startswith("training") and done == 1:
+            raise KeyboardInterrupt
+
+    recipe = read_recipe(run / "recipe.yaml")
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.train(read_cohort(study), run, pipeline.RunOptions(recipe=recipe, force=True, progress=interrupt))
+    assert not (run / "model").exists()
+
+
+def test_folds_predict_every_picture_once(study, tmp_path):
+    run = tmp_path / "folds"
+    assert main(["run", str(study), "--out", str(run), "--folds", "3", *QUICK]) == 0
+    predictions = pd.read_csv(run / "predictions/test.csv")
+    assert sorted(predictions["image_id"]) == sorted(pd.read_csv(run / "cohort.csv")["image_id"])
+    assert json.loads((run / "evaluation/metrics.json").read_text())["split"] == "out-of-fold"
+    index = pd.read_csv(run / "focus/index.csv")
+    assert all((run / "focus" / path).is_file() for path in index["map"])
+
+
+def test_two_runs_are_compared_in_pairs(run, tmp_path, capsys):
+    other = tmp_path / "second"
+    shutil.copytree(run, other)
+    assert main(["compare", str(run), str(other), "--out", str(tmp_path / "comparison")]) == 0
+    rows = json.loads((tmp_path / "comparison/compare.json").read_text())["differences"]
+    assert {row["difference"]["value"] for row in rows if row["difference"]["value"] is not None} == {0.0}
+    assert (tmp_path / "comparison/compare.html").is_file()
+
+
+def test_other_pictures_are_evaluated_and_known_patients_refused(run, study, tmp_path):
+    assert main(["evaluate", str(run), str(study), "--out", str(tmp_path / "a")]) == 3
+    accept = ["--accept", "patient-across-splits"]
+    assert main(["evaluate", str(run), str(study), "--out", str(tmp_path / "a"), *accept]) == 0
+    assert (tmp_path / "a/metrics.json").is_file()
+
+
+def test_a_report_is_made_again_from_files(run):
+    (run / "report.html").unlink()
+    assert main(["report", str(run)]) == 0
+    assert (run / "report.html").stat().st_size > 10_000
+
+
+def test_the_dry_run_writes_nothing(study, tmp_path, capsys):
+    assert main(["run", str(study), "--out", str(tmp_path / "none"), "--dry-run", *QUICK]) == 0
+    said = capsys.readouterr().out
+    assert all(word in said for word in ("target", "patient", "time", "memory", "disk"))
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("command", ["--help", "audit --help", "run --help", "report --help"])
+def test_help_does_not_import_what_is_heavy(command):
+    code = f"import sys; from focusmap.cli import main\ntry: main({command.split()!r})\nexcept SystemExit: pass\n"
+    code += "print(sorted({'torch', 'pandas', 'numpy', 'matplotlib'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "focusmap" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["audit", "report", "evaluate"])
+def test_audit_report_and_evaluate_start_without_torch(command, run, study, tmp_path):
+    arguments = {
+        "audit": ["audit", str(study), "--out", str(tmp_path / "audit"), "--workers", "1"],
+        "report": ["report", str(run)],
+        "evaluate": ["evaluate", str(run), "--out", str(tmp_path / "evaluation")],
+    }[command]
+    code = f"import sys; from focusmap.cli import main\nassert main({arguments!r}) == 0\nprint('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
