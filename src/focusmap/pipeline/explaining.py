@@ -84,7 +84,7 @@ def explain(folder: Path, request: ExplainRequest, options: RunOptions) -> Expla
     out = request.out or run.focus
     _refuse_existing(out, options, own=request.out is None)
     if request.inputs and request.inputs[0].suffix.lower() != ".csv":
-        return _explain_files(load_run_model(folder), request, out, options)
+        return _explain_files(folder, request, out, options)
     members = _own_members(run, out) if not request.inputs else [_other_member(run, request, out)]
     failures: list[tuple[Path, str]] = []
     for member in members:
@@ -97,10 +97,10 @@ def explain(folder: Path, request: ExplainRequest, options: RunOptions) -> Expla
     return ExplainResult(out, _score(members, request, out), tuple(failures))
 
 
-def overlays_of(model: "Model", files: Sequence[Path], out: Path, options: RunOptions) -> None:
+def write_overlays(folder: Path, files: Sequence[Path], out: Path, options: RunOptions) -> None:
     """Write overlays, maps and their index for pictures of which nothing is known."""
     _refuse_existing(out, options, own=False)
-    _explain_files(model, ExplainRequest(), out, options, files)
+    _explain_files(folder, ExplainRequest(inputs=tuple(files)), out, options)
 
 
 def _refuse_existing(out: Path, options: RunOptions, *, own: bool) -> None:
@@ -113,15 +113,16 @@ def _refuse_existing(out: Path, options: RunOptions, *, own: bool) -> None:
         shutil.rmtree(out / name, ignore_errors=True)
 
 
-def _explain_files(
-    model: "Model", request: ExplainRequest, out: Path, options: RunOptions, files: Sequence[Path] | None = None
-) -> ExplainResult:
+def _explain_files(folder: Path, request: ExplainRequest, out: Path, options: RunOptions) -> ExplainResult:
+    """Explain pictures alone, in the colours of the run's own maps."""
     from focusmap.inference.evidence import Item
     from focusmap.inference.explain import explain as write_maps
+    from focusmap.inference.explain import read_scale
 
-    files = find_pictures(request.inputs, request.images) if files is None else files
-    items = [Item(str(file), str(file), file) for file in files]
-    found = write_maps(model, items, out, _settings(request, options))
+    model = load_run_model(folder)
+    items = [Item(str(file), str(file), file) for file in find_pictures(request.inputs, request.images)]
+    settings = replace(_settings(request, options), scale=read_scale(Run(folder).focus))
+    found = write_maps(model, items, out, settings)
     failures = tuple((Path(name), reason) for name, reason in found.failures)
     if failures:
         write_failures(failures, out / "failures.csv")

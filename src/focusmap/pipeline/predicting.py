@@ -87,9 +87,9 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions) -> Predi
         if failures:
             write_failures(failures, request.out.with_name("failures.csv"))
     if request.overlay is not None:
-        from focusmap.pipeline.explaining import overlays_of
+        from focusmap.pipeline.explaining import write_overlays
 
-        overlays_of(model, files, request.overlay, options)
+        write_overlays(folder, files, request.overlay, options)
     return PredictAnswer(words, None if single else request.out, request.overlay, n_images, tuple(failures))
 
 

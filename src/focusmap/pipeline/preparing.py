@@ -92,12 +92,17 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions) -> Prepared:
     UnreadableImageError
         If pictures cannot be read; all are named.
     """
+    from focusmap.nets.backbones import backbone, check_size
+
     require_pictures(cohort)
+    if options.recipe.model != "auto":
+        backbone(options.recipe.model)
     write_study(cohort.study, run.study)
     divided = split(cohort, options)
     judged = audit(cohort, run.folder, options, split=divided)
     refuse_blocking(judged, options, run.folder)
     recipe = resolve_recipe(options.recipe, *_shapes_and_colour(judged))
+    check_size(recipe.model, recipe.size)
     store = store_for(cohort, recipe, run, options)
     if store.failures:
         cohort = cohort.of(store.image_ids)

@@ -19,7 +19,7 @@ from focusmap.values.recipe import Recipe
 DEMO_PIXELS = 48
 # A larger rate than the default: the demo has to learn within three minutes.
 DEMO_RECIPE = Recipe(
-    model="small-residual", weights="none", epochs=20, learning_rate=3e-3, warmup_epochs=2, ema_decay=0.95
+    model="small-residual", weights="none", epochs=20, batch_size=16, learning_rate=3e-3, ema_decay=0.97
 )
 
 
@@ -40,13 +40,19 @@ def run(cohort: Cohort, folder: Path, options: RunOptions) -> Run:
     return made
 
 
-def demo(folder: Path, *, seed: int = 0, force: bool = False, progress: Progress = silent) -> Run:
-    """Make the phantom study in the folder's ``study``, run everything on it, and return the run."""
+def demo(
+    folder: Path, *, seed: int = 0, force: bool = False, shuffle_labels: bool = False, progress: Progress = silent
+) -> Run:
+    """Make the phantom study in the folder's ``study``, run everything on it, and return the run.
+
+    With `shuffle_labels` pictures and labels have nothing to do with each other, and nothing can be learnt.
+    """
     from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 
     options = RunOptions(recipe=replace(DEMO_RECIPE, seed=seed), force=force, progress=progress)
     start_run(folder, force=force)
-    labels = write_phantom(make_phantom(PhantomOptions(size=DEMO_PIXELS, seed=seed)), folder / "study")
+    phantom = make_phantom(PhantomOptions(size=DEMO_PIXELS, seed=seed, shuffle_labels=shuffle_labels))
+    labels = write_phantom(phantom, folder / "study")
     return run(read_cohort(labels), folder, options)
 
 

@@ -1,0 +1,193 @@
+"""Bad input at the door: one message that names the place and the remedy, exit code 2, no traceback, nothing half-written."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from focusmap.cli import main
+from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
+
+QUICK = ["--model", "small-residual", "--size", "32", "--epochs", "1", "--weights", "none", "--workers", "1"]
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study of 48 pictures of 16 patients; a test spoils it."""
+    return write_phantom(make_phantom(PhantomOptions(n_patients=16, n_images=48, size=32)), tmp_path / "study")
+
+
+@pytest.fixture
+def refused(tmp_path, capsys):
+    """Run ``focusmap run`` and return what it says on stderr; exit code 2 and no model are asserted."""
+
+    def run(labels, *options):
+        code = main(["run", str(labels), "--out", str(tmp_path / "run"), *QUICK, *options])
+        said = capsys.readouterr().err
+        assert code == 2, said
+        assert "Traceback" not in said
+        assert not (tmp_path / "run/model").exists()
+        return said
+
+    return run
+
+
+def first_picture(study):
+    return sorted((study.parent / "images").glob("*.png"))[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "0 bytes|empty"), (b"not a picture", "not a|no picture|neither"), (b"\x89PNG\r\n\x1a\n1234", "PNG")],
+)
+def test_a_picture_that_is_none_is_named(study, refused, content, message):
+    import re
+
+    first_picture(study).write_bytes(content)
+    said = refused(study)
+    assert first_picture(study).name in said
+    assert re.search(message, said)
+    assert "--skip-unreadable" in said
+
+
+def test_a_truncated_picture_is_named(study, refused):
+    picture = first_picture(study)
+    picture.write_bytes(picture.read_bytes()[:-200])
+    assert picture.name in refused(study)
+
+
+def test_unreadable_pictures_can_be_left_out(study, tmp_path):
+    first_picture(study).write_bytes(b"")
+    assert main(["train", str(study), "--out", str(tmp_path / "run"), "--skip-unreadable", *QUICK]) == 0
+
+
+def test_a_header_that_claims_a_huge_picture_is_refused(study, refused):
+    picture = first_picture(study)
+    data = bytearray(picture.read_bytes())
+    data[16:24] = (100_000).to_bytes(4, "big") * 2
+    picture.write_bytes(data)
+    assert "100" in refused(study)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--target", "nodul"], "Did you mean 'nodule'"),
+        (["--patient", "patient"], "Did you mean 'patient_id'"),
+        (["--images", "nowhere"], "no such folder"),
+        (["--folds", "40"], "fold"),
+        (["--folds", "2"], "3 or more"),
+        (["--threshold-for", "accurcy"], "Did you mean 'accuracy'"),
+        (["--model", "resnet17"], "Did you mean 'resnet18'"),
+        (["--recipe", "none.yaml"], "none.yaml"),
+        (["--weights", "none.pth"], "none.pth"),
+    ],
+)
+def test_a_wrong_option_is_named(study, refused, options, message):
+    assert message in refused(study, *options)
+
+
+def test_a_recipe_with_a_misspelt_key_is_named(study, refused, tmp_path):
+    (tmp_path / "recipe.yaml").write_text("epocs: 3\n")
+    assert "Did you mean 'epochs'" in refused(study, "--recipe", str(tmp_path / "recipe.yaml"))
+
+
+def test_one_class_only_is_named(study, refused):
+    table = study.read_text().splitlines()
+    column = table[0].split(",").index("nodule")
+    rows = [row.split(",") for row in table[1:]]
+    study.write_text("\n".join([table[0], *(",".join([*r[:column], "0", *r[column + 1 :]]) for r in rows)]))
+    assert "one known value" in refused(study, "--target", "nodule") or "one class" in refused(
+        study, "--target", "nodule"
+    )
+
+
+@pytest.mark.parametrize("arguments", [["audit", "none.csv"], ["report", "none"], ["predict", "none", "a.png"]])
+def test_what_is_not_there_is_named(arguments, capsys):
+    assert main(arguments) == 2
+    assert arguments[1] in capsys.readouterr().err
+
+
+def test_a_dicom_without_pixels_is_named(study, refused):
+    from pydicom.data import get_testdata_file
+
+    picture = first_picture(study)
+    with open(str(get_testdata_file("rtplan.dcm")), "rb") as file:
+        picture.write_bytes(file.read())
+    assert picture.name in refused(study)
+
+
+@pytest.fixture
+def trained(study, tmp_path):
+    """A trained run, to be damaged."""
+    assert main(["train", str(study), "--out", str(tmp_path / "run"), *QUICK]) == 0
+    return tmp_path / "run"
+
+
+def test_a_damaged_model_is_named(trained, study, capsys):
+    picture = str(first_picture(study))
+    card = trained / "model/model.json"
+    values = json.loads(card.read_text())
+    card.write_text(json.dumps({**values, "format": 99}))
+    assert main(["predict", str(trained), picture]) == 2
+    assert "Update focusmap" in capsys.readouterr().err
+    card.write_text(json.dumps(values))
+    weights = trained / "model/weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    assert main(["predict", str(trained), picture]) == 2
+    assert "weights.safetensors" in capsys.readouterr().err
+
+
+def test_a_checkpoint_cut_in_half_is_named(trained, capsys):
+    checkpoint = trained / "checkpoint/last.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[: checkpoint.stat().st_size // 2])
+    (trained / "predictions/tune.csv").unlink()
+    assert main(["train", "--resume", str(trained)]) == 2
+    assert "last.safetensors" in capsys.readouterr().err
+
+
+def test_a_split_that_was_edited_is_named(trained, capsys):
+    split = trained / "split.csv"
+    split.write_text(split.read_text().replace("test", "train", 1))
+    (trained / "predictions/tune.csv").unlink()
+    assert main(["train", "--resume", str(trained)]) == 2
+    assert "split.csv" in capsys.readouterr().err
+
+
+def test_ctrl_c_says_how_to_go_on(study, tmp_path, capsys, monkeypatch):
+    from focusmap import pipeline
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "train", interrupted)
+    assert main(["train", str(study), "--out", str(tmp_path / "run"), *QUICK]) == 130
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_named(study, tmp_path, capsys, monkeypatch):
+    import errno
+    from pathlib import Path
+
+    def full(self, *arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    assert main(["audit", str(study), "--out", str(tmp_path / "audit"), "--workers", "1"]) == 2
+    assert "No space left" in capsys.readouterr().err
+
+
+def test_pictures_of_16_bits_and_colour_go_through(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = ["path,patient_id,Mass"]
+    for i in range(40):
+        grey = i % 2
+        shape = (32, 40) if grey else (32, 40, 3)
+        pixels = rng.integers(0, 60_000 if grey else 255, shape).astype(np.uint16 if grey else np.uint8)
+        assert cv2.imwrite(str(tmp_path / f"{i}.png"), pixels)
+        rows.append(f"{i}.png,p{i},{i // 2 % 2}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    accept = ["--accept", "source-shortcut"]
+    assert main(["train", str(tmp_path / "labels.csv"), "--out", str(tmp_path / "run"), *QUICK, *accept]) == 0
+    assert "channels: 3" in (tmp_path / "run/recipe.yaml").read_text()
