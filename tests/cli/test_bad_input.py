@@ -1,6 +1,7 @@
-"""Bad input at the door: one message that names the place and the remedy, exit code 2, no traceback, nothing half-written."""
+"""Bad input at the door: one message with place and remedy, exit code 2, no traceback, nothing half-written."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -113,8 +114,7 @@ def test_a_dicom_without_pixels_is_named(study, refused):
     from pydicom.data import get_testdata_file
 
     picture = first_picture(study)
-    with open(str(get_testdata_file("rtplan.dcm")), "rb") as file:
-        picture.write_bytes(file.read())
+    picture.write_bytes(Path(str(get_testdata_file("rtplan.dcm"))).read_bytes())
     assert picture.name in refused(study)
 
 
@@ -168,7 +168,6 @@ def test_ctrl_c_says_how_to_go_on(study, tmp_path, capsys, monkeypatch):
 
 def test_a_full_disk_is_named(study, tmp_path, capsys, monkeypatch):
     import errno
-    from pathlib import Path
 
     def full(self, *arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device", str(self))
