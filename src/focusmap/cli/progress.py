@@ -39,8 +39,10 @@ def terminal_progress() -> Progress:
 def clock(seconds: float) -> str:
     """Return a duration as a person writes it.
 
-    >>> clock(75)
-    '1 min 15 s'
+    >>> clock(75), clock(9000)
+    ('1 min 15 s', '2 h 30 min')
     """
     minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
