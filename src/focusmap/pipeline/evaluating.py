@@ -17,7 +17,7 @@ from focusmap.values.files import Json, read_json, read_table, write_json
 from focusmap.values.predictions import Predictions, read_predictions, write_predictions
 
 
-def evaluate(folder: Path, out: Path | None, options: RunOptions) -> dict[str, Json]:
+def evaluate(folder: Path, out: Path | None = None, options: RunOptions = RunOptions()) -> dict[str, Json]:
     """Return the metrics of a run on its test split, or on all images out of fold; write them to `out`.
 
     Raises

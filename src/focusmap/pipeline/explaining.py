@@ -71,7 +71,9 @@ class _Member:
     folder: Path
 
 
-def explain(folder: Path, request: ExplainRequest, options: RunOptions) -> ExplainResult:
+def explain(
+    folder: Path, request: ExplainRequest = ExplainRequest(), options: RunOptions = RunOptions()
+) -> ExplainResult:
     """Write heat maps, overlays, ``index.csv`` and, where lesions are marked, ``scores.json``; return what was done.
 
     Raises

@@ -60,7 +60,7 @@ class PredictAnswer:
     failures: tuple[tuple[Path, str], ...]
 
 
-def predict(folder: Path, request: PredictRequest, options: RunOptions) -> PredictAnswer:
+def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOptions()) -> PredictAnswer:
     """Return what the model of a run says of pictures; tables are written as the pictures stream by.
 
     Raises

@@ -33,7 +33,12 @@ class Prepared:
 
 
 def audit(
-    cohort: Cohort, out: Path, options: RunOptions, *, split: Split | None = None, against: Cohort | None = None
+    cohort: Cohort,
+    out: Path,
+    options: RunOptions = RunOptions(),
+    *,
+    split: Split | None = None,
+    against: Cohort | None = None,
 ) -> "Audit":
     """Audit a cohort, write ``audit.json`` and ``audit.html`` to `out`, and return the audit.
 
@@ -72,7 +77,7 @@ def refuse_blocking(result: "Audit", options: RunOptions, where: Path) -> None:
         )
 
 
-def split(cohort: Cohort, options: RunOptions) -> Split:
+def split(cohort: Cohort, options: RunOptions = RunOptions()) -> Split:
     """Return the split of a cohort by patient: the declared one, folds, or train, tune and test."""
     return make_split(cohort, SplitOptions(folds=options.folds, seed=options.recipe.seed))
 

@@ -47,7 +47,7 @@ class Training:
     recipe: Recipe
 
 
-def train(cohort: Cohort, folder: Path, options: RunOptions) -> Run:
+def train(cohort: Cohort, folder: Path, options: RunOptions = RunOptions()) -> Run:
     """Prepare a cohort and train on it; return the run that holds model and predictions.
 
     Raises
