@@ -60,7 +60,8 @@ def test_a_truncated_picture_is_named(study, refused):
 
 def test_unreadable_pictures_can_be_left_out(study, tmp_path):
     first_picture(study).write_bytes(b"")
-    assert main(["train", str(study), "--out", str(tmp_path / "run"), "--skip-unreadable", *QUICK]) == 0
+    assert main(["run", str(study), "--out", str(tmp_path / "run"), "--skip-unreadable", *QUICK]) == 0
+    assert first_picture(study).name not in (tmp_path / "run/cohort.csv").read_text()
 
 
 def test_a_header_that_claims_a_huge_picture_is_refused(study, refused):

@@ -124,7 +124,9 @@ def test_a_study_is_not_guessed_twice(tmp_path):
     assert read_study(run / "study.yaml") == cohort.study
     labels.write_text("path,patient_id,label\na.png,1,benign\nb.png,2,benign\n")
     again = load_cohort(run)
-    assert again.task == cohort.task
+    assert again.study == cohort.study
+    assert again.table.astype(str).equals(cohort.table.astype(str))
+    np.testing.assert_array_equal(again.truth, cohort.truth)
 
 
 def test_a_table_alone_is_a_study(tmp_path):

@@ -16,6 +16,7 @@ from focusmap.values.study import Study, read_study
 from focusmap.values.task import CellError, Task
 
 SHOWN = 10
+COHORT_FILE = "cohort.csv"
 SPLIT_NAMES = {
     "train": "train", "training": "train",
     "validation": "tune", "val": "tune", "valid": "tune", "dev": "tune", "tune": "tune",
@@ -36,7 +37,7 @@ class Cohort:
         ``patient_id`` (the image_id where no patients are declared), where declared ``split_declared``,
         ``case_id``, ``view``, ``block`` and mask columns, covariates, groups, and the targets.
     raw
-        The label file's own cells, the same rows.
+        The label file's own cells, the same rows; the table itself where a run's cohort was loaded.
     """
 
     study: Study
@@ -173,9 +174,19 @@ def write_cohort(cohort: Cohort, path: Path) -> None:
 
 
 def load_cohort(run: Path) -> Cohort:
-    """Return the cohort of a run folder, from its `study.yaml` and the label file that it names."""
+    """Return the cohort of a run folder as `write_cohort` wrote it, whatever became of the label file since.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If the run was never prepared, or a column of the table is gone.
+    """
     study = read_study(run / "study.yaml")
-    return read_cohort(study.label_file, study=study)
+    table = read_table(run / COHORT_FILE)
+    lacking = [name for name in ("row", "image_id", "patient_id", *study.task.names) if name not in table]
+    if lacking:
+        raise InputError(f"{run / COHORT_FILE}: lacks the column(s) {', '.join(lacking)}.")
+    return Cohort(study, table.assign(row=table["row"].astype(int)), table)
 
 
 def _require_columns(study: Study, raw: pd.DataFrame) -> None:

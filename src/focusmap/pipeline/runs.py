@@ -4,6 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from focusmap.cohort.cohort import COHORT_FILE
 from focusmap.errors import InputError, MissingFileError
 
 RESULTS = (
@@ -37,7 +38,7 @@ class Run:
     @property
     def cohort(self) -> Path:
         """The checked table."""
-        return self.folder / "cohort.csv"
+        return self.folder / COHORT_FILE
 
     @property
     def split(self) -> Path:

@@ -75,8 +75,6 @@ def resume(folder: Path, options: RunOptions) -> Run:
     if not run.recipe.is_file() or not run.split.is_file():
         raise InputError(f"{folder}: was stopped before its training began. Start it again with --force.")
     cohort = load_cohort(run.folder)
-    kept = set(pd.read_csv(run.cohort, dtype=str, keep_default_na=False)["image_id"])
-    cohort = cohort.of([image_id for image_id in cohort.image_ids if image_id in kept])
     recipe = read_recipe(run.recipe)
     store = store_for(cohort, recipe, run, options)
     return _train_all(run, Prepared(cohort, read_split(run.split, cohort), store, recipe), options, {})

@@ -107,7 +107,7 @@ class Target:
         """
         if self.kind in ("multiclass", "ordinal"):
             return ["" if np.isnan(v) else self.classes[int(v)] for v in truth]
-        return ["" if np.isnan(v) else f"{v:g}" for v in truth]
+        return ["" if np.isnan(v) else f"{v:.12g}" for v in truth]
 
 
 class CellError(InputError):
