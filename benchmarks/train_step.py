@@ -101,7 +101,7 @@ def compare(options: argparse.Namespace, size: int) -> None:
     model, batch_size = options.model, options.batch_size
     clock = time.process_time if options.cpu_time else time.perf_counter
     data = study(size, batch_size)
-    recipe = Recipe(model=model, size=size, channels=1, batch_size=batch_size, epochs=1000)
+    recipe = Recipe(model=model, size=size, channels=1, batch_size=batch_size, epochs=1000, learning_rate=1e-3)
     contestants = {"focusmap": ours(data, recipe), "by hand": by_hand(data, recipe)}
     if has_bf16("cpu"):
         contestants["plain fp32 NCHW"] = by_hand(data, recipe, plain=True)

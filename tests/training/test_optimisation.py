@@ -61,7 +61,7 @@ def test_counts_are_copied_and_not_averaged() -> None:
 
 @pytest.mark.parametrize("name", list(OPTIMIZERS))
 def test_a_restored_optimiser_takes_the_same_next_step(name: str) -> None:
-    recipe = replace(Recipe(), optimizer=name)
+    recipe = replace(Recipe(learning_rate=1e-3), optimizer=name)
 
     def fresh() -> nn.Module:
         torch.manual_seed(0)

@@ -157,4 +157,6 @@ def resolve_recipe(recipe: Recipe, shapes: Sequence[tuple[int, int]], has_colour
     typical = longest[len(longest) // 2] if longest else LARGEST_BY_DEFAULT
     size = recipe.size or min(max(typical, 16), LARGEST_BY_DEFAULT)
     model = recipe.model if recipe.model != "auto" else "small-residual" if size <= SMALL else "resnet18"
-    return replace(recipe, size=size, model=model, channels=recipe.channels or (3 if has_colour else 1))
+    rate = recipe.learning_rate or (3e-3 if model == "small-residual" else 5e-4)
+    channels = recipe.channels or (3 if has_colour else 1)
+    return replace(recipe, size=size, model=model, channels=channels, learning_rate=rate)
