@@ -13,8 +13,8 @@ from focusmap.values.task import Target, Task
 
 SIDE = 16
 QUICK = Recipe(
-    model="small-residual", size=SIDE, channels=1, epochs=4, learning_rate=1e-3, batch_size=8, warmup_epochs=1, patience=0,
-    augmentation=Augmentation(cutout=0.2),
+    model="small-residual", size=SIDE, channels=1, epochs=4, batch_size=8, warmup_epochs=1, patience=0,
+    learning_rate=1e-3, augmentation=Augmentation(cutout=0.2),
 )  # fmt: skip
 
 
