@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from focusmap.values.recipe import Recipe
 
 
+def add_labelled_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add a label file, a run folder, and all that a training from the one to the other may be told."""
+    parser.add_argument("labels", type=Path, metavar="LABELS.csv", help="label file, one row an image")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
+    add_study_options(parser)
+    add_recipe_options(parser)
+    add_common_options(parser)
+
+
 def add_study_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say what a label file's columns mean."""
     group = parser.add_argument_group("the study")

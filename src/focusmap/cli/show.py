@@ -1,10 +1,12 @@
 """What commands print: results to stdout, in words and small tables."""
 
+import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from focusmap.cli.options import cohort_from, run_options_from
 from focusmap.cli.progress import clock
 
 if TYPE_CHECKING:
@@ -16,6 +18,16 @@ if TYPE_CHECKING:
 
 SHOWN_FAILURES = 10
 HEADLINE = ("auroc", "average_precision", "balanced_accuracy", "accuracy", "mae", "r2")
+
+
+def understood(parsed: argparse.Namespace) -> "tuple[Cohort, RunOptions] | None":
+    """Return the cohort and options of a command, the study printed; None where a dry run asks for the plan only."""
+    cohort, options = cohort_from(parsed, parsed.labels), run_options_from(parsed)
+    print_study(cohort)
+    if not parsed.dry_run:
+        return cohort, options
+    print_plan(cohort, options)
+    return None
 
 
 def print_study(cohort: "Cohort") -> None:

@@ -7,10 +7,9 @@ from focusmap.cli.options import (
     add_common_options,
     add_recipe_options,
     add_study_options,
-    cohort_from,
     run_options_from,
 )
-from focusmap.cli.show import print_plan, print_study
+from focusmap.cli.show import understood
 from focusmap.errors import InputError
 
 EXAMPLE = """\
@@ -38,12 +37,7 @@ def execute(parsed: argparse.Namespace) -> None:
         return
     if parsed.labels is None or (parsed.out is None and not parsed.dry_run):
         raise InputError("give LABELS.csv and --out RUN, or --resume RUN.")
-    cohort = cohort_from(parsed, parsed.labels)
-    options = run_options_from(parsed)
-    print_study(cohort)
-    if parsed.dry_run:
-        print_plan(cohort, options)
-        return
-    from focusmap import pipeline
+    if given := understood(parsed):
+        from focusmap import pipeline
 
-    print(f"model: {pipeline.train(cohort, parsed.out, options).model}")
+        print(f"model: {pipeline.train(given[0], parsed.out, given[1]).model}")
