@@ -143,3 +143,20 @@ def test_masks_are_found_per_target(tmp_path):
     assert cohort.mask_file("a.png", "Mass") == tmp_path / "c.png"
     assert cohort.mask_file("a.png", "Edema") == tmp_path / "b.png"
     assert cohort.mask_file("d.png", "Mass") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "codes"),
+    [
+        ("path,label\na.png,1\nb.png,2\nc.png,1\n", Declaration(), [0, 1, 0]),
+        ("path,Mass\na.png,0\nb.png,1\nc.png,1\n", Declaration(targets=("Mass:positive=0",)), [1, 0, 0]),
+        ("path,label\na.png,sick\nb.png,normal\nc.png,\n", Declaration(), [1, 0, np.nan]),
+        ("path,label\na.png,2\nb.png,1\nc.png,-1\n", Declaration(uncertain="positive"), [1, 0, 1]),
+    ],
+)
+def test_the_truth_is_the_same_from_label_file_and_from_disk(tmp_path, text, said, codes):
+    cohort = read_cohort(study_folder(tmp_path, text), said)
+    np.testing.assert_array_equal(cohort.truth[:, 0], codes)
+    write_study(cohort.study, tmp_path / "run/study.yaml")
+    write_cohort(cohort, tmp_path / "run/cohort.csv")
+    np.testing.assert_array_equal(load_cohort(tmp_path / "run").truth[:, 0], codes)

@@ -60,6 +60,14 @@ def test_a_map_lies_in_the_grid_of_its_picture(run, study):
         assert np.load(run / "focus" / row["map"])["map"].shape == picture.size[::-1]
 
 
+def test_a_misspelt_method_or_target_costs_no_maps(run, capsys):
+    before = sorted((run / "focus/maps").iterdir())
+    assert main(["explain", str(run), "--method", "gradcamm"]) == 2
+    assert main(["explain", str(run), "--target", "nodul"]) == 2
+    assert "Did you mean 'nodule'" in capsys.readouterr().err
+    assert sorted((run / "focus/maps").iterdir()) == before
+
+
 def test_a_run_is_not_overwritten(run, study, capsys):
     assert main(["run", str(study), "--out", str(run), *QUICK]) == 2
     assert "--force" in capsys.readouterr().err

@@ -20,7 +20,7 @@ def _predictions(n=5):
 def test_columns_are_those_of_the_contract():
     assert list(_predictions().to_table()) == [
         "image_id", "path", "patient_id", "Effusion", "Effusion.logit",
-        "label", "label=a", "label=a.logit", "label=b", "label=b.logit", "CST",
+        "label", "label=a", "label=a.logit", "label=b", "label=b.logit", "CST", "notice",
     ]  # fmt: skip
 
 

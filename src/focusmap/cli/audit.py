@@ -1,7 +1,6 @@
 """``focusmap audit``: look before you train."""
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 from focusmap.cli.options import add_common_options, add_study_options, cohort_from, run_options_from
@@ -33,7 +32,7 @@ def execute(parsed: argparse.Namespace) -> int:
         return 0
     out = parsed.out or parsed.labels.with_name(f"{parsed.labels.stem}_audit")
     against = cohort_from(parsed, parsed.against) if parsed.against else None
-    options = replace(run_options_from(parsed), force=True)
+    options = run_options_from(parsed)
     result = pipeline.audit(cohort, out, options, against=against)
     print_findings(result)
     print(f"audit: {out / 'audit.html'}")

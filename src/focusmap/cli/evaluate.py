@@ -29,6 +29,8 @@ def execute(parsed: argparse.Namespace) -> None:
     from focusmap import pipeline
     from focusmap.cli.options import declaration_from, run_options_from
 
+    if parsed.dry_run or parsed.study is not None:
+        raise InputError("evaluate uses the run's own study; --study and --dry-run belong to run, train and prepare.")
     options = run_options_from(parsed)
     if parsed.predictions is not None:
         print_metrics(pipeline.evaluate_table(parsed.predictions, parsed.out, options))
@@ -36,6 +38,6 @@ def execute(parsed: argparse.Namespace) -> None:
     if parsed.run is None:
         raise InputError("give a RUN, or --predictions FILE.")
     if parsed.labels is None:
-        print_metrics(pipeline.evaluate(parsed.run, parsed.out, options))
+        print_metrics(pipeline.evaluate(parsed.run, parsed.out))
         return
     print_metrics(pipeline.evaluate_other(parsed.run, parsed.labels, declaration_from(parsed), parsed.out, options))

@@ -43,6 +43,7 @@ def add_study_options(parser: argparse.ArgumentParser) -> None:
         "--uncertain", choices=("unknown", "positive", "negative"), default="unknown", help="meaning of -1"
     )
     group.add_argument("--study", type=Path, metavar="FILE", help="a study.yaml made earlier, instead of the above")
+    group.add_argument("--dry-run", action="store_true", help="show the study as understood, time, memory and disk")
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +58,6 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--workers", type=int, default=None, metavar="N", help="processes that read pictures")
     group.add_argument("--devices", default="auto", help="devices to compute on (default: auto)")
     group.add_argument("--force", action="store_true", help="replace what is there")
-    group.add_argument("--dry-run", action="store_true", help="show the study as understood, time, memory and disk")
 
 
 def add_recipe_options(parser: argparse.ArgumentParser) -> None:

@@ -31,9 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(parsed: argparse.Namespace) -> None:
     """Run the command."""
     if parsed.resume is not None:
+        if parsed.labels is not None or parsed.dry_run:
+            raise InputError("--resume goes on with the run's own study and recipe; give it alone.")
         from focusmap import pipeline
 
         print(f"model: {pipeline.resume(parsed.resume, run_options_from(parsed)).model}")
+        print(f"evaluate it with: focusmap evaluate {parsed.resume}; then focusmap explain and focusmap report")
         return
     if parsed.labels is None or (parsed.out is None and not parsed.dry_run):
         raise InputError("give LABELS.csv and --out RUN, or --resume RUN.")

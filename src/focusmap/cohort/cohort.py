@@ -132,6 +132,8 @@ def read_cohort(label_file: Path, said: Declaration | None = None, *, study: Stu
     label_file = Path(label_file)
     raw = read_table(label_file)
     raw.columns = raw.columns.str.strip()
+    if raw.columns.has_duplicates:
+        raise InputError(f"{label_file}: two columns are called {raw.columns[raw.columns.duplicated()][0]!r}.")
     try:
         if study is None:
             study = declare_study(label_file, raw, said or Declaration())
@@ -160,7 +162,9 @@ def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
     if study.split_column is not None:
         table["split_declared"] = _splits(raw[study.split_column], study.split_column)
     table = pd.concat([table, _masks(study, raw)], axis=1)
-    kept = [name for name in dict.fromkeys((*study.covariates, *study.groups)) if name not in table]
+    kept = [
+        name for name in dict.fromkeys((*study.covariates, *study.groups)) if name not in (*table, *study.task.names)
+    ]
     table = pd.concat([table, raw[kept], _targets(study, raw)], axis=1)
     _refuse_repeats(table, study.task)
     if study.path_column is not None:
@@ -191,7 +195,8 @@ def load_cohort(run: Path) -> Cohort:
 
 def _require_columns(study: Study, raw: pd.DataFrame) -> None:
     targets = (study.list_column,) if study.list_column else study.task.names
-    wanted = (study.path_column, study.patient_column, study.case_column, study.block_column, *targets)
+    roles = (study.path_column, study.patient_column, study.case_column, study.view_column, study.split_column)
+    wanted = (*roles, study.block_column, study.mask_column, *study.covariates, *study.groups, *targets)
     missing = [name for name in wanted if name is not None and name not in raw]
     if missing:
         raise InputError(f"lacks the column(s) {', '.join(missing)} that the study names.")
@@ -264,11 +269,11 @@ def _targets(study: Study, raw: pd.DataFrame) -> pd.DataFrame:
         found = [split_list(cell) for cell in raw[study.list_column]]
         made = {name: ["" if not names else str(int(name in names)) for names in found] for name in study.task.names}
         return pd.DataFrame(made, index=raw.index)
-    meaning = {"unknown": "", "positive": "1", "negative": "0"}[study.uncertain]
     columns = {}
     for target in study.task.targets:
         cells = raw[target.name].str.strip()
-        if target.kind == "binary":
+        if target.kind == "binary" and "-1" not in target.classes:
+            meaning = {"unknown": "", "negative": target.classes[0], "positive": target.classes[1]}[study.uncertain]
             cells = cells.replace({"-1": meaning, "-1.0": meaning})
         columns[target.name] = target.decode(target.encode(list(cells)))
     return pd.DataFrame(columns, index=raw.index)

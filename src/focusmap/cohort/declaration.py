@@ -79,6 +79,9 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
     named = (path, patient, split, mask, said.case, said.view, said.block, *said.covariates, *said.groups)
     reserved = [name for name in (*named, "image_id", *PATIENT_COLUMNS) if name is not None]
     specs = [parse_target(text, list(table.columns)) for text in said.targets]
+    for spec in specs:
+        if spec.name in named:
+            raise InputError(f"column {spec.name!r} has another role and cannot be a target as well.")
     inferred = infer_task(_with_uncertain(table), specs, reserved)
     images = (said.images or label_file.parent).resolve()
     if not images.is_dir():

@@ -6,7 +6,7 @@ import numpy as np
 
 from focusmap.values.task import Target, Task
 
-RANGE = (0.05, 20.0)  # beyond these the tune set separates perfectly, and no finite temperature is best
+RANGE = (0.05, 20.0)
 
 
 def fit_temperatures(task: Task, logits: np.ndarray, truth: np.ndarray) -> dict[str, float]:
@@ -24,7 +24,8 @@ def fit_temperatures(task: Task, logits: np.ndarray, truth: np.ndarray) -> dict[
     Returns
     -------
     dict
-        Above 1 where the net is too sure of itself. 1 for continuous targets and where one class only is known.
+        Above 1 where the net is too sure of itself. 1 for continuous targets, where one class only is known, and where
+        the tune images are separated perfectly or not at all, so that no temperature within `RANGE` is best.
     """
     return {
         target.name: _fit(target, logits[:, task.slice_of(target.name)], truth[:, position])
@@ -53,7 +54,8 @@ def _fit(target: Target, logits: np.ndarray, truth: np.ndarray) -> float:
     found = minimize_scalar(
         lambda t: _log_loss(target, shown / np.exp(t), spelt), bounds=tuple(np.log(RANGE)), method="bounded"
     )
-    return float(np.exp(found.x))
+    is_inside = RANGE[0] * 1.01 < np.exp(found.x) < RANGE[1] / 1.01
+    return float(np.exp(found.x)) if is_inside else 1.0
 
 
 def _log_loss(target: Target, logits: np.ndarray, truth: np.ndarray) -> float:

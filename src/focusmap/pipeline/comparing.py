@@ -37,7 +37,9 @@ def compare(folders: Sequence[Path], out: Path | None = None) -> dict[str, Json]
     """
     if len(folders) < 2:
         raise InputError("give two runs or more.")
-    contenders = [_contender(folder) for folder in folders]
+    names = [folder.resolve().name for folder in folders]
+    names = names if len(set(names)) == len(names) else [str(folder) for folder in folders]
+    contenders = [_contender(folder, name) for folder, name in zip(folders, names, strict=True)]
     differences = [row for a, b in combinations(contenders, 2) for row in _differences(a, b)]
     comparison: dict[str, Json] = {
         "runs": [{"name": c.name, "folder": str(c.run.folder), "metrics": c.metrics} for c in contenders],
@@ -52,14 +54,14 @@ def compare(folders: Sequence[Path], out: Path | None = None) -> dict[str, Json]
     return comparison
 
 
-def _contender(folder: Path) -> Contender:
+def _contender(folder: Path, name: str) -> Contender:
     run = open_run(folder)
     metrics = run.evaluation / "metrics.json"
     if not metrics.is_file() or not run.predictions("test").is_file():
         raise InputError(f"{folder}: is not evaluated yet. Do it with: focusmap evaluate {folder}")
     cohort = load_cohort(run.folder)
     predictions = read_predictions(run.predictions("test"), cohort.task)
-    return Contender(folder.resolve().name, run, cohort, predictions, read_json(metrics))
+    return Contender(name, run, cohort, predictions, read_json(metrics))
 
 
 def _differences(a: Contender, b: Contender) -> list[dict[str, Json]]:

@@ -15,9 +15,10 @@ from focusmap.pipeline.predicting import load_run_model, predict_label_file
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.values.files import Json, read_json, read_table, write_json
 from focusmap.values.predictions import Predictions, read_predictions, write_predictions
+from focusmap.values.recipe import read_recipe
 
 
-def evaluate(folder: Path, out: Path | None = None, options: RunOptions = RunOptions()) -> dict[str, Json]:
+def evaluate(folder: Path, out: Path | None = None) -> dict[str, Json]:
     """Return the metrics of a run on its test split, or on all images out of fold; write them to `out`.
 
     Raises
@@ -32,7 +33,8 @@ def evaluate(folder: Path, out: Path | None = None, options: RunOptions = RunOpt
     predictions = read_predictions(run.predictions("test"), cohort.task)
     truth = cohort.of(list(predictions.ids["image_id"])).truth
     part = "test" if run.parts() == [run] else "out-of-fold"
-    settings = EvaluationOptions(thresholds=frozen_thresholds(run, predictions), split=part, seed=options.recipe.seed)
+    thresholds, seed = frozen_thresholds(run, predictions), read_recipe(run.recipe).seed
+    settings = EvaluationOptions(thresholds, part, seed=seed)
     return write_evaluation(predictions, truth, settings, out or run.evaluation)
 
 

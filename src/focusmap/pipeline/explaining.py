@@ -14,7 +14,7 @@ from focusmap.cohort.split import Split, fold_split, read_split
 from focusmap.errors import InputError
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import read_other
-from focusmap.pipeline.predicting import find_pictures, load_run_model, write_failures
+from focusmap.pipeline.predicting import PredictRequest, find_pictures, load_run_model, write_failures
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.values.files import Json, write_table
 
@@ -83,11 +83,14 @@ def explain(
         `options.force` is not given.
     """
     run = open_run(folder)
-    out = request.out or run.focus
-    _refuse_existing(out, options, own=request.out is None)
+    out = _checked_folder(run, request, options)
     if request.inputs and request.inputs[0].suffix.lower() != ".csv":
         return _explain_files(folder, request, out, options)
     members = _own_members(run, out) if not request.inputs else [_other_member(run, request, out)]
+    for member in members:
+        for name in request.targets:
+            member.model.task.index(name)
+    _clear(out)
     failures: list[tuple[Path, str]] = []
     for member in members:
         found = _explain_cohort(member, request, options)
@@ -99,20 +102,31 @@ def explain(
     return ExplainResult(out, _score(members, request, out), tuple(failures))
 
 
-def write_overlays(folder: Path, files: Sequence[Path], out: Path, options: RunOptions) -> None:
-    """Write overlays, maps and their index for pictures of which nothing is known."""
-    _refuse_existing(out, options, own=False)
-    _explain_files(folder, ExplainRequest(inputs=tuple(files)), out, options)
+def write_overlays(folder: Path, asked: PredictRequest, options: RunOptions) -> None:
+    """Write overlays, maps and their index for the pictures of a prediction."""
+    request = ExplainRequest(inputs=asked.inputs, images=asked.images, out=asked.overlay)
+    assert request.out is not None
+    _explain_files(folder, request, request.out, options)
 
 
-def _refuse_existing(out: Path, options: RunOptions, *, own: bool) -> None:
-    """The run's own folder of maps is made again at will; another folder only with force."""
-    if not (out / "index.csv").exists():
-        return
-    if not (options.force or own):
-        raise InputError(f"{out}: holds heat maps already. Choose another --out, or add --force.")
+def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> Path:
+    """Return the folder to write to; the run's own is for its own test split, which may be explained again at will."""
+    _settings(request, options)
+    if request.inputs and request.out is None:
+        raise InputError("say where the maps of these pictures go with --out DIR.")
+    if len(request.inputs) > 1 and any(path.suffix.lower() == ".csv" for path in request.inputs):
+        raise InputError("give pictures or one label file, not both.")
+    if request.out is not None and (request.out / "index.csv").exists() and not options.force:
+        raise InputError(f"{request.out}: holds heat maps already. Choose another --out, or add --force.")
+    return request.out or run.focus
+
+
+def _clear(out: Path) -> None:
+    """Remove the maps that an earlier call left in a folder."""
     for name in ("maps", "overlays", *(path.name for path in out.glob("fold[0-9]*"))):
         shutil.rmtree(out / name, ignore_errors=True)
+    for name in ("index.csv", "scores.json", "failures.csv"):
+        (out / name).unlink(missing_ok=True)
 
 
 def _explain_files(folder: Path, request: ExplainRequest, out: Path, options: RunOptions) -> ExplainResult:
@@ -122,8 +136,9 @@ def _explain_files(folder: Path, request: ExplainRequest, out: Path, options: Ru
     from focusmap.inference.explain import read_scale
 
     model = load_run_model(folder)
-    items = [Item(str(file), str(file), file) for file in find_pictures(request.inputs, request.images)]
+    items = [Item(one.image_id, one.path, one.file) for one in find_pictures(request.inputs, request.images)]
     settings = replace(_settings(request, options), scale=read_scale(Run(folder).focus))
+    _clear(out)
     found = write_maps(model, items, out, settings)
     failures = tuple((Path(name), reason) for name, reason in found.failures)
     if failures:

@@ -1,9 +1,8 @@
 """The manifest of a run: what was run, on what, with which versions, for how long."""
 
 import hashlib
-import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import cast
@@ -28,15 +27,25 @@ def write_manifest(run: Run, options: RunOptions, seconds: Mapping[str, float]) 
         "focusmap": version("focusmap"),
         "versions": cast(Json, library_versions()),
         "seed": read_recipe(run.recipe).seed,
-        "started": earlier.get("started") or datetime.now(UTC).isoformat(timespec="seconds"),
+        "started": earlier.get("started") or _ago(sum(seconds.values())),
         "seconds": {**known, **rounded},
         "hashes": cast(Json, _hashes(run)),
-        "device": options.devices,
-        "threads": os.cpu_count() or 1,
+        **_computed_on(options.devices),
         "accepted": cast(Json, list(options.accept) or earlier.get("accepted", [])),
         "parameters": _n_parameters(run),
     }
     write_json(run.manifest, manifest)
+
+
+def _ago(seconds: float) -> str:
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(timespec="seconds")
+
+
+def _computed_on(devices: str) -> dict[str, Json]:
+    import torch
+
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    return {"device": found if devices == "auto" else devices, "threads": torch.get_num_threads()}
 
 
 def library_versions() -> dict[str, str]:

@@ -5,44 +5,69 @@ from pathlib import Path
 
 from focusmap.cohort.cohort import Cohort, load_cohort, read_cohort
 from focusmap.cohort.declaration import Declaration
-from focusmap.errors import RefusedError
+from focusmap.errors import InputError, RefusedError
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import Run
-from focusmap.values.task import Task
+from focusmap.values.files import read_table
+from focusmap.values.study import Study, read_study
 
 LEAK = "patient-across-splits"
 
 
 def read_other(run: Run, label_file: Path, said: Declaration) -> Cohort:
-    """Return the cohort of a label file that the run has not seen, with the run's own targets and classes.
+    """Return the cohort of a label file that the run has not seen, read as the run's own study declares it.
 
-    The run's study says which columns hold the targets; `said` names the other columns where they are not found.
+    Raises
+    ------
+    InputError
+        If the run's patient column is not there and no other one is named; otherwise as `read_cohort`.
     """
-    task = load_cohort(run.folder).task
-    cohort = read_cohort(label_file, replace(said, targets=said.targets or spelled(task)))
-    if cohort.task == task:
-        return cohort
-    return read_cohort(label_file, study=replace(cohort.study, task=task))
+    columns = set(read_table(label_file).columns)
+    own = read_study(run.study)
+    patient = said.patient or own.patient_column
+    if own.patients == "column" and patient != "none" and patient not in columns:
+        raise InputError(
+            f"{label_file} has no column {patient!r}, which says who the patients are. Name it: --patient."
+        )
+    study = replace(
+        own,
+        label_file=label_file.resolve(),
+        images=(said.images or label_file.parent).resolve(),
+        patient_column=None if patient == "none" else patient,
+        patients="none" if patient == "none" else "column" if patient else own.patients,
+        boxes_file=said.boxes,
+        split_column=None,
+        block_column=None,
+    )
+    return read_cohort(label_file, study=_present(study, columns))
 
 
-def spelled(task: Task) -> tuple[str, ...]:
-    """Return the targets as one would name them on the command line.
+def _present(study: Study, columns: set[str]) -> Study:
+    """Return the study without the columns that this table can do without and lacks."""
 
-    >>> from focusmap.values.task import Target
-    >>> spelled(Task((Target("Mass"), Target("CST", "continuous"))))
-    ('Mass', 'CST:continuous')
-    """
-    return tuple(target.name if target.kind == "binary" else f"{target.name}:{target.kind}" for target in task.targets)
+    def kept(column: str | None) -> str | None:
+        return column if column in columns else None
+
+    return replace(
+        study,
+        id_column=kept(study.id_column),
+        case_column=kept(study.case_column),
+        view_column=kept(study.view_column),
+        mask_column=kept(study.mask_column),
+        covariates=tuple(name for name in study.covariates if name in columns),
+        groups=tuple(name for name in study.groups if name in columns),
+    )
 
 
 def refuse_known_patients(run: Run, other: Cohort, options: RunOptions) -> None:
     """Raise `RefusedError` where another label file has patients of the run's own study, unless that is accepted."""
     own = load_cohort(run.folder)
-    shared = sorted(set(own.patient_ids) & set(other.patient_ids))
-    if not shared or LEAK in options.accept:
+    if LEAK in options.accept or {own.study.patients, other.study.patients} != {"column"}:
         return
-    named = ", ".join(map(str, shared[:5])) + (", ..." if len(shared) > 5 else "")
-    raise RefusedError(
-        f"{LEAK}: {len(shared)} patients of {other.study.label_file} were in the run's own study ({named}). "
-        f"To go on all the same: --accept {LEAK}"
-    )
+    shared = sorted(set(own.patient_ids) & set(other.patient_ids))
+    if shared:
+        named = ", ".join(map(str, shared[:5])) + (", ..." if len(shared) > 5 else "")
+        raise RefusedError(
+            f"{LEAK}: {len(shared)} patients of {other.study.label_file} were in the run's own study ({named}). "
+            f"To go on all the same: --accept {LEAK}"
+        )

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from focusmap.cohort.cohort import Cohort
+from focusmap.cohort.split import SplitOptions
 from focusmap.errors import UnreadableImageError
 from focusmap.pipeline.options import RunOptions
-from focusmap.pipeline.preparing import resolve_recipe
+from focusmap.pipeline.preparing import require_pictures, resolve_recipe
 from focusmap.values.recipe import Recipe
 
 # Multiply-adds of one forward pass at 224 x 224, in units of 1e9, as timm lists them; small-residual: at 28 x 28.
@@ -39,7 +40,12 @@ class Plan:
 
 def estimate(cohort: Cohort, options: RunOptions) -> Plan:
     """Return the plan of a run; times are right within a factor of two or so."""
+    from focusmap.nets.backbones import check_size
+
+    require_pictures(cohort)
+    SplitOptions(folds=options.folds)
     recipe = resolve_recipe(options.recipe, *sample_pictures(cohort))
+    check_size(recipe.model, recipe.size)
     n_trainings = options.folds or 1
     n_train = len(cohort) * (1 - 2 / options.folds if options.folds else 0.7)
     reference = 28 if recipe.model == "small-residual" else 224

@@ -1,8 +1,8 @@
 """Predict: what a model says of one picture in words, of many in a table."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,20 +10,19 @@ import numpy as np
 import pandas as pd
 
 from focusmap.cohort.cohort import SHOWN, Cohort
-from focusmap.cohort.declaration import PATH_COLUMNS
+from focusmap.cohort.declaration import PATH_COLUMNS, PATIENT_COLUMNS
 from focusmap.errors import InputError, MissingFileError, UnreadableImageError
 from focusmap.evaluation.calibration import apply
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import open_run
 from focusmap.values.files import atomic, read_table, write_table
-from focusmap.values.predictions import ID_COLUMNS, Predictions
+from focusmap.values.predictions import ID_COLUMNS, NOTICE, Predictions
 from focusmap.values.task import Target
 
 if TYPE_CHECKING:
     from focusmap.inference.model import Model
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff", ".bmp")
-DISCLAIMER = "For research use; not a medical device."
 CHUNK = 256
 
 
@@ -70,14 +69,15 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
         Pictures that cannot be read are no error; they are in the answer.
     """
     model = load_run_model(folder)
-    files = find_pictures(request.inputs, request.images)
-    if request.out is not None and request.out.exists() and not options.force:
-        raise InputError(f"{request.out}: exists already. Choose another --out, or add --force.")
-    single = len(files) == 1 and request.out is None
+    asked = find_pictures(request.inputs, request.images)
+    for path in (request.out, request.overlay and request.overlay / "index.csv"):
+        if path is not None and path.exists() and not options.force:
+            raise InputError(f"{path}: exists already. Choose another place, or add --force.")
+    single = len(asked) == 1 and request.out is None
     if not single and request.out is None:
-        raise InputError(f"{len(files)} pictures: say where the table goes with --out FILE.csv.")
+        raise InputError(f"{len(asked)} pictures: say where the table goes with --out FILE.csv.")
     failures: list[tuple[Path, str]] = []
-    chunks = predict_chunks(model, files, failures, options)
+    chunks = predict_chunks(model, asked, failures, options)
     if single:
         words = "\n".join(in_words(model, predictions) for predictions in chunks)
         n_images = 1 - len(failures)
@@ -89,8 +89,9 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
     if request.overlay is not None:
         from focusmap.pipeline.explaining import write_overlays
 
-        write_overlays(folder, files, request.overlay, options)
-    return PredictAnswer(words, None if single else request.out, request.overlay, n_images, tuple(failures))
+        write_overlays(folder, request, options)
+    table = request.out if n_images and not single else None
+    return PredictAnswer(words, table, request.overlay, n_images, tuple(failures))
 
 
 def load_run_model(folder: Path) -> "Model":
@@ -114,54 +115,70 @@ def load_run_model(folder: Path) -> "Model":
     return load_model(run.model)
 
 
-def find_pictures(inputs: Sequence[Path], images: Path | None) -> list[Path]:
-    """Return the picture files that `inputs` name: files, folders, or the paths in one table.
+@dataclass(frozen=True)
+class Asked:
+    """A picture that is asked about: the file, and how its row is called."""
+
+    file: Path
+    image_id: str
+    path: str
+    patient_id: str = ""
+
+
+def find_pictures(inputs: Sequence[Path], images: Path | None) -> list[Asked]:
+    """Return the pictures that `inputs` name: files, folders, or the rows of a table under their own names.
 
     Raises
     ------
     MissingFileError, InputError
         If an input is not there, a folder holds no picture, or a table has no path column.
     """
-    files: list[Path] = []
+    found: list[Asked] = []
     for given in inputs:
         if given.suffix.lower() == ".csv":
-            files += _paths_in(given, images or given.parent)
+            found += _rows_of(given, images or given.parent)
         elif given.is_dir():
-            found = sorted(path for path in given.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
-            if not found:
+            inside = sorted(path for path in given.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+            if not inside:
                 raise InputError(f"{given}: holds no picture ({', '.join(PICTURE_SUFFIXES)}).")
-            files += found
+            found += [Asked(path, str(path), str(path)) for path in inside]
         elif given.is_file():
-            files.append(given)
+            found.append(Asked(given, str(given), str(given)))
         else:
             raise MissingFileError(f"{given}: no such file.")
-    return files
+    return found
 
 
-def _paths_in(table_file: Path, images: Path) -> list[Path]:
+def _rows_of(table_file: Path, images: Path) -> list[Asked]:
     table = read_table(table_file)
     column = next((name for name in PATH_COLUMNS if name in table), None)
     if column is None:
         raise InputError(f"{table_file}: has no path column (one of {', '.join(PATH_COLUMNS)}).")
-    return [images / cell.strip() for cell in table[column]]
+    patient = next((name for name in PATIENT_COLUMNS if name in table), None)
+    rows = []
+    for position, row in enumerate(table.to_dict("records")):
+        path = str(row[column]).strip()
+        if not path:
+            raise InputError(f"{table_file} row {position + 2}: the path is empty.")
+        rows.append(Asked(images / path, str(row.get("image_id", path)), path, str(row[patient]) if patient else ""))
+    return rows
 
 
 def predict_chunks(
-    model: "Model", files: Iterable[Path], failures: list[tuple[Path, str]], options: RunOptions
+    model: "Model", asked: Sequence[Asked], failures: list[tuple[Path, str]], options: RunOptions
 ) -> Iterator[Predictions]:
     """Yield predictions, some hundred pictures at a time, and note what failed in `failures`."""
     from focusmap.inference.predict import predict_files
 
-    listed = list(files)
     done = 0
-    found_in_order = predict_files(model, listed)
+    found_in_order = zip(asked, predict_files(model, (one.file for one in asked)), strict=True)
     while chunk := list(islice(found_in_order, CHUNK)):
         done += len(chunk)
-        options.progress("predicting", done, len(listed))
-        failures += [(found.file, found.reason) for found in chunk if found.logits is None]
-        kept = [(found.file, found.logits) for found in chunk if found.logits is not None]
+        options.progress("predicting", done, len(asked))
+        failures += [(found.file, found.reason) for _, found in chunk if found.logits is None]
+        kept = [(one, found.logits) for one, found in chunk if found.logits is not None]
         if kept:
-            yield _predictions(model, [file for file, _ in kept], np.stack([logits for _, logits in kept]))
+            yield _predictions(model, [one for one, _ in kept], np.stack([logits for _, logits in kept]))
 
 
 def predict_label_file(model: "Model", cohort: Cohort, options: RunOptions) -> tuple[Predictions, Cohort]:
@@ -173,13 +190,16 @@ def predict_label_file(model: "Model", cohort: Cohort, options: RunOptions) -> t
         If a picture cannot be read and `options.skip_unreadable` is not given.
     """
     failures: list[tuple[Path, str]] = []
-    chunks = list(predict_chunks(model, cohort.files, failures, options))
+    asked = [Asked(file, image_id, image_id) for file, image_id in zip(cohort.files, cohort.image_ids, strict=True)]
+    chunks = list(predict_chunks(model, asked, failures, options))
     if failures and not options.skip_unreadable:
         shown = "; ".join(reason for _, reason in failures[:SHOWN])
         more = f"; and {len(failures) - SHOWN} more" if len(failures) > SHOWN else ""
         raise UnreadableImageError(f"{shown}{more}. Leave them out with --skip-unreadable.")
     failed = {file for file, _ in failures}
     kept = cohort.take([i for i, file in enumerate(cohort.files) if file not in failed])
+    if not chunks:
+        raise UnreadableImageError(f"{cohort.study.label_file}: no picture can be read. The first: {failures[0][1]}")
     logits = np.concatenate([chunk.logits for chunk in chunks])
     probabilities = np.concatenate([chunk.probabilities for chunk in chunks])
     return Predictions(model.task, ids_of(kept), logits, probabilities), kept
@@ -190,16 +210,18 @@ def ids_of(cohort: Cohort) -> pd.DataFrame:
     return cohort.table[[name for name in ID_COLUMNS if name in cohort.table]].reset_index(drop=True)
 
 
-def _predictions(model: "Model", files: Sequence[Path], logits: np.ndarray) -> Predictions:
-    names = [str(file) for file in files]
-    ids = pd.DataFrame({"image_id": names, "path": names, "patient_id": ""})
+def _predictions(model: "Model", asked: Sequence[Asked], logits: np.ndarray) -> Predictions:
+    ids = pd.DataFrame([(one.image_id, one.path, one.patient_id) for one in asked], columns=list(ID_COLUMNS[:3]))
     return Predictions(model.task, ids, logits, apply(model.task, logits, model.card.temperatures))
 
 
 def _write_chunks(chunks: Iterator[Predictions], out: Path) -> int:
     n_images = 0
+    first = next(chunks, None)
+    if first is None:
+        return 0
     with atomic(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        for predictions in chunks:
+        for predictions in chain([first], chunks):
             predictions.to_table().to_csv(file, index=False, header=n_images == 0)
             n_images += len(predictions)
     return n_images
@@ -215,7 +237,7 @@ def in_words(model: "Model", predictions: Predictions) -> str:
     lines = [str(predictions.ids["path"].iloc[0])]
     for target in model.task.targets:
         lines.append(f"  {target.name}: {_say(target, predictions.of(target.name)[0], model)}")
-    return "\n".join([*lines, DISCLAIMER])
+    return "\n".join([*lines, NOTICE])
 
 
 def _say(target: Target, probabilities: np.ndarray, model: "Model") -> str:

@@ -111,7 +111,9 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions) -> Prepared:
     store = store_for(cohort, recipe, run, options)
     if store.failures:
         cohort = cohort.of(store.image_ids)
-        divided = split(cohort, options)
+        # What was audited is kept, less the pictures that are gone; a new split would be one that nobody has judged.
+        kept = divided.table[divided.table["image_id"].isin(store.image_ids)].reset_index(drop=True)
+        divided = replace(divided, table=kept)
     write_cohort(cohort, run.cohort)
     write_split(divided, run.split)
     recipe.to_yaml(run.recipe)

@@ -7,6 +7,7 @@ from pathlib import Path
 from focusmap.cohort.cohort import COHORT_FILE
 from focusmap.errors import InputError, MissingFileError
 
+PLANS = ("cohort.csv", "split.csv", "split.json", "recipe.yaml")
 RESULTS = (
     "model",
     "predictions",
@@ -114,28 +115,30 @@ def open_run(folder: Path) -> Run:
 
 
 def start_run(folder: Path, *, force: bool) -> Run:
-    """Return an empty run folder, ready to be written; with `force`, what an earlier run left there is removed.
+    """Return a run folder, ready to be written; with `force`, the results of an earlier run are removed from it.
 
-    A folder that holds only what ``prepare`` makes is taken as it is.
+    Prepared pictures stay: those that are the same are used again.
 
     Raises
     ------
     InputError
-        If the folder holds results, or is not a run at all, and `force` is not given.
+        If the folder holds results and `force` is not given, or files that are no run's.
     """
     run = Run(folder)
     present = [name for name in RESULTS if (folder / name).exists()]
     foreign = folder.is_dir() and any(folder.iterdir()) and not run.study.exists()
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; a folder for the run was expected.")
+    if foreign and present:
+        raise InputError(f"{folder}: holds {', '.join(present)}, but no run. Choose another --out.")
     if present and not force:
         hint = f" or go on with: focusmap train --resume {folder}" if run.checkpoint.exists() else ""
         raise InputError(
             f"{folder}: already holds a run ({', '.join(present)}). Choose another --out, add --force{hint}."
         )
-    if foreign and not present and not force:
+    if foreign and not force:
         raise InputError(f"{folder}: holds other files. Choose an empty folder, or add --force.")
-    for name in present:
+    for name in (*present, *(name for name in PLANS if (folder / name).exists())):
         path = folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     return run

@@ -33,7 +33,7 @@ def run(cohort: Cohort, folder: Path, options: RunOptions) -> Run:
     """
     made = train(cohort, folder, options)
     seconds: dict[str, float] = {}
-    _timed("evaluate", seconds, lambda: evaluate(folder, None, options))
+    _timed("evaluate", seconds, lambda: evaluate(folder))
     _timed("explain", seconds, lambda: explain(folder, ExplainRequest(), options))
     write_manifest(made, options, seconds)
     report(folder)
@@ -53,7 +53,7 @@ def demo(
     start_run(folder, force=force)
     phantom = make_phantom(PhantomOptions(size=DEMO_PIXELS, seed=seed, shuffle_labels=shuffle_labels))
     labels = write_phantom(phantom, folder / "study")
-    return run(read_cohort(labels), folder, options)
+    return run(read_cohort(labels), folder, replace(options, force=True))
 
 
 def _timed(step: str, seconds: dict[str, float], work: Callable[[], object]) -> None:

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from focusmap.values.files import write_text
+from focusmap.values.predictions import NOTICE
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-DISCLAIMER = "For research use; not a medical device; intended use: (to be filled in)."
 
 
 def write_page(template: str, context: Mapping[str, object], path: Path) -> Path:
@@ -17,7 +16,7 @@ def write_page(template: str, context: Mapping[str, object], path: Path) -> Path
 
     Everything in `context` is escaped: a label or file name may hold HTML.
     """
-    page = _environment().get_template(template).render(disclaimer=DISCLAIMER, **context)
+    page = _environment().get_template(template).render(disclaimer=NOTICE, **context)
     write_text(path, page)
     return path
 

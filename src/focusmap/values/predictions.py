@@ -11,6 +11,7 @@ from focusmap.errors import InputError
 from focusmap.values.files import read_table, write_table
 from focusmap.values.task import Target, Task
 
+NOTICE = "For research use; not a medical device; intended use: (to be filled in)."
 ID_COLUMNS = ("image_id", "path", "patient_id", "case_id")
 
 
@@ -45,13 +46,13 @@ class Predictions:
         return self.probabilities[:, self.task.slice_of(name)]
 
     def to_table(self) -> pd.DataFrame:
-        """Return the table that is written: ids, then each target's columns."""
+        """Return the table that is written: ids, each target's columns, and what the predictions are not for."""
         table = self.ids.reset_index(drop=True).copy()
         for target in self.task.targets:
             part = self.task.slice_of(target.name)
             for name, column in _columns(target, self.logits[:, part], self.probabilities[:, part]).items():
                 table[name] = column
-        return table
+        return table.assign(notice=NOTICE)
 
 
 def of_images(predictions: Predictions, image_ids: Sequence[str]) -> Predictions:

@@ -1,7 +1,7 @@
 """What is predicted: targets, their kinds and classes, and the one order in which their logits stand."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast, get_args
 
 import numpy as np
@@ -64,6 +64,11 @@ class Target:
         """Number of logits: one for binary and continuous, one a class otherwise."""
         return len(self.label_names)
 
+    @property
+    def coded(self) -> "Target":
+        """This target as a cohort's table writes it: a binary one as 0, 1 and fractions, whatever its classes are."""
+        return replace(self, classes=()) if self.kind == "binary" else self
+
     def encode(self, cells: Sequence[str]) -> np.ndarray:
         """Return the cells as ``(N,) float64``: 0 to 1, class index, or value; NaN where empty (unknown).
 
@@ -100,7 +105,7 @@ class Target:
         return value
 
     def decode(self, truth: np.ndarray) -> list[str]:
-        """Return the ``(N,)`` truth array as table cells: class names, numbers, "" where unknown.
+        """Return the ``(N,)`` truth array as cells of a cohort's table, which `coded` reads; "" where unknown.
 
         >>> Target("label", "multiclass", ("a", "b")).decode(np.array([1.0, np.nan]))
         ['b', '']
@@ -177,8 +182,8 @@ class Task:
         return slice(start, start + self.targets[position].n_logits)
 
     def encode(self, table: pd.DataFrame) -> np.ndarray:
-        """Return the table's target columns as a truth array ``(N, T) float64``, NaN unknown."""
-        columns = [target.encode([str(cell) for cell in table[target.name]]) for target in self.targets]
+        """Return the target columns of a cohort's table as a truth array ``(N, T) float64``, NaN unknown."""
+        columns = [target.coded.encode([str(cell) for cell in table[target.name]]) for target in self.targets]
         return np.stack(columns, axis=1) if len(table) else np.empty((0, len(self.targets)))
 
     def label_truth(self, truth: np.ndarray) -> np.ndarray:
