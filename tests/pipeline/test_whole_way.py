@@ -172,6 +172,13 @@ def test_the_dry_run_writes_nothing(study, tmp_path, capsys):
     assert not (tmp_path / "none").exists()
 
 
+def test_mirroring_is_told_about_the_heart(study, tmp_path, capsys):
+    (tmp_path / "recipe.yaml").write_text("augmentation: {mirror: true}")
+    recipe = ["--recipe", str(tmp_path / "recipe.yaml")]
+    assert main(["run", str(study), "--out", str(tmp_path / "none"), "--dry-run", *QUICK, *recipe]) == 0
+    assert "heart" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["--help", "audit --help", "run --help", "report --help"])
 def test_help_does_not_import_what_is_heavy(command):
     code = f"import sys; from focusmap.cli import main\ntry: main({command.split()!r})\nexcept SystemExit: pass\n"

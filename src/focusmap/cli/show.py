@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from focusmap.values.files import Json
 
 SHOWN_FAILURES = 10
+MIRROR = (
+    "the recipe mirrors pictures. In a mirrored chest film the heart lies on the right side, which is a finding "
+    "(dextrocardia) and not a variation; so for every organ that has a side. Turn it off there: augmentation.mirror."
+)
 HEADLINE = ("auroc", "average_precision", "balanced_accuracy", "accuracy", "mae", "r2")
 
 
@@ -24,6 +28,8 @@ def understood(parsed: argparse.Namespace) -> "tuple[Cohort, RunOptions] | None"
     """Return the cohort and options of a command, the study printed; None where a dry run asks for the plan only."""
     cohort, options = cohort_from(parsed, parsed.labels), run_options_from(parsed)
     print_study(cohort)
+    if options.recipe.augmentation.mirror:
+        print(f"note: {MIRROR}", file=sys.stderr)
     if not parsed.dry_run:
         return cohort, options
     print_plan(cohort, options)
