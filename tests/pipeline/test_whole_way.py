@@ -97,10 +97,9 @@ def test_many_pictures_become_a_table_and_a_broken_one_is_listed(run, study, tmp
 def test_predictions_of_files_equal_those_of_the_store(run, study, tmp_path):
     out = tmp_path / "answers.csv"
     assert main(["predict", str(run), str(study), "--out", str(out)]) == 0
-    streamed = pd.read_csv(out).assign(path=lambda table: [path.split("study0/")[-1] for path in table["path"]])
+    streamed = pd.read_csv(out)
     stored = pd.read_csv(run / "predictions/test.csv")
-    streamed["path"] = ["images/" + path.rsplit("/", 1)[-1] for path in streamed["path"]]
-    both = stored.merge(streamed, on="path", suffixes=("", ".again"))
+    both = stored.merge(streamed, on=["image_id", "path", "patient_id"], suffixes=("", ".again"))
     assert len(both) == len(stored)
     assert (both["nodule.logit"] - both["nodule.logit.again"]).abs().max() < 1e-4
 
