@@ -199,7 +199,7 @@ def _take(evidence: Evidence, i: int) -> Evidence:
 
 def _write_maps_of(picture: Picture, name: str, evidence: Evidence, job: _Job) -> Iterator[MapRow]:
     columns = list(job.columns.values())
-    maps = to_source(evidence.maps[columns], picture.source_shape, picture.pixels.shape[-1])
+    maps = to_source(evidence.maps[columns], picture.placement, picture.pixels.shape[-1])
     for (label, k), heat_map in zip(job.columns.items(), maps, strict=True):
         row = MapRow(
             item=picture.item,
