@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -107,8 +108,8 @@ def storable(pixels: Pixels) -> NDArray[np.uint8] | NDArray[np.uint16]:
     >>> storable(np.array([[[-1000, 20]]], np.int16))
     array([[[   0, 1020]]], dtype=uint16)
     """
-    if pixels.dtype == np.uint8 or pixels.dtype == np.uint16:
-        return pixels.astype(pixels.dtype, copy=False)
+    if pixels.dtype in (np.uint8, np.uint16):
+        return cast(NDArray[np.uint8] | NDArray[np.uint16], pixels)
     values = pixels.astype(np.float64)
     low, high = min(float(values.min()), 0.0), float(values.max())
     if high - low > 65535 or not np.array_equal(values, np.rint(values)):
