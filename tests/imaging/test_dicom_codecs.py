@@ -1,5 +1,6 @@
 """Proves that every codec gives the pixels that were stored, and that frames of several become pictures each."""
 
+import base64
 import warnings
 
 import imagecodecs
@@ -117,6 +118,17 @@ def test_colour_jpeg_is_red_green_blue_as_by_pydicom_itself(tmp_path, space, pho
     theirs = get_decoder(uid.JPEGBaseline8Bit).as_array(dataset, decoding_plugin="pillow")[0]
     assert np.abs(pixels.astype(int) - theirs.transpose(2, 0, 1)).max() <= 1
     assert np.abs(pixels.astype(int) - COLOUR.transpose(2, 0, 1)).mean() < 5
+
+
+def test_jpeg_ls_that_stores_one_plane_after_the_other(tmp_path):
+    plane = np.moveaxis(np.arange(60, dtype=np.uint8).reshape(3, 4, 5), 0, -1)
+    # Encoded by CharLS in interleave mode 0, which imagecodecs cannot write.
+    stream = base64.b64decode(
+        "/9j/9wARBgAEAAUDAREAAhEAAxEA/9oACAEBAAAAAL/BKoF4nv/aAAgBAgAAAAAAAA/8Eqieb//aAAgBAwAAAAAAAAbf8Eqiebz/2Q=="
+    )
+    # The stream counts from 6 bits on, as few as its values need.
+    pixels = read(tmp_path, as_dataset(plane, 8, uid.JPEGLSLossless, [stream]))
+    assert np.array_equal(pixels, np.moveaxis(plane, -1, 0))
 
 
 def test_a_palette_is_looked_up(tmp_path):

@@ -128,6 +128,16 @@ def test_alpha_is_laid_over_black(tmp_path, mode):
     assert np.array_equal(opaque, colour.transpose(2, 0, 1))
 
 
+@pytest.mark.parametrize("plane", [GREY, COLOUR], ids=["grey", "colour"])
+def test_a_colour_that_stands_for_transparent_is_black(tmp_path, plane):
+    key = plane[10, 20]
+    transparency = int(key) if plane.ndim == 2 else tuple(int(value) for value in key)
+    pixels = np.moveaxis(read(tmp_path, encode(plane, "PNG", transparency=transparency)), 0, -1).reshape(plane.shape)
+    clear = plane == key if plane.ndim == 2 else (plane == key).all(axis=-1)
+    assert not pixels[clear].any()
+    assert np.array_equal(pixels[~clear], plane[~clear])
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_grey_saved_as_colour_is_grey(tmp_path, kind):
     assert read(tmp_path, encode(np.dstack([GREY] * 3), kind)).shape == (1, 60, 83)

@@ -89,7 +89,8 @@ def write_packed(pictures: Iterable[Packed], out: Path, progress: Progress = sil
                 rows.append(_write_picture(picture, folder))
             else:
                 failures.append((picture.name, picture.reason))
-            progress("converting", done, done + 1)
+            progress("converting", done, 0)
+        progress("converting", len(rows), len(rows))
         if not rows:
             first = f" The first of {len(failures)}: {failures[0][0]}: {failures[0][1]}" if failures else ""
             raise InputError(f"holds no picture that can be read.{first}")

@@ -54,7 +54,7 @@ def decode_frame(source: bytes, runner: "DecodeRunner") -> bytes:
         return _decode_rle(source, runner)
     _check_size(jpeg_2000_size(source) if syntax in JPEG_2000 else jpeg_size(source), runner)
     plane = _decoder(syntax)(source, runner)
-    runner.set_option("planar_configuration", 0)
+    runner.set_option("planar_configuration", 0)  # imagecodecs gives colour sample by sample, however it was stored
     runner.set_option("bits_allocated", 8 * plane.itemsize)
     return np.ascontiguousarray(plane).tobytes()
 

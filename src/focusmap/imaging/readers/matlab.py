@@ -31,7 +31,7 @@ Array: TypeAlias = NDArray[np.generic]
 
 def is_slice(name: str) -> bool:
     """Return True for the name of a slice's file."""
-    return name.lower().endswith(".mat") and not is_fold_file(name)
+    return name.lower().endswith(".mat") and not name.startswith(".") and not is_fold_file(name)
 
 
 def is_fold_file(name: str) -> bool:

@@ -30,7 +30,7 @@ def read_png(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG001 
     columns, rows, depth, colour_type, *_, interlaced = struct.unpack(">IIBBBBB", content[16:29])
     check_plane_size(rows, columns)
     layout = FAST_LAYOUTS.get(colour_type)
-    if layout is None or depth < 8 or interlaced or _has_exif(content):
+    if layout is None or depth < 8 or interlaced or _has_exif(content) or (depth == 8 and _has_colour_key(content)):
         return as_picture(_decode_with_pillow(content), path)
     return as_picture(_flatten(_decode_png(content, (rows, columns), depth, layout)), path)
 
@@ -38,6 +38,11 @@ def read_png(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG001 
 def _has_exif(content: bytes) -> bool:
     # The chunk stands before or after the pixels, which are not worth searching.
     return b"eXIf" in content[: content.find(b"IDAT")] or b"eXIf" in content[-65536:]
+
+
+def _has_colour_key(content: bytes) -> bool:
+    """Return True if one colour stands for what is transparent."""
+    return b"tRNS" in content[: content.find(b"IDAT")]
 
 
 def _decode_png(content: bytes, shape: tuple[int, int], depth: int, layout: Layout) -> Pixels:
