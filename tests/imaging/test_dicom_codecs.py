@@ -209,9 +209,9 @@ def test_frames_are_shown_as_their_functional_groups_say(tmp_path):
     )
     from focusmap.imaging.readers.dicom import read_frames
 
-    for k, (image, _) in enumerate(read_frames(path)):
+    for k, frame in enumerate(read_frames(path)):
         plain = a_dataset(DEEP + k, RescaleSlope=2, RescaleIntercept=-100, WindowCenter=900 + 100 * k, WindowWidth=800)
-        assert np.array_equal(image.pixels, read(tmp_path, plain))
+        assert np.array_equal(frame.image.pixels, read(tmp_path, plain))
 
 
 def test_what_cannot_be_decoded_is_listed(tmp_path, capsys):

@@ -14,7 +14,7 @@ from focusmap.errors import InputError
 FIELD = re.compile(r"\{([^{}]*)\}")
 IGNORED = "_"
 NUMBER = "n"
-MASK_NAME = re.compile(r"(?P<picture>.+)[_-]mask(?P<more>[_-]?\d+)?", re.IGNORECASE)
+MASK_NAME = re.compile(r"(?P<picture>.+)[_-]mask([_-]?\d+)?", re.IGNORECASE)
 
 Fields: TypeAlias = Mapping[str, str]
 Reader: TypeAlias = Callable[[str], Fields | None]
@@ -63,11 +63,9 @@ def index_pictures(pictures: Iterable[str], pattern: str | None = None) -> Index
             f"none of {len(names)} pictures lies {wanted}; the first is {names[0]!r}. Say what the path means with "
             "--pattern, such as '{label}/{patient}_{n}.png'."
         )
-    first_masks = {picture: mask for mask, picture in sorted(masks.items(), reverse=True)}
-    if any(str(row["path"]) in first_masks for row in rows):
-        rows = [{**row, "mask": first_masks.get(row["path"], "")} for row in rows]
-    listed = {cell for row in rows for cell in (row["path"], row.get("mask", ""))}
-    return Index(pd.DataFrame(rows), tuple(name for name in names if name not in listed))
+    table = _with_masks(pd.DataFrame(rows), masks)
+    listed = {*table["path"], *table.get("mask", ())}
+    return Index(table, tuple(name for name in names if name not in listed))
 
 
 def _masks(names: Sequence[str]) -> dict[str, str]:
@@ -76,6 +74,13 @@ def _masks(names: Sequence[str]) -> dict[str, str]:
     matches = [(stem, MASK_NAME.fullmatch(stem)) for stem in by_stem]
     pairs = [(stem, match["picture"]) for stem, match in matches if match]
     return {by_stem[stem]: by_stem[picture] for stem, picture in pairs if picture in by_stem}
+
+
+def _with_masks(table: pd.DataFrame, masks: Mapping[str, str]) -> pd.DataFrame:
+    """Return the table with each picture's first mask, if any has one."""
+    first = {picture: mask for mask, picture in sorted(masks.items(), reverse=True)}
+    column = [first.get(path, "") for path in table["path"]]
+    return table.assign(mask=column) if any(column) else table
 
 
 def _folder_fields(name: str) -> Fields | None:

@@ -66,7 +66,7 @@ def find_packing(source: Path) -> Packing:
     for packing in PACKINGS:
         if packing.suits(source):
             return packing
-    known = "; ".join(packing.name for packing in PACKINGS)
+    known = "; ".join([*(packing.name for packing in PACKINGS), "a label file, with --parts"])
     raise InputError(f"{source}: is nothing that is converted. Known: {known}.")
 
 

@@ -53,16 +53,10 @@ def decode_frame(source: bytes, runner: "DecodeRunner") -> bytes:
     if syntax == uid.RLELossless:
         return _decode_rle(source, runner)
     _check_size(jpeg_2000_size(source) if syntax in JPEG_2000 else jpeg_size(source), runner)
-    plane = _decoder(syntax)(source, runner)
+    plane = DECODERS[syntax](source, runner)
     runner.set_option("planar_configuration", 0)  # imagecodecs gives colour sample by sample, however it was stored
     runner.set_option("bits_allocated", 8 * plane.itemsize)
     return np.ascontiguousarray(plane).tobytes()
-
-
-def _decoder(syntax: str) -> Callable[[bytes, "DecodeRunner"], Plane]:
-    if syntax in JPEG_2000:
-        return _decode_jpeg_2000
-    return _decode_jpeg if syntax in JPEG else _decode_jpeg_ls
 
 
 def _decode_rle(source: bytes, runner: "DecodeRunner") -> bytes:
@@ -141,6 +135,12 @@ def _segments(source: bytes) -> list[tuple[int, bytes]]:
         place += 2 + max(length, 2)
     return segments
 
+
+DECODERS: dict[str, Callable[[bytes, "DecodeRunner"], Plane]] = {
+    **dict.fromkeys(JPEG, _decode_jpeg),
+    **dict.fromkeys(JPEG_LS, _decode_jpeg_ls),
+    **dict.fromkeys(JPEG_2000, _decode_jpeg_2000),
+}
 
 for _syntax in SYNTAXES:
     get_decoder(_syntax).add_plugin(PLUGIN, (__name__, "decode_frame"))

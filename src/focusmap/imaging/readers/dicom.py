@@ -8,6 +8,7 @@ import io
 import warnings
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -48,8 +49,18 @@ def read_dicom(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG00
         return as_picture(_plane(dataset), path)
 
 
-def read_frames(path: Path) -> Iterator[tuple[Image, "FileDataset"]]:
-    """Yield each frame of a DICOM file as `read_dicom` would show it, and the data set that it stands in.
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One frame of a DICOM file, whose it is, the series' UID, and how many frames the file has."""
+
+    image: Image
+    patient_id: str
+    series: str
+    n_frames: int
+
+
+def read_frames(path: Path) -> Iterator[Frame]:
+    """Yield each frame of a DICOM file as `read_dicom` would show it.
 
     Raises
     ------
@@ -60,12 +71,13 @@ def read_frames(path: Path) -> Iterator[tuple[Image, "FileDataset"]]:
         warnings.simplefilter("ignore")
         dataset = _parse(path)
         n_frames = _count_frames(dataset)
+        patient_id, series = (str(dataset.get(name) or "") for name in ("PatientID", "SeriesInstanceUID"))
     for index in range(n_frames):
         # A filter set aside while a caller works on the frame would be the caller's too.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = as_picture(_plane(dataset, index), path)
-        yield image, dataset
+        yield Frame(image, patient_id, series, n_frames)
 
 
 def _parse(path: Path) -> "FileDataset":

@@ -48,12 +48,6 @@ def unpack_dicom(source: Path) -> Iterator[Packed]:
 
 def _frames(path: Path, name: str) -> Iterator[PackedPicture]:
     stem = str(PurePosixPath(name).with_suffix("")) if path.suffix.lower() in SUFFIXES else name
-    for number, (image, dataset) in enumerate(read_frames(path), start=1):
-        several = int(dataset.get("NumberOfFrames") or 1) > 1
-        cells = {
-            "patient_id": str(dataset.get("PatientID") or ""),
-            "series": str(dataset.get("SeriesInstanceUID") or ""),
-            "source": name,
-            "frame": str(number),
-        }
-        yield PackedPicture(f"{stem}_{number:04d}" if several else stem, image.pixels, cells)
+    for number, frame in enumerate(read_frames(path), start=1):
+        cells = {"patient_id": frame.patient_id, "series": frame.series, "source": name, "frame": str(number)}
+        yield PackedPicture(f"{stem}_{number:04d}" if frame.n_frames > 1 else stem, frame.image.pixels, cells)
