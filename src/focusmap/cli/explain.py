@@ -8,7 +8,14 @@ from focusmap.cli.options import add_common_options
 EXAMPLE = """\
 examples:
   focusmap explain runs/first                               the run's own test split
-  focusmap explain runs/first film.png --out maps --target Effusion"""
+  focusmap explain runs/first film.png --out maps --target Effusion
+  focusmap explain runs/first --method occlusion --out occlusion
+
+methods, by what they run beside one forward pass a picture:
+  cam, gradcam, gradcam++, hirescam, layercam   the classifier's last layer
+  gradients                                     once backward a label
+  smoothgrad, integrated-gradients              16 and 32 times forward, and as often backward a label
+  occlusion                                     up to 225 times forward"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images", type=Path, metavar="DIR", help="folder to which the label file's paths are relative"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of maps and overlays (default: RUN/focus)")
-    parser.add_argument("--method", default="cam", metavar="NAME", help="cam or gradcam (default: cam)")
+    parser.add_argument("--method", default="cam", metavar="NAME", help="heat map method (default: cam)")
     parser.add_argument(
         "--target", action="append", default=[], metavar="NAME", help="only this target; repeat for several"
     )

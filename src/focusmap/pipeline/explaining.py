@@ -137,7 +137,7 @@ def _explain_files(folder: Path, request: ExplainRequest, out: Path, options: Ru
 
     model = load_run_model(folder)
     items = [Item(one.image_id, one.path, one.file) for one in find_pictures(request.inputs, request.images)]
-    settings = replace(_settings(request, options), scale=read_scale(Run(folder).focus))
+    settings = replace(_settings(request, options), scale=read_scale(Run(folder).focus, request.method))
     _clear(out)
     found = write_maps(model, items, out, settings)
     failures = tuple((Path(name), reason) for name, reason in found.failures)
@@ -179,7 +179,7 @@ def _explain_cohort(member: _Member, request: ExplainRequest, options: RunOption
 
 
 def _settings(request: ExplainRequest, options: RunOptions) -> "ExplainOptions":
-    from focusmap.heatmaps.class_activation import check_method
+    from focusmap.heatmaps import check_method
     from focusmap.inference.explain import ExplainOptions
 
     return ExplainOptions(check_method(request.method), request.targets, progress=options.progress)
