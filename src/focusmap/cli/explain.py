@@ -12,10 +12,10 @@ examples:
   focusmap explain runs/first --method occlusion --out occlusion
 
 methods, by what they run beside one forward pass a picture:
-  cam, gradcam, gradcam++, hirescam, layercam   the classifier's last layer
-  gradients                                     once backward a label
-  smoothgrad, integrated-gradients              16 and 32 times forward, and as often backward a label
-  occlusion                                     up to 225 times forward"""
+  cam, gradcam, gradcam++, hirescam, layercam, eigencam, ablationcam   the classifier's last layer
+  gradients, guided-backprop          once backward a label
+  smoothgrad, integrated-gradients    16 and 32 times forward, and as often backward a label
+  occlusion, scorecam                 up to 225 times forward; once forward a feature (512 to 2048)"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

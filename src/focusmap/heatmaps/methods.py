@@ -14,8 +14,8 @@ from torch import Tensor
 
 from focusmap.errors import InputError, suggest
 from focusmap.heatmaps import class_activation as cam
-from focusmap.heatmaps.gradients import Classifier, gradient_of, integrated_gradients, saliency, smooth_grad
-from focusmap.heatmaps.perturbation import occlusion
+from focusmap.heatmaps import gradients, perturbation
+from focusmap.heatmaps.gradients import Classifier, gradient_of
 
 
 class Net(Protocol):
@@ -85,8 +85,8 @@ def _by_head(formula: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Subject],
     """Return a method that needs the features and, of each label, the gradients of the head."""
 
     def draw(subject: Subject) -> Tensor:
-        gradients = (gradient_of(subject.logits, label, subject.features) for label in subject.labels)
-        return torch.stack([formula(subject.features, gradient) for gradient in gradients], dim=1)
+        of_labels = (gradient_of(subject.logits, label, subject.features) for label in subject.labels)
+        return torch.stack([formula(subject.features, gradient) for gradient in of_labels], dim=1)
 
     return draw
 
@@ -96,16 +96,32 @@ def _by_net(method: Callable[[Classifier, Tensor, Sequence[int]], Tensor]) -> Ca
     return lambda subject: method(subject.whole, subject.batch, subject.labels)
 
 
+def _eigen_cam(subject: Subject) -> Tensor:
+    return torch.stack([cam.eigen_cam(subject.features)] * len(subject.labels), dim=1)
+
+
+def _score_cam(subject: Subject) -> Tensor:
+    return perturbation.score_cam(subject.whole, subject.batch, subject.features, subject.labels)
+
+
+def _ablation_cam(subject: Subject) -> Tensor:
+    return perturbation.ablation_cam(subject.net.classify, subject.features, subject.labels)
+
+
 METHODS: dict[str, Method] = {
     "cam": Method(_by_head(cam.class_activation), EVIDENCE),
     "gradcam": Method(_by_head(cam.grad_cam), EVIDENCE_PER_CELL),
     "gradcam++": Method(_by_head(cam.grad_cam_plus_plus), RELATIVE),
     "hirescam": Method(_by_head(cam.hires_cam), EVIDENCE_PER_CELL),
     "layercam": Method(_by_head(cam.layer_cam), EVIDENCE_FOR),
-    "gradients": Method(_by_net(saliency), SENSITIVITY),
-    "smoothgrad": Method(_by_net(smooth_grad), SENSITIVITY),
-    "integrated-gradients": Method(_by_net(integrated_gradients), EVIDENCE_PER_CELL),
-    "occlusion": Method(_by_net(occlusion), LOSS),
+    "eigencam": Method(_eigen_cam, RELATIVE),
+    "ablationcam": Method(_ablation_cam, RELATIVE),
+    "scorecam": Method(_score_cam, RELATIVE),
+    "gradients": Method(_by_net(gradients.saliency), SENSITIVITY),
+    "smoothgrad": Method(_by_net(gradients.smooth_grad), SENSITIVITY),
+    "guided-backprop": Method(_by_net(gradients.guided_backpropagation), RELATIVE),
+    "integrated-gradients": Method(_by_net(gradients.integrated_gradients), EVIDENCE_PER_CELL),
+    "occlusion": Method(_by_net(perturbation.occlusion), LOSS),
 }
 
 
