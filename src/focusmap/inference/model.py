@@ -13,6 +13,7 @@ import torch
 
 from focusmap.errors import InputError, MissingFileError, ModelError
 from focusmap.imaging.preparation import Preparation
+from focusmap.nets.backbones import PROBE_SIDE
 from focusmap.nets.build import Architecture, FocusNet, build_net
 from focusmap.nets.ensemble import Ensemble
 from focusmap.nets.views import AS_IT_IS, View
@@ -22,7 +23,8 @@ from focusmap.values.task import Task
 
 CARD = "model.json"
 WEIGHTS = "weights.safetensors"
-PROBE_SIDE = 64
+# Of the probe of models that were saved before the side was written down.
+FIRST_PROBE_SIDE = 64
 # Other processors and library versions round differently; a wrong net is off by far more.
 PROBE_TOLERANCE = 1e-3
 
@@ -169,19 +171,20 @@ def _load_weights(net: FocusNet, path: Path) -> None:
     net.eval()
 
 
-def _probe(net: FocusNet | Ensemble, channels: int, seed: int = 0) -> dict[str, Json]:
+def _probe(net: FocusNet | Ensemble, channels: int, seed: int = 0, side: int = PROBE_SIDE) -> dict[str, Json]:
     # RandomState's stream is frozen for all time, unlike that of a Generator.
-    noise = np.random.RandomState(seed).standard_normal((1, channels, PROBE_SIDE, PROBE_SIDE))
+    noise = np.random.RandomState(seed).standard_normal((1, channels, side, side))
     net.eval()
     with torch.inference_mode():
         logits = net(torch.from_numpy(noise).float().to(next(net.parameters()).device))
-    return {"seed": seed, "logits": [float(value) for value in logits[0]]}
+    return {"seed": seed, "side": side, "logits": [float(value) for value in logits[0]]}
 
 
 def _check_probe(net: FocusNet | Ensemble, card: ModelCard, folder: Path) -> None:
     expected = np.array(card.probe.get("logits"), dtype=np.float64)
     channels = Architecture.from_dict(card.architecture).channels
-    found = np.array(_probe(net, channels, cast(int, card.probe.get("seed")))["logits"], dtype=np.float64)
+    seed, side = cast(int, card.probe.get("seed")), cast(int, card.probe.get("side", FIRST_PROBE_SIDE))
+    found = np.array(_probe(net, channels, seed, side)["logits"], dtype=np.float64)
     if expected.shape != found.shape:
         raise ModelError(f"{folder / CARD}: the probe has {expected.size} logits; the net gives {found.size}.")
     off = float(np.abs(found - expected).max())

@@ -33,7 +33,7 @@ class ModelCard:
     scales
         Mean and standard deviation on train of each continuous target.
     probe
-        ``seed`` of a generated input and its expected ``logits``; checked on load.
+        ``seed`` and ``side`` of a generated input and its expected ``logits``; checked on load.
     versions
         Versions of the libraries that made the model.
     training
