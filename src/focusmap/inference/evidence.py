@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from focusmap.evaluation.calibration import apply
 from focusmap.heatmaps.class_activation import Method, class_activation_maps, has_evidence, positive_evidence
 from focusmap.imaging.preparation import Preparation, content_statistics, prepare_file, standardise
 from focusmap.inference.model import Model
+from focusmap.nets.ensemble import judge
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def find_evidence(model: Model, pictures: Sequence[Picture], method: Method) -> 
     """Return probabilities and maps of all labels for a batch of pictures; the net is set to eval mode."""
     device = next(model.net.parameters()).device
     pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures])).to(device)
-    logits, maps = class_activation_maps(model.net.eval(), pixels, method)
+    logits, maps = judge(model.net.eval(), pixels, partial(class_activation_maps, method=method))
     probabilities = apply(model.task, model.to_units(logits.double().cpu().numpy()), model.card.temperatures)
     deviations = _deviations(model)
     return Evidence(

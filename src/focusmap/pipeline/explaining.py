@@ -16,7 +16,7 @@ from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import read_other
 from focusmap.pipeline.predicting import PredictRequest, find_pictures, load_run_model, write_failures
 from focusmap.pipeline.runs import Run, open_run
-from focusmap.values.files import Json, write_table
+from focusmap.values.files import Json, write_json, write_table
 
 if TYPE_CHECKING:
     from focusmap.inference.explain import ExplainOptions, Explanation
@@ -191,7 +191,11 @@ def _reference(cohort: Cohort, request: ExplainRequest) -> "Reference":
 
 
 def _pool(members: Sequence[_Member], out: Path) -> None:
-    """Write one index over the folders of all folds."""
+    """Write one index over the folders of all folds, and the mean of their scales for pictures to come."""
+    from focusmap.inference.explain import SCALE, read_scale
+
+    scales = pd.DataFrame([read_scale(member.folder) for member in members]).mean()
+    write_json(out / SCALE, {str(label): float(value) for label, value in scales.items()})
     tables = []
     for member in members:
         table = pd.read_csv(member.folder / "index.csv", dtype=str, keep_default_na=False)

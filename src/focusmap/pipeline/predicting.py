@@ -65,7 +65,7 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
     Raises
     ------
     InputError, MissingFileError
-        If the run has no single model, an input is not there, or the table exists and `options.force` is not given.
+        If the run has no model yet, an input is not there, or the table exists and `options.force` is not given.
         Pictures that cannot be read are no error; they are in the answer.
     """
     model = load_run_model(folder)
@@ -95,21 +95,18 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
 
 
 def load_run_model(folder: Path) -> "Model":
-    """Return the model of a run folder, or of a model folder itself.
+    """Return the model of a run folder, or of a model folder itself; of a run with folds, their ensemble.
 
     Raises
     ------
     InputError
-        If the run has one model a fold, and it must be said which is meant, or none yet.
+        If the run has none yet.
     """
     from focusmap.inference.model import load_model
 
     if (folder / "model.json").is_file():
         return load_model(folder)
     run = open_run(folder)
-    parts = run.parts()
-    if len(parts) > 1:
-        raise InputError(f"{folder}: holds {len(parts)} models, one a fold. Name one, such as {parts[0].folder}.")
     if not run.model.is_dir():
         raise InputError(f"{folder}: has no model yet. Train it with: focusmap train --resume {folder}")
     return load_model(run.model)

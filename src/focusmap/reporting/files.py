@@ -25,7 +25,7 @@ class RunFiles:
     cohort
         ``cohort.csv`` with the column ``split`` of ``split.csv`` added where that exists.
     histories
-        ``history.csv`` of the run, or of each of its folds by name.
+        ``history.csv`` of the run, or of each of its folds and seeds by name.
     index
         ``focus/index.csv``.
     scores
@@ -79,7 +79,7 @@ def read_run(folder: Path) -> RunFiles:
         recipe=read_recipe(folder / "recipe.yaml") if (folder / "recipe.yaml").is_file() else None,
         histories={name: read_history(part / "history.csv") for name, part in parts.items() if _has_history(part)},
         manifest=_json(folder / "manifest.json"),
-        card=next((read_card(_card(part)) for part in parts.values() if _card(part).is_file()), None),
+        card=next((read_card(_card(part)) for part in (folder, *parts.values()) if _card(part).is_file()), None),
         predictions=_table(folder / "predictions" / "test.csv"),
         metrics=_json(folder / "evaluation" / "metrics.json"),
         curves=_json(folder / "evaluation" / "curves.json"),
@@ -105,9 +105,16 @@ def numeric_history(table: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def _parts(folder: Path) -> dict[str, Path]:
-    numbered = [path for path in (folder / "folds").glob("*") if path.name.isdecimal()]
-    folds = sorted(numbered, key=lambda path: int(path.name))
-    return {f"fold {path.name}": path for path in folds} or {folder.name: folder}
+    folds = {f"fold {path.name}": path for path in _numbered(folder / "folds")} or {folder.name: folder}
+    found = {}
+    for name, part in folds.items():
+        found[name] = part
+        found |= {f"{name}, net {int(path.name) + 1}": path for path in _numbered(part / "seeds")}
+    return found
+
+
+def _numbered(folder: Path) -> list[Path]:
+    return sorted((path for path in folder.glob("*") if path.name.isdecimal()), key=lambda path: int(path.name))
 
 
 def _card(part: Path) -> Path:

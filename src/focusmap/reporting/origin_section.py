@@ -43,7 +43,7 @@ def learning_curves(files: RunFiles) -> Figure | None:
     if not histories:
         return None
     if len(histories) > 1:
-        return Figure("Learning curves", figure_uri(compared_learning_figure(histories)), "One line a fold.")
+        return Figure("Learning curves", figure_uri(compared_learning_figure(histories)), "One line a net.")
     caption = (
         "The dashed line is the best epoch on tune. Positives and negatives should add about equally much to the loss: "
         "that is what the class weights are for."
@@ -58,8 +58,9 @@ def model_groups(files: RunFiles) -> list[FactGroup]:
     card = files.card
     parameters = number(files.manifest.get("parameters")) or number(card.training.get("n_parameters"))
     size: Mapping[str, Json] = {"parameters": f"{parameters:,.0f}"} if parameters else {}
+    mean: Mapping[str, Json] = {"nets averaged": len(card.members) or None, "views averaged": len(card.tta) or None}
     return [
-        FactGroup("Architecture", _facts({**card.architecture, **size})),
+        FactGroup("Architecture", _facts({**card.architecture, **size, **mean})),
         FactGroup("Preparation of a picture", _facts(card.preparation)),
     ]
 
@@ -73,7 +74,8 @@ def threshold_table(files: RunFiles) -> Table | None:
         threshold, temperature = card.thresholds.get(target.name), card.temperatures.get(target.name)
         kind = f"{target.kind}, positive: {target.positive}" if target.kind == "binary" else target.kind
         rows.append([name_cell(target.name), name_cell(kind), _number_cell(threshold), _number_cell(temperature)])
-    caption = f"Fitted on tune: temperatures for calibration, operating points for {card.threshold_for}."
+    where = "the pooled tune parts of the folds" if card.training.get("ensemble_of") == "folds" else "tune"
+    caption = f"Fitted on {where}: temperatures for calibration, operating points for {card.threshold_for}."
     return Table(["", "Kind", "Operating point", "Temperature"], rows, caption=caption)
 
 
