@@ -89,8 +89,8 @@ def test_maps_are_the_mean_of_the_members_maps_in_the_targets_own_unit() -> None
     pictures = [
         Picture(Item("a", "a", Path("a")), np.random.default_rng(0).normal(size=(1, 32, 32)).astype("f"), (32, 32))
     ]
-    together = find_evidence(combine(members(), (AS_IT_IS,), "folds"), pictures, "cam")
-    alone = [find_evidence(model, pictures, "cam") for model in members()]
+    together = find_evidence(combine(members(), (AS_IT_IS,), "folds"), pictures, "cam", [1, 0])
+    alone = [find_evidence(model, pictures, "cam", [1, 0]) for model in members()]
     assert np.allclose(together.maps, np.mean([found.maps for found in alone], axis=0), atol=1e-4)
 
 

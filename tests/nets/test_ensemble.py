@@ -6,8 +6,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from focusmap.errors import InputError
+from focusmap.heatmaps import heat_maps
 from focusmap.nets.build import Architecture, FocusNet, build_net
-from focusmap.nets.ensemble import Ensemble, judge
+from focusmap.nets.ensemble import Ensemble
 from focusmap.nets.views import AS_IT_IS, View, bring_home, show, views_within
 from focusmap.values.recipe import Augmentation
 
@@ -18,16 +19,17 @@ def nets(n: int) -> list[FocusNet]:
     return [build_net(Architecture("small-residual", 1, 2), seed=seed).eval() for seed in range(n)]
 
 
-def with_maps(net: FocusNet, x: Tensor) -> tuple[Tensor, Tensor]:
-    return net.forward_with_maps(x)
+def with_maps(net: FocusNet | Ensemble, x: Tensor) -> tuple[Tensor, Tensor]:
+    found = heat_maps(net, x)
+    return found.logits, found.maps
 
 
 def test_logits_and_maps_are_means_over_members_and_views() -> None:
     members, x = nets(3), torch.randn(2, 1, 32, 32)
     gains, offsets = torch.rand(3, 2) + 0.5, torch.randn(3, 2)
     ensemble = Ensemble(members, VIEWS, gains, offsets).eval()
-    with torch.inference_mode():
-        logits, maps = ensemble.judge(x, with_maps)
+    with torch.no_grad():
+        logits, maps = with_maps(ensemble, x)
         slow_logits, slow_maps = [], []
         for k, net in enumerate(members):
             for view in VIEWS:
@@ -41,16 +43,10 @@ def test_logits_and_maps_are_means_over_members_and_views() -> None:
 
 def test_the_mean_of_an_ensembles_map_is_its_logit_less_the_mean_bias() -> None:
     members, x = nets(2), torch.randn(2, 1, 32, 32)
-    with torch.inference_mode():
-        logits, maps = judge(Ensemble(members, (AS_IT_IS, View(mirror=True))), x, with_maps)
+    with torch.no_grad():
+        logits, maps = with_maps(Ensemble(members, (AS_IT_IS, View(mirror=True))).eval(), x)
     bias = torch.stack([net.head.bias for net in members]).mean(0)
     assert torch.allclose(maps.mean(dim=(2, 3)) + bias, logits, atol=1e-4)
-
-
-def test_one_net_is_judged_as_it_is() -> None:
-    (net,), x = nets(1), torch.randn(2, 1, 32, 32)
-    with torch.inference_mode():
-        assert all(torch.equal(a, b) for a, b in zip(judge(net, x, with_maps), net.forward_with_maps(x), strict=True))
 
 
 def test_a_mirror_view_is_the_mirror_image_and_back() -> None:
@@ -84,9 +80,9 @@ def test_the_map_of_a_net_that_sees_brightness_stays_on_the_bright_spot() -> Non
     net = FocusNet(Sum(), 1, 1).eval()
     x = torch.zeros(1, 1, 64, 64)
     x[..., 8:16, 40:48] = 1
-    with torch.inference_mode():
+    with torch.no_grad():
         net.head.weight.fill_(1.0)
-        _, maps = Ensemble([net], views_within(Augmentation(mirror=True))).judge(x, with_maps)
+        _, maps = with_maps(Ensemble([net], views_within(Augmentation(mirror=True))).eval(), x)
     row, column = divmod(int(maps.argmax()), 16)
     assert (row, column) in [(r, c) for r in (2, 3) for c in (10, 11)]
 

@@ -8,7 +8,14 @@ from focusmap.cli.options import add_common_options, add_study_options, declarat
 EXAMPLE = """\
 examples:
   focusmap explain runs/first                               the run's own test split
-  focusmap explain runs/first film.png --out maps --target Effusion"""
+  focusmap explain runs/first film.png --out maps --target Effusion
+  focusmap explain runs/first --method occlusion --out occlusion
+
+methods, by what they run beside one forward pass a picture:
+  cam, gradcam, gradcam++, hirescam, layercam   the classifier's last layer
+  gradients                                     once backward a label
+  smoothgrad, integrated-gradients              16 and 32 times forward, and as often backward a label
+  occlusion                                     up to 225 times forward"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inputs", type=Path, nargs="*", metavar="IMAGE|LABELS.csv", help="default: the run's test split"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of maps and overlays (default: RUN/focus)")
-    parser.add_argument("--method", default="cam", metavar="NAME", help="cam or gradcam (default: cam)")
+    parser.add_argument("--method", default="cam", metavar="NAME", help="heat map method (default: cam)")
     add_study_options(parser)
     add_common_options(parser)
 

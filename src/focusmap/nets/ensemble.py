@@ -1,16 +1,13 @@
-"""Several nets, and several views of each picture, as one net: the mean of their logits and of their maps."""
+"""Several nets, and several views of each picture, as one net: the mean of their logits."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
 
 import torch
 from torch import Tensor, nn
 
 from focusmap.nets.build import FocusNet
-from focusmap.nets.views import AS_IT_IS, View, bring_home, show
-
-# From a net and pictures (N, C, H, W) to logits (N, L) and maps (N, L, h, w).
-Judge = Callable[[FocusNet, Tensor], tuple[Tensor, Tensor]]
+from focusmap.nets.views import AS_IT_IS, View, show
 
 
 class Ensemble(nn.Module):
@@ -55,32 +52,17 @@ class Ensemble(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return mean logits ``(N, L)``."""
-        logits = (gain * net(show(view, x)) + offset for net, view, gain, offset in self._passes())
+        logits = (gain * net(show(view, x)) + offset for net, view, gain, offset in self.passes())
         total: Tensor = reduce(torch.add, logits)
-        return total / self._n_passes
-
-    def judge(self, x: Tensor, judge: Judge) -> tuple[Tensor, Tensor]:
-        """Return mean logits ``(N, L)`` and maps ``(N, L, h, w)`` of what `judge` says of each member and view."""
-        logits, maps = reduce(
-            lambda total, found: (total[0] + found[0], total[1] + found[1]),
-            (
-                (gain * logits + offset, gain[:, None, None] * bring_home(view, maps))
-                for net, view, gain, offset in self._passes()
-                for logits, maps in [judge(net, show(view, x))]
-            ),
-        )
-        return logits / self._n_passes, maps / self._n_passes
+        return total / self.n_passes
 
     @property
-    def _n_passes(self) -> int:
+    def n_passes(self) -> int:
+        """How many answers are averaged."""
         return len(self.members) * len(self.views)
 
-    def _passes(self) -> Iterator[tuple[FocusNet, View, Tensor, Tensor]]:
+    def passes(self) -> Iterator[tuple[FocusNet, View, Tensor, Tensor]]:
+        """Yield each member in each view, its gain and its offset."""
         for net, gain, offset in zip(self.nets, self.gains, self.offsets, strict=True):
             for view in self.views:
                 yield net, view, gain, offset
-
-
-def judge(net: FocusNet | Ensemble, x: Tensor, with_maps: Judge) -> tuple[Tensor, Tensor]:
-    """Return logits and maps of a batch from one net, or their means over an ensemble."""
-    return net.judge(x, with_maps) if isinstance(net, Ensemble) else with_maps(net, x)

@@ -16,7 +16,7 @@ from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import read_other
 from focusmap.pipeline.predicting import PredictRequest, find_pictures, load_run_model, write_failures
 from focusmap.pipeline.runs import Run, open_run
-from focusmap.values.files import Json, write_json, write_table
+from focusmap.values.files import Json, write_table
 
 if TYPE_CHECKING:
     from focusmap.inference.explain import ExplainOptions, Explanation
@@ -94,7 +94,7 @@ def explain(
         found = _explain_cohort(member, request, options)
         failures += [(member.cohort.file(image_id), reason) for image_id, reason in found.failures]
     if len(members) > 1:
-        _pool(members, out)
+        _pool(members, request.method, out)
     if failures:
         write_failures(failures, out / "failures.csv")
     return ExplainResult(out, _score(members, request, out), tuple(failures))
@@ -135,7 +135,7 @@ def _explain_files(folder: Path, request: ExplainRequest, out: Path, options: Ru
 
     model = load_run_model(folder)
     items = [Item(one.image_id, one.path, one.file) for one in find_pictures(request.inputs, request.said)]
-    settings = replace(_settings(request, options), scale=read_scale(Run(folder).focus))
+    settings = replace(_settings(request, options), scale=read_scale(Run(folder).focus, request.method))
     _clear(out)
     found = write_maps(model, items, out, settings)
     failures = tuple((Path(name), reason) for name, reason in found.failures)
@@ -177,7 +177,7 @@ def _explain_cohort(member: _Member, request: ExplainRequest, options: RunOption
 
 
 def _settings(request: ExplainRequest, options: RunOptions) -> "ExplainOptions":
-    from focusmap.heatmaps.class_activation import check_method
+    from focusmap.heatmaps import check_method
     from focusmap.inference.explain import ExplainOptions
 
     return ExplainOptions(check_method(request.method), request.targets, progress=options.progress)
@@ -190,12 +190,12 @@ def _reference(cohort: Cohort, request: ExplainRequest) -> "Reference":
     return Reference(cohort, read_boxes(boxes, cohort) if boxes else None)
 
 
-def _pool(members: Sequence[_Member], out: Path) -> None:
+def _pool(members: Sequence[_Member], method: str, out: Path) -> None:
     """Write one index over the folders of all folds, and the mean of their scales for pictures to come."""
-    from focusmap.inference.explain import SCALE, read_scale
+    from focusmap.inference.explain import read_scale, write_scale
 
-    scales = pd.DataFrame([read_scale(member.folder) for member in members]).mean()
-    write_json(out / SCALE, {str(label): float(value) for label, value in scales.items()})
+    scales = pd.DataFrame([read_scale(member.folder, method) for member in members]).mean()
+    write_scale(out, method, {str(label): float(value) for label, value in scales.items()})
     tables = []
     for member in members:
         table = pd.read_csv(member.folder / "index.csv", dtype=str, keep_default_na=False)
