@@ -130,10 +130,7 @@ def read_cohort(label_file: Path, said: Declaration | None = None, *, study: Stu
         twice, or a cell cannot be read; the message names file, row and remedy.
     """
     label_file = Path(label_file)
-    raw = read_table(label_file)
-    raw.columns = raw.columns.str.strip()
-    if raw.columns.has_duplicates:
-        raise InputError(f"{label_file}: two columns are called {raw.columns[raw.columns.duplicated()][0]!r}.")
+    raw = read_columns(label_file)
     try:
         if study is None:
             study = declare_study(label_file, raw, said or Declaration())
@@ -144,6 +141,15 @@ def read_cohort(label_file: Path, said: Declaration | None = None, *, study: Stu
         raise InputError(f"{label_file} row {error.position + 2}: {error}") from None
     except InputError as error:
         raise InputError(f"{label_file} {error}") from None
+
+
+def read_columns(path: Path) -> pd.DataFrame:
+    """Return a table as `read_table` does, without spaces around its columns' names; `InputError` if two are one."""
+    raw = read_table(path)
+    raw.columns = raw.columns.str.strip()
+    if raw.columns.has_duplicates:
+        raise InputError(f"{path}: two columns are called {raw.columns[raw.columns.duplicated()][0]!r}.")
+    return raw
 
 
 def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:

@@ -105,6 +105,15 @@ def count_text(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
+def soft_text(n_soft: int) -> str:
+    """Return what stands beside counts of a label of which `n_soft` images have a fraction; empty for none.
+
+    >>> soft_text(3)
+    '3 soft labels, positive from 0.5 on'
+    """
+    return f"{count_text(n_soft, 'soft label')}, positive from 0.5 on" if n_soft else ""
+
+
 def list_text(names: Sequence[str], limit: int = 20) -> str:
     """Return names joined as in a sentence.
 

@@ -17,6 +17,7 @@ from focusmap.statistics.resampling import Clusters, Distribution, Resampling, S
 
 Metric = Literal["nominal", "ordinal"]
 ONE_CLASS = "every reading is of one class, so chance alone would agree as well"
+ROUNDING = 1e-12
 NO_OVERLAP = "no picture was read by two readers"
 
 
@@ -114,7 +115,7 @@ def cohen_kappa(votes: np.ndarray, n_classes: int, clusters: Clusters) -> Statis
     >>> cohen_kappa(votes, 2, Clusters.single(50))(np.ones((50, 1)))["kappa"].round(3)
     array([0.4])
     """
-    both = (votes >= 0).all(axis=1)
+    both = np.all(votes >= 0, axis=1)
     cells = (votes[both, 0] * n_classes + votes[both, 1])[:, None] == np.arange(n_classes**2)
     sums = clusters.take(both).sums(cells.astype(np.float64))
 
@@ -220,13 +221,12 @@ DISTANCES: dict[Metric, Callable[[np.ndarray], np.ndarray]] = {"nominal": _nomin
 
 
 def _beyond_chance(observed: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    # Sums of shares may pass 1 by rounding; then both sides are 0 and kappa is undefined.
     room = 1 - expected
-    return ratio(observed - expected, np.where(room > 1e-12, room, 0.0))
+    return ratio(observed - expected, np.where(room > ROUNDING, room, 0.0))
 
 
 def _pair(a: int, b: int, votes: np.ndarray, found: dict[str, Distribution], clusters: Clusters) -> Pair:
-    both = (votes[:, [a, b]] >= 0).all(axis=1)
+    both = np.all(votes[:, [a, b]] >= 0, axis=1)
     reason = ONE_CLASS if both.any() else "the two have read no picture in common"
     agreement = bounded_interval(percentile_interval(found["agreement"], reason), clusters.count(both))
     return Pair(a, b, int(both.sum()), agreement, _interval(found["kappa"], reason))
@@ -235,7 +235,7 @@ def _pair(a: int, b: int, votes: np.ndarray, found: dict[str, Distribution], clu
 def _interval(distribution: Distribution, reason: str) -> Interval:
     """Return the percentile interval; no limits where the readers never differ, which no resample can change."""
     interval = percentile_interval(distribution, reason)
-    if interval.value is None or not interval.low == interval.high == interval.value:
+    if interval.value is None or interval.value < 1 - ROUNDING:
         return interval
     said = "no two readings differ, and a bootstrap cannot draw a difference"
     return Interval(interval.value, None, None, interval.method, said, interval.n_dropped)

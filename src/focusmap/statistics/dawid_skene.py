@@ -22,7 +22,7 @@ class DawidSkene:
     Parameters
     ----------
     posterior : (N, C) float
-        Probability of each class of each picture; NaN where nobody has read it and nothing is known.
+        Probability of each class of each picture, from its readings alone; NaN where nobody has read it.
     prevalence : (C,) float
         Share of each class.
     errors : (R, C, C) float
@@ -54,8 +54,7 @@ def dawid_skene(votes: np.ndarray, n_classes: int, known: np.ndarray | None = No
     n_classes
         Number of classes, C.
     known : (N,) int, optional
-        The true class where it is known (section 2 of the paper), -1 elsewhere. It stays as it is, and teaches how
-        the readers err.
+        The true class where it is known (section 2 of the paper), -1 elsewhere; it teaches how the readers err.
 
     Examples
     --------
@@ -64,30 +63,30 @@ def dawid_skene(votes: np.ndarray, n_classes: int, known: np.ndarray | None = No
     array([1., 0., 1., 0.])
     """
     known = np.full(len(votes), -1) if known is None else known
-    fixed = np.eye(n_classes)[known]
+    is_known, fixed = known >= 0, np.eye(n_classes)[known]
     counts = count_votes(votes, n_classes)
-    used = (counts.sum(axis=1) > 0) | (known >= 0)
+    read = np.any(counts > 0, axis=1)
+    used = read | is_known
     spelt = (votes[:, :, None] == np.arange(n_classes)).astype(np.float64)
-    posterior = np.where((known >= 0)[:, None], fixed, counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
+    posterior = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     likelihoods: list[float] = []
     converged = False
     while not converged and len(likelihoods) < MAX_ITERATIONS:
-        prevalence, errors = _maximise(posterior, spelt, used)
+        prevalence, errors = _maximise(np.where(is_known[:, None], fixed, posterior)[used], spelt[used])
         joint = _log_joint(prevalence, errors, spelt)
-        joint = np.where((known >= 0)[:, None] & (fixed == 0), -np.inf, joint)
         total = np.logaddexp.reduce(joint, axis=1, keepdims=True)
-        likelihoods.append(float(total[used].sum()))
-        revised = np.where(used[:, None], np.exp(joint - total), 0.0)
-        converged = bool(np.abs(revised - posterior).max(initial=0.0) < TOLERANCE)
+        of_truth = np.where(is_known, joint[np.arange(len(known)), known], total[:, 0])
+        likelihoods.append(float(of_truth[used].sum()))
+        revised = np.exp(joint - total)
+        converged = bool(np.abs(revised - posterior)[read].max(initial=0.0) < TOLERANCE)
         posterior = revised
-    return DawidSkene(
-        np.where(used[:, None], posterior, np.nan), prevalence, errors, len(likelihoods), converged, tuple(likelihoods)
-    )
+    posterior = np.where(read[:, None], posterior, np.nan)
+    return DawidSkene(posterior, prevalence, errors, len(likelihoods), converged, tuple(likelihoods))
 
 
-def _maximise(posterior: np.ndarray, spelt: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _maximise(posterior: np.ndarray, spelt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return p_j = sum_i T_ij / I (eq. 2.4), and pi_jl = sum_i T_ij n_il / sum_l sum_i T_ij n_il (eq. 2.3)."""
-    prevalence = posterior[used].mean(axis=0)
+    prevalence = posterior.mean(axis=0)
     weights = np.einsum("ij,irl->rjl", posterior, spelt)
     total = weights.sum(axis=2, keepdims=True)
     errors = np.divide(weights, total, out=np.full(weights.shape, np.nan), where=total > 0)
