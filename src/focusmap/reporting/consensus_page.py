@@ -13,7 +13,7 @@ from focusmap.values.files import Json
 Tree = Mapping[str, Json]
 MOST_PICTURES = 48
 BY = {
-    "vote": "by vote", "tie": "a tie", "definitive": "by the definitive answer", "nobody": "by nobody",
+    "vote": "by the readers", "tie": "a tie", "definitive": "by the definitive answer", "nobody": "by nobody",
 }  # fmt: skip
 COUNTS = {
     "n_readings": "Readings", "n_disputed": "Disputed", "n_ties": "Ties", "n_definitive": "Definitive",
