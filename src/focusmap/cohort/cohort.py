@@ -10,12 +10,11 @@ import pandas as pd
 
 from focusmap.cohort.declaration import Declaration, declare_study
 from focusmap.cohort.targets import split_list
-from focusmap.errors import InputError, MissingFileError
+from focusmap.errors import SHOWN, InputError, MissingFileError, listed
 from focusmap.values.files import read_table, write_table
 from focusmap.values.study import Study, read_study
 from focusmap.values.task import CellError, Task
 
-SHOWN = 10
 COHORT_FILE = "cohort.csv"
 SPLIT_NAMES = {
     "train": "train", "training": "train",
@@ -237,7 +236,7 @@ def _patients(study: Study, raw: pd.DataFrame, table: pd.DataFrame) -> pd.Series
     patients = raw[study.patient_column].str.strip()
     empty = np.flatnonzero(patients == "")
     if len(empty):
-        rows = ", ".join(str(position + 2) for position in empty[:SHOWN])
+        rows = listed([str(position + 2) for position in empty], separator=", ")
         raise InputError(
             f"row {rows}: {study.patient_column} is empty in {len(empty)} of {len(patients)} rows. "
             "Fill it in, or name another column with --patient."
@@ -308,9 +307,8 @@ def _refuse_missing(study: Study, table: pd.DataFrame, column: str) -> None:
         if path and not (study.images / path).is_file()
     ]
     if missing:
-        shown = "; ".join(f"row {row}: {path}" for row, path in missing[:SHOWN])
-        more = f"; and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+        shown = listed([f"row {row}: {path}" for row, path in missing])
         raise MissingFileError(
             f"{study.label_file}: {len(missing)} of {len(table)} files in column {column!r} are not in {study.images}: "
-            f"{shown}{more}. Say where the pictures are with --images."
+            f"{shown}. Say where the pictures are with --images."
         )

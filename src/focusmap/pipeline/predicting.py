@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from focusmap.cohort.cohort import SHOWN, Cohort
+from focusmap.cohort.cohort import Cohort
 from focusmap.cohort.declaration import PATH_COLUMNS, PATIENT_COLUMNS
-from focusmap.errors import InputError, MissingFileError, UnreadableImageError
+from focusmap.errors import InputError, MissingFileError, UnreadableImageError, listed
 from focusmap.evaluation.calibration import apply
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import open_run
@@ -193,9 +193,8 @@ def predict_label_file(model: "Model", cohort: Cohort, options: RunOptions) -> t
     asked = [Asked(file, image_id, image_id) for file, image_id in zip(cohort.files, cohort.image_ids, strict=True)]
     chunks = list(predict_chunks(model, asked, failures, options))
     if failures and not options.skip_unreadable:
-        shown = "; ".join(reason for _, reason in failures[:SHOWN])
-        more = f"; and {len(failures) - SHOWN} more" if len(failures) > SHOWN else ""
-        raise UnreadableImageError(f"{shown}{more}. Leave them out with --skip-unreadable.")
+        reasons = listed([reason for _, reason in failures])
+        raise UnreadableImageError(f"{reasons}. Leave them out with --skip-unreadable.")
     failed = {file for file, _ in failures}
     kept = cohort.take([i for i, file in enumerate(cohort.files) if file not in failed])
     if not chunks:
