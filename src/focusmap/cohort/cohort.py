@@ -157,7 +157,7 @@ def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
     table = pd.DataFrame({"row": np.arange(2, len(raw) + 2)})
     if study.path_column is not None:
         table["path"] = [
-            _relative_path(cell, row) for cell, row in zip(raw[study.path_column], table["row"], strict=True)
+            relative_path(cell, row) for cell, row in zip(raw[study.path_column], table["row"], strict=True)
         ]
     table.insert(1, "image_id", _image_ids(study, raw, table))
     table["patient_id"] = _patients(study, raw, table)
@@ -173,7 +173,7 @@ def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
     table = pd.concat([table, raw[kept], _targets(study, raw)], axis=1)
     _refuse_repeats(table, study.task)
     if study.path_column is not None:
-        _refuse_missing(study, table, "path")
+        refuse_missing(study.label_file, study.images, table, "path")
     return Cohort(study, table, raw)
 
 
@@ -207,7 +207,8 @@ def _require_columns(study: Study, raw: pd.DataFrame) -> None:
         raise InputError(f"lacks the column(s) {', '.join(missing)} that the study names.")
 
 
-def _relative_path(cell: str, row: int) -> str:
+def relative_path(cell: str, row: int) -> str:
+    """Return the path in a cell; `InputError` if it is empty, absolute, or leaves its folder."""
     text = cell.strip().replace("\\", "/")
     if not text:
         raise InputError(f"row {row}: the path is empty.")
@@ -264,8 +265,9 @@ def _masks(study: Study, raw: pd.DataFrame) -> pd.DataFrame:
     masks = pd.DataFrame({role: raw[column].str.strip() for role, column in columns.items()}, index=raw.index)
     for role in masks:
         for i in np.flatnonzero(masks[role] != ""):
-            masks.loc[i, role] = _relative_path(str(masks[role].iloc[i]), int(i) + 2)
-        _refuse_missing(study, masks.assign(row=np.arange(2, len(raw) + 2)), str(role))
+            masks.loc[i, role] = relative_path(str(masks[role].iloc[i]), int(i) + 2)
+        placed = masks.assign(row=np.arange(2, len(raw) + 2))
+        refuse_missing(study.label_file, study.images, placed, str(role))
     return masks
 
 
@@ -300,15 +302,16 @@ def _refuse_repeats(table: pd.DataFrame, task: Task) -> None:
         raise InputError(f"rows {lines}: duplicate {key} {name!r}{more}. Keep one row an image.")
 
 
-def _refuse_missing(study: Study, table: pd.DataFrame, column: str) -> None:
+def refuse_missing(label_file: Path, images: Path, table: pd.DataFrame, column: str) -> None:
+    """Raise `MissingFileError` where a file that `column` names (``row`` says where) is not in the folder `images`."""
     missing = [
         (row, path)
         for row, path in zip(table["row"], table[column], strict=True)
-        if path and not (study.images / path).is_file()
+        if path and not (images / path).is_file()
     ]
     if missing:
         shown = listed([f"row {row}: {path}" for row, path in missing])
         raise MissingFileError(
-            f"{study.label_file}: {len(missing)} of {len(table)} files in column {column!r} are not in {study.images}: "
+            f"{label_file}: {len(missing)} of {len(table)} files in column {column!r} are not in {images}: "
             f"{shown}. Say where the pictures are with --images."
         )
