@@ -13,7 +13,7 @@ from focusmap.figures.sheets import write_thumbnail
 from focusmap.imaging.readers import read_image
 from focusmap.reporting.consensus_page import MOST_PICTURES, disputed_pictures, render_consensus
 from focusmap.reporting.pictures import inside
-from focusmap.values.files import Json, write_json, write_table
+from focusmap.values.files import Json, refuse_existing, write_json, write_table
 
 FACTS, PAGE = "consensus.json", "consensus.html"
 THUMBNAIL_PIXELS = 360
@@ -52,9 +52,7 @@ def consensus(readers: Path, out: Path, request: ConsensusRequest = ConsensusReq
     MissingFileError, InputError
         If the table cannot be read as readings, the options do not fit it, or a file is there already.
     """
-    for path in (out, out.with_name(FACTS), out.with_name(PAGE)):
-        if path.exists() and not request.force:
-            raise InputError(f"{path}: exists already. Choose another place, or add --force.")
+    refuse_existing(out, out.with_name(FACTS), out.with_name(PAGE), force=request.force)
     readings = read_readings(readers, request.said)
     try:
         decisions = decide(readings, request.options)

@@ -15,7 +15,7 @@ from focusmap.errors import InputError, MissingFileError, UnreadableImageError, 
 from focusmap.evaluation.calibration import apply
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import open_run
-from focusmap.values.files import atomic, read_table, write_table
+from focusmap.values.files import atomic, read_table, refuse_existing, write_table
 from focusmap.values.predictions import ID_COLUMNS, NOTICE, Predictions
 from focusmap.values.task import Target
 
@@ -70,9 +70,8 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
     """
     model = load_run_model(folder)
     asked = find_pictures(request.inputs, request.images)
-    for path in (request.out, request.overlay and request.overlay / "index.csv"):
-        if path is not None and path.exists() and not options.force:
-            raise InputError(f"{path}: exists already. Choose another place, or add --force.")
+    asked_for = (request.out, request.overlay and request.overlay / "index.csv")
+    refuse_existing(*(path for path in asked_for if path is not None), force=options.force)
     single = len(asked) == 1 and request.out is None
     if not single and request.out is None:
         raise InputError(f"{len(asked)} pictures: say where the table goes with --out FILE.csv.")
