@@ -104,6 +104,22 @@ def test_predictions_of_files_equal_those_of_the_store(run, study, tmp_path):
     assert (both["nodule.logit"] - both["nodule.logit.again"]).abs().max() < 1e-4
 
 
+def test_columns_of_another_label_file_may_be_called_otherwise(run, study, tmp_path, capsys):
+    lesions = pd.read_csv(study).query("consolidation == 1").head(4)
+    other = lesions.rename(columns={"patient_id": "Pat", "mask_consolidation": "outline"})
+    other = other.drop(columns=["mask_nodule", "mask_cavity"])
+    other["Pat"] = [f"new{i}" for i in range(len(other))]
+    other.to_csv(tmp_path / "other.csv", index=False)
+    named = [str(tmp_path / "other.csv"), "--images", str(study.parent), "--patient", "Pat"]
+    assert main(["explain", str(run), *named, "--mask", "outline", "--out", str(tmp_path / "maps")]) == 0
+    assert (tmp_path / "maps/scores.json").is_file()
+    assert main(["predict", str(run), *named, "--out", str(tmp_path / "answers.csv")]) == 0
+    assert list(pd.read_csv(tmp_path / "answers.csv")["patient_id"]) == list(other["Pat"])
+    assert main(["explain", str(run), *named, "--mask", "outlines", "--out", str(tmp_path / "no")]) == 2
+    assert main(["predict", str(run), *named[:-1], "Pad", "--out", str(tmp_path / "no.csv")]) == 2
+    assert capsys.readouterr().err.count("Did you mean") == 2
+
+
 def test_a_stopped_training_ends_with_the_same_weights(study, tmp_path):
     from safetensors.numpy import load_file
 

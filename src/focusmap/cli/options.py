@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from focusmap.errors import InputError
+
 if TYPE_CHECKING:
     from focusmap.cohort.cohort import Cohort
     from focusmap.cohort.declaration import Declaration
@@ -95,6 +97,14 @@ def declaration_from(parsed: argparse.Namespace) -> "Declaration":
         groups=tuple(parsed.group),
         uncertain=parsed.uncertain,
     )
+
+
+def refuse_study_file(parsed: argparse.Namespace) -> None:
+    """Raise `InputError` where a command on a finished run is told of another study."""
+    if parsed.dry_run or parsed.study is not None:
+        raise InputError(
+            f"{parsed.command} uses the run's own study; --study and --dry-run belong to run, train and prepare."
+        )
 
 
 def cohort_from(parsed: argparse.Namespace, label_file: Path) -> "Cohort":

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from focusmap.cohort.cohort import Cohort
-from focusmap.cohort.declaration import PATH_COLUMNS, PATIENT_COLUMNS
-from focusmap.errors import InputError, MissingFileError, UnreadableImageError, listed
+from focusmap.cohort.declaration import PATH_COLUMNS, PATIENT_COLUMNS, Declaration
+from focusmap.errors import InputError, MissingFileError, UnreadableImageError, listed, suggest
 from focusmap.evaluation.calibration import apply
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import open_run
@@ -34,18 +34,18 @@ class PredictRequest:
     ----------
     inputs
         Pictures, folders of pictures, or one label file (its labels are not looked at).
-    images
-        Folder to which the label file's paths are relative; by default its own.
     out
         Table to write, or None.
     overlay
         Folder for overlays, or None.
+    said
+        What the user said of the label file: folder of the pictures, patient column.
     """
 
     inputs: tuple[Path, ...]
-    images: Path | None = None
     out: Path | None = None
     overlay: Path | None = None
+    said: Declaration = Declaration()
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
         Pictures that cannot be read are no error; they are in the answer.
     """
     model = load_run_model(folder)
-    asked = find_pictures(request.inputs, request.images)
+    asked = find_pictures(request.inputs, request.said)
     asked_for = (request.out, request.overlay and request.overlay / "index.csv")
     refuse_existing(*(path for path in asked_for if path is not None), force=options.force)
     single = len(asked) == 1 and request.out is None
@@ -124,7 +124,7 @@ class Asked:
     patient_id: str = ""
 
 
-def find_pictures(inputs: Sequence[Path], images: Path | None) -> list[Asked]:
+def find_pictures(inputs: Sequence[Path], said: Declaration) -> list[Asked]:
     """Return the pictures that `inputs` name: files, folders, or the rows of a table under their own names.
 
     Raises
@@ -135,7 +135,7 @@ def find_pictures(inputs: Sequence[Path], images: Path | None) -> list[Asked]:
     found: list[Asked] = []
     for given in inputs:
         if given.suffix.lower() == ".csv":
-            found += _rows_of(given, images or given.parent)
+            found += _rows_of(given, said)
         elif given.is_dir():
             inside = sorted(path for path in given.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
             if not inside:
@@ -148,12 +148,12 @@ def find_pictures(inputs: Sequence[Path], images: Path | None) -> list[Asked]:
     return found
 
 
-def _rows_of(table_file: Path, images: Path) -> list[Asked]:
-    table = read_table(table_file)
+def _rows_of(table_file: Path, said: Declaration) -> list[Asked]:
+    table, images = read_table(table_file), said.images or table_file.parent
     column = next((name for name in PATH_COLUMNS if name in table), None)
     if column is None:
         raise InputError(f"{table_file}: has no path column (one of {', '.join(PATH_COLUMNS)}).")
-    patient = next((name for name in PATIENT_COLUMNS if name in table), None)
+    patient = _patient_column(table_file, table, said)
     rows = []
     for position, row in enumerate(table.to_dict("records")):
         path = str(row[column]).strip()
@@ -161,6 +161,14 @@ def _rows_of(table_file: Path, images: Path) -> list[Asked]:
             raise InputError(f"{table_file} row {position + 2}: the path is empty.")
         rows.append(Asked(images / path, str(row.get("image_id", path)), path, str(row[patient]) if patient else ""))
     return rows
+
+
+def _patient_column(table_file: Path, table: pd.DataFrame, said: Declaration) -> str | None:
+    if said.patient in (None, "none"):
+        return None if said.patient else next((name for name in PATIENT_COLUMNS if name in table), None)
+    if said.patient not in table:
+        raise InputError(f"{table_file} has no column {said.patient!r}.{suggest(said.patient, map(str, table))}")
+    return said.patient
 
 
 def predict_chunks(
