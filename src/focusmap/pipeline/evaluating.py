@@ -17,7 +17,6 @@ from focusmap.values.files import Json, read_json, read_table, refuse_existing, 
 from focusmap.values.predictions import Predictions, read_predictions, write_predictions
 from focusmap.values.recipe import read_recipe
 
-
 METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
 
 
