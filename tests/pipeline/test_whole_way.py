@@ -224,6 +224,9 @@ def test_two_runs_are_compared_in_pairs(run, tmp_path, capsys):
     rows = json.loads((tmp_path / "comparison/compare.json").read_text())["differences"]
     assert {row["difference"]["value"] for row in rows if row["difference"]["value"] is not None} == {0.0}
     assert (tmp_path / "comparison/compare.html").is_file()
+    assert main(["compare", str(run), str(other), "--out", str(tmp_path / "comparison")]) == 2
+    assert "--force" in capsys.readouterr().err
+    assert main(["compare", str(run), str(other), "--out", str(tmp_path / "comparison"), "--force"]) == 0
 
 
 def test_other_pictures_are_evaluated_and_known_patients_refused(run, study, tmp_path):
@@ -231,6 +234,10 @@ def test_other_pictures_are_evaluated_and_known_patients_refused(run, study, tmp
     accept = ["--accept", "patient-across-splits"]
     assert main(["evaluate", str(run), str(study), "--out", str(tmp_path / "a"), *accept]) == 0
     assert (tmp_path / "a/metrics.json").is_file()
+    assert main(["evaluate", str(run), str(study), "--out", str(tmp_path / "a"), *accept]) == 2
+    assert main(["evaluate", str(run), "--out", str(tmp_path / "a")]) == 2
+    assert main(["evaluate", str(run), "--out", str(tmp_path / "a"), "--force"]) == 0
+    assert main(["evaluate", str(run)]) == 0  # its own evaluation comes out the same
 
 
 def test_a_report_is_made_again_from_files(run):

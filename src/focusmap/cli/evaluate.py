@@ -37,6 +37,6 @@ def execute(parsed: argparse.Namespace) -> None:
     if parsed.run is None:
         raise InputError("give a RUN, or --predictions FILE.")
     if parsed.labels is None:
-        print_metrics(pipeline.evaluate(parsed.run, parsed.out))
+        print_metrics(pipeline.evaluate(parsed.run, parsed.out, force=parsed.force))
         return
     print_metrics(pipeline.evaluate_other(parsed.run, parsed.labels, declaration_from(parsed), parsed.out, options))

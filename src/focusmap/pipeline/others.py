@@ -5,7 +5,7 @@ from pathlib import Path
 
 from focusmap.cohort.cohort import Cohort, load_cohort, read_cohort
 from focusmap.cohort.declaration import Declaration
-from focusmap.errors import InputError, RefusedError, suggest
+from focusmap.errors import InputError, RefusedError, listed, suggest
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import Run
 from focusmap.values.files import read_table
@@ -75,7 +75,7 @@ def refuse_known_patients(run: Run, other: Cohort, options: RunOptions) -> None:
         return
     shared = sorted(set(own.patient_ids) & set(other.patient_ids))
     if shared:
-        named = ", ".join(map(str, shared[:5])) + (", ..." if len(shared) > 5 else "")
+        named = listed(shared, 5, ", ")
         raise RefusedError(
             f"{LEAK}: {len(shared)} patients of {other.study.label_file} were in the run's own study ({named}). "
             f"To go on all the same: --accept {LEAK}"

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from focusmap.cohort.cohort import SHOWN, Cohort
+from focusmap.cohort.cohort import Cohort
 from focusmap.cohort.declaration import PATH_COLUMNS, PATIENT_COLUMNS, Declaration
-from focusmap.errors import InputError, MissingFileError, UnreadableImageError, suggest
+from focusmap.errors import InputError, MissingFileError, UnreadableImageError, listed, suggest
 from focusmap.evaluation.calibration import apply
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import open_run
-from focusmap.values.files import atomic, read_table, write_table
+from focusmap.values.files import atomic, read_table, refuse_existing, write_table
 from focusmap.values.predictions import ID_COLUMNS, NOTICE, Predictions
 from focusmap.values.task import Target
 
@@ -70,9 +70,8 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
     """
     model = load_run_model(folder)
     asked = find_pictures(request.inputs, request.said)
-    for path in (request.out, request.overlay and request.overlay / "index.csv"):
-        if path is not None and path.exists() and not options.force:
-            raise InputError(f"{path}: exists already. Choose another place, or add --force.")
+    asked_for = (request.out, request.overlay and request.overlay / "index.csv")
+    refuse_existing(*(path for path in asked_for if path is not None), force=options.force)
     single = len(asked) == 1 and request.out is None
     if not single and request.out is None:
         raise InputError(f"{len(asked)} pictures: say where the table goes with --out FILE.csv.")
@@ -198,9 +197,8 @@ def predict_label_file(model: "Model", cohort: Cohort, options: RunOptions) -> t
     asked = [Asked(file, image_id, image_id) for file, image_id in zip(cohort.files, cohort.image_ids, strict=True)]
     chunks = list(predict_chunks(model, asked, failures, options))
     if failures and not options.skip_unreadable:
-        shown = "; ".join(reason for _, reason in failures[:SHOWN])
-        more = f"; and {len(failures) - SHOWN} more" if len(failures) > SHOWN else ""
-        raise UnreadableImageError(f"{shown}{more}. Leave them out with --skip-unreadable.")
+        reasons = listed([reason for _, reason in failures])
+        raise UnreadableImageError(f"{reasons}. Leave them out with --skip-unreadable.")
     failed = {file for file, _ in failures}
     kept = cohort.take([i for i, file in enumerate(cohort.files) if file not in failed])
     if not chunks:
