@@ -9,8 +9,10 @@ import pytest
 from synthetic_run import binary_task, write_run
 
 from focusmap.errors import MissingFileError
+from focusmap.reporting.files import read_run
+from focusmap.reporting.judged import judged_predictions
 from focusmap.reporting.render import render_report
-from focusmap.values.files import read_json, write_json
+from focusmap.values.files import read_json, read_table, write_json, write_table
 from focusmap.values.task import Target, Task
 
 SECTIONS = (
@@ -178,6 +180,23 @@ def test_folds_are_one_report(run: Path) -> None:
     assert 'class="absent"' not in page
     assert "3 folds by patient" in page
     assert "cross-validated" in words_of(page)
+
+
+def test_each_image_is_judged_at_its_own_folds_operating_point(run: Path) -> None:
+    predictions = read_table(run / "predictions" / "test.csv")
+    for fold, threshold in (("0", 0.2), ("1", 0.7)):
+        part = run / "folds" / fold
+        shutil.copytree(run / "model", part / "model")
+        card = read_json(part / "model" / "model.json")
+        write_json(part / "model" / "model.json", {**card, "thresholds": {"nodule": threshold, "effusion": threshold}})
+        write_table(part / "predictions" / "test.csv", predictions[int(fold) :: 2])
+    judged = judged_predictions(read_run(run))
+    assert judged is not None
+    own = judged["image_id"].map({name: (0.2, 0.7)[i % 2] for i, name in enumerate(predictions["image_id"])})
+    assert (judged["called"] == (judged["probability"] >= own)).all()
+    assert judged["probability"].between(0.2, 0.7).any()
+    words = words_of(page_of(run))
+    assert words.count("0.200 to 0.700") == 4  # two labels, in the counts and in the model's own table
 
 
 def test_the_report_needs_no_torch(run: Path) -> None:

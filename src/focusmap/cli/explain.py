@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from focusmap.cli.options import add_common_options
+from focusmap.cli.options import add_common_options, add_study_options, declaration_from, refuse_study_file
 
 EXAMPLE = """\
 examples:
@@ -24,15 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "inputs", type=Path, nargs="*", metavar="IMAGE|LABELS.csv", help="default: the run's test split"
     )
-    parser.add_argument(
-        "--images", type=Path, metavar="DIR", help="folder to which the label file's paths are relative"
-    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of maps and overlays (default: RUN/focus)")
     parser.add_argument("--method", default="cam", metavar="NAME", help="heat map method (default: cam)")
-    parser.add_argument(
-        "--target", action="append", default=[], metavar="NAME", help="only this target; repeat for several"
-    )
-    parser.add_argument("--boxes", type=Path, metavar="FILE", help="CSV of lesion boxes")
+    add_study_options(parser)
     add_common_options(parser)
 
 
@@ -42,9 +36,9 @@ def execute(parsed: argparse.Namespace) -> int:
     from focusmap.cli.options import run_options_from
     from focusmap.cli.show import print_failures, print_scores
 
-    request = pipeline.ExplainRequest(
-        tuple(parsed.inputs), parsed.images, parsed.out, parsed.method, tuple(parsed.target), parsed.boxes
-    )
+    refuse_study_file(parsed)
+    targets, said = tuple(parsed.target), declaration_from(parsed)
+    request = pipeline.ExplainRequest(tuple(parsed.inputs), parsed.out, parsed.method, targets, said)
     result = pipeline.explain(parsed.run, request, run_options_from(parsed))
     print_scores(result.scores)
     print(f"maps: {result.folder / 'index.csv'}")

@@ -116,6 +116,19 @@ def print_findings(audit: "Audit") -> None:
         print(f"{finding.severity:<8}  {finding.name}: {finding.message}")
 
 
+def print_consensus(facts: Mapping[str, "Json"]) -> None:
+    """Print two lines a label: what was decided, and how far readers agree."""
+    print(f"{facts['n_pictures']} pictures, {len(cast(Mapping[str, object], facts['readers']))} readers")
+    for name, values in cast(Mapping[str, Mapping[str, object]], facts["labels"]).items():
+        counts = cast(Mapping[str, int], values["counts"])
+        decided = ", ".join(f"{label}: {n}" for label, n in counts.items())
+        print(f"  {name}  {decided}, without a label: {values['n_undecided']}")
+        said = [f"{values[f'n_{what}']} {what}" for what in ("disputed", "ties", "overridden")]
+        print(f"    {', '.join(said)}; Krippendorff's alpha {interval(values['krippendorff_alpha'])}")
+    for note in cast(Sequence[str], facts["notes"]):
+        print(f"note: {note}", file=sys.stderr)
+
+
 def print_comparison(comparison: Mapping[str, "Json"]) -> None:
     """Print the paired differences."""
     for row in cast(Sequence[Mapping[str, object]], comparison["differences"]):

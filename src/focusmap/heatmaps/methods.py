@@ -16,6 +16,8 @@ from focusmap.errors import InputError, suggest
 from focusmap.heatmaps import class_activation as cam
 from focusmap.heatmaps import gradients, perturbation
 from focusmap.heatmaps.gradients import Classifier, gradient_of
+from focusmap.nets.ensemble import Ensemble
+from focusmap.nets.views import bring_home, show
 
 
 class Net(Protocol):
@@ -164,13 +166,14 @@ def check_method(name: str) -> str:
 
 
 @torch.no_grad()
-def heat_maps(net: Net, batch: Tensor, method: str = "cam", labels: Sequence[int] | None = None) -> HeatMaps:
+def heat_maps(net: Net | Ensemble, batch: Tensor, method: str = "cam", labels: Sequence[int] | None = None) -> HeatMaps:
     """Return logits of all labels, and maps and evidence of those asked for.
 
     Parameters
     ----------
     net
-        In eval mode, so that its logits are those of prediction.
+        In eval mode, so that its logits are those of prediction. Maps and evidence of an ensemble are the means over
+        its members and views, each map brought back from its view.
     batch
         ``(N, C, *spatial) float``, prepared and standardised.
     method
@@ -190,6 +193,8 @@ def heat_maps(net: Net, batch: Tensor, method: str = "cam", labels: Sequence[int
     """
     assert not net.training, "heat maps are of a net in eval mode"
     draw = METHODS[check_method(method)].draw
+    if isinstance(net, Ensemble):
+        return _mean_over(net, batch, method, labels)
     features = net.features(batch).detach().requires_grad_()
     with torch.enable_grad():
         logits = net.classify(features)
@@ -197,3 +202,16 @@ def heat_maps(net: Net, batch: Tensor, method: str = "cam", labels: Sequence[int
     cams = METHODS["cam"].draw(subject)
     maps = cams if method == "cam" else draw(subject)
     return HeatMaps(logits.detach(), maps.detach(), cam.positive_evidence(cams))
+
+
+def _mean_over(ensemble: Ensemble, batch: Tensor, method: str, labels: Sequence[int] | None) -> HeatMaps:
+    found = []
+    for net, view, gain, offset in ensemble.passes():
+        one = heat_maps(net, show(view, batch), method, labels)
+        gains = gain.expand(one.logits.shape[1])
+        drawn = gains if labels is None else gains[list(labels)]
+        grid = [1] * (one.maps.ndim - 2)
+        maps = drawn.reshape(-1, *grid) * bring_home(view, one.maps)
+        found.append((gain * one.logits + offset, maps, drawn * one.evidence))
+    logits, maps, evidence = (torch.stack(parts).mean(dim=0) for parts in zip(*found, strict=True))
+    return HeatMaps(logits, maps, evidence)

@@ -32,24 +32,22 @@ class ExplainRequest:
     ----------
     inputs
         Pictures or folders, or one label file; empty means the run's test split.
-    images
-        Folder to which the label file's paths are relative.
     out
         Folder; by default the run's ``focus``.
     method
         Name of the heat map method.
     targets
         Targets to be mapped; empty means all.
-    boxes
-        CSV of lesion boxes, instead of the study's.
+    said
+        What the user said of the label file's columns, where they are called otherwise than in the run's study; its
+        boxes count for the run's own test split too.
     """
 
     inputs: tuple[Path, ...] = ()
-    images: Path | None = None
     out: Path | None = None
     method: str = "cam"
     targets: tuple[str, ...] = ()
-    boxes: Path | None = None
+    said: Declaration = Declaration()
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def explain(
         found = _explain_cohort(member, request, options)
         failures += [(member.cohort.file(image_id), reason) for image_id, reason in found.failures]
     if len(members) > 1:
-        _pool(members, out)
+        _pool(members, request.method, out)
     if failures:
         write_failures(failures, out / "failures.csv")
     return ExplainResult(out, _score(members, request, out), tuple(failures))
@@ -104,7 +102,7 @@ def explain(
 
 def write_overlays(folder: Path, asked: PredictRequest, options: RunOptions) -> None:
     """Write overlays, maps and their index for the pictures of a prediction."""
-    request = ExplainRequest(inputs=asked.inputs, images=asked.images, out=asked.overlay)
+    request = ExplainRequest(inputs=asked.inputs, out=asked.overlay, said=asked.said)
     assert request.out is not None
     _explain_files(folder, request, request.out, options)
 
@@ -136,7 +134,7 @@ def _explain_files(folder: Path, request: ExplainRequest, out: Path, options: Ru
     from focusmap.inference.explain import read_scale
 
     model = load_run_model(folder)
-    items = [Item(one.image_id, one.path, one.file) for one in find_pictures(request.inputs, request.images)]
+    items = [Item(one.image_id, one.path, one.file) for one in find_pictures(request.inputs, request.said)]
     settings = replace(_settings(request, options), scale=read_scale(Run(folder).focus, request.method))
     _clear(out)
     found = write_maps(model, items, out, settings)
@@ -162,7 +160,7 @@ def _own_member(run: Run, cohort: Cohort, split: Split, out: Path) -> _Member:
 
 
 def _other_member(run: Run, request: ExplainRequest, out: Path) -> _Member:
-    cohort = read_other(run, request.inputs[0], Declaration(images=request.images, boxes=request.boxes))
+    cohort = read_other(run, request.inputs[0], request.said)
     own = load_cohort(run.folder)
     train = own.of(read_split(run.split, own).ids("train")) if run.split.is_file() else None
     return _Member(load_run_model(run.folder), cohort, train, out)
@@ -188,12 +186,16 @@ def _settings(request: ExplainRequest, options: RunOptions) -> "ExplainOptions":
 def _reference(cohort: Cohort, request: ExplainRequest) -> "Reference":
     from focusmap.localisation import Reference, read_boxes
 
-    boxes = request.boxes or cohort.study.boxes_file
+    boxes = request.said.boxes or cohort.study.boxes_file
     return Reference(cohort, read_boxes(boxes, cohort) if boxes else None)
 
 
-def _pool(members: Sequence[_Member], out: Path) -> None:
-    """Write one index over the folders of all folds."""
+def _pool(members: Sequence[_Member], method: str, out: Path) -> None:
+    """Write one index over the folders of all folds, and the mean of their scales for pictures to come."""
+    from focusmap.inference.explain import read_scale, write_scale
+
+    scales = pd.DataFrame([read_scale(member.folder, method) for member in members]).mean()
+    write_scale(out, method, {str(label): float(value) for label, value in scales.items()})
     tables = []
     for member in members:
         table = pd.read_csv(member.folder / "index.csv", dtype=str, keep_default_na=False)

@@ -59,7 +59,8 @@ class Recipe:
     Parameters
     ----------
     model
-        A name of `focusmap.nets.backbones`, or ``auto``: ``small-residual`` up to 64 pixels, else ``resnet18``.
+        A name of `focusmap.nets.backbones`, any name of timm's, or ``auto``: ``small-residual`` up to 64 pixels, else
+        ``resnet18``.
     size
         Side of the net's square input in pixels; 0 means chosen from the pictures.
     channels
@@ -78,6 +79,11 @@ class Recipe:
         Weigh positives by the share of negatives and negatives by the share of positives, label by label.
     threshold_for
         ``accuracy``, ``youden``, ``f1``, ``sensitivity=0.9`` or ``specificity=0.9``.
+    ensemble
+        Nets that are trained, from the seeds `seed`, `seed` + 1 and so on; their answers are averaged.
+    tta
+        Average the answer over a few views of each picture: grown, shrunk and moved by half of what the augmentation
+        does, and mirrored where it mirrors.
     """
 
     model: str = "auto"
@@ -100,6 +106,8 @@ class Recipe:
     threshold_for: str = "youden"
     precision: Precision = "auto"
     seed: int = 0
+    ensemble: int = 1
+    tta: bool = False
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
@@ -112,6 +120,7 @@ class Recipe:
         _check(0 <= self.ema_decay < 1, "ema_decay must be at least 0 and below 1")
         _check(0 <= self.label_smoothing < 1, "label_smoothing must be at least 0 and below 1")
         _check(min(self.warmup_epochs, self.freeze_epochs, self.patience) >= 0, "epoch counts must not be negative")
+        _check(self.ensemble >= 1, "ensemble must be at least 1")
         check_threshold_rule(self.threshold_for)
 
     def to_yaml(self, path: Path) -> None:
