@@ -1,7 +1,7 @@
 """One epoch: a pass over train that moves the weights, and a pass over tune that judges their average."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from focusmap.errors import InputError
-from focusmap.nets.heads import LossParts, TaskLoss
+from focusmap.nets.heads import TaskLoss
 from focusmap.training.augmentation import augment
-from focusmap.training.batches import TrainingData, epoch_order, read_batch, split_evenly
+from focusmap.training.batches import TrainingData, read_batch, split_evenly
 from focusmap.training.optimisation import learning_rate, set_learning_rate
 from focusmap.training.records import EpochRecord, tune_auroc
+from focusmap.training.sampling import Drawn, draw_epoch, rarity_of
 from focusmap.training.state import TrainingState
 from focusmap.values.recipe import Recipe
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from focusmap.imaging.store import Store
 
-LARGEST_GRADIENT = 1.0
 EVALUATION_BATCH = 64
 
 
@@ -43,6 +43,14 @@ class Session:
     fabric: "Fabric"
     forward: "_FabricModule"
     optimizer: "_FabricOptimizer"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures ``(N, C, H, W)`` and their truth ``(N, T)``, NaN unknown."""
+
+    pictures: Tensor
+    truth: Tensor
 
 
 def run_epoch(session: Session) -> EpochRecord:
@@ -65,7 +73,7 @@ def run_epoch(session: Session) -> EpochRecord:
         train_loss=total,
         tune_loss=tune_loss,
         tune_auroc=area,
-        learning_rate=session.state.optimizer.param_groups[0]["lr"],
+        learning_rate=max(group["lr"] for group in session.state.optimizer.param_groups),
         positive_loss=positive,
         negative_loss=negative,
         seconds=time.perf_counter() - started,
@@ -73,22 +81,31 @@ def run_epoch(session: Session) -> EpochRecord:
 
 
 def train_epoch(session: Session, epoch: int) -> tuple[float, float, float]:
-    """Take one step a batch; return the mean loss and what positives and negatives contribute to it."""
-    seed, train = session.recipe.seed, session.data.train
-    rows = session.data.store.rows(train.image_ids)
-    batches = list(split_evenly(epoch_order(len(train), seed, epoch), session.recipe.batch_size))
-    _set_mode(session.state.net, frozen=epoch < session.recipe.freeze_epochs)
+    """Take one step a batch, or a few batches; return the mean loss and what positives and negatives add to it."""
+    recipe, data = session.recipe, session.data
+    drawn = draw_epoch(rarity_of(data.task, data.train.truth), recipe.sampling, recipe.seed, epoch)
+    batches = list(split_evenly(np.arange(len(drawn.positions)), recipe.batch_size))
+    n_steps = -(-len(batches) // recipe.accumulate)
+    _set_mode(session.state.net, frozen=epoch < recipe.freeze_epochs)
     sums = torch.zeros(3, device=session.fabric.device)
-    with _seeded(seed, epoch):
-        for position, chosen in enumerate(batches):
-            pictures = read_batch(session.data.store, rows[chosen])
-            pictures = augment(pictures, session.recipe.augmentation, seed, epoch, rows[chosen])
-            rate = learning_rate(session.recipe, epoch + (position + 0.5) / len(batches))
+    with _seeded(recipe.seed, epoch):
+        for step in range(n_steps):
+            rate = learning_rate(recipe, epoch + (step + 0.5) / n_steps, session.state.records)
             set_learning_rate(session.state.optimizer, rate)
-            parts = _step(session, pictures, torch.from_numpy(train.truth[chosen]).float())
-            sums += len(chosen) * torch.stack([parts.total.detach(), parts.positive, parts.negative])
-    total, positive, negative = (sums / len(train)).tolist()
+            together = batches[step * recipe.accumulate : (step + 1) * recipe.accumulate]
+            sums += _step(session, [drawn.take(chosen) for chosen in together], epoch)
+    total, positive, negative = (sums / len(drawn.positions)).tolist()
     return total, positive, negative
+
+
+def training_batch(session: Session, drawn: Drawn, epoch: int) -> Batch:
+    """Return augmented pictures with their truth."""
+    data, recipe = session.data, session.recipe
+    rows = data.store.rows(data.train.image_ids)[drawn.positions]
+    # Each copy of a picture that comes more than once is a picture of its own to the augmentation.
+    indices = rows + drawn.copies * len(data.store.pixels)
+    pictures = augment(read_batch(data.store, rows), recipe.augmentation, recipe.seed, epoch, indices)
+    return Batch(pictures, torch.from_numpy(data.train.truth[drawn.positions]).float())
 
 
 def judge(session: Session) -> tuple[float | None, float | None]:
@@ -114,17 +131,28 @@ def forward_store(
     return torch.cat(parts)
 
 
-def _step(session: Session, pictures: Tensor, truth: Tensor) -> LossParts:
-    fabric, state = session.fabric, session.state
-    logits = session.forward(pictures.to(fabric.device))
-    parts = session.loss(logits, truth.to(fabric.device))
+def _step(session: Session, together: Sequence[Drawn], epoch: int) -> Tensor:
+    """Take one step along the mean gradient of some batches; return the loss and its positives' and negatives' part.
+
+    Returns
+    -------
+    Tensor
+        ``(3,)``, summed over the images.
+    """
+    fabric, state, clip_norm = session.fabric, session.state, session.recipe.clip_norm
+    sums = torch.zeros(3, device=fabric.device)
     session.optimizer.zero_grad()
-    fabric.backward(parts.total)
-    nn.utils.clip_grad_norm_(state.net.parameters(), LARGEST_GRADIENT)
+    for drawn in together:
+        batch = training_batch(session, drawn, epoch)
+        parts = session.loss(session.forward(batch.pictures.to(fabric.device)), batch.truth.to(fabric.device))
+        fabric.backward(parts.total / len(together))
+        sums += len(batch.truth) * torch.stack([parts.total.detach(), parts.positive, parts.negative])
+    if clip_norm:
+        nn.utils.clip_grad_norm_(state.net.parameters(), clip_norm)
     session.optimizer.step()
     state.n_steps += 1
     state.average.update(state.n_steps)
-    return parts
+    return sums
 
 
 def _set_mode(net: nn.Module, *, frozen: bool) -> None:

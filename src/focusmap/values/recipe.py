@@ -9,7 +9,9 @@ from focusmap.errors import InputError, suggest
 from focusmap.values.files import Json, read_text, write_text
 
 Optimizer = Literal["adamw", "adam", "sgd"]
-Schedule = Literal["cosine", "constant"]
+Schedule = Literal["cosine", "constant", "one-cycle", "step", "plateau"]
+Loss = Literal["cross-entropy", "focal", "asymmetric"]
+Sampling = Literal["all", "weighted", "over", "under"]
 Monitor = Literal["auroc", "loss"]
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -69,6 +71,16 @@ class Recipe:
         ``none`` (from scratch), ``hub``, ``auto`` (hub where it can be reached) or the path of a weights file.
     learning_rate
         Of the first epoch after warm-up; 0 means chosen: 3e-3 for ``small-residual``, 5e-4 for the others.
+    layer_decay
+        The learning rate of each stage of the backbone is that of the next one times this; 1 means the same for all.
+    schedule
+        After the warm-up: ``cosine`` falls to zero; ``constant``; ``step`` falls to a tenth after half of the epochs
+        and to a hundredth after three quarters; ``plateau`` falls to 0.3 of itself whenever `monitor` has not improved
+        on tune for five epochs. ``one-cycle`` has a warm-up of its own.
+    accumulate
+        Batches whose gradients are averaged before a step: as if `batch_size` were so many times larger.
+    clip_norm
+        Largest length of the gradient; 0 leaves it as it is.
     freeze_epochs
         Epochs in which only the head is trained, before the backbone is set free.
     ema_decay
@@ -76,7 +88,13 @@ class Recipe:
     patience
         Epochs without a better `monitor` on tune after which training ends; 0 trains to the last epoch.
     class_weights
-        Weigh positives by the share of negatives and negatives by the share of positives, label by label.
+        Weigh positives by the share of negatives and negatives by the share of positives, label by label. A `sampling`
+        other than ``all`` takes their place.
+    sampling
+        Images of an epoch. ``all``: each once. By the rarity of an image's rarest class: ``weighted`` draws as many
+        with replacement, ``over`` repeats the rare ones, ``under`` leaves out some of the others.
+    loss
+        ``cross-entropy``, ``focal`` (Lin et al. 2017) or, for binary targets, ``asymmetric`` (Ridnik et al. 2021).
     threshold_for
         ``accuracy``, ``youden``, ``f1``, ``sensitivity=0.9`` or ``specificity=0.9``.
     ensemble
@@ -97,12 +115,17 @@ class Recipe:
     weight_decay: float = 0.05
     warmup_epochs: int = 3
     schedule: Schedule = "cosine"
+    layer_decay: float = 1.0
+    accumulate: int = 1
+    clip_norm: float = 1.0
     freeze_epochs: int = 0
     ema_decay: float = 0.99
     label_smoothing: float = 0.0
     patience: int = 0
     monitor: Monitor = "auroc"
     class_weights: bool = True
+    sampling: Sampling = "all"
+    loss: Loss = "cross-entropy"
     threshold_for: str = "youden"
     precision: Precision = "auto"
     seed: int = 0
@@ -120,7 +143,9 @@ class Recipe:
         _check(0 <= self.ema_decay < 1, "ema_decay must be at least 0 and below 1")
         _check(0 <= self.label_smoothing < 1, "label_smoothing must be at least 0 and below 1")
         _check(min(self.warmup_epochs, self.freeze_epochs, self.patience) >= 0, "epoch counts must not be negative")
-        _check(self.ensemble >= 1, "ensemble must be at least 1")
+        _check(min(self.ensemble, self.accumulate) >= 1, "ensemble and accumulate must be at least 1")
+        _check(self.clip_norm >= 0, "clip_norm must not be negative (0: none)")
+        _check(0 < self.layer_decay <= 1, "layer_decay must be above 0 and at most 1")
         check_threshold_rule(self.threshold_for)
 
     def to_yaml(self, path: Path) -> None:
