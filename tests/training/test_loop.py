@@ -11,9 +11,10 @@ from small_study import QUICK, study
 
 from focusmap.errors import InputError, MissingFileError
 from focusmap.nets.build import Architecture, FocusNet, build_net
-from focusmap.training.epoch import forward_store
-from focusmap.training.loop import EpochRecord, FitOptions, fit
+from focusmap.training.epoch import forward_store, training_batch
+from focusmap.training.loop import EpochRecord, FitOptions, fit, open_session
 from focusmap.training.records import tune_auroc
+from focusmap.training.sampling import Drawn
 from focusmap.values.recipe import Augmentation, Recipe
 
 
@@ -33,11 +34,13 @@ def without_seconds(records: list[EpochRecord]) -> list[EpochRecord]:
     return [replace(record, seconds=0.0) for record in records]
 
 
+MORE = Augmentation(shear_degrees=5, elastic=0.03, gamma=0.2, blur=0.5, mixup=0.4)
 RESUMED = (
     QUICK,
     replace(QUICK, patience=3, freeze_epochs=1, optimizer="sgd"),
     replace(QUICK, schedule="plateau", sampling="over", accumulate=2, layer_decay=0.7, loss="focal"),
     replace(QUICK, schedule="one-cycle", sampling="weighted", clip_norm=0.0, loss="asymmetric", label_smoothing=0.1),
+    replace(QUICK, schedule="step", sampling="under", augmentation=MORE),
 )
 
 
@@ -210,3 +213,24 @@ def test_the_gradient_is_cut_at_the_length_asked_for() -> None:
 
     assert moved(0.01) == pytest.approx(0.019, rel=1e-3)
     assert moved(0.0) > 0.05
+
+
+def test_a_blended_batch_equals_one_by_one_and_is_what_its_shares_say() -> None:
+    recipe = replace(QUICK, augmentation=Augmentation(mixup=1.0))
+    mixed, plain = (open_session(net(), study(), r, FitOptions(device="cpu")) for r in (recipe, QUICK))
+    plain = replace(plain, recipe=replace(recipe, augmentation=Augmentation()))
+    drawn = Drawn(np.array([3, 8, 20, 3]), np.array([0, 0, 0, 1]))
+    together = training_batch(mixed, drawn, 2)
+    (truth, own), (other_truth, rest) = together.truths
+    assert torch.allclose(own + rest, torch.ones(4))
+    everything = training_batch(plain, Drawn(np.arange(32), np.zeros(32, dtype=int)), 2).pictures
+    for i in range(4):
+        alone = training_batch(mixed, drawn.take(np.array([i])), 2)
+        assert torch.equal(alone.pictures[0], together.pictures[i])
+    for i in range(3):
+        other = (together.pictures[i] - own[i] * everything[drawn.positions[i]]) / rest[i]
+        partner = int((everything - other).abs().amax(dim=(1, 2, 3)).argmin())
+        assert torch.allclose(other, everything[partner], atol=1e-3)
+        assert float(other_truth[i]) == mixed.data.train.truth[partner, 0]
+        assert float(truth[i]) == mixed.data.train.truth[drawn.positions[i], 0]
+    assert not torch.allclose(together.pictures[0], together.pictures[3])

@@ -64,6 +64,10 @@ class LossParts:
     positive: Tensor
     negative: Tensor
 
+    def plus(self, other: "LossParts") -> "LossParts":
+        """Return the sum, part by part."""
+        return LossParts(self.total + other.total, self.positive + other.positive, self.negative + other.negative)
+
 
 @dataclass(frozen=True)
 class TargetWeights:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from focusmap.errors import InputError
-from focusmap.nets.heads import TaskLoss
-from focusmap.training.augmentation import augment
+from focusmap.nets.heads import LossParts, TaskLoss
+from focusmap.training.augmentation import augment, draw_partners
 from focusmap.training.batches import TrainingData, read_batch, split_evenly
 from focusmap.training.optimisation import learning_rate, set_learning_rate
 from focusmap.training.records import EpochRecord, tune_auroc
@@ -47,10 +48,20 @@ class Session:
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures ``(N, C, H, W)`` and their truth ``(N, T)``, NaN unknown."""
+    """Pictures, and what is true of them.
+
+    Parameters
+    ----------
+    pictures
+        ``(N, C, H, W)``.
+    truths
+        ``(N, T)``, NaN unknown, each with the shares ``(N,)`` of the pictures that it holds for: one, or two of
+        pictures that are blends. A loss that is linear in the label is so that of the blended label (Zhang et al.
+        2018), for whatever kind of target.
+    """
 
     pictures: Tensor
-    truth: Tensor
+    truths: tuple[tuple[Tensor, Tensor | None], ...]
 
 
 def run_epoch(session: Session) -> EpochRecord:
@@ -99,13 +110,26 @@ def train_epoch(session: Session, epoch: int) -> tuple[float, float, float]:
 
 
 def training_batch(session: Session, drawn: Drawn, epoch: int) -> Batch:
-    """Return augmented pictures with their truth."""
+    """Return augmented pictures with their truth, blended with others where the recipe says so."""
+    recipe, n_images = session.recipe, len(session.data.train)
+    pictures, truth, indices = _augmented(session, drawn, epoch)
+    if not recipe.augmentation.mixup:
+        return Batch(pictures, ((truth, None),))
+    partners, own = draw_partners(recipe.augmentation.mixup, recipe.seed, epoch, indices, n_images)
+    others, other_truth, _ = _augmented(session, Drawn(partners, np.zeros_like(partners)), epoch)
+    shares = torch.from_numpy(own).float()
+    mixed = torch.lerp(others, pictures, shares[:, None, None, None])
+    return Batch(mixed, ((truth, shares), (other_truth, 1 - shares)))
+
+
+def _augmented(session: Session, drawn: Drawn, epoch: int) -> tuple[Tensor, Tensor, np.ndarray]:
+    """Return pictures, their truth, and the indices that their augmentation was drawn by."""
     data, recipe = session.data, session.recipe
     rows = data.store.rows(data.train.image_ids)[drawn.positions]
     # Each copy of a picture that comes more than once is a picture of its own to the augmentation.
     indices = rows + drawn.copies * len(data.store.pixels)
     pictures = augment(read_batch(data.store, rows), recipe.augmentation, recipe.seed, epoch, indices)
-    return Batch(pictures, torch.from_numpy(data.train.truth[drawn.positions]).float())
+    return pictures, torch.from_numpy(data.train.truth[drawn.positions]).float(), indices
 
 
 def judge(session: Session) -> tuple[float | None, float | None]:
@@ -144,15 +168,25 @@ def _step(session: Session, together: Sequence[Drawn], epoch: int) -> Tensor:
     session.optimizer.zero_grad()
     for drawn in together:
         batch = training_batch(session, drawn, epoch)
-        parts = session.loss(session.forward(batch.pictures.to(fabric.device)), batch.truth.to(fabric.device))
+        parts = _loss_of(session, batch)
         fabric.backward(parts.total / len(together))
-        sums += len(batch.truth) * torch.stack([parts.total.detach(), parts.positive, parts.negative])
+        sums += len(batch.pictures) * torch.stack([parts.total.detach(), parts.positive, parts.negative])
     if clip_norm:
         nn.utils.clip_grad_norm_(state.net.parameters(), clip_norm)
     session.optimizer.step()
     state.n_steps += 1
     state.average.update(state.n_steps)
     return sums
+
+
+def _loss_of(session: Session, batch: Batch) -> LossParts:
+    device = session.fabric.device
+    logits = session.forward(batch.pictures.to(device))
+    found = [
+        session.loss(logits, truth.to(device), None if shares is None else shares.to(device))
+        for truth, shares in batch.truths
+    ]
+    return reduce(LossParts.plus, found)
 
 
 def _set_mode(net: nn.Module, *, frozen: bool) -> None:

@@ -36,6 +36,17 @@ class Augmentation:
         Side of a blanked square as a share of the picture's side.
     mirror
         Left-right mirroring of half of the pictures. Off by default: it moves the heart to the right side.
+    shear_degrees
+        Degrees by which upright lines lean, in each direction.
+    elastic
+        Share of the picture's side by which places move on their own, neighbours alike.
+    gamma
+        Share by which the exponent of the brightness, between a picture's darkest and brightest, exceeds 1 or 1 the
+        exponent.
+    blur
+        Standard deviation, in pixels of the net's input, of a Gaussian.
+    mixup
+        Of the two pictures that are blended the shares are drawn from Beta(mixup, mixup); 0.2 is usual.
     """
 
     shift: float = 0.08
@@ -46,12 +57,18 @@ class Augmentation:
     noise: float = 0.03
     cutout: float = 0.0
     mirror: bool = False
+    shear_degrees: float = 0.0
+    elastic: float = 0.0
+    gamma: float = 0.0
+    blur: float = 0.0
+    mixup: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("shift", "scale", "contrast", "cutout"):
+        for name in ("shift", "scale", "contrast", "cutout", "elastic"):
             _check(0 <= getattr(self, name) < 1, f"augmentation.{name} must be at least 0 and below 1")
-        for name in ("rotate_degrees", "brightness", "noise"):
+        for name in ("rotate_degrees", "brightness", "noise", "shear_degrees", "gamma", "blur", "mixup"):
             _check(getattr(self, name) >= 0, f"augmentation.{name} must not be negative")
+        _check(self.shear_degrees < 90, "augmentation.shear_degrees must be below 90")
 
 
 @dataclass(frozen=True)
