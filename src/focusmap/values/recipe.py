@@ -7,6 +7,7 @@ from typing import Literal, cast, get_type_hints
 
 from focusmap.errors import InputError, suggest
 from focusmap.values.files import Json, read_text, write_text
+from focusmap.values.presets import over_preset
 
 Optimizer = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["cosine", "constant", "one-cycle", "step", "plateau"]
@@ -172,8 +173,8 @@ class Recipe:
         write_text(path, yaml.safe_dump(asdict(self), sort_keys=False))
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Return the recipe of a YAML file.
+def read_recipe(path: Path, preset: str | None = None) -> Recipe:
+    """Return the recipe of a YAML file, over a preset where one is named here or in the file.
 
     Raises
     ------
@@ -189,13 +190,20 @@ def read_recipe(path: Path) -> Recipe:
     if not isinstance(values, dict):
         raise InputError(f"{path}: holds {type(values).__name__}; settings such as 'epochs: 30' were expected.")
     try:
-        return recipe_from(values)
+        return recipe_from(values if preset is None else {**values, "preset": preset})
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
 def recipe_from(values: Mapping[str, Json]) -> Recipe:
-    """Return a recipe from plain values; `InputError` names an unknown key and the nearest known one."""
+    """Return a recipe from plain values; `InputError` names an unknown key and the nearest known one.
+
+    The key ``preset`` names settings of `focusmap.values.presets` that the others override; the recipe holds what
+    comes of it.
+    """
+    if "preset" in values:
+        rest = {key: value for key, value in values.items() if key != "preset"}
+        values = over_preset(rest, str(values["preset"]))
     inner = values.get("augmentation", {})
     if not isinstance(inner, Mapping):
         raise InputError("augmentation must be a group of settings such as 'shift: 0.1'.")
@@ -225,7 +233,7 @@ def _checked(values: Mapping[str, Json], owner: type, prefix: str) -> dict[str, 
     known = [item.name for item in fields(owner)]
     for key in values:
         if key not in known:
-            near = suggest(str(key), known)
+            near = suggest(str(key), [*known, "preset"])
             raise InputError(f"{prefix}{key} is not a setting of a recipe.{near} Known: {', '.join(known)}.")
     return {key: _typed(value, hints[key], prefix + key) for key, value in values.items()}
 
