@@ -68,6 +68,9 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--recipe", type=Path, metavar="FILE", help="recipe.yaml with settings; the options below override it"
     )
+    group.add_argument(
+        "--preset", metavar="NAME", help="chest-xray, brain-mri, retina, ultrasound or natural; all else overrides it"
+    )
     group.add_argument("--model", metavar="NAME", help="densenet121, resnet18, ..., any of timm's (default: by size)")
     group.add_argument("--epochs", type=int, metavar="N")
     group.add_argument(
@@ -124,9 +127,10 @@ def cohort_from(parsed: argparse.Namespace, label_file: Path) -> "Cohort":
 
 def recipe_from_options(parsed: argparse.Namespace) -> "Recipe":
     """Return the recipe: the file's settings, overridden by the options."""
-    from focusmap.values.recipe import Recipe, read_recipe
+    from focusmap.values.recipe import read_recipe, recipe_from
 
-    recipe = read_recipe(parsed.recipe) if getattr(parsed, "recipe", None) else Recipe()
+    file, preset = getattr(parsed, "recipe", None), getattr(parsed, "preset", None)
+    recipe = read_recipe(file, preset) if file else recipe_from({"preset": preset} if preset else {})
     names = ("model", "epochs", "size", "batch_size", "weights", "threshold_for", "seed", "ensemble", "tta")
     given = {name: getattr(parsed, name) for name in names if getattr(parsed, name, None) is not None}
     return replace(recipe, **given)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from focusmap.pipeline.options import RunOptions
     from focusmap.pipeline.runs import Run
     from focusmap.values.files import Json
+    from focusmap.values.recipe import Recipe
 
 SHOWN_FAILURES = 10
 MIRROR = (
@@ -28,12 +29,28 @@ def understood(parsed: argparse.Namespace) -> "tuple[Cohort, RunOptions] | None"
     """Return the cohort and options of a command, the study printed; None where a dry run asks for the plan only."""
     cohort, options = cohort_from(parsed, parsed.labels), run_options_from(parsed)
     print_study(cohort)
+    if changed := changed_settings(options.recipe):
+        print(f"recipe      {changed}")
     if options.recipe.augmentation.mirror:
         print(f"note: {MIRROR}", file=sys.stderr)
     if not parsed.dry_run:
         return cohort, options
     print_plan(cohort, options)
     return None
+
+
+def changed_settings(recipe: "Recipe") -> str:
+    """Return the settings that are not the default ones, of a preset, a file or options alike.
+
+    >>> from focusmap.values.recipe import Augmentation, Recipe
+    >>> changed_settings(Recipe(size=320, augmentation=Augmentation(shift=0.05)))
+    'size 320, augmentation.shift 0.05'
+    """
+    default = type(recipe)()
+    pairs = [(name, value, getattr(default, name)) for name, value in vars(recipe).items() if name != "augmentation"]
+    inner = vars(default.augmentation)
+    pairs += [(f"augmentation.{name}", value, inner[name]) for name, value in vars(recipe.augmentation).items()]
+    return ", ".join(f"{name} {str(value).lower()}" for name, value, usual in pairs if value != usual)
 
 
 def print_study(cohort: "Cohort") -> None:

@@ -132,6 +132,20 @@ def hub_id(name: str) -> str:
     return str(config.hf_hub_id or "")
 
 
+def stages_of(net: nn.Module) -> dict[str, int]:
+    """Return the stage of each parameter of a backbone, counted from its input.
+
+    Every net of timm's, and ours, says by its `group_matcher` which parts follow each other.
+    """
+    if isinstance(net, TimmMap):
+        return {f"net.{name}": stage for name, stage in stages_of(net.net).items()}
+    from timm.models import group_parameters
+
+    grouped = group_parameters(net, net.group_matcher(coarse=True), reverse=True)  # type: ignore[operator]
+    order = {stage: position for position, stage in enumerate(sorted(set(grouped.values())))}
+    return {name: order[grouped[name]] for name, _ in net.named_parameters()}
+
+
 class TimmMap(nn.Module):
     """Any net of timm's up to its last feature map ``(N, K, h, w)``; tokens are laid out as the patches lie."""
 
@@ -146,7 +160,7 @@ class TimmMap(nn.Module):
         if features.ndim == 3:
             patches = features[:, int(getattr(self.net, "num_prefix_tokens", 0)) :]
             side = round(patches.shape[1] ** 0.5)
-            return patches.transpose(1, 2).reshape(len(patches), patches.shape[2], side, -1)
+            return patches.transpose(1, 2).reshape(len(x), self.num_features, side, -1)
         is_last = features.ndim == 4 and features.shape[1] != self.num_features == features.shape[3]
         return features.permute(0, 3, 1, 2) if is_last else features
 

@@ -98,8 +98,10 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions) -> Prepared:
         If pictures cannot be read; all are named.
     """
     from focusmap.nets.backbones import backbone, check_size
+    from focusmap.nets.heads import check_loss
 
     require_pictures(cohort)
+    check_loss(cohort.task, options.recipe.loss)
     if options.recipe.model != "auto":
         backbone(options.recipe.model)
     write_study(cohort.study, run.study)

@@ -171,9 +171,10 @@ def save_model_of_folds(run: Run, prepared: Prepared) -> None:
 def _fit(training: Training, options: RunOptions) -> "Model":
     """Return the trained model; after each epoch a row of the history is on disk, and the state beside it."""
     from focusmap.nets.build import Architecture, build_net
-    from focusmap.nets.heads import undo_class_weights
+    from focusmap.nets.heads import undo_class_weights, undo_sampling
     from focusmap.training.batches import TrainingData
     from focusmap.training.loop import FitOptions, fit
+    from focusmap.training.sampling import expected_draws, rarity_of
 
     recipe, run, task = training.recipe, training.run, training.cohort.task
     net = build_net(Architecture(recipe.model, recipe.channels, task.n_logits), recipe.weights, recipe.seed)
@@ -186,7 +187,10 @@ def _fit(training: Training, options: RunOptions) -> "Model":
         options.progress(
             f"training {recipe.model} ({run.folder.name}, seed {recipe.seed})", len(records), recipe.epochs
         )
-    if recipe.class_weights:
+    if recipe.sampling != "all":
+        draws = expected_draws(rarity_of(task, data.train.truth), recipe.sampling)
+        undo_sampling(net.head, task, data.train.truth, draws)
+    elif recipe.class_weights:
         undo_class_weights(net.head, task, data.train.truth)
     return _model(net, training)
 
