@@ -123,7 +123,7 @@ def _clear(out: Path) -> None:
     """Remove the maps that an earlier call left in a folder."""
     for name in ("maps", "overlays", *(path.name for path in out.glob("fold[0-9]*"))):
         shutil.rmtree(out / name, ignore_errors=True)
-    for name in ("index.csv", "scores.json", "failures.csv"):
+    for name in ("index.csv", "scores.json", "scores.csv", "scores.png", "failures.csv"):
         (out / name).unlink(missing_ok=True)
 
 
