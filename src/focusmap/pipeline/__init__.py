@@ -10,10 +10,11 @@ from focusmap.pipeline.preparing import Prepared, audit, prepare_run, refuse_blo
 from focusmap.pipeline.reporting import report
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.pipeline.training import resume, train
+from focusmap.pipeline.trusting import TrustRequest
 from focusmap.pipeline.whole import demo, run
 
 __all__ = [
     "ExplainRequest", "ExplainResult", "PredictAnswer", "PredictRequest", "Prepared", "Run", "RunOptions",
-    "audit", "compare", "convert", "demo", "evaluate", "evaluate_other", "evaluate_table", "explain", "open_run",
-    "predict", "prepare_run", "refuse_blocking", "report", "resume", "run", "split", "train",
+    "TrustRequest", "audit", "compare", "convert", "demo", "evaluate", "evaluate_other", "evaluate_table", "explain",
+    "open_run", "predict", "prepare_run", "refuse_blocking", "report", "resume", "run", "split", "train",
 ]  # fmt: skip
