@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from focusmap.errors import FocusmapError
-from focusmap.heatmaps.class_activation import class_activation_maps
+from focusmap.heatmaps import heat_maps
 from focusmap.imaging.preparation import Preparation
 from focusmap.imaging.store import Store
 from focusmap.inference.model import Model, load_model, save_model
@@ -72,7 +72,8 @@ def row(name: str, data: TrainingData, recipe: Recipe) -> str:
     with tempfile.TemporaryDirectory() as folder:
         save_model(Model(net, card_of(name, data)), Path(folder))
         model = load_model(Path(folder))
-    logits, maps = class_activation_maps(model.nets[0], read_batch(data.store, np.arange(N_TRAIN, N)))
+    found = heat_maps(model.net, read_batch(data.store, np.arange(N_TRAIN, N)))
+    logits, maps = found.logits, found.maps
     adds_up = torch.allclose(maps.mean(dim=(2, 3)) + model.nets[0].head.bias, logits, atol=1e-3, rtol=1e-3)
     learns = records[-1].train_loss < records[0].train_loss
     passed = "yes" if adds_up and learns and bool(maps.isfinite().all()) else f"NO: adds_up={adds_up} learns={learns}"

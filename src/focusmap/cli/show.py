@@ -125,6 +125,18 @@ def print_scores(scores: Mapping[str, "Json"] | None) -> None:
             print(f"  {name:<10}  {interval(values['pointing_hit'])}")
 
 
+def print_trust(trust: Mapping[str, "Json"], page: Path) -> None:
+    """Print which criteria each method passes, and where the page is."""
+    from focusmap.reporting.trust import trust_verdicts
+
+    print("do the maps show where the net looks?")
+    for verdict in trust_verdicts(trust):
+        print(f"  {verdict.sentence}")
+    if trust.get("reason"):
+        print(f"  not measured: {trust['reason']}")
+    print(f"trust: {page}")
+
+
 def print_findings(audit: "Audit") -> None:
     """Print the audit's findings, the blocking ones first."""
     if not audit.findings:

@@ -11,10 +11,12 @@ from focusmap.pipeline.preparing import Prepared, audit, prepare_run, refuse_blo
 from focusmap.pipeline.reporting import report
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.pipeline.training import resume, train
+from focusmap.pipeline.trusting import TrustRequest
 from focusmap.pipeline.whole import demo, run
 
 __all__ = [
     "ConsensusRequest", "ExplainRequest", "ExplainResult", "PredictAnswer", "PredictRequest", "Prepared", "Run",
-    "RunOptions", "audit", "compare", "consensus", "convert", "demo", "evaluate", "evaluate_other", "evaluate_table",
-    "explain", "open_run", "predict", "prepare_run", "refuse_blocking", "report", "resume", "run", "split", "train",
+    "RunOptions", "TrustRequest", "audit", "compare", "consensus", "convert", "demo", "evaluate", "evaluate_other",
+    "evaluate_table", "explain", "open_run", "predict", "prepare_run", "refuse_blocking", "report", "resume", "run",
+    "split", "train",
 ]  # fmt: skip

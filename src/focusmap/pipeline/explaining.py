@@ -16,11 +16,13 @@ from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import read_other
 from focusmap.pipeline.predicting import PredictRequest, find_pictures, load_run_model, write_failures
 from focusmap.pipeline.runs import Run, open_run
+from focusmap.pipeline.trusting import PAGE, TRUST, TrustRequest, choose_subjects, trust_options, write_trust
 from focusmap.values.files import Json, write_table
 
 if TYPE_CHECKING:
     from focusmap.inference.explain import ExplainOptions, Explanation
     from focusmap.inference.model import Model
+    from focusmap.inference.trust import TrustOptions
     from focusmap.localisation import Reference
 
 
@@ -41,6 +43,8 @@ class ExplainRequest:
     said
         What the user said of the label file's columns, where they are called otherwise than in the run's study; its
         boxes count for the run's own test split too.
+    trust
+        Measure how far the maps can be trusted, and how; None: do not.
     """
 
     inputs: tuple[Path, ...] = ()
@@ -48,15 +52,17 @@ class ExplainRequest:
     method: str = "cam"
     targets: tuple[str, ...] = ()
     said: Declaration = Declaration()
+    trust: TrustRequest | None = None
 
 
 @dataclass(frozen=True)
 class ExplainResult:
-    """Where the maps lie, their scores where lesions are marked, and what failed."""
+    """Where the maps lie, their scores where lesions are marked, what failed, and trust if asked for."""
 
     folder: Path
     scores: dict[str, Json] | None
     failures: tuple[tuple[Path, str], ...]
+    trust: dict[str, Json] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,16 +94,18 @@ def explain(
     for member in members:
         for name in request.targets:
             member.model.task.index(name)
+    settings = None if request.trust is None else trust_options(request.trust, request.method, options)
     _clear(out)
     failures: list[tuple[Path, str]] = []
-    for member in members:
-        found = _explain_cohort(member, request, options)
+    explained = [(member, _explain_cohort(member, request, options)) for member in members]
+    for member, found in explained:
         failures += [(member.cohort.file(image_id), reason) for image_id, reason in found.failures]
     if len(members) > 1:
         _pool(members, request.method, out)
     if failures:
         write_failures(failures, out / "failures.csv")
-    return ExplainResult(out, _score(members, request, out), tuple(failures))
+    trust = _judge(*explained[0], replace(settings, n_models=len(members)), out) if settings else None
+    return ExplainResult(out, _score(members, request, out), tuple(failures), trust)
 
 
 def write_overlays(folder: Path, asked: PredictRequest, options: RunOptions) -> None:
@@ -114,6 +122,8 @@ def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> P
         raise InputError("say where the maps of these pictures go with --out DIR.")
     if len(request.inputs) > 1 and any(path.suffix.lower() == ".csv" for path in request.inputs):
         raise InputError("give pictures or one label file, not both.")
+    if request.trust is not None and any(path.suffix.lower() != ".csv" for path in request.inputs):
+        raise InputError("--trust needs many pictures: name a label file, or nothing for the test split.")
     if request.out is not None and (request.out / "index.csv").exists() and not options.force:
         raise InputError(f"{request.out}: holds heat maps already. Choose another --out, or add --force.")
     return request.out or run.focus
@@ -123,7 +133,7 @@ def _clear(out: Path) -> None:
     """Remove the maps that an earlier call left in a folder."""
     for name in ("maps", "overlays", *(path.name for path in out.glob("fold[0-9]*"))):
         shutil.rmtree(out / name, ignore_errors=True)
-    for name in ("index.csv", "scores.json", "scores.csv", "scores.png", "failures.csv"):
+    for name in ("index.csv", "scores.json", "scores.csv", "scores.png", "failures.csv", TRUST, PAGE):
         (out / name).unlink(missing_ok=True)
 
 
@@ -203,6 +213,11 @@ def _pool(members: Sequence[_Member], method: str, out: Path) -> None:
             table[column] = [f"{member.folder.name}/{path}" if path else "" for path in table[column]]
         tables.append(table)
     write_table(out / "index.csv", pd.concat(tables, ignore_index=True))
+
+
+def _judge(member: _Member, maps: "Explanation", settings: "TrustOptions", out: Path) -> dict[str, Json]:
+    """Return and write how far the maps of one model can be trusted."""
+    return write_trust(member.model, choose_subjects(member.cohort, maps.index, settings), out, settings)
 
 
 def _score(members: Sequence[_Member], request: ExplainRequest, out: Path) -> dict[str, Json] | None:

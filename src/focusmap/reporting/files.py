@@ -36,6 +36,8 @@ class RunFiles:
         ``focus/index.csv``.
     scores
         ``focus/scores.json``.
+    trust
+        ``focus/trust.json``.
     """
 
     folder: Path
@@ -54,6 +56,7 @@ class RunFiles:
     curves: Tree
     index: pd.DataFrame | None
     scores: Tree
+    trust: Tree
 
     @property
     def task(self) -> Task:
@@ -95,6 +98,7 @@ def read_run(folder: Path) -> RunFiles:
         curves=_json(folder / "evaluation" / "curves.json"),
         index=_table(folder / "focus" / "index.csv"),
         scores=_json(folder / "focus" / "scores.json"),
+        trust=_json(folder / "focus" / "trust.json"),
     )
 
 

@@ -17,6 +17,7 @@ from focusmap.reporting.origin_section import (
 )
 from focusmap.reporting.performance_section import mean_metric, performance_section
 from focusmap.reporting.tables import Footnotes, list_text, metric_cell
+from focusmap.reporting.trust import trust_verdicts
 from focusmap.reporting.wording import cautions, headline
 
 
@@ -52,6 +53,7 @@ def summarise(folder: Path) -> dict[str, object]:
         "mistakes": mistake_section(files, judged),
         "has_maps": files.index is not None,
         "gallery": gallery(files, judged),
+        "trust": trust_verdicts(files.trust),
         "localisation": localisation_section(files),
         "model": model_groups(files),
         "thresholds": threshold_table(files),
