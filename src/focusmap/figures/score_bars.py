@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 BASELINE_COLOUR = "#b4bcc5"
 # Inches: a bar, the room for names at the left, and what stands above and below the panels.
-BAR, NAMES, GAP, ABOVE, BELOW = 0.28, 1.5, 0.22, 0.36, 0.3
+BAR, NAMES, GAP, ABOVE, BELOW = 0.28, 2.0, 0.22, 0.36, 0.3
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ def score_figure(rows: Sequence[ScoreRow], titles: Mapping[str, str], against_ch
         _draw_bars(axes, rows, key)
         chance = number(branch(rows[0].scores, "chance").get("value")) if key in against_chance else None
         if chance is not None:
-            axes.axvline(chance, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-        axes.set_yticks(range(len(rows)), [plain(row.name, 26) for row in rows] if column == 0 else [""] * len(rows))
+            axes.axvline(chance, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+        axes.set_yticks(range(len(rows)), [plain(row.name, 30) for row in rows] if column == 0 else [""] * len(rows))
         name_panel(axes, title)
     return figure
 
@@ -61,7 +61,7 @@ def _draw_bars(axes: "Axes", rows: Sequence[ScoreRow], key: str) -> None:
     places = np.arange(len(rows))
     colours = [BASELINE_COLOUR if row.is_baseline else NEGATIVE for row in rows]
     axes.barh(places, np.nan_to_num(values), height=0.62, color=colours)
-    axes.hlines(places, low, high, color=MUTED, linewidth=1.6)
+    axes.hlines(places, low, high, color=INK, linewidth=1.4)
 
 
 def _series(metrics: Sequence[Mapping[str, Json]], name: str) -> np.ndarray:

@@ -34,7 +34,7 @@ IN_SHORT = ("auprc", "pointing_hit", "pointing_hit_of_positives", "chance", "iou
 COMPARED = ("auprc", "pointing_hit", "pointing_hit_of_positives", "energy_pointing", "iou_at_cut", "dice_at_cut", "iou",
             "dice")  # fmt: skip
 BY_SIZE = ("auprc", "pointing_hit")
-DRAWN = ("auprc", "pointing_hit", "energy_pointing", "dice")
+DRAWN = ("auprc", "pointing_hit", "energy_pointing", "dice_at_cut", "dice")
 AGAINST_CHANCE = ("auprc", "pointing_hit", "energy_pointing")
 # What answers whether a map is above the mean mask, said before any map is seen.
 DECIDES = "auprc"
@@ -72,7 +72,8 @@ def localisation_section(files: RunFiles) -> LocalisationSection | None:
 def draw_scores(methods: Tree) -> "figure.Figure":
     """Return the picture of the scores of all methods and baselines."""
     rows = [ScoreRow(BASELINES.get(name, name), branch(methods, name), name in BASELINES) for name in _ordered(methods)]
-    return score_figure(rows, {key: SCORES[key] for key in DRAWN}, AGAINST_CHANCE)
+    titles = {key: SCORES[key] for key in DRAWN if any(key in row.scores for row in rows)}
+    return score_figure(rows, titles, AGAINST_CHANCE)
 
 
 def _ordered(methods: Tree) -> list[str]:
