@@ -22,6 +22,7 @@ MIRROR = (
     "the recipe mirrors pictures. In a mirrored chest film the heart lies on the right side, which is a finding "
     "(dextrocardia) and not a variation; so for every organ that has a side. Turn it off there: augmentation.mirror."
 )
+SCORES = {"pointing_hit": "pointing game", "auprc": "pixel AUPRC"}
 HEADLINE = ("auroc", "average_precision", "balanced_accuracy", "accuracy", "mae", "r2")
 
 
@@ -115,14 +116,23 @@ def interval(value: object) -> str:
 
 
 def print_scores(scores: Mapping[str, "Json"] | None) -> None:
-    """Print how often the maps point at the marked lesions, beside the baselines."""
+    """Print how well the maps find the marked lesions, beside the baselines, and whether they beat the mean mask."""
     if not scores:
         return
     methods = cast(Mapping[str, Mapping[str, object]], scores["methods"])
-    print("maps against marked lesions (pointing game):")
+    for metric, heading in SCORES.items():
+        print(f"maps against marked lesions ({heading}):")
+        for name, values in methods.items():
+            if metric in values:
+                print(f"  {name:<10}  {interval(values[metric])}")
+    any_method = next(iter(methods.values()))
+    print(f"  {'chance':<10}  {interval(any_method['chance'])}")
+    print(f"  of {any_method['n']} found positives; {any_method['n_false_negative']} more were missed")
     for name, values in methods.items():
-        if "pointing_hit" in values:
-            print(f"  {name:<10}  {interval(values['pointing_hit'])}")
+        gain = cast(Mapping[str, Mapping[str, float | None]], values.get("minus_mean_mask") or {}).get("auprc")
+        if gain:
+            answer = "yes" if (gain.get("low") or 0) > 0 else "no"
+            print(f"{name} above the mean mask: {answer}; pixel AUPRC {interval(gain)}")
 
 
 def print_trust(trust: Mapping[str, "Json"], page: Path) -> None:

@@ -69,8 +69,9 @@ def summarise(scored: Sequence[Scored], options: ScoreOptions = ScoreOptions()) 
         ``methods`` (over all labels), ``by_target`` (label name to methods) and ``by_size`` (``small, medium, large``,
         thirds of all lesions by their share of the picture: ``from``, ``to``, ``methods``). Each method has the
         measures of `measure` over true positives; those of `OF_POSITIVES` over all positives, ``..._of_positives``, in
-        which a missed one is an empty map; ``n``, ``n_false_negative``, ``n_patients``; and, unless it is a baseline,
-        ``minus_mean_mask``: measure to the paired difference, above 0 where the map is better.
+        which a missed one is an empty map, to the baselines too, since nothing is shown of it; ``n``,
+        ``n_false_negative``, ``n_patients``; and, unless it is a baseline, ``minus_mean_mask``: measure to the paired
+        difference, above 0 where the map is better.
     """
     by_target: dict[str, Json] = {
         label: _by_method([one for one in scored if one.label == label], options)

@@ -12,6 +12,7 @@ from focusmap.cohort.cohort import Cohort, load_cohort
 from focusmap.cohort.declaration import Declaration
 from focusmap.cohort.split import Split, fold_split, read_split
 from focusmap.errors import InputError
+from focusmap.figures.json_tree import branch
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import read_other
 from focusmap.pipeline.predicting import PredictRequest, find_pictures, load_run_model, write_failures
@@ -221,8 +222,10 @@ def _judge(member: _Member, maps: "Explanation", settings: "TrustOptions", out: 
 
 
 def _score(members: Sequence[_Member], request: ExplainRequest, out: Path) -> dict[str, Json] | None:
-    """Return and write the scores, the maps of all folds pooled; None where no lesion is marked."""
+    """Return and write the scores and their picture, the maps of all folds pooled; None where no lesion is marked."""
+    from focusmap.figures.style import save_figure
     from focusmap.localisation import Explained, score_maps
+    from focusmap.reporting.localisation_section import draw_scores
 
     explained = [
         Explained(
@@ -232,4 +235,7 @@ def _score(members: Sequence[_Member], request: ExplainRequest, out: Path) -> di
         )
         for member in members
     ]
-    return score_maps(explained, out / "scores.json")
+    scores = score_maps(explained, out / "scores.json")
+    if scores is not None:
+        save_figure(draw_scores(branch(scores, "methods")), out / "scores.png")
+    return scores

@@ -6,8 +6,9 @@ from focusmap.figures.json_tree import items, text
 from focusmap.reporting.cohort_section import cohort_section
 from focusmap.reporting.files import RunFiles, read_run
 from focusmap.reporting.findings import finding_views, severity_text
-from focusmap.reporting.focus_section import gallery, localisation_section, mistake_section
+from focusmap.reporting.focus_section import gallery, mistake_section
 from focusmap.reporting.judged import judged_predictions
+from focusmap.reporting.localisation_section import localisation_section
 from focusmap.reporting.origin_section import (
     learning_curves,
     model_groups,
