@@ -40,8 +40,16 @@ def describe_consensus(
         "readers": {reader: {"n_readings": n} for reader, n in n_read.items()},
         "labels": {decision.target.name: _label(readings, decision, resampling) for decision in decisions},
         "disputed": [case for decision in decisions for case in _cases(readings, decision)],
-        "notes": list(readings.notes),
+        "notes": [*readings.notes, *_unfinished(decisions)],
     }
+
+
+def _unfinished(decisions: Sequence[Decision]) -> list[str]:
+    return [
+        f"{decision.target.name}: Dawid and Skene's estimate was still moving after {estimate.n_iterations} steps"
+        for decision in decisions
+        if (estimate := decision.estimate) is not None and not estimate.converged
+    ]
 
 
 def _label(readings: Readings, decision: Decision, resampling: Resampling) -> dict[str, Json]:
