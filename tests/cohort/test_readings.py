@@ -101,7 +101,8 @@ def test_the_same_answer_twice_is_one_vote(read):
         (LONG, {"readers": ("readr",)}, "Did you mean 'reader'"),
         (LONG, {"definitive": ("biopsy",)}, "no column 'biopsy'"),
         (LONG, {"definitive": ("sex",)}, "of which label"),
-        (LONG, {"definitive": ("Mass=sex",)}, "row 2: column sex: Mass 'F' is not a number"),
+        (LONG, {"definitive": ("Mass=sex",)}, "row 2: sex 'F' is not one of 0, 1"),
+        ("path,g.ann,g.bob,biopsy\na.png,benign,malignant,1\n", {"definitive": ("biopsy",)}, "row 2: biopsy '1'"),
         (LONG, {"targets": ("Effusio",)}, "Did you mean 'Effusion'"),
     ],
 )  # fmt: skip

@@ -64,7 +64,7 @@ def test_cohen_equals_scikit_learn(seed):
 
 
 def test_fleiss_1971():
-    """The paper's p. 381: mean P .5556, P_e .2199, kappa .430."""
+    """The paper's own result on its table."""
     assert value_of(fleiss_kappa(FLEISS_1971, Clusters.single(30)), 30, "kappa") == pytest.approx(0.430, abs=5e-4)
 
 

@@ -40,8 +40,16 @@ def describe_consensus(
         "readers": {reader: {"n_readings": n} for reader, n in n_read.items()},
         "labels": {decision.target.name: _label(readings, decision, resampling) for decision in decisions},
         "disputed": [case for decision in decisions for case in _cases(readings, decision)],
-        "notes": list(readings.notes),
+        "notes": [*readings.notes, *_unfinished(decisions)],
     }
+
+
+def _unfinished(decisions: Sequence[Decision]) -> list[str]:
+    return [
+        f"{decision.target.name}: Dawid and Skene's estimate was still moving after {estimate.n_iterations} steps"
+        for decision in decisions
+        if (estimate := decision.estimate) is not None and not estimate.converged
+    ]
 
 
 def _label(readings: Readings, decision: Decision, resampling: Resampling) -> dict[str, Json]:
@@ -100,7 +108,7 @@ def _estimate(estimate: DawidSkene, decision: Decision, readers: Sequence[str]) 
 
 def _cases(readings: Readings, decision: Decision) -> Iterator[dict[str, Json]]:
     """Yield the disputed and the overridden pictures of one label."""
-    classes, votes = decision.target.classes, readings.votes[decision.target.name]
+    classes, votes, patients = decision.target.classes, readings.votes[decision.target.name], readings.patients
     for i in np.flatnonzero(decision.disputed | decision.overridden):
         given = {
             reader: classes[vote] for reader, vote in zip(readings.readers, votes[i], strict=True) if vote != NOT_READ
@@ -108,7 +116,7 @@ def _cases(readings: Readings, decision: Decision) -> Iterator[dict[str, Json]]:
         code = int(decision.codes[i])
         yield {
             "picture": readings.names[i],
-            "patient": readings.patients[i] if readings.patient_column else None,
+            "patient": patients[i] if readings.patient_column else None,
             "label": decision.target.name,
             "votes": given,
             "decided": None if code == UNDECIDED else classes[code],

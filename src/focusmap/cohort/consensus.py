@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
-from focusmap.cohort.readings import Readings
+from focusmap.cohort.readings import NOT_READ, Readings
 from focusmap.errors import InputError, suggest
 from focusmap.statistics.agreement import count_votes
 from focusmap.statistics.dawid_skene import DawidSkene, dawid_skene
@@ -106,18 +106,13 @@ def decide(readings: Readings, options: ConsensusOptions = ConsensusOptions()) -
     kinds = {target.kind for target in readings.task.targets}
     if options.soft and "binary" not in kinds:
         raise InputError("soft labels are made of binary labels, and there is none here.")
-    if options.method == "dawid-skene" and len(readings.readers) < FEWEST_READERS:
-        raise InputError(
-            f"dawid-skene: {len(readings.readers)} readers do not show who errs; it needs {FEWEST_READERS} or more. "
-            "Use --method majority."
-        )
     return tuple(_decide(target, readings, options) for target in readings.task.targets)
 
 
 def consensus_table(readings: Readings, decisions: Sequence[Decision], options: ConsensusOptions) -> pd.DataFrame:
     """Return the label file: what the table says of each picture, and one column a label; "" where undecided."""
     labels = {decision.target.name: _cells(decision, soft=options.soft) for decision in decisions}
-    return readings.pictures.drop(columns=list(labels), errors="ignore").assign(**labels)
+    return readings.pictures.assign(**labels)
 
 
 def _decide(target: Target, readings: Readings, options: ConsensusOptions) -> Decision:
@@ -125,7 +120,7 @@ def _decide(target: Target, readings: Readings, options: ConsensusOptions) -> De
     known = readings.definitive.get(target.name, np.full(len(votes), UNDECIDED))
     casting = _casting_votes(options.ties, target, readings)
     counts = count_votes(votes, len(target.classes))
-    estimate = dawid_skene(votes, len(target.classes), known) if options.method == "dawid-skene" else None
+    estimate = _estimate(target, votes, known) if options.method == "dawid-skene" else None
     shares = _vote_shares(counts) if estimate is None else estimate.posterior
     best = shares >= shares.max(axis=1, keepdims=True) - TIED  # false throughout where nobody has read
     n_best = best.sum(axis=1)
@@ -135,6 +130,16 @@ def _decide(target: Target, readings: Readings, options: ConsensusOptions) -> De
     shares = np.where(is_known[:, None], np.eye(len(target.classes))[known], shares)
     codes, disputed = np.where(is_known, known, voted), (counts > 0).sum(axis=1) > 1
     return Decision(target, shares, voted, codes, n_best > 1, disputed, is_known, estimate)
+
+
+def _estimate(target: Target, votes: np.ndarray, known: np.ndarray) -> DawidSkene:
+    n_readers = int((votes != NOT_READ).any(axis=0).sum())
+    if n_readers < FEWEST_READERS:
+        raise InputError(
+            f"dawid-skene: the readings of {n_readers} readers of {target.name} do not show who errs; it needs "
+            f"{FEWEST_READERS} or more. Use --method majority."
+        )
+    return dawid_skene(votes, len(target.classes), known)
 
 
 def _vote_shares(counts: np.ndarray) -> np.ndarray:

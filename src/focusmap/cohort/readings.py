@@ -128,7 +128,7 @@ def read_readings(file: Path, said: ReadingsDeclaration = ReadingsDeclaration())
     One row a reading: a column that names the reader (the first of ``reader, reader_id, rater, annotator, observer,
     radiologist``), a path or ``image_id`` column that names the picture, and one column a label. One row a picture:
     columns ``LABEL.READER``, or the readers' columns that the user names. An empty cell means "not read"; so does -1,
-    a reader's "uncertain", in a column of 0 and 1.
+    a reader's "uncertain".
 
     Raises
     ------
@@ -332,19 +332,18 @@ def _refuse_two_answers(target: Target, answers: _Answers, reading: int, codes: 
 
 
 def _codes(target: Target, column: str, cells: Sequence[str], rows: np.ndarray) -> np.ndarray:
-    """Return the class of each cell ``(n,) int``, -1 where it is empty or says "uncertain"; a fraction is refused."""
-    unsure = ("-1", "-1.0") if target.kind == "binary" and "-1" not in target.classes else ()
-    try:
-        values = target.encode(["" if cell in unsure else cell for cell in cells])
-    except CellError as error:
-        raise InputError(f"row {rows[error.position]}: column {column}: {error}") from None
-    fractions = np.flatnonzero((values % 1 != 0) & ~np.isnan(values))
-    if len(fractions):
-        cell = cells[fractions[0]]
-        raise InputError(
-            f"row {rows[fractions[0]]}: {column} {cell!r} is not one of {', '.join(target.classes)} or empty."
-        )
-    return np.asarray(np.nan_to_num(values, nan=NOT_READ).astype(int))
+    """Return the class of each cell ``(n,) int``, -1 where it is empty or says "uncertain"."""
+    # Spreadsheets write 1 as 1.0 in a column that has empty cells.
+    decimal = {f"{name}.0": code for code, name in enumerate(target.classes) if name.isdecimal()}
+    classes = {name: code for code, name in enumerate(target.classes)}
+    known = {"": NOT_READ, "-1": NOT_READ, "-1.0": NOT_READ} | decimal | classes
+    for cell, row in zip(cells, rows, strict=True):
+        if cell not in known:
+            named = ", ".join(target.classes)
+            raise InputError(
+                f"row {row}: {column} {cell!r} is not one of {named}, or empty.{suggest(cell, target.classes)}"
+            )
+    return np.array([known[cell] for cell in cells])
 
 
 def _definitive(written: Sequence[str], task: Task, pictures: pd.DataFrame, rows: np.ndarray) -> dict[str, np.ndarray]:

@@ -147,7 +147,7 @@ def fleiss_kappa(counts: np.ndarray, clusters: Clusters) -> Statistic:
     """Return the statistic ``kappa`` of pictures that were read equally often, n times each.
 
     P_i = (sum_j n_ij^2 - n) / (n (n - 1)), p_j the share of all readings in class j, P_e = sum_j p_j^2, and
-    kappa = (mean P_i - P_e) / (1 - P_e) (Fleiss, Psychological Bulletin 76 (1971), 378-382, eq. 2 to 7).
+    kappa = (mean P_i - P_e) / (1 - P_e) (Fleiss, Psychological Bulletin 76 (1971), 378-382).
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def krippendorff_alpha(counts: np.ndarray, clusters: Clusters, metric: Metric = 
     """Return the statistic ``alpha`` of any number of readings a picture; pictures read once count for nothing.
 
     alpha = 1 - D_o / D_e from the coincidences o_ck = sum_u n_uc (n_uk - [c = k]) / (m_u - 1), where picture u was
-    read m_u times (Krippendorff, Content Analysis, 2nd ed. 2004, section 11.3). 1 is full agreement, 0 is chance.
+    read m_u times (Krippendorff, Content Analysis, 2nd ed. 2004, chapter 11). 1 is full agreement, 0 is chance.
 
     Parameters
     ----------

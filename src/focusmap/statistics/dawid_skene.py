@@ -54,7 +54,7 @@ def dawid_skene(votes: np.ndarray, n_classes: int, known: np.ndarray | None = No
     n_classes
         Number of classes, C.
     known : (N,) int, optional
-        The true class where it is known (section 2 of the paper), -1 elsewhere; it teaches how the readers err.
+        The true class where it is known, -1 elsewhere; it teaches how the readers err.
 
     Examples
     --------
