@@ -18,7 +18,6 @@ from focusmap.imaging.preparation import (
     prepare,
     prepare_file,
     standardise,
-    to_prepared_mask,
     to_source,
 )
 from focusmap.values.crop import PARTS
@@ -185,19 +184,6 @@ def test_standardised_content_has_mean_0_and_deviation_1():
     assert np.array_equal(standard, np.stack(one_by_one))
 
 
-@given(sides, sides, st.integers(16, 300), st.integers(1, 40))
-def test_a_mask_keeps_its_place_and_never_vanishes(rows, columns, size, side):
-    mask = np.zeros((rows, columns), bool)
-    mask[rows // 3 : rows // 3 + side, columns // 4 : columns // 4 + side] = True
-    square = to_prepared_mask(mask, size)
-    assert square.shape == (size, size)
-    assert square.any()
-    box, scale = content_box(mask.shape, size), size / max(rows, columns)
-    away = centre_of_mass(square) - centre_of_mass(mask) * scale - (box.top, box.left)
-    assert np.abs(away).max() <= 1.01
-    assert not to_prepared_mask(np.zeros((rows, columns), bool), size).any()
-
-
 def test_a_preparation_is_read_back_equal():
     preparation = Preparation(96, 3, (1.0, 99.0), "foreground")
     assert Preparation.from_dict(preparation.to_dict()) == preparation
@@ -278,12 +264,3 @@ def test_the_foreground_is_found_within_two_pixels_of_the_search_grid(top, left,
 @pytest.mark.parametrize("plane", [np.full((50, 80), 7, np.uint8), np.full((1, 1), 3, np.uint16)])
 def test_where_nothing_stands_out_the_whole_picture_is_kept(plane):
     assert foreground_box(plane[np.newaxis]) == Box(0, 0, *plane.shape)
-
-
-def test_a_mask_follows_the_crop():
-    mask = np.zeros((100, 200), bool)
-    mask[40:60, 120:160] = True
-    square = to_prepared_mask(mask, 50, Box(0, 100, 100, 100))
-    assert np.array_equal(np.argwhere(square).min(axis=0), (20, 10))
-    assert square.sum() == 200
-    assert not to_prepared_mask(mask, 50, Box(0, 0, 100, 100)).any()

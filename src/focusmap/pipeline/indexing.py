@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from focusmap.errors import InputError, MissingFileError
-from focusmap.values.files import write_table
+from focusmap.values.files import refuse_existing, write_table
 
 if TYPE_CHECKING:
     from focusmap.cohort.index import Index
@@ -46,8 +46,7 @@ def index(folder: Path, out: Path, pattern: str | None = None, *, force: bool = 
 
     if not folder.is_dir():
         raise MissingFileError(f"{folder}: no such folder.")
-    if out.exists() and not force:
-        raise InputError(f"{out}: exists already. Choose another --out, or add --force.")
+    refuse_existing(out, force=force)
     root = folder.resolve()
     names = [path.relative_to(root).as_posix() for path in picture_files(root)]
     try:
