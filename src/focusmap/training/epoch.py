@@ -126,7 +126,7 @@ def training_batch(session: Session, drawn: Drawn, epoch: int) -> Batch:
 def _augmented(session: Session, drawn: Drawn, epoch: int) -> tuple[Tensor, Tensor, np.ndarray]:
     """Return pictures, their truth, and the indices that their augmentation was drawn by."""
     data, recipe = session.data, session.recipe
-    rows = data.store.rows(data.train.image_ids)[drawn.positions]
+    rows = data.store.rows([data.train.image_ids[position] for position in drawn.positions])
     # Each copy of a picture that comes more than once is a picture of its own to the augmentation.
     indices = rows + drawn.copies * len(data.store.pixels)
     pictures = augment(read_batch(data.store, rows), recipe.augmentation, recipe.seed, epoch, indices)
