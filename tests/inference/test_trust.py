@@ -12,7 +12,7 @@ from PIL import Image
 from test_model import model_of
 
 from focusmap.errors import InputError
-from focusmap.heatmaps.class_activation import class_activation_maps
+from focusmap.heatmaps import heat_maps
 from focusmap.inference.evidence import Item
 from focusmap.inference.model import Model
 from focusmap.inference.subjects import Subject, method_maps, on_grid, panel_of
@@ -107,7 +107,7 @@ def test_with_one_picture_nothing_is_judged_and_it_says_why(subjects):
 def test_maps_are_those_of_the_label_asked_for(subjects):
     panel = panel_of(model(), subjects)
     maps = method_maps("cam")(panel)
-    _, cams = class_activation_maps(panel.model.net, panel.batch)
+    cams = heat_maps(panel.model.net, panel.batch).maps
     for i, column in enumerate(panel.columns.tolist()):
         torch.testing.assert_close(maps[i], on_grid(cams[i, column][None], (32, 32))[0])
         logits = panel.model.net(panel.batch).detach()

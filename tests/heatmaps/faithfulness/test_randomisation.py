@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from focusmap.heatmaps.class_activation import class_activation_maps
+from focusmap.heatmaps import heat_maps
 from focusmap.heatmaps.faithfulness.criteria import (
     MARGIN,
     MOST_CHANGE,
@@ -34,7 +34,7 @@ def noisy_pictures(n: int = 6) -> Tensor:
 
 
 def cams(net: nn.Module) -> np.ndarray:
-    maps = class_activation_maps(net, noisy_pictures())[1]
+    maps = heat_maps(net, noisy_pictures()).maps
     return nn.functional.interpolate(maps, (32, 32), mode="bilinear")[:, 0].numpy()
 
 
