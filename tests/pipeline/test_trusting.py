@@ -4,8 +4,10 @@ import json
 import shutil
 
 import pytest
+import torch
 
 from focusmap.cli import main
+from focusmap.inference.model import load_model, save_model
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 
 NET = ["--model", "small-residual", "--weights", "none", "--workers", "1"]
@@ -17,7 +19,16 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trusting")
     labels = write_phantom(make_phantom(PhantomOptions(n_patients=20, n_images=60, size=32)), folder)
     assert main(["run", str(labels), "--out", str(folder / "run"), *NET, "--size", "32", "--epochs", "2"]) == 0
+    _speak_louder(folder / "run/model")
     return folder / "run"
+
+
+def _speak_louder(folder):
+    """Scale the maps of a net that two epochs have taught too little to have any evidence."""
+    model = load_model(folder)
+    with torch.no_grad():
+        model.net.head.weight *= 100
+    save_model(model, folder)
 
 
 def trust_in(folder):
@@ -70,6 +81,15 @@ def test_what_cannot_be_measured_is_refused_and_costs_no_maps(run, options, mess
     assert main(["explain", str(run), *options]) == 2
     assert message in capsys.readouterr().err
     assert sorted((run / "focus/maps").iterdir()) == maps
+
+
+def test_a_model_of_other_labels_is_refused(run, tmp_path, capsys):
+    other = shutil.copytree(run / "model", tmp_path / "other")
+    card = other / "model.json"
+    card.write_text(card.read_text().replace('"nodule"', '"node"'))
+    assert main(["explain", str(run), "--trust", "--against", str(other), "--out", str(tmp_path / "maps")]) == 2
+    assert "does not know nodule" in capsys.readouterr().err
+    assert not (tmp_path / "maps").exists()
 
 
 @pytest.mark.slow
