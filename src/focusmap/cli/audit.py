@@ -3,7 +3,13 @@
 import argparse
 from pathlib import Path
 
-from focusmap.cli.options import add_common_options, add_study_options, cohort_from, run_options_from
+from focusmap.cli.options import (
+    add_common_options,
+    add_language_option,
+    add_study_options,
+    cohort_from,
+    run_options_from,
+)
 from focusmap.cli.show import print_findings, print_study
 
 EXAMPLE = "example: focusmap audit labels.csv --patient patient_id --group site --out audit"
@@ -20,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_study_options(parser)
     add_common_options(parser)
+    add_language_option(parser)
 
 
 def execute(parsed: argparse.Namespace) -> int:

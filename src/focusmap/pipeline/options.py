@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from focusmap.reporting.words import Language
 from focusmap.values.progress import Progress, silent
 from focusmap.values.recipe import Recipe
 
@@ -29,6 +30,8 @@ class RunOptions:
         As Lightning Fabric takes it.
     force
         Replace what an earlier run left.
+    language
+        Of the pages: ``en`` or ``zh``.
     progress
         Called as the work goes on.
     """
@@ -41,4 +44,5 @@ class RunOptions:
     workers: int | None = None
     devices: str = "auto"
     force: bool = False
+    language: Language = "en"
     progress: Progress = silent

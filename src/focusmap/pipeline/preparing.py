@@ -49,7 +49,7 @@ def audit(
     out
         Folder.
     options
-        What is accepted; processes, progress.
+        What is accepted; processes, progress, language of the page.
     split
         The split to be judged; without one, the declared split is.
     against
@@ -62,7 +62,7 @@ def audit(
     result = audit_cohort(cohort, split, settings)
     if against is not None:
         result = result.extended(audit_against(cohort, against, settings), options.accept)
-    write_audit(result, cohort, out)
+    write_audit(result, cohort, out, options.language)
     return result
 
 

@@ -18,6 +18,7 @@ RESULTS = (
     "history.csv",
     "manifest.json",
     "report.html",
+    "report.pdf",
 )
 
 

@@ -11,16 +11,11 @@ from focusmap.reporting.files import RunFiles, Tree
 from focusmap.reporting.judged import answers
 from focusmap.reporting.pictures import inside, picture_uri
 from focusmap.reporting.tables import Cell, Footnotes, Table, metric_cell, name_cell
+from focusmap.reporting.words import Words
 
-BASELINES = {
-    "mean_mask": "mean mask of the other images", "centre": "centre of the image", "edges": "edges of the image",
-    "random": "random map",
-}  # fmt: skip
-SCORES = {
-    "pointing_hit": "Pointing game", "pointing_hit_of_positives": "with missed images", "chance": "Chance",
-    "iou": "IoU", "dice": "Dice", "energy_pointing": "Energy inside", "n": "Images",
-}  # fmt: skip
-OUTCOMES = {"TP": "True positives", "FP": "False alarms", "FN": "Missed"}
+BASELINES = ("mean_mask", "centre", "edges", "random")
+SCORES = ("pointing_hit", "pointing_hit_of_positives", "chance", "iou", "dice", "energy_pointing", "n")
+OUTCOMES = ("TP", "FP", "FN")
 N_MISTAKES, N_MISTAKE_MAPS = 12, 6
 
 
@@ -58,7 +53,7 @@ class LocalisationSection:
     beats_baseline: bool
 
 
-def mistake_section(files: RunFiles, judged: pd.DataFrame | None) -> MistakeSection | None:
+def mistake_section(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> MistakeSection | None:
     """Return the mistakes, the most confident first; None without test predictions."""
     if judged is None:
         return None
@@ -69,39 +64,38 @@ def mistake_section(files: RunFiles, judged: pd.DataFrame | None) -> MistakeSect
         wrong.assign(confidence=confidence).sort_values("confidence", ascending=False, kind="stable").head(N_MISTAKES)
     )
     rows = [_mistake_row(row) for row in worst.to_dict("records")]
-    cards = _cards(files, _with_maps(files, worst), N_MISTAKE_MAPS)
-    caption = (
-        f"{len(wrong):,} of {int((given['outcome'] != '').sum()):,} answers on test are wrong at the operating point."
-    )
-    return MistakeSection(Table(["Image", "Label", "Truth", "Predicted probability"], rows, caption=caption), cards)
+    cards = _cards(files, _with_maps(files, worst), N_MISTAKE_MAPS, words)
+    caption = words("mistakes.caption", wrong=len(wrong), all=int((given["outcome"] != "").sum()))
+    head = [words("mistakes.image"), words("mistakes.label"), words("mistakes.truth"), words("mistakes.probability")]
+    return MistakeSection(Table(head, rows, caption=caption), cards)
 
 
-def gallery(files: RunFiles, judged: pd.DataFrame | None) -> list[MapGroup]:
+def gallery(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> list[MapGroup]:
     """Return overlays of true positives, false alarms and misses for each label; labels without any are left out."""
     if judged is None or files.index is None:
         return []
-    mapped = _with_maps(files, judged[judged["outcome"].isin(list(OUTCOMES))])
+    mapped = _with_maps(files, judged[judged["outcome"].isin(OUTCOMES)])
     each = 4 if len(files.task.label_names) <= 3 else 2
     groups = []
     for label in files.task.label_names:
         own = mapped[mapped["label"] == label].sort_values("probability", ascending=False, kind="stable")
-        found = {title: _cards(files, own[own["outcome"] == key], each) for key, title in OUTCOMES.items()}
+        found = {words.name("gallery", key): _cards(files, own[own["outcome"] == key], each, words) for key in OUTCOMES}
         if any(found.values()):
             groups.append(MapGroup(label, {title: cards for title, cards in found.items() if cards}))
     return groups
 
 
-def localisation_section(files: RunFiles) -> LocalisationSection | None:
+def localisation_section(files: RunFiles, words: Words) -> LocalisationSection | None:
     """Return the scores of the maps beside the baselines; None without ``scores.json``."""
     methods = branch(files.scores, "methods")
     if not methods:
         return None
-    tables = [_score_table("All labels", methods)]
+    tables = [_score_table(words("localisation.all"), methods, words)]
     for name, entry in branch(files.scores, "by_target").items():
         per_target = branch(entry, "methods") or branch(entry)
         if any(branch(value) for value in per_target.values()):
-            tables.append(_score_table(name, per_target))
-    verdict, beats = _verdict(methods)
+            tables.append(_score_table(name, per_target, words))
+    verdict, beats = _verdict(methods, words)
     return LocalisationSection(tables if len(tables) != 2 else tables[:1], verdict, beats)
 
 
@@ -126,31 +120,35 @@ def _with_maps(files: RunFiles, judged: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([by_class, by_target], ignore_index=True)
 
 
-def _cards(files: RunFiles, rows: pd.DataFrame, limit: int) -> list[MapCard]:
+def _cards(files: RunFiles, rows: pd.DataFrame, limit: int, words: Words) -> list[MapCard]:
     cards: list[MapCard] = []
     for row in rows.to_dict("records"):
         overlay = str(row["overlay"])
         path = inside(files.folder, f"focus/{overlay}") or inside(files.folder, overlay)
         if path is not None and len(cards) < limit:
-            cards.append(_card(row, path))
+            cards.append(_card(row, path, words))
     return cards
 
 
-def _card(row: Mapping[Hashable, object], path: Path) -> MapCard:
-    words = f"truth: {row['known']}; predicted probability {float(str(row['probability'])):.3f}; map: {row['method']}"
-    return MapCard(picture_uri(path), f"{row['image_id']} · {row['label']}", words)
+def _card(row: Mapping[Hashable, object], path: Path, words: Words) -> MapCard:
+    probability = float(str(row["probability"]))
+    detail = words("maps.card", known=row["known"], probability=probability, method=row["method"])
+    return MapCard(picture_uri(path), f"{row['image_id']} · {row['label']}", detail)
 
 
-def _score_table(caption: str, methods: Tree) -> Table:
-    notes = Footnotes()
+def _score_table(caption: str, methods: Tree, words: Words) -> Table:
+    notes = Footnotes(words)
     keys = [key for key in SCORES if any(key in branch(entry) for entry in methods.values())]
     ordered = [name for name in methods if name not in BASELINES] + [name for name in BASELINES if name in methods]
     rows = []
     for name in ordered:
-        entry, small = branch(methods, name), "baseline" if name in BASELINES else "heat map"
+        entry, small = (
+            branch(methods, name),
+            words("localisation.baseline" if name in BASELINES else "localisation.map"),
+        )
         cells = [_score_cell(entry, key, notes) for key in keys]
-        rows.append([name_cell(BASELINES.get(name, name), small), *cells])
-    return Table(["", *(SCORES[key] for key in keys)], rows, notes.lines(), caption)
+        rows.append([name_cell(words.name("baseline", name), small), *cells])
+    return Table(["", *(words.name("score", key) for key in keys)], rows, notes.lines(), caption)
 
 
 def _score_cell(entry: Tree, key: str, notes: Footnotes) -> Cell:
@@ -160,25 +158,19 @@ def _score_cell(entry: Tree, key: str, notes: Footnotes) -> Cell:
     return metric_cell(entry.get(key), notes, bar=key == "pointing_hit")
 
 
-def _verdict(methods: Tree) -> tuple[str, bool]:
+def _verdict(methods: Tree, words: Words) -> tuple[str, bool]:
     """Return in words whether the best map points better than the mean mask does, and whether that is shown."""
     hits = {name: branch(entry, "pointing_hit") for name, entry in methods.items() if name not in BASELINES}
     values = {name: value for name, hit in hits.items() if (value := number(hit.get("value"))) is not None}
     mean = branch(methods, "mean_mask", "pointing_hit")
     mean_value, mean_high = number(mean.get("value")), number(mean.get("high"))
     if not values or mean_value is None:
-        return "There is no mean-mask baseline to compare with, so these scores alone show little.", False
+        return words("localisation.no_baseline"), False
     best = max(values, key=lambda name: values[name])
     low = number(hits[best].get("low"))
-    numbers = f"{best} hits the lesion in {values[best]:.0%} of images, the mean mask in {mean_value:.0%}"
+    hits_in_words = words("localisation.hits", method=best, best=values[best], mean=mean_value)
     if values[best] <= mean_value:
-        return (
-            f"The heat maps do not beat the mean mask: {numbers}. They say no more than where lesions usually are.",
-            False,
-        )
+        return words("localisation.not_better", hits=hits_in_words), False
     if low is not None and mean_high is not None and low > mean_high:
-        return f"The heat maps beat the mean mask: {numbers}, and the intervals do not overlap.", True
-    return (
-        f"The heat maps are ahead of the mean mask, but the intervals overlap: {numbers}. This is not yet shown.",
-        False,
-    )
+        return words("localisation.better", hits=hits_in_words), True
+    return words("localisation.ahead", hits=hits_in_words), False

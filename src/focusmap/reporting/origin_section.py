@@ -9,6 +9,7 @@ from focusmap.reporting.files import RunFiles
 from focusmap.reporting.performance_section import Figure
 from focusmap.reporting.pictures import figure_uri
 from focusmap.reporting.tables import Cell, Table, name_cell
+from focusmap.reporting.words import DASH, Words
 from focusmap.values.files import Json
 
 Facts = Sequence[tuple[str, str]]
@@ -23,7 +24,7 @@ class FactGroup:
     facts: Facts
 
 
-def recipe_groups(files: RunFiles) -> list[FactGroup]:
+def recipe_groups(files: RunFiles, words: Words) -> list[FactGroup]:
     """Return the settings of the training; empty without ``recipe.yaml``."""
     if files.recipe is None:
         return []
@@ -31,27 +32,25 @@ def recipe_groups(files: RunFiles) -> list[FactGroup]:
     augmentation = settings.pop("augmentation")
     net = {key: settings.pop(key) for key in NET_SETTINGS}
     return [
-        FactGroup("Net and input", _facts(net)),
-        FactGroup("Training", _facts(settings)),
-        FactGroup("Augmentation, largest change", _facts(augmentation)),
+        FactGroup(words("training.net"), _facts(net, words)),
+        FactGroup(words("training.settings"), _facts(settings, words)),
+        FactGroup(words("training.augmentation"), _facts(augmentation, words)),
     ]
 
 
-def learning_curves(files: RunFiles) -> Figure | None:
+def learning_curves(files: RunFiles, words: Words) -> Figure | None:
     """Return the learning curves, of all folds on common axes; None without a history."""
     histories = {name: history for name, history in files.histories.items() if has_curves(history)}
     if not histories:
         return None
     if len(histories) > 1:
-        return Figure("Learning curves", figure_uri(compared_learning_figure(histories)), "One line a fold.")
-    caption = (
-        "The dashed line is the best epoch on tune. Positives and negatives should add about equally much to the loss: "
-        "that is what the class weights are for."
-    )
-    return Figure("Learning curves", figure_uri(learning_figure(next(iter(histories.values())))), caption)
+        drawn, caption = compared_learning_figure(histories), words("training.one_a_fold")
+    else:
+        drawn, caption = learning_figure(next(iter(histories.values()))), words("training.curves_caption")
+    return Figure(words("training.curves"), figure_uri(drawn), caption)
 
 
-def model_groups(files: RunFiles) -> list[FactGroup]:
+def model_groups(files: RunFiles, words: Words) -> list[FactGroup]:
     """Return architecture, preparation and training facts of the model; empty without ``model.json``."""
     if files.card is None:
         return []
@@ -59,25 +58,27 @@ def model_groups(files: RunFiles) -> list[FactGroup]:
     parameters = number(files.manifest.get("parameters")) or number(card.training.get("n_parameters"))
     size: Mapping[str, Json] = {"parameters": f"{parameters:,.0f}"} if parameters else {}
     return [
-        FactGroup("Architecture", _facts({**card.architecture, **size})),
-        FactGroup("Preparation of a picture", _facts(card.preparation)),
+        FactGroup(words("model.architecture"), _facts({**card.architecture, **size}, words)),
+        FactGroup(words("model.preparation"), _facts(card.preparation, words)),
     ]
 
 
-def threshold_table(files: RunFiles) -> Table | None:
+def threshold_table(files: RunFiles, words: Words) -> Table | None:
     """Return operating points and temperatures of the targets; None without ``model.json``."""
     if files.card is None:
         return None
     card, rows = files.card, []
     for target in files.task.targets:
         threshold, temperature = card.thresholds.get(target.name), card.temperatures.get(target.name)
-        kind = f"{target.kind}, positive: {target.positive}" if target.kind == "binary" else target.kind
+        kind = words.name("kind", target.kind)
+        if target.kind == "binary":
+            kind = words("model.with_positive", kind=kind, positive=target.positive)
         rows.append([name_cell(target.name), name_cell(kind), _number_cell(threshold), _number_cell(temperature)])
-    caption = f"Fitted on tune: temperatures for calibration, operating points for {card.threshold_for}."
-    return Table(["", "Kind", "Operating point", "Temperature"], rows, caption=caption)
+    head = ["", words("model.kind"), words("metric.threshold"), words("model.temperature")]
+    return Table(head, rows, caption=words("model.fitted", rule=card.threshold_for))
 
 
-def provenance_groups(files: RunFiles) -> list[FactGroup]:
+def provenance_groups(files: RunFiles, words: Words) -> list[FactGroup]:
     """Return versions, hashes, seed, device and wall-clock; empty without ``manifest.json``."""
     manifest = files.manifest
     if not manifest:
@@ -85,41 +86,46 @@ def provenance_groups(files: RunFiles) -> list[FactGroup]:
     started = text(manifest.get("started")).replace("T", " ")
     run = {**{key: manifest.get(key) for key in ("focusmap", "seed", "device", "threads")}, "started": started}
     seconds = {step: number(value) or 0.0 for step, value in branch(manifest, "seconds").items()}
-    clock: Facts = [(step, duration_text(value)) for step, value in [*seconds.items(), ("all", sum(seconds.values()))]]
+    clock: dict[str, Json] = {step: duration_text(value, words) for step, value in seconds.items()}
+    clock["all"] = duration_text(sum(seconds.values()), words)
     groups = [
-        FactGroup("Run", _facts(run)),
-        FactGroup("Wall-clock", clock if seconds else []),
-        FactGroup("Versions", _facts(branch(manifest, "versions"))),
-        FactGroup("SHA-256", _facts(branch(manifest, "hashes"))),
+        FactGroup(words("provenance.run"), _facts(run, words)),
+        FactGroup(words("provenance.clock"), _facts(clock, words) if seconds else []),
+        FactGroup(words("provenance.versions"), _facts(branch(manifest, "versions"), words)),
+        FactGroup("SHA-256", _facts(branch(manifest, "hashes"), words)),
     ]
     return [group for group in groups if group.facts]
 
 
-def duration_text(seconds: float) -> str:
+def duration_text(seconds: float, words: Words) -> str:
     """Return a duration in words.
 
-    >>> duration_text(7.25), duration_text(92), duration_text(5400)
-    ('7.2 s', '1 min 32 s', '1 h 30 min')
+    >>> from focusmap.reporting.words import words_in
+    >>> [duration_text(seconds, words_in("en")) for seconds in (7.25, 92, 5400)]
+    ['7.2 s', '1 min 32 s', '1 h 30 min']
     """
     if seconds < 60:
-        return f"{seconds:.1f} s"
+        return words("provenance.seconds", seconds=seconds)
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 60:
+        return words("provenance.minutes", minutes=minutes, seconds=rest)
+    return words("provenance.hours", hours=minutes // 60, minutes=minutes % 60)
 
 
 def _number_cell(value: float | None) -> Cell:
-    return Cell("—" if value is None else f"{value:.3f}")
+    return Cell(DASH if value is None else f"{value:.3f}")
 
 
-def _facts(values: Mapping[str, Json]) -> Facts:
-    return [(key.replace("_", " "), _plain(value)) for key, value in values.items() if value is not None]
+def _facts(values: Mapping[str, Json], words: Words) -> Facts:
+    return [(words.name("setting", key), _plain(value, words)) for key, value in values.items() if value is not None]
 
 
-def _plain(value: Json) -> str:
+def _plain(value: Json, words: Words) -> str:
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return words("page.yes" if value else "page.no")
     if isinstance(value, list | tuple):
-        return " to ".join(_plain(entry) for entry in value) if len(value) == 2 else ", ".join(map(_plain, value))
+        entries = [_plain(entry, words) for entry in value]
+        return words("page.interval", low=entries[0], high=entries[1]) if len(value) == 2 else ", ".join(entries)
     if isinstance(value, float):
         return f"{value:g}"
     return text(value)

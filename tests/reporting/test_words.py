@@ -1,0 +1,106 @@
+"""The catalogues: the same keys and placeholders in each language, none missing, none unused, no English left over."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic_run import binary_task, write_run
+
+from focusmap import reporting
+from focusmap.auditing.findings import SEVERITIES
+from focusmap.evaluation.measures import MEASURES, NO_TRUTH, Sample
+from focusmap.reporting.performance_section import AGREEMENT, CLASSES, RANKING, VALUES
+from focusmap.reporting.render import render_report
+from focusmap.reporting.words import LANGUAGES, placeholders, words_in
+from focusmap.statistics.resampling import Clusters
+from focusmap.values.predictions import NOTICE
+from focusmap.values.recipe import Augmentation, Recipe
+from focusmap.values.task import Target, TargetKind
+
+FOLDER = Path(reporting.__file__).parent
+SOURCES = "\n".join(path.read_text() for path in (*FOLDER.glob("*.py"), *FOLDER.glob("templates/*.html")))
+ENGLISH, CHINESE = words_in("en"), words_in("zh")
+# Words that Chinese radiology writes as English does.
+SHARED = {"AUROC", "Cramér V", "R²", "n = {n}", "zh-CN"}
+
+
+def flat(language: str) -> dict[str, str]:
+    tables = words_in(language).tables  # type: ignore[arg-type]
+    return {f"{table}.{name}": template for table, names in tables.items() for name, template in names.items()}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_has_the_same_keys_and_placeholders(language: str) -> None:
+    english, other = flat("en"), flat(language)
+    assert list(other) == list(english)
+    for key, template in other.items():
+        for form in template.split("|"):
+            assert placeholders(form) == placeholders(english[key].split("|")[-1]), key
+
+
+def test_every_key_that_the_pages_ask_for_exists() -> None:
+    asked = re.findall(r'(?:words|plural|absent)\(\s*"([a-z_]+\.[^"{]+)"', SOURCES)
+    assert len(asked) > 150
+    assert set(asked) <= set(flat("en"))
+
+
+def test_no_key_is_unused() -> None:
+    whole_tables = set(re.findall(r'words\.name\("([a-z_]+)"|f"([a-z_]+)\.\{|\.tables\["([a-z_]+)"\]', SOURCES))
+    used_tables = {name for names in whole_tables for name in names if name}
+    unused = [key for key in flat("en") if key.split(".")[0] not in used_tables and f'"{key}"' not in SOURCES]
+    assert unused == []
+
+
+def test_tables_that_are_looked_up_by_name_hold_what_can_be_asked() -> None:
+    tables = ENGLISH.tables
+    assert set(tables["finding"]) == set(tables["advice"]) == set(SEVERITIES)
+    assert set(tables["accepted"]) == {name for name, severity in SEVERITIES.items() if severity == "blocking"}
+    assert set(tables["metric"]) == {*RANKING, *AGREEMENT, *CLASSES, *VALUES}
+    settings = {item.name for kind in (Recipe, Augmentation) for item in fields(kind)} - {"augmentation"}
+    assert settings <= set(tables["setting"])
+
+
+def test_no_english_is_left_in_the_chinese_words() -> None:
+    words = {key: re.sub(r"\{[^}]*\}", "", template) for key, template in flat("zh").items() if template not in SHARED}
+    english = [
+        key for key, said in words.items() if re.search("[a-z]", said) and not re.search(r"[\u4e00-\u9fff]", said)
+    ]
+    assert english == []
+
+
+def test_the_notice_says_what_prediction_files_say() -> None:
+    assert ENGLISH("page.notice") == NOTICE
+    assert "仅供研究使用，非医疗器械" in CHINESE("page.notice")
+
+
+@pytest.mark.parametrize("kind", list(MEASURES))
+def test_every_reason_for_an_undefined_number_is_said_in_chinese(kind: TargetKind) -> None:
+    target = Target("grade", kind, () if kind == "continuous" else ("0", "1") if kind == "binary" else ("a", "b", "c"))
+    n_columns = len(target.label_names)
+    for truth in (np.zeros(4), np.ones(4)):
+        probabilities = np.full((4, n_columns), 1 / n_columns)
+        sample = Sample(target, truth, probabilities, Clusters.single(4), np.full(4, 0.5))
+        reasons = {*MEASURES[kind](sample).reasons.values(), NO_TRUTH}
+        assert reasons
+        for reason in reasons:
+            assert ENGLISH.recorded(reason) == reason
+            assert not re.search(r"[a-z]{4,}", CHINESE.recorded(reason)), reason
+
+
+def test_a_sentence_that_the_catalogue_does_not_know_stays_as_it_is() -> None:
+    assert CHINESE.recorded("something new happened") == "something new happened"
+
+
+def test_a_chinese_report_holds_no_english_sentence_of_ours(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", binary_task("nodule", "effusion"), n=80, n_maps=3)
+    page = render_report(run, "zh").read_text(encoding="utf-8")
+    assert '<html lang="zh-CN">' in page
+    for words in ("受试者工作特征曲线下面积", "95% 置信区间", "灵敏度", "特异度", "阳性预测值", "参考标准", "热图"):
+        assert words in page
+    ours = [template for key, template in flat("en").items() if not key.startswith("recorded.")]
+    literal = [part for template in ours for part in re.split(r"\{[^}]*\}|\|", template)]
+    sentences = {part.strip() for part in literal if part.count(" ") >= 3}
+    assert len(sentences) > 60
+    assert [sentence for sentence in sentences if sentence in page] == []
