@@ -13,7 +13,6 @@ from focusmap.values.files import Json
 
 ORDER = {"blocking": 0, "warning": 1, "note": 2}
 ICONS = {"blocking": "✕", "warning": "!", "note": "i"}
-
 TIED = "label-tied-to-"
 
 
@@ -26,7 +25,6 @@ class FindingView:
     heading: str
     advice: str
     message: str
-    count: int
     examples: tuple[str, ...]
     accepted: bool
 
@@ -61,7 +59,6 @@ def _view(value: Mapping[str, Json], accepted: set[str], words: Words) -> Findin
         heading=words.plural(f"finding.{kind}", count, column=column) if known else name,
         advice=words(f"advice.{kind}") if known else "",
         message=text(value.get("message")),
-        count=count,
         examples=tuple(text(example) for example in items(value.get("examples"))),
         accepted=name in accepted,
     )

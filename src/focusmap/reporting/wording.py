@@ -99,13 +99,12 @@ def _number_cautions(metrics: Tree, words: Words) -> list[Caution]:
         entry = branch(value)
         positives, auroc = number(entry.get("n_positive")), branch(entry, "auroc")
         low, high = number(auroc.get("low")), number(auroc.get("high"))
-        few += (
-            [words("caution.with_number", name=name, n=positives)]
-            if positives is not None and positives < FEW_POSITIVES
-            else []
-        )
-        wide += [name] if low is not None and high is not None and high - low > WIDE else []
-        undefined += [name] if auroc and auroc.get("value") is None else []
+        if positives is not None and positives < FEW_POSITIVES:
+            few.append(words("caution.with_number", name=name, n=positives))
+        if low is not None and high is not None and high - low > WIDE:
+            wide.append(name)
+        if auroc and auroc.get("value") is None:
+            undefined.append(name)
     said = [
         ("warning", "caution.few_positives", few),
         ("note", "caution.wide", wide),
