@@ -38,7 +38,7 @@ def test_doctor_says_how_to_get_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(installation, "find_spec", lambda _: None)
-    monkeypatch.setattr(installation, "chinese_typefaces", list)
+    monkeypatch.setattr(installation, "chinese_typeface", lambda: None)
     known = installation._version
     monkeypatch.setattr(installation, "_version", lambda name: None if name == "timm" else known(name))
     assert main(["doctor"]) == 0

@@ -11,14 +11,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal
 
 from focusmap.errors import MissingPartError
 
 PATIENCE_SECONDS = 60
-State = Literal["present", "missing", "unknown"]
+State = Literal["present", "missing"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,23 @@ CHINESE = "Debian, Ubuntu: apt-get install fonts-noto-cjk; elsewhere install Not
 
 
 @dataclass(frozen=True)
-class Finding:
+class Typeface:
+    """A typeface: its file, its number in the file, and the name of its family."""
+
+    file: Path
+    index: int
+    family: str
+
+
+# Windows and macOS have no fontconfig to ask, but bring these.
+USUAL_TYPEFACES = (
+    Typeface(Path("C:/Windows/Fonts/msyh.ttc"), 0, "Microsoft YaHei"),
+    Typeface(Path("/System/Library/Fonts/STHeiti Light.ttc"), 1, "Heiti SC"),
+)
+
+
+@dataclass(frozen=True)
+class OptionalPart:
     """One optional part: whether it is here, what it is for, and how to get it where it is not."""
 
     name: str
@@ -73,7 +91,7 @@ class Diagnosis:
     system: str
     libraries: Mapping[str, str | None]
     devices: tuple[str, ...]
-    optional: tuple[Finding, ...]
+    optional: tuple[OptionalPart, ...]
 
 
 def diagnose() -> Diagnosis:
@@ -106,34 +124,40 @@ def require(extra: str) -> None:
         )
 
 
-def chinese_typefaces() -> list[str] | None:
-    """Return the families that have Chinese letters; None where there is no ``fc-list`` (fontconfig) to ask."""
-    listed = _output("fc-list", ":lang=zh", "family")
-    return None if listed is None else sorted({line.split(",")[0] for line in listed.splitlines() if line})
+@lru_cache
+def chinese_typeface() -> Typeface | None:
+    """Return a typeface that has Chinese letters; None where the machine has none."""
+    # Where fontconfig knows of none, it names the nearest: only the languages that it lists tell.
+    said = _output("fc-match", "--format=%{file}\n%{index}\n%{family[0]}\n%{lang}", "sans:lang=zh-cn")
+    if said is not None:
+        file, index, family, languages = said.split("\n")
+        return Typeface(Path(file), int(index), family) if "zh-cn" in languages.split("|") else None
+    return next((typeface for typeface in USUAL_TYPEFACES if typeface.file.is_file()), None)
 
 
 def _absent(extra: str) -> list[str]:
     return [module for module in EXTRAS[extra].modules if find_spec(module) is None]
 
 
-def _extra(name: str) -> Finding:
-    return Finding(name, "missing" if _absent(name) else "present", EXTRAS[name].purpose, how_to_get(name))
+def _extra(name: str) -> OptionalPart:
+    return OptionalPart(name, "missing" if _absent(name) else "present", EXTRAS[name].purpose, how_to_get(name))
 
 
-def _pango() -> Finding:
+def _pango() -> OptionalPart:
     from ctypes.util import find_library
 
     found = find_library("pango-1.0") or find_library("pango-1.0-0")
-    return Finding("pango", "present" if found else "missing", "a library of the system; --pdf draws with it", PANGO)
+    return OptionalPart(
+        "pango", "present" if found else "missing", "a library of the system; --pdf draws with it", PANGO
+    )
 
 
-def _chinese() -> Finding:
-    families = chinese_typefaces()
-    state: State = "unknown" if families is None else "present" if families else "missing"
-    return Finding("Chinese typeface", state, "--pdf with --language zh; Chinese label names", CHINESE)
+def _chinese() -> OptionalPart:
+    state: State = "present" if chinese_typeface() else "missing"
+    return OptionalPart("Chinese typeface", state, "--pdf with --language zh; Chinese names in figures", CHINESE)
 
 
-SYSTEM_PARTS: tuple[Callable[[], Finding], ...] = (_pango, _chinese)
+SYSTEM_PARTS: tuple[Callable[[], OptionalPart], ...] = (_pango, _chinese)
 
 
 def _requirements() -> list[str]:

@@ -132,23 +132,25 @@ def _pretend_to_be_stopped(study, run):
     assert not (run / "model").exists()
 
 
-def test_folds_predict_every_picture_once(study, tmp_path):
+def test_folds_predict_every_picture_once_and_pages_speak_chinese(study, tmp_path):
     run = tmp_path / "folds"
-    assert main(["run", str(study), "--out", str(run), "--folds", "3", *QUICK]) == 0
+    assert main(["run", str(study), "--out", str(run), "--folds", "3", "--language", "zh", *QUICK]) == 0
     predictions = pd.read_csv(run / "predictions/test.csv")
     assert sorted(predictions["image_id"]) == sorted(pd.read_csv(run / "cohort.csv")["image_id"])
     assert json.loads((run / "evaluation/metrics.json").read_text())["split"] == "out-of-fold"
     index = pd.read_csv(run / "focus/index.csv")
     assert all((run / "focus" / path).is_file() for path in index["map"])
+    assert "交叉验证" in (run / "report.html").read_text(encoding="utf-8")
+    assert "研究队列审查" in (run / "audit.html").read_text(encoding="utf-8")
 
 
 def test_two_runs_are_compared_in_pairs(run, tmp_path, capsys):
     other = tmp_path / "second"
     shutil.copytree(run, other)
-    assert main(["compare", str(run), str(other), "--out", str(tmp_path / "comparison")]) == 0
+    assert main(["compare", str(run), str(other), "--out", str(tmp_path / "comparison"), "--language", "zh"]) == 0
     rows = json.loads((tmp_path / "comparison/compare.json").read_text())["differences"]
     assert {row["difference"]["value"] for row in rows if row["difference"]["value"] is not None} == {0.0}
-    assert (tmp_path / "comparison/compare.html").is_file()
+    assert "配对差异" in (tmp_path / "comparison/compare.html").read_text(encoding="utf-8")
 
 
 def test_other_pictures_are_evaluated_and_known_patients_refused(run, study, tmp_path):

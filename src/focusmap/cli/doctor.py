@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from focusmap.installation import Diagnosis, Finding
+    from focusmap.installation import Diagnosis, OptionalPart
 
 EXAMPLE = "example: focusmap doctor"
 
@@ -39,6 +39,6 @@ def _lines(found: "Diagnosis") -> list[str]:
     ]
 
 
-def _part(part: "Finding") -> list[str]:
+def _part(part: "OptionalPart") -> list[str]:
     lines = [f"  {part.name:<16}  {part.state:<7}  {part.purpose}"]
     return lines if part.state == "present" else [*lines, f"  {'':<16}  get it with: {part.remedy}"]

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from focusmap.errors import MissingPartError
-from focusmap.installation import CHINESE, PANGO, chinese_typefaces, require
+from focusmap.installation import CHINESE, PANGO, chinese_typeface, require
 from focusmap.reporting.words import Language
 from focusmap.values.files import atomic
 
@@ -19,7 +19,7 @@ def require_pdf(language: Language) -> None:
     """
     require("pdf")
     _require_pango()
-    if language == "zh" and chinese_typefaces() == []:
+    if language == "zh" and chinese_typeface() is None:
         raise MissingPartError(
             f"--pdf --language zh: no typeface here has Chinese letters. Get one with: {CHINESE}. "
             "report.html needs none: the reader's browser brings its own."
