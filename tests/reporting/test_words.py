@@ -10,6 +10,7 @@ from synthetic_run import binary_task, write_run
 
 from focusmap import reporting
 from focusmap.auditing.findings import SEVERITIES
+from focusmap.errors import InputError
 from focusmap.evaluation.measures import MEASURES, NO_TRUTH, Sample
 from focusmap.reporting.performance_section import AGREEMENT, CLASSES, RANKING, VALUES
 from focusmap.reporting.render import render_report
@@ -38,6 +39,11 @@ def test_every_language_has_the_same_keys_and_placeholders(language: str) -> Non
     for key, template in other.items():
         for form in template.split("|"):
             assert placeholders(form) == placeholders(english[key].split("|")[-1]), key
+
+
+def test_an_unknown_language_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(InputError, match="'fr' is not one of en, zh"):
+        words_in("fr")  # type: ignore[arg-type]
 
 
 def test_every_key_that_the_pages_ask_for_exists() -> None:

@@ -142,10 +142,8 @@ def _score_table(caption: str, methods: Tree, words: Words) -> Table:
     ordered = [name for name in methods if name not in BASELINES] + [name for name in BASELINES if name in methods]
     rows = []
     for name in ordered:
-        entry, small = (
-            branch(methods, name),
-            words("localisation.baseline" if name in BASELINES else "localisation.map"),
-        )
+        entry = branch(methods, name)
+        small = words("localisation.baseline" if name in BASELINES else "localisation.map")
         cells = [_score_cell(entry, key, notes) for key in keys]
         rows.append([name_cell(words.name("baseline", name), small), *cells])
     return Table(["", *(words.name("score", key) for key in keys)], rows, notes.lines(), caption)

@@ -9,6 +9,8 @@ from pathlib import Path
 from string import Formatter
 from typing import Literal, get_args
 
+from focusmap.errors import InputError
+
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 DASH = "—"
@@ -91,7 +93,15 @@ class Words:
 
 @lru_cache
 def words_in(language: Language) -> Words:
-    """Return the words of a language."""
+    """Return the words of a language.
+
+    Raises
+    ------
+    InputError
+        If there is no catalogue of that language.
+    """
+    if language not in LANGUAGES:
+        raise InputError(f"language {language!r} is not one of {', '.join(LANGUAGES)}.")
     path = Path(__file__).parent / "catalogues" / f"{language}.toml"
     return Words(language, tomllib.loads(path.read_text(encoding="utf-8")))
 
