@@ -1,4 +1,4 @@
-"""What a model says of picture files, and where it sees it: probabilities and maps from one forward pass a batch."""
+"""What a model says of picture files, and where it sees it: probabilities and maps, a batch at a time."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 
 from focusmap.errors import InputError, MissingFileError
 from focusmap.evaluation.calibration import apply
-from focusmap.heatmaps.class_activation import Method, class_activation_maps, has_evidence, positive_evidence
+from focusmap.heatmaps import METHODS, heat_maps
 from focusmap.imaging.preparation import Preparation, content_statistics, prepare_file, standardise
 from focusmap.inference.model import Model
 
@@ -34,22 +34,22 @@ class Picture:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one forward pass says of N pictures and L labels.
+    """What a model says of N pictures and the M labels asked for.
 
     Parameters
     ----------
     probabilities
-        ``(N, L)``, calibrated; a continuous target's value.
+        ``(N, M)``, calibrated; a continuous target's value.
     predicted
-        ``(N, L) bool``: at or above the operating point, or the most probable class.
+        ``(N, M) bool``: at or above the operating point, or the most probable class.
     shown
-        ``(N, L) bool``: false where there is no evidence worth showing.
+        ``(N, M) bool``: false where there is no evidence worth showing.
     amounts
-        ``(N, L)``: what the positive part of each map adds to its logit.
+        ``(N, M)``: what the positive part of the class activation map adds to the logit, whatever the method.
     maps
-        ``(N, L, h, w)`` on the scale of the method; in its own units for a continuous target.
+        ``(N, M, h, w)`` in the unit of the method; for a continuous target, in its own units in place of logits.
     units
-        ``(L,)``: what one logit is on the maps.
+        ``(M,)``: what one unit of the values that are shown is on the maps.
     """
 
     probabilities: np.ndarray
@@ -74,20 +74,20 @@ def read_pictures(
         yield Picture(item, standardise(pixels[np.newaxis], mean, deviation)[0], source_shape)
 
 
-def find_evidence(model: Model, pictures: Sequence[Picture], method: Method) -> Evidence:
-    """Return probabilities and maps of all labels for a batch of pictures; the net is set to eval mode."""
+def find_evidence(model: Model, pictures: Sequence[Picture], method: str, labels: Sequence[int]) -> Evidence:
+    """Return probabilities and maps of some labels for a batch of pictures; the net is set to eval mode."""
     device = next(model.net.parameters()).device
     pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures])).to(device)
-    logits, maps = class_activation_maps(model.net.eval(), pixels, method)
-    probabilities = apply(model.task, model.to_units(logits.double().cpu().numpy()), model.card.temperatures)
-    deviations = _deviations(model)
+    found = heat_maps(model.net.eval(), pixels, method, labels)
+    probabilities = apply(model.task, model.to_units(found.logits.double().cpu().numpy()), model.card.temperatures)
+    deviations, n_cells = _deviations(model)[labels], found.maps[0, 0].numel()
     return Evidence(
-        probabilities=probabilities,
-        predicted=predicted_labels(model, probabilities),
-        shown=has_evidence(maps, method).cpu().numpy(),
-        amounts=positive_evidence(maps, method).double().cpu().numpy(),
-        maps=maps.float().cpu().numpy() * deviations[:, None, None],
-        units=deviations if method == "cam" else deviations / maps[0, 0].numel(),
+        probabilities=probabilities[:, labels],
+        predicted=predicted_labels(model, probabilities)[:, labels],
+        shown=found.has_evidence.cpu().numpy(),
+        amounts=found.evidence.double().cpu().numpy(),
+        maps=found.maps.float().cpu().numpy() * deviations[:, None, None],
+        units=deviations / n_cells if METHODS[method].unit.per_cell else deviations,
     )
 
 

@@ -164,7 +164,7 @@ def _best_match(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[
     candidates = [
         _match(own, {f"{prefix}{'.'.join(name.split('.')[n_dropped:])}": tensor for name, tensor in named.items()})
         for n_dropped in range(4)
-        for prefix in ("", "backbone.")
+        for prefix in ("", "backbone.", "backbone.net.")
     ]
     return max(candidates, key=len)
 

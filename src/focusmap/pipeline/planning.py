@@ -46,7 +46,7 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
     SplitOptions(folds=options.folds)
     recipe = resolve_recipe(options.recipe, *sample_pictures(cohort))
     check_size(recipe.model, recipe.size)
-    n_trainings = options.folds or 1
+    n_trainings = (options.folds or 1) * recipe.ensemble
     n_train = len(cohort) * (1 - 2 / options.folds if options.folds else 0.7)
     reference = 28 if recipe.model == "small-residual" else 224
     gmacs = GMACS.get(recipe.model, GMACS_DEFAULT) * (recipe.size / reference) ** 2

@@ -112,10 +112,16 @@ def _binary_table(targets: Tree, words: Words) -> Table:
         if text(entry.get("kind")) == "binary" and len(counts) == 2:
             (_, negative), (positive, n) = counts
             unknown = _count_cell(entry.get("n_unknown"))
-            label = name_cell(name, "" if positive == "1" else words("overview.positive_is", positive=positive))
+            label = name_cell(name, _binary_note(positive, number(entry.get("n_soft")), words))
             rows.append([label, Cell(f"{n:,}"), Cell(f"{negative:,}"), unknown, Cell(words.share(n, n + negative))])
     counted = [words("overview.positive"), words("overview.negative"), words("overview.unknown")]
     return Table([words("overview.label"), *counted, words("overview.share_of_known")], rows)
+
+
+def _binary_note(positive: str, n_soft: float | None, words: Words) -> str:
+    if n_soft:
+        return words.plural("cohort.soft", n_soft)
+    return "" if positive == "1" else words("overview.positive_is", positive=positive)
 
 
 def _class_tables(targets: Tree, words: Words) -> list[Table]:

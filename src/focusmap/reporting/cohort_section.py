@@ -102,7 +102,9 @@ def _target_rows(target: Target, parts: Sequence[np.ndarray], words: Words) -> l
     if target.kind == "continuous":
         return [[name_cell(target.name, words("cohort.spread")), *(_spread_cell(part) for part in parts)]]
     if target.kind == "binary":
-        return [[name_cell(target.name), *(_share_cell(part >= 0.5, part, words) for part in parts)]]
+        n_soft = int(((parts[0] > 0) & (parts[0] < 1)).sum())
+        small = words.plural("cohort.soft", n_soft) if n_soft else ""
+        return [[name_cell(target.name, small), *(_share_cell(part >= 0.5, part, words) for part in parts)]]
     return [
         [name_cell(label), *(_share_cell(part == position, part, words) for part in parts)]
         for position, label in enumerate(target.label_names)

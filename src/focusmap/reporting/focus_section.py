@@ -1,4 +1,4 @@
-"""Where the net looked: mistakes and examples with their heat maps, and localisation beside simple baselines."""
+"""Where the net looked: mistakes and examples with their heat maps."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,15 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from focusmap.figures.json_tree import branch, number
-from focusmap.reporting.files import RunFiles, Tree
+from focusmap.reporting.files import RunFiles
 from focusmap.reporting.judged import answers
 from focusmap.reporting.pictures import inside, picture_uri
-from focusmap.reporting.tables import Cell, Footnotes, Table, metric_cell, name_cell
+from focusmap.reporting.tables import Cell, Table, name_cell
 from focusmap.reporting.words import Words
 
-BASELINES = ("mean_mask", "centre", "edges", "random")
-SCORES = ("pointing_hit", "pointing_hit_of_positives", "chance", "iou", "dice", "energy_pointing", "n")
 OUTCOMES = ("TP", "FP", "FN")
 N_MISTAKES, N_MISTAKE_MAPS = 12, 6
 
@@ -42,15 +39,6 @@ class MistakeSection:
 
     table: Table
     cards: Sequence[MapCard]
-
-
-@dataclass(frozen=True)
-class LocalisationSection:
-    """Heat maps against reference masks or boxes."""
-
-    tables: Sequence[Table]
-    verdict: str
-    beats_baseline: bool
 
 
 def mistake_section(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> MistakeSection | None:
@@ -83,20 +71,6 @@ def gallery(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> list[
         if any(found.values()):
             groups.append(MapGroup(label, {title: cards for title, cards in found.items() if cards}))
     return groups
-
-
-def localisation_section(files: RunFiles, words: Words) -> LocalisationSection | None:
-    """Return the scores of the maps beside the baselines; None without ``scores.json``."""
-    methods = branch(files.scores, "methods")
-    if not methods:
-        return None
-    tables = [_score_table(words("localisation.all"), methods, words)]
-    for name, entry in branch(files.scores, "by_target").items():
-        per_target = branch(entry, "methods") or branch(entry)
-        if any(branch(value) for value in per_target.values()):
-            tables.append(_score_table(name, per_target, words))
-    verdict, beats = _verdict(methods, words)
-    return LocalisationSection(tables if len(tables) != 2 else tables[:1], verdict, beats)
 
 
 def _mistake_row(row: Mapping[Hashable, object]) -> list[Cell]:
@@ -134,41 +108,3 @@ def _card(row: Mapping[Hashable, object], path: Path, words: Words) -> MapCard:
     probability = float(str(row["probability"]))
     detail = words("maps.card", known=row["known"], probability=probability, method=row["method"])
     return MapCard(picture_uri(path), f"{row['image_id']} · {row['label']}", detail)
-
-
-def _score_table(caption: str, methods: Tree, words: Words) -> Table:
-    notes = Footnotes(words)
-    keys = [key for key in SCORES if any(key in branch(entry) for entry in methods.values())]
-    ordered = [name for name in methods if name not in BASELINES] + [name for name in BASELINES if name in methods]
-    rows = []
-    for name in ordered:
-        entry = branch(methods, name)
-        small = words("localisation.baseline" if name in BASELINES else "localisation.map")
-        cells = [_score_cell(entry, key, notes) for key in keys]
-        rows.append([name_cell(words.name("baseline", name), small), *cells])
-    return Table(["", *(words.name("score", key) for key in keys)], rows, notes.lines(), caption)
-
-
-def _score_cell(entry: Tree, key: str, notes: Footnotes) -> Cell:
-    plain = number(entry.get(key))
-    if plain is not None:
-        return Cell(f"{plain:,.0f}" if key == "n" else f"{plain:.3f}")
-    return metric_cell(entry.get(key), notes, bar=key == "pointing_hit")
-
-
-def _verdict(methods: Tree, words: Words) -> tuple[str, bool]:
-    """Return in words whether the best map points better than the mean mask does, and whether that is shown."""
-    hits = {name: branch(entry, "pointing_hit") for name, entry in methods.items() if name not in BASELINES}
-    values = {name: value for name, hit in hits.items() if (value := number(hit.get("value"))) is not None}
-    mean = branch(methods, "mean_mask", "pointing_hit")
-    mean_value, mean_high = number(mean.get("value")), number(mean.get("high"))
-    if not values or mean_value is None:
-        return words("localisation.no_baseline"), False
-    best = max(values, key=lambda name: values[name])
-    low = number(hits[best].get("low"))
-    hits_in_words = words("localisation.hits", method=best, best=values[best], mean=mean_value)
-    if values[best] <= mean_value:
-        return words("localisation.not_better", hits=hits_in_words), False
-    if low is not None and mean_high is not None and low > mean_high:
-        return words("localisation.better", hits=hits_in_words), True
-    return words("localisation.ahead", hits=hits_in_words), False

@@ -8,8 +8,8 @@ from focusmap.figures.training_curves import compared_learning_figure, has_curve
 from focusmap.reporting.files import RunFiles
 from focusmap.reporting.performance_section import Figure
 from focusmap.reporting.pictures import figure_uri
-from focusmap.reporting.tables import Cell, Table, name_cell
-from focusmap.reporting.words import DASH, Words
+from focusmap.reporting.tables import Cell, Table, name_cell, range_text
+from focusmap.reporting.words import Words
 from focusmap.values.files import Json
 
 Facts = Sequence[tuple[str, str]]
@@ -44,7 +44,7 @@ def learning_curves(files: RunFiles, words: Words) -> Figure | None:
     if not histories:
         return None
     if len(histories) > 1:
-        drawn, caption = compared_learning_figure(histories), words("training.one_a_fold")
+        drawn, caption = compared_learning_figure(histories), words("training.one_a_net")
     else:
         drawn, caption = learning_figure(next(iter(histories.values()))), words("training.curves_caption")
     return Figure(words("training.curves"), figure_uri(drawn), caption)
@@ -57,8 +57,9 @@ def model_groups(files: RunFiles, words: Words) -> list[FactGroup]:
     card = files.card
     parameters = number(files.manifest.get("parameters")) or number(card.training.get("n_parameters"))
     size: Mapping[str, Json] = {"parameters": f"{parameters:,.0f}"} if parameters else {}
+    mean: Mapping[str, Json] = {"nets_averaged": len(card.members) or None, "views_averaged": len(card.tta) or None}
     return [
-        FactGroup(words("model.architecture"), _facts({**card.architecture, **size}, words)),
+        FactGroup(words("model.architecture"), _facts({**card.architecture, **size, **mean}, words)),
         FactGroup(words("model.preparation"), _facts(card.preparation, words)),
     ]
 
@@ -67,15 +68,19 @@ def threshold_table(files: RunFiles, words: Words) -> Table | None:
     """Return operating points and temperatures of the targets; None without ``model.json``."""
     if files.card is None:
         return None
-    card, rows = files.card, []
+    cards, rows = list(files.fold_cards.values()) or [files.card], []
     for target in files.task.targets:
-        threshold, temperature = card.thresholds.get(target.name), card.temperatures.get(target.name)
+        fitted = ([card.thresholds for card in cards], [card.temperatures for card in cards])
+        cells = [Cell(range_text((of[target.name] for of in each if target.name in of), words)) for each in fitted]
         kind = words.name("kind", target.kind)
         if target.kind == "binary":
             kind = words("model.with_positive", kind=kind, positive=target.positive)
-        rows.append([name_cell(target.name), name_cell(kind), _number_cell(threshold), _number_cell(temperature)])
+        rows.append([name_cell(target.name), name_cell(kind), *cells])
+    caption = words("model.fitted", rule=files.card.threshold_for)
+    if len(cards) > 1:
+        caption = words("page.sentences", first=caption, second=words("model.fitted_in_folds"))
     head = ["", words("model.kind"), words("metric.threshold"), words("model.temperature")]
-    return Table(head, rows, caption=words("model.fitted", rule=card.threshold_for))
+    return Table(head, rows, caption=caption)
 
 
 def provenance_groups(files: RunFiles, words: Words) -> list[FactGroup]:
@@ -110,10 +115,6 @@ def duration_text(seconds: float, words: Words) -> str:
     if minutes < 60:
         return words("provenance.minutes", minutes=minutes, seconds=rest)
     return words("provenance.hours", hours=minutes // 60, minutes=minutes % 60)
-
-
-def _number_cell(value: float | None) -> Cell:
-    return Cell(DASH if value is None else f"{value:.3f}")
 
 
 def _facts(values: Mapping[str, Json], words: Words) -> Facts:

@@ -8,9 +8,9 @@ import pandas as pd
 from focusmap.figures.curves import KINDS, confusion_figures, curves_of
 from focusmap.figures.json_tree import branch, items, text
 from focusmap.reporting.files import RunFiles, Tree
-from focusmap.reporting.judged import probability_counts, threshold_of
+from focusmap.reporting.judged import probability_counts, thresholds_of
 from focusmap.reporting.pictures import figure_uri, inside, picture_uri
-from focusmap.reporting.tables import Cell, Footnotes, Table, metric_cell, metric_row, name_cell
+from focusmap.reporting.tables import Cell, Footnotes, Table, metric_cell, metric_row, name_cell, range_text
 from focusmap.reporting.words import Words
 
 RANKING = ("auroc", "average_precision", "threshold", "sensitivity", "specificity", "ppv", "npv")
@@ -129,7 +129,8 @@ def _count_table(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> 
     for name in binary:
         counts = judged.loc[judged["label"] == name, "outcome"].value_counts()
         cells = [Cell(f"{int(counts.get(key, 0)):,}") for key in ("TP", "FN", "FP", "TN", "")]
-        rows.append([name_cell(name), Cell(f"{threshold_of(files, name):.3f}"), *cells])
+        points = thresholds_of(files, name, list(judged.loc[judged["label"] == name, "image_id"]))
+        rows.append([name_cell(name), Cell(range_text(points, words)), *cells])
     outcomes = [words.name("outcome", key) for key in ("TP", "FN", "FP", "TN", "unknown")]
     return Table(["", words("metric.threshold"), *outcomes], rows, caption=words("results.counts"))
 

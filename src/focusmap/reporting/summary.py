@@ -6,8 +6,9 @@ from focusmap.figures.json_tree import items, text
 from focusmap.reporting.cohort_section import cohort_section
 from focusmap.reporting.files import RunFiles, read_run
 from focusmap.reporting.findings import finding_views, severity_text
-from focusmap.reporting.focus_section import gallery, localisation_section, mistake_section
+from focusmap.reporting.focus_section import gallery, mistake_section
 from focusmap.reporting.judged import judged_predictions
+from focusmap.reporting.localisation_section import localisation_section
 from focusmap.reporting.origin_section import (
     learning_curves,
     model_groups,
@@ -17,6 +18,7 @@ from focusmap.reporting.origin_section import (
 )
 from focusmap.reporting.performance_section import mean_metric, performance_section
 from focusmap.reporting.tables import Footnotes, metric_cell
+from focusmap.reporting.trust import trust_verdicts
 from focusmap.reporting.wording import cautions, headline
 from focusmap.reporting.words import Words
 
@@ -54,6 +56,7 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         "mistakes": mistake_section(files, judged, words),
         "has_maps": files.index is not None,
         "gallery": gallery(files, judged, words),
+        "trust": trust_verdicts(files.trust, words),
         "localisation": localisation_section(files, words),
         "model": model_groups(files, words),
         "thresholds": threshold_table(files, words),

@@ -1,6 +1,6 @@
 """Tables of a page: cells with a number, its interval under it, and a drawn interval where that helps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from focusmap.figures.json_tree import branch, number, text
@@ -86,3 +86,16 @@ def _cell(value: Json, key: str, notes: Footnotes) -> Cell:
     if plain is None:
         return metric_cell(value, notes, bar=key == "auroc")
     return Cell(f"{plain:,.0f}" if plain == int(plain) and key != "threshold" else f"{plain:.3f}")
+
+
+def range_text(values: Iterable[float], words: Words) -> str:
+    """Return a number, or the lowest and the highest of several; a dash of none.
+
+    >>> from focusmap.reporting.words import words_in
+    >>> [range_text(values, words_in("en")) for values in ([0.31], [0.44, 0.31], [])]
+    ['0.310', '0.310 to 0.440', '—']
+    """
+    shown = sorted({f"{value:.3f}" for value in values}, key=float)
+    if len(shown) > 1:
+        return words("page.interval", low=shown[0], high=shown[-1])
+    return shown[0] if shown else DASH
