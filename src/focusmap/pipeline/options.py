@@ -27,7 +27,9 @@ class RunOptions:
     workers
         Processes that read pictures, or None for one a processor.
     devices
-        As Lightning Fabric takes it.
+        ``auto``, ``cpu``, ``cuda`` or ``mps``, with ``:2`` two of them, or only how many.
+    n_nodes
+        Machines that train together, all of which see the run's folder.
     force
         Replace what an earlier run left.
     language
@@ -43,6 +45,7 @@ class RunOptions:
     store: Path | None = None
     workers: int | None = None
     devices: str = "auto"
+    n_nodes: int = 1
     force: bool = False
     language: Language = "en"
     progress: Progress = silent

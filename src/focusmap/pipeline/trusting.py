@@ -83,14 +83,13 @@ def choose_subjects(cohort: Cohort, index: pd.DataFrame, options: "TrustOptions"
     from focusmap.inference.subjects import Subject
 
     owners = dict(zip(cohort.image_ids, cohort.patient_ids, strict=True))
+    owned = index.assign(patient_id=index["image_id"].map(owners))
+    columns = ["image_id", "path", "patient_id", "target", "predicted"]
     return [
-        Subject(
-            Item(row["image_id"], row["path"], cohort.file(row["image_id"])),
-            owners[row["image_id"]],
-            row["target"],
-            row["predicted"],
-        )
-        for row in choose_maps(index, options.n_maps, options.seed).to_dict("records")
+        Subject(Item(image_id, path, cohort.file(image_id)), patient_id, label, predicted)
+        for image_id, path, patient_id, label, predicted in choose_maps(owned, options.n_maps, options.seed)[
+            columns
+        ].to_numpy()
     ]
 
 
@@ -108,14 +107,18 @@ def write_trust(
 
 
 def choose_maps(index: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
-    """Return `n` rows of maps with evidence, the labels in turn: predicted ones first, in random order.
+    """Return `n` rows of maps with evidence, drawn at random: labels in turn, predicted ones and new patients first.
 
-    >>> index = pd.DataFrame({"target": ["a", "a", "b"], "predicted": [0, 1, 1], "has_evidence": [1, 1, 1]})
+    >>> index = pd.DataFrame({"target": ["a", "a", "b"], "predicted": [0, 1, 1], "has_evidence": 1, "patient_id": "p"})
     >>> sorted(choose_maps(index, 2, seed=0).index)
     [1, 2]
     """
     order = np.random.default_rng(seed).permutation(len(index))
     drawn = index.iloc[order].astype({"predicted": bool, "has_evidence": bool})
-    drawn = drawn[drawn["has_evidence"]].sort_values("predicted", ascending=False, kind="stable")
+    drawn = drawn[drawn["has_evidence"]]
+    again = drawn.groupby(["target", "predicted", "patient_id"]).cumcount()
+    drawn = drawn.assign(unpredicted=~drawn["predicted"], again=again).sort_values(
+        ["unpredicted", "again"], kind="stable"
+    )
     turn = drawn.groupby("target", sort=False).cumcount()
     return drawn.iloc[np.argsort(turn.to_numpy(), kind="stable")[:n]]

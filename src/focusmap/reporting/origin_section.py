@@ -13,7 +13,7 @@ from focusmap.reporting.words import Words
 from focusmap.values.files import Json
 
 Facts = Sequence[tuple[str, str]]
-NET_SETTINGS = ("model", "weights", "size", "channels", "freeze_epochs", "precision", "seed")
+NET_SETTINGS = ("model", "weights", "size", "channels", "crop", "freeze_epochs", "precision", "seed")
 
 
 @dataclass(frozen=True)

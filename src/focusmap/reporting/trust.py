@@ -17,6 +17,8 @@ from focusmap.values.files import Json
 Tree = Mapping[str, Json]
 CRITERIA = ("deletion", "insertion", "road", "infidelity", "sensitivity-n", "max-sensitivity", "randomisation",
             "label-randomisation", "repeatability", "reproducibility")  # fmt: skip
+# Percentiles of a bootstrap over fewer clusters than this cover too seldom.
+FEW_PATIENTS = 10
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,10 @@ def _verdict(name: str, entry: Tree, words: Words) -> MethodVerdict:
     passed = [c for c in known if branch(entry, c).get("passes") is True]
     failed = [c for c in known if branch(entry, c).get("passes") is False]
     unknown = [c for c in known if c not in (*passed, *failed)]
-    sentence = words("trust.passes_of", name=name, n=len(passed), all=len(passed) + len(failed))
+    counts = {"name": name, "n": len(passed), "all": len(passed) + len(failed)}
+    sentence = words("trust.passes_of", **counts)
     if failed:
-        sentence = words(
-            "page.sentences", first=sentence, second=words("trust.fails_what", failed=_named(failed, words))
-        )
+        sentence = words("trust.passes_but", **counts, failed=_named(failed, words))
     return MethodVerdict(
         name=name,
         sentence=sentence,
@@ -95,9 +96,11 @@ def _basis(trust: Tree, words: Words) -> str:
     n_maps, n_pictures, n_patients, n_predicted, n_models = (int(number(trust.get(key)) or 0) for key in keys)
     images = images_of_patients(n_pictures, n_patients, words)
     basis = words("trust.basis", maps=words.plural("count.map", n_maps), images=images, n=n_predicted)
-    if n_models <= 1:
-        return basis
-    return words("page.sentences", first=basis, second=words("trust.first_of", n=n_models))
+    if n_models > 1:
+        basis = words("page.sentences", first=basis, second=words("trust.first_of", n=n_models))
+    if 0 < n_patients < FEW_PATIENTS:
+        basis = words("page.sentences", first=basis, second=words("trust.few_patients"))
+    return basis
 
 
 def _table(trust: Tree, words: Words) -> Table:

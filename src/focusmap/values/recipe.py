@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, cast, get_type_hints
 
 from focusmap.errors import InputError, suggest
+from focusmap.values.crop import WHOLE, parse_crop
 from focusmap.values.files import Json, read_text, write_text
 from focusmap.values.presets import over_preset
 
@@ -85,6 +86,9 @@ class Recipe:
         Side of the net's square input in pixels; 0 means chosen from the pictures.
     channels
         1 (grey) or 3; 0 means chosen from the pictures.
+    crop
+        What is kept of each picture: ``whole``, ``foreground``, ``left-half``, ``right-half``, ``top-half``,
+        ``bottom-half``, or ``TOP,LEFT,BOTTOM,RIGHT`` in shares of the picture.
     weights
         ``none`` (from scratch), ``hub``, ``auto`` (hub where it can be reached) or the path of a weights file.
     learning_rate
@@ -125,6 +129,7 @@ class Recipe:
     model: str = "auto"
     size: int = 0
     channels: int = 0
+    crop: str = WHOLE
     weights: str = "auto"
     epochs: int = 60
     batch_size: int = 16
@@ -165,6 +170,7 @@ class Recipe:
         _check(self.clip_norm >= 0, "clip_norm must not be negative (0: none)")
         _check(0 < self.layer_decay <= 1, "layer_decay must be above 0 and at most 1")
         check_threshold_rule(self.threshold_for)
+        parse_crop(self.crop)
 
     def to_yaml(self, path: Path) -> None:
         """Write the recipe."""
