@@ -7,6 +7,7 @@
     │   ├── UnreadableImageError  a picture cannot be decoded or is implausible
     │   └── ModelError            a model folder is damaged, newer than this program or not what it says
     ├── MissingFileError          something named is not there (also FileNotFoundError)
+    ├── MissingPartError          an optional part is not installed (also ImportError)
     ├── DiskError                 a file cannot be written (also OSError)
     └── RefusedError              exit 3: a blocking audit finding that nobody has accepted
 """
@@ -36,6 +37,10 @@ class ModelError(InputError):
 
 class MissingFileError(FocusmapError, FileNotFoundError):
     """A file or folder that was named is not there."""
+
+
+class MissingPartError(FocusmapError, ImportError):
+    """Something optional that the command needs is not installed here."""
 
 
 class DiskError(FocusmapError, OSError):

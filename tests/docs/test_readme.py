@@ -51,14 +51,28 @@ def test_the_guide_can_be_followed(folder):
         assert main(command) == 0, command
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/guide.md"])
+def test_the_readmes_tell_the_same_in_both_languages():
+    for language in ("sh", "csv", "python"):
+        assert blocks("README.zh.md", language) == blocks("README.md", language)
+    english, chinese = ((ROOT / page).read_text() for page in ("README.md", "README.zh.md"))
+    for mark in ("## ", "- ", "| "):
+        counts = [sum(line.startswith(mark) for line in page.splitlines()) for page in (english, chinese)]
+        assert counts[0] == counts[1], mark
+    # What is to be typed is the same too: all that stands between backticks and holds no word of the language.
+    typed = [set(re.findall(r"`([^`\n]+)`", page)) for page in (english, chinese)]
+    assert typed[0] == typed[1]
+
+
+PAGES = ["README.md", "README.zh.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_commands_that_pages_name_exist(page):
     named = set(re.findall(r"`focusmap ([a-z]+)", (ROOT / page).read_text()))
-    assert named
     assert named <= set(COMMANDS)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/guide.md", "docs/architecture.md", "docs/results.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text())
     assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []

@@ -1,6 +1,7 @@
 """Figures hold every label, survive odd names and leave pyplot alone."""
 
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +79,17 @@ def test_sheet_takes_any_mixture_of_pictures(tmp_path: Path) -> None:
     write_sheet(tmp_path / "sheet.png", tiles)
     write_sheet(tmp_path / "empty.png", [])
     assert (tmp_path / "sheet.png").stat().st_size > 0
+
+
+def test_chinese_names_are_drawn_in_their_own_letters() -> None:
+    from focusmap.figures.style import font
+    from focusmap.installation import chinese_typeface
+
+    if chinese_typeface() is None:
+        pytest.skip("no Chinese typeface here")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns of a letter that it has not
+        drawn = [svg_text(roc_figure([Curve(name, LINE, LINE)])) for name in ("肺炎", "气胸")]
+    assert drawn[0] != drawn[1]
+    letters = font(20.0, "肺炎")
+    assert bytes(letters.getmask("肺")) != bytes(letters.getmask("炎"))

@@ -163,15 +163,20 @@ def _pretend_to_be_stopped(study, run):
     assert not (run / "model").exists()
 
 
-def test_folds_predict_every_picture_once(study, tmp_path, capsys):
+def test_folds_predict_every_picture_once_and_pages_speak_chinese(study, tmp_path, capsys):
     run = tmp_path / "folds"
-    assert main(["run", str(study), "--out", str(run), "--folds", "3", *QUICK]) == 0
+    assert main(["run", str(study), "--out", str(run), "--folds", "3", "--language", "zh", *QUICK]) == 0
     predictions = pd.read_csv(run / "predictions/test.csv")
     assert sorted(predictions["image_id"]) == sorted(pd.read_csv(run / "cohort.csv")["image_id"])
     assert json.loads((run / "evaluation/metrics.json").read_text())["split"] == "out-of-fold"
     index = pd.read_csv(run / "focus/index.csv")
     assert all((run / "focus" / path).is_file() for path in index["map"])
     _answers_as_an_ensemble(run, study, tmp_path, capsys)
+    words = (run / "report.html").read_text(encoding="utf-8")
+    for said in ("交叉验证", "本研究中没有任何图像可以检验它", "合并后的调优集"):
+        assert said in words
+    assert "研究队列审查" in (run / "audit.html").read_text(encoding="utf-8")
+    assert main(["report", str(run)]) == 0
     words = (run / "report.html").read_text()
     assert "which no image of this study can test" in words
     assert "pooled tune parts" in words
@@ -220,10 +225,10 @@ def test_an_ensemble_over_seeds_and_views_is_one_model_and_can_be_resumed(study,
 def test_two_runs_are_compared_in_pairs(run, tmp_path, capsys):
     other = tmp_path / "second"
     shutil.copytree(run, other)
-    assert main(["compare", str(run), str(other), "--out", str(tmp_path / "comparison")]) == 0
+    assert main(["compare", str(run), str(other), "--out", str(tmp_path / "comparison"), "--language", "zh"]) == 0
     rows = json.loads((tmp_path / "comparison/compare.json").read_text())["differences"]
     assert {row["difference"]["value"] for row in rows if row["difference"]["value"] is not None} == {0.0}
-    assert (tmp_path / "comparison/compare.html").is_file()
+    assert "配对差异" in (tmp_path / "comparison/compare.html").read_text(encoding="utf-8")
     assert main(["compare", str(run), str(other), "--out", str(tmp_path / "comparison")]) == 2
     assert "--force" in capsys.readouterr().err
     assert main(["compare", str(run), str(other), "--out", str(tmp_path / "comparison"), "--force"]) == 0

@@ -8,10 +8,11 @@ import pytest
 from synthetic_run import binary_task, write_run
 
 from focusmap.figures.sheets import Tile, write_sheet
-from focusmap.reporting.audit_page import render_audit
+from focusmap.reporting.audit_page import AuditPictures, PairPicture, render_audit
 from focusmap.reporting.comparison import render_comparison
 from focusmap.reporting.files import read_run
 from focusmap.reporting.judged import judged_predictions
+from focusmap.reporting.words import words_in
 from focusmap.values.files import Json, read_json
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -25,7 +26,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_audit_shows_findings_then_overview_then_pictures(run: Path, tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.png"
     write_sheet(sheet, [Tile(np.eye(9), "a")])
-    path = render_audit(read_json(run / "audit.json"), {HOSTILE: sheet}, tmp_path, [(HOSTILE, sheet)])
+    pictures = AuditPictures({HOSTILE: sheet}, [PairPicture(HOSTILE, "b", 0.99, sheet)])
+    path = render_audit(read_json(run / "audit.json"), pictures, tmp_path)
     page = path.read_text()
     order = [
         page.index(f'<section id="{name}">')
@@ -40,14 +42,14 @@ def test_audit_shows_findings_then_overview_then_pictures(run: Path, tmp_path: P
 def test_standing_blocking_finding_is_the_title(run: Path, tmp_path: Path) -> None:
     audit = dict(read_json(run / "audit.json"))
     audit["accepted"] = []
-    assert "A blocking finding stands" in render_audit(audit, {}, tmp_path).read_text()
+    assert "A blocking finding stands" in render_audit(audit, AuditPictures(), tmp_path).read_text()
 
 
 @pytest.mark.parametrize(
     "audit", [{}, {"findings": [], "overview": {}}, {"overview": {"cooccurrence": {"names": ["a"]}}}]
 )
 def test_empty_audits_are_pages_too(audit: dict[str, Json], tmp_path: Path) -> None:
-    assert "Nothing was found." in render_audit(audit, {}, tmp_path).read_text()
+    assert "Nothing was found." in render_audit(audit, AuditPictures(), tmp_path).read_text()
 
 
 def test_comparison_has_runs_differences_and_curves(run: Path, tmp_path: Path) -> None:
@@ -73,7 +75,7 @@ def test_comparison_has_runs_differences_and_curves(run: Path, tmp_path: Path) -
 
 
 def test_outcomes_agree_with_a_count_by_hand(run: Path) -> None:
-    judged = judged_predictions(read_run(run))
+    judged = judged_predictions(read_run(run), words_in("en"))
     assert judged is not None
     nodule = judged[judged["label"] == "nodule"]
     by_hand = {"TP": 0, "FP": 0, "FN": 0, "TN": 0, "": 0}

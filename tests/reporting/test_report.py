@@ -12,6 +12,7 @@ from focusmap.errors import MissingFileError
 from focusmap.reporting.files import read_run
 from focusmap.reporting.judged import judged_predictions
 from focusmap.reporting.render import render_report
+from focusmap.reporting.words import words_in
 from focusmap.values.files import read_json, read_table, write_json, write_table
 from focusmap.values.task import Target, Task
 
@@ -205,7 +206,7 @@ def test_each_image_is_judged_at_its_own_folds_operating_point(run: Path) -> Non
         card = read_json(part / "model" / "model.json")
         write_json(part / "model" / "model.json", {**card, "thresholds": {"nodule": threshold, "effusion": threshold}})
         write_table(part / "predictions" / "test.csv", predictions[int(fold) :: 2])
-    judged = judged_predictions(read_run(run))
+    judged = judged_predictions(read_run(run), words_in("en"))
     assert judged is not None
     own = judged["image_id"].map({name: (0.2, 0.7)[i % 2] for i, name in enumerate(predictions["image_id"])})
     assert (judged["called"] == (judged["probability"] >= own)).all()

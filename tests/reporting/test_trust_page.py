@@ -8,9 +8,11 @@ from synthetic_run import binary_task, write_run
 from test_report import words_of
 
 from focusmap.reporting.render import render_report
-from focusmap.reporting.trust import WORDS, render_trust, trust_verdicts
+from focusmap.reporting.trust import render_trust, trust_verdicts
+from focusmap.reporting.words import words_in
 from focusmap.values.files import Json, write_json
 
+ENGLISH = words_in("en")
 CURVES: dict[str, Json] = {"curve": [0.9, 0.5, 0.1], "control": [0.9, 0.8, 0.1]}
 
 
@@ -35,8 +37,8 @@ def test_the_page_says_what_passes_what_fails_and_what_was_not_judged(tmp_path: 
     page = render_trust(trust_of(), tmp_path / "trust.html").read_text()
     words = words_of(page)
     assert "cam passes 1 of the 2 criteria judged for this model; it fails road." in words
-    assert f"✓ {WORDS['deletion'].passes}" in words
-    assert f"✗ {WORDS['road'].fails}" in words
+    assert f"✓ {ENGLISH('trust_passes.deletion')}" in words
+    assert f"✗ {ENGLISH('trust_fails.road')}" in words
     assert "? Not judged: randomisation: no label has maps of two pictures to compare." in words
     assert "necessary, not sufficient" in words
     assert "16 maps of 12 images of 9 patients" in words
@@ -52,9 +54,9 @@ def test_what_a_control_passes_is_said(tmp_path: Path) -> None:
 
 
 def test_a_method_that_passes_everything_is_good_and_one_without_a_judgement_is_not() -> None:
-    (one,) = trust_verdicts({"methods": {"cam": {"road": verdict(True)}}})
+    (one,) = trust_verdicts({"methods": {"cam": {"road": verdict(True)}}}, ENGLISH)
     assert one.passes_all
-    (other,) = trust_verdicts({"methods": {"cam": {"road": verdict(None, "it is defined for no picture")}}})
+    (other,) = trust_verdicts({"methods": {"cam": {"road": verdict(None, "it is defined for no picture")}}}, ENGLISH)
     assert not other.passes_all
 
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "explain": "heat maps, and their scores where lesions are marked",
     "compare": "two or more runs side by side, with paired differences",
     "report": "one self-contained page from the files of a run",
+    "doctor": "what is installed, what is missing, how to get it",
 }
 
 EPILOG = """\

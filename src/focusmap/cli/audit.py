@@ -4,7 +4,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from focusmap.cli.options import add_common_options, add_study_options, cohort_from, run_options_from
+from focusmap.cli.options import (
+    add_common_options,
+    add_language_option,
+    add_study_options,
+    cohort_from,
+    run_options_from,
+)
 from focusmap.cli.show import print_findings, print_study
 
 if TYPE_CHECKING:
@@ -28,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_study_options(parser)
     add_common_options(parser)
+    add_language_option(parser)
 
 
 def execute(parsed: argparse.Namespace) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from focusmap.cli.options import add_language_option
+
 if TYPE_CHECKING:
     from focusmap.values.files import Json
 
@@ -42,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the pictures (default: the table's)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the intervals")
     parser.add_argument("--force", action="store_true", help="replace what is there")
+    add_language_option(parser)
 
 
 def execute(parsed: argparse.Namespace) -> None:
@@ -53,7 +56,9 @@ def execute(parsed: argparse.Namespace) -> None:
 
     said = ReadingsDeclaration(tuple(parsed.reader), tuple(parsed.target), tuple(parsed.definitive), parsed.patient)
     options = ConsensusOptions(parsed.method, parsed.ties, parsed.soft)
-    request = pipeline.ConsensusRequest(said, options, parsed.images, parsed.seed, parsed.force)
+    request = pipeline.ConsensusRequest(
+        said, options, parsed.images, parsed.seed, force=parsed.force, language=parsed.language
+    )
     facts = pipeline.consensus(parsed.readers, parsed.out, request)
     print_consensus(facts)
     print(f"labels: {parsed.out}")

@@ -4,7 +4,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from focusmap.cli.options import add_common_options, add_study_options, declaration_from, refuse_study_file
+from focusmap.cli.options import (
+    add_common_options,
+    add_language_option,
+    add_study_options,
+    declaration_from,
+    refuse_study_file,
+)
 from focusmap.errors import InputError
 
 if TYPE_CHECKING:
@@ -68,6 +74,7 @@ def _add_trust_options(parser: argparse.ArgumentParser) -> None:
         help="run with another seed or architecture: repeatability, reproducibility; repeat for several",
     )  # fmt: skip
     group.add_argument("--shuffled", type=Path, metavar="RUN", help="run trained on shuffled labels")
+    add_language_option(group)
 
 
 def _trust(parsed: argparse.Namespace) -> "TrustRequest | None":

@@ -87,6 +87,11 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--folds", type=int, metavar="K", help="cross-validation; predictions are pooled out of fold")
 
 
+def add_language_option(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the language of the pages."""
+    parser.add_argument("--language", choices=("en", "zh"), default="en", help="of the pages: English or Chinese")
+
+
 def declaration_from(parsed: argparse.Namespace) -> "Declaration":
     """Return what the user said about the label file."""
     from focusmap.cohort.declaration import Declaration
@@ -152,5 +157,6 @@ def run_options_from(parsed: argparse.Namespace) -> "RunOptions":
         devices=parsed.devices,
         n_nodes=getattr(parsed, "nodes", 1),
         force=parsed.force,
+        language=getattr(parsed, "language", "en"),
         progress=terminal_progress(),
     )

@@ -2,12 +2,16 @@
 
 import argparse
 
-from focusmap.cli.options import add_labelled_run_options as add_arguments
+from focusmap.cli.options import add_labelled_run_options, add_language_option
 from focusmap.cli.show import print_run, understood
 
-__all__ = ["EXAMPLE", "add_arguments", "execute"]
-
 EXAMPLE = "example: focusmap run labels.csv --images pictures --patient patient_id --out runs/first"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add_labelled_run_options(parser)
+    add_language_option(parser)
 
 
 def execute(parsed: argparse.Namespace) -> None:

@@ -138,9 +138,10 @@ def print_scores(scores: Mapping[str, "Json"] | None) -> None:
 def print_trust(trust: Mapping[str, "Json"], page: Path) -> None:
     """Print which criteria each method passes, and where the page is."""
     from focusmap.reporting.trust import trust_verdicts
+    from focusmap.reporting.words import words_in
 
     print("do the maps show where the net looks?")
-    for verdict in trust_verdicts(trust):
+    for verdict in trust_verdicts(trust, words_in("en")):
         print(f"  {verdict.sentence}")
     if trust.get("reason"):
         print(f"  not measured: {trust['reason']}")

@@ -201,7 +201,7 @@ def _draw_outline(image: Image.Image, outline: np.ndarray) -> None:
 
 
 def _write_caption(sheet: Image.Image, caption: str) -> None:
-    letters = font(CAPTION, bold=True)
+    letters = font(CAPTION, caption, bold=True)
     words = fitted(caption, sheet.width - 2 * EDGE, letters)
     ImageDraw.Draw(sheet).text((EDGE, TOP // 2), words, fill=INK, font=letters, anchor="lm")
 

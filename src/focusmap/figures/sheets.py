@@ -52,7 +52,7 @@ def _place(sheet: Image.Image, tile: Tile, corner: tuple[int, int]) -> None:
     draw = ImageDraw.Draw(sheet)
     draw.rectangle((left - 1, top - 1, left + TILE, top + TILE), outline="#e4e8ec")
     sheet.paste(picture.resize(small, how), (left + (TILE - small[0]) // 2, top + (TILE - small[1]) // 2))
-    letters = font(9.5)
+    letters = font(9.5, tile.caption)
     draw.text(
         (left, top + TILE + 5), fitted(tile.caption, TILE, letters), fill=INK if tile.caption else MUTED, font=letters
     )

@@ -1,11 +1,13 @@
 """One look for every figure: colours, sizes, and figures that share no state with pyplot."""
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import ImageFont
 
+from focusmap.installation import chinese_typeface
 from focusmap.values.files import atomic
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 POSITIVE, NEGATIVE = PALETTE[1], PALETTE[0]
 INK, MUTED, GRID = "#1b1f24", "#59636e", "#d8dde3"
+FAMILY = "DejaVu Sans"
+CHINESE = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]")
 SMALL, NORMAL, LARGE = 8.0, 9.0, 10.5
 PNG_DPI = 150
 # Resolution at which the width of words is measured.
@@ -45,13 +49,43 @@ def plain(text: str, limit: int = 0) -> str:
     return " ".join(text.split()).replace("$", r"\$")
 
 
+def font(pixels: float, words: str = "", *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """Return a typeface for `words` that are drawn straight onto pixels: matplotlib's own, if that has the letters."""
+    return _font(pixels, chinese=bool(CHINESE.search(words)), bold=bold)
+
+
 @lru_cache(maxsize=8)
-def font(pixels: float, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """Return matplotlib's own typeface for words that are drawn straight onto pixels."""
+def _font(pixels: float, *, chinese: bool, bold: bool) -> ImageFont.FreeTypeFont:
     from matplotlib.font_manager import FontProperties, findfont
 
+    if chinese and (found := chinese_typeface()):
+        return ImageFont.truetype(found.file, round(pixels), index=found.index)
     weight = "bold" if bold else "normal"
-    return ImageFont.truetype(findfont(FontProperties(family="DejaVu Sans", weight=weight)), round(pixels))
+    return ImageFont.truetype(findfont(FontProperties(family=FAMILY, weight=weight)), round(pixels))
+
+
+@lru_cache
+def families() -> list[str]:
+    """Return the typefaces of figures: matplotlib's own and, where the machine has one, one with Chinese letters."""
+    from matplotlib.font_manager import fontManager
+
+    found = chinese_typeface()
+    if found is None:
+        return [FAMILY]
+    n_known = len(fontManager.ttflist)
+    fontManager.addfont(found.file)
+    added = [entry.name for entry in fontManager.ttflist[n_known:]]
+    return [FAMILY, found.family if found.family in added else added[0]]
+
+
+def _lend_letters(figure: "Figure") -> None:
+    """Let Chinese names in a figure borrow the letters that matplotlib's own typeface lacks."""
+    from matplotlib.text import Text
+
+    for words in figure.findobj(Text):
+        if isinstance(words, Text) and CHINESE.search(words.get_text()):
+            # One weight is all that such typefaces surely have.
+            words.set(fontfamily=families(), fontweight="normal")
 
 
 def fitted(words: str, width: int, letters: ImageFont.FreeTypeFont) -> str:
@@ -85,7 +119,7 @@ def name_axes(axes: "Axes", x: str, y: str) -> None:
 def name_panel(axes: "Axes", title: str, note: str = "") -> None:
     """Write a title above the panel, flush left and cut to its width, with an optional muted second line."""
     width = axes.get_window_extent().width / axes.figure.dpi * 72 * PIXELS_PER_POINT
-    letters = font(NORMAL * PIXELS_PER_POINT, bold=True)
+    letters = font(NORMAL * PIXELS_PER_POINT, title, bold=True)
     title = plain(fitted(title, round(width), letters))
     axes.set_title(title, fontsize=NORMAL, color=INK, loc="left", fontweight="bold", pad=17 if note else 6)
     if note:
@@ -98,6 +132,7 @@ def save_figure(figure: "Figure", path: Path) -> None:
         with atomic(path) as temporary:
             temporary.write_text(svg_text(figure), encoding="utf-8")
         return
+    _lend_letters(figure)
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=PNG_DPI)
 
@@ -108,6 +143,7 @@ def svg_text(figure: "Figure") -> str:
 
     from matplotlib import rc_context
 
+    _lend_letters(figure)
     buffer = io.StringIO()
     with rc_context({"svg.hashsalt": "focusmap", "svg.fonttype": "path"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})

@@ -13,6 +13,7 @@ from focusmap.figures.sheets import write_thumbnail
 from focusmap.imaging.readers import read_image
 from focusmap.reporting.consensus_page import MOST_PICTURES, disputed_pictures, render_consensus
 from focusmap.reporting.pictures import inside
+from focusmap.reporting.words import Language
 from focusmap.values.files import Json, refuse_existing, write_json, write_table
 
 FACTS, PAGE = "consensus.json", "consensus.html"
@@ -35,6 +36,8 @@ class ConsensusRequest:
         Of the resamples behind the intervals.
     force
         Replace what is there.
+    language
+        Of the page: ``en`` or ``zh``.
     """
 
     said: ReadingsDeclaration = field(default_factory=ReadingsDeclaration)
@@ -42,6 +45,7 @@ class ConsensusRequest:
     images: Path | None = None
     seed: int = 0
     force: bool = False
+    language: Language = "en"
 
 
 def consensus(readers: Path, out: Path, request: ConsensusRequest = ConsensusRequest()) -> dict[str, Json]:
@@ -64,7 +68,7 @@ def consensus(readers: Path, out: Path, request: ConsensusRequest = ConsensusReq
     with TemporaryDirectory() as folder:
         shown = disputed_pictures(facts)[:MOST_PICTURES]
         pictures = _thumbnails(readings, shown, request.images or readers.parent, Path(folder))
-        render_consensus(facts, pictures, out.with_name(PAGE))
+        render_consensus(facts, pictures, out.with_name(PAGE), request.language)
     return facts
 
 

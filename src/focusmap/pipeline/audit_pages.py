@@ -8,7 +8,8 @@ from focusmap.cohort.cohort import Cohort
 from focusmap.errors import FocusmapError
 from focusmap.figures.sheets import Tile, write_sheet
 from focusmap.imaging.readers import read_image
-from focusmap.reporting.audit_page import render_audit
+from focusmap.reporting.audit_page import AuditPictures, PairPicture, render_audit
+from focusmap.reporting.words import Language
 from focusmap.values.files import write_json
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ SHOWN_PAIRS = 8
 SHEET_PIXELS = 256
 
 
-def write_audit(audit: "Audit", cohort: Cohort, out: Path) -> Path:
+def write_audit(audit: "Audit", cohort: Cohort, out: Path, language: Language) -> Path:
     """Write the audit of a cohort to the folder `out`; return the page."""
     write_json(out / "audit.json", audit.to_dict())
     sheets = {}
@@ -26,17 +27,20 @@ def write_audit(audit: "Audit", cohort: Cohort, out: Path) -> Path:
         path = out / "audit" / f"sheet{number}.png"
         if _write_sheet(cohort, image_ids, path):
             sheets[label] = path
-    return render_audit(audit.to_dict(), sheets, out, _write_pairs(audit, cohort, out / "audit"))
+    pictures = AuditPictures(sheets, _write_pairs(audit, cohort, out / "audit"))
+    return render_audit(audit.to_dict(), pictures, out, language)
 
 
-def _write_pairs(audit: "Audit", cohort: Cohort, folder: Path) -> list[tuple[str, Path]]:
-    """Write the most alike pictures side by side; return caption and file of each pair."""
+def _write_pairs(audit: "Audit", cohort: Cohort, folder: Path) -> list[PairPicture]:
+    """Write the most alike pictures side by side."""
     duplicates = cast(dict[str, list[dict[str, object]]], audit.overview.get("duplicates", {}))
     written = []
     for number, pair in enumerate(duplicates.get("near", [])[:SHOWN_PAIRS]):
-        images, path = (str(pair["a"]), str(pair["b"])), folder / f"pair{number}.png"
-        if _write_sheet(cohort, images, path):
-            written.append((f"{images[0]} and {images[1]}, correlation {pair['correlation']:.3f}", path))
+        shown = PairPicture(
+            str(pair["a"]), str(pair["b"]), float(str(pair["correlation"])), folder / f"pair{number}.png"
+        )
+        if _write_sheet(cohort, (shown.a, shown.b), shown.path):
+            written.append(shown)
     return written
 
 

@@ -12,6 +12,7 @@ from focusmap.evaluation.comparison import compare_predictions
 from focusmap.evaluation.metrics import EvaluationOptions
 from focusmap.pipeline.evaluating import frozen_thresholds
 from focusmap.pipeline.runs import Run, open_run
+from focusmap.reporting.words import Language
 from focusmap.values.files import Json, read_json, read_table, refuse_existing, write_json
 from focusmap.values.predictions import Predictions, of_images, read_predictions
 
@@ -27,7 +28,9 @@ class Contender:
     metrics: dict[str, Json]
 
 
-def compare(folders: Sequence[Path], out: Path | None = None, *, force: bool = False) -> dict[str, Json]:
+def compare(
+    folders: Sequence[Path], out: Path | None = None, language: Language = "en", *, force: bool = False
+) -> dict[str, Json]:
     """Return metrics side by side and paired differences of every metric; write them to `out` if it is given.
 
     Raises
@@ -53,7 +56,7 @@ def compare(folders: Sequence[Path], out: Path | None = None, *, force: bool = F
 
         write_json(out / "compare.json", comparison)
         histories = {c.name: read_table(c.run.parts()[0].history) for c in contenders}
-        render_comparison(comparison, histories, out)
+        render_comparison(comparison, histories, out, language)
     return comparison
 
 

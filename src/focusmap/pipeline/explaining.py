@@ -23,7 +23,6 @@ from focusmap.values.files import Json, write_table
 if TYPE_CHECKING:
     from focusmap.inference.explain import ExplainOptions, Explanation
     from focusmap.inference.model import Model
-    from focusmap.inference.trust import TrustOptions
     from focusmap.localisation import Reference
 
 
@@ -106,7 +105,12 @@ def explain(
         _pool(members, request.method, out)
     if failures:
         write_failures(failures, out / "failures.csv")
-    trust = _judge(*explained[0], replace(settings, n_models=len(members)), out) if settings else None
+    trust = None
+    if settings is not None:
+        member, found = explained[0]
+        subjects = choose_subjects(member.cohort, found.index, settings)
+        settings = replace(settings, n_models=len(members))
+        trust = write_trust(member.model, subjects, out, settings, options.language)
     return ExplainResult(out, _score(members, request, out), tuple(failures), trust)
 
 
@@ -215,11 +219,6 @@ def _pool(members: Sequence[_Member], method: str, out: Path) -> None:
             table[column] = [f"{member.folder.name}/{path}" if path else "" for path in table[column]]
         tables.append(table)
     write_table(out / "index.csv", pd.concat(tables, ignore_index=True))
-
-
-def _judge(member: _Member, maps: "Explanation", settings: "TrustOptions", out: Path) -> dict[str, Json]:
-    """Return and write how far the maps of one model can be trusted."""
-    return write_trust(member.model, choose_subjects(member.cohort, maps.index, settings), out, settings)
 
 
 def _score(members: Sequence[_Member], request: ExplainRequest, out: Path) -> dict[str, Json] | None:

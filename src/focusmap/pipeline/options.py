@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from focusmap.reporting.words import Language
 from focusmap.values.progress import Progress, silent
 from focusmap.values.recipe import Recipe
 
@@ -31,6 +32,8 @@ class RunOptions:
         Machines that train together, all of which see the run's folder.
     force
         Replace what an earlier run left.
+    language
+        Of the pages: ``en`` or ``zh``.
     progress
         Called as the work goes on.
     """
@@ -44,4 +47,5 @@ class RunOptions:
     devices: str = "auto"
     n_nodes: int = 1
     force: bool = False
+    language: Language = "en"
     progress: Progress = silent

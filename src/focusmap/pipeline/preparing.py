@@ -50,7 +50,7 @@ def audit(
     out
         Folder.
     options
-        What is accepted; processes, progress.
+        What is accepted; processes, progress, language of the page.
     split
         The split to be judged; without one, the declared split is.
     against
@@ -62,7 +62,7 @@ def audit(
     settings = AuditOptions(options.accept, options.workers, options.recipe.seed, options.progress)
     shared = audit_against(roster_of(cohort), against, settings) if against is not None else []
     result = audit_cohort(cohort, split, settings).extended(shared, options.accept)
-    write_audit(result, cohort, out)
+    write_audit(result, cohort, out, options.language)
     return result
 
 

@@ -1,12 +1,24 @@
-"""Report: one page from the files of a run."""
+"""Report: one page from the files of a run, and the same as PDF."""
 
 from pathlib import Path
 
 from focusmap.pipeline.runs import open_run
+from focusmap.reporting.words import Language
 
 
-def report(folder: Path) -> Path:
-    """Write ``report.html`` from the files of a run and return its path."""
+def report(folder: Path, language: Language = "en", *, pdf: bool = False) -> Path:
+    """Write ``report.html`` from the files of a run and, if asked, ``report.pdf``; return the path of the last.
+
+    Raises
+    ------
+    MissingPartError
+        If a PDF is asked for and what makes it is not installed; then nothing is written.
+    """
+    from focusmap.reporting.pdf import require_pdf, write_pdf
     from focusmap.reporting.render import render_report
 
-    return render_report(open_run(folder).folder)
+    run = open_run(folder)
+    if pdf:
+        require_pdf(language)
+    page = render_report(run.folder, language)
+    return write_pdf(page) if pdf else page

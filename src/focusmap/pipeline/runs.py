@@ -19,6 +19,7 @@ RESULTS = (
     "history.csv",
     "manifest.json",
     "report.html",
+    "report.pdf",
 )
 
 

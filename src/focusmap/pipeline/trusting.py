@@ -12,6 +12,7 @@ from focusmap.cohort.cohort import Cohort
 from focusmap.errors import InputError
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.predicting import load_run_model
+from focusmap.reporting.words import Language
 from focusmap.values.files import Json, write_json
 from focusmap.values.task import Task
 
@@ -99,14 +100,16 @@ def choose_subjects(cohort: Cohort, index: pd.DataFrame, options: "TrustOptions"
     ]
 
 
-def write_trust(model: "Model", subjects: "Sequence[Subject]", out: Path, options: "TrustOptions") -> dict[str, Json]:
+def write_trust(
+    model: "Model", subjects: "Sequence[Subject]", out: Path, options: "TrustOptions", language: Language = "en"
+) -> dict[str, Json]:
     """Return what was measured on the subjects, and write it to ``trust.json`` and ``trust.html`` in `out`."""
     from focusmap.inference.trust import measure_trust
     from focusmap.reporting.trust import render_trust
 
     trust = measure_trust(model, subjects, options)
     write_json(out / TRUST, trust)
-    render_trust(trust, out / PAGE)
+    render_trust(trust, out / PAGE, language)
     return trust
 
 

@@ -36,7 +36,7 @@ def run(cohort: Cohort, folder: Path, options: RunOptions) -> Run:
     _timed("evaluate", seconds, lambda: evaluate(folder))
     _timed("explain", seconds, lambda: explain(folder, ExplainRequest(), options))
     write_manifest(made, options, seconds)
-    report(folder)
+    report(folder, options.language)
     return made
 
 

@@ -1,7 +1,7 @@
 """The audit as a page: findings first, then what the cohort holds, then pictures to look at."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from focusmap.figures.json_tree import branch, items, number, text
@@ -9,7 +9,8 @@ from focusmap.reporting.findings import finding_views, severity_text
 from focusmap.reporting.page import write_page
 from focusmap.reporting.performance_section import Figure
 from focusmap.reporting.pictures import picture_uri
-from focusmap.reporting.tables import Cell, Table, count_text, name_cell, share_text, soft_text
+from focusmap.reporting.tables import Cell, Table, name_cell
+from focusmap.reporting.words import DASH, Language, Words, words_in
 from focusmap.values.files import Json
 
 Tree = Mapping[str, Json]
@@ -24,60 +25,86 @@ class Matrix:
     rows: Sequence[Sequence[tuple[int, float]]]
 
 
-def render_audit(audit: Tree, sheets: Mapping[str, Path], out: Path, pairs: Sequence[tuple[str, Path]] = ()) -> Path:
+@dataclass(frozen=True)
+class AuditPictures:
+    """Picture files beside an audit: sample sheets by heading, and near-duplicates side by side."""
+
+    sheets: Mapping[str, Path] = field(default_factory=dict)
+    pairs: Sequence["PairPicture"] = ()
+
+
+@dataclass(frozen=True)
+class PairPicture:
+    """Two pictures side by side in one file, and how alike they are."""
+
+    a: str
+    b: str
+    correlation: float
+    path: Path
+
+
+def render_audit(audit: Tree, pictures: AuditPictures, out: Path, language: Language = "en") -> Path:
     """Write ``audit.html`` to the folder `out` and return its path.
 
     Parameters
     ----------
     audit
         As in ``audit.json``.
-    sheets
-        Picture file of each sample sheet, by heading.
-    pairs
-        Caption and picture file of duplicates side by side.
+    pictures
+        What there is to look at.
     """
-    overview, views = branch(audit, "overview"), finding_views(audit)
+    words = words_in(language)
+    overview, views = branch(audit, "overview"), finding_views(audit, words)
     context = {
         "findings": views,
-        "severities": severity_text(views),
+        "severities": severity_text(views, words),
         "is_blocked": any(view.severity == "blocking" and not view.accepted for view in views),
-        "numbers": _numbers(overview),
+        "numbers": _numbers(overview, words),
         "matrix": _matrix(branch(overview, "cooccurrence")),
-        "tables": [table for table in _tables(overview) if table.rows],
-        "duplicates": [table for table in _duplicate_tables(branch(overview, "duplicates")) if table.rows],
-        "sheets": [Figure(heading, picture_uri(path)) for heading, path in sheets.items()],
-        "pairs": [Figure(caption, picture_uri(path), caption) for caption, path in pairs],
+        "tables": [table for table in _tables(overview, words) if table.rows],
+        "duplicates": [table for table in _duplicate_tables(branch(overview, "duplicates"), words) if table.rows],
+        "sheets": [Figure(heading, picture_uri(path)) for heading, path in pictures.sheets.items()],
+        "pairs": [_pair_figure(pair, words) for pair in pictures.pairs],
     }
-    return write_page("audit.html", context, out / "audit.html")
+    return write_page("audit.html", context, out / "audit.html", words)
 
 
-def _numbers(overview: Tree) -> list[tuple[str, str]]:
+def _pair_figure(pair: PairPicture, words: Words) -> Figure:
+    caption = words("overview.pair", a=pair.a, b=pair.b, correlation=pair.correlation)
+    return Figure(caption, picture_uri(pair.path), caption)
+
+
+def _numbers(overview: Tree, words: Words) -> list[tuple[str, str]]:
     """Return the headline counts: (what, how many)."""
-    found = [("images", overview.get("n_images")), ("patients", overview.get("n_patients"))]
+    found = [
+        (words("overview.images"), overview.get("n_images")),
+        (words("overview.patients"), overview.get("n_patients")),
+    ]
     per_patient = {key: number(value) for key, value in branch(overview, "images_per_patient").items()}
     counts = [int(key) for key in per_patient if key.isdecimal()]
     numbers = [(name, f"{value:,.0f}") for name, entry in found if (value := number(entry)) is not None]
     if counts:
         low, high = min(counts), max(counts)
-        numbers.append(("images a patient", str(low) if low == high else f"{low} to {high}"))
+        shown = str(low) if low == high else words("page.interval", low=low, high=high)
+        numbers.append((words("overview.images_a_patient"), shown))
     unreadable = number(branch(overview, "images").get("n_unreadable"))
-    return numbers + ([("unreadable images", f"{unreadable:,.0f}")] if unreadable is not None else [])
+    return numbers + ([(words("overview.unreadable"), f"{unreadable:,.0f}")] if unreadable is not None else [])
 
 
-def _tables(overview: Tree) -> list[Table]:
+def _tables(overview: Tree, words: Words) -> list[Table]:
     images = branch(overview, "images")
     return [
-        _binary_table(branch(overview, "targets")),
-        *_class_tables(branch(overview, "targets")),
-        _association_table([branch(entry) for entry in items(overview.get("association"))]),
-        _column_table([branch(entry) for entry in items(overview.get("columns"))]),
-        _share_table("Image size, columns x rows", branch(images, "sizes")),
-        _share_table("Colour and depth", branch(images, "modes")),
-        _share_table("File format", branch(images, "formats")),
+        _binary_table(branch(overview, "targets"), words),
+        *_class_tables(branch(overview, "targets"), words),
+        _association_table([branch(entry) for entry in items(overview.get("association"))], words),
+        _column_table([branch(entry) for entry in items(overview.get("columns"))], words),
+        _share_table(words("overview.sizes"), branch(images, "sizes"), words),
+        _share_table(words("overview.modes"), branch(images, "modes"), words),
+        _share_table(words("overview.formats"), branch(images, "formats"), words),
     ]
 
 
-def _binary_table(targets: Tree) -> Table:
+def _binary_table(targets: Tree, words: Words) -> Table:
     rows = []
     for name, value in targets.items():
         entry = branch(value)
@@ -85,30 +112,31 @@ def _binary_table(targets: Tree) -> Table:
         if text(entry.get("kind")) == "binary" and len(counts) == 2:
             (_, negative), (positive, n) = counts
             unknown = _count_cell(entry.get("n_unknown"))
-            words = name_cell(name, _binary_note(positive, number(entry.get("n_soft"))))
-            rows.append([words, Cell(f"{n:,}"), Cell(f"{negative:,}"), unknown, Cell(share_text(n, n + negative))])
-    return Table(["Label", "Positive", "Negative", "Unknown", "Share of known"], rows)
+            label = name_cell(name, _binary_note(positive, number(entry.get("n_soft")), words))
+            rows.append([label, Cell(f"{n:,}"), Cell(f"{negative:,}"), unknown, Cell(words.share(n, n + negative))])
+    counted = [words("overview.positive"), words("overview.negative"), words("overview.unknown")]
+    return Table([words("overview.label"), *counted, words("overview.share_of_known")], rows)
 
 
-def _binary_note(positive: str, n_soft: float | None) -> str:
+def _binary_note(positive: str, n_soft: float | None, words: Words) -> str:
     if n_soft:
-        return soft_text(int(n_soft))
-    return "" if positive == "1" else f"positive: {positive}"
+        return words.plural("cohort.soft", n_soft)
+    return "" if positive == "1" else words("overview.positive_is", positive=positive)
 
 
-def _class_tables(targets: Tree) -> list[Table]:
+def _class_tables(targets: Tree, words: Words) -> list[Table]:
     tables = []
     for name, value in targets.items():
         entry = branch(value)
         if text(entry.get("kind")) != "binary" or len(branch(entry, "counts")) != 2:
-            table = _share_table(name, branch(entry, "counts"))
-            unknown = [name_cell("unknown"), _count_cell(entry.get("n_unknown")), Cell("")]
+            table = _share_table(name, branch(entry, "counts"), words)
+            unknown = [name_cell(words("page.unknown")), _count_cell(entry.get("n_unknown")), Cell("")]
             tables.append(replace(table, rows=[*table.rows, unknown]))
     return tables
 
 
-def _association_table(entries: Sequence[Tree]) -> Table:
-    names = {"cramers_v": "Cramér's V", "auroc": "AUROC"}
+def _association_table(entries: Sequence[Tree], words: Words) -> Table:
+    names = {"cramers_v": words("overview.cramers_v"), "auroc": words("metric.auroc")}
     ordered = sorted(entries, key=lambda entry: 1.0 if (p := number(entry.get("p"))) is None else p)
     rows = [
         [name_cell(text(entry.get("target"))), name_cell(text(entry.get("column"))),
@@ -116,53 +144,51 @@ def _association_table(entries: Sequence[Tree]) -> Table:
          _number_cell(entry.get("statistic")), _p_cell(entry.get("p"))]
         for entry in ordered[:MOST_ROWS]
     ]  # fmt: skip
-    caption = "Labels beside other columns. V of 0 and AUROC of 0.5 mean no association; p is not corrected."
-    return Table(["Label", "Column", "Measure", "Value", "p"], rows, caption=caption)
+    head = [words("overview.label"), words("overview.column"), words("overview.measure"), words("overview.value"), "p"]
+    return Table(head, rows, caption=words("overview.association"))
 
 
-def _column_table(entries: Sequence[Tree]) -> Table:
+def _column_table(entries: Sequence[Tree], words: Words) -> Table:
     rows = [
-        [name_cell(text(entry.get("name"))), name_cell(text(entry.get("type"))), _count_cell(entry.get("n_distinct")),
-         _count_cell(entry.get("n_missing"))]
+        [name_cell(text(entry.get("name"))), name_cell(words.name("columntype", text(entry.get("type")))),
+         _count_cell(entry.get("n_distinct")), _count_cell(entry.get("n_missing"))]
         for entry in entries[:MOST_ROWS]
     ]  # fmt: skip
-    more = f" The first {MOST_ROWS} of {len(entries)}." if len(entries) > MOST_ROWS else ""
-    return Table(["Column", "Type", "Distinct", "Missing"], rows, caption=f"Columns of the label file.{more}")
+    caption = words("overview.columns")
+    if len(entries) > MOST_ROWS:
+        caption = words("overview.columns_first", n=MOST_ROWS, all=len(entries))
+    head = [words("overview.column"), words("overview.type"), words("overview.distinct"), words("overview.missing")]
+    return Table(head, rows, caption=caption)
 
 
-def _share_table(caption: str, counts: Tree) -> Table:
+def _share_table(caption: str, counts: Tree, words: Words) -> Table:
     known = {name: number(count) or 0 for name, count in counts.items()}
     total = sum(known.values())
     largest = sorted(known.items(), key=lambda pair: -pair[1])[:MOST_SIZES]
     rows = [
-        [name_cell(name), Cell(f"{count:,.0f}"), Cell(f"{100 * count / total:.1f} %")]
-        for name, count in largest
-        if total
+        [name_cell(name), Cell(f"{count:,.0f}"), Cell(words.share(count, total))] for name, count in largest if total
     ]
     rest = total - sum(count for _, count in largest)
     if rest:
-        rows.append(
-            [
-                name_cell(f"{len(known) - MOST_SIZES:,} others"),
-                Cell(f"{rest:,.0f}"),
-                Cell(f"{100 * rest / total:.1f} %"),
-            ]
-        )
-    return Table([caption, "Images", "Share"], rows)
+        others = name_cell(words("overview.others", n=len(known) - MOST_SIZES))
+        rows.append([others, Cell(f"{rest:,.0f}"), Cell(words.share(rest, total))])
+    return Table([caption, words("cohort.images"), words("overview.share")], rows)
 
 
-def _duplicate_tables(duplicates: Tree) -> list[Table]:
+def _duplicate_tables(duplicates: Tree, words: Words) -> list[Table]:
     groups, near = items(duplicates.get("exact")), [branch(pair) for pair in items(duplicates.get("near"))]
     exact = [[name_cell(", ".join(text(name) for name in items(group)))] for group in groups[:MOST_PAIRS]]
     rows = [
         [name_cell(text(pair.get("a"))), name_cell(text(pair.get("b"))), _number_cell(pair.get("correlation")),
-         *(_yes_cell(pair.get(key)) for key in ("same_patient", "same_class", "same_split"))]
+         *(_yes_cell(pair.get(key), words) for key in ("same_patient", "same_class", "same_split"))]
         for pair in near[:MOST_PAIRS]
     ]  # fmt: skip
-    head = ["Image", "Image", "Correlation", "Same patient", "Same labels", "Same part"]
+    image, alike = words("overview.image"), words("overview.correlation")
+    same = [words("overview.same_patient"), words("overview.same_class"), words("overview.same_split")]
+    nearly = words("overview.nearly", pairs=words.plural("count.pair", len(near)))
     return [
-        Table([f"Equal pictures: {count_text(len(groups), 'group')}"], exact),
-        Table(head, rows, caption=f"Nearly equal pictures: {count_text(len(near), 'pair')}, the nearest first"),
+        Table([words("overview.equal", groups=words.plural("count.group", len(groups)))], exact),
+        Table([image, image, alike, *same], rows, caption=nearly),
     ]
 
 
@@ -178,18 +204,18 @@ def _matrix(cooccurrence: Tree) -> Matrix | None:
 
 def _number_cell(value: Json) -> Cell:
     plain = number(value)
-    return Cell("—" if plain is None else f"{plain:.3f}")
+    return Cell(DASH if plain is None else f"{plain:.3f}")
 
 
 def _p_cell(value: Json) -> Cell:
     plain = number(value)
-    return Cell("—" if plain is None else "< 0.001" if plain < 0.001 else f"{plain:.3f}")
+    return Cell(DASH if plain is None else "< 0.001" if plain < 0.001 else f"{plain:.3f}")
 
 
 def _count_cell(value: Json) -> Cell:
     plain = number(value)
-    return Cell("—" if plain is None else f"{plain:,.0f}")
+    return Cell(DASH if plain is None else f"{plain:,.0f}")
 
 
-def _yes_cell(value: Json) -> Cell:
-    return Cell("—" if value is None else "yes" if value else "no")
+def _yes_cell(value: Json, words: Words) -> Cell:
+    return Cell(DASH if value is None else words("page.yes" if value else "page.no"))

@@ -8,7 +8,8 @@ import pandas as pd
 
 from focusmap.figures.json_tree import branch, number
 from focusmap.reporting.files import RunFiles
-from focusmap.reporting.tables import Cell, Table, count_text, name_cell, share_text, soft_text
+from focusmap.reporting.tables import Cell, Table, name_cell
+from focusmap.reporting.words import DASH, Words
 from focusmap.values.task import Target, Task
 
 PARTS = ("train", "tune", "test")
@@ -55,69 +56,84 @@ class CohortSection:
     n_patients: int
 
 
-def cohort_section(files: RunFiles) -> CohortSection | None:
+def cohort_section(files: RunFiles, words: Words) -> CohortSection | None:
     """Return the section; None without ``cohort.csv``."""
     if files.cohort is None:
         return None
     cohort = files.cohort
-    return CohortSection(_flow(files, cohort), _label_table(files, cohort), len(cohort), cohort["patient_id"].nunique())
+    flow, table = _flow(files, cohort, words), _label_table(files, cohort, words)
+    return CohortSection(flow, table, len(cohort), cohort["patient_id"].nunique())
+
+
+def images_of_patients(n_images: float, n_patients: float, words: Words) -> str:
+    """Return a number of images and whose they are, in words."""
+    images, patients = words.plural("count.image", n_images), words.plural("count.patient", n_patients)
+    return words("summary.images_of_patients", images=images, patients=patients)
 
 
 def parts_of(cohort: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the images of each part that the split has, folds after one another."""
+    """Return the images of each part that the split has, by its name in the file; folds after one another."""
     if "split" not in cohort:
         return {}
     names = [name for name in PARTS if (cohort["split"] == name).any()]
     folds = sorted((name for name in cohort["split"].unique() if str(name).isdecimal()), key=int)
-    labelled = {name.capitalize(): cohort[cohort["split"] == name] for name in names}
-    return labelled | {f"Fold {name}": cohort[cohort["split"] == name] for name in folds}
+    return {name: cohort[cohort["split"] == name] for name in [*names, *folds]}
 
 
-def _label_table(files: RunFiles, cohort: pd.DataFrame) -> Table:
-    parts = {"All": cohort, **parts_of(cohort)}
+def part_name(name: str, words: Words) -> str:
+    """Return what a part of the split is called, as a heading."""
+    return words("cohort.fold", name=name) if name.isdecimal() else words.name("part", name).capitalize()
+
+
+def _label_table(files: RunFiles, cohort: pd.DataFrame, words: Words) -> Table:
+    named = {part_name(name, words): part for name, part in parts_of(cohort).items()}
+    parts = {words("cohort.all"): cohort, **named}
     rows: list[list[Cell]] = [
-        [name_cell("Images"), *(Cell(f"{len(part):,}") for part in parts.values())],
-        [name_cell("Patients"), *(Cell(f"{part['patient_id'].nunique():,}") for part in parts.values())],
+        [name_cell(words("cohort.images")), *(Cell(f"{len(part):,}") for part in parts.values())],
+        [name_cell(words("cohort.patients")), *(Cell(f"{part['patient_id'].nunique():,}") for part in parts.values())],
     ]
     for target in files.task.targets:
-        values = {name: target.encode(list(part[target.name])) for name, part in parts.items()}
-        rows += _target_rows(target, list(values.values()))
-    return Table(["", *parts], rows, caption="Positive images and their share of the known ones, by part of the split.")
+        values = [target.encode(list(part[target.name])) for part in parts.values()]
+        rows += _target_rows(target, values, words)
+    return Table(["", *parts], rows, caption=words("cohort.caption"))
 
 
-def _target_rows(target: Target, parts: Sequence[np.ndarray]) -> list[list[Cell]]:
+def _target_rows(target: Target, parts: Sequence[np.ndarray], words: Words) -> list[list[Cell]]:
     if target.kind == "continuous":
-        return [[name_cell(target.name, "mean, standard deviation"), *(_spread_cell(part) for part in parts)]]
+        return [[name_cell(target.name, words("cohort.spread")), *(_spread_cell(part) for part in parts)]]
     if target.kind == "binary":
         n_soft = int(((parts[0] > 0) & (parts[0] < 1)).sum())
-        return [[name_cell(target.name, soft_text(n_soft)), *(_share_cell(part >= 0.5, part) for part in parts)]]
+        small = words.plural("cohort.soft", n_soft) if n_soft else ""
+        return [[name_cell(target.name, small), *(_share_cell(part >= 0.5, part, words) for part in parts)]]
     return [
-        [name_cell(label), *(_share_cell(part == position, part) for part in parts)]
+        [name_cell(label), *(_share_cell(part == position, part, words) for part in parts)]
         for position, label in enumerate(target.label_names)
     ]
 
 
-def _share_cell(positive: np.ndarray, values: np.ndarray) -> Cell:
+def _share_cell(positive: np.ndarray, values: np.ndarray, words: Words) -> Cell:
     known, unknown = int((~np.isnan(values)).sum()), int(np.isnan(values).sum())
-    small = share_text(int(positive.sum()), known) + (f", {unknown:,} unknown" if unknown else "")
+    share = words.share(int(positive.sum()), known)
+    small = words("cohort.unknown", share=share, n=unknown) if unknown else share
     return Cell(f"{int(positive.sum()):,}", small)
 
 
 def _spread_cell(values: np.ndarray) -> Cell:
     known = values[~np.isnan(values)]
-    return Cell(f"{known.mean():.4g}", f"± {known.std():.3g}") if known.size else Cell("—")
+    return Cell(f"{known.mean():.4g}", f"± {known.std():.3g}") if known.size else Cell(DASH)
 
 
-def _flow(files: RunFiles, cohort: pd.DataFrame) -> Flow:
-    top = Box(300, 10, 300, ("Label file", count_text(_n_declared(files, cohort), "image")))
-    used = Box(300, top.y + top.height + 62, 300, ("Used in this study", *_size_lines(cohort)))
-    lost = _left_out(files, cohort)
-    aside = Box(640, top.y + top.height - 4, 250, ("Left out", *lost))
+def _flow(files: RunFiles, cohort: pd.DataFrame, words: Words) -> Flow:
+    declared = words.plural("count.image", _n_declared(files, cohort))
+    top = Box(300, 10, 300, (words("cohort.label_file"), declared))
+    used = Box(300, top.y + top.height + 62, 300, (words("cohort.used"), _size_line(cohort, words)))
+    lost = _left_out(files, cohort, words)
+    aside = Box(640, top.y + top.height - 4, 250, (words("cohort.left_out"), *lost))
     boxes, lines = [top, used], [_arrow(top.middle, top.y + top.height, used.y)]
     if lost:
         boxes.append(aside)
         lines.append(f"M{top.middle} {aside.y + aside.height / 2}H{aside.x - 5}")
-    parts = _part_boxes(files, cohort, used.y + used.height + 46)
+    parts = _part_boxes(files, cohort, used.y + used.height + 46, words)
     lines += [_branch(used, part) for part in parts]
     height = max(box.y + box.height for box in [*boxes, *parts]) + 10
     return Flow(900, height, (*boxes, *parts), tuple(lines))
@@ -128,33 +144,37 @@ def _n_declared(files: RunFiles, cohort: pd.DataFrame) -> int:
     return max(int(audited or 0), len(cohort))
 
 
-def _left_out(files: RunFiles, cohort: pd.DataFrame) -> list[str]:
+def _left_out(files: RunFiles, cohort: pd.DataFrame, words: Words) -> list[str]:
     gone = _n_declared(files, cohort) - len(cohort)
     unused = int((cohort["split"] == "").sum()) if "split" in cohort else 0
-    lines = [f"{count_text(gone, 'image')} unreadable or withdrawn"] if gone else []
-    return lines + ([f"{count_text(unused, 'image')} in no part of the split"] if unused else [])
+    lines = [words.plural("cohort.gone", gone)] if gone else []
+    return lines + ([words.plural("cohort.unused", unused)] if unused else [])
 
 
-def _size_lines(table: pd.DataFrame) -> list[str]:
-    return [f"{count_text(len(table), 'image')} of {count_text(table['patient_id'].nunique(), 'patient')}"]
+def _size_line(table: pd.DataFrame, words: Words) -> str:
+    return images_of_patients(len(table), table["patient_id"].nunique(), words)
 
 
-def _part_boxes(files: RunFiles, cohort: pd.DataFrame, top: float) -> list[Box]:
+def _part_boxes(files: RunFiles, cohort: pd.DataFrame, top: float, words: Words) -> list[Box]:
     parts = parts_of(cohort)
-    if any(name.startswith("Fold") for name in parts):
+    if any(name.isdecimal() for name in parts):
         sizes = [len(part) for part in parts.values()]
-        words = (f"{len(parts)} folds by patient", f"{min(sizes):,} to {max(sizes):,} images a fold",
-                 "each image is tested once,", "by a model that never saw its patient")  # fmt: skip
-        return [Box(300, top, 300, words)]
+        size = words("cohort.fold_size", low=min(sizes), high=max(sizes))
+        seen = (words("cohort.fold_tested"), words("cohort.fold_unseen"))
+        return [Box(300, top, 300, (words("cohort.folds", n=len(parts)), size, *seen))]
     width, gap = 280, 20
     start = (900 - len(parts) * width - (len(parts) - 1) * gap) / 2
     return [
-        Box(start + i * (width + gap), top, width, (name, *_size_lines(part), *_positive_lines(files, part)))
+        Box(start + i * (width + gap), top, width, _part_lines(files, name, part, words))
         for i, (name, part) in enumerate(parts.items())
     ]
 
 
-def _positive_lines(files: RunFiles, part: pd.DataFrame) -> list[str]:
+def _part_lines(files: RunFiles, name: str, part: pd.DataFrame, words: Words) -> tuple[str, ...]:
+    return part_name(name, words), _size_line(part, words), *_positive_lines(files, part, words)
+
+
+def _positive_lines(files: RunFiles, part: pd.DataFrame, words: Words) -> list[str]:
     if len(files.task.label_names) > FEW_LABELS:
         return []
     lines = []
@@ -162,7 +182,8 @@ def _positive_lines(files: RunFiles, part: pd.DataFrame) -> list[str]:
         if target.kind != "continuous":
             labels = Task((target,)).label_truth(target.encode(list(part[target.name]))[:, None])
             counts = np.nansum(labels >= 0.5, axis=0)
-            lines += [f"{_short(name)}: {n:,}" for name, n in zip(target.label_names, counts, strict=True)]
+            named = zip(map(_short, target.label_names), counts, strict=True)
+            lines += [words("cohort.positives", name=name, n=int(n)) for name, n in named]
     return lines
 
 

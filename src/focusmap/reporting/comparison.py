@@ -12,13 +12,16 @@ from focusmap.reporting.page import write_page
 from focusmap.reporting.performance_section import AGREEMENT, CLASSES, RANKING, VALUES, Figure, mean_metric
 from focusmap.reporting.pictures import figure_uri
 from focusmap.reporting.tables import Cell, Footnotes, Table, metric_cell, name_cell
+from focusmap.reporting.words import DASH, Language, Words, words_in
 from focusmap.values.files import Json
 
 Tree = Mapping[str, Json]
-METRICS = {key: name for key, name in {**RANKING, **AGREEMENT, **CLASSES, **VALUES}.items() if key != "threshold"}
+METRICS = [key for key in dict.fromkeys((*RANKING, *AGREEMENT, *CLASSES, *VALUES)) if key != "threshold"]
 
 
-def render_comparison(comparison: Tree, histories: Mapping[str, pd.DataFrame], out: Path) -> Path:
+def render_comparison(
+    comparison: Tree, histories: Mapping[str, pd.DataFrame], out: Path, language: Language = "en"
+) -> Path:
     """Write ``compare.html`` to the folder `out` and return its path.
 
     Parameters
@@ -29,62 +32,66 @@ def render_comparison(comparison: Tree, histories: Mapping[str, pd.DataFrame], o
     histories
         ``history.csv`` of each run, by the run's name.
     """
-    runs = [branch(run) for run in items(comparison.get("runs"))]
+    words, runs = words_in(language), [branch(run) for run in items(comparison.get("runs"))]
     context = {
         "names": [text(run.get("name")) for run in runs],
-        "headline": _headline_table(runs),
-        "learning": _learning(histories),
-        "metrics": _metric_tables(runs),
-        "differences": _difference_table([branch(row) for row in items(comparison.get("differences"))]),
+        "headline": _headline_table(runs, words),
+        "learning": _learning(histories, words),
+        "metrics": _metric_tables(runs, words),
+        "differences": _difference_table([branch(row) for row in items(comparison.get("differences"))], words),
     }
-    return write_page("compare.html", context, out / "compare.html")
+    return write_page("compare.html", context, out / "compare.html", words)
 
 
-def _headline_table(runs: Sequence[Tree]) -> Table:
-    notes, rows = Footnotes(), []
+def _headline_table(runs: Sequence[Tree], words: Words) -> Table:
+    notes, rows = Footnotes(words), []
     for run in runs:
         metrics = branch(run, "metrics")
         sizes = (number(metrics.get(key)) for key in ("n_images", "n_patients"))
-        counts = [Cell("—" if size is None else f"{size:,.0f}") for size in sizes]
+        counts = [Cell(DASH if size is None else f"{size:,.0f}") for size in sizes]
         name = name_cell(text(run.get("name")), text(run.get("folder")))
         rows.append([name, *counts, metric_cell(mean_metric(metrics), notes, bar=True)])
-    return Table(["Run", "Test images", "Patients", "Mean AUROC"], rows, notes.lines())
+    head = [words("compare.run"), words("compare.test_images"), words("compare.patients"), words("compare.mean_auroc")]
+    return Table(head, rows, notes.lines())
 
 
-def _learning(histories: Mapping[str, pd.DataFrame]) -> Figure | None:
+def _learning(histories: Mapping[str, pd.DataFrame], words: Words) -> Figure | None:
     read = {name: numeric_history(table) for name, table in histories.items()}
     drawn = {name: history for name, history in read.items() if has_curves(history)}
     if not any(key in history for history in drawn.values() for key in ("tune_loss", "tune_auroc")):
         return None
-    return Figure("Learning curves", figure_uri(compared_learning_figure(drawn)))
+    return Figure(words("training.curves"), figure_uri(compared_learning_figure(drawn)))
 
 
-def _metric_tables(runs: Sequence[Tree]) -> list[Table]:
+def _metric_tables(runs: Sequence[Tree], words: Words) -> list[Table]:
     """Return one table a target: a row a metric, a column a run."""
     targets = list(dict.fromkeys(name for run in runs for name in branch(run, "metrics", "targets")))
-    return [table for target in targets if (table := _metric_table(target, runs)).rows]
+    return [table for target in targets if (table := _metric_table(target, runs, words)).rows]
 
 
-def _metric_table(target: str, runs: Sequence[Tree]) -> Table:
-    entries, notes = [branch(run, "metrics", "targets", target) for run in runs], Footnotes()
+def _metric_table(target: str, runs: Sequence[Tree], words: Words) -> Table:
+    entries, notes = [branch(run, "metrics", "targets", target) for run in runs], Footnotes(words)
     keys = [key for key in METRICS if any(branch(entry, key) for entry in entries)]
     rows = [
-        [name_cell(METRICS[key]), *(metric_cell(entry.get(key), notes, bar=key == "auroc") for entry in entries)]
+        [
+            name_cell(words.name("metric", key)),
+            *(metric_cell(entry.get(key), notes, bar=key == "auroc") for entry in entries),
+        ]
         for key in keys
     ]
     return Table(["", *(text(run.get("name")) for run in runs)], rows, notes.lines(), target)
 
 
-def _difference_table(differences: Sequence[Tree]) -> Table:
-    notes, rows = Footnotes(), []
+def _difference_table(differences: Sequence[Tree], words: Words) -> Table:
+    notes, rows = Footnotes(words), []
     for row in differences:
         p, metric = number(row.get("p")), text(row.get("metric"))
-        words = [name_cell(f"{text(row.get('b'))} − {text(row.get('a'))}"), name_cell(text(row.get("target")))]
-        shown = "—" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
-        rows.append(
-            [*words, name_cell(METRICS.get(metric, metric)), _signed(row.get("difference"), notes), Cell(shown)]
-        )
-    return Table(["Runs", "Target", "Metric", "Difference", "p"], rows, notes.lines())
+        runs = [name_cell(f"{text(row.get('b'))} − {text(row.get('a'))}"), name_cell(text(row.get("target")))]
+        shown = DASH if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+        difference = _signed(row.get("difference"), notes)
+        rows.append([*runs, name_cell(words.name("metric", metric)), difference, Cell(shown)])
+    head = [words("compare.runs"), words("compare.target"), words("compare.metric"), words("compare.difference"), "p"]
+    return Table(head, rows, notes.lines())
 
 
 def _signed(difference: Json, notes: Footnotes) -> Cell:

@@ -10,8 +10,9 @@ from focusmap.reporting.files import RunFiles
 from focusmap.reporting.judged import answers
 from focusmap.reporting.pictures import inside, picture_uri
 from focusmap.reporting.tables import Cell, Table, name_cell
+from focusmap.reporting.words import Words
 
-OUTCOMES = {"TP": "True positives", "FP": "False alarms", "FN": "Missed"}
+OUTCOMES = ("TP", "FP", "FN")
 N_MISTAKES, N_MISTAKE_MAPS = 12, 6
 
 
@@ -40,7 +41,7 @@ class MistakeSection:
     cards: Sequence[MapCard]
 
 
-def mistake_section(files: RunFiles, judged: pd.DataFrame | None) -> MistakeSection | None:
+def mistake_section(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> MistakeSection | None:
     """Return the mistakes, the most confident first; None without test predictions."""
     if judged is None:
         return None
@@ -51,23 +52,22 @@ def mistake_section(files: RunFiles, judged: pd.DataFrame | None) -> MistakeSect
         wrong.assign(confidence=confidence).sort_values("confidence", ascending=False, kind="stable").head(N_MISTAKES)
     )
     rows = [_mistake_row(row) for row in worst.to_dict("records")]
-    cards = _cards(files, _with_maps(files, worst), N_MISTAKE_MAPS)
-    caption = (
-        f"{len(wrong):,} of {int((given['outcome'] != '').sum()):,} answers on test are wrong at the operating point."
-    )
-    return MistakeSection(Table(["Image", "Label", "Truth", "Predicted probability"], rows, caption=caption), cards)
+    cards = _cards(files, _with_maps(files, worst), N_MISTAKE_MAPS, words)
+    caption = words("mistakes.caption", wrong=len(wrong), all=int((given["outcome"] != "").sum()))
+    head = [words("mistakes.image"), words("mistakes.label"), words("mistakes.truth"), words("mistakes.probability")]
+    return MistakeSection(Table(head, rows, caption=caption), cards)
 
 
-def gallery(files: RunFiles, judged: pd.DataFrame | None) -> list[MapGroup]:
+def gallery(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> list[MapGroup]:
     """Return overlays of true positives, false alarms and misses for each label; labels without any are left out."""
     if judged is None or files.index is None:
         return []
-    mapped = _with_maps(files, judged[judged["outcome"].isin(list(OUTCOMES))])
+    mapped = _with_maps(files, judged[judged["outcome"].isin(OUTCOMES)])
     each = 4 if len(files.task.label_names) <= 3 else 2
     groups = []
     for label in files.task.label_names:
         own = mapped[mapped["label"] == label].sort_values("probability", ascending=False, kind="stable")
-        found = {title: _cards(files, own[own["outcome"] == key], each) for key, title in OUTCOMES.items()}
+        found = {words.name("gallery", key): _cards(files, own[own["outcome"] == key], each, words) for key in OUTCOMES}
         if any(found.values()):
             groups.append(MapGroup(label, {title: cards for title, cards in found.items() if cards}))
     return groups
@@ -94,16 +94,17 @@ def _with_maps(files: RunFiles, judged: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([by_class, by_target], ignore_index=True)
 
 
-def _cards(files: RunFiles, rows: pd.DataFrame, limit: int) -> list[MapCard]:
+def _cards(files: RunFiles, rows: pd.DataFrame, limit: int, words: Words) -> list[MapCard]:
     cards: list[MapCard] = []
     for row in rows.to_dict("records"):
         overlay = str(row["overlay"])
         path = inside(files.folder, f"focus/{overlay}") or inside(files.folder, overlay)
         if path is not None and len(cards) < limit:
-            cards.append(_card(row, path))
+            cards.append(_card(row, path, words))
     return cards
 
 
-def _card(row: Mapping[Hashable, object], path: Path) -> MapCard:
-    words = f"truth: {row['known']}; predicted probability {float(str(row['probability'])):.3f}; map: {row['method']}"
-    return MapCard(picture_uri(path), f"{row['image_id']} · {row['label']}", words)
+def _card(row: Mapping[Hashable, object], path: Path, words: Words) -> MapCard:
+    probability = float(str(row["probability"]))
+    detail = words("maps.card", known=row["known"], probability=probability, method=row["method"])
+    return MapCard(picture_uri(path), f"{row['image_id']} · {row['label']}", detail)

@@ -7,12 +7,13 @@ import pandas as pd
 
 from focusmap.figures.json_tree import branch, number
 from focusmap.reporting.files import RunFiles
+from focusmap.reporting.words import Words
 from focusmap.values.task import Target
 
 DEFAULT_THRESHOLD = 0.5
 
 
-def judged_predictions(files: RunFiles) -> pd.DataFrame | None:
+def judged_predictions(files: RunFiles, words: Words) -> pd.DataFrame | None:
     """Return test predictions with their truth; None if there are no predictions or no cohort.
 
     Returns
@@ -26,7 +27,7 @@ def judged_predictions(files: RunFiles) -> pd.DataFrame | None:
         return None
     truth = _truth_by_label(files, files.cohort, files.predictions["image_id"])
     tables = [
-        _of_target(files, files.predictions, target, truth)
+        _of_target(files, files.predictions, target, truth, words)
         for target in files.task.targets
         if target.kind != "continuous"
     ]
@@ -66,7 +67,9 @@ def _truth_by_label(files: RunFiles, cohort: pd.DataFrame, image_ids: pd.Series)
     return {name: labels[:, column] for column, name in enumerate(files.task.label_names)}
 
 
-def _of_target(files: RunFiles, table: pd.DataFrame, target: Target, truth: Mapping[str, np.ndarray]) -> pd.DataFrame:
+def _of_target(
+    files: RunFiles, table: pd.DataFrame, target: Target, truth: Mapping[str, np.ndarray], words: Words
+) -> pd.DataFrame:
     names = list(target.label_names)
     probabilities = table[names].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
     if target.kind == "binary":
@@ -78,17 +81,18 @@ def _of_target(files: RunFiles, table: pd.DataFrame, target: Target, truth: Mapp
     for column, label in enumerate(names):
         known, said = truth[label], called[:, column]
         part = ids.assign(target=target.name, label=label, truth=known, probability=probabilities[:, column])
-        parts.append(part.assign(called=said, outcome=_outcomes(known, said), known=_truth_words(target, truth)))
+        part = part.assign(known=_truth_words(target, truth, words))
+        parts.append(part.assign(called=said, outcome=_outcomes(known, said)))
     return pd.concat(parts, ignore_index=True)
 
 
-def _truth_words(target: Target, truth: Mapping[str, np.ndarray]) -> np.ndarray:
+def _truth_words(target: Target, truth: Mapping[str, np.ndarray], words: Words) -> np.ndarray:
     labels = np.stack([truth[label] for label in target.label_names], axis=1)
     if target.kind == "binary":
-        words = np.where(labels[:, 0] >= 0.5, "present", "absent")
+        known = np.where(labels[:, 0] >= 0.5, words("truth.present"), words("truth.absent"))
     else:
-        words = np.array(target.classes)[np.nan_to_num(labels).argmax(axis=1)]
-    return np.where(np.isnan(labels).any(axis=1), "unknown", words)
+        known = np.array(target.classes)[np.nan_to_num(labels).argmax(axis=1)]
+    return np.where(np.isnan(labels).any(axis=1), words("truth.unknown"), known)
 
 
 def answers(judged: pd.DataFrame) -> pd.DataFrame:

@@ -4,19 +4,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from focusmap.reporting.words import Words
 from focusmap.values.files import write_text
-from focusmap.values.predictions import NOTICE
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-def write_page(template: str, context: Mapping[str, object], path: Path) -> Path:
-    """Fill `template` with `context`, write it to `path` and return that.
+def write_page(template: str, context: Mapping[str, object], path: Path, words: Words) -> Path:
+    """Fill `template` with `context` and `words`, write it to `path` and return that.
 
     Everything in `context` is escaped: a label or file name may hold HTML.
     """
-    page = _environment().get_template(template).render(disclaimer=NOTICE, **context)
+    page = _environment().get_template(template).render(words=words, **context)
     write_text(path, page)
     return path
 

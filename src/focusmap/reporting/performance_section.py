@@ -10,31 +10,13 @@ from focusmap.figures.json_tree import branch, items, text
 from focusmap.reporting.files import RunFiles, Tree
 from focusmap.reporting.judged import probability_counts, thresholds_of
 from focusmap.reporting.pictures import figure_uri, inside, picture_uri
-from focusmap.reporting.tables import Cell, Footnotes, Table, list_text, metric_cell, metric_row, name_cell, range_text
+from focusmap.reporting.tables import Cell, Footnotes, Table, metric_cell, metric_row, name_cell, range_text
+from focusmap.reporting.words import Words
 
-Columns = Mapping[str, str]
-RANKING: Columns = {
-    "auroc": "AUROC", "average_precision": "Average precision", "threshold": "Operating point",
-    "sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "npv": "NPV",
-}  # fmt: skip
-AGREEMENT: Columns = {
-    "accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "f1": "F1",
-    "log_loss": "Log loss", "brier": "Brier", "ece": "ECE",
-}  # fmt: skip
-CLASSES: Columns = {
-    "auroc": "AUROC", "accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "f1": "F1",
-    "log_loss": "Log loss",
-}  # fmt: skip
-VALUES: Columns = {"mae": "MAE", "rmse": "RMSE", "r2": "R²", "pearson": "Pearson r"}
-
-TITLES = {"roc": "ROC", "precision_recall": "Precision and recall", "calibration": "Calibration"}
-CAPTIONS = {
-    "roc": "The dashed line is guessing.",
-    "precision_recall": "The dashed line is the share of positives, what guessing would give.",
-    "calibration": "Observed share of positives against predicted probability, in bins of equal size. "
-    "Grey bars: how many images have that probability.",
-}
-DOT = " The dot is the operating point, chosen on tune."
+RANKING = ("auroc", "average_precision", "threshold", "sensitivity", "specificity", "ppv", "npv")
+AGREEMENT = ("accuracy", "balanced_accuracy", "f1", "log_loss", "brier", "ece")
+CLASSES = ("auroc", "accuracy", "balanced_accuracy", "f1", "log_loss")
+VALUES = ("mae", "rmse", "r2", "pearson")
 
 
 @dataclass(frozen=True)
@@ -56,33 +38,45 @@ class PerformanceSection:
     confusions: Sequence[Figure]
 
 
-def performance_section(files: RunFiles, judged: pd.DataFrame | None) -> PerformanceSection | None:
+@dataclass(frozen=True)
+class Group:
+    """Targets or classes that share a table, and the metrics that it shows, as far as they have them."""
+
+    caption: str
+    entries: Mapping[str, Tree]
+    metrics: Sequence[str]
+
+
+def performance_section(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> PerformanceSection | None:
     """Return the section; None without ``metrics.json``."""
     if not files.metrics:
         return None
-    confusions = [Figure(f"Confusion: {name}", figure_uri(figure)) for name, figure in confusion_figures(files.metrics)]
-    return PerformanceSection(
-        metric_tables(files.metrics), _count_table(files, judged), _curve_figures(files, judged), confusions
-    )
+    confusions = [
+        Figure(words("results.confusion", name=name), figure_uri(figure))
+        for name, figure in confusion_figures(files.metrics)
+    ]
+    tables, counts = metric_tables(files.metrics, words), _count_table(files, judged, words)
+    return PerformanceSection(tables, counts, _curve_figures(files, judged, words), confusions)
 
 
-def metric_tables(metrics: Tree) -> list[Table]:
+def metric_tables(metrics: Tree, words: Words) -> list[Table]:
     """Return a table for each kind of target that `metrics.json` has, and one of classes for each multiclass target."""
     by_kind = _by_kind(metrics)
     tables = []
     if binary := by_kind.get("binary", {}):
-        rows = [_mean_row(metrics, RANKING)] if len(binary) > 1 else []
-        tables.append(_table("Ranking and operating point", binary, RANKING, rows))
-        tables.append(_table("Agreement and calibration", binary, AGREEMENT))
+        rows = [_mean_row(metrics, RANKING, words)] if len(binary) > 1 else []
+        tables.append(_table(Group(words("results.ranking"), binary, RANKING), words, rows))
+        tables.append(_table(Group(words("results.agreement"), binary, AGREEMENT), words))
     classed = {**by_kind.get("multiclass", {}), **by_kind.get("ordinal", {})}
     if classed:
-        tables.append(_table("Targets of several classes", classed, CLASSES))
+        tables.append(_table(Group(words("results.several_classes"), classed, CLASSES), words))
     for name, entry in classed.items():
         per_class = {text(key): branch(value) for key, value in branch(entry, "per_class").items()}
         if per_class:
-            tables.append(_table(f"Classes of {name}, each against the rest", per_class, {**RANKING, **AGREEMENT}))
+            heading = words("results.classes", name=name)
+            tables.append(_table(Group(heading, per_class, (*RANKING, *AGREEMENT)), words))
     if values := by_kind.get("continuous", {}):
-        tables.append(_table("Numbers", values, VALUES))
+        tables.append(_table(Group(words("results.values"), values, VALUES), words))
     return tables
 
 
@@ -102,51 +96,56 @@ def _by_kind(metrics: Tree) -> dict[str, dict[str, Tree]]:
     return kinds
 
 
-def _table(caption: str, entries: Mapping[str, Tree], columns: Columns, above: Sequence[Sequence[Cell]] = ()) -> Table:
-    notes = Footnotes()
-    kept = {key: title for key, title in columns.items() if any(key in entry for entry in entries.values())}
-    rows = [[*metric_row(name, entry, list(kept), notes)] for name, entry in entries.items()]
+def _table(group: Group, words: Words, above: Sequence[Sequence[Cell]] = ()) -> Table:
+    notes, entries = Footnotes(words), group.entries
+    kept = [key for key in group.metrics if any(key in entry for entry in entries.values())]
+    rows = [[*metric_row(name, entry, kept, notes)] for name, entry in entries.items()]
     for row, entry in zip(rows, entries.values(), strict=True):
-        row[0] = replace(row[0], small=_size_text(entry))
+        row[0] = replace(row[0], small=_size_text(entry, words))
     rows = [*(list(row[: len(kept) + 1]) for row in above), *rows]
-    return Table(["", *kept.values()], rows, notes.lines(), caption)
+    return Table(["", *(words.name("metric", key) for key in kept)], rows, notes.lines(), group.caption)
 
 
-def _size_text(entry: Tree) -> str:
+def _size_text(entry: Tree, words: Words) -> str:
     n, positives = text(entry.get("n")), text(entry.get("n_positive"))
-    return f"{positives} of {n} positive" if positives else f"n = {n}" if n else ""
+    if positives:
+        return words("results.positives", positives=positives, n=n)
+    return words("results.n", n=n) if n else ""
 
 
-def _mean_row(metrics: Tree, columns: Columns) -> list[Cell]:
-    means, notes = branch(metrics, "mean"), Footnotes()
+def _mean_row(metrics: Tree, keys: Sequence[str], words: Words) -> list[Cell]:
+    means, notes = branch(metrics, "mean"), Footnotes(words)
     left_out = [text(name) for name in items(branch(means, "auroc").get("left_out"))]
-    small = f"without {list_text(left_out, 4)}" if left_out else "over all targets"
-    return [name_cell("Mean", small), *(metric_cell(means.get(key), notes, bar=key == "auroc") for key in columns)]
+    small = words("results.left_out", names=words.listed(left_out, 4)) if left_out else words("results.over_all")
+    cells = (metric_cell(means.get(key), notes, bar=key == "auroc") for key in keys)
+    return [name_cell(words("results.mean"), small), *cells]
 
 
-def _count_table(files: RunFiles, judged: pd.DataFrame | None) -> Table | None:
+def _count_table(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> Table | None:
     binary = [target.name for target in files.task.targets if target.kind == "binary"]
     if judged is None or not binary:
         return None
     rows = []
     for name in binary:
-        outcomes = judged.loc[judged["label"] == name, "outcome"].value_counts()
-        cells = [Cell(f"{int(outcomes.get(key, 0)):,}") for key in ("TP", "FN", "FP", "TN", "")]
+        counts = judged.loc[judged["label"] == name, "outcome"].value_counts()
+        cells = [Cell(f"{int(counts.get(key, 0)):,}") for key in ("TP", "FN", "FP", "TN", "")]
         points = thresholds_of(files, name, list(judged.loc[judged["label"] == name, "image_id"]))
-        rows.append([name_cell(name), Cell(range_text(points)), *cells])
-    head = ["", "Operating point", "True positive", "Missed", "False alarm", "True negative", "Unknown"]
-    return Table(head, rows, caption="Test images at the operating point.")
+        rows.append([name_cell(name), Cell(range_text(points, words)), *cells])
+    outcomes = [words.name("outcome", key) for key in ("TP", "FN", "FP", "TN", "unknown")]
+    return Table(["", words("metric.threshold"), *outcomes], rows, caption=words("results.counts"))
 
 
-def _curve_figures(files: RunFiles, judged: pd.DataFrame | None) -> list[Figure]:
+def _curve_figures(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> list[Figure]:
     figures, counts = [], probability_counts(judged)
     for name, kind in KINDS.items():
+        title, caption = words.name("curve", name), words.name("curve_caption", name)
         curves = curves_of(kind, files.metrics, files.curves)
         if name == "calibration":
             curves = [replace(curve, counts=counts.get(curve.name)) for curve in curves]
         if curves:
-            dot = DOT if any(curve.point for curve in curves) else ""
-            figures.append(Figure(TITLES[name], figure_uri(kind.draw(curves)), CAPTIONS[name] + dot))
+            if any(curve.point for curve in curves):
+                caption = words("page.sentences", first=caption, second=words("results.dot"))
+            figures.append(Figure(title, figure_uri(kind.draw(curves)), caption))
         elif picture := inside(files.folder, f"evaluation/{name}.png"):
-            figures.append(Figure(TITLES[name], picture_uri(picture), CAPTIONS[name]))
+            figures.append(Figure(title, picture_uri(picture), caption))
     return figures

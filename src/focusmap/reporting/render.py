@@ -4,9 +4,10 @@ from pathlib import Path
 
 from focusmap.reporting.page import write_page
 from focusmap.reporting.summary import summarise
+from focusmap.reporting.words import Language, words_in
 
 
-def render_report(run: Path) -> Path:
+def render_report(run: Path, language: Language = "en") -> Path:
     """Write ``report.html`` to the run folder, from its files alone, and return its path.
 
     The page asks the network for nothing, needs no scripts, and prints.
@@ -16,4 +17,5 @@ def render_report(run: Path) -> Path:
     MissingFileError, InputError
         If the folder is not a run, or a file in it cannot be read.
     """
-    return write_page("report.html", summarise(run), run / "report.html")
+    words = words_in(language)
+    return write_page("report.html", summarise(run, words), run / "report.html", words)

@@ -17,12 +17,13 @@ from focusmap.reporting.origin_section import (
     threshold_table,
 )
 from focusmap.reporting.performance_section import mean_metric, performance_section
-from focusmap.reporting.tables import Footnotes, list_text, metric_cell
+from focusmap.reporting.tables import Footnotes, metric_cell
 from focusmap.reporting.trust import trust_verdicts
 from focusmap.reporting.wording import cautions, headline
+from focusmap.reporting.words import Words
 
 
-def summarise(folder: Path) -> dict[str, object]:
+def summarise(folder: Path, words: Words) -> dict[str, object]:
     """Return the context of the report's template; a section whose files are missing is None or empty.
 
     Raises
@@ -31,57 +32,58 @@ def summarise(folder: Path) -> dict[str, object]:
         If the folder is not a run, or a file in it cannot be read.
     """
     files = read_run(folder)
-    judged = judged_predictions(files)
-    views = finding_views(files.audit, files.accepted)
+    judged = judged_predictions(files, words)
+    views = finding_views(files.audit, words, files.accepted)
+    metrics_split = words.name("part", text(files.metrics.get("split")) or "test")
     return {
         "run": folder,
-        "title": _title(files),
-        "headline": headline(files),
-        "auroc": metric_cell(mean_metric(files.metrics), Footnotes(), bar=True),
+        "title": _title(files, words),
+        "headline": headline(files, words),
+        "auroc": metric_cell(mean_metric(files.metrics), Footnotes(words), bar=True),
         "is_mean": len(files.task.targets) > 1,
         "clustered_by": text(files.metrics.get("clustered_by")) if files.study.patients == "column" else "",
-        "metrics_split": text(files.metrics.get("split")),
-        "cautions": cautions(files),
-        "cohort": cohort_section(files),
+        "metrics_split": metrics_split,
+        "cautions": cautions(files, words),
+        "cohort": cohort_section(files, words),
         "has_audit": bool(files.audit),
         "has_audit_page": (folder / "audit.html").is_file(),
         "findings": views,
-        "severities": severity_text(views),
-        "split": _split_facts(files),
-        "recipe": recipe_groups(files),
-        "learning": learning_curves(files),
-        "performance": performance_section(files, judged),
-        "mistakes": mistake_section(files, judged),
+        "severities": severity_text(views, words),
+        "split": _split_facts(files, words),
+        "recipe": recipe_groups(files, words),
+        "learning": learning_curves(files, words),
+        "performance": performance_section(files, judged, words),
+        "mistakes": mistake_section(files, judged, words),
         "has_maps": files.index is not None,
-        "gallery": gallery(files, judged),
-        "trust": trust_verdicts(files.trust),
-        "localisation": localisation_section(files),
-        "model": model_groups(files),
-        "thresholds": threshold_table(files),
-        "provenance": provenance_groups(files),
+        "gallery": gallery(files, judged, words),
+        "trust": trust_verdicts(files.trust, words),
+        "localisation": localisation_section(files, words),
+        "model": model_groups(files, words),
+        "thresholds": threshold_table(files, words),
+        "provenance": provenance_groups(files, words),
         "started": text(files.manifest.get("started"))[:10],
         "version": text(files.manifest.get("focusmap")),
     }
 
 
-def _title(files: RunFiles) -> str:
+def _title(files: RunFiles, words: Words) -> str:
     names = files.task.names
-    return names[0] if len(names) == 1 else list_text(names, 4)
+    return names[0] if len(names) == 1 else words.listed(names, 4)
 
 
-def _split_facts(files: RunFiles) -> dict[str, object] | None:
+def _split_facts(files: RunFiles, words: Words) -> dict[str, object] | None:
     if files.cohort is None or "split" not in files.cohort:
         return None
-    notes = [text(note) for note in items(files.split_facts.get("notes"))]
-    return {"fingerprint": text(files.split_facts.get("fingerprint")), "notes": notes, "by": _split_by(files)}
+    notes = [words.recorded(text(note)) for note in items(files.split_facts.get("notes"))]
+    return {"fingerprint": text(files.split_facts.get("fingerprint")), "notes": notes, "by": _split_by(files, words)}
 
 
-def _split_by(files: RunFiles) -> str:
+def _split_by(files: RunFiles, words: Words) -> str:
     study = files.study
     if study.split_column:
-        return f"The split was declared in the column {study.split_column}."
+        return words("split.declared", column=study.split_column)
     if study.block_column:
-        return f"The images were split in contiguous blocks of {study.block_column}, with a gap between blocks."
+        return words("split.blocks", column=study.block_column)
     if study.patients == "column":
-        return f"The split is by patient (column {study.patient_column}), stratified over all labels at once."
-    return "The split is by image, stratified over all labels at once, since no patients are known."
+        return words("split.by_patient", column=study.patient_column)
+    return words("split.by_image")

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from focusmap.figures.json_tree import branch, number, text
+from focusmap.reporting.words import DASH, Words
 from focusmap.values.files import Json
-
-DASH = "—"
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,14 @@ class Table:
 
 @dataclass
 class Footnotes:
-    """Reasons why numbers are missing, each written once."""
+    """Reasons why numbers are missing, each written once, in the words of the page."""
 
+    words: Words
     reasons: list[str] = field(default_factory=list)
 
     def mark(self, reason: str) -> str:
-        """Return the sign for `reason`."""
+        """Return the sign for `reason`, a sentence of a file."""
+        reason = self.words.recorded(reason)
         if reason not in self.reasons:
             self.reasons.append(reason)
         return str(self.reasons.index(reason) + 1)
@@ -68,11 +69,11 @@ def metric_cell(metric: Json, notes: Footnotes, *, bar: bool = False, digits: in
     if not values:
         return Cell("")
     if value is None:
-        return Cell(DASH, mark=notes.mark(text(values.get("reason")) or "undefined"))
+        return Cell(DASH, mark=notes.mark(text(values.get("reason")) or notes.words("page.undefined")))
     if low is None or high is None:
         return Cell(f"{value:.{digits}f}")
     shown, start, end = (f"{x:.{digits}f}".replace("-", "−") for x in (value, low, high))
-    return Cell(shown, f"{start} to {end}", bar=Bar(low, value, high) if bar else None)
+    return Cell(shown, notes.words("page.interval", low=start, high=end), bar=Bar(low, value, high) if bar else None)
 
 
 def metric_row(name: str, metrics: Mapping[str, Json], keys: Sequence[str], notes: Footnotes) -> list[Cell]:
@@ -87,49 +88,14 @@ def _cell(value: Json, key: str, notes: Footnotes) -> Cell:
     return Cell(f"{plain:,.0f}" if plain == int(plain) and key != "threshold" else f"{plain:.3f}")
 
 
-def share_text(part: float, whole: float) -> str:
-    """Return a share in per cent; a dash of nothing.
-
-    >>> share_text(1, 8), share_text(1, 0)
-    ('12.5 %', '—')
-    """
-    return f"{100 * part / whole:.1f} %" if whole else DASH
-
-
-def count_text(n: int, noun: str) -> str:
-    """Return a count with its noun.
-
-    >>> count_text(1, "image"), count_text(1200, "image")
-    ('1 image', '1,200 images')
-    """
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
-
-
-def range_text(values: Iterable[float]) -> str:
+def range_text(values: Iterable[float], words: Words) -> str:
     """Return a number, or the lowest and the highest of several; a dash of none.
 
-    >>> range_text([0.31]), range_text([0.44, 0.31]), range_text([])
-    ('0.310', '0.310 to 0.440', '—')
+    >>> from focusmap.reporting.words import words_in
+    >>> [range_text(values, words_in("en")) for values in ([0.31], [0.44, 0.31], [])]
+    ['0.310', '0.310 to 0.440', '—']
     """
     shown = sorted({f"{value:.3f}" for value in values}, key=float)
-    return " to ".join([shown[0], shown[-1]][: len(shown)]) if shown else DASH
-
-
-def soft_text(n_soft: int) -> str:
-    """Return what stands beside counts of a label of which `n_soft` images have a fraction; empty for none.
-
-    >>> soft_text(3)
-    '3 soft labels, positive from 0.5 on'
-    """
-    return f"{count_text(n_soft, 'soft label')}, positive from 0.5 on" if n_soft else ""
-
-
-def list_text(names: Sequence[str], limit: int = 20) -> str:
-    """Return names joined as in a sentence.
-
-    >>> list_text(["a", "b", "c"])
-    'a, b and c'
-    """
-    if len(names) > limit:
-        return f"{', '.join(names[: limit - 1])} and {len(names) - limit + 1} more"
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+    if len(shown) > 1:
+        return words("page.interval", low=shown[0], high=shown[-1])
+    return shown[0] if shown else DASH
