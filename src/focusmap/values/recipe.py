@@ -12,6 +12,7 @@ Optimizer = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["cosine", "constant"]
 Monitor = Literal["auroc", "loss"]
 Precision = Literal["auto", "fp32", "bf16"]
+Pooling = Literal["auto", "average", "max", "lse", "topk", "attention"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ class Recipe:
     Parameters
     ----------
     model
-        A name of `focusmap.nets.backbones`, or ``auto``: ``small-residual`` up to 64 pixels, else ``resnet18``.
+        A backbone of `focusmap.nets.backbones`, or one with a decoder, as in ``vgg16-fpn``: a focus-map net. ``auto``:
+        ``small-residual`` up to 64 pixels, else ``resnet18``.
     size
         Side of the net's square input in pixels; 0 means chosen from the pictures.
     channels
@@ -76,6 +78,14 @@ class Recipe:
         Epochs without a better `monitor` on tune after which training ends; 0 trains to the last epoch.
     class_weights
         Weigh positives by the share of negatives and negatives by the share of positives, label by label.
+    pooling
+        How a focus-map net makes a logit of its evidence; ``auto``: ``lse`` there, ``average`` for a plain backbone.
+    sharpness
+        Of ``lse``: higher shrinks the maps towards their strongest place; 0 means learned.
+    top_share
+        Share of the places that ``topk`` averages.
+    sparsity, equivariance
+        Weights of the losses that keep focus maps small, and moving with the picture; 0 for none.
     threshold_for
         ``accuracy``, ``youden``, ``f1``, ``sensitivity=0.9`` or ``specificity=0.9``.
     """
@@ -97,6 +107,11 @@ class Recipe:
     patience: int = 0
     monitor: Monitor = "auroc"
     class_weights: bool = True
+    pooling: Pooling = "auto"
+    sharpness: float = 1.0
+    top_share: float = 0.1
+    sparsity: float = 0.0
+    equivariance: float = 0.0
     threshold_for: str = "youden"
     precision: Precision = "auto"
     seed: int = 0
@@ -112,6 +127,9 @@ class Recipe:
         _check(0 <= self.ema_decay < 1, "ema_decay must be at least 0 and below 1")
         _check(0 <= self.label_smoothing < 1, "label_smoothing must be at least 0 and below 1")
         _check(min(self.warmup_epochs, self.freeze_epochs, self.patience) >= 0, "epoch counts must not be negative")
+        _check(self.sharpness >= 0, "sharpness must not be negative (0: learned)")
+        _check(0 < self.top_share <= 1, "top_share must be above 0 and at most 1")
+        _check(min(self.sparsity, self.equivariance) >= 0, "sparsity and equivariance must not be negative")
         check_threshold_rule(self.threshold_for)
 
     def to_yaml(self, path: Path) -> None:
