@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images", type=Path, metavar="DIR", help="folder to which the label file's paths are relative"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of maps and overlays (default: RUN/focus)")
-    parser.add_argument("--method", default="cam", metavar="NAME", help="cam or gradcam (default: cam)")
+    parser.add_argument(
+        "--method", metavar="NAME", help="focus, cam or gradcam (default: focus where the net has focus maps, else cam)"
+    )
     parser.add_argument(
         "--target", action="append", default=[], metavar="NAME", help="only this target; repeat for several"
     )

@@ -66,7 +66,9 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--recipe", type=Path, metavar="FILE", help="recipe.yaml with settings; the options below override it"
     )
-    group.add_argument("--model", metavar="NAME", help="densenet121, resnet18, small-residual, ... (default: by size)")
+    group.add_argument(
+        "--model", metavar="NAME", help="densenet121, resnet18-fpn, small-residual, ... (default: by size)"
+    )
     group.add_argument("--epochs", type=int, metavar="N")
     group.add_argument(
         "--size", type=int, metavar="N", help="side of the net's input in pixels (default: by the pictures)"

@@ -106,6 +106,8 @@ def print_scores(scores: Mapping[str, "Json"] | None) -> None:
     for name, values in methods.items():
         if "pointing_hit" in values:
             print(f"  {name:<10}  {interval(values['pointing_hit'])}")
+    if scores.get("masks_used_for_tuning"):
+        print(f"masks of the tune part that chose where maps are cut: {scores['masks_used_for_tuning']}")
 
 
 def print_findings(audit: "Audit") -> None:

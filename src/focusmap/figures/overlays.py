@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 UNIT = "evidence (logit units)"
+RELEVANCE = "relevance (0 to 1)"
 # Share of vmax below which a map is invisible, and from which on it is as opaque as it gets.
 TRANSPARENT_BELOW, OPAQUE_FROM, OPACITY = 0.05, 0.55, 0.72
 # Pixels. The longer side of a picture is LONG; room around the panels is for caption, legends and colour bar.
@@ -49,10 +50,11 @@ class Layout:
 
 @dataclass(frozen=True)
 class Scale:
-    """What the colour bar says: where the colours end, and whether the map goes beyond."""
+    """What the colour bar says: where the colours end, whether the map goes beyond, and what is measured."""
 
     vmax: float
     exceeded: bool
+    unit: str
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Overlay:
         The value at which the colours end; the same for every overlay that is compared.
     outline
         ``(rows, columns) bool``: reference mask or filled box, drawn as a line around it. None: nothing is drawn.
+    unit
+        What the colours measure.
     """
 
     picture: np.ndarray
@@ -79,6 +83,7 @@ class Overlay:
     caption: str
     vmax: float
     outline: np.ndarray | None = None
+    unit: str = UNIT
 
 
 def write_overlay(path: Path, picture: np.ndarray, heat_map: np.ndarray | None, caption: str, vmax: float) -> None:
@@ -189,7 +194,7 @@ def _resized_map(heat_map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _scale_of(overlay: Overlay) -> Scale | None:
     if overlay.heat_map is None or not np.any(overlay.heat_map > 0):
         return None
-    return Scale(overlay.vmax, exceeded=bool(np.any(overlay.heat_map > overlay.vmax)))
+    return Scale(overlay.vmax, bool(np.any(overlay.heat_map > overlay.vmax)), overlay.unit)
 
 
 def _draw_outline(image: Image.Image, outline: np.ndarray) -> None:
@@ -249,7 +254,7 @@ def _draw_bar(axes: "Axes", scale: Scale) -> None:
     axes.yaxis.tick_right()
     axes.tick_params(labelsize=WORDS, colors=INK, width=0.6, length=2.5, pad=2)
     axes.yaxis.set_label_position("right")
-    axes.set_ylabel(UNIT, fontsize=WORDS, color=INK)
+    axes.set_ylabel(scale.unit, fontsize=WORDS, color=INK)
     for spine in axes.spines.values():
         spine.set_linewidth(0.6)
         spine.set_color(MUTED)

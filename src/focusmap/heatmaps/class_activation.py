@@ -5,7 +5,7 @@ With A (K, h, w) the last feature map, y_c = b_c + sum_k w_ck mean(A_k) the logi
 - CAM: M_c = sum_k w_ck A_k (Zhou et al. 2016, eq. 2).
 - Grad-CAM: alpha_ck = mean over space of dy_c/dA_k, M_c = ReLU(sum_k alpha_ck A_k) (Selvaraju et al. 2017, eq. 1
   and 2). Behind average pooling and one linear layer dy_c/dA_k = w_ck / (h w) everywhere, so no backward pass is
-  needed, and Grad-CAM is ReLU(CAM) / (h w).
+  needed, and Grad-CAM is ReLU(CAM) / (h w). Of a focus-map net the layers behind A are gone through backwards.
 
 Both are kept on an absolute scale. CAM is in logit units: its mean over space plus the bias is the logit, so a
 value says what the logit would be, but for the bias, if the whole picture looked like this place.
@@ -66,7 +66,22 @@ def class_activation_maps(net: FocusNet, batch: Tensor, method: Method = "cam") 
         logits, maps = net.forward_with_maps(batch)
         if method == "gradcam":
             maps = maps.clamp(min=0) / maps[0, 0].numel()
+    if method == "gradcam" and net.focus is not None:
+        maps = _grad_cam_of_head(net, batch)
     return logits, maps
+
+
+def _grad_cam_of_head(net: FocusNet, batch: Tensor) -> Tensor:
+    """Return Grad-CAM ``(N, L, h, w)`` with the gradient of the pooling, one backward pass of the head a label."""
+    with torch.no_grad():
+        features = net.features(batch)
+    features.requires_grad_()
+    maps = []
+    for logits in net.classify(features).sum(dim=0):
+        (gradient,) = torch.autograd.grad(logits, features, retain_graph=True)
+        alpha = gradient.flatten(2).mean(dim=2)
+        maps.append(torch.einsum("nk,nk...->n...", alpha, features.detach()))
+    return torch.stack(maps, dim=1).clamp(min=0)
 
 
 def positive_evidence(maps: Tensor, method: Method = "cam") -> Tensor:

@@ -9,7 +9,8 @@ import torch
 
 from focusmap.errors import InputError, MissingFileError
 from focusmap.evaluation.calibration import apply
-from focusmap.heatmaps.class_activation import Method, class_activation_maps, has_evidence, positive_evidence
+from focusmap.heatmaps.class_activation import class_activation_maps, has_evidence, positive_evidence
+from focusmap.heatmaps.focus import FOCUS, MapMethod, focus_maps
 from focusmap.imaging.preparation import Preparation, content_statistics, prepare_file, standardise
 from focusmap.inference.model import Model
 
@@ -45,9 +46,10 @@ class Evidence:
     shown
         ``(N, L) bool``: false where there is no evidence worth showing.
     amounts
-        ``(N, L)``: what the positive part of each map adds to its logit.
+        ``(N, L)``: what the positive part of each map adds to its logit; of a focus map, its mean.
     maps
-        ``(N, L, h, w)`` on the scale of the method; in its own units for a continuous target.
+        ``(N, L, h, w)`` on the scale of the method; in its own units for a continuous target. A focus map lies between
+        0 and 1, and is empty where its label is not predicted.
     units
         ``(L,)``: what one logit is on the maps.
     """
@@ -74,12 +76,15 @@ def read_pictures(
         yield Picture(item, standardise(pixels[np.newaxis], mean, deviation)[0], source_shape)
 
 
-def find_evidence(model: Model, pictures: Sequence[Picture], method: Method) -> Evidence:
+def find_evidence(model: Model, pictures: Sequence[Picture], method: MapMethod) -> Evidence:
     """Return probabilities and maps of all labels for a batch of pictures; the net is set to eval mode."""
     device = next(model.net.parameters()).device
     pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures])).to(device)
-    logits, maps = class_activation_maps(model.net.eval(), pixels, method)
-    probabilities = apply(model.task, model.to_units(logits.double().cpu().numpy()), model.card.temperatures)
+    model.net.eval()
+    if method == FOCUS:
+        return _focus_evidence(model, *focus_maps(model.net, pixels))
+    logits, maps = class_activation_maps(model.net, pixels, method)
+    probabilities = _probabilities(model, logits)
     deviations = _deviations(model)
     return Evidence(
         probabilities=probabilities,
@@ -89,6 +94,24 @@ def find_evidence(model: Model, pictures: Sequence[Picture], method: Method) -> 
         maps=maps.float().cpu().numpy() * deviations[:, None, None],
         units=deviations if method == "cam" else deviations / maps[0, 0].numel(),
     )
+
+
+def _focus_evidence(model: Model, logits: torch.Tensor, maps: torch.Tensor) -> Evidence:
+    probabilities = _probabilities(model, logits)
+    predicted = predicted_labels(model, probabilities)
+    shown = maps.float().cpu().numpy() * predicted[..., None, None]
+    return Evidence(
+        probabilities=probabilities,
+        predicted=predicted,
+        shown=predicted,
+        amounts=shown.mean(axis=(-2, -1), dtype=np.float64),
+        maps=shown,
+        units=np.ones(maps.shape[1], dtype=np.float32),
+    )
+
+
+def _probabilities(model: Model, logits: torch.Tensor) -> np.ndarray:
+    return apply(model.task, model.to_units(logits.double().cpu().numpy()), model.card.temperatures)
 
 
 def predicted_labels(model: Model, probabilities: np.ndarray) -> np.ndarray:

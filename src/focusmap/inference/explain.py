@@ -13,12 +13,12 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from focusmap.figures.overlays import Overlay, draw_overlay
-from focusmap.heatmaps.class_activation import Method
+from focusmap.figures.overlays import RELEVANCE, UNIT, Overlay, draw_overlay
+from focusmap.heatmaps.focus import FOCUS, MapMethod
 from focusmap.imaging.preparation import to_source
 from focusmap.imaging.readers import read_image
 from focusmap.inference.evidence import Evidence, Item, Picture, find_evidence, read_pictures
-from focusmap.inference.map_files import MapNames, read_map, write_map
+from focusmap.inference.map_files import MapNames, read_map, write_binary, write_map
 from focusmap.inference.model import Model
 from focusmap.localisation.reference import Reference
 from focusmap.values.files import read_json, write_json, write_table
@@ -26,6 +26,7 @@ from focusmap.values.progress import Progress, silent
 
 INDEX_COLUMNS = [
     "image_id", "path", "target", "probability", "method", "map", "overlay", "has_evidence", "evidence", "predicted",
+    "binary",
 ]  # fmt: skip
 SCALE = "scale.json"
 # Of the highest values of the maps with evidence: one extreme picture shall not pale all others.
@@ -40,21 +41,22 @@ class ExplainOptions:
     Parameters
     ----------
     method
-        ``cam`` or ``gradcam``.
+        ``focus`` (of a net that has focus maps), ``cam`` or ``gradcam``.
     targets
         Names of targets; empty means all.
     batch_size
         Pictures a forward pass.
     scale
         Label name to the value, in logit units, at which its overlays' colours end. A label without one gets the
-        95th percentile of the highest values of these pictures' maps, but no less than one logit.
+        95th percentile of the highest values of these pictures' maps, but no less than one logit. Focus maps need
+        none: their colours end at 1.
     reference
         Masks or boxes to outline, or None.
     progress
         Told of what is done.
     """
 
-    method: Method = "cam"
+    method: MapMethod = "cam"
     targets: tuple[str, ...] = ()
     batch_size: int = 16
     scale: Mapping[str, float] | None = None
@@ -113,7 +115,8 @@ def explain(model: Model, items: Sequence[Item], out: Path, options: ExplainOpti
 
     ``maps/NAME.LABEL.npz`` holds ``map``, ``(rows, columns) float32`` in the grid of the picture's file and on the
     scale of `focusmap.heatmaps.class_activation`; for a continuous target, in its own units. A multiclass target has
-    one map a class, under the label name ``TARGET=CLASS``.
+    one map a class, under the label name ``TARGET=CLASS``. A focus map lies between 0 and 1, and beside it lies
+    ``binaries/NAME.LABEL.png``: 255 where it reaches the label's cut, 0 elsewhere.
 
     Parameters
     ----------
@@ -135,11 +138,14 @@ def explain(model: Model, items: Sequence[Item], out: Path, options: ExplainOpti
     columns = {label: model.task.label_names.index(label) for label in labels}
     job = _Job(out, columns, {label: parts.name(label) for label in labels}, options)
     rows = list(_write_maps(model, items, failures, job))
-    scale = {**scale_of(rows), **{k: v for k, v in (options.scale or {}).items() if k in labels}}
+    if options.method == FOCUS:
+        scale = dict.fromkeys(labels, 1.0)
+    else:
+        scale = {**scale_of(rows), **{k: v for k, v in (options.scale or {}).items() if k in labels}}
+        write_json(out / SCALE, scale)
     _write_overlays(rows, scale, job)
     index = tabulate(rows, options.method)
     write_table(out / "index.csv", index)
-    write_json(out / SCALE, scale)
     return Explanation(index, scale, tuple(failures))
 
 
@@ -166,11 +172,12 @@ def scale_of(rows: Sequence[MapRow]) -> dict[str, float]:
     }
 
 
-def tabulate(rows: Sequence[MapRow], method: Method) -> pd.DataFrame:
+def tabulate(rows: Sequence[MapRow], method: MapMethod) -> pd.DataFrame:
     """Return the index, one row a map, its columns `INDEX_COLUMNS`; files are relative to its folder."""
     records = [
         (row.item.image_id, row.item.path, row.label, row.probability, method, f"maps/{row.name}.npz",
-         f"overlays/{row.name}.png", row.has_evidence, row.evidence, row.predicted)
+         f"overlays/{row.name}.png", row.has_evidence, row.evidence, row.predicted,
+         f"binaries/{row.name}.png" if method == FOCUS else "")
         for row in rows
     ]  # fmt: skip
     return pd.DataFrame(records, columns=INDEX_COLUMNS)
@@ -185,7 +192,12 @@ def _write_maps(model: Model, items: Sequence[Item], failures: list[tuple[str, s
             evidence = find_evidence(model, pictures, job.options.method)
             for i, picture in enumerate(pictures):
                 name = names.name(picture.item.image_id)
-                yield from _write_maps_of(picture, name, _take(evidence, i), job)
+                for row, heat_map in _write_maps_of(picture, name, _take(evidence, i), job):
+                    if job.options.method == FOCUS:
+                        write_binary(
+                            job.out / "binaries" / f"{row.name}.png", heat_map >= model.card.cuts[row.label].cut
+                        )
+                    yield row
         job.options.progress("explaining", min(start + step, len(items)), len(items))
 
 
@@ -197,7 +209,7 @@ def _take(evidence: Evidence, i: int) -> Evidence:
     )  # fmt: skip
 
 
-def _write_maps_of(picture: Picture, name: str, evidence: Evidence, job: _Job) -> Iterator[MapRow]:
+def _write_maps_of(picture: Picture, name: str, evidence: Evidence, job: _Job) -> Iterator[tuple[MapRow, np.ndarray]]:
     columns = list(job.columns.values())
     maps = to_source(evidence.maps[columns], picture.source_shape, picture.pixels.shape[-1])
     for (label, k), heat_map in zip(job.columns.items(), maps, strict=True):
@@ -213,7 +225,7 @@ def _write_maps_of(picture: Picture, name: str, evidence: Evidence, job: _Job) -
             name=f"{name}.{job.file_parts[label]}",
         )
         write_map(job.out / "maps" / f"{row.name}.npz", heat_map)
-        yield row
+        yield row, heat_map
 
 
 def _write_overlays(rows: Sequence[MapRow], scale: Mapping[str, float], job: _Job) -> None:
@@ -225,7 +237,8 @@ def _write_overlays(rows: Sequence[MapRow], scale: Mapping[str, float], job: _Jo
             heat_map = read_map(job.out / "maps" / f"{row.name}.npz") / row.unit if row.has_evidence else None
             outline = _outline(row, job.options.reference, picture.shape[1:])
             shown = picture if len(picture) == 3 else picture[0]
-            overlay = Overlay(shown, heat_map, _caption(row), scale[row.label], outline)
+            unit = RELEVANCE if job.options.method == FOCUS else UNIT
+            overlay = Overlay(shown, heat_map, _caption(row), scale[row.label], outline, unit)
             draw_overlay(job.out / "overlays" / f"{row.name}.png", overlay)
             done += 1
         job.options.progress("drawing overlays", done, len(rows))

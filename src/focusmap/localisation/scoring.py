@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.cohort.cohort import Cohort
-from focusmap.imaging.readers import read_image
+from focusmap.imaging.readers import read_image, read_mask
 from focusmap.localisation.baselines import centre_map, edges_map, mean_mask, random_map, resized
 from focusmap.localisation.measures import chance, dice_at, energy_pointing, iou_at, otsu_cut, pointing_hit
 from focusmap.localisation.reference import Reference
@@ -17,6 +17,8 @@ from focusmap.statistics.intervals import bootstrap, bounded_interval
 from focusmap.values.files import Json, read_table, write_json
 
 METRICS = ("pointing_hit", "iou", "dice", "energy_pointing", "chance")
+# Of methods that write binary maps, cut where tune said.
+AT_CUT = ("iou_at_cut", "dice_at_cut")
 Scores: TypeAlias = dict[str, Json]
 ALL_POSITIVES = "pointing_hit_of_positives"
 
@@ -44,17 +46,29 @@ class _Positive:
     patient_id: str
     method: str
     map_file: Path
+    binary_file: Path | None
     predicted: bool
     has_evidence: bool
 
 
 @dataclass(frozen=True)
 class Explained:
-    """A folder that `explain` wrote, and what is known of the pictures that it explains."""
+    """A folder that `explain` wrote, and what is known of the pictures that it explains.
+
+    Parameters
+    ----------
+    folder
+        With ``index.csv``.
+    reference, train
+        Masks of the pictures, and of those that the model was trained on.
+    n_masks_tuned
+        Masks of tune that the model's cuts were chosen with.
+    """
 
     folder: Path
     reference: Reference
     train: Reference | None = None
+    n_masks_tuned: int = 0
 
 
 def score_maps(explained: Sequence[Explained], out: Path, options: ScoreOptions = ScoreOptions()) -> Scores | None:
@@ -77,7 +91,8 @@ def score_maps(explained: Sequence[Explained], out: Path, options: ScoreOptions 
     dict or None
         ``{"methods": {method: scores}, "by_target": {label: {method: scores}}, ...}``; scores are ``n``,
         ``n_false_negative``, ``n_patients`` and, each with value, low and high, ``pointing_hit``, ``iou`` and
-        ``dice`` (at Otsu's cut of each map), ``energy_pointing``, ``chance`` and ``pointing_hit_of_positives``.
+        ``dice`` (at Otsu's cut of each map), ``energy_pointing``, ``chance`` and ``pointing_hit_of_positives``; for
+        a method with binary maps also ``iou_at_cut`` and ``dice_at_cut``, at the cut that tune has chosen.
         None, and no file, where no positive has a mask.
     """
     marked = [part for part in explained if part.reference.exists]
@@ -86,7 +101,12 @@ def score_maps(explained: Sequence[Explained], out: Path, options: ScoreOptions 
         return None
     boxes = [part.reference.boxes for part in marked if part.reference.boxes]
     unmatched: list[Json] = [*sorted({name for found in boxes for name in found.unmatched})]
-    scores: Scores = {**summarise(rows, options), "cut": "otsu", "boxes_unmatched": unmatched}
+    scores: Scores = {
+        **summarise(rows, options),
+        "cut": "otsu",
+        "masks_used_for_tuning": sum(part.n_masks_tuned for part in explained),
+        "boxes_unmatched": unmatched,
+    }
     write_json(out, scores)
     return scores
 
@@ -110,7 +130,8 @@ def _by_method(rows: pd.DataFrame, options: ScoreOptions) -> dict[str, Json]:
 
 def _mean_scores(rows: pd.DataFrame, options: ScoreOptions) -> dict[str, Json]:
     found = rows[rows["predicted"]]
-    scores: dict[str, Json] = {metric: _mean(found[metric], found["patient_id"], options) for metric in METRICS}
+    metrics = [*METRICS, *(name for name in AT_CUT if name in rows and rows[name].notna().any())]
+    scores: dict[str, Json] = {metric: _mean(found[metric], found["patient_id"], options) for metric in metrics}
     of_positives = rows["pointing_hit"].where(rows["predicted"], 0.0)
     scores[ALL_POSITIVES] = _mean(of_positives, rows["patient_id"], options)
     counts = {"n": len(found), "n_false_negative": len(rows) - len(found), "n_patients": found["patient_id"].nunique()}
@@ -150,6 +171,7 @@ def _score_rows(explained: Explained, options: ScoreOptions) -> Iterator[dict[st
                 "method": method,
                 "predicted": positive.predicted,
                 **measure(candidate, mask),
+                **(_measure_binary(positive, mask) if method == positive.method else {}),
             }
 
 
@@ -169,6 +191,14 @@ def measure(heat_map: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     }
 
 
+def _measure_binary(positive: _Positive, mask: np.ndarray) -> dict[str, float]:
+    """Return every measure of `AT_CUT` for the region that was written; none where none was."""
+    if positive.binary_file is None:
+        return {}
+    region = read_mask(positive.binary_file).astype(np.float32)
+    return {"iou_at_cut": iou_at(region, mask, 1.0), "dice_at_cut": dice_at(region, mask, 1.0)}
+
+
 def _positives(folder: Path, cohort: Cohort) -> Iterator[_Positive]:
     truth = cohort.task.label_truth(cohort.truth)
     columns = {label: i for i, label in enumerate(cohort.task.label_names)}
@@ -184,6 +214,7 @@ def _positives(folder: Path, cohort: Cohort) -> Iterator[_Positive]:
             patient_id=str(cohort.patient_ids[position]),
             method=row["method"],
             map_file=folder / row["map"],
+            binary_file=folder / row["binary"] if row.get("binary") else None,
             predicted=row["predicted"] == "True",
             has_evidence=row["has_evidence"] == "True",
         )

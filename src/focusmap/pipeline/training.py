@@ -118,28 +118,31 @@ def _train_one(training: Training, options: RunOptions) -> None:
 
 
 def _calibrated(model: "Model", training: Training) -> "Model":
-    """Return the model with temperatures and thresholds fitted on tune, and on nothing else."""
+    """Return the model with temperatures, thresholds and cuts fitted on tune, and on nothing else."""
     from focusmap.evaluation.calibration import apply, fit_temperatures
     from focusmap.evaluation.operating_points import choose_thresholds
+    from focusmap.inference.focus_tuning import tuned
     from focusmap.inference.predict import predict_store
+    from focusmap.localisation import reference_of
 
     tune = training.cohort.of(training.split.ids("tune"))
     logits = predict_store(model, training.store, tune.image_ids)
     temperatures = fit_temperatures(model.task, logits, tune.truth)
     probabilities = apply(model.task, logits, temperatures)
     rule = training.recipe.threshold_for
-    return model.calibrated(temperatures, choose_thresholds(model.task, probabilities, tune.truth, rule))
+    model = model.calibrated(temperatures, choose_thresholds(model.task, probabilities, tune.truth, rule))
+    return model if model.net.focus is None else tuned(model, reference_of(tune))
 
 
 def _fit(training: Training, options: RunOptions) -> "Model":
     """Return the trained model; after each epoch a row of the history is on disk, and the state beside it."""
-    from focusmap.nets.build import Architecture, build_net
+    from focusmap.nets.build import architecture_of, build_net
     from focusmap.nets.heads import undo_class_weights
     from focusmap.training.batches import TrainingData
     from focusmap.training.loop import FitOptions, fit
 
     recipe, run, task = training.recipe, training.run, training.cohort.task
-    net = build_net(Architecture(recipe.model, recipe.channels, task.n_logits), recipe.weights, recipe.seed)
+    net = build_net(architecture_of(recipe, task), recipe.weights, recipe.seed)
     data = TrainingData(training.store, task, _labelled(training, "train"), _labelled(training, "tune"))
     checkpoint = run.checkpoint / "last.safetensors"
     records = []
@@ -155,7 +158,7 @@ def _fit(training: Training, options: RunOptions) -> "Model":
 def _model(net: "FocusNet", training: Training) -> "Model":
     """Return the net with its card; thresholds and temperatures are still to be fitted."""
     from focusmap.inference.model import Model
-    from focusmap.nets.build import Architecture
+    from focusmap.nets.build import architecture_of
     from focusmap.nets.heads import continuous_scales
 
     recipe, task = training.recipe, training.cohort.task
@@ -168,7 +171,7 @@ def _model(net: "FocusNet", training: Training) -> "Model":
     }
     card = ModelCard(
         task=task,
-        architecture=Architecture(recipe.model, recipe.channels, task.n_logits).to_dict(),
+        architecture=architecture_of(recipe, task).to_dict(),
         preparation=training.store.preparation.to_dict(),
         thresholds={},
         threshold_for=recipe.threshold_for,

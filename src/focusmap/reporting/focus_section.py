@@ -18,8 +18,14 @@ BASELINES = {
 }  # fmt: skip
 SCORES = {
     "pointing_hit": "Pointing game", "pointing_hit_of_positives": "with missed images", "chance": "Chance",
-    "iou": "IoU", "dice": "Dice", "energy_pointing": "Energy inside", "n": "Images",
+    "iou": "IoU (Otsu)", "dice": "Dice (Otsu)", "iou_at_cut": "IoU at the cut", "dice_at_cut": "Dice at the cut",
+    "energy_pointing": "Energy inside", "n": "Images",
 }  # fmt: skip
+CUT_RULES = {
+    "masks": "best IoU with {cut.n_masks} masks",
+    "evidence": "smallest region that keeps most of the evidence of {cut.n_images} images, no mask",
+    "default": "no true positive on tune",
+}
 OUTCOMES = {"TP": "True positives", "FP": "False alarms", "FN": "Missed"}
 N_MISTAKES, N_MISTAKE_MAPS = 12, 6
 
@@ -103,6 +109,21 @@ def localisation_section(files: RunFiles) -> LocalisationSection | None:
             tables.append(_score_table(name, per_target))
     verdict, beats = _verdict(methods)
     return LocalisationSection(tables if len(tables) != 2 else tables[:1], verdict, beats)
+
+
+def cut_note(files: RunFiles) -> str:
+    """Return in words where the focus maps of each label are cut, and with how many masks; empty without cuts."""
+    if files.card is None or not files.card.cuts:
+        return ""
+    chosen = [
+        f"{label} at {cut.cut:.2f} ({CUT_RULES[cut.rule].format(cut=cut)})" for label, cut in files.card.cuts.items()
+    ]
+    n_masks = sum(cut.n_masks for cut in files.card.cuts.values())
+    return (
+        "The last layer of this net is evidence at every place: its focus maps lie between 0 and 1, and are relevance, "
+        f"not a probability of disease. On tune they were cut into regions: {'; '.join(chosen)}. "
+        f"Masks used for this: {n_masks}."
+    )
 
 
 def _mistake_row(row: Mapping[Hashable, object]) -> list[Cell]:

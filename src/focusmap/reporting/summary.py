@@ -6,7 +6,7 @@ from focusmap.figures.json_tree import items, text
 from focusmap.reporting.cohort_section import cohort_section
 from focusmap.reporting.files import RunFiles, read_run
 from focusmap.reporting.findings import finding_views, severity_text
-from focusmap.reporting.focus_section import gallery, localisation_section, mistake_section
+from focusmap.reporting.focus_section import cut_note, gallery, localisation_section, mistake_section
 from focusmap.reporting.judged import judged_predictions
 from focusmap.reporting.origin_section import (
     learning_curves,
@@ -51,6 +51,7 @@ def summarise(folder: Path) -> dict[str, object]:
         "performance": performance_section(files, judged),
         "mistakes": mistake_section(files, judged),
         "has_maps": files.index is not None,
+        "cut_note": cut_note(files),
         "gallery": gallery(files, judged),
         "localisation": localisation_section(files),
         "model": model_groups(files),

@@ -14,6 +14,7 @@ from focusmap.errors import InputError
 from focusmap.nets.heads import LossParts, TaskLoss
 from focusmap.training.augmentation import augment
 from focusmap.training.batches import TrainingData, epoch_order, read_batch, split_evenly
+from focusmap.training.map_losses import draw_shift, equivariance, shifted, sparsity
 from focusmap.training.optimisation import learning_rate, set_learning_rate
 from focusmap.training.records import EpochRecord, tune_auroc
 from focusmap.training.state import TrainingState
@@ -116,15 +117,32 @@ def forward_store(
 
 def _step(session: Session, pictures: Tensor, truth: Tensor) -> LossParts:
     fabric, state = session.fabric, session.state
-    logits = session.forward(pictures.to(fabric.device))
+    logits, penalty = _forward(session, pictures.to(fabric.device))
     parts = session.loss(logits, truth.to(fabric.device))
     session.optimizer.zero_grad()
-    fabric.backward(parts.total)
+    fabric.backward(parts.total + penalty)
     nn.utils.clip_grad_norm_(state.net.parameters(), LARGEST_GRADIENT)
     session.optimizer.step()
     state.n_steps += 1
     state.average.update(state.n_steps)
     return parts
+
+
+def _forward(session: Session, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the logits, and what the recipe adds to the loss for maps that are large or do not move along."""
+    recipe = session.recipe
+    if not recipe.sparsity and not recipe.equivariance:
+        logits: Tensor = session.forward(pictures)
+        return logits, logits.new_zeros(())
+    logits, maps = session.forward.forward_with_focus(pictures)
+    penalty = recipe.sparsity * sparsity(maps)
+    if recipe.equivariance:
+        grid = maps.shape[2:]
+        cells = draw_shift(grid, recipe.seed, session.state.n_steps)
+        pixels = [step * round(side / n) for step, side, n in zip(cells, pictures.shape[2:], grid, strict=True)]
+        _, moved = session.forward.forward_with_focus(shifted(pictures, pixels))
+        penalty = penalty + recipe.equivariance * equivariance(maps, moved, cells)
+    return logits, penalty
 
 
 def _set_mode(net: nn.Module, *, frozen: bool) -> None:

@@ -98,6 +98,7 @@ def open_session(net: FocusNet, data: TrainingData, recipe: Recipe, options: Fit
         from_checkpoint(state, saved)
     loss = task_loss(data.task, data.train.truth, LossOptions(recipe.class_weights, recipe.label_smoothing))
     forward, optimizer = fabric.setup(state.net, state.optimizer)
+    forward.mark_forward_method("forward_with_focus")
     return Session(state, data, recipe, loss.to(fabric.device), fabric, forward, optimizer)
 
 

@@ -1,15 +1,35 @@
 """The card of a model folder (`model.json`): everything about a model but its weights."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from focusmap.errors import ModelError, suggest
 from focusmap.values.files import Json, read_json, write_json
 from focusmap.values.task import Task
 
 FORMAT = 1
+
+
+@dataclass(frozen=True)
+class FocusCut:
+    """Where the focus maps of a label are cut: at or above lies the region of the label.
+
+    Parameters
+    ----------
+    cut
+        Between 0 and 1.
+    rule
+        ``masks`` (greatest mean IoU on tune), ``evidence`` (smallest region that keeps a share of it) or ``default``.
+    n_images, n_masks
+        True positives of tune that it was chosen on, and how many masks of theirs were looked at.
+    """
+
+    cut: float
+    rule: Literal["masks", "evidence", "default"]
+    n_images: int = 0
+    n_masks: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,6 +58,8 @@ class ModelCard:
         Versions of the libraries that made the model.
     training
         Facts for the reader: weights used as start, epochs, seed, parameters.
+    cuts
+        Of each label's focus maps; empty for a net without them.
     """
 
     task: Task
@@ -50,11 +72,13 @@ class ModelCard:
     probe: Mapping[str, Json]
     versions: Mapping[str, str]
     training: Mapping[str, Json]
+    cuts: Mapping[str, FocusCut] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Json]:
         """Return plain values for `model.json`."""
         plain = {item.name: getattr(self, item.name) for item in fields(self)}
-        return {"format": FORMAT, **plain, "task": self.task.to_dict()}
+        cuts: dict[str, Json] = {label: asdict(cut) for label, cut in self.cuts.items()}
+        return {"format": FORMAT, **plain, "task": self.task.to_dict(), "cuts": cuts}
 
 
 def write_card(card: ModelCard, path: Path) -> None:
@@ -82,8 +106,11 @@ def read_card(path: Path) -> ModelCard:
     for key in values:
         if key not in known:
             raise ModelError(f"{path}: {key!r} is not a key of a model card.{suggest(key, known)}")
-    missing = [name for name in known if name not in values]
+    needed = [item.name for item in fields(ModelCard) if item.default_factory is MISSING]
+    missing = [name for name in needed if name not in values]
     if missing:
         raise ModelError(f"{path}: lacks {', '.join(missing)}.")
     task = Task.from_dict(cast(list[Json], values.pop("task")))
-    return ModelCard(task=task, **values)  # type: ignore[arg-type]
+    found = cast(Mapping[str, Mapping[str, Json]], values.pop("cuts", {}))
+    cuts = {label: FocusCut(**cut) for label, cut in found.items()}  # type: ignore[arg-type]
+    return ModelCard(task=task, cuts=cuts, **values)  # type: ignore[arg-type]
