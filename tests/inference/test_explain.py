@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from focusmap.cohort.cohort import read_cohort
 from focusmap.errors import InputError
+from focusmap.heatmaps import METHODS
 from focusmap.inference.evidence import Item, find_evidence, predicted_labels, read_pictures
 from focusmap.inference.explain import INDEX_COLUMNS, ExplainOptions, explain, read_scale
 from focusmap.inference.map_files import MapNames, read_map, write_map
@@ -126,8 +127,8 @@ def test_grad_cam_is_the_positive_part_of_cam_and_is_drawn_on_the_same_scale(ite
     cam = explain(model, items[:1], tmp_path / "cam")
     gradcam = explain(model, items[:1], tmp_path / "gradcam", ExplainOptions(method="gradcam"))
     assert gradcam.scale["bright"] == pytest.approx(cam.scale["bright"], rel=1e-5)
-    evidence = find_evidence(model, list(read_pictures(items[:1], model.preparation, [])), "cam")
-    assert evidence.maps.shape == (1, 2, 8, 8)
+    evidence = find_evidence(model, list(read_pictures(items[:1], model.preparation, [])), "cam", [1])
+    assert evidence.maps.shape == (1, 1, 8, 8)
     name = cam.index["map"].iloc[0]
     assert read_map(tmp_path / "gradcam" / name).min() == 0
     assert read_map(tmp_path / "cam" / name).max() == pytest.approx(
@@ -138,10 +139,60 @@ def test_grad_cam_is_the_positive_part_of_cam_and_is_drawn_on_the_same_scale(ite
 def test_a_scale_once_made_serves_later_pictures(items, tmp_path):
     model = bright_spot_model(*TWO)
     first = explain(model, items, tmp_path / "run")
-    assert read_scale(tmp_path / "run") == first.scale == json.loads((tmp_path / "run/scale.json").read_text())
-    later = explain(model, items[3:], tmp_path / "one", ExplainOptions(scale=read_scale(tmp_path / "run")))
+    assert (
+        read_scale(tmp_path / "run", "cam")
+        == first.scale
+        == json.loads((tmp_path / "run/scale.json").read_text())["ends"]
+    )
+    later = explain(model, items[3:], tmp_path / "one", ExplainOptions(scale=read_scale(tmp_path / "run", "cam")))
     assert later.scale == first.scale
-    assert read_scale(tmp_path / "nowhere") == {}
+    assert read_scale(tmp_path / "nowhere", "cam") == {}
+
+
+def test_a_scale_serves_only_maps_of_its_own_unit(items, tmp_path):
+    explained = explain(bright_spot_model(*TWO), items, tmp_path)
+    for method in ("gradcam", "hirescam", "integrated-gradients"):
+        assert read_scale(tmp_path, method) == explained.scale
+    for method in ("gradcam++", "gradients", "occlusion"):
+        assert read_scale(tmp_path, method) == {}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_writes_maps_in_the_source_grid_that_point_at_the_planted_spot(items, tmp_path, method):
+    explained = explain(bright_spot_model(*TWO), items, tmp_path, ExplainOptions(method, ("bright",)))
+    assert explained.index["method"].eq(method).all()
+    assert explained.index["has_evidence"].tolist() == [True, True, False, False]
+    assert list(explained.scale) == ["bright"]
+    for i in range(2):
+        heat_map = read_map(tmp_path / explained.index["map"][i])
+        assert heat_map.shape == (48, 96)
+        spot = np.zeros(heat_map.shape, bool)
+        spot[12:24, 60 + 12 * i : 72 + 12 * i] = True
+        assert heat_map[spot].mean() > 4 * abs(heat_map[~spot].mean())
+
+
+def test_evidence_and_what_is_shown_do_not_depend_on_the_method(items, tmp_path):
+    found = [explain(bright_spot_model(*TWO), items, tmp_path / name, ExplainOptions(name)).index for name in METHODS]
+    for index in found[1:]:
+        np.testing.assert_allclose(index["evidence"], found[0]["evidence"], rtol=1e-6)
+        assert index["has_evidence"].tolist() == found[0]["has_evidence"].tolist()
+
+
+def test_a_label_without_evidence_has_no_scale_in_a_unit_without_a_least_value(items, tmp_path):
+    explained = explain(bright_spot_model(*TWO), items, tmp_path, ExplainOptions("gradients"))
+    assert list(explained.scale) == ["bright"]
+    assert set(explained.index["target"]) == {"bright", "plain"}
+
+
+def test_the_colour_bar_names_the_unit_of_the_method(items, tmp_path):
+    model = bright_spot_model(*TWO)
+    for method in ("cam", "gradients"):
+        explain(model, items[:1], tmp_path / method, ExplainOptions(method, ("bright",), scale={"bright": 1.0}))
+    cam, gradients = (
+        np.asarray(Image.open(next((tmp_path / name).glob("overlays/*.png")))) for name in ("cam", "gradients")
+    )
+    bar = np.s_[40:-40, -40:]
+    assert not np.array_equal(cam[bar], gradients[bar])
 
 
 def test_a_multiclass_target_has_one_map_a_class_and_one_prediction(items, tmp_path):
@@ -161,8 +212,10 @@ def test_thresholds_decide_what_is_predicted():
 def test_a_continuous_target_is_mapped_in_its_own_units(items):
     model = bright_spot_model(Target("bright"), Target("size", "continuous"))
     pictures = list(read_pictures(items[:1], model.preparation, []))
-    plain = find_evidence(model, pictures, "cam")
-    scaled = find_evidence(replace(model, card=replace(model.card, scales={"size": [10.0, 2.0]})), pictures, "cam")
+    plain = find_evidence(model, pictures, "cam", [0, 1])
+    scaled = find_evidence(
+        replace(model, card=replace(model.card, scales={"size": [10.0, 2.0]})), pictures, "cam", [0, 1]
+    )
     np.testing.assert_allclose(scaled.maps[:, 0], plain.maps[:, 0])
     np.testing.assert_allclose(scaled.maps[:, 1], 2 * plain.maps[:, 1])
     assert scaled.units.tolist() == [1, 2]

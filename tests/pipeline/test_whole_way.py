@@ -68,6 +68,21 @@ def test_a_misspelt_method_or_target_costs_no_maps(run, capsys):
     assert sorted((run / "focus/maps").iterdir()) == before
 
 
+def test_every_method_maps_a_picture_and_is_named_by_help(run, study, tmp_path, capsys):
+    from focusmap.heatmaps import METHODS
+
+    picture = study.parent / pd.read_csv(run / "focus/index.csv")["path"][0]
+    for method in METHODS:
+        assert main(["explain", str(run), str(picture), "--method", method, "--out", str(tmp_path / method)]) == 0
+        index = pd.read_csv(tmp_path / method / "index.csv")
+        assert index["method"].eq(method).all()
+        assert (tmp_path / method / index["overlay"][0]).is_file()
+    with pytest.raises(SystemExit):
+        main(["explain", "--help"])
+    shown = capsys.readouterr().out.replace(",", " ").split()
+    assert [method for method in METHODS if method not in shown] == []
+
+
 def test_a_run_is_not_overwritten(run, study, capsys):
     assert main(["run", str(study), "--out", str(run), *QUICK]) == 2
     assert "--force" in capsys.readouterr().err

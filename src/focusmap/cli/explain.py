@@ -8,7 +8,15 @@ from focusmap.cli.options import add_common_options
 EXAMPLE = """\
 examples:
   focusmap explain runs/first                               the run's own test split
-  focusmap explain runs/first film.png --out maps --target Effusion"""
+  focusmap explain runs/first film.png --out maps --target Effusion
+  focusmap explain runs/first --method occlusion --out occlusion
+
+methods, by what they run beside one forward pass a picture:
+  focus                                         nothing: it is the output of a focus-map net (--model resnet18-fpn)
+  cam, gradcam, gradcam++, hirescam, layercam   the classifier's last layer
+  gradients                                     once backward a label
+  smoothgrad, integrated-gradients              16 and 32 times forward, and as often backward a label
+  occlusion                                     up to 225 times forward"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of maps and overlays (default: RUN/focus)")
     parser.add_argument(
-        "--method", metavar="NAME", help="focus, cam or gradcam (default: focus where the net has focus maps, else cam)"
+        "--method", metavar="NAME", help="heat map method (default: focus where the net has focus maps, else cam)"
     )
     parser.add_argument(
         "--target", action="append", default=[], metavar="NAME", help="only this target; repeat for several"

@@ -15,8 +15,6 @@ from focusmap.values.files import atomic
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-UNIT = "evidence (logit units)"
-RELEVANCE = "relevance (0 to 1)"
 # Share of vmax below which a map is invisible, and from which on it is as opaque as it gets.
 TRANSPARENT_BELOW, OPAQUE_FROM, OPACITY = 0.05, 0.55, 0.72
 # Pixels. The longer side of a picture is LONG; room around the panels is for caption, legends and colour bar.
@@ -50,7 +48,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Scale:
-    """What the colour bar says: where the colours end, whether the map goes beyond, and what is measured."""
+    """What the colour bar says: where the colours end, whether the map goes beyond, and the unit."""
 
     vmax: float
     exceeded: bool
@@ -75,7 +73,7 @@ class Overlay:
     outline
         ``(rows, columns) bool``: reference mask or filled box, drawn as a line around it. None: nothing is drawn.
     unit
-        What the colours measure.
+        What the values of the map are, in words.
     """
 
     picture: np.ndarray
@@ -83,7 +81,7 @@ class Overlay:
     caption: str
     vmax: float
     outline: np.ndarray | None = None
-    unit: str = UNIT
+    unit: str = "evidence (logit units)"
 
 
 def write_overlay(path: Path, picture: np.ndarray, heat_map: np.ndarray | None, caption: str, vmax: float) -> None:

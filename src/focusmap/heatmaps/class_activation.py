@@ -1,107 +1,82 @@
-"""Class activation maps of all labels from one forward pass.
+"""Maps on the grid of the last feature map, from one forward pass: only the head is differentiated.
 
-With A (K, h, w) the last feature map, y_c = b_c + sum_k w_ck mean(A_k) the logit of label c:
+With A (K, *grid) the last feature map of n cells, y_c the logit of label c and G = dy_c/dA, all sums over channels k:
 
-- CAM: M_c = sum_k w_ck A_k (Zhou et al. 2016, eq. 2).
-- Grad-CAM: alpha_ck = mean over space of dy_c/dA_k, M_c = ReLU(sum_k alpha_ck A_k) (Selvaraju et al. 2017, eq. 1
-  and 2). Behind average pooling and one linear layer dy_c/dA_k = w_ck / (h w) everywhere, so no backward pass is
-  needed, and Grad-CAM is ReLU(CAM) / (h w). Of a focus-map net the layers behind A are gone through backwards.
+- CAM: M = n sum_k G_k A_k, signed. Behind average pooling and one linear layer G_k = w_ck / n everywhere, so this is
+  sum_k w_ck A_k (Zhou et al. 2016, eq. 2), and its mean plus the bias is the logit: a value says what the logit
+  would be, but for the bias, if the whole picture looked like this place. For any other head it is n times the signed
+  HiResCAM.
+- Grad-CAM: M = ReLU(sum_k mean(G_k) A_k) (Selvaraju et al. 2017, eq. 1 and 2).
+- HiResCAM: M = ReLU(sum_k G_k A_k) (Draelos and Carin 2020, eq. 4).
+- LayerCAM: M = ReLU(sum_k ReLU(G_k) A_k) (Jiang et al. 2021, eq. 6 and 7).
+- Grad-CAM++: M = ReLU(sum_k v_k A_k), v_k = sum over cells of a_k ReLU(G_k), a_k = G_k^2 / (2 G_k^2 + G_k^3 sum(A_k))
+  (Chattopadhay et al. 2018, eq. 5, 10 and 19).
 
-Both are kept on an absolute scale. CAM is in logit units: its mean over space plus the bias is the logit, so a
-value says what the logit would be, but for the bias, if the whole picture looked like this place.
+Behind average pooling and one linear layer these, too, are closed forms of w: Grad-CAM and HiResCAM are ReLU(CAM) / n,
+LayerCAM is ReLU(sum_k ReLU(w_ck) A_k) / n, and Grad-CAM++ is ReLU(sum_k ReLU(w_ck) / (2 + w_ck mean(A_k)) A_k).
 
-A is what comes after the backbone's last activation or normalisation, as `focusmap.nets.backbones` says.
+A is what comes after the backbone's last activation or normalisation, as `focusmap.nets.backbones` says. Features are
+``(N, K, *grid)`` with any number of spatial dimensions, gradients of one label alike, a map ``(N, *grid)``.
 """
 
-from typing import Literal, get_args
-
-import torch
 from torch import Tensor
-
-from focusmap.errors import InputError, suggest
-from focusmap.nets.build import FocusNet
-
-Method = Literal["cam", "gradcam"]
-METHODS: tuple[Method, ...] = get_args(Method)
 
 # In logit units: less than that changes the odds by less than 11 %.
 NO_EVIDENCE_BELOW = 0.1
 
 
-def check_method(name: str) -> Method:
-    """Return `name` as a method.
+def class_activation(features: Tensor, gradients: Tensor) -> Tensor:
+    """Return the CAM ``(N, *grid)``, signed, in logit units.
 
-    Raises
-    ------
-    InputError
-        If there is no such method; the message lists the known ones.
+    >>> import torch
+    >>> class_activation(torch.tensor([[[3.0, 1.0]]]), torch.tensor([[[0.5, 0.5]]])).tolist()
+    [[3.0, 1.0]]
     """
-    for method in METHODS:
-        if name == method:
-            return method
-    raise InputError(f"heat map method {name!r} is not one of {', '.join(METHODS)}.{suggest(name, METHODS)}")
+    return (gradients * features).sum(dim=1) * features[0, 0].numel()
 
 
-def class_activation_maps(net: FocusNet, batch: Tensor, method: Method = "cam") -> tuple[Tensor, Tensor]:
-    """Return logits and maps of all labels, from one forward pass without gradients.
+def grad_cam(features: Tensor, gradients: Tensor) -> Tensor:
+    """Return the Grad-CAM ``(N, *grid)``, at least 0, in logit units per cell."""
+    weights = gradients.mean(dim=_grid(features), keepdim=True)
+    return (weights * features).sum(dim=1).clamp(min=0)
 
-    Parameters
-    ----------
-    net
-        In eval mode, so that its logits are those of prediction.
-    batch
-        ``(N, C, H, W) float``, prepared and standardised.
-    method
-        ``cam``: signed, in logit units. ``gradcam``: at least 0, in logit units per cell of the feature map.
 
-    Returns
-    -------
-    logits
-        ``(N, L)``.
-    maps
-        ``(N, L, h, w)`` on the grid of the feature map; higher speaks more for the label.
+def hires_cam(features: Tensor, gradients: Tensor) -> Tensor:
+    """Return the HiResCAM ``(N, *grid)``, at least 0, in logit units per cell."""
+    return (gradients * features).sum(dim=1).clamp(min=0)
+
+
+def layer_cam(features: Tensor, gradients: Tensor) -> Tensor:
+    """Return the LayerCAM ``(N, *grid)``, at least 0, in logit units per cell.
+
+    What features that speak against the label take off again is left out, so its sum may exceed the logit by far.
     """
-    assert not net.training, "heat maps are of a net in eval mode"
-    with torch.inference_mode():
-        logits, maps = net.forward_with_maps(batch)
-        if method == "gradcam":
-            maps = maps.clamp(min=0) / maps[0, 0].numel()
-    if method == "gradcam" and net.focus is not None:
-        maps = _grad_cam_of_head(net, batch)
-    return logits, maps
+    return (gradients.clamp(min=0) * features).sum(dim=1).clamp(min=0)
 
 
-def _grad_cam_of_head(net: FocusNet, batch: Tensor) -> Tensor:
-    """Return Grad-CAM ``(N, L, h, w)`` with the gradient of the pooling, one backward pass of the head a label."""
-    with torch.no_grad():
-        features = net.features(batch)
-    features.requires_grad_()
-    maps = []
-    for logits in net.classify(features).sum(dim=0):
-        (gradient,) = torch.autograd.grad(logits, features, retain_graph=True)
-        alpha = gradient.flatten(2).mean(dim=2)
-        maps.append(torch.einsum("nk,nk...->n...", alpha, features.detach()))
-    return torch.stack(maps, dim=1).clamp(min=0)
+def grad_cam_plus_plus(features: Tensor, gradients: Tensor) -> Tensor:
+    """Return the Grad-CAM++ ``(N, *grid)``, at least 0, without a unit.
+
+    The paper takes derivatives of exp(y), where y is piecewise linear in A. That gives every cell of a map the same
+    factor exp(y), which overflows for large logits; it is left out. Where the denominator of a_k is 0, so is a_k.
+    """
+    squared = gradients.square()
+    denominator = 2 * squared + gradients * squared * features.sum(dim=_grid(features), keepdim=True)
+    shares = (squared / denominator).where(denominator != 0, 0.0)
+    weights = (shares * gradients.clamp(min=0)).sum(dim=_grid(features), keepdim=True)
+    return (weights * features).sum(dim=1).clamp(min=0)
 
 
-def positive_evidence(maps: Tensor, method: Method = "cam") -> Tensor:
-    """Return ``(N, L)``: what the positive part of a map adds to its logit, mean(max(M, 0)) of the CAM.
+def positive_evidence(cams: Tensor) -> Tensor:
+    """Return ``(N, L)``: what the positive part of each CAM ``(N, L, *grid)`` adds to its logit, mean(max(M, 0)).
 
-    The same for both methods, since Grad-CAM is that part, divided by the number of cells.
-
+    >>> import torch
     >>> positive_evidence(torch.tensor([[[[-3.0, 4.0]]]])).tolist()
     [[2.0]]
     """
-    positive = maps.clamp(min=0)
-    return positive.sum(dim=(-2, -1)) if method == "gradcam" else positive.mean(dim=(-2, -1))
+    return cams.clamp(min=0).mean(dim=_grid(cams))
 
 
-def has_evidence(maps: Tensor, method: Method = "cam") -> Tensor:
-    """Return ``(N, L) bool``: false where the positive evidence is below `NO_EVIDENCE_BELOW` logit units.
-
-    Such a map would be noise stretched to full colour; it is shown as "no evidence".
-
-    >>> has_evidence(torch.tensor([[[[-3.0, 0.1]], [[-3.0, 0.4]]]])).tolist()
-    [[False, True]]
-    """
-    return positive_evidence(maps, method) >= NO_EVIDENCE_BELOW
+def _grid(x: Tensor) -> tuple[int, ...]:
+    """Return the spatial dimensions of ``(N, K, *grid)``."""
+    return tuple(range(2, x.ndim))

@@ -1,20 +1,31 @@
 """Focus maps: the output of a net whose last layer is evidence at every place, not an explanation made afterwards."""
 
-from typing import Literal
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from focusmap.errors import InputError, suggest
-from focusmap.heatmaps.class_activation import METHODS, Method
+from focusmap.heatmaps.methods import METHODS, HeatMaps, Unit
 from focusmap.nets.build import FocusNet
 
-FOCUS: Literal["focus"] = "focus"
-MapMethod = Method | Literal["focus"]
-MAP_METHODS: tuple[MapMethod, ...] = (FOCUS, *METHODS)
+FOCUS = "focus"
+RELEVANCE = Unit("relevance (0 to 1)", least=1.0)
 
 
-def choose_method(name: str | None, net: FocusNet) -> MapMethod:
+def unit_of(method: str) -> Unit:
+    """Return what the numbers of a method's maps mean."""
+    return RELEVANCE if method == FOCUS else METHODS[method].unit
+
+
+def check_map_method(name: str) -> str:
+    """Return `name`, which is ``focus`` or another method's; `InputError` that lists the known ones if it is none."""
+    known = (FOCUS, *METHODS)
+    if name not in known:
+        raise InputError(f"heat map method {name!r} is not one of {', '.join(known)}.{suggest(name, known)}")
+    return name
+
+
+def choose_method(name: str | None, net: FocusNet) -> str:
     """Return the method called `name`; without a name, ``focus`` for a net that has focus maps and ``cam`` for others.
 
     Raises
@@ -24,29 +35,22 @@ def choose_method(name: str | None, net: FocusNet) -> MapMethod:
     """
     if name is None:
         return FOCUS if net.focus is not None else "cam"
-    method = check_map_method(name)
-    if method == FOCUS and net.focus is None:
+    if check_map_method(name) == FOCUS and net.focus is None:
         raise InputError(
             "heat map method 'focus' needs a net with evidence at every place, such as --model resnet18-fpn; "
-            f"for this one use {' or '.join(METHODS)}."
+            "for this one use cam."
         )
-    return method
+    return name
 
 
-def check_map_method(name: str) -> MapMethod:
-    """Return `name` as a method; `InputError` that lists the known ones if there is none."""
-    for method in MAP_METHODS:
-        if name == method:
-            return method
-    raise InputError(f"heat map method {name!r} is not one of {', '.join(MAP_METHODS)}.{suggest(name, MAP_METHODS)}")
+@torch.no_grad()
+def focus_maps(net: FocusNet, batch: torch.Tensor, labels: Sequence[int]) -> HeatMaps:
+    """Return logits of all labels, and focus maps of those asked for, from one forward pass.
 
-
-def focus_maps(net: FocusNet, batch: Tensor) -> tuple[Tensor, Tensor]:
-    """Return logits ``(N, L)`` and focus maps ``(N, L, h, w)`` of all labels, from one forward pass.
-
-    A map lies between 0 and 1, on the grid of the evidence: relevance, not a probability of disease.
-    `focusmap.nets.focus` says what a value means.
+    A map ``(N, M, h, w)`` lies between 0 and 1, on the grid of the evidence: relevance, not a probability of disease.
+    `focusmap.nets.focus` says what a value means. The evidence for a label is the mean of its map.
     """
     assert not net.training, "focus maps are of a net in eval mode"
-    with torch.inference_mode():
-        return net.forward_with_focus(batch)
+    logits, maps = net.forward_with_focus(batch)
+    maps = maps[:, list(labels)]
+    return HeatMaps(logits, maps, maps.flatten(2).mean(dim=2))

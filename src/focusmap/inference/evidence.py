@@ -1,4 +1,4 @@
-"""What a model says of picture files, and where it sees it: probabilities and maps from one forward pass a batch."""
+"""What a model says of picture files, and where it sees it: probabilities and maps, a batch at a time."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,7 @@ import torch
 
 from focusmap.errors import InputError, MissingFileError
 from focusmap.evaluation.calibration import apply
-from focusmap.heatmaps.class_activation import class_activation_maps, has_evidence, positive_evidence
-from focusmap.heatmaps.focus import FOCUS, MapMethod, focus_maps
+from focusmap.heatmaps import FOCUS, focus_maps, heat_maps, unit_of
 from focusmap.imaging.preparation import Preparation, content_statistics, prepare_file, standardise
 from focusmap.inference.model import Model
 
@@ -35,23 +34,24 @@ class Picture:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one forward pass says of N pictures and L labels.
+    """What a model says of N pictures and the M labels asked for.
 
     Parameters
     ----------
     probabilities
-        ``(N, L)``, calibrated; a continuous target's value.
+        ``(N, M)``, calibrated; a continuous target's value.
     predicted
-        ``(N, L) bool``: at or above the operating point, or the most probable class.
+        ``(N, M) bool``: at or above the operating point, or the most probable class.
     shown
-        ``(N, L) bool``: false where there is no evidence worth showing.
+        ``(N, M) bool``: false where there is no evidence worth showing.
     amounts
-        ``(N, L)``: what the positive part of each map adds to its logit; of a focus map, its mean.
+        ``(N, M)``: what the positive part of the class activation map adds to the logit, whatever the method; of a
+        focus map, its mean.
     maps
-        ``(N, L, h, w)`` on the scale of the method; in its own units for a continuous target. A focus map lies between
-        0 and 1, and is empty where its label is not predicted.
+        ``(N, M, h, w)`` in the unit of the method; for a continuous target, in its own units in place of logits. A
+        focus map is empty where its label is not predicted.
     units
-        ``(L,)``: what one logit is on the maps.
+        ``(M,)``: what one unit of the values that are shown is on the maps.
     """
 
     probabilities: np.ndarray
@@ -76,30 +76,33 @@ def read_pictures(
         yield Picture(item, standardise(pixels[np.newaxis], mean, deviation)[0], source_shape)
 
 
-def find_evidence(model: Model, pictures: Sequence[Picture], method: MapMethod) -> Evidence:
-    """Return probabilities and maps of all labels for a batch of pictures; the net is set to eval mode."""
-    device = next(model.net.parameters()).device
-    pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures])).to(device)
-    model.net.eval()
+def find_evidence(model: Model, pictures: Sequence[Picture], method: str, labels: Sequence[int]) -> Evidence:
+    """Return probabilities and maps of some labels for a batch of pictures; the net is set to eval mode."""
+    net, pixels = model.net.eval(), pixels_of(model, pictures)
+    found = focus_maps(net, pixels, labels) if method == FOCUS else heat_maps(net, pixels, method, labels)
+    probabilities = apply(model.task, model.to_units(found.logits.double().cpu().numpy()), model.card.temperatures)
+    predicted = predicted_labels(model, probabilities)[:, labels]
     if method == FOCUS:
-        return _focus_evidence(model, *focus_maps(model.net, pixels))
-    logits, maps = class_activation_maps(model.net, pixels, method)
-    probabilities = _probabilities(model, logits)
-    deviations = _deviations(model)
+        return _focus_evidence(probabilities[:, labels], predicted, found.maps.float().cpu().numpy())
+    deviations, n_cells = _deviations(model)[labels], found.maps[0, 0].numel()
     return Evidence(
-        probabilities=probabilities,
-        predicted=predicted_labels(model, probabilities),
-        shown=has_evidence(maps, method).cpu().numpy(),
-        amounts=positive_evidence(maps, method).double().cpu().numpy(),
-        maps=maps.float().cpu().numpy() * deviations[:, None, None],
-        units=deviations if method == "cam" else deviations / maps[0, 0].numel(),
+        probabilities=probabilities[:, labels],
+        predicted=predicted,
+        shown=found.has_evidence.cpu().numpy(),
+        amounts=found.evidence.double().cpu().numpy(),
+        maps=found.maps.float().cpu().numpy() * deviations[:, None, None],
+        units=deviations / n_cells if unit_of(method).per_cell else deviations,
     )
 
 
-def _focus_evidence(model: Model, logits: torch.Tensor, maps: torch.Tensor) -> Evidence:
-    probabilities = _probabilities(model, logits)
-    predicted = predicted_labels(model, probabilities)
-    shown = maps.float().cpu().numpy() * predicted[..., None, None]
+def pixels_of(model: Model, pictures: Sequence[Picture]) -> torch.Tensor:
+    """Return the pictures as ``(N, C, size, size)`` where the model computes."""
+    device = next(model.net.parameters()).device
+    return torch.from_numpy(np.stack([picture.pixels for picture in pictures])).to(device)
+
+
+def _focus_evidence(probabilities: np.ndarray, predicted: np.ndarray, maps: np.ndarray) -> Evidence:
+    shown = maps * predicted[..., None, None]
     return Evidence(
         probabilities=probabilities,
         predicted=predicted,
@@ -108,10 +111,6 @@ def _focus_evidence(model: Model, logits: torch.Tensor, maps: torch.Tensor) -> E
         maps=shown,
         units=np.ones(maps.shape[1], dtype=np.float32),
     )
-
-
-def _probabilities(model: Model, logits: torch.Tensor) -> np.ndarray:
-    return apply(model.task, model.to_units(logits.double().cpu().numpy()), model.card.temperatures)
 
 
 def predicted_labels(model: Model, probabilities: np.ndarray) -> np.ndarray:

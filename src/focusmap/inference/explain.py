@@ -13,8 +13,8 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from focusmap.figures.overlays import RELEVANCE, UNIT, Overlay, draw_overlay
-from focusmap.heatmaps.focus import FOCUS, MapMethod
+from focusmap.figures.overlays import Overlay, draw_overlay
+from focusmap.heatmaps import FOCUS, Unit, unit_of
 from focusmap.imaging.preparation import to_source
 from focusmap.imaging.readers import read_image
 from focusmap.inference.evidence import Evidence, Item, Picture, find_evidence, read_pictures
@@ -31,7 +31,6 @@ INDEX_COLUMNS = [
 SCALE = "scale.json"
 # Of the highest values of the maps with evidence: one extreme picture shall not pale all others.
 SCALE_PERCENTILE = 95
-SCALE_AT_LEAST = 1.0  # logit units
 
 
 @dataclass(frozen=True)
@@ -41,22 +40,21 @@ class ExplainOptions:
     Parameters
     ----------
     method
-        ``focus`` (of a net that has focus maps), ``cam`` or ``gradcam``.
+        ``focus``, of a net that has focus maps, or a key of `focusmap.heatmaps.METHODS`.
     targets
         Names of targets; empty means all.
     batch_size
         Pictures a forward pass.
     scale
-        Label name to the value, in logit units, at which its overlays' colours end. A label without one gets the
-        95th percentile of the highest values of these pictures' maps, but no less than one logit. Focus maps need
-        none: their colours end at 1.
+        Label name to the value, as shown, at which its overlays' colours end. A label without one gets the 95th
+        percentile of the highest values of these pictures' maps, but no less than the unit's least.
     reference
         Masks or boxes to outline, or None.
     progress
         Told of what is done.
     """
 
-    method: MapMethod = "cam"
+    method: str = "cam"
     targets: tuple[str, ...] = ()
     batch_size: int = 16
     scale: Mapping[str, float] | None = None
@@ -80,11 +78,11 @@ class MapRow:
     Parameters
     ----------
     evidence
-        What its positive part adds to the logit.
+        What the positive part of the class activation map adds to the logit.
     highest
-        Its highest value in the grid of the picture, in logit units.
+        Its highest value in the grid of the picture, as shown.
     unit
-        What one logit is on the written map.
+        What one unit of the values that are shown is on the written map.
     name
         Of its files, without suffix.
     """
@@ -102,21 +100,37 @@ class MapRow:
 
 @dataclass(frozen=True)
 class _Job:
-    """Where the files go; each label's column among the logits and its part of a file name; how it is done."""
+    """Where the files go, and how it is done.
+
+    Parameters
+    ----------
+    file_parts
+        Each label's part of a file name.
+    columns
+        The labels' columns among the logits.
+    cuts
+        Where the maps of each label are cut into regions; empty for a method without.
+    """
 
     out: Path
-    columns: Mapping[str, int]
     file_parts: Mapping[str, str]
+    columns: Sequence[int]
+    cuts: Mapping[str, float]
     options: ExplainOptions
+
+    @property
+    def unit(self) -> Unit:
+        """Of the maps."""
+        return unit_of(self.options.method)
 
 
 def explain(model: Model, items: Sequence[Item], out: Path, options: ExplainOptions = ExplainOptions()) -> Explanation:
     """Return the index of the heat maps of all pictures, and write maps, overlays, `index.csv` and `scale.json`.
 
-    ``maps/NAME.LABEL.npz`` holds ``map``, ``(rows, columns) float32`` in the grid of the picture's file and on the
-    scale of `focusmap.heatmaps.class_activation`; for a continuous target, in its own units. A multiclass target has
-    one map a class, under the label name ``TARGET=CLASS``. A focus map lies between 0 and 1, and beside it lies
-    ``binaries/NAME.LABEL.png``: 255 where it reaches the label's cut, 0 elsewhere.
+    ``maps/NAME.LABEL.npz`` holds ``map``, ``(rows, columns) float32`` in the grid of the picture's file and in the unit
+    of the method; for a continuous target, in its own units in place of logits. A multiclass target has one map a
+    class, under the label name ``TARGET=CLASS``. Beside a focus map lies its region, ``binaries/NAME.LABEL.png``: 255
+    where the map reaches the label's cut, 0 elsewhere.
 
     Parameters
     ----------
@@ -135,17 +149,15 @@ def explain(model: Model, items: Sequence[Item], out: Path, options: ExplainOpti
     labels = labels_of(model, options.targets)
     failures: list[tuple[str, str]] = []
     parts = MapNames()
-    columns = {label: model.task.label_names.index(label) for label in labels}
-    job = _Job(out, columns, {label: parts.name(label) for label in labels}, options)
+    columns = [model.task.label_names.index(label) for label in labels]
+    cuts = {label: cut.cut for label, cut in model.card.cuts.items()} if options.method == FOCUS else {}
+    job = _Job(out, {label: parts.name(label) for label in labels}, columns, cuts, options)
     rows = list(_write_maps(model, items, failures, job))
-    if options.method == FOCUS:
-        scale = dict.fromkeys(labels, 1.0)
-    else:
-        scale = {**scale_of(rows), **{k: v for k, v in (options.scale or {}).items() if k in labels}}
-        write_json(out / SCALE, scale)
+    scale = {**scale_of(rows, job.unit.least), **{k: v for k, v in (options.scale or {}).items() if k in labels}}
     _write_overlays(rows, scale, job)
     index = tabulate(rows, options.method)
     write_table(out / "index.csv", index)
+    write_json(out / SCALE, {"unit": job.unit.words, "ends": scale})
     return Explanation(index, scale, tuple(failures))
 
 
@@ -154,25 +166,32 @@ def labels_of(model: Model, targets: Sequence[str]) -> tuple[str, ...]:
     return tuple(label for name in targets or model.task.names for label in model.task.target(name).label_names)
 
 
-def read_scale(folder: Path) -> dict[str, float]:
-    """Return the scale of the overlays in `folder`, in logit units; empty where there are none."""
+def read_scale(folder: Path, method: str) -> dict[str, float]:
+    """Return the scale of the overlays in `folder`; empty where there are none, or none in the unit of `method`."""
     path = folder / SCALE
-    return cast(dict[str, float], read_json(path)) if path.is_file() else {}
+    match read_json(path) if path.is_file() else None:
+        case {"unit": unit, "ends": dict(ends)} if unit == unit_of(method).words:
+            return cast(dict[str, float], ends)
+    return {}
 
 
-def scale_of(rows: Sequence[MapRow]) -> dict[str, float]:
-    """Return, for each label, the value in logit units at which the colours of its overlays end."""
+def scale_of(rows: Sequence[MapRow], least: float) -> dict[str, float]:
+    """Return the value at which the colours of a label's overlays end, no less than `least`.
+
+    A label without evidence in any picture has none, unless `least` is above 0.
+    """
     highest: dict[str, list[float]] = {row.label: [] for row in rows}
     for row in rows:
         if row.has_evidence:
             highest[row.label].append(row.highest)
     return {
-        label: max(float(np.percentile(values, SCALE_PERCENTILE)) if values else 0.0, SCALE_AT_LEAST)
+        label: max(float(np.percentile(values, SCALE_PERCENTILE)) if values else 0.0, least)
         for label, values in highest.items()
+        if values or least > 0
     }
 
 
-def tabulate(rows: Sequence[MapRow], method: MapMethod) -> pd.DataFrame:
+def tabulate(rows: Sequence[MapRow], method: str) -> pd.DataFrame:
     """Return the index, one row a map, its columns `INDEX_COLUMNS`; files are relative to its folder."""
     records = [
         (row.item.image_id, row.item.path, row.label, row.probability, method, f"maps/{row.name}.npz",
@@ -189,15 +208,10 @@ def _write_maps(model: Model, items: Sequence[Item], failures: list[tuple[str, s
     for start in range(0, len(items), step):
         pictures = list(read_pictures(items[start : start + step], model.preparation, failures))
         if pictures:
-            evidence = find_evidence(model, pictures, job.options.method)
+            evidence = find_evidence(model, pictures, job.options.method, job.columns)
             for i, picture in enumerate(pictures):
                 name = names.name(picture.item.image_id)
-                for row, heat_map in _write_maps_of(picture, name, _take(evidence, i), job):
-                    if job.options.method == FOCUS:
-                        write_binary(
-                            job.out / "binaries" / f"{row.name}.png", heat_map >= model.card.cuts[row.label].cut
-                        )
-                    yield row
+                yield from _write_maps_of(picture, name, _take(evidence, i), job)
         job.options.progress("explaining", min(start + step, len(items)), len(items))
 
 
@@ -209,10 +223,10 @@ def _take(evidence: Evidence, i: int) -> Evidence:
     )  # fmt: skip
 
 
-def _write_maps_of(picture: Picture, name: str, evidence: Evidence, job: _Job) -> Iterator[tuple[MapRow, np.ndarray]]:
-    columns = list(job.columns.values())
-    maps = to_source(evidence.maps[columns], picture.source_shape, picture.pixels.shape[-1])
-    for (label, k), heat_map in zip(job.columns.items(), maps, strict=True):
+def _write_maps_of(picture: Picture, name: str, evidence: Evidence, job: _Job) -> Iterator[MapRow]:
+    maps = to_source(evidence.maps, picture.source_shape, picture.pixels.shape[-1])
+    for k, (label, part) in enumerate(job.file_parts.items()):
+        heat_map = maps[k]
         row = MapRow(
             item=picture.item,
             label=label,
@@ -222,10 +236,12 @@ def _write_maps_of(picture: Picture, name: str, evidence: Evidence, job: _Job) -
             evidence=float(evidence.amounts[k]),
             highest=float(heat_map.max() / evidence.units[k]),
             unit=float(evidence.units[k]),
-            name=f"{name}.{job.file_parts[label]}",
+            name=f"{name}.{part}",
         )
         write_map(job.out / "maps" / f"{row.name}.npz", heat_map)
-        yield row, heat_map
+        if label in job.cuts:
+            write_binary(job.out / "binaries" / f"{row.name}.png", heat_map >= job.cuts[label])
+        yield row
 
 
 def _write_overlays(rows: Sequence[MapRow], scale: Mapping[str, float], job: _Job) -> None:
@@ -237,8 +253,7 @@ def _write_overlays(rows: Sequence[MapRow], scale: Mapping[str, float], job: _Jo
             heat_map = read_map(job.out / "maps" / f"{row.name}.npz") / row.unit if row.has_evidence else None
             outline = _outline(row, job.options.reference, picture.shape[1:])
             shown = picture if len(picture) == 3 else picture[0]
-            unit = RELEVANCE if job.options.method == FOCUS else UNIT
-            overlay = Overlay(shown, heat_map, _caption(row), scale[row.label], outline, unit)
+            overlay = Overlay(shown, heat_map, _caption(row), scale.get(row.label, 0.0), outline, job.unit.words)
             draw_overlay(job.out / "overlays" / f"{row.name}.png", overlay)
             done += 1
         job.options.progress("drawing overlays", done, len(rows))

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from focusmap.cohort.cohort import Cohort
-from focusmap.heatmaps.focus import FOCUS, MapMethod
+from focusmap.heatmaps import FOCUS
 from focusmap.imaging.preparation import to_source
-from focusmap.inference.evidence import Item, Picture, find_evidence, read_pictures
+from focusmap.inference.evidence import Item, Picture, find_evidence, pixels_of, read_pictures
 from focusmap.inference.model import Model
 from focusmap.localisation import Reference
 from focusmap.localisation.cuts import cut_by_evidence, cut_by_masks, iou_at_cuts, kept_at_cuts
@@ -24,10 +24,10 @@ STRONGEST = 4.0
 def tuned(model: Model, reference: Reference) -> Model:
     """Return the model with a softness and a cut for each label, chosen on the reference's cohort and nothing else.
 
-    Both are chosen on true positives: pictures that have the label and are predicted to. The softness makes their
-    strongest places 0.98 on average. The cut is, with masks among them, the one of the greatest mean IoU, else the one
-    that keeps `KEPT_SHARE` of the evidence in the smallest region. A label without true positives is cut at 1/2, and so
-    is a continuous value: there a place speaks for more than the average of train.
+    The softness makes the strongest place of the pictures that have the label 0.98 on average. The cut is chosen on
+    true positives, pictures that have the label and are predicted to: with masks among them it is the one of the
+    greatest mean IoU, else the one that keeps `KEPT_SHARE` of the evidence in the smallest region. A label without true
+    positives is cut at 1/2, and so is a continuous value: there a place speaks for more than the average of train.
 
     Parameters
     ----------
@@ -39,9 +39,7 @@ def tuned(model: Model, reference: Reference) -> Model:
     _soften(model, reference.cohort)
     names = model.task.label_names
     found = {label: _Found([], []) for label in names}
-    for picture, column, place in _true_positives(model, reference.cohort, FOCUS):
-        label = names[column]
-        heat_map = to_source(place, picture.source_shape, picture.pixels.shape[-1])
+    for picture, label, heat_map in _true_positives(model, reference.cohort):
         found[label].kept.append(kept_at_cuts(heat_map))
         mask = reference.mask(picture.item.image_id, label, picture.source_shape)
         if mask is not None and mask.any():
@@ -68,30 +66,46 @@ def _choose(found: _Found) -> FocusCut:
 
 
 def _soften(model: Model, cohort: Cohort) -> None:
-    focus, bias = model.net.focus, model.net.head.bias.detach().cpu().numpy()
+    net, focus = model.net.eval(), model.net.focus
     assert focus is not None, "a plain backbone has no focus maps"
-    highest: list[list[float]] = [[] for _ in model.task.label_names]
-    for _, column, evidence in _true_positives(model, cohort, "cam"):
-        highest[column].append(float(evidence.max() + bias[column]))
-    softness = np.array([max(float(np.mean(values)) / STRONGEST, 1.0) if values else 1.0 for values in highest])
+    highest = np.full((0, model.task.n_logits), np.nan)
+    for pictures, has_label in _positives(model, cohort):
+        with torch.inference_mode():
+            _, evidence = net.forward_with_maps(pixels_of(model, pictures))
+            strongest = (evidence.flatten(2).amax(dim=2) + net.head.bias).double().cpu().numpy()
+        highest = np.concatenate([highest, np.where(has_label, strongest, np.nan)])
+    known = np.isfinite(highest)
+    means = np.where(known, highest, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    softness = np.maximum(means / STRONGEST, 1.0)
     for group in focus.classes:
         # Classes compete on one scale.
         softness[group] = softness[group].max()
     focus.softness.copy_(torch.from_numpy(softness))
 
 
-def _true_positives(model: Model, cohort: Cohort, method: MapMethod) -> Iterator[tuple[Picture, int, np.ndarray]]:
-    """Yield picture, position of a label that it has and is predicted to have, and its map ``(h, w)``."""
+def _true_positives(model: Model, cohort: Cohort) -> Iterator[tuple[Picture, str, np.ndarray]]:
+    """Yield picture, a label that it has and is predicted to have, and its focus map in the picture's own grid."""
+    names = model.task.label_names
+    for pictures, has_label in _positives(model, cohort):
+        evidence = find_evidence(model, pictures, FOCUS, range(len(names)))
+        for i, column in np.argwhere(has_label & evidence.predicted):
+            picture = pictures[i]
+            yield (
+                picture,
+                names[column],
+                to_source(evidence.maps[i, column], picture.source_shape, picture.pixels.shape[-1]),
+            )
+
+
+def _positives(model: Model, cohort: Cohort) -> Iterator[tuple[list[Picture], np.ndarray]]:
+    """Yield batches of the pictures that have any label, and which they have, ``(N, L) bool``."""
     has_label = _has_label(model, cohort)
     some = cohort.take(np.flatnonzero(has_label.any(axis=1)))
     items = [Item(*row) for row in zip(some.image_ids, some.table["path"], some.files, strict=True)]
     # A picture that cannot be read is none to learn from; training has named it already.
     pictures = read_pictures(items, model.preparation, failures=[])
     while batch := list(islice(pictures, BATCH_SIZE)):
-        evidence = find_evidence(model, batch, method)
-        for picture, maps, predicted in zip(batch, evidence.maps, evidence.predicted, strict=True):
-            for column in np.flatnonzero(has_label[cohort.positions[picture.item.image_id]] & predicted):
-                yield picture, int(column), maps[column]
+        yield batch, has_label[[cohort.positions[picture.item.image_id] for picture in batch]]
 
 
 def _has_label(model: Model, cohort: Cohort) -> np.ndarray:

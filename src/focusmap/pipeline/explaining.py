@@ -112,7 +112,7 @@ def write_overlays(folder: Path, asked: PredictRequest, options: RunOptions) -> 
 
 def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> Path:
     """Return the folder to write to; the run's own is for its own test split, which may be explained again at will."""
-    from focusmap.heatmaps.focus import check_map_method
+    from focusmap.heatmaps import check_map_method
 
     if request.method is not None:
         check_map_method(request.method)
@@ -141,7 +141,8 @@ def _explain_files(folder: Path, request: ExplainRequest, out: Path, options: Ru
 
     model = load_run_model(folder)
     items = [Item(one.image_id, one.path, one.file) for one in find_pictures(request.inputs, request.images)]
-    settings = replace(_settings(model, request, options), scale=read_scale(Run(folder).focus))
+    settings = _settings(model, request, options)
+    settings = replace(settings, scale=read_scale(Run(folder).focus, settings.method))
     _clear(out)
     found = write_maps(model, items, out, settings)
     failures = tuple((Path(name), reason) for name, reason in found.failures)
@@ -183,7 +184,7 @@ def _explain_cohort(member: _Member, request: ExplainRequest, options: RunOption
 
 
 def _settings(model: "Model", request: ExplainRequest, options: RunOptions) -> "ExplainOptions":
-    from focusmap.heatmaps.focus import choose_method
+    from focusmap.heatmaps import choose_method
     from focusmap.inference.explain import ExplainOptions
 
     return ExplainOptions(choose_method(request.method, model.net), request.targets, progress=options.progress)

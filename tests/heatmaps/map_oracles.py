@@ -1,0 +1,117 @@
+"""Slow, obvious versions of the heat maps, each from its paper: one picture, one label, one number at a time."""
+
+from collections.abc import Callable, Iterator
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Net = Callable[[Tensor], Tensor]
+
+
+def head_gradient(classify: Net, features: Tensor, label: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the features (K, *grid) of one picture and dy/dA, by one backward pass."""
+    features = features.detach().clone().requires_grad_()
+    classify(features)[0, label].backward()
+    return features.detach()[0].numpy(), features.grad[0].numpy()
+
+
+def cells(activation: np.ndarray) -> Iterator[tuple[int, ...]]:
+    return product(*(range(n) for n in activation.shape[1:]))
+
+
+def cam(weights: np.ndarray, activation: np.ndarray) -> np.ndarray:
+    """Zhou et al. 2016, equation 2."""
+    return sum(w * a for w, a in zip(weights, activation, strict=True))
+
+
+def grad_cam(activation: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    """Selvaraju et al. 2017, equations 1 and 2."""
+    weighted = np.zeros(activation.shape[1:])
+    for k in range(len(activation)):
+        weighted += gradient[k].mean() * activation[k]
+    return np.maximum(weighted, 0)
+
+
+def hires_cam(activation: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    """Draelos and Carin 2020, equation 4."""
+    found = np.zeros(activation.shape[1:])
+    for cell in cells(activation):
+        found[cell] = sum(gradient[k][cell] * activation[k][cell] for k in range(len(activation)))
+    return np.maximum(found, 0)
+
+
+def layer_cam(activation: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    """Jiang et al. 2021, equations 5 to 7: each cell has its own weight."""
+    found = np.zeros(activation.shape[1:])
+    for cell in cells(activation):
+        found[cell] = sum(max(gradient[k][cell], 0) * activation[k][cell] for k in range(len(activation)))
+    return np.maximum(found, 0)
+
+
+def grad_cam_plus_plus(classify: Net, features: Tensor, label: int) -> np.ndarray:
+    """Chattopadhay et al. 2018, equations 5 and 10, with Y = exp(y): every derivative by autograd, cell by cell.
+
+    Divided by exp(y), which is the same for every cell. The derivatives of y itself beyond the first must vanish, as
+    the paper assumes.
+    """
+    features = features.detach().clone().requires_grad_()
+    logit = classify(features)[0, label]
+    score = logit.exp()
+    (first,) = torch.autograd.grad(score, features, create_graph=True)
+    found = torch.zeros(features.shape[2:], dtype=features.dtype)
+    for k in range(features.shape[1]):
+        weight = 0.0
+        for cell in cells(features[0].detach()):
+            place = (0, k, *cell)
+            second = torch.autograd.grad(first[place], features, create_graph=True)[0][place]
+            third = torch.autograd.grad(second, features, retain_graph=True)[0][place]
+            alpha = second / (2 * second + features[0, k].sum() * third)
+            weight += float((alpha * first[place].clamp(min=0)).detach())
+        found += weight * features.detach()[0, k]
+    return (found.clamp(min=0) / score.detach()).numpy()
+
+
+def gradient(net: Net, picture: Tensor, label: int) -> np.ndarray:
+    """dy/dx of one picture (C, *spatial)."""
+    x = picture.detach().clone()[None].requires_grad_()
+    net(x)[0, label].backward()
+    return x.grad[0].numpy()
+
+
+def saliency(net: Net, picture: Tensor, label: int) -> np.ndarray:
+    """Simonyan et al. 2014, section 3.1."""
+    return np.abs(gradient(net, picture, label)).max(axis=0)
+
+
+def smooth_grad(net: Net, picture: Tensor, label: int, noises: list[Tensor]) -> np.ndarray:
+    """Smilkov et al. 2017, section 2.1, with noise of 15 % of the picture's range."""
+    total = np.zeros(picture.shape)
+    for noise in noises:
+        total += gradient(net, picture + 0.15 * (picture.max() - picture.min()) * noise.to(picture), label)
+    return np.abs(total / len(noises)).max(axis=0)
+
+
+def integrated_gradients(net: Net, picture: Tensor, label: int, n_steps: int) -> np.ndarray:
+    """Sundararajan et al. 2017, equation 1, by the midpoint rule from the baseline 0."""
+    total = np.zeros(picture.shape)
+    for step in range(n_steps):
+        total += gradient(net, (step + 0.5) / n_steps * picture, label)
+    return (picture.numpy() * total / n_steps).sum(axis=0)
+
+
+def occlusion(net: Net, picture: Tensor, label: int, patches: list[tuple[slice, ...]]) -> np.ndarray:
+    """Zeiler and Fergus 2014, section 4.2: the mean loss over all patches that cover a pixel."""
+    losses: dict[tuple[int, ...], list[float]] = {cell: [] for cell in cells(picture)}
+    with torch.no_grad():
+        for patch in patches:
+            hidden = picture.clone()
+            hidden[(slice(None), *patch)] = 0
+            loss = float(net(picture[None])[0, label] - net(hidden[None])[0, label])
+            for cell in product(*(range(part.start, part.stop) for part in patch)):
+                losses[cell].append(loss)
+    found = np.zeros(picture.shape[1:])
+    for cell, covering in losses.items():
+        found[cell] = sum(covering) / len(covering)
+    return found

@@ -1,0 +1,97 @@
+"""Nets to be mapped: small ones in 2-D and 3-D for the oracles, one that turns with its picture, and the backbones."""
+
+from itertools import combinations, permutations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from focusmap.nets.build import Architecture, FocusNet, build_net
+
+N_LABELS = 3
+CONVOLUTIONS = {2: nn.Conv2d, 3: nn.Conv3d}
+POOLS = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
+
+
+class SmallNet(nn.Module):
+    """Two convolutions with ReLU, then a head: ``linear`` behind the average, or ``log-sum-exp`` of evidence."""
+
+    def __init__(self, n_dims: int, head: str = "linear", channels: int = 1) -> None:
+        super().__init__()
+        conv, generator = CONVOLUTIONS[n_dims], torch.Generator().manual_seed(3)
+        self.body = nn.Sequential(
+            conv(channels, 6, 3, padding=1), nn.ReLU(), POOLS[n_dims](2), conv(6, 5, 3, padding=1), nn.ReLU()
+        )
+        self.head, self.pooling = nn.Linear(5, N_LABELS), head
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.normal_(0, 0.4, generator=generator)
+        self.double().eval()
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+    def classify(self, features: Tensor) -> Tensor:
+        if self.pooling == "linear":
+            return self.head(features.flatten(2).mean(dim=2))
+        return self.head(features.flatten(2).transpose(1, 2)).logsumexp(dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classify(self.features(x))
+
+
+def turning_net(n_dims: int) -> SmallNet:
+    """A net whose kernels are the same in all orientations: the features of a turned picture are the turned ones."""
+    net = SmallNet(n_dims, "log-sum-exp")
+    with torch.no_grad():
+        for module in net.body:
+            if isinstance(module, CONVOLUTIONS[n_dims]):
+                module.weight.copy_(torch.stack(turned(module.weight)).mean(dim=0))
+    return net
+
+
+def turned(x: Tensor) -> list[Tensor]:
+    """Return ``(N, C, *spatial)`` in all orientations of a square or a cube."""
+    axes = range(2, x.ndim)
+    return [
+        x.permute(0, 1, *order).flip(flipped)
+        for order in permutations(axes)
+        for n_flipped in range(x.ndim - 1)
+        for flipped in combinations(axes, n_flipped)
+    ]
+
+
+def pictures(n: int, n_dims: int, size: int = 8, channels: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(2)
+    return torch.randn(n, channels, *[size] * n_dims, generator=generator, dtype=torch.float64)
+
+
+def net_of(name: str) -> FocusNet:
+    """A backbone whose maps are positive here and negative there, as those of a trained one are."""
+    net = build_net(Architecture(name, 1, N_LABELS), seed=1).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        # Normalisations with random statistics, or the features of an untrained net would hardly differ.
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1, generator=generator)
+                module.weight.uniform_(0.5, 1.5, generator=generator)
+        features = net.features(batch_of(4))
+        mean = features.mean(dim=(0, 2, 3))
+        net.head.weight.normal_(0, 1, generator=generator)
+        # Without the mean feature a map is positive in some places and negative in others; then of spread 1.
+        net.head.weight -= torch.outer(net.head.weight @ mean, mean) / mean.square().sum()
+        maps = torch.einsum("nkhw,ck->nchw", features, net.head.weight)
+        net.head.weight /= maps.std(dim=(0, 2, 3))[:, None]
+        net.head.bias.normal_(0, 1, generator=generator)
+    return net
+
+
+def batch_of(n: int, size: int = 64) -> Tensor:
+    return torch.randn(n, 1, size, size, generator=torch.Generator().manual_seed(2))
+
+
+def close(found: Tensor, expected: np.ndarray, tolerance: float = 1e-5) -> None:
+    """Equal within a share of the greatest value, which must be positive: maps without evidence prove nothing."""
+    assert expected.max() > 0
+    np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=tolerance * float(np.abs(expected).max()))

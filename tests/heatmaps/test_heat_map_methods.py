@@ -1,0 +1,108 @@
+"""Every method: the same bytes twice, a batch as one by one, a turned picture's map turned, one evidence for all."""
+
+import pytest
+import torch
+from mapped_nets import SmallNet, close, net_of, pictures, turned, turning_net
+from torch import Tensor, nn
+
+from focusmap.errors import InputError
+from focusmap.heatmaps import METHODS, HeatMaps, check_method, heat_maps
+from focusmap.heatmaps.class_activation import NO_EVIDENCE_BELOW
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_picture_gives_the_same_bytes(method):
+    net, batch = net_of("small-residual"), pictures(2, 2, 32).float()
+    first, second = heat_maps(net, batch, method, (0,)), heat_maps(net, batch, method, (0,))
+    assert first.maps.numpy().tobytes() == second.maps.numpy().tobytes()
+
+
+@pytest.mark.parametrize("n_dims", [2, 3])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_batch_equals_one_by_one(method, n_dims):
+    net, batch = SmallNet(n_dims, "log-sum-exp"), pictures(8, n_dims)
+    found, singles = heat_maps(net, batch, method), [heat_maps(net, one[None], method) for one in batch]
+    close(found.maps, torch.cat([single.maps for single in singles]).numpy(), 1e-6)
+    close(found.evidence, torch.cat([single.evidence for single in singles]).numpy(), 1e-6)
+
+
+@pytest.mark.parametrize("n_dims", [2, 3])
+@pytest.mark.parametrize("method", METHODS)
+def test_mirrors_and_quarter_turns_move_the_map_with_the_picture(method, n_dims):
+    net, batch = turning_net(n_dims), pictures(1, n_dims)
+    expected = turned(heat_maps(net, batch, method).maps)
+    assert not torch.allclose(expected[0], expected[-1]), "a map that is symmetric itself proves nothing"
+    chosen = range(len(expected)) if n_dims == 2 else (1, 9, 26, 47)
+    pictures_turned = turned(batch)
+    for i in chosen:
+        close(heat_maps(net, pictures_turned[i], method).maps, expected[i].numpy(), 1e-9)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_only_the_labels_asked_for_are_mapped(method):
+    net, batch = SmallNet(2), pictures(2, 2)
+    every, some = heat_maps(net, batch, method), heat_maps(net, batch, method, labels=(2, 0))
+    assert torch.equal(some.maps, every.maps[:, [2, 0]])
+    assert torch.equal(some.evidence, every.evidence[:, [2, 0]])
+    assert torch.equal(some.logits, every.logits)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_neither_net_nor_picture_is_changed(method):
+    net, batch = SmallNet(2), pictures(1, 2)
+    heat_maps(net, batch, method)
+    assert torch.equal(batch, pictures(1, 2))
+    assert not batch.requires_grad
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_evidence_is_what_the_positive_part_of_the_cam_adds_to_the_logit_whatever_the_method():
+    net, batch = SmallNet(2), pictures(3, 2)
+    cams = heat_maps(net, batch).maps
+    assert (cams < 0).any()
+    for method in METHODS:
+        found = heat_maps(net, batch, method)
+        torch.testing.assert_close(found.evidence, cams.clamp(min=0).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.unit.per_cell])
+def test_what_a_map_per_cell_holds_adds_up_to_logits(method):
+    """On a net without bias whose features all speak for the label, every one of these maps is the logit, divided."""
+    net, batch = SmallNet(2), pictures(2, 2).abs()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(parameter.abs() if parameter.ndim > 1 else torch.zeros_like(parameter))
+    found = heat_maps(net, batch, method)
+    torch.testing.assert_close(found.maps.sum(dim=(2, 3)), found.logits)
+
+
+class Blind(nn.Module):
+    """A net that sees nothing: its features do not depend on the picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(2, 2).double()
+
+    def features(self, x: Tensor) -> Tensor:
+        return torch.zeros(len(x), 2, 4, 4, dtype=x.dtype)
+
+    def classify(self, features: Tensor) -> Tensor:
+        return self.head(features.mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_net_that_sees_nothing_has_no_evidence_and_an_empty_map(method):
+    found = heat_maps(Blind().eval(), pictures(1, 2), method)
+    assert not found.has_evidence.any()
+    assert torch.equal(found.maps, torch.zeros_like(found.maps))
+
+
+def test_evidence_below_the_least_is_none():
+    least = torch.tensor([[0.9 * NO_EVIDENCE_BELOW, 1.1 * NO_EVIDENCE_BELOW]])
+    assert HeatMaps(least, least, least).has_evidence.tolist() == [[False, True]]
+
+
+def test_an_unknown_method_is_named_with_the_nearest():
+    assert check_method("gradcam") == "gradcam"
+    with pytest.raises(InputError, match=r"is not one of cam, gradcam, .* Did you mean 'gradcam'"):
+        check_method("grad-cam")

@@ -1,0 +1,66 @@
+"""Gradients of the input equal their papers' formulas in 2-D and 3-D, and Captum."""
+
+import map_oracles as oracles
+import numpy as np
+import pytest
+import torch
+from mapped_nets import SmallNet, close, net_of, pictures
+
+from focusmap.heatmaps import heat_maps
+from focusmap.heatmaps.gradients import N_STEPS, orientations, symmetric_noise
+
+BACKBONES = ["small-residual", pytest.param("resnet18", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("n_dims", [2, 3])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_maps_equal_the_papers_formulas(n_dims, channels):
+    net, batch = SmallNet(n_dims, "log-sum-exp", channels), pictures(2, n_dims, 6, channels)
+    noises = symmetric_noise(batch[0].shape)
+    slow = {
+        "gradients": oracles.saliency,
+        "smoothgrad": lambda *given: oracles.smooth_grad(*given, noises),
+        "integrated-gradients": lambda *given: oracles.integrated_gradients(*given, N_STEPS),
+    }
+    for method, oracle in slow.items():
+        expected = np.stack([[oracle(net, picture, label) for label in (2, 0)] for picture in batch])
+        close(heat_maps(net, batch, method, labels=(2, 0)).maps, expected, 1e-12)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_maps_equal_captum(name):
+    attr = pytest.importorskip("captum.attr")
+    net, batch = net_of(name), pictures(2, 2, 32).float()
+    saliency, integrated = attr.Saliency(net), attr.IntegratedGradients(net)
+    theirs = saliency.attribute(batch, target=1)
+    close(heat_maps(net, batch, "gradients", (1,)).maps[:, 0], theirs.amax(dim=1).numpy())
+    theirs = integrated.attribute(batch, target=1, n_steps=N_STEPS, method="riemann_middle").float()
+    close(heat_maps(net, batch, "integrated-gradients", (1,)).maps[:, 0], theirs.detach().sum(dim=1).numpy())
+    spread = 0.15 * (batch.amax(dim=(1, 2, 3), keepdim=True) - batch.amin(dim=(1, 2, 3), keepdim=True))
+    noisy = [batch + spread * noise.float() for noise in symmetric_noise((1, 32, 32))]
+    theirs = sum(saliency.attribute(x, target=1, abs=False) for x in noisy) / len(noisy)
+    close(heat_maps(net, batch, "smoothgrad", (1,)).maps[:, 0], theirs.abs().amax(dim=1).numpy())
+
+
+def test_integrated_gradients_add_up_to_what_the_picture_changes():
+    net, batch = net_of("small-residual"), pictures(2, 2, 32).float()
+    found = heat_maps(net, batch, "integrated-gradients")
+    with torch.no_grad():
+        changed = found.logits - net(torch.zeros_like(batch))
+    torch.testing.assert_close(found.maps.sum(dim=(2, 3)), changed, rtol=0, atol=0.03 * float(changed.abs().max()))
+
+
+def test_noise_is_the_same_set_in_all_orientations_and_standard_normal():
+    noises = symmetric_noise((1, 6, 6))
+    given = {noise.numpy().tobytes() for noise in noises}
+    assert len(given) == len(noises)
+    assert {noise.rot90(1, (1, 2)).contiguous().numpy().tobytes() for noise in noises} == given
+    assert {noise.flip(2).numpy().tobytes() for noise in noises} == given
+    many = torch.cat([noise.flatten() for noise in symmetric_noise((1, 64, 64))])
+    assert abs(float(many.mean())) < 0.05
+    assert float(many.std()) == pytest.approx(1, abs=0.05)
+
+
+def test_a_picture_that_is_not_square_is_mirrored_but_not_turned():
+    assert [tuple(x.shape) for x in orientations(torch.zeros(1, 2, 3))] == [(1, 2, 3)] * 4
+    assert len(list(orientations(torch.zeros(1, 2, 2, 2)))) == 48
