@@ -124,7 +124,7 @@ def test_maps_of_a_shifted_picture_are_the_shifted_maps():
 def test_a_recipe_becomes_an_architecture_and_both_survive_writing():
     recipe = Recipe(model="vgg16-pan", pooling="topk", top_share=0.2, channels=3)
     architecture = architecture_of(recipe, TASK)
-    assert architecture == Architecture("vgg16-pan", 3, 5, PoolingOptions("topk", 0.0, 0.2), CLASSES)
+    assert architecture == Architecture("vgg16-pan", 3, 5, PoolingOptions("topk", 1.0, 0.2), CLASSES)
     assert Architecture.from_dict(architecture.to_dict()) == architecture
     plain = architecture_of(Recipe(model="vgg16", pooling="average", channels=3), TASK)
     assert set(plain.to_dict()) == {"model", "channels", "n_logits"}
