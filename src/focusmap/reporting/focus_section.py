@@ -112,16 +112,15 @@ def localisation_section(files: RunFiles) -> LocalisationSection | None:
 
 
 def cut_note(files: RunFiles) -> str:
-    """Return in words where the focus maps of each label are cut, and with how many masks; empty without cuts."""
-    if files.card is None or not files.card.cuts:
+    """Return in words where the focus maps of each label are cut, and with how many masks; empty for other maps."""
+    if files.card is None or files.index is None or not (files.index["method"] == "focus").any():
         return ""
     chosen = [
         f"{label} at {cut.cut:.2f} ({CUT_RULES[cut.rule].format(cut=cut)})" for label, cut in files.card.cuts.items()
     ]
     n_masks = sum(cut.n_masks for cut in files.card.cuts.values())
     return (
-        "The last layer of this net is evidence at every place: its focus maps lie between 0 and 1, and are relevance, "
-        f"not a probability of disease. On tune they were cut into regions: {'; '.join(chosen)}. "
+        f"Where maps are cut into the region of a label and the rest was chosen on tune: {'; '.join(chosen)}. "
         f"Masks used for this: {n_masks}."
     )
 
