@@ -14,16 +14,18 @@ from torch import Tensor, nn
 
 from focusmap.cohort.cohort import Cohort, read_cohort
 from focusmap.errors import InputError
-from focusmap.heatmaps import choose_method
+from focusmap.heatmaps import choose_method, focus_maps
+from focusmap.inference.ensemble import combine
 from focusmap.inference.evidence import Item
 from focusmap.inference.explain import ExplainOptions, explain
 from focusmap.inference.focus_tuning import STRONGEST, tuned
 from focusmap.inference.map_files import read_map
 from focusmap.inference.model import Model, load_model, save_model
-from focusmap.localisation import Explained, Reference, ScoreOptions, iou_at, score_maps
+from focusmap.localisation import Explained, FrozenCuts, MapOnMask, Reference, ScoreOptions, iou_at, score_maps
 from focusmap.nets.build import Architecture, FocusNet, build_net
 from focusmap.nets.focus import FocusLayers
 from focusmap.nets.pooling import Maximum, PoolingOptions
+from focusmap.nets.views import AS_IT_IS
 from focusmap.values.model_card import FocusCut, read_card
 from focusmap.values.task import Target, Task
 
@@ -53,6 +55,14 @@ def spot_model() -> Model:
         net.head.weight[:] = torch.tensor([[GAIN], [0.0], [1.0]])
         net.head.bias[:] = torch.tensor([-3.0, -9.0, 0.0])
     return Model(net, replace(model_of().card, task=task, thresholds={}, temperatures={}, scales={"size": [5.0, 2.0]}))
+
+
+def pair_of_models() -> tuple[Model, Model]:
+    """Two models of spots, one of which answers half as strongly."""
+    first, second = spot_model(), spot_model()
+    with torch.no_grad():
+        second.net.head.weight.mul_(0.5)
+    return first, second
 
 
 @pytest.fixture
@@ -101,7 +111,8 @@ def test_without_masks_the_region_that_keeps_the_evidence_is_the_spot(folder):
     for i in range(5):
         row = index[(index["image_id"] == f"{i}.png") & (index["target"] == "spot")].iloc[0]
         mask = np.asarray(Image.open(folder / f"mask{i}.png")) > 0
-        assert iou_at(read_map(folder / "out" / row["map"]), mask, spot.cut) > 0.6
+        heat_map = read_map(folder / "out" / row["map"])
+        assert iou_at(MapOnMask.of(heat_map, mask), spot.cut) > 0.6
 
 
 def test_the_strongest_places_are_softened_to_the_same_value_on_average(folder):
@@ -141,10 +152,10 @@ def test_regions_are_the_maps_at_the_cut_in_the_pictures_own_grid_and_are_scored
         assert heat_map.max() <= 1
         np.testing.assert_array_equal(region > 0, heat_map >= model.card.cuts[row["target"]].cut)
         assert region.shape == (SIDE, SIDE)
-    explained = Explained(folder / "out", reference, train=reference, n_masks_tuned=3)
+    cuts = FrozenCuts("focus", {label: cut.cut for label, cut in model.card.cuts.items()}, 3)
+    explained = Explained(folder / "out", reference, train=reference, cuts=cuts)
     scores = score_maps([explained], folder / "scores.json", ScoreOptions(n_resamples=20))
     assert scores["methods"]["focus"]["iou_at_cut"]["value"] > 0.6
-    assert "iou_at_cut" not in scores["methods"]["centre"]
     assert scores["masks_used_for_tuning"] == 3
 
 
@@ -166,11 +177,26 @@ def test_a_focus_model_is_loaded_as_it_was_saved_and_an_older_card_is_still_read
 
 
 def test_the_default_method_is_the_nets_own_and_focus_is_refused_without_evidence():
-    focus, plain = build_net(Architecture("small-residual-fpn", 1, 1)), build_net(Architecture("small-residual", 1, 1))
-    assert choose_method(None, focus) == "focus"
-    assert choose_method(None, plain) == "cam"
-    assert choose_method("cam", focus) == "cam"
+    assert spot_model().has_focus
+    assert not model_of().has_focus
+    assert choose_method(None, has_focus=True) == "focus"
+    assert choose_method(None, has_focus=False) == "cam"
+    assert choose_method("cam", has_focus=True) == "cam"
     with pytest.raises(InputError, match="needs a net with evidence at every place"):
-        choose_method("focus", plain)
+        choose_method("focus", has_focus=False)
     with pytest.raises(InputError, match="Did you mean 'focus'"):
-        choose_method("focsu", focus)
+        choose_method("focsu", has_focus=True)
+
+
+def test_an_ensembles_maps_are_the_means_of_its_members(folder):
+    reference = Reference(cohort_of(folder))
+    first, second = (replace(model, card=replace(model.card, thresholds={"spot": 0.5})) for model in pair_of_models())
+    both = tuned(combine([tuned(first, reference), tuned(second, reference)], (AS_IT_IS,), "seeds"), reference)
+    x = torch.randn(2, 1, SIDE, SIDE)
+    maps = focus_maps(both.net.eval(), x, (0, 1, 2)).maps
+    single = [net.forward_with_focus(x)[1].detach() for net in both.nets]
+    torch.testing.assert_close(maps, (single[0] + single[1]) / 2)
+    assert both.has_focus
+    assert both.card.cuts["spot"].n_masks == 3
+    untuned = combine([tuned(first, reference), tuned(second, reference)], (AS_IT_IS,), "folds").card.cuts["spot"]
+    assert untuned.n_masks == 6

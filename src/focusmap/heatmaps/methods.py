@@ -14,8 +14,10 @@ from torch import Tensor
 
 from focusmap.errors import InputError, suggest
 from focusmap.heatmaps import class_activation as cam
-from focusmap.heatmaps.gradients import Classifier, gradient_of, integrated_gradients, saliency, smooth_grad
-from focusmap.heatmaps.perturbation import occlusion
+from focusmap.heatmaps import gradients, perturbation
+from focusmap.heatmaps.gradients import Classifier, gradient_of
+from focusmap.nets.ensemble import Ensemble
+from focusmap.nets.views import bring_home, show
 
 
 class Net(Protocol):
@@ -85,8 +87,8 @@ def _by_head(formula: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Subject],
     """Return a method that needs the features and, of each label, the gradients of the head."""
 
     def draw(subject: Subject) -> Tensor:
-        gradients = (gradient_of(subject.logits, label, subject.features) for label in subject.labels)
-        return torch.stack([formula(subject.features, gradient) for gradient in gradients], dim=1)
+        of_labels = (gradient_of(subject.logits, label, subject.features) for label in subject.labels)
+        return torch.stack([formula(subject.features, gradient) for gradient in of_labels], dim=1)
 
     return draw
 
@@ -96,16 +98,32 @@ def _by_net(method: Callable[[Classifier, Tensor, Sequence[int]], Tensor]) -> Ca
     return lambda subject: method(subject.whole, subject.batch, subject.labels)
 
 
+def _eigen_cam(subject: Subject) -> Tensor:
+    return torch.stack([cam.eigen_cam(subject.features)] * len(subject.labels), dim=1)
+
+
+def _score_cam(subject: Subject) -> Tensor:
+    return perturbation.score_cam(subject.whole, subject.batch, subject.features, subject.labels)
+
+
+def _ablation_cam(subject: Subject) -> Tensor:
+    return perturbation.ablation_cam(subject.net.classify, subject.features, subject.labels)
+
+
 METHODS: dict[str, Method] = {
     "cam": Method(_by_head(cam.class_activation), EVIDENCE),
     "gradcam": Method(_by_head(cam.grad_cam), EVIDENCE_PER_CELL),
     "gradcam++": Method(_by_head(cam.grad_cam_plus_plus), RELATIVE),
     "hirescam": Method(_by_head(cam.hires_cam), EVIDENCE_PER_CELL),
     "layercam": Method(_by_head(cam.layer_cam), EVIDENCE_FOR),
-    "gradients": Method(_by_net(saliency), SENSITIVITY),
-    "smoothgrad": Method(_by_net(smooth_grad), SENSITIVITY),
-    "integrated-gradients": Method(_by_net(integrated_gradients), EVIDENCE_PER_CELL),
-    "occlusion": Method(_by_net(occlusion), LOSS),
+    "eigencam": Method(_eigen_cam, RELATIVE),
+    "ablationcam": Method(_ablation_cam, RELATIVE),
+    "scorecam": Method(_score_cam, RELATIVE),
+    "gradients": Method(_by_net(gradients.saliency), SENSITIVITY),
+    "smoothgrad": Method(_by_net(gradients.smooth_grad), SENSITIVITY),
+    "guided-backprop": Method(_by_net(gradients.guided_backpropagation), RELATIVE),
+    "integrated-gradients": Method(_by_net(gradients.integrated_gradients), EVIDENCE_PER_CELL),
+    "occlusion": Method(_by_net(perturbation.occlusion), LOSS),
 }
 
 
@@ -148,13 +166,14 @@ def check_method(name: str) -> str:
 
 
 @torch.no_grad()
-def heat_maps(net: Net, batch: Tensor, method: str = "cam", labels: Sequence[int] | None = None) -> HeatMaps:
+def heat_maps(net: Net | Ensemble, batch: Tensor, method: str = "cam", labels: Sequence[int] | None = None) -> HeatMaps:
     """Return logits of all labels, and maps and evidence of those asked for.
 
     Parameters
     ----------
     net
-        In eval mode, so that its logits are those of prediction.
+        In eval mode, so that its logits are those of prediction. Maps and evidence of an ensemble are the means over
+        its members and views, each map brought back from its view.
     batch
         ``(N, C, *spatial) float``, prepared and standardised.
     method
@@ -174,6 +193,8 @@ def heat_maps(net: Net, batch: Tensor, method: str = "cam", labels: Sequence[int
     """
     assert not net.training, "heat maps are of a net in eval mode"
     draw = METHODS[check_method(method)].draw
+    if isinstance(net, Ensemble):
+        return _mean_over(net, batch, method, labels)
     features = net.features(batch).detach().requires_grad_()
     with torch.enable_grad():
         logits = net.classify(features)
@@ -181,3 +202,16 @@ def heat_maps(net: Net, batch: Tensor, method: str = "cam", labels: Sequence[int
     cams = METHODS["cam"].draw(subject)
     maps = cams if method == "cam" else draw(subject)
     return HeatMaps(logits.detach(), maps.detach(), cam.positive_evidence(cams))
+
+
+def _mean_over(ensemble: Ensemble, batch: Tensor, method: str, labels: Sequence[int] | None) -> HeatMaps:
+    found = []
+    for net, view, gain, offset in ensemble.passes():
+        one = heat_maps(net, show(view, batch), method, labels)
+        gains = gain.expand(one.logits.shape[1])
+        drawn = gains if labels is None else gains[list(labels)]
+        grid = [1] * (one.maps.ndim - 2)
+        maps = drawn.reshape(-1, *grid) * bring_home(view, one.maps)
+        found.append((gain * one.logits + offset, maps, drawn * one.evidence))
+    logits, maps, evidence = (torch.stack(parts).mean(dim=0) for parts in zip(*found, strict=True))
+    return HeatMaps(logits, maps, evidence)

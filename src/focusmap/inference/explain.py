@@ -157,7 +157,7 @@ def explain(model: Model, items: Sequence[Item], out: Path, options: ExplainOpti
     _write_overlays(rows, scale, job)
     index = tabulate(rows, options.method)
     write_table(out / "index.csv", index)
-    write_json(out / SCALE, {"unit": job.unit.words, "ends": scale})
+    write_scale(out, options.method, scale)
     return Explanation(index, scale, tuple(failures))
 
 
@@ -173,6 +173,11 @@ def read_scale(folder: Path, method: str) -> dict[str, float]:
         case {"unit": unit, "ends": dict(ends)} if unit == unit_of(method).words:
             return cast(dict[str, float], ends)
     return {}
+
+
+def write_scale(folder: Path, method: str, ends: Mapping[str, float]) -> None:
+    """Write where the colours of each label's overlays end, so that later overlays may be compared with these."""
+    write_json(folder / SCALE, {"unit": unit_of(method).words, "ends": dict(ends)})
 
 
 def scale_of(rows: Sequence[MapRow], least: float) -> dict[str, float]:

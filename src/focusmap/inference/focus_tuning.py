@@ -14,6 +14,7 @@ from focusmap.inference.evidence import Item, Picture, find_evidence, pixels_of,
 from focusmap.inference.model import Model
 from focusmap.localisation import Reference
 from focusmap.localisation.cuts import cut_by_evidence, cut_by_masks, iou_at_cuts, kept_at_cuts
+from focusmap.nets.build import FocusNet
 from focusmap.values.model_card import FocusCut
 
 BATCH_SIZE = 16
@@ -32,11 +33,12 @@ def tuned(model: Model, reference: Reference) -> Model:
     Parameters
     ----------
     model
-        Calibrated. Its net has focus maps; their softness is changed in place.
+        Calibrated. Its nets have focus maps; their softness is changed in place.
     reference
         The tune part, with its masks or boxes if there are any.
     """
-    _soften(model, reference.cohort)
+    for net in model.nets:
+        _soften(net, model, reference.cohort)
     names = model.task.label_names
     found = {label: _Found([], []) for label in names}
     for picture, label, heat_map in _true_positives(model, reference.cohort):
@@ -65,8 +67,8 @@ def _choose(found: _Found) -> FocusCut:
     return FocusCut(0.5, "default")
 
 
-def _soften(model: Model, cohort: Cohort) -> None:
-    net, focus = model.net.eval(), model.net.focus
+def _soften(net: FocusNet, model: Model, cohort: Cohort) -> None:
+    focus = net.eval().focus
     assert focus is not None, "a plain backbone has no focus maps"
     highest = np.full((0, model.task.n_logits), np.nan)
     for pictures, has_label in _positives(model, cohort):

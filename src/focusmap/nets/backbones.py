@@ -1,21 +1,25 @@
-"""The tested backbones: nets that turn a picture into a feature map. The only place that asks timm for one."""
+"""The backbones: nets that turn a picture into a feature map. The only place that asks timm for one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol, cast
 
+import torch
 from torch import Tensor, nn
 
 from focusmap.errors import InputError, suggest
 from focusmap.nets.small_residual import SmallResidual
 
 OURS = "small-residual"
+# Every net answers a probe of this side, whatever the side of its pictures.
+PROBE_SIDE = 96
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A tested backbone.
+    """A backbone.
 
     Parameters
     ----------
@@ -61,24 +65,47 @@ BACKBONES: dict[str, Backbone] = {
 
 
 def backbone(name: str) -> Backbone:
-    """Return the backbone called `name`.
+    """Return the backbone called `name`: one of `BACKBONES`, or any that timm has under this name.
 
     Raises
     ------
     InputError
         If there is none; the message lists the known names and suggests the nearest.
     """
-    if name not in BACKBONES:
-        raise InputError(f"model {name!r} is not one of {', '.join(BACKBONES)}.{suggest(name, BACKBONES)}")
-    return BACKBONES[name]
+    if name in BACKBONES:
+        return BACKBONES[name]
+    import timm
+
+    if timm.is_model(name):
+        return Backbone(name)
+    nearest = suggest(name, BACKBONES) or suggest(name, timm.list_models())
+    raise InputError(f"model {name!r} is not one of {', '.join(BACKBONES)}, nor a name of timm's.{nearest}")
 
 
 def check_size(name: str, size: int) -> None:
-    """Raise `InputError` if pictures of `size` pixels are too small for the backbone called `name`."""
+    """Raise `InputError` if the backbone called `name` cannot take pictures of `size` pixels.
+
+    A net that is not one of `BACKBONES` is tried: some take pictures of one size only, or give no map.
+    """
     smallest = backbone(name).min_size
     if size < smallest:
         need = f"model {name!r} needs pictures of at least {smallest} pixels"
         raise InputError(f"{need}, not {size}. Try --model {OURS}.")
+    if name not in BACKBONES:
+        _try_out(name, size)
+
+
+def _try_out(name: str, size: int) -> None:
+    net, n_features = build_backbone(name, channels=1)
+    for side in {size, PROBE_SIDE}:
+        try:
+            with torch.inference_mode():
+                shape = net.eval()(torch.zeros(1, 1, side, side)).shape
+        except (RuntimeError, AssertionError, ValueError) as error:
+            fact = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InputError(f"model {name!r} takes no pictures of {side} pixels ({fact}). Choose another.") from None
+        if len(shape) != 4 or shape[1] != n_features:
+            raise InputError(f"model {name!r} has no map of {n_features} features, but {tuple(shape)}. Choose another.")
 
 
 def build_backbone(name: str, channels: int, weights: Path | None = None) -> tuple[nn.Module, int]:
@@ -91,13 +118,16 @@ def build_backbone(name: str, channels: int, weights: Path | None = None) -> tup
     Parameters
     ----------
     name
-        A key of `BACKBONES`.
+        A key of `BACKBONES`, or a name of timm's.
     channels
         1 or 3; timm adapts the first convolution of pretrained weights.
     weights
         A file of the pretrained weights that timm knows for this architecture, or None for a random start.
     """
-    net = _net(name, channels, weights)
+    if name in BACKBONES:
+        net = _net(name, channels, weights)
+    else:
+        net = _out_of_place(TimmMap(_any_timm_net(backbone(name), channels, weights)))
     return net, cast(int, net.num_features)
 
 
@@ -106,7 +136,7 @@ def build_pyramid(
 ) -> tuple[nn.Module, dict[int, int]]:
     """Return a net for `levels`, and the position among its levels of each stride wanted, to its channels.
 
-    What no wanted level needs is cut off. Otherwise as `build_backbone`.
+    What no wanted level needs is cut off. Otherwise as `build_backbone`, of `BACKBONES` only.
 
     >>> build_pyramid("small-residual", 1, (2, 4))[1]
     {1: 48, 2: 96}
@@ -126,7 +156,10 @@ def levels(net: nn.Module, x: Tensor, positions: Sequence[int]) -> list[Tensor]:
 def _net(name: str, channels: int, weights: Path | None) -> nn.Module:
     if name == OURS:
         return SmallResidual(channels)
-    net = _timm_net(backbone(name), channels, weights)
+    return _out_of_place(_timm_net(BACKBONES[name], channels, weights))
+
+
+def _out_of_place(net: nn.Module) -> nn.Module:
     # VGG's two large fully connected layers would stand between the map and the average.
     if hasattr(net, "pre_logits"):
         net.pre_logits = nn.Identity()
@@ -146,10 +179,62 @@ def hub_id(name: str) -> str:
     return str(config.hf_hub_id or "")
 
 
-def _timm_net(wanted: Backbone, channels: int, weights: Path | None) -> nn.Module:
+def stages_of(net: nn.Module) -> dict[str, int]:
+    """Return the stage of each parameter of a backbone, counted from its input.
+
+    Every net of timm's, and ours, says by its `group_matcher` which parts follow each other.
+    """
+    if isinstance(net, TimmMap):
+        return {f"net.{name}": stage for name, stage in stages_of(net.net).items()}
+    from timm.models import group_parameters
+
+    grouped = group_parameters(net, net.group_matcher(coarse=True), reverse=True)  # type: ignore[operator]
+    order = {stage: position for position, stage in enumerate(sorted(set(grouped.values())))}
+    return {name: order[grouped[name]] for name, _ in net.named_parameters()}
+
+
+class TimmMap(nn.Module):
+    """Any net of timm's up to its last feature map ``(N, K, h, w)``; tokens are laid out as the patches lie."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.num_features = cast(int, net.num_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the map; transformers' class and register tokens are left out."""
+        features: Tensor = self.net.forward_features(x)  # type: ignore[operator]  # every net of timm's has it
+        if features.ndim == 3:
+            patches = features[:, int(getattr(self.net, "num_prefix_tokens", 0)) :]
+            side = round(patches.shape[1] ** 0.5)
+            return patches.transpose(1, 2).reshape(len(x), self.num_features, side, -1)
+        is_last = features.ndim == 4 and features.shape[1] != self.num_features == features.shape[3]
+        return features.permute(0, 3, 1, 2) if is_last else features
+
+
+# Transformers made for one size of picture take any if they are told so; convolutional nets know no such setting.
+ANY_SIZE: tuple[dict[str, object], ...] = (
+    {"dynamic_img_size": True, "dynamic_img_pad": True},
+    {"dynamic_img_size": True},
+    {},
+)
+
+
+def _any_timm_net(wanted: Backbone, channels: int, weights: Path | None) -> nn.Module:
+    for settings in ANY_SIZE[:-1]:
+        try:
+            return _timm_net(wanted, channels, weights, settings)
+        except TypeError:
+            continue
+    return _timm_net(wanted, channels, weights, ANY_SIZE[-1])
+
+
+def _timm_net(
+    wanted: Backbone, channels: int, weights: Path | None, more: Mapping[str, object] = MappingProxyType({})
+) -> nn.Module:
     import timm
 
-    settings: dict[str, object] = {"in_chans": channels, "num_classes": 0, "global_pool": ""}
+    settings: dict[str, object] = {"in_chans": channels, "num_classes": 0, "global_pool": "", **more}
     if wanted.drop_path:
         settings["drop_path_rate"] = wanted.drop_path
     if weights is not None:

@@ -31,21 +31,19 @@ def split_model(name: str) -> tuple[str, str]:
     Raises
     ------
     InputError
-        If there is no such model; the message lists the known parts and suggests the nearest.
+        If there is no such model; the message lists the known ones and suggests the nearest.
 
     >>> split_model("vgg16-fpn"), split_model("small-residual"), split_model("resnet18-evidence8")
     (('vgg16', 'fpn'), ('small-residual', ''), ('resnet18', 'evidence8'))
     """
-    if name in BACKBONES:
-        return name, ""
     base, _, decoder = name.rpartition("-")
-    if base in BACKBONES and decoder in decoders_of(base):
+    if base not in BACKBONES or name in BACKBONES:
+        backbone(name)
+        return name, ""
+    if decoder in decoders_of(base):
         return base, decoder
-    known = [*BACKBONES, *(f"{base}-{decoder}" for base in BACKBONES for decoder in decoders_of(base))]
-    endings = f"-{', -'.join(decoders_of(base if base in BACKBONES else 'resnet18'))}"
-    raise InputError(
-        f"model {name!r} is not one of {', '.join(BACKBONES)}, each alone or with {endings}.{suggest(name, known)}"
-    )
+    known = [f"{base}-{decoder}" for decoder in decoders_of(base)]
+    raise InputError(f"model {name!r} is not {base} alone or one of {', '.join(known)}.{suggest(name, known)}")
 
 
 def decoders_of(base: str) -> list[str]:
