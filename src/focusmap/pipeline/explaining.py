@@ -96,7 +96,8 @@ def explain(
         _settings(member.model, request, options)
         for name in request.targets:
             member.model.task.index(name)
-    settings = None if request.trust is None else trust_options(request.trust, request.method, options)
+    task = members[0].model.task
+    settings = None if request.trust is None else trust_options(request.trust, request.method, task, options)
     _clear(out)
     failures: list[tuple[Path, str]] = []
     explained = [(member, _explain_cohort(member, request, options)) for member in members]

@@ -13,6 +13,7 @@ from focusmap.errors import InputError
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.predicting import load_run_model
 from focusmap.values.files import Json, write_json
+from focusmap.values.task import Task
 
 if TYPE_CHECKING:
     from focusmap.inference.model import Model
@@ -53,13 +54,13 @@ class TrustRequest:
                 raise InputError(f"trust: {name} is {n}; at least 2 was expected.")
 
 
-def trust_options(request: TrustRequest, method: str | None, options: RunOptions) -> "TrustOptions":
+def trust_options(request: TrustRequest, method: str | None, task: Task, options: RunOptions) -> "TrustOptions":
     """Return how trust is measured, the other runs' models loaded; of the CAM where no other method is named.
 
     Raises
     ------
     InputError, MissingFileError
-        If a method is unknown, or another run has no model.
+        If a method is unknown, or another run has no model or does not know the labels of `task`.
     """
     from focusmap.heatmaps import METHODS, check_method
     from focusmap.inference.trust import TrustOptions
@@ -70,10 +71,18 @@ def trust_options(request: TrustRequest, method: str | None, options: RunOptions
         n_maps=request.n_pictures,
         n_draws=request.n_draws,
         seed=options.recipe.seed,
-        others=tuple(load_run_model(folder) for folder in request.against),
-        shuffled=None if request.shuffled is None else load_run_model(request.shuffled),
+        others=tuple(_other_model(folder, task) for folder in request.against),
+        shuffled=None if request.shuffled is None else _other_model(request.shuffled, task),
         progress=options.progress,
     )
+
+
+def _other_model(folder: Path, task: Task) -> "Model":
+    model = load_run_model(folder)
+    missing = [name for name in task.label_names if name not in model.task.label_names]
+    if missing:
+        raise InputError(f"{folder}: does not know {', '.join(missing)}; a run on the same data was expected.")
+    return model
 
 
 def choose_subjects(cohort: Cohort, index: pd.DataFrame, options: "TrustOptions") -> "list[Subject]":
@@ -82,14 +91,11 @@ def choose_subjects(cohort: Cohort, index: pd.DataFrame, options: "TrustOptions"
     from focusmap.inference.subjects import Subject
 
     owners = dict(zip(cohort.image_ids, cohort.patient_ids, strict=True))
+    chosen = choose_maps(index.assign(patient_id=index["image_id"].map(owners)), options.n_maps, options.seed)
+    columns = (chosen[name] for name in ("image_id", "path", "patient_id", "target", "predicted"))
     return [
-        Subject(
-            Item(row["image_id"], row["path"], cohort.file(row["image_id"])),
-            owners[row["image_id"]],
-            row["target"],
-            row["predicted"],
-        )
-        for row in choose_maps(index, options.n_maps, options.seed).to_dict("records")
+        Subject(Item(image_id, path, cohort.file(image_id)), patient_id, label, predicted)
+        for image_id, path, patient_id, label, predicted in zip(*columns, strict=True)
     ]
 
 
@@ -105,14 +111,17 @@ def write_trust(model: "Model", subjects: "Sequence[Subject]", out: Path, option
 
 
 def choose_maps(index: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
-    """Return `n` rows of maps with evidence, the labels in turn: predicted ones first, in random order.
+    """Return `n` rows of maps with evidence, drawn at random: labels in turn, predicted ones and new patients first.
 
-    >>> index = pd.DataFrame({"target": ["a", "a", "b"], "predicted": [0, 1, 1], "has_evidence": [1, 1, 1]})
+    >>> index = pd.DataFrame({"target": ["a", "a", "b"], "predicted": [0, 1, 1], "has_evidence": 1, "patient_id": "p"})
     >>> sorted(choose_maps(index, 2, seed=0).index)
     [1, 2]
     """
     order = np.random.default_rng(seed).permutation(len(index))
     drawn = index.iloc[order].astype({"predicted": bool, "has_evidence": bool})
-    drawn = drawn[drawn["has_evidence"]].sort_values("predicted", ascending=False, kind="stable")
+    drawn = drawn[drawn["has_evidence"]]
+    again = drawn.groupby(["target", "predicted", "patient_id"]).cumcount()
+    keyed = drawn.assign(unpredicted=~drawn["predicted"], again=again)
+    drawn = keyed.sort_values(["unpredicted", "again"], kind="stable")
     turn = drawn.groupby("target", sort=False).cumcount()
     return drawn.iloc[np.argsort(turn.to_numpy(), kind="stable")[:n]]
