@@ -39,6 +39,14 @@ def test_prefixes_are_stripped_and_the_head_is_left_out(
     assert net.start.reason == f"{len(backbone_of(net))} of {len(net.state_dict())} tensors from start.pth"
 
 
+def test_a_classifiers_file_is_the_start_of_a_net_that_is_mostly_decoder(tmp_path: Path) -> None:
+    plain = build_net(Architecture("vgg16", 1, 1), seed=1)
+    save_file(plain.state_dict(), tmp_path / "vgg.safetensors")
+    net = build_net(Architecture("vgg16-pan", 1, 2), str(tmp_path / "vgg.safetensors"))
+    assert all(torch.equal(a, backbone_of(net)[name]) for name, a in backbone_of(plain).items())
+    assert 2 * len(backbone_of(plain)) < len(net.state_dict())
+
+
 def test_a_colour_convolution_is_summed_for_grey(tmp_path: Path, foreign: dict[str, torch.Tensor]) -> None:
     path = tmp_path / "start.safetensors"
     save_file(foreign, path)
@@ -69,7 +77,7 @@ def test_names_of_old_densenets_are_understood(tmp_path: Path) -> None:
 def test_weights_of_another_net_are_refused(tmp_path: Path, foreign: dict[str, torch.Tensor]) -> None:
     path = tmp_path / "start.safetensors"
     save_file(foreign, path)
-    with pytest.raises(InputError, match=r"start.safetensors: \d+ of the net's \d+ tensors .* at least half"):
+    with pytest.raises(InputError, match=r"start.safetensors: \d+ of the backbone's \d+ tensors .* at least half"):
         build_net(Architecture("small-residual", 1, 2), str(path))
 
 

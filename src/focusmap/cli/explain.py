@@ -24,6 +24,7 @@ examples:
   focusmap explain runs/first --trust                       and whether the maps show where the net looks
 
 methods, by what they run beside one forward pass a picture:
+  focus                               nothing: it is the output of a focus-map net (--model resnet18-fpn)
   cam, gradcam, gradcam++, hirescam, layercam, eigencam, ablationcam   the classifier's last layer
   gradients, guided-backprop          once backward a label
   smoothgrad, integrated-gradients    16 and 32 times forward, and as often backward a label
@@ -37,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inputs", type=Path, nargs="*", metavar="IMAGE|LABELS.csv", help="default: the run's test split"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of maps and overlays (default: RUN/focus)")
-    parser.add_argument("--method", default="cam", metavar="NAME", help="heat map method (default: cam)")
+    parser.add_argument(
+        "--method", metavar="NAME", help="heat map method (default: focus where the net has focus maps, else cam)"
+    )
     _add_trust_options(parser)
     add_study_options(parser)
     add_common_options(parser)

@@ -133,6 +133,8 @@ def print_scores(scores: Mapping[str, "Json"] | None) -> None:
         if gain:
             answer = "yes" if (gain.get("low") or 0) > 0 else "no"
             print(f"{name} above the mean mask: {answer}; pixel AUPRC {interval(gain)}")
+    if scores.get("masks_used_for_tuning"):
+        print(f"masks of the tune part that chose where maps are cut: {scores['masks_used_for_tuning']}")
 
 
 def print_trust(trust: Mapping[str, "Json"], page: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from focusmap.errors import InputError, MissingFileError
 from focusmap.evaluation.calibration import apply
-from focusmap.heatmaps import METHODS, heat_maps
+from focusmap.heatmaps import FOCUS, focus_maps, heat_maps, unit_of
 from focusmap.imaging.preparation import Placement, Preparation, content_statistics, prepare_file, standardise
 from focusmap.inference.model import Model
 
@@ -45,9 +45,11 @@ class Evidence:
     shown
         ``(N, M) bool``: false where there is no evidence worth showing.
     amounts
-        ``(N, M)``: what the positive part of the class activation map adds to the logit, whatever the method.
+        ``(N, M)``: what the positive part of the class activation map adds to the logit, whatever the method; of a
+        focus map, its mean.
     maps
-        ``(N, M, h, w)`` in the unit of the method; for a continuous target, in its own units in place of logits.
+        ``(N, M, h, w)`` in the unit of the method; for a continuous target, in its own units in place of logits. A
+        focus map is empty where its label is not predicted.
     units
         ``(M,)``: what one unit of the values that are shown is on the maps.
     """
@@ -76,18 +78,38 @@ def read_pictures(
 
 def find_evidence(model: Model, pictures: Sequence[Picture], method: str, labels: Sequence[int]) -> Evidence:
     """Return probabilities and maps of some labels for a batch of pictures; the net is set to eval mode."""
-    device = next(model.net.parameters()).device
-    pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures])).to(device)
-    found = heat_maps(model.net.eval(), pixels, method, labels)
+    net, pixels = model.net.eval(), pixels_of(model, pictures)
+    found = focus_maps(net, pixels, labels) if method == FOCUS else heat_maps(net, pixels, method, labels)
     probabilities = apply(model.task, model.to_units(found.logits.double().cpu().numpy()), model.card.temperatures)
+    predicted = predicted_labels(model, probabilities)[:, labels]
+    if method == FOCUS:
+        return _focus_evidence(probabilities[:, labels], predicted, found.maps.float().cpu().numpy())
     deviations, n_cells = _deviations(model)[labels], found.maps[0, 0].numel()
     return Evidence(
         probabilities=probabilities[:, labels],
-        predicted=predicted_labels(model, probabilities)[:, labels],
+        predicted=predicted,
         shown=found.has_evidence.cpu().numpy(),
         amounts=found.evidence.double().cpu().numpy(),
         maps=found.maps.float().cpu().numpy() * deviations[:, None, None],
-        units=deviations / n_cells if METHODS[method].unit.per_cell else deviations,
+        units=deviations / n_cells if unit_of(method).per_cell else deviations,
+    )
+
+
+def pixels_of(model: Model, pictures: Sequence[Picture]) -> torch.Tensor:
+    """Return the pictures as ``(N, C, size, size)`` where the model computes."""
+    device = next(model.net.parameters()).device
+    return torch.from_numpy(np.stack([picture.pixels for picture in pictures])).to(device)
+
+
+def _focus_evidence(probabilities: np.ndarray, predicted: np.ndarray, maps: np.ndarray) -> Evidence:
+    shown = maps * predicted[..., None, None]
+    return Evidence(
+        probabilities=probabilities,
+        predicted=predicted,
+        shown=predicted,
+        amounts=shown.mean(axis=(-2, -1), dtype=np.float64),
+        maps=shown,
+        units=np.ones(maps.shape[1], dtype=np.float32),
     )
 
 

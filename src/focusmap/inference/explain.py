@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from focusmap.figures.overlays import Overlay, draw_overlay
-from focusmap.heatmaps import METHODS, Unit
+from focusmap.heatmaps import FOCUS, Unit, unit_of
 from focusmap.imaging.preparation import to_source
 from focusmap.imaging.readers import read_image
 from focusmap.inference.evidence import Evidence, Item, Picture, find_evidence, read_pictures
-from focusmap.inference.map_files import MapNames, read_map, write_map
+from focusmap.inference.map_files import MapNames, read_map, write_binary, write_map
 from focusmap.inference.model import Model
 from focusmap.localisation.reference import Reference
 from focusmap.values.files import read_json, write_json, write_table
@@ -26,6 +26,7 @@ from focusmap.values.progress import Progress, silent
 
 INDEX_COLUMNS = [
     "image_id", "path", "target", "probability", "method", "map", "overlay", "has_evidence", "evidence", "predicted",
+    "binary",
 ]  # fmt: skip
 SCALE = "scale.json"
 # Of the highest values of the maps with evidence: one extreme picture shall not pale all others.
@@ -39,7 +40,7 @@ class ExplainOptions:
     Parameters
     ----------
     method
-        A key of `focusmap.heatmaps.METHODS`.
+        ``focus``, of a net that has focus maps, or a key of `focusmap.heatmaps.METHODS`.
     targets
         Names of targets; empty means all.
     batch_size
@@ -99,17 +100,28 @@ class MapRow:
 
 @dataclass(frozen=True)
 class _Job:
-    """Where the files go; each label's part of a file name; the labels' columns among the logits; how it is done."""
+    """Where the files go, and how it is done.
+
+    Parameters
+    ----------
+    file_parts
+        Each label's part of a file name.
+    columns
+        The labels' columns among the logits.
+    cuts
+        Where the maps of each label are cut into regions; empty for a method without.
+    """
 
     out: Path
     file_parts: Mapping[str, str]
     columns: Sequence[int]
+    cuts: Mapping[str, float]
     options: ExplainOptions
 
     @property
     def unit(self) -> Unit:
         """Of the maps."""
-        return METHODS[self.options.method].unit
+        return unit_of(self.options.method)
 
 
 def explain(model: Model, items: Sequence[Item], out: Path, options: ExplainOptions = ExplainOptions()) -> Explanation:
@@ -117,7 +129,8 @@ def explain(model: Model, items: Sequence[Item], out: Path, options: ExplainOpti
 
     ``maps/NAME.LABEL.npz`` holds ``map``, ``(rows, columns) float32`` in the grid of the picture's file and in the unit
     of the method; for a continuous target, in its own units in place of logits. A multiclass target has one map a
-    class, under the label name ``TARGET=CLASS``.
+    class, under the label name ``TARGET=CLASS``. Beside a focus map lies its region, ``binaries/NAME.LABEL.png``: 255
+    where the map reaches the label's cut, 0 elsewhere.
 
     Parameters
     ----------
@@ -137,7 +150,8 @@ def explain(model: Model, items: Sequence[Item], out: Path, options: ExplainOpti
     failures: list[tuple[str, str]] = []
     parts = MapNames()
     columns = [model.task.label_names.index(label) for label in labels]
-    job = _Job(out, {label: parts.name(label) for label in labels}, columns, options)
+    cuts = {label: cut.cut for label, cut in model.card.cuts.items()} if options.method == FOCUS else {}
+    job = _Job(out, {label: parts.name(label) for label in labels}, columns, cuts, options)
     rows = list(_write_maps(model, items, failures, job))
     scale = {**scale_of(rows, job.unit.least), **{k: v for k, v in (options.scale or {}).items() if k in labels}}
     _write_overlays(rows, scale, job)
@@ -156,14 +170,14 @@ def read_scale(folder: Path, method: str) -> dict[str, float]:
     """Return the scale of the overlays in `folder`; empty where there are none, or none in the unit of `method`."""
     path = folder / SCALE
     match read_json(path) if path.is_file() else None:
-        case {"unit": unit, "ends": dict(ends)} if unit == METHODS[method].unit.words:
+        case {"unit": unit, "ends": dict(ends)} if unit == unit_of(method).words:
             return cast(dict[str, float], ends)
     return {}
 
 
 def write_scale(folder: Path, method: str, ends: Mapping[str, float]) -> None:
     """Write where the colours of each label's overlays end, so that later overlays may be compared with these."""
-    write_json(folder / SCALE, {"unit": METHODS[method].unit.words, "ends": dict(ends)})
+    write_json(folder / SCALE, {"unit": unit_of(method).words, "ends": dict(ends)})
 
 
 def scale_of(rows: Sequence[MapRow], least: float) -> dict[str, float]:
@@ -186,7 +200,8 @@ def tabulate(rows: Sequence[MapRow], method: str) -> pd.DataFrame:
     """Return the index, one row a map, its columns `INDEX_COLUMNS`; files are relative to its folder."""
     records = [
         (row.item.image_id, row.item.path, row.label, row.probability, method, f"maps/{row.name}.npz",
-         f"overlays/{row.name}.png", row.has_evidence, row.evidence, row.predicted)
+         f"overlays/{row.name}.png", row.has_evidence, row.evidence, row.predicted,
+         f"binaries/{row.name}.png" if method == FOCUS else "")
         for row in rows
     ]  # fmt: skip
     return pd.DataFrame(records, columns=INDEX_COLUMNS)
@@ -229,6 +244,8 @@ def _write_maps_of(picture: Picture, name: str, evidence: Evidence, job: _Job) -
             name=f"{name}.{part}",
         )
         write_map(job.out / "maps" / f"{row.name}.npz", heat_map)
+        if label in job.cuts:
+            write_binary(job.out / "binaries" / f"{row.name}.png", heat_map >= job.cuts[label])
         yield row
 
 

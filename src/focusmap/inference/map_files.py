@@ -57,6 +57,14 @@ def write_map(path: Path, heat_map: np.ndarray) -> None:
         archive.writestr(f"{KEY}.npy", _npy_bytes(heat_map))
 
 
+def write_binary(path: Path, region: np.ndarray) -> None:
+    """Write ``(rows, columns) bool`` as a PNG of 0 and 255."""
+    from PIL import Image
+
+    with atomic(path) as temporary:
+        Image.fromarray(region.astype(np.uint8) * 255).save(temporary, format="PNG")
+
+
 def _npy_bytes(heat_map: np.ndarray) -> bytes:
     buffer = BytesIO()
     npy.write_array(buffer, np.ascontiguousarray(heat_map, dtype=np.float32), allow_pickle=False)

@@ -79,6 +79,12 @@ class Reference:
                 yield read_mask(file)
 
 
+def reference_of(cohort: Cohort, boxes_file: Path | None = None) -> Reference:
+    """Return the masks of a cohort, with the boxes of `boxes_file`, or else of the file that its study names."""
+    path = boxes_file or cohort.study.boxes_file
+    return Reference(cohort, read_boxes(path, cohort) if path else None)
+
+
 def fill_boxes(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return ``(rows, columns) bool``, true in every pixel that a box touches.
 

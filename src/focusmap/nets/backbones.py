@@ -1,10 +1,10 @@
 """The backbones: nets that turn a picture into a feature map. The only place that asks timm for one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,15 +29,32 @@ class Backbone:
         Side in pixels below which nothing would be left of a picture.
     drop_path
         Share of residual branches that are skipped in training (only where the paper trains with it).
+    strides
+        Of the levels of its pyramid, in pixels; the finest first.
     """
 
     timm_name: str
     min_size: int = 32
     drop_path: float = 0.0
+    strides: tuple[int, ...] = (4, 8, 16, 32)
+
+
+class Pyramid(Protocol):
+    """A net that hands out its intermediate levels, as timm's do."""
+
+    feature_info: Sequence[Mapping[str, int]]
+
+    def forward_intermediates(
+        self, x: Tensor, indices: list[int], *, stop_early: bool, intermediates_only: bool
+    ) -> list[Tensor]:
+        """Return the levels at `indices`."""
+
+    def prune_intermediate_layers(self, indices: list[int]) -> object:
+        """Drop what no level at `indices` needs."""
 
 
 BACKBONES: dict[str, Backbone] = {
-    OURS: Backbone("", min_size=16),
+    OURS: Backbone("", min_size=16, strides=(2, 4)),
     "densenet121": Backbone("densenet121"),
     "resnet18": Backbone("resnet18"),
     "resnet50": Backbone("resnet50"),
@@ -107,19 +124,49 @@ def build_backbone(name: str, channels: int, weights: Path | None = None) -> tup
     weights
         A file of the pretrained weights that timm knows for this architecture, or None for a random start.
     """
+    if name in BACKBONES:
+        net = _net(name, channels, weights)
+    else:
+        net = _out_of_place(TimmMap(_any_timm_net(backbone(name), channels, weights)))
+    return net, cast(int, net.num_features)
+
+
+def build_pyramid(
+    name: str, channels: int, strides: Sequence[int], weights: Path | None = None
+) -> tuple[nn.Module, dict[int, int]]:
+    """Return a net for `levels`, and the position among its levels of each stride wanted, to its channels.
+
+    What no wanted level needs is cut off. Otherwise as `build_backbone`, of `BACKBONES` only.
+
+    >>> build_pyramid("small-residual", 1, (2, 4))[1]
+    {1: 48, 2: 96}
+    """
+    net = _net(name, channels, weights)
+    found = cast(Pyramid, net)
+    positions = {i: level["num_chs"] for i, level in enumerate(found.feature_info) if level["reduction"] in strides}
+    found.prune_intermediate_layers(list(positions))
+    return net, positions
+
+
+def levels(net: nn.Module, x: Tensor, positions: Sequence[int]) -> list[Tensor]:
+    """Return the levels ``(N, K_i, *spatial)`` at `positions` of a net that `build_pyramid` made; the finest first."""
+    return cast(Pyramid, net).forward_intermediates(x, list(positions), stop_early=True, intermediates_only=True)
+
+
+def _net(name: str, channels: int, weights: Path | None) -> nn.Module:
     if name == OURS:
-        return SmallResidual(channels), SmallResidual.num_features
-    wanted = backbone(name)
-    net = (
-        _timm_net(wanted, channels, weights) if name in BACKBONES else TimmMap(_any_timm_net(wanted, channels, weights))
-    )
+        return SmallResidual(channels)
+    return _out_of_place(_timm_net(BACKBONES[name], channels, weights))
+
+
+def _out_of_place(net: nn.Module) -> nn.Module:
     # VGG's two large fully connected layers would stand between the map and the average.
     if hasattr(net, "pre_logits"):
         net.pre_logits = nn.Identity()
     for module in net.modules():
         if getattr(module, "inplace", False):
             module.inplace = False  # type: ignore[assignment]  # torch types attributes as tensors
-    return net, cast(int, net.num_features)
+    return net
 
 
 def hub_id(name: str) -> str:

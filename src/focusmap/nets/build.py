@@ -1,36 +1,67 @@
 """From an architecture to a net that classifies and says where it looks, in one pass."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from focusmap.errors import InputError
-from focusmap.nets.backbones import backbone, build_backbone
+from focusmap.nets.backbones import build_backbone, build_pyramid, check_size
+from focusmap.nets.decoders import build_decoder, split_model, strides_of
+from focusmap.nets.focus import FocusLayers
+from focusmap.nets.pooling import AVERAGE, PoolingOptions, build_pooling
 from focusmap.nets.weights import Start, hub_file, load_file
 from focusmap.values.files import Json
+from focusmap.values.recipe import Recipe
+from focusmap.values.task import Task
 
 HEAD_DROPOUT = 0.2
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a net is built from: a key of `BACKBONES`, 1 or 3 input channels, and the number of logits L."""
+    """What a net is built from.
+
+    Parameters
+    ----------
+    model
+        A backbone, or a backbone and a decoder, as `focusmap.nets.decoders.split_model` reads it.
+    channels
+        1 or 3.
+    n_logits
+        Number of logits L.
+    pooling
+        How a focus-map net makes a logit of its evidence; a plain backbone averages.
+    classes
+        (start, stop) of the logits of each target whose classes compete at every place of a focus map.
+    """
 
     model: str
     channels: int
     n_logits: int
+    pooling: PoolingOptions = field(default_factory=PoolingOptions)
+    classes: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        backbone(self.model)
+        check_pooling(self.model, self.pooling.name)
         if self.channels not in (1, 3):
             raise InputError(f"a net takes 1 or 3 channels, not {self.channels}.")
 
+    @property
+    def has_focus(self) -> bool:
+        """True if the net's last layer is evidence at every place."""
+        return bool(split_model(self.model)[1])
+
     def to_dict(self) -> dict[str, Json]:
         """Return plain values for `model.json`."""
-        return asdict(self)
+        plain: dict[str, Json] = {"model": self.model, "channels": self.channels, "n_logits": self.n_logits}
+        if self.has_focus:
+            plain |= {"pooling": asdict(self.pooling), "classes": [list(group) for group in self.classes]}
+        return plain
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Json]) -> "Architecture":
@@ -38,32 +69,104 @@ class Architecture:
         match dict(values):
             case {"model": str(model), "channels": int(channels), "n_logits": int(n_logits), **rest} if not rest:
                 return cls(model, channels, n_logits)
-        raise InputError(f"an architecture needs model, channels and n_logits; found {dict(values)!r}.")
+            case {
+                "model": str(model),
+                "channels": int(channels),
+                "n_logits": int(n_logits),
+                "pooling": {"name": str(name), "sharpness": float(sharpness), "top_share": float(share)},
+                "classes": list(groups),
+                **rest,
+            } if not rest:
+                classes = tuple((start, stop) for start, stop in cast(list[list[int]], groups))
+                return cls(model, channels, n_logits, PoolingOptions(name, sharpness, share), classes)
+        raise InputError(
+            f"an architecture needs model, channels and n_logits, a focus-map net also pooling and classes; "
+            f"found {dict(values)!r}."
+        )
+
+
+def architecture_of(recipe: Recipe, task: Task) -> Architecture:
+    """Return what a resolved recipe asks for, for a task.
+
+    >>> from focusmap.values.task import Target
+    >>> recipe = Recipe(model="resnet18-fpn", pooling="lse", channels=1)
+    >>> architecture_of(recipe, Task((Target("a"), Target("b", "multiclass", ("x", "y", "z"))))).classes
+    ((1, 4),)
+    """
+    if not split_model(recipe.model)[1]:
+        return Architecture(recipe.model, recipe.channels, task.n_logits)
+    competing = [task.slice_of(target.name) for target in task.targets if target.n_logits > 1]
+    return Architecture(
+        recipe.model,
+        recipe.channels,
+        task.n_logits,
+        PoolingOptions(recipe.pooling, recipe.sharpness, recipe.top_share),
+        tuple((part.start, part.stop) for part in competing),
+    )
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raise `InputError` if there is no net for a recipe: the one place that looks at its model, pooling and size.
+
+    What a recipe leaves open is looked at once it is chosen.
+    """
+    if recipe.model == "auto":
+        return
+    base, decoder = split_model(recipe.model)
+    check_pooling(recipe.model, recipe.pooling)
+    for name in ("sparsity", "equivariance"):
+        if getattr(recipe, name) and not decoder:
+            raise InputError(f"{name} is for focus maps, and {base} has none. Try --model {base}-fpn.")
+    if recipe.size:
+        check_size(base, recipe.size)
+
+
+def check_pooling(model: str, pooling: str) -> None:
+    """Raise `InputError` if the model is unknown, or a plain backbone that is asked for more than an average."""
+    base, decoder = split_model(model)
+    if not decoder and pooling not in ("auto", AVERAGE):
+        raise InputError(
+            f"pooling {pooling!r} needs a net with evidence at every place, and {base} averages. "
+            f"Try --model {base}-fpn."
+        )
 
 
 class FocusNet(nn.Module):
-    """A backbone, the average over the picture, and one linear layer: ``(N, C, H, W)`` to ``(N, L)`` logits.
+    """A net from pictures ``(N, C, H, W)`` to ``(N, L)`` logits that says where each of them comes from.
 
-    With this head the class activation map of label c is M_c = sum_k w_ck A_k (Zhou et al. 2016, eq. 2), and
-    the mean of M_c over the map plus the bias is the logit: logits and maps of all labels cost one pass.
+    Without `focus`: a backbone, the average over the picture, and one linear layer. With this head the class
+    activation map of label c is M_c = sum_k w_ck A_k (Zhou et al. 2016, eq. 2), and the mean of M_c over the map plus
+    the bias is the logit: logits and maps of all labels cost one pass.
+
+    With `focus`: a focus-map net; the same linear layer is applied to every place, and then pooled.
     """
 
-    def __init__(self, net: nn.Module, n_features: int, n_logits: int) -> None:
+    def __init__(self, net: nn.Module, n_features: int, n_logits: int, focus: FocusLayers | None = None) -> None:
         super().__init__()
         self.backbone = net
         self.dropout = nn.Dropout(HEAD_DROPOUT)
         self.head = nn.Linear(n_features, n_logits)
+        self.focus = focus
         self.start = Start("none", "random weights were asked for")
 
     def features(self, x: Tensor) -> Tensor:
-        """Return the last feature map ``(N, K, h, w)``, after the backbone's last activation."""
-        features: Tensor = self.backbone(x)
+        """Return the last feature map ``(N, K, h, w)``, after the last activation of backbone or decoder."""
+        features: Tensor = self.backbone(x) if self.focus is None else self.focus.features(self.backbone, x)
         return features
+
+    def evidence(self, features: Tensor) -> Tensor:
+        """Return ``(N, L, *spatial)``: w_c h_p of every label and place, signed and without the bias."""
+        evidence: Tensor = F.linear(features.movedim(1, -1), self.head.weight).movedim(-1, 1)
+        return evidence
 
     def classify(self, features: Tensor) -> Tensor:
         """Return the logits ``(N, L)`` of a feature map ``(N, K, h, w)``."""
-        logits: Tensor = self.head(self.dropout(features.mean(dim=(2, 3))))
-        return logits
+        if self.focus is None:
+            logits: Tensor = self.head(self.dropout(features.mean(dim=(2, 3))))
+            return logits
+        kept = self.dropout(features.new_ones(features.shape[:2])).view(*features.shape[:2], *[1] * (features.ndim - 2))
+        features = features * kept
+        return self.focus.pooled(self.evidence(features), features) + self.head.bias
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits ``(N, L)``."""
@@ -72,12 +175,17 @@ class FocusNet(nn.Module):
     def forward_with_maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits ``(N, L)`` and class activation maps ``(N, L, h, w)``.
 
-        The maps are signed, without the bias and not normalised: in eval mode their mean is the logit less
-        the bias.
+        The maps are signed, without the bias and not normalised: in eval mode and without `focus` their mean is the
+        logit less the bias.
         """
         features = self.features(x)
-        maps = F.conv2d(features, self.head.weight[:, :, None, None])
-        return self.classify(features), maps
+        return self.classify(features), self.evidence(features)
+
+    def forward_with_focus(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits ``(N, L)`` and focus maps ``(N, L, h, w)`` between 0 and 1, of a net with `focus`."""
+        assert self.focus is not None, "a plain backbone has no focus maps"
+        features = self.features(x)
+        return self.classify(features), self.focus.maps(self.evidence(features), self.head.bias, features)
 
 
 def build_net(architecture: Architecture, weights: str = "none", seed: int = 0) -> FocusNet:
@@ -104,13 +212,26 @@ def build_net(architecture: Architecture, weights: str = "none", seed: int = 0) 
     True
     """
     if weights in ("auto", "hub"):
-        file, start = hub_file(architecture.model, required=weights == "hub")
+        file, start = hub_file(split_model(architecture.model)[0], required=weights == "hub")
     else:
         file, start = None, Start("none", "random weights were asked for")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = FocusNet(*build_backbone(architecture.model, architecture.channels, file), architecture.n_logits)
+        net = _focus_net(architecture, file) if architecture.has_focus else _plain_net(architecture, file)
     net.start = start
     if weights not in ("auto", "hub", "none"):
         net.start = load_file(net, weights)
     return net
+
+
+def _plain_net(architecture: Architecture, file: Path | None) -> FocusNet:
+    return FocusNet(*build_backbone(architecture.model, architecture.channels, file), architecture.n_logits)
+
+
+def _focus_net(architecture: Architecture, file: Path | None) -> FocusNet:
+    base, name = split_model(architecture.model)
+    net, levels = build_pyramid(base, architecture.channels, strides_of(base, name), file)
+    decoder = build_decoder(name, tuple(levels.values()))
+    pooling = build_pooling(architecture.pooling, decoder.n_features, architecture.n_logits)
+    focus = FocusLayers(decoder, tuple(levels), pooling, architecture.n_logits, architecture.classes)
+    return FocusNet(net, decoder.n_features, architecture.n_logits, focus)

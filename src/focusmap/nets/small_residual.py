@@ -5,6 +5,7 @@ from torch.nn import functional as F
 
 WIDTHS = (24, 48, 96)
 DEPTHS = (1, 2, 2)
+STAGE_ENDS = tuple(sum(DEPTHS[: i + 1]) - 1 for i in range(len(DEPTHS)))
 
 
 class ResidualBlock(nn.Module):
@@ -40,6 +41,7 @@ class SmallResidual(nn.Module):
     """
 
     num_features = WIDTHS[-1]
+    feature_info = tuple({"num_chs": width, "reduction": 2**i} for i, width in enumerate(WIDTHS))
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -65,3 +67,17 @@ class SmallResidual(nn.Module):
         """Return the last feature map, after its ReLU."""
         features: Tensor = self.blocks(F.relu(self.norm(self.stem(x))))
         return features
+
+    def forward_intermediates(
+        self, x: Tensor, indices: list[int], *, stop_early: bool = False, intermediates_only: bool = True
+    ) -> list[Tensor]:
+        """Return the last feature maps of the stages at `indices`, as timm's nets do; the finest first."""
+        del stop_early, intermediates_only
+        x, found = F.relu(self.norm(self.stem(x))), {}
+        for position, block in enumerate(self.blocks):
+            x = found[position] = block(x)
+        return [found[STAGE_ENDS[i]] for i in indices]
+
+    def prune_intermediate_layers(self, indices: list[int]) -> None:
+        """Drop the blocks behind the last of the stages at `indices`."""
+        self.blocks = self.blocks[: STAGE_ENDS[max(indices)] + 1]

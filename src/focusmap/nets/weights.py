@@ -14,6 +14,7 @@ from focusmap.errors import InputError, MissingFileError
 from focusmap.nets.backbones import hub_id
 
 HUB_SECONDS = 4.0
+BACKBONE = "backbone."  # what the names of its tensors begin with
 # Keys under which training programs keep the weights within a checkpoint.
 CONTAINERS = ("state_dict_ema", "state_dict", "model_state_dict", "model_state", "model", "net", "weights")
 
@@ -68,14 +69,16 @@ def load_file(net: nn.Module, weights: str) -> Start:
     Raises
     ------
     MissingFileError, InputError
-        If the file is missing or damaged, or fewer than half of the net's tensors are in it.
+        If the file is missing or damaged, or fewer than half of the backbone's tensors are in it.
     """
     path = Path(weights)
     own = net.state_dict()
     matched = _best_match(own, _read(path))
-    if 2 * len(matched) < len(own):
+    # A decoder, which a classifier's file cannot have, may be the greater part of a net.
+    wanted, found = (sum(name.startswith(BACKBONE) for name in names) for names in (own, matched))
+    if 2 * found < wanted:
         raise InputError(
-            f"{path}: {len(matched)} of the net's {len(own)} tensors are in this file; at least half are needed. "
+            f"{path}: {found} of the backbone's {wanted} tensors are in this file; at least half are needed. "
             "Choose the --model that the weights were trained for."
         )
     net.load_state_dict(own | matched)
@@ -164,7 +167,7 @@ def _best_match(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[
     candidates = [
         _match(own, {f"{prefix}{'.'.join(name.split('.')[n_dropped:])}": tensor for name, tensor in named.items()})
         for n_dropped in range(4)
-        for prefix in ("", "backbone.", "backbone.net.")
+        for prefix in ("", BACKBONE, f"{BACKBONE}net.")
     ]
     return max(candidates, key=len)
 

@@ -23,7 +23,7 @@ from focusmap.values.files import Json, write_table
 if TYPE_CHECKING:
     from focusmap.inference.explain import ExplainOptions, Explanation
     from focusmap.inference.model import Model
-    from focusmap.localisation import Reference
+    from focusmap.localisation import FrozenCuts, Reference
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ExplainRequest:
     out
         Folder; by default the run's ``focus``.
     method
-        Name of the heat map method.
+        Name of the heat map method; None means ``focus`` for a model that has focus maps, and ``cam`` for others.
     targets
         Targets to be mapped; empty means all.
     said
@@ -49,7 +49,7 @@ class ExplainRequest:
 
     inputs: tuple[Path, ...] = ()
     out: Path | None = None
-    method: str = "cam"
+    method: str | None = None
     targets: tuple[str, ...] = ()
     said: Declaration = Declaration()
     trust: TrustRequest | None = None
@@ -83,8 +83,8 @@ def explain(
     Raises
     ------
     InputError
-        If the method or a target is unknown, the run has no test split, or `out` holds maps already and
-        `options.force` is not given.
+        If the method or a target is unknown, the method needs another net, the run has no test split, or `out` holds
+        maps already and `options.force` is not given.
     """
     run = open_run(folder)
     out = _checked_folder(run, request, options)
@@ -92,6 +92,7 @@ def explain(
         return _explain_files(folder, request, out, options)
     members = _own_members(run, out) if not request.inputs else [_other_member(run, request, out)]
     for member in members:
+        _settings(member.model, request, options)
         for name in request.targets:
             member.model.task.index(name)
     task = members[0].model.task
@@ -102,7 +103,7 @@ def explain(
     for member, found in explained:
         failures += [(member.cohort.file(image_id), reason) for image_id, reason in found.failures]
     if len(members) > 1:
-        _pool(members, request.method, out)
+        _pool(members, _settings(members[0].model, request, options).method, out)
     if failures:
         write_failures(failures, out / "failures.csv")
     trust = None
@@ -123,7 +124,10 @@ def write_overlays(folder: Path, asked: PredictRequest, options: RunOptions) -> 
 
 def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> Path:
     """Return the folder to write to; the run's own is for its own test split, which may be explained again at will."""
-    _settings(request, options)
+    from focusmap.heatmaps import check_map_method
+
+    if request.method is not None:
+        check_map_method(request.method)
     if request.inputs and request.out is None:
         raise InputError("say where the maps of these pictures go with --out DIR.")
     if len(request.inputs) > 1 and any(path.suffix.lower() == ".csv" for path in request.inputs):
@@ -137,7 +141,7 @@ def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> P
 
 def _clear(out: Path) -> None:
     """Remove the maps that an earlier call left in a folder."""
-    for name in ("maps", "overlays", *(path.name for path in out.glob("fold[0-9]*"))):
+    for name in ("maps", "overlays", "binaries", *(path.name for path in out.glob("fold[0-9]*"))):
         shutil.rmtree(out / name, ignore_errors=True)
     for name in ("index.csv", "scores.json", "scores.csv", "scores.png", "failures.csv", TRUST, PAGE):
         (out / name).unlink(missing_ok=True)
@@ -151,7 +155,8 @@ def _explain_files(folder: Path, request: ExplainRequest, out: Path, options: Ru
 
     model = load_run_model(folder)
     items = [Item(one.image_id, one.path, one.file) for one in find_pictures(request.inputs, request.said)]
-    settings = replace(_settings(request, options), scale=read_scale(Run(folder).focus, request.method))
+    settings = _settings(model, request, options)
+    settings = replace(settings, scale=read_scale(Run(folder).focus, settings.method))
     _clear(out)
     found = write_maps(model, items, out, settings)
     failures = tuple((Path(name), reason) for name, reason in found.failures)
@@ -188,22 +193,22 @@ def _explain_cohort(member: _Member, request: ExplainRequest, options: RunOption
 
     table = member.cohort.table
     items = [Item(*row) for row in zip(table["image_id"], table["path"], member.cohort.files, strict=True)]
-    settings = replace(_settings(request, options), reference=_reference(member.cohort, request))
+    settings = replace(_settings(member.model, request, options), reference=_reference(member.cohort, request))
     return write_maps(member.model, items, member.folder, settings)
 
 
-def _settings(request: ExplainRequest, options: RunOptions) -> "ExplainOptions":
-    from focusmap.heatmaps import check_method
+def _settings(model: "Model", request: ExplainRequest, options: RunOptions) -> "ExplainOptions":
+    from focusmap.heatmaps import choose_method
     from focusmap.inference.explain import ExplainOptions
 
-    return ExplainOptions(check_method(request.method), request.targets, progress=options.progress)
+    method = choose_method(request.method, has_focus=model.has_focus)
+    return ExplainOptions(method, request.targets, progress=options.progress)
 
 
 def _reference(cohort: Cohort, request: ExplainRequest) -> "Reference":
-    from focusmap.localisation import Reference, read_boxes
+    from focusmap.localisation import reference_of
 
-    boxes = request.said.boxes or cohort.study.boxes_file
-    return Reference(cohort, read_boxes(boxes, cohort) if boxes else None)
+    return reference_of(cohort, request.said.boxes)
 
 
 def _pool(members: Sequence[_Member], method: str, out: Path) -> None:
@@ -215,10 +220,18 @@ def _pool(members: Sequence[_Member], method: str, out: Path) -> None:
     tables = []
     for member in members:
         table = pd.read_csv(member.folder / "index.csv", dtype=str, keep_default_na=False)
-        for column in ("map", "overlay"):
+        for column in ("map", "overlay", "binary"):
             table[column] = [f"{member.folder.name}/{path}" if path else "" for path in table[column]]
         tables.append(table)
     write_table(out / "index.csv", pd.concat(tables, ignore_index=True))
+
+
+def _frozen_cuts(model: "Model") -> "FrozenCuts":
+    from focusmap.localisation import FrozenCuts
+
+    cuts = model.card.cuts
+    by_label = {label: cut.cut for label, cut in cuts.items()}
+    return FrozenCuts("focus", by_label, sum(cut.n_masks for cut in cuts.values()))
 
 
 def _score(members: Sequence[_Member], request: ExplainRequest, out: Path) -> dict[str, Json] | None:
@@ -232,6 +245,7 @@ def _score(members: Sequence[_Member], request: ExplainRequest, out: Path) -> di
             member.folder,
             _reference(member.cohort, request),
             None if member.train is None else _reference(member.train, request),
+            _frozen_cuts(member.model),
         )
         for member in members
     ]

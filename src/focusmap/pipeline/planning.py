@@ -19,6 +19,8 @@ GMACS = {
     "convnext-tiny": 4.5, "small-residual": 0.25,
 }  # fmt: skip
 GMACS_DEFAULT = 4.0
+# A decoder's share on top of its backbone.
+DECODER_COST = 1.3
 FORWARD_AND_BACKWARD = 3
 # Share of the speed of one large matrix product that a convolutional net reaches on a processor.
 EFFICIENCY = 0.35
@@ -40,16 +42,19 @@ class Plan:
 
 def estimate(cohort: Cohort, options: RunOptions) -> Plan:
     """Return the plan of a run; times are right within a factor of two or so."""
-    from focusmap.nets.backbones import check_size
+    from focusmap.nets.build import check_recipe
+    from focusmap.nets.decoders import split_model
 
     require_pictures(cohort)
     SplitOptions(folds=options.folds)
+    check_recipe(options.recipe)
     recipe = resolve_recipe(options.recipe, *sample_pictures(cohort))
-    check_size(recipe.model, recipe.size)
+    check_recipe(recipe)
+    base, decoder = split_model(recipe.model)
     n_trainings = (options.folds or 1) * recipe.ensemble
     n_train = len(cohort) * (1 - 2 / options.folds if options.folds else 0.7)
-    reference = 28 if recipe.model == "small-residual" else 224
-    gmacs = GMACS.get(recipe.model, GMACS_DEFAULT) * (recipe.size / reference) ** 2
+    reference = 28 if base == "small-residual" else 224
+    gmacs = GMACS.get(base, GMACS_DEFAULT) * (recipe.size / reference) ** 2 * (DECODER_COST if decoder else 1)
     work = 2e9 * gmacs * FORWARD_AND_BACKWARD * n_train * recipe.epochs * n_trainings
     pixels = recipe.size**2
     return Plan(

@@ -12,7 +12,7 @@ from focusmap.cohort.split import Split, SplitOptions, make_split, write_split
 from focusmap.errors import InputError, RefusedError
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import Run, start_run
-from focusmap.values.recipe import Recipe
+from focusmap.values.recipe import Pooling, Recipe
 from focusmap.values.study import write_study
 
 if TYPE_CHECKING:
@@ -97,19 +97,18 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions) -> Prepared:
     UnreadableImageError
         If pictures cannot be read; all are named.
     """
-    from focusmap.nets.backbones import backbone, check_size
+    from focusmap.nets.build import check_recipe
     from focusmap.nets.heads import check_loss
 
     require_pictures(cohort)
     check_loss(cohort.task, options.recipe.loss)
-    if options.recipe.model != "auto":
-        backbone(options.recipe.model)
+    check_recipe(options.recipe)
     write_study(cohort.study, run.study)
     divided = split(cohort, options)
     judged = audit(cohort, run.folder, options, split=divided)
     refuse_blocking(judged, options, run.folder)
     recipe = resolve_recipe(options.recipe, *_shapes_and_colour(judged))
-    check_size(recipe.model, recipe.size)
+    check_recipe(recipe)
     store = store_for(cohort, recipe, run, options)
     if store.failures:
         cohort = cohort.of(store.image_ids)
@@ -151,16 +150,21 @@ def _shapes_and_colour(judged: "Audit") -> tuple[list[tuple[int, int]], bool]:
 def resolve_recipe(recipe: Recipe, shapes: Sequence[tuple[int, int]], has_colour: bool) -> Recipe:
     """Return the recipe with model, size and channels chosen where it leaves them open.
 
-    The size is the pictures' own up to 64 pixels and at most 224 else; three channels if any picture has colour.
+    The size is the pictures' own up to 64 pixels and at most 224 else; three channels if any picture has colour. A
+    focus-map net pools by log-sum-exp.
 
     >>> chosen = resolve_recipe(Recipe(), [(28, 28)], False)
-    >>> chosen.model, chosen.size, chosen.channels
-    ('small-residual', 28, 1)
+    >>> chosen.model, chosen.size, chosen.channels, chosen.pooling
+    ('small-residual', 28, 1, 'average')
     """
+    from focusmap.nets.decoders import split_model
+
     longest = sorted(max(shape) for shape in shapes)
     typical = longest[len(longest) // 2] if longest else LARGEST_BY_DEFAULT
     size = recipe.size or min(max(typical, 16), LARGEST_BY_DEFAULT)
     model = recipe.model if recipe.model != "auto" else "small-residual" if size <= SMALL else "resnet18"
-    rate = recipe.learning_rate or (3e-3 if model == "small-residual" else 5e-4)
+    base, decoder = split_model(model)
+    rate = recipe.learning_rate or (3e-3 if base == "small-residual" else 5e-4)
     channels = recipe.channels or (3 if has_colour else 1)
-    return replace(recipe, size=size, model=model, channels=channels, learning_rate=rate)
+    pooling: Pooling = recipe.pooling if recipe.pooling != "auto" else "lse" if decoder else "average"
+    return replace(recipe, size=size, model=model, channels=channels, learning_rate=rate, pooling=pooling)

@@ -141,11 +141,14 @@ def _train_nets(training: Training, options: RunOptions) -> "Model":
 
 
 def _calibrated_on_tune(model: "Model", training: Training) -> "Model":
-    """Return the model with temperatures and thresholds fitted on tune, and on nothing else."""
+    """Return the model with temperatures, thresholds and cuts fitted on tune, and on nothing else."""
+    from focusmap.inference.focus_tuning import tuned
     from focusmap.inference.predict import predict_store
+    from focusmap.localisation import reference_of
 
     tune = training.cohort.of(training.split.ids("tune"))
-    return calibrated(model, predict_store(model, training.store, tune.image_ids), tune.truth)
+    model = calibrated(model, predict_store(model, training.store, tune.image_ids), tune.truth)
+    return tuned(model, reference_of(tune)) if model.has_focus else model
 
 
 def calibrated(model: "Model", logits: np.ndarray, truth: np.ndarray) -> "Model":
@@ -175,14 +178,14 @@ def save_model_of_folds(run: Run, prepared: Prepared) -> None:
 
 def _fit(training: Training, options: RunOptions) -> "Model":
     """Return the trained model; after each epoch a row of the history is on disk, and the state beside it."""
-    from focusmap.nets.build import Architecture, build_net
+    from focusmap.nets.build import architecture_of, build_net
     from focusmap.nets.heads import undo_class_weights, undo_sampling
     from focusmap.training.batches import TrainingData
     from focusmap.training.loop import FitOptions, fit
     from focusmap.training.sampling import expected_draws, rarity_of
 
     recipe, run, task = training.recipe, training.run, training.cohort.task
-    net = build_net(Architecture(recipe.model, recipe.channels, task.n_logits), recipe.weights, recipe.seed)
+    net = build_net(architecture_of(recipe, task), recipe.weights, recipe.seed)
     data = TrainingData(training.store, task, _labelled(training, "train"), _labelled(training, "tune"))
     checkpoint = run.checkpoint / "last.safetensors"
     records = []
@@ -204,7 +207,7 @@ def _fit(training: Training, options: RunOptions) -> "Model":
 def _model(net: "FocusNet", training: Training) -> "Model":
     """Return the net with its card; thresholds and temperatures are still to be fitted."""
     from focusmap.inference.model import Model
-    from focusmap.nets.build import Architecture
+    from focusmap.nets.build import architecture_of
     from focusmap.nets.heads import continuous_scales
 
     recipe, task = training.recipe, training.cohort.task
@@ -217,7 +220,7 @@ def _model(net: "FocusNet", training: Training) -> "Model":
     }
     card = ModelCard(
         task=task,
-        architecture=Architecture(recipe.model, recipe.channels, task.n_logits).to_dict(),
+        architecture=architecture_of(recipe, task).to_dict(),
         preparation=training.store.preparation.to_dict(),
         thresholds={},
         threshold_for=recipe.threshold_for,

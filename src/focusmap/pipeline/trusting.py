@@ -55,8 +55,8 @@ class TrustRequest:
                 raise InputError(f"trust: {name} is {n}; at least 2 was expected.")
 
 
-def trust_options(request: TrustRequest, method: str, task: Task, options: RunOptions) -> "TrustOptions":
-    """Return how trust is measured, the other runs' models loaded.
+def trust_options(request: TrustRequest, method: str | None, task: Task, options: RunOptions) -> "TrustOptions":
+    """Return how trust is measured, the other runs' models loaded; of the CAM where no other method is named.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def trust_options(request: TrustRequest, method: str, task: Task, options: RunOp
     from focusmap.heatmaps import METHODS, check_method
     from focusmap.inference.trust import TrustOptions
 
-    methods = tuple(METHODS) if ALL in request.methods else request.methods or (method,)
+    methods = tuple(METHODS) if ALL in request.methods else request.methods or (method or "cam",)
     return TrustOptions(
         methods=tuple(dict.fromkeys(check_method(name) for name in methods)),
         n_maps=request.n_pictures,

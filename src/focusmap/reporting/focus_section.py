@@ -73,6 +73,20 @@ def gallery(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> list[
     return groups
 
 
+def cut_note(files: RunFiles, words: Words) -> str:
+    """Return in words where the focus maps of each label are cut, and with how many masks; empty for other maps."""
+    if files.card is None or files.index is None or not (files.index["method"] == "focus").any():
+        return ""
+    cuts = files.card.cuts
+    chosen = [
+        words(
+            "cut.one", label=label, cut=cut.cut, rule=words(f"cut.{cut.rule}", masks=cut.n_masks, images=cut.n_images)
+        )
+        for label, cut in cuts.items()
+    ]
+    return words("cut.all", cuts="; ".join(chosen), n=sum(cut.n_masks for cut in cuts.values()))
+
+
 def _mistake_row(row: Mapping[Hashable, object]) -> list[Cell]:
     return [
         *(name_cell(str(row[key])) for key in ("image_id", "label", "known")),

@@ -6,7 +6,7 @@ from focusmap.figures.json_tree import items, text
 from focusmap.reporting.cohort_section import cohort_section
 from focusmap.reporting.files import RunFiles, read_run
 from focusmap.reporting.findings import finding_views, severity_text
-from focusmap.reporting.focus_section import gallery, mistake_section
+from focusmap.reporting.focus_section import cut_note, gallery, mistake_section
 from focusmap.reporting.judged import judged_predictions
 from focusmap.reporting.localisation_section import localisation_section
 from focusmap.reporting.origin_section import (
@@ -55,6 +55,7 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         "performance": performance_section(files, judged, words),
         "mistakes": mistake_section(files, judged, words),
         "has_maps": files.index is not None,
+        "cut_note": cut_note(files, words),
         "gallery": gallery(files, judged, words),
         "trust": trust_verdicts(files.trust, words),
         "localisation": localisation_section(files, words),

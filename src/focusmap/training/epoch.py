@@ -15,6 +15,7 @@ from focusmap.errors import InputError
 from focusmap.nets.heads import LossParts, TaskLoss
 from focusmap.training.augmentation import augment, draw_partners
 from focusmap.training.batches import TrainingData, read_batch, split_evenly
+from focusmap.training.map_losses import draw_shift, equivariance, shifted, sparsity
 from focusmap.training.optimisation import learning_rate, set_learning_rate
 from focusmap.training.records import EpochRecord, tune_auroc
 from focusmap.training.sampling import Drawn, draw_epoch, rarity_of
@@ -169,8 +170,8 @@ def _step(session: Session, together: Sequence[Drawn], epoch: int) -> Tensor:
     session.optimizer.zero_grad()
     for drawn in together:
         own = np.array_split(np.arange(len(drawn.positions)), fabric.world_size)[fabric.global_rank]
-        parts = _loss_of(session, training_batch(session, drawn.take(own), epoch))
-        fabric.backward(parts.total / len(together))
+        parts, penalty = _loss_of(session, training_batch(session, drawn.take(own), epoch))
+        fabric.backward((parts.total + penalty) / len(together))
         share = len(drawn.positions) / fabric.world_size
         sums += share * torch.stack([parts.total.detach(), parts.positive, parts.negative])
     if clip_norm:
@@ -181,16 +182,33 @@ def _step(session: Session, together: Sequence[Drawn], epoch: int) -> Tensor:
     return sums
 
 
-def _loss_of(session: Session, batch: Batch) -> LossParts:
+def _loss_of(session: Session, batch: Batch) -> tuple[LossParts, Tensor]:
+    """Return the loss of a batch, and what the recipe adds to it for maps that are large or do not move along."""
     device = session.fabric.device
-    logits = session.forward(batch.pictures.to(device))
+    logits, penalty = _forward(session, batch.pictures.to(device))
     found = [
         session.loss(logits, truth.to(device), None if shares is None else shares.to(device)).times(
             _weight_of_share(session.fabric, truth.to(device))
         )
         for truth, shares in batch.truths
     ]
-    return reduce(LossParts.plus, found)
+    return reduce(LossParts.plus, found), penalty
+
+
+def _forward(session: Session, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    recipe = session.recipe
+    if not recipe.sparsity and not recipe.equivariance:
+        logits: Tensor = session.forward(pictures)
+        return logits, logits.new_zeros(())
+    logits, maps = session.forward.forward_with_focus(pictures)
+    penalty = recipe.sparsity * sparsity(maps)
+    if recipe.equivariance:
+        grid = maps.shape[2:]
+        cells = draw_shift(grid, recipe.seed, session.state.n_steps)
+        pixels = [step * round(side / n) for step, side, n in zip(cells, pictures.shape[2:], grid, strict=True)]
+        _, moved = session.forward.forward_with_focus(shifted(pictures, pixels))
+        penalty = penalty + recipe.equivariance * equivariance(maps, moved, cells)
+    return logits, penalty
 
 
 def _weight_of_share(fabric: "Fabric", truth: Tensor) -> Tensor | float:

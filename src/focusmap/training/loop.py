@@ -159,6 +159,7 @@ def open_session(
     weighted = recipe.class_weights and recipe.sampling == "all"
     loss = task_loss(data.task, data.train.truth, LossOptions(weighted, recipe.label_smoothing, recipe.loss))
     forward, optimizer = fabric.setup(state.net, state.optimizer)
+    forward.mark_forward_method("forward_with_focus")
     return Session(state, data, recipe, loss.to(fabric.device), fabric, forward, optimizer)
 
 

@@ -1,15 +1,35 @@
 """The card of a model folder (`model.json`): everything about a model but its weights."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from focusmap.errors import ModelError, suggest
 from focusmap.values.files import Json, read_json, write_json
 from focusmap.values.task import Task
 
 FORMAT = 1
+
+
+@dataclass(frozen=True)
+class FocusCut:
+    """Where the focus maps of a label are cut: at or above lies the region of the label.
+
+    Parameters
+    ----------
+    cut
+        Between 0 and 1.
+    rule
+        ``masks`` (greatest mean IoU on tune), ``evidence`` (smallest region that keeps a share of it) or ``default``.
+    n_images, n_masks
+        True positives of tune that it was chosen on, and how many masks of theirs were looked at.
+    """
+
+    cut: float
+    rule: Literal["masks", "evidence", "default"]
+    n_images: int = 0
+    n_masks: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,6 +62,8 @@ class ModelCard:
         Of an ensemble: the folders of its member models, below the card's own; a single model has none.
     tta
         The views of each picture over which answers are averaged; none means the picture as it is.
+    cuts
+        Of each label's focus maps; empty for a net without them.
     """
 
     task: Task
@@ -56,10 +78,12 @@ class ModelCard:
     training: Mapping[str, Json]
     members: list[str] = field(default_factory=list)
     tta: list[Json] = field(default_factory=list)
+    cuts: Mapping[str, FocusCut] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Json]:
         """Return plain values for `model.json`; what a single model does not need is left out."""
         plain = {item.name: getattr(self, item.name) for item in fields(self)}
+        plain["cuts"] = {label: asdict(cut) for label, cut in self.cuts.items()}
         needed = {name: value for name, value in plain.items() if value or name not in OPTIONAL}
         return {"format": FORMAT, **needed, "task": self.task.to_dict()}
 
@@ -95,8 +119,10 @@ def read_card(path: Path) -> ModelCard:
     missing = [name for name in known if name not in values and name not in OPTIONAL]
     if missing:
         raise ModelError(f"{path}: lacks {', '.join(missing)}.")
-    for name in OPTIONAL:
+    for name in ("members", "tta"):
         if not isinstance(values.get(name, []), list):
             raise ModelError(f"{path}: {name} is {type(values[name]).__name__}; a list was expected.")
     task = Task.from_dict(cast(list[Json], values.pop("task")))
-    return ModelCard(task=task, **values)  # type: ignore[arg-type]
+    found = cast(Mapping[str, Mapping[str, Json]], values.pop("cuts", {}))
+    cuts = {label: FocusCut(**cut) for label, cut in found.items()}  # type: ignore[arg-type]
+    return ModelCard(task=task, cuts=cuts, **values)  # type: ignore[arg-type]

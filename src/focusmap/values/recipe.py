@@ -16,6 +16,7 @@ Loss = Literal["cross-entropy", "focal", "asymmetric"]
 Sampling = Literal["all", "weighted", "over", "under"]
 Monitor = Literal["auroc", "loss"]
 Precision = Literal["auto", "fp32", "bf16"]
+Pooling = Literal["auto", "average", "max", "lse", "topk", "attention"]
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ class Recipe:
     Parameters
     ----------
     model
-        A name of `focusmap.nets.backbones`, any name of timm's, or ``auto``: ``small-residual`` up to 64 pixels, else
-        ``resnet18``.
+        A name of `focusmap.nets.backbones`, alone or with a decoder, as in ``vgg16-fpn``: a focus-map net. Or any name
+        of timm's, or ``auto``: ``small-residual`` up to 64 pixels, else ``resnet18``.
     size
         Side of the net's square input in pixels; 0 means chosen from the pictures.
     channels
@@ -117,6 +118,14 @@ class Recipe:
         with replacement, ``over`` repeats the rare ones, ``under`` leaves out some of the others.
     loss
         ``cross-entropy``, ``focal`` (Lin et al. 2017) or, for binary targets, ``asymmetric`` (Ridnik et al. 2021).
+    pooling
+        How a focus-map net makes a logit of its evidence; ``auto``: ``lse`` there, ``average`` for a plain backbone.
+    sharpness
+        Of ``lse``: higher shrinks the maps towards their strongest place; 0 means learned.
+    top_share
+        Share of the places that ``topk`` averages.
+    sparsity, equivariance
+        Weights of the losses that keep focus maps small, and moving with the picture; 0 for none.
     threshold_for
         ``accuracy``, ``youden``, ``f1``, ``sensitivity=0.9`` or ``specificity=0.9``.
     ensemble
@@ -149,6 +158,11 @@ class Recipe:
     class_weights: bool = True
     sampling: Sampling = "all"
     loss: Loss = "cross-entropy"
+    pooling: Pooling = "auto"
+    sharpness: float = 1.0
+    top_share: float = 0.1
+    sparsity: float = 0.0
+    equivariance: float = 0.0
     threshold_for: str = "youden"
     precision: Precision = "auto"
     seed: int = 0
@@ -169,6 +183,9 @@ class Recipe:
         _check(min(self.ensemble, self.accumulate) >= 1, "ensemble and accumulate must be at least 1")
         _check(self.clip_norm >= 0, "clip_norm must not be negative (0: none)")
         _check(0 < self.layer_decay <= 1, "layer_decay must be above 0 and at most 1")
+        _check(self.sharpness >= 0, "sharpness must not be negative (0: learned)")
+        _check(0 < self.top_share <= 1, "top_share must be above 0 and at most 1")
+        _check(min(self.sparsity, self.equivariance) >= 0, "sparsity and equivariance must not be negative")
         check_threshold_rule(self.threshold_for)
         parse_crop(self.crop)
 

@@ -1,0 +1,119 @@
+"""What is chosen on tune of focus maps, label by label: how soft they are, and where they are cut."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+import torch
+
+from focusmap.cohort.cohort import Cohort
+from focusmap.heatmaps import FOCUS
+from focusmap.imaging.preparation import to_source
+from focusmap.inference.evidence import Item, Picture, find_evidence, pixels_of, read_pictures
+from focusmap.inference.model import Model
+from focusmap.localisation import Reference
+from focusmap.localisation.cuts import cut_by_evidence, cut_by_masks, iou_at_cuts, kept_at_cuts
+from focusmap.nets.build import FocusNet
+from focusmap.values.model_card import FocusCut
+
+BATCH_SIZE = 16
+# The strongest place of a typical true positive, in logits of its map: 0.98.
+STRONGEST = 4.0
+
+
+def tuned(model: Model, reference: Reference) -> Model:
+    """Return the model with a softness and a cut for each label, chosen on the reference's cohort and nothing else.
+
+    The softness makes the strongest place of the pictures that have the label 0.98 on average. The cut is chosen on
+    true positives, pictures that have the label and are predicted to: with masks among them it is the one of the
+    greatest mean IoU, else the one that keeps `KEPT_SHARE` of the evidence in the smallest region. A label without true
+    positives is cut at 1/2, and so is a continuous value: there a place speaks for more than the average of train.
+
+    Parameters
+    ----------
+    model
+        Calibrated. Its nets have focus maps; their softness is changed in place.
+    reference
+        The tune part, with its masks or boxes if there are any.
+    """
+    for net in model.nets:
+        _soften(net, model, reference.cohort)
+    names = model.task.label_names
+    found = {label: _Found([], []) for label in names}
+    for picture, label, heat_map in _true_positives(model, reference.cohort):
+        found[label].kept.append(kept_at_cuts(heat_map))
+        mask = reference.mask(picture.item.image_id, label, (heat_map.shape[0], heat_map.shape[1]))
+        if mask is not None and mask.any():
+            found[label].ious.append(iou_at_cuts(heat_map, mask))
+    cuts = {label: _choose(one) for label, one in found.items()}
+    return replace(model, card=replace(model.card, cuts=cuts))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the true positives of one label say, one row each: IoU at each cut (masks only), and evidence kept."""
+
+    ious: list[np.ndarray]
+    kept: list[np.ndarray]
+
+
+def _choose(found: _Found) -> FocusCut:
+    n_images, n_masks = len(found.kept), len(found.ious)
+    if n_masks:
+        return FocusCut(cut_by_masks(found.ious), "masks", n_images, n_masks)
+    if n_images:
+        return FocusCut(cut_by_evidence(found.kept), "evidence", n_images)
+    return FocusCut(0.5, "default")
+
+
+def _soften(net: FocusNet, model: Model, cohort: Cohort) -> None:
+    focus = net.eval().focus
+    assert focus is not None, "a plain backbone has no focus maps"
+    highest = np.full((0, model.task.n_logits), np.nan)
+    for pictures, has_label in _positives(model, cohort):
+        with torch.inference_mode():
+            _, evidence = net.forward_with_maps(pixels_of(model, pictures))
+            strongest = (evidence.flatten(2).amax(dim=2) + net.head.bias).double().cpu().numpy()
+        highest = np.concatenate([highest, np.where(has_label, strongest, np.nan)])
+    known = np.isfinite(highest)
+    means = np.where(known, highest, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    softness = np.maximum(means / STRONGEST, 1.0)
+    for group in focus.classes:
+        # Classes compete on one scale.
+        softness[group] = softness[group].max()
+    focus.softness.copy_(torch.from_numpy(softness))
+
+
+def _true_positives(model: Model, cohort: Cohort) -> Iterator[tuple[Picture, str, np.ndarray]]:
+    """Yield picture, a label that it has and is predicted to have, and its focus map in the picture's own grid."""
+    names = model.task.label_names
+    for pictures, has_label in _positives(model, cohort):
+        evidence = find_evidence(model, pictures, FOCUS, range(len(names)))
+        for i, column in np.argwhere(has_label & evidence.predicted):
+            picture = pictures[i]
+            yield (
+                picture,
+                names[column],
+                to_source(evidence.maps[i, column], picture.placement, picture.pixels.shape[-1]),
+            )
+
+
+def _positives(model: Model, cohort: Cohort) -> Iterator[tuple[list[Picture], np.ndarray]]:
+    """Yield batches of the pictures that have any label, and which they have, ``(N, L) bool``."""
+    has_label = _has_label(model, cohort)
+    some = cohort.take(np.flatnonzero(has_label.any(axis=1)))
+    items = [Item(*row) for row in zip(some.image_ids, some.table["path"], some.files, strict=True)]
+    # A picture that cannot be read is none to learn from; training has named it already.
+    pictures = read_pictures(items, model.preparation, failures=[])
+    while batch := list(islice(pictures, BATCH_SIZE)):
+        yield batch, has_label[[cohort.positions[picture.item.image_id] for picture in batch]]
+
+
+def _has_label(model: Model, cohort: Cohort) -> np.ndarray:
+    """Return ``(N, L) bool``: which labels a picture is known to have; a continuous value is none."""
+    truth = model.task.label_truth(cohort.truth) >= 0.5
+    for target in model.task.targets:
+        if target.kind == "continuous":
+            truth[:, model.task.slice_of(target.name)] = False
+    return np.asarray(truth)

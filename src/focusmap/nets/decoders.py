@@ -1,0 +1,153 @@
+"""From the pyramid of a backbone to one feature map for the evidence, in any number of spatial dimensions.
+
+- ``fpn``: feature pyramid network (Lin et al. 2017, section 3): coarse levels are added to finer ones, top down.
+- ``pan``: path aggregation network (Liu et al. 2018, section 3.1): FPN, and then back from fine to coarse. Not the
+  pyramid attention that other libraries call PAN.
+- ``evidenceS``: the light form: the level with the stride S alone; what lies behind it is cut off.
+
+The levels of FPN and PAN are brought to the finest grid and averaged, as in the semantic branch of panoptic FPN
+(Kirillov et al. 2019, section 3), so that every level has its say in the evidence.
+"""
+
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from focusmap.errors import InputError, suggest
+from focusmap.nets.backbones import BACKBONES, backbone
+
+WIDTH = 128
+CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+NORMALISATIONS: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+LINEAR = {2: "bilinear", 3: "trilinear"}
+
+
+def split_model(name: str) -> tuple[str, str]:
+    """Return the backbone and the decoder of a model's name; the decoder of a plain backbone is empty.
+
+    Raises
+    ------
+    InputError
+        If there is no such model; the message lists the known ones and suggests the nearest.
+
+    >>> split_model("vgg16-fpn"), split_model("small-residual"), split_model("resnet18-evidence8")
+    (('vgg16', 'fpn'), ('small-residual', ''), ('resnet18', 'evidence8'))
+    """
+    base, _, decoder = name.rpartition("-")
+    if base not in BACKBONES or name in BACKBONES:
+        backbone(name)
+        return name, ""
+    if decoder in decoders_of(base):
+        return base, decoder
+    known = [f"{base}-{decoder}" for decoder in decoders_of(base)]
+    raise InputError(f"model {name!r} is not {base} alone or one of {', '.join(known)}.{suggest(name, known)}")
+
+
+def decoders_of(base: str) -> list[str]:
+    """Return the decoders that a backbone can have.
+
+    >>> decoders_of("small-residual")
+    ['fpn', 'pan', 'evidence2', 'evidence4']
+    """
+    return [*DECODERS, *(f"evidence{stride}" for stride in backbone(base).strides)]
+
+
+def strides_of(base: str, decoder: str) -> tuple[int, ...]:
+    """Return the strides of the levels that a decoder takes from a backbone, the finest first."""
+    strides = backbone(base).strides
+    light = re.fullmatch(r"evidence(\d+)", decoder)
+    return (int(light[1]),) if light else strides
+
+
+class Level(nn.Module):
+    """The light form: one level, normalised, its negative part cut off; some backbones hand out neither."""
+
+    def __init__(self, channels: Sequence[int], dimensions: int = 2) -> None:
+        super().__init__()
+        (self.n_features,) = channels
+        self.norm = NORMALISATIONS[dimensions](self.n_features)
+
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        """Return ``(N, K, *spatial)`` from that one level."""
+        return F.relu(self.norm(levels[0]))
+
+
+class FeaturePyramid(nn.Module):
+    """FPN: P_i = conv3x3(M_i) with M_i = conv1x1(C_i) + upsampled M_(i+1), from the coarsest level on.
+
+    After each 3x3 convolution stand a batch normalisation and a ReLU, which the detector's heads bring in the paper.
+    """
+
+    def __init__(self, channels: Sequence[int], dimensions: int = 2) -> None:
+        super().__init__()
+        self.n_features = min(WIDTH, channels[-1])
+        convolution = CONVOLUTIONS[dimensions]
+        self.lateral = nn.ModuleList(convolution(n, self.n_features, 1) for n in channels)
+        self.smooth = nn.ModuleList(_block(self.n_features, dimensions) for _ in channels)
+
+    def levels(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """Return P_i, ``(N, K, *spatial)`` each on its own grid, from C_i; the finest first."""
+        merged = [lateral(level) for lateral, level in zip(self.lateral, levels, strict=True)]
+        for i in reversed(range(len(merged) - 1)):
+            merged[i] = merged[i] + F.interpolate(merged[i + 1], size=merged[i].shape[2:], mode="nearest")
+        return [smooth(level) for smooth, level in zip(self.smooth, merged, strict=True)]
+
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        """Return ``(N, K, *spatial)`` on the finest grid, from levels of which the finest is the first."""
+        return average_levels(self.levels(levels))
+
+
+class PathAggregation(nn.Module):
+    """PAN: N_1 = P_1, N_(i+1) = conv3x3(P_(i+1) + conv3x3 of stride 2 (N_i)), from the finest level of FPN on."""
+
+    def __init__(self, channels: Sequence[int], dimensions: int = 2) -> None:
+        super().__init__()
+        self.pyramid = FeaturePyramid(channels, dimensions)
+        self.n_features = self.pyramid.n_features
+        self.down = nn.ModuleList(_block(self.n_features, dimensions, stride=2) for _ in channels[1:])
+        self.smooth = nn.ModuleList(_block(self.n_features, dimensions) for _ in channels[1:])
+
+    def levels(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """Return N_i, ``(N, K, *spatial)`` each on its own grid, from C_i; the finest first."""
+        first, *coarser = self.pyramid.levels(levels)
+        aggregated = [first]
+        for down, smooth, level in zip(self.down, self.smooth, coarser, strict=True):
+            aggregated.append(smooth(level + _cropped(down(aggregated[-1]), level)))
+        return aggregated
+
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        """Return ``(N, K, *spatial)`` on the finest grid, from levels of which the finest is the first."""
+        return average_levels(self.levels(levels))
+
+
+def average_levels(levels: Sequence[Tensor]) -> Tensor:
+    """Return the mean of levels ``(N, K, *spatial)`` on the grid of the first, linear between the centres of cells."""
+    grid = levels[0].shape[2:]
+    mode = LINEAR[len(grid)]
+    coarser = [F.interpolate(level, size=grid, mode=mode, align_corners=False) for level in levels[1:]]
+    return torch.stack([levels[0], *coarser]).mean(dim=0)
+
+
+DECODERS: dict[str, type[FeaturePyramid] | type[PathAggregation]] = {"fpn": FeaturePyramid, "pan": PathAggregation}
+Decoder = Level | FeaturePyramid | PathAggregation
+
+
+def build_decoder(name: str, channels: Sequence[int], dimensions: int = 2) -> Decoder:
+    """Return the decoder called `name` for levels of so many channels, the finest first."""
+    return DECODERS.get(name, Level)(channels, dimensions)
+
+
+def _block(width: int, dimensions: int, stride: int = 1) -> nn.Sequential:
+    convolution = CONVOLUTIONS[dimensions](width, width, 3, stride, 1, bias=False)
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    return nn.Sequential(convolution, NORMALISATIONS[dimensions](width), nn.ReLU())
+
+
+def _cropped(level: Tensor, like: Tensor) -> Tensor:
+    # A convolution of stride 2 rounds an odd side up, and a pooling of stride 2 rounds it down.
+    for axis, side in enumerate(like.shape[2:], start=2):
+        level = level.narrow(axis, 0, side)
+    return level

@@ -1,0 +1,112 @@
+"""A focus-map net the whole way: files, report, single pictures; slow: it outlines what was planted, from labels."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from focusmap import pipeline
+from focusmap.cli import main
+from focusmap.cohort.cohort import read_cohort
+from focusmap.phantom import FINDINGS, PhantomOptions, make_phantom, write_phantom
+from focusmap.pipeline.whole import DEMO_PIXELS, DEMO_RECIPE
+
+QUICK = ["--size", "32", "--epochs", "1", "--weights", "none", "--workers", "1"]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A study of 60 pictures of 15 patients, and a second label file where one class is named a picture."""
+    folder = tmp_path_factory.mktemp("study")
+    labels = write_phantom(make_phantom(PhantomOptions(n_patients=15, n_images=60, size=32)), folder)
+    table = pd.read_csv(labels)
+    first = table[list(FINDINGS)].fillna(0).assign(normal=0.5).idxmax(axis=1)
+    table[["path", "patient_id"]].assign(label=first).to_csv(folder / "classes.csv", index=False)
+    return labels
+
+
+@pytest.fixture(scope="module")
+def run(study, tmp_path_factory):
+    """A finished run of a net with FPN."""
+    folder = tmp_path_factory.mktemp("runs") / "fpn"
+    assert main(["run", str(study), "--out", str(folder), "--model", "small-residual-fpn", *QUICK]) == 0
+    return folder
+
+
+def test_a_run_leaves_maps_regions_cuts_and_says_how_many_masks_were_used(run):
+    index = pd.read_csv(run / "focus/index.csv")
+    assert set(index["method"]) == {"focus"}
+    assert all((run / "focus" / path).is_file() for column in ("map", "overlay", "binary") for path in index[column])
+    card = json.loads((run / "model/model.json").read_text())
+    assert set(card["cuts"]) == set(FINDINGS)
+    scores = json.loads((run / "focus/scores.json").read_text())
+    assert scores["masks_used_for_tuning"] == sum(cut["n_masks"] for cut in card["cuts"].values()) > 0
+    assert {"iou_at_cut", "dice_at_cut"} <= set(scores["methods"]["focus"])
+    assert "pooling: lse" in (run / "recipe.yaml").read_text()
+    assert f"Masks used for this: {scores['masks_used_for_tuning']}." in (run / "report.html").read_text()
+
+
+def test_one_picture_has_its_map_and_region_in_its_own_grid(run, study, tmp_path):
+    picture = tmp_path / "wide.png"
+    Image.open(next((study.parent / "images").glob("*.png"))).resize((90, 50)).save(picture)
+    assert main(["explain", str(run), str(picture), "--out", str(tmp_path / "out"), "--method", "focus"]) == 0
+    row = pd.read_csv(tmp_path / "out/index.csv").iloc[0]
+    heat_map = np.load(tmp_path / "out" / row["map"])["map"]
+    assert heat_map.shape == (50, 90)
+    assert Image.open(tmp_path / "out" / row["binary"]).size == (90, 50)
+
+
+def test_other_methods_explain_a_focus_net_too(run, study, tmp_path):
+    picture = str(next((study.parent / "images").glob("*.png")))
+    assert main(["explain", str(run), picture, "--out", str(tmp_path / "out"), "--method", "gradcam"]) == 0
+    index = pd.read_csv(tmp_path / "out/index.csv")
+    assert set(index["method"]) == {"gradcam"}
+    assert index["binary"].isna().all()
+
+
+def test_classes_share_every_place_with_a_background(study, tmp_path):
+    run, classes = tmp_path / "run", str(study.parent / "classes.csv")
+    assert main(["run", classes, "--out", str(run), "--model", "small-residual-evidence4", *QUICK]) == 0
+    card = json.loads((run / "model/model.json").read_text())
+    assert card["architecture"]["classes"] == [[0, 4]]
+    index = pd.read_csv(run / "focus/index.csv")
+    assert (index.groupby("image_id")["predicted"].sum() == 1).all()
+    maps = [np.load(run / "focus" / path)["map"] for path in index.loc[index["predicted"], "map"]]
+    assert all(heat_map.min() >= 0 and heat_map.max() <= 1 for heat_map in maps)
+
+
+@pytest.mark.parametrize(
+    ("model", "recipe", "message"),
+    [
+        ("small-residual-fpm", "", "Did you mean 'small-residual-fpn'"),
+        ("small-residual", "pooling: lse", "Try --model small-residual-fpn"),
+        (
+            "small-residual-fpn",
+            "pooling: lsee",
+            "pooling 'lsee' is not one of auto, average, max, lse, topk, attention",
+        ),
+        ("small-residual-fpn", "top_share: 0", "top_share must be above 0"),
+        ("small-residual", "equivariance: 1", "equivariance is for focus maps"),
+    ],
+)
+def test_a_recipe_without_a_net_costs_nothing(study, tmp_path, capsys, model, recipe, message):
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    typed = ["--recipe", str(tmp_path / "recipe.yaml"), "--model", model, "--out", str(tmp_path / "run"), *QUICK]
+    assert main(["run", str(study), *typed]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run" / "store").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["small-residual-fpn", "small-residual-pan"])
+def test_lesions_are_outlined_from_image_labels_alone(tmp_path: Path, model: str) -> None:
+    labels = write_phantom(make_phantom(PhantomOptions(size=DEMO_PIXELS)), tmp_path / "study")
+    options = pipeline.RunOptions(recipe=replace(DEMO_RECIPE, model=model))
+    run = pipeline.run(read_cohort(labels), tmp_path / "run", options)
+    focus = json.loads((run.focus / "scores.json").read_text())["methods"]["focus"]
+    assert focus["pointing_hit"]["value"] >= 0.95
+    assert focus["dice_at_cut"]["value"] >= 0.6
