@@ -9,7 +9,7 @@ from small_study import QUICK, study
 from test_loop import plain_net, weights
 
 from focusmap.errors import InputError
-from focusmap.training.devices import Devices, choose_devices
+from focusmap.training.devices import Devices, choose_devices, open_fabric
 from focusmap.training.loop import FitOptions, fit
 from focusmap.values.recipe import Augmentation
 
@@ -35,6 +35,13 @@ def test_batches_too_small_for_the_processes_are_refused(tmp_path: Path) -> None
     options = FitOptions(tmp_path / "last.safetensors", device="cpu:4")
     with pytest.raises(InputError, match="batch_size 8 gives each of 4 processes 2 images"):
         next(fit(plain_net(), study(), RECIPE, options))
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+def test_a_fabric_computes_as_asked_and_says_nothing(precision, dtype, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"), open_fabric(Devices("cpu"), precision).autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+    assert caplog.text == ""
 
 
 @pytest.mark.slow

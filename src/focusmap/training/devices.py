@@ -61,6 +61,7 @@ def open_fabric(devices: Devices, precision: Precision = "auto") -> "Fabric":
         ``auto`` is bf16 where `has_bf16` and fp32 elsewhere; never fp16.
     """
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins import MixedPrecision
     from lightning_fabric.strategies import DDPStrategy
 
     bf16 = precision == "bf16" or (precision == "auto" and has_bf16(devices.accelerator))
@@ -72,7 +73,8 @@ def open_fabric(devices: Devices, precision: Precision = "auto") -> "Fabric":
         devices=devices.n,
         num_nodes=devices.n_nodes,
         strategy=strategy,
-        precision="bf16-mixed" if bf16 else "32-true",
+        # Asked for by its name, Fabric would tell the user of it on the terminal.
+        plugins=MixedPrecision("bf16-mixed", devices.accelerator) if bf16 else None,
     )
     if is_alone:
         fabric.launch()
