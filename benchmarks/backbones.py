@@ -68,7 +68,7 @@ def row(name: str, data: TrainingData, recipe: Recipe) -> str:
         return f"| `{name}` | | | {error} |"
     started = time.perf_counter()
     net = build_net(Architecture(name, 1, 1))
-    records = list(fit(net, data, replace(recipe, model=name), FitOptions(device="cpu")))
+    records = list(fit(net, data, replace(recipe, model=name), FitOptions(devices="cpu")))
     with tempfile.TemporaryDirectory() as folder:
         save_model(Model(net, card_of(name, data)), Path(folder))
         model = load_model(Path(folder))

@@ -49,7 +49,7 @@ def study(size: int, batch_size: int) -> TrainingData:
 
 
 def ours(data: TrainingData, recipe: Recipe) -> Callable[[int], object]:
-    session = open_session(build_net(_architecture(recipe)), data, recipe, FitOptions(device="cpu"))
+    session = open_session(build_net(_architecture(recipe)), data, recipe, FitOptions(devices="cpu"))
     return lambda epoch: train_epoch(session, epoch)
 
 

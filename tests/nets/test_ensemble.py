@@ -33,9 +33,9 @@ def test_logits_and_maps_are_means_over_members_and_views() -> None:
         slow_logits, slow_maps = [], []
         for k, net in enumerate(members):
             for view in VIEWS:
-                said, drawn = net.forward_with_maps(show(view, x))
-                slow_logits.append(gains[k] * said + offsets[k])
-                slow_maps.append(gains[k][:, None, None] * bring_home(view, drawn))
+                features = net.features(show(view, x))
+                slow_logits.append(gains[k] * net.classify(features) + offsets[k])
+                slow_maps.append(gains[k][:, None, None] * bring_home(view, net.evidence(features)))
         assert torch.allclose(logits, torch.stack(slow_logits).mean(0), atol=1e-6)
         assert torch.allclose(maps, torch.stack(slow_maps).mean(0), atol=1e-6)
         assert torch.allclose(ensemble(x), logits, atol=1e-6)

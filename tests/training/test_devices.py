@@ -32,7 +32,7 @@ def test_what_is_no_device_is_refused(wanted: str, message: str) -> None:
 
 
 def test_batches_too_small_for_the_processes_are_refused(tmp_path: Path) -> None:
-    options = FitOptions(tmp_path / "last.safetensors", device="cpu:4")
+    options = FitOptions(tmp_path / "last.safetensors", devices="cpu:4")
     with pytest.raises(InputError, match="batch_size 8 gives each of 4 processes 2 images"):
         next(fit(plain_net(), study(), RECIPE, options))
 
@@ -54,7 +54,7 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
 
     alone, together = plain_net(), plain_net()
     one = list(fit(alone, study(change=hide), RECIPE, FitOptions(tmp_path / "one.safetensors")))
-    two = list(fit(together, study(change=hide), RECIPE, FitOptions(tmp_path / "two.safetensors", device="cpu:2")))
+    two = list(fit(together, study(change=hide), RECIPE, FitOptions(tmp_path / "two.safetensors", devices="cpu:2")))
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(weights(alone), weights(together), strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(weights(plain_net()), weights(together), strict=True))
     for first, second in zip(one, two, strict=True):
@@ -66,4 +66,4 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
 def test_what_a_process_refuses_is_said_by_the_program(tmp_path: Path) -> None:
     recipe = replace(QUICK, learning_rate=1e30, warmup_epochs=0)
     with pytest.raises(InputError, match="the training loss is"):
-        list(fit(plain_net(), study(), recipe, FitOptions(tmp_path / "last.safetensors", device="cpu:2")))
+        list(fit(plain_net(), study(), recipe, FitOptions(tmp_path / "last.safetensors", devices="cpu:2")))

@@ -164,7 +164,7 @@ def test_the_callers_random_state_is_left_alone() -> None:
 
 def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(InputError, match="'tpu' is not one of auto, cuda, mps, cpu"):
-        next(fit(net(), study(), QUICK, FitOptions(device="tpu")))
+        next(fit(net(), study(), QUICK, FitOptions(devices="tpu")))
 
 
 def test_a_plateau_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +217,7 @@ def test_the_gradient_is_cut_at_the_length_asked_for() -> None:
 
 def test_a_blended_batch_equals_one_by_one_and_is_what_its_shares_say() -> None:
     recipe = replace(QUICK, augmentation=Augmentation(mixup=1.0))
-    mixed, plain = (open_session(net(), study(), r, FitOptions(device="cpu")) for r in (recipe, QUICK))
+    mixed, plain = (open_session(net(), study(), r, FitOptions(devices="cpu")) for r in (recipe, QUICK))
     plain = replace(plain, recipe=replace(recipe, augmentation=Augmentation()))
     drawn = Drawn(np.array([3, 8, 20, 3]), np.array([0, 0, 0, 1]))
     together = training_batch(mixed, drawn, 2)

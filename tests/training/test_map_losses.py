@@ -55,7 +55,7 @@ def trained(**weights: float) -> tuple[float, float]:
     """Return what is left of both losses after a short training with these weights."""
     data, recipe = study(n=24, n_train=16), replace(FOCUS, **weights)
     net = build_net(architecture_of(recipe, data.task))
-    list(fit(net, data, recipe, FitOptions(device="cpu")))
+    list(fit(net, data, recipe, FitOptions(devices="cpu")))
     x = torch.from_numpy(data.store.pixels[:8].astype(np.float32) / 50 - 1)
     with torch.no_grad():
         maps, moved = (net.forward_with_focus(pictures)[1] for pictures in (x, shifted(x, (4, 2))))

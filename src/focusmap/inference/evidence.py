@@ -80,7 +80,7 @@ def find_evidence(model: Model, pictures: Sequence[Picture], method: str, labels
     """Return probabilities and maps of some labels for a batch of pictures; the net is set to eval mode."""
     net, pixels = model.net.eval(), pixels_of(model, pictures)
     found = focus_maps(net, pixels, labels) if method == FOCUS else heat_maps(net, pixels, method, labels)
-    probabilities = apply(model.task, model.to_units(found.logits.double().cpu().numpy()), model.card.temperatures)
+    probabilities = apply(model.task, model.to_units(found.logits.cpu().double().numpy()), model.card.temperatures)
     predicted = predicted_labels(model, probabilities)[:, labels]
     if method == FOCUS:
         return _focus_evidence(probabilities[:, labels], predicted, found.maps.float().cpu().numpy())
@@ -89,7 +89,7 @@ def find_evidence(model: Model, pictures: Sequence[Picture], method: str, labels
         probabilities=probabilities[:, labels],
         predicted=predicted,
         shown=found.has_evidence.cpu().numpy(),
-        amounts=found.evidence.double().cpu().numpy(),
+        amounts=found.evidence.cpu().double().numpy(),
         maps=found.maps.float().cpu().numpy() * deviations[:, None, None],
         units=deviations / n_cells if unit_of(method).per_cell else deviations,
     )

@@ -73,8 +73,8 @@ def _soften(net: FocusNet, model: Model, cohort: Cohort) -> None:
     highest = np.full((0, model.task.n_logits), np.nan)
     for pictures, has_label in _positives(model, cohort):
         with torch.inference_mode():
-            _, evidence = net.forward_with_maps(pixels_of(model, pictures))
-            strongest = (evidence.flatten(2).amax(dim=2) + net.head.bias).double().cpu().numpy()
+            evidence = net.evidence(net.features(pixels_of(model, pictures)))
+            strongest = (evidence.flatten(2).amax(dim=2) + net.head.bias).cpu().double().numpy()
         highest = np.concatenate([highest, np.where(has_label, strongest, np.nan)])
     known = np.isfinite(highest)
     means = np.where(known, highest, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)

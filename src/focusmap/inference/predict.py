@@ -51,7 +51,7 @@ def predict_store(model: Model, store: "Store", image_ids: Sequence[str]) -> np.
     """Return ``(N, L) float64`` logits of images of a store; a continuous target's value in its own units."""
     if not image_ids:
         return np.empty((0, model.task.n_logits))
-    return model.to_units(forward_store(model.net, store, tuple(image_ids)).double().cpu().numpy())
+    return model.to_units(forward_store(model.net, store, tuple(image_ids)).cpu().double().numpy())
 
 
 def predict_files(
@@ -115,4 +115,4 @@ def _logits(model: Model, pictures: list[np.ndarray]) -> np.ndarray:
     device = next(model.net.parameters()).device
     with torch.inference_mode():
         logits = model.net.eval()(torch.from_numpy(np.stack(pictures)).to(device))
-    return model.to_units(logits.double().cpu().numpy())
+    return model.to_units(logits.cpu().double().numpy())

@@ -44,7 +44,7 @@ class Panel:
 
     def probability(self, pictures: Tensor) -> Tensor:
         """Return the calibrated probability ``(N,)`` of each subject's label; of a continuous target, its value."""
-        units = self.model.to_units(self._logits(pictures).double().cpu().numpy())
+        units = self.model.to_units(self._logits(pictures).cpu().double().numpy())
         found = torch.from_numpy(apply(self.model.task, units, self.model.card.temperatures))
         return found.to(self.columns.device).gather(1, self.columns[:, None])[:, 0]
 

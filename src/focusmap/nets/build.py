@@ -136,7 +136,7 @@ class FocusNet(nn.Module):
 
     Without `focus`: a backbone, the average over the picture, and one linear layer. With this head the class
     activation map of label c is M_c = sum_k w_ck A_k (Zhou et al. 2016, eq. 2), and the mean of M_c over the map plus
-    the bias is the logit: logits and maps of all labels cost one pass.
+    the bias is the logit: `classify` and `evidence` share the features of one pass.
 
     With `focus`: a focus-map net; the same linear layer is applied to every place, and then pooled.
     """
@@ -155,7 +155,10 @@ class FocusNet(nn.Module):
         return features
 
     def evidence(self, features: Tensor) -> Tensor:
-        """Return ``(N, L, *spatial)``: w_c h_p of every label and place, signed and without the bias."""
+        """Return ``(N, L, *spatial)``: w_c h_p of every label and place, signed and without the bias.
+
+        Without `focus` these are the class activation maps: in eval mode their mean is the logit less the bias.
+        """
         evidence: Tensor = F.linear(features.movedim(1, -1), self.head.weight).movedim(-1, 1)
         return evidence
 
@@ -172,15 +175,6 @@ class FocusNet(nn.Module):
         """Return logits ``(N, L)``."""
         return self.classify(self.features(x))
 
-    def forward_with_maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits ``(N, L)`` and class activation maps ``(N, L, h, w)``.
-
-        The maps are signed, without the bias and not normalised: in eval mode and without `focus` their mean is the
-        logit less the bias.
-        """
-        features = self.features(x)
-        return self.classify(features), self.evidence(features)
-
     def forward_with_focus(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits ``(N, L)`` and focus maps ``(N, L, h, w)`` between 0 and 1, of a net with `focus`."""
         assert self.focus is not None, "a plain backbone has no focus maps"
@@ -194,7 +188,7 @@ def build_net(architecture: Architecture, weights: str = "none", seed: int = 0) 
     Parameters
     ----------
     architecture
-        Backbone, channels and number of logits.
+        What the net is built from.
     weights
         ``none`` (random), ``hub`` (pretrained, downloaded), ``auto`` (hub where it answers within seconds, else
         random; always random for small-residual) or the path of a weights file.
@@ -207,8 +201,9 @@ def build_net(architecture: Architecture, weights: str = "none", seed: int = 0) 
         If the hub was asked for and does not answer, or the file is missing, damaged or of another net.
 
     >>> net = build_net(Architecture("small-residual", 1, 2))
-    >>> logits, maps = net.eval().forward_with_maps(torch.ones(1, 1, 28, 28))
-    >>> bool(torch.allclose(maps.mean(dim=(2, 3)) + net.head.bias, logits, atol=1e-5))
+    >>> features = net.eval().features(torch.ones(1, 1, 28, 28))
+    >>> logits = net.evidence(features).mean(dim=(2, 3)) + net.head.bias
+    >>> bool(torch.allclose(logits, net.classify(features), atol=1e-5))
     True
     """
     if weights in ("auto", "hub"):

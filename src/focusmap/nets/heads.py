@@ -14,7 +14,7 @@ from focusmap.values.task import TargetKind, Task
 
 
 @dataclass(frozen=True)
-class Focus:
+class Focusing:
     """How little an image counts that is told right already.
 
     Parameters
@@ -30,12 +30,12 @@ class Focus:
     margin: float = 0.0
 
 
-LOSSES: dict[Loss, Focus] = {
-    "cross-entropy": Focus(),
+LOSSES: dict[Loss, Focusing] = {
+    "cross-entropy": Focusing(),
     # Lin et al. 2017, Focal loss for dense object detection, eq. 4.
-    "focal": Focus(2.0, 2.0),
+    "focal": Focusing(2.0, 2.0),
     # Ridnik et al. 2021, Asymmetric loss for multi-label classification, eq. 4, 5 and 7.
-    "asymmetric": Focus(0.0, 4.0, 0.05),
+    "asymmetric": Focusing(0.0, 4.0, 0.05),
 }
 
 
@@ -48,7 +48,7 @@ class LossOptions:
     loss: Loss = "cross-entropy"
 
     @property
-    def focus(self) -> Focus:
+    def focusing(self) -> Focusing:
         """What the kind of loss says of images that are told right already."""
         return LOSSES[self.loss]
 
@@ -153,17 +153,17 @@ def continuous_scale(truth: np.ndarray, n_classes: int = 0) -> TargetWeights:
 def binary_terms(logits: Tensor, truth: Tensor, weights: TargetWeights, options: LossOptions) -> Terms:
     """Return W+ y (1 - p)^g+ log(1 / p) and W- (1 - y) q^g- log(1 / (1 - q)), each ``(N,)``; y lies between 0 and 1.
 
-    p is the sigmoid of the logit, q = max(p - margin, 0), g+ and g- the exponents of the options' focus: with none of
-    them the cross-entropy, with g+ = g- the focal loss, with all the asymmetric loss (Ridnik et al. 2021, eq. 4 to 7).
+    p is the sigmoid of the logit, q = max(p - margin, 0), g+ and g- the exponents of the options' focusing: with none
+    of them the cross-entropy, with g+ = g- the focal loss, with all the asymmetric loss (Ridnik et al. 2021, eq. 4 to 7).
     """
-    z, focus = logits[:, 0], options.focus
+    z, focusing = logits[:, 0], options.focusing
     y = truth * (1 - options.label_smoothing) + options.label_smoothing / 2
     negative, positive = weights.classes
-    q = (z.sigmoid() - focus.margin).clamp(min=0)
-    loss_of_negative = -torch.log1p(-q) if focus.margin else F.softplus(z)
+    q = (z.sigmoid() - focusing.margin).clamp(min=0)
+    loss_of_negative = -torch.log1p(-q) if focusing.margin else F.softplus(z)
     return (
-        positive * y * _focused(F.softplus(-z), z.neg().sigmoid(), focus.positive),
-        negative * (1 - y) * _focused(loss_of_negative, q, focus.negative),
+        positive * y * _focused(F.softplus(-z), z.neg().sigmoid(), focusing.positive),
+        negative * (1 - y) * _focused(loss_of_negative, q, focusing.negative),
     )
 
 
@@ -172,7 +172,7 @@ def class_terms(logits: Tensor, truth: Tensor, weights: TargetWeights, options: 
     labels, smoothing = truth.long(), options.label_smoothing
     loss = F.cross_entropy(logits, labels, weights.classes, reduction="none", label_smoothing=smoothing)
     missing = 1 - logits.softmax(dim=1).gather(1, labels[:, None])[:, 0]
-    return _focused(loss, missing, options.focus.positive), torch.zeros_like(loss)
+    return _focused(loss, missing, options.focusing.positive), torch.zeros_like(loss)
 
 
 def _focused(loss: Tensor, wrong: Tensor, exponent: float) -> Tensor:

@@ -142,7 +142,7 @@ def judge(session: Session) -> tuple[float | None, float | None]:
     with session.fabric.autocast():
         logits = forward_store(session.state.average.net, session.data.store, tune.image_ids)
     parts = session.loss(logits, torch.from_numpy(tune.truth).float().to(logits.device))
-    return float(parts.total), tune_auroc(session.data.task, logits.double().cpu().numpy(), tune.truth)
+    return float(parts.total), tune_auroc(session.data.task, logits.cpu().double().numpy(), tune.truth)
 
 
 def forward_store(

@@ -39,7 +39,7 @@ class FitOptions:
         File that holds the state after each finished epoch, or None for none.
     resume
         Go on from `checkpoint`; the records of its epochs are yielded again first.
-    device
+    devices
         ``auto``, ``cpu``, ``cuda`` or ``mps``, with ``:2`` two of them, or only how many.
     n_nodes
         Machines that train together. The same training runs on each, and they share the checkpoint's disk.
@@ -47,7 +47,7 @@ class FitOptions:
 
     checkpoint: Path | None = None
     resume: bool = False
-    device: str = "auto"
+    devices: str = "auto"
     n_nodes: int = 1
 
 
@@ -70,7 +70,7 @@ def fit(net: FocusNet, data: TrainingData, recipe: Recipe, options: FitOptions =
     recipe
         A resolved recipe.
     options
-        Checkpoint and device.
+        Checkpoint and devices.
 
     Raises
     ------
@@ -79,10 +79,10 @@ def fit(net: FocusNet, data: TrainingData, recipe: Recipe, options: FitOptions =
         or belongs to another training, the device is not there, or batches are too small for so many.
     """
     check_learnable(data)
-    devices = choose_devices(options.device, options.n_nodes)
+    devices = choose_devices(options.devices, options.n_nodes)
     if devices.n_processes > 1:
         _fit_in_processes(net, data, recipe, options)
-        options = replace(options, resume=True, device=devices.accelerator, n_nodes=1)
+        options = replace(options, resume=True, devices=devices.accelerator, n_nodes=1)
     session = open_session(net, data, recipe, options)
     yield from _epochs(session, options)
     net.load_state_dict(session.state.best or session.state.average.net.state_dict())
@@ -110,7 +110,7 @@ def _epochs(session: Session, options: FitOptions) -> Iterator[EpochRecord]:
 
 def _fit_in_processes(net: FocusNet, data: TrainingData, recipe: Recipe, options: FitOptions) -> None:
     """Train in a process a device until the checkpoint holds the finished training."""
-    devices = choose_devices(options.device, options.n_nodes)
+    devices = choose_devices(options.devices, options.n_nodes)
     if options.checkpoint is None:
         raise InputError("several processes meet at a checkpoint; name one.")
     share = min(recipe.batch_size, len(data.train)) // devices.n_processes
@@ -150,7 +150,7 @@ def open_session(
     MissingFileError, InputError
         As `fit`.
     """
-    fabric = fabric or open_fabric(choose_devices(options.device), recipe.precision)
+    fabric = fabric or open_fabric(choose_devices(options.devices), recipe.precision)
     state = start_state(net, recipe, fabric.device)
     if options.resume and options.checkpoint is not None:
         saved = read_checkpoint(options.checkpoint)

@@ -75,7 +75,7 @@ def better_than_nothing(gains: Tensor, patients: Sequence[str], seed: int = 0) -
     patients
         ``(N,)`` patient of each picture.
     """
-    values = gains.double().cpu().numpy()
+    values = gains.cpu().double().numpy()
     known = np.isfinite(values)
     values, n_left_out = values[known], int((~known).sum())
     if not len(values):
@@ -88,7 +88,7 @@ def better_than_nothing(gains: Tensor, patients: Sequence[str], seed: int = 0) -
 
 def steady(changes: Tensor) -> Verdict:
     """Return whether the median max-sensitivity ``(N,)`` is at most 0.5."""
-    values = changes.double().cpu().numpy()
+    values = changes.cpu().double().numpy()
     known = values[np.isfinite(values)]
     n_left_out = len(values) - len(known)
     if not len(known):
