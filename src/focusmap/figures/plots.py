@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-N_BARS = 20
-
 
 @dataclass(frozen=True)
 class Curve:

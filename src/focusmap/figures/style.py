@@ -20,7 +20,7 @@ POSITIVE, NEGATIVE = PALETTE[1], PALETTE[0]
 INK, MUTED, GRID = "#1b1f24", "#59636e", "#d8dde3"
 FAMILY = "DejaVu Sans"
 CHINESE = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]")
-SMALL, NORMAL, LARGE = 8.0, 9.0, 10.5
+SMALL, NORMAL = 8.0, 9.0
 PNG_DPI = 150
 # Resolution at which the width of words is measured.
 PIXELS_PER_POINT = 4

@@ -126,6 +126,19 @@ def prepare_file(path: Path, preparation: Preparation) -> tuple[Uint8Array, Plac
     return _fill_square(image, crop, preparation), Placement((image.source_shape[0], image.source_shape[1]), crop)
 
 
+def standardised_file(path: Path, preparation: Preparation) -> tuple[FloatArray, Placement]:
+    """Return what a net is shown of a file, `(channels, size, size) float32`, and where it comes from.
+
+    Raises
+    ------
+    MissingFileError, UnreadableImageError
+        As `read_image`.
+    """
+    pixels, placement = prepare_file(path, preparation)
+    mean, std = (np.array([value], np.float32) for value in content_statistics(pixels, placement.crop.shape))
+    return standardise(pixels[np.newaxis], mean, std)[0], placement
+
+
 def _fill_square(image: Image, crop: Box, preparation: Preparation) -> Uint8Array:
     size, is_whole = preparation.size, crop.shape == image.source_shape
     assert is_whole or image.shape == image.source_shape, "a reduced picture cannot be cropped"

@@ -10,7 +10,7 @@ import torch
 from focusmap.errors import InputError, MissingFileError
 from focusmap.evaluation.calibration import apply
 from focusmap.heatmaps import FOCUS, focus_maps, heat_maps, unit_of
-from focusmap.imaging.preparation import Placement, Preparation, content_statistics, prepare_file, standardise
+from focusmap.imaging.preparation import Placement, Preparation, standardised_file
 from focusmap.inference.model import Model
 
 
@@ -68,12 +68,11 @@ def read_pictures(
     """Yield the pictures that can be read; append (image_id, reason) of the others to `failures`."""
     for item in items:
         try:
-            pixels, placement = prepare_file(item.file, preparation)
+            pixels, placement = standardised_file(item.file, preparation)
         except (InputError, MissingFileError) as error:
             failures.append((item.image_id, str(error)))
             continue
-        mean, deviation = (np.array([value], np.float32) for value in content_statistics(pixels, placement.crop.shape))
-        yield Picture(item, standardise(pixels[np.newaxis], mean, deviation)[0], placement)
+        yield Picture(item, pixels, placement)
 
 
 def find_evidence(model: Model, pictures: Sequence[Picture], method: str, labels: Sequence[int]) -> Evidence:

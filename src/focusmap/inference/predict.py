@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from focusmap.errors import InputError, MissingFileError
-from focusmap.imaging.preparation import Preparation, content_statistics, prepare_file, standardise
+from focusmap.imaging.preparation import Preparation, standardised_file
 from focusmap.inference.model import Model
 from focusmap.training.epoch import forward_store
 
@@ -91,16 +91,9 @@ def _read_ahead(
 
 def _read(file: Path, preparation: Preparation) -> _Read:
     try:
-        return _Read(file, _standardised(file, preparation))
+        return _Read(file, standardised_file(file, preparation)[0])
     except (InputError, MissingFileError) as error:
         return _Read(file, None, str(error))
-
-
-def _standardised(file: Path, preparation: Preparation) -> np.ndarray:
-    pixels, placement = prepare_file(file, preparation)
-    mean, std = (np.array([value], np.float32) for value in content_statistics(pixels, placement.crop.shape))
-    picture: np.ndarray = standardise(pixels[np.newaxis], mean, std)[0]
-    return picture
 
 
 def _predict_batch(model: Model, batch: list[_Read]) -> Iterator[FilePrediction]:

@@ -153,8 +153,8 @@ def continuous_scale(truth: np.ndarray, n_classes: int = 0) -> TargetWeights:
 def binary_terms(logits: Tensor, truth: Tensor, weights: TargetWeights, options: LossOptions) -> Terms:
     """Return W+ y (1 - p)^g+ log(1 / p) and W- (1 - y) q^g- log(1 / (1 - q)), each ``(N,)``; y lies between 0 and 1.
 
-    p is the sigmoid of the logit, q = max(p - margin, 0), g+ and g- the exponents of the options' focusing: with none
-    of them the cross-entropy, with g+ = g- the focal loss, with all the asymmetric loss (Ridnik et al. 2021, eq. 4 to 7).
+    p is the sigmoid of the logit, q = max(p - margin, 0), g+ and g- the exponents: with none of them the cross-entropy,
+    with g+ = g- the focal loss, with all the asymmetric loss (Ridnik et al. 2021, eq. 4 to 7).
     """
     z, focusing = logits[:, 0], options.focusing
     y = truth * (1 - options.label_smoothing) + options.label_smoothing / 2

@@ -76,9 +76,9 @@ def sample_pictures(cohort: Cohort) -> tuple[list[tuple[int, int]], bool]:
             image = read_image(cohort.files[position])
         except UnreadableImageError:
             continue
-        rows, columns = image.pixels.shape[-2:]
+        rows, columns = image.shape[-2:]
         shapes.append((rows, columns))
-        colour = colour or image.pixels.shape[0] == 3
+        colour = colour or image.n_channels == 3
     return shapes, colour
 
 

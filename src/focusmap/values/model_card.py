@@ -41,7 +41,8 @@ class ModelCard:
     task
         Targets in the order of the logits.
     architecture
-        ``model`` (backbone name), ``channels``, ``n_logits``: what `focusmap.nets.build` builds from.
+        ``model``, ``channels``, ``n_logits`` and, of a focus-map net, ``pooling`` and ``classes``: what
+        `focusmap.nets.build` builds from.
     preparation
         The steps from picture to input, as `Preparation.to_dict` gives them.
     thresholds

@@ -108,6 +108,8 @@ class Recipe:
         Epochs in which only the head is trained, before the backbone is set free.
     ema_decay
         Decay of the exponential moving average of the weights, 0 for none; the average is what is evaluated.
+    monitor
+        What says which epoch is better: ``auroc``, the mean over labels on tune, or ``loss`` there.
     patience
         Epochs without a better `monitor` on tune after which training ends; 0 trains to the last epoch.
     class_weights
