@@ -18,14 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source",
         type=Path,
         metavar="SOURCE",
-        help="a MedMNIST, CIFAR-10, .mat or DICOM file or folder",
+        help="a MedMNIST, CIFAR-10, .mat or DICOM file or folder; with --parts a label file",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for images and labels.csv")
     parser.add_argument(
         "--parts",
         default="",
         metavar="NAME,NAME",
-        help="of a label file's pictures: left-half, right-half, top-half, ...",
+        help="cut each picture of a label file: left-half, right-half, top-half, bottom-half",
     )
     parser.add_argument("--skip-unreadable", action="store_true", help="end with 0 though pictures cannot be read")
     parser.add_argument("--force", action="store_true", help="replace what is there")

@@ -37,7 +37,9 @@ def add_study_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--block", metavar="COL", help="order of slices: split in contiguous blocks with gaps")
     group.add_argument("--mask", metavar="COL", help="column of mask files")
     group.add_argument("--boxes", type=Path, metavar="FILE", help="CSV of lesion boxes")
-    group.add_argument("--covariate", action="append", default=[], metavar="COL", help="repeat for several")
+    group.add_argument(
+        "--covariate", action="append", default=[], metavar="COL", help="column kept for tables; repeat for several"
+    )
     group.add_argument(
         "--group", action="append", default=[], metavar="COL", help="subgroup column; repeat for several"
     )
@@ -55,10 +57,20 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         "--accept", action="append", default=[], metavar="FINDING", help="go on in spite of a blocking finding"
     )
     group.add_argument("--skip-unreadable", action="store_true", help="leave unreadable pictures out, and count them")
-    group.add_argument("--seed", type=int, default=None, metavar="N", help="seed of the split and of the training")
+    group.add_argument(
+        "--seed",
+        type=int,
+        default=None,
+        metavar="N",
+        help="seed of all that is drawn: the split, the training, intervals",
+    )
     group.add_argument("--store", type=Path, metavar="DIR", help="share prepared pictures between runs")
     group.add_argument("--workers", type=int, default=None, metavar="N", help="processes that read pictures")
-    group.add_argument("--devices", default="auto", help="auto, cpu, cuda, mps, 2, cuda:2 (default: auto)")
+    group.add_argument(
+        "--devices",
+        default="auto",
+        help="where nets compute: auto, cpu, cuda, mps; several train together: 2, cuda:2 (default: auto)",
+    )
     group.add_argument("--force", action="store_true", help="replace what is there")
 
 
@@ -74,12 +86,16 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model", metavar="NAME", help="densenet121, resnet18-fpn, ..., any of timm's (default: by size)"
     )
-    group.add_argument("--epochs", type=int, metavar="N")
+    group.add_argument("--epochs", type=int, metavar="N", help="passes over the training pictures (default: 60)")
     group.add_argument(
         "--size", type=int, metavar="N", help="side of the net's input in pixels (default: by the pictures)"
     )
-    group.add_argument("--batch-size", type=int, metavar="N")
-    group.add_argument("--weights", metavar="START", help="none, hub, auto, or a weights file to start from")
+    group.add_argument("--batch-size", type=int, metavar="N", help="pictures a step (default: 16)")
+    group.add_argument(
+        "--weights",
+        metavar="START",
+        help="what training starts from: none, hub, auto (hub where it answers) or a weights file",
+    )
     group.add_argument("--threshold-for", metavar="RULE", help="accuracy, youden, f1, sensitivity=0.9, specificity=0.9")
     group.add_argument("--ensemble", type=int, metavar="N", help="train N nets from as many seeds and average them")
     group.add_argument(
@@ -115,10 +131,10 @@ def declaration_from(parsed: argparse.Namespace) -> "Declaration":
 
 
 def refuse_study_file(parsed: argparse.Namespace) -> None:
-    """Raise `InputError` where a command on a finished run is told of another study."""
+    """Raise `InputError` where a command on a finished run is told of another study, or to plan one."""
     if parsed.dry_run or parsed.study is not None:
         raise InputError(
-            f"{parsed.command} uses the run's own study; --study and --dry-run belong to run, train and prepare."
+            f"{parsed.command} uses the run's own study; --study and --dry-run belong to run, train, prepare and audit."
         )
 
 

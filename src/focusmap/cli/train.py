@@ -7,6 +7,8 @@ from focusmap.cli.options import (
     add_common_options,
     add_recipe_options,
     add_study_options,
+    declaration_from,
+    recipe_from_options,
     run_options_from,
 )
 from focusmap.cli.show import understood
@@ -16,13 +18,19 @@ EXAMPLE = """\
 examples:
   focusmap train labels.csv --out runs/first --model densenet121 --epochs 40
   focusmap train --resume runs/first"""
+RESUME = (
+    "--resume goes on with the run's own study, split and recipe: leave the study's and the training's options out, "
+    "or start another run with --out."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("labels", type=Path, nargs="?", metavar="LABELS.csv", help="label file, one row an image")
     parser.add_argument("--out", type=Path, metavar="RUN", help="folder of the run")
-    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with a training that was stopped")
+    parser.add_argument(
+        "--resume", type=Path, metavar="RUN", help="go on with a training that was stopped, as it was begun"
+    )
     add_study_options(parser)
     add_recipe_options(parser)
     add_common_options(parser)
@@ -31,8 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(parsed: argparse.Namespace) -> None:
     """Run the command."""
     if parsed.resume is not None:
-        if parsed.labels is not None or parsed.dry_run:
-            raise InputError("--resume goes on with the run's own study and recipe; give it alone.")
+        _refuse_settings(parsed)
         from focusmap import pipeline
 
         print(f"model: {pipeline.resume(parsed.resume, run_options_from(parsed)).model}")
@@ -44,3 +51,15 @@ def execute(parsed: argparse.Namespace) -> None:
         from focusmap import pipeline
 
         print(f"model: {pipeline.train(given[0], parsed.out, given[1]).model}")
+
+
+def _refuse_settings(parsed: argparse.Namespace) -> None:
+    """Raise `InputError` where a training that goes on is told of other data or settings than its own."""
+    from focusmap.cohort.declaration import Declaration
+    from focusmap.values.recipe import Recipe
+
+    places = (parsed.labels, parsed.out, parsed.study, parsed.folds)
+    if any(place is not None for place in places) or parsed.dry_run:
+        raise InputError(RESUME)
+    if declaration_from(parsed) != Declaration() or recipe_from_options(parsed) != Recipe():
+        raise InputError(RESUME)

@@ -76,7 +76,7 @@ class Run:
 
     @property
     def checkpoint(self) -> Path:
-        """State of a training that has not ended."""
+        """State of the training after its last finished epoch."""
         return self.folder / "checkpoint"
 
     @property
@@ -88,6 +88,11 @@ class Run:
     def focus(self) -> Path:
         """Heat maps, overlays and their scores."""
         return self.folder / "focus"
+
+    @property
+    def is_stopped(self) -> bool:
+        """True if all is prepared and the training has not ended."""
+        return self.recipe.is_file() and self.split.is_file() and not self.predictions("tune").is_file()
 
     def member(self, k: int) -> "Run":
         """Return where history and state of net number `k` of an ensemble over seeds lie."""
@@ -139,7 +144,7 @@ def start_run(folder: Path, *, force: bool) -> Run:
     if foreign and present:
         raise InputError(f"{folder}: holds {', '.join(present)}, but no run. Choose another --out.")
     if present and not force:
-        hint = f" or go on with: focusmap train --resume {folder}" if run.checkpoint.exists() else ""
+        hint = f" or go on with: focusmap train --resume {folder}" if run.is_stopped else ""
         raise InputError(
             f"{folder}: already holds a run ({', '.join(present)}). Choose another --out, add --force{hint}."
         )
