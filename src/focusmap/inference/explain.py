@@ -78,7 +78,7 @@ class MapRow:
     Parameters
     ----------
     evidence
-        What the positive part of the class activation map adds to the logit.
+        Its amount, as `Evidence` has it.
     highest
         Its highest value in the grid of the picture, as shown.
     unit

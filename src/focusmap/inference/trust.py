@@ -38,6 +38,7 @@ from focusmap.heatmaps.faithfulness.stability import max_sensitivity
 from focusmap.inference.model import Model
 from focusmap.inference.subjects import Draw, Panel, Subject, edge_maps, method_maps, noise_maps, on_grid, panel_of
 from focusmap.nets.build import Architecture, FocusNet, build_net
+from focusmap.nets.pooling import PoolingOptions
 from focusmap.values.files import Json
 from focusmap.values.progress import Progress, silent
 
@@ -54,7 +55,7 @@ class TrustOptions:
     Parameters
     ----------
     methods
-        Names of heat map methods.
+        Names of heat map methods; ``focus`` where this model, and all others, have focus maps.
     n_maps
         Pictures with a label each to choose.
     n_draws
@@ -171,8 +172,8 @@ def measure_trust(model: Model, subjects: Sequence[Subject], options: TrustOptio
 
 def judges_for(model: Model, options: TrustOptions) -> dict[str, Judge]:
     """Return how each criterion is judged that can be: some need other models."""
-    same = [other for other in options.others if _backbone(other) == _backbone(model)]
-    foreign = [other for other in options.others if _backbone(other) != _backbone(model)]
+    same = [other for other in options.others if _design(other) == _design(model)]
+    foreign = [other for other in options.others if _design(other) != _design(model)]
     judges = dict(JUDGES)
     if options.shuffled is not None:
         judges["label-randomisation"] = _label_randomisation(model, options.shuffled)
@@ -305,8 +306,10 @@ def _agreement(models: Sequence[Model]) -> Judge:
     return judge
 
 
-def _backbone(model: Model) -> str:
-    return Architecture.from_dict(model.card.architecture).model
+def _design(model: Model) -> tuple[str, PoolingOptions]:
+    """Return what makes two nets of one architecture, whatever pictures and labels they are for."""
+    architecture = Architecture.from_dict(model.card.architecture)
+    return architecture.model, architecture.pooling
 
 
 def _mean(curves: Tensor) -> list[Json]:

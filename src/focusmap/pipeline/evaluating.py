@@ -63,7 +63,7 @@ def evaluate_other(
     refuse_existing(out / METRICS, out / PREDICTIONS, force=options.force)
     cohort = read_other(run, label_file, said)
     refuse_known_patients(run, cohort, options)
-    model = load_run_model(folder)
+    model = load_run_model(folder, options.devices)
     predictions, kept = predict_label_file(model, cohort, options)
     write_predictions(predictions, out / PREDICTIONS)
     settings = EvaluationOptions(model.card.thresholds, label_file.stem, seed=options.recipe.seed)

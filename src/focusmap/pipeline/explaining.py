@@ -90,7 +90,7 @@ def explain(
     out = _checked_folder(run, request, options)
     if request.inputs and request.inputs[0].suffix.lower() != ".csv":
         return _explain_files(folder, request, out, options)
-    members = _own_members(run, out) if not request.inputs else [_other_member(run, request, out)]
+    members = [_other_member(run, request, out, options)] if request.inputs else _own_members(run, out, options.devices)
     for member in members:
         _settings(member.model, request, options)
         for name in request.targets:
@@ -153,7 +153,7 @@ def _explain_files(folder: Path, request: ExplainRequest, out: Path, options: Ru
     from focusmap.inference.explain import explain as write_maps
     from focusmap.inference.explain import read_scale
 
-    model = load_run_model(folder)
+    model = load_run_model(folder, options.devices)
     items = [Item(one.image_id, one.path, one.file) for one in find_pictures(request.inputs, request.said)]
     settings = _settings(model, request, options)
     settings = replace(settings, scale=read_scale(Run(folder).focus, settings.method))
@@ -165,26 +165,32 @@ def _explain_files(folder: Path, request: ExplainRequest, out: Path, options: Ru
     return ExplainResult(out, None, failures)
 
 
-def _own_members(run: Run, out: Path) -> list[_Member]:
+def _own_members(run: Run, out: Path, devices: str) -> list[_Member]:
     cohort = load_cohort(run.folder)
     split = read_split(run.split, cohort)
     parts = run.parts()
     if parts == [run]:
-        return [_own_member(run, cohort, split, out)]
-    return [_own_member(part, cohort, fold_split(split, k), out / f"fold{k}") for k, part in enumerate(parts)]
+        if not split.ids("test"):
+            raise InputError(f"{run.folder}: its split has no test part. Name pictures or a label file to explain.")
+        return [_own_member(load_run_model(run.folder, devices), cohort, split, out)]
+    return [
+        _own_member(load_run_model(part.folder, devices), cohort, fold_split(split, k), out / f"fold{k}")
+        for k, part in enumerate(parts)
+    ]
 
 
-def _own_member(run: Run, cohort: Cohort, split: Split, out: Path) -> _Member:
-    if not split.ids("test"):
-        raise InputError(f"{run.folder}: its split has no test part. Name pictures or a label file to explain.")
-    return _Member(load_run_model(run.folder), cohort.of(split.ids("test")), cohort.of(split.ids("train")), out)
+def _own_member(model: "Model", cohort: Cohort, split: Split, out: Path) -> _Member:
+    return _Member(model, cohort.of(split.ids("test")), cohort.of(split.ids("train")), out)
 
 
-def _other_member(run: Run, request: ExplainRequest, out: Path) -> _Member:
+def _other_member(run: Run, request: ExplainRequest, out: Path, options: RunOptions) -> _Member:
     cohort = read_other(run, request.inputs[0], request.said)
     own = load_cohort(run.folder)
-    train = own.of(read_split(run.split, own).ids("train")) if run.split.is_file() else None
-    return _Member(load_run_model(run.folder), cohort, train, out)
+    # Of a run with folds, some member of the ensemble has learnt from each of them.
+    parts = read_split(run.split, own).part_of if run.split.is_file() else {}
+    learnt = [image_id for image_id, part in parts.items() if part == "train" or part.isdecimal()]
+    train = own.of(learnt) if learnt else None
+    return _Member(load_run_model(run.folder, options.devices), cohort, train, out)
 
 
 def _explain_cohort(member: _Member, request: ExplainRequest, options: RunOptions) -> "Explanation":

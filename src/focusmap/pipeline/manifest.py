@@ -44,8 +44,11 @@ def _ago(seconds: float) -> str:
 def _computed_on(devices: str) -> dict[str, Json]:
     import torch
 
-    found = "cuda" if torch.cuda.is_available() else "cpu"
-    return {"device": found if devices == "auto" else devices, "threads": torch.get_num_threads()}
+    from focusmap.training.devices import choose_devices
+
+    found = choose_devices(devices)
+    name = found.accelerator if found.n == 1 else f"{found.accelerator}:{found.n}"
+    return {"device": name, "threads": torch.get_num_threads()}
 
 
 def library_versions() -> dict[str, str]:

@@ -68,7 +68,7 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
         If the run has no model yet, an input is not there, or the table exists and `options.force` is not given.
         Pictures that cannot be read are no error; they are in the answer.
     """
-    model = load_run_model(folder)
+    model = load_run_model(folder, options.devices)
     asked = find_pictures(request.inputs, request.said)
     asked_for = (request.out, request.overlay and request.overlay / "index.csv")
     refuse_existing(*(path for path in asked_for if path is not None), force=options.force)
@@ -93,22 +93,28 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
     return PredictAnswer(words, table, request.overlay, n_images, tuple(failures))
 
 
-def load_run_model(folder: Path) -> "Model":
+def load_run_model(folder: Path, devices: str) -> "Model":
     """Return the model of a run folder, or of a model folder itself; of a run with folds, their ensemble.
+
+    It computes on one of the devices that `devices` names.
 
     Raises
     ------
     InputError
-        If the run has none yet.
+        If the run has none yet, or there is no such device.
     """
     from focusmap.inference.model import load_model
+    from focusmap.training.devices import choose_devices
 
-    if (folder / "model.json").is_file():
-        return load_model(folder)
-    run = open_run(folder)
-    if not run.model.is_dir():
-        raise InputError(f"{folder}: has no model yet. Train it with: focusmap train --resume {folder}")
-    return load_model(run.model)
+    device = choose_devices(devices).accelerator
+    place = folder
+    if not (folder / "model.json").is_file():
+        place = open_run(folder).model
+        if not place.is_dir():
+            raise InputError(f"{folder}: has no model yet. Train it with: focusmap train --resume {folder}")
+    model = load_model(place)
+    model.net.to(device)
+    return model
 
 
 @dataclass(frozen=True)
