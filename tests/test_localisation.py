@@ -1,4 +1,4 @@
-"""Localisation measures follow their formulas, in two and three dimensions; planted lesions are found, and counted."""
+"""Maps of a folder are scored beside the baselines: planted lesions are found, missed ones counted."""
 
 import json
 from pathlib import Path
@@ -6,91 +6,28 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from focusmap.cohort.cohort import Cohort, read_cohort
 from focusmap.errors import InputError
 from focusmap.localisation import (
     Explained,
+    FrozenCuts,
     Reference,
+    Scored,
     ScoreOptions,
     centre_map,
-    chance,
-    dice_at,
     edges_map,
-    energy_pointing,
-    iou_at,
     mean_mask,
-    otsu_cut,
-    pointing_hit,
     random_map,
     read_boxes,
     score_maps,
+    summarise,
 )
 from focusmap.phantom import FINDINGS, Phantom, PhantomOptions, make_phantom, write_phantom
-
-SHAPES = [(9, 7), (5, 6, 4)]
-
-
-def drawn(shape: tuple[int, ...], seed: int) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    return rng.normal(size=shape), rng.random(shape) < 0.3
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("seed", range(5))
-def test_measures_equal_loops_over_the_pixels(shape, seed):
-    heat_map, mask = drawn(shape, seed)
-    pixels = list(zip(heat_map.ravel(), mask.ravel(), strict=True))
-    assert pointing_hit(heat_map, mask) == max(pixels)[1]
-    assert chance(mask) == sum(inside for _, inside in pixels) / len(pixels)
-    positive = [(max(value, 0), inside) for value, inside in pixels]
-    expected = sum(value for value, inside in positive if inside) / sum(value for value, _ in positive)
-    assert energy_pointing(heat_map, mask) == pytest.approx(expected)
-    both = sum(value >= 0.5 and inside for value, inside in pixels)
-    region, truth = sum(value >= 0.5 for value, _ in pixels), sum(inside for _, inside in pixels)
-    assert iou_at(heat_map, mask, 0.5) == pytest.approx(both / (region + truth - both))
-    assert dice_at(heat_map, mask, 0.5) == pytest.approx(2 * both / (region + truth))
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_otsu_splits_with_the_least_variance_within(seed):
-    """Otsu 1979: the cut with the greatest variance between is that with the least within; tried on every value."""
-    rng = np.random.default_rng(seed)
-    values = np.concatenate([rng.normal(0, 1, 300), rng.normal(6, 1, 100)])
-
-    def within(cut: float) -> float:
-        low, high = values[values < cut], values[values >= cut]
-        return float(len(low) * low.var() + len(high) * high.var())
-
-    best = min(within(cut) for cut in np.sort(values)[1:])
-    assert within(otsu_cut(values)) == pytest.approx(best, rel=0.02)
-
-
-@given(st.floats(0.1, 10), st.floats(-5, 5))
-def test_otsu_moves_with_the_map(scale, shift):
-    values = np.random.default_rng(0).normal(size=200)
-    np.testing.assert_array_equal(
-        scale * values + shift >= otsu_cut(scale * values + shift), values >= otsu_cut(values)
-    )
 
 
 def scores_of(folder, cohort):
     return score_maps([Explained(folder, Reference(cohort))], folder / "scores.json", ScoreOptions(n_resamples=20))
-
-
-def test_a_constant_map_is_a_miss_and_an_empty_mask_is_undefined():
-    mask, empty, flat = np.eye(4, dtype=bool), np.zeros((4, 4), bool), np.ones((4, 4))
-    assert pointing_hit(flat, mask) == 0
-    assert energy_pointing(0 * flat, mask) == 0
-    assert iou_at(flat, mask, otsu_cut(flat)) == 0
-    for value in (pointing_hit(flat, empty), chance(empty), energy_pointing(flat, empty), dice_at(flat, empty, 0.5)):
-        assert np.isnan(value)
-
-
-def test_several_highest_points_count_by_their_share_inside():
-    assert pointing_hit(np.array([[1.0, 1.0, 0.0]]), np.array([[True, False, False]])) == 0.5
 
 
 def test_baselines_point_where_they_should():
@@ -105,13 +42,6 @@ def test_baselines_point_where_they_should():
     assert set(np.unique(np.argwhere(edges_map(step) > 0)[:, 1])) == {3, 4}
     np.testing.assert_array_equal(random_map((4, 4), (0, 3)), random_map((4, 4), (0, 3)))
     assert mean_mask([np.zeros((3, 3), bool)]) is None
-
-
-def test_a_random_map_hits_by_chance():
-    mask = np.zeros((20, 20), bool)
-    mask[:10, :4] = True
-    hits = [pointing_hit(random_map(mask.shape, (0, i)), mask) for i in range(2000)]
-    assert np.mean(hits) == pytest.approx(chance(mask), abs=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +82,100 @@ def test_perfect_maps_score_one_and_beat_every_baseline(planted, tmp_path):
     for baseline in ("mean_mask", "centre", "edges", "random"):
         assert scores["methods"][baseline]["n"] == cam["n"]
         assert scores["methods"][baseline]["iou"]["high"] < 0.6
+    assert cam["minus_mean_mask"]["auprc"]["low"] > 0
     assert scores["methods"]["random"]["pointing_hit"]["value"] < 0.2
+    assert scores["masks_used_for_tuning"] == 0
+
+
+def test_the_scores_of_each_map_are_written_one_by_one(planted, tmp_path):
+    phantom, cohort = planted
+    write_explained(tmp_path, phantom, cohort, miss=4)
+    scores = scores_of(tmp_path, cohort)
+    table = pd.read_csv(tmp_path / "scores.csv")
+    cam = table[table["method"] == "cam"]
+    assert len(cam) == int(np.nansum(cohort.truth))
+    assert set(table["method"]) == set(scores["methods"])
+    assert cam.loc[cam["predicted"], "auprc"].mean() == pytest.approx(scores["methods"]["cam"]["auprc"]["value"])
+
+
+def test_a_frozen_cut_is_used_for_its_label_and_its_method(planted, tmp_path):
+    """The maps are masks of 0 and 1: a cut of 1 gives the lesion, one above gives nothing, to the baselines too."""
+    phantom, cohort = planted
+    write_explained(tmp_path, phantom, cohort)
+    cuts = FrozenCuts("cam", {FINDINGS[0]: 1.0, FINDINGS[1]: 1.5}, n_masks=3)
+    explained = Explained(tmp_path, Reference(cohort), cuts=cuts)
+    scores = score_maps([explained], tmp_path / "scores.json", ScoreOptions(n_resamples=20))
+    right, high = (scores["by_target"][finding] for finding in FINDINGS[:2])
+    assert right["cam"]["iou_at_cut"]["value"] == right["cam"]["dice_at_cut"]["value"] == 1
+    assert 0 < right["random"]["iou_at_cut"]["value"] < 0.2
+    assert {high[name]["iou_at_cut"]["value"] for name in high} == {0}
+    assert all("iou_at_cut" not in scores["by_target"][finding]["cam"] for finding in FINDINGS[2:])
+    assert scores["masks_used_for_tuning"] == 3
+
+
+def test_several_methods_share_their_baselines(planted, tmp_path):
+    phantom, cohort = planted
+    write_explained(tmp_path, phantom, cohort)
+    index = pd.read_csv(tmp_path / "index.csv")
+    pd.concat([index, index.assign(method="focus")]).to_csv(tmp_path / "index.csv", index=False)
+    methods = scores_of(tmp_path, cohort)["methods"]
+    assert {name: entry["n"] for name, entry in methods.items()} == dict.fromkeys(methods, methods["cam"]["n"])
+    assert methods["focus"] == methods["cam"]
+
+
+def scored(values: dict[str, float], patient: str = "a", *, size: float = 0.1, predicted: bool = True) -> Scored:
+    """One positive whose maps have these average precisions, and pointing game and IoU at 1."""
+    others = {"pointing_hit": 1.0, "iou": 1.0, "energy_ratio": 1.0, "chance": size}
+    return Scored("i", patient, "l", predicted, {name: {**others, "auprc": x} for name, x in values.items()})
+
+
+def test_means_leave_the_missed_out_and_of_positives_takes_them_as_empty_maps():
+    found = summarise([scored({"cam": 0.5}), scored({"cam": 0.7}, "b"), scored({"cam": 0.9}, "c", predicted=False)])
+    cam = found["methods"]["cam"]
+    assert (cam["n"], cam["n_false_negative"], cam["n_patients"]) == (2, 1, 2)
+    assert cam["auprc"]["value"] == pytest.approx(0.6)
+    assert cam["auprc_of_positives"]["value"] == pytest.approx((0.5 + 0.7 + 0.1) / 3)
+    assert cam["pointing_hit_of_positives"]["value"] == cam["iou_of_positives"]["value"] == pytest.approx(2 / 3)
+
+
+def test_the_difference_to_the_mean_mask_is_paired_and_clustered_by_patient():
+    """Images differ by much, the two maps of one image always by 0.1: the means are unsure, the difference is not."""
+    rng = np.random.default_rng(0)
+    rows = [scored({"cam": x + 0.1, "mean_mask": x}, str(i // 2)) for i, x in enumerate(rng.random(40))]
+    methods = summarise(rows, ScoreOptions(n_resamples=200))["methods"]
+    difference = methods["cam"]["minus_mean_mask"]["auprc"]
+    assert [difference[key] for key in ("value", "low", "high")] == pytest.approx([0.1, 0.1, 0.1])
+    assert methods["cam"]["auprc"]["low"] < methods["mean_mask"]["auprc"]["high"]
+    assert "minus_mean_mask" not in methods["mean_mask"]
+    one = summarise([scored({"cam": 0.5, "mean_mask": 0.4}), scored({"cam": 0.6, "mean_mask": 0.4})])["methods"]["cam"]
+    assert one["minus_mean_mask"]["auprc"]["reason"] == "too few patients to resample"
+
+
+def test_a_label_without_a_mean_mask_is_left_out_of_the_difference_only():
+    rows = [scored({"cam": 0.5, "mean_mask": 0.4}), scored({"cam": 0.9}, "b")]
+    cam = summarise(rows)["methods"]["cam"]
+    assert cam["auprc"]["value"] == pytest.approx(0.7)
+    assert cam["minus_mean_mask"]["auprc"]["value"] == pytest.approx(0.1)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    """Planted: images of a patient alike, so that resampling images would be far too sure."""
+    rng, held = np.random.default_rng(1), []
+    for _ in range(100):
+        means = rng.normal(0.5, 0.1, 40)
+        rows = [scored({"cam": x}, str(i)) for i, mean in enumerate(means) for x in rng.normal(mean, 0.02, 5)]
+        found = summarise(rows, ScoreOptions(n_resamples=200))["methods"]["cam"]["auprc"]
+        held.append(found["low"] <= 0.5 <= found["high"])
+    assert 0.87 <= np.mean(held) <= 1
+
+
+def test_lesions_are_split_in_thirds_by_size():
+    sizes = np.linspace(0.01, 0.3, 30)
+    found = summarise([scored({"cam": x}, str(x), size=x) for x in sizes])["by_size"]
+    assert {name: found[name]["methods"]["cam"]["n"] for name in found} == {"small": 10, "medium": 10, "large": 10}
+    assert found["small"]["to"] < found["medium"]["from"] < found["medium"]["to"] < found["large"]["from"]
+    assert found["small"]["methods"]["cam"]["auprc"]["value"] == pytest.approx(sizes[:10].mean())
+    assert set(summarise([scored({"cam": 0.5}), scored({"cam": 0.6}, "b")])["by_size"]) == {"small"}
 
 
 def test_missed_positives_are_counted_and_are_misses(planted, tmp_path):

@@ -11,7 +11,9 @@
     └── RefusedError              exit 3: a blocking audit finding that nobody has accepted
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+SHOWN = 10
 
 
 class FocusmapError(Exception):
@@ -58,3 +60,13 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
     nearest = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def listed(facts: Sequence[str], shown: int = SHOWN, separator: str = "; ") -> str:
+    """Return the first facts of a message, and how many more there are.
+
+    >>> listed(["a.png", "b.png", "c.png"], shown=2)
+    'a.png; b.png; and 1 more'
+    """
+    rest = len(facts) - shown
+    return separator.join([*facts[:shown], f"and {rest:,} more"] if rest > 0 else facts)

@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 from audited import found, must_find, textures, write_cohort
 
-from focusmap.auditing import AuditOptions, audit_against, audit_cohort
+from focusmap.auditing import AuditOptions, audit_against, audit_cohort, compared_by
 from focusmap.auditing.duplicates import CORRELATION, DETAIL, SAME, near_pairs
 from focusmap.auditing.images import look_at_all
+from focusmap.cohort.roster import read_roster, roster_of
 from focusmap.cohort.split import make_split
+from focusmap.errors import FocusmapError
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 
 
@@ -159,7 +161,7 @@ def test_two_files_are_compared(tmp_path: Path) -> None:
     pictures = textures(8)
     first = write_cohort(tmp_path / "a", numbered(8)[:5], pictures[:5], targets=("label",))
     second = write_cohort(tmp_path / "b", numbered(8)[4:], pictures[4:], targets=("label",))
-    patients, copies = audit_against(first, second)
+    patients, copies = audit_against(roster_of(first), roster_of(second))
     assert (patients.name, patients.examples) == ("patient-across-splits", ("p4",))
     assert (copies.name, copies.examples) == ("duplicate-across-splits", ("i004.png = i004.png",))
     assert str(tmp_path / "a" / "labels.csv") in patients.message
@@ -168,6 +170,42 @@ def test_two_files_are_compared(tmp_path: Path) -> None:
     assert alone.blocking() == []
     assert alone.extended([patients, copies], ["patient-across-splits"]).blocking() == [copies]
     assert alone.extended([copies], ["duplicate-across-splits"]).accepted == ("duplicate-across-splits",)
+
+
+def test_nearly_equal_pictures_of_two_files_are_found(tmp_path: Path) -> None:
+    pictures = textures(12)
+    twin = np.clip(pictures[0].astype(int) + np.random.default_rng(1).integers(-4, 5, pictures[0].shape), 0, 255)
+    first = write_cohort(tmp_path / "a", numbered(12)[:6], pictures[:6], targets=("label",))
+    second = write_cohort(tmp_path / "b", numbered(12)[6:], [twin.astype(np.uint8), *pictures[7:]], targets=("label",))
+    (near,) = audit_against(roster_of(first), roster_of(second))
+    assert (near.name, near.count) == ("near-duplicates-across-splits", 1)
+    assert near.examples[0].startswith("i000.png ~ i006.png")
+
+
+def test_another_file_needs_no_labels_and_no_pictures(tmp_path: Path) -> None:
+    first = write_cohort(tmp_path / "a", numbered(6), textures(6), targets=("label",))
+    (tmp_path / "other.csv").write_text("eye,patient_id\n1,p2\n2,p9\n")
+    other = read_roster(tmp_path / "other.csv")
+    assert compared_by(roster_of(first), other) == ["patients"]
+    (patients,) = audit_against(roster_of(first), other)
+    assert patients.examples == ("p2",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("eye\n1\n", "nothing can be compared"),
+        ("eye,patient_id\n1,p1\n2,\n", "row 3: patient_id is empty"),
+        ("path\n../a.png\n", "leaves the images folder"),
+        ("path\nnone.png\n", "row 2: none.png"),
+    ],
+)
+def test_another_file_that_cannot_be_compared_is_named(tmp_path: Path, text: str, message: str) -> None:
+    first = write_cohort(tmp_path / "a", numbered(6), textures(6), targets=("label",))
+    (tmp_path / "other.csv").write_text(text)
+    with pytest.raises(FocusmapError, match=message) as caught:
+        audit_against(roster_of(first), read_roster(tmp_path / "other.csv"))
+    assert "other.csv" in str(caught.value)
 
 
 def test_several_processes_see_what_one_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from audited import found, must_find, write_cohort
 
-from focusmap.auditing import audit_cohort
+from focusmap.auditing import audit_against, audit_cohort
 from focusmap.cohort.cohort import Cohort, read_cohort
 from focusmap.cohort.declaration import Declaration
+from focusmap.cohort.roster import read_roster, roster_of
 from focusmap.cohort.split import make_split
 
 DATA = Path(os.environ.get("FOCUSMAP_DATA", "no-data-here"))
@@ -91,3 +92,10 @@ def test_the_picture_in_train_and_in_test_is_named(tmp_path: Path) -> None:
     assert item.count == 1
     assert "1 picture in train and test" in item.message
     assert [item.name for item in audit.blocking()] == ["duplicate-across-splits"]
+
+
+def test_the_official_retina_split_separates_the_eyes_of_176_patients() -> None:
+    folder = DATA / "aptos2021_tabular"
+    cohort = read("aptos2021_tabular", targets=("continue_injection:multiclass",))
+    (patients,) = audit_against(roster_of(cohort), read_roster(folder / "stage1_official_test_unlabelled.csv"))
+    assert (patients.name, patients.count) == ("patient-across-splits", 176)

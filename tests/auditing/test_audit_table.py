@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from audited import found, must_find, read_table_only
+from audited import found, must_find, read_table_only, textures, write_cohort
 
 from focusmap.auditing import AuditOptions, audit_cohort
 from focusmap.auditing.association import auroc_of_counts, cramers_v
@@ -161,3 +161,16 @@ def test_row_order_does_not_change_the_associations(tmp_path: Path) -> None:
         )
         both.append(audit.to_dict()["overview"]["association"])  # type: ignore[index, call-overload]
     assert both[0] == both[1]
+
+
+def test_soft_labels_are_decided_at_one_half(tmp_path):
+    """Fractions count by side: two alike pictures called 0.6 and 1 bear one label."""
+    pictures = textures(8)
+    pictures[1] = np.clip(pictures[0].astype(int) + 3, 0, 255).astype(np.uint8)
+    values = ["0.6", "1", "0.2", "0", "0.4", "0.5", "0", ""]
+    table = pd.DataFrame({"path": [f"{i}.png" for i in range(8)], "patient_id": list("abcdefgh"), "x": values})
+    audit = audit_cohort(write_cohort(tmp_path, table, pictures, targets=("x",)))
+    described = audit.overview["targets"]["x"]
+    assert (described["counts"], described["n_soft"], described["n_unknown"]) == ({"0": 4, "1": 3}, 4, 1)
+    assert found(audit, "near-duplicates") is not None
+    assert found(audit, "near-duplicates-across-classes") is None

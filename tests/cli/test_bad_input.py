@@ -83,6 +83,9 @@ def test_a_header_that_claims_a_huge_picture_is_refused(study, refused):
         (["--threshold-for", "accurcy"], "Did you mean 'accuracy'"),
         (["--model", "resnet17"], "Did you mean 'resnet18'"),
         (["--recipe", "none.yaml"], "none.yaml"),
+        (["--preset", "chest"], "Did you mean 'chest-xray'"),
+        (["--ensemble", "0"], "at least 1"),
+        (["--model", "mixer_s32_224"], "takes no pictures of 32 pixels"),
         (["--weights", "none.pth"], "none.pth"),
     ],
 )

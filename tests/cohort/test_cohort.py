@@ -160,3 +160,13 @@ def test_the_truth_is_the_same_from_label_file_and_from_disk(tmp_path, text, sai
     write_study(cohort.study, tmp_path / "run/study.yaml")
     write_cohort(cohort, tmp_path / "run/cohort.csv")
     np.testing.assert_array_equal(load_cohort(tmp_path / "run").truth[:, 0], codes)
+
+
+def test_declared_classes_keep_their_order_and_refuse_others(tmp_path):
+    labels = study_folder(tmp_path, "path,grade\na.png,low\nb.png,high\nc.png,middle\n")
+    cohort = read_cohort(labels, Declaration(targets=("grade:ordinal:classes=low,middle,high",)))
+    assert cohort.truth[:, 0].tolist() == [0, 2, 1]
+    with pytest.raises(InputError, match="row 4: grade 'middle' is not one of low, high"):
+        read_cohort(labels, Declaration(targets=("grade:classes=low,high",)))
+    with pytest.raises(InputError, match="two classes or more"):
+        read_cohort(labels, Declaration(targets=("grade:binary:classes=low,middle,high",)))

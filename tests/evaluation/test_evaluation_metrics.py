@@ -169,3 +169,16 @@ def test_without_patients_images_are_drawn_and_that_is_said() -> None:
     )
     found = evaluate(bare, np.array([[1.0], [0.0], [0.0]]))
     assert (found["clustered_by"], found["n_patients"]) == ("image", 3)
+
+
+def test_soft_truth_is_decided_for_answers_and_whole_in_losses() -> None:
+    generator = np.random.default_rng(3)
+    truth, logits = generator.random((60, 1)), generator.normal(size=(60, 1))
+    predictions = make_predictions((EFFUSION,), logits)
+    soft = evaluate(predictions, truth)["targets"]["effusion"]
+    hard = evaluate(predictions, (truth >= 0.5).astype(float))["targets"]["effusion"]
+    for metric in ("auroc", "average_precision", "sensitivity", "specificity", "n_positive"):
+        assert soft[metric] == hard[metric]
+    y, p = truth[:, 0], predictions.of("effusion")[:, 0]
+    assert soft["log_loss"]["value"] == pytest.approx(-(y * np.log(p) + (1 - y) * np.log(1 - p)).mean())
+    assert soft["brier"]["value"] == pytest.approx(((p - y) ** 2).mean())

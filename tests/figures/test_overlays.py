@@ -14,7 +14,6 @@ from focusmap.figures.overlays import (
     draw_overlay,
     layout_of,
     overlay_image,
-    write_overlay,
 )
 
 GREY = np.tile(np.linspace(0, 255, 60, dtype=np.uint8), (40, 1))
@@ -77,7 +76,7 @@ def test_outline_follows_a_mask_that_touches_the_border() -> None:
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
 def test_every_shape_and_number_type_is_written(tmp_path: Path, shape: tuple[int, ...], kind: type) -> None:
     picture = np.arange(np.prod(shape)).reshape(shape).astype(kind)
-    write_overlay(tmp_path / "a.png", picture, np.ones(shape[-2:]), "<b>$x$ & 'y'</b> " * 40, 1.0)
+    draw_overlay(tmp_path / "a.png", Overlay(picture, np.ones(shape[-2:]), "<b>$x$ & 'y'</b> " * 40, 1.0))
     with Image.open(tmp_path / "a.png") as image:
         assert image.width <= 2 * LONG + 200
         assert image.height <= LONG + 100

@@ -40,9 +40,9 @@ def test_pyplot_is_never_imported(tmp_path: Path) -> None:
     code = (
         "import sys, numpy as np; from pathlib import Path;"
         "from focusmap.figures.plots import Curve, roc_figure; from focusmap.figures.style import save_figure;"
-        "from focusmap.figures.overlays import write_overlay; p = Path(sys.argv[1]);"
+        "from focusmap.figures.overlays import Overlay, draw_overlay; p = Path(sys.argv[1]);"
         "save_figure(roc_figure([Curve('a', np.ones(2), np.ones(2))]), p / 'a.png');"
-        "write_overlay(p / 'b.png', np.ones((9, 9)), np.ones((9, 9)), 'c', 1.0);"
+        "draw_overlay(p / 'b.png', Overlay(np.ones((9, 9)), np.ones((9, 9)), 'c', 1.0));"
         "sys.exit(any(m in sys.modules for m in ('matplotlib.pyplot', 'torch')))"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)

@@ -73,6 +73,43 @@ def grad_cam_plus_plus(classify: Net, features: Tensor, label: int) -> np.ndarra
     return (found.clamp(min=0) / score.detach()).numpy()
 
 
+def eigen_cam(activation: np.ndarray) -> np.ndarray:
+    """Muhammad and Yeasin 2020: the first principal direction by repeated multiplication, then the projection on it."""
+    matrix = activation.reshape(len(activation), -1).T
+    direction = np.ones(len(activation))
+    for _ in range(2000):
+        direction = matrix.T @ (matrix @ direction)
+        direction /= np.linalg.norm(direction)
+    projected = matrix @ direction
+    return (projected * (-1 if projected.sum() < 0 else 1)).reshape(activation.shape[1:])
+
+
+def ablation_cam(classify: Net, features: Tensor, label: int) -> np.ndarray:
+    """Ramaswamy and Desai 2020, equations 3 and 4, times the logit, which the paper divides by."""
+    found = np.zeros(features.shape[2:])
+    with torch.no_grad():
+        logit = float(classify(features)[0, label])
+        for k in range(features.shape[1]):
+            ablated = features.clone()
+            ablated[0, k] = 0
+            found += (logit - float(classify(ablated)[0, label])) / logit * features[0, k].numpy()
+    return np.maximum(found * logit, 0)
+
+
+def score_cam(net: Net, picture: Tensor, features: Tensor, label: int) -> np.ndarray:
+    """Wang et al. 2020, algorithm 1, features (1, K, *grid) of one picture; the baseline is an empty picture."""
+    mode = {2: "bilinear", 3: "trilinear"}[picture.ndim - 1]
+    increases = []
+    with torch.no_grad():
+        for k in range(features.shape[1]):
+            mask = torch.nn.functional.interpolate(features[:, k : k + 1], picture.shape[1:], mode=mode)[0, 0]
+            mask = (mask - mask.min()) / (mask.max() - mask.min()) if mask.max() > mask.min() else 0 * mask
+            empty = net(torch.zeros_like(picture)[None])[0, label]
+            increases.append(float(net((picture * mask)[None])[0, label] - empty))
+    exponentials = np.exp(increases)
+    return np.maximum(cam(exponentials / exponentials.sum(), features[0].numpy()), 0)
+
+
 def gradient(net: Net, picture: Tensor, label: int) -> np.ndarray:
     """dy/dx of one picture (C, *spatial)."""
     x = picture.detach().clone()[None].requires_grad_()

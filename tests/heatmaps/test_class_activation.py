@@ -60,9 +60,17 @@ def test_behind_average_pooling_and_one_layer_maps_are_closed_forms_of_its_weigh
         "hirescam": cams.clamp(min=0) / n_cells,
         "layercam": torch.einsum("nk...,ck->nc...", features, w.detach().clamp(min=0)) / n_cells,
         "gradcam++": torch.einsum("nk...,nck->nc...", features, shares),
+        "ablationcam": torch.einsum("nk...,nck->nc...", features, w.detach() * mean[:, None]).clamp(min=0),
     }
     for method, expected in closed.items():
         close(heat_maps(net, batch, method).maps, expected.numpy(), 1e-12)
+
+
+@pytest.mark.parametrize("n_dims", [2, 3])
+def test_eigen_cam_is_the_projection_on_the_first_principal_direction(n_dims):
+    net, batch = SmallNet(n_dims), pictures(2, n_dims)
+    expected = each_label(net, batch, lambda features, _: oracles.eigen_cam(features[0].numpy()))
+    close(heat_maps(net, batch, "eigencam").maps, expected, 1e-9)
 
 
 def test_grad_cam_plus_plus_gives_a_feature_without_a_say_no_weight():

@@ -4,10 +4,11 @@ import map_oracles as oracles
 import numpy as np
 import pytest
 import torch
-from mapped_nets import SmallNet, close, net_of, pictures
+from mapped_nets import N_LABELS, SmallNet, close, net_of, pictures
+from torch import Tensor, nn
 
 from focusmap.heatmaps import heat_maps
-from focusmap.heatmaps.gradients import N_STEPS, orientations, symmetric_noise
+from focusmap.heatmaps.gradients import N_STEPS, guided_backpropagation, orientations, saliency, symmetric_noise
 
 BACKBONES = ["small-residual", pytest.param("resnet18", marks=pytest.mark.slow)]
 
@@ -40,6 +41,35 @@ def test_maps_equal_captum(name):
     noisy = [batch + spread * noise.float() for noise in symmetric_noise((1, 32, 32))]
     theirs = sum(saliency.attribute(x, target=1, abs=False) for x in noisy) / len(noisy)
     close(heat_maps(net, batch, "smoothgrad", (1,)).maps[:, 0], theirs.abs().amax(dim=1).numpy())
+
+
+class Functional(nn.Module):
+    """A net of two linear layers whose ReLU is a function, not a module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(36, 20).double(), nn.Linear(20, N_LABELS).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(nn.functional.relu(self.first(x.flatten(1))))
+
+
+def test_guided_backpropagation_equals_the_papers_rule():
+    net, batch = Functional(), pictures(2, 2, 6)
+    found = guided_backpropagation(net, batch, range(N_LABELS))
+    with torch.no_grad():
+        active = (net.first(batch.flatten(1)) > 0)[:, None]
+        passed = net.second.weight.clamp(min=0) * active
+        expected = (passed @ net.first.weight).abs().reshape(2, N_LABELS, 6, 6)
+    close(found, expected.numpy(), 1e-12)
+    assert not torch.allclose(found, saliency(net, batch, range(N_LABELS)))
+
+
+def test_guided_backpropagation_equals_captum():
+    attr = pytest.importorskip("captum.attr")
+    net, batch = SmallNet(2, "log-sum-exp"), pictures(2, 2)
+    theirs = attr.GuidedBackprop(net).attribute(batch.clone().requires_grad_(), target=1)
+    close(heat_maps(net, batch, "guided-backprop", (1,)).maps[:, 0], theirs.abs().amax(dim=1).numpy(), 1e-12)
 
 
 def test_integrated_gradients_add_up_to_what_the_picture_changes():

@@ -16,7 +16,6 @@ from focusmap.imaging.preparation import (
     prepare,
     prepare_file,
     standardise,
-    to_prepared_mask,
     to_source,
 )
 from focusmap.values.image import as_picture
@@ -176,19 +175,6 @@ def test_standardised_content_has_mean_0_and_deviation_1():
     assert not standard[2].any()
     one_by_one = [standardise(batch[k : k + 1], mean[k : k + 1], std[k : k + 1])[0] for k in range(3)]
     assert np.array_equal(standard, np.stack(one_by_one))
-
-
-@given(sides, sides, st.integers(16, 300), st.integers(1, 40))
-def test_a_mask_keeps_its_place_and_never_vanishes(rows, columns, size, side):
-    mask = np.zeros((rows, columns), bool)
-    mask[rows // 3 : rows // 3 + side, columns // 4 : columns // 4 + side] = True
-    square = to_prepared_mask(mask, size)
-    assert square.shape == (size, size)
-    assert square.any()
-    box, scale = content_box(mask.shape, size), size / max(rows, columns)
-    away = centre_of_mass(square) - centre_of_mass(mask) * scale - (box.top, box.left)
-    assert np.abs(away).max() <= 1.01
-    assert not to_prepared_mask(np.zeros((rows, columns), bool), size).any()
 
 
 def test_a_preparation_is_read_back_equal():

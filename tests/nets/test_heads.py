@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from focusmap.nets.heads import LossOptions, continuous_scales, task_loss, undo_class_weights
+from focusmap.errors import InputError
+from focusmap.nets.heads import LossOptions, continuous_scales, task_loss, undo_class_weights, undo_sampling
 from focusmap.values.task import Target, Task
 
 BINARY = Task((Target("a"),))
@@ -114,3 +115,70 @@ def test_logits_of_a_weighted_training_become_those_of_the_shares() -> None:
     shares = task.probabilities(logits)[0]
     assert shares[:4] == pytest.approx([0.25, 0.75, 0.25, 0.0], abs=1e-2)
     assert head.bias[4] == before[4]
+
+
+def slow_asymmetric(z: float, y: float, gammas: tuple[float, float], margin: float) -> float:
+    """Ridnik et al. 2021, eq. 4 to 7: L = -y L+ - (1 - y) L-, with p_m = max(p - m, 0)."""
+    p = 1 / (1 + np.exp(-z))
+    p_m = max(p - margin, 0.0)
+    positive = (1 - p) ** gammas[0] * np.log(p)
+    negative = p_m ** gammas[1] * np.log(1 - p_m)
+    return float(-y * positive - (1 - y) * negative)
+
+
+@pytest.mark.parametrize(
+    ("loss", "gammas", "margin"),
+    [("cross-entropy", (0.0, 0.0), 0.0), ("focal", (2.0, 2.0), 0.0), ("asymmetric", (0.0, 4.0), 0.05)],
+)
+@pytest.mark.parametrize("y", [0.0, 0.3, 1.0])
+def test_binary_losses_are_those_of_the_papers(loss, gammas, margin, y) -> None:
+    function = task_loss(BINARY, column(1, 0), LossOptions(class_weights=False, loss=loss))
+    for z in (-6.0, -2.0, 0.0, 0.7, 3.0):
+        found = float(
+            function(torch.tensor([[z]], dtype=torch.float64), torch.tensor([[y]], dtype=torch.float64)).total
+        )
+        assert found == pytest.approx(slow_asymmetric(z, y, gammas, margin), rel=1e-6, abs=1e-12)
+
+
+def test_focal_loss_of_classes_by_hand() -> None:
+    task = Task((Target("b", "multiclass", ("x", "y", "z")),))
+    z, truth = torch.randn(5, 3), column(0, 1, 2, 1, 0)
+    found = task_loss(task, truth, LossOptions(class_weights=False, loss="focal"))(z, torch.from_numpy(truth))
+    p = z.softmax(1).numpy()[np.arange(5), truth[:, 0].astype(int)]
+    assert float(found.total) == pytest.approx(float(np.mean(-((1 - p) ** 2) * np.log(p))), rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["focal", "asymmetric"])
+def test_gradients_stay_numbers_where_the_answer_is_certain(loss) -> None:
+    z = torch.tensor([[80.0], [-80.0], [80.0], [-80.0]], requires_grad=True)
+    task_loss(BINARY, column(1, 0), LossOptions(loss=loss))(
+        z, torch.tensor([[1.0], [0.0], [0.0], [1.0]])
+    ).total.backward()
+    assert z.grad is not None
+    assert bool(z.grad.isfinite().all())
+
+
+def test_the_asymmetric_loss_is_refused_for_several_classes() -> None:
+    task = Task((Target("b", "multiclass", ("x", "y")),))
+    with pytest.raises(InputError, match="is for binary targets; b is multiclass"):
+        task_loss(task, column(0, 1), LossOptions(loss="asymmetric"))
+
+
+def test_shares_weigh_images() -> None:
+    loss, z, truth = task_loss(BINARY, column(1, 0)), torch.randn(3, 1), torch.tensor([[1.0], [0.0], [NAN]])
+    shares = torch.tensor([0.25, 1.0, 0.5])
+    alone = [float(loss(z[i : i + 1], truth[i : i + 1]).total) for i in range(2)]
+    assert float(loss(z, truth, shares).total) == pytest.approx((0.25 * alone[0] + alone[1]) / 2, rel=1e-5)
+
+
+def test_logits_of_an_uneven_sampling_become_those_of_the_shares() -> None:
+    """Where rare images are drawn so often that all classes are even, an even answer means the prevalence."""
+    task = Task((Target("a"), Target("b", "multiclass", ("x", "y", "z")), Target("c", "continuous")))
+    truth = np.array([[1, 0, 1.0], [0, 1, 2.0], [0, 1, 3.0], [0, 1, 4.0]])
+    head = torch.nn.Linear(1, 5)
+    torch.nn.init.zeros_(head.bias)
+    undo_sampling(head, task, truth, np.array([3.0, 1.0, 1.0, 1.0]))
+    shares = task.probabilities(head.bias.detach()[None].numpy())[0]
+    assert shares[0] == pytest.approx(0.25)
+    assert shares[2] / shares[1] == pytest.approx(3)
+    assert head.bias[4] == 0

@@ -69,10 +69,12 @@ def test_a_misspelt_method_or_target_costs_no_maps(run, capsys):
 
 
 def test_every_method_maps_a_picture_and_is_named_by_help(run, study, tmp_path, capsys):
-    from focusmap.heatmaps import METHODS
+    from focusmap.heatmaps import FOCUS, METHODS
 
     picture = study.parent / pd.read_csv(run / "focus/index.csv")["path"][0]
-    for method in METHODS:
+    assert main(["explain", str(run), str(picture), "--method", FOCUS, "--out", str(tmp_path / FOCUS)]) == 2
+    assert "needs a net with evidence at every place" in capsys.readouterr().err
+    for method in METHODS.keys() - {FOCUS}:
         assert main(["explain", str(run), str(picture), "--method", method, "--out", str(tmp_path / method)]) == 0
         index = pd.read_csv(tmp_path / method / "index.csv")
         assert index["method"].eq(method).all()
@@ -119,6 +121,22 @@ def test_predictions_of_files_equal_those_of_the_store(run, study, tmp_path):
     assert (both["nodule.logit"] - both["nodule.logit.again"]).abs().max() < 1e-4
 
 
+def test_columns_of_another_label_file_may_be_called_otherwise(run, study, tmp_path, capsys):
+    lesions = pd.read_csv(study).query("consolidation == 1").head(4)
+    other = lesions.rename(columns={"patient_id": "Pat", "mask_consolidation": "outline"})
+    other = other.drop(columns=["mask_nodule", "mask_cavity"])
+    other["Pat"] = [f"new{i}" for i in range(len(other))]
+    other.to_csv(tmp_path / "other.csv", index=False)
+    named = [str(tmp_path / "other.csv"), "--images", str(study.parent), "--patient", "Pat"]
+    assert main(["explain", str(run), *named, "--mask", "outline", "--out", str(tmp_path / "maps")]) == 0
+    assert (tmp_path / "maps/scores.json").is_file()
+    assert main(["predict", str(run), *named, "--out", str(tmp_path / "answers.csv")]) == 0
+    assert list(pd.read_csv(tmp_path / "answers.csv")["patient_id"]) == list(other["Pat"])
+    assert main(["explain", str(run), *named, "--mask", "outlines", "--out", str(tmp_path / "no")]) == 2
+    assert main(["predict", str(run), *named[:-1], "Pad", "--out", str(tmp_path / "no.csv")]) == 2
+    assert capsys.readouterr().err.count("Did you mean") == 2
+
+
 def test_a_stopped_training_ends_with_the_same_weights(study, tmp_path):
     from safetensors.numpy import load_file
 
@@ -147,7 +165,7 @@ def _pretend_to_be_stopped(study, run):
     assert not (run / "model").exists()
 
 
-def test_folds_predict_every_picture_once(study, tmp_path):
+def test_folds_predict_every_picture_once(study, tmp_path, capsys):
     run = tmp_path / "folds"
     assert main(["run", str(study), "--out", str(run), "--folds", "3", *QUICK]) == 0
     predictions = pd.read_csv(run / "predictions/test.csv")
@@ -155,6 +173,50 @@ def test_folds_predict_every_picture_once(study, tmp_path):
     assert json.loads((run / "evaluation/metrics.json").read_text())["split"] == "out-of-fold"
     index = pd.read_csv(run / "focus/index.csv")
     assert all((run / "focus" / path).is_file() for path in index["map"])
+    _answers_as_an_ensemble(run, study, tmp_path, capsys)
+    words = (run / "report.html").read_text()
+    assert "which no image of this study can test" in words
+    assert "pooled tune parts" in words
+
+
+def _answers_as_an_ensemble(run, study, tmp_path, capsys):
+    """The folds' mean answers for new pictures, at an operating point and temperature of its own, with maps."""
+    picture = str(next((study.parent / "images").glob("*.png")))
+    assert main(["predict", str(run), picture, "--overlay", str(tmp_path / "overlays")]) == 0
+    assert "probability" in capsys.readouterr().out
+    card = json.loads((run / "model/model.json").read_text())
+    assert card["members"] == ["members/0", "members/1", "members/2"]
+    assert set(card["thresholds"]) == set(card["temperatures"])
+    logits = []
+    for name in ("", *(f"members/{k}" for k in range(3))):
+        out = tmp_path / f"answers{name.replace('/', '')}.csv"
+        assert main(["predict", str(run / "model" / name), picture, "--out", str(out)]) == 0
+        logits.append(pd.read_csv(out)["nodule.logit"][0])
+    assert logits[0] == pytest.approx(sum(logits[1:]) / 3, abs=1e-4)
+    assert (
+        main(["evaluate", str(run), str(study), "--accept", "patient-across-splits", "--out", str(tmp_path / "e")]) == 0
+    )
+
+
+def test_an_ensemble_over_seeds_and_views_is_one_model_and_can_be_resumed(study, tmp_path):
+    from safetensors.numpy import load_file
+
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("augmentation: {mirror: true}")
+    options = ["--recipe", str(recipe), "--ensemble", "2", "--tta"]
+    assert main(["run", str(study), "--out", str(whole), *QUICK, *options]) == 0
+    assert main(["train", str(study), "--out", str(stopped), *QUICK, *options]) == 0
+    card = json.loads((whole / "model/model.json").read_text())
+    assert card["training"]["seed"] == [0, 1]
+    assert sum(view["mirror"] for view in card["tta"]) == len(card["tta"]) / 2
+    _pretend_to_be_stopped(study, stopped)
+    assert main(["train", "--resume", str(stopped)]) == 0
+    a, b = ([load_file(r / f"model/members/{k}/weights.safetensors") for k in range(2)] for r in (whole, stopped))
+    assert all((one[name] == other[name]).all() for one, other in zip(a, b, strict=True) for name in one)
+    assert any((a[0][name] != a[1][name]).any() for name in a[0])
+    assert "One line a net" in (whole / "report.html").read_text()
+    assert "nets averaged" in (whole / "report.html").read_text()
 
 
 def test_two_runs_are_compared_in_pairs(run, tmp_path, capsys):
@@ -164,6 +226,9 @@ def test_two_runs_are_compared_in_pairs(run, tmp_path, capsys):
     rows = json.loads((tmp_path / "comparison/compare.json").read_text())["differences"]
     assert {row["difference"]["value"] for row in rows if row["difference"]["value"] is not None} == {0.0}
     assert (tmp_path / "comparison/compare.html").is_file()
+    assert main(["compare", str(run), str(other), "--out", str(tmp_path / "comparison")]) == 2
+    assert "--force" in capsys.readouterr().err
+    assert main(["compare", str(run), str(other), "--out", str(tmp_path / "comparison"), "--force"]) == 0
 
 
 def test_other_pictures_are_evaluated_and_known_patients_refused(run, study, tmp_path):
@@ -171,6 +236,10 @@ def test_other_pictures_are_evaluated_and_known_patients_refused(run, study, tmp
     accept = ["--accept", "patient-across-splits"]
     assert main(["evaluate", str(run), str(study), "--out", str(tmp_path / "a"), *accept]) == 0
     assert (tmp_path / "a/metrics.json").is_file()
+    assert main(["evaluate", str(run), str(study), "--out", str(tmp_path / "a"), *accept]) == 2
+    assert main(["evaluate", str(run), "--out", str(tmp_path / "a")]) == 2
+    assert main(["evaluate", str(run), "--out", str(tmp_path / "a"), "--force"]) == 0
+    assert main(["evaluate", str(run)]) == 0  # its own evaluation comes out the same
 
 
 def test_a_report_is_made_again_from_files(run):

@@ -280,10 +280,21 @@ def _write_focus(folder: Path, recorded: Recorded, n_maps: int) -> None:
     if index:
         write_table(folder / "focus" / "index.csv", pd.DataFrame(index))
     hits = {"cam": 0.91, "mean_mask": 0.6, "centre": 0.2, "edges": 0.1, "random": 0.06}
-    scores: Json = {
-        name: {"pointing_hit": _metric(hit), "iou": _metric(hit / 2), "n": 60} for name, hit in hits.items()
+    methods: dict[str, Json] = {name: _scores(hit) for name, hit in hits.items()}
+    gain = {key: {"value": 0.2, "low": 0.1, "high": 0.3} for key in ("auprc", "pointing_hit", "iou")}
+    methods["cam"] = {**_scores(0.91), "minus_mean_mask": gain}
+    by_size: Json = {
+        size: {"from": start, "to": start + 0.01, "methods": methods}
+        for size, start in {"small": 0.001, "medium": 0.02, "large": 0.05}.items()
     }
-    write_json(folder / "focus" / "scores.json", {"methods": scores, "by_target": {recorded.task.names[0]: scores}})
+    by_target: Json = dict.fromkeys(recorded.task.names[:2], methods)
+    write_json(folder / "focus" / "scores.json", {"methods": methods, "by_target": by_target, "by_size": by_size})
+
+
+def _scores(hit: float) -> dict[str, Json]:
+    of_hit: dict[str, Json] = {key: _metric(hit) for key in ("pointing_hit", "pointing_hit_of_positives")}
+    of_half: dict[str, Json] = {key: _metric(hit / 2) for key in ("auprc", "energy_pointing", "iou", "dice")}
+    return {**of_hit, **of_half, "chance": _metric(0.06), "n": 60, "n_false_negative": 7}
 
 
 def _write_overlay(path: Path, image_id: str, seed: int) -> None:

@@ -9,8 +9,10 @@ import pytest
 from synthetic_run import binary_task, write_run
 
 from focusmap.errors import MissingFileError
+from focusmap.reporting.files import read_run
+from focusmap.reporting.judged import judged_predictions
 from focusmap.reporting.render import render_report
-from focusmap.values.files import read_json, write_json
+from focusmap.values.files import read_json, read_table, write_json, write_table
 from focusmap.values.task import Target, Task
 
 SECTIONS = (
@@ -85,17 +87,32 @@ def test_heat_maps_are_not_called_what_they_are_not(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hit", "words"),
-    [(0.91, "beat the mean mask"), (0.63, "not yet shown"), (0.4, "do not beat the mean mask")],
+    ("gain", "words"),
+    [
+        ({"value": 0.2, "low": 0.1, "high": 0.3}, "Yes: the heat maps beat the mean mask"),
+        ({"value": 0.2, "low": -0.1, "high": 0.3}, "not yet shown"),
+        ({"value": 0.2, "low": None, "high": None, "reason": "too few patients"}, "not yet shown"),
+        ({"value": -0.1, "low": -0.3, "high": 0.1}, "No: the heat maps do not beat the mean mask"),
+        (None, "no mean-mask baseline"),
+    ],
 )
-def test_verdict_on_the_mean_mask_is_honest(run: Path, hit: float, words: str) -> None:
-    def interval(value: float) -> dict[str, object]:
-        return {"pointing_hit": {"value": value, "low": value - 0.06, "high": value + 0.06}}
-
-    (run / "focus" / "scores.json").write_text(
-        json.dumps({"methods": {"cam": interval(hit), "mean_mask": interval(0.6)}})
-    )
+def test_verdict_on_the_mean_mask_is_honest(run: Path, gain: dict[str, object] | None, words: str) -> None:
+    score = {"auprc": {"value": 0.5, "low": 0.4, "high": 0.6}}
+    cam = score if gain is None else {**score, "minus_mean_mask": {"auprc": gain}}
+    (run / "focus" / "scores.json").write_text(json.dumps({"methods": {"cam": cam, "mean_mask": score}}))
     assert words in words_of(page_of(run))
+
+
+def test_localisation_has_every_score_beside_its_baselines_and_a_picture(run: Path) -> None:
+    section = page_of(run).split('<section id="localisation">')[1].split("</section>")[0]
+    words = words_of(section)
+    for part in ("Pixel AUPRC", "with missed images", "Chance", "Above the mean mask", "+0.200 yes", "small (0.1 %"):
+        assert part in words
+    # Two tables of all labels, one by size, two labels: each has the five rows; the differences have one.
+    assert section.count("random map") == 5
+    assert section.count("minus mean mask") == 1
+    assert 'alt="Maps against marked lesions"' in section
+    assert "oracle" in words
 
 
 @pytest.mark.parametrize(
@@ -178,6 +195,23 @@ def test_folds_are_one_report(run: Path) -> None:
     assert 'class="absent"' not in page
     assert "3 folds by patient" in page
     assert "cross-validated" in words_of(page)
+
+
+def test_each_image_is_judged_at_its_own_folds_operating_point(run: Path) -> None:
+    predictions = read_table(run / "predictions" / "test.csv")
+    for fold, threshold in (("0", 0.2), ("1", 0.7)):
+        part = run / "folds" / fold
+        shutil.copytree(run / "model", part / "model")
+        card = read_json(part / "model" / "model.json")
+        write_json(part / "model" / "model.json", {**card, "thresholds": {"nodule": threshold, "effusion": threshold}})
+        write_table(part / "predictions" / "test.csv", predictions[int(fold) :: 2])
+    judged = judged_predictions(read_run(run))
+    assert judged is not None
+    own = judged["image_id"].map({name: (0.2, 0.7)[i % 2] for i, name in enumerate(predictions["image_id"])})
+    assert (judged["called"] == (judged["probability"] >= own)).all()
+    assert judged["probability"].between(0.2, 0.7).any()
+    words = words_of(page_of(run))
+    assert words.count("0.200 to 0.700") == 4  # two labels, in the counts and in the model's own table
 
 
 def test_the_report_needs_no_torch(run: Path) -> None:

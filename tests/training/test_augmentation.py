@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from focusmap.training.augmentation import augment, draw
+from focusmap.training.augmentation import augment, draw, draw_partners
 from focusmap.values.recipe import Augmentation
 
 NOTHING = Augmentation(shift=0, rotate_degrees=0, scale=0, brightness=0, contrast=0, noise=0, cutout=0)
-EVERYTHING = Augmentation(cutout=0.25, mirror=True)
+EVERYTHING = Augmentation(cutout=0.25, mirror=True, shear_degrees=8, elastic=0.03, gamma=0.3, blur=0.8)
 INDICES = np.array([3, 17, 4, 100_000])
 
 
@@ -58,6 +58,7 @@ def test_draws_stay_within_their_limits_and_fill_them() -> None:
 def test_geometry_keeps_angles_and_turns_by_no_more_than_asked() -> None:
     limits = Augmentation(rotate_degrees=30, scale=0.2, mirror=True)
     linear = draw(limits, 0, 0, np.arange(200)).geometry[:, :, :2].double()
+    assert not draw(limits, 0, 0, np.arange(2)).displacement.any()
     product = linear @ linear.transpose(1, 2)
     area = torch.linalg.det(linear)
     assert torch.allclose(product, area.abs()[:, None, None] * torch.eye(2).double(), atol=1e-6)
@@ -84,3 +85,71 @@ def test_the_hole_has_the_size_asked_for_or_is_cut_by_the_edge() -> None:
     holes = (changed == 0).sum(dim=(1, 2, 3)) / 3
     assert int(holes.max()) in range(25, 50)
     assert bool((changed.amin(1) == changed.amax(1)).all())
+
+
+def test_what_was_drawn_before_there_was_more_to_draw_is_drawn_still() -> None:
+    """Runs of earlier versions go on as they began: new kinds of change take numbers after the old ones."""
+    key = np.array([5, (2 << 32) | 3], dtype=np.uint64)
+    first = np.random.Generator(np.random.Philox(key=key)).random(10)
+    draws = draw(Augmentation(), 5, 2, INDICES[:1])
+    assert float(draws.brightness[0]) == pytest.approx(0.15 * (2 * first[4] - 1), rel=1e-6)
+    assert float(draws.hole[0, 1]) == pytest.approx(first[8], rel=1e-6)
+
+
+def test_shear_leans_upright_lines_and_keeps_areas_and_level_ones() -> None:
+    limits = replace(NOTHING, shear_degrees=20)
+    linear = draw(limits, 0, 0, np.arange(300)).geometry[:, :, :2].double()
+    assert torch.allclose(torch.linalg.det(linear), torch.ones(300).double(), atol=1e-6)
+    assert torch.allclose(linear[:, :, 0], torch.tensor([1.0, 0.0]).double().expand(300, 2), atol=1e-6)
+    lean = linear[:, 0, 1].atan().rad2deg().abs()
+    assert 19 < float(lean.max()) <= 20
+
+
+def test_elastic_moves_places_by_no_more_than_asked_and_neighbours_alike() -> None:
+    rows = torch.arange(64.0)[None, None, :, None].expand(20, 1, 64, 64).contiguous()
+    moved = augment(rows, replace(NOTHING, elastic=0.05), 0, 0, np.arange(20)) - rows
+    # Cubic curves swing a little beyond the places that they pass.
+    inner = moved[:, :, 8:-8, 8:-8].abs()
+    assert 0.5 * 0.05 * 64 < float(inner.max()) <= 1.3 * 0.05 * 64
+    assert float(moved[:, :, 8:-8, 1:].sub(moved[:, :, 8:-8, :-1]).abs().max()) < 0.5
+    assert len({round(float(one.sum()), 3) for one in moved}) == 20
+
+
+def test_gamma_by_hand_keeps_darkest_and_brightest(batch: torch.Tensor) -> None:
+    limits = replace(NOTHING, gamma=0.5)
+    exponents = draw(limits, 5, 2, INDICES).gamma
+    changed = augment(batch, limits, 5, 2, INDICES)
+    for picture, new, exponent in zip(batch, changed, exponents, strict=True):
+        low, high = picture.min(), picture.max()
+        assert torch.allclose(new, low + (high - low) * ((picture - low) / (high - low)) ** exponent, atol=1e-5)
+    many = draw(limits, 0, 0, np.arange(400)).gamma
+    assert 1.45 < float(many.max()) <= 1.5
+    assert float(many.min()) >= 1 / 1.5 - 1e-6
+    assert float(many.log().mean().abs()) < 0.05
+
+
+def test_gamma_leaves_a_picture_of_one_value_alone() -> None:
+    flat = torch.full((4, 1, 8, 8), 3.0)
+    assert torch.allclose(augment(flat, replace(NOTHING, gamma=0.5), 5, 2, INDICES), flat)
+
+
+def test_blur_is_scipys_gaussian(batch: torch.Tensor) -> None:
+    from scipy.ndimage import gaussian_filter
+
+    limits = replace(NOTHING, blur=1.5)
+    draws = draw(limits, 5, 2, INDICES)
+    changed = augment(batch, limits, 5, 2, INDICES)
+    for picture, new, sigma in zip(batch.numpy(), changed.numpy(), draws.blur.tolist(), strict=True):
+        expected = gaussian_filter(picture[0].astype(np.float64), sigma, mode="nearest", radius=draws.blur_radius)
+        assert np.allclose(new[0], expected, atol=1e-5)
+
+
+def test_partners_depend_on_the_picture_alone_and_shares_are_betas() -> None:
+    partners, shares = draw_partners(0.4, 1, 2, np.arange(2000), 50)
+    again, same = draw_partners(0.4, 1, 2, np.array([7, 1999]), 50)
+    assert np.array_equal(again, partners[[7, 1999]])
+    assert np.array_equal(same, shares[[7, 1999]])
+    assert set(partners) == set(range(50))
+    assert shares.mean() == pytest.approx(0.5, abs=0.03)
+    assert shares.var() == pytest.approx(1 / (4 * (2 * 0.4 + 1)), abs=0.01)
+    assert not np.array_equal(draw_partners(0.4, 1, 3, np.arange(2000), 50)[0], partners)

@@ -11,9 +11,10 @@ from small_study import QUICK, study
 
 from focusmap.errors import InputError, MissingFileError
 from focusmap.nets.build import Architecture, FocusNet, build_net
-from focusmap.training.epoch import forward_store
-from focusmap.training.loop import EpochRecord, FitOptions, fit
+from focusmap.training.epoch import forward_store, training_batch
+from focusmap.training.loop import EpochRecord, FitOptions, fit, open_session
 from focusmap.training.records import tune_auroc
+from focusmap.training.sampling import Drawn
 from focusmap.values.recipe import Augmentation, Recipe
 
 
@@ -33,7 +34,17 @@ def without_seconds(records: list[EpochRecord]) -> list[EpochRecord]:
     return [replace(record, seconds=0.0) for record in records]
 
 
-@pytest.mark.parametrize("recipe", [QUICK, replace(QUICK, patience=3, freeze_epochs=1, optimizer="sgd")])
+MORE = Augmentation(shear_degrees=5, elastic=0.03, gamma=0.2, blur=0.5, mixup=0.4)
+RESUMED = (
+    QUICK,
+    replace(QUICK, patience=3, freeze_epochs=1, optimizer="sgd"),
+    replace(QUICK, schedule="plateau", sampling="over", accumulate=2, layer_decay=0.7, loss="focal"),
+    replace(QUICK, schedule="one-cycle", sampling="weighted", clip_norm=0.0, loss="asymmetric", label_smoothing=0.1),
+    replace(QUICK, schedule="step", sampling="under", augmentation=MORE),
+)
+
+
+@pytest.mark.parametrize("recipe", RESUMED)
 def test_a_stopped_training_ends_with_the_same_weights_bit_for_bit(tmp_path: Path, recipe: Recipe) -> None:
     data, checkpoint = study(), tmp_path / "last.safetensors"
     whole, stopped, resumed = net(), net(), net(seed=9)
@@ -154,3 +165,72 @@ def test_the_callers_random_state_is_left_alone() -> None:
 def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(InputError, match="'tpu' is not one of auto, cuda, mps, cpu"):
         next(fit(net(), study(), QUICK, FitOptions(device="tpu")))
+
+
+def test_a_plateau_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped on the plateau, a training falls to the lower rate in the same epoch."""
+    from focusmap.training import optimisation
+
+    monkeypatch.setattr(optimisation, "PLATEAU_EPOCHS", 2)
+    recipe = replace(QUICK, schedule="plateau", epochs=6, warmup_epochs=0, learning_rate=1e-7)
+    data, checkpoint = study(), tmp_path / "last.safetensors"
+    whole = list(fit(net(), data, recipe))
+    list(islice(fit(net(), data, recipe, FitOptions(checkpoint)), 3))
+    again = list(fit(net(), data, recipe, FitOptions(checkpoint, resume=True)))
+    assert without_seconds(again) == without_seconds(whole)
+    assert whole[-1].learning_rate < whole[0].learning_rate
+
+
+def plain_net() -> FocusNet:
+    """A net without batch norm and dropout, so that a batch is the sum of its pictures."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = FocusNet(torch.nn.Sequential(torch.nn.Conv2d(1, 8, 3), torch.nn.ReLU()), 8, 1)
+    made.dropout.p = 0.0
+    return made
+
+
+def test_two_batches_accumulated_are_one_of_twice_the_size() -> None:
+    recipe = replace(QUICK, precision="fp32", epochs=2, optimizer="sgd")
+    large, small, other = plain_net(), plain_net(), plain_net()
+    list(fit(large, study(), replace(recipe, batch_size=16)))
+    list(fit(small, study(), replace(recipe, batch_size=8, accumulate=2)))
+    list(fit(other, study(), replace(recipe, batch_size=8)))
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(weights(large), weights(small), strict=True))
+    assert not all(torch.allclose(a, b, atol=1e-5) for a, b in zip(weights(large), weights(other), strict=True))
+
+
+def test_the_gradient_is_cut_at_the_length_asked_for() -> None:
+    """Plain steps of SGD are the gradient times the rate; the first momentum step is 1.9 times that."""
+    recipe = replace(QUICK, precision="fp32", epochs=1, batch_size=32, optimizer="sgd", schedule="constant")
+    recipe = replace(recipe, warmup_epochs=0, weight_decay=0.0, learning_rate=1.0)
+
+    def moved(clip_norm: float) -> float:
+        trained, fresh = plain_net(), plain_net()
+        list(fit(trained, study(), replace(recipe, clip_norm=clip_norm, ema_decay=0.0)))
+        pairs = zip(trained.parameters(), fresh.parameters(), strict=True)
+        return float(torch.cat([(a - b).detach().flatten() for a, b in pairs]).norm())
+
+    assert moved(0.01) == pytest.approx(0.019, rel=1e-3)
+    assert moved(0.0) > 0.05
+
+
+def test_a_blended_batch_equals_one_by_one_and_is_what_its_shares_say() -> None:
+    recipe = replace(QUICK, augmentation=Augmentation(mixup=1.0))
+    mixed, plain = (open_session(net(), study(), r, FitOptions(device="cpu")) for r in (recipe, QUICK))
+    plain = replace(plain, recipe=replace(recipe, augmentation=Augmentation()))
+    drawn = Drawn(np.array([3, 8, 20, 3]), np.array([0, 0, 0, 1]))
+    together = training_batch(mixed, drawn, 2)
+    (truth, own), (other_truth, rest) = together.truths
+    assert torch.allclose(own + rest, torch.ones(4))
+    everything = training_batch(plain, Drawn(np.arange(32), np.zeros(32, dtype=int)), 2).pictures
+    for i in range(4):
+        alone = training_batch(mixed, drawn.take(np.array([i])), 2)
+        assert torch.equal(alone.pictures[0], together.pictures[i])
+    for i in range(3):
+        other = (together.pictures[i] - own[i] * everything[drawn.positions[i]]) / rest[i]
+        partner = int((everything - other).abs().amax(dim=(1, 2, 3)).argmin())
+        assert torch.allclose(other, everything[partner], atol=1e-3)
+        assert float(other_truth[i]) == mixed.data.train.truth[partner, 0]
+        assert float(truth[i]) == mixed.data.train.truth[drawn.positions[i], 0]
+    assert not torch.allclose(together.pictures[0], together.pictures[3])

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from focusmap.errors import InputError, MissingFileError
+from focusmap.values.presets import PRESETS
 from focusmap.values.recipe import Augmentation, Recipe, read_recipe, recipe_from
 
 
@@ -30,6 +31,19 @@ def test_mirroring_is_off_by_default():
         ("augmentation: 3", "group of settings"),
         ("epochs: [", "not valid YAML"),
         ("- a", "settings such as"),
+        ("loss: focl", "cross-entropy, focal, asymmetric"),
+        ("sampling: none", "all, weighted, over, under"),
+        ("schedule: onecycle", "cosine, constant, one-cycle, step, plateau"),
+        ("layer_decay: 1.5", "layer_decay must be above 0 and at most 1"),
+        ("accumulate: 0", "accumulate must be at least 1"),
+        ("ensemble: 0", "ensemble and accumulate must be at least 1"),
+        ("ensembl: 3", "Did you mean 'ensemble'"),
+        ("tta: yes please", "bool was expected"),
+        ("augmentation: {mixup: -1}", "augmentation.mixup must not be negative"),
+        ("augmentation: {elastic: 1.0}", "augmentation.elastic must be at least 0 and below 1"),
+        ("augmentation: {sheer_degrees: 3}", "Did you mean 'shear_degrees'"),
+        ("preset: chest", "Did you mean 'chest-xray'"),
+        ("presett: retina", "Did you mean 'preset'"),
     ],
 )
 def test_a_wrong_recipe_is_named(tmp_path, text, message):
@@ -47,3 +61,27 @@ def test_scientific_notation_without_a_point_is_a_number():
 def test_a_missing_recipe_is_missing(tmp_path):
     with pytest.raises(MissingFileError):
         read_recipe(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_a_preset_is_a_recipe_that_survives_the_disk(tmp_path, name):
+    recipe = recipe_from({"preset": name})
+    assert recipe != Recipe()
+    recipe.to_yaml(tmp_path / "recipe.yaml")
+    assert read_recipe(tmp_path / "recipe.yaml") == recipe
+
+
+def test_no_preset_mirrors_chest_pictures():
+    chest = recipe_from({"preset": "chest-xray"})
+    assert (chest.size, chest.augmentation.mirror) == (320, False)
+    assert not [name for name in PRESETS if ("chest" in name or "xray" in name) and name != "chest-xray"]
+
+
+def test_settings_stand_over_the_preset_one_by_one(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("preset: chest-xray\nsize: 256\naugmentation: {shift: 0.2}\n")
+    recipe = read_recipe(path)
+    assert (recipe.model, recipe.size) == ("densenet121", 256)
+    assert (recipe.augmentation.shift, recipe.augmentation.rotate_degrees) == (0.2, 7.0)
+    assert read_recipe(path, "retina").channels == 3
+    assert read_recipe(path, "retina").size == 256

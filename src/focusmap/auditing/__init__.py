@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from focusmap.auditing.against import audit_against
+from focusmap.auditing.against import audit_against, compared_by
 from focusmap.auditing.association import association_findings, associations
 from focusmap.auditing.findings import SEVERITIES, Audit, AuditOptions, Finding, in_order, overridden
 from focusmap.auditing.images import Pictures, look_at_all, picture_findings
@@ -15,7 +15,7 @@ from focusmap.cohort.cohort import Cohort
 from focusmap.cohort.split import Split
 from focusmap.values.files import Json
 
-__all__ = ["SEVERITIES", "Audit", "AuditOptions", "Finding", "audit_against", "audit_cohort"]
+__all__ = ["SEVERITIES", "Audit", "AuditOptions", "Finding", "audit_against", "audit_cohort", "compared_by"]
 
 SAMPLES = 8
 

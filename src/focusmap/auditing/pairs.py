@@ -106,7 +106,7 @@ def _parts(cohort: Cohort, split: Split, positions: Sequence[int]) -> set[str]:
 
 
 def _same_class(cohort: Cohort, pair: NearPair) -> bool:
-    a, b = cohort.truth[pair.a], cohort.truth[pair.b]
+    a, b = cohort.task.decided(cohort.truth[[pair.a, pair.b]])
     return bool(np.all((a == b) | np.isnan(a) | np.isnan(b)))
 
 

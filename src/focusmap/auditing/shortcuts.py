@@ -95,7 +95,7 @@ def hidden_group_findings(cohort: Cohort, pictures: Pictures) -> list[Finding]:
 def _similarity(cohort: Cohort, pictures: Pictures, rest: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Return the correlations of those pairs that are readable, of one class and of two patients."""
     a, b = pairs
-    labels = np.nan_to_num(cohort.truth, nan=-1.0)
+    labels = np.nan_to_num(cohort.task.decided(cohort.truth), nan=-1.0)
     patients, readable = cohort.patient_ids, pictures.readable
     kept = readable[a] & readable[b] & (patients[a] != patients[b]) & (labels[a] == labels[b]).all(axis=1)
     return np.asarray(np.einsum("ij,ij->i", rest[a[kept]], rest[b[kept]]))

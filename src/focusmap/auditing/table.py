@@ -112,6 +112,8 @@ def _describe_target(cohort: Cohort, target: Target) -> dict[str, Json]:
         return described | {"counts": {}, "spread": {key: float(value) for key, value in spread.items()}}
     index = (known >= 0.5).astype(int) if target.kind == "binary" else known.astype(int)
     counts = np.bincount(index, minlength=len(target.classes))
+    if target.kind == "binary" and (n_soft := int((known % 1 != 0).sum())):
+        described["n_soft"] = n_soft
     return described | {"counts": {name: int(n) for name, n in zip(target.classes, counts, strict=True)}}
 
 

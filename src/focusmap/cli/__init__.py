@@ -13,6 +13,7 @@ COMMANDS = {
     "demo": "the whole pipeline on the embedded phantom study",
     "run": "audit, split, prepare, train, evaluate, explain and report, in one go",
     "convert": "a packed data set (MedMNIST .npz) to images and a label file",
+    "consensus": "several readers to one label file, with how far they agree",
     "audit": "what a careful person looks at before training",
     "prepare": "split and prepared pictures, ready for several trainings",
     "train": "a trained model with its tune and test predictions",

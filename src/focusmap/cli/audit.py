@@ -2,9 +2,14 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from focusmap.cli.options import add_common_options, add_study_options, cohort_from, run_options_from
 from focusmap.cli.show import print_findings, print_study
+
+if TYPE_CHECKING:
+    from focusmap.cohort.cohort import Cohort
+    from focusmap.cohort.roster import Roster
 
 EXAMPLE = "example: focusmap audit labels.csv --patient patient_id --group site --out audit"
 
@@ -13,7 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("labels", type=Path, metavar="LABELS.csv", help="label file, one row an image")
     parser.add_argument(
-        "--against", type=Path, metavar="OTHER.csv", help="look for the same patients and pictures there"
+        "--against",
+        type=Path,
+        metavar="OTHER.csv",
+        help="a table, labelled or not: look for the same patients and pictures there",
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of audit.json and audit.html (default: LABELS_audit)"
@@ -31,10 +39,21 @@ def execute(parsed: argparse.Namespace) -> int:
     if parsed.dry_run:
         return 0
     out = parsed.out or parsed.labels.with_name(f"{parsed.labels.stem}_audit")
-    against = cohort_from(parsed, parsed.against) if parsed.against else None
+    against = _against(parsed, cohort) if parsed.against else None
     options = run_options_from(parsed)
     result = pipeline.audit(cohort, out, options, against=against)
     print_findings(result)
     print(f"audit: {out / 'audit.html'}")
     pipeline.refuse_blocking(result, options, out)
     return 0
+
+
+def _against(parsed: argparse.Namespace, cohort: "Cohort") -> "Roster":
+    """Return who stands in the other table, and say by what the two are compared."""
+    from focusmap.auditing import compared_by
+    from focusmap.cohort.roster import read_roster, roster_of
+
+    other = read_roster(parsed.against, parsed.images, parsed.patient or cohort.study.patient_column)
+    by = compared_by(roster_of(cohort), other)
+    print(f"against     {parsed.against} ({len(other.image_ids)} rows), compared by {' and '.join(by) or 'nothing'}")
+    return other

@@ -10,6 +10,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="two runs or more, on the same test pictures")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write compare.html and compare.json there")
+    parser.add_argument("--force", action="store_true", help="replace what is there")
 
 
 def execute(parsed: argparse.Namespace) -> None:
@@ -17,7 +18,7 @@ def execute(parsed: argparse.Namespace) -> None:
     from focusmap import pipeline
     from focusmap.cli.show import print_comparison
 
-    comparison = pipeline.compare(parsed.runs, parsed.out)
+    comparison = pipeline.compare(parsed.runs, parsed.out, force=parsed.force)
     print_comparison(comparison)
     if parsed.out is not None:
         print(f"comparison: {parsed.out / 'compare.html'}")

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from focusmap.cli.options import add_common_options, add_study_options
+from focusmap.cli.options import add_common_options, add_study_options, refuse_study_file
 from focusmap.cli.show import print_metrics
 from focusmap.errors import InputError
 
@@ -29,8 +29,7 @@ def execute(parsed: argparse.Namespace) -> None:
     from focusmap import pipeline
     from focusmap.cli.options import declaration_from, run_options_from
 
-    if parsed.dry_run or parsed.study is not None:
-        raise InputError("evaluate uses the run's own study; --study and --dry-run belong to run, train and prepare.")
+    refuse_study_file(parsed)
     options = run_options_from(parsed)
     if parsed.predictions is not None:
         print_metrics(pipeline.evaluate_table(parsed.predictions, parsed.out, options))
@@ -38,6 +37,6 @@ def execute(parsed: argparse.Namespace) -> None:
     if parsed.run is None:
         raise InputError("give a RUN, or --predictions FILE.")
     if parsed.labels is None:
-        print_metrics(pipeline.evaluate(parsed.run, parsed.out))
+        print_metrics(pipeline.evaluate(parsed.run, parsed.out, force=parsed.force))
         return
     print_metrics(pipeline.evaluate_other(parsed.run, parsed.labels, declaration_from(parsed), parsed.out, options))

@@ -2,21 +2,27 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from focusmap.cli.options import add_common_options
+from focusmap.cli.options import add_common_options, add_study_options, declaration_from, refuse_study_file
+from focusmap.errors import InputError
+
+if TYPE_CHECKING:
+    from focusmap.pipeline import TrustRequest
 
 EXAMPLE = """\
 examples:
   focusmap explain runs/first                               the run's own test split
   focusmap explain runs/first film.png --out maps --target Effusion
   focusmap explain runs/first --method occlusion --out occlusion
+  focusmap explain runs/first --trust                       and whether the maps show where the net looks
 
 methods, by what they run beside one forward pass a picture:
-  focus                                         nothing: it is the output of a focus-map net (--model resnet18-fpn)
-  cam, gradcam, gradcam++, hirescam, layercam   the classifier's last layer
-  gradients                                     once backward a label
-  smoothgrad, integrated-gradients              16 and 32 times forward, and as often backward a label
-  occlusion                                     up to 225 times forward"""
+  focus                               nothing: it is the output of a focus-map net (--model resnet18-fpn)
+  cam, gradcam, gradcam++, hirescam, layercam, eigencam, ablationcam   the classifier's last layer
+  gradients, guided-backprop          once backward a label
+  smoothgrad, integrated-gradients    16 and 32 times forward, and as often backward a label
+  occlusion, scorecam                 up to 225 times forward; once forward a feature (512 to 2048)"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,17 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "inputs", type=Path, nargs="*", metavar="IMAGE|LABELS.csv", help="default: the run's test split"
     )
-    parser.add_argument(
-        "--images", type=Path, metavar="DIR", help="folder to which the label file's paths are relative"
-    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of maps and overlays (default: RUN/focus)")
     parser.add_argument(
         "--method", metavar="NAME", help="heat map method (default: focus where the net has focus maps, else cam)"
     )
-    parser.add_argument(
-        "--target", action="append", default=[], metavar="NAME", help="only this target; repeat for several"
-    )
-    parser.add_argument("--boxes", type=Path, metavar="FILE", help="CSV of lesion boxes")
+    _add_trust_options(parser)
+    add_study_options(parser)
     add_common_options(parser)
 
 
@@ -43,12 +44,43 @@ def execute(parsed: argparse.Namespace) -> int:
     """Run the command."""
     from focusmap import pipeline
     from focusmap.cli.options import run_options_from
-    from focusmap.cli.show import print_failures, print_scores
+    from focusmap.cli.show import print_failures, print_scores, print_trust
 
-    request = pipeline.ExplainRequest(
-        tuple(parsed.inputs), parsed.images, parsed.out, parsed.method, tuple(parsed.target), parsed.boxes
-    )
+    refuse_study_file(parsed)
+    targets, said = tuple(parsed.target), declaration_from(parsed)
+    request = pipeline.ExplainRequest(tuple(parsed.inputs), parsed.out, parsed.method, targets, said, _trust(parsed))
     result = pipeline.explain(parsed.run, request, run_options_from(parsed))
     print_scores(result.scores)
+    if result.trust is not None:
+        print_trust(result.trust, result.folder / "trust.html")
     print(f"maps: {result.folder / 'index.csv'}")
     return print_failures(result.failures, skip=parsed.skip_unreadable)
+
+
+def _add_trust_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("trust in the maps")
+    group.add_argument("--trust", action="store_true", help="measure it: trust.json and trust.html, in about a minute")
+    group.add_argument(
+        "--trust-method", action="append", default=[], metavar="NAME",
+        help="method to judge, or all; repeat for several (default: that of the maps)",
+    )  # fmt: skip
+    group.add_argument("--trust-pictures", type=int, metavar="N", help="maps to judge each method by (default: 16)")
+    group.add_argument("--trust-draws", type=int, metavar="N", help="random removals of each kind (default: 20)")
+    group.add_argument(
+        "--against", type=Path, action="append", default=[], metavar="RUN",
+        help="run with another seed or architecture: repeatability, reproducibility; repeat for several",
+    )  # fmt: skip
+    group.add_argument("--shuffled", type=Path, metavar="RUN", help="run trained on shuffled labels")
+
+
+def _trust(parsed: argparse.Namespace) -> "TrustRequest | None":
+    """Return how trust is to be measured, None if it is not; `InputError` for an option that needs --trust."""
+    from focusmap.pipeline import TrustRequest
+
+    numbers = {"n_pictures": parsed.trust_pictures, "n_draws": parsed.trust_draws}
+    given = {name: value for name, value in numbers.items() if value is not None}
+    if not parsed.trust:
+        if given or parsed.trust_method or parsed.against or parsed.shuffled:
+            raise InputError("--trust-..., --against and --shuffled say how trust is measured: add --trust.")
+        return None
+    return TrustRequest(tuple(parsed.trust_method), against=tuple(parsed.against), shuffled=parsed.shuffled, **given)

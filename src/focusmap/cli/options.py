@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from focusmap.errors import InputError
+
 if TYPE_CHECKING:
     from focusmap.cohort.cohort import Cohort
     from focusmap.cohort.declaration import Declaration
@@ -67,8 +69,12 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         "--recipe", type=Path, metavar="FILE", help="recipe.yaml with settings; the options below override it"
     )
     group.add_argument(
-        "--model", metavar="NAME", help="densenet121, resnet18-fpn, small-residual, ... (default: by size)"
+        "--preset", metavar="NAME", help="chest-xray, brain-mri, retina, ultrasound or natural; all else overrides it"
     )
+    group.add_argument(
+        "--model", metavar="NAME",
+        help="densenet121, resnet18, ..., any of timm's; with -fpn or -pan a focus-map net (default: by size)",
+    )  # fmt: skip
     group.add_argument("--epochs", type=int, metavar="N")
     group.add_argument(
         "--size", type=int, metavar="N", help="side of the net's input in pixels (default: by the pictures)"
@@ -76,6 +82,10 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--batch-size", type=int, metavar="N")
     group.add_argument("--weights", metavar="START", help="none, hub, auto, or a weights file to start from")
     group.add_argument("--threshold-for", metavar="RULE", help="accuracy, youden, f1, sensitivity=0.9, specificity=0.9")
+    group.add_argument("--ensemble", type=int, metavar="N", help="train N nets from as many seeds and average them")
+    group.add_argument(
+        "--tta", action="store_true", default=None, help="average over a few views of each picture that is predicted"
+    )
     group.add_argument("--folds", type=int, metavar="K", help="cross-validation; predictions are pooled out of fold")
 
 
@@ -99,6 +109,14 @@ def declaration_from(parsed: argparse.Namespace) -> "Declaration":
     )
 
 
+def refuse_study_file(parsed: argparse.Namespace) -> None:
+    """Raise `InputError` where a command on a finished run is told of another study."""
+    if parsed.dry_run or parsed.study is not None:
+        raise InputError(
+            f"{parsed.command} uses the run's own study; --study and --dry-run belong to run, train and prepare."
+        )
+
+
 def cohort_from(parsed: argparse.Namespace, label_file: Path) -> "Cohort":
     """Return the cohort of `label_file` as the options, or a study made earlier, declare it."""
     from focusmap.cohort.cohort import read_cohort
@@ -112,10 +130,11 @@ def cohort_from(parsed: argparse.Namespace, label_file: Path) -> "Cohort":
 
 def recipe_from_options(parsed: argparse.Namespace) -> "Recipe":
     """Return the recipe: the file's settings, overridden by the options."""
-    from focusmap.values.recipe import Recipe, read_recipe
+    from focusmap.values.recipe import read_recipe, recipe_from
 
-    recipe = read_recipe(parsed.recipe) if getattr(parsed, "recipe", None) else Recipe()
-    names = ("model", "epochs", "size", "batch_size", "weights", "threshold_for", "seed")
+    file, preset = getattr(parsed, "recipe", None), getattr(parsed, "preset", None)
+    recipe = read_recipe(file, preset) if file else recipe_from({"preset": preset} if preset else {})
+    names = ("model", "epochs", "size", "batch_size", "weights", "threshold_for", "seed", "ensemble", "tta")
     given = {name: getattr(parsed, name) for name in names if getattr(parsed, name, None) is not None}
     return replace(recipe, **given)
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from focusmap.cli.options import add_common_options
+from focusmap.cli.options import add_common_options, add_study_options, declaration_from, refuse_study_file
 
 EXAMPLE = """\
 examples:
@@ -17,11 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "inputs", type=Path, nargs="+", metavar="IMAGE|LABELS.csv", help="pictures, folders, or a label file"
     )
-    parser.add_argument(
-        "--images", type=Path, metavar="DIR", help="folder to which the label file's paths are relative"
-    )
     parser.add_argument("--out", type=Path, metavar="FILE.csv", help="write the answers as a table")
     parser.add_argument("--overlay", type=Path, metavar="DIR", help="write pictures of where the evidence lies")
+    add_study_options(parser)
     add_common_options(parser)
 
 
@@ -31,7 +29,8 @@ def execute(parsed: argparse.Namespace) -> int:
     from focusmap.cli.options import run_options_from
     from focusmap.cli.show import print_failures
 
-    request = pipeline.PredictRequest(tuple(parsed.inputs), parsed.images, parsed.out, parsed.overlay)
+    refuse_study_file(parsed)
+    request = pipeline.PredictRequest(tuple(parsed.inputs), parsed.out, parsed.overlay, declaration_from(parsed))
     answer = pipeline.predict(parsed.run, request, run_options_from(parsed))
     if answer.words:
         print(answer.words)

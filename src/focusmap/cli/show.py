@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from focusmap.pipeline.options import RunOptions
     from focusmap.pipeline.runs import Run
     from focusmap.values.files import Json
+    from focusmap.values.recipe import Recipe
 
 SHOWN_FAILURES = 10
 MIRROR = (
     "the recipe mirrors pictures. In a mirrored chest film the heart lies on the right side, which is a finding "
     "(dextrocardia) and not a variation; so for every organ that has a side. Turn it off there: augmentation.mirror."
 )
+SCORES = {"pointing_hit": "pointing game", "auprc": "pixel AUPRC"}
 HEADLINE = ("auroc", "average_precision", "balanced_accuracy", "accuracy", "mae", "r2")
 
 
@@ -28,12 +30,28 @@ def understood(parsed: argparse.Namespace) -> "tuple[Cohort, RunOptions] | None"
     """Return the cohort and options of a command, the study printed; None where a dry run asks for the plan only."""
     cohort, options = cohort_from(parsed, parsed.labels), run_options_from(parsed)
     print_study(cohort)
+    if changed := changed_settings(options.recipe):
+        print(f"recipe      {changed}")
     if options.recipe.augmentation.mirror:
         print(f"note: {MIRROR}", file=sys.stderr)
     if not parsed.dry_run:
         return cohort, options
     print_plan(cohort, options)
     return None
+
+
+def changed_settings(recipe: "Recipe") -> str:
+    """Return the settings that are not the default ones, of a preset, a file or options alike.
+
+    >>> from focusmap.values.recipe import Augmentation, Recipe
+    >>> changed_settings(Recipe(size=320, augmentation=Augmentation(shift=0.05)))
+    'size 320, augmentation.shift 0.05'
+    """
+    default = type(recipe)()
+    pairs = [(name, value, getattr(default, name)) for name, value in vars(recipe).items() if name != "augmentation"]
+    inner = vars(default.augmentation)
+    pairs += [(f"augmentation.{name}", value, inner[name]) for name, value in vars(recipe.augmentation).items()]
+    return ", ".join(f"{name} {str(value).lower()}" for name, value, usual in pairs if value != usual)
 
 
 def print_study(cohort: "Cohort") -> None:
@@ -98,16 +116,37 @@ def interval(value: object) -> str:
 
 
 def print_scores(scores: Mapping[str, "Json"] | None) -> None:
-    """Print how often the maps point at the marked lesions, beside the baselines."""
+    """Print how well the maps find the marked lesions, beside the baselines, and whether they beat the mean mask."""
     if not scores:
         return
     methods = cast(Mapping[str, Mapping[str, object]], scores["methods"])
-    print("maps against marked lesions (pointing game):")
+    for metric, heading in SCORES.items():
+        print(f"maps against marked lesions ({heading}):")
+        for name, values in methods.items():
+            if metric in values:
+                print(f"  {name:<10}  {interval(values[metric])}")
+    any_method = next(iter(methods.values()))
+    print(f"  {'chance':<10}  {interval(any_method['chance'])}")
+    print(f"  of {any_method['n']} found positives; {any_method['n_false_negative']} more were missed")
     for name, values in methods.items():
-        if "pointing_hit" in values:
-            print(f"  {name:<10}  {interval(values['pointing_hit'])}")
+        gain = cast(Mapping[str, Mapping[str, float | None]], values.get("minus_mean_mask") or {}).get("auprc")
+        if gain:
+            answer = "yes" if (gain.get("low") or 0) > 0 else "no"
+            print(f"{name} above the mean mask: {answer}; pixel AUPRC {interval(gain)}")
     if scores.get("masks_used_for_tuning"):
         print(f"masks of the tune part that chose where maps are cut: {scores['masks_used_for_tuning']}")
+
+
+def print_trust(trust: Mapping[str, "Json"], page: Path) -> None:
+    """Print which criteria each method passes, and where the page is."""
+    from focusmap.reporting.trust import trust_verdicts
+
+    print("do the maps show where the net looks?")
+    for verdict in trust_verdicts(trust):
+        print(f"  {verdict.sentence}")
+    if trust.get("reason"):
+        print(f"  not measured: {trust['reason']}")
+    print(f"trust: {page}")
 
 
 def print_findings(audit: "Audit") -> None:
@@ -116,6 +155,19 @@ def print_findings(audit: "Audit") -> None:
         print("no findings")
     for finding in audit.findings:
         print(f"{finding.severity:<8}  {finding.name}: {finding.message}")
+
+
+def print_consensus(facts: Mapping[str, "Json"]) -> None:
+    """Print two lines a label: what was decided, and how far readers agree."""
+    print(f"{facts['n_pictures']} pictures, {len(cast(Mapping[str, object], facts['readers']))} readers")
+    for name, values in cast(Mapping[str, Mapping[str, object]], facts["labels"]).items():
+        counts = cast(Mapping[str, int], values["counts"])
+        decided = ", ".join(f"{label}: {n}" for label, n in counts.items())
+        print(f"  {name}  {decided}, without a label: {values['n_undecided']}")
+        said = [f"{values[f'n_{what}']} {what}" for what in ("disputed", "ties", "overridden")]
+        print(f"    {', '.join(said)}; Krippendorff's alpha {interval(values['krippendorff_alpha'])}")
+    for note in cast(Sequence[str], facts["notes"]):
+        print(f"note: {note}", file=sys.stderr)
 
 
 def print_comparison(comparison: Mapping[str, "Json"]) -> None:

@@ -10,12 +10,11 @@ import pandas as pd
 
 from focusmap.cohort.declaration import Declaration, declare_study
 from focusmap.cohort.targets import split_list
-from focusmap.errors import InputError, MissingFileError
+from focusmap.errors import SHOWN, InputError, MissingFileError, listed
 from focusmap.values.files import read_table, write_table
 from focusmap.values.study import Study, read_study
 from focusmap.values.task import CellError, Task
 
-SHOWN = 10
 COHORT_FILE = "cohort.csv"
 SPLIT_NAMES = {
     "train": "train", "training": "train",
@@ -130,10 +129,7 @@ def read_cohort(label_file: Path, said: Declaration | None = None, *, study: Stu
         twice, or a cell cannot be read; the message names file, row and remedy.
     """
     label_file = Path(label_file)
-    raw = read_table(label_file)
-    raw.columns = raw.columns.str.strip()
-    if raw.columns.has_duplicates:
-        raise InputError(f"{label_file}: two columns are called {raw.columns[raw.columns.duplicated()][0]!r}.")
+    raw = read_columns(label_file)
     try:
         if study is None:
             study = declare_study(label_file, raw, said or Declaration())
@@ -146,13 +142,22 @@ def read_cohort(label_file: Path, said: Declaration | None = None, *, study: Stu
         raise InputError(f"{label_file} {error}") from None
 
 
+def read_columns(path: Path) -> pd.DataFrame:
+    """Return a table as `read_table` does, without spaces around its columns' names; `InputError` if two are one."""
+    raw = read_table(path)
+    raw.columns = raw.columns.str.strip()
+    if raw.columns.has_duplicates:
+        raise InputError(f"{path}: two columns are called {raw.columns[raw.columns.duplicated()][0]!r}.")
+    return raw
+
+
 def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
     """Return the cohort of a table whose columns mean what `study` says; errors as for `read_cohort`."""
     _require_columns(study, raw)
     table = pd.DataFrame({"row": np.arange(2, len(raw) + 2)})
     if study.path_column is not None:
         table["path"] = [
-            _relative_path(cell, row) for cell, row in zip(raw[study.path_column], table["row"], strict=True)
+            relative_path(cell, row) for cell, row in zip(raw[study.path_column], table["row"], strict=True)
         ]
     table.insert(1, "image_id", _image_ids(study, raw, table))
     table["patient_id"] = _patients(study, raw, table)
@@ -168,7 +173,7 @@ def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
     table = pd.concat([table, raw[kept], _targets(study, raw)], axis=1)
     _refuse_repeats(table, study.task)
     if study.path_column is not None:
-        _refuse_missing(study, table, "path")
+        refuse_missing(study.label_file, study.images, table, "path")
     return Cohort(study, table, raw)
 
 
@@ -202,7 +207,8 @@ def _require_columns(study: Study, raw: pd.DataFrame) -> None:
         raise InputError(f"lacks the column(s) {', '.join(missing)} that the study names.")
 
 
-def _relative_path(cell: str, row: int) -> str:
+def relative_path(cell: str, row: int) -> str:
+    """Return the path in a cell; `InputError` if it is empty, absolute, or leaves its folder."""
     text = cell.strip().replace("\\", "/")
     if not text:
         raise InputError(f"row {row}: the path is empty.")
@@ -231,7 +237,7 @@ def _patients(study: Study, raw: pd.DataFrame, table: pd.DataFrame) -> pd.Series
     patients = raw[study.patient_column].str.strip()
     empty = np.flatnonzero(patients == "")
     if len(empty):
-        rows = ", ".join(str(position + 2) for position in empty[:SHOWN])
+        rows = listed([str(position + 2) for position in empty], separator=", ")
         raise InputError(
             f"row {rows}: {study.patient_column} is empty in {len(empty)} of {len(patients)} rows. "
             "Fill it in, or name another column with --patient."
@@ -259,8 +265,9 @@ def _masks(study: Study, raw: pd.DataFrame) -> pd.DataFrame:
     masks = pd.DataFrame({role: raw[column].str.strip() for role, column in columns.items()}, index=raw.index)
     for role in masks:
         for i in np.flatnonzero(masks[role] != ""):
-            masks.loc[i, role] = _relative_path(str(masks[role].iloc[i]), int(i) + 2)
-        _refuse_missing(study, masks.assign(row=np.arange(2, len(raw) + 2)), str(role))
+            masks.loc[i, role] = relative_path(str(masks[role].iloc[i]), int(i) + 2)
+        placed = masks.assign(row=np.arange(2, len(raw) + 2))
+        refuse_missing(study.label_file, study.images, placed, str(role))
     return masks
 
 
@@ -295,16 +302,16 @@ def _refuse_repeats(table: pd.DataFrame, task: Task) -> None:
         raise InputError(f"rows {lines}: duplicate {key} {name!r}{more}. Keep one row an image.")
 
 
-def _refuse_missing(study: Study, table: pd.DataFrame, column: str) -> None:
+def refuse_missing(label_file: Path, images: Path, table: pd.DataFrame, column: str) -> None:
+    """Raise `MissingFileError` where a file that `column` names (``row`` says where) is not in the folder `images`."""
     missing = [
         (row, path)
         for row, path in zip(table["row"], table[column], strict=True)
-        if path and not (study.images / path).is_file()
+        if path and not (images / path).is_file()
     ]
     if missing:
-        shown = "; ".join(f"row {row}: {path}" for row, path in missing[:SHOWN])
-        more = f"; and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+        shown = listed([f"row {row}: {path}" for row, path in missing])
         raise MissingFileError(
-            f"{study.label_file}: {len(missing)} of {len(table)} files in column {column!r} are not in {study.images}: "
-            f"{shown}{more}. Say where the pictures are with --images."
+            f"{label_file}: {len(missing)} of {len(table)} files in column {column!r} are not in {images}: "
+            f"{shown}. Say where the pictures are with --images."
         )

@@ -26,7 +26,7 @@ class Declaration:
     images
         Folder of the pictures; by default the label file's.
     targets
-        As written: ``NAME[:KIND][:positive=CLASS]``.
+        As written: ``NAME[:KIND][:positive=CLASS][:classes=A,B,C]``.
     patient
         A column, or ``none`` where every image is its own patient.
     case, view, split, mask, block

@@ -13,7 +13,7 @@ import pandas as pd
 from focusmap.cohort.blocks import UNUSED, deal_blocks, sequence_ranks
 from focusmap.cohort.cohort import Cohort
 from focusmap.cohort.stratify import label_matrix, stratify
-from focusmap.errors import InputError
+from focusmap.errors import InputError, listed
 from focusmap.values.files import Json, read_json, read_table, write_json, write_table
 
 PARTS = ("train", "tune", "test")
@@ -171,9 +171,8 @@ def _require_same_images(path: Path, found: Sequence[str], expected: Sequence[st
         ("lists images that the label file lacks:", sorted(set(found) - set(expected))),
     ):
         if names:
-            shown = ", ".join(names[:SHOWN])
-            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            raise InputError(f"{path}: {fact} {shown}{more}. The label file has changed; split again with --force.")
+            shown = listed(names, SHOWN, ", ")
+            raise InputError(f"{path}: {fact} {shown}. The label file has changed; split again with --force.")
 
 
 def _deal(cohort: Cohort, options: SplitOptions) -> tuple[list[str], list[str]]:

@@ -1,12 +1,12 @@
 """From the columns of a label file to targets: the ones that were named, or the ones that are unambiguous."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from focusmap.errors import InputError, suggest
-from focusmap.values.task import TARGET_KINDS, Target, TargetKind, Task
+from focusmap.values.task import TARGET_KINDS, CellError, Target, TargetKind, Task
 
 LABEL_COLUMNS = ("label", "labels", "class", "target", "diagnosis", "finding")
 NEGATIVE_WORDS = ("normal", "benign", "negative", "healthy", "control", "no", "none", "absent", "false", "clear")
@@ -16,11 +16,12 @@ MANY_CLASSES = 50
 
 @dataclass(frozen=True)
 class TargetSpec:
-    """What the user wrote behind ``--target``: ``NAME[:KIND][:positive=CLASS]``."""
+    """What the user wrote behind ``--target``: ``NAME[:KIND][:positive=CLASS][:classes=A,B,C]``."""
 
     name: str
     kind: TargetKind | None = None
     positive: str | None = None
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,18 +37,22 @@ def parse_target(text: str, columns: Sequence[str]) -> TargetSpec:
     """Return the parts of a ``--target`` argument; a column name may itself hold colons.
 
     >>> parse_target("label:positive=malignant", ["label"])
-    TargetSpec(name='label', kind=None, positive='malignant')
+    TargetSpec(name='label', kind=None, positive='malignant', classes=())
     """
     name, kind, positive = text, None, None
+    classes: tuple[str, ...] = ()
     while name not in columns and ":" in name:
         name, _, option = name.rpartition(":")
         if option.startswith("positive="):
             positive = option.removeprefix("positive=")
+        elif option.startswith("classes="):
+            classes = tuple(part.strip() for part in option.removeprefix("classes=").split(","))
         elif option in TARGET_KINDS:
             kind = option
         else:
-            raise InputError(f"--target {text}: {option!r} is not one of {', '.join(TARGET_KINDS)} or positive=CLASS.")
-    return TargetSpec(name, kind, positive)
+            known = f"{', '.join(TARGET_KINDS)}, positive=CLASS or classes=A,B,C"
+            raise InputError(f"--target {text}: {option!r} is not one of {known}.")
+    return TargetSpec(name, kind, positive, classes)
 
 
 def infer_task(table: pd.DataFrame, specs: Sequence[TargetSpec], reserved: Sequence[str]) -> Inference:
@@ -119,6 +124,8 @@ def _make_target(column: pd.Series, spec: TargetSpec) -> tuple[Target, str]:
     values = sorted(set(cells) - {""}, key=_natural)
     if not values:
         raise InputError(f"target {spec.name!r}: every cell is empty.")
+    if spec.classes:
+        return _declared_classes(cells, spec), ""
     if spec.kind == "continuous":
         return Target(spec.name, "continuous"), ""
     if spec.kind in ("multiclass", "ordinal"):
@@ -130,7 +137,9 @@ def _make_target(column: pd.Series, spec: TargetSpec) -> tuple[Target, str]:
         return _two_classes(cells, values, spec)
     if spec.kind == "binary" and {"0", "1"} <= set(values):
         return Target(spec.name), ""
-    if spec.kind == "binary" or spec.positive is not None:
+    is_soft = len(numbers) == len(values) and all(0 <= float(value) <= 1 for value in values)
+    is_soft = is_soft and spec.positive in (None, "1")
+    if not is_soft and (spec.kind == "binary" or spec.positive is not None):
         raise InputError(f"target {spec.name!r}: {len(values)} values ({_few(values)}) are not two classes.")
     if not numbers:
         return _many_classes(values, spec), ""
@@ -140,12 +149,26 @@ def _make_target(column: pd.Series, spec: TargetSpec) -> tuple[Target, str]:
             f"target {spec.name!r} holds numbers ({_few(numbers)}) and texts ({_few(texts)}). Correct the cells, "
             f"or say --target {spec.name}:multiclass."
         )
-    if all(0 <= float(value) <= 1 for value in values):
+    if is_soft:
         return Target(spec.name), f"{spec.name} holds fractions: soft labels"
     raise InputError(
         f"target {spec.name!r} holds numbers ({_few(values)}): say what they mean with "
         f"--target {spec.name}:multiclass, {spec.name}:ordinal or {spec.name}:continuous."
     )
+
+
+def _declared_classes(cells: pd.Series, spec: TargetSpec) -> Target:
+    for position, cell in enumerate(cells):
+        if cell and cell not in spec.classes:
+            known = ", ".join(spec.classes)
+            raise CellError(position, f"{spec.name} {cell!r} is not one of {known}.{suggest(cell, spec.classes)}")
+    kind = spec.kind or ("binary" if len(spec.classes) == 2 else "multiclass")
+    n = len(set(spec.classes))
+    if kind == "continuous" or n < max(len(spec.classes), 2) or not all(spec.classes) or (kind == "binary" and n > 2):
+        raise InputError(f"target {spec.name!r}: classes= takes the names of two classes or more (binary: of two).")
+    if kind != "binary":
+        return Target(spec.name, kind, spec.classes)
+    return _two_classes(cells, list(spec.classes), replace(spec, positive=spec.positive or spec.classes[1]))[0]
 
 
 def _two_classes(cells: pd.Series, values: list[str], spec: TargetSpec) -> tuple[Target, str]:

@@ -84,11 +84,6 @@ class Overlay:
     unit: str = "evidence (logit units)"
 
 
-def write_overlay(path: Path, picture: np.ndarray, heat_map: np.ndarray | None, caption: str, vmax: float) -> None:
-    """Write an overlay without outline; see `Overlay` for the shapes and `draw_overlay` for outlines."""
-    draw_overlay(path, Overlay(picture, heat_map, caption, vmax))
-
-
 def draw_overlay(path: Path, overlay: Overlay) -> None:
     """Write a PNG: the untouched picture, the picture under its map, and a colour bar.
 

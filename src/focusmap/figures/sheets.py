@@ -35,6 +35,14 @@ def write_sheet(path: Path, tiles: Sequence[Tile], columns: int = COLUMNS) -> No
         sheet.save(temporary, format="png", compress_level=3)
 
 
+def write_thumbnail(path: Path, picture: np.ndarray, longest: int) -> None:
+    """Write a PNG of one picture, ``(rows, columns)`` or ``(3, rows, columns)``, no side above `longest` pixels."""
+    shown = Image.fromarray(np.rint(as_shown(picture) * 255).astype(np.uint8))
+    shown.thumbnail((longest, longest))
+    with atomic(path) as temporary:
+        shown.save(temporary, format="png", compress_level=3)
+
+
 def _place(sheet: Image.Image, tile: Tile, corner: tuple[int, int]) -> None:
     left, top = corner
     picture = Image.fromarray(np.rint(as_shown(tile.picture) * 255).astype(np.uint8))

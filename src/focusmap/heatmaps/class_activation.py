@@ -11,6 +11,8 @@ With A (K, *grid) the last feature map of n cells, y_c the logit of label c and 
 - LayerCAM: M = ReLU(sum_k ReLU(G_k) A_k) (Jiang et al. 2021, eq. 6 and 7).
 - Grad-CAM++: M = ReLU(sum_k v_k A_k), v_k = sum over cells of a_k ReLU(G_k), a_k = G_k^2 / (2 G_k^2 + G_k^3 sum(A_k))
   (Chattopadhay et al. 2018, eq. 5, 10 and 19).
+- Eigen-CAM: M = the features' projection on their first right singular vector (Muhammad and Yeasin 2020, eq. 2 and 3),
+  the same for every label.
 
 Behind average pooling and one linear layer these, too, are closed forms of w: Grad-CAM and HiResCAM are ReLU(CAM) / n,
 LayerCAM is ReLU(sum_k ReLU(w_ck) A_k) / n, and Grad-CAM++ is ReLU(sum_k ReLU(w_ck) / (2 + w_ck mean(A_k)) A_k).
@@ -19,6 +21,7 @@ A is what comes after the backbone's last activation or normalisation, as `focus
 ``(N, K, *grid)`` with any number of spatial dimensions, gradients of one label alike, a map ``(N, *grid)``.
 """
 
+import torch
 from torch import Tensor
 
 # In logit units: less than that changes the odds by less than 11 %.
@@ -28,7 +31,6 @@ NO_EVIDENCE_BELOW = 0.1
 def class_activation(features: Tensor, gradients: Tensor) -> Tensor:
     """Return the CAM ``(N, *grid)``, signed, in logit units.
 
-    >>> import torch
     >>> class_activation(torch.tensor([[[3.0, 1.0]]]), torch.tensor([[[0.5, 0.5]]])).tolist()
     [[3.0, 1.0]]
     """
@@ -67,10 +69,24 @@ def grad_cam_plus_plus(features: Tensor, gradients: Tensor) -> Tensor:
     return (weights * features).sum(dim=1).clamp(min=0)
 
 
+def eigen_cam(features: Tensor) -> Tensor:
+    """Return the Eigen-CAM ``(N, *grid)``, without a unit: where the features are strongest, for whatever label.
+
+    A singular vector has no sign; this one's is such that the map's sum is not negative.
+
+    >>> eigen_cam(torch.tensor([[[3.0, 0.0], [4.0, 0.0]]])).round(decimals=4).tolist()
+    [[5.0, 0.0]]
+    """
+    matrix = features.flatten(2).transpose(1, 2)
+    first: Tensor = torch.linalg.svd(matrix, full_matrices=False).Vh[:, 0]
+    projected = (matrix @ first[:, :, None]).squeeze(2)
+    signs = torch.where(projected.sum(dim=1, keepdim=True) < 0, -1.0, 1.0)
+    return (projected * signs).reshape(len(features), *features.shape[2:])
+
+
 def positive_evidence(cams: Tensor) -> Tensor:
     """Return ``(N, L)``: what the positive part of each CAM ``(N, L, *grid)`` adds to its logit, mean(max(M, 0)).
 
-    >>> import torch
     >>> positive_evidence(torch.tensor([[[[-3.0, 4.0]]]])).tolist()
     [[2.0]]
     """

@@ -221,19 +221,3 @@ def _interpolation(n_cells: int, start: float, extent: float, n_out: int) -> Flo
     weights[position, lower] += 1 - (centres - lower)
     weights[position, upper] += centres - lower
     return weights
-
-
-def to_prepared_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
-    """Return a mask `(rows, columns)` of the source grid in the prepared square `(size, size)`.
-
-    A pixel is inside if at least half of it is; a lesion too small for that keeps the pixels it fills the most.
-    """
-    import cv2
-
-    box = content_box((mask.shape[0], mask.shape[1]), size)
-    method = cv2.INTER_AREA if box.height * box.width < mask.size else cv2.INTER_LINEAR
-    share = np.asarray(cv2.resize(mask.astype(np.float32), (box.width, box.height), interpolation=method))
-    square = np.zeros((size, size), np.bool_)
-    if mask.any():
-        square[box.slices] = share >= min(0.5, float(share.max()))
-    return square

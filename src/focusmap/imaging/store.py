@@ -16,7 +16,7 @@ from hashlib import file_digest, sha256
 from json import dumps
 from pathlib import Path
 
-from focusmap.errors import DiskError, InputError, UnreadableImageError
+from focusmap.errors import DiskError, InputError, UnreadableImageError, listed
 from focusmap.imaging.preparation import Preparation
 from focusmap.imaging.store_files import FORMAT, SIDECAR, Failures, Store, Wanted, open_store, write_store
 from focusmap.imaging.workers import Outcome, PreparedPicture, prepare_in_order
@@ -210,8 +210,6 @@ def _move_into_place(building: Path, folder: Path) -> Store:
 
 
 def _describe(failures: Failures, n_files: int) -> str:
-    listed = [f"  {reason}" for _, reason in failures[:LISTED]]
-    if len(failures) > LISTED:
-        listed.append(f"  and {len(failures) - LISTED} more")
+    reasons = listed([reason for _, reason in failures], LISTED, "\n  ")
     heading = f"{len(failures)} of {n_files} pictures cannot be read:"
-    return "\n".join([heading, *listed, "Mend or remove them, or leave them out with --skip-unreadable."])
+    return "\n".join([heading, f"  {reasons}", "Mend or remove them, or leave them out with --skip-unreadable."])

@@ -1,15 +1,31 @@
-"""Heat maps against reference masks: pointing game, energy, IoU and Dice, beside baselines that never saw the picture.
+"""Heat maps against reference masks: where the disease is, beside baselines that never saw the picture.
 
 A map is scored as it is shown: what speaks against a label counts as none.
 """
 
 from focusmap.localisation.baselines import BASELINES, centre_map, edges_map, mean_mask, random_map
-from focusmap.localisation.measures import chance, dice_at, energy_pointing, iou_at, otsu_cut, pointing_hit
+from focusmap.localisation.measures import (
+    MapOnMask,
+    SortedMap,
+    area_cut,
+    best_cut,
+    chance,
+    dice_at,
+    energy_pointing,
+    iou_at,
+    measure,
+    otsu_cut,
+    pixel_auprc,
+    pointing_hit,
+    rank_accuracy,
+)
 from focusmap.localisation.reference import Boxes, Reference, read_boxes, reference_of
-from focusmap.localisation.scoring import Explained, ScoreOptions, score_maps, summarise
+from focusmap.localisation.scoring import Explained, FrozenCuts, score_maps
+from focusmap.localisation.summary import Scored, ScoreOptions, summarise
 
 __all__ = [
-    "BASELINES", "Boxes", "Explained", "Reference", "ScoreOptions", "centre_map", "chance", "dice_at", "edges_map",
-    "energy_pointing", "iou_at", "mean_mask", "otsu_cut", "pointing_hit", "random_map", "read_boxes",
-    "reference_of", "score_maps", "summarise",
+    "BASELINES", "Boxes", "Explained", "FrozenCuts", "MapOnMask", "Reference", "ScoreOptions", "Scored", "SortedMap",
+    "area_cut", "best_cut", "centre_map", "chance", "dice_at", "edges_map", "energy_pointing", "iou_at", "mean_mask",
+    "measure", "otsu_cut", "pixel_auprc", "pointing_hit", "random_map", "rank_accuracy", "read_boxes", "reference_of",
+    "score_maps", "summarise",
 ]  # fmt: skip

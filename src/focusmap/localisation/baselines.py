@@ -51,7 +51,7 @@ def edges_map(picture: np.ndarray) -> np.ndarray:
     """
     from scipy.ndimage import sobel
 
-    grey = picture.astype(np.float64).mean(axis=0)
+    grey = picture.mean(axis=0, dtype=np.float32)
     squared = sum(sobel(grey, axis=axis) ** 2 for axis in range(grey.ndim))
     return np.asarray(np.sqrt(squared), dtype=np.float32)
 
@@ -67,5 +67,7 @@ def resized(heat_map: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
     factors = [new / old for new, old in zip(shape, heat_map.shape, strict=True)]
     window = [max(round(1 / factor), 1) for factor in factors]
-    smooth = uniform_filter(heat_map.astype(np.float32), window, mode="nearest")
+    smooth = heat_map.astype(np.float32)
+    if max(window) > 1:
+        smooth = uniform_filter(smooth, window, mode="nearest")
     return np.asarray(zoom(smooth, factors, order=1, mode="nearest", grid_mode=True), dtype=np.float32)

@@ -1,101 +1,248 @@
 """How well one map finds one mask, in any number of dimensions.
 
-M is the map, G the mask, Omega all pixels. Every measure is NaN where G is empty, and higher is better.
+M is the map, G the mask, Omega all pixels. Every measure is NaN where G is empty, and higher is better for all but
+`chance`. None depends on where a pixel lies, only on its value and on whether it is in the mask. So the values of the
+map, and those in the mask, are sorted once, and every measure at every cut follows from the two arrays, exactly.
 """
+
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 N_BINS = 256
 
 
-def pointing_hit(heat_map: np.ndarray, mask: np.ndarray) -> float:
+@dataclass(frozen=True)
+class SortedMap:
+    """A map ``(*spatial) float`` and its values in ascending order, ``(N,)``: sorted once for many masks."""
+
+    heat_map: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, heat_map: np.ndarray) -> "SortedMap":
+        """Return the map with its values sorted."""
+        return cls(heat_map, np.sort(heat_map, axis=None))
+
+    def on(self, mask: np.ndarray) -> "MapOnMask":
+        """Return the map held against a mask ``(*spatial) bool``."""
+        return MapOnMask(self.values, np.sort(self.heat_map[mask]))
+
+
+@dataclass(frozen=True)
+class MapOnMask:
+    """A map held against a mask.
+
+    Parameters
+    ----------
+    values
+        ``(N,) float``, all values of the map, ascending.
+    inside
+        ``(P,) float``, those in the mask, ascending.
+    """
+
+    values: np.ndarray
+    inside: np.ndarray
+
+    @classmethod
+    def of(cls, heat_map: np.ndarray, mask: np.ndarray) -> "MapOnMask":
+        """Return a map ``(*spatial) float`` held against a mask ``(*spatial) bool``."""
+        return SortedMap.of(heat_map).on(mask)
+
+    @property
+    def is_empty(self) -> bool:
+        """True if the mask is empty."""
+        return not len(self.inside)
+
+    @property
+    def is_constant(self) -> bool:
+        """True if the map has one value only."""
+        return bool(self.values[0] == self.values[-1])
+
+    def reaching(self, cut: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+        """Return |P| and |P and G| for P = {M >= cut}, for each cut."""
+        # In the precision of the map, or else numpy copies all values.
+        same = np.asarray(cut, dtype=self.values.dtype)
+        n_region = len(self.values) - np.searchsorted(self.values, same, side="left")
+        return n_region, len(self.inside) - np.searchsorted(self.inside, same, side="left")
+
+    @cached_property
+    def levels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return |P| and |P and G|, each ``(P,)``, for the values in the mask as cuts."""
+        return self.reaching(self.inside)
+
+
+def pointing_hit(pair: MapOnMask) -> float:
     """Return 1 where the highest point of the map lies in the mask, else 0 (Zhang et al. 2016, section 4.1).
 
     A constant map points nowhere and is a miss. Of several highest points, the share inside counts: what one of
     them, drawn at random, would score on average.
 
-    Parameters
-    ----------
-    heat_map
-        ``(*spatial) float``.
-    mask
-        ``(*spatial) bool``.
-
-    >>> pointing_hit(np.array([[0.0, 2.0]]), np.array([[False, True]]))
+    >>> pointing_hit(MapOnMask.of(np.array([[0.0, 2.0]]), np.array([[False, True]])))
     1.0
     """
-    if not mask.any():
+    if pair.is_empty:
         return np.nan
-    highest = heat_map.max()
-    if highest == heat_map.min():
+    if pair.is_constant:
         return 0.0
-    return float(mask[heat_map == highest].mean())
+    n_highest, n_inside = pair.reaching(pair.values[-1])
+    return float(n_inside / n_highest)
 
 
-def chance(mask: np.ndarray) -> float:
-    """Return |G| / |Omega|: the hit rate of a point drawn at random.
+def chance(pair: MapOnMask) -> float:
+    """Return |G| / |Omega|: the hit rate of a point drawn at random, and the size of the lesion.
 
-    >>> chance(np.array([[False, True, False, False]]))
+    >>> chance(MapOnMask.of(np.zeros((1, 4)), np.array([[False, True, False, False]])))
     0.25
     """
-    return float(mask.mean()) if mask.any() else np.nan
+    return len(pair.inside) / len(pair.values) if not pair.is_empty else np.nan
 
 
-def energy_pointing(heat_map: np.ndarray, mask: np.ndarray) -> float:
+def energy_pointing(pair: MapOnMask) -> float:
     """Return the share of the map's positive sum that lies in the mask (Wang et al. 2020, Score-CAM, section 4.3).
 
     0 to 1; 0 where the map is positive nowhere.
 
-    >>> energy_pointing(np.array([[1.0, 3.0]]), np.array([[False, True]]))
+    >>> energy_pointing(MapOnMask.of(np.array([[1.0, 3.0]]), np.array([[False, True]])))
     0.75
     """
-    if not mask.any():
+    if pair.is_empty:
         return np.nan
-    energy = np.maximum(heat_map, 0).astype(np.float64)
-    total = energy.sum()
-    return float(energy[mask].sum() / total) if total > 0 else 0.0
+    total = _positive_sum(pair.values)
+    return _positive_sum(pair.inside) / total if total > 0 else 0.0
 
 
-def iou_at(heat_map: np.ndarray, mask: np.ndarray, cut: float) -> float:
-    """Return |P and G| / |P or G| for P = {M >= cut}.
+def _positive_sum(ascending: np.ndarray) -> float:
+    return float(ascending[np.searchsorted(ascending, 0) :].sum(dtype=np.float64))
 
-    >>> iou_at(np.array([[1.0, 2.0, 3.0]]), np.array([[False, False, True]]), 2.0)
+
+def rank_accuracy(pair: MapOnMask) -> float:
+    """Return the share of the |G| highest pixels that lies in the mask (Arras et al., Information Fusion 81 (2022)).
+
+    0 to 1. Pixels that tie for the last places count by their share inside, so a constant map scores chance.
+
+    >>> rank_accuracy(MapOnMask.of(np.array([[1.0, 4.0, 3.0, 0.0]]), np.array([[True, True, False, False]])))
     0.5
     """
-    if not mask.any():
+    if pair.is_empty:
         return np.nan
-    region = heat_map >= cut
-    return float((region & mask).sum() / (region | mask).sum())
+    n = len(pair.inside)
+    last = pair.values[-n]
+    reaching, reaching_inside = pair.reaching(last)
+    above, above_inside = pair.reaching(np.nextafter(last, np.inf))
+    tied_inside = (n - above) * (reaching_inside - above_inside) / (reaching - above)
+    return float((above_inside + tied_inside) / n)
 
 
-def dice_at(heat_map: np.ndarray, mask: np.ndarray, cut: float) -> float:
+def pixel_auprc(pair: MapOnMask) -> float:
+    """Return the average precision of the pixels: precision at each level, weighted by the recall that it adds.
+
+    That is the mean, over the pixels of the mask, of the precision of the region {M >= the pixel's own value}. 0 to 1;
+    a constant map scores chance.
+
+    >>> round(pixel_auprc(MapOnMask.of(np.array([[4.0, 3.0, 2.0]]), np.array([[True, False, True]]))), 4)
+    0.8333
+    """
+    if pair.is_empty:
+        return np.nan
+    n_region, n_inside = pair.levels
+    return float((n_inside / n_region).mean())
+
+
+def iou_at(pair: MapOnMask, cut: float) -> float:
+    """Return |P and G| / |P or G| for P = {M >= cut}.
+
+    >>> iou_at(MapOnMask.of(np.array([[1.0, 2.0, 3.0]]), np.array([[False, False, True]])), 2.0)
+    0.5
+    """
+    if pair.is_empty:
+        return np.nan
+    n_region, n_inside = pair.reaching(cut)
+    return float(n_inside / (n_region + len(pair.inside) - n_inside))
+
+
+def dice_at(pair: MapOnMask, cut: float) -> float:
     """Return 2 |P and G| / (|P| + |G|) for P = {M >= cut}.
 
-    >>> round(dice_at(np.array([[1.0, 2.0, 3.0]]), np.array([[False, False, True]]), 2.0), 3)
+    >>> round(dice_at(MapOnMask.of(np.array([[1.0, 2.0, 3.0]]), np.array([[False, False, True]])), 2.0), 3)
     0.667
     """
-    iou = iou_at(heat_map, mask, cut)
+    iou = iou_at(pair, cut)
     return 2 * iou / (1 + iou)
 
 
-def otsu_cut(heat_map: np.ndarray) -> float:
+def best_cut(pair: MapOnMask) -> float:
+    """Return the cut of the highest IoU with this very mask: an oracle, which no reader has. Infinite of no mask.
+
+    The best region ends on a pixel of the mask, since a lower cut that adds none can only add what is outside.
+
+    >>> best_cut(MapOnMask.of(np.array([[1.0, 2.0, 3.0]]), np.array([[False, True, True]])))
+    2.0
+    """
+    if pair.is_empty:
+        return np.inf
+    n_region, n_inside = pair.levels
+    return float(pair.inside[np.argmax(n_inside / (n_region + len(pair.inside) - n_inside))])
+
+
+def area_cut(pair: MapOnMask, n_pixels: int) -> float:
+    """Return the cut that the `n_pixels` highest pixels reach, and those that tie with the last; infinite for none.
+
+    >>> area_cut(MapOnMask.of(np.array([[1.0, 2.0, 3.0]]), np.array([[False, False, True]])), 2)
+    2.0
+    """
+    return float(pair.values[-n_pixels]) if n_pixels else np.inf
+
+
+def otsu_cut(pair: MapOnMask) -> float:
     """Return the cut that best splits the map's values in two (Otsu 1979, eq. 14), of 256 equal bins.
 
     Scaling or shifting the map scales and shifts the cut, so it needs no min-max map. Infinite for a constant map,
     which no value then reaches.
 
-    >>> cut = otsu_cut(np.array([0.0, 0.1, 0.9, 1.0]))
+    >>> cut = otsu_cut(MapOnMask.of(np.array([0.0, 0.1, 0.9, 1.0]), np.ones(4, bool)))
     >>> bool(0.1 < cut <= 0.9)
     True
     """
-    low, high = float(heat_map.min()), float(heat_map.max())
-    if low == high:
+    if pair.is_constant:
         return np.inf
-    counts, edges = np.histogram(heat_map, bins=N_BINS, range=(low, high))
-    share = np.cumsum(counts) / heat_map.size
+    edges = np.linspace(pair.values[0], pair.values[-1], N_BINS + 1, dtype=np.float64)
+    below = np.searchsorted(pair.values, edges[1:-1], side="left")
+    counts = np.diff(below, prepend=0, append=len(pair.values))
+    share = np.cumsum(counts) / len(pair.values)
     centres = (edges[:-1] + edges[1:]) / 2
-    mean = np.cumsum(counts * centres) / heat_map.size
+    mean = np.cumsum(counts * centres) / len(pair.values)
     # sigma_B^2(k) = (mu_T w(k) - mu(k))^2 / (w(k) (1 - w(k))); the last k leaves one class empty.
     w, mu = share[:-1], mean[:-1]
     between = (mean[-1] * w - mu) ** 2 / (w * (1 - w))
     return float(edges[1:-1][int(np.argmax(between))])
+
+
+def measure(pair: MapOnMask) -> dict[str, float]:
+    """Return every measure of one map that needs nothing but the map and the mask.
+
+    ``iou`` and ``dice`` are those at Otsu's cut, ``iou_best`` and ``dice_best`` those at the best cut, an oracle.
+    ``miou`` is the IoU at Otsu's cut too, but NaN where the map is constant and hence no region is shown: CheXlocalize
+    takes its mean over true positives with a region (Saporta et al. 2022, and `true_pos_only` of their code).
+    ``energy_ratio`` is energy pointing over chance: 1 is a map that knows nothing.
+
+    >>> found = measure(MapOnMask.of(np.array([[0.0, 1.0]]), np.array([[False, True]])))
+    >>> found["iou"], found["auprc"], found["energy_ratio"]
+    (1.0, 1.0, 2.0)
+    """
+    otsu, best = otsu_cut(pair), best_cut(pair)
+    iou, energy, by_chance = iou_at(pair, otsu), energy_pointing(pair), chance(pair)
+    return {
+        "pointing_hit": pointing_hit(pair),
+        "chance": by_chance,
+        "energy_pointing": energy,
+        "energy_ratio": energy / by_chance,
+        "rank_accuracy": rank_accuracy(pair),
+        "auprc": pixel_auprc(pair),
+        "iou": iou,
+        "dice": dice_at(pair, otsu),
+        "miou": np.nan if pair.is_constant else iou,
+        "iou_best": iou_at(pair, best),
+        "dice_best": dice_at(pair, best),
+    }

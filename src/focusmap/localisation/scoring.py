@@ -1,81 +1,80 @@
 """The heat maps of a folder against the reference masks of its cohort, and baselines beside them: `scores.json`."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from focusmap.cohort.cohort import Cohort
-from focusmap.imaging.readers import read_image, read_mask
+from focusmap.imaging.readers import read_image
 from focusmap.localisation.baselines import centre_map, edges_map, mean_mask, random_map, resized
-from focusmap.localisation.measures import chance, dice_at, energy_pointing, iou_at, otsu_cut, pointing_hit
+from focusmap.localisation.measures import MapOnMask, SortedMap, area_cut, dice_at, iou_at, measure
 from focusmap.localisation.reference import Reference
-from focusmap.statistics.intervals import bootstrap, bounded_interval
-from focusmap.values.files import Json, read_table, write_json
+from focusmap.localisation.summary import Scored, ScoreOptions, summarise
+from focusmap.values.files import Json, read_table, write_json, write_table
 
-METRICS = ("pointing_hit", "iou", "dice", "energy_pointing", "chance")
-# Of methods that write binary maps, cut where tune said.
-AT_CUT = ("iou_at_cut", "dice_at_cut")
 Scores: TypeAlias = dict[str, Json]
-ALL_POSITIVES = "pointing_hit_of_positives"
+Shape: TypeAlias = tuple[int, ...]
+Baselines: TypeAlias = Callable[[str, str, Shape], Mapping[str, SortedMap]]
+"""From an image, a label and the shape of the picture to its baselines."""
+
+N_THREADS = os.cpu_count() or 1
+# Baselines of a label that are kept for the pictures to come: 8 MB each at 1024 x 1024 pixels.
+N_KEPT = 16
 
 
 @dataclass(frozen=True)
-class ScoreOptions:
-    """How maps are scored.
+class FrozenCuts:
+    """Cuts of one method's maps, frozen on tune.
 
     Parameters
     ----------
-    n_resamples, seed
-        Of the patient-clustered bootstrap; the seed is also that of the random maps.
+    method
+        Name of the method; maps of other methods have other scales.
+    by_label
+        Label name to its cut, above 0 and in the units of the map; the region is {M >= cut}.
+    n_masks
+        Masks of tune that were looked at to choose them.
     """
 
-    n_resamples: int = 1000
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class _Positive:
-    """One known positive with a reference mask: an image, a label of it, and its row of the index."""
-
-    image_id: str
-    label: str
-    patient_id: str
-    method: str
-    map_file: Path
-    binary_file: Path | None
-    predicted: bool
-    has_evidence: bool
+    method: str = ""
+    by_label: Mapping[str, float] = field(default_factory=dict)
+    n_masks: int = 0
 
 
 @dataclass(frozen=True)
 class Explained:
-    """A folder that `explain` wrote, and what is known of the pictures that it explains.
-
-    Parameters
-    ----------
-    folder
-        With ``index.csv``.
-    reference, train
-        Masks of the pictures, and of those that the model was trained on.
-    n_masks_tuned
-        Masks of tune that the model's cuts were chosen with.
-    """
+    """A folder that `explain` wrote, what is known of the pictures that it explains, and its model's frozen cuts."""
 
     folder: Path
     reference: Reference
     train: Reference | None = None
-    n_masks_tuned: int = 0
+    cuts: FrozenCuts = FrozenCuts()
+
+
+@dataclass(frozen=True)
+class _MapOfPositive:
+    """One map of a known positive: a row of the index."""
+
+    image_id: str
+    label: str
+    method: str
+    file: Path
+    predicted: bool
+    has_evidence: bool
 
 
 def score_maps(explained: Sequence[Explained], out: Path, options: ScoreOptions = ScoreOptions()) -> Scores | None:
     """Return the scores of heat maps, those of several folds pooled, and write them to `out`.
 
     Scored are images that truly have a finding, were predicted to have it, and whose mask is known and not empty
-    (true positives). Positives that the model missed are counted, and are misses in ``pointing_hit_of_positives``.
+    (true positives). Positives that the model missed are counted; ``..._of_positives`` holds them too, as empty maps.
     A map without evidence is scored as what is shown, nothing.
 
     Parameters
@@ -84,122 +83,81 @@ def score_maps(explained: Sequence[Explained], out: Path, options: ScoreOptions 
         Each with `index.csv` and the maps that it names, the cohort that was explained with its masks or boxes, and
         those of its training images for the mean mask; without these, that baseline is left out.
     out
-        File for the scores.
+        File for the scores; those of each single map go beside it, to a table of the same name with ``.csv``.
 
     Returns
     -------
     dict or None
-        ``{"methods": {method: scores}, "by_target": {label: {method: scores}}, ...}``; scores are ``n``,
-        ``n_false_negative``, ``n_patients`` and, each with value, low and high, ``pointing_hit``, ``iou`` and
-        ``dice`` (at Otsu's cut of each map), ``energy_pointing``, ``chance`` and ``pointing_hit_of_positives``; for
-        a method with binary maps also ``iou_at_cut`` and ``dice_at_cut``, at the cut that tune has chosen.
-        None, and no file, where no positive has a mask.
+        As `summarise` gives them, with ``cut`` (that of ``iou`` and ``dice``), ``masks_used_for_tuning`` and
+        ``boxes_unmatched``. None, and no file, where no positive has a mask.
     """
     marked = [part for part in explained if part.reference.exists]
-    rows = pd.DataFrame([row for part in marked for row in _score_rows(part, options)])
-    if rows.empty:
+    scored = [one for part in marked for one in _score(part, options.seed)]
+    if not scored:
         return None
     boxes = [part.reference.boxes for part in marked if part.reference.boxes]
-    unmatched: list[Json] = [*sorted({name for found in boxes for name in found.unmatched})]
-    scores: Scores = {
-        **summarise(rows, options),
+    facts: Scores = {
         "cut": "otsu",
-        "masks_used_for_tuning": sum(part.n_masks_tuned for part in explained),
-        "boxes_unmatched": unmatched,
+        "masks_used_for_tuning": sum(part.cuts.n_masks for part in explained),
+        "boxes_unmatched": [*sorted({name for found in boxes for name in found.unmatched})],
     }
+    scores = {**summarise(scored, options), **facts}
     write_json(out, scores)
+    write_table(out.with_suffix(".csv"), _table(scored))
     return scores
 
 
-def summarise(rows: pd.DataFrame, options: ScoreOptions = ScoreOptions()) -> dict[str, Json]:
-    """Return the means of scored maps, overall and by label, with patient-clustered 95 % intervals.
-
-    Parameters
-    ----------
-    rows
-        One a map: ``patient_id``, ``target`` (label name), ``method``, ``predicted`` (bool) and the columns of
-        `METRICS`.
-    """
-    by_target = {str(label): _by_method(part, options) for label, part in rows.groupby("target", sort=False)}
-    return {"methods": _by_method(rows, options), "by_target": cast(Json, by_target)}
+def _table(scored: Sequence[Scored]) -> pd.DataFrame:
+    """Return one row a map: hit or miss, one by one."""
+    rows = [
+        {"image_id": one.image_id, "target": one.label, "method": method, "predicted": one.predicted, **measures}
+        for one in scored
+        for method, measures in one.measures.items()
+    ]
+    return pd.DataFrame(rows)
 
 
-def _by_method(rows: pd.DataFrame, options: ScoreOptions) -> dict[str, Json]:
-    return {str(name): _mean_scores(part, options) for name, part in rows.groupby("method", sort=False)}
+def _score(explained: Explained, seed: int) -> list[Scored]:
+    """Return what the maps of every positive with a mask score; sorting and decoding leave other threads their turn."""
+    by_image: dict[str, dict[str, list[_MapOfPositive]]] = {}
+    for row in _maps_of_positives(explained.folder, explained.reference.cohort):
+        by_image.setdefault(row.image_id, {}).setdefault(row.label, []).append(row)
+    baselines = _baselines(explained, seed)
+    with ThreadPoolExecutor(N_THREADS) as pool:
+        found = pool.map(lambda by_label: list(_score_image(by_label, explained, baselines)), by_image.values())
+        return [one for scored in found for one in scored]
 
 
-def _mean_scores(rows: pd.DataFrame, options: ScoreOptions) -> dict[str, Json]:
-    found = rows[rows["predicted"]]
-    metrics = [*METRICS, *(name for name in AT_CUT if name in rows and rows[name].notna().any())]
-    scores: dict[str, Json] = {metric: _mean(found[metric], found["patient_id"], options) for metric in metrics}
-    of_positives = rows["pointing_hit"].where(rows["predicted"], 0.0)
-    scores[ALL_POSITIVES] = _mean(of_positives, rows["patient_id"], options)
-    counts = {"n": len(found), "n_false_negative": len(rows) - len(found), "n_patients": found["patient_id"].nunique()}
-    return {**scores, **counts}
-
-
-def _mean(values: pd.Series, patients: pd.Series, options: ScoreOptions) -> Json:
-    if values.empty:
-        return {"value": None, "low": None, "high": None, "reason": "no true positive has a mask"}
-    x = values.to_numpy(dtype=np.float64)
-
-    def weighted(weights: np.ndarray) -> np.ndarray:
-        total = weights.sum(axis=0)
-        return np.where(total > 0, x @ weights / np.maximum(total, 1), np.nan)
-
-    clusters = patients.to_numpy(dtype=str)
-    interval = bootstrap(weighted, clusters, n_resamples=options.n_resamples, seed=options.seed)
-    return bounded_interval(interval, patients.nunique()).to_dict()
-
-
-def _score_rows(explained: Explained, options: ScoreOptions) -> Iterator[dict[str, object]]:
-    reference = explained.reference
-    means = _mean_masks(explained.train, reference.cohort.task.label_names)
-    for positive in _positives(explained.folder, reference.cohort):
-        heat_map = _shown(positive)
-        mask = reference.mask(positive.image_id, positive.label, (heat_map.shape[0], heat_map.shape[1]))
+def _score_image(
+    by_label: Mapping[str, list[_MapOfPositive]], explained: Explained, baselines: Baselines
+) -> Iterator[Scored]:
+    cohort = explained.reference.cohort
+    for label, rows in by_label.items():
+        image_id, maps = rows[0].image_id, {row.method: _shown(row) for row in rows}
+        shape = maps[rows[0].method].shape
+        mask = explained.reference.mask(image_id, label, (shape[0], shape[1]))
         if mask is None or not mask.any():
             continue
-        maps = {positive.method: heat_map, **_baseline_maps(positive, heat_map.shape, reference, options.seed)}
-        if positive.label in means:
-            maps["mean_mask"] = resized(means[positive.label], heat_map.shape)
-        for method, candidate in maps.items():
-            yield {
-                "image_id": positive.image_id,
-                "patient_id": positive.patient_id,
-                "target": positive.label,
-                "method": method,
-                "predicted": positive.predicted,
-                **measure(candidate, mask),
-                **(_measure_binary(positive, mask) if method == positive.method else {}),
-            }
+        pairs = {name: MapOnMask.of(heat_map, mask) for name, heat_map in maps.items()}
+        pairs |= {name: baseline.on(mask) for name, baseline in baselines(image_id, label, shape).items()}
+        patient_id = str(cohort.patient_ids[cohort.positions[image_id]])
+        yield Scored(image_id, patient_id, label, rows[0].predicted, _measures(pairs, label, explained.cuts))
 
 
-def measure(heat_map: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """Return every measure of `METRICS` for one map, cut by Otsu.
-
-    >>> measure(np.array([[0.0, 1.0]]), np.array([[False, True]]))["iou"]
-    1.0
-    """
-    cut = otsu_cut(heat_map)
-    return {
-        "pointing_hit": pointing_hit(heat_map, mask),
-        "iou": iou_at(heat_map, mask, cut),
-        "dice": dice_at(heat_map, mask, cut),
-        "energy_pointing": energy_pointing(heat_map, mask),
-        "chance": chance(mask),
-    }
+def _measures(pairs: Mapping[str, MapOnMask], label: str, cuts: FrozenCuts) -> dict[str, dict[str, float]]:
+    """Return every measure of every map; a frozen cut is one map's, so the others are cut to that map's area."""
+    measures = {name: measure(pair) for name, pair in pairs.items()}
+    cut = cuts.by_label.get(label)
+    if cut is None or cuts.method not in pairs:
+        return measures
+    area = int(pairs[cuts.method].reaching(cut)[0])
+    for name, pair in pairs.items():
+        own = cut if name == cuts.method else area_cut(pair, area)
+        measures[name] |= {"iou_at_cut": iou_at(pair, own), "dice_at_cut": dice_at(pair, own)}
+    return measures
 
 
-def _measure_binary(positive: _Positive, mask: np.ndarray) -> dict[str, float]:
-    """Return every measure of `AT_CUT` for the region that was written; none where none was."""
-    if positive.binary_file is None:
-        return {}
-    region = read_mask(positive.binary_file).astype(np.float32)
-    return {"iou_at_cut": iou_at(region, mask, 1.0), "dice_at_cut": dice_at(region, mask, 1.0)}
-
-
-def _positives(folder: Path, cohort: Cohort) -> Iterator[_Positive]:
+def _maps_of_positives(folder: Path, cohort: Cohort) -> Iterator[_MapOfPositive]:
     truth = cohort.task.label_truth(cohort.truth)
     columns = {label: i for i, label in enumerate(cohort.task.label_names)}
     present = {label for target in cohort.task.targets if target.kind != "continuous" for label in target.label_names}
@@ -208,34 +166,42 @@ def _positives(folder: Path, cohort: Cohort) -> Iterator[_Positive]:
         position = cohort.positions.get(row["image_id"])
         if position is None or row["target"] not in present or not truth[position, columns[row["target"]]] >= 0.5:
             continue
-        yield _Positive(
+        yield _MapOfPositive(
             image_id=row["image_id"],
             label=row["target"],
-            patient_id=str(cohort.patient_ids[position]),
             method=row["method"],
-            map_file=folder / row["map"],
-            binary_file=folder / row["binary"] if row.get("binary") else None,
+            file=folder / row["map"],
             predicted=row["predicted"] == "True",
             has_evidence=row["has_evidence"] == "True",
         )
 
 
-def _shown(positive: _Positive) -> np.ndarray:
-    with np.load(positive.map_file) as stored:
+def _shown(row: _MapOfPositive) -> np.ndarray:
+    with np.load(row.file) as stored:
         heat_map: np.ndarray = np.maximum(stored["map"], 0)
-    return heat_map if positive.has_evidence else np.zeros_like(heat_map)
+    return heat_map if row.has_evidence else np.zeros_like(heat_map)
 
 
-def _baseline_maps(
-    positive: _Positive, shape: tuple[int, ...], reference: Reference, seed: int
-) -> dict[str, np.ndarray]:
-    position = reference.cohort.positions[positive.image_id]
-    picture = read_image(reference.cohort.file(positive.image_id)).pixels
-    return {
-        "centre": centre_map(shape),
-        "edges": edges_map(picture),
-        "random": random_map(shape, (seed, int(reference.cohort.table["row"].iloc[position]))),
-    }
+def _baselines(explained: Explained, seed: int) -> Baselines:
+    """Return the function that gives baselines; it remembers those that the next call may want too."""
+    cohort = explained.reference.cohort
+    means = _mean_masks(explained.train, cohort.task.label_names)
+
+    @lru_cache(maxsize=N_THREADS)
+    def of_picture(image_id: str, shape: Shape) -> dict[str, SortedMap]:
+        row = int(cohort.table["row"].iloc[cohort.positions[image_id]])
+        edges = edges_map(read_image(cohort.file(image_id)).pixels)
+        return {"edges": SortedMap.of(edges), "random": SortedMap.of(random_map(shape, (seed, row)))}
+
+    @lru_cache(maxsize=N_KEPT)
+    def of_label(label: str, shape: Shape) -> dict[str, SortedMap]:
+        return {"mean_mask": SortedMap.of(resized(means[label], shape))} if label in means else {}
+
+    @lru_cache(maxsize=N_KEPT)
+    def of_shape(shape: Shape) -> dict[str, SortedMap]:
+        return {"centre": SortedMap.of(centre_map(shape))}
+
+    return lambda image_id, label, shape: {**of_label(label, shape), **of_shape(shape), **of_picture(image_id, shape)}
 
 
 def _mean_masks(train: Reference | None, labels: tuple[str, ...]) -> Mapping[str, np.ndarray]:

@@ -1,21 +1,28 @@
-"""The tested backbones: nets that turn a picture into a feature map. The only place that asks timm for one."""
+"""The backbones: nets that turn a picture into a feature map. The only place that asks timm for one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol, cast
 
+import torch
 from torch import Tensor, nn
 
-from focusmap.errors import InputError, suggest
+from focusmap.errors import InputError
 from focusmap.nets.small_residual import SmallResidual
 
 OURS = "small-residual"
+# Every net answers a probe of this side, whatever the side of its pictures.
+PROBE_SIDE = 96
+# The finest level of a pyramid, in pixels; levels before it see too little of a picture.
+FINEST = 4
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A tested backbone.
+    """A backbone.
 
     Parameters
     ----------
@@ -26,13 +33,13 @@ class Backbone:
     drop_path
         Share of residual branches that are skipped in training (only where the paper trains with it).
     strides
-        Of the levels of its pyramid, in pixels; the finest first.
+        Of the levels of its pyramid, in pixels, the finest first; `pyramid_strides` knows those of timm's other nets.
     """
 
     timm_name: str
     min_size: int = 32
     drop_path: float = 0.0
-    strides: tuple[int, ...] = (4, 8, 16, 32)
+    strides: tuple[int, ...] = (FINEST, 8, 16, 32)
 
 
 class Pyramid(Protocol):
@@ -60,25 +67,68 @@ BACKBONES: dict[str, Backbone] = {
 }
 
 
+def is_backbone(name: str) -> bool:
+    """Return whether there is a backbone called `name`: one of `BACKBONES`, or any that timm has under this name."""
+    if name in BACKBONES:
+        return True
+    import timm
+
+    return bool(timm.is_model(name))
+
+
 def backbone(name: str) -> Backbone:
-    """Return the backbone called `name`.
+    """Return the backbone called `name`, which must be one."""
+    assert is_backbone(name), f"{name} is no backbone"
+    return BACKBONES.get(name, Backbone(name))
 
-    Raises
-    ------
-    InputError
-        If there is none; the message lists the known names and suggests the nearest.
+
+@cache
+def pyramid_strides(name: str) -> tuple[int, ...]:
+    """Return the strides of the levels of a backbone's pyramid, the finest first; none if all are on one grid.
+
+    >>> pyramid_strides("small-residual"), pyramid_strides("resnet10t"), pyramid_strides("vit_tiny_patch16_224")
+    ((2, 4), (4, 8, 16, 32), ())
     """
-    if name not in BACKBONES:
-        raise InputError(f"model {name!r} is not one of {', '.join(BACKBONES)}.{suggest(name, BACKBONES)}")
-    return BACKBONES[name]
+    if name in BACKBONES:
+        return BACKBONES[name].strides
+    net = _net(name, channels=1)
+    if not hasattr(net, "forward_intermediates"):
+        return ()
+    found = {level["reduction"] for level in cast(Pyramid, net).feature_info if level["reduction"] >= FINEST}
+    return tuple(sorted(found)) if len(found) > 1 else ()
 
 
-def check_size(name: str, size: int) -> None:
-    """Raise `InputError` if pictures of `size` pixels are too small for the backbone called `name`."""
+def check_size(name: str, size: int, strides: Sequence[int] = ()) -> None:
+    """Raise `InputError` if the backbone called `name` cannot take pictures of `size` pixels.
+
+    A net that is not one of `BACKBONES` is tried, as a whole or as the pyramid of the levels with these strides: some
+    take pictures of one size only, or give no map.
+    """
     smallest = backbone(name).min_size
     if size < smallest:
         need = f"model {name!r} needs pictures of at least {smallest} pixels"
         raise InputError(f"{need}, not {size}. Try --model {OURS}.")
+    if name not in BACKBONES:
+        for side in {size, PROBE_SIDE}:
+            _try_out(name, side, strides)
+
+
+def _try_out(name: str, side: int, strides: Sequence[int]) -> None:
+    picture = torch.zeros(1, 1, side, side)
+    try:
+        with torch.inference_mode():
+            if strides:
+                net, wanted = build_pyramid(name, 1, strides)
+                maps, n_features = levels(net.eval(), picture, list(wanted)), list(wanted.values())
+            else:
+                net, n = build_backbone(name, channels=1)
+                maps, n_features = [net.eval()(picture)], [n]
+    except (RuntimeError, AssertionError, ValueError) as error:
+        fact = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"model {name!r} takes no pictures of {side} pixels ({fact}). Choose another.") from None
+    for found, n in zip(maps, n_features, strict=True):
+        if found.ndim != 4 or found.shape[1] != n:
+            raise InputError(f"model {name!r} has no map of {n} features, but {tuple(found.shape)}. Choose another.")
 
 
 def build_backbone(name: str, channels: int, weights: Path | None = None) -> tuple[nn.Module, int]:
@@ -91,13 +141,15 @@ def build_backbone(name: str, channels: int, weights: Path | None = None) -> tup
     Parameters
     ----------
     name
-        A key of `BACKBONES`.
+        A key of `BACKBONES`, or a name of timm's.
     channels
         1 or 3; timm adapts the first convolution of pretrained weights.
     weights
         A file of the pretrained weights that timm knows for this architecture, or None for a random start.
     """
     net = _net(name, channels, weights)
+    if name not in BACKBONES:
+        net = TimmMap(net)
     return net, cast(int, net.num_features)
 
 
@@ -113,9 +165,11 @@ def build_pyramid(
     """
     net = _net(name, channels, weights)
     found = cast(Pyramid, net)
-    positions = {i: level["num_chs"] for i, level in enumerate(found.feature_info) if level["reduction"] in strides}
-    found.prune_intermediate_layers(list(positions))
-    return net, positions
+    # Of several levels on one grid the last has seen most.
+    last = {level["reduction"]: i for i, level in enumerate(found.feature_info)}
+    positions = [last[stride] for stride in strides]
+    found.prune_intermediate_layers(positions)
+    return net, {i: found.feature_info[i]["num_chs"] for i in positions}
 
 
 def levels(net: nn.Module, x: Tensor, positions: Sequence[int]) -> list[Tensor]:
@@ -123,10 +177,11 @@ def levels(net: nn.Module, x: Tensor, positions: Sequence[int]) -> list[Tensor]:
     return cast(Pyramid, net).forward_intermediates(x, list(positions), stop_early=True, intermediates_only=True)
 
 
-def _net(name: str, channels: int, weights: Path | None) -> nn.Module:
+def _net(name: str, channels: int, weights: Path | None = None) -> nn.Module:
     if name == OURS:
         return SmallResidual(channels)
-    net = _timm_net(backbone(name), channels, weights)
+    wanted = backbone(name)
+    net = _timm_net(wanted, channels, weights) if name in BACKBONES else _any_timm_net(wanted, channels, weights)
     # VGG's two large fully connected layers would stand between the map and the average.
     if hasattr(net, "pre_logits"):
         net.pre_logits = nn.Identity()
@@ -146,10 +201,62 @@ def hub_id(name: str) -> str:
     return str(config.hf_hub_id or "")
 
 
-def _timm_net(wanted: Backbone, channels: int, weights: Path | None) -> nn.Module:
+def stages_of(net: nn.Module) -> dict[str, int]:
+    """Return the stage of each parameter of a backbone, counted from its input.
+
+    Every net of timm's, and ours, says by its `group_matcher` which parts follow each other.
+    """
+    if isinstance(net, TimmMap):
+        return {f"net.{name}": stage for name, stage in stages_of(net.net).items()}
+    from timm.models import group_parameters
+
+    grouped = group_parameters(net, net.group_matcher(coarse=True), reverse=True)  # type: ignore[operator]
+    order = {stage: position for position, stage in enumerate(sorted(set(grouped.values())))}
+    return {name: order[grouped[name]] for name, _ in net.named_parameters()}
+
+
+class TimmMap(nn.Module):
+    """Any net of timm's up to its last feature map ``(N, K, h, w)``; tokens are laid out as the patches lie."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.num_features = cast(int, net.num_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the map; transformers' class and register tokens are left out."""
+        features: Tensor = self.net.forward_features(x)  # type: ignore[operator]  # every net of timm's has it
+        if features.ndim == 3:
+            patches = features[:, int(getattr(self.net, "num_prefix_tokens", 0)) :]
+            side = round(patches.shape[1] ** 0.5)
+            return patches.transpose(1, 2).reshape(len(x), self.num_features, side, -1)
+        is_last = features.ndim == 4 and features.shape[1] != self.num_features == features.shape[3]
+        return features.permute(0, 3, 1, 2) if is_last else features
+
+
+# Transformers made for one size of picture take any if they are told so; convolutional nets know no such setting.
+ANY_SIZE: tuple[dict[str, object], ...] = (
+    {"dynamic_img_size": True, "dynamic_img_pad": True},
+    {"dynamic_img_size": True},
+    {},
+)
+
+
+def _any_timm_net(wanted: Backbone, channels: int, weights: Path | None) -> nn.Module:
+    for settings in ANY_SIZE[:-1]:
+        try:
+            return _timm_net(wanted, channels, weights, settings)
+        except TypeError:
+            continue
+    return _timm_net(wanted, channels, weights, ANY_SIZE[-1])
+
+
+def _timm_net(
+    wanted: Backbone, channels: int, weights: Path | None, more: Mapping[str, object] = MappingProxyType({})
+) -> nn.Module:
     import timm
 
-    settings: dict[str, object] = {"in_chans": channels, "num_classes": 0, "global_pool": ""}
+    settings: dict[str, object] = {"in_chans": channels, "num_classes": 0, "global_pool": "", **more}
     if wanted.drop_path:
         settings["drop_path_rate"] = wanted.drop_path
     if weights is not None:

@@ -1,6 +1,6 @@
 """Per kind of target: what its logits are trained towards. Unknown truth (NaN) never counts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,15 +8,49 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from focusmap.errors import InputError
+from focusmap.values.recipe import Loss
 from focusmap.values.task import TargetKind, Task
 
 
 @dataclass(frozen=True)
+class Focus:
+    """How little an image counts that is told right already.
+
+    Parameters
+    ----------
+    positive, negative
+        Exponents: a positive told with probability p counts (1 - p)^positive, a negative p^negative.
+    margin
+        Taken off a negative's probability first: one that is told with less does not count at all.
+    """
+
+    positive: float = 0.0
+    negative: float = 0.0
+    margin: float = 0.0
+
+
+LOSSES: dict[Loss, Focus] = {
+    "cross-entropy": Focus(),
+    # Lin et al. 2017, Focal loss for dense object detection, eq. 4.
+    "focal": Focus(2.0, 2.0),
+    # Ridnik et al. 2021, Asymmetric loss for multi-label classification, eq. 4, 5 and 7.
+    "asymmetric": Focus(0.0, 4.0, 0.05),
+}
+
+
+@dataclass(frozen=True)
 class LossOptions:
-    """How the loss is formed: weigh classes by their frequency, and how far labels are smoothed (0 to 1)."""
+    """How the loss is formed: weigh classes by their frequency, how far labels are smoothed (0 to 1), and its kind."""
 
     class_weights: bool = True
     label_smoothing: float = 0.0
+    loss: Loss = "cross-entropy"
+
+    @property
+    def focus(self) -> Focus:
+        """What the kind of loss says of images that are told right already."""
+        return LOSSES[self.loss]
 
 
 @dataclass(frozen=True)
@@ -29,6 +63,10 @@ class LossParts:
     total: Tensor
     positive: Tensor
     negative: Tensor
+
+    def plus(self, other: "LossParts") -> "LossParts":
+        """Return the sum, part by part."""
+        return LossParts(self.total + other.total, self.positive + other.positive, self.negative + other.negative)
 
 
 @dataclass(frozen=True)
@@ -60,15 +98,14 @@ class Head:
     weigh
         From the ``(N,)`` known truth on train and the number of classes to the weights.
     terms
-        From logits ``(N, n)``, truth ``(N,)`` (known), weights and label smoothing to the loss of each image in
-        two terms ``(N,)``: what it holds as a positive and as a negative. A kind without positives puts all
-        in the first.
+        From logits ``(N, n)``, truth ``(N,)`` (known), weights and options to the loss of each image in two terms
+        ``(N,)``: what it holds as a positive and as a negative. A kind without positives puts all in the first.
     shift
         From class weights to what they add to each logit ``(n,)`` of a trained net.
     """
 
     weigh: Callable[[np.ndarray, int], TargetWeights]
-    terms: Callable[[Tensor, Tensor, TargetWeights, float], Terms]
+    terms: Callable[[Tensor, Tensor, TargetWeights, LossOptions], Terms]
     shift: Callable[[Tensor], Tensor]
 
 
@@ -109,23 +146,39 @@ def continuous_scale(truth: np.ndarray, n_classes: int = 0) -> TargetWeights:
     return TargetWeights(torch.empty(0), mean, deviation or 1.0)
 
 
-def binary_terms(logits: Tensor, truth: Tensor, weights: TargetWeights, smoothing: float) -> Terms:
-    """Return W+ y log(1 + e^-z) and W- (1 - y) log(1 + e^z), each ``(N,)``; y may lie between 0 and 1."""
-    z = logits[:, 0]
-    y = truth * (1 - smoothing) + smoothing / 2
+def binary_terms(logits: Tensor, truth: Tensor, weights: TargetWeights, options: LossOptions) -> Terms:
+    """Return W+ y (1 - p)^g+ log(1 / p) and W- (1 - y) q^g- log(1 / (1 - q)), each ``(N,)``; y lies between 0 and 1.
+
+    p is the sigmoid of the logit, q = max(p - margin, 0), g+ and g- the exponents of the options' focus: with none of
+    them the cross-entropy, with g+ = g- the focal loss, with all the asymmetric loss (Ridnik et al. 2021, eq. 4 to 7).
+    """
+    z, focus = logits[:, 0], options.focus
+    y = truth * (1 - options.label_smoothing) + options.label_smoothing / 2
     negative, positive = weights.classes
-    return positive * y * F.softplus(-z), negative * (1 - y) * F.softplus(z)
+    q = (z.sigmoid() - focus.margin).clamp(min=0)
+    loss_of_negative = -torch.log1p(-q) if focus.margin else F.softplus(z)
+    return (
+        positive * y * _focused(F.softplus(-z), z.neg().sigmoid(), focus.positive),
+        negative * (1 - y) * _focused(loss_of_negative, q, focus.negative),
+    )
 
 
-def class_terms(logits: Tensor, truth: Tensor, weights: TargetWeights, smoothing: float) -> Terms:
-    """Return the weighted cross-entropy of each image ``(N,)``, and zeros."""
-    loss = F.cross_entropy(logits, truth.long(), weights.classes, reduction="none", label_smoothing=smoothing)
-    return loss, torch.zeros_like(loss)
+def class_terms(logits: Tensor, truth: Tensor, weights: TargetWeights, options: LossOptions) -> Terms:
+    """Return the weighted cross-entropy of each image ``(N,)``, times (1 - p)^g for the focal loss, and zeros."""
+    labels, smoothing = truth.long(), options.label_smoothing
+    loss = F.cross_entropy(logits, labels, weights.classes, reduction="none", label_smoothing=smoothing)
+    missing = 1 - logits.softmax(dim=1).gather(1, labels[:, None])[:, 0]
+    return _focused(loss, missing, options.focus.positive), torch.zeros_like(loss)
 
 
-def continuous_terms(logits: Tensor, truth: Tensor, weights: TargetWeights, smoothing: float) -> Terms:
+def _focused(loss: Tensor, wrong: Tensor, exponent: float) -> Tensor:
+    # Without an exponent the factor is left out: the gradient of wrong^0 is not a number at 0.
+    return loss * wrong.pow(exponent) if exponent else loss
+
+
+def continuous_terms(logits: Tensor, truth: Tensor, weights: TargetWeights, options: LossOptions) -> Terms:
     """Return the squared error of the standardised value ``(N,)``, and zeros."""
-    del smoothing
+    del options
     loss = (logits[:, 0] - (truth - weights.mean) / weights.deviation).square()
     return loss, torch.zeros_like(loss)
 
@@ -162,10 +215,14 @@ class TaskLoss:
 
     task: Task
     weights: tuple[TargetWeights, ...]
-    label_smoothing: float = 0.0
+    options: LossOptions = LossOptions()
 
-    def __call__(self, logits: Tensor, truth: Tensor) -> LossParts:
-        """Return the loss of ``(N, L)`` logits against ``(N, T)`` truth, NaN unknown; 0 where all is unknown."""
+    def __call__(self, logits: Tensor, truth: Tensor, shares: Tensor | None = None) -> LossParts:
+        """Return the loss of ``(N, L)`` logits against ``(N, T)`` truth, NaN unknown; 0 where all is unknown.
+
+        With `shares` ``(N,)`` each image's loss is multiplied by its share, and the sum is divided as before.
+        """
+        shares = torch.ones_like(truth[:, 0]) if shares is None else shares
         total, positive, negative = (logits.sum() * 0 for _ in range(3))
         for position, target in enumerate(self.task.targets):
             known = ~truth[:, position].isnan()
@@ -173,8 +230,9 @@ class TaskLoss:
                 logits[known, self.task.slice_of(target.name)],
                 truth[known, position],
                 self.weights[position],
-                self.label_smoothing,
+                self.options,
             )
+            first, second = first * shares[known], second * shares[known]
             total = total + first.sum() + second.sum()
             if target.kind == "binary":
                 positive, negative = positive + first.sum().detach(), negative + second.sum().detach()
@@ -188,14 +246,28 @@ class TaskLoss:
 
 
 def task_loss(task: Task, truth: np.ndarray, options: LossOptions = LossOptions()) -> TaskLoss:
-    """Return the loss of `task`, weighted by the training truth ``(N, T)``, NaN unknown."""
+    """Return the loss of `task`, weighted by the training truth ``(N, T)``, NaN unknown.
+
+    Raises
+    ------
+    InputError
+        If the asymmetric loss is asked for and a target has several classes.
+    """
+    check_loss(task, options.loss)
     weights = []
     for column, target in zip(truth.T, task.targets, strict=True):
         found = HEADS[target.kind].weigh(column[~np.isnan(column)], len(target.classes))
         if not options.class_weights:
             found = replace(found, classes=torch.ones_like(found.classes))
         weights.append(found)
-    return TaskLoss(task, tuple(weights), options.label_smoothing)
+    return TaskLoss(task, tuple(weights), options)
+
+
+def check_loss(task: Task, loss: Loss) -> None:
+    """Raise `InputError` if `loss` is not made for a target of `task`."""
+    for target in task.targets:
+        if loss == "asymmetric" and target.kind in ("multiclass", "ordinal"):
+            raise InputError(f"loss 'asymmetric' is for binary targets; {target.name} is {target.kind}. Try 'focal'.")
 
 
 def continuous_scales(task: Task, truth: np.ndarray) -> dict[str, list[float]]:
@@ -222,7 +294,40 @@ def undo_class_weights(head: nn.Linear, task: Task, truth: np.ndarray) -> None:
     task, truth
         As given to `task_loss`.
     """
-    weights = task_loss(task, truth).weights
-    shifts = [HEADS[target.kind].shift(found.classes) for found, target in zip(weights, task.targets, strict=True)]
+    _take_off(head, task, [found.classes for found in task_loss(task, truth).weights])
+
+
+def undo_sampling(head: nn.Linear, task: Task, truth: np.ndarray, draws: np.ndarray) -> None:
+    """Move the biases of a head trained on images drawn unevenly, so that its logits are those of the shares on train.
+
+    As `undo_class_weights`, the weight of a class being how often its images are drawn; exact for one target.
+
+    Parameters
+    ----------
+    head
+        Changed in place.
+    task, truth
+        As given to `task_loss`.
+    draws
+        ``(N,)``: how often each image is drawn an epoch, on average.
+    """
+    rates = [
+        _mean_draws(column, draws, 2 if target.kind == "binary" else target.n_logits)
+        for column, target in zip(truth.T, task.targets, strict=True)
+    ]
+    _take_off(head, task, rates)
+
+
+def _mean_draws(truth: np.ndarray, draws: np.ndarray, n_classes: int) -> Tensor:
+    known = ~np.isnan(truth)
+    labels = np.clip(np.rint(truth[known]), 0, n_classes - 1).astype(np.int64)
+    counts = np.bincount(labels, minlength=n_classes)
+    means = np.bincount(labels, draws[known], minlength=n_classes) / np.maximum(counts, 1)
+    # A class that train does not have has no say, and two that are drawn alike have none either.
+    return torch.tensor(means if counts.all() or n_classes > 2 else np.ones(n_classes), dtype=torch.float32)
+
+
+def _take_off(head: nn.Linear, task: Task, weights: Sequence[Tensor]) -> None:
+    shifts = [HEADS[target.kind].shift(found) for found, target in zip(weights, task.targets, strict=True)]
     with torch.no_grad():
         head.bias.sub_(torch.cat(shifts).to(head.bias))

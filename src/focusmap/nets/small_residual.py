@@ -58,6 +58,11 @@ class SmallResidual(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    def group_matcher(self, *, coarse: bool = False) -> dict[str, str]:
+        """Return how parameters are told apart by stage, as timm's nets do."""
+        del coarse
+        return {"stem": r"^stem|^norm", "blocks": r"^blocks\.(\d+)"}
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the last feature map, after its ReLU."""
         features: Tensor = self.blocks(F.relu(self.norm(self.stem(x))))

@@ -167,7 +167,7 @@ def _best_match(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[
     candidates = [
         _match(own, {f"{prefix}{'.'.join(name.split('.')[n_dropped:])}": tensor for name, tensor in named.items()})
         for n_dropped in range(4)
-        for prefix in ("", BACKBONE)
+        for prefix in ("", BACKBONE, f"{BACKBONE}net.")
     ]
     return max(candidates, key=len)
 

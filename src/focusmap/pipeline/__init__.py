@@ -1,5 +1,6 @@
 """The verbs: one function each, the same that the command line calls. Each returns the value that it writes."""
 
+from focusmap.pipeline.agreeing import ConsensusRequest, consensus
 from focusmap.pipeline.comparing import compare
 from focusmap.pipeline.converting import convert
 from focusmap.pipeline.evaluating import evaluate, evaluate_other, evaluate_table
@@ -10,10 +11,12 @@ from focusmap.pipeline.preparing import Prepared, audit, prepare_run, refuse_blo
 from focusmap.pipeline.reporting import report
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.pipeline.training import resume, train
+from focusmap.pipeline.trusting import TrustRequest
 from focusmap.pipeline.whole import demo, run
 
 __all__ = [
-    "ExplainRequest", "ExplainResult", "PredictAnswer", "PredictRequest", "Prepared", "Run", "RunOptions",
-    "audit", "compare", "convert", "demo", "evaluate", "evaluate_other", "evaluate_table", "explain", "open_run",
-    "predict", "prepare_run", "refuse_blocking", "report", "resume", "run", "split", "train",
+    "ConsensusRequest", "ExplainRequest", "ExplainResult", "PredictAnswer", "PredictRequest", "Prepared", "Run",
+    "RunOptions", "TrustRequest", "audit", "compare", "consensus", "convert", "demo", "evaluate", "evaluate_other",
+    "evaluate_table", "explain", "open_run", "predict", "prepare_run", "refuse_blocking", "report", "resume", "run",
+    "split", "train",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from focusmap.evaluation.comparison import compare_predictions
 from focusmap.evaluation.metrics import EvaluationOptions
 from focusmap.pipeline.evaluating import frozen_thresholds
 from focusmap.pipeline.runs import Run, open_run
-from focusmap.values.files import Json, read_json, read_table, write_json
+from focusmap.values.files import Json, read_json, read_table, refuse_existing, write_json
 from focusmap.values.predictions import Predictions, of_images, read_predictions
 
 
@@ -27,14 +27,17 @@ class Contender:
     metrics: dict[str, Json]
 
 
-def compare(folders: Sequence[Path], out: Path | None = None) -> dict[str, Json]:
+def compare(folders: Sequence[Path], out: Path | None = None, *, force: bool = False) -> dict[str, Json]:
     """Return metrics side by side and paired differences of every metric; write them to `out` if it is given.
 
     Raises
     ------
     InputError
-        If fewer than two runs are given, or two runs share no test picture.
+        If fewer than two runs are given, two runs share no test picture, or `out` holds a comparison already and
+        `force` is not given.
     """
+    if out is not None:
+        refuse_existing(out / "compare.json", out / "compare.html", force=force)
     if len(folders) < 2:
         raise InputError("give two runs or more.")
     names = [folder.resolve().name for folder in folders]

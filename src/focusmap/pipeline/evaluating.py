@@ -13,20 +13,26 @@ from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import read_other, refuse_known_patients
 from focusmap.pipeline.predicting import load_run_model, predict_label_file
 from focusmap.pipeline.runs import Run, open_run
-from focusmap.values.files import Json, read_json, read_table, write_json
+from focusmap.values.files import Json, read_json, read_table, refuse_existing, write_json
 from focusmap.values.predictions import Predictions, read_predictions, write_predictions
 from focusmap.values.recipe import read_recipe
 
+METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
 
-def evaluate(folder: Path, out: Path | None = None) -> dict[str, Json]:
+
+def evaluate(folder: Path, out: Path | None = None, *, force: bool = False) -> dict[str, Json]:
     """Return the metrics of a run on its test split, or on all images out of fold; write them to `out`.
+
+    Without `out` they go to the run's own evaluation, which can only come out the same again.
 
     Raises
     ------
     InputError
-        If the run has no test predictions.
+        If the run has no test predictions, or `out` holds an evaluation already and `force` is not given.
     """
     run = open_run(folder)
+    if out is not None and out.resolve() != run.evaluation.resolve():
+        refuse_existing(out / METRICS, force=force)
     cohort = load_cohort(run.folder)
     if not run.predictions("test").is_file():
         raise InputError(f"{folder}: has no test predictions; finish it with: focusmap train --resume {folder}")
@@ -47,22 +53,27 @@ def evaluate_other(
 
     Raises
     ------
+    InputError
+        If `out` holds an evaluation already and `options.force` is not given.
     RefusedError
         If a patient of the run's training also stands in the label file.
     """
     run = open_run(folder)
+    out = out or run.evaluation / label_file.stem
+    refuse_existing(out / METRICS, out / PREDICTIONS, force=options.force)
     cohort = read_other(run, label_file, said)
     refuse_known_patients(run, cohort, options)
     model = load_run_model(folder)
     predictions, kept = predict_label_file(model, cohort, options)
-    out = out or run.evaluation / label_file.stem
-    write_predictions(predictions, out / "predictions.csv")
+    write_predictions(predictions, out / PREDICTIONS)
     settings = EvaluationOptions(model.card.thresholds, label_file.stem, seed=options.recipe.seed)
     return write_evaluation(predictions, kept.truth, settings, out)
 
 
 def evaluate_table(table: Path, out: Path | None, options: RunOptions) -> dict[str, Json]:
     """Return the metrics of a table with ``true_NAME`` and ``prob_NAME`` columns; write them if `out` is given."""
+    if out is not None:
+        refuse_existing(out / METRICS, force=options.force)
     predictions, truth = read_prediction_table(table)
     settings = EvaluationOptions(thresholds={}, split=table.name.split(".")[0], seed=options.recipe.seed)
     return write_evaluation(predictions, truth, settings, out)
@@ -77,7 +88,7 @@ def write_evaluation(
         from focusmap.figures.curves import write_curves
 
         drawn = curves(predictions, truth)
-        write_json(out / "metrics.json", metrics)
+        write_json(out / METRICS, metrics)
         write_json(out / "curves.json", drawn)
         write_curves(metrics, drawn, out)
     return metrics

@@ -12,16 +12,19 @@ from focusmap.cohort.cohort import Cohort, load_cohort
 from focusmap.cohort.declaration import Declaration
 from focusmap.cohort.split import Split, fold_split, read_split
 from focusmap.errors import InputError
+from focusmap.figures.json_tree import branch
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import read_other
 from focusmap.pipeline.predicting import PredictRequest, find_pictures, load_run_model, write_failures
 from focusmap.pipeline.runs import Run, open_run
+from focusmap.pipeline.trusting import PAGE, TRUST, TrustRequest, choose_subjects, trust_options, write_trust
 from focusmap.values.files import Json, write_table
 
 if TYPE_CHECKING:
     from focusmap.inference.explain import ExplainOptions, Explanation
     from focusmap.inference.model import Model
-    from focusmap.localisation import Reference
+    from focusmap.inference.trust import TrustOptions
+    from focusmap.localisation import FrozenCuts, Reference
 
 
 @dataclass(frozen=True)
@@ -32,33 +35,35 @@ class ExplainRequest:
     ----------
     inputs
         Pictures or folders, or one label file; empty means the run's test split.
-    images
-        Folder to which the label file's paths are relative.
     out
         Folder; by default the run's ``focus``.
     method
         Name of the heat map method; None means ``focus`` for a net that has focus maps, and ``cam`` for others.
     targets
         Targets to be mapped; empty means all.
-    boxes
-        CSV of lesion boxes, instead of the study's.
+    said
+        What the user said of the label file's columns, where they are called otherwise than in the run's study; its
+        boxes count for the run's own test split too.
+    trust
+        Measure how far the maps can be trusted, and how; None: do not.
     """
 
     inputs: tuple[Path, ...] = ()
-    images: Path | None = None
     out: Path | None = None
     method: str | None = None
     targets: tuple[str, ...] = ()
-    boxes: Path | None = None
+    said: Declaration = Declaration()
+    trust: TrustRequest | None = None
 
 
 @dataclass(frozen=True)
 class ExplainResult:
-    """Where the maps lie, their scores where lesions are marked, and what failed."""
+    """Where the maps lie, their scores where lesions are marked, what failed, and trust if asked for."""
 
     folder: Path
     scores: dict[str, Json] | None
     failures: tuple[tuple[Path, str], ...]
+    trust: dict[str, Json] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,35 +96,40 @@ def explain(
         _settings(member.model, request, options)
         for name in request.targets:
             member.model.task.index(name)
+    method = _settings(members[0].model, request, options).method
+    settings = None if request.trust is None else trust_options(request.trust, members[0].model, method, options)
     _clear(out)
     failures: list[tuple[Path, str]] = []
-    for member in members:
-        found = _explain_cohort(member, request, options)
+    explained = [(member, _explain_cohort(member, request, options)) for member in members]
+    for member, found in explained:
         failures += [(member.cohort.file(image_id), reason) for image_id, reason in found.failures]
     if len(members) > 1:
-        _pool(members, out)
+        _pool(members, method, out)
     if failures:
         write_failures(failures, out / "failures.csv")
-    return ExplainResult(out, _score(members, request, out), tuple(failures))
+    trust = _judge(*explained[0], replace(settings, n_models=len(members)), out) if settings else None
+    return ExplainResult(out, _score(members, request, out), tuple(failures), trust)
 
 
 def write_overlays(folder: Path, asked: PredictRequest, options: RunOptions) -> None:
     """Write overlays, maps and their index for the pictures of a prediction."""
-    request = ExplainRequest(inputs=asked.inputs, images=asked.images, out=asked.overlay)
+    request = ExplainRequest(inputs=asked.inputs, out=asked.overlay, said=asked.said)
     assert request.out is not None
     _explain_files(folder, request, request.out, options)
 
 
 def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> Path:
     """Return the folder to write to; the run's own is for its own test split, which may be explained again at will."""
-    from focusmap.heatmaps import check_map_method
+    from focusmap.heatmaps import check_method
 
     if request.method is not None:
-        check_map_method(request.method)
+        check_method(request.method)
     if request.inputs and request.out is None:
         raise InputError("say where the maps of these pictures go with --out DIR.")
     if len(request.inputs) > 1 and any(path.suffix.lower() == ".csv" for path in request.inputs):
         raise InputError("give pictures or one label file, not both.")
+    if request.trust is not None and any(path.suffix.lower() != ".csv" for path in request.inputs):
+        raise InputError("--trust needs many pictures: name a label file, or nothing for the test split.")
     if request.out is not None and (request.out / "index.csv").exists() and not options.force:
         raise InputError(f"{request.out}: holds heat maps already. Choose another --out, or add --force.")
     return request.out or run.focus
@@ -129,7 +139,7 @@ def _clear(out: Path) -> None:
     """Remove the maps that an earlier call left in a folder."""
     for name in ("maps", "overlays", "binaries", *(path.name for path in out.glob("fold[0-9]*"))):
         shutil.rmtree(out / name, ignore_errors=True)
-    for name in ("index.csv", "scores.json", "failures.csv"):
+    for name in ("index.csv", "scores.json", "scores.csv", "scores.png", "failures.csv", TRUST, PAGE):
         (out / name).unlink(missing_ok=True)
 
 
@@ -140,7 +150,7 @@ def _explain_files(folder: Path, request: ExplainRequest, out: Path, options: Ru
     from focusmap.inference.explain import read_scale
 
     model = load_run_model(folder)
-    items = [Item(one.image_id, one.path, one.file) for one in find_pictures(request.inputs, request.images)]
+    items = [Item(one.image_id, one.path, one.file) for one in find_pictures(request.inputs, request.said)]
     settings = _settings(model, request, options)
     settings = replace(settings, scale=read_scale(Run(folder).focus, settings.method))
     _clear(out)
@@ -167,7 +177,7 @@ def _own_member(run: Run, cohort: Cohort, split: Split, out: Path) -> _Member:
 
 
 def _other_member(run: Run, request: ExplainRequest, out: Path) -> _Member:
-    cohort = read_other(run, request.inputs[0], Declaration(images=request.images, boxes=request.boxes))
+    cohort = read_other(run, request.inputs[0], request.said)
     own = load_cohort(run.folder)
     train = own.of(read_split(run.split, own).ids("train")) if run.split.is_file() else None
     return _Member(load_run_model(run.folder), cohort, train, out)
@@ -193,11 +203,15 @@ def _settings(model: "Model", request: ExplainRequest, options: RunOptions) -> "
 def _reference(cohort: Cohort, request: ExplainRequest) -> "Reference":
     from focusmap.localisation import reference_of
 
-    return reference_of(cohort, request.boxes)
+    return reference_of(cohort, request.said.boxes)
 
 
-def _pool(members: Sequence[_Member], out: Path) -> None:
-    """Write one index over the folders of all folds."""
+def _pool(members: Sequence[_Member], method: str, out: Path) -> None:
+    """Write one index over the folders of all folds, and the mean of their scales for pictures to come."""
+    from focusmap.inference.explain import read_scale, write_scale
+
+    scales = pd.DataFrame([read_scale(member.folder, method) for member in members]).mean()
+    write_scale(out, method, {str(label): float(value) for label, value in scales.items()})
     tables = []
     for member in members:
         table = pd.read_csv(member.folder / "index.csv", dtype=str, keep_default_na=False)
@@ -207,17 +221,35 @@ def _pool(members: Sequence[_Member], out: Path) -> None:
     write_table(out / "index.csv", pd.concat(tables, ignore_index=True))
 
 
+def _judge(member: _Member, maps: "Explanation", settings: "TrustOptions", out: Path) -> dict[str, Json]:
+    """Return and write how far the maps of one model can be trusted."""
+    return write_trust(member.model, choose_subjects(member.cohort, maps.index, settings), out, settings)
+
+
+def _frozen_cuts(model: "Model") -> "FrozenCuts":
+    from focusmap.heatmaps import FOCUS
+    from focusmap.localisation import FrozenCuts
+
+    cuts = model.card.cuts
+    return FrozenCuts(FOCUS, {label: cut.cut for label, cut in cuts.items()}, sum(cut.n_masks for cut in cuts.values()))
+
+
 def _score(members: Sequence[_Member], request: ExplainRequest, out: Path) -> dict[str, Json] | None:
-    """Return and write the scores, the maps of all folds pooled; None where no lesion is marked."""
+    """Return and write the scores and their picture, the maps of all folds pooled; None where no lesion is marked."""
+    from focusmap.figures.style import save_figure
     from focusmap.localisation import Explained, score_maps
+    from focusmap.reporting.localisation_section import draw_scores
 
     explained = [
         Explained(
             member.folder,
             _reference(member.cohort, request),
             None if member.train is None else _reference(member.train, request),
-            sum(cut.n_masks for cut in member.model.card.cuts.values()),
+            _frozen_cuts(member.model),
         )
         for member in members
     ]
-    return score_maps(explained, out / "scores.json")
+    scores = score_maps(explained, out / "scores.json")
+    if scores is not None:
+        save_figure(draw_scores(branch(scores, "methods")), out / "scores.png")
+    return scores

@@ -67,13 +67,18 @@ def file_hash(path: Path) -> str:
 
 def _hashes(run: Run) -> dict[str, str]:
     """Return the SHA-256 of the files that a result stands on, as far as they are there."""
-    weights = run.parts()[0].model / "weights.safetensors"
-    named = {"labels": read_study(run.study).label_file, "split": run.split, "weights": weights}
+    weights = {_weights_name(run, path): path for path in sorted(run.model.rglob("weights.safetensors"))}
+    named = {"labels": read_study(run.study).label_file, "split": run.split, **weights}
     return {name: file_hash(path) for name, path in named.items() if path.is_file()}
 
 
+def _weights_name(run: Run, path: Path) -> str:
+    """Return ``weights``, or ``weights members/0`` and so on for those of an ensemble's members."""
+    return f"weights {path.parent.relative_to(run.model)}".removesuffix(" .")
+
+
 def _n_parameters(run: Run) -> int | None:
-    card = run.parts()[0].model / "model.json"
+    card = run.model / "model.json"
     if not card.is_file():
         return None
     training = cast(dict[str, Json], read_json(card)["training"])

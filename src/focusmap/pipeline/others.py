@@ -5,7 +5,7 @@ from pathlib import Path
 
 from focusmap.cohort.cohort import Cohort, load_cohort, read_cohort
 from focusmap.cohort.declaration import Declaration
-from focusmap.errors import InputError, RefusedError
+from focusmap.errors import InputError, RefusedError, listed, suggest
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import Run
 from focusmap.values.files import read_table
@@ -20,10 +20,14 @@ def read_other(run: Run, label_file: Path, said: Declaration) -> Cohort:
     Raises
     ------
     InputError
-        If the run's patient column is not there and no other one is named; otherwise as `read_cohort`.
+        If the run's patient column is not there and no other one is named, or a column that is named is not there;
+        otherwise as `read_cohort`.
     """
     columns = set(read_table(label_file).columns)
     own = read_study(run.study)
+    for named in filter(None, (said.case, said.view, said.mask, *said.covariates, *said.groups)):
+        if named not in columns:
+            raise InputError(f"{label_file} has no column {named!r}.{suggest(named, columns)}")
     patient = said.patient or own.patient_column
     if own.patients == "column" and patient != "none" and patient not in columns:
         raise InputError(
@@ -35,6 +39,11 @@ def read_other(run: Run, label_file: Path, said: Declaration) -> Cohort:
         images=(said.images or label_file.parent).resolve(),
         patient_column=None if patient == "none" else patient,
         patients="none" if patient == "none" else "column" if patient else own.patients,
+        case_column=said.case or own.case_column,
+        view_column=said.view or own.view_column,
+        mask_column=said.mask or own.mask_column,
+        covariates=said.covariates or own.covariates,
+        groups=said.groups or own.groups,
         boxes_file=said.boxes,
         split_column=None,
         block_column=None,
@@ -66,7 +75,7 @@ def refuse_known_patients(run: Run, other: Cohort, options: RunOptions) -> None:
         return
     shared = sorted(set(own.patient_ids) & set(other.patient_ids))
     if shared:
-        named = ", ".join(map(str, shared[:5])) + (", ..." if len(shared) > 5 else "")
+        named = listed(shared, 5, ", ")
         raise RefusedError(
             f"{LEAK}: {len(shared)} patients of {other.study.label_file} were in the run's own study ({named}). "
             f"To go on all the same: --accept {LEAK}"

@@ -51,7 +51,7 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
     recipe = resolve_recipe(options.recipe, *sample_pictures(cohort))
     check_recipe(recipe)
     base, decoder = split_model(recipe.model)
-    n_trainings = options.folds or 1
+    n_trainings = (options.folds or 1) * recipe.ensemble
     n_train = len(cohort) * (1 - 2 / options.folds if options.folds else 0.7)
     reference = 28 if base == "small-residual" else 224
     gmacs = GMACS.get(base, GMACS_DEFAULT) * (recipe.size / reference) ** 2 * (DECODER_COST if decoder else 1)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from focusmap.cohort.cohort import SHOWN, Cohort
-from focusmap.cohort.declaration import PATH_COLUMNS, PATIENT_COLUMNS
-from focusmap.errors import InputError, MissingFileError, UnreadableImageError
+from focusmap.cohort.cohort import Cohort
+from focusmap.cohort.declaration import PATH_COLUMNS, PATIENT_COLUMNS, Declaration
+from focusmap.errors import InputError, MissingFileError, UnreadableImageError, listed, suggest
 from focusmap.evaluation.calibration import apply
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import open_run
-from focusmap.values.files import atomic, read_table, write_table
+from focusmap.values.files import atomic, read_table, refuse_existing, write_table
 from focusmap.values.predictions import ID_COLUMNS, NOTICE, Predictions
 from focusmap.values.task import Target
 
@@ -34,18 +34,18 @@ class PredictRequest:
     ----------
     inputs
         Pictures, folders of pictures, or one label file (its labels are not looked at).
-    images
-        Folder to which the label file's paths are relative; by default its own.
     out
         Table to write, or None.
     overlay
         Folder for overlays, or None.
+    said
+        What the user said of the label file: folder of the pictures, patient column.
     """
 
     inputs: tuple[Path, ...]
-    images: Path | None = None
     out: Path | None = None
     overlay: Path | None = None
+    said: Declaration = Declaration()
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,13 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
     Raises
     ------
     InputError, MissingFileError
-        If the run has no single model, an input is not there, or the table exists and `options.force` is not given.
+        If the run has no model yet, an input is not there, or the table exists and `options.force` is not given.
         Pictures that cannot be read are no error; they are in the answer.
     """
     model = load_run_model(folder)
-    asked = find_pictures(request.inputs, request.images)
-    for path in (request.out, request.overlay and request.overlay / "index.csv"):
-        if path is not None and path.exists() and not options.force:
-            raise InputError(f"{path}: exists already. Choose another place, or add --force.")
+    asked = find_pictures(request.inputs, request.said)
+    asked_for = (request.out, request.overlay and request.overlay / "index.csv")
+    refuse_existing(*(path for path in asked_for if path is not None), force=options.force)
     single = len(asked) == 1 and request.out is None
     if not single and request.out is None:
         raise InputError(f"{len(asked)} pictures: say where the table goes with --out FILE.csv.")
@@ -95,21 +94,18 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
 
 
 def load_run_model(folder: Path) -> "Model":
-    """Return the model of a run folder, or of a model folder itself.
+    """Return the model of a run folder, or of a model folder itself; of a run with folds, their ensemble.
 
     Raises
     ------
     InputError
-        If the run has one model a fold, and it must be said which is meant, or none yet.
+        If the run has none yet.
     """
     from focusmap.inference.model import load_model
 
     if (folder / "model.json").is_file():
         return load_model(folder)
     run = open_run(folder)
-    parts = run.parts()
-    if len(parts) > 1:
-        raise InputError(f"{folder}: holds {len(parts)} models, one a fold. Name one, such as {parts[0].folder}.")
     if not run.model.is_dir():
         raise InputError(f"{folder}: has no model yet. Train it with: focusmap train --resume {folder}")
     return load_model(run.model)
@@ -125,7 +121,7 @@ class Asked:
     patient_id: str = ""
 
 
-def find_pictures(inputs: Sequence[Path], images: Path | None) -> list[Asked]:
+def find_pictures(inputs: Sequence[Path], said: Declaration) -> list[Asked]:
     """Return the pictures that `inputs` name: files, folders, or the rows of a table under their own names.
 
     Raises
@@ -136,7 +132,7 @@ def find_pictures(inputs: Sequence[Path], images: Path | None) -> list[Asked]:
     found: list[Asked] = []
     for given in inputs:
         if given.suffix.lower() == ".csv":
-            found += _rows_of(given, images or given.parent)
+            found += _rows_of(given, said)
         elif given.is_dir():
             inside = sorted(path for path in given.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
             if not inside:
@@ -149,12 +145,12 @@ def find_pictures(inputs: Sequence[Path], images: Path | None) -> list[Asked]:
     return found
 
 
-def _rows_of(table_file: Path, images: Path) -> list[Asked]:
-    table = read_table(table_file)
+def _rows_of(table_file: Path, said: Declaration) -> list[Asked]:
+    table, images = read_table(table_file), said.images or table_file.parent
     column = next((name for name in PATH_COLUMNS if name in table), None)
     if column is None:
         raise InputError(f"{table_file}: has no path column (one of {', '.join(PATH_COLUMNS)}).")
-    patient = next((name for name in PATIENT_COLUMNS if name in table), None)
+    patient = _patient_column(table_file, table, said)
     rows = []
     for position, row in enumerate(table.to_dict("records")):
         path = str(row[column]).strip()
@@ -162,6 +158,14 @@ def _rows_of(table_file: Path, images: Path) -> list[Asked]:
             raise InputError(f"{table_file} row {position + 2}: the path is empty.")
         rows.append(Asked(images / path, str(row.get("image_id", path)), path, str(row[patient]) if patient else ""))
     return rows
+
+
+def _patient_column(table_file: Path, table: pd.DataFrame, said: Declaration) -> str | None:
+    if said.patient in (None, "none"):
+        return None if said.patient else next((name for name in PATIENT_COLUMNS if name in table), None)
+    if said.patient not in table:
+        raise InputError(f"{table_file} has no column {said.patient!r}.{suggest(said.patient, map(str, table))}")
+    return said.patient
 
 
 def predict_chunks(
@@ -193,9 +197,8 @@ def predict_label_file(model: "Model", cohort: Cohort, options: RunOptions) -> t
     asked = [Asked(file, image_id, image_id) for file, image_id in zip(cohort.files, cohort.image_ids, strict=True)]
     chunks = list(predict_chunks(model, asked, failures, options))
     if failures and not options.skip_unreadable:
-        shown = "; ".join(reason for _, reason in failures[:SHOWN])
-        more = f"; and {len(failures) - SHOWN} more" if len(failures) > SHOWN else ""
-        raise UnreadableImageError(f"{shown}{more}. Leave them out with --skip-unreadable.")
+        reasons = listed([reason for _, reason in failures])
+        raise UnreadableImageError(f"{reasons}. Leave them out with --skip-unreadable.")
     failed = {file for file, _ in failures}
     kept = cohort.take([i for i, file in enumerate(cohort.files) if file not in failed])
     if not chunks:

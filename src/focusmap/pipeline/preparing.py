@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from focusmap.cohort.cohort import Cohort, write_cohort
 from focusmap.cohort.declaration import PATH_COLUMNS
+from focusmap.cohort.roster import Roster, roster_of
 from focusmap.cohort.split import Split, SplitOptions, make_split, write_split
 from focusmap.errors import InputError, RefusedError
 from focusmap.pipeline.options import RunOptions
@@ -38,7 +39,7 @@ def audit(
     options: RunOptions = RunOptions(),
     *,
     split: Split | None = None,
-    against: Cohort | None = None,
+    against: Roster | None = None,
 ) -> "Audit":
     """Audit a cohort, write ``audit.json`` and ``audit.html`` to `out`, and return the audit.
 
@@ -53,15 +54,14 @@ def audit(
     split
         The split to be judged; without one, the declared split is.
     against
-        Another cohort whose patients and pictures must not stand in this one.
+        Another table, whose patients and pictures must not stand in this one.
     """
     from focusmap.auditing import AuditOptions, audit_against, audit_cohort
     from focusmap.pipeline.audit_pages import write_audit
 
     settings = AuditOptions(options.accept, options.workers, options.recipe.seed, options.progress)
-    result = audit_cohort(cohort, split, settings)
-    if against is not None:
-        result = result.extended(audit_against(cohort, against, settings), options.accept)
+    shared = audit_against(roster_of(cohort), against, settings) if against is not None else []
+    result = audit_cohort(cohort, split, settings).extended(shared, options.accept)
     write_audit(result, cohort, out)
     return result
 
@@ -98,9 +98,11 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions) -> Prepared:
         If pictures cannot be read; all are named.
     """
     from focusmap.nets.build import check_recipe
+    from focusmap.nets.heads import check_loss
 
     require_pictures(cohort)
     check_recipe(options.recipe)
+    check_loss(cohort.task, options.recipe.loss)
     write_study(cohort.study, run.study)
     divided = split(cohort, options)
     judged = audit(cohort, run.folder, options, split=divided)

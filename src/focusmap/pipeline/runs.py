@@ -14,6 +14,7 @@ RESULTS = (
     "evaluation",
     "focus",
     "folds",
+    "seeds",
     "checkpoint",
     "history.csv",
     "manifest.json",
@@ -26,7 +27,8 @@ class Run:
     """A run folder.
 
     A run with folds holds one folder for each under ``folds/``, with its own model, history and predictions;
-    the pooled predictions lie where a plain run has its own.
+    the pooled predictions lie where a plain run has its own, and the ensemble of all folds is its model. History and
+    state of an ensemble's first net lie in the run itself, those of the others below ``seeds/``.
     """
 
     folder: Path
@@ -85,6 +87,10 @@ class Run:
     def focus(self) -> Path:
         """Heat maps, overlays and their scores."""
         return self.folder / "focus"
+
+    def member(self, k: int) -> "Run":
+        """Return where history and state of net number `k` of an ensemble over seeds lie."""
+        return Run(self.folder / "seeds" / str(k)) if k else self
 
     def predictions(self, part: str) -> Path:
         """Return the predictions of ``tune`` or ``test``."""

@@ -1,7 +1,7 @@
 """Train: from a prepared cohort to a model folder with its predictions."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,6 +89,7 @@ def _train_all(run: Run, prepared: Prepared, options: RunOptions, seconds: dict[
     if len(trainings) > 1:
         for part in ("tune", "test"):
             pool_predictions(run, prepared.cohort, part)
+        save_model_of_folds(run, prepared)
     seconds = {**seconds, "train": time.monotonic() - started}
     write_manifest(run, options, seconds)
     return run
@@ -108,7 +109,7 @@ def _train_one(training: Training, options: RunOptions) -> None:
     from focusmap.inference.model import save_model
 
     cohort, split, run = training.cohort, training.split, training.run
-    model = _calibrated(_fit(training, options), training)
+    model = _calibrated_on_tune(_train_nets(training, options), training)
     save_model(model, run.model)
     # Tune comes last: its file says that this training is done.
     for part in ("test", "tune"):
@@ -117,29 +118,73 @@ def _train_one(training: Training, options: RunOptions) -> None:
             write_predictions(predict_cohort(model, training.store, cohort.of(ids)), run.predictions(part))
 
 
-def _calibrated(model: "Model", training: Training) -> "Model":
+def _train_nets(training: Training, options: RunOptions) -> "Model":
+    """Return the net, or the ensemble over the recipe's seeds and views; not calibrated yet."""
+    from focusmap.inference.ensemble import combine, with_views
+    from focusmap.nets.views import AS_IT_IS, views_within
+
+    recipe = training.recipe
+    views = views_within(recipe.augmentation) if recipe.tta else (AS_IT_IS,)
+    if recipe.ensemble == 1:
+        model = _fit(training, options)
+        return with_views(model, views) if recipe.tta else model
+    members = [
+        replace(training, run=training.run.member(k), recipe=replace(recipe, seed=recipe.seed + k))
+        for k in range(recipe.ensemble)
+    ]
+    return combine([_calibrated_on_tune(_fit(member, options), member) for member in members], views, "seeds")
+
+
+def _calibrated_on_tune(model: "Model", training: Training) -> "Model":
     """Return the model with temperatures, thresholds and cuts fitted on tune, and on nothing else."""
-    from focusmap.evaluation.calibration import apply, fit_temperatures
-    from focusmap.evaluation.operating_points import choose_thresholds
     from focusmap.inference.focus_tuning import tuned
     from focusmap.inference.predict import predict_store
     from focusmap.localisation import reference_of
 
     tune = training.cohort.of(training.split.ids("tune"))
-    logits = predict_store(model, training.store, tune.image_ids)
-    temperatures = fit_temperatures(model.task, logits, tune.truth)
+    model = calibrated(model, predict_store(model, training.store, tune.image_ids), tune.truth)
+    return tuned(model, reference_of(tune)) if model.net.has_focus else model
+
+
+def calibrated(model: "Model", logits: np.ndarray, truth: np.ndarray) -> "Model":
+    """Return the model with temperatures, then thresholds, fitted to logits ``(N, L)`` and truth ``(N, T)``."""
+    from focusmap.evaluation.calibration import apply, fit_temperatures
+    from focusmap.evaluation.operating_points import choose_thresholds
+
+    temperatures = fit_temperatures(model.task, logits, truth)
     probabilities = apply(model.task, logits, temperatures)
-    rule = training.recipe.threshold_for
-    model = model.calibrated(temperatures, choose_thresholds(model.task, probabilities, tune.truth, rule))
-    return model if model.net.focus is None else tuned(model, reference_of(tune))
+    return model.calibrated(temperatures, choose_thresholds(model.task, probabilities, truth, model.card.threshold_for))
+
+
+def save_model_of_folds(run: Run, prepared: Prepared) -> None:
+    """Write the ensemble of all folds' models as the run's model.
+
+    Every picture was learnt by some member, so nothing here can test it; metrics and maps of the run are those of the
+    folds. It is calibrated on the pooled tune parts: each picture as the one fold's model that was tuned on it saw it.
+    """
+    from focusmap.inference.ensemble import combine
+    from focusmap.inference.focus_tuning import with_cuts
+    from focusmap.inference.model import load_model, save_model, views_of
+    from focusmap.localisation import reference_of
+
+    cohort, parts = prepared.cohort, run.parts()
+    models = [load_model(part.model) for part in parts]
+    found = read_predictions(run.predictions("tune"), cohort.task)
+    truth = cohort.of(list(found.ids["image_id"])).truth
+    model = calibrated(combine(models, views_of(models[0].card), "folds"), found.logits, truth)
+    if model.net.has_focus:
+        tunes = [cohort.of(fold_split(prepared.split, k).ids("tune")) for k in range(len(parts))]
+        model = with_cuts(model, [(own, reference_of(tune)) for own, tune in zip(models, tunes, strict=True)])
+    save_model(model, run.model)
 
 
 def _fit(training: Training, options: RunOptions) -> "Model":
     """Return the trained model; after each epoch a row of the history is on disk, and the state beside it."""
     from focusmap.nets.build import architecture_of, build_net
-    from focusmap.nets.heads import undo_class_weights
+    from focusmap.nets.heads import undo_class_weights, undo_sampling
     from focusmap.training.batches import TrainingData
     from focusmap.training.loop import FitOptions, fit
+    from focusmap.training.sampling import expected_draws, rarity_of
 
     recipe, run, task = training.recipe, training.run, training.cohort.task
     net = build_net(architecture_of(recipe, task), recipe.weights, recipe.seed)
@@ -149,8 +194,13 @@ def _fit(training: Training, options: RunOptions) -> "Model":
     for record in fit(net, data, recipe, FitOptions(checkpoint, checkpoint.exists(), options.devices)):
         records.append(asdict(record))
         write_table(run.history, pd.DataFrame(records))
-        options.progress(f"training {recipe.model} ({run.folder.name})", len(records), recipe.epochs)
-    if recipe.class_weights:
+        options.progress(
+            f"training {recipe.model} ({run.folder.name}, seed {recipe.seed})", len(records), recipe.epochs
+        )
+    if recipe.sampling != "all":
+        draws = expected_draws(rarity_of(task, data.train.truth), recipe.sampling)
+        undo_sampling(net.head, task, data.train.truth, draws)
+    elif recipe.class_weights:
         undo_class_weights(net.head, task, data.train.truth)
     return _model(net, training)
 

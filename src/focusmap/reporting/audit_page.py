@@ -9,7 +9,7 @@ from focusmap.reporting.findings import finding_views, severity_text
 from focusmap.reporting.page import write_page
 from focusmap.reporting.performance_section import Figure
 from focusmap.reporting.pictures import picture_uri
-from focusmap.reporting.tables import Cell, Table, count_text, name_cell, share_text
+from focusmap.reporting.tables import Cell, Table, count_text, name_cell, share_text, soft_text
 from focusmap.values.files import Json
 
 Tree = Mapping[str, Json]
@@ -85,9 +85,15 @@ def _binary_table(targets: Tree) -> Table:
         if text(entry.get("kind")) == "binary" and len(counts) == 2:
             (_, negative), (positive, n) = counts
             unknown = _count_cell(entry.get("n_unknown"))
-            words = name_cell(name, "" if positive == "1" else f"positive: {positive}")
+            words = name_cell(name, _binary_note(positive, number(entry.get("n_soft"))))
             rows.append([words, Cell(f"{n:,}"), Cell(f"{negative:,}"), unknown, Cell(share_text(n, n + negative))])
     return Table(["Label", "Positive", "Negative", "Unknown", "Share of known"], rows)
+
+
+def _binary_note(positive: str, n_soft: float | None) -> str:
+    if n_soft:
+        return soft_text(int(n_soft))
+    return "" if positive == "1" else f"positive: {positive}"
 
 
 def _class_tables(targets: Tree) -> list[Table]:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from focusmap.figures.json_tree import branch, number
 from focusmap.reporting.files import RunFiles
-from focusmap.reporting.tables import Cell, Table, count_text, name_cell, share_text
+from focusmap.reporting.tables import Cell, Table, count_text, name_cell, share_text, soft_text
 from focusmap.values.task import Target, Task
 
 PARTS = ("train", "tune", "test")
@@ -89,7 +89,8 @@ def _target_rows(target: Target, parts: Sequence[np.ndarray]) -> list[list[Cell]
     if target.kind == "continuous":
         return [[name_cell(target.name, "mean, standard deviation"), *(_spread_cell(part) for part in parts)]]
     if target.kind == "binary":
-        return [[name_cell(target.name), *(_share_cell(part >= 0.5, part) for part in parts)]]
+        n_soft = int(((parts[0] > 0) & (parts[0] < 1)).sum())
+        return [[name_cell(target.name, soft_text(n_soft)), *(_share_cell(part >= 0.5, part) for part in parts)]]
     return [
         [name_cell(label), *(_share_cell(part == position, part) for part in parts)]
         for position, label in enumerate(target.label_names)

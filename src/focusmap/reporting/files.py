@@ -1,6 +1,6 @@
 """What lies in a run folder, read as far as it is there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +25,19 @@ class RunFiles:
     cohort
         ``cohort.csv`` with the column ``split`` of ``split.csv`` added where that exists.
     histories
-        ``history.csv`` of the run, or of each of its folds by name.
+        ``history.csv`` of the run, or of each of its folds and seeds by name.
+    card
+        Of the run's model; of a run with folds, that of their ensemble.
+    fold_cards
+        In a run with folds, the card of each fold's model, by the number of the fold.
+    predicted_by
+        In a run with folds, by image_id the number of the fold that predicted it.
     index
         ``focus/index.csv``.
     scores
         ``focus/scores.json``.
+    trust
+        ``focus/trust.json``.
     """
 
     folder: Path
@@ -41,11 +49,14 @@ class RunFiles:
     histories: Mapping[str, Mapping[str, np.ndarray]]
     manifest: Tree
     card: ModelCard | None
+    fold_cards: Mapping[str, ModelCard]
+    predicted_by: Mapping[str, str]
     predictions: pd.DataFrame | None
     metrics: Tree
     curves: Tree
     index: pd.DataFrame | None
     scores: Tree
+    trust: Tree
 
     @property
     def task(self) -> Task:
@@ -69,7 +80,7 @@ def read_run(folder: Path) -> RunFiles:
     MissingFileError, InputError
         If ``study.yaml`` is not there, or a file that is there cannot be read.
     """
-    parts = _parts(folder)
+    parts, folds = _parts(folder), _numbered(folder / "folds")
     return RunFiles(
         folder=folder,
         study=read_study(folder / "study.yaml"),
@@ -79,12 +90,15 @@ def read_run(folder: Path) -> RunFiles:
         recipe=read_recipe(folder / "recipe.yaml") if (folder / "recipe.yaml").is_file() else None,
         histories={name: read_history(part / "history.csv") for name, part in parts.items() if _has_history(part)},
         manifest=_json(folder / "manifest.json"),
-        card=next((read_card(_card(part)) for part in parts.values() if _card(part).is_file()), None),
+        card=next((read_card(_card(part)) for part in (folder, *parts.values()) if _card(part).is_file()), None),
+        fold_cards={fold.name: read_card(_card(fold)) for fold in folds if _card(fold).is_file()},
+        predicted_by=_predicted_by(folds),
         predictions=_table(folder / "predictions" / "test.csv"),
         metrics=_json(folder / "evaluation" / "metrics.json"),
         curves=_json(folder / "evaluation" / "curves.json"),
         index=_table(folder / "focus" / "index.csv"),
         scores=_json(folder / "focus" / "scores.json"),
+        trust=_json(folder / "focus" / "trust.json"),
     )
 
 
@@ -105,9 +119,24 @@ def numeric_history(table: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def _parts(folder: Path) -> dict[str, Path]:
-    numbered = [path for path in (folder / "folds").glob("*") if path.name.isdecimal()]
-    folds = sorted(numbered, key=lambda path: int(path.name))
-    return {f"fold {path.name}": path for path in folds} or {folder.name: folder}
+    folds = {f"fold {path.name}": path for path in _numbered(folder / "folds")} or {folder.name: folder}
+    found = {}
+    for name, part in folds.items():
+        found[name] = part
+        found |= {f"{name}, net {int(path.name) + 1}": path for path in _numbered(part / "seeds")}
+    return found
+
+
+def _numbered(folder: Path) -> list[Path]:
+    return sorted((path for path in folder.glob("*") if path.name.isdecimal()), key=lambda path: int(path.name))
+
+
+def _predicted_by(folds: Sequence[Path]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for fold in folds:
+        tested = _table(fold / "predictions" / "test.csv")
+        found |= {} if tested is None else dict.fromkeys(tested["image_id"], fold.name)
+    return found
 
 
 def _card(part: Path) -> Path:

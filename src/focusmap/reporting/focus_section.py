@@ -1,4 +1,4 @@
-"""Where the net looked: mistakes and examples with their heat maps, and localisation beside simple baselines."""
+"""Where the net looked: mistakes and examples with their heat maps."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,21 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from focusmap.figures.json_tree import branch, number
-from focusmap.reporting.files import RunFiles, Tree
+from focusmap.reporting.files import RunFiles
 from focusmap.reporting.judged import answers
 from focusmap.reporting.pictures import inside, picture_uri
-from focusmap.reporting.tables import Cell, Footnotes, Table, metric_cell, name_cell
+from focusmap.reporting.tables import Cell, Table, name_cell
 
-BASELINES = {
-    "mean_mask": "mean mask of the other images", "centre": "centre of the image", "edges": "edges of the image",
-    "random": "random map",
-}  # fmt: skip
-SCORES = {
-    "pointing_hit": "Pointing game", "pointing_hit_of_positives": "with missed images", "chance": "Chance",
-    "iou": "IoU (Otsu)", "dice": "Dice (Otsu)", "iou_at_cut": "IoU at the cut", "dice_at_cut": "Dice at the cut",
-    "energy_pointing": "Energy inside", "n": "Images",
-}  # fmt: skip
 CUT_RULES = {
     "masks": "best IoU with {cut.n_masks} masks",
     "evidence": "smallest region that keeps most of the evidence of {cut.n_images} images, no mask",
@@ -53,15 +43,6 @@ class MistakeSection:
 
     table: Table
     cards: Sequence[MapCard]
-
-
-@dataclass(frozen=True)
-class LocalisationSection:
-    """Heat maps against reference masks or boxes."""
-
-    tables: Sequence[Table]
-    verdict: str
-    beats_baseline: bool
 
 
 def mistake_section(files: RunFiles, judged: pd.DataFrame | None) -> MistakeSection | None:
@@ -97,28 +78,17 @@ def gallery(files: RunFiles, judged: pd.DataFrame | None) -> list[MapGroup]:
     return groups
 
 
-def localisation_section(files: RunFiles) -> LocalisationSection | None:
-    """Return the scores of the maps beside the baselines; None without ``scores.json``."""
-    methods = branch(files.scores, "methods")
-    if not methods:
-        return None
-    tables = [_score_table("All labels", methods)]
-    for name, entry in branch(files.scores, "by_target").items():
-        per_target = branch(entry, "methods") or branch(entry)
-        if any(branch(value) for value in per_target.values()):
-            tables.append(_score_table(name, per_target))
-    verdict, beats = _verdict(methods)
-    return LocalisationSection(tables if len(tables) != 2 else tables[:1], verdict, beats)
-
-
 def cut_note(files: RunFiles) -> str:
     """Return in words where the focus maps of each label are cut, and with how many masks; empty for other maps."""
     if files.card is None or files.index is None or not (files.index["method"] == "focus").any():
         return ""
+    cards = files.fold_cards or {"": files.card}
     chosen = [
-        f"{label} at {cut.cut:.2f} ({CUT_RULES[cut.rule].format(cut=cut)})" for label, cut in files.card.cuts.items()
+        f"{label} at {cut.cut:.2f} ({CUT_RULES[cut.rule].format(cut=cut)}){f' in fold {fold}' if fold else ''}"
+        for fold, card in cards.items()
+        for label, cut in card.cuts.items()
     ]
-    n_masks = sum(cut.n_masks for cut in files.card.cuts.values())
+    n_masks = sum(cut.n_masks for card in cards.values() for cut in card.cuts.values())
     return (
         f"Where maps are cut into the region of a label and the rest was chosen on tune: {'; '.join(chosen)}. "
         f"Masks used for this: {n_masks}."
@@ -159,46 +129,3 @@ def _cards(files: RunFiles, rows: pd.DataFrame, limit: int) -> list[MapCard]:
 def _card(row: Mapping[Hashable, object], path: Path) -> MapCard:
     words = f"truth: {row['known']}; predicted probability {float(str(row['probability'])):.3f}; map: {row['method']}"
     return MapCard(picture_uri(path), f"{row['image_id']} · {row['label']}", words)
-
-
-def _score_table(caption: str, methods: Tree) -> Table:
-    notes = Footnotes()
-    keys = [key for key in SCORES if any(key in branch(entry) for entry in methods.values())]
-    ordered = [name for name in methods if name not in BASELINES] + [name for name in BASELINES if name in methods]
-    rows = []
-    for name in ordered:
-        entry, small = branch(methods, name), "baseline" if name in BASELINES else "heat map"
-        cells = [_score_cell(entry, key, notes) for key in keys]
-        rows.append([name_cell(BASELINES.get(name, name), small), *cells])
-    return Table(["", *(SCORES[key] for key in keys)], rows, notes.lines(), caption)
-
-
-def _score_cell(entry: Tree, key: str, notes: Footnotes) -> Cell:
-    plain = number(entry.get(key))
-    if plain is not None:
-        return Cell(f"{plain:,.0f}" if key == "n" else f"{plain:.3f}")
-    return metric_cell(entry.get(key), notes, bar=key == "pointing_hit")
-
-
-def _verdict(methods: Tree) -> tuple[str, bool]:
-    """Return in words whether the best map points better than the mean mask does, and whether that is shown."""
-    hits = {name: branch(entry, "pointing_hit") for name, entry in methods.items() if name not in BASELINES}
-    values = {name: value for name, hit in hits.items() if (value := number(hit.get("value"))) is not None}
-    mean = branch(methods, "mean_mask", "pointing_hit")
-    mean_value, mean_high = number(mean.get("value")), number(mean.get("high"))
-    if not values or mean_value is None:
-        return "There is no mean-mask baseline to compare with, so these scores alone show little.", False
-    best = max(values, key=lambda name: values[name])
-    low = number(hits[best].get("low"))
-    numbers = f"{best} hits the lesion in {values[best]:.0%} of images, the mean mask in {mean_value:.0%}"
-    if values[best] <= mean_value:
-        return (
-            f"The heat maps do not beat the mean mask: {numbers}. They say no more than where lesions usually are.",
-            False,
-        )
-    if low is not None and mean_high is not None and low > mean_high:
-        return f"The heat maps beat the mean mask: {numbers}, and the intervals do not overlap.", True
-    return (
-        f"The heat maps are ahead of the mean mask, but the intervals overlap: {numbers}. This is not yet shown.",
-        False,
-    )

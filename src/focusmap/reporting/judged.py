@@ -1,6 +1,6 @@
 """Test predictions beside the truth, one row an image and label."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -34,11 +34,18 @@ def judged_predictions(files: RunFiles) -> pd.DataFrame | None:
 
 
 def threshold_of(files: RunFiles, target: str) -> float:
-    """Return the operating point of a binary target."""
+    """Return the operating point of a binary target; where folds have their own, the median over images."""
     found = number(branch(files.metrics, "targets", target).get("threshold"))
     if found is None and files.card is not None:
         found = files.card.thresholds.get(target)
     return DEFAULT_THRESHOLD if found is None else found
+
+
+def thresholds_of(files: RunFiles, target: str, image_ids: Sequence[str]) -> np.ndarray:
+    """Return the operating point ``(N,)`` of a binary target for each image: that of the fold that predicted it."""
+    usual = threshold_of(files, target)
+    own = {fold: card.thresholds.get(target, usual) for fold, card in files.fold_cards.items()}
+    return np.array([own.get(files.predicted_by.get(image_id, ""), usual) for image_id in image_ids])
 
 
 def probability_counts(judged: pd.DataFrame | None, n_bars: int = 20) -> Mapping[str, np.ndarray]:
@@ -63,7 +70,7 @@ def _of_target(files: RunFiles, table: pd.DataFrame, target: Target, truth: Mapp
     names = list(target.label_names)
     probabilities = table[names].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
     if target.kind == "binary":
-        called = probabilities >= threshold_of(files, target.name)
+        called = probabilities >= thresholds_of(files, target.name, list(table["image_id"]))[:, None]
     else:
         called = probabilities.argmax(axis=1)[:, None] == np.arange(len(names))
     ids = table[[name for name in ("image_id", "path", "patient_id") if name in table]]

@@ -8,7 +8,7 @@ from focusmap.figures.training_curves import compared_learning_figure, has_curve
 from focusmap.reporting.files import RunFiles
 from focusmap.reporting.performance_section import Figure
 from focusmap.reporting.pictures import figure_uri
-from focusmap.reporting.tables import Cell, Table, name_cell
+from focusmap.reporting.tables import Cell, Table, name_cell, range_text
 from focusmap.values.files import Json
 
 Facts = Sequence[tuple[str, str]]
@@ -43,7 +43,7 @@ def learning_curves(files: RunFiles) -> Figure | None:
     if not histories:
         return None
     if len(histories) > 1:
-        return Figure("Learning curves", figure_uri(compared_learning_figure(histories)), "One line a fold.")
+        return Figure("Learning curves", figure_uri(compared_learning_figure(histories)), "One line a net.")
     caption = (
         "The dashed line is the best epoch on tune. Positives and negatives should add about equally much to the loss: "
         "that is what the class weights are for."
@@ -58,8 +58,9 @@ def model_groups(files: RunFiles) -> list[FactGroup]:
     card = files.card
     parameters = number(files.manifest.get("parameters")) or number(card.training.get("n_parameters"))
     size: Mapping[str, Json] = {"parameters": f"{parameters:,.0f}"} if parameters else {}
+    mean: Mapping[str, Json] = {"nets averaged": len(card.members) or None, "views averaged": len(card.tta) or None}
     return [
-        FactGroup("Architecture", _facts({**card.architecture, **size})),
+        FactGroup("Architecture", _facts({**card.architecture, **size, **mean})),
         FactGroup("Preparation of a picture", _facts(card.preparation)),
     ]
 
@@ -68,12 +69,17 @@ def threshold_table(files: RunFiles) -> Table | None:
     """Return operating points and temperatures of the targets; None without ``model.json``."""
     if files.card is None:
         return None
-    card, rows = files.card, []
+    cards, rows = list(files.fold_cards.values()) or [files.card], []
     for target in files.task.targets:
-        threshold, temperature = card.thresholds.get(target.name), card.temperatures.get(target.name)
+        fitted = ([card.thresholds for card in cards], [card.temperatures for card in cards])
+        cells = [Cell(range_text(of[target.name] for of in each if target.name in of)) for each in fitted]
         kind = f"{target.kind}, positive: {target.positive}" if target.kind == "binary" else target.kind
-        rows.append([name_cell(target.name), name_cell(kind), _number_cell(threshold), _number_cell(temperature)])
-    caption = f"Fitted on tune: temperatures for calibration, operating points for {card.threshold_for}."
+        rows.append([name_cell(target.name), name_cell(kind), *cells])
+    several = ""
+    if len(cards) > 1:
+        several = " Lowest and highest of the folds; each image is judged by its own. Those of their mean, the model of"
+        several += " this run, are fitted on the pooled tune parts."
+    caption = f"Fitted on tune: temperatures for calibration, operating points for {files.card.threshold_for}.{several}"
     return Table(["", "Kind", "Operating point", "Temperature"], rows, caption=caption)
 
 
@@ -105,10 +111,6 @@ def duration_text(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _number_cell(value: float | None) -> Cell:
-    return Cell("—" if value is None else f"{value:.3f}")
 
 
 def _facts(values: Mapping[str, Json]) -> Facts:

@@ -8,9 +8,9 @@ import pandas as pd
 from focusmap.figures.curves import KINDS, confusion_figures, curves_of
 from focusmap.figures.json_tree import branch, items, text
 from focusmap.reporting.files import RunFiles, Tree
-from focusmap.reporting.judged import probability_counts, threshold_of
+from focusmap.reporting.judged import probability_counts, thresholds_of
 from focusmap.reporting.pictures import figure_uri, inside, picture_uri
-from focusmap.reporting.tables import Cell, Footnotes, Table, list_text, metric_cell, metric_row, name_cell
+from focusmap.reporting.tables import Cell, Footnotes, Table, list_text, metric_cell, metric_row, name_cell, range_text
 
 Columns = Mapping[str, str]
 RANKING: Columns = {
@@ -132,7 +132,8 @@ def _count_table(files: RunFiles, judged: pd.DataFrame | None) -> Table | None:
     for name in binary:
         outcomes = judged.loc[judged["label"] == name, "outcome"].value_counts()
         cells = [Cell(f"{int(outcomes.get(key, 0)):,}") for key in ("TP", "FN", "FP", "TN", "")]
-        rows.append([name_cell(name), Cell(f"{threshold_of(files, name):.3f}"), *cells])
+        points = thresholds_of(files, name, list(judged.loc[judged["label"] == name, "image_id"]))
+        rows.append([name_cell(name), Cell(range_text(points)), *cells])
     head = ["", "Operating point", "True positive", "Missed", "False alarm", "True negative", "Unknown"]
     return Table(head, rows, caption="Test images at the operating point.")
 

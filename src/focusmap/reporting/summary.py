@@ -6,8 +6,9 @@ from focusmap.figures.json_tree import items, text
 from focusmap.reporting.cohort_section import cohort_section
 from focusmap.reporting.files import RunFiles, read_run
 from focusmap.reporting.findings import finding_views, severity_text
-from focusmap.reporting.focus_section import cut_note, gallery, localisation_section, mistake_section
+from focusmap.reporting.focus_section import cut_note, gallery, mistake_section
 from focusmap.reporting.judged import judged_predictions
+from focusmap.reporting.localisation_section import localisation_section
 from focusmap.reporting.origin_section import (
     learning_curves,
     model_groups,
@@ -17,6 +18,7 @@ from focusmap.reporting.origin_section import (
 )
 from focusmap.reporting.performance_section import mean_metric, performance_section
 from focusmap.reporting.tables import Footnotes, list_text, metric_cell
+from focusmap.reporting.trust import trust_verdicts
 from focusmap.reporting.wording import cautions, headline
 
 
@@ -53,6 +55,7 @@ def summarise(folder: Path) -> dict[str, object]:
         "has_maps": files.index is not None,
         "cut_note": cut_note(files),
         "gallery": gallery(files, judged),
+        "trust": trust_verdicts(files.trust),
         "localisation": localisation_section(files),
         "model": model_groups(files),
         "thresholds": threshold_table(files),

@@ -1,6 +1,6 @@
 """Tables of a page: cells with a number, its interval under it, and a drawn interval where that helps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from focusmap.figures.json_tree import branch, number, text
@@ -103,6 +103,25 @@ def count_text(n: int, noun: str) -> str:
     ('1 image', '1,200 images')
     """
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def range_text(values: Iterable[float]) -> str:
+    """Return a number, or the lowest and the highest of several; a dash of none.
+
+    >>> range_text([0.31]), range_text([0.44, 0.31]), range_text([])
+    ('0.310', '0.310 to 0.440', '—')
+    """
+    shown = sorted({f"{value:.3f}" for value in values}, key=float)
+    return " to ".join([shown[0], shown[-1]][: len(shown)]) if shown else DASH
+
+
+def soft_text(n_soft: int) -> str:
+    """Return what stands beside counts of a label of which `n_soft` images have a fraction; empty for none.
+
+    >>> soft_text(3)
+    '3 soft labels, positive from 0.5 on'
+    """
+    return f"{count_text(n_soft, 'soft label')}, positive from 0.5 on" if n_soft else ""
 
 
 def list_text(names: Sequence[str], limit: int = 20) -> str:

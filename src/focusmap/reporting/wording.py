@@ -66,7 +66,11 @@ def _tested(files: RunFiles) -> str:
     if text(files.metrics.get("split")) == "test":
         seen = "that took no part in the training" if files.accepted else "that it had never seen"
         return f"It was tested once, on {count_text(n, 'image')}{of} {seen}."
-    return f"It was cross-validated: each of {count_text(n, 'image')}{of} was judged by a model trained without it."
+    return (
+        f"It was cross-validated: each of {count_text(n, 'image')}{of} was judged by a model trained without it. "
+        "The numbers and maps here are those of the single folds' models. The model that answers for new images is "
+        "their mean, which no image of this study can test."
+    )
 
 
 def _result(files: RunFiles) -> str:

@@ -15,8 +15,11 @@ from torch.nn import functional as F
 from focusmap.values.recipe import Augmentation
 
 MASK = (1 << 32) - 1
-N_DRAWN = 10
-NOISE_STREAM = 1
+N_DRAWN = 13
+NOISE_STREAM, ELASTIC_STREAM, PARTNER_STREAM = 1, 2, 3
+# Displacements are drawn at so many places along each side, and smooth in between.
+CONTROL_POINTS = 4
+BLUR_REACH = 3.0  # standard deviations
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,14 @@ class Draws:
         ``(N, 2)``: centre (y, x) of the blanked square as shares of the side.
     hole_side
         Its side as a share of the picture's.
+    displacement
+        ``(N, 2, CONTROL_POINTS, CONTROL_POINTS)``: how far places move (x, y) in coordinates from -1 to 1.
+    gamma
+        ``(N,)``: exponent.
+    blur
+        ``(N,)``: standard deviation in pixels.
+    blur_radius
+        Pixels after which it is cut off.
     keys
         ``(N, 2) uint64`` from which the noise is made.
     """
@@ -43,6 +54,10 @@ class Draws:
     noise: Tensor
     hole: Tensor
     hole_side: float
+    displacement: Tensor
+    gamma: Tensor
+    blur: Tensor
+    blur_radius: int
     keys: np.ndarray
 
 
@@ -51,7 +66,7 @@ def draw(limits: Augmentation, seed: int, epoch: int, indices: np.ndarray) -> Dr
 
     Each picture's draw depends on (seed, epoch, its index) alone.
     """
-    keys = np.array([[seed & MASK, (epoch << 32) | int(index)] for index in indices], dtype=np.uint64)
+    keys = _keys(seed, epoch, indices)
     unit = np.stack([np.random.Generator(np.random.Philox(key=key)).random(N_DRAWN) for key in keys])
     signed = 2 * unit - 1
     return Draws(
@@ -61,6 +76,10 @@ def draw(limits: Augmentation, seed: int, epoch: int, indices: np.ndarray) -> Dr
         noise=_column(limits.noise * unit[:, 6]),
         hole=_column(unit[:, 7:9]),
         hole_side=limits.cutout,
+        displacement=_displacement(limits, keys),
+        gamma=_column(np.exp(np.log1p(limits.gamma) * signed[:, 11])),
+        blur=_column(limits.blur * unit[:, 12]),
+        blur_radius=math.ceil(BLUR_REACH * limits.blur),
         keys=keys,
     )
 
@@ -70,11 +89,11 @@ def apply(draws: Draws, batch: Tensor) -> Tensor:
 
     Pictures are standardised ones (mean 0, standard deviation 1). What comes in over the edge repeats the edge.
     """
-    changed = batch
-    if not torch.equal(draws.geometry, _identity(len(batch))):
-        geometry = draws.geometry.to(batch)
-        grid = F.affine_grid(geometry, list(batch.shape), align_corners=False)
-        changed = F.grid_sample(batch, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    changed = _moved(draws, batch)
+    if draws.blur_radius:
+        changed = _blurred(draws, changed)
+    if bool((draws.gamma != 1).any()):
+        changed = _brightened(draws, changed)
     changed = changed * _each(draws.contrast, batch) + _each(draws.brightness, batch)
     if bool(draws.noise.any()):
         changed = changed + _noise(draws, batch)
@@ -88,15 +107,89 @@ def augment(batch: Tensor, limits: Augmentation, seed: int, epoch: int, indices:
     return apply(draw(limits, seed, epoch, indices), batch)
 
 
+def draw_partners(
+    mixup: float, seed: int, epoch: int, indices: np.ndarray, n_images: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each picture the position of another, 0 to `n_images` - 1, and the picture's own share of the blend.
+
+    Both ``(N,)`` and functions of (seed, epoch, its index) alone; shares are drawn from Beta(mixup, mixup) (Zhang et
+    al. 2018, mixup: Beyond empirical risk minimization, eq. 1).
+    """
+    partners, shares = np.empty(len(indices), dtype=np.int64), np.empty(len(indices))
+    for i, key in enumerate(_keys(seed, epoch, indices)):
+        generator = _generator(key, PARTNER_STREAM)
+        partners[i], shares[i] = generator.integers(n_images), generator.beta(mixup, mixup)
+    return partners, shares
+
+
+def _keys(seed: int, epoch: int, indices: np.ndarray) -> np.ndarray:
+    return np.array([[seed & MASK, (epoch << 32) | int(index)] for index in indices], dtype=np.uint64)
+
+
+def _generator(key: np.ndarray, stream: int) -> np.random.Generator:
+    # The counter keeps streams apart from the numbers drawn with the same key.
+    return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, stream]))
+
+
 def _geometry(limits: Augmentation, signed: np.ndarray) -> Tensor:
     angle = np.radians(limits.rotate_degrees) * signed[:, 2]
     grown = np.exp(math.log1p(limits.scale) * signed[:, 3])
     mirrored = np.where(limits.mirror & (signed[:, 9] > 0), -1.0, 1.0)
     cosine, sine = np.cos(angle) / grown, np.sin(angle) / grown
+    lean = np.tan(np.radians(limits.shear_degrees) * signed[:, 10])
     # A shift by a share s of the side is 2 s in coordinates from -1 to 1.
     shift = 2 * limits.shift * signed[:, :2]
-    rows = [np.stack([mirrored * cosine, -sine, shift[:, 0]], 1), np.stack([mirrored * sine, cosine, shift[:, 1]], 1)]
+    rows = [
+        np.stack([mirrored * cosine, lean * mirrored * cosine - sine, shift[:, 0]], 1),
+        np.stack([mirrored * sine, lean * mirrored * sine + cosine, shift[:, 1]], 1),
+    ]
     return torch.from_numpy(np.stack(rows, axis=1).astype(np.float32))
+
+
+def _displacement(limits: Augmentation, keys: np.ndarray) -> Tensor:
+    """Return displacements at a coarse grid of places (as Ronneberger et al. 2015, U-Net, section 3.1)."""
+    shape = (2, CONTROL_POINTS, CONTROL_POINTS)
+    if not limits.elastic:
+        return torch.zeros(len(keys), *shape)
+    fields = [2 * _generator(key, ELASTIC_STREAM).random(shape) - 1 for key in keys]
+    return _column(2 * limits.elastic * np.stack(fields))
+
+
+def _moved(draws: Draws, batch: Tensor) -> Tensor:
+    elastic = bool(draws.displacement.any())
+    if not elastic and torch.equal(draws.geometry, _identity(len(batch))):
+        return batch
+    grid = F.affine_grid(draws.geometry.to(batch), list(batch.shape), align_corners=False)
+    if elastic:
+        side = (batch.shape[2], batch.shape[3])
+        field = F.interpolate(draws.displacement.to(batch), size=side, mode="bicubic", align_corners=True)
+        grid = grid + field.permute(0, 2, 3, 1)
+    return F.grid_sample(batch, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _blurred(draws: Draws, batch: Tensor) -> Tensor:
+    """Return each picture convolved with its own Gaussian, along rows and then along columns."""
+    reach = draws.blur_radius
+    steps = torch.arange(-reach, reach + 1).to(batch)
+    # A deviation of nothing leaves the middle weight alone.
+    weights = torch.exp(-0.5 * (steps / draws.blur.to(batch).clamp(min=1e-3)[:, None]).square())
+    weights = weights / weights.sum(dim=1, keepdim=True)
+    for axis in (2, 3):
+        n = batch.shape[axis]
+        padded = F.pad(batch, (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0), mode="replicate")
+        # Summed by hand: grouped convolutions round differently from batch to batch.
+        batch = sum(
+            (_each(weights[:, k], batch) * padded.narrow(axis, k, n) for k in range(2 * reach + 1)),
+            start=torch.zeros_like(batch),
+        )
+    return batch
+
+
+def _brightened(draws: Draws, batch: Tensor) -> Tensor:
+    """Return low + (high - low) ((x - low) / (high - low))^gamma, with each picture's own lowest and highest value."""
+    low, high = batch.amin(dim=(1, 2, 3), keepdim=True), batch.amax(dim=(1, 2, 3), keepdim=True)
+    span = (high - low).clamp(min=torch.finfo(batch.dtype).tiny)
+    return low + span * ((batch - low) / span).pow(_each(draws.gamma, batch))
 
 
 def _identity(n: int) -> Tensor:
@@ -118,9 +211,7 @@ def _noise(draws: Draws, batch: Tensor) -> Tensor:
 
 
 def _field(key: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    # The counter keeps the noise apart from the numbers drawn with the same key.
-    generator = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, NOISE_STREAM]))
-    return generator.standard_normal(shape, dtype=np.float32)
+    return _generator(key, NOISE_STREAM).standard_normal(shape, dtype=np.float32)
 
 
 def _hole(draws: Draws, batch: Tensor) -> Tensor:

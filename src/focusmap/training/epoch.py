@@ -1,9 +1,10 @@
 """One epoch: a pass over train that moves the weights, and a pass over tune that judges their average."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,11 +13,12 @@ from torch import Tensor, nn
 
 from focusmap.errors import InputError
 from focusmap.nets.heads import LossParts, TaskLoss
-from focusmap.training.augmentation import augment
-from focusmap.training.batches import TrainingData, epoch_order, read_batch, split_evenly
+from focusmap.training.augmentation import augment, draw_partners
+from focusmap.training.batches import TrainingData, read_batch, split_evenly
 from focusmap.training.map_losses import draw_shift, equivariance, shifted, sparsity
 from focusmap.training.optimisation import learning_rate, set_learning_rate
 from focusmap.training.records import EpochRecord, tune_auroc
+from focusmap.training.sampling import Drawn, draw_epoch, rarity_of
 from focusmap.training.state import TrainingState
 from focusmap.values.recipe import Recipe
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
     from focusmap.imaging.store import Store
 
-LARGEST_GRADIENT = 1.0
 EVALUATION_BATCH = 64
 
 
@@ -44,6 +45,24 @@ class Session:
     fabric: "Fabric"
     forward: "_FabricModule"
     optimizer: "_FabricOptimizer"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures, and what is true of them.
+
+    Parameters
+    ----------
+    pictures
+        ``(N, C, H, W)``.
+    truths
+        ``(N, T)``, NaN unknown, each with the shares ``(N,)`` of the pictures that it holds for: one, or two of
+        pictures that are blends. A loss that is linear in the label is so that of the blended label (Zhang et al.
+        2018), for whatever kind of target.
+    """
+
+    pictures: Tensor
+    truths: tuple[tuple[Tensor, Tensor | None], ...]
 
 
 def run_epoch(session: Session) -> EpochRecord:
@@ -66,7 +85,7 @@ def run_epoch(session: Session) -> EpochRecord:
         train_loss=total,
         tune_loss=tune_loss,
         tune_auroc=area,
-        learning_rate=session.state.optimizer.param_groups[0]["lr"],
+        learning_rate=max(group["lr"] for group in session.state.optimizer.param_groups),
         positive_loss=positive,
         negative_loss=negative,
         seconds=time.perf_counter() - started,
@@ -74,22 +93,44 @@ def run_epoch(session: Session) -> EpochRecord:
 
 
 def train_epoch(session: Session, epoch: int) -> tuple[float, float, float]:
-    """Take one step a batch; return the mean loss and what positives and negatives contribute to it."""
-    seed, train = session.recipe.seed, session.data.train
-    rows = session.data.store.rows(train.image_ids)
-    batches = list(split_evenly(epoch_order(len(train), seed, epoch), session.recipe.batch_size))
-    _set_mode(session.state.net, frozen=epoch < session.recipe.freeze_epochs)
+    """Take one step a batch, or a few batches; return the mean loss and what positives and negatives add to it."""
+    recipe, data = session.recipe, session.data
+    drawn = draw_epoch(rarity_of(data.task, data.train.truth), recipe.sampling, recipe.seed, epoch)
+    batches = list(split_evenly(np.arange(len(drawn.positions)), recipe.batch_size))
+    n_steps = -(-len(batches) // recipe.accumulate)
+    _set_mode(session.state.net, frozen=epoch < recipe.freeze_epochs)
     sums = torch.zeros(3, device=session.fabric.device)
-    with _seeded(seed, epoch):
-        for position, chosen in enumerate(batches):
-            pictures = read_batch(session.data.store, rows[chosen])
-            pictures = augment(pictures, session.recipe.augmentation, seed, epoch, rows[chosen])
-            rate = learning_rate(session.recipe, epoch + (position + 0.5) / len(batches))
+    with _seeded(recipe.seed, epoch):
+        for step in range(n_steps):
+            rate = learning_rate(recipe, epoch + (step + 0.5) / n_steps, session.state.records)
             set_learning_rate(session.state.optimizer, rate)
-            parts = _step(session, pictures, torch.from_numpy(train.truth[chosen]).float())
-            sums += len(chosen) * torch.stack([parts.total.detach(), parts.positive, parts.negative])
-    total, positive, negative = (sums / len(train)).tolist()
+            together = batches[step * recipe.accumulate : (step + 1) * recipe.accumulate]
+            sums += _step(session, [drawn.take(chosen) for chosen in together], epoch)
+    total, positive, negative = (sums / len(drawn.positions)).tolist()
     return total, positive, negative
+
+
+def training_batch(session: Session, drawn: Drawn, epoch: int) -> Batch:
+    """Return augmented pictures with their truth, blended with others where the recipe says so."""
+    recipe, n_images = session.recipe, len(session.data.train)
+    pictures, truth, indices = _augmented(session, drawn, epoch)
+    if not recipe.augmentation.mixup:
+        return Batch(pictures, ((truth, None),))
+    partners, own = draw_partners(recipe.augmentation.mixup, recipe.seed, epoch, indices, n_images)
+    others, other_truth, _ = _augmented(session, Drawn(partners, np.zeros_like(partners)), epoch)
+    shares = torch.from_numpy(own).float()
+    mixed = torch.lerp(others, pictures, shares[:, None, None, None])
+    return Batch(mixed, ((truth, shares), (other_truth, 1 - shares)))
+
+
+def _augmented(session: Session, drawn: Drawn, epoch: int) -> tuple[Tensor, Tensor, np.ndarray]:
+    """Return pictures, their truth, and the indices that their augmentation was drawn by."""
+    data, recipe = session.data, session.recipe
+    rows = data.store.rows(data.train.image_ids)[drawn.positions]
+    # Each copy of a picture that comes more than once is a picture of its own to the augmentation.
+    indices = rows + drawn.copies * len(data.store.pixels)
+    pictures = augment(read_batch(data.store, rows), recipe.augmentation, recipe.seed, epoch, indices)
+    return pictures, torch.from_numpy(data.train.truth[drawn.positions]).float(), indices
 
 
 def judge(session: Session) -> tuple[float | None, float | None]:
@@ -115,17 +156,39 @@ def forward_store(
     return torch.cat(parts)
 
 
-def _step(session: Session, pictures: Tensor, truth: Tensor) -> LossParts:
-    fabric, state = session.fabric, session.state
-    logits, penalty = _forward(session, pictures.to(fabric.device))
-    parts = session.loss(logits, truth.to(fabric.device))
+def _step(session: Session, together: Sequence[Drawn], epoch: int) -> Tensor:
+    """Take one step along the mean gradient of some batches; return the loss and its positives' and negatives' part.
+
+    Returns
+    -------
+    Tensor
+        ``(3,)``, summed over the images.
+    """
+    fabric, state, clip_norm = session.fabric, session.state, session.recipe.clip_norm
+    sums = torch.zeros(3, device=fabric.device)
     session.optimizer.zero_grad()
-    fabric.backward(parts.total + penalty)
-    nn.utils.clip_grad_norm_(state.net.parameters(), LARGEST_GRADIENT)
+    for drawn in together:
+        batch = training_batch(session, drawn, epoch)
+        parts, penalty = _loss_of(session, batch)
+        fabric.backward((parts.total + penalty) / len(together))
+        sums += len(batch.pictures) * torch.stack([parts.total.detach(), parts.positive, parts.negative])
+    if clip_norm:
+        nn.utils.clip_grad_norm_(state.net.parameters(), clip_norm)
     session.optimizer.step()
     state.n_steps += 1
     state.average.update(state.n_steps)
-    return parts
+    return sums
+
+
+def _loss_of(session: Session, batch: Batch) -> tuple[LossParts, Tensor]:
+    """Return the loss of the labels, and beside it the penalty of `_forward`."""
+    device = session.fabric.device
+    logits, penalty = _forward(session, batch.pictures.to(device))
+    found = [
+        session.loss(logits, truth.to(device), None if shares is None else shares.to(device))
+        for truth, shares in batch.truths
+    ]
+    return reduce(LossParts.plus, found), penalty
 
 
 def _forward(session: Session, pictures: Tensor) -> tuple[Tensor, Tensor]:

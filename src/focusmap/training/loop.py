@@ -96,7 +96,8 @@ def open_session(net: FocusNet, data: TrainingData, recipe: Recipe, options: Fit
         saved = read_checkpoint(options.checkpoint)
         check_same(options.checkpoint, saved, identity_of(net, data, recipe))
         from_checkpoint(state, saved)
-    loss = task_loss(data.task, data.train.truth, LossOptions(recipe.class_weights, recipe.label_smoothing))
+    weighted = recipe.class_weights and recipe.sampling == "all"
+    loss = task_loss(data.task, data.train.truth, LossOptions(weighted, recipe.label_smoothing, recipe.loss))
     forward, optimizer = fabric.setup(state.net, state.optimizer)
     forward.mark_forward_method("forward_with_focus")
     return Session(state, data, recipe, loss.to(fabric.device), fabric, forward, optimizer)

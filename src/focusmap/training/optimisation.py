@@ -2,13 +2,15 @@
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from focusmap.values.recipe import Recipe
+from focusmap.nets.backbones import stages_of
+from focusmap.training.records import EpochRecord
+from focusmap.values.recipe import Recipe, Schedule
 
 Groups = list[dict[str, object]]
 
@@ -28,22 +30,46 @@ def _sgd(groups: Groups, recipe: Recipe) -> Optimizer:
 OPTIMIZERS: dict[str, Callable[[Groups, Recipe], Optimizer]] = {"adamw": _adamw, "adam": _adam, "sgd": _sgd}
 
 
+# He et al. 2016, Deep residual learning, section 4.2: a tenth after half of the steps, again after three quarters.
+STEPS, STEP_FACTOR = (0.5, 0.75), 0.1
+PLATEAU_EPOCHS, PLATEAU_FACTOR = 5, 0.3
+# Smith and Topin 2018, Super-convergence, with the shape and the shares that torch's OneCycleLR has by default.
+RISING, START_SHARE, END_SHARE = 0.3, 1 / 25, 1 / 25e4
+
+
 def make_optimizer(net: nn.Module, recipe: Recipe) -> Optimizer:
-    """Return the recipe's optimiser; biases and normalisation weights are not decayed (He et al. 2019, section 3.1)."""
-    matrices = [p for p in net.parameters() if p.ndim > 1]
-    vectors = [p for p in net.parameters() if p.ndim <= 1]
-    groups: Groups = [
-        {"params": matrices, "weight_decay": recipe.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
+    """Return the recipe's optimiser; biases and normalisation weights are not decayed (He et al. 2019, section 3.1).
+
+    Each group knows its `rate_share` of the learning rate: 1 behind the backbone, and `layer_decay` times less for
+    each stage of the backbone that lies further from its end.
+    """
+    shares = rate_shares(net, recipe.layer_decay)
+    groups: Groups = []
+    for share in sorted(set(shares.values()), reverse=True):
+        members = [p for name, p in net.named_parameters() if shares[name] == share]
+        matrices, vectors = [p for p in members if p.ndim > 1], [p for p in members if p.ndim <= 1]
+        groups.append({"params": matrices, "weight_decay": recipe.weight_decay, "rate_share": share})
+        groups.append({"params": vectors, "weight_decay": 0.0, "rate_share": share})
     return OPTIMIZERS[recipe.optimizer](groups, recipe)
 
 
-def learning_rate(recipe: Recipe, progress: float) -> float:
+def rate_shares(net: nn.Module, decay: float) -> dict[str, float]:
+    """Return the share of the learning rate of each parameter (Howard and Ruder 2018, section 3.2): decay^distance.
+
+    The distance is the number of stages between a stage of the backbone and the head: 1 for the last stage.
+    """
+    if decay == 1:
+        return {name: 1.0 for name, _ in net.named_parameters()}
+    stages = {f"backbone.{name}": stage for name, stage in stages_of(net.get_submodule("backbone")).items()}
+    n_stages = 1 + max(stages.values(), default=-1)
+    return {name: decay ** (n_stages - stages.get(name, n_stages)) for name, _ in net.named_parameters()}
+
+
+def learning_rate(recipe: Recipe, progress: float, records: Sequence[EpochRecord] = ()) -> float:
     """Return the learning rate at `progress` epochs since the start, a closed form without state.
 
-    While the backbone is frozen the rate is constant. From then on it rises linearly over the warm-up and falls
-    along half a cosine to zero at the end (Loshchilov and Hutter 2017, eq. 5).
+    While the backbone is frozen the rate is constant. From then on it rises linearly over the warm-up, and the
+    schedule says by how much it falls afterwards; ``one-cycle`` rises and falls on its own.
 
     >>> recipe = Recipe(epochs=12, warmup_epochs=2, learning_rate=1.0)
     >>> [round(learning_rate(recipe, epoch), 3) for epoch in (0, 1, 2, 7, 12)]
@@ -52,19 +78,61 @@ def learning_rate(recipe: Recipe, progress: float) -> float:
     since = progress - recipe.freeze_epochs
     if since < 0:
         return recipe.learning_rate
+    n_epochs = recipe.epochs - recipe.freeze_epochs
+    if recipe.schedule == "one-cycle":
+        return recipe.learning_rate * _one_cycle(min(since / n_epochs, 1.0))
     if since < recipe.warmup_epochs:
         return recipe.learning_rate * since / recipe.warmup_epochs
-    if recipe.schedule == "constant":
-        return recipe.learning_rate
-    falling = max(recipe.epochs - recipe.freeze_epochs - recipe.warmup_epochs, 1)
+    falling = max(n_epochs - recipe.warmup_epochs, 1)
     share = min((since - recipe.warmup_epochs) / falling, 1.0)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+    seen = records[recipe.freeze_epochs + recipe.warmup_epochs :]
+    return recipe.learning_rate * SCHEDULES[recipe.schedule](share, seen)
+
+
+def _cosine(share: float, records: Sequence[EpochRecord]) -> float:
+    """Return half a cosine from 1 to 0 (Loshchilov and Hutter 2017, eq. 5)."""
+    del records
+    return 0.5 * (1 + math.cos(math.pi * share))
+
+
+def _constant(share: float, records: Sequence[EpochRecord]) -> float:
+    del share, records
+    return 1.0
+
+
+def _step(share: float, records: Sequence[EpochRecord]) -> float:
+    del records
+    return float(STEP_FACTOR ** sum(share >= step for step in STEPS))
+
+
+def _plateau(share: float, records: Sequence[EpochRecord]) -> float:
+    """Return the factor after the epochs so far: what they noted is all the state there is."""
+    del share
+    factor, waited = 1.0, 0
+    for record in records:
+        waited = 0 if record.improved else waited + 1
+        if waited == PLATEAU_EPOCHS:
+            factor, waited = factor * PLATEAU_FACTOR, 0
+    return factor
+
+
+def _one_cycle(share: float) -> float:
+    if share < RISING:
+        low, high, part = START_SHARE, 1.0, share / RISING
+    else:
+        low, high, part = 1.0, END_SHARE, (share - RISING) / (1 - RISING)
+    return high + (low - high) * 0.5 * (1 + math.cos(math.pi * part))
+
+
+SCHEDULES: dict[Schedule, Callable[[float, Sequence[EpochRecord]], float]] = {
+    "cosine": _cosine, "constant": _constant, "step": _step, "plateau": _plateau,
+}  # fmt: skip
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
-    """Make `rate` the learning rate of every parameter."""
+    """Make `rate` the learning rate, of each group its share."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["rate_share"]
 
 
 class WeightAverage:

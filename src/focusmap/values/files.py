@@ -41,6 +41,13 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def refuse_existing(*paths: Path, force: bool) -> None:
+    """Raise `InputError` if one of the files is there already and `force` is not given."""
+    for path in paths:
+        if path.exists() and not force:
+            raise InputError(f"{path}: exists already. Choose another place, or add --force.")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, whole or not at all."""
     with atomic(path) as temporary:

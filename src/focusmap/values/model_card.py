@@ -53,11 +53,15 @@ class ModelCard:
     scales
         Mean and standard deviation on train of each continuous target.
     probe
-        ``seed`` of a generated input and its expected ``logits``; checked on load.
+        ``seed`` and ``side`` of a generated input and its expected ``logits``; checked on load.
     versions
         Versions of the libraries that made the model.
     training
         Facts for the reader: weights used as start, epochs, seed, parameters.
+    members
+        Of an ensemble: the folders of its member models, below the card's own; a single model has none.
+    tta
+        The views of each picture over which answers are averaged; none means the picture as it is.
     cuts
         Of each label's focus maps; empty for a net without them.
     """
@@ -72,13 +76,19 @@ class ModelCard:
     probe: Mapping[str, Json]
     versions: Mapping[str, str]
     training: Mapping[str, Json]
+    members: list[str] = field(default_factory=list)
+    tta: list[Json] = field(default_factory=list)
     cuts: Mapping[str, FocusCut] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Json]:
-        """Return plain values for `model.json`."""
+        """Return plain values for `model.json`; what a single model does not need is left out."""
         plain = {item.name: getattr(self, item.name) for item in fields(self)}
         cuts: dict[str, Json] = {label: asdict(cut) for label, cut in self.cuts.items()}
-        return {"format": FORMAT, **plain, "task": self.task.to_dict(), "cuts": cuts}
+        plain |= {"task": self.task.to_dict(), "cuts": cuts}
+        return {"format": FORMAT, **{name: value for name, value in plain.items() if value or name not in OPTIONAL}}
+
+
+OPTIONAL = tuple(item.name for item in fields(ModelCard) if item.default_factory is not MISSING)
 
 
 def write_card(card: ModelCard, path: Path) -> None:
@@ -106,10 +116,12 @@ def read_card(path: Path) -> ModelCard:
     for key in values:
         if key not in known:
             raise ModelError(f"{path}: {key!r} is not a key of a model card.{suggest(key, known)}")
-    needed = [item.name for item in fields(ModelCard) if item.default_factory is MISSING]
-    missing = [name for name in needed if name not in values]
+    missing = [name for name in known if name not in values and name not in OPTIONAL]
     if missing:
         raise ModelError(f"{path}: lacks {', '.join(missing)}.")
+    for name in ("members", "tta"):
+        if not isinstance(values.get(name, []), list):
+            raise ModelError(f"{path}: {name} is {type(values[name]).__name__}; a list was expected.")
     task = Task.from_dict(cast(list[Json], values.pop("task")))
     found = cast(Mapping[str, Mapping[str, Json]], values.pop("cuts", {}))
     cuts = {label: FocusCut(**cut) for label, cut in found.items()}  # type: ignore[arg-type]

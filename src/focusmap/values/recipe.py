@@ -7,9 +7,12 @@ from typing import Literal, cast, get_type_hints
 
 from focusmap.errors import InputError, suggest
 from focusmap.values.files import Json, read_text, write_text
+from focusmap.values.presets import over_preset
 
 Optimizer = Literal["adamw", "adam", "sgd"]
-Schedule = Literal["cosine", "constant"]
+Schedule = Literal["cosine", "constant", "one-cycle", "step", "plateau"]
+Loss = Literal["cross-entropy", "focal", "asymmetric"]
+Sampling = Literal["all", "weighted", "over", "under"]
 Monitor = Literal["auroc", "loss"]
 Precision = Literal["auto", "fp32", "bf16"]
 Pooling = Literal["auto", "average", "max", "lse", "topk", "attention"]
@@ -35,6 +38,17 @@ class Augmentation:
         Side of a blanked square as a share of the picture's side.
     mirror
         Left-right mirroring of half of the pictures. Off by default: it moves the heart to the right side.
+    shear_degrees
+        Degrees by which upright lines lean, in each direction.
+    elastic
+        Share of the picture's side by which places move on their own, neighbours alike.
+    gamma
+        Share by which the exponent of the brightness, between a picture's darkest and brightest, exceeds 1 or 1 the
+        exponent.
+    blur
+        Standard deviation, in pixels of the net's input, of a Gaussian.
+    mixup
+        Of the two pictures that are blended the shares are drawn from Beta(mixup, mixup); 0.2 is usual.
     """
 
     shift: float = 0.08
@@ -45,12 +59,18 @@ class Augmentation:
     noise: float = 0.03
     cutout: float = 0.0
     mirror: bool = False
+    shear_degrees: float = 0.0
+    elastic: float = 0.0
+    gamma: float = 0.0
+    blur: float = 0.0
+    mixup: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("shift", "scale", "contrast", "cutout"):
+        for name in ("shift", "scale", "contrast", "cutout", "elastic"):
             _check(0 <= getattr(self, name) < 1, f"augmentation.{name} must be at least 0 and below 1")
-        for name in ("rotate_degrees", "brightness", "noise"):
+        for name in ("rotate_degrees", "brightness", "noise", "shear_degrees", "gamma", "blur", "mixup"):
             _check(getattr(self, name) >= 0, f"augmentation.{name} must not be negative")
+        _check(self.shear_degrees < 90, "augmentation.shear_degrees must be below 90")
 
 
 @dataclass(frozen=True)
@@ -60,8 +80,8 @@ class Recipe:
     Parameters
     ----------
     model
-        A backbone of `focusmap.nets.backbones`, or one with a decoder, as in ``vgg16-fpn``: a focus-map net. ``auto``:
-        ``small-residual`` up to 64 pixels, else ``resnet18``.
+        A name of `focusmap.nets.backbones`, any name of timm's, or one of these with a decoder, as in ``vgg16-fpn``: a
+        focus-map net. ``auto``: ``small-residual`` up to 64 pixels, else ``resnet18``.
     size
         Side of the net's square input in pixels; 0 means chosen from the pictures.
     channels
@@ -70,6 +90,16 @@ class Recipe:
         ``none`` (from scratch), ``hub``, ``auto`` (hub where it can be reached) or the path of a weights file.
     learning_rate
         Of the first epoch after warm-up; 0 means chosen: 3e-3 for ``small-residual``, 5e-4 for the others.
+    layer_decay
+        The learning rate of each stage of the backbone is that of the next one times this; 1 means the same for all.
+    schedule
+        After the warm-up: ``cosine`` falls to zero; ``constant``; ``step`` falls to a tenth after half of the epochs
+        and to a hundredth after three quarters; ``plateau`` falls to 0.3 of itself whenever `monitor` has not improved
+        on tune for five epochs. ``one-cycle`` has a warm-up of its own.
+    accumulate
+        Batches whose gradients are averaged before a step: as if `batch_size` were so many times larger.
+    clip_norm
+        Largest length of the gradient; 0 leaves it as it is.
     freeze_epochs
         Epochs in which only the head is trained, before the backbone is set free.
     ema_decay
@@ -77,7 +107,13 @@ class Recipe:
     patience
         Epochs without a better `monitor` on tune after which training ends; 0 trains to the last epoch.
     class_weights
-        Weigh positives by the share of negatives and negatives by the share of positives, label by label.
+        Weigh positives by the share of negatives and negatives by the share of positives, label by label. A `sampling`
+        other than ``all`` takes their place.
+    sampling
+        Images of an epoch. ``all``: each once. By the rarity of an image's rarest class: ``weighted`` draws as many
+        with replacement, ``over`` repeats the rare ones, ``under`` leaves out some of the others.
+    loss
+        ``cross-entropy``, ``focal`` (Lin et al. 2017) or, for binary targets, ``asymmetric`` (Ridnik et al. 2021).
     pooling
         How a focus-map net makes a logit of its evidence; ``auto``: ``lse`` there, ``average`` for a plain backbone.
     sharpness
@@ -88,6 +124,11 @@ class Recipe:
         Weights of the losses that keep focus maps small, and moving with the picture; 0 for none.
     threshold_for
         ``accuracy``, ``youden``, ``f1``, ``sensitivity=0.9`` or ``specificity=0.9``.
+    ensemble
+        Nets that are trained, from the seeds `seed`, `seed` + 1 and so on; their answers are averaged.
+    tta
+        Average the answer over a few views of each picture: grown, shrunk and moved by half of what the augmentation
+        does, and mirrored where it mirrors.
     """
 
     model: str = "auto"
@@ -101,12 +142,17 @@ class Recipe:
     weight_decay: float = 0.05
     warmup_epochs: int = 3
     schedule: Schedule = "cosine"
+    layer_decay: float = 1.0
+    accumulate: int = 1
+    clip_norm: float = 1.0
     freeze_epochs: int = 0
     ema_decay: float = 0.99
     label_smoothing: float = 0.0
     patience: int = 0
     monitor: Monitor = "auroc"
     class_weights: bool = True
+    sampling: Sampling = "all"
+    loss: Loss = "cross-entropy"
     pooling: Pooling = "auto"
     sharpness: float = 1.0
     top_share: float = 0.1
@@ -115,6 +161,8 @@ class Recipe:
     threshold_for: str = "youden"
     precision: Precision = "auto"
     seed: int = 0
+    ensemble: int = 1
+    tta: bool = False
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
@@ -127,6 +175,9 @@ class Recipe:
         _check(0 <= self.ema_decay < 1, "ema_decay must be at least 0 and below 1")
         _check(0 <= self.label_smoothing < 1, "label_smoothing must be at least 0 and below 1")
         _check(min(self.warmup_epochs, self.freeze_epochs, self.patience) >= 0, "epoch counts must not be negative")
+        _check(min(self.ensemble, self.accumulate) >= 1, "ensemble and accumulate must be at least 1")
+        _check(self.clip_norm >= 0, "clip_norm must not be negative (0: none)")
+        _check(0 < self.layer_decay <= 1, "layer_decay must be above 0 and at most 1")
         _check(self.sharpness >= 0, "sharpness must not be negative (0: learned)")
         _check(0 < self.top_share <= 1, "top_share must be above 0 and at most 1")
         _check(min(self.sparsity, self.equivariance) >= 0, "sparsity and equivariance must not be negative")
@@ -139,8 +190,8 @@ class Recipe:
         write_text(path, yaml.safe_dump(asdict(self), sort_keys=False))
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Return the recipe of a YAML file.
+def read_recipe(path: Path, preset: str | None = None) -> Recipe:
+    """Return the recipe of a YAML file, over a preset where one is named here or in the file.
 
     Raises
     ------
@@ -156,13 +207,20 @@ def read_recipe(path: Path) -> Recipe:
     if not isinstance(values, dict):
         raise InputError(f"{path}: holds {type(values).__name__}; settings such as 'epochs: 30' were expected.")
     try:
-        return recipe_from(values)
+        return recipe_from(values if preset is None else {**values, "preset": preset})
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
 def recipe_from(values: Mapping[str, Json]) -> Recipe:
-    """Return a recipe from plain values; `InputError` names an unknown key and the nearest known one."""
+    """Return a recipe from plain values; `InputError` names an unknown key and the nearest known one.
+
+    The key ``preset`` names settings of `focusmap.values.presets` that the others override; the recipe holds what
+    comes of it.
+    """
+    if "preset" in values:
+        rest = {key: value for key, value in values.items() if key != "preset"}
+        values = over_preset(rest, str(values["preset"]))
     inner = values.get("augmentation", {})
     if not isinstance(inner, Mapping):
         raise InputError("augmentation must be a group of settings such as 'shift: 0.1'.")
@@ -192,7 +250,7 @@ def _checked(values: Mapping[str, Json], owner: type, prefix: str) -> dict[str, 
     known = [item.name for item in fields(owner)]
     for key in values:
         if key not in known:
-            near = suggest(str(key), known)
+            near = suggest(str(key), [*known, "preset"])
             raise InputError(f"{prefix}{key} is not a setting of a recipe.{near} Known: {', '.join(known)}.")
     return {key: _typed(value, hints[key], prefix + key) for key, value in values.items()}
 

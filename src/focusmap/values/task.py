@@ -203,6 +203,16 @@ class Task:
                 columns.append(column[:, None])
         return np.concatenate(columns, axis=1)
 
+    def decided(self, truth: np.ndarray) -> np.ndarray:
+        """Return the truth ``(N, T)`` with every soft binary label decided: 1 from 0.5 on, else 0; NaN stays.
+
+        >>> Task((Target("a"), Target("age", "continuous"))).decided(np.array([[0.6, 0.6], [np.nan, 0.2]]))
+        array([[1. , 0.6],
+               [nan, 0.2]])
+        """
+        binary = np.array([target.kind == "binary" for target in self.targets])
+        return np.where(binary & ~np.isnan(truth), truth >= 0.5, truth)
+
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Return ``(N, L)``: the sigmoid of a binary logit, the softmax within a class list, values as they are."""
         logits = np.asarray(logits, dtype=np.float64)

@@ -1,13 +1,16 @@
-"""Occlusion equals a patch after patch, and Captum; its patches cover every pixel, symmetrically."""
+"""Occlusion equals a patch after patch, and Captum; its patches cover every pixel, symmetrically.
+
+Score-CAM and Ablation-CAM equal their papers, a feature after feature.
+"""
 
 import map_oracles as oracles
 import numpy as np
 import pytest
 import torch
-from mapped_nets import SmallNet, close, net_of, pictures
+from mapped_nets import SmallNet, close, pictures
 
 from focusmap.heatmaps import heat_maps
-from focusmap.heatmaps.perturbation import N_PATCHES, occlusion, patches
+from focusmap.heatmaps.perturbation import N_PATCHES, occlusion, patches, score_cam
 
 
 @pytest.mark.parametrize(("n_dims", "size"), [(2, 10), (3, 6)])
@@ -20,10 +23,35 @@ def test_maps_equal_a_patch_after_patch(n_dims, size):
 
 def test_maps_equal_captum():
     attr = pytest.importorskip("captum.attr")
-    net, batch = net_of("small-residual"), pictures(2, 2, 32).float()
+    net, batch = SmallNet(2), pictures(2, 2, 32)
     window = {"sliding_window_shapes": (1, 4, 4), "strides": (1, 2, 2)}
     theirs = attr.Occlusion(net).attribute(batch, target=0, **window)
     close(heat_maps(net, batch, "occlusion").maps[:, 0], theirs[:, 0].numpy())
+
+
+@pytest.mark.parametrize("n_dims", [2, 3])
+@pytest.mark.parametrize("head", ["linear", "log-sum-exp"])
+def test_score_cam_and_ablation_cam_equal_a_feature_after_feature(head, n_dims):
+    net, batch = SmallNet(n_dims, head, channels=2), pictures(2, n_dims, channels=2)
+    with torch.no_grad():
+        features = net.features(batch)
+    for method, oracle in (
+        ("scorecam", lambda i, label: oracles.score_cam(net, batch[i], features[[i]], label)),
+        ("ablationcam", lambda i, label: oracles.ablation_cam(net.classify, features[[i]], label)),
+    ):
+        expected = np.stack([[oracle(i, label) for label in (2, 0)] for i in range(2)])
+        close(heat_maps(net, batch, method, labels=(2, 0)).maps, expected, 1e-10)
+
+
+def test_score_cam_gives_a_constant_feature_an_empty_mask():
+    features = torch.stack([torch.ones(3, 3), torch.eye(3)])[None]
+    maps = score_cam(lambda x: x.mean(dim=(2, 3)), torch.ones(1, 1, 6, 6), features, [0])
+    weights = torch.softmax(torch.tensor([0.0, float(_enlarged(torch.eye(3)).mean())]), dim=0)
+    torch.testing.assert_close(maps[0, 0], weights[0] + weights[1] * torch.eye(3))
+
+
+def _enlarged(feature):
+    return torch.nn.functional.interpolate(feature[None, None], (6, 6), mode="bilinear")
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3), (28, 28), (32, 32), (100, 101), (224, 320), (6, 40, 64)])

@@ -1,0 +1,118 @@
+"""Trust: which criteria the heat maps of a run pass, measured on some of the pictures that were explained."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from focusmap.cohort.cohort import Cohort
+from focusmap.errors import InputError
+from focusmap.pipeline.options import RunOptions
+from focusmap.pipeline.predicting import load_run_model
+from focusmap.values.files import Json, write_json
+
+if TYPE_CHECKING:
+    from focusmap.inference.model import Model
+    from focusmap.inference.subjects import Subject
+    from focusmap.inference.trust import TrustOptions
+
+TRUST, PAGE = "trust.json", "trust.html"
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class TrustRequest:
+    """How trust is measured, and beside which other runs.
+
+    Parameters
+    ----------
+    methods
+        Names of heat map methods, or ``all``; empty means that of the maps.
+    n_pictures
+        Maps to judge, drawn from those with evidence, labels in turn.
+    n_draws
+        Random removals of each kind.
+    against
+        Runs on the same data: those of the same architecture show repeatability, others reproducibility.
+    shuffled
+        A run trained on shuffled labels, or None.
+    """
+
+    methods: tuple[str, ...] = ()
+    n_pictures: int = 16
+    n_draws: int = 20
+    against: tuple[Path, ...] = ()
+    shuffled: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name, n in (("n_pictures", self.n_pictures), ("n_draws", self.n_draws)):
+            if n < 2:
+                raise InputError(f"trust: {name} is {n}; at least 2 was expected.")
+
+
+def trust_options(request: TrustRequest, model: "Model", method: str, options: RunOptions) -> "TrustOptions":
+    """Return how trust in the maps of a model is measured, the other runs' models loaded.
+
+    Raises
+    ------
+    InputError, MissingFileError
+        If a method is unknown or needs another net, or another run has no model.
+    """
+    from focusmap.heatmaps import choose_method, methods_of
+    from focusmap.inference.trust import TrustOptions
+
+    methods = methods_of(model.net) if ALL in request.methods else request.methods or (method,)
+    return TrustOptions(
+        methods=tuple(dict.fromkeys(choose_method(name, model.net) for name in methods)),
+        n_maps=request.n_pictures,
+        n_draws=request.n_draws,
+        seed=options.recipe.seed,
+        others=tuple(load_run_model(folder) for folder in request.against),
+        shuffled=None if request.shuffled is None else load_run_model(request.shuffled),
+        progress=options.progress,
+    )
+
+
+def choose_subjects(cohort: Cohort, index: pd.DataFrame, options: "TrustOptions") -> "list[Subject]":
+    """Return pictures with a label each to measure trust on, from the index of a cohort's maps."""
+    from focusmap.inference.evidence import Item
+    from focusmap.inference.subjects import Subject
+
+    owners = dict(zip(cohort.image_ids, cohort.patient_ids, strict=True))
+    return [
+        Subject(
+            Item(row["image_id"], row["path"], cohort.file(row["image_id"])),
+            owners[row["image_id"]],
+            row["target"],
+            row["predicted"],
+        )
+        for row in choose_maps(index, options.n_maps, options.seed).to_dict("records")
+    ]
+
+
+def write_trust(model: "Model", subjects: "Sequence[Subject]", out: Path, options: "TrustOptions") -> dict[str, Json]:
+    """Return what was measured on the subjects, and write it to ``trust.json`` and ``trust.html`` in `out`."""
+    from focusmap.inference.trust import measure_trust
+    from focusmap.reporting.trust import render_trust
+
+    trust = measure_trust(model, subjects, options)
+    write_json(out / TRUST, trust)
+    render_trust(trust, out / PAGE)
+    return trust
+
+
+def choose_maps(index: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
+    """Return `n` rows of maps with evidence, the labels in turn: predicted ones first, in random order.
+
+    >>> index = pd.DataFrame({"target": ["a", "a", "b"], "predicted": [0, 1, 1], "has_evidence": [1, 1, 1]})
+    >>> sorted(choose_maps(index, 2, seed=0).index)
+    [1, 2]
+    """
+    order = np.random.default_rng(seed).permutation(len(index))
+    drawn = index.iloc[order].astype({"predicted": bool, "has_evidence": bool})
+    drawn = drawn[drawn["has_evidence"]].sort_values("predicted", ascending=False, kind="stable")
+    turn = drawn.groupby("target", sort=False).cumcount()
+    return drawn.iloc[np.argsort(turn.to_numpy(), kind="stable")[:n]]
