@@ -15,18 +15,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from focusmap import pipeline
-from focusmap.cohort.cohort import load_cohort, read_cohort
-from focusmap.cohort.split import read_split
-from focusmap.localisation import Reference, mean_mask
-from focusmap.localisation.baselines import resized
+from focusmap.cohort.cohort import read_cohort
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.pipeline.whole import DEMO_RECIPE
-from focusmap.statistics.intervals import bootstrap
-from focusmap.statistics.ranking import average_precision
 
 
 def main() -> None:
@@ -60,40 +52,17 @@ def trained(parsed: argparse.Namespace, model: str, folder: Path) -> pipeline.Ru
 
 def rows_of(run: pipeline.Run) -> Iterator[str]:
     """Yield a row of the table for each finding, and one for all."""
-    scores, areas = json.loads((run.focus / "scores.json").read_text()), areas_of(run)
-    for name, entry in [*scores["by_target"].items(), ("all", scores["methods"])]:
-        focus = entry["focus"]
-        part = areas if name == "all" else areas[areas["target"] == name]
-        difference = interval(part["focus"] - part["mean_mask"], part["patient_id"])
-        means = [shown(focus[key]) for key in ("pointing_hit", "dice_at_cut")]
-        means += [f"{part[key].mean():.3f}" for key in ("focus", "mean_mask")]
-        yield " | ".join([name, f"{focus['n']} ({focus['n_false_negative']})", *means, difference])
+    scores = json.loads((run.focus / "scores.json").read_text())
+    for name, methods in [*scores["by_target"].items(), ("all", scores["methods"])]:
+        focus = methods["focus"]
+        measured = [focus["pointing_hit"], focus["dice_at_cut"], focus["auprc"], methods["mean_mask"]["auprc"]]
+        cells = [shown(entry) for entry in [*measured, focus["minus_mean_mask"]["auprc"]]]
+        yield " | ".join([name, f"{focus['n']} ({focus['n_false_negative']})", *cells])
 
 
-def areas_of(run: pipeline.Run) -> pd.DataFrame:
-    """Return the pixel AUPRC of the focus map and of the mean training mask, one row a true positive of test."""
-    cohort, index = load_cohort(run.folder), pd.read_csv(run.focus / "index.csv")
-    train = Reference(cohort.of(read_split(run.split, cohort).ids("train")))
-    reference, rows = Reference(cohort), []
-    means = {label: mean_mask(train.masks_of(label)) for label in cohort.task.label_names}
-    for row in index[index["predicted"]].to_dict("records"):
-        position, label = cohort.positions[row["image_id"]], row["target"]
-        heat_map = np.load(run.focus / row["map"])["map"]
-        mask = reference.mask(row["image_id"], label, heat_map.shape)
-        if cohort.truth[position, cohort.task.label_names.index(label)] == 1 and mask is not None and mask.any():
-            baseline = resized(means[label], heat_map.shape)
-            pair = (average_precision(mask.ravel().astype(float), values.ravel()) for values in (heat_map, baseline))
-            rows.append((label, str(cohort.patient_ids[position]), *pair))
-    return pd.DataFrame(rows, columns=["target", "patient_id", "focus", "mean_mask"])
-
-
-def interval(values: pd.Series, patients: pd.Series) -> str:
-    x = values.to_numpy(dtype=np.float64)
-    found = bootstrap(lambda w: x @ w / w.sum(axis=0), patients.to_numpy(dtype=str))
-    return f"{found.value:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
-
-
-def shown(entry: dict[str, float]) -> str:
+def shown(entry: dict[str, float | None]) -> str:
+    if entry["low"] is None:
+        return f"{entry['value']:.3f}" if entry["value"] is not None else "-"
     return f"{entry['value']:.3f} ({entry['low']:.3f} to {entry['high']:.3f})"
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from focusmap.localisation import iou_at
+from focusmap.localisation import MapOnMask, iou_at
 from focusmap.localisation.cuts import CUTS, KEPT_SHARE, cut_by_evidence, cut_by_masks, iou_at_cuts, kept_at_cuts
 
 SHAPES = [(9, 7), (5, 6, 4)]
@@ -21,11 +21,15 @@ def planted(background: float, lesion: float, side: int = 20) -> tuple[np.ndarra
     return np.where(mask, lesion, background).astype(np.float32), mask
 
 
+def iou(heat_map: np.ndarray, mask: np.ndarray, cut: float) -> float:
+    return iou_at(MapOnMask.of(heat_map, mask), cut)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("seed", range(3))
 def test_all_cuts_at_once_equal_one_by_one(shape, seed):
     heat_map, mask = drawn(shape, seed)
-    np.testing.assert_allclose(iou_at_cuts(heat_map, mask), [iou_at(heat_map, mask, cut) for cut in CUTS])
+    np.testing.assert_allclose(iou_at_cuts(heat_map, mask), [iou(heat_map, mask, cut) for cut in CUTS])
     evidence = [max(value - float(np.median(heat_map)), 0) for value in heat_map.ravel().tolist()]
     for cut, kept in zip(CUTS, kept_at_cuts(heat_map), strict=True):
         inside = sum(e for e, value in zip(evidence, heat_map.ravel(), strict=True) if value >= cut)
@@ -41,15 +45,15 @@ def test_masks_choose_the_cut_that_fits_them_best():
     maps = [drawn((12, 12), seed) for seed in range(4)]
     ious = [iou_at_cuts(*pair) for pair in maps]
     cut = cut_by_masks(ious)
-    mean = [np.mean([iou_at(*pair, other) for pair in maps]) for other in CUTS]
-    assert np.mean([iou_at(*pair, cut) for pair in maps]) == pytest.approx(max(mean))
+    mean = [np.mean([iou(*pair, other) for pair in maps]) for other in CUTS]
+    assert np.mean([iou(*pair, cut) for pair in maps]) == pytest.approx(max(mean))
 
 
 def test_without_masks_the_region_is_that_which_stands_out():
     maps = [planted(0.2, 0.7), planted(0.1, 0.9)]
     cut = cut_by_evidence([kept_at_cuts(heat_map) for heat_map, _ in maps])
     assert 0.2 < cut <= 0.7
-    assert all(iou_at(heat_map, mask, cut) == 1 for heat_map, mask in maps)
+    assert all(iou(heat_map, mask, cut) == 1 for heat_map, mask in maps)
 
 
 def test_the_region_keeps_the_share_and_no_higher_cut_does():

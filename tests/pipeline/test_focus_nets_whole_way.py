@@ -77,6 +77,15 @@ def test_trust_is_measured_in_the_maps_of_the_net_itself(run, study, tmp_path, c
     assert "focus" in capsys.readouterr().out
 
 
+def test_trust_is_not_compared_with_a_net_that_has_no_focus_maps(run, study, tmp_path, capsys):
+    plain = tmp_path / "plain"
+    assert main(["train", str(study), "--out", str(plain), "--model", "small-residual", *QUICK]) == 0
+    typed = ["explain", str(run), str(study), "--out", str(tmp_path / "out"), "--trust", "--against", str(plain)]
+    assert main(typed) == 2
+    assert "has no focus maps to compare with" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_seeds_and_views_are_one_focus_map(study, tmp_path):
     recipe, run = tmp_path / "recipe.yaml", tmp_path / "run"
     recipe.write_text("ensemble: 2\ntta: true\nlayer_decay: 0.5\nsparsity: 0.1\n")

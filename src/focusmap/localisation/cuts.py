@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from focusmap.localisation.measures import MapOnMask
+
 # In equal steps of the logit, since maps are sigmoids or shares: they may be as telling below 0.01 as around 1/2.
 CUTS: np.ndarray = 1 / (1 + np.exp(-np.arange(-8, 8.1, 0.25)))
 KEPT_SHARE = 0.8
@@ -23,8 +25,9 @@ def iou_at_cuts(heat_map: np.ndarray, mask: np.ndarray) -> np.ndarray:
     mask
         ``(*spatial) bool``, not empty.
     """
-    inside, region = _count_above(heat_map[mask]), _count_above(heat_map)
-    return np.asarray(inside / (region + mask.sum() - inside))
+    pair = MapOnMask.of(heat_map, mask)
+    n_region, n_inside = pair.reaching(CUTS)
+    return np.asarray(n_inside / (n_region + len(pair.inside) - n_inside))
 
 
 def kept_at_cuts(heat_map: np.ndarray) -> np.ndarray:
@@ -66,8 +69,3 @@ def cut_by_evidence(kept: Sequence[np.ndarray], share: float = KEPT_SHARE) -> fl
     # Every map keeps more than any share asked for at the lowest cut, or the lowest cut is the answer.
     enough = np.flatnonzero(np.mean(known, axis=0) >= share)
     return float(CUTS[enough.max(initial=0)])
-
-
-def _count_above(values: np.ndarray) -> np.ndarray:
-    """Return how many values are at or above each of `CUTS`."""
-    return np.asarray(values.size - np.searchsorted(np.sort(values, axis=None), CUTS))

@@ -59,21 +59,34 @@ def trust_options(request: TrustRequest, model: "Model", method: str, options: R
     Raises
     ------
     InputError, MissingFileError
-        If a method is unknown or needs another net, or another run has no model.
+        If a method is unknown or needs another net, or another run has no model, or none of which it can be drawn.
     """
     from focusmap.heatmaps import choose_method, methods_of
     from focusmap.inference.trust import TrustOptions
 
     methods = methods_of(model.net) if ALL in request.methods else request.methods or (method,)
+    names = tuple(dict.fromkeys(choose_method(name, model.net) for name in methods))
     return TrustOptions(
-        methods=tuple(dict.fromkeys(choose_method(name, model.net) for name in methods)),
+        methods=names,
         n_maps=request.n_pictures,
         n_draws=request.n_draws,
         seed=options.recipe.seed,
-        others=tuple(load_run_model(folder) for folder in request.against),
-        shuffled=None if request.shuffled is None else load_run_model(request.shuffled),
+        others=tuple(_comparable(folder, names) for folder in request.against),
+        shuffled=None if request.shuffled is None else _comparable(request.shuffled, names),
         progress=options.progress,
     )
+
+
+def _comparable(folder: Path, methods: Sequence[str]) -> "Model":
+    """Return another run's model, of which all the methods can be drawn."""
+    from focusmap.heatmaps import methods_of
+
+    model = load_run_model(folder)
+    if not set(methods) <= set(methods_of(model.net)):
+        raise InputError(
+            f"{folder}: its net has no focus maps to compare with. Leave it out, or say --trust-method cam."
+        )
+    return model
 
 
 def choose_subjects(cohort: Cohort, index: pd.DataFrame, options: "TrustOptions") -> "list[Subject]":
