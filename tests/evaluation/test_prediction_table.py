@@ -71,7 +71,7 @@ def test_a_table_of_something_else_a_missing_and_a_damaged_file(tmp_path: Path) 
         read_prediction_table(damaged)
     text = tmp_path / "text.csv.gz"
     text.write_text(GOOD)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is damaged"):
         read_prediction_table(text)
 
 

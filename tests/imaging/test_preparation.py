@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from pictures import colourful, encode, smooth
 
 from focusmap.errors import InputError
+from focusmap.imaging.crop import Box, foreground_box
 from focusmap.imaging.preparation import (
+    Placement,
     Preparation,
     content_box,
     content_statistics,
@@ -18,6 +20,7 @@ from focusmap.imaging.preparation import (
     standardise,
     to_source,
 )
+from focusmap.values.crop import PARTS
 from focusmap.values.image import as_picture
 
 FILE = Path("a.png")
@@ -26,6 +29,10 @@ sides = st.integers(20, 400)
 
 def prepared(plane, size=224, channels=1):
     return prepare(as_picture(plane, FILE), Preparation(size, channels))
+
+
+def whole(rows, columns):
+    return Placement((rows, columns), Box(0, 0, rows, columns))
 
 
 def centre_of_mass(weights):
@@ -58,7 +65,7 @@ def test_a_bright_spot_comes_home_within_half_a_pixel(rows, columns, size, down,
     scale = max(max(rows, columns) / size, 1)
     at = (rows * down, columns * across)
     spot = a_blob((rows, columns), at, width=1.5 * scale)
-    home = to_source(prepared(spot, size)[0].astype(np.float32), (rows, columns), size)
+    home = to_source(prepared(spot, size)[0].astype(np.float32), whole(rows, columns), size)
     assert home.shape == spot.shape
     assert np.abs(centre_of_mass(home) - centre_of_mass(spot)).max() <= 0.5 * scale
 
@@ -69,8 +76,8 @@ def test_a_jpeg_decoded_smaller_stays_in_its_place(tmp_path_factory, rows, colum
     spot = a_blob((rows, columns), (rows * 0.6, columns * 0.4), width=max(rows, columns) / 20)
     path = tmp_path_factory.mktemp("jpeg") / "a.jpg"
     path.write_bytes(encode(spot, "JPEG", quality=95))
-    pixels, source_shape = prepare_file(path, Preparation(size))
-    assert source_shape == (rows, columns)
+    pixels, placement = prepare_file(path, Preparation(size))
+    assert placement == whole(rows, columns)
     away = centre_of_mass(pixels[0].astype(float)) - centre_of_mass(prepared(spot, size)[0].astype(float))
     assert np.abs(away).max() <= 0.5
 
@@ -96,7 +103,7 @@ def naive_to_source(maps, source_shape, size):
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 9), st.integers(1, 64), st.integers(0, 99))
 def test_maps_go_home_as_the_formula_says(rows, columns, cells, size, seed):
     maps = np.random.default_rng(seed).normal(size=(2, cells, cells))
-    home = to_source(maps, (rows, columns), size)
+    home = to_source(maps, whole(rows, columns), size)
     assert home.dtype == np.float32
     for k in range(2):
         assert np.allclose(home[k], naive_to_source(maps[k], (rows, columns), size), atol=1e-5)
@@ -108,7 +115,7 @@ def test_maps_go_home_as_torch_interpolates():
 
     maps = np.random.default_rng(0).normal(size=(3, 2, 7, 7)).astype(np.float32)
     theirs = functional.interpolate(torch.from_numpy(maps), (224, 224), mode="bilinear", align_corners=False)
-    assert np.allclose(to_source(maps, (224, 224), 224), theirs.numpy(), atol=1e-5)
+    assert np.allclose(to_source(maps, whole(224, 224), 224), theirs.numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(448, 448), (448, 224), (300, 1000)])
@@ -178,7 +185,7 @@ def test_standardised_content_has_mean_0_and_deviation_1():
 
 
 def test_a_preparation_is_read_back_equal():
-    preparation = Preparation(96, 3, (1.0, 99.0))
+    preparation = Preparation(96, 3, (1.0, 99.0), "foreground")
     assert Preparation.from_dict(preparation.to_dict()) == preparation
     assert Preparation.from_dict({}) == Preparation()
 
@@ -192,8 +199,68 @@ def test_a_preparation_is_read_back_equal():
         ({"channels": 2}, "channels is 2"),
         ({"window": [90, 10]}, "rising percentiles"),
         ({"window": ["low", "high"]}, "percentiles"),
+        ({"crop": "left-haf"}, "Did you mean 'left-half'"),
+        ({"crop": "0.5,0,0.4,1"}, "rise from 0 to 1"),
+        ({"crop": "1,2,3"}, "TOP,LEFT,BOTTOM,RIGHT was expected"),
+        ({"crop": 3}, "crop a text"),
     ],
 )
 def test_a_wrong_preparation_is_refused(values, message):
     with pytest.raises(InputError, match=message):
         Preparation.from_dict(values)
+
+
+CROPS = ("whole", "foreground", "0.2,0.1,0.8,0.95", *PARTS)
+
+
+@pytest.mark.parametrize("crop", CROPS)
+@pytest.mark.parametrize("shape", [(160, 120), (90, 201)])
+def test_a_cropped_picture_is_the_picture_of_the_crop_and_its_map_comes_home(tmp_path, crop, shape):
+    at = (shape[0] * 0.4, shape[1] * 0.3)
+    spot = a_blob(shape, at, width=4)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(encode(spot, "JPEG", quality=97))
+    pixels, placement = prepare_file(path, Preparation(48, crop=crop))
+    assert placement.source_shape == shape
+    from focusmap.imaging.readers import read_image
+
+    kept = read_image(path).pixels[0][placement.crop.slices]
+    if crop != "whole":
+        assert np.array_equal(pixels, prepared(kept, 48))
+    home = to_source(pixels[0].astype(np.float32), placement, 48)
+    assert home.shape == shape
+    outside = np.ones(shape, bool)
+    outside[placement.crop.slices] = False
+    assert not home[outside].any()
+    if not outside[int(at[0]), int(at[1])]:
+        away = centre_of_mass(np.maximum(home - 40, 0)) - centre_of_mass(np.maximum(spot.astype(float) - 40, 0))
+        assert np.abs(away).max() <= max(shape) / 48
+
+
+def test_halves_meet_and_make_up_the_picture():
+    plane = np.arange(7 * 9, dtype=np.uint8).reshape(7, 9)
+    for axis, names in ((1, ("left-half", "right-half")), (0, ("top-half", "bottom-half"))):
+        from focusmap.imaging.crop import crop_box
+
+        halves = [plane[crop_box(as_picture(plane, FILE), name).slices] for name in names]
+        assert np.array_equal(np.concatenate(halves, axis=axis), plane)
+
+
+@given(st.integers(10, 500), st.integers(10, 500), st.integers(60, 300), st.integers(60, 300), st.integers(0, 40))
+@settings(deadline=None, max_examples=60)
+def test_the_foreground_is_found_within_two_pixels_of_the_search_grid(top, left, height, width, background):
+    rng = np.random.default_rng(0)
+    plane = rng.integers(0, 3, (top + height + 37, left + width + 21)).astype(np.uint16) + background
+    plane[top : top + height, left : left + width] += 900
+    plane[2:5, 2:6] = 1000  # a burnt-in letter
+    box = foreground_box(plane[np.newaxis])
+    slack = 2 * max(1, max(plane.shape) / 256) + 1
+    found = (box.top, box.left, box.top + box.height, box.left + box.width)
+    assert box.top <= top
+    assert box.left <= left
+    assert np.abs(np.subtract(found, (top, left, top + height, left + width))).max() <= slack
+
+
+@pytest.mark.parametrize("plane", [np.full((50, 80), 7, np.uint8), np.full((1, 1), 3, np.uint16)])
+def test_where_nothing_stands_out_the_whole_picture_is_kept(plane):
+    assert foreground_box(plane[np.newaxis]) == Box(0, 0, *plane.shape)

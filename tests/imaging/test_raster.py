@@ -42,6 +42,65 @@ def test_16_bit_colour_keeps_its_depth(tmp_path):
     assert np.array_equal(pixels, deep.transpose(2, 0, 1))
 
 
+def tiff_file(plane, photometric, orientation=1, planar=1):
+    """Return a TIFF (revision 6.0) of one strip a plane, little-endian."""
+    rows, columns = plane.shape[:2]
+    n = 1 if plane.ndim == 2 else plane.shape[2]
+    strips = [plane.tobytes()] if planar == 1 else [plane[..., k].tobytes() for k in range(n)]
+    tags = {
+        256: [columns], 257: [rows], 258: [8 * plane.itemsize] * n, 259: [1], 262: [photometric],
+        273: [0] * len(strips), 274: [orientation], 277: [n], 278: [rows], 279: [len(strip) for strip in strips],
+        284: [planar],
+    }  # fmt: skip
+    if n in (2, 4):
+        tags[338] = [2]
+    start = 8 + 2 + 12 * len(tags) + 4
+    extra = {tag: struct.pack(f"<{len(v)}I" if tag in (273, 279) else f"<{len(v)}H", *v) for tag, v in tags.items()}
+    first = start + sum(len(value) for value in extra.values() if len(value) > 4)
+    starts = [first + sum(map(len, strips[:k])) for k in range(len(strips))]
+    extra[273] = struct.pack(f"<{len(strips)}I", *starts)
+    entries, more = b"", b""
+    for tag in sorted(tags):
+        value, kind = extra[tag], 4 if tag in (273, 279) else 3
+        place = value.ljust(4, b"\0") if len(value) <= 4 else struct.pack("<I", start + len(more))
+        more += value if len(value) > 4 else b""
+        entries += struct.pack("<HHI", tag, kind, len(tags[tag])) + place
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + more + b"".join(strips)
+
+
+DEEP_COLOUR = COLOUR.astype(np.uint16) * 250 + 3
+OPAQUE = np.full((60, 83), 65535, np.uint16)
+TIFFS = {
+    "grey, white is 0": (tiff_file(GREY, 0), 255 - GREY),
+    "16 bit, white is 0": (tiff_file(DEEP, 0), 65535 - DEEP),
+    "16 bit colour": (tiff_file(DEEP_COLOUR, 2), DEEP_COLOUR),
+    "16 bit colour in planes": (tiff_file(DEEP_COLOUR, 2, planar=2), DEEP_COLOUR),
+    "16 bit colour with alpha": (tiff_file(np.dstack([DEEP_COLOUR, OPAQUE]), 2), DEEP_COLOUR),
+    "16 bit grey with alpha": (tiff_file(np.dstack([DEEP, OPAQUE // 3]), 1), np.rint(DEEP / 3).astype(np.uint16)),
+    "palette": (encode(Pillow.fromarray(GREY).convert("P"), "TIFF"), GREY),
+    "BigTIFF": (encode(GREY, "TIFF", big_tiff=True), GREY),
+    "LZW": (encode(DEEP, "TIFF", compression="tiff_lzw"), DEEP),
+}
+
+
+@pytest.mark.parametrize(("content", "plane"), TIFFS.values(), ids=TIFFS)
+def test_tiff_keeps_its_depth_and_its_sense(tmp_path, content, plane):
+    pixels = read(tmp_path, content, "a.tif")
+    assert pixels.dtype == plane.dtype
+    assert np.array_equal(pixels, plane[np.newaxis] if plane.ndim == 2 else plane.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_tiff_of_any_depth_is_turned_upright(tmp_path, orientation):
+    plain = read(tmp_path, tiff_file(GREY, 1, orientation), "a.tif")[0]
+    deep = read(tmp_path, tiff_file(DEEP_COLOUR, 2, orientation), "b.tif")
+    corners = {1: "abcd", 2: "badc", 3: "dcba", 4: "cdab", 5: "acbd", 6: "cadb", 7: "dbca", 8: "bdac"}[orientation]
+    stored = {"a": (0, 0), "b": (0, -1), "c": (-1, 0), "d": (-1, -1)}
+    for corner, seen in zip(corners, stored.values(), strict=True):
+        assert plain[seen] == GREY[stored[corner]]
+        assert np.array_equal(deep[(slice(None), *seen)], DEEP_COLOUR[stored[corner]])
+
+
 def test_a_palette_is_looked_up(tmp_path):
     indexed = Pillow.fromarray(COLOUR).convert("P", palette=Pillow.Palette.ADAPTIVE)
     assert np.array_equal(read(tmp_path, encode(indexed, "PNG")), np.array(indexed.convert("RGB")).transpose(2, 0, 1))
@@ -67,6 +126,16 @@ def test_alpha_is_laid_over_black(tmp_path, mode):
     assert np.array_equal(pixels, np.rint(colour * (RAMP / 255)[..., np.newaxis]).transpose(2, 0, 1))
     opaque = read(tmp_path, encode(np.dstack([colour, np.full_like(RAMP, 255)]), "PNG"))
     assert np.array_equal(opaque, colour.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("plane", [GREY, COLOUR], ids=["grey", "colour"])
+def test_a_colour_that_stands_for_transparent_is_black(tmp_path, plane):
+    key = plane[10, 20]
+    transparency = int(key) if plane.ndim == 2 else tuple(int(value) for value in key)
+    pixels = np.moveaxis(read(tmp_path, encode(plane, "PNG", transparency=transparency)), 0, -1).reshape(plane.shape)
+    clear = plane == key if plane.ndim == 2 else (plane == key).all(axis=-1)
+    assert not pixels[clear].any()
+    assert np.array_equal(pixels[~clear], plane[~clear])
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
@@ -151,6 +220,13 @@ DAMAGED = {
     "half a JPEG": (encode(GREY, "JPEG")[:-200], "cannot be decoded"),
     "JPEG without its end": (encode(GREY, "JPEG")[:-2], "cannot be decoded"),
     "half a TIFF": (encode(GREY, "TIFF")[:-100], "cannot be decoded"),
+    "huge TIFF": (
+        tiff_file(GREY, 1).replace(
+            struct.pack("<HHI", 256, 3, 1) + struct.pack("<I", 83), struct.pack("<HHII", 256, 4, 1, 4_000_000)
+        ),
+        "60 x 4000000",
+    ),
+    "half a deep TIFF": (tiff_file(DEEP_COLOUR, 2)[:-4000], "cannot be decoded"),
     "several pages": (
         encode(Pillow.fromarray(GREY), "TIFF", save_all=True, append_images=[Pillow.fromarray(RAMP)]),
         "holds 2 pictures",

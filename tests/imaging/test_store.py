@@ -61,9 +61,9 @@ def test_rows_are_the_prepared_pictures_in_order(files, tmp_path):
     assert store.pixels.shape == (12, 1, 32, 32)
     assert store.image_ids == ids(files)
     for row, file in enumerate(files):
-        pixels, source_shape = prepare_file(file, PREPARATION)
+        pixels, placement = prepare_file(file, PREPARATION)
         assert np.array_equal(store.pixels[row], pixels)
-        assert tuple(store.source_shapes[row]) == source_shape
+        assert tuple(store.source_shapes[row]) == placement.source_shape
     assert list(store.rows(["03", "00"])) == [3, 0]
     with pytest.raises(InputError, match=r"'031' is not in this store\. Did you mean '03'"):
         store.rows(["031"])

@@ -12,7 +12,8 @@ from importlib import import_module
 COMMANDS = {
     "demo": "the whole pipeline on the embedded phantom study",
     "run": "audit, split, prepare, train, evaluate, explain and report, in one go",
-    "convert": "a packed data set (MedMNIST .npz) to images and a label file",
+    "index": "a folder of pictures to a label file, by folders or file names",
+    "convert": "a packed data set (MedMNIST, CIFAR-10, figshare .mat, DICOM frames) to images and a label file",
     "consensus": "several readers to one label file, with how far they agree",
     "audit": "what a careful person looks at before training",
     "prepare": "split and prepared pictures, ready for several trainings",

@@ -58,7 +58,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=int, default=None, metavar="N", help="seed of the split and of the training")
     group.add_argument("--store", type=Path, metavar="DIR", help="share prepared pictures between runs")
     group.add_argument("--workers", type=int, default=None, metavar="N", help="processes that read pictures")
-    group.add_argument("--devices", default="auto", help="devices to compute on (default: auto)")
+    group.add_argument("--devices", default="auto", help="auto, cpu, cuda, mps, 2, cuda:2 (default: auto)")
     group.add_argument("--force", action="store_true", help="replace what is there")
 
 
@@ -86,6 +86,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--tta", action="store_true", default=None, help="average over a few views of each picture that is predicted"
     )
+    group.add_argument("--nodes", type=int, default=1, metavar="N", help="machines that train together (with --resume)")
     group.add_argument("--folds", type=int, metavar="K", help="cross-validation; predictions are pooled out of fold")
 
 
@@ -152,6 +153,7 @@ def run_options_from(parsed: argparse.Namespace) -> "RunOptions":
         store=parsed.store,
         workers=parsed.workers,
         devices=parsed.devices,
+        n_nodes=getattr(parsed, "nodes", 1),
         force=parsed.force,
         progress=terminal_progress(),
     )

@@ -17,17 +17,19 @@ class ProgressLine:
         self._written = 0.0
 
     def __call__(self, doing: str, done: int, total: int) -> None:
-        """Tell that `done` of `total` are done."""
+        """Tell that `done` of `total` are done; 0 where the total is not known."""
         now = time.monotonic()
         if doing != self._doing:
             self._doing, self._started, self._written = doing, now, 0.0
         elapsed = now - self._started
-        if elapsed < QUIET_SECONDS or (now - self._written < 0.2 and done < total):
+        ends = 0 < total <= done
+        if elapsed < QUIET_SECONDS or (now - self._written < 0.2 and not ends):
             return
         left = elapsed / max(done, 1) * (total - done)
-        print(f"\r{doing}: {done} of {total}, {clock(left)} left   ", end="", file=sys.stderr, flush=True)
+        rest = f" of {total}, {clock(left)} left" if total else ""
+        print(f"\r{doing}: {done}{rest}   ", end="", file=sys.stderr, flush=True)
         self._written = now
-        if done >= total:
+        if ends:
             print(file=sys.stderr)
 
 

@@ -1,12 +1,11 @@
 """Predictions of any program, read from one table of ``true_NAME`` and ``prob_NAME`` columns."""
 
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import InputError, MissingFileError, suggest
+from focusmap.errors import InputError, suggest
 from focusmap.values.files import read_table
 from focusmap.values.predictions import Predictions
 from focusmap.values.task import Target, Task
@@ -28,26 +27,13 @@ def read_prediction_table(path: Path) -> tuple[Predictions, np.ndarray]:
         If the file is not there or not a table, a column has no partner, a cell is not a number from 0 to 1, or an
         image_id stands twice; the message names file, row and column.
     """
-    table = _read(path)
+    table = read_table(path)
     names = _target_names(table, path)
     task = Task(tuple(Target(name) for name in names))
     truth = np.stack([_fractions(table, TRUE + name, path, may_be_empty=True) for name in names], axis=1)
     shown = np.stack([_fractions(table, PROBABILITY + name, path, may_be_empty=False) for name in names], axis=1)
     safe = np.clip(shown, SMALLEST, 1 - SMALLEST)
     return Predictions(task, _ids(table, path), np.log(safe) - np.log1p(-safe), shown), truth
-
-
-def _read(path: Path) -> pd.DataFrame:
-    if not path.exists():
-        raise MissingFileError(f"{path}: no such file.")
-    try:
-        return read_table(path)
-    except (EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: is damaged ({error}). Fetch or write the file again.") from None
-    except OSError as error:
-        if isinstance(error, MissingFileError):
-            raise
-        raise InputError(f"{path}: cannot be read ({error}).") from None
 
 
 def _target_names(table: pd.DataFrame, path: Path) -> list[str]:

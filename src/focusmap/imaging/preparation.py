@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focusmap.errors import InputError, suggest
+from focusmap.imaging.crop import Box, crop_box
 from focusmap.imaging.readers import read_image
+from focusmap.values.crop import WHOLE, parse_crop
 from focusmap.values.image import Image, Pixels
 
 if TYPE_CHECKING:
@@ -35,11 +37,14 @@ class Preparation:
         1: colour becomes its luma. 3: grey is repeated.
     window
         Percentiles of pictures that are not 8 bit which become 0 and 255.
+    crop
+        What is kept: ``whole``, ``foreground``, a named part or a box (see `focusmap.values.crop`).
     """
 
     size: int = 224
     channels: Literal[1, 3] = 1
     window: tuple[float, float] = (0.5, 99.5)
+    crop: str = WHOLE
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -48,6 +53,7 @@ class Preparation:
             raise InputError(f"preparation: channels is {self.channels}; 1 or 3 was expected.")
         if not 0 <= self.window[0] < self.window[1] <= 100:
             raise InputError(f"preparation: window is {self.window}; two rising percentiles were expected.")
+        parse_crop(self.crop)
 
     def to_dict(self) -> "dict[str, Json]":
         """Return plain values for a file."""
@@ -64,28 +70,29 @@ class Preparation:
         for key in values:
             if key not in known:
                 raise InputError(f"preparation: unknown key {key!r}.{suggest(key, known)}")
-        size, channels, window = (values.get(item.name, item.default) for item in fields(cls))
+        size, channels, window, crop = (values.get(item.name, item.default) for item in fields(cls))
         ends = (
             [float(end) for end in window if isinstance(end, int | float)] if isinstance(window, list | tuple) else []
         )
-        if not isinstance(size, int) or len(ends) != 2:
-            raise InputError("preparation: size must be a whole number and window two percentiles.")
-        return cls(size, cast(Literal[1, 3], channels), (ends[0], ends[1]))
+        if not isinstance(size, int) or len(ends) != 2 or not isinstance(crop, str):
+            raise InputError("preparation: size must be a whole number, window two percentiles and crop a text.")
+        return cls(size, cast(Literal[1, 3], channels), (ends[0], ends[1]), crop)
 
 
 @dataclass(frozen=True)
-class Box:
-    """A rectangle in pixels: `top` and `left` are the first row and column inside."""
+class Placement:
+    """Where a prepared square comes from.
 
-    top: int
-    left: int
-    height: int
-    width: int
+    Parameters
+    ----------
+    source_shape
+        (rows, columns) of the picture in its file.
+    crop
+        The box of it that fills the square.
+    """
 
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        """Return the rectangle as an index."""
-        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+    source_shape: tuple[int, int]
+    crop: Box
 
 
 def content_box(source_shape: tuple[int, int], size: int) -> Box:
@@ -102,24 +109,32 @@ def content_box(source_shape: tuple[int, int], size: int) -> Box:
 
 def prepare(image: Image, preparation: Preparation) -> Uint8Array:
     """Return the input of a net: `(channels, size, size) uint8`, aspect kept, antialiased, padded with 0."""
-    size = preparation.size
-    box = content_box((image.source_shape[0], image.source_shape[1]), size)
-    content = _match_channels(_resize(_to_bytes(image.pixels, preparation.window), box), preparation.channels)
-    square = np.zeros((preparation.channels, size, size), np.uint8)
-    square[(slice(None), *box.slices)] = content
-    return square
+    return _fill_square(image, crop_box(image, preparation.crop), preparation)
 
 
-def prepare_file(path: Path, preparation: Preparation) -> tuple[Uint8Array, tuple[int, int]]:
-    """Return the prepared picture of a file and the (rows, columns) of the picture in the file.
+def prepare_file(path: Path, preparation: Preparation) -> tuple[Uint8Array, Placement]:
+    """Return the prepared picture of a file and where it comes from.
 
     Raises
     ------
     MissingFileError, UnreadableImageError
         As `read_image`.
     """
-    image = read_image(path, at_least=preparation.size)
-    return prepare(image, preparation), (image.source_shape[0], image.source_shape[1])
+    # A picture read at a reduced size has no pixels to spare for a crop.
+    image = read_image(path, at_least=preparation.size if preparation.crop == WHOLE else None)
+    crop = crop_box(image, preparation.crop)
+    return _fill_square(image, crop, preparation), Placement((image.source_shape[0], image.source_shape[1]), crop)
+
+
+def _fill_square(image: Image, crop: Box, preparation: Preparation) -> Uint8Array:
+    size, is_whole = preparation.size, crop.shape == image.source_shape
+    assert is_whole or image.shape == image.source_shape, "a reduced picture cannot be cropped"
+    kept = image.pixels if is_whole else image.pixels[(slice(None), *crop.slices)]
+    box = content_box(crop.shape, size)
+    content = _match_channels(_resize(_to_bytes(kept, preparation.window), box), preparation.channels)
+    square = np.zeros((preparation.channels, size, size), np.uint8)
+    square[(slice(None), *box.slices)] = content
+    return square
 
 
 def _to_bytes(pixels: Pixels, window: tuple[float, float]) -> Uint8Array:
@@ -172,25 +187,28 @@ def standardise(pixels: Uint8Array, mean: FloatArray, std: FloatArray) -> FloatA
     return shifted
 
 
-def content_statistics(pixels: Uint8Array, source_shape: tuple[int, int]) -> tuple[float, float]:
+def content_statistics(pixels: Uint8Array, kept_shape: tuple[int, int]) -> tuple[float, float]:
     """Return mean and standard deviation of a prepared picture `(C, size, size)` without its padding.
 
-    A constant picture has the deviation 1, so that it is standardised to zeros.
+    `kept_shape` is (rows, columns) of what was kept of the picture: `Placement.crop`. A constant picture has the
+    deviation 1, so that it is standardised to zeros.
     """
-    box = content_box(source_shape, pixels.shape[-1])
+    box = content_box(kept_shape, pixels.shape[-1])
     content = pixels[(slice(None), *box.slices)]
     return float(content.mean()), float(content.std()) or 1.0
 
 
-def to_source(maps: NDArray[np.floating], source_shape: tuple[int, int], size: int) -> FloatArray:
+def to_source(maps: NDArray[np.floating], placement: Placement, size: int) -> FloatArray:
     """Return maps of the prepared square in the picture's own grid: bilinear, the padding cropped.
+
+    What was cropped away, the net has not seen: there the maps are 0.
 
     Parameters
     ----------
     maps : (..., h, w) float
         Any resolution; h and w cover the whole square.
-    source_shape
-        (rows, columns) of the picture in its file.
+    placement
+        Where the square comes from.
     size
         Side of the prepared square, in which padding was measured out.
 
@@ -198,11 +216,12 @@ def to_source(maps: NDArray[np.floating], source_shape: tuple[int, int], size: i
     -------
     (..., rows, columns) float32
     """
-    box = content_box(source_shape, size)
-    rows, columns = source_shape
-    down = _interpolation(maps.shape[-2], box.top / size, box.height / size, rows)
-    across = _interpolation(maps.shape[-1], box.left / size, box.width / size, columns)
-    placed: FloatArray = np.matmul(np.matmul(down, maps.astype(np.float32)), across.T)
+    crop = placement.crop
+    box = content_box(crop.shape, size)
+    down = _interpolation(maps.shape[-2], box.top / size, box.height / size, crop.height)
+    across = _interpolation(maps.shape[-1], box.left / size, box.width / size, crop.width)
+    placed = np.zeros((*maps.shape[:-2], *placement.source_shape), np.float32)
+    placed[(..., *crop.slices)] = np.matmul(np.matmul(down, maps.astype(np.float32)), across.T)
     return placed
 
 

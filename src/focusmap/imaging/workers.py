@@ -71,10 +71,10 @@ def prepare_in_order(files: Sequence[Path], preparation: Preparation, workers: i
 def prepare_one(file: Path, preparation: Preparation) -> Outcome:
     """Return the prepared picture of a file, or the reason why it cannot be read."""
     try:
-        pixels, source_shape = prepare_file(file, preparation)
+        pixels, placement = prepare_file(file, preparation)
     except FocusmapError as error:
         return str(error)
-    return PreparedPicture(pixels, source_shape, *content_statistics(pixels, source_shape))
+    return PreparedPicture(pixels, placement.source_shape, *content_statistics(pixels, placement.crop.shape))
 
 
 def _prepare_chunk(files: Sequence[Path], preparation: Preparation) -> list[Outcome]:

@@ -10,7 +10,7 @@ import torch
 from focusmap.errors import InputError, MissingFileError
 from focusmap.evaluation.calibration import apply
 from focusmap.heatmaps import FOCUS, METHODS, heat_maps
-from focusmap.imaging.preparation import Preparation, content_statistics, prepare_file, standardise
+from focusmap.imaging.preparation import Placement, Preparation, content_statistics, prepare_file, standardise
 from focusmap.inference.model import Model
 
 
@@ -25,11 +25,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that was read: `pixels` ``(C, size, size) float32``, standardised; its (rows, columns) in the file."""
+    """A picture that was read: `pixels` ``(C, size, size) float32``, standardised; where they come from."""
 
     item: Item
     pixels: np.ndarray
-    source_shape: tuple[int, int]
+    placement: Placement
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,12 @@ def read_pictures(
     """Yield the pictures that can be read; append (image_id, reason) of the others to `failures`."""
     for item in items:
         try:
-            pixels, source_shape = prepare_file(item.file, preparation)
+            pixels, placement = prepare_file(item.file, preparation)
         except (InputError, MissingFileError) as error:
             failures.append((item.image_id, str(error)))
             continue
-        mean, deviation = (np.array([value], np.float32) for value in content_statistics(pixels, source_shape))
-        yield Picture(item, standardise(pixels[np.newaxis], mean, deviation)[0], source_shape)
+        mean, deviation = (np.array([value], np.float32) for value in content_statistics(pixels, placement.crop.shape))
+        yield Picture(item, standardise(pixels[np.newaxis], mean, deviation)[0], placement)
 
 
 def find_evidence(model: Model, pictures: Sequence[Picture], method: str, labels: Sequence[int]) -> Evidence:

@@ -229,7 +229,7 @@ def _take(evidence: Evidence, i: int) -> Evidence:
 
 
 def _write_maps_of(picture: Picture, name: str, evidence: Evidence, job: _Job) -> Iterator[MapRow]:
-    maps = to_source(evidence.maps, picture.source_shape, picture.pixels.shape[-1])
+    maps = to_source(evidence.maps, picture.placement, picture.pixels.shape[-1])
     for k, (label, part) in enumerate(job.file_parts.items()):
         heat_map = maps[k]
         row = MapRow(

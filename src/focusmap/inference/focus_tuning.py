@@ -52,7 +52,7 @@ def with_cuts(model: Model, tunes: Sequence[tuple[Model, Reference]]) -> Model:
     for tuned_on_it, reference in tunes:
         for picture, label, heat_map in _true_positives(tuned_on_it, reference.cohort):
             found[label].kept.append(kept_at_cuts(heat_map))
-            mask = reference.mask(picture.item.image_id, label, picture.source_shape)
+            mask = reference.mask(picture.item.image_id, label, (heat_map.shape[0], heat_map.shape[1]))
             if mask is not None and mask.any():
                 found[label].ious.append(iou_at_cuts(heat_map, mask))
     cuts = {label: _choose(one) for label, one in found.items()}
@@ -104,7 +104,7 @@ def _true_positives(model: Model, cohort: Cohort) -> Iterator[tuple[Picture, str
             yield (
                 picture,
                 names[column],
-                to_source(evidence.maps[i, column], picture.source_shape, picture.pixels.shape[-1]),
+                to_source(evidence.maps[i, column], picture.placement, picture.pixels.shape[-1]),
             )
 
 

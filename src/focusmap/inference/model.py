@@ -104,6 +104,8 @@ def load_model(folder: Path) -> Model:
     members = tuple(_load_member(folder, name, card) for name in card.members)
     try:
         net = ensemble_net(card, members) if members else _load_net(card, folder)
+    except ModelError:
+        raise
     except InputError as error:
         raise ModelError(f"{folder / CARD}: {error}") from None
     _check_probe(net, card, folder)

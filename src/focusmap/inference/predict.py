@@ -97,8 +97,8 @@ def _read(file: Path, preparation: Preparation) -> _Read:
 
 
 def _standardised(file: Path, preparation: Preparation) -> np.ndarray:
-    pixels, source_shape = prepare_file(file, preparation)
-    mean, std = (np.array([value], np.float32) for value in content_statistics(pixels, source_shape))
+    pixels, placement = prepare_file(file, preparation)
+    mean, std = (np.array([value], np.float32) for value in content_statistics(pixels, placement.crop.shape))
     picture: np.ndarray = standardise(pixels[np.newaxis], mean, std)[0]
     return picture
 

@@ -64,6 +64,10 @@ class LossParts:
     positive: Tensor
     negative: Tensor
 
+    def times(self, factor: Tensor | float) -> "LossParts":
+        """Return each part times a factor."""
+        return LossParts(self.total * factor, self.positive * factor, self.negative * factor)
+
     def plus(self, other: "LossParts") -> "LossParts":
         """Return the sum, part by part."""
         return LossParts(self.total + other.total, self.positive + other.positive, self.negative + other.negative)

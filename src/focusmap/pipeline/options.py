@@ -26,7 +26,9 @@ class RunOptions:
     workers
         Processes that read pictures, or None for one a processor.
     devices
-        As Lightning Fabric takes it.
+        ``auto``, ``cpu``, ``cuda`` or ``mps``, with ``:2`` two of them, or only how many.
+    n_nodes
+        Machines that train together, all of which see the run's folder.
     force
         Replace what an earlier run left.
     progress
@@ -40,5 +42,6 @@ class RunOptions:
     store: Path | None = None
     workers: int | None = None
     devices: str = "auto"
+    n_nodes: int = 1
     force: bool = False
     progress: Progress = silent

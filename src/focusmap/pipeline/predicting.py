@@ -13,6 +13,7 @@ from focusmap.cohort.cohort import Cohort
 from focusmap.cohort.declaration import PATH_COLUMNS, PATIENT_COLUMNS, Declaration
 from focusmap.errors import InputError, MissingFileError, UnreadableImageError, listed, suggest
 from focusmap.evaluation.calibration import apply
+from focusmap.imaging.readers import picture_files
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import open_run
 from focusmap.values.files import atomic, read_table, refuse_existing, write_table
@@ -22,7 +23,6 @@ from focusmap.values.task import Target
 if TYPE_CHECKING:
     from focusmap.inference.model import Model
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff", ".bmp")
 CHUNK = 256
 
 
@@ -134,9 +134,9 @@ def find_pictures(inputs: Sequence[Path], said: Declaration) -> list[Asked]:
         if given.suffix.lower() == ".csv":
             found += _rows_of(given, said)
         elif given.is_dir():
-            inside = sorted(path for path in given.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+            inside = picture_files(given)
             if not inside:
-                raise InputError(f"{given}: holds no picture ({', '.join(PICTURE_SUFFIXES)}).")
+                raise InputError(f"{given}: holds no picture.")
             found += [Asked(path, str(path), str(path)) for path in inside]
         elif given.is_file():
             found.append(Asked(given, str(given), str(given)))

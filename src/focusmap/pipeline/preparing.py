@@ -132,7 +132,7 @@ def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> 
     from focusmap.imaging.preparation import Preparation
     from focusmap.imaging.store import StoreOptions, prepare_store
 
-    preparation = Preparation(size=recipe.size, channels=3 if recipe.channels == 3 else 1)
+    preparation = Preparation(size=recipe.size, channels=3 if recipe.channels == 3 else 1, crop=recipe.crop)
     settings = StoreOptions(options.workers, options.skip_unreadable, options.progress)
     return prepare_store(cohort.files, cohort.image_ids, preparation, options.store or run.store, settings)
 

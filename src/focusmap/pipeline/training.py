@@ -57,6 +57,11 @@ def train(cohort: Cohort, folder: Path, options: RunOptions = RunOptions()) -> R
     RefusedError
         If a blocking audit finding stands.
     """
+    if options.n_nodes > 1:
+        raise InputError(
+            f"several nodes train a run that is prepared: focusmap prepare LABELS.csv --out {folder} once, then on "
+            f"each node: focusmap train --resume {folder} --nodes {options.n_nodes}"
+        )
     run = start_run(folder, force=options.force)
     started = time.monotonic()
     prepared = prepare(cohort, run, options)
@@ -191,7 +196,8 @@ def _fit(training: Training, options: RunOptions) -> "Model":
     data = TrainingData(training.store, task, _labelled(training, "train"), _labelled(training, "tune"))
     checkpoint = run.checkpoint / "last.safetensors"
     records = []
-    for record in fit(net, data, recipe, FitOptions(checkpoint, checkpoint.exists(), options.devices)):
+    settings = FitOptions(checkpoint, checkpoint.exists(), options.devices, options.n_nodes)
+    for record in fit(net, data, recipe, settings):
         records.append(asdict(record))
         write_table(run.history, pd.DataFrame(records))
         options.progress(

@@ -59,7 +59,7 @@ def trust_options(request: TrustRequest, model: "Model", method: str, options: R
     Raises
     ------
     InputError, MissingFileError
-        If a method is unknown or needs another net, or another run has no model, or none of which it can be drawn.
+        If a method is unknown or needs another net, or another run has no model or none to compare with.
     """
     from focusmap.heatmaps import choose_method, methods_of
     from focusmap.inference.trust import TrustOptions
@@ -71,22 +71,25 @@ def trust_options(request: TrustRequest, model: "Model", method: str, options: R
         n_maps=request.n_pictures,
         n_draws=request.n_draws,
         seed=options.recipe.seed,
-        others=tuple(_comparable(folder, names) for folder in request.against),
-        shuffled=None if request.shuffled is None else _comparable(request.shuffled, names),
+        others=tuple(_other_model(folder, model, names) for folder in request.against),
+        shuffled=None if request.shuffled is None else _other_model(request.shuffled, model, names),
         progress=options.progress,
     )
 
 
-def _comparable(folder: Path, methods: Sequence[str]) -> "Model":
-    """Return another run's model, of which all the methods can be drawn."""
+def _other_model(folder: Path, model: "Model", methods: Sequence[str]) -> "Model":
+    """Return another run's model, which knows the labels of `model` and of which all the methods can be drawn."""
     from focusmap.heatmaps import methods_of
 
-    model = load_run_model(folder)
-    if not set(methods) <= set(methods_of(model.net)):
+    other = load_run_model(folder)
+    missing = [name for name in model.task.label_names if name not in other.task.label_names]
+    if missing:
+        raise InputError(f"{folder}: does not know {', '.join(missing)}; a run on the same data was expected.")
+    if not set(methods) <= set(methods_of(other.net)):
         raise InputError(
             f"{folder}: its net has no focus maps to compare with. Leave it out, or say --trust-method cam."
         )
-    return model
+    return other
 
 
 def choose_subjects(cohort: Cohort, index: pd.DataFrame, options: "TrustOptions") -> "list[Subject]":
@@ -95,14 +98,11 @@ def choose_subjects(cohort: Cohort, index: pd.DataFrame, options: "TrustOptions"
     from focusmap.inference.subjects import Subject
 
     owners = dict(zip(cohort.image_ids, cohort.patient_ids, strict=True))
+    chosen = choose_maps(index.assign(patient_id=index["image_id"].map(owners)), options.n_maps, options.seed)
+    columns = (chosen[name] for name in ("image_id", "path", "patient_id", "target", "predicted"))
     return [
-        Subject(
-            Item(row["image_id"], row["path"], cohort.file(row["image_id"])),
-            owners[row["image_id"]],
-            row["target"],
-            row["predicted"],
-        )
-        for row in choose_maps(index, options.n_maps, options.seed).to_dict("records")
+        Subject(Item(image_id, path, cohort.file(image_id)), patient_id, label, predicted)
+        for image_id, path, patient_id, label, predicted in zip(*columns, strict=True)
     ]
 
 
@@ -118,14 +118,17 @@ def write_trust(model: "Model", subjects: "Sequence[Subject]", out: Path, option
 
 
 def choose_maps(index: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
-    """Return `n` rows of maps with evidence, the labels in turn: predicted ones first, in random order.
+    """Return `n` rows of maps with evidence, drawn at random: labels in turn, predicted ones and new patients first.
 
-    >>> index = pd.DataFrame({"target": ["a", "a", "b"], "predicted": [0, 1, 1], "has_evidence": [1, 1, 1]})
+    >>> index = pd.DataFrame({"target": ["a", "a", "b"], "predicted": [0, 1, 1], "has_evidence": 1, "patient_id": "p"})
     >>> sorted(choose_maps(index, 2, seed=0).index)
     [1, 2]
     """
     order = np.random.default_rng(seed).permutation(len(index))
     drawn = index.iloc[order].astype({"predicted": bool, "has_evidence": bool})
-    drawn = drawn[drawn["has_evidence"]].sort_values("predicted", ascending=False, kind="stable")
+    drawn = drawn[drawn["has_evidence"]]
+    again = drawn.groupby(["target", "predicted", "patient_id"]).cumcount()
+    keyed = drawn.assign(unpredicted=~drawn["predicted"], again=again)
+    drawn = keyed.sort_values(["unpredicted", "again"], kind="stable")
     turn = drawn.groupby("target", sort=False).cumcount()
     return drawn.iloc[np.argsort(turn.to_numpy(), kind="stable")[:n]]

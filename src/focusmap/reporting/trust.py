@@ -13,6 +13,8 @@ from focusmap.reporting.tables import DASH, Cell, Footnotes, Table, count_text, 
 from focusmap.values.files import Json
 
 Tree = Mapping[str, Json]
+# Percentiles of a bootstrap over fewer clusters than this cover too seldom.
+FEW_PATIENTS = 10
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,11 @@ def _basis(trust: Tree) -> str:
         f"Measured on {count_text(n_maps, 'map')} of {count_text(n_pictures, 'image')} of "
         f"{count_text(n_patients, 'patient')}; the label was predicted in {n_predicted:,} of them."
     )
-    return f"{words} The first of {n_models} models stands for all." if n_models > 1 else words
+    if n_models > 1:
+        words += f" The first of {n_models} models stands for all."
+    if 0 < n_patients < FEW_PATIENTS:
+        words += " Intervals from so few patients are too narrow."
+    return words
 
 
 def _table(trust: Tree) -> Table:

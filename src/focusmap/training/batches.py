@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from focusmap.imaging.preparation import standardise
+from focusmap.imaging.store_files import SIDECAR
 from focusmap.values.task import Task
 
 if TYPE_CHECKING:
@@ -45,6 +47,17 @@ class TrainingData:
     task: Task
     train: Labelled
     tune: Labelled
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Say how another process gets this: pictures on a disk are opened there, not sent."""
+        on_disk = (self.store.folder / SIDECAR).is_file()
+        return _reopened, (self.store.folder if on_disk else self.store, self.task, self.train, self.tune)
+
+
+def _reopened(store: "Store | Path", task: Task, train: Labelled, tune: Labelled) -> TrainingData:
+    from focusmap.imaging.store import open_store
+
+    return TrainingData(open_store(store) if isinstance(store, Path) else store, task, train, tune)
 
 
 def epoch_order(n_images: int, seed: int, epoch: int) -> np.ndarray:

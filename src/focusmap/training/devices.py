@@ -1,5 +1,6 @@
 """Where a net computes and with which numbers: the one place that sets up Lightning Fabric."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,27 +12,70 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
-def open_fabric(device: str = "auto", precision: Precision = "auto") -> "Fabric":
-    """Return a launched Fabric on one device.
+@dataclass(frozen=True)
+class Devices:
+    """What a training computes on: ``cuda``, ``mps`` or ``cpu``, how many of them here, and on how many machines."""
 
-    Parameters
-    ----------
-    device
-        ``auto`` (the accelerator where there is one), ``cpu``, ``cuda`` or ``mps``.
-    precision
-        ``auto`` is bf16 where `has_bf16` and fp32 elsewhere; never fp16.
+    accelerator: str
+    n: int = 1
+    n_nodes: int = 1
+
+    @property
+    def n_processes(self) -> int:
+        """All of them, each with its own share of every batch."""
+        return self.n * self.n_nodes
+
+
+def choose_devices(wanted: str = "auto", n_nodes: int = 1) -> Devices:
+    """Return the devices that `wanted` names: ``auto`` (the accelerator where there is one), a name, a number or both.
 
     Raises
     ------
     InputError
-        If there is no such device here.
+        If there are no such devices here.
+
+    >>> choose_devices("cpu:2")
+    Devices(accelerator='cpu', n=2, n_nodes=1)
+    """
+    name, _, count = ("auto", "", wanted) if wanted.isdecimal() else wanted.partition(":")
+    accelerator = _accelerator(name)
+    if count and (not count.isdecimal() or int(count) < 1):
+        raise InputError(f"devices {wanted!r}: {count!r} is no number of devices. Write 2, or {accelerator}:2.")
+    n = int(count or 1)
+    there = {"cuda": torch.cuda.device_count(), "mps": 1}.get(accelerator, n)
+    if n > there:
+        raise InputError(f"devices {wanted!r}: there are {there} {accelerator} devices here.")
+    if n_nodes < 1:
+        raise InputError(f"nodes {n_nodes}: at least 1 is needed.")
+    return Devices(accelerator, n, n_nodes)
+
+
+def open_fabric(devices: Devices, precision: Precision = "auto") -> "Fabric":
+    """Return a Fabric: launched on one device; for several processes it is launched with what they are to do.
+
+    Parameters
+    ----------
+    devices
+        As `choose_devices` gives them.
+    precision
+        ``auto`` is bf16 where `has_bf16` and fp32 elsewhere; never fp16.
     """
     from lightning_fabric import Fabric
+    from lightning_fabric.strategies import DDPStrategy
 
-    chosen = _accelerator(device)
-    bf16 = precision == "bf16" or (precision == "auto" and has_bf16(chosen))
-    fabric = Fabric(accelerator=chosen, devices=1, precision="bf16-mixed" if bf16 else "32-true")
-    fabric.launch()
+    bf16 = precision == "bf16" or (precision == "auto" and has_bf16(devices.accelerator))
+    is_alone = devices.n_processes == 1
+    # Frozen backbones and unused heads have weights without gradients.
+    strategy = "auto" if is_alone else DDPStrategy(start_method="spawn", find_unused_parameters=True)
+    fabric = Fabric(
+        accelerator=devices.accelerator,
+        devices=devices.n,
+        num_nodes=devices.n_nodes,
+        strategy=strategy,
+        precision="bf16-mixed" if bf16 else "32-true",
+    )
+    if is_alone:
+        fabric.launch()
     return fabric
 
 

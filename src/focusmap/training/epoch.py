@@ -79,7 +79,8 @@ def run_epoch(session: Session) -> EpochRecord:
     if not np.isfinite(total):
         rate = session.recipe.learning_rate
         raise InputError(f"epoch {epoch + 1}: the training loss is {total}. Try a learning_rate below {rate:g}.")
-    tune_loss, area = judge(session)
+    # One process's word holds for all: they stop together.
+    tune_loss, area = session.fabric.broadcast(judge(session))
     return EpochRecord(
         epoch=epoch + 1,
         train_loss=total,
@@ -100,13 +101,13 @@ def train_epoch(session: Session, epoch: int) -> tuple[float, float, float]:
     n_steps = -(-len(batches) // recipe.accumulate)
     _set_mode(session.state.net, frozen=epoch < recipe.freeze_epochs)
     sums = torch.zeros(3, device=session.fabric.device)
-    with _seeded(recipe.seed, epoch):
+    with _seeded(recipe.seed, epoch + (session.fabric.global_rank << 40)):
         for step in range(n_steps):
             rate = learning_rate(recipe, epoch + (step + 0.5) / n_steps, session.state.records)
             set_learning_rate(session.state.optimizer, rate)
             together = batches[step * recipe.accumulate : (step + 1) * recipe.accumulate]
             sums += _step(session, [drawn.take(chosen) for chosen in together], epoch)
-    total, positive, negative = (sums / len(drawn.positions)).tolist()
+    total, positive, negative = (session.fabric.all_reduce(sums, reduce_op="sum") / len(drawn.positions)).tolist()
     return total, positive, negative
 
 
@@ -126,7 +127,7 @@ def training_batch(session: Session, drawn: Drawn, epoch: int) -> Batch:
 def _augmented(session: Session, drawn: Drawn, epoch: int) -> tuple[Tensor, Tensor, np.ndarray]:
     """Return pictures, their truth, and the indices that their augmentation was drawn by."""
     data, recipe = session.data, session.recipe
-    rows = data.store.rows(data.train.image_ids)[drawn.positions]
+    rows = data.store.rows([data.train.image_ids[position] for position in drawn.positions])
     # Each copy of a picture that comes more than once is a picture of its own to the augmentation.
     indices = rows + drawn.copies * len(data.store.pixels)
     pictures = augment(read_batch(data.store, rows), recipe.augmentation, recipe.seed, epoch, indices)
@@ -168,10 +169,11 @@ def _step(session: Session, together: Sequence[Drawn], epoch: int) -> Tensor:
     sums = torch.zeros(3, device=fabric.device)
     session.optimizer.zero_grad()
     for drawn in together:
-        batch = training_batch(session, drawn, epoch)
-        parts, penalty = _loss_of(session, batch)
+        own = np.array_split(np.arange(len(drawn.positions)), fabric.world_size)[fabric.global_rank]
+        parts, penalty = _loss_of(session, training_batch(session, drawn.take(own), epoch))
         fabric.backward((parts.total + penalty) / len(together))
-        sums += len(batch.pictures) * torch.stack([parts.total.detach(), parts.positive, parts.negative])
+        share = len(drawn.positions) / fabric.world_size
+        sums += share * torch.stack([parts.total.detach(), parts.positive, parts.negative])
     if clip_norm:
         nn.utils.clip_grad_norm_(state.net.parameters(), clip_norm)
     session.optimizer.step()
@@ -185,7 +187,9 @@ def _loss_of(session: Session, batch: Batch) -> tuple[LossParts, Tensor]:
     device = session.fabric.device
     logits, penalty = _forward(session, batch.pictures.to(device))
     found = [
-        session.loss(logits, truth.to(device), None if shares is None else shares.to(device))
+        session.loss(logits, truth.to(device), None if shares is None else shares.to(device)).times(
+            _weight_of_share(session.fabric, truth.to(device))
+        )
         for truth, shares in batch.truths
     ]
     return reduce(LossParts.plus, found), penalty
@@ -206,6 +210,19 @@ def _forward(session: Session, pictures: Tensor) -> tuple[Tensor, Tensor]:
         _, moved = session.forward.forward_with_focus(shifted(pictures, pixels))
         penalty = penalty + recipe.equivariance * equivariance(maps, moved, cells)
     return logits, penalty
+
+
+def _weight_of_share(fabric: "Fabric", truth: Tensor) -> Tensor | float:
+    """Return what a process's mean loss over its known truths is worth, so that the mean over processes is the batch's.
+
+    Steps follow the mean of the processes' gradients; a share with more known truths than others must count more.
+    """
+    if fabric.world_size == 1:
+        return 1.0
+    known = (~truth.isnan()).sum().float()
+    everywhere: Tensor = fabric.all_reduce(known.clone(), reduce_op="sum")
+    weight: Tensor = fabric.world_size * known / everywhere.clamp(min=1)
+    return weight
 
 
 def _set_mode(net: nn.Module, *, frozen: bool) -> None:

@@ -1,23 +1,32 @@
 """The training loop: a generator that yields one record an epoch; stopping, logging and drawing consume it."""
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from focusmap.errors import InputError
+from focusmap.errors import FocusmapError, InputError
 from focusmap.nets.build import FocusNet
 from focusmap.nets.heads import LossOptions, task_loss
 from focusmap.training.batches import TrainingData
 from focusmap.training.checkpoint import check_same, read_checkpoint, write_checkpoint
-from focusmap.training.devices import open_fabric
+from focusmap.training.devices import choose_devices, open_fabric
 from focusmap.training.epoch import Session, run_epoch
 from focusmap.training.records import EpochRecord, epochs_since_best, is_improved, note_on
 from focusmap.training.state import from_checkpoint, identity_of, keep_best, start_state, to_checkpoint
 from focusmap.values.recipe import Recipe
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 __all__ = ["EpochRecord", "FitOptions", "TrainingData", "fit"]
+
+# Batches of an epoch may be half as large as asked for, and batch norm needs two pictures.
+SMALLEST_SHARE = 4
 
 
 @dataclass(frozen=True)
@@ -31,12 +40,15 @@ class FitOptions:
     resume
         Go on from `checkpoint`; the records of its epochs are yielded again first.
     device
-        ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        ``auto``, ``cpu``, ``cuda`` or ``mps``, with ``:2`` two of them, or only how many.
+    n_nodes
+        Machines that train together. The same training runs on each, and they share the checkpoint's disk.
     """
 
     checkpoint: Path | None = None
     resume: bool = False
     device: str = "auto"
+    n_nodes: int = 1
 
 
 def fit(net: FocusNet, data: TrainingData, recipe: Recipe, options: FitOptions = FitOptions()) -> Iterator[EpochRecord]:
@@ -45,6 +57,9 @@ def fit(net: FocusNet, data: TrainingData, recipe: Recipe, options: FitOptions =
     When the generator ends, `net` holds the averaged weights: of the best epoch on tune where the recipe has
     patience, otherwise of the last epoch, which no tune image has chosen. A training that was stopped and
     resumed ends with the same weights bit for bit on the same machine and number of threads.
+
+    Several devices train in a process each, and records come when all epochs are done. Each takes its share of every
+    batch; steps are those of one process, but for rounding, dropout, and batch norm, which sees its own share only.
 
     Parameters
     ----------
@@ -61,12 +76,23 @@ def fit(net: FocusNet, data: TrainingData, recipe: Recipe, options: FitOptions =
     ------
     InputError
         If no target has two different values on train, the loss is no longer finite, the checkpoint is damaged
-        or belongs to another training, or the device is not there.
+        or belongs to another training, the device is not there, or batches are too small for so many.
     """
     check_learnable(data)
-    identity = identity_of(net, data, recipe)
+    devices = choose_devices(options.device, options.n_nodes)
+    if devices.n_processes > 1:
+        _fit_in_processes(net, data, recipe, options)
+        options = replace(options, resume=True, device=devices.accelerator, n_nodes=1)
     session = open_session(net, data, recipe, options)
-    state = session.state
+    yield from _epochs(session, options)
+    net.load_state_dict(session.state.best or session.state.average.net.state_dict())
+    net.requires_grad_(True).eval()
+
+
+def _epochs(session: Session, options: FitOptions) -> Iterator[EpochRecord]:
+    """Yield the records of the epochs that a checkpoint holds, then of those that are trained now."""
+    state, recipe = session.state, session.recipe
+    identity = identity_of(state.net, session.data, recipe)
     if options.resume:
         yield from state.records
     while not _ended(state.records, recipe):
@@ -75,22 +101,56 @@ def fit(net: FocusNet, data: TrainingData, recipe: Recipe, options: FitOptions =
         state.records.append(replace(record, improved=improved, note=note_on(record, recipe.monitor)))
         if improved and recipe.patience:
             keep_best(state)
-        if options.checkpoint is not None:
+        if options.checkpoint is not None and session.fabric.is_global_zero:
             write_checkpoint(to_checkpoint(state, identity), options.checkpoint)
+        # Nobody reads the checkpoint before it is written.
+        session.fabric.barrier()
         yield state.records[-1]
-    net.load_state_dict(state.best or state.average.net.state_dict())
-    net.requires_grad_(True).eval()
 
 
-def open_session(net: FocusNet, data: TrainingData, recipe: Recipe, options: FitOptions) -> Session:
+def _fit_in_processes(net: FocusNet, data: TrainingData, recipe: Recipe, options: FitOptions) -> None:
+    """Train in a process a device until the checkpoint holds the finished training."""
+    devices = choose_devices(options.device, options.n_nodes)
+    if options.checkpoint is None:
+        raise InputError("several processes meet at a checkpoint; name one.")
+    share = min(recipe.batch_size, len(data.train)) // devices.n_processes
+    if share < SMALLEST_SHARE:
+        raise InputError(
+            f"batch_size {recipe.batch_size} gives each of {devices.n_processes} processes {share} images or less; "
+            f"{SMALLEST_SHARE} are needed. Take a larger batch_size, or fewer devices."
+        )
+    fabric = open_fabric(devices, recipe.precision)
+    # As one value: Fabric looks into arguments, and into frozen ones it may not.
+    refused = fabric.launch(partial(_work, net=net, data=data, recipe=recipe, options=options))
+    if refused:
+        raise InputError(refused)
+
+
+def _work(fabric: "Fabric", net: FocusNet, data: TrainingData, recipe: Recipe, options: FitOptions) -> str:
+    """Train as one of several processes; return what the input is refused for, or an empty string."""
+    # The weights came in memory that all processes share; each moves its own.
+    net = copy.deepcopy(net)
+    try:
+        for _ in _epochs(open_session(net, data, recipe, options, fabric), options):
+            pass
+    except FocusmapError as error:
+        return str(error)
+    return ""
+
+
+def open_session(
+    net: FocusNet, data: TrainingData, recipe: Recipe, options: FitOptions, fabric: "Fabric | None" = None
+) -> Session:
     """Return a training ready for its next epoch: the first, or the one after the checkpoint's.
+
+    Without a launched `fabric` it opens one on the options' one device.
 
     Raises
     ------
     MissingFileError, InputError
         As `fit`.
     """
-    fabric = open_fabric(options.device, recipe.precision)
+    fabric = fabric or open_fabric(choose_devices(options.device), recipe.precision)
     state = start_state(net, recipe, fabric.device)
     if options.resume and options.checkpoint is not None:
         saved = read_checkpoint(options.checkpoint)

@@ -1,6 +1,8 @@
 """Files written whole or not at all, and read with errors that name the file."""
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +12,9 @@ from typing import TypeAlias
 import pandas as pd
 
 from focusmap.errors import DiskError, InputError, MissingFileError
+
+MAX_TABLE_BYTES = 2**30
+"""A million rows of a hundred letters are a tenth of it; what inflates to more is damaged or an attack."""
 
 Json: TypeAlias = Mapping[str, "Json"] | list["Json"] | str | int | float | bool | None
 
@@ -74,16 +79,12 @@ def read_text(path: Path) -> str:
         If the file is not there, or is not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
     except FileNotFoundError:
         raise MissingFileError(f"{path}: no such file.") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder; a file was expected.") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise InputError(
-            f"{path} line {line}: is not UTF-8 text. Save the file as 'CSV UTF-8' and try again."
-        ) from None
+    return _decode(content, path)
 
 
 def read_json(path: Path) -> dict[str, Json]:
@@ -104,19 +105,18 @@ def read_json(path: Path) -> dict[str, Json]:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Return a CSV file with every cell as text; an empty cell is an empty string.
+    """Return a CSV file, or one packed as ``.csv.gz``, with every cell as text; an empty cell is an empty string.
 
     Raises
     ------
     MissingFileError, InputError
-        If the file is not there, is empty, is not UTF-8, or has a broken row.
+        If the file is not there, is empty, is damaged, is not UTF-8, or has a broken row.
     """
     import io
 
-    text = "" if path.suffix == ".gz" else read_text(path)
+    text = _read_packed_text(path) if path.suffix == ".gz" else read_text(path)
     try:
-        source = path if path.suffix == ".gz" else io.StringIO(text)
-        table = pd.read_csv(source, dtype=str, keep_default_na=False, skipinitialspace=True)
+        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, skipinitialspace=True)
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: is empty; a header and at least one row were expected.") from None
     except pd.errors.ParserError as error:
@@ -124,3 +124,29 @@ def read_table(path: Path) -> pd.DataFrame:
     if table.empty:
         raise InputError(f"{path}: has a header and no rows.")
     return table
+
+
+def _read_packed_text(path: Path) -> str:
+    """Return the text of a gzip file, which may not inflate without measure; errors as for `read_text`."""
+    try:
+        with gzip.open(path) as file:
+            content = file.read(MAX_TABLE_BYTES + 1)
+    except FileNotFoundError:
+        raise MissingFileError(f"{path}: no such file.") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; a file was expected.") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: is damaged ({error}). Fetch or write the file again.") from None
+    if len(content) > MAX_TABLE_BYTES:
+        raise InputError(f"{path}: inflates to more than {MAX_TABLE_BYTES // 2**20} MiB.")
+    return _decode(content, path)
+
+
+def _decode(content: bytes, path: Path) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise InputError(
+            f"{path} line {line}: is not UTF-8 text. Save the file as 'CSV UTF-8' and try again."
+        ) from None

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with what is being done, how many are done, and how many there are."""
+"""Called with what is being done, how many are done, and how many there are (0: not known)."""
 
 
 def silent(doing: str, done: int, total: int) -> None:

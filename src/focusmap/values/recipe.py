@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, cast, get_type_hints
 
 from focusmap.errors import InputError, suggest
+from focusmap.values.crop import WHOLE, parse_crop
 from focusmap.values.files import Json, read_text, write_text
 from focusmap.values.presets import over_preset
 
@@ -86,6 +87,9 @@ class Recipe:
         Side of the net's square input in pixels; 0 means chosen from the pictures.
     channels
         1 (grey) or 3; 0 means chosen from the pictures.
+    crop
+        What is kept of each picture: ``whole``, ``foreground``, ``left-half``, ``right-half``, ``top-half``,
+        ``bottom-half``, or ``TOP,LEFT,BOTTOM,RIGHT`` in shares of the picture.
     weights
         ``none`` (from scratch), ``hub``, ``auto`` (hub where it can be reached) or the path of a weights file.
     learning_rate
@@ -134,6 +138,7 @@ class Recipe:
     model: str = "auto"
     size: int = 0
     channels: int = 0
+    crop: str = WHOLE
     weights: str = "auto"
     epochs: int = 60
     batch_size: int = 16
@@ -182,6 +187,7 @@ class Recipe:
         _check(0 < self.top_share <= 1, "top_share must be above 0 and at most 1")
         _check(min(self.sparsity, self.equivariance) >= 0, "sparsity and equivariance must not be negative")
         check_threshold_rule(self.threshold_for)
+        parse_crop(self.crop)
 
     def to_yaml(self, path: Path) -> None:
         """Write the recipe."""

@@ -41,7 +41,7 @@ class Removals:
 
     def predicted(self, maps: Tensor) -> Tensor:
         """Return I . M, ``(D, N)``, for maps ``(N, *spatial)``."""
-        return (self.weights * maps).flatten(2).sum(dim=2)
+        return torch.stack([(weights * maps).flatten(1).sum(dim=1) for weights in self.weights])
 
 
 def measure_removals(score: Score, batch: Tensor, perturbations: Iterable[Perturbation]) -> Removals:

@@ -2,7 +2,9 @@
 
 Each map is divided by its greatest absolute value first, so that only its shape counts; an empty map has no shape. It
 is left out and counted. Maps are compared signed, and by their absolute values: a map that only turns from positive to
-negative still shows the same structure.
+negative still shows the same structure. SSIM is a product whose factors for brightness and structure both change their
+sign when a map does, so that it would call a map and its opposite alike; maps with negative values are therefore moved
+from -1 .. 1 into 0 .. 1 before.
 """
 
 from collections.abc import Sequence
@@ -141,7 +143,8 @@ def spearman(first: np.ndarray, second: np.ndarray) -> float:
 
 def _similarity(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Similarity:
     full = [(a / np.abs(a).max(), b / np.abs(b).max()) for a, b in pairs if a.any() and b.any()]
-    ssim = np.array([structural_similarity(a, b) for a, b in full], dtype=np.float64)
+    positive = [(a, b) if min(a.min(), b.min()) >= 0 else ((a + 1) / 2, (b + 1) / 2) for a, b in full]
+    ssim = np.array([structural_similarity(a, b) for a, b in positive], dtype=np.float64)
     return Similarity(ssim, np.array([spearman(a, b) for a, b in full], dtype=np.float64), len(pairs) - len(full))
 
 

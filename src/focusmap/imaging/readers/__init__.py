@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from focusmap.errors import FocusmapError, MissingFileError, UnreadableImageError
 from focusmap.imaging.readers.dicom import read_dicom
-from focusmap.imaging.readers.raster import read_jpeg, read_other_raster, read_png
+from focusmap.imaging.readers.raster import read_jpeg, read_other_raster, read_png, read_tiff
 from focusmap.values.image import Image
 
 Reader: TypeAlias = Callable[[Path, int | None], Image]
@@ -31,13 +31,16 @@ FORMATS = (
     Format("PNG", read_png, 0, b"\x89PNG\r\n\x1a\n", (".png",)),
     Format("JPEG", read_jpeg, 0, b"\xff\xd8\xff", (".jpg", ".jpeg", ".jpe", ".jfif")),
     Format("DICOM", read_dicom, 128, b"DICM", (".dcm", ".dicom", ".ima")),
-    Format("TIFF", read_other_raster, 0, b"II*\x00", (".tif", ".tiff")),
-    Format("TIFF", read_other_raster, 0, b"MM\x00*", (".tif", ".tiff")),
+    Format("TIFF", read_tiff, 0, b"II*\x00", (".tif", ".tiff")),
+    Format("TIFF", read_tiff, 0, b"MM\x00*", (".tif", ".tiff")),
+    Format("TIFF", read_tiff, 0, b"II+\x00", (".tif", ".tiff")),
+    Format("TIFF", read_tiff, 0, b"MM\x00+", (".tif", ".tiff")),
     Format("BMP", read_other_raster, 0, b"BM", (".bmp", ".dib")),
     Format("GIF", read_other_raster, 0, b"GIF8", (".gif",)),
     Format("WebP", read_other_raster, 8, b"WEBP", (".webp",)),
 )
 SIGNATURE_BYTES = 132
+VOLUME_SUFFIXES = (".nii", ".nii.gz")
 
 
 def read_image(path: Path, at_least: int | None = None) -> Image:
@@ -46,7 +49,7 @@ def read_image(path: Path, at_least: int | None = None) -> Image:
     Parameters
     ----------
     path
-        PNG, JPEG, DICOM (one frame), TIFF, BMP, GIF or WebP; known by its content, not by its name.
+        PNG, JPEG, DICOM (one frame), TIFF (one page), BMP, GIF or WebP; known by its content, not by its name.
     at_least
         If given, the picture may come reduced, with a longer side of at least this many pixels: JPEG is then
         decoded faster. `Image.source_shape` is the size in the file all the same.
@@ -90,6 +93,22 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     return mask
 
 
+def picture_files(folder: Path) -> list[Path]:
+    """Return the pictures in a folder and its folders by name or content, sorted; hidden files are none."""
+    known = {suffix for kind in FORMATS for suffix in kind.suffixes}
+    files = (path for path in folder.rglob("*") if path.is_file())
+    shown = (path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    return sorted(path for path in shown if path.suffix.lower() in known or _is_picture(path))
+
+
+def _is_picture(path: Path) -> bool:
+    try:
+        _recognise(path)
+    except (UnreadableImageError, OSError):
+        return False
+    return True
+
+
 def _recognise(path: Path) -> Format:
     """Return the format by content, else by suffix: DICOM files without a preamble have no signature."""
     with path.open("rb") as file:
@@ -99,6 +118,8 @@ def _recognise(path: Path) -> Format:
     for kind in FORMATS:
         if head[kind.offset : kind.offset + len(kind.magic)] == kind.magic:
             return kind
+    if path.name.lower().endswith(VOLUME_SUFFIXES):
+        raise UnreadableImageError("is a NIfTI volume; flat pictures are read. Save the slices that count as PNG")
     dicom = next(kind for kind in FORMATS if kind.name == "DICOM")
     if path.suffix.lower() in dicom.suffixes:
         return dicom

@@ -1,8 +1,14 @@
-"""DICOM with one frame: modality LUT, VOI LUT, then MONOCHROME1 turned round (PS3.3 C.7.6.3, C.11.1, C.11.2)."""
+"""DICOM: modality LUT, VOI LUT, then MONOCHROME1 turned round (PS3.3 C.7.6.3, C.11.1, C.11.2).
+
+A file with one frame is a picture. Which of several frames counts, or whether all do, only the user knows: such a
+file is no picture until ``focusmap convert`` has made one of each frame.
+"""
 
 import io
 import warnings
 import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -17,6 +23,7 @@ if TYPE_CHECKING:
 
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 MAX_INFLATED_BYTES = 64 * 2**20
+LOOK_UP_MACROS = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
@@ -28,14 +35,49 @@ def read_dicom(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG00
     Raises
     ------
     UnreadableImageError
-        If the file has no pixels, several frames, an implausible size, or cannot be decoded.
+        If the file has no pixels, several frames (see `read_frames`), an implausible size, or cannot be decoded.
     """
     # pydicom quotes the values of odd elements in its warnings, and those may name the patient.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = _parse(path)
-        _check_geometry(dataset)
+        n_frames = _count_frames(dataset)
+        if n_frames != 1:
+            raise UnreadableImageError(
+                f"holds {n_frames} frames; one was expected. Make a picture of each: focusmap convert FILE --out DIR"
+            )
         return as_picture(_plane(dataset), path)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One frame of a DICOM file, whose it is, the series' UID, and how many frames the file has."""
+
+    image: Image
+    patient_id: str
+    series: str
+    n_frames: int
+
+
+def read_frames(path: Path) -> Iterator[Frame]:
+    """Yield each frame of a DICOM file as `read_dicom` would show it.
+
+    Raises
+    ------
+    UnreadableImageError
+        As `read_dicom`, but for the number of frames; other errors as the decoders have them.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = _parse(path)
+        n_frames = _count_frames(dataset)
+        patient_id, series = (str(dataset.get(name) or "") for name in ("PatientID", "SeriesInstanceUID"))
+    for index in range(n_frames):
+        # A filter set aside while a caller works on the frame would be the caller's too.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = as_picture(_plane(dataset, index), path)
+        yield Frame(image, patient_id, series, n_frames)
 
 
 def _parse(path: Path) -> "FileDataset":
@@ -69,27 +111,46 @@ def _inflate(path: Path) -> bytes:
     return data
 
 
-def _check_geometry(dataset: "Dataset") -> None:
+def _count_frames(dataset: "Dataset") -> int:
+    """Return how many frames there are; refuse what has no pixels, or an implausible number of them."""
     if not any(keyword in dataset for keyword in PIXEL_KEYWORDS):
         kind = dataset.get("Modality")
         is_what = f"a DICOM file without pixels (modality {kind})" if kind else "no DICOM file, or one without pixels"
         raise UnreadableImageError(f"is {is_what}")
     check_plane_size(int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0))
-    n_frames = int(dataset.get("NumberOfFrames") or 1)
-    if n_frames != 1:
-        raise UnreadableImageError(f"holds {n_frames} frames; one was expected. Save the frame that counts as a file")
+    return int(dataset.get("NumberOfFrames") or 1)
 
 
-def _plane(dataset: "FileDataset") -> Pixels:
+def _plane(dataset: "FileDataset", index: int = 0) -> Pixels:
     from pydicom.pixels import apply_color_lut, pixel_array
 
     _set_transfer_syntax(dataset)
-    stored = pixel_array(dataset)
+    stored = pixel_array(dataset, index=index, decoding_plugin=_plugin(dataset.file_meta.TransferSyntaxUID))
     if stored.shape[:2] != (dataset.Rows, dataset.Columns) or stored.ndim != (2 if _samples(dataset) == 1 else 3):
         raise UnreadableImageError(f"says {dataset.Rows} x {dataset.Columns} pixels and holds {stored.shape}")
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         return _narrow_colour(apply_color_lut(stored, dataset))
-    return _narrow_colour(stored) if stored.ndim == 3 else _grey(stored, dataset)
+    return _narrow_colour(stored) if stored.ndim == 3 else _grey(stored, _with_look_ups(dataset, index))
+
+
+def _plugin(syntax: str) -> str:
+    """Return the name of the decoder; pydicom itself chooses by habit, not by speed."""
+    from focusmap.imaging.readers import codecs
+
+    return codecs.PLUGIN if codecs.is_available(syntax) else ""
+
+
+def _with_look_ups(dataset: "Dataset", index: int) -> "Dataset":
+    """Return what describes the pixels of a frame: enhanced objects keep it in functional groups (C.7.6.16)."""
+    shared = dataset.get("SharedFunctionalGroupsSequence") or []
+    of_frames = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    groups = [*shared[:1], *of_frames[index : index + 1]]
+    if not groups:
+        return dataset
+    described = dataset.group_dataset(0x0028)
+    for macro in (group.get(name) for group in groups for name in LOOK_UP_MACROS):
+        described.update(macro[0] if macro else {})
+    return described
 
 
 def _samples(dataset: "Dataset") -> int:
@@ -141,6 +202,8 @@ def _value_range(dataset: "Dataset") -> tuple[float, float]:
 
 
 def _narrow_grey(values: NDArray[np.generic], low: float, high: float) -> Pixels:
+    if (low, high) == (0.0, 1.0):
+        return np.asarray(values != 0, np.uint8) * np.uint8(255)
     if (low, high) == (0.0, 255.0):
         return np.rint(np.clip(values.astype(np.float64), 0, 255)).astype(np.uint8)
     if values.dtype in (np.uint16, np.int16):

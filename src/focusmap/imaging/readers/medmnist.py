@@ -1,100 +1,116 @@
-"""MedMNIST (Yang et al. 2023, medmnist.com): one ``.npz`` with pictures and labels of three splits -> a label file."""
+"""MedMNIST (Yang et al. 2023, medmnist.com): one ``.npz`` with pictures and labels of three splits."""
 
-import shutil
+import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import IO, Literal
 
 import numpy as np
-import pandas as pd
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from focusmap.errors import DiskError, InputError, MissingFileError
-from focusmap.values.files import write_table
+from focusmap.errors import InputError
+from focusmap.imaging.archives import DAMAGED, open_zip
+from focusmap.imaging.packed import PackedPicture
+from focusmap.values.image import check_plane_size
 
 SPLITS = ("train", "val", "test")
-Arrays = Mapping[str, NDArray[np.generic]]
+MAX_LABEL_BYTES = 64 * 2**20
 
 
-def convert_medmnist(source: Path, out: Path) -> Path:
-    """Write the pictures to ``out/images`` and the table to ``out/labels.csv``; return the table's path.
+def unpack_medmnist(source: Path) -> Iterator[PackedPicture]:
+    """Yield the pictures of a MedMNIST file in its own order, one at a time.
 
-    The table has the columns ``path``, ``split`` (train, val, test) and ``label``: the number in the file, or one
-    column ``label_K`` for each of several 0/1 labels. Rows come in the order of the file.
+    Cells: ``split`` (train, val, test) and ``label``, the number in the file, or one ``label_K`` for each of
+    several 0/1 labels.
 
     Raises
     ------
-    MissingFileError, InputError, DiskError
-        If the file is not there, is not MedMNIST's, or `out` cannot be written.
+    InputError
+        If the file is not MedMNIST's, is damaged, or holds volumes.
     """
-    arrays = _load(source)
-    parts = [_part(arrays, split, source) for split in SPLITS if f"{split}_images" in arrays]
-    if not parts:
-        names = ", ".join(sorted(arrays)) or "no arrays"
-        raise InputError(f"{source}: holds {names}; train_images and train_labels were expected.")
-    try:
-        _write_images(parts, out)
-    except OSError as error:
-        raise DiskError(f"{out}: cannot be written ({error.strerror or error}). Free some space.") from error
-    write_table(out / "labels.csv", pd.concat([table for table, _ in parts], ignore_index=True))
-    return out / "labels.csv"
+    with open_zip(source) as archive:
+        arrays = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        splits = [split for split in SPLITS if f"{split}_images" in arrays]
+        if not splits:
+            names = ", ".join(sorted(arrays)) or "no arrays"
+            raise InputError(f"{source}: holds {names}; train_images and train_labels were expected.")
+        try:
+            for split in splits:
+                labels = _labels(archive, arrays.get(f"{split}_labels"), split)
+                yield from _pictures(archive, arrays[f"{split}_images"], labels, split)
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from None
+        except DAMAGED as error:
+            raise InputError(f"{source}: cannot be read as a MedMNIST .npz ({error}).") from None
 
 
-def _load(source: Path) -> Arrays:
-    try:
-        archive = np.load(source, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise InputError(f"{source}: is a single array; a MedMNIST .npz was expected.")
-        with archive:
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise MissingFileError(f"{source}: no such file.") from None
-    except (zipfile.BadZipFile, EOFError, ValueError, OSError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{source}: cannot be read as a MedMNIST .npz ({error}).") from None
+@dataclass(frozen=True)
+class ArrayHeader:
+    """What an ``.npy`` file says of its array."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+    fortran_order: bool
+
+    @property
+    def n_bytes(self) -> int:
+        """Return how many bytes follow."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def __str__(self) -> str:
+        return f"the shape {self.shape} of {self.dtype}"
 
 
-def _part(arrays: Arrays, split: str, source: Path) -> tuple[pd.DataFrame, NDArray[np.uint8]]:
-    """Return the table and the pictures `(N, rows, columns[, 3]) uint8` of one split."""
-    images = arrays[f"{split}_images"]
-    labels = arrays.get(f"{split}_labels")
-    if labels is None or len(labels) != len(images):
-        found = "none" if labels is None else str(len(labels))
-        raise InputError(f"{source}: {split}_images holds {len(images)} pictures; {split}_labels holds {found}.")
-    is_plane = images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3)
-    if images.dtype != np.uint8 or not is_plane:
-        found = f"the shape {images.shape} of {images.dtype}"
-        raise InputError(f"{source}: {split}_images has {found}; 2-D pictures of uint8 were expected.")
-    paths = [f"images/{split}_{number:05d}.png" for number in range(len(images))]
-    return pd.DataFrame({"path": paths, "split": split, **_label_columns(labels, source)}), images.astype(np.uint8)
+def _header(file: IO[bytes]) -> ArrayHeader:
+    version = npy.read_magic(file)
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, fortran_order, dtype = read(file)
+    return ArrayHeader(shape, dtype, fortran_order)
 
 
-def _label_columns(labels: NDArray[np.generic], source: Path) -> dict[str, list[str]]:
-    columns = labels[:, np.newaxis] if labels.ndim == 1 else labels
-    if columns.ndim != 2 or columns.dtype.kind not in "iub":
-        found = f"the shape {labels.shape} of {labels.dtype}"
-        raise InputError(f"{source}: labels have {found}; one or several whole numbers a picture were expected.")
+def _labels(archive: zipfile.ZipFile, info: zipfile.ZipInfo | None, split: str) -> list[dict[str, str]]:
+    """Return the label cells of each picture of a split."""
+    if info is None:
+        raise InputError(f"{split}_labels is missing.")
+    if info.file_size > MAX_LABEL_BYTES:
+        raise InputError(f"{split}_labels has {info.file_size} bytes; at most {MAX_LABEL_BYTES} are read.")
+    with archive.open(info) as file:
+        header, content = _header(file), file.read()
+    if len(header.shape) not in (1, 2) or header.dtype.kind not in "iub" or header.n_bytes != len(content):
+        raise InputError(f"{split}_labels has {header}; one or several whole numbers a picture were expected.")
+    order: Literal["F", "C"] = "F" if header.fortran_order else "C"
+    columns = np.frombuffer(content, header.dtype).reshape(header.shape[0], -1, order=order)
     names = ["label"] if columns.shape[1] == 1 else [f"label_{number}" for number in range(columns.shape[1])]
-    return {name: [str(int(value)) for value in columns[:, k]] for k, name in enumerate(names)}
+    return [{name: str(int(value)) for name, value in zip(names, row, strict=True)} for row in columns]
 
 
-def _write_images(parts: list[tuple[pd.DataFrame, NDArray[np.uint8]]], out: Path) -> None:
-    """Write all pictures beside their place and rename the folder, so that it is there whole or not at all."""
-    out.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".images-", dir=out) as temporary:
-        whole = Path(temporary) / "images"
-        whole.mkdir()
-        for table, images in parts:
-            for path, picture in zip(table["path"], images, strict=True):
-                (whole / Path(path).name).write_bytes(_png(picture))
-        shutil.rmtree(out / "images", ignore_errors=True)
-        whole.rename(out / "images")
+def _pictures(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, labels: list[dict[str, str]], split: str
+) -> Iterator[PackedPicture]:
+    """Yield the pictures of a split as they are inflated; only one is in memory at a time."""
+    with archive.open(info) as file:
+        header = _header(file)
+        _check_pictures(header, len(labels), split)
+        shape = header.shape[1:]
+        n_bytes = math.prod(shape)
+        for number, cells in enumerate(labels):
+            content = file.read(n_bytes)
+            if len(content) < n_bytes:
+                raise InputError(f"{split}_images ends after {number} of {len(labels)} pictures.")
+            plane: NDArray[np.uint8] = np.frombuffer(content, np.uint8).reshape(shape)
+            pixels = plane[np.newaxis] if plane.ndim == 2 else plane.transpose(2, 0, 1)
+            yield PackedPicture(f"{split}_{number:05d}", pixels, {"split": split, **cells})
 
 
-def _png(picture: NDArray[np.uint8]) -> bytes:
-    import cv2
-
-    _, encoded = cv2.imencode(".png", picture if picture.ndim == 2 else picture[..., ::-1])
-    return encoded.tobytes()
+def _check_pictures(header: ArrayHeader, n_labels: int, split: str) -> None:
+    n_axes = len(header.shape)
+    if (n_axes == 4 and header.shape[-1] != 3) or n_axes == 5:
+        raise InputError(f"{split}_images holds volumes ({header}); 2-D pictures are converted so far.")
+    if header.dtype != np.uint8 or n_axes not in (3, 4) or header.fortran_order:
+        raise InputError(f"{split}_images has {header}; 2-D pictures of uint8 were expected.")
+    if header.shape[0] != n_labels:
+        raise InputError(f"{split}_images holds {header.shape[0]} pictures; {split}_labels holds {n_labels}.")
+    check_plane_size(*header.shape[1:3])

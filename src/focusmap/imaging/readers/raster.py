@@ -1,11 +1,11 @@
 """PNG and JPEG by the fastest decoders that get them right, everything else by Pillow."""
 
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from focusmap.errors import UnreadableImageError
 from focusmap.values.image import Image, Pixels, as_picture, check_plane_size
@@ -19,6 +19,7 @@ Layout: TypeAlias = Literal["mono", "rgb", "rgba"]
 FAST_LAYOUTS: dict[int, Layout] = {0: "mono", 2: "rgb", 6: "rgba"}
 PILLOW_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")
 ORIENTATION_TAG = 0x0112
+BIG_TIFF = (b"II+\x00", b"MM\x00+")
 
 
 def read_png(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG001  (PNG cannot be decoded reduced)
@@ -29,7 +30,7 @@ def read_png(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG001 
     columns, rows, depth, colour_type, *_, interlaced = struct.unpack(">IIBBBBB", content[16:29])
     check_plane_size(rows, columns)
     layout = FAST_LAYOUTS.get(colour_type)
-    if layout is None or depth < 8 or interlaced or _has_exif(content):
+    if layout is None or depth < 8 or interlaced or _has_exif(content) or (depth == 8 and _has_colour_key(content)):
         return as_picture(_decode_with_pillow(content), path)
     return as_picture(_flatten(_decode_png(content, (rows, columns), depth, layout)), path)
 
@@ -37,6 +38,11 @@ def read_png(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG001 
 def _has_exif(content: bytes) -> bool:
     # The chunk stands before or after the pixels, which are not worth searching.
     return b"eXIf" in content[: content.find(b"IDAT")] or b"eXIf" in content[-65536:]
+
+
+def _has_colour_key(content: bytes) -> bool:
+    """Return True if one colour stands for what is transparent."""
+    return b"tRNS" in content[: content.find(b"IDAT")]
 
 
 def _decode_png(content: bytes, shape: tuple[int, int], depth: int, layout: Layout) -> Pixels:
@@ -92,7 +98,7 @@ def _orientation(content: bytes) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _turn(plane: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+def _turn(plane: Pixels, orientation: int) -> Pixels:
     """Return the plane upright (EXIF 2.32, tag 0x0112): first transposed, then flipped."""
     if orientation >= 5:
         plane = np.swapaxes(plane, 0, 1)
@@ -101,8 +107,66 @@ def _turn(plane: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     return plane[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
 
 
+@dataclass(frozen=True)
+class TiffHeader:
+    """What the tags of a TIFF say of its first picture; `alone` if there is no second one."""
+
+    bits: int
+    n_samples: int
+    white_is_zero: bool
+    planes_apart: bool
+    orientation: int
+    alone: bool
+
+    @property
+    def needs_libtiff(self) -> bool:
+        """True for 16-bit pixels that Pillow would cut to 8 bits, or show as their negative."""
+        return self.bits == 16 and (self.n_samples > 1 or self.white_is_zero)
+
+
+def read_tiff(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG001  (as every reader)
+    """Return the picture in a TIFF file that holds exactly one."""
+    content = path.read_bytes()
+    header = _tiff_header(content)
+    plane = _decode_deep_tiff(content, header) if header.needs_libtiff else _decode_with_pillow(content)
+    return as_picture(plane, path)
+
+
+def _tiff_header(content: bytes) -> TiffHeader:
+    import io
+
+    from PIL import TiffImagePlugin as Tiff
+
+    tags = Tiff.ImageFileDirectory_v2(content[: 16 if content[:4] in BIG_TIFF else 8])
+    file = io.BytesIO(content)
+    file.seek(tags.next)
+    tags.load(file)
+    check_plane_size(tags.get(Tiff.IMAGELENGTH, 0), tags.get(Tiff.IMAGEWIDTH, 0))
+    return TiffHeader(
+        bits=tags.get(Tiff.BITSPERSAMPLE, (1,))[0],
+        n_samples=tags.get(Tiff.SAMPLESPERPIXEL, 1),
+        white_is_zero=tags.get(Tiff.PHOTOMETRIC_INTERPRETATION) == 0,
+        planes_apart=tags.get(Tiff.PLANAR_CONFIGURATION, 1) == 2,
+        orientation=tags.get(ORIENTATION_TAG, 1),
+        alone=tags.next == 0,
+    )
+
+
+def _decode_deep_tiff(content: bytes, header: TiffHeader) -> Pixels:
+    import imagecodecs
+
+    if not header.alone or header.n_samples > 4:
+        raise UnreadableImageError(f"holds several pictures, or one of {header.n_samples} channels; one was expected")
+    plane = np.asarray(imagecodecs.tiff_decode(content))
+    if header.planes_apart and header.n_samples > 1:
+        plane = np.moveaxis(plane, 0, -1)
+    if header.white_is_zero:
+        plane = np.invert(plane)
+    return _flatten(_turn(plane, header.orientation))
+
+
 def read_other_raster(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG001  (as every reader)
-    """Return the picture in a TIFF, BMP, GIF or WebP file that holds exactly one."""
+    """Return the picture in a BMP, GIF or WebP file that holds exactly one."""
     return as_picture(_decode_with_pillow(path.read_bytes()), path)
 
 

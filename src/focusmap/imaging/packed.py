@@ -1,0 +1,43 @@
+"""A picture as it stands in a packed data set: pixels, the cells of its row in the label file, and its masks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from focusmap.values.image import Pixels
+
+
+@dataclass(frozen=True, eq=False)
+class PackedPicture:
+    """One picture of a packed data set.
+
+    Parameters
+    ----------
+    name
+        Of its file, without suffix; may have folders. No two pictures of a data set have the same.
+    pixels : (C, rows, columns)
+        Grey with one channel, colour with three.
+    cells
+        Column to cell, as text.
+    masks
+        Mask column (``mask`` or ``mask_TARGET``) to `(rows, columns) bool`.
+    """
+
+    name: str
+    pixels: Pixels
+    cells: Mapping[str, str]
+    masks: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PackedFailure:
+    """A picture of a packed data set that cannot be read, and why."""
+
+    name: str
+    reason: str
+
+
+Packed: TypeAlias = PackedPicture | PackedFailure

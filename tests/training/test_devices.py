@@ -1,0 +1,62 @@
+"""Devices are found by name and number; two processes take the steps of one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from small_study import QUICK, study
+from test_loop import plain_net, weights
+
+from focusmap.errors import InputError
+from focusmap.training.devices import Devices, choose_devices
+from focusmap.training.loop import FitOptions, fit
+from focusmap.values.recipe import Augmentation
+
+RECIPE = replace(QUICK, precision="fp32", epochs=2, augmentation=Augmentation(mixup=0.5), accumulate=2)
+
+
+def test_devices_are_named_counted_or_both() -> None:
+    assert choose_devices("cpu") == Devices("cpu", 1, 1)
+    assert choose_devices("cpu:3", 2).n_processes == 6
+    assert choose_devices("1").n == choose_devices("auto").n == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [("tpu", "is not one of auto"), ("cpu:two", "is no number of devices"), ("cpu:0", "is no number of devices")],
+)
+def test_what_is_no_device_is_refused(wanted: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        choose_devices(wanted)
+
+
+def test_batches_too_small_for_the_processes_are_refused(tmp_path: Path) -> None:
+    options = FitOptions(tmp_path / "last.safetensors", device="cpu:4")
+    with pytest.raises(InputError, match="batch_size 8 gives each of 4 processes 2 images"):
+        next(fit(plain_net(), study(), RECIPE, options))
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
+    """In a net without batch norm and dropout; some truths are unknown, so that shares differ in what they know."""
+
+    def hide(truth):
+        truth[3:12] = float("nan")
+        return truth
+
+    alone, together = plain_net(), plain_net()
+    one = list(fit(alone, study(change=hide), RECIPE, FitOptions(tmp_path / "one.safetensors")))
+    two = list(fit(together, study(change=hide), RECIPE, FitOptions(tmp_path / "two.safetensors", device="cpu:2")))
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(weights(alone), weights(together), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(weights(plain_net()), weights(together), strict=True))
+    for first, second in zip(one, two, strict=True):
+        assert first.train_loss == pytest.approx(second.train_loss, rel=1e-4)
+        assert first.tune_loss == pytest.approx(second.tune_loss, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_what_a_process_refuses_is_said_by_the_program(tmp_path: Path) -> None:
+    recipe = replace(QUICK, learning_rate=1e30, warmup_epochs=0)
+    with pytest.raises(InputError, match="the training loss is"):
+        list(fit(plain_net(), study(), recipe, FitOptions(tmp_path / "last.safetensors", device="cpu:2")))
