@@ -33,9 +33,9 @@ def test_logits_and_maps_are_means_over_members_and_views() -> None:
         slow_logits, slow_maps = [], []
         for k, net in enumerate(members):
             for view in VIEWS:
-                said, drawn = net.forward_with_maps(show(view, x))
-                slow_logits.append(gains[k] * said + offsets[k])
-                slow_maps.append(gains[k][:, None, None] * bring_home(view, drawn))
+                features = net.features(show(view, x))
+                slow_logits.append(gains[k] * net.classify(features) + offsets[k])
+                slow_maps.append(gains[k][:, None, None] * bring_home(view, net.evidence(features)))
         assert torch.allclose(logits, torch.stack(slow_logits).mean(0), atol=1e-6)
         assert torch.allclose(maps, torch.stack(slow_maps).mean(0), atol=1e-6)
         assert torch.allclose(ensemble(x), logits, atol=1e-6)
@@ -47,6 +47,18 @@ def test_the_mean_of_an_ensembles_map_is_its_logit_less_the_mean_bias() -> None:
         logits, maps = with_maps(Ensemble(members, (AS_IT_IS, View(mirror=True))).eval(), x)
     bias = torch.stack([net.head.bias for net in members]).mean(0)
     assert torch.allclose(maps.mean(dim=(2, 3)) + bias, logits, atol=1e-4)
+
+
+def test_focus_maps_are_means_that_stay_shares_whatever_the_members_units() -> None:
+    members = [build_net(Architecture("small-residual-fpn", 1, 2), seed=seed).eval() for seed in range(2)]
+    x, views = torch.randn(2, 1, 32, 32), (AS_IT_IS, View(mirror=True))
+    ensemble = Ensemble(members, views, torch.tensor([[5.0], [7.0]]), torch.tensor([[1.0], [2.0]])).eval()
+    found = heat_maps(ensemble, x, "focus", [1])
+    with torch.no_grad():
+        drawn = [bring_home(view, net.forward_with_focus(show(view, x))[1]) for net in members for view in views]
+        assert torch.allclose(found.logits, ensemble(x), atol=1e-5)
+    assert torch.allclose(found.maps, torch.stack(drawn).mean(0)[:, [1]], atol=1e-6)
+    assert torch.allclose(found.evidence, found.maps.mean(dim=(2, 3)), atol=1e-6)
 
 
 def test_a_mirror_view_is_the_mirror_image_and_back() -> None:
