@@ -14,18 +14,19 @@ from torch import Tensor, nn
 
 from focusmap.cohort.cohort import Cohort, read_cohort
 from focusmap.errors import InputError
-from focusmap.heatmaps import choose_method, focus_maps
-from focusmap.inference.ensemble import combine
+from focusmap.heatmaps import choose_method
+from focusmap.inference.ensemble import combine, with_views
 from focusmap.inference.evidence import Item
 from focusmap.inference.explain import ExplainOptions, explain
-from focusmap.inference.focus_tuning import STRONGEST, tuned
+from focusmap.inference.focus_tuning import STRONGEST, tuned, with_cuts
 from focusmap.inference.map_files import read_map
 from focusmap.inference.model import Model, load_model, save_model
 from focusmap.localisation import Explained, FrozenCuts, MapOnMask, Reference, ScoreOptions, iou_at, score_maps
 from focusmap.nets.build import Architecture, FocusNet, build_net
+from focusmap.nets.ensemble import Ensemble
 from focusmap.nets.focus import FocusLayers
 from focusmap.nets.pooling import Maximum, PoolingOptions
-from focusmap.nets.views import AS_IT_IS
+from focusmap.nets.views import AS_IT_IS, View
 from focusmap.values.model_card import FocusCut, read_card
 from focusmap.values.task import Target, Task
 
@@ -55,14 +56,6 @@ def spot_model() -> Model:
         net.head.weight[:] = torch.tensor([[GAIN], [0.0], [1.0]])
         net.head.bias[:] = torch.tensor([-3.0, -9.0, 0.0])
     return Model(net, replace(model_of().card, task=task, thresholds={}, temperatures={}, scales={"size": [5.0, 2.0]}))
-
-
-def pair_of_models() -> tuple[Model, Model]:
-    """Two models of spots, one of which answers half as strongly."""
-    first, second = spot_model(), spot_model()
-    with torch.no_grad():
-        second.net.head.weight.mul_(0.5)
-    return first, second
 
 
 @pytest.fixture
@@ -111,8 +104,7 @@ def test_without_masks_the_region_that_keeps_the_evidence_is_the_spot(folder):
     for i in range(5):
         row = index[(index["image_id"] == f"{i}.png") & (index["target"] == "spot")].iloc[0]
         mask = np.asarray(Image.open(folder / f"mask{i}.png")) > 0
-        heat_map = read_map(folder / "out" / row["map"])
-        assert iou_at(MapOnMask.of(heat_map, mask), spot.cut) > 0.6
+        assert iou_at(MapOnMask.of(read_map(folder / "out" / row["map"]), mask), spot.cut) > 0.6
 
 
 def test_the_strongest_places_are_softened_to_the_same_value_on_average(folder):
@@ -152,10 +144,11 @@ def test_regions_are_the_maps_at_the_cut_in_the_pictures_own_grid_and_are_scored
         assert heat_map.max() <= 1
         np.testing.assert_array_equal(region > 0, heat_map >= model.card.cuts[row["target"]].cut)
         assert region.shape == (SIDE, SIDE)
-    cuts = FrozenCuts("focus", {label: cut.cut for label, cut in model.card.cuts.items()}, 3)
-    explained = Explained(folder / "out", reference, train=reference, cuts=cuts)
+    cuts = FrozenCuts("focus", {"spot": model.card.cuts["spot"].cut}, n_masks=3)
+    explained = Explained(folder / "out", reference, reference, cuts)
     scores = score_maps([explained], folder / "scores.json", ScoreOptions(n_resamples=20))
     assert scores["methods"]["focus"]["iou_at_cut"]["value"] > 0.6
+    assert scores["methods"]["focus"]["iou_at_cut"]["value"] > scores["methods"]["centre"]["iou_at_cut"]["value"]
     assert scores["masks_used_for_tuning"] == 3
 
 
@@ -176,27 +169,48 @@ def test_a_focus_model_is_loaded_as_it_was_saved_and_an_older_card_is_still_read
     assert read_card(tmp_path / "old.json") == replace(saved.card, cuts={})
 
 
-def test_the_default_method_is_the_nets_own_and_focus_is_refused_without_evidence():
-    assert spot_model().has_focus
-    assert not model_of().has_focus
-    assert choose_method(None, has_focus=True) == "focus"
-    assert choose_method(None, has_focus=False) == "cam"
-    assert choose_method("cam", has_focus=True) == "cam"
-    with pytest.raises(InputError, match="needs a net with evidence at every place"):
-        choose_method("focus", has_focus=False)
-    with pytest.raises(InputError, match="Did you mean 'focus'"):
-        choose_method("focsu", has_focus=True)
-
-
-def test_an_ensembles_maps_are_the_means_of_its_members(folder):
+def test_the_cut_of_an_ensemble_is_that_of_its_mean_map_and_members_keep_their_softness(folder):
     reference = Reference(cohort_of(folder))
-    first, second = (replace(model, card=replace(model.card, thresholds={"spot": 0.5})) for model in pair_of_models())
-    both = tuned(combine([tuned(first, reference), tuned(second, reference)], (AS_IT_IS,), "seeds"), reference)
-    x = torch.randn(2, 1, SIDE, SIDE)
-    maps = focus_maps(both.net.eval(), x, (0, 1, 2)).maps
-    single = [net.forward_with_focus(x)[1].detach() for net in both.nets]
-    torch.testing.assert_close(maps, (single[0] + single[1]) / 2)
-    assert both.has_focus
-    assert both.card.cuts["spot"].n_masks == 3
-    untuned = combine([tuned(first, reference), tuned(second, reference)], (AS_IT_IS,), "folds").card.cuts["spot"]
-    assert untuned.n_masks == 6
+    soft, hard = tuned(spot_model(), reference), spot_model()
+    ensemble = combine([soft, hard], [AS_IT_IS], "seeds")
+    assert ensemble.card.cuts == {}
+    before = [net.focus.softness.clone() for net in ensemble.nets]
+    ensemble = tuned(ensemble, reference)
+    assert all(torch.equal(net.focus.softness, kept) for net, kept in zip(ensemble.nets, before, strict=True))
+    assert ensemble.card.cuts["spot"].n_masks == 3
+    drawn = []
+    for name, model in (("both", ensemble), ("soft", soft), ("hard", hard)):
+        explain(model, items_of(folder)[:1], folder / name, ExplainOptions("focus", ("spot",)))
+        drawn.append(read_map(folder / name / "maps/0.spot.npz"))
+    np.testing.assert_allclose(drawn[0], (drawn[1] + drawn[2]) / 2, atol=1e-5)
+
+
+def test_views_of_one_net_are_softened_and_cut_together(folder):
+    reference = Reference(cohort_of(folder))
+    plain, mirrored = tuned(spot_model(), reference), with_views(spot_model(), [AS_IT_IS, View(mirror=True)])
+    mirrored = tuned(mirrored, reference)
+    assert torch.equal(mirrored.nets[0].focus.softness, plain.net.focus.softness)
+    assert mirrored.card.cuts["spot"].cut == pytest.approx(plain.card.cuts["spot"].cut, rel=0.3)
+
+
+def test_the_cuts_of_folds_are_chosen_on_all_their_tune_parts(folder):
+    cohort = cohort_of(folder)
+    halves = [Reference(cohort.of(cohort.image_ids[part])) for part in (slice(0, 3), slice(3, 6))]
+    folds = [tuned(spot_model(), half) for half in halves]
+    model = with_cuts(combine(folds, [AS_IT_IS], "folds"), list(zip(folds, halves, strict=True)))
+    assert [fold.card.cuts["spot"].n_images for fold in folds] == [3, 2]
+    assert (model.card.cuts["spot"].rule, model.card.cuts["spot"].n_images) == ("masks", 5)
+
+
+def test_the_default_method_is_the_nets_own_and_focus_is_refused_without_evidence():
+    focus, plain = build_net(Architecture("small-residual-fpn", 1, 1)), build_net(Architecture("small-residual", 1, 1))
+    assert choose_method(None, focus) == "focus"
+    assert choose_method(None, plain) == "cam"
+    assert choose_method("cam", focus) == "cam"
+    assert choose_method(None, Ensemble([focus])) == "focus"
+    with pytest.raises(InputError, match="needs a net with evidence at every place"):
+        choose_method("focus", Ensemble([plain]))
+    with pytest.raises(InputError, match="needs a net with evidence at every place"):
+        choose_method("focus", plain)
+    with pytest.raises(InputError, match="Did you mean 'focus'"):
+        choose_method("focsu", focus)

@@ -49,6 +49,18 @@ def test_the_mean_of_an_ensembles_map_is_its_logit_less_the_mean_bias() -> None:
     assert torch.allclose(maps.mean(dim=(2, 3)) + bias, logits, atol=1e-4)
 
 
+def test_focus_maps_are_means_that_stay_shares_whatever_the_members_units() -> None:
+    members = [build_net(Architecture("small-residual-fpn", 1, 2), seed=seed).eval() for seed in range(2)]
+    x, views = torch.randn(2, 1, 32, 32), (AS_IT_IS, View(mirror=True))
+    ensemble = Ensemble(members, views, torch.tensor([[5.0], [7.0]]), torch.tensor([[1.0], [2.0]])).eval()
+    found = heat_maps(ensemble, x, "focus", [1])
+    with torch.no_grad():
+        drawn = [bring_home(view, net.forward_with_focus(show(view, x))[1]) for net in members for view in views]
+        assert torch.allclose(found.logits, ensemble(x), atol=1e-5)
+    assert torch.allclose(found.maps, torch.stack(drawn).mean(0)[:, [1]], atol=1e-6)
+    assert torch.allclose(found.evidence, found.maps.mean(dim=(2, 3)), atol=1e-6)
+
+
 def test_a_mirror_view_is_the_mirror_image_and_back() -> None:
     x = torch.randn(2, 3, 16, 16)
     assert torch.allclose(show(View(mirror=True), x), x.flip(-1), atol=1e-5)

@@ -68,6 +68,51 @@ def test_other_methods_explain_a_focus_net_too(run, study, tmp_path):
     assert index["binary"].isna().all()
 
 
+def test_trust_is_measured_in_the_maps_of_the_net_itself(run, study, tmp_path, capsys):
+    labels, out = str(study), str(tmp_path / "out")
+    few = ["--trust", "--trust-pictures", "2", "--trust-draws", "2"]
+    assert main(["explain", str(run), labels, "--out", out, *few]) == 0
+    trust = json.loads((tmp_path / "out/trust.json").read_text())
+    assert list(trust["methods"]) == ["focus"]
+    assert "focus" in capsys.readouterr().out
+
+
+def test_trust_is_not_compared_with_a_net_that_has_no_focus_maps(run, study, tmp_path, capsys):
+    plain = tmp_path / "plain"
+    assert main(["train", str(study), "--out", str(plain), "--model", "small-residual", *QUICK]) == 0
+    typed = ["explain", str(run), str(study), "--out", str(tmp_path / "out"), "--trust", "--against", str(plain)]
+    assert main(typed) == 2
+    assert "has no focus maps to compare with" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_seeds_and_views_are_one_focus_map(study, tmp_path):
+    recipe, run = tmp_path / "recipe.yaml", tmp_path / "run"
+    recipe.write_text("ensemble: 2\ntta: true\nlayer_decay: 0.5\nsparsity: 0.1\n")
+    typed = ["--model", "small-residual-evidence4", "--recipe", str(recipe), *QUICK]
+    assert main(["run", str(study), "--out", str(run), *typed]) == 0
+    cards = [json.loads((run / "model" / name / "model.json").read_text()) for name in ("", "members/0", "members/1")]
+    assert all(set(card["cuts"]) == set(FINDINGS) for card in cards)
+    index = pd.read_csv(run / "focus/index.csv")
+    assert set(index["method"]) == {"focus"}
+    for row in index[index["predicted"]].head(3).to_dict("records"):
+        heat_map = np.load(run / "focus" / row["map"])["map"]
+        region = np.asarray(Image.open(run / "focus" / row["binary"])) > 0
+        np.testing.assert_array_equal(region, heat_map >= cards[0]["cuts"][row["target"]]["cut"])
+
+
+def test_folds_keep_their_own_cuts_and_their_ensemble_has_cuts_of_all_tune_parts(study, tmp_path):
+    run = tmp_path / "run"
+    assert main(["run", str(study), "--out", str(run), "--folds", "3", "--model", "small-residual-fpn", *QUICK]) == 0
+    folds = [json.loads((run / "folds" / str(k) / "model/model.json").read_text())["cuts"] for k in range(3)]
+    cuts = json.loads((run / "model/model.json").read_text())["cuts"]
+    for name in FINDINGS:
+        assert cuts[name]["n_masks"] == sum(fold[name]["n_masks"] for fold in folds)
+    scores = json.loads((run / "focus/scores.json").read_text())
+    assert scores["masks_used_for_tuning"] == sum(cut["n_masks"] for fold in folds for cut in fold.values())
+    assert "in fold 2" in (run / "report.html").read_text()
+
+
 def test_classes_share_every_place_with_a_background(study, tmp_path):
     run, classes = tmp_path / "run", str(study.parent / "classes.csv")
     assert main(["run", classes, "--out", str(run), "--model", "small-residual-evidence4", *QUICK]) == 0

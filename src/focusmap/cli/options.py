@@ -84,8 +84,9 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         "--preset", metavar="NAME", help="chest-xray, brain-mri, retina, ultrasound or natural; all else overrides it"
     )
     group.add_argument(
-        "--model", metavar="NAME", help="densenet121, resnet18-fpn, ..., any of timm's (default: by size)"
-    )
+        "--model", metavar="NAME",
+        help="densenet121, resnet18, ..., any of timm's; with -fpn or -pan a focus-map net (default: by size)",
+    )  # fmt: skip
     group.add_argument("--epochs", type=int, metavar="N", help="passes over the training pictures (default: 60)")
     group.add_argument(
         "--size", type=int, metavar="N", help="side of the net's input in pixels (default: by the pictures)"

@@ -3,6 +3,9 @@
 `METHODS` says what each one draws and in which unit. The *evidence* for a label is the same whatever method draws the
 map: what the positive part of the CAM adds to the logit. It decides whether there is anything to be shown; a map of
 gradients looks much the same whether or not the net has seen anything.
+
+Focus maps are no explanation made afterwards but the output of a net whose last layer is evidence at every place. They
+cost nothing beside the forward pass, and evidence for a label is there the mean of its map.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +19,7 @@ from focusmap.errors import InputError, suggest
 from focusmap.heatmaps import class_activation as cam
 from focusmap.heatmaps import gradients, perturbation
 from focusmap.heatmaps.gradients import Classifier, gradient_of
+from focusmap.nets.build import FocusNet
 from focusmap.nets.ensemble import Ensemble
 from focusmap.nets.views import bring_home, show
 
@@ -58,6 +62,8 @@ EVIDENCE_FOR = Unit("evidence for (logit units)", per_cell=True, least=EVIDENCE.
 RELATIVE = Unit("relevance (no unit)")
 SENSITIVITY = Unit("gradient (logits per deviation)")
 LOSS = Unit("lost when hidden (logits)", least=EVIDENCE.least)
+SHARE = Unit("relevance (0 to 1)", least=1.0)
+FOCUS = "focus"
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,13 @@ def _ablation_cam(subject: Subject) -> Tensor:
     return perturbation.ablation_cam(subject.net.classify, subject.features, subject.labels)
 
 
+def _focus(subject: Subject) -> Tensor:
+    assert isinstance(subject.net, FocusNet), "focus maps are those of a focus-map net"
+    return subject.net.focus_maps(subject.features)[:, list(subject.labels)]
+
+
 METHODS: dict[str, Method] = {
+    FOCUS: Method(_focus, SHARE),
     "cam": Method(_by_head(cam.class_activation), EVIDENCE),
     "gradcam": Method(_by_head(cam.grad_cam), EVIDENCE_PER_CELL),
     "gradcam++": Method(_by_head(cam.grad_cam_plus_plus), RELATIVE),
@@ -139,7 +151,8 @@ class HeatMaps:
         ``(N, M, *grid)``, of the labels asked for, in the unit of the method; higher speaks more for the label. The
         grid is that of the last feature map or of the picture, and covers the whole picture in either case.
     evidence
-        ``(N, M)``, in logit units: what the positive part of the CAM adds to each logit, whatever the method.
+        ``(N, M)``, in logit units: what the positive part of the CAM adds to each logit, whatever the method; the mean
+        of a focus map.
     """
 
     logits: Tensor
@@ -165,6 +178,31 @@ def check_method(name: str) -> str:
     return name
 
 
+def methods_of(net: Net | Ensemble) -> tuple[str, ...]:
+    """Return the methods that a net can be explained by, its own focus maps first if it has any."""
+    has_focus = isinstance(net, FocusNet | Ensemble) and net.has_focus
+    return tuple(name for name in METHODS if has_focus or name != FOCUS)
+
+
+def choose_method(name: str | None, net: Net | Ensemble) -> str:
+    """Return the method called `name`; without a name, ``focus`` for a net that has focus maps and ``cam`` for others.
+
+    Raises
+    ------
+    InputError
+        If there is no such method, or the net has no focus maps; the message says what to use instead.
+    """
+    possible = methods_of(net)
+    if name is None:
+        return possible[0]
+    if check_method(name) not in possible:
+        raise InputError(
+            f"heat map method {name!r} needs a net with evidence at every place, such as --model resnet18-fpn; "
+            "for this one use cam."
+        )
+    return name
+
+
 @torch.no_grad()
 def heat_maps(net: Net | Ensemble, batch: Tensor, method: str = "cam", labels: Sequence[int] | None = None) -> HeatMaps:
     """Return logits of all labels, and maps and evidence of those asked for.
@@ -173,18 +211,18 @@ def heat_maps(net: Net | Ensemble, batch: Tensor, method: str = "cam", labels: S
     ----------
     net
         In eval mode, so that its logits are those of prediction. Maps and evidence of an ensemble are the means over
-        its members and views, each map brought back from its view.
+        its members and views, each map brought back from its view; a place that a view does not show counts as 0.
     batch
         ``(N, C, *spatial) float``, prepared and standardised.
     method
-        A key of `METHODS`.
+        A key of `METHODS`; ``focus`` for a net that has focus maps.
     labels
         Positions among the logits; None means all. Methods that run backward through the net cost as much a label.
 
     Raises
     ------
     InputError
-        If there is no such method.
+        If there is no such method, or the net has no focus maps.
 
     >>> from focusmap.nets.build import Architecture, build_net
     >>> found = heat_maps(build_net(Architecture("small-residual", 1, 2)).eval(), torch.ones(1, 1, 28, 28), "gradcam")
@@ -192,13 +230,16 @@ def heat_maps(net: Net | Ensemble, batch: Tensor, method: str = "cam", labels: S
     (torch.Size([1, 2]), torch.Size([1, 2, 7, 7]))
     """
     assert not net.training, "heat maps are of a net in eval mode"
-    draw = METHODS[check_method(method)].draw
+    draw = METHODS[choose_method(method, net)].draw
     if isinstance(net, Ensemble):
         return _mean_over(net, batch, method, labels)
     features = net.features(batch).detach().requires_grad_()
     with torch.enable_grad():
         logits = net.classify(features)
     subject = Subject(net, batch, features, logits, range(logits.shape[1]) if labels is None else labels)
+    if method == FOCUS:
+        maps = draw(subject)
+        return HeatMaps(logits.detach(), maps, maps.flatten(2).mean(dim=2))
     cams = METHODS["cam"].draw(subject)
     maps = cams if method == "cam" else draw(subject)
     return HeatMaps(logits.detach(), maps.detach(), cam.positive_evidence(cams))
@@ -208,7 +249,8 @@ def _mean_over(ensemble: Ensemble, batch: Tensor, method: str, labels: Sequence[
     found = []
     for net, view, gain, offset in ensemble.passes():
         one = heat_maps(net, show(view, batch), method, labels)
-        gains = gain.expand(one.logits.shape[1])
+        # Focus maps are shares, whatever the unit of the logits.
+        gains = torch.ones_like(one.logits[0]) if method == FOCUS else gain.expand(one.logits.shape[1])
         drawn = gains if labels is None else gains[list(labels)]
         grid = [1] * (one.maps.ndim - 2)
         maps = drawn.reshape(-1, *grid) * bring_home(view, one.maps)

@@ -10,7 +10,6 @@ from focusmap.inference.model import Model, ensemble_net
 from focusmap.nets.ensemble import Ensemble
 from focusmap.nets.views import View
 from focusmap.values.files import Json
-from focusmap.values.model_card import FocusCut
 
 
 def with_views(model: Model, views: Sequence[View]) -> Model:
@@ -39,8 +38,8 @@ def combine(models: Sequence[Model], views: Sequence[View], made_of: str) -> Mod
         scales=_mean_scales(members),
         members=[f"members/{k}" for k in range(len(members))],
         tta=[view.to_dict() for view in views],
+        cuts={},
         training=_facts(members, made_of),
-        cuts=_mean_cuts(members),
     )
     return Model(ensemble_net(card, members), card, members).calibrated({}, {})
 
@@ -53,20 +52,6 @@ def _plain(model: Model) -> Model:
 def _mean_scales(members: Sequence[Model]) -> dict[str, list[float]]:
     names = members[0].card.scales
     return {name: np.mean([member.card.scales[name] for member in members], axis=0).tolist() for name in names}
-
-
-def _mean_cuts(members: Sequence[Model]) -> dict[str, FocusCut]:
-    """Return the mean of the members' cuts, for models that no tune part is left to tune."""
-    found = {label: [member.card.cuts[label] for member in members] for label in members[0].card.cuts}
-    return {
-        label: FocusCut(
-            float(np.mean([cut.cut for cut in cuts])),
-            cuts[0].rule,
-            sum(cut.n_images for cut in cuts),
-            sum(cut.n_masks for cut in cuts),
-        )
-        for label, cuts in found.items()
-    }
 
 
 def _facts(members: Sequence[Model], made_of: str) -> dict[str, Json]:

@@ -9,7 +9,7 @@ import torch
 
 from focusmap.errors import InputError, MissingFileError
 from focusmap.evaluation.calibration import apply
-from focusmap.heatmaps import FOCUS, focus_maps, heat_maps, unit_of
+from focusmap.heatmaps import FOCUS, METHODS, heat_maps
 from focusmap.imaging.preparation import Placement, Preparation, standardised_file
 from focusmap.inference.model import Model
 
@@ -77,8 +77,7 @@ def read_pictures(
 
 def find_evidence(model: Model, pictures: Sequence[Picture], method: str, labels: Sequence[int]) -> Evidence:
     """Return probabilities and maps of some labels for a batch of pictures; the net is set to eval mode."""
-    net, pixels = model.net.eval(), pixels_of(model, pictures)
-    found = focus_maps(net, pixels, labels) if method == FOCUS else heat_maps(net, pixels, method, labels)
+    found = heat_maps(model.net.eval(), pixels_of(model, pictures), method, labels)
     probabilities = apply(model.task, model.to_units(found.logits.cpu().double().numpy()), model.card.temperatures)
     predicted = predicted_labels(model, probabilities)[:, labels]
     if method == FOCUS:
@@ -90,7 +89,7 @@ def find_evidence(model: Model, pictures: Sequence[Picture], method: str, labels
         shown=found.has_evidence.cpu().numpy(),
         amounts=found.evidence.cpu().double().numpy(),
         maps=found.maps.float().cpu().numpy() * deviations[:, None, None],
-        units=deviations / n_cells if unit_of(method).per_cell else deviations,
+        units=deviations / n_cells if METHODS[method].unit.per_cell else deviations,
     )
 
 

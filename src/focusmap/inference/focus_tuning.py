@@ -1,6 +1,6 @@
 """What is chosen on tune of focus maps, label by label: how soft they are, and where they are cut."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -25,27 +25,36 @@ STRONGEST = 4.0
 def tuned(model: Model, reference: Reference) -> Model:
     """Return the model with a softness and a cut for each label, chosen on the reference's cohort and nothing else.
 
-    The softness makes the strongest place of the pictures that have the label 0.98 on average. The cut is chosen on
-    true positives, pictures that have the label and are predicted to: with masks among them it is the one of the
-    greatest mean IoU, else the one that keeps `KEPT_SHARE` of the evidence in the smallest region. A label without true
-    positives is cut at 1/2, and so is a continuous value: there a place speaks for more than the average of train.
+    The softness makes the strongest place of the pictures that have the label 0.98 on average. The members of an
+    ensemble have been tuned already and keep theirs; the cut is that of their mean map.
 
     Parameters
     ----------
     model
-        Calibrated. Its nets have focus maps; their softness is changed in place.
+        Calibrated. Its net has focus maps; their softness is changed in place.
     reference
         The tune part, with its masks or boxes if there are any.
     """
-    for net in model.nets:
-        _soften(net, model, reference.cohort)
-    names = model.task.label_names
-    found = {label: _Found([], []) for label in names}
-    for picture, label, heat_map in _true_positives(model, reference.cohort):
-        found[label].kept.append(kept_at_cuts(heat_map))
-        mask = reference.mask(picture.item.image_id, label, (heat_map.shape[0], heat_map.shape[1]))
-        if mask is not None and mask.any():
-            found[label].ious.append(iou_at_cuts(heat_map, mask))
+    if not model.members:
+        _soften(model, model.nets[0], reference.cohort)
+    return with_cuts(model, [(model, reference)])
+
+
+def with_cuts(model: Model, tunes: Sequence[tuple[Model, Reference]]) -> Model:
+    """Return the model with a cut for each label, chosen on what some models, itself or its folds', say of tune parts.
+
+    The cut is chosen on true positives, pictures that have the label and are predicted to: with masks among them it is
+    the one of the greatest mean IoU, else the one that keeps `KEPT_SHARE` of the evidence in the smallest region. A
+    label without true positives is cut at 1/2, and so is a continuous value: there a place speaks for more than the
+    average of train.
+    """
+    found = {label: _Found([], []) for label in model.task.label_names}
+    for tuned_on_it, reference in tunes:
+        for picture, label, heat_map in _true_positives(tuned_on_it, reference.cohort):
+            found[label].kept.append(kept_at_cuts(heat_map))
+            mask = reference.mask(picture.item.image_id, label, (heat_map.shape[0], heat_map.shape[1]))
+            if mask is not None and mask.any():
+                found[label].ious.append(iou_at_cuts(heat_map, mask))
     cuts = {label: _choose(one) for label, one in found.items()}
     return replace(model, card=replace(model.card, cuts=cuts))
 
@@ -67,7 +76,7 @@ def _choose(found: _Found) -> FocusCut:
     return FocusCut(0.5, "default")
 
 
-def _soften(net: FocusNet, model: Model, cohort: Cohort) -> None:
+def _soften(model: Model, net: FocusNet, cohort: Cohort) -> None:
     focus = net.eval().focus
     assert focus is not None, "a plain backbone has no focus maps"
     highest = np.full((0, model.task.n_logits), np.nan)

@@ -53,11 +53,6 @@ class Model:
         return self.net.nets if isinstance(self.net, Ensemble) else (self.net,)
 
     @property
-    def has_focus(self) -> bool:
-        """True if the last layer of every net is evidence at every place."""
-        return all(net.focus is not None for net in self.nets)
-
-    @property
     def task(self) -> Task:
         """Targets, in the order of the logits."""
         return self.card.task

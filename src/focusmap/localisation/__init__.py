@@ -26,6 +26,6 @@ from focusmap.localisation.summary import Scored, ScoreOptions, summarise
 __all__ = [
     "BASELINES", "Boxes", "Explained", "FrozenCuts", "MapOnMask", "Reference", "ScoreOptions", "Scored", "SortedMap",
     "area_cut", "best_cut", "centre_map", "chance", "dice_at", "edges_map", "energy_pointing", "iou_at", "mean_mask",
-    "measure", "otsu_cut", "pixel_auprc", "pointing_hit", "random_map", "rank_accuracy", "read_boxes",
-    "reference_of", "score_maps", "summarise",
+    "measure", "otsu_cut", "pixel_auprc", "pointing_hit", "random_map", "rank_accuracy", "read_boxes", "reference_of",
+    "score_maps", "summarise",
 ]  # fmt: skip

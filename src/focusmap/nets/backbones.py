@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol, cast
@@ -9,12 +10,14 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from focusmap.errors import InputError, suggest
+from focusmap.errors import InputError
 from focusmap.nets.small_residual import SmallResidual
 
 OURS = "small-residual"
 # Every net answers a probe of this side, whatever the side of its pictures.
 PROBE_SIDE = 96
+# The finest level of a pyramid, in pixels; levels before it see too little of a picture.
+FINEST = 4
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,13 @@ class Backbone:
     drop_path
         Share of residual branches that are skipped in training (only where the paper trains with it).
     strides
-        Of the levels of its pyramid, in pixels; the finest first.
+        Of the levels of its pyramid, in pixels, the finest first; `pyramid_strides` knows those of timm's other nets.
     """
 
     timm_name: str
     min_size: int = 32
     drop_path: float = 0.0
-    strides: tuple[int, ...] = (4, 8, 16, 32)
+    strides: tuple[int, ...] = (FINEST, 8, 16, 32)
 
 
 class Pyramid(Protocol):
@@ -64,48 +67,68 @@ BACKBONES: dict[str, Backbone] = {
 }
 
 
-def backbone(name: str) -> Backbone:
-    """Return the backbone called `name`: one of `BACKBONES`, or any that timm has under this name.
-
-    Raises
-    ------
-    InputError
-        If there is none; the message lists the known names and suggests the nearest.
-    """
+def is_backbone(name: str) -> bool:
+    """Return whether there is a backbone called `name`: one of `BACKBONES`, or any that timm has under this name."""
     if name in BACKBONES:
-        return BACKBONES[name]
+        return True
     import timm
 
-    if timm.is_model(name):
-        return Backbone(name)
-    nearest = suggest(name, BACKBONES) or suggest(name, timm.list_models())
-    raise InputError(f"model {name!r} is not one of {', '.join(BACKBONES)}, nor a name of timm's.{nearest}")
+    return bool(timm.is_model(name))
 
 
-def check_size(name: str, size: int) -> None:
+def backbone(name: str) -> Backbone:
+    """Return the backbone called `name`, which must be one."""
+    assert is_backbone(name), f"{name} is no backbone"
+    return BACKBONES.get(name, Backbone(name))
+
+
+@cache
+def pyramid_strides(name: str) -> tuple[int, ...]:
+    """Return the strides of the levels of a backbone's pyramid, the finest first; none if all are on one grid.
+
+    >>> pyramid_strides("small-residual"), pyramid_strides("resnet10t"), pyramid_strides("vit_tiny_patch16_224")
+    ((2, 4), (4, 8, 16, 32), ())
+    """
+    if name in BACKBONES:
+        return BACKBONES[name].strides
+    net = _net(name, channels=1)
+    if not hasattr(net, "forward_intermediates"):
+        return ()
+    found = {level["reduction"] for level in cast(Pyramid, net).feature_info if level["reduction"] >= FINEST}
+    return tuple(sorted(found)) if len(found) > 1 else ()
+
+
+def check_size(name: str, size: int, strides: Sequence[int] = ()) -> None:
     """Raise `InputError` if the backbone called `name` cannot take pictures of `size` pixels.
 
-    A net that is not one of `BACKBONES` is tried: some take pictures of one size only, or give no map.
+    A net that is not one of `BACKBONES` is tried, as a whole or as the pyramid of the levels with these strides: some
+    take pictures of one size only, or give no map.
     """
     smallest = backbone(name).min_size
     if size < smallest:
         need = f"model {name!r} needs pictures of at least {smallest} pixels"
         raise InputError(f"{need}, not {size}. Try --model {OURS}.")
     if name not in BACKBONES:
-        _try_out(name, size)
+        for side in {size, PROBE_SIDE}:
+            _try_out(name, side, strides)
 
 
-def _try_out(name: str, size: int) -> None:
-    net, n_features = build_backbone(name, channels=1)
-    for side in {size, PROBE_SIDE}:
-        try:
-            with torch.inference_mode():
-                shape = net.eval()(torch.zeros(1, 1, side, side)).shape
-        except (RuntimeError, AssertionError, ValueError) as error:
-            fact = (str(error).splitlines() or [type(error).__name__])[0]
-            raise InputError(f"model {name!r} takes no pictures of {side} pixels ({fact}). Choose another.") from None
-        if len(shape) != 4 or shape[1] != n_features:
-            raise InputError(f"model {name!r} has no map of {n_features} features, but {tuple(shape)}. Choose another.")
+def _try_out(name: str, side: int, strides: Sequence[int]) -> None:
+    picture = torch.zeros(1, 1, side, side)
+    try:
+        with torch.inference_mode():
+            if strides:
+                net, wanted = build_pyramid(name, 1, strides)
+                maps, n_features = levels(net.eval(), picture, list(wanted)), list(wanted.values())
+            else:
+                net, n = build_backbone(name, channels=1)
+                maps, n_features = [net.eval()(picture)], [n]
+    except (RuntimeError, AssertionError, ValueError) as error:
+        fact = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"model {name!r} takes no pictures of {side} pixels ({fact}). Choose another.") from None
+    for found, n in zip(maps, n_features, strict=True):
+        if found.ndim != 4 or found.shape[1] != n:
+            raise InputError(f"model {name!r} has no map of {n} features, but {tuple(found.shape)}. Choose another.")
 
 
 def build_backbone(name: str, channels: int, weights: Path | None = None) -> tuple[nn.Module, int]:
@@ -124,10 +147,9 @@ def build_backbone(name: str, channels: int, weights: Path | None = None) -> tup
     weights
         A file of the pretrained weights that timm knows for this architecture, or None for a random start.
     """
-    if name in BACKBONES:
-        net = _net(name, channels, weights)
-    else:
-        net = _out_of_place(TimmMap(_any_timm_net(backbone(name), channels, weights)))
+    net = _net(name, channels, weights)
+    if name not in BACKBONES:
+        net = TimmMap(net)
     return net, cast(int, net.num_features)
 
 
@@ -136,16 +158,18 @@ def build_pyramid(
 ) -> tuple[nn.Module, dict[int, int]]:
     """Return a net for `levels`, and the position among its levels of each stride wanted, to its channels.
 
-    What no wanted level needs is cut off. Otherwise as `build_backbone`, of `BACKBONES` only.
+    What no wanted level needs is cut off. Otherwise as `build_backbone`.
 
     >>> build_pyramid("small-residual", 1, (2, 4))[1]
     {1: 48, 2: 96}
     """
     net = _net(name, channels, weights)
     found = cast(Pyramid, net)
-    positions = {i: level["num_chs"] for i, level in enumerate(found.feature_info) if level["reduction"] in strides}
-    found.prune_intermediate_layers(list(positions))
-    return net, positions
+    # Of several levels on one grid the last has seen most.
+    last = {level["reduction"]: i for i, level in enumerate(found.feature_info)}
+    positions = [last[stride] for stride in strides]
+    found.prune_intermediate_layers(positions)
+    return net, {i: found.feature_info[i]["num_chs"] for i in positions}
 
 
 def levels(net: nn.Module, x: Tensor, positions: Sequence[int]) -> list[Tensor]:
@@ -153,13 +177,11 @@ def levels(net: nn.Module, x: Tensor, positions: Sequence[int]) -> list[Tensor]:
     return cast(Pyramid, net).forward_intermediates(x, list(positions), stop_early=True, intermediates_only=True)
 
 
-def _net(name: str, channels: int, weights: Path | None) -> nn.Module:
+def _net(name: str, channels: int, weights: Path | None = None) -> nn.Module:
     if name == OURS:
         return SmallResidual(channels)
-    return _out_of_place(_timm_net(BACKBONES[name], channels, weights))
-
-
-def _out_of_place(net: nn.Module) -> nn.Module:
+    wanted = backbone(name)
+    net = _timm_net(wanted, channels, weights) if name in BACKBONES else _any_timm_net(wanted, channels, weights)
     # VGG's two large fully connected layers would stand between the map and the average.
     if hasattr(net, "pre_logits"):
         net.pre_logits = nn.Identity()

@@ -118,7 +118,7 @@ def check_recipe(recipe: Recipe) -> None:
         if getattr(recipe, name) and not decoder:
             raise InputError(f"{name} is for focus maps, and {base} has none. Try --model {base}-fpn.")
     if recipe.size:
-        check_size(base, recipe.size)
+        check_size(base, recipe.size, strides_of(base, decoder))
 
 
 def check_pooling(model: str, pooling: str) -> None:
@@ -144,10 +144,15 @@ class FocusNet(nn.Module):
     def __init__(self, net: nn.Module, n_features: int, n_logits: int, focus: FocusLayers | None = None) -> None:
         super().__init__()
         self.backbone = net
+        self.focus = focus
         self.dropout = nn.Dropout(HEAD_DROPOUT)
         self.head = nn.Linear(n_features, n_logits)
-        self.focus = focus
         self.start = Start("none", "random weights were asked for")
+
+    @property
+    def has_focus(self) -> bool:
+        """True if the last layer is evidence at every place."""
+        return self.focus is not None
 
     def features(self, x: Tensor) -> Tensor:
         """Return the last feature map ``(N, K, h, w)``, after the last activation of backbone or decoder."""
@@ -157,7 +162,7 @@ class FocusNet(nn.Module):
     def evidence(self, features: Tensor) -> Tensor:
         """Return ``(N, L, *spatial)``: w_c h_p of every label and place, signed and without the bias.
 
-        Without `focus` these are the class activation maps: in eval mode their mean is the logit less the bias.
+        In eval mode and without `focus` its mean over the places is the logit less the bias.
         """
         evidence: Tensor = F.linear(features.movedim(1, -1), self.head.weight).movedim(-1, 1)
         return evidence
@@ -176,10 +181,17 @@ class FocusNet(nn.Module):
         return self.classify(self.features(x))
 
     def forward_with_focus(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits ``(N, L)`` and focus maps ``(N, L, h, w)`` between 0 and 1, of a net with `focus`."""
-        assert self.focus is not None, "a plain backbone has no focus maps"
+        """Return logits ``(N, L)`` and focus maps ``(N, L, h, w)``, of a net with `focus`."""
         features = self.features(x)
-        return self.classify(features), self.focus.maps(self.evidence(features), self.head.bias, features)
+        return self.classify(features), self.focus_maps(features)
+
+    def focus_maps(self, features: Tensor) -> Tensor:
+        """Return focus maps ``(N, L, h, w)`` between 0 and 1 of a feature map ``(N, K, h, w)``, of a net with `focus`.
+
+        Relevance, not a probability of disease: `focusmap.nets.focus` says what a value means.
+        """
+        assert self.focus is not None, "a plain backbone has no focus maps"
+        return self.focus.maps(self.evidence(features), self.head.bias, features)
 
 
 def build_net(architecture: Architecture, weights: str = "none", seed: int = 0) -> FocusNet:
@@ -202,8 +214,8 @@ def build_net(architecture: Architecture, weights: str = "none", seed: int = 0) 
 
     >>> net = build_net(Architecture("small-residual", 1, 2))
     >>> features = net.eval().features(torch.ones(1, 1, 28, 28))
-    >>> logits = net.evidence(features).mean(dim=(2, 3)) + net.head.bias
-    >>> bool(torch.allclose(logits, net.classify(features), atol=1e-5))
+    >>> means = net.evidence(features).mean(dim=(2, 3))
+    >>> bool(torch.allclose(means + net.head.bias, net.classify(features), atol=1e-5))
     True
     """
     if weights in ("auto", "hub"):

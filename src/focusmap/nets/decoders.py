@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from focusmap.errors import InputError, suggest
-from focusmap.nets.backbones import BACKBONES, backbone
+from focusmap.nets.backbones import BACKBONES, is_backbone, pyramid_strides
 
 WIDTH = 128
 CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -31,35 +31,50 @@ def split_model(name: str) -> tuple[str, str]:
     Raises
     ------
     InputError
-        If there is no such model; the message lists the known ones and suggests the nearest.
+        If there is no such model; the message lists the known parts and suggests the nearest.
 
-    >>> split_model("vgg16-fpn"), split_model("small-residual"), split_model("resnet18-evidence8")
-    (('vgg16', 'fpn'), ('small-residual', ''), ('resnet18', 'evidence8'))
+    >>> split_model("vgg16-fpn"), split_model("small-residual"), split_model("resnet10t-evidence8")
+    (('vgg16', 'fpn'), ('small-residual', ''), ('resnet10t', 'evidence8'))
     """
-    base, _, decoder = name.rpartition("-")
-    if base not in BACKBONES or name in BACKBONES:
-        backbone(name)
+    if is_backbone(name):
         return name, ""
-    if decoder in decoders_of(base):
+    base, _, decoder = name.rpartition("-")
+    decoders = decoders_of(base) if is_backbone(base) else decoders_of("resnet18")
+    if is_backbone(base) and decoder in decoders:
         return base, decoder
-    known = [f"{base}-{decoder}" for decoder in decoders_of(base)]
-    raise InputError(f"model {name!r} is not {base} alone or one of {', '.join(known)}.{suggest(name, known)}")
+    if not decoders:
+        raise InputError(
+            f"model {name!r}: {base} has all its levels on one grid, which leaves a decoder nothing to do. "
+            f"Use {base} alone, or a decoder with another backbone, such as resnet18-fpn."
+        )
+    raise InputError(
+        f"model {name!r} is not one of {', '.join(BACKBONES)}, nor a name of timm's, each alone or with "
+        f"-{', -'.join(decoders)}.{_nearest(name, base)}"
+    )
+
+
+def _nearest(name: str, base: str) -> str:
+    import timm
+
+    bases = [*BACKBONES, base] if is_backbone(base) else [*BACKBONES]
+    ours = [*BACKBONES, *(f"{base}-{decoder}" for base in bases for decoder in decoders_of(base))]
+    return suggest(name, ours) or suggest(name, timm.list_models())
 
 
 def decoders_of(base: str) -> list[str]:
-    """Return the decoders that a backbone can have.
+    """Return the decoders that a backbone can have; none if it has no pyramid.
 
-    >>> decoders_of("small-residual")
-    ['fpn', 'pan', 'evidence2', 'evidence4']
+    >>> decoders_of("small-residual"), decoders_of("vit_tiny_patch16_224")
+    (['fpn', 'pan', 'evidence2', 'evidence4'], [])
     """
-    return [*DECODERS, *(f"evidence{stride}" for stride in backbone(base).strides)]
+    strides = pyramid_strides(base)
+    return [*DECODERS, *(f"evidence{stride}" for stride in strides)] if strides else []
 
 
 def strides_of(base: str, decoder: str) -> tuple[int, ...]:
-    """Return the strides of the levels that a decoder takes from a backbone, the finest first."""
-    strides = backbone(base).strides
+    """Return the strides of the levels that a decoder takes from a backbone, the finest first; none without one."""
     light = re.fullmatch(r"evidence(\d+)", decoder)
-    return (int(light[1]),) if light else strides
+    return (int(light[1]),) if light else pyramid_strides(base) if decoder else ()
 
 
 class Level(nn.Module):

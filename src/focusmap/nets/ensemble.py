@@ -50,6 +50,11 @@ class Ensemble(nn.Module):
         """The members."""
         return tuple(net for net in self.members if isinstance(net, FocusNet))
 
+    @property
+    def has_focus(self) -> bool:
+        """True if the last layer of the members is evidence at every place."""
+        return all(net.has_focus for net in self.nets)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return mean logits ``(N, L)``."""
         logits = (gain * net(show(view, x)) + offset for net, view, gain, offset in self.passes())

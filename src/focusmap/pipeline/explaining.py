@@ -37,7 +37,7 @@ class ExplainRequest:
     out
         Folder; by default the run's ``focus``.
     method
-        Name of the heat map method; None means ``focus`` for a model that has focus maps, and ``cam`` for others.
+        Name of the heat map method; None means ``focus`` for a net that has focus maps, and ``cam`` for others.
     targets
         Targets to be mapped; empty means all.
     said
@@ -95,15 +95,15 @@ def explain(
         _settings(member.model, request, options)
         for name in request.targets:
             member.model.task.index(name)
-    task = members[0].model.task
-    settings = None if request.trust is None else trust_options(request.trust, request.method, task, options)
+    method = _settings(members[0].model, request, options).method
+    settings = None if request.trust is None else trust_options(request.trust, members[0].model, method, options)
     _clear(out)
     failures: list[tuple[Path, str]] = []
     explained = [(member, _explain_cohort(member, request, options)) for member in members]
     for member, found in explained:
         failures += [(member.cohort.file(image_id), reason) for image_id, reason in found.failures]
     if len(members) > 1:
-        _pool(members, _settings(members[0].model, request, options).method, out)
+        _pool(members, method, out)
     if failures:
         write_failures(failures, out / "failures.csv")
     trust = None
@@ -124,10 +124,10 @@ def write_overlays(folder: Path, asked: PredictRequest, options: RunOptions) -> 
 
 def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> Path:
     """Return the folder to write to; the run's own is for its own test split, which may be explained again at will."""
-    from focusmap.heatmaps import check_map_method
+    from focusmap.heatmaps import check_method
 
     if request.method is not None:
-        check_map_method(request.method)
+        check_method(request.method)
     if request.inputs and request.out is None:
         raise InputError("say where the maps of these pictures go with --out DIR.")
     if len(request.inputs) > 1 and any(path.suffix.lower() == ".csv" for path in request.inputs):
@@ -207,8 +207,7 @@ def _settings(model: "Model", request: ExplainRequest, options: RunOptions) -> "
     from focusmap.heatmaps import choose_method
     from focusmap.inference.explain import ExplainOptions
 
-    method = choose_method(request.method, has_focus=model.has_focus)
-    return ExplainOptions(method, request.targets, progress=options.progress)
+    return ExplainOptions(choose_method(request.method, model.net), request.targets, progress=options.progress)
 
 
 def _reference(cohort: Cohort, request: ExplainRequest) -> "Reference":
@@ -233,11 +232,11 @@ def _pool(members: Sequence[_Member], method: str, out: Path) -> None:
 
 
 def _frozen_cuts(model: "Model") -> "FrozenCuts":
+    from focusmap.heatmaps import FOCUS
     from focusmap.localisation import FrozenCuts
 
     cuts = model.card.cuts
-    by_label = {label: cut.cut for label, cut in cuts.items()}
-    return FrozenCuts("focus", by_label, sum(cut.n_masks for cut in cuts.values()))
+    return FrozenCuts(FOCUS, {label: cut.cut for label, cut in cuts.items()}, sum(cut.n_masks for cut in cuts.values()))
 
 
 def _score(members: Sequence[_Member], request: ExplainRequest, out: Path) -> dict[str, Json] | None:

@@ -101,8 +101,8 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions) -> Prepared:
     from focusmap.nets.heads import check_loss
 
     require_pictures(cohort)
-    check_loss(cohort.task, options.recipe.loss)
     check_recipe(options.recipe)
+    check_loss(cohort.task, options.recipe.loss)
     write_study(cohort.study, run.study)
     divided = split(cohort, options)
     judged = audit(cohort, run.folder, options, split=divided)

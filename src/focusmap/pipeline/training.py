@@ -148,7 +148,7 @@ def _calibrated_on_tune(model: "Model", training: Training) -> "Model":
 
     tune = training.cohort.of(training.split.ids("tune"))
     model = calibrated(model, predict_store(model, training.store, tune.image_ids), tune.truth)
-    return tuned(model, reference_of(tune)) if model.has_focus else model
+    return tuned(model, reference_of(tune)) if model.net.has_focus else model
 
 
 def calibrated(model: "Model", logits: np.ndarray, truth: np.ndarray) -> "Model":
@@ -168,12 +168,19 @@ def save_model_of_folds(run: Run, prepared: Prepared) -> None:
     folds. It is calibrated on the pooled tune parts: each picture as the one fold's model that was tuned on it saw it.
     """
     from focusmap.inference.ensemble import combine
+    from focusmap.inference.focus_tuning import with_cuts
     from focusmap.inference.model import load_model, save_model, views_of
+    from focusmap.localisation import reference_of
 
-    models = [load_model(part.model) for part in run.parts()]
-    tuned = read_predictions(run.predictions("tune"), prepared.cohort.task)
-    truth = prepared.cohort.of(list(tuned.ids["image_id"])).truth
-    save_model(calibrated(combine(models, views_of(models[0].card), "folds"), tuned.logits, truth), run.model)
+    cohort, parts = prepared.cohort, run.parts()
+    models = [load_model(part.model) for part in parts]
+    found = read_predictions(run.predictions("tune"), cohort.task)
+    truth = cohort.of(list(found.ids["image_id"])).truth
+    model = calibrated(combine(models, views_of(models[0].card), "folds"), found.logits, truth)
+    if model.net.has_focus:
+        tunes = [cohort.of(fold_split(prepared.split, k).ids("tune")) for k in range(len(parts))]
+        model = with_cuts(model, [(own, reference_of(tune)) for own, tune in zip(models, tunes, strict=True)])
+    save_model(model, run.model)
 
 
 def _fit(training: Training, options: RunOptions) -> "Model":

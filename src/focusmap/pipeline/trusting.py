@@ -14,7 +14,6 @@ from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.predicting import load_run_model
 from focusmap.reporting.words import Language
 from focusmap.values.files import Json, write_json
-from focusmap.values.task import Task
 
 if TYPE_CHECKING:
     from focusmap.inference.model import Model
@@ -55,35 +54,47 @@ class TrustRequest:
                 raise InputError(f"trust: {name} is {n}; at least 2 was expected.")
 
 
-def trust_options(request: TrustRequest, method: str | None, task: Task, options: RunOptions) -> "TrustOptions":
-    """Return how trust is measured, the other runs' models loaded; of the CAM where no other method is named.
+def trust_options(request: TrustRequest, model: "Model", method: str, options: RunOptions) -> "TrustOptions":
+    """Return how trust in the maps of a model is measured, the other runs' models loaded.
 
     Raises
     ------
     InputError, MissingFileError
-        If a method is unknown, or another run has no model or does not know the labels of `task`.
+        If a method is unknown or needs another net, or another run has no model or none to compare with.
     """
-    from focusmap.heatmaps import METHODS, check_method
+    from focusmap.heatmaps import choose_method, methods_of
     from focusmap.inference.trust import TrustOptions
 
-    methods = tuple(METHODS) if ALL in request.methods else request.methods or (method or "cam",)
+    methods = methods_of(model.net) if ALL in request.methods else request.methods or (method,)
+    names = tuple(dict.fromkeys(choose_method(name, model.net) for name in methods))
+
+    def other(folder: Path) -> "Model":
+        found = load_run_model(folder, options.devices)
+        _refuse_incomparable(folder, found, model, names)
+        return found
+
     return TrustOptions(
-        methods=tuple(dict.fromkeys(check_method(name) for name in methods)),
+        methods=names,
         n_maps=request.n_pictures,
         n_draws=request.n_draws,
         seed=options.recipe.seed,
-        others=tuple(_other_model(folder, task) for folder in request.against),
-        shuffled=None if request.shuffled is None else _other_model(request.shuffled, task),
+        others=tuple(other(folder) for folder in request.against),
+        shuffled=None if request.shuffled is None else other(request.shuffled),
         progress=options.progress,
     )
 
 
-def _other_model(folder: Path, task: Task) -> "Model":
-    model = load_run_model(folder)
-    missing = [name for name in task.label_names if name not in model.task.label_names]
+def _refuse_incomparable(folder: Path, other: "Model", model: "Model", methods: Sequence[str]) -> None:
+    """Raise `InputError` unless another run's model knows the labels of `model`, and all methods can draw its maps."""
+    from focusmap.heatmaps import methods_of
+
+    missing = [name for name in model.task.label_names if name not in other.task.label_names]
     if missing:
         raise InputError(f"{folder}: does not know {', '.join(missing)}; a run on the same data was expected.")
-    return model
+    if not set(methods) <= set(methods_of(other.net)):
+        raise InputError(
+            f"{folder}: its net has no focus maps to compare with. Leave it out, or say --trust-method cam."
+        )
 
 
 def choose_subjects(cohort: Cohort, index: pd.DataFrame, options: "TrustOptions") -> "list[Subject]":

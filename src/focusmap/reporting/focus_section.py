@@ -11,6 +11,7 @@ from focusmap.reporting.judged import answers
 from focusmap.reporting.pictures import inside, picture_uri
 from focusmap.reporting.tables import Cell, Table, name_cell
 from focusmap.reporting.words import Words
+from focusmap.values.model_card import FocusCut
 
 OUTCOMES = ("TP", "FP", "FN")
 N_MISTAKES, N_MISTAKE_MAPS = 12, 6
@@ -77,14 +78,18 @@ def cut_note(files: RunFiles, words: Words) -> str:
     """Return in words where the focus maps of each label are cut, and with how many masks; empty for other maps."""
     if files.card is None or files.index is None or not (files.index["method"] == "focus").any():
         return ""
-    cuts = files.card.cuts
+    cards = files.fold_cards or {"": files.card}
     chosen = [
-        words(
-            "cut.one", label=label, cut=cut.cut, rule=words(f"cut.{cut.rule}", masks=cut.n_masks, images=cut.n_images)
-        )
-        for label, cut in cuts.items()
+        _cut_in_words(label, cut, fold, words) for fold, card in cards.items() for label, cut in card.cuts.items()
     ]
-    return words("cut.all", cuts="; ".join(chosen), n=sum(cut.n_masks for cut in cuts.values()))
+    n_masks = sum(cut.n_masks for card in cards.values() for cut in card.cuts.values())
+    return words("cut.all", cuts="; ".join(chosen), n=n_masks)
+
+
+def _cut_in_words(label: str, cut: FocusCut, fold: str, words: Words) -> str:
+    rule = words(f"cut.{cut.rule}", masks=cut.n_masks, images=cut.n_images)
+    said = words("cut.one", label=label, cut=cut.cut, rule=rule)
+    return words("cut.in_fold", cut=said, fold=fold) if fold else said
 
 
 def _mistake_row(row: Mapping[Hashable, object]) -> list[Cell]:

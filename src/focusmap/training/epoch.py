@@ -183,7 +183,7 @@ def _step(session: Session, together: Sequence[Drawn], epoch: int) -> Tensor:
 
 
 def _loss_of(session: Session, batch: Batch) -> tuple[LossParts, Tensor]:
-    """Return the loss of a batch, and what the recipe adds to it for maps that are large or do not move along."""
+    """Return the loss of the labels, and beside it the penalty of `_forward`."""
     device = session.fabric.device
     logits, penalty = _forward(session, batch.pictures.to(device))
     found = [
@@ -196,6 +196,7 @@ def _loss_of(session: Session, batch: Batch) -> tuple[LossParts, Tensor]:
 
 
 def _forward(session: Session, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the logits, and what the recipe adds to the loss for maps that are large or do not move along."""
     recipe = session.recipe
     if not recipe.sparsity and not recipe.equivariance:
         logits: Tensor = session.forward(pictures)

@@ -84,9 +84,9 @@ class ModelCard:
     def to_dict(self) -> dict[str, Json]:
         """Return plain values for `model.json`; what a single model does not need is left out."""
         plain = {item.name: getattr(self, item.name) for item in fields(self)}
-        plain["cuts"] = {label: asdict(cut) for label, cut in self.cuts.items()}
-        needed = {name: value for name, value in plain.items() if value or name not in OPTIONAL}
-        return {"format": FORMAT, **needed, "task": self.task.to_dict()}
+        cuts: dict[str, Json] = {label: asdict(cut) for label, cut in self.cuts.items()}
+        plain |= {"task": self.task.to_dict(), "cuts": cuts}
+        return {"format": FORMAT, **{name: value for name, value in plain.items() if value or name not in OPTIONAL}}
 
 
 OPTIONAL = tuple(item.name for item in fields(ModelCard) if item.default_factory is not MISSING)

@@ -81,8 +81,8 @@ class Recipe:
     Parameters
     ----------
     model
-        A name of `focusmap.nets.backbones`, alone or with a decoder, as in ``vgg16-fpn``: a focus-map net. Or any name
-        of timm's, or ``auto``: ``small-residual`` up to 64 pixels, else ``resnet18``.
+        A name of `focusmap.nets.backbones`, any name of timm's, or one of these with a decoder, as in ``vgg16-fpn``: a
+        focus-map net. ``auto``: ``small-residual`` up to 64 pixels, else ``resnet18``.
     size
         Side of the net's square input in pixels; 0 means chosen from the pictures.
     channels
