@@ -201,6 +201,10 @@ def _answers_as_an_ensemble(run, study, tmp_path, capsys):
     assert (
         main(["evaluate", str(run), str(study), "--accept", "patient-across-splits", "--out", str(tmp_path / "e")]) == 0
     )
+    lesions, maps = tmp_path / "lesions.csv", tmp_path / "lesions"
+    pd.read_csv(study).query("nodule == 1").to_csv(lesions, index=False)
+    assert main(["explain", str(run), str(lesions), "--images", str(study.parent), "--out", str(maps)]) == 0
+    assert "mean_mask" in json.loads((maps / "scores.json").read_text())["methods"]
 
 
 def test_an_ensemble_over_seeds_and_views_is_one_model_and_can_be_resumed(study, tmp_path):

@@ -92,7 +92,8 @@ class Run:
     @property
     def is_stopped(self) -> bool:
         """True if all is prepared and the training has not ended."""
-        return self.recipe.is_file() and self.split.is_file() and not self.predictions("tune").is_file()
+        begun, ended = (self.recipe, self.split), (self.predictions("tune"), self.model / "model.json")
+        return all(path.is_file() for path in begun) and not all(path.is_file() for path in ended)
 
     def member(self, k: int) -> "Run":
         """Return where history and state of net number `k` of an ensemble over seeds lie."""
