@@ -5,6 +5,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+from PIL import ImageFile
 from synthetic_run import binary_task, write_run
 
 from focusmap import installation
@@ -45,6 +46,7 @@ def test_a_report_becomes_a_pdf(run: Path, capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out == f"report: {run / 'report.pdf'}\n"
     assert made.startswith(b"%PDF-")
     assert made.rstrip().endswith(b"%%EOF")
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES, "half a picture would be read without a word"
 
 
 @pytest.mark.slow
@@ -97,7 +99,7 @@ def test_without_pango_one_message_says_how_to_get_it(monkeypatch: pytest.Monkey
 
 def test_a_chinese_pdf_without_a_chinese_typeface_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pdf, "require", lambda _: None)
-    monkeypatch.setattr(pdf, "_require_pango", lambda: None)
+    monkeypatch.setattr(pdf, "_load_weasyprint", lambda: None)
     monkeypatch.setattr(pdf, "chinese_typeface", lambda: None)
     pdf.require_pdf("en")
     with pytest.raises(MissingPartError, match="fonts-noto-cjk"):

@@ -18,7 +18,7 @@ def require_pdf(language: Language) -> None:
         If WeasyPrint, the Pango library or, for Chinese, a Chinese typeface is missing.
     """
     require("pdf")
-    _require_pango()
+    _load_weasyprint()
     if language == "zh" and chinese_typeface() is None:
         raise MissingPartError(
             f"--pdf --language zh: no typeface here has Chinese letters. Get one with: {CHINESE}. "
@@ -28,6 +28,7 @@ def require_pdf(language: Language) -> None:
 
 def write_pdf(page: Path) -> Path:
     """Write an HTML page as PDF beside it and return its path; what the page does not hold itself is not fetched."""
+    _load_weasyprint()
     from weasyprint import HTML
     from weasyprint.urls import URLFetcher
 
@@ -41,11 +42,17 @@ def write_pdf(page: Path) -> Path:
     return path
 
 
-def _require_pango() -> None:
+def _load_weasyprint() -> None:
+    """Import it once; it looks for the shared library then, and tells Pillow to read half pictures without a word."""
+    from PIL import ImageFile
+
+    reads_half_pictures = ImageFile.LOAD_TRUNCATED_IMAGES
     try:
-        import weasyprint  # noqa: F401 - it looks for the shared library when it is imported
+        import weasyprint  # noqa: F401
     except OSError as error:
         reason = str(error).strip().splitlines()[0]
         raise MissingPartError(
             f"--pdf: WeasyPrint cannot load the Pango library ({reason}). Get it with: {PANGO}"
         ) from None
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = reads_half_pictures
