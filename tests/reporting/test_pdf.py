@@ -13,6 +13,7 @@ from focusmap.cli import main
 from focusmap.errors import MissingPartError
 from focusmap.reporting import pdf
 from focusmap.reporting.render import render_report
+from focusmap.reporting.words import Language
 from focusmap.values.task import Target, Task
 
 MIXED = Task(
@@ -28,10 +29,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(tmp_path_factory.mktemp("pdf") / "run", binary_task("nodule"), n=40, n_maps=1)
 
 
-def made_pdf(run: Path, language: str) -> bytes:
-    pytest.importorskip("weasyprint", exc_type=ImportError, reason="the optional part pdf is not installed")
-    if language == "zh" and installation.chinese_typeface() is None:
-        pytest.skip("no Chinese typeface here")
+def skip_without_pdf(language: Language = "en") -> None:
+    try:
+        pdf.require_pdf(language)
+    except MissingPartError as error:
+        pytest.skip(str(error))
+
+
+def made_pdf(run: Path, language: Language) -> bytes:
+    skip_without_pdf(language)
     assert main(["report", str(run), "--language", language, "--pdf"]) == 0
     return (run / "report.pdf").read_bytes()
 
@@ -59,7 +65,7 @@ def test_every_kind_of_task_in_chinese_finds_its_way_over_the_pages(kind: str, t
 
 
 def test_what_lies_outside_of_the_page_is_not_fetched(tmp_path: Path) -> None:
-    pytest.importorskip("weasyprint", exc_type=ImportError, reason="the optional part pdf is not installed")
+    skip_without_pdf()
     (tmp_path / "secret.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'><text y='9'>secret</text></svg>")
     sizes = []
     for source in ("secret.svg", "not-there.svg"):
