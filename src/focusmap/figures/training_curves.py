@@ -28,8 +28,11 @@ def has_curves(history: History) -> bool:
 
 
 def learning_figure(history: History) -> "Figure":
-    """Return the panels for which `history` has columns; the dashed line is the best epoch on tune."""
-    shown = [(title, [line for line in lines if line[0] in history]) for title, lines in PANELS]
+    """Return the panels for which `history` has columns; the dashed line is the best epoch on tune.
+
+    A column of zeros says nothing: only binary targets divide their loss among positives and negatives.
+    """
+    shown = [(title, [line for line in lines if np.any(history.get(line[0], 0))]) for title, lines in PANELS]
     shown = [(title, lines) for title, lines in shown if lines]
     figure, panels = row_of_panels(len(shown))
     epochs = _epochs(history)

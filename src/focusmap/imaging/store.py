@@ -169,7 +169,7 @@ def _check_room(folder: Path, wanted: Wanted) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DiskError(
-            f"{folder}: prepared pictures need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free. "
+            f"{folder}: prepared pictures need {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free. "
             "Free some space or choose another folder."
         )
 

@@ -58,8 +58,10 @@ def model_groups(files: RunFiles, words: Words) -> list[FactGroup]:
     parameters = number(files.manifest.get("parameters")) or number(card.training.get("n_parameters"))
     size: Mapping[str, Json] = {"parameters": f"{parameters:,.0f}"} if parameters else {}
     mean: Mapping[str, Json] = {"nets_averaged": len(card.members) or None, "views_averaged": len(card.tta) or None}
+    start: Mapping[str, Json] = {"first_weights": words.name("start", str(card.training.get("start", ""))) or None}
+    why: Mapping[str, Json] = {"because": card.training.get("start_reason")}
     return [
-        FactGroup(words("model.architecture"), _facts({**card.architecture, **size, **mean}, words)),
+        FactGroup(words("model.architecture"), _facts({**card.architecture, **size, **mean, **start, **why}, words)),
         FactGroup(words("model.preparation"), _facts(card.preparation, words)),
     ]
 

@@ -12,6 +12,7 @@ from focusmap.values.files import Json
 
 LEVEL = 0.95
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+TOO_FEW = "too few patients to resample"
 BOOTSTRAP = "patient-clustered bootstrap"
 
 
@@ -77,7 +78,7 @@ def percentile_interval(distribution: Distribution, reason: str, *, centred: boo
     drawn = distribution.resamples[~np.isnan(distribution.resamples)]
     n_dropped = len(distribution.resamples) - len(drawn)
     if not len(drawn):
-        return Interval(distribution.value, None, None, BOOTSTRAP, "too few patients to resample", n_dropped)
+        return Interval(distribution.value, None, None, BOOTSTRAP, TOO_FEW, n_dropped)
     if centred:
         drawn = np.maximum(drawn - drawn.mean() + distribution.value, 0.0)
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -90,13 +91,15 @@ def bounded_interval(interval: Interval, n_units: int) -> Interval:
 
     A bootstrap cannot draw an error that the sample does not hold: of a perfect result it says [1, 1]. Then each of
     the `n_units` independent patients (for the AUROC: disjoint pairs of a positive and a negative patient, all in the
-    right order) counts as one success, which gives a lower limit that errs on the wide side.
+    right order) counts as one success, which gives a lower limit that errs on the wide side. Any other value that hangs
+    on a single unit has no interval: resampling cannot say how another patient would have come out.
 
     >>> bounded_interval(Interval(1.0, 1.0, 1.0, "bootstrap"), 10).low.__round__(3)
     0.722
     """
     if interval.value not in (0.0, 1.0) or not interval.low == interval.high == interval.value or n_units == 0:
-        return interval
+        alone = n_units == 1 and interval.low is not None
+        return replace(interval, low=None, high=None, reason=TOO_FEW) if alone else interval
     limits = wilson(int(interval.value) * n_units, n_units)
     method = f"Wilson over {n_units} patients or pairs of patients (no resample differs from {interval.value:g})"
     return replace(interval, low=limits.low, high=limits.high, method=method)
