@@ -15,6 +15,7 @@ PATIENT_COLUMNS = (
     "patient_id", "patientid", "PatientId", "Patient ID", "subject_id", "SubjectID", "PID", "patient",
 )  # fmt: skip
 SPLIT_COLUMNS = ("split", "partition")
+NO_PICTURES = f"there is no path column (one of {', '.join(PATH_COLUMNS)}): no picture is looked at"
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
         groups=said.groups,
         list_column=inferred.list_column,
         uncertain=said.uncertain,
-        notes=inferred.notes,
+        notes=inferred.notes if path else (*inferred.notes, NO_PICTURES),
     )
 
 
