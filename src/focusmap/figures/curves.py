@@ -107,10 +107,10 @@ def _annotated(curve: Curve, kind: CurveKind, numbers: Tree) -> Curve:
     sensitivity, specificity, ppv = (
         number(branch(numbers, key).get("value")) for key in ("sensitivity", "specificity", "ppv")
     )
-    n, positives = number(numbers.get("n")), number(numbers.get("n_positive"))
     if kind.key == "roc" and sensitivity is not None and specificity is not None:
         return replace(curve, point=(1 - specificity, sensitivity))
     if kind.key == "pr":
         point = (sensitivity, ppv) if sensitivity is not None and ppv is not None else None
-        return replace(curve, point=point, baseline=positives / n if n and positives is not None else None)
+        # Whoever calls all images positive is right in the share of positives.
+        return replace(curve, point=point, baseline=float(curve.y[np.argmax(curve.x)]))
     return curve

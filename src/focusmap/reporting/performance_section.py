@@ -144,7 +144,9 @@ def _curve_figures(files: RunFiles, judged: pd.DataFrame | None, words: Words) -
             curves = [replace(curve, counts=counts.get(curve.name)) for curve in curves]
         if curves:
             if any(curve.point for curve in curves):
-                caption = words("page.sentences", first=caption, second=words("results.dot"))
+                has_thresholds = any(target.kind == "binary" for target in files.task.targets)
+                dot = words("results.dot" if has_thresholds else "results.dot_of_class")
+                caption = words("page.sentences", first=caption, second=dot)
             figures.append(Figure(title, figure_uri(kind.draw(curves)), caption))
         elif picture := inside(files.folder, f"evaluation/{name}.png"):
             figures.append(Figure(title, picture_uri(picture), caption))
