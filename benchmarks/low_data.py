@@ -1,0 +1,72 @@
+"""What a setting is worth on few pictures: out-of-fold AUROC and accuracy of a prepared run with folds.
+
+    focusmap prepare labels.csv --folds 5 --size 128 --out folds
+    python benchmarks/low_data.py folds recipe.yaml [other.yaml ...]
+
+Each net trains on all folds but one, without a tune part, and predicts that one. Pictures that the run leaves out, such
+as an official test part, are never looked at. Of several recipes the mean of their logits is scored too, as an ensemble.
+The study has one target, binary or multiclass; recipes name model, size, weights and learning rate.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from focusmap.cohort.cohort import Cohort, load_cohort
+from focusmap.cohort.split import Split, read_split
+from focusmap.evaluation.calibration import apply
+from focusmap.evaluation.metrics import EvaluationOptions, evaluate_predictions
+from focusmap.imaging.store import Store
+from focusmap.imaging.store_files import open_store
+from focusmap.nets.build import Architecture, build_net
+from focusmap.training.batches import Labelled, TrainingData
+from focusmap.training.epoch import forward_store
+from focusmap.training.loop import fit
+from focusmap.values.predictions import ID_COLUMNS, Predictions
+from focusmap.values.recipe import Recipe, read_recipe
+
+
+def main() -> None:
+    run, recipes = Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]]
+    whole = load_cohort(run)
+    split = read_split(run / "split.csv", whole)
+    cohort = whole.of([image_id for k in range(split.n_folds) for image_id in split.ids(str(k))])
+    store = open_store(next(path for path in (run / "store").iterdir() if path.is_dir()))
+    found = [out_of_fold(cohort, split, store, replace(read_recipe(path), channels=1)) for path in recipes]
+    for path, logits in zip(recipes, found, strict=True):
+        print(path.name, score(cohort, logits), flush=True)
+    if len(found) > 1:
+        print("mean of all", score(cohort, np.mean(found, axis=0)))
+
+
+def out_of_fold(cohort: Cohort, split: Split, store: Store, recipe: Recipe) -> np.ndarray:
+    """Return logits ``(N, L)``, each by the net that has not seen the picture."""
+    parts = np.array(split.of(cohort.image_ids))
+    logits = np.empty((len(cohort), cohort.task.n_logits))
+    for k in range(split.n_folds):
+        held_out = cohort.take(np.flatnonzero(parts == str(k)).tolist())
+        net = build_net(Architecture(recipe.model, 1, cohort.task.n_logits), recipe.weights, recipe.seed)
+        train = labelled(cohort.take(np.flatnonzero(parts != str(k)).tolist()))
+        nothing = Labelled((), np.empty((0, len(cohort.task.targets))))
+        for _ in fit(net, TrainingData(store, cohort.task, train, nothing), recipe):
+            pass
+        logits[parts == str(k)] = forward_store(net, store, held_out.image_ids).double().numpy()
+    return logits
+
+
+def labelled(cohort: Cohort) -> Labelled:
+    return Labelled(tuple(cohort.image_ids), cohort.truth)
+
+
+def score(cohort: Cohort, logits: np.ndarray) -> str:
+    ids = cohort.table[[name for name in ID_COLUMNS if name in cohort.table]].reset_index(drop=True)
+    predictions = Predictions(cohort.task, ids, logits, apply(cohort.task, logits, {}))
+    metrics = evaluate_predictions(predictions, cohort.truth, EvaluationOptions())["targets"][cohort.task.names[0]]
+    auroc, accuracy = metrics["auroc"], metrics["accuracy"]
+    return f"AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f}), accuracy {accuracy['value']:.3f}"
+
+
+if __name__ == "__main__":
+    main()
