@@ -4,7 +4,7 @@
     python benchmarks/low_data.py folds recipe.yaml [other.yaml ...]
 
 Each net trains on all folds but one, without a tune part, and predicts that one. Pictures that the run leaves out, such
-as an official test part, are never looked at. Of several recipes the mean of their logits is scored too, as an ensemble.
+as an official test part, are never looked at. The mean logits of several recipes are scored too, as an ensemble.
 The study has one target, binary or multiclass; recipes name model, size, weights and learning rate.
 """
 
