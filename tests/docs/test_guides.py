@@ -47,6 +47,7 @@ def expected_code(command):
     return 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_the_pages_can_be_followed_one_after_the_other():
     for page in ("docs/first-model.md", "docs/own-data.md", "docs/choosing-a-split.md"):

@@ -47,6 +47,7 @@ def unpacked(made: bytes) -> bytes:
     return b"".join(zlib.decompressobj().decompress(part) for part in parts if part[:1] == b"x")
 
 
+@pytest.mark.slow
 def test_a_report_becomes_a_pdf(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = made_pdf(run, "en")
     assert capsys.readouterr().out == f"report: {run / 'report.pdf'}\n"
