@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
+
+from focusmap.evaluation.curves import pr_points
 from focusmap.figures.curves import KINDS, curves_of, write_curves
 from focusmap.values.files import Json
 
@@ -41,3 +44,10 @@ def test_pictures_are_written_for_what_exists(tmp_path: Path) -> None:
     written = write_curves(metrics, {"a": {"roc": ROC}}, tmp_path)
     assert sorted(path.name for path in written) == ["confusion_1.png", "roc.png"]
     assert all(path.is_file() for path in written)
+
+
+def test_guessing_is_right_in_the_share_of_positives_of_a_class_too() -> None:
+    positive, score = np.arange(8) < 2, np.array([0.9, 0.8, 0.7, 0.1, 0.1, 0.1, 0.1, 0.1])
+    points = {key: values.tolist() for key, values in pr_points(positive, score).items()}
+    (curve,) = curves_of(KINDS["precision_recall"], {"targets": {}}, {"label=x": {"pr": points}})
+    assert curve.baseline == 0.25

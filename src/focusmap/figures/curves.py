@@ -111,6 +111,6 @@ def _annotated(curve: Curve, kind: CurveKind, numbers: Tree) -> Curve:
         return replace(curve, point=(1 - specificity, sensitivity))
     if kind.key == "pr":
         point = (sensitivity, ppv) if sensitivity is not None and ppv is not None else None
-        # Whoever calls all images positive is right in the share of positives.
-        return replace(curve, point=point, baseline=float(curve.y[np.argmax(curve.x)]))
+        # Whoever calls all images positive is right in the share of positives: the lowest point of full recall.
+        return replace(curve, point=point, baseline=float(curve.y[curve.x == np.nanmax(curve.x)].min()))
     return curve
