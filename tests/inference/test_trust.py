@@ -16,9 +16,10 @@ from focusmap.heatmaps import heat_maps
 from focusmap.heatmaps.faithfulness.similarity import compare
 from focusmap.inference.evidence import Item
 from focusmap.inference.model import Model
-from focusmap.inference.subjects import Subject, method_maps, on_grid, panel_of
+from focusmap.inference.subjects import Subject, method_maps, panel_of
 from focusmap.inference.trust import JUDGES, TrustOptions, measure_trust
 from focusmap.nets.build import Architecture, build_net
+from focusmap.nets.grids import on_grid
 from focusmap.pipeline.trusting import choose_maps
 from focusmap.values.task import Target, Task
 
@@ -77,7 +78,7 @@ def test_the_net_and_its_pictures_stay_as_they_are(subjects):
 def test_another_seed_is_repeatability_another_size_is_brought_to_the_same_grid(subjects):
     larger, draw = model(size=48), method_maps("cam")
     cam = measure_trust(model(), subjects, replace(QUICK, others=(larger,), shuffled=model(seed=5)))["methods"]["cam"]
-    theirs = on_grid(draw(panel_of(larger, subjects)), (32, 32))
+    theirs = on_grid(draw(panel_of(larger, subjects))[:, None], (32, 32))[:, 0]
     expected = compare(draw(panel_of(model(), subjects)).numpy(), theirs.numpy())
     assert cam["repeatability"]["similarity"] == expected.to_dict()
     assert "reproducibility" not in cam
@@ -111,7 +112,7 @@ def test_maps_are_those_of_the_label_asked_for(subjects):
     maps = method_maps("cam")(panel)
     cams = heat_maps(panel.model.net, panel.batch).maps
     for i, column in enumerate(panel.columns.tolist()):
-        torch.testing.assert_close(maps[i], on_grid(cams[i, column][None], (32, 32))[0])
+        torch.testing.assert_close(maps[i], on_grid(cams[i, column][None, None], (32, 32))[0, 0])
         logits = panel.model.net(panel.batch).detach()
         assert panel.logit(panel.batch)[i] == pytest.approx(float(logits[i, column]), rel=1e-5)
         assert panel.probability(panel.batch)[i] == pytest.approx(float(logits[i, column].sigmoid()), rel=1e-4)

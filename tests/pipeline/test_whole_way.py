@@ -134,7 +134,9 @@ def test_columns_of_another_label_file_may_be_called_otherwise(run, study, tmp_p
     assert list(pd.read_csv(tmp_path / "answers.csv")["patient_id"]) == list(other["Pat"])
     assert main(["explain", str(run), *named, "--mask", "outlines", "--out", str(tmp_path / "no")]) == 2
     assert main(["predict", str(run), *named[:-1], "Pad", "--out", str(tmp_path / "no.csv")]) == 2
-    assert capsys.readouterr().err.count("Did you mean") == 2
+    for command in (["predict", str(run), named[0], "--out"], ["evaluate", str(run), *named, "--out"]):
+        assert main([*command, str(tmp_path / "no"), "--target", "nodul"]) == 2
+    assert capsys.readouterr().err.count("Did you mean") == 4
 
 
 def test_a_stopped_training_ends_with_the_same_weights(study, tmp_path):

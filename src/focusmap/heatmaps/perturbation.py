@@ -19,13 +19,13 @@ from math import ceil
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from focusmap.nets.grids import on_grid
 
 Classifier = Callable[[Tensor], Tensor]
 
 # At most that many positions of the patch, in any number of dimensions: 15 along each side of a picture, 5 of a volume.
 N_PATCHES = 256
-LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 def occlusion(net: Classifier, batch: Tensor, labels: Sequence[int]) -> Tensor:
@@ -65,7 +65,7 @@ def ablation_cam(classify: Classifier, features: Tensor, labels: Sequence[int]) 
 
 def _mask(feature: Tensor, shape: Sequence[int]) -> Tensor:
     """Return a feature ``(N, 1, *grid)`` at the size of the picture, from 0 to 1; 0 where it is constant."""
-    enlarged = F.interpolate(feature, size=tuple(shape), mode=LINEAR[len(shape)])
+    enlarged = on_grid(feature, shape)
     dims = tuple(range(1, enlarged.ndim))
     low, high = enlarged.amin(dim=dims, keepdim=True), enlarged.amax(dim=dims, keepdim=True)
     return ((enlarged - low) / (high - low)).where(high > low, 0.0)

@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from focusmap.errors import DiskError, InputError, MissingFileError
+from focusmap.errors import InputError, MissingFileError
 from focusmap.imaging.archives import holds
 from focusmap.imaging.packed import Packed, PackedPicture
 from focusmap.imaging.readers.cifar import is_cifar_file, unpack_cifar
 from focusmap.imaging.readers.dicom_series import dicom_files, unpack_dicom
 from focusmap.imaging.readers.matlab import is_slice, unpack_figshare
 from focusmap.imaging.readers.medmnist import unpack_medmnist
-from focusmap.values.files import write_table
+from focusmap.values.files import disk_errors, write_table
 from focusmap.values.image import Pixels
 from focusmap.values.progress import Progress, silent
 
@@ -145,19 +145,15 @@ def _new_folder(out: Path) -> Iterator[Path]:
     """Yield a hidden folder beside `out` whose files take their places in `out` if the block succeeds."""
     building: Path | None = None
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-        building.chmod(0o755)
-        yield building
-        out.mkdir(exist_ok=True)
-        for item in building.iterdir():
-            shutil.rmtree(out / item.name, ignore_errors=True)
-            item.replace(out / item.name)
-    except OSError as error:
-        if isinstance(error, DiskError | MissingFileError):
-            raise
-        reason = error.strerror or str(error)
-        raise DiskError(f"{out}: cannot be written ({reason}). Free some space or choose another folder.") from error
+        with disk_errors(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            building = Path(mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+            building.chmod(0o755)
+            yield building
+            out.mkdir(exist_ok=True)
+            for item in building.iterdir():
+                shutil.rmtree(out / item.name, ignore_errors=True)
+                item.replace(out / item.name)
     finally:
         if building is not None:
             shutil.rmtree(building, ignore_errors=True)

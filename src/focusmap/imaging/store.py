@@ -20,6 +20,7 @@ from focusmap.errors import DiskError, InputError, UnreadableImageError, listed
 from focusmap.imaging.preparation import Preparation
 from focusmap.imaging.store_files import FORMAT, SIDECAR, Failures, Store, Wanted, open_store, write_store
 from focusmap.imaging.workers import Outcome, PreparedPicture, prepare_in_order
+from focusmap.values.files import disk_errors
 from focusmap.values.progress import Progress, silent
 
 __all__ = ["Store", "StoreOptions", "open_store", "prepare_store"]
@@ -147,17 +148,13 @@ def _building_folder(folder: Path, wanted: Wanted) -> Iterator[Path]:
     """
     building: Path | None = None
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
-        _check_room(folder, wanted)
-        building = Path(tempfile.mkdtemp(prefix=f".building-{socket.gethostname()}-{os.getpid()}-", dir=folder))
-        building.chmod(0o755)
-        yield building
-    except OSError as error:
-        if isinstance(error, DiskError):
-            raise
-        reason = error.strerror or str(error)
-        raise DiskError(f"{folder}: cannot be written ({reason}). Free some space or choose another folder.") from error
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            _sweep(folder)
+            _check_room(folder, wanted)
+            building = Path(tempfile.mkdtemp(prefix=f".building-{socket.gethostname()}-{os.getpid()}-", dir=folder))
+            building.chmod(0o755)
+            yield building
     finally:
         if building is not None:
             shutil.rmtree(building, ignore_errors=True)

@@ -7,7 +7,6 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from focusmap.errors import InputError
 from focusmap.evaluation.calibration import apply
@@ -15,9 +14,9 @@ from focusmap.heatmaps import check_method, heat_maps
 from focusmap.inference.evidence import Item, read_pictures
 from focusmap.inference.model import Model
 from focusmap.localisation import edges_map
+from focusmap.nets.grids import on_grid
 
 BATCH_SIZE = 16
-INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def method_maps(method: str) -> Draw:
             own = torch.nonzero(panel.columns == column)[:, 0]
             for rows in torch.split(own, BATCH_SIZE):
                 found = heat_maps(panel.model.net, panel.batch[rows], method, [column])
-                maps[rows] = on_grid(found.maps[:, 0], maps.shape[1:])
+                maps[rows] = on_grid(found.maps.float(), maps.shape[1:])[:, 0]
         return maps
 
     return draw
@@ -105,13 +104,3 @@ def noise_maps(seed: int) -> Draw:
     """Return how maps of pure noise are drawn, new ones with each call: a control."""
     generator = torch.Generator().manual_seed(seed)
     return lambda panel: torch.rand(panel.batch[:, 0].shape, generator=generator).to(panel.batch)
-
-
-def on_grid(maps: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return maps ``(N, *grid)`` on a grid of `shape`, linear between the centres of their cells.
-
-    >>> on_grid(torch.tensor([[0.0, 4.0]]), (4,)).tolist()
-    [[0.0, 1.0, 3.0, 4.0]]
-    """
-    mode = INTERPOLATION[maps.ndim - 1]
-    return F.interpolate(maps[:, None].float(), tuple(shape), mode=mode, align_corners=False)[:, 0]

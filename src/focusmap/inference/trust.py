@@ -36,8 +36,9 @@ from focusmap.heatmaps.faithfulness.removals import (
 from focusmap.heatmaps.faithfulness.similarity import Comparison, between_images, pooled
 from focusmap.heatmaps.faithfulness.stability import max_sensitivity
 from focusmap.inference.model import Model
-from focusmap.inference.subjects import Draw, Panel, Subject, edge_maps, method_maps, noise_maps, on_grid, panel_of
+from focusmap.inference.subjects import Draw, Panel, Subject, edge_maps, method_maps, noise_maps, panel_of
 from focusmap.nets.build import Architecture, FocusNet, build_net
+from focusmap.nets.grids import on_grid
 from focusmap.nets.pooling import PoolingOptions
 from focusmap.values.files import Json
 from focusmap.values.progress import Progress, silent
@@ -124,7 +125,7 @@ class Trial:
     def of_model(self, model: Model) -> np.ndarray:
         """Return the maps of the same pictures by another model, prepared as it wants them, on this one's grid."""
         maps = self.draw(panel_of(model, self.bench.subjects))
-        return on_grid(maps, self.maps.shape[1:]).cpu().numpy()
+        return on_grid(maps[:, None], self.maps.shape[1:])[:, 0].cpu().numpy()
 
     def judge(self, gains: Tensor) -> Verdict:
         """Return whether gains over an uninformative map, ``(N,)``, are shown to be above 0."""

@@ -18,11 +18,11 @@ from torch.nn import functional as F
 
 from focusmap.errors import InputError, suggest
 from focusmap.nets.backbones import BACKBONES, is_backbone, pyramid_strides
+from focusmap.nets.grids import on_grid
 
 WIDTH = 128
 CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 NORMALISATIONS: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-LINEAR = {2: "bilinear", 3: "trilinear"}
 
 
 def split_model(name: str) -> tuple[str, str]:
@@ -141,8 +141,7 @@ class PathAggregation(nn.Module):
 def average_levels(levels: Sequence[Tensor]) -> Tensor:
     """Return the mean of levels ``(N, K, *spatial)`` on the grid of the first, linear between the centres of cells."""
     grid = levels[0].shape[2:]
-    mode = LINEAR[len(grid)]
-    coarser = [F.interpolate(level, size=grid, mode=mode, align_corners=False) for level in levels[1:]]
+    coarser = [on_grid(level, grid) for level in levels[1:]]
     return torch.stack([levels[0], *coarser]).mean(dim=0)
 
 

@@ -10,6 +10,7 @@ from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import Run
 from focusmap.values.files import read_table
 from focusmap.values.study import Study, read_study
+from focusmap.values.task import Task
 
 LEAK = "patient-across-splits"
 
@@ -20,11 +21,13 @@ def read_other(run: Run, label_file: Path, said: Declaration) -> Cohort:
     Raises
     ------
     InputError
-        If the run's patient column is not there and no other one is named, or a column that is named is not there;
+        If the run's patient column is not there and no other one is named, a column that is named is not there, or a
+        target is not the run's;
         otherwise as `read_cohort`.
     """
     columns = set(read_table(label_file).columns)
     own = read_study(run.study)
+    check_targets(own.task, said)
     for named in filter(None, (said.case, said.view, said.mask, *said.covariates, *said.groups)):
         if named not in columns:
             raise InputError(f"{label_file} has no column {named!r}.{suggest(named, columns)}")
@@ -49,6 +52,12 @@ def read_other(run: Run, label_file: Path, said: Declaration) -> Cohort:
         block_column=None,
     )
     return read_cohort(label_file, study=_present(study, columns))
+
+
+def check_targets(task: Task, said: Declaration) -> None:
+    """Raise `InputError` if the user names a target that the run does not have; it answers all of its own."""
+    for written in said.targets:
+        task.index(written.partition(":")[0])
 
 
 def _present(study: Study, columns: set[str]) -> Study:

@@ -15,6 +15,7 @@ from focusmap.errors import InputError, MissingFileError, UnreadableImageError, 
 from focusmap.evaluation.calibration import apply
 from focusmap.imaging.readers import picture_files
 from focusmap.pipeline.options import RunOptions
+from focusmap.pipeline.others import check_targets
 from focusmap.pipeline.runs import open_run
 from focusmap.values.files import atomic, read_table, refuse_existing, write_table
 from focusmap.values.predictions import ID_COLUMNS, NOTICE, Predictions
@@ -65,10 +66,12 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
     Raises
     ------
     InputError, MissingFileError
-        If the run has no model yet, an input is not there, or the table exists and `options.force` is not given.
+        If the run has no model yet, a target is not the model's, an input is not there, or the table exists and
+        `options.force` is not given.
         Pictures that cannot be read are no error; they are in the answer.
     """
     model = load_run_model(folder, options.devices)
+    check_targets(model.task, request.said)
     asked = find_pictures(request.inputs, request.said)
     asked_for = (request.out, request.overlay and request.overlay / "index.csv")
     refuse_existing(*(path for path in asked_for if path is not None), force=options.force)

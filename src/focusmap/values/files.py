@@ -20,6 +20,18 @@ Json: TypeAlias = Mapping[str, "Json"] | list["Json"] | str | int | float | bool
 
 
 @contextmanager
+def disk_errors(place: Path) -> Iterator[None]:
+    """Turn what the disk refuses in the block into one `DiskError` that names `place` and the remedy."""
+    try:
+        yield
+    except (MissingFileError, DiskError):
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DiskError(f"{place}: cannot be written ({reason}). Free some space or choose another folder.") from error
+
+
+@contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that becomes `path` if the block succeeds, and vanishes if not.
 
@@ -30,17 +42,13 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix, delete=False) as file:
-            temporary = Path(file.name)
-        temporary.chmod(0o644)
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        if isinstance(error, MissingFileError | DiskError):
-            raise
-        reason = error.strerror or str(error)
-        raise DiskError(f"{path}: cannot be written ({reason}). Free some space or choose another folder.") from error
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix, delete=False) as file:
+                temporary = Path(file.name)
+            temporary.chmod(0o644)
+            yield temporary
+            temporary.replace(path)
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
