@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from focusmap.cohort.declaration import Declaration
     from focusmap.imaging.readers import read_image
     from focusmap.inference.model import load_model
-    from focusmap.pipeline import RunOptions, audit, evaluate, explain, predict, report, split, train
+    from focusmap.pipeline import RunOptions, audit, evaluate, explain, predict, report, segment, split, train
     from focusmap.values.recipe import Recipe
 
 _HOMES = {
@@ -27,13 +27,14 @@ _HOMES = {
     "read_cohort": "focusmap.cohort.cohort",
     "read_image": "focusmap.imaging.readers",
     "report": "focusmap.pipeline",
+    "segment": "focusmap.pipeline",
     "split": "focusmap.pipeline",
     "train": "focusmap.pipeline",
 }
 
 __all__ = [
     "Declaration", "Recipe", "RunOptions", "audit", "evaluate", "explain", "load_model", "predict", "read_cohort",
-    "read_image", "report", "split", "train",
+    "read_image", "report", "segment", "split", "train",
 ]  # fmt: skip
 
 

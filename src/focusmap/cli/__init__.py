@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": "metrics with intervals: of a run, of new pictures, or of a table of predictions",
     "predict": "what a model says of pictures",
     "explain": "heat maps, and their scores where lesions are marked",
+    "segment": "masks of lesions from image-level labels alone, and their scores where masks exist",
     "compare": "two or more runs side by side, with paired differences",
     "report": "one self-contained page from the files of a run",
     "doctor": "what is installed, what is missing, how to get it",

@@ -3,20 +3,31 @@
 import argparse
 
 from focusmap.cli.options import add_labelled_run_options, add_language_option
+from focusmap.cli.segment import add_segmentation_options
 from focusmap.cli.show import print_run, understood
+from focusmap.errors import InputError
 
-EXAMPLE = "example: focusmap run labels.csv --images pictures --patient patient_id --out runs/first"
+EXAMPLE = """\
+examples:
+  focusmap run labels.csv --images pictures --patient patient_id --out runs/first
+  focusmap run labels.csv --out runs/first --segment --model resnet18-acam        masks of the lesions too"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_labelled_run_options(parser)
     add_language_option(parser)
+    group = parser.add_argument_group("masks of lesions")
+    group.add_argument("--segment", action="store_true", help="draw them, from image-level labels alone")
+    add_segmentation_options(group)
 
 
 def execute(parsed: argparse.Namespace) -> None:
     """Run the command."""
     from focusmap import pipeline
 
+    if not parsed.segment and (parsed.negative or parsed.tune_on_masks):
+        raise InputError("--negative and --tune-on-masks say how masks are drawn: add --segment.")
     if given := understood(parsed):
-        print_run(pipeline.run(given[0], parsed.out, given[1]))
+        masks = pipeline.SegmentRequest(negatives=tuple(parsed.negative), tune_on_masks=parsed.tune_on_masks)
+        print_run(pipeline.run(given[0], parsed.out, given[1], masks if parsed.segment else None))

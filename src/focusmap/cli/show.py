@@ -48,9 +48,11 @@ def changed_settings(recipe: "Recipe") -> str:
     'size 320, augmentation.shift 0.05'
     """
     default = type(recipe)()
-    pairs = [(name, value, getattr(default, name)) for name, value in vars(recipe).items() if name != "augmentation"]
-    inner = vars(default.augmentation)
-    pairs += [(f"augmentation.{name}", value, inner[name]) for name, value in vars(recipe.augmentation).items()]
+    groups = ("augmentation", "segmentation")
+    pairs = [(name, value, getattr(default, name)) for name, value in vars(recipe).items() if name not in groups]
+    for group in groups:
+        inner = vars(getattr(default, group))
+        pairs += [(f"{group}.{name}", value, inner[name]) for name, value in vars(getattr(recipe, group)).items()]
     return ", ".join(f"{name} {str(value).lower()}" for name, value, usual in pairs if value != usual)
 
 
@@ -83,6 +85,9 @@ def print_run(run: "Run") -> None:
     scores = run.focus / "scores.json"
     if scores.is_file():
         print_scores(read_json(scores))
+    masks = run.segmentation / "scores.json"
+    if masks.is_file():
+        print_mask_scores(read_json(masks))
     print(f"report: {run.folder / 'report.html'}")
 
 
@@ -135,6 +140,23 @@ def print_scores(scores: Mapping[str, "Json"] | None) -> None:
             print(f"{name} above the mean mask: {answer}; pixel AUPRC {interval(gain)}")
     if scores.get("masks_used_for_tuning"):
         print(f"masks of the tune part that chose where maps are cut: {scores['masks_used_for_tuning']}")
+
+
+def print_mask_scores(scores: Mapping[str, "Json"] | None) -> None:
+    """Print the Dice of every method, the test of the paired differences, and how many masks had chosen anything."""
+    if not scores:
+        return
+    methods = cast(Mapping[str, Mapping[str, object]], scores["methods"])
+    print("masks against true masks (Dice):")
+    for name, values in methods.items():
+        print(f"  {name:<10}  {interval(values['dice'])}")
+    for name, found in cast(Mapping[str, Mapping[str, object]], scores["differences"]).items():
+        test = cast(Mapping[str, float], found["sign_flip"])
+        how = "exact sign-flip test" if test["exact"] else f"sign-flip test with {test['n_signs']} draws"
+        print(
+            f"  {name}: {cast(float, found['mean']):+.4f} a patient, {test['n']} patients, p = {test['p']:.4g} ({how})"
+        )
+    print(f"masks that chose anything: {scores['masks_used_for_tuning']}")
 
 
 def print_trust(trust: Mapping[str, "Json"], page: Path) -> None:

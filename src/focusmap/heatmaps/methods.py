@@ -64,6 +64,7 @@ SENSITIVITY = Unit("gradient (logits per deviation)")
 LOSS = Unit("lost when hidden (logits)", least=EVIDENCE.least)
 SHARE = Unit("relevance (0 to 1)", least=1.0)
 FOCUS = "focus"
+ACAM = "acam"
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,22 @@ def _ablation_cam(subject: Subject) -> Tensor:
     return perturbation.ablation_cam(subject.net.classify, subject.features, subject.labels)
 
 
+_by_gradient = _by_head(cam.class_activation)
+
+
+def _cam(subject: Subject) -> Tensor:
+    """Return the CAM; of a net that attends along the axes, that of its features before the attention."""
+    net = subject.net
+    if isinstance(net, FocusNet) and net.has_axis_attention:
+        return net.evidence(subject.features)[:, list(subject.labels)]
+    return _by_gradient(subject)
+
+
+def _acam(subject: Subject) -> Tensor:
+    assert isinstance(subject.net, FocusNet), "attentional maps are those of a net with attention along the axes"
+    return subject.net.attended_evidence(subject.features)[:, list(subject.labels)]
+
+
 def _focus(subject: Subject) -> Tensor:
     assert isinstance(subject.net, FocusNet), "focus maps are those of a focus-map net"
     return subject.net.focus_maps(subject.features)[:, list(subject.labels)]
@@ -123,7 +140,8 @@ def _focus(subject: Subject) -> Tensor:
 
 METHODS: dict[str, Method] = {
     FOCUS: Method(_focus, SHARE),
-    "cam": Method(_by_head(cam.class_activation), EVIDENCE),
+    ACAM: Method(_acam, EVIDENCE),
+    "cam": Method(_cam, EVIDENCE),
     "gradcam": Method(_by_head(cam.grad_cam), EVIDENCE_PER_CELL),
     "gradcam++": Method(_by_head(cam.grad_cam_plus_plus), RELATIVE),
     "hirescam": Method(_by_head(cam.hires_cam), EVIDENCE_PER_CELL),
@@ -180,8 +198,9 @@ def check_method(name: str) -> str:
 
 def methods_of(net: Net | Ensemble) -> tuple[str, ...]:
     """Return the methods that a net can be explained by, its own focus maps first if it has any."""
-    has_focus = isinstance(net, FocusNet | Ensemble) and net.has_focus
-    return tuple(name for name in METHODS if has_focus or name != FOCUS)
+    ours = isinstance(net, FocusNet | Ensemble)
+    lacking = {FOCUS: not (ours and net.has_focus), ACAM: not (ours and net.has_axis_attention)}
+    return tuple(name for name in METHODS if not lacking.get(name))
 
 
 def choose_method(name: str | None, net: Net | Ensemble) -> str:
@@ -196,10 +215,11 @@ def choose_method(name: str | None, net: Net | Ensemble) -> str:
     if name is None:
         return possible[0]
     if check_method(name) not in possible:
-        raise InputError(
-            f"heat map method {name!r} needs a net with evidence at every place, such as --model resnet18-fpn; "
-            "for this one use cam."
-        )
+        need = {
+            FOCUS: "evidence at every place, such as --model resnet18-fpn",
+            ACAM: "attention along the axes, such as --model resnet18-acam",
+        }
+        raise InputError(f"heat map method {name!r} needs a net with {need[name]}; for this one use cam.")
     return name
 
 

@@ -238,6 +238,16 @@ def to_source(maps: NDArray[np.floating], placement: Placement, size: int) -> Fl
     return placed
 
 
+def mask_to_input(mask: NDArray[np.bool_], placement: Placement, size: int) -> NDArray[np.bool_]:
+    """Return a mask `(rows, columns)` of the picture on the prepared square `(size, size)`; the padding is outside.
+
+    A pixel of the square is inside where at least half of what it covers is.
+    """
+    image = Image(mask[np.newaxis].astype(np.uint8) * np.uint8(255), Path(), mask.shape)
+    inside: NDArray[np.bool_] = _fill_square(image, placement.crop, Preparation(size))[0] >= 128
+    return inside
+
+
 def _interpolation(n_cells: int, start: float, extent: float, n_out: int) -> FloatArray:
     """Return the `(n_out, n_cells)` weights of linear interpolation along one axis.
 

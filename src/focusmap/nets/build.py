@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from focusmap.errors import InputError
+from focusmap.nets.axis_attention import AxisAttention
 from focusmap.nets.backbones import build_backbone, build_pyramid, check_size
-from focusmap.nets.decoders import build_decoder, split_model, strides_of
+from focusmap.nets.decoders import attends_along_axes, build_decoder, split_model, strides_of
 from focusmap.nets.focus import FocusLayers
 from focusmap.nets.pooling import AVERAGE, PoolingOptions, build_pooling
 from focusmap.nets.weights import Start, hub_file, load_file
@@ -185,6 +186,21 @@ class FocusNet(nn.Module):
         features = self.features(x)
         return self.classify(features), self.focus_maps(features)
 
+    @property
+    def has_axis_attention(self) -> bool:
+        """True if the evidence is weighed along each spatial axis before it is pooled."""
+        return self.focus is not None and isinstance(self.focus.pooling, AxisAttention)
+
+    def attended_evidence(self, features: Tensor) -> Tensor:
+        """Return the attentional class activation maps ``(N, L, *spatial)`` of a net with attention along the axes.
+
+        In logit units, without the bias. Behind average pooling the mean of a label's map and the bias are its logit,
+        unless its classes compete.
+        """
+        assert self.focus is not None
+        assert isinstance(self.focus.pooling, AxisAttention), "the net has no attention along the axes"
+        return self.focus.pooling.attention(features) * self.evidence(features)
+
     def focus_maps(self, features: Tensor) -> Tensor:
         """Return focus maps ``(N, L, h, w)`` between 0 and 1 of a feature map ``(N, K, h, w)``, of a net with `focus`.
 
@@ -240,5 +256,7 @@ def _focus_net(architecture: Architecture, file: Path | None) -> FocusNet:
     net, levels = build_pyramid(base, architecture.channels, strides_of(base, name), file)
     decoder = build_decoder(name, tuple(levels.values()))
     pooling = build_pooling(architecture.pooling, decoder.n_features, architecture.n_logits)
+    if attends_along_axes(name):
+        pooling = AxisAttention(pooling, decoder.n_features, architecture.n_logits)
     focus = FocusLayers(decoder, tuple(levels), pooling, architecture.n_logits, architecture.classes)
     return FocusNet(net, decoder.n_features, architecture.n_logits, focus)

@@ -4,6 +4,8 @@
 - ``pan``: path aggregation network (Liu et al. 2018, section 3.1): FPN, and then back from fine to coarse. Not the
   pyramid attention that other libraries call PAN.
 - ``evidenceS``: the light form: the level with the stride S alone; what lies behind it is cut off.
+- ``acam``, ``acamS``: the same, of the last level or of that with the stride S; the net then attends along the axes
+  (`focusmap.nets.axis_attention`).
 
 The levels of FPN and PAN are brought to the finest grid and averaged, as in the semantic branch of panoptic FPN
 (Kirillov et al. 2019, section 3), so that every level has its say in the evidence.
@@ -21,6 +23,7 @@ from focusmap.nets.backbones import BACKBONES, is_backbone, pyramid_strides
 from focusmap.nets.grids import on_grid
 
 WIDTH = 128
+ACAM = "acam"
 CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 NORMALISATIONS: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
@@ -65,16 +68,28 @@ def decoders_of(base: str) -> list[str]:
     """Return the decoders that a backbone can have; none if it has no pyramid.
 
     >>> decoders_of("small-residual"), decoders_of("vit_tiny_patch16_224")
-    (['fpn', 'pan', 'evidence2', 'evidence4'], [])
+    (['fpn', 'pan', 'acam', 'evidence2', 'evidence4', 'acam2', 'acam4'], [])
     """
     strides = pyramid_strides(base)
-    return [*DECODERS, *(f"evidence{stride}" for stride in strides)] if strides else []
+    light = [f"{name}{stride}" for name in ("evidence", ACAM) for stride in strides]
+    return [*DECODERS, ACAM, *light] if strides else []
 
 
 def strides_of(base: str, decoder: str) -> tuple[int, ...]:
     """Return the strides of the levels that a decoder takes from a backbone, the finest first; none without one."""
-    light = re.fullmatch(r"evidence(\d+)", decoder)
+    light = re.fullmatch(rf"(?:evidence|{ACAM})(\d+)", decoder)
+    if decoder == ACAM:
+        return pyramid_strides(base)[-1:]
     return (int(light[1]),) if light else pyramid_strides(base) if decoder else ()
+
+
+def attends_along_axes(decoder: str) -> bool:
+    """Return whether a net with this decoder has attention along each spatial axis.
+
+    >>> attends_along_axes("acam8"), attends_along_axes("fpn")
+    (True, False)
+    """
+    return decoder.startswith(ACAM)
 
 
 class Level(nn.Module):

@@ -55,6 +55,11 @@ class Ensemble(nn.Module):
         """True if the last layer of the members is evidence at every place."""
         return all(net.has_focus for net in self.nets)
 
+    @property
+    def has_axis_attention(self) -> bool:
+        """True if the members weigh their evidence along each spatial axis."""
+        return all(net.has_axis_attention for net in self.nets)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return mean logits ``(N, L)``."""
         logits = (gain * net(show(view, x)) + offset for net, view, gain, offset in self.passes())

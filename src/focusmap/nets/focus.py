@@ -10,7 +10,8 @@ The last layer is one linear form w_c on the features h_p of every place p: the 
   of the place's vote that c gets. The logit of a class is log pool_p(m_cp) + b_c, its map m_cp: places that speak for
   no class vote for the background and have no say.
 
-With attention as pooling, maps are multiplied by the attention over its maximum: what is passed over says nothing.
+With attention as pooling, or along the axes, maps are multiplied by the attention over its maximum: what is passed over
+says nothing.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from focusmap.nets.axis_attention import AxisAttention
 from focusmap.nets.backbones import levels
 from focusmap.nets.decoders import Decoder
 from focusmap.nets.pooling import GatedAttention
@@ -83,7 +85,7 @@ class FocusLayers(nn.Module):
         votes = self._votes(evidence / softness)
         for group in self.classes:
             maps[:, group] = votes[:, group]
-        if isinstance(self.pooling, GatedAttention):
+        if isinstance(self.pooling, GatedAttention | AxisAttention):
             attention = self.pooling.attention(features)
             maps = maps * attention / attention.flatten(2).amax(dim=2).view(*attention.shape[:2], *places)
         return maps

@@ -11,13 +11,14 @@ from focusmap.pipeline.predicting import PredictAnswer, PredictRequest, predict
 from focusmap.pipeline.preparing import Prepared, audit, prepare_run, refuse_blocking, split
 from focusmap.pipeline.reporting import report
 from focusmap.pipeline.runs import Run, open_run
+from focusmap.pipeline.segmenting import SegmentRequest, SegmentResult, segment
 from focusmap.pipeline.training import resume, train
 from focusmap.pipeline.trusting import TrustRequest
 from focusmap.pipeline.whole import demo, run
 
 __all__ = [
     "ConsensusRequest", "ExplainRequest", "ExplainResult", "IndexAnswer", "PredictAnswer", "PredictRequest", "Prepared",
-    "Run", "RunOptions", "TrustRequest", "audit", "compare", "consensus", "convert", "demo", "evaluate",
-    "evaluate_other", "evaluate_table", "explain", "index", "open_run", "predict", "prepare_run", "refuse_blocking",
-    "report", "resume", "run", "split", "train",
+    "Run", "RunOptions", "SegmentRequest", "SegmentResult", "TrustRequest", "audit", "compare", "consensus", "convert",
+    "demo", "evaluate", "evaluate_other", "evaluate_table", "explain", "index", "open_run", "predict", "prepare_run",
+    "refuse_blocking", "report", "resume", "run", "segment", "split", "train",
 ]  # fmt: skip

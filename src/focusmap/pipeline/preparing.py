@@ -151,13 +151,13 @@ def resolve_recipe(recipe: Recipe, shapes: Sequence[tuple[int, int]], has_colour
     """Return the recipe with model, size and channels chosen where it leaves them open.
 
     The size is the pictures' own up to 64 pixels and at most 224 else; three channels if any picture has colour. A
-    focus-map net pools by log-sum-exp.
+    focus-map net pools by log-sum-exp, one with attention along the axes by the average.
 
     >>> chosen = resolve_recipe(Recipe(), [(28, 28)], False)
     >>> chosen.model, chosen.size, chosen.channels, chosen.pooling
     ('small-residual', 28, 1, 'average')
     """
-    from focusmap.nets.decoders import split_model
+    from focusmap.nets.decoders import attends_along_axes, split_model
 
     longest = sorted(max(shape) for shape in shapes)
     typical = longest[len(longest) // 2] if longest else LARGEST_BY_DEFAULT
@@ -166,5 +166,6 @@ def resolve_recipe(recipe: Recipe, shapes: Sequence[tuple[int, int]], has_colour
     base, decoder = split_model(model)
     rate = recipe.learning_rate or (3e-3 if base == "small-residual" else 5e-4)
     channels = recipe.channels or (3 if has_colour else 1)
-    pooling: Pooling = recipe.pooling if recipe.pooling != "auto" else "lse" if decoder else "average"
+    usual: Pooling = "lse" if decoder and not attends_along_axes(decoder) else "average"
+    pooling = recipe.pooling if recipe.pooling != "auto" else usual
     return replace(recipe, size=size, model=model, channels=channels, learning_rate=rate, pooling=pooling)

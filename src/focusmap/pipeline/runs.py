@@ -13,6 +13,7 @@ RESULTS = (
     "predictions",
     "evaluation",
     "focus",
+    "segmentation",
     "folds",
     "seeds",
     "checkpoint",
@@ -88,6 +89,11 @@ class Run:
     def focus(self) -> Path:
         """Heat maps, overlays and their scores."""
         return self.folder / "focus"
+
+    @property
+    def segmentation(self) -> Path:
+        """Masks of lesions and their scores."""
+        return self.folder / "segmentation"
 
     @property
     def is_stopped(self) -> bool:

@@ -12,6 +12,7 @@ from focusmap.pipeline.manifest import write_manifest
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.reporting import report
 from focusmap.pipeline.runs import Run, start_run
+from focusmap.pipeline.segmenting import SegmentRequest, check_lesions, segment
 from focusmap.pipeline.training import train
 from focusmap.values.progress import Progress, silent
 from focusmap.values.recipe import Recipe
@@ -23,18 +24,24 @@ DEMO_RECIPE = Recipe(
 )
 
 
-def run(cohort: Cohort, folder: Path, options: RunOptions) -> Run:
+def run(cohort: Cohort, folder: Path, options: RunOptions, masks: SegmentRequest | None = None) -> Run:
     """Do everything for a cohort; return the run, whose ``report.html`` is written last.
+
+    With `masks` lesions are drawn too. What counts as one is looked at before anything is trained.
 
     Raises
     ------
     InputError, RefusedError
         As the steps do.
     """
+    if masks is not None:
+        check_lesions(cohort, masks)
     made = train(cohort, folder, options)
     seconds: dict[str, float] = {}
     _timed("evaluate", seconds, lambda: evaluate(folder))
     _timed("explain", seconds, lambda: explain(folder, ExplainRequest(), options))
+    if masks is not None:
+        _timed("segment", seconds, lambda: segment(folder, masks, options))
     write_manifest(made, options, seconds)
     report(folder, options.language)
     return made

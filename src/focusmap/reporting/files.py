@@ -38,6 +38,8 @@ class RunFiles:
         ``focus/scores.json``.
     trust
         ``focus/trust.json``.
+    mask_scores
+        ``segmentation/scores.json``.
     """
 
     folder: Path
@@ -57,6 +59,7 @@ class RunFiles:
     index: pd.DataFrame | None
     scores: Tree
     trust: Tree
+    mask_scores: Tree
 
     @property
     def task(self) -> Task:
@@ -99,6 +102,7 @@ def read_run(folder: Path) -> RunFiles:
         index=_table(folder / "focus" / "index.csv"),
         scores=_json(folder / "focus" / "scores.json"),
         trust=_json(folder / "focus" / "trust.json"),
+        mask_scores=_json(folder / "segmentation" / "scores.json"),
     )
 
 

@@ -30,6 +30,8 @@ def recipe_groups(files: RunFiles, words: Words) -> list[FactGroup]:
         return []
     settings = asdict(files.recipe)
     augmentation = settings.pop("augmentation")
+    # How masks are drawn is said beside the masks.
+    settings.pop("segmentation")
     net = {key: settings.pop(key) for key in NET_SETTINGS}
     return [
         FactGroup(words("training.net"), _facts(net, words)),

@@ -17,6 +17,7 @@ from focusmap.reporting.origin_section import (
     threshold_table,
 )
 from focusmap.reporting.performance_section import mean_metric, performance_section
+from focusmap.reporting.segmentation_section import segmentation_section
 from focusmap.reporting.tables import Footnotes, metric_cell
 from focusmap.reporting.trust import trust_verdicts
 from focusmap.reporting.wording import cautions, headline
@@ -59,6 +60,7 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         "gallery": gallery(files, judged, words),
         "trust": trust_verdicts(files.trust, words),
         "localisation": localisation_section(files, words),
+        "segmentation": segmentation_section(files, words),
         "model": model_groups(files, words),
         "thresholds": threshold_table(files, words),
         "provenance": provenance_groups(files, words),

@@ -70,7 +70,7 @@ def identity_of(net: FocusNet, data: TrainingData, recipe: Recipe) -> dict[str, 
         digest.update("\n".join(part.image_ids).encode())
         digest.update(part.truth.tobytes())
     return {
-        **{name: cast(Json, value) for name, value in asdict(recipe).items()},
+        **{name: cast(Json, value) for name, value in asdict(recipe).items() if name != "segmentation"},
         "targets": data.task.to_dict(),
         "images": digest.hexdigest()[:16],
         "parameters": sum(parameter.numel() for parameter in net.parameters()),

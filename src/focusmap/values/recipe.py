@@ -9,6 +9,7 @@ from focusmap.errors import InputError, suggest
 from focusmap.values.crop import WHOLE, parse_crop
 from focusmap.values.files import Json, read_text, write_text
 from focusmap.values.presets import over_preset
+from focusmap.values.segmentation import SegmentationRecipe
 
 Optimizer = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["cosine", "constant", "one-cycle", "step", "plateau"]
@@ -121,7 +122,8 @@ class Recipe:
     loss
         ``cross-entropy``, ``focal`` (Lin et al. 2017) or, for binary targets, ``asymmetric`` (Ridnik et al. 2021).
     pooling
-        How a focus-map net makes a logit of its evidence; ``auto``: ``lse`` there, ``average`` for a plain backbone.
+        How a focus-map net makes a logit of its evidence; ``auto``: ``lse`` there, ``average`` for a plain backbone and
+        for one with attention along the axes (``-acam``).
     sharpness
         Of ``lse``: higher shrinks the maps towards their strongest place; 0 means learned.
     top_share
@@ -135,6 +137,8 @@ class Recipe:
     tta
         Average the answer over a few views of each picture: grown, shrunk and moved by half of what the augmentation
         does, and mirrored where it mirrors.
+    segmentation
+        How masks are drawn; the classifier's training does not depend on it.
     """
 
     model: str = "auto"
@@ -171,6 +175,7 @@ class Recipe:
     ensemble: int = 1
     tta: bool = False
     augmentation: Augmentation = field(default_factory=Augmentation)
+    segmentation: SegmentationRecipe = field(default_factory=SegmentationRecipe)
 
     def __post_init__(self) -> None:
         _check(self.size == 0 or 16 <= self.size <= 2048, "size must lie between 16 and 2048 pixels (0: chosen)")
@@ -229,12 +234,17 @@ def recipe_from(values: Mapping[str, Json]) -> Recipe:
     if "preset" in values:
         rest = {key: value for key, value in values.items() if key != "preset"}
         values = over_preset(rest, str(values["preset"]))
-    inner = values.get("augmentation", {})
+    augmentation = replace(Augmentation(), **_group(values, "augmentation", Augmentation))  # type: ignore[arg-type]
+    drawing = replace(SegmentationRecipe(), **_group(values, "segmentation", SegmentationRecipe))  # type: ignore[arg-type]
+    outer = {key: value for key, value in values.items() if key not in ("augmentation", "segmentation")}
+    return replace(Recipe(augmentation=augmentation, segmentation=drawing), **_checked(outer, Recipe, ""))  # type: ignore[arg-type]
+
+
+def _group(values: Mapping[str, Json], name: str, owner: type) -> dict[str, object]:
+    inner = values.get(name, {})
     if not isinstance(inner, Mapping):
-        raise InputError("augmentation must be a group of settings such as 'shift: 0.1'.")
-    augmentation = replace(Augmentation(), **_checked(inner, Augmentation, "augmentation."))  # type: ignore[arg-type]
-    outer = {key: value for key, value in values.items() if key != "augmentation"}
-    return replace(Recipe(augmentation=augmentation), **_checked(outer, Recipe, ""))  # type: ignore[arg-type]
+        raise InputError(f"{name} must be a group of settings such as '{fields(owner)[0].name}: 0.1'.")
+    return _checked(inner, owner, f"{name}.")
 
 
 def check_threshold_rule(rule: str) -> None:

@@ -1,0 +1,152 @@
+"""Scores of drawn masks against true ones: means with patient-clustered intervals, and paired differences."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from focusmap.localisation import regions
+from focusmap.localisation.summary import ScoreOptions
+from focusmap.statistics.formulas import ratio
+from focusmap.statistics.intervals import bounded_interval, percentile_interval
+from focusmap.statistics.resampling import Clusters, Resampling, Statistic, resample
+from focusmap.statistics.sign_flip import sign_flip_test
+from focusmap.values.files import Json
+
+SHARES = ("dice", "sensitivity", "specificity")
+DISTANCES = ("hd95", "average_surface_distance")
+SIZES = ("size_error", "relative_size_error")
+MEASURES = (*SHARES, *DISTANCES, *SIZES)
+NOT_SCORED = "no case with a lesion has a mask"
+NO_DISTANCE = "no case has both a drawn and a true lesion"
+
+
+@dataclass(frozen=True)
+class MaskScore:
+    """What the masks of one method score in one case.
+
+    Parameters
+    ----------
+    measures
+        Of `MEASURES`; NaN where undefined.
+    """
+
+    image_id: str
+    patient_id: str
+    target: str
+    method: str
+    measures: Mapping[str, float]
+
+
+def measure_mask(region: np.ndarray, mask: np.ndarray, spacing: Sequence[float] | None) -> dict[str, float]:
+    """Return every measure of a drawn region against the true mask, both ``(*spatial) bool``.
+
+    Parameters
+    ----------
+    spacing
+        In mm; None means unknown: distances are then in voxels, and so is ``size_error``, which is in mm^2 or mL else.
+
+    Returns
+    -------
+    dict
+        Overlap, distances and sizes are those of cases with a lesion, NaN of others; a missed lesion has a Dice and a
+        sensitivity of 0, an error of its whole size, and no distance. Specificity is of every case.
+    """
+    distances = regions.surface_distances(region, mask, spacing or (1.0,) * mask.ndim)
+    n_off = abs(np.count_nonzero(region) - np.count_nonzero(mask))
+    size_off = regions.extent(n_off, spacing)
+    has_lesion = bool(mask.any())
+    return {
+        "dice": regions.dice(region, mask),
+        "sensitivity": regions.sensitivity(region, mask),
+        "specificity": regions.specificity(region, mask),
+        "hd95": regions.hd95(distances),
+        "average_surface_distance": regions.average_surface_distance(distances),
+        "size_error": float(n_off if size_off is None else size_off) if has_lesion else np.nan,
+        "relative_size_error": n_off / np.count_nonzero(mask) if has_lesion else np.nan,
+    }
+
+
+def summarise_masks(scores: Sequence[MaskScore], options: ScoreOptions = ScoreOptions()) -> dict[str, Json]:
+    """Return the means over cases of every method's measures, each with its 95 % interval, and counts.
+
+    A measure that no case has is null with a reason. ``n`` counts the cases, ``n_lesions`` those with a lesion,
+    ``n_missed`` those of them of which nothing is drawn that touches it, ``n_patients`` the patients.
+    """
+    return {method: _of_method(own, options) for method, own in _by_method(scores).items()}
+
+
+def _by_method(scores: Sequence[MaskScore]) -> dict[str, list[MaskScore]]:
+    found: dict[str, list[MaskScore]] = {}
+    for score in scores:
+        found.setdefault(score.method, []).append(score)
+    return found
+
+
+def _of_method(scores: Sequence[MaskScore], options: ScoreOptions) -> dict[str, Json]:
+    clusters = Clusters.of([score.patient_id for score in scores])
+    table = np.array([[score.measures[key] for key in MEASURES] for score in scores])
+    drawn = resample({"": _means(table, clusters)}, Resampling(clusters, options.n_resamples, options.seed))[""]
+    found: dict[str, Json] = {}
+    for column, key in enumerate(MEASURES):
+        interval = percentile_interval(drawn[key], NO_DISTANCE if key in DISTANCES else NOT_SCORED)
+        if key in SHARES:
+            interval = bounded_interval(interval, clusters.count(~np.isnan(table[:, column])))
+        found[key] = interval.to_dict()
+    dice = table[:, MEASURES.index("dice")]
+    found |= {"n": len(scores), "n_lesions": int((~np.isnan(dice)).sum()), "n_missed": int((dice == 0).sum())}
+    return {**found, "n_patients": clusters.n}
+
+
+def _means(table: np.ndarray, clusters: Clusters) -> Statistic:
+    sums, counts = clusters.sums(np.nan_to_num(table)), clusters.sums((~np.isnan(table)).astype(np.float64))
+
+    def means(multiplicities: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(MEASURES, ratio(sums @ multiplicities, counts @ multiplicities), strict=True))
+
+    return means
+
+
+def paired_differences(
+    scores: Sequence[MaskScore], better: str, worse: str, measure: str = "dice", seed: int = 0
+) -> dict[str, Json] | None:
+    """Return the differences of a measure between two methods, patient by patient, and a test of their mean.
+
+    Returns
+    -------
+    dict or None
+        ``mean``, the mean over patients; ``sign_flip``, the test that every patient's difference might have had the
+        other sign; ``by_patient``, each patient's mean over its cases, the largest first. None where no case has both.
+    """
+    table = pd.DataFrame(
+        [(s.image_id, s.target, s.patient_id, s.method, s.measures[measure]) for s in scores],
+        columns=["image_id", "target", "patient_id", "method", "value"],
+    )
+    wide = table.pivot(index=["patient_id", "image_id", "target"], columns="method", values="value")
+    if better not in wide or worse not in wide:
+        return None
+    by_patient = (wide[better] - wide[worse]).dropna().groupby("patient_id").mean().sort_values(ascending=False)
+    if by_patient.empty:
+        return None
+    return {
+        "measure": measure,
+        "mean": float(by_patient.mean()),
+        "sign_flip": sign_flip_test(by_patient.to_numpy(), seed=seed).to_dict(),
+        "by_patient": [{"patient_id": str(name), "value": float(value)} for name, value in by_patient.items()],
+    }
+
+
+def score_table(scores: Sequence[MaskScore]) -> pd.DataFrame:
+    """Return one row a case and method."""
+    return pd.DataFrame(
+        [
+            {"image_id": score.image_id, "target": score.target, "method": score.method, **score.measures}
+            for score in scores
+        ]
+    )
+
+
+def undefined_scores(reason: str) -> dict[str, Json]:
+    """Return the scores of a method that there is none of, each null with the reason."""
+    return {key: {"value": None, "low": None, "high": None, "reason": reason} for key in MEASURES}

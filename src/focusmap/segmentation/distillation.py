@@ -1,0 +1,51 @@
+"""A small U-Net that learns masks: refined ones, with a band that is ignored, or true ones as the upper bound."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from focusmap.segmentation.learning import Cases, LearningOptions, learn
+from focusmap.segmentation.unet import UNet
+
+BATCH_SIZE = 16
+
+
+def learn_masks(cases: Cases, options: LearningOptions) -> UNet:
+    """Return a U-Net that gives each voxel the logit of lesion, trained on marks; what is marked -1 does not count.
+
+    The loss is the binary cross-entropy plus 1 - Dice of the probabilities, both over the known voxels of the batch.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        net = UNet(cases.pictures.shape[1], 1, cases.marked.ndim - 1)
+
+    def loss_of(pictures: Tensor, marked: Tensor, generator: torch.Generator) -> Tensor:
+        del generator
+        return mask_loss(net(pictures)[:, 0], marked)
+
+    learn(net, cases, loss_of, options)
+    return net
+
+
+def mask_loss(logits: Tensor, marked: Tensor) -> Tensor:
+    """Return cross-entropy + 1 - 2 sum(p y) / (sum(p) + sum(y)) of logits and marks ``(N, *spatial)``, -1 ignored.
+
+    >>> round(float(mask_loss(torch.tensor([[9.0, -9.0, 3.0]]), torch.tensor([[1, 0, -1]]))), 3)
+    0.0
+    """
+    known = marked >= 0
+    if not known.any():
+        return logits.sum() * 0
+    z, y = logits[known].float(), marked[known].float()
+    p = z.sigmoid()
+    dice = (2 * (p * y).sum() + 1) / (p.sum() + y.sum() + 1)
+    return F.binary_cross_entropy_with_logits(z, y) + 1 - dice
+
+
+@torch.inference_mode()
+def predict_masks(net: UNet, pictures: np.ndarray) -> np.ndarray:
+    """Return the probability of lesion ``(N, *spatial) float32`` of pictures ``(N, C, *spatial)``."""
+    device = next(net.parameters()).device
+    parts = torch.from_numpy(pictures).split(BATCH_SIZE)
+    return torch.cat([net(part.to(device))[:, 0].sigmoid().cpu() for part in parts]).numpy()

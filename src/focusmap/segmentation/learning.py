@@ -1,0 +1,85 @@
+"""How the small nets of this package learn: a fixed number of steps, each on a few cases drawn anew."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from focusmap.values.progress import Progress, silent
+
+WARM_UP = 0.2
+
+
+@dataclass(frozen=True)
+class Cases:
+    """What a small net learns from.
+
+    Parameters
+    ----------
+    pictures : (N, C, *spatial) float32
+        Standardised.
+    marked : (N, *spatial) int8
+        1 lesion, 0 background, -1 ignored.
+    """
+
+    pictures: np.ndarray
+    marked: np.ndarray
+
+    def __post_init__(self) -> None:
+        assert self.pictures.shape[2:] == self.marked.shape[1:], (self.pictures.shape, self.marked.shape)
+        assert len(self.pictures) == len(self.marked) > 0, (self.pictures.shape, self.marked.shape)
+
+    def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return pictures and marks of `n` cases, half of them with a lesion where there are any, mirrored by chance.
+
+        A lesion is one whichever way it faces, so that, unlike in the classifier's training, every axis is mirrored.
+        """
+        has_lesion = np.flatnonzero((self.marked == 1).reshape(len(self.marked), -1).any(axis=1))
+        some = has_lesion if len(has_lesion) else np.arange(len(self.marked))
+        chosen = [*_drawn(some, n - n // 2, generator), *_drawn(np.arange(len(self.marked)), n // 2, generator)]
+        pictures, marked = torch.from_numpy(self.pictures[chosen]), torch.from_numpy(self.marked[chosen])
+        mirrored = torch.rand(marked.ndim - 1, generator=generator) < 0.5
+        axes = [axis for axis, is_mirrored in enumerate(mirrored.tolist(), start=1) if is_mirrored]
+        return pictures.flip([axis + 1 for axis in axes]), marked.flip(axes)
+
+
+def _drawn(positions: np.ndarray, n: int, generator: torch.Generator) -> Sequence[int]:
+    return [int(value) for value in positions[torch.randint(len(positions), (n,), generator=generator).numpy()]]
+
+
+@dataclass(frozen=True)
+class LearningOptions:
+    """How long a small net learns, from how many cases a step, how fast, from which seed, where, and who is told."""
+
+    n_steps: int = 300
+    batch_size: int = 4
+    learning_rate: float = 3e-3
+    seed: int = 0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    doing: str = "learning"
+    progress: Progress = silent
+
+
+LossOf = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+"""From pictures ``(n, C, *spatial)``, marks ``(n, *spatial)`` and what draws by chance to a loss."""
+
+
+def learn(net: nn.Module, cases: Cases, loss_of: LossOf, options: LearningOptions) -> None:
+    """Train a net in place, which is left in eval mode; the rate rises for a fifth of the steps and falls to zero."""
+    generator = torch.Generator().manual_seed(options.seed)
+    net.to(options.device).train()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=options.learning_rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, options.learning_rate, total_steps=options.n_steps, pct_start=WARM_UP
+    )
+    for step in range(options.n_steps):
+        pictures, marked = cases.draw(options.batch_size, generator)
+        loss = loss_of(pictures.to(options.device), marked.to(options.device), generator)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # so in torch
+        optimizer.step()
+        schedule.step()
+        options.progress(options.doing, step + 1, options.n_steps)
+    net.eval()

@@ -1,0 +1,145 @@
+"""From a few points of a lesion to its region: by similarity to them, by a random walk, along the picture's edges."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import coo_array, csr_array
+from torch import Tensor
+
+from focusmap.segmentation.affinity import offsets_within, similarity, squared_distances
+from focusmap.segmentation.seeds import IGNORED
+
+# Features of so many voxels are compared with the points at a time.
+CHUNK = 65_536
+
+
+def highest_points(heat_map: np.ndarray, share: float, least: int = 5) -> np.ndarray:
+    """Return the flat positions of the highest voxels of a map ``(*spatial)``: a share of all, at least `least`.
+
+    >>> highest_points(np.array([[0.1, 0.9], [0.5, 0.2]]), 0.25, least=1).tolist()
+    [1]
+    """
+    n = min(max(round(share * heat_map.size), least), heat_map.size)
+    return np.argsort(-heat_map, axis=None, kind="stable")[:n]
+
+
+def grow(features: Tensor, points: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return how much each voxel is like some points: sum over points of w_p S(p, q), weights made to sum to 1.
+
+    Parameters
+    ----------
+    features : (K, *spatial)
+    points : (P,) int
+        Flat positions of the points.
+    weights : (P,)
+        How much each says, not all 0.
+
+    Returns
+    -------
+    (*spatial) float32
+        Between 0 and 1; those of at least a cut lambda join the region.
+    """
+    flat = features.flatten(1).T.float()
+    shares = torch.from_numpy(weights / weights.sum()).to(flat)
+    own = flat[torch.from_numpy(points).to(flat.device)]
+    found = [similarity(squared_distances(own, part)).T @ shares for part in flat.split(CHUNK)]
+    return np.asarray(torch.cat(found).reshape(features.shape[1:]).cpu().numpy())
+
+
+def transitions(features: Tensor, radius: float, beta: float) -> csr_array:
+    """Return the walk's matrix ``(N, N)``: S^beta between voxels no further apart than `radius`, each row of sum 1.
+
+    A voxel may stay where it is, as S(p, p) = 1 says, so that no row is empty. Memory grows with the voxels and their
+    neighbours, 28 within a radius of 3 in 2-D and 122 in 3-D.
+    """
+    shape = features.shape[1:]
+    places = np.indices(shape).reshape(len(shape), -1)
+    flat = features.flatten(1).T.float()
+    rows, columns, values = [np.arange(flat.shape[0])], [np.arange(flat.shape[0])], [np.ones(flat.shape[0])]
+    for step in offsets_within(radius, len(shape)):
+        moved = places + np.array(step)[:, None]
+        inside = ((moved >= 0) & (moved < np.array(shape)[:, None])).all(axis=0)
+        here, there = np.flatnonzero(inside), np.ravel_multi_index(tuple(moved[:, inside]), shape)
+        squares = (flat[torch.from_numpy(here)] - flat[torch.from_numpy(there)]).square().sum(dim=1)
+        rows.append(here)
+        columns.append(there)
+        values.append(similarity(squares).pow(beta).cpu().numpy())
+    matrix = coo_array((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))).tocsr()
+    matrix.data /= np.repeat(matrix.sum(axis=1), np.diff(matrix.indptr))
+    return matrix
+
+
+def walk(matrix: csr_array, heat_map: np.ndarray, n_steps: int) -> np.ndarray:
+    """Return the map ``(*spatial)`` after so many steps of the walk, each voxel the mean of where it may step to.
+
+    >>> from scipy.sparse import csr_array
+    >>> walk(csr_array([[0.5, 0.5], [0.0, 1.0]]), np.array([0.0, 1.0]), 2).tolist()
+    [0.75, 1.0]
+    """
+    walked = heat_map.ravel()
+    for _ in range(n_steps):
+        walked = matrix @ walked
+    return np.asarray(walked).reshape(heat_map.shape)
+
+
+@dataclass(frozen=True)
+class Refining:
+    """What an image-edge refinement works on.
+
+    Parameters
+    ----------
+    picture : (C, *spatial)
+        Standardised: mean 0 and deviation 1.
+    region : (*spatial) float
+        What is known so far, between 0 and 1.
+    marked : (*spatial) int8
+        Seeds: 1 lesion, 0 background, -1 to be decided.
+    """
+
+    picture: np.ndarray
+    region: np.ndarray
+    marked: np.ndarray
+
+
+def keep_as_is(case: Refining) -> np.ndarray:
+    """Return the region as it is."""
+    return case.region
+
+
+def random_walker(case: Refining) -> np.ndarray:
+    """Return the probability of lesion from the random walker between the seeds (Grady 2006); seeds stay as marked.
+
+    The region itself where either kind of seed is missing.
+    """
+    from skimage.segmentation import random_walker as walker
+
+    kinds = set(np.unique(case.marked).tolist())
+    if not {0, 1} <= kinds:
+        return case.region
+    if IGNORED not in kinds:
+        return np.asarray(case.marked, dtype=np.float32)
+    # Its labels are from 1 on, and 0 is to be decided.
+    found = walker(
+        case.picture, case.marked.astype(int) + 1, beta=90, mode="cg_j", return_full_prob=True, channel_axis=0
+    )
+    return np.asarray(found[1], dtype=np.float32)
+
+
+def superpixels(case: Refining) -> np.ndarray:
+    """Return the region's mean within each superpixel (SLIC, Achanta et al. 2012): each votes as a whole."""
+    from skimage.segmentation import slic
+
+    shape = case.region.shape
+    n_segments = max(int(np.prod(shape) / 4 ** len(shape)), 2)
+    segments = slic(case.picture, n_segments=n_segments, compactness=0.1, channel_axis=0, start_label=0)
+    totals = np.bincount(segments.ravel(), case.region.ravel()) / np.maximum(np.bincount(segments.ravel()), 1)
+    return np.asarray(totals[segments], dtype=np.float32)
+
+
+EDGES: dict[str, Callable[[Refining], np.ndarray]] = {
+    "none": keep_as_is,
+    "random-walker": random_walker,
+    "superpixels": superpixels,
+}

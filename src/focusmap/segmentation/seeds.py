@@ -1,0 +1,114 @@
+"""What a heat map is sure of: lesion, background, and a band between them that nothing is learnt from.
+
+A map's scale here: its negative part is 0 and its highest value 1, case by case. Both cuts are on that scale.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from focusmap.errors import InputError
+from focusmap.localisation.measures import MapOnMask, dice_at
+
+IGNORED = -1
+N_BINS = 256
+# Where masks choose: cuts in equal steps, of which the first is the lowest that is not everywhere.
+CUTS: np.ndarray = np.linspace(0.05, 0.95, 19)
+
+
+@dataclass(frozen=True)
+class SeedCuts:
+    """Where a scaled map is cut.
+
+    Parameters
+    ----------
+    background
+        Below it a voxel is background.
+    foreground
+        From it on a voxel is lesion.
+    n_cases, n_masks
+        What they were chosen on: cases, and masks that were looked at.
+    """
+
+    background: float
+    foreground: float
+    n_cases: int = 0
+    n_masks: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.background <= self.foreground <= 1:
+            raise InputError(
+                f"seeds: background {self.background:g} and foreground {self.foreground:g} must lie between 0 and 1, "
+                "background at or below foreground."
+            )
+
+
+def scaled(heat_map: np.ndarray) -> np.ndarray:
+    """Return the map ``(*spatial) float32`` with its negative part 0 and its highest value 1; 0 if it has none above 0.
+
+    >>> scaled(np.array([-1.0, 1.0, 4.0])).tolist()
+    [0.0, 0.25, 1.0]
+    """
+    positive = np.maximum(heat_map, 0).astype(np.float32)
+    highest = positive.max(initial=0)
+    return positive / highest if highest > 0 else positive
+
+
+def seeds(heat_map: np.ndarray, cuts: SeedCuts) -> np.ndarray:
+    """Return ``(*spatial) int8`` for a scaled map: 1 lesion, 0 background, -1 the band between, which is ignored.
+
+    >>> seeds(np.array([0.1, 0.4, 0.9]), SeedCuts(0.2, 0.6)).tolist()
+    [0, -1, 1]
+    """
+    marked = np.full(heat_map.shape, IGNORED, dtype=np.int8)
+    marked[heat_map < cuts.background] = 0
+    marked[heat_map >= cuts.foreground] = 1
+    return marked
+
+
+def choose_cuts(maps: Sequence[np.ndarray]) -> SeedCuts:
+    """Return the cuts that best part the values of all maps in three, without a mask: Otsu's method with two cuts.
+
+    They maximise the variance between background, band and lesion (Otsu 1979, eq. 18, with three classes) over the
+    pooled voxels of scaled maps, of `N_BINS` equal bins. Without a map that has values: 0.3 and 0.6.
+
+    >>> values = np.repeat([0.05, 0.5, 0.95], [80, 10, 10])
+    >>> cuts = choose_cuts([values])
+    >>> 0.05 < cuts.background <= 0.5 < cuts.foreground <= 0.95
+    True
+    """
+    shown = [heat_map for heat_map in maps if heat_map.max(initial=0) > 0]
+    if not shown:
+        return SeedCuts(0.3, 0.6)
+    counts = sum(np.histogram(heat_map, N_BINS, (0, 1))[0] / heat_map.size for heat_map in shown)
+    low, high = _two_cuts(np.asarray(counts))
+    return SeedCuts(low / N_BINS, high / N_BINS, len(shown))
+
+
+def _two_cuts(counts: np.ndarray) -> tuple[int, int]:
+    """Return the first bins of the middle and of the upper class of three that lie furthest apart."""
+    weight = np.concatenate([[0.0], np.cumsum(counts)])
+    moment = np.concatenate([[0.0], np.cumsum(counts * (np.arange(len(counts)) + 0.5))])
+
+    def spread(start: np.ndarray, stop: np.ndarray) -> np.ndarray:
+        """Weight times squared mean of the bins from `start` to `stop`."""
+        within = weight[stop] - weight[start]
+        return np.divide((moment[stop] - moment[start]) ** 2, within, out=np.zeros(within.shape), where=within > 0)
+
+    low, high = np.meshgrid(*[np.arange(1, len(counts))] * 2, indexing="ij")
+    between = spread(np.zeros_like(low), low) + spread(low, high) + spread(high, np.full_like(high, len(counts)))
+    best = int(np.argmax(np.where(low < high, between, -1)))
+    return int(low.flat[best]), int(high.flat[best])
+
+
+def choose_cuts_by_masks(maps: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> SeedCuts:
+    """Return cuts that masks have chosen, and how many of them.
+
+    Foreground is the cut of the greatest mean Dice, background half of it. `maps` are scaled ones ``(*spatial)``, and
+    `masks` ``(*spatial) bool`` on the same grids, none of them empty.
+    """
+    pairs = [MapOnMask.of(heat_map, mask) for heat_map, mask in zip(maps, masks, strict=True)]
+    dice = [np.mean([dice_at(pair, float(cut)) for pair in pairs]) for cut in CUTS]
+    foreground = float(CUTS[int(np.argmax(dice))])
+    return SeedCuts(foreground / 2, foreground, len(maps), len(masks))

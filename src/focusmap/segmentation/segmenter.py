@@ -1,0 +1,147 @@
+"""All that is learnt to draw the masks of one lesion, and how a mask comes from it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from focusmap.segmentation.distillation import learn_masks, predict_masks
+from focusmap.segmentation.learning import Cases, LearningOptions
+from focusmap.segmentation.propagation import EDGES, Refining, grow, highest_points, transitions, walk
+from focusmap.segmentation.representation import FeatureNet, features_of, learn_features
+from focusmap.segmentation.seeds import IGNORED, SeedCuts, scaled, seeds
+from focusmap.segmentation.unet import UNet
+from focusmap.values.segmentation import SegmentationRecipe
+
+N_FEATURES = 16
+HALF = 0.5
+
+
+@dataclass(frozen=True)
+class Lesions:
+    """Cases of train, with what their labels say.
+
+    Parameters
+    ----------
+    pictures : (N, C, *spatial) float32
+        Standardised.
+    maps : (N, *spatial) float32
+        Scaled to a highest value of 1.
+    known : (N,)
+        1 with a lesion, 0 without, NaN unknown; what is not known is not learnt from.
+    """
+
+    pictures: np.ndarray
+    maps: np.ndarray
+    known: np.ndarray
+
+    def marked(self, mark: Callable[[int], np.ndarray]) -> Cases:
+        """Return the cases as a small net learns them: `mark` says which voxels of case i are a lesion's."""
+        marks = np.full(self.maps.shape, IGNORED, dtype=np.int8)
+        for i, known in enumerate(self.known):
+            if known == 1:
+                marks[i] = mark(i)
+            elif known == 0:
+                marks[i] = 0
+        return Cases(self.pictures, marks)
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """What draws the masks of a lesion: where maps are cut, what voxels are like, and the distilled U-Net."""
+
+    cuts: SeedCuts
+    features: FeatureNet
+    distilled: UNet
+    recipe: SegmentationRecipe
+
+
+def learn_segmenter(
+    lesions: Lesions, cuts: SeedCuts, recipe: SegmentationRecipe, options: LearningOptions
+) -> Segmenter:
+    """Return what draws masks, learnt from maps and image-level labels alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        dimensions = lesions.maps.ndim - 1
+        net = FeatureNet(lesions.pictures.shape[1], N_FEATURES, dimensions, recipe.features)
+    marked = lesions.marked(lambda i: seeds(lesions.maps[i], cuts))
+    learn_features(net, marked, replace(options, doing=f"{options.doing}: what is alike"))
+    regions = {
+        int(i): refine(net, lesions.pictures[i], lesions.maps[i], cuts, recipe)
+        for i in np.flatnonzero(lesions.known == 1)
+    }
+    taught = replace(options, doing=f"{options.doing}: distilling")
+    distilled = learn_masks(lesions.marked(lambda i: banded(regions[i], recipe.similarity, recipe.band)), taught)
+    for _ in range(recipe.rounds - 1):
+        drawn = {i: predict_masks(distilled, lesions.pictures[i : i + 1])[0] for i in regions}
+        distilled = learn_masks(lesions.marked(lambda i, drawn=drawn: banded(drawn[i], HALF, recipe.band)), taught)  # type: ignore[misc]
+    return Segmenter(cuts, net, distilled, recipe)
+
+
+def banded(region: np.ndarray, cut: float, band: float) -> np.ndarray:
+    """Return ``(*spatial) int8``: 1 from `cut` + `band` on, 0 below `cut` - `band`, -1 between.
+
+    >>> banded(np.array([0.2, 0.5, 0.9]), 0.5, 0.1).tolist()
+    [0, -1, 1]
+    """
+    marked = np.full(region.shape, IGNORED, dtype=np.int8)
+    marked[region < cut - band] = 0
+    marked[region >= cut + band] = 1
+    return marked
+
+
+def refine(
+    net: FeatureNet, picture: np.ndarray, heat_map: np.ndarray, cuts: SeedCuts, recipe: SegmentationRecipe
+) -> np.ndarray:
+    """Return how much each voxel belongs to the lesion, ``(*spatial)`` between 0 and 1; 0 throughout of an empty map.
+
+    The lesion grows from the highest points of the scaled map to all that is like them; then the walk carries it
+    between voxels that are alike and near, and the edges of the picture have their say.
+    """
+    if heat_map.max() <= 0:
+        return np.zeros_like(heat_map)
+    features = features_of(net, picture)
+    points = highest_points(heat_map, recipe.points)
+    region = grow(features, points, heat_map.ravel()[points])
+    if recipe.walk_steps:
+        region = walk(transitions(features, recipe.walk_radius, recipe.walk_beta), region, recipe.walk_steps)
+    return EDGES[recipe.edges](Refining(picture, region, seeds(heat_map, cuts)))
+
+
+def regions_of(segmenter: Segmenter, picture: np.ndarray, heat_map: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the refined and the distilled region ``(*spatial)`` of a picture and its map, as the net draws it.
+
+    Each is a lesion from 1/2 on.
+    """
+    shown = scaled(heat_map)
+    refined = refine(segmenter.features, picture, shown, segmenter.cuts, segmenter.recipe)
+    return {
+        # So that one cut serves all: lambda becomes 1/2.
+        "refined": centred(refined, segmenter.recipe.similarity),
+        "distilled": predict_masks(segmenter.distilled, picture[None])[0],
+    }
+
+
+def centred(region: np.ndarray, cut: float) -> np.ndarray:
+    """Return values between 0 and 1 with `cut` moved to 1/2, linear on either side.
+
+    >>> centred(np.array([0.0, 0.2, 0.6, 1.0]), 0.2).tolist()
+    [0.0, 0.5, 0.75, 1.0]
+    """
+    return np.interp(region, [0, cut, 1], [0, HALF, 1])
+
+
+def raw_cut(cuts: SeedCuts) -> float:
+    """Return where a raw map is cut to a mask of its own: midway between the seeds' cuts."""
+    return (cuts.background + cuts.foreground) / 2
+
+
+def learn_from_regions(lesions: Lesions, regions: Sequence[np.ndarray | None], options: LearningOptions) -> UNet:
+    """Return a U-Net taught by regions ``(*spatial) bool`` of the cases with a lesion; None leaves a case out."""
+
+    def mark(i: int) -> np.ndarray:
+        region = regions[i]
+        return np.full(lesions.maps[i].shape, IGNORED) if region is None else region
+
+    return learn_masks(lesions.marked(mark), options)
