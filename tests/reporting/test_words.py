@@ -19,6 +19,8 @@ from focusmap.reporting.consensus_page import render_consensus
 from focusmap.reporting.localisation_section import BASELINES, BY_SIZE, COMPARED, DRAWN, IN_SHORT, POINTS, REGIONS
 from focusmap.reporting.performance_section import AGREEMENT, CLASSES, RANKING, VALUES
 from focusmap.reporting.render import render_report
+from focusmap.reporting.segmentation_section import MEASURES as MASK_MEASURES
+from focusmap.reporting.segmentation_section import METHODS as MASK_METHODS
 from focusmap.reporting.trust import CRITERIA, render_trust
 from focusmap.reporting.words import LANGUAGES, placeholders, words_in
 from focusmap.statistics.resampling import Clusters
@@ -73,11 +75,16 @@ def test_tables_that_are_looked_up_by_name_hold_what_can_be_asked() -> None:
     assert set(tables["metric"]) == {*RANKING, *AGREEMENT, *CLASSES, *VALUES}
     assert set(tables["score"]) == {*POINTS, *REGIONS, *IN_SHORT, *COMPARED, *BY_SIZE, *DRAWN}
     assert set(tables["baseline"]) == set(BASELINES)
+    assert set(tables["mask_method"]) == set(MASK_METHODS)
+    assert set(tables["mask_score"]) == set(MASK_MEASURES)
     assert set(tables["criterion"]) == set(CRITERIA) == set(TRUST_SOURCES)
     for name in ("trust_passes", "trust_fails", "trust_rule"):
         assert set(tables[name]) == set(CRITERIA)
     assert set(tables["consensus_count"]) == set(CONSENSUS_COUNTS)
-    settings = {item.name for kind in (Recipe, Augmentation) for item in fields(kind)} - {"augmentation"}
+    settings = {item.name for kind in (Recipe, Augmentation) for item in fields(kind)} - {
+        "augmentation",
+        "segmentation",
+    }
     assert settings <= set(tables["setting"])
 
 

@@ -198,8 +198,8 @@ def check_method(name: str) -> str:
 
 def methods_of(net: Net | Ensemble) -> tuple[str, ...]:
     """Return the methods that a net can be explained by, its own focus maps first if it has any."""
-    ours = isinstance(net, FocusNet | Ensemble)
-    lacking = {FOCUS: not (ours and net.has_focus), ACAM: not (ours and net.has_axis_attention)}
+    own = net if isinstance(net, FocusNet | Ensemble) else None
+    lacking = {FOCUS: own is None or not own.has_focus, ACAM: own is None or not own.has_axis_attention}
     return tuple(name for name in METHODS if not lacking.get(name))
 
 

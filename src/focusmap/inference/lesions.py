@@ -172,7 +172,7 @@ def _cases_of(model: Model, pictures: Sequence[Picture], lesion: Lesion) -> Iter
     drawn = {name: heat_maps(model.net.eval(), batch, name, columns) for name in map_methods(model)}
     logits = drawn[CAM].logits.cpu().double().numpy()
     probabilities = apply(model.task, model.to_units(logits), model.card.temperatures)
-    predicted = predicted_labels(model, probabilities)[:, columns].any(axis=1)
+    predicted = np.any(predicted_labels(model, probabilities)[:, columns], axis=1, keepdims=True)
     probable = probabilities[:, columns]
     maps = {name: on_grid(found.maps.float(), shape).cpu().numpy() for name, found in drawn.items()}
     shrunk = F.interpolate(batch, shape, mode="area").cpu().numpy()
@@ -184,7 +184,7 @@ def _cases_of(model: Model, pictures: Sequence[Picture], lesion: Lesion) -> Iter
             shrunk[i],
             {name: found[i, most] for name, found in maps.items()},
             float(min(probable[i].sum(), 1.0)),
-            bool(predicted[i]),
+            bool(predicted[i, 0]),
         )
 
 

@@ -54,7 +54,7 @@ def measure_mask(region: np.ndarray, mask: np.ndarray, spacing: Sequence[float] 
         sensitivity of 0, an error of its whole size, and no distance. Specificity is of every case.
     """
     distances = regions.surface_distances(region, mask, spacing or (1.0,) * mask.ndim)
-    n_off = abs(np.count_nonzero(region) - np.count_nonzero(mask))
+    n_off = abs(int(np.count_nonzero(region)) - int(np.count_nonzero(mask)))
     size_off = regions.extent(n_off, spacing)
     has_lesion = bool(mask.any())
     return {

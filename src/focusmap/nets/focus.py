@@ -81,7 +81,8 @@ class FocusLayers(nn.Module):
         """Return the focus maps ``(N, L, *spatial)``, between 0 and 1, of evidence of that shape and bias ``(L,)``."""
         evidence, places = evidence.float(), [1] * (evidence.ndim - 2)
         softness = self.softness.view(-1, *places)
-        maps = torch.sigmoid((evidence + bias.view(-1, *places)) / softness)
+        # A copy: autograd needs what the sigmoid gave as it is.
+        maps = torch.sigmoid((evidence + bias.view(-1, *places)) / softness).clone()
         votes = self._votes(evidence / softness)
         for group in self.classes:
             maps[:, group] = votes[:, group]

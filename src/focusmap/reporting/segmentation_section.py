@@ -68,7 +68,7 @@ def _patient_tables(differences: Tree, words: Words) -> list[Table]:
                 for row in by_patient
             ]
             head = [words("segmentation.patient"), words("segmentation.difference")]
-            found.append(Table(head, rows, caption=f"{words('segmentation.differences')}: {_pair(pair, words)}"))
+            found.append(Table(head, rows, caption=words("segmentation.differences", pair=_pair(pair, words))))
     return found
 
 

@@ -81,7 +81,7 @@ def pair_loss(features: Tensor, labels: Tensor) -> Tensor:
     >>> round(float(pair_loss(torch.tensor([[0.0], [0.0], [9.0]]), torch.tensor([1, 1, 0]))), 6)
     0.0
     """
-    loss: Tensor = _PairLoss.apply(features, labels)  # type: ignore[no-untyped-call]  # so in torch
+    loss: Tensor = _PairLoss.apply(features, labels)
     return loss
 
 
@@ -100,7 +100,7 @@ class _PairLoss(torch.autograd.Function):
         return total.to(features.dtype)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # so in torch
+    @once_differentiable
     def backward(ctx: FunctionCtx, grad_output: Tensor) -> tuple[Tensor, None]:
         (gradient,) = ctx.saved_tensors  # type: ignore[attr-defined]  # torch makes it where tensors were saved
         return grad_output * gradient, None

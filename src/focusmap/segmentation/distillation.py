@@ -47,5 +47,5 @@ def mask_loss(logits: Tensor, marked: Tensor) -> Tensor:
 def predict_masks(net: UNet, pictures: np.ndarray) -> np.ndarray:
     """Return the probability of lesion ``(N, *spatial) float32`` of pictures ``(N, C, *spatial)``."""
     device = next(net.parameters()).device
-    parts = torch.from_numpy(pictures).split(BATCH_SIZE)
+    parts = torch.split(torch.from_numpy(pictures), BATCH_SIZE)
     return torch.cat([net(part.to(device))[:, 0].sigmoid().cpu() for part in parts]).numpy()

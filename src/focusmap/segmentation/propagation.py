@@ -44,7 +44,7 @@ def grow(features: Tensor, points: np.ndarray, weights: np.ndarray) -> np.ndarra
     flat = features.flatten(1).T.float()
     shares = torch.from_numpy(weights / weights.sum()).to(flat)
     own = flat[torch.from_numpy(points).to(flat.device)]
-    found = [similarity(squared_distances(own, part)).T @ shares for part in flat.split(CHUNK)]
+    found = [similarity(squared_distances(own, part)).T @ shares for part in torch.split(flat, CHUNK)]
     return np.asarray(torch.cat(found).reshape(features.shape[1:]).cpu().numpy())
 
 
@@ -122,7 +122,7 @@ def random_walker(case: Refining) -> np.ndarray:
         return np.asarray(case.marked, dtype=np.float32)
     # Its labels are from 1 on, and 0 is to be decided.
     found = walker(
-        case.picture, case.marked.astype(int) + 1, beta=90, mode="cg_j", return_full_prob=True, channel_axis=0
+        case.picture, case.marked.astype(int) + 1, beta=90, mode="cg_j", tol=1e-5, return_full_prob=True, channel_axis=0
     )
     return np.asarray(found[1], dtype=np.float32)
 

@@ -12,6 +12,8 @@ from focusmap.segmentation.learning import Cases, LearningOptions, learn
 from focusmap.segmentation.unet import UNet
 
 Activation = Literal["unit", "elu"]
+# Two levels: with more context the net would learn the form of the seeds by heart, and not what a lesion looks like.
+WIDTHS = (16, 32)
 # Up to so many labelled voxels a step the loss is that over all pairs.
 EXACT_UP_TO = 5_000
 
@@ -25,7 +27,7 @@ class FeatureNet(nn.Module):
 
     def __init__(self, channels: int, n_features: int, dimensions: int = 2, activation: Activation = "unit") -> None:
         super().__init__()
-        self.unet = UNet(channels, n_features, dimensions)
+        self.unet = UNet(channels, n_features, dimensions, WIDTHS)
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:

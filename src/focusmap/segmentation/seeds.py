@@ -52,7 +52,7 @@ def scaled(heat_map: np.ndarray) -> np.ndarray:
     """
     positive = np.maximum(heat_map, 0).astype(np.float32)
     highest = positive.max(initial=0)
-    return positive / highest if highest > 0 else positive
+    return np.asarray(positive / highest) if highest > 0 else positive
 
 
 def seeds(heat_map: np.ndarray, cuts: SeedCuts) -> np.ndarray:
@@ -94,7 +94,9 @@ def _two_cuts(counts: np.ndarray) -> tuple[int, int]:
     def spread(start: np.ndarray, stop: np.ndarray) -> np.ndarray:
         """Weight times squared mean of the bins from `start` to `stop`."""
         within = weight[stop] - weight[start]
-        return np.divide((moment[stop] - moment[start]) ** 2, within, out=np.zeros(within.shape), where=within > 0)
+        return np.asarray(
+            np.divide((moment[stop] - moment[start]) ** 2, within, out=np.zeros(within.shape), where=within > 0)
+        )
 
     low, high = np.meshgrid(*[np.arange(1, len(counts))] * 2, indexing="ij")
     between = spread(np.zeros_like(low), low) + spread(low, high) + spread(high, np.full_like(high, len(counts)))

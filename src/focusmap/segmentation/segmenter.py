@@ -129,7 +129,7 @@ def centred(region: np.ndarray, cut: float) -> np.ndarray:
     >>> centred(np.array([0.0, 0.2, 0.6, 1.0]), 0.2).tolist()
     [0.0, 0.5, 0.75, 1.0]
     """
-    return np.interp(region, [0, cut, 1], [0, HALF, 1])
+    return np.asarray(np.interp(region, [0, cut, 1], [0, HALF, 1]))
 
 
 def raw_cut(cuts: SeedCuts) -> float:

@@ -1,0 +1,183 @@
+"""Masks from image-level labels: the files of the contract, no mask opened unasked, and one message for bad input."""
+
+import errno
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from focusmap.cli import main
+from focusmap.imaging.readers import read_mask
+from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
+
+QUICK = ["--model", "small-residual-acam", "--size", "28", "--epochs", "1", "--weights", "none", "--workers", "1"]
+RECIPE = "segmentation: {n_steps: 4, max_cases: 12}"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lesions")
+    labels = write_phantom(make_phantom(PhantomOptions(n_patients=14, n_images=40, size=28, seed=3)), folder)
+    table = pd.read_csv(labels)
+    # One target alone: every command does everything for each.
+    table["nodule"] = table["nodule"].astype("Int64")
+    table.drop(columns=["cavity", "consolidation", "mask_cavity", "mask_consolidation"]).to_csv(labels, index=False)
+    (folder / "recipe.yaml").write_text(RECIPE)
+    return labels
+
+
+@pytest.fixture(scope="module")
+def run(study, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "segmented"
+    recipe = ["--recipe", str(study.parent / "recipe.yaml")]
+    assert main(["run", str(study), "--out", str(folder), "--segment", "--target", "nodule", *recipe, *QUICK]) == 0
+    return folder
+
+
+def every_case_predicted(run):
+    """Let a barely trained net call every case positive, so that masks are drawn."""
+    path = run / "model/model.json"
+    card = json.loads(path.read_text())
+    card["thresholds"]["nodule"] = 0.0
+    path.write_text(json.dumps(card))
+
+
+def test_run_with_segment_leaves_the_files_of_the_contract(run, study):
+    index = pd.read_csv(run / "segmentation/index.csv")
+    assert list(index.columns[:6]) == ["image_id", "path", "target", "probability", "mask", "area"]
+    test = pd.read_csv(run / "split.csv").query("split == 'test'")
+    assert sorted(index["image_id"]) == sorted(test["image_id"])
+    assert index["area"].eq("unknown").all()
+    for row in index.itertuples():
+        with Image.open(run / "segmentation" / row.mask) as mask, Image.open(study.parent / row.path) as picture:
+            assert mask.size == picture.size
+            assert set(np.unique(np.asarray(mask))) <= {0, 255}
+            assert row.n_pixels == (np.asarray(mask) == 255).sum()
+            assert row.predicted or row.n_pixels == 0
+    scores = json.loads((run / "segmentation/scores.json").read_text())
+    wanted = {"cam", "acam", "refined", "distilled", "weak_unet", "supervised", "mean_mask"}
+    assert wanted <= set(scores["methods"])
+    for method in wanted:
+        assert {"dice", "sensitivity", "specificity", "hd95"} <= set(scores["methods"][method])
+    assert scores["masks_used_for_tuning"] == 0
+    assert {"background", "foreground"} <= set(scores["seeds"][0])
+    found = scores["differences"]["refined - cam"]
+    assert found["sign_flip"]["n"] == len(found["by_patient"])
+    report = (run / "report.html").read_text()
+    assert "Masks of lesions" in report
+    assert "Best, median and worst case" in report
+
+
+def test_masks_are_the_same_without_a_mask_to_look_at_and_then_nothing_is_scored(run, study, tmp_path, monkeypatch):
+    """The proof that image-level labels are all that is used: take the masks away."""
+    opened = []
+
+    def counted(path):
+        opened.append(path)
+        return read_mask(path)
+
+    monkeypatch.setattr("focusmap.localisation.reference.read_mask", counted)
+    blind = tmp_path / "blind"
+    shutil.copytree(run, blind)
+    every_case_predicted(blind)
+    seeing = tmp_path / "seeing"
+    shutil.copytree(blind, seeing)
+    for name in ("cohort.csv",):
+        table = pd.read_csv(blind / name, dtype=str, keep_default_na=False)
+        table["mask_nodule"] = ""
+        table.to_csv(blind / name, index=False)
+    assert main(["segment", str(blind), "--out", str(tmp_path / "a")]) == 0
+    assert opened == []
+    assert not (tmp_path / "a/scores.json").exists()
+    assert main(["segment", str(seeing), "--out", str(tmp_path / "b")]) == 0
+    assert opened
+    index = pd.read_csv(tmp_path / "b/index.csv")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a/index.csv"), index)
+    for mask in index["mask"]:
+        assert (tmp_path / "a" / mask).read_bytes() == (tmp_path / "b" / mask).read_bytes()
+
+
+def test_masks_that_choose_anything_are_counted(run, tmp_path, capsys):
+    assert main(["segment", str(run), "--out", str(tmp_path / "tuned"), "--tune-on-masks", "--method", "refined"]) == 0
+    scores = json.loads((tmp_path / "tuned/scores.json").read_text())
+    tune = pd.read_csv(run / "split.csv").query("split == 'tune'")["image_id"]
+    lesions = pd.read_csv(run / "cohort.csv").set_index("image_id").loc[tune, "nodule"].eq(1).sum()
+    assert scores["masks_used_for_tuning"] == lesions > 0
+    assert f"masks that chose anything: {lesions}" in capsys.readouterr().out
+
+
+def test_other_pictures_are_drawn_and_the_bad_ones_listed(run, study, tmp_path, capsys):
+    table = pd.read_csv(study).head(4).drop(columns=["mask_nodule"])
+    table["nodule"] = table["nodule"].astype("Int64")
+    table.to_csv(tmp_path / "new.csv", index=False)
+    for path in table["path"]:
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        shutil.copy(study.parent / path, tmp_path / path)
+    (tmp_path / table["path"][1]).write_text("no picture")
+    assert main(["segment", str(run), str(tmp_path / "new.csv")]) == 2
+    assert "--out" in capsys.readouterr().err
+    command = ["segment", str(run), str(tmp_path / "new.csv"), "--out", str(tmp_path / "masks")]
+    assert main(command) == 2
+    assert len(pd.read_csv(tmp_path / "masks/index.csv")) == 3
+    assert table["path"][1] in (tmp_path / "masks/failures.csv").read_text()
+    assert main(command) == 2
+    assert "--force" in capsys.readouterr().err
+    assert main([*command, "--force", "--skip-unreadable"]) == 0
+
+
+def test_a_mask_of_another_shape_ends_with_one_message_and_leaves_nothing(run, study, tmp_path, capsys):
+    other = tmp_path / "run"
+    shutil.copytree(run, other)
+    table = pd.read_csv(other / "cohort.csv", dtype=str, keep_default_na=False)
+    test = set(pd.read_csv(other / "split.csv").query("split == 'test'")["image_id"])
+    row = table.index[(table["nodule"] == "1") & table["image_id"].isin(test)][0]
+    wrong = study.parent / "wrong.png"
+    Image.fromarray(np.full((5, 9), 255, np.uint8)).save(wrong)
+    table.loc[row, "mask_nodule"] = "wrong.png"
+    table.to_csv(other / "cohort.csv", index=False)
+    assert main(["segment", str(other), "--out", str(tmp_path / "masks")]) == 2
+    said = capsys.readouterr().err
+    assert "wrong.png" in said
+    assert "5 x 9" in said
+    assert list(tmp_path.iterdir()) == [other]
+
+
+@pytest.mark.parametrize("fault", ["disk", "killed"])
+def test_a_full_disk_or_a_killed_program_leaves_nothing_half_written(fault, run, tmp_path, monkeypatch, capsys):
+    def fail(path, region):
+        raise KeyboardInterrupt if fault == "killed" else OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("focusmap.inference.map_files.write_binary", fail)
+    expected = {"disk": 2, "killed": 130}[fault]
+    assert main(["segment", str(run), "--out", str(tmp_path / "masks")]) == expected
+    assert list(tmp_path.iterdir()) == []
+    before = (run / "segmentation/index.csv").read_bytes()
+    assert main(["segment", str(run)]) == expected
+    assert (run / "segmentation/index.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--target", "nodul"], "Did you mean 'nodule'"),
+        (["--method", "refind"], "Did you mean 'refined'"),
+        (["--negative", "normal"], "is not one of"),
+        (["--devices", "none"], "is not one of"),
+    ],
+)
+def test_wrong_words_are_answered_before_anything_is_learnt(arguments, said, run, tmp_path, capsys):
+    assert main(["segment", str(run), "--out", str(tmp_path / "masks"), *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_of_masks_need_segment_and_lie_within_reason(study, tmp_path, capsys):
+    assert main(["run", str(study), "--out", str(tmp_path / "r"), "--negative", "normal", *QUICK]) == 2
+    assert "add --segment" in capsys.readouterr().err
+    (tmp_path / "recipe.yaml").write_text("segmentation: {foreground: 0.4}")
+    recipe = ["--recipe", str(tmp_path / "recipe.yaml")]
+    assert main(["run", str(study), "--out", str(tmp_path / "r"), "--segment", *recipe, *QUICK]) == 2
+    assert "both foreground and background" in capsys.readouterr().err

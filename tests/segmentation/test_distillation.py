@@ -1,0 +1,55 @@
+"""A U-Net of any dimension learns masks, and what is marked as ignored has no say."""
+
+import numpy as np
+import pytest
+import torch
+
+from focusmap.segmentation.distillation import learn_masks, mask_loss, predict_masks
+from focusmap.segmentation.learning import Cases, LearningOptions
+from focusmap.segmentation.segmenter import banded, centred
+from focusmap.segmentation.unet import UNet
+
+
+def balls(shape: tuple[int, ...], n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures ``(n, 1, *shape)`` of bright balls at random places, and the balls."""
+    rng = np.random.default_rng(0)
+    grid = np.stack(np.meshgrid(*[np.arange(side) for side in shape], indexing="ij"))
+    centres = rng.uniform(0.3, 0.7, (n, len(shape))) * np.array(shape)
+    masks = np.stack([((grid - c.reshape(-1, *[1] * len(shape))) ** 2).sum(axis=0) < 9 for c in centres])
+    return (masks + rng.normal(0, 0.3, masks.shape)).astype(np.float32)[:, None], masks
+
+
+@pytest.mark.parametrize("shape", [(20, 24), (10, 12, 10)])
+def test_masks_are_learnt_through_an_ignored_band_of_wrong_marks(shape: tuple[int, ...]) -> None:
+    pictures, masks = balls(shape, 8)
+    marked = masks.astype(np.int8)
+    marked[np.random.default_rng(1).random(masks.shape) < 0.5] = -1
+    net = learn_masks(Cases(pictures, marked), LearningOptions(70))
+    drawn = predict_masks(net, pictures) >= 0.5
+    assert 2 * (drawn & masks).sum() / (drawn.sum() + masks.sum()) > 0.9
+
+
+@pytest.mark.parametrize("shape", [(7, 9), (5, 4, 6)])
+def test_sides_may_be_odd_and_ignored_voxels_change_no_gradient(shape: tuple[int, ...]) -> None:
+    net = UNet(2, 1, len(shape))
+    x = torch.randn(1, 2, *shape)
+    assert net(x).shape == (1, 1, *shape)
+    logits = torch.randn(1, *shape, requires_grad=True)
+    marked = torch.randint(-1, 2, (1, *shape))
+    mask_loss(logits, marked).backward()
+    assert logits.grad is not None
+    assert (logits.grad[marked == -1] == 0).all()
+    assert float(mask_loss(logits, torch.full_like(marked, -1))) == 0
+
+
+def test_the_same_seed_draws_the_same_masks() -> None:
+    pictures, masks = balls((16, 16), 4)
+    cases = Cases(pictures, masks.astype(np.int8))
+    first, again = (predict_masks(learn_masks(cases, LearningOptions(5)), pictures) for _ in range(2))
+    assert (first == again).all()
+
+
+def test_a_band_lies_about_the_cut_and_a_cut_can_be_moved_to_a_half() -> None:
+    region = np.array([0.0, 0.35, 0.4, 0.45, 0.55, 1.0])
+    assert banded(region, 0.4, 0.1).tolist() == [0, -1, -1, -1, 1, 1]
+    assert ((centred(region, 0.4) >= 0.5) == (region >= 0.4)).all()

@@ -1,0 +1,62 @@
+"""Seeds on a stated scale: their cuts are those of an exhaustive search, and no mask chooses them unasked."""
+
+import numpy as np
+import pytest
+
+from focusmap.errors import InputError
+from focusmap.segmentation.seeds import N_BINS, SeedCuts, _two_cuts, choose_cuts, choose_cuts_by_masks, scaled, seeds
+
+
+def exhaustive(counts: np.ndarray) -> tuple[int, int]:
+    """The two cuts that leave the least variance within three classes."""
+    values = np.arange(len(counts)) + 0.5
+
+    def within(part: slice) -> float:
+        n = counts[part].sum()
+        mean = (counts[part] * values[part]).sum() / n if n else 0.0
+        return float((counts[part] * (values[part] - mean) ** 2).sum())
+
+    pairs = [(a, b) for a in range(1, len(counts)) for b in range(a + 1, len(counts))]
+    return min(pairs, key=lambda cut: sum(within(slice(*ends)) for ends in ((0, cut[0]), cut, (cut[1], len(counts)))))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_cuts_leave_the_least_variance_within_three_classes(seed: int) -> None:
+    counts = np.random.default_rng(seed).integers(1, 50, 12).astype(float)
+    assert _two_cuts(counts) == exhaustive(counts)
+
+
+@pytest.mark.parametrize("shape", [(9, 7), (4, 5, 3)])
+def test_a_map_becomes_seeds_whatever_its_unit(shape: tuple[int, ...]) -> None:
+    heat_map = np.random.default_rng(0).normal(size=shape)
+    cuts = SeedCuts(0.2, 0.6)
+    marked = seeds(scaled(heat_map), cuts)
+    assert scaled(heat_map).max() == 1
+    assert (seeds(scaled(7 * heat_map), cuts) == marked).all()
+    assert (marked[heat_map <= 0] == 0).all()
+    assert (marked[heat_map >= 0.6 * heat_map.max()] == 1).all()
+    assert set(np.unique(marked)) == {-1, 0, 1}
+
+
+def test_maps_without_values_choose_nothing() -> None:
+    assert choose_cuts([np.zeros((4, 4))]) == SeedCuts(0.3, 0.6)
+    assert (seeds(scaled(np.full((3, 3), -1.0)), SeedCuts(0.3, 0.6)) == 0).all()
+
+
+def test_cuts_count_the_cases_and_the_masks_that_chose_them() -> None:
+    rng = np.random.default_rng(0)
+    mask = np.zeros((16, 16), bool)
+    mask[4:9, 5:11] = True
+    maps = [scaled(0.7 * mask + 0.3 * rng.random(mask.shape)) for _ in range(3)]
+    cuts = choose_cuts(maps)
+    assert (cuts.n_cases, cuts.n_masks) == (3, 0)
+    assert 0 < cuts.background < cuts.foreground < 1
+    by_masks = choose_cuts_by_masks(maps, [mask] * 3)
+    assert (by_masks.n_cases, by_masks.n_masks) == (3, 3)
+    assert all(((heat_map >= by_masks.foreground) == mask).all() for heat_map in maps)
+    assert round(cuts.background * N_BINS) == cuts.background * N_BINS
+
+
+def test_cuts_out_of_order_are_refused() -> None:
+    with pytest.raises(InputError, match="background at or below foreground"):
+        SeedCuts(0.7, 0.6)
