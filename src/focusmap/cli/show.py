@@ -180,7 +180,7 @@ def print_comparison(comparison: Mapping[str, "Json"]) -> None:
 def print_failures(failures: Sequence[tuple[Path, str]], *, skip: bool) -> int:
     """Print what could not be done on stderr; return the exit code."""
     for file, reason in failures[:SHOWN_FAILURES]:
-        print(f"failed: {file}: {reason}", file=sys.stderr)
+        print(f"failed: {reason if str(file) in reason else f'{file}: {reason}'}", file=sys.stderr)
     if len(failures) > SHOWN_FAILURES:
         print(f"and {len(failures) - SHOWN_FAILURES} more; see failures.csv", file=sys.stderr)
     return 2 if failures and not skip else 0
