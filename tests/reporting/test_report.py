@@ -5,11 +5,13 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from synthetic_run import binary_task, write_run
 
 from focusmap.errors import MissingFileError
 from focusmap.reporting.files import read_run
+from focusmap.reporting.focus_section import _confidence
 from focusmap.reporting.judged import judged_predictions
 from focusmap.reporting.render import render_report
 from focusmap.reporting.words import words_in
@@ -224,3 +226,8 @@ def test_the_report_needs_no_torch(run: Path) -> None:
         "render_report(Path(sys.argv[1])); sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(run)], check=True)
+
+
+def test_mistakes_are_ordered_by_how_far_past_the_operating_point_they_lie() -> None:
+    wrong = pd.DataFrame({"probability": [0.55, 0.0, 0.19, 0.9], "operating_point": [0.1, 0.1, 0.2, 0.0]})
+    assert list(_confidence(wrong).round(4)) == [0.5, 1.0, 0.05, 0.9]
