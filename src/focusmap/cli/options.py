@@ -81,7 +81,9 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         "--recipe", type=Path, metavar="FILE", help="recipe.yaml with settings; the options below override it"
     )
     group.add_argument(
-        "--preset", metavar="NAME", help="chest-xray, brain-mri, retina, ultrasound or natural; all else overrides it"
+        "--preset",
+        metavar="NAME",
+        help="chest-xray, brain-mri, retina, oct-aptos, ultrasound or natural; all else overrides it",
     )
     group.add_argument(
         "--model", metavar="NAME",

@@ -203,7 +203,7 @@ def build_net(architecture: Architecture, weights: str = "none", seed: int = 0) 
         What the net is built from.
     weights
         ``none`` (random), ``hub`` (pretrained, downloaded), ``auto`` (hub where it answers within seconds, else
-        random; always random for small-residual) or the path of a weights file.
+        random, as always for nets without pretrained weights) or the path of a weights file.
     seed
         Of the random weights.
 

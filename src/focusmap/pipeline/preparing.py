@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SMALL = 64
 LARGEST_BY_DEFAULT = 224
+# Nets that are always trained from scratch take larger steps.
+FROM_SCRATCH = ("small-residual", "plain-cnn", "residual-cnn")
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def resolve_recipe(recipe: Recipe, shapes: Sequence[tuple[int, int]], has_colour
     size = recipe.size or min(max(typical, 16), LARGEST_BY_DEFAULT)
     model = recipe.model if recipe.model != "auto" else "small-residual" if size <= SMALL else "resnet18"
     base, decoder = split_model(model)
-    rate = recipe.learning_rate or (3e-3 if base == "small-residual" else 5e-4)
+    rate = recipe.learning_rate or (3e-3 if base in FROM_SCRATCH else 5e-4)
     channels = recipe.channels or (3 if has_colour else 1)
     pooling: Pooling = recipe.pooling if recipe.pooling != "auto" else "lse" if decoder else "average"
     return replace(recipe, size=size, model=model, channels=channels, learning_rate=rate, pooling=pooling)

@@ -93,7 +93,8 @@ class Recipe:
     weights
         ``none`` (from scratch), ``hub``, ``auto`` (hub where it can be reached) or the path of a weights file.
     learning_rate
-        Of the first epoch after warm-up; 0 means chosen: 3e-3 for ``small-residual``, 5e-4 for the others.
+        Of the first epoch after warm-up; 0 means chosen: 3e-3 for ``small-residual``, ``plain-cnn`` and
+        ``residual-cnn``, 5e-4 for the others.
     layer_decay
         The learning rate of each stage of the backbone is that of the next one times this; 1 means the same for all.
     schedule
