@@ -12,7 +12,7 @@ from focusmap.cohort.split import Split, SplitOptions, make_split, write_split
 from focusmap.errors import InputError, RefusedError
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import Run, start_run
-from focusmap.values.recipe import Loss, Pooling, Recipe
+from focusmap.values.recipe import Loss, Monitor, Pooling, Recipe
 from focusmap.values.study import write_study
 from focusmap.values.task import UNLABELLED
 
@@ -167,7 +167,7 @@ def resolve_recipe(recipe: Recipe, shapes: Sequence[tuple[int, int]], has_colour
     """Return the recipe with model, size and channels chosen where it leaves them open.
 
     The size is the pictures' own up to 64 pixels and at most 224 else; three channels if any picture has colour. A
-    focus-map net pools by log-sum-exp.
+    focus-map net pools by log-sum-exp. An autoencoder is judged by its loss, the mean of its errors.
 
     >>> chosen = resolve_recipe(Recipe(), [(28, 28)], False)
     >>> chosen.model, chosen.size, chosen.channels, chosen.pooling
@@ -186,4 +186,5 @@ def resolve_recipe(recipe: Recipe, shapes: Sequence[tuple[int, int]], has_colour
     pooling: Pooling = recipe.pooling if recipe.pooling != "auto" else "lse" if has_focus(model) else "average"
     loss: Loss = recipe.loss if recipe.learns_labels else "absolute"
     chosen = replace(recipe, size=size, model=model, channels=channels, learning_rate=rate)
-    return replace(chosen, pooling=pooling, loss=loss)
+    monitor: Monitor = recipe.monitor if recipe.learns_labels else "loss"
+    return replace(chosen, pooling=pooling, loss=loss, monitor=monitor)
