@@ -118,6 +118,21 @@ def test_localisation_has_every_score_beside_its_baselines_and_a_picture(run: Pa
     assert "oracle" in words
 
 
+def test_few_lesions_are_shown_one_by_one_and_what_was_not_found_is_a_miss(run: Path) -> None:
+    index = read_table(run / "focus" / "index.csv")[:2]
+    singles = pd.DataFrame({"image_id": index["image_id"], "target": index["target"], "chance": 0.04, "auprc": 0.25})
+    cam = singles.assign(method="cam", predicted=[True, False], pointing_hit=1.0)
+    mean_mask = singles.assign(method="mean_mask", predicted=[True, False], pointing_hit=0.0, auprc=0.125)
+    write_table(run / "focus" / "scores.csv", pd.concat([cam, mean_mask]))
+    section = page_of(run).split('<section id="localisation">')[1].split("</section>")[0]
+    words = words_of(section)
+    assert f"{index['image_id'][0]} {index['target'][0]} 4 % yes hit 0.250 0.125" in words
+    assert f"{index['image_id'][1]} {index['target'][1]} 4 % no miss — 0.125" in words
+    assert section.count("data:image/jpeg") == 2
+    write_table(run / "focus" / "scores.csv", pd.concat([cam.iloc[:1]] * 31))
+    assert "one by one" not in page_of(run)
+
+
 @pytest.mark.parametrize(
     ("missing", "command"),
     [
