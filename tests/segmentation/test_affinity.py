@@ -156,4 +156,4 @@ def test_without_lesion_there_is_nothing_to_tell_apart() -> None:
     loss = pair_loss(features, torch.zeros(4))
     loss.backward()
     assert loss.item() == pytest.approx(0, abs=1e-6)
-    assert float(pair_loss(features, torch.full((4,), -1))) == 0
+    assert pair_loss(features, torch.full((4,), -1)).item() == 0

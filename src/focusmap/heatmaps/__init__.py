@@ -8,6 +8,7 @@ from focusmap.heatmaps.methods import (
     ACAM,
     FOCUS,
     METHODS,
+    RECONSTRUCTION,
     HeatMaps,
     Method,
     Net,
@@ -19,6 +20,6 @@ from focusmap.heatmaps.methods import (
 )
 
 __all__ = [
-    "ACAM", "FOCUS", "METHODS", "HeatMaps", "Method", "Net", "Unit", "check_method", "choose_method", "heat_maps",
-    "methods_of",
+    "ACAM", "FOCUS", "METHODS", "RECONSTRUCTION", "HeatMaps", "Method", "Net", "Unit", "check_method", "choose_method",
+    "heat_maps", "methods_of",
 ]  # fmt: skip

@@ -60,6 +60,11 @@ class Ensemble(nn.Module):
         """True if the members weigh their evidence along each spatial axis."""
         return all(net.has_axis_attention for net in self.nets)
 
+    @property
+    def reconstructs(self) -> bool:
+        """True if the members are autoencoders."""
+        return all(net.reconstructs for net in self.nets)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return mean logits ``(N, L)``."""
         logits = (gain * net(show(view, x)) + offset for net, view, gain, offset in self.passes())

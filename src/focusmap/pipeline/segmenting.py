@@ -108,6 +108,8 @@ def segment(folder: Path, request: SegmentRequest, options: RunOptions = RunOpti
     run = open_run(folder)
     out = _checked_folder(run, request, options)
     members = _members(run, request, options)
+    if members[0].model.net.reconstructs:
+        raise InputError(f"{folder}: holds an autoencoder; masks are drawn from the maps of a classifier.")
     lesions = lesions_of(members[0].model.task, request.targets, request.negatives)
     job = Job(_recipe_of(run, options), request.tune_on_masks, options.progress)
     drawn, names = _Drawn(), MapNames()

@@ -16,6 +16,7 @@ features then give D = 1/2, and the loss stays at ln 2.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal
@@ -28,6 +29,7 @@ LEAST_SQUARE = 1e-6
 LESION, BACKGROUND = 1, 0
 # Pairs of so many by so many voxels at a time: what is computed of them stays in the processor's cache.
 TILE = (128, 512)
+FEW_TILES = 16
 
 Kind = Literal["lesion", "background", "different"]
 WEIGHTS: dict[Kind, float] = {"lesion": 1 / 4, "background": 1 / 4, "different": 1 / 2}
@@ -90,7 +92,8 @@ class _PairLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, features: Tensor, labels: Tensor) -> Tensor:
-        wide = features if features.dtype == torch.float64 else features.float()
+        # Detached, since threads of their own do not know that no graph is wanted here.
+        wide = features.detach() if features.dtype == torch.float64 else features.detach().float()
         total, gradient = wide.new_zeros((), dtype=torch.float64), torch.zeros_like(wide)
         for kind in WEIGHTS:
             loss, slope = _of_kind(kind, wide, labels)
@@ -106,6 +109,15 @@ class _PairLoss(torch.autograd.Function):
         return grad_output * gradient, None
 
 
+@dataclass(frozen=True)
+class _Tile:
+    """Rows by columns of the table of pairs; of one on the diagonal only what lies above it counts."""
+
+    rows: slice
+    columns: slice
+    is_triangle: bool
+
+
 def _of_kind(kind: Kind, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Return the weighted mean over the pairs of one kind, and its gradient ``(N, K)``."""
     rows, columns = (torch.nonzero(labels == label)[:, 0] for label in _labels_of(kind))
@@ -115,30 +127,45 @@ def _of_kind(kind: Kind, features: Tensor, labels: Tensor) -> tuple[Tensor, Tens
     gradient, total = torch.zeros_like(features), features.new_zeros((), dtype=torch.float64)
     if not n_pairs:
         return total, gradient
-    grad_first = torch.zeros_like(first)
-    grad_second = grad_first if is_same else torch.zeros_like(second)
-    for tile in _tiles(len(first), len(second), is_triangle=is_same):
-        total += _add_tile(tile, (first, second), (grad_first, grad_second), TERMS[kind])
+    tiles = list(_tiles(len(first), len(second), is_triangle=is_same))
+    for loss, (grad_first, grad_second) in _shared_out(tiles, first, second, TERMS[kind]):
+        total += loss
+        gradient[rows] += grad_first
+        gradient[columns] += grad_second
     scale = WEIGHTS[kind] / n_pairs
-    gradient[rows] = grad_first
-    if not is_same:
-        gradient[columns] = grad_second
     return total * scale, gradient.mul_(scale)
+
+
+def _shared_out(
+    tiles: list[_Tile], first: Tensor, second: Tensor, term: Term
+) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor]]]:
+    """Yield the sums over shares of the tiles, a thread each: loss, and gradients of the first and second voxels.
+
+    A tile is too small to be shared by threads itself: they would wait for each other more than they work.
+    """
+    n_threads = torch.get_num_threads() if first.device.type == "cpu" else 1
+    if n_threads == 1 or len(tiles) < FEW_TILES:
+        yield _sum_tiles(tiles, first, second, term)
+        return
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(n_threads) as pool:
+            yield from pool.map(lambda k: _sum_tiles(tiles[k::n_threads], first, second, term), range(n_threads))
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def _sum_tiles(tiles: list[_Tile], first: Tensor, second: Tensor, term: Term) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    total, gradients = first.new_zeros((), dtype=torch.float64), (torch.zeros_like(first), torch.zeros_like(second))
+    for tile in tiles:
+        total += _add_tile(tile, (first, second), gradients, term)
+    return total, gradients
 
 
 def _labels_of(kind: Kind) -> tuple[int, int]:
     if kind == "different":
         return LESION, BACKGROUND
     return (LESION, LESION) if kind == "lesion" else (BACKGROUND, BACKGROUND)
-
-
-@dataclass(frozen=True)
-class _Tile:
-    """Rows by columns of the table of pairs; of one on the diagonal only what lies above it counts."""
-
-    rows: slice
-    columns: slice
-    is_triangle: bool
 
 
 def _tiles(n_rows: int, n_columns: int, *, is_triangle: bool) -> Iterator[_Tile]:
