@@ -47,9 +47,12 @@ def test_the_readme_can_be_followed(folder, capsys):
 def test_the_guide_can_be_followed(folder):
     readings = next(block for block in blocks("docs/guide.md", "csv") if "reader" in block.splitlines()[0].split(","))
     (folder / "readers.csv").write_text(readings)
+    (folder / "quick.yaml").write_text("segmentation: {n_steps: 3, max_cases: 8}")
     for command in commands("docs/guide.md"):
         trains = command[0] in ("run", "train") and "--dry-run" not in command
-        assert main(command + (QUICK[2:] if trains else [])) == 0, command
+        draws = command[0] == "segment" or "--segment" in command
+        quick = ["--recipe", "quick.yaml"] if draws else []
+        assert main(command + (QUICK[2:] if trains else []) + quick) == 0, command
 
 
 def test_the_readmes_tell_the_same_in_both_languages():
