@@ -1,6 +1,7 @@
 """``focusmap predict``: what a model says of pictures."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from focusmap.cli.options import add_common_options, add_study_options, declaration_from, refuse_study_file
@@ -36,6 +37,11 @@ def execute(parsed: argparse.Namespace) -> int:
         print(answer.words)
     if answer.table is not None:
         print(f"predictions: {answer.table} ({answer.n_images} images)")
+    if answer.n_flagged:
+        print(
+            f"note: {answer.n_flagged} of {answer.n_images} rows are unlike train: column flags",
+            file=sys.stderr,
+        )
     if answer.overlays is not None:
         print(f"overlays: {answer.overlays}")
     return print_failures(answer.failures, skip=parsed.skip_unreadable)

@@ -15,7 +15,7 @@ from focusmap.errors import InputError
 from focusmap.figures.json_tree import branch
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import read_other
-from focusmap.pipeline.predicting import PredictRequest, find_pictures, load_run_model, write_failures
+from focusmap.pipeline.predicting import PredictRequest, find_pictures, load_run_net, write_failures
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.pipeline.trusting import PAGE, TRUST, TrustRequest, choose_subjects, trust_options, write_trust
 from focusmap.values.files import Json, write_table
@@ -153,7 +153,7 @@ def _explain_files(folder: Path, request: ExplainRequest, out: Path, options: Ru
     from focusmap.inference.explain import explain as write_maps
     from focusmap.inference.explain import read_scale
 
-    model = load_run_model(folder, options.devices)
+    model = load_run_net(folder, options.devices)
     items = [Item(one.image_id, one.path, one.file) for one in find_pictures(request.inputs, request.said)]
     settings = _settings(model, request, options)
     settings = replace(settings, scale=read_scale(Run(folder).focus, settings.method))
@@ -172,9 +172,9 @@ def _own_members(run: Run, out: Path, devices: str) -> list[_Member]:
     if parts == [run]:
         if not split.ids("test"):
             raise InputError(f"{run.folder}: its split has no test part. Name pictures or a label file to explain.")
-        return [_own_member(load_run_model(run.folder, devices), cohort, split, out)]
+        return [_own_member(load_run_net(run.folder, devices), cohort, split, out)]
     return [
-        _own_member(load_run_model(part.folder, devices), cohort, fold_split(split, k), out / f"fold{k}")
+        _own_member(load_run_net(part.folder, devices), cohort, fold_split(split, k), out / f"fold{k}")
         for k, part in enumerate(parts)
     ]
 
@@ -190,7 +190,7 @@ def _other_member(run: Run, request: ExplainRequest, out: Path, options: RunOpti
     parts = read_split(run.split, own).part_of if run.split.is_file() else {}
     learnt = [image_id for image_id, part in parts.items() if part == "train" or part.isdecimal()]
     train = own.of(learnt) if learnt else None
-    return _Member(load_run_model(run.folder, options.devices), cohort, train, out)
+    return _Member(load_run_net(run.folder, options.devices), cohort, train, out)
 
 
 def _explain_cohort(member: _Member, request: ExplainRequest, options: RunOptions) -> "Explanation":

@@ -11,7 +11,7 @@ import pandas as pd
 from focusmap.cohort.cohort import Cohort
 from focusmap.errors import InputError
 from focusmap.pipeline.options import RunOptions
-from focusmap.pipeline.predicting import load_run_model
+from focusmap.pipeline.predicting import load_run_net
 from focusmap.reporting.words import Language
 from focusmap.values.files import Json, write_json
 
@@ -69,7 +69,7 @@ def trust_options(request: TrustRequest, model: "Model", method: str, options: R
     names = tuple(dict.fromkeys(choose_method(name, model.net) for name in methods))
 
     def other(folder: Path) -> "Model":
-        found = load_run_model(folder, options.devices)
+        found = load_run_net(folder, options.devices)
         _refuse_incomparable(folder, found, model, names)
         return found
 

@@ -236,6 +236,14 @@ class Task:
         return cls(tuple(targets))
 
 
+def check_learnable(task: Task, truth: np.ndarray) -> None:
+    """Raise `InputError` unless at least one target has two different known values in the truth of train ``(N, T)``."""
+    columns = [column[~np.isnan(column)] for column in truth.T]
+    if all(len(np.unique(column)) < 2 for column in columns):
+        names = ", ".join(task.names)
+        raise InputError(f"train: {names} has one known value only; at least two are needed to learn from.")
+
+
 def _sigmoid(logits: np.ndarray) -> np.ndarray:
     from scipy.special import expit
 
