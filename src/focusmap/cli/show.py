@@ -63,11 +63,13 @@ def print_study(cohort: "Cohort") -> None:
 
 def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
     """Print what a run would cost: sizes, time, memory and disk."""
+    from focusmap.classical.names import parse_model
     from focusmap.pipeline.planning import estimate
 
     plan = estimate(cohort, options)
     size = f", {plan.recipe.size} x {plan.recipe.size} pixels" if plan.recipe.size else ""
-    print(f"model       {plan.recipe.model}{size}, {plan.recipe.epochs} epochs")
+    epochs = f", {plan.recipe.epochs} epochs" if parse_model(plan.recipe.model).engine == "net" else ""
+    print(f"model       {plan.recipe.model}{size}{epochs}")
     print(f"time        about {clock(plan.seconds)} on {plan.n_threads} processor cores")
     print(f"memory      about {plan.memory_mb} MB")
     print(f"disk        about {plan.disk_mb} MB")

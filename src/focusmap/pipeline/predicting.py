@@ -81,6 +81,8 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
     """
     model = load_run_model(folder, options.devices)
     check_targets(model.task, request.said)
+    if isinstance(model, RowModel) and request.overlay is not None:
+        raise InputError(f"{folder}: its model is no net of pictures and has no heat maps. Leave --overlay out.")
     if isinstance(model, RowModel) and model.card.covariates:
         return _predict_table(folder, model, request, options)
     asked = find_pictures(request.inputs, request.said)
@@ -109,8 +111,6 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
 
 def _predict_table(folder: Path, model: RowModel, request: PredictRequest, options: RunOptions) -> PredictAnswer:
     """Return what a table model says of the rows of a table."""
-    if request.overlay is not None:
-        raise InputError(f"{folder}: is a table model; it has no heat maps. Leave --overlay out.")
     if len(request.inputs) != 1 or request.inputs[0].suffix.lower() not in (".csv", ".gz"):
         raise InputError(f"{folder}: is a table model; give one table (.csv) with the columns that it takes.")
     predictions = predict_rows(model, unlabelled_rows(folder, model.task, request))
