@@ -39,6 +39,8 @@ class RunFiles:
         ``focus/index.csv``.
     scores
         ``focus/scores.json``.
+    single_scores
+        ``focus/scores.csv``.
     trust
         ``focus/trust.json``.
     """
@@ -60,6 +62,7 @@ class RunFiles:
     baselines: Tree
     index: pd.DataFrame | None
     scores: Tree
+    single_scores: pd.DataFrame | None
     trust: Tree
 
     @property
@@ -103,6 +106,7 @@ def read_run(folder: Path) -> RunFiles:
         baselines=_json(folder / "evaluation" / "baselines.json"),
         index=_table(folder / "focus" / "index.csv"),
         scores=_json(folder / "focus" / "scores.json"),
+        single_scores=_table(folder / "focus" / "scores.csv"),
         trust=_json(folder / "focus" / "trust.json"),
     )
 
