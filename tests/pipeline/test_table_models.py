@@ -88,6 +88,17 @@ def test_the_simple_answers_stand_beside_it(run, labels):
     assert "focusmap explain" not in page
 
 
+def test_what_a_covariate_is_worth_is_what_was_planted(run):
+    found = json.loads((run / "evaluation/importance.json").read_text())
+    assert list(found) == ["before", "age", "drug", "noise"]
+    worth = {name: entry["after"]["mae"] for name, entry in found.items()}
+    assert worth["before"]["high"] < worth["drug"]["high"] < 0
+    assert abs(worth["noise"]["value"]) < 2
+    assert found["drug"]["relapse"]["auroc"]["low"] > 0
+    assert found["age"]["relapse"]["auroc"]["low"] > 0
+    assert "What a covariate is worth" in (run / "report.html").read_text()
+
+
 def test_no_patient_is_in_two_folds_and_nothing_is_pickled(run):
     table = pd.read_csv(run / "cohort.csv").merge(pd.read_csv(run / "split.csv"), on="image_id")
     assert (table.groupby("patient_id")["split"].nunique() == 1).all()
@@ -107,8 +118,24 @@ def test_predictions_are_the_same_in_any_company_and_strange_rows_are_flagged(ru
     assert main(["predict", str(run), str(tmp_path / "one.csv"), "--out", str(tmp_path / "alone.csv")]) == 0
     alone = pd.read_csv(tmp_path / "alone.csv", keep_default_na=False)
     pd.testing.assert_frame_equal(alone, together[5:6].reset_index(drop=True))
-    assert main(["predict", str(run), str(tmp_path / "one.csv")]) == 0
+    assert main(["predict", str(run / "model"), str(tmp_path / "one.csv")]) == 0
     assert "after: " in capsys.readouterr().out
+
+
+def test_a_submission_has_the_columns_of_its_template(run, tmp_path, capsys):
+    planted(6, 1).to_csv(tmp_path / "asked.csv", index=False)
+    (tmp_path / "form.csv").write_text("Patient ID,Before,After,RELAPSE\n")
+    command = ["predict", str(run), str(tmp_path / "asked.csv"), "--out"]
+    assert main([*command, str(tmp_path / "all.csv")]) == 0
+    assert main([*command, str(tmp_path / "form_filled.csv"), "--template", str(tmp_path / "form.csv")]) == 0
+    told, filled = (pd.read_csv(tmp_path / name) for name in ("all.csv", "form_filled.csv"))
+    assert list(filled) == ["Patient ID", "Before", "After", "RELAPSE"]
+    np.testing.assert_allclose(filled[["After", "RELAPSE"]], told[["after", "relapse"]])
+    assert filled["Patient ID"].tolist() == told["patient_id"].tolist()
+    (tmp_path / "form.csv").write_text("eye,afters\n")
+    assert main([*command, str(tmp_path / "no.csv"), "--template", str(tmp_path / "form.csv")]) == 2
+    assert "asks for afters, which neither" in capsys.readouterr().err
+    assert not (tmp_path / "no.csv").exists()
 
 
 def test_a_table_from_elsewhere_is_evaluated(run, tmp_path):

@@ -20,6 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="FILE.csv", help="write the answers as a table")
     parser.add_argument("--overlay", type=Path, metavar="DIR", help="write pictures of where the evidence lies")
+    parser.add_argument(
+        "--template", type=Path, metavar="FILE.csv", help="of a table model: write the columns of this file's header"
+    )
     add_study_options(parser)
     add_common_options(parser)
 
@@ -31,7 +34,9 @@ def execute(parsed: argparse.Namespace) -> int:
     from focusmap.cli.show import print_failures
 
     refuse_study_file(parsed)
-    request = pipeline.PredictRequest(tuple(parsed.inputs), parsed.out, parsed.overlay, declaration_from(parsed))
+    request = pipeline.PredictRequest(
+        tuple(parsed.inputs), parsed.out, parsed.overlay, declaration_from(parsed), parsed.template
+    )
     answer = pipeline.predict(parsed.run, request, run_options_from(parsed))
     if answer.words:
         print(answer.words)

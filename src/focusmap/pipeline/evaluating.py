@@ -10,6 +10,7 @@ from focusmap.cohort.declaration import Declaration
 from focusmap.errors import InputError
 from focusmap.evaluation import EvaluationOptions, curves, evaluate_predictions, read_prediction_table
 from focusmap.pipeline.baselines import write_baselines
+from focusmap.pipeline.importance import write_importance
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import read_other, refuse_known_patients
 from focusmap.pipeline.predicting import load_run_model, predict_label_file
@@ -44,6 +45,7 @@ def evaluate(folder: Path, out: Path | None = None, *, force: bool = False) -> d
     settings = EvaluationOptions(thresholds, part, seed=seed)
     metrics = write_evaluation(predictions, truth, settings, out or run.evaluation)
     write_baselines(run, cohort, predictions, settings, out or run.evaluation)
+    write_importance(run, cohort, predictions, settings, out or run.evaluation)
     return metrics
 
 

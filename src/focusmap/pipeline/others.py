@@ -47,6 +47,7 @@ def read_other(run: Run, label_file: Path, said: Declaration) -> Cohort:
         mask_column=said.mask or own.mask_column,
         covariates=said.covariates or own.covariates,
         groups=said.groups or own.groups,
+        missing=(*own.missing, *said.missing),
         boxes_file=said.boxes,
         split_column=None,
         block_column=None,

@@ -20,10 +20,11 @@ from focusmap.pipeline.models import load_model
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import check_targets
 from focusmap.pipeline.runs import Run, open_run
+from focusmap.pipeline.submission import fill_template, read_template
 from focusmap.values.files import atomic, read_table, refuse_existing, write_table
-from focusmap.values.predictions import ID_COLUMNS, NOTICE, Predictions, write_predictions
+from focusmap.values.predictions import ID_COLUMNS, NOTICE, Predictions
 from focusmap.values.study import Study, read_study
-from focusmap.values.task import Target, Task
+from focusmap.values.task import Target
 
 if TYPE_CHECKING:
     from focusmap.inference.model import Model
@@ -46,12 +47,15 @@ class PredictRequest:
         Folder for overlays, or None.
     said
         What the user said of the label file: folder of the pictures, patient column.
+    template
+        Of a table model: a CSV whose header says which columns `out` has, in place of all.
     """
 
     inputs: tuple[Path, ...]
     out: Path | None = None
     overlay: Path | None = None
     said: Declaration = Declaration()
+    template: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,8 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
         raise InputError(f"{folder}: its model is no net of pictures and has no heat maps. Leave --overlay out.")
     if isinstance(model, RowModel) and model.card.covariates:
         return _predict_table(folder, model, request, options)
+    if request.template is not None:
+        raise InputError(f"--template is for table models; {folder} is shown pictures. Leave it out.")
     asked = find_pictures(request.inputs, request.said)
     asked_for = (request.out, request.overlay and request.overlay / "index.csv")
     refuse_existing(*(path for path in asked_for if path is not None), force=options.force)
@@ -113,32 +119,42 @@ def _predict_table(folder: Path, model: RowModel, request: PredictRequest, optio
     """Return what a table model says of the rows of a table."""
     if len(request.inputs) != 1 or request.inputs[0].suffix.lower() not in (".csv", ".gz"):
         raise InputError(f"{folder}: is a table model; give one table (.csv) with the columns that it takes.")
-    predictions = predict_rows(model, unlabelled_rows(folder, model.task, request))
+    predictions = predict_rows(model, unlabelled_rows(folder, model, request))
     single = len(predictions) == 1 and request.out is None
     if not single and request.out is None:
         raise InputError(f"{len(predictions)} rows: say where the table goes with --out FILE.csv.")
+    if request.template is not None and request.out is None:
+        raise InputError("--template: say where the filled table goes with --out FILE.csv.")
     if request.out is not None:
         refuse_existing(request.out, force=options.force)
-        write_predictions(predictions, request.out)
+        table = predictions.to_table()
+        if request.template is not None:
+            columns = read_template(request.template)
+            table = fill_template(columns, table.drop(columns="notice"), read_columns(request.inputs[0]))
+        write_table(request.out, table)
     words = in_words(model, predictions) if single else ""
     return PredictAnswer(words, request.out, None, len(predictions), (), int((predictions.ids["flags"] != "").sum()))
 
 
-def unlabelled_rows(folder: Path, task: Task, request: PredictRequest) -> Cohort:
-    """Return the rows of a table that is asked about, by the columns of the run's study; targets are not looked at."""
+def unlabelled_rows(folder: Path, model: RowModel, request: PredictRequest) -> Cohort:
+    """Return the rows of a table that is asked about, by the columns of the run's study; targets are not looked at.
+
+    A model folder without its run knows the covariates, and finds patients under the usual names.
+    """
     file, said = request.inputs[0], request.said
     columns = list(read_columns(file))
     study = Run(folder).study
-    own = read_study(study) if study.is_file() else Study(file, file.parent, task)
+    own = read_study(study) if study.is_file() else Study(file, file.parent, model.task)
     patient = None if said.patient == "none" else said.patient or own.patient_column
     named = [name for name in (patient, *PATIENT_COLUMNS) if name in columns]
     asked = replace(
         own,
         label_file=file,
-        id_column="image_id" if "image_id" in columns else None,
+        id_column=next((name for name in ("image_id", own.path_column) if name in columns), None),
+        covariates=tuple(column.name for column in model.covariates.columns),
         patient_column=None if said.patient == "none" or not named else named[0],
         case_column=next((name for name in (said.case, own.case_column) if name in columns), None),
-        missing=tuple(text for text in own.missing if text.rpartition("=")[0] in columns),
+        missing=tuple(text for text in (*own.missing, *said.missing) if text.rpartition("=")[0] in columns),
     )
     return read_unlabelled(file, asked)
 

@@ -1,8 +1,10 @@
-"""What a table model takes: each covariate, how it is read, and its values on train."""
+"""What a table model takes: each covariate, how it is read, its values on train, and what it is worth."""
 
 from focusmap.cohort.covariates import Covariate, Covariates
+from focusmap.figures.json_tree import branch
+from focusmap.reporting.baseline_section import COMPARED
 from focusmap.reporting.files import RunFiles
-from focusmap.reporting.tables import Cell, Table, name_cell
+from focusmap.reporting.tables import Cell, Footnotes, Table, name_cell, signed_cell
 from focusmap.reporting.words import DASH, Words
 
 SHOWN_LEVELS = 12
@@ -23,6 +25,19 @@ def covariate_table(files: RunFiles, words: Words) -> Table | None:
     ]
     head = [words(f"model.{key}") for key in ("covariate", "read_as", "train_values", "gaps")]
     return Table(head, rows, caption=words("model.covariates"))
+
+
+def importance_table(files: RunFiles, words: Words) -> Table | None:
+    """Return one row a covariate: what each target's first metric loses when its cells are shuffled; None without."""
+    if not files.importance:
+        return None
+    notes, leads = Footnotes(words), {t.name: COMPARED[t.kind][0] for t in files.task.targets}
+    rows = [
+        [name_cell(covariate), *(signed_cell(branch(found, target).get(key), notes) for target, key in leads.items())]
+        for covariate, found in ((name, branch(value)) for name, value in files.importance.items())
+    ]
+    head = ["", *(f"{target}: {words.name('metric', key)}" for target, key in leads.items())]
+    return Table(head, rows, notes.lines(), words("model.importance"))
 
 
 def _values(column: Covariate, words: Words) -> str:

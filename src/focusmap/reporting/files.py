@@ -35,6 +35,8 @@ class RunFiles:
         In a run with folds, by image_id the number of the fold that predicted it.
     baselines
         ``evaluation/baselines.json``.
+    importance
+        ``evaluation/importance.json``, of a table model.
     index
         ``focus/index.csv``.
     scores
@@ -60,6 +62,7 @@ class RunFiles:
     metrics: Tree
     curves: Tree
     baselines: Tree
+    importance: Tree
     index: pd.DataFrame | None
     scores: Tree
     single_scores: pd.DataFrame | None
@@ -104,6 +107,7 @@ def read_run(folder: Path) -> RunFiles:
         metrics=_json(folder / "evaluation" / "metrics.json"),
         curves=_json(folder / "evaluation" / "curves.json"),
         baselines=_json(folder / "evaluation" / "baselines.json"),
+        importance=_json(folder / "evaluation" / "importance.json"),
         index=_table(folder / "focus" / "index.csv"),
         scores=_json(folder / "focus" / "scores.json"),
         single_scores=_table(folder / "focus" / "scores.csv"),

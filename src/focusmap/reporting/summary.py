@@ -5,7 +5,7 @@ from pathlib import Path
 from focusmap.figures.json_tree import items, text
 from focusmap.reporting.baseline_section import baseline_tables
 from focusmap.reporting.cohort_section import cohort_section
-from focusmap.reporting.covariate_table import covariate_table
+from focusmap.reporting.covariate_table import covariate_table, importance_table
 from focusmap.reporting.files import RunFiles, model_name, read_run
 from focusmap.reporting.findings import finding_views, severity_text
 from focusmap.reporting.focus_section import cut_note, gallery, mistake_section
@@ -66,6 +66,7 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         "localisation": localisation_section(files, words),
         "model": model_groups(files, words),
         "covariates": covariate_table(files, words),
+        "importance": importance_table(files, words),
         "thresholds": threshold_table(files, words),
         "provenance": provenance_groups(files, words),
         "started": text(files.manifest.get("started"))[:10],
