@@ -21,7 +21,11 @@ def read_template(path: Path) -> list[str]:
         raise MissingFileError(f"{path}: no such file.")
     text = path.read_text(encoding="utf-8-sig").strip()
     # A header alone is a template too.
-    columns = list(read_columns(path)) if "\n" in text else [name.strip().strip('"') for name in text.split(",")]
+    columns = (
+        [str(name) for name in read_columns(path)]
+        if "\n" in text
+        else [name.strip().strip('"') for name in text.split(",")]
+    )
     if not all(columns) or len(set(columns)) < len(columns):
         raise InputError(f"{path}: a header with the names of different columns was expected.")
     return columns
