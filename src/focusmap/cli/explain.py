@@ -25,6 +25,7 @@ examples:
 
 methods, by what they run beside one forward pass a picture:
   focus                               nothing: it is the output of a focus-map net (--model resnet18-fpn)
+  reconstruction                      nothing: it is the output of an autoencoder (--model autoencoder)
   cam, gradcam, gradcam++, hirescam, layercam, eigencam, ablationcam   the classifier's last layer
   gradients, guided-backprop          once backward a label
   smoothgrad, integrated-gradients    16 and 32 times forward, and as often backward a label

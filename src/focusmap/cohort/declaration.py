@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from focusmap.cohort.targets import infer_task, parse_target
+from focusmap.cohort.targets import Inference, infer_task, parse_target
 from focusmap.errors import InputError, MissingFileError, suggest
 from focusmap.values.study import Study, Uncertain
+from focusmap.values.task import ANOMALY, UNLABELLED, Task
 
 PATH_COLUMNS = ("path", "image", "image_path", "filename", "file", "Image", "Image Index")
 PATIENT_COLUMNS = (
@@ -17,6 +18,7 @@ PATIENT_COLUMNS = (
 SPLIT_COLUMNS = ("split", "partition")
 COVARIATE_KINDS = ("numeric", "category", "date", "codes")
 EXAMPLES = {"before": "VA=preVA", "missing": "grade=9"}
+WITHOUT_LABELS = Inference(UNLABELLED, None, ("no label is looked at: the model learns from the pictures alone",))
 NO_PICTURES = f"there is no path column (one of {', '.join(PATH_COLUMNS)}): no picture is looked at"
 
 
@@ -46,6 +48,8 @@ class Declaration:
         ``COLUMN=VALUE``: cells to be read as empty.
     uncertain
         What -1 means.
+    unlabelled
+        No label is looked at: for a model that learns from pictures alone.
     """
 
     images: Path | None = None
@@ -62,6 +66,7 @@ class Declaration:
     before: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     uncertain: Uncertain = "unknown"
+    unlabelled: bool = False
 
 
 def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> Study:
@@ -97,7 +102,8 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
     for spec in specs:
         if spec.name in named:
             raise InputError(f"column {spec.name!r} has another role and cannot be a target as well.")
-    inferred = infer_task(_with_uncertain(table), specs, reserved)
+    inferred = WITHOUT_LABELS if said.unlabelled else infer_task(_with_uncertain(table), specs, reserved)
+    _check_labels(inferred.task, said)
     for name in before:
         inferred.task.index(name)
     images = (said.images or label_file.parent).resolve()
@@ -170,6 +176,16 @@ def _pair(option: str, text: str) -> tuple[str, str]:
     if not separator or not name or not value:
         raise InputError(f"--{option} {text}: two parts joined by '=' were expected, such as {EXAMPLES[option]}.")
     return name.strip(), value.strip()
+
+
+def _check_labels(task: Task, said: Declaration) -> None:
+    if said.unlabelled and said.targets:
+        raise InputError(
+            "an autoencoder learns without labels: leave --target out. Afterwards its anomaly score can be compared "
+            f"with a label: focusmap evaluate RUN --target {said.targets[0]}"
+        )
+    if not said.unlabelled and task == UNLABELLED:
+        raise InputError(f"target {ANOMALY.name!r}: this name is an autoencoder's score. Rename the column.")
 
 
 def _with_uncertain(table: pd.DataFrame) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from focusmap.pipeline.runs import Run, open_run
 from focusmap.values.files import Json, read_json, read_table, refuse_existing, write_json
 from focusmap.values.predictions import Predictions, read_predictions, write_predictions
 from focusmap.values.recipe import read_recipe
+from focusmap.values.task import UNLABELLED
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
 
@@ -44,7 +45,8 @@ def evaluate(folder: Path, out: Path | None = None, *, force: bool = False) -> d
     thresholds, seed = frozen_thresholds(run, predictions), read_recipe(run.recipe).seed
     settings = EvaluationOptions(thresholds, part, seed=seed)
     metrics = write_evaluation(predictions, truth, settings, out or run.evaluation)
-    write_baselines(run, cohort, predictions, settings, out or run.evaluation)
+    if cohort.task != UNLABELLED:
+        write_baselines(run, cohort, predictions, settings, out or run.evaluation)
     write_importance(run, cohort, predictions, settings, out or run.evaluation)
     return metrics
 

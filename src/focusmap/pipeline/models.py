@@ -16,7 +16,7 @@ from focusmap.errors import InputError
 from focusmap.values.files import read_json
 from focusmap.values.recipe import Recipe
 from focusmap.values.target_weights import parse_target_weights
-from focusmap.values.task import Task
+from focusmap.values.task import UNLABELLED, Task
 
 if TYPE_CHECKING:
     from focusmap.imaging.store import Store
@@ -39,9 +39,23 @@ def model_name(cohort: Cohort, recipe: Recipe) -> ModelName:
 
 def baseline_of(recipe: Recipe) -> str:
     """Return the name of the simple model that a resolved recipe sets beside its own, or ``none``."""
+    if not recipe.learns_labels:
+        return "none"
     if recipe.baseline != "auto":
         return recipe.baseline
     return TABLE_BASELINE if parse_model(recipe.model).shown == "table" else PICTURE_BASELINE
+
+
+def check_labels(cohort: Cohort, recipe: Recipe) -> None:
+    """Raise `InputError` where an autoencoder is given labels, or another model none."""
+    if recipe.learns_labels == (cohort.task != UNLABELLED):
+        return
+    if recipe.learns_labels:
+        raise InputError(f"{cohort.study.label_file}: the study has no labels. Train it with --model autoencoder.")
+    raise InputError(
+        f"model {recipe.model!r} learns without labels; the study has {', '.join(cohort.task.names)}. Read the label "
+        "file with Declaration(unlabelled=True), and leave --study out."
+    )
 
 
 def check_model(cohort: Cohort, recipe: Recipe) -> ModelName:
@@ -63,6 +77,7 @@ def check_model(cohort: Cohort, recipe: Recipe) -> ModelName:
     elif name.shown == "pictures":
         check_recipe(recipe)
     check_loss(cohort.task, recipe.loss)
+    check_labels(cohort, recipe)
     parse_target_weights(recipe.target_weights, cohort.task)
     if recipe.baseline not in ("auto", "none") and recipe.baseline != recipe.model:
         check_model(cohort, replace(recipe, model=recipe.baseline, tta=False))

@@ -13,7 +13,7 @@ from focusmap.errors import RefusedError
 from focusmap.pipeline.models import check_model, model_name
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import Run, start_run
-from focusmap.values.recipe import Pooling, Recipe
+from focusmap.values.recipe import Loss, Monitor, Pooling, Recipe
 from focusmap.values.study import write_study
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ SMALL = 64
 LARGEST_BY_DEFAULT = 224
 # Of the table net.
 TABLE_RATE = 1e-3
+# Nets that are always trained from scratch take larger steps.
+FROM_SCRATCH = ("small-residual", "plain-cnn", "residual-cnn")
 
 
 @dataclass(frozen=True)
@@ -160,20 +162,26 @@ def resolve_recipe(recipe: Recipe, shapes: Sequence[tuple[int, int]], has_colour
     """Return the recipe with model, size and channels chosen where it leaves them open.
 
     The size is the pictures' own up to 64 pixels and at most 224 else; three channels if any picture has colour. A
-    focus-map net pools by log-sum-exp.
+    focus-map net pools by log-sum-exp. An autoencoder is judged by its loss, the mean of its errors.
 
     >>> chosen = resolve_recipe(Recipe(), [(28, 28)], False)
     >>> chosen.model, chosen.size, chosen.channels, chosen.pooling
     ('small-residual', 28, 1, 'average')
     """
-    from focusmap.nets.decoders import split_model
+    from focusmap.nets.decoders import AUTOENCODER, has_focus, split_model
 
     longest = sorted(max(shape) for shape in shapes)
     typical = longest[len(longest) // 2] if longest else LARGEST_BY_DEFAULT
     size = recipe.size or min(max(typical, 16), LARGEST_BY_DEFAULT)
-    model = recipe.model if recipe.model != "auto" else "small-residual" if size <= SMALL else "resnet18"
-    base, decoder = split_model(model) if parse_model(model).engine == "net" else (model, "")
-    rate = recipe.learning_rate or (3e-3 if base == "small-residual" else 5e-4)
+    usual = "small-residual" if size <= SMALL else "resnet18"
     channels = recipe.channels or (3 if has_colour else 1)
-    pooling: Pooling = recipe.pooling if recipe.pooling != "auto" else "lse" if decoder else "average"
-    return replace(recipe, size=size, model=model, channels=channels, learning_rate=rate, pooling=pooling)
+    if parse_model(recipe.model).engine == "estimator":
+        return replace(recipe, size=size, channels=channels)
+    model = {"auto": usual, AUTOENCODER: f"{usual}-{AUTOENCODER}"}.get(recipe.model, recipe.model)
+    base = split_model(model)[0]
+    rate = recipe.learning_rate or (3e-3 if base in FROM_SCRATCH else 5e-4)
+    pooling: Pooling = recipe.pooling if recipe.pooling != "auto" else "lse" if has_focus(model) else "average"
+    loss: Loss = recipe.loss if recipe.learns_labels else "absolute"
+    chosen = replace(recipe, size=size, model=model, channels=channels, learning_rate=rate)
+    monitor: Monitor = recipe.monitor if recipe.learns_labels else "loss"
+    return replace(chosen, pooling=pooling, loss=loss, monitor=monitor)

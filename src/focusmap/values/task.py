@@ -236,8 +236,18 @@ class Task:
         return cls(tuple(targets))
 
 
+ANOMALY = Target("anomaly", "continuous")
+UNLABELLED = Task((ANOMALY,))
+"""The task of a study without labels: a score of how unusual each picture is, whose truth nobody knows."""
+
+
 def check_learnable(task: Task, truth: np.ndarray) -> None:
-    """Raise `InputError` unless at least one target has two different known values in the truth of train ``(N, T)``."""
+    """Raise `InputError` unless a target has two different known values on train, or pictures alone are learnt.
+
+    `truth` is that of train, ``(N, T)``.
+    """
+    if task == UNLABELLED:
+        return
     columns = [column[~np.isnan(column)] for column in truth.T]
     if all(len(np.unique(column)) < 2 for column in columns):
         names = ", ".join(task.names)
