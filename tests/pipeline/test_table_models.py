@@ -92,7 +92,7 @@ def test_what_a_covariate_is_worth_is_what_was_planted(run):
     found = json.loads((run / "evaluation/importance.json").read_text())
     assert list(found) == ["before", "age", "drug", "noise"]
     worth = {name: entry["after"]["mae"] for name, entry in found.items()}
-    assert worth["before"]["high"] < worth["drug"]["high"] < 0
+    assert max(worth["before"]["high"], worth["drug"]["high"]) < -10
     assert abs(worth["noise"]["value"]) < 2
     assert found["drug"]["relapse"]["auroc"]["low"] > 0
     assert found["age"]["relapse"]["auroc"]["low"] > 0
