@@ -128,7 +128,6 @@ def _reconstruction(subject: Subject) -> Tensor:
 
 METHODS: dict[str, Method] = {
     FOCUS: Method(_focus, SHARE),
-    RECONSTRUCTION: Method(_reconstruction, ERROR),
     "cam": Method(_by_head(cam.class_activation), EVIDENCE),
     "gradcam": Method(_by_head(cam.grad_cam), EVIDENCE_PER_CELL),
     "gradcam++": Method(_by_head(cam.grad_cam_plus_plus), RELATIVE),
@@ -142,6 +141,7 @@ METHODS: dict[str, Method] = {
     "guided-backprop": Method(_by_net(gradients.guided_backpropagation), RELATIVE),
     "integrated-gradients": Method(_by_net(gradients.integrated_gradients), EVIDENCE_PER_CELL),
     "occlusion": Method(_by_net(perturbation.occlusion), LOSS),
+    RECONSTRUCTION: Method(_reconstruction, ERROR),
 }
 
 
