@@ -195,10 +195,9 @@ def methods_of(net: Net | Ensemble) -> tuple[str, ...]:
 
     An autoencoder has no others: a score of whatever is unusual has no cause that a classifier's methods could show.
     """
-    is_net = isinstance(net, FocusNet | Ensemble)
-    if is_net and net.reconstructs:
+    if isinstance(net, FocusNet | Ensemble) and net.reconstructs:
         return (RECONSTRUCTION,)
-    has_focus = is_net and net.has_focus
+    has_focus = isinstance(net, FocusNet | Ensemble) and net.has_focus
     return tuple(name for name in METHODS if name != RECONSTRUCTION and (has_focus or name != FOCUS))
 
 
