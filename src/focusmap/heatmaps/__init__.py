@@ -14,9 +14,12 @@ from focusmap.heatmaps.methods import (
     check_method,
     choose_method,
     heat_maps,
+    is_focus,
     methods_of,
+    unit_of,
 )
 
 __all__ = [
-    "FOCUS", "METHODS", "HeatMaps", "Method", "Net", "Unit", "check_method", "choose_method", "heat_maps", "methods_of",
+    "FOCUS", "METHODS", "HeatMaps", "Method", "Net", "Unit", "check_method", "choose_method", "heat_maps", "is_focus",
+    "methods_of", "unit_of",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ import torch
 
 from focusmap.errors import InputError, MissingFileError
 from focusmap.evaluation.calibration import apply
-from focusmap.heatmaps import FOCUS, METHODS, heat_maps
+from focusmap.heatmaps import heat_maps, is_focus, unit_of
 from focusmap.imaging.preparation import Placement, Preparation, standardised_file
 from focusmap.inference.model import Model
 
@@ -80,7 +80,7 @@ def find_evidence(model: Model, pictures: Sequence[Picture], method: str, labels
     found = heat_maps(model.net.eval(), pixels_of(model, pictures), method, labels)
     probabilities = apply(model.task, model.to_units(found.logits.cpu().double().numpy()), model.card.temperatures)
     predicted = predicted_labels(model, probabilities)[:, labels]
-    if method == FOCUS:
+    if is_focus(method):
         return _focus_evidence(probabilities[:, labels], predicted, found.maps.float().cpu().numpy())
     deviations, n_cells = _deviations(model)[labels], found.maps[0, 0].numel()
     return Evidence(
@@ -89,7 +89,7 @@ def find_evidence(model: Model, pictures: Sequence[Picture], method: str, labels
         shown=found.has_evidence.cpu().numpy(),
         amounts=found.evidence.cpu().double().numpy(),
         maps=found.maps.float().cpu().numpy() * deviations[:, None, None],
-        units=deviations / n_cells if METHODS[method].unit.per_cell else deviations,
+        units=deviations / n_cells if unit_of(method).per_cell else deviations,
     )
 
 
