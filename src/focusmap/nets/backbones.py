@@ -269,7 +269,7 @@ class TimmMap(nn.Module):
         if features.ndim == 3:
             patches = features[:, int(getattr(self.net, "num_prefix_tokens", 0)) :]
             side = round(patches.shape[1] ** 0.5)
-            return patches.transpose(1, 2).reshape(len(features), self.num_features, side, -1)
+            return patches.transpose(1, 2).reshape(features.shape[0], self.num_features, side, -1)
         is_last = features.ndim == 4 and features.shape[1] != self.num_features == features.shape[3]
         return features.permute(0, 3, 1, 2) if is_last else features
 
