@@ -28,7 +28,7 @@ N_LABELS = 14
 SHAPES = {2: (224, 224), 3: (48, 48, 48)}
 # Methods that DenseNet121 has nothing for.
 NETS = {"focus": "densenet121-fpn", "rollout": "vit_tiny_patch16_224"}
-COPIES = ("cam:mirror", "cam:sizes", "cam:moves")
+COPIES = ("cam@mirror", "cam@sizes", "cam@moves")
 # A method that takes longer is timed on few labels, and once.
 CHEAP, FEW = 3.0, 3
 
@@ -234,7 +234,7 @@ def measure_all(methods: Sequence[str], picture: Tensor, repeats: int) -> None:
     usual = net_with_evidence("densenet121", picture)
     for method in methods:
         net = net_with_evidence(NETS[method], picture) if method in NETS and picture.ndim == 4 else usual
-        if method.partition(":")[0] not in methods_of(net):
+        if method.partition("@")[0] not in methods_of(net):
             print(f"{method:<22}not of this net")
             continue
         for _ in range(2):

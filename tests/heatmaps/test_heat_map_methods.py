@@ -11,7 +11,7 @@ from focusmap.heatmaps.class_activation import NO_EVIDENCE_BELOW
 from focusmap.heatmaps.methods import EVIDENCE
 
 OF_ANY_NET = [name for name, method in METHODS.items() if method.need is None]
-OF_SMALL_NETS = [*methods_of(SmallNet(2)), "gradcam:mirror,sizes,moves"]
+OF_SMALL_NETS = [*methods_of(SmallNet(2)), "gradcam@mirror,sizes,moves"]
 # Supervoxels grow from seeds on a grid, which does not turn with the volume.
 TURNING = [(method, n_dims) for method in OF_SMALL_NETS[:-1] for n_dims in (2, 3) if (method, n_dims) != ("xrai", 3)]
 
@@ -118,7 +118,7 @@ def test_evidence_below_the_least_is_none():
 def test_a_net_that_lacks_what_a_method_needs_is_refused_with_a_remedy(method, remedy):
     assert method not in methods_of(Blind())
     with pytest.raises(InputError, match=rf"'{method}' needs .* such as --model {remedy}; for this one use cam"):
-        choose_method(f"{method}:mirror", Blind())
+        choose_method(f"{method}@mirror", Blind())
 
 
 def test_an_unknown_method_is_named_with_the_nearest():

@@ -23,7 +23,7 @@ from focusmap.localisation import Explained, Reference, ScoreOptions, score_maps
 from focusmap.nets.build import FocusNet
 from focusmap.values.task import Target, Task
 
-OF_ANY_NET = [*(name for name, method in METHODS.items() if method.need is None), "gradcam:mirror,moves"]
+OF_ANY_NET = [*(name for name, method in METHODS.items() if method.need is None), "gradcam@mirror,moves"]
 
 
 class Brightness(nn.Module):

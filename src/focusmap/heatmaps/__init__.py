@@ -11,15 +11,17 @@ from focusmap.heatmaps.methods import (
     Method,
     Net,
     Unit,
+    can_draw,
     check_method,
     choose_method,
     heat_maps,
     is_focus,
+    is_method,
     methods_of,
     unit_of,
 )
 
 __all__ = [
-    "FOCUS", "METHODS", "HeatMaps", "Method", "Net", "Unit", "check_method", "choose_method", "heat_maps", "is_focus",
-    "methods_of", "unit_of",
+    "FOCUS", "METHODS", "HeatMaps", "Method", "Net", "Unit", "can_draw", "check_method", "choose_method", "heat_maps",
+    "is_focus", "is_method", "methods_of", "unit_of",
 ]  # fmt: skip

@@ -4,7 +4,7 @@
 map: what the positive part of the CAM adds to the logit. It decides whether there is anything to be shown; a map of
 gradients looks much the same whether or not the net has seen anything.
 
-``NAME:COPIES`` is the method NAME, its maps averaged over copies of the picture: ``gradcam:mirror,sizes``.
+``NAME@COPIES`` is the method NAME, its maps averaged over copies of the picture: ``gradcam@mirror,sizes``.
 
 Focus maps are no explanation made afterwards but the output of a net whose last layer is evidence at every place. They
 cost nothing beside the forward pass, and evidence for a label is there the mean of its map.
@@ -21,7 +21,7 @@ from focusmap.errors import InputError, suggest
 from focusmap.heatmaps import class_activation as cam
 from focusmap.heatmaps import gradients, perturbation
 from focusmap.heatmaps.attention import attention_rollout
-from focusmap.heatmaps.copies import AS_IT_IS, brought_back, check_kinds, copied, copies_of
+from focusmap.heatmaps.copies import AS_IT_IS, COPIES, brought_back, check_kinds, copied, copies_of
 from focusmap.heatmaps.gradients import Classifier, gradient_of, gradients_of
 from focusmap.heatmaps.regions import xrai
 from focusmap.nets.build import FocusNet
@@ -214,7 +214,7 @@ class HeatMaps:
 
 
 def check_method(name: str) -> str:
-    """Return `name`, which is a method's, perhaps followed by a colon and kinds of copies.
+    """Return `name`, which is a method's, perhaps followed by an ``@`` and kinds of copies.
 
     Raises
     ------
@@ -226,6 +226,12 @@ def check_method(name: str) -> str:
         raise InputError(f"heat map method {method!r} is not one of {', '.join(METHODS)}.{suggest(method, METHODS)}")
     check_kinds(kinds)
     return name
+
+
+def is_method(name: str) -> bool:
+    """Return whether a name is a method's, as `check_method` allows it."""
+    method, kinds = _parted(name)
+    return method in METHODS and set(kinds) <= set(COPIES)
 
 
 def is_focus(name: str) -> bool:
@@ -240,7 +246,13 @@ def unit_of(name: str) -> Unit:
 
 def methods_of(net: Net | Ensemble) -> tuple[str, ...]:
     """Return the methods that a net can be explained by, its own focus maps first if it has any."""
-    return tuple(name for name, method in METHODS.items() if _has(net, method.need))
+    return tuple(name for name in METHODS if can_draw(net, name))
+
+
+def can_draw(net: Net | Ensemble, name: str) -> bool:
+    """Return whether a net has what the method called `name` needs."""
+    need = METHODS[_parted(name)[0]].need
+    return need is None or bool(getattr(net, need.property, False))
 
 
 def choose_method(name: str | None, net: Net | Ensemble) -> str:
@@ -255,7 +267,7 @@ def choose_method(name: str | None, net: Net | Ensemble) -> str:
         return methods_of(net)[0]
     method = _parted(check_method(name))[0]
     need = METHODS[method].need
-    if need is not None and not _has(net, need):
+    if need is not None and not can_draw(net, method):
         raise InputError(f"heat map method {method!r} needs {need.words}; for this one use cam.")
     return name
 
@@ -272,7 +284,7 @@ def heat_maps(net: Net | Ensemble, batch: Tensor, method: str = "cam", labels: S
     batch
         ``(N, C, *spatial) float``, prepared and standardised.
     method
-        A key of `METHODS` that the net has what it needs for. Followed by a colon and keys of
+        A key of `METHODS` that the net has what it needs for. Followed by an ``@`` and keys of
         `focusmap.heatmaps.copies.COPIES`, its maps are means over copies of the picture, on the picture's own grid.
     labels
         Positions among the logits; None means all. Methods that run backward through the net cost as much a label.
@@ -332,12 +344,8 @@ def _maps_of_copy(net: Net, batch: Tensor, method: str, labels: Sequence[int] | 
 
 def _parted(name: str) -> tuple[str, tuple[str, ...]]:
     """Return the name of a method and the kinds of copies that its maps are averaged over."""
-    method, _, kinds = name.partition(":")
+    method, _, kinds = name.partition("@")
     return method, tuple(filter(None, kinds.split(",")))
-
-
-def _has(net: Net | Ensemble, need: Need | None) -> bool:
-    return need is None or bool(getattr(net, need.property, False))
 
 
 def _mean_over(ensemble: Ensemble, batch: Tensor, method: str, labels: Sequence[int] | None) -> HeatMaps:

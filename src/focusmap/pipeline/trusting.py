@@ -31,7 +31,7 @@ class TrustRequest:
     Parameters
     ----------
     methods
-        Names of heat map methods, or ``all``; empty means that of the maps.
+        Names of heat map methods, or ``all``; empty means those of the maps.
     n_pictures
         Maps to judge, drawn from those with evidence, labels in turn.
     n_draws
@@ -54,8 +54,10 @@ class TrustRequest:
                 raise InputError(f"trust: {name} is {n}; at least 2 was expected.")
 
 
-def trust_options(request: TrustRequest, model: "Model", method: str, options: RunOptions) -> "TrustOptions":
+def trust_options(request: TrustRequest, model: "Model", drawn: Sequence[str], options: RunOptions) -> "TrustOptions":
     """Return how trust in the maps of a model is measured, the other runs' models loaded.
+
+    Judged are the methods of the request, or else those that were drawn.
 
     Raises
     ------
@@ -65,7 +67,7 @@ def trust_options(request: TrustRequest, model: "Model", method: str, options: R
     from focusmap.heatmaps import choose_method, methods_of
     from focusmap.inference.trust import TrustOptions
 
-    methods = methods_of(model.net) if ALL in request.methods else request.methods or (method,)
+    methods = methods_of(model.net) if ALL in request.methods else request.methods or drawn
     names = tuple(dict.fromkeys(choose_method(name, model.net) for name in methods))
 
     def other(folder: Path) -> "Model":
@@ -86,14 +88,15 @@ def trust_options(request: TrustRequest, model: "Model", method: str, options: R
 
 def _refuse_incomparable(folder: Path, other: "Model", model: "Model", methods: Sequence[str]) -> None:
     """Raise `InputError` unless another run's model knows the labels of `model`, and all methods can draw its maps."""
-    from focusmap.heatmaps import methods_of
+    from focusmap.heatmaps import can_draw
 
     missing = [name for name in model.task.label_names if name not in other.task.label_names]
     if missing:
         raise InputError(f"{folder}: does not know {', '.join(missing)}; a run on the same data was expected.")
-    if not set(methods) <= set(methods_of(other.net)):
+    absent = [name for name in methods if not can_draw(other.net, name)]
+    if absent:
         raise InputError(
-            f"{folder}: its net has no focus maps to compare with. Leave it out, or say --trust-method cam."
+            f"{folder}: its net has no {absent[0]} maps to compare with. Leave it out, or say --trust-method cam."
         )
 
 
