@@ -5,6 +5,7 @@ or a closed form: focus maps of a focus-map net, else class activation maps. ``e
 in, what comes out and how that is read. Graph and torch are compared on the model's probe before anything is kept.
 """
 
+import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from focusmap.installation import require
 from focusmap.nets.build import Architecture, FocusNet
 from focusmap.nets.ensemble import Ensemble
 from focusmap.nets.views import bring_home, show
-from focusmap.values.files import Json, disk_errors, refuse_existing, write_json
+from focusmap.values.files import Json, atomic, refuse_existing, write_json
 from focusmap.values.predictions import NOTICE
 
 CARD = "export.json"
@@ -102,20 +103,18 @@ def export_model(model: Model, format_name: str, out: Path, *, force: bool = Fal
     ------
     InputError
         If there is no such format, the folder holds an export, the net does not export, or its graph does not give what
-        torch gives; the message says why.
+        torch gives; the message says why, and nothing is written.
     MissingPartError
         If what exports is not installed.
     """
     chosen = _format(format_name)
     refuse_existing(*(out / name for name in (*chosen.files, CARD)), force=force)
     require("export")
-    with disk_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".export.", dir=out) as scratch:
+    with TemporaryDirectory() as scratch:
         facts, differences = _write_checked(model, chosen, Path(scratch))
-        with disk_errors(out):
-            for name in chosen.files:
-                Path(scratch, name).replace(out / name)
+        for name in chosen.files:
+            with atomic(out / name) as place:
+                shutil.copyfile(Path(scratch, name), place)
     facts = {"format": VERSION, "graph": format_name, "file": chosen.files[0], **facts}
     write_json(out / CARD, facts)
     return Exported(out / chosen.files[0], differences)

@@ -199,7 +199,7 @@ def stages(net: nn.Module, x: Tensor) -> list[Tensor]:
     if isinstance(net, TimmMap):
         last = net.lay_out(last)
     elif hasattr(inner, "forward_head"):
-        last = inner.forward_head(last)
+        last = inner.forward_head(last)  # type: ignore[operator]  # of timm's, a method
     return list({each.shape[2:]: each for each in [*found, last]}.values())
 
 
