@@ -123,5 +123,7 @@ def test_a_net_that_lacks_what_a_method_needs_is_refused_with_a_remedy(method, r
 
 def test_an_unknown_method_is_named_with_the_nearest():
     assert check_method("gradcam") == "gradcam"
-    with pytest.raises(InputError, match=r"is not one of focus, cam, gradcam, .* Did you mean 'gradcam'"):
+    with pytest.raises(
+        InputError, match=r"is not one of focus, reconstruction, cam, gradcam, .* Did you mean 'gradcam'"
+    ):
         check_method("grad-cam")

@@ -11,6 +11,7 @@ EXAMPLE = """\
 examples:
   focusmap evaluate runs/first                              the run's own test split
   focusmap evaluate runs/first other.csv --out external     pictures the run has never seen
+  focusmap evaluate runs/unlabelled --target label          an autoencoder's anomaly score against a label
   focusmap evaluate --predictions table.csv                 columns true_NAME and prob_NAME"""
 
 
@@ -36,6 +37,10 @@ def execute(parsed: argparse.Namespace) -> None:
         return
     if parsed.run is None:
         raise InputError("give a RUN, or --predictions FILE.")
+    if parsed.target and pipeline.is_unlabelled(parsed.run):
+        said = declaration_from(parsed)
+        print_metrics(pipeline.evaluate_anomalies(parsed.run, parsed.labels, said, parsed.out, options))
+        return
     if parsed.labels is None:
         print_metrics(pipeline.evaluate(parsed.run, parsed.out, force=parsed.force))
         return

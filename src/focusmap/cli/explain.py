@@ -25,6 +25,7 @@ examples:
 
 methods, by what they run beside one forward pass a picture:
   focus                               nothing: it is the output of a focus-map net (--model resnet18-fpn)
+  reconstruction                      nothing: it is the output of an autoencoder (--model autoencoder)
   cam, gradcam, gradcam++, hirescam, layercam, eigencam, ablationcam   the classifier's last layer
   rollout                             nothing; of vision transformers only, and the same map for every label
   layercam-stages                     part of the net backward a label

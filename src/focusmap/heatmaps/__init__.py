@@ -7,6 +7,7 @@ else of it is needed (`Net`), but for focus maps, which are a net's own.
 from focusmap.heatmaps.methods import (
     FOCUS,
     METHODS,
+    RECONSTRUCTION,
     HeatMaps,
     Method,
     Net,
@@ -15,13 +16,13 @@ from focusmap.heatmaps.methods import (
     check_method,
     choose_method,
     heat_maps,
-    is_focus,
     is_method,
+    method_of,
     methods_of,
     unit_of,
 )
 
 __all__ = [
-    "FOCUS", "METHODS", "HeatMaps", "Method", "Net", "Unit", "can_draw", "check_method", "choose_method", "heat_maps",
-    "is_focus", "is_method", "methods_of", "unit_of",
+    "FOCUS", "METHODS", "RECONSTRUCTION", "HeatMaps", "Method", "Net", "Unit", "can_draw", "check_method",
+    "choose_method", "heat_maps", "is_method", "method_of", "methods_of", "unit_of",
 ]  # fmt: skip

@@ -76,8 +76,9 @@ RELATIVE = Unit("relevance (no unit)")
 SENSITIVITY = Unit("gradient (logits per deviation)")
 LOSS = Unit("lost when hidden (logits)", least=EVIDENCE.least)
 SHARE = Unit("relevance (0 to 1)", least=1.0)
+ERROR = Unit("squared error (variances of the picture)", least=1.0)
 ATTENTION = Unit("attention (1 is an even share)", per_cell=True)
-FOCUS = "focus"
+FOCUS, RECONSTRUCTION = "focus", "reconstruction"
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class Need:
 
 
 FOCUS_MAPS = Need("has_focus", "a net with evidence at every place, such as --model resnet18-fpn")
+ERRORS = Need("reconstructs", "an autoencoder (--model autoencoder)")
 STAGES = Need("has_stages", "a net that hands out the maps of its stages, such as --model resnet18")
 TOKENS = Need(
     "has_token_attention",
@@ -166,8 +168,13 @@ def _focus(subject: Subject) -> Tensor:
     return subject.net.focus_maps(subject.features)[:, list(subject.labels)]
 
 
+def _reconstruction(subject: Subject) -> Tensor:
+    return subject.features[:, list(subject.labels)]
+
+
 METHODS: dict[str, Method] = {
     FOCUS: Method(_focus, SHARE, FOCUS_MAPS),
+    RECONSTRUCTION: Method(_reconstruction, ERROR, ERRORS),
     "cam": Method(_by_head(cam.class_activation), EVIDENCE),
     "gradcam": Method(_by_head(cam.grad_cam), EVIDENCE_PER_CELL),
     "gradcam++": Method(_by_head(cam.grad_cam_plus_plus), RELATIVE),
@@ -186,6 +193,9 @@ METHODS: dict[str, Method] = {
     "rollout": Method(_attention, ATTENTION, TOKENS),
 }
 
+# Their maps come out of the net, and evidence is their mean.
+OWN_OUTPUT = (FOCUS, RECONSTRUCTION)
+
 
 @dataclass(frozen=True)
 class HeatMaps:
@@ -200,7 +210,7 @@ class HeatMaps:
         grid is that of the last feature map or of the picture, and covers the whole picture in either case.
     evidence
         ``(N, M)``, in logit units: what the positive part of the CAM adds to each logit, whatever the method; the mean
-        of a focus map.
+        of a map that is the net's own output.
     """
 
     logits: Tensor
@@ -234,41 +244,52 @@ def is_method(name: str) -> bool:
     return method in METHODS and set(kinds) <= set(COPIES)
 
 
-def is_focus(name: str) -> bool:
-    """Return whether a method draws focus maps, of the picture as it is or averaged over copies."""
-    return _parted(name)[0] == FOCUS
+def method_of(name: str) -> str:
+    """Return the key of `METHODS` in the name of a method, without the copies.
+
+    >>> method_of("gradcam@mirror,sizes")
+    'gradcam'
+    """
+    return _parted(name)[0]
 
 
 def unit_of(name: str) -> Unit:
     """Return the unit of the maps of a method."""
-    return METHODS[_parted(name)[0]].unit
+    return METHODS[method_of(name)].unit
 
 
 def methods_of(net: Net | Ensemble) -> tuple[str, ...]:
-    """Return the methods that a net can be explained by, its own focus maps first if it has any."""
+    """Return the methods that a net can be explained by, first the maps that are its own output if it has any."""
     return tuple(name for name in METHODS if can_draw(net, name))
 
 
 def can_draw(net: Net | Ensemble, name: str) -> bool:
-    """Return whether a net has what the method called `name` needs."""
-    need = METHODS[_parted(name)[0]].need
+    """Return whether a net has what the method called `name` needs.
+
+    An autoencoder has its own maps alone: a score of whatever is unusual has no cause that a classifier's methods could
+    show.
+    """
+    need = METHODS[method_of(name)].need
+    if getattr(net, ERRORS.property, False):
+        return need is ERRORS
     return need is None or bool(getattr(net, need.property, False))
 
 
 def choose_method(name: str | None, net: Net | Ensemble) -> str:
-    """Return the method called `name`; without a name, ``focus`` for a net that has focus maps and ``cam`` for others.
+    """Return the method called `name`; without a name, the maps that are a net's own output, or ``cam``.
 
     Raises
     ------
     InputError
-        If there is no such method, or the net lacks what it needs; the message says what to use instead.
+        If there is no such method, or it is not for this net; the message says what to use instead.
     """
     if name is None:
         return methods_of(net)[0]
-    method = _parted(check_method(name))[0]
-    need = METHODS[method].need
-    if need is not None and not can_draw(net, method):
-        raise InputError(f"heat map method {method!r} needs {need.words}; for this one use cam.")
+    if not can_draw(net, check_method(name)):
+        method, usual = method_of(name), methods_of(net)[0]
+        need = METHODS[method].need
+        needed = "a classifier" if need is None else need.words
+        raise InputError(f"heat map method {method!r} needs {needed}; for this one use {usual}.")
     return name
 
 
@@ -314,8 +335,8 @@ def _of_picture(net: Net, batch: Tensor, method: str, labels: Sequence[int] | No
         logits = net.classify(features)
     subject = Subject(net, batch, features, logits, range(logits.shape[1]) if labels is None else labels)
     draw = METHODS[method].draw
-    if method == FOCUS:
-        maps = draw(subject)
+    if method in OWN_OUTPUT:
+        maps = draw(subject).detach()
         return HeatMaps(logits.detach(), maps, maps.flatten(2).mean(dim=2))
     cams = METHODS["cam"].draw(subject)
     maps = cams if method == "cam" else draw(subject)
@@ -331,7 +352,7 @@ def _mean_over_copies(found: HeatMaps, net: Net, batch: Tensor, method: str, lab
         share = drawn[0, 0].numel() / batch[0, 0].numel() if METHODS[name].unit.per_cell else 1.0
         maps.append(share * brought_back(copy, drawn, shape))
     mean = torch.stack(maps).mean(dim=0)
-    return replace(found, maps=mean, evidence=mean.flatten(2).mean(dim=2) if name == FOCUS else found.evidence)
+    return replace(found, maps=mean, evidence=mean.flatten(2).mean(dim=2) if name in OWN_OUTPUT else found.evidence)
 
 
 def _maps_of_copy(net: Net, batch: Tensor, method: str, labels: Sequence[int] | None) -> Tensor:
@@ -353,7 +374,7 @@ def _mean_over(ensemble: Ensemble, batch: Tensor, method: str, labels: Sequence[
     for net, view, gain, offset in ensemble.passes():
         one = heat_maps(net, show(view, batch), method, labels)
         # Focus maps are shares, whatever the unit of the logits.
-        gains = torch.ones_like(one.logits[0]) if is_focus(method) else gain.expand(one.logits.shape[1])
+        gains = torch.ones_like(one.logits[0]) if method_of(method) == FOCUS else gain.expand(one.logits.shape[1])
         drawn = gains if labels is None else gains[list(labels)]
         grid = [1] * (one.maps.ndim - 2)
         maps = drawn.reshape(-1, *grid) * bring_home(view, one.maps)

@@ -1,8 +1,9 @@
 """A model as one graph that other programs run, without torch and without focusmap: ONNX or OpenVINO.
 
 The graph goes from a prepared, standardised picture to logits and, in the same pass, to the maps that are the net's own
-or a closed form: focus maps of a focus-map net, else class activation maps. ``export.json`` beside it says what goes
-in, what comes out and how that is read. Graph and torch are compared on the model's probe before anything is kept.
+or a closed form: focus maps of a focus-map net, the errors of an autoencoder, else class activation maps.
+``export.json`` beside it says what goes in, what comes out and how that is read. Graph and torch are compared on the
+model's probe before anything is kept.
 """
 
 import shutil
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from focusmap.errors import InputError, suggest
-from focusmap.heatmaps import FOCUS, unit_of
+from focusmap.heatmaps import FOCUS, RECONSTRUCTION, unit_of
 from focusmap.inference.model import PROBE_TOLERANCE, Model
 from focusmap.installation import require
 from focusmap.nets.build import Architecture, FocusNet
@@ -30,7 +31,7 @@ from focusmap.values.predictions import NOTICE
 CARD = "export.json"
 VERSION = 1
 INPUT, LOGITS, ACTIVATION = "image", "logits", "class_activation"
-METHOD_OF = {ACTIVATION: "cam", FOCUS: FOCUS}
+METHOD_OF = {ACTIVATION: "cam", FOCUS: FOCUS, RECONSTRUCTION: RECONSTRUCTION}
 N_PROBES = 2
 KEPT = ("task", "preparation", "thresholds", "temperatures", "scales", "cuts", "versions")
 STANDARDISED = "grey values of the prepared picture, less the mean of its content, over the deviation of its content"
@@ -47,7 +48,8 @@ class Deployed(nn.Module):
     @property
     def outputs(self) -> tuple[str, str]:
         """The names of what comes out."""
-        return LOGITS, FOCUS if self.net.has_focus else ACTIVATION
+        own = RECONSTRUCTION if self.net.reconstructs else ACTIVATION
+        return LOGITS, FOCUS if self.net.has_focus else own
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits and maps; of an ensemble their means over members and views."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from focusmap.errors import InputError
+from focusmap.nets.plain_cnn import PLAIN_NETS
 from focusmap.nets.small_residual import SmallResidual
 
 OURS = "small-residual"
@@ -64,6 +65,8 @@ BACKBONES: dict[str, Backbone] = {
     "vgg16": Backbone("vgg16"),
     "efficientnet-b0": Backbone("efficientnet_b0"),
     "convnext-tiny": Backbone("convnext_tiny", drop_path=0.1),
+    "plain-cnn": Backbone(""),
+    "residual-cnn": Backbone(""),
 }
 
 
@@ -217,6 +220,8 @@ def has_token_attention(net: nn.Module) -> bool:
 def _net(name: str, channels: int, weights: Path | None = None) -> nn.Module:
     if name == OURS:
         return SmallResidual(channels)
+    if name in PLAIN_NETS:
+        return PLAIN_NETS[name](channels)
     wanted = backbone(name)
     net = _timm_net(wanted, channels, weights) if name in BACKBONES else _any_timm_net(wanted, channels, weights)
     # VGG's two large fully connected layers would stand between the map and the average.
@@ -230,7 +235,7 @@ def _net(name: str, channels: int, weights: Path | None = None) -> nn.Module:
 
 def hub_id(name: str) -> str:
     """Return the hub's name for the pretrained weights of the backbone called `name`; empty if it has none."""
-    if name == OURS:
+    if not backbone(name).timm_name:
         return ""
     import timm
 

@@ -56,6 +56,11 @@ class Ensemble(nn.Module):
         return all(net.has_focus for net in self.nets)
 
     @property
+    def reconstructs(self) -> bool:
+        """True if the members are autoencoders."""
+        return all(net.reconstructs for net in self.nets)
+
+    @property
     def has_stages(self) -> bool:
         """True if the members hand out the feature maps before the last one."""
         return all(net.has_stages for net in self.nets)

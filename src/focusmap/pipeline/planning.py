@@ -16,7 +16,7 @@ from focusmap.values.recipe import Recipe
 # Multiply-adds of one forward pass at 224 x 224, in units of 1e9, as timm lists them; small-residual: at 28 x 28.
 GMACS = {
     "densenet121": 2.9, "resnet18": 1.8, "resnet50": 4.1, "vgg16": 15.5, "efficientnet-b0": 0.4,
-    "convnext-tiny": 4.5, "small-residual": 0.25,
+    "convnext-tiny": 4.5, "small-residual": 0.25, "plain-cnn": 0.017, "residual-cnn": 0.017,
 }  # fmt: skip
 GMACS_DEFAULT = 4.0
 # A decoder's share on top of its backbone.

@@ -12,8 +12,9 @@ from focusmap.cohort.split import Split, SplitOptions, make_split, write_split
 from focusmap.errors import InputError, RefusedError
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import Run, start_run
-from focusmap.values.recipe import Pooling, Recipe
+from focusmap.values.recipe import Loss, Monitor, Pooling, Recipe
 from focusmap.values.study import write_study
+from focusmap.values.task import UNLABELLED
 
 if TYPE_CHECKING:
     from focusmap.auditing import Audit
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 SMALL = 64
 LARGEST_BY_DEFAULT = 224
+# Nets that are always trained from scratch take larger steps.
+FROM_SCRATCH = ("small-residual", "plain-cnn", "residual-cnn")
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions) -> Prepared:
     require_pictures(cohort)
     check_recipe(options.recipe)
     check_loss(cohort.task, options.recipe.loss)
+    check_labels(cohort, options.recipe)
     write_study(cohort.study, run.study)
     divided = split(cohort, options)
     judged = audit(cohort, run.folder, options, split=divided)
@@ -125,6 +129,18 @@ def require_pictures(cohort: Cohort) -> None:
     """Raise `InputError` for a study without pictures, which there is no model for yet."""
     if not cohort.has_images:
         raise InputError(f"{cohort.study.label_file}: has no path column (one of {', '.join(PATH_COLUMNS)}).")
+
+
+def check_labels(cohort: Cohort, recipe: Recipe) -> None:
+    """Raise `InputError` where an autoencoder is given labels, or another model none."""
+    if recipe.learns_labels == (cohort.task != UNLABELLED):
+        return
+    if recipe.learns_labels:
+        raise InputError(f"{cohort.study.label_file}: the study has no labels. Train it with --model autoencoder.")
+    raise InputError(
+        f"model {recipe.model!r} learns without labels; the study has {', '.join(cohort.task.names)}. Read the label "
+        "file with Declaration(unlabelled=True), and leave --study out."
+    )
 
 
 def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> "Store":
@@ -151,20 +167,24 @@ def resolve_recipe(recipe: Recipe, shapes: Sequence[tuple[int, int]], has_colour
     """Return the recipe with model, size and channels chosen where it leaves them open.
 
     The size is the pictures' own up to 64 pixels and at most 224 else; three channels if any picture has colour. A
-    focus-map net pools by log-sum-exp.
+    focus-map net pools by log-sum-exp. An autoencoder is judged by its loss, the mean of its errors.
 
     >>> chosen = resolve_recipe(Recipe(), [(28, 28)], False)
     >>> chosen.model, chosen.size, chosen.channels, chosen.pooling
     ('small-residual', 28, 1, 'average')
     """
-    from focusmap.nets.decoders import split_model
+    from focusmap.nets.decoders import AUTOENCODER, has_focus, split_model
 
     longest = sorted(max(shape) for shape in shapes)
     typical = longest[len(longest) // 2] if longest else LARGEST_BY_DEFAULT
     size = recipe.size or min(max(typical, 16), LARGEST_BY_DEFAULT)
-    model = recipe.model if recipe.model != "auto" else "small-residual" if size <= SMALL else "resnet18"
-    base, decoder = split_model(model)
-    rate = recipe.learning_rate or (3e-3 if base == "small-residual" else 5e-4)
+    usual = "small-residual" if size <= SMALL else "resnet18"
+    model = {"auto": usual, AUTOENCODER: f"{usual}-{AUTOENCODER}"}.get(recipe.model, recipe.model)
+    base = split_model(model)[0]
+    rate = recipe.learning_rate or (3e-3 if base in FROM_SCRATCH else 5e-4)
     channels = recipe.channels or (3 if has_colour else 1)
-    pooling: Pooling = recipe.pooling if recipe.pooling != "auto" else "lse" if decoder else "average"
-    return replace(recipe, size=size, model=model, channels=channels, learning_rate=rate, pooling=pooling)
+    pooling: Pooling = recipe.pooling if recipe.pooling != "auto" else "lse" if has_focus(model) else "average"
+    loss: Loss = recipe.loss if recipe.learns_labels else "absolute"
+    chosen = replace(recipe, size=size, model=model, channels=channels, learning_rate=rate)
+    monitor: Monitor = recipe.monitor if recipe.learns_labels else "loss"
+    return replace(chosen, pooling=pooling, loss=loss, monitor=monitor)

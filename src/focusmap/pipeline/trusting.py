@@ -67,6 +67,8 @@ def trust_options(request: TrustRequest, model: "Model", drawn: Sequence[str], o
     from focusmap.heatmaps import choose_method, methods_of
     from focusmap.inference.trust import TrustOptions
 
+    if model.net.reconstructs:
+        raise InputError("trust is measured in a classifier's maps; an autoencoder's map is its score, place by place.")
     methods = methods_of(model.net) if ALL in request.methods else request.methods or drawn
     names = tuple(dict.fromkeys(choose_method(name, model.net) for name in methods))
 
