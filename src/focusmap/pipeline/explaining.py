@@ -142,9 +142,10 @@ def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> P
 
 def _clear(out: Path) -> None:
     """Remove the maps that an earlier call left in a folder."""
-    from focusmap.heatmaps import METHODS
+    from focusmap.heatmaps import is_method
 
-    for name in ("maps", "overlays", "binaries", *METHODS, *(path.name for path in out.glob("fold[0-9]*"))):
+    of_methods = (path.name for path in out.glob("*") if is_method(path.name))
+    for name in ("maps", "overlays", "binaries", *of_methods, *(path.name for path in out.glob("fold[0-9]*"))):
         shutil.rmtree(out / name, ignore_errors=True)
     for name in ("index.csv", "scores.json", "scores.csv", "scores.png", "failures.csv", TRUST, PAGE):
         (out / name).unlink(missing_ok=True)
