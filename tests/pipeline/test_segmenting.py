@@ -181,3 +181,8 @@ def test_settings_of_masks_need_segment_and_lie_within_reason(study, tmp_path, c
     recipe = ["--recipe", str(tmp_path / "recipe.yaml")]
     assert main(["run", str(study), "--out", str(tmp_path / "r"), "--segment", *recipe, *QUICK]) == 2
     assert "both foreground and background" in capsys.readouterr().err
+    for model in ("autoencoder", "histogram+logistic"):
+        command = ["run", str(study), "--out", str(tmp_path / "r"), "--segment", "--model", model]
+        assert main(command) == 2
+        assert "no heat maps of labels" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()

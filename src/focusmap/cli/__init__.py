@@ -23,6 +23,7 @@ COMMANDS = {
     "explain": "heat maps, and their scores where lesions are marked",
     "segment": "masks of lesions from image-level labels alone, and their scores where masks exist",
     "compare": "two or more runs side by side, with paired differences",
+    "export": "a model for other programs: ONNX or OpenVINO, with its preparation",
     "report": "one self-contained page from the files of a run",
     "doctor": "what is installed, what is missing, how to get it",
 }

@@ -59,17 +59,19 @@ def changed_settings(recipe: "Recipe") -> str:
 def print_study(cohort: "Cohort") -> None:
     """Print the study as understood, and how many images and patients it has."""
     print(cohort.study.describe())
-    print(f"rows        {len(cohort)} images, {len(set(cohort.patient_ids))} patients")
+    what = "images" if cohort.has_images else "cases"
+    print(f"rows        {len(cohort)} {what}, {len(set(cohort.patient_ids))} patients")
 
 
 def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
     """Print what a run would cost: sizes, time, memory and disk."""
+    from focusmap.classical.names import parse_model
     from focusmap.pipeline.planning import estimate
 
     plan = estimate(cohort, options)
-    print(
-        f"model       {plan.recipe.model}, {plan.recipe.size} x {plan.recipe.size} pixels, {plan.recipe.epochs} epochs"
-    )
+    size = f", {plan.recipe.size} x {plan.recipe.size} pixels" if plan.recipe.size else ""
+    epochs = f", {plan.recipe.epochs} epochs" if parse_model(plan.recipe.model).engine == "net" else ""
+    print(f"model       {plan.recipe.model}{size}{epochs}")
     print(f"time        about {clock(plan.seconds)} on {plan.n_threads} processor cores")
     print(f"memory      about {plan.memory_mb} MB")
     print(f"disk        about {plan.disk_mb} MB")

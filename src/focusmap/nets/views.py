@@ -80,6 +80,6 @@ def bring_home(view: View, maps: Tensor) -> Tensor:
 
 
 def _warp(batch: Tensor, rows: list[list[float]], padding: str) -> Tensor:
-    geometry = torch.tensor(rows).to(batch).expand(len(batch), 2, 3)
+    geometry = torch.tensor(rows).to(batch).expand(batch.shape[0], 2, 3)
     grid = F.affine_grid(geometry, list(batch.shape), align_corners=False)
     return F.grid_sample(batch, grid, mode="bilinear", padding_mode=padding, align_corners=False)

@@ -9,6 +9,8 @@ from focusmap.cohort.cohort import load_cohort
 from focusmap.cohort.declaration import Declaration
 from focusmap.errors import InputError
 from focusmap.evaluation import EvaluationOptions, curves, evaluate_predictions, read_prediction_table
+from focusmap.pipeline.baselines import write_baselines
+from focusmap.pipeline.importance import write_importance
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import read_other, refuse_known_patients
 from focusmap.pipeline.predicting import load_run_model, predict_label_file
@@ -16,6 +18,7 @@ from focusmap.pipeline.runs import Run, open_run
 from focusmap.values.files import Json, read_json, read_table, refuse_existing, write_json
 from focusmap.values.predictions import Predictions, read_predictions, write_predictions
 from focusmap.values.recipe import read_recipe
+from focusmap.values.task import UNLABELLED
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
 
@@ -41,7 +44,11 @@ def evaluate(folder: Path, out: Path | None = None, *, force: bool = False) -> d
     part = "test" if run.parts() == [run] else "out-of-fold"
     thresholds, seed = frozen_thresholds(run, predictions), read_recipe(run.recipe).seed
     settings = EvaluationOptions(thresholds, part, seed=seed)
-    return write_evaluation(predictions, truth, settings, out or run.evaluation)
+    metrics = write_evaluation(predictions, truth, settings, out or run.evaluation)
+    if cohort.task != UNLABELLED:
+        write_baselines(run, cohort, predictions, settings, out or run.evaluation)
+    write_importance(run, cohort, predictions, settings, out or run.evaluation)
+    return metrics
 
 
 def evaluate_other(

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from focusmap.classical.names import parse_model
 from focusmap.cohort.cohort import Cohort
 from focusmap.cohort.split import SplitOptions
 from focusmap.errors import UnreadableImageError
+from focusmap.pipeline.models import check_model
 from focusmap.pipeline.options import RunOptions
-from focusmap.pipeline.preparing import require_pictures, resolve_recipe
+from focusmap.pipeline.preparing import resolved
 from focusmap.values.recipe import Recipe
 
 # Multiply-adds of one forward pass at 224 x 224, in units of 1e9, as timm lists them; small-residual: at 28 x 28.
@@ -27,6 +29,8 @@ EFFICIENCY = 0.35
 BYTES_PER_ACTIVATION_PIXEL = 900
 BASE_MEMORY_MB = 900
 SAMPLE = 8
+# Of models of rows, measured: a feature of a picture, a row of a table net's epoch, a row and target of an estimator.
+SECONDS_A_PICTURE, SECONDS_A_ROW, SECONDS_A_FIT = 0.01, 2e-4, 1e-3
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,14 @@ class Plan:
 
 def estimate(cohort: Cohort, options: RunOptions) -> Plan:
     """Return the plan of a run; times are right within a factor of two or so."""
-    from focusmap.nets.build import check_recipe
     from focusmap.nets.decoders import split_model
 
-    require_pictures(cohort)
+    check_model(cohort, options.recipe)
     SplitOptions(folds=options.folds)
-    check_recipe(options.recipe)
-    recipe = resolve_recipe(options.recipe, *sample_pictures(cohort))
-    check_recipe(recipe)
+    recipe = resolved(cohort, options.recipe, lambda: sample_pictures(cohort))
+    name = parse_model(recipe.model)
+    if name.engine == "estimator" or name.shown == "table":
+        return _plan_of_rows(cohort, recipe, options)
     base, decoder = split_model(recipe.model)
     n_trainings = (options.folds or 1) * recipe.ensemble
     n_train = len(cohort) * (1 - 2 / options.folds if options.folds else 0.7)
@@ -64,6 +68,16 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
         disk_mb=max(1, round(len(cohort) * pixels * recipe.channels / 1e6)),
         n_threads=os.cpu_count() or 1,
     )
+
+
+def _plan_of_rows(cohort: Cohort, recipe: Recipe, options: RunOptions) -> Plan:
+    """Return the plan of a model of rows: measured features and fits of whole targets, or epochs over a table."""
+    n_trainings = (options.folds or 1) * recipe.ensemble
+    name, work = parse_model(recipe.model), len(cohort) * n_trainings
+    measured = SECONDS_A_PICTURE * len(name.features) * len(cohort) * (1 + n_trainings)
+    fitted = work * (SECONDS_A_ROW * recipe.epochs if name.engine == "net" else SECONDS_A_FIT * len(cohort.task.names))
+    disk = 1 if name.shown == "table" else max(1, round(len(cohort) * recipe.size**2 * recipe.channels / 1e6))
+    return Plan(recipe, measured + fitted + 2, BASE_MEMORY_MB, disk, os.cpu_count() or 1)
 
 
 def sample_pictures(cohort: Cohort) -> tuple[list[tuple[int, int]], bool]:

@@ -1,20 +1,20 @@
 """Audit, split and prepare: all that comes before a training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from focusmap.classical.names import parse_model
 from focusmap.cohort.cohort import Cohort, write_cohort
-from focusmap.cohort.declaration import PATH_COLUMNS
 from focusmap.cohort.roster import Roster, roster_of
 from focusmap.cohort.split import Split, SplitOptions, make_split, write_split
-from focusmap.errors import InputError, RefusedError
+from focusmap.errors import RefusedError
+from focusmap.pipeline.models import check_model, model_name
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import Run, start_run
 from focusmap.values.recipe import Loss, Monitor, Pooling, Recipe
 from focusmap.values.study import write_study
-from focusmap.values.task import UNLABELLED
 
 if TYPE_CHECKING:
     from focusmap.auditing import Audit
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SMALL = 64
 LARGEST_BY_DEFAULT = 224
+# Of the table net.
+TABLE_RATE = 1e-3
 # Nets that are always trained from scratch take larger steps.
 FROM_SCRATCH = ("small-residual", "plain-cnn", "residual-cnn")
 
@@ -32,7 +34,7 @@ class Prepared:
 
     cohort: Cohort
     split: Split
-    store: "Store"
+    store: "Store | None"
     recipe: Recipe
 
 
@@ -100,21 +102,14 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions) -> Prepared:
     UnreadableImageError
         If pictures cannot be read; all are named.
     """
-    from focusmap.nets.build import check_recipe
-    from focusmap.nets.heads import check_loss
-
-    require_pictures(cohort)
-    check_recipe(options.recipe)
-    check_loss(cohort.task, options.recipe.loss)
-    check_labels(cohort, options.recipe)
+    check_model(cohort, options.recipe)
     write_study(cohort.study, run.study)
     divided = split(cohort, options)
     judged = audit(cohort, run.folder, options, split=divided)
     refuse_blocking(judged, options, run.folder)
-    recipe = resolve_recipe(options.recipe, *_shapes_and_colour(judged))
-    check_recipe(recipe)
+    recipe = resolved(cohort, options.recipe, lambda: _shapes_and_colour(judged))
     store = store_for(cohort, recipe, run, options)
-    if store.failures:
+    if store is not None and store.failures:
         cohort = cohort.of(store.image_ids)
         # What was audited is kept, less the pictures that are gone; a new split would be one that nobody has judged.
         kept = divided.table[divided.table["image_id"].isin(store.image_ids)].reset_index(drop=True)
@@ -125,32 +120,32 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions) -> Prepared:
     return Prepared(cohort, divided, store, recipe)
 
 
-def require_pictures(cohort: Cohort) -> None:
-    """Raise `InputError` for a study without pictures, which there is no model for yet."""
-    if not cohort.has_images:
-        raise InputError(f"{cohort.study.label_file}: has no path column (one of {', '.join(PATH_COLUMNS)}).")
-
-
-def check_labels(cohort: Cohort, recipe: Recipe) -> None:
-    """Raise `InputError` where an autoencoder is given labels, or another model none."""
-    if recipe.learns_labels == (cohort.task != UNLABELLED):
-        return
-    if recipe.learns_labels:
-        raise InputError(f"{cohort.study.label_file}: the study has no labels. Train it with --model autoencoder.")
-    raise InputError(
-        f"model {recipe.model!r} learns without labels; the study has {', '.join(cohort.task.names)}. Read the label "
-        "file with Declaration(unlabelled=True), and leave --study out."
-    )
-
-
-def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> "Store":
-    """Return the store of a cohort's pictures, prepared as a resolved recipe asks for."""
+def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> "Store | None":
+    """Return the store of a cohort's pictures, prepared as a resolved recipe asks for; None for a table model."""
     from focusmap.imaging.preparation import Preparation
     from focusmap.imaging.store import StoreOptions, prepare_store
 
+    if parse_model(recipe.model).shown == "table":
+        return None
     preparation = Preparation(size=recipe.size, channels=3 if recipe.channels == 3 else 1, crop=recipe.crop)
     settings = StoreOptions(options.workers, options.skip_unreadable, options.progress)
     return prepare_store(cohort.files, cohort.image_ids, preparation, options.store or run.store, settings)
+
+
+def resolved(cohort: Cohort, recipe: Recipe, look: Callable[[], tuple[list[tuple[int, int]], bool]]) -> Recipe:
+    """Return the recipe with nothing left open: by its pictures, of which `look` gives shapes and colour, or the table.
+
+    Raises
+    ------
+    InputError
+        If there is no model for it.
+    """
+    name = model_name(cohort, recipe)
+    if name.shown == "table":
+        return replace(recipe, model=name.name, learning_rate=recipe.learning_rate or TABLE_RATE)
+    chosen = resolve_recipe(recipe, *look())
+    check_model(cohort, chosen)
+    return chosen
 
 
 def _shapes_and_colour(judged: "Audit") -> tuple[list[tuple[int, int]], bool]:
@@ -180,10 +175,12 @@ def resolve_recipe(recipe: Recipe, shapes: Sequence[tuple[int, int]], has_colour
     typical = longest[len(longest) // 2] if longest else LARGEST_BY_DEFAULT
     size = recipe.size or min(max(typical, 16), LARGEST_BY_DEFAULT)
     usual = "small-residual" if size <= SMALL else "resnet18"
+    channels = recipe.channels or (3 if has_colour else 1)
+    if parse_model(recipe.model).engine == "estimator":
+        return replace(recipe, size=size, channels=channels)
     model = {"auto": usual, AUTOENCODER: f"{usual}-{AUTOENCODER}"}.get(recipe.model, recipe.model)
     base, decoder = split_model(model)
     rate = recipe.learning_rate or (3e-3 if base in FROM_SCRATCH else 5e-4)
-    channels = recipe.channels or (3 if has_colour else 1)
     pools: Pooling = "lse" if has_focus(model) and not attends_along_axes(decoder) else "average"
     pooling = recipe.pooling if recipe.pooling != "auto" else pools
     loss: Loss = recipe.loss if recipe.learns_labels else "absolute"

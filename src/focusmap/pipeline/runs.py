@@ -16,6 +16,7 @@ RESULTS = (
     "segmentation",
     "folds",
     "seeds",
+    "baseline",
     "checkpoint",
     "history.csv",
     "manifest.json",

@@ -12,9 +12,10 @@ from focusmap.cohort.cohort import Cohort, load_cohort
 from focusmap.cohort.declaration import Declaration
 from focusmap.cohort.split import Split, fold_split, read_split
 from focusmap.errors import InputError, suggest
+from focusmap.pipeline.models import model_name
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import read_other
-from focusmap.pipeline.predicting import load_run_model, write_failures
+from focusmap.pipeline.predicting import load_run_net, write_failures
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.values.files import Json, atomic_folder, write_json, write_table
 from focusmap.values.recipe import Recipe, read_recipe
@@ -122,10 +123,13 @@ def segment(folder: Path, request: SegmentRequest, options: RunOptions = RunOpti
     return SegmentResult(out, tuple(lesion.in_words() for lesion in lesions), scores, failures)
 
 
-def check_lesions(cohort: Cohort, request: SegmentRequest) -> None:
-    """Raise `InputError` if there is no lesion in a study's targets to be drawn."""
+def check_lesions(cohort: Cohort, recipe: Recipe, request: SegmentRequest) -> None:
+    """Raise `InputError` if there is no lesion in a study's targets to be drawn, or the model has no maps for it."""
     from focusmap.inference.lesions import lesions_of
 
+    name = model_name(cohort, recipe)
+    if (name.engine, name.shown) != ("net", "pictures") or not recipe.learns_labels:
+        raise InputError(f"model {name.name!r} has no heat maps of labels to draw masks from. Leave --segment out.")
     lesions_of(cohort.task, request.targets, request.negatives)
 
 
@@ -183,7 +187,7 @@ def _members(run: Run, request: SegmentRequest, options: RunOptions) -> "list[Me
 def _member(run: Run, cohort: Cohort, split: Split, options: RunOptions, other: Cohort | None = None) -> "Member":
     from focusmap.pipeline.lesion_masks import Member
 
-    model = load_run_model(run.folder, options.devices)
+    model = load_run_net(run.folder, options.devices)
     train, tune, test = (cohort.of(split.ids(part)) for part in ("train", "tune", "test"))
     return Member(model, train, tune, test if other is None else other)
 

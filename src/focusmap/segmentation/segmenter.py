@@ -67,15 +67,19 @@ def learn_segmenter(
         net = FeatureNet(lesions.pictures.shape[1], N_FEATURES, dimensions, recipe.features)
     marked = lesions.marked(lambda i: seeds(lesions.maps[i], cuts))
     learn_features(net, marked, replace(options, doing=f"{options.doing}: what is alike"))
-    regions = {
-        int(i): refine(net, lesions.pictures[i], lesions.maps[i], cuts, recipe)
-        for i in np.flatnonzero(lesions.known == 1)
-    }
+    positives = [int(i) for i in np.flatnonzero(lesions.known == 1)]
+    regions = {i: refine(net, lesions.pictures[i], lesions.maps[i], cuts, recipe) for i in positives}
     taught = replace(options, doing=f"{options.doing}: distilling")
-    distilled = learn_masks(lesions.marked(lambda i: banded(regions[i], recipe.similarity, recipe.band)), taught)
+
+    def agreed(i: int) -> np.ndarray:
+        marked = banded(regions[i], recipe.similarity, recipe.band)
+        return where_agreed(marked, lesions.maps[i] >= raw_cut(cuts))
+
+    distilled = learn_masks(lesions.marked(agreed), taught)
     for _ in range(recipe.rounds - 1):
-        drawn = {i: predict_masks(distilled, lesions.pictures[i : i + 1])[0] for i in regions}
-        distilled = learn_masks(lesions.marked(lambda i, drawn=drawn: banded(drawn[i], HALF, recipe.band)), taught)  # type: ignore[misc]
+        drawn = {i: predict_masks(distilled, lesions.pictures[i : i + 1])[0] for i in positives}
+        marked = lesions.marked(lambda i, drawn=drawn: banded(drawn[i], HALF, recipe.band))  # type: ignore[misc]
+        distilled = learn_masks(marked, taught)
     return Segmenter(cuts, net, distilled, recipe)
 
 
@@ -89,6 +93,17 @@ def banded(region: np.ndarray, cut: float, band: float) -> np.ndarray:
     marked[region < cut - band] = 0
     marked[region >= cut + band] = 1
     return marked
+
+
+def where_agreed(marked: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """Return marks that another region ``(*spatial) bool`` agrees with; the others become -1.
+
+    The map and what grew from it err in different ways: where they differ, the pictures shall decide.
+
+    >>> where_agreed(np.array([1, 1, 0, 0, -1]), np.array([True, False, True, False, True])).tolist()
+    [1, -1, -1, 0, -1]
+    """
+    return np.where(marked == region, marked, np.int8(IGNORED))
 
 
 def refine(

@@ -3,18 +3,21 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from focusmap.cohort.covariates import Encoded
 from focusmap.imaging.preparation import standardise
 from focusmap.imaging.store_files import SIDECAR
 from focusmap.values.task import Task
 
 if TYPE_CHECKING:
     from focusmap.imaging.store import Store
+
+    Inputs: TypeAlias = Store | Encoded
 
 
 @dataclass(frozen=True)
@@ -41,20 +44,23 @@ class Labelled:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a net is trained on: prepared pictures, the task, and the labelled images of train and tune."""
+    """What a net is trained on: prepared pictures or rows of a table, the task, the labels of train and tune."""
 
-    store: "Store"
+    store: "Inputs"
     task: Task
     train: Labelled
     tune: Labelled
 
     def __reduce__(self) -> tuple[object, ...]:
         """Say how another process gets this: pictures on a disk are opened there, not sent."""
-        on_disk = (self.store.folder / SIDECAR).is_file()
-        return _reopened, (self.store.folder if on_disk else self.store, self.task, self.train, self.tune)
+        return _reopened, (_place(self.store), self.task, self.train, self.tune)
 
 
-def _reopened(store: "Store | Path", task: Task, train: Labelled, tune: Labelled) -> TrainingData:
+def _place(store: "Inputs") -> "Inputs | Path":
+    return store if isinstance(store, Encoded) or not (store.folder / SIDECAR).is_file() else store.folder
+
+
+def _reopened(store: "Inputs | Path", task: Task, train: Labelled, tune: Labelled) -> TrainingData:
     from focusmap.imaging.store import open_store
 
     return TrainingData(open_store(store) if isinstance(store, Path) else store, task, train, tune)
@@ -78,7 +84,15 @@ def split_evenly(order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
     yield from np.array_split(order, n_batches)
 
 
-def read_batch(store: "Store", rows: np.ndarray) -> Tensor:
-    """Return the standardised pictures ``(N, C, H, W) float32`` at `rows` of the store, channels last in memory."""
+def read_batch(store: "Inputs", rows: np.ndarray) -> Tensor:
+    """Return what a net is shown of `rows`.
+
+    Returns
+    -------
+    Tensor
+        Standardised pictures ``(N, C, H, W) float32``, channels last in memory; rows of a table as ``(N, K, 1, 1)``.
+    """
+    if isinstance(store, Encoded):
+        return torch.from_numpy(store.values[rows])[:, :, None, None]
     pictures = standardise(store.pixels[rows], store.mean[rows], store.std[rows])
     return torch.from_numpy(pictures).contiguous(memory_format=torch.channels_last)
