@@ -35,7 +35,7 @@ EXTRAS: Mapping[str, Extra] = {
     "pdf": Extra("focusmap report RUN --pdf", ("weasyprint",)),
     "docs": Extra("make docs: this documentation as a site", ("mkdocs", "mkdocstrings")),
     "dev": Extra("make test, make check", ("pytest", "hypothesis", "mypy", "ruff", "importlinter", "captum")),
-    "bench": Extra("benchmarks beside other libraries", ("monai", "pytorch_grad_cam")),
+    "bench": Extra("benchmarks beside other libraries", ("pytorch_grad_cam",)),
 }
 """The extras of ``pyproject.toml``."""
 

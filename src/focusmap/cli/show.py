@@ -65,9 +65,9 @@ def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
     from focusmap.pipeline.planning import estimate
 
     plan = estimate(cohort, options)
-    print(
-        f"model       {plan.recipe.model}, {plan.recipe.size} x {plan.recipe.size} pixels, {plan.recipe.epochs} epochs"
-    )
+    size, shape = plan.recipe.size, plan.recipe.shape
+    taken = f"{' x '.join(map(str, shape))} voxels" if shape else f"{size} x {size} pixels"
+    print(f"model       {plan.recipe.model}, {taken}, {plan.recipe.epochs} epochs")
     print(f"time        about {clock(plan.seconds)} on {plan.n_threads} processor cores")
     print(f"memory      about {plan.memory_mb} MB")
     print(f"disk        about {plan.disk_mb} MB")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from focusmap.errors import InputError
-from focusmap.nets.backbones import build_backbone, build_pyramid, check_size
+from focusmap.nets.backbones import build_backbone, build_pyramid, check_size, dimensions_of
 from focusmap.nets.decoders import build_decoder, split_model, strides_of
 from focusmap.nets.focus import FocusLayers
 from focusmap.nets.pooling import AVERAGE, PoolingOptions, build_pooling
@@ -31,7 +31,7 @@ class Architecture:
     model
         A backbone, or a backbone and a decoder, as `focusmap.nets.decoders.split_model` reads it.
     channels
-        1 or 3.
+        1 or 3; of volumes, any number.
     n_logits
         Number of logits L.
     pooling
@@ -48,13 +48,18 @@ class Architecture:
 
     def __post_init__(self) -> None:
         check_pooling(self.model, self.pooling.name)
-        if self.channels not in (1, 3):
-            raise InputError(f"a net takes 1 or 3 channels, not {self.channels}.")
+        if self.channels < 1 or (self.dimensions == 2 and self.channels not in (1, 3)):
+            raise InputError(f"a net of pictures takes 1 or 3 channels, not {self.channels}.")
 
     @property
     def has_focus(self) -> bool:
         """True if the net's last layer is evidence at every place."""
         return bool(split_model(self.model)[1])
+
+    @property
+    def dimensions(self) -> int:
+        """Number of spatial dimensions: 2 for pictures, 3 for volumes."""
+        return dimensions_of(split_model(self.model)[0])
 
     def to_dict(self) -> dict[str, Json]:
         """Return plain values for `model.json`."""
@@ -117,8 +122,12 @@ def check_recipe(recipe: Recipe) -> None:
     for name in ("sparsity", "equivariance"):
         if getattr(recipe, name) and not decoder:
             raise InputError(f"{name} is for focus maps, and {base} has none. Try --model {base}-fpn.")
-    if recipe.size:
-        check_size(base, recipe.size, strides_of(base, decoder))
+    if dimensions_of(base) == 2 and (recipe.shape or recipe.spacing):
+        raise InputError(f"shape and spacing are for volumes, and {base} takes pictures. Try --model resnet18-3d.")
+    if dimensions_of(base) == 2 and recipe.channels not in (0, 1, 3):
+        raise InputError(f"channels is {recipe.channels}; {base} takes pictures, which have 1 or 3 (0: chosen).")
+    if recipe.shape or recipe.size:
+        check_size(base, recipe.shape or (recipe.size,), strides_of(base, decoder))
 
 
 def check_pooling(model: str, pooling: str) -> None:
@@ -132,7 +141,7 @@ def check_pooling(model: str, pooling: str) -> None:
 
 
 class FocusNet(nn.Module):
-    """A net from pictures ``(N, C, H, W)`` to ``(N, L)`` logits that says where each of them comes from.
+    """A net from pictures ``(N, C, *spatial)`` to ``(N, L)`` logits that says where each of them comes from.
 
     Without `focus`: a backbone, the average over the picture, and one linear layer. With this head the class
     activation map of label c is M_c = sum_k w_ck A_k (Zhou et al. 2016, eq. 2), and the mean of M_c over the map plus
@@ -155,7 +164,7 @@ class FocusNet(nn.Module):
         return self.focus is not None
 
     def features(self, x: Tensor) -> Tensor:
-        """Return the last feature map ``(N, K, h, w)``, after the last activation of backbone or decoder."""
+        """Return the last feature map ``(N, K, *grid)``, after the last activation of backbone or decoder."""
         features: Tensor = self.backbone(x) if self.focus is None else self.focus.features(self.backbone, x)
         return features
 
@@ -168,9 +177,9 @@ class FocusNet(nn.Module):
         return evidence
 
     def classify(self, features: Tensor) -> Tensor:
-        """Return the logits ``(N, L)`` of a feature map ``(N, K, h, w)``."""
+        """Return the logits ``(N, L)`` of a feature map ``(N, K, *grid)``."""
         if self.focus is None:
-            logits: Tensor = self.head(self.dropout(features.mean(dim=(2, 3))))
+            logits: Tensor = self.head(self.dropout(features.flatten(2).mean(dim=2)))
             return logits
         kept = self.dropout(features.new_ones(features.shape[:2])).view(*features.shape[:2], *[1] * (features.ndim - 2))
         features = features * kept
@@ -181,12 +190,12 @@ class FocusNet(nn.Module):
         return self.classify(self.features(x))
 
     def forward_with_focus(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits ``(N, L)`` and focus maps ``(N, L, h, w)``, of a net with `focus`."""
+        """Return logits ``(N, L)`` and focus maps ``(N, L, *grid)``, of a net with `focus`."""
         features = self.features(x)
         return self.classify(features), self.focus_maps(features)
 
     def focus_maps(self, features: Tensor) -> Tensor:
-        """Return focus maps ``(N, L, h, w)`` between 0 and 1 of a feature map ``(N, K, h, w)``, of a net with `focus`.
+        """Return focus maps ``(N, L, *grid)``, between 0 and 1, of features ``(N, K, *grid)``, of a net with `focus`.
 
         Relevance, not a probability of disease: `focusmap.nets.focus` says what a value means.
         """
@@ -238,7 +247,7 @@ def _plain_net(architecture: Architecture, file: Path | None) -> FocusNet:
 def _focus_net(architecture: Architecture, file: Path | None) -> FocusNet:
     base, name = split_model(architecture.model)
     net, levels = build_pyramid(base, architecture.channels, strides_of(base, name), file)
-    decoder = build_decoder(name, tuple(levels.values()))
+    decoder = build_decoder(name, tuple(levels.values()), architecture.dimensions)
     pooling = build_pooling(architecture.pooling, decoder.n_features, architecture.n_logits)
     focus = FocusLayers(decoder, tuple(levels), pooling, architecture.n_logits, architecture.classes)
     return FocusNet(net, decoder.n_features, architecture.n_logits, focus)

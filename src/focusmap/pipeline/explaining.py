@@ -225,7 +225,7 @@ def _pool(members: Sequence[_Member], method: str, out: Path) -> None:
     tables = []
     for member in members:
         table = pd.read_csv(member.folder / "index.csv", dtype=str, keep_default_na=False)
-        for column in ("map", "overlay", "binary"):
+        for column in ("map", "overlay", "binary", "slices"):
             table[column] = [f"{member.folder.name}/{path}" if path else "" for path in table[column]]
         tables.append(table)
     write_table(out / "index.csv", pd.concat(tables, ignore_index=True))

@@ -1,5 +1,6 @@
 """What a run would cost, told before it is begun: rough, from the size of the net and the speed of this machine."""
 
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -8,16 +9,18 @@ import numpy as np
 
 from focusmap.cohort.cohort import Cohort
 from focusmap.cohort.split import SplitOptions
-from focusmap.errors import UnreadableImageError
 from focusmap.pipeline.options import RunOptions
-from focusmap.pipeline.preparing import require_pictures, resolve_recipe
+from focusmap.pipeline.preparing import look_at_sample, require_pictures, resolve_recipe
 from focusmap.values.recipe import Recipe
 
-# Multiply-adds of one forward pass at 224 x 224, in units of 1e9, as timm lists them; small-residual: at 28 x 28.
+# Multiply-adds of one forward pass at 224 x 224, in units of 1e9, as timm lists them; small-residual: at 28 x 28;
+# nets for volumes, as counted: at 96 x 96 x 96.
 GMACS = {
     "densenet121": 2.9, "resnet18": 1.8, "resnet50": 4.1, "vgg16": 15.5, "efficientnet-b0": 0.4,
     "convnext-tiny": 4.5, "small-residual": 0.25,
+    "densenet121-3d": 18.1, "resnet10-3d": 7.5, "resnet18-3d": 13.2, "resnet50-3d": 17.1, "small-residual-3d": 16.4,
 }  # fmt: skip
+VOLUME = 96**3
 GMACS_DEFAULT = 4.0
 # A decoder's share on top of its backbone.
 DECODER_COST = 1.3
@@ -25,8 +28,9 @@ FORWARD_AND_BACKWARD = 3
 # Share of the speed of one large matrix product that a convolutional net reaches on a processor.
 EFFICIENCY = 0.35
 BYTES_PER_ACTIVATION_PIXEL = 900
+# The one that keeps every voxel through its first stage.
+BYTES_PER_FULL_VOXEL = 1500
 BASE_MEMORY_MB = 900
-SAMPLE = 8
 
 
 @dataclass(frozen=True)
@@ -48,38 +52,23 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
     require_pictures(cohort)
     SplitOptions(folds=options.folds)
     check_recipe(options.recipe)
-    recipe = resolve_recipe(options.recipe, *sample_pictures(cohort))
+    recipe = resolve_recipe(options.recipe, look_at_sample(cohort))
     check_recipe(recipe)
     base, decoder = split_model(recipe.model)
     n_trainings = (options.folds or 1) * recipe.ensemble
     n_train = len(cohort) * (1 - 2 / options.folds if options.folds else 0.7)
-    reference = 28 if base == "small-residual" else 224
-    gmacs = GMACS.get(base, GMACS_DEFAULT) * (recipe.size / reference) ** 2 * (DECODER_COST if decoder else 1)
+    pixels = math.prod(recipe.shape) if recipe.shape else recipe.size**2
+    reference = VOLUME if recipe.shape else 28**2 if base == "small-residual" else 224**2
+    gmacs = GMACS.get(base, GMACS_DEFAULT) * pixels / reference * (DECODER_COST if decoder else 1)
     work = 2e9 * gmacs * FORWARD_AND_BACKWARD * n_train * recipe.epochs * n_trainings
-    pixels = recipe.size**2
+    per_pixel = BYTES_PER_FULL_VOXEL if base == "small-residual-3d" else BYTES_PER_ACTIVATION_PIXEL
     return Plan(
         recipe=recipe,
         seconds=work / (_flops_per_second() * EFFICIENCY) + 0.02 * len(cohort),
-        memory_mb=BASE_MEMORY_MB + round(recipe.batch_size * pixels * BYTES_PER_ACTIVATION_PIXEL / 1e6),
+        memory_mb=BASE_MEMORY_MB + round(recipe.batch_size * pixels * per_pixel / 1e6),
         disk_mb=max(1, round(len(cohort) * pixels * recipe.channels / 1e6)),
         n_threads=os.cpu_count() or 1,
     )
-
-
-def sample_pictures(cohort: Cohort) -> tuple[list[tuple[int, int]], bool]:
-    """Return the shapes of a few pictures, and whether any has colour; unreadable ones are left to the audit."""
-    from focusmap.imaging.readers import read_image
-
-    shapes, colour = [], False
-    for position in np.linspace(0, len(cohort) - 1, min(SAMPLE, len(cohort))).astype(int):
-        try:
-            image = read_image(cohort.files[position])
-        except UnreadableImageError:
-            continue
-        rows, columns = image.shape[-2:]
-        shapes.append((rows, columns))
-        colour = colour or image.n_channels == 3
-    return shapes, colour
 
 
 def _flops_per_second() -> float:

@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+
 from focusmap.cohort.cohort import Cohort, write_cohort
 from focusmap.cohort.declaration import PATH_COLUMNS
 from focusmap.cohort.roster import Roster, roster_of
 from focusmap.cohort.split import Split, SplitOptions, make_split, write_split
-from focusmap.errors import InputError, RefusedError
+from focusmap.errors import InputError, RefusedError, UnreadableImageError
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import Run, start_run
 from focusmap.values.recipe import Pooling, Recipe
@@ -17,10 +19,13 @@ from focusmap.values.study import write_study
 
 if TYPE_CHECKING:
     from focusmap.auditing import Audit
+    from focusmap.imaging.preparation import AnyPreparation
     from focusmap.imaging.store import Store
 
 SMALL = 64
 LARGEST_BY_DEFAULT = 224
+LARGEST_VOLUME = 96
+SAMPLE = 8
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions) -> Prepared:
     divided = split(cohort, options)
     judged = audit(cohort, run.folder, options, split=divided)
     refuse_blocking(judged, options, run.folder)
-    recipe = resolve_recipe(options.recipe, *_shapes_and_colour(judged))
+    recipe = resolve_recipe(options.recipe, _seen(judged, cohort))
     check_recipe(recipe)
     store = store_for(cohort, recipe, run, options)
     if store.failures:
@@ -129,42 +134,115 @@ def require_pictures(cohort: Cohort) -> None:
 
 def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> "Store":
     """Return the store of a cohort's pictures, prepared as a resolved recipe asks for."""
-    from focusmap.imaging.preparation import Preparation
     from focusmap.imaging.store import StoreOptions, prepare_store
 
-    preparation = Preparation(size=recipe.size, channels=3 if recipe.channels == 3 else 1, crop=recipe.crop)
     settings = StoreOptions(options.workers, options.skip_unreadable, options.progress)
-    return prepare_store(cohort.files, cohort.image_ids, preparation, options.store or run.store, settings)
+    return prepare_store(cohort.files, cohort.image_ids, _preparation(recipe), options.store or run.store, settings)
 
 
-def _shapes_and_colour(judged: "Audit") -> tuple[list[tuple[int, int]], bool]:
-    """Return the shape of every picture, and whether any has colour, as the audit saw them."""
+def _preparation(recipe: Recipe) -> "AnyPreparation":
+    from focusmap.imaging.preparation import Preparation
+    from focusmap.imaging.volumes import VolumePreparation
+
+    if not recipe.shape:
+        return Preparation(size=recipe.size, channels=3 if recipe.channels == 3 else 1, crop=recipe.crop)
+    right, front, top = recipe.shape
+    spacing = (recipe.spacing[0], recipe.spacing[1], recipe.spacing[2]) if recipe.spacing else None
+    return VolumePreparation((right, front, top), recipe.channels, spacing, crop=recipe.crop)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of a study's pictures or volumes.
+
+    Parameters
+    ----------
+    shapes
+        Of each that can be read; of volumes towards right, front and top, of some.
+    n_channels
+        The most that any has.
+    """
+
+    shapes: Sequence[tuple[int, ...]]
+    n_channels: int
+
+    @property
+    def dimensions(self) -> int:
+        """Return 3 if most are volumes, else 2."""
+        return 3 if 2 * sum(len(shape) == 3 for shape in self.shapes) > len(self.shapes) else 2
+
+
+def look_at_sample(cohort: Cohort) -> Seen:
+    """Return what a few pictures or volumes are like; unreadable ones are left to the audit."""
+    from focusmap.imaging.readers import read_image
+    from focusmap.imaging.volumes import orientation
+
+    shapes, n_channels = [], 1
+    for position in np.linspace(0, len(cohort) - 1, min(SAMPLE, len(cohort))).astype(int):
+        try:
+            image = read_image(cohort.files[position])
+        except UnreadableImageError:
+            continue
+        shape = image.source_shape
+        shapes.append(tuple(shape[axis] for axis in orientation(image.affine)[0]) if len(shape) == 3 else shape)
+        n_channels = max(n_channels, image.n_channels)
+    return Seen(shapes, n_channels)
+
+
+def _seen(judged: "Audit", cohort: Cohort) -> Seen:
+    """Return the shape of every picture as the audit saw it; of volumes, of those that a dry run looks at."""
     images = cast(Mapping[str, Mapping[str, int]], judged.overview["images"])
-    shapes: list[tuple[int, int]] = []
-    for size, count in images["sizes"].items():
-        rows, columns = (int(side) for side in size.split("x")[-2:])
-        shapes += [(rows, columns)] * count
-    return shapes, any(mode.endswith("3 channels") for mode in images["modes"])
+    shapes = [tuple(map(int, size.split("x"))) for size, count in images["sizes"].items() for _ in range(count)]
+    seen = Seen(shapes, max([int(mode.split(", ")[1].split()[0]) for mode in images["modes"]], default=1))
+    return seen if seen.dimensions == 2 else replace(look_at_sample(cohort), n_channels=seen.n_channels)
 
 
-def resolve_recipe(recipe: Recipe, shapes: Sequence[tuple[int, int]], has_colour: bool) -> Recipe:
-    """Return the recipe with model, size and channels chosen where it leaves them open.
+def resolve_recipe(recipe: Recipe, seen: Seen) -> Recipe:
+    """Return the recipe with model, size or shape, and channels chosen where it leaves them open.
 
-    The size is the pictures' own up to 64 pixels and at most 224 else; three channels if any picture has colour. A
-    focus-map net pools by log-sum-exp.
+    The size is the pictures' own up to 64 pixels and at most 224 else; three channels if any picture has colour. The
+    shape of volumes is their own up to 96 voxels a side. A focus-map net pools by log-sum-exp.
 
-    >>> chosen = resolve_recipe(Recipe(), [(28, 28)], False)
+    Raises
+    ------
+    InputError
+        If the model is one for pictures and the study has volumes, or the other way round.
+
+    >>> chosen = resolve_recipe(Recipe(), Seen([(28, 28)], 1))
     >>> chosen.model, chosen.size, chosen.channels, chosen.pooling
     ('small-residual', 28, 1, 'average')
+    >>> chosen = resolve_recipe(Recipe(), Seen([(256, 256, 24)], 2))
+    >>> chosen.model, chosen.shape, chosen.channels
+    ('resnet18-3d', (96, 96, 24), 2)
     """
+    from focusmap.nets.backbones import dimensions_of
     from focusmap.nets.decoders import split_model
 
-    longest = sorted(max(shape) for shape in shapes)
+    chosen = _for_volumes(recipe, seen) if seen.dimensions == 3 else _for_pictures(recipe, seen)
+    base, decoder = split_model(chosen.model)
+    if dimensions_of(base) != seen.dimensions:
+        pictures, volumes = ("takes pictures", "are volumes"), ("takes volumes", "are pictures")
+        taken, found = pictures if seen.dimensions == 3 else volumes
+        other = "small-residual-3d or resnet18-3d" if seen.dimensions == 3 else "resnet18"
+        raise InputError(f"model {chosen.model!r} {taken}, and those of this study {found}. Try --model {other}.")
+    rate = chosen.learning_rate or (3e-3 if base.startswith("small-residual") else 5e-4)
+    pooling: Pooling = chosen.pooling if chosen.pooling != "auto" else "lse" if decoder else "average"
+    return replace(chosen, learning_rate=rate, pooling=pooling)
+
+
+def _for_pictures(recipe: Recipe, seen: Seen) -> Recipe:
+    longest = sorted(max(shape) for shape in seen.shapes)
     typical = longest[len(longest) // 2] if longest else LARGEST_BY_DEFAULT
     size = recipe.size or min(max(typical, 16), LARGEST_BY_DEFAULT)
     model = recipe.model if recipe.model != "auto" else "small-residual" if size <= SMALL else "resnet18"
-    base, decoder = split_model(model)
-    rate = recipe.learning_rate or (3e-3 if base == "small-residual" else 5e-4)
-    channels = recipe.channels or (3 if has_colour else 1)
-    pooling: Pooling = recipe.pooling if recipe.pooling != "auto" else "lse" if decoder else "average"
-    return replace(recipe, size=size, model=model, channels=channels, learning_rate=rate, pooling=pooling)
+    return replace(recipe, size=size, model=model, channels=recipe.channels or (3 if seen.n_channels == 3 else 1))
+
+
+def _for_volumes(recipe: Recipe, seen: Seen) -> Recipe:
+    if recipe.spacing and not (recipe.shape or recipe.size):
+        raise InputError("spacing needs a shape, which says how much of each volume is kept, such as [96, 96, 24].")
+    typical = np.median([shape for shape in seen.shapes if len(shape) == 3], axis=0)
+    cube = (recipe.size,) * 3 if recipe.size else tuple(int(side) for side in np.clip(typical, 16, LARGEST_VOLUME))
+    shape = recipe.shape or cube
+    model = recipe.model if recipe.model != "auto" else "small-residual-3d" if max(shape) <= SMALL else "resnet18-3d"
+    return replace(recipe, size=0, shape=shape, model=model, channels=recipe.channels or seen.n_channels)

@@ -1,6 +1,7 @@
 """Which pictures make a batch, and the batch itself."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +12,14 @@ from torch import Tensor
 
 from focusmap.imaging.preparation import standardise
 from focusmap.imaging.store_files import SIDECAR
+from focusmap.nets.grids import CHANNELS_LAST
 from focusmap.values.task import Task
 
 if TYPE_CHECKING:
     from focusmap.imaging.store import Store
+
+# 64 pictures of 224 a side, with some to spare; a net's first maps of them take a GB or so.
+VOXELS_AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,15 @@ def split_evenly(order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
 
 
 def read_batch(store: "Store", rows: np.ndarray) -> Tensor:
-    """Return the standardised pictures ``(N, C, H, W) float32`` at `rows` of the store, channels last in memory."""
+    """Return the standardised pictures ``(N, C, *spatial) float32`` at `rows` of the store, channels last in memory."""
     pictures = standardise(store.pixels[rows], store.mean[rows], store.std[rows])
-    return torch.from_numpy(pictures).contiguous(memory_format=torch.channels_last)
+    return torch.from_numpy(pictures).contiguous(memory_format=CHANNELS_LAST[pictures.ndim])
+
+
+def at_once(shape: Sequence[int], most: int) -> int:
+    """Return how many pictures or volumes of `shape` go through a net together without gradients, at most `most`.
+
+    >>> at_once((224, 224), 64), at_once((96, 96, 48), 64)
+    (64, 8)
+    """
+    return max(1, min(most, VOXELS_AT_ONCE // math.prod(shape)))
