@@ -40,7 +40,7 @@ def warped(batch: Tensor, geometry: Tensor, padding: str, displacement: Tensor |
     n = batch.ndim - 2
     sides = list(batch.shape[2:]) if n == 3 else list(batch.shape[:1:-1])
     lengths = geometry.new_tensor(sides)
-    linear = geometry[:, :, :n] * lengths / lengths[:, None]
+    linear = geometry[:, :, :n] * (lengths / lengths[:, None])
     theta = torch.cat([linear, geometry[:, :, n:]], dim=2)
     if n == 3:
         # torch counts coordinates from the last axis on.
