@@ -97,7 +97,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         help="voxels of the net's input towards right, front and top, such as 96,96,24 (default: by the volumes)",
     )  # fmt: skip
     group.add_argument(
-        "--spacing", type=_numbers, metavar="MM,MM,MM",
+        "--spacing", type=numbers, metavar="MM,MM,MM",
         help="voxel size of the input in mm; what does not fit --shape is padded or cropped (default: stretched)",
     )  # fmt: skip
     group.add_argument("--batch-size", type=int, metavar="N", help="pictures a step (default: 16)")
@@ -119,7 +119,8 @@ def _whole_numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
 
 
-def _numbers(text: str) -> tuple[float, ...]:
+def numbers(text: str) -> tuple[float, ...]:
+    """Return numbers that are written with commas between them."""
     return tuple(float(part) for part in text.split(","))
 
 

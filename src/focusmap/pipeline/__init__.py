@@ -2,8 +2,8 @@
 
 from focusmap.pipeline.agreeing import ConsensusRequest, consensus
 from focusmap.pipeline.comparing import compare
-from focusmap.pipeline.converting import convert
-from focusmap.pipeline.evaluating import evaluate, evaluate_other, evaluate_table
+from focusmap.pipeline.converting import ConvertRequest, convert
+from focusmap.pipeline.evaluating import evaluate, evaluate_cases, evaluate_other, evaluate_table
 from focusmap.pipeline.explaining import ExplainRequest, ExplainResult, explain
 from focusmap.pipeline.indexing import IndexAnswer, index
 from focusmap.pipeline.options import RunOptions
@@ -16,8 +16,8 @@ from focusmap.pipeline.trusting import TrustRequest
 from focusmap.pipeline.whole import demo, run
 
 __all__ = [
-    "ConsensusRequest", "ExplainRequest", "ExplainResult", "IndexAnswer", "PredictAnswer", "PredictRequest", "Prepared",
-    "Run", "RunOptions", "TrustRequest", "audit", "compare", "consensus", "convert", "demo", "evaluate",
-    "evaluate_other", "evaluate_table", "explain", "index", "open_run", "predict", "prepare_run", "refuse_blocking",
-    "report", "resume", "run", "split", "train",
+    "ConsensusRequest", "ConvertRequest", "ExplainRequest", "ExplainResult", "IndexAnswer", "PredictAnswer",
+    "PredictRequest", "Prepared", "Run", "RunOptions", "TrustRequest", "audit", "compare", "consensus", "convert",
+    "demo", "evaluate", "evaluate_cases", "evaluate_other", "evaluate_table", "explain", "index", "open_run", "predict",
+    "prepare_run", "refuse_blocking", "report", "resume", "run", "split", "train",
 ]  # fmt: skip
