@@ -10,7 +10,7 @@ import numpy as np
 from focusmap.cohort.cohort import Cohort
 from focusmap.cohort.split import SplitOptions
 from focusmap.pipeline.options import RunOptions
-from focusmap.pipeline.preparing import look_at_sample, require_pictures, resolve_recipe
+from focusmap.pipeline.preparing import Seen, look_at_sample, require_pictures, resolve_recipe
 from focusmap.values.recipe import Recipe
 
 # Multiply-adds of one forward pass at 224 x 224, in units of 1e9, as timm lists them; small-residual: at 28 x 28;
@@ -35,9 +35,10 @@ BASE_MEMORY_MB = 900
 
 @dataclass(frozen=True)
 class Plan:
-    """The recipe with nothing left open, and what it costs on this machine's processor."""
+    """The recipe with nothing left open, what it was chosen from, and what it costs on this machine's processor."""
 
     recipe: Recipe
+    seen: Seen
     seconds: float
     memory_mb: int
     disk_mb: int
@@ -52,7 +53,8 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
     require_pictures(cohort)
     SplitOptions(folds=options.folds)
     check_recipe(options.recipe)
-    recipe = resolve_recipe(options.recipe, look_at_sample(cohort))
+    seen = look_at_sample(cohort)
+    recipe = resolve_recipe(options.recipe, seen)
     check_recipe(recipe)
     base, decoder = split_model(recipe.model)
     n_trainings = (options.folds or 1) * recipe.ensemble
@@ -64,6 +66,7 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
     per_pixel = BYTES_PER_FULL_VOXEL if base == "small-residual-3d" else BYTES_PER_ACTIVATION_PIXEL
     return Plan(
         recipe=recipe,
+        seen=seen,
         seconds=work / (_flops_per_second() * EFFICIENCY) + 0.02 * len(cohort),
         memory_mb=BASE_MEMORY_MB + round(recipe.batch_size * pixels * per_pixel / 1e6),
         disk_mb=max(1, round(len(cohort) * pixels * recipe.channels / 1e6)),

@@ -161,10 +161,13 @@ class Seen:
         Of each that can be read; of volumes towards right, front and top, of some.
     n_channels
         The most that any has.
+    voxels
+        Size in mm of the voxels of each volume whose file says it, along the same axes.
     """
 
     shapes: Sequence[tuple[int, ...]]
     n_channels: int
+    voxels: Sequence[tuple[float, ...]] = ()
 
     @property
     def dimensions(self) -> int:
@@ -176,17 +179,20 @@ def look_at_sample(cohort: Cohort) -> Seen:
     """Return what a few pictures or volumes are like; unreadable ones are left to the audit."""
     from focusmap.imaging.readers import read_image
     from focusmap.imaging.volumes import orientation
+    from focusmap.values.image import voxel_sizes
 
-    shapes, n_channels = [], 1
+    shapes, voxels, n_channels = [], [], 1
     for position in np.linspace(0, len(cohort) - 1, min(SAMPLE, len(cohort))).astype(int):
         try:
             image = read_image(cohort.files[position])
         except UnreadableImageError:
             continue
-        shape = image.source_shape
-        shapes.append(tuple(shape[axis] for axis in orientation(image.affine)[0]) if len(shape) == 3 else shape)
+        shape, axes = image.source_shape, orientation(image.affine)[0]
+        shapes.append(tuple(shape[axis] for axis in axes) if len(shape) == 3 else shape)
         n_channels = max(n_channels, image.n_channels)
-    return Seen(shapes, n_channels)
+        if image.affine is not None:
+            voxels.append(tuple(float(size) for size in voxel_sizes(image.affine)[list(axes)]))
+    return Seen(shapes, n_channels, voxels)
 
 
 def _seen(judged: "Audit", cohort: Cohort) -> Seen:
@@ -215,19 +221,27 @@ def resolve_recipe(recipe: Recipe, seen: Seen) -> Recipe:
     >>> chosen.model, chosen.shape, chosen.channels
     ('resnet18-3d', (96, 96, 24), 2)
     """
-    from focusmap.nets.backbones import dimensions_of
     from focusmap.nets.decoders import split_model
 
+    _refuse_other_dimensions(recipe, seen)
     chosen = _for_volumes(recipe, seen) if seen.dimensions == 3 else _for_pictures(recipe, seen)
     base, decoder = split_model(chosen.model)
-    if dimensions_of(base) != seen.dimensions:
-        pictures, volumes = ("takes pictures", "are volumes"), ("takes volumes", "are pictures")
-        taken, found = pictures if seen.dimensions == 3 else volumes
-        other = "small-residual-3d or resnet18-3d" if seen.dimensions == 3 else "resnet18"
-        raise InputError(f"model {chosen.model!r} {taken}, and those of this study {found}. Try --model {other}.")
     rate = chosen.learning_rate or (3e-3 if base.startswith("small-residual") else 5e-4)
     pooling: Pooling = chosen.pooling if chosen.pooling != "auto" else "lse" if decoder else "average"
     return replace(chosen, learning_rate=rate, pooling=pooling)
+
+
+def _refuse_other_dimensions(recipe: Recipe, seen: Seen) -> None:
+    from focusmap.nets.backbones import dimensions_of
+    from focusmap.nets.decoders import split_model
+
+    wanted = seen.dimensions if recipe.model == "auto" else dimensions_of(split_model(recipe.model)[0])
+    if wanted != seen.dimensions:
+        taken, found = ("pictures", "volumes") if seen.dimensions == 3 else ("volumes", "pictures")
+        other = "small-residual-3d or resnet18-3d" if seen.dimensions == 3 else "resnet18"
+        raise InputError(f"model {recipe.model!r} takes {taken}, and those of this study are {found}. Try {other}.")
+    if seen.dimensions == 2 and (recipe.shape or recipe.spacing):
+        raise InputError("shape and spacing are for volumes, and those of this study are pictures. Say --size.")
 
 
 def _for_pictures(recipe: Recipe, seen: Seen) -> Recipe:
