@@ -1,4 +1,4 @@
-"""Backbones of timm's from end to end: trained, saved, loaded, asked for maps. Prints the table of docs/guide.md.
+"""Backbones from end to end: trained, saved, loaded, asked for maps. Prints the table of docs/guide.md.
 
     python benchmarks/backbones.py [--size 96] [--epochs 3] [NAME ...]
 
@@ -30,6 +30,7 @@ from focusmap.values.recipe import Augmentation, Recipe
 from focusmap.values.task import Target, Task
 
 NAMES = (
+    "plain-cnn", "residual-cnn",
     "resnet34", "resnet50d", "resnext50_32x4d", "seresnet50", "skresnet18", "res2net50_26w_4s", "resnetv2_50",
     "densenet169", "vgg16_bn", "inception_v3", "xception41", "dpn68", "dla34", "hrnet_w18_small", "cspdarknet53",
     "efficientnet_b1", "efficientnetv2_rw_t", "mobilenetv2_100", "mobilenetv3_large_100", "mnasnet_100", "ghostnet_100",

@@ -34,9 +34,10 @@ def main() -> None:
     split = read_split(run / "split.csv", whole)
     cohort = whole.of([image_id for k in range(split.n_folds) for image_id in split.ids(str(k))])
     store = open_store(next(path for path in (run / "store").iterdir() if path.is_dir()))
-    found = [out_of_fold(cohort, split, store, replace(read_recipe(path), channels=1)) for path in recipes]
-    for path, logits in zip(recipes, found, strict=True):
-        print(path.name, score(cohort, logits), flush=True)
+    found = []
+    for path in recipes:
+        found.append(out_of_fold(cohort, split, store, replace(read_recipe(path), channels=1)))
+        print(path.name, score(cohort, found[-1]), flush=True)
     if len(found) > 1:
         print("mean of all", score(cohort, np.mean(found, axis=0)))
 

@@ -82,6 +82,15 @@ def test_exact_copies_across_parts_block_and_near_ones_warn(tmp_path: Path) -> N
     }  # fmt: skip
 
 
+def test_near_copies_of_one_patient_alone_are_a_note(tmp_path: Path) -> None:
+    pictures = list(textures(6))
+    pictures[3] = np.clip(pictures[2].astype(int) + 3, 0, 255).astype(np.uint8)
+    own = numbered(6, patient_id=["a", "b", "c", "c", "d", "e"])
+    assert must_find(audit_cohort(write_cohort(tmp_path, own, pictures)), "near-duplicates").severity == "note"
+    pictures[5] = pictures[2]
+    assert must_find(audit_cohort(write_cohort(tmp_path, own, pictures)), "near-duplicates").severity == "warning"
+
+
 def test_grey_stored_as_colour_is_the_same_picture(tmp_path: Path) -> None:
     grey = textures(2)
     pictures = [grey[0], grey[1], np.repeat(grey[0][..., None], 3, axis=2)]

@@ -147,13 +147,31 @@ def test_folds_leave_a_declared_test_part_out() -> None:
     assert "left out" in split.notes[0]
 
 
-def test_each_fold_is_tested_once_and_tunes_once() -> None:
-    split = make_split(cohort_of(random_table(90, 30, 0), patient_column="who"), SplitOptions(folds=3))
-    tested = [image for k in range(3) for image in fold_split(split, k).ids("test")]
-    tuned = [image for k in range(3) for image in fold_split(split, k).ids("tune")]
-    assert sorted(tested) == sorted(tuned) == sorted(split.table["image_id"])
+def test_each_fold_is_tested_once_and_half_of_it_tunes_once() -> None:
+    cohort = cohort_of(random_table(90, 30, 0), patient_column="who")
+    split = make_split(cohort, SplitOptions(folds=3))
+    owner = dict(zip(cohort.image_ids, cohort.patient_ids, strict=True))
+    folds = [fold_split(split, k) for k in range(3)]
+    assert sorted(image for fold in folds for image in fold.ids("test")) == sorted(split.table["image_id"])
+    tuned = [image for fold in folds for image in fold.ids("tune")]
+    assert len(set(tuned)) == len(tuned)
+    assert len({owner[image] for image in tuned}) == pytest.approx(len(set(owner.values())) / 2, abs=2)
+    for fold in folds:
+        parts = [{owner[image] for image in fold.ids(part)} for part in ("train", "tune", "test")]
+        assert all(parts)
+        assert sum(map(len, parts)) == len(set.union(*parts)) == len(set(owner.values()))
     with pytest.raises(InputError, match="0 to 2"):
         fold_split(split, 3)
+
+
+def test_a_lone_patient_of_a_fold_tunes_and_declared_folds_are_not_cut() -> None:
+    alone = make_split(cohort_of(random_table(60, 3, 0), patient_column="who"), SplitOptions(folds=3))
+    assert set(alone.table["tunes"]) == {"1"}
+    raw = random_table(60, 20, 0)
+    raw["part"] = ["1", "2", "3"] * 20
+    declared = make_split(cohort_of(raw, patient_column="who", split_column="part"), SplitOptions(folds=3))
+    assert "tunes" not in declared.table
+    assert fold_split(declared, 0).ids("tune") == declared.ids("1")
 
 
 def stack(n_rows: int, kinds: list[str]) -> pd.DataFrame:

@@ -63,6 +63,18 @@ def test_learning_panels_follow_the_columns() -> None:
     assert len(compared_learning_figure({"a": history, "b": history}).axes) == 1
 
 
+def test_runs_are_compared_by_train_and_tune_on_the_same_axes() -> None:
+    history = {"epoch": np.arange(1, 6.0), "train_loss": LINE, "tune_loss": LINE**2, "tune_auroc": LINE}
+    loss, area = compared_learning_figure({"plain": history, "residual": {**history, "tune_loss": LINE**3}}).axes
+    drawn = [line for line in loss.lines if len(line.get_xdata())]
+    assert np.array_equal([line.get_ydata() for line in drawn], [LINE, LINE**2, LINE, LINE**3])
+    assert [line.get_linestyle() for line in drawn] == ["--", "-", "--", "-"]
+    assert [line.get_color() for line in drawn[:2]] != [line.get_color() for line in drawn[2:]]
+    assert drawn[0].get_color() == drawn[1].get_color()
+    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["plain", "residual", "train", "tune"]
+    assert [text.get_text() for text in area.get_legend().get_texts()] == ["plain", "residual"]
+
+
 def test_history_with_unknown_values_is_drawn(tmp_path: Path) -> None:
     history = {"epoch": np.ones(1), "tune_auroc": np.array([np.nan])}
     save_figure(learning_figure(history), tmp_path / "a.svg")

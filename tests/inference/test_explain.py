@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from focusmap.cohort.cohort import read_cohort
 from focusmap.errors import InputError
-from focusmap.heatmaps import FOCUS, METHODS
+from focusmap.heatmaps import FOCUS, METHODS, RECONSTRUCTION
 from focusmap.inference.evidence import Item, find_evidence, predicted_labels, read_pictures
 from focusmap.inference.explain import INDEX_COLUMNS, ExplainOptions, explain, read_scale
 from focusmap.inference.map_files import MapNames, read_map, write_map
@@ -23,7 +23,7 @@ from focusmap.localisation import Explained, Reference, ScoreOptions, score_maps
 from focusmap.nets.build import FocusNet
 from focusmap.values.task import Target, Task
 
-OF_ANY_NET = [name for name in METHODS if name != FOCUS]
+OF_ANY_NET = [name for name in METHODS if name not in (FOCUS, RECONSTRUCTION)]
 
 
 class Brightness(nn.Module):

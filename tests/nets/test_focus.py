@@ -1,4 +1,4 @@
-"""Focus-map nets: logits are pooled evidence, classes compete with a background, and maps mean what is said of them."""
+"""Focus-map nets: logits are pooled evidence, and maps mean what is said of them."""
 
 import pytest
 import torch
@@ -47,18 +47,17 @@ def test_logits_and_maps_are_what_the_formulas_say_place_by_place(pooling, dimen
         logits, maps = net.forward_with_focus(x)
         h = net.features(x)
         e = torch.einsum("lk,nk...->nl...", net.head.weight, h)
-        votes = torch.stack([e[:, k].exp() / (1 + e[:, 1:4].exp().sum(1)) for k in (1, 2, 3)], dim=1)
-        places = torch.cat([e[:, :1], votes, e[:, 4:]], dim=1)
-        pooled = net.focus.pooling(places, h)
-        expected = torch.cat([pooled[:, :1], pooled[:, 1:4].log(), pooled[:, 4:]], dim=1) + net.head.bias
+        expected = net.focus.pooling(e, h) + net.head.bias
         weight = torch.ones_like(maps)
         if pooling == "attention":
             attention = net.focus.pooling.attention(h)
             weight = attention / attention.amax(dim=tuple(range(2, attention.ndim)), keepdim=True)
     torch.testing.assert_close(logits, expected)
     torch.testing.assert_close(maps[:, 0], weight[:, 0] * torch.sigmoid((e[:, 0] + net.head.bias[0]) / 2))
-    soft = [(e[:, k] / 3).exp() / (1 + (e[:, 1:4] / 3).exp().sum(1)) for k in (1, 2, 3)]
-    torch.testing.assert_close(maps[:, 1:4], weight[:, 1:4] * torch.stack(soft, dim=1))
+    for k, others in ((1, (2, 3)), (2, (1, 3)), (3, (1, 2))):
+        rivals = sum(logits[:, j].exp() for j in others).log()
+        margin = e[:, k] + net.head.bias[k] - rivals.view(-1, *[1] * dimensions)
+        torch.testing.assert_close(maps[:, k], weight[:, k] * torch.sigmoid(margin / 3))
     assert maps.min() >= 0
     assert maps.max() <= 1
 
@@ -72,19 +71,14 @@ def test_a_place_says_what_a_picture_that_looks_like_it_everywhere_would_get(poo
         torch.testing.assert_close(torch.sigmoid(net(everywhere))[0], maps[0, :, 2, 3])
 
 
-def test_places_that_speak_for_no_class_have_no_say():
-    """One place votes for x; all the others for the background: the picture is x all the same."""
-    net = net_of("average")
+@pytest.mark.parametrize("pooling", ["average", "max", "lse", "topk"])
+def test_of_classes_it_is_what_the_class_would_get_if_its_evidence_were_the_places_everywhere(pooling):
+    net, x = net_of(pooling), drawn(2)
     with torch.no_grad():
-        net.head.weight[1:4] = torch.tensor([[8.0, 0, 0, -9], [0, 8.0, 0, -9], [0, 0, 8.0, -9]])
-        net.head.bias.zero_()
-        x = torch.zeros(1, 4, 8, 8)
-        x[:, 3] = 1.0
-        x[0, :, 2, 3] = torch.tensor([1.0, 0, 0, 0])
         logits, maps = net.forward_with_focus(x)
-    assert torch.softmax(logits[0, 1:4], dim=0)[0] > 0.9
-    assert maps[0, 1, 2, 3] > 0.99
-    assert maps[0, 1:4].sum(0)[0, 0] < 0.01
+        everywhere = net.evidence(x)[0, 2, 2, 3] + net.head.bias[2]
+        changed = torch.stack([logits[0, 1], everywhere, logits[0, 3]])
+    torch.testing.assert_close(maps[0, 2, 2, 3], torch.softmax(changed, dim=0)[1])
 
 
 @pytest.mark.parametrize("pooling", list(POOLINGS))
@@ -105,7 +99,7 @@ def test_class_weights_are_taken_off_every_logit_exactly(pooling):
 def test_every_weight_of_a_focus_net_learns(name, pooling):
     net = build_net(Architecture(name, 1, 5, PoolingOptions(pooling), CLASSES))
     logits, maps = net.forward_with_focus(torch.randn(2, 1, 64, 64))
-    logits.square().sum().backward()
+    (logits.square().sum() + maps.mean()).backward()
     assert [key for key, weight in net.named_parameters() if weight.grad is None] == []
     assert maps.shape[:2] == (2, 5)
 

@@ -158,6 +158,16 @@ def test_gradients_stay_numbers_where_the_answer_is_certain(loss) -> None:
     assert bool(z.grad.isfinite().all())
 
 
+def test_the_absolute_loss_is_that_of_continuous_targets() -> None:
+    task, truth = Task((Target("age", "continuous"),)), np.array([[10.0], [20.0], [np.nan]])
+    logits = torch.tensor([[1.0], [4.0], [9.0]])
+    # Standardised by mean 15 and deviation 5, the truth is -1 and 1.
+    assert float(task_loss(task, truth, LossOptions(loss="absolute"))(logits, torch.from_numpy(truth)).total) == 2.5
+    assert float(task_loss(task, truth)(logits, torch.from_numpy(truth)).total) == 6.5
+    with pytest.raises(InputError, match="'absolute' is for continuous targets, and there is none"):
+        task_loss(Task((Target("a"),)), column(0, 1), LossOptions(loss="absolute"))
+
+
 def test_the_asymmetric_loss_is_refused_for_several_classes() -> None:
     task = Task((Target("b", "multiclass", ("x", "y")),))
     with pytest.raises(InputError, match="is for binary targets; b is multiclass"):

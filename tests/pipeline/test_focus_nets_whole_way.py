@@ -113,9 +113,11 @@ def test_folds_keep_their_own_cuts_and_their_ensemble_has_cuts_of_all_tune_parts
     assert "in fold 2" in (run / "report.html").read_text()
 
 
-def test_classes_share_every_place_with_a_background(study, tmp_path):
+def test_classes_are_mapped_each_by_its_own_evidence_and_may_be_kept_small(study, tmp_path):
+    (tmp_path / "recipe.yaml").write_text("sparsity: 0.1")
     run, classes = tmp_path / "run", str(study.parent / "classes.csv")
-    assert main(["run", classes, "--out", str(run), "--model", "small-residual-evidence4", *QUICK]) == 0
+    assert main(["run", classes, "--out", str(run), "--model", "small-residual-evidence4",
+                 "--recipe", str(tmp_path / "recipe.yaml"), *QUICK]) == 0  # fmt: skip
     card = json.loads((run / "model/model.json").read_text())
     assert card["architecture"]["classes"] == [[0, 4]]
     index = pd.read_csv(run / "focus/index.csv")

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -52,7 +53,6 @@ def test_metrics_carry_intervals_or_a_reason(run):
 
 
 def test_a_map_lies_in_the_grid_of_its_picture(run, study):
-    import numpy as np
     from PIL import Image
 
     row = pd.read_csv(run / "focus/index.csv").iloc[0]
@@ -69,12 +69,12 @@ def test_a_misspelt_method_or_target_costs_no_maps(run, capsys):
 
 
 def test_every_method_maps_a_picture_and_is_named_by_help(run, study, tmp_path, capsys):
-    from focusmap.heatmaps import FOCUS, METHODS
+    from focusmap.heatmaps import FOCUS, METHODS, RECONSTRUCTION
 
     picture = study.parent / pd.read_csv(run / "focus/index.csv")["path"][0]
     assert main(["explain", str(run), str(picture), "--method", FOCUS, "--out", str(tmp_path / FOCUS)]) == 2
     assert "needs a net with evidence at every place" in capsys.readouterr().err
-    for method in METHODS.keys() - {FOCUS}:
+    for method in METHODS.keys() - {FOCUS, RECONSTRUCTION}:
         assert main(["explain", str(run), str(picture), "--method", method, "--out", str(tmp_path / method)]) == 0
         index = pd.read_csv(tmp_path / method / "index.csv")
         assert index["method"].eq(method).all()
@@ -207,6 +207,22 @@ def _answers_as_an_ensemble(run, study, tmp_path, capsys):
     pd.read_csv(study).query("nodule == 1").to_csv(lesions, index=False)
     assert main(["explain", str(run), str(lesions), "--images", str(study.parent), "--out", str(maps)]) == 0
     assert "mean_mask" in json.loads((maps / "scores.json").read_text())["methods"]
+    alone = json.loads((maps / "scores.json").read_text())["methods"]["cam"]
+    several = ["--method", "cam", "--method", "gradients", "--method", "cam"]
+    assert main(["explain", str(run), *several, "--out", str(tmp_path / "several")]) == 0
+    index = pd.read_csv(tmp_path / "several/index.csv")
+    assert len(index) == 2 * len(index.drop_duplicates(["image_id", "target"]))
+    assert all((tmp_path / "several" / path).is_file() for path in [*index["map"], *index["overlay"]])
+    assert set(index["map"].str.split("/").str[1]) == {"cam", "gradients"}
+    methods = json.loads((tmp_path / "several/scores.json").read_text())["methods"]
+    assert list(methods)[:3] == ["cam", "gradients", "mean_mask"]
+    own = json.loads((run / "focus/scores.json").read_text())["methods"]
+    assert methods["cam"] == own["cam"] != alone
+    same = index.groupby(["image_id", "target"]).get_group((index["image_id"][0], "nodule"))
+    cam, gradients = (np.load(tmp_path / "several" / path)["map"] for path in same["map"])
+    assert (cam != gradients).any()
+    main(["explain", str(run), str(lesions), "--images", str(study.parent), *several, "--out", str(maps), "--force"])
+    assert json.loads((maps / "scores.json").read_text())["methods"]["cam"] == alone
 
 
 def test_an_ensemble_over_seeds_and_views_is_one_model_and_can_be_resumed(study, tmp_path):

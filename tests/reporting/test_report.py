@@ -5,11 +5,13 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from synthetic_run import binary_task, write_run
 
 from focusmap.errors import MissingFileError
 from focusmap.reporting.files import read_run
+from focusmap.reporting.focus_section import _confidence
 from focusmap.reporting.judged import judged_predictions
 from focusmap.reporting.render import render_report
 from focusmap.reporting.words import words_in
@@ -114,6 +116,21 @@ def test_localisation_has_every_score_beside_its_baselines_and_a_picture(run: Pa
     assert section.count("minus mean mask") == 1
     assert 'alt="Maps against marked lesions"' in section
     assert "oracle" in words
+
+
+def test_few_lesions_are_shown_one_by_one_and_what_was_not_found_is_a_miss(run: Path) -> None:
+    index = read_table(run / "focus" / "index.csv")[:2]
+    singles = pd.DataFrame({"image_id": index["image_id"], "target": index["target"], "chance": 0.04, "auprc": 0.25})
+    cam = singles.assign(method="cam", predicted=[True, False], pointing_hit=1.0)
+    mean_mask = singles.assign(method="mean_mask", predicted=[True, False], pointing_hit=0.0, auprc=0.125)
+    write_table(run / "focus" / "scores.csv", pd.concat([cam, mean_mask]))
+    section = page_of(run).split('<section id="localisation">')[1].split("</section>")[0]
+    words = words_of(section)
+    assert f"{index['image_id'][0]} {index['target'][0]} 4 % yes hit 0.250 0.125" in words
+    assert f"{index['image_id'][1]} {index['target'][1]} 4 % no miss — 0.125" in words
+    assert section.count("data:image/jpeg") == 2
+    write_table(run / "focus" / "scores.csv", pd.concat([cam.iloc[:1]] * 31))
+    assert "one by one" not in page_of(run)
 
 
 @pytest.mark.parametrize(
@@ -224,3 +241,8 @@ def test_the_report_needs_no_torch(run: Path) -> None:
         "render_report(Path(sys.argv[1])); sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(run)], check=True)
+
+
+def test_mistakes_are_ordered_by_how_far_past_the_operating_point_they_lie() -> None:
+    wrong = pd.DataFrame({"probability": [0.55, 0.0, 0.19, 0.9], "operating_point": [0.1, 0.1, 0.2, 0.0]})
+    assert list(_confidence(wrong).round(4)) == [0.5, 1.0, 0.05, 0.9]

@@ -1,7 +1,7 @@
 """Findings on duplicate pictures: across patients, classes and the parts of a split."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -80,7 +80,9 @@ def _near(cohort: Cohort, near: Sequence[NearPair], split: Split | None) -> list
     across_patients = [pair for pair in near if cohort.patient_ids[pair.a] != cohort.patient_ids[pair.b]]
     of_patients = f", {len(across_patients):,} of them of different patients" if _has_patients(cohort) else ""
     message = f"{plural(len(near), 'pair')} of pictures that are nearly the same{of_patients}."
-    found = [finding("near-duplicates", message, _say(cohort, near), len(near))]
+    alike = finding("near-duplicates", message, _say(cohort, near), len(near))
+    # Pictures of one patient are expected to be alike.
+    found = [alike if across_patients else replace(alike, severity="note")]
     classes = [pair for pair in near if not _same_class(cohort, pair)]
     if classes:
         text = f"{plural(len(classes), 'pair')} of nearly equal pictures with different labels. One label may be wrong."

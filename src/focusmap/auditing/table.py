@@ -10,7 +10,7 @@ import pandas as pd
 from focusmap.auditing.findings import Finding, finding, plural
 from focusmap.auditing.plausibility import implausible_values
 from focusmap.cohort.cohort import Cohort
-from focusmap.cohort.split import Split
+from focusmap.cohort.split import Split, fold_split
 from focusmap.values.files import Json
 from focusmap.values.task import Target
 
@@ -179,13 +179,15 @@ def _too_few(cohort: Cohort, split: Split | None) -> list[Finding]:
 def _label_counts(cohort: Cohort, split: Split | None) -> Iterator[tuple[str, int, int]]:
     """Yield each label with its number of images in train and in test, as they are or as they would be."""
     parts = None if split is None else np.array(split.of(cohort.image_ids), dtype=object)
+    folds = () if split is None else [fold_split(split, k) for k in range(split.n_folds)]
+    trained = [np.array(fold.of(cohort.image_ids), dtype=object) == "train" for fold in folds]
     for name, values in _sides(cohort):
         if parts is None:
             n_train, n_test = (round(share * values.sum()) for share in EXPECTED_SHARES.values())
         elif split is not None and split.n_folds:
-            # Every fold is tested once; one tunes and one tests while the others train.
+            # Every fold is tested once; a model trains on what the others leave, on average.
             n_test = int(values[parts != ""].sum())
-            n_train = n_test * (split.n_folds - 2) // split.n_folds
+            n_train = sum(int(values[trains].sum()) for trains in trained) // split.n_folds
         else:
             n_train, n_test = (int(values[parts == part].sum()) for part in EXPECTED_SHARES)
         yield name, n_train, n_test

@@ -12,6 +12,7 @@ examples:
   focusmap evaluate runs/first                              the run's own test split
   focusmap evaluate runs/first other.csv --out external     pictures the run has never seen
   focusmap evaluate runs/slices --cases mean                volumes, of their slices' answers
+  focusmap evaluate runs/unlabelled --target label          an autoencoder's anomaly score against a label
   focusmap evaluate --predictions table.csv                 columns true_NAME and prob_NAME"""
 
 
@@ -44,6 +45,10 @@ def execute(parsed: argparse.Namespace) -> None:
         if parsed.labels is not None:
             raise InputError("--cases is for the run's own test split.")
         print_metrics(pipeline.evaluate_cases(parsed.run, parsed.cases, parsed.out, force=parsed.force))
+        return
+    if parsed.target and pipeline.is_unlabelled(parsed.run):
+        said = declaration_from(parsed)
+        print_metrics(pipeline.evaluate_anomalies(parsed.run, parsed.labels, said, parsed.out, options))
         return
     if parsed.labels is None:
         print_metrics(pipeline.evaluate(parsed.run, parsed.out, force=parsed.force))

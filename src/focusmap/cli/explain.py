@@ -20,11 +20,12 @@ EXAMPLE = """\
 examples:
   focusmap explain runs/first                               the run's own test split
   focusmap explain runs/first film.png --out maps --target Effusion
-  focusmap explain runs/first --method occlusion --out occlusion
+  focusmap explain runs/first --method cam --method occlusion --out compared     scored side by side
   focusmap explain runs/first --trust                       and whether the maps show where the net looks
 
 methods, by what they run beside one forward pass a picture:
   focus                               nothing: it is the output of a focus-map net (--model resnet18-fpn)
+  reconstruction                      nothing: it is the output of an autoencoder (--model autoencoder)
   cam, gradcam, gradcam++, hirescam, layercam, eigencam, ablationcam   the classifier's last layer
   gradients, guided-backprop          once backward a label
   smoothgrad, integrated-gradients    16 and 32 times forward, and as often backward a label
@@ -39,8 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of maps and overlays (default: RUN/focus)")
     parser.add_argument(
-        "--method", metavar="NAME", help="heat map method (default: focus where the net has focus maps, else cam)"
-    )
+        "--method", action="append", default=[], metavar="NAME",
+        help="heat map method; repeat to compare several (default: focus where the net has focus maps, else cam)",
+    )  # fmt: skip
     _add_trust_options(parser)
     add_study_options(parser)
     add_common_options(parser)
@@ -54,7 +56,9 @@ def execute(parsed: argparse.Namespace) -> int:
 
     refuse_study_file(parsed)
     targets, said = tuple(parsed.target), declaration_from(parsed)
-    request = pipeline.ExplainRequest(tuple(parsed.inputs), parsed.out, parsed.method, targets, said, _trust(parsed))
+    request = pipeline.ExplainRequest(
+        tuple(parsed.inputs), parsed.out, tuple(parsed.method), targets, said, _trust(parsed)
+    )
     result = pipeline.explain(parsed.run, request, run_options_from(parsed))
     print_scores(result.scores)
     if result.trust is not None:
@@ -68,7 +72,7 @@ def _add_trust_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--trust", action="store_true", help="measure it: trust.json and trust.html, in about a minute")
     group.add_argument(
         "--trust-method", action="append", default=[], metavar="NAME",
-        help="method to judge, or all; repeat for several (default: that of the maps)",
+        help="method to judge, or all; repeat for several (default: those of the maps)",
     )  # fmt: skip
     group.add_argument("--trust-pictures", type=int, metavar="N", help="maps to judge each method by (default: 16)")
     group.add_argument("--trust-draws", type=int, metavar="N", help="random removals of each kind (default: 20)")

@@ -81,12 +81,14 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         "--recipe", type=Path, metavar="FILE", help="recipe.yaml with settings; the options below override it"
     )
     group.add_argument(
-        "--preset", metavar="NAME", help="chest-xray, brain-mri, retina, ultrasound or natural; all else overrides it"
+        "--preset",
+        metavar="NAME",
+        help="chest-xray, brain-mri, retina, oct-aptos, ultrasound or natural; all else overrides it",
     )
     group.add_argument(
         "--model", metavar="NAME",
         help="densenet121, resnet18, ..., any of timm's; for volumes resnet18-3d, densenet121-3d, ...; with -fpn or "
-        "-pan a focus-map net (default: by size)",
+        "-pan a focus-map net; autoencoder: no labels (default: by size)",
     )  # fmt: skip
     group.add_argument("--epochs", type=int, metavar="N", help="passes over the training pictures (default: 60)")
     group.add_argument(
@@ -165,7 +167,8 @@ def cohort_from(parsed: argparse.Namespace, label_file: Path) -> "Cohort":
     if parsed.study is not None:
         study = replace(read_study(parsed.study), label_file=label_file.resolve())
         return read_cohort(label_file, study=study)
-    return read_cohort(label_file, declaration_from(parsed))
+    said = replace(declaration_from(parsed), unlabelled=not recipe_from_options(parsed).learns_labels)
+    return read_cohort(label_file, said)
 
 
 def recipe_from_options(parsed: argparse.Namespace) -> "Recipe":

@@ -143,13 +143,14 @@ def print_scores(scores: Mapping[str, "Json"] | None) -> None:
     if not scores:
         return
     methods = cast(Mapping[str, Mapping[str, object]], scores["methods"])
+    width = max(map(len, methods))
     for metric, heading in SCORES.items():
         print(f"maps against marked lesions ({heading}):")
         for name, values in methods.items():
             if metric in values:
-                print(f"  {name:<10}  {interval(values[metric])}")
+                print(f"  {name:<{width}}  {interval(values[metric])}")
     any_method = next(iter(methods.values()))
-    print(f"  {'chance':<10}  {interval(any_method['chance'])}")
+    print(f"  {'chance':<{width}}  {interval(any_method['chance'])}")
     print(f"  of {any_method['n']} found positives; {any_method['n_false_negative']} more were missed")
     for name, values in methods.items():
         gain = cast(Mapping[str, Mapping[str, float | None]], values.get("minus_mean_mask") or {}).get("auprc")
@@ -203,7 +204,7 @@ def print_comparison(comparison: Mapping[str, "Json"]) -> None:
 def print_failures(failures: Sequence[tuple[Path, str]], *, skip: bool) -> int:
     """Print what could not be done on stderr; return the exit code."""
     for file, reason in failures[:SHOWN_FAILURES]:
-        print(f"failed: {file}: {reason}", file=sys.stderr)
+        print(f"failed: {reason if str(file) in reason else f'{file}: {reason}'}", file=sys.stderr)
     if len(failures) > SHOWN_FAILURES:
         print(f"and {len(failures) - SHOWN_FAILURES} more; see failures.csv", file=sys.stderr)
     return 2 if failures and not skip else 0

@@ -13,7 +13,7 @@ from focusmap.cohort.targets import split_list
 from focusmap.errors import SHOWN, InputError, MissingFileError, listed
 from focusmap.values.files import read_table, write_table
 from focusmap.values.study import Study, read_study
-from focusmap.values.task import CellError, Task
+from focusmap.values.task import ANOMALY, UNLABELLED, CellError, Task
 
 COHORT_FILE = "cohort.csv"
 SPLIT_NAMES = {
@@ -153,6 +153,8 @@ def read_columns(path: Path) -> pd.DataFrame:
 
 def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
     """Return the cohort of a table whose columns mean what `study` says; errors as for `read_cohort`."""
+    if study.task == UNLABELLED:
+        raw = raw.assign(**{ANOMALY.name: ""})
     _require_columns(study, raw)
     table = pd.DataFrame({"row": np.arange(2, len(raw) + 2)})
     if study.path_column is not None:

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from focusmap.cohort.targets import infer_task, parse_target
+from focusmap.cohort.targets import Inference, infer_task, parse_target
 from focusmap.errors import InputError, MissingFileError, suggest
 from focusmap.values.study import Study, Uncertain
+from focusmap.values.task import ANOMALY, UNLABELLED, Task
 
 PATH_COLUMNS = ("path", "image", "image_path", "filename", "file", "Image", "Image Index")
 PATIENT_COLUMNS = (
     "patient_id", "patientid", "PatientId", "Patient ID", "subject_id", "SubjectID", "PID", "patient",
 )  # fmt: skip
 SPLIT_COLUMNS = ("split", "partition")
+WITHOUT_LABELS = Inference(UNLABELLED, None, ("no label is looked at: the model learns from the pictures alone",))
 NO_PICTURES = f"there is no path column (one of {', '.join(PATH_COLUMNS)}): no picture is looked at"
 
 
@@ -38,6 +40,8 @@ class Declaration:
         Columns.
     uncertain
         What -1 means.
+    unlabelled
+        No label is looked at: for a model that learns from pictures alone.
     """
 
     images: Path | None = None
@@ -52,6 +56,7 @@ class Declaration:
     covariates: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     uncertain: Uncertain = "unknown"
+    unlabelled: bool = False
 
 
 def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> Study:
@@ -83,7 +88,8 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
     for spec in specs:
         if spec.name in named:
             raise InputError(f"column {spec.name!r} has another role and cannot be a target as well.")
-    inferred = infer_task(_with_uncertain(table), specs, reserved)
+    inferred = WITHOUT_LABELS if said.unlabelled else infer_task(_with_uncertain(table), specs, reserved)
+    _check_labels(inferred.task, said)
     images = (said.images or label_file.parent).resolve()
     if not images.is_dir():
         raise MissingFileError(f"--images {images}: no such folder.")
@@ -107,6 +113,16 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
         uncertain=said.uncertain,
         notes=inferred.notes if path else (*inferred.notes, NO_PICTURES),
     )
+
+
+def _check_labels(task: Task, said: Declaration) -> None:
+    if said.unlabelled and said.targets:
+        raise InputError(
+            "an autoencoder learns without labels: leave --target out. Afterwards its anomaly score can be compared "
+            f"with a label: focusmap evaluate RUN --target {said.targets[0]}"
+        )
+    if not said.unlabelled and task == UNLABELLED:
+        raise InputError(f"target {ANOMALY.name!r}: this name is an autoencoder's score. Rename the column.")
 
 
 def _with_uncertain(table: pd.DataFrame) -> pd.DataFrame:

@@ -58,7 +58,8 @@ class Split:
     Parameters
     ----------
     table
-        ``image_id`` and ``split``: ``train``, ``tune``, ``test``, ``""`` (not used), or a fold ``0``, ``1``, ...
+        ``image_id`` and ``split``: ``train``, ``tune``, ``test``, ``""`` (not used), or a fold ``0``, ``1``, ...;
+        of folds that were made here ``tunes`` too: ``1`` for the half of each that may tune, else ``0``.
     notes
         What the split did that a reader should know.
     """
@@ -69,7 +70,7 @@ class Split:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the sorted rows."""
-        rows = sorted(f"{image}\t{part}\n" for image, part in self.part_of.items())
+        rows = sorted("\t".join(cells) + "\n" for cells in self.table.itertuples(index=False, name=None))
         return hashlib.sha256("".join(rows).encode()).hexdigest()
 
     @cached_property
@@ -109,19 +110,25 @@ def make_split(cohort: Cohort, options: SplitOptions | None = None) -> Split:
     """
     options = options or SplitOptions()
     declared = cohort.table.get("split_declared")
+    has_folds = declared is not None and bool(declared.str.fullmatch(r"\d+").any())
     if declared is None:
         parts, notes = _deal(cohort, options)
-    elif declared.str.fullmatch(r"\d+").any():
+    elif has_folds:
         parts, notes = _declared_folds(declared, options)
     elif options.folds is not None:
         parts, notes = _fold_within(cohort, declared, options)
     else:
         parts, notes = _complete(cohort, declared, options)
-    return Split(pd.DataFrame({"image_id": cohort.table["image_id"], "split": parts}), tuple(notes))
+    table = pd.DataFrame({"image_id": cohort.table["image_id"], "split": parts})
+    if options.folds is not None and not has_folds and "block" not in cohort.table:
+        table["tunes"] = _halve_folds(cohort, table["split"], options.seed)
+    return Split(table, tuple(notes))
 
 
 def fold_split(split: Split, k: int) -> Split:
-    """Return train, tune and test of fold `k`: it is tested, the next one tunes, the others train.
+    """Return train, tune and test of fold `k`: it is tested, half of the next one tunes, all else trains.
+
+    Of declared folds and of contiguous blocks the whole next fold tunes, since nothing says where they may be cut.
 
     Raises
     ------
@@ -132,8 +139,10 @@ def fold_split(split: Split, k: int) -> Split:
     if not 0 <= k < n_folds:
         raise InputError(f"fold {k} is not one of the {n_folds} folds, 0 to {n_folds - 1}.")
     names = {str(fold): "train" for fold in range(n_folds)} | {str((k + 1) % n_folds): "tune", str(k): "test"}
-    parts = [names.get(part, NOT_USED) for part in split.table["split"]]
-    return Split(split.table.assign(split=parts), split.notes)
+    parts = split.table["split"].map(names).fillna(NOT_USED)
+    if "tunes" in split.table:
+        parts = parts.mask((parts == "tune") & (split.table["tunes"] == "0"), "train")
+    return Split(split.table[["image_id"]].assign(split=parts), split.notes)
 
 
 def write_split(split: Split, path: Path) -> None:
@@ -152,7 +161,7 @@ def read_split(path: Path, cohort: Cohort) -> Split:
         If the file is not there, was edited after it was written, or belongs to other images than the cohort's.
     """
     table = read_table(path)
-    if list(table.columns) != ["image_id", "split"]:
+    if list(table.columns) not in (["image_id", "split"], ["image_id", "split", "tunes"]):
         raise InputError(f"{path}: has the columns {', '.join(table.columns)}; image_id, split were expected.")
     saved = read_json(path.with_suffix(".json"))
     split = Split(table, tuple(str(note) for note in cast(list[Json], saved.get("notes") or [])))
@@ -202,6 +211,21 @@ def _part_names(options: SplitOptions) -> Sequence[str]:
 
 def _patients(cohort: Cohort) -> list[str]:
     return [str(patient) for patient in cohort.patient_ids]
+
+
+def _halve_folds(cohort: Cohort, folds: pd.Series, seed: int) -> np.ndarray:
+    """Return ``1`` for half of the patients of each fold, stratified as the folds are, else ``0``; a lone one tunes."""
+    tunes = np.full(len(cohort), "0", dtype=object)
+    for fold in sorted(set(folds) - {NOT_USED}):
+        inside = np.flatnonzero(folds == fold)
+        members = cohort.take(inside)
+        patients = _patients(members)
+        if len(set(patients)) == 1:
+            tunes[inside] = "1"
+            continue
+        halves = stratify(patients, label_matrix(members.task, members.truth), (0.5, 0.5), seed)
+        tunes[inside] = halves.astype(str)
+    return tunes
 
 
 def _declared_folds(declared: pd.Series, options: SplitOptions) -> tuple[list[str], list[str]]:

@@ -33,7 +33,8 @@ def label_matrix(task: Task, truth: np.ndarray) -> np.ndarray:
             columns += _quarters(values)
         else:
             columns += [values == index for index in range(len(target.classes))]
-    return np.stack(columns, axis=1)
+    # Without labels there is one stratum, of nobody.
+    return np.stack(columns or [np.full(len(truth), False)], axis=1)
 
 
 def _quarters(values: np.ndarray) -> list[np.ndarray]:

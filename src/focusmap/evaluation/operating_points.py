@@ -6,9 +6,10 @@ import numpy as np
 
 from focusmap.errors import InputError, suggest
 from focusmap.statistics.formulas import confusion_metrics
-from focusmap.values.task import Task
+from focusmap.values.task import ANOMALY, UNLABELLED, Task
 
 DEFAULT = 0.5
+USUAL_SHARE = 0.95
 
 Criterion = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
@@ -30,7 +31,7 @@ def choose_thresholds(task: Task, probabilities: np.ndarray, truth: np.ndarray, 
     -------
     dict
         Thresholds lie midway between neighbouring probabilities; of equally good ones, the nearest to 0.5.
-        0.5 where one class only is known.
+        0.5 where one class only is known. An anomaly score's is what 95 % of the tune images do not exceed.
 
     Raises
     ------
@@ -38,6 +39,8 @@ def choose_thresholds(task: Task, probabilities: np.ndarray, truth: np.ndarray, 
         If there is no such rule.
     """
     criterion = parse_rule(rule)
+    if task == UNLABELLED:
+        return {ANOMALY.name: float(np.quantile(probabilities, USUAL_SHARE))} if len(probabilities) else {}
     return {
         target.name: _choose(probabilities[:, task.slice_of(target.name).start], truth[:, position], criterion)
         for position, target in enumerate(task.targets)

@@ -1,6 +1,6 @@
 """How a training went: loss, AUROC on tune, and what positives and negatives added to the loss."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,9 @@ PANELS = (
     ("AUROC on tune, mean over labels", (("tune_auroc", "tune", POSITIVE),)),
     ("Balance of the loss", (("positive_loss", "positives", POSITIVE), ("negative_loss", "negatives", NEGATIVE))),
 )
+
+
+STYLES = {"train_loss": "--", "tune_loss": "-", "tune_auroc": "-"}
 
 
 def has_curves(history: History) -> bool:
@@ -45,27 +48,38 @@ def learning_figure(history: History) -> "Figure":
 
 
 def compared_learning_figure(histories: Mapping[str, History]) -> "Figure":
-    """Return tune loss and tune AUROC of several runs on common axes."""
-    keys = [("Loss on tune", "tune_loss"), ("AUROC on tune", "tune_auroc")]
-    shown = [(title, key) for title, key in keys if any(key in history for history in histories.values())]
+    """Return loss, on train and on tune, and AUROC on tune of several runs on common axes: a colour a run."""
+    shown = [
+        (title, found)
+        for title, lines in PANELS[:2]
+        if (found := [line for line in lines if any(line[0] in history for history in histories.values())])
+    ]
     figure, panels = row_of_panels(len(shown), height=3.0)
-    for axes, (title, key) in zip(panels, shown, strict=True):
+    for axes, (title, lines) in zip(panels, shown, strict=True):
         for position, (name, history) in enumerate(histories.items()):
-            if key in history:
-                epochs, style = _epochs(history), ("-", "--", ":")[position // len(PALETTE) % 3]
-                colour = PALETTE[position % len(PALETTE)]
-                axes.plot(
-                    epochs,
-                    history[key],
-                    style,
-                    color=colour,
-                    lw=1.5,
-                    label=plain(name, 28),
-                    ms=3,
-                    marker=_marker(epochs),
-                )
+            _draw_run(axes, [key for key, _, _ in lines if key in history], history, (name, position))
+        if len(lines) > 1:
+            for key, part, _ in lines:
+                axes.plot([], [], STYLES[key], color=MUTED, lw=1.2, label=part)
         _finish(axes, title)
     return figure
+
+
+def _draw_run(axes: "Axes", keys: Sequence[str], history: History, run: tuple[str, int]) -> None:
+    """Draw the columns `keys` of a run, given by its name and position, as one entry of the legend."""
+    (name, position), epochs = run, _epochs(history)
+    marker = ("", "o", "s")[position // len(PALETTE) % 3] or _marker(epochs)
+    for i, key in enumerate(keys):
+        axes.plot(
+            epochs,
+            history[key],
+            STYLES[key],
+            color=PALETTE[position % len(PALETTE)],
+            lw=1.5,
+            label=plain(name, 28) if i == 0 else None,
+            ms=3,
+            marker=marker,
+        )
 
 
 def _epochs(history: History) -> np.ndarray:

@@ -7,6 +7,7 @@ else of it is needed (`Net`), but for focus maps, which are a net's own.
 from focusmap.heatmaps.methods import (
     FOCUS,
     METHODS,
+    RECONSTRUCTION,
     HeatMaps,
     Method,
     Net,
@@ -18,5 +19,6 @@ from focusmap.heatmaps.methods import (
 )
 
 __all__ = [
-    "FOCUS", "METHODS", "HeatMaps", "Method", "Net", "Unit", "check_method", "choose_method", "heat_maps", "methods_of",
+    "FOCUS", "METHODS", "RECONSTRUCTION", "HeatMaps", "Method", "Net", "Unit", "check_method", "choose_method",
+    "heat_maps", "methods_of",
 ]  # fmt: skip

@@ -63,7 +63,8 @@ RELATIVE = Unit("relevance (no unit)")
 SENSITIVITY = Unit("gradient (logits per deviation)")
 LOSS = Unit("lost when hidden (logits)", least=EVIDENCE.least)
 SHARE = Unit("relevance (0 to 1)", least=1.0)
-FOCUS = "focus"
+ERROR = Unit("squared error (variances of the picture)", least=1.0)
+FOCUS, RECONSTRUCTION = "focus", "reconstruction"
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,13 @@ def _focus(subject: Subject) -> Tensor:
     return subject.net.focus_maps(subject.features)[:, list(subject.labels)]
 
 
+def _reconstruction(subject: Subject) -> Tensor:
+    return subject.features[:, list(subject.labels)]
+
+
 METHODS: dict[str, Method] = {
     FOCUS: Method(_focus, SHARE),
+    RECONSTRUCTION: Method(_reconstruction, ERROR),
     "cam": Method(_by_head(cam.class_activation), EVIDENCE),
     "gradcam": Method(_by_head(cam.grad_cam), EVIDENCE_PER_CELL),
     "gradcam++": Method(_by_head(cam.grad_cam_plus_plus), RELATIVE),
@@ -139,6 +145,12 @@ METHODS: dict[str, Method] = {
 }
 
 
+NEEDS = {
+    FOCUS: "a net with evidence at every place, such as --model resnet18-fpn",
+    RECONSTRUCTION: "an autoencoder (--model autoencoder)",
+}
+
+
 @dataclass(frozen=True)
 class HeatMaps:
     """What a net says of N pictures and where it sees it.
@@ -152,7 +164,7 @@ class HeatMaps:
         grid is that of the last feature map or of the picture, and covers the whole picture in either case.
     evidence
         ``(N, M)``, in logit units: what the positive part of the CAM adds to each logit, whatever the method; the mean
-        of a focus map.
+        of a map that is the net's own output.
     """
 
     logits: Tensor
@@ -179,27 +191,30 @@ def check_method(name: str) -> str:
 
 
 def methods_of(net: Net | Ensemble) -> tuple[str, ...]:
-    """Return the methods that a net can be explained by, its own focus maps first if it has any."""
+    """Return the methods that a net can be explained by, first of all the maps that are its own output if it has any.
+
+    An autoencoder has no others: a score of whatever is unusual has no cause that a classifier's methods could show.
+    """
+    if isinstance(net, FocusNet | Ensemble) and net.reconstructs:
+        return (RECONSTRUCTION,)
     has_focus = isinstance(net, FocusNet | Ensemble) and net.has_focus
-    return tuple(name for name in METHODS if has_focus or name != FOCUS)
+    return tuple(name for name in METHODS if name != RECONSTRUCTION and (has_focus or name != FOCUS))
 
 
 def choose_method(name: str | None, net: Net | Ensemble) -> str:
-    """Return the method called `name`; without a name, ``focus`` for a net that has focus maps and ``cam`` for others.
+    """Return the method called `name`; without a name, the maps that are a net's own output, or ``cam``.
 
     Raises
     ------
     InputError
-        If there is no such method, or the net has no focus maps; the message says what to use instead.
+        If there is no such method, or it is not for this net; the message says what to use instead.
     """
     possible = methods_of(net)
     if name is None:
         return possible[0]
     if check_method(name) not in possible:
-        raise InputError(
-            f"heat map method {name!r} needs a net with evidence at every place, such as --model resnet18-fpn; "
-            "for this one use cam."
-        )
+        needed = NEEDS.get(name, "a classifier")
+        raise InputError(f"heat map method {name!r} needs {needed}; for this one use {possible[0]}.")
     return name
 
 
@@ -237,8 +252,8 @@ def heat_maps(net: Net | Ensemble, batch: Tensor, method: str = "cam", labels: S
     with torch.enable_grad():
         logits = net.classify(features)
     subject = Subject(net, batch, features, logits, range(logits.shape[1]) if labels is None else labels)
-    if method == FOCUS:
-        maps = draw(subject)
+    if method in NEEDS:
+        maps = draw(subject).detach()
         return HeatMaps(logits.detach(), maps, maps.flatten(2).mean(dim=2))
     cams = METHODS["cam"].draw(subject)
     maps = cams if method == "cam" else draw(subject)

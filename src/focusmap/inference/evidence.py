@@ -9,7 +9,7 @@ import torch
 
 from focusmap.errors import InputError, MissingFileError
 from focusmap.evaluation.calibration import apply
-from focusmap.heatmaps import FOCUS, METHODS, heat_maps
+from focusmap.heatmaps import FOCUS, METHODS, RECONSTRUCTION, heat_maps
 from focusmap.imaging.preparation import AnyPlacement, AnyPreparation, standardised_file
 from focusmap.inference.model import Model
 
@@ -86,7 +86,8 @@ def find_evidence(model: Model, pictures: Sequence[Picture], method: str, labels
     return Evidence(
         probabilities=probabilities[:, labels],
         predicted=predicted,
-        shown=found.has_evidence.cpu().numpy(),
+        # What is well reconstructed as a whole may have one place that is not.
+        shown=np.full(predicted.shape, True) if method == RECONSTRUCTION else found.has_evidence.cpu().numpy(),
         amounts=found.evidence.cpu().double().numpy(),
         maps=found.maps.float().cpu().numpy() * deviations.reshape(-1, *[1] * (found.maps.ndim - 2)),
         units=deviations / n_cells if METHODS[method].unit.per_cell else deviations,

@@ -83,16 +83,13 @@ def _soften(model: Model, net: FocusNet, cohort: Cohort) -> None:
     highest = np.full((0, model.task.n_logits), np.nan)
     for pictures, has_label in _positives(model, cohort):
         with torch.inference_mode():
-            evidence = net.evidence(net.features(pixels_of(model, pictures)))
-            strongest = (evidence.flatten(2).amax(dim=2) + net.head.bias).cpu().double().numpy()
+            features = net.features(pixels_of(model, pictures))
+            margins = focus.margins(net.evidence(features), net.head.bias, features)
+            strongest = margins.flatten(2).amax(dim=2).cpu().double().numpy()
         highest = np.concatenate([highest, np.where(has_label, strongest, np.nan)])
     known = np.isfinite(highest)
     means = np.where(known, highest, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    softness = np.maximum(means / STRONGEST, 1.0)
-    for group in focus.classes:
-        # Classes compete on one scale.
-        softness[group] = softness[group].max()
-    focus.softness.copy_(torch.from_numpy(softness))
+    focus.softness.copy_(torch.from_numpy(np.maximum(means / STRONGEST, 1.0)))
 
 
 def _true_positives(model: Model, cohort: Cohort) -> Iterator[tuple[Picture, str, np.ndarray]]:

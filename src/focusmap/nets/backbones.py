@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from focusmap.errors import InputError
 from focusmap.nets.monai_nets import MONAI_NETS
+from focusmap.nets.plain_cnn import PLAIN_NETS
 from focusmap.nets.small_residual import SmallResidual
 
 OURS, OURS_3D = "small-residual", "small-residual-3d"
@@ -68,6 +69,8 @@ BACKBONES: dict[str, Backbone] = {
     "vgg16": Backbone("vgg16"),
     "efficientnet-b0": Backbone("efficientnet_b0"),
     "convnext-tiny": Backbone("convnext_tiny", drop_path=0.1),
+    "plain-cnn": Backbone(""),
+    "residual-cnn": Backbone(""),
     OURS_3D: Backbone("", min_size=8, strides=(2, 4), dimensions=3),
     "densenet121-3d": Backbone("", min_size=32, dimensions=3),
     "resnet10-3d": Backbone("", min_size=16, dimensions=3),
@@ -200,6 +203,8 @@ def levels(net: nn.Module, x: Tensor, positions: Sequence[int]) -> list[Tensor]:
 def _net(name: str, channels: int, weights: Path | None = None) -> nn.Module:
     if name in (OURS, OURS_3D):
         return SmallResidual(channels, dimensions_of(name))
+    if name in PLAIN_NETS:
+        return PLAIN_NETS[name](channels)
     if name in MONAI_NETS:
         return _without_inplace(MONAI_NETS[name](channels))
     wanted = backbone(name)

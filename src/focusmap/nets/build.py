@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from focusmap.errors import InputError
-from focusmap.nets.backbones import build_backbone, build_pyramid, check_size, dimensions_of
-from focusmap.nets.decoders import build_decoder, split_model, strides_of
+from focusmap.nets.autoencoder import Reconstruction, mean_of_errors
+from focusmap.nets.backbones import build_backbone, build_pyramid, check_size, dimensions_of, pyramid_strides
+from focusmap.nets.decoders import AUTOENCODER, build_decoder, has_focus, split_model, strides_of
 from focusmap.nets.focus import FocusLayers
 from focusmap.nets.pooling import AVERAGE, PoolingOptions, build_pooling
 from focusmap.nets.weights import Start, hub_file, load_file
@@ -54,7 +55,7 @@ class Architecture:
     @property
     def has_focus(self) -> bool:
         """True if the net's last layer is evidence at every place."""
-        return bool(split_model(self.model)[1])
+        return has_focus(self.model)
 
     @property
     def dimensions(self) -> int:
@@ -98,7 +99,7 @@ def architecture_of(recipe: Recipe, task: Task) -> Architecture:
     >>> architecture_of(recipe, Task((Target("a"), Target("b", "multiclass", ("x", "y", "z"))))).classes
     ((1, 4),)
     """
-    if not split_model(recipe.model)[1]:
+    if not has_focus(recipe.model):
         return Architecture(recipe.model, recipe.channels, task.n_logits)
     competing = [task.slice_of(target.name) for target in task.targets if target.n_logits > 1]
     return Architecture(
@@ -115,12 +116,14 @@ def check_recipe(recipe: Recipe) -> None:
 
     What a recipe leaves open is looked at once it is chosen.
     """
-    if recipe.model == "auto":
+    if not recipe.learns_labels:
+        _check_autoencoder(recipe)
+    if recipe.model in ("auto", AUTOENCODER):
         return
     base, decoder = split_model(recipe.model)
     check_pooling(recipe.model, recipe.pooling)
     for name in ("sparsity", "equivariance"):
-        if getattr(recipe, name) and not decoder:
+        if getattr(recipe, name) and not has_focus(recipe.model):
             raise InputError(f"{name} is for focus maps, and {base} has none. Try --model {base}-fpn.")
     if dimensions_of(base) == 2 and (recipe.shape or recipe.spacing):
         raise InputError(f"shape and spacing are for volumes, and {base} takes pictures. Try --model resnet18-3d.")
@@ -130,10 +133,17 @@ def check_recipe(recipe: Recipe) -> None:
         check_size(base, recipe.shape or (recipe.size,), strides_of(base, decoder))
 
 
+def _check_autoencoder(recipe: Recipe) -> None:
+    """Raise `InputError` if a recipe asks an autoencoder for what only a classifier has."""
+    for name, usual in (("freeze_epochs", 0), ("layer_decay", 1.0), ("sampling", "all"), ("label_smoothing", 0.0)):
+        if getattr(recipe, name) != usual:
+            raise InputError(f"{name} is for classifiers; an autoencoder has no head and no labels. Leave it out.")
+
+
 def check_pooling(model: str, pooling: str) -> None:
     """Raise `InputError` if the model is unknown, or a plain backbone that is asked for more than an average."""
-    base, decoder = split_model(model)
-    if not decoder and pooling not in ("auto", AVERAGE):
+    base = split_model(model)[0]
+    if not has_focus(model) and pooling not in ("auto", AVERAGE):
         raise InputError(
             f"pooling {pooling!r} needs a net with evidence at every place, and {base} averages. "
             f"Try --model {base}-fpn."
@@ -148,6 +158,8 @@ class FocusNet(nn.Module):
     the bias is the logit: `classify` and `evidence` share the features of one pass.
 
     With `focus`: a focus-map net; the same linear layer is applied to every place, and then pooled.
+
+    An autoencoder is the plain kind: its features are the errors of its reconstruction, its logit their mean.
     """
 
     def __init__(self, net: nn.Module, n_features: int, n_logits: int, focus: FocusLayers | None = None) -> None:
@@ -162,6 +174,11 @@ class FocusNet(nn.Module):
     def has_focus(self) -> bool:
         """True if the last layer is evidence at every place."""
         return self.focus is not None
+
+    @property
+    def reconstructs(self) -> bool:
+        """True if the net is an autoencoder, its features the squared error at each pixel."""
+        return isinstance(self.backbone, Reconstruction)
 
     def features(self, x: Tensor) -> Tensor:
         """Return the last feature map ``(N, K, *grid)``, after the last activation of backbone or decoder."""
@@ -212,7 +229,7 @@ def build_net(architecture: Architecture, weights: str = "none", seed: int = 0) 
         What the net is built from.
     weights
         ``none`` (random), ``hub`` (pretrained, downloaded), ``auto`` (hub where it answers within seconds, else
-        random; always random for small-residual) or the path of a weights file.
+        random, as always for nets without pretrained weights) or the path of a weights file.
     seed
         Of the random weights.
 
@@ -233,15 +250,30 @@ def build_net(architecture: Architecture, weights: str = "none", seed: int = 0) 
         file, start = None, Start("none", "random weights were asked for")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = _focus_net(architecture, file) if architecture.has_focus else _plain_net(architecture, file)
+        net = _make(architecture, file)
     net.start = start
     if weights not in ("auto", "hub", "none"):
         net.start = load_file(net, weights)
     return net
 
 
+def _make(architecture: Architecture, file: Path | None) -> FocusNet:
+    if split_model(architecture.model)[1] == AUTOENCODER:
+        return _autoencoder(architecture, file)
+    return _focus_net(architecture, file) if architecture.has_focus else _plain_net(architecture, file)
+
+
 def _plain_net(architecture: Architecture, file: Path | None) -> FocusNet:
     return FocusNet(*build_backbone(architecture.model, architecture.channels, file), architecture.n_logits)
+
+
+def _autoencoder(architecture: Architecture, file: Path | None) -> FocusNet:
+    base, channels = split_model(architecture.model)[0], architecture.channels
+    encoder, n_features = build_backbone(base, channels, file)
+    stride = pyramid_strides(base)[-1]
+    net = FocusNet(Reconstruction(encoder, n_features, stride, channels, architecture.dimensions), 1, 1)
+    net.head, net.dropout.p = mean_of_errors(), 0.0
+    return net
 
 
 def _focus_net(architecture: Architecture, file: Path | None) -> FocusNet:

@@ -5,6 +5,8 @@
   pyramid attention that other libraries call PAN.
 - ``evidenceS``: the light form: the level with the stride S alone; what lies behind it is cut off.
 
+``autoencoder`` stands in the same place of a model's name: `focusmap.nets.autoencoder` decodes back to the picture.
+
 The levels of FPN and PAN are brought to the finest grid and averaged, as in the semantic branch of panoptic FPN
 (Kirillov et al. 2019, section 3), so that every level has its say in the evidence.
 """
@@ -21,6 +23,7 @@ from focusmap.nets.backbones import BACKBONES, is_backbone, pyramid_strides
 from focusmap.nets.grids import CONVOLUTIONS, NORMALISATIONS, on_grid
 
 WIDTH = 128
+AUTOENCODER = "autoencoder"
 
 
 def split_model(name: str) -> tuple[str, str]:
@@ -59,14 +62,23 @@ def _nearest(name: str, base: str) -> str:
     return suggest(name, ours) or suggest(name, timm.list_models())
 
 
+def has_focus(name: str) -> bool:
+    """Return whether the model called `name` has evidence at every place as its last layer.
+
+    >>> has_focus("vgg16-fpn"), has_focus("vgg16"), has_focus("vgg16-autoencoder")
+    (True, False, False)
+    """
+    return split_model(name)[1] not in ("", AUTOENCODER)
+
+
 def decoders_of(base: str) -> list[str]:
     """Return the decoders that a backbone can have; none if it has no pyramid.
 
     >>> decoders_of("small-residual"), decoders_of("vit_tiny_patch16_224")
-    (['fpn', 'pan', 'evidence2', 'evidence4'], [])
+    (['fpn', 'pan', 'autoencoder', 'evidence2', 'evidence4'], [])
     """
     strides = pyramid_strides(base)
-    return [*DECODERS, *(f"evidence{stride}" for stride in strides)] if strides else []
+    return [*DECODERS, AUTOENCODER, *(f"evidence{stride}" for stride in strides)] if strides else []
 
 
 def strides_of(base: str, decoder: str) -> tuple[int, ...]:

@@ -55,6 +55,11 @@ class Ensemble(nn.Module):
         """True if the last layer of the members is evidence at every place."""
         return all(net.has_focus for net in self.nets)
 
+    @property
+    def reconstructs(self) -> bool:
+        """True if the members are autoencoders."""
+        return all(net.reconstructs for net in self.nets)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return mean logits ``(N, L)``."""
         logits = (gain * net(show(view, x)) + offset for net, view, gain, offset in self.passes())

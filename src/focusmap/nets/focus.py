@@ -1,14 +1,16 @@
 """What makes a net a focus-map net: a decoder over the backbone's pyramid, evidence at every place, and its pooling.
 
-The last layer is one linear form w_c on the features h_p of every place p: the evidence e_cp = w_c h_p of label c.
+The last layer is one linear form w_c on the features h_p of every place p: the evidence e_cp = w_c h_p of label c. The
+logit of a label is z_c = pool_p(e_cp) + b_c, of classes that compete (softmax) as of others, and its map is
 
-- A label of its own (binary, or a continuous value): its logit is pool_p(e_cp) + b_c, its map sigmoid(e_cp + b_c). By
-  the properties of the poolings, that is the probability that the net would give a picture which looks like place p
-  everywhere.
-- The classes of one target compete at each place with each other and with a background, whose evidence is 0 (softmax
-  knows differences only, so that this is no loss of generality): m_cp = exp(e_cp) / (1 + sum_k exp(e_kp)), the share
-  of the place's vote that c gets. The logit of a class is log pool_p(m_cp) + b_c, its map m_cp: places that speak for
-  no class vote for the background and have no say.
+    m_cp = sigmoid(e_cp + b_c - r_c),   r_c = log sum_k exp(z_k) over the classes k that compete with c, else 0.
+
+By the properties of the poolings, that is the probability that the net would give label c if the evidence for c were
+everywhere what it is at place p, and that for its rivals what it is in this picture. Places that speak less for c than
+the picture does for its rivals are background: they are left near 0 and need no class of their own.
+
+Classes are not made to compete place by place, before pooling. Then softmax over the picture asks for ratios alone, and
+nets learn to let every place vote for the class of the picture (``docs/results.md`` has the measurement).
 
 With attention as pooling, maps are multiplied by the attention over its maximum: what is passed over says nothing.
 """
@@ -17,13 +19,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from focusmap.nets.backbones import levels
 from focusmap.nets.decoders import Decoder
 from focusmap.nets.pooling import GatedAttention
-
-LEAST_VOTE = 1e-6
 
 
 class FocusLayers(nn.Module):
@@ -69,30 +68,28 @@ class FocusLayers(nn.Module):
 
         In float32, since the exponentials of bfloat16 are too coarse.
         """
-        pooled: Tensor = self.pooling(self._votes(evidence.float()), features)
-        logits = pooled.clone()
-        for group in self.classes:
-            logits[:, group] = pooled[:, group].clamp(min=LEAST_VOTE).log()
+        logits: Tensor = self.pooling(evidence.float(), features)
         return logits
+
+    def margins(self, evidence: Tensor, bias: Tensor, features: Tensor) -> Tensor:
+        """Return ``(N, L, *spatial)``: e_cp + b_c - r_c, above 0 where a place says more for c than for its rivals."""
+        places = [1] * (evidence.ndim - 2)
+        rivals = self._rivals(self.pooled(evidence, features) + bias)
+        return evidence.float() + (bias - rivals).view(*rivals.shape, *places)
 
     def maps(self, evidence: Tensor, bias: Tensor, features: Tensor) -> Tensor:
         """Return the focus maps ``(N, L, *spatial)``, between 0 and 1, of evidence of that shape and bias ``(L,)``."""
-        evidence, places = evidence.float(), [1] * (evidence.ndim - 2)
-        softness = self.softness.view(-1, *places)
-        maps = torch.sigmoid((evidence + bias.view(-1, *places)) / softness)
-        votes = self._votes(evidence / softness)
-        for group in self.classes:
-            maps[:, group] = votes[:, group]
+        places = [1] * (evidence.ndim - 2)
+        maps = torch.sigmoid(self.margins(evidence, bias, features) / self.softness.view(-1, *places))
         if isinstance(self.pooling, GatedAttention):
             attention = self.pooling.attention(features)
             maps = maps * attention / attention.flatten(2).amax(dim=2).view(*attention.shape[:2], *places)
         return maps
 
-    def _votes(self, evidence: Tensor) -> Tensor:
-        """Return the evidence, that of competing classes turned into shares of each place's vote."""
-        votes = evidence.clone()
+    def _rivals(self, logits: Tensor) -> Tensor:
+        """Return ``(N, L)``: log sum exp of the logits of the classes that compete with each; 0 for other labels."""
+        rivals = torch.zeros_like(logits)
         for group in self.classes:
-            # A column of zeros is the background.
-            against = F.pad(evidence[:, group].movedim(1, -1), (0, 1))
-            votes[:, group] = torch.softmax(against, dim=-1)[..., :-1].movedim(-1, 1)
-        return votes
+            own = torch.eye(group.stop - group.start, dtype=torch.bool, device=logits.device)
+            rivals[:, group] = logits[:, group, None].masked_fill(own, -torch.inf).logsumexp(dim=1)
+        return rivals

@@ -36,6 +36,7 @@ LOSSES: dict[Loss, Focusing] = {
     "focal": Focusing(2.0, 2.0),
     # Ridnik et al. 2021, Asymmetric loss for multi-label classification, eq. 4, 5 and 7.
     "asymmetric": Focusing(0.0, 4.0, 0.05),
+    "absolute": Focusing(),
 }
 
 
@@ -181,9 +182,9 @@ def _focused(loss: Tensor, wrong: Tensor, exponent: float) -> Tensor:
 
 
 def continuous_terms(logits: Tensor, truth: Tensor, weights: TargetWeights, options: LossOptions) -> Terms:
-    """Return the squared error of the standardised value ``(N,)``, and zeros."""
-    del options
-    loss = (logits[:, 0] - (truth - weights.mean) / weights.deviation).square()
+    """Return the squared, or absolute, error of the standardised value ``(N,)``, and zeros."""
+    error = logits[:, 0] - (truth - weights.mean) / weights.deviation
+    loss = error.abs() if options.loss == "absolute" else error.square()
     return loss, torch.zeros_like(loss)
 
 
@@ -272,6 +273,8 @@ def check_loss(task: Task, loss: Loss) -> None:
     for target in task.targets:
         if loss == "asymmetric" and target.kind in ("multiclass", "ordinal"):
             raise InputError(f"loss 'asymmetric' is for binary targets; {target.name} is {target.kind}. Try 'focal'.")
+    if loss == "absolute" and all(target.kind != "continuous" for target in task.targets):
+        raise InputError("loss 'absolute' is for continuous targets, and there is none. Try 'cross-entropy'.")
 
 
 def continuous_scales(task: Task, truth: np.ndarray) -> dict[str, list[float]]:

@@ -1,6 +1,7 @@
 """The verbs: one function each, the same that the command line calls. Each returns the value that it writes."""
 
 from focusmap.pipeline.agreeing import ConsensusRequest, consensus
+from focusmap.pipeline.anomalies import evaluate_anomalies, is_unlabelled
 from focusmap.pipeline.comparing import compare
 from focusmap.pipeline.converting import ConvertRequest, convert
 from focusmap.pipeline.evaluating import evaluate, evaluate_cases, evaluate_other, evaluate_table
@@ -18,6 +19,7 @@ from focusmap.pipeline.whole import demo, run
 __all__ = [
     "ConsensusRequest", "ConvertRequest", "ExplainRequest", "ExplainResult", "IndexAnswer", "PredictAnswer",
     "PredictRequest", "Prepared", "Run", "RunOptions", "TrustRequest", "audit", "compare", "consensus", "convert",
-    "demo", "evaluate", "evaluate_cases", "evaluate_other", "evaluate_table", "explain", "index", "open_run", "predict",
-    "prepare_run", "refuse_blocking", "report", "resume", "run", "split", "train",
+    "demo", "evaluate", "evaluate_anomalies", "evaluate_cases", "evaluate_other", "evaluate_table", "explain", "index",
+    "is_unlabelled", "open_run", "predict", "prepare_run", "refuse_blocking", "report", "resume", "run", "split",
+    "train",
 ]  # fmt: skip

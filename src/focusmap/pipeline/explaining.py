@@ -21,6 +21,7 @@ from focusmap.pipeline.trusting import PAGE, TRUST, TrustRequest, choose_subject
 from focusmap.values.files import Json, write_table
 
 if TYPE_CHECKING:
+    from focusmap.inference.evidence import Item
     from focusmap.inference.explain import ExplainOptions, Explanation
     from focusmap.inference.model import Model
     from focusmap.localisation import FrozenCuts, Reference
@@ -36,8 +37,9 @@ class ExplainRequest:
         Pictures or folders, or one label file; empty means the run's test split.
     out
         Folder; by default the run's ``focus``.
-    method
-        Name of the heat map method; None means ``focus`` for a net that has focus maps, and ``cam`` for others.
+    methods
+        Names of heat map methods, scored side by side; empty means ``focus`` for a net that has focus maps, and ``cam``
+        for others. Several have a folder each, under one index.
     targets
         Targets to be mapped; empty means all.
     said
@@ -49,7 +51,7 @@ class ExplainRequest:
 
     inputs: tuple[Path, ...] = ()
     out: Path | None = None
-    method: str | None = None
+    methods: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     said: Declaration = Declaration()
     trust: TrustRequest | None = None
@@ -91,19 +93,18 @@ def explain(
     if request.inputs and request.inputs[0].suffix.lower() != ".csv":
         return _explain_files(folder, request, out, options)
     members = [_other_member(run, request, out, options)] if request.inputs else _own_members(run, out, options.devices)
-    for member in members:
-        _settings(member.model, request, options)
-        for name in request.targets:
-            member.model.task.index(name)
-    method = _settings(members[0].model, request, options).method
-    settings = None if request.trust is None else trust_options(request.trust, members[0].model, method, options)
+    methods = _methods(members[0].model, request)
+    for name in request.targets:
+        members[0].model.task.index(name)
+    settings = None if request.trust is None else trust_options(request.trust, members[0].model, methods, options)
     _clear(out)
     failures: list[tuple[Path, str]] = []
-    explained = [(member, _explain_cohort(member, request, options)) for member in members]
+    explained = [(member, _explain_member(member, request, options)) for member in members]
     for member, found in explained:
         failures += [(member.cohort.file(image_id), reason) for image_id, reason in found.failures]
     if len(members) > 1:
-        _pool(members, method, out)
+        _pool([member.folder for member in members], out)
+        _pool_scales([member.folder for member in members], methods[0], out)
     if failures:
         write_failures(failures, out / "failures.csv")
     trust = None
@@ -126,8 +127,8 @@ def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> P
     """Return the folder to write to; the run's own is for its own test split, which may be explained again at will."""
     from focusmap.heatmaps import check_method
 
-    if request.method is not None:
-        check_method(request.method)
+    for method in request.methods:
+        check_method(method)
     if request.inputs and request.out is None:
         raise InputError("say where the maps of these pictures go with --out DIR.")
     if len(request.inputs) > 1 and any(path.suffix.lower() == ".csv" for path in request.inputs):
@@ -141,7 +142,9 @@ def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> P
 
 def _clear(out: Path) -> None:
     """Remove the maps that an earlier call left in a folder."""
-    for name in ("maps", "overlays", "binaries", *(path.name for path in out.glob("fold[0-9]*"))):
+    from focusmap.heatmaps import METHODS
+
+    for name in ("maps", "overlays", "binaries", *METHODS, *(path.name for path in out.glob("fold[0-9]*"))):
         shutil.rmtree(out / name, ignore_errors=True)
     for name in ("index.csv", "scores.json", "scores.csv", "scores.png", "failures.csv", TRUST, PAGE):
         (out / name).unlink(missing_ok=True)
@@ -150,15 +153,17 @@ def _clear(out: Path) -> None:
 def _explain_files(folder: Path, request: ExplainRequest, out: Path, options: RunOptions) -> ExplainResult:
     """Explain pictures alone, in the colours of the run's own maps."""
     from focusmap.inference.evidence import Item
-    from focusmap.inference.explain import explain as write_maps
-    from focusmap.inference.explain import read_scale
+    from focusmap.inference.explain import ExplainOptions, read_scale
 
     model = load_run_model(folder, options.devices)
     items = [Item(one.image_id, one.path, one.file) for one in find_pictures(request.inputs, request.said)]
-    settings = _settings(model, request, options)
-    settings = replace(settings, scale=read_scale(Run(folder).focus, settings.method))
+    own = Run(folder).focus
+    settings = [
+        ExplainOptions(method, request.targets, scale=read_scale(own, method), progress=options.progress)
+        for method in _methods(model, request)
+    ]
     _clear(out)
-    found = write_maps(model, items, out, settings)
+    found = _explain_all(model, items, out, settings)
     failures = tuple((Path(name), reason) for name, reason in found.failures)
     if failures:
         write_failures(failures, out / "failures.csv")
@@ -193,21 +198,38 @@ def _other_member(run: Run, request: ExplainRequest, out: Path, options: RunOpti
     return _Member(load_run_model(run.folder, options.devices), cohort, train, out)
 
 
-def _explain_cohort(member: _Member, request: ExplainRequest, options: RunOptions) -> "Explanation":
+def _explain_member(member: _Member, request: ExplainRequest, options: RunOptions) -> "Explanation":
     from focusmap.inference.evidence import Item
-    from focusmap.inference.explain import explain as write_maps
-
-    table = member.cohort.table
-    items = [Item(*row) for row in zip(table["image_id"], table["path"], member.cohort.files, strict=True)]
-    settings = replace(_settings(member.model, request, options), reference=_reference(member.cohort, request))
-    return write_maps(member.model, items, member.folder, settings)
-
-
-def _settings(model: "Model", request: ExplainRequest, options: RunOptions) -> "ExplainOptions":
-    from focusmap.heatmaps import choose_method
     from focusmap.inference.explain import ExplainOptions
 
-    return ExplainOptions(choose_method(request.method, model.net), request.targets, progress=options.progress)
+    table, reference = member.cohort.table, _reference(member.cohort, request)
+    items = [Item(*row) for row in zip(table["image_id"], table["path"], member.cohort.files, strict=True)]
+    settings = [
+        ExplainOptions(method, request.targets, reference=reference, progress=options.progress)
+        for method in _methods(member.model, request)
+    ]
+    return _explain_all(member.model, items, member.folder, settings)
+
+
+def _explain_all(
+    model: "Model", items: "Sequence[Item]", out: Path, settings: "Sequence[ExplainOptions]"
+) -> "Explanation":
+    """Write the maps of one method to `out`, or those of several to a folder each; return the first one's."""
+    from focusmap.inference.explain import explain as write_maps
+
+    if len(settings) == 1:
+        return write_maps(model, items, out, settings[0])
+    found = [write_maps(model, items, out / one.method, one) for one in settings]
+    _pool([out / one.method for one in settings], out)
+    _pool_scales([out / settings[0].method], settings[0].method, out)
+    return found[0]
+
+
+def _methods(model: "Model", request: ExplainRequest) -> tuple[str, ...]:
+    """Return the methods asked for, each once, or the one that suits the net; `InputError` if it cannot do one."""
+    from focusmap.heatmaps import choose_method
+
+    return tuple(dict.fromkeys(choose_method(name, model.net) for name in request.methods or (None,)))
 
 
 def _reference(cohort: Cohort, request: ExplainRequest) -> "Reference":
@@ -216,19 +238,23 @@ def _reference(cohort: Cohort, request: ExplainRequest) -> "Reference":
     return reference_of(cohort, request.said.boxes)
 
 
-def _pool(members: Sequence[_Member], method: str, out: Path) -> None:
-    """Write one index over the folders of all folds, and the mean of their scales for pictures to come."""
-    from focusmap.inference.explain import read_scale, write_scale
-
-    scales = pd.DataFrame([read_scale(member.folder, method) for member in members]).mean()
-    write_scale(out, method, {str(label): float(value) for label, value in scales.items()})
+def _pool(folders: Sequence[Path], out: Path) -> None:
+    """Write one index over the folders."""
     tables = []
-    for member in members:
-        table = pd.read_csv(member.folder / "index.csv", dtype=str, keep_default_na=False)
+    for folder in folders:
+        table = pd.read_csv(folder / "index.csv", dtype=str, keep_default_na=False)
         for column in ("map", "overlay", "binary", "slices"):
-            table[column] = [f"{member.folder.name}/{path}" if path else "" for path in table[column]]
+            table[column] = [f"{folder.name}/{path}" if path else "" for path in table[column]]
         tables.append(table)
     write_table(out / "index.csv", pd.concat(tables, ignore_index=True))
+
+
+def _pool_scales(folders: Sequence[Path], method: str, out: Path) -> None:
+    """Write the mean of the scales that the folders' overlays of a method have, for pictures to come."""
+    from focusmap.inference.explain import read_scale, write_scale
+
+    means = pd.DataFrame([read_scale(folder, method) for folder in folders]).mean()
+    write_scale(out, method, {str(label): float(value) for label, value in means.items()})
 
 
 def _frozen_cuts(model: "Model") -> "FrozenCuts":

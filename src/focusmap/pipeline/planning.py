@@ -17,7 +17,7 @@ from focusmap.values.recipe import Recipe
 # nets for volumes, as counted: at 96 x 96 x 96.
 GMACS = {
     "densenet121": 2.9, "resnet18": 1.8, "resnet50": 4.1, "vgg16": 15.5, "efficientnet-b0": 0.4,
-    "convnext-tiny": 4.5, "small-residual": 0.25,
+    "convnext-tiny": 4.5, "small-residual": 0.25, "plain-cnn": 0.017, "residual-cnn": 0.017,
     "densenet121-3d": 18.1, "resnet10-3d": 7.5, "resnet18-3d": 13.2, "resnet50-3d": 17.1, "small-residual-3d": 16.4,
 }  # fmt: skip
 VOLUME = 96**3

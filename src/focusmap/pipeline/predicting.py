@@ -19,7 +19,7 @@ from focusmap.pipeline.others import check_targets
 from focusmap.pipeline.runs import open_run
 from focusmap.values.files import atomic, read_table, refuse_existing, write_table
 from focusmap.values.predictions import ID_COLUMNS, NOTICE, Predictions
-from focusmap.values.task import Target
+from focusmap.values.task import ANOMALY, Target
 
 if TYPE_CHECKING:
     from focusmap.inference.model import Model
@@ -253,6 +253,11 @@ def in_words(model: "Model", predictions: Predictions) -> str:
 
 
 def _say(target: Target, probabilities: np.ndarray, model: "Model") -> str:
+    if target == ANOMALY:
+        usual = model.card.thresholds.get(target.name, np.inf)
+        verdict = "above" if probabilities[0] > usual else "within"
+        missed = f"{probabilities[0]:.3f} of the picture's variance is not reconstructed"
+        return f"{missed}, {verdict} what 95 % of the tune pictures have (up to {usual:.3f})"
     if target.kind == "continuous":
         return f"{probabilities[0]:.4g}"
     if target.kind == "binary":

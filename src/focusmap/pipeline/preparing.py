@@ -14,8 +14,9 @@ from focusmap.cohort.split import Split, SplitOptions, make_split, write_split
 from focusmap.errors import InputError, RefusedError, UnreadableImageError
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import Run, start_run
-from focusmap.values.recipe import Pooling, Recipe
+from focusmap.values.recipe import Loss, Monitor, Pooling, Recipe
 from focusmap.values.study import write_study
+from focusmap.values.task import UNLABELLED
 
 if TYPE_CHECKING:
     from focusmap.auditing import Audit
@@ -26,6 +27,8 @@ SMALL = 64
 LARGEST_BY_DEFAULT = 224
 LARGEST_VOLUME = 96
 SAMPLE = 8
+# Nets that are always trained from scratch take larger steps.
+FROM_SCRATCH = ("small-residual", "plain-cnn", "residual-cnn", "small-residual-3d")
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions) -> Prepared:
     require_pictures(cohort)
     check_recipe(options.recipe)
     check_loss(cohort.task, options.recipe.loss)
+    check_labels(cohort, options.recipe)
     write_study(cohort.study, run.study)
     divided = split(cohort, options)
     judged = audit(cohort, run.folder, options, split=divided)
@@ -130,6 +134,18 @@ def require_pictures(cohort: Cohort) -> None:
     """Raise `InputError` for a study without pictures, which there is no model for yet."""
     if not cohort.has_images:
         raise InputError(f"{cohort.study.label_file}: has no path column (one of {', '.join(PATH_COLUMNS)}).")
+
+
+def check_labels(cohort: Cohort, recipe: Recipe) -> None:
+    """Raise `InputError` where an autoencoder is given labels, or another model none."""
+    if recipe.learns_labels == (cohort.task != UNLABELLED):
+        return
+    if recipe.learns_labels:
+        raise InputError(f"{cohort.study.label_file}: the study has no labels. Train it with --model autoencoder.")
+    raise InputError(
+        f"model {recipe.model!r} learns without labels; the study has {', '.join(cohort.task.names)}. Read the label "
+        "file with Declaration(unlabelled=True), and leave --study out."
+    )
 
 
 def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> "Store":
@@ -207,7 +223,8 @@ def resolve_recipe(recipe: Recipe, seen: Seen) -> Recipe:
     """Return the recipe with model, size or shape, and channels chosen where it leaves them open.
 
     The size is the pictures' own up to 64 pixels and at most 224 else; three channels if any picture has colour. The
-    shape of volumes is their own up to 96 voxels a side. A focus-map net pools by log-sum-exp.
+    shape of volumes is their own up to 96 voxels a side. A focus-map net pools by log-sum-exp. An autoencoder is judged
+    by its loss, the mean of its errors.
 
     Raises
     ------
@@ -221,21 +238,26 @@ def resolve_recipe(recipe: Recipe, seen: Seen) -> Recipe:
     >>> chosen.model, chosen.shape, chosen.channels
     ('resnet18-3d', (96, 96, 24), 2)
     """
-    from focusmap.nets.decoders import split_model
+    from focusmap.nets.decoders import AUTOENCODER, has_focus, split_model
 
     _refuse_other_dimensions(recipe, seen)
-    chosen = _for_volumes(recipe, seen) if seen.dimensions == 3 else _for_pictures(recipe, seen)
-    base, decoder = split_model(chosen.model)
-    rate = chosen.learning_rate or (3e-3 if base.startswith("small-residual") else 5e-4)
-    pooling: Pooling = chosen.pooling if chosen.pooling != "auto" else "lse" if decoder else "average"
-    return replace(chosen, learning_rate=rate, pooling=pooling)
+    sized = _for_volumes(recipe, seen) if seen.dimensions == 3 else _for_pictures(recipe, seen)
+    usual = "small-residual" if max(sized.shape or (sized.size,)) <= SMALL else "resnet18"
+    usual = f"{usual}-3d" if sized.shape else usual
+    model = {"auto": usual, AUTOENCODER: f"{usual}-{AUTOENCODER}"}.get(recipe.model, recipe.model)
+    rate = recipe.learning_rate or (3e-3 if split_model(model)[0] in FROM_SCRATCH else 5e-4)
+    pooling: Pooling = recipe.pooling if recipe.pooling != "auto" else "lse" if has_focus(model) else "average"
+    loss: Loss = recipe.loss if recipe.learns_labels else "absolute"
+    monitor: Monitor = recipe.monitor if recipe.learns_labels else "loss"
+    return replace(sized, model=model, learning_rate=rate, pooling=pooling, loss=loss, monitor=monitor)
 
 
 def _refuse_other_dimensions(recipe: Recipe, seen: Seen) -> None:
     from focusmap.nets.backbones import dimensions_of
-    from focusmap.nets.decoders import split_model
+    from focusmap.nets.decoders import AUTOENCODER, split_model
 
-    wanted = seen.dimensions if recipe.model == "auto" else dimensions_of(split_model(recipe.model)[0])
+    is_open = recipe.model in ("auto", AUTOENCODER)
+    wanted = seen.dimensions if is_open else dimensions_of(split_model(recipe.model)[0])
     if wanted != seen.dimensions:
         taken, found = ("pictures", "volumes") if seen.dimensions == 3 else ("volumes", "pictures")
         other = "small-residual-3d or resnet18-3d" if seen.dimensions == 3 else "resnet18"
@@ -248,8 +270,7 @@ def _for_pictures(recipe: Recipe, seen: Seen) -> Recipe:
     longest = sorted(max(shape) for shape in seen.shapes)
     typical = longest[len(longest) // 2] if longest else LARGEST_BY_DEFAULT
     size = recipe.size or min(max(typical, 16), LARGEST_BY_DEFAULT)
-    model = recipe.model if recipe.model != "auto" else "small-residual" if size <= SMALL else "resnet18"
-    return replace(recipe, size=size, model=model, channels=recipe.channels or (3 if seen.n_channels == 3 else 1))
+    return replace(recipe, size=size, channels=recipe.channels or (3 if seen.n_channels == 3 else 1))
 
 
 def _for_volumes(recipe: Recipe, seen: Seen) -> Recipe:
@@ -257,6 +278,4 @@ def _for_volumes(recipe: Recipe, seen: Seen) -> Recipe:
         raise InputError("spacing needs a shape, which says how much of each volume is kept, such as [96, 96, 24].")
     typical = np.median([shape for shape in seen.shapes if len(shape) == 3], axis=0)
     cube = (recipe.size,) * 3 if recipe.size else tuple(int(side) for side in np.clip(typical, 16, LARGEST_VOLUME))
-    shape = recipe.shape or cube
-    model = recipe.model if recipe.model != "auto" else "small-residual-3d" if max(shape) <= SMALL else "resnet18-3d"
-    return replace(recipe, size=0, shape=shape, model=model, channels=recipe.channels or seen.n_channels)
+    return replace(recipe, size=0, shape=recipe.shape or cube, channels=recipe.channels or seen.n_channels)

@@ -20,6 +20,7 @@ from focusmap.values.files import Json, write_table
 from focusmap.values.model_card import ModelCard
 from focusmap.values.predictions import Predictions, of_images, read_predictions, write_predictions
 from focusmap.values.recipe import Recipe, read_recipe
+from focusmap.values.task import UNLABELLED
 
 if TYPE_CHECKING:
     from focusmap.imaging.store import Store
@@ -244,7 +245,9 @@ def _labelled(training: Training, part: str) -> "Labelled":
     from focusmap.training.batches import Labelled
 
     members = training.cohort.of(training.split.ids(part))
-    return Labelled(tuple(members.image_ids), members.truth)
+    # Without labels every picture passes for usual: what is learnt is to bring its anomaly score to 0.
+    truth = np.zeros_like(members.truth) if members.task == UNLABELLED else members.truth
+    return Labelled(tuple(members.image_ids), truth)
 
 
 def predict_cohort(model: "Model", store: "Store", cohort: Cohort) -> Predictions:

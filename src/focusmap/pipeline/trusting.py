@@ -31,7 +31,7 @@ class TrustRequest:
     Parameters
     ----------
     methods
-        Names of heat map methods, or ``all``; empty means that of the maps.
+        Names of heat map methods, or ``all``; empty means those of the maps.
     n_pictures
         Maps to judge, drawn from those with evidence, labels in turn.
     n_draws
@@ -54,8 +54,10 @@ class TrustRequest:
                 raise InputError(f"trust: {name} is {n}; at least 2 was expected.")
 
 
-def trust_options(request: TrustRequest, model: "Model", method: str, options: RunOptions) -> "TrustOptions":
+def trust_options(request: TrustRequest, model: "Model", drawn: Sequence[str], options: RunOptions) -> "TrustOptions":
     """Return how trust in the maps of a model is measured, the other runs' models loaded.
+
+    Judged are the methods of the request, or else those that were drawn.
 
     Raises
     ------
@@ -65,7 +67,9 @@ def trust_options(request: TrustRequest, model: "Model", method: str, options: R
     from focusmap.heatmaps import choose_method, methods_of
     from focusmap.inference.trust import TrustOptions
 
-    methods = methods_of(model.net) if ALL in request.methods else request.methods or (method,)
+    if model.net.reconstructs:
+        raise InputError("trust is measured in a classifier's maps; an autoencoder's map is its score, place by place.")
+    methods = methods_of(model.net) if ALL in request.methods else request.methods or drawn
     names = tuple(dict.fromkeys(choose_method(name, model.net) for name in methods))
 
     def other(folder: Path) -> "Model":

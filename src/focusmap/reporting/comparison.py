@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from focusmap.figures.json_tree import branch, items, number, text
-from focusmap.figures.training_curves import compared_learning_figure, has_curves
+from focusmap.figures.training_curves import STYLES, compared_learning_figure, has_curves
 from focusmap.reporting.files import numeric_history
 from focusmap.reporting.page import write_page
 from focusmap.reporting.performance_section import AGREEMENT, CLASSES, RANKING, VALUES, Figure, mean_metric
@@ -58,7 +58,7 @@ def _headline_table(runs: Sequence[Tree], words: Words) -> Table:
 def _learning(histories: Mapping[str, pd.DataFrame], words: Words) -> Figure | None:
     read = {name: numeric_history(table) for name, table in histories.items()}
     drawn = {name: history for name, history in read.items() if has_curves(history)}
-    if not any(key in history for history in drawn.values() for key in ("tune_loss", "tune_auroc")):
+    if not any(key in history for history in drawn.values() for key in STYLES):
         return None
     return Figure(words("training.curves"), figure_uri(compared_learning_figure(drawn)))
 

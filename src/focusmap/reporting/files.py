@@ -36,6 +36,8 @@ class RunFiles:
         ``focus/index.csv``.
     scores
         ``focus/scores.json``.
+    single_scores
+        ``focus/scores.csv``.
     trust
         ``focus/trust.json``.
     """
@@ -56,6 +58,7 @@ class RunFiles:
     curves: Tree
     index: pd.DataFrame | None
     scores: Tree
+    single_scores: pd.DataFrame | None
     trust: Tree
 
     @property
@@ -98,6 +101,7 @@ def read_run(folder: Path) -> RunFiles:
         curves=_json(folder / "evaluation" / "curves.json"),
         index=_table(folder / "focus" / "index.csv"),
         scores=_json(folder / "focus" / "scores.json"),
+        single_scores=_table(folder / "focus" / "scores.csv"),
         trust=_json(folder / "focus" / "trust.json"),
     )
 

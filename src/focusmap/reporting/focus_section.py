@@ -4,6 +4,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from focusmap.reporting.files import RunFiles
@@ -73,10 +74,8 @@ def mistake_section(files: RunFiles, judged: pd.DataFrame | None, words: Words) 
         return None
     given = answers(judged)
     wrong = given[given["outcome"].isin(["FP", "FN"])]
-    confidence = (wrong["probability"] - wrong["truth"]).abs()
-    worst = (
-        wrong.assign(confidence=confidence).sort_values("confidence", ascending=False, kind="stable").head(N_MISTAKES)
-    )
+    ordered = wrong.assign(confidence=_confidence(wrong)).sort_values("confidence", ascending=False, kind="stable")
+    worst = ordered.head(N_MISTAKES)
     rows = [_mistake_row(row) for row in worst.to_dict("records")]
     cards = _cards(files, _with_maps(files, worst), N_MISTAKE_MAPS, words)
     caption = words("mistakes.caption", wrong=len(wrong), all=int((given["outcome"] != "").sum()))
@@ -119,6 +118,17 @@ def _cut_in_words(label: str, cut: FocusCut, fold: str, words: Words) -> str:
     rule = words(f"cut.{cut.rule}", masks=cut.n_masks, images=cut.n_images)
     said = words("cut.one", label=label, cut=cut.cut, rule=rule)
     return words("cut.in_fold", cut=said, fold=fold) if fold else said
+
+
+def _confidence(wrong: pd.DataFrame) -> pd.Series:
+    """Return how far the probability lies on the wrong side of the operating point, as a share of the way there.
+
+    The plain error would list misses only: of a rare finding the operating point is low, and a false alarm near it
+    is nearly right by that measure.
+    """
+    beyond = wrong["probability"] - wrong["operating_point"]
+    room = np.where(beyond >= 0, 1 - wrong["operating_point"], wrong["operating_point"])
+    return beyond.abs() / np.maximum(room, np.finfo(float).eps)
 
 
 def _mistake_row(row: Mapping[Hashable, object]) -> list[Cell]:

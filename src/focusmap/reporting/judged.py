@@ -20,8 +20,9 @@ def judged_predictions(files: RunFiles, words: Words) -> pd.DataFrame | None:
     -------
     DataFrame
         ``image_id, path, patient_id, target, label, truth`` (0, 1; NaN unknown), ``known`` (the truth in words:
-        present, absent, or the class), ``probability, called`` (whether the label was predicted) and ``outcome`` (TP,
-        FP, FN, TN, or an empty string where the truth is unknown). Continuous targets are left out.
+        present, absent, or the class), ``probability, operating_point`` (0 for a class, which needs only to be the
+        most probable), ``called`` (whether the label was predicted) and ``outcome`` (TP, FP, FN, TN, or an empty string
+        where the truth is unknown). Continuous targets are left out.
     """
     if files.predictions is None or files.cohort is None:
         return None
@@ -72,8 +73,10 @@ def _of_target(
 ) -> pd.DataFrame:
     names = list(target.label_names)
     probabilities = table[names].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    points = np.zeros(len(table))
     if target.kind == "binary":
-        called = probabilities >= thresholds_of(files, target.name, list(table["image_id"]))[:, None]
+        points = thresholds_of(files, target.name, list(table["image_id"]))
+        called = probabilities >= points[:, None]
     else:
         called = probabilities.argmax(axis=1)[:, None] == np.arange(len(names))
     ids = table[[name for name in ("image_id", "path", "patient_id") if name in table]]
@@ -81,7 +84,7 @@ def _of_target(
     for column, label in enumerate(names):
         known, said = truth[label], called[:, column]
         part = ids.assign(target=target.name, label=label, truth=known, probability=probabilities[:, column])
-        part = part.assign(known=_truth_words(target, truth, words))
+        part = part.assign(known=_truth_words(target, truth, words), operating_point=points)
         parts.append(part.assign(called=said, outcome=_outcomes(known, said)))
     return pd.concat(parts, ignore_index=True)
 

@@ -9,6 +9,7 @@ from focusmap.figures.score_bars import ScoreRow, score_figure
 from focusmap.reporting.files import RunFiles, Tree
 from focusmap.reporting.performance_section import Figure
 from focusmap.reporting.pictures import figure_uri
+from focusmap.reporting.single_maps import SingleMaps, single_maps
 from focusmap.reporting.tables import Cell, Footnotes, Table, metric_cell, name_cell
 from focusmap.reporting.words import Words, words_in
 
@@ -39,6 +40,7 @@ class LocalisationSection:
     figure: Figure
     verdict: str
     beats_baseline: bool
+    singles: SingleMaps | None
 
 
 def localisation_section(files: RunFiles, words: Words) -> LocalisationSection | None:
@@ -57,7 +59,8 @@ def localisation_section(files: RunFiles, words: Words) -> LocalisationSection |
         tables += [_score_table(name, branch(entry), IN_SHORT, words) for name, entry in by_target.items()]
     uri = figure_uri(draw_scores(methods))
     picture = Figure(words("localisation.figure"), uri, words("localisation.figure_caption"))
-    return LocalisationSection([table for table in tables if table.rows], picture, *_verdict(methods, words))
+    shown = [table for table in tables if table.rows]
+    return LocalisationSection(shown, picture, *_verdict(methods, words), single_maps(files, words))
 
 
 def draw_scores(methods: Tree) -> "figure.Figure":

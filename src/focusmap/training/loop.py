@@ -19,6 +19,7 @@ from focusmap.training.epoch import Session, run_epoch
 from focusmap.training.records import EpochRecord, epochs_since_best, is_improved, note_on
 from focusmap.training.state import from_checkpoint, identity_of, keep_best, start_state, to_checkpoint
 from focusmap.values.recipe import Recipe
+from focusmap.values.task import UNLABELLED
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -164,7 +165,9 @@ def open_session(
 
 
 def check_learnable(data: TrainingData) -> None:
-    """Raise `InputError` unless at least one target has two different known values on train."""
+    """Raise `InputError` unless a target has two different known values on train, or pictures alone are learnt."""
+    if data.task == UNLABELLED:
+        return
     columns = [column[~np.isnan(column)] for column in data.train.truth.T]
     if all(len(np.unique(column)) < 2 for column in columns):
         names = ", ".join(data.task.names)

@@ -12,7 +12,7 @@ from focusmap.values.presets import over_preset
 
 Optimizer = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["cosine", "constant", "one-cycle", "step", "plateau"]
-Loss = Literal["cross-entropy", "focal", "asymmetric"]
+Loss = Literal["cross-entropy", "focal", "asymmetric", "absolute"]
 Sampling = Literal["all", "weighted", "over", "under"]
 Monitor = Literal["auroc", "loss"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -82,7 +82,8 @@ class Recipe:
     ----------
     model
         A name of `focusmap.nets.backbones`, any name of timm's, or one of these with a decoder, as in ``vgg16-fpn``: a
-        focus-map net. ``auto``: ``small-residual`` up to 64 pixels, else ``resnet18``.
+        focus-map net; with ``-autoencoder`` it learns without labels. ``auto``: ``small-residual`` up to 64 pixels,
+        else ``resnet18``; ``autoencoder``: that of the one that ``auto`` would choose.
     size
         Side of the net's square input in pixels, or of the cube for volumes; 0 means chosen from the pictures.
     shape
@@ -99,7 +100,8 @@ class Recipe:
     weights
         ``none`` (from scratch), ``hub``, ``auto`` (hub where it can be reached) or the path of a weights file.
     learning_rate
-        Of the first epoch after warm-up; 0 means chosen: 3e-3 for ``small-residual``, 5e-4 for the others.
+        Of the first epoch after warm-up; 0 means chosen: 3e-3 for ``small-residual``, ``plain-cnn`` and
+        ``residual-cnn``, 5e-4 for the others.
     layer_decay
         The learning rate of each stage of the backbone is that of the next one times this; 1 means the same for all.
     schedule
@@ -126,6 +128,7 @@ class Recipe:
         with replacement, ``over`` repeats the rare ones, ``under`` leaves out some of the others.
     loss
         ``cross-entropy``, ``focal`` (Lin et al. 2017) or, for binary targets, ``asymmetric`` (Ridnik et al. 2021).
+        ``absolute``: of continuous targets the absolute and not the squared error, which a few large ones sway less.
     pooling
         How a focus-map net makes a logit of its evidence; ``auto``: ``lse`` there, ``average`` for a plain backbone.
     sharpness
@@ -203,6 +206,15 @@ class Recipe:
         _check(min(self.sparsity, self.equivariance) >= 0, "sparsity and equivariance must not be negative")
         check_threshold_rule(self.threshold_for)
         parse_crop(self.crop)
+
+    @property
+    def learns_labels(self) -> bool:
+        """False for an autoencoder, which learns from pictures alone.
+
+        >>> Recipe().learns_labels, Recipe(model="resnet18-autoencoder").learns_labels
+        (True, False)
+        """
+        return self.model.rpartition("-")[2] != "autoencoder"
 
     def to_yaml(self, path: Path) -> None:
         """Write the recipe."""

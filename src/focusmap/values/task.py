@@ -236,6 +236,11 @@ class Task:
         return cls(tuple(targets))
 
 
+ANOMALY = Target("anomaly", "continuous")
+UNLABELLED = Task((ANOMALY,))
+"""The task of a study without labels: a score of how unusual each picture is, whose truth nobody knows."""
+
+
 def _sigmoid(logits: np.ndarray) -> np.ndarray:
     from scipy.special import expit
 

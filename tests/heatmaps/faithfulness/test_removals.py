@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from focusmap.heatmaps.faithfulness.removals import (
+    Perturbation,
     infidelity,
     measure_removals,
-    noise,
     random_features,
     sensitivity_n,
     squares,
@@ -45,7 +45,8 @@ def test_gradient_times_input_of_a_linear_net_is_perfect(shape):
 
 def test_the_gradient_of_a_linear_net_is_perfect_for_noise():
     batch, weights = drawn(3, 1, 6, 6), drawn(1, 6, 6, seed=1)
-    removals = measure_removals(linear(weights), batch, noise(batch, 10, deviation=0.3))
+    noise = [0.3 * drawn(3, 1, 6, 6, seed=seed) for seed in range(10)]
+    removals = measure_removals(linear(weights), batch, [Perturbation(less.sum(dim=1), batch - less) for less in noise])
     assert infidelity(removals, weights.expand(3, 6, 6)).max() < 1e-20
 
 

@@ -125,13 +125,5 @@ def random_features(batch: Tensor, n: int, n_draws: int, seed: int = 0, grid: in
         yield _without(batch, hidden.to(batch.device))
 
 
-def noise(batch: Tensor, n_draws: int, deviation: float, seed: int = 0) -> Iterator[Perturbation]:
-    """Yield pictures less normal noise I, with I summed over channels as weights: for maps of gradients."""
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(n_draws):
-        drawn = deviation * torch.randn(batch.shape, generator=generator).to(batch)
-        yield Perturbation(drawn.sum(dim=1), batch - drawn)
-
-
 def _without(batch: Tensor, hidden: Tensor) -> Perturbation:
     return Perturbation(hidden.to(batch.dtype), batch.masked_fill(hidden[:, None], 0.0))

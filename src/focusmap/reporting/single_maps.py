@@ -1,0 +1,72 @@
+"""Hit or miss, one by one: each marked lesion and its map, where there are few enough to look at."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from focusmap.reporting.files import RunFiles
+from focusmap.reporting.focus_section import MapCard
+from focusmap.reporting.pictures import inside, picture_uri
+from focusmap.reporting.tables import Cell, Table, name_cell
+from focusmap.reporting.words import DASH, Words
+
+MOST = 30
+MEAN_MASK = "mean_mask"
+
+
+@dataclass(frozen=True)
+class SingleMaps:
+    """A row and a picture for each marked lesion."""
+
+    table: Table
+    cards: Sequence[MapCard]
+
+
+def single_maps(files: RunFiles, words: Words) -> SingleMaps | None:
+    """Return each marked lesion with the first method's map of it; None where there are none, or more than `MOST`."""
+    if files.single_scores is None or files.index is None or files.single_scores.empty:
+        return None
+    scores = files.single_scores
+    own = scores[scores["method"] == scores["method"].iloc[0]]
+    if len(own) > MOST:
+        return None
+    means = scores[scores["method"] == MEAN_MASK][["image_id", "target", "auprc"]]
+    joined = own.merge(means, on=["image_id", "target"], how="left", suffixes=("", "_mean_mask"))
+    maps = files.index[["image_id", "target", "method", "probability", "overlay"]]
+    rows = joined.merge(maps, on=["image_id", "target", "method"], how="left").fillna("").to_dict("records")
+    keys = ("image", "label", "size", "found", "hit", "auprc", "mean_mask")
+    head = [words(f"singles.{key}") for key in keys]
+    table = Table(head, [_row(row, words) for row in rows], caption=words("singles.caption"))
+    return SingleMaps(table, [card for row in rows if (card := _card(files, row, words))])
+
+
+def _row(row: Mapping[Hashable, object], words: Words) -> list[Cell]:
+    found = row["predicted"] == "True"
+    return [
+        name_cell(str(row["image_id"])),
+        name_cell(str(row["target"])),
+        Cell(f"{100 * float(str(row['chance'])):.2g} %"),
+        Cell(words("page.yes" if found else "page.no")),
+        Cell(_hit(row, words)),
+        Cell(_decimal(row["auprc"]) if found else DASH),
+        Cell(_decimal(row["auprc_mean_mask"])),
+    ]
+
+
+def _hit(row: Mapping[Hashable, object], words: Words) -> str:
+    """Return hit or miss; of a lesion that the net did not find nothing is shown, which is a miss."""
+    return words("singles.yes" if row["predicted"] == "True" and row["pointing_hit"] == "1.0" else "singles.no")
+
+
+def _decimal(cell: object) -> str:
+    value = pd.to_numeric(str(cell), errors="coerce")
+    return DASH if pd.isna(value) else f"{value:.3f}"
+
+
+def _card(files: RunFiles, row: Mapping[Hashable, object], words: Words) -> MapCard | None:
+    path = inside(files.folder, f"focus/{row['overlay']}")
+    if path is None:
+        return None
+    detail = words("singles.card", hit=_hit(row, words), probability=float(str(row["probability"])))
+    return MapCard(picture_uri(path), f"{row['image_id']} · {row['target']}", detail)
