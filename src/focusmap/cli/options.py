@@ -95,7 +95,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         "--size", type=int, metavar="N", help="side of the net's input in pixels (default: by the pictures)"
     )
     group.add_argument(
-        "--shape", type=_whole_numbers, metavar="N,N,N",
+        "--shape", type=whole_numbers, metavar="N,N,N",
         help="voxels of the net's input towards right, front and top, such as 96,96,24 (default: by the volumes)",
     )  # fmt: skip
     group.add_argument(
@@ -117,7 +117,8 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--folds", type=int, metavar="K", help="cross-validation; predictions are pooled out of fold")
 
 
-def _whole_numbers(text: str) -> tuple[int, ...]:
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """Return whole numbers that are written with commas between them."""
     return tuple(int(part) for part in text.split(","))
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from focusmap.errors import InputError
+from focusmap.errors import InputError, MissingFileError
 from focusmap.values.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def convert(
     """
     from focusmap.imaging.conversion import write_packed
 
+    if not source.exists():
+        raise MissingFileError(f"{source}: no such file.")
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not force):
         raise InputError(f"{out}: holds files already. Choose another --out, or add --force.")
     try:
