@@ -1,10 +1,11 @@
-"""Backbones from end to end: trained, saved, loaded, asked for maps. Prints the table of docs/guide.md.
+"""Backbones from end to end: trained, saved, loaded, asked for maps, exported. Prints the table of docs/guide.md.
 
     python benchmarks/backbones.py [--size 96] [--epochs 3] [NAME ...]
 
 Pictures are noise, half of them with a bright square; weights start at random. A net passes if its training loss
-falls, its maps add up to its logits, the saved model gives its probe's logits again, and every map is finite. A net
-that cannot be used is listed with the reason.
+falls, its maps add up to its logits, the saved model gives its probe's logits again, and every map is finite. Its
+export to ONNX passes if the graph gives what torch gives, for one picture and for two. A net that cannot be used is
+listed with the reason.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from focusmap.errors import FocusmapError
 from focusmap.heatmaps import heat_maps
 from focusmap.imaging.preparation import Preparation
 from focusmap.imaging.store import Store
+from focusmap.inference.export import export_model
 from focusmap.inference.model import Model, load_model, save_model
 from focusmap.nets.backbones import check_size
 from focusmap.nets.build import Architecture, build_net
@@ -66,7 +68,7 @@ def row(name: str, data: TrainingData, recipe: Recipe) -> str:
     try:
         check_size(name, (size,))
     except FocusmapError as error:
-        return f"| `{name}` | | | {error} |"
+        return f"| `{name}` | | | {error} | |"
     started = time.perf_counter()
     net = build_net(Architecture(name, 1, 1))
     records = list(fit(net, data, replace(recipe, model=name), FitOptions(devices="cpu")))
@@ -80,7 +82,17 @@ def row(name: str, data: TrainingData, recipe: Recipe) -> str:
     passed = "yes" if adds_up and learns and bool(maps.isfinite().all()) else f"NO: adds_up={adds_up} learns={learns}"
     n_parameters = sum(weights.numel() for weights in net.parameters())
     cells = f"{n_parameters / 1e6:.1f} | {maps.shape[2]} x {maps.shape[3]}"
-    return f"| `{name}` | {cells} | {passed} |    {time.perf_counter() - started:.0f} s"
+    return f"| `{name}` | {cells} | {passed} | {exports(model)} |    {time.perf_counter() - started:.0f} s"
+
+
+def exports(model: Model) -> str:
+    """Return ``yes`` if the model exports to ONNX, else why not."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            export_model(model, "onnx", Path(folder))
+        except FocusmapError as error:
+            return str(error)
+    return "yes"
 
 
 def main() -> None:
@@ -96,7 +108,8 @@ def main() -> None:
         warmup_epochs=0, schedule="constant", augmentation=nothing,
     )  # fmt: skip
     print(
-        f"| name | million weights | map at {parsed.size} pixels | trained, saved, loaded, mapped |\n|---|---|---|---|"
+        f"| name | million weights | map at {parsed.size} pixels | trained, saved, loaded, mapped | ONNX |\n"
+        "|---|---|---|---|---|"
     )
     for name in parsed.names:
         print(row(name, data, recipe), flush=True)

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from focusmap.cohort.cohort import read_cohort
     from focusmap.cohort.declaration import Declaration
     from focusmap.imaging.readers import read_image
-    from focusmap.inference.model import load_model
     from focusmap.pipeline import RunOptions, audit, evaluate, explain, predict, report, split, train
+    from focusmap.pipeline.models import load_model
     from focusmap.values.recipe import Recipe
 
 _HOMES = {
@@ -22,7 +22,7 @@ _HOMES = {
     "audit": "focusmap.pipeline",
     "evaluate": "focusmap.pipeline",
     "explain": "focusmap.pipeline",
-    "load_model": "focusmap.inference.model",
+    "load_model": "focusmap.pipeline.models",
     "predict": "focusmap.pipeline",
     "read_cohort": "focusmap.cohort.cohort",
     "read_image": "focusmap.imaging.readers",

@@ -33,6 +33,7 @@ class Extra:
 
 EXTRAS: Mapping[str, Extra] = {
     "pdf": Extra("focusmap report RUN --pdf", ("weasyprint",)),
+    "export": Extra("focusmap export RUN", ("onnx", "onnxscript", "onnxruntime", "openvino")),
     "docs": Extra("make docs: this documentation as a site", ("mkdocs", "mkdocstrings")),
     "dev": Extra("make test, make check", ("pytest", "hypothesis", "mypy", "ruff", "importlinter", "captum")),
     "bench": Extra("benchmarks beside other libraries", ("pytorch_grad_cam",)),

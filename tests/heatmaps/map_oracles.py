@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 import torch
+from scipy.spatial.distance import cdist
 from torch import Tensor
 
 Net = Callable[[Tensor], Tensor]
@@ -132,10 +133,15 @@ def smooth_grad(net: Net, picture: Tensor, label: int, noises: list[Tensor]) -> 
 
 def integrated_gradients(net: Net, picture: Tensor, label: int, n_steps: int) -> np.ndarray:
     """Sundararajan et al. 2017, equation 1, by the midpoint rule from the baseline 0."""
+    return path_integral(net, picture, torch.zeros_like(picture), label, n_steps)
+
+
+def path_integral(net: Net, picture: Tensor, start: Tensor, label: int, n_steps: int) -> np.ndarray:
+    """Sundararajan et al. 2017, equation 1, by the midpoint rule from any baseline."""
     total = np.zeros(picture.shape)
     for step in range(n_steps):
-        total += gradient(net, (step + 0.5) / n_steps * picture, label)
-    return (picture.numpy() * total / n_steps).sum(axis=0)
+        total += gradient(net, start + (step + 0.5) / n_steps * (picture - start), label)
+    return ((picture - start).numpy() * total / n_steps).sum(axis=0)
 
 
 def occlusion(net: Net, picture: Tensor, label: int, patches: list[tuple[slice, ...]]) -> np.ndarray:
@@ -152,3 +158,90 @@ def occlusion(net: Net, picture: Tensor, label: int, patches: list[tuple[slice, 
     for cell, covering in losses.items():
         found[cell] = sum(covering) / len(covering)
     return found
+
+
+def layer_cam_of_stages(head: Net, stages: list[Tensor], label: int) -> np.ndarray:
+    """Jiang et al. 2021: LayerCAM of every stage, scaled, enlarged to the finest and joined by the maximum.
+
+    `head` goes from the finest stage of one picture to its logits, and keeps what it made of it in `stages`.
+    """
+    logits = head(stages[0])
+    for stage in stages:
+        stage.retain_grad()
+    logits[0, label].backward(retain_graph=True)
+    shape, found = stages[0].shape[2:], []
+    for stage in stages:
+        one = layer_cam(stage.detach()[0].numpy(), stage.grad[0].numpy())
+        one = np.tanh(2 * one / one.max())
+        mode = {2: "bilinear", 3: "trilinear"}[one.ndim]
+        found.append(torch.nn.functional.interpolate(torch.from_numpy(one)[None, None], shape, mode=mode)[0, 0].numpy())
+        stage.grad = None
+    return np.maximum.reduce(found)
+
+
+def rollout(attentions: list[np.ndarray]) -> np.ndarray:
+    """Abnar and Zuidema 2020, equation 1, of one picture's attentions (heads, T, T), first layer first."""
+    n = attentions[0].shape[-1]
+    rolled = [[float(i == j) for j in range(n)] for i in range(n)]
+    for heads in attentions:
+        layer = [[0.5 * float(np.mean(heads[:, i, j])) + 0.5 * (i == j) for j in range(n)] for i in range(n)]
+        rolled = [[sum(layer[i][k] * rolled[k][j] for k in range(n)) for j in range(n)] for i in range(n)]
+    return np.array(rolled)
+
+
+def grown(segment: np.ndarray, radius: int) -> np.ndarray:
+    """Return a segment (*spatial) bool with all pixels within a radius of it."""
+    distances = cdist(np.argwhere(np.ones_like(segment)), np.argwhere(segment))
+    return (distances.min(axis=1) <= radius).reshape(segment.shape)
+
+
+def xrai(attribution: np.ndarray, segments: list[np.ndarray], least: int) -> np.ndarray:
+    """Kapishnikov et al. 2019, algorithm 1: what each segment adds has its mean; one that adds less is passed over."""
+    found, mask, left = np.zeros(attribution.shape), np.zeros(attribution.shape, dtype=bool), list(segments)
+    while left := [segment for segment in left if (segment & ~mask).sum() >= least]:
+        gains = [attribution[segment & ~mask].mean() for segment in left]
+        best = int(np.argmax(gains))
+        found[left[best] & ~mask] = gains[best]
+        mask |= left.pop(best)
+    if not mask.all():
+        found[~mask] = attribution[~mask].mean()
+    return found
+
+
+def copies(n_dims: int, side: int) -> list[tuple[bool, int, tuple[int, ...]]]:
+    """Return (mirrored, side, pixels moved along each axis at that side) of every copy of a square or cube."""
+    found = []
+    for mirrored, size, axis, sign in product((False, True), (1, 0.75, 1.25), range(n_dims + 1), (-1, 1)):
+        if axis == n_dims and sign == 1:
+            continue  # not moved at all: once
+        new = round(size * side)
+        found.append((mirrored, new, tuple(sign * round(new / 16) * (axis == k) for k in range(n_dims))))
+    return found
+
+
+def moved(array: np.ndarray, pixels: tuple[int, ...]) -> np.ndarray:
+    """Return an array (K, *spatial) moved along each spatial axis; the edge is repeated."""
+    found = np.empty_like(array)
+    for place in cells(array):
+        source = [min(max(i - step, 0), n - 1) for i, step, n in zip(place, pixels, array.shape[1:], strict=True)]
+        found[(slice(None), *place)] = array[(slice(None), *source)]
+    return found
+
+
+def mean_over_copies(draw: Net, picture: Tensor) -> np.ndarray:
+    """Return the mean map (M, *spatial) over all copies of a picture (C, *spatial); `draw` gives maps (1, M, *grid)."""
+    n_dims, side = picture.ndim - 1, picture.shape[-1]
+    mode = {2: "bilinear", 3: "trilinear"}[n_dims]
+
+    def resized(x: np.ndarray, new: int) -> np.ndarray:
+        return torch.nn.functional.interpolate(torch.from_numpy(x)[None], [new] * n_dims, mode=mode)[0].numpy()
+
+    found = []
+    for mirrored, new, pixels in copies(n_dims, side):
+        copy = picture.numpy()[..., ::-1].copy() if mirrored else picture.numpy()
+        copy = moved(resized(copy, new) if new != side else copy, pixels)
+        maps = resized(draw(torch.from_numpy(copy)[None])[0].numpy(), side)
+        back = tuple(-int(np.sign(step)) * round(side / 16) for step in pixels)
+        maps = moved(maps, back)
+        found.append(maps[..., ::-1] if mirrored else maps)
+    return sum(found) / len(found)

@@ -17,6 +17,8 @@ POOLS = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 class SmallNet(nn.Module):
     """Two convolutions with ReLU, then a head: ``linear`` behind the average, or ``log-sum-exp`` of evidence."""
 
+    has_stages = True
+
     def __init__(self, n_dims: int, head: str = "linear", channels: int = 1) -> None:
         super().__init__()
         conv, generator = CONVOLUTIONS[n_dims], torch.Generator().manual_seed(3)
@@ -32,6 +34,10 @@ class SmallNet(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         return self.body(x)
 
+    def stages(self, x: Tensor) -> list[Tensor]:
+        first = self.body[:2](x)
+        return [first, self.body[2:](first)]
+
     def classify(self, features: Tensor) -> Tensor:
         if self.pooling == "linear":
             return self.head(features.flatten(2).mean(dim=2))
@@ -39,6 +45,36 @@ class SmallNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classify(self.features(x))
+
+
+class TokenNet(nn.Module):
+    """A transformer of three layers and two heads, with a class token in front, as timm's are."""
+
+    has_token_attention = True
+
+    def __init__(self, n_dims: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(3)
+        self.patches = CONVOLUTIONS[n_dims](1, 6, 2, 2)
+        self.token = nn.Parameter(torch.zeros(1, 1, 6))
+        self.layers = nn.ModuleList(nn.Linear(6, 18) for _ in range(3))
+        self.head = nn.Linear(6, N_LABELS)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.normal_(0, 0.8, generator=generator)
+        self.double().eval()
+
+    def features(self, x: Tensor) -> Tensor:
+        patches = self.patches(x)
+        tokens = torch.cat([self.token.expand(len(x), -1, -1), patches.flatten(2).transpose(1, 2)], dim=1)
+        for layer in self.layers:
+            query, key, value = layer(tokens).reshape(*tokens.shape[:2], 3, 2, 3).permute(2, 0, 3, 1, 4)
+            passed = nn.functional.scaled_dot_product_attention(query, key, value)
+            tokens = tokens + passed.transpose(1, 2).flatten(2)
+        return tokens[:, 1:].transpose(1, 2).reshape(patches.shape)
+
+    def classify(self, features: Tensor) -> Tensor:
+        return self.head(features.flatten(2).mean(dim=2))
 
 
 def turning_net(n_dims: int) -> SmallNet:

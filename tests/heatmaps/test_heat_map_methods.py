@@ -2,34 +2,38 @@
 
 import pytest
 import torch
-from mapped_nets import SmallNet, close, pictures, turned, turning_net
+from mapped_nets import SmallNet, TokenNet, close, pictures, turned, turning_net
 from torch import Tensor, nn
 
 from focusmap.errors import InputError
-from focusmap.heatmaps import FOCUS, METHODS, RECONSTRUCTION, HeatMaps, check_method, heat_maps
+from focusmap.heatmaps import METHODS, HeatMaps, check_method, choose_method, heat_maps, methods_of
 from focusmap.heatmaps.class_activation import NO_EVIDENCE_BELOW
+from focusmap.heatmaps.methods import EVIDENCE
 
-OF_ANY_NET = [name for name in METHODS if name not in (FOCUS, RECONSTRUCTION)]
+OF_ANY_NET = [name for name, method in METHODS.items() if method.need is None]
+OF_SMALL_NETS = [*methods_of(SmallNet(2)), "gradcam@mirror,sizes,moves"]
+# Supervoxels grow from seeds on a grid, which does not turn with the volume.
+TURNING = [(method, n_dims) for method in OF_SMALL_NETS[:-1] for n_dims in (2, 3) if (method, n_dims) != ("xrai", 3)]
 
 
-@pytest.mark.parametrize("method", OF_ANY_NET)
+@pytest.mark.parametrize("method", [*OF_SMALL_NETS, "rollout"])
 def test_the_same_picture_gives_the_same_bytes(method):
-    net, batch = SmallNet(2).float(), pictures(2, 2, 16).float()
+    net, batch = (TokenNet if method == "rollout" else SmallNet)(2).float(), pictures(2, 2, 16).float()
     first, second = heat_maps(net, batch, method), heat_maps(net, batch, method)
     assert first.maps.numpy().tobytes() == second.maps.numpy().tobytes()
 
 
 @pytest.mark.parametrize("n_dims", [2, 3])
-@pytest.mark.parametrize("method", OF_ANY_NET)
+@pytest.mark.parametrize("method", [*OF_SMALL_NETS, "rollout"])
 def test_a_batch_equals_one_by_one(method, n_dims):
     net, batch = SmallNet(n_dims, "log-sum-exp"), pictures(8, n_dims)
+    net = TokenNet(n_dims) if method == "rollout" else net
     found, singles = heat_maps(net, batch, method), [heat_maps(net, one[None], method) for one in batch]
     close(found.maps, torch.cat([single.maps for single in singles]).numpy(), 1e-6)
     close(found.evidence, torch.cat([single.evidence for single in singles]).numpy(), 1e-6)
 
 
-@pytest.mark.parametrize("n_dims", [2, 3])
-@pytest.mark.parametrize("method", OF_ANY_NET)
+@pytest.mark.parametrize(("method", "n_dims"), TURNING)
 def test_mirrors_and_quarter_turns_move_the_map_with_the_picture(method, n_dims):
     net, batch = turning_net(n_dims), pictures(1, n_dims)
     expected = turned(heat_maps(net, batch, method).maps)
@@ -40,7 +44,7 @@ def test_mirrors_and_quarter_turns_move_the_map_with_the_picture(method, n_dims)
         close(heat_maps(net, pictures_turned[i], method).maps, expected[i].numpy(), 1e-9)
 
 
-@pytest.mark.parametrize("method", OF_ANY_NET)
+@pytest.mark.parametrize("method", OF_SMALL_NETS)
 def test_only_the_labels_asked_for_are_mapped(method):
     net, batch = SmallNet(2), pictures(2, 2)
     every, some = heat_maps(net, batch, method), heat_maps(net, batch, method, labels=(2, 0))
@@ -49,7 +53,7 @@ def test_only_the_labels_asked_for_are_mapped(method):
     assert torch.equal(some.logits, every.logits)
 
 
-@pytest.mark.parametrize("method", OF_ANY_NET)
+@pytest.mark.parametrize("method", OF_SMALL_NETS)
 def test_neither_net_nor_picture_is_changed(method):
     net, batch = SmallNet(2), pictures(1, 2)
     heat_maps(net, batch, method)
@@ -62,12 +66,15 @@ def test_evidence_is_what_the_positive_part_of_the_cam_adds_to_the_logit_whateve
     net, batch = SmallNet(2), pictures(3, 2)
     cams = heat_maps(net, batch).maps
     assert (cams < 0).any()
-    for method in OF_ANY_NET:
+    for method in OF_SMALL_NETS:
         found = heat_maps(net, batch, method)
         torch.testing.assert_close(found.evidence, cams.clamp(min=0).mean(dim=(2, 3)))
 
 
-@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.unit.per_cell])
+PER_CELL = [name for name in OF_ANY_NET if METHODS[name].unit.per_cell and METHODS[name].unit.words == EVIDENCE.words]
+
+
+@pytest.mark.parametrize("method", [name for name in PER_CELL if name != "xrai"])
 def test_what_a_map_per_cell_holds_adds_up_to_logits(method):
     """On a net without bias whose features all speak for the label, every one of these maps is the logit, divided."""
     net, batch = SmallNet(2), pictures(2, 2).abs()
@@ -104,7 +111,19 @@ def test_evidence_below_the_least_is_none():
     assert HeatMaps(least, least, least).has_evidence.tolist() == [[False, True]]
 
 
+@pytest.mark.parametrize(
+    ("method", "remedy"),
+    [("focus", "resnet18-fpn"), ("layercam-stages", "resnet18"), ("rollout", "vit_tiny_patch16_224")],
+)
+def test_a_net_that_lacks_what_a_method_needs_is_refused_with_a_remedy(method, remedy):
+    assert method not in methods_of(Blind())
+    with pytest.raises(InputError, match=rf"'{method}' needs .* such as --model {remedy}; for this one use cam"):
+        choose_method(f"{method}@mirror", Blind())
+
+
 def test_an_unknown_method_is_named_with_the_nearest():
     assert check_method("gradcam") == "gradcam"
-    with pytest.raises(InputError, match=r"is not one of focus, cam, gradcam, .* Did you mean 'gradcam'"):
+    with pytest.raises(
+        InputError, match=r"is not one of focus, reconstruction, cam, gradcam, .* Did you mean 'gradcam'"
+    ):
         check_method("grad-cam")

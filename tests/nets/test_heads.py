@@ -192,3 +192,68 @@ def test_logits_of_an_uneven_sampling_become_those_of_the_shares() -> None:
     assert shares[0] == pytest.approx(0.25)
     assert shares[2] / shares[1] == pytest.approx(3)
     assert head.bias[4] == 0
+
+
+GRADES = Task((Target("grade", "ordinal", ("0", "1", "2")),))
+
+
+def test_ordinal_loss_by_hand() -> None:
+    loss = task_loss(GRADES, column(0, 1, 2), LossOptions(class_weights=False))
+    p = np.array([0.5, 0.3, 0.2])
+    parts = loss(torch.from_numpy(np.log(p))[None], torch.tensor([[1.0]]))
+    # Of the two cuts, the first should be passed and the second not.
+    assert float(parts.total) == pytest.approx(-(np.log(0.3 + 0.2) + np.log(0.5 + 0.3)) / 2)
+
+
+def test_an_ordinal_answer_costs_more_the_further_it_is_away() -> None:
+    loss = task_loss(GRADES, column(0, 1, 2), LossOptions(class_weights=False))
+    near, far = (loss(4 * torch.eye(3)[label][None], torch.tensor([[0.0]])).total for label in (1, 2))
+    plain = task_loss(Task((Target("grade", "multiclass", ("0", "1", "2")),)), column(0, 1, 2))
+    assert float(far) > 1.5 * float(near)
+    assert float(plain(torch.eye(3)[1][None], torch.tensor([[0.0]])).total) == pytest.approx(
+        float(plain(torch.eye(3)[2][None], torch.tensor([[0.0]])).total)
+    )
+
+
+def test_the_ordinal_loss_is_least_at_the_true_shares() -> None:
+    shares = torch.tensor([0.5, 0.2, 0.3])
+    truth = torch.repeat_interleave(torch.arange(3.0), torch.tensor([5, 2, 3]))[:, None]
+    loss = task_loss(GRADES, truth.numpy(), LossOptions(class_weights=False))
+    logits = shares.log().clone().requires_grad_()
+    loss(logits.expand(10, 3), truth).total.backward()
+    torch.testing.assert_close(logits.grad, torch.zeros(3), atol=1e-6, rtol=0)
+
+
+MIXED = Task((Target("a"), Target("v", "continuous")))
+
+
+def test_weights_of_targets_multiply_their_losses() -> None:
+    truth = np.array([[1.0, 3.0], [0.0, 5.0]])
+    logits, given = torch.tensor([[0.3, 0.2], [-1.0, 2.0]]), torch.from_numpy(truth).float()
+    alone = [
+        task_loss(Task((target,)), truth[:, [i]])(logits[:, [i]], given[:, [i]]).total
+        for i, target in enumerate(MIXED.targets)
+    ]
+    weighted = task_loss(MIXED, truth, LossOptions(target_weights="v=3"))(logits, given).total
+    assert float(weighted) == pytest.approx(float(alone[0] + 3 * alone[1]) / 2)
+
+
+def test_weights_by_uncertainty_do_not_know_a_targets_unit() -> None:
+    truth = np.array([[1.0, 3.0], [0.0, 5.0], [1.0, NAN]])
+    given = torch.from_numpy(truth).float()
+    gradients = []
+    for unit in (1.0, 7.0):
+        logits = torch.tensor([[0.3, 0.2], [-1.0, 2.0], [0.1, 0.0]], requires_grad=True)
+        scaled = torch.stack([logits[:, 0], unit * (logits[:, 1] - (given[:, 1].nan_to_num() - 4))], dim=1)
+        task_loss(MIXED, truth, LossOptions(target_weights="uncertainty"))(
+            torch.stack([scaled[:, 0], scaled[:, 1] + given[:, 1].nan_to_num() - 4], dim=1), given
+        ).total.backward()
+        gradients.append(logits.grad)
+    # The second loss is 49 times the first one's, and pulls just as hard.
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+def test_weights_of_targets_that_mean_nothing_are_refused() -> None:
+    for text, message in (("w=2", "is not one of a, v"), ("v=0", "no positive number"), ("much", "NAME=WEIGHT")):
+        with pytest.raises(InputError, match=message):
+            task_loss(MIXED, np.ones((2, 2)), LossOptions(target_weights=text))(torch.zeros(2, 2), torch.ones(2, 2))

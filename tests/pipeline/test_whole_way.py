@@ -69,12 +69,15 @@ def test_a_misspelt_method_or_target_costs_no_maps(run, capsys):
 
 
 def test_every_method_maps_a_picture_and_is_named_by_help(run, study, tmp_path, capsys):
-    from focusmap.heatmaps import FOCUS, METHODS, RECONSTRUCTION
+    from focusmap.heatmaps import METHODS
 
     picture = study.parent / pd.read_csv(run / "focus/index.csv")["path"][0]
-    assert main(["explain", str(run), str(picture), "--method", FOCUS, "--out", str(tmp_path / FOCUS)]) == 2
-    assert "needs a net with evidence at every place" in capsys.readouterr().err
-    for method in METHODS.keys() - {FOCUS, RECONSTRUCTION}:
+    lacking = {"focus", "rollout", "reconstruction"}
+    for method in lacking:
+        assert main(["explain", str(run), str(picture), "--method", method, "--out", str(tmp_path / method)]) == 2
+        assert f"'{method}' needs a" in capsys.readouterr().err
+        assert not (tmp_path / method).exists()
+    for method in (METHODS.keys() | {"gradcam@mirror,sizes"}) - lacking:
         assert main(["explain", str(run), str(picture), "--method", method, "--out", str(tmp_path / method)]) == 0
         index = pd.read_csv(tmp_path / method / "index.csv")
         assert index["method"].eq(method).all()
@@ -242,7 +245,7 @@ def test_an_ensemble_over_seeds_and_views_is_one_model_and_can_be_resumed(study,
     a, b = ([load_file(r / f"model/members/{k}/weights.safetensors") for k in range(2)] for r in (whole, stopped))
     assert all((one[name] == other[name]).all() for one, other in zip(a, b, strict=True) for name in one)
     assert any((a[0][name] != a[1][name]).any() for name in a[0])
-    assert "One line a net" in (whole / "report.html").read_text()
+    assert "One colour a net" in (whole / "report.html").read_text()
     assert "nets averaged" in (whole / "report.html").read_text()
 
 

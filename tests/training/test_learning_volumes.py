@@ -1,4 +1,4 @@
-"""A bright cube planted in noise is learnt from labels alone and its map points at it; shuffled labels teach nothing."""
+"""A bright cube planted in noise is learnt from labels and its map points at it; shuffled labels teach nothing."""
 
 from pathlib import Path
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "predict": "what a model says of pictures",
     "explain": "heat maps, and their scores where lesions are marked",
     "compare": "two or more runs side by side, with paired differences",
+    "export": "a model for other programs: ONNX or OpenVINO, with its preparation",
     "report": "one self-contained page from the files of a run",
     "doctor": "what is installed, what is missing, how to get it",
 }

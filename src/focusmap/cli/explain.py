@@ -27,9 +27,13 @@ methods, by what they run beside one forward pass a picture:
   focus                               nothing: it is the output of a focus-map net (--model resnet18-fpn)
   reconstruction                      nothing: it is the output of an autoencoder (--model autoencoder)
   cam, gradcam, gradcam++, hirescam, layercam, eigencam, ablationcam   the classifier's last layer
+  rollout                             nothing; of vision transformers only, and the same map for every label
+  layercam-stages                     part of the net backward a label
   gradients, guided-backprop          once backward a label
-  smoothgrad, integrated-gradients    16 and 32 times forward, and as often backward a label
-  occlusion, scorecam                 up to 225 times forward; once forward a feature (512 to 2048)"""
+  smoothgrad                          16 times forward, and as often backward a label
+  integrated-gradients, xrai          32 times forward, and as often backward a label
+  occlusion, scorecam                 up to 225 times forward; once forward a feature (512 to 2048)
+  NAME@mirror, NAME@sizes, NAME@moves, NAME@mirror,sizes   NAME averaged over 2, 3, 5, 6 copies of the picture"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -38,7 +38,14 @@ def add_study_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--mask", metavar="COL", help="column of mask files")
     group.add_argument("--boxes", type=Path, metavar="FILE", help="CSV of lesion boxes")
     group.add_argument(
-        "--covariate", action="append", default=[], metavar="COL", help="column kept for tables; repeat for several"
+        "--covariate", action="append", default=[], metavar="COL[:KIND]",
+        help="column that table models take; repeat. KIND: numeric, category, date, codes (default: by its cells)",
+    )  # fmt: skip
+    group.add_argument(
+        "--before", action="append", default=[], metavar="TARGET=COL", help="column of a target's earlier value"
+    )
+    group.add_argument(
+        "--missing", action="append", default=[], metavar="COL=VALUE", help="cells that mean 'not known'"
     )
     group.add_argument(
         "--group", action="append", default=[], metavar="COL", help="subgroup column; repeat for several"
@@ -111,6 +118,9 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--threshold-for", metavar="RULE", help="accuracy, youden, f1, sensitivity=0.9, specificity=0.9")
     group.add_argument("--ensemble", type=int, metavar="N", help="train N nets from as many seeds and average them")
     group.add_argument(
+        "--baseline", metavar="NAME", help="the simple model that 'run' sets beside: hog+svm, ..., none (default: auto)"
+    )
+    group.add_argument(
         "--tta", action="store_true", default=None, help="average over a few views of each picture that is predicted"
     )
     group.add_argument("--nodes", type=int, default=1, metavar="N", help="machines that train together (with --resume)")
@@ -148,6 +158,8 @@ def declaration_from(parsed: argparse.Namespace) -> "Declaration":
         boxes=parsed.boxes,
         covariates=tuple(parsed.covariate),
         groups=tuple(parsed.group),
+        before=tuple(parsed.before),
+        missing=tuple(parsed.missing),
         uncertain=parsed.uncertain,
     )
 
@@ -179,18 +191,9 @@ def recipe_from_options(parsed: argparse.Namespace) -> "Recipe":
     file, preset = getattr(parsed, "recipe", None), getattr(parsed, "preset", None)
     recipe = read_recipe(file, preset) if file else recipe_from({"preset": preset} if preset else {})
     names = (
-        "model",
-        "epochs",
-        "size",
-        "shape",
-        "spacing",
-        "batch_size",
-        "weights",
-        "threshold_for",
-        "seed",
-        "ensemble",
-        "tta",
-    )
+        "model", "epochs", "size", "shape", "spacing", "batch_size", "weights", "threshold_for", "seed", "ensemble",
+        "baseline", "tta",
+    )  # fmt: skip
     given = {name: getattr(parsed, name) for name in names if getattr(parsed, name, None) is not None}
     return replace(recipe, **given)
 

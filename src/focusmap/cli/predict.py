@@ -1,6 +1,7 @@
 """``focusmap predict``: what a model says of pictures."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from focusmap.cli.options import add_common_options, add_study_options, declaration_from, refuse_study_file
@@ -19,6 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="FILE.csv", help="write the answers as a table")
     parser.add_argument("--overlay", type=Path, metavar="DIR", help="write pictures of where the evidence lies")
+    parser.add_argument(
+        "--template", type=Path, metavar="FILE.csv", help="of a table model: write the columns of this file's header"
+    )
     add_study_options(parser)
     add_common_options(parser)
 
@@ -30,12 +34,19 @@ def execute(parsed: argparse.Namespace) -> int:
     from focusmap.cli.show import print_failures
 
     refuse_study_file(parsed)
-    request = pipeline.PredictRequest(tuple(parsed.inputs), parsed.out, parsed.overlay, declaration_from(parsed))
+    request = pipeline.PredictRequest(
+        tuple(parsed.inputs), parsed.out, parsed.overlay, declaration_from(parsed), parsed.template
+    )
     answer = pipeline.predict(parsed.run, request, run_options_from(parsed))
     if answer.words:
         print(answer.words)
     if answer.table is not None:
         print(f"predictions: {answer.table} ({answer.n_images} images)")
+    if answer.n_flagged:
+        print(
+            f"note: {answer.n_flagged} of {answer.n_images} rows are unlike train: column flags",
+            file=sys.stderr,
+        )
     if answer.overlays is not None:
         print(f"overlays: {answer.overlays}")
     return print_failures(answer.failures, skip=parsed.skip_unreadable)

@@ -18,4 +18,5 @@ def execute(parsed: argparse.Namespace) -> None:
         prepared = pipeline.prepare_run(given[0], parsed.out, given[1])
         for part, count in prepared.split.table["split"].value_counts(sort=False).items():
             print(f"{part or 'not used'}: {count} images")
-        print(f"store: {prepared.store.folder}")
+        if prepared.store is not None:
+            print(f"store: {prepared.store.folder}")

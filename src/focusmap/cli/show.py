@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from focusmap.auditing import Audit
     from focusmap.cohort.cohort import Cohort
     from focusmap.pipeline.options import RunOptions
-    from focusmap.pipeline.preparing import Seen
     from focusmap.pipeline.runs import Run
+    from focusmap.pipeline.seen import Seen
     from focusmap.values.files import Json
     from focusmap.values.recipe import Recipe
 
@@ -58,19 +58,22 @@ def changed_settings(recipe: "Recipe") -> str:
 def print_study(cohort: "Cohort") -> None:
     """Print the study as understood, and how many images and patients it has."""
     print(cohort.study.describe())
-    print(f"rows        {len(cohort)} images, {len(set(cohort.patient_ids))} patients")
+    what = "images" if cohort.has_images else "cases"
+    print(f"rows        {len(cohort)} {what}, {len(set(cohort.patient_ids))} patients")
 
 
 def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
     """Print what a run would cost: sizes, time, memory and disk."""
+    from focusmap.classical.names import parse_model
     from focusmap.pipeline.planning import estimate
 
     plan = estimate(cohort, options)
     size, shape = plan.recipe.size, plan.recipe.shape
-    taken = f"{' x '.join(map(str, shape))} voxels" if shape else f"{size} x {size} pixels"
-    if shape:
+    taken = f", {' x '.join(map(str, shape))} voxels" if shape else f", {size} x {size} pixels" if size else ""
+    if plan.seen is not None and shape:
         print(f"volumes     {volumes_in_words(plan.seen)}")
-    print(f"model       {plan.recipe.model}, {taken}, {plan.recipe.epochs} epochs")
+    epochs = f", {plan.recipe.epochs} epochs" if parse_model(plan.recipe.model).engine == "net" else ""
+    print(f"model       {plan.recipe.model}{taken}{epochs}")
     print(f"time        about {clock(plan.seconds)} on {plan.n_threads} processor cores")
     print(f"memory      about {plan.memory_mb} MB")
     print(f"disk        about {plan.disk_mb} MB")
@@ -79,7 +82,7 @@ def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
 def volumes_in_words(seen: "Seen") -> str:
     """Return the sizes of some of a study's volumes towards right, front and top.
 
-    >>> from focusmap.pipeline.preparing import Seen
+    >>> from focusmap.pipeline.seen import Seen
     >>> volumes_in_words(Seen([(256, 256, 24), (256, 256, 20)], 1, [(1, 1, 5), (1, 1, 6)]))
     '256 x 256 x 20 to 24 voxels of 1 x 1 x 5 to 6 mm (2 looked at)'
     """

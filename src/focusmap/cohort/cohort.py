@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from focusmap.cohort.declaration import Declaration, declare_study
+from focusmap.cohort.declaration import Declaration, declare_study, without_missing
 from focusmap.cohort.targets import split_list
 from focusmap.errors import SHOWN, InputError, MissingFileError, listed
 from focusmap.values.files import read_table, write_table
@@ -156,6 +156,7 @@ def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
     if study.task == UNLABELLED:
         raw = raw.assign(**{ANOMALY.name: ""})
     _require_columns(study, raw)
+    given, raw = raw, without_missing(raw, study.missing)
     table = pd.DataFrame({"row": np.arange(2, len(raw) + 2)})
     if study.path_column is not None:
         table["path"] = [
@@ -169,14 +170,39 @@ def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
     if study.split_column is not None:
         table["split_declared"] = _splits(raw[study.split_column], study.split_column)
     table = pd.concat([table, _masks(study, raw)], axis=1)
-    kept = [
-        name for name in dict.fromkeys((*study.covariates, *study.groups)) if name not in (*table, *study.task.names)
-    ]
+    columns = dict.fromkeys((*study.covariates, *study.groups, *study.before.values()))
+    kept = [name for name in columns if name not in (*table, *study.task.names)]
     table = pd.concat([table, raw[kept], _targets(study, raw)], axis=1)
-    _refuse_repeats(table, study.task)
+    for name, column in study.before.items():
+        replace(study.task.target(name), name=column).encode(list(raw[column]))
+    _refuse_repeats(table, study.task.names)
     if study.path_column is not None:
         refuse_missing(study.label_file, study.images, table, "path")
-    return Cohort(study, table, raw)
+    return Cohort(study, table, given)
+
+
+def read_unlabelled(file: Path, study: Study) -> Cohort:
+    """Return the rows of a table as `study` names them, with the covariates that it has; it may have no labels.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If the file is not there, or a name of a row is empty or stands twice.
+    """
+    raw = read_columns(file)
+    try:
+        cells = without_missing(raw, study.missing)
+        table = pd.DataFrame({"row": np.arange(2, len(raw) + 2)})
+        without_pictures = replace(study, path_column=None)
+        table.insert(1, "image_id", _image_ids(without_pictures, cells, table))
+        table["patient_id"] = _patients(study, cells, table)
+        if study.case_column is not None:
+            table["case_id"] = cells[study.case_column].str.strip()
+        _refuse_repeats(table, ())
+    except InputError as error:
+        raise InputError(f"{file} {error}") from None
+    kept = [name for name in study.covariates if name in cells and name not in table]
+    return Cohort(without_pictures, pd.concat([table, cells[kept]], axis=1), raw)
 
 
 def write_cohort(cohort: Cohort, path: Path) -> None:
@@ -203,7 +229,8 @@ def load_cohort(run: Path) -> Cohort:
 def _require_columns(study: Study, raw: pd.DataFrame) -> None:
     targets = (study.list_column,) if study.list_column else study.task.names
     roles = (study.path_column, study.patient_column, study.case_column, study.view_column, study.split_column)
-    wanted = (*roles, study.block_column, study.mask_column, *study.covariates, *study.groups, *targets)
+    inputs = (*study.covariates, *study.groups, *study.before.values())
+    wanted = (*roles, study.block_column, study.mask_column, *inputs, *targets)
     missing = [name for name in wanted if name is not None and name not in raw]
     if missing:
         raise InputError(f"lacks the column(s) {', '.join(missing)} that the study names.")
@@ -223,10 +250,12 @@ def relative_path(cell: str, row: int) -> str:
 
 
 def _image_ids(study: Study, raw: pd.DataFrame, table: pd.DataFrame) -> list[str]:
-    if study.id_column is not None:
-        ids = raw[study.id_column].str.strip()
+    # Of a study without pictures each row is a case.
+    column = study.id_column or (study.case_column if study.path_column is None else None)
+    if column is not None:
+        ids = raw[column].str.strip()
         if (ids == "").any():
-            raise InputError(f"row {int(np.flatnonzero(ids == '')[0]) + 2}: {study.id_column} is empty.")
+            raise InputError(f"row {int(np.flatnonzero(ids == '')[0]) + 2}: {column} is empty.")
         return list(ids)
     if study.path_column is not None:
         return list(table["path"])
@@ -288,7 +317,7 @@ def _targets(study: Study, raw: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=raw.index)
 
 
-def _refuse_repeats(table: pd.DataFrame, task: Task) -> None:
+def _refuse_repeats(table: pd.DataFrame, names: Sequence[str]) -> None:
     """One picture stands in one row; twice with different labels is a contradiction."""
     for key in ("path", "image_id"):
         if key not in table or not table[key].duplicated().any():
@@ -296,8 +325,8 @@ def _refuse_repeats(table: pd.DataFrame, task: Task) -> None:
         repeated = table[table[key].duplicated(keep=False)]
         name, rows = next(iter(repeated.groupby(key, sort=False)))
         lines = " and ".join(str(row) for row in rows["row"][:SHOWN])
-        if len(rows[list(task.names)].drop_duplicates()) > 1:
-            labels = " against ".join(rows[list(task.names)].drop_duplicates().agg(", ".join, axis=1)[:2])
+        if names and len(rows[list(names)].drop_duplicates()) > 1:
+            labels = " against ".join(rows[list(names)].drop_duplicates().agg(", ".join, axis=1)[:2])
             raise InputError(f"rows {lines}: the labels of {name} contradict each other ({labels}). Keep one row.")
         others = repeated[key].nunique() - 1
         more = f" ({others} more {key}s repeat)" if others else ""

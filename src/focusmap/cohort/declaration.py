@@ -16,6 +16,8 @@ PATIENT_COLUMNS = (
     "patient_id", "patientid", "PatientId", "Patient ID", "subject_id", "SubjectID", "PID", "patient",
 )  # fmt: skip
 SPLIT_COLUMNS = ("split", "partition")
+COVARIATE_KINDS = ("numeric", "category", "date", "codes")
+EXAMPLES = {"before": "VA=preVA", "missing": "grade=9"}
 WITHOUT_LABELS = Inference(UNLABELLED, None, ("no label is looked at: the model learns from the pictures alone",))
 NO_PICTURES = f"there is no path column (one of {', '.join(PATH_COLUMNS)}): no picture is looked at"
 
@@ -36,8 +38,14 @@ class Declaration:
         Columns.
     boxes
         CSV of boxes.
-    covariates, groups
+    covariates
+        ``COLUMN[:KIND]``.
+    groups
         Columns.
+    before
+        ``TARGET=COLUMN``: the column of a target's value at an earlier visit.
+    missing
+        ``COLUMN=VALUE``: cells to be read as empty.
     uncertain
         What -1 means.
     unlabelled
@@ -55,6 +63,8 @@ class Declaration:
     boxes: Path | None = None
     covariates: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     uncertain: Uncertain = "unknown"
     unlabelled: bool = False
 
@@ -76,13 +86,17 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
     InputError
         If a named column is missing or the targets are ambiguous; the message names the candidates.
     """
-    for column in (said.case, said.view, said.split, said.mask, said.block, *said.covariates, *said.groups):
+    kinds = dict(parse_covariate(text, list(table.columns)) for text in said.covariates)
+    covariates, before = tuple(kinds), dict(_pair("before", text) for text in said.before)
+    inputs = (*covariates, *said.groups, *before.values())
+    for column in (said.case, said.view, said.split, said.mask, said.block, *inputs):
         _require(table, column)
+    table = without_missing(table, said.missing)
     path = _first(table, PATH_COLUMNS)
     patient = _patient_column(table, said.patient)
     split = said.split or _first(table, SPLIT_COLUMNS)
     mask = said.mask or _first(table, ("mask",))
-    named = (path, patient, split, mask, said.case, said.view, said.block, *said.covariates, *said.groups)
+    named = (path, patient, split, mask, said.case, said.view, said.block, *inputs)
     reserved = [name for name in (*named, "image_id", *PATIENT_COLUMNS) if name is not None]
     specs = [parse_target(text, list(table.columns)) for text in said.targets]
     for spec in specs:
@@ -90,6 +104,8 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
             raise InputError(f"column {spec.name!r} has another role and cannot be a target as well.")
     inferred = WITHOUT_LABELS if said.unlabelled else infer_task(_with_uncertain(table), specs, reserved)
     _check_labels(inferred.task, said)
+    for name in before:
+        inferred.task.index(name)
     images = (said.images or label_file.parent).resolve()
     if not images.is_dir():
         raise MissingFileError(f"--images {images}: no such folder.")
@@ -107,12 +123,59 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
         mask_column=mask,
         block_column=said.block,
         boxes_file=said.boxes.resolve() if said.boxes else None,
-        covariates=said.covariates,
+        covariates=covariates,
         groups=said.groups,
+        covariate_kinds={name: kind for name, kind in kinds.items() if kind},
+        before=before,
+        missing=said.missing,
         list_column=inferred.list_column,
         uncertain=said.uncertain,
         notes=inferred.notes if path else (*inferred.notes, NO_PICTURES),
     )
+
+
+def parse_covariate(text: str, columns: Sequence[str]) -> tuple[str, str]:
+    """Return column and kind of a ``--covariate`` argument; the kind is empty where none is said.
+
+    >>> parse_covariate("grade:numeric", ["grade"]), parse_covariate("age", ["age"])
+    (('grade', 'numeric'), ('age', ''))
+    """
+    name, _, kind = text.rpartition(":")
+    if text in columns or name not in columns:
+        return text, ""
+    if kind not in COVARIATE_KINDS:
+        raise InputError(f"--covariate {text}: {kind!r} is not one of {', '.join(COVARIATE_KINDS)}.")
+    return name, kind
+
+
+def without_missing(table: pd.DataFrame, missing: Sequence[str]) -> pd.DataFrame:
+    """Return the table with each ``COLUMN=VALUE`` as an empty cell; numbers are compared as numbers.
+
+    >>> without_missing(pd.DataFrame({"a": ["1", "9.0"]}), ["a=9"])["a"].tolist()
+    ['1', '']
+    """
+    columns: dict[str, list[str]] = {}
+    for text in missing:
+        column, value = _pair("missing", text)
+        _require(table, column)
+        columns[column] = [
+            "" if _same(cell.strip(), value) else cell for cell in columns.get(column, list(table[column]))
+        ]
+    return table.assign(**columns)
+
+
+def _same(cell: str, value: str) -> bool:
+    try:
+        return cell == value or float(cell) == float(value)
+    except ValueError:
+        return False
+
+
+def _pair(option: str, text: str) -> tuple[str, str]:
+    name, separator, value = text.rpartition("=")
+    if not separator or not name or not value:
+        raise InputError(f"--{option} {text}: two parts joined by '=' were expected, such as {EXAMPLES[option]}.")
+    return name.strip(), value.strip()
 
 
 def _check_labels(task: Task, said: Declaration) -> None:

@@ -140,7 +140,9 @@ def _make_target(column: pd.Series, spec: TargetSpec) -> tuple[Target, str]:
     is_soft = len(numbers) == len(values) and all(0 <= float(value) <= 1 for value in values)
     is_soft = is_soft and spec.positive in (None, "1")
     if not is_soft and (spec.kind == "binary" or spec.positive is not None):
-        raise InputError(f"target {spec.name!r}: {len(values)} values ({_few(values)}) are not two classes.")
+        raise InputError(
+            f"target {spec.name!r}: {len(values)} values ({_few(values)}) are not two classes.{_rarest(cells, values)}"
+        )
     if not numbers:
         return _many_classes(values, spec), ""
     if len(numbers) < len(values):
@@ -154,7 +156,15 @@ def _make_target(column: pd.Series, spec: TargetSpec) -> tuple[Target, str]:
     raise InputError(
         f"target {spec.name!r} holds numbers ({_few(values)}): say what they mean with "
         f"--target {spec.name}:multiclass, {spec.name}:ordinal or {spec.name}:continuous."
+        f"{_rarest(cells, values) if {'0', '1'} <= set(values) or {'0.0', '1.0'} <= set(values) else ''}"
     )
+
+
+def _rarest(cells: pd.Series, values: Sequence[str]) -> str:
+    """Return where the rarest value stands, and what can be done about it."""
+    rare = min(values, key=lambda value: (cells == value).sum())
+    row = int((cells == rare).to_numpy().argmax()) + 2
+    return f" Row {row} has {rare!r}: correct it or, where it means 'not known', say --missing {cells.name}={rare}."
 
 
 def _declared_classes(cells: pd.Series, spec: TargetSpec) -> Target:

@@ -7,11 +7,10 @@ import pandas as pd
 
 from focusmap.errors import InputError, suggest
 from focusmap.values.files import read_table
-from focusmap.values.predictions import Predictions
+from focusmap.values.predictions import Predictions, from_probabilities
 from focusmap.values.task import Target, Task
 
 TRUE, PROBABILITY = "true_", "prob_"
-SMALLEST = 1e-12  # probabilities of 0 and 1 have no finite logit
 
 
 def read_prediction_table(path: Path) -> tuple[Predictions, np.ndarray]:
@@ -32,8 +31,7 @@ def read_prediction_table(path: Path) -> tuple[Predictions, np.ndarray]:
     task = Task(tuple(Target(name) for name in names))
     truth = np.stack([_fractions(table, TRUE + name, path, may_be_empty=True) for name in names], axis=1)
     shown = np.stack([_fractions(table, PROBABILITY + name, path, may_be_empty=False) for name in names], axis=1)
-    safe = np.clip(shown, SMALLEST, 1 - SMALLEST)
-    return Predictions(task, _ids(table, path), np.log(safe) - np.log1p(-safe), shown), truth
+    return from_probabilities(task, _ids(table, path), shown), truth
 
 
 def _target_names(table: pd.DataFrame, path: Path) -> list[str]:

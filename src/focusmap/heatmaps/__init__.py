@@ -12,13 +12,17 @@ from focusmap.heatmaps.methods import (
     Method,
     Net,
     Unit,
+    can_draw,
     check_method,
     choose_method,
     heat_maps,
+    is_method,
+    method_of,
     methods_of,
+    unit_of,
 )
 
 __all__ = [
-    "FOCUS", "METHODS", "RECONSTRUCTION", "HeatMaps", "Method", "Net", "Unit", "check_method", "choose_method",
-    "heat_maps", "methods_of",
+    "FOCUS", "METHODS", "RECONSTRUCTION", "HeatMaps", "Method", "Net", "Unit", "can_draw", "check_method",
+    "choose_method", "heat_maps", "is_method", "method_of", "methods_of", "unit_of",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Maps on the grid of the last feature map, from one forward pass: only the head is differentiated.
+"""Maps of the last feature map, from one forward pass: only the head is differentiated, unless said otherwise.
 
 With A (K, *grid) the last feature map of n cells, y_c the logit of label c and G = dy_c/dA, all sums over channels k:
 
@@ -11,6 +11,9 @@ With A (K, *grid) the last feature map of n cells, y_c the logit of label c and 
 - LayerCAM: M = ReLU(sum_k ReLU(G_k) A_k) (Jiang et al. 2021, eq. 6 and 7).
 - Grad-CAM++: M = ReLU(sum_k v_k A_k), v_k = sum over cells of a_k ReLU(G_k), a_k = G_k^2 / (2 G_k^2 + G_k^3 sum(A_k))
   (Chattopadhay et al. 2018, eq. 5, 10 and 19).
+- LayerCAM of all stages: the maximum over stages of tanh(2 M / max(M)), M the LayerCAM of the stage, each enlarged to
+  the finest (Jiang et al. 2021, section III-C; here every stage is scaled, the last ones too). It differentiates the
+  net from the finest stage on.
 - Eigen-CAM: M = the features' projection on their first right singular vector (Muhammad and Yeasin 2020, eq. 2 and 3),
   the same for every label.
 
@@ -21,11 +24,17 @@ A is what comes after the backbone's last activation or normalisation, as `focus
 ``(N, K, *grid)`` with any number of spatial dimensions, gradients of one label alike, a map ``(N, *grid)``.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from focusmap.nets.grids import on_grid
+
 # In logit units: less than that changes the odds by less than 11 %.
 NO_EVIDENCE_BELOW = 0.1
+# How steeply a stage's map is drawn towards its maximum before the stages are fused.
+FUSION_SCALE = 2
 
 
 def class_activation(features: Tensor, gradients: Tensor) -> Tensor:
@@ -54,6 +63,21 @@ def layer_cam(features: Tensor, gradients: Tensor) -> Tensor:
     What features that speak against the label take off again is left out, so its sum may exceed the logit by far.
     """
     return (gradients.clamp(min=0) * features).sum(dim=1).clamp(min=0)
+
+
+def fused(maps: Sequence[Tensor]) -> Tensor:
+    """Return LayerCAMs ``(N, *grid)`` of several stages as one on the finest grid, from 0 to 0.97, without a unit.
+
+    >>> fused([torch.tensor([[4.0, 2.0]]), torch.tensor([[0.0]])])
+    tensor([[0.9640, 0.7616]])
+    """
+    finest = max((one.shape[1:] for one in maps), key=lambda grid: grid.numel())
+    return torch.stack([on_grid(_scaled(one)[:, None], finest)[:, 0] for one in maps]).amax(dim=0)
+
+
+def _scaled(maps: Tensor) -> Tensor:
+    highest = maps.amax(dim=tuple(range(1, maps.ndim)), keepdim=True)
+    return torch.tanh(FUSION_SCALE * maps / highest).where(highest > 0, 0.0)
 
 
 def grad_cam_plus_plus(features: Tensor, gradients: Tensor) -> Tensor:

@@ -24,6 +24,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from focusmap.errors import InputError
+
 Classifier = Callable[[Tensor], Tensor]
 
 # The paper advises 10 to 20 % of the range, and sees little gain beyond 50 samples.
@@ -37,6 +39,22 @@ def gradient_of(logits: Tensor, label: int, source: Tensor) -> Tensor:
     chosen = torch.zeros_like(logits)
     chosen[:, label] = 1
     return torch.autograd.grad(logits, source, chosen, retain_graph=True, materialize_grads=True)[0]
+
+
+def gradients_of(logits: Tensor, label: int, sources: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return `gradient_of` for several sources at once.
+
+    Raises
+    ------
+    InputError
+        If a source has no part in the logits.
+    """
+    chosen = torch.zeros_like(logits)
+    chosen[:, label] = 1
+    found = torch.autograd.grad(logits, sources, chosen, retain_graph=True, allow_unused=True)
+    if any(gradient is None for gradient in found):
+        raise InputError("this net's answer is not made from the maps that its stages hand out; use layercam.")
+    return found
 
 
 def input_gradients(net: Classifier, batch: Tensor, labels: Sequence[int]) -> Tensor:
@@ -77,8 +95,14 @@ def integrated_gradients(net: Classifier, batch: Tensor, labels: Sequence[int]) 
     >>> integrated_gradients(lambda x: x.flatten(1).square().sum(1, keepdim=True), torch.ones(1, 1, 1, 2), [0]).tolist()
     [[[[1.0, 1.0]]]]
     """
-    gradients = (input_gradients(net, (i + 0.5) / N_STEPS * batch, labels) for i in range(N_STEPS))
-    return (batch[:, None] * sum(gradients, start=batch.new_zeros(())) / N_STEPS).sum(dim=2)
+    return path_integral(net, batch, torch.zeros_like(batch), labels, N_STEPS)
+
+
+def path_integral(net: Classifier, batch: Tensor, start: Tensor, labels: Sequence[int], n_steps: int) -> Tensor:
+    """Return integrated gradients ``(N, M, *spatial)`` on the straight way to each picture from its `start`."""
+    way = batch - start
+    gradients = (input_gradients(net, start + (i + 0.5) / n_steps * way, labels) for i in range(n_steps))
+    return (way[:, None] * sum(gradients, start=batch.new_zeros(())) / n_steps).sum(dim=2)
 
 
 def guided_backpropagation(net: Classifier, batch: Tensor, labels: Sequence[int]) -> Tensor:

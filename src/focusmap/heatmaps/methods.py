@@ -4,13 +4,15 @@
 map: what the positive part of the CAM adds to the logit. It decides whether there is anything to be shown; a map of
 gradients looks much the same whether or not the net has seen anything.
 
+``NAME@COPIES`` is the method NAME, its maps averaged over copies of the picture: ``gradcam@mirror,sizes``.
+
 Focus maps are no explanation made afterwards but the output of a net whose last layer is evidence at every place. They
 cost nothing beside the forward pass, and evidence for a label is there the mean of its map.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,7 +20,10 @@ from torch import Tensor
 from focusmap.errors import InputError, suggest
 from focusmap.heatmaps import class_activation as cam
 from focusmap.heatmaps import gradients, perturbation
-from focusmap.heatmaps.gradients import Classifier, gradient_of
+from focusmap.heatmaps.attention import attention_rollout
+from focusmap.heatmaps.copies import AS_IT_IS, COPIES, brought_back, check_kinds, copied, copies_of
+from focusmap.heatmaps.gradients import Classifier, gradient_of, gradients_of
+from focusmap.heatmaps.regions import xrai
 from focusmap.nets.build import FocusNet
 from focusmap.nets.ensemble import Ensemble
 from focusmap.nets.views import bring_home, show
@@ -34,6 +39,14 @@ class Net(Protocol):
 
     def classify(self, features: Tensor) -> Tensor:
         """Return logits ``(N, L)``."""
+
+
+@runtime_checkable
+class Staged(Net, Protocol):
+    """A net that also hands out the maps that its last one is made of."""
+
+    def stages(self, x: Tensor) -> list[Tensor]:
+        """Return feature maps ``(N, K_i, *grid_i)`` of pictures, `features` last, of one pass."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +77,25 @@ SENSITIVITY = Unit("gradient (logits per deviation)")
 LOSS = Unit("lost when hidden (logits)", least=EVIDENCE.least)
 SHARE = Unit("relevance (0 to 1)", least=1.0)
 ERROR = Unit("squared error (variances of the picture)", least=1.0)
+ATTENTION = Unit("attention (1 is an even share)", per_cell=True)
 FOCUS, RECONSTRUCTION = "focus", "reconstruction"
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a net must have for a method: a property of `FocusNet`, and what to say where it is false."""
+
+    property: str
+    words: str
+
+
+FOCUS_MAPS = Need("has_focus", "a net with evidence at every place, such as --model resnet18-fpn")
+ERRORS = Need("reconstructs", "an autoencoder (--model autoencoder)")
+STAGES = Need("has_stages", "a net that hands out the maps of its stages, such as --model resnet18")
+TOKENS = Need(
+    "has_token_attention",
+    "a transformer in whose layers every patch attends to all, such as --model vit_tiny_patch16_224",
+)
 
 
 @dataclass(frozen=True)
@@ -84,10 +115,11 @@ class Subject:
 
 @dataclass(frozen=True)
 class Method:
-    """One way to make heat maps ``(N, M, *grid)``, and the unit that they have."""
+    """One way to make heat maps ``(N, M, *grid)``, the unit that they have, and what it needs beyond a `Net`."""
 
     draw: Callable[[Subject], Tensor]
     unit: Unit
+    need: Need | None = None
 
 
 def _by_head(formula: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Subject], Tensor]:
@@ -117,6 +149,20 @@ def _ablation_cam(subject: Subject) -> Tensor:
     return perturbation.ablation_cam(subject.net.classify, subject.features, subject.labels)
 
 
+def _layer_cam_of_stages(subject: Subject) -> Tensor:
+    assert isinstance(subject.net, Staged), "stages are those of a net that hands them out"
+    with torch.enable_grad():
+        stages = subject.net.stages(subject.batch.detach().requires_grad_())
+        logits = subject.net.classify(stages[-1])
+    of_labels = (gradients_of(logits, label, stages) for label in subject.labels)
+    maps = (map(cam.layer_cam, stages, of_label) for of_label in of_labels)
+    return torch.stack([cam.fused(list(of_label)) for of_label in maps], dim=1)
+
+
+def _attention(subject: Subject) -> Tensor:
+    return torch.stack([attention_rollout(subject.net.features, subject.batch)] * len(subject.labels), dim=1)
+
+
 def _focus(subject: Subject) -> Tensor:
     assert isinstance(subject.net, FocusNet), "focus maps are those of a focus-map net"
     return subject.net.focus_maps(subject.features)[:, list(subject.labels)]
@@ -127,13 +173,14 @@ def _reconstruction(subject: Subject) -> Tensor:
 
 
 METHODS: dict[str, Method] = {
-    FOCUS: Method(_focus, SHARE),
-    RECONSTRUCTION: Method(_reconstruction, ERROR),
+    FOCUS: Method(_focus, SHARE, FOCUS_MAPS),
+    RECONSTRUCTION: Method(_reconstruction, ERROR, ERRORS),
     "cam": Method(_by_head(cam.class_activation), EVIDENCE),
     "gradcam": Method(_by_head(cam.grad_cam), EVIDENCE_PER_CELL),
     "gradcam++": Method(_by_head(cam.grad_cam_plus_plus), RELATIVE),
     "hirescam": Method(_by_head(cam.hires_cam), EVIDENCE_PER_CELL),
     "layercam": Method(_by_head(cam.layer_cam), EVIDENCE_FOR),
+    "layercam-stages": Method(_layer_cam_of_stages, RELATIVE, STAGES),
     "eigencam": Method(_eigen_cam, RELATIVE),
     "ablationcam": Method(_ablation_cam, RELATIVE),
     "scorecam": Method(_score_cam, RELATIVE),
@@ -141,14 +188,13 @@ METHODS: dict[str, Method] = {
     "smoothgrad": Method(_by_net(gradients.smooth_grad), SENSITIVITY),
     "guided-backprop": Method(_by_net(gradients.guided_backpropagation), RELATIVE),
     "integrated-gradients": Method(_by_net(gradients.integrated_gradients), EVIDENCE_PER_CELL),
+    "xrai": Method(_by_net(xrai), EVIDENCE_PER_CELL),
     "occlusion": Method(_by_net(perturbation.occlusion), LOSS),
+    "rollout": Method(_attention, ATTENTION, TOKENS),
 }
 
-
-NEEDS = {
-    FOCUS: "a net with evidence at every place, such as --model resnet18-fpn",
-    RECONSTRUCTION: "an autoencoder (--model autoencoder)",
-}
+# Their maps come out of the net, and evidence is their mean.
+OWN_OUTPUT = (FOCUS, RECONSTRUCTION)
 
 
 @dataclass(frozen=True)
@@ -178,27 +224,55 @@ class HeatMaps:
 
 
 def check_method(name: str) -> str:
-    """Return `name`, which is a method's.
+    """Return `name`, which is a method's, perhaps followed by an ``@`` and kinds of copies.
 
     Raises
     ------
     InputError
-        If there is no such method; the message lists the known ones.
+        If there is no such method or kind of copies; the message lists the known ones.
     """
-    if name not in METHODS:
-        raise InputError(f"heat map method {name!r} is not one of {', '.join(METHODS)}.{suggest(name, METHODS)}")
+    method, kinds = _parted(name)
+    if method not in METHODS:
+        raise InputError(f"heat map method {method!r} is not one of {', '.join(METHODS)}.{suggest(method, METHODS)}")
+    check_kinds(kinds)
     return name
 
 
-def methods_of(net: Net | Ensemble) -> tuple[str, ...]:
-    """Return the methods that a net can be explained by, first of all the maps that are its own output if it has any.
+def is_method(name: str) -> bool:
+    """Return whether a name is a method's, as `check_method` allows it."""
+    method, kinds = _parted(name)
+    return method in METHODS and set(kinds) <= set(COPIES)
 
-    An autoencoder has no others: a score of whatever is unusual has no cause that a classifier's methods could show.
+
+def method_of(name: str) -> str:
+    """Return the key of `METHODS` in the name of a method, without the copies.
+
+    >>> method_of("gradcam@mirror,sizes")
+    'gradcam'
     """
-    if isinstance(net, FocusNet | Ensemble) and net.reconstructs:
-        return (RECONSTRUCTION,)
-    has_focus = isinstance(net, FocusNet | Ensemble) and net.has_focus
-    return tuple(name for name in METHODS if name != RECONSTRUCTION and (has_focus or name != FOCUS))
+    return _parted(name)[0]
+
+
+def unit_of(name: str) -> Unit:
+    """Return the unit of the maps of a method."""
+    return METHODS[method_of(name)].unit
+
+
+def methods_of(net: Net | Ensemble) -> tuple[str, ...]:
+    """Return the methods that a net can be explained by, first the maps that are its own output if it has any."""
+    return tuple(name for name in METHODS if can_draw(net, name))
+
+
+def can_draw(net: Net | Ensemble, name: str) -> bool:
+    """Return whether a net has what the method called `name` needs.
+
+    An autoencoder has its own maps alone: a score of whatever is unusual has no cause that a classifier's methods could
+    show.
+    """
+    need = METHODS[method_of(name)].need
+    if getattr(net, ERRORS.property, False):
+        return need is ERRORS
+    return need is None or bool(getattr(net, need.property, False))
 
 
 def choose_method(name: str | None, net: Net | Ensemble) -> str:
@@ -209,12 +283,13 @@ def choose_method(name: str | None, net: Net | Ensemble) -> str:
     InputError
         If there is no such method, or it is not for this net; the message says what to use instead.
     """
-    possible = methods_of(net)
     if name is None:
-        return possible[0]
-    if check_method(name) not in possible:
-        needed = NEEDS.get(name, "a classifier")
-        raise InputError(f"heat map method {name!r} needs {needed}; for this one use {possible[0]}.")
+        return methods_of(net)[0]
+    if not can_draw(net, check_method(name)):
+        method, usual = method_of(name), methods_of(net)[0]
+        need = METHODS[method].need
+        needed = "a classifier" if need is None else need.words
+        raise InputError(f"heat map method {method!r} needs {needed}; for this one use {usual}.")
     return name
 
 
@@ -230,14 +305,15 @@ def heat_maps(net: Net | Ensemble, batch: Tensor, method: str = "cam", labels: S
     batch
         ``(N, C, *spatial) float``, prepared and standardised.
     method
-        A key of `METHODS`; ``focus`` for a net that has focus maps.
+        A key of `METHODS` that the net has what it needs for. Followed by an ``@`` and keys of
+        `focusmap.heatmaps.copies.COPIES`, its maps are means over copies of the picture, on the picture's own grid.
     labels
         Positions among the logits; None means all. Methods that run backward through the net cost as much a label.
 
     Raises
     ------
     InputError
-        If there is no such method, or the net has no focus maps.
+        If there is no such method, the net lacks what it needs, or does not take copies of another size.
 
     >>> from focusmap.nets.build import Architecture, build_net
     >>> found = heat_maps(build_net(Architecture("small-residual", 1, 2)).eval(), torch.ones(1, 1, 28, 28), "gradcam")
@@ -245,14 +321,21 @@ def heat_maps(net: Net | Ensemble, batch: Tensor, method: str = "cam", labels: S
     (torch.Size([1, 2]), torch.Size([1, 2, 7, 7]))
     """
     assert not net.training, "heat maps are of a net in eval mode"
-    draw = METHODS[choose_method(method, net)].draw
+    choose_method(method, net)
     if isinstance(net, Ensemble):
         return _mean_over(net, batch, method, labels)
+    name, kinds = _parted(method)
+    found = _of_picture(net, batch, name, labels)
+    return _mean_over_copies(found, net, batch, method, labels) if kinds else found
+
+
+def _of_picture(net: Net, batch: Tensor, method: str, labels: Sequence[int] | None) -> HeatMaps:
     features = net.features(batch).detach().requires_grad_()
     with torch.enable_grad():
         logits = net.classify(features)
     subject = Subject(net, batch, features, logits, range(logits.shape[1]) if labels is None else labels)
-    if method in NEEDS:
+    draw = METHODS[method].draw
+    if method in OWN_OUTPUT:
         maps = draw(subject).detach()
         return HeatMaps(logits.detach(), maps, maps.flatten(2).mean(dim=2))
     cams = METHODS["cam"].draw(subject)
@@ -260,12 +343,38 @@ def heat_maps(net: Net | Ensemble, batch: Tensor, method: str = "cam", labels: S
     return HeatMaps(logits.detach(), maps.detach(), cam.positive_evidence(cams))
 
 
+def _mean_over_copies(found: HeatMaps, net: Net, batch: Tensor, method: str, labels: Sequence[int] | None) -> HeatMaps:
+    """Return what was found, its maps averaged over copies of the pictures, on the pictures' grid."""
+    (name, kinds), shape = _parted(method), batch.shape[2:]
+    maps = []
+    for copy in copies_of(kinds, len(shape)):
+        drawn = found.maps if copy == AS_IT_IS else _maps_of_copy(net, copied(copy, batch), name, labels)
+        share = drawn[0, 0].numel() / batch[0, 0].numel() if METHODS[name].unit.per_cell else 1.0
+        maps.append(share * brought_back(copy, drawn, shape))
+    mean = torch.stack(maps).mean(dim=0)
+    return replace(found, maps=mean, evidence=mean.flatten(2).mean(dim=2) if name in OWN_OUTPUT else found.evidence)
+
+
+def _maps_of_copy(net: Net, batch: Tensor, method: str, labels: Sequence[int] | None) -> Tensor:
+    try:
+        return _of_picture(net, batch, method, labels).maps
+    except (RuntimeError, AssertionError, ValueError) as error:
+        fact, size = (str(error).splitlines() or [type(error).__name__])[0], " x ".join(map(str, batch.shape[2:]))
+        raise InputError(f"this net takes no pictures of {size} ({fact}); average over mirror or moves.") from None
+
+
+def _parted(name: str) -> tuple[str, tuple[str, ...]]:
+    """Return the name of a method and the kinds of copies that its maps are averaged over."""
+    method, _, kinds = name.partition("@")
+    return method, tuple(filter(None, kinds.split(",")))
+
+
 def _mean_over(ensemble: Ensemble, batch: Tensor, method: str, labels: Sequence[int] | None) -> HeatMaps:
     found = []
     for net, view, gain, offset in ensemble.passes():
         one = heat_maps(net, show(view, batch), method, labels)
         # Focus maps are shares, whatever the unit of the logits.
-        gains = torch.ones_like(one.logits[0]) if method == FOCUS else gain.expand(one.logits.shape[1])
+        gains = torch.ones_like(one.logits[0]) if method_of(method) == FOCUS else gain.expand(one.logits.shape[1])
         drawn = gains if labels is None else gains[list(labels)]
         grid = [1] * (one.maps.ndim - 2)
         maps = drawn.reshape(-1, *grid) * bring_home(view, one.maps)

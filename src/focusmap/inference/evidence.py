@@ -9,7 +9,7 @@ import torch
 
 from focusmap.errors import InputError, MissingFileError
 from focusmap.evaluation.calibration import apply
-from focusmap.heatmaps import FOCUS, METHODS, RECONSTRUCTION, heat_maps
+from focusmap.heatmaps import FOCUS, RECONSTRUCTION, heat_maps, method_of, unit_of
 from focusmap.imaging.preparation import AnyPlacement, AnyPreparation, standardised_file
 from focusmap.inference.model import Model
 
@@ -80,17 +80,19 @@ def find_evidence(model: Model, pictures: Sequence[Picture], method: str, labels
     found = heat_maps(model.net.eval(), pixels_of(model, pictures), method, labels)
     probabilities = apply(model.task, model.to_units(found.logits.cpu().double().numpy()), model.card.temperatures)
     predicted = predicted_labels(model, probabilities)[:, labels]
-    if method == FOCUS:
+    if method_of(method) == FOCUS:
         return _focus_evidence(probabilities[:, labels], predicted, found.maps.float().cpu().numpy())
     deviations, n_cells = _deviations(model)[labels], found.maps[0, 0].numel()
     return Evidence(
         probabilities=probabilities[:, labels],
         predicted=predicted,
         # What is well reconstructed as a whole may have one place that is not.
-        shown=np.full(predicted.shape, True) if method == RECONSTRUCTION else found.has_evidence.cpu().numpy(),
+        shown=np.full(predicted.shape, True)
+        if method_of(method) == RECONSTRUCTION
+        else found.has_evidence.cpu().numpy(),
         amounts=found.evidence.cpu().double().numpy(),
         maps=found.maps.float().cpu().numpy() * deviations.reshape(-1, *[1] * (found.maps.ndim - 2)),
-        units=deviations / n_cells if METHODS[method].unit.per_cell else deviations,
+        units=deviations / n_cells if unit_of(method).per_cell else deviations,
     )
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from focusmap.figures.overlays import LONG, Overlay, draw_overlay
 from focusmap.figures.slices import N_MONTAGE, N_STEPS, SliceStrip, montage, spread, write_strip
-from focusmap.heatmaps import FOCUS, METHODS, Unit
+from focusmap.heatmaps import FOCUS, Unit, unit_of
 from focusmap.imaging.preparation import to_source
 from focusmap.imaging.readers import read_image
 from focusmap.imaging.readers.nifti import write_nifti
@@ -46,7 +46,7 @@ class ExplainOptions:
     Parameters
     ----------
     method
-        A key of `focusmap.heatmaps.METHODS`; ``focus`` of a net that has focus maps.
+        A name that `focusmap.heatmaps.choose_method` allows for the model's net.
     targets
         Names of targets; empty means all.
     batch_size
@@ -150,7 +150,7 @@ class _Job:
     @property
     def unit(self) -> Unit:
         """Of the maps."""
-        return METHODS[self.options.method].unit
+        return unit_of(self.options.method)
 
 
 def explain(model: Model, items: Sequence[Item], out: Path, options: ExplainOptions = ExplainOptions()) -> Explanation:
@@ -200,14 +200,14 @@ def read_scale(folder: Path, method: str) -> dict[str, float]:
     """Return the scale of the overlays in `folder`; empty where there are none, or none in the unit of `method`."""
     path = folder / SCALE
     match read_json(path) if path.is_file() else None:
-        case {"unit": unit, "ends": dict(ends)} if unit == METHODS[method].unit.words:
+        case {"unit": unit, "ends": dict(ends)} if unit == unit_of(method).words:
             return cast(dict[str, float], ends)
     return {}
 
 
 def write_scale(folder: Path, method: str, ends: Mapping[str, float]) -> None:
     """Write where the colours of each label's overlays end, so that later overlays may be compared with these."""
-    write_json(folder / SCALE, {"unit": METHODS[method].unit.words, "ends": dict(ends)})
+    write_json(folder / SCALE, {"unit": unit_of(method).words, "ends": dict(ends)})
 
 
 def scale_of(rows: Sequence[MapRow], least: float) -> dict[str, float]:

@@ -200,6 +200,43 @@ def levels(net: nn.Module, x: Tensor, positions: Sequence[int]) -> list[Tensor]:
     return cast(Pyramid, net).forward_intermediates(x, list(positions), stop_early=True, intermediates_only=True)
 
 
+def has_stages(net: nn.Module) -> bool:
+    """Return whether a backbone hands out the maps of its stages, on several grids, as they flow to the last one."""
+    inner = net.net if isinstance(net, TimmMap) else net
+    # Nets that count channels last hand out copies, which lead nowhere.
+    if not hasattr(inner, "forward_intermediates") or getattr(inner, "output_fmt", "NCHW") != "NCHW":
+        return False
+    return len({level["reduction"] for level in cast(Pyramid, inner).feature_info}) > 1
+
+
+def stages(net: nn.Module, x: Tensor) -> list[Tensor]:
+    """Return the maps ``(N, K_i, *spatial)`` of a backbone's stages, the finest first, and the last map, of one pass.
+
+    Of several maps on one grid it is the last; stages before the pyramid's finest level are left out.
+    """
+    inner = net.net if isinstance(net, TimmMap) else net
+    least = min(BACKBONES[OURS].strides) if isinstance(inner, SmallResidual) else FINEST
+    reductions = [level["reduction"] for level in cast(Pyramid, inner).feature_info]
+    positions = [i for i, reduction in enumerate(reductions) if reduction >= least]
+    last, found = inner.forward_intermediates(x, positions)  # type: ignore[operator]  # `has_stages` has asked
+    if isinstance(net, TimmMap):
+        last = net.lay_out(last)
+    elif hasattr(inner, "forward_head"):
+        last = inner.forward_head(last)  # type: ignore[operator]  # of timm's, a method
+    return list({each.shape[2:]: each for each in [*found, last]}.values())
+
+
+def has_token_attention(net: nn.Module) -> bool:
+    """Return whether a backbone is a plain vision transformer: in every layer all patches attend to all."""
+    if not isinstance(net, TimmMap):
+        return False
+    from timm.models.beit import Beit
+    from timm.models.eva import Eva
+    from timm.models.vision_transformer import VisionTransformer
+
+    return isinstance(net.net, VisionTransformer | Eva | Beit)
+
+
 def _net(name: str, channels: int, weights: Path | None = None) -> nn.Module:
     if name in (OURS, OURS_3D):
         return SmallResidual(channels, dimensions_of(name))
@@ -256,11 +293,14 @@ class TimmMap(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the map; transformers' class and register tokens are left out."""
-        features: Tensor = self.net.forward_features(x)  # type: ignore[operator]  # every net of timm's has it
+        return self.lay_out(self.net.forward_features(x))  # type: ignore[operator]  # every net of timm's has it
+
+    def lay_out(self, features: Tensor) -> Tensor:
+        """Return features as timm's nets give them, tokens or channels last, as ``(N, K, h, w)``."""
         if features.ndim == 3:
             patches = features[:, int(getattr(self.net, "num_prefix_tokens", 0)) :]
             side = round(patches.shape[1] ** 0.5)
-            return patches.transpose(1, 2).reshape(len(x), self.num_features, side, -1)
+            return patches.transpose(1, 2).reshape(features.shape[0], self.num_features, side, -1)
         is_last = features.ndim == 4 and features.shape[1] != self.num_features == features.shape[3]
         return features.permute(0, 3, 1, 2) if is_last else features
 

@@ -11,7 +11,17 @@ from torch.nn import functional as F
 
 from focusmap.errors import InputError
 from focusmap.nets.autoencoder import Reconstruction, mean_of_errors
-from focusmap.nets.backbones import build_backbone, build_pyramid, check_size, dimensions_of, pyramid_strides
+from focusmap.nets.backbones import (
+    build_backbone,
+    build_pyramid,
+    check_size,
+    dimensions_of,
+    has_stages,
+    has_token_attention,
+    levels,
+    pyramid_strides,
+    stages,
+)
 from focusmap.nets.decoders import AUTOENCODER, build_decoder, has_focus, split_model, strides_of
 from focusmap.nets.focus import FocusLayers
 from focusmap.nets.pooling import AVERAGE, PoolingOptions, build_pooling
@@ -180,10 +190,27 @@ class FocusNet(nn.Module):
         """True if the net is an autoencoder, its features the squared error at each pixel."""
         return isinstance(self.backbone, Reconstruction)
 
+    @property
+    def has_stages(self) -> bool:
+        """True if the net hands out the feature maps before the last one."""
+        return self.focus is not None or has_stages(self.backbone)
+
+    @property
+    def has_token_attention(self) -> bool:
+        """True if the features are those of a plain vision transformer."""
+        return has_token_attention(self.backbone)
+
     def features(self, x: Tensor) -> Tensor:
         """Return the last feature map ``(N, K, *grid)``, after the last activation of backbone or decoder."""
         features: Tensor = self.backbone(x) if self.focus is None else self.focus.features(self.backbone, x)
         return features
+
+    def stages(self, x: Tensor) -> list[Tensor]:
+        """Return the feature maps ``(N, K_i, h_i, w_i)`` of the stages, finest first, and `features`, of one pass."""
+        if self.focus is None:
+            return stages(self.backbone, x)
+        found = levels(self.backbone, x, self.focus.positions)
+        return [*found, self.focus.decoder(found)]
 
     def evidence(self, features: Tensor) -> Tensor:
         """Return ``(N, L, *spatial)``: w_c h_p of every label and place, signed and without the bias.

@@ -60,6 +60,16 @@ class Ensemble(nn.Module):
         """True if the members are autoencoders."""
         return all(net.reconstructs for net in self.nets)
 
+    @property
+    def has_stages(self) -> bool:
+        """True if the members hand out the feature maps before the last one."""
+        return all(net.has_stages for net in self.nets)
+
+    @property
+    def has_token_attention(self) -> bool:
+        """True if the members are plain vision transformers."""
+        return all(net.has_token_attention for net in self.nets)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return mean logits ``(N, L)``."""
         logits = (gain * net(show(view, x)) + offset for net, view, gain, offset in self.passes())

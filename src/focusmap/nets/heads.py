@@ -10,7 +10,11 @@ from torch.nn import functional as F
 
 from focusmap.errors import InputError
 from focusmap.values.recipe import Loss
+from focusmap.values.target_weights import parse_target_weights
 from focusmap.values.task import TargetKind, Task
+
+# A target that is learnt to the last digit would otherwise weigh without bound.
+SMALLEST_LOSS = 1e-3
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,24 @@ LOSSES: dict[Loss, Focusing] = {
 
 @dataclass(frozen=True)
 class LossOptions:
-    """How the loss is formed: weigh classes by their frequency, how far labels are smoothed (0 to 1), and its kind."""
+    """How the loss is formed.
+
+    Parameters
+    ----------
+    class_weights
+        Weigh classes by their frequency.
+    label_smoothing
+        How far labels are drawn towards the middle, 0 to 1.
+    loss
+        Its kind.
+    target_weights
+        As in the recipe: ``equal``, ``uncertainty``, or ``NAME=WEIGHT,...``.
+    """
 
     class_weights: bool = True
     label_smoothing: float = 0.0
     loss: Loss = "cross-entropy"
+    target_weights: str = "equal"
 
     @property
     def focusing(self) -> Focusing:
@@ -176,6 +193,24 @@ def class_terms(logits: Tensor, truth: Tensor, weights: TargetWeights, options: 
     return _focused(loss, missing, options.focusing.positive), torch.zeros_like(loss)
 
 
+def ordinal_terms(logits: Tensor, truth: Tensor, weights: TargetWeights, options: LossOptions) -> Terms:
+    """Return the weighted mean cross-entropy of the n - 1 cuts between neighbouring classes ``(N,)``, and zeros.
+
+    Each cut asks whether the class lies above it (Frank and Hall 2001), and is answered by the softmax's sum over the
+    classes above: a class further away costs more. It is a proper score, so that class weights are taken off as they
+    are of the plain cross-entropy.
+    """
+    labels, n = truth.long(), logits.shape[1]
+    log_p, ranks = logits.log_softmax(dim=1), torch.arange(n, device=logits.device)
+    smoothed = options.label_smoothing * (n - 1 - ranks[:-1]) / n
+    above = (labels[:, None] > ranks[:-1]) * (1 - options.label_smoothing) + smoothed
+    log_above = torch.stack([log_p[:, cut + 1 :].logsumexp(dim=1) for cut in range(n - 1)], dim=1)
+    log_below = torch.stack([log_p[:, : cut + 1].logsumexp(dim=1) for cut in range(n - 1)], dim=1)
+    missing = 1 - log_p.gather(1, labels[:, None])[:, 0].exp()
+    loss = -(above * log_above + (1 - above) * log_below).mean(dim=1) * weights.classes[labels]
+    return _focused(loss, missing, options.focusing.positive), torch.zeros_like(loss)
+
+
 def _focused(loss: Tensor, wrong: Tensor, exponent: float) -> Tensor:
     # Without an exponent the factor is left out: the gradient of wrong^0 is not a number at 0.
     return loss * wrong.pow(exponent) if exponent else loss
@@ -209,14 +244,14 @@ CLASSES = Head(class_weights, class_terms, class_shift)
 HEADS: dict[TargetKind, Head] = {
     "binary": Head(binary_weights, binary_terms, binary_shift),
     "multiclass": CLASSES,
-    "ordinal": CLASSES,
+    "ordinal": Head(class_weights, ordinal_terms, class_shift),
     "continuous": Head(continuous_scale, continuous_terms, no_shift),
 }
 
 
 @dataclass(frozen=True)
 class TaskLoss:
-    """The loss of a task: the mean over all known truths, each worth the same."""
+    """The loss of a task: the mean over all known truths, each worth the same unless targets have weights."""
 
     task: Task
     weights: tuple[TargetWeights, ...]
@@ -229,6 +264,7 @@ class TaskLoss:
         """
         shares = torch.ones_like(truth[:, 0]) if shares is None else shares
         total, positive, negative = (logits.sum() * 0 for _ in range(3))
+        given = parse_target_weights(self.options.target_weights, self.task)
         for position, target in enumerate(self.task.targets):
             known = ~truth[:, position].isnan()
             first, second = HEADS[target.kind].terms(
@@ -238,9 +274,11 @@ class TaskLoss:
                 self.options,
             )
             first, second = first * shares[known], second * shares[known]
-            total = total + first.sum() + second.sum()
+            weight = uncertainty_weight(first + second) if given is None else given[position]
+            total = total + weight * (first.sum() + second.sum())
             if target.kind == "binary":
-                positive, negative = positive + first.sum().detach(), negative + second.sum().detach()
+                positive = positive + weight * first.sum().detach()
+                negative = negative + weight * second.sum().detach()
         n_known = (~truth.isnan()).sum().clamp(min=1)
         return LossParts(total / n_known, positive / n_known, negative / n_known)
 
@@ -248,6 +286,17 @@ class TaskLoss:
         """Return the same loss with its weights on `device`."""
         moved = tuple(replace(weights, classes=weights.classes.to(device)) for weights in self.weights)
         return replace(self, weights=moved)
+
+
+def uncertainty_weight(loss: Tensor) -> Tensor:
+    """Return 1 / (2 L) for the mean L of a target's loss ``(N,)``, without a gradient; 1/2 where there is none.
+
+    The weight that learned uncertainties settle at: exp(-s) L + s / 2 is least at exp(-s) = 1 / (2 L) (Kendall et al.
+    2018; in closed form, Kirchdorfer et al. 2024). So each target's loss falls by the
+    same share, whatever its unit.
+    """
+    mean = loss.detach().mean() if len(loss) else loss.new_ones(())
+    return 1 / (2 * mean.clamp(min=SMALLEST_LOSS))
 
 
 def task_loss(task: Task, truth: np.ndarray, options: LossOptions = LossOptions()) -> TaskLoss:

@@ -76,14 +76,18 @@ class SmallResidual(nn.Module):
         return features
 
     def forward_intermediates(
-        self, x: Tensor, indices: list[int], *, stop_early: bool = False, intermediates_only: bool = True
-    ) -> list[Tensor]:
-        """Return the last feature maps of the stages at `indices`, as timm's nets do; the finest first."""
-        del stop_early, intermediates_only
+        self, x: Tensor, indices: list[int], *, stop_early: bool = False, intermediates_only: bool = False
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """Return the last map, unless the others only are wanted, and those of the stages at `indices`, finest first.
+
+        As timm's nets do.
+        """
+        del stop_early
         x, found = F.relu(self.norm(self.stem(x))), {}
         for position, block in enumerate(self.blocks):
             x = found[position] = block(x)
-        return [found[STAGE_ENDS[i]] for i in indices]
+        maps = [found[STAGE_ENDS[i]] for i in indices]
+        return maps if intermediates_only else (x, maps)
 
     def prune_intermediate_layers(self, indices: list[int]) -> None:
         """Drop the blocks behind the last of the stages at `indices`."""

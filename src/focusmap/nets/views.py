@@ -84,4 +84,4 @@ def _warp(batch: Tensor, rows: list[list[float]], padding: str) -> Tensor:
     # Of a volume, each slice is shown so.
     geometry = torch.eye(batch.ndim - 2, batch.ndim - 1).to(batch)
     geometry[:2, :2], geometry[:2, -1] = plane[:, :2], plane[:, 2]
-    return warped(batch, geometry.expand(len(batch), *geometry.shape), padding)
+    return warped(batch, geometry.expand(batch.shape[0], *geometry.shape), padding)

@@ -6,6 +6,7 @@ from focusmap.pipeline.comparing import compare
 from focusmap.pipeline.converting import ConvertRequest, convert
 from focusmap.pipeline.evaluating import evaluate, evaluate_cases, evaluate_other, evaluate_table
 from focusmap.pipeline.explaining import ExplainRequest, ExplainResult, explain
+from focusmap.pipeline.exporting import export
 from focusmap.pipeline.indexing import IndexAnswer, index
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.predicting import PredictAnswer, PredictRequest, predict
@@ -19,7 +20,7 @@ from focusmap.pipeline.whole import demo, run
 __all__ = [
     "ConsensusRequest", "ConvertRequest", "ExplainRequest", "ExplainResult", "IndexAnswer", "PredictAnswer",
     "PredictRequest", "Prepared", "Run", "RunOptions", "TrustRequest", "audit", "compare", "consensus", "convert",
-    "demo", "evaluate", "evaluate_anomalies", "evaluate_cases", "evaluate_other", "evaluate_table", "explain", "index",
-    "is_unlabelled", "open_run", "predict", "prepare_run", "refuse_blocking", "report", "resume", "run", "split",
-    "train",
+    "demo", "evaluate", "evaluate_anomalies", "evaluate_cases", "evaluate_other", "evaluate_table", "explain", "export",
+    "index", "is_unlabelled", "open_run", "predict", "prepare_run", "refuse_blocking", "report", "resume", "run",
+    "split", "train",
 ]  # fmt: skip

@@ -55,7 +55,9 @@ def compare(
         from focusmap.reporting.comparison import render_comparison
 
         write_json(out / "compare.json", comparison)
-        histories = {c.name: read_table(c.run.parts()[0].history) for c in contenders}
+        # A model that is fitted in one step has none.
+        written = {c.name: c.run.parts()[0].history for c in contenders}
+        histories = {name: read_table(path) for name, path in written.items() if path.is_file()}
         render_comparison(comparison, histories, out, language)
     return comparison
 

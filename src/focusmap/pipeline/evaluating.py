@@ -14,6 +14,8 @@ from focusmap.evaluation import EvaluationOptions, curves, evaluate_predictions,
 from focusmap.evaluation.calibration import apply, fit_temperatures
 from focusmap.evaluation.cases import pool_cases
 from focusmap.evaluation.operating_points import choose_thresholds
+from focusmap.pipeline.baselines import write_baselines
+from focusmap.pipeline.importance import write_importance
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import read_other, refuse_known_patients
 from focusmap.pipeline.predicting import load_run_model, predict_label_file
@@ -21,6 +23,7 @@ from focusmap.pipeline.runs import Run, open_run
 from focusmap.values.files import Json, read_json, read_table, refuse_existing, write_json
 from focusmap.values.predictions import Predictions, read_predictions, write_predictions
 from focusmap.values.recipe import read_recipe
+from focusmap.values.task import UNLABELLED
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
 
@@ -46,7 +49,11 @@ def evaluate(folder: Path, out: Path | None = None, *, force: bool = False) -> d
     part = "test" if run.parts() == [run] else "out-of-fold"
     thresholds, seed = frozen_thresholds(run, predictions), read_recipe(run.recipe).seed
     settings = EvaluationOptions(thresholds, part, seed=seed)
-    return write_evaluation(predictions, truth, settings, out or run.evaluation)
+    metrics = write_evaluation(predictions, truth, settings, out or run.evaluation)
+    if cohort.task != UNLABELLED:
+        write_baselines(run, cohort, predictions, settings, out or run.evaluation)
+    write_importance(run, cohort, predictions, settings, out or run.evaluation)
+    return metrics
 
 
 def evaluate_other(

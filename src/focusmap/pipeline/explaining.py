@@ -15,7 +15,7 @@ from focusmap.errors import InputError
 from focusmap.figures.json_tree import branch
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import read_other
-from focusmap.pipeline.predicting import PredictRequest, find_pictures, load_run_model, write_failures
+from focusmap.pipeline.predicting import PredictRequest, find_pictures, load_run_net, write_failures
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.pipeline.trusting import PAGE, TRUST, TrustRequest, choose_subjects, trust_options, write_trust
 from focusmap.values.files import Json, write_table
@@ -142,9 +142,10 @@ def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> P
 
 def _clear(out: Path) -> None:
     """Remove the maps that an earlier call left in a folder."""
-    from focusmap.heatmaps import METHODS
+    from focusmap.heatmaps import is_method
 
-    for name in ("maps", "overlays", "binaries", *METHODS, *(path.name for path in out.glob("fold[0-9]*"))):
+    of_methods = (path.name for path in out.glob("*") if is_method(path.name))
+    for name in ("maps", "overlays", "binaries", *of_methods, *(path.name for path in out.glob("fold[0-9]*"))):
         shutil.rmtree(out / name, ignore_errors=True)
     for name in ("index.csv", "scores.json", "scores.csv", "scores.png", "failures.csv", TRUST, PAGE):
         (out / name).unlink(missing_ok=True)
@@ -155,7 +156,7 @@ def _explain_files(folder: Path, request: ExplainRequest, out: Path, options: Ru
     from focusmap.inference.evidence import Item
     from focusmap.inference.explain import ExplainOptions, read_scale
 
-    model = load_run_model(folder, options.devices)
+    model = load_run_net(folder, options.devices)
     items = [Item(one.image_id, one.path, one.file) for one in find_pictures(request.inputs, request.said)]
     own = Run(folder).focus
     settings = [
@@ -177,9 +178,9 @@ def _own_members(run: Run, out: Path, devices: str) -> list[_Member]:
     if parts == [run]:
         if not split.ids("test"):
             raise InputError(f"{run.folder}: its split has no test part. Name pictures or a label file to explain.")
-        return [_own_member(load_run_model(run.folder, devices), cohort, split, out)]
+        return [_own_member(load_run_net(run.folder, devices), cohort, split, out)]
     return [
-        _own_member(load_run_model(part.folder, devices), cohort, fold_split(split, k), out / f"fold{k}")
+        _own_member(load_run_net(part.folder, devices), cohort, fold_split(split, k), out / f"fold{k}")
         for k, part in enumerate(parts)
     ]
 
@@ -195,7 +196,7 @@ def _other_member(run: Run, request: ExplainRequest, out: Path, options: RunOpti
     parts = read_split(run.split, own).part_of if run.split.is_file() else {}
     learnt = [image_id for image_id, part in parts.items() if part == "train" or part.isdecimal()]
     train = own.of(learnt) if learnt else None
-    return _Member(load_run_model(run.folder, options.devices), cohort, train, out)
+    return _Member(load_run_net(run.folder, options.devices), cohort, train, out)
 
 
 def _explain_member(member: _Member, request: ExplainRequest, options: RunOptions) -> "Explanation":

@@ -47,6 +47,7 @@ def read_other(run: Run, label_file: Path, said: Declaration) -> Cohort:
         mask_column=said.mask or own.mask_column,
         covariates=said.covariates or own.covariates,
         groups=said.groups or own.groups,
+        missing=(*own.missing, *said.missing),
         boxes_file=said.boxes,
         split_column=None,
         block_column=None,
@@ -73,6 +74,8 @@ def _present(study: Study, columns: set[str]) -> Study:
         view_column=kept(study.view_column),
         mask_column=kept(study.mask_column),
         covariates=tuple(name for name in study.covariates if name in columns),
+        before={target: column for target, column in study.before.items() if column in columns},
+        missing=tuple(text for text in study.missing if text.rpartition("=")[0] in columns),
         groups=tuple(name for name in study.groups if name in columns),
     )
 

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from focusmap.classical.names import parse_model
 from focusmap.cohort.cohort import Cohort
 from focusmap.cohort.split import SplitOptions
+from focusmap.pipeline.models import check_model, model_name
 from focusmap.pipeline.options import RunOptions
-from focusmap.pipeline.preparing import Seen, look_at_sample, require_pictures, resolve_recipe
+from focusmap.pipeline.preparing import resolved
+from focusmap.pipeline.seen import Seen, look_at_sample
 from focusmap.values.recipe import Recipe
 
 # Multiply-adds of one forward pass at 224 x 224, in units of 1e9, as timm lists them; small-residual: at 28 x 28;
@@ -31,6 +34,8 @@ BYTES_PER_ACTIVATION_PIXEL = 900
 # The one that keeps every voxel through its first stage.
 BYTES_PER_FULL_VOXEL = 1500
 BASE_MEMORY_MB = 900
+# Of models of rows, measured: a feature of a picture, a row of a table net's epoch, a row and target of an estimator.
+SECONDS_A_PICTURE, SECONDS_A_ROW, SECONDS_A_FIT = 0.01, 2e-4, 1e-3
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Plan:
     """The recipe with nothing left open, what it was chosen from, and what it costs on this machine's processor."""
 
     recipe: Recipe
-    seen: Seen
+    seen: Seen | None
     seconds: float
     memory_mb: int
     disk_mb: int
@@ -47,15 +52,16 @@ class Plan:
 
 def estimate(cohort: Cohort, options: RunOptions) -> Plan:
     """Return the plan of a run; times are right within a factor of two or so."""
-    from focusmap.nets.build import check_recipe
     from focusmap.nets.decoders import split_model
 
-    require_pictures(cohort)
+    check_model(cohort, options.recipe)
     SplitOptions(folds=options.folds)
-    check_recipe(options.recipe)
-    seen = look_at_sample(cohort)
-    recipe = resolve_recipe(options.recipe, seen)
-    check_recipe(recipe)
+    name = model_name(cohort, options.recipe)
+    seen = look_at_sample(cohort) if name.shown == "pictures" else None
+    recipe = resolved(cohort, options.recipe, seen)
+    name = parse_model(recipe.model)
+    if seen is None or name.engine == "estimator":
+        return _plan_of_rows(cohort, recipe, options)
     base, decoder = split_model(recipe.model)
     n_trainings = (options.folds or 1) * recipe.ensemble
     n_train = len(cohort) * (1 - 2 / options.folds if options.folds else 0.7)
@@ -72,6 +78,16 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
         disk_mb=max(1, round(len(cohort) * pixels * recipe.channels / 1e6)),
         n_threads=os.cpu_count() or 1,
     )
+
+
+def _plan_of_rows(cohort: Cohort, recipe: Recipe, options: RunOptions) -> Plan:
+    """Return the plan of a model of rows: measured features and fits of whole targets, or epochs over a table."""
+    n_trainings = (options.folds or 1) * recipe.ensemble
+    name, work = parse_model(recipe.model), len(cohort) * n_trainings
+    measured = SECONDS_A_PICTURE * len(name.features) * len(cohort) * (1 + n_trainings)
+    fitted = work * (SECONDS_A_ROW * recipe.epochs if name.engine == "net" else SECONDS_A_FIT * len(cohort.task.names))
+    disk = 1 if name.shown == "table" else max(1, round(len(cohort) * recipe.size**2 * recipe.channels / 1e6))
+    return Plan(recipe, None, measured + fitted + 2, BASE_MEMORY_MB, disk, os.cpu_count() or 1)
 
 
 def _flops_per_second() -> float:

@@ -1,7 +1,7 @@
 """Predict: what a model says of one picture in words, of many in a table."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,20 +9,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from focusmap.cohort.cohort import Cohort
+from focusmap.classical.model import RowModel
+from focusmap.cohort.cohort import Cohort, read_columns, read_unlabelled
 from focusmap.cohort.declaration import PATH_COLUMNS, PATIENT_COLUMNS, Declaration
 from focusmap.errors import InputError, MissingFileError, UnreadableImageError, listed, suggest
 from focusmap.evaluation.calibration import apply
+from focusmap.imaging.preparation import Preparation, prepare_file
 from focusmap.imaging.readers import picture_files
+from focusmap.pipeline.models import load_model
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import check_targets
-from focusmap.pipeline.runs import open_run
+from focusmap.pipeline.runs import Run, open_run
+from focusmap.pipeline.submission import fill_template, read_template
 from focusmap.values.files import atomic, read_table, refuse_existing, write_table
 from focusmap.values.predictions import ID_COLUMNS, NOTICE, Predictions
+from focusmap.values.study import Study, read_study
 from focusmap.values.task import ANOMALY, Target
 
 if TYPE_CHECKING:
     from focusmap.inference.model import Model
+    from focusmap.pipeline.models import AnyModel
 
 CHUNK = 256
 
@@ -41,23 +47,30 @@ class PredictRequest:
         Folder for overlays, or None.
     said
         What the user said of the label file: folder of the pictures, patient column.
+    template
+        Of a table model: a CSV whose header says which columns `out` has, in place of all.
     """
 
     inputs: tuple[Path, ...]
     out: Path | None = None
     overlay: Path | None = None
     said: Declaration = Declaration()
+    template: Path | None = None
 
 
 @dataclass(frozen=True)
 class PredictAnswer:
-    """What came of it: words for a single picture, the table and the overlays that were written, what failed."""
+    """What came of it: words for a single picture, the table and the overlays that were written, what failed.
+
+    `n_flagged` rows of a table are unlike those that the model was trained on.
+    """
 
     words: str
     table: Path | None
     overlays: Path | None
     n_images: int
     failures: tuple[tuple[Path, str], ...]
+    n_flagged: int = 0
 
 
 def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOptions()) -> PredictAnswer:
@@ -72,6 +85,12 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
     """
     model = load_run_model(folder, options.devices)
     check_targets(model.task, request.said)
+    if isinstance(model, RowModel) and request.overlay is not None:
+        raise InputError(f"{folder}: its model is no net of pictures and has no heat maps. Leave --overlay out.")
+    if isinstance(model, RowModel) and model.card.covariates:
+        return _predict_table(folder, model, request, options)
+    if request.template is not None:
+        raise InputError(f"--template is for table models; {folder} is shown pictures. Leave it out.")
     asked = find_pictures(request.inputs, request.said)
     asked_for = (request.out, request.overlay and request.overlay / "index.csv")
     refuse_existing(*(path for path in asked_for if path is not None), force=options.force)
@@ -96,7 +115,58 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
     return PredictAnswer(words, table, request.overlay, n_images, tuple(failures))
 
 
-def load_run_model(folder: Path, devices: str) -> "Model":
+def _predict_table(folder: Path, model: RowModel, request: PredictRequest, options: RunOptions) -> PredictAnswer:
+    """Return what a table model says of the rows of a table."""
+    if len(request.inputs) != 1 or request.inputs[0].suffix.lower() not in (".csv", ".gz"):
+        raise InputError(f"{folder}: is a table model; give one table (.csv) with the columns that it takes.")
+    predictions = predict_rows(model, unlabelled_rows(folder, model, request))
+    single = len(predictions) == 1 and request.out is None
+    if not single and request.out is None:
+        raise InputError(f"{len(predictions)} rows: say where the table goes with --out FILE.csv.")
+    if request.template is not None and request.out is None:
+        raise InputError("--template: say where the filled table goes with --out FILE.csv.")
+    if request.out is not None:
+        refuse_existing(request.out, force=options.force)
+        table = predictions.to_table()
+        if request.template is not None:
+            columns = read_template(request.template)
+            table = fill_template(columns, table.drop(columns="notice"), read_columns(request.inputs[0]))
+        write_table(request.out, table)
+    words = in_words(model, predictions) if single else ""
+    return PredictAnswer(words, request.out, None, len(predictions), (), int((predictions.ids["flags"] != "").sum()))
+
+
+def unlabelled_rows(folder: Path, model: RowModel, request: PredictRequest) -> Cohort:
+    """Return the rows of a table that is asked about, by the columns of the run's study; targets are not looked at.
+
+    A model folder without its run knows the covariates, and finds patients under the usual names.
+    """
+    file, said = request.inputs[0], request.said
+    columns = list(read_columns(file))
+    study = Run(folder).study
+    own = read_study(study) if study.is_file() else Study(file, file.parent, model.task)
+    patient = None if said.patient == "none" else said.patient or own.patient_column
+    named = [name for name in (patient, *PATIENT_COLUMNS) if name in columns]
+    asked = replace(
+        own,
+        label_file=file,
+        id_column=next((name for name in ("image_id", own.path_column) if name in columns), None),
+        covariates=tuple(column.name for column in model.covariates.columns),
+        patient_column=None if said.patient == "none" or not named else named[0],
+        case_column=next((name for name in (said.case, own.case_column) if name in columns), None),
+        missing=tuple(text for text in (*own.missing, *said.missing) if text.rpartition("=")[0] in columns),
+    )
+    return read_unlabelled(file, asked)
+
+
+def predict_rows(model: RowModel, cohort: Cohort) -> Predictions:
+    """Return a table model's predictions for a cohort, with what of each row is unlike train as the column `flags`."""
+    logits, flags = model.of_table(cohort)
+    ids = ids_of(cohort).assign(flags=list(flags))
+    return Predictions(model.task, ids, logits, apply(model.task, logits, model.card.temperatures))
+
+
+def load_run_model(folder: Path, devices: str) -> "AnyModel":
     """Return the model of a run folder, or of a model folder itself; of a run with folds, their ensemble.
 
     It computes on one of the devices that `devices` names.
@@ -106,7 +176,6 @@ def load_run_model(folder: Path, devices: str) -> "Model":
     InputError
         If the run has none yet, or there is no such device.
     """
-    from focusmap.inference.model import load_model
     from focusmap.training.devices import choose_devices
 
     device = choose_devices(devices).accelerator
@@ -115,8 +184,15 @@ def load_run_model(folder: Path, devices: str) -> "Model":
         place = open_run(folder).model
         if not place.is_dir():
             raise InputError(f"{folder}: has no model yet. Train it with: focusmap train --resume {folder}")
-    model = load_model(place)
-    model.net.to(device)
+    return load_model(place, device)
+
+
+def load_run_net(folder: Path, devices: str) -> "Model":
+    """Return the model of a run as `load_run_model` does; `InputError` if it is no net of pictures."""
+    model = load_run_model(folder, devices)
+    if isinstance(model, RowModel):
+        name = model.card.architecture.get("model")
+        raise InputError(f"{folder}: its model, {name}, is no net of pictures and has no heat maps.")
     return model
 
 
@@ -178,23 +254,39 @@ def _patient_column(table_file: Path, table: pd.DataFrame, said: Declaration) ->
 
 
 def predict_chunks(
-    model: "Model", asked: Sequence[Asked], failures: list[tuple[Path, str]], options: RunOptions
+    model: "AnyModel", asked: Sequence[Asked], failures: list[tuple[Path, str]], options: RunOptions
 ) -> Iterator[Predictions]:
     """Yield predictions, some hundred pictures at a time, and note what failed in `failures`."""
-    from focusmap.inference.predict import predict_files
-
     done = 0
-    found_in_order = zip(asked, predict_files(model, (one.file for one in asked)), strict=True)
+    found_in_order = zip(asked, _answers(model, [one.file for one in asked]), strict=True)
     while chunk := list(islice(found_in_order, CHUNK)):
         done += len(chunk)
         options.progress("predicting", done, len(asked))
-        failures += [(found.file, found.reason) for _, found in chunk if found.logits is None]
-        kept = [(one, found.logits) for one, found in chunk if found.logits is not None]
+        failures += [(one.file, reason) for one, (logits, reason) in chunk if logits is None]
+        kept = [(one, logits) for one, (logits, _) in chunk if logits is not None]
         if kept:
             yield _predictions(model, [one for one, _ in kept], np.stack([logits for _, logits in kept]))
 
 
-def predict_label_file(model: "Model", cohort: Cohort, options: RunOptions) -> tuple[Predictions, Cohort]:
+def _answers(model: "AnyModel", files: Sequence[Path]) -> Iterator[tuple[np.ndarray | None, str]]:
+    """Yield the logits ``(L,)`` of each picture, or None and the reason where it cannot be read."""
+    if not isinstance(model, RowModel):
+        from focusmap.inference.predict import predict_files
+
+        for found in predict_files(model, files):
+            yield found.logits, found.reason
+        return
+    preparation = Preparation.from_dict(model.card.preparation)
+    for file in files:
+        try:
+            picture, _ = prepare_file(file, preparation)
+        except (InputError, MissingFileError) as error:
+            yield None, str(error)
+            continue
+        yield model.of_pictures(picture[np.newaxis])[0], ""
+
+
+def predict_label_file(model: "AnyModel", cohort: Cohort, options: RunOptions) -> tuple[Predictions, Cohort]:
     """Return the predictions for a cohort's pictures, and the cohort of those that could be read.
 
     Raises
@@ -202,6 +294,8 @@ def predict_label_file(model: "Model", cohort: Cohort, options: RunOptions) -> t
     UnreadableImageError
         If a picture cannot be read and `options.skip_unreadable` is not given.
     """
+    if isinstance(model, RowModel) and model.card.covariates:
+        return predict_rows(model, cohort), cohort
     failures: list[tuple[Path, str]] = []
     asked = [Asked(file, image_id, image_id) for file, image_id in zip(cohort.files, cohort.image_ids, strict=True)]
     chunks = list(predict_chunks(model, asked, failures, options))
@@ -222,7 +316,7 @@ def ids_of(cohort: Cohort) -> pd.DataFrame:
     return cohort.table[[name for name in ID_COLUMNS if name in cohort.table]].reset_index(drop=True)
 
 
-def _predictions(model: "Model", asked: Sequence[Asked], logits: np.ndarray) -> Predictions:
+def _predictions(model: "AnyModel", asked: Sequence[Asked], logits: np.ndarray) -> Predictions:
     ids = pd.DataFrame([(one.image_id, one.path, one.patient_id) for one in asked], columns=list(ID_COLUMNS[:3]))
     return Predictions(model.task, ids, logits, apply(model.task, logits, model.card.temperatures))
 
@@ -244,15 +338,18 @@ def write_failures(failures: Sequence[tuple[Path, str]], path: Path) -> None:
     write_table(path, pd.DataFrame({"path": [str(f) for f, _ in failures], "reason": [r for _, r in failures]}))
 
 
-def in_words(model: "Model", predictions: Predictions) -> str:
+def in_words(model: "AnyModel", predictions: Predictions) -> str:
     """Return what the model says of the first picture, one line a target."""
-    lines = [str(predictions.ids["path"].iloc[0])]
+    first = predictions.ids.iloc[0]
+    lines = [str(first.get("path", first["image_id"]))]
     for target in model.task.targets:
         lines.append(f"  {target.name}: {_say(target, predictions.of(target.name)[0], model)}")
+    if first.get("flags"):
+        lines.append(f"  unlike train: {first['flags']}")
     return "\n".join([*lines, NOTICE])
 
 
-def _say(target: Target, probabilities: np.ndarray, model: "Model") -> str:
+def _say(target: Target, probabilities: np.ndarray, model: "AnyModel") -> str:
     if target == ANOMALY:
         usual = model.card.thresholds.get(target.name, np.inf)
         verdict = "above" if probabilities[0] > usual else "within"

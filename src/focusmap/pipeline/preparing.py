@@ -1,22 +1,22 @@
 """Audit, split and prepare: all that comes before a training."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from focusmap.classical.names import parse_model
 from focusmap.cohort.cohort import Cohort, write_cohort
-from focusmap.cohort.declaration import PATH_COLUMNS
 from focusmap.cohort.roster import Roster, roster_of
 from focusmap.cohort.split import Split, SplitOptions, make_split, write_split
-from focusmap.errors import InputError, RefusedError, UnreadableImageError
+from focusmap.errors import InputError, RefusedError
+from focusmap.pipeline.models import check_model, model_name
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import Run, start_run
+from focusmap.pipeline.seen import Seen, seen_by
 from focusmap.values.recipe import Loss, Monitor, Pooling, Recipe
 from focusmap.values.study import write_study
-from focusmap.values.task import UNLABELLED
 
 if TYPE_CHECKING:
     from focusmap.auditing import Audit
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 SMALL = 64
 LARGEST_BY_DEFAULT = 224
 LARGEST_VOLUME = 96
-SAMPLE = 8
+# Of the table net.
+TABLE_RATE = 1e-3
 # Nets that are always trained from scratch take larger steps.
 FROM_SCRATCH = ("small-residual", "plain-cnn", "residual-cnn", "small-residual-3d")
 
@@ -37,7 +38,7 @@ class Prepared:
 
     cohort: Cohort
     split: Split
-    store: "Store"
+    store: "Store | None"
     recipe: Recipe
 
 
@@ -105,21 +106,14 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions) -> Prepared:
     UnreadableImageError
         If pictures cannot be read; all are named.
     """
-    from focusmap.nets.build import check_recipe
-    from focusmap.nets.heads import check_loss
-
-    require_pictures(cohort)
-    check_recipe(options.recipe)
-    check_loss(cohort.task, options.recipe.loss)
-    check_labels(cohort, options.recipe)
+    check_model(cohort, options.recipe)
     write_study(cohort.study, run.study)
     divided = split(cohort, options)
     judged = audit(cohort, run.folder, options, split=divided)
     refuse_blocking(judged, options, run.folder)
-    recipe = resolve_recipe(options.recipe, _seen(judged, cohort))
-    check_recipe(recipe)
+    recipe = resolved(cohort, options.recipe, seen_by(judged, cohort))
     store = store_for(cohort, recipe, run, options)
-    if store.failures:
+    if store is not None and store.failures:
         cohort = cohort.of(store.image_ids)
         # What was audited is kept, less the pictures that are gone; a new split would be one that nobody has judged.
         kept = divided.table[divided.table["image_id"].isin(store.image_ids)].reset_index(drop=True)
@@ -130,28 +124,12 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions) -> Prepared:
     return Prepared(cohort, divided, store, recipe)
 
 
-def require_pictures(cohort: Cohort) -> None:
-    """Raise `InputError` for a study without pictures, which there is no model for yet."""
-    if not cohort.has_images:
-        raise InputError(f"{cohort.study.label_file}: has no path column (one of {', '.join(PATH_COLUMNS)}).")
-
-
-def check_labels(cohort: Cohort, recipe: Recipe) -> None:
-    """Raise `InputError` where an autoencoder is given labels, or another model none."""
-    if recipe.learns_labels == (cohort.task != UNLABELLED):
-        return
-    if recipe.learns_labels:
-        raise InputError(f"{cohort.study.label_file}: the study has no labels. Train it with --model autoencoder.")
-    raise InputError(
-        f"model {recipe.model!r} learns without labels; the study has {', '.join(cohort.task.names)}. Read the label "
-        "file with Declaration(unlabelled=True), and leave --study out."
-    )
-
-
-def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> "Store":
-    """Return the store of a cohort's pictures, prepared as a resolved recipe asks for."""
+def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> "Store | None":
+    """Return the store of a cohort's pictures, prepared as a resolved recipe asks for; None for a table model."""
     from focusmap.imaging.store import StoreOptions, prepare_store
 
+    if parse_model(recipe.model).shown == "table":
+        return None
     settings = StoreOptions(options.workers, options.skip_unreadable, options.progress)
     return prepare_store(cohort.files, cohort.image_ids, _preparation(recipe), options.store or run.store, settings)
 
@@ -167,56 +145,21 @@ def _preparation(recipe: Recipe) -> "AnyPreparation":
     return VolumePreparation((right, front, top), recipe.channels, spacing, crop=recipe.crop)
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What was seen of a study's pictures or volumes.
+def resolved(cohort: Cohort, recipe: Recipe, seen: Seen | None) -> Recipe:
+    """Return the recipe with nothing left open: by what was seen of its pictures, or for the table.
 
-    Parameters
-    ----------
-    shapes
-        Of each that can be read; of volumes towards right, front and top, of some.
-    n_channels
-        The most that any has.
-    voxels
-        Size in mm of the voxels of each volume whose file says it, along the same axes.
+    Raises
+    ------
+    InputError
+        If there is no model for it.
     """
-
-    shapes: Sequence[tuple[int, ...]]
-    n_channels: int
-    voxels: Sequence[tuple[float, ...]] = ()
-
-    @property
-    def dimensions(self) -> int:
-        """Return 3 if most are volumes, else 2."""
-        return 3 if 2 * sum(len(shape) == 3 for shape in self.shapes) > len(self.shapes) else 2
-
-
-def look_at_sample(cohort: Cohort) -> Seen:
-    """Return what a few pictures or volumes are like; unreadable ones are left to the audit."""
-    from focusmap.imaging.readers import read_image
-    from focusmap.imaging.volumes import orientation
-    from focusmap.values.image import voxel_sizes
-
-    shapes, voxels, n_channels = [], [], 1
-    for position in np.linspace(0, len(cohort) - 1, min(SAMPLE, len(cohort))).astype(int):
-        try:
-            image = read_image(cohort.files[position])
-        except UnreadableImageError:
-            continue
-        shape, axes = image.source_shape, orientation(image.affine)[0]
-        shapes.append(tuple(shape[axis] for axis in axes) if len(shape) == 3 else shape)
-        n_channels = max(n_channels, image.n_channels)
-        if image.affine is not None:
-            voxels.append(tuple(float(size) for size in voxel_sizes(image.affine)[list(axes)]))
-    return Seen(shapes, n_channels, voxels)
-
-
-def _seen(judged: "Audit", cohort: Cohort) -> Seen:
-    """Return the shape of every picture as the audit saw it; of volumes, of those that a dry run looks at."""
-    images = cast(Mapping[str, Mapping[str, int]], judged.overview["images"])
-    shapes = [tuple(map(int, size.split("x"))) for size, count in images["sizes"].items() for _ in range(count)]
-    seen = Seen(shapes, max([int(mode.split(", ")[1].split()[0]) for mode in images["modes"]], default=1))
-    return seen if seen.dimensions == 2 else replace(look_at_sample(cohort), n_channels=seen.n_channels)
+    name = model_name(cohort, recipe)
+    if name.shown == "table":
+        return replace(recipe, model=name.name, learning_rate=recipe.learning_rate or TABLE_RATE)
+    assert seen is not None, "check_model refuses a model of pictures for a study without any"
+    chosen = resolve_recipe(recipe, seen)
+    check_model(cohort, chosen)
+    return chosen
 
 
 def resolve_recipe(recipe: Recipe, seen: Seen) -> Recipe:
@@ -242,6 +185,8 @@ def resolve_recipe(recipe: Recipe, seen: Seen) -> Recipe:
 
     _refuse_other_dimensions(recipe, seen)
     sized = _for_volumes(recipe, seen) if seen.dimensions == 3 else _for_pictures(recipe, seen)
+    if parse_model(recipe.model).engine == "estimator":
+        return sized
     usual = "small-residual" if max(sized.shape or (sized.size,)) <= SMALL else "resnet18"
     usual = f"{usual}-3d" if sized.shape else usual
     model = {"auto": usual, AUTOENCODER: f"{usual}-{AUTOENCODER}"}.get(recipe.model, recipe.model)
@@ -256,12 +201,18 @@ def _refuse_other_dimensions(recipe: Recipe, seen: Seen) -> None:
     from focusmap.nets.backbones import dimensions_of
     from focusmap.nets.decoders import AUTOENCODER, split_model
 
-    is_open = recipe.model in ("auto", AUTOENCODER)
-    wanted = seen.dimensions if is_open else dimensions_of(split_model(recipe.model)[0])
+    if recipe.model in ("auto", AUTOENCODER):
+        wanted = seen.dimensions
+    else:
+        is_net = parse_model(recipe.model).engine == "net"
+        wanted = dimensions_of(split_model(recipe.model)[0]) if is_net else 2
     if wanted != seen.dimensions:
         taken, found = ("pictures", "volumes") if seen.dimensions == 3 else ("volumes", "pictures")
         other = "small-residual-3d or resnet18-3d" if seen.dimensions == 3 else "resnet18"
         raise InputError(f"model {recipe.model!r} takes {taken}, and those of this study are {found}. Try {other}.")
+    is_fast = recipe.baseline not in ("auto", "none")
+    if seen.dimensions == 3 and is_fast and parse_model(recipe.baseline).shown == "pictures":
+        raise InputError(f"baseline {recipe.baseline!r} takes pictures, and those of this study are volumes. Say none.")
     if seen.dimensions == 2 and (recipe.shape or recipe.spacing):
         raise InputError("shape and spacing are for volumes, and those of this study are pictures. Say --size.")
 

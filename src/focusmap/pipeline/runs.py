@@ -15,6 +15,7 @@ RESULTS = (
     "focus",
     "folds",
     "seeds",
+    "baseline",
     "checkpoint",
     "history.csv",
     "manifest.json",

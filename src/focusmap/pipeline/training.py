@@ -8,13 +8,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from focusmap.classical.model import RowModel
+from focusmap.classical.names import ModelName, parse_model
 from focusmap.cohort.cohort import Cohort, load_cohort
 from focusmap.cohort.split import Split, fold_split, read_split
 from focusmap.errors import InputError
+from focusmap.pipeline.baselines import baseline_run
 from focusmap.pipeline.manifest import library_versions, write_manifest
+from focusmap.pipeline.models import (
+    answers_for,
+    baseline_of,
+    calibrated,
+    check_model,
+    combine_models,
+    load_model,
+    save_model,
+)
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.predicting import ids_of
 from focusmap.pipeline.preparing import Prepared, prepare, store_for
+from focusmap.pipeline.row_models import fit_estimators, row_model
 from focusmap.pipeline.runs import Run, open_run, start_run
 from focusmap.values.files import Json, write_table
 from focusmap.values.model_card import ModelCard
@@ -26,7 +39,9 @@ if TYPE_CHECKING:
     from focusmap.imaging.store import Store
     from focusmap.inference.model import Model
     from focusmap.nets.build import FocusNet
-    from focusmap.training.batches import Labelled
+    from focusmap.nets.views import View
+    from focusmap.pipeline.models import AnyModel
+    from focusmap.training.batches import Inputs, Labelled
 
 
 @dataclass(frozen=True)
@@ -38,14 +53,19 @@ class Training:
     run
         The run itself, or one of its folds.
     cohort, split, store, recipe
-        As prepared; `split` is this training's own.
+        As prepared; `split` is this training's own. A table model has no store.
     """
 
     run: Run
     cohort: Cohort
     split: Split
-    store: "Store"
+    store: "Store | None"
     recipe: Recipe
+
+    @property
+    def model(self) -> ModelName:
+        """What is trained."""
+        return parse_model(self.recipe.model)
 
 
 def train(cohort: Cohort, folder: Path, options: RunOptions = RunOptions()) -> Run:
@@ -101,6 +121,19 @@ def _train_all(run: Run, prepared: Prepared, options: RunOptions, seconds: dict[
     return run
 
 
+def train_baseline(run: Run, options: RunOptions) -> None:
+    """Train the simple model that the recipe sets beside a trained run, on the same split, unless it is that one."""
+    cohort, recipe = load_cohort(run.folder), read_recipe(run.recipe)
+    name = baseline_of(recipe)
+    if name in ("none", recipe.model):
+        return
+    simple = replace(recipe, model=name, ensemble=1, tta=False, sampling="all")
+    check_model(cohort, simple)
+    store = store_for(cohort, simple, run, options)
+    for training in _trainings(run, Prepared(cohort, read_split(run.split, cohort), store, simple)):
+        _train_one(replace(training, run=baseline_run(training.run)), options)
+
+
 def _trainings(run: Run, prepared: Prepared) -> list[Training]:
     splits = {run: prepared.split}
     if prepared.split.n_folds:
@@ -112,8 +145,6 @@ def _trainings(run: Run, prepared: Prepared) -> list[Training]:
 
 def _train_one(training: Training, options: RunOptions) -> None:
     """Train, calibrate on tune, and write model, history and predictions; the test part is only predicted."""
-    from focusmap.inference.model import save_model
-
     cohort, split, run = training.cohort, training.split, training.run
     model = _calibrated_on_tune(_train_nets(training, options), training)
     save_model(model, run.model)
@@ -124,42 +155,33 @@ def _train_one(training: Training, options: RunOptions) -> None:
             write_predictions(predict_cohort(model, training.store, cohort.of(ids)), run.predictions(part))
 
 
-def _train_nets(training: Training, options: RunOptions) -> "Model":
-    """Return the net, or the ensemble over the recipe's seeds and views; not calibrated yet."""
-    from focusmap.inference.ensemble import combine, with_views
+def _train_nets(training: Training, options: RunOptions) -> "AnyModel":
+    """Return the model, or the ensemble over the recipe's seeds and views; not calibrated yet."""
+    from focusmap.inference.ensemble import with_views
     from focusmap.nets.views import AS_IT_IS, views_within
 
     recipe = training.recipe
     views = views_within(recipe.augmentation) if recipe.tta else (AS_IT_IS,)
     if recipe.ensemble == 1:
         model = _fit(training, options)
-        return with_views(model, views) if recipe.tta else model
+        return model if isinstance(model, RowModel) or not recipe.tta else with_views(model, views)
     members = [
         replace(training, run=training.run.member(k), recipe=replace(recipe, seed=recipe.seed + k))
         for k in range(recipe.ensemble)
     ]
-    return combine([_calibrated_on_tune(_fit(member, options), member) for member in members], views, "seeds")
+    return combine_models([_calibrated_on_tune(_fit(member, options), member) for member in members], views, "seeds")
 
 
-def _calibrated_on_tune(model: "Model", training: Training) -> "Model":
+def _calibrated_on_tune(model: "AnyModel", training: Training) -> "AnyModel":
     """Return the model with temperatures, thresholds and cuts fitted on tune, and on nothing else."""
+    tune = training.cohort.of(training.split.ids("tune"))
+    model = calibrated(model, answers_for(model, training.store, tune)[0], tune.truth)
+    if isinstance(model, RowModel) or not model.net.has_focus:
+        return model
     from focusmap.inference.focus_tuning import tuned
-    from focusmap.inference.predict import predict_store
     from focusmap.localisation import reference_of
 
-    tune = training.cohort.of(training.split.ids("tune"))
-    model = calibrated(model, predict_store(model, training.store, tune.image_ids), tune.truth)
-    return tuned(model, reference_of(tune)) if model.net.has_focus else model
-
-
-def calibrated(model: "Model", logits: np.ndarray, truth: np.ndarray) -> "Model":
-    """Return the model with temperatures, then thresholds, fitted to logits ``(N, L)`` and truth ``(N, T)``."""
-    from focusmap.evaluation.calibration import apply, fit_temperatures
-    from focusmap.evaluation.operating_points import choose_thresholds
-
-    temperatures = fit_temperatures(model.task, logits, truth)
-    probabilities = apply(model.task, logits, temperatures)
-    return model.calibrated(temperatures, choose_thresholds(model.task, probabilities, truth, model.card.threshold_for))
+    return tuned(model, reference_of(tune))
 
 
 def save_model_of_folds(run: Run, prepared: Prepared) -> None:
@@ -168,33 +190,65 @@ def save_model_of_folds(run: Run, prepared: Prepared) -> None:
     Every picture was learnt by some member, so nothing here can test it; metrics and maps of the run are those of the
     folds. It is calibrated on the pooled tune parts: each picture as the one fold's model that was tuned on it saw it.
     """
-    from focusmap.inference.ensemble import combine
-    from focusmap.inference.focus_tuning import with_cuts
-    from focusmap.inference.model import load_model, save_model, views_of
-    from focusmap.localisation import reference_of
-
     cohort, parts = prepared.cohort, run.parts()
     models = [load_model(part.model) for part in parts]
     found = read_predictions(run.predictions("tune"), cohort.task)
     truth = cohort.of(list(found.ids["image_id"])).truth
-    model = calibrated(combine(models, views_of(models[0].card), "folds"), found.logits, truth)
-    if model.net.has_focus:
+    model = calibrated(combine_models(models, _views_of(models[0]), "folds"), found.logits, truth)
+    if not isinstance(model, RowModel) and model.net.has_focus:
+        from focusmap.inference.focus_tuning import with_cuts
+        from focusmap.localisation import reference_of
+
+        nets = [own for own in models if not isinstance(own, RowModel)]
         tunes = [cohort.of(fold_split(prepared.split, k).ids("tune")) for k in range(len(parts))]
-        model = with_cuts(model, [(own, reference_of(tune)) for own, tune in zip(models, tunes, strict=True)])
+        model = with_cuts(model, [(own, reference_of(tune)) for own, tune in zip(nets, tunes, strict=True)])
     save_model(model, run.model)
 
 
-def _fit(training: Training, options: RunOptions) -> "Model":
-    """Return the trained model; after each epoch a row of the history is on disk, and the state beside it."""
+def _views_of(model: "AnyModel") -> "tuple[View, ...]":
+    from focusmap.inference.model import views_of
+
+    return views_of(model.card)
+
+
+def _fit(training: Training, options: RunOptions) -> "AnyModel":
+    """Return the trained model; thresholds and temperatures are still to be fitted."""
+    name = training.model
+    if name.engine == "estimator":
+        return fit_estimators(training, options)
+    if name.shown == "table":
+        return _fit_table_net(training, options)
     from focusmap.nets.build import architecture_of, build_net
+
+    assert training.store is not None
+    recipe = training.recipe
+    net = build_net(architecture_of(recipe, training.cohort.task), recipe.weights, recipe.seed)
+    _train_net(net, training.store, training, options)
+    return _model(net, training)
+
+
+def _fit_table_net(training: Training, options: RunOptions) -> RowModel:
+    from focusmap.cohort.covariates import fit_covariates
+    from focusmap.nets.heads import continuous_scales
+    from focusmap.nets.table_net import NetAnswer, build_table_net
+
+    task = training.cohort.task
+    covariates = fit_covariates(training.cohort, training.split.ids("train"))
+    net = build_table_net(len(covariates.names), task.n_logits, training.recipe.seed)
+    _train_net(net, covariates.encode(training.cohort), training, options)
+    answer = NetAnswer(net, task, continuous_scales(task, _labelled(training, "train").truth))
+    return row_model(answer, training, covariates=covariates, n_inputs=len(covariates.names))
+
+
+def _train_net(net: "FocusNet", inputs: "Inputs", training: Training, options: RunOptions) -> None:
+    """Train a net in place; after each epoch a row of the history is on disk, and the state beside it."""
     from focusmap.nets.heads import undo_class_weights, undo_sampling
     from focusmap.training.batches import TrainingData
     from focusmap.training.loop import FitOptions, fit
     from focusmap.training.sampling import expected_draws, rarity_of
 
     recipe, run, task = training.recipe, training.run, training.cohort.task
-    net = build_net(architecture_of(recipe, task), recipe.weights, recipe.seed)
-    data = TrainingData(training.store, task, _labelled(training, "train"), _labelled(training, "tune"))
+    data = TrainingData(inputs, task, _labelled(training, "train"), _labelled(training, "tune"))
     checkpoint = run.checkpoint / "last.safetensors"
     records = []
     settings = FitOptions(checkpoint, checkpoint.exists(), options.devices, options.n_nodes)
@@ -209,7 +263,6 @@ def _fit(training: Training, options: RunOptions) -> "Model":
         undo_sampling(net.head, task, data.train.truth, draws)
     elif recipe.class_weights:
         undo_class_weights(net.head, task, data.train.truth)
-    return _model(net, training)
 
 
 def _model(net: "FocusNet", training: Training) -> "Model":
@@ -218,6 +271,7 @@ def _model(net: "FocusNet", training: Training) -> "Model":
     from focusmap.nets.build import architecture_of
     from focusmap.nets.heads import continuous_scales
 
+    assert training.store is not None
     recipe, task = training.recipe, training.cohort.task
     facts: dict[str, Json] = {
         "n_parameters": sum(weights.numel() for weights in net.parameters()),
@@ -250,14 +304,13 @@ def _labelled(training: Training, part: str) -> "Labelled":
     return Labelled(tuple(members.image_ids), truth)
 
 
-def predict_cohort(model: "Model", store: "Store", cohort: Cohort) -> Predictions:
-    """Return the model's predictions for a cohort whose pictures are in the store."""
+def predict_cohort(model: "AnyModel", store: "Store | None", cohort: Cohort) -> Predictions:
+    """Return the model's predictions for a cohort, whose pictures are in the store where it is shown pictures."""
     from focusmap.evaluation.calibration import apply
-    from focusmap.inference.predict import predict_store
 
-    logits = predict_store(model, store, cohort.image_ids)
-    probabilities = apply(cohort.task, logits, model.card.temperatures)
-    return Predictions(cohort.task, ids_of(cohort), logits, probabilities)
+    logits, flags = answers_for(model, store, cohort)
+    ids = ids_of(cohort) if flags is None else ids_of(cohort).assign(flags=flags)
+    return Predictions(cohort.task, ids, logits, apply(cohort.task, logits, model.card.temperatures))
 
 
 def pool_predictions(run: Run, cohort: Cohort, part: str) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 from focusmap.cohort.cohort import Cohort
 from focusmap.errors import InputError
 from focusmap.pipeline.options import RunOptions
-from focusmap.pipeline.predicting import load_run_model
+from focusmap.pipeline.predicting import load_run_net
 from focusmap.reporting.words import Language
 from focusmap.values.files import Json, write_json
 
@@ -73,7 +73,7 @@ def trust_options(request: TrustRequest, model: "Model", drawn: Sequence[str], o
     names = tuple(dict.fromkeys(choose_method(name, model.net) for name in methods))
 
     def other(folder: Path) -> "Model":
-        found = load_run_model(folder, options.devices)
+        found = load_run_net(folder, options.devices)
         _refuse_incomparable(folder, found, model, names)
         return found
 
@@ -90,14 +90,15 @@ def trust_options(request: TrustRequest, model: "Model", drawn: Sequence[str], o
 
 def _refuse_incomparable(folder: Path, other: "Model", model: "Model", methods: Sequence[str]) -> None:
     """Raise `InputError` unless another run's model knows the labels of `model`, and all methods can draw its maps."""
-    from focusmap.heatmaps import methods_of
+    from focusmap.heatmaps import can_draw
 
     missing = [name for name in model.task.label_names if name not in other.task.label_names]
     if missing:
         raise InputError(f"{folder}: does not know {', '.join(missing)}; a run on the same data was expected.")
-    if not set(methods) <= set(methods_of(other.net)):
+    absent = [name for name in methods if not can_draw(other.net, name)]
+    if absent:
         raise InputError(
-            f"{folder}: its net has no focus maps to compare with. Leave it out, or say --trust-method cam."
+            f"{folder}: its net has no {absent[0]} maps to compare with. Leave it out, or say --trust-method cam."
         )
 
 

@@ -9,10 +9,11 @@ from focusmap.cohort.cohort import Cohort, read_cohort
 from focusmap.pipeline.evaluating import evaluate
 from focusmap.pipeline.explaining import ExplainRequest, explain
 from focusmap.pipeline.manifest import write_manifest
+from focusmap.pipeline.models import maps_of
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.reporting import report
 from focusmap.pipeline.runs import Run, start_run
-from focusmap.pipeline.training import train
+from focusmap.pipeline.training import train, train_baseline
 from focusmap.values.progress import Progress, silent
 from focusmap.values.recipe import Recipe
 
@@ -33,8 +34,10 @@ def run(cohort: Cohort, folder: Path, options: RunOptions) -> Run:
     """
     made = train(cohort, folder, options)
     seconds: dict[str, float] = {}
+    _timed("baseline", seconds, lambda: train_baseline(made, options))
     _timed("evaluate", seconds, lambda: evaluate(folder))
-    _timed("explain", seconds, lambda: explain(folder, ExplainRequest(), options))
+    if maps_of(made.model):
+        _timed("explain", seconds, lambda: explain(folder, ExplainRequest(), options))
     write_manifest(made, options, seconds)
     report(folder, options.language)
     return made

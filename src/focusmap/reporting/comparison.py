@@ -11,7 +11,7 @@ from focusmap.reporting.files import numeric_history
 from focusmap.reporting.page import write_page
 from focusmap.reporting.performance_section import AGREEMENT, CLASSES, RANKING, VALUES, Figure, mean_metric
 from focusmap.reporting.pictures import figure_uri
-from focusmap.reporting.tables import Cell, Footnotes, Table, metric_cell, name_cell
+from focusmap.reporting.tables import Cell, Footnotes, Table, metric_cell, name_cell, signed_cell
 from focusmap.reporting.words import DASH, Language, Words, words_in
 from focusmap.values.files import Json
 
@@ -88,12 +88,7 @@ def _difference_table(differences: Sequence[Tree], words: Words) -> Table:
         p, metric = number(row.get("p")), text(row.get("metric"))
         runs = [name_cell(f"{text(row.get('b'))} − {text(row.get('a'))}"), name_cell(text(row.get("target")))]
         shown = DASH if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
-        difference = _signed(row.get("difference"), notes)
+        difference = signed_cell(row.get("difference"), notes)
         rows.append([*runs, name_cell(words.name("metric", metric)), difference, Cell(shown)])
     head = [words("compare.runs"), words("compare.target"), words("compare.metric"), words("compare.difference"), "p"]
     return Table(head, rows, notes.lines())
-
-
-def _signed(difference: Json, notes: Footnotes) -> Cell:
-    cell, value = metric_cell(difference, notes), number(branch(difference).get("value"))
-    return Cell(f"+{cell.text}", cell.small) if value is not None and value > 0 else cell

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from focusmap.classical.names import ModelName, parse_model
 from focusmap.values.files import Json, read_json, read_table
 from focusmap.values.model_card import ModelCard, read_card
 from focusmap.values.recipe import Recipe, read_recipe
@@ -32,6 +33,10 @@ class RunFiles:
         In a run with folds, the card of each fold's model, by the number of the fold.
     predicted_by
         In a run with folds, by image_id the number of the fold that predicted it.
+    baselines
+        ``evaluation/baselines.json``.
+    importance
+        ``evaluation/importance.json``, of a table model.
     index
         ``focus/index.csv``.
     scores
@@ -56,6 +61,8 @@ class RunFiles:
     predictions: pd.DataFrame | None
     metrics: Tree
     curves: Tree
+    baselines: Tree
+    importance: Tree
     index: pd.DataFrame | None
     scores: Tree
     single_scores: pd.DataFrame | None
@@ -99,11 +106,19 @@ def read_run(folder: Path) -> RunFiles:
         predictions=_table(folder / "predictions" / "test.csv"),
         metrics=_json(folder / "evaluation" / "metrics.json"),
         curves=_json(folder / "evaluation" / "curves.json"),
+        baselines=_json(folder / "evaluation" / "baselines.json"),
+        importance=_json(folder / "evaluation" / "importance.json"),
         index=_table(folder / "focus" / "index.csv"),
         scores=_json(folder / "focus" / "scores.json"),
         single_scores=_table(folder / "focus" / "scores.csv"),
         trust=_json(folder / "focus" / "trust.json"),
     )
+
+
+def model_name(files: RunFiles) -> ModelName:
+    """Return what the run's model is: as its card names it, or its recipe."""
+    named = files.card.architecture.get("model") if files.card else files.recipe.model if files.recipe else ""
+    return parse_model(str(named))
 
 
 def read_history(path: Path) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from focusmap.figures.json_tree import branch, number, text
 from focusmap.figures.training_curves import compared_learning_figure, has_curves, learning_figure
-from focusmap.reporting.files import RunFiles
+from focusmap.reporting.files import RunFiles, model_name
 from focusmap.reporting.performance_section import Figure
 from focusmap.reporting.pictures import figure_uri
 from focusmap.reporting.tables import Cell, Table, name_cell, range_text
@@ -14,6 +14,12 @@ from focusmap.values.files import Json
 
 Facts = Sequence[tuple[str, str]]
 NET_SETTINGS = ("model", "weights", "size", "channels", "crop", "freeze_epochs", "precision", "seed")
+
+ESTIMATOR_SETTINGS = ("model", "sampling", "threshold_for", "ensemble", "baseline", "seed")
+TABLE_NET_SETTINGS = (
+    "epochs", "batch_size", "optimizer", "learning_rate", "weight_decay", "schedule", "warmup_epochs", "ema_decay",
+    "patience", "class_weights", "target_weights", "loss", "label_smoothing", *ESTIMATOR_SETTINGS,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,10 @@ def recipe_groups(files: RunFiles, words: Words) -> list[FactGroup]:
     if files.recipe is None:
         return []
     settings = asdict(files.recipe)
+    name = model_name(files)
+    if (name.engine, name.shown) != ("net", "pictures"):
+        kept = ESTIMATOR_SETTINGS if name.engine == "estimator" else TABLE_NET_SETTINGS
+        return [FactGroup(words("training.settings"), _facts({key: settings[key] for key in kept}, words))]
     augmentation = settings.pop("augmentation")
     net = {key: settings.pop(key) for key in NET_SETTINGS}
     return [
@@ -60,8 +70,9 @@ def model_groups(files: RunFiles, words: Words) -> list[FactGroup]:
     mean: Mapping[str, Json] = {"nets_averaged": len(card.members) or None, "views_averaged": len(card.tta) or None}
     start: Mapping[str, Json] = {"first_weights": words.name("start", str(card.training.get("start", ""))) or None}
     why: Mapping[str, Json] = {"because": card.training.get("start_reason")}
+    plain = {key: value for key, value in card.architecture.items() if not isinstance(value, Mapping)}
     return [
-        FactGroup(words("model.architecture"), _facts({**card.architecture, **size, **mean, **start, **why}, words)),
+        FactGroup(words("model.architecture"), _facts({**plain, **size, **mean, **start, **why}, words)),
         FactGroup(words("model.preparation"), _facts(card.preparation, words)),
     ]
 

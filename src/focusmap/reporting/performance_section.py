@@ -15,7 +15,7 @@ from focusmap.reporting.words import Words
 
 RANKING = ("auroc", "average_precision", "threshold", "sensitivity", "specificity", "ppv", "npv")
 AGREEMENT = ("accuracy", "balanced_accuracy", "f1", "log_loss", "brier", "ece")
-CLASSES = ("auroc", "accuracy", "balanced_accuracy", "f1", "log_loss")
+CLASSES = ("auroc", "quadratic_kappa", "accuracy", "balanced_accuracy", "f1", "log_loss")
 VALUES = ("mae", "rmse", "r2", "pearson")
 
 

@@ -1,7 +1,7 @@
 """Tables of a page: cells with a number, its interval under it, and a drawn interval where that helps."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from focusmap.figures.json_tree import branch, number, text
 from focusmap.reporting.words import DASH, Words
@@ -74,6 +74,12 @@ def metric_cell(metric: Json, notes: Footnotes, *, bar: bool = False, digits: in
         return Cell(f"{value:.{digits}f}")
     shown, start, end = (f"{x:.{digits}f}".replace("-", "−") for x in (value, low, high))
     return Cell(shown, notes.words("page.interval", low=start, high=end), bar=Bar(low, value, high) if bar else None)
+
+
+def signed_cell(difference: Json, notes: Footnotes) -> Cell:
+    """Return a difference with its interval, a plus before what is above 0."""
+    cell, value = metric_cell(difference, notes), number(branch(difference).get("value"))
+    return replace(cell, text=f"+{cell.text}") if value is not None and value > 0 else cell
 
 
 def metric_row(name: str, metrics: Mapping[str, Json], keys: Sequence[str], notes: Footnotes) -> list[Cell]:

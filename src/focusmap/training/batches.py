@@ -4,12 +4,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from focusmap.cohort.covariates import Encoded
 from focusmap.imaging.preparation import standardise
 from focusmap.imaging.store_files import SIDECAR
 from focusmap.nets.grids import CHANNELS_LAST
@@ -17,6 +18,8 @@ from focusmap.values.task import Task
 
 if TYPE_CHECKING:
     from focusmap.imaging.store import Store
+
+    Inputs: TypeAlias = Store | Encoded
 
 # 64 pictures of 224 a side, with some to spare; a net's first maps of them take a GB or so.
 VOXELS_AT_ONCE = 4_000_000
@@ -46,20 +49,23 @@ class Labelled:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a net is trained on: prepared pictures, the task, and the labelled images of train and tune."""
+    """What a net is trained on: prepared pictures or rows of a table, the task, the labels of train and tune."""
 
-    store: "Store"
+    store: "Inputs"
     task: Task
     train: Labelled
     tune: Labelled
 
     def __reduce__(self) -> tuple[object, ...]:
         """Say how another process gets this: pictures on a disk are opened there, not sent."""
-        on_disk = (self.store.folder / SIDECAR).is_file()
-        return _reopened, (self.store.folder if on_disk else self.store, self.task, self.train, self.tune)
+        return _reopened, (_place(self.store), self.task, self.train, self.tune)
 
 
-def _reopened(store: "Store | Path", task: Task, train: Labelled, tune: Labelled) -> TrainingData:
+def _place(store: "Inputs") -> "Inputs | Path":
+    return store if isinstance(store, Encoded) or not (store.folder / SIDECAR).is_file() else store.folder
+
+
+def _reopened(store: "Inputs | Path", task: Task, train: Labelled, tune: Labelled) -> TrainingData:
     from focusmap.imaging.store import open_store
 
     return TrainingData(open_store(store) if isinstance(store, Path) else store, task, train, tune)
@@ -83,8 +89,16 @@ def split_evenly(order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
     yield from np.array_split(order, n_batches)
 
 
-def read_batch(store: "Store", rows: np.ndarray) -> Tensor:
-    """Return the standardised pictures ``(N, C, *spatial) float32`` at `rows` of the store, channels last in memory."""
+def read_batch(store: "Inputs", rows: np.ndarray) -> Tensor:
+    """Return what a net is shown of `rows`.
+
+    Returns
+    -------
+    Tensor
+        Standardised pictures ``(N, C, *spatial) float32``, channels last in memory; a table's rows as ``(N, K, 1, 1)``.
+    """
+    if isinstance(store, Encoded):
+        return torch.from_numpy(store.values[rows])[:, :, None, None]
     pictures = standardise(store.pixels[rows], store.mean[rows], store.std[rows])
     return torch.from_numpy(pictures).contiguous(memory_format=CHANNELS_LAST[pictures.ndim])
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from focusmap.cohort.covariates import Encoded
 from focusmap.errors import InputError
 from focusmap.nets.heads import LossParts, TaskLoss
 from focusmap.training.augmentation import augment, draw_partners
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 
-    from focusmap.imaging.store import Store
+    from focusmap.training.batches import Inputs
 
 EVALUATION_BATCH = 64
 
@@ -128,10 +129,13 @@ def _augmented(session: Session, drawn: Drawn, epoch: int) -> tuple[Tensor, Tens
     """Return pictures, their truth, and the indices that their augmentation was drawn by."""
     data, recipe = session.data, session.recipe
     rows = data.store.rows([data.train.image_ids[position] for position in drawn.positions])
+    truth = torch.from_numpy(data.train.truth[drawn.positions]).float()
     # Each copy of a picture that comes more than once is a picture of its own to the augmentation.
-    indices = rows + drawn.copies * len(data.store.pixels)
-    pictures = augment(read_batch(data.store, rows), recipe.augmentation, recipe.seed, epoch, indices)
-    return pictures, torch.from_numpy(data.train.truth[drawn.positions]).float(), indices
+    indices = rows + drawn.copies * len(data.store.image_ids)
+    shown = read_batch(data.store, rows)
+    if not isinstance(data.store, Encoded):
+        shown = augment(shown, recipe.augmentation, recipe.seed, epoch, indices)
+    return shown, truth, indices
 
 
 def judge(session: Session) -> tuple[float | None, float | None]:
@@ -146,11 +150,13 @@ def judge(session: Session) -> tuple[float | None, float | None]:
 
 
 def forward_store(
-    net: nn.Module, store: "Store", image_ids: tuple[str, ...] | list[str], batch_size: int = EVALUATION_BATCH
+    net: nn.Module, store: "Inputs", image_ids: tuple[str, ...] | list[str], batch_size: int = EVALUATION_BATCH
 ) -> Tensor:
     """Return the float32 logits ``(N, L)`` of images of a store, without dropout and without gradients."""
     rows = store.rows(image_ids)
-    device, batch_size = next(net.parameters()).device, at_once(store.pixels.shape[2:], batch_size)
+    device = next(net.parameters()).device
+    if not isinstance(store, Encoded):
+        batch_size = at_once(store.pixels.shape[2:], batch_size)
     net.eval()
     with torch.inference_mode():
         parts = [net(read_batch(store, chosen).to(device)).float() for chosen in split_evenly(rows, batch_size)]

@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from focusmap.errors import FocusmapError, InputError
 from focusmap.nets.build import FocusNet
 from focusmap.nets.heads import LossOptions, task_loss
@@ -19,7 +17,7 @@ from focusmap.training.epoch import Session, run_epoch
 from focusmap.training.records import EpochRecord, epochs_since_best, is_improved, note_on
 from focusmap.training.state import from_checkpoint, identity_of, keep_best, start_state, to_checkpoint
 from focusmap.values.recipe import Recipe
-from focusmap.values.task import UNLABELLED
+from focusmap.values.task import check_learnable
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -79,7 +77,7 @@ def fit(net: FocusNet, data: TrainingData, recipe: Recipe, options: FitOptions =
         If no target has two different values on train, the loss is no longer finite, the checkpoint is damaged
         or belongs to another training, the device is not there, or batches are too small for so many.
     """
-    check_learnable(data)
+    check_learnable(data.task, data.train.truth)
     devices = choose_devices(options.devices, options.n_nodes)
     if devices.n_processes > 1:
         _fit_in_processes(net, data, recipe, options)
@@ -158,20 +156,11 @@ def open_session(
         check_same(options.checkpoint, saved, identity_of(net, data, recipe))
         from_checkpoint(state, saved)
     weighted = recipe.class_weights and recipe.sampling == "all"
-    loss = task_loss(data.task, data.train.truth, LossOptions(weighted, recipe.label_smoothing, recipe.loss))
+    options_of_loss = LossOptions(weighted, recipe.label_smoothing, recipe.loss, recipe.target_weights)
+    loss = task_loss(data.task, data.train.truth, options_of_loss)
     forward, optimizer = fabric.setup(state.net, state.optimizer)
     forward.mark_forward_method("forward_with_focus")
     return Session(state, data, recipe, loss.to(fabric.device), fabric, forward, optimizer)
-
-
-def check_learnable(data: TrainingData) -> None:
-    """Raise `InputError` unless a target has two different known values on train, or pictures alone are learnt."""
-    if data.task == UNLABELLED:
-        return
-    columns = [column[~np.isnan(column)] for column in data.train.truth.T]
-    if all(len(np.unique(column)) < 2 for column in columns):
-        names = ", ".join(data.task.names)
-        raise InputError(f"train: {names} has one known value only; at least two are needed to learn from.")
 
 
 def _ended(records: list[EpochRecord], recipe: Recipe) -> bool:

@@ -33,7 +33,7 @@ class TrainingState:
 
 def start_state(net: FocusNet, recipe: Recipe, device: torch.device) -> TrainingState:
     """Return the state before the first epoch, the net on `device` with channels last in memory."""
-    order = CHANNELS_LAST[max(weights.ndim for weights in net.parameters())]
+    order = CHANNELS_LAST.get(max(weights.ndim for weights in net.parameters()), torch.preserve_format)
     net.to(device=device, memory_format=order)  # type: ignore[call-overload]
     return TrainingState(net, WeightAverage(net, recipe.ema_decay), make_optimizer(net, recipe))
 

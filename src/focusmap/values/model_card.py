@@ -65,6 +65,8 @@ class ModelCard:
         The views of each picture over which answers are averaged; none means the picture as it is.
     cuts
         Of each label's focus maps; empty for a net without them.
+    covariates
+        Of a table model: how each column becomes numbers, as `Covariates.to_list` gives them.
     """
 
     task: Task
@@ -80,6 +82,7 @@ class ModelCard:
     members: list[str] = field(default_factory=list)
     tta: list[Json] = field(default_factory=list)
     cuts: Mapping[str, FocusCut] = field(default_factory=dict)
+    covariates: list[Json] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Json]:
         """Return plain values for `model.json`; what a single model does not need is left out."""
@@ -120,7 +123,7 @@ def read_card(path: Path) -> ModelCard:
     missing = [name for name in known if name not in values and name not in OPTIONAL]
     if missing:
         raise ModelError(f"{path}: lacks {', '.join(missing)}.")
-    for name in ("members", "tta"):
+    for name in ("members", "tta", "covariates"):
         if not isinstance(values.get(name, []), list):
             raise ModelError(f"{path}: {name} is {type(values[name]).__name__}; a list was expected.")
     task = Task.from_dict(cast(list[Json], values.pop("task")))

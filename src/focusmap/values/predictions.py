@@ -12,6 +12,7 @@ from focusmap.values.files import read_table, write_table
 from focusmap.values.task import Target, Task
 
 NOTICE = "For research use; not a medical device; intended use: (to be filled in)."
+SMALLEST = 1e-12  # probabilities of 0 and 1 have no finite logit
 ID_COLUMNS = ("image_id", "path", "patient_id", "case_id")
 
 
@@ -61,6 +62,26 @@ def of_images(predictions: Predictions, image_ids: Sequence[str]) -> Predictions
     kept = [rows[image_id] for image_id in image_ids]
     ids = predictions.ids.iloc[kept].reset_index(drop=True)
     return Predictions(predictions.task, ids, predictions.logits[kept], predictions.probabilities[kept])
+
+
+def of_targets(predictions: Predictions, names: Sequence[str]) -> Predictions:
+    """Return the predictions of the targets named, in that order."""
+    task = Task(tuple(predictions.task.target(name) for name in names))
+    columns = np.concatenate([np.arange(predictions.task.n_logits)[predictions.task.slice_of(name)] for name in names])
+    return Predictions(task, predictions.ids, predictions.logits[:, columns], predictions.probabilities[:, columns])
+
+
+def from_probabilities(task: Task, ids: pd.DataFrame, probabilities: np.ndarray) -> Predictions:
+    """Return predictions with logits that lead back to `probabilities` ``(N, L)``; those of 0 and 1 stay finite."""
+    safe = np.clip(probabilities, SMALLEST, 1 - SMALLEST)
+    logits = np.array(probabilities, dtype=np.float64)
+    for target in task.targets:
+        part = task.slice_of(target.name)
+        if target.kind == "binary":
+            logits[:, part] = np.log(safe[:, part]) - np.log1p(-safe[:, part])
+        elif target.kind != "continuous":
+            logits[:, part] = np.log(safe[:, part])
+    return Predictions(task, ids, logits, probabilities)
 
 
 def _columns(target: Target, logits: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:

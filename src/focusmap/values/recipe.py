@@ -129,6 +129,9 @@ class Recipe:
     loss
         ``cross-entropy``, ``focal`` (Lin et al. 2017) or, for binary targets, ``asymmetric`` (Ridnik et al. 2021).
         ``absolute``: of continuous targets the absolute and not the squared error, which a few large ones sway less.
+    target_weights
+        What each target's loss is worth: ``equal``; ``NAME=2,OTHER=0.5``; or ``uncertainty``: each as much less as its
+        own loss is larger.
     pooling
         How a focus-map net makes a logit of its evidence; ``auto``: ``lse`` there, ``average`` for a plain backbone.
     sharpness
@@ -141,6 +144,9 @@ class Recipe:
         ``accuracy``, ``youden``, ``f1``, ``sensitivity=0.9`` or ``specificity=0.9``.
     ensemble
         Nets that are trained, from the seeds `seed`, `seed` + 1 and so on; their answers are averaged.
+    baseline
+        The simple model that `focusmap run` sets beside the run's own: a name such as ``hog+svm``, ``none``, or
+        ``auto``: features of pictures, or the table, with logistic regression.
     tta
         Average the answer over a few views of each picture: grown, shrunk and moved by half of what the augmentation
         does, and mirrored where it mirrors.
@@ -171,6 +177,7 @@ class Recipe:
     class_weights: bool = True
     sampling: Sampling = "all"
     loss: Loss = "cross-entropy"
+    target_weights: str = "equal"
     pooling: Pooling = "auto"
     sharpness: float = 1.0
     top_share: float = 0.1
@@ -180,6 +187,7 @@ class Recipe:
     precision: Precision = "auto"
     seed: int = 0
     ensemble: int = 1
+    baseline: str = "auto"
     tta: bool = False
     augmentation: Augmentation = field(default_factory=Augmentation)
 

@@ -1,7 +1,7 @@
 """The declaration of a study: which file, which columns, which targets. Made once, saved, never guessed twice."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Literal, cast
 
@@ -33,6 +33,13 @@ class Study:
         CSV of lesion boxes, or None.
     covariates, groups
         Columns kept for tables and subgroups.
+    covariate_kinds
+        What the user said of a covariate: ``numeric``, ``category``, ``date`` or ``codes``; the others are typed by
+        their cells.
+    before
+        By target, the column of its value at an earlier visit.
+    missing
+        ``COLUMN=VALUE``: a cell that is to be read as empty.
     list_column
         The column of ``A|B|C`` lists that the binary targets were made from, or None.
     uncertain
@@ -56,6 +63,9 @@ class Study:
     boxes_file: Path | None = None
     covariates: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    covariate_kinds: Mapping[str, str] = field(default_factory=dict)
+    before: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
     list_column: str | None = None
     uncertain: Uncertain = "unknown"
     notes: tuple[str, ...] = ()
@@ -72,7 +82,13 @@ class Study:
                 lines.append(f"{role:<11} column {column}")
         if self.boxes_file is not None:
             lines.append(f"boxes       {self.boxes_file}")
-        for role, columns in (("covariates", self.covariates), ("groups", self.groups)):
+        covariates = [
+            f"{name} ({self.covariate_kinds[name]})" if name in self.covariate_kinds else name
+            for name in self.covariates
+        ]
+        before = [f"{target} by {column}" for target, column in self.before.items()]
+        lists = {"covariates": covariates, "before": before, "missing": self.missing, "groups": self.groups}
+        for role, columns in lists.items():
             if columns:
                 lines.append(f"{role:<11} {', '.join(columns)}")
         return "\n".join(lines + [f"note        {note}" for note in self.notes])
@@ -123,8 +139,10 @@ def _from_plain(values: dict[str, Json]) -> Study:
     for key in ("label_file", "images", "boxes_file"):
         if values.get(key) is not None:
             values[key] = cast(Json, Path(str(values[key])))
-    for key in ("covariates", "groups", "notes"):
+    for key in ("covariates", "groups", "missing", "notes"):
         values[key] = cast(Json, tuple(cast(list[str], values.get(key) or [])))
+    for key in ("covariate_kinds", "before"):
+        values[key] = dict(cast(Mapping[str, Json], values.get(key) or {}))
     values["task"] = cast(Json, Task.from_dict(cast(list[Json], values["task"])))
     return Study(**values)  # type: ignore[arg-type]
 

@@ -241,6 +241,19 @@ UNLABELLED = Task((ANOMALY,))
 """The task of a study without labels: a score of how unusual each picture is, whose truth nobody knows."""
 
 
+def check_learnable(task: Task, truth: np.ndarray) -> None:
+    """Raise `InputError` unless a target has two different known values on train, or pictures alone are learnt.
+
+    `truth` is that of train, ``(N, T)``.
+    """
+    if task == UNLABELLED:
+        return
+    columns = [column[~np.isnan(column)] for column in truth.T]
+    if all(len(np.unique(column)) < 2 for column in columns):
+        names = ", ".join(task.names)
+        raise InputError(f"train: {names} has one known value only; at least two are needed to learn from.")
+
+
 def _sigmoid(logits: np.ndarray) -> np.ndarray:
     from scipy.special import expit
 

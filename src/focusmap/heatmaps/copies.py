@@ -1,0 +1,113 @@
+"""Maps averaged over copies of the picture: mirrored, at other sizes, moved; each copy's map is brought back first.
+
+What a map owes to where the net's cells happen to lie on the picture, or to the side that it is seen from, differs from
+copy to copy and averages out; what it owes to the picture stays. Averaging over sizes and mirrored copies is usual
+where maps are to become masks (Ahn and Kwak 2018). Pictures are ``(N, C, *spatial)``, with any number of spatial
+dimensions.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from focusmap.errors import InputError, suggest
+from focusmap.nets.grids import on_grid
+
+# Further from the size that a net has learnt, its maps get worse faster than their mean gets better.
+SIZES = (1.0, 0.75, 1.25)
+MOVED_BY = 1 / 16
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One copy of a picture.
+
+    Parameters
+    ----------
+    mirrored
+        Along the last axis.
+    size
+        As a share of the picture's own, along each axis.
+    moves
+        How far it is moved along each axis, as a share of its side; () is nowhere.
+    """
+
+    mirrored: bool = False
+    size: float = 1.0
+    moves: tuple[float, ...] = ()
+
+
+AS_IT_IS = Copy()
+
+
+def _mirrored(_: int) -> list[Copy]:
+    return [AS_IT_IS, Copy(mirrored=True)]
+
+
+def _sizes(_: int) -> list[Copy]:
+    return [Copy(size=size) for size in SIZES]
+
+
+def _moved(n_dims: int) -> list[Copy]:
+    steps = [tuple(sign * MOVED_BY * (axis == k) for axis in range(n_dims)) for k in range(n_dims) for sign in (-1, 1)]
+    return [AS_IT_IS, *(Copy(moves=step) for step in steps)]
+
+
+COPIES: dict[str, Callable[[int], list[Copy]]] = {"mirror": _mirrored, "sizes": _sizes, "moves": _moved}
+"""Kinds of copies by the number of dimensions, the picture as it is always first."""
+
+
+def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
+    """Return `kinds`, each of which is a key of `COPIES`; `InputError` for any other."""
+    for kind in kinds:
+        if kind not in COPIES:
+            known = ", ".join(COPIES)
+            raise InputError(f"maps are averaged over {known}, not over {kind!r}.{suggest(kind, COPIES)}")
+    return tuple(kinds)
+
+
+def copies_of(kinds: Sequence[str], n_dims: int) -> list[Copy]:
+    """Return every combination of the kinds, the picture as it is first.
+
+    >>> len(copies_of(["mirror", "sizes"], n_dims=2)), len(copies_of(["moves"], n_dims=3))
+    (6, 7)
+    """
+    found = [AS_IT_IS]
+    for kind in kinds:
+        found = [_joined(first, second) for first, second in product(found, COPIES[kind](n_dims))]
+    return found
+
+
+def copied(copy: Copy, batch: Tensor) -> Tensor:
+    """Return the copy of each picture ``(N, C, *spatial)``; what is moved in repeats the edge."""
+    found = batch.flip(-1) if copy.mirrored else batch
+    if copy.size != 1:
+        found = on_grid(found, [round(copy.size * side) for side in batch.shape[2:]])
+    return _moved_by(found, copy.moves)
+
+
+def brought_back(copy: Copy, maps: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return maps ``(N, M, *grid)`` of copies on the pictures' own grid; what was moved out repeats the edge."""
+    found = _moved_by(on_grid(maps, shape), [-move for move in copy.moves])
+    return found.flip(-1) if copy.mirrored else found
+
+
+def _moved_by(x: Tensor, moves: Sequence[float]) -> Tensor:
+    for axis, move in enumerate(moves, start=2):
+        side = x.shape[axis]
+        places = torch.arange(side, device=x.device) - round(move * side)
+        x = x.index_select(axis, places.clamp(0, side - 1))
+    return x
+
+
+def _joined(first: Copy, second: Copy) -> Copy:
+    """Return the copy of a copy."""
+    return replace(
+        first,
+        mirrored=first.mirrored != second.mirrored,
+        size=first.size * second.size,
+        moves=first.moves or second.moves,
+    )

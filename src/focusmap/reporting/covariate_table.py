@@ -1,0 +1,56 @@
+"""What a table model takes: each covariate, how it is read, its values on train, and what it is worth."""
+
+from focusmap.cohort.covariates import Covariate, Covariates
+from focusmap.figures.json_tree import branch
+from focusmap.reporting.baseline_section import COMPARED
+from focusmap.reporting.files import RunFiles
+from focusmap.reporting.tables import Cell, Footnotes, Table, name_cell, signed_cell
+from focusmap.reporting.words import DASH, Words
+
+SHOWN_LEVELS = 12
+
+
+def covariate_table(files: RunFiles, words: Words) -> Table | None:
+    """Return one row a covariate, of a run with folds those of the first; None where the model takes none."""
+    if files.card is None or not files.card.covariates:
+        return None
+    rows = [
+        [
+            name_cell(column.name),
+            name_cell(words.name("covariate_kind", column.kind)),
+            name_cell(_values(column, words)),
+            Cell(words("page.yes") if column.has_gaps else DASH),
+        ]
+        for column in Covariates.from_list(files.card.covariates).columns
+    ]
+    head = [words(f"model.{key}") for key in ("covariate", "read_as", "train_values", "gaps")]
+    return Table(head, rows, caption=words("model.covariates"))
+
+
+def importance_table(files: RunFiles, words: Words) -> Table | None:
+    """Return one row a covariate: what each target's first metric loses when its cells are shuffled; None without."""
+    if not files.importance:
+        return None
+    notes, leads = Footnotes(words), {t.name: COMPARED[t.kind][0] for t in files.task.targets}
+    rows = [
+        [name_cell(covariate), *(signed_cell(branch(found, target).get(key), notes) for target, key in leads.items())]
+        for covariate, found in ((name, branch(value)) for name, value in files.importance.items())
+    ]
+    head = ["", *(f"{target}: {words.name('metric', key)}" for target, key in leads.items())]
+    return Table(head, rows, notes.lines(), words("model.importance"))
+
+
+def _values(column: Covariate, words: Words) -> str:
+    if not column.column_names:
+        return words("model.constant")
+    if column.kind == "date":
+        return words("page.interval", low=_day(column.low), high=_day(column.high))
+    if column.kind == "numeric":
+        return words("page.interval", low=f"{column.low:g}", high=f"{column.high:g}")
+    return words.listed(column.levels, SHOWN_LEVELS)
+
+
+def _day(days: float) -> str:
+    from datetime import date, timedelta
+
+    return (date(1970, 1, 1) + timedelta(days=days)).isoformat()
