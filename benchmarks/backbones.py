@@ -66,7 +66,7 @@ def card_of(name: str, data: TrainingData) -> ModelCard:
 def row(name: str, data: TrainingData, recipe: Recipe) -> str:
     size = data.store.preparation.size
     try:
-        check_size(name, size)
+        check_size(name, (size,))
     except FocusmapError as error:
         return f"| `{name}` | | | {error} | |"
     started = time.perf_counter()

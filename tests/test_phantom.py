@@ -113,5 +113,3 @@ def test_impossible_studies_are_refused(tmp_path: Path):
         PhantomOptions(n_patients=3, n_images=2)
     with pytest.raises(InputError, match="at least 28"):
         PhantomOptions(size=16)
-    with pytest.raises(InputError, match="volumes"):
-        write_phantom(make_phantom(replace(SMALL, dimensions=3)), tmp_path)

@@ -36,7 +36,7 @@ EXTRAS: Mapping[str, Extra] = {
     "export": Extra("focusmap export RUN", ("onnx", "onnxscript", "onnxruntime", "openvino")),
     "docs": Extra("make docs: this documentation as a site", ("mkdocs", "mkdocstrings")),
     "dev": Extra("make test, make check", ("pytest", "hypothesis", "mypy", "ruff", "importlinter", "captum")),
-    "bench": Extra("benchmarks beside other libraries", ("monai", "pytorch_grad_cam")),
+    "bench": Extra("benchmarks beside other libraries", ("pytorch_grad_cam",)),
 }
 """The extras of ``pyproject.toml``."""
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.errors import InputError
+from focusmap.imaging.readers.nifti import write_nifti
 from focusmap.values.files import atomic, write_table
 
 
@@ -120,6 +121,7 @@ _FINDINGS = {
 FINDINGS = tuple(_FINDINGS)
 _SITES = {"north": _Site(1.0, 1.0, 0.015), "south": _Site(0.8, 1.15, 0.030), "east": _Site(0.9, 0.85, 0.022)}
 _UNKNOWN_SHARE = 0.03
+VOXEL = 5.0  # mm
 
 
 def make_phantom(options: PhantomOptions) -> Phantom:
@@ -144,20 +146,16 @@ def write_phantom(phantom: Phantom, folder: Path) -> Path:
     """Write the pictures, the masks and `labels.csv` into `folder`; return the path of `labels.csv`.
 
     Pictures are 8-bit PNG under ``images/``, masks 0 and 255 under ``masks/FINDING/`` for pictures where that finding
-    was planted; column ``mask_FINDING`` names them.
+    was planted; column ``mask_FINDING`` names them. Volumes are ``.nii.gz`` with voxels of 5 mm.
 
     Raises
     ------
-    InputError
-        If the phantom holds volumes; those stay in memory.
     DiskError
         If a file cannot be written.
     """
-    if phantom.images.ndim != 3:
-        raise InputError("volumes cannot be written as PNG; use the arrays of the phantom.")
     table = phantom.table.copy()
     for path, picture in zip(table["path"], phantom.images, strict=True):
-        _write_png(folder / path, picture)
+        _write(folder / path, picture)
     for finding, masks in phantom.masks.items():
         table[f"mask_{finding}"] = [
             _write_mask(folder, f"masks/{finding}/{Path(path).name}", mask)
@@ -171,12 +169,18 @@ def write_phantom(phantom: Phantom, folder: Path) -> Path:
 def _write_mask(folder: Path, relative: str, mask: np.ndarray) -> str:
     if not mask.any():
         return ""
-    _write_png(folder / relative, mask.astype(np.uint8) * 255)
+    _write(folder / relative, mask.astype(np.uint8) * 255)
     return relative
 
 
-def _write_png(path: Path, pixels: np.ndarray) -> None:
+def _write(path: Path, pixels: np.ndarray) -> None:
     from PIL import Image
+
+    if pixels.ndim == 3:
+        # The phantom's axes run to the back, down and to its left; millimetres to the right, front and top.
+        affine = np.array([[0, 0, -VOXEL, 0], [-VOXEL, 0, 0, 0], [0, -VOXEL, 0, 0], [0, 0, 0, 1]], dtype=np.float64)
+        write_nifti(path, pixels[np.newaxis], affine)
+        return
 
     with atomic(path) as temporary:
         Image.fromarray(pixels).save(temporary, format="PNG")
@@ -292,9 +296,10 @@ def _tabulate(options: PhantomOptions, patients: list[_Patient], masks: dict[str
     labels[rng.random(labels.shape) < _UNKNOWN_SHARE] = np.nan
     if options.shuffle_labels:
         labels = rng.permutation(labels, axis=0)
+    suffix = ".png" if options.dimensions == 2 else ".nii.gz"
     rows = pd.DataFrame(
         {
-            "path": [f"images/{i:04d}.png" for i in range(len(patients))],
+            "path": [f"images/{i:04d}{suffix}" for i in range(len(patients))],
             "patient_id": [patient.patient_id for patient in patients],
             "sex": [patient.sex for patient in patients],
             "age": [patient.age_years for patient in patients],

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from focusmap.nets.backbones import dimensions_of
 from focusmap.nets.build import Architecture, FocusNet, build_net
 
 N_LABELS = 3
@@ -110,22 +111,28 @@ def net_of(name: str) -> FocusNet:
     with torch.no_grad():
         # Normalisations with random statistics, or the features of an untrained net would hardly differ.
         for module in net.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
                 module.running_mean.normal_(0, 0.1, generator=generator)
                 module.weight.uniform_(0.5, 1.5, generator=generator)
-        features = net.features(batch_of(4))
-        mean = features.mean(dim=(0, 2, 3))
+        features = net.features(batch_for(name, 4)).flatten(2)
+        mean = features.mean(dim=(0, 2))
         net.head.weight.normal_(0, 1, generator=generator)
         # Without the mean feature a map is positive in some places and negative in others; then of spread 1.
         net.head.weight -= torch.outer(net.head.weight @ mean, mean) / mean.square().sum()
-        maps = torch.einsum("nkhw,ck->nchw", features, net.head.weight)
-        net.head.weight /= maps.std(dim=(0, 2, 3))[:, None]
+        maps = torch.einsum("nkp,ck->ncp", features, net.head.weight)
+        net.head.weight /= maps.std(dim=(0, 2))[:, None]
         net.head.bias.normal_(0, 1, generator=generator)
     return net
 
 
 def batch_of(n: int, size: int = 64) -> Tensor:
     return torch.randn(n, 1, size, size, generator=torch.Generator().manual_seed(2))
+
+
+def batch_for(name: str, n: int) -> Tensor:
+    """Pictures for a backbone of pictures, volumes for one of volumes."""
+    shape = (64, 64) if dimensions_of(name) == 2 else (32, 32, 32)
+    return torch.randn(n, 1, *shape, generator=torch.Generator().manual_seed(2))
 
 
 def close(found: Tensor, expected: np.ndarray, tolerance: float = 1e-5) -> None:

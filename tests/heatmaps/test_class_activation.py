@@ -6,7 +6,7 @@ import map_oracles as oracles
 import numpy as np
 import pytest
 import torch
-from mapped_nets import N_LABELS, SmallNet, batch_of, close, net_of, pictures
+from mapped_nets import N_LABELS, SmallNet, batch_for, batch_of, close, net_of, pictures
 from torch import Tensor, nn
 
 from focusmap.heatmaps import heat_maps
@@ -14,7 +14,7 @@ from focusmap.heatmaps.class_activation import grad_cam_plus_plus, positive_evid
 from focusmap.nets.backbones import BACKBONES
 from focusmap.nets.build import FocusNet
 
-LARGE = ("densenet121", "resnet50", "vgg16", "convnext-tiny")
+LARGE = ("densenet121", "resnet50", "vgg16", "convnext-tiny", "densenet121-3d", "resnet18-3d", "resnet50-3d")
 ALL = [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in BACKBONES]
 BY_GRADIENT = {"gradcam": oracles.grad_cam, "hirescam": oracles.hires_cam, "layercam": oracles.layer_cam}
 
@@ -95,7 +95,7 @@ def test_cam_and_grad_cam_equal_their_formulas_on_backbones(name):
 @pytest.mark.parametrize("name", ALL)
 def test_maps_equal_captum_on_the_same_layer(name):
     attr = pytest.importorskip("captum.attr")
-    net, batch = net_of(name), batch_of(2)
+    net, batch = net_of(name), batch_for(name, 2)
     gradcams, hirescams = heat_maps(net, batch, "gradcam").maps, heat_maps(net, batch, "hirescam").maps
     for label in range(N_LABELS):
         theirs = attr.LayerGradCam(net, net.backbone).attribute(batch, label, relu_attributions=True)
@@ -107,15 +107,16 @@ def test_maps_equal_captum_on_the_same_layer(name):
 @pytest.mark.parametrize("name", ALL)
 def test_the_mean_of_a_cam_and_the_bias_make_the_logit(name):
     net = net_of(name)
-    found = heat_maps(net, batch_of(2))
-    torch.testing.assert_close(found.maps.mean(dim=(2, 3)) + net.head.bias.detach(), found.logits, rtol=1e-5, atol=1e-4)
+    found = heat_maps(net, batch_for(name, 2))
+    means = found.maps.flatten(2).mean(dim=2)
+    torch.testing.assert_close(means + net.head.bias.detach(), found.logits, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_batch_equals_one_by_one_on_backbones(name):
     # In float64: in float32 the convolutions themselves choose another order of summation for another batch size,
     # and differ by some 1e-6.
-    net, batch = net_of(name).double(), batch_of(8).double()
+    net, batch = net_of(name).double(), batch_for(name, 8 if name not in LARGE else 3).double()
     found, singles = heat_maps(net, batch), [heat_maps(net, picture[None]) for picture in batch]
     close(found.logits, torch.cat([single.logits for single in singles]).numpy(), 1e-6)
     close(found.maps, torch.cat([single.maps for single in singles]).numpy(), 1e-6)

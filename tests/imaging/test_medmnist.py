@@ -67,7 +67,6 @@ def test_an_absent_split_is_no_harm_and_a_second_time_replaces_the_first(tmp_pat
 
 WRONG = {
     "other names": ({"x": np.zeros(3)}, "holds x; train_images and train_labels were expected"),
-    "volumes": (arrays((28, 28, 28)), "holds volumes"),
     "floats": ({**arrays(), "train_images": np.zeros((7, 28, 28))}, "float64"),
     "labels too few": ({**arrays(), "train_labels": np.zeros(6, int)}, "7 pictures; train_labels holds 6"),
     "labels of text": (arrays(labels=lambda n: np.array(["a"] * n)), "whole numbers"),

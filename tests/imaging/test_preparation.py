@@ -31,8 +31,8 @@ def prepared(plane, size=224, channels=1):
     return prepare(as_picture(plane, FILE), Preparation(size, channels))
 
 
-def whole(rows, columns):
-    return Placement((rows, columns), Box(0, 0, rows, columns))
+def whole(rows, columns, size):
+    return Placement((rows, columns), Box(0, 0, rows, columns), size)
 
 
 def centre_of_mass(weights):
@@ -65,7 +65,7 @@ def test_a_bright_spot_comes_home_within_half_a_pixel(rows, columns, size, down,
     scale = max(max(rows, columns) / size, 1)
     at = (rows * down, columns * across)
     spot = a_blob((rows, columns), at, width=1.5 * scale)
-    home = to_source(prepared(spot, size)[0].astype(np.float32), whole(rows, columns), size)
+    home = to_source(prepared(spot, size)[0].astype(np.float32), whole(rows, columns, size))
     assert home.shape == spot.shape
     assert np.abs(centre_of_mass(home) - centre_of_mass(spot)).max() <= 0.5 * scale
 
@@ -77,7 +77,7 @@ def test_a_jpeg_decoded_smaller_stays_in_its_place(tmp_path_factory, rows, colum
     path = tmp_path_factory.mktemp("jpeg") / "a.jpg"
     path.write_bytes(encode(spot, "JPEG", quality=95))
     pixels, placement = prepare_file(path, Preparation(size))
-    assert placement == whole(rows, columns)
+    assert placement == whole(rows, columns, size)
     away = centre_of_mass(pixels[0].astype(float)) - centre_of_mass(prepared(spot, size)[0].astype(float))
     assert np.abs(away).max() <= 0.5
 
@@ -103,7 +103,7 @@ def naive_to_source(maps, source_shape, size):
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 9), st.integers(1, 64), st.integers(0, 99))
 def test_maps_go_home_as_the_formula_says(rows, columns, cells, size, seed):
     maps = np.random.default_rng(seed).normal(size=(2, cells, cells))
-    home = to_source(maps, whole(rows, columns), size)
+    home = to_source(maps, whole(rows, columns, size))
     assert home.dtype == np.float32
     for k in range(2):
         assert np.allclose(home[k], naive_to_source(maps[k], (rows, columns), size), atol=1e-5)
@@ -115,7 +115,7 @@ def test_maps_go_home_as_torch_interpolates():
 
     maps = np.random.default_rng(0).normal(size=(3, 2, 7, 7)).astype(np.float32)
     theirs = functional.interpolate(torch.from_numpy(maps), (224, 224), mode="bilinear", align_corners=False)
-    assert np.allclose(to_source(maps, whole(224, 224), 224), theirs.numpy(), atol=1e-5)
+    assert np.allclose(to_source(maps, whole(224, 224, 224)), theirs.numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(448, 448), (448, 224), (300, 1000)])
@@ -170,7 +170,7 @@ def test_a_constant_picture_and_a_lone_speck():
 def test_standardised_content_has_mean_0_and_deviation_1():
     planes = [smooth(30, 60), smooth(60, 30, seed=1), np.full((40, 40), 9, np.uint8)]
     batch = np.stack([prepared(plane, 64) for plane in planes])
-    facts = [content_statistics(pixels, plane.shape) for pixels, plane in zip(batch, planes, strict=True)]
+    facts = [content_statistics(pixels, whole(*plane.shape, 64)) for pixels, plane in zip(batch, planes, strict=True)]
     mean, std = np.array(facts, np.float32).T
     standard = standardise(batch, mean, std)
     assert standard.dtype == np.float32
@@ -227,7 +227,7 @@ def test_a_cropped_picture_is_the_picture_of_the_crop_and_its_map_comes_home(tmp
     kept = read_image(path).pixels[0][placement.crop.slices]
     if crop != "whole":
         assert np.array_equal(pixels, prepared(kept, 48))
-    home = to_source(pixels[0].astype(np.float32), placement, 48)
+    home = to_source(pixels[0].astype(np.float32), placement)
     assert home.shape == shape
     outside = np.ones(shape, bool)
     outside[placement.crop.slices] = False

@@ -28,7 +28,7 @@ def test_an_outcome_is_a_prepared_picture_or_a_reason(files):
     pixels, placement = prepare_file(files[0], PREPARATION)
     assert isinstance(picture, PreparedPicture)
     assert np.array_equal(picture.pixels, pixels)
-    assert (picture.mean, picture.std) == content_statistics(pixels, placement.source_shape)
+    assert (picture.mean, picture.std) == content_statistics(pixels, placement)
     assert prepare_one(files[7], PREPARATION) == f"{files[7]}: is empty (0 bytes)."
 
 

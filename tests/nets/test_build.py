@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from focusmap.errors import InputError
-from focusmap.nets.backbones import BACKBONES, build_backbone, check_size
+from focusmap.nets.backbones import BACKBONES, build_backbone, check_size, dimensions_of
 from focusmap.nets.build import Architecture, build_net
 
 
@@ -15,14 +15,14 @@ def test_the_mean_of_a_map_is_the_logit_less_the_bias(name: str, channels: int) 
     net = build_net(Architecture(name, channels, n_logits=3)).eval()
     nn.init.normal_(net.head.weight)
     nn.init.normal_(net.head.bias)
-    x = torch.randn(2, channels, 64, 64)
+    x = torch.randn(2, channels, *[64, 64] if dimensions_of(name) == 2 else [32, 32, 32])
     with torch.inference_mode():
         features = net.features(x)
         logits, maps = net.classify(features), net.evidence(features)
         assert torch.allclose(logits, net(x), atol=1e-5)
     assert logits.shape == (2, 3)
     assert maps.shape == (2, 3, *features.shape[2:])
-    assert torch.allclose(maps.mean(dim=(2, 3)) + net.head.bias, logits, atol=1e-3, rtol=1e-4)
+    assert torch.allclose(maps.flatten(2).mean(dim=2) + net.head.bias, logits, atol=1e-3, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["densenet121", "vgg16", "efficientnet-b0"])
@@ -64,9 +64,9 @@ def test_an_unknown_model_is_answered_with_the_nearest() -> None:
 
 
 def test_a_picture_too_small_is_refused_with_a_way_out() -> None:
-    check_size("small-residual", 28)
+    check_size("small-residual", (28,))
     with pytest.raises(InputError, match=r"at least 32 pixels, not 28.*small-residual"):
-        check_size("vgg16", 28)
+        check_size("vgg16", (28,))
 
 
 @pytest.mark.parametrize("values", [{}, {"model": "resnet18", "channels": 1}, {"model": "resnet18", "channels": "1"}])

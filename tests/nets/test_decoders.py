@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from focusmap.errors import InputError
-from focusmap.nets.backbones import BACKBONES, OURS, build_pyramid, levels
+from focusmap.nets.backbones import BACKBONES, OURS, build_pyramid, dimensions_of, levels
 from focusmap.nets.decoders import (
     FeaturePyramid,
     PathAggregation,
@@ -110,13 +110,18 @@ def test_a_coarse_convolution_that_rounds_up_meets_a_level_that_was_rounded_down
     assert net([torch.zeros(1, 2, 7, 7), torch.zeros(1, 2, 3, 3)]).shape[2:] == (7, 7)
 
 
+def probe_of(name: str) -> Tensor:
+    return torch.randn(1, 1, *[64, 64] if dimensions_of(name) == 2 else [32, 32, 32])
+
+
 @pytest.mark.parametrize("name", list(BACKBONES))
 def test_every_backbone_has_the_levels_that_it_claims(name):
     strides = strides_of(name, "fpn")
     net, channels = build_pyramid(name, 1, strides)
-    found = levels(net.eval(), torch.randn(1, 1, 64, 64), list(channels))
+    x = probe_of(name)
+    found = levels(net.eval(), x, list(channels))
     assert [level.shape[1] for level in found] == list(channels.values())
-    assert [64 // level.shape[2] for level in found] == list(strides)
+    assert [x.shape[2] // level.shape[2] for level in found] == list(strides)
 
 
 @pytest.mark.parametrize("name", list(BACKBONES))
@@ -124,12 +129,12 @@ def test_the_light_form_is_the_level_alone_and_drops_what_lies_behind_it(name):
     stride = strides_of(name, "fpn")[0]
     (whole, all_levels), (cut, one) = (build_pyramid(name, 1, s) for s in (strides_of(name, "fpn"), (stride,)))
     cut.load_state_dict(whole.state_dict(), strict=False)
-    x = torch.randn(1, 1, 64, 64)
+    x = probe_of(name)
     with torch.no_grad():
         (level,) = levels(cut.eval(), x, list(one))
         torch.testing.assert_close(level, levels(whole.eval(), x, list(all_levels))[0])
     assert sum(p.numel() for p in cut.parameters()) < sum(p.numel() for p in whole.parameters())
-    light = build_decoder(f"evidence{stride}", (level.shape[1],)).eval()
+    light = build_decoder(f"evidence{stride}", (level.shape[1],), level.ndim - 2).eval()
     torch.testing.assert_close(light([level]), F.relu(level / (1 + light.norm.eps) ** 0.5))
 
 

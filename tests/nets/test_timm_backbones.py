@@ -45,9 +45,9 @@ def test_a_class_token_takes_no_place_on_the_map() -> None:
 
 
 def test_a_net_of_one_size_is_refused_with_the_reason() -> None:
-    check_size("vit_tiny_patch16_224", 48)
+    check_size("vit_tiny_patch16_224", (48,))
     with pytest.raises(InputError, match=r"'mixer_s32_224' takes no pictures of \d+ pixels .*224"):
-        check_size("mixer_s32_224", 128)
+        check_size("mixer_s32_224", (128,))
 
 
 def test_a_name_that_nobody_knows_is_answered_with_the_nearest() -> None:

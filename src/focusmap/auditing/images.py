@@ -14,6 +14,7 @@ import numpy as np
 from focusmap.auditing.findings import AuditOptions, Finding, finding, plural
 from focusmap.errors import UnreadableImageError
 from focusmap.imaging.readers import read_image
+from focusmap.imaging.slices import middle_slice
 
 SIDE = 32
 FIRST = 32
@@ -78,12 +79,13 @@ class Pictures:
 def look_at(file: Path) -> Look:
     """Return what one look at a picture tells; an unreadable one says why."""
     try:
-        pixels = read_image(file).pixels
+        image = read_image(file)
     except UnreadableImageError as error:
         return Look(reason=str(error))
+    pixels = image.pixels
     if pixels.shape[0] == 3 and (pixels == pixels[:1]).all():
         pixels = pixels[:1]
-    plane = _middle_plane(pixels)
+    plane = _grey(middle_slice(image))
     low, high = _window(plane)
     return Look(
         digest=_digest(pixels),
@@ -143,11 +145,8 @@ def _digest(pixels: np.ndarray) -> str:
     return state.hexdigest()
 
 
-def _middle_plane(pixels: np.ndarray) -> np.ndarray:
-    """Return ``(rows, columns)``: channels averaged; of a volume, the middle plane across its shortest axis."""
-    while pixels.ndim > 3:
-        axis = int(np.argmin(pixels.shape[1:])) + 1
-        pixels = pixels.take(pixels.shape[axis] // 2, axis=axis)
+def _grey(pixels: np.ndarray) -> np.ndarray:
+    """Return ``(rows, columns)``: channels averaged."""
     if pixels.shape[0] == 1:
         return np.asarray(pixels[0])
     mean = pixels.mean(axis=0, dtype=np.float32)

@@ -11,6 +11,7 @@ EXAMPLE = """\
 examples:
   focusmap evaluate runs/first                              the run's own test split
   focusmap evaluate runs/first other.csv --out external     pictures the run has never seen
+  focusmap evaluate runs/slices --cases mean                volumes, of their slices' answers
   focusmap evaluate runs/unlabelled --target label          an autoencoder's anomaly score against a label
   focusmap evaluate --predictions table.csv                 columns true_NAME and prob_NAME"""
 
@@ -20,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="folder of the run")
     parser.add_argument("labels", type=Path, nargs="?", metavar="LABELS.csv", help="label file of other pictures")
     parser.add_argument("--predictions", type=Path, metavar="FILE", help="table with true_NAME and prob_NAME columns")
+    parser.add_argument(
+        "--cases", metavar="HOW", help="one answer a case, such as a volume of its slices: mean, max or attention"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of metrics.json and its pictures")
     add_study_options(parser)
     add_common_options(parser)
@@ -37,6 +41,11 @@ def execute(parsed: argparse.Namespace) -> None:
         return
     if parsed.run is None:
         raise InputError("give a RUN, or --predictions FILE.")
+    if parsed.cases is not None:
+        if parsed.labels is not None:
+            raise InputError("--cases is for the run's own test split.")
+        print_metrics(pipeline.evaluate_cases(parsed.run, parsed.cases, parsed.out, force=parsed.force))
+        return
     if parsed.target and pipeline.is_unlabelled(parsed.run):
         said = declaration_from(parsed)
         print_metrics(pipeline.evaluate_anomalies(parsed.run, parsed.labels, said, parsed.out, options))

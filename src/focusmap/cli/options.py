@@ -94,13 +94,21 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--model", metavar="NAME",
-        help="densenet121, resnet18, ..., any of timm's; with -fpn or -pan a focus-map net; autoencoder: no labels "
-        "(default: by size)",
+        help="densenet121, resnet18, ..., any of timm's; for volumes resnet18-3d, densenet121-3d, ...; with -fpn or "
+        "-pan a focus-map net; autoencoder: no labels (default: by size)",
     )  # fmt: skip
     group.add_argument("--epochs", type=int, metavar="N", help="passes over the training pictures (default: 60)")
     group.add_argument(
         "--size", type=int, metavar="N", help="side of the net's input in pixels (default: by the pictures)"
     )
+    group.add_argument(
+        "--shape", type=whole_numbers, metavar="N,N,N",
+        help="voxels of the net's input towards right, front and top, such as 96,96,24 (default: by the volumes)",
+    )  # fmt: skip
+    group.add_argument(
+        "--spacing", type=numbers, metavar="MM,MM,MM",
+        help="voxel size of the input in mm; what does not fit --shape is padded or cropped (default: stretched)",
+    )  # fmt: skip
     group.add_argument("--batch-size", type=int, metavar="N", help="pictures a step (default: 16)")
     group.add_argument(
         "--weights",
@@ -117,6 +125,16 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--nodes", type=int, default=1, metavar="N", help="machines that train together (with --resume)")
     group.add_argument("--folds", type=int, metavar="K", help="cross-validation; predictions are pooled out of fold")
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """Return whole numbers that are written with commas between them."""
+    return tuple(int(part) for part in text.split(","))
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Return numbers that are written with commas between them."""
+    return tuple(float(part) for part in text.split(","))
 
 
 def add_language_option(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
@@ -172,7 +190,10 @@ def recipe_from_options(parsed: argparse.Namespace) -> "Recipe":
 
     file, preset = getattr(parsed, "recipe", None), getattr(parsed, "preset", None)
     recipe = read_recipe(file, preset) if file else recipe_from({"preset": preset} if preset else {})
-    names = ("model", "epochs", "size", "batch_size", "weights", "threshold_for", "seed", "ensemble", "baseline", "tta")
+    names = (
+        "model", "epochs", "size", "shape", "spacing", "batch_size", "weights", "threshold_for", "seed", "ensemble",
+        "baseline", "tta",
+    )  # fmt: skip
     given = {name: getattr(parsed, name) for name in names if getattr(parsed, name, None) is not None}
     return replace(recipe, **given)
 

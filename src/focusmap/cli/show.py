@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from focusmap.cohort.cohort import Cohort
     from focusmap.pipeline.options import RunOptions
     from focusmap.pipeline.runs import Run
+    from focusmap.pipeline.seen import Seen
     from focusmap.values.files import Json
     from focusmap.values.recipe import Recipe
 
@@ -69,12 +70,35 @@ def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
     from focusmap.pipeline.planning import estimate
 
     plan = estimate(cohort, options)
-    size = f", {plan.recipe.size} x {plan.recipe.size} pixels" if plan.recipe.size else ""
+    size, shape = plan.recipe.size, plan.recipe.shape
+    taken = f", {' x '.join(map(str, shape))} voxels" if shape else f", {size} x {size} pixels" if size else ""
+    if plan.seen is not None and shape:
+        print(f"volumes     {volumes_in_words(plan.seen)}")
     epochs = f", {plan.recipe.epochs} epochs" if parse_model(plan.recipe.model).engine == "net" else ""
-    print(f"model       {plan.recipe.model}{size}{epochs}")
+    print(f"model       {plan.recipe.model}{taken}{epochs}")
     print(f"time        about {clock(plan.seconds)} on {plan.n_threads} processor cores")
     print(f"memory      about {plan.memory_mb} MB")
     print(f"disk        about {plan.disk_mb} MB")
+
+
+def volumes_in_words(seen: "Seen") -> str:
+    """Return the sizes of some of a study's volumes towards right, front and top.
+
+    >>> from focusmap.pipeline.seen import Seen
+    >>> volumes_in_words(Seen([(256, 256, 24), (256, 256, 20)], 1, [(1, 1, 5), (1, 1, 6)]))
+    '256 x 256 x 20 to 24 voxels of 1 x 1 x 5 to 6 mm (2 looked at)'
+    """
+    shapes = [shape for shape in seen.shapes if len(shape) == 3]
+    sizes = f"of {ranges(seen.voxels)} mm" if len(seen.voxels) == len(shapes) else "of unknown size"
+    return f"{ranges(shapes)} voxels {sizes} ({len(shapes)} looked at)"
+
+
+def ranges(rows: "Sequence[Sequence[float]]") -> str:
+    """Return the least and the greatest of each column, with ``x`` between the columns."""
+    ends = [(min(column), max(column)) for column in zip(*rows, strict=True)]
+    return " x ".join(
+        f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}" for low, high in ends
+    )
 
 
 def print_run(run: "Run") -> None:

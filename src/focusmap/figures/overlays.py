@@ -74,6 +74,8 @@ class Overlay:
         ``(rows, columns) bool``: reference mask or filled box, drawn as a line around it. None: nothing is drawn.
     unit
         What the values of the map are, in words.
+    long
+        Pixels of the longer side of a panel.
     """
 
     picture: np.ndarray
@@ -82,6 +84,7 @@ class Overlay:
     vmax: float
     outline: np.ndarray | None = None
     unit: str = "evidence (logit units)"
+    long: int = LONG
 
 
 def draw_overlay(path: Path, overlay: Overlay) -> None:
@@ -98,7 +101,7 @@ def draw_overlay(path: Path, overlay: Overlay) -> None:
 
 def overlay_image(overlay: Overlay) -> Image.Image:
     """Return what `draw_overlay` writes."""
-    layout = layout_of(overlay.picture.shape[-2], overlay.picture.shape[-1])
+    layout = layout_of(overlay.picture.shape[-2], overlay.picture.shape[-1], overlay.long)
     shown = _resized_picture(as_shown(overlay.picture), layout.picture)
     scale = _scale_of(overlay)
     outlined = overlay.outline is not None and bool(overlay.outline.any())
@@ -116,9 +119,9 @@ def overlay_image(overlay: Overlay) -> Image.Image:
     return sheet
 
 
-def layout_of(rows: int, columns: int) -> Layout:
-    """Return the layout for a picture of that shape; its longer side becomes `LONG` pixels."""
-    scale = LONG / max(rows, columns)
+def layout_of(rows: int, columns: int, long: int = LONG) -> Layout:
+    """Return the layout for a picture of that shape; its longer side becomes `long` pixels."""
+    scale = long / max(rows, columns)
     width, height = max(round(columns * scale), 1), max(round(rows * scale), 1)
     return Layout((max(width, LEAST), max(height, LEAST)), (width, height))
 

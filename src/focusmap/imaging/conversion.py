@@ -14,16 +14,17 @@ from numpy.typing import NDArray
 
 from focusmap.errors import InputError, MissingFileError
 from focusmap.imaging.archives import holds
-from focusmap.imaging.packed import Packed, PackedPicture
+from focusmap.imaging.packed import Packed, PackedPicture, PackedVolume
 from focusmap.imaging.readers.cifar import is_cifar_file, unpack_cifar
 from focusmap.imaging.readers.dicom_series import dicom_files, unpack_dicom
 from focusmap.imaging.readers.matlab import is_slice, unpack_figshare
 from focusmap.imaging.readers.medmnist import unpack_medmnist
+from focusmap.imaging.readers.nifti import write_nifti
 from focusmap.values.files import disk_errors, write_table
 from focusmap.values.image import Pixels
 from focusmap.values.progress import Progress, silent
 
-LABELS, IMAGES, FAILURES = "labels.csv", "images", "failures.csv"
+LABELS, IMAGES, VOLUMES, FAILURES = "labels.csv", "images", "volumes", "failures.csv"
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,10 @@ def find_packing(source: Path) -> Packing:
 
 
 def write_packed(pictures: Iterable[Packed], out: Path, progress: Progress = silent) -> Conversion:
-    """Write pictures to ``out/images``, masks to ``out/masks`` and the table to ``out/labels.csv``.
+    """Write pictures to ``out/images``, volumes to ``out/volumes``, masks to ``out/masks`` and ``out/labels.csv``.
 
     The table has ``path``, the pictures' cells and a column a kind of mask, in the order that they come. Grey and
-    colour are PNG of 8 or 16 bits; see `storable`. Only one picture is in memory at a time.
+    colour are PNG of 8 or 16 bits, see `storable`; volumes are NIfTI. Only one picture is in memory at a time.
 
     Raises
     ------
@@ -87,6 +88,8 @@ def write_packed(pictures: Iterable[Packed], out: Path, progress: Progress = sil
         for done, picture in enumerate(pictures, start=1):
             if isinstance(picture, PackedPicture):
                 rows.append(_write_picture(picture, folder))
+            elif isinstance(picture, PackedVolume):
+                rows.append(_write_volume(picture, folder))
             else:
                 failures.append((picture.name, picture.reason))
             progress("converting", done, 0)
@@ -126,6 +129,23 @@ def _write_picture(picture: PackedPicture, folder: Path) -> dict[str, str]:
         place = f"{column.replace('mask', 'masks', 1)}/{picture.name}.png"
         row[column] = _write_png(np.where(mask, 255, 0).astype(np.uint8)[np.newaxis], folder, place)
     return row
+
+
+def _write_volume(volume: PackedVolume, folder: Path) -> dict[str, str]:
+    """Write a volume and its masks; return its row."""
+    place = f"{VOLUMES}/{volume.name}.nii.gz"
+    row = {"path": _write_nifti(volume.voxels, volume.affine, folder, place), **volume.cells}
+    for column, mask in volume.masks.items():
+        place = f"{column.replace('mask', 'masks', 1)}/{volume.name}.nii.gz"
+        row[column] = _write_nifti(mask[np.newaxis].astype(np.uint8), volume.affine, folder, place)
+    return row
+
+
+def _write_nifti(voxels: NDArray[np.generic], affine: NDArray[np.float64] | None, folder: Path, place: str) -> str:
+    if (folder / place).exists():
+        raise InputError(f"two volumes are called {place}. Convert the parts one by one.")
+    write_nifti(folder / place, voxels, affine)
+    return place
 
 
 def _write_png(pixels: NDArray[np.uint8] | NDArray[np.uint16], folder: Path, place: str) -> str:

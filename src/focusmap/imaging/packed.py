@@ -32,12 +32,36 @@ class PackedPicture:
     masks: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class PackedVolume:
+    """One volume of a packed data set.
+
+    Parameters
+    ----------
+    name, cells
+        As of a picture.
+    voxels : (C, *spatial)
+        Any number of modalities; the first axis of space runs along columns, the second along rows, the third from
+        slice to slice.
+    affine
+        From voxels to mm towards right, front and top, or None where that is unknown.
+    masks
+        Mask column to `(*spatial) bool`.
+    """
+
+    name: str
+    voxels: NDArray[np.generic]
+    affine: NDArray[np.float64] | None
+    cells: Mapping[str, str]
+    masks: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class PackedFailure:
-    """A picture of a packed data set that cannot be read, and why."""
+    """A picture or volume of a packed data set that cannot be read, and why."""
 
     name: str
     reason: str
 
 
-Packed: TypeAlias = PackedPicture | PackedFailure
+Packed: TypeAlias = PackedPicture | PackedVolume | PackedFailure

@@ -1,21 +1,29 @@
 """From a picture to the input of a net, and from a map of that input back to the picture's own grid.
 
-Pixels are areas, not points: pixel i covers [i, i + 1], its centre lies at i + 0.5 (``align_corners=False``).
+How volumes are prepared stands in `focusmap.imaging.volumes`; what reads a file takes both.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from focusmap.errors import InputError, suggest
+from focusmap.errors import InputError, UnreadableImageError, suggest
 from focusmap.imaging.crop import Box, crop_box
 from focusmap.imaging.readers import read_image
+from focusmap.imaging.resampling import interpolation, to_bytes
+from focusmap.imaging.volumes import (
+    VolumePlacement,
+    VolumePreparation,
+    prepare_volume,
+    volume_mask_to_input,
+    volume_to_source,
+)
 from focusmap.values.crop import WHOLE, parse_crop
-from focusmap.values.image import Image, Pixels
+from focusmap.values.image import Image
 
 if TYPE_CHECKING:
     # Imported at run time it would bring pandas into every worker process.
@@ -55,6 +63,11 @@ class Preparation:
             raise InputError(f"preparation: window is {self.window}; two rising percentiles were expected.")
         parse_crop(self.crop)
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Return (channels, rows, columns)."""
+        return self.channels, self.size, self.size
+
     def to_dict(self) -> "dict[str, Json]":
         """Return plain values for a file."""
         return {**asdict(self), "window": list(self.window)}
@@ -89,10 +102,27 @@ class Placement:
         (rows, columns) of the picture in its file.
     crop
         The box of it that fills the square.
+    size
+        Side of the square, in which padding was measured out.
     """
 
     source_shape: tuple[int, int]
     crop: Box
+    size: int
+
+    @property
+    def content(self) -> tuple[slice, slice]:
+        """Return where in the square the picture lies; the rest is padding."""
+        return content_box(self.crop.shape, self.size).slices
+
+
+AnyPreparation: TypeAlias = Preparation | VolumePreparation
+AnyPlacement: TypeAlias = Placement | VolumePlacement
+
+
+def preparation_from(values: "Mapping[str, Json]") -> AnyPreparation:
+    """Return the preparation written in a file, of pictures or, where it has a shape, of volumes."""
+    return VolumePreparation.from_dict(values) if "shape" in values else Preparation.from_dict(values)
 
 
 def content_box(source_shape: tuple[int, int], size: int) -> Box:
@@ -112,30 +142,50 @@ def prepare(image: Image, preparation: Preparation) -> Uint8Array:
     return _fill_square(image, crop_box(image, preparation.crop), preparation)
 
 
-def prepare_file(path: Path, preparation: Preparation) -> tuple[Uint8Array, Placement]:
-    """Return the prepared picture of a file and where it comes from.
+def prepare_file(path: Path, preparation: AnyPreparation) -> tuple[Uint8Array, AnyPlacement]:
+    """Return the prepared picture or volume of a file, `(C, *spatial)`, and where it comes from.
 
     Raises
     ------
     MissingFileError, UnreadableImageError
-        As `read_image`.
+        As `read_image`; if there is a volume where a picture is prepared, or the other way round.
     """
+    if isinstance(preparation, VolumePreparation):
+        image = _read(path, 3)
+        try:
+            return prepare_volume(image, preparation)
+        except UnreadableImageError as error:
+            raise UnreadableImageError(f"{path}: {error}.") from None
     # A picture read at a reduced size has no pixels to spare for a crop.
-    image = read_image(path, at_least=preparation.size if preparation.crop == WHOLE else None)
+    image = _read(path, 2, at_least=preparation.size if preparation.crop == WHOLE else None)
     crop = crop_box(image, preparation.crop)
-    return _fill_square(image, crop, preparation), Placement((image.source_shape[0], image.source_shape[1]), crop)
+    rows, columns = image.source_shape
+    return _fill_square(image, crop, preparation), Placement((rows, columns), crop, preparation.size)
 
 
-def standardised_file(path: Path, preparation: Preparation) -> tuple[FloatArray, Placement]:
-    """Return what a net is shown of a file, `(channels, size, size) float32`, and where it comes from.
+def _read(path: Path, n_axes: int, at_least: int | None = None) -> Image:
+    image = read_image(path, at_least)
+    if len(image.source_shape) == n_axes:
+        return image
+    sides = " x ".join(map(str, image.source_shape))
+    if n_axes == 2:
+        raise UnreadableImageError(
+            f"{path}: is a volume of {sides} voxels; a picture was expected. Make slices of volumes with "
+            "focusmap convert LABELS.csv --slices --out DIR, or train a net of volumes, such as --model resnet18-3d."
+        )
+    raise UnreadableImageError(f"{path}: is a picture of {sides} pixels; a volume was expected.")
+
+
+def standardised_file(path: Path, preparation: AnyPreparation) -> tuple[FloatArray, AnyPlacement]:
+    """Return what a net is shown of a file, `(C, *spatial) float32`, and where it comes from.
 
     Raises
     ------
     MissingFileError, UnreadableImageError
-        As `read_image`.
+        As `prepare_file`.
     """
     pixels, placement = prepare_file(path, preparation)
-    mean, std = (np.array([value], np.float32) for value in content_statistics(pixels, placement.crop.shape))
+    mean, std = (np.array([value], np.float32) for value in content_statistics(pixels, placement))
     return standardise(pixels[np.newaxis], mean, std)[0], placement
 
 
@@ -144,24 +194,10 @@ def _fill_square(image: Image, crop: Box, preparation: Preparation) -> Uint8Arra
     assert is_whole or image.shape == image.source_shape, "a reduced picture cannot be cropped"
     kept = image.pixels if is_whole else image.pixels[(slice(None), *crop.slices)]
     box = content_box(crop.shape, size)
-    content = _match_channels(_resize(_to_bytes(kept, preparation.window), box), preparation.channels)
+    content = _match_channels(_resize(to_bytes(kept, preparation.window), box), preparation.channels)
     square = np.zeros((preparation.channels, size, size), np.uint8)
     square[(slice(None), *box.slices)] = content
     return square
-
-
-def _to_bytes(pixels: Pixels, window: tuple[float, float]) -> Uint8Array:
-    """Return pixels on the scale 0 to 255: 8-bit ones as they are, others between two percentiles."""
-    if pixels.dtype == np.uint8:
-        return pixels.astype(np.uint8, copy=False)
-    low, high = np.percentile(pixels, window)
-    if high <= low:
-        # A few bright specks on an empty picture lie outside of both percentiles, and are all there is to see.
-        low, high = float(pixels.min()), float(pixels.max())
-    scale = 255 / (high - low) if high > low else 0.0
-    scaled = (pixels.astype(np.float32) - np.float32(low)) * np.float32(scale)
-    levels: Uint8Array = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
-    return levels
 
 
 def _resize(pixels: Uint8Array, box: Box) -> Uint8Array:
@@ -190,76 +226,59 @@ def standardise(pixels: Uint8Array, mean: FloatArray, std: FloatArray) -> FloatA
 
     Parameters
     ----------
-    pixels : (N, C, H, W) uint8
+    pixels : (N, C, *spatial) uint8
     mean, std : (N,) float32
         Of each picture's content, as the store keeps them.
     """
-    shape = (-1, 1, 1, 1)
+    shape = (-1, *[1] * (pixels.ndim - 1))
     shifted: FloatArray = pixels.astype(np.float32) - mean.astype(np.float32).reshape(shape)
     shifted /= std.astype(np.float32).reshape(shape)
     return shifted
 
 
-def content_statistics(pixels: Uint8Array, kept_shape: tuple[int, int]) -> tuple[float, float]:
-    """Return mean and standard deviation of a prepared picture `(C, size, size)` without its padding.
+def content_statistics(pixels: Uint8Array, placement: AnyPlacement) -> tuple[float, float]:
+    """Return mean and standard deviation of a prepared picture `(C, *spatial)` without its padding.
 
-    `kept_shape` is (rows, columns) of what was kept of the picture: `Placement.crop`. A constant picture has the
-    deviation 1, so that it is standardised to zeros.
+    A constant picture has the deviation 1, so that it is standardised to zeros.
     """
-    box = content_box(kept_shape, pixels.shape[-1])
-    content = pixels[(slice(None), *box.slices)]
+    content = pixels[(slice(None), *placement.content)]
     return float(content.mean()), float(content.std()) or 1.0
 
 
-def to_source(maps: NDArray[np.floating], placement: Placement, size: int) -> FloatArray:
-    """Return maps of the prepared square in the picture's own grid: bilinear, the padding cropped.
+def to_source(maps: NDArray[np.floating], placement: AnyPlacement) -> FloatArray:
+    """Return maps of the prepared input in the grid of the picture or volume: linear, the padding cropped.
 
     What was cropped away, the net has not seen: there the maps are 0.
 
     Parameters
     ----------
-    maps : (..., h, w) float
-        Any resolution; h and w cover the whole square.
+    maps : (..., *grid) float
+        Any resolution; the grid covers the whole input.
     placement
-        Where the square comes from.
-    size
-        Side of the prepared square, in which padding was measured out.
+        Where the input comes from.
 
     Returns
     -------
-    (..., rows, columns) float32
+    (..., *source_shape) float32
     """
-    crop = placement.crop
+    if isinstance(placement, VolumePlacement):
+        return volume_to_source(maps, placement)
+    crop, size = placement.crop, placement.size
     box = content_box(crop.shape, size)
-    down = _interpolation(maps.shape[-2], box.top / size, box.height / size, crop.height)
-    across = _interpolation(maps.shape[-1], box.left / size, box.width / size, crop.width)
+    down = interpolation(maps.shape[-2], box.top / size, box.height / size, crop.height)
+    across = interpolation(maps.shape[-1], box.left / size, box.width / size, crop.width)
     placed = np.zeros((*maps.shape[:-2], *placement.source_shape), np.float32)
     placed[(..., *crop.slices)] = np.matmul(np.matmul(down, maps.astype(np.float32)), across.T)
     return placed
 
 
-def mask_to_input(mask: NDArray[np.bool_], placement: Placement, size: int) -> NDArray[np.bool_]:
-    """Return a mask `(rows, columns)` of the picture on the prepared square `(size, size)`; the padding is outside.
+def mask_to_input(mask: NDArray[np.bool_], placement: AnyPlacement) -> NDArray[np.bool_]:
+    """Return a mask `(*source_shape)` on the prepared input; the padding is outside.
 
-    A pixel of the square is inside where at least half of what it covers is.
+    A cell of the input is inside where at least half of what it covers is.
     """
+    if isinstance(placement, VolumePlacement):
+        return volume_mask_to_input(mask, placement)
     image = Image(mask[np.newaxis].astype(np.uint8) * np.uint8(255), Path(), mask.shape)
-    inside: NDArray[np.bool_] = _fill_square(image, placement.crop, Preparation(size))[0] >= 128
+    inside: NDArray[np.bool_] = _fill_square(image, placement.crop, Preparation(placement.size))[0] >= 128
     return inside
-
-
-def _interpolation(n_cells: int, start: float, extent: float, n_out: int) -> FloatArray:
-    """Return the `(n_out, n_cells)` weights of linear interpolation along one axis.
-
-    Output pixel i has its centre at ``start + (i + 0.5) / n_out * extent`` of the axis, cell j its own
-    at ``(j + 0.5) / n_cells``. Beyond the outermost centres the outermost value holds.
-    """
-    centres = (start + (np.arange(n_out) + 0.5) / n_out * extent) * n_cells - 0.5
-    centres = np.clip(centres, 0, n_cells - 1)
-    lower = np.minimum(centres.astype(np.intp), max(n_cells - 2, 0))
-    upper = np.minimum(lower + 1, n_cells - 1)
-    weights = np.zeros((n_out, n_cells), np.float32)
-    position = np.arange(n_out)
-    weights[position, lower] += 1 - (centres - lower)
-    weights[position, upper] += centres - lower
-    return weights

@@ -4,6 +4,7 @@ Stores lie side by side in a folder, each under a hash of its preparation and it
 in a hidden folder and renamed when it is whole: what was stopped half-way never has the name.
 """
 
+import math
 import os
 import shutil
 import socket
@@ -17,7 +18,7 @@ from json import dumps
 from pathlib import Path
 
 from focusmap.errors import DiskError, InputError, UnreadableImageError, listed
-from focusmap.imaging.preparation import Preparation
+from focusmap.imaging.preparation import AnyPreparation
 from focusmap.imaging.store_files import FORMAT, SIDECAR, Failures, Store, Wanted, open_store, write_store
 from focusmap.imaging.workers import Outcome, PreparedPicture, prepare_in_order
 from focusmap.values.files import disk_errors
@@ -51,7 +52,7 @@ class StoreOptions:
 def prepare_store(
     files: Sequence[Path],
     image_ids: Sequence[str],
-    preparation: Preparation,
+    preparation: AnyPreparation,
     folder: Path,
     options: StoreOptions | None = None,
 ) -> Store:
@@ -121,7 +122,7 @@ def _outcomes(files: Sequence[Path], wanted: Wanted, folder: Path, options: Stor
         options.progress("preparing pictures", done, len(files))
 
 
-def _pictures_on_hand(folder: Path, preparation: Preparation) -> dict[str, tuple[Store, int]]:
+def _pictures_on_hand(folder: Path, preparation: AnyPreparation) -> dict[str, tuple[Store, int]]:
     """Return by content hash the pictures that stores in `folder` hold, prepared in the same way."""
     found: dict[str, tuple[Store, int]] = {}
     for sidecar in folder.glob(f"[!.]*/{SIDECAR}"):
@@ -132,9 +133,8 @@ def _pictures_on_hand(folder: Path, preparation: Preparation) -> dict[str, tuple
 
 
 def _copy(store: Store, row: int) -> PreparedPicture:
-    rows, columns = store.source_shapes[row]
-    mean, std = float(store.mean[row]), float(store.std[row])
-    return PreparedPicture(store.pixels[row], (int(rows), int(columns)), mean, std)
+    source_shape = tuple(int(side) for side in store.source_shapes[row])
+    return PreparedPicture(store.pixels[row], source_shape, float(store.mean[row]), float(store.std[row]))
 
 
 @contextmanager
@@ -161,8 +161,7 @@ def _building_folder(folder: Path, wanted: Wanted) -> Iterator[Path]:
 
 
 def _check_room(folder: Path, wanted: Wanted) -> None:
-    size = wanted.preparation.size
-    needed = len(wanted.image_ids) * wanted.preparation.channels * size * size
+    needed = len(wanted.image_ids) * math.prod(wanted.preparation.input_shape)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DiskError(

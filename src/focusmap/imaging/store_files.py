@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focusmap.errors import InputError, suggest
-from focusmap.imaging.preparation import FloatArray, Preparation, Uint8Array
+from focusmap.imaging.preparation import AnyPreparation, FloatArray, Uint8Array, preparation_from
 from focusmap.imaging.workers import Outcome, PreparedPicture
 from focusmap.values.files import Json, read_json, write_json
 
@@ -32,20 +32,20 @@ class Store:
         Where they lie.
     preparation
         How they were made.
-    pixels : (N, C, size, size) uint8
+    pixels : (N, C, *spatial) uint8
         Mapped from disk, read-only; index it with an array of rows to get a batch.
     image_ids, hashes
         Whose each row is, and the SHA-256 of its file.
     mean, std : (N,) float32
         Of each picture's content without padding.
-    source_shapes : (N, 2) int
-        Rows and columns of the picture in its file.
+    source_shapes : (N, 2) or (N, 3) int
+        Rows and columns of the picture, or the sides of the volume, in its file.
     failures
         (image_id, reason) of the pictures that were left out.
     """
 
     folder: Path
-    preparation: Preparation
+    preparation: AnyPreparation
     pixels: Uint8Array
     image_ids: list[str]
     hashes: list[str]
@@ -101,17 +101,18 @@ def _load(folder: Path) -> Store:
     columns = read_json(folder / SIDECAR)
     if columns["format"] != FORMAT:
         raise ValueError(f"format {columns['format']}; {FORMAT} was expected")
+    preparation = preparation_from(cast(dict[str, Json], columns["preparation"]))
     # A file shorter than its header says fails here, not at the first batch.
     pixels: Uint8Array = np.asarray(np.load(folder / PIXELS, mmap_mode="r", allow_pickle=False))
     store = Store(
         folder=folder,
-        preparation=Preparation.from_dict(cast(dict[str, Json], columns["preparation"])),
+        preparation=preparation,
         pixels=pixels,
         image_ids=cast(list[str], columns["image_ids"]),
         hashes=cast(list[str], columns["hashes"]),
         mean=np.array(columns["mean"], np.float32),
         std=np.array(columns["std"], np.float32),
-        source_shapes=np.array(columns["source_shapes"], np.int64).reshape(-1, 2),
+        source_shapes=np.array(columns["source_shapes"], np.int64).reshape(-1, len(preparation.input_shape) - 1),
     )
     if not len(pixels) == len(store.image_ids) == len(store.hashes) == len(store.mean) == len(store.source_shapes):
         raise ValueError(f"{len(pixels)} pictures and {len(store.image_ids)} image_ids")
@@ -124,7 +125,7 @@ class Wanted:
 
     image_ids: Sequence[str]
     hashes: Sequence[str]
-    preparation: Preparation
+    preparation: AnyPreparation
 
 
 def write_store(folder: Path, wanted: Wanted, outcomes: Iterable[Outcome]) -> Failures:
@@ -134,7 +135,7 @@ def write_store(folder: Path, wanted: Wanted, outcomes: Iterable[Outcome]) -> Fa
     """
     kept: list[tuple[str, str, PreparedFacts]] = []
     failures: list[tuple[str, str]] = []
-    shape = (wanted.preparation.channels, wanted.preparation.size, wanted.preparation.size)
+    shape = wanted.preparation.input_shape
     with (folder / PIXELS).open("wb") as file:
         _write_header(file, (len(wanted.image_ids), *shape))
         for image_id, content_hash, outcome in zip(wanted.image_ids, wanted.hashes, outcomes, strict=True):
@@ -158,7 +159,7 @@ def _facts(picture: PreparedPicture) -> PreparedFacts:
     return picture.mean, picture.std, list(picture.source_shape)
 
 
-def _columns(preparation: Preparation, kept: Sequence[tuple[str, str, PreparedFacts]]) -> dict[str, Json]:
+def _columns(preparation: AnyPreparation, kept: Sequence[tuple[str, str, PreparedFacts]]) -> dict[str, Json]:
     return {
         "format": FORMAT,
         "preparation": preparation.to_dict(),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from focusmap.errors import FocusmapError, InputError
-from focusmap.imaging.preparation import Preparation, Uint8Array, content_statistics, prepare_file
+from focusmap.imaging.preparation import AnyPreparation, Uint8Array, content_statistics, prepare_file
 
 PROBE = 32
 """So many pictures are prepared here before it is decided whether to start processes for the rest."""
@@ -27,10 +27,10 @@ CHUNKS_AHEAD = 4
 
 @dataclass(frozen=True, eq=False)
 class PreparedPicture:
-    """A prepared picture `(C, size, size) uint8`, its shape in the file, mean and deviation of its content."""
+    """A prepared picture `(C, *spatial) uint8`, its shape in the file, mean and deviation of its content."""
 
     pixels: Uint8Array
-    source_shape: tuple[int, int]
+    source_shape: tuple[int, ...]
     mean: float
     std: float
 
@@ -39,7 +39,7 @@ Outcome: TypeAlias = PreparedPicture | str
 """A prepared picture, or why there is none."""
 
 
-def prepare_in_order(files: Sequence[Path], preparation: Preparation, workers: int | None) -> Iterator[Outcome]:
+def prepare_in_order(files: Sequence[Path], preparation: AnyPreparation, workers: int | None) -> Iterator[Outcome]:
     """Yield the outcome for each file, in the order given.
 
     Parameters
@@ -68,20 +68,20 @@ def prepare_in_order(files: Sequence[Path], preparation: Preparation, workers: i
         yield from prepare_by_processes(rest, preparation, n_workers)
 
 
-def prepare_one(file: Path, preparation: Preparation) -> Outcome:
+def prepare_one(file: Path, preparation: AnyPreparation) -> Outcome:
     """Return the prepared picture of a file, or the reason why it cannot be read."""
     try:
         pixels, placement = prepare_file(file, preparation)
     except FocusmapError as error:
         return str(error)
-    return PreparedPicture(pixels, placement.source_shape, *content_statistics(pixels, placement.crop.shape))
+    return PreparedPicture(pixels, placement.source_shape, *content_statistics(pixels, placement))
 
 
-def _prepare_chunk(files: Sequence[Path], preparation: Preparation) -> list[Outcome]:
+def _prepare_chunk(files: Sequence[Path], preparation: AnyPreparation) -> list[Outcome]:
     return [prepare_one(file, preparation) for file in files]
 
 
-def prepare_by_processes(files: Sequence[Path], preparation: Preparation, n_workers: int) -> Iterator[Outcome]:
+def prepare_by_processes(files: Sequence[Path], preparation: AnyPreparation, n_workers: int) -> Iterator[Outcome]:
     """Yield the outcome for each file, in the order given, all of them prepared by processes."""
     # Forked processes inherit locked locks of other threads and can hang; spawned ones start clean.
     pool = ProcessPoolExecutor(n_workers, get_context("spawn"), initializer=_settle)

@@ -10,7 +10,7 @@ import torch
 from focusmap.errors import InputError, MissingFileError
 from focusmap.evaluation.calibration import apply
 from focusmap.heatmaps import FOCUS, RECONSTRUCTION, heat_maps, method_of, unit_of
-from focusmap.imaging.preparation import Placement, Preparation, standardised_file
+from focusmap.imaging.preparation import AnyPlacement, AnyPreparation, standardised_file
 from focusmap.inference.model import Model
 
 
@@ -25,11 +25,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that was read: `pixels` ``(C, size, size) float32``, standardised; where they come from."""
+    """A picture that was read: `pixels` ``(C, *spatial) float32``, standardised; where they come from."""
 
     item: Item
     pixels: np.ndarray
-    placement: Placement
+    placement: AnyPlacement
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Evidence:
         ``(N, M)``: what the positive part of the class activation map adds to the logit, whatever the method; of a
         focus map, its mean.
     maps
-        ``(N, M, h, w)`` in the unit of the method; for a continuous target, in its own units in place of logits. A
+        ``(N, M, *grid)`` in the unit of the method; for a continuous target, in its own units in place of logits. A
         focus map is empty where its label is not predicted.
     units
         ``(M,)``: what one unit of the values that are shown is on the maps.
@@ -63,7 +63,7 @@ class Evidence:
 
 
 def read_pictures(
-    items: Sequence[Item], preparation: Preparation, failures: list[tuple[str, str]]
+    items: Sequence[Item], preparation: AnyPreparation, failures: list[tuple[str, str]]
 ) -> Iterator[Picture]:
     """Yield the pictures that can be read; append (image_id, reason) of the others to `failures`."""
     for item in items:
@@ -91,24 +91,25 @@ def find_evidence(model: Model, pictures: Sequence[Picture], method: str, labels
         if method_of(method) == RECONSTRUCTION
         else found.has_evidence.cpu().numpy(),
         amounts=found.evidence.cpu().double().numpy(),
-        maps=found.maps.float().cpu().numpy() * deviations[:, None, None],
+        maps=found.maps.float().cpu().numpy() * deviations.reshape(-1, *[1] * (found.maps.ndim - 2)),
         units=deviations / n_cells if unit_of(method).per_cell else deviations,
     )
 
 
 def pixels_of(model: Model, pictures: Sequence[Picture]) -> torch.Tensor:
-    """Return the pictures as ``(N, C, size, size)`` where the model computes."""
+    """Return the pictures as ``(N, C, *spatial)`` where the model computes."""
     device = next(model.net.parameters()).device
     return torch.from_numpy(np.stack([picture.pixels for picture in pictures])).to(device)
 
 
 def _focus_evidence(probabilities: np.ndarray, predicted: np.ndarray, maps: np.ndarray) -> Evidence:
-    shown = maps * predicted[..., None, None]
+    places = tuple(range(2, maps.ndim))
+    shown = maps * np.expand_dims(predicted, places)
     return Evidence(
         probabilities=probabilities,
         predicted=predicted,
         shown=predicted,
-        amounts=shown.mean(axis=(-2, -1), dtype=np.float64),
+        amounts=shown.mean(axis=places, dtype=np.float64),
         maps=shown,
         units=np.ones(maps.shape[1], dtype=np.float32),
     )

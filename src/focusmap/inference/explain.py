@@ -4,7 +4,7 @@ Memory does not grow with the number of pictures, but for the rows of the index.
 follow from the files, because their colours end at a value that all overlays of a label share.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -13,20 +13,26 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from focusmap.figures.overlays import Overlay, draw_overlay
+from focusmap.figures.overlays import LONG, Overlay, draw_overlay
+from focusmap.figures.slices import N_MONTAGE, N_STEPS, SliceStrip, montage, spread, write_strip
 from focusmap.heatmaps import FOCUS, Unit, unit_of
 from focusmap.imaging.preparation import to_source
 from focusmap.imaging.readers import read_image
+from focusmap.imaging.readers.nifti import write_nifti
+from focusmap.imaging.slices import shown_stack
+from focusmap.imaging.volumes import VolumePlacement
 from focusmap.inference.evidence import Evidence, Item, Picture, find_evidence, read_pictures
 from focusmap.inference.map_files import MapNames, read_map, write_binary, write_map
 from focusmap.inference.model import Model
 from focusmap.localisation.reference import Reference
+from focusmap.training.batches import at_once
 from focusmap.values.files import read_json, write_json, write_table
+from focusmap.values.image import Image
 from focusmap.values.progress import Progress, silent
 
 INDEX_COLUMNS = [
     "image_id", "path", "target", "probability", "method", "map", "overlay", "has_evidence", "evidence", "predicted",
-    "binary",
+    "binary", "slices", "n_slices", "strongest",
 ]  # fmt: skip
 SCALE = "scale.json"
 # Of the highest values of the maps with evidence: one extreme picture shall not pale all others.
@@ -85,6 +91,8 @@ class MapRow:
         What one unit of the values that are shown is on the written map.
     name
         Of its files, without suffix.
+    is_volume
+        True if they are NIfTI files.
     """
 
     item: Item
@@ -96,6 +104,27 @@ class MapRow:
     highest: float
     unit: float
     name: str
+    is_volume: bool = False
+
+    @property
+    def map(self) -> str:
+        """The file of the map, in the folder of the index."""
+        return f"maps/{self.name}{'.nii.gz' if self.is_volume else '.npz'}"
+
+    @property
+    def binary(self) -> str:
+        """The file of the region."""
+        return f"binaries/{self.name}{'.nii.gz' if self.is_volume else '.png'}"
+
+    @property
+    def overlay(self) -> str:
+        """The file of the overlay."""
+        return f"overlays/{self.name}.png"
+
+    @property
+    def slices(self) -> str:
+        """The file of a volume's slices under each other."""
+        return f"overlays/{self.name}.slices.png"
 
 
 @dataclass(frozen=True)
@@ -130,7 +159,8 @@ def explain(model: Model, items: Sequence[Item], out: Path, options: ExplainOpti
     ``maps/NAME.LABEL.npz`` holds ``map``, ``(rows, columns) float32`` in the grid of the picture's file and in the unit
     of the method; for a continuous target, in its own units in place of logits. A multiclass target has one map a
     class, under the label name ``TARGET=CLASS``. Beside a focus map lies its region, ``binaries/NAME.LABEL.png``: 255
-    where the map reaches the label's cut, 0 elsewhere.
+    where the map reaches the label's cut, 0 elsewhere. Of a volume both are ``.nii.gz`` with its affine, the region of
+    1 and 0.
 
     Parameters
     ----------
@@ -154,8 +184,8 @@ def explain(model: Model, items: Sequence[Item], out: Path, options: ExplainOpti
     job = _Job(out, {label: parts.name(label) for label in labels}, columns, cuts, options)
     rows = list(_write_maps(model, items, failures, job))
     scale = {**scale_of(rows, job.unit.least), **{k: v for k, v in (options.scale or {}).items() if k in labels}}
-    _write_overlays(rows, scale, job)
-    index = tabulate(rows, options.method)
+    steps = _write_overlays(rows, scale, job)
+    index = tabulate(rows, steps, options.method)
     write_table(out / "index.csv", index)
     write_scale(out, options.method, scale)
     return Explanation(index, scale, tuple(failures))
@@ -196,12 +226,15 @@ def scale_of(rows: Sequence[MapRow], least: float) -> dict[str, float]:
     }
 
 
-def tabulate(rows: Sequence[MapRow], method: str) -> pd.DataFrame:
-    """Return the index, one row a map, its columns `INDEX_COLUMNS`; files are relative to its folder."""
+def tabulate(rows: Sequence[MapRow], steps: Mapping[str, tuple[int, int]], method: str) -> pd.DataFrame:
+    """Return the index, one row a map, its columns `INDEX_COLUMNS`; files are relative to its folder.
+
+    `steps` says by the name of a volume's files how many slices are shown, and which of them has most evidence.
+    """
     records = [
-        (row.item.image_id, row.item.path, row.label, row.probability, method, f"maps/{row.name}.npz",
-         f"overlays/{row.name}.png", row.has_evidence, row.evidence, row.predicted,
-         f"binaries/{row.name}.png" if method == FOCUS else "")
+        (row.item.image_id, row.item.path, row.label, row.probability, method, row.map, row.overlay, row.has_evidence,
+         row.evidence, row.predicted, row.binary if method == FOCUS else "", row.slices if row.name in steps else "",
+         *steps.get(row.name, ("", "")))
         for row in rows
     ]  # fmt: skip
     return pd.DataFrame(records, columns=INDEX_COLUMNS)
@@ -209,7 +242,7 @@ def tabulate(rows: Sequence[MapRow], method: str) -> pd.DataFrame:
 
 def _write_maps(model: Model, items: Sequence[Item], failures: list[tuple[str, str]], job: _Job) -> Iterator[MapRow]:
     """Write the maps of all pictures that can be read, batch by batch, and yield their rows."""
-    names, step = MapNames(), job.options.batch_size
+    names, step = MapNames(), at_once(model.preparation.input_shape[1:], job.options.batch_size)
     for start in range(0, len(items), step):
         pictures = list(read_pictures(items[start : start + step], model.preparation, failures))
         if pictures:
@@ -229,7 +262,7 @@ def _take(evidence: Evidence, i: int) -> Evidence:
 
 
 def _write_maps_of(picture: Picture, name: str, evidence: Evidence, job: _Job) -> Iterator[MapRow]:
-    maps = to_source(evidence.maps, picture.placement, picture.pixels.shape[-1])
+    maps = to_source(evidence.maps, picture.placement)
     for k, (label, part) in enumerate(job.file_parts.items()):
         heat_map = maps[k]
         row = MapRow(
@@ -242,32 +275,79 @@ def _write_maps_of(picture: Picture, name: str, evidence: Evidence, job: _Job) -
             highest=float(heat_map.max() / evidence.units[k]),
             unit=float(evidence.units[k]),
             name=f"{name}.{part}",
+            is_volume=isinstance(picture.placement, VolumePlacement),
         )
-        write_map(job.out / "maps" / f"{row.name}.npz", heat_map)
-        if label in job.cuts:
-            write_binary(job.out / "binaries" / f"{row.name}.png", heat_map >= job.cuts[label])
+        region = heat_map >= job.cuts[label] if label in job.cuts else None
+        _write_files(row, heat_map, region, picture, job.out)
         yield row
 
 
-def _write_overlays(rows: Sequence[MapRow], scale: Mapping[str, float], job: _Job) -> None:
-    """Draw the maps that were written; each picture is read once for all its labels."""
-    done = 0
+def _write_files(row: MapRow, heat_map: np.ndarray, region: np.ndarray | None, picture: Picture, out: Path) -> None:
+    if isinstance(picture.placement, VolumePlacement):
+        affine = picture.placement.affine
+        write_nifti(out / row.map, heat_map[np.newaxis], affine)
+        if region is not None:
+            write_nifti(out / row.binary, region[np.newaxis].astype(np.uint8), affine)
+        return
+    write_map(out / row.map, heat_map)
+    if region is not None:
+        write_binary(out / row.binary, region)
+
+
+def _write_overlays(rows: Sequence[MapRow], scale: Mapping[str, float], job: _Job) -> dict[str, tuple[int, int]]:
+    """Draw the maps that were written, each picture read once for all its labels; return the steps of volumes."""
+    done, steps = 0, {}
     for item, of_item in groupby(rows, key=lambda row: row.item):
-        picture = read_image(item.file).pixels
+        image = read_image(item.file)
         for row in of_item:
-            heat_map = read_map(job.out / "maps" / f"{row.name}.npz") / row.unit if row.has_evidence else None
-            outline = _outline(row, job.options.reference, picture.shape[1:])
-            shown = picture if len(picture) == 3 else picture[0]
-            overlay = Overlay(shown, heat_map, _caption(row), scale.get(row.label, 0.0), outline, job.unit.words)
-            draw_overlay(job.out / "overlays" / f"{row.name}.png", overlay)
+            heat_map = read_map(job.out / row.map) / row.unit if row.has_evidence else None
+            layers = _Layers(heat_map, _outline(row, job.options.reference, image.source_shape))
+            if row.is_volume:
+                steps[row.name] = _draw_volume(row, image, layers, scale, job)
+            else:
+                shown = image.pixels if image.n_channels == 3 else image.pixels[0]
+                _draw(row, shown, layers, scale, job)
             done += 1
         job.options.progress("drawing overlays", done, len(rows))
+    return steps
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """What lies over a picture or volume, in its own grid: the map as shown, and the reference mask."""
+
+    heat_map: np.ndarray | None
+    outline: np.ndarray | None
+
+    def through(self, arranged: Callable[[np.ndarray], np.ndarray]) -> "_Layers":
+        return _Layers(*(None if layer is None else arranged(layer) for layer in (self.heat_map, self.outline)))
+
+
+def _draw(row: MapRow, shown: np.ndarray, layers: _Layers, scale: Mapping[str, float], job: _Job) -> None:
+    long = 2 * LONG if row.is_volume else LONG
+    overlay = Overlay(shown, layers.heat_map, _caption(row), scale.get(row.label, 0.0), layers.outline, job.unit.words,
+                      long)  # fmt: skip
+    draw_overlay(job.out / row.overlay, overlay)
+
+
+def _draw_volume(row: MapRow, image: Image, layers: _Layers, scale: Mapping[str, float], job: _Job) -> tuple[int, int]:
+    """Draw slices side by side, and all of them to step through; return their number and the strongest's place."""
+    slices, view = shown_stack(image)
+    stacked = layers.through(view.stack)
+    strongest = len(slices) // 2
+    if stacked.heat_map is not None:
+        strongest = int(np.maximum(stacked.heat_map, 0).sum(axis=(1, 2)).argmax())
+    few, many = (spread(len(slices), most, strongest) for most in (N_MONTAGE, N_STEPS))
+    _draw(row, montage(slices[few]), stacked.through(lambda stack: montage(stack[few])), scale, job)
+    maps = None if stacked.heat_map is None else stacked.heat_map[many]
+    write_strip(job.out / row.slices, SliceStrip(slices[many], maps, many, scale.get(row.label, 0.0)))
+    return len(many), many.index(strongest)
 
 
 def _outline(row: MapRow, reference: Reference | None, shape: tuple[int, ...]) -> np.ndarray | None:
     if reference is None or row.item.image_id not in reference.cohort.positions:
         return None
-    return reference.mask(row.item.image_id, row.label, (shape[0], shape[1]))
+    return reference.mask(row.item.image_id, row.label, shape)
 
 
 def _caption(row: MapRow) -> str:

@@ -197,10 +197,9 @@ def _format(name: str) -> Format:
 
 
 def _probe(model: Model) -> np.ndarray:
-    """Return the noise of the model's probe at the size of its pictures, ``(2, C, size, size) float32``."""
-    channels = Architecture.from_dict(model.card.architecture).channels
-    seed, size = cast(int, model.card.probe.get("seed", 0)), model.preparation.size
-    return np.random.RandomState(seed).standard_normal((N_PROBES, channels, size, size)).astype(np.float32)
+    """Return the noise of the model's probe at the size of its pictures, ``(2, C, *spatial) float32``."""
+    seed = cast(int, model.card.probe.get("seed", 0))
+    return np.random.RandomState(seed).standard_normal((N_PROBES, *model.preparation.input_shape)).astype(np.float32)
 
 
 def _largest_difference(theirs: Sequence[np.ndarray], ours: Sequence[np.ndarray], what: str) -> float:

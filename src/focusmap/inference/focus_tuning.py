@@ -15,6 +15,7 @@ from focusmap.inference.model import Model
 from focusmap.localisation import Reference
 from focusmap.localisation.cuts import cut_by_evidence, cut_by_masks, iou_at_cuts, kept_at_cuts
 from focusmap.nets.build import FocusNet
+from focusmap.training.batches import at_once
 from focusmap.values.model_card import FocusCut
 
 BATCH_SIZE = 16
@@ -52,7 +53,7 @@ def with_cuts(model: Model, tunes: Sequence[tuple[Model, Reference]]) -> Model:
     for tuned_on_it, reference in tunes:
         for picture, label, heat_map in _true_positives(tuned_on_it, reference.cohort):
             found[label].kept.append(kept_at_cuts(heat_map))
-            mask = reference.mask(picture.item.image_id, label, (heat_map.shape[0], heat_map.shape[1]))
+            mask = reference.mask(picture.item.image_id, label, heat_map.shape)
             if mask is not None and mask.any():
                 found[label].ious.append(iou_at_cuts(heat_map, mask))
     cuts = {label: _choose(one) for label, one in found.items()}
@@ -98,11 +99,7 @@ def _true_positives(model: Model, cohort: Cohort) -> Iterator[tuple[Picture, str
         evidence = find_evidence(model, pictures, FOCUS, range(len(names)))
         for i, column in np.argwhere(has_label & evidence.predicted):
             picture = pictures[i]
-            yield (
-                picture,
-                names[column],
-                to_source(evidence.maps[i, column], picture.placement, picture.pixels.shape[-1]),
-            )
+            yield picture, names[column], to_source(evidence.maps[i, column], picture.placement)
 
 
 def _positives(model: Model, cohort: Cohort) -> Iterator[tuple[list[Picture], np.ndarray]]:
@@ -112,7 +109,8 @@ def _positives(model: Model, cohort: Cohort) -> Iterator[tuple[list[Picture], np
     items = [Item(*row) for row in zip(some.image_ids, some.table["path"], some.files, strict=True)]
     # A picture that cannot be read is none to learn from; training has named it already.
     pictures = read_pictures(items, model.preparation, failures=[])
-    while batch := list(islice(pictures, BATCH_SIZE)):
+    batch_size = at_once(model.preparation.input_shape[1:], BATCH_SIZE)
+    while batch := list(islice(pictures, batch_size)):
         yield batch, has_label[[cohort.positions[picture.item.image_id] for picture in batch]]
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from focusmap.errors import InputError, suggest
 from focusmap.evaluation.calibration import apply
 from focusmap.heatmaps import ACAM, FOCUS, heat_maps, methods_of
-from focusmap.imaging.preparation import Placement
+from focusmap.imaging.preparation import AnyPlacement
 from focusmap.inference.evidence import Item, Picture, pixels_of, predicted_labels, read_pictures
 from focusmap.inference.model import Model
 from focusmap.nets.grids import on_grid
@@ -142,7 +142,7 @@ class LesionCase:
     """
 
     item: Item
-    placement: Placement
+    placement: AnyPlacement
     picture: np.ndarray
     maps: dict[str, np.ndarray]
     probability: float

@@ -9,12 +9,13 @@ from pathlib import Path, PurePath
 import numpy as np
 from numpy.lib import format as npy
 
-from focusmap.errors import InputError
+from focusmap.imaging.readers.heat_map import KEY, read_map
 from focusmap.values.files import atomic
 
-KEY = "map"
+__all__ = ["KEY", "MapNames", "file_name", "read_map", "write_binary", "write_map"]
+
 LONGEST_NAME = 120
-PICTURE_SUFFIX = re.compile(r"\.(png|jpe?g|jfif|dcm|dicom|ima|tiff?|bmp|dib|gif|webp)$", re.IGNORECASE)
+PICTURE_SUFFIX = re.compile(r"\.(png|jpe?g|jfif|dcm|dicom|ima|tiff?|bmp|dib|gif|webp|nii|nii\.gz)$", re.IGNORECASE)
 UNSAFE = re.compile(r"[^\w.=+-]+")
 
 
@@ -49,7 +50,7 @@ def file_name(text: str) -> str:
 
 
 def write_map(path: Path, heat_map: np.ndarray) -> None:
-    """Write ``(rows, columns) float32`` as an ``.npz`` file with the key ``map``.
+    """Write ``(*spatial) float32`` as an ``.npz`` file with the key ``map``.
 
     At zlib's lowest level: twice as fast as `numpy.savez_compressed`, and as small.
     """
@@ -69,12 +70,3 @@ def _npy_bytes(heat_map: np.ndarray) -> bytes:
     buffer = BytesIO()
     npy.write_array(buffer, np.ascontiguousarray(heat_map, dtype=np.float32), allow_pickle=False)
     return buffer.getvalue()
-
-
-def read_map(path: Path) -> np.ndarray:
-    """Return the map in a file; `InputError` if there is none."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return np.asarray(stored[KEY], dtype=np.float32)
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: is not a heat map with the key {KEY!r} ({error}).") from None

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from focusmap.errors import InputError, MissingFileError, ModelError
-from focusmap.imaging.preparation import Preparation
+from focusmap.imaging.preparation import AnyPreparation, preparation_from
 from focusmap.nets.backbones import PROBE_SIDE
 from focusmap.nets.build import Architecture, FocusNet, build_net
 from focusmap.nets.ensemble import Ensemble
@@ -58,9 +58,9 @@ class Model:
         return self.card.task
 
     @property
-    def preparation(self) -> Preparation:
-        """The steps from picture to input."""
-        return Preparation.from_dict(self.card.preparation)
+    def preparation(self) -> AnyPreparation:
+        """The steps from picture or volume to input."""
+        return preparation_from(self.card.preparation)
 
     def calibrated(self, temperatures: Mapping[str, float], thresholds: Mapping[str, float]) -> "Model":
         """Return the same net with the temperatures and thresholds that were fitted on tune."""
@@ -78,7 +78,7 @@ class Model:
 def save_model(model: Model, folder: Path) -> Model:
     """Write weights or members, and the card, to `folder`; return the model as saved, with the probe's logits."""
     architecture = Architecture.from_dict(model.card.architecture)
-    model = replace(model, card=replace(model.card, probe=_probe(model.net, architecture.channels)))
+    model = replace(model, card=replace(model.card, probe=_probe(model.net, _probe_shape(architecture))))
     for name, member in zip(model.card.members, model.members, strict=True):
         save_model(member, folder / name)
     if not model.members:
@@ -173,20 +173,25 @@ def _load_weights(net: FocusNet, path: Path) -> None:
     net.eval()
 
 
-def _probe(net: FocusNet | Ensemble, channels: int, seed: int = 0, side: int = PROBE_SIDE) -> dict[str, Json]:
+def _probe_shape(architecture: Architecture, side: int | None = None) -> tuple[int, ...]:
+    n = architecture.dimensions
+    return (1, architecture.channels, *[side or PROBE_SIDE[n]] * n)
+
+
+def _probe(net: FocusNet | Ensemble, shape: tuple[int, ...], seed: int = 0) -> dict[str, Json]:
     # RandomState's stream is frozen for all time, unlike that of a Generator.
-    noise = np.random.RandomState(seed).standard_normal((1, channels, side, side))
+    noise = np.random.RandomState(seed).standard_normal(shape)
     net.eval()
     with torch.inference_mode():
         logits = net(torch.from_numpy(noise).float().to(next(net.parameters()).device))
-    return {"seed": seed, "side": side, "logits": [float(value) for value in logits[0]]}
+    return {"seed": seed, "side": shape[-1], "logits": [float(value) for value in logits[0]]}
 
 
 def _check_probe(net: FocusNet | Ensemble, card: ModelCard, folder: Path) -> None:
     expected = np.array(card.probe.get("logits"), dtype=np.float64)
-    channels = Architecture.from_dict(card.architecture).channels
+    architecture = Architecture.from_dict(card.architecture)
     seed, side = cast(int, card.probe.get("seed")), cast(int, card.probe.get("side", FIRST_PROBE_SIDE))
-    found = np.array(_probe(net, channels, seed, side)["logits"], dtype=np.float64)
+    found = np.array(_probe(net, _probe_shape(architecture, side), seed)["logits"], dtype=np.float64)
     if expected.shape != found.shape:
         raise ModelError(f"{folder / CARD}: the probe has {expected.size} logits; the net gives {found.size}.")
     off = float(np.abs(found - expected).max())

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from focusmap.errors import InputError, MissingFileError
-from focusmap.imaging.preparation import Preparation, standardised_file
+from focusmap.imaging.preparation import AnyPreparation, standardised_file
 from focusmap.inference.model import Model
+from focusmap.training.batches import at_once
 from focusmap.training.epoch import forward_store
 
 if TYPE_CHECKING:
@@ -62,15 +63,17 @@ def predict_files(
     A picture that cannot be read is yielded with its reason; the others go on. Nothing of `files` beyond the
     pictures being read ahead is consumed, so it may be endless.
     """
+    preparation = model.preparation
+    batch_size = at_once(preparation.input_shape[1:], options.batch_size)
     with ThreadPoolExecutor(options.workers) as pool:
-        ready = _read_ahead(pool, iter(files), model.preparation, n_ahead=2 * options.batch_size)
-        while batch := list(islice(ready, options.batch_size)):
+        ready = _read_ahead(pool, iter(files), preparation, n_ahead=2 * batch_size)
+        while batch := list(islice(ready, batch_size)):
             yield from _predict_batch(model, batch)
 
 
 @dataclass(frozen=True)
 class _Read:
-    """A picture read and standardised ``(C, H, W)``, or the reason why not."""
+    """A picture read and standardised ``(C, *spatial)``, or the reason why not."""
 
     file: Path
     pixels: np.ndarray | None
@@ -78,7 +81,7 @@ class _Read:
 
 
 def _read_ahead(
-    pool: ThreadPoolExecutor, files: Iterator[Path], preparation: Preparation, n_ahead: int
+    pool: ThreadPoolExecutor, files: Iterator[Path], preparation: AnyPreparation, n_ahead: int
 ) -> Iterator[_Read]:
     waiting: deque[Future[_Read]] = deque()
     for file in files:
@@ -89,7 +92,7 @@ def _read_ahead(
         yield waiting.popleft().result()
 
 
-def _read(file: Path, preparation: Preparation) -> _Read:
+def _read(file: Path, preparation: AnyPreparation) -> _Read:
     try:
         return _Read(file, standardised_file(file, preparation)[0])
     except (InputError, MissingFileError) as error:

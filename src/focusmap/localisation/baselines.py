@@ -9,7 +9,7 @@ GRID = 64
 CENTRE_SIGMA = 0.25  # of the side
 
 
-def mean_mask(masks: Iterable[np.ndarray], dimensions: int = 2) -> np.ndarray | None:
+def mean_mask(masks: Iterable[np.ndarray]) -> np.ndarray | None:
     """Return the mean of the training masks on a grid of 64 a side; None where every mask is empty.
 
     On SIIM pneumothorax this alone is as good as Grad-CAM (Arun et al. 2021).
@@ -22,10 +22,10 @@ def mean_mask(masks: Iterable[np.ndarray], dimensions: int = 2) -> np.ndarray | 
     >>> mean_mask([np.ones((8, 8), bool), np.zeros((8, 8), bool)]).mean()
     np.float32(1.0)
     """
-    total, n = np.zeros((GRID,) * dimensions, dtype=np.float64), 0
+    total, n = np.zeros(()), 0
     for mask in masks:
         if mask.any():
-            total += resized(mask.astype(np.float32), total.shape)
+            total = total + resized(mask.astype(np.float32), (GRID,) * mask.ndim)
             n += 1
     return (total / n).astype(np.float32) if n else None
 

@@ -48,13 +48,13 @@ class Reference:
         """True if any image of the cohort has a mask or a box."""
         return self.cohort.has_masks or bool(self.boxes and self.boxes.by_label)
 
-    def mask(self, image_id: str, label: str, shape: tuple[int, int]) -> np.ndarray | None:
-        """Return ``(rows, columns) bool``, or None where nothing is known of this label in this image.
+    def mask(self, image_id: str, label: str, shape: tuple[int, ...]) -> np.ndarray | None:
+        """Return ``(*shape) bool``, or None where nothing is known of this label in this image.
 
         Raises
         ------
         InputError
-            If a mask does not have the shape of its picture.
+            If a mask does not have the shape of its picture, or a volume has boxes.
         """
         if self.boxes is not None and (image_id, label) in self.boxes.by_label:
             return fill_boxes(self.boxes.by_label[image_id, label], shape)
@@ -64,17 +64,17 @@ class Reference:
         mask = read_mask(file)
         if mask.shape != shape:
             found, expected = " x ".join(map(str, mask.shape)), " x ".join(map(str, shape))
-            raise InputError(f"{file}: the mask has {found} pixels, and its picture {image_id} has {expected}.")
+            raise InputError(f"{file}: the mask has {found} pixels, and {image_id} has {expected}.")
         return mask
 
     def masks_of(self, label: str) -> Iterator[np.ndarray]:
-        """Yield ``(rows, columns) bool``, each of its own size, for every known positive of a label with a mask."""
+        """Yield ``(*spatial) bool``, each of its own size, for every known positive of a label with a mask."""
         truth = self.cohort.task.label_truth(self.cohort.truth)[:, self.cohort.task.label_names.index(label)]
         for i in np.flatnonzero(truth >= 0.5):
             image_id = self.cohort.image_ids[i]
             if self.boxes is not None and (image_id, label) in self.boxes.by_label:
-                rows, columns = read_image(self.cohort.file(image_id)).source_shape
-                yield fill_boxes(self.boxes.by_label[image_id, label], (rows, columns))
+                shape = read_image(self.cohort.file(image_id)).source_shape
+                yield fill_boxes(self.boxes.by_label[image_id, label], shape)
             elif file := self.cohort.mask_file(image_id, target_of(self.cohort.task, label)):
                 yield read_mask(file)
 
@@ -85,12 +85,14 @@ def reference_of(cohort: Cohort, boxes_file: Path | None = None) -> Reference:
     return Reference(cohort, read_boxes(path, cohort) if path else None)
 
 
-def fill_boxes(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return ``(rows, columns) bool``, true in every pixel that a box touches.
+def fill_boxes(boxes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return ``(rows, columns) bool``, true in every pixel that a box touches; `InputError` for a volume.
 
     >>> fill_boxes(np.array([[1.0, 0.0, 1.5, 1.0]]), (2, 4)).astype(int).tolist()
     [[0, 1, 1, 0], [0, 0, 0, 0]]
     """
+    if len(shape) != 2:
+        raise InputError("boxes mark pictures; mark lesions of volumes by masks (--mask).")
     mask = np.zeros(shape, dtype=bool)
     for x, y, w, h in boxes:
         left, top = max(int(np.floor(x)), 0), max(int(np.floor(y)), 0)

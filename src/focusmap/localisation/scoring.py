@@ -13,6 +13,7 @@ import pandas as pd
 
 from focusmap.cohort.cohort import Cohort
 from focusmap.imaging.readers import read_image
+from focusmap.imaging.readers.heat_map import read_map
 from focusmap.localisation.baselines import centre_map, edges_map, mean_mask, random_map, resized
 from focusmap.localisation.measures import MapOnMask, SortedMap, area_cut, dice_at, iou_at, measure
 from focusmap.localisation.reference import Reference
@@ -135,7 +136,7 @@ def _score_image(
     for label, rows in by_label.items():
         image_id, maps = rows[0].image_id, {row.method: _shown(row) for row in rows}
         shape = maps[rows[0].method].shape
-        mask = explained.reference.mask(image_id, label, (shape[0], shape[1]))
+        mask = explained.reference.mask(image_id, label, shape)
         if mask is None or not mask.any():
             continue
         pairs = {name: MapOnMask.of(heat_map, mask) for name, heat_map in maps.items()}
@@ -177,8 +178,7 @@ def _maps_of_positives(folder: Path, cohort: Cohort) -> Iterator[_MapOfPositive]
 
 
 def _shown(row: _MapOfPositive) -> np.ndarray:
-    with np.load(row.file) as stored:
-        heat_map: np.ndarray = np.maximum(stored["map"], 0)
+    heat_map: np.ndarray = np.maximum(read_map(row.file), 0)
     return heat_map if row.has_evidence else np.zeros_like(heat_map)
 
 

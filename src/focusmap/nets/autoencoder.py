@@ -15,8 +15,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from focusmap.nets.decoders import CONVOLUTIONS, NORMALISATIONS
-from focusmap.nets.grids import on_grid
+from focusmap.nets.grids import CONVOLUTIONS, NORMALISATIONS, on_grid
 
 # One number of the code stands for so many pixels. A code as large as the picture could hand on anything unseen.
 COMPRESSION = 16

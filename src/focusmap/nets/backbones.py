@@ -1,4 +1,4 @@
-"""The backbones: nets that turn a picture into a feature map. The only place that asks timm for one."""
+"""The backbones: nets that turn a picture into a feature map. The only place that knows timm's from MONAI's."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from focusmap.errors import InputError
+from focusmap.nets.monai_nets import MONAI_NETS
 from focusmap.nets.plain_cnn import PLAIN_NETS
 from focusmap.nets.small_residual import SmallResidual
 
-OURS = "small-residual"
-# Every net answers a probe of this side, whatever the side of its pictures.
-PROBE_SIDE = 96
+OURS, OURS_3D = "small-residual", "small-residual-3d"
+# Every net answers a probe of this side, by its number of dimensions, whatever the side of its pictures.
+PROBE_SIDE = {2: 96, 3: 32}
 # The finest level of a pyramid, in pixels; levels before it see too little of a picture.
 FINEST = 4
 
@@ -28,19 +29,22 @@ class Backbone:
     Parameters
     ----------
     timm_name
-        What timm calls it; empty for ours.
+        What timm calls it; empty for ours and for MONAI's.
     min_size
         Side in pixels below which nothing would be left of a picture.
     drop_path
         Share of residual branches that are skipped in training (only where the paper trains with it).
     strides
         Of the levels of its pyramid, in pixels, the finest first; `pyramid_strides` knows those of timm's other nets.
+    dimensions
+        2 for pictures, 3 for volumes.
     """
 
     timm_name: str
     min_size: int = 32
     drop_path: float = 0.0
     strides: tuple[int, ...] = (FINEST, 8, 16, 32)
+    dimensions: int = 2
 
 
 class Pyramid(Protocol):
@@ -67,6 +71,11 @@ BACKBONES: dict[str, Backbone] = {
     "convnext-tiny": Backbone("convnext_tiny", drop_path=0.1),
     "plain-cnn": Backbone(""),
     "residual-cnn": Backbone(""),
+    OURS_3D: Backbone("", min_size=8, strides=(2, 4), dimensions=3),
+    "densenet121-3d": Backbone("", min_size=32, dimensions=3),
+    "resnet10-3d": Backbone("", min_size=16, dimensions=3),
+    "resnet18-3d": Backbone("", min_size=16, dimensions=3),
+    "resnet50-3d": Backbone("", min_size=16, dimensions=3),
 }
 
 
@@ -85,6 +94,15 @@ def backbone(name: str) -> Backbone:
     return BACKBONES.get(name, Backbone(name))
 
 
+def dimensions_of(name: str) -> int:
+    """Return 3 for a backbone of volumes and 2 for one of pictures.
+
+    >>> dimensions_of("resnet18"), dimensions_of("resnet18-3d")
+    (2, 3)
+    """
+    return backbone(name).dimensions
+
+
 @cache
 def pyramid_strides(name: str) -> tuple[int, ...]:
     """Return the strides of the levels of a backbone's pyramid, the finest first; none if all are on one grid.
@@ -101,18 +119,20 @@ def pyramid_strides(name: str) -> tuple[int, ...]:
     return tuple(sorted(found)) if len(found) > 1 else ()
 
 
-def check_size(name: str, size: int, strides: Sequence[int] = ()) -> None:
-    """Raise `InputError` if the backbone called `name` cannot take pictures of `size` pixels.
+def check_size(name: str, shape: Sequence[int], strides: Sequence[int] = ()) -> None:
+    """Raise `InputError` if the backbone called `name` cannot take pictures or volumes of `shape`.
 
     A net that is not one of `BACKBONES` is tried, as a whole or as the pyramid of the levels with these strides: some
     take pictures of one size only, or give no map.
     """
     smallest = backbone(name).min_size
-    if size < smallest:
-        need = f"model {name!r} needs pictures of at least {smallest} pixels"
-        raise InputError(f"{need}, not {size}. Try --model {OURS}.")
+    if min(shape) < smallest:
+        is_volume = dimensions_of(name) == 3
+        what, unit, ours = ("volumes", "voxels a side", OURS_3D) if is_volume else ("pictures", "pixels", OURS)
+        need = f"model {name!r} needs {what} of at least {smallest} {unit}, not {min(shape)}"
+        raise InputError(f"{need}. Try --model {ours}.")
     if name not in BACKBONES:
-        for side in {size, PROBE_SIDE}:
+        for side in {max(shape), PROBE_SIDE[2]}:
             _try_out(name, side, strides)
 
 
@@ -135,7 +155,7 @@ def _try_out(name: str, side: int, strides: Sequence[int]) -> None:
 
 
 def build_backbone(name: str, channels: int, weights: Path | None = None) -> tuple[nn.Module, int]:
-    """Return a net from ``(N, channels, H, W)`` to its last feature map ``(N, K, h, w)``, and K.
+    """Return a net from ``(N, channels, *spatial)`` to its last feature map ``(N, K, *grid)``, and K.
 
     Where the architecture ends in a normalisation or a ReLU, the map is what comes after it, so that average
     pooling and one linear layer complete the classifier. No activation works in place, so that what a hook has
@@ -146,7 +166,7 @@ def build_backbone(name: str, channels: int, weights: Path | None = None) -> tup
     name
         A key of `BACKBONES`, or a name of timm's.
     channels
-        1 or 3; timm adapts the first convolution of pretrained weights.
+        1 or 3, of volumes any number; timm adapts the first convolution of pretrained weights.
     weights
         A file of the pretrained weights that timm knows for this architecture, or None for a random start.
     """
@@ -218,15 +238,21 @@ def has_token_attention(net: nn.Module) -> bool:
 
 
 def _net(name: str, channels: int, weights: Path | None = None) -> nn.Module:
-    if name == OURS:
-        return SmallResidual(channels)
+    if name in (OURS, OURS_3D):
+        return SmallResidual(channels, dimensions_of(name))
     if name in PLAIN_NETS:
         return PLAIN_NETS[name](channels)
+    if name in MONAI_NETS:
+        return _without_inplace(MONAI_NETS[name](channels))
     wanted = backbone(name)
     net = _timm_net(wanted, channels, weights) if name in BACKBONES else _any_timm_net(wanted, channels, weights)
     # VGG's two large fully connected layers would stand between the map and the average.
     if hasattr(net, "pre_logits"):
         net.pre_logits = nn.Identity()
+    return _without_inplace(net)
+
+
+def _without_inplace(net: nn.Module) -> nn.Module:
     for module in net.modules():
         if getattr(module, "inplace", False):
             module.inplace = False  # type: ignore[assignment]  # torch types attributes as tensors
@@ -246,7 +272,7 @@ def hub_id(name: str) -> str:
 def stages_of(net: nn.Module) -> dict[str, int]:
     """Return the stage of each parameter of a backbone, counted from its input.
 
-    Every net of timm's, and ours, says by its `group_matcher` which parts follow each other.
+    Every net of timm's, and those beside them, says by its `group_matcher` which parts follow each other.
     """
     if isinstance(net, TimmMap):
         return {f"net.{name}": stage for name, stage in stages_of(net.net).items()}

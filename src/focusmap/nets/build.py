@@ -16,6 +16,7 @@ from focusmap.nets.backbones import (
     build_backbone,
     build_pyramid,
     check_size,
+    dimensions_of,
     has_stages,
     has_token_attention,
     levels,
@@ -49,7 +50,7 @@ class Architecture:
     model
         A backbone, or a backbone and a decoder, as `focusmap.nets.decoders.split_model` reads it.
     channels
-        1 or 3.
+        1 or 3; of volumes, any number.
     n_logits
         Number of logits L.
     pooling
@@ -66,13 +67,18 @@ class Architecture:
 
     def __post_init__(self) -> None:
         check_pooling(self.model, self.pooling.name)
-        if self.channels not in (1, 3):
-            raise InputError(f"a net takes 1 or 3 channels, not {self.channels}.")
+        if self.channels < 1 or (self.dimensions == 2 and self.channels not in (1, 3)):
+            raise InputError(f"a net of pictures takes 1 or 3 channels, not {self.channels}.")
 
     @property
     def has_focus(self) -> bool:
         """True if the net's last layer is evidence at every place."""
         return has_focus(self.model)
+
+    @property
+    def dimensions(self) -> int:
+        """Number of spatial dimensions: 2 for pictures, 3 for volumes."""
+        return dimensions_of(split_model(self.model)[0])
 
     def to_dict(self) -> dict[str, Json]:
         """Return plain values for `model.json`."""
@@ -137,8 +143,12 @@ def check_recipe(recipe: Recipe) -> None:
     for name in ("sparsity", "equivariance"):
         if getattr(recipe, name) and not has_focus(recipe.model):
             raise InputError(f"{name} is for focus maps, and {base} has none. Try --model {base}-fpn.")
-    if recipe.size:
-        check_size(base, recipe.size, strides_of(base, decoder))
+    if dimensions_of(base) == 2 and (recipe.shape or recipe.spacing):
+        raise InputError(f"shape and spacing are for volumes, and {base} takes pictures. Try --model resnet18-3d.")
+    if dimensions_of(base) == 2 and recipe.channels not in (0, 1, 3):
+        raise InputError(f"channels is {recipe.channels}; {base} takes pictures, which have 1 or 3 (0: chosen).")
+    if recipe.shape or recipe.size:
+        check_size(base, recipe.shape or (recipe.size,), strides_of(base, decoder))
 
 
 def _check_autoencoder(recipe: Recipe) -> None:
@@ -159,7 +169,7 @@ def check_pooling(model: str, pooling: str) -> None:
 
 
 class FocusNet(nn.Module):
-    """A net from pictures ``(N, C, H, W)`` to ``(N, L)`` logits that says where each of them comes from.
+    """A net from pictures ``(N, C, *spatial)`` to ``(N, L)`` logits that says where each of them comes from.
 
     Without `focus`: a backbone, the average over the picture, and one linear layer. With this head the class
     activation map of label c is M_c = sum_k w_ck A_k (Zhou et al. 2016, eq. 2), and the mean of M_c over the map plus
@@ -199,7 +209,7 @@ class FocusNet(nn.Module):
         return has_token_attention(self.backbone)
 
     def features(self, x: Tensor) -> Tensor:
-        """Return the last feature map ``(N, K, h, w)``, after the last activation of backbone or decoder."""
+        """Return the last feature map ``(N, K, *grid)``, after the last activation of backbone or decoder."""
         features: Tensor = self.backbone(x) if self.focus is None else self.focus.features(self.backbone, x)
         return features
 
@@ -219,9 +229,9 @@ class FocusNet(nn.Module):
         return evidence
 
     def classify(self, features: Tensor) -> Tensor:
-        """Return the logits ``(N, L)`` of a feature map ``(N, K, h, w)``."""
+        """Return the logits ``(N, L)`` of a feature map ``(N, K, *grid)``."""
         if self.focus is None:
-            logits: Tensor = self.head(self.dropout(features.mean(dim=(2, 3))))
+            logits: Tensor = self.head(self.dropout(features.flatten(2).mean(dim=2)))
             return logits
         kept = self.dropout(features.new_ones(features.shape[:2])).view(*features.shape[:2], *[1] * (features.ndim - 2))
         features = features * kept
@@ -232,7 +242,7 @@ class FocusNet(nn.Module):
         return self.classify(self.features(x))
 
     def forward_with_focus(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits ``(N, L)`` and focus maps ``(N, L, h, w)``, of a net with `focus`."""
+        """Return logits ``(N, L)`` and focus maps ``(N, L, *grid)``, of a net with `focus`."""
         features = self.features(x)
         return self.classify(features), self.focus_maps(features)
 
@@ -251,7 +261,7 @@ class FocusNet(nn.Module):
         return self.focus.pooling.attention(features) * self.evidence(features)
 
     def focus_maps(self, features: Tensor) -> Tensor:
-        """Return focus maps ``(N, L, h, w)`` between 0 and 1 of a feature map ``(N, K, h, w)``, of a net with `focus`.
+        """Return focus maps ``(N, L, *grid)``, between 0 and 1, of features ``(N, K, *grid)``, of a net with `focus`.
 
         Relevance, not a probability of disease: `focusmap.nets.focus` says what a value means.
         """
@@ -309,7 +319,8 @@ def _plain_net(architecture: Architecture, file: Path | None) -> FocusNet:
 def _autoencoder(architecture: Architecture, file: Path | None) -> FocusNet:
     base, channels = split_model(architecture.model)[0], architecture.channels
     encoder, n_features = build_backbone(base, channels, file)
-    net = FocusNet(Reconstruction(encoder, n_features, pyramid_strides(base)[-1], channels), 1, 1)
+    stride = pyramid_strides(base)[-1]
+    net = FocusNet(Reconstruction(encoder, n_features, stride, channels, architecture.dimensions), 1, 1)
     net.head, net.dropout.p = mean_of_errors(), 0.0
     return net
 
@@ -317,9 +328,9 @@ def _autoencoder(architecture: Architecture, file: Path | None) -> FocusNet:
 def _focus_net(architecture: Architecture, file: Path | None) -> FocusNet:
     base, name = split_model(architecture.model)
     net, levels = build_pyramid(base, architecture.channels, strides_of(base, name), file)
-    decoder = build_decoder(name, tuple(levels.values()))
+    decoder = build_decoder(name, tuple(levels.values()), architecture.dimensions)
     pooling = build_pooling(architecture.pooling, decoder.n_features, architecture.n_logits)
     if attends_along_axes(name):
-        pooling = AxisAttention(pooling, decoder.n_features, architecture.n_logits)
+        pooling = AxisAttention(pooling, decoder.n_features, architecture.n_logits, architecture.dimensions)
     focus = FocusLayers(decoder, tuple(levels), pooling, architecture.n_logits, architecture.classes)
     return FocusNet(net, decoder.n_features, architecture.n_logits, focus)

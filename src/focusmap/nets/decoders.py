@@ -22,12 +22,10 @@ from torch.nn import functional as F
 
 from focusmap.errors import InputError, suggest
 from focusmap.nets.backbones import BACKBONES, is_backbone, pyramid_strides
-from focusmap.nets.grids import on_grid
+from focusmap.nets.grids import CONVOLUTIONS, NORMALISATIONS, on_grid
 
 WIDTH = 128
 ACAM, AUTOENCODER = "acam", "autoencoder"
-CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
-NORMALISATIONS: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
 def split_model(name: str) -> tuple[str, str]:

@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from focusmap.errors import InputError
+from focusmap.nets.grids import warped
 from focusmap.values.files import Json
 from focusmap.values.recipe import Augmentation
 
@@ -18,7 +18,7 @@ class View:
     Parameters
     ----------
     mirror
-        Left and right change places.
+        Left and right change places: the columns of a picture, the first axis of a volume.
     scale
         The picture grows by this factor about its centre.
     down, right
@@ -65,7 +65,7 @@ def views_within(limits: Augmentation) -> tuple[View, ...]:
 
 
 def show(view: View, batch: Tensor) -> Tensor:
-    """Return the pictures ``(N, C, H, W)`` as the view shows them; what comes in over the edge repeats the edge."""
+    """Return the pictures ``(N, C, *spatial)`` as the view shows them; what comes in over the edge repeats the edge."""
     # From output to input, both from -1 to 1, x before y; a share s of the side is 2 s.
     across, along = (-1 if view.mirror else 1) / view.scale, 1 / view.scale
     rows = [[across, 0.0, -2 * view.right * across], [0.0, along, -2 * view.down * along]]
@@ -73,13 +73,15 @@ def show(view: View, batch: Tensor) -> Tensor:
 
 
 def bring_home(view: View, maps: Tensor) -> Tensor:
-    """Return maps ``(N, L, h, w)`` of pictures shown in a view, back on the pictures; 0 where the view saw nothing."""
+    """Return maps ``(N, L, *grid)`` of pictures shown in a view, back on the pictures; 0 where the view saw nothing."""
     across = -view.scale if view.mirror else view.scale
     rows = [[across, 0.0, 2 * view.right], [0.0, view.scale, 2 * view.down]]
     return maps if view == AS_IT_IS else _warp(maps, rows, "zeros")
 
 
 def _warp(batch: Tensor, rows: list[list[float]], padding: str) -> Tensor:
-    geometry = torch.tensor(rows).to(batch).expand(batch.shape[0], 2, 3)
-    grid = F.affine_grid(geometry, list(batch.shape), align_corners=False)
-    return F.grid_sample(batch, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+    plane = torch.tensor(rows).to(batch)
+    # Of a volume, each slice is shown so.
+    geometry = torch.eye(batch.ndim - 2, batch.ndim - 1).to(batch)
+    geometry[:2, :2], geometry[:2, -1] = plane[:, :2], plane[:, 2]
+    return warped(batch, geometry.expand(batch.shape[0], *geometry.shape), padding)

@@ -63,8 +63,8 @@ def hub_answers() -> bool:
 def load_file(net: nn.Module, weights: str) -> Start:
     """Copy the tensors of a weights file into `net` where name and shape agree.
 
-    Names may differ by leading parts (``module.``, ``model.densenet121.``). A first convolution for 3 channels
-    is summed for a grey net, one for grey is spread over 3. A head of another shape is left out.
+    Names may differ by leading parts (``module.``, ``model.densenet121.``). A first convolution for several channels
+    is summed for a grey net, one for grey is spread over several. A head of another shape is left out.
 
     Raises
     ------
@@ -180,13 +180,13 @@ def _match(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[str, 
 def _fit(tensor: Tensor, wanted: Tensor) -> Tensor | None:
     if tensor.shape == wanted.shape:
         return tensor
-    first_convolution = tensor.ndim == 4 and tensor.shape[2:] == wanted.shape[2:] and tensor.shape[0] == wanted.shape[0]
-    if not first_convolution:
+    is_convolution = tensor.ndim == wanted.ndim and tensor.ndim in (4, 5)
+    if not is_convolution or (tensor.shape[0], tensor.shape[2:]) != (wanted.shape[0], wanted.shape[2:]):
         return None
-    channels = (tensor.shape[1], wanted.shape[1])
-    if channels == (3, 1):
+    if wanted.shape[1] == 1:
         return tensor.sum(dim=1, keepdim=True)
-    return tensor.repeat(1, 3, 1, 1) / 3 if channels == (1, 3) else None
+    n = wanted.shape[1]
+    return tensor.expand(wanted.shape) / n if tensor.shape[1] == 1 else None
 
 
 def _modern(name: str) -> str:

@@ -3,8 +3,8 @@
 from focusmap.pipeline.agreeing import ConsensusRequest, consensus
 from focusmap.pipeline.anomalies import evaluate_anomalies, is_unlabelled
 from focusmap.pipeline.comparing import compare
-from focusmap.pipeline.converting import convert
-from focusmap.pipeline.evaluating import evaluate, evaluate_other, evaluate_table
+from focusmap.pipeline.converting import ConvertRequest, convert
+from focusmap.pipeline.evaluating import evaluate, evaluate_cases, evaluate_other, evaluate_table
 from focusmap.pipeline.explaining import ExplainRequest, ExplainResult, explain
 from focusmap.pipeline.exporting import export
 from focusmap.pipeline.indexing import IndexAnswer, index
@@ -19,9 +19,10 @@ from focusmap.pipeline.trusting import TrustRequest
 from focusmap.pipeline.whole import demo, run
 
 __all__ = [
-    "ConsensusRequest", "ExplainRequest", "ExplainResult", "IndexAnswer", "PredictAnswer", "PredictRequest", "Prepared",
-    "Run", "RunOptions", "SegmentRequest", "SegmentResult", "TrustRequest", "audit", "compare", "consensus", "convert",
-    "demo", "evaluate", "evaluate_anomalies", "evaluate_other", "evaluate_table", "explain", "export", "index",
-    "is_unlabelled", "open_run", "predict", "prepare_run", "refuse_blocking", "report", "resume", "run", "segment",
+    "ConsensusRequest", "ConvertRequest", "ExplainRequest", "ExplainResult", "IndexAnswer", "PredictAnswer",
+    "PredictRequest", "Prepared", "Run", "RunOptions", "SegmentRequest", "SegmentResult", "TrustRequest", "audit",
+    "compare", "consensus", "convert", "demo", "evaluate", "evaluate_anomalies", "evaluate_cases", "evaluate_other",
+    "evaluate_table", "explain", "export", "index", "is_unlabelled", "open_run", "predict", "prepare_run",
+    "refuse_blocking", "report", "resume", "run", "segment",
     "split", "train",
 ]  # fmt: skip

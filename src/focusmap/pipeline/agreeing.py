@@ -11,6 +11,7 @@ from focusmap.cohort.readings import Readings, ReadingsDeclaration, read_reading
 from focusmap.errors import FocusmapError, InputError
 from focusmap.figures.sheets import write_thumbnail
 from focusmap.imaging.readers import read_image
+from focusmap.imaging.slices import middle_slice
 from focusmap.reporting.consensus_page import MOST_PICTURES, disputed_pictures, render_consensus
 from focusmap.reporting.pictures import inside
 from focusmap.reporting.words import Language
@@ -80,10 +81,10 @@ def _thumbnails(readings: Readings, names: Sequence[str], images: Path, folder: 
     for number, name in enumerate(names):
         file, thumbnail = inside(images, name), folder / f"{number}.png"
         try:
-            pixels = None if file is None else read_image(file, at_least=THUMBNAIL_PIXELS).pixels
+            pixels = None if file is None else middle_slice(read_image(file, at_least=THUMBNAIL_PIXELS))
         except FocusmapError:
             continue
-        if pixels is not None and pixels.ndim == 3:
+        if pixels is not None:
             write_thumbnail(thumbnail, pixels[0] if len(pixels) == 1 else pixels, THUMBNAIL_PIXELS)
             written[name] = thumbnail
     return written

@@ -8,6 +8,7 @@ from focusmap.cohort.cohort import Cohort
 from focusmap.errors import FocusmapError
 from focusmap.figures.sheets import Tile, write_sheet
 from focusmap.imaging.readers import read_image
+from focusmap.imaging.slices import middle_slice
 from focusmap.reporting.audit_page import AuditPictures, PairPicture, render_audit
 from focusmap.reporting.words import Language
 from focusmap.values.files import write_json
@@ -55,7 +56,7 @@ def _write_sheet(cohort: Cohort, image_ids: Sequence[str], path: Path) -> bool:
 def _tiles(cohort: Cohort, image_ids: Sequence[str]) -> Iterable[Tile]:
     for image_id in image_ids:
         try:
-            pixels = read_image(cohort.file(image_id), at_least=SHEET_PIXELS).pixels
+            pixels = middle_slice(read_image(cohort.file(image_id), at_least=SHEET_PIXELS))
         except FocusmapError:
             continue  # the audit's own finding names it
         yield Tile(pixels[0] if pixels.shape[0] == 1 else pixels, image_id)

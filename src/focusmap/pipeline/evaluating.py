@@ -1,14 +1,19 @@
 """Evaluate: metrics with intervals, of a run's test split, of other pictures, or of a table of predictions."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
+import pandas as pd
 
-from focusmap.cohort.cohort import load_cohort
+from focusmap.cohort.cohort import Cohort, load_cohort
 from focusmap.cohort.declaration import Declaration
 from focusmap.errors import InputError
 from focusmap.evaluation import EvaluationOptions, curves, evaluate_predictions, read_prediction_table
+from focusmap.evaluation.calibration import apply, fit_temperatures
+from focusmap.evaluation.cases import pool_cases
+from focusmap.evaluation.operating_points import choose_thresholds
 from focusmap.pipeline.baselines import write_baselines
 from focusmap.pipeline.importance import write_importance
 from focusmap.pipeline.options import RunOptions
@@ -84,6 +89,52 @@ def evaluate_table(table: Path, out: Path | None, options: RunOptions) -> dict[s
     predictions, truth = read_prediction_table(table)
     settings = EvaluationOptions(thresholds={}, split=table.name.split(".")[0], seed=options.recipe.seed)
     return write_evaluation(predictions, truth, settings, out)
+
+
+def evaluate_cases(folder: Path, how: str, out: Path | None = None, *, force: bool = False) -> dict[str, Json]:
+    """Return the metrics of a run's test cases, each pooled of its pictures' answers; write them to `out`.
+
+    Temperatures and thresholds are fitted anew, on the cases of the tune part. Without `out` they go to
+    ``evaluation/cases-HOW`` of the run.
+
+    Raises
+    ------
+    InputError
+        If the run has no test predictions or no cases, there is no way `how` to pool (see `focusmap.evaluation.cases`),
+        or `out` holds an evaluation already and `force` is not given.
+    """
+    run = open_run(folder)
+    out = out or run.evaluation / f"cases-{how}"
+    refuse_existing(out / METRICS, out / PREDICTIONS, force=force)
+    if not run.predictions("test").is_file():
+        raise InputError(f"{folder}: has no test predictions; finish it with: focusmap train --resume {folder}")
+    cohort, recipe = load_cohort(run.folder), read_recipe(run.recipe)
+    parts = [_cases_of(part, cohort, how, recipe.threshold_for) for part in run.parts()]
+    ids = pd.concat([predictions.ids for predictions, _, _ in parts], ignore_index=True)
+    logits = np.concatenate([predictions.logits for predictions, _, _ in parts])
+    probabilities = np.concatenate([predictions.probabilities for predictions, _, _ in parts])
+    predictions = Predictions(cohort.task, ids, logits, probabilities)
+    write_predictions(predictions, out / PREDICTIONS)
+    thresholds: dict[str, float | np.ndarray] = {
+        name: np.concatenate([np.full(len(of_part), found[name]) for of_part, _, found in parts])
+        for name in parts[0][2]
+    }
+    settings = EvaluationOptions(thresholds, f"cases-{how}", seed=recipe.seed)
+    return write_evaluation(predictions, np.concatenate([truth for _, truth, _ in parts]), settings, out)
+
+
+def _cases_of(part: Run, cohort: Cohort, how: str, rule: str) -> tuple[Predictions, np.ndarray, dict[str, float]]:
+    """Return a part's test cases, calibrated on its tune cases, their truth, and the thresholds chosen on tune."""
+
+    def pooled(name: str) -> tuple[Predictions, np.ndarray]:
+        found = read_predictions(part.predictions(name), cohort.task)
+        return pool_cases(found, cohort.of(list(found.ids["image_id"])).truth, how)
+
+    tune, known = pooled("tune")
+    temperatures = fit_temperatures(cohort.task, tune.logits, known)
+    thresholds = choose_thresholds(cohort.task, apply(cohort.task, tune.logits, temperatures), known, rule)
+    test, truth = pooled("test")
+    return replace(test, probabilities=apply(cohort.task, test.logits, temperatures)), truth, thresholds
 
 
 def write_evaluation(

@@ -244,7 +244,7 @@ def _pool(folders: Sequence[Path], out: Path) -> None:
     tables = []
     for folder in folders:
         table = pd.read_csv(folder / "index.csv", dtype=str, keep_default_na=False)
-        for column in ("map", "overlay", "binary"):
+        for column in ("map", "overlay", "binary", "slices"):
             table[column] = [f"{folder.name}/{path}" if path else "" for path in table[column]]
         tables.append(table)
     write_table(out / "index.csv", pd.concat(tables, ignore_index=True))

@@ -138,13 +138,13 @@ def with_comparisons(drawer: Drawer, member: Member, lesion: Lesion, job: Job) -
     return replace(drawer, draw=draw)
 
 
-def drawn_regions(case: LesionCase, drawer: Drawer, size: int) -> dict[str, np.ndarray]:
+def drawn_regions(case: LesionCase, drawer: Drawer) -> dict[str, np.ndarray]:
     """Return every method's region ``(*source_shape) bool``; empty where the model says that there is no lesion."""
     soft = {
         name: region if case.predicted or name == UNGATED else np.zeros_like(region)
         for name, region in drawer.draw(case).items()
     }
-    return {name: to_source(region, case.placement, size) >= 1 / 2 for name, region in soft.items()}
+    return {name: to_source(region, case.placement) >= 1 / 2 for name, region in soft.items()}
 
 
 def cases_of(member: Member, lesion: Lesion, failures: list[tuple[str, str]]) -> Iterator[LesionCase]:
@@ -163,8 +163,7 @@ def true_mask(cohort: Cohort, image_id: str, lesion: Lesion, shape: tuple[int, .
     known = lesion.truth(cohort.task, cohort.truth[[cohort.positions[image_id]]])[0]
     if known == 0:
         return np.zeros(shape, dtype=bool)
-    rows, columns = shape
-    return Reference(cohort).mask(image_id, lesion.labels[0], (rows, columns))
+    return Reference(cohort).mask(image_id, lesion.labels[0], shape)
 
 
 def _see(model: Model, cohort: Cohort, lesion: Lesion) -> _Seen:
@@ -208,7 +207,7 @@ def _mask_on_grid(seen: _Seen, i: int, lesion: Lesion) -> np.ndarray | None:
     mask = true_mask(seen.cohort, case.item.image_id, lesion, case.placement.source_shape)
     if mask is None:
         return None
-    whole = torch.from_numpy(mask_to_input(mask, case.placement, max(case.picture.shape[1:])).astype(np.float32))
+    whole = torch.from_numpy(mask_to_input(mask, case.placement).astype(np.float32))
     shrunk = F.interpolate(whole[None, None], case.picture.shape[1:], mode="area")[0, 0]
     return np.asarray(shrunk.numpy() >= 1 / 2)
 
@@ -218,7 +217,7 @@ def _answer(net: UNet, case: LesionCase) -> np.ndarray:
 
 
 def _mean_mask(masks: Sequence[np.ndarray]) -> Callable[[LesionCase], np.ndarray]:
-    mean = mean_mask(masks, masks[0].ndim)
+    mean = mean_mask(masks)
     assert mean is not None
     shown = scaled(resized(mean, masks[0].shape))
     region = centred(shown, choose_cuts_by_masks([shown] * len(masks), masks).foreground)

@@ -45,7 +45,16 @@ def write_examples(
         truth = true_mask(cohort, score.image_id, by_name[score.target], drawn.shape)
         assert truth is not None, "a case with a Dice has a mask"
         pixels = read_image(cohort.file(score.image_id)).pixels
-        shown = pixels if len(pixels) == 3 else pixels[0]
         caption = f"{name}: {score.measures['dice']:.2f}  {score.image_id}"
-        cases.append(DrawnCase(shown, drawn, truth, caption))
+        cases.append(_drawn_case(pixels, drawn, truth, caption))
     draw_cases(folder / EXAMPLES, cases)
+
+
+def _drawn_case(pixels: np.ndarray, drawn: np.ndarray, truth: np.ndarray, caption: str) -> DrawnCase:
+    """Return a case to be drawn; of a volume, the plane across the shortest axis that has most of the true lesion."""
+    if drawn.ndim == 3:
+        axis = int(np.argmin(drawn.shape))
+        plane = int(truth.sum(axis=tuple(k for k in range(3) if k != axis)).argmax())
+        pixels, drawn, truth = pixels[0].take([plane], axis), drawn.take(plane, axis), truth.take(plane, axis)
+        pixels = np.moveaxis(pixels, axis, 0)
+    return DrawnCase(pixels if len(pixels) == 3 else pixels[0], drawn, truth, caption)

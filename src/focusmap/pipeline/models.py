@@ -43,6 +43,9 @@ def baseline_of(recipe: Recipe) -> str:
         return "none"
     if recipe.baseline != "auto":
         return recipe.baseline
+    # The features that a fast model is made of are those of pictures.
+    if recipe.shape:
+        return "none"
     return TABLE_BASELINE if parse_model(recipe.model).shown == "table" else PICTURE_BASELINE
 
 

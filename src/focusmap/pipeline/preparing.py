@@ -1,31 +1,35 @@
 """Audit, split and prepare: all that comes before a training."""
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from focusmap.classical.names import parse_model
 from focusmap.cohort.cohort import Cohort, write_cohort
 from focusmap.cohort.roster import Roster, roster_of
 from focusmap.cohort.split import Split, SplitOptions, make_split, write_split
-from focusmap.errors import RefusedError
+from focusmap.errors import InputError, RefusedError
 from focusmap.pipeline.models import check_model, model_name
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import Run, start_run
+from focusmap.pipeline.seen import Seen, seen_by
 from focusmap.values.recipe import Loss, Monitor, Pooling, Recipe
 from focusmap.values.study import write_study
 
 if TYPE_CHECKING:
     from focusmap.auditing import Audit
+    from focusmap.imaging.preparation import AnyPreparation
     from focusmap.imaging.store import Store
 
 SMALL = 64
 LARGEST_BY_DEFAULT = 224
+LARGEST_VOLUME = 96
 # Of the table net.
 TABLE_RATE = 1e-3
 # Nets that are always trained from scratch take larger steps.
-FROM_SCRATCH = ("small-residual", "plain-cnn", "residual-cnn")
+FROM_SCRATCH = ("small-residual", "plain-cnn", "residual-cnn", "small-residual-3d")
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions) -> Prepared:
     divided = split(cohort, options)
     judged = audit(cohort, run.folder, options, split=divided)
     refuse_blocking(judged, options, run.folder)
-    recipe = resolved(cohort, options.recipe, lambda: _shapes_and_colour(judged))
+    recipe = resolved(cohort, options.recipe, seen_by(judged, cohort))
     store = store_for(cohort, recipe, run, options)
     if store is not None and store.failures:
         cohort = cohort.of(store.image_ids)
@@ -122,18 +126,27 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions) -> Prepared:
 
 def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> "Store | None":
     """Return the store of a cohort's pictures, prepared as a resolved recipe asks for; None for a table model."""
-    from focusmap.imaging.preparation import Preparation
     from focusmap.imaging.store import StoreOptions, prepare_store
 
     if parse_model(recipe.model).shown == "table":
         return None
-    preparation = Preparation(size=recipe.size, channels=3 if recipe.channels == 3 else 1, crop=recipe.crop)
     settings = StoreOptions(options.workers, options.skip_unreadable, options.progress)
-    return prepare_store(cohort.files, cohort.image_ids, preparation, options.store or run.store, settings)
+    return prepare_store(cohort.files, cohort.image_ids, _preparation(recipe), options.store or run.store, settings)
 
 
-def resolved(cohort: Cohort, recipe: Recipe, look: Callable[[], tuple[list[tuple[int, int]], bool]]) -> Recipe:
-    """Return the recipe with nothing left open: by its pictures, of which `look` gives shapes and colour, or the table.
+def _preparation(recipe: Recipe) -> "AnyPreparation":
+    from focusmap.imaging.preparation import Preparation
+    from focusmap.imaging.volumes import VolumePreparation
+
+    if not recipe.shape:
+        return Preparation(size=recipe.size, channels=3 if recipe.channels == 3 else 1, crop=recipe.crop)
+    right, front, top = recipe.shape
+    spacing = (recipe.spacing[0], recipe.spacing[1], recipe.spacing[2]) if recipe.spacing else None
+    return VolumePreparation((right, front, top), recipe.channels, spacing, crop=recipe.crop)
+
+
+def resolved(cohort: Cohort, recipe: Recipe, seen: Seen | None) -> Recipe:
+    """Return the recipe with nothing left open: by what was seen of its pictures, or for the table.
 
     Raises
     ------
@@ -143,47 +156,79 @@ def resolved(cohort: Cohort, recipe: Recipe, look: Callable[[], tuple[list[tuple
     name = model_name(cohort, recipe)
     if name.shown == "table":
         return replace(recipe, model=name.name, learning_rate=recipe.learning_rate or TABLE_RATE)
-    chosen = resolve_recipe(recipe, *look())
+    assert seen is not None, "check_model refuses a model of pictures for a study without any"
+    chosen = resolve_recipe(recipe, seen)
     check_model(cohort, chosen)
     return chosen
 
 
-def _shapes_and_colour(judged: "Audit") -> tuple[list[tuple[int, int]], bool]:
-    """Return the shape of every picture, and whether any has colour, as the audit saw them."""
-    images = cast(Mapping[str, Mapping[str, int]], judged.overview["images"])
-    shapes: list[tuple[int, int]] = []
-    for size, count in images["sizes"].items():
-        rows, columns = (int(side) for side in size.split("x")[-2:])
-        shapes += [(rows, columns)] * count
-    return shapes, any(mode.endswith("3 channels") for mode in images["modes"])
+def resolve_recipe(recipe: Recipe, seen: Seen) -> Recipe:
+    """Return the recipe with model, size or shape, and channels chosen where it leaves them open.
 
+    The size is the pictures' own up to 64 pixels and at most 224 else; three channels if any picture has colour. The
+    shape of volumes is their own up to 96 voxels a side. A focus-map net pools by log-sum-exp, one with attention along
+    the axes by the average. An autoencoder is judged by its loss, the mean of its errors.
 
-def resolve_recipe(recipe: Recipe, shapes: Sequence[tuple[int, int]], has_colour: bool) -> Recipe:
-    """Return the recipe with model, size and channels chosen where it leaves them open.
+    Raises
+    ------
+    InputError
+        If the model is one for pictures and the study has volumes, or the other way round.
 
-    The size is the pictures' own up to 64 pixels and at most 224 else; three channels if any picture has colour. A
-    focus-map net pools by log-sum-exp, one with attention along the axes by the average. An autoencoder is judged by
-    its loss, the mean of its errors.
-
-    >>> chosen = resolve_recipe(Recipe(), [(28, 28)], False)
+    >>> chosen = resolve_recipe(Recipe(), Seen([(28, 28)], 1))
     >>> chosen.model, chosen.size, chosen.channels, chosen.pooling
     ('small-residual', 28, 1, 'average')
+    >>> chosen = resolve_recipe(Recipe(), Seen([(256, 256, 24)], 2))
+    >>> chosen.model, chosen.shape, chosen.channels
+    ('resnet18-3d', (96, 96, 24), 2)
     """
     from focusmap.nets.decoders import AUTOENCODER, attends_along_axes, has_focus, split_model
 
-    longest = sorted(max(shape) for shape in shapes)
-    typical = longest[len(longest) // 2] if longest else LARGEST_BY_DEFAULT
-    size = recipe.size or min(max(typical, 16), LARGEST_BY_DEFAULT)
-    usual = "small-residual" if size <= SMALL else "resnet18"
-    channels = recipe.channels or (3 if has_colour else 1)
+    _refuse_other_dimensions(recipe, seen)
+    sized = _for_volumes(recipe, seen) if seen.dimensions == 3 else _for_pictures(recipe, seen)
     if parse_model(recipe.model).engine == "estimator":
-        return replace(recipe, size=size, channels=channels)
+        return sized
+    usual = "small-residual" if max(sized.shape or (sized.size,)) <= SMALL else "resnet18"
+    usual = f"{usual}-3d" if sized.shape else usual
     model = {"auto": usual, AUTOENCODER: f"{usual}-{AUTOENCODER}"}.get(recipe.model, recipe.model)
     base, decoder = split_model(model)
     rate = recipe.learning_rate or (3e-3 if base in FROM_SCRATCH else 5e-4)
     pools: Pooling = "lse" if has_focus(model) and not attends_along_axes(decoder) else "average"
     pooling = recipe.pooling if recipe.pooling != "auto" else pools
     loss: Loss = recipe.loss if recipe.learns_labels else "absolute"
-    chosen = replace(recipe, size=size, model=model, channels=channels, learning_rate=rate)
     monitor: Monitor = recipe.monitor if recipe.learns_labels else "loss"
-    return replace(chosen, pooling=pooling, loss=loss, monitor=monitor)
+    return replace(sized, model=model, learning_rate=rate, pooling=pooling, loss=loss, monitor=monitor)
+
+
+def _refuse_other_dimensions(recipe: Recipe, seen: Seen) -> None:
+    from focusmap.nets.backbones import dimensions_of
+    from focusmap.nets.decoders import AUTOENCODER, split_model
+
+    if recipe.model in ("auto", AUTOENCODER):
+        wanted = seen.dimensions
+    else:
+        is_net = parse_model(recipe.model).engine == "net"
+        wanted = dimensions_of(split_model(recipe.model)[0]) if is_net else 2
+    if wanted != seen.dimensions:
+        taken, found = ("pictures", "volumes") if seen.dimensions == 3 else ("volumes", "pictures")
+        other = "small-residual-3d or resnet18-3d" if seen.dimensions == 3 else "resnet18"
+        raise InputError(f"model {recipe.model!r} takes {taken}, and those of this study are {found}. Try {other}.")
+    is_fast = recipe.baseline not in ("auto", "none")
+    if seen.dimensions == 3 and is_fast and parse_model(recipe.baseline).shown == "pictures":
+        raise InputError(f"baseline {recipe.baseline!r} takes pictures, and those of this study are volumes. Say none.")
+    if seen.dimensions == 2 and (recipe.shape or recipe.spacing):
+        raise InputError("shape and spacing are for volumes, and those of this study are pictures. Say --size.")
+
+
+def _for_pictures(recipe: Recipe, seen: Seen) -> Recipe:
+    longest = sorted(max(shape) for shape in seen.shapes)
+    typical = longest[len(longest) // 2] if longest else LARGEST_BY_DEFAULT
+    size = recipe.size or min(max(typical, 16), LARGEST_BY_DEFAULT)
+    return replace(recipe, size=size, channels=recipe.channels or (3 if seen.n_channels == 3 else 1))
+
+
+def _for_volumes(recipe: Recipe, seen: Seen) -> Recipe:
+    if recipe.spacing and not (recipe.shape or recipe.size):
+        raise InputError("spacing needs a shape, which says how much of each volume is kept, such as [96, 96, 24].")
+    typical = np.median([shape for shape in seen.shapes if len(shape) == 3], axis=0)
+    cube = (recipe.size,) * 3 if recipe.size else tuple(int(side) for side in np.clip(typical, 16, LARGEST_VOLUME))
+    return replace(recipe, size=0, shape=recipe.shape or cube, channels=recipe.channels or seen.n_channels)

@@ -202,7 +202,7 @@ def _draw_all(member: "Member", lesion: "Lesion", job: "Job", place: _Place) -> 
     _note_cuts(drawer, lesion, place.drawn)
     failures: list[tuple[str, str]] = []
     for done, case in enumerate(cases_of(member, lesion, failures), start=1):
-        regions = drawn_regions(case, drawer, member.model.preparation.size)
+        regions = drawn_regions(case, drawer)
         place.drawn.rows.append(_write_mask(case, lesion, regions[place.method], place))
         place.drawn.scores.extend(_scores_of(case, lesion, regions, member.cohort))
         job.progress(f"drawing {lesion.name}", done, len(member.cohort))
@@ -222,11 +222,18 @@ def _note_cuts(drawer: "Drawer", lesion: "Lesion", drawn: _Drawn) -> None:
 
 def _write_mask(case: "LesionCase", lesion: "Lesion", region: np.ndarray, place: _Place) -> dict[str, Json]:
     """Write the mask of one case; return its row of the index."""
+    from focusmap.imaging.readers.nifti import write_nifti
+    from focusmap.imaging.volumes import VolumePlacement
     from focusmap.inference.map_files import file_name, write_binary
     from focusmap.localisation.regions import extent
 
-    name = f"masks/{place.names.name(f'{file_name(case.item.image_id)}.{lesion.name}')}.png"
-    write_binary(place.folder / name, region)
+    name = f"masks/{place.names.name(f'{file_name(case.item.image_id)}.{lesion.name}')}"
+    if isinstance(case.placement, VolumePlacement):
+        name += ".nii.gz"
+        write_nifti(place.folder / name, region[np.newaxis].astype(np.uint8), case.placement.affine)
+    else:
+        name += ".png"
+        write_binary(place.folder / name, region)
     n_pixels = int(np.count_nonzero(region))
     size = extent(n_pixels, spacing_of(case))
     return {

@@ -1,7 +1,7 @@
 """Where the net looked: mistakes and examples with their heat maps."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,22 +9,47 @@ import pandas as pd
 
 from focusmap.reporting.files import RunFiles
 from focusmap.reporting.judged import answers
-from focusmap.reporting.pictures import inside, picture_uri
+from focusmap.reporting.pictures import inside, picture_size, picture_uri
 from focusmap.reporting.tables import Cell, Table, name_cell
 from focusmap.reporting.words import Words
 from focusmap.values.model_card import FocusCut
 
 OUTCOMES = ("TP", "FP", "FN")
+STEPS = ("slices", "n_slices", "strongest")
 N_MISTAKES, N_MISTAKE_MAPS = 12, 6
 
 
 @dataclass(frozen=True)
+class Stepper:
+    """The slices of a volume under each other, one of which is shown at a time.
+
+    Parameters
+    ----------
+    uri
+        The picture of all.
+    name
+        Distinct from those of the page's other steppers.
+    n_slices, first
+        How many, and which is shown before anybody moves: the one with most evidence.
+    ratio
+        Width of one slice over its height.
+    """
+
+    uri: str
+    name: str
+    n_slices: int
+    first: int
+    ratio: float
+
+
+@dataclass(frozen=True)
 class MapCard:
-    """One overlay with what is known of it."""
+    """One overlay with what is known of it; of some volumes, with slices to step through."""
 
     uri: str
     heading: str
     detail: str
+    stepper: Stepper | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +92,11 @@ def gallery(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> list[
     groups = []
     for label in files.task.label_names:
         own = mapped[mapped["label"] == label].sort_values("probability", ascending=False, kind="stable")
-        found = {words.name("gallery", key): _cards(files, own[own["outcome"] == key], each, words) for key in OUTCOMES}
+        found = {
+            words.name("gallery", key): _with_stepper(files, _cards(files, rows, each, words), rows)
+            for key in OUTCOMES
+            for rows in [own[own["outcome"] == key]]
+        }
         if any(found.values()):
             groups.append(MapGroup(label, {title: cards for title, cards in found.items() if cards}))
     return groups
@@ -113,7 +142,8 @@ def _with_maps(files: RunFiles, judged: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of `judged` for which an overlay exists, with its path; the first method of each image only."""
     if files.index is None:
         return judged.iloc[:0].assign(overlay="")
-    index = files.index[["image_id", "target", "overlay", "method"]].rename(columns={"target": "label"})
+    kept = [name for name in ("image_id", "target", "overlay", "method", *STEPS) if name in files.index]
+    index = files.index[kept].rename(columns={"target": "label"})
     index = index[index["overlay"] != ""].drop_duplicates(["image_id", "label"])
     by_class = judged.merge(index, on=["image_id", "label"], how="inner", sort=False)
     # Some explain a multiclass target as a whole: its map then belongs to the class that was predicted.
@@ -130,6 +160,19 @@ def _cards(files: RunFiles, rows: pd.DataFrame, limit: int, words: Words) -> lis
         path = inside(files.folder, f"focus/{overlay}") or inside(files.folder, overlay)
         if path is not None and len(cards) < limit:
             cards.append(_card(row, path, words))
+    return cards
+
+
+def _with_stepper(files: RunFiles, cards: list[MapCard], rows: pd.DataFrame) -> list[MapCard]:
+    """Return the cards, the first with the slices of its volume: those of all would make the page too large to send."""
+    for row in rows.to_dict("records")[:1]:
+        strip = inside(files.folder, f"focus/{row.get('slices') or ''}")
+        if cards and strip is not None:
+            n_slices = int(row["n_slices"])
+            width, height = picture_size(strip)
+            stepper = Stepper(picture_uri(strip), str(row["slices"]), n_slices, int(row["strongest"]),
+                              width * n_slices / height)  # fmt: skip
+            return [replace(cards[0], stepper=stepper), *cards[1:]]
     return cards
 
 

@@ -31,6 +31,14 @@ def picture_uri(path: Path) -> str:
     return _uri("image/jpeg", buffer.getvalue())
 
 
+def picture_size(path: Path) -> tuple[int, int]:
+    """Return the width and height of a picture file, which is not decoded for it."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return image.width, image.height
+
+
 def inside(folder: Path, name: str) -> Path | None:
     """Return the file called `name` in `folder`; None if it is not there or lies outside."""
     path = (folder / name).resolve()

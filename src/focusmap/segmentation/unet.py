@@ -5,8 +5,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from focusmap.nets.decoders import CONVOLUTIONS
-from focusmap.nets.grids import on_grid
+from focusmap.nets.grids import CONVOLUTIONS, on_grid
 
 POOLS: dict[int, type[nn.MaxPool2d] | type[nn.MaxPool3d]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 WIDTHS = (16, 32, 64)

@@ -2,6 +2,9 @@
 
 What happens to a picture is drawn first, from a counter-based generator keyed by the three numbers, and applied
 to the whole batch afterwards; a killed training therefore goes on bit for bit.
+
+Slices of a volume are changed as a picture would be whose columns are the first axis of the volume and whose rows are
+the second; beside that the volume is moved and scaled along its third axis.
 """
 
 import math
@@ -12,10 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from focusmap.nets.grids import warped
 from focusmap.values.recipe import Augmentation
 
 MASK = (1 << 32) - 1
-N_DRAWN = 13
+N_DRAWN = 15
 NOISE_STREAM, ELASTIC_STREAM, PARTNER_STREAM = 1, 2, 3
 # Displacements are drawn at so many places along each side, and smooth in between.
 CONTROL_POINTS = 4
@@ -29,15 +33,15 @@ class Draws:
     Parameters
     ----------
     geometry
-        ``(N, 2, 3)``: the affine map from output to input coordinates, both from -1 to 1, x before y.
+        ``(N, D, D + 1)``: the affine map from output to input, as `focusmap.nets.grids.warped` takes it.
     brightness, contrast, noise
         ``(N,)``: what is added, what is multiplied, and the standard deviation of the noise.
     hole
-        ``(N, 2)``: centre (y, x) of the blanked square as shares of the side.
+        ``(N, D)``: centre of the blanked square along each axis as shares of the side.
     hole_side
         Its side as a share of the picture's.
     displacement
-        ``(N, 2, CONTROL_POINTS, CONTROL_POINTS)``: how far places move (x, y) in coordinates from -1 to 1.
+        ``(N, D, CONTROL_POINTS, ...)``: how far places move (x, y, z) in coordinates from -1 to 1.
     gamma
         ``(N,)``: exponent.
     blur
@@ -61,22 +65,22 @@ class Draws:
     keys: np.ndarray
 
 
-def draw(limits: Augmentation, seed: int, epoch: int, indices: np.ndarray) -> Draws:
-    """Return what happens to the pictures at positions `indices` ``(N,)`` in an epoch.
+def draw(limits: Augmentation, seed: int, epoch: int, indices: np.ndarray, dimensions: int = 2) -> Draws:
+    """Return what happens to the pictures or volumes at positions `indices` ``(N,)`` in an epoch.
 
-    Each picture's draw depends on (seed, epoch, its index) alone.
+    Each picture's draw depends on (seed, epoch, its index) alone; a volume's slices share that of a picture.
     """
     keys = _keys(seed, epoch, indices)
     unit = np.stack([np.random.Generator(np.random.Philox(key=key)).random(N_DRAWN) for key in keys])
     signed = 2 * unit - 1
     return Draws(
-        geometry=_geometry(limits, signed),
+        geometry=_geometry(limits, signed, dimensions),
         brightness=_column(limits.brightness * signed[:, 4]),
         contrast=_column(1 + limits.contrast * signed[:, 5]),
         noise=_column(limits.noise * unit[:, 6]),
-        hole=_column(unit[:, 7:9]),
+        hole=_column(unit[:, 7:9] if dimensions == 2 else unit[:, [8, 7, 14]]),
         hole_side=limits.cutout,
-        displacement=_displacement(limits, keys),
+        displacement=_displacement(limits, keys, dimensions),
         gamma=_column(np.exp(np.log1p(limits.gamma) * signed[:, 11])),
         blur=_column(limits.blur * unit[:, 12]),
         blur_radius=math.ceil(BLUR_REACH * limits.blur),
@@ -85,7 +89,7 @@ def draw(limits: Augmentation, seed: int, epoch: int, indices: np.ndarray) -> Dr
 
 
 def apply(draws: Draws, batch: Tensor) -> Tensor:
-    """Return the changed pictures ``(N, C, H, W)``; the given ones stay as they are.
+    """Return the changed pictures ``(N, C, *spatial)``; the given ones stay as they are.
 
     Pictures are standardised ones (mean 0, standard deviation 1). What comes in over the edge repeats the edge.
     """
@@ -103,8 +107,8 @@ def apply(draws: Draws, batch: Tensor) -> Tensor:
 
 
 def augment(batch: Tensor, limits: Augmentation, seed: int, epoch: int, indices: np.ndarray) -> Tensor:
-    """Return the batch ``(N, C, H, W)`` changed as (seed, epoch, index) say: `draw`, then `apply`."""
-    return apply(draw(limits, seed, epoch, indices), batch)
+    """Return the batch ``(N, C, *spatial)`` changed as (seed, epoch, index) say: `draw`, then `apply`."""
+    return apply(draw(limits, seed, epoch, indices, batch.ndim - 2), batch)
 
 
 def draw_partners(
@@ -131,7 +135,7 @@ def _generator(key: np.ndarray, stream: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, stream]))
 
 
-def _geometry(limits: Augmentation, signed: np.ndarray) -> Tensor:
+def _geometry(limits: Augmentation, signed: np.ndarray, dimensions: int) -> Tensor:
     angle = np.radians(limits.rotate_degrees) * signed[:, 2]
     grown = np.exp(math.log1p(limits.scale) * signed[:, 3])
     mirrored = np.where(limits.mirror & (signed[:, 9] > 0), -1.0, 1.0)
@@ -143,12 +147,18 @@ def _geometry(limits: Augmentation, signed: np.ndarray) -> Tensor:
         np.stack([mirrored * cosine, lean * mirrored * cosine - sine, shift[:, 0]], 1),
         np.stack([mirrored * sine, lean * mirrored * sine + cosine, shift[:, 1]], 1),
     ]
-    return torch.from_numpy(np.stack(rows, axis=1).astype(np.float32))
+    plane = np.stack(rows, axis=1)
+    if dimensions == 2:
+        return torch.from_numpy(plane.astype(np.float32))
+    space = np.zeros((len(plane), 3, 4))
+    space[:, :2, :2], space[:, :2, 3] = plane[:, :, :2], plane[:, :, 2]
+    space[:, 2, 2], space[:, 2, 3] = 1 / grown, 2 * limits.shift * signed[:, 13]
+    return torch.from_numpy(space.astype(np.float32))
 
 
-def _displacement(limits: Augmentation, keys: np.ndarray) -> Tensor:
+def _displacement(limits: Augmentation, keys: np.ndarray, dimensions: int) -> Tensor:
     """Return displacements at a coarse grid of places (as Ronneberger et al. 2015, U-Net, section 3.1)."""
-    shape = (2, CONTROL_POINTS, CONTROL_POINTS)
+    shape = (dimensions, *[CONTROL_POINTS] * dimensions)
     if not limits.elastic:
         return torch.zeros(len(keys), *shape)
     fields = [2 * _generator(key, ELASTIC_STREAM).random(shape) - 1 for key in keys]
@@ -156,27 +166,28 @@ def _displacement(limits: Augmentation, keys: np.ndarray) -> Tensor:
 
 
 def _moved(draws: Draws, batch: Tensor) -> Tensor:
-    elastic = bool(draws.displacement.any())
-    if not elastic and torch.equal(draws.geometry, _identity(len(batch))):
+    field = None
+    if bool(draws.displacement.any()):
+        # torch has no cubic interpolation of volumes.
+        mode = "bicubic" if batch.ndim == 4 else "trilinear"
+        field = F.interpolate(draws.displacement.to(batch), size=batch.shape[2:], mode=mode, align_corners=True)
+    elif torch.equal(draws.geometry, _identity(draws.geometry)):
         return batch
-    grid = F.affine_grid(draws.geometry.to(batch), list(batch.shape), align_corners=False)
-    if elastic:
-        side = (batch.shape[2], batch.shape[3])
-        field = F.interpolate(draws.displacement.to(batch), size=side, mode="bicubic", align_corners=True)
-        grid = grid + field.permute(0, 2, 3, 1)
-    return F.grid_sample(batch, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return warped(batch, draws.geometry.to(batch), "border", field)
 
 
 def _blurred(draws: Draws, batch: Tensor) -> Tensor:
-    """Return each picture convolved with its own Gaussian, along rows and then along columns."""
+    """Return each picture convolved with its own Gaussian, along one axis after the other."""
     reach = draws.blur_radius
     steps = torch.arange(-reach, reach + 1).to(batch)
     # A deviation of nothing leaves the middle weight alone.
     weights = torch.exp(-0.5 * (steps / draws.blur.to(batch).clamp(min=1e-3)[:, None]).square())
     weights = weights / weights.sum(dim=1, keepdim=True)
-    for axis in (2, 3):
+    for axis in range(2, batch.ndim):
         n = batch.shape[axis]
-        padded = F.pad(batch, (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0), mode="replicate")
+        # torch counts the ends to be padded from the last axis on.
+        ends = [reach if pair == batch.ndim - 1 - axis else 0 for pair in range(batch.ndim - 2) for _ in range(2)]
+        padded = F.pad(batch, ends, mode="replicate")
         # Summed by hand: grouped convolutions round differently from batch to batch.
         batch = sum(
             (_each(weights[:, k], batch) * padded.narrow(axis, k, n) for k in range(2 * reach + 1)),
@@ -187,13 +198,13 @@ def _blurred(draws: Draws, batch: Tensor) -> Tensor:
 
 def _brightened(draws: Draws, batch: Tensor) -> Tensor:
     """Return low + (high - low) ((x - low) / (high - low))^gamma, with each picture's own lowest and highest value."""
-    low, high = batch.amin(dim=(1, 2, 3), keepdim=True), batch.amax(dim=(1, 2, 3), keepdim=True)
+    low, high = (extreme(batch, dim=tuple(range(1, batch.ndim)), keepdim=True) for extreme in (torch.amin, torch.amax))
     span = (high - low).clamp(min=torch.finfo(batch.dtype).tiny)
     return low + span * ((batch - low) / span).pow(_each(draws.gamma, batch))
 
 
-def _identity(n: int) -> Tensor:
-    return torch.eye(2, 3).expand(n, 2, 3)
+def _identity(geometry: Tensor) -> Tensor:
+    return torch.eye(*geometry.shape[1:]).expand_as(geometry)
 
 
 def _column(values: np.ndarray) -> Tensor:
@@ -201,7 +212,7 @@ def _column(values: np.ndarray) -> Tensor:
 
 
 def _each(values: Tensor, batch: Tensor) -> Tensor:
-    return values.to(batch)[:, None, None, None]
+    return values.to(batch).reshape(-1, *[1] * (batch.ndim - 1))
 
 
 def _noise(draws: Draws, batch: Tensor) -> Tensor:
@@ -215,8 +226,9 @@ def _field(key: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _hole(draws: Draws, batch: Tensor) -> Tensor:
-    rows, columns = (torch.arange(n, device=batch.device).add(0.5).div(n) for n in batch.shape[2:])
-    centre = draws.hole.to(batch)
-    tall = (rows - centre[:, :1]).abs() < draws.hole_side / 2
-    wide = (columns - centre[:, 1:]).abs() < draws.hole_side / 2
-    return (tall[:, :, None] & wide[:, None, :])[:, None]
+    centre, within = draws.hole.to(batch), torch.ones_like(batch[:, :1], dtype=torch.bool)
+    for axis, n in enumerate(batch.shape[2:]):
+        places = torch.arange(n, device=batch.device).add(0.5).div(n)
+        near = (places - centre[:, axis : axis + 1]).abs() < draws.hole_side / 2
+        within = within & near.reshape(len(batch), *(n if k == axis + 2 else 1 for k in range(1, batch.ndim)))
+    return within

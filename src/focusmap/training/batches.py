@@ -1,6 +1,7 @@
 """Which pictures make a batch, and the batch itself."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -12,12 +13,16 @@ from torch import Tensor
 from focusmap.cohort.covariates import Encoded
 from focusmap.imaging.preparation import standardise
 from focusmap.imaging.store_files import SIDECAR
+from focusmap.nets.grids import CHANNELS_LAST
 from focusmap.values.task import Task
 
 if TYPE_CHECKING:
     from focusmap.imaging.store import Store
 
     Inputs: TypeAlias = Store | Encoded
+
+# 64 pictures of 224 a side, with some to spare; a net's first maps of them take a GB or so.
+VOXELS_AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -90,9 +95,18 @@ def read_batch(store: "Inputs", rows: np.ndarray) -> Tensor:
     Returns
     -------
     Tensor
-        Standardised pictures ``(N, C, H, W) float32``, channels last in memory; rows of a table as ``(N, K, 1, 1)``.
+        Standardised pictures ``(N, C, *spatial) float32``, channels last in memory; a table's rows as ``(N, K, 1, 1)``.
     """
     if isinstance(store, Encoded):
         return torch.from_numpy(store.values[rows])[:, :, None, None]
     pictures = standardise(store.pixels[rows], store.mean[rows], store.std[rows])
-    return torch.from_numpy(pictures).contiguous(memory_format=torch.channels_last)
+    return torch.from_numpy(pictures).contiguous(memory_format=CHANNELS_LAST[pictures.ndim])
+
+
+def at_once(shape: Sequence[int], most: int) -> int:
+    """Return how many pictures or volumes of `shape` go through a net together without gradients, at most `most`.
+
+    >>> at_once((224, 224), 64), at_once((96, 96, 48), 64)
+    (64, 8)
+    """
+    return max(1, min(most, VOXELS_AT_ONCE // math.prod(shape)))

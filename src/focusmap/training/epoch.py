@@ -15,7 +15,7 @@ from focusmap.cohort.covariates import Encoded
 from focusmap.errors import InputError
 from focusmap.nets.heads import LossParts, TaskLoss
 from focusmap.training.augmentation import augment, draw_partners
-from focusmap.training.batches import TrainingData, read_batch, split_evenly
+from focusmap.training.batches import TrainingData, at_once, read_batch, split_evenly
 from focusmap.training.map_losses import draw_shift, equivariance, shifted, sparsity
 from focusmap.training.optimisation import learning_rate, set_learning_rate
 from focusmap.training.records import EpochRecord, tune_auroc
@@ -55,7 +55,7 @@ class Batch:
     Parameters
     ----------
     pictures
-        ``(N, C, H, W)``.
+        ``(N, C, *spatial)``.
     truths
         ``(N, T)``, NaN unknown, each with the shares ``(N,)`` of the pictures that it holds for: one, or two of
         pictures that are blends. A loss that is linear in the label is so that of the blended label (Zhang et al.
@@ -121,7 +121,7 @@ def training_batch(session: Session, drawn: Drawn, epoch: int) -> Batch:
     partners, own = draw_partners(recipe.augmentation.mixup, recipe.seed, epoch, indices, n_images)
     others, other_truth, _ = _augmented(session, Drawn(partners, np.zeros_like(partners)), epoch)
     shares = torch.from_numpy(own).float()
-    mixed = torch.lerp(others, pictures, shares[:, None, None, None])
+    mixed = torch.lerp(others, pictures, shares.reshape(-1, *[1] * (pictures.ndim - 1)))
     return Batch(mixed, ((truth, shares), (other_truth, 1 - shares)))
 
 
@@ -155,6 +155,8 @@ def forward_store(
     """Return the float32 logits ``(N, L)`` of images of a store, without dropout and without gradients."""
     rows = store.rows(image_ids)
     device = next(net.parameters()).device
+    if not isinstance(store, Encoded):
+        batch_size = at_once(store.pixels.shape[2:], batch_size)
     net.eval()
     with torch.inference_mode():
         parts = [net(read_batch(store, chosen).to(device)).float() for chosen in split_evenly(rows, batch_size)]

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from focusmap.nets.build import FocusNet
+from focusmap.nets.grids import CHANNELS_LAST
 from focusmap.training.batches import TrainingData
 from focusmap.training.checkpoint import Checkpoint
 from focusmap.training.optimisation import WeightAverage, make_optimizer, restore_state, state_tensors
@@ -32,7 +33,8 @@ class TrainingState:
 
 def start_state(net: FocusNet, recipe: Recipe, device: torch.device) -> TrainingState:
     """Return the state before the first epoch, the net on `device` with channels last in memory."""
-    net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    order = CHANNELS_LAST.get(max(weights.ndim for weights in net.parameters()), torch.preserve_format)
+    net.to(device=device, memory_format=order)  # type: ignore[call-overload]
     return TrainingState(net, WeightAverage(net, recipe.ema_decay), make_optimizer(net, recipe))
 
 

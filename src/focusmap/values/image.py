@@ -1,5 +1,6 @@
 """A picture as it was stored: pixels, where they lie in the patient, and which file they came from."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -13,22 +14,25 @@ Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int16] |
 
 MAX_PIXELS_2D = 100_000_000
 """A mammogram has 14 million; what claims more than this is damaged or an attack."""
+MAX_VOXELS = 500_000_000
+"""A thorax of 512 x 512 x 800 has 210 million."""
 
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """One picture in stored units.
+    """One picture or volume in stored units.
 
     Parameters
     ----------
     pixels : (C, *spatial) uint8, uint16, int16 or float32
-        C is 1 for grey and 3 for red, green, blue. Spatial axes of a 2-D picture are rows and columns.
+        C is 1 for grey and 3 for red, green, blue; of a volume, the number of its modalities. Spatial axes of a 2-D
+        picture are rows and columns, those of a volume the file's own.
     source
         The file.
     source_shape
         Spatial shape of the picture in the file, seen upright; `pixels` may be a reduced copy of it.
     affine : (4, 4) float or None
-        From array indices to mm in the patient; None where the file does not say.
+        From array indices to mm in the patient, towards right, front and top; None where the file does not say.
     """
 
     pixels: Pixels
@@ -60,6 +64,24 @@ def check_plane_size(rows: int, columns: int) -> None:
     if rows * columns > MAX_PIXELS_2D:
         limit = MAX_PIXELS_2D // 1_000_000
         raise UnreadableImageError(f"claims {rows} x {columns} pixels; at most {limit} million are read")
+
+
+def check_volume_size(shape: tuple[int, ...]) -> None:
+    """Raise `UnreadableImageError` if a volume of this shape is not plausible; call it before decoding."""
+    if min(shape) < 1:
+        raise UnreadableImageError(f"claims {' x '.join(map(str, shape))} voxels")
+    if math.prod(shape) > MAX_VOXELS:
+        limit = MAX_VOXELS // 1_000_000
+        raise UnreadableImageError(f"claims {' x '.join(map(str, shape))} voxels; at most {limit} million are read")
+
+
+def voxel_sizes(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the size in mm of a voxel along each axis of the array, ``(3,)``.
+
+    >>> voxel_sizes(np.diag([-0.5, 0.5, 3.0, 1.0])).tolist()
+    [0.5, 0.5, 3.0]
+    """
+    return np.asarray(np.linalg.norm(affine[:3, :3], axis=0))
 
 
 def as_picture(plane: Pixels, source: Path, source_shape: tuple[int, int] | None = None) -> Image:

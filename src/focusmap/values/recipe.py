@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal, cast, get_type_hints
+from typing import Literal, cast, get_args, get_origin, get_type_hints
 
 from focusmap.errors import InputError, suggest
 from focusmap.values.crop import WHOLE, parse_crop
@@ -86,9 +86,15 @@ class Recipe:
         focus-map net; with ``-autoencoder`` it learns without labels. ``auto``: ``small-residual`` up to 64 pixels,
         else ``resnet18``; ``autoencoder``: that of the one that ``auto`` would choose.
     size
-        Side of the net's square input in pixels; 0 means chosen from the pictures.
+        Side of the net's square input in pixels, or of the cube for volumes; 0 means chosen from the pictures.
+    shape
+        Voxels of the net's input towards the patient's right, front and top, such as ``[96, 96, 24]``; empty means
+        chosen from the volumes, or a cube of `size`. For volumes only, as is `spacing`.
+    spacing
+        Voxel size of the input in mm along the same axes, such as ``[1, 1, 5]``: volumes are padded or cropped to
+        `shape` about their middle. Empty means that each axis is stretched to fill it.
     channels
-        1 (grey) or 3; 0 means chosen from the pictures.
+        1 (grey) or 3, of volumes the number of modalities; 0 means chosen from the pictures.
     crop
         What is kept of each picture: ``whole``, ``foreground``, ``left-half``, ``right-half``, ``top-half``,
         ``bottom-half``, or ``TOP,LEFT,BOTTOM,RIGHT`` in shares of the picture.
@@ -152,6 +158,8 @@ class Recipe:
 
     model: str = "auto"
     size: int = 0
+    shape: tuple[int, ...] = ()
+    spacing: tuple[float, ...] = ()
     channels: int = 0
     crop: str = WHOLE
     weights: str = "auto"
@@ -190,7 +198,12 @@ class Recipe:
 
     def __post_init__(self) -> None:
         _check(self.size == 0 or 16 <= self.size <= 2048, "size must lie between 16 and 2048 pixels (0: chosen)")
-        _check(self.channels in (0, 1, 3), "channels must be 1 or 3 (0: chosen)")
+        _check(len(self.shape) in (0, 3), "shape must be three whole numbers such as [96, 96, 24]")
+        _check(all(8 <= side <= 1024 for side in self.shape), "shape must lie between 8 and 1024 voxels a side")
+        _check(not (self.shape and self.size), "give shape or size, not both")
+        _check(len(self.spacing) in (0, 3), "spacing must be three sizes in mm such as [1, 1, 5]")
+        _check(all(side > 0 for side in self.spacing), "spacing must be above 0 mm")
+        _check(0 <= self.channels <= 16, "channels must be 1 or 3, of volumes at most 16 (0: chosen)")
         _check(self.epochs >= 1, "epochs must be at least 1")
         _check(self.batch_size >= 2, "batch_size must be at least 2")
         _check(self.learning_rate >= 0, "learning_rate must not be negative (0: chosen)")
@@ -294,6 +307,9 @@ def _checked(values: Mapping[str, Json], owner: type, prefix: str) -> dict[str, 
 
 
 def _typed(value: Json, hint: object, name: str) -> object:
+    if get_origin(hint) is tuple:
+        _check(isinstance(value, list), f"{name}: {value!r} is {type(value).__name__}; a list was expected")
+        return tuple(_typed(item, get_args(hint)[0], name) for item in cast(list[Json], value))
     choices = cast(tuple[str, ...], getattr(hint, "__args__", ()))
     if choices:
         _check(value in choices, f"{name} {value!r} is not one of {', '.join(choices)}")

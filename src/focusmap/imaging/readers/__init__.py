@@ -1,5 +1,7 @@
 """Reading a picture: the content of the file decides which reader is asked, one format a file."""
 
+import gzip
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 
 from focusmap.errors import FocusmapError, MissingFileError, UnreadableImageError
 from focusmap.imaging.readers.dicom import read_dicom
+from focusmap.imaging.readers.nifti import GZIP, read_nifti
 from focusmap.imaging.readers.raster import read_jpeg, read_other_raster, read_png, read_tiff
 from focusmap.values.image import Image
 
@@ -38,18 +41,19 @@ FORMATS = (
     Format("BMP", read_other_raster, 0, b"BM", (".bmp", ".dib")),
     Format("GIF", read_other_raster, 0, b"GIF8", (".gif",)),
     Format("WebP", read_other_raster, 8, b"WEBP", (".webp",)),
+    Format("NIfTI", read_nifti, 344, b"n+1\0", (".nii", ".nii.gz")),
+    Format("NIfTI", read_nifti, 4, b"n+2\0", (".nii", ".nii.gz")),
 )
-SIGNATURE_BYTES = 132
-VOLUME_SUFFIXES = (".nii", ".nii.gz")
+SIGNATURE_BYTES = 348
 
 
 def read_image(path: Path, at_least: int | None = None) -> Image:
-    """Return the picture in a file.
+    """Return the picture or volume in a file.
 
     Parameters
     ----------
     path
-        PNG, JPEG, DICOM (one frame), TIFF (one page), BMP, GIF or WebP; known by its content, not by its name.
+        PNG, JPEG, DICOM (one frame), TIFF (one page), BMP, GIF, WebP or NIfTI; known by its content, not by its name.
     at_least
         If given, the picture may come reduced, with a longer side of at least this many pixels: JPEG is then
         decoded faster. `Image.source_shape` is the size in the file all the same.
@@ -57,7 +61,8 @@ def read_image(path: Path, at_least: int | None = None) -> Image:
     Returns
     -------
     Image
-        Upright as its EXIF says, grey with one channel, colour with three, alpha laid over black.
+        A picture upright as its EXIF says, grey with one channel, colour with three, alpha laid over black. A volume
+        in the order of its file, a channel a modality, with its affine.
 
     Raises
     ------
@@ -78,7 +83,7 @@ def read_image(path: Path, at_least: int | None = None) -> Image:
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
-    """Return the mask in a picture file as `(rows, columns) bool`: everything that is not black.
+    """Return the mask in a picture or volume file as `(*spatial) bool`: everything that is not black.
 
     JPEG blurs a mask's edge and sprinkles faint dots around it, so there the cut is half of full white.
 
@@ -95,10 +100,10 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
 
 def picture_files(folder: Path) -> list[Path]:
     """Return the pictures in a folder and its folders by name or content, sorted; hidden files are none."""
-    known = {suffix for kind in FORMATS for suffix in kind.suffixes}
+    known = tuple({suffix for kind in FORMATS for suffix in kind.suffixes})
     files = (path for path in folder.rglob("*") if path.is_file())
     shown = (path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
-    return sorted(path for path in shown if path.suffix.lower() in known or _is_picture(path))
+    return sorted(path for path in shown if path.name.lower().endswith(known) or _is_picture(path))
 
 
 def _is_picture(path: Path) -> bool:
@@ -111,20 +116,30 @@ def _is_picture(path: Path) -> bool:
 
 def _recognise(path: Path) -> Format:
     """Return the format by content, else by suffix: DICOM files without a preamble have no signature."""
-    with path.open("rb") as file:
-        head = file.read(SIGNATURE_BYTES)
+    head = _head(path)
     if not head:
         raise UnreadableImageError("is empty (0 bytes)")
     for kind in FORMATS:
         if head[kind.offset : kind.offset + len(kind.magic)] == kind.magic:
             return kind
-    if path.name.lower().endswith(VOLUME_SUFFIXES):
-        raise UnreadableImageError("is a NIfTI volume; flat pictures are read. Save the slices that count as PNG")
     dicom = next(kind for kind in FORMATS if kind.name == "DICOM")
     if path.suffix.lower() in dicom.suffixes:
         return dicom
     known = ", ".join(dict.fromkeys(kind.name for kind in FORMATS))
     raise UnreadableImageError(f"its content is none of {known}; it begins with {head[:8]!r}")
+
+
+def _head(path: Path) -> bytes:
+    """Return the first bytes of a file's content, inflated where it is a gzip file that can be."""
+    with path.open("rb") as file:
+        head = file.read(SIGNATURE_BYTES)
+    if not head.startswith(GZIP):
+        return head
+    try:
+        with gzip.open(path) as file:
+            return file.read(SIGNATURE_BYTES)
+    except (OSError, EOFError, zlib.error):
+        return head
 
 
 def _reason(error: Exception) -> str:
@@ -137,8 +152,7 @@ def _reason(error: Exception) -> str:
 
 
 def _misnamed(path: Path, kind: Format | None) -> str:
-    suffix = path.suffix.lower()
-    named = next((known for known in FORMATS if suffix in known.suffixes), None)
+    named = next((known for known in FORMATS if path.name.lower().endswith(known.suffixes)), None)
     if kind is None or named is None or kind.name == named.name:
         return ""
     return f" (the name says {named.name}, the content {kind.name})"

@@ -40,8 +40,8 @@ def read_dicom(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG00
     # pydicom quotes the values of odd elements in its warnings, and those may name the patient.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        dataset = _parse(path)
-        n_frames = _count_frames(dataset)
+        dataset = parse(path)
+        n_frames = count_frames(dataset)
         if n_frames != 1:
             raise UnreadableImageError(
                 f"holds {n_frames} frames; one was expected. Make a picture of each: focusmap convert FILE --out DIR"
@@ -69,8 +69,8 @@ def read_frames(path: Path) -> Iterator[Frame]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        dataset = _parse(path)
-        n_frames = _count_frames(dataset)
+        dataset = parse(path)
+        n_frames = count_frames(dataset)
         patient_id, series = (str(dataset.get(name) or "") for name in ("PatientID", "SeriesInstanceUID"))
     for index in range(n_frames):
         # A filter set aside while a caller works on the frame would be the caller's too.
@@ -80,7 +80,8 @@ def read_frames(path: Path) -> Iterator[Frame]:
         yield Frame(image, patient_id, series, n_frames)
 
 
-def _parse(path: Path) -> "FileDataset":
+def parse(path: Path) -> "FileDataset":
+    """Return the data set of a file, whatever its transfer syntax."""
     from pydicom import dcmread
 
     with path.open("rb") as file:
@@ -111,7 +112,7 @@ def _inflate(path: Path) -> bytes:
     return data
 
 
-def _count_frames(dataset: "Dataset") -> int:
+def count_frames(dataset: "Dataset") -> int:
     """Return how many frames there are; refuse what has no pixels, or an implausible number of them."""
     if not any(keyword in dataset for keyword in PIXEL_KEYWORDS):
         kind = dataset.get("Modality")
@@ -121,16 +122,24 @@ def _count_frames(dataset: "Dataset") -> int:
     return int(dataset.get("NumberOfFrames") or 1)
 
 
-def _plane(dataset: "FileDataset", index: int = 0) -> Pixels:
-    from pydicom.pixels import apply_color_lut, pixel_array
+def stored_frame(dataset: "FileDataset", index: int) -> NDArray[np.generic]:
+    """Return the stored values of a frame, ``(rows, columns)`` or ``(rows, columns, 3)``, before any look-up table."""
+    from pydicom.pixels import pixel_array
 
     _set_transfer_syntax(dataset)
     stored = pixel_array(dataset, index=index, decoding_plugin=_plugin(dataset.file_meta.TransferSyntaxUID))
     if stored.shape[:2] != (dataset.Rows, dataset.Columns) or stored.ndim != (2 if _samples(dataset) == 1 else 3):
         raise UnreadableImageError(f"says {dataset.Rows} x {dataset.Columns} pixels and holds {stored.shape}")
+    return np.asarray(stored)
+
+
+def _plane(dataset: "FileDataset", index: int = 0) -> Pixels:
+    from pydicom.pixels import apply_color_lut
+
+    stored = stored_frame(dataset, index)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         return _narrow_colour(apply_color_lut(stored, dataset))
-    return _narrow_colour(stored) if stored.ndim == 3 else _grey(stored, _with_look_ups(dataset, index))
+    return _narrow_colour(stored) if stored.ndim == 3 else _grey(stored, with_look_ups(dataset, index))
 
 
 def _plugin(syntax: str) -> str:
@@ -140,7 +149,7 @@ def _plugin(syntax: str) -> str:
     return codecs.PLUGIN if codecs.is_available(syntax) else ""
 
 
-def _with_look_ups(dataset: "Dataset", index: int) -> "Dataset":
+def with_look_ups(dataset: "Dataset", index: int) -> "Dataset":
     """Return what describes the pixels of a frame: enhanced objects keep it in functional groups (C.7.6.16)."""
     shared = dataset.get("SharedFunctionalGroupsSequence") or []
     of_frames = dataset.get("PerFrameFunctionalGroupsSequence") or []

@@ -13,23 +13,23 @@ from numpy.typing import NDArray
 
 from focusmap.errors import InputError
 from focusmap.imaging.archives import DAMAGED, open_zip
-from focusmap.imaging.packed import PackedPicture
-from focusmap.values.image import check_plane_size
+from focusmap.imaging.packed import PackedPicture, PackedVolume
+from focusmap.values.image import check_plane_size, check_volume_size
 
 SPLITS = ("train", "val", "test")
 MAX_LABEL_BYTES = 64 * 2**20
 
 
-def unpack_medmnist(source: Path) -> Iterator[PackedPicture]:
-    """Yield the pictures of a MedMNIST file in its own order, one at a time.
+def unpack_medmnist(source: Path) -> Iterator[PackedPicture | PackedVolume]:
+    """Yield the pictures or volumes of a MedMNIST file in its own order, one at a time.
 
-    Cells: ``split`` (train, val, test) and ``label``, the number in the file, or one ``label_K`` for each of
-    several 0/1 labels.
+    Volumes do not say how large their voxels are. Cells: ``split`` (train, val, test) and ``label``, the number in the
+    file, or one ``label_K`` for each of several 0/1 labels.
 
     Raises
     ------
     InputError
-        If the file is not MedMNIST's, is damaged, or holds volumes.
+        If the file is not MedMNIST's or is damaged.
     """
     with open_zip(source) as archive:
         arrays = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
@@ -89,7 +89,7 @@ def _labels(archive: zipfile.ZipFile, info: zipfile.ZipInfo | None, split: str) 
 
 def _pictures(
     archive: zipfile.ZipFile, info: zipfile.ZipInfo, labels: list[dict[str, str]], split: str
-) -> Iterator[PackedPicture]:
+) -> Iterator[PackedPicture | PackedVolume]:
     """Yield the pictures of a split as they are inflated; only one is in memory at a time."""
     with archive.open(info) as file:
         header = _header(file)
@@ -100,17 +100,23 @@ def _pictures(
             content = file.read(n_bytes)
             if len(content) < n_bytes:
                 raise InputError(f"{split}_images ends after {number} of {len(labels)} pictures.")
-            plane: NDArray[np.uint8] = np.frombuffer(content, np.uint8).reshape(shape)
-            pixels = plane[np.newaxis] if plane.ndim == 2 else plane.transpose(2, 0, 1)
-            yield PackedPicture(f"{split}_{number:05d}", pixels, {"split": split, **cells})
+            stored: NDArray[np.uint8] = np.frombuffer(content, np.uint8).reshape(shape)
+            yield _packed(f"{split}_{number:05d}", stored, {"split": split, **cells})
+
+
+def _packed(name: str, stored: NDArray[np.uint8], cells: dict[str, str]) -> PackedPicture | PackedVolume:
+    if stored.ndim == 3 and stored.shape[-1] != 3:
+        # Slices, rows, columns; see `PackedVolume`.
+        return PackedVolume(name, stored.transpose(2, 1, 0)[np.newaxis], None, cells)
+    return PackedPicture(name, stored[np.newaxis] if stored.ndim == 2 else stored.transpose(2, 0, 1), cells)
 
 
 def _check_pictures(header: ArrayHeader, n_labels: int, split: str) -> None:
     n_axes = len(header.shape)
-    if (n_axes == 4 and header.shape[-1] != 3) or n_axes == 5:
-        raise InputError(f"{split}_images holds volumes ({header}); 2-D pictures are converted so far.")
     if header.dtype != np.uint8 or n_axes not in (3, 4) or header.fortran_order:
-        raise InputError(f"{split}_images has {header}; 2-D pictures of uint8 were expected.")
+        raise InputError(f"{split}_images has {header}; pictures or volumes of uint8 were expected.")
     if header.shape[0] != n_labels:
         raise InputError(f"{split}_images holds {header.shape[0]} pictures; {split}_labels holds {n_labels}.")
+    if n_axes == 4 and header.shape[-1] != 3:
+        check_volume_size(header.shape[1:])
     check_plane_size(*header.shape[1:3])

@@ -1,0 +1,98 @@
+"""One volume of 256 x 256 x 24 voxels: read, prepared, learnt from, explained.
+
+    python benchmarks/volumes.py [--models small-residual-3d resnet18-3d ...] [--shape 96 96 24] [--rounds 3]
+
+Prints processor seconds and the peak memory of the process so far. Processor time counts the work and not the waiting,
+on a machine that others use too; with one thread it is what a quiet machine would take.
+"""
+
+import argparse
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from focusmap.heatmaps import heat_maps
+from focusmap.imaging.preparation import prepare_file, standardised_file, to_source
+from focusmap.imaging.readers import read_image
+from focusmap.imaging.readers.nifti import write_nifti
+from focusmap.imaging.store import Store
+from focusmap.imaging.volumes import VolumePreparation
+from focusmap.nets.build import Architecture, build_net
+from focusmap.training.batches import Labelled, TrainingData
+from focusmap.training.epoch import train_epoch
+from focusmap.training.loop import FitOptions, open_session
+from focusmap.values.recipe import Recipe
+from focusmap.values.task import Target, Task
+
+SOURCE = (256, 256, 24)
+BATCH = 2
+
+
+def seconds(work: Callable[[], object], rounds: int) -> float:
+    """Return the least processor time of one call, after a first one that does not count."""
+    work()
+    times = []
+    for _ in range(rounds):
+        started = time.process_time()
+        work()
+        times.append(time.process_time() - started)
+    return min(times)
+
+
+def report(what: str, spent: float) -> None:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{what:44} {spent:8.3f} s   (peak {peak:,.0f} MB)")
+
+
+def data_of(pixels: np.ndarray, preparation: VolumePreparation) -> TrainingData:
+    stack = np.repeat(pixels[np.newaxis], BATCH, axis=0)
+    ids = tuple(str(i) for i in range(BATCH))
+    mean, std = np.full(BATCH, pixels.mean(), np.float32), np.full(BATCH, pixels.std(), np.float32)
+    store = Store(Path("memory"), preparation, stack, list(ids), [""] * BATCH, mean, std, np.full((BATCH, 3), 1))
+    labelled = Labelled(ids, np.arange(BATCH, dtype=float)[:, None] % 2)
+    return TrainingData(store, Task((Target("label"),)), labelled, labelled)
+
+
+def compare(model: str, file: Path, preparation: VolumePreparation, rounds: int) -> None:
+    pixels, _ = prepare_file(file, preparation)
+    recipe = Recipe(model=model, shape=preparation.shape, channels=1, batch_size=BATCH, epochs=99, learning_rate=1e-3)
+    net = build_net(Architecture(model, 1, 1))
+    session = open_session(net, data_of(pixels, preparation), recipe, FitOptions(devices="cpu"))
+    report(f"{model}: a training step a volume", seconds(lambda: train_epoch(session, 0), rounds) / BATCH)
+
+    def explained() -> None:
+        volume, placement = standardised_file(file, preparation)
+        found = heat_maps(net.eval(), torch.from_numpy(volume)[None])
+        to_source(found.maps[0].float().numpy(), placement)
+
+    report(f"{model}: reading, predicting, drawing one", seconds(explained, rounds))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--models", nargs="+", default=["small-residual-3d", "resnet10-3d", "resnet18-3d", "densenet121-3d"]
+    )
+    parser.add_argument("--shape", type=int, nargs=3, default=[96, 96, 32])
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    preparation = VolumePreparation(tuple(options.shape))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "volume.nii.gz"
+        voxels = np.random.default_rng(0).normal(300, 90, (1, *SOURCE)).astype(np.int16)
+        write_nifti(file, voxels, np.diag([1.0, 1.0, 5.0, 1.0]))
+        sides = " x ".join(map(str, options.shape))
+        print(f"256 x 256 x 24 voxels to {sides}, {torch.get_num_threads()} threads")
+        report("reading", seconds(lambda: read_image(file), options.rounds))
+        report("reading and preparing", seconds(lambda: prepare_file(file, preparation), options.rounds))
+        for model in options.models:
+            compare(model, file, preparation, options.rounds)
+
+
+if __name__ == "__main__":
+    main()
