@@ -10,7 +10,7 @@ import pytest
 
 from focusmap.imaging.preparation import prepare_file, to_source
 from focusmap.imaging.readers import read_image, read_mask
-from focusmap.imaging.volumes import VolumePreparation, mask_to_input
+from focusmap.imaging.volumes import VolumePreparation, volume_mask_to_input
 from focusmap.pipeline import ConvertRequest, convert
 
 DATA = Path(os.environ.get("FOCUSMAP_DATA", "")) / "brain_tumor_3d"
@@ -36,7 +36,7 @@ def test_a_tumours_mask_goes_to_the_input_and_comes_home():
     )
     assert pixels.shape == (1, 128, 128, 24)
     assert np.array_equal(read_image(DATA / "volumes/p01_pre.nii.gz").affine, np.diag([-1.0, -1.0, 1.0, 1.0]))
-    home = to_source(mask_to_input(mask, placement).astype(np.float32), placement) >= 0.5
+    home = to_source(volume_mask_to_input(mask, placement).astype(np.float32), placement) >= 0.5
     shifts = list(product((-1, 0, 1), repeat=3))
     dice = [2 * (np.roll(home, shift, (0, 1, 2)) & mask).sum() / (home.sum() + mask.sum()) for shift in shifts]
     assert shifts[int(np.argmax(dice))] == (0, 0, 0)
