@@ -81,7 +81,7 @@ def test_grad_cam_plus_plus_gives_a_feature_without_a_say_no_weight():
 
 @pytest.mark.parametrize("name", ALL)
 def test_cam_and_grad_cam_equal_their_formulas_on_backbones(name):
-    net, batch = net_of(name).double(), batch_of(2).double()
+    net, batch = net_of(name).double(), batch_for(name, 2).double()
     weights = net.head.weight.detach().numpy()
     cams = each_label(net, batch, lambda features, label: oracles.cam(weights[label], features[0].numpy()))
     gradcams = each_label(
@@ -118,7 +118,7 @@ def test_a_batch_equals_one_by_one_on_backbones(name):
     # and differ by some 1e-6.
     net, batch = net_of(name).double(), batch_for(name, 8 if name not in LARGE else 3).double()
     found, singles = heat_maps(net, batch), [heat_maps(net, picture[None]) for picture in batch]
-    close(found.logits, torch.cat([single.logits for single in singles]).numpy(), 1e-6)
+    torch.testing.assert_close(found.logits, torch.cat([single.logits for single in singles]), rtol=1e-6, atol=1e-9)
     close(found.maps, torch.cat([single.maps for single in singles]).numpy(), 1e-6)
 
 

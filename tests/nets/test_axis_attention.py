@@ -13,6 +13,7 @@ from focusmap.nets.decoders import strides_of
 from focusmap.nets.focus import FocusLayers
 from focusmap.nets.pooling import Average, Maximum, PoolingOptions
 from focusmap.pipeline.preparing import resolve_recipe
+from focusmap.pipeline.seen import Seen
 from focusmap.values.recipe import Recipe
 
 
@@ -106,6 +107,6 @@ def test_a_volume_is_attended_along_three_axes() -> None:
 def test_an_attending_net_averages_unless_told_otherwise() -> None:
     assert strides_of("resnet18", "acam") == (32,)
     assert strides_of("resnet18", "acam8") == (8,)
-    assert resolve_recipe(Recipe(model="resnet18-acam"), [(96, 96)], False).pooling == "average"
-    assert resolve_recipe(Recipe(model="resnet18-acam", pooling="max"), [(96, 96)], False).pooling == "max"
+    assert resolve_recipe(Recipe(model="resnet18-acam"), Seen([(96, 96)], 1)).pooling == "average"
+    assert resolve_recipe(Recipe(model="resnet18-acam", pooling="max"), Seen([(96, 96)], 1)).pooling == "max"
     check_recipe(Recipe(model="resnet18-acam8", size=64))

@@ -45,6 +45,7 @@ def pool_cases(predictions: Predictions, truth: np.ndarray, how: str) -> tuple[P
     InputError
         If there is no such pool, no case is known, or the truths of a case contradict each other.
 
+    >>> import pandas as pd
     >>> from focusmap.values.task import Target
     >>> ids = pd.DataFrame({"image_id": ["a", "b"], "path": "", "patient_id": "p", "case_id": "v"})
     >>> slices = Predictions(Task((Target("tumour"),)), ids, np.array([[-1.0], [3.0]]), np.array([[0.3], [0.9]]))

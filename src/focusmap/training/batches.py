@@ -107,6 +107,6 @@ def at_once(shape: Sequence[int], most: int) -> int:
     """Return how many pictures or volumes of `shape` go through a net together without gradients, at most `most`.
 
     >>> at_once((224, 224), 64), at_once((96, 96, 48), 64)
-    (64, 8)
+    (64, 9)
     """
     return max(1, min(most, VOXELS_AT_ONCE // math.prod(shape)))

@@ -71,8 +71,10 @@ def identity_of(net: FocusNet, data: TrainingData, recipe: Recipe) -> dict[str, 
     for part in (data.train, data.tune):
         digest.update("\n".join(part.image_ids).encode())
         digest.update(part.truth.tobytes())
+    settings = {name: value for name, value in asdict(recipe).items() if name != "segmentation"}
     return {
-        **{name: cast(Json, value) for name, value in asdict(recipe).items() if name != "segmentation"},
+        # As JSON reads them back.
+        **{name: list(value) if isinstance(value, tuple) else cast(Json, value) for name, value in settings.items()},
         "targets": data.task.to_dict(),
         "images": digest.hexdigest()[:16],
         "parameters": sum(parameter.numel() for parameter in net.parameters()),

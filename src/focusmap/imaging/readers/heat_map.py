@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -9,6 +10,8 @@ from focusmap.errors import InputError
 from focusmap.imaging.readers import read_image
 
 KEY = "map"
+# numpy reads an array's header by way of Python's parser, which several threads confuse in Python 3.11.
+ONE_AT_A_TIME = Lock()
 
 
 def read_map(path: Path) -> np.ndarray:
@@ -16,7 +19,7 @@ def read_map(path: Path) -> np.ndarray:
     if path.suffix != ".npz":
         return np.asarray(read_image(path).pixels[0], dtype=np.float32)
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with ONE_AT_A_TIME, np.load(path, allow_pickle=False) as stored:
             return np.asarray(stored[KEY], dtype=np.float32)
     except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: is not a heat map with the key {KEY!r} ({error}).") from None
