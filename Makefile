@@ -1,6 +1,8 @@
 # What each target needs, it installs: a fresh clone with Python 3.11+ and make is enough.
 PYTHON ?= python3
 BIN := .venv/bin
+# As many tests at once as there are cores, each on one of them; a module's tests share its fixtures.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadscope --durations=10
 INSTALLED := .venv/installed
 DOCS_INSTALLED := .venv/docs-installed
 
@@ -10,10 +12,10 @@ demo: $(INSTALLED)
 	$(BIN)/focusmap demo --out runs/demo --force
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q --durations=10
+	$(PYTEST)
 
 slow: $(INSTALLED)
-	$(BIN)/python -m pytest -q -m slow --durations=10
+	$(PYTEST) -m slow
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

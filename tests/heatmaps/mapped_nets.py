@@ -130,8 +130,9 @@ def batch_of(n: int, size: int = 64) -> Tensor:
 
 
 def batch_for(name: str, n: int) -> Tensor:
-    """Pictures for a backbone of pictures, volumes for one of volumes."""
-    shape = (64, 64) if dimensions_of(name) == 2 else (32, 32, 32)
+    """Pictures for a backbone of pictures, volumes for one of volumes, large enough for several features."""
+    deep = (64, 64, 32) if name != "small-residual-3d" else (32, 32, 32)
+    shape = (64, 64) if dimensions_of(name) == 2 else deep
     return torch.randn(n, 1, *shape, generator=torch.Generator().manual_seed(2))
 
 
