@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from focusmap.localisation import regions
-from focusmap.localisation.mask_scores import MEASURES, MaskScore, measure_mask, paired_differences, summarise_masks
+from focusmap.localisation.mask_scores import (
+    MEASURES,
+    SHARES,
+    MaskScore,
+    measure_mask,
+    paired_differences,
+    pool_by_case,
+    summarise_masks,
+)
+from focusmap.localisation.regions import Overlap
 
 
 def blobs(shape: tuple[int, ...], seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -47,30 +56,32 @@ def test_overlap_by_hand() -> None:
     mask, region = np.zeros((4, 5), bool), np.zeros((4, 5), bool)
     mask[1:3, 1:3] = True
     region[1:3, 2:4] = True
-    found = measure_mask(region, mask, None)
+    found, _ = measure_mask(region, mask, None)
     assert found["dice"] == 0.5
     assert found["sensitivity"] == 0.5
     assert found["specificity"] == 14 / 16
     assert found["size_error"] == 0
-    assert measure_mask(region, mask, (1.0, 1.0))["hd95"] == 1
-    assert all(measure_mask(mask, mask, None)[key] == value for key, value in (("dice", 1), ("hd95", 0)))
+    assert measure_mask(region, mask, (1.0, 1.0))[0]["hd95"] == 1
+    assert all(measure_mask(mask, mask, None)[0][key] == value for key, value in (("dice", 1), ("hd95", 0)))
 
 
 def test_a_missed_lesion_scores_nothing_and_has_no_distance() -> None:
     mask = np.zeros((6, 6), bool)
     mask[2:4, 2:4] = True
-    missed = measure_mask(np.zeros_like(mask), mask, (0.5, 0.5))
+    missed, _ = measure_mask(np.zeros_like(mask), mask, (0.5, 0.5))
     assert (missed["dice"], missed["sensitivity"], missed["specificity"]) == (0, 0, 1)
     assert math.isnan(missed["hd95"])
     assert missed["size_error"] == 1.0
     assert missed["relative_size_error"] == 1
-    healthy = measure_mask(mask, np.zeros_like(mask), None)
+    healthy, _ = measure_mask(mask, np.zeros_like(mask), None)
     assert math.isnan(healthy["dice"])
     assert healthy["specificity"] == 32 / 36
 
 
 def score(image_id: str, patient_id: str, method: str, dice: float) -> MaskScore:
-    return MaskScore(image_id, patient_id, "t", method, {**dict.fromkeys(MEASURES, math.nan), "dice": dice})
+    return MaskScore(
+        image_id, patient_id, "t", method, {**dict.fromkeys(MEASURES, math.nan), "dice": dice}, Overlap(0, 0, 0, 1)
+    )
 
 
 def test_means_resample_patients_and_differences_are_paired_patient_by_patient() -> None:
@@ -94,3 +105,21 @@ def test_sizes_are_in_mm2_and_ml_or_unknown() -> None:
     assert regions.extent(100, (0.1, 0.2)) == pytest.approx(2.0)
     assert regions.extent(500, (1.0, 1.0, 4.0)) == pytest.approx(2.0)
     assert regions.extent(500, None) is None
+
+
+def test_slices_of_a_volume_are_scored_as_the_volume() -> None:
+    region, mask = blobs((6, 9, 8), 0)
+    mask[2] = False
+    scores = [MaskScore(f"s{k}", "p", "t", "cam", *measure_mask(region[k], mask[k], None)) for k in range(len(region))]
+    found = pool_by_case(scores, {f"s{k}": "v" for k in range(len(region))})
+    whole, _ = measure_mask(region, mask, None)
+    assert [(score.image_id, score.patient_id) for score in found] == [("v", "p")]
+    assert found[0].measures == pytest.approx({name: whole[name] for name in SHARES})
+    assert found[0].measures["dice"] != pytest.approx(
+        np.nanmean([score.measures["dice"] for score in scores]), abs=1e-3
+    )
+    assert set(SHARES) < set(summarise_masks(found)["cam"])
+    apart = pool_by_case(scores, {score.image_id: score.image_id for score in scores})
+    assert [score.measures["dice"] for score in apart] == pytest.approx(
+        [score.measures["dice"] for score in scores], nan_ok=True
+    )

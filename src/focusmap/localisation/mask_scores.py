@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 import pandas as pd
 
 from focusmap.localisation import regions
+from focusmap.localisation.regions import Overlap
 from focusmap.localisation.summary import ScoreOptions
 from focusmap.statistics.formulas import ratio
 from focusmap.statistics.intervals import bounded_interval, percentile_interval
@@ -30,6 +33,8 @@ class MaskScore:
     ----------
     measures
         Of `MEASURES`; NaN where undefined.
+    overlap
+        What `SHARES` were worked out from.
     """
 
     image_id: str
@@ -37,10 +42,13 @@ class MaskScore:
     target: str
     method: str
     measures: Mapping[str, float]
+    overlap: Overlap
 
 
-def measure_mask(region: np.ndarray, mask: np.ndarray, spacing: Sequence[float] | None) -> dict[str, float]:
-    """Return every measure of a drawn region against the true mask, both ``(*spatial) bool``.
+def measure_mask(
+    region: np.ndarray, mask: np.ndarray, spacing: Sequence[float] | None
+) -> tuple[dict[str, float], Overlap]:
+    """Return every measure of a drawn region against the true mask, both ``(*spatial) bool``, and their overlap.
 
     Parameters
     ----------
@@ -49,30 +57,55 @@ def measure_mask(region: np.ndarray, mask: np.ndarray, spacing: Sequence[float] 
 
     Returns
     -------
-    dict
-        Overlap, distances and sizes are those of cases with a lesion, NaN of others; a missed lesion has a Dice and a
+    dict, Overlap
+        Shares, distances and sizes are those of cases with a lesion, NaN of others; a missed lesion has a Dice and a
         sensitivity of 0, an error of its whole size, and no distance. Specificity is of every case.
     """
+    overlap = Overlap.of(region, mask)
     distances = regions.surface_distances(region, mask, spacing or (1.0,) * mask.ndim)
-    n_off = abs(int(np.count_nonzero(region)) - int(np.count_nonzero(mask)))
+    n_off = abs(overlap.n_region - overlap.n_mask)
     size_off = regions.extent(n_off, spacing)
-    has_lesion = bool(mask.any())
-    return {
-        "dice": regions.dice(region, mask),
-        "sensitivity": regions.sensitivity(region, mask),
-        "specificity": regions.specificity(region, mask),
+    measures = {
+        **_shares(overlap),
         "hd95": regions.hd95(distances),
         "average_surface_distance": regions.average_surface_distance(distances),
-        "size_error": float(n_off if size_off is None else size_off) if has_lesion else np.nan,
-        "relative_size_error": n_off / np.count_nonzero(mask) if has_lesion else np.nan,
+        "size_error": float(n_off if size_off is None else size_off) if overlap.n_mask else np.nan,
+        "relative_size_error": n_off / overlap.n_mask if overlap.n_mask else np.nan,
     }
+    return measures, overlap
+
+
+def _shares(overlap: Overlap) -> dict[str, float]:
+    return {name: float(getattr(overlap, name)) for name in SHARES}
+
+
+def pool_by_case(scores: Sequence[MaskScore], case_of: Mapping[str, str]) -> list[MaskScore]:
+    """Return one score a case, target and method, such as a volume's whose slices were drawn one by one.
+
+    Parameters
+    ----------
+    case_of
+        Image to case. A case's patient is that of its images.
+
+    Returns
+    -------
+    list of MaskScore
+        With `SHARES` alone, of all voxels of the case; the case stands for the image.
+    """
+    parts: dict[tuple[str, str, str, str], list[Overlap]] = {}
+    for score in scores:
+        key = (case_of[score.image_id], score.patient_id, score.target, score.method)
+        parts.setdefault(key, []).append(score.overlap)
+    pooled = {key: reduce(add, overlaps) for key, overlaps in parts.items()}
+    return [MaskScore(*key, _shares(overlap), overlap) for key, overlap in pooled.items()]
 
 
 def summarise_masks(scores: Sequence[MaskScore], options: ScoreOptions = ScoreOptions()) -> dict[str, Json]:
     """Return the means over cases of every method's measures, each with its 95 % interval, and counts.
 
-    A measure that no case has is null with a reason. ``n`` counts the cases, ``n_lesions`` those with a lesion,
-    ``n_missed`` those of them of which nothing is drawn that touches it, ``n_patients`` the patients.
+    The measures are those that the scores have. One that no case has is null with a reason. ``n`` counts the cases,
+    ``n_lesions`` those with a lesion, ``n_missed`` those of them of which nothing is drawn that touches it,
+    ``n_patients`` the patients.
     """
     return {method: _of_method(own, options) for method, own in _by_method(scores).items()}
 
@@ -86,24 +119,26 @@ def _by_method(scores: Sequence[MaskScore]) -> dict[str, list[MaskScore]]:
 
 def _of_method(scores: Sequence[MaskScore], options: ScoreOptions) -> dict[str, Json]:
     clusters = Clusters.of([score.patient_id for score in scores])
-    table = np.array([[score.measures[key] for key in MEASURES] for score in scores])
-    drawn = resample({"": _means(table, clusters)}, Resampling(clusters, options.n_resamples, options.seed))[""]
+    measures = tuple(scores[0].measures)
+    table = np.array([[score.measures[key] for key in measures] for score in scores])
+    means = _means(measures, table, clusters)
+    drawn = resample({"": means}, Resampling(clusters, options.n_resamples, options.seed))[""]
     found: dict[str, Json] = {}
-    for column, key in enumerate(MEASURES):
+    for column, key in enumerate(measures):
         interval = percentile_interval(drawn[key], NO_DISTANCE if key in DISTANCES else NOT_SCORED)
         if key in SHARES:
             interval = bounded_interval(interval, clusters.count(~np.isnan(table[:, column])))
         found[key] = interval.to_dict()
-    dice = table[:, MEASURES.index("dice")]
+    dice = table[:, measures.index("dice")]
     found |= {"n": len(scores), "n_lesions": int((~np.isnan(dice)).sum()), "n_missed": int((dice == 0).sum())}
     return {**found, "n_patients": clusters.n}
 
 
-def _means(table: np.ndarray, clusters: Clusters) -> Statistic:
+def _means(measures: Sequence[str], table: np.ndarray, clusters: Clusters) -> Statistic:
     sums, counts = clusters.sums(np.nan_to_num(table)), clusters.sums((~np.isnan(table)).astype(np.float64))
 
     def means(multiplicities: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(MEASURES, ratio(sums @ multiplicities, counts @ multiplicities), strict=True))
+        return dict(zip(measures, ratio(sums @ multiplicities, counts @ multiplicities), strict=True))
 
     return means
 

@@ -5,6 +5,8 @@ P is the region, G the mask, both ``(*spatial) bool`` on one grid. Measures that
 
 import math
 from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from typing import Self
 
 import numpy as np
 
@@ -12,26 +14,45 @@ import numpy as np
 MM3_PER_ML = 1000.0
 
 
-def dice(region: np.ndarray, mask: np.ndarray) -> float:
-    """Return 2 |P and G| / (|P| + |G|); NaN where the mask is empty, 0 where only the region is.
+@dataclass(frozen=True)
+class Overlap:
+    """Voxels of a region P, of the mask G, of both, and of their grid; those of several grids add up.
 
-    >>> round(dice(np.array([True, True, False]), np.array([True, False, False])), 3)
-    0.667
+    >>> found = Overlap.of(np.array([True, True, False]), np.array([True, False, False]))
+    >>> round(found.dice, 3), found.sensitivity, found.specificity
+    (0.667, 1.0, 0.5)
     """
-    if not mask.any():
-        return math.nan
-    return float(2 * np.count_nonzero(region & mask) / (np.count_nonzero(region) + np.count_nonzero(mask)))
 
+    n_region: int
+    n_mask: int
+    n_both: int
+    n_voxels: int
 
-def sensitivity(region: np.ndarray, mask: np.ndarray) -> float:
-    """Return |P and G| / |G|; NaN where the mask is empty."""
-    return float(np.count_nonzero(region & mask) / np.count_nonzero(mask)) if mask.any() else math.nan
+    @classmethod
+    def of(cls, region: np.ndarray, mask: np.ndarray) -> Self:
+        """Count the voxels of one grid."""
+        n_region, n_mask, n_both = (int(np.count_nonzero(part)) for part in (region, mask, region & mask))
+        return cls(n_region, n_mask, n_both, mask.size)
 
+    def __add__(self, other: Self) -> Self:
+        n_region, n_mask, n_both, n_voxels = np.add(astuple(self), astuple(other)).tolist()
+        return type(self)(n_region, n_mask, n_both, n_voxels)
 
-def specificity(region: np.ndarray, mask: np.ndarray) -> float:
-    """Return the share of the voxels outside the mask that the region leaves out; NaN where the mask is everything."""
-    outside = ~mask
-    return float(np.count_nonzero(outside & ~region) / np.count_nonzero(outside)) if outside.any() else math.nan
+    @property
+    def dice(self) -> float:
+        """2 |P and G| / (|P| + |G|); NaN where the mask is empty, 0 where only the region is."""
+        return 2 * self.n_both / (self.n_region + self.n_mask) if self.n_mask else math.nan
+
+    @property
+    def sensitivity(self) -> float:
+        """|P and G| / |G|; NaN where the mask is empty."""
+        return self.n_both / self.n_mask if self.n_mask else math.nan
+
+    @property
+    def specificity(self) -> float:
+        """The share of the voxels outside the mask that the region leaves out; NaN where the mask is everything."""
+        n_outside = self.n_voxels - self.n_mask
+        return 1 - (self.n_region - self.n_both) / n_outside if n_outside else math.nan
 
 
 def surface_distances(region: np.ndarray, mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:

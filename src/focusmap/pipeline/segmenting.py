@@ -265,8 +265,7 @@ def _scores_of(
         return
     patient_id = str(cohort.patient_ids[cohort.positions[image_id]])
     for method, region in regions.items():
-        measures = measure_mask(region, mask, spacing_of(case))
-        yield MaskScore(image_id, patient_id, lesion.name, method, measures)
+        yield MaskScore(image_id, patient_id, lesion.name, method, *measure_mask(region, mask, spacing_of(case)))
 
 
 def _write_files(folder: Path, drawn: _Drawn, lesions: "Sequence[Lesion]", method: str) -> dict[str, Json] | None:
@@ -288,26 +287,44 @@ def _write_files(folder: Path, drawn: _Drawn, lesions: "Sequence[Lesion]", metho
 
 
 def _summary(drawn: _Drawn, method: str) -> dict[str, Json]:
-    from focusmap.localisation.mask_scores import paired_differences, summarise_masks
+    from focusmap.localisation.mask_scores import pool_by_case, summarise_masks
 
     targets = dict.fromkeys(score.target for score in drawn.scores)
-    differences = {
-        f"{better} - {worse}": found
-        for better, worse in COMPARED
-        if (found := paired_differences(drawn.scores, better, worse)) is not None
-    }
     by_target: dict[str, Json] = {
         target: _with_absent(summarise_masks([score for score in drawn.scores if score.target == target]))
         for target in targets
     }
+    by_case: dict[str, Json] = {}
+    case_of = _case_of(drawn)
+    if len(set(case_of.values())) < len(case_of):
+        pooled = pool_by_case(drawn.scores, case_of)
+        by_case = {"methods": dict(summarise_masks(pooled)), "differences": _differences(pooled)}
     return {
         "methods": _with_absent(summarise_masks(drawn.scores)),
         **({"by_target": by_target} if len(targets) > 1 else {}),
-        "differences": differences,
+        "differences": _differences(drawn.scores),
+        **({"by_case": by_case} if by_case else {}),
         "drawn_by": method,
         "seeds": list(drawn.cuts.values()),
         "masks_used_for_tuning": drawn.n_masks,
     }
+
+
+def _case_of(drawn: _Drawn) -> dict[str, str]:
+    """Return the case of each image that was scored; its own name where the study has no cases."""
+    found: dict[str, str] = {}
+    for score in drawn.scores:
+        cohort = drawn.sources[score.image_id]
+        case_ids = cohort.table["case_id"] if "case_id" in cohort.table else pd.Series(cohort.image_ids)
+        found[score.image_id] = str(case_ids.iloc[cohort.positions[score.image_id]])
+    return found
+
+
+def _differences(scores: "Sequence[MaskScore]") -> dict[str, Json]:
+    from focusmap.localisation.mask_scores import paired_differences
+
+    found = {f"{better} - {worse}": paired_differences(scores, better, worse) for better, worse in COMPARED}
+    return {pair: entry for pair, entry in found.items() if entry is not None}
 
 
 def _with_absent(methods: dict[str, Json]) -> dict[str, Json]:

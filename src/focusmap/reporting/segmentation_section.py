@@ -35,7 +35,10 @@ def segmentation_section(files: RunFiles, words: Words) -> SegmentationSection |
         return None
     tables = [_method_table(words("segmentation.all"), branch(scores, "methods"), words)]
     tables += [_method_table(name, branch(entry), words) for name, entry in branch(scores, "by_target").items()]
-    differences = branch(scores, "differences")
+    by_case = branch(scores, "by_case")
+    if by_case:
+        tables.append(_method_table(words("segmentation.by_case"), branch(by_case, "methods"), words))
+    differences = branch(by_case or scores, "differences")
     drawn_by = words(
         "segmentation.drawn_by",
         method=words.name("mask_method", text(scores.get("drawn_by"))),
@@ -48,13 +51,14 @@ def segmentation_section(files: RunFiles, words: Words) -> SegmentationSection |
 def _method_table(caption: str, methods: Tree, words: Words) -> Table:
     notes = Footnotes(words)
     rows = []
+    measures = [key for key in MEASURES if any(key in branch(entry) for entry in methods.values())]
     for name in (name for name in METHODS if name in methods):
         entry = branch(methods, name)
         n, n_lesions = number(entry.get("n")), number(entry.get("n_lesions"))
         count = Cell("" if n is None else f"{n:,.0f} ({n_lesions or 0:,.0f})")
-        cells = [metric_cell(entry.get(key), notes, bar=key == "dice") for key in MEASURES]
+        cells = [metric_cell(entry.get(key), notes, bar=key == "dice") for key in measures]
         rows.append([name_cell(words.name("mask_method", name)), *cells, count])
-    head = ["", *(words.name("mask_score", key) for key in MEASURES), words("segmentation.n")]
+    head = ["", *(words.name("mask_score", key) for key in measures), words("segmentation.n")]
     return Table(head, rows, notes.lines(), caption)
 
 
