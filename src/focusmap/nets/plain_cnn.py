@@ -11,6 +11,8 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from focusmap.nets.staged_net import StagedNet
+
 WIDTHS = (8, 8, 16, 16, 32, 32, 64, 64)
 N_HALVING = 5
 # The last block on each grid: a level of the pyramid, at strides 2, 4, 8, 16 and 32.
@@ -39,7 +41,7 @@ class Block(nn.Module):
         return y + F.pad(x[..., :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.n_new))
 
 
-class PlainCnn(nn.Module):
+class PlainCnn(StagedNet):
     """Eight blocks of one convolution: ``(N, C, H, W)`` to ``(N, 64, H/32, W/32)``.
 
     >>> import torch
@@ -47,6 +49,7 @@ class PlainCnn(nn.Module):
     torch.Size([2, 64, 3, 2])
     """
 
+    level_ends = LEVEL_ENDS
     num_features = WIDTHS[-1]
     feature_info = tuple({"num_chs": WIDTHS[end], "reduction": 2 ** (i + 1)} for i, end in enumerate(LEVEL_ENDS))
 
@@ -59,34 +62,6 @@ class PlainCnn(nn.Module):
                 for i, (n_in, n_out) in enumerate(zip((WIDTHS[0], *WIDTHS[:-1]), WIDTHS, strict=True))
             )
         )
-
-    def group_matcher(self, *, coarse: bool = False) -> dict[str, str]:
-        """Return how parameters are told apart by stage, as timm's nets do."""
-        del coarse
-        return {"stem": r"^stem", "blocks": r"^blocks\.(\d+)"}
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the last feature map, after its ReLU."""
-        features: Tensor = self.blocks(self.stem(x))
-        return features
-
-    def forward_intermediates(
-        self, x: Tensor, indices: list[int], *, stop_early: bool = False, intermediates_only: bool = False
-    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """Return the last map, unless the others only are wanted, and those of the levels at `indices`, finest first.
-
-        As timm's nets do.
-        """
-        del stop_early
-        x, found = self.stem(x), {}
-        for position, block in enumerate(self.blocks):
-            x = found[position] = block(x)
-        maps = [found[LEVEL_ENDS[i]] for i in indices]
-        return maps if intermediates_only else (x, maps)
-
-    def prune_intermediate_layers(self, indices: list[int]) -> None:
-        """Drop the blocks behind the last of the levels at `indices`."""
-        self.blocks = self.blocks[: LEVEL_ENDS[max(indices)] + 1]
 
 
 PLAIN_NETS: Mapping[str, Callable[[int], nn.Module]] = {

@@ -4,11 +4,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from focusmap.nets.grids import CONVOLUTIONS, NORMALISATIONS
+from focusmap.nets.staged_net import StagedNet
 
 # A volume has more voxels than a picture has pixels, and three axes to see along: half of the width is enough.
 WIDTHS = {2: (24, 48, 96), 3: (12, 24, 48)}
 DEPTHS = (1, 2, 2)
-STAGE_ENDS = tuple(sum(DEPTHS[: i + 1]) - 1 for i in range(len(DEPTHS)))
+LEVEL_ENDS = tuple(sum(DEPTHS[: i + 1]) - 1 for i in range(len(DEPTHS)))
 
 
 class ResidualBlock(nn.Module):
@@ -33,7 +34,7 @@ class ResidualBlock(nn.Module):
         return F.relu(self.shortcut(x) + self.norm2(self.conv2(inner)))
 
 
-class SmallResidual(nn.Module):
+class SmallResidual(StagedNet):
     """A residual net for pictures of 28 to 64 pixels: ``(N, C, H, W)`` to ``(N, 96, H/4, W/4)``.
 
     For volumes it is half as wide.
@@ -45,6 +46,8 @@ class SmallResidual(nn.Module):
     >>> SmallResidual(channels=1)(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 96, 7, 7])
     """
+
+    level_ends = LEVEL_ENDS
 
     def __init__(self, channels: int, dimensions: int = 2) -> None:
         super().__init__()
@@ -65,30 +68,6 @@ class SmallResidual(nn.Module):
             if isinstance(module, nn.Conv2d | nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def group_matcher(self, *, coarse: bool = False) -> dict[str, str]:
-        """Return how parameters are told apart by stage, as timm's nets do."""
-        del coarse
-        return {"stem": r"^stem|^norm", "blocks": r"^blocks\.(\d+)"}
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the last feature map, after its ReLU."""
-        features: Tensor = self.blocks(F.relu(self.norm(self.stem(x))))
-        return features
-
-    def forward_intermediates(
-        self, x: Tensor, indices: list[int], *, stop_early: bool = False, intermediates_only: bool = False
-    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """Return the last map, unless the others only are wanted, and those of the stages at `indices`, finest first.
-
-        As timm's nets do.
-        """
-        del stop_early
-        x, found = F.relu(self.norm(self.stem(x))), {}
-        for position, block in enumerate(self.blocks):
-            x = found[position] = block(x)
-        maps = [found[STAGE_ENDS[i]] for i in indices]
-        return maps if intermediates_only else (x, maps)
-
-    def prune_intermediate_layers(self, indices: list[int]) -> None:
-        """Drop the blocks behind the last of the stages at `indices`."""
-        self.blocks = self.blocks[: STAGE_ENDS[max(indices)] + 1]
+    def begin(self, x: Tensor) -> Tensor:
+        """Return what the first block takes."""
+        return F.relu(self.norm(self.stem(x)))
