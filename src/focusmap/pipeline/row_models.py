@@ -30,7 +30,7 @@ def fit_estimators(training: "Training", options: RunOptions) -> RowModel:
         If no target has two different values on train, or a covariate cannot be used.
     """
     train = training.cohort.of(training.split.ids("train"))
-    check_learnable(train.task, train.truth)
+    check_learnable(train.task, train.learnt)
     covariates, features = None, None
     if training.model.shown == "table":
         covariates = fit_covariates(training.cohort, train.image_ids)
@@ -55,7 +55,7 @@ def _fit_targets(training: "Training", values: np.ndarray, options: RunOptions) 
     train, recipe = training.cohort.of(training.split.ids("train")), training.recipe
     fitted = []
     for position, target in enumerate(train.task.targets):
-        truth = train.truth[:, position]
+        truth = train.learnt[:, position]
         known = ~np.isnan(truth)
         rows = Rows(values[known], truth[known], train.patient_ids[known].astype(str))
         fitted.append(fit_target(target, training.model.estimator, rows, recipe.sampling, recipe.seed))

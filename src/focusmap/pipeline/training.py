@@ -300,7 +300,7 @@ def _labelled(training: Training, part: str) -> "Labelled":
 
     members = training.cohort.of(training.split.ids(part))
     # Without labels every picture passes for usual: what is learnt is to bring its anomaly score to 0.
-    truth = np.zeros_like(members.truth) if members.task == UNLABELLED else members.truth
+    truth = np.zeros_like(members.truth) if members.task == UNLABELLED else members.learnt
     return Labelled(tuple(members.image_ids), truth)
 
 
