@@ -83,7 +83,11 @@ def check_model(cohort: Cohort, recipe: Recipe) -> ModelName:
     check_labels(cohort, recipe)
     parse_target_weights(recipe.target_weights, cohort.task)
     if recipe.baseline not in ("auto", "none") and recipe.baseline != recipe.model:
-        check_model(cohort, replace(recipe, model=recipe.baseline, tta=False))
+        check_model(cohort, replace(recipe, model=recipe.baseline, tta=False, screen_negatives=0.0))
+    if recipe.screen_negatives and name.engine != "estimator":
+        raise InputError(
+            f"screen_negatives leaves rows out of the fit of an estimator; {name.name} is a net. Try sampling: under."
+        )
     if recipe.tta and (name.engine, name.shown) != ("net", "pictures"):
         raise InputError(f"tta shows a net several views of a picture; {name.name} has none. Leave it out.")
     return name

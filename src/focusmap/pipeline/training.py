@@ -127,7 +127,7 @@ def train_baseline(run: Run, options: RunOptions) -> None:
     name = baseline_of(recipe)
     if name in ("none", recipe.model):
         return
-    simple = replace(recipe, model=name, ensemble=1, tta=False, sampling="all")
+    simple = replace(recipe, model=name, ensemble=1, tta=False, sampling="all", screen_negatives=0.0)
     check_model(cohort, simple)
     store = store_for(cohort, simple, run, options)
     for training in _trainings(run, Prepared(cohort, read_split(run.split, cohort), store, simple)):
