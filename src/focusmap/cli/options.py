@@ -123,7 +123,6 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--tta", action="store_true", default=None, help="average over a few views of each picture that is predicted"
     )
-    group.add_argument("--nodes", type=int, default=1, metavar="N", help="machines that train together (with --resume)")
     group.add_argument("--folds", type=int, metavar="K", help="cross-validation; predictions are pooled out of fold")
 
 

@@ -68,6 +68,11 @@ class Cohort:
         """False for a table-only study."""
         return self.study.path_column is not None
 
+    @property
+    def unit(self) -> str:
+        """What a row is called: ``image``, or ``case`` in a table-only study."""
+        return "image" if self.has_images else "case"
+
     @cached_property
     def truth(self) -> np.ndarray:
         """``(N, T) float64``: binary 0 to 1, class index, or value; NaN unknown."""

@@ -11,6 +11,7 @@ import pandas as pd
 
 from focusmap.classical.model import RowModel
 from focusmap.cohort.cohort import Cohort, read_columns, read_earlier, read_unlabelled
+from focusmap.cohort.covariates import ABOVE, BELOW, UNSEEN
 from focusmap.cohort.declaration import PATH_COLUMNS, PATIENT_COLUMNS, Declaration
 from focusmap.errors import InputError, MissingFileError, UnreadableImageError, listed, suggest
 from focusmap.evaluation.calibration import apply
@@ -22,7 +23,7 @@ from focusmap.pipeline.others import check_targets
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.pipeline.submission import fill_template, read_template
 from focusmap.values.files import atomic, read_table, refuse_existing, write_table
-from focusmap.values.predictions import ID_COLUMNS, NOTICE, Predictions
+from focusmap.values.predictions import FLAGS, ID_COLUMNS, NOTICE, Predictions
 from focusmap.values.study import Study, read_study
 from focusmap.values.task import ANOMALY, Target, Task
 
@@ -62,7 +63,8 @@ class PredictRequest:
 class PredictAnswer:
     """What came of it: words for a single picture, the table and the overlays that were written, what failed.
 
-    `n_flagged` rows of a table are unlike those that the model was trained on.
+    `n_flagged` rows of a table are unlike those that the model was trained on, `n_unseen` of them for a category and
+    `n_outside` for a number that train does not have.
     """
 
     words: str
@@ -71,6 +73,8 @@ class PredictAnswer:
     n_images: int
     failures: tuple[tuple[Path, str], ...]
     n_flagged: int = 0
+    n_unseen: int = 0
+    n_outside: int = 0
 
 
 def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOptions()) -> PredictAnswer:
@@ -135,7 +139,9 @@ def _predict_table(folder: Path, model: RowModel, request: PredictRequest, optio
             table = fill_template(columns, table.drop(columns="notice"), read_columns(request.inputs[0]))
         write_table(request.out, table)
     words = in_words(model, predictions) if single else ""
-    return PredictAnswer(words, request.out, None, len(predictions), (), int((predictions.ids["flags"] != "").sum()))
+    flags = predictions.ids[FLAGS]
+    said = (flags != "", flags.str.contains(UNSEEN), flags.str.contains(f"{BELOW}|{ABOVE}"))
+    return PredictAnswer(words, request.out, None, len(predictions), (), *(int(rows.sum()) for rows in said))
 
 
 def unlabelled_rows(folder: Path, model: RowModel, request: PredictRequest) -> Cohort:
