@@ -99,3 +99,11 @@ def test_the_official_retina_split_separates_the_eyes_of_176_patients() -> None:
     cohort = read("aptos2021_tabular", targets=("continue_injection:multiclass",))
     (patients,) = audit_against(roster_of(cohort), read_roster(folder / "stage1_official_test_unlabelled.csv"))
     assert (patients.name, patients.count) == ("patient-across-splits", 176)
+
+
+def test_the_retina_table_has_one_code_that_nobody_declared_and_gaps() -> None:
+    audit = audit_cohort(read("aptos2021_tabular", targets=("continue_injection:multiclass",), case="eye_id"))
+    assert must_find(audit, "implausible-value").examples == ("row 1011: continue_injection 6.0",)
+    assert must_find(audit, "missing-values").count == 12
+    assert "preCST: 72 of 1,862 rows" in must_find(audit, "missing-values").message
+    assert must_find(audit, "unknown-labels").examples == ("continue_injection: 4 cases",)

@@ -76,7 +76,7 @@ def test_missing_unknown_and_rare(tmp_path: Path) -> None:
     table["mass"] = (table.index < 6).astype(int)
     audit = audit_cohort(read_table_only(tmp_path, table, targets=("nodule", "mass")))
     assert must_find(audit, "missing-values").examples == ("sex: 4 of 200 rows",)
-    assert must_find(audit, "unknown-labels").examples == ("nodule: 2 images",)
+    assert must_find(audit, "unknown-labels").examples == ("nodule: 2 cases",)
     assert must_find(audit, "rare-label").examples == ("mass: 6 of 200",)
 
 

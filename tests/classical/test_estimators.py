@@ -14,7 +14,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.svm import SVC, LinearSVC
 
 from focusmap.classical.estimators import BOOSTING, FITS, N_TREES
-from focusmap.classical.fitting import Rows, fit_target, target_model
+from focusmap.classical.fitting import Rows, fit_target, screened, target_model
 from focusmap.classical.names import ESTIMATORS, parse_model
 from focusmap.classical.scorers import form_of, from_arrays, to_arrays
 from focusmap.errors import InputError, ModelError
@@ -118,6 +118,34 @@ def test_uneven_sampling_leaves_the_probabilities_as_they_are_on_train(sampling)
     rare = (X[:, 0] > 1.2).astype(float)
     logits = fit_target(Target("a"), "logistic", Rows(X, rare, PATIENTS), sampling, 0)(X)
     assert abs((1 / (1 + np.exp(-logits))).mean() - rare.mean()) < 0.05
+
+
+@pytest.mark.parametrize("name", ["logistic", "forest"])
+def test_screening_leaves_out_negatives_that_are_told_easily_and_not_the_probabilities(name):
+    """Negatives far off are not shown; those beside the positives are, at least as many as there are positives."""
+    rare = (X[:, 0] + np.random.default_rng(1).normal(0, 0.5, len(X)) > 1.0).astype(float)
+    rows = Rows(X, rare, PATIENTS)
+    found = screened(rows, name, 0.95, 0)
+    shown, negative = found.shown, rare == 0
+    assert shown[rare == 1].all()
+    assert rare.sum() <= shown[negative].sum() < negative.sum()
+    assert X[negative & shown, 0].mean() > X[negative & ~shown, 0].mean() + 0.5
+    answer = fit_target(Target("a"), name, found, "all", 0)(X)[:, 0]
+    assert abs((1 / (1 + np.exp(-answer))).mean() - rare.mean()) < 0.05
+    assert (answer[rare == 1].mean() - answer[negative].mean()) > 1.5
+
+
+def test_screening_needs_both_classes_and_patients_to_hold_out():
+    one_class, few = Rows(X, np.zeros(len(X)), PATIENTS), np.zeros(len(X))
+    few[:1] = 1
+    assert screened(one_class, "logistic", 0.5, 0) is one_class
+    assert screened(Rows(X, few, PATIENTS), "logistic", 0.5, 0).shown is None
+
+
+def test_screening_never_leaves_fewer_negatives_than_positives():
+    even = (X[:, 0] > 0).astype(float)
+    found = screened(Rows(X, even, PATIENTS), "logistic", 0.01, 0)
+    assert found.shown[even == 0].sum() == min(even.sum(), (even == 0).sum())
 
 
 def test_a_class_that_train_lacks_is_never_likely():

@@ -172,6 +172,38 @@ def test_a_run_that_was_stopped_in_its_folds_is_kept_and_can_go_on(study, tmp_pa
     assert f"go on with: focusmap train --resume {run}" in capsys.readouterr().err
 
 
+def test_a_training_that_goes_on_finds_the_store_that_it_shares(study, tmp_path):
+    run, shared = tmp_path / "run", tmp_path / "shared"
+    assert main(["prepare", str(study), "--out", str(run), "--store", str(shared), *QUICK]) == 0
+    assert main(["train", "--resume", str(run)]) == 0
+    assert (run / "model").is_dir()
+    assert not (run / "store").exists()
+
+
+def test_to_prepare_is_no_matter_of_several_nodes(study, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["prepare", str(study), "--out", str(tmp_path / "run"), "--nodes", "2"])
+    assert "unrecognized arguments: --nodes 2" in capsys.readouterr().err
+
+
+def test_maps_are_kept_where_a_net_refuses_the_copies_asked_for(trained, tmp_path, capsys, monkeypatch):
+    from focusmap.nets.build import FocusNet
+
+    maps = ["explain", str(trained), "--out", str(tmp_path / "maps")]
+    assert main(maps) == 0
+    index, features = (tmp_path / "maps/index.csv").read_text(), FocusNet.features
+
+    def of_one_size(net, x):
+        if x.shape[-1] == 24:
+            raise RuntimeError("32 pixels were expected")
+        return features(net, x)
+
+    monkeypatch.setattr(FocusNet, "features", of_one_size)
+    assert main([*maps, "--method", "cam@sizes", "--force"]) == 2
+    assert "takes no pictures of 24 x 24 (32 pixels were expected)" in capsys.readouterr().err
+    assert (tmp_path / "maps/index.csv").read_text() == index
+
+
 def test_ctrl_c_says_how_to_go_on(study, tmp_path, capsys, monkeypatch):
     from focusmap import pipeline
 

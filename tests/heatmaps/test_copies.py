@@ -6,7 +6,7 @@ import torch
 from mapped_nets import SmallNet, close, pictures
 
 from focusmap.errors import InputError
-from focusmap.heatmaps import heat_maps
+from focusmap.heatmaps import check_copies, heat_maps
 from focusmap.heatmaps.copies import copies_of
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.ensemble import Ensemble
@@ -64,6 +64,9 @@ def test_a_net_of_one_size_refuses_others_with_the_reason():
     assert heat_maps(net, batch, "cam@mirror").maps.shape == (1, 2, 224, 224)
     with pytest.raises(InputError, match=r"takes no pictures of 168 x 168 \(.*\); average over mirror or moves"):
         heat_maps(net, batch, "cam@sizes")
+    with pytest.raises(InputError, match="takes no pictures of 168 x 168"):
+        check_copies(Ensemble([net]).eval(), torch.zeros(1, 1, 224, 224), "cam@mirror,sizes")
+    check_copies(net, torch.zeros(1, 1, 224, 224), "cam@mirror")
 
 
 def test_an_unknown_kind_of_copies_is_named():

@@ -76,6 +76,18 @@ def test_parts_become_views_of_a_case(pair, tmp_path):
     assert np.array_equal(np.hstack([read_mask(out / path) for path in table["mask"]]), mask)
 
 
+def test_a_box_of_ones_own_is_a_view_with_a_name(pair, tmp_path):
+    labels, plane, mask = pair
+    out = tmp_path / "out"
+    assert main(["convert", str(labels), "--parts", "scan=0.2,0.5,0.8,1; top-half", "--out", str(out)]) == 0
+    table = pd.read_csv(out / "labels.csv", dtype=str)
+    assert list(table["view"]) == ["scan", "top-half"]
+    found = read_image(out / table["path"][0]).pixels[0]
+    assert np.array_equal(found, plane[2:8, 13 - found.shape[1] :])
+    assert found.shape[1] in (6, 7)
+    assert np.array_equal(read_mask(out / table["mask"][0]), mask[2:8, 13 - found.shape[1] :])
+
+
 def test_bad_parts_are_one_message(pair, tmp_path, capsys):
     labels = pair[0]
 
@@ -87,6 +99,9 @@ def test_bad_parts_are_one_message(pair, tmp_path, capsys):
         return capsys.readouterr().err
 
     assert "Did you mean 'left-half'" in refused("left-haf")
+    assert "NAME=TOP,LEFT,BOTTOM,RIGHT was expected" in refused("a/b=0,0,1,0.5")
+    assert "shares that rise from 0 to 1" in refused("scan=0,0.5,1,0.4")
+    assert "have one name" in refused("scan=0,0,1,0.5;scan=0,0.5,1,1")
     assert "has a column 'view' already" in refused("left-half", "path,view\na.png,AP\n")
     assert "none of the columns path" in refused("left-half", "knee\n1\n")
     assert "leaves the label file's folder" in refused("left-half", "path\n../a.png\n")

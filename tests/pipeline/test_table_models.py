@@ -111,7 +111,8 @@ def test_predictions_are_the_same_in_any_company_and_strange_rows_are_flagged(ru
     asked.loc[0, "drug"], asked.loc[1, "age"] = "other", 200
     asked.to_csv(tmp_path / "asked.csv", index=False)
     assert main(["predict", str(run), str(tmp_path / "asked.csv"), "--out", str(tmp_path / "all.csv")]) == 0
-    assert "2 of 12 rows are unlike train" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "2 of 12 rows are unlike train (1 with a category, 1 with a number that it does not have)" in said
     together = pd.read_csv(tmp_path / "all.csv", keep_default_na=False)
     assert together["flags"][:3].tolist() == ["drug other is not in train", "age 200 lies above train", ""]
     asked[5:6].to_csv(tmp_path / "one.csv", index=False)
@@ -178,7 +179,8 @@ def test_a_model_of_other_arrays_is_refused(run):
         ({}, ["--model", "hog+svm"], "has no path column"),
         ({}, ["--model", "centroid"], "centroid tells classes apart; after is continuous"),
         ({}, ["--model", "logistic", "--tta"], "tta shows a net several views"),
-        ({"noise": "x y z"}, [], r"every covariate \(noise\) is constant"),
+        ({"noise": "x y z"}, [], r"labels.csv: every covariate \(noise\) is constant.*--covariate"),
+        ({}, ["--recipe", "screen.yaml", "--model", "table-net"], "screen_negatives leaves rows out .* is a net"),
         ({"noise": [f"words {i}" for i in range(240)]}, [], "holds 240 different texts"),
         ({"noise": ["inf"] + ["1.5"] * 239}, [], "row 2: covariate noise 'inf' is not a finite number"),
         ({"noise": ["2024-01-31"] * 239 + ["31.01.2024"]}, [], "row 241: date noise '31.01.2024'"),
@@ -193,6 +195,8 @@ def test_bad_input_is_one_message(tmp_path, capsys, change, options, message):
     import re
 
     planted(240, 0).assign(**change).to_csv(tmp_path / "labels.csv", index=False)
+    (tmp_path / "screen.yaml").write_text("screen_negatives: 0.9")
+    options = [str(tmp_path / option) if option == "screen.yaml" else option for option in options]
     constant = change == {"noise": "x y z"}
     study = ["--covariate", "noise", *TARGETS] if constant else STUDY
     assert main(["train", str(tmp_path / "labels.csv"), "--out", str(tmp_path / "run"), *study, *options]) == 2
@@ -200,6 +204,15 @@ def test_bad_input_is_one_message(tmp_path, capsys, change, options, message):
     assert re.search(message, said), said
     assert "Traceback" not in said
     assert not (tmp_path / "run/model").exists()
+
+
+def test_a_covariate_that_is_constant_on_train_is_left_out_and_named(tmp_path, capsys):
+    parts = np.where(np.arange(240) < 200, "train", np.where(np.arange(240) < 220, "tune", "test"))
+    table = planted(240, 0).assign(noise=(parts == "test").astype(int), split=parts)
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    command = ["train", str(tmp_path / "labels.csv"), "--out", str(tmp_path / "run"), *STUDY, "--model", "logistic"]
+    assert main(command) == 0
+    assert "constant on train, and so left out: noise" in capsys.readouterr().err
 
 
 def test_cells_that_mean_not_known_are_taken_for_empty(tmp_path, capsys):

@@ -146,7 +146,7 @@ def _missing(cohort: Cohort) -> list[Finding]:
 def _labels(cohort: Cohort, split: Split | None) -> list[Finding]:
     names, held = label_columns(cohort)
     n_unknown = np.isnan(cohort.truth).sum(axis=0)
-    unknown = [f"{name}: {n:,} images" for name, n in zip(cohort.task.names, n_unknown, strict=True) if n]
+    unknown = [f"{name}: {plural(n, cohort.unit)}" for name, n in zip(cohort.task.names, n_unknown, strict=True) if n]
     n_known, n_positive = (~np.isnan(held)).sum(axis=0), np.nansum(held, axis=0)
     rare = [
         f"{name}: {int(n):,} of {known:,}"
@@ -155,10 +155,10 @@ def _labels(cohort: Cohort, split: Split | None) -> list[Finding]:
     ]
     found = []
     if unknown:
-        text = f"Not every image has every label ({'; '.join(unknown)}). Unknown ones neither train nor test."
+        text = f"Not every {cohort.unit} has every label ({'; '.join(unknown)}). Unknown ones neither train nor test."
         found.append(finding("unknown-labels", text, unknown))
     if rare:
-        text = f"{plural(len(rare), 'label')} in less than {RARE_SHARE:.0%} of the images: {'; '.join(rare)}."
+        text = f"{plural(len(rare), 'label')} in less than {RARE_SHARE:.0%} of the {cohort.unit}s: {'; '.join(rare)}."
         found.append(finding("rare-label", text, rare))
     return found + _too_few(cohort, split)
 
@@ -171,8 +171,8 @@ def _too_few(cohort: Cohort, split: Split | None) -> list[Finding]:
     if not short:
         return []
     folded = split is not None and split.n_folds > 0
-    advice = "" if folded else " Use cross-validation, --folds 5, which tests on every image once."
-    fact = f"Fewer than {MIN_TRAIN} images to train on or {MIN_TEST} to test on: {'; '.join(short)}."
+    advice = "" if folded else f" Use cross-validation, --folds 5, which tests on every {cohort.unit} once."
+    fact = f"Fewer than {MIN_TRAIN} {cohort.unit}s to train on or {MIN_TEST} to test on: {'; '.join(short)}."
     return [finding("too-few-positives", fact + advice, short)]
 
 

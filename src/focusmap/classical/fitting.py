@@ -1,9 +1,10 @@
 """One target of a model without a net: scaled, scored, calibrated."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import expit
 
 from focusmap.classical.estimators import FITS, Estimator, resampled
 from focusmap.classical.scorers import Linear, Scorer, form_of, from_arrays, to_arrays
@@ -28,15 +29,19 @@ class Rows:
         ``(N,)``: 0 or 1, class index, or value.
     patients
         ``(N,)``: rows of one patient stay together where rows are parted.
+    shown
+        ``(N,) bool``: which the estimator is fitted to; what it answers is calibrated on all. None: all.
     """
 
     values: np.ndarray
     truth: np.ndarray
     patients: np.ndarray
+    shown: np.ndarray | None = None
 
     def take(self, positions: np.ndarray) -> "Rows":
         """Return the rows at `positions`."""
-        return Rows(self.values[positions], self.truth[positions], self.patients[positions])
+        shown = None if self.shown is None else self.shown[positions]
+        return Rows(self.values[positions], self.truth[positions], self.patients[positions], shown)
 
 
 @dataclass(frozen=True)
@@ -109,12 +114,38 @@ def fit_target(target: Target, estimator: str, rows: Rows, sampling: Sampling, s
     present, classes = np.unique(labels, return_inverse=True)
     if len(present) < 2:
         return _constant(target, rows, present)
-    plain = _fit_classes(fit, Rows(rows.values, classes, rows.patients), sampling, seed)
+    coded = replace(rows, truth=classes)
     readout = _identity(len(present))
-    if not fit.gives_logits or sampling != "all":
-        held_out = _held_out_scores(fit, Rows(rows.values, classes, rows.patients), sampling, seed)
-        readout = readout if held_out is None else _calibration(*held_out)
+    if not fit.gives_logits or sampling != "all" or rows.shown is not None:
+        held_out = _held_out_scores(fit, coded, sampling, seed)
+        if held_out is None and rows.shown is not None:
+            # What is not shown could not be made up for.
+            return fit_target(target, estimator, replace(rows, shown=None), sampling, seed)
+        readout = readout if held_out is None else _calibration(held_out, classes)
+    plain = _fit_classes(fit, coded, sampling, seed)
     return TargetModel(plain.shift, plain.scale, plain.scorer, plain.floor, _spread(readout, target, present))
+
+
+def screened(rows: Rows, estimator: str, limit: float, seed: int) -> Rows:
+    """Return the rows of a binary target without the negatives that are told easily, for an even training.
+
+    A negative is not shown if models fitted without its patient give it, once calibrated, a probability above `limit`
+    of being negative. At least as many negatives as positives stay: those that are told least surely. Rows of one
+    class, or of too few patients to hold any out, stay as they are.
+    """
+    labels = (rows.truth >= 0.5).astype(np.int64)
+    if not 0 < labels.sum() < len(labels):
+        return rows
+    scores = _held_out_scores(FITS[estimator], replace(rows, truth=labels), "all", seed)
+    if scores is None:
+        return rows
+    logits = _calibration(scores, labels)(scores)[:, 0]
+    negatives = np.flatnonzero(labels == 0)
+    least_sure_first = negatives[np.argsort(-logits[negatives], kind="stable")]
+    n_unsure = int((expit(-logits[negatives]) <= limit).sum())
+    shown = labels == 1
+    shown[least_sure_first[: max(n_unsure, int(labels.sum()))]] = True
+    return replace(rows, shown=shown)
 
 
 def _fit_values(fit: Estimator, rows: Rows, seed: int) -> TargetModel:
@@ -128,7 +159,8 @@ def _fit_values(fit: Estimator, rows: Rows, seed: int) -> TargetModel:
 
 def _fit_classes(fit: Estimator, rows: Rows, sampling: Sampling, seed: int) -> TargetModel:
     shift, scale = _scaling(fit, rows.values)
-    drawn = resampled(rows.truth, sampling, seed)
+    members = np.arange(len(rows.truth)) if rows.shown is None else np.flatnonzero(rows.shown)
+    drawn = members[resampled(rows.truth[members], sampling, seed)]
     scorer = fit.classify((rows.values[drawn] - shift) / scale, rows.truth[drawn], seed)
     floor = np.array([0.5 / (len(drawn) + 1) if fit.gives_shares else 0.0])
     return TargetModel(shift, scale, scorer, floor, _identity(int(rows.truth.max()) + 1))
@@ -150,23 +182,23 @@ def _scores(model: TargetModel, values: np.ndarray) -> np.ndarray:
     return np.asarray(np.log(shares) - np.log1p(-shares) if shares.shape[1] == 1 else np.log(shares))
 
 
-def _held_out_scores(fit: Estimator, rows: Rows, sampling: Sampling, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return scores and classes of all rows, each scored without its patient; None for too few patients of a class."""
+def _held_out_scores(fit: Estimator, rows: Rows, sampling: Sampling, seed: int) -> np.ndarray | None:
+    """Return the scores of all rows, each scored without its patient; None for too few patients of a class."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     fewest = min(len(np.unique(rows.patients[rows.truth == label])) for label in np.unique(rows.truth))
     if fewest < N_FOLDS:
         return None
     parts = StratifiedGroupKFold(N_FOLDS, shuffle=True, random_state=seed).split(rows.values, rows.truth, rows.patients)
-    scores: list[np.ndarray] = []
-    order: list[np.ndarray] = []
+    scores = np.zeros((len(rows.truth), len(_identity(int(rows.truth.max()) + 1).bias)))
     for seen, unseen in parts:
-        if len(np.unique(rows.truth[seen])) < len(np.unique(rows.truth)):
+        learnt = rows.take(seen)
+        told = learnt.truth if learnt.shown is None else learnt.truth[learnt.shown]
+        if len(np.unique(told)) < len(np.unique(rows.truth)):
             return None
-        model = _fit_classes(fit, rows.take(seen), sampling, seed)
-        scores.append(_scores(model, rows.values[unseen]))
-        order.append(unseen)
-    return np.concatenate(scores), rows.truth[np.concatenate(order)]
+        model = _fit_classes(fit, learnt, sampling, seed)
+        scores[unseen] = _scores(model, rows.values[unseen])
+    return scores
 
 
 def _calibration(scores: np.ndarray, classes: np.ndarray) -> Linear:

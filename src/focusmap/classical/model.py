@@ -9,6 +9,7 @@ numbers.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -114,11 +115,15 @@ class RowModel:
         return replace(self, card=replace(self.card, temperatures=temperatures, thresholds=thresholds))
 
     def of_table(self, cohort: Cohort) -> tuple[np.ndarray, tuple[str, ...]]:
-        """Return logits ``(N, L)`` of a cohort's covariates, and what of each row is unlike train, in words."""
+        """Return logits ``(N, L)`` of a cohort's covariates, and what of each row is unlike train, in words.
+
+        Of a change target they are the earlier value and its change; NaN where the earlier value is not known.
+        """
         encoded = [part.covariates.encode(cohort) for part in self.parts]
         logits = [part._answered(rows.values) for part, rows in zip(self.parts, encoded, strict=True)]
-        flags = zip(*(rows.flags for rows in encoded), strict=True)
-        return np.mean(logits, axis=0), tuple("; ".join(dict.fromkeys(filter(None, said))) for said in flags)
+        flags = zip(*(rows.flags for rows in encoded), _unknown(cohort), strict=True)
+        said = tuple("; ".join(dict.fromkeys(filter(None, flagged))) for flagged in flags)
+        return self.task.added(np.mean(logits, axis=0), cohort.earlier), said
 
     def of_pictures(self, pictures: NDArray[np.uint8]) -> np.ndarray:
         """Return logits ``(N, L)`` of prepared pictures ``(N, C, H, W)``."""
@@ -134,6 +139,12 @@ class RowModel:
     def _answered(self, values: np.ndarray) -> np.ndarray:
         assert self.answer is not None, "members answer for the whole"
         return self.answer(values)
+
+
+def _unknown(cohort: Cohort) -> list[str]:
+    """Return, for each row, the targets that cannot be told since their earlier value is not known."""
+    said = [f"{target.earlier} is not known: no {target.name}" for target in cohort.task.targets]
+    return ["; ".join(compress(said, unknown)) for unknown in np.isnan(cohort.earlier)]
 
 
 def mean_of(models: Sequence[RowModel], made_of: str) -> RowModel:

@@ -14,7 +14,8 @@ examples:
   focusmap convert studies --volumes --out volumes              a volume of each DICOM series
   focusmap convert volumes/labels.csv --slices --out slices     slices of volumes, with their volume's label
   focusmap convert slices.csv --stack volume,slice --out out    volumes of slices
-  focusmap convert labels.csv --parts left-half,right-half --out halves     two views of each picture"""
+  focusmap convert labels.csv --parts left-half,right-half --out halves     two views of each picture
+  focusmap convert labels.csv --parts 'scan=0.08,0.44,0.76,0.95;fundus=0.08,0,0.76,0.4' --out views"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,8 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--parts",
         default="",
-        metavar="NAME,NAME",
-        help="cut each picture of a label file: left-half, right-half, top-half, bottom-half",
+        metavar="NAME,NAME|NAME=BOX;NAME=BOX",
+        help="cut each picture of a label file: left-half, right-half, top-half, bottom-half, or boxes of your own as "
+        "NAME=TOP,LEFT,BOTTOM,RIGHT in shares of the picture, with ';' between them",
     )
     parser.add_argument("--volumes", action="store_true", help="make one volume of each DICOM series")
     parser.add_argument("--slices", action="store_true", help="make slices of the volumes of a label file")
@@ -44,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace what is there")
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+def _names(text: str, separator: str = ",") -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(separator) if part.strip())
 
 
 def execute(parsed: argparse.Namespace) -> int:
@@ -55,7 +57,7 @@ def execute(parsed: argparse.Namespace) -> int:
     from focusmap.cli.show import print_failures
 
     request = pipeline.ConvertRequest(
-        parts=_names(parsed.parts),
+        parts=_names(parsed.parts, ";" if "=" in parsed.parts else ","),
         volumes=parsed.volumes,
         slices=parsed.slices,
         slice_labels=parsed.slice_labels,

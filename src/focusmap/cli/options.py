@@ -28,8 +28,9 @@ def add_study_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the study")
     group.add_argument("--images", type=Path, metavar="DIR", help="folder of the pictures (default: the label file's)")
     group.add_argument(
-        "--target", action="append", default=[], metavar="NAME[:KIND]", help="a target column; repeat for several"
-    )
+        "--target", action="append", default=[], metavar="NAME[:KIND]",
+        help="a target column; repeat for several. NAME:delta=COL: learn how much a number has changed since COL",
+    )  # fmt: skip
     group.add_argument("--patient", metavar="COL", help="patient column, or 'none' if every picture is its own patient")
     group.add_argument("--case", metavar="COL", help="column that groups pictures into cases")
     group.add_argument("--view", metavar="COL", help="column that names a picture's view")
@@ -123,7 +124,6 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--tta", action="store_true", default=None, help="average over a few views of each picture that is predicted"
     )
-    group.add_argument("--nodes", type=int, default=1, metavar="N", help="machines that train together (with --resume)")
     group.add_argument("--folds", type=int, metavar="K", help="cross-validation; predictions are pooled out of fold")
 
 

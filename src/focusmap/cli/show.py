@@ -105,6 +105,7 @@ def print_run(run: "Run") -> None:
     """Print a run's metrics and, last, where its report is."""
     from focusmap.values.files import read_json
 
+    print_left_out(run)
     metrics = run.evaluation / "metrics.json"
     if metrics.is_file():
         print_metrics(read_json(metrics))
@@ -115,6 +116,17 @@ def print_run(run: "Run") -> None:
     if masks.is_file():
         print_mask_scores(read_json(masks))
     print(f"report: {run.folder / 'report.html'}")
+
+
+def print_left_out(run: "Run") -> None:
+    """Name, on stderr, the covariates that are constant on train, of the run or of one of its folds."""
+    from focusmap.cohort.covariates import Covariates
+    from focusmap.values.model_card import read_card
+
+    cards = [read_card(part.model / "model.json") for part in run.parts()]
+    names = dict.fromkeys(name for card in cards for name in Covariates.from_list(card.covariates).left_out)
+    if names:
+        print(f"note: constant on train, and so left out: {', '.join(names)}", file=sys.stderr)
 
 
 def print_metrics(metrics: Mapping[str, "Json"]) -> None:

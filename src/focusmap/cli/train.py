@@ -11,7 +11,7 @@ from focusmap.cli.options import (
     recipe_from_options,
     run_options_from,
 )
-from focusmap.cli.show import understood
+from focusmap.cli.show import print_left_out, understood
 from focusmap.errors import InputError
 
 EXAMPLE = """\
@@ -30,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="RUN", help="folder of the run")
     parser.add_argument(
         "--resume", type=Path, metavar="RUN", help="go on with a training that was stopped, as it was begun"
+    )
+    parser.add_argument(
+        "--nodes", type=int, default=1, metavar="N", help="machines that train together (with --resume)"
     )
     add_study_options(parser)
     add_recipe_options(parser)
@@ -50,7 +53,9 @@ def execute(parsed: argparse.Namespace) -> None:
     if given := understood(parsed):
         from focusmap import pipeline
 
-        print(f"model: {pipeline.train(given[0], parsed.out, given[1]).model}")
+        run = pipeline.train(given[0], parsed.out, given[1])
+        print_left_out(run)
+        print(f"model: {run.model}")
 
 
 def _refuse_settings(parsed: argparse.Namespace) -> None:

@@ -74,7 +74,10 @@ def type_covariates(cohort: Cohort) -> dict[str, tuple[str, str]]:
         kind = study.covariate_kinds.get(name) or _guess_kind(cells)
         kinds[name] = (kind, CHECKS[kind](cells))
     if all(cohort.table[name].nunique() == 1 for name in kinds):
-        raise InputError(f"every covariate ({', '.join(kinds)}) is constant: there is nothing to learn from.")
+        raise InputError(
+            f"{study.label_file}: every covariate ({', '.join(kinds)}) is constant: there is nothing to learn from. "
+            "Name others with --covariate."
+        )
     return kinds
 
 

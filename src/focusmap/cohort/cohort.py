@@ -1,6 +1,7 @@
 """The label file as a checked table: who, which pictures, which labels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -34,7 +35,8 @@ class Cohort:
     table
         One row an image: ``row`` (line in the label file; the header is line 1), ``image_id``, ``path``,
         ``patient_id`` (the image_id where no patients are declared), where declared ``split_declared``,
-        ``case_id``, ``view``, ``block`` and mask columns, covariates, groups, and the targets.
+        ``case_id``, ``view``, ``block`` and mask columns, covariates, groups, for each target whose change is learnt
+        ``earlier_TARGET``, and the targets.
     raw
         The label file's own cells, the same rows; the table itself where a run's cohort was loaded.
     """
@@ -66,10 +68,25 @@ class Cohort:
         """False for a table-only study."""
         return self.study.path_column is not None
 
+    @property
+    def unit(self) -> str:
+        """What a row is called: ``image``, or ``case`` in a table-only study."""
+        return "image" if self.has_images else "case"
+
     @cached_property
     def truth(self) -> np.ndarray:
         """``(N, T) float64``: binary 0 to 1, class index, or value; NaN unknown."""
         return self.task.encode(self.table)
+
+    @cached_property
+    def earlier(self) -> np.ndarray:
+        """``(N, T) float64``: what a predicted change is added to, NaN unknown; 0 where the value itself is learnt."""
+        return self.task.encode_earlier(self.table)
+
+    @property
+    def learnt(self) -> np.ndarray:
+        """``(N, T) float64``: the truth that a model is trained towards; of a change target the change."""
+        return np.asarray(self.truth - self.earlier)
 
     @cached_property
     def positions(self) -> dict[str, int]:
@@ -130,16 +147,23 @@ def read_cohort(label_file: Path, said: Declaration | None = None, *, study: Stu
     """
     label_file = Path(label_file)
     raw = read_columns(label_file)
-    try:
+    with _named(label_file):
         if study is None:
             study = declare_study(label_file, raw, said or Declaration())
         return build_cohort(study, raw)
+
+
+@contextmanager
+def _named(file: Path) -> Iterator[None]:
+    """Add the file, and the row of a wrong cell, to errors."""
+    try:
+        yield
     except MissingFileError:
         raise
     except CellError as error:
-        raise InputError(f"{label_file} row {error.position + 2}: {error}") from None
+        raise InputError(f"{file} row {error.position + 2}: {error}") from None
     except InputError as error:
-        raise InputError(f"{label_file} {error}") from None
+        raise InputError(f"{file} {error}") from None
 
 
 def read_columns(path: Path) -> pd.DataFrame:
@@ -172,7 +196,7 @@ def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
     table = pd.concat([table, _masks(study, raw)], axis=1)
     columns = dict.fromkeys((*study.covariates, *study.groups, *study.before.values()))
     kept = [name for name in columns if name not in (*table, *study.task.names)]
-    table = pd.concat([table, raw[kept], _targets(study, raw)], axis=1)
+    table = pd.concat([table, raw[kept], _earlier_cells(study.task, raw), _targets(study, raw)], axis=1)
     for name, column in study.before.items():
         replace(study.task.target(name), name=column).encode(list(raw[column]))
     _refuse_repeats(table, study.task.names)
@@ -187,10 +211,11 @@ def read_unlabelled(file: Path, study: Study) -> Cohort:
     Raises
     ------
     MissingFileError, InputError
-        If the file is not there, or a name of a row is empty or stands twice.
+        If the file is not there, a name of a row is empty or stands twice, or an earlier value that a change is
+        added to is not there or is no number.
     """
     raw = read_columns(file)
-    try:
+    with _named(file):
         cells = without_missing(raw, study.missing)
         table = pd.DataFrame({"row": np.arange(2, len(raw) + 2)})
         without_pictures = replace(study, path_column=None)
@@ -199,10 +224,16 @@ def read_unlabelled(file: Path, study: Study) -> Cohort:
         if study.case_column is not None:
             table["case_id"] = cells[study.case_column].str.strip()
         _refuse_repeats(table, ())
-    except InputError as error:
-        raise InputError(f"{file} {error}") from None
+        earlier = _earlier_cells(study.task, cells)
     kept = [name for name in study.covariates if name in cells and name not in table]
-    return Cohort(without_pictures, pd.concat([table, cells[kept]], axis=1), raw)
+    return Cohort(without_pictures, pd.concat([table, cells[kept], earlier], axis=1), raw)
+
+
+def read_earlier(file: Path, study: Study) -> np.ndarray:
+    """Return `Cohort.earlier` ``(N, T)`` of a table; `InputError` if a column is not there or a cell is no number."""
+    raw = read_columns(file)
+    with _named(file):
+        return study.task.encode_earlier(_earlier_cells(study.task, without_missing(raw, study.missing)))
 
 
 def write_cohort(cohort: Cohort, path: Path) -> None:
@@ -229,7 +260,7 @@ def load_cohort(run: Path) -> Cohort:
 def _require_columns(study: Study, raw: pd.DataFrame) -> None:
     targets = (study.list_column,) if study.list_column else study.task.names
     roles = (study.path_column, study.patient_column, study.case_column, study.view_column, study.split_column)
-    inputs = (*study.covariates, *study.groups, *study.before.values())
+    inputs = (*study.covariates, *study.groups, *study.before.values(), *_earlier_columns(study.task))
     wanted = (*roles, study.block_column, study.mask_column, *inputs, *targets)
     missing = [name for name in wanted if name is not None and name not in raw]
     if missing:
@@ -302,6 +333,20 @@ def _masks(study: Study, raw: pd.DataFrame) -> pd.DataFrame:
     return masks
 
 
+def _earlier_cells(task: Task, raw: pd.DataFrame) -> pd.DataFrame:
+    """Return the column ``earlier_TARGET`` of each target whose change is learnt; "" where it is unknown."""
+    lacking = [column for column in _earlier_columns(task) if column not in raw]
+    if lacking:
+        raise InputError(f"lacks the column(s) {', '.join(lacking)} that predicted changes are added to.")
+    changing = [target for target in task.targets if target.earlier]
+    found = {f"earlier_{t.name}": t.decode(replace(t, name=t.earlier).encode(list(raw[t.earlier]))) for t in changing}
+    return pd.DataFrame(found, index=raw.index)
+
+
+def _earlier_columns(task: Task) -> tuple[str, ...]:
+    return tuple(target.earlier for target in task.targets if target.earlier)
+
+
 def _targets(study: Study, raw: pd.DataFrame) -> pd.DataFrame:
     if study.list_column is not None:
         found = [split_list(cell) for cell in raw[study.list_column]]
@@ -313,6 +358,9 @@ def _targets(study: Study, raw: pd.DataFrame) -> pd.DataFrame:
         if target.kind == "binary" and "-1" not in target.classes:
             meaning = {"unknown": "", "negative": target.classes[0], "positive": target.classes[1]}[study.uncertain]
             cells = cells.replace({"-1": meaning, "-1.0": meaning})
+        if target.earlier:
+            # What it has changed since is not known.
+            cells = cells.mask(raw[target.earlier].str.strip() == "", "")
         columns[target.name] = target.decode(target.encode(list(cells)))
     return pd.DataFrame(columns, index=raw.index)
 

@@ -15,6 +15,8 @@ from focusmap.values.files import Json
 
 # A standardised value is held here: beyond lies no patient that train could speak for.
 REACH = 10.0
+# What is said of a cell that is unlike train.
+UNSEEN, BELOW, ABOVE = "is not in train", "lies below train", "lies above train"
 
 
 @dataclass(frozen=True)
@@ -226,8 +228,8 @@ def _encode_numbers(column: Covariate, cells: Cells) -> tuple[np.ndarray, list[s
 
 def _range_flag(column: Covariate, cell: str, value: float) -> str:
     if value < column.low:
-        return f"{column.name} {cell} lies below train"
-    return f"{column.name} {cell} lies above train" if value > column.high else ""
+        return f"{column.name} {cell} {BELOW}"
+    return f"{column.name} {cell} {ABOVE}" if value > column.high else ""
 
 
 def _encode_levels(column: Covariate, cells: Cells) -> tuple[np.ndarray, list[str]]:
@@ -244,7 +246,7 @@ def _one_hot(column: Covariate, found: Sequence[Sequence[str]]) -> tuple[np.ndar
     block = block.reshape(len(found), len(column.levels))
     # Of a column that is constant on train, no level is known by name.
     unseen = [[code for code in held if column.levels and code not in column.levels] for held in found]
-    return block, [f"{column.name} {', '.join(held)} is not in train" if held else "" for held in unseen]
+    return block, [f"{column.name} {', '.join(held)} {UNSEEN}" if held else "" for held in unseen]
 
 
 ENCODERS: Mapping[str, Callable[[Covariate, Cells], tuple[np.ndarray, list[str]]]] = {

@@ -31,7 +31,7 @@ class Declaration:
     images
         Folder of the pictures; by default the label file's.
     targets
-        As written: ``NAME[:KIND][:positive=CLASS][:classes=A,B,C]``.
+        As written: ``NAME[:KIND][:positive=CLASS][:classes=A,B,C][:delta=COLUMN]``.
     patient
         A column, or ``none`` where every image is its own patient.
     case, view, split, mask, block
@@ -87,8 +87,10 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
         If a named column is missing or the targets are ambiguous; the message names the candidates.
     """
     kinds = dict(parse_covariate(text, list(table.columns)) for text in said.covariates)
-    covariates, before = tuple(kinds), dict(_pair("before", text) for text in said.before)
-    inputs = (*covariates, *said.groups, *before.values())
+    specs = [parse_target(text, list(table.columns)) for text in said.targets]
+    earlier = {spec.name: spec.earlier for spec in specs if spec.earlier}
+    covariates, before = tuple(kinds), earlier | dict(_pair("before", text) for text in said.before)
+    inputs = (*covariates, *said.groups, *before.values(), *earlier.values())
     for column in (said.case, said.view, said.split, said.mask, said.block, *inputs):
         _require(table, column)
     table = without_missing(table, said.missing)
@@ -98,7 +100,6 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
     mask = said.mask or _first(table, ("mask",))
     named = (path, patient, split, mask, said.case, said.view, said.block, *inputs)
     reserved = [name for name in (*named, "image_id", *PATIENT_COLUMNS) if name is not None]
-    specs = [parse_target(text, list(table.columns)) for text in said.targets]
     for spec in specs:
         if spec.name in named:
             raise InputError(f"column {spec.name!r} has another role and cannot be a target as well.")

@@ -16,12 +16,13 @@ MANY_CLASSES = 50
 
 @dataclass(frozen=True)
 class TargetSpec:
-    """What the user wrote behind ``--target``: ``NAME[:KIND][:positive=CLASS][:classes=A,B,C]``."""
+    """What the user wrote behind ``--target``: ``NAME[:KIND][:positive=CLASS][:classes=A,B,C][:delta=COLUMN]``."""
 
     name: str
     kind: TargetKind | None = None
     positive: str | None = None
     classes: tuple[str, ...] = ()
+    earlier: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,10 @@ def parse_target(text: str, columns: Sequence[str]) -> TargetSpec:
     """Return the parts of a ``--target`` argument; a column name may itself hold colons.
 
     >>> parse_target("label:positive=malignant", ["label"])
-    TargetSpec(name='label', kind=None, positive='malignant', classes=())
+    TargetSpec(name='label', kind=None, positive='malignant', classes=(), earlier='')
     """
-    name, kind, positive = text, None, None
+    name, positive, earlier = text, None, ""
+    kind: TargetKind | None = None
     classes: tuple[str, ...] = ()
     while name not in columns and ":" in name:
         name, _, option = name.rpartition(":")
@@ -47,12 +49,15 @@ def parse_target(text: str, columns: Sequence[str]) -> TargetSpec:
             positive = option.removeprefix("positive=")
         elif option.startswith("classes="):
             classes = tuple(part.strip() for part in option.removeprefix("classes=").split(","))
+        elif option.startswith("delta="):
+            earlier = option.removeprefix("delta=")
+            kind = kind or "continuous"
         elif option in TARGET_KINDS:
             kind = option
         else:
-            known = f"{', '.join(TARGET_KINDS)}, positive=CLASS or classes=A,B,C"
+            known = f"{', '.join(TARGET_KINDS)}, positive=CLASS, classes=A,B,C or delta=COLUMN"
             raise InputError(f"--target {text}: {option!r} is not one of {known}.")
-    return TargetSpec(name, kind, positive, classes)
+    return TargetSpec(name, kind, positive, classes, earlier)
 
 
 def infer_task(table: pd.DataFrame, specs: Sequence[TargetSpec], reserved: Sequence[str]) -> Inference:
@@ -124,10 +129,12 @@ def _make_target(column: pd.Series, spec: TargetSpec) -> tuple[Target, str]:
     values = sorted(set(cells) - {""}, key=_natural)
     if not values:
         raise InputError(f"target {spec.name!r}: every cell is empty.")
+    if spec.earlier and (spec.classes or spec.positive or spec.kind != "continuous"):
+        raise InputError(f"target {spec.name!r}: delta= is the change of a number, which has no classes.")
     if spec.classes:
         return _declared_classes(cells, spec), ""
     if spec.kind == "continuous":
-        return Target(spec.name, "continuous"), ""
+        return Target(spec.name, "continuous", earlier=spec.earlier), ""
     if spec.kind in ("multiclass", "ordinal"):
         return Target(spec.name, spec.kind, tuple(values)), ""
     if _is_flag(cells) and spec.positive in (None, "1"):

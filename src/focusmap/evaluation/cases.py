@@ -71,7 +71,8 @@ def _pooled(task: Task, logits: np.ndarray, how: str) -> np.ndarray:
     for target in task.targets:
         if target.kind == "continuous":
             part = task.slice_of(target.name)
-            pooled[part] = logits[:, part].mean(axis=0)
+            known = logits[~np.isnan(logits[:, part]).any(axis=1), part]
+            pooled[part] = known.mean(axis=0) if len(known) else np.nan
     return pooled
 
 

@@ -27,7 +27,8 @@ def compare_predictions(
     first, second
         Predictions of the same task for the same images in the same order.
     truth
-        ``(N, T)``, NaN unknown.
+        ``(N, T)``, NaN unknown. What one of the two cannot tell, a change without its earlier value, counts for
+        neither.
     options
         One for each model, since each has its own thresholds; split, resamples and seed are the first one's.
 
@@ -43,7 +44,7 @@ def compare_predictions(
         If the images or the targets differ.
     """
     _refuse_different(first, second)
-    clusters = patients_of(first)
+    clusters, truth = patients_of(first), np.where(_untold(first) | _untold(second), np.nan, truth)
     resampling = Resampling(clusters, options[0].n_resamples, options[0].seed)
     samples = [samples_of(model, truth, clusters, own) for model, own in zip((first, second), options, strict=True)]
     a, b = (_resampled(own, resampling) for own in samples)
@@ -61,6 +62,11 @@ def _refuse_different(first: Predictions, second: Predictions) -> None:
         raise InputError("the two models do not predict the same targets, so that their metrics cannot be compared.")
     if first.ids["image_id"].tolist() != second.ids["image_id"].tolist():
         raise InputError("the two models were not evaluated on the same images in the same order.")
+
+
+def _untold(predictions: Predictions) -> np.ndarray:
+    """Return ``(N, T) bool``: where there is no prediction."""
+    return np.stack([np.isnan(predictions.of(name)).any(axis=1) for name in predictions.task.names], axis=1)
 
 
 def _resampled(samples: dict[str, Sample], resampling: Resampling) -> dict[str, dict[str, Distribution]]:

@@ -85,13 +85,13 @@ def samples_of(
     predictions: Predictions, truth: np.ndarray, clusters: Clusters, options: EvaluationOptions
 ) -> dict[str, Sample]:
     """Return for each target the images whose truth is known."""
-    assert not np.isnan(predictions.probabilities).any(), "the readers of predictions refuse cells without a number"
     samples = {}
     for position, target in enumerate(predictions.task.targets):
         known = ~np.isnan(truth[:, position])
         given = options.thresholds.get(target.name, DEFAULT_THRESHOLD)
         threshold = np.broadcast_to(np.asarray(given, dtype=np.float64), known.shape)[known]
         shown = predictions.of(target.name)[known]
+        assert not np.isnan(shown).any(), "the readers of predictions refuse cells without a number"
         samples[target.name] = Sample(target, truth[known, position], shown, clusters.take(known), threshold)
     return samples
 

@@ -14,6 +14,7 @@ from focusmap.heatmaps.methods import (
     Net,
     Unit,
     can_draw,
+    check_copies,
     check_method,
     choose_method,
     heat_maps,
@@ -24,6 +25,6 @@ from focusmap.heatmaps.methods import (
 )
 
 __all__ = [
-    "ACAM", "FOCUS", "METHODS", "RECONSTRUCTION", "HeatMaps", "Method", "Net", "Unit", "can_draw", "check_method",
-    "choose_method", "heat_maps", "is_method", "method_of", "methods_of", "unit_of",
+    "ACAM", "FOCUS", "METHODS", "RECONSTRUCTION", "HeatMaps", "Method", "Net", "Unit", "can_draw", "check_copies",
+    "check_method", "choose_method", "heat_maps", "is_method", "method_of", "methods_of", "unit_of",
 ]  # fmt: skip

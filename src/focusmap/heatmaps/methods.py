@@ -373,12 +373,35 @@ def _mean_over_copies(found: HeatMaps, net: Net, batch: Tensor, method: str, lab
     return replace(found, maps=mean, evidence=mean.flatten(2).mean(dim=2) if name in OWN_OUTPUT else found.evidence)
 
 
+def check_copies(net: Net | Ensemble, picture: Tensor, name: str) -> None:
+    """Raise `InputError` if a net cannot be shown the copies of a picture that the method called `name` averages over.
+
+    The picture is ``(1, C, *spatial)``, of any content. Members of an ensemble take what the first one takes.
+    """
+    first: Net = next(iter(net.passes()))[0] if isinstance(net, Ensemble) else net
+    with torch.inference_mode():
+        for copy in copies_of(_parted(name)[1], picture.ndim - 2):
+            if copy.size != 1:
+                _shown(first, copied(copy, picture))
+
+
+def _shown(net: Net, batch: Tensor) -> Tensor:
+    try:
+        return net.classify(net.features(batch))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise _refused(batch, error) from None
+
+
 def _maps_of_copy(net: Net, batch: Tensor, method: str, labels: Sequence[int] | None) -> Tensor:
     try:
         return _of_picture(net, batch, method, labels).maps
     except (RuntimeError, AssertionError, ValueError) as error:
-        fact, size = (str(error).splitlines() or [type(error).__name__])[0], " x ".join(map(str, batch.shape[2:]))
-        raise InputError(f"this net takes no pictures of {size} ({fact}); average over mirror or moves.") from None
+        raise _refused(batch, error) from None
+
+
+def _refused(batch: Tensor, error: Exception) -> InputError:
+    fact, size = (str(error).splitlines() or [type(error).__name__])[0], " x ".join(map(str, batch.shape[2:]))
+    return InputError(f"this net takes no pictures of {size} ({fact}); average over mirror or moves.")
 
 
 def _parted(name: str) -> tuple[str, tuple[str, ...]]:

@@ -21,7 +21,7 @@ class ConvertRequest:
     Parameters
     ----------
     parts
-        Names of parts, such as ``left-half``: each picture of a label file becomes one picture a part.
+        Parts, such as ``left-half`` or ``scan=0.1,0.4,0.8,1``: each picture of a label file becomes one picture a part.
     volumes
         Each DICOM series becomes one volume, and not a picture a frame.
     slices

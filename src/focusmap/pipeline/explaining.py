@@ -228,9 +228,15 @@ def _explain_all(
 
 def _methods(model: "Model", request: ExplainRequest) -> tuple[str, ...]:
     """Return the methods asked for, each once, or the one that suits the net; `InputError` if it cannot do one."""
-    from focusmap.heatmaps import choose_method
+    import torch
 
-    return tuple(dict.fromkeys(choose_method(name, model.net) for name in request.methods or (None,)))
+    from focusmap.heatmaps import check_copies, choose_method
+
+    methods = tuple(dict.fromkeys(choose_method(name, model.net) for name in request.methods or (None,)))
+    blank = torch.zeros(1, *model.preparation.input_shape, device=next(model.net.parameters()).device)
+    for name in methods:
+        check_copies(model.net.eval(), blank, name)
+    return methods
 
 
 def _reference(cohort: Cohort, request: ExplainRequest) -> "Reference":

@@ -83,7 +83,11 @@ def check_model(cohort: Cohort, recipe: Recipe) -> ModelName:
     check_labels(cohort, recipe)
     parse_target_weights(recipe.target_weights, cohort.task)
     if recipe.baseline not in ("auto", "none") and recipe.baseline != recipe.model:
-        check_model(cohort, replace(recipe, model=recipe.baseline, tta=False))
+        check_model(cohort, replace(recipe, model=recipe.baseline, tta=False, screen_negatives=0.0))
+    if recipe.screen_negatives and name.engine != "estimator":
+        raise InputError(
+            f"screen_negatives leaves rows out of the fit of an estimator; {name.name} is a net. Try sampling: under."
+        )
     if recipe.tta and (name.engine, name.shown) != ("net", "pictures"):
         raise InputError(f"tta shows a net several views of a picture; {name.name} has none. Leave it out.")
     return name
@@ -143,18 +147,22 @@ def combine_models(models: Sequence["AnyModel"], views: Sequence["View"], made_o
 
 
 def answers_for(model: "AnyModel", store: "Store | None", cohort: Cohort) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """Return logits ``(N, L)`` for a cohort, and of a table model what of each row is unlike train."""
+    """Return logits ``(N, L)`` for a cohort, and of a table model what of each row is unlike train.
+
+    Of a change target they are the earlier value and its change; NaN where the earlier value is not known.
+    """
     if not len(cohort):
         return np.empty((0, model.task.n_logits)), None
     if isinstance(model, RowModel):
         if model.card.covariates:
             return model.of_table(cohort)
         assert store is not None
-        return np.concatenate([model.of_pictures(part) for part in pictures_of(store, cohort)]), None
+        measured = np.concatenate([model.of_pictures(part) for part in pictures_of(store, cohort)])
+        return model.task.added(measured, cohort.earlier), None
     from focusmap.inference.predict import predict_store
 
     assert store is not None
-    return predict_store(model, store, cohort.image_ids), None
+    return model.task.added(predict_store(model, store, cohort.image_ids), cohort.earlier), None
 
 
 def pictures_of(store: "Store", cohort: Cohort) -> Iterator[np.ndarray]:

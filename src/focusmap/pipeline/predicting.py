@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from focusmap.classical.model import RowModel
-from focusmap.cohort.cohort import Cohort, read_columns, read_unlabelled
+from focusmap.cohort.cohort import Cohort, read_columns, read_earlier, read_unlabelled
+from focusmap.cohort.covariates import ABOVE, BELOW, UNSEEN
 from focusmap.cohort.declaration import PATH_COLUMNS, PATIENT_COLUMNS, Declaration
 from focusmap.errors import InputError, MissingFileError, UnreadableImageError, listed, suggest
 from focusmap.evaluation.calibration import apply
@@ -22,9 +23,9 @@ from focusmap.pipeline.others import check_targets
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.pipeline.submission import fill_template, read_template
 from focusmap.values.files import atomic, read_table, refuse_existing, write_table
-from focusmap.values.predictions import ID_COLUMNS, NOTICE, Predictions
+from focusmap.values.predictions import FLAGS, ID_COLUMNS, NOTICE, Predictions
 from focusmap.values.study import Study, read_study
-from focusmap.values.task import ANOMALY, Target
+from focusmap.values.task import ANOMALY, Target, Task
 
 if TYPE_CHECKING:
     from focusmap.inference.model import Model
@@ -62,7 +63,8 @@ class PredictRequest:
 class PredictAnswer:
     """What came of it: words for a single picture, the table and the overlays that were written, what failed.
 
-    `n_flagged` rows of a table are unlike those that the model was trained on.
+    `n_flagged` rows of a table are unlike those that the model was trained on, `n_unseen` of them for a category and
+    `n_outside` for a number that train does not have.
     """
 
     words: str
@@ -71,6 +73,8 @@ class PredictAnswer:
     n_images: int
     failures: tuple[tuple[Path, str], ...]
     n_flagged: int = 0
+    n_unseen: int = 0
+    n_outside: int = 0
 
 
 def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOptions()) -> PredictAnswer:
@@ -92,6 +96,8 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
     if request.template is not None:
         raise InputError(f"--template is for table models; {folder} is shown pictures. Leave it out.")
     asked = find_pictures(request.inputs, request.said)
+    if any(target.earlier for target in model.task.targets):
+        asked = _with_earlier(asked, folder, model.task, request)
     asked_for = (request.out, request.overlay and request.overlay / "index.csv")
     refuse_existing(*(path for path in asked_for if path is not None), force=options.force)
     single = len(asked) == 1 and request.out is None
@@ -133,7 +139,9 @@ def _predict_table(folder: Path, model: RowModel, request: PredictRequest, optio
             table = fill_template(columns, table.drop(columns="notice"), read_columns(request.inputs[0]))
         write_table(request.out, table)
     words = in_words(model, predictions) if single else ""
-    return PredictAnswer(words, request.out, None, len(predictions), (), int((predictions.ids["flags"] != "").sum()))
+    flags = predictions.ids[FLAGS]
+    said = (flags != "", flags.str.contains(UNSEEN), flags.str.contains(f"{BELOW}|{ABOVE}"))
+    return PredictAnswer(words, request.out, None, len(predictions), (), *(int(rows.sum()) for rows in said))
 
 
 def unlabelled_rows(folder: Path, model: RowModel, request: PredictRequest) -> Cohort:
@@ -143,8 +151,7 @@ def unlabelled_rows(folder: Path, model: RowModel, request: PredictRequest) -> C
     """
     file, said = request.inputs[0], request.said
     columns = list(read_columns(file))
-    study = Run(folder).study
-    own = read_study(study) if study.is_file() else Study(file, file.parent, model.task)
+    own = _study_of(folder, model.task, file, said)
     patient = None if said.patient == "none" else said.patient or own.patient_column
     named = [name for name in (patient, *PATIENT_COLUMNS) if name in columns]
     asked = replace(
@@ -154,9 +161,17 @@ def unlabelled_rows(folder: Path, model: RowModel, request: PredictRequest) -> C
         covariates=tuple(column.name for column in model.covariates.columns),
         patient_column=None if said.patient == "none" or not named else named[0],
         case_column=next((name for name in (said.case, own.case_column) if name in columns), None),
-        missing=tuple(text for text in (*own.missing, *said.missing) if text.rpartition("=")[0] in columns),
     )
     return read_unlabelled(file, asked)
+
+
+def _study_of(folder: Path, task: Task, file: Path, said: Declaration) -> Study:
+    """Return the run's study, or that of a model folder without its run, with what `file` calls not known."""
+    study, columns = Run(folder).study, read_columns(file)
+    own = read_study(study) if study.is_file() else Study(file, file.parent, task)
+    return replace(
+        own, missing=tuple(text for text in (*own.missing, *said.missing) if text.rpartition("=")[0] in columns)
+    )
 
 
 def predict_rows(model: RowModel, cohort: Cohort) -> Predictions:
@@ -198,12 +213,13 @@ def load_run_net(folder: Path, devices: str) -> "Model":
 
 @dataclass(frozen=True)
 class Asked:
-    """A picture that is asked about: the file, and how its row is called."""
+    """A picture that is asked about: the file, how its row is called, and ``(T,)`` what changes are added to."""
 
     file: Path
     image_id: str
     path: str
     patient_id: str = ""
+    earlier: tuple[float, ...] = ()
 
 
 def find_pictures(inputs: Sequence[Path], said: Declaration) -> list[Asked]:
@@ -228,6 +244,21 @@ def find_pictures(inputs: Sequence[Path], said: Declaration) -> list[Asked]:
         else:
             raise MissingFileError(f"{given}: no such file.")
     return found
+
+
+def _with_earlier(asked: list[Asked], folder: Path, task: Task, request: PredictRequest) -> list[Asked]:
+    """Return the pictures with the earlier values that a model of changes adds to its answers.
+
+    Raises
+    ------
+    InputError
+        If there is no label file that has them, or one of them is no number.
+    """
+    columns = ", ".join(target.earlier for target in task.targets if target.earlier)
+    if len(request.inputs) != 1 or request.inputs[0].suffix.lower() != ".csv":
+        raise InputError(f"{folder}: the model tells changes; give one label file (.csv) with the column(s) {columns}.")
+    known = read_earlier(request.inputs[0], _study_of(folder, task, request.inputs[0], request.said))
+    return [replace(one, earlier=tuple(row)) for one, row in zip(asked, known, strict=True)]
 
 
 def _rows_of(table_file: Path, said: Declaration) -> list[Asked]:
@@ -265,7 +296,10 @@ def predict_chunks(
         failures += [(one.file, reason) for one, (logits, reason) in chunk if logits is None]
         kept = [(one, logits) for one, (logits, _) in chunk if logits is not None]
         if kept:
-            yield _predictions(model, [one for one, _ in kept], np.stack([logits for _, logits in kept]))
+            logits, pictures = np.stack([logits for _, logits in kept]), [one for one, _ in kept]
+            if pictures[0].earlier:
+                logits = model.task.added(logits, np.array([one.earlier for one in pictures]))
+            yield _predictions(model, pictures, logits)
 
 
 def _answers(model: "AnyModel", files: Sequence[Path]) -> Iterator[tuple[np.ndarray | None, str]]:
@@ -297,7 +331,8 @@ def predict_label_file(model: "AnyModel", cohort: Cohort, options: RunOptions) -
     if isinstance(model, RowModel) and model.card.covariates:
         return predict_rows(model, cohort), cohort
     failures: list[tuple[Path, str]] = []
-    asked = [Asked(file, image_id, image_id) for file, image_id in zip(cohort.files, cohort.image_ids, strict=True)]
+    rows = zip(cohort.files, cohort.image_ids, cohort.earlier, strict=True)
+    asked = [Asked(file, image_id, image_id, earlier=tuple(earlier)) for file, image_id, earlier in rows]
     chunks = list(predict_chunks(model, asked, failures, options))
     if failures and not options.skip_unreadable:
         reasons = listed([reason for _, reason in failures])
@@ -356,7 +391,7 @@ def _say(target: Target, probabilities: np.ndarray, model: "AnyModel") -> str:
         missed = f"{probabilities[0]:.3f} of the picture's variance is not reconstructed"
         return f"{missed}, {verdict} what 95 % of the tune pictures have (up to {usual:.3f})"
     if target.kind == "continuous":
-        return f"{probabilities[0]:.4g}"
+        return "not known" if np.isnan(probabilities[0]) else f"{probabilities[0]:.4g}"
     if target.kind == "binary":
         cut = model.card.thresholds.get(target.name, 0.5)
         name = "" if target.classes == ("0", "1") else f" {target.positive}"

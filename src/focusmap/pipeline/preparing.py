@@ -130,8 +130,10 @@ def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> 
 
     if parse_model(recipe.model).shown == "table":
         return None
+    if options.store is not None:
+        run.share_store(options.store)
     settings = StoreOptions(options.workers, options.skip_unreadable, options.progress)
-    return prepare_store(cohort.files, cohort.image_ids, _preparation(recipe), options.store or run.store, settings)
+    return prepare_store(cohort.files, cohort.image_ids, _preparation(recipe), run.store, settings)
 
 
 def _preparation(recipe: Recipe) -> "AnyPreparation":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from focusmap.classical.features import PictureFeatures, fit_features
-from focusmap.classical.fitting import Rows, fit_target
+from focusmap.classical.fitting import Rows, fit_target, screened
 from focusmap.classical.model import Answer, Estimators, RowModel
 from focusmap.cohort.covariates import Covariates, fit_covariates
 from focusmap.pipeline.manifest import library_versions
@@ -30,7 +30,7 @@ def fit_estimators(training: "Training", options: RunOptions) -> RowModel:
         If no target has two different values on train, or a covariate cannot be used.
     """
     train = training.cohort.of(training.split.ids("train"))
-    check_learnable(train.task, train.truth)
+    check_learnable(train.task, train.learnt)
     covariates, features = None, None
     if training.model.shown == "table":
         covariates = fit_covariates(training.cohort, train.image_ids)
@@ -55,9 +55,11 @@ def _fit_targets(training: "Training", values: np.ndarray, options: RunOptions) 
     train, recipe = training.cohort.of(training.split.ids("train")), training.recipe
     fitted = []
     for position, target in enumerate(train.task.targets):
-        truth = train.truth[:, position]
+        truth = train.learnt[:, position]
         known = ~np.isnan(truth)
         rows = Rows(values[known], truth[known], train.patient_ids[known].astype(str))
+        if recipe.screen_negatives and target.kind == "binary":
+            rows = screened(rows, training.model.estimator, recipe.screen_negatives, recipe.seed)
         fitted.append(fit_target(target, training.model.estimator, rows, recipe.sampling, recipe.seed))
         options.progress(f"fitting {recipe.model} ({training.run.folder.name})", position + 1, len(train.task.targets))
     return Estimators(train.task, tuple(fitted))

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from focusmap.cohort.cohort import COHORT_FILE
 from focusmap.errors import InputError, MissingFileError
+from focusmap.values.files import read_json, write_json
 
-PLANS = ("cohort.csv", "split.csv", "split.json", "recipe.yaml")
+SHARED_STORE = "store.json"
+PLANS = ("cohort.csv", "split.csv", "split.json", "recipe.yaml", SHARED_STORE)
 RESULTS = (
     "model",
     "predictions",
@@ -68,8 +70,13 @@ class Run:
 
     @property
     def store(self) -> Path:
-        """Prepared pictures, unless they are shared between runs."""
-        return self.folder / "store"
+        """Prepared pictures: the run's own, or those that it shares with others, as `share_store` wrote it."""
+        shared = self.folder / SHARED_STORE
+        return Path(str(read_json(shared)["folder"])) if shared.is_file() else self.folder / "store"
+
+    def share_store(self, folder: Path) -> None:
+        """Note that the run's prepared pictures lie in a folder that runs share, for whoever goes on with it."""
+        write_json(self.folder / SHARED_STORE, {"folder": str(folder.resolve())})
 
     @property
     def model(self) -> Path:

@@ -127,7 +127,7 @@ def train_baseline(run: Run, options: RunOptions) -> None:
     name = baseline_of(recipe)
     if name in ("none", recipe.model):
         return
-    simple = replace(recipe, model=name, ensemble=1, tta=False, sampling="all")
+    simple = replace(recipe, model=name, ensemble=1, tta=False, sampling="all", screen_negatives=0.0)
     check_model(cohort, simple)
     store = store_for(cohort, simple, run, options)
     for training in _trainings(run, Prepared(cohort, read_split(run.split, cohort), store, simple)):
@@ -300,7 +300,7 @@ def _labelled(training: Training, part: str) -> "Labelled":
 
     members = training.cohort.of(training.split.ids(part))
     # Without labels every picture passes for usual: what is learnt is to bring its anomaly score to 0.
-    truth = np.zeros_like(members.truth) if members.task == UNLABELLED else members.truth
+    truth = np.zeros_like(members.truth) if members.task == UNLABELLED else members.learnt
     return Labelled(tuple(members.image_ids), truth)
 
 

@@ -14,7 +14,7 @@ from focusmap.imaging.crop import shares_box
 from focusmap.imaging.packed import Packed, PackedFailure, PackedPicture, PackedVolume
 from focusmap.imaging.readers import read_image, read_mask
 from focusmap.imaging.slices import shown_stack
-from focusmap.values.crop import part_shares
+from focusmap.values.crop import Shares, parse_part
 from focusmap.values.files import read_table
 
 Row: TypeAlias = Mapping[str, str]
@@ -187,26 +187,27 @@ def unpack_parts(label_file: Path, parts: Sequence[str]) -> Iterator["Packed"]:
     Raises
     ------
     InputError
-        If there is no path column, or a column ``case`` or ``view`` already. A picture that cannot be read is a
-        `PackedFailure`.
+        If there is no path column, or a column ``case`` or ``view`` already, or two parts have one name. A picture that
+        cannot be read is a `PackedFailure`.
     """
-    for name in parts:
-        part_shares(name)
+    boxes = dict(parse_part(part) for part in parts)
+    if len(boxes) < len(parts):
+        raise InputError(f"--parts: two of {', '.join(parts)} have one name.")
     for row in _rows(label_file, made=("case", "view")):
         try:
-            yield from _parts_of(row, label_file.parent, parts)
+            yield from _parts_of(row, label_file.parent, boxes)
         except FocusmapError as error:
             yield PackedFailure(row["path"], str(error))
 
 
-def _parts_of(row: Row, folder: Path, parts: Sequence[str]) -> Iterator[Packed]:
+def _parts_of(row: Row, folder: Path, boxes: Mapping[str, Shares]) -> Iterator[Packed]:
     path = _path(row["path"])
     image = read_image(folder / path)
     if len(image.source_shape) != 2:
         raise InputError(f"{path} is a volume; parts are cut of pictures.")
     masks = _masks(row, folder, image.source_shape)
-    for part in parts:
-        slices = shares_box(part_shares(part), image.source_shape).slices
+    for part, shares in boxes.items():
+        slices = shares_box(shares, image.source_shape).slices
         cells = {**_cells(row), "case": row.get("image_id") or str(path), "view": part}
         cut = {name: mask[slices] for name, mask in masks.items()}
         yield PackedPicture(f"{path.with_suffix('')}.{part}", image.pixels[(slice(None), *slices)], cells, cut)

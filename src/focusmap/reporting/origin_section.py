@@ -15,7 +15,7 @@ from focusmap.values.files import Json
 Facts = Sequence[tuple[str, str]]
 NET_SETTINGS = ("model", "weights", "size", "channels", "crop", "freeze_epochs", "precision", "seed")
 
-ESTIMATOR_SETTINGS = ("model", "sampling", "threshold_for", "ensemble", "baseline", "seed")
+ESTIMATOR_SETTINGS = ("model", "sampling", "screen_negatives", "threshold_for", "ensemble", "baseline", "seed")
 TABLE_NET_SETTINGS = (
     "epochs", "batch_size", "optimizer", "learning_rate", "weight_decay", "schedule", "warmup_epochs", "ema_decay",
     "patience", "class_weights", "target_weights", "loss", "label_smoothing", *ESTIMATOR_SETTINGS,

@@ -1,5 +1,6 @@
 """How the part of a picture that counts is written down: a word, or four shares of its rows and columns."""
 
+import re
 from typing import TypeAlias
 
 from focusmap.errors import InputError, suggest
@@ -44,6 +45,22 @@ def parse_crop(crop: str) -> Shares | None:
     if not (0 <= top < bottom <= 1 and 0 <= left < right <= 1):
         raise InputError(f"crop {crop!r}: TOP,LEFT,BOTTOM,RIGHT are shares that rise from 0 to 1, such as 0.1,0,0.9,1.")
     return top, left, bottom, right
+
+
+def parse_part(part: str) -> tuple[str, Shares]:
+    """Return name and edges of a part: one of `PARTS`, or one that is named ``NAME=TOP,LEFT,BOTTOM,RIGHT``.
+
+    >>> parse_part("top-half"), parse_part("scan=0.1, 0.4, 0.8, 1")
+    (('top-half', (0.0, 0.0, 0.5, 1.0)), ('scan', (0.1, 0.4, 0.8, 1.0)))
+    """
+    name, is_box, box = part.partition("=")
+    if not is_box:
+        return part, part_shares(part)
+    if not re.fullmatch(r"[\w-]+", name) or "," not in box:
+        raise InputError(f"part {part!r}: NAME=TOP,LEFT,BOTTOM,RIGHT was expected, such as scan=0.1,0.4,0.8,1.")
+    shares = parse_crop(box)
+    assert shares is not None, "four edges leave nothing to the picture"
+    return name, shares
 
 
 def part_shares(name: str) -> Shares:

@@ -14,6 +14,8 @@ from focusmap.values.task import Target, Task
 NOTICE = "For research use; not a medical device; intended use: (to be filled in)."
 SMALLEST = 1e-12  # probabilities of 0 and 1 have no finite logit
 ID_COLUMNS = ("image_id", "path", "patient_id", "case_id")
+FLAGS = "flags"
+"""Of table models: what of a row is unlike train."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,11 @@ class Predictions:
     task
         Names and order of the columns.
     ids
-        ``image_id``, ``path``, ``patient_id`` and, where there are cases, ``case_id``: text, N rows.
+        ``image_id``, ``path``, ``patient_id`` and, where there are cases, ``case_id``; of table models ``flags``:
+        text, N rows.
     logits, probabilities
-        ``(N, L)``; probabilities are calibrated; a continuous target's column is its value in both.
+        ``(N, L)``; probabilities are calibrated; a continuous target's column is its value in both, NaN where the
+        earlier value that a change is added to is not known.
     """
 
     task: Task
@@ -110,21 +114,23 @@ def read_predictions(path: Path, task: Task) -> Predictions:
         If the file is not there, a column is missing, or a cell is not a number.
     """
     table = read_table(path)
-    ids = table[[name for name in ID_COLUMNS if name in table]]
+    ids = table[[name for name in (*ID_COLUMNS, FLAGS) if name in table]]
     probabilities, logits = [], []
     for target in task.targets:
         for label in target.label_names:
-            probabilities.append(_numbers(table, label, path))
+            probabilities.append(_numbers(table, label, path, target))
             raw = label if target.kind == "continuous" else f"{label}.logit"
-            logits.append(_numbers(table, raw, path))
+            logits.append(_numbers(table, raw, path, target))
     return Predictions(task, ids, np.stack(logits, axis=1), np.stack(probabilities, axis=1))
 
 
-def _numbers(table: pd.DataFrame, name: str, path: Path) -> np.ndarray:
+def _numbers(table: pd.DataFrame, name: str, path: Path, target: Target) -> np.ndarray:
     if name not in table:
         raise InputError(f"{path}: has no column {name!r}. Make the predictions again with this model.")
     values = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=np.float64)
-    if np.isnan(values).any():
-        row = int(np.flatnonzero(np.isnan(values))[0])
+    # Without the earlier value nobody can say what its change leads to.
+    wrong = np.isnan(values) & ~((table[name] == "") & bool(target.earlier)).to_numpy(dtype=bool)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
         raise InputError(f"{path} row {row + 2}: {name} {table[name].iloc[row]!r} is not a number.")
     return values

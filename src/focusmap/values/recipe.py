@@ -127,6 +127,9 @@ class Recipe:
     sampling
         Images of an epoch. ``all``: each once. By the rarity of an image's rarest class: ``weighted`` draws as many
         with replacement, ``over`` repeats the rare ones, ``under`` leaves out some of the others.
+    screen_negatives
+        Of models with one estimator a target: negatives of a binary target that held-out models call negative with a
+        probability above this are not shown, as long as there are as many negatives as positives; 0 shows all.
     loss
         ``cross-entropy``, ``focal`` (Lin et al. 2017) or, for binary targets, ``asymmetric`` (Ridnik et al. 2021).
         ``absolute``: of continuous targets the absolute and not the squared error, which a few large ones sway less.
@@ -180,6 +183,7 @@ class Recipe:
     monitor: Monitor = "auroc"
     class_weights: bool = True
     sampling: Sampling = "all"
+    screen_negatives: float = 0.0
     loss: Loss = "cross-entropy"
     target_weights: str = "equal"
     pooling: Pooling = "auto"
@@ -212,6 +216,7 @@ class Recipe:
         _check(0 <= self.label_smoothing < 1, "label_smoothing must be at least 0 and below 1")
         _check(min(self.warmup_epochs, self.freeze_epochs, self.patience) >= 0, "epoch counts must not be negative")
         _check(min(self.ensemble, self.accumulate) >= 1, "ensemble and accumulate must be at least 1")
+        _check(0 <= self.screen_negatives < 1, "screen_negatives must be at least 0 (none) and below 1")
         _check(self.clip_norm >= 0, "clip_norm must not be negative (0: none)")
         _check(0 < self.layer_decay <= 1, "layer_decay must be above 0 and at most 1")
         _check(self.sharpness >= 0, "sharpness must not be negative (0: learned)")

@@ -1,7 +1,7 @@
 """What is predicted: targets, their kinds and classes, and the one order in which their logits stand."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, cast, get_args
 
 import numpy as np
@@ -27,11 +27,16 @@ class Target:
     classes
         The values as the label file writes them. Binary: (negative, positive). Multiclass and ordinal:
         every class, in the order of the logits. Continuous: empty.
+    earlier
+        Of a continuous target whose change is learnt (delta): the column of its earlier value, to which a predicted
+        change is added. Empty where the value itself is learnt. Two models of one value can be compared however it
+        was learnt, so that this makes no difference between targets.
     """
 
     name: str
     kind: TargetKind = "binary"
     classes: tuple[str, ...] = ()
+    earlier: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if self.kind not in TARGET_KINDS:
@@ -40,6 +45,8 @@ class Target:
             object.__setattr__(self, "classes", ("0", "1"))
         if self.kind in ("multiclass", "ordinal") and len(self.classes) < 2:
             raise InputError(f"target {self.name!r}: a {self.kind} target needs two classes or more.")
+        if self.earlier and self.kind != "continuous":
+            raise InputError(f"target {self.name!r}: a change is one of numbers; a {self.kind} target has none.")
 
     @property
     def positive(self) -> str:
@@ -186,6 +193,17 @@ class Task:
         columns = [target.coded.encode([str(cell) for cell in table[target.name]]) for target in self.targets]
         return np.stack(columns, axis=1) if len(table) else np.empty((0, len(self.targets)))
 
+    def encode_earlier(self, table: pd.DataFrame) -> np.ndarray:
+        """Return ``(N, T) float64``: what a predicted change is added to, NaN unknown; 0 where values are learnt.
+
+        `table` has a column ``earlier_TARGET`` for each target whose change is learnt.
+        """
+        earlier = np.zeros((len(table), len(self.targets)))
+        for position, target in enumerate(self.targets):
+            if target.earlier:
+                earlier[:, position] = target.encode([str(cell) for cell in table[f"earlier_{target.name}"]])
+        return earlier
+
     def label_truth(self, truth: np.ndarray) -> np.ndarray:
         """Return ``(N, L)``: truth per label name, a class index spelt out as 0 and 1; NaN unknown.
 
@@ -202,6 +220,18 @@ class Task:
             else:
                 columns.append(column[:, None])
         return np.concatenate(columns, axis=1)
+
+    def added(self, logits: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Return ``(N, L)`` logits with the values ``(N, T)`` added to those of continuous targets.
+
+        >>> Task((Target("a"), Target("v", "continuous"))).added(np.array([[0.5, -1.0]]), np.array([[0.0, 7.0]]))
+        array([[0.5, 6. ]])
+        """
+        total = np.array(logits, dtype=np.float64)
+        for position, target in enumerate(self.targets):
+            if target.kind == "continuous":
+                total[:, self.slice_of(target.name)] += values[:, [position]]
+        return total
 
     def decided(self, truth: np.ndarray) -> np.ndarray:
         """Return the truth ``(N, T)`` with every soft binary label decided: 1 from 0.5 on, else 0; NaN stays.
@@ -221,18 +251,23 @@ class Task:
 
     def to_dict(self) -> list[Json]:
         """Return plain values that `from_dict` reads back equal."""
-        return [{"name": t.name, "kind": t.kind, "classes": list(t.classes)} for t in self.targets]
+        values: list[Json] = []
+        for target in self.targets:
+            plain: dict[str, Json] = {"name": target.name, "kind": target.kind, "classes": list(target.classes)}
+            values.append(plain | ({"earlier": target.earlier} if target.earlier else {}))
+        return values
 
     @classmethod
     def from_dict(cls, values: Sequence[Json]) -> "Task":
         """Read what `to_dict` gave; `InputError` if a key is missing or of the wrong type."""
         targets = []
         for value in values:
-            if not isinstance(value, Mapping) or set(value) != {"name", "kind", "classes"}:
+            if not isinstance(value, Mapping) or set(value) - {"earlier"} != {"name", "kind", "classes"}:
                 raise InputError(f"a target needs name, kind and classes; found {value!r}.")
             classes = cast(list[Json], value["classes"])
             kind = cast(TargetKind, value["kind"])
-            targets.append(Target(str(value["name"]), kind, tuple(str(name) for name in classes)))
+            named = tuple(str(name) for name in classes)
+            targets.append(Target(str(value["name"]), kind, named, str(value.get("earlier", ""))))
         return cls(tuple(targets))
 
 
