@@ -76,6 +76,15 @@ def test_parts_become_views_of_a_case(pair, tmp_path):
     assert np.array_equal(np.hstack([read_mask(out / path) for path in table["mask"]]), mask)
 
 
+def test_a_files_own_views_and_cases_stay(pair, tmp_path):
+    labels, out = pair[0], tmp_path / "out"
+    labels.write_text("image,case,view\na.png,eye1,pre\n")
+    assert main(["convert", str(labels), "--parts", "left-half,right-half", "--out", str(out)]) == 0
+    table = pd.read_csv(out / "labels.csv", dtype=str)
+    assert list(table["view"]) == ["pre left-half", "pre right-half"]
+    assert list(table["case"]) == ["eye1", "eye1"]
+
+
 def test_bad_parts_are_one_message(pair, tmp_path, capsys):
     labels = pair[0]
 
@@ -87,7 +96,6 @@ def test_bad_parts_are_one_message(pair, tmp_path, capsys):
         return capsys.readouterr().err
 
     assert "Did you mean 'left-half'" in refused("left-haf")
-    assert "has a column 'view' already" in refused("left-half", "path,view\na.png,AP\n")
     assert "none of the columns path" in refused("left-half", "knee\n1\n")
     assert "leaves the label file's folder" in refused("left-half", "path\n../a.png\n")
     assert "no such file" in refused("left-half", "path\nb.png\n")

@@ -62,7 +62,7 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
     name = parse_model(recipe.model)
     if seen is None or name.engine == "estimator":
         return _plan_of_rows(cohort, recipe, options)
-    base, decoder = split_model(recipe.model)
+    base, decoder = split_model(name.net)
     n_trainings = (options.folds or 1) * recipe.ensemble
     n_train = len(cohort) * (1 - 2 / options.folds if options.folds else 0.7)
     pixels = math.prod(recipe.shape) if recipe.shape else recipe.size**2

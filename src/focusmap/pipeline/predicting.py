@@ -4,21 +4,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
 
 from focusmap.classical.model import RowModel
+from focusmap.cohort.cases import NO_VIEW, by_case, pictures_of, with_pictures
 from focusmap.cohort.cohort import Cohort, read_columns, read_unlabelled
+from focusmap.cohort.covariates import Covariates
 from focusmap.cohort.declaration import PATH_COLUMNS, PATIENT_COLUMNS, Declaration
 from focusmap.errors import InputError, MissingFileError, UnreadableImageError, listed, suggest
 from focusmap.evaluation.calibration import apply
 from focusmap.imaging.preparation import Preparation, prepare_file
 from focusmap.imaging.readers import picture_files
-from focusmap.pipeline.models import load_model
+from focusmap.pipeline.models import attention_of, is_case_model, load_model
 from focusmap.pipeline.options import RunOptions
-from focusmap.pipeline.others import check_targets
+from focusmap.pipeline.others import check_targets, rows_like
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.pipeline.submission import fill_template, read_template
 from focusmap.values.files import atomic, read_table, refuse_existing, write_table
@@ -27,10 +29,12 @@ from focusmap.values.study import Study, read_study
 from focusmap.values.task import ANOMALY, Target
 
 if TYPE_CHECKING:
+    from focusmap.inference.cases import CaseModel
     from focusmap.inference.model import Model
     from focusmap.pipeline.models import AnyModel
 
 CHUNK = 256
+ATTENTION = "attention.csv"
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class PredictRequest:
     said
         What the user said of the label file: folder of the pictures, patient column.
     template
-        Of a table model: a CSV whose header says which columns `out` has, in place of all.
+        Of a model of tables or cases: a CSV whose header says which columns `out` has, in place of all.
     """
 
     inputs: tuple[Path, ...]
@@ -89,8 +93,10 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
         raise InputError(f"{folder}: its model is no net of pictures and has no heat maps. Leave --overlay out.")
     if isinstance(model, RowModel) and model.card.covariates:
         return _predict_table(folder, model, request, options)
+    if is_case_model(model):
+        return _predict_cases(folder, model, request, options)
     if request.template is not None:
-        raise InputError(f"--template is for table models; {folder} is shown pictures. Leave it out.")
+        raise InputError(f"--template is for models of tables and cases; {folder} is shown pictures. Leave it out.")
     asked = find_pictures(request.inputs, request.said)
     asked_for = (request.out, request.overlay and request.overlay / "index.csv")
     refuse_existing(*(path for path in asked_for if path is not None), force=options.force)
@@ -117,30 +123,73 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
 
 def _predict_table(folder: Path, model: RowModel, request: PredictRequest, options: RunOptions) -> PredictAnswer:
     """Return what a table model says of the rows of a table."""
-    if len(request.inputs) != 1 or request.inputs[0].suffix.lower() not in (".csv", ".gz"):
-        raise InputError(f"{folder}: is a table model; give one table (.csv) with the columns that it takes.")
-    predictions = predict_rows(model, unlabelled_rows(folder, model, request))
-    single = len(predictions) == 1 and request.out is None
-    if not single and request.out is None:
-        raise InputError(f"{len(predictions)} rows: say where the table goes with --out FILE.csv.")
+    rows = unlabelled_rows(folder, model, request)
+    if (folder / "recipe.yaml").is_file() and "case_id" in rows.table:
+        rows = rows_like(Run(folder), rows)
+    _refuse_table_outputs(request, len(rows), options)
+    predictions = predict_rows(model, rows)
+    if request.out is not None:
+        _write_rows(request.out, request.template, predictions, rows)
+    return _told(model, predictions, request, ())
+
+
+def _predict_cases(folder: Path, model: "CaseModel", request: PredictRequest, options: RunOptions) -> PredictAnswer:
+    """Return what a model of cases says of those of a table; beside `out` stands what each picture weighs."""
+    if request.overlay is not None:
+        raise InputError(f"{folder}: its model is one of cases and has no heat maps. Leave --overlay out.")
+    grouped = model.card.architecture.get("cases") != "pictures"
+    rows = by_case(unlabelled_rows(folder, model, request), grouped=grouped)
+    _refuse_table_outputs(request, len(rows), options)
+    failures: list[tuple[Path, str]] = []
+    predictions, kept, attention = predict_cases(model, rows, failures, options)
+    if request.out is not None:
+        if len(predictions):
+            _write_rows(request.out, request.template, predictions, kept)
+            write_table(request.out.with_name(ATTENTION), attention)
+        if failures:
+            write_failures(failures, request.out.with_name("failures.csv"))
+    return _told(model, predictions, request, tuple(failures))
+
+
+def _refuse_table_outputs(request: PredictRequest, n_rows: int, options: RunOptions) -> None:
+    if n_rows != 1 and request.out is None:
+        raise InputError(f"{n_rows} rows: say where the table goes with --out FILE.csv.")
     if request.template is not None and request.out is None:
         raise InputError("--template: say where the filled table goes with --out FILE.csv.")
     if request.out is not None:
         refuse_existing(request.out, force=options.force)
-        table = predictions.to_table()
-        if request.template is not None:
-            columns = read_template(request.template)
-            table = fill_template(columns, table.drop(columns="notice"), read_columns(request.inputs[0]))
-        write_table(request.out, table)
-    words = in_words(model, predictions) if single else ""
-    return PredictAnswer(words, request.out, None, len(predictions), (), int((predictions.ids["flags"] != "").sum()))
 
 
-def unlabelled_rows(folder: Path, model: RowModel, request: PredictRequest) -> Cohort:
+def _write_rows(out: Path, template: Path | None, predictions: Predictions, cohort: Cohort) -> None:
+    """Write the predictions of a cohort, in the columns of a template where one is given."""
+    table = predictions.to_table()
+    if template is not None:
+        table = fill_template(read_template(template), table.drop(columns="notice"), cohort.raw)
+    write_table(out, table)
+
+
+def _told(
+    model: "AnyModel", predictions: Predictions, request: PredictRequest, failures: tuple[tuple[Path, str], ...]
+) -> PredictAnswer:
+    words = in_words(model, predictions) if len(predictions) == 1 and request.out is None else ""
+    n_flagged = int((predictions.ids["flags"] != "").sum()) if "flags" in predictions.ids else 0
+    table = request.out if len(predictions) else None
+    return PredictAnswer(words, table, None, len(predictions), failures, n_flagged)
+
+
+def unlabelled_rows(folder: Path, model: "RowModel | CaseModel", request: PredictRequest) -> Cohort:
     """Return the rows of a table that is asked about, by the columns of the run's study; targets are not looked at.
 
     A model folder without its run knows the covariates, and finds patients under the usual names.
+
+    Raises
+    ------
+    InputError
+        If something else than one table is asked about, or it lacks what says which pictures are a case.
     """
+    if len(request.inputs) != 1 or request.inputs[0].suffix.lower() not in (".csv", ".gz"):
+        kind = "a table model" if isinstance(model, RowModel) else "a model of cases"
+        raise InputError(f"{folder}: is {kind}; give one table (.csv) with the columns that it takes.")
     file, said = request.inputs[0], request.said
     columns = list(read_columns(file))
     study = Run(folder).study
@@ -150,13 +199,29 @@ def unlabelled_rows(folder: Path, model: RowModel, request: PredictRequest) -> C
     asked = replace(
         own,
         label_file=file,
+        images=said.images or file.parent,
+        path_column=None if isinstance(model, RowModel) else next((n for n in PATH_COLUMNS if n in columns), None),
         id_column=next((name for name in ("image_id", own.path_column) if name in columns), None),
-        covariates=tuple(column.name for column in model.covariates.columns),
+        covariates=tuple(column.name for column in Covariates.from_list(model.card.covariates).columns),
         patient_column=None if said.patient == "none" or not named else named[0],
         case_column=next((name for name in (said.case, own.case_column) if name in columns), None),
+        view_column=next((name for name in (said.view, own.view_column) if name in columns), None),
         missing=tuple(text for text in (*own.missing, *said.missing) if text.rpartition("=")[0] in columns),
     )
+    if not isinstance(model, RowModel):
+        _refuse_lacking(file, asked, model)
     return read_unlabelled(file, asked)
+
+
+def _refuse_lacking(file: Path, asked: Study, model: "CaseModel") -> None:
+    """Raise `InputError` where a table does not say which pictures are a case, or which view each is."""
+    grouped = model.card.architecture.get("cases") != "pictures"
+    if asked.path_column is None:
+        raise InputError(f"{file}: has no path column (one of {', '.join(PATH_COLUMNS)}).")
+    if grouped and asked.case_column is None:
+        raise InputError(f"{file}: does not say which pictures are a case. Name the column with --case.")
+    if asked.view_column is None and model.views != (NO_VIEW,):
+        raise InputError(f"{file}: does not say which view each picture is. Name the column with --view.")
 
 
 def predict_rows(model: RowModel, cohort: Cohort) -> Predictions:
@@ -164,6 +229,39 @@ def predict_rows(model: RowModel, cohort: Cohort) -> Predictions:
     logits, flags = model.of_table(cohort)
     ids = ids_of(cohort).assign(flags=list(flags))
     return Predictions(model.task, ids, logits, apply(model.task, logits, model.card.temperatures))
+
+
+def predict_cases(
+    model: "CaseModel", cohort: Cohort, failures: list[tuple[Path, str]], options: RunOptions
+) -> tuple[Predictions, Cohort, pd.DataFrame]:
+    """Return predictions for a cohort's cases, the cohort of those that could be seen, and what each picture weighs.
+
+    What failed is noted in `failures`: each picture that cannot be read, and each case that has no other.
+    """
+    from focusmap.inference.cases import joined
+    from focusmap.inference.predict import look_at_files
+
+    looked, kept = [], []
+    seen: list[str] = []
+    for position, found in enumerate(look_at_files(model, cohort)):
+        options.progress("predicting", position + 1, len(cohort))
+        failures += found.failures
+        if found.looked is None:
+            failures.append((Path(cohort.image_ids[position]), "no picture of this case can be read"))
+            continue
+        looked.append(found.looked)
+        kept.append(position)
+        seen += found.image_ids
+    cohort = cohort.take(kept)
+    if not kept:
+        empty = np.empty((0, model.task.n_logits))
+        return Predictions(model.task, ids_of(cohort), empty, empty), cohort, pd.DataFrame()
+    together = joined(looked)
+    logits, flags = model.answer(together, cohort)
+    ids = ids_of(cohort) if flags is None else ids_of(cohort).assign(flags=list(flags))
+    predictions = Predictions(model.task, ids, logits, apply(model.task, logits, model.card.temperatures))
+    shown = with_pictures(cohort, seen)
+    return predictions, shown, attention_of(pictures_of(shown), together.attention)
 
 
 def load_run_model(folder: Path, devices: str) -> "AnyModel":
@@ -188,11 +286,12 @@ def load_run_model(folder: Path, devices: str) -> "AnyModel":
 
 
 def load_run_net(folder: Path, devices: str) -> "Model":
-    """Return the model of a run as `load_run_model` does; `InputError` if it is no net of pictures."""
+    """Return the model of a run as `load_run_model` does; `InputError` if it is no net of single pictures."""
     model = load_run_model(folder, devices)
-    if isinstance(model, RowModel):
+    if isinstance(model, RowModel) or is_case_model(model):
         name = model.card.architecture.get("model")
-        raise InputError(f"{folder}: its model, {name}, is no net of pictures and has no heat maps.")
+        kind = "a model of cases" if is_case_model(model) else "no net of pictures"
+        raise InputError(f"{folder}: its model, {name}, is {kind} and has no heat maps.")
     return model
 
 
@@ -273,7 +372,7 @@ def _answers(model: "AnyModel", files: Sequence[Path]) -> Iterator[tuple[np.ndar
     if not isinstance(model, RowModel):
         from focusmap.inference.predict import predict_files
 
-        for found in predict_files(model, files):
+        for found in predict_files(cast("Model", model), files):
             yield found.logits, found.reason
         return
     preparation = Preparation.from_dict(model.card.preparation)
@@ -297,11 +396,15 @@ def predict_label_file(model: "AnyModel", cohort: Cohort, options: RunOptions) -
     if isinstance(model, RowModel) and model.card.covariates:
         return predict_rows(model, cohort), cohort
     failures: list[tuple[Path, str]] = []
+    if is_case_model(model):
+        predictions, seen, _ = predict_cases(model, cohort, failures, options)
+        _refuse_failures(failures, options)
+        if not len(seen):
+            raise UnreadableImageError(f"{cohort.study.label_file}: no picture can be read.")
+        return predictions, seen
     asked = [Asked(file, image_id, image_id) for file, image_id in zip(cohort.files, cohort.image_ids, strict=True)]
     chunks = list(predict_chunks(model, asked, failures, options))
-    if failures and not options.skip_unreadable:
-        reasons = listed([reason for _, reason in failures])
-        raise UnreadableImageError(f"{reasons}. Leave them out with --skip-unreadable.")
+    _refuse_failures(failures, options)
     failed = {file for file, _ in failures}
     kept = cohort.take([i for i, file in enumerate(cohort.files) if file not in failed])
     if not chunks:
@@ -309,6 +412,12 @@ def predict_label_file(model: "AnyModel", cohort: Cohort, options: RunOptions) -
     logits = np.concatenate([chunk.logits for chunk in chunks])
     probabilities = np.concatenate([chunk.probabilities for chunk in chunks])
     return Predictions(model.task, ids_of(kept), logits, probabilities), kept
+
+
+def _refuse_failures(failures: Sequence[tuple[Path, str]], options: RunOptions) -> None:
+    if failures and not options.skip_unreadable:
+        reasons = listed([reason for _, reason in failures])
+        raise UnreadableImageError(f"{reasons}. Leave them out with --skip-unreadable.")
 
 
 def ids_of(cohort: Cohort) -> pd.DataFrame:

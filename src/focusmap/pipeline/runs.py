@@ -7,7 +7,7 @@ from pathlib import Path
 from focusmap.cohort.cohort import COHORT_FILE
 from focusmap.errors import InputError, MissingFileError
 
-PLANS = ("cohort.csv", "split.csv", "split.json", "recipe.yaml")
+PLANS = ("cohort.csv", "pictures.csv", "split.csv", "split.json", "recipe.yaml")
 RESULTS = (
     "model",
     "predictions",
@@ -16,6 +16,7 @@ RESULTS = (
     "segmentation",
     "folds",
     "seeds",
+    "table",
     "baseline",
     "checkpoint",
     "history.csv",
@@ -109,6 +110,11 @@ class Run:
     def predictions(self, part: str) -> Path:
         """Return the predictions of ``tune`` or ``test``."""
         return self.folder / "predictions" / f"{part}.csv"
+
+    @property
+    def attention(self) -> Path:
+        """What each picture of a test case weighs beside the others of its view."""
+        return self.folder / "predictions" / "attention.csv"
 
     def parts(self) -> list["Run"]:
         """Return the fold runs, or the run itself."""

@@ -182,17 +182,17 @@ def _common_cells(rows: Sequence[Row]) -> dict[str, str]:
 def unpack_parts(label_file: Path, parts: Sequence[str]) -> Iterator["Packed"]:
     """Yield each part of each picture of a label file, as a picture of its own.
 
-    Cells: the file's own, ``case`` (the picture that it is a part of) and ``view`` (the part). Masks are cut alike.
+    Cells: the file's own, ``view`` (the part, behind the view that the file names) and, where the file has no column
+    of that name, ``case`` (the picture that it is a part of). Masks are cut alike.
 
     Raises
     ------
     InputError
-        If there is no path column, or a column ``case`` or ``view`` already. A picture that cannot be read is a
-        `PackedFailure`.
+        If there is no path column. A picture that cannot be read is a `PackedFailure`.
     """
     for name in parts:
         part_shares(name)
-    for row in _rows(label_file, made=("case", "view")):
+    for row in _rows(label_file):
         try:
             yield from _parts_of(row, label_file.parent, parts)
         except FocusmapError as error:
@@ -207,7 +207,8 @@ def _parts_of(row: Row, folder: Path, parts: Sequence[str]) -> Iterator[Packed]:
     masks = _masks(row, folder, image.source_shape)
     for part in parts:
         slices = shares_box(part_shares(part), image.source_shape).slices
-        cells = {**_cells(row), "case": row.get("image_id") or str(path), "view": part}
+        own, view = _cells(row), f"{row.get('view', '')} {part}".strip()
+        cells = {**own, "case": own.get("case") or row.get("image_id") or str(path), "view": view}
         cut = {name: mask[slices] for name, mask in masks.items()}
         yield PackedPicture(f"{path.with_suffix('')}.{part}", image.pixels[(slice(None), *slices)], cells, cut)
 
