@@ -126,6 +126,14 @@ def test_a_view_that_is_missing_adds_nothing_whatever_the_others_have():
     torch.testing.assert_close(logits[0], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_volumes_are_cases_too():
+    net = net_of(replace(ARCHITECTURE, model="small-residual-3d"))
+    batch = cases([2, 1])
+    batch = batch._replace(pictures=batch.pictures[..., None].expand(-1, -1, -1, -1, SIDE))
+    with torch.no_grad():
+        torch.testing.assert_close(net(only(batch, 1))[0], net(batch)[1], rtol=1e-4, atol=1e-5)
+
+
 def test_a_shared_encoder_is_one_and_separate_ones_are_as_many_as_views():
     sizes = {
         encoder: len(net_of(replace(ARCHITECTURE, encoder=encoder)).backbone.encoders)

@@ -1,6 +1,7 @@
 """Cases of several pictures and a table, the whole way: train, evaluate, report, predict, and bad input."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -118,6 +119,36 @@ def test_bad_tables_at_predict_are_one_message(run, folder, tmp_path, capsys):
     picture = next(folder.rglob("*.png"))
     assert main(["predict", str(run), str(picture)]) == 2
     assert "is a model of cases; give one table" in capsys.readouterr().err
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_answers(run, tmp_path):
+    again = shutil.copytree(run, tmp_path / "again")
+    for name in ("model", "predictions"):
+        shutil.rmtree(again / name)
+    assert main(["train", "--resume", str(again)]) == 0
+    for name in ("test", "attention"):
+        pd.testing.assert_frame_equal(read(again / f"predictions/{name}.csv"), read(run / f"predictions/{name}.csv"))
+
+
+def test_other_cases_are_evaluated_as_the_runs_own(run, folder, tmp_path, capsys):
+    labels = pd.read_csv(folder / "labels.csv", dtype=str, keep_default_na=False)
+    labels[labels["split"] == "test"].to_csv(tmp_path / "others.csv", index=False)
+    command = [
+        "evaluate",
+        str(run),
+        str(tmp_path / "others.csv"),
+        "--images",
+        str(folder),
+        "--out",
+        str(tmp_path / "e"),
+    ]
+    assert main(command) == 3
+    assert main([*command, "--accept", "patient-across-splits"]) == 0
+    found, own = (
+        json.loads(path.read_text()) for path in (tmp_path / "e/metrics.json", run / "evaluation/metrics.json")
+    )
+    assert found["n_images"] == 4
+    assert found["targets"]["CST"]["mae"]["value"] == pytest.approx(own["targets"]["CST"]["mae"]["value"], rel=1e-3)
 
 
 def test_what_a_model_of_cases_cannot_do_is_said(run, folder, tmp_path, capsys):

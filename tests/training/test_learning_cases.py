@@ -1,5 +1,6 @@
 """What is planted in one picture of each case is learnt, whatever the number of pictures; resuming changes nothing."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -70,6 +71,12 @@ def test_pictures_go_through_a_net_so_many_at_once_and_none_twice():
     assert np.concatenate(chunks).tolist() == rows.tolist()
     assert max(inputs.sizes(chunk).sum() for chunk in chunks) <= 7
     assert [chunk.tolist() for chunk in inputs.batches(rows[:3], 1)] == [[0], [1], [2]]
+
+
+def test_cases_can_be_sent_to_another_process():
+    inputs = study().store
+    again = pickle.loads(pickle.dumps(inputs))
+    assert torch.equal(again.read(np.array([3, 1])).pictures, inputs.read(np.array([3, 1])).pictures)
 
 
 @pytest.mark.parametrize("rows", [[0, 1, 2], [5, 3]])

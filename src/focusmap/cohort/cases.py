@@ -98,7 +98,7 @@ def view_numbers(cohort: Cohort, views: Sequence[str]) -> np.ndarray:
         row, view = pictures.loc[unknown, ["row", "view"]].iloc[0]
         raise InputError(
             f"{cohort.study.label_file} row {row}: view {view!r} is not one of {', '.join(views)}, which train has."
-            f"{suggest(view, views)}"
+            f"{suggest(view, views)} Leave the row out."
         )
     return np.array([views.index(view) for view in pictures["view"]], dtype=np.int64)
 

@@ -43,7 +43,9 @@ def fit_case_model(training: "Training", options: RunOptions) -> "CaseModel":
     table = fit_table_net(beside, options)
     even = {target.name: _even(target) for target in training.cohort.task.targets}
     both = _with_table(of_pictures, even)
-    both = replace(both, table=table, card=replace(both.card, covariates=table.card.covariates))
+    n_parameters = sum(cast(int, model.card.training["n_parameters"]) for model in (of_pictures, table))
+    facts = {**both.card.training, "n_parameters": n_parameters}
+    both = replace(both, table=table, card=replace(both.card, covariates=table.card.covariates, training=facts))
     return _with_table(both, _stack(both, training)) if recipe.fusion == "stacked" else both
 
 
