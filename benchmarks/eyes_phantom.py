@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, action="append", help="repeat for several (default: 0)")
     parser.add_argument("--model", default=RECIPE.model)
     parser.add_argument("--fusion", default=RECIPE.fusion)
-    parser.add_argument("--patients", type=int, default=200)
+    parser.add_argument("--patients", type=int, default=EyeOptions.n_patients)
     parser.add_argument("--epochs", type=int, default=RECIPE.epochs)
     parsed = parser.parse_args()
     recipe = replace(RECIPE, model=parsed.model, epochs=parsed.epochs, fusion=parsed.fusion)

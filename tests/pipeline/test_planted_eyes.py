@@ -11,13 +11,12 @@ from focusmap.phantom.eyes import EyeOptions
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from eyes_phantom import RECIPE, differences
 
-EYES = EyeOptions(n_patients=120, size=32)
-QUICK = replace(RECIPE, size=32, epochs=20)
+EYES = EyeOptions()
 
 
 @pytest.mark.slow
 def test_pictures_and_table_together_better_each_alone(tmp_path):
-    found = differences(tmp_path, EYES, QUICK, ("image", "table"))
+    found = differences(tmp_path, EYES, RECIPE, ("image", "table"))
     assert found["image"]["mean"]["low"] > 0
     assert found["table"]["mean"]["low"] > 0
     assert found["table"]["CST"]["low"] > 0
@@ -26,6 +25,6 @@ def test_pictures_and_table_together_better_each_alone(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(("cut", "other"), [("pictures_tell", "table"), ("table_tells", "image")])
 def test_what_tells_nothing_adds_nothing(tmp_path, cut, other):
-    found = differences(tmp_path, replace(EYES, **{cut: False}), QUICK, (other,))
+    found = differences(tmp_path, replace(EYES, **{cut: False}), RECIPE, (other,))
     assert found[other]["mean"]["low"] <= 0
     assert found[other]["CST"]["low"] <= 0

@@ -52,7 +52,7 @@ class EyeOptions:
         distribution that nobody sees takes its place: the same pictures and table, and a link cut.
     """
 
-    n_patients: int = 150
+    n_patients: int = 200
     size: int = 48
     seed: int = 0
     pictures_tell: bool = True

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from focusmap.classical.names import parse_model
 from focusmap.cohort.cases import by_case
 from focusmap.cohort.cohort import Cohort, load_cohort, read_cohort
 from focusmap.cohort.declaration import Declaration
@@ -68,12 +69,13 @@ def rows_like(run: Run, cohort: Cohort) -> Cohort:
     own = load_cohort(run.folder)
     if own.pictures is None:
         return cohort
-    grouped = read_recipe(run.recipe).cases != "pictures"
+    recipe = read_recipe(run.recipe)
+    grouped, has_views = recipe.cases != "pictures", own.study.view_column is not None
     if grouped and "case_id" not in cohort.table:
         raise InputError(
             f"{cohort.study.label_file}: does not say which pictures are a case. Name the column with --case."
         )
-    if grouped and "view" not in cohort.table and own.study.view_column is not None:
+    if grouped and has_views and "view" not in cohort.table and parse_model(recipe.model).shown == "pictures":
         raise InputError(f"{cohort.study.label_file}: does not say which view each picture is. Name it with --view.")
     return by_case(cohort, grouped=grouped)
 

@@ -1,7 +1,7 @@
 """Predict: what a model says of one picture in words, of many in a table."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -10,22 +10,21 @@ import numpy as np
 import pandas as pd
 
 from focusmap.classical.model import RowModel
-from focusmap.cohort.cases import NO_VIEW, by_case, pictures_of, with_pictures
-from focusmap.cohort.cohort import Cohort, read_columns, read_unlabelled
-from focusmap.cohort.covariates import Covariates
+from focusmap.cohort.cases import by_case
+from focusmap.cohort.cohort import Cohort
 from focusmap.cohort.declaration import PATH_COLUMNS, PATIENT_COLUMNS, Declaration
 from focusmap.errors import InputError, MissingFileError, UnreadableImageError, listed, suggest
 from focusmap.evaluation.calibration import apply
 from focusmap.imaging.preparation import Preparation, prepare_file
 from focusmap.imaging.readers import picture_files
-from focusmap.pipeline.models import attention_of, is_case_model, load_model
+from focusmap.pipeline.asked_rows import ids_of, predict_cases, predict_rows, unlabelled_rows
+from focusmap.pipeline.models import is_case_model, load_model
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import check_targets, rows_like
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.pipeline.submission import fill_template, read_template
 from focusmap.values.files import atomic, read_table, refuse_existing, write_table
 from focusmap.values.predictions import ID_COLUMNS, NOTICE, Predictions
-from focusmap.values.study import Study, read_study
 from focusmap.values.task import ANOMALY, Target
 
 if TYPE_CHECKING:
@@ -123,7 +122,7 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
 
 def _predict_table(folder: Path, model: RowModel, request: PredictRequest, options: RunOptions) -> PredictAnswer:
     """Return what a table model says of the rows of a table."""
-    rows = unlabelled_rows(folder, model, request)
+    rows = unlabelled_rows(folder, model, _only_table(folder, request, "a table model"), request.said)
     if (folder / "recipe.yaml").is_file() and "case_id" in rows.table:
         rows = rows_like(Run(folder), rows)
     _refuse_table_outputs(request, len(rows), options)
@@ -138,7 +137,8 @@ def _predict_cases(folder: Path, model: "CaseModel", request: PredictRequest, op
     if request.overlay is not None:
         raise InputError(f"{folder}: its model is one of cases and has no heat maps. Leave --overlay out.")
     grouped = model.card.architecture.get("cases") != "pictures"
-    rows = by_case(unlabelled_rows(folder, model, request), grouped=grouped)
+    table = _only_table(folder, request, "a model of cases")
+    rows = by_case(unlabelled_rows(folder, model, table, request.said), grouped=grouped)
     _refuse_table_outputs(request, len(rows), options)
     failures: list[tuple[Path, str]] = []
     predictions, kept, attention = predict_cases(model, rows, failures, options)
@@ -149,6 +149,12 @@ def _predict_cases(folder: Path, model: "CaseModel", request: PredictRequest, op
         if failures:
             write_failures(failures, request.out.with_name("failures.csv"))
     return _told(model, predictions, request, tuple(failures))
+
+
+def _only_table(folder: Path, request: PredictRequest, kind: str) -> Path:
+    if len(request.inputs) != 1 or request.inputs[0].suffix.lower() not in (".csv", ".gz"):
+        raise InputError(f"{folder}: is {kind}; give one table (.csv) with the columns that it takes.")
+    return request.inputs[0]
 
 
 def _refuse_table_outputs(request: PredictRequest, n_rows: int, options: RunOptions) -> None:
@@ -175,93 +181,6 @@ def _told(
     n_flagged = int((predictions.ids["flags"] != "").sum()) if "flags" in predictions.ids else 0
     table = request.out if len(predictions) else None
     return PredictAnswer(words, table, None, len(predictions), failures, n_flagged)
-
-
-def unlabelled_rows(folder: Path, model: "RowModel | CaseModel", request: PredictRequest) -> Cohort:
-    """Return the rows of a table that is asked about, by the columns of the run's study; targets are not looked at.
-
-    A model folder without its run knows the covariates, and finds patients under the usual names.
-
-    Raises
-    ------
-    InputError
-        If something else than one table is asked about, or it lacks what says which pictures are a case.
-    """
-    if len(request.inputs) != 1 or request.inputs[0].suffix.lower() not in (".csv", ".gz"):
-        kind = "a table model" if isinstance(model, RowModel) else "a model of cases"
-        raise InputError(f"{folder}: is {kind}; give one table (.csv) with the columns that it takes.")
-    file, said = request.inputs[0], request.said
-    columns = list(read_columns(file))
-    study = Run(folder).study
-    own = read_study(study) if study.is_file() else Study(file, file.parent, model.task)
-    patient = None if said.patient == "none" else said.patient or own.patient_column
-    named = [name for name in (patient, *PATIENT_COLUMNS) if name in columns]
-    asked = replace(
-        own,
-        label_file=file,
-        images=said.images or file.parent,
-        path_column=None if isinstance(model, RowModel) else next((n for n in PATH_COLUMNS if n in columns), None),
-        id_column=next((name for name in ("image_id", own.path_column) if name in columns), None),
-        covariates=tuple(column.name for column in Covariates.from_list(model.card.covariates).columns),
-        patient_column=None if said.patient == "none" or not named else named[0],
-        case_column=next((name for name in (said.case, own.case_column) if name in columns), None),
-        view_column=next((name for name in (said.view, own.view_column) if name in columns), None),
-        missing=tuple(text for text in (*own.missing, *said.missing) if text.rpartition("=")[0] in columns),
-    )
-    if not isinstance(model, RowModel):
-        _refuse_lacking(file, asked, model)
-    return read_unlabelled(file, asked)
-
-
-def _refuse_lacking(file: Path, asked: Study, model: "CaseModel") -> None:
-    """Raise `InputError` where a table does not say which pictures are a case, or which view each is."""
-    grouped = model.card.architecture.get("cases") != "pictures"
-    if asked.path_column is None:
-        raise InputError(f"{file}: has no path column (one of {', '.join(PATH_COLUMNS)}).")
-    if grouped and asked.case_column is None:
-        raise InputError(f"{file}: does not say which pictures are a case. Name the column with --case.")
-    if asked.view_column is None and model.views != (NO_VIEW,):
-        raise InputError(f"{file}: does not say which view each picture is. Name the column with --view.")
-
-
-def predict_rows(model: RowModel, cohort: Cohort) -> Predictions:
-    """Return a table model's predictions for a cohort, with what of each row is unlike train as the column `flags`."""
-    logits, flags = model.of_table(cohort)
-    ids = ids_of(cohort).assign(flags=list(flags))
-    return Predictions(model.task, ids, logits, apply(model.task, logits, model.card.temperatures))
-
-
-def predict_cases(
-    model: "CaseModel", cohort: Cohort, failures: list[tuple[Path, str]], options: RunOptions
-) -> tuple[Predictions, Cohort, pd.DataFrame]:
-    """Return predictions for a cohort's cases, the cohort of those that could be seen, and what each picture weighs.
-
-    What failed is noted in `failures`: each picture that cannot be read, and each case that has no other.
-    """
-    from focusmap.inference.cases import joined
-    from focusmap.inference.predict import look_at_files
-
-    looked, kept = [], []
-    seen: list[str] = []
-    for position, found in enumerate(look_at_files(model, cohort)):
-        options.progress("predicting", position + 1, len(cohort))
-        failures += found.failures
-        if found.looked is None:
-            failures.append((Path(cohort.image_ids[position]), "no picture of this case can be read"))
-            continue
-        looked.append(found.looked)
-        kept.append(position)
-        seen += found.image_ids
-    cohort = cohort.take(kept)
-    if not kept:
-        empty = np.empty((0, model.task.n_logits))
-        return Predictions(model.task, ids_of(cohort), empty, empty), cohort, pd.DataFrame()
-    together = joined(looked)
-    logits, flags = model.answer(together, cohort)
-    ids = ids_of(cohort) if flags is None else ids_of(cohort).assign(flags=list(flags))
-    predictions = Predictions(model.task, ids, logits, apply(model.task, logits, model.card.temperatures))
-    shown = with_pictures(cohort, seen)
-    return predictions, shown, attention_of(pictures_of(shown), together.attention)
 
 
 def load_run_model(folder: Path, devices: str) -> "AnyModel":
@@ -418,11 +337,6 @@ def _refuse_failures(failures: Sequence[tuple[Path, str]], options: RunOptions) 
     if failures and not options.skip_unreadable:
         reasons = listed([reason for _, reason in failures])
         raise UnreadableImageError(f"{reasons}. Leave them out with --skip-unreadable.")
-
-
-def ids_of(cohort: Cohort) -> pd.DataFrame:
-    """Return the columns that name the rows of a predictions file."""
-    return cohort.table[[name for name in ID_COLUMNS if name in cohort.table]].reset_index(drop=True)
 
 
 def _predictions(model: "AnyModel", asked: Sequence[Asked], logits: np.ndarray) -> Predictions:

@@ -13,11 +13,11 @@ from focusmap.classical.names import ModelName, parse_model
 from focusmap.cohort.cohort import Cohort, load_cohort
 from focusmap.cohort.split import Split, fold_split, read_split
 from focusmap.errors import InputError
+from focusmap.pipeline.asked_rows import predictions_of
 from focusmap.pipeline.baselines import baseline_run
 from focusmap.pipeline.case_models import fit_case_model
 from focusmap.pipeline.manifest import write_manifest
 from focusmap.pipeline.models import (
-    Answers,
     answers_for,
     baseline_of,
     calibrated,
@@ -29,7 +29,6 @@ from focusmap.pipeline.models import (
 )
 from focusmap.pipeline.net_models import fit_net, fit_table_net
 from focusmap.pipeline.options import RunOptions
-from focusmap.pipeline.predicting import ids_of
 from focusmap.pipeline.preparing import Prepared, prepare, store_for
 from focusmap.pipeline.row_models import fit_estimators
 from focusmap.pipeline.runs import Run, open_run, start_run
@@ -154,7 +153,7 @@ def _train_one(training: Training, options: RunOptions) -> None:
         ids = split.ids(part)
         if ids:
             answers = answers_for(model, training.store, cohort.of(ids))
-            write_predictions(_predictions(model, cohort.of(ids), answers), run.predictions(part))
+            write_predictions(predictions_of(model, cohort.of(ids), answers), run.predictions(part))
             if part == "test" and answers.attention is not None:
                 write_table(run.attention, answers.attention)
 
@@ -225,15 +224,6 @@ def _fit(training: Training, options: RunOptions) -> "AnyModel":
     if training.cohort.pictures is not None:
         return fit_case_model(training, options)
     return fit_net(training, options)
-
-
-def _predictions(model: "AnyModel", cohort: Cohort, answers: Answers) -> Predictions:
-    """Return a model's answers for a cohort as its predictions, calibrated."""
-    from focusmap.evaluation.calibration import apply
-
-    ids = ids_of(cohort) if answers.flags is None else ids_of(cohort).assign(flags=answers.flags)
-    probabilities = apply(cohort.task, answers.logits, model.card.temperatures)
-    return Predictions(cohort.task, ids, answers.logits, probabilities)
 
 
 def pool_predictions(run: Run, cohort: Cohort, part: str) -> None:
