@@ -69,6 +69,10 @@ def test_the_report_says_what_each_side_is_worth_and_counts_cases(run):
     assert "20 cases of 10 patients: 78 images" in page
     assert "unreadable or withdrawn" not in page
     assert "logistic" in page, "the simple model beside is the table's"
+    assert main(["report", str(run), "--language", "zh"]) == 0
+    page = (run / "report.html").read_text()
+    assert "10 名患者的 20 个病例" in page
+    assert "模型各部分的价值" in page
 
 
 def test_predict_answers_a_table_of_cases_alone_as_in_company(run, folder, tmp_path, capsys):
@@ -199,6 +203,7 @@ def test_a_label_that_differs_within_a_case_stops_the_training(folder, tmp_path,
         ([*CASES, *NET, "--folds", "3"], "{fusion: stacked, cases: mean}"),
         ([*CASES, "--model", "small-residual", "--ensemble", "2"], "{}"),
         (NET, "{}"),
+        (["--case", "eye_id", "--model", "small-residual"], "{cases: attention}"),
         ([*CASES, "--model", "table-net"], "{}"),
     ],
 )
