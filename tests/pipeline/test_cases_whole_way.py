@@ -155,6 +155,17 @@ def test_other_cases_are_evaluated_as_the_runs_own(run, folder, tmp_path, capsys
     assert found["targets"]["CST"]["mae"]["value"] == pytest.approx(own["targets"]["CST"]["mae"]["value"], rel=1e-3)
 
 
+def test_a_dry_run_says_how_many_cases_there_are_and_prepare_counts_them(folder, tmp_path, capsys):
+    command = [str(folder / "labels.csv"), "--out", str(tmp_path / "run"), *STUDY, *CASES, *NET, *QUICK]
+    assert main(["run", *command, "--dry-run"]) == 0
+    assert (
+        f"cases       20, of pictures pooled by attention view by view: {', '.join(VIEWS)}" in capsys.readouterr().out
+    )
+    assert not (tmp_path / "run").exists()
+    assert main(["prepare", *command]) == 0
+    assert "train: 12 cases" in capsys.readouterr().out
+
+
 def test_what_a_model_of_cases_cannot_do_is_said(run, folder, tmp_path, capsys):
     for command in (["explain", str(run)], ["export", str(run), "--format", "onnx", "--out", str(tmp_path / "x")]):
         assert main(command) == 2

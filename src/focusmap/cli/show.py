@@ -121,7 +121,7 @@ def print_run(run: "Run") -> None:
 
     metrics = run.evaluation / "metrics.json"
     if metrics.is_file():
-        print_metrics(read_json(metrics))
+        print_metrics(read_json(metrics), run.unit)
     scores = run.focus / "scores.json"
     if scores.is_file():
         print_scores(read_json(scores))
@@ -131,10 +131,10 @@ def print_run(run: "Run") -> None:
     print(f"report: {run.folder / 'report.html'}")
 
 
-def print_metrics(metrics: Mapping[str, "Json"]) -> None:
-    """Print one line a target."""
+def print_metrics(metrics: Mapping[str, "Json"], unit: str = "images") -> None:
+    """Print one line a target; `unit` is what was judged."""
     targets = cast(Mapping[str, Mapping[str, object]], metrics["targets"])
-    print(f"{metrics['split']}: {metrics['n_images']} images of {metrics['n_patients']} patients")
+    print(f"{metrics['split']}: {metrics['n_images']} {unit} of {metrics['n_patients']} patients")
     width = max([len(name) for name in targets] + [4])
     for name, values in targets.items():
         shown = [f"{metric} {interval(values[metric])}" for metric in HEADLINE if metric in values]

@@ -4,10 +4,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from focusmap.cohort.cohort import COHORT_FILE
+from focusmap.cohort.cohort import COHORT_FILE, PICTURES_FILE
 from focusmap.errors import InputError, MissingFileError
 
-PLANS = ("cohort.csv", "pictures.csv", "split.csv", "split.json", "recipe.yaml")
+PLANS = (COHORT_FILE, PICTURES_FILE, "split.csv", "split.json", "recipe.yaml")
 RESULTS = (
     "model",
     "predictions",
@@ -96,6 +96,11 @@ class Run:
     def segmentation(self) -> Path:
         """Masks of lesions and their scores."""
         return self.folder / "segmentation"
+
+    @property
+    def unit(self) -> str:
+        """What a row of its cohort is, for a reader: ``images`` or ``cases``."""
+        return "cases" if (self.folder / PICTURES_FILE).is_file() else "images"
 
     @property
     def is_stopped(self) -> bool:

@@ -150,8 +150,8 @@ class Recipe:
         ``accuracy``, ``youden``, ``f1``, ``sensitivity=0.9`` or ``specificity=0.9``.
     cases
         What a net learns from. ``pictures``: one at a time. ``mean``, ``max``, ``attention``: cases, whose pictures'
-        features are pooled so, view by view. ``auto``: ``attention`` where the study names cases and views, or names
-        cases and the model takes a table; else ``pictures``.
+        features are pooled so, view by view. ``auto``: ``attention`` where the study names cases and views, or cases
+        for a ``+table`` model; else ``pictures``.
     encoder
         ``shared`` by all views of a case, or ``separate``: one a view.
     fusion
