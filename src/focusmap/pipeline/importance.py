@@ -1,6 +1,6 @@
 """What each thing that a model is shown is worth: what is lost on test when it is shuffled among the rows."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,8 +29,6 @@ IMPORTANCE, SIDES = "importance.json", "sides.json"
 PICTURES, TABLE, VIEW = "pictures", "table", "view="
 # Enough for an interval of two digits, eleven covariates over.
 N_RESAMPLES = 200
-
-Shuffle = Callable[[np.random.Generator], np.ndarray]
 
 
 @dataclass(frozen=True)
