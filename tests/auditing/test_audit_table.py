@@ -89,6 +89,17 @@ def test_too_few_positives_advises_cross_validation_unless_it_is_done(tmp_path: 
     assert found(audit_cohort(cohort, make_split(cohort, SplitOptions(folds=5))), "too-few-positives") is None
 
 
+def test_what_is_too_few_counts_cases_where_views_are_named(tmp_path: Path) -> None:
+    table = patients_table().assign(
+        image_id=[f"i{k}" for k in range(200)], eye=[f"e{k // 4}" for k in range(200)], view=["a", "b", "c", "d"] * 50
+    )
+    table["nodule"] = [k // 4 % 2 for k in range(200)]
+    cohort = read_table_only(tmp_path, table, targets=("nodule",), case="eye", view="view", patient="none")
+    item = must_find(audit_cohort(cohort), "too-few-positives")
+    assert item.examples == ("nodule: 18 in train, 4 in test", "nodule (without): 18 in train, 4 in test")
+    assert "30 cases to train on" in item.message
+
+
 def test_implausible_values_are_named_with_their_row(tmp_path: Path) -> None:
     table = patients_table()
     table.loc[0, "age"], table.loc[5, "age"] = -3, 140

@@ -88,6 +88,15 @@ def test_a_box_of_ones_own_is_a_view_with_a_name(pair, tmp_path):
     assert np.array_equal(read_mask(out / table["mask"][0]), mask[2:8, 13 - found.shape[1] :])
 
 
+def test_a_files_own_views_and_cases_stay(pair, tmp_path):
+    labels, out = pair[0], tmp_path / "out"
+    labels.write_text("image,case,view\na.png,eye1,pre\n")
+    assert main(["convert", str(labels), "--parts", "left-half,right-half", "--out", str(out)]) == 0
+    table = pd.read_csv(out / "labels.csv", dtype=str)
+    assert list(table["view"]) == ["pre left-half", "pre right-half"]
+    assert list(table["case"]) == ["eye1", "eye1"]
+
+
 def test_bad_parts_are_one_message(pair, tmp_path, capsys):
     labels = pair[0]
 
@@ -102,7 +111,6 @@ def test_bad_parts_are_one_message(pair, tmp_path, capsys):
     assert "NAME=TOP,LEFT,BOTTOM,RIGHT was expected" in refused("a/b=0,0,1,0.5")
     assert "shares that rise from 0 to 1" in refused("scan=0,0.5,1,0.4")
     assert "have one name" in refused("scan=0,0,1,0.5;scan=0,0.5,1,1")
-    assert "has a column 'view' already" in refused("left-half", "path,view\na.png,AP\n")
     assert "none of the columns path" in refused("left-half", "knee\n1\n")
     assert "leaves the label file's folder" in refused("left-half", "path\n../a.png\n")
     assert "no such file" in refused("left-half", "path\nb.png\n")

@@ -165,15 +165,25 @@ def _labels(cohort: Cohort, split: Split | None) -> list[Finding]:
 
 def _too_few(cohort: Cohort, split: Split | None) -> list[Finding]:
     short = []
-    for label, n_train, n_test in _label_counts(cohort, split):
+    counted = _one_a_case(cohort)
+    unit = "image" if counted is cohort else "case"
+    for label, n_train, n_test in _label_counts(counted, split):
         if n_train < MIN_TRAIN or n_test < MIN_TEST:
             short.append(f"{label}: {n_train} in train, {n_test} in test")
     if not short:
         return []
     folded = split is not None and split.n_folds > 0
-    advice = "" if folded else f" Use cross-validation, --folds 5, which tests on every {cohort.unit} once."
-    fact = f"Fewer than {MIN_TRAIN} {cohort.unit}s to train on or {MIN_TEST} to test on: {'; '.join(short)}."
+    advice = "" if folded else f" Use cross-validation, --folds 5, which tests on every {unit} once."
+    fact = f"Fewer than {MIN_TRAIN} {unit}s to train on or {MIN_TEST} to test on: {'; '.join(short)}."
     return [finding("too-few-positives", fact + advice, short)]
+
+
+def _one_a_case(cohort: Cohort) -> Cohort:
+    """Return one image for each answer of a case, where the study names cases and their views; else the cohort."""
+    if cohort.study.case_column is None or cohort.study.view_column is None:
+        return cohort
+    answers = cohort.table[["case_id", *cohort.task.names]]
+    return cohort.take(np.flatnonzero(~answers.duplicated()))
 
 
 def _label_counts(cohort: Cohort, split: Split | None) -> Iterator[tuple[str, int, int]]:

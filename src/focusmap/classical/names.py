@@ -6,6 +6,7 @@ from typing import Literal
 from focusmap.errors import InputError, suggest
 
 TABLE_NET = "table-net"
+WITH_TABLE = "+table"
 ESTIMATORS = (
     "logistic", "svm", "rbf-svm", "forest", "gradient-boosting", "nearest", "centroid", "naive-bayes",
 )  # fmt: skip
@@ -30,6 +31,8 @@ class ModelName:
         Of pictures, for an estimator; several stand beside each other.
     estimator
         Its name; empty for a net.
+    with_table
+        True for a net of pictures that is shown the table too.
     """
 
     name: str
@@ -37,24 +40,36 @@ class ModelName:
     engine: Literal["net", "estimator"]
     features: tuple[str, ...] = ()
     estimator: str = ""
+    with_table: bool = False
+
+    @property
+    def net(self) -> str:
+        """The name of a net of pictures without what says that it is shown the table too."""
+        return self.name.removesuffix(WITH_TABLE)
 
 
 def parse_model(name: str) -> ModelName:
     """Return what a model's name says.
 
     An estimator alone is shown the table, ``FEATURE+ESTIMATOR`` pictures; other names are nets of pictures, whose
-    names `focusmap.nets` knows.
+    names `focusmap.nets` knows, and ``NET+table`` one that is shown both.
 
     Raises
     ------
     InputError
-        If a part of ``FEATURE+ESTIMATOR`` is unknown, or naive Bayes is given what cannot be counted.
+        If a part of ``FEATURE+ESTIMATOR`` is unknown, naive Bayes is given what cannot be counted, or what stands
+        before ``+table`` is no net of pictures.
 
     >>> parse_model("hog+lbp+svm").features, parse_model("logistic").shown, parse_model("resnet18").engine
     (('hog', 'lbp'), 'table', 'net')
     """
     if name == TABLE_NET:
         return ModelName(name, "table", "net")
+    if name.endswith(WITH_TABLE):
+        base = parse_model(name.removesuffix(WITH_TABLE))
+        if (base.shown, base.engine) != ("pictures", "net"):
+            raise InputError(f"model {name!r}: {WITH_TABLE} goes with a net of pictures, such as resnet18{WITH_TABLE}.")
+        return ModelName(name, "pictures", "net", with_table=True)
     *features, estimator = name.split("+")
     if not features and estimator not in ESTIMATORS:
         return ModelName(name, "pictures", "net")

@@ -44,13 +44,14 @@ def execute(parsed: argparse.Namespace) -> None:
     if parsed.cases is not None:
         if parsed.labels is not None:
             raise InputError("--cases is for the run's own test split.")
-        print_metrics(pipeline.evaluate_cases(parsed.run, parsed.cases, parsed.out, force=parsed.force))
+        print_metrics(pipeline.evaluate_cases(parsed.run, parsed.cases, parsed.out, force=parsed.force), "cases")
         return
     if parsed.target and pipeline.is_unlabelled(parsed.run):
         said = declaration_from(parsed)
         print_metrics(pipeline.evaluate_anomalies(parsed.run, parsed.labels, said, parsed.out, options))
         return
     if parsed.labels is None:
-        print_metrics(pipeline.evaluate(parsed.run, parsed.out, force=parsed.force))
-        return
-    print_metrics(pipeline.evaluate_other(parsed.run, parsed.labels, declaration_from(parsed), parsed.out, options))
+        metrics = pipeline.evaluate(parsed.run, parsed.out, force=parsed.force)
+    else:
+        metrics = pipeline.evaluate_other(parsed.run, parsed.labels, declaration_from(parsed), parsed.out, options)
+    print_metrics(metrics, pipeline.open_run(parsed.run).unit)

@@ -17,6 +17,6 @@ def execute(parsed: argparse.Namespace) -> None:
     if given := understood(parsed):
         prepared = pipeline.prepare_run(given[0], parsed.out, given[1])
         for part, count in prepared.split.table["split"].value_counts(sort=False).items():
-            print(f"{part or 'not used'}: {count} images")
+            print(f"{part or 'not used'}: {count} {pipeline.open_run(parsed.out).unit}")
         if prepared.store is not None:
             print(f"store: {prepared.store.folder}")

@@ -31,6 +31,7 @@ def understood(parsed: argparse.Namespace) -> "tuple[Cohort, RunOptions] | None"
     """Return the cohort and options of a command, the study printed; None where a dry run asks for the plan only."""
     cohort, options = cohort_from(parsed, parsed.labels), run_options_from(parsed)
     print_study(cohort)
+    print_cases(cohort, options.recipe)
     if changed := changed_settings(options.recipe):
         print(f"recipe      {changed}")
     if options.recipe.augmentation.mirror:
@@ -62,6 +63,19 @@ def print_study(cohort: "Cohort") -> None:
     print(cohort.study.describe())
     what = "images" if cohort.has_images else "cases"
     print(f"rows        {len(cohort)} {what}, {len(set(cohort.patient_ids))} patients")
+
+
+def print_cases(cohort: "Cohort", recipe: "Recipe") -> None:
+    """Print how many cases the pictures make, and which views they have, where a model is to learn from cases."""
+    from focusmap.cohort.cases import views_of
+    from focusmap.pipeline.models import cases_of, rows_for
+
+    how = cases_of(cohort, recipe)
+    if how == "pictures":
+        return
+    rows = rows_for(cohort, recipe)
+    views = ", ".join(filter(None, views_of(rows)))
+    print(f"cases       {len(rows)}, of pictures pooled by {how}{views and ' view by view: '}{views}")
 
 
 def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
@@ -108,7 +122,7 @@ def print_run(run: "Run") -> None:
     print_left_out(run)
     metrics = run.evaluation / "metrics.json"
     if metrics.is_file():
-        print_metrics(read_json(metrics))
+        print_metrics(read_json(metrics), run.unit)
     scores = run.focus / "scores.json"
     if scores.is_file():
         print_scores(read_json(scores))
@@ -129,10 +143,10 @@ def print_left_out(run: "Run") -> None:
         print(f"note: constant on train, and so left out: {', '.join(names)}", file=sys.stderr)
 
 
-def print_metrics(metrics: Mapping[str, "Json"]) -> None:
-    """Print one line a target."""
+def print_metrics(metrics: Mapping[str, "Json"], unit: str = "images") -> None:
+    """Print one line a target; `unit` is what was judged."""
     targets = cast(Mapping[str, Mapping[str, object]], metrics["targets"])
-    print(f"{metrics['split']}: {metrics['n_images']} images of {metrics['n_patients']} patients")
+    print(f"{metrics['split']}: {metrics['n_images']} {unit} of {metrics['n_patients']} patients")
     width = max([len(name) for name in targets] + [4])
     for name, values in targets.items():
         shown = [f"{metric} {interval(values[metric])}" for metric in HEADLINE if metric in values]

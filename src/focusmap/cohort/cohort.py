@@ -16,7 +16,7 @@ from focusmap.values.files import read_table, write_table
 from focusmap.values.study import Study, read_study
 from focusmap.values.task import ANOMALY, UNLABELLED, CellError, Task
 
-COHORT_FILE = "cohort.csv"
+COHORT_FILE, PICTURES_FILE = "cohort.csv", "pictures.csv"
 SPLIT_NAMES = {
     "train": "train", "training": "train",
     "validation": "tune", "val": "tune", "valid": "tune", "dev": "tune", "tune": "tune",
@@ -39,11 +39,15 @@ class Cohort:
         ``earlier_TARGET``, and the targets.
     raw
         The label file's own cells, the same rows; the table itself where a run's cohort was loaded.
+    pictures
+        Where rows are cases (see `focusmap.cohort.cases`): one row a picture, ``row, image_id, path, case_id, view``;
+        perhaps with those of other cases. None where each row is a picture.
     """
 
     study: Study
     table: pd.DataFrame
     raw: pd.DataFrame
+    pictures: pd.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -184,7 +188,8 @@ def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
     table = pd.DataFrame({"row": np.arange(2, len(raw) + 2)})
     if study.path_column is not None:
         table["path"] = [
-            relative_path(cell, row) for cell, row in zip(raw[study.path_column], table["row"], strict=True)
+            relative_path(cell, row, case)
+            for cell, row, case in zip(raw[study.path_column], table["row"], _cases(study, raw), strict=True)
         ]
     table.insert(1, "image_id", _image_ids(study, raw, table))
     table["patient_id"] = _patients(study, raw, table)
@@ -208,6 +213,8 @@ def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
 def read_unlabelled(file: Path, study: Study) -> Cohort:
     """Return the rows of a table as `study` names them, with the covariates that it has; it may have no labels.
 
+    Pictures, where the study has a path column, are not looked for.
+
     Raises
     ------
     MissingFileError, InputError
@@ -218,15 +225,20 @@ def read_unlabelled(file: Path, study: Study) -> Cohort:
     with _named(file):
         cells = without_missing(raw, study.missing)
         table = pd.DataFrame({"row": np.arange(2, len(raw) + 2)})
-        without_pictures = replace(study, path_column=None)
-        table.insert(1, "image_id", _image_ids(without_pictures, cells, table))
+        if study.path_column is not None:
+            table["path"] = [
+                relative_path(cell, row, case)
+                for cell, row, case in zip(cells[study.path_column], table["row"], _cases(study, cells), strict=True)
+            ]
+        table.insert(1, "image_id", _image_ids(study, cells, table))
         table["patient_id"] = _patients(study, cells, table)
-        if study.case_column is not None:
-            table["case_id"] = cells[study.case_column].str.strip()
+        for role, column in (("case_id", study.case_column), ("view", study.view_column)):
+            if column is not None:
+                table[role] = cells[column].str.strip()
         _refuse_repeats(table, ())
         earlier = _earlier_cells(study.task, cells)
     kept = [name for name in study.covariates if name in cells and name not in table]
-    return Cohort(without_pictures, pd.concat([table, cells[kept], earlier], axis=1), raw)
+    return Cohort(study, pd.concat([table, cells[kept], earlier], axis=1), raw)
 
 
 def read_earlier(file: Path, study: Study) -> np.ndarray:
@@ -237,8 +249,10 @@ def read_earlier(file: Path, study: Study) -> np.ndarray:
 
 
 def write_cohort(cohort: Cohort, path: Path) -> None:
-    """Write the checked table."""
+    """Write the checked table, and beside it the pictures of its cases where it has some."""
     write_table(path, cohort.table)
+    if cohort.pictures is not None:
+        write_table(path.with_name(PICTURES_FILE), cohort.pictures)
 
 
 def load_cohort(run: Path) -> Cohort:
@@ -254,7 +268,8 @@ def load_cohort(run: Path) -> Cohort:
     lacking = [name for name in ("row", "image_id", "patient_id", *study.task.names) if name not in table]
     if lacking:
         raise InputError(f"{run / COHORT_FILE}: lacks the column(s) {', '.join(lacking)}.")
-    return Cohort(study, table.assign(row=table["row"].astype(int)), table)
+    pictures = read_table(run / PICTURES_FILE) if (run / PICTURES_FILE).is_file() else None
+    return Cohort(study, table.assign(row=table["row"].astype(int)), table, pictures)
 
 
 def _require_columns(study: Study, raw: pd.DataFrame) -> None:
@@ -267,11 +282,12 @@ def _require_columns(study: Study, raw: pd.DataFrame) -> None:
         raise InputError(f"lacks the column(s) {', '.join(missing)} that the study names.")
 
 
-def relative_path(cell: str, row: int) -> str:
-    """Return the path in a cell; `InputError` if it is empty, absolute, or leaves its folder."""
+def relative_path(cell: str, row: int, case: str = "") -> str:
+    """Return the path in a cell; `InputError`, with the case if there is one, if it is empty, absolute, or leaves."""
     text = cell.strip().replace("\\", "/")
     if not text:
-        raise InputError(f"row {row}: the path is empty.")
+        whose = f" (case {case!r} has no picture there; leave the row out)" if case else ""
+        raise InputError(f"row {row}: the path is empty{whose}.")
     path = PurePosixPath(text)
     if path.is_absolute() or text[1:3] == ":/":
         raise InputError(f"row {row}: path {text!r} is absolute. Write it relative to the folder given by --images.")
@@ -293,9 +309,15 @@ def _image_ids(study: Study, raw: pd.DataFrame, table: pd.DataFrame) -> list[str
     return [f"row{row}" for row in table["row"]]
 
 
+def _cases(study: Study, raw: pd.DataFrame) -> "pd.Series[str]":
+    return raw[study.case_column].str.strip() if study.case_column else pd.Series([""] * len(raw), dtype=str)
+
+
 def _patients(study: Study, raw: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
     if study.patient_column is None:
-        return table["image_id"]
+        # Where nobody says who the patients are, what belongs to one case still belongs to one of them.
+        cases = _cases(study, raw).reset_index(drop=True)
+        return cases.where(cases != "", table["image_id"])
     patients = raw[study.patient_column].str.strip()
     empty = np.flatnonzero(patients == "")
     if len(empty):

@@ -82,7 +82,7 @@ def save_model(model: Model, folder: Path) -> Model:
     for name, member in zip(model.card.members, model.members, strict=True):
         save_model(member, folder / name)
     if not model.members:
-        _save_weights(model.nets[0], folder / WEIGHTS)
+        save_weights(model.nets[0], folder / WEIGHTS)
     write_card(model.card, folder / CARD)
     return model
 
@@ -132,7 +132,7 @@ def _load_net(card: ModelCard, folder: Path) -> FocusNet | Ensemble:
     net = build_net(Architecture.from_dict(card.architecture))
     if card.task.n_logits != net.head.out_features:
         raise InputError(f"{net.head.out_features} logits for {card.task.n_logits} labels.")
-    _load_weights(net, folder / WEIGHTS)
+    load_weights(net, folder / WEIGHTS)
     return Ensemble([net], views_of(card)) if card.tta else net
 
 
@@ -149,7 +149,8 @@ def _load_member(folder: Path, name: str, card: ModelCard) -> Model:
     return member
 
 
-def _save_weights(net: FocusNet, path: Path) -> None:
+def save_weights(net: FocusNet, path: Path) -> None:
+    """Write a net's weights."""
     from safetensors.torch import save_file
 
     tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
@@ -157,7 +158,8 @@ def _save_weights(net: FocusNet, path: Path) -> None:
         save_file(tensors, temporary)
 
 
-def _load_weights(net: FocusNet, path: Path) -> None:
+def load_weights(net: FocusNet, path: Path) -> None:
+    """Give a net the weights in a file, and set it to eval mode; errors as for `load_model`."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

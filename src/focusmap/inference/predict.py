@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from focusmap.cohort.cases import pictures_of, view_numbers
+from focusmap.cohort.cohort import Cohort
 from focusmap.errors import InputError, MissingFileError
 from focusmap.imaging.preparation import AnyPreparation, standardised_file
+from focusmap.inference.cases import CaseModel, Looked
 from focusmap.inference.model import Model
+from focusmap.nets.cases import CaseBatch
 from focusmap.training.batches import at_once
-from focusmap.training.epoch import forward_store
+from focusmap.training.case_inputs import case_inputs
+from focusmap.training.epoch import EVALUATION_BATCH, forward_store
 
 if TYPE_CHECKING:
     from focusmap.imaging.store import Store
@@ -53,6 +58,47 @@ def predict_store(model: Model, store: "Store", image_ids: Sequence[str]) -> np.
     if not image_ids:
         return np.empty((0, model.task.n_logits))
     return model.to_units(forward_store(model.net, store, tuple(image_ids)).cpu().double().numpy())
+
+
+def look_at_store(model: CaseModel, store: "Store", cohort: Cohort) -> Looked:
+    """Return what a model sees in the pictures, in a store, of a cohort's cases."""
+    inputs = case_inputs(cohort, store, model.views)
+    chunks = inputs.batches(np.arange(len(cohort)), at_once(store.pixels.shape[2:], EVALUATION_BATCH))
+    return model.look(inputs.read(rows) for rows in chunks)
+
+
+def look_at_files(model: CaseModel, cohort: Cohort, options: PredictOptions = PredictOptions()) -> Iterator["SeenCase"]:
+    """Yield each case of a cohort as a model sees it in its files, in order, holding one case in memory and the next.
+
+    A picture that cannot be read is left out of its case and named.
+    """
+    views = view_numbers(cohort, model.views)
+    pictures, preparation = pictures_of(cohort), model.preparation
+    files = [cohort.study.images / path for path in pictures["path"]]
+    with ThreadPoolExecutor(options.workers) as pool:
+        read = _read_ahead(pool, iter(files), preparation, n_ahead=2 * options.batch_size)
+        for members in pictures.groupby("position", sort=True).indices.values():
+            found = list(islice(read, len(members)))
+            failures = tuple((one.file, one.reason) for one in found if one.pixels is None)
+            kept = np.array([row for row, one in zip(members, found, strict=True) if one.pixels is not None], np.intp)
+            stack = [one.pixels for one in found if one.pixels is not None]
+            looked = model.look([_one_case(np.stack(stack), views[kept])]) if stack else None
+            yield SeenCase(looked, tuple(pictures["image_id"].iloc[kept]), failures)
+
+
+@dataclass(frozen=True)
+class SeenCase:
+    """What a model sees in one case; None where no picture could be read, the images it saw, and what failed."""
+
+    looked: Looked | None
+    image_ids: tuple[str, ...]
+    failures: tuple[tuple[Path, str], ...]
+
+
+def _one_case(stack: np.ndarray, views: np.ndarray) -> CaseBatch:
+    return CaseBatch(
+        torch.from_numpy(stack), torch.zeros(len(stack), dtype=torch.int64), torch.from_numpy(views), torch.empty(1, 0)
+    )
 
 
 def predict_files(

@@ -17,7 +17,7 @@ from focusmap.evaluation.operating_points import choose_thresholds
 from focusmap.pipeline.baselines import write_baselines
 from focusmap.pipeline.importance import write_importance
 from focusmap.pipeline.options import RunOptions
-from focusmap.pipeline.others import read_other, refuse_known_patients
+from focusmap.pipeline.others import read_other, refuse_known_patients, rows_like
 from focusmap.pipeline.predicting import load_run_model, predict_label_file
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.values.files import Json, read_json, read_table, refuse_existing, write_json
@@ -73,7 +73,7 @@ def evaluate_other(
     run = open_run(folder)
     out = out or run.evaluation / label_file.stem
     refuse_existing(out / METRICS, out / PREDICTIONS, force=options.force)
-    cohort = read_other(run, label_file, said)
+    cohort = rows_like(run, read_other(run, label_file, said))
     refuse_known_patients(run, cohort, options)
     model = load_run_model(folder, options.devices)
     predictions, kept = predict_label_file(model, cohort, options)

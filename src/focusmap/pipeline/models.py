@@ -1,34 +1,59 @@
-"""Nets of pictures and models of rows behind one face: the one place where the verbs tell them apart."""
+"""Nets of pictures or cases and models of rows behind one face: the one place where the verbs tell them apart."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
+import pandas as pd
 
 from focusmap.classical.model import RowModel, estimators_from, load_row_model, mean_of, save_row_model
 from focusmap.classical.names import TABLE_NET, ModelName, parse_model
+from focusmap.cohort.cases import by_case, pictures_of
 from focusmap.cohort.cells import type_covariates
 from focusmap.cohort.cohort import Cohort
 from focusmap.cohort.declaration import PATH_COLUMNS
 from focusmap.errors import InputError
 from focusmap.values.files import read_json
-from focusmap.values.recipe import Recipe
+from focusmap.values.recipe import Cases, Recipe
 from focusmap.values.target_weights import parse_target_weights
 from focusmap.values.task import UNLABELLED, Task
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
     from focusmap.imaging.store import Store
+    from focusmap.inference.cases import CaseModel
     from focusmap.inference.model import Model
     from focusmap.nets.views import View
 
-    AnyModel: TypeAlias = Model | RowModel
+    AnyModel: TypeAlias = Model | RowModel | CaseModel
 
 TABLE_DEFAULT = "gradient-boosting"
 CHUNK = 256
 # Fast, and neither of colour alone nor of edges alone.
 PICTURE_BASELINE, TABLE_BASELINE = "histogram+lbp+pyramid+logistic", "logistic"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of N rows.
+
+    Parameters
+    ----------
+    logits
+        ``(N, L)``; a continuous target's value in its own unit.
+    flags
+        Of a model that is shown a table: what of each row is unlike train, in words.
+    attention
+        Of a model of cases: ``case_id, image_id, path, view`` and ``attention`` of each picture, its weight among those
+        of its case and view.
+    """
+
+    logits: np.ndarray
+    flags: tuple[str, ...] | None = None
+    attention: pd.DataFrame | None = None
 
 
 def model_name(cohort: Cohort, recipe: Recipe) -> ModelName:
@@ -43,10 +68,62 @@ def baseline_of(recipe: Recipe) -> str:
         return "none"
     if recipe.baseline != "auto":
         return recipe.baseline
-    # The features that a fast model is made of are those of pictures.
-    if recipe.shape:
-        return "none"
-    return TABLE_BASELINE if parse_model(recipe.model).shown == "table" else PICTURE_BASELINE
+    name = parse_model(recipe.model)
+    if name.shown == "table" or name.with_table:
+        return TABLE_BASELINE
+    # The features that a fast model is made of are those of one picture.
+    return "none" if recipe.shape or recipe.cases != "pictures" else PICTURE_BASELINE
+
+
+def cases_of(cohort: Cohort, recipe: Recipe) -> Cases:
+    """Return how the pictures of a case are pooled, or ``pictures`` where each stands for itself.
+
+    Raises
+    ------
+    InputError
+        If cases are asked for and the study names none, or the model takes none.
+    """
+    name, study = model_name(cohort, recipe), cohort.study
+    takes_none = not cohort.has_images or (name.engine, name.shown) == ("estimator", "pictures")
+    if recipe.cases in ("auto", "pictures"):
+        is_told = study.case_column and (study.view_column or name.with_table) and recipe.learns_labels
+        return "attention" if recipe.cases == "auto" and is_told and not takes_none else "pictures"
+    if takes_none and name.shown == "pictures":
+        raise InputError(f"cases: {recipe.cases}, and {name.name} is shown single pictures. Say cases: pictures.")
+    if study.case_column is None and not takes_none:
+        raise InputError(
+            f"cases: {recipe.cases}, and the study does not say which pictures are a case. Say --case COL."
+        )
+    return "pictures" if takes_none else recipe.cases
+
+
+def rows_for(cohort: Cohort, recipe: Recipe) -> Cohort:
+    """Return the cohort whose rows a model learns from and answers: of pictures, or of cases."""
+    how = cases_of(cohort, recipe)
+    if how == "pictures" and not model_name(cohort, recipe).with_table:
+        return cohort
+    return by_case(cohort, grouped=how != "pictures")
+
+
+def _check_cases(cohort: Cohort, recipe: Recipe, name: ModelName) -> None:
+    """Raise `InputError` if a recipe for cases asks for what only a net of single pictures can do."""
+    from focusmap.nets.decoders import split_model
+
+    if cases_of(cohort, recipe) == "pictures" and not name.with_table:
+        return
+    if name.net != "auto" and split_model(name.net)[1]:
+        plain = name.name.replace(name.net, split_model(name.net)[0])
+        raise InputError(f"model {name.name!r}: nets of cases are made of plain backbones. Try {plain}.")
+    for setting, is_usual in (
+        ("tta", not recipe.tta),
+        ("augmentation.mixup", not recipe.augmentation.mixup),
+        ("layer_decay", recipe.layer_decay == 1),
+    ):
+        if not is_usual:
+            raise InputError(f"{setting} is for nets of single pictures; {name.name} is shown cases. Leave it out.")
+    fast = parse_model(recipe.baseline) if recipe.baseline not in ("auto", "none") else name
+    if fast.engine == "estimator" and fast.shown == "pictures":
+        raise InputError(f"baseline {fast.name!r} is shown single pictures; {name.name} cases. Say none, or logistic.")
 
 
 def check_labels(cohort: Cohort, recipe: Recipe) -> None:
@@ -68,9 +145,9 @@ def check_model(cohort: Cohort, recipe: Recipe) -> ModelName:
     from focusmap.nets.heads import check_loss
 
     name = model_name(cohort, recipe)
-    if name.shown == "table":
+    if name.shown == "table" or name.with_table:
         type_covariates(cohort)
-    elif not cohort.has_images:
+    if name.shown == "pictures" and not cohort.has_images:
         raise InputError(
             f"{cohort.study.label_file}: has no path column (one of {', '.join(PATH_COLUMNS)}), and {name.name} is "
             "shown pictures. Try --model gradient-boosting."
@@ -78,7 +155,8 @@ def check_model(cohort: Cohort, recipe: Recipe) -> ModelName:
     if name.engine == "estimator":
         check_kinds(name.estimator, [t.name for t in cohort.task.targets if t.kind == "continuous"])
     elif name.shown == "pictures":
-        check_recipe(recipe)
+        check_recipe(replace(recipe, model=name.net))
+        _check_cases(cohort, recipe, name)
     check_loss(cohort.task, recipe.loss)
     check_labels(cohort, recipe)
     parse_target_weights(recipe.target_weights, cohort.task)
@@ -94,9 +172,14 @@ def check_model(cohort: Cohort, recipe: Recipe) -> ModelName:
 
 
 def maps_of(folder: Path) -> bool:
-    """Return whether the model in `folder` is a net of pictures, which can be asked where it looks."""
+    """Return whether the model in `folder` is a net of single pictures, which can be asked where it looks."""
     name = parse_model(_name_in(folder))
-    return name.engine == "net" and name.shown == "pictures"
+    return name.engine == "net" and name.shown == "pictures" and not _is_of_cases(folder)
+
+
+def _is_of_cases(folder: Path) -> bool:
+    architecture = read_json(folder / "model.json").get("architecture")
+    return isinstance(architecture, dict) and "net" in architecture
 
 
 def load_model(folder: Path, device: str = "cpu") -> "AnyModel":
@@ -114,6 +197,10 @@ def load_model(folder: Path, device: str = "cpu") -> "AnyModel":
         return load_row_model(folder, net_answer_from)
     if name.engine == "estimator":
         return load_row_model(folder, estimators_from)
+    if (folder / "model.json").is_file() and _is_of_cases(folder):
+        from focusmap.inference.cases import load_case_model
+
+        return load_case_model(folder).to(device)
     from focusmap.inference.model import load_model as load_net
 
     model = load_net(folder)
@@ -131,6 +218,11 @@ def save_model(model: "AnyModel", folder: Path) -> None:
     if isinstance(model, RowModel):
         save_row_model(model, folder)
         return
+    if is_case_model(model):
+        from focusmap.inference.cases import save_case_model
+
+        save_case_model(model, folder)
+        return
     from focusmap.inference.model import save_model as save_net
 
     save_net(model, folder)
@@ -141,31 +233,53 @@ def combine_models(models: Sequence["AnyModel"], views: Sequence["View"], made_o
     rows = [model for model in models if isinstance(model, RowModel)]
     if rows:
         return mean_of(rows, made_of)
+    cases = [model for model in models if is_case_model(model)]
+    if cases:
+        from focusmap.inference.cases import case_mean_of
+
+        return case_mean_of(cases, made_of)
     from focusmap.inference.ensemble import combine
 
     return combine(cast("Sequence[Model]", models), views, made_of)
 
 
-def answers_for(model: "AnyModel", store: "Store | None", cohort: Cohort) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """Return logits ``(N, L)`` for a cohort, and of a table model what of each row is unlike train.
+def is_case_model(model: "AnyModel") -> "TypeIs[CaseModel]":
+    """Return whether a model is one of cases; asked so that models of rows need no torch."""
+    from focusmap.inference.cases import CaseModel
 
-    Of a change target they are the earlier value and its change; NaN where the earlier value is not known.
+    return isinstance(model, CaseModel)
+
+
+def answers_for(model: "AnyModel", store: "Store | None", cohort: Cohort) -> Answers:
+    """Return what a model says of a cohort, whose pictures are in the store where it is shown pictures.
+
+    Of a change target it is the earlier value and its change; NaN where the earlier value is not known.
     """
     if not len(cohort):
-        return np.empty((0, model.task.n_logits)), None
+        return Answers(np.empty((0, model.task.n_logits)))
     if isinstance(model, RowModel):
         if model.card.covariates:
-            return model.of_table(cohort)
+            return Answers(*model.of_table(cohort))
         assert store is not None
-        measured = np.concatenate([model.of_pictures(part) for part in pictures_of(store, cohort)])
-        return model.task.added(measured, cohort.earlier), None
+        measured = np.concatenate([model.of_pictures(part) for part in pixels_of(store, cohort)])
+        return Answers(model.task.added(measured, cohort.earlier))
+    assert store is not None
+    if is_case_model(model):
+        from focusmap.inference.predict import look_at_store
+
+        looked = look_at_store(model, store, cohort)
+        return Answers(*model.answer(looked, cohort), attention_of(pictures_of(cohort), looked.attention))
     from focusmap.inference.predict import predict_store
 
-    assert store is not None
-    return model.task.added(predict_store(model, store, cohort.image_ids), cohort.earlier), None
+    return Answers(model.task.added(predict_store(model, store, cohort.image_ids), cohort.earlier))
 
 
-def pictures_of(store: "Store", cohort: Cohort) -> Iterator[np.ndarray]:
+def attention_of(pictures: pd.DataFrame, weights: np.ndarray) -> pd.DataFrame:
+    """Return the table of what each picture weighs, ``(P,)``."""
+    return pictures[["case_id", "image_id", "path", "view"]].assign(attention=np.round(weights, 4))
+
+
+def pixels_of(store: "Store", cohort: Cohort) -> Iterator[np.ndarray]:
     """Yield a cohort's prepared pictures ``(n, C, H, W) uint8``, some hundred at a time: a store may exceed memory."""
     rows = store.rows(cohort.image_ids)
     for start in range(0, len(rows), CHUNK):

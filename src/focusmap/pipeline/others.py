@@ -3,12 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
+from focusmap.classical.names import parse_model
+from focusmap.cohort.cases import by_case
 from focusmap.cohort.cohort import Cohort, load_cohort, read_cohort
 from focusmap.cohort.declaration import Declaration
 from focusmap.errors import InputError, RefusedError, listed, suggest
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import Run
 from focusmap.values.files import read_table
+from focusmap.values.recipe import read_recipe
 from focusmap.values.study import Study, read_study
 from focusmap.values.task import Task
 
@@ -53,6 +56,28 @@ def read_other(run: Run, label_file: Path, said: Declaration) -> Cohort:
         block_column=None,
     )
     return read_cohort(label_file, study=_present(study, columns))
+
+
+def rows_like(run: Run, cohort: Cohort) -> Cohort:
+    """Return a cohort of pictures as the rows that a run's model answers: the same, or the cases that they make.
+
+    Raises
+    ------
+    InputError
+        If the model is one of cases and the label file does not say which pictures are a case, or which view each is.
+    """
+    own = load_cohort(run.folder)
+    if own.pictures is None:
+        return cohort
+    recipe = read_recipe(run.recipe)
+    grouped, has_views = recipe.cases != "pictures", own.study.view_column is not None
+    if grouped and "case_id" not in cohort.table:
+        raise InputError(
+            f"{cohort.study.label_file}: does not say which pictures are a case. Name the column with --case."
+        )
+    if grouped and has_views and "view" not in cohort.table and parse_model(recipe.model).shown == "pictures":
+        raise InputError(f"{cohort.study.label_file}: does not say which view each picture is. Name it with --view.")
+    return by_case(cohort, grouped=grouped)
 
 
 def check_targets(task: Task, said: Declaration) -> None:

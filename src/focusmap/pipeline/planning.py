@@ -10,7 +10,7 @@ import numpy as np
 from focusmap.classical.names import parse_model
 from focusmap.cohort.cohort import Cohort
 from focusmap.cohort.split import SplitOptions
-from focusmap.pipeline.models import check_model, model_name
+from focusmap.pipeline.models import check_model, model_name, rows_for
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.preparing import resolved
 from focusmap.pipeline.seen import Seen, look_at_sample
@@ -62,19 +62,20 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
     name = parse_model(recipe.model)
     if seen is None or name.engine == "estimator":
         return _plan_of_rows(cohort, recipe, options)
-    base, decoder = split_model(recipe.model)
+    base, decoder = split_model(name.net)
     n_trainings = (options.folds or 1) * recipe.ensemble
     n_train = len(cohort) * (1 - 2 / options.folds if options.folds else 0.7)
     pixels = math.prod(recipe.shape) if recipe.shape else recipe.size**2
     reference = VOLUME if recipe.shape else 28**2 if base == "small-residual" else 224**2
     gmacs = GMACS.get(base, GMACS_DEFAULT) * pixels / reference * (DECODER_COST if decoder else 1)
     work = 2e9 * gmacs * FORWARD_AND_BACKWARD * n_train * recipe.epochs * n_trainings
+    per_row = len(cohort) / len(rows_for(cohort, recipe))
     per_pixel = BYTES_PER_FULL_VOXEL if base == "small-residual-3d" else BYTES_PER_ACTIVATION_PIXEL
     return Plan(
         recipe=recipe,
         seen=seen,
         seconds=work / (_flops_per_second() * EFFICIENCY) + 0.02 * len(cohort),
-        memory_mb=BASE_MEMORY_MB + round(recipe.batch_size * pixels * per_pixel / 1e6),
+        memory_mb=BASE_MEMORY_MB + round(recipe.batch_size * per_row * pixels * per_pixel / 1e6),
         disk_mb=max(1, round(len(cohort) * pixels * recipe.channels / 1e6)),
         n_threads=os.cpu_count() or 1,
     )

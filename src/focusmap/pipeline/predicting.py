@@ -4,34 +4,37 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
 
 from focusmap.classical.model import RowModel
-from focusmap.cohort.cohort import Cohort, read_columns, read_earlier, read_unlabelled
+from focusmap.cohort.cases import by_case
+from focusmap.cohort.cohort import Cohort, read_earlier
 from focusmap.cohort.covariates import ABOVE, BELOW, UNSEEN
 from focusmap.cohort.declaration import PATH_COLUMNS, PATIENT_COLUMNS, Declaration
 from focusmap.errors import InputError, MissingFileError, UnreadableImageError, listed, suggest
 from focusmap.evaluation.calibration import apply
 from focusmap.imaging.preparation import Preparation, prepare_file
 from focusmap.imaging.readers import picture_files
-from focusmap.pipeline.models import load_model
+from focusmap.pipeline.asked_rows import ids_of, predict_cases, predict_rows, study_of, unlabelled_rows
+from focusmap.pipeline.models import is_case_model, load_model
 from focusmap.pipeline.options import RunOptions
-from focusmap.pipeline.others import check_targets
+from focusmap.pipeline.others import check_targets, rows_like
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.pipeline.submission import fill_template, read_template
 from focusmap.values.files import atomic, read_table, refuse_existing, write_table
 from focusmap.values.predictions import FLAGS, ID_COLUMNS, NOTICE, Predictions
-from focusmap.values.study import Study, read_study
 from focusmap.values.task import ANOMALY, Target, Task
 
 if TYPE_CHECKING:
+    from focusmap.inference.cases import CaseModel
     from focusmap.inference.model import Model
     from focusmap.pipeline.models import AnyModel
 
 CHUNK = 256
+ATTENTION = "attention.csv"
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class PredictRequest:
     said
         What the user said of the label file: folder of the pictures, patient column.
     template
-        Of a table model: a CSV whose header says which columns `out` has, in place of all.
+        Of a model of tables or cases: a CSV whose header says which columns `out` has, in place of all.
     """
 
     inputs: tuple[Path, ...]
@@ -93,8 +96,10 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
         raise InputError(f"{folder}: its model is no net of pictures and has no heat maps. Leave --overlay out.")
     if isinstance(model, RowModel) and model.card.covariates:
         return _predict_table(folder, model, request, options)
+    if is_case_model(model):
+        return _predict_cases(folder, model, request, options)
     if request.template is not None:
-        raise InputError(f"--template is for table models; {folder} is shown pictures. Leave it out.")
+        raise InputError(f"--template is for models of tables and cases; {folder} is shown pictures. Leave it out.")
     asked = find_pictures(request.inputs, request.said)
     if any(target.earlier for target in model.task.targets):
         asked = _with_earlier(asked, folder, model.task, request)
@@ -123,62 +128,66 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
 
 def _predict_table(folder: Path, model: RowModel, request: PredictRequest, options: RunOptions) -> PredictAnswer:
     """Return what a table model says of the rows of a table."""
+    rows = unlabelled_rows(folder, model, _only_table(folder, request, "a table model"), request.said)
+    if (folder / "recipe.yaml").is_file() and "case_id" in rows.table:
+        rows = rows_like(Run(folder), rows)
+    _refuse_table_outputs(request, len(rows), options)
+    predictions = predict_rows(model, rows)
+    if request.out is not None:
+        _write_rows(request.out, request.template, predictions, rows)
+    return _told(model, predictions, request, ())
+
+
+def _predict_cases(folder: Path, model: "CaseModel", request: PredictRequest, options: RunOptions) -> PredictAnswer:
+    """Return what a model of cases says of those of a table; beside `out` stands what each picture weighs."""
+    if request.overlay is not None:
+        raise InputError(f"{folder}: its model is one of cases and has no heat maps. Leave --overlay out.")
+    grouped = model.card.architecture.get("cases") != "pictures"
+    table = _only_table(folder, request, "a model of cases")
+    rows = by_case(unlabelled_rows(folder, model, table, request.said), grouped=grouped)
+    _refuse_table_outputs(request, len(rows), options)
+    failures: list[tuple[Path, str]] = []
+    predictions, kept, attention = predict_cases(model, rows, failures, options)
+    if request.out is not None:
+        if len(predictions):
+            _write_rows(request.out, request.template, predictions, kept)
+            write_table(request.out.with_name(ATTENTION), attention)
+        if failures:
+            write_failures(failures, request.out.with_name("failures.csv"))
+    return _told(model, predictions, request, tuple(failures))
+
+
+def _only_table(folder: Path, request: PredictRequest, kind: str) -> Path:
     if len(request.inputs) != 1 or request.inputs[0].suffix.lower() not in (".csv", ".gz"):
-        raise InputError(f"{folder}: is a table model; give one table (.csv) with the columns that it takes.")
-    predictions = predict_rows(model, unlabelled_rows(folder, model, request))
-    single = len(predictions) == 1 and request.out is None
-    if not single and request.out is None:
-        raise InputError(f"{len(predictions)} rows: say where the table goes with --out FILE.csv.")
+        raise InputError(f"{folder}: is {kind}; give one table (.csv) with the columns that it takes.")
+    return request.inputs[0]
+
+
+def _refuse_table_outputs(request: PredictRequest, n_rows: int, options: RunOptions) -> None:
+    if n_rows != 1 and request.out is None:
+        raise InputError(f"{n_rows} rows: say where the table goes with --out FILE.csv.")
     if request.template is not None and request.out is None:
         raise InputError("--template: say where the filled table goes with --out FILE.csv.")
     if request.out is not None:
         refuse_existing(request.out, force=options.force)
-        table = predictions.to_table()
-        if request.template is not None:
-            columns = read_template(request.template)
-            table = fill_template(columns, table.drop(columns="notice"), read_columns(request.inputs[0]))
-        write_table(request.out, table)
-    words = in_words(model, predictions) if single else ""
-    flags = predictions.ids[FLAGS]
-    said = (flags != "", flags.str.contains(UNSEEN), flags.str.contains(f"{BELOW}|{ABOVE}"))
-    return PredictAnswer(words, request.out, None, len(predictions), (), *(int(rows.sum()) for rows in said))
 
 
-def unlabelled_rows(folder: Path, model: RowModel, request: PredictRequest) -> Cohort:
-    """Return the rows of a table that is asked about, by the columns of the run's study; targets are not looked at.
-
-    A model folder without its run knows the covariates, and finds patients under the usual names.
-    """
-    file, said = request.inputs[0], request.said
-    columns = list(read_columns(file))
-    own = _study_of(folder, model.task, file, said)
-    patient = None if said.patient == "none" else said.patient or own.patient_column
-    named = [name for name in (patient, *PATIENT_COLUMNS) if name in columns]
-    asked = replace(
-        own,
-        label_file=file,
-        id_column=next((name for name in ("image_id", own.path_column) if name in columns), None),
-        covariates=tuple(column.name for column in model.covariates.columns),
-        patient_column=None if said.patient == "none" or not named else named[0],
-        case_column=next((name for name in (said.case, own.case_column) if name in columns), None),
-    )
-    return read_unlabelled(file, asked)
+def _write_rows(out: Path, template: Path | None, predictions: Predictions, cohort: Cohort) -> None:
+    """Write the predictions of a cohort, in the columns of a template where one is given."""
+    table = predictions.to_table()
+    if template is not None:
+        table = fill_template(read_template(template), table.drop(columns="notice"), cohort.raw)
+    write_table(out, table)
 
 
-def _study_of(folder: Path, task: Task, file: Path, said: Declaration) -> Study:
-    """Return the run's study, or that of a model folder without its run, with what `file` calls not known."""
-    study, columns = Run(folder).study, read_columns(file)
-    own = read_study(study) if study.is_file() else Study(file, file.parent, task)
-    return replace(
-        own, missing=tuple(text for text in (*own.missing, *said.missing) if text.rpartition("=")[0] in columns)
-    )
-
-
-def predict_rows(model: RowModel, cohort: Cohort) -> Predictions:
-    """Return a table model's predictions for a cohort, with what of each row is unlike train as the column `flags`."""
-    logits, flags = model.of_table(cohort)
-    ids = ids_of(cohort).assign(flags=list(flags))
-    return Predictions(model.task, ids, logits, apply(model.task, logits, model.card.temperatures))
+def _told(
+    model: "AnyModel", predictions: Predictions, request: PredictRequest, failures: tuple[tuple[Path, str], ...]
+) -> PredictAnswer:
+    words = in_words(model, predictions) if len(predictions) == 1 and request.out is None else ""
+    flags = predictions.ids[FLAGS] if FLAGS in predictions.ids else pd.Series("", predictions.ids.index)
+    counts = (flags != "", flags.str.contains(UNSEEN), flags.str.contains(f"{BELOW}|{ABOVE}"))
+    table = request.out if len(predictions) else None
+    return PredictAnswer(words, table, None, len(predictions), failures, *(int(rows.sum()) for rows in counts))
 
 
 def load_run_model(folder: Path, devices: str) -> "AnyModel":
@@ -203,11 +212,12 @@ def load_run_model(folder: Path, devices: str) -> "AnyModel":
 
 
 def load_run_net(folder: Path, devices: str) -> "Model":
-    """Return the model of a run as `load_run_model` does; `InputError` if it is no net of pictures."""
+    """Return the model of a run as `load_run_model` does; `InputError` if it is no net of single pictures."""
     model = load_run_model(folder, devices)
-    if isinstance(model, RowModel):
+    if isinstance(model, RowModel) or is_case_model(model):
         name = model.card.architecture.get("model")
-        raise InputError(f"{folder}: its model, {name}, is no net of pictures and has no heat maps.")
+        kind = "a model of cases" if is_case_model(model) else "no net of pictures"
+        raise InputError(f"{folder}: its model, {name}, is {kind} and has no heat maps.")
     return model
 
 
@@ -257,7 +267,7 @@ def _with_earlier(asked: list[Asked], folder: Path, task: Task, request: Predict
     columns = ", ".join(target.earlier for target in task.targets if target.earlier)
     if len(request.inputs) != 1 or request.inputs[0].suffix.lower() != ".csv":
         raise InputError(f"{folder}: the model tells changes; give one label file (.csv) with the column(s) {columns}.")
-    known = read_earlier(request.inputs[0], _study_of(folder, task, request.inputs[0], request.said))
+    known = read_earlier(request.inputs[0], study_of(folder, task, request.inputs[0], request.said))
     return [replace(one, earlier=tuple(row)) for one, row in zip(asked, known, strict=True)]
 
 
@@ -307,7 +317,7 @@ def _answers(model: "AnyModel", files: Sequence[Path]) -> Iterator[tuple[np.ndar
     if not isinstance(model, RowModel):
         from focusmap.inference.predict import predict_files
 
-        for found in predict_files(model, files):
+        for found in predict_files(cast("Model", model), files):
             yield found.logits, found.reason
         return
     preparation = Preparation.from_dict(model.card.preparation)
@@ -331,12 +341,16 @@ def predict_label_file(model: "AnyModel", cohort: Cohort, options: RunOptions) -
     if isinstance(model, RowModel) and model.card.covariates:
         return predict_rows(model, cohort), cohort
     failures: list[tuple[Path, str]] = []
+    if is_case_model(model):
+        predictions, seen, _ = predict_cases(model, cohort, failures, options)
+        _refuse_failures(failures, options)
+        if not len(seen):
+            raise UnreadableImageError(f"{cohort.study.label_file}: no picture can be read.")
+        return predictions, seen
     rows = zip(cohort.files, cohort.image_ids, cohort.earlier, strict=True)
     asked = [Asked(file, image_id, image_id, earlier=tuple(earlier)) for file, image_id, earlier in rows]
     chunks = list(predict_chunks(model, asked, failures, options))
-    if failures and not options.skip_unreadable:
-        reasons = listed([reason for _, reason in failures])
-        raise UnreadableImageError(f"{reasons}. Leave them out with --skip-unreadable.")
+    _refuse_failures(failures, options)
     failed = {file for file, _ in failures}
     kept = cohort.take([i for i, file in enumerate(cohort.files) if file not in failed])
     if not chunks:
@@ -346,9 +360,10 @@ def predict_label_file(model: "AnyModel", cohort: Cohort, options: RunOptions) -
     return Predictions(model.task, ids_of(kept), logits, probabilities), kept
 
 
-def ids_of(cohort: Cohort) -> pd.DataFrame:
-    """Return the columns that name the rows of a predictions file."""
-    return cohort.table[[name for name in ID_COLUMNS if name in cohort.table]].reset_index(drop=True)
+def _refuse_failures(failures: Sequence[tuple[Path, str]], options: RunOptions) -> None:
+    if failures and not options.skip_unreadable:
+        reasons = listed([reason for _, reason in failures])
+        raise UnreadableImageError(f"{reasons}. Leave them out with --skip-unreadable.")
 
 
 def _predictions(model: "AnyModel", asked: Sequence[Asked], logits: np.ndarray) -> Predictions:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from focusmap.classical.names import parse_model
+from focusmap.classical.names import WITH_TABLE, parse_model
+from focusmap.cohort.cases import with_pictures
 from focusmap.cohort.cohort import Cohort, write_cohort
 from focusmap.cohort.roster import Roster, roster_of
 from focusmap.cohort.split import Split, SplitOptions, make_split, write_split
 from focusmap.errors import InputError, RefusedError
-from focusmap.pipeline.models import check_model, model_name
+from focusmap.pipeline.models import cases_of, check_model, model_name, rows_for
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import Run, start_run
 from focusmap.pipeline.seen import Seen, seen_by
@@ -34,7 +35,7 @@ FROM_SCRATCH = ("small-residual", "plain-cnn", "residual-cnn", "small-residual-3
 
 @dataclass(frozen=True)
 class Prepared:
-    """A cohort that may be trained on: audited, split, its pictures prepared."""
+    """A cohort that may be trained on, of pictures or of cases: audited, split, its pictures prepared."""
 
     cohort: Cohort
     split: Split
@@ -107,25 +108,34 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions) -> Prepared:
         If pictures cannot be read; all are named.
     """
     check_model(cohort, options.recipe)
+    rows = rows_for(cohort, options.recipe)
     write_study(cohort.study, run.study)
-    divided = split(cohort, options)
-    judged = audit(cohort, run.folder, options, split=divided)
+    divided = split(rows, options)
+    judged = audit(cohort, run.folder, options, split=_of_pictures(divided, rows))
     refuse_blocking(judged, options, run.folder)
     recipe = resolved(cohort, options.recipe, seen_by(judged, cohort))
-    store = store_for(cohort, recipe, run, options)
+    store = store_for(rows, recipe, run, options)
     if store is not None and store.failures:
-        cohort = cohort.of(store.image_ids)
+        rows = rows.of(store.image_ids) if rows.pictures is None else with_pictures(rows, store.image_ids)
         # What was audited is kept, less the pictures that are gone; a new split would be one that nobody has judged.
-        kept = divided.table[divided.table["image_id"].isin(store.image_ids)].reset_index(drop=True)
+        kept = divided.table[divided.table["image_id"].isin(rows.image_ids)].reset_index(drop=True)
         divided = replace(divided, table=kept)
-    write_cohort(cohort, run.cohort)
+    write_cohort(rows, run.cohort)
     write_split(divided, run.split)
     recipe.to_yaml(run.recipe)
-    return Prepared(cohort, divided, store, recipe)
+    return Prepared(rows, divided, store, recipe)
+
+
+def _of_pictures(divided: Split, rows: Cohort) -> Split:
+    """Return the split of a cohort of cases as one of their pictures, which is what an audit looks at."""
+    if rows.pictures is None:
+        return divided
+    parts = rows.pictures["case_id"].map(divided.part_of)
+    return replace(divided, table=rows.pictures[["image_id"]].assign(split=parts))
 
 
 def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> "Store | None":
-    """Return the store of a cohort's pictures, prepared as a resolved recipe asks for; None for a table model."""
+    """Return the store of a cohort's pictures, or its cases', as a resolved recipe says; None for a table model."""
     from focusmap.imaging.store import StoreOptions, prepare_store
 
     if parse_model(recipe.model).shown == "table":
@@ -133,7 +143,9 @@ def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> 
     if options.store is not None:
         run.share_store(options.store)
     settings = StoreOptions(options.workers, options.skip_unreadable, options.progress)
-    return prepare_store(cohort.files, cohort.image_ids, _preparation(recipe), run.store, settings)
+    table = cohort.table if cohort.pictures is None else cohort.pictures
+    files = [cohort.study.images / path for path in table["path"]]
+    return prepare_store(files, list(table["image_id"]), _preparation(recipe), run.store, settings)
 
 
 def _preparation(recipe: Recipe) -> "AnyPreparation":
@@ -156,10 +168,13 @@ def resolved(cohort: Cohort, recipe: Recipe, seen: Seen | None) -> Recipe:
         If there is no model for it.
     """
     name = model_name(cohort, recipe)
+    recipe = replace(recipe, cases=cases_of(cohort, recipe))
     if name.shown == "table":
         return replace(recipe, model=name.name, learning_rate=recipe.learning_rate or TABLE_RATE)
     assert seen is not None, "check_model refuses a model of pictures for a study without any"
-    chosen = resolve_recipe(recipe, seen)
+    chosen = resolve_recipe(replace(recipe, model=name.net), seen)
+    if name.with_table:
+        chosen = replace(chosen, model=f"{chosen.model}{WITH_TABLE}")
     check_model(cohort, chosen)
     return chosen
 

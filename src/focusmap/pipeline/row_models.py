@@ -9,7 +9,7 @@ from focusmap.classical.fitting import Rows, fit_target, screened
 from focusmap.classical.model import Answer, Estimators, RowModel
 from focusmap.cohort.covariates import Covariates, fit_covariates
 from focusmap.pipeline.manifest import library_versions
-from focusmap.pipeline.models import pictures_of
+from focusmap.pipeline.models import pixels_of
 from focusmap.pipeline.options import RunOptions
 from focusmap.values.files import Json
 from focusmap.values.model_card import ModelCard
@@ -38,7 +38,7 @@ def fit_estimators(training: "Training", options: RunOptions) -> RowModel:
     else:
         assert training.store is not None
         features = fit_features(training.model.features, _sample(training), training.recipe.seed)
-        values = np.concatenate([features(part) for part in pictures_of(training.store, train)])
+        values = np.concatenate([features(part) for part in pixels_of(training.store, train)])
     answer = _fit_targets(training, values, options)
     return row_model(answer, training, covariates=covariates, features=features, n_inputs=values.shape[1])
 

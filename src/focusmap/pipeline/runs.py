@@ -4,12 +4,12 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from focusmap.cohort.cohort import COHORT_FILE
+from focusmap.cohort.cohort import COHORT_FILE, PICTURES_FILE
 from focusmap.errors import InputError, MissingFileError
 from focusmap.values.files import read_json, write_json
 
 SHARED_STORE = "store.json"
-PLANS = ("cohort.csv", "split.csv", "split.json", "recipe.yaml", SHARED_STORE)
+PLANS = (COHORT_FILE, PICTURES_FILE, "split.csv", "split.json", "recipe.yaml", SHARED_STORE)
 RESULTS = (
     "model",
     "predictions",
@@ -18,6 +18,7 @@ RESULTS = (
     "segmentation",
     "folds",
     "seeds",
+    "table",
     "baseline",
     "checkpoint",
     "history.csv",
@@ -104,6 +105,11 @@ class Run:
         return self.folder / "segmentation"
 
     @property
+    def unit(self) -> str:
+        """What a row of its cohort is, for a reader: ``images`` or ``cases``."""
+        return "cases" if (self.folder / PICTURES_FILE).is_file() else "images"
+
+    @property
     def is_stopped(self) -> bool:
         """True if all is prepared and the training has not ended."""
         begun, ended = (self.recipe, self.split), (self.predictions("tune"), self.model / "model.json")
@@ -116,6 +122,11 @@ class Run:
     def predictions(self, part: str) -> Path:
         """Return the predictions of ``tune`` or ``test``."""
         return self.folder / "predictions" / f"{part}.csv"
+
+    @property
+    def attention(self) -> Path:
+        """What each picture of a test case weighs beside the others of its view."""
+        return self.folder / "predictions" / "attention.csv"
 
     def parts(self) -> list["Run"]:
         """Return the fold runs, or the run itself."""

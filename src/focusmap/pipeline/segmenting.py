@@ -12,7 +12,7 @@ from focusmap.cohort.cohort import Cohort, load_cohort
 from focusmap.cohort.declaration import Declaration
 from focusmap.cohort.split import Split, fold_split, read_split
 from focusmap.errors import InputError, suggest
-from focusmap.pipeline.models import model_name
+from focusmap.pipeline.models import model_name, rows_for
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import read_other
 from focusmap.pipeline.predicting import load_run_net, write_failures
@@ -128,7 +128,8 @@ def check_lesions(cohort: Cohort, recipe: Recipe, request: SegmentRequest) -> No
     from focusmap.inference.lesions import lesions_of
 
     name = model_name(cohort, recipe)
-    if (name.engine, name.shown) != ("net", "pictures") or not recipe.learns_labels:
+    is_plain = (name.engine, name.shown) == ("net", "pictures") and rows_for(cohort, recipe).pictures is None
+    if not is_plain or not recipe.learns_labels:
         raise InputError(f"model {name.name!r} has no heat maps of labels to draw masks from. Leave --segment out.")
     lesions_of(cohort.task, request.targets, request.negatives)
 

@@ -1,9 +1,9 @@
 """Train: from a prepared cohort to a model folder with its predictions."""
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
@@ -13,35 +13,34 @@ from focusmap.classical.names import ModelName, parse_model
 from focusmap.cohort.cohort import Cohort, load_cohort
 from focusmap.cohort.split import Split, fold_split, read_split
 from focusmap.errors import InputError
+from focusmap.pipeline.asked_rows import predictions_of
 from focusmap.pipeline.baselines import baseline_run
-from focusmap.pipeline.manifest import library_versions, write_manifest
+from focusmap.pipeline.case_models import fit_case_model
+from focusmap.pipeline.manifest import write_manifest
 from focusmap.pipeline.models import (
     answers_for,
     baseline_of,
     calibrated,
     check_model,
     combine_models,
+    is_case_model,
     load_model,
     save_model,
 )
+from focusmap.pipeline.net_models import fit_net, fit_table_net
 from focusmap.pipeline.options import RunOptions
-from focusmap.pipeline.predicting import ids_of
 from focusmap.pipeline.preparing import Prepared, prepare, store_for
-from focusmap.pipeline.row_models import fit_estimators, row_model
+from focusmap.pipeline.row_models import fit_estimators
 from focusmap.pipeline.runs import Run, open_run, start_run
-from focusmap.values.files import Json, write_table
-from focusmap.values.model_card import ModelCard
+from focusmap.values.files import read_table, write_table
 from focusmap.values.predictions import Predictions, of_images, read_predictions, write_predictions
 from focusmap.values.recipe import Recipe, read_recipe
-from focusmap.values.task import UNLABELLED
 
 if TYPE_CHECKING:
     from focusmap.imaging.store import Store
     from focusmap.inference.model import Model
-    from focusmap.nets.build import FocusNet
     from focusmap.nets.views import View
     from focusmap.pipeline.models import AnyModel
-    from focusmap.training.batches import Inputs, Labelled
 
 
 @dataclass(frozen=True)
@@ -115,6 +114,7 @@ def _train_all(run: Run, prepared: Prepared, options: RunOptions, seconds: dict[
     if len(trainings) > 1:
         for part in ("tune", "test"):
             pool_predictions(run, prepared.cohort, part)
+        _pool_attention(run)
         save_model_of_folds(run, prepared)
     seconds = {**seconds, "train": time.monotonic() - started}
     write_manifest(run, options, seconds)
@@ -152,7 +152,10 @@ def _train_one(training: Training, options: RunOptions) -> None:
     for part in ("test", "tune"):
         ids = split.ids(part)
         if ids:
-            write_predictions(predict_cohort(model, training.store, cohort.of(ids)), run.predictions(part))
+            answers = answers_for(model, training.store, cohort.of(ids))
+            write_predictions(predictions_of(model, cohort.of(ids), answers), run.predictions(part))
+            if part == "test" and answers.attention is not None:
+                write_table(run.attention, answers.attention)
 
 
 def _train_nets(training: Training, options: RunOptions) -> "AnyModel":
@@ -164,7 +167,7 @@ def _train_nets(training: Training, options: RunOptions) -> "AnyModel":
     views = views_within(recipe.augmentation) if recipe.tta else (AS_IT_IS,)
     if recipe.ensemble == 1:
         model = _fit(training, options)
-        return model if isinstance(model, RowModel) or not recipe.tta else with_views(model, views)
+        return with_views(cast("Model", model), views) if recipe.tta else model
     members = [
         replace(training, run=training.run.member(k), recipe=replace(recipe, seed=recipe.seed + k))
         for k in range(recipe.ensemble)
@@ -175,8 +178,8 @@ def _train_nets(training: Training, options: RunOptions) -> "AnyModel":
 def _calibrated_on_tune(model: "AnyModel", training: Training) -> "AnyModel":
     """Return the model with temperatures, thresholds and cuts fitted on tune, and on nothing else."""
     tune = training.cohort.of(training.split.ids("tune"))
-    model = calibrated(model, answers_for(model, training.store, tune)[0], tune.truth)
-    if isinstance(model, RowModel) or not model.net.has_focus:
+    model = calibrated(model, answers_for(model, training.store, tune).logits, tune.truth)
+    if isinstance(model, RowModel) or is_case_model(model) or not model.net.has_focus:
         return model
     from focusmap.inference.focus_tuning import tuned
     from focusmap.localisation import reference_of
@@ -195,11 +198,11 @@ def save_model_of_folds(run: Run, prepared: Prepared) -> None:
     found = read_predictions(run.predictions("tune"), cohort.task)
     truth = cohort.of(list(found.ids["image_id"])).truth
     model = calibrated(combine_models(models, _views_of(models[0]), "folds"), found.logits, truth)
-    if not isinstance(model, RowModel) and model.net.has_focus:
+    if not isinstance(model, RowModel) and not is_case_model(model) and model.net.has_focus:
         from focusmap.inference.focus_tuning import with_cuts
         from focusmap.localisation import reference_of
 
-        nets = [own for own in models if not isinstance(own, RowModel)]
+        nets = [own for own in models if not isinstance(own, RowModel) and not is_case_model(own)]
         tunes = [cohort.of(fold_split(prepared.split, k).ids("tune")) for k in range(len(parts))]
         model = with_cuts(model, [(own, reference_of(tune)) for own, tune in zip(nets, tunes, strict=True)])
     save_model(model, run.model)
@@ -217,100 +220,10 @@ def _fit(training: Training, options: RunOptions) -> "AnyModel":
     if name.engine == "estimator":
         return fit_estimators(training, options)
     if name.shown == "table":
-        return _fit_table_net(training, options)
-    from focusmap.nets.build import architecture_of, build_net
-
-    assert training.store is not None
-    recipe = training.recipe
-    net = build_net(architecture_of(recipe, training.cohort.task), recipe.weights, recipe.seed)
-    _train_net(net, training.store, training, options)
-    return _model(net, training)
-
-
-def _fit_table_net(training: Training, options: RunOptions) -> RowModel:
-    from focusmap.cohort.covariates import fit_covariates
-    from focusmap.nets.heads import continuous_scales
-    from focusmap.nets.table_net import NetAnswer, build_table_net
-
-    task = training.cohort.task
-    covariates = fit_covariates(training.cohort, training.split.ids("train"))
-    net = build_table_net(len(covariates.names), task.n_logits, training.recipe.seed)
-    _train_net(net, covariates.encode(training.cohort), training, options)
-    answer = NetAnswer(net, task, continuous_scales(task, _labelled(training, "train").truth))
-    return row_model(answer, training, covariates=covariates, n_inputs=len(covariates.names))
-
-
-def _train_net(net: "FocusNet", inputs: "Inputs", training: Training, options: RunOptions) -> None:
-    """Train a net in place; after each epoch a row of the history is on disk, and the state beside it."""
-    from focusmap.nets.heads import undo_class_weights, undo_sampling
-    from focusmap.training.batches import TrainingData
-    from focusmap.training.loop import FitOptions, fit
-    from focusmap.training.sampling import expected_draws, rarity_of
-
-    recipe, run, task = training.recipe, training.run, training.cohort.task
-    data = TrainingData(inputs, task, _labelled(training, "train"), _labelled(training, "tune"))
-    checkpoint = run.checkpoint / "last.safetensors"
-    records = []
-    settings = FitOptions(checkpoint, checkpoint.exists(), options.devices, options.n_nodes)
-    for record in fit(net, data, recipe, settings):
-        records.append(asdict(record))
-        write_table(run.history, pd.DataFrame(records))
-        options.progress(
-            f"training {recipe.model} ({run.folder.name}, seed {recipe.seed})", len(records), recipe.epochs
-        )
-    if recipe.sampling != "all":
-        draws = expected_draws(rarity_of(task, data.train.truth), recipe.sampling)
-        undo_sampling(net.head, task, data.train.truth, draws)
-    elif recipe.class_weights:
-        undo_class_weights(net.head, task, data.train.truth)
-
-
-def _model(net: "FocusNet", training: Training) -> "Model":
-    """Return the net with its card; thresholds and temperatures are still to be fitted."""
-    from focusmap.inference.model import Model
-    from focusmap.nets.build import architecture_of
-    from focusmap.nets.heads import continuous_scales
-
-    assert training.store is not None
-    recipe, task = training.recipe, training.cohort.task
-    facts: dict[str, Json] = {
-        "n_parameters": sum(weights.numel() for weights in net.parameters()),
-        "n_train": len(training.split.ids("train")),
-        "seed": recipe.seed,
-        "start": net.start.source,
-        "start_reason": net.start.reason,
-    }
-    card = ModelCard(
-        task=task,
-        architecture=architecture_of(recipe, task).to_dict(),
-        preparation=training.store.preparation.to_dict(),
-        thresholds={},
-        threshold_for=recipe.threshold_for,
-        temperatures={},
-        scales=continuous_scales(task, _labelled(training, "train").truth),
-        probe={},
-        versions=library_versions(),
-        training=facts,
-    )
-    return Model(net, card)
-
-
-def _labelled(training: Training, part: str) -> "Labelled":
-    from focusmap.training.batches import Labelled
-
-    members = training.cohort.of(training.split.ids(part))
-    # Without labels every picture passes for usual: what is learnt is to bring its anomaly score to 0.
-    truth = np.zeros_like(members.truth) if members.task == UNLABELLED else members.learnt
-    return Labelled(tuple(members.image_ids), truth)
-
-
-def predict_cohort(model: "AnyModel", store: "Store | None", cohort: Cohort) -> Predictions:
-    """Return the model's predictions for a cohort, whose pictures are in the store where it is shown pictures."""
-    from focusmap.evaluation.calibration import apply
-
-    logits, flags = answers_for(model, store, cohort)
-    ids = ids_of(cohort) if flags is None else ids_of(cohort).assign(flags=flags)
-    return Predictions(cohort.task, ids, logits, apply(cohort.task, logits, model.card.temperatures))
+        return fit_table_net(training, options)
+    if training.cohort.pictures is not None:
+        return fit_case_model(training, options)
+    return fit_net(training, options)
 
 
 def pool_predictions(run: Run, cohort: Cohort, part: str) -> None:
@@ -322,3 +235,10 @@ def pool_predictions(run: Run, cohort: Cohort, part: str) -> None:
     pooled = Predictions(cohort.task, ids, logits, probabilities)
     order = sorted(ids["image_id"], key=cohort.positions.__getitem__)
     write_predictions(of_images(pooled, order), run.predictions(part))
+
+
+def _pool_attention(run: Run) -> None:
+    """Write what the pictures of all folds' test cases weigh as one table, where they are cases."""
+    tables = [read_table(fold.attention) for fold in run.parts() if fold.attention.is_file()]
+    if tables:
+        write_table(run.attention, pd.concat(tables, ignore_index=True))

@@ -182,18 +182,18 @@ def _common_cells(rows: Sequence[Row]) -> dict[str, str]:
 def unpack_parts(label_file: Path, parts: Sequence[str]) -> Iterator["Packed"]:
     """Yield each part of each picture of a label file, as a picture of its own.
 
-    Cells: the file's own, ``case`` (the picture that it is a part of) and ``view`` (the part). Masks are cut alike.
+    Cells: the file's own, ``view`` (the part, behind the view that the file names) and, where the file has no column
+    of that name, ``case`` (the picture that it is a part of). Masks are cut alike.
 
     Raises
     ------
     InputError
-        If there is no path column, or a column ``case`` or ``view`` already, or two parts have one name. A picture that
-        cannot be read is a `PackedFailure`.
+        If there is no path column, or two parts have one name. A picture that cannot be read is a `PackedFailure`.
     """
     boxes = dict(parse_part(part) for part in parts)
     if len(boxes) < len(parts):
         raise InputError(f"--parts: two of {', '.join(parts)} have one name.")
-    for row in _rows(label_file, made=("case", "view")):
+    for row in _rows(label_file):
         try:
             yield from _parts_of(row, label_file.parent, boxes)
         except FocusmapError as error:
@@ -208,7 +208,8 @@ def _parts_of(row: Row, folder: Path, boxes: Mapping[str, Shares]) -> Iterator[P
     masks = _masks(row, folder, image.source_shape)
     for part, shares in boxes.items():
         slices = shares_box(shares, image.source_shape).slices
-        cells = {**_cells(row), "case": row.get("image_id") or str(path), "view": part}
+        own, view = _cells(row), f"{row.get('view', '')} {part}".strip()
+        cells = {**own, "case": own.get("case") or row.get("image_id") or str(path), "view": view}
         cut = {name: mask[slices] for name, mask in masks.items()}
         yield PackedPicture(f"{path.with_suffix('')}.{part}", image.pixels[(slice(None), *slices)], cells, cut)
 

@@ -65,6 +65,17 @@ def cohort_section(files: RunFiles, words: Words) -> CohortSection | None:
     return CohortSection(flow, table, len(cohort), cohort["patient_id"].nunique())
 
 
+def rows_in_words(files: RunFiles, n_rows: float, words: Words) -> str:
+    """Return a number of the cohort's rows, images or cases, in words."""
+    return words.plural("count.image" if files.pictures is None else "count.case", n_rows)
+
+
+def rows_of_patients(files: RunFiles, n_rows: float, n_patients: float, words: Words) -> str:
+    """Return a number of the cohort's rows, images or cases, and whose they are, in words."""
+    patients = words.plural("count.patient", n_patients)
+    return words("summary.images_of_patients", images=rows_in_words(files, n_rows, words), patients=patients)
+
+
 def images_of_patients(n_images: float, n_patients: float, words: Words) -> str:
     """Return a number of images and whose they are, in words."""
     images, patients = words.plural("count.image", n_images), words.plural("count.patient", n_patients)
@@ -89,7 +100,10 @@ def _label_table(files: RunFiles, cohort: pd.DataFrame, words: Words) -> Table:
     named = {part_name(name, words): part for name, part in parts_of(cohort).items()}
     parts = {words("cohort.all"): cohort, **named}
     rows: list[list[Cell]] = [
-        [name_cell(words("cohort.images")), *(Cell(f"{len(part):,}") for part in parts.values())],
+        [
+            name_cell(words("cohort.images" if files.pictures is None else "cohort.cases")),
+            *(Cell(f"{len(part):,}") for part in parts.values()),
+        ],
         [name_cell(words("cohort.patients")), *(Cell(f"{part['patient_id'].nunique():,}") for part in parts.values())],
     ]
     for target in files.task.targets:
@@ -126,7 +140,7 @@ def _spread_cell(values: np.ndarray) -> Cell:
 def _flow(files: RunFiles, cohort: pd.DataFrame, words: Words) -> Flow:
     declared = words.plural("count.image", _n_declared(files, cohort))
     top = Box(300, 10, 300, (words("cohort.label_file"), declared))
-    used = Box(300, top.y + top.height + 62, 300, (words("cohort.used"), _size_line(cohort, words)))
+    used = Box(300, top.y + top.height + 62, 300, (words("cohort.used"), _used_line(files, cohort, words)))
     lost = _left_out(files, cohort, words)
     aside = Box(640, top.y + top.height - 4, 250, (words("cohort.left_out"), *lost))
     boxes, lines = [top, used], [_arrow(top.middle, top.y + top.height, used.y)]
@@ -141,18 +155,29 @@ def _flow(files: RunFiles, cohort: pd.DataFrame, words: Words) -> Flow:
 
 def _n_declared(files: RunFiles, cohort: pd.DataFrame) -> int:
     audited = number(branch(files.audit, "overview").get("n_images"))
-    return max(int(audited or 0), len(cohort))
+    return max(int(audited or 0), _n_images(files, cohort))
+
+
+def _n_images(files: RunFiles, cohort: pd.DataFrame) -> int:
+    return len(cohort if files.pictures is None else files.pictures)
 
 
 def _left_out(files: RunFiles, cohort: pd.DataFrame, words: Words) -> list[str]:
-    gone = _n_declared(files, cohort) - len(cohort)
+    gone = _n_declared(files, cohort) - _n_images(files, cohort)
     unused = int((cohort["split"] == "").sum()) if "split" in cohort else 0
     lines = [words.plural("cohort.gone", gone)] if gone else []
     return lines + ([words.plural("cohort.unused", unused)] if unused else [])
 
 
-def _size_line(table: pd.DataFrame, words: Words) -> str:
-    return images_of_patients(len(table), table["patient_id"].nunique(), words)
+def _size_line(files: RunFiles, table: pd.DataFrame, words: Words) -> str:
+    return rows_of_patients(files, len(table), table["patient_id"].nunique(), words)
+
+
+def _used_line(files: RunFiles, cohort: pd.DataFrame, words: Words) -> str:
+    line = _size_line(files, cohort, words)
+    if files.pictures is None:
+        return line
+    return words("cohort.cases_of_images", cases=line, images=words.plural("count.image", len(files.pictures)))
 
 
 def _part_boxes(files: RunFiles, cohort: pd.DataFrame, top: float, words: Words) -> list[Box]:
@@ -171,7 +196,7 @@ def _part_boxes(files: RunFiles, cohort: pd.DataFrame, top: float, words: Words)
 
 
 def _part_lines(files: RunFiles, name: str, part: pd.DataFrame, words: Words) -> tuple[str, ...]:
-    return part_name(name, words), _size_line(part, words), *_positive_lines(files, part, words)
+    return part_name(name, words), _size_line(files, part, words), *_positive_lines(files, part, words)
 
 
 def _positive_lines(files: RunFiles, part: pd.DataFrame, words: Words) -> list[str]:

@@ -1,4 +1,6 @@
-"""What a table model takes: each covariate, how it is read, its values on train, and what it is worth."""
+"""What a model takes of a table: each covariate, its values on train, and what it and each other side is worth."""
+
+from collections.abc import Mapping
 
 from focusmap.cohort.covariates import Covariate, Covariates
 from focusmap.figures.json_tree import branch
@@ -6,6 +8,7 @@ from focusmap.reporting.baseline_section import COMPARED
 from focusmap.reporting.files import RunFiles
 from focusmap.reporting.tables import Cell, Footnotes, Table, name_cell, signed_cell
 from focusmap.reporting.words import DASH, Words
+from focusmap.values.files import Json
 
 SHOWN_LEVELS = 12
 
@@ -29,15 +32,31 @@ def covariate_table(files: RunFiles, words: Words) -> Table | None:
 
 def importance_table(files: RunFiles, words: Words) -> Table | None:
     """Return one row a covariate: what each target's first metric loses when its cells are shuffled; None without."""
-    if not files.importance:
+    return _worth_table(files, files.importance, words("model.importance"), words)
+
+
+def sides_table(files: RunFiles, words: Words) -> Table | None:
+    """Return one row a side of a model of cases: what is lost without it, as `importance_table`; None without."""
+    named = {_side(name, words): found for name, found in files.sides.items()}
+    return _worth_table(files, named, words("model.sides"), words)
+
+
+def _side(name: str, words: Words) -> str:
+    if name.startswith("view="):
+        return words("model.side_view", view=name.removeprefix("view="))
+    return words("model.side_pictures") if name == "pictures" else words("model.side_table")
+
+
+def _worth_table(files: RunFiles, named: Mapping[str, Json], caption: str, words: Words) -> Table | None:
+    if not named:
         return None
     notes, leads = Footnotes(words), {t.name: COMPARED[t.kind][0] for t in files.task.targets}
     rows = [
-        [name_cell(covariate), *(signed_cell(branch(found, target).get(key), notes) for target, key in leads.items())]
-        for covariate, found in ((name, branch(value)) for name, value in files.importance.items())
+        [name_cell(name), *(signed_cell(branch(found, target).get(key), notes) for target, key in leads.items())]
+        for name, found in ((name, branch(value)) for name, value in named.items())
     ]
     head = ["", *(f"{target}: {words.name('metric', key)}" for target, key in leads.items())]
-    return Table(head, rows, notes.lines(), words("model.importance"))
+    return Table(head, rows, notes.lines(), caption)
 
 
 def _values(column: Covariate, words: Words) -> str:

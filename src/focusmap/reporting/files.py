@@ -35,8 +35,14 @@ class RunFiles:
         In a run with folds, by image_id the number of the fold that predicted it.
     baselines
         ``evaluation/baselines.json``.
+    pictures
+        ``pictures.csv``, where the cohort's rows are cases.
     importance
-        ``evaluation/importance.json``, of a table model.
+        ``evaluation/importance.json``, of a model that is shown a table.
+    sides
+        ``evaluation/sides.json``, of a model of cases.
+    attention
+        ``predictions/attention.csv``, of a model of cases.
     index
         ``focus/index.csv``.
     scores
@@ -52,6 +58,7 @@ class RunFiles:
     folder: Path
     study: Study
     cohort: pd.DataFrame | None
+    pictures: pd.DataFrame | None
     split_facts: Tree
     audit: Tree
     recipe: Recipe | None
@@ -61,10 +68,12 @@ class RunFiles:
     fold_cards: Mapping[str, ModelCard]
     predicted_by: Mapping[str, str]
     predictions: pd.DataFrame | None
+    attention: pd.DataFrame | None
     metrics: Tree
     curves: Tree
     baselines: Tree
     importance: Tree
+    sides: Tree
     index: pd.DataFrame | None
     scores: Tree
     single_scores: pd.DataFrame | None
@@ -98,6 +107,7 @@ def read_run(folder: Path) -> RunFiles:
         folder=folder,
         study=read_study(folder / "study.yaml"),
         cohort=_cohort(folder),
+        pictures=_table(folder / "pictures.csv"),
         split_facts=_json(folder / "split.json"),
         audit=_json(folder / "audit.json"),
         recipe=read_recipe(folder / "recipe.yaml") if (folder / "recipe.yaml").is_file() else None,
@@ -107,10 +117,12 @@ def read_run(folder: Path) -> RunFiles:
         fold_cards={fold.name: read_card(_card(fold)) for fold in folds if _card(fold).is_file()},
         predicted_by=_predicted_by(folds),
         predictions=_table(folder / "predictions" / "test.csv"),
+        attention=_table(folder / "predictions" / "attention.csv"),
         metrics=_json(folder / "evaluation" / "metrics.json"),
         curves=_json(folder / "evaluation" / "curves.json"),
         baselines=_json(folder / "evaluation" / "baselines.json"),
         importance=_json(folder / "evaluation" / "importance.json"),
+        sides=_json(folder / "evaluation" / "sides.json"),
         index=_table(folder / "focus" / "index.csv"),
         scores=_json(folder / "focus" / "scores.json"),
         single_scores=_table(folder / "focus" / "scores.csv"),
@@ -123,6 +135,12 @@ def model_name(files: RunFiles) -> ModelName:
     """Return what the run's model is: as its card names it, or its recipe."""
     named = files.card.architecture.get("model") if files.card else files.recipe.model if files.recipe else ""
     return parse_model(str(named))
+
+
+def is_net_of_pictures(files: RunFiles) -> bool:
+    """Return whether the run's model is a net of single pictures, which can be asked where it looks."""
+    name = model_name(files)
+    return (name.engine, name.shown) == ("net", "pictures") and not (files.card and "net" in files.card.architecture)
 
 
 def read_history(path: Path) -> dict[str, np.ndarray]:

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from focusmap.figures.json_tree import items, text
+from focusmap.reporting.attention_table import attention_table
 from focusmap.reporting.baseline_section import baseline_tables
 from focusmap.reporting.cohort_section import cohort_section
-from focusmap.reporting.covariate_table import covariate_table, importance_table
-from focusmap.reporting.files import RunFiles, model_name, read_run
+from focusmap.reporting.covariate_table import covariate_table, importance_table, sides_table
+from focusmap.reporting.files import RunFiles, is_net_of_pictures, model_name, read_run
 from focusmap.reporting.findings import finding_views, severity_text
 from focusmap.reporting.focus_section import cut_note, gallery, mistake_section
 from focusmap.reporting.judged import judged_predictions
@@ -53,7 +54,7 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         "findings": views,
         "severities": severity_text(views, words),
         "split": _split_facts(files, words),
-        "can_be_mapped": _is_net_of_pictures(files),
+        "can_be_mapped": is_net_of_pictures(files),
         "fitted_at_once": model_name(files).engine == "estimator",
         "recipe": recipe_groups(files, words),
         "learning": learning_curves(files, words),
@@ -69,16 +70,13 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         "model": model_groups(files, words),
         "covariates": covariate_table(files, words),
         "importance": importance_table(files, words),
+        "sides": sides_table(files, words),
+        "attention": attention_table(files, words),
         "thresholds": threshold_table(files, words),
         "provenance": provenance_groups(files, words),
         "started": text(files.manifest.get("started"))[:10],
         "version": text(files.manifest.get("focusmap")),
     }
-
-
-def _is_net_of_pictures(files: RunFiles) -> bool:
-    name = model_name(files)
-    return (name.engine, name.shown) == ("net", "pictures")
 
 
 def _title(files: RunFiles, words: Words) -> str:

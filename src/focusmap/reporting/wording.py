@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from focusmap.figures.json_tree import branch, number, text
-from focusmap.reporting.cohort_section import images_of_patients
+from focusmap.reporting.cohort_section import rows_in_words, rows_of_patients
 from focusmap.reporting.files import RunFiles, Tree
 from focusmap.reporting.findings import FindingView, finding_views
 from focusmap.reporting.performance_section import mean_metric
@@ -60,8 +60,8 @@ def _tested(files: RunFiles, words: Words) -> str:
 
 def _images(files: RunFiles, n_images: float, n_patients: float, words: Words) -> str:
     if files.study.patients == "column" and n_patients:
-        return images_of_patients(n_images, n_patients, words)
-    return words.plural("count.image", n_images)
+        return rows_of_patients(files, n_images, n_patients, words)
+    return rows_in_words(files, n_images, words)
 
 
 def _result(files: RunFiles, words: Words) -> str:

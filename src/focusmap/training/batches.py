@@ -13,13 +13,18 @@ from torch import Tensor
 from focusmap.cohort.covariates import Encoded
 from focusmap.imaging.preparation import standardise
 from focusmap.imaging.store_files import SIDECAR
+from focusmap.nets.cases import CaseBatch
 from focusmap.nets.grids import CHANNELS_LAST
+from focusmap.training.case_inputs import CaseInputs
 from focusmap.values.task import Task
 
 if TYPE_CHECKING:
     from focusmap.imaging.store import Store
 
-    Inputs: TypeAlias = Store | Encoded
+    Inputs: TypeAlias = Store | Encoded | CaseInputs
+
+Shown: TypeAlias = Tensor | CaseBatch
+"""What a net is shown at once: pictures, rows of a table, or cases."""
 
 # 64 pictures of 224 a side, with some to spare; a net's first maps of them take a GB or so.
 VOXELS_AT_ONCE = 4_000_000
@@ -49,7 +54,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a net is trained on: prepared pictures or rows of a table, the task, the labels of train and tune."""
+    """What a net is trained on: prepared pictures, rows of a table or cases, the task, the labels of train and tune."""
 
     store: "Inputs"
     task: Task
@@ -62,7 +67,8 @@ class TrainingData:
 
 
 def _place(store: "Inputs") -> "Inputs | Path":
-    return store if isinstance(store, Encoded) or not (store.folder / SIDECAR).is_file() else store.folder
+    is_opened_elsewhere = not isinstance(store, Encoded | CaseInputs) and (store.folder / SIDECAR).is_file()
+    return store.folder if is_opened_elsewhere else store  # type: ignore[union-attr]
 
 
 def _reopened(store: "Inputs | Path", task: Task, train: Labelled, tune: Labelled) -> TrainingData:
@@ -89,14 +95,17 @@ def split_evenly(order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
     yield from np.array_split(order, n_batches)
 
 
-def read_batch(store: "Inputs", rows: np.ndarray) -> Tensor:
+def read_batch(store: "Inputs", rows: np.ndarray) -> Shown:
     """Return what a net is shown of `rows`.
 
     Returns
     -------
-    Tensor
-        Standardised pictures ``(N, C, *spatial) float32``, channels last in memory; a table's rows as ``(N, K, 1, 1)``.
+    Tensor or CaseBatch
+        Standardised pictures ``(N, C, *spatial) float32``, channels last in memory; a table's rows as ``(N, K, 1, 1)``;
+        cases.
     """
+    if isinstance(store, CaseInputs):
+        return store.read(rows)
     if isinstance(store, Encoded):
         return torch.from_numpy(store.values[rows])[:, :, None, None]
     pictures = standardise(store.pixels[rows], store.mean[rows], store.std[rows])

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from focusmap.cohort.covariates import Encoded
 from focusmap.errors import InputError
+from focusmap.nets.cases import CaseBatch
 from focusmap.nets.heads import LossParts, TaskLoss
 from focusmap.training.augmentation import augment, draw_partners
-from focusmap.training.batches import TrainingData, at_once, read_batch, split_evenly
+from focusmap.training.batches import Shown, TrainingData, at_once, read_batch, split_evenly
+from focusmap.training.case_inputs import CaseInputs
 from focusmap.training.map_losses import draw_shift, equivariance, shifted, sparsity
 from focusmap.training.optimisation import learning_rate, set_learning_rate
 from focusmap.training.records import EpochRecord, tune_auroc
@@ -55,14 +57,14 @@ class Batch:
     Parameters
     ----------
     pictures
-        ``(N, C, *spatial)``.
+        ``(N, C, *spatial)``, or N cases.
     truths
         ``(N, T)``, NaN unknown, each with the shares ``(N,)`` of the pictures that it holds for: one, or two of
         pictures that are blends. A loss that is linear in the label is so that of the blended label (Zhang et al.
         2018), for whatever kind of target.
     """
 
-    pictures: Tensor
+    pictures: Shown
     truths: tuple[tuple[Tensor, Tensor | None], ...]
 
 
@@ -120,12 +122,14 @@ def training_batch(session: Session, drawn: Drawn, epoch: int) -> Batch:
         return Batch(pictures, ((truth, None),))
     partners, own = draw_partners(recipe.augmentation.mixup, recipe.seed, epoch, indices, n_images)
     others, other_truth, _ = _augmented(session, Drawn(partners, np.zeros_like(partners)), epoch)
+    assert isinstance(pictures, Tensor), "a recipe that blends cases is refused"
+    assert isinstance(others, Tensor)
     shares = torch.from_numpy(own).float()
     mixed = torch.lerp(others, pictures, shares.reshape(-1, *[1] * (pictures.ndim - 1)))
     return Batch(mixed, ((truth, shares), (other_truth, 1 - shares)))
 
 
-def _augmented(session: Session, drawn: Drawn, epoch: int) -> tuple[Tensor, Tensor, np.ndarray]:
+def _augmented(session: Session, drawn: Drawn, epoch: int) -> tuple[Shown, Tensor, np.ndarray]:
     """Return pictures, their truth, and the indices that their augmentation was drawn by."""
     data, recipe = session.data, session.recipe
     rows = data.store.rows([data.train.image_ids[position] for position in drawn.positions])
@@ -133,7 +137,12 @@ def _augmented(session: Session, drawn: Drawn, epoch: int) -> tuple[Tensor, Tens
     # Each copy of a picture that comes more than once is a picture of its own to the augmentation.
     indices = rows + drawn.copies * len(data.store.image_ids)
     shown = read_batch(data.store, rows)
-    if not isinstance(data.store, Encoded):
+    if isinstance(shown, CaseBatch):
+        assert isinstance(data.store, CaseInputs)
+        copies = np.repeat(drawn.copies, data.store.sizes(rows))
+        own = data.store.pictures[data.store.members(rows)] + copies * len(data.store.store)
+        shown = shown._replace(pictures=augment(shown.pictures, recipe.augmentation, recipe.seed, epoch, own))
+    elif not isinstance(data.store, Encoded):
         shown = augment(shown, recipe.augmentation, recipe.seed, epoch, indices)
     return shown, truth, indices
 
@@ -153,14 +162,21 @@ def forward_store(
     net: nn.Module, store: "Inputs", image_ids: tuple[str, ...] | list[str], batch_size: int = EVALUATION_BATCH
 ) -> Tensor:
     """Return the float32 logits ``(N, L)`` of images of a store, without dropout and without gradients."""
-    rows = store.rows(image_ids)
     device = next(net.parameters()).device
-    if not isinstance(store, Encoded):
-        batch_size = at_once(store.pixels.shape[2:], batch_size)
     net.eval()
     with torch.inference_mode():
-        parts = [net(read_batch(store, chosen).to(device)).float() for chosen in split_evenly(rows, batch_size)]
+        parts = [net(read_batch(store, chosen).to(device)).float() for chosen in _chunks(store, image_ids, batch_size)]
     return torch.cat(parts)
+
+
+def _chunks(store: "Inputs", image_ids: Sequence[str], batch_size: int) -> Iterator[np.ndarray]:
+    """Yield the rows of images, as many together as go through a net at once."""
+    rows = store.rows(image_ids)
+    if isinstance(store, Encoded):
+        return split_evenly(rows, batch_size)
+    if isinstance(store, CaseInputs):
+        return store.batches(rows, at_once(store.store.pixels.shape[2:], batch_size))
+    return split_evenly(rows, at_once(store.pixels.shape[2:], batch_size))
 
 
 def _step(session: Session, together: Sequence[Drawn], epoch: int) -> Tensor:
@@ -201,12 +217,13 @@ def _loss_of(session: Session, batch: Batch) -> tuple[LossParts, Tensor]:
     return reduce(LossParts.plus, found), penalty
 
 
-def _forward(session: Session, pictures: Tensor) -> tuple[Tensor, Tensor]:
+def _forward(session: Session, pictures: Shown) -> tuple[Tensor, Tensor]:
     """Return the logits, and what the recipe adds to the loss for maps that are large or do not move along."""
     recipe = session.recipe
     if not recipe.sparsity and not recipe.equivariance:
         logits: Tensor = session.forward(pictures)
         return logits, logits.new_zeros(())
+    assert isinstance(pictures, Tensor), "a recipe for focus maps of cases is refused"
     logits, maps = session.forward.forward_with_focus(pictures)
     penalty = recipe.sparsity * sparsity(maps)
     if recipe.equivariance:

@@ -17,6 +17,9 @@ Loss = Literal["cross-entropy", "focal", "asymmetric", "absolute"]
 Sampling = Literal["all", "weighted", "over", "under"]
 Monitor = Literal["auroc", "loss"]
 Precision = Literal["auto", "fp32", "bf16"]
+Cases = Literal["auto", "pictures", "mean", "max", "attention"]
+Encoder = Literal["shared", "separate"]
+Fusion = Literal["joint", "gated", "late", "stacked"]
 Pooling = Literal["auto", "average", "max", "lse", "topk", "attention"]
 
 
@@ -83,8 +86,9 @@ class Recipe:
     ----------
     model
         A name of `focusmap.nets.backbones`, any name of timm's, or one of these with a decoder, as in ``vgg16-fpn``: a
-        focus-map net; with ``-autoencoder`` it learns without labels. ``auto``: ``small-residual`` up to 64 pixels,
-        else ``resnet18``; ``autoencoder``: that of the one that ``auto`` would choose.
+        focus-map net; with ``-autoencoder`` it learns without labels; with ``+table`` a backbone is shown the
+        covariates too. ``auto``: ``small-residual`` up to 64 pixels, else ``resnet18``; ``autoencoder``: that of the
+        one that ``auto`` would choose.
     size
         Side of the net's square input in pixels, or of the cube for volumes; 0 means chosen from the pictures.
     shape
@@ -147,6 +151,16 @@ class Recipe:
         Weights of the losses that keep focus maps small, and moving with the picture; 0 for none.
     threshold_for
         ``accuracy``, ``youden``, ``f1``, ``sensitivity=0.9`` or ``specificity=0.9``.
+    cases
+        What a net learns from. ``pictures``: one at a time. ``mean``, ``max``, ``attention``: cases, whose pictures'
+        features are pooled so, view by view. ``auto``: ``attention`` where the study names cases and views, or cases
+        for a ``+table`` model; else ``pictures``.
+    encoder
+        ``shared`` by all views of a case, or ``separate``: one a view.
+    fusion
+        How a ``+table`` model brings pictures and table together. ``joint``: their features side by side. ``gated``: as
+        much of each as a gate lets through that sees both. ``late``: the mean of two models. ``stacked``: the same, the
+        two weighed by a regression on tune.
     ensemble
         Nets that are trained, from the seeds `seed`, `seed` + 1 and so on; their answers are averaged.
     baseline
@@ -194,6 +208,9 @@ class Recipe:
     threshold_for: str = "youden"
     precision: Precision = "auto"
     seed: int = 0
+    cases: Cases = "auto"
+    encoder: Encoder = "shared"
+    fusion: Fusion = "joint"
     ensemble: int = 1
     baseline: str = "auto"
     tta: bool = False

@@ -1,0 +1,110 @@
+"""Nets, from a training: of single pictures and of tables; with their cards."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from focusmap.classical.model import RowModel
+from focusmap.pipeline.manifest import library_versions
+from focusmap.pipeline.options import RunOptions
+from focusmap.pipeline.row_models import row_model
+from focusmap.values.files import Json, write_table
+from focusmap.values.model_card import ModelCard
+from focusmap.values.task import UNLABELLED
+
+if TYPE_CHECKING:
+    from focusmap.inference.model import Model
+    from focusmap.nets.build import FocusNet
+    from focusmap.pipeline.training import Training
+    from focusmap.training.batches import Inputs, Labelled
+
+
+def fit_net(training: "Training", options: RunOptions) -> "Model":
+    """Return a net of single pictures."""
+    from focusmap.inference.model import Model
+    from focusmap.nets.build import architecture_of, build_net
+
+    assert training.store is not None
+    recipe, task = training.recipe, training.cohort.task
+    architecture = architecture_of(recipe, task)
+    net = build_net(architecture, recipe.weights, recipe.seed)
+    train_net(net, training.store, training, options)
+    return Model(net, net_card(net, training, architecture.to_dict()))
+
+
+def fit_table_net(training: "Training", options: RunOptions) -> RowModel:
+    """Return a table net, with its encoding of the covariates."""
+    from focusmap.cohort.covariates import fit_covariates
+    from focusmap.nets.heads import continuous_scales
+    from focusmap.nets.table_net import NetAnswer, build_table_net
+
+    task = training.cohort.task
+    covariates = fit_covariates(training.cohort, training.split.ids("train"))
+    net = build_table_net(len(covariates.names), task.n_logits, training.recipe.seed)
+    train_net(net, covariates.encode(training.cohort), training, options)
+    answer = NetAnswer(net, task, continuous_scales(task, labelled(training, "train").truth))
+    return row_model(answer, training, covariates=covariates, n_inputs=len(covariates.names))
+
+
+def train_net(net: "FocusNet", inputs: "Inputs", training: "Training", options: RunOptions) -> None:
+    """Train a net in place; after each epoch a row of the history is on disk, and the state beside it."""
+    from focusmap.nets.heads import undo_class_weights, undo_sampling
+    from focusmap.training.batches import TrainingData
+    from focusmap.training.loop import FitOptions, fit
+    from focusmap.training.sampling import expected_draws, rarity_of
+
+    recipe, run, task = training.recipe, training.run, training.cohort.task
+    data = TrainingData(inputs, task, labelled(training, "train"), labelled(training, "tune"))
+    checkpoint = run.checkpoint / "last.safetensors"
+    records = []
+    settings = FitOptions(checkpoint, checkpoint.exists(), options.devices, options.n_nodes)
+    for record in fit(net, data, recipe, settings):
+        records.append(asdict(record))
+        write_table(run.history, pd.DataFrame(records))
+        options.progress(
+            f"training {recipe.model} ({run.folder.name}, seed {recipe.seed})", len(records), recipe.epochs
+        )
+    if recipe.sampling != "all":
+        draws = expected_draws(rarity_of(task, data.train.truth), recipe.sampling)
+        undo_sampling(net.head, task, data.train.truth, draws)
+    elif recipe.class_weights:
+        undo_class_weights(net.head, task, data.train.truth)
+
+
+def net_card(net: "FocusNet", training: "Training", architecture: dict[str, Json]) -> ModelCard:
+    """Return the card of a trained net of pictures; thresholds and temperatures are still to be fitted."""
+    from focusmap.nets.heads import continuous_scales
+
+    assert training.store is not None
+    recipe, task = training.recipe, training.cohort.task
+    facts: dict[str, Json] = {
+        "n_parameters": sum(weights.numel() for weights in net.parameters()),
+        "n_train": len(training.split.ids("train")),
+        "seed": recipe.seed,
+        "start": net.start.source,
+        "start_reason": net.start.reason,
+    }
+    return ModelCard(
+        task=task,
+        architecture=architecture,
+        preparation=training.store.preparation.to_dict(),
+        thresholds={},
+        threshold_for=recipe.threshold_for,
+        temperatures={},
+        scales=continuous_scales(task, labelled(training, "train").truth),
+        probe={},
+        versions=library_versions(),
+        training=facts,
+    )
+
+
+def labelled(training: "Training", part: str) -> "Labelled":
+    """Return the names and the truth of a part of the split."""
+    from focusmap.training.batches import Labelled
+
+    members = training.cohort.of(training.split.ids(part))
+    # Without labels every picture passes for usual: what is learnt is to bring its anomaly score to 0.
+    truth = np.zeros_like(members.truth) if members.task == UNLABELLED else members.learnt
+    return Labelled(tuple(members.image_ids), truth)
