@@ -236,3 +236,21 @@ def test_every_way_of_fusion_goes_the_whole_way(folder, tmp_path, arguments, rec
     assert len(read(tmp_path / "answers.csv")) == len(read(out / "cohort.csv"))
     if "--folds" not in arguments:
         np.testing.assert_allclose(answers["CST"], test["CST"], rtol=1e-3)
+
+
+@pytest.mark.parametrize("fusion", ["joint", "late", "stacked"])
+def test_a_change_of_a_case_is_learnt_as_a_column_of_changes_is(folder, tmp_path, fusion):
+    labels = pd.read_csv(folder / "labels.csv", dtype=str, keep_default_na=False)
+    base = labels["eye_id"].map({name: 200.0 + 3 * k for k, name in enumerate(sorted(set(labels["eye_id"])))})
+    labels = labels.assign(base=base, change=labels["CST"].astype(float) - base)
+    labels.to_csv(tmp_path / "labels.csv", index=False)
+    (tmp_path / "recipe.yaml").write_text(f"fusion: {fusion}\n")
+    told = {}
+    for name, target in (("value", "CST:delta=base"), ("change", "change:continuous")):
+        command = ["train", str(tmp_path / "labels.csv"), "--images", str(folder), "--out", str(tmp_path / name)]
+        command += ["--recipe", str(tmp_path / "recipe.yaml"), "--target", target, "--covariate", "age"]
+        assert main([*command, *CASES, *NET, *QUICK, "--baseline", "none"]) == 0
+        told[name] = read(tmp_path / name / "predictions/test.csv").set_index("image_id")
+    earlier = pd.Series(base.to_numpy(), labels["eye_id"]).groupby(level=0).first()
+    value, change = told["value"]["CST"], told["change"]["change"]
+    np.testing.assert_allclose(value, change + earlier[value.index], rtol=1e-5)
