@@ -44,6 +44,7 @@ def test_the_readme_can_be_followed(folder, capsys):
     exec(snippet.replace("epochs=40", "epochs=1, size=32, weights='none'"), {})
 
 
+@pytest.mark.slow
 def test_the_guide_can_be_followed(folder):
     readings = next(block for block in blocks("docs/guide.md", "csv") if "reader" in block.splitlines()[0].split(","))
     (folder / "readers.csv").write_text(readings)

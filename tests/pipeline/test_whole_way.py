@@ -170,61 +170,68 @@ def _pretend_to_be_stopped(study, run):
     assert not (run / "model").exists()
 
 
-def test_folds_predict_every_picture_once_and_pages_speak_chinese(study, tmp_path, capsys):
-    run = tmp_path / "folds"
+@pytest.fixture(scope="module")
+def folds(study, tmp_path_factory):
+    run = tmp_path_factory.mktemp("folded") / "folds"
     assert main(["run", str(study), "--out", str(run), "--folds", "3", "--language", "zh", *QUICK]) == 0
-    predictions = pd.read_csv(run / "predictions/test.csv")
-    assert sorted(predictions["image_id"]) == sorted(pd.read_csv(run / "cohort.csv")["image_id"])
-    assert json.loads((run / "evaluation/metrics.json").read_text())["split"] == "out-of-fold"
-    index = pd.read_csv(run / "focus/index.csv")
-    assert all((run / "focus" / path).is_file() for path in index["map"])
-    _answers_as_an_ensemble(run, study, tmp_path, capsys)
-    words = (run / "report.html").read_text(encoding="utf-8")
+    return run
+
+
+def test_folds_predict_every_picture_once_and_pages_speak_chinese(folds):
+    predictions = pd.read_csv(folds / "predictions/test.csv")
+    assert sorted(predictions["image_id"]) == sorted(pd.read_csv(folds / "cohort.csv")["image_id"])
+    assert json.loads((folds / "evaluation/metrics.json").read_text())["split"] == "out-of-fold"
+    index = pd.read_csv(folds / "focus/index.csv")
+    assert all((folds / "focus" / path).is_file() for path in index["map"])
+    words = (folds / "report.html").read_text(encoding="utf-8")
     for said in ("交叉验证", "本研究中没有任何图像可以检验它", "合并后的调优集"):
         assert said in words
-    assert "研究队列审查" in (run / "audit.html").read_text(encoding="utf-8")
-    assert main(["report", str(run)]) == 0
-    words = (run / "report.html").read_text()
+    assert "研究队列审查" in (folds / "audit.html").read_text(encoding="utf-8")
+    assert main(["report", str(folds)]) == 0
+    words = (folds / "report.html").read_text()
     assert "which no image of this study can test" in words
     assert "pooled tune parts" in words
 
 
-def _answers_as_an_ensemble(run, study, tmp_path, capsys):
-    """The folds' mean answers for new pictures, at an operating point and temperature of its own, with maps."""
+def test_folds_answer_new_pictures_as_an_ensemble(folds, study, tmp_path, capsys):
+    """Their mean answers, at an operating point and temperature of its own."""
     picture = str(next((study.parent / "images").glob("*.png")))
-    assert main(["predict", str(run), picture, "--overlay", str(tmp_path / "overlays")]) == 0
+    assert main(["predict", str(folds), picture, "--overlay", str(tmp_path / "overlays")]) == 0
     assert "probability" in capsys.readouterr().out
-    card = json.loads((run / "model/model.json").read_text())
+    card = json.loads((folds / "model/model.json").read_text())
     assert card["members"] == ["members/0", "members/1", "members/2"]
     assert set(card["thresholds"]) == set(card["temperatures"])
     logits = []
     for name in ("", *(f"members/{k}" for k in range(3))):
         out = tmp_path / f"answers{name.replace('/', '')}.csv"
-        assert main(["predict", str(run / "model" / name), picture, "--out", str(out)]) == 0
+        assert main(["predict", str(folds / "model" / name), picture, "--out", str(out)]) == 0
         logits.append(pd.read_csv(out)["nodule.logit"][0])
     assert logits[0] == pytest.approx(sum(logits[1:]) / 3, abs=1e-4)
-    assert (
-        main(["evaluate", str(run), str(study), "--accept", "patient-across-splits", "--out", str(tmp_path / "e")]) == 0
-    )
+    new = [str(folds), str(study), "--accept", "patient-across-splits", "--out", str(tmp_path / "e")]
+    assert main(["evaluate", *new]) == 0
+
+
+@pytest.mark.slow
+def test_folds_map_new_pictures_and_their_own(folds, study, tmp_path):
     lesions, maps = tmp_path / "lesions.csv", tmp_path / "lesions"
     pd.read_csv(study).query("nodule == 1").to_csv(lesions, index=False)
-    assert main(["explain", str(run), str(lesions), "--images", str(study.parent), "--out", str(maps)]) == 0
+    assert main(["explain", str(folds), str(lesions), "--images", str(study.parent), "--out", str(maps)]) == 0
     assert "mean_mask" in json.loads((maps / "scores.json").read_text())["methods"]
     alone = json.loads((maps / "scores.json").read_text())["methods"]["cam"]
     several = ["--method", "cam", "--method", "gradients", "--method", "cam"]
-    assert main(["explain", str(run), *several, "--out", str(tmp_path / "several")]) == 0
+    assert main(["explain", str(folds), *several, "--out", str(tmp_path / "several")]) == 0
     index = pd.read_csv(tmp_path / "several/index.csv")
     assert len(index) == 2 * len(index.drop_duplicates(["image_id", "target"]))
     assert all((tmp_path / "several" / path).is_file() for path in [*index["map"], *index["overlay"]])
     assert set(index["map"].str.split("/").str[1]) == {"cam", "gradients"}
     methods = json.loads((tmp_path / "several/scores.json").read_text())["methods"]
     assert list(methods)[:3] == ["cam", "gradients", "mean_mask"]
-    own = json.loads((run / "focus/scores.json").read_text())["methods"]
+    own = json.loads((folds / "focus/scores.json").read_text())["methods"]
     assert methods["cam"] == own["cam"] != alone
     same = index.groupby(["image_id", "target"]).get_group((index["image_id"][0], "nodule"))
     cam, gradients = (np.load(tmp_path / "several" / path)["map"] for path in same["map"])
     assert (cam != gradients).any()
-    main(["explain", str(run), str(lesions), "--images", str(study.parent), *several, "--out", str(maps), "--force"])
+    main(["explain", str(folds), str(lesions), "--images", str(study.parent), *several, "--out", str(maps), "--force"])
     assert json.loads((maps / "scores.json").read_text())["methods"]["cam"] == alone
 
 

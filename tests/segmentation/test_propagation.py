@@ -59,7 +59,10 @@ def two_regions(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndar
     return picture, ball, marked
 
 
-@pytest.mark.parametrize(("shape", "activation"), [((40, 36), "unit"), ((40, 36), "elu"), ((18, 20, 16), "unit")])
+@pytest.mark.parametrize(
+    ("shape", "activation"),
+    [((40, 36), "unit"), ((40, 36), "elu"), pytest.param((18, 20, 16), "unit", marks=pytest.mark.slow)],
+)
 def test_two_regions_grow_from_a_twentieth_of_them(shape: tuple[int, ...], activation: str) -> None:
     picture, ball, marked = two_regions(shape)
     torch.manual_seed(0)
