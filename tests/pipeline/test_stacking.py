@@ -23,6 +23,12 @@ def test_the_answer_that_knows_weighs_more():
     assert np.abs(answer(stack, both)[:, 0] - truth).mean() < 5
 
 
+def test_few_rows_of_tune_leave_the_mean():
+    truth = np.array([310.0, 290.0])
+    stack = stack_of(Target("CST", "continuous"), truth[:, None] + np.array([[5.0, 8.0], [-4.0, 9.0]]), truth)
+    np.testing.assert_allclose(stack["weights"], [[0.5, 0.5]], atol=0.25)
+
+
 @pytest.mark.parametrize("kind", ["multiclass", "ordinal"])
 @pytest.mark.parametrize("n", [2, 3])
 def test_classes_keep_their_order_among_the_logits(kind, n):

@@ -138,9 +138,10 @@ def stack_of(target: Target, answers: np.ndarray, truth: np.ndarray) -> Json:
     if len(found) < n_needed or (target.kind == "binary" and not set(found) <= {0.0, 1.0}):
         return _even(target)
     if target.kind == "continuous":
-        deviation = truth[known].std()
-        ridge = Ridge(alpha=STACK_PENALTY * float(deviation) ** 2).fit(answers[known], truth[known])
-        return {"weights": [ridge.coef_.tolist()], "bias": [float(ridge.intercept_)]}
+        # What the mean of both leaves is fitted, so that a small tune part draws the weights to the mean, not to 0.
+        left, penalty = truth[known] - answers[known].mean(axis=1), STACK_PENALTY * float(truth[known].var())
+        ridge = Ridge(alpha=penalty).fit(answers[known], left)
+        return {"weights": [(ridge.coef_ + 0.5).tolist()], "bias": [float(ridge.intercept_)]}
     fitted = LogisticRegression(C=1 / STACK_PENALTY, max_iter=1000).fit(answers[known], truth[known])
     weights, bias = fitted.coef_, fitted.intercept_
     if len(weights) < target.n_logits:
