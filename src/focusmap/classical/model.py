@@ -121,7 +121,7 @@ class RowModel:
         """
         encoded = [part.covariates.encode(cohort) for part in self.parts]
         logits = [part._answered(rows.values) for part, rows in zip(self.parts, encoded, strict=True)]
-        flags = zip(*(rows.flags for rows in encoded), _unknown(cohort), strict=True)
+        flags = zip(*(rows.flags for rows in encoded), untold_changes(cohort), strict=True)
         said = tuple("; ".join(dict.fromkeys(filter(None, flagged))) for flagged in flags)
         return self.task.added(np.mean(logits, axis=0), cohort.earlier), said
 
@@ -141,7 +141,7 @@ class RowModel:
         return self.answer(values)
 
 
-def _unknown(cohort: Cohort) -> list[str]:
+def untold_changes(cohort: Cohort) -> list[str]:
     """Return, for each row, the targets that cannot be told since their earlier value is not known."""
     said = [f"{target.earlier} is not known: no {target.name}" for target in cohort.task.targets]
     return ["; ".join(compress(said, unknown)) for unknown in np.isnan(cohort.earlier)]

@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from focusmap.classical.model import RowModel, load_row_model, save_row_model
+from focusmap.classical.model import RowModel, load_row_model, save_row_model, untold_changes
 from focusmap.cohort.cohort import Cohort
 from focusmap.cohort.covariates import Covariates
 from focusmap.errors import InputError, ModelError
@@ -125,16 +125,17 @@ class CaseModel:
         return Looked(features, attention)
 
     def answer(self, looked: Looked, cohort: Cohort) -> tuple[np.ndarray, tuple[str, ...] | None]:
-        """Return logits ``(N, L)`` of a cohort's cases, and of a model with a table what of each row is unlike train.
+        """Return logits ``(N, L)`` of a cohort's cases, and what of each row is unlike train, or not known.
 
         A continuous target's column is its value in its own unit; of a change target the earlier value and its change.
         """
         found = [part._answer(features, cohort) for part, features in zip(self.parts, looked.features, strict=True)]
         logits = self.task.added(np.mean([logits for logits, _ in found], axis=0), cohort.earlier)
-        if found[0][1] is None:
+        flags = [said for _, said in found if said is not None]
+        if not flags and not np.isnan(cohort.earlier).any():
             return logits, None
-        said = zip(*(flags or () for _, flags in found), strict=True)
-        return logits, tuple("; ".join(dict.fromkeys(filter(None, flags))) for flags in said)
+        told = zip(*flags, untold_changes(cohort), strict=True)
+        return logits, tuple("; ".join(dict.fromkeys(filter(None, said))) for said in told)
 
     @property
     def _backbone(self) -> CaseBackbone:

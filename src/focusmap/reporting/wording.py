@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from focusmap.figures.json_tree import branch, number, text
 from focusmap.reporting.cohort_section import rows_in_words, rows_of_patients
-from focusmap.reporting.files import RunFiles, Tree
+from focusmap.reporting.files import RunFiles, Tree, model_name
 from focusmap.reporting.findings import FindingView, finding_views
 from focusmap.reporting.performance_section import mean_metric
 from focusmap.reporting.words import Words
@@ -43,11 +43,21 @@ def _accepted(name: str, words: Words) -> str:
 def _what(files: RunFiles, words: Words) -> str:
     names = words.listed(files.task.names, 15)
     model = text(files.card.architecture.get("model")) if files.card else ""
-    what = words("summary.trained", model=model, names=names) if model else words("summary.about", names=names)
+    said = {"names": names, "shown": words.name("shown", _shown(files))}
+    what = words("summary.trained", model=model, **said) if model else words("summary.about", **said)
     if files.cohort is None:
         return what
     size = _images(files, len(files.cohort), files.cohort["patient_id"].nunique(), words)
     return words("page.sentences", first=what, second=words("summary.size", images=size))
+
+
+def _shown(files: RunFiles) -> str:
+    name = model_name(files)
+    if name.with_table:
+        return "both"
+    if name.shown == "table":
+        return "table"
+    return "image" if files.pictures is None else "case"
 
 
 def _tested(files: RunFiles, words: Words) -> str:
