@@ -51,6 +51,16 @@ def test_all_sections_are_there_and_none_is_missing(run: Path) -> None:
     assert 'class="absent"' not in page
 
 
+@pytest.mark.parametrize(("high", "is_said"), [(-0.05, True), (0.05, False)])
+def test_a_simpler_answer_that_is_better_is_a_caution(run: Path, high: float, is_said: bool) -> None:
+    metrics = read_json(run / "evaluation/metrics.json")
+    difference = {"targets": {"nodule": {"auroc": {"value": -0.1, "low": -0.2, "high": high}}}}
+    simple = {"name": "logistic", "metrics": metrics, "difference": difference}
+    write_json(run / "evaluation/baselines.json", {"baselines": [simple]})
+    said = "A simpler answer is better than this model, and not by chance, for nodule (logistic)"
+    assert (said in words_of(page_of(run))) == is_said
+
+
 def test_the_page_stands_alone(run: Path) -> None:
     page = page_of(run)
     assert not re.search(r"""(?:src|href)\s*=\s*(?!["']?(?:data:|#))""", page)

@@ -4,6 +4,7 @@ import errno
 
 import pandas as pd
 import pytest
+from safetensors import SafetensorError
 
 from focusmap.errors import DiskError, InputError, MissingFileError
 from focusmap.values.files import atomic, read_json, read_table, write_json, write_table
@@ -24,10 +25,17 @@ def test_a_failure_half_way_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_is_named_and_leaves_nothing(tmp_path):
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, error):
     path = tmp_path / "a.json"
     with pytest.raises(DiskError, match=r"a\.json.*No space left"), atomic(path):
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise error
     assert not list(tmp_path.iterdir())
 
 

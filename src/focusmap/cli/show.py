@@ -92,7 +92,7 @@ def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
     print(f"model       {plan.recipe.model}{taken}{epochs}")
     print(f"time        about {clock(plan.seconds)} on {plan.n_threads} processor cores")
     print(f"memory      about {plan.memory_mb} MB")
-    print(f"disk        about {plan.disk_mb} MB")
+    print(f"disk        about {plan.disk_mb} MB of prepared pictures; weights and maps come on top")
 
 
 def volumes_in_words(seen: "Seen") -> str:

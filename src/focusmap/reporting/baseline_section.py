@@ -25,6 +25,24 @@ def baseline_tables(files: RunFiles, words: Words) -> list[Table]:
     return [_table(kind, names, files, entries, words) for kind, names in kinds.items() if entries and kind in COMPARED]
 
 
+def bettered_by(files: RunFiles, words: Words) -> list[str]:
+    """Return each target with the simpler answer whose paired interval says that it is better than the model's."""
+    found = []
+    for entry in (branch(entry) for entry in items(files.baselines.get("baselines"))):
+        for target, value in branch(files.metrics, "targets").items():
+            metric = next(iter(COMPARED.get(text(branch(value).get("kind")), ())), "")
+            difference = branch(branch(entry, "difference", "targets", target).get(metric))
+            low, high = number(difference.get("low")), number(difference.get("high"))
+            if low is not None and high is not None and (low > 0 if metric == "mae" else high < 0):
+                found.append(words("simpler.better", target=target, answer=_called(entry, words)))
+    return found
+
+
+def _called(entry: Tree, words: Words) -> str:
+    name = text(entry.get("name"))
+    return words.tables["answer"].get(name, name)
+
+
 def _table(kind: str, names: Sequence[str], files: RunFiles, entries: Sequence[Tree], words: Words) -> Table:
     notes, keys = Footnotes(words), COMPARED[kind]
     own = text(files.card.architecture.get("model")) if files.card else words("simpler.model")
@@ -46,8 +64,6 @@ def _rows_of(target: str, keys: Sequence[str], entries: Sequence[Tree], notes: F
             continue
         without = number(branch(entry, "without_earlier_value").get(target))
         small = words.plural("simpler.without", int(without)) if without else ""
-        name = text(entry.get("name"))
-        called = words.tables["answer"].get(name, name)
         difference = branch(entry, "difference", "targets", target).get(keys[0])
         cells = (metric_cell(metrics.get(key), notes) for key in keys)
-        yield [Cell(""), name_cell(called, small), *cells, signed_cell(difference, notes)]
+        yield [Cell(""), name_cell(_called(entry, words), small), *cells, signed_cell(difference, notes)]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from focusmap.figures.json_tree import branch, number, text
+from focusmap.reporting.baseline_section import bettered_by
 from focusmap.reporting.cohort_section import rows_in_words, rows_of_patients
 from focusmap.reporting.files import RunFiles, Tree, model_name
 from focusmap.reporting.findings import FindingView, finding_views
@@ -33,7 +34,9 @@ def cautions(files: RunFiles, words: Words) -> list[Caution]:
     """Return what weakens the numbers, the gravest first."""
     accepted = [Caution("blocking", _accepted(name, words)) for name in files.accepted]
     general = [Caution("note", words("caution.one_study"))] if files.metrics else []
-    return [*accepted, *_audit_cautions(files, words), *_number_cautions(files.metrics, words), *general]
+    bettered = bettered_by(files, words)
+    simpler = [Caution("warning", words("caution.simpler", names=words.listed(bettered, 8)))] if bettered else []
+    return [*accepted, *_audit_cautions(files, words), *simpler, *_number_cautions(files.metrics, words), *general]
 
 
 def _accepted(name: str, words: Words) -> str:

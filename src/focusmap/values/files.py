@@ -28,8 +28,18 @@ def disk_errors(place: Path) -> Iterator[None]:
     except (MissingFileError, DiskError):
         raise
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise DiskError(f"{place}: cannot be written ({reason}). Free some space or choose another folder.") from error
+        raise _refused(place, error.strerror or str(error)) from error
+    except Exception as error:
+        # safetensors tells of a full disk by an error of its own.
+        from safetensors import SafetensorError
+
+        if isinstance(error, SafetensorError):
+            raise _refused(place, str(error)) from error
+        raise
+
+
+def _refused(place: Path, reason: str) -> DiskError:
+    return DiskError(f"{place}: cannot be written ({reason}). Free some space or choose another folder.")
 
 
 @contextmanager
