@@ -7,6 +7,7 @@ from pathlib import Path
 from focusmap.cohort.cohort import COHORT_FILE, PICTURES_FILE
 from focusmap.errors import InputError, MissingFileError
 from focusmap.values.files import read_json, write_json
+from focusmap.values.study import read_study
 
 SHARED_STORE = "store.json"
 PLANS = (COHORT_FILE, PICTURES_FILE, "split.csv", "split.json", "recipe.yaml", SHARED_STORE)
@@ -107,7 +108,8 @@ class Run:
     @property
     def unit(self) -> str:
         """What a row of its cohort is, for a reader: ``images`` or ``cases``."""
-        return "cases" if (self.folder / PICTURES_FILE).is_file() else "images"
+        has_images = read_study(self.study).path_column is not None
+        return "images" if has_images and not (self.folder / PICTURES_FILE).is_file() else "cases"
 
     @property
     def is_stopped(self) -> bool:

@@ -67,7 +67,7 @@ def cohort_section(files: RunFiles, words: Words) -> CohortSection | None:
 
 def rows_in_words(files: RunFiles, n_rows: float, words: Words) -> str:
     """Return a number of the cohort's rows, images or cases, in words."""
-    return words.plural("count.image" if files.pictures is None else "count.case", n_rows)
+    return words.plural("count.case" if files.counts_cases else "count.image", n_rows)
 
 
 def rows_of_patients(files: RunFiles, n_rows: float, n_patients: float, words: Words) -> str:
@@ -101,7 +101,7 @@ def _label_table(files: RunFiles, cohort: pd.DataFrame, words: Words) -> Table:
     parts = {words("cohort.all"): cohort, **named}
     rows: list[list[Cell]] = [
         [
-            name_cell(words("cohort.images" if files.pictures is None else "cohort.cases")),
+            name_cell(words("cohort.cases" if files.counts_cases else "cohort.images")),
             *(Cell(f"{len(part):,}") for part in parts.values()),
         ],
         [name_cell(words("cohort.patients")), *(Cell(f"{part['patient_id'].nunique():,}") for part in parts.values())],
@@ -138,7 +138,8 @@ def _spread_cell(values: np.ndarray) -> Cell:
 
 
 def _flow(files: RunFiles, cohort: pd.DataFrame, words: Words) -> Flow:
-    declared = words.plural("count.image", _n_declared(files, cohort))
+    rows = "count.image" if files.study.path_column is not None else "count.case"
+    declared = words.plural(rows, _n_declared(files, cohort))
     top = Box(300, 10, 300, (words("cohort.label_file"), declared))
     used = Box(300, top.y + top.height + 62, 300, (words("cohort.used"), _used_line(files, cohort, words)))
     lost = _left_out(files, cohort, words)

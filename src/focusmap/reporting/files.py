@@ -86,6 +86,11 @@ class RunFiles:
         return self.study.task
 
     @property
+    def counts_cases(self) -> bool:
+        """Whether a row of the cohort is a case: of several pictures, or of a table without any."""
+        return self.pictures is not None or self.study.path_column is None
+
+    @property
     def accepted(self) -> tuple[str, ...]:
         """Names of blocking findings that were overridden."""
         named = [*_names(self.audit.get("accepted")), *_names(self.manifest.get("accepted"))]

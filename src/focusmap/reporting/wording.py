@@ -9,6 +9,7 @@ from focusmap.reporting.files import RunFiles, Tree, model_name
 from focusmap.reporting.findings import FindingView, finding_views
 from focusmap.reporting.performance_section import mean_metric
 from focusmap.reporting.words import Words
+from focusmap.values.task import Target
 
 FEW_POSITIVES = 10
 WIDE = 0.15
@@ -44,7 +45,7 @@ def _accepted(name: str, words: Words) -> str:
 
 
 def _what(files: RunFiles, words: Words) -> str:
-    names = words.listed(files.task.names, 15)
+    names = words.listed([_learnt(target, words) for target in files.task.targets], 15)
     model = text(files.card.architecture.get("model")) if files.card else ""
     said = {"names": names, "shown": words.name("shown", _shown(files))}
     what = words("summary.trained", model=model, **said) if model else words("summary.about", **said)
@@ -52,6 +53,11 @@ def _what(files: RunFiles, words: Words) -> str:
         return what
     size = _images(files, len(files.cohort), files.cohort["patient_id"].nunique(), words)
     return words("page.sentences", first=what, second=words("summary.size", images=size))
+
+
+def _learnt(target: Target, words: Words) -> str:
+    """Return the name of a target, with the earlier value whose change is what is learnt."""
+    return words("summary.change", name=target.name, earlier=target.earlier) if target.earlier else target.name
 
 
 def _shown(files: RunFiles) -> str:
