@@ -116,6 +116,13 @@ def test_verdict_on_the_mean_mask_is_honest(run: Path, gain: dict[str, object] |
     assert words in words_of(page_of(run))
 
 
+def test_boxes_that_name_no_label_are_said(run: Path) -> None:
+    scores = read_json(run / "focus/scores.json")
+    assert "no label is called so" not in page_of(run)
+    write_json(run / "focus/scores.json", {**scores, "boxes_unmatched": ["Infiltrate"]})
+    assert "Boxes of Infiltrate are left out: no label is called so." in words_of(page_of(run))
+
+
 def test_localisation_has_every_score_beside_its_baselines_and_a_picture(run: Path) -> None:
     section = page_of(run).split('<section id="localisation">')[1].split("</section>")[0]
     words = words_of(section)

@@ -193,6 +193,9 @@ def print_scores(scores: Mapping[str, "Json"] | None) -> None:
             print(f"{name} above the mean mask: {answer}; pixel AUPRC {interval(gain)}")
     if scores.get("masks_used_for_tuning"):
         print(f"masks of the tune part that chose where maps are cut: {scores['masks_used_for_tuning']}")
+    unmatched = cast(list[str], scores.get("boxes_unmatched") or [])
+    if unmatched:
+        print(f"note: boxes of {', '.join(unmatched)} are left out: no label is called so", file=sys.stderr)
 
 
 def print_mask_scores(scores: Mapping[str, "Json"] | None) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from focusmap.figures.json_tree import branch, number
+from focusmap.figures.json_tree import branch, items, number, text
 from focusmap.figures.score_bars import ScoreRow, score_figure
 from focusmap.reporting.files import RunFiles, Tree
 from focusmap.reporting.performance_section import Figure
@@ -40,6 +40,7 @@ class LocalisationSection:
     figure: Figure
     verdict: str
     beats_baseline: bool
+    unmatched: str
     singles: SingleMaps | None
 
 
@@ -60,7 +61,9 @@ def localisation_section(files: RunFiles, words: Words) -> LocalisationSection |
     uri = figure_uri(draw_scores(methods))
     picture = Figure(words("localisation.figure"), uri, words("localisation.figure_caption"))
     shown = [table for table in tables if table.rows]
-    return LocalisationSection(shown, picture, *_verdict(methods, words), single_maps(files, words))
+    names = [text(name) for name in items(files.scores.get("boxes_unmatched"))]
+    unmatched = words("localisation.unmatched", names=words.listed(names, 8)) if names else ""
+    return LocalisationSection(shown, picture, *_verdict(methods, words), unmatched, single_maps(files, words))
 
 
 def draw_scores(methods: Tree) -> "figure.Figure":
