@@ -100,7 +100,9 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_answered(run, folder, tmp_
     command = ["predict", str(run), str(tmp_path / "asked.csv"), "--images", str(folder), "--out"]
     assert main([*command, str(tmp_path / "answers.csv")]) == 2
     assert "P009L: no picture of this case can be read" in capsys.readouterr().err
-    assert list(read(tmp_path / "answers.csv")["case_id"]) == ["P009R", "P010L", "P010R"]
+    answers = read(tmp_path / "answers.csv")
+    assert list(answers["case_id"]) == ["P009R", "P010L", "P010R"]
+    assert ["cannot be read" in flags for flags in answers["flags"]] == [True, False, False]
     assert len(read(tmp_path / "failures.csv")) == 6
 
 

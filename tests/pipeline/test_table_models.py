@@ -112,7 +112,10 @@ def test_predictions_are_the_same_in_any_company_and_strange_rows_are_flagged(ru
     asked.to_csv(tmp_path / "asked.csv", index=False)
     assert main(["predict", str(run), str(tmp_path / "asked.csv"), "--out", str(tmp_path / "all.csv")]) == 0
     said = capsys.readouterr().err
-    assert "2 of 12 rows are unlike train (1 with a category, 1 with a number that it does not have)" in said
+    assert (
+        "2 of 12 rows are flagged, 1 for a category and 1 for a number that train, or that of a fold, does not have"
+        in said
+    )
     together = pd.read_csv(tmp_path / "all.csv", keep_default_na=False)
     assert together["flags"][:3].tolist() == ["drug other is not in train", "age 200 lies above train", ""]
     asked[5:6].to_csv(tmp_path / "one.csv", index=False)

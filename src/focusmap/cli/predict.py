@@ -44,8 +44,8 @@ def execute(parsed: argparse.Namespace) -> int:
         print(f"predictions: {answer.table} ({answer.n_images} images)")
     if answer.n_flagged:
         print(
-            f"note: {answer.n_flagged} of {answer.n_images} rows are unlike train ({answer.n_unseen} with a category, "
-            f"{answer.n_outside} with a number that it does not have): column flags"
+            f"note: {answer.n_flagged} of {answer.n_images} rows are flagged, {answer.n_unseen} for a category and "
+            f"{answer.n_outside} for a number that train, or that of a fold, does not have: column flags"
             f"{', which the template leaves out' if parsed.template else ''}",
             file=sys.stderr,
         )

@@ -100,6 +100,7 @@ def predict_cases(
 
     looked, kept = [], []
     seen: list[str] = []
+    lacking: list[str] = []
     for position, found in enumerate(look_at_files(model, cohort)):
         options.progress("predicting", position + 1, len(cohort))
         failures += found.failures
@@ -109,11 +110,16 @@ def predict_cases(
         looked.append(found.looked)
         kept.append(position)
         seen += found.image_ids
+        lacking.append(f"{len(found.failures)} of its pictures cannot be read" if found.failures else "")
     cohort = cohort.take(kept)
     if not kept:
         return predictions_of(model, cohort, Answers(np.empty((0, model.task.n_logits)))), cohort, pd.DataFrame()
     together, shown = joined(looked), with_pictures(cohort, seen)
-    answers = Answers(*model.answer(together, shown))
+    logits, flags = model.answer(together, shown)
+    if any(lacking):
+        told = zip(flags or [""] * len(lacking), lacking, strict=True)
+        flags = tuple("; ".join(filter(None, said)) for said in told)
+    answers = Answers(logits, flags)
     return predictions_of(model, shown, answers), shown, attention_of(pictures_of(shown), together.attention)
 
 

@@ -395,7 +395,7 @@ def in_words(model: "AnyModel", predictions: Predictions) -> str:
     for target in model.task.targets:
         lines.append(f"  {target.name}: {_say(target, predictions.of(target.name)[0], model)}")
     if first.get("flags"):
-        lines.append(f"  unlike train: {first['flags']}")
+        lines.append(f"  flagged: {first['flags']}")
     return "\n".join([*lines, NOTICE])
 
 
