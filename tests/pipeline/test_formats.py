@@ -117,7 +117,9 @@ def test_bad_parts_are_one_message(pair, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "content", [gzip.compress(b"path,label\na.png,1\n" * 99)[:-30], b"path,label\n", b"\x1f\x8b\x08"]
+    "content",
+    [gzip.compress(b"path,label\na.png,1\n" * 99)[:-30], b"path,label\n", b"\x1f\x8b\x08"],
+    ids=["cut short", "not packed", "a header alone"],
 )
 @pytest.mark.parametrize("command", ["audit", "run", "prepare"])
 def test_a_damaged_packed_label_file_is_one_message(tmp_path, capsys, command, content):
