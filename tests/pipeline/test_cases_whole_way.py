@@ -171,7 +171,7 @@ def test_a_dry_run_says_how_many_cases_there_are_and_prepare_counts_them(folder,
 def test_what_a_model_of_cases_cannot_do_is_said(run, folder, tmp_path, capsys):
     for command in (["explain", str(run)], ["export", str(run), "--format", "onnx", "--out", str(tmp_path / "x")]):
         assert main(command) == 2
-        assert "is a model of cases and has no heat maps" in capsys.readouterr().err
+        assert "is a model of cases; heat maps, masks and export need one of pictures" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

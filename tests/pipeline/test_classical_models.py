@@ -73,7 +73,10 @@ def test_a_picture_alone_is_answered_as_it_was_among_the_others(run, stripes, tm
 def test_it_says_that_it_has_no_heat_maps(run, stripes, tmp_path, capsys):
     picture = next(stripes.parent.glob("*.png"))
     assert main(["explain", str(run), str(picture), "--out", str(tmp_path / "maps")]) == 2
-    assert "hog+moments+forest, is no net of pictures and has no heat maps" in capsys.readouterr().err
+    assert (
+        "hog+moments+forest, is no net of pictures; heat maps, masks and export need one of pictures"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_training_is_not_repeated_where_it_is_done(run, tmp_path):

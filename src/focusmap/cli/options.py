@@ -96,7 +96,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model", metavar="NAME",
         help="densenet121, resnet18, ..., any of timm's; for volumes resnet18-3d, densenet121-3d, ...; with -fpn or "
-        "-pan a focus-map net; autoencoder: no labels (default: by size)",
+        "-pan a focus-map net; with +table the covariates too; autoencoder: no labels (default: by size)",
     )  # fmt: skip
     group.add_argument("--epochs", type=int, metavar="N", help="passes over the training pictures (default: 60)")
     group.add_argument(

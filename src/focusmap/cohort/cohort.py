@@ -4,14 +4,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from focusmap.cohort.declaration import Declaration, declare_study, without_missing
+from focusmap.cohort.rows import named_rows, refuse_missing, refuse_repeats, relative_path
 from focusmap.cohort.targets import split_list
-from focusmap.errors import SHOWN, InputError, MissingFileError, listed
+from focusmap.errors import InputError, MissingFileError
 from focusmap.values.files import read_table, write_table
 from focusmap.values.study import Study, read_study
 from focusmap.values.task import ANOMALY, UNLABELLED, CellError, Task
@@ -185,17 +186,9 @@ def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
         raw = raw.assign(**{ANOMALY.name: ""})
     _require_columns(study, raw)
     given, raw = raw, without_missing(raw, study.missing)
-    table = pd.DataFrame({"row": np.arange(2, len(raw) + 2)})
-    if study.path_column is not None:
-        table["path"] = [
-            relative_path(cell, row, case)
-            for cell, row, case in zip(raw[study.path_column], table["row"], _cases(study, raw), strict=True)
-        ]
-    table.insert(1, "image_id", _image_ids(study, raw, table))
-    table["patient_id"] = _patients(study, raw, table)
-    for role, column in (("case_id", study.case_column), ("view", study.view_column), ("block", study.block_column)):
-        if column is not None:
-            table[role] = raw[column].str.strip()
+    table = named_rows(study, raw)
+    if study.block_column is not None:
+        table["block"] = raw[study.block_column].str.strip()
     if study.split_column is not None:
         table["split_declared"] = _splits(raw[study.split_column], study.split_column)
     table = pd.concat([table, _masks(study, raw)], axis=1)
@@ -204,7 +197,7 @@ def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
     table = pd.concat([table, raw[kept], _earlier_cells(study.task, raw), _targets(study, raw)], axis=1)
     for name, column in study.before.items():
         replace(study.task.target(name), name=column).encode(list(raw[column]))
-    _refuse_repeats(table, study.task.names)
+    refuse_repeats(table, study.task.names)
     if study.path_column is not None:
         refuse_missing(study.label_file, study.images, table, "path")
     return Cohort(study, table, given)
@@ -224,18 +217,8 @@ def read_unlabelled(file: Path, study: Study) -> Cohort:
     raw = read_columns(file)
     with _named(file):
         cells = without_missing(raw, study.missing)
-        table = pd.DataFrame({"row": np.arange(2, len(raw) + 2)})
-        if study.path_column is not None:
-            table["path"] = [
-                relative_path(cell, row, case)
-                for cell, row, case in zip(cells[study.path_column], table["row"], _cases(study, cells), strict=True)
-            ]
-        table.insert(1, "image_id", _image_ids(study, cells, table))
-        table["patient_id"] = _patients(study, cells, table)
-        for role, column in (("case_id", study.case_column), ("view", study.view_column)):
-            if column is not None:
-                table[role] = cells[column].str.strip()
-        _refuse_repeats(table, ())
+        table = named_rows(study, cells)
+        refuse_repeats(table, ())
         earlier = _earlier_cells(study.task, cells)
     kept = [name for name in study.covariates if name in cells and name not in table]
     return Cohort(study, pd.concat([table, cells[kept], earlier], axis=1), raw)
@@ -280,53 +263,6 @@ def _require_columns(study: Study, raw: pd.DataFrame) -> None:
     missing = [name for name in wanted if name is not None and name not in raw]
     if missing:
         raise InputError(f"lacks the column(s) {', '.join(missing)} that the study names.")
-
-
-def relative_path(cell: str, row: int, case: str = "") -> str:
-    """Return the path in a cell; `InputError`, with the case if there is one, if it is empty, absolute, or leaves."""
-    text = cell.strip().replace("\\", "/")
-    if not text:
-        whose = f" (case {case!r} has no picture there; leave the row out)" if case else ""
-        raise InputError(f"row {row}: the path is empty{whose}.")
-    path = PurePosixPath(text)
-    if path.is_absolute() or text[1:3] == ":/":
-        raise InputError(f"row {row}: path {text!r} is absolute. Write it relative to the folder given by --images.")
-    if ".." in path.parts:
-        raise InputError(f"row {row}: path {text!r} leaves the images folder. Remove '..' from it.")
-    return str(path)
-
-
-def _image_ids(study: Study, raw: pd.DataFrame, table: pd.DataFrame) -> list[str]:
-    # Of a study without pictures each row is a case.
-    column = study.id_column or (study.case_column if study.path_column is None else None)
-    if column is not None:
-        ids = raw[column].str.strip()
-        if (ids == "").any():
-            raise InputError(f"row {int(np.flatnonzero(ids == '')[0]) + 2}: {column} is empty.")
-        return list(ids)
-    if study.path_column is not None:
-        return list(table["path"])
-    return [f"row{row}" for row in table["row"]]
-
-
-def _cases(study: Study, raw: pd.DataFrame) -> "pd.Series[str]":
-    return raw[study.case_column].str.strip() if study.case_column else pd.Series([""] * len(raw), dtype=str)
-
-
-def _patients(study: Study, raw: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
-    if study.patient_column is None:
-        # Where nobody says who the patients are, what belongs to one case still belongs to one of them.
-        cases = _cases(study, raw).reset_index(drop=True)
-        return cases.where(cases != "", table["image_id"])
-    patients = raw[study.patient_column].str.strip()
-    empty = np.flatnonzero(patients == "")
-    if len(empty):
-        rows = listed([str(position + 2) for position in empty], separator=", ")
-        raise InputError(
-            f"row {rows}: {study.patient_column} is empty in {len(empty)} of {len(patients)} rows. "
-            "Fill it in, or name another column with --patient."
-        )
-    return patients
 
 
 def _splits(column: pd.Series, name: str) -> list[str]:
@@ -385,34 +321,3 @@ def _targets(study: Study, raw: pd.DataFrame) -> pd.DataFrame:
             cells = cells.mask(raw[target.earlier].str.strip() == "", "")
         columns[target.name] = target.decode(target.encode(list(cells)))
     return pd.DataFrame(columns, index=raw.index)
-
-
-def _refuse_repeats(table: pd.DataFrame, names: Sequence[str]) -> None:
-    """One picture stands in one row; twice with different labels is a contradiction."""
-    for key in ("path", "image_id"):
-        if key not in table or not table[key].duplicated().any():
-            continue
-        repeated = table[table[key].duplicated(keep=False)]
-        name, rows = next(iter(repeated.groupby(key, sort=False)))
-        lines = " and ".join(str(row) for row in rows["row"][:SHOWN])
-        if names and len(rows[list(names)].drop_duplicates()) > 1:
-            labels = " against ".join(rows[list(names)].drop_duplicates().agg(", ".join, axis=1)[:2])
-            raise InputError(f"rows {lines}: the labels of {name} contradict each other ({labels}). Keep one row.")
-        others = repeated[key].nunique() - 1
-        more = f" ({others} more {key}s repeat)" if others else ""
-        raise InputError(f"rows {lines}: duplicate {key} {name!r}{more}. Keep one row an image.")
-
-
-def refuse_missing(label_file: Path, images: Path, table: pd.DataFrame, column: str) -> None:
-    """Raise `MissingFileError` where a file that `column` names (``row`` says where) is not in the folder `images`."""
-    missing = [
-        (row, path)
-        for row, path in zip(table["row"], table[column], strict=True)
-        if path and not (images / path).is_file()
-    ]
-    if missing:
-        shown = listed([f"row {row}: {path}" for row, path in missing])
-        raise MissingFileError(
-            f"{label_file}: {len(missing)} of {len(table)} files in column {column!r} are not in {images}: "
-            f"{shown}. Say where the pictures are with --images."
-        )

@@ -100,19 +100,14 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
     mask = said.mask or _first(table, ("mask",))
     named = (path, patient, split, mask, said.case, said.view, said.block, *inputs)
     reserved = [name for name in (*named, "image_id", *PATIENT_COLUMNS) if name is not None]
-    for spec in specs:
-        if spec.name in named:
-            raise InputError(f"column {spec.name!r} has another role and cannot be a target as well.")
+    _refuse_second_roles([spec.name for spec in specs], named)
     inferred = WITHOUT_LABELS if said.unlabelled else infer_task(_with_uncertain(table), specs, reserved)
     _check_labels(inferred.task, said)
     for name in before:
         inferred.task.index(name)
-    images = (said.images or label_file.parent).resolve()
-    if not images.is_dir():
-        raise MissingFileError(f"--images {images}: no such folder.")
     return Study(
         label_file=label_file.resolve(),
-        images=images,
+        images=_images_folder(label_file, said),
         task=inferred.task,
         path_column=path,
         id_column="image_id" if "image_id" in table else None,
@@ -133,6 +128,19 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
         uncertain=said.uncertain,
         notes=inferred.notes if path else (*inferred.notes, NO_PICTURES),
     )
+
+
+def _refuse_second_roles(targets: Sequence[str], named: Sequence[str | None]) -> None:
+    for name in targets:
+        if name in named:
+            raise InputError(f"column {name!r} has another role and cannot be a target as well.")
+
+
+def _images_folder(label_file: Path, said: Declaration) -> Path:
+    images = (said.images or label_file.parent).resolve()
+    if not images.is_dir():
+        raise MissingFileError(f"--images {images}: no such folder.")
+    return images
 
 
 def parse_covariate(text: str, columns: Sequence[str]) -> tuple[str, str]:

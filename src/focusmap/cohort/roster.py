@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap.cohort.cohort import Cohort, read_columns, refuse_missing, relative_path
+from focusmap.cohort.cohort import Cohort, read_columns
 from focusmap.cohort.declaration import PATH_COLUMNS, PATIENT_COLUMNS
+from focusmap.cohort.rows import refuse_missing, relative_path
 from focusmap.errors import InputError
 
 

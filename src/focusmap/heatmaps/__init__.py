@@ -4,20 +4,18 @@ A net gives its last feature map, ``net.features(x)``, and its logits from that,
 else of it is needed (`Net`), but for focus maps, which are a net's own.
 """
 
+from focusmap.heatmaps.drawing import HeatMaps, check_copies, heat_maps
 from focusmap.heatmaps.methods import (
     ACAM,
     FOCUS,
     METHODS,
     RECONSTRUCTION,
-    HeatMaps,
     Method,
     Net,
     Unit,
     can_draw,
-    check_copies,
     check_method,
     choose_method,
-    heat_maps,
     is_method,
     method_of,
     methods_of,

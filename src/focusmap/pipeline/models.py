@@ -45,7 +45,7 @@ class Answers:
     logits
         ``(N, L)``; a continuous target's value in its own unit.
     flags
-        Of a model that is shown a table: what of each row is unlike train, in words.
+        What is to be known of each row, in words; see `focusmap.values.predictions.FLAGS`.
     attention
         Of a model of cases: ``case_id, image_id, path, view`` and ``attention`` of each picture, its weight among those
         of its case and view.

@@ -18,6 +18,7 @@ from focusmap.errors import InputError, MissingFileError, UnreadableImageError, 
 from focusmap.evaluation.calibration import apply
 from focusmap.imaging.preparation import Preparation, prepare_file
 from focusmap.imaging.readers import picture_files
+from focusmap.pipeline.answer_words import in_words
 from focusmap.pipeline.asked_rows import ids_of, predict_cases, predict_rows, study_of, unlabelled_rows
 from focusmap.pipeline.models import is_case_model, load_model
 from focusmap.pipeline.options import RunOptions
@@ -25,8 +26,8 @@ from focusmap.pipeline.others import check_targets, rows_like
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.pipeline.submission import fill_template, read_template
 from focusmap.values.files import atomic, read_table, refuse_existing, write_table
-from focusmap.values.predictions import FLAGS, ID_COLUMNS, NOTICE, Predictions
-from focusmap.values.task import ANOMALY, Target, Task
+from focusmap.values.predictions import FLAGS, ID_COLUMNS, Predictions
+from focusmap.values.task import Task
 
 if TYPE_CHECKING:
     from focusmap.inference.cases import CaseModel
@@ -66,8 +67,8 @@ class PredictRequest:
 class PredictAnswer:
     """What came of it: words for a single picture, the table and the overlays that were written, what failed.
 
-    `n_flagged` rows of a table are unlike those that the model was trained on, `n_unseen` of them for a category and
-    `n_outside` for a number that train does not have.
+    `n_flagged` rows of a table have something to be said of them (`focusmap.values.predictions.FLAGS`); `n_unseen` have
+    a category and `n_outside` a number that train does not have.
     """
 
     words: str
@@ -217,7 +218,7 @@ def load_run_net(folder: Path, devices: str) -> "Model":
     if isinstance(model, RowModel) or is_case_model(model):
         name = model.card.architecture.get("model")
         kind = "a model of cases" if is_case_model(model) else "no net of pictures"
-        raise InputError(f"{folder}: its model, {name}, is {kind} and has no heat maps.")
+        raise InputError(f"{folder}: its model, {name}, is {kind}; heat maps, masks and export need one of pictures.")
     return model
 
 
@@ -386,32 +387,3 @@ def _write_chunks(chunks: Iterator[Predictions], out: Path) -> int:
 def write_failures(failures: Sequence[tuple[Path, str]], path: Path) -> None:
     """Write which pictures could not be done, and why."""
     write_table(path, pd.DataFrame({"path": [str(f) for f, _ in failures], "reason": [r for _, r in failures]}))
-
-
-def in_words(model: "AnyModel", predictions: Predictions) -> str:
-    """Return what the model says of the first picture, one line a target."""
-    first = predictions.ids.iloc[0]
-    lines = [str(first.get("path", first["image_id"]))]
-    for target in model.task.targets:
-        lines.append(f"  {target.name}: {_say(target, predictions.of(target.name)[0], model)}")
-    if first.get("flags"):
-        lines.append(f"  flagged: {first['flags']}")
-    return "\n".join([*lines, NOTICE])
-
-
-def _say(target: Target, probabilities: np.ndarray, model: "AnyModel") -> str:
-    if target == ANOMALY:
-        usual = model.card.thresholds.get(target.name, np.inf)
-        verdict = "above" if probabilities[0] > usual else "within"
-        missed = f"{probabilities[0]:.3f} of the picture's variance is not reconstructed"
-        return f"{missed}, {verdict} what 95 % of the tune pictures have (up to {usual:.3f})"
-    if target.kind == "continuous":
-        return "not known" if np.isnan(probabilities[0]) else f"{probabilities[0]:.4g}"
-    if target.kind == "binary":
-        cut = model.card.thresholds.get(target.name, 0.5)
-        name = "" if target.classes == ("0", "1") else f" {target.positive}"
-        verdict = f"yes{name and ','}{name}" if probabilities[0] >= cut else f"no{name and ', not'}{name}"
-        return f"{verdict} (probability {probabilities[0]:.2f}, operating point {cut:.2f})"
-    order = np.argsort(probabilities)[::-1]
-    rest = ", ".join(f"{target.classes[i]} {probabilities[i]:.2f}" for i in order[1:])
-    return f"{target.classes[order[0]]} (probability {probabilities[order[0]]:.2f}; {rest})"

@@ -15,7 +15,7 @@ NOTICE = "For research use; not a medical device; intended use: (to be filled in
 SMALLEST = 1e-12  # probabilities of 0 and 1 have no finite logit
 ID_COLUMNS = ("image_id", "path", "patient_id", "case_id")
 FLAGS = "flags"
-"""Of table models: what of a row is unlike train."""
+"""What is to be known of a row: what is unlike train, which earlier value is unknown, which pictures are missing."""
 
 
 @dataclass(frozen=True)
