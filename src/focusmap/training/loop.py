@@ -129,12 +129,15 @@ def _work(fabric: "Fabric", net: FocusNet, data: TrainingData, recipe: Recipe, o
     """Train as one of several processes; return what the input is refused for, or an empty string."""
     # The weights came in memory that all processes share; each moves its own.
     net = copy.deepcopy(net)
+    refused = ""
     try:
         for _ in _epochs(open_session(net, data, recipe, options, fabric), options):
             pass
     except FocusmapError as error:
-        return str(error)
-    return ""
+        refused = str(error)
+    # Left open, Gloo's threads may outlive the interpreter and abort the process.
+    torch.distributed.destroy_process_group()
+    return refused
 
 
 def open_session(
