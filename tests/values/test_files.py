@@ -52,6 +52,7 @@ def test_cells_stay_text(tmp_path):
         (b"path,label\n", "no rows"),
         (b"path,label\na,\xff\n", "line 2: is not UTF-8"),
         (b'a,b\n1,"2\n3,4\n', "not a CSV"),
+        (b"a,b\n1,2,\n3,4,\n", "more cells than the header"),
     ],
 )
 def test_a_broken_table_is_named(tmp_path, content, message):

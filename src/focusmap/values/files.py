@@ -164,6 +164,12 @@ def read_table(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: is empty; a header and at least one row were expected.") from None
     except pd.errors.ParserError as error:
         raise InputError(f"{path}: is not a CSV table ({str(error).strip()}).") from None
+    if not isinstance(table.index, pd.RangeIndex):
+        # pandas takes what is too much for names of the rows, and every column for the one before it.
+        raise InputError(
+            f"{path}: the rows have more cells than the header has names. Take away commas at the ends of rows, and "
+            "put cells that hold a comma in quotes."
+        )
     if table.empty:
         raise InputError(f"{path}: has a header and no rows.")
     return table
