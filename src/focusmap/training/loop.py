@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from torch.distributed import destroy_process_group
+
 from focusmap.errors import FocusmapError, InputError
 from focusmap.nets.build import FocusNet
 from focusmap.nets.heads import LossOptions, task_loss
@@ -136,7 +138,7 @@ def _work(fabric: "Fabric", net: FocusNet, data: TrainingData, recipe: Recipe, o
     except FocusmapError as error:
         refused = str(error)
     # Left open, Gloo's threads may outlive the interpreter and abort the process.
-    torch.distributed.destroy_process_group()
+    destroy_process_group()
     return refused
 
 
