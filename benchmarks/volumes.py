@@ -1,4 +1,4 @@
-"""One volume of 256 x 256 x 24 voxels: read, prepared, learnt from, explained.
+"""One volume of 256 x 256 x 24 voxels: read, prepared, learnt from, explained, its lesion's mask drawn.
 
     python benchmarks/volumes.py [--models small-residual-3d resnet18-3d ...] [--shape 96 96 24] [--rounds 3]
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from focusmap.heatmaps import heat_maps
 from focusmap.imaging.preparation import prepare_file, standardised_file, to_source
@@ -22,15 +23,24 @@ from focusmap.imaging.readers import read_image
 from focusmap.imaging.readers.nifti import write_nifti
 from focusmap.imaging.store import Store
 from focusmap.imaging.volumes import VolumePreparation
+from focusmap.inference.lesions import working_shape
 from focusmap.nets.build import Architecture, build_net
+from focusmap.segmentation.distillation import learn_masks
+from focusmap.segmentation.learning import Cases, LearningOptions
+from focusmap.segmentation.representation import FeatureNet, learn_features
+from focusmap.segmentation.seeds import SeedCuts, seeds
+from focusmap.segmentation.segmenter import N_FEATURES, Segmenter, regions_of
 from focusmap.training.batches import Labelled, TrainingData
 from focusmap.training.epoch import train_epoch
 from focusmap.training.loop import FitOptions, open_session
 from focusmap.values.recipe import Recipe
+from focusmap.values.segmentation import SegmentationRecipe
 from focusmap.values.task import Target, Task
 
 SOURCE = (256, 256, 24)
 BATCH = 2
+STEPS = 2
+ONE_STEP = LearningOptions(1, BATCH)
 
 
 def seconds(work: Callable[[], object], rounds: int) -> float:
@@ -73,6 +83,31 @@ def compare(model: str, file: Path, preparation: VolumePreparation, rounds: int)
     report(f"{model}: reading, predicting, drawing one", seconds(explained, rounds))
 
 
+def draw_masks(file: Path, preparation: VolumePreparation, rounds: int) -> None:
+    """Time the small nets of `focusmap segment` and one mask, from a made-up map with a lesion in the middle."""
+    whole, placement = standardised_file(file, preparation)
+    shape = working_shape(preparation.shape)
+    volume = F.interpolate(torch.from_numpy(whole)[None], shape, mode="area")[0].numpy()
+    axes = np.meshgrid(*(np.linspace(-2, 2, side) for side in shape), indexing="ij")
+    heat_map = np.exp(-sum(axis**2 for axis in axes)).astype(np.float32)
+    cuts, recipe = SeedCuts(0.1, 0.5), SegmentationRecipe()
+    cases = Cases(np.stack([volume] * BATCH), np.stack([seeds(heat_map, cuts)] * BATCH))
+    for name, learn_one in {"what is alike": learn_alike, "the U-Net": learn_masks}.items():
+        spent = seconds(lambda learn_one=learn_one: learn_one(cases, LearningOptions(STEPS, BATCH)), rounds)
+        report(f"masks: a training step a volume of {name}", spent / STEPS / BATCH)
+    segmenter = Segmenter(cuts, learn_alike(cases, ONE_STEP), learn_masks(cases, ONE_STEP), recipe)
+
+    def drawn() -> None:
+        for region in regions_of(segmenter, volume, heat_map).values():
+            to_source(region, placement)
+
+    report("masks: drawing one, refined and distilled", seconds(drawn, rounds))
+
+
+def learn_alike(cases: Cases, options: LearningOptions) -> FeatureNet:
+    return learn_features(FeatureNet(1, N_FEATURES, 3), cases, options)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -92,6 +127,7 @@ def main() -> None:
         report("reading and preparing", seconds(lambda: prepare_file(file, preparation), options.rounds))
         for model in options.models:
             compare(model, file, preparation, options.rounds)
+        draw_masks(file, preparation, options.rounds)
 
 
 if __name__ == "__main__":

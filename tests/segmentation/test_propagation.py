@@ -10,7 +10,8 @@ from focusmap.segmentation.propagation import EDGES, Refining, grow, highest_poi
 from focusmap.segmentation.representation import FeatureNet, features_of, learn_features
 from focusmap.values.segmentation import SegmentationRecipe
 
-SHAPES = [(9, 8), (5, 6, 4)]
+# In the narrow one, steps along different axes lead to the same flat position.
+SHAPES = [(9, 8), (6, 2), (5, 6, 4), (4, 2, 1)]
 
 
 def features(shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:

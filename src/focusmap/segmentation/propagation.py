@@ -1,18 +1,21 @@
 """From a few points of a lesion to its region: by similarity to them, by a random walk, along the picture's edges."""
 
-from collections.abc import Callable
+import math
+import operator
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.sparse import coo_array, csr_array
+from scipy.sparse import dia_array
 from torch import Tensor
 
 from focusmap.segmentation.affinity import offsets_within, similarity, squared_distances
 from focusmap.segmentation.seeds import IGNORED
 
-# Features of so many voxels are compared with the points at a time.
-CHUNK = 65_536
+# Features of so many voxels are compared with the points at a time: what is computed of them stays in the cache.
+CHUNK = 256
 
 
 def highest_points(heat_map: np.ndarray, share: float, least: int = 5) -> np.ndarray:
@@ -48,34 +51,51 @@ def grow(features: Tensor, points: np.ndarray, weights: np.ndarray) -> np.ndarra
     return np.asarray(torch.cat(found).reshape(features.shape[1:]).cpu().numpy())
 
 
-def transitions(features: Tensor, radius: float, beta: float) -> csr_array:
+def transitions(features: Tensor, radius: float, beta: float) -> dia_array[np.float32]:
     """Return the walk's matrix ``(N, N)``: S^beta between voxels no further apart than `radius`, each row of sum 1.
 
-    A voxel may stay where it is, as S(p, p) = 1 says, so that no row is empty. Memory grows with the voxels and their
-    neighbours, 28 within a radius of 3 in 2-D and 122 in 3-D.
+    A voxel may stay where it is, as S(p, p) = 1 says, so that no row is empty. It is stored by diagonals: a step to a
+    neighbour is one of them, as a rule, and there are 28 within a radius of 3 in 2-D and 122 in 3-D.
     """
-    shape = features.shape[1:]
-    places = np.indices(shape).reshape(len(shape), -1)
-    flat = features.flatten(1).T.float()
-    rows, columns, values = [np.arange(flat.shape[0])], [np.arange(flat.shape[0])], [np.ones(flat.shape[0])]
-    for step in offsets_within(radius, len(shape)):
-        moved = places + np.array(step)[:, None]
-        inside = ((moved >= 0) & (moved < np.array(shape)[:, None])).all(axis=0)
-        here, there = np.flatnonzero(inside), np.ravel_multi_index(tuple(moved[:, inside]), shape)
-        squares = (flat[torch.from_numpy(here)] - flat[torch.from_numpy(there)]).square().sum(dim=1)
-        rows.append(here)
-        columns.append(there)
-        values.append(similarity(squares).pow(beta).cpu().numpy())
-    matrix = coo_array((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))).tocsr()
-    matrix.data /= np.repeat(matrix.sum(axis=1), np.diff(matrix.indptr))
+    diagonals = _diagonals(features.float().cpu(), radius, beta)
+    n, offsets = diagonals[0].size, np.array(list(diagonals))
+    values = np.stack([diagonal.ravel() for diagonal in diagonals.values()])
+    matrix: dia_array[np.float32] = dia_array((values, offsets), shape=(n, n))
+    sums = matrix @ np.ones(n, np.float32)
+    for diagonal, offset in zip(matrix.data, offsets, strict=True):
+        diagonal[max(offset, 0) : n + min(offset, 0)] /= sums[max(-offset, 0) : n - max(offset, 0)]
     return matrix
 
 
-def walk(matrix: csr_array, heat_map: np.ndarray, n_steps: int) -> np.ndarray:
+def _diagonals(features: Tensor, radius: float, beta: float) -> dict[int, np.ndarray]:
+    """Return S^beta by how far apart flat positions are, ``(*spatial)`` each, by columns as SciPy stores them."""
+    shape = tuple(features.shape[1:])
+    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    found: defaultdict[int, np.ndarray] = defaultdict(lambda: np.zeros(shape, np.float32))
+    found[0] += 1
+    # S is symmetric: a step and the one back are worked out together.
+    for step in (step for step in offsets_within(radius, len(shape)) if step > (0,) * len(shape)):
+        if any(abs(by) >= side for by, side in zip(step, shape, strict=True)):
+            continue
+        here, there = _overlap(step), _overlap([-by for by in step])
+        squares = (features[:, *here] - features[:, *there]).square().sum(dim=0)
+        like, offset = similarity(squares).pow(beta).numpy(), sum(map(operator.mul, step, strides))
+        # In a narrow grid two steps may share a diagonal; they never share a place on it.
+        found[offset][there] += like
+        found[-offset][here] += like
+    return found
+
+
+def _overlap(step: Sequence[int]) -> tuple[slice, ...]:
+    """Return the voxels that have a neighbour at a step: of an axis of 5, those at 0 to 3 have one at +1."""
+    return tuple(slice(max(-by, 0), -by if by > 0 else None) for by in step)
+
+
+def walk(matrix: dia_array[np.float32], heat_map: np.ndarray, n_steps: int) -> np.ndarray:
     """Return the map ``(*spatial)`` after so many steps of the walk, each voxel the mean of where it may step to.
 
-    >>> from scipy.sparse import csr_array
-    >>> walk(csr_array([[0.5, 0.5], [0.0, 1.0]]), np.array([0.0, 1.0]), 2).tolist()
+    >>> from scipy.sparse import dia_array
+    >>> walk(dia_array([[0.5, 0.5], [0.0, 1.0]]), np.array([0.0, 1.0]), 2).tolist()
     [0.75, 1.0]
     """
     walked = heat_map.ravel()
