@@ -12,6 +12,7 @@ from PIL import Image
 from focusmap.cli import main
 from focusmap.imaging.readers import read_mask
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
+from focusmap.segmentation.segmenter import learn_segmenter
 
 QUICK = ["--model", "small-residual-acam", "--size", "28", "--epochs", "1", "--weights", "none", "--workers", "1"]
 RECIPE = "segmentation: {n_steps: 4, max_cases: 12}"
@@ -83,6 +84,8 @@ def test_masks_are_the_same_without_a_mask_to_look_at_and_then_nothing_is_scored
     blind = tmp_path / "blind"
     shutil.copytree(run, blind)
     every_case_predicted(blind)
+    # Nothing that was learnt beside masks is taken over.
+    shutil.rmtree(blind / "segmenters")
     seeing = tmp_path / "seeing"
     shutil.copytree(blind, seeing)
     for name in ("cohort.csv",):
@@ -98,6 +101,34 @@ def test_masks_are_the_same_without_a_mask_to_look_at_and_then_nothing_is_scored
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a/index.csv"), index)
     for mask in index["mask"]:
         assert (tmp_path / "a" / mask).read_bytes() == (tmp_path / "b" / mask).read_bytes()
+
+
+def test_what_draws_is_learnt_once_and_anew_for_other_settings(run, study, tmp_path, monkeypatch, capsys):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    learnt = []
+
+    def counted(*arguments):
+        learnt.append(arguments)
+        return learn_segmenter(*arguments)
+
+    monkeypatch.setattr("focusmap.pipeline.lesion_masks.learn_segmenter", counted)
+    new = ["segment", str(copy), str(study), "--out"]
+    assert main([*new, str(tmp_path / "as_before")]) == 0
+    assert not learnt
+    shutil.rmtree(copy / "segmenters")
+    assert main([*new, str(tmp_path / "anew")]) == 0
+    assert len(learnt) == 1
+    masks = sorted((tmp_path / "anew/masks").iterdir())
+    assert masks
+    assert all((tmp_path / "as_before/masks" / mask.name).read_bytes() == mask.read_bytes() for mask in masks)
+    (tmp_path / "recipe.yaml").write_text("segmentation: {n_steps: 3, max_cases: 12}")
+    assert main([*new, str(tmp_path / "other"), "--recipe", str(tmp_path / "recipe.yaml")]) == 0
+    assert len(learnt) == 2
+    kept = copy / "segmenters/nodule.safetensors"
+    kept.write_bytes(kept.read_bytes()[:300])
+    assert main([*new, str(tmp_path / "damaged")]) == 2
+    assert f"{kept}: is damaged. Delete it" in capsys.readouterr().err
 
 
 def test_masks_that_choose_anything_are_counted(run, tmp_path, capsys):

@@ -4,7 +4,8 @@ Imports torch; the verb in `focusmap.pipeline.segmenting` imports this module wh
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -12,17 +13,22 @@ import torch
 from torch.nn import functional as F
 
 from focusmap.cohort.cohort import Cohort
+from focusmap.errors import DiskError
 from focusmap.imaging.preparation import mask_to_input, to_source
 from focusmap.inference.evidence import Item
 from focusmap.inference.lesions import Lesion, LesionCase, map_methods, read_cases
+from focusmap.inference.map_files import file_name
 from focusmap.inference.model import Model
 from focusmap.localisation import Reference, mean_mask
 from focusmap.localisation.baselines import resized
+from focusmap.pipeline.runs import Run
 from focusmap.segmentation.distillation import predict_masks
 from focusmap.segmentation.learning import LearningOptions
+from focusmap.segmentation.saved import Learnt, load_learnt, save_learnt
 from focusmap.segmentation.seeds import SeedCuts, choose_cuts, choose_cuts_by_masks, scaled
 from focusmap.segmentation.segmenter import Lesions, centred, learn_from_regions, learn_segmenter, raw_cut, regions_of
 from focusmap.segmentation.unet import UNet
+from focusmap.values.files import Json
 from focusmap.values.progress import Progress
 from focusmap.values.recipe import Recipe
 
@@ -35,12 +41,18 @@ UNGATED = "supervised"
 
 @dataclass(frozen=True)
 class Member:
-    """One model, what it learnt from and was tuned on, and the cohort whose masks are drawn."""
+    """One model and its run, what it learnt from and was tuned on, and the cohort whose masks are drawn."""
 
+    run: Run
     model: Model
     train: Cohort
     tune: Cohort
     cohort: Cohort
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return next(self.model.net.parameters()).device
 
 
 @dataclass(frozen=True)
@@ -67,11 +79,15 @@ class Job:
     tune_on_masks: bool
     progress: Progress
 
-    def learning(self, model: Model, doing: str) -> LearningOptions:
+    def identity(self, lesion: Lesion) -> dict[str, Json]:
+        """Return what masks are learnt for: of one run, the same for the same."""
+        settings: dict[str, Json] = {**asdict(self.recipe.segmentation), "seed": self.recipe.seed}
+        return {**settings, "negatives": list(lesion.negatives), "tune_on_masks": self.tune_on_masks}
+
+    def learning(self, member: Member, doing: str) -> LearningOptions:
         """Return how the small nets learn, where the model computes."""
-        device = next(model.net.parameters()).device
         n_steps, seed = self.recipe.segmentation.n_steps, self.recipe.seed
-        return LearningOptions(n_steps, seed=seed, device=device, doing=doing, progress=self.progress)
+        return LearningOptions(n_steps, seed=seed, device=member.device, doing=doing, progress=self.progress)
 
 
 @dataclass(frozen=True)
@@ -96,21 +112,33 @@ class _Seen:
 def prepare_drawer(member: Member, lesion: Lesion, job: Job) -> Drawer:
     """Return what draws a lesion's masks, learnt from image-level labels alone: no mask is opened.
 
-    But where the job says that masks of tune choose the cuts.
+    But where the job says that masks of tune choose the cuts. What was learnt before for the same settings is taken
+    from the run, and what is learnt now is left there.
     """
+    made_for = job.identity(lesion)
+    kept = member.run.segmenters / f"{file_name(lesion.name)}.safetensors"
+    learnt = load_learnt(kept, made_for, job.recipe.segmentation, member.device)
+    if learnt is None:
+        learnt = _learn(member, lesion, job)
+        # A run that is read-only is none the worse to draw with.
+        with suppress(DiskError):
+            save_learnt(learnt, made_for, kept)
+
+    def draw(case: LesionCase) -> Soft:
+        raw = {name: centred(scaled(case.maps[name]), raw_cut(cuts)) for name, cuts in learnt.cuts.items()}
+        return {**raw, **regions_of(learnt.segmenter, case.picture, case.maps[next(iter(learnt.cuts))])}
+
+    return Drawer(draw, learnt.cuts)
+
+
+def _learn(member: Member, lesion: Lesion, job: Job) -> Learnt:
     recipe = job.recipe.segmentation
     train = _see(member.model, _chosen(member.train, lesion, recipe.max_cases, job.recipe.seed), lesion)
     tune = _see(member.model, _with_lesion(member.tune, lesion), lesion)
-    methods = map_methods(member.model)
-    cuts = {name: _cuts_of(tune if tune.cases else train, lesion, name, job) for name in methods}
-    options = job.learning(member.model, lesion.name)
-    segmenter = learn_segmenter(train.arrays(methods[0]), cuts[methods[0]], recipe, options)
-
-    def draw(case: LesionCase) -> Soft:
-        raw = {name: centred(scaled(case.maps[name]), raw_cut(cuts[name])) for name in methods}
-        return {**raw, **regions_of(segmenter, case.picture, case.maps[methods[0]])}
-
-    return Drawer(draw, cuts)
+    cuts = {name: _cuts_of(tune if tune.cases else train, lesion, name, job) for name in map_methods(member.model)}
+    first = next(iter(cuts))
+    options = job.learning(member, lesion.name)
+    return Learnt(learn_segmenter(train.arrays(first), cuts[first], recipe, options), cuts)
 
 
 def with_comparisons(drawer: Drawer, member: Member, lesion: Lesion, job: Job) -> Drawer:
@@ -122,7 +150,7 @@ def with_comparisons(drawer: Drawer, member: Member, lesion: Lesion, job: Job) -
     train = _see(
         member.model, _chosen(member.train, lesion, job.recipe.segmentation.max_cases, job.recipe.seed), lesion
     )
-    arrays, options = train.arrays("cam"), job.learning(member.model, lesion.name)
+    arrays, options = train.arrays("cam"), job.learning(member, lesion.name)
     cut = raw_cut(drawer.cuts["cam"])
     weak = learn_from_regions(arrays, [heat_map >= cut for heat_map in arrays.maps], _doing(options, "on raw maps"))
     added: dict[str, Callable[[LesionCase], np.ndarray]] = {"weak_unet": partial(_answer, weak)}

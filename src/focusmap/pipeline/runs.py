@@ -17,6 +17,7 @@ RESULTS = (
     "evaluation",
     "focus",
     "segmentation",
+    "segmenters",
     "folds",
     "seeds",
     "table",
@@ -104,6 +105,11 @@ class Run:
     def segmentation(self) -> Path:
         """Masks of lesions and their scores."""
         return self.folder / "segmentation"
+
+    @property
+    def segmenters(self) -> Path:
+        """What draws masks, learnt once, lesion by lesion."""
+        return self.folder / "segmenters"
 
     @property
     def unit(self) -> str:

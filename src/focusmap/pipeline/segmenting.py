@@ -190,7 +190,7 @@ def _member(run: Run, cohort: Cohort, split: Split, options: RunOptions, other: 
 
     model = load_run_net(run.folder, options.devices)
     train, tune, test = (cohort.of(split.ids(part)) for part in ("train", "tune", "test"))
-    return Member(model, train, tune, test if other is None else other)
+    return Member(run, model, train, tune, test if other is None else other)
 
 
 def _draw_all(member: "Member", lesion: "Lesion", job: "Job", place: _Place) -> None:

@@ -30,6 +30,7 @@ class UNet(nn.Module):
 
     def __init__(self, channels: int, n_out: int, dimensions: int = 2, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
+        self.channels, self.dimensions = channels, dimensions
         inputs = (channels, *widths[:-1])
         self.down = nn.ModuleList(_block(n, width, dimensions) for n, width in zip(inputs, widths, strict=True))
         self.up = nn.ModuleList(_block(fine + coarse, fine, dimensions) for fine, coarse in pairwise(widths))
