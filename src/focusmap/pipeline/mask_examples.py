@@ -45,7 +45,8 @@ def write_examples(
         truth = true_mask(cohort, score.image_id, by_name[score.target], drawn.shape)
         assert truth is not None, "a case with a Dice has a mask"
         pixels = read_image(cohort.file(score.image_id)).pixels
-        caption = f"{name}: {score.measures['dice']:.2f}  {score.image_id}"
+        of_which = [score.target] if len(lesions) > 1 else []
+        caption = " ".join([f"{name}: {score.measures['dice']:.2f}", *of_which, Path(score.image_id).name])
         cases.append(_drawn_case(pixels, drawn, truth, caption))
     draw_cases(folder / EXAMPLES, cases)
 
