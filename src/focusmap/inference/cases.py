@@ -174,9 +174,8 @@ class CaseModel:
         """Return the net of a blank picture in a case of its own: whatever methods of heat maps need, it has or not."""
         architecture = architecture_of(self.parts[0].card)
         blank = one_case(np.zeros((1, *self.preparation.input_shape), np.float32), np.zeros(1, np.int64))
-        net, device = self.parts[0]._net, next(self.parts[0]._net.parameters()).device
-        row = torch.zeros(1, architecture.n_covariates)
-        return take_apart(net.eval(), blank._replace(rows=row).to(device))[1][0]
+        row, net = torch.zeros(1, architecture.n_covariates), self.parts[0]._net.eval()
+        return take_apart(net, blank._replace(rows=row).to(next(net.parameters()).device))[1][0]
 
     @property
     def _net(self) -> FocusNet:
