@@ -289,10 +289,6 @@ class CaseBackbone(nn.Module):
         assert isinstance(encoder, Encoder)
         return encoder
 
-    def _segments(self, batch: CaseBatch) -> tuple[Tensor, int]:
-        """Return the segment of each picture ``(P,)``, and their number."""
-        return batch.cases * self.n_views + batch.views, len(batch.rows) * self.n_views
-
     def encoded(self, batch: CaseBatch) -> tuple[Tensor, Tensor]:
         """Return features ``(P, K)`` of all pictures, and their weights of the same shape."""
         segments, n = self._segments(batch)
@@ -306,6 +302,10 @@ class CaseBackbone(nn.Module):
                 features = features.index_copy(0, members, own)
                 weights = weights.index_copy(0, members, own_weights)
         return features, weights
+
+    def _segments(self, batch: CaseBatch) -> tuple[Tensor, int]:
+        """Return the segment of each picture ``(P,)``, and their number."""
+        return batch.cases * self.n_views + batch.views, len(batch.rows) * self.n_views
 
 
 def build_case_net(architecture: CaseArchitecture, weights: str = "none", seed: int = 0) -> FocusNet:

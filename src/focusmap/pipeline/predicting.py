@@ -220,8 +220,8 @@ def load_run_looking(folder: Path, devices: str) -> "Model | CaseModel":
     """Return the model of a run as `load_run_model` does; `InputError` if it is no net that is shown pictures."""
     model = load_run_model(folder, devices)
     if isinstance(model, RowModel):
-        name = model.card.architecture.get("model")
-        raise InputError(f"{folder}: its model, {name}, is no net of pictures; heat maps, masks and export need one.")
+        kind = f"{model.card.architecture.get('model')}, is no net of pictures"
+        raise InputError(f"{folder}: its model, {kind}; heat maps, masks and export need one of pictures.")
     return model
 
 
@@ -229,10 +229,8 @@ def load_run_net(folder: Path, devices: str) -> "Model":
     """Return the model of a run as `load_run_looking` does; `InputError` if it is shown cases, not single pictures."""
     model = load_run_looking(folder, devices)
     if is_case_model(model):
-        name = model.card.architecture.get("model")
-        raise InputError(
-            f"{folder}: its model, {name}, is a model of cases; masks, export and trust need one of single pictures."
-        )
+        kind = f"{model.card.architecture.get('model')}, is a model of cases"
+        raise InputError(f"{folder}: its model, {kind}; masks, export and trust need one of single pictures.")
     return model
 
 
