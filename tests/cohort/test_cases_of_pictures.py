@@ -1,9 +1,11 @@
 """Pictures become cases: what must agree agrees or is refused with its rows, and no case is parted."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
-from focusmap.cohort.cases import by_case, pictures_of, view_numbers, views_of, with_pictures
+from focusmap.cohort.cases import by_case, by_picture, pictures_of, view_numbers, views_of, with_pictures
 from focusmap.cohort.cohort import load_cohort, read_cohort, write_cohort
 from focusmap.cohort.declaration import Declaration
 from focusmap.cohort.split import make_split
@@ -36,6 +38,22 @@ def test_a_case_says_what_any_of_its_pictures_says(tmp_path):
     assert list(pictures_of(cases)["image_id"]) == ["a.png", "c.png", "b.png", "d.png"]
     assert views_of(cases) == ("post", "pre")
     assert view_numbers(cases, ("post", "pre")).tolist() == [1, 0, 1, 0]
+
+
+def test_the_pictures_of_cases_have_their_own_masks_and_say_what_their_case_says(tmp_path):
+    masks = ["", "b.png", "a.png", "d.png"]
+    said = replace(SAID, mask="mask")
+    cohort = read_cohort(label_file(tmp_path, lambda table: table.assign(mask=masks)), said)
+    write_cohort(by_case(cohort), tmp_path / "cohort.csv")
+    write_study(cohort.study, tmp_path / "study.yaml")
+    for cases in (by_case(cohort), load_cohort(tmp_path)):
+        pictures = by_picture(cases.of(["p2L", "p1L"]))
+        assert pictures.image_ids == ["d.png", "a.png", "c.png"]
+        assert list(pictures.table["CST"]) == ["270", "310", "310"]
+        assert list(pictures.patient_ids) == ["p2", "p1", "p1"]
+        found = [pictures.mask_file(name) for name in pictures.image_ids]
+        assert [file and file.name for file in found] == ["d.png", None, "a.png"]
+    assert by_picture(cohort) is cohort
 
 
 def test_without_groups_each_picture_is_a_case(tmp_path):

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from focusmap.cli import main
 from focusmap.phantom.eyes import EyeOptions, make_eyes, write_eyes
@@ -169,9 +170,69 @@ def test_a_dry_run_says_how_many_cases_there_are_and_prepare_counts_them(folder,
 
 
 def test_what_a_model_of_cases_cannot_do_is_said(run, folder, tmp_path, capsys):
-    for command in (["explain", str(run)], ["export", str(run), "--format", "onnx", "--out", str(tmp_path / "x")]):
-        assert main(command) == 2
-        assert "is a model of cases; heat maps, masks and export need one of pictures" in capsys.readouterr().err
+    for command in (["segment", str(run)], ["export", str(run), "--format", "onnx"]):
+        assert main([*command, "--out", str(tmp_path / "x")]) == 2
+        assert "is a model of cases; masks, export and trust need one of single pictures" in capsys.readouterr().err
+    assert main(["explain", str(run), "--trust", "--out", str(tmp_path / "x")]) == 2
+    assert "is a model of cases; --trust is for nets of single pictures" in capsys.readouterr().err
+    assert main(["explain", str(run), "--method", "focus", "--out", str(tmp_path / "x")]) == 2
+    assert "'focus' needs a net with evidence at every place" in capsys.readouterr().err
+    picture = str(next(folder.rglob("*.png")))
+    assert main(["explain", str(run), picture, "--out", str(tmp_path / "x")]) == 2
+    assert "is a model of cases; give a label file (.csv)" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_each_picture_of_each_test_case_has_a_map_that_the_report_shows(run):
+    index, test = read(run / "focus/index.csv"), read(run / "predictions/test.csv").set_index("image_id")
+    assert len(index) == 16 * 2
+    assert set(index["view"]) == set(VIEWS)
+    assert set(index["case_id"]) == set(test.index)
+    assert all((run / "focus" / name).is_file() for column in ("map", "overlay") for name in index[column])
+    for target in ("CST", "relapse"):
+        own = index[index["target"] == target]
+        np.testing.assert_allclose(own["probability"], test[target][own["case_id"]], rtol=1e-3)
+    page = (run / "report.html").read_text()
+    assert any(all(f"{case} · {view} · relapse" in page for view in VIEWS) for case in test.index)
+
+
+def test_other_cases_are_explained_with_their_masks_and_answered_with_overlays(run, folder, tmp_path, capsys):
+    labels = pd.read_csv(folder / "labels.csv", dtype=str, keep_default_na=False)
+    labels = labels[labels["eye_id"].isin(["P009L", "P009R"])].assign(relapse="1", lesion="")
+    marked = labels["view"] == "post left-half"
+    mask = np.zeros((28, 28), np.uint8)
+    mask[5:10, 5:10] = 255
+    Image.fromarray(mask).save(folder / "mask.png")
+    labels.loc[marked, "lesion"] = "mask.png"
+    labels.to_csv(tmp_path / "others.csv", index=False)
+    asked = [str(run), str(tmp_path / "others.csv"), "--images", str(folder)]
+    methods = ["--method", "gradcam", "--method", "occlusion", "--target", "relapse"]
+    assert main(["explain", *asked, "--mask", "lesion", *methods, "--out", str(tmp_path / "maps")]) == 0
+    index = read(tmp_path / "maps/index.csv")
+    assert list(index.groupby("method").size()) == [8, 8]
+    scores = read(tmp_path / "maps/scores.csv")
+    assert set(scores["image_id"]) == set(labels.loc[marked, "path"]), "only a picture's own mask is its mask"
+    assert {"gradcam", "occlusion", "centre"} <= set(scores["method"])
+    overlays = ["--overlay", str(tmp_path / "overlays"), "--out", str(tmp_path / "answers.csv")]
+    assert main(["predict", *asked, *overlays]) == 0
+    assert "overlays: " in capsys.readouterr().out
+    own = read(tmp_path / "overlays/index.csv")
+    assert set(own["case_id"]) == set(read(tmp_path / "answers.csv")["case_id"]) == {"P009L", "P009R"}
+    ends = [json.loads((place / "scale.json").read_text())["ends"] for place in (run / "focus", tmp_path / "overlays")]
+    assert ends[0] == ends[1], "colours mean what they mean in the run's own maps"
+    assert main(["predict", *asked, *overlays, "--out", str(tmp_path / "again.csv")]) == 2
+    assert not (tmp_path / "again.csv").exists()
+
+
+def test_bad_tables_at_explain_are_one_message(run, folder, tmp_path, capsys):
+    for change, fact in (
+        (lambda table: table.assign(view="lateral"), "view 'lateral' is not one of post left-half"),
+        (lambda table: table.drop(columns="view"), "does not say which view"),
+        (lambda table: table.drop(columns="age"), "lacks the column(s) age"),
+    ):
+        assert main(["explain", str(run), *changed(folder, tmp_path, change)]) == 2
+        assert fact in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -232,6 +293,9 @@ def test_every_way_of_fusion_goes_the_whole_way(folder, tmp_path, arguments, rec
     assert main([*command, *QUICK, "--recipe", str(tmp_path / "recipe.yaml")]) == 0
     test = read(out / "predictions/test.csv")
     assert np.isfinite(test["CST"]).all()
+    if "table-net" not in arguments:
+        maps = read(out / "focus/index.csv").drop_duplicates("case_id").set_index("case_id")
+        np.testing.assert_allclose(maps["probability"][test["image_id"]], test["CST"], rtol=1e-3)
     asked = ["predict", str(out), str(tmp_path / "labels.csv"), "--images", str(folder), "--out"]
     assert main([*asked, str(tmp_path / "answers.csv")]) == 0
     answers = read(tmp_path / "answers.csv").set_index("image_id").loc[test["image_id"]]

@@ -4,9 +4,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from focusmap.phantom.eyes import EyeOptions
+from focusmap.pipeline import explain
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from eyes_phantom import RECIPE, differences
@@ -20,6 +22,18 @@ def test_pictures_and_table_together_better_each_alone(tmp_path):
     assert found["image"]["mean"]["low"] > 0
     assert found["table"]["mean"]["low"] > 0
     assert found["table"]["CST"]["low"] > 0
+
+
+@pytest.mark.slow
+def test_the_evidence_is_on_the_views_that_the_targets_follow(tmp_path):
+    small = replace(RECIPE, model="small-residual", size=32, epochs=24)
+    differences(tmp_path, EyeOptions(n_patients=120, size=32), small, ())
+    explain(tmp_path / "joint")
+    index = pd.read_csv(tmp_path / "joint/focus/index.csv")
+    predicted = index[index["predicted"]]
+    strongest = predicted.loc[predicted.groupby(["case_id", "target"])["evidence"].idxmax()].set_index("target")["view"]
+    for target, view in (("CST", "post"), ("continue_injection", "post"), ("loss", "pre")):
+        assert (strongest[target] == f"{view} right-half").mean() > 0.9, target
 
 
 @pytest.mark.slow

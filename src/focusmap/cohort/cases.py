@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from focusmap.cohort.cohort import Cohort
+from focusmap.cohort.cohort import Cohort, mask_columns
 from focusmap.errors import InputError, listed, suggest
 
 NO_VIEW = ""
@@ -44,7 +44,7 @@ def by_case(cohort: Cohort, *, grouped: bool = True) -> Cohort:
     """
     table = cohort.table
     if not grouped:
-        pictures = table.reindex(columns=list(PICTURE_COLUMNS))
+        pictures = table.reindex(columns=[*PICTURE_COLUMNS, *mask_columns(table)])
         return replace(cohort, pictures=pictures.assign(case_id=pictures["image_id"], view=NO_VIEW))
     _refuse_unnamed(cohort)
     pictures = table.assign(view=table.get("view", NO_VIEW))
@@ -55,8 +55,22 @@ def by_case(cohort: Cohort, *, grouped: bool = True) -> Cohort:
     columns = {name: [by_name[case] for case in cases["case_id"]] for name, by_name in told.items()}
     cases = cases.drop(columns=["view"], errors="ignore").assign(image_id=cases["case_id"], **columns)
     raw = cohort.raw.iloc[first].reset_index(drop=True)
-    kept = pictures.reindex(columns=list(PICTURE_COLUMNS)).reset_index(drop=True)
+    kept = pictures.reindex(columns=[*PICTURE_COLUMNS, *mask_columns(table)]).reset_index(drop=True)
     return replace(cohort, table=cases, raw=raw, pictures=kept)
+
+
+def by_picture(cohort: Cohort) -> Cohort:
+    """Return the cohort whose rows are the pictures of a cohort of cases, with their own masks; else the cohort itself.
+
+    All that is not a picture's own, its patient, targets and covariates among it, is what its case says.
+    """
+    if cohort.pictures is None:
+        return cohort
+    pictures = pictures_of(cohort)
+    cases = cohort.take(pictures["position"].to_numpy())
+    of_case = cases.table.drop(columns=mask_columns(cases.table))
+    own = {str(name): pictures[name] for name in pictures if name != "position"}
+    return replace(cases, table=of_case.assign(**own), pictures=None)
 
 
 def pictures_of(cohort: Cohort) -> pd.DataFrame:

@@ -118,8 +118,7 @@ class Cohort:
     @property
     def has_masks(self) -> bool:
         """True if any image has a mask."""
-        columns = [name for name in self.table if name == "mask" or str(name).startswith("mask_")]
-        return any((self.table[name] != "").any() for name in columns)
+        return any((self.table[name] != "").any() for name in mask_columns(self.table))
 
     def take(self, positions: Sequence[int] | np.ndarray) -> "Cohort":
         """Return the cohort of the rows at `positions`."""
@@ -130,6 +129,11 @@ class Cohort:
     def of(self, image_ids: Sequence[str]) -> "Cohort":
         """Return the cohort of the images named, in that order."""
         return self.take([self.positions[image_id] for image_id in image_ids])
+
+
+def mask_columns(table: pd.DataFrame) -> list[str]:
+    """Return the columns of a cohort's table that name masks."""
+    return [str(name) for name in table if name == "mask" or str(name).startswith("mask_")]
 
 
 def read_cohort(label_file: Path, said: Declaration | None = None, *, study: Study | None = None) -> Cohort:

@@ -13,13 +13,15 @@ import numpy as np
 import torch
 
 from focusmap.classical.model import RowModel, load_row_model, save_row_model, untold_changes
+from focusmap.cohort.cases import view_numbers
 from focusmap.cohort.cohort import Cohort
-from focusmap.cohort.covariates import Covariates
+from focusmap.cohort.covariates import Covariates, Encoded
 from focusmap.errors import InputError, ModelError
 from focusmap.imaging.preparation import AnyPreparation, preparation_from
 from focusmap.inference.model import CARD, PROBE_TOLERANCE, WEIGHTS, load_weights, save_weights
 from focusmap.nets.backbones import PROBE_SIDE
 from focusmap.nets.build import FocusNet
+from focusmap.nets.case_pictures import PictureInCase, backbone_of, take_apart
 from focusmap.nets.cases import CaseArchitecture, CaseBackbone, CaseBatch, build_case_net
 from focusmap.nets.table_net import net_answer_from
 from focusmap.values.files import Json
@@ -129,19 +131,60 @@ class CaseModel:
 
         A continuous target's column is its value in its own unit; of a change target the earlier value and its change.
         """
-        found = [part._answer(features, cohort) for part, features in zip(self.parts, looked.features, strict=True)]
-        logits = self.task.added(np.mean([logits for logits, _ in found], axis=0), cohort.earlier)
-        flags = [said for _, said in found if said is not None]
+        learnt, flags = self.learnt(looked.features, cohort)
+        logits = self.task.added(learnt, cohort.earlier)
         if not flags and not np.isnan(cohort.earlier).any():
             return logits, None
         told = zip(*flags, untold_changes(cohort), strict=True)
         return logits, tuple("; ".join(dict.fromkeys(filter(None, said))) for said in told)
 
+    def learnt(self, features: Sequence[np.ndarray], cohort: Cohort) -> tuple[np.ndarray, list[tuple[str, ...]]]:
+        """Return logits ``(N, L)``, of a change target its change, and what members that take a table flag.
+
+        Parameters
+        ----------
+        features
+            Those of `Looked`.
+        cohort
+            The N cases.
+        """
+        found = [part._answer(seen, cohort) for part, seen in zip(self.parts, features, strict=True)]
+        return np.mean([logits for logits, _ in found], axis=0), [said for _, said in found if said is not None]
+
+    def check(self, cohort: Cohort) -> None:
+        """Raise `InputError` if a cohort's cases lack a covariate, or have a view, that the model must know."""
+        view_numbers(cohort, self.views)
+        for part in self.parts:
+            part._encoded(cohort)
+
+    def take_apart(self, pictures: np.ndarray, case: Cohort) -> list[tuple[np.ndarray, list[PictureInCase]]]:
+        """Return of each member what it sees in one case, as `Looked` has it, and the nets of the case's pictures.
+
+        Parameters
+        ----------
+        pictures
+            ``(P, C, *spatial)``, standardised, in the order of `pictures_of`.
+        case
+            A cohort of one case.
+        """
+        batch = one_case(pictures, view_numbers(case, self.views))
+        return [part._taken_apart(batch, case) for part in self.parts]
+
+    def picture_net(self) -> PictureInCase:
+        """Return the net of a blank picture in a case of its own: whatever methods of heat maps need, it has or not."""
+        architecture = architecture_of(self.parts[0].card)
+        blank = one_case(np.zeros((1, *self.preparation.input_shape), np.float32), np.zeros(1, np.int64))
+        row, net = torch.zeros(1, architecture.n_covariates), self.parts[0]._net.eval()
+        return take_apart(net, blank._replace(rows=row).to(next(net.parameters()).device))[1][0]
+
+    @property
+    def _net(self) -> FocusNet:
+        assert self.net is not None, "members answer for the whole"
+        return self.net
+
     @property
     def _backbone(self) -> CaseBackbone:
-        assert self.net is not None, "members answer for the whole"
-        assert isinstance(self.net.backbone, CaseBackbone)
-        return self.net.backbone
+        return backbone_of(self._net)
 
     def _look(self, batch: CaseBatch) -> tuple[np.ndarray, np.ndarray]:
         backbone = self._backbone.eval()
@@ -154,14 +197,24 @@ class CaseModel:
             told, flags = self.table.of_table(cohort)
             of_table = self.task.added(told, -cohort.earlier)
             return self._stacked(self._logits(features, np.empty((len(features), 0))), of_table), flags
-        if not self.card.covariates:
+        encoded = self._encoded(cohort)
+        if encoded is None:
             return self._logits(features, np.empty((len(features), 0))), None
-        encoded = Covariates.from_list(self.card.covariates).encode(cohort)
         return self._logits(features, encoded.values), encoded.flags
 
+    def _encoded(self, cohort: Cohort) -> Encoded | None:
+        """Return the covariates of a cohort; None of a model that takes none."""
+        return Covariates.from_list(self.card.covariates).encode(cohort) if self.card.covariates else None
+
+    def _taken_apart(self, case: CaseBatch, cohort: Cohort) -> tuple[np.ndarray, list[PictureInCase]]:
+        net = self._net.eval()
+        encoded = None if self.table is not None else self._encoded(cohort)
+        rows = case.rows if encoded is None else torch.from_numpy(encoded.values)
+        looked, nets = take_apart(net, case._replace(rows=rows).to(next(net.parameters()).device))
+        return looked.cpu().numpy(), nets
+
     def _logits(self, features: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        assert self.net is not None
-        net = self.net.eval()
+        net = self._net.eval()
         device = next(net.parameters()).device
         sides = (torch.from_numpy(np.ascontiguousarray(side)).float().to(device) for side in (features, rows))
         with torch.inference_mode():
@@ -180,6 +233,12 @@ class CaseModel:
             weights, bias = (np.array(stack[target.name][key], dtype=np.float64) for key in ("weights", "bias"))
             columns.append(both @ weights.T + bias)
         return np.concatenate(columns, axis=1)
+
+
+def one_case(pictures: np.ndarray, views: np.ndarray) -> CaseBatch:
+    """Return a case of pictures ``(P, C, *spatial)`` with these numbers of views ``(P,)``, and no table."""
+    numbers = torch.zeros(len(pictures), dtype=torch.int64)
+    return CaseBatch(torch.from_numpy(pictures), numbers, torch.from_numpy(views), torch.empty(1, 0))
 
 
 def architecture_of(card: ModelCard) -> CaseArchitecture:

@@ -7,20 +7,27 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from focusmap.cohort.cohort import Cohort
 from focusmap.errors import InputError, MissingFileError
 from focusmap.evaluation.calibration import apply
-from focusmap.heatmaps import FOCUS, RECONSTRUCTION, heat_maps, method_of, unit_of
+from focusmap.heatmaps import FOCUS, RECONSTRUCTION, HeatMaps, heat_maps, method_of, unit_of
+from focusmap.heatmaps.class_activation import NO_EVIDENCE_BELOW
 from focusmap.imaging.preparation import AnyPlacement, AnyPreparation, standardised_file
+from focusmap.inference.cases import CaseModel
 from focusmap.inference.model import Model
+from focusmap.nets.case_pictures import PictureInCase
+from focusmap.values.model_card import ModelCard
 
 
 @dataclass(frozen=True)
 class Item:
-    """One picture to explain: its id, the path to show for it, and the file."""
+    """One picture to explain: its id, the path to show for it, and the file; of a model of cases, its case and view."""
 
     image_id: str
     path: str
     file: Path
+    case_id: str = ""
+    view: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,49 @@ def read_pictures(
         yield Picture(item, pixels, placement)
 
 
+def find_case_evidence(
+    model: CaseModel, case: Cohort, pictures: Sequence[Picture], method: str, labels: Sequence[int]
+) -> Evidence:
+    """Return what a model says of one case, once for each of its P pictures, and what it sees in each of them.
+
+    All else of the case is held fixed while a picture is explained (`focusmap.nets.case_pictures`). Since pictures add
+    up, one has evidence worth showing from an even share of what a case needs.
+
+    Parameters
+    ----------
+    case
+        A cohort of one case with these pictures and no others, in this order.
+    """
+    parts = model.take_apart(np.stack([picture.pixels for picture in pictures]), case)
+    logits, _ = model.learnt([looked for looked, _ in parts], case)
+    probabilities = apply(model.task, logits, model.card.temperatures)
+    found = [_maps_of_pictures(nets, pictures, method, labels) for _, nets in parts]
+    units = np.stack([deviations_of(part.card)[labels] for part in model.parts])
+    unit, n, places = units.mean(axis=0), len(pictures), [1] * (found[0].maps.ndim - 2)
+    amounts = np.mean([one.evidence.numpy() * own / unit for one, own in zip(found, units, strict=True)], axis=0)
+    maps = [one.maps.numpy() * own.reshape(-1, *places) for one, own in zip(found, units, strict=True)]
+    return Evidence(
+        probabilities=np.repeat(probabilities[:, labels], n, axis=0),
+        predicted=np.repeat(predicted_labels(model, probabilities)[:, labels], n, axis=0),
+        shown=n * amounts >= NO_EVIDENCE_BELOW,
+        amounts=amounts,
+        maps=np.mean(maps, axis=0),
+        units=unit / found[0].maps[0, 0].numel() if unit_of(method).per_cell else unit,
+    )
+
+
+def _maps_of_pictures(
+    nets: Sequence[PictureInCase], pictures: Sequence[Picture], method: str, labels: Sequence[int]
+) -> HeatMaps:
+    """Return logits, maps and evidence of the P pictures of a case, each by its own net."""
+    found = []
+    for net, picture in zip(nets, pictures, strict=True):
+        batch = torch.from_numpy(picture.pixels[np.newaxis]).to(net.weight.device)
+        one = heat_maps(net, batch, method, labels)
+        found.append((one.logits.cpu(), one.maps.float().cpu(), one.evidence.cpu()))
+    return HeatMaps(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+
+
 def find_evidence(model: Model, pictures: Sequence[Picture], method: str, labels: Sequence[int]) -> Evidence:
     """Return probabilities and maps of some labels for a batch of pictures; the net is set to eval mode."""
     found = heat_maps(model.net.eval(), pixels_of(model, pictures), method, labels)
@@ -82,7 +132,7 @@ def find_evidence(model: Model, pictures: Sequence[Picture], method: str, labels
     predicted = predicted_labels(model, probabilities)[:, labels]
     if method_of(method) == FOCUS:
         return _focus_evidence(probabilities[:, labels], predicted, found.maps.float().cpu().numpy())
-    deviations, n_cells = _deviations(model)[labels], found.maps[0, 0].numel()
+    deviations, n_cells = deviations_of(model.card)[labels], found.maps[0, 0].numel()
     return Evidence(
         probabilities=probabilities[:, labels],
         predicted=predicted,
@@ -115,7 +165,7 @@ def _focus_evidence(probabilities: np.ndarray, predicted: np.ndarray, maps: np.n
     )
 
 
-def predicted_labels(model: Model, probabilities: np.ndarray) -> np.ndarray:
+def predicted_labels(model: Model | CaseModel, probabilities: np.ndarray) -> np.ndarray:
     """Return ``(N, L) bool``: at or above the operating point; the most probable class; always for continuous."""
     predicted = np.ones(probabilities.shape, dtype=bool)
     for target in model.task.targets:
@@ -127,7 +177,9 @@ def predicted_labels(model: Model, probabilities: np.ndarray) -> np.ndarray:
     return predicted
 
 
-def _deviations(model: Model) -> np.ndarray:
+def deviations_of(card: ModelCard) -> np.ndarray:
     """Return ``(L,) float32``: 1, or the deviation that a continuous target was standardised by for training."""
-    one, zero = np.ones((1, model.task.n_logits)), np.zeros((1, model.task.n_logits))
-    return np.asarray((model.to_units(one) - model.to_units(zero))[0], dtype=np.float32)
+    found = np.ones(card.task.n_logits, dtype=np.float32)
+    for name, (_, deviation) in card.scales.items():
+        found[card.task.slice_of(name)] = deviation
+    return found

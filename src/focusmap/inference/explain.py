@@ -5,14 +5,16 @@ follow from the files, because their colours end at a value that all overlays of
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 
 import numpy as np
 import pandas as pd
 
+from focusmap.cohort.cases import pictures_of, with_pictures
+from focusmap.cohort.cohort import Cohort
 from focusmap.figures.overlays import LONG, Overlay, draw_overlay
 from focusmap.figures.slices import N_MONTAGE, N_STEPS, SliceStrip, montage, spread, write_strip
 from focusmap.heatmaps import FOCUS, Unit, unit_of
@@ -21,22 +23,31 @@ from focusmap.imaging.readers import read_image
 from focusmap.imaging.readers.nifti import write_nifti
 from focusmap.imaging.slices import shown_stack
 from focusmap.imaging.volumes import VolumePlacement
-from focusmap.inference.evidence import Evidence, Item, Picture, find_evidence, read_pictures
+from focusmap.inference.cases import CaseModel
+from focusmap.inference.evidence import Evidence, Item, Picture, find_case_evidence, find_evidence, read_pictures
 from focusmap.inference.map_files import MapNames, read_map, write_binary, write_map
 from focusmap.inference.model import Model
 from focusmap.localisation.reference import Reference
 from focusmap.training.batches import at_once
 from focusmap.values.files import read_json, write_json, write_table
 from focusmap.values.image import Image
+from focusmap.values.model_card import ModelCard
 from focusmap.values.progress import Progress, silent
+from focusmap.values.task import Task
 
 INDEX_COLUMNS = [
     "image_id", "path", "target", "probability", "method", "map", "overlay", "has_evidence", "evidence", "predicted",
     "binary", "slices", "n_slices", "strongest",
 ]  # fmt: skip
+CASE_COLUMNS = ["case_id", "view"]
 SCALE = "scale.json"
 # Of the highest values of the maps with evidence: one extreme picture shall not pale all others.
 SCALE_PERCENTILE = 95
+
+Failures: TypeAlias = list[tuple[str, str]]
+"""(image_id, reason) of pictures that cannot be read."""
+Seen: TypeAlias = Iterator[tuple[list[Picture], Evidence]]
+"""Some pictures at a time, with what a model sees in them."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +116,11 @@ class MapRow:
     unit: float
     name: str
     is_volume: bool = False
+
+    @property
+    def sample(self) -> str:
+        """What the model answers for: the picture, or its case."""
+        return self.item.case_id or self.item.image_id
 
     @property
     def map(self) -> str:
@@ -176,24 +192,45 @@ def explain(model: Model, items: Sequence[Item], out: Path, options: ExplainOpti
     InputError
         If a target is not one of the model's.
     """
-    labels = labels_of(model, options.targets)
-    failures: list[tuple[str, str]] = []
-    parts = MapNames()
-    columns = [model.task.label_names.index(label) for label in labels]
-    cuts = {label: cut.cut for label, cut in model.card.cuts.items()} if options.method == FOCUS else {}
-    job = _Job(out, {label: parts.name(label) for label in labels}, columns, cuts, options)
-    rows = list(_write_maps(model, items, failures, job))
-    scale = {**scale_of(rows, job.unit.least), **{k: v for k, v in (options.scale or {}).items() if k in labels}}
+    failures: Failures = []
+    job = _job_for(model.card, out, options)
+    return _write(job, _see_pictures(model, items, failures, job), failures)
+
+
+def explain_cases(
+    model: CaseModel, cases: Cohort, out: Path, options: ExplainOptions = ExplainOptions()
+) -> Explanation:
+    """Return the index of the heat maps of all pictures of a cohort's cases; files and errors as for `explain`.
+
+    Probabilities are the case's. All maps of a label have one scale, and the pictures of a case share its evidence: the
+    picture that decided is bright, and those that did not are pale. A picture that cannot be read is left out of its
+    case.
+    """
+    failures: Failures = []
+    job = _job_for(model.card, out, options)
+    return _write(job, _see_cases(model, cases, failures, job), failures)
+
+
+def _job_for(card: ModelCard, out: Path, options: ExplainOptions) -> _Job:
+    labels, parts = labels_of(card.task, options.targets), MapNames()
+    columns = [card.task.label_names.index(label) for label in labels]
+    cuts = {label: cut.cut for label, cut in card.cuts.items()} if options.method == FOCUS else {}
+    return _Job(out, {label: parts.name(label) for label in labels}, columns, cuts, options)
+
+
+def _write(job: _Job, seen: Seen, failures: Failures) -> Explanation:
+    rows, given = list(_write_maps(seen, job)), job.options.scale or {}
+    scale = {**scale_of(rows, job.unit.least), **{k: v for k, v in given.items() if k in job.file_parts}}
     steps = _write_overlays(rows, scale, job)
-    index = tabulate(rows, steps, options.method)
-    write_table(out / "index.csv", index)
-    write_scale(out, options.method, scale)
+    index = tabulate(rows, steps, job.options.method)
+    write_table(job.out / "index.csv", index)
+    write_scale(job.out, job.options.method, scale)
     return Explanation(index, scale, tuple(failures))
 
 
-def labels_of(model: Model, targets: Sequence[str]) -> tuple[str, ...]:
+def labels_of(task: Task, targets: Sequence[str]) -> tuple[str, ...]:
     """Return the label names of the targets named, of all if none is; `InputError` for an unknown one."""
-    return tuple(label for name in targets or model.task.names for label in model.task.target(name).label_names)
+    return tuple(label for name in targets or task.names for label in task.target(name).label_names)
 
 
 def read_scale(folder: Path, method: str) -> dict[str, float]:
@@ -213,14 +250,16 @@ def write_scale(folder: Path, method: str, ends: Mapping[str, float]) -> None:
 def scale_of(rows: Sequence[MapRow], least: float) -> dict[str, float]:
     """Return the value at which the colours of a label's overlays end, no less than `least`.
 
-    A label without evidence in any picture has none, unless `least` is above 0.
+    A label without evidence in any picture has none, unless `least` is above 0. The highest value of a case is that of
+    the picture that decided, however many pictures beside it did not.
     """
-    highest: dict[str, list[float]] = {row.label: [] for row in rows}
+    highest: dict[str, dict[str, float]] = {row.label: {} for row in rows}
     for row in rows:
         if row.has_evidence:
-            highest[row.label].append(row.highest)
+            own = highest[row.label]
+            own[row.sample] = max(own.get(row.sample, 0.0), row.highest)
     return {
-        label: max(float(np.percentile(values, SCALE_PERCENTILE)) if values else 0.0, least)
+        label: max(float(np.percentile(list(values.values()), SCALE_PERCENTILE)) if values else 0.0, least)
         for label, values in highest.items()
         if values or least > 0
     }
@@ -229,28 +268,53 @@ def scale_of(rows: Sequence[MapRow], least: float) -> dict[str, float]:
 def tabulate(rows: Sequence[MapRow], steps: Mapping[str, tuple[int, int]], method: str) -> pd.DataFrame:
     """Return the index, one row a map, its columns `INDEX_COLUMNS`; files are relative to its folder.
 
+    Of pictures of cases `CASE_COLUMNS` are added.
     `steps` says by the name of a volume's files how many slices are shown, and which of them has most evidence.
     """
     records = [
         (row.item.image_id, row.item.path, row.label, row.probability, method, row.map, row.overlay, row.has_evidence,
          row.evidence, row.predicted, row.binary if method == FOCUS else "", row.slices if row.name in steps else "",
-         *steps.get(row.name, ("", "")))
+         *steps.get(row.name, ("", "")), row.item.case_id, row.item.view)
         for row in rows
     ]  # fmt: skip
-    return pd.DataFrame(records, columns=INDEX_COLUMNS)
+    index = pd.DataFrame(records, columns=[*INDEX_COLUMNS, *CASE_COLUMNS])
+    return index if (index["case_id"] != "").any() else index[INDEX_COLUMNS]
 
 
-def _write_maps(model: Model, items: Sequence[Item], failures: list[tuple[str, str]], job: _Job) -> Iterator[MapRow]:
-    """Write the maps of all pictures that can be read, batch by batch, and yield their rows."""
-    names, step = MapNames(), at_once(model.preparation.input_shape[1:], job.options.batch_size)
+def _see_pictures(model: Model, items: Sequence[Item], failures: Failures, job: _Job) -> Seen:
+    """Yield the pictures that can be read, batch by batch, with what the model sees in them."""
+    step = at_once(model.preparation.input_shape[1:], job.options.batch_size)
     for start in range(0, len(items), step):
         pictures = list(read_pictures(items[start : start + step], model.preparation, failures))
         if pictures:
-            evidence = find_evidence(model, pictures, job.options.method, job.columns)
-            for i, picture in enumerate(pictures):
-                name = names.name(picture.item.image_id)
-                yield from _write_maps_of(picture, name, _take(evidence, i), job)
+            yield pictures, find_evidence(model, pictures, job.options.method, job.columns)
         job.options.progress("explaining", min(start + step, len(items)), len(items))
+
+
+def _see_cases(model: CaseModel, cases: Cohort, failures: Failures, job: _Job) -> Seen:
+    """Yield the pictures that can be read, case by case, with what the model sees in them."""
+    for position, own in pictures_of(cases).groupby("position"):
+        done = cast(int, position) + 1
+        case = replace(cases.take([done - 1]), pictures=own)
+        pictures = list(read_pictures(_items_of(case), model.preparation, failures))
+        if pictures:
+            readable = with_pictures(case, [picture.item.image_id for picture in pictures])
+            yield pictures, find_case_evidence(model, readable, pictures, job.options.method, job.columns)
+        job.options.progress("explaining", done, len(cases))
+
+
+def _items_of(case: Cohort) -> list[Item]:
+    named, folder = pictures_of(case)[["image_id", "path", "case_id", "view"]], case.study.images
+    return [Item(image_id, path, folder / path, *rest) for image_id, path, *rest in named.itertuples(index=False)]
+
+
+def _write_maps(seen: Seen, job: _Job) -> Iterator[MapRow]:
+    """Write the maps of all pictures that were seen, and yield their rows."""
+    names = MapNames()
+    for pictures, evidence in seen:
+        for i, picture in enumerate(pictures):
+            name = names.name(picture.item.image_id)
+            yield from _write_maps_of(picture, name, _take(evidence, i), job)
 
 
 def _take(evidence: Evidence, i: int) -> Evidence:
@@ -352,4 +416,5 @@ def _outline(row: MapRow, reference: Reference | None, shape: tuple[int, ...]) -
 
 def _caption(row: MapRow) -> str:
     verdict = "predicted" if row.predicted else "not predicted"
-    return f"{row.label} {row.probability:.2f} ({verdict})   {row.item.path}"
+    case = f"{', '.join(filter(None, (row.item.case_id, row.item.view)))}: " if row.item.case_id else ""
+    return f"{row.label} {row.probability:.2f} ({verdict})   {case}{row.item.path}"

@@ -15,9 +15,8 @@ from focusmap.cohort.cases import pictures_of, view_numbers
 from focusmap.cohort.cohort import Cohort
 from focusmap.errors import InputError, MissingFileError
 from focusmap.imaging.preparation import AnyPreparation, standardised_file
-from focusmap.inference.cases import CaseModel, Looked
+from focusmap.inference.cases import CaseModel, Looked, one_case
 from focusmap.inference.model import Model
-from focusmap.nets.cases import CaseBatch
 from focusmap.training.batches import at_once
 from focusmap.training.case_inputs import case_inputs
 from focusmap.training.epoch import EVALUATION_BATCH, forward_store
@@ -82,7 +81,7 @@ def look_at_files(model: CaseModel, cohort: Cohort, options: PredictOptions = Pr
             failures = tuple((one.file, one.reason) for one in found if one.pixels is None)
             kept = np.array([row for row, one in zip(members, found, strict=True) if one.pixels is not None], np.intp)
             stack = [one.pixels for one in found if one.pixels is not None]
-            looked = model.look([_one_case(np.stack(stack), views[kept])]) if stack else None
+            looked = model.look([one_case(np.stack(stack), views[kept])]) if stack else None
             yield SeenCase(looked, tuple(pictures["image_id"].iloc[kept]), failures)
 
 
@@ -93,12 +92,6 @@ class SeenCase:
     looked: Looked | None
     image_ids: tuple[str, ...]
     failures: tuple[tuple[Path, str], ...]
-
-
-def _one_case(stack: np.ndarray, views: np.ndarray) -> CaseBatch:
-    return CaseBatch(
-        torch.from_numpy(stack), torch.zeros(len(stack), dtype=torch.int64), torch.from_numpy(views), torch.empty(1, 0)
-    )
 
 
 def predict_files(

@@ -19,6 +19,7 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from focusmap.errors import InputError
 from focusmap.nets.backbones import build_backbone, dimensions_of
@@ -259,13 +260,22 @@ class CaseBackbone(nn.Module):
         Of each view the K pooled features and its indicator, 1 where there is a picture of it. The weights of one case
         and view sum to 1; those of ``max`` are the shares of the features that a picture decides.
         """
-        n = len(batch.rows) * self.n_views
-        segments = batch.cases * self.n_views + batch.views
-        features, weights = self._encoded(batch, segments, n)
-        pooled = segment_sum(weights * features, segments, n)
-        seen = segment_max(torch.ones_like(features[:, :1]), segments, n)
-        by_case = torch.cat([pooled, seen], dim=1).view(len(batch.rows), -1)
-        return by_case, weights.mean(dim=1)
+        features, weights = self.encoded(batch)
+        return self.pooled(batch, weights * features), weights.mean(dim=1)
+
+    def pooled(self, batch: CaseBatch, told: Tensor) -> Tensor:
+        """Return ``(N, V * (K + 1))``: of each case and view the sum of what its pictures tell ``(P, K)``, and 1.
+
+        All is 0 where there is no picture of the view.
+        """
+        segments, n = self._segments(batch)
+        seen = segment_max(torch.ones_like(told[:, :1]), segments, n)
+        return torch.cat([segment_sum(told, segments, n), seen], dim=1).view(len(batch.rows), -1)
+
+    def placed(self, told: Tensor, view: int) -> Tensor:
+        """Return what pictures of one view tell ``(N, K)`` where `pooled` has that view, ``(N, V * (K + 1))``."""
+        width = self.n_features + 1
+        return F.pad(told, (view * width, (self.n_views - view) * width - self.n_features))
 
     def fused(self, looked: Tensor, rows: Tensor) -> Tensor:
         """Return features ``(N, Z, 1, 1)`` of what `look` gave and the table's rows ``(N, K)``."""
@@ -273,8 +283,15 @@ class CaseBackbone(nn.Module):
             looked = self.fusion(looked, self.table(rows).flatten(1))
         return looked[:, :, None, None]
 
-    def _encoded(self, batch: CaseBatch, segments: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    def encoder_of(self, view: int) -> Encoder:
+        """Return what encodes the pictures of a view."""
+        encoder = self.encoders[view if len(self.encoders) > 1 else 0]
+        assert isinstance(encoder, Encoder)
+        return encoder
+
+    def encoded(self, batch: CaseBatch) -> tuple[Tensor, Tensor]:
         """Return features ``(P, K)`` of all pictures, and their weights of the same shape."""
+        segments, n = self._segments(batch)
         if len(self.encoders) == 1:
             return self.encoders[0](batch.pictures, segments, n)  # type: ignore[no-any-return]
         features = weights = torch.zeros(len(batch.views), self.n_features, device=batch.rows.device)
@@ -285,6 +302,10 @@ class CaseBackbone(nn.Module):
                 features = features.index_copy(0, members, own)
                 weights = weights.index_copy(0, members, own_weights)
         return features, weights
+
+    def _segments(self, batch: CaseBatch) -> tuple[Tensor, int]:
+        """Return the segment of each picture ``(P,)``, and their number."""
+        return batch.cases * self.n_views + batch.views, len(batch.rows) * self.n_views
 
 
 def build_case_net(architecture: CaseArchitecture, weights: str = "none", seed: int = 0) -> FocusNet:

@@ -1,30 +1,35 @@
 """Explain: heat maps of a run's test split or of other pictures, and their scores where lesions are marked."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pandas as pd
 
+from focusmap.cohort.cases import by_picture
 from focusmap.cohort.cohort import Cohort, load_cohort
 from focusmap.cohort.declaration import Declaration
 from focusmap.cohort.split import Split, fold_split, read_split
 from focusmap.errors import InputError
 from focusmap.figures.json_tree import branch
+from focusmap.pipeline.models import is_case_model
 from focusmap.pipeline.options import RunOptions
-from focusmap.pipeline.others import read_other
-from focusmap.pipeline.predicting import PredictRequest, find_pictures, load_run_net, write_failures
+from focusmap.pipeline.others import read_other, rows_like
+from focusmap.pipeline.predicting import PredictRequest, find_pictures, load_run_looking, write_failures
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.pipeline.trusting import PAGE, TRUST, TrustRequest, choose_subjects, trust_options, write_trust
 from focusmap.values.files import Json, write_table
 
 if TYPE_CHECKING:
-    from focusmap.inference.evidence import Item
+    from focusmap.inference.cases import CaseModel
     from focusmap.inference.explain import ExplainOptions, Explanation
     from focusmap.inference.model import Model
     from focusmap.localisation import FrozenCuts, Reference
+
+    Writer: TypeAlias = Callable[[Path, ExplainOptions], Explanation]
 
 
 @dataclass(frozen=True)
@@ -71,10 +76,23 @@ class ExplainResult:
 class _Member:
     """One model and the cohort that it explains; its training cohort gives the mean mask."""
 
-    model: "Model"
+    model: "Model | CaseModel"
     cohort: Cohort
     train: Cohort | None
     folder: Path
+
+    @property
+    def pictures(self) -> Cohort:
+        """What is explained, a row a picture."""
+        return by_picture(self.cohort)
+
+    def reference(self, request: ExplainRequest) -> "Reference":
+        """Return what is known of lesions in the pictures."""
+        return _reference(self.pictures, request)
+
+    def train_reference(self, request: ExplainRequest) -> "Reference | None":
+        """Return what is known of lesions in the pictures of train; None where that is not known."""
+        return None if self.train is None else _reference(by_picture(self.train), request)
 
 
 def explain(
@@ -86,7 +104,7 @@ def explain(
     ------
     InputError
         If the method or a target is unknown, the method needs another net, the run has no test split, or `out` holds
-        maps already and `options.force` is not given.
+        maps already and `options.force` is not given; if trust in the maps of cases is asked for.
     """
     run = open_run(folder)
     out = _checked_folder(run, request, options)
@@ -96,23 +114,27 @@ def explain(
     methods = _methods(members[0].model, request)
     for name in request.targets:
         members[0].model.task.index(name)
-    settings = None if request.trust is None else trust_options(request.trust, members[0].model, methods, options)
+    judged = settings = None
+    if request.trust is not None:
+        judged = _judged(run, members[0].model)
+        settings = trust_options(request.trust, judged, methods, options)
     _clear(out)
     failures: list[tuple[Path, str]] = []
     explained = [(member, _explain_member(member, request, options)) for member in members]
     for member, found in explained:
-        failures += [(member.cohort.file(image_id), reason) for image_id, reason in found.failures]
+        pictures = member.pictures
+        failures += [(pictures.file(image_id), reason) for image_id, reason in found.failures]
     if len(members) > 1:
         _pool([member.folder for member in members], out)
         _pool_scales([member.folder for member in members], methods[0], out)
     if failures:
         write_failures(failures, out / "failures.csv")
     trust = None
-    if settings is not None:
+    if judged is not None and settings is not None:
         member, found = explained[0]
         subjects = choose_subjects(member.cohort, found.index, settings)
         settings = replace(settings, n_models=len(members))
-        trust = write_trust(member.model, subjects, out, settings, options.language)
+        trust = write_trust(judged, subjects, out, settings, options.language)
     return ExplainResult(out, _score(members, request, out), tuple(failures), trust)
 
 
@@ -121,6 +143,20 @@ def write_overlays(folder: Path, asked: PredictRequest, options: RunOptions) -> 
     request = ExplainRequest(inputs=asked.inputs, out=asked.overlay, said=asked.said)
     assert request.out is not None
     _explain_files(folder, request, request.out, options)
+
+
+def write_case_overlays(folder: Path, model: "CaseModel", cases: Cohort, out: Path, options: RunOptions) -> None:
+    """Write overlays, maps and their index for the pictures of cases that were predicted."""
+    settings = _settings_like(folder, model, ExplainRequest(), options)
+    _clear(out)
+    _explain_all(_writer(model, cases), out, settings)
+
+
+def _judged(run: Run, model: "Model | CaseModel") -> "Model":
+    """Return the model whose maps are judged; `InputError` if it is one of cases."""
+    if is_case_model(model):
+        raise InputError(f"{run.folder}: is a model of cases; --trust is for nets of single pictures. Leave it out.")
+    return model
 
 
 def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> Path:
@@ -154,21 +190,32 @@ def _clear(out: Path) -> None:
 def _explain_files(folder: Path, request: ExplainRequest, out: Path, options: RunOptions) -> ExplainResult:
     """Explain pictures alone, in the colours of the run's own maps."""
     from focusmap.inference.evidence import Item
-    from focusmap.inference.explain import ExplainOptions, read_scale
+    from focusmap.inference.explain import explain as write_maps
 
-    model = load_run_net(folder, options.devices)
+    model = load_run_looking(folder, options.devices)
+    if is_case_model(model):
+        raise InputError(f"{folder}: is a model of cases; give a label file (.csv) that says which pictures are whose.")
     items = [Item(one.image_id, one.path, one.file) for one in find_pictures(request.inputs, request.said)]
-    own = Run(folder).focus
-    settings = [
-        ExplainOptions(method, request.targets, scale=read_scale(own, method), progress=options.progress)
-        for method in _methods(model, request)
-    ]
+    settings = _settings_like(folder, model, request, options)
     _clear(out)
-    found = _explain_all(model, items, out, settings)
+    found = _explain_all(partial(write_maps, model, items), out, settings)
     failures = tuple((Path(name), reason) for name, reason in found.failures)
     if failures:
         write_failures(failures, out / "failures.csv")
     return ExplainResult(out, None, failures)
+
+
+def _settings_like(
+    folder: Path, model: "Model | CaseModel", request: ExplainRequest, options: RunOptions
+) -> "list[ExplainOptions]":
+    """Return how each method draws in the colours of the run's own maps."""
+    from focusmap.inference.explain import ExplainOptions, read_scale
+
+    own = Run(folder).focus
+    return [
+        ExplainOptions(method, request.targets, scale=read_scale(own, method), progress=options.progress)
+        for method in _methods(model, request)
+    ]
 
 
 def _own_members(run: Run, out: Path, devices: str) -> list[_Member]:
@@ -178,14 +225,14 @@ def _own_members(run: Run, out: Path, devices: str) -> list[_Member]:
     if parts == [run]:
         if not split.ids("test"):
             raise InputError(f"{run.folder}: its split has no test part. Name pictures or a label file to explain.")
-        return [_own_member(load_run_net(run.folder, devices), cohort, split, out)]
+        return [_own_member(load_run_looking(run.folder, devices), cohort, split, out)]
     return [
-        _own_member(load_run_net(part.folder, devices), cohort, fold_split(split, k), out / f"fold{k}")
+        _own_member(load_run_looking(part.folder, devices), cohort, fold_split(split, k), out / f"fold{k}")
         for k, part in enumerate(parts)
     ]
 
 
-def _own_member(model: "Model", cohort: Cohort, split: Split, out: Path) -> _Member:
+def _own_member(model: "Model | CaseModel", cohort: Cohort, split: Split, out: Path) -> _Member:
     return _Member(model, cohort.of(split.ids("test")), cohort.of(split.ids("train")), out)
 
 
@@ -196,46 +243,58 @@ def _other_member(run: Run, request: ExplainRequest, out: Path, options: RunOpti
     parts = read_split(run.split, own).part_of if run.split.is_file() else {}
     learnt = [image_id for image_id, part in parts.items() if part == "train" or part.isdecimal()]
     train = own.of(learnt) if learnt else None
-    return _Member(load_run_net(run.folder, options.devices), cohort, train, out)
+    model = load_run_looking(run.folder, options.devices)
+    if is_case_model(model):
+        cohort = rows_like(run, cohort)
+        model.check(cohort)
+    return _Member(model, cohort, train, out)
 
 
 def _explain_member(member: _Member, request: ExplainRequest, options: RunOptions) -> "Explanation":
-    from focusmap.inference.evidence import Item
     from focusmap.inference.explain import ExplainOptions
 
-    table, reference = member.cohort.table, _reference(member.cohort, request)
-    items = [Item(*row) for row in zip(table["image_id"], table["path"], member.cohort.files, strict=True)]
+    reference = member.reference(request)
     settings = [
         ExplainOptions(method, request.targets, reference=reference, progress=options.progress)
         for method in _methods(member.model, request)
     ]
-    return _explain_all(member.model, items, member.folder, settings)
+    return _explain_all(_writer(member.model, member.cohort), member.folder, settings)
 
 
-def _explain_all(
-    model: "Model", items: "Sequence[Item]", out: Path, settings: "Sequence[ExplainOptions]"
-) -> "Explanation":
-    """Write the maps of one method to `out`, or those of several to a folder each; return the first one's."""
+def _writer(model: "Model | CaseModel", cohort: Cohort) -> "Writer":
+    """Return what writes the maps of a cohort's pictures, or of the pictures of its cases."""
+    from focusmap.inference.evidence import Item
     from focusmap.inference.explain import explain as write_maps
+    from focusmap.inference.explain import explain_cases
 
+    if is_case_model(model):
+        return partial(explain_cases, model, cohort)
+    table = cohort.table
+    items = [Item(*row) for row in zip(table["image_id"], table["path"], cohort.files, strict=True)]
+    return partial(write_maps, model, items)
+
+
+def _explain_all(write: "Writer", out: Path, settings: "Sequence[ExplainOptions]") -> "Explanation":
+    """Write the maps of one method to `out`, or those of several to a folder each; return the first one's."""
     if len(settings) == 1:
-        return write_maps(model, items, out, settings[0])
-    found = [write_maps(model, items, out / one.method, one) for one in settings]
+        return write(out, settings[0])
+    found = [write(out / one.method, one) for one in settings]
     _pool([out / one.method for one in settings], out)
     _pool_scales([out / settings[0].method], settings[0].method, out)
     return found[0]
 
 
-def _methods(model: "Model", request: ExplainRequest) -> tuple[str, ...]:
+def _methods(model: "Model | CaseModel", request: ExplainRequest) -> tuple[str, ...]:
     """Return the methods asked for, each once, or the one that suits the net; `InputError` if it cannot do one."""
     import torch
 
     from focusmap.heatmaps import check_copies, choose_method
 
-    methods = tuple(dict.fromkeys(choose_method(name, model.net) for name in request.methods or (None,)))
-    blank = torch.zeros(1, *model.preparation.input_shape, device=next(model.net.parameters()).device)
+    net = model.picture_net() if is_case_model(model) else model.net.eval()
+    methods = tuple(dict.fromkeys(choose_method(name, net) for name in request.methods or (None,)))
+    blank = torch.zeros(1, *model.preparation.input_shape, device=next(net.parameters()).device)
     for name in methods:
-        check_copies(model.net.eval(), blank, name)
+        check_copies(net, blank, name)
     return methods
 
 
@@ -264,7 +323,7 @@ def _pool_scales(folders: Sequence[Path], method: str, out: Path) -> None:
     write_scale(out, method, {str(label): float(value) for label, value in means.items()})
 
 
-def _frozen_cuts(model: "Model") -> "FrozenCuts":
+def _frozen_cuts(model: "Model | CaseModel") -> "FrozenCuts":
     from focusmap.heatmaps import FOCUS
     from focusmap.localisation import FrozenCuts
 
@@ -281,8 +340,8 @@ def _score(members: Sequence[_Member], request: ExplainRequest, out: Path) -> di
     explained = [
         Explained(
             member.folder,
-            _reference(member.cohort, request),
-            None if member.train is None else _reference(member.train, request),
+            member.reference(request),
+            member.train_reference(request),
             _frozen_cuts(member.model),
         )
         for member in members

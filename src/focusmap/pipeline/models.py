@@ -172,9 +172,9 @@ def check_model(cohort: Cohort, recipe: Recipe) -> ModelName:
 
 
 def maps_of(folder: Path) -> bool:
-    """Return whether the model in `folder` is a net of single pictures, which can be asked where it looks."""
+    """Return whether the model in `folder` is a net that is shown pictures, which can be asked where it looks."""
     name = parse_model(_name_in(folder))
-    return name.engine == "net" and name.shown == "pictures" and not _is_of_cases(folder)
+    return name.engine == "net" and name.shown == "pictures"
 
 
 def _is_of_cases(folder: Path) -> bool:

@@ -141,8 +141,6 @@ def _predict_table(folder: Path, model: RowModel, request: PredictRequest, optio
 
 def _predict_cases(folder: Path, model: "CaseModel", request: PredictRequest, options: RunOptions) -> PredictAnswer:
     """Return what a model of cases says of those of a table; beside `out` stands what each picture weighs."""
-    if request.overlay is not None:
-        raise InputError(f"{folder}: its model is one of cases and has no heat maps. Leave --overlay out.")
     grouped = model.card.architecture.get("cases") != "pictures"
     table = _only_table(folder, request, "a model of cases")
     rows = by_case(unlabelled_rows(folder, model, table, request.said), grouped=grouped)
@@ -155,7 +153,11 @@ def _predict_cases(folder: Path, model: "CaseModel", request: PredictRequest, op
             write_table(request.out.with_name(ATTENTION), attention)
         if failures:
             write_failures(failures, request.out.with_name("failures.csv"))
-    return _told(model, predictions, request, tuple(failures))
+    if request.overlay is not None:
+        from focusmap.pipeline.explaining import write_case_overlays
+
+        write_case_overlays(folder, model, kept, request.overlay, options)
+    return replace(_told(model, predictions, request, tuple(failures)), overlays=request.overlay)
 
 
 def _only_table(folder: Path, request: PredictRequest, kind: str) -> Path:
@@ -171,6 +173,8 @@ def _refuse_table_outputs(request: PredictRequest, n_rows: int, options: RunOpti
         raise InputError("--template: say where the filled table goes with --out FILE.csv.")
     if request.out is not None:
         refuse_existing(request.out, force=options.force)
+    if request.overlay is not None:
+        refuse_existing(request.overlay / "index.csv", force=options.force)
 
 
 def _write_rows(out: Path, template: Path | None, predictions: Predictions, cohort: Cohort) -> None:
@@ -212,13 +216,21 @@ def load_run_model(folder: Path, devices: str) -> "AnyModel":
     return load_model(place, device)
 
 
-def load_run_net(folder: Path, devices: str) -> "Model":
-    """Return the model of a run as `load_run_model` does; `InputError` if it is no net of single pictures."""
+def load_run_looking(folder: Path, devices: str) -> "Model | CaseModel":
+    """Return the model of a run as `load_run_model` does; `InputError` if it is no net that is shown pictures."""
     model = load_run_model(folder, devices)
-    if isinstance(model, RowModel) or is_case_model(model):
-        name = model.card.architecture.get("model")
-        kind = "a model of cases" if is_case_model(model) else "no net of pictures"
-        raise InputError(f"{folder}: its model, {name}, is {kind}; heat maps, masks and export need one of pictures.")
+    if isinstance(model, RowModel):
+        kind = f"{model.card.architecture.get('model')}, is no net of pictures"
+        raise InputError(f"{folder}: its model, {kind}; heat maps, masks and export need one of pictures.")
+    return model
+
+
+def load_run_net(folder: Path, devices: str) -> "Model":
+    """Return the model of a run as `load_run_looking` does; `InputError` if it is shown cases, not single pictures."""
+    model = load_run_looking(folder, devices)
+    if is_case_model(model):
+        kind = f"{model.card.architecture.get('model')}, is a model of cases"
+        raise InputError(f"{folder}: its model, {kind}; masks, export and trust need one of single pictures.")
     return model
 
 

@@ -17,6 +17,8 @@ from focusmap.values.model_card import FocusCut
 OUTCOMES = ("TP", "FP", "FN")
 STEPS = ("slices", "n_slices", "strongest")
 N_MISTAKES, N_MISTAKE_MAPS = 12, 6
+# Pictures of a case that are shown side by side.
+N_OF_CASE = 4
 
 
 @dataclass(frozen=True)
@@ -139,12 +141,13 @@ def _mistake_row(row: Mapping[Hashable, object]) -> list[Cell]:
 
 
 def _with_maps(files: RunFiles, judged: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of `judged` for which an overlay exists, with its path; the first method of each image only."""
+    """Return the rows of `judged` for which an overlay exists, with its path; the first method of each image only.
+
+    Of a case, a row each for those of its pictures that tell most.
+    """
     if files.index is None:
         return judged.iloc[:0].assign(overlay="")
-    kept = [name for name in ("image_id", "target", "overlay", "method", *STEPS) if name in files.index]
-    index = files.index[kept].rename(columns={"target": "label"})
-    index = index[index["overlay"] != ""].drop_duplicates(["image_id", "label"])
+    index = _maps_of_rows(files.index).rename(columns={"target": "label"})
     by_class = judged.merge(index, on=["image_id", "label"], how="inner", sort=False)
     # Some explain a multiclass target as a whole: its map then belongs to the class that was predicted.
     of_target = index.rename(columns={"label": "target"})
@@ -153,14 +156,27 @@ def _with_maps(files: RunFiles, judged: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([by_class, by_target], ignore_index=True)
 
 
+def _maps_of_rows(index: pd.DataFrame) -> pd.DataFrame:
+    """Return the overlays of the first method, under the image_id that predictions have; a case's, by evidence."""
+    index = index[index["overlay"] != ""]
+    if "case_id" not in index:
+        kept = [name for name in ("image_id", "target", "overlay", "method", *STEPS) if name in index]
+        return index[kept].drop_duplicates(["image_id", "target"])
+    first = index.drop_duplicates(["image_id", "target"])
+    order = pd.to_numeric(first["evidence"]).sort_values(ascending=False, kind="stable").index
+    told = first.loc[order].groupby(["case_id", "target"], sort=False).head(N_OF_CASE)
+    return told[["case_id", "target", "overlay", "method", "view", *STEPS]].rename(columns={"case_id": "image_id"})
+
+
 def _cards(files: RunFiles, rows: pd.DataFrame, limit: int, words: Words) -> list[MapCard]:
-    cards: list[MapCard] = []
+    """Return the cards of at most `limit` answers; of a case, one for each of its rows."""
+    cards: dict[tuple[str, str], list[MapCard]] = {}
     for row in rows.to_dict("records"):
-        overlay = str(row["overlay"])
+        overlay, answer = str(row["overlay"]), (str(row["image_id"]), str(row["label"]))
         path = inside(files.folder, f"focus/{overlay}") or inside(files.folder, overlay)
-        if path is not None and len(cards) < limit:
-            cards.append(_card(row, path, words))
-    return cards
+        if path is not None and (answer in cards or len(cards) < limit):
+            cards.setdefault(answer, []).append(_card(row, path, words))
+    return [card for own in cards.values() for card in own]
 
 
 def _with_stepper(files: RunFiles, cards: list[MapCard], rows: pd.DataFrame) -> list[MapCard]:
@@ -179,4 +195,5 @@ def _with_stepper(files: RunFiles, cards: list[MapCard], rows: pd.DataFrame) -> 
 def _card(row: Mapping[Hashable, object], path: Path, words: Words) -> MapCard:
     probability = float(str(row["probability"]))
     detail = words("maps.card", known=row["known"], probability=probability, method=row["method"])
-    return MapCard(picture_uri(path), f"{row['image_id']} · {row['label']}", detail)
+    named = (row["image_id"], row.get("view"), row["label"])
+    return MapCard(picture_uri(path), " · ".join(str(name) for name in named if name), detail)
