@@ -289,6 +289,7 @@ def test_the_dry_run_writes_nothing(study, tmp_path, capsys):
     assert main(["run", str(study), "--out", str(tmp_path / "none"), "--dry-run", *QUICK]) == 0
     said = capsys.readouterr().out
     assert all(word in said for word in ("target", "patient", "time", "memory", "disk"))
+    assert "of training (measured here on cpu" in said
     assert not (tmp_path / "none").exists()
 
 

@@ -145,10 +145,11 @@ def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> 
     settings = StoreOptions(options.workers, options.skip_unreadable, options.progress)
     table = cohort.table if cohort.pictures is None else cohort.pictures
     files = [cohort.study.images / path for path in table["path"]]
-    return prepare_store(files, list(table["image_id"]), _preparation(recipe), run.store, settings)
+    return prepare_store(files, list(table["image_id"]), preparation_for(recipe), run.store, settings)
 
 
-def _preparation(recipe: Recipe) -> "AnyPreparation":
+def preparation_for(recipe: Recipe) -> "AnyPreparation":
+    """Return what is done to each picture or volume, as a resolved recipe says."""
     from focusmap.imaging.preparation import Preparation
     from focusmap.imaging.volumes import VolumePreparation
 
