@@ -83,6 +83,7 @@ def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
     """Print what a run would cost: sizes, time, memory and disk."""
     from focusmap.classical.names import parse_model
     from focusmap.pipeline.planning import estimate
+    from focusmap.pipeline.preparing import accepting
 
     plan = estimate(cohort, options)
     size, shape = plan.recipe.size, plan.recipe.shape
@@ -94,6 +95,12 @@ def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
     print(f"time        {time_in_words(plan)}")
     print(f"memory      about {plan.memory_mb} MB")
     print(f"disk        about {plan.disk_mb} MB of prepared pictures; weights and maps come on top")
+    later = "; pictures are looked at by the run itself" if cohort.has_images else ""
+    print(f"audit       {'the table blocks' if plan.blocking else 'nothing in the table blocks'}{later}")
+    for finding in plan.blocking:
+        print(f"refused: {finding.name}: {finding.message}")
+    if plan.blocking:
+        print(f"refused: the run will end with exit code 3. To go on all the same: {accepting(plan.blocking)}")
 
 
 def time_in_words(plan: "Plan") -> str:

@@ -1,24 +1,28 @@
 """What a run would cost, told before it is begun: the time by steps of its training, the rest roughly."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from focusmap.auditing import Finding, audit_table
 from focusmap.classical.names import parse_model
 from focusmap.cohort.cohort import Cohort
-from focusmap.cohort.split import fold_split
+from focusmap.cohort.covariates import fit_covariates
+from focusmap.cohort.split import Split, fold_split
 from focusmap.imaging.store_files import Store
 from focusmap.pipeline.case_models import LATE, untrained_case_net
 from focusmap.pipeline.models import check_model, model_name, rows_for
 from focusmap.pipeline.net_models import Untrained, training_data, untrained_net, untrained_table_net
 from focusmap.pipeline.options import RunOptions
-from focusmap.pipeline.preparing import preparation_for, resolved, split
+from focusmap.pipeline.preparing import preparation_for, resolved, split, split_of_pictures
 from focusmap.pipeline.runs import Run
 from focusmap.pipeline.seen import Seen, look_at_sample
 from focusmap.pipeline.training import Training
 from focusmap.values.recipe import Recipe
+from focusmap.values.task import check_learnable
 
 BYTES_PER_ACTIVATION_PIXEL = 900
 # The one that keeps every voxel through its first stage.
@@ -42,6 +46,8 @@ class Plan:
         On which the training was timed, in words; empty where the time is a rough guess.
     memory_mb, disk_mb
         Rough.
+    blocking
+        Findings of the table for which the run will be refused; those of pictures are not known yet.
     """
 
     recipe: Recipe
@@ -50,6 +56,7 @@ class Plan:
     device: str
     memory_mb: int
     disk_mb: int
+    blocking: Sequence[Finding] = ()
 
 
 def estimate(cohort: Cohort, options: RunOptions) -> Plan:
@@ -58,7 +65,7 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
     Raises
     ------
     InputError
-        If there is no model for the study, or it cannot be split.
+        If there is no model for the study, it cannot be split, or there is nothing to learn from.
     """
     check_model(cohort, options.recipe)
     is_shown_pictures = model_name(cohort, options.recipe).shown == "pictures"
@@ -66,16 +73,17 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
     recipe = resolved(cohort, options.recipe, seen)
     rows = rows_for(cohort, recipe)
     divided = split(rows, options)
+    parts = [fold_split(divided, k) for k in range(divided.n_folds)] or [divided]
+    _check_train(rows, recipe, parts)
     is_net = parse_model(recipe.model).engine == "net"
     if is_net:
-        first = fold_split(divided, 0) if divided.n_folds else divided
         store = _noise(rows, recipe) if is_shown_pictures else None
         # Nothing is written, and the speed does not depend on the weights that the net starts from.
-        training = Training(Run(Path()), rows, first, store, replace(recipe, weights="none"))
+        training = Training(Run(Path()), rows, parts[0], store, replace(recipe, weights="none"))
         seconds, device = _measured(training, options)
     else:
         seconds, device = _seconds_of_fits(cohort, recipe), ""
-    n_trainings = (divided.n_folds or 1) * recipe.ensemble
+    n_trainings = len(parts) * recipe.ensemble
     return Plan(
         recipe=recipe,
         seen=seen if is_net else None,
@@ -83,7 +91,17 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
         device=device,
         memory_mb=_memory_mb(recipe, len(cohort) / len(rows)),
         disk_mb=_disk_mb(recipe, len(cohort)),
+        blocking=audit_table(cohort, split_of_pictures(divided, rows)).blocking(options.accept),
     )
+
+
+def _check_train(rows: Cohort, recipe: Recipe, parts: Sequence[Split]) -> None:
+    """Raise `InputError` where the train part of the split, or of a fold, has nothing to learn from."""
+    name = parse_model(recipe.model)
+    for part in parts:
+        check_learnable(rows.task, rows.of(part.ids("train")).learnt)
+        if name.shown == "table" or name.with_table:
+            fit_covariates(rows, part.ids("train"))
 
 
 def _measured(training: Training, options: RunOptions) -> tuple[float | None, str]:
