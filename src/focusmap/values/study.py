@@ -70,6 +70,16 @@ class Study:
     uncertain: Uncertain = "unknown"
     notes: tuple[str, ...] = ()
 
+    @property
+    def role_columns(self) -> frozenset[str]:
+        """The columns that say something of a row other than what it is predicted from."""
+        named = (
+            self.path_column, self.id_column, self.patient_column, self.split_column, self.case_column,
+            self.view_column, self.mask_column, self.block_column, self.list_column,
+        )  # fmt: skip
+        masks = [f"mask_{name}" for name in self.task.names]
+        return frozenset([*filter(None, named), *self.task.names, *masks])
+
     def describe(self) -> str:
         """Return the study as a few lines for a reader."""
         lines = [f"label file  {self.label_file}", f"images      {self.images}"]
