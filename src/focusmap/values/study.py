@@ -84,7 +84,8 @@ class Study:
         """Return the study as a few lines for a reader."""
         lines = [f"label file  {self.label_file}", f"images      {self.images}"]
         lines += [f"target      {_describe_target(self.task, name)}" for name in self.task.names]
-        patient = {"column": self.patient_column, "none": "none (every image its own)", "undeclared": "not declared"}
+        row = "image" if self.path_column and not self.case_column else "case"
+        patient = {"column": self.patient_column, "none": f"none (every {row} its own)", "undeclared": "not declared"}
         lines.append(f"patient     {patient[self.patients]}")
         for role in ("path", "split", "case", "view", "mask", "block"):
             column = getattr(self, f"{role}_column")
