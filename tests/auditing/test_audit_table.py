@@ -45,6 +45,23 @@ def test_our_own_split_has_no_patient_in_two_parts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ({}, "say --patient none if every case is another patient's."),
+        ({"case": "eye"}, "say --patient eye if every case is another patient's."),
+    ],
+)
+def test_the_remedy_for_want_of_patients_is_one_for_cases(tmp_path: Path, said: dict[str, str], advice: str) -> None:
+    table = patients_table().drop(columns="patient_id").assign(eye=[f"e{k}" for k in range(200)])
+    item = must_find(audit_cohort(read_table_only(tmp_path, table, targets=("nodule",), **said)), "no-patient-column")
+    assert item.message.endswith(advice)
+    assert "image" not in item.message
+    taken = {"patient": advice.split()[2]}
+    mended = audit_cohort(read_table_only(tmp_path, table, targets=("nodule",), **said, **taken))
+    assert mended.blocking() == []
+
+
+@pytest.mark.parametrize(
     ("said", "accepted", "blocking"),
     [
         ({}, (), ["no-patient-column"]),

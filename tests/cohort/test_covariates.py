@@ -133,6 +133,16 @@ def test_without_covariates_the_candidates_are_listed(tmp_path):
         type_covariates(read_cohort(tmp_path / "labels.csv", Declaration()))
 
 
+def test_a_column_with_another_part_to_play_is_no_candidate(tmp_path):
+    roles = {name: [f"{name}{i}" for i in range(N)] for name in ("path", "eye", "side", "lesion")}
+    for path in [*roles["path"], *roles["lesion"]]:
+        (tmp_path / path).write_bytes(b"")
+    cohort_of(tmp_path, age=[20 + i for i in range(N)], part=["train"] * N, **roles)
+    said = Declaration(case="eye", view="side", mask="lesion", split="part")
+    with pytest.raises(InputError, match=r"Candidates: --covariate age$"):
+        type_covariates(read_cohort(tmp_path / "labels.csv", said))
+
+
 def test_a_column_that_a_model_takes_cannot_be_absent(tmp_path):
     covariates = fitted(cohort_of(tmp_path, age=[20 + i for i in range(N)], size=[0.5 * i for i in range(N)]))
     with pytest.raises(InputError, match=r"lacks the column\(s\) size that the model takes"):

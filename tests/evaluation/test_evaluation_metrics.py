@@ -110,8 +110,8 @@ def test_a_label_of_one_class_is_null_with_a_reason_and_stays_out_of_the_mean() 
     found = evaluate(make_predictions((EFFUSION, Target("hernia")), generator.normal(size=(60, 2))), truth)
     hernia = found["targets"]["hernia"]
     assert hernia["auroc"]["value"] is None
-    assert hernia["auroc"]["reason"] == "one class only: no image is positive"
-    assert hernia["sensitivity"]["reason"] == "no image is positive"
+    assert hernia["auroc"]["reason"] == "one class only: no row is positive"
+    assert hernia["sensitivity"]["reason"] == "no row is positive"
     assert hernia["auroc_delong"]["value"] is None
     assert hernia["specificity"]["value"] is not None
     assert found["mean"]["auroc"]["left_out"] == ["hernia"]
@@ -125,7 +125,7 @@ def test_without_any_known_truth_every_metric_says_so(target: Target) -> None:
     metrics = {name: value for name, value in described.items() if isinstance(value, dict) and "value" in value}
     assert metrics
     for name, metric in metrics.items():
-        assert (metric["value"], metric["reason"]) == (None, "no image has a known truth"), name
+        assert (metric["value"], metric["reason"]) == (None, "no row has a known truth"), name
 
 
 def test_a_class_without_images_is_named_and_left_out_of_macro_means() -> None:
@@ -133,7 +133,7 @@ def test_a_class_without_images_is_named_and_left_out_of_macro_means() -> None:
     target = evaluate(make_predictions((LABEL,), logits), np.array([[0.0, 1, 0, 1, 1, 0]]).T)["targets"]["label"]
     assert target["left_out"] == ["malignant"]
     assert target["balanced_accuracy"]["value"] == pytest.approx((1 + 2 / 3) / 2)
-    assert target["per_class"]["malignant"]["auroc"]["reason"] == "one class only: no image is malignant"
+    assert target["per_class"]["malignant"]["auroc"]["reason"] == "one class only: no row is malignant"
 
 
 def test_a_perfect_and_a_constant_model() -> None:

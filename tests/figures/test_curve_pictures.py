@@ -6,6 +6,7 @@ import numpy as np
 
 from focusmap.evaluation.curves import pr_points
 from focusmap.figures.curves import KINDS, curves_of, write_curves
+from focusmap.figures.plots import calibration_figure
 from focusmap.values.files import Json
 
 ROC: dict[str, Json] = {"fpr": [0, 0.5, 1], "tpr": [0, 0.9, 1]}
@@ -37,6 +38,16 @@ def test_undefined_curves_are_left_out_and_undefined_points_not_drawn() -> None:
     (curve,) = curves_of(KINDS["precision_recall"], metrics, curves)
     assert curve.point is None
     assert curve.baseline == 0.4
+
+
+def test_a_dot_is_as_large_as_its_bin_is_full() -> None:
+    points: Json = {"mean_predicted": [0.1, 0.4, 0.9], "observed": [0.0, 0.5, 1.0], "n": [80, 40, 1]}
+    (curve,) = curves_of(KINDS["calibration"], {"targets": {"a": BINARY}}, {"a": {"calibration": points}})
+    (axes,) = calibration_figure([curve]).axes
+    (dots,) = axes.collections
+    areas = dots.get_sizes()
+    np.testing.assert_allclose(areas / areas.max(), [1, 1 / 2, 1 / 80])
+    assert [len(line.get_xdata()) for line in axes.lines] == [2], "the diagonal alone is a line"
 
 
 def test_pictures_are_written_for_what_exists(tmp_path: Path) -> None:

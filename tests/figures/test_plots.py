@@ -17,7 +17,7 @@ LINE = np.linspace(0, 1, 5)
 
 def _curves(n: int) -> list[Curve]:
     note = "AUROC 0.81 (0.72 to 0.89)"
-    return [Curve(f"label {i} $x$ <b>", LINE, LINE**0.5, note, (0.2, 0.6), 0.1, np.arange(20)) for i in range(n)]
+    return [Curve(f"label {i} $x$ <b>", LINE, LINE**0.5, note, (0.2, 0.6), 0.1, np.arange(5)) for i in range(n)]
 
 
 @pytest.mark.parametrize("draw", [roc_figure, pr_figure, calibration_figure])

@@ -135,4 +135,4 @@ def test_a_damaged_or_odd_file_is_named_with_the_reason(tmp_path, make, message)
     path = make(tmp_path)
     with pytest.raises(UnreadableImageError, match=message) as caught:
         read_image(path)
-    assert str(path) in str(caught.value)
+    assert str(caught.value).count(str(path)) == 1

@@ -174,9 +174,11 @@ def test_a_change_that_cannot_be_told_is_one_message(tmp_path, capsys, target, c
 
 
 def test_a_table_without_the_earlier_value_is_named(run, tmp_path, capsys):
-    visits(6).drop(columns="before").to_csv(tmp_path / "asked.csv", index=False)
+    visits(6).rename(columns={"before": "befor"}).to_csv(tmp_path / "asked.csv", index=False)
     assert main(["predict", str(run), str(tmp_path / "asked.csv"), "--out", str(tmp_path / "told.csv")]) == 2
-    assert "asked.csv lacks the column(s) before that predicted changes are added to" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "asked.csv lacks the column(s) before that predicted changes are added to." in said
+    assert "Did you mean 'befor'? Columns: " in said
     assert not (tmp_path / "told.csv").exists()
 
 

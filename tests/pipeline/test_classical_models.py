@@ -79,12 +79,17 @@ def test_it_says_that_it_has_no_heat_maps(run, stripes, tmp_path, capsys):
     )
 
 
-def test_a_training_is_not_repeated_where_it_is_done(run, tmp_path):
+def test_a_training_is_not_repeated_where_it_is_done(run, tmp_path, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
+    noted = json.loads((copy / "manifest.json").read_text())
+    noted["seconds"]["train"] = 12.3
+    (copy / "manifest.json").write_text(json.dumps(noted))
     written = (copy / "model/weights.safetensors").stat().st_mtime_ns
     assert main(["train", "--resume", str(copy)]) == 0
     assert (copy / "model/weights.safetensors").stat().st_mtime_ns == written
+    assert json.loads((copy / "manifest.json").read_text()) == noted
+    assert capsys.readouterr().out.splitlines()[-1] == f"next: focusmap evaluate {copy}; focusmap report {copy}"
 
 
 def test_a_net_is_shown_beside_a_fast_model_by_default(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -109,15 +110,18 @@ def test_no_patient_is_in_two_folds_and_nothing_is_pickled(run):
 def test_predictions_are_the_same_in_any_company_and_strange_rows_are_flagged(run, tmp_path, capsys):
     asked = planted(12, 1).drop(columns=["after", "relapse", "grade"])
     asked.loc[0, "drug"], asked.loc[1, "age"] = "other", 200
+    # No fold that tests or tunes on the highest value has learnt from it; another has.
+    asked.loc[2, "noise"] = pd.read_csv(run / "cohort.csv")["noise"].max()
     asked.to_csv(tmp_path / "asked.csv", index=False)
     assert main(["predict", str(run), str(tmp_path / "asked.csv"), "--out", str(tmp_path / "all.csv")]) == 0
     said = capsys.readouterr().err
     assert (
-        "2 of 12 rows are flagged, 1 for a category and 1 for a number that train, or that of a fold, does not have"
+        "3 of 12 rows are flagged, 1 for a category and 2 for a number that train, or that of one of the models, does not have"
         in said
     )
     together = pd.read_csv(tmp_path / "all.csv", keep_default_na=False)
-    assert together["flags"][:3].tolist() == ["drug other is not in train", "age 200 lies above train", ""]
+    assert together["flags"][:2].tolist() == ["drug other is not in train", "age 200 lies above train"]
+    assert re.fullmatch(r"noise [\d.]+ lies above train of [12] of 3 models", together["flags"][2])
     asked[5:6].to_csv(tmp_path / "one.csv", index=False)
     assert main(["predict", str(run), str(tmp_path / "one.csv"), "--out", str(tmp_path / "alone.csv")]) == 0
     alone = pd.read_csv(tmp_path / "alone.csv", keep_default_na=False)

@@ -142,7 +142,7 @@ def test_columns_of_another_label_file_may_be_called_otherwise(run, study, tmp_p
     assert capsys.readouterr().err.count("Did you mean") == 4
 
 
-def test_a_stopped_training_ends_with_the_same_weights(study, tmp_path):
+def test_a_stopped_training_ends_with_the_same_weights(study, tmp_path, capsys):
     from safetensors.numpy import load_file
 
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
@@ -150,6 +150,8 @@ def test_a_stopped_training_ends_with_the_same_weights(study, tmp_path):
     assert main(["train", str(study), "--out", str(stopped), *QUICK]) == 0
     _pretend_to_be_stopped(study, stopped)
     assert main(["train", "--resume", str(stopped)]) == 0
+    told = capsys.readouterr().out.splitlines()[-1].removeprefix("next: ").split("; ")
+    assert told == [f"focusmap {command} {stopped}" for command in ("evaluate", "explain", "report")]
     a, b = (load_file(folder / "model/weights.safetensors") for folder in (whole, stopped))
     assert all((a[name] == b[name]).all() for name in a)
 
@@ -289,6 +291,7 @@ def test_the_dry_run_writes_nothing(study, tmp_path, capsys):
     assert main(["run", str(study), "--out", str(tmp_path / "none"), "--dry-run", *QUICK]) == 0
     said = capsys.readouterr().out
     assert all(word in said for word in ("target", "patient", "time", "memory", "disk"))
+    assert "of training (measured here on cpu" in said
     assert not (tmp_path / "none").exists()
 
 

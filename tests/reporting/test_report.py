@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from synthetic_run import binary_task, write_run
 
 from focusmap.errors import MissingFileError
@@ -61,6 +62,45 @@ def test_a_simpler_answer_that_is_better_is_a_caution(run: Path, high: float, is
     assert (said in words_of(page_of(run))) == is_said
 
 
+def test_the_split_is_said_as_it_was(run: Path) -> None:
+    def said() -> str:
+        return words_of(page_of(run).split('<section id="split">')[1].split("</section>")[0])
+
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    (run / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "patience": 0}))
+    assert "tune chooses operating points and temperatures, test is opened once" in said()
+    (run / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "patience": 5}))
+    assert "tune chooses epochs, operating points and temperatures, test is opened once" in said()
+    for k in range(3):
+        shutil.copytree(run / "model", run / f"folds/{k}/model")
+    assert "opened once" not in said()
+    assert "each row is tested once, by a model that did not see it" in said()
+
+
+def test_nothing_on_a_page_of_a_table_is_called_an_image(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", binary_task("nodule"), n=60, n_maps=0)
+    shutil.rmtree(run / "focus", ignore_errors=True)
+    study = yaml.safe_load((run / "study.yaml").read_text())
+    (run / "study.yaml").write_text(yaml.safe_dump({**study, "path_column": None}))
+    audit, card = read_json(run / "audit.json"), read_json(run / "model/model.json")
+    write_json(run / "audit.json", {**audit, "findings": []})
+    write_json(run / "model/model.json", {**card, "architecture": {"model": "logistic"}, "preparation": {}})
+    words = words_of(page_of(run)).lower()
+    assert "60 cases" in words
+    assert re.findall(r".{30}image.{20}", words.replace("image_id", "")) == []
+
+
+def test_a_value_has_no_temperature(tmp_path: Path) -> None:
+    task = Task((Target("nodule"), Target("thickness", "continuous")))
+    run = write_run(tmp_path / "run", task, n=60, n_maps=0)
+    card = read_json(run / "model/model.json")
+    write_json(run / "model/model.json", {**card, "temperatures": {"nodule": 1.3, "thickness": 1.0}})
+    page = page_of(run)
+    assert re.search(r"nodule</th>.{0,200}1.300", page, re.DOTALL)
+    table = page[page.index("1.300") :]
+    assert "1.000" not in table[: table.index("</table>")]
+
+
 def test_the_page_stands_alone(run: Path) -> None:
     page = page_of(run)
     assert not re.search(r"""(?:src|href)\s*=\s*(?!["']?(?:data:|#))""", page)
@@ -84,7 +124,7 @@ def test_accepted_blocking_finding_stands_in_red_at_the_top(run: Path) -> None:
     page = page_of(run)
     caution = page.index('<li class="blocking">')
     assert caution < page.index('id="cohort"')
-    assert "every image was taken as its own patient" in page[caution : caution + 500]
+    assert "every row was taken as its own patient" in page[caution : caution + 500]
 
 
 def test_undefined_metric_is_a_dash_with_its_reason(run: Path) -> None:

@@ -72,7 +72,7 @@ def test_tables_that_are_looked_up_by_name_hold_what_can_be_asked() -> None:
     tables = ENGLISH.tables
     assert set(tables["finding"]) == set(tables["advice"]) == set(SEVERITIES)
     assert set(tables["accepted"]) == {name for name, severity in SEVERITIES.items() if severity == "blocking"}
-    assert set(tables["metric"]) == {*RANKING, *AGREEMENT, *CLASSES, *VALUES}
+    assert set(tables["metric"]) == {*RANKING, *AGREEMENT, *CLASSES, *VALUES, "auroc_delong"}
     assert set(tables["score"]) == {*POINTS, *REGIONS, *IN_SHORT, *COMPARED, *BY_SIZE, *DRAWN}
     assert set(tables["baseline"]) == set(BASELINES)
     assert set(tables["mask_method"]) == set(MASK_METHODS)

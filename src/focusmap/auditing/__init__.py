@@ -1,6 +1,7 @@
 """What a careful person looks at before training: the table, the pictures, and what could pass for the disease."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,7 +16,16 @@ from focusmap.cohort.cohort import Cohort
 from focusmap.cohort.split import Split
 from focusmap.values.files import Json
 
-__all__ = ["SEVERITIES", "Audit", "AuditOptions", "Finding", "audit_against", "audit_cohort", "compared_by"]
+__all__ = [
+    "SEVERITIES",
+    "Audit",
+    "AuditOptions",
+    "Finding",
+    "audit_against",
+    "audit_cohort",
+    "audit_table",
+    "compared_by",
+]
 
 SAMPLES = 8
 
@@ -44,8 +54,19 @@ def audit_cohort(cohort: Cohort, split: Split | None = None, options: AuditOptio
         found += picture_findings(pictures, cohort.image_ids)
         found += duplicate_findings(cohort, duplicates, split) + hidden_group_findings(cohort, pictures)
         overview |= _picture_overview(cohort, pictures, duplicates, split)
-    accepted = overridden(found, [*options.accept, *_declared_answers(cohort)])
-    return Audit(in_order(found), accepted, overview, _sample_sheets(cohort, options.seed))
+    return replace(
+        _judged(found, cohort, options), overview=overview, sample_sheets=_sample_sheets(cohort, options.seed)
+    )
+
+
+def audit_table(cohort: Cohort, split: Split, options: AuditOptions | None = None) -> Audit:
+    """Return what an audit finds without a look at pictures, in a second; without overview and sheets."""
+    found = [*table_findings(cohort, split), *source_findings(cohort, None)]
+    return _judged(found, cohort, options or AuditOptions())
+
+
+def _judged(found: list[Finding], cohort: Cohort, options: AuditOptions) -> Audit:
+    return Audit(in_order(found), overridden(found, [*options.accept, *_declared_answers(cohort)]), {}, {})
 
 
 def _declared_split(cohort: Cohort) -> Split | None:

@@ -120,15 +120,19 @@ def _describe_target(cohort: Cohort, target: Target) -> dict[str, Json]:
 def _patient_column(cohort: Cohort) -> list[Finding]:
     if cohort.study.patients == "column":
         return []
+    case = cohort.study.case_column
+    row = cohort.unit if case is None else "case"
     if cohort.study.patients == "none":
-        message = "The study states that every image is its own patient. Pictures of one patient, if any, leak."
+        message = f"The study states that every {row} is its own patient. Those of one patient, if any, leak."
     elif cohort.study.block_column is not None:
         message = f"No patients are declared; the split is made of contiguous blocks of {cohort.study.block_column}."
     else:
+        # Whatever model learns from them, the pictures of a case stay together only where they share a patient.
+        own = "none" if case is None else case
         message = (
-            "No column says which images belong to one patient, so they may stand in train and in test alike. "
-            "Name it with --patient COLUMN; say --patient none if every image is its own patient; for stacks of "
-            "slices use --block COLUMN."
+            f"No column says which {row}s belong to one patient, so they may stand in train and in test alike. "
+            f"Name it with --patient COLUMN; say --patient {own} if every {row} is another patient's"
+            f"{'; for stacks of slices use --block COLUMN' if row == 'image' else ''}."
         )
     return [finding("no-patient-column", message, count=len(cohort))]
 

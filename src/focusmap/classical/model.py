@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from focusmap.classical.features import PictureFeatures
 from focusmap.classical.fitting import TargetModel, target_model
 from focusmap.cohort.cohort import Cohort
-from focusmap.cohort.covariates import Covariates
+from focusmap.cohort.covariates import Covariates, said_by_models
 from focusmap.errors import MissingFileError, ModelError
 from focusmap.values.files import Json, atomic
 from focusmap.values.model_card import ModelCard, read_card, write_card
@@ -121,8 +121,8 @@ class RowModel:
         """
         encoded = [part.covariates.encode(cohort) for part in self.parts]
         logits = [part._answered(rows.values) for part, rows in zip(self.parts, encoded, strict=True)]
-        flags = zip(*(rows.flags for rows in encoded), untold_changes(cohort), strict=True)
-        said = tuple("; ".join(dict.fromkeys(filter(None, flagged))) for flagged in flags)
+        flags = map(said_by_models, zip(*(rows.flags for rows in encoded), strict=True))
+        said = tuple("; ".join(filter(None, told)) for told in zip(flags, untold_changes(cohort), strict=True))
         return self.task.added(np.mean(logits, axis=0), cohort.earlier), said
 
     def of_pictures(self, pictures: NDArray[np.uint8]) -> np.ndarray:

@@ -45,7 +45,7 @@ def execute(parsed: argparse.Namespace) -> int:
     if answer.n_flagged:
         print(
             f"note: {answer.n_flagged} of {answer.n_images} rows are flagged, {answer.n_unseen} for a category and "
-            f"{answer.n_outside} for a number that train, or that of a fold, does not have: column flags"
+            f"{answer.n_outside} for a number that train, or that of one of the models, does not have: column flags"
             f"{', which the template leaves out' if parsed.template else ''}",
             file=sys.stderr,
         )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from focusmap.auditing import Audit
     from focusmap.cohort.cohort import Cohort
     from focusmap.pipeline.options import RunOptions
+    from focusmap.pipeline.planning import Plan
     from focusmap.pipeline.runs import Run
     from focusmap.pipeline.seen import Seen
     from focusmap.values.files import Json
@@ -82,6 +83,7 @@ def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
     """Print what a run would cost: sizes, time, memory and disk."""
     from focusmap.classical.names import parse_model
     from focusmap.pipeline.planning import estimate
+    from focusmap.pipeline.preparing import accepting
 
     plan = estimate(cohort, options)
     size, shape = plan.recipe.size, plan.recipe.shape
@@ -90,9 +92,23 @@ def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
         print(f"volumes     {volumes_in_words(plan.seen)}")
     epochs = f", {plan.recipe.epochs} epochs" if parse_model(plan.recipe.model).engine == "net" else ""
     print(f"model       {plan.recipe.model}{taken}{epochs}")
-    print(f"time        about {clock(plan.seconds)} on {plan.n_threads} processor cores")
+    print(f"time        {time_in_words(plan)}")
     print(f"memory      about {plan.memory_mb} MB")
     print(f"disk        about {plan.disk_mb} MB of prepared pictures; weights and maps come on top")
+    later = "; pictures are looked at by the run itself" if cohort.has_images else ""
+    print(f"audit       {'the table blocks' if plan.blocking else 'nothing in the table blocks'}{later}")
+    for finding in plan.blocking:
+        print(f"refused: {finding.name}: {finding.message}")
+    if plan.blocking:
+        print(f"refused: the run will end with exit code 3. To go on all the same: {accepting(plan.blocking)}")
+
+
+def time_in_words(plan: "Plan") -> str:
+    """Return how long the training would take, and how that is known."""
+    if plan.seconds is None:
+        return f"unknown: a batch does not fit into the memory of {plan.device}. Try a smaller --batch-size"
+    known = f"measured here on {plan.device} by a few steps" if plan.device else "a rough guess"
+    return f"about {clock(plan.seconds)} of training ({known}); all else comes on top"
 
 
 def volumes_in_words(seen: "Seen") -> str:

@@ -45,8 +45,10 @@ def execute(parsed: argparse.Namespace) -> None:
         _refuse_settings(parsed)
         from focusmap import pipeline
 
-        print(f"model: {pipeline.resume(parsed.resume, run_options_from(parsed)).model}")
-        print(f"evaluate it with: focusmap evaluate {parsed.resume}; then focusmap explain and focusmap report")
+        run = pipeline.resume(parsed.resume, run_options_from(parsed))
+        print(f"model: {run.model}")
+        commands = ["evaluate", *(["explain"] if pipeline.maps_of(run.model) else []), "report"]
+        print(f"next: {'; '.join(f'focusmap {command} {parsed.resume}' for command in commands)}")
         return
     if parsed.labels is None or (parsed.out is None and not parsed.dry_run):
         raise InputError("give LABELS.csv and --out RUN, or --resume RUN.")

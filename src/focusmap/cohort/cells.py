@@ -61,8 +61,7 @@ def type_covariates(cohort: Cohort) -> dict[str, tuple[str, str]]:
     """Return kind and date format of each covariate; errors as for `fit_covariates`."""
     study = cohort.study
     if not study.covariates:
-        roles = {*study.task.names, study.patient_column, study.split_column, study.case_column, study.path_column}
-        others = [str(name) for name in cohort.raw if name not in roles]
+        others = [str(name) for name in cohort.raw if name not in study.role_columns]
         options = " ".join(f"--covariate {name}" for name in others) or "none"
         raise InputError(
             f"{study.label_file}: a table model needs covariates; name those that are known when the model is asked, "

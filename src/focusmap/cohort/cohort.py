@@ -12,7 +12,7 @@ import pandas as pd
 from focusmap.cohort.declaration import Declaration, declare_study, without_missing
 from focusmap.cohort.rows import named_rows, refuse_missing, refuse_repeats, relative_path
 from focusmap.cohort.targets import split_list
-from focusmap.errors import InputError, MissingFileError
+from focusmap.errors import InputError, MissingFileError, suggest
 from focusmap.values.files import read_table, write_table
 from focusmap.values.study import Study, read_study
 from focusmap.values.task import ANOMALY, UNLABELLED, CellError, Task
@@ -266,7 +266,14 @@ def _require_columns(study: Study, raw: pd.DataFrame) -> None:
     wanted = (*roles, study.block_column, study.mask_column, *inputs, *targets)
     missing = [name for name in wanted if name is not None and name not in raw]
     if missing:
-        raise InputError(f"lacks the column(s) {', '.join(missing)} that the study names.")
+        raise InputError(
+            f"lacks the column(s) {', '.join(missing)} that the study names.{_columns_there(missing, raw)}"
+        )
+
+
+def _columns_there(lacking: Sequence[str], raw: pd.DataFrame) -> str:
+    known = [str(name) for name in raw]
+    return f"{suggest(lacking[0], known)} Columns: {', '.join(known)}."
 
 
 def _splits(column: pd.Series, name: str) -> list[str]:
@@ -299,7 +306,8 @@ def _earlier_cells(task: Task, raw: pd.DataFrame) -> pd.DataFrame:
     """Return the column ``earlier_TARGET`` of each target whose change is learnt; "" where it is unknown."""
     lacking = [column for column in _earlier_columns(task) if column not in raw]
     if lacking:
-        raise InputError(f"lacks the column(s) {', '.join(lacking)} that predicted changes are added to.")
+        there = _columns_there(lacking, raw)
+        raise InputError(f"lacks the column(s) {', '.join(lacking)} that predicted changes are added to.{there}")
     changing = [target for target in task.targets if target.earlier]
     found = {f"earlier_{t.name}": t.decode(replace(t, name=t.earlier).encode(list(raw[t.earlier]))) for t in changing}
     return pd.DataFrame(found, index=raw.index)

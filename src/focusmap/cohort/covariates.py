@@ -1,5 +1,6 @@
 """Covariates as numbers: columns typed by their cells, fitted on train, counted where a new row is unlike any of it."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -16,6 +17,7 @@ from focusmap.values.files import Json
 # A standardised value is held here: beyond lies no patient that train could speak for.
 REACH = 10.0
 # What is said of a cell that is unlike train.
+SEPARATOR = "; "
 UNSEEN, BELOW, ABOVE = "is not in train", "lies below train", "lies above train"
 
 
@@ -120,7 +122,7 @@ class Covariates:
         found = [_encode(column, cells_of(cohort, column.name)) for column in self.columns]
         values = np.concatenate([block for block, _ in found], axis=1).astype(np.float32)
         said = zip(*(flags for _, flags in found), strict=True)
-        return Encoded(tuple(cohort.image_ids), values, tuple("; ".join(filter(None, flags)) for flags in said))
+        return Encoded(tuple(cohort.image_ids), values, tuple(SEPARATOR.join(filter(None, flags)) for flags in said))
 
     def to_list(self) -> list[Json]:
         """Return plain values for `model.json`."""
@@ -247,6 +249,17 @@ def _one_hot(column: Covariate, found: Sequence[Sequence[str]]) -> tuple[np.ndar
     # Of a column that is constant on train, no level is known by name.
     unseen = [[code for code in held if column.levels and code not in column.levels] for held in found]
     return block, [f"{column.name} {', '.join(held)} {UNSEEN}" if held else "" for held in unseen]
+
+
+def said_by_models(said: Sequence[str]) -> str:
+    """Return what n models flag a row for, each by its own train, and how many of them where not all do.
+
+    >>> said_by_models(["age 9 lies below train; eye both is not in train", "age 9 lies below train"])
+    'age 9 lies below train; eye both is not in train of 1 of 2 models'
+    """
+    counts = Counter(fact for flags in said for fact in flags.split(SEPARATOR) if fact)
+    told = [fact if n == len(said) else f"{fact} of {n} of {len(said)} models" for fact, n in counts.items()]
+    return SEPARATOR.join(told)
 
 
 ENCODERS: Mapping[str, Callable[[Covariate, Cells], tuple[np.ndarray, list[str]]]] = {

@@ -194,7 +194,7 @@ def _deal(cohort: Cohort, options: SplitOptions) -> tuple[list[str], list[str]]:
     n_unused = int((parts == UNUSED).sum())
     note = (
         f"split in contiguous blocks of {cohort.study.block_column}, with gaps of {options.gap} rows: "
-        f"{n_unused} of {len(parts)} images lie in the gaps and are not used"
+        f"{n_unused} of {len(parts)} rows lie in the gaps and are not used"
     )
     return [NOT_USED if part == UNUSED else names[part] for part in parts], [note]
 
@@ -246,7 +246,7 @@ def _fold_within(cohort: Cohort, declared: pd.Series, options: SplitOptions) -> 
     parts = np.full(len(cohort), NOT_USED, dtype=object)
     dealt, notes = _deal(cohort.take(inside), options)
     parts[inside] = dealt
-    left_out = f"{len(cohort) - len(inside)} images that the split column keeps for test or does not use are left out"
+    left_out = f"{len(cohort) - len(inside)} rows that the split column keeps for test or does not use are left out"
     return list(parts), [*notes, f"the folds are made of the declared train and tune parts; {left_out}"]
 
 

@@ -14,7 +14,7 @@ from focusmap.values.task import Target, TargetKind
 
 SMALLEST = float(np.finfo(np.float64).eps)  # probabilities of 0 and 1 are moved by this before a logarithm
 ONE_CLASS = "one class only"
-NO_TRUTH = "no image has a known truth"
+NO_TRUTH = "no row has a known truth"
 
 
 @dataclass(frozen=True)
@@ -114,14 +114,14 @@ def _binary_losses(sample: Sample) -> np.ndarray:
 
 
 def _binary_reasons(positive: np.ndarray) -> dict[str, str]:
-    lacking = "no image is positive" if not positive.any() else "no image is negative"
+    lacking = "no row is positive" if not positive.any() else "no row is negative"
     reasons = {
         **dict.fromkeys(("auroc", "average_precision", "balanced_accuracy"), f"{ONE_CLASS}: {lacking}"),
-        "sensitivity": "no image is positive",
-        "specificity": "no image is negative",
-        "ppv": "no image is called positive",
-        "npv": "no image is called negative",
-        "f1": "no image is positive or called positive",
+        "sensitivity": "no row is positive",
+        "specificity": "no row is negative",
+        "ppv": "no row is called positive",
+        "npv": "no row is called negative",
+        "f1": "no row is positive or called positive",
     }
     return reasons if len(positive) else {}
 
@@ -200,12 +200,12 @@ def _class_reasons(target: Target, counts: np.ndarray) -> dict[str, str]:
         return {}
     reasons = {"auroc": ONE_CLASS}
     for name, count in zip(target.classes, counts, strict=True):
-        lacking = f"no image is {name}" if not count else f"every image is {name}"
+        lacking = f"no row is {name}" if not count else f"every row is {name}"
         reasons[f"{name}/auroc"] = f"{ONE_CLASS}: {lacking}"
-        reasons[f"{name}/sensitivity"] = f"no image is {name}"
-        reasons[f"{name}/specificity"] = f"every image is {name}"
-        reasons[f"{name}/ppv"] = f"no image is called {name}"
-        reasons[f"{name}/f1"] = f"no image is {name} or called so"
+        reasons[f"{name}/sensitivity"] = f"no row is {name}"
+        reasons[f"{name}/specificity"] = f"every row is {name}"
+        reasons[f"{name}/ppv"] = f"no row is called {name}"
+        reasons[f"{name}/f1"] = f"no row is {name} or called so"
     return reasons
 
 

@@ -66,7 +66,9 @@ def curves_of(kind: CurveKind, metrics: Tree, curves: Tree) -> list[Curve]:
         points = branch(entry, kind.key)
         x, y = series(points.get(kind.x)), series(points.get(kind.y))
         if x.size and x.size == y.size and np.isfinite(x).any():
-            found.append(_annotated(Curve(label, x, y), kind, numbers_of(metrics, label)))
+            counts = series(points.get("n"))
+            curve = Curve(label, x, y, counts=counts if counts.size == x.size else None)
+            found.append(_annotated(curve, kind, numbers_of(metrics, label)))
     return found
 
 

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from focusmap.figures.panels import grid_of_squares, name_outer_axes
-from focusmap.figures.style import GRID, INK, MUTED, NEGATIVE, NORMAL, POSITIVE, SMALL, name_panel, new_figure, plain
+from focusmap.figures.style import INK, MUTED, NEGATIVE, NORMAL, POSITIVE, SMALL, name_panel, new_figure, plain
+
+# In square points.
+FULLEST_DOT = 60.0
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +35,7 @@ class Curve:
     baseline
         Precision of guessing, the share of positives; only for precision-recall.
     counts
-        ``(20,) int``: images by predicted probability, in equal steps from 0 to 1; only for calibration.
+        ``(n,)``: answers that each point stands for; only for calibration.
     """
 
     name: str
@@ -69,15 +72,16 @@ def pr_figure(curves: Sequence[Curve]) -> "Figure":
 
 
 def calibration_figure(curves: Sequence[Curve]) -> "Figure":
-    """Return reliability curves over a histogram of the predicted probabilities (bars: share of the fullest bar)."""
+    """Return a dot a bin of predicted probabilities, its area the share of the fullest bin; without `counts` all alike.
+
+    No line joins them: between a full bin and a lone picture it would show a course that nobody has seen.
+    """
     figure, panels = grid_of_squares(len(curves))
     for axes, curve in zip(panels, curves, strict=True):
-        if curve.counts is not None and curve.counts.sum() > 0:
-            heights = 0.28 * curve.counts / curve.counts.max()
-            left = np.arange(len(curve.counts)) / len(curve.counts)
-            axes.bar(left, heights, width=1 / len(curve.counts), align="edge", color=GRID, edgecolor="white", lw=0.4)
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-        axes.plot(curve.x, curve.y, color=NEGATIVE, linewidth=1.4, marker="o", markersize=3.6)
+        counts = np.ones(len(curve.x)) if curve.counts is None else curve.counts
+        areas = FULLEST_DOT * counts / max(counts.max(initial=0), 1)
+        axes.scatter(curve.x, curve.y, s=areas, color=NEGATIVE, edgecolor="white", linewidth=0.4, clip_on=False)
         _finish(axes, curve)
     name_outer_axes(panels, "predicted probability", "observed share")
     return figure

@@ -9,7 +9,7 @@ from focusmap.classical.names import TABLE_NET
 from focusmap.cohort.cases import views_of
 from focusmap.cohort.covariates import Covariates, fit_covariates
 from focusmap.cohort.split import PARTS
-from focusmap.pipeline.net_models import fit_table_net, net_card, train_net
+from focusmap.pipeline.net_models import Untrained, fit_table_net, net_card, train_net
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.preparing import TABLE_RATE
 from focusmap.pipeline.runs import Run
@@ -49,8 +49,8 @@ def fit_case_model(training: "Training", options: RunOptions) -> "CaseModel":
     return _with_table(both, _stack(both, training)) if recipe.fusion == "stacked" else both
 
 
-def _fit_net(training: "Training", options: RunOptions, *, with_table: bool) -> "CaseModel":
-    from focusmap.inference.cases import NET, CaseModel
+def untrained_case_net(training: "Training", *, with_table: bool) -> Untrained:
+    """Return a net of cases, of their pictures alone or with their table."""
     from focusmap.nets.cases import build_case_net
     from focusmap.training.case_inputs import case_inputs
 
@@ -62,11 +62,19 @@ def _fit_net(training: "Training", options: RunOptions, *, with_table: bool) -> 
     inputs = case_inputs(used, training.store, views, covariates.encode(used).values if with_table else None)
     architecture = _architecture(training, views, len(covariates.names))
     net = build_case_net(architecture, recipe.weights, recipe.seed)
-    train_net(net, inputs, training, options)
+    return Untrained(net, inputs, architecture.to_dict(), covariates)
+
+
+def _fit_net(training: "Training", options: RunOptions, *, with_table: bool) -> "CaseModel":
+    from focusmap.inference.cases import NET, CaseModel
+
+    made, recipe = untrained_case_net(training, with_table=with_table), training.recipe
+    train_net(made, training, options)
+    views = cast(list[str], made.architecture["views"])
     told: dict[str, Json] = {"model": recipe.model, "views": ", ".join(filter(None, views)), "cases": recipe.cases}
     told |= {"encoder": recipe.encoder, "fusion": recipe.fusion if training.model.with_table else None}
-    card = net_card(net, training, {**told, NET: architecture.to_dict()})
-    return CaseModel(replace(card, covariates=covariates.to_list()), net)
+    card = net_card(made.net, training, {**told, NET: made.architecture})
+    return CaseModel(replace(card, covariates=made.covariates.to_list()), made.net)
 
 
 def _architecture(training: "Training", views: tuple[str, ...], n_covariates: int) -> "CaseArchitecture":

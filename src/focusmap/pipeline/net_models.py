@@ -1,12 +1,13 @@
 """Nets, from a training: of single pictures and of tables; with their cards."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from focusmap.classical.model import RowModel
+from focusmap.cohort.covariates import Covariates, fit_covariates
 from focusmap.pipeline.manifest import library_versions
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.row_models import row_model
@@ -18,45 +19,79 @@ if TYPE_CHECKING:
     from focusmap.inference.model import Model
     from focusmap.nets.build import FocusNet
     from focusmap.pipeline.training import Training
-    from focusmap.training.batches import Inputs, Labelled
+    from focusmap.training.batches import Inputs, Labelled, TrainingData
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """A net before its first epoch.
+
+    Parameters
+    ----------
+    net
+        With the weights that it starts from.
+    inputs
+        What it is shown.
+    architecture
+        What it was built from, for its card; empty for a net of tables.
+    covariates
+        How a row's cells are made numbers, where it is shown any.
+    """
+
+    net: "FocusNet"
+    inputs: "Inputs"
+    architecture: dict[str, Json]
+    covariates: Covariates = field(default_factory=lambda: Covariates(()))
+
+
+def untrained_net(training: "Training") -> Untrained:
+    """Return a net of single pictures."""
+    from focusmap.nets.build import architecture_of, build_net
+
+    assert training.store is not None
+    recipe = training.recipe
+    architecture = architecture_of(recipe, training.cohort.task)
+    net = build_net(architecture, recipe.weights, recipe.seed)
+    return Untrained(net, training.store, architecture.to_dict())
+
+
+def untrained_table_net(training: "Training") -> Untrained:
+    """Return a table net, with its encoding of the covariates."""
+    from focusmap.nets.table_net import build_table_net
+
+    covariates = fit_covariates(training.cohort, training.split.ids("train"))
+    net = build_table_net(len(covariates.names), training.cohort.task.n_logits, training.recipe.seed)
+    return Untrained(net, covariates.encode(training.cohort), {}, covariates)
 
 
 def fit_net(training: "Training", options: RunOptions) -> "Model":
     """Return a net of single pictures."""
     from focusmap.inference.model import Model
-    from focusmap.nets.build import architecture_of, build_net
 
-    assert training.store is not None
-    recipe, task = training.recipe, training.cohort.task
-    architecture = architecture_of(recipe, task)
-    net = build_net(architecture, recipe.weights, recipe.seed)
-    train_net(net, training.store, training, options)
-    return Model(net, net_card(net, training, architecture.to_dict()))
+    made = untrained_net(training)
+    train_net(made, training, options)
+    return Model(made.net, net_card(made.net, training, made.architecture))
 
 
 def fit_table_net(training: "Training", options: RunOptions) -> RowModel:
     """Return a table net, with its encoding of the covariates."""
-    from focusmap.cohort.covariates import fit_covariates
     from focusmap.nets.heads import continuous_scales
-    from focusmap.nets.table_net import NetAnswer, build_table_net
+    from focusmap.nets.table_net import NetAnswer
 
-    task = training.cohort.task
-    covariates = fit_covariates(training.cohort, training.split.ids("train"))
-    net = build_table_net(len(covariates.names), task.n_logits, training.recipe.seed)
-    train_net(net, covariates.encode(training.cohort), training, options)
-    answer = NetAnswer(net, task, continuous_scales(task, labelled(training, "train").truth))
-    return row_model(answer, training, covariates=covariates, n_inputs=len(covariates.names))
+    made, task = untrained_table_net(training), training.cohort.task
+    train_net(made, training, options)
+    answer = NetAnswer(made.net, task, continuous_scales(task, labelled(training, "train").truth))
+    return row_model(answer, training, covariates=made.covariates, n_inputs=len(made.covariates.names))
 
 
-def train_net(net: "FocusNet", inputs: "Inputs", training: "Training", options: RunOptions) -> None:
+def train_net(made: Untrained, training: "Training", options: RunOptions) -> None:
     """Train a net in place; after each epoch a row of the history is on disk, and the state beside it."""
     from focusmap.nets.heads import undo_class_weights, undo_sampling
-    from focusmap.training.batches import TrainingData
     from focusmap.training.loop import FitOptions, fit
     from focusmap.training.sampling import expected_draws, rarity_of
 
-    recipe, run, task = training.recipe, training.run, training.cohort.task
-    data = TrainingData(inputs, task, labelled(training, "train"), labelled(training, "tune"))
+    recipe, run, task, net = training.recipe, training.run, training.cohort.task, made.net
+    data = training_data(made, training)
     checkpoint = run.checkpoint / "last.safetensors"
     records = []
     settings = FitOptions(checkpoint, checkpoint.exists(), options.devices, options.n_nodes)
@@ -71,6 +106,14 @@ def train_net(net: "FocusNet", inputs: "Inputs", training: "Training", options: 
         undo_sampling(net.head, task, data.train.truth, draws)
     elif recipe.class_weights:
         undo_class_weights(net.head, task, data.train.truth)
+
+
+def training_data(made: Untrained, training: "Training") -> "TrainingData":
+    """Return what a net is shown, and the truth of train and tune."""
+    from focusmap.training.batches import TrainingData
+
+    task = training.cohort.task
+    return TrainingData(made.inputs, task, labelled(training, "train"), labelled(training, "tune"))
 
 
 def net_card(net: "FocusNet", training: "Training", architecture: dict[str, Json]) -> ModelCard:

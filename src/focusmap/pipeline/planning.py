@@ -1,101 +1,168 @@
-"""What a run would cost, told before it is begun: rough, from the size of the net and the speed of this machine."""
+"""What a run would cost, told before it is begun: the time by steps of its training, the rest roughly."""
 
 import math
-import os
-import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
+from focusmap.auditing import Finding, audit_table
 from focusmap.classical.names import parse_model
 from focusmap.cohort.cohort import Cohort
-from focusmap.cohort.split import SplitOptions
+from focusmap.cohort.covariates import fit_covariates
+from focusmap.cohort.split import Split, fold_split
+from focusmap.imaging.store_files import Store
+from focusmap.pipeline.case_models import LATE, untrained_case_net
 from focusmap.pipeline.models import check_model, model_name, rows_for
+from focusmap.pipeline.net_models import Untrained, training_data, untrained_net, untrained_table_net
 from focusmap.pipeline.options import RunOptions
-from focusmap.pipeline.preparing import resolved
+from focusmap.pipeline.preparing import preparation_for, resolved, split, split_of_pictures
+from focusmap.pipeline.runs import Run
 from focusmap.pipeline.seen import Seen, look_at_sample
+from focusmap.pipeline.training import Training
 from focusmap.values.recipe import Recipe
+from focusmap.values.task import check_learnable
 
-# Multiply-adds of one forward pass at 224 x 224, in units of 1e9, as timm lists them; small-residual: at 28 x 28;
-# nets for volumes, as counted: at 96 x 96 x 96.
-GMACS = {
-    "densenet121": 2.9, "resnet18": 1.8, "resnet50": 4.1, "vgg16": 15.5, "efficientnet-b0": 0.4,
-    "convnext-tiny": 4.5, "small-residual": 0.25, "plain-cnn": 0.017, "residual-cnn": 0.017,
-    "densenet121-3d": 18.1, "resnet10-3d": 7.5, "resnet18-3d": 13.2, "resnet50-3d": 17.1, "small-residual-3d": 16.4,
-}  # fmt: skip
-VOLUME = 96**3
-GMACS_DEFAULT = 4.0
-# A decoder's share on top of its backbone.
-DECODER_COST = 1.3
-FORWARD_AND_BACKWARD = 3
-# Share of the speed of one large matrix product that a convolutional net reaches on a processor.
-EFFICIENCY = 0.35
 BYTES_PER_ACTIVATION_PIXEL = 900
 # The one that keeps every voxel through its first stage.
 BYTES_PER_FULL_VOXEL = 1500
 BASE_MEMORY_MB = 900
-# Of models of rows, measured: a feature of a picture, a row of a table net's epoch, a row and target of an estimator.
-SECONDS_A_PICTURE, SECONDS_A_ROW, SECONDS_A_FIT = 0.01, 2e-4, 1e-3
+# Of models of rows, measured once: a feature of a picture, a row and target of an estimator.
+SECONDS_A_PICTURE, SECONDS_A_FIT = 0.01, 1e-3
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The recipe with nothing left open, what it was chosen from, and what it costs on this machine's processor."""
+    """The recipe with nothing left open, what it was chosen from, and what it costs on this machine.
+
+    Parameters
+    ----------
+    recipe, seen
+        As resolved, and by what; `seen` is None for a model of rows.
+    seconds
+        Of the training alone; None where a batch does not fit into the device's memory.
+    device
+        On which the training was timed, in words; empty where the time is a rough guess.
+    memory_mb, disk_mb
+        Rough.
+    blocking
+        Findings of the table for which the run will be refused; those of pictures are not known yet.
+    """
 
     recipe: Recipe
     seen: Seen | None
-    seconds: float
+    seconds: float | None
+    device: str
     memory_mb: int
     disk_mb: int
-    n_threads: int
+    blocking: Sequence[Finding] = ()
 
 
 def estimate(cohort: Cohort, options: RunOptions) -> Plan:
-    """Return the plan of a run; times are right within a factor of two or so."""
-    from focusmap.nets.decoders import split_model
+    """Return the plan of a run; a few steps of its training are taken on pictures of noise.
 
+    Raises
+    ------
+    InputError
+        If there is no model for the study, it cannot be split, or there is nothing to learn from.
+    """
     check_model(cohort, options.recipe)
-    SplitOptions(folds=options.folds)
-    name = model_name(cohort, options.recipe)
-    seen = look_at_sample(cohort) if name.shown == "pictures" else None
+    is_shown_pictures = model_name(cohort, options.recipe).shown == "pictures"
+    seen = look_at_sample(cohort) if is_shown_pictures else None
     recipe = resolved(cohort, options.recipe, seen)
-    name = parse_model(recipe.model)
-    if seen is None or name.engine == "estimator":
-        return _plan_of_rows(cohort, recipe, options)
-    base, decoder = split_model(name.net)
-    n_trainings = (options.folds or 1) * recipe.ensemble
-    n_train = len(cohort) * (1 - 2 / options.folds if options.folds else 0.7)
-    pixels = math.prod(recipe.shape) if recipe.shape else recipe.size**2
-    reference = VOLUME if recipe.shape else 28**2 if base == "small-residual" else 224**2
-    gmacs = GMACS.get(base, GMACS_DEFAULT) * pixels / reference * (DECODER_COST if decoder else 1)
-    work = 2e9 * gmacs * FORWARD_AND_BACKWARD * n_train * recipe.epochs * n_trainings
-    per_row = len(cohort) / len(rows_for(cohort, recipe))
-    per_pixel = BYTES_PER_FULL_VOXEL if base == "small-residual-3d" else BYTES_PER_ACTIVATION_PIXEL
+    rows = rows_for(cohort, recipe)
+    divided = split(rows, options)
+    parts = [fold_split(divided, k) for k in range(divided.n_folds)] or [divided]
+    _check_train(rows, recipe, parts)
+    is_net = parse_model(recipe.model).engine == "net"
+    if is_net:
+        store = _noise(rows, recipe) if is_shown_pictures else None
+        # Nothing is written, and the speed does not depend on the weights that the net starts from.
+        training = Training(Run(Path()), rows, parts[0], store, replace(recipe, weights="none"))
+        seconds, device = _measured(training, options)
+    else:
+        seconds, device = _seconds_of_fits(cohort, recipe), ""
+    n_trainings = len(parts) * recipe.ensemble
     return Plan(
         recipe=recipe,
-        seen=seen,
-        seconds=work / (_flops_per_second() * EFFICIENCY) + 0.02 * len(cohort),
-        memory_mb=BASE_MEMORY_MB + round(recipe.batch_size * per_row * pixels * per_pixel / 1e6),
-        disk_mb=max(1, round(len(cohort) * pixels * recipe.channels / 1e6)),
-        n_threads=os.cpu_count() or 1,
+        seen=seen if is_net else None,
+        seconds=None if seconds is None else seconds * n_trainings,
+        device=device,
+        memory_mb=_memory_mb(recipe, len(cohort) / len(rows)),
+        disk_mb=_disk_mb(recipe, len(cohort)),
+        blocking=audit_table(cohort, split_of_pictures(divided, rows)).blocking(options.accept),
     )
 
 
-def _plan_of_rows(cohort: Cohort, recipe: Recipe, options: RunOptions) -> Plan:
-    """Return the plan of a model of rows: measured features and fits of whole targets, or epochs over a table."""
-    n_trainings = (options.folds or 1) * recipe.ensemble
-    name, work = parse_model(recipe.model), len(cohort) * n_trainings
-    measured = SECONDS_A_PICTURE * len(name.features) * len(cohort) * (1 + n_trainings)
-    fitted = work * (SECONDS_A_ROW * recipe.epochs if name.engine == "net" else SECONDS_A_FIT * len(cohort.task.names))
-    disk = 1 if name.shown == "table" else max(1, round(len(cohort) * recipe.size**2 * recipe.channels / 1e6))
-    return Plan(recipe, None, measured + fitted + 2, BASE_MEMORY_MB, disk, os.cpu_count() or 1)
+def _check_train(rows: Cohort, recipe: Recipe, parts: Sequence[Split]) -> None:
+    """Raise `InputError` where the train part of the split, or of a fold, has nothing to learn from."""
+    name = parse_model(recipe.model)
+    for part in parts:
+        check_learnable(rows.task, rows.of(part.ids("train")).learnt)
+        if name.shown == "table" or name.with_table:
+            fit_covariates(rows, part.ids("train"))
 
 
-def _flops_per_second() -> float:
-    """Return what one large matrix product reaches here."""
-    a = np.ones((1024, 1024), dtype=np.float32)
-    a @ a
-    started = time.perf_counter()
-    for _ in range(3):
-        a @ a
-    return float(3 * 2 * 1024**3 / (time.perf_counter() - started))
+def _measured(training: Training, options: RunOptions) -> tuple[float | None, str]:
+    """Return how long a training would take, and on what that was measured."""
+    import torch
+
+    from focusmap.training.devices import choose_devices
+    from focusmap.training.timing import training_seconds
+
+    device = choose_devices(options.devices).accelerator
+    made = _untrained(training)
+    seconds = training_seconds(made.net, training_data(made, training), training.recipe, device)
+    n_threads = torch.get_num_threads()
+    return seconds, f"cpu ({n_threads} thread{'s' * (n_threads > 1)})" if device == "cpu" else device
+
+
+def _untrained(training: Training) -> Untrained:
+    if training.model.shown == "table":
+        return untrained_table_net(training)
+    if training.cohort.pictures is None:
+        return untrained_net(training)
+    # A table net beside the pictures' costs next to nothing.
+    with_table = training.model.with_table and training.recipe.fusion not in LATE
+    return untrained_case_net(training, with_table=with_table)
+
+
+def _noise(rows: Cohort, recipe: Recipe) -> Store:
+    """Return prepared pictures of the right shape, one in memory for all."""
+    preparation = preparation_for(recipe)
+    image_ids = rows.image_ids if rows.pictures is None else list(rows.pictures["image_id"])
+    n, shape = len(image_ids), preparation.input_shape
+    noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    return Store(
+        folder=Path(),
+        preparation=preparation,
+        pixels=np.broadcast_to(noise, (n, *shape)),
+        image_ids=image_ids,
+        hashes=[""] * n,
+        mean=np.full(n, noise.mean(), np.float32),
+        std=np.full(n, noise.std(), np.float32),
+        source_shapes=np.full((n, len(shape) - 1), shape[1:]),
+    )
+
+
+def _seconds_of_fits(cohort: Cohort, recipe: Recipe) -> float:
+    """Return about how long features and the fits of all targets take."""
+    n_features = len(parse_model(recipe.model).features)
+    return len(cohort) * (SECONDS_A_PICTURE * n_features + SECONDS_A_FIT * len(cohort.task.names)) + 2
+
+
+def _memory_mb(recipe: Recipe, pictures_a_row: float) -> int:
+    if parse_model(recipe.model).shown == "table" or parse_model(recipe.model).engine == "estimator":
+        return BASE_MEMORY_MB
+    per_pixel = BYTES_PER_FULL_VOXEL if recipe.model.startswith("small-residual-3d") else BYTES_PER_ACTIVATION_PIXEL
+    return BASE_MEMORY_MB + round(recipe.batch_size * pictures_a_row * _pixels(recipe) * per_pixel / 1e6)
+
+
+def _disk_mb(recipe: Recipe, n_pictures: int) -> int:
+    n = 0 if parse_model(recipe.model).shown == "table" else n_pictures
+    return max(1, round(n * _pixels(recipe) * recipe.channels / 1e6))
+
+
+def _pixels(recipe: Recipe) -> int:
+    return math.prod(recipe.shape) if recipe.shape else recipe.size**2

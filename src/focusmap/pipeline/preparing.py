@@ -1,5 +1,6 @@
 """Audit, split and prepare: all that comes before a training."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from focusmap.values.recipe import Loss, Monitor, Pooling, Recipe
 from focusmap.values.study import write_study
 
 if TYPE_CHECKING:
-    from focusmap.auditing import Audit
+    from focusmap.auditing import Audit, Finding
     from focusmap.imaging.preparation import AnyPreparation
     from focusmap.imaging.store import Store
 
@@ -81,10 +82,13 @@ def refuse_blocking(result: "Audit", options: RunOptions, where: Path) -> None:
     blocking = result.blocking(options.accept)
     if blocking:
         lines = [f"{finding.name}: {finding.message}" for finding in blocking]
-        accepts = " ".join(f"--accept {name}" for name in dict.fromkeys(finding.name for finding in blocking))
-        raise RefusedError(
-            "\n  ".join(["refused.", *lines, f"Details: {where / 'audit.json'}. To go on all the same: {accepts}"])
-        )
+        overridden = f"To go on all the same: {accepting(blocking)}"
+        raise RefusedError("\n  ".join(["refused.", *lines, f"Details: {where / 'audit.json'}. {overridden}"]))
+
+
+def accepting(blocking: "Sequence[Finding]") -> str:
+    """Return the options that override blocking findings."""
+    return " ".join(f"--accept {name}" for name in dict.fromkeys(finding.name for finding in blocking))
 
 
 def split(cohort: Cohort, options: RunOptions = RunOptions()) -> Split:
@@ -111,7 +115,7 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions) -> Prepared:
     rows = rows_for(cohort, options.recipe)
     write_study(cohort.study, run.study)
     divided = split(rows, options)
-    judged = audit(cohort, run.folder, options, split=_of_pictures(divided, rows))
+    judged = audit(cohort, run.folder, options, split=split_of_pictures(divided, rows))
     refuse_blocking(judged, options, run.folder)
     recipe = resolved(cohort, options.recipe, seen_by(judged, cohort))
     store = store_for(rows, recipe, run, options)
@@ -126,7 +130,7 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions) -> Prepared:
     return Prepared(rows, divided, store, recipe)
 
 
-def _of_pictures(divided: Split, rows: Cohort) -> Split:
+def split_of_pictures(divided: Split, rows: Cohort) -> Split:
     """Return the split of a cohort of cases as one of their pictures, which is what an audit looks at."""
     if rows.pictures is None:
         return divided
@@ -145,10 +149,11 @@ def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> 
     settings = StoreOptions(options.workers, options.skip_unreadable, options.progress)
     table = cohort.table if cohort.pictures is None else cohort.pictures
     files = [cohort.study.images / path for path in table["path"]]
-    return prepare_store(files, list(table["image_id"]), _preparation(recipe), run.store, settings)
+    return prepare_store(files, list(table["image_id"]), preparation_for(recipe), run.store, settings)
 
 
-def _preparation(recipe: Recipe) -> "AnyPreparation":
+def preparation_for(recipe: Recipe) -> "AnyPreparation":
+    """Return what is done to each picture or volume, as a resolved recipe says."""
     from focusmap.imaging.preparation import Preparation
     from focusmap.imaging.volumes import VolumePreparation
 

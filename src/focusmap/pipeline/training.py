@@ -108,9 +108,11 @@ def resume(folder: Path, options: RunOptions) -> Run:
 def _train_all(run: Run, prepared: Prepared, options: RunOptions, seconds: dict[str, float]) -> Run:
     started = time.monotonic()
     trainings = _trainings(run, prepared)
-    for training in trainings:
-        if not training.run.predictions("tune").exists():
-            _train_one(training, options)
+    left = [training for training in trainings if not training.run.predictions("tune").exists()]
+    if not left and run.manifest.exists() and not run.is_stopped:
+        return run
+    for training in left:
+        _train_one(training, options)
     if len(trainings) > 1:
         for part in ("tune", "test"):
             pool_predictions(run, prepared.cohort, part)

@@ -76,8 +76,9 @@ def _pair_figure(pair: PairPicture, words: Words) -> Figure:
 
 def _numbers(overview: Tree, words: Words) -> list[tuple[str, str]]:
     """Return the headline counts: (what, how many)."""
+    is_of_pictures = "images" in overview
     found = [
-        (words("overview.images"), overview.get("n_images")),
+        (words("overview.images" if is_of_pictures else "overview.cases"), overview.get("n_images")),
         (words("overview.patients"), overview.get("n_patients")),
     ]
     per_patient = {key: number(value) for key, value in branch(overview, "images_per_patient").items()}
@@ -86,7 +87,8 @@ def _numbers(overview: Tree, words: Words) -> list[tuple[str, str]]:
     if counts:
         low, high = min(counts), max(counts)
         shown = str(low) if low == high else words("page.interval", low=low, high=high)
-        numbers.append((words("overview.images_a_patient"), shown))
+        each = words("overview.images_a_patient" if is_of_pictures else "overview.cases_a_patient")
+        numbers.append((each, shown))
     unreadable = number(branch(overview, "images").get("n_unreadable"))
     return numbers + ([(words("overview.unreadable"), f"{unreadable:,.0f}")] if unreadable is not None else [])
 
@@ -172,7 +174,7 @@ def _share_table(caption: str, counts: Tree, words: Words) -> Table:
     if rest:
         others = name_cell(words("overview.others", n=len(known) - MOST_SIZES))
         rows.append([others, Cell(f"{rest:,.0f}"), Cell(words.share(rest, total))])
-    return Table([caption, words("cohort.images"), words("overview.share")], rows)
+    return Table([caption, words("overview.number"), words("overview.share")], rows)
 
 
 def _duplicate_tables(duplicates: Tree, words: Words) -> list[Table]:

@@ -81,7 +81,8 @@ def mistake_section(files: RunFiles, judged: pd.DataFrame | None, words: Words) 
     rows = [_mistake_row(row) for row in worst.to_dict("records")]
     cards = _cards(files, _with_maps(files, worst), N_MISTAKE_MAPS, words)
     caption = words("mistakes.caption", wrong=len(wrong), all=int((given["outcome"] != "").sum()))
-    head = [words("mistakes.image"), words("mistakes.label"), words("mistakes.truth"), words("mistakes.probability")]
+    row = words("mistakes.case" if files.counts_cases else "mistakes.image")
+    head = [row, words("mistakes.label"), words("mistakes.truth"), words("mistakes.probability")]
     return MistakeSection(Table(head, rows, caption=caption), cards)
 
 

@@ -50,16 +50,6 @@ def thresholds_of(files: RunFiles, target: str, image_ids: Sequence[str]) -> np.
     return np.array([own.get(files.predicted_by.get(image_id, ""), usual) for image_id in image_ids])
 
 
-def probability_counts(judged: pd.DataFrame | None, n_bars: int = 20) -> Mapping[str, np.ndarray]:
-    """Return for each label ``(n_bars,) int``: images by predicted probability, in equal steps from 0 to 1."""
-    if judged is None:
-        return {}
-    edges = np.linspace(0, 1, n_bars + 1)
-    return {
-        str(label): np.histogram(rows["probability"], edges)[0] for label, rows in judged.groupby("label", sort=False)
-    }
-
-
 def _truth_by_label(files: RunFiles, cohort: pd.DataFrame, image_ids: pd.Series) -> dict[str, np.ndarray]:
     positions = {image_id: position for position, image_id in enumerate(cohort["image_id"])}
     rows = np.array([positions.get(image_id, -1) for image_id in image_ids], dtype=np.intp)

@@ -73,10 +73,11 @@ def model_groups(files: RunFiles, words: Words) -> list[FactGroup]:
     start: Mapping[str, Json] = {"first_weights": words.name("start", str(card.training.get("start", ""))) or None}
     why: Mapping[str, Json] = {"because": card.training.get("start_reason")}
     plain = {key: value for key, value in card.architecture.items() if not isinstance(value, Mapping)}
-    return [
+    groups = [
         FactGroup(words("model.architecture"), _facts({**plain, **size, **mean, **start, **why}, words)),
         FactGroup(words("model.preparation"), _facts(card.preparation, words)),
     ]
+    return [group for group in groups if group.facts]
 
 
 def threshold_table(files: RunFiles, words: Words) -> Table | None:
@@ -85,7 +86,9 @@ def threshold_table(files: RunFiles, words: Words) -> Table | None:
         return None
     cards, rows = list(files.fold_cards.values()) or [files.card], []
     for target in files.task.targets:
-        fitted = ([card.thresholds for card in cards], [card.temperatures for card in cards])
+        # A value has none; its card says 1.
+        temperatures = [{} if target.kind == "continuous" else card.temperatures for card in cards]
+        fitted = ([card.thresholds for card in cards], temperatures)
         cells = [Cell(range_text((of[target.name] for of in each if target.name in of), words)) for each in fitted]
         kind = words.name("kind", target.kind)
         if target.kind == "binary":

@@ -8,7 +8,7 @@ import pandas as pd
 from focusmap.figures.curves import KINDS, confusion_figures, curves_of
 from focusmap.figures.json_tree import branch, items, text
 from focusmap.reporting.files import RunFiles, Tree
-from focusmap.reporting.judged import probability_counts, thresholds_of
+from focusmap.reporting.judged import thresholds_of
 from focusmap.reporting.pictures import figure_uri, inside, picture_uri
 from focusmap.reporting.tables import Cell, Footnotes, Table, metric_cell, metric_row, name_cell, range_text
 from focusmap.reporting.words import Words
@@ -56,7 +56,7 @@ def performance_section(files: RunFiles, judged: pd.DataFrame | None, words: Wor
         for name, figure in confusion_figures(files.metrics)
     ]
     tables, counts = metric_tables(files.metrics, words), _count_table(files, judged, words)
-    return PerformanceSection(tables, counts, _curve_figures(files, judged, words), confusions)
+    return PerformanceSection(tables, counts, _curve_figures(files, words), confusions)
 
 
 def metric_tables(metrics: Tree, words: Words) -> list[Table]:
@@ -135,13 +135,11 @@ def _count_table(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> 
     return Table(["", words("metric.threshold"), *outcomes], rows, caption=words("results.counts"))
 
 
-def _curve_figures(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> list[Figure]:
-    figures, counts = [], probability_counts(judged)
+def _curve_figures(files: RunFiles, words: Words) -> list[Figure]:
+    figures = []
     for name, kind in KINDS.items():
         title, caption = words.name("curve", name), words.name("curve_caption", name)
         curves = curves_of(kind, files.metrics, files.curves)
-        if name == "calibration":
-            curves = [replace(curve, counts=counts.get(curve.name)) for curve in curves]
         if curves:
             if any(curve.point for curve in curves):
                 has_thresholds = any(target.kind == "binary" for target in files.task.targets)

@@ -88,7 +88,25 @@ def _split_facts(files: RunFiles, words: Words) -> dict[str, object] | None:
     if files.cohort is None or "split" not in files.cohort:
         return None
     notes = [words.recorded(text(note)) for note in items(files.split_facts.get("notes"))]
-    return {"fingerprint": text(files.split_facts.get("fingerprint")), "notes": notes, "by": _split_by(files, words)}
+    return {
+        "fingerprint": text(files.split_facts.get("fingerprint")),
+        "notes": notes,
+        "by": _split_by(files, words),
+        "purpose": _purpose(files, words),
+    }
+
+
+def _purpose(files: RunFiles, words: Words) -> str:
+    """Return what each part of the split is for, and what was chosen on tune."""
+    card, recipe = files.card, files.recipe
+    chosen = {
+        "epochs": recipe is not None and recipe.patience > 0 and model_name(files).engine == "net",
+        "operating_points": card is not None and bool(card.thresholds),
+        "temperatures": any(target.kind != "continuous" for target in files.task.targets),
+        "cuts": card is not None and bool(card.cuts),
+    }
+    names = [words(f"split.{name}") for name, is_chosen in chosen.items() if is_chosen] or [words("split.nothing")]
+    return words("split.purpose_of_folds" if files.fold_cards else "split.purpose", chosen=words.listed(names))
 
 
 def _split_by(files: RunFiles, words: Words) -> str:

@@ -75,8 +75,8 @@ class Words:
     def recorded(self, sentence: str) -> str:
         """Return a sentence that a file of the run holds in English; as it is where the catalogue does not know it.
 
-        >>> words_in("zh").recorded("no image is called benign")
-        '没有图像被判为 benign'
+        >>> words_in("zh").recorded("no row is called benign")
+        '没有任何一例被判为 benign'
         """
         for key, template in words_in("en").tables["recorded"].items():
             if found := _pattern(template).fullmatch(sentence):

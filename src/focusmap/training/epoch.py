@@ -109,7 +109,7 @@ def train_epoch(session: Session, epoch: int) -> tuple[float, float, float]:
             rate = learning_rate(recipe, epoch + (step + 0.5) / n_steps, session.state.records)
             set_learning_rate(session.state.optimizer, rate)
             together = batches[step * recipe.accumulate : (step + 1) * recipe.accumulate]
-            sums += _step(session, [drawn.take(chosen) for chosen in together], epoch)
+            sums += take_step(session, [drawn.take(chosen) for chosen in together], epoch)
     total, positive, negative = (session.fabric.all_reduce(sums, reduce_op="sum") / len(drawn.positions)).tolist()
     return total, positive, negative
 
@@ -179,7 +179,7 @@ def _chunks(store: "Inputs", image_ids: Sequence[str], batch_size: int) -> Itera
     return split_evenly(rows, at_once(store.pixels.shape[2:], batch_size))
 
 
-def _step(session: Session, together: Sequence[Drawn], epoch: int) -> Tensor:
+def take_step(session: Session, together: Sequence[Drawn], epoch: int) -> Tensor:
     """Take one step along the mean gradient of some batches; return the loss and its positives' and negatives' part.
 
     Returns

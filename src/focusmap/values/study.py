@@ -70,11 +70,22 @@ class Study:
     uncertain: Uncertain = "unknown"
     notes: tuple[str, ...] = ()
 
+    @property
+    def role_columns(self) -> frozenset[str]:
+        """The columns that say something of a row other than what it is predicted from."""
+        named = (
+            self.path_column, self.id_column, self.patient_column, self.split_column, self.case_column,
+            self.view_column, self.mask_column, self.block_column, self.list_column,
+        )  # fmt: skip
+        masks = [f"mask_{name}" for name in self.task.names]
+        return frozenset([*filter(None, named), *self.task.names, *masks])
+
     def describe(self) -> str:
         """Return the study as a few lines for a reader."""
         lines = [f"label file  {self.label_file}", f"images      {self.images}"]
         lines += [f"target      {_describe_target(self.task, name)}" for name in self.task.names]
-        patient = {"column": self.patient_column, "none": "none (every image its own)", "undeclared": "not declared"}
+        row = "image" if self.path_column and not self.case_column else "case"
+        patient = {"column": self.patient_column, "none": f"none (every {row} its own)", "undeclared": "not declared"}
         lines.append(f"patient     {patient[self.patients]}")
         for role in ("path", "split", "case", "view", "mask", "block"):
             column = getattr(self, f"{role}_column")

@@ -79,7 +79,9 @@ def read_image(path: Path, at_least: int | None = None) -> Image:
         raise UnreadableImageError(f"{path}: is a folder; a picture was expected.") from None
     # A foreign decoder may raise anything; whatever it is, it says that this one picture cannot be read.
     except Exception as error:
-        raise UnreadableImageError(f"{path}: {_reason(error)}{_misnamed(path, kind)}.") from error
+        # Some decoders name the file too.
+        reason = _reason(error).replace(str(path), "it")
+        raise UnreadableImageError(f"{path}: {reason}{_misnamed(path, kind)}.") from error
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
