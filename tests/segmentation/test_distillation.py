@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from focusmap.segmentation.distillation import learn_masks, mask_loss, predict_masks
+from focusmap.segmentation.distillation import learn_masks, mask_loss, predict_masks, start_from_share
 from focusmap.segmentation.learning import Cases, LearningOptions
 from focusmap.segmentation.segmenter import banded, centred
 from focusmap.segmentation.unet import UNet
@@ -40,6 +40,14 @@ def test_sides_may_be_odd_and_ignored_voxels_change_no_gradient(shape: tuple[int
     assert logits.grad is not None
     assert (logits.grad[marked == -1] == 0).all()
     assert mask_loss(logits, torch.full_like(marked, -1)).item() == 0
+
+
+def test_a_net_begins_with_the_share_of_lesion_among_what_is_marked() -> None:
+    net, marked = UNet(1, 1, 2), np.zeros((2, 10, 10), np.int8)
+    marked[0, :5, 0], marked[1] = 1, -1
+    torch.nn.init.zeros_(net.last.weight)
+    start_from_share(net, marked)
+    np.testing.assert_allclose(predict_masks(net, np.ones((1, 1, 8, 8), np.float32)), 6 / 102, rtol=1e-5)
 
 
 def test_the_same_seed_draws_the_same_masks() -> None:

@@ -1,12 +1,11 @@
-"""Progress on stderr with an estimate of the time left: a line kept up to date, or a line an epoch in a log file."""
+"""A progress line on stderr with an estimate of the time left; quiet where stderr is no terminal."""
 
 import sys
 import time
 
-from focusmap.values.progress import Progress
+from focusmap.values.progress import Progress, silent
 
 QUIET_SECONDS = 2.0
-TRAINING = "training "
 
 
 class ProgressLine:
@@ -34,30 +33,9 @@ class ProgressLine:
             print(file=sys.stderr)
 
 
-class EpochLines:
-    """Writes a line an epoch of what lasts longer than two seconds, and one in two seconds at most; no other steps."""
-
-    def __init__(self) -> None:
-        self._doing = ""
-        self._started = self._told = self._written = time.monotonic()
-
-    def __call__(self, doing: str, done: int, total: int) -> None:
-        """Tell that `done` of `total` epochs are done."""
-        now = time.monotonic()
-        if doing != self._doing:
-            # The first word of a training comes after its first epoch.
-            self._doing, self._started = doing, self._told
-        self._told = now
-        if not doing.startswith(TRAINING) or now - max(self._started, self._written) < QUIET_SECONDS:
-            return
-        left = (now - self._started) / done * (total - done)
-        print(f"{doing}: epoch {done} of {total}, {clock(left)} left", file=sys.stderr, flush=True)
-        self._written = now
-
-
 def terminal_progress() -> Progress:
-    """Return a progress line where a person is watching, and plain lines of trainings where not."""
-    return ProgressLine() if sys.stderr.isatty() else EpochLines()
+    """Return a progress line where a person is watching, and silence where not."""
+    return ProgressLine() if sys.stderr.isatty() else silent
 
 
 def clock(seconds: float) -> str:

@@ -15,7 +15,7 @@ import torch
 from focusmap.classical.model import RowModel, load_row_model, save_row_model, untold_changes
 from focusmap.cohort.cases import view_numbers
 from focusmap.cohort.cohort import Cohort
-from focusmap.cohort.covariates import Covariates, Encoded
+from focusmap.cohort.covariates import Covariates, Encoded, said_by_models
 from focusmap.errors import InputError, ModelError
 from focusmap.imaging.preparation import AnyPreparation, preparation_from
 from focusmap.inference.model import CARD, PROBE_TOLERANCE, WEIGHTS, load_weights, save_weights
@@ -135,8 +135,9 @@ class CaseModel:
         logits = self.task.added(learnt, cohort.earlier)
         if not flags and not np.isnan(cohort.earlier).any():
             return logits, None
-        told = zip(*flags, untold_changes(cohort), strict=True)
-        return logits, tuple("; ".join(dict.fromkeys(filter(None, said))) for said in told)
+        of_table = map(said_by_models, zip(*flags, strict=True)) if flags else [""] * len(cohort)
+        told = zip(of_table, untold_changes(cohort), strict=True)
+        return logits, tuple("; ".join(filter(None, said)) for said in told)
 
     def learnt(self, features: Sequence[np.ndarray], cohort: Cohort) -> tuple[np.ndarray, list[tuple[str, ...]]]:
         """Return logits ``(N, L)``, of a change target its change, and what members that take a table flag.

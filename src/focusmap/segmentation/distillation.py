@@ -1,8 +1,10 @@
 """A small U-Net that learns masks: refined ones, with a band that is ignored, or true ones as the upper bound."""
 
+import math
+
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from focusmap.segmentation.learning import Cases, LearningOptions, learn
@@ -19,6 +21,7 @@ def learn_masks(cases: Cases, options: LearningOptions) -> UNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         net = UNet(cases.pictures.shape[1], 1, cases.marked.ndim - 1)
+    start_from_share(net, cases.marked)
 
     def loss_of(pictures: Tensor, marked: Tensor, generator: torch.Generator) -> Tensor:
         del generator
@@ -26,6 +29,17 @@ def learn_masks(cases: Cases, options: LearningOptions) -> UNet:
 
     learn(net, cases, loss_of, options)
     return net
+
+
+def start_from_share(net: UNet, marked: np.ndarray) -> None:
+    """Let a net begin by saying of every voxel how large the share of lesion is (Lin et al. 2017, section 3.3).
+
+    From an even chance, the many voxels of background drive it within a few steps to where a lesion of some voxels has
+    no slope left, and some trainings never draw anything.
+    """
+    share = (np.count_nonzero(marked == 1) + 1) / (np.count_nonzero(marked >= 0) + 2)
+    assert net.last.bias is not None
+    nn.init.constant_(net.last.bias, math.log(share / (1 - share)))
 
 
 def mask_loss(logits: Tensor, marked: Tensor) -> Tensor:
