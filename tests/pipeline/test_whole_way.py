@@ -186,12 +186,12 @@ def test_folds_predict_every_picture_once_and_pages_speak_chinese(folds):
     index = pd.read_csv(folds / "focus/index.csv")
     assert all((folds / "focus" / path).is_file() for path in index["map"])
     words = (folds / "report.html").read_text(encoding="utf-8")
-    for said in ("交叉验证", "本研究中没有任何图像可以检验它", "合并后的调优集"):
+    for said in ("交叉验证", "本研究中没有任何数据可以检验它", "合并后的调优集"):
         assert said in words
     assert "研究队列审查" in (folds / "audit.html").read_text(encoding="utf-8")
     assert main(["report", str(folds)]) == 0
     words = (folds / "report.html").read_text()
-    assert "which no image of this study can test" in words
+    assert "which nothing in this study can test" in words
     assert "pooled tune parts" in words
 
 
