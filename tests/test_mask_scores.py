@@ -10,6 +10,7 @@ from focusmap.localisation.mask_scores import (
     MEASURES,
     SHARES,
     MaskScore,
+    above_mean_mask,
     measure_mask,
     paired_differences,
     pool_by_case,
@@ -123,3 +124,14 @@ def test_slices_of_a_volume_are_scored_as_the_volume() -> None:
     assert [score.measures["dice"] for score in apart] == pytest.approx(
         [score.measures["dice"] for score in scores], nan_ok=True
     )
+
+
+@pytest.mark.parametrize(
+    ("mean", "p", "is_above"), [(0.2, 0.01, True), (0.2, 0.2, False), (-0.2, 0.01, False), (0.0, 1.0, False)]
+)
+def test_masks_are_above_the_mean_mask_where_the_test_says_so(mean, p, is_above):
+    assert above_mean_mask({"refined - mean_mask": {"mean": mean, "sign_flip": {"p": p}}}, "refined") is is_above
+
+
+def test_without_a_mean_mask_nothing_is_said_of_it():
+    assert above_mean_mask({"refined - cam": {"mean": 0.2, "sign_flip": {"p": 0.01}}}, "refined") is None

@@ -11,6 +11,7 @@ from PIL import Image
 
 from focusmap.cli import main
 from focusmap.imaging.readers import read_mask
+from focusmap.localisation.mask_scores import above_mean_mask
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.segmentation.segmenter import learn_segmenter
 
@@ -67,9 +68,11 @@ def test_run_with_segment_leaves_the_files_of_the_contract(run, study):
     assert {"background", "foreground"} <= set(scores["seeds"][0])
     found = scores["differences"]["refined - cam"]
     assert found["sign_flip"]["n"] == len(found["by_patient"])
+    assert above_mean_mask(scores["differences"], "distilled") is False
     report = (run / "report.html").read_text()
     assert "Masks of lesions" in report
     assert "Best, median and worst case" in report
+    assert "Do not measure lesions by them" in report
 
 
 def test_masks_are_the_same_without_a_mask_to_look_at_and_then_nothing_is_scored(run, study, tmp_path, monkeypatch):

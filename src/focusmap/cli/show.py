@@ -218,16 +218,22 @@ def print_mask_scores(scores: Mapping[str, "Json"] | None) -> None:
     """Print the Dice of every method, the test of the paired differences, and how many masks had chosen anything."""
     if not scores:
         return
+    from focusmap.localisation.mask_scores import above_mean_mask
+
     methods = cast(Mapping[str, Mapping[str, object]], scores["methods"])
     print("masks against true masks (Dice):")
     for name, values in methods.items():
         print(f"  {name:<10}  {interval(values['dice'])}")
-    for name, found in cast(Mapping[str, Mapping[str, object]], scores["differences"]).items():
+    differences = cast(Mapping[str, Mapping[str, "Json"]], scores["differences"])
+    for name, found in differences.items():
         test = cast(Mapping[str, float], found["sign_flip"])
         how = "exact sign-flip test" if test["exact"] else f"sign-flip test with {test['n_signs']} draws"
         print(
             f"  {name}: {cast(float, found['mean']):+.4f} a patient, {test['n']} patients, p = {test['p']:.4g} ({how})"
         )
+    is_above = above_mean_mask(differences, cast(str, scores["drawn_by"]))
+    if is_above is not None:
+        print(f"{scores['drawn_by']} above the mean mask: {'yes' if is_above else 'no'}")
     print(f"masks that chose anything: {scores['masks_used_for_tuning']}")
 
 

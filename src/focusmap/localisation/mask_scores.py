@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,9 @@ SHARES = ("dice", "sensitivity", "specificity")
 DISTANCES = ("hd95", "average_surface_distance")
 SIZES = ("size_error", "relative_size_error")
 MEASURES = (*SHARES, *DISTANCES, *SIZES)
+MEAN_MASK = "mean_mask"
+# The p of the sign-flip test below which a difference counts.
+LEVEL = 0.05
 NOT_SCORED = "no case with a lesion has a mask"
 NO_DISTANCE = "no case has both a drawn and a true lesion"
 
@@ -170,6 +174,21 @@ def paired_differences(
         "sign_flip": sign_flip_test(by_patient.to_numpy(), seed=seed).to_dict(),
         "by_patient": [{"patient_id": str(name), "value": float(value)} for name, value in by_patient.items()],
     }
+
+
+def above_mean_mask(differences: Mapping[str, Json], method: str) -> bool | None:
+    """Return whether the masks of a method are shown to be above the mean mask; None where that was not measured.
+
+    Parameters
+    ----------
+    differences
+        As `paired_differences` gives them, by ``BETTER - WORSE``.
+    """
+    found = cast(Mapping[str, Json] | None, differences.get(f"{method} - {MEAN_MASK}"))
+    if found is None:
+        return None
+    p = cast(Mapping[str, float], found["sign_flip"])["p"]
+    return cast(float, found["mean"]) > 0 and p < LEVEL
 
 
 def score_table(scores: Sequence[MaskScore]) -> pd.DataFrame:

@@ -299,11 +299,11 @@ def _summary(drawn: _Drawn, method: str) -> dict[str, Json]:
     case_of = _case_of(drawn)
     if len(set(case_of.values())) < len(case_of):
         pooled = pool_by_case(drawn.scores, case_of)
-        by_case = {"methods": dict(summarise_masks(pooled)), "differences": _differences(pooled)}
+        by_case = {"methods": dict(summarise_masks(pooled)), "differences": _differences(pooled, method)}
     return {
         "methods": _with_absent(summarise_masks(drawn.scores)),
         **({"by_target": by_target} if len(targets) > 1 else {}),
-        "differences": _differences(drawn.scores),
+        "differences": _differences(drawn.scores, method),
         **({"by_case": by_case} if by_case else {}),
         "drawn_by": method,
         "seeds": list(drawn.cuts.values()),
@@ -321,10 +321,11 @@ def _case_of(drawn: _Drawn) -> dict[str, str]:
     return found
 
 
-def _differences(scores: "Sequence[MaskScore]") -> dict[str, Json]:
-    from focusmap.localisation.mask_scores import paired_differences
+def _differences(scores: "Sequence[MaskScore]", method: str) -> dict[str, Json]:
+    from focusmap.localisation.mask_scores import MEAN_MASK, paired_differences
 
-    found = {f"{better} - {worse}": paired_differences(scores, better, worse) for better, worse in COMPARED}
+    pairs = (*COMPARED, (method, MEAN_MASK))
+    found = {f"{better} - {worse}": paired_differences(scores, better, worse) for better, worse in pairs}
     return {pair: entry for pair, entry in found.items() if entry is not None}
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from focusmap.figures.json_tree import branch, items, number, text
+from focusmap.localisation.mask_scores import above_mean_mask
 from focusmap.reporting.files import RunFiles, Tree
 from focusmap.reporting.performance_section import Figure
 from focusmap.reporting.pictures import inside, picture_uri
@@ -23,6 +24,7 @@ class SegmentationSection:
     """Masks against true masks."""
 
     drawn_by: str
+    verdict: str | None
     tables: Sequence[Table]
     tests: Sequence[str]
     examples: Figure | None
@@ -39,13 +41,14 @@ def segmentation_section(files: RunFiles, words: Words) -> SegmentationSection |
     if by_case:
         tables.append(_method_table(words("segmentation.by_case"), branch(by_case, "methods"), words))
     differences = branch(by_case or scores, "differences")
+    method = text(scores.get("drawn_by"))
     drawn_by = words(
-        "segmentation.drawn_by",
-        method=words.name("mask_method", text(scores.get("drawn_by"))),
-        n=scores.get("masks_used_for_tuning"),
+        "segmentation.drawn_by", method=words.name("mask_method", method), n=scores.get("masks_used_for_tuning")
     )
+    is_above = above_mean_mask(differences, method)
+    verdict = None if is_above is None else words("segmentation.above" if is_above else "segmentation.not_above")
     tables += _patient_tables(differences, words)
-    return SegmentationSection(drawn_by, tables, _tests(differences, words), _examples(files, words))
+    return SegmentationSection(drawn_by, verdict, tables, _tests(differences, words), _examples(files, words))
 
 
 def _method_table(caption: str, methods: Tree, words: Words) -> Table:
