@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from focusmap.errors import InputError
-from focusmap.segmentation.seeds import N_BINS, SeedCuts, _two_cuts, choose_cuts, choose_cuts_by_masks, scaled, seeds
+from focusmap.segmentation.seeds import (
+    N_BINS,
+    SeedCuts,
+    _two_cuts,
+    choose_cuts,
+    choose_cuts_by_masks,
+    noise_level,
+    raised,
+    scaled,
+    seeds,
+)
 
 
 def exhaustive(counts: np.ndarray) -> tuple[int, int]:
@@ -55,6 +65,31 @@ def test_cuts_count_the_cases_and_the_masks_that_chose_them() -> None:
     assert (by_masks.n_cases, by_masks.n_masks) == (3, 3)
     assert all(((heat_map >= by_masks.foreground) == mask).all() for heat_map in maps)
     assert round(cuts.background * N_BINS) == cuts.background * N_BINS
+
+
+@pytest.mark.parametrize("unit", [1.0, 30.0])
+def test_cuts_are_not_below_what_maps_reach_without_a_lesion(unit: float) -> None:
+    """A lesion of 8 in 4,096 voxels on noise: Otsu's method parts the noise, cases without a lesion tell of it."""
+    rng = np.random.default_rng(0)
+    mask = np.zeros((16, 16, 16), bool)
+    mask[4:6, 5:7, 6:8] = True
+    with_lesion = [unit * (rng.random(mask.shape) * 0.5 + 0.5 * mask) for _ in range(6)]
+    without = [unit * rng.random(mask.shape) * 0.5 for _ in range(6)]
+    noise = noise_level(with_lesion, without)
+    assert noise == pytest.approx(0.495 / np.median([heat_map.max() for heat_map in with_lesion]) * unit, rel=0.01)
+    maps = [scaled(heat_map) for heat_map in with_lesion]
+    by_otsu = choose_cuts(maps)
+    cuts = raised(by_otsu, noise)
+    assert (by_otsu.background + by_otsu.foreground) / 2 < noise
+    assert (cuts.background + cuts.foreground) / 2 == pytest.approx(noise)
+    assert cuts.n_cases == 6
+    assert all((heat_map >= cuts.foreground)[~mask].mean() < 0.01 for heat_map in maps)
+
+
+def test_without_cases_without_a_lesion_and_without_maps_there_is_no_noise() -> None:
+    empty, heat_map = np.zeros((3, 3)), np.ones((3, 3))
+    assert noise_level([heat_map], []) == noise_level([empty], [heat_map]) == noise_level([], [heat_map]) == 0
+    assert raised(SeedCuts(0.2, 0.6), 5.0) == SeedCuts(0.95, 0.95)
 
 
 def test_cuts_out_of_order_are_refused() -> None:

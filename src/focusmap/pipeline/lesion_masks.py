@@ -25,7 +25,7 @@ from focusmap.pipeline.runs import Run
 from focusmap.segmentation.distillation import predict_masks
 from focusmap.segmentation.learning import LearningOptions
 from focusmap.segmentation.saved import Learnt, load_learnt, save_learnt
-from focusmap.segmentation.seeds import SeedCuts, choose_cuts, choose_cuts_by_masks, scaled
+from focusmap.segmentation.seeds import SeedCuts, choose_cuts, choose_cuts_by_masks, noise_level, raised, scaled
 from focusmap.segmentation.segmenter import Lesions, centred, learn_from_regions, learn_segmenter, raw_cut, regions_of
 from focusmap.segmentation.unet import UNet
 from focusmap.values.files import Json
@@ -98,10 +98,9 @@ class _Seen:
     known: np.ndarray
     cohort: Cohort
 
-    @property
-    def positives(self) -> list[LesionCase]:
-        """The cases with a known lesion."""
-        return [case for case, known in zip(self.cases, self.known, strict=True) if known == 1]
+    def of(self, truth: int) -> list[LesionCase]:
+        """Return the cases that are known to have a lesion, 1, or none, 0."""
+        return [case for case, known in zip(self.cases, self.known, strict=True) if known == truth]
 
     def arrays(self, method: str) -> Lesions:
         """Return pictures, scaled maps of a method and what is known, as small nets learn from them."""
@@ -134,8 +133,9 @@ def prepare_drawer(member: Member, lesion: Lesion, job: Job) -> Drawer:
 def _learn(member: Member, lesion: Lesion, job: Job) -> Learnt:
     recipe = job.recipe.segmentation
     train = _see(member.model, _chosen(member.train, lesion, recipe.max_cases, job.recipe.seed), lesion)
-    tune = _see(member.model, _with_lesion(member.tune, lesion), lesion)
-    cuts = {name: _cuts_of(tune if tune.cases else train, lesion, name, job) for name in map_methods(member.model)}
+    tune = _see(member.model, _chosen(member.tune, lesion, recipe.max_cases, job.recipe.seed), lesion)
+    seen = tune if tune.of(1) else train
+    cuts = {name: _cuts_of(seen, lesion, name, job) for name in map_methods(member.model)}
     first = next(iter(cuts))
     options = job.learning(member, lesion.name)
     return Learnt(learn_segmenter(train.arrays(first), cuts[first], recipe, options), cuts)
@@ -213,10 +213,6 @@ def _chosen(cohort: Cohort, lesion: Lesion, limit: int, seed: int) -> Cohort:
     return cohort.take(np.sort(np.concatenate([with_lesion[: limit - n_without], without[:n_without]])))
 
 
-def _with_lesion(cohort: Cohort, lesion: Lesion) -> Cohort:
-    return cohort.take(np.flatnonzero(lesion.truth(cohort.task, cohort.truth) == 1))
-
-
 def _cuts_of(seen: _Seen, lesion: Lesion, method: str, job: Job) -> SeedCuts:
     recipe = job.recipe.segmentation
     if recipe.foreground:
@@ -226,7 +222,8 @@ def _cuts_of(seen: _Seen, lesion: Lesion, method: str, job: Job) -> SeedCuts:
         marked = [(heat_map, mask) for heat_map, mask in pairs if mask is not None and mask.any()]
         if marked:
             return choose_cuts_by_masks([heat_map for heat_map, _ in marked], [mask for _, mask in marked])
-    return choose_cuts([scaled(case.maps[method]) for case in seen.positives])
+    with_lesion, without = ([case.maps[method] for case in seen.of(known)] for known in (1, 0))
+    return raised(choose_cuts([scaled(heat_map) for heat_map in with_lesion]), noise_level(with_lesion, without))
 
 
 def _mask_on_grid(seen: _Seen, i: int, lesion: Lesion) -> np.ndarray | None:

@@ -4,7 +4,7 @@ A map's scale here: its negative part is 0 and its highest value 1, case by case
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from focusmap.localisation.measures import MapOnMask, dice_at
 
 IGNORED = -1
 N_BINS = 256
+# What so large a share of the places of cases without a lesion stays below is noise.
+NOISE_SHARE = 0.99
+HIGHEST_CUT = 0.95
 # Where masks choose: cuts in equal steps, of which the first is the lowest that is not everywhere.
 CUTS: np.ndarray = np.linspace(0.05, 0.95, 19)
 
@@ -102,6 +105,43 @@ def _two_cuts(counts: np.ndarray) -> tuple[int, int]:
     between = spread(np.zeros_like(low), low) + spread(low, high) + spread(high, np.full_like(high, len(counts)))
     best = int(np.argmax(np.where(low < high, between, -1)))
     return int(low.flat[best]), int(high.flat[best])
+
+
+def noise_level(with_lesion: Sequence[np.ndarray], without: Sequence[np.ndarray]) -> float:
+    """Return how high maps reach where there is no lesion, on the scale of the typical map of a case with one.
+
+    Parameters
+    ----------
+    with_lesion, without
+        Maps ``(*spatial)`` in one unit, not scaled: each case's highest value is what is compared.
+
+    Returns
+    -------
+    float
+        The value that `NOISE_SHARE` of the places of cases without a lesion stay below, by the median of the highest
+        values of cases with one; 0 where there are none of either.
+    """
+    highest = [heat_map.max() for heat_map in with_lesion if heat_map.max(initial=0) > 0]
+    if not highest or not without:
+        return 0.0
+    places = np.concatenate([np.maximum(heat_map, 0).ravel() for heat_map in without])
+    return float(np.quantile(places, NOISE_SHARE) / np.median(highest))
+
+
+def raised(cuts: SeedCuts, noise: float) -> SeedCuts:
+    """Return the cuts moved up together, so that the middle between them is not below the noise.
+
+    Where a lesion is a small share of all places, Otsu's method parts the noise in three and not the lesion from it.
+
+    >>> moved = raised(SeedCuts(0.125, 0.375), 0.5)
+    >>> (moved.background, moved.foreground), raised(SeedCuts(0.125, 0.375), 0.1).foreground
+    ((0.375, 0.625), 0.375)
+    """
+    by = noise - (cuts.background + cuts.foreground) / 2
+    if by <= 0:
+        return cuts
+    background, foreground = (min(cut + by, HIGHEST_CUT) for cut in (cuts.background, cuts.foreground))
+    return replace(cuts, background=background, foreground=foreground)
 
 
 def choose_cuts_by_masks(maps: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> SeedCuts:
