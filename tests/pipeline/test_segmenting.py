@@ -117,6 +117,10 @@ def test_what_draws_is_learnt_once_and_anew_for_other_settings(run, study, tmp_p
 
     monkeypatch.setattr("focusmap.pipeline.lesion_masks.learn_segmenter", counted)
     new = ["segment", str(copy), str(study), "--out"]
+    assert main([*new, str(tmp_path / "refused")]) == 3
+    assert "patients of" in capsys.readouterr().err
+    assert not (tmp_path / "refused").exists()
+    new[1:1] = ["--accept", "patient-across-splits"]
     assert main([*new, str(tmp_path / "as_before")]) == 0
     assert not learnt
     shutil.rmtree(copy / "segmenters")

@@ -55,4 +55,6 @@ def execute(parsed: argparse.Namespace) -> int:
         print(f"lesion  {words}")
     print_mask_scores(result.scores)
     print(f"masks: {result.folder / 'index.csv'}")
+    if request.labels is None and request.out is None:
+        print(f"to see them in the report: focusmap report {parsed.run}")
     return print_failures(result.failures, skip=parsed.skip_unreadable)

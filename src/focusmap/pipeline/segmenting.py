@@ -14,7 +14,7 @@ from focusmap.cohort.split import Split, fold_split, read_split
 from focusmap.errors import InputError, suggest
 from focusmap.pipeline.models import model_name, rows_for
 from focusmap.pipeline.options import RunOptions
-from focusmap.pipeline.others import read_other
+from focusmap.pipeline.others import read_other, refuse_known_patients
 from focusmap.pipeline.predicting import load_run_net, write_failures
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.values.files import Json, atomic_folder, write_json, write_table
@@ -101,6 +101,8 @@ def segment(folder: Path, request: SegmentRequest, options: RunOptions = RunOpti
     InputError
         If a target or class is unknown or has no lesion, the run has no test split, a true mask does not have the shape
         of its picture, or `out` holds masks already and `options.force` is not given.
+    RefusedError
+        If other pictures have true masks and patients of the run's own study.
     """
     from focusmap.inference.lesions import lesions_of
     from focusmap.inference.map_files import MapNames
@@ -174,6 +176,9 @@ def _members(run: Run, request: SegmentRequest, options: RunOptions) -> "list[Me
     split = read_split(run.split, cohort)
     if request.labels is not None:
         other = read_other(run, request.labels, request.said)
+        if other.has_masks:
+            # Drawn they may be; a score on what the model learnt from would say nothing.
+            refuse_known_patients(run, other, options)
         # Of a run with folds the ensemble draws; what it learnt from is the first fold's.
         learnt = fold_split(split, 0) if split.n_folds else split
         return [_member(run, cohort, learnt, options, other)]
