@@ -86,9 +86,11 @@ def test_near_copies_of_one_patient_alone_are_a_note(tmp_path: Path) -> None:
     pictures = list(textures(6))
     pictures[3] = np.clip(pictures[2].astype(int) + 3, 0, 255).astype(np.uint8)
     own = numbered(6, patient_id=["a", "b", "c", "c", "d", "e"])
-    assert must_find(audit_cohort(write_cohort(tmp_path, own, pictures)), "near-duplicates").severity == "note"
+    item = must_find(audit_cohort(write_cohort(tmp_path, own, pictures)), "near-duplicates")
+    assert (item.severity, item.is_heeded) == ("note", True), "they have one patient id already"
     pictures[5] = pictures[2]
-    assert must_find(audit_cohort(write_cohort(tmp_path, own, pictures)), "near-duplicates").severity == "warning"
+    item = must_find(audit_cohort(write_cohort(tmp_path, own, pictures)), "near-duplicates")
+    assert (item.severity, item.is_heeded) == ("warning", False)
 
 
 def test_grey_stored_as_colour_is_the_same_picture(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from audited import found, must_find, read_table_only, textures, write_cohort
 
 from focusmap.auditing import AuditOptions, audit_cohort
 from focusmap.auditing.association import auroc_of_counts, cramers_v
-from focusmap.cohort.split import SplitOptions, make_split
+from focusmap.cohort.split import SplitOptions, fold_split, make_split
 
 
 def patients_table(n: int = 200, seed: int = 0) -> pd.DataFrame:
@@ -106,6 +106,19 @@ def test_too_few_positives_advises_cross_validation_unless_it_is_done(tmp_path: 
     assert found(audit_cohort(cohort, make_split(cohort, SplitOptions(folds=5))), "too-few-positives") is None
 
 
+def test_labels_and_not_their_sides_are_counted_as_the_folds_train(tmp_path: Path) -> None:
+    table = patients_table(80).assign(nodule=[k // 2 % 2 for k in range(80)], sick=[k // 4 % 2 for k in range(80)])
+    cohort = read_table_only(tmp_path, table, targets=("nodule", "sick"))
+    split = make_split(cohort, SplitOptions(folds=3))
+    item = must_find(audit_cohort(cohort, split), "too-few-positives")
+    assert (item.count, len(item.examples), item.is_heeded) == (2, 4, True)
+    truth = dict(zip(cohort.image_ids, cohort.truth[:, 0], strict=True))
+    trained = [sum(truth[name] for name in fold_split(split, k).ids("train")) for k in range(3)]
+    assert item.examples[0] == f"nodule: {int(sum(trained)) // 3} in train, 40 in test"
+    assert sum(trained) > 40, "half of the fold that tunes trains too"
+    assert not must_find(audit_cohort(cohort, make_split(cohort)), "too-few-positives").is_heeded
+
+
 def test_what_is_too_few_counts_cases_where_views_are_named(tmp_path: Path) -> None:
     table = patients_table().assign(
         image_id=[f"i{k}" for k in range(200)], eye=[f"e{k // 4}" for k in range(200)], view=["a", "b", "c", "d"] * 50
@@ -141,6 +154,17 @@ def test_a_label_that_goes_with_a_column_is_named_and_chance_is_not(tmp_path: Pa
     assert "AUROC 0.7" in must_find(audit, "label-tied-to-age").message
     assert found(audit, "label-tied-to-sex") is None
     assert found(audit, "source-shortcut") is None
+
+
+def test_a_declared_covariate_may_go_with_the_label(tmp_path: Path) -> None:
+    table = patients_table(400)
+    noise = np.random.default_rng(1).random((2, 400)) < 0.2
+    table["nodule"] = np.arange(200).repeat(2) % 2
+    table["drug"], table["view"] = np.where(noise, 1 - table["nodule"], table["nodule"])
+    audit = audit_cohort(read_table_only(tmp_path, table, targets=("nodule",), covariates=("drug",)))
+    assert found(audit, "label-tied-to-drug") is None
+    assert must_find(audit, "label-tied-to-view").count == 1
+    assert {entry["column"] for entry in audit.overview["association"]} >= {"drug", "view"}  # type: ignore[union-attr, index, call-overload]
 
 
 def test_a_site_that_gives_the_label_away_blocks(tmp_path: Path) -> None:

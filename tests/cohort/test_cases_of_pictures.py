@@ -8,8 +8,9 @@ import pytest
 from focusmap.cohort.cases import by_case, by_picture, pictures_of, view_numbers, views_of, with_pictures
 from focusmap.cohort.cohort import load_cohort, read_cohort, write_cohort
 from focusmap.cohort.declaration import Declaration
-from focusmap.cohort.split import make_split
+from focusmap.cohort.split import SplitOptions, fold_split, make_split
 from focusmap.errors import InputError
+from focusmap.pipeline.preparing import split_of_pictures
 from focusmap.values.study import write_study
 
 SAID = Declaration(targets=("sick", "CST:continuous"), case="eye", view="view", covariates=("age",))
@@ -124,3 +125,19 @@ def test_a_view_that_nobody_declared_is_refused(tmp_path):
     cases = by_case(read_cohort(label_file(tmp_path), SAID))
     with pytest.raises(InputError, match=r"row 4: view 'post' is not one of pre, pos, .* Did you mean 'pos'"):
         view_numbers(cases, ("pre", "pos"))
+
+
+def test_pictures_train_and_tune_in_each_fold_as_their_cases_do(tmp_path):
+    eyes = [f"e{i // 2}" for i in range(48)]
+    paths, sick = [f"{i}.png" for i in range(48)], [i // 2 % 2 for i in range(48)]
+    for path in paths:
+        (tmp_path / path).touch()
+    table = pd.DataFrame({"path": paths, "patient_id": eyes, "eye": eyes, "view": ["a", "b"] * 24, "sick": sick})
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    cases = by_case(read_cohort(tmp_path / "labels.csv", replace(SAID, targets=("sick",), covariates=())))
+    split = make_split(cases, SplitOptions(folds=3))
+    pictures = pictures_of(cases)
+    for k in range(3):
+        of_cases, of_pictures = fold_split(split, k), fold_split(split_of_pictures(split, cases), k)
+        assert of_pictures.of(list(pictures["image_id"])) == of_cases.of(list(pictures["case_id"]))
+        assert len(of_pictures.ids("train")) > 16, "more than a third: half of the next fold trains too"

@@ -85,6 +85,7 @@ def test_carrying_the_earlier_value_forward_stands_beside_without_being_asked_fo
     baselines = json.loads((run / "evaluation/baselines.json").read_text())["baselines"]
     carried = next(entry for entry in baselines if entry["name"] == "carried-forward")
     assert carried["difference"]["targets"]["after"]["mae"]["high"] < 0
+    assert carried["without_earlier_value"] == {"after": 0}, "rows without one are not scored"
     worth = json.loads((run / "evaluation/importance.json").read_text())
     assert abs(worth["before"]["after"]["mae"]["value"]) < 3, "the value that a change is added to is not shuffled"
 

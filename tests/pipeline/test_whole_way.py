@@ -255,7 +255,7 @@ def test_an_ensemble_over_seeds_and_views_is_one_model_and_can_be_resumed(study,
     assert all((one[name] == other[name]).all() for one, other in zip(a, b, strict=True) for name in one)
     assert any((a[0][name] != a[1][name]).any() for name in a[0])
     assert "One colour a net" in (whole / "report.html").read_text()
-    assert "nets averaged" in (whole / "report.html").read_text()
+    assert "models averaged" in (whole / "report.html").read_text()
 
 
 def test_two_runs_are_compared_in_pairs(run, tmp_path, capsys):

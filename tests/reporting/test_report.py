@@ -285,8 +285,15 @@ def test_each_image_is_judged_at_its_own_folds_operating_point(run: Path) -> Non
     own = judged["image_id"].map({name: (0.2, 0.7)[i % 2] for i, name in enumerate(predictions["image_id"])})
     assert (judged["called"] == (judged["probability"] >= own)).all()
     assert judged["probability"].between(0.2, 0.7).any()
+    metrics = read_json(run / "evaluation/metrics.json")
+    for entry in metrics["targets"].values():
+        entry["fold_thresholds"] = [0.2, 0.7]
+    write_json(run / "evaluation/metrics.json", metrics)
     words = words_of(page_of(run))
-    assert words.count("0.200 to 0.700") == 4  # two labels, in the counts and in the model's own table
+    assert words.count("0.200 to 0.700") == 6  # two labels, in the results, the counts and the model's own table
+    results = words_of(page_of(run).split('<section id="results">')[1].split("</table>")[0])
+    assert results.count("0.200 to 0.700") == 2
+    assert "0.400" not in results, "the median of the folds' points, at which nobody judged"
 
 
 def test_the_report_needs_no_torch(run: Path) -> None:
@@ -303,3 +310,37 @@ def test_the_report_needs_no_torch(run: Path) -> None:
 def test_mistakes_are_ordered_by_how_far_past_the_operating_point_they_lie() -> None:
     wrong = pd.DataFrame({"probability": [0.55, 0.0, 0.19, 0.9], "operating_point": [0.1, 0.1, 0.2, 0.0]})
     assert list(_confidence(wrong).round(4)) == [0.5, 1.0, 0.05, 0.9]
+
+
+def test_classes_have_no_operating_point_and_no_balance_of_the_loss(run: Path, tmp_path: Path) -> None:
+    words = words_of(page_of(run))
+    assert "answers are wrong at the operating point" in words
+    assert "add about equally much to the loss" in words
+    classes = write_run(tmp_path / "classes", CLASSES, n=60, n_maps=0)
+    history = read_table(classes / "history.csv").assign(positive_loss=0.0, negative_loss=0.0)
+    write_table(classes / "history.csv", history)
+    words = words_of(page_of(classes))
+    assert "answers are wrong; those that were given the highest probability come first" in words
+    assert "add about equally much to the loss" not in words
+
+
+def test_what_is_heeded_is_not_advised(run: Path) -> None:
+    item = {"name": "too-few-positives", "severity": "warning", "message": "Few.", "count": 2, "examples": []}
+    audit = read_json(run / "audit.json")
+    for is_heeded in (False, True):
+        write_json(run / "audit.json", {**audit, "findings": [{**item, "is_heeded": is_heeded}]})
+        words = words_of(page_of(run))
+        assert words.count("--folds 5") == (0 if is_heeded else 2), "in the summary and under the finding"
+        assert words.count("2 labels with too few examples to train or to test on") == 2
+
+
+def test_a_table_has_no_sample_sheets_and_its_models_forms_are_said_once(run: Path) -> None:
+    (run / "audit.html").write_text("")
+    assert "with sample sheets" in words_of(page_of(run))
+    study, card = yaml.safe_load((run / "study.yaml").read_text()), read_json(run / "model/model.json")
+    (run / "study.yaml").write_text(yaml.safe_dump({**study, "path_column": None}))
+    architecture = {"model": "gradient-boosting", "forms": ["trees", "linear", "trees"]}
+    write_json(run / "model/model.json", {**card, "architecture": architecture})
+    words = words_of(page_of(run))
+    assert "All of it is in audit.html" in words
+    assert "form trees and linear" in words

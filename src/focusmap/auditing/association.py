@@ -99,9 +99,13 @@ def associations(cohort: Cohort, options: AuditOptions) -> list[Association]:
     ]
 
 
-def association_findings(found: Sequence[Association]) -> list[Finding]:
-    """Return one finding for each column that a label goes with: strongly, and not by chance (Bonferroni)."""
-    tied = [item for item in found if item.p * len(found) < SIGNIFICANT and item.strength >= 1]
+def association_findings(found: Sequence[Association], covariates: Sequence[str]) -> list[Finding]:
+    """Return one finding for each column that a label goes with: strongly, and not by chance (Bonferroni).
+
+    Declared covariates are left out: that labels go with them is what they are declared for.
+    """
+    strong = [item for item in found if item.p * len(found) < SIGNIFICANT and item.strength >= 1]
+    tied = [item for item in strong if item.column not in covariates]
     findings = []
     for column in dict.fromkeys(item.column for item in tied):
         here = sorted((item for item in tied if item.column == column), key=lambda item: -item.strength)

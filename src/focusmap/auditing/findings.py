@@ -50,6 +50,8 @@ class Finding:
         How many rows, patients, pairs or labels it concerns.
     examples
         A few of them, in words.
+    is_heeded
+        Whether what one would advise is done already, so that pages advise nothing.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Finding:
     message: str
     count: int
     examples: tuple[str, ...] = ()
+    is_heeded: bool = False
 
     def to_dict(self) -> dict[str, Json]:
         """Return plain values for `audit.json`."""

@@ -82,7 +82,7 @@ def _near(cohort: Cohort, near: Sequence[NearPair], split: Split | None) -> list
     message = f"{plural(len(near), 'pair')} of pictures that are nearly the same{of_patients}."
     alike = finding("near-duplicates", message, _say(cohort, near), len(near))
     # Pictures of one patient are expected to be alike.
-    found = [alike if across_patients else replace(alike, severity="note")]
+    found = [alike if across_patients else replace(alike, severity="note", is_heeded=True)]
     classes = [pair for pair in near if not _same_class(cohort, pair)]
     if classes:
         text = f"{plural(len(classes), 'pair')} of nearly equal pictures with different labels. One label may be wrong."

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -168,18 +169,19 @@ def _labels(cohort: Cohort, split: Split | None) -> list[Finding]:
 
 
 def _too_few(cohort: Cohort, split: Split | None) -> list[Finding]:
-    short = []
+    short, labels = [], set()
     counted = _one_a_case(cohort)
     unit = "image" if counted is cohort else "case"
-    for label, n_train, n_test in _label_counts(counted, split):
+    for label, side, n_train, n_test in _label_counts(counted, split):
         if n_train < MIN_TRAIN or n_test < MIN_TEST:
-            short.append(f"{label}: {n_train} in train, {n_test} in test")
+            labels.add(label)
+            short.append(f"{label}{side}: {n_train} in train, {n_test} in test")
     if not short:
         return []
     folded = split is not None and split.n_folds > 0
     advice = "" if folded else f" Use cross-validation, --folds 5, which tests on every {unit} once."
     fact = f"Fewer than {MIN_TRAIN} {unit}s to train on or {MIN_TEST} to test on: {'; '.join(short)}."
-    return [finding("too-few-positives", fact + advice, short)]
+    return [replace(finding("too-few-positives", fact + advice, short, len(labels)), is_heeded=folded)]
 
 
 def _one_a_case(cohort: Cohort) -> Cohort:
@@ -190,12 +192,12 @@ def _one_a_case(cohort: Cohort) -> Cohort:
     return cohort.take(np.flatnonzero(~answers.duplicated()))
 
 
-def _label_counts(cohort: Cohort, split: Split | None) -> Iterator[tuple[str, int, int]]:
-    """Yield each label with its number of images in train and in test, as they are or as they would be."""
+def _label_counts(cohort: Cohort, split: Split | None) -> Iterator[tuple[str, str, int, int]]:
+    """Yield each label and side with its number of images in train and in test, as they are or as they would be."""
     parts = None if split is None else np.array(split.of(cohort.image_ids), dtype=object)
     folds = () if split is None else [fold_split(split, k) for k in range(split.n_folds)]
     trained = [np.array(fold.of(cohort.image_ids), dtype=object) == "train" for fold in folds]
-    for name, values in _sides(cohort):
+    for name, side, values in _sides(cohort):
         if parts is None:
             n_train, n_test = (round(share * values.sum()) for share in EXPECTED_SHARES.values())
         elif split is not None and split.n_folds:
@@ -204,16 +206,16 @@ def _label_counts(cohort: Cohort, split: Split | None) -> Iterator[tuple[str, in
             n_train = sum(int(values[trains].sum()) for trains in trained) // split.n_folds
         else:
             n_train, n_test = (int(values[parts == part].sum()) for part in EXPECTED_SHARES)
-        yield name, n_train, n_test
+        yield name, side, n_train, n_test
 
 
-def _sides(cohort: Cohort) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield each class as ``(N,) bool``; of a binary target both sides, since both are needed."""
+def _sides(cohort: Cohort) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yield each class, "" and ``(N,) bool``; of a binary target both sides, since both are needed."""
     for position, target in enumerate(cohort.task.targets):
         values = cohort.truth[:, position]
         if target.kind == "binary":
-            yield target.name, values >= 0.5
-            yield f"{target.name} (without)", values < 0.5
+            yield target.name, "", values >= 0.5
+            yield target.name, " (without)", values < 0.5
         elif target.kind != "continuous":
             for index, name in enumerate(target.label_names):
-                yield name, values == index
+                yield name, "", values == index

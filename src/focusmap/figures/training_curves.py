@@ -30,6 +30,11 @@ def has_curves(history: History) -> bool:
     return any(key in history for _, lines in PANELS for key, _, _ in lines)
 
 
+def has_balance(history: History) -> bool:
+    """Return whether positives and negatives add to the loss: a column of zeros says nothing."""
+    return any(np.any(history.get(key, 0)) for key, _, _ in PANELS[2][1])
+
+
 def learning_figure(history: History) -> "Figure":
     """Return the panels for which `history` has columns; the dashed line is the best epoch on tune.
 

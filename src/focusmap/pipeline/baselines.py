@@ -33,7 +33,7 @@ class Simpler:
     thresholds
         As for `EvaluationOptions`.
     without
-        By target, how many images have no earlier value and are given the usual answer.
+        By target, how many of the images with a known truth have no earlier value and are given the usual answer.
     """
 
     name: str
@@ -98,11 +98,13 @@ def _usual(run: Run, cohort: Cohort, predictions: Predictions) -> np.ndarray:
 
 
 def _carried(cohort: Cohort, predictions: Predictions, usual: np.ndarray) -> Simpler:
-    table, blocks, without = cohort.of(list(predictions.ids["image_id"])).table, [], {}
+    members, blocks, without = cohort.of(list(predictions.ids["image_id"])), [], {}
     targets = [target for target in cohort.task.targets if target.name in cohort.study.before]
     for target in targets:
-        before = target.encode([str(cell) for cell in table[cohort.study.before[target.name]]])
-        without[target.name] = int(np.isnan(before).sum())
+        before = target.encode([str(cell) for cell in members.table[cohort.study.before[target.name]]])
+        # Others are not scored: those of unknown truth, and of a change target all without an earlier value.
+        is_scored = ~np.isnan(members.truth[:, cohort.task.index(target.name)])
+        without[target.name] = int(np.isnan(before[is_scored]).sum())
         blocks.append(carried_forward(target, before, usual[:, cohort.task.slice_of(target.name)]))
     found = from_probabilities(Task(tuple(targets)), predictions.ids, np.concatenate(blocks, axis=1))
     return Simpler(CARRIED, found, {}, without)

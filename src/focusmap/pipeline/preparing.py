@@ -134,8 +134,9 @@ def split_of_pictures(divided: Split, rows: Cohort) -> Split:
     """Return the split of a cohort of cases as one of their pictures, which is what an audit looks at."""
     if rows.pictures is None:
         return divided
-    parts = rows.pictures["case_id"].map(divided.part_of)
-    return replace(divided, table=rows.pictures[["image_id"]].assign(split=parts))
+    parts = divided.table.set_index("image_id").loc[rows.pictures["case_id"]].reset_index(drop=True)
+    parts.insert(0, "image_id", rows.pictures["image_id"].to_numpy())
+    return replace(divided, table=parts)
 
 
 def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> "Store | None":

@@ -18,7 +18,10 @@ TIED = "label-tied-to-"
 
 @dataclass(frozen=True)
 class FindingView:
-    """One finding on a page; `heading` and `advice` are the page's own words, `message` is the audit's."""
+    """One finding on a page; `heading` and `advice` are the page's own words, `message` is the audit's.
+
+    `advice` is empty of what is heeded already, and of a finding that the catalogues do not know.
+    """
 
     name: str
     severity: str
@@ -53,11 +56,12 @@ def _view(value: Mapping[str, Json], accepted: set[str], words: Words) -> Findin
     count, column = int(number(value.get("count")) or 0), name.removeprefix(TIED)
     kind = TIED if name.startswith(TIED) else name
     known = kind in words.tables["finding"]
+    heeded = value.get("is_heeded") is True
     return FindingView(
         name=name,
         severity=severity if severity in ORDER else "note",
         heading=words.plural(f"finding.{kind}", count, column=column) if known else name,
-        advice=words(f"advice.{kind}") if known else "",
+        advice=words(f"advice.{kind}") if known and not heeded else "",
         message=text(value.get("message")),
         examples=tuple(text(example) for example in items(value.get("examples"))),
         accepted=name in accepted,

@@ -64,10 +64,11 @@ class MapGroup:
 
 @dataclass(frozen=True)
 class MistakeSection:
-    """The mistakes of which the net was most sure."""
+    """The mistakes of which the net was most sure; `none` is what is said where there are none."""
 
     table: Table
     cards: Sequence[MapCard]
+    none: str
 
 
 def mistake_section(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> MistakeSection | None:
@@ -80,10 +81,13 @@ def mistake_section(files: RunFiles, judged: pd.DataFrame | None, words: Words) 
     worst = ordered.head(N_MISTAKES)
     rows = [_mistake_row(row) for row in worst.to_dict("records")]
     cards = _cards(files, _with_maps(files, worst), N_MISTAKE_MAPS, words)
-    caption = words("mistakes.caption", wrong=len(wrong), all=int((given["outcome"] != "").sum()))
+    has_points = (given["label"] == given["target"]).any()
+    key = "mistakes.caption" if has_points else "mistakes.caption_of_classes"
+    caption = words(key, wrong=len(wrong), all=int((given["outcome"] != "").sum()))
     row = words("mistakes.case" if files.counts_cases else "mistakes.image")
     head = [row, words("mistakes.label"), words("mistakes.truth"), words("mistakes.probability")]
-    return MistakeSection(Table(head, rows, caption=caption), cards)
+    none = words("mistakes.none" if has_points else "mistakes.none_of_classes")
+    return MistakeSection(Table(head, rows, caption=caption), cards, none)
 
 
 def gallery(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> list[MapGroup]:

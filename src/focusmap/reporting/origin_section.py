@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from focusmap.figures.json_tree import branch, number, text
-from focusmap.figures.training_curves import compared_learning_figure, has_curves, learning_figure
+from focusmap.figures.json_tree import branch, items, number, text
+from focusmap.figures.training_curves import compared_learning_figure, has_balance, has_curves, learning_figure
 from focusmap.reporting.files import RunFiles, model_name
 from focusmap.reporting.performance_section import Figure
 from focusmap.reporting.pictures import figure_uri
@@ -58,7 +58,10 @@ def learning_curves(files: RunFiles, words: Words) -> Figure | None:
     if len(histories) > 1:
         drawn, caption = compared_learning_figure(histories), words("training.one_a_net")
     else:
-        drawn, caption = learning_figure(next(iter(histories.values()))), words("training.curves_caption")
+        (history,) = histories.values()
+        drawn, caption = learning_figure(history), words("training.curves_caption")
+        if has_balance(history):
+            caption = words("page.sentences", first=caption, second=words("training.balance"))
     return Figure(words("training.curves"), figure_uri(drawn), caption)
 
 
@@ -73,6 +76,9 @@ def model_groups(files: RunFiles, words: Words) -> list[FactGroup]:
     start: Mapping[str, Json] = {"first_weights": words.name("start", str(card.training.get("start", ""))) or None}
     why: Mapping[str, Json] = {"because": card.training.get("start_reason")}
     plain = {key: value for key, value in card.architecture.items() if not isinstance(value, Mapping)}
+    if "forms" in plain:
+        # One a target; which kinds there are is enough.
+        plain["forms"] = words.listed(list(dict.fromkeys(text(form) for form in items(plain["forms"]))))
     groups = [
         FactGroup(words("model.architecture"), _facts({**plain, **size, **mean, **start, **why}, words)),
         FactGroup(words("model.preparation"), _facts(card.preparation, words)),

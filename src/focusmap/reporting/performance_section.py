@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from focusmap.figures.curves import KINDS, confusion_figures, curves_of
-from focusmap.figures.json_tree import branch, items, text
+from focusmap.figures.json_tree import branch, items, number, text
 from focusmap.reporting.files import RunFiles, Tree
 from focusmap.reporting.judged import thresholds_of
 from focusmap.reporting.pictures import figure_uri, inside, picture_uri
@@ -99,11 +99,17 @@ def _by_kind(metrics: Tree) -> dict[str, dict[str, Tree]]:
 def _table(group: Group, words: Words, above: Sequence[Sequence[Cell]] = ()) -> Table:
     notes, entries = Footnotes(words), group.entries
     kept = [key for key in group.metrics if any(key in entry for entry in entries.values())]
-    rows = [[*metric_row(name, entry, kept, notes)] for name, entry in entries.items()]
+    rows = [[*metric_row(name, _with_points(entry, words), kept, notes)] for name, entry in entries.items()]
     for row, entry in zip(rows, entries.values(), strict=True):
         row[0] = replace(row[0], small=_size_text(entry, words))
     rows = [*(list(row[: len(kept) + 1]) for row in above), *rows]
     return Table(["", *(words.name("metric", key) for key in kept)], rows, notes.lines(), group.caption)
+
+
+def _with_points(entry: Tree, words: Words) -> Tree:
+    """Return the entry with all of its operating points where folds have their own: the rest was counted at those."""
+    points = [point for value in items(entry.get("fold_thresholds")) if (point := number(value)) is not None]
+    return {**entry, "threshold": range_text(points, words)} if points else entry
 
 
 def _size_text(entry: Tree, words: Words) -> str:

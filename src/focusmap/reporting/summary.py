@@ -50,6 +50,7 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         "cautions": cautions(files, words),
         "cohort": cohort_section(files, words),
         "has_audit": bool(files.audit),
+        "has_images": files.study.path_column is not None,
         "has_audit_page": (folder / "audit.html").is_file(),
         "findings": views,
         "severities": severity_text(views, words),

@@ -83,11 +83,13 @@ def signed_cell(difference: Json, notes: Footnotes) -> Cell:
 
 
 def metric_row(name: str, metrics: Mapping[str, Json], keys: Sequence[str], notes: Footnotes) -> list[Cell]:
-    """Return a row: the name, then one cell for each of `keys`; a plain number is shown as it is."""
+    """Return a row: the name, then one cell for each of `keys`; a plain number or text is shown as it is."""
     return [name_cell(name), *(_cell(metrics.get(key), key, notes) for key in keys)]
 
 
 def _cell(value: Json, key: str, notes: Footnotes) -> Cell:
+    if isinstance(value, str):
+        return Cell(value)
     plain = number(value)
     if plain is None:
         return metric_cell(value, notes, bar=key == "auroc")

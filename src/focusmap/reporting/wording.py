@@ -109,7 +109,11 @@ def _audit_cautions(files: RunFiles, words: Words) -> list[Caution]:
 
 
 def _in_short(view: FindingView, words: Words) -> str:
-    return words("caution.finding", heading=view.heading, advice=view.advice) if view.advice else view.message
+    if view.heading == view.name:
+        return view.message
+    if not view.advice:
+        return words("caution.heeded", heading=view.heading)
+    return words("caution.finding", heading=view.heading, advice=view.advice)
 
 
 def _number_cautions(metrics: Tree, words: Words) -> list[Caution]:
