@@ -208,6 +208,15 @@ def test_maps_of_cases_say_what_is_the_cases_and_what_the_pictures_own(run: Path
         assert found[1] == found[2]
 
 
+def test_a_marked_lesion_of_a_case_is_named_with_its_case(run: Path) -> None:
+    first = as_cases(run).iloc[:1]
+    scores = first[["image_id", "target", "method"]].assign(predicted=True, pointing_hit=1.0, auprc=0.25, chance=0.04)
+    write_table(run / "focus/scores.csv", scores)
+    shown = unescape(words_of(page_of(run).split('<section id="localisation">')[1].split("</section>")[0]))
+    row = first.iloc[0]
+    assert f"case {row['case_id']} · {row['image_id']} · {row['target']} hit; predicted for the whole case" in shown
+
+
 def test_maps_of_single_pictures_speak_of_no_case(run: Path) -> None:
     shown = words_of(page_of(run).split('<section id="maps">')[1].split("</section>")[0])
     assert "case" not in shown
