@@ -225,6 +225,28 @@ def test_a_continuous_target_is_mapped_in_its_own_units(items):
     assert scaled.units.tolist() == [1, 2]
 
 
+@pytest.mark.parametrize(
+    ("method", "bar"), [("cam", "evidence (in the target's unit)"), ("eigencam", "relevance (no unit)")]
+)
+def test_an_overlay_of_a_continuous_target_speaks_of_its_unit_and_not_of_logits(
+    items, tmp_path, monkeypatch, method, bar
+):
+    drawn = []
+    monkeypatch.setattr("focusmap.inference.explain.draw_overlay", lambda _, overlay: drawn.append(overlay))
+    model = bright_spot_model(Target("size", "continuous"), Target("plain"))
+    model = replace(model, card=replace(model.card, scales={"size": [10.0, 2.0]}))
+    explained = explain(model, items[:1], tmp_path, ExplainOptions(method))
+    size, plain = drawn
+    assert size.caption.startswith(f"size {explained.index['probability'][0]:.2f} (in the target's unit)")
+    assert plain.caption.endswith("predicted)   images/0.png")
+    assert size.unit == bar
+    if method == "cam":
+        assert plain.unit == "evidence (logit units)"
+        written = read_map(tmp_path / explained.index["map"][0])
+        np.testing.assert_allclose(size.heat_map, written, rtol=1e-6)
+        assert size.vmax == pytest.approx(2 * explained.scale["size"])
+
+
 def test_evidence_in_the_padding_alone_is_not_shown(items, tmp_path):
     """A wide picture fills the middle of the square; a net that looks above and below it has nothing to show."""
     model = bright_spot_model(*TWO)

@@ -169,6 +169,20 @@ def test_a_dry_run_says_how_many_cases_there_are_and_prepare_counts_them(folder,
     assert "train: 12 cases" in capsys.readouterr().out
 
 
+def test_pictures_judged_one_by_one_though_a_case_is_named_are_said(folder, tmp_path, capsys):
+    (tmp_path / "recipe.yaml").write_text("cases: pictures\n")
+    command = ["run", str(folder / "labels.csv"), "--out", str(tmp_path / "run"), "--target", "relapse", *QUICK]
+    net, said = ["--model", "small-residual", "--dry-run"], "note: pictures are judged one by one, although eye_id"
+    for study, is_said in (
+        (["--case", "eye_id"], True),
+        (CASES, False),
+        ([], False),
+        (["--case", "eye_id", "--recipe", str(tmp_path / "recipe.yaml")], False),
+    ):
+        assert main([*command, *net, *study]) == 0
+        assert (said in capsys.readouterr().err) == is_said
+
+
 def test_what_a_model_of_cases_cannot_do_is_said(run, folder, tmp_path, capsys):
     for command in (["segment", str(run)], ["export", str(run), "--format", "onnx"]):
         assert main([*command, "--out", str(tmp_path / "x")]) == 2
@@ -192,8 +206,12 @@ def test_each_picture_of_each_test_case_has_a_map_that_the_report_shows(run):
     for target in ("CST", "relapse"):
         own = index[index["target"] == target]
         np.testing.assert_allclose(own["probability"], test[target][own["case_id"]], rtol=1e-3)
+    assert main(["report", str(run), "--language", "en"]) == 0
     page = (run / "report.html").read_text()
-    assert any(all(f"{case} · {view} · relapse" in page for view in VIEWS) for case in test.index)
+    maps = page.split('<section id="maps">')[1].split("</section>")[0]
+    assert any(all(f"case {case} · view {view} · relapse" in maps for view in VIEWS) for case in test.index)
+    assert "predicted probability of the whole case" in maps
+    assert "--trust" not in maps, "it is refused for models of cases"
 
 
 def test_other_cases_are_explained_with_their_masks_and_answered_with_overlays(run, folder, tmp_path, capsys):

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from html import unescape
 from pathlib import Path
 
 import pandas as pd
@@ -173,6 +174,53 @@ def test_localisation_has_every_score_beside_its_baselines_and_a_picture(run: Pa
     assert section.count("minus mean mask") == 1
     assert 'alt="Maps against marked lesions"' in section
     assert "oracle" in words
+
+
+def as_cases(run: Path) -> pd.DataFrame:
+    """Make each image a case of two views, each with a map: its evidence is 0.125 before and 2.5 after."""
+    card = read_json(run / "model/model.json")
+    write_json(run / "model/model.json", {**card, "architecture": {"model": "resnet18+table", "net": {}}})
+    index = read_table(run / "focus/index.csv").assign(slices="", n_slices="", strongest="")
+    index = index.assign(case_id=index["image_id"])
+    views = [index.assign(view=view, evidence=amount) for view, amount in (("pre", 0.125), ("post", 2.5))]
+    both = pd.concat([one.assign(image_id=one["image_id"] + "_" + one["view"]) for one in views])
+    write_table(run / "focus/index.csv", both)
+    return both
+
+
+def test_maps_of_cases_say_what_is_the_cases_and_what_the_pictures_own(run: Path) -> None:
+    index = as_cases(run)
+    page = page_of(run)
+    assert '<section id="localisation">' in page
+    shown = unescape(words_of(page.split('<section id="maps">')[1].split("</section>")[0]))
+    assert "explained as if it alone could change" in shown
+    assert "--trust" not in shown
+    headings = [
+        [f"case {row.case_id} · view {view} · {row.target}" for view in ("post", "pre")] for row in index.itertuples()
+    ]
+    of_shown = [pair for pair in headings if pair[0] in shown]
+    assert of_shown
+    for post, pre in of_shown:
+        of_post, of_pre = (re.escape(name) + r" the case's truth: \w+; predicted probability of the whole case "
+                           r"(\d\.\d{3}); evidence of this picture " for name in (post, pre))  # fmt: skip
+        found = re.search(of_post + r"2\.500; map: cam " + of_pre + r"0\.125; map: cam", shown)
+        assert found is not None
+        assert found[1] == found[2]
+
+
+def test_a_marked_lesion_of_a_case_is_named_with_its_case(run: Path) -> None:
+    first = as_cases(run).iloc[:1]
+    scores = first[["image_id", "target", "method"]].assign(predicted=True, pointing_hit=1.0, auprc=0.25, chance=0.04)
+    write_table(run / "focus/scores.csv", scores)
+    shown = unescape(words_of(page_of(run).split('<section id="localisation">')[1].split("</section>")[0]))
+    row = first.iloc[0]
+    assert f"case {row['case_id']} · {row['image_id']} · {row['target']} hit; predicted for the whole case" in shown
+
+
+def test_maps_of_single_pictures_speak_of_no_case(run: Path) -> None:
+    shown = words_of(page_of(run).split('<section id="maps">')[1].split("</section>")[0])
+    assert "case" not in shown
+    assert "--trust" in shown
 
 
 def test_few_lesions_are_shown_one_by_one_and_what_was_not_found_is_a_miss(run: Path) -> None:

@@ -73,10 +73,26 @@ def print_cases(cohort: "Cohort", recipe: "Recipe") -> None:
 
     how = cases_of(cohort, recipe)
     if how == "pictures":
+        print_single(cohort, recipe)
         return
     rows = rows_for(cohort, recipe)
     views = ", ".join(filter(None, views_of(rows)))
     print(f"cases       {len(rows)}, of pictures pooled by {how}{views and ' view by view: '}{views}")
+
+
+def print_single(cohort: "Cohort", recipe: "Recipe") -> None:
+    """Say on stderr that a case is named and yet each picture is judged alone, where the recipe did not ask for it."""
+    from focusmap.pipeline.models import model_name
+
+    case, name = cohort.study.case_column, model_name(cohort, recipe)
+    if case is None or recipe.cases != "auto" or not (cohort.has_images and recipe.learns_labels):
+        return
+    net = "" if name.engine == "net" else "a net (--model resnet18) and "
+    print(
+        f"note: pictures are judged one by one, although {case} says which belong together. For a case to be one "
+        f"sample, add {net}--view COL, --covariate COL with a +table model, or cases: mean in the recipe.",
+        file=sys.stderr,
+    )
 
 
 def print_plan(cohort: "Cohort", options: "RunOptions") -> None:

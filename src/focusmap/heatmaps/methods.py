@@ -6,7 +6,7 @@ Focus maps are no explanation made afterwards but the output of a net whose last
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -56,19 +56,22 @@ class Unit:
         whole picture looked like this place.
     least
         The colours of a map never end below this value: less is not worth showing.
+    of_value
+        The words for a continuous target, which has no logit but a unit of its own; empty where `words` name no logit.
     """
 
     words: str
     per_cell: bool = False
     least: float = 0.0
+    of_value: str = ""
 
 
-EVIDENCE = Unit("evidence (logit units)", least=1.0)
-EVIDENCE_PER_CELL = Unit(EVIDENCE.words, per_cell=True, least=EVIDENCE.least)
-EVIDENCE_FOR = Unit("evidence for (logit units)", per_cell=True, least=EVIDENCE.least)
+EVIDENCE = Unit("evidence (logit units)", least=1.0, of_value="evidence (in the target's unit)")
+EVIDENCE_PER_CELL = replace(EVIDENCE, per_cell=True)
+EVIDENCE_FOR = Unit("evidence for (logit units)", True, EVIDENCE.least, "evidence for (in the target's unit)")
 RELATIVE = Unit("relevance (no unit)")
-SENSITIVITY = Unit("gradient (logits per deviation)")
-LOSS = Unit("lost when hidden (logits)", least=EVIDENCE.least)
+SENSITIVITY = Unit("gradient (logits per deviation)", of_value="gradient (target's unit per deviation)")
+LOSS = Unit("lost when hidden (logits)", least=EVIDENCE.least, of_value="lost when hidden (target's unit)")
 SHARE = Unit("relevance (0 to 1)", least=1.0)
 ERROR = Unit("squared error (variances of the picture)", least=1.0)
 ATTENTION = Unit("attention (1 is an even share)", per_cell=True)

@@ -59,6 +59,8 @@ class Evidence:
         focus map is empty where its label is not predicted.
     units
         ``(M,)``: what one unit of the values that are shown is on the maps.
+    deviations
+        ``(M,)``: what one logit is in the unit of a continuous target; 1 for other labels.
     """
 
     probabilities: np.ndarray
@@ -67,6 +69,7 @@ class Evidence:
     amounts: np.ndarray
     maps: np.ndarray
     units: np.ndarray
+    deviations: np.ndarray
 
 
 def read_pictures(
@@ -110,6 +113,7 @@ def find_case_evidence(
         amounts=amounts,
         maps=np.mean(maps, axis=0),
         units=unit / found[0].maps[0, 0].numel() if unit_of(method).per_cell else unit,
+        deviations=unit,
     )
 
 
@@ -143,6 +147,7 @@ def find_evidence(model: Model, pictures: Sequence[Picture], method: str, labels
         amounts=found.evidence.cpu().double().numpy(),
         maps=found.maps.float().cpu().numpy() * deviations.reshape(-1, *[1] * (found.maps.ndim - 2)),
         units=deviations / n_cells if unit_of(method).per_cell else deviations,
+        deviations=deviations,
     )
 
 
@@ -162,6 +167,7 @@ def _focus_evidence(probabilities: np.ndarray, predicted: np.ndarray, maps: np.n
         amounts=shown.mean(axis=places, dtype=np.float64),
         maps=shown,
         units=np.ones(maps.shape[1], dtype=np.float32),
+        deviations=np.ones(maps.shape[1], dtype=np.float32),
     )
 
 

@@ -102,6 +102,8 @@ class MapRow:
         What one unit of the values that are shown is on the written map.
     name
         Of its files, without suffix.
+    deviation
+        Of a continuous target, what one logit is in its unit; None for other labels.
     is_volume
         True if they are NIfTI files.
     """
@@ -115,6 +117,7 @@ class MapRow:
     highest: float
     unit: float
     name: str
+    deviation: float | None = None
     is_volume: bool = False
 
     @property
@@ -155,18 +158,30 @@ class _Job:
         The labels' columns among the logits.
     cuts
         Where the maps of each label are cut into regions; empty for a method without.
+    values
+        The labels that are continuous targets.
     """
 
     out: Path
     file_parts: Mapping[str, str]
     columns: Sequence[int]
     cuts: Mapping[str, float]
+    values: frozenset[str]
     options: ExplainOptions
 
     @property
     def unit(self) -> Unit:
         """Of the maps."""
         return unit_of(self.options.method)
+
+    def drawn_unit(self, row: MapRow) -> tuple[str, float]:
+        """Return the unit in which a map is drawn, in words, and how much of it a value that is shown is.
+
+        Values are shown, and scaled, in logits; of a continuous target they are drawn in its own unit.
+        """
+        if row.deviation is None or not self.unit.of_value:
+            return self.unit.words, 1.0
+        return self.unit.of_value, row.deviation
 
 
 def explain(model: Model, items: Sequence[Item], out: Path, options: ExplainOptions = ExplainOptions()) -> Explanation:
@@ -215,7 +230,8 @@ def _job_for(card: ModelCard, out: Path, options: ExplainOptions) -> _Job:
     labels, parts = labels_of(card.task, options.targets), MapNames()
     columns = [card.task.label_names.index(label) for label in labels]
     cuts = {label: cut.cut for label, cut in card.cuts.items()} if options.method == FOCUS else {}
-    return _Job(out, {label: parts.name(label) for label in labels}, columns, cuts, options)
+    values = frozenset(target.name for target in card.task.targets if target.kind == "continuous")
+    return _Job(out, {label: parts.name(label) for label in labels}, columns, cuts, values, options)
 
 
 def _write(job: _Job, seen: Seen, failures: Failures) -> Explanation:
@@ -321,7 +337,7 @@ def _take(evidence: Evidence, i: int) -> Evidence:
     """Return the evidence of picture `i` alone, its arrays without the first axis."""
     return Evidence(
         evidence.probabilities[i], evidence.predicted[i], evidence.shown[i], evidence.amounts[i], evidence.maps[i],
-        evidence.units,
+        evidence.units, evidence.deviations,
     )  # fmt: skip
 
 
@@ -339,6 +355,7 @@ def _write_maps_of(picture: Picture, name: str, evidence: Evidence, job: _Job) -
             highest=float(heat_map.max() / evidence.units[k]),
             unit=float(evidence.units[k]),
             name=f"{name}.{part}",
+            deviation=float(evidence.deviations[k]) if label in job.values else None,
             is_volume=isinstance(picture.placement, VolumePlacement),
         )
         region = heat_map >= job.cuts[label] if label in job.cuts else None
@@ -364,13 +381,15 @@ def _write_overlays(rows: Sequence[MapRow], scale: Mapping[str, float], job: _Jo
     for item, of_item in groupby(rows, key=lambda row: row.item):
         image = read_image(item.file)
         for row in of_item:
-            heat_map = read_map(job.out / row.map) / row.unit if row.has_evidence else None
-            layers = _Layers(heat_map, _outline(row, job.options.reference, image.source_shape))
+            factor = job.drawn_unit(row)[1]
+            heat_map = read_map(job.out / row.map) / row.unit * factor if row.has_evidence else None
+            outline, end = _outline(row, job.options.reference, image.source_shape), scale.get(row.label, 0.0) * factor
+            layers = _Layers(heat_map, outline)
             if row.is_volume:
-                steps[row.name] = _draw_volume(row, image, layers, scale, job)
+                steps[row.name] = _draw_volume(row, image, layers, end, job)
             else:
                 shown = image.pixels if image.n_channels == 3 else image.pixels[0]
-                _draw(row, shown, layers, scale, job)
+                _draw(row, shown, layers, end, job)
             done += 1
         job.options.progress("drawing overlays", done, len(rows))
     return steps
@@ -387,14 +406,14 @@ class _Layers:
         return _Layers(*(None if layer is None else arranged(layer) for layer in (self.heat_map, self.outline)))
 
 
-def _draw(row: MapRow, shown: np.ndarray, layers: _Layers, scale: Mapping[str, float], job: _Job) -> None:
+def _draw(row: MapRow, shown: np.ndarray, layers: _Layers, end: float, job: _Job) -> None:
     long = 2 * LONG if row.is_volume else LONG
-    overlay = Overlay(shown, layers.heat_map, _caption(row), scale.get(row.label, 0.0), layers.outline, job.unit.words,
-                      long)  # fmt: skip
+    unit = job.drawn_unit(row)[0]
+    overlay = Overlay(shown, layers.heat_map, _caption(row), end, layers.outline, unit, long)
     draw_overlay(job.out / row.overlay, overlay)
 
 
-def _draw_volume(row: MapRow, image: Image, layers: _Layers, scale: Mapping[str, float], job: _Job) -> tuple[int, int]:
+def _draw_volume(row: MapRow, image: Image, layers: _Layers, end: float, job: _Job) -> tuple[int, int]:
     """Draw slices side by side, and all of them to step through; return their number and the strongest's place."""
     slices, view = shown_stack(image)
     stacked = layers.through(view.stack)
@@ -402,9 +421,9 @@ def _draw_volume(row: MapRow, image: Image, layers: _Layers, scale: Mapping[str,
     if stacked.heat_map is not None:
         strongest = int(np.maximum(stacked.heat_map, 0).sum(axis=(1, 2)).argmax())
     few, many = (spread(len(slices), most, strongest) for most in (N_MONTAGE, N_STEPS))
-    _draw(row, montage(slices[few]), stacked.through(lambda stack: montage(stack[few])), scale, job)
+    _draw(row, montage(slices[few]), stacked.through(lambda stack: montage(stack[few])), end, job)
     maps = None if stacked.heat_map is None else stacked.heat_map[many]
-    write_strip(job.out / row.slices, SliceStrip(slices[many], maps, many, scale.get(row.label, 0.0)))
+    write_strip(job.out / row.slices, SliceStrip(slices[many], maps, many, end))
     return len(many), many.index(strongest)
 
 
@@ -416,5 +435,7 @@ def _outline(row: MapRow, reference: Reference | None, shape: tuple[int, ...]) -
 
 def _caption(row: MapRow) -> str:
     verdict = "predicted" if row.predicted else "not predicted"
+    # The value of a continuous target is no probability that could be above an operating point.
+    said = f"({verdict})" if row.deviation is None else "(in the target's unit)"
     case = f"{', '.join(filter(None, (row.item.case_id, row.item.view)))}: " if row.item.case_id else ""
-    return f"{row.label} {row.probability:.2f} ({verdict})   {case}{row.item.path}"
+    return f"{row.label} {row.probability:.2f} {said}   {case}{row.item.path}"

@@ -142,10 +142,15 @@ def model_name(files: RunFiles) -> ModelName:
     return parse_model(str(named))
 
 
-def is_net_of_pictures(files: RunFiles) -> bool:
-    """Return whether the run's model is a net of single pictures, which can be asked where it looks."""
+def can_be_mapped(files: RunFiles) -> bool:
+    """Return whether the run's model is a net that is shown pictures, which can be asked where it looks."""
     name = model_name(files)
-    return (name.engine, name.shown) == ("net", "pictures") and not (files.card and "net" in files.card.architecture)
+    return (name.engine, name.shown) == ("net", "pictures")
+
+
+def can_be_trusted(files: RunFiles) -> bool:
+    """Return whether trust in the maps can be measured: those of a net of single pictures, not of cases."""
+    return can_be_mapped(files) and not (files.card and "net" in files.card.architecture)
 
 
 def read_history(path: Path) -> dict[str, np.ndarray]:

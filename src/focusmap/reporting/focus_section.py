@@ -121,6 +121,11 @@ def cut_note(files: RunFiles, words: Words) -> str:
     return words("cut.all", cuts="; ".join(chosen), n=n_masks)
 
 
+def case_note(files: RunFiles, words: Words) -> str:
+    """Return in words what the map of a picture of a case says, and whose the probability is; empty for others."""
+    return "" if files.index is None or "case_id" not in files.index else words("maps.of_cases", n=N_OF_CASE)
+
+
 def _cut_in_words(label: str, cut: FocusCut, fold: str, words: Words) -> str:
     rule = words(f"cut.{cut.rule}", masks=cut.n_masks, images=cut.n_images)
     said = words("cut.one", label=label, cut=cut.cut, rule=rule)
@@ -170,7 +175,9 @@ def _maps_of_rows(index: pd.DataFrame) -> pd.DataFrame:
     first = index.drop_duplicates(["image_id", "target"])
     order = pd.to_numeric(first["evidence"]).sort_values(ascending=False, kind="stable").index
     told = first.loc[order].groupby(["case_id", "target"], sort=False).head(N_OF_CASE)
-    return told[["case_id", "target", "overlay", "method", "view", *STEPS]].rename(columns={"case_id": "image_id"})
+    return told[["case_id", "target", "overlay", "method", "view", "evidence", *STEPS]].rename(
+        columns={"case_id": "image_id"}
+    )
 
 
 def _cards(files: RunFiles, rows: pd.DataFrame, limit: int, words: Words) -> list[MapCard]:
@@ -198,7 +205,13 @@ def _with_stepper(files: RunFiles, cards: list[MapCard], rows: pd.DataFrame) -> 
 
 
 def _card(row: Mapping[Hashable, object], path: Path, words: Words) -> MapCard:
-    probability = float(str(row["probability"]))
-    detail = words("maps.card", known=row["known"], probability=probability, method=row["method"])
-    named = (row["image_id"], row.get("view"), row["label"])
-    return MapCard(picture_uri(path), " · ".join(str(name) for name in named if name), detail)
+    said = {"known": row["known"], "probability": float(str(row["probability"])), "method": row["method"]}
+    if "view" not in row:
+        return MapCard(picture_uri(path), f"{row['image_id']} · {row['label']}", words("maps.card", **said))
+    detail = words("maps.case_card", evidence=float(str(row["evidence"])), **said)
+    return MapCard(picture_uri(path), f"{_name_in_case(row, words)} · {row['label']}", detail)
+
+
+def _name_in_case(row: Mapping[Hashable, object], words: Words) -> str:
+    view = words("maps.view", name=row["view"]) if row["view"] else ""
+    return " · ".join(filter(None, (words("maps.case", name=row["image_id"]), view)))

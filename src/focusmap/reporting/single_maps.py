@@ -33,7 +33,8 @@ def single_maps(files: RunFiles, words: Words) -> SingleMaps | None:
         return None
     means = scores[scores["method"] == MEAN_MASK][["image_id", "target", "auprc"]]
     joined = own.merge(means, on=["image_id", "target"], how="left", suffixes=("", "_mean_mask"))
-    maps = files.index[["image_id", "target", "method", "probability", "overlay"]]
+    columns = ["image_id", "target", "method", "probability", "overlay", "case_id"]
+    maps = files.index[[name for name in columns if name in files.index]]
     rows = joined.merge(maps, on=["image_id", "target", "method"], how="left").fillna("").to_dict("records")
     keys = ("image", "label", "size", "found", "hit", "auprc", "mean_mask")
     head = [words(f"singles.{key}") for key in keys]
@@ -68,5 +69,9 @@ def _card(files: RunFiles, row: Mapping[Hashable, object], words: Words) -> MapC
     path = inside(files.folder, f"focus/{row['overlay']}")
     if path is None:
         return None
-    detail = words("singles.card", hit=_hit(row, words), probability=float(str(row["probability"])))
-    return MapCard(picture_uri(path), f"{row['image_id']} · {row['target']}", detail)
+    said = {"hit": _hit(row, words), "probability": float(str(row["probability"]))}
+    heading = f"{row['image_id']} · {row['target']}"
+    if "case_id" not in row:
+        return MapCard(picture_uri(path), heading, words("singles.card", **said))
+    case = words("maps.case", name=row["case_id"])
+    return MapCard(picture_uri(path), f"{case} · {heading}", words("singles.case_card", **said))

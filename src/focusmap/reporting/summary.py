@@ -7,9 +7,9 @@ from focusmap.reporting.attention_table import attention_table
 from focusmap.reporting.baseline_section import baseline_tables
 from focusmap.reporting.cohort_section import cohort_section
 from focusmap.reporting.covariate_table import covariate_table, importance_table, sides_table
-from focusmap.reporting.files import RunFiles, is_net_of_pictures, model_name, read_run
+from focusmap.reporting.files import RunFiles, can_be_mapped, can_be_trusted, model_name, read_run
 from focusmap.reporting.findings import finding_views, severity_text
-from focusmap.reporting.focus_section import cut_note, gallery, mistake_section
+from focusmap.reporting.focus_section import case_note, cut_note, gallery, mistake_section
 from focusmap.reporting.judged import judged_predictions
 from focusmap.reporting.localisation_section import localisation_section
 from focusmap.reporting.origin_section import (
@@ -55,7 +55,8 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         "findings": views,
         "severities": severity_text(views, words),
         "split": _split_facts(files, words),
-        "can_be_mapped": is_net_of_pictures(files),
+        "can_be_mapped": can_be_mapped(files),
+        "can_be_trusted": can_be_trusted(files),
         "fitted_at_once": model_name(files).engine == "estimator",
         "recipe": recipe_groups(files, words),
         "learning": learning_curves(files, words),
@@ -64,6 +65,7 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         "mistakes": mistake_section(files, judged, words),
         "has_maps": files.index is not None,
         "cut_note": cut_note(files, words),
+        "case_note": case_note(files, words),
         "gallery": gallery(files, judged, words),
         "trust": trust_verdicts(files.trust, words),
         "localisation": localisation_section(files, words),
