@@ -11,9 +11,14 @@ from PIL import Image
 
 from focusmap.cli import main
 from focusmap.imaging.readers import read_mask
+from focusmap.inference.lesions import Lesion
+from focusmap.inference.map_files import file_name
 from focusmap.localisation.mask_scores import above_mean_mask
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
+from focusmap.pipeline.lesion_masks import Job
 from focusmap.segmentation.segmenter import learn_segmenter
+from focusmap.values.progress import silent
+from focusmap.values.recipe import Recipe
 
 QUICK = ["--model", "small-residual-acam", "--size", "28", "--epochs", "1", "--weights", "none", "--workers", "1"]
 RECIPE = "segmentation: {n_steps: 4, max_cases: 12}"
@@ -136,6 +141,14 @@ def test_what_draws_is_learnt_once_and_anew_for_other_settings(run, study, tmp_p
     kept.write_bytes(kept.read_bytes()[:300])
     assert main([*new, str(tmp_path / "damaged")]) == 2
     assert f"{kept}: is damaged. Delete it" in capsys.readouterr().err
+
+
+def test_lesions_whose_files_are_called_alike_are_learnt_apart():
+    job = Job(Recipe(), False, silent)
+    lesions = [Lesion(name, "label", (name,)) for name in ("label=a b", "label=a_b")]
+    assert len({file_name(lesion.name) for lesion in lesions}) == 1
+    first, second = (job.identity(lesion) for lesion in lesions)
+    assert first != second
 
 
 def test_masks_that_choose_anything_are_counted(run, tmp_path, capsys):

@@ -82,7 +82,8 @@ class Job:
     def identity(self, lesion: Lesion) -> dict[str, Json]:
         """Return what masks are learnt for: of one run, the same for the same."""
         settings: dict[str, Json] = {**asdict(self.recipe.segmentation), "seed": self.recipe.seed}
-        return {**settings, "negatives": list(lesion.negatives), "tune_on_masks": self.tune_on_masks}
+        # By its name, for two lesions may have one file name.
+        return {**settings, "lesion": lesion.name, "negatives": list(lesion.negatives), "tune": self.tune_on_masks}
 
     def learning(self, member: Member, doing: str) -> LearningOptions:
         """Return how the small nets learn, where the model computes."""
