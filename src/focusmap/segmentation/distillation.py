@@ -1,6 +1,7 @@
 """A small U-Net that learns masks: refined ones, with a band that is ignored, or true ones as the upper bound."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from focusmap.segmentation.learning import Cases, LearningOptions, learn
 from focusmap.segmentation.unet import UNet
 
 BATCH_SIZE = 16
+# A few large steps early on would leave a net of few channels with dead units, and nothing drawn for good.
+LONGEST_GRADIENT = 1.0
 
 
 def learn_masks(cases: Cases, options: LearningOptions) -> UNet:
@@ -27,7 +30,7 @@ def learn_masks(cases: Cases, options: LearningOptions) -> UNet:
         del generator
         return mask_loss(net(pictures)[:, 0], marked)
 
-    learn(net, cases, loss_of, options)
+    learn(net, cases, loss_of, replace(options, longest_gradient=LONGEST_GRADIENT))
     return net
 
 

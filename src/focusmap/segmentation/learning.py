@@ -52,11 +52,15 @@ def _drawn(positions: np.ndarray, n: int, generator: torch.Generator) -> Sequenc
 
 @dataclass(frozen=True)
 class LearningOptions:
-    """How long a small net learns, from how many cases a step, how fast, from which seed, where, and who is told."""
+    """How long a small net learns, from how many cases a step, how fast, from which seed, where, and who is told.
+
+    Gradients longer than `longest_gradient` are shortened to it.
+    """
 
     n_steps: int = 300
     batch_size: int = 4
     learning_rate: float = 3e-3
+    longest_gradient: float = math.inf
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     doing: str = "learning"
@@ -89,6 +93,7 @@ def learn(net: nn.Module, cases: Cases, loss_of: LossOf, options: LearningOption
         loss = loss_of(pictures.to(options.device), marked.to(options.device), generator)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # so in torch
+        nn.utils.clip_grad_norm_(net.parameters(), options.longest_gradient)
         optimizer.step()
         schedule.step()
         options.progress(options.doing, step + 1, options.n_steps)
