@@ -18,7 +18,7 @@ from focusmap.figures.json_tree import branch
 from focusmap.pipeline.asked_pictures import find_pictures
 from focusmap.pipeline.models import is_case_model
 from focusmap.pipeline.options import RunOptions
-from focusmap.pipeline.others import read_other, rows_like
+from focusmap.pipeline.others import read_other, refuse_known_patients, rows_like
 from focusmap.pipeline.predicting import PredictRequest, load_run_looking, write_failures
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.pipeline.trusting import PAGE, TRUST, TrustRequest, choose_subjects, trust_options, write_trust
@@ -106,6 +106,8 @@ def explain(
     InputError
         If the method or a target is unknown, the method needs another net, the run has no test split, or `out` holds
         maps already and `options.force` is not given; if trust in the maps of cases is asked for.
+    RefusedError
+        If a label file has marked lesions and patients of the run's own study.
     """
     run = open_run(folder)
     out = _checked_folder(run, request, options)
@@ -240,6 +242,9 @@ def _own_member(model: "Model | CaseModel", cohort: Cohort, split: Split, out: P
 
 def _other_member(run: Run, request: ExplainRequest, out: Path, options: RunOptions) -> _Member:
     cohort = read_other(run, request.inputs[0], request.said)
+    if _reference(cohort, request).exists:
+        # Maps may be drawn of any picture; a score on what the model learnt from would say nothing.
+        refuse_known_patients(run, cohort, options)
     own = load_cohort(run.folder)
     # Of a run with folds, some member of the ensemble has learnt from each of them.
     parts = read_split(run.split, own).part_of if run.split.is_file() else {}
