@@ -63,6 +63,21 @@ def test_a_simpler_answer_that_is_better_is_a_caution(run: Path, high: float, is
     assert (said in words_of(page_of(run))) == is_said
 
 
+def test_a_class_that_is_never_the_answer_is_a_caution(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", CLASSES, n=60, n_maps=2)
+    said = "Never an answer for label: benign."
+    assert said not in words_of(page_of(run))
+    metrics = read_json(run / "evaluation/metrics.json")
+    for counts, is_said in (([[9, 0, 2], [4, 0, 1], [1, 0, 8]], True), ([[9, 0, 2], [0, 0, 0], [1, 0, 8]], False)):
+        metrics["targets"]["label"]["confusion"] = counts  # type: ignore[index,call-overload]
+        write_json(run / "evaluation/metrics.json", metrics)
+        assert (said in words_of(page_of(run))) == is_said, "a class that the test lacks is no news"
+    assert "从未作为答案出现：benign" not in page_of(run)
+    metrics["targets"]["label"]["confusion"] = [[9, 0, 2], [4, 0, 1], [1, 0, 8]]  # type: ignore[index,call-overload]
+    write_json(run / "evaluation/metrics.json", metrics)
+    assert "从未作为答案出现：benign" in render_report(run, "zh").read_text(encoding="utf-8")
+
+
 def test_the_split_is_said_as_it_was(run: Path) -> None:
     def said() -> str:
         return words_of(page_of(run).split('<section id="split">')[1].split("</section>")[0])
