@@ -323,5 +323,6 @@ def _write_chunks(chunks: Iterator[Predictions], out: Path) -> int:
 
 
 def write_failures(failures: Sequence[tuple[Path, str]], path: Path) -> None:
-    """Write which pictures could not be done, and why."""
-    write_table(path, pd.DataFrame({"path": [str(f) for f, _ in failures], "reason": [r for _, r in failures]}))
+    """Write which pictures could not be done, and why; a reason that names the picture first says it once."""
+    rows = [(str(file), reason.removeprefix(f"{file}: ")) for file, reason in failures]
+    write_table(path, pd.DataFrame(rows, columns=["path", "reason"]))
