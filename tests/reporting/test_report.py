@@ -172,6 +172,18 @@ def test_verdict_on_the_mean_mask_is_honest(run: Path, gain: dict[str, object] |
     assert words in words_of(page_of(run))
 
 
+def test_the_two_means_of_the_iou_are_told_apart(run: Path) -> None:
+    assert "mean IoU is that at Otsu's cut without the maps that are flat" in page_of(run).replace("&#39;", "'")
+
+
+def test_a_table_of_many_columns_breaks_its_intervals(run: Path) -> None:
+    tables = re.findall(r"(?s)<table class=\"([^\"]*)\">(.*?)</thead>", page_of(run))
+    many = [kind for kind, head in tables if head.count("<th scope") > 8]
+    assert many
+    assert all("wide" in kind for kind in many)
+    assert "wide" not in {kind.strip() for kind, head in tables if head.count("<th scope") <= 8}
+
+
 def test_boxes_that_name_no_label_are_said(run: Path) -> None:
     scores = read_json(run / "focus/scores.json")
     assert "no label is called so" not in page_of(run)
