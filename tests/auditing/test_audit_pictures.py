@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -109,6 +110,22 @@ def test_broken_and_blank_pictures_are_findings(tmp_path: Path) -> None:
     assert "i002.png" in must_find(audit, "unreadable-image").examples[0]
     assert must_find(audit, "constant-image").examples == ("i004.png",)
     assert audit.overview["images"]["n_unreadable"] == 1  # type: ignore[index, call-overload]
+
+
+def test_masks_that_cannot_be_laid_over_their_pictures_are_named_with_both_shapes(tmp_path: Path) -> None:
+    masks = [f"m{k}.png" for k in range(5)] + [""]
+    for k, shape in enumerate([(48, 48), (48, 49), (48, 48), (24, 24), (48, 48)]):
+        cv2.imwrite(str(tmp_path / f"m{k}.png"), np.full(shape, 255, np.uint8))
+    (tmp_path / "m2.png").write_bytes(b"no mask")
+    cohort = write_cohort(tmp_path, numbered(6, mask=masks), textures(6), targets=("label",))
+    item = must_find(audit_cohort(cohort), "mask-shape")
+    assert (item.severity, item.count) == ("warning", 3)
+    assert "m1.png: the mask has 48 x 49 pixels, and i001.png has 48 x 48" in item.examples[0]
+    assert "m2.png: its content is none of" in item.examples[1]
+    assert "m3.png" in item.examples[2]
+    (tmp_path / "i003.png").write_bytes(b"")
+    unread = must_find(audit_cohort(cohort), "mask-shape")
+    assert unread.count == 2, "a picture that cannot be read has a finding of its own"
 
 
 def test_all_pictures_broken_is_still_an_audit(tmp_path: Path) -> None:

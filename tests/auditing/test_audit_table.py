@@ -142,6 +142,17 @@ def test_implausible_values_are_named_with_their_row(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_what_is_declared_as_not_known_is_no_odd_value_and_no_category(tmp_path: Path) -> None:
+    table = patients_table().assign(injections=[k % 3 for k in range(199)] + [6])
+    table["site"] = ["9" if sick else "AB"[k % 2] for k, sick in enumerate(table["nodule"])]
+    names = {"implausible-value", "label-tied-to-site"}
+    said = audit_cohort(read_table_only(tmp_path, table, targets=("nodule",)))
+    assert names <= {item.name for item in said.findings}
+    missing = ("injections=6", "site=9")
+    said = audit_cohort(read_table_only(tmp_path, table, targets=("nodule",), missing=missing))
+    assert not names & {item.name for item in said.findings}
+
+
 def test_a_label_that_goes_with_a_column_is_named_and_chance_is_not(tmp_path: Path) -> None:
     table = patients_table(600)
     rng = np.random.default_rng(1)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from focusmap.cli import main
@@ -56,6 +57,28 @@ def test_a_truncated_picture_is_named(study, refused):
     picture = first_picture(study)
     picture.write_bytes(picture.read_bytes()[:-200])
     assert picture.name in refused(study)
+
+
+def test_a_mask_of_another_shape_is_named_before_anything_is_trained(study, refused, tmp_path, capsys):
+    table = pd.read_csv(study, dtype=str, keep_default_na=False)
+    masks = [study.parent / name for name in table["mask_nodule"] if name][:2]
+    for mask in masks:
+        cv2.imwrite(str(mask), np.full((20, 30), 255, np.uint8))
+    said = refused(study)
+    assert all(mask.name in said for mask in masks)
+    assert "20 x 30 pixels" in said
+    assert "32 x 32" in said
+    assert "in its picture's own grid" in said
+    assert main(["audit", str(study), "--out", str(tmp_path / "audit")]) == 0
+    assert "mask-shape: 2 masks" in capsys.readouterr().out
+
+
+def test_a_finding_that_is_answered_blocks_in_no_words(study, tmp_path, capsys):
+    asked = ["audit", str(study), "--out", str(tmp_path / "audit"), "--patient"]
+    assert main([*asked, "none"]) == 0
+    said = capsys.readouterr().out
+    assert "accepted  no-patient-column" in said
+    assert "blocking" not in said
 
 
 def test_unreadable_pictures_can_be_left_out(study, tmp_path):

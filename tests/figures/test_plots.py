@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from focusmap.figures.plots import Curve, calibration_figure, confusion_figure, pr_figure, roc_figure
+from focusmap.figures.regions import LEGEND, DrawnCase, draw_cases
 from focusmap.figures.sheets import Tile, write_sheet
-from focusmap.figures.style import plain, save_figure, svg_text
+from focusmap.figures.style import INK, fitted, font, plain, save_figure, svg_text
 from focusmap.figures.training_curves import compared_learning_figure, has_curves, learning_figure
 
 LINE = np.linspace(0, 1, 5)
@@ -93,8 +95,30 @@ def test_sheet_takes_any_mixture_of_pictures(tmp_path: Path) -> None:
     assert (tmp_path / "sheet.png").stat().st_size > 0
 
 
+def test_a_long_name_keeps_its_start_and_its_end() -> None:
+    letters = font(20.0)
+    for width in (60, 150, 300):
+        shown = fitted("label=malignant 0.97 (predicted)   images/a/very/long/folder/patient-0017.png", width, letters)
+        start, end = shown.split("…")
+        assert letters.getlength(shown) <= width
+        assert "label=malignant 0.97 (predicted) images".startswith(start)
+        assert "folder/patient-0017.png".endswith(end)
+    assert fitted(" a  b ", 60, letters) == "a b"
+    assert fitted("abc", 0, letters) == "…"
+
+
+def test_drawn_cases_say_which_line_is_which(tmp_path: Path) -> None:
+    square = np.zeros((40, 40), bool)
+    square[10:30, 10:30] = True
+    draw_cases(tmp_path / "cases.png", [DrawnCase(np.zeros((40, 40), np.uint8), square, ~square, "best: 0.00 a")] * 3)
+    with Image.open(tmp_path / "cases.png") as sheet:
+        foot = np.asarray(sheet)[-30:].reshape(-1, 3)
+    for colour in LEGEND.values():
+        assert (foot == np.rint(255 * colour)).all(axis=1).sum() > 50
+    assert (foot == tuple(bytes.fromhex(INK[1:]))).all(axis=1).sum() > 20
+
+
 def test_chinese_names_are_drawn_in_their_own_letters() -> None:
-    from focusmap.figures.style import font
     from focusmap.installation import chinese_typeface
 
     if chinese_typeface() is None:

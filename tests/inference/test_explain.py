@@ -16,9 +16,11 @@ from focusmap.cohort.cohort import read_cohort
 from focusmap.errors import InputError
 from focusmap.heatmaps import METHODS
 from focusmap.inference.evidence import Item, find_evidence, predicted_labels, read_pictures
-from focusmap.inference.explain import INDEX_COLUMNS, ExplainOptions, explain, read_scale
+from focusmap.inference.explain import ExplainOptions, explain
 from focusmap.inference.map_files import MapNames, read_map, write_map
+from focusmap.inference.map_rows import INDEX_COLUMNS
 from focusmap.inference.model import Model
+from focusmap.inference.overlays import read_scale
 from focusmap.localisation import Explained, Reference, ScoreOptions, score_maps
 from focusmap.nets.build import FocusNet
 from focusmap.values.task import Target, Task
@@ -232,7 +234,7 @@ def test_an_overlay_of_a_continuous_target_speaks_of_its_unit_and_not_of_logits(
     items, tmp_path, monkeypatch, method, bar
 ):
     drawn = []
-    monkeypatch.setattr("focusmap.inference.explain.draw_overlay", lambda _, overlay: drawn.append(overlay))
+    monkeypatch.setattr("focusmap.inference.overlays.draw_overlay", lambda _, overlay: drawn.append(overlay))
     model = bright_spot_model(Target("size", "continuous"), Target("plain"))
     model = replace(model, card=replace(model.card, scales={"size": [10.0, 2.0]}))
     explained = explain(model, items[:1], tmp_path, ExplainOptions(method))

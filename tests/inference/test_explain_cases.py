@@ -16,8 +16,9 @@ from focusmap.cohort.cohort import Cohort, read_cohort
 from focusmap.cohort.declaration import Declaration
 from focusmap.inference.cases import NET, CaseModel, case_mean_of
 from focusmap.inference.evidence import Item, find_case_evidence, read_pictures
-from focusmap.inference.explain import CASE_COLUMNS, INDEX_COLUMNS, ExplainOptions, explain_cases
+from focusmap.inference.explain import ExplainOptions, explain_cases
 from focusmap.inference.map_files import read_map
+from focusmap.inference.map_rows import CASE_COLUMNS, INDEX_COLUMNS
 from focusmap.nets.build import FocusNet
 from focusmap.nets.cases import CaseArchitecture, CaseBackbone, Encoder
 from focusmap.values.task import Target, Task

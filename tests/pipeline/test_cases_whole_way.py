@@ -225,7 +225,9 @@ def test_other_cases_are_explained_with_their_masks_and_answered_with_overlays(r
     labels.to_csv(tmp_path / "others.csv", index=False)
     asked = [str(run), str(tmp_path / "others.csv"), "--images", str(folder)]
     methods = ["--method", "gradcam", "--method", "occlusion", "--target", "relapse"]
-    assert main(["explain", *asked, "--mask", "lesion", *methods, "--out", str(tmp_path / "maps")]) == 0
+    marked_ones = ["explain", *asked, "--mask", "lesion", *methods, "--out", str(tmp_path / "maps")]
+    assert main(marked_ones) == 3, "they are of the run's own study"
+    assert main([*marked_ones, "--accept", "patient-across-splits"]) == 0
     index = read(tmp_path / "maps/index.csv")
     assert list(index.groupby("method").size()) == [8, 8]
     scores = read(tmp_path / "maps/scores.csv")

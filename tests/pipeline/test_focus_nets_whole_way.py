@@ -70,7 +70,7 @@ def test_other_methods_explain_a_focus_net_too(run, study, tmp_path):
 
 def test_trust_is_measured_in_the_maps_of_the_net_itself(run, study, tmp_path, capsys):
     labels, out = str(study), str(tmp_path / "out")
-    few = ["--trust", "--trust-pictures", "2", "--trust-draws", "2"]
+    few = ["--trust", "--trust-pictures", "2", "--trust-draws", "2", "--accept", "patient-across-splits"]
     assert main(["explain", str(run), labels, "--out", out, *few]) == 0
     trust = json.loads((tmp_path / "out/trust.json").read_text())
     assert list(trust["methods"]) == ["focus"]
@@ -81,7 +81,7 @@ def test_trust_is_not_compared_with_a_net_that_has_no_focus_maps(run, study, tmp
     plain = tmp_path / "plain"
     assert main(["train", str(study), "--out", str(plain), "--model", "small-residual", *QUICK]) == 0
     typed = ["explain", str(run), str(study), "--out", str(tmp_path / "out"), "--trust", "--against", str(plain)]
-    assert main(typed) == 2
+    assert main([*typed, "--accept", "patient-across-splits"]) == 2
     assert "has no focus maps to compare with" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

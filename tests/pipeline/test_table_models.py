@@ -225,7 +225,9 @@ def test_cells_that_mean_not_known_are_taken_for_empty(tmp_path, capsys):
     table.to_csv(tmp_path / "labels.csv", index=False)
     command = ["audit", str(tmp_path / "labels.csv"), "--target", "relapse", "--missing", "relapse=6.0"]
     assert main([*command, "--out", str(tmp_path / "audit")]) == 0
-    assert "row 2: relapse 6" in capsys.readouterr().out, "what is taken for empty is still named"
+    said = capsys.readouterr().out
+    assert "row 2: relapse 6" not in said, "what the user has named is nothing to warn of"
+    assert "unknown-labels: Not every case has every label (relapse: 1 case)" in said
 
 
 DATA = Path(os.environ.get("FOCUSMAP_DATA", "no-data-here")) / "aptos2021_tabular"

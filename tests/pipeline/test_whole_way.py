@@ -109,7 +109,9 @@ def test_many_pictures_become_a_table_and_a_broken_one_is_listed(run, study, tmp
     out = tmp_path / "answers.csv"
     assert main(["predict", str(run), str(folder), "--out", str(out)]) == 2
     assert len(pd.read_csv(out)) == 80
-    assert "broken.png" in (tmp_path / "failures.csv").read_text()
+    failed = pd.read_csv(tmp_path / "failures.csv").iloc[0]
+    assert failed["path"].endswith("broken.png")
+    assert failed["reason"].startswith("its content is none of")
     assert "broken.png" in capsys.readouterr().err
     assert main(["predict", str(run), str(folder), "--out", str(out), "--force", "--skip-unreadable"]) == 0
 
@@ -217,7 +219,8 @@ def test_folds_answer_new_pictures_as_an_ensemble(folds, study, tmp_path, capsys
 def test_folds_map_new_pictures_and_their_own(folds, study, tmp_path):
     lesions, maps = tmp_path / "lesions.csv", tmp_path / "lesions"
     pd.read_csv(study).query("nodule == 1").to_csv(lesions, index=False)
-    assert main(["explain", str(folds), str(lesions), "--images", str(study.parent), "--out", str(maps)]) == 0
+    known = [str(lesions), "--images", str(study.parent), "--accept", "patient-across-splits", "--out", str(maps)]
+    assert main(["explain", str(folds), *known]) == 0
     assert "mean_mask" in json.loads((maps / "scores.json").read_text())["methods"]
     alone = json.loads((maps / "scores.json").read_text())["methods"]["cam"]
     several = ["--method", "cam", "--method", "gradients", "--method", "cam"]
@@ -233,7 +236,7 @@ def test_folds_map_new_pictures_and_their_own(folds, study, tmp_path):
     same = index.groupby(["image_id", "target"]).get_group((index["image_id"][0], "nodule"))
     cam, gradients = (np.load(tmp_path / "several" / path)["map"] for path in same["map"])
     assert (cam != gradients).any()
-    main(["explain", str(folds), str(lesions), "--images", str(study.parent), *several, "--out", str(maps), "--force"])
+    main(["explain", str(folds), *known, *several, "--force"])
     assert json.loads((maps / "scores.json").read_text())["methods"]["cam"] == alone
 
 
@@ -279,6 +282,22 @@ def test_other_pictures_are_evaluated_and_known_patients_refused(run, study, tmp
     assert main(["evaluate", str(run), "--out", str(tmp_path / "a")]) == 2
     assert main(["evaluate", str(run), "--out", str(tmp_path / "a"), "--force"]) == 0
     assert main(["evaluate", str(run)]) == 0  # its own evaluation comes out the same
+
+
+def test_maps_of_known_patients_are_drawn_and_not_scored(run, study, tmp_path, capsys):
+    table, others = pd.read_csv(study, dtype=str, keep_default_na=False), tmp_path / "others.csv"
+    asked = ["explain", str(run), str(others), "--images", str(study.parent), "--out", str(tmp_path / "maps")]
+    table.query("nodule == '1'").head(4).to_csv(others, index=False)
+    assert main(asked) == 3
+    said = capsys.readouterr().err
+    assert "were in the run's own study" in said
+    assert "--accept patient-across-splits" in said
+    assert not (tmp_path / "maps").exists()
+    assert main([*asked, "--accept", "patient-across-splits"]) == 0
+    assert (tmp_path / "maps/scores.json").is_file()
+    table.drop(columns=[name for name in table if name.startswith("mask")]).head(4).to_csv(others, index=False)
+    assert main([*asked, "--force"]) == 0
+    assert not (tmp_path / "maps/scores.json").exists()
 
 
 def test_a_report_is_made_again_from_files(run):

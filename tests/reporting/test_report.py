@@ -63,6 +63,21 @@ def test_a_simpler_answer_that_is_better_is_a_caution(run: Path, high: float, is
     assert (said in words_of(page_of(run))) == is_said
 
 
+def test_a_class_that_is_never_the_answer_is_a_caution(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", CLASSES, n=60, n_maps=2)
+    said = "Never an answer for label: benign."
+    assert said not in words_of(page_of(run))
+    metrics = read_json(run / "evaluation/metrics.json")
+    for counts, is_said in (([[9, 0, 2], [4, 0, 1], [1, 0, 8]], True), ([[9, 0, 2], [0, 0, 0], [1, 0, 8]], False)):
+        metrics["targets"]["label"]["confusion"] = counts  # type: ignore[index,call-overload]
+        write_json(run / "evaluation/metrics.json", metrics)
+        assert (said in words_of(page_of(run))) == is_said, "a class that the test lacks is no news"
+    assert "从未作为答案出现：benign" not in page_of(run)
+    metrics["targets"]["label"]["confusion"] = [[9, 0, 2], [4, 0, 1], [1, 0, 8]]  # type: ignore[index,call-overload]
+    write_json(run / "evaluation/metrics.json", metrics)
+    assert "从未作为答案出现：benign" in render_report(run, "zh").read_text(encoding="utf-8")
+
+
 def test_the_split_is_said_as_it_was(run: Path) -> None:
     def said() -> str:
         return words_of(page_of(run).split('<section id="split">')[1].split("</section>")[0])
@@ -155,6 +170,18 @@ def test_verdict_on_the_mean_mask_is_honest(run: Path, gain: dict[str, object] |
     cam = score if gain is None else {**score, "minus_mean_mask": {"auprc": gain}}
     (run / "focus" / "scores.json").write_text(json.dumps({"methods": {"cam": cam, "mean_mask": score}}))
     assert words in words_of(page_of(run))
+
+
+def test_the_two_means_of_the_iou_are_told_apart(run: Path) -> None:
+    assert "mean IoU is that at Otsu's cut without the maps that are flat" in page_of(run).replace("&#39;", "'")
+
+
+def test_a_table_of_many_columns_breaks_its_intervals(run: Path) -> None:
+    tables = re.findall(r"(?s)<table class=\"([^\"]*)\">(.*?)</thead>", page_of(run))
+    many = [kind for kind, head in tables if head.count("<th scope") > 8]
+    assert many
+    assert all("wide" in kind for kind in many)
+    assert "wide" not in {kind.strip() for kind, head in tables if head.count("<th scope") <= 8}
 
 
 def test_boxes_that_name_no_label_are_said(run: Path) -> None:

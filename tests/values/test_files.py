@@ -45,6 +45,14 @@ def test_cells_stay_text(tmp_path):
     pd.testing.assert_frame_equal(read_table(tmp_path / "t.csv"), table, check_dtype=False)
 
 
+def test_a_column_without_name_and_cells_is_left_out_and_one_with_cells_stays(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("path,,label,\na,7,1,\nb,, 0 , \n")
+    table = read_table(path)
+    assert list(table) == ["path", "Unnamed: 1", "label"]
+    assert list(table["Unnamed: 1"]) == ["7", ""]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -9,6 +9,7 @@ from focusmap.auditing.against import audit_against, compared_by
 from focusmap.auditing.association import association_findings, associations
 from focusmap.auditing.findings import SEVERITIES, Audit, AuditOptions, Finding, in_order, overridden
 from focusmap.auditing.images import Pictures, look_at_all, picture_findings
+from focusmap.auditing.masks import MASK_SHAPE, mask_findings
 from focusmap.auditing.pairs import Duplicates, describe_duplicates, duplicate_findings, find_duplicates
 from focusmap.auditing.shortcuts import hidden_group_findings, source_findings
 from focusmap.auditing.table import label_columns, table_findings, table_overview
@@ -17,6 +18,7 @@ from focusmap.cohort.split import Split
 from focusmap.values.files import Json
 
 __all__ = [
+    "MASK_SHAPE",
     "SEVERITIES",
     "Audit",
     "AuditOptions",
@@ -51,7 +53,7 @@ def audit_cohort(cohort: Cohort, split: Split | None = None, options: AuditOptio
     found += source_findings(cohort, pictures)
     if pictures is not None:
         duplicates = find_duplicates(pictures)
-        found += picture_findings(pictures, cohort.image_ids)
+        found += picture_findings(pictures, cohort.image_ids) + mask_findings(cohort, pictures)
         found += duplicate_findings(cohort, duplicates, split) + hidden_group_findings(cohort, pictures)
         overview |= _picture_overview(cohort, pictures, duplicates, split)
     return replace(

@@ -78,7 +78,7 @@ def column_cells(cohort: Cohort) -> dict[str, pd.Series]:
     declared = [*study.covariates, *study.groups, *([study.view_column] if study.view_column else [])]
     telling = [name for name in cohort.raw if str(name).lower() in TELLING_COLUMNS]
     names = [name for name in dict.fromkeys([*declared, *telling]) if name not in cohort.task.names]
-    return {str(name): cohort.raw[name].str.strip() for name in names if name in cohort.raw}
+    return {str(name): cohort.cells[name].str.strip() for name in names if name in cohort.raw}
 
 
 def associations(cohort: Cohort, options: AuditOptions) -> list[Association]:

@@ -22,6 +22,7 @@ SEVERITIES: Mapping[str, Severity] = {
     "too-few-positives": "warning",
     "unreadable-image": "warning",
     "constant-image": "warning",
+    "mask-shape": "warning",
     "implausible-value": "warning",
     "label-tied-to-": "warning",
     "missing-values": "note",

@@ -19,9 +19,9 @@ def implausible_values(cohort: Cohort) -> list[Finding]:
     ids = {study.path_column, study.id_column, study.patient_column, study.case_column, study.block_column}
     odd = [
         f"row {row}: {name} {cell}"
-        for name in cohort.raw
+        for name in cohort.cells
         if name not in ids
-        for row, cell in _odd_cells(str(name), cohort.raw[name], cohort.table["row"])
+        for row, cell in _odd_cells(str(name), cohort.cells[name], cohort.table["row"])
     ]
     if not odd:
         return []

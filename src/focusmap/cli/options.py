@@ -85,6 +85,12 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
 def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     """Add the settings of a training."""
     group = parser.add_argument_group("the training")
+    _add_start_options(group)
+    _add_input_options(group)
+    _add_fitting_options(group)
+
+
+def _add_start_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--recipe", type=Path, metavar="FILE", help="recipe.yaml with settings; the options below override it"
     )
@@ -98,7 +104,14 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         help="densenet121, resnet18, ..., any of timm's; for volumes resnet18-3d, densenet121-3d, ...; with -fpn or "
         "-pan a focus-map net; with +table the covariates too; autoencoder: no labels (default: by size)",
     )  # fmt: skip
-    group.add_argument("--epochs", type=int, metavar="N", help="passes over the training pictures (default: 60)")
+    group.add_argument(
+        "--weights",
+        metavar="START",
+        help="what training starts from: none, hub, auto (hub where it answers) or a weights file",
+    )
+
+
+def _add_input_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--size", type=int, metavar="N", help="side of the net's input in pixels (default: by the pictures)"
     )
@@ -110,12 +123,11 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         "--spacing", type=numbers, metavar="MM,MM,MM",
         help="voxel size of the input in mm; what does not fit --shape is padded or cropped (default: stretched)",
     )  # fmt: skip
+
+
+def _add_fitting_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--epochs", type=int, metavar="N", help="passes over the training pictures (default: 60)")
     group.add_argument("--batch-size", type=int, metavar="N", help="pictures a step (default: 16)")
-    group.add_argument(
-        "--weights",
-        metavar="START",
-        help="what training starts from: none, hub, auto (hub where it answers) or a weights file",
-    )
     group.add_argument("--threshold-for", metavar="RULE", help="accuracy, youden, f1, sensitivity=0.9, specificity=0.9")
     group.add_argument("--ensemble", type=int, metavar="N", help="train N nets from as many seeds and average them")
     group.add_argument(

@@ -267,11 +267,12 @@ def print_trust(trust: Mapping[str, "Json"], page: Path) -> None:
 
 
 def print_findings(audit: "Audit") -> None:
-    """Print the audit's findings, the blocking ones first."""
+    """Print the audit's findings, the blocking ones first; one that is overridden or answered blocks nothing."""
     if not audit.findings:
         print("no findings")
     for finding in audit.findings:
-        print(f"{finding.severity:<8}  {finding.name}: {finding.message}")
+        severity = "accepted" if finding.name in audit.accepted else finding.severity
+        print(f"{severity:<8}  {finding.name}: {finding.message}")
 
 
 def print_consensus(facts: Mapping[str, "Json"]) -> None:

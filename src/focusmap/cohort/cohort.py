@@ -98,6 +98,12 @@ class Cohort:
         """Row position of each image_id."""
         return {image_id: i for i, image_id in enumerate(self.table["image_id"])}
 
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """The label file's cells as `raw` has them, but those empty that the study says mean 'not known'."""
+        named = [text for text in self.study.missing if text.rpartition("=")[0] in self.raw]
+        return without_missing(self.raw, named)
+
     @property
     def files(self) -> list[Path]:
         """The picture files, in table order."""

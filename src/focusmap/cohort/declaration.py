@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from focusmap.cohort.targets import Inference, infer_task, parse_target
+from focusmap.cohort.targets import Inference, TargetSpec, infer_task, parse_target
 from focusmap.errors import InputError, MissingFileError, suggest
 from focusmap.values.study import Study, Uncertain
 from focusmap.values.task import ANOMALY, UNLABELLED, Task
@@ -89,51 +89,74 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
     kinds = dict(parse_covariate(text, list(table.columns)) for text in said.covariates)
     specs = [parse_target(text, list(table.columns)) for text in said.targets]
     earlier = {spec.name: spec.earlier for spec in specs if spec.earlier}
-    covariates, before = tuple(kinds), earlier | dict(_pair("before", text) for text in said.before)
-    inputs = (*covariates, *said.groups, *before.values(), *earlier.values())
+    before = earlier | dict(_pair("before", text) for text in said.before)
+    inputs = (*kinds, *said.groups, *before.values(), *earlier.values())
     for column in (said.case, said.view, said.split, said.mask, said.block, *inputs):
         _require(table, column)
     table = without_missing(table, said.missing)
-    path = _first(table, PATH_COLUMNS)
-    patient = _patient_column(table, said.patient)
-    split = said.split or _first(table, SPLIT_COLUMNS)
-    mask = said.mask or _first(table, ("mask",))
-    named = (path, patient, split, mask, said.case, said.view, said.block, *inputs)
-    reserved = [name for name in (*named, "image_id", *PATIENT_COLUMNS) if name is not None]
-    _refuse_second_roles([spec.name for spec in specs], named)
-    inferred = WITHOUT_LABELS if said.unlabelled else infer_task(_with_uncertain(table), specs, reserved)
-    _check_labels(inferred.task, said)
+    columns = _columns(table, said, inputs)
+    inferred = _infer(table, specs, said, columns)
     for name in before:
         inferred.task.index(name)
     return Study(
         label_file=label_file.resolve(),
         images=_images_folder(label_file, said),
         task=inferred.task,
-        path_column=path,
+        path_column=columns.path,
         id_column="image_id" if "image_id" in table else None,
-        patient_column=patient,
-        patients="none" if said.patient == "none" else "column" if patient else "undeclared",
-        split_column=split,
+        patient_column=columns.patient,
+        patients="none" if said.patient == "none" else "column" if columns.patient else "undeclared",
+        split_column=columns.split,
         case_column=said.case,
         view_column=said.view,
-        mask_column=mask,
+        mask_column=columns.mask,
         block_column=said.block,
         boxes_file=said.boxes.resolve() if said.boxes else None,
-        covariates=covariates,
+        covariates=tuple(kinds),
         groups=said.groups,
         covariate_kinds={name: kind for name, kind in kinds.items() if kind},
         before=before,
         missing=said.missing,
         list_column=inferred.list_column,
         uncertain=said.uncertain,
-        notes=inferred.notes if path else (*inferred.notes, NO_PICTURES),
+        notes=inferred.notes if columns.path else (*inferred.notes, NO_PICTURES),
     )
 
 
-def _refuse_second_roles(targets: Sequence[str], named: Sequence[str | None]) -> None:
-    for name in targets:
-        if name in named:
-            raise InputError(f"column {name!r} has another role and cannot be a target as well.")
+@dataclass(frozen=True)
+class _Columns:
+    """The columns that are no target: those found by their names or said, and `others` that the user gave a role."""
+
+    path: str | None
+    patient: str | None
+    split: str | None
+    mask: str | None
+    others: tuple[str | None, ...]
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self.path, self.patient, self.split, self.mask, *self.others)))
+
+
+def _columns(table: pd.DataFrame, said: Declaration, inputs: Sequence[str]) -> _Columns:
+    return _Columns(
+        path=_first(table, PATH_COLUMNS),
+        patient=_patient_column(table, said.patient),
+        split=said.split or _first(table, SPLIT_COLUMNS),
+        mask=said.mask or _first(table, ("mask",)),
+        others=(said.case, said.view, said.block, *inputs),
+    )
+
+
+def _infer(table: pd.DataFrame, specs: Sequence[TargetSpec], said: Declaration, columns: _Columns) -> Inference:
+    """Return the task; `InputError` if a target has another role, or the declaration and the labels do not go."""
+    for spec in specs:
+        if spec.name in columns.named:
+            raise InputError(f"column {spec.name!r} has another role and cannot be a target as well.")
+    reserved = [*columns.named, "image_id", *PATIENT_COLUMNS]
+    inferred = WITHOUT_LABELS if said.unlabelled else infer_task(_with_uncertain(table), specs, reserved)
+    _check_labels(inferred.task, said)
+    return inferred
 
 
 def _images_folder(label_file: Path, said: Declaration) -> Path:

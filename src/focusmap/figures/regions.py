@@ -5,12 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from focusmap.figures.overlays import as_shown
-from focusmap.figures.sheets import Tile, write_sheet
+from focusmap.figures.sheets import GAP, WORDS, Tile, sheet_of
+from focusmap.figures.style import INK, font
+from focusmap.values.files import atomic
 
 # Of Okabe and Ito, between 0 and 1: what was drawn, and what is true.
 DRAWN, TRUE = np.array([0.90, 0.62, 0.0]), np.array([0.0, 0.75, 0.55])
+LEGEND = {"drawn mask": DRAWN, "true mask": TRUE}
+LETTERS, SWATCH = 13, 24
 
 
 @dataclass(frozen=True)
@@ -24,10 +29,23 @@ class DrawnCase:
 
 
 def draw_cases(path: Path, cases: Sequence[DrawnCase]) -> None:
-    """Write a PNG: of each case the bare picture and, below it, the outline of the mask (orange) and truth (green)."""
+    """Write a PNG: of each case the bare picture and, below it, the outlines of both masks, with a legend."""
     above = [Tile(case.picture, case.caption) for case in cases]
     below = [Tile(outlined(case), "") for case in cases]
-    write_sheet(path, [*above, *below], columns=len(cases))
+    sheet = sheet_of([*above, *below], columns=len(cases))
+    _add_legend(sheet)
+    with atomic(path) as temporary:
+        sheet.save(temporary, format="png", compress_level=3)
+
+
+def _add_legend(sheet: Image.Image) -> None:
+    """Write under the lower tiles, which have no captions, whose line has which colour."""
+    draw, letters, left, middle = ImageDraw.Draw(sheet), font(LETTERS), GAP, sheet.height - GAP - WORDS // 2
+    for words, colour in LEGEND.items():
+        shade = tuple(round(255 * part) for part in colour)
+        draw.line((left, middle, left + SWATCH, middle), fill=shade, width=4)
+        draw.text((left + SWATCH + 6, middle), words, fill=INK, font=letters, anchor="lm")
+        left += SWATCH + 6 + round(letters.getlength(words)) + 2 * GAP
 
 
 def outlined(case: DrawnCase) -> np.ndarray:

@@ -23,7 +23,14 @@ class Tile:
 
 
 def write_sheet(path: Path, tiles: Sequence[Tile], columns: int = COLUMNS) -> None:
-    """Write a PNG of the tiles, row by row; aspect is kept, and each picture is shown on its own grey scale."""
+    """Write a PNG of the tiles, as `sheet_of` lays them."""
+    sheet = sheet_of(tiles, columns)
+    with atomic(path) as temporary:
+        sheet.save(temporary, format="png", compress_level=3)
+
+
+def sheet_of(tiles: Sequence[Tile], columns: int = COLUMNS) -> Image.Image:
+    """Return the tiles, row by row; aspect is kept, and each picture is shown on its own grey scale."""
     columns = max(1, min(columns, len(tiles)))
     rows = max(1, -(-len(tiles) // columns))
     size = columns * (TILE + GAP) + GAP, rows * (TILE + WORDS + GAP) + GAP
@@ -31,8 +38,7 @@ def write_sheet(path: Path, tiles: Sequence[Tile], columns: int = COLUMNS) -> No
     for position, tile in enumerate(tiles):
         row, column = divmod(position, columns)
         _place(sheet, tile, (GAP + column * (TILE + GAP), GAP + row * (TILE + WORDS + GAP)))
-    with atomic(path) as temporary:
-        sheet.save(temporary, format="png", compress_level=3)
+    return sheet
 
 
 def write_thumbnail(path: Path, picture: np.ndarray, longest: int) -> None:

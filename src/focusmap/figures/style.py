@@ -89,13 +89,23 @@ def _lend_letters(figure: "Figure") -> None:
 
 
 def fitted(words: str, width: int, letters: ImageFont.FreeTypeFont) -> str:
-    """Return `words` on one line, cut with an ellipsis where it would be wider than `width` pixels."""
+    """Return `words` on one line; an ellipsis stands for their middle where they would be wider than `width` pixels.
+
+    The names of files often differ at their ends alone.
+    """
     words = " ".join(words.split())
     if letters.getlength(words) <= width:
         return words
-    while words and letters.getlength(words + "…") > width:
-        words = words[:-1]
-    return words.rstrip() + "…"
+    kept = len(words) - 1
+    while kept and letters.getlength(_shortened(words, kept)) > width:
+        kept -= 1
+    return _shortened(words, kept)
+
+
+def _shortened(words: str, kept: int) -> str:
+    """Return `kept` letters of the words, as many of their start as of their end."""
+    n_last = kept // 2
+    return f"{words[: kept - n_last].rstrip()}…{words[len(words) - n_last :].lstrip()}"
 
 
 def tidy(axes: "Axes") -> None:

@@ -4,9 +4,8 @@ Memory does not grow with the number of pictures, but for the rows of the index.
 follow from the files, because their colours end at a value that all overlays of a label share.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -15,34 +14,22 @@ import pandas as pd
 
 from focusmap.cohort.cases import pictures_of, with_pictures
 from focusmap.cohort.cohort import Cohort
-from focusmap.figures.overlays import LONG, Overlay, draw_overlay
-from focusmap.figures.slices import N_MONTAGE, N_STEPS, SliceStrip, montage, spread, write_strip
 from focusmap.heatmaps import FOCUS, Unit, unit_of
 from focusmap.imaging.preparation import to_source
-from focusmap.imaging.readers import read_image
 from focusmap.imaging.readers.nifti import write_nifti
-from focusmap.imaging.slices import shown_stack
 from focusmap.imaging.volumes import VolumePlacement
 from focusmap.inference.cases import CaseModel
 from focusmap.inference.evidence import Evidence, Item, Picture, find_case_evidence, find_evidence, read_pictures
-from focusmap.inference.map_files import MapNames, read_map, write_binary, write_map
+from focusmap.inference.map_files import MapNames, write_binary, write_map
+from focusmap.inference.map_rows import MapRow, tabulate
 from focusmap.inference.model import Model
+from focusmap.inference.overlays import Drawing, scale_of, write_overlays, write_scale
 from focusmap.localisation.reference import Reference
 from focusmap.training.batches import at_once
-from focusmap.values.files import read_json, write_json, write_table
-from focusmap.values.image import Image
+from focusmap.values.files import write_table
 from focusmap.values.model_card import ModelCard
 from focusmap.values.progress import Progress, silent
 from focusmap.values.task import Task
-
-INDEX_COLUMNS = [
-    "image_id", "path", "target", "probability", "method", "map", "overlay", "has_evidence", "evidence", "predicted",
-    "binary", "slices", "n_slices", "strongest",
-]  # fmt: skip
-CASE_COLUMNS = ["case_id", "view"]
-SCALE = "scale.json"
-# Of the highest values of the maps with evidence: one extreme picture shall not pale all others.
-SCALE_PERCENTILE = 95
 
 Failures: TypeAlias = list[tuple[str, str]]
 """(image_id, reason) of pictures that cannot be read."""
@@ -89,64 +76,6 @@ class Explanation:
 
 
 @dataclass(frozen=True)
-class MapRow:
-    """One map of one picture.
-
-    Parameters
-    ----------
-    evidence
-        Its amount, as `Evidence` has it.
-    highest
-        Its highest value in the grid of the picture, as shown.
-    unit
-        What one unit of the values that are shown is on the written map.
-    name
-        Of its files, without suffix.
-    deviation
-        Of a continuous target, what one logit is in its unit; None for other labels.
-    is_volume
-        True if they are NIfTI files.
-    """
-
-    item: Item
-    label: str
-    probability: float
-    predicted: bool
-    has_evidence: bool
-    evidence: float
-    highest: float
-    unit: float
-    name: str
-    deviation: float | None = None
-    is_volume: bool = False
-
-    @property
-    def sample(self) -> str:
-        """What the model answers for: the picture, or its case."""
-        return self.item.case_id or self.item.image_id
-
-    @property
-    def map(self) -> str:
-        """The file of the map, in the folder of the index."""
-        return f"maps/{self.name}{'.nii.gz' if self.is_volume else '.npz'}"
-
-    @property
-    def binary(self) -> str:
-        """The file of the region."""
-        return f"binaries/{self.name}{'.nii.gz' if self.is_volume else '.png'}"
-
-    @property
-    def overlay(self) -> str:
-        """The file of the overlay."""
-        return f"overlays/{self.name}.png"
-
-    @property
-    def slices(self) -> str:
-        """The file of a volume's slices under each other."""
-        return f"overlays/{self.name}.slices.png"
-
-
-@dataclass(frozen=True)
 class _Job:
     """Where the files go, and how it is done.
 
@@ -173,15 +102,6 @@ class _Job:
     def unit(self) -> Unit:
         """Of the maps."""
         return unit_of(self.options.method)
-
-    def drawn_unit(self, row: MapRow) -> tuple[str, float]:
-        """Return the unit in which a map is drawn, in words, and how much of it a value that is shown is.
-
-        Values are shown, and scaled, in logits; of a continuous target they are drawn in its own unit.
-        """
-        if row.deviation is None or not self.unit.of_value:
-            return self.unit.words, 1.0
-        return self.unit.of_value, row.deviation
 
 
 def explain(model: Model, items: Sequence[Item], out: Path, options: ExplainOptions = ExplainOptions()) -> Explanation:
@@ -237,7 +157,8 @@ def _job_for(card: ModelCard, out: Path, options: ExplainOptions) -> _Job:
 def _write(job: _Job, seen: Seen, failures: Failures) -> Explanation:
     rows, given = list(_write_maps(seen, job)), job.options.scale or {}
     scale = {**scale_of(rows, job.unit.least), **{k: v for k, v in given.items() if k in job.file_parts}}
-    steps = _write_overlays(rows, scale, job)
+    drawing = Drawing(job.out, job.unit, scale, job.options.reference, job.options.progress)
+    steps = write_overlays(rows, drawing)
     index = tabulate(rows, steps, job.options.method)
     write_table(job.out / "index.csv", index)
     write_scale(job.out, job.options.method, scale)
@@ -247,54 +168,6 @@ def _write(job: _Job, seen: Seen, failures: Failures) -> Explanation:
 def labels_of(task: Task, targets: Sequence[str]) -> tuple[str, ...]:
     """Return the label names of the targets named, of all if none is; `InputError` for an unknown one."""
     return tuple(label for name in targets or task.names for label in task.target(name).label_names)
-
-
-def read_scale(folder: Path, method: str) -> dict[str, float]:
-    """Return the scale of the overlays in `folder`; empty where there are none, or none in the unit of `method`."""
-    path = folder / SCALE
-    match read_json(path) if path.is_file() else None:
-        case {"unit": unit, "ends": dict(ends)} if unit == unit_of(method).words:
-            return cast(dict[str, float], ends)
-    return {}
-
-
-def write_scale(folder: Path, method: str, ends: Mapping[str, float]) -> None:
-    """Write where the colours of each label's overlays end, so that later overlays may be compared with these."""
-    write_json(folder / SCALE, {"unit": unit_of(method).words, "ends": dict(ends)})
-
-
-def scale_of(rows: Sequence[MapRow], least: float) -> dict[str, float]:
-    """Return the value at which the colours of a label's overlays end, no less than `least`.
-
-    A label without evidence in any picture has none, unless `least` is above 0. The highest value of a case is that of
-    the picture that decided, however many pictures beside it did not.
-    """
-    highest: dict[str, dict[str, float]] = {row.label: {} for row in rows}
-    for row in rows:
-        if row.has_evidence:
-            own = highest[row.label]
-            own[row.sample] = max(own.get(row.sample, 0.0), row.highest)
-    return {
-        label: max(float(np.percentile(list(values.values()), SCALE_PERCENTILE)) if values else 0.0, least)
-        for label, values in highest.items()
-        if values or least > 0
-    }
-
-
-def tabulate(rows: Sequence[MapRow], steps: Mapping[str, tuple[int, int]], method: str) -> pd.DataFrame:
-    """Return the index, one row a map, its columns `INDEX_COLUMNS`; files are relative to its folder.
-
-    Of pictures of cases `CASE_COLUMNS` are added.
-    `steps` says by the name of a volume's files how many slices are shown, and which of them has most evidence.
-    """
-    records = [
-        (row.item.image_id, row.item.path, row.label, row.probability, method, row.map, row.overlay, row.has_evidence,
-         row.evidence, row.predicted, row.binary if method == FOCUS else "", row.slices if row.name in steps else "",
-         *steps.get(row.name, ("", "")), row.item.case_id, row.item.view)
-        for row in rows
-    ]  # fmt: skip
-    index = pd.DataFrame(records, columns=[*INDEX_COLUMNS, *CASE_COLUMNS])
-    return index if (index["case_id"] != "").any() else index[INDEX_COLUMNS]
 
 
 def _see_pictures(model: Model, items: Sequence[Item], failures: Failures, job: _Job) -> Seen:
@@ -373,69 +246,3 @@ def _write_files(row: MapRow, heat_map: np.ndarray, region: np.ndarray | None, p
     write_map(out / row.map, heat_map)
     if region is not None:
         write_binary(out / row.binary, region)
-
-
-def _write_overlays(rows: Sequence[MapRow], scale: Mapping[str, float], job: _Job) -> dict[str, tuple[int, int]]:
-    """Draw the maps that were written, each picture read once for all its labels; return the steps of volumes."""
-    done, steps = 0, {}
-    for item, of_item in groupby(rows, key=lambda row: row.item):
-        image = read_image(item.file)
-        for row in of_item:
-            factor = job.drawn_unit(row)[1]
-            heat_map = read_map(job.out / row.map) / row.unit * factor if row.has_evidence else None
-            outline, end = _outline(row, job.options.reference, image.source_shape), scale.get(row.label, 0.0) * factor
-            layers = _Layers(heat_map, outline)
-            if row.is_volume:
-                steps[row.name] = _draw_volume(row, image, layers, end, job)
-            else:
-                shown = image.pixels if image.n_channels == 3 else image.pixels[0]
-                _draw(row, shown, layers, end, job)
-            done += 1
-        job.options.progress("drawing overlays", done, len(rows))
-    return steps
-
-
-@dataclass(frozen=True)
-class _Layers:
-    """What lies over a picture or volume, in its own grid: the map as shown, and the reference mask."""
-
-    heat_map: np.ndarray | None
-    outline: np.ndarray | None
-
-    def through(self, arranged: Callable[[np.ndarray], np.ndarray]) -> "_Layers":
-        return _Layers(*(None if layer is None else arranged(layer) for layer in (self.heat_map, self.outline)))
-
-
-def _draw(row: MapRow, shown: np.ndarray, layers: _Layers, end: float, job: _Job) -> None:
-    long = 2 * LONG if row.is_volume else LONG
-    unit = job.drawn_unit(row)[0]
-    overlay = Overlay(shown, layers.heat_map, _caption(row), end, layers.outline, unit, long)
-    draw_overlay(job.out / row.overlay, overlay)
-
-
-def _draw_volume(row: MapRow, image: Image, layers: _Layers, end: float, job: _Job) -> tuple[int, int]:
-    """Draw slices side by side, and all of them to step through; return their number and the strongest's place."""
-    slices, view = shown_stack(image)
-    stacked = layers.through(view.stack)
-    strongest = len(slices) // 2
-    if stacked.heat_map is not None:
-        strongest = int(np.maximum(stacked.heat_map, 0).sum(axis=(1, 2)).argmax())
-    few, many = (spread(len(slices), most, strongest) for most in (N_MONTAGE, N_STEPS))
-    _draw(row, montage(slices[few]), stacked.through(lambda stack: montage(stack[few])), end, job)
-    maps = None if stacked.heat_map is None else stacked.heat_map[many]
-    write_strip(job.out / row.slices, SliceStrip(slices[many], maps, many, end))
-    return len(many), many.index(strongest)
-
-
-def _outline(row: MapRow, reference: Reference | None, shape: tuple[int, ...]) -> np.ndarray | None:
-    if reference is None or row.item.image_id not in reference.cohort.positions:
-        return None
-    return reference.mask(row.item.image_id, row.label, shape)
-
-
-def _caption(row: MapRow) -> str:
-    verdict = "predicted" if row.predicted else "not predicted"
-    # The value of a continuous target is no probability that could be above an operating point.
-    said = f"({verdict})" if row.deviation is None else "(in the target's unit)"
-    case = f"{', '.join(filter(None, (row.item.case_id, row.item.view)))}: " if row.item.case_id else ""
-    return f"{row.label} {row.probability:.2f} {said}   {case}{row.item.path}"

@@ -64,7 +64,10 @@ class Reference:
         mask = read_mask(file)
         if mask.shape != shape:
             found, expected = " x ".join(map(str, mask.shape)), " x ".join(map(str, shape))
-            raise InputError(f"{file}: the mask has {found} pixels, and {image_id} has {expected}.")
+            raise InputError(
+                f"{file}: the mask has {found} pixels, and {image_id} has {expected}. Write it in the picture's own "
+                "grid, or empty its cell in the label file."
+            )
         return mask
 
     def masks_of(self, label: str) -> Iterator[np.ndarray]:

@@ -15,10 +15,11 @@ from focusmap.cohort.declaration import Declaration
 from focusmap.cohort.split import Split, fold_split, read_split
 from focusmap.errors import InputError
 from focusmap.figures.json_tree import branch
+from focusmap.pipeline.asked_pictures import find_pictures
 from focusmap.pipeline.models import is_case_model
 from focusmap.pipeline.options import RunOptions
-from focusmap.pipeline.others import read_other, rows_like
-from focusmap.pipeline.predicting import PredictRequest, find_pictures, load_run_looking, write_failures
+from focusmap.pipeline.others import read_other, refuse_known_patients, rows_like
+from focusmap.pipeline.predicting import PredictRequest, load_run_looking, write_failures
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.pipeline.trusting import PAGE, TRUST, TrustRequest, choose_subjects, trust_options, write_trust
 from focusmap.values.files import Json, write_table
@@ -105,6 +106,8 @@ def explain(
     InputError
         If the method or a target is unknown, the method needs another net, the run has no test split, or `out` holds
         maps already and `options.force` is not given; if trust in the maps of cases is asked for.
+    RefusedError
+        If a label file has marked lesions and patients of the run's own study.
     """
     run = open_run(folder)
     out = _checked_folder(run, request, options)
@@ -209,7 +212,8 @@ def _settings_like(
     folder: Path, model: "Model | CaseModel", request: ExplainRequest, options: RunOptions
 ) -> "list[ExplainOptions]":
     """Return how each method draws in the colours of the run's own maps."""
-    from focusmap.inference.explain import ExplainOptions, read_scale
+    from focusmap.inference.explain import ExplainOptions
+    from focusmap.inference.overlays import read_scale
 
     own = Run(folder).focus
     return [
@@ -238,6 +242,9 @@ def _own_member(model: "Model | CaseModel", cohort: Cohort, split: Split, out: P
 
 def _other_member(run: Run, request: ExplainRequest, out: Path, options: RunOptions) -> _Member:
     cohort = read_other(run, request.inputs[0], request.said)
+    if _reference(cohort, request).exists:
+        # Maps may be drawn of any picture; a score on what the model learnt from would say nothing.
+        refuse_known_patients(run, cohort, options)
     own = load_cohort(run.folder)
     # Of a run with folds, some member of the ensemble has learnt from each of them.
     parts = read_split(run.split, own).part_of if run.split.is_file() else {}
@@ -317,7 +324,7 @@ def _pool(folders: Sequence[Path], out: Path) -> None:
 
 def _pool_scales(folders: Sequence[Path], method: str, out: Path) -> None:
     """Write the mean of the scales that the folders' overlays of a method have, for pictures to come."""
-    from focusmap.inference.explain import read_scale, write_scale
+    from focusmap.inference.overlays import read_scale, write_scale
 
     means = pd.DataFrame([read_scale(folder, method) for folder in folders]).mean()
     write_scale(out, method, {str(label): float(value) for label, value in means.items()})

@@ -11,23 +11,22 @@ import pandas as pd
 
 from focusmap.classical.model import RowModel
 from focusmap.cohort.cases import by_case
-from focusmap.cohort.cohort import Cohort, read_earlier
+from focusmap.cohort.cohort import Cohort
 from focusmap.cohort.covariates import ABOVE, BELOW, UNSEEN
-from focusmap.cohort.declaration import PATH_COLUMNS, PATIENT_COLUMNS, Declaration
-from focusmap.errors import InputError, MissingFileError, UnreadableImageError, listed, suggest
+from focusmap.cohort.declaration import Declaration
+from focusmap.errors import InputError, MissingFileError, UnreadableImageError, listed
 from focusmap.evaluation.calibration import apply
 from focusmap.imaging.preparation import Preparation, prepare_file
-from focusmap.imaging.readers import picture_files
 from focusmap.pipeline.answer_words import in_words
-from focusmap.pipeline.asked_rows import ids_of, predict_cases, predict_rows, study_of, unlabelled_rows
+from focusmap.pipeline.asked_pictures import Asked, find_pictures, with_earlier
+from focusmap.pipeline.asked_rows import ids_of, predict_cases, predict_rows, unlabelled_rows
 from focusmap.pipeline.models import is_case_model, load_model
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import check_targets, rows_like
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.pipeline.submission import fill_template, read_template
-from focusmap.values.files import atomic, read_table, refuse_existing, write_table
+from focusmap.values.files import atomic, refuse_existing, write_table
 from focusmap.values.predictions import FLAGS, ID_COLUMNS, Predictions
-from focusmap.values.task import Task
 
 if TYPE_CHECKING:
     from focusmap.inference.cases import CaseModel
@@ -103,7 +102,7 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
         raise InputError(f"--template is for models of tables and cases; {folder} is shown pictures. Leave it out.")
     asked = find_pictures(request.inputs, request.said)
     if any(target.earlier for target in model.task.targets):
-        asked = _with_earlier(asked, folder, model.task, request)
+        asked = with_earlier(asked, folder, model.task, request.inputs, request.said)
     asked_for = (request.out, request.overlay and request.overlay / "index.csv")
     refuse_existing(*(path for path in asked_for if path is not None), force=options.force)
     single = len(asked) == 1 and request.out is None
@@ -234,79 +233,6 @@ def load_run_net(folder: Path, devices: str) -> "Model":
     return model
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A picture that is asked about: the file, how its row is called, and ``(T,)`` what changes are added to."""
-
-    file: Path
-    image_id: str
-    path: str
-    patient_id: str = ""
-    earlier: tuple[float, ...] = ()
-
-
-def find_pictures(inputs: Sequence[Path], said: Declaration) -> list[Asked]:
-    """Return the pictures that `inputs` name: files, folders, or the rows of a table under their own names.
-
-    Raises
-    ------
-    MissingFileError, InputError
-        If an input is not there, a folder holds no picture, or a table has no path column.
-    """
-    found: list[Asked] = []
-    for given in inputs:
-        if given.suffix.lower() == ".csv":
-            found += _rows_of(given, said)
-        elif given.is_dir():
-            inside = picture_files(given)
-            if not inside:
-                raise InputError(f"{given}: holds no picture.")
-            found += [Asked(path, str(path), str(path)) for path in inside]
-        elif given.is_file():
-            found.append(Asked(given, str(given), str(given)))
-        else:
-            raise MissingFileError(f"{given}: no such file.")
-    return found
-
-
-def _with_earlier(asked: list[Asked], folder: Path, task: Task, request: PredictRequest) -> list[Asked]:
-    """Return the pictures with the earlier values that a model of changes adds to its answers.
-
-    Raises
-    ------
-    InputError
-        If there is no label file that has them, or one of them is no number.
-    """
-    columns = ", ".join(target.earlier for target in task.targets if target.earlier)
-    if len(request.inputs) != 1 or request.inputs[0].suffix.lower() != ".csv":
-        raise InputError(f"{folder}: the model tells changes; give one label file (.csv) with the column(s) {columns}.")
-    known = read_earlier(request.inputs[0], study_of(folder, task, request.inputs[0], request.said))
-    return [replace(one, earlier=tuple(row)) for one, row in zip(asked, known, strict=True)]
-
-
-def _rows_of(table_file: Path, said: Declaration) -> list[Asked]:
-    table, images = read_table(table_file), said.images or table_file.parent
-    column = next((name for name in PATH_COLUMNS if name in table), None)
-    if column is None:
-        raise InputError(f"{table_file}: has no path column (one of {', '.join(PATH_COLUMNS)}).")
-    patient = _patient_column(table_file, table, said)
-    rows = []
-    for position, row in enumerate(table.to_dict("records")):
-        path = str(row[column]).strip()
-        if not path:
-            raise InputError(f"{table_file} row {position + 2}: the path is empty.")
-        rows.append(Asked(images / path, str(row.get("image_id", path)), path, str(row[patient]) if patient else ""))
-    return rows
-
-
-def _patient_column(table_file: Path, table: pd.DataFrame, said: Declaration) -> str | None:
-    if said.patient in (None, "none"):
-        return None if said.patient else next((name for name in PATIENT_COLUMNS if name in table), None)
-    if said.patient not in table:
-        raise InputError(f"{table_file} has no column {said.patient!r}.{suggest(said.patient, map(str, table))}")
-    return said.patient
-
-
 def predict_chunks(
     model: "AnyModel", asked: Sequence[Asked], failures: list[tuple[Path, str]], options: RunOptions
 ) -> Iterator[Predictions]:
@@ -397,5 +323,6 @@ def _write_chunks(chunks: Iterator[Predictions], out: Path) -> int:
 
 
 def write_failures(failures: Sequence[tuple[Path, str]], path: Path) -> None:
-    """Write which pictures could not be done, and why."""
-    write_table(path, pd.DataFrame({"path": [str(f) for f, _ in failures], "reason": [r for _, r in failures]}))
+    """Write which pictures could not be done, and why; a reason that names the picture first says it once."""
+    rows = [(str(file), reason.removeprefix(f"{file}: ")) for file, reason in failures]
+    write_table(path, pd.DataFrame(rows, columns=["path", "reason"]))

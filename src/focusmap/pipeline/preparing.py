@@ -86,6 +86,15 @@ def refuse_blocking(result: "Audit", options: RunOptions, where: Path) -> None:
         raise RefusedError("\n  ".join(["refused.", *lines, f"Details: {where / 'audit.json'}. {overridden}"]))
 
 
+def refuse_masks(result: "Audit") -> None:
+    """Raise `InputError` if a mask does not fit its picture: heat maps could not be scored by it after training."""
+    from focusmap.auditing import MASK_SHAPE
+
+    for finding in result.findings:
+        if finding.name == MASK_SHAPE:
+            raise InputError("\n  ".join([finding.message, *finding.examples[1:]]))
+
+
 def accepting(blocking: "Sequence[Finding]") -> str:
     """Return the options that override blocking findings."""
     return " ".join(f"--accept {name}" for name in dict.fromkeys(finding.name for finding in blocking))
@@ -108,6 +117,8 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions) -> Prepared:
     ------
     RefusedError
         If a blocking finding stands.
+    InputError
+        If a mask does not have the shape of its picture.
     UnreadableImageError
         If pictures cannot be read; all are named.
     """
@@ -117,6 +128,7 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions) -> Prepared:
     divided = split(rows, options)
     judged = audit(cohort, run.folder, options, split=split_of_pictures(divided, rows))
     refuse_blocking(judged, options, run.folder)
+    refuse_masks(judged)
     recipe = resolved(cohort, options.recipe, seen_by(judged, cohort))
     store = store_for(rows, recipe, run, options)
     if store is not None and store.failures:

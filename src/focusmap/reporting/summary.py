@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from focusmap.figures.json_tree import items, text
 from focusmap.reporting.attention_table import attention_table
 from focusmap.reporting.baseline_section import baseline_tables
@@ -37,32 +39,53 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
     """
     files = read_run(folder)
     judged = judged_predictions(files, words)
-    views = finding_views(files.audit, words, files.accepted)
-    metrics_split = words.name("part", text(files.metrics.get("split")) or "test")
     return {
         "run": folder,
         "title": _title(files, words),
-        "headline": headline(files, words),
-        "auroc": metric_cell(mean_metric(files.metrics), Footnotes(words), bar=True),
-        "is_mean": len(files.task.targets) > 1,
-        "clustered_by": text(files.metrics.get("clustered_by")) if files.study.patients == "column" else "",
-        "metrics_split": metrics_split,
-        "cautions": cautions(files, words),
+        **_summary(files, words),
         "cohort": cohort_section(files, words),
-        "has_audit": bool(files.audit),
         "has_images": files.study.path_column is not None,
-        "has_audit_page": (folder / "audit.html").is_file(),
-        "findings": views,
-        "severities": severity_text(views, words),
+        **_audit(files, words),
         "split": _split_facts(files, words),
-        "can_be_mapped": can_be_mapped(files),
-        "can_be_trusted": can_be_trusted(files),
-        "fitted_at_once": model_name(files).engine == "estimator",
         "recipe": recipe_groups(files, words),
+        "fitted_at_once": model_name(files).engine == "estimator",
         "learning": learning_curves(files, words),
         "performance": performance_section(files, judged, words),
         "baselines": baseline_tables(files, words),
         "mistakes": mistake_section(files, judged, words),
+        **_maps(files, judged, words),
+        **_model(files, words),
+        "provenance": provenance_groups(files, words),
+        "started": text(files.manifest.get("started"))[:10],
+        "version": text(files.manifest.get("focusmap")),
+    }
+
+
+def _summary(files: RunFiles, words: Words) -> dict[str, object]:
+    return {
+        "headline": headline(files, words),
+        "auroc": metric_cell(mean_metric(files.metrics), Footnotes(words), bar=True),
+        "is_mean": len(files.task.targets) > 1,
+        "clustered_by": text(files.metrics.get("clustered_by")) if files.study.patients == "column" else "",
+        "metrics_split": words.name("part", text(files.metrics.get("split")) or "test"),
+        "cautions": cautions(files, words),
+    }
+
+
+def _audit(files: RunFiles, words: Words) -> dict[str, object]:
+    views = finding_views(files.audit, words, files.accepted)
+    return {
+        "has_audit": bool(files.audit),
+        "has_audit_page": (files.folder / "audit.html").is_file(),
+        "findings": views,
+        "severities": severity_text(views, words),
+    }
+
+
+def _maps(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> dict[str, object]:
+    return {
+        "can_be_mapped": can_be_mapped(files),
+        "can_be_trusted": can_be_trusted(files),
         "has_maps": files.index is not None,
         "cut_note": cut_note(files, words),
         "case_note": case_note(files, words),
@@ -70,15 +93,17 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         "trust": trust_verdicts(files.trust, words),
         "localisation": localisation_section(files, words),
         "segmentation": segmentation_section(files, words),
+    }
+
+
+def _model(files: RunFiles, words: Words) -> dict[str, object]:
+    return {
         "model": model_groups(files, words),
         "covariates": covariate_table(files, words),
         "importance": importance_table(files, words),
         "sides": sides_table(files, words),
         "attention": attention_table(files, words),
         "thresholds": threshold_table(files, words),
-        "provenance": provenance_groups(files, words),
-        "started": text(files.manifest.get("started"))[:10],
-        "version": text(files.manifest.get("focusmap")),
     }
 
 

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from focusmap.figures.json_tree import branch, number, text
+import numpy as np
+
+from focusmap.figures.json_tree import branch, items, number, text
 from focusmap.reporting.baseline_section import bettered_by
 from focusmap.reporting.cohort_section import rows_in_words, rows_of_patients
 from focusmap.reporting.files import RunFiles, Tree, model_name
@@ -37,7 +39,8 @@ def cautions(files: RunFiles, words: Words) -> list[Caution]:
     general = [Caution("note", words("caution.one_study"))] if files.metrics else []
     bettered = bettered_by(files, words)
     simpler = [Caution("warning", words("caution.simpler", names=words.listed(bettered, 8)))] if bettered else []
-    return [*accepted, *_audit_cautions(files, words), *simpler, *_number_cautions(files.metrics, words), *general]
+    numbers = [*_never_predicted(files.metrics, words), *_number_cautions(files.metrics, words)]
+    return [*accepted, *_audit_cautions(files, words), *simpler, *numbers, *general]
 
 
 def _accepted(name: str, words: Words) -> str:
@@ -114,6 +117,25 @@ def _in_short(view: FindingView, words: Words) -> str:
     if not view.advice:
         return words("caution.heeded", heading=view.heading)
     return words("caution.finding", heading=view.heading, advice=view.advice)
+
+
+def _never_predicted(metrics: Tree, words: Words) -> list[Caution]:
+    """Return a caution for each target with classes that no picture of the test was given."""
+    absent = {name: _unanswered(branch(entry)) for name, entry in branch(metrics, "targets").items()}
+    return [
+        Caution("warning", words("caution.never_predicted", target=name, names=words.listed(classes, 8)))
+        for name, classes in absent.items()
+        if classes
+    ]
+
+
+def _unanswered(entry: Tree) -> list[str]:
+    """Return the classes of a target of several that stand in the test and were never the answer."""
+    classes, confusion = [text(name) for name in items(entry.get("classes"))], items(entry.get("confusion"))
+    if not classes or not confusion:
+        return []
+    counts = np.array([[number(count) or 0 for count in items(row)] for row in confusion])
+    return [name for k, name in enumerate(classes) if counts[k].any() and not counts[:, k].any()]
 
 
 def _number_cautions(metrics: Tree, words: Words) -> list[Caution]:

@@ -150,6 +150,8 @@ def read_json(path: Path) -> dict[str, Json]:
 def read_table(path: Path) -> pd.DataFrame:
     """Return a CSV file, or one packed as ``.csv.gz``, with every cell as text; an empty cell is an empty string.
 
+    A column without a name and without a cell, as commas at the ends of lines make it, is left out.
+
     Raises
     ------
     MissingFileError, InputError
@@ -172,7 +174,9 @@ def read_table(path: Path) -> pd.DataFrame:
         )
     if table.empty:
         raise InputError(f"{path}: has a header and no rows.")
-    return table
+    # pandas calls a column without a name by its place.
+    nameless = [name for place, name in enumerate(table) if name == f"Unnamed: {place}"]
+    return table.drop(columns=[name for name in nameless if (table[name].str.strip() == "").all()])
 
 
 def _read_packed_text(path: Path) -> str:

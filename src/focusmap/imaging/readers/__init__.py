@@ -2,7 +2,8 @@
 
 import gzip
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -12,27 +13,36 @@ from numpy.typing import NDArray
 
 from focusmap.errors import FocusmapError, MissingFileError, UnreadableImageError
 from focusmap.imaging.readers.dicom import read_dicom
-from focusmap.imaging.readers.nifti import GZIP, read_nifti
-from focusmap.imaging.readers.raster import read_jpeg, read_other_raster, read_png, read_tiff
+from focusmap.imaging.readers.nifti import GZIP, nifti_shape, read_nifti
+from focusmap.imaging.readers.raster import (
+    jpeg_shape,
+    png_shape,
+    read_jpeg,
+    read_other_raster,
+    read_png,
+    read_tiff,
+)
 from focusmap.values.image import Image
 
 Reader: TypeAlias = Callable[[Path, int | None], Image]
+ShapeReader: TypeAlias = Callable[[Path], tuple[int, ...]]
 
 
 @dataclass(frozen=True)
 class Format:
-    """A file format, the bytes by which it is known, and the names it usually has."""
+    """A file format, the bytes by which it is known, the names it usually has, and what reads its header alone."""
 
     name: str
     read: Reader
     offset: int
     magic: bytes
     suffixes: tuple[str, ...]
+    shape: ShapeReader | None = None
 
 
 FORMATS = (
-    Format("PNG", read_png, 0, b"\x89PNG\r\n\x1a\n", (".png",)),
-    Format("JPEG", read_jpeg, 0, b"\xff\xd8\xff", (".jpg", ".jpeg", ".jpe", ".jfif")),
+    Format("PNG", read_png, 0, b"\x89PNG\r\n\x1a\n", (".png",), png_shape),
+    Format("JPEG", read_jpeg, 0, b"\xff\xd8\xff", (".jpg", ".jpeg", ".jpe", ".jfif"), jpeg_shape),
     Format("DICOM", read_dicom, 128, b"DICM", (".dcm", ".dicom", ".ima")),
     Format("TIFF", read_tiff, 0, b"II*\x00", (".tif", ".tiff")),
     Format("TIFF", read_tiff, 0, b"MM\x00*", (".tif", ".tiff")),
@@ -41,8 +51,8 @@ FORMATS = (
     Format("BMP", read_other_raster, 0, b"BM", (".bmp", ".dib")),
     Format("GIF", read_other_raster, 0, b"GIF8", (".gif",)),
     Format("WebP", read_other_raster, 8, b"WEBP", (".webp",)),
-    Format("NIfTI", read_nifti, 344, b"n+1\0", (".nii", ".nii.gz")),
-    Format("NIfTI", read_nifti, 4, b"n+2\0", (".nii", ".nii.gz")),
+    Format("NIfTI", read_nifti, 344, b"n+1\0", (".nii", ".nii.gz"), nifti_shape),
+    Format("NIfTI", read_nifti, 4, b"n+2\0", (".nii", ".nii.gz"), nifti_shape),
 )
 SIGNATURE_BYTES = 348
 
@@ -69,10 +79,29 @@ def read_image(path: Path, at_least: int | None = None) -> Image:
     MissingFileError, UnreadableImageError
         If the file is not there; if it cannot be decoded as a whole, with the file's name and the reason.
     """
+    with _known(path) as kind:
+        return kind.read(path, at_least)
+
+
+def read_shape(path: Path) -> tuple[int, ...]:
+    """Return `Image.source_shape` of what `read_image` reads; from the header alone of PNG, JPEG and NIfTI files.
+
+    Raises
+    ------
+    MissingFileError, UnreadableImageError
+        As `read_image`, but for what only decoding would show.
+    """
+    with _known(path) as kind:
+        return kind.read(path, None).source_shape if kind.shape is None else kind.shape(path)
+
+
+@contextmanager
+def _known(path: Path) -> Iterator[Format]:
+    """Yield the format of a file; whatever goes wrong with it is named."""
     kind: Format | None = None
     try:
         kind = _recognise(path)
-        return kind.read(path, at_least)
+        yield kind
     except FileNotFoundError:
         raise MissingFileError(f"{path}: no such file.") from None
     except IsADirectoryError:

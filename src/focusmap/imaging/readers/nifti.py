@@ -5,6 +5,8 @@ a unit says nothing about millimetres: its affine is None.
 """
 
 import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -33,6 +35,19 @@ def read_nifti(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG00
         If it is no NIfTI file or truncated, has an implausible size, a singular affine, voxels that are not real
         numbers, or more than four axes.
     """
+    with _opened(path) as volume:
+        channels = _channels_of(volume)
+        return Image(channels, path, tuple(channels.shape[1:]), _affine_of(volume))
+
+
+def nifti_shape(path: Path) -> tuple[int, ...]:
+    """Return the three sides of the volume in a NIfTI file, from its header alone; errors as for `read_nifti`."""
+    with _opened(path) as volume:
+        return _shape_of(volume)[:3]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator["Nifti1Image"]:
     from nibabel import Nifti1Image, Nifti2Image
 
     with path.open("rb") as file:
@@ -40,9 +55,7 @@ def read_nifti(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG00
     with opener(path, "rb") as file:
         is_second = int.from_bytes(file.read(4), "little") == NIFTI_2_HEADER_BYTES
         file.seek(0)
-        volume = (Nifti2Image if is_second else Nifti1Image).from_stream(file)
-        channels = _channels_of(volume)
-    return Image(channels, path, tuple(channels.shape[1:]), _affine_of(volume))
+        yield (Nifti2Image if is_second else Nifti1Image).from_stream(file)
 
 
 def write_nifti(path: Path, channels: NDArray[np.generic], affine: NDArray[np.float64] | None) -> None:
@@ -63,7 +76,8 @@ def write_nifti(path: Path, channels: NDArray[np.generic], affine: NDArray[np.fl
         temporary.write_bytes(gzip.compress(volume.to_bytes(), COMPRESSION, mtime=0))
 
 
-def _channels_of(volume: "Nifti1Image") -> Pixels:
+def _shape_of(volume: "Nifti1Image") -> tuple[int, ...]:
+    """Return the three sides and, where there are several, the number of channels."""
     shape = tuple(int(side) for side in volume.shape)
     # The fifth axis holds vectors; a fourth of one point in time is no axis.
     while len(shape) > 3 and shape[-1] == 1:
@@ -73,6 +87,11 @@ def _channels_of(volume: "Nifti1Image") -> Pixels:
     if len(shape) not in (3, 4):
         raise UnreadableImageError(f"has the shape {volume.shape}; three axes, or four with channels, were expected")
     check_volume_size(shape)
+    return shape
+
+
+def _channels_of(volume: "Nifti1Image") -> Pixels:
+    shape = _shape_of(volume)
     if volume.get_data_dtype().kind not in "iufb":
         raise UnreadableImageError(f"holds voxels of {volume.get_data_dtype()}; real numbers were expected")
     voxels = np.asanyarray(volume.dataobj).reshape(shape)

@@ -25,14 +25,27 @@ BIG_TIFF = (b"II+\x00", b"MM\x00+")
 def read_png(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG001  (PNG cannot be decoded reduced)
     """Return the picture in a PNG file: 1 to 16 bit, grey, colour or palette, alpha laid over black."""
     content = path.read_bytes()
-    if len(content) < 29 or content[12:16] != b"IHDR":
-        raise UnreadableImageError("is a PNG whose header is damaged")
-    columns, rows, depth, colour_type, *_, interlaced = struct.unpack(">IIBBBBB", content[16:29])
-    check_plane_size(rows, columns)
+    columns, rows, depth, colour_type, *_, interlaced = _png_header(content)
     layout = FAST_LAYOUTS.get(colour_type)
     if layout is None or depth < 8 or interlaced or _has_exif(content) or (depth == 8 and _has_colour_key(content)):
         return as_picture(_decode_with_pillow(content), path)
     return as_picture(_flatten(_decode_png(content, (rows, columns), depth, layout)), path)
+
+
+def png_shape(path: Path) -> tuple[int, ...]:
+    """Return rows and columns of the picture in a PNG file, upright; from its header alone where no EXIF turns it."""
+    content = path.read_bytes()
+    columns, rows, *_ = _png_header(content)
+    return read_png(path).source_shape if _has_exif(content) else (rows, columns)
+
+
+def _png_header(content: bytes) -> tuple[int, ...]:
+    """Return columns, rows, bit depth, colour type, compression, filter and whether lines are interlaced."""
+    if len(content) < 29 or content[12:16] != b"IHDR":
+        raise UnreadableImageError("is a PNG whose header is damaged")
+    header = struct.unpack(">IIBBBBB", content[16:29])
+    check_plane_size(header[1], header[0])
+    return header
 
 
 def _has_exif(content: bytes) -> bool:
@@ -67,8 +80,21 @@ def read_jpeg(path: Path, at_least: int | None = None) -> Image:
         content, "GRAY" if colours == "Gray" else "RGB", min_height=-(-rows // factor), min_width=-(-columns // factor)
     )
     orientation = _orientation(content)
-    upright = (columns, rows) if orientation >= 5 else (rows, columns)
-    return as_picture(_turn(plane, orientation), path, upright)
+    return as_picture(_turn(plane, orientation), path, _upright((rows, columns), orientation))
+
+
+def jpeg_shape(path: Path) -> tuple[int, ...]:
+    """Return rows and columns of the picture in a JPEG file, upright, from its header alone."""
+    import simplejpeg
+
+    content = path.read_bytes()
+    rows, columns, *_ = simplejpeg.decode_jpeg_header(content)
+    check_plane_size(rows, columns)
+    return _upright((rows, columns), _orientation(content))
+
+
+def _upright(shape: tuple[int, int], orientation: int) -> tuple[int, int]:
+    return (shape[1], shape[0]) if orientation >= 5 else shape
 
 
 def _reduction(shape: tuple[int, int], at_least: int) -> int:

@@ -1,0 +1,43 @@
+"""Masks that do not lie on the grid of their pictures: known from headers, long before a score needs them."""
+
+from pathlib import Path
+
+from focusmap.auditing.findings import Finding, finding, plural
+from focusmap.auditing.images import Pictures
+from focusmap.cohort.cohort import Cohort, mask_columns
+from focusmap.errors import UnreadableImageError
+from focusmap.imaging.readers import read_shape
+
+MASK_SHAPE = "mask-shape"
+REMEDY = "Write each mask in its picture's own grid, or empty its cell in the label file."
+
+
+def mask_findings(cohort: Cohort, pictures: Pictures) -> list[Finding]:
+    """Return the finding on masks whose shape is not that of their picture, or that cannot be read."""
+    wrong = _misfits(cohort, pictures)
+    if not wrong:
+        return []
+    fact = f"{plural(len(wrong), 'mask')} cannot be laid over the picture. The first: {wrong[0]}. {REMEDY}"
+    return [finding(MASK_SHAPE, fact, wrong)]
+
+
+def _misfits(cohort: Cohort, pictures: Pictures) -> list[str]:
+    """Return what is wrong with each mask that does not fit; a picture that cannot be read has its own finding."""
+    told = (
+        _misfit(cohort.study.images / name, image_id, look.size)
+        for column in mask_columns(cohort.table)
+        for image_id, name, look in zip(cohort.image_ids, cohort.table[column], pictures.looks, strict=True)
+        if name and not look.reason
+    )
+    return [wrong for wrong in told if wrong]
+
+
+def _misfit(file: Path, image_id: str, size: tuple[int, ...]) -> str:
+    try:
+        shape = read_shape(file)
+    except UnreadableImageError as error:
+        return str(error).rstrip(".")
+    if shape == size:
+        return ""
+    found, expected = (" x ".join(map(str, sides)) for sides in (shape, size))
+    return f"{file}: the mask has {found} pixels, and {image_id} has {expected}"
