@@ -1,7 +1,7 @@
 """Masks of planted lesions, learnt from image labels alone, beside a U-Net that has seen the true ones.
 
     python benchmarks/weak_masks_phantom.py [--model small-residual-acam] [--size 48] [--epochs 20] [--steps 300]
-                                            [--finding nodule ...] [--dimensions 2]
+                                            [--finding nodule ...] [--dimensions 2] [--pooling lse] [--sharpness 4]
 
 Wanted: Dice of the refined masks at least 0.05 above the raw class activation map's, and at least 0.9 of the
 supervised U-Net's. Several models may be named; each is trained once for all findings.
@@ -31,6 +31,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--steps", type=int, default=SegmentationRecipe().n_steps)
     parser.add_argument("--dimensions", type=int, choices=(2, 3), default=2)
+    parser.add_argument("--pooling", default="auto")
+    parser.add_argument("--sharpness", type=float, default=DEMO_RECIPE.sharpness)
     parser.add_argument("--seed", type=int, default=0)
     parsed = parser.parse_args()
     print("| model | finding | " + " | ".join(METHODS) + " | refined - cam | of supervised |")
@@ -49,7 +51,8 @@ def scores_of(parsed: argparse.Namespace, model: str, folder: Path) -> dict[str,
     labels = write_phantom(make_phantom(options), folder / "study")
     drawing = SegmentationRecipe(n_steps=parsed.steps)
     recipe = replace(DEMO_RECIPE, model=model, epochs=parsed.epochs, seed=parsed.seed, segmentation=drawing)
-    made = pipeline.train(read_cohort(labels), folder / "run", pipeline.RunOptions(recipe=recipe))
+    pooled = replace(recipe, pooling=parsed.pooling, sharpness=parsed.sharpness)
+    made = pipeline.train(read_cohort(labels), folder / "run", pipeline.RunOptions(recipe=pooled))
     found = pipeline.segment(made.folder, pipeline.SegmentRequest(targets=tuple(parsed.finding or ())))
     return found.scores
 
