@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from focusmap.cli import main
+from focusmap.nets.build import check_recipe
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.values.recipe import recipe_from
 
@@ -27,6 +28,9 @@ def test_the_page_on_volumes_can_be_followed(tmp_path, monkeypatch, capsys):
     assert "cases-attention" in capsys.readouterr().out
 
 
-def test_the_recipe_of_the_page_is_one():
-    for text in blocks("docs/volumes.md", "yaml"):
-        assert recipe_from(yaml.safe_load(text)).shape == (96, 96, 24)
+def test_the_recipes_of_the_page_are_ones():
+    whole, small = (recipe_from(yaml.safe_load(text)) for text in blocks("docs/volumes.md", "yaml"))
+    assert whole.shape == (96, 96, 24)
+    assert (small.pooling, small.sharpness) == ("lse", 4.0)
+    for recipe in (whole, small):
+        check_recipe(recipe)
