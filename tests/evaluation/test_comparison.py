@@ -45,6 +45,28 @@ def test_a_model_does_not_differ_from_itself() -> None:
     assert {found[m][k] for m in ("auroc", "f1") for k in ("value", "low", "high")} == {0}
 
 
+def test_a_difference_that_rests_on_one_patient_has_no_interval() -> None:
+    first, second, truth = make_models(60)
+    truth[:, 0] = 0
+    truth[:3, 0] = 1
+    found = compare_predictions(first, second, truth, (OPTIONS, OPTIONS))
+    auroc = found["targets"]["a"]["auroc"]
+    assert auroc["value"] is not None
+    assert (auroc["low"], auroc["high"], auroc["reason"]) == (None, None, "too few patients to resample")
+    assert found["targets"]["a"]["accuracy"]["low"] is not None
+
+
+def test_a_difference_that_no_resample_changes_has_no_interval() -> None:
+    first, _, truth = make_models(60)
+    truth[:, 1] = np.arange(60) // 3 % 2
+    logits = np.repeat(truth[:, 1:2], 5, axis=1) * 8 - 4
+    sure = Predictions(TASK, first.ids, logits, TASK.probabilities(logits))
+    level = Predictions(TASK, first.ids, 0 * logits, TASK.probabilities(0 * logits))
+    auroc = compare_predictions(sure, level, truth, (OPTIONS, OPTIONS))["targets"]["b"]["auroc"]
+    assert auroc["value"] == 0.5
+    assert auroc["low"] is None
+
+
 def test_other_images_or_targets_are_refused() -> None:
     first, _, truth = make_models(30)
     other = Predictions(TASK, first.ids.iloc[::-1], first.logits, first.probabilities)

@@ -189,7 +189,7 @@ def print_metrics(metrics: Mapping[str, "Json"], unit: str = "images") -> None:
 
 
 def interval(value: object) -> str:
-    """Return a metric with its interval, or a dash and the reason where it is undefined.
+    """Return a metric with its interval; the reason where one of them is missing.
 
     >>> interval({"value": 0.91, "low": 0.85, "high": 0.96})
     '0.9100 (0.850 to 0.960)'
@@ -200,7 +200,7 @@ def interval(value: object) -> str:
     if entry.get("value") is None:
         return f"- ({entry.get('reason', 'undefined')})"
     if entry.get("low") is None or entry.get("high") is None:
-        return f"{entry['value']:.4f}"
+        return f"{entry['value']:.4f}" + (f" ({entry['reason']})" if entry.get("reason") else "")
     return f"{entry['value']:.4f} ({entry['low']:.3f} to {entry['high']:.3f})"
 
 
@@ -289,8 +289,12 @@ def print_consensus(facts: Mapping[str, "Json"]) -> None:
 
 
 def print_comparison(comparison: Mapping[str, "Json"]) -> None:
-    """Print the paired differences."""
+    """Print the paired differences, and for each pair of runs on how much they rest."""
+    told: set[tuple[object, object]] = set()
     for row in cast(Sequence[Mapping[str, object]], comparison["differences"]):
+        if (row["b"], row["a"]) not in told:
+            told.add((row["b"], row["a"]))
+            print(f"{row['b']} - {row['a']}: {row['n_images']} shared test images of {row['n_patients']} patients")
         print(f"  {row['b']} - {row['a']}  {row['target']}  {row['metric']} {interval(row['difference'])}")
 
 

@@ -9,7 +9,7 @@ from focusmap.evaluation.means import means_over_targets
 from focusmap.evaluation.measures import MEASURES, Sample
 from focusmap.evaluation.metrics import EvaluationOptions, patients_of, samples_of
 from focusmap.statistics.delong import paired_delong
-from focusmap.statistics.intervals import percentile_interval
+from focusmap.statistics.intervals import difference_interval, percentile_interval
 from focusmap.statistics.resampling import Distribution, Resampling, resample
 from focusmap.values.files import Json
 from focusmap.values.predictions import Predictions
@@ -47,14 +47,17 @@ def compare_predictions(
     clusters, truth = patients_of(first), np.where(_untold(first) | _untold(second), np.nan, truth)
     resampling = Resampling(clusters, options[0].n_resamples, options[0].seed)
     samples = [samples_of(model, truth, clusters, own) for model, own in zip((first, second), options, strict=True)]
-    a, b = (_resampled(own, resampling) for own in samples)
+    measures = [{name: MEASURES[sample.target.kind](sample) for name, sample in own.items()} for own in samples]
+    a, b = (resample({name: one.statistic for name, one in own.items()}, resampling) for own in measures)
     differences = {name: _differences(a[name], b[name]) for name in a}
+    units = {name: _fewest(measures[0][name].units, measures[1][name].units) for name in a}
     targets: dict[str, Json] = {}
     for name, found in differences.items():
         paired = (samples[0][name], samples[1][name])
-        targets[name] = {**_described(found), **(_delong(*paired) if paired[0].target.kind == "binary" else {})}
+        delong = _delong(*paired) if paired[0].target.kind == "binary" else {}
+        targets[name] = {**_described(found, units[name]), **delong}
     head: dict[str, Json] = {"split": options[0].split, "n_images": len(first), "n_patients": clusters.n}
-    return {**head, "targets": targets, "mean": means_over_targets(differences, {})}
+    return {**head, "targets": targets, "mean": means_over_targets(differences, units, difference_interval)}
 
 
 def _refuse_different(first: Predictions, second: Predictions) -> None:
@@ -69,9 +72,9 @@ def _untold(predictions: Predictions) -> np.ndarray:
     return np.stack([np.isnan(predictions.of(name)).any(axis=1) for name in predictions.task.names], axis=1)
 
 
-def _resampled(samples: dict[str, Sample], resampling: Resampling) -> dict[str, dict[str, Distribution]]:
-    statistics = {name: MEASURES[sample.target.kind](sample).statistic for name, sample in samples.items()}
-    return resample(statistics, resampling)
+def _fewest(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
+    """Return on how many patients the difference of each metric rests."""
+    return {metric: min(a[metric], b[metric]) for metric in a}
 
 
 def _differences(a: Mapping[str, Distribution], b: Mapping[str, Distribution]) -> dict[str, Distribution]:
@@ -80,8 +83,9 @@ def _differences(a: Mapping[str, Distribution], b: Mapping[str, Distribution]) -
     return {m: Distribution(a[m].value - b[m].value, a[m].resamples - b[m].resamples) for m in whole}
 
 
-def _described(differences: Mapping[str, Distribution]) -> dict[str, Json]:
-    return {metric: percentile_interval(found, UNDEFINED).to_dict() for metric, found in differences.items()}
+def _described(differences: Mapping[str, Distribution], units: Mapping[str, int]) -> dict[str, Json]:
+    intervals = {metric: percentile_interval(found, UNDEFINED) for metric, found in differences.items()}
+    return {metric: difference_interval(found, units.get(metric, 0)).to_dict() for metric, found in intervals.items()}
 
 
 def _delong(a: Sample, b: Sample) -> dict[str, Json]:

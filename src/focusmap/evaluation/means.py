@@ -1,6 +1,6 @@
 """Means over targets that leave out what is undefined, and name it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -15,7 +15,11 @@ Resampled: TypeAlias = Mapping[str, Mapping[str, Distribution]]
 AVERAGED = ("auroc", "average_precision")  # other metrics depend on each target's own threshold or scale
 
 
-def means_over_targets(found: Resampled, units: Mapping[str, Mapping[str, int]]) -> dict[str, Json]:
+def means_over_targets(
+    found: Resampled,
+    units: Mapping[str, Mapping[str, int]],
+    bounded: Callable[[Interval, int], Interval] = bounded_interval,
+) -> dict[str, Json]:
     """Return the plain mean of AUROC and of average precision over the targets for which they are defined.
 
     Parameters
@@ -24,6 +28,8 @@ def means_over_targets(found: Resampled, units: Mapping[str, Mapping[str, int]])
         Distributions by target and metric, all from the same resamples.
     units
         By target and metric, the patients on which a bounded metric rests; none where it has no bounds.
+    bounded
+        What becomes of an interval that rests on so many patients.
 
     Returns
     -------
@@ -34,11 +40,14 @@ def means_over_targets(found: Resampled, units: Mapping[str, Mapping[str, int]])
     for metric in AVERAGED:
         having = {name: metrics[metric] for name, metrics in found.items() if metric in metrics}
         if having:
-            means[metric] = _mean(having, {name: units.get(name, {}).get(metric, 0) for name in having})
+            rests_on = {name: units.get(name, {}).get(metric, 0) for name in having}
+            means[metric] = _mean(having, rests_on, bounded)
     return means
 
 
-def _mean(having: Mapping[str, Distribution], units: Mapping[str, int]) -> dict[str, Json]:
+def _mean(
+    having: Mapping[str, Distribution], units: Mapping[str, int], bounded: Callable[[Interval, int], Interval]
+) -> dict[str, Json]:
     """Averaged resample by resample, so that the interval knows how the targets hang together."""
     defined = {name: distribution for name, distribution in having.items() if not np.isnan(distribution.value)}
     left_out: list[Json] = [name for name in having if name not in defined]
@@ -48,5 +57,5 @@ def _mean(having: Mapping[str, Distribution], units: Mapping[str, int]) -> dict[
     value = float(np.mean([distribution.value for distribution in defined.values()]))
     drawn = np.mean([distribution.resamples for distribution in defined.values()], axis=0)
     interval = percentile_interval(Distribution(value, drawn), reason)
-    interval = bounded_interval(interval, min(units[name] for name in defined))
+    interval = bounded(interval, min(units[name] for name in defined))
     return {**interval.to_dict(), "n_targets": len(defined), "left_out": left_out}

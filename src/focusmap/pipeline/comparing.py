@@ -81,11 +81,12 @@ def _differences(a: Contender, b: Contender) -> list[dict[str, Json]]:
     chosen = [of_images(contender.predictions, shared) for contender in (b, a)]
     settings = [EvaluationOptions(frozen_thresholds(c.run, p)) for c, p in zip((b, a), chosen, strict=True)]
     found = compare_predictions(chosen[0], chosen[1], a.cohort.of(shared).truth, (settings[0], settings[1]))
+    counts: dict[str, Json] = {"n_images": found["n_images"], "n_patients": found["n_patients"]}
     tables = cast(dict[str, dict[str, Json]], {**cast(dict[str, Json], found["targets"]), "mean": found["mean"]})
     rows: list[dict[str, Json]] = []
     for name, values in tables.items():
         for metric, value in values.items():
             if isinstance(value, dict) and "value" in value:
                 row: dict[str, Json] = {"a": a.name, "b": b.name, "target": name, "metric": metric}
-                rows.append({**row, "difference": value, "p": value.get("p"), "n_images": len(shared)})
+                rows.append({**row, "difference": value, "p": value.get("p"), **counts})
     return rows

@@ -28,7 +28,8 @@ def render_comparison(
     ----------
     comparison
         ``runs``: a list of ``name``, ``folder``, ``metrics`` (as in ``metrics.json``); ``differences``: a list of
-        ``a``, ``b``, ``target``, ``metric``, ``difference`` (value, low, high; b minus a), ``p``, ``n_images``.
+        ``a``, ``b``, ``target``, ``metric``, ``difference`` (value, low, high; b minus a), ``p``, ``n_images``,
+        ``n_patients``.
     histories
         ``history.csv`` of each run, by the run's name.
     """
@@ -47,12 +48,16 @@ def _headline_table(runs: Sequence[Tree], words: Words) -> Table:
     notes, rows = Footnotes(words), []
     for run in runs:
         metrics = branch(run, "metrics")
-        sizes = (number(metrics.get(key)) for key in ("n_images", "n_patients"))
-        counts = [Cell(DASH if size is None else f"{size:,.0f}") for size in sizes]
         name = name_cell(text(run.get("name")), text(run.get("folder")))
-        rows.append([name, *counts, metric_cell(mean_metric(metrics), notes, bar=True)])
+        rows.append([name, *_counts(metrics), metric_cell(mean_metric(metrics), notes, bar=True)])
     head = [words("compare.run"), words("compare.test_images"), words("compare.patients"), words("compare.mean_auroc")]
     return Table(head, rows, notes.lines())
+
+
+def _counts(tested: Tree) -> list[Cell]:
+    """Return how many images were tested, and of how many patients."""
+    sizes = (number(tested.get(key)) for key in ("n_images", "n_patients"))
+    return [Cell(DASH if size is None else f"{size:,.0f}") for size in sizes]
 
 
 def _learning(histories: Mapping[str, pd.DataFrame], words: Words) -> Figure | None:
@@ -89,6 +94,6 @@ def _difference_table(differences: Sequence[Tree], words: Words) -> Table:
         runs = [name_cell(f"{text(row.get('b'))} − {text(row.get('a'))}"), name_cell(text(row.get("target")))]
         shown = DASH if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
         difference = signed_cell(row.get("difference"), notes)
-        rows.append([*runs, name_cell(words.name("metric", metric)), difference, Cell(shown)])
-    head = [words("compare.runs"), words("compare.target"), words("compare.metric"), words("compare.difference"), "p"]
-    return Table(head, rows, notes.lines())
+        rows.append([*runs, name_cell(words.name("metric", metric)), *_counts(row), difference, Cell(shown)])
+    columns = ("runs", "target", "metric", "test_images", "patients", "difference")
+    return Table([*(words(f"compare.{column}") for column in columns), "p"], rows, notes.lines())

@@ -63,7 +63,7 @@ def name_cell(name: str, small: str = "") -> Cell:
 
 
 def metric_cell(metric: Json, notes: Footnotes, *, bar: bool = False, digits: int = 3) -> Cell:
-    """Return a metric with its interval; a dash with a footnote where it is undefined, empty where it is not given."""
+    """Return a metric with its interval; a footnote says why one of them is missing, empty where none is given."""
     values = branch(metric)
     value, low, high = (number(values.get(key)) for key in ("value", "low", "high"))
     if not values:
@@ -71,7 +71,8 @@ def metric_cell(metric: Json, notes: Footnotes, *, bar: bool = False, digits: in
     if value is None:
         return Cell(DASH, mark=notes.mark(text(values.get("reason")) or notes.words("page.undefined")))
     if low is None or high is None:
-        return Cell(f"{value:.{digits}f}")
+        reason = text(values.get("reason"))
+        return Cell(f"{value:.{digits}f}".replace("-", "−"), mark=notes.mark(reason) if reason else "")
     shown, start, end = (f"{x:.{digits}f}".replace("-", "−") for x in (value, low, high))
     return Cell(shown, notes.words("page.interval", low=start, high=end), bar=Bar(low, value, high) if bar else None)
 

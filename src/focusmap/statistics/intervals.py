@@ -105,6 +105,21 @@ def bounded_interval(interval: Interval, n_units: int) -> Interval:
     return replace(interval, low=limits.low, high=limits.high, method=method)
 
 
+def difference_interval(interval: Interval, n_units: int) -> Interval:
+    """Return the interval of a paired difference; without limits where resampling cannot say how it would vary.
+
+    So it is where a metric rests on one of `n_units` patients, or pairs of them, and where every resample has the same
+    difference, unless that is 0: then the two are one.
+
+    >>> difference_interval(Interval(0.5, 0.5, 0.5, "bootstrap"), 10).reason
+    'too few patients to resample'
+    """
+    is_stuck = interval.low == interval.high and interval.value != 0
+    if interval.low is None or (n_units != 1 and not is_stuck):
+        return interval
+    return replace(interval, low=None, high=None, reason=TOO_FEW)
+
+
 def bootstrap(
     metric: Callable[[np.ndarray], np.ndarray],
     clusters: Sequence[str] | np.ndarray,
