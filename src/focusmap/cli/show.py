@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from focusmap.values.recipe import Recipe
 
 SHOWN_FAILURES = 10
+# How the reason of a training begins that found no weights to start from, where it was not told to.
+UNASKED = "random weights: "
 MIRROR = (
     "the recipe mirrors pictures. In a mirrored chest film the heart lies on the right side, which is a finding "
     "(dextrocardia) and not a variation; so for every organ that has a side. Turn it off there: augmentation.mirror."
@@ -151,7 +153,7 @@ def print_run(run: "Run") -> None:
     """Print a run's metrics and, last, where its report is."""
     from focusmap.values.files import read_json
 
-    print_left_out(run)
+    print_notes(run)
     metrics = run.evaluation / "metrics.json"
     if metrics.is_file():
         print_metrics(read_json(metrics), run.unit)
@@ -164,15 +166,19 @@ def print_run(run: "Run") -> None:
     print(f"report: {run.folder / 'report.html'}")
 
 
-def print_left_out(run: "Run") -> None:
-    """Name, on stderr, the covariates that are constant on train, of the run or of one of its folds."""
+def print_notes(run: "Run") -> None:
+    """Say, on stderr, what a training met: no weights to start from, covariates that are constant on train."""
     from focusmap.cohort.covariates import Covariates
     from focusmap.values.model_card import read_card
 
     cards = [read_card(part.model / "model.json") for part in run.parts()]
+    starts = dict.fromkeys(str(card.training.get("start_reason", "")) for card in cards)
+    notes = [f"training started from {start}" for start in starts if start.startswith(UNASKED)]
     names = dict.fromkeys(name for card in cards for name in Covariates.from_list(card.covariates).left_out)
     if names:
-        print(f"note: constant on train, and so left out: {', '.join(names)}", file=sys.stderr)
+        notes.append(f"constant on train, and so left out: {', '.join(names)}")
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def print_metrics(metrics: Mapping[str, "Json"], unit: str = "images") -> None:

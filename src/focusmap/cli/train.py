@@ -11,7 +11,7 @@ from focusmap.cli.options import (
     recipe_from_options,
     run_options_from,
 )
-from focusmap.cli.show import print_left_out, understood
+from focusmap.cli.show import print_notes, understood
 from focusmap.errors import InputError
 
 EXAMPLE = """\
@@ -56,7 +56,7 @@ def execute(parsed: argparse.Namespace) -> None:
         from focusmap import pipeline
 
         run = pipeline.train(given[0], parsed.out, given[1])
-        print_left_out(run)
+        print_notes(run)
         print(f"model: {run.model}")
 
 

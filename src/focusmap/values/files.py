@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from focusmap.errors import DiskError, InputError, MissingFileError
 
 MAX_TABLE_BYTES = 2**30
 """A million rows of a hundred letters are a tenth of it; what inflates to more is damaged or an attack."""
+TOO_MANY = "Take away commas at the ends of rows, and put cells that hold a comma in quotes."
 
 Json: TypeAlias = Mapping[str, "Json"] | list["Json"] | str | int | float | bool | None
 
@@ -165,13 +167,14 @@ def read_table(path: Path) -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: is empty; a header and at least one row were expected.") from None
     except pd.errors.ParserError as error:
-        raise InputError(f"{path}: is not a CSV table ({str(error).strip()}).") from None
+        found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+        if found is None:
+            raise InputError(f"{path}: is not a CSV table ({str(error).strip()}).") from None
+        expected, row, seen = found.groups()
+        raise InputError(f"{path} row {row}: has {seen} cells where {expected} were expected. {TOO_MANY}") from None
     if not isinstance(table.index, pd.RangeIndex):
         # pandas takes what is too much for names of the rows, and every column for the one before it.
-        raise InputError(
-            f"{path}: the rows have more cells than the header has names. Take away commas at the ends of rows, and "
-            "put cells that hold a comma in quotes."
-        )
+        raise InputError(f"{path}: the rows have more cells than the header has names. {TOO_MANY}")
     if table.empty:
         raise InputError(f"{path}: has a header and no rows.")
     # pandas calls a column without a name by its place.
