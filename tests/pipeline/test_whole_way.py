@@ -144,6 +144,11 @@ def test_columns_of_another_label_file_may_be_called_otherwise(run, study, tmp_p
     assert capsys.readouterr().err.count("Did you mean") == 4
 
 
+def test_a_training_without_published_weights_says_what_it_began_from(study, tmp_path, capsys):
+    assert main(["train", str(study), "--out", str(tmp_path / "run"), *QUICK, "--weights", "auto"]) == 0
+    assert "note: training started from random weights: small-residual has no" in capsys.readouterr().err
+
+
 def test_a_stopped_training_ends_with_the_same_weights(study, tmp_path, capsys):
     from safetensors.numpy import load_file
 
