@@ -6,10 +6,9 @@ from focusmap.auditing.findings import Finding, finding, plural
 from focusmap.auditing.images import Pictures
 from focusmap.cohort.cohort import Cohort, mask_columns
 from focusmap.errors import UnreadableImageError
-from focusmap.imaging.readers import read_shape
+from focusmap.imaging.readers import MASK_REMEDY, mask_misfit, read_shape
 
 MASK_SHAPE = "mask-shape"
-REMEDY = "Write each mask in its picture's own grid, or empty its cell in the label file."
 
 
 def mask_findings(cohort: Cohort, pictures: Pictures) -> list[Finding]:
@@ -17,7 +16,7 @@ def mask_findings(cohort: Cohort, pictures: Pictures) -> list[Finding]:
     wrong = _misfits(cohort, pictures)
     if not wrong:
         return []
-    fact = f"{plural(len(wrong), 'mask')} cannot be laid over the picture. The first: {wrong[0]}. {REMEDY}"
+    fact = f"{plural(len(wrong), 'mask')} cannot be laid over the picture. The first: {wrong[0]}. {MASK_REMEDY}"
     return [finding(MASK_SHAPE, fact, wrong)]
 
 
@@ -34,10 +33,6 @@ def _misfits(cohort: Cohort, pictures: Pictures) -> list[str]:
 
 def _misfit(file: Path, image_id: str, size: tuple[int, ...]) -> str:
     try:
-        shape = read_shape(file)
+        return mask_misfit(file, read_shape(file), image_id, size)
     except UnreadableImageError as error:
         return str(error).rstrip(".")
-    if shape == size:
-        return ""
-    found, expected = (" x ".join(map(str, sides)) for sides in (shape, size))
-    return f"{file}: the mask has {found} pixels, and {image_id} has {expected}"

@@ -9,7 +9,7 @@ import pandas as pd
 
 from focusmap.cohort.cohort import Cohort
 from focusmap.errors import InputError
-from focusmap.imaging.readers import read_image, read_mask
+from focusmap.imaging.readers import MASK_REMEDY, mask_misfit, read_image, read_mask
 from focusmap.values.files import read_table
 from focusmap.values.task import Task
 
@@ -62,12 +62,8 @@ class Reference:
         if file is None:
             return None
         mask = read_mask(file)
-        if mask.shape != shape:
-            found, expected = " x ".join(map(str, mask.shape)), " x ".join(map(str, shape))
-            raise InputError(
-                f"{file}: the mask has {found} pixels, and {image_id} has {expected}. Write it in the picture's own "
-                "grid, or empty its cell in the label file."
-            )
+        if wrong := mask_misfit(file, mask.shape, image_id, shape):
+            raise InputError(f"{wrong}. {MASK_REMEDY}")
         return mask
 
     def masks_of(self, label: str) -> Iterator[np.ndarray]:

@@ -55,6 +55,7 @@ FORMATS = (
     Format("NIfTI", read_nifti, 4, b"n+2\0", (".nii", ".nii.gz"), nifti_shape),
 )
 SIGNATURE_BYTES = 348
+MASK_REMEDY = "Write each mask in its picture's own grid, or empty its cell in the label file."
 
 
 def read_image(path: Path, at_least: int | None = None) -> Image:
@@ -111,6 +112,18 @@ def _known(path: Path) -> Iterator[Format]:
         # Some decoders name the file too.
         reason = _reason(error).replace(str(path), "it")
         raise UnreadableImageError(f"{path}: {reason}{_misnamed(path, kind)}.") from error
+
+
+def mask_misfit(file: Path, shape: tuple[int, ...], image_id: str, expected: tuple[int, ...]) -> str:
+    """Return what is wrong with a mask that does not have the shape of its picture; empty where it has.
+
+    >>> mask_misfit(Path("m.png"), (48, 49), "a", (48, 48))
+    'm.png: the mask has 48 x 49 pixels, and a has 48 x 48'
+    """
+    if shape == expected:
+        return ""
+    found, wanted = (" x ".join(map(str, sides)) for sides in (shape, expected))
+    return f"{file}: the mask has {found} pixels, and {image_id} has {wanted}"
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
