@@ -137,7 +137,7 @@ def test_a_mask_of_another_shape_is_one_message(run, study, tmp_path, capsys):
     assert main(["explain", str(run), str(labels), "--out", str(tmp_path / "out"), *known]) == 2
     said = capsys.readouterr().err
     assert "the mask has 5 x 5 x 5 pixels" in said
-    assert "in the picture's own grid" in said
+    assert "in its picture's own grid" in said
 
 
 @pytest.mark.parametrize(
