@@ -143,6 +143,24 @@ def test_what_draws_is_learnt_once_and_anew_for_other_settings(run, study, tmp_p
     assert f"{kept}: is damaged. Delete it" in capsys.readouterr().err
 
 
+def test_masks_that_are_mostly_empty_are_owned_to(run, tmp_path, monkeypatch, capsys):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    every_case_predicted(copy)
+    drawn = [1.0, 0.0, 0.0]
+
+    def nothing_but_once(segmenter, picture, heat_map):
+        share = drawn.pop() if drawn else 0.0
+        return {name: np.full(heat_map.shape, share) for name in ("refined", "distilled")}
+
+    monkeypatch.setattr("focusmap.pipeline.lesion_masks.regions_of", nothing_but_once)
+    assert main(["segment", str(copy), "--out", str(tmp_path / "masks")]) == 0
+    n = len(pd.read_csv(tmp_path / "masks/index.csv"))
+    said = capsys.readouterr().out
+    assert f"nodule: {n - 1} of {n} masks are empty" in said
+    assert "--method refined" in said
+
+
 def test_lesions_whose_files_are_called_alike_are_learnt_apart():
     job = Job(Recipe(), False, silent)
     lesions = [Lesion(name, "label", (name,)) for name in ("label=a b", "label=a_b")]

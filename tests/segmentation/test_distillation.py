@@ -57,6 +57,12 @@ def test_the_same_seed_draws_the_same_masks() -> None:
     assert (first == again).all()
 
 
+def test_a_case_whose_voxels_are_little_alike_is_still_marked_as_a_lesion() -> None:
+    region = np.array([0.0, 0.3, 0.5, 0.52, 0.54])
+    assert banded(region, 0.5, 0.1).tolist() == [0, 0, -1, 1, 1]
+    assert banded(region - 0.1, 0.5, 0.1).tolist() == [0, 0, -1, -1, -1], "nothing reaches the cut"
+
+
 def test_a_band_lies_about_the_cut_and_a_cut_can_be_moved_to_a_half() -> None:
     region = np.array([0.0, 0.35, 0.4, 0.45, 0.55, 1.0])
     assert banded(region, 0.4, 0.1).tolist() == [0, -1, -1, -1, 1, 1]

@@ -53,6 +53,8 @@ def execute(parsed: argparse.Namespace) -> int:
     result = pipeline.segment(parsed.run, request, run_options_from(parsed))
     for words in result.lesions:
         print(f"lesion  {words}")
+    for caution in result.cautions:
+        print(caution)
     print_mask_scores(result.scores)
     print(f"masks: {result.folder / 'index.csv'}")
     if request.labels is None and request.out is None:

@@ -35,6 +35,8 @@ from focusmap.values.recipe import Recipe
 Soft = dict[str, np.ndarray]
 """Method to region ``(*spatial)`` between 0 and 1 on the working grid; a lesion from 1/2 on."""
 Draw = Callable[[LesionCase], Soft]
+# Counted up when the same settings come to learn something else, so that a run's older nets are not taken for new ones.
+WAY = 2
 # What draws without asking the classifier whether there is a lesion.
 UNGATED = "supervised"
 
@@ -81,7 +83,7 @@ class Job:
 
     def identity(self, lesion: Lesion) -> dict[str, Json]:
         """Return what masks are learnt for: of one run, the same for the same."""
-        settings: dict[str, Json] = {**asdict(self.recipe.segmentation), "seed": self.recipe.seed}
+        settings: dict[str, Json] = {**asdict(self.recipe.segmentation), "seed": self.recipe.seed, "way": WAY}
         # By its name, for two lesions may have one file name.
         return {**settings, "lesion": lesion.name, "negatives": list(lesion.negatives), "tune": self.tune_on_masks}
 

@@ -71,12 +71,13 @@ class SegmentRequest:
 
 @dataclass(frozen=True)
 class SegmentResult:
-    """Where the masks lie, what counts as a lesion, the scores where true masks exist, and what failed."""
+    """Where the masks lie, what counts as a lesion, the scores where true masks exist, what failed, and a caution."""
 
     folder: Path
     lesions: tuple[str, ...]
     scores: dict[str, Json] | None
     failures: tuple[tuple[Path, str], ...]
+    cautions: tuple[str, ...] = ()
 
 
 @dataclass
@@ -122,7 +123,8 @@ def segment(folder: Path, request: SegmentRequest, options: RunOptions = RunOpti
                 _draw_all(member, lesion, job, _Place(place, names, request.method, drawn))
         scores = _write_files(place, drawn, lesions, request.method)
     failures = tuple(drawn.failures.items())
-    return SegmentResult(out, tuple(lesion.in_words() for lesion in lesions), scores, failures)
+    words = tuple(lesion.in_words() for lesion in lesions)
+    return SegmentResult(out, words, scores, failures, _cautions(drawn.rows, request.method))
 
 
 def check_lesions(cohort: Cohort, recipe: Recipe, request: SegmentRequest) -> None:
@@ -332,6 +334,20 @@ def _differences(scores: "Sequence[MaskScore]", method: str) -> dict[str, Json]:
     pairs = (*COMPARED, (method, MEAN_MASK))
     found = {f"{better} - {worse}": paired_differences(scores, better, worse) for better, worse in pairs}
     return {pair: entry for pair, entry in found.items() if entry is not None}
+
+
+def _cautions(rows: Sequence[Mapping[str, Json]], method: str) -> tuple[str, ...]:
+    """Return a sentence for each lesion whose masks are mostly empty where the model says that there is one."""
+    said: dict[str, list[bool]] = {}
+    for row in rows:
+        if row["predicted"]:
+            said.setdefault(str(row["target"]), []).append(row["n_pixels"] == 0)
+    return tuple(
+        f"{target}: {sum(empty)} of {len(empty)} masks are empty where the model says that there is a lesion. "
+        f"Draw with --method {next(name for name in DRAWN_BY if name != method)}."
+        for target, empty in said.items()
+        if sum(empty) > len(empty) / 2
+    )
 
 
 def _with_absent(methods: dict[str, Json]) -> dict[str, Json]:
