@@ -53,6 +53,8 @@ def scores_of(parsed: argparse.Namespace, model: str, folder: Path) -> dict[str,
     recipe = replace(DEMO_RECIPE, model=model, epochs=parsed.epochs, seed=parsed.seed, segmentation=drawing)
     pooled = replace(recipe, pooling=parsed.pooling, sharpness=parsed.sharpness)
     made = pipeline.train(read_cohort(labels), folder / "run", pipeline.RunOptions(recipe=pooled))
+    mean = pipeline.evaluate(made.folder)["mean"]["auroc"]
+    print(f"AUROC on the test part, mean of the findings: {mean['value']:.3f}")
     found = pipeline.segment(made.folder, pipeline.SegmentRequest(targets=tuple(parsed.finding or ())))
     return found.scores
 
@@ -60,8 +62,8 @@ def scores_of(parsed: argparse.Namespace, model: str, folder: Path) -> dict[str,
 def row_of(methods: dict[str, dict]) -> str:
     dice = {name: methods[name]["dice"]["value"] for name in METHODS if name in methods}
     shown = ["-" if dice.get(name) is None else f"{dice[name]:.3f}" for name in METHODS]
-    gain, share = dice["refined"] - dice["cam"], dice["refined"] / dice["supervised"]
-    return " | ".join([*shown, f"{gain:+.3f}", f"{share:.2f}"])
+    gain, bound = dice["refined"] - dice["cam"], dice["supervised"]
+    return " | ".join([*shown, f"{gain:+.3f}", f"{dice['refined'] / bound:.2f}" if bound else "-"])
 
 
 if __name__ == "__main__":

@@ -137,6 +137,13 @@ def test_a_table_alone_is_a_study(tmp_path):
     assert cohort.image_ids == ["row2", "row3"]
 
 
+def test_a_mask_column_of_no_target_is_named(tmp_path):
+    labels = study_folder(tmp_path, "path,Mass,Edema,mask_Mas,mask_Edema\na.png,1,0,b.png,\nd.png,0,1,,\n")
+    assert any("mask_Mas is the mask of no target" in note for note in read_cohort(labels).study.notes)
+    alone = read_cohort(labels, Declaration(targets=("Mass",)))
+    assert not any("mask_Edema" in note for note in alone.study.notes), "of a column that is left out on purpose"
+
+
 def test_masks_are_found_per_target(tmp_path):
     labels = study_folder(tmp_path, "path,Mass,Edema,mask,mask_Mass\na.png,1,0,b.png,c.png\nd.png,0,1,,\n")
     cohort = read_cohort(labels)

@@ -63,6 +63,22 @@ def test_a_simpler_answer_that_is_better_is_a_caution(run: Path, high: float, is
     assert (said in words_of(page_of(run))) == is_said
 
 
+@pytest.mark.parametrize(("low", "is_said"), [(-0.01, True), (0.01, False)])
+def test_maps_that_are_not_above_the_mean_mask_are_a_caution(run: Path, low: float, is_said: bool) -> None:
+    scores = read_json(run / "focus/scores.json")
+    gain = {"auprc": {"value": 0.05, "low": low, "high": 0.2}}
+    scores["methods"]["cam"]["minus_mean_mask"] = gain  # type: ignore[index,call-overload]
+    write_json(run / "focus/scores.json", scores)
+    assert ("it is not shown that the heat maps find them better" in words_of(page_of(run))) == is_said
+
+
+def test_an_auroc_without_an_interval_is_a_caution(run: Path) -> None:
+    metrics = read_json(run / "evaluation/metrics.json")
+    metrics["targets"]["nodule"]["auroc"] = {"value": 1.0, "reason": "one patient"}  # type: ignore[index,call-overload]
+    write_json(run / "evaluation/metrics.json", metrics)
+    assert "The AUROC has no interval for nodule" in words_of(page_of(run))
+
+
 def test_a_class_that_is_never_the_answer_is_a_caution(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", CLASSES, n=60, n_maps=2)
     said = "Never an answer for label: benign."

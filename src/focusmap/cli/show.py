@@ -62,10 +62,15 @@ def changed_settings(recipe: "Recipe") -> str:
 
 
 def print_study(cohort: "Cohort") -> None:
-    """Print the study as understood, and how many images and patients it has."""
+    """Print the study as understood, and how many images, patients and masks it has."""
+    from focusmap.cohort.cohort import mask_columns
+
     print(cohort.study.describe())
     what = "images" if cohort.has_images else "cases"
     print(f"rows        {len(cohort)} {what}, {len(set(cohort.patient_ids))} patients")
+    if cohort.has_masks:
+        counts = {name: (cohort.table[name] != "").sum() for name in mask_columns(cohort.table)}
+        print(f"masks       {', '.join(f'{n} in {name}' for name, n in counts.items())}; maps are scored by them")
 
 
 def print_cases(cohort: "Cohort", recipe: "Recipe") -> None:

@@ -119,8 +119,17 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
         missing=said.missing,
         list_column=inferred.list_column,
         uncertain=said.uncertain,
-        notes=inferred.notes if columns.path else (*inferred.notes, NO_PICTURES),
+        notes=(*inferred.notes, *([] if columns.path else [NO_PICTURES]), *_idle_masks(table, inferred.task, columns)),
     )
+
+
+def _idle_masks(table: pd.DataFrame, task: Task, columns: "_Columns") -> list[str]:
+    """Return a sentence for each ``mask_NAME`` of files whose name no column bears: a slip of the pen, most likely."""
+    taken = {f"mask_{name}" for name in (*task.names, *table)} | set(columns.named)
+    idle = [name for name in map(str, table) if name.startswith("mask_") and name not in taken]
+    files = [name for name in idle if table[name].str.contains(r"\.[A-Za-z]\w*$").any()]
+    known = [f"mask_{name}" for name in task.names]
+    return [f"{name} is the mask of no target, and is not looked at.{suggest(name, known)}" for name in files]
 
 
 @dataclass(frozen=True)

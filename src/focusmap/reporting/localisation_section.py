@@ -66,6 +66,15 @@ def localisation_section(files: RunFiles, words: Words) -> LocalisationSection |
     return LocalisationSection(shown, picture, *_verdict(methods, words), unmatched, single_maps(files, words))
 
 
+def maps_above_mean_mask(files: RunFiles, words: Words) -> bool | None:
+    """Return whether the best map is shown to be above the mean mask; None where nothing was compared."""
+    methods = branch(files.scores, "methods")
+    compared = any(
+        number(branch(entry, "minus_mean_mask", DECIDES).get("value")) is not None for entry in methods.values()
+    )
+    return _verdict(methods, words)[1] if compared else None
+
+
 def draw_scores(methods: Tree) -> "figure.Figure":
     """Return the picture of the scores of all methods and baselines, in English as all figures."""
     words = words_in("en")

@@ -59,7 +59,11 @@ def learning_curves(files: RunFiles, words: Words) -> Figure | None:
         drawn, caption = compared_learning_figure(histories), words("training.one_a_net")
     else:
         (history,) = histories.values()
-        drawn, caption = learning_figure(history), words("training.curves_caption")
+        stopped = files.recipe is not None and files.recipe.patience > 0
+        drawn, caption = (
+            learning_figure(history),
+            words(f"training.{'curves_caption' if stopped else 'curves_of_last'}"),
+        )
         if has_balance(history):
             caption = words("page.sentences", first=caption, second=words("training.balance"))
     return Figure(words("training.curves"), figure_uri(drawn), caption)

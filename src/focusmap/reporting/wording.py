@@ -9,6 +9,7 @@ from focusmap.reporting.baseline_section import bettered_by
 from focusmap.reporting.cohort_section import rows_in_words, rows_of_patients
 from focusmap.reporting.files import RunFiles, Tree, model_name
 from focusmap.reporting.findings import FindingView, finding_views
+from focusmap.reporting.localisation_section import maps_above_mean_mask
 from focusmap.reporting.performance_section import mean_metric
 from focusmap.reporting.words import Words
 from focusmap.values.task import Target
@@ -40,7 +41,7 @@ def cautions(files: RunFiles, words: Words) -> list[Caution]:
     bettered = bettered_by(files, words)
     simpler = [Caution("warning", words("caution.simpler", names=words.listed(bettered, 8)))] if bettered else []
     numbers = [*_never_predicted(files.metrics, words), *_number_cautions(files.metrics, words)]
-    return [*accepted, *_audit_cautions(files, words), *simpler, *numbers, *general]
+    return [*accepted, *_audit_cautions(files, words), *simpler, *numbers, *_maps(files, words), *general]
 
 
 def _accepted(name: str, words: Words) -> str:
@@ -119,6 +120,12 @@ def _in_short(view: FindingView, words: Words) -> str:
     return words("caution.finding", heading=view.heading, advice=view.advice)
 
 
+def _maps(files: RunFiles, words: Words) -> list[Caution]:
+    """Return a caution where lesions are marked and the maps are not shown to find them better than the mean mask."""
+    is_above = maps_above_mean_mask(files, words)
+    return [Caution("warning", words("caution.maps_not_above"))] if is_above is False else []
+
+
 def _never_predicted(metrics: Tree, words: Words) -> list[Caution]:
     """Return a caution for each target with classes that no picture of the test was given."""
     absent = {name: _unanswered(branch(entry)) for name, entry in branch(metrics, "targets").items()}
@@ -139,20 +146,23 @@ def _unanswered(entry: Tree) -> list[str]:
 
 
 def _number_cautions(metrics: Tree, words: Words) -> list[Caution]:
-    few, wide, undefined = [], [], []
+    few, wide, no_interval, undefined = [], [], [], []
     for name, value in branch(metrics, "targets").items():
         entry = branch(value)
         positives, auroc = number(entry.get("n_positive")), branch(entry, "auroc")
         low, high = number(auroc.get("low")), number(auroc.get("high"))
         if positives is not None and positives < FEW_POSITIVES:
             few.append(words("caution.with_number", name=name, n=positives))
-        if low is not None and high is not None and high - low > WIDE:
-            wide.append(name)
         if auroc and auroc.get("value") is None:
             undefined.append(name)
+        elif auroc and (low is None or high is None):
+            no_interval.append(name)
+        elif low is not None and high is not None and high - low > WIDE:
+            wide.append(name)
     said = [
         ("warning", "caution.few_positives", few),
         ("note", "caution.wide", wide),
+        ("warning", "caution.no_interval", no_interval),
         ("warning", "caution.undefined", undefined),
     ]
     return [
