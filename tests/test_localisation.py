@@ -1,12 +1,14 @@
 """Maps of a folder are scored beside the baselines: planted lesions are found, missed ones counted."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from focusmap.cli.show import boxes_in_words, masks_in_words
 from focusmap.cohort.cohort import Cohort, read_cohort
 from focusmap.errors import InputError
 from focusmap.localisation import (
@@ -214,6 +216,17 @@ def test_boxes_are_matched_by_name_and_never_guessed(planted, tmp_path):
     assert mask.sum() == 4 * 2 + 4 * 4
     assert mask[1, 2]
     assert not mask[0, 2]
+
+
+def test_what_scores_maps_is_said_before_anything_is_learnt(planted, tmp_path):
+    _, cohort = planted
+    first = cohort.image_ids[0]
+    (tmp_path / "boxes.csv").write_text(f"image_id,finding,x,y,w,h\n{first},nodule,1,1,4,4\nnobody,nodule,1,1,4,4\n")
+    boxed = replace(cohort, study=replace(cohort.study, boxes_file=tmp_path / "boxes.csv"))
+    assert boxes_in_words(boxed) == "1 of 1 images; maps are scored by them; 1 of images that the table lacks"
+    assert boxes_in_words(cohort) == ""
+    n = (cohort.table["mask_nodule"] != "").sum()
+    assert f"{n} in mask_nodule" in masks_in_words(cohort)
 
 
 @pytest.mark.parametrize(

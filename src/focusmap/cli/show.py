@@ -62,15 +62,45 @@ def changed_settings(recipe: "Recipe") -> str:
 
 
 def print_study(cohort: "Cohort") -> None:
-    """Print the study as understood, and how many images, patients and masks it has."""
-    from focusmap.cohort.cohort import mask_columns
+    """Print the study as understood, and how many images, patients, masks and boxes it has.
 
+    Raises
+    ------
+    InputError
+        If there is a file of boxes that cannot be read: now, and not when the model has been trained.
+    """
     print(cohort.study.describe())
     what = "images" if cohort.has_images else "cases"
     print(f"rows        {len(cohort)} {what}, {len(set(cohort.patient_ids))} patients")
-    if cohort.has_masks:
-        counts = {name: (cohort.table[name] != "").sum() for name in mask_columns(cohort.table)}
-        print(f"masks       {', '.join(f'{n} in {name}' for name, n in counts.items())}; maps are scored by them")
+    for what, shown in {"masks": masks_in_words(cohort), "boxes": boxes_in_words(cohort)}.items():
+        if shown:
+            print(f"{what:<11} {shown}")
+
+
+def masks_in_words(cohort: "Cohort") -> str:
+    """Return how many masks each column names, to score maps by; empty where there are none."""
+    from focusmap.cohort.cohort import mask_columns
+
+    if not cohort.has_masks:
+        return ""
+    counts = {name: (cohort.table[name] != "").sum() for name in mask_columns(cohort.table)}
+    return f"{', '.join(f'{n} in {name}' for name, n in counts.items())}; maps are scored by them"
+
+
+def boxes_in_words(cohort: "Cohort") -> str:
+    """Return how many boxes there are to score maps by, and which find no picture or no label; empty without a file."""
+    from focusmap.localisation.reference import read_boxes
+
+    if cohort.study.boxes_file is None:
+        return ""
+    boxes = read_boxes(cohort.study.boxes_file, cohort)
+    n, n_images = sum(map(len, boxes.by_label.values())), len({image_id for image_id, _ in boxes.by_label})
+    said = [f"{n} of {n_images} images; maps are scored by them"]
+    if boxes.n_elsewhere:
+        said.append(f"{boxes.n_elsewhere} of images that the table lacks")
+    if boxes.unmatched:
+        said.append(f"no label is called {', '.join(boxes.unmatched)}")
+    return "; ".join(said)
 
 
 def print_cases(cohort: "Cohort", recipe: "Recipe") -> None:
