@@ -1,10 +1,12 @@
 """``focusmap evaluate``: metrics with intervals."""
 
 import argparse
+import sys
 from pathlib import Path
+from typing import cast
 
 from focusmap.cli.options import add_common_options, add_study_options, refuse_study_file
-from focusmap.cli.show import print_metrics
+from focusmap.cli.show import print_metrics, unlike_in_words
 from focusmap.errors import InputError
 
 EXAMPLE = """\
@@ -55,3 +57,5 @@ def execute(parsed: argparse.Namespace) -> None:
     else:
         metrics = pipeline.evaluate_other(parsed.run, parsed.labels, declaration_from(parsed), parsed.out, options)
     print_metrics(metrics, pipeline.open_run(parsed.run).unit)
+    if n_unlike := cast(int, metrics.get("n_unlike", 0)):
+        print(f"note: {unlike_in_words(n_unlike, cast(int, metrics['n_images']))}: predictions.csv", file=sys.stderr)

@@ -31,7 +31,7 @@ def execute(parsed: argparse.Namespace) -> int:
     """Run the command."""
     from focusmap import pipeline
     from focusmap.cli.options import run_options_from
-    from focusmap.cli.show import print_failures
+    from focusmap.cli.show import print_failures, unlike_in_words
 
     refuse_study_file(parsed)
     request = pipeline.PredictRequest(
@@ -49,6 +49,8 @@ def execute(parsed: argparse.Namespace) -> int:
             f"{', which the template leaves out' if parsed.template else ''}",
             file=sys.stderr,
         )
+    if answer.n_unlike:
+        print(f"note: {unlike_in_words(answer.n_unlike, answer.n_images)}: column flags", file=sys.stderr)
     if answer.overlays is not None:
         print(f"overlays: {answer.overlays}")
     return print_failures(answer.failures, skip=parsed.skip_unreadable)

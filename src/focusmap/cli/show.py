@@ -229,6 +229,15 @@ def print_metrics(metrics: Mapping[str, "Json"], unit: str = "images") -> None:
         print(f"  {'mean':<{width}}  auroc {interval(mean['auroc'])}")
 
 
+def unlike_in_words(n: int, n_images: int) -> str:
+    """Return what is to be thought of pictures unlike those of train.
+
+    >>> unlike_in_words(2, 40)
+    '2 of 40 pictures are unlike those that the model learnt from; do not rely on its answers to them'
+    """
+    return f"{n} of {n_images} pictures are unlike those that the model learnt from; do not rely on its answers to them"
+
+
 def interval(value: object) -> str:
     """Return a metric with its interval; the reason where one of them is missing.
 

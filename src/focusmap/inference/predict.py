@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from focusmap.classical.likeness import Likeness
 from focusmap.cohort.cases import pictures_of, view_numbers
 from focusmap.cohort.cohort import Cohort
 from focusmap.errors import InputError, MissingFileError
@@ -45,11 +46,14 @@ class FilePrediction:
         ``(L,)``, a continuous target's value in its own units; None where the picture could not be read.
     reason
         Why not; empty where it could.
+    unlike
+        In what the picture is unlike those of train, in words; empty where in nothing, or nobody asked.
     """
 
     file: Path
     logits: np.ndarray | None
     reason: str = ""
+    unlike: str = ""
 
 
 def predict_store(model: Model, store: "Store", image_ids: Sequence[str]) -> np.ndarray:
@@ -95,19 +99,22 @@ class SeenCase:
 
 
 def predict_files(
-    model: Model, files: Iterable[Path], options: PredictOptions = PredictOptions()
+    model: Model,
+    files: Iterable[Path],
+    options: PredictOptions = PredictOptions(),
+    likeness: Likeness | None = None,
 ) -> Iterator[FilePrediction]:
     """Yield a prediction for each file, in order, holding no more than a few batches in memory.
 
     A picture that cannot be read is yielded with its reason; the others go on. Nothing of `files` beyond the
-    pictures being read ahead is consumed, so it may be endless.
+    pictures being read ahead is consumed, so it may be endless. `likeness` is what train looks like.
     """
     preparation = model.preparation
     batch_size = at_once(preparation.input_shape[1:], options.batch_size)
     with ThreadPoolExecutor(options.workers) as pool:
         ready = _read_ahead(pool, iter(files), preparation, n_ahead=2 * batch_size)
         while batch := list(islice(ready, batch_size)):
-            yield from _predict_batch(model, batch)
+            yield from _predict_batch(model, batch, likeness)
 
 
 @dataclass(frozen=True)
@@ -138,10 +145,13 @@ def _read(file: Path, preparation: AnyPreparation) -> _Read:
         return _Read(file, None, str(error))
 
 
-def _predict_batch(model: Model, batch: list[_Read]) -> Iterator[FilePrediction]:
+def _predict_batch(model: Model, batch: list[_Read], likeness: Likeness | None) -> Iterator[FilePrediction]:
     logits = iter(_logits(model, [read.pixels for read in batch if read.pixels is not None]))
     for read in batch:
-        yield FilePrediction(read.file, None if read.pixels is None else next(logits), read.reason)
+        if read.pixels is None:
+            yield FilePrediction(read.file, None, read.reason)
+        else:
+            yield FilePrediction(read.file, next(logits), unlike=likeness.unlike(read.pixels) if likeness else "")
 
 
 def _logits(model: Model, pictures: list[np.ndarray]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Evaluate: metrics with intervals, of a run's test split, of other pictures, or of a table of predictions."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -16,9 +17,10 @@ from focusmap.evaluation.cases import pool_cases
 from focusmap.evaluation.operating_points import choose_thresholds
 from focusmap.pipeline.baselines import write_baselines
 from focusmap.pipeline.importance import write_importance
+from focusmap.pipeline.likeness import likeness_of
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import read_other, refuse_known_patients, rows_like
-from focusmap.pipeline.predicting import load_run_model, predict_label_file
+from focusmap.pipeline.predicting import count_unlike, load_run_model, predict_label_file
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.values.files import Json, read_json, read_table, refuse_existing, write_json
 from focusmap.values.predictions import Predictions, read_predictions, write_predictions
@@ -76,10 +78,12 @@ def evaluate_other(
     cohort = rows_like(run, read_other(run, label_file, said))
     refuse_known_patients(run, cohort, options)
     model = load_run_model(folder, options.devices)
-    predictions, kept = predict_label_file(model, cohort, options)
+    likeness = likeness_of(folder)
+    predictions, kept = predict_label_file(model, cohort, options, likeness)
     write_predictions(predictions, out / PREDICTIONS)
     settings = EvaluationOptions(model.card.thresholds, label_file.stem, seed=options.recipe.seed)
-    return write_evaluation(predictions, kept.truth, settings, out)
+    facts: dict[str, Json] = {} if likeness is None else {"n_unlike": count_unlike(predictions)}
+    return write_evaluation(predictions, kept.truth, settings, out, facts)
 
 
 def evaluate_table(table: Path, out: Path | None, options: RunOptions) -> dict[str, Json]:
@@ -138,10 +142,14 @@ def _cases_of(part: Run, cohort: Cohort, how: str, rule: str) -> tuple[Predictio
 
 
 def write_evaluation(
-    predictions: Predictions, truth: np.ndarray, settings: EvaluationOptions, out: Path | None
+    predictions: Predictions,
+    truth: np.ndarray,
+    settings: EvaluationOptions,
+    out: Path | None,
+    facts: Mapping[str, Json] | None = None,
 ) -> dict[str, Json]:
-    """Return the metrics, and write them with the curves and their pictures where a folder is given."""
-    metrics = evaluate_predictions(predictions, truth, settings)
+    """Return the metrics with further facts, and write them with the curves and their pictures to a given folder."""
+    metrics = {**evaluate_predictions(predictions, truth, settings), **(facts or {})}
     if out is not None:
         from focusmap.figures.curves import write_curves
 

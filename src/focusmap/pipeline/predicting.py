@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pandas as pd
 
+from focusmap.classical.likeness import UNLIKE, Likeness
 from focusmap.classical.model import RowModel
 from focusmap.cohort.cases import by_case
 from focusmap.cohort.cohort import Cohort
@@ -20,6 +21,7 @@ from focusmap.imaging.preparation import Preparation, prepare_file
 from focusmap.pipeline.answer_words import in_words
 from focusmap.pipeline.asked_pictures import Asked, find_pictures, with_earlier
 from focusmap.pipeline.asked_rows import ids_of, predict_cases, predict_rows, unlabelled_rows
+from focusmap.pipeline.likeness import likeness_of
 from focusmap.pipeline.models import is_case_model, load_model
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import check_targets, rows_like
@@ -67,7 +69,8 @@ class PredictAnswer:
     """What came of it: words for a single picture, the table and the overlays that were written, what failed.
 
     `n_flagged` rows of a table have something to be said of them (`focusmap.values.predictions.FLAGS`); `n_unseen` have
-    a category and `n_outside` a number that train does not have.
+    a category and `n_outside` a number that train does not have. `n_unlike` of several pictures are unlike those of
+    train.
     """
 
     words: str
@@ -78,6 +81,7 @@ class PredictAnswer:
     n_flagged: int = 0
     n_unseen: int = 0
     n_outside: int = 0
+    n_unlike: int = 0
 
 
 def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOptions()) -> PredictAnswer:
@@ -109,13 +113,14 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
     if not single and request.out is None:
         raise InputError(f"{len(asked)} pictures: say where the table goes with --out FILE.csv.")
     failures: list[tuple[Path, str]] = []
-    chunks = predict_chunks(model, asked, failures, options)
+    chunks = predict_chunks(model, asked, failures, options, likeness_of(folder))
+    words, n_unlike = "", 0
     if single:
         words = "\n".join(in_words(model, predictions) for predictions in chunks)
         n_images = 1 - len(failures)
     else:
         assert request.out is not None
-        words, n_images = "", _write_chunks(chunks, request.out)
+        n_images, n_unlike = _write_chunks(chunks, request.out)
         if failures:
             write_failures(failures, request.out.with_name("failures.csv"))
     if request.overlay is not None:
@@ -123,7 +128,7 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
 
         write_overlays(folder, request, options)
     table = request.out if n_images and not single else None
-    return PredictAnswer(words, table, request.overlay, n_images, tuple(failures))
+    return PredictAnswer(words, table, request.overlay, n_images, tuple(failures), n_unlike=n_unlike)
 
 
 def _predict_table(folder: Path, model: RowModel, request: PredictRequest, options: RunOptions) -> PredictAnswer:
@@ -234,43 +239,65 @@ def load_run_net(folder: Path, devices: str) -> "Model":
 
 
 def predict_chunks(
-    model: "AnyModel", asked: Sequence[Asked], failures: list[tuple[Path, str]], options: RunOptions
+    model: "AnyModel",
+    asked: Sequence[Asked],
+    failures: list[tuple[Path, str]],
+    options: RunOptions,
+    likeness: Likeness | None,
 ) -> Iterator[Predictions]:
-    """Yield predictions, some hundred pictures at a time, and note what failed in `failures`."""
+    """Yield predictions, some hundred pictures at a time, and note what failed in `failures`.
+
+    Where it is known what train looks like, the column `flags` says which pictures are unlike it.
+    """
     done = 0
-    found_in_order = zip(asked, _answers(model, [one.file for one in asked]), strict=True)
+    found_in_order = zip(asked, _answers(model, [one.file for one in asked], likeness), strict=True)
     while chunk := list(islice(found_in_order, CHUNK)):
         done += len(chunk)
         options.progress("predicting", done, len(asked))
-        failures += [(one.file, reason) for one, (logits, reason) in chunk if logits is None]
-        kept = [(one, logits) for one, (logits, _) in chunk if logits is not None]
+        failures += [(one.file, found.said) for one, found in chunk if found.logits is None]
+        kept = [(one, found.logits, found.said) for one, found in chunk if found.logits is not None]
         if kept:
-            logits, pictures = np.stack([logits for _, logits in kept]), [one for one, _ in kept]
+            pictures, logits, said = (
+                [one for one, _, _ in kept],
+                np.stack([row for _, row, _ in kept]),
+                [s for *_, s in kept],
+            )
             if pictures[0].earlier:
                 logits = model.task.added(logits, np.array([one.earlier for one in pictures]))
-            yield _predictions(model, pictures, logits)
+            yield _predictions(model, pictures, logits, None if likeness is None else said)
 
 
-def _answers(model: "AnyModel", files: Sequence[Path]) -> Iterator[tuple[np.ndarray | None, str]]:
-    """Yield the logits ``(L,)`` of each picture, or None and the reason where it cannot be read."""
+@dataclass(frozen=True)
+class _Answer:
+    """The logits ``(L,)`` of a picture and in what it is unlike train; or None, and why it cannot be read."""
+
+    logits: np.ndarray | None
+    said: str
+
+
+def _answers(model: "AnyModel", files: Sequence[Path], likeness: Likeness | None) -> Iterator[_Answer]:
     if not isinstance(model, RowModel):
         from focusmap.inference.predict import predict_files
 
-        for found in predict_files(cast("Model", model), files):
-            yield found.logits, found.reason
+        for found in predict_files(cast("Model", model), files, likeness=likeness):
+            yield _Answer(found.logits, found.reason or found.unlike)
         return
     preparation = Preparation.from_dict(model.card.preparation)
     for file in files:
         try:
             picture, _ = prepare_file(file, preparation)
         except (InputError, MissingFileError) as error:
-            yield None, str(error)
+            yield _Answer(None, str(error))
             continue
-        yield model.of_pictures(picture[np.newaxis])[0], ""
+        yield _Answer(model.of_pictures(picture[np.newaxis])[0], likeness.unlike(picture) if likeness else "")
 
 
-def predict_label_file(model: "AnyModel", cohort: Cohort, options: RunOptions) -> tuple[Predictions, Cohort]:
+def predict_label_file(
+    model: "AnyModel", cohort: Cohort, options: RunOptions, likeness: Likeness | None = None
+) -> tuple[Predictions, Cohort]:
     """Return the predictions for a cohort's pictures, and the cohort of those that could be read.
+
+    Where it is known what train looks like, the column `flags` says which pictures are unlike it.
 
     Raises
     ------
@@ -288,7 +315,7 @@ def predict_label_file(model: "AnyModel", cohort: Cohort, options: RunOptions) -
         return predictions, seen
     rows = zip(cohort.files, cohort.image_ids, cohort.earlier, strict=True)
     asked = [Asked(file, image_id, image_id, earlier=tuple(earlier)) for file, image_id, earlier in rows]
-    chunks = list(predict_chunks(model, asked, failures, options))
+    chunks = list(predict_chunks(model, asked, failures, options, likeness))
     _refuse_failures(failures, options)
     failed = {file for file, _ in failures}
     kept = cohort.take([i for i, file in enumerate(cohort.files) if file not in failed])
@@ -296,7 +323,10 @@ def predict_label_file(model: "AnyModel", cohort: Cohort, options: RunOptions) -
         raise UnreadableImageError(f"{cohort.study.label_file}: no picture can be read. The first: {failures[0][1]}")
     logits = np.concatenate([chunk.logits for chunk in chunks])
     probabilities = np.concatenate([chunk.probabilities for chunk in chunks])
-    return Predictions(model.task, ids_of(kept), logits, probabilities), kept
+    ids = ids_of(kept)
+    if likeness is not None:
+        ids = ids.assign(**{FLAGS: np.concatenate([chunk.ids[FLAGS] for chunk in chunks])})
+    return Predictions(model.task, ids, logits, probabilities), kept
 
 
 def _refuse_failures(failures: Sequence[tuple[Path, str]], options: RunOptions) -> None:
@@ -305,21 +335,32 @@ def _refuse_failures(failures: Sequence[tuple[Path, str]], options: RunOptions) 
         raise UnreadableImageError(f"{reasons}. Leave them out with --skip-unreadable.")
 
 
-def _predictions(model: "AnyModel", asked: Sequence[Asked], logits: np.ndarray) -> Predictions:
+def _predictions(
+    model: "AnyModel", asked: Sequence[Asked], logits: np.ndarray, flags: Sequence[str] | None
+) -> Predictions:
     ids = pd.DataFrame([(one.image_id, one.path, one.patient_id) for one in asked], columns=list(ID_COLUMNS[:3]))
+    if flags is not None:
+        ids = ids.assign(**{FLAGS: flags})
     return Predictions(model.task, ids, logits, apply(model.task, logits, model.card.temperatures))
 
 
-def _write_chunks(chunks: Iterator[Predictions], out: Path) -> int:
-    n_images = 0
+def _write_chunks(chunks: Iterator[Predictions], out: Path) -> tuple[int, int]:
+    """Write the predictions of all chunks; return how many pictures there are, and how many are unlike train."""
+    n_images, n_unlike = 0, 0
     first = next(chunks, None)
     if first is None:
-        return 0
+        return 0, 0
     with atomic(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         for predictions in chain([first], chunks):
             predictions.to_table().to_csv(file, index=False, header=n_images == 0)
             n_images += len(predictions)
-    return n_images
+            n_unlike += count_unlike(predictions)
+    return n_images, n_unlike
+
+
+def count_unlike(predictions: Predictions) -> int:
+    """Return how many pictures are flagged as unlike those of train."""
+    return int(predictions.ids[FLAGS].str.startswith(UNLIKE).sum()) if FLAGS in predictions.ids else 0
 
 
 def write_failures(failures: Sequence[tuple[Path, str]], path: Path) -> None:

@@ -16,6 +16,7 @@ from focusmap.errors import InputError
 from focusmap.pipeline.asked_rows import predictions_of
 from focusmap.pipeline.baselines import baseline_run
 from focusmap.pipeline.case_models import fit_case_model
+from focusmap.pipeline.likeness import share_likeness, write_likeness
 from focusmap.pipeline.manifest import write_manifest
 from focusmap.pipeline.models import (
     answers_for,
@@ -150,6 +151,7 @@ def _train_one(training: Training, options: RunOptions) -> None:
     cohort, split, run = training.cohort, training.split, training.run
     model = _calibrated_on_tune(_train_nets(training, options), training)
     save_model(model, run.model)
+    write_likeness(training)
     # Tune comes last: its file says that this training is done.
     for part in ("test", "tune"):
         ids = split.ids(part)
@@ -208,6 +210,7 @@ def save_model_of_folds(run: Run, prepared: Prepared) -> None:
         tunes = [cohort.of(fold_split(prepared.split, k).ids("tune")) for k in range(len(parts))]
         model = with_cuts(model, [(own, reference_of(tune)) for own, tune in zip(nets, tunes, strict=True)])
     save_model(model, run.model)
+    share_likeness(run)
 
 
 def _views_of(model: "AnyModel") -> "tuple[View, ...]":

@@ -1,0 +1,58 @@
+"""How many pictures of its own kind, and of other kinds, are flagged as unlike train.
+
+    python benchmarks/likeness.py FOLDER [FOLDER ...] [--size 96] [--most 400]
+
+Each folder holds a `labels.csv`. Sixty percent of at most so many pictures are train, twenty tune; of the rest, and of
+the pictures of all other folders, the share that is flagged is printed, with that of the rest inverted. Pictures are
+dealt by `patient_id` where every row has one.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from focusmap.classical.likeness import Likeness, fit_likeness
+from focusmap.imaging.preparation import Preparation, prepare_file
+
+SHARES = (0.6, 0.8)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--most", type=int, default=400)
+    parsed = parser.parse_args()
+    sets = {folder.name: dealt(folder, parsed) for folder in parsed.folders}
+    print("| train | own | " + " | ".join(sets) + " | own, inverted |")
+    print("|---|---|" + "---|" * (len(sets) + 1))
+    for name, (train, tune, rest) in sets.items():
+        likeness = fit_likeness(train, tune)
+        assert likeness is not None, f"{name}: too few pictures"
+        others = ["" if other == name else flagged(likeness, parts[2]) for other, parts in sets.items()]
+        shown = [flagged(likeness, rest), *others, flagged(likeness, [255 - picture for picture in rest])]
+        print(f"| {name} | " + " | ".join(shown) + " |")
+
+
+def dealt(folder: Path, parsed: argparse.Namespace) -> list[list[np.ndarray]]:
+    """Return the prepared pictures of train, of tune and of the rest."""
+    table = pd.read_csv(folder / "labels.csv", dtype=str, keep_default_na=False)
+    has_patients = "patient_id" in table and (table["patient_id"] != "").all()
+    patients = table["patient_id"] if has_patients else table["path"]
+    order = np.random.default_rng(0).permutation(patients.unique())
+    place = patients.map({patient: k for k, patient in enumerate(order)})
+    paths = table["path"][place.argsort()][: parsed.most]
+    ends = [round(share * len(paths)) for share in SHARES]
+    preparation = Preparation(size=parsed.size)
+    pictures = [prepare_file(folder / path, preparation)[0] for path in paths]
+    return [pictures[: ends[0]], pictures[ends[0] : ends[1]], pictures[ends[1] :]]
+
+
+def flagged(likeness: Likeness, pictures: list[np.ndarray]) -> str:
+    return f"{np.mean([bool(likeness.unlike(picture)) for picture in pictures]):.2f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Whether a picture looks like those that a model learnt from: a model answers whatever it is shown.
+
+Two plain descriptions of a picture, standardised by itself as a net is shown it, are held against those of train: its
+grey values with its edges, and its layout. The distance is Mahalanobis' with a shrunken covariance (Ledoit and Wolf,
+J. Multivariate Anal. 88 (2004), 365-411); tune says how far its own pictures lie. What lies farther is unlike; of what
+does not, nothing is promised: it may still be of another device, or of a disease that train does not have.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from focusmap.errors import ModelError
+from focusmap.values.files import atomic
+
+# So many cells a side, by the number of spatial axes.
+FINE, LAYOUT = {2: 48, 3: 24}, {2: 8, 3: 4}
+GREYS, SLOPES = (16, 2.5), (8, (-8.0, 2.0))
+# Some of a part of the split are enough, and too few say nothing of how far its pictures lie.
+MOST, FEWEST = 2000, 20
+# A limit is what 99 % of tune keep within, and a little more: tune is small.
+WITHIN, MARGIN = 0.99, 1.05
+UNLIKE = "unlike the pictures of train in "
+
+
+def describe_greys(picture: np.ndarray) -> np.ndarray:
+    """Return shares (their roots) of grey values and of slopes at three scales; of several channels their means too."""
+    grey, channels = _standardised(picture)
+    fine = cells(grey, FINE[grey.ndim])
+    steps, reach = GREYS
+    found = [_shares(fine, steps, (-reach, reach))]
+    for factor in (1, 2, 4):
+        coarse = cells(grey, FINE[grey.ndim] // factor)
+        slopes = [np.gradient(coarse, axis=axis) for axis in range(coarse.ndim) if coarse.shape[axis] > 1]
+        steepness = np.sqrt(np.sum(np.square(slopes), axis=0)) if slopes else np.zeros(1)
+        found.append(_shares(np.log2(steepness + 2.0 ** (SLOPES[1][0] - 1)), *SLOPES))
+    return np.concatenate([*found, channels])
+
+
+def describe_layout(picture: np.ndarray) -> np.ndarray:
+    """Return the mean grey value of each of 8 x 8 cells, or 4 x 4 x 4 of a volume."""
+    grey, _ = _standardised(picture)
+    return cells(grey, LAYOUT[grey.ndim]).ravel()
+
+
+ASPECTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "grey values and edges": describe_greys,
+    "layout": describe_layout,
+}
+
+
+@dataclass(frozen=True)
+class Aspect:
+    """What one description is like on train, and how far pictures of tune lie from that.
+
+    Parameters
+    ----------
+    centre : (D,)
+    precision : (D, D)
+        Inverse of the covariance.
+    limit
+        Of the distance.
+    """
+
+    centre: np.ndarray
+    precision: np.ndarray
+    limit: float
+
+    def distances(self, descriptions: np.ndarray) -> np.ndarray:
+        """Return the Mahalanobis distance ``(N,)`` of descriptions ``(N, D)``."""
+        apart = descriptions - self.centre
+        return np.asarray(np.sqrt(np.maximum(np.einsum("nd,de,ne->n", apart, self.precision, apart), 0)))
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """What pictures of train look like, by the names of `ASPECTS`."""
+
+    aspects: Mapping[str, Aspect]
+
+    def unlike(self, picture: np.ndarray) -> str:
+        """Return in what a picture ``(C, *spatial)`` is unlike those of train, in words; empty where in nothing.
+
+        It may be prepared or standardised: a description does not change with brightness and contrast.
+        """
+        found = [
+            name
+            for name, aspect in self.aspects.items()
+            if aspect.distances(ASPECTS[name](picture)[np.newaxis])[0] > aspect.limit
+        ]
+        return f"{UNLIKE}{' and in '.join(found)}" if found else ""
+
+
+def fit_likeness(train: Sequence[np.ndarray], tune: Sequence[np.ndarray]) -> Likeness | None:
+    """Return what pictures ``(C, *spatial)`` of train look like; None where train or tune has less than 20."""
+    from sklearn.covariance import LedoitWolf
+
+    if min(len(train), len(tune)) < FEWEST:
+        return None
+    aspects = {}
+    for name, describe in ASPECTS.items():
+        learnt, held = (np.stack([describe(picture) for picture in part]) for part in (train, tune))
+        fitted = LedoitWolf().fit(learnt)
+        aspect = Aspect(fitted.location_, fitted.precision_, np.inf)
+        limit = MARGIN * float(np.quantile(aspect.distances(held), WITHIN))
+        aspects[name] = Aspect(aspect.centre, aspect.precision, limit)
+    return Likeness(aspects)
+
+
+def save_likeness(likeness: Likeness, path: Path) -> None:
+    """Write what `read_likeness` reads."""
+    from safetensors.numpy import save_file
+
+    arrays = {f"{name}.{key}": np.asarray(value) for name, aspect in likeness.aspects.items()
+              for key, value in vars(aspect).items()}  # fmt: skip
+    with atomic(path) as temporary:
+        save_file(arrays, temporary)
+
+
+def read_likeness(path: Path) -> Likeness | None:
+    """Return what was saved; None where there is no such file; `ModelError` if it is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    if not path.is_file():
+        return None
+    try:
+        arrays = load_file(path)
+        return Likeness({
+            name: Aspect(arrays[f"{name}.centre"], arrays[f"{name}.precision"], float(arrays[f"{name}.limit"]))
+            for name in ASPECTS
+        })  # fmt: skip
+    except (SafetensorError, KeyError) as error:
+        raise ModelError(
+            f"{path}: is damaged. Delete it, and no picture is flagged, or copy the model again."
+        ) from error
+
+
+def cells(values: np.ndarray, n: int) -> np.ndarray:
+    """Return the means over at most `n` cells along each axis.
+
+    >>> cells(np.array([[1.0, 3.0, 5.0, 7.0]]), 2).tolist()
+    [[2.0, 6.0]]
+    """
+    for axis, side in enumerate(values.shape):
+        starts = np.linspace(0, side, min(n, side), endpoint=False).astype(int)
+        sizes = np.diff([*starts, side]).reshape([-1 if k == axis else 1 for k in range(values.ndim)])
+        values = np.add.reduceat(values, starts, axis=axis) / sizes
+    return values
+
+
+def _standardised(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean over channels, with mean 0 and deviation 1, and how much brighter than it each of several is."""
+    channels = np.asarray(picture, dtype=np.float64)
+    grey = channels.mean(axis=0)
+    deviation = float(grey.std()) or 1.0
+    apart = (channels.reshape(len(channels), -1).mean(axis=1) - grey.mean()) / deviation
+    return (grey - grey.mean()) / deviation, apart if len(channels) > 1 else np.empty(0)
+
+
+def _shares(values: np.ndarray, n: int, ends: tuple[float, float]) -> np.ndarray:
+    """Return the roots of the shares of values in `n` steps between two ends; what lies beyond is in the last steps."""
+    counts, _ = np.histogram(np.clip(values, *ends), n, ends)
+    return np.asarray(np.sqrt(counts / values.size))
