@@ -14,6 +14,7 @@ from focusmap.segmentation.seeds import (
     raised,
     scaled,
     seeds,
+    standing_out,
 )
 
 
@@ -95,3 +96,17 @@ def test_without_cases_without_a_lesion_and_without_maps_there_is_no_noise() -> 
 def test_cuts_out_of_order_are_refused() -> None:
     with pytest.raises(InputError, match="background at or below foreground"):
         SeedCuts(0.7, 0.6)
+
+
+def test_evidence_that_every_picture_has_at_a_place_is_no_mark_of_a_lesion():
+    rng = np.random.default_rng(0)
+    without = [0.1 * rng.random((8, 8)) for _ in range(40)]
+    lesion = 0.1 * rng.random((8, 8))
+    for heat_map in (*without, lesion):
+        heat_map[0, :2] = 0.3 + 0.02 * rng.random(2)
+    lesion[4:6, 4:6] = 0.4
+    found = standing_out([lesion], without)[0]
+    np.testing.assert_array_equal(found, lesion > np.quantile(without, 0.99, axis=0))
+    assert found[4:6, 4:6].all()
+    assert np.count_nonzero(found) <= 4 + 3, "chance alone, as in one of a hundred"
+    assert standing_out([lesion], without[:19]).all()

@@ -25,7 +25,15 @@ from focusmap.pipeline.runs import Run
 from focusmap.segmentation.distillation import predict_masks
 from focusmap.segmentation.learning import LearningOptions
 from focusmap.segmentation.saved import Learnt, load_learnt, save_learnt
-from focusmap.segmentation.seeds import SeedCuts, choose_cuts, choose_cuts_by_masks, noise_level, raised, scaled
+from focusmap.segmentation.seeds import (
+    SeedCuts,
+    choose_cuts,
+    choose_cuts_by_masks,
+    noise_level,
+    raised,
+    scaled,
+    standing_out,
+)
 from focusmap.segmentation.segmenter import Lesions, centred, learn_from_regions, learn_segmenter, raw_cut, regions_of
 from focusmap.segmentation.unet import UNet
 from focusmap.values.files import Json
@@ -36,7 +44,7 @@ Soft = dict[str, np.ndarray]
 """Method to region ``(*spatial)`` between 0 and 1 on the working grid; a lesion from 1/2 on."""
 Draw = Callable[[LesionCase], Soft]
 # Counted up when the same settings come to learn something else, so that a run's older nets are not taken for new ones.
-WAY = 2
+WAY = 3
 # What draws without asking the classifier whether there is a lesion.
 UNGATED = "supervised"
 
@@ -107,8 +115,9 @@ class _Seen:
 
     def arrays(self, method: str) -> Lesions:
         """Return pictures, scaled maps of a method and what is known, as small nets learn from them."""
-        pictures = np.stack([case.picture for case in self.cases])
-        return Lesions(pictures, np.stack([scaled(case.maps[method]) for case in self.cases]), self.known)
+        pictures, maps = np.stack([case.picture for case in self.cases]), [case.maps[method] for case in self.cases]
+        stands_out = standing_out(maps, [case.maps[method] for case in self.of(0)])
+        return Lesions(pictures, np.stack([scaled(heat_map) for heat_map in maps]), self.known, stands_out)
 
 
 def prepare_drawer(member: Member, lesion: Lesion, job: Job) -> Drawer:

@@ -16,6 +16,8 @@ N_BINS = 256
 # What so large a share of the places of cases without a lesion stays below is noise.
 NOISE_SHARE = 0.99
 HIGHEST_CUT = 0.95
+# What so large a share of cases without a lesion stays below is usual at a place; of fewer cases nothing is.
+FEWEST_WITHOUT, USUAL_SHARE = 20, 0.99
 # Where masks choose: cuts in equal steps, of which the first is the lowest that is not everywhere.
 CUTS: np.ndarray = np.linspace(0.05, 0.95, 19)
 
@@ -126,6 +128,18 @@ def noise_level(with_lesion: Sequence[np.ndarray], without: Sequence[np.ndarray]
         return 0.0
     places = np.concatenate([np.maximum(heat_map, 0).ravel() for heat_map in without])
     return float(np.quantile(places, NOISE_SHARE) / np.median(highest))
+
+
+def standing_out(maps: Sequence[np.ndarray], without: Sequence[np.ndarray]) -> np.ndarray:
+    """Return ``(N, *spatial) bool``: where maps are above what is usual at that place in cases without a lesion.
+
+    A net may have evidence at a corner of every picture, which says nothing of one case. Of fewer than 20 cases without
+    a lesion nothing is known to be usual, and every place stands out.
+    """
+    if len(without) < FEWEST_WITHOUT:
+        return np.ones((len(maps), *maps[0].shape), dtype=bool)
+    usual = np.quantile(np.stack(without), USUAL_SHARE, axis=0)
+    return np.stack([heat_map > usual for heat_map in maps])
 
 
 def raised(cuts: SeedCuts, noise: float) -> SeedCuts:

@@ -30,11 +30,14 @@ class Lesions:
         Scaled to a highest value of 1.
     known : (N,)
         1 with a lesion, 0 without, NaN unknown; what is not known is not learnt from.
+    stands_out : (N, *spatial) bool
+        Where a map says of its case what it does not say of every one, as `seeds.standing_out` has it.
     """
 
     pictures: np.ndarray
     maps: np.ndarray
     known: np.ndarray
+    stands_out: np.ndarray
 
     def marked(self, mark: Callable[[int], np.ndarray]) -> Cases:
         """Return the cases as a small net learns them: `mark` says which voxels of case i are a lesion's."""
@@ -73,7 +76,7 @@ def learn_segmenter(
 
     def agreed(i: int) -> np.ndarray:
         marked = banded(regions[i], recipe.similarity, recipe.band)
-        return where_agreed(marked, lesions.maps[i] >= raw_cut(cuts))
+        return where_told(where_agreed(marked, lesions.maps[i] >= raw_cut(cuts)), lesions.stands_out[i])
 
     distilled = learn_masks(lesions.marked(agreed), taught)
     for _ in range(recipe.rounds - 1):
@@ -110,6 +113,15 @@ def where_agreed(marked: np.ndarray, region: np.ndarray) -> np.ndarray:
     [1, -1, -1, 0, -1]
     """
     return np.where(marked == region, marked, np.int8(IGNORED))
+
+
+def where_told(marked: np.ndarray, stands_out: np.ndarray) -> np.ndarray:
+    """Return marks of which those of a lesion stand where a map ``(*spatial) bool`` stands out; the others become -1.
+
+    >>> where_told(np.array([1, 1, 0, -1]), np.array([True, False, False, True])).tolist()
+    [1, -1, 0, -1]
+    """
+    return np.where((marked == 1) & ~stands_out, np.int8(IGNORED), marked)
 
 
 def refine(
