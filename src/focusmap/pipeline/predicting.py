@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 CHUNK = 256
 ATTENTION = "attention.csv"
+NO_LOGITS = np.empty(0)
 
 
 @dataclass(frozen=True)
@@ -250,46 +251,41 @@ def predict_chunks(
     Where it is known what train looks like, the column `flags` says which pictures are unlike it.
     """
     done = 0
-    found_in_order = zip(asked, _answers(model, [one.file for one in asked], likeness), strict=True)
-    while chunk := list(islice(found_in_order, CHUNK)):
+    answers = _answers(model, asked, likeness)
+    while chunk := list(islice(answers, CHUNK)):
         done += len(chunk)
         options.progress("predicting", done, len(asked))
-        failures += [(one.file, found.said) for one, found in chunk if found.logits is None]
-        kept = [(one, found.logits, found.said) for one, found in chunk if found.logits is not None]
-        if kept:
-            pictures, logits, said = (
-                [one for one, _, _ in kept],
-                np.stack([row for _, row, _ in kept]),
-                [s for *_, s in kept],
-            )
-            if pictures[0].earlier:
-                logits = model.task.added(logits, np.array([one.earlier for one in pictures]))
-            yield _predictions(model, pictures, logits, None if likeness is None else said)
+        failures += [(answer.asked.file, answer.reason) for answer in chunk if answer.reason]
+        if kept := [answer for answer in chunk if not answer.reason]:
+            yield _predictions(model, kept, flagged=likeness is not None)
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """The logits ``(L,)`` of a picture and in what it is unlike train; or None, and why it cannot be read."""
+    """What a model says of a picture: logits ``(L,)``, and in what it is unlike train; or why it cannot be read."""
 
-    logits: np.ndarray | None
-    said: str
+    asked: Asked
+    logits: np.ndarray
+    unlike: str = ""
+    reason: str = ""
 
 
-def _answers(model: "AnyModel", files: Sequence[Path], likeness: Likeness | None) -> Iterator[_Answer]:
+def _answers(model: "AnyModel", asked: Sequence[Asked], likeness: Likeness | None) -> Iterator[_Answer]:
     if not isinstance(model, RowModel):
         from focusmap.inference.predict import predict_files
 
-        for found in predict_files(cast("Model", model), files, likeness=likeness):
-            yield _Answer(found.logits, found.reason or found.unlike)
+        found = predict_files(cast("Model", model), [one.file for one in asked], likeness=likeness)
+        for one, said in zip(asked, found, strict=True):
+            yield _Answer(one, NO_LOGITS if said.logits is None else said.logits, said.unlike, said.reason)
         return
     preparation = Preparation.from_dict(model.card.preparation)
-    for file in files:
+    for one in asked:
         try:
-            picture, _ = prepare_file(file, preparation)
+            picture, _ = prepare_file(one.file, preparation)
         except (InputError, MissingFileError) as error:
-            yield _Answer(None, str(error))
+            yield _Answer(one, NO_LOGITS, reason=str(error))
             continue
-        yield _Answer(model.of_pictures(picture[np.newaxis])[0], likeness.unlike(picture) if likeness else "")
+        yield _Answer(one, model.of_pictures(picture[np.newaxis])[0], likeness.unlike(picture) if likeness else "")
 
 
 def predict_label_file(
@@ -335,12 +331,13 @@ def _refuse_failures(failures: Sequence[tuple[Path, str]], options: RunOptions) 
         raise UnreadableImageError(f"{reasons}. Leave them out with --skip-unreadable.")
 
 
-def _predictions(
-    model: "AnyModel", asked: Sequence[Asked], logits: np.ndarray, flags: Sequence[str] | None
-) -> Predictions:
+def _predictions(model: "AnyModel", answers: Sequence[_Answer], *, flagged: bool) -> Predictions:
+    asked, logits = [answer.asked for answer in answers], np.stack([answer.logits for answer in answers])
+    if asked[0].earlier:
+        logits = model.task.added(logits, np.array([one.earlier for one in asked]))
     ids = pd.DataFrame([(one.image_id, one.path, one.patient_id) for one in asked], columns=list(ID_COLUMNS[:3]))
-    if flags is not None:
-        ids = ids.assign(**{FLAGS: flags})
+    if flagged:
+        ids = ids.assign(**{FLAGS: [answer.unlike for answer in answers]})
     return Predictions(model.task, ids, logits, apply(model.task, logits, model.card.temperatures))
 
 
