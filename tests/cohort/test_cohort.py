@@ -137,6 +137,13 @@ def test_a_table_alone_is_a_study(tmp_path):
     assert cohort.image_ids == ["row2", "row3"]
 
 
+def test_a_target_whose_name_begins_as_a_masks_is_no_mask(tmp_path):
+    labels = study_folder(tmp_path, "path,mask_area\na.png,12.5\nb.png,3\n")
+    cohort = read_cohort(labels, Declaration(targets=("mask_area:continuous",)))
+    assert cohort.mask_columns == []
+    assert not cohort.has_masks
+
+
 def test_a_mask_column_of_no_target_is_named(tmp_path):
     labels = study_folder(tmp_path, "path,Mass,Edema,mask_Mas,mask_Edema\na.png,1,0,b.png,\nd.png,0,1,,\n")
     assert any("mask_Mas is the mask of no target" in note for note in read_cohort(labels).study.notes)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from focusmap.auditing.findings import Finding, finding, plural
 from focusmap.auditing.images import Pictures
-from focusmap.cohort.cohort import Cohort, mask_columns
+from focusmap.cohort.cohort import Cohort
 from focusmap.errors import UnreadableImageError
 from focusmap.imaging.readers import MASK_REMEDY, mask_misfit, read_shape
 
@@ -24,7 +24,7 @@ def _misfits(cohort: Cohort, pictures: Pictures) -> list[str]:
     """Return what is wrong with each mask that does not fit; a picture that cannot be read has its own finding."""
     told = (
         _misfit(cohort.study.images / name, image_id, look.size)
-        for column in mask_columns(cohort.table)
+        for column in cohort.mask_columns
         for image_id, name, look in zip(cohort.image_ids, cohort.table[column], pictures.looks, strict=True)
         if name and not look.reason
     )

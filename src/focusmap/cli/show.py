@@ -79,11 +79,9 @@ def print_study(cohort: "Cohort") -> None:
 
 def masks_in_words(cohort: "Cohort") -> str:
     """Return how many masks each column names, to score maps by; empty where there are none."""
-    from focusmap.cohort.cohort import mask_columns
-
     if not cohort.has_masks:
         return ""
-    counts = {name: (cohort.table[name] != "").sum() for name in mask_columns(cohort.table)}
+    counts = {name: (cohort.table[name] != "").sum() for name in cohort.mask_columns}
     return f"{', '.join(f'{n} in {name}' for name, n in counts.items())}; maps are scored by them"
 
 

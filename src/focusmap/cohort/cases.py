@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from focusmap.cohort.cohort import Cohort, mask_columns
+from focusmap.cohort.cohort import Cohort
 from focusmap.errors import InputError, listed, suggest
 
 NO_VIEW = ""
@@ -44,7 +44,7 @@ def by_case(cohort: Cohort, *, grouped: bool = True) -> Cohort:
     """
     table = cohort.table
     if not grouped:
-        pictures = table.reindex(columns=[*PICTURE_COLUMNS, *mask_columns(table)])
+        pictures = table.reindex(columns=[*PICTURE_COLUMNS, *cohort.mask_columns])
         return replace(cohort, pictures=pictures.assign(case_id=pictures["image_id"], view=NO_VIEW))
     _refuse_unnamed(cohort)
     pictures = table.assign(view=table.get("view", NO_VIEW))
@@ -55,7 +55,7 @@ def by_case(cohort: Cohort, *, grouped: bool = True) -> Cohort:
     columns = {name: [by_name[case] for case in cases["case_id"]] for name, by_name in told.items()}
     cases = cases.drop(columns=["view"], errors="ignore").assign(image_id=cases["case_id"], **columns)
     raw = cohort.raw.iloc[first].reset_index(drop=True)
-    kept = pictures.reindex(columns=[*PICTURE_COLUMNS, *mask_columns(table)]).reset_index(drop=True)
+    kept = pictures.reindex(columns=[*PICTURE_COLUMNS, *cohort.mask_columns]).reset_index(drop=True)
     return replace(cohort, table=cases, raw=raw, pictures=kept)
 
 
@@ -68,7 +68,7 @@ def by_picture(cohort: Cohort) -> Cohort:
         return cohort
     pictures = pictures_of(cohort)
     cases = cohort.take(pictures["position"].to_numpy())
-    of_case = cases.table.drop(columns=mask_columns(cases.table))
+    of_case = cases.table.drop(columns=cases.mask_columns)
     own = {str(name): pictures[name] for name in pictures if name != "position"}
     return replace(cases, table=of_case.assign(**own), pictures=None)
 

@@ -124,7 +124,13 @@ class Cohort:
     @property
     def has_masks(self) -> bool:
         """True if any image has a mask."""
-        return any((self.table[name] != "").any() for name in mask_columns(self.table))
+        return any((self.table[name] != "").any() for name in self.mask_columns)
+
+    @property
+    def mask_columns(self) -> list[str]:
+        """The columns of `table` that name masks: ``mask``, and ``mask_TARGET`` of its targets."""
+        names = ("mask", *(f"mask_{target}" for target in self.task.names))
+        return [name for name in names if name in self.table and name not in self.task.names]
 
     def take(self, positions: Sequence[int] | np.ndarray) -> "Cohort":
         """Return the cohort of the rows at `positions`."""
@@ -135,11 +141,6 @@ class Cohort:
     def of(self, image_ids: Sequence[str]) -> "Cohort":
         """Return the cohort of the images named, in that order."""
         return self.take([self.positions[image_id] for image_id in image_ids])
-
-
-def mask_columns(table: pd.DataFrame) -> list[str]:
-    """Return the columns of a cohort's table that name masks."""
-    return [str(name) for name in table if name == "mask" or str(name).startswith("mask_")]
 
 
 def read_cohort(label_file: Path, said: Declaration | None = None, *, study: Study | None = None) -> Cohort:
