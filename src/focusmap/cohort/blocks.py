@@ -51,8 +51,8 @@ def deal_blocks(order: np.ndarray, strata: np.ndarray, fractions: Sequence[float
         pieces, rounds = [(0, len(rows))], rounds * 2
     raise InputError(
         f"{len(rows)} rows in sequence are too few for contiguous blocks with gaps of {gap} rows in {len(fractions)} "
-        "parts that each hold every class. Use fewer folds if there are any, or name a patient column with --patient; if "
-        "no two rows are of one patient, say --patient none in the place of --block."
+        "parts that each hold every class. Use fewer folds if there are any, or name a patient column with --patient; "
+        "if no two rows are of one patient, say --patient none in the place of --block."
     )
 
 
