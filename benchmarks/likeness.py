@@ -43,11 +43,10 @@ def dealt(folder: Path, parsed: argparse.Namespace) -> list[list[np.ndarray]]:
     patients = table["patient_id"] if has_patients else table["path"]
     order = np.random.default_rng(0).permutation(patients.unique())
     place = patients.map({patient: k for k, patient in enumerate(order)})
-    paths = table["path"][place.argsort()][: parsed.most]
-    ends = [round(share * len(paths)) for share in SHARES]
+    chosen = table.assign(place=place).sort_values("place")[: parsed.most]
+    part = np.searchsorted([share * chosen["place"].nunique() for share in SHARES], chosen["place"], side="right")
     preparation = Preparation(size=parsed.size)
-    pictures = [prepare_file(folder / path, preparation)[0] for path in paths]
-    return [pictures[: ends[0]], pictures[ends[0] : ends[1]], pictures[ends[1] :]]
+    return [[prepare_file(folder / path, preparation)[0] for path in chosen["path"][part == k]] for k in range(3)]
 
 
 def flagged(likeness: Likeness, pictures: list[np.ndarray]) -> str:

@@ -221,9 +221,14 @@ def test_boxes_are_matched_by_name_and_never_guessed(planted, tmp_path):
 def test_what_scores_maps_is_said_before_anything_is_learnt(planted, tmp_path):
     _, cohort = planted
     first = cohort.image_ids[0]
-    (tmp_path / "boxes.csv").write_text(f"image_id,finding,x,y,w,h\n{first},nodule,1,1,4,4\nnobody,nodule,1,1,4,4\n")
+    (tmp_path / "boxes.csv").write_text(
+        f"image_id,finding,x,y,w,h\n{first},nodule,1,1,4,4\n{first},nodule,9,9,4,4\nnobody,nodule,1,1,4,4\n"
+    )
     boxed = replace(cohort, study=replace(cohort.study, boxes_file=tmp_path / "boxes.csv"))
-    assert boxes_in_words(boxed) == "1 of 1 images; maps are scored by them; 1 of images that the table lacks"
+    assert boxes_in_words(boxed) == "2 in 1 images; to score heat maps by; 1 are of images that the table lacks"
+    assert boxes_in_words(replace(boxed, study=replace(boxed.study, path_column=None))) == ""
+    (tmp_path / "boxes.csv").write_text("image_id,finding,x,y,w,h\nnobody,nodule,1,1,4,4\n")
+    assert boxes_in_words(boxed).startswith("none finds its image")
     assert boxes_in_words(cohort) == ""
     n = (cohort.table["mask_nodule"] != "").sum()
     assert f"{n} in mask_nodule" in masks_in_words(cohort)

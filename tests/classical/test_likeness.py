@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from scipy.spatial.distance import mahalanobis
 
 from focusmap.classical.likeness import (
@@ -10,6 +11,7 @@ from focusmap.classical.likeness import (
     UNLIKE,
     cells,
     fit_likeness,
+    like_any,
     read_likeness,
     save_likeness,
 )
@@ -67,7 +69,7 @@ def test_a_colour_cast_is_seen_where_train_has_three_channels(own):
 
 
 def test_the_distance_is_that_of_mahalanobis(own, likeness):
-    for name, aspect in likeness.aspects.items():
+    for name, (aspect,) in likeness.aspects.items():
         descriptions = np.stack([ASPECTS[name](picture) for picture in own[:5]])
         slow = [mahalanobis(row, aspect.centre, aspect.precision) for row in descriptions]
         np.testing.assert_allclose(aspect.distances(descriptions), slow)
@@ -86,6 +88,25 @@ def test_volumes_have_a_likeness_too():
     assert likeness.unlike(255 - volumes[56])
 
 
+def test_a_picture_may_be_like_the_train_of_any_fold(own):
+    inverted = [255 - picture for picture in own]
+    one, other = (fit_likeness(kind[:140], kind[140:190]) for kind in (own, inverted))
+    both = like_any([one, other])
+    for kind in (own, inverted):
+        assert np.mean([bool(both.unlike(picture)) for picture in kind[190:]]) <= 0.06
+    assert both.unlike(np.zeros_like(own[0]))
+
+
+def test_what_does_not_fit_together_is_damaged_and_other_descriptions_are_of_no_use(likeness, tmp_path):
+    save_likeness(likeness, tmp_path / "likeness")
+    arrays = load_file(tmp_path / "likeness")
+    save_file({**arrays, "layout.centre": arrays["layout.centre"][:, :-1]}, tmp_path / "cut")
+    with pytest.raises(ModelError, match="is damaged"):
+        read_likeness(tmp_path / "cut")
+    save_file({**arrays, "version": np.array(99)}, tmp_path / "newer")
+    assert read_likeness(tmp_path / "newer") is None
+
+
 def test_too_few_pictures_say_nothing(own):
     assert fit_likeness(own[: FEWEST - 1], own[:60]) is None
     assert fit_likeness(own[:60], own[: FEWEST - 1]) is None
@@ -94,9 +115,9 @@ def test_too_few_pictures_say_nothing(own):
 def test_a_likeness_is_read_as_it_was_saved_and_a_damaged_one_is_named(own, likeness, tmp_path):
     save_likeness(likeness, tmp_path / "likeness")
     back = read_likeness(tmp_path / "likeness")
-    for name, aspect in likeness.aspects.items():
-        np.testing.assert_array_equal(back.aspects[name].precision, aspect.precision)
-        assert back.aspects[name].limit == aspect.limit
+    for name, (aspect,) in likeness.aspects.items():
+        np.testing.assert_array_equal(back.aspects[name][0].precision, aspect.precision)
+        assert back.aspects[name][0].limit == aspect.limit
     assert read_likeness(tmp_path / "none") is None
     (tmp_path / "likeness").write_bytes((tmp_path / "likeness").read_bytes()[:500])
     with pytest.raises(ModelError, match="is damaged"):

@@ -147,6 +147,9 @@ def test_a_target_whose_name_begins_as_a_masks_is_no_mask(tmp_path):
 def test_a_mask_column_of_no_target_is_named(tmp_path):
     labels = study_folder(tmp_path, "path,Mass,Edema,mask_Mas,mask_Edema\na.png,1,0,b.png,\nd.png,0,1,,\n")
     assert any("mask_Mas is the mask of no target" in note for note in read_cohort(labels).study.notes)
+    slip = study_folder(tmp_path, "path,Mass,mask_path\na.png,1,b.png\nd.png,0,\n")
+    assert any("mask_path is the mask of no target" in note for note in read_cohort(slip).study.notes)
+    labels = study_folder(tmp_path, "path,Mass,Edema,mask_Edema\na.png,1,0,b.png\nd.png,0,1,\n")
     alone = read_cohort(labels, Declaration(targets=("Mass",)))
     assert not any("mask_Edema" in note for note in alone.study.notes), "of a column that is left out on purpose"
 

@@ -143,22 +143,32 @@ def test_what_draws_is_learnt_once_and_anew_for_other_settings(run, study, tmp_p
     assert f"{kept}: is damaged. Delete it" in capsys.readouterr().err
 
 
-def test_masks_that_are_mostly_empty_are_owned_to(run, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("refined", "advice"), [(0.0, "So are {} of refined"), (1.0, "With --method refined, 0 are")])
+def test_masks_that_are_mostly_empty_are_owned_to(refined, advice, run, tmp_path, monkeypatch, capsys):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     every_case_predicted(copy)
-    drawn = [1.0, 0.0, 0.0]
 
-    def nothing_but_once(segmenter, picture, heat_map):
-        share = drawn.pop() if drawn else 0.0
-        return {name: np.full(heat_map.shape, share) for name in ("refined", "distilled")}
+    def nothing(segmenter, picture, heat_map):
+        return {"refined": np.full(heat_map.shape, refined), "distilled": np.zeros(heat_map.shape)}
 
-    monkeypatch.setattr("focusmap.pipeline.lesion_masks.regions_of", nothing_but_once)
+    monkeypatch.setattr("focusmap.pipeline.lesion_masks.regions_of", nothing)
     assert main(["segment", str(copy), "--out", str(tmp_path / "masks")]) == 0
     n = len(pd.read_csv(tmp_path / "masks/index.csv"))
     said = capsys.readouterr().out
-    assert f"nodule: {n - 1} of {n} masks are empty" in said
-    assert "--method refined" in said
+    assert f"nodule: {n} of {n} masks are empty where the model says that there is a lesion. {advice.format(n)}" in said
+    assert json.loads((tmp_path / "masks/cautions.json").read_text())["cautions"][0] in said
+
+
+def test_masks_that_are_full_need_no_caution(run, tmp_path, monkeypatch, capsys):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    every_case_predicted(copy)
+    everywhere = {name: np.ones((28, 28)) for name in ("refined", "distilled")}
+    monkeypatch.setattr("focusmap.pipeline.lesion_masks.regions_of", lambda *_: everywhere)
+    assert main(["segment", str(copy), "--out", str(tmp_path / "masks")]) == 0
+    assert "masks are empty" not in capsys.readouterr().out
+    assert not (tmp_path / "masks/cautions.json").exists()
 
 
 def test_lesions_whose_files_are_called_alike_are_learnt_apart():

@@ -10,7 +10,7 @@ from PIL import Image
 
 from focusmap.cli import main
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
-from focusmap.pipeline.likeness import LIKENESS
+from focusmap.pipeline.likeness import LIKENESS, likeness_of
 
 QUICK = ["--size", "32", "--epochs", "1", "--weights", "none", "--workers", "1"]
 
@@ -72,10 +72,10 @@ def test_a_model_that_does_not_know_flags_nothing(run, study, tmp_path, capsys):
     assert "flags" not in pd.read_csv(tmp_path / "a.csv")
 
 
-def test_folds_know_what_their_first_one_knows(study, tmp_path):
+def test_folds_together_know_the_train_of_each(study, tmp_path):
     folder = tmp_path / "folds"
-    assert (
-        main(["train", str(study), "--out", str(folder), "--folds", "3", "--model", "histogram+logistic", *QUICK]) == 0
-    )
-    own = (folder / "model" / LIKENESS).read_bytes()
-    assert own == (folder / "folds/0/model" / LIKENESS).read_bytes()
+    options = ["--folds", "3", "--model", "histogram+logistic", *QUICK]
+    assert main(["run", str(study), "--out", str(folder), *options]) == 0
+    for aspects in likeness_of(folder).aspects.values():
+        assert len(aspects) == 3
+    assert [place for place in folder.rglob(LIKENESS) if "baseline" in str(place)] == []

@@ -6,8 +6,10 @@ import torch
 
 from focusmap.segmentation.distillation import learn_masks, mask_loss, predict_masks, start_from_share
 from focusmap.segmentation.learning import Cases, LearningOptions
-from focusmap.segmentation.segmenter import banded, centred
+from focusmap.segmentation.seeds import SeedCuts
+from focusmap.segmentation.segmenter import Lesions, banded, centred, learn_segmenter
 from focusmap.segmentation.unet import UNet
+from focusmap.values.segmentation import SegmentationRecipe
 
 
 def balls(shape: tuple[int, ...], n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -67,3 +69,25 @@ def test_a_band_lies_about_the_cut_and_a_cut_can_be_moved_to_a_half() -> None:
     region = np.array([0.0, 0.35, 0.4, 0.45, 0.55, 1.0])
     assert banded(region, 0.4, 0.1).tolist() == [0, -1, -1, -1, 1, 1]
     assert ((centred(region, 0.4) >= 0.5) == (region >= 0.4)).all()
+
+
+def test_what_every_map_has_at_a_place_is_no_mark_of_a_lesion(monkeypatch):
+    taught = []
+
+    def noted(cases, options):
+        taught.append(cases.marked)
+        return UNet(1, 1, 2)
+
+    monkeypatch.setattr("focusmap.segmentation.segmenter.learn_masks", noted)
+    maps = np.zeros((3, 12, 12), np.float32)
+    maps[:2, 4:8, 4:8], maps[:2, 0, :3] = 1.0, 0.9
+    lesions = Lesions(maps[:, np.newaxis], maps, np.array([1, 0, 1]))
+    stands_out = np.ones(maps.shape, bool)
+    stands_out[:, 0, :3] = False
+    recipe = SegmentationRecipe(walk_steps=0)
+    learn_segmenter(lesions, stands_out, SeedCuts(0.2, 0.6), recipe, LearningOptions(20))
+    marks = taught[-1]
+    assert (marks[0, 4:8, 4:8] == 1).all()
+    assert (marks[0, 0, :3] == -1).all(), "neither lesion nor background"
+    assert (marks[1] == 0).all(), "the label says that there is none"
+    assert (marks[2] == -1).all(), "there is one, and the map does not know where"

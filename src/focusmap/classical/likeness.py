@@ -19,9 +19,12 @@ from focusmap.values.files import atomic
 FINE, LAYOUT = {2: 48, 3: 24}, {2: 8, 3: 4}
 GREYS, SLOPES = (16, 2.5), (8, (-8.0, 2.0))
 # Some of a part of the split are enough, and too few say nothing of how far its pictures lie.
-MOST, FEWEST = 2000, 20
+MOST, FEWEST = 1000, 20
 # A limit is what 99 % of tune keep within, and a little more: tune is small.
 WITHIN, MARGIN = 0.99, 1.05
+KEYS = ("centre", "precision", "limit")
+# Counted up when a description changes: what was saved of another is of no use.
+VERSION = 1
 UNLIKE = "unlike the pictures of train in "
 
 
@@ -68,6 +71,10 @@ class Aspect:
     precision: np.ndarray
     limit: float
 
+    def __post_init__(self) -> None:
+        if self.precision.shape != (len(self.centre),) * 2 or np.ndim(self.limit):
+            raise ValueError(f"precision {self.precision.shape} and limit do not fit a centre of {len(self.centre)}")
+
     def distances(self, descriptions: np.ndarray) -> np.ndarray:
         """Return the Mahalanobis distance ``(N,)`` of descriptions ``(N, D)``."""
         apart = descriptions - self.centre
@@ -76,20 +83,20 @@ class Aspect:
 
 @dataclass(frozen=True)
 class Likeness:
-    """What pictures of train look like, by the names of `ASPECTS`."""
+    """What pictures of train look like, by the names of `ASPECTS`; of several trains, a picture may be like any."""
 
-    aspects: Mapping[str, Aspect]
+    aspects: Mapping[str, Sequence[Aspect]]
 
     def unlike(self, picture: np.ndarray) -> str:
         """Return in what a picture ``(C, *spatial)`` is unlike those of train, in words; empty where in nothing.
 
         It may be prepared or standardised: a description does not change with brightness and contrast.
         """
-        found = [
-            name
-            for name, aspect in self.aspects.items()
-            if aspect.distances(ASPECTS[name](picture)[np.newaxis])[0] > aspect.limit
-        ]
+        found = []
+        for name, aspects in self.aspects.items():
+            description = ASPECTS[name](picture)[np.newaxis]
+            if all(aspect.distances(description)[0] > aspect.limit for aspect in aspects):
+                found.append(name)
         return f"{UNLIKE}{' and in '.join(found)}" if found else ""
 
 
@@ -105,22 +112,30 @@ def fit_likeness(train: Sequence[np.ndarray], tune: Sequence[np.ndarray]) -> Lik
         fitted = LedoitWolf().fit(learnt)
         aspect = Aspect(fitted.location_, fitted.precision_, np.inf)
         limit = MARGIN * float(np.quantile(aspect.distances(held), WITHIN))
-        aspects[name] = Aspect(aspect.centre, aspect.precision, limit)
+        aspects[name] = [Aspect(aspect.centre, aspect.precision, limit)]
     return Likeness(aspects)
+
+
+def like_any(found: Sequence[Likeness]) -> Likeness:
+    """Return what the pictures of several trains look like."""
+    return Likeness({name: [aspect for one in found for aspect in one.aspects[name]] for name in ASPECTS})
 
 
 def save_likeness(likeness: Likeness, path: Path) -> None:
     """Write what `read_likeness` reads."""
     from safetensors.numpy import save_file
 
-    arrays = {f"{name}.{key}": np.asarray(value) for name, aspect in likeness.aspects.items()
-              for key, value in vars(aspect).items()}  # fmt: skip
+    arrays = {
+        f"{name}.{key}": np.stack([getattr(aspect, key) for aspect in aspects])
+        for name, aspects in likeness.aspects.items()
+        for key in KEYS
+    }
     with atomic(path) as temporary:
-        save_file(arrays, temporary)
+        save_file({**arrays, "version": np.array(VERSION)}, temporary)
 
 
 def read_likeness(path: Path) -> Likeness | None:
-    """Return what was saved; None where there is no such file; `ModelError` if it is damaged."""
+    """Return what was saved; None of no file, or of one with other descriptions; `ModelError` if it is damaged."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -128,11 +143,11 @@ def read_likeness(path: Path) -> Likeness | None:
         return None
     try:
         arrays = load_file(path)
-        return Likeness({
-            name: Aspect(arrays[f"{name}.centre"], arrays[f"{name}.precision"], float(arrays[f"{name}.limit"]))
-            for name in ASPECTS
-        })  # fmt: skip
-    except (SafetensorError, KeyError) as error:
+        if arrays["version"] != VERSION:
+            return None
+        of_each = {name: zip(*(arrays[f"{name}.{key}"] for key in KEYS), strict=True) for name in ASPECTS}
+        return Likeness({name: [Aspect(*values) for values in rows] for name, rows in of_each.items()})
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"{path}: is damaged. Delete it, and no picture is flagged, or copy the model again."
         ) from error

@@ -79,23 +79,23 @@ def print_study(cohort: "Cohort") -> None:
 
 def masks_in_words(cohort: "Cohort") -> str:
     """Return how many masks each column names, to score maps by; empty where there are none."""
-    if not cohort.has_masks:
+    if not cohort.has_images or not cohort.has_masks:
         return ""
     counts = {name: (cohort.table[name] != "").sum() for name in cohort.mask_columns}
-    return f"{', '.join(f'{n} in {name}' for name, n in counts.items())}; maps are scored by them"
+    return f"{', '.join(f'{n} in {name}' for name, n in counts.items())}; to score heat maps by"
 
 
 def boxes_in_words(cohort: "Cohort") -> str:
     """Return how many boxes there are to score maps by, and which find no picture or no label; empty without a file."""
     from focusmap.localisation.reference import read_boxes
 
-    if cohort.study.boxes_file is None:
+    if cohort.study.boxes_file is None or not cohort.has_images:
         return ""
     boxes = read_boxes(cohort.study.boxes_file, cohort)
     n, n_images = sum(map(len, boxes.by_label.values())), len({image_id for image_id, _ in boxes.by_label})
-    said = [f"{n} of {n_images} images; maps are scored by them"]
+    said = [f"{n} in {n_images} images; to score heat maps by" if n else "none finds its image and its label"]
     if boxes.n_elsewhere:
-        said.append(f"{boxes.n_elsewhere} of images that the table lacks")
+        said.append(f"{boxes.n_elsewhere} are of images that the table lacks")
     if boxes.unmatched:
         said.append(f"no label is called {', '.join(boxes.unmatched)}")
     return "; ".join(said)
@@ -193,6 +193,9 @@ def print_run(run: "Run") -> None:
     scores = run.focus / "scores.json"
     if scores.is_file():
         print_scores(read_json(scores))
+    cautions = run.segmentation / "cautions.json"
+    if cautions.is_file():
+        print(*cast(list[str], read_json(cautions)["cautions"]), sep="\n")
     masks = run.segmentation / "scores.json"
     if masks.is_file():
         print_mask_scores(read_json(masks))

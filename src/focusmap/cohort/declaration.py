@@ -125,10 +125,11 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
 
 def _idle_masks(table: pd.DataFrame, task: Task, columns: "_Columns") -> list[str]:
     """Return a sentence for each ``mask_NAME`` of files whose name no column bears: a slip of the pen, most likely."""
-    taken = {f"mask_{name}" for name in (*task.names, *table)} | set(columns.named)
+    others = [name for name in table if name not in columns.named]
+    taken = {f"mask_{name}" for name in (*task.names, *others)} | set(columns.named)
     idle = [name for name in map(str, table) if name.startswith("mask_") and name not in taken]
     files = [name for name in idle if table[name].str.contains(r"\.[A-Za-z]\w*$").any()]
-    known = [f"mask_{name}" for name in task.names]
+    known = ["mask", *(f"mask_{name}" for name in task.names)]
     return [f"{name} is the mask of no target, and is not looked at.{suggest(name, known)}" for name in files]
 
 

@@ -79,7 +79,7 @@ def look_at_files(model: CaseModel, cohort: Cohort, options: PredictOptions = Pr
     pictures, preparation = pictures_of(cohort), model.preparation
     files = [cohort.study.images / path for path in pictures["path"]]
     with ThreadPoolExecutor(options.workers) as pool:
-        read = _read_ahead(pool, iter(files), preparation, n_ahead=2 * options.batch_size)
+        read = _read_ahead(pool, iter(files), preparation, 2 * options.batch_size)
         for members in pictures.groupby("position", sort=True).indices.values():
             found = list(islice(read, len(members)))
             failures = tuple((one.file, one.reason) for one in found if one.pixels is None)
@@ -112,46 +112,49 @@ def predict_files(
     preparation = model.preparation
     batch_size = at_once(preparation.input_shape[1:], options.batch_size)
     with ThreadPoolExecutor(options.workers) as pool:
-        ready = _read_ahead(pool, iter(files), preparation, n_ahead=2 * batch_size)
+        ready = _read_ahead(pool, iter(files), preparation, 2 * batch_size, likeness)
         while batch := list(islice(ready, batch_size)):
-            yield from _predict_batch(model, batch, likeness)
+            yield from _predict_batch(model, batch)
 
 
 @dataclass(frozen=True)
 class _Read:
-    """A picture read and standardised ``(C, *spatial)``, or the reason why not."""
+    """A picture read and standardised ``(C, *spatial)``, and in what it is unlike train; or the reason why not."""
 
     file: Path
     pixels: np.ndarray | None
     reason: str = ""
+    unlike: str = ""
 
 
 def _read_ahead(
-    pool: ThreadPoolExecutor, files: Iterator[Path], preparation: AnyPreparation, n_ahead: int
+    pool: ThreadPoolExecutor,
+    files: Iterator[Path],
+    preparation: AnyPreparation,
+    n_ahead: int,
+    likeness: Likeness | None = None,
 ) -> Iterator[_Read]:
     waiting: deque[Future[_Read]] = deque()
     for file in files:
-        waiting.append(pool.submit(_read, file, preparation))
+        waiting.append(pool.submit(_read, file, preparation, likeness))
         if len(waiting) >= n_ahead:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
 
 
-def _read(file: Path, preparation: AnyPreparation) -> _Read:
+def _read(file: Path, preparation: AnyPreparation, likeness: Likeness | None) -> _Read:
     try:
-        return _Read(file, standardised_file(file, preparation)[0])
+        pixels, _ = standardised_file(file, preparation)
     except (InputError, MissingFileError) as error:
         return _Read(file, None, str(error))
+    return _Read(file, pixels, unlike=likeness.unlike(pixels) if likeness else "")
 
 
-def _predict_batch(model: Model, batch: list[_Read], likeness: Likeness | None) -> Iterator[FilePrediction]:
+def _predict_batch(model: Model, batch: list[_Read]) -> Iterator[FilePrediction]:
     logits = iter(_logits(model, [read.pixels for read in batch if read.pixels is not None]))
     for read in batch:
-        if read.pixels is None:
-            yield FilePrediction(read.file, None, read.reason)
-        else:
-            yield FilePrediction(read.file, next(logits), unlike=likeness.unlike(read.pixels) if likeness else "")
+        yield FilePrediction(read.file, None if read.pixels is None else next(logits), read.reason, read.unlike)
 
 
 def _logits(model: Model, pictures: list[np.ndarray]) -> np.ndarray:

@@ -115,9 +115,12 @@ class _Seen:
 
     def arrays(self, method: str) -> Lesions:
         """Return pictures, scaled maps of a method and what is known, as small nets learn from them."""
-        pictures, maps = np.stack([case.picture for case in self.cases]), [case.maps[method] for case in self.cases]
-        stands_out = standing_out(maps, [case.maps[method] for case in self.of(0)])
-        return Lesions(pictures, np.stack([scaled(heat_map) for heat_map in maps]), self.known, stands_out)
+        pictures = np.stack([case.picture for case in self.cases])
+        return Lesions(pictures, np.stack([scaled(case.maps[method]) for case in self.cases]), self.known)
+
+    def stands_out(self, method: str) -> np.ndarray:
+        """Return ``(N, *spatial) bool``: where maps of a method say what those of cases without a lesion do not."""
+        return standing_out(*([case.maps[method] for case in cases] for cases in (self.cases, self.of(0))))
 
 
 def prepare_drawer(member: Member, lesion: Lesion, job: Job) -> Drawer:
@@ -150,7 +153,8 @@ def _learn(member: Member, lesion: Lesion, job: Job) -> Learnt:
     cuts = {name: _cuts_of(seen, lesion, name, job) for name in map_methods(member.model)}
     first = next(iter(cuts))
     options = job.learning(member, lesion.name)
-    return Learnt(learn_segmenter(train.arrays(first), cuts[first], recipe, options), cuts)
+    segmenter = learn_segmenter(train.arrays(first), train.stands_out(first), cuts[first], recipe, options)
+    return Learnt(segmenter, cuts)
 
 
 def with_comparisons(drawer: Drawer, member: Member, lesion: Lesion, job: Job) -> Drawer:

@@ -1,12 +1,11 @@
 """What the pictures of a run's train look like: learnt beside its model, and asked where the model is shown others."""
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from focusmap.classical.likeness import MOST, Likeness, fit_likeness, read_likeness, save_likeness
+from focusmap.classical.likeness import MOST, Likeness, fit_likeness, like_any, read_likeness, save_likeness
 
 if TYPE_CHECKING:
     from focusmap.pipeline.runs import Run
@@ -25,10 +24,10 @@ def write_likeness(training: "Training") -> None:
 
 
 def share_likeness(run: "Run") -> None:
-    """Let the ensemble of a run's folds know what its first fold knows: its train is most of the pictures."""
-    known = run.parts()[0].model / LIKENESS
-    if known.is_file():
-        shutil.copyfile(known, run.model / LIKENESS)
+    """Let the ensemble of a run's folds know what each fold knows: a picture may be like the train of any."""
+    known = [likeness_of(part.folder) for part in run.parts()]
+    if found := [likeness for likeness in known if likeness is not None]:
+        save_likeness(like_any(found), run.model / LIKENESS)
 
 
 def likeness_of(folder: Path) -> Likeness | None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from focusmap.localisation.mask_scores import MaskScore
     from focusmap.pipeline.lesion_masks import Drawer, Job, Member
 
-UNKNOWN = "unknown"
+UNKNOWN, CAUTIONS = "unknown", "cautions.json"
 DRAWN_BY = ("refined", "distilled")
 COMPARED = (("refined", "cam"), ("distilled", "cam"))
 INDEX_COLUMNS = ["image_id", "path", "target", "probability", "mask", "area", "n_pixels", "predicted"]
@@ -90,6 +90,12 @@ class _Drawn:
     failures: dict[Path, str] = field(default_factory=dict)
     sources: dict[str, Cohort] = field(default_factory=dict)
     n_masks: int = 0
+    empty: dict[str, dict[str, list[bool]]] = field(default_factory=dict)
+
+    def note_empty(self, target: str, regions: Mapping[str, np.ndarray]) -> None:
+        """Note whether a case in which the model finds a lesion has any region of it."""
+        for method in DRAWN_BY:
+            self.empty.setdefault(target, {}).setdefault(method, []).append(not regions[method].any())
 
 
 def segment(folder: Path, request: SegmentRequest, options: RunOptions = RunOptions()) -> SegmentResult:
@@ -122,9 +128,12 @@ def segment(folder: Path, request: SegmentRequest, options: RunOptions = RunOpti
             for member in members:
                 _draw_all(member, lesion, job, _Place(place, names, request.method, drawn))
         scores = _write_files(place, drawn, lesions, request.method)
+        cautions = _cautions(drawn, request.method)
+        if cautions:
+            write_json(place / CAUTIONS, {"cautions": [*cautions]})
     failures = tuple(drawn.failures.items())
     words = tuple(lesion.in_words() for lesion in lesions)
-    return SegmentResult(out, words, scores, failures, _cautions(drawn.rows, request.method))
+    return SegmentResult(out, words, scores, failures, cautions)
 
 
 def check_lesions(cohort: Cohort, recipe: Recipe, request: SegmentRequest) -> None:
@@ -212,6 +221,8 @@ def _draw_all(member: "Member", lesion: "Lesion", job: "Job", place: _Place) -> 
     for done, case in enumerate(cases_of(member, lesion, failures), start=1):
         regions = drawn_regions(case, drawer)
         place.drawn.rows.append(_write_mask(case, lesion, regions[place.method], place))
+        if case.predicted:
+            place.drawn.note_empty(lesion.name, regions)
         place.drawn.scores.extend(_scores_of(case, lesion, regions, member.cohort))
         job.progress(f"drawing {lesion.name}", done, len(member.cohort))
     place.drawn.sources.update(dict.fromkeys(member.cohort.image_ids, member.cohort))
@@ -336,18 +347,18 @@ def _differences(scores: "Sequence[MaskScore]", method: str) -> dict[str, Json]:
     return {pair: entry for pair, entry in found.items() if entry is not None}
 
 
-def _cautions(rows: Sequence[Mapping[str, Json]], method: str) -> tuple[str, ...]:
+def _cautions(drawn: _Drawn, method: str) -> tuple[str, ...]:
     """Return a sentence for each lesion whose masks are mostly empty where the model says that there is one."""
-    said: dict[str, list[bool]] = {}
-    for row in rows:
-        if row["predicted"]:
-            said.setdefault(str(row["target"]), []).append(row["n_pixels"] == 0)
-    return tuple(
-        f"{target}: {sum(empty)} of {len(empty)} masks are empty where the model says that there is a lesion. "
-        f"Draw with --method {next(name for name in DRAWN_BY if name != method)}."
-        for target, empty in said.items()
-        if sum(empty) > len(empty) / 2
-    )
+    other = next(name for name in DRAWN_BY if name != method)
+    found = []
+    for target, empty in drawn.empty.items():
+        n_empty, n_other, n = sum(empty[method]), sum(empty[other]), len(empty[method])
+        if n_empty > n / 2:
+            advice = f"With --method {other}, {n_other} are." if n_other < n_empty else f"So are {n_other} of {other}."
+            found.append(
+                f"{target}: {n_empty} of {n} masks are empty where the model says that there is a lesion. {advice}"
+            )
+    return tuple(found)
 
 
 def _with_absent(methods: dict[str, Json]) -> dict[str, Json]:

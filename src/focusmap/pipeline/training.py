@@ -54,6 +54,8 @@ class Training:
         The run itself, or one of its folds.
     cohort, split, store, recipe
         As prepared; `split` is this training's own. A table model has no store.
+    is_answering
+        Whether the model will be asked about other pictures; a baseline is not.
     """
 
     run: Run
@@ -61,6 +63,7 @@ class Training:
     split: Split
     store: "Store | None"
     recipe: Recipe
+    is_answering: bool = True
 
     @property
     def model(self) -> ModelName:
@@ -134,7 +137,7 @@ def train_baseline(run: Run, options: RunOptions) -> None:
     check_model(cohort, simple)
     store = store_for(cohort, simple, run, options)
     for training in _trainings(run, Prepared(cohort, read_split(run.split, cohort), store, simple)):
-        _train_one(replace(training, run=baseline_run(training.run)), options)
+        _train_one(replace(training, run=baseline_run(training.run), is_answering=False), options)
 
 
 def _trainings(run: Run, prepared: Prepared) -> list[Training]:
@@ -151,7 +154,8 @@ def _train_one(training: Training, options: RunOptions) -> None:
     cohort, split, run = training.cohort, training.split, training.run
     model = _calibrated_on_tune(_train_nets(training, options), training)
     save_model(model, run.model)
-    write_likeness(training)
+    if training.is_answering:
+        write_likeness(training)
     # Tune comes last: its file says that this training is done.
     for part in ("test", "tune"):
         ids = split.ids(part)

@@ -8,7 +8,7 @@ from focusmap.figures.json_tree import branch, items, number, text
 from focusmap.reporting.baseline_section import bettered_by
 from focusmap.reporting.cohort_section import rows_in_words, rows_of_patients
 from focusmap.reporting.files import RunFiles, Tree, model_name
-from focusmap.reporting.findings import FindingView, finding_views
+from focusmap.reporting.findings import ORDER, FindingView, finding_views
 from focusmap.reporting.localisation_section import maps_above_mean_mask
 from focusmap.reporting.performance_section import mean_metric
 from focusmap.reporting.words import Words
@@ -41,7 +41,8 @@ def cautions(files: RunFiles, words: Words) -> list[Caution]:
     bettered = bettered_by(files, words)
     simpler = [Caution("warning", words("caution.simpler", names=words.listed(bettered, 8)))] if bettered else []
     numbers = [*_never_predicted(files.metrics, words), *_number_cautions(files.metrics, words)]
-    return [*accepted, *_audit_cautions(files, words), *simpler, *numbers, *_maps(files, words), *general]
+    found = [*accepted, *_audit_cautions(files, words), *simpler, *numbers, *_maps(files, words), *general]
+    return sorted(found, key=lambda caution: ORDER[caution.severity])
 
 
 def _accepted(name: str, words: Words) -> str:

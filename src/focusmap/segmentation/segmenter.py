@@ -30,14 +30,11 @@ class Lesions:
         Scaled to a highest value of 1.
     known : (N,)
         1 with a lesion, 0 without, NaN unknown; what is not known is not learnt from.
-    stands_out : (N, *spatial) bool
-        Where a map says of its case what it does not say of every one, as `seeds.standing_out` has it.
     """
 
     pictures: np.ndarray
     maps: np.ndarray
     known: np.ndarray
-    stands_out: np.ndarray
 
     def marked(self, mark: Callable[[int], np.ndarray]) -> Cases:
         """Return the cases as a small net learns them: `mark` says which voxels of case i are a lesion's."""
@@ -61,9 +58,13 @@ class Segmenter:
 
 
 def learn_segmenter(
-    lesions: Lesions, cuts: SeedCuts, recipe: SegmentationRecipe, options: LearningOptions
+    lesions: Lesions, stands_out: np.ndarray, cuts: SeedCuts, recipe: SegmentationRecipe, options: LearningOptions
 ) -> Segmenter:
-    """Return what draws masks, learnt from maps and image-level labels alone."""
+    """Return what draws masks, learnt from maps and image-level labels alone.
+
+    `stands_out` ``(N, *spatial) bool`` is where a map says of its case what it does not say of every one, as
+    `seeds.standing_out` has it.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         dimensions = lesions.maps.ndim - 1
@@ -75,8 +76,11 @@ def learn_segmenter(
     taught = replace(options, doing=f"{options.doing}: distilling")
 
     def agreed(i: int) -> np.ndarray:
+        if not regions[i].any():
+            # There is a lesion, and the map does not know where.
+            return np.full(regions[i].shape, IGNORED, dtype=np.int8)
         marked = banded(regions[i], recipe.similarity, recipe.band)
-        return where_told(where_agreed(marked, lesions.maps[i] >= raw_cut(cuts)), lesions.stands_out[i])
+        return where_told(where_agreed(marked, lesions.maps[i] >= raw_cut(cuts)), stands_out[i])
 
     distilled = learn_masks(lesions.marked(agreed), taught)
     for _ in range(recipe.rounds - 1):

@@ -27,8 +27,8 @@ class Predictions:
     task
         Names and order of the columns.
     ids
-        ``image_id``, ``path``, ``patient_id`` and, where there are cases, ``case_id``; of table models ``flags``:
-        text, N rows.
+        ``image_id``, ``path``, ``patient_id`` and, where there are cases, ``case_id``; where anything is to be known
+        of rows, ``flags``: text, N rows.
     logits, probabilities
         ``(N, L)``; probabilities are calibrated; a continuous target's column is its value in both, NaN where the
         earlier value that a change is added to is not known.
