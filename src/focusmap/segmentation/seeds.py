@@ -133,7 +133,7 @@ def noise_level(with_lesion: Sequence[np.ndarray], without: Sequence[np.ndarray]
 def standing_out(maps: Sequence[np.ndarray], without: Sequence[np.ndarray]) -> np.ndarray:
     """Return ``(N, *spatial) bool``: where maps are above what is usual at that place in cases without a lesion.
 
-    A net may have evidence at a corner of every picture, which says nothing of one case. Of fewer than 20 cases without
+    A net may have evidence at one end of every volume, which says nothing of one case. Of fewer than 20 cases without
     a lesion nothing is known to be usual, and every place stands out.
     """
     if len(without) < FEWEST_WITHOUT:
