@@ -143,7 +143,10 @@ def test_what_draws_is_learnt_once_and_anew_for_other_settings(run, study, tmp_p
     assert f"{kept}: is damaged. Delete it" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("refined", "advice"), [(0.0, "So are {} of refined"), (1.0, "With --method refined, 0 are")])
+@pytest.mark.parametrize(
+    ("refined", "advice"),
+    [(0.0, "With --method refined it is no better: {}."), (1.0, "With --method refined it is 0.")],
+)
 def test_masks_that_are_mostly_empty_are_owned_to(refined, advice, run, tmp_path, monkeypatch, capsys):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)

@@ -108,5 +108,6 @@ def test_evidence_that_every_picture_has_at_a_place_is_no_mark_of_a_lesion():
     found = standing_out([lesion], without)[0]
     np.testing.assert_array_equal(found, lesion > np.quantile(without, 0.99, axis=0))
     assert found[4:6, 4:6].all()
+    assert not found[0, :2].any()
     assert np.count_nonzero(found) <= 4 + 3, "chance alone, as in one of a hundred"
     assert standing_out([lesion], without[:19]).all()

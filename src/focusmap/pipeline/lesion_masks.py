@@ -120,7 +120,8 @@ class _Seen:
 
     def stands_out(self, method: str) -> np.ndarray:
         """Return ``(N, *spatial) bool``: where maps of a method say what those of cases without a lesion do not."""
-        return standing_out(*([case.maps[method] for case in cases] for cases in (self.cases, self.of(0))))
+        maps, without = ([case.maps[method] for case in cases] for cases in (self.cases, self.of(0)))
+        return standing_out(maps, without)
 
 
 def prepare_drawer(member: Member, lesion: Lesion, job: Job) -> Drawer:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from focusmap.classical.likeness import MOST, Likeness, fit_likeness, like_any, read_likeness, save_likeness
+from focusmap.pipeline.runs import Run
 
 if TYPE_CHECKING:
-    from focusmap.pipeline.runs import Run
     from focusmap.pipeline.training import Training
 
 LIKENESS = "likeness.safetensors"
@@ -23,7 +23,7 @@ def write_likeness(training: "Training") -> None:
         save_likeness(likeness, training.run.model / LIKENESS)
 
 
-def share_likeness(run: "Run") -> None:
+def share_likeness(run: Run) -> None:
     """Let the ensemble of a run's folds know what each fold knows: a picture may be like the train of any."""
     known = [likeness_of(part.folder) for part in run.parts()]
     if found := [likeness for likeness in known if likeness is not None]:
@@ -32,7 +32,7 @@ def share_likeness(run: "Run") -> None:
 
 def likeness_of(folder: Path) -> Likeness | None:
     """Return what train of a run, or of a model folder itself, looks like; None where that is not known."""
-    place = folder if (folder / "model.json").is_file() else folder / "model"
+    place = folder if (folder / "model.json").is_file() else Run(folder).model
     return read_likeness(place / LIKENESS)
 
 

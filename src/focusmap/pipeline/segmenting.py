@@ -354,7 +354,7 @@ def _cautions(drawn: _Drawn, method: str) -> tuple[str, ...]:
     for target, empty in drawn.empty.items():
         n_empty, n_other, n = sum(empty[method]), sum(empty[other]), len(empty[method])
         if n_empty > n / 2:
-            advice = f"With --method {other}, {n_other} are." if n_other < n_empty else f"So are {n_other} of {other}."
+            advice = f"With --method {other} {'it is' if n_other < n_empty else 'it is no better:'} {n_other}."
             found.append(
                 f"{target}: {n_empty} of {n} masks are empty where the model says that there is a lesion. {advice}"
             )

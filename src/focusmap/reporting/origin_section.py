@@ -62,7 +62,7 @@ def learning_curves(files: RunFiles, words: Words) -> Figure | None:
         stopped = files.recipe is not None and files.recipe.patience > 0
         drawn, caption = (
             learning_figure(history),
-            words(f"training.{'curves_caption' if stopped else 'curves_of_last'}"),
+            words("training.curves_of_best" if stopped else "training.curves_of_last"),
         )
         if has_balance(history):
             caption = words("page.sentences", first=caption, second=words("training.balance"))
