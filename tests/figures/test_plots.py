@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from focusmap.figures.plots import Curve, calibration_figure, confusion_figure, pr_figure, roc_figure
-from focusmap.figures.regions import LEGEND, DrawnCase, draw_cases
+from focusmap.figures.regions import DRAWN, LEGEND, TRUE, DrawnCase, draw_cases
 from focusmap.figures.sheets import Tile, write_sheet
 from focusmap.figures.style import INK, fitted, font, plain, save_figure, svg_text
 from focusmap.figures.training_curves import compared_learning_figure, has_curves, learning_figure
@@ -116,6 +116,11 @@ def test_drawn_cases_say_which_line_is_which(tmp_path: Path) -> None:
     for colour in LEGEND.values():
         assert (foot == np.rint(255 * colour)).all(axis=1).sum() > 50
     assert (foot == tuple(bytes.fromhex(INK[1:]))).all(axis=1).sum() > 20
+    draw_cases(tmp_path / "alone.png", [DrawnCase(np.zeros((40, 40), np.uint8), square, None, "largest: 400 pixels")])
+    with Image.open(tmp_path / "alone.png") as sheet:
+        pixels = np.asarray(sheet).reshape(-1, 3)
+    assert (pixels == np.rint(255 * DRAWN)).all(axis=1).any()
+    assert not (pixels == np.rint(255 * TRUE)).all(axis=1).any()
 
 
 def test_chinese_names_are_drawn_in_their_own_letters() -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import shutil
 
 import numpy as np
@@ -156,11 +157,40 @@ def test_masks_that_are_mostly_empty_are_owned_to(refined, advice, run, tmp_path
         return {"refined": np.full(heat_map.shape, refined), "distilled": np.zeros(heat_map.shape)}
 
     monkeypatch.setattr("focusmap.pipeline.lesion_masks.regions_of", nothing)
-    assert main(["segment", str(copy), "--out", str(tmp_path / "masks")]) == 0
-    n = len(pd.read_csv(tmp_path / "masks/index.csv"))
+    assert main(["segment", str(copy)]) == 0
+    n = len(pd.read_csv(copy / "segmentation/index.csv"))
     said = capsys.readouterr().out
     assert f"nodule: {n} of {n} masks are empty where the model says that there is a lesion. {advice.format(n)}" in said
-    assert json.loads((tmp_path / "masks/cautions.json").read_text())["cautions"][0] in said
+    assert json.loads((copy / "segmentation/cautions.json").read_text())["cautions"][0] in said
+    assert main(["report", str(copy)]) == 0
+    assert "Most masks are empty although the model says that there is a lesion" in (copy / "report.html").read_text()
+
+
+def test_the_report_shows_masks_that_nobody_can_score(run, tmp_path, monkeypatch):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    every_case_predicted(copy)
+    table = pd.read_csv(copy / "cohort.csv", dtype=str, keep_default_na=False)
+    table.assign(mask_nodule="").to_csv(copy / "cohort.csv", index=False)
+    sizes = iter(range(1, 29))
+
+    def wider_and_wider(segmenter, picture, heat_map):
+        region = np.zeros(heat_map.shape)
+        region[:, : next(sizes)] = 1.0
+        return {"refined": region, "distilled": region}
+
+    monkeypatch.setattr("focusmap.pipeline.lesion_masks.regions_of", wider_and_wider)
+    assert main(["segment", str(copy)]) == 0
+    n = len(pd.read_csv(copy / "segmentation/index.csv"))
+    assert main(["report", str(copy)]) == 0
+    report = (copy / "report.html").read_text()
+    section = report[report.index('<section id="segmentation">') : report.index('<section id="model">')]
+    assert "No case here has a true mask" in section
+    assert "Largest, median and smallest mask" in section
+    assert re.findall("<td>([^<]*)", section) == [f"{n}", f"{n}", "0", f"{28 * (n // 2)} pixels"]
+    assert f"28 to {28 * n}" in section
+    assert "Dice" not in section
+    assert "Most masks are empty" not in report
 
 
 def test_masks_that_are_full_need_no_caution(run, tmp_path, monkeypatch, capsys):

@@ -1,6 +1,6 @@
-"""Drawn masks beside the truth: a picture a case, the outlines of both on it."""
+"""Drawn masks, beside the truth where it is known: a picture a case, the outlines on it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,34 +14,41 @@ from focusmap.values.files import atomic
 
 # Of Okabe and Ito, between 0 and 1: what was drawn, and what is true.
 DRAWN, TRUE = np.array([0.90, 0.62, 0.0]), np.array([0.0, 0.75, 0.55])
-LEGEND = {"drawn mask": DRAWN, "true mask": TRUE}
+OF_DRAWN = "drawn mask"
+LEGEND = {OF_DRAWN: DRAWN, "true mask": TRUE}
 LETTERS, SWATCH = 13, 24
 
 
 @dataclass(frozen=True)
 class DrawnCase:
-    """One case: a picture ``(rows, columns)`` or ``(3, rows, columns)``, masks of its shape, and a caption."""
+    """One case: a picture ``(rows, columns)`` or ``(3, rows, columns)``, masks of its shape, and a caption.
+
+    Parameters
+    ----------
+    truth
+        None where there is no true mask.
+    """
 
     picture: np.ndarray
     drawn: np.ndarray
-    truth: np.ndarray
+    truth: np.ndarray | None
     caption: str
 
 
 def draw_cases(path: Path, cases: Sequence[DrawnCase]) -> None:
-    """Write a PNG: of each case the bare picture and, below it, the outlines of both masks, with a legend."""
+    """Write a PNG: of each case the bare picture and, below it, the outlines of its masks, with a legend."""
     above = [Tile(case.picture, case.caption) for case in cases]
     below = [Tile(outlined(case), "") for case in cases]
     sheet = sheet_of([*above, *below], columns=len(cases))
-    _add_legend(sheet)
+    _add_legend(sheet, LEGEND if any(case.truth is not None for case in cases) else {OF_DRAWN: DRAWN})
     with atomic(path) as temporary:
         sheet.save(temporary, format="png", compress_level=3)
 
 
-def _add_legend(sheet: Image.Image) -> None:
+def _add_legend(sheet: Image.Image, legend: Mapping[str, np.ndarray]) -> None:
     """Write under the lower tiles, which have no captions, whose line has which colour."""
     draw, letters, left, middle = ImageDraw.Draw(sheet), font(LETTERS), GAP, sheet.height - GAP - WORDS // 2
-    for words, colour in LEGEND.items():
+    for words, colour in legend.items():
         shade = tuple(round(255 * part) for part in colour)
         draw.line((left, middle, left + SWATCH, middle), fill=shade, width=4)
         draw.text((left + SWATCH + 6, middle), words, fill=INK, font=letters, anchor="lm")
@@ -49,10 +56,11 @@ def _add_legend(sheet: Image.Image) -> None:
 
 
 def outlined(case: DrawnCase) -> np.ndarray:
-    """Return the picture ``(3, rows, columns)`` with the outlines of both masks on it, the drawn one on top."""
+    """Return the picture ``(3, rows, columns)`` with the outlines of its masks on it, the drawn one on top."""
     shown = np.moveaxis(np.asarray(as_shown(case.picture)), -1, 0).copy()
     for mask, colour in ((case.truth, TRUE), (case.drawn, DRAWN)):
-        shown[:, border_of(mask)] = colour[:, None]
+        if mask is not None:
+            shown[:, border_of(mask)] = colour[:, None]
     return shown
 
 

@@ -49,6 +49,11 @@ class MaskScore:
     overlap: Overlap
 
 
+def are_mostly_empty(n_empty: int, n: int) -> bool:
+    """Return whether more than half of the `n` masks of cases that the model calls positive are empty."""
+    return n_empty > n / 2
+
+
 def measure_mask(
     region: np.ndarray, mask: np.ndarray, spacing: Sequence[float] | None
 ) -> tuple[dict[str, float], Overlap]:

@@ -289,19 +289,20 @@ def _scores_of(
 
 def _write_files(folder: Path, drawn: _Drawn, lesions: "Sequence[Lesion]", method: str) -> dict[str, Json] | None:
     from focusmap.localisation.mask_scores import score_table
-    from focusmap.pipeline.mask_examples import write_examples
+    from focusmap.pipeline.mask_examples import by_dice, by_size, write_examples
 
     write_table(folder / "index.csv", pd.DataFrame(drawn.rows, columns=INDEX_COLUMNS))
     if drawn.failures:
         write_failures(list(drawn.failures.items()), folder / "failures.csv")
-    if not any(np.isfinite(score.measures["dice"]) for score in drawn.scores):
-        return None
-    scores = _summary(drawn, method)
-    write_json(folder / "scores.json", scores)
-    write_table(folder / "scores.csv", score_table(drawn.scores))
+    scores = None
+    if any(np.isfinite(score.measures["dice"]) for score in drawn.scores):
+        scores = _summary(drawn, method)
+        write_json(folder / "scores.json", scores)
+        write_table(folder / "scores.csv", score_table(drawn.scores))
     masks = {(str(row["image_id"]), str(row["target"])): str(row["mask"]) for row in drawn.rows}
-    own = [score for score in drawn.scores if score.method == method]
-    write_examples(folder, own, masks, drawn.sources, lesions)
+    examples = by_dice([score for score in drawn.scores if score.method == method]) or by_size(drawn.rows)
+    if examples:
+        write_examples(folder, examples, masks, drawn.sources, lesions)
     return scores
 
 
@@ -349,11 +350,13 @@ def _differences(scores: "Sequence[MaskScore]", method: str) -> dict[str, Json]:
 
 def _cautions(drawn: _Drawn, method: str) -> tuple[str, ...]:
     """Return a sentence for each lesion whose masks are mostly empty where the model says that there is one."""
+    from focusmap.localisation.mask_scores import are_mostly_empty
+
     other = next(name for name in DRAWN_BY if name != method)
     found = []
     for target, empty in drawn.empty.items():
         n_empty, n_other, n = sum(empty[method]), sum(empty[other]), len(empty[method])
-        if n_empty > n / 2:
+        if are_mostly_empty(n_empty, n):
             advice = f"With --method {other} {'it is' if n_other < n_empty else 'it is no better:'} {n_other}."
             found.append(
                 f"{target}: {n_empty} of {n} masks are empty where the model says that there is a lesion. {advice}"

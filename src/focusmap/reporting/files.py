@@ -51,6 +51,8 @@ class RunFiles:
         ``focus/scores.csv``.
     trust
         ``focus/trust.json``.
+    masks
+        ``segmentation/index.csv``.
     mask_scores
         ``segmentation/scores.json``.
     """
@@ -78,6 +80,7 @@ class RunFiles:
     scores: Tree
     single_scores: pd.DataFrame | None
     trust: Tree
+    masks: pd.DataFrame | None
     mask_scores: Tree
 
     @property
@@ -132,6 +135,7 @@ def read_run(folder: Path) -> RunFiles:
         scores=_json(folder / "focus" / "scores.json"),
         single_scores=_table(folder / "focus" / "scores.csv"),
         trust=_json(folder / "focus" / "trust.json"),
+        masks=_table(folder / "segmentation" / "index.csv"),
         mask_scores=_json(folder / "segmentation" / "scores.json"),
     )
 

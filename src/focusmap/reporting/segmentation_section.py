@@ -1,15 +1,17 @@
-"""Masks drawn from image-level labels, against true masks: tables, paired differences, three cases."""
+"""Masks drawn from image-level labels: how many and how large, three cases, and scores where true masks are known."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from focusmap.figures.json_tree import branch, items, number, text
-from focusmap.localisation.mask_scores import above_mean_mask
+from focusmap.localisation.mask_scores import above_mean_mask, are_mostly_empty
 from focusmap.reporting.files import RunFiles, Tree
 from focusmap.reporting.performance_section import Figure
 from focusmap.reporting.pictures import inside, picture_uri
 from focusmap.reporting.tables import Cell, Footnotes, Table, metric_cell, name_cell
-from focusmap.reporting.words import Words
+from focusmap.reporting.words import DASH, Words
 
 METHODS = ("cam", "acam", "focus", "refined", "distilled", "weak_unet", "supervised", "mean_mask")
 MEASURES = (
@@ -21,9 +23,9 @@ MOST_PATIENTS = 20
 
 @dataclass(frozen=True)
 class SegmentationSection:
-    """Masks against true masks."""
+    """What was drawn, and how it stands against true masks where there are any."""
 
-    drawn_by: str
+    explained: Sequence[str]
     verdict: str | None
     tables: Sequence[Table]
     tests: Sequence[str]
@@ -31,24 +33,66 @@ class SegmentationSection:
 
 
 def segmentation_section(files: RunFiles, words: Words) -> SegmentationSection | None:
-    """Return the scores of the masks; None without ``segmentation/scores.json``."""
+    """Return what there is to say of a run's masks; None without ``segmentation/index.csv``."""
+    if files.masks is None:
+        return None
+    explained, tables = [words("segmentation.explained")], [_drawn_table(files.masks, words)]
     scores = files.mask_scores
     if not scores:
-        return None
-    tables = [_method_table(words("segmentation.all"), branch(scores, "methods"), words)]
+        return SegmentationSection(explained, words("segmentation.not_scored"), tables, [], _examples(files, words))
+    tables += [_method_table(words("segmentation.all"), branch(scores, "methods"), words)]
     tables += [_method_table(name, branch(entry), words) for name, entry in branch(scores, "by_target").items()]
     by_case = branch(scores, "by_case")
     if by_case:
         tables.append(_method_table(words("segmentation.by_case"), branch(by_case, "methods"), words))
     differences = branch(by_case or scores, "differences")
     method = text(scores.get("drawn_by"))
-    drawn_by = words(
-        "segmentation.drawn_by", method=words.name("mask_method", method), n=scores.get("masks_used_for_tuning")
-    )
+    said = {"method": words.name("mask_method", method), "n": scores.get("masks_used_for_tuning")}
+    explained += [words("segmentation.scored"), words("segmentation.drawn_by", **said)]
     is_above = above_mean_mask(differences, method)
     verdict = None if is_above is None else words("segmentation.above" if is_above else "segmentation.not_above")
     tables += _patient_tables(differences, words)
-    return SegmentationSection(drawn_by, verdict, tables, _tests(differences, words), _examples(files, words))
+    return SegmentationSection(explained, verdict, tables, _tests(differences, words), _examples(files, words))
+
+
+def mostly_empty(masks: pd.DataFrame | None) -> list[str]:
+    """Return the targets most of whose masks are empty where the model says that there is a lesion."""
+    if masks is None:
+        return []
+    called = masks[masks["predicted"] == "True"]
+    return [
+        str(target)
+        for target, rows in called.groupby("target", sort=False)
+        if are_mostly_empty(int((rows["n_pixels"] == "0").sum()), len(rows))
+    ]
+
+
+def _drawn_table(masks: pd.DataFrame, words: Words) -> Table:
+    rows = []
+    for target, of_target in masks.groupby("target", sort=False):
+        is_called, is_empty = of_target["predicted"] == "True", of_target["n_pixels"] == "0"
+        counts = (len(of_target), is_called.sum(), (is_called & is_empty).sum())
+        sizes = _sizes(of_target[~is_empty], words)
+        rows.append([name_cell(str(target)), *(Cell(f"{count:,}") for count in counts), sizes])
+    head = ["", *(words(f"segmentation.{key}") for key in ("cases", "called", "empty", "size"))]
+    return Table(head, rows, caption=words("segmentation.written"))
+
+
+def _sizes(masks: pd.DataFrame, words: Words) -> Cell:
+    """Return the median and the range of masks that are not empty: in mm² or mL if each file knows, else in pixels."""
+    if masks.empty:
+        return Cell(DASH)
+    areas = pd.to_numeric(masks["area"], errors="coerce")
+    is_known = bool(areas.notna().all())
+    measured = "mL" if masks["mask"].iloc[0].endswith(".nii.gz") else "mm²"
+    unit = measured if is_known else words("segmentation.pixels")
+    sizes = areas if is_known else pd.to_numeric(masks["n_pixels"])
+    low, median, high = (_amount(size) for size in sizes.quantile([0.0, 0.5, 1.0], interpolation="nearest"))
+    return Cell(f"{median} {unit}", words("segmentation.range", low=low, high=high))
+
+
+def _amount(size: float) -> str:
+    return f"{size:,.0f}" if size >= 100 else f"{size:.3g}"
 
 
 def _method_table(caption: str, methods: Tree, words: Words) -> Table:
@@ -102,4 +146,5 @@ def _examples(files: RunFiles, words: Words) -> Figure | None:
     path = inside(files.folder, "segmentation/examples.png")
     if path is None:
         return None
-    return Figure(words("segmentation.examples"), picture_uri(path), words("segmentation.examples_caption"))
+    kind = "examples" if files.mask_scores else "by_size"
+    return Figure(words(f"segmentation.{kind}"), picture_uri(path), words(f"segmentation.{kind}_caption"))

@@ -11,6 +11,7 @@ from focusmap.reporting.files import RunFiles, Tree, model_name
 from focusmap.reporting.findings import ORDER, FindingView, finding_views
 from focusmap.reporting.localisation_section import maps_above_mean_mask
 from focusmap.reporting.performance_section import mean_metric
+from focusmap.reporting.segmentation_section import mostly_empty
 from focusmap.reporting.words import Words
 from focusmap.values.task import Target
 
@@ -41,7 +42,8 @@ def cautions(files: RunFiles, words: Words) -> list[Caution]:
     bettered = bettered_by(files, words)
     simpler = [Caution("warning", words("caution.simpler", names=words.listed(bettered, 8)))] if bettered else []
     numbers = [*_never_predicted(files.metrics, words), *_number_cautions(files.metrics, words)]
-    found = [*accepted, *_audit_cautions(files, words), *simpler, *numbers, *_maps(files, words), *general]
+    masks = _masks(files, words)
+    found = [*accepted, *_audit_cautions(files, words), *simpler, *numbers, *_maps(files, words), *masks, *general]
     return sorted(found, key=lambda caution: ORDER[caution.severity])
 
 
@@ -125,6 +127,12 @@ def _maps(files: RunFiles, words: Words) -> list[Caution]:
     """Return a caution where lesions are marked and the maps are not shown to find them better than the mean mask."""
     is_above = maps_above_mean_mask(files, words)
     return [Caution("warning", words("caution.maps_not_above"))] if is_above is False else []
+
+
+def _masks(files: RunFiles, words: Words) -> list[Caution]:
+    """Return a caution where most masks are empty although the model finds a lesion."""
+    targets = mostly_empty(files.masks)
+    return [Caution("warning", words("caution.masks_empty", names=words.listed(targets, 8)))] if targets else []
 
 
 def _never_predicted(metrics: Tree, words: Words) -> list[Caution]:
