@@ -51,11 +51,11 @@ def plain_loss(features: Tensor, labels: Tensor) -> Tensor:
     lesion = (labels == 1)[:, None]
     kinds = {"lesion": lesion & lesion.T, "background": ~lesion & ~lesion.T, "different": lesion ^ lesion.T}
     small = torch.exp(-squares)
-    alike, unlike = (
+    different, same = (
         torch.log1p(small) - torch.log(-torch.expm1(-squares)),
         squares + torch.log1p(small) - 0.6931471805599453,
     )
-    terms = {kind: alike if kind == "different" else unlike for kind in TERMS}
+    terms = {kind: different if kind == "different" else same for kind in TERMS}
     return sum(weight * terms[kind][kinds[kind] & above].mean() for kind, weight in WEIGHTS.items())
 
 

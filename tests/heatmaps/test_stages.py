@@ -11,8 +11,11 @@ from focusmap.heatmaps import heat_maps, methods_of
 from focusmap.heatmaps.gradients import gradients_of
 from focusmap.nets.build import Architecture, build_net
 
-# One of each way that timm hands out stages, ours, and focus-map nets.
-NAMES = ("small-residual", "resnet18", "densenet121", "mobilenetv3_small_050", "resnet10t-fpn", "small-residual-pan")
+# One of each way that timm hands out stages, ours, MONAI's, and focus-map nets.
+NAMES = (
+    "small-residual", "resnet18", "densenet121", "mobilenetv3_small_050", "resnet10t-fpn", "small-residual-pan",
+    "small-residual-3d", "resnet10-3d", "densenet121-3d", "resnet10-3d-fpn",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("n_dims", [2, 3])
@@ -35,7 +38,8 @@ def test_a_stage_without_evidence_has_no_say():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_stages_of_a_backbone_lead_to_its_logits(name):
-    net, picture = build_net(Architecture(name, 1, 2)).eval(), pictures(1, 2, 64).float()
+    n_dims = 3 if "-3d" in name else 2
+    net, picture = build_net(Architecture(name, 1, 2)).eval(), pictures(1, n_dims, {2: 64, 3: 32}[n_dims]).float()
     stages = net.stages(picture)
     assert torch.equal(stages[-1], net.features(picture))
     assert len({stage.shape[2:] for stage in stages}) > 1

@@ -17,6 +17,7 @@ from focusmap.errors import InputError, MissingPartError
 from focusmap.evaluation.calibration import apply
 from focusmap.heatmaps import heat_maps
 from focusmap.imaging.preparation import standardised_file
+from focusmap.imaging.volumes import VolumePreparation
 from focusmap.inference import export
 from focusmap.inference.ensemble import combine
 from focusmap.inference.export import FORMATS, Format, export_model
@@ -145,6 +146,16 @@ def test_an_export_is_replaced_only_by_force(quick, tmp_path: Path):
     with pytest.raises(InputError, match="exists already"):
         export_model(model(), "onnx", tmp_path)
     export_model(model(), "onnx", tmp_path, force=True)
+
+
+def test_the_sides_of_a_volume_are_told_as_they_are(quick, tmp_path: Path):
+    volume = replace(model("small-residual-3d").card, preparation=VolumePreparation((16, 24, 20)).to_dict())
+    of = Model(build_net(Architecture("small-residual-3d", 1, 2)).eval(), volume)
+    quick.setitem(FORMATS, "onnx", graph_of(of, off=0.0))
+    export_model(of, "onnx", tmp_path)
+    facts = json.loads((tmp_path / "export.json").read_text())
+    assert facts["input"]["shape"] == ["N", 1, 16, 24, 20]
+    assert len(facts["outputs"]["class_activation"]["shape"]) == 5
 
 
 def test_bad_input_is_answered_at_the_door(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -32,6 +32,12 @@ def test_the_user_may_name_the_negative_class_or_one_class_alone() -> None:
     assert one.negatives == ("label=normal", "label=benign")
 
 
+def test_classes_are_called_negative_in_many_ways() -> None:
+    classes = ("absent", "No_Tumor", "small", "no-lesion", "large")
+    drawn = lesions_of(Task((Target("tumor", "multiclass", classes),)))[0]
+    assert drawn.labels == ("tumor=small", "tumor=large")
+
+
 def test_truth_is_known_where_the_label_is() -> None:
     truth = np.full((3, 5), np.nan)
     truth[:, 1] = [0, 2, np.nan]

@@ -101,12 +101,15 @@ def test_masks_are_the_same_without_a_mask_to_look_at_and_then_nothing_is_scored
         table = pd.read_csv(blind / name, dtype=str, keep_default_na=False)
         table["mask_nodule"] = ""
         table.to_csv(blind / name, index=False)
-    assert main(["segment", str(blind), "--out", str(tmp_path / "a")]) == 0
+    # The barely trained U-Net draws nothing, and empty masks would be the same whatever was done.
+    refined = ["--method", "refined", "--out"]
+    assert main(["segment", str(blind), *refined, str(tmp_path / "a")]) == 0
     assert opened == []
     assert not (tmp_path / "a/scores.json").exists()
-    assert main(["segment", str(seeing), "--out", str(tmp_path / "b")]) == 0
+    assert main(["segment", str(seeing), *refined, str(tmp_path / "b")]) == 0
     assert opened
     index = pd.read_csv(tmp_path / "b/index.csv")
+    assert index["n_pixels"].gt(0).any()
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a/index.csv"), index)
     for mask in index["mask"]:
         assert (tmp_path / "a" / mask).read_bytes() == (tmp_path / "b" / mask).read_bytes()
@@ -115,6 +118,7 @@ def test_masks_are_the_same_without_a_mask_to_look_at_and_then_nothing_is_scored
 def test_what_draws_is_learnt_once_and_anew_for_other_settings(run, study, tmp_path, monkeypatch, capsys):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
+    every_case_predicted(copy)
     learnt = []
 
     def counted(*arguments):
@@ -122,7 +126,7 @@ def test_what_draws_is_learnt_once_and_anew_for_other_settings(run, study, tmp_p
         return learn_segmenter(*arguments)
 
     monkeypatch.setattr("focusmap.pipeline.lesion_masks.learn_segmenter", counted)
-    new = ["segment", str(copy), str(study), "--out"]
+    new = ["segment", str(copy), str(study), "--method", "refined", "--out"]
     assert main([*new, str(tmp_path / "refused")]) == 3
     assert "patients of" in capsys.readouterr().err
     assert not (tmp_path / "refused").exists()
@@ -133,7 +137,7 @@ def test_what_draws_is_learnt_once_and_anew_for_other_settings(run, study, tmp_p
     assert main([*new, str(tmp_path / "anew")]) == 0
     assert len(learnt) == 1
     masks = sorted((tmp_path / "anew/masks").iterdir())
-    assert masks
+    assert pd.read_csv(tmp_path / "anew/index.csv")["n_pixels"].gt(0).any()
     assert all((tmp_path / "as_before/masks" / mask.name).read_bytes() == mask.read_bytes() for mask in masks)
     (tmp_path / "recipe.yaml").write_text("segmentation: {n_steps: 3, max_cases: 12}")
     assert main([*new, str(tmp_path / "other"), "--recipe", str(tmp_path / "recipe.yaml")]) == 0
@@ -289,10 +293,16 @@ def test_wrong_words_are_answered_before_anything_is_learnt(arguments, said, run
 def test_settings_of_masks_need_segment_and_lie_within_reason(study, tmp_path, capsys):
     assert main(["run", str(study), "--out", str(tmp_path / "r"), "--negative", "normal", *QUICK]) == 2
     assert "add --segment" in capsys.readouterr().err
-    (tmp_path / "recipe.yaml").write_text("segmentation: {foreground: 0.4}")
-    recipe = ["--recipe", str(tmp_path / "recipe.yaml")]
-    assert main(["run", str(study), "--out", str(tmp_path / "r"), "--segment", *recipe, *QUICK]) == 2
-    assert "both foreground and background" in capsys.readouterr().err
+    for settings, said in {
+        "foreground: 0.4": "both foreground and background",
+        "foreground: 0.4, background: 0.6": "background is 0.6; it must not be above foreground, 0.4",
+        "similarity: 0.8, band: 0.3": "band is 0.3; it must be at least 0 and below 0.2",
+        "n_steps: 1": "n_steps is 1; it must be at least 2",
+    }.items():
+        (tmp_path / "recipe.yaml").write_text(f"segmentation: {{{settings}}}")
+        recipe = ["--recipe", str(tmp_path / "recipe.yaml")]
+        assert main(["run", str(study), "--out", str(tmp_path / "r"), "--segment", *recipe, *QUICK]) == 2
+        assert said in capsys.readouterr().err
     for model in ("autoencoder", "histogram+logistic"):
         command = ["run", str(study), "--out", str(tmp_path / "r"), "--segment", "--model", model]
         assert main(command) == 2

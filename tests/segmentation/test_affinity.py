@@ -151,6 +151,17 @@ def test_drawn_pairs_are_of_their_kind_near_each_other_and_balanced() -> None:
         assert 0 < far.min() <= far.max() <= 2
 
 
+def test_where_no_pair_is_near_there_is_nothing_to_learn_and_no_error() -> None:
+    labels = torch.full((6, 6), -1)
+    labels[0, 0], labels[5, 5] = 1, 0
+    features = torch.randn(3, 6, 6, requires_grad=True)
+    loss = sampled_pair_loss(features, labels, PairSampling(50, radius=2), generator())
+    loss.backward()
+    assert loss.item() == 0
+    assert features.grad is not None
+    assert not features.grad.any()
+
+
 def test_without_lesion_there_is_nothing_to_tell_apart() -> None:
     features = torch.zeros(4, 2, requires_grad=True)
     loss = pair_loss(features, torch.zeros(4))

@@ -8,7 +8,7 @@ from focusmap.segmentation.affinity import similarity
 from focusmap.segmentation.learning import Cases, LearningOptions
 from focusmap.segmentation.propagation import EDGES, Refining, grow, highest_points, transitions, walk
 from focusmap.segmentation.representation import FeatureNet, features_of, learn_features
-from focusmap.values.segmentation import SegmentationRecipe
+from focusmap.values.segmentation import Features, SegmentationRecipe
 
 # In the narrow one, steps along different axes lead to the same flat position.
 SHAPES = [(9, 8), (6, 2), (5, 6, 4), (4, 2, 1)]
@@ -61,14 +61,19 @@ def two_regions(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 
 @pytest.mark.parametrize(
-    ("shape", "activation"),
-    [((40, 36), "unit"), ((40, 36), "elu"), pytest.param((18, 20, 16), "unit", marks=pytest.mark.slow)],
-)
-def test_two_regions_grow_from_a_twentieth_of_them(shape: tuple[int, ...], activation: str) -> None:
+    ("shape", "activation", "pair_radius"),
+    [
+        ((40, 36), "unit", 0), ((40, 36), "elu", 0), ((40, 36), "unit", 4),
+        pytest.param((18, 20, 16), "unit", 0, marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
+def test_two_regions_grow_from_a_twentieth_of_them(
+    shape: tuple[int, ...], activation: Features, pair_radius: float
+) -> None:
     picture, ball, marked = two_regions(shape)
     torch.manual_seed(0)
-    net = FeatureNet(1, 8, len(shape), activation)  # type: ignore[arg-type]
-    learn_features(net, Cases(picture[None], marked[None]), LearningOptions(150, batch_size=1))
+    net = FeatureNet(1, 8, len(shape), activation)
+    learn_features(net, Cases(picture[None], marked[None]), LearningOptions(150, batch_size=1), pair_radius)
     found = features_of(net, picture)
     points = np.flatnonzero(marked == 1)
     region = grow(found, points, np.ones(len(points)))

@@ -43,6 +43,11 @@ class ModelName:
     with_table: bool = False
 
     @property
+    def is_net_of_pictures(self) -> bool:
+        """Whether it is a net that is shown pictures, which can be asked where it looks."""
+        return (self.engine, self.shown) == ("net", "pictures")
+
+    @property
     def net(self) -> str:
         """The name of a net of pictures without what says that it is shown the table too."""
         return self.name.removesuffix(WITH_TABLE)
@@ -67,7 +72,7 @@ def parse_model(name: str) -> ModelName:
         return ModelName(name, "table", "net")
     if name.endswith(WITH_TABLE):
         base = parse_model(name.removesuffix(WITH_TABLE))
-        if (base.shown, base.engine) != ("pictures", "net"):
+        if not base.is_net_of_pictures:
             raise InputError(f"model {name!r}: {WITH_TABLE} goes with a net of pictures, such as resnet18{WITH_TABLE}.")
         return ModelName(name, "pictures", "net", with_table=True)
     *features, estimator = name.split("+")

@@ -47,7 +47,7 @@ def execute(parsed: argparse.Namespace) -> None:
 
         run = pipeline.resume(parsed.resume, run_options_from(parsed))
         print(f"model: {run.model}")
-        commands = ["evaluate", *(["explain"] if pipeline.maps_of(run.model) else []), "report"]
+        commands = ["evaluate", *(["explain"] if pipeline.can_be_mapped(run.model) else []), "report"]
         print(f"next: {'; '.join(f'focusmap {command} {parsed.resume}' for command in commands)}")
         return
     if parsed.labels is None or (parsed.out is None and not parsed.dry_run):

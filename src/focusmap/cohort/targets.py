@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from focusmap.errors import InputError, suggest
-from focusmap.values.task import TARGET_KINDS, CellError, Target, TargetKind, Task
+from focusmap.values.task import TARGET_KINDS, CellError, Target, TargetKind, Task, means_nothing_found, plain_name
 
 LABEL_COLUMNS = ("label", "labels", "class", "target", "diagnosis", "finding")
-NEGATIVE_WORDS = ("normal", "benign", "negative", "healthy", "control", "no", "none", "absent", "false", "clear")
 NO_FINDING = ("no finding", "no_finding", "normal", "none")
 MANY_CLASSES = 50
 
@@ -194,9 +193,7 @@ def _two_classes(cells: pd.Series, values: list[str], spec: TargetSpec) -> tuple
             f"target {spec.name!r}: positive={spec.positive} is not one of {', '.join(values)}."
             f"{suggest(spec.positive, values)}"
         )
-    negative = [
-        value for value in values if value.lower() in NEGATIVE_WORDS or value.lower().startswith(("no_", "no "))
-    ]
+    negative = [value for value in values if means_nothing_found(value) or plain_name(value) == "benign"]
     rarer = min(values, key=lambda value: ((cells == value).sum(), [-ord(c) for c in value]))
     if spec.positive is not None:
         positive, why = spec.positive, ""

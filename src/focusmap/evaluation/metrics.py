@@ -12,8 +12,7 @@ from focusmap.statistics.intervals import Interval, bounded_interval, percentile
 from focusmap.statistics.resampling import Clusters, Distribution, Resampling, resample
 from focusmap.values.files import Json
 from focusmap.values.predictions import Predictions
-
-DEFAULT_THRESHOLD = 0.5
+from focusmap.values.task import DEFAULT_THRESHOLD
 
 
 @dataclass(frozen=True)

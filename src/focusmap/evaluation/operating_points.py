@@ -6,9 +6,8 @@ import numpy as np
 
 from focusmap.errors import InputError, suggest
 from focusmap.statistics.formulas import confusion_metrics
-from focusmap.values.task import ANOMALY, UNLABELLED, Task
+from focusmap.values.task import ANOMALY, DEFAULT_THRESHOLD, UNLABELLED, Task
 
-DEFAULT = 0.5
 USUAL_SHARE = 0.95
 
 Criterion = Callable[[Mapping[str, np.ndarray]], np.ndarray]
@@ -70,7 +69,7 @@ def _share(rule: str, wanted: str) -> float:
 
 
 def _held(held: str, maximised: str, wanted: float) -> Criterion:
-    # The small allowance keeps 9 of 10 at 0.9; nothing qualifies below, and the first term breaks no tie.
+    # The allowance is for rounding: 9 of 10 must count as 0.9.
     return lambda metrics: np.where(metrics[held] >= wanted - 1e-9, metrics[maximised], -1.0)
 
 
@@ -86,11 +85,11 @@ def _choose(probability: np.ndarray, truth: np.ndarray, criterion: Criterion) ->
     known = ~np.isnan(truth)
     positive, shown = truth[known] >= 0.5, probability[known]
     if not positive.any() or positive.all():
-        return DEFAULT
+        return DEFAULT_THRESHOLD
     thresholds, table = _cuts(positive, shown)
     gain = np.nan_to_num(criterion(confusion_metrics(table)), nan=-1.0)
     best = thresholds[gain >= gain.max() - 1e-12]
-    return float(best[np.argmin(np.abs(best - DEFAULT))])
+    return float(best[np.argmin(np.abs(best - DEFAULT_THRESHOLD))])
 
 
 def _cuts(positive: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -99,7 +98,6 @@ def _cuts(positive: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np
     lower, upper = np.append(0.0, levels), np.append(levels, np.nextafter(max(levels[-1], 1.0), 2.0))
     middle = (lower + upper) / 2
     thresholds = np.where(middle > lower, middle, upper)  # between neighbouring floats there is no middle
-    thresholds[0] = levels[0] / 2
     positives, all_images = (np.bincount(at, weights=w, minlength=len(levels)) for w in (positive, np.ones(len(at))))
     tp = positive.sum() - np.append(0.0, np.cumsum(positives))
     called = len(at) - np.append(0.0, np.cumsum(all_images))

@@ -49,7 +49,7 @@ class Evidence:
         ``(N, M)``, calibrated; a continuous target's value.
     predicted
         ``(N, M) bool``: at or above the operating point, or the most probable class.
-    shown
+    has_evidence
         ``(N, M) bool``: false where there is no evidence worth showing.
     amounts
         ``(N, M)``: what the positive part of the class activation map adds to the logit, whatever the method; of a
@@ -65,7 +65,7 @@ class Evidence:
 
     probabilities: np.ndarray
     predicted: np.ndarray
-    shown: np.ndarray
+    has_evidence: np.ndarray
     amounts: np.ndarray
     maps: np.ndarray
     units: np.ndarray
@@ -109,7 +109,7 @@ def find_case_evidence(
     return Evidence(
         probabilities=np.repeat(probabilities[:, labels], n, axis=0),
         predicted=np.repeat(predicted_labels(model, probabilities)[:, labels], n, axis=0),
-        shown=n * amounts >= NO_EVIDENCE_BELOW,
+        has_evidence=n * amounts >= NO_EVIDENCE_BELOW,
         amounts=amounts,
         maps=np.mean(maps, axis=0),
         units=unit / found[0].maps[0, 0].numel() if unit_of(method).per_cell else unit,
@@ -141,9 +141,7 @@ def find_evidence(model: Model, pictures: Sequence[Picture], method: str, labels
         probabilities=probabilities[:, labels],
         predicted=predicted,
         # What is well reconstructed as a whole may have one place that is not.
-        shown=np.full(predicted.shape, True)
-        if method_of(method) == RECONSTRUCTION
-        else found.has_evidence.cpu().numpy(),
+        has_evidence=found.has_evidence.cpu().numpy() | (method_of(method) == RECONSTRUCTION),
         amounts=found.evidence.cpu().double().numpy(),
         maps=found.maps.float().cpu().numpy() * deviations.reshape(-1, *[1] * (found.maps.ndim - 2)),
         units=deviations / n_cells if unit_of(method).per_cell else deviations,
@@ -159,13 +157,13 @@ def pixels_of(model: Model, pictures: Sequence[Picture]) -> torch.Tensor:
 
 def _focus_evidence(probabilities: np.ndarray, predicted: np.ndarray, maps: np.ndarray) -> Evidence:
     places = tuple(range(2, maps.ndim))
-    shown = maps * np.expand_dims(predicted, places)
+    of_predicted = maps * np.expand_dims(predicted, places)
     return Evidence(
         probabilities=probabilities,
         predicted=predicted,
-        shown=predicted,
-        amounts=shown.mean(axis=places, dtype=np.float64),
-        maps=shown,
+        has_evidence=predicted,
+        amounts=of_predicted.mean(axis=places, dtype=np.float64),
+        maps=of_predicted,
         units=np.ones(maps.shape[1], dtype=np.float32),
         deviations=np.ones(maps.shape[1], dtype=np.float32),
     )
@@ -177,7 +175,7 @@ def predicted_labels(model: Model | CaseModel, probabilities: np.ndarray) -> np.
     for target in model.task.targets:
         part = model.task.slice_of(target.name)
         if target.kind == "binary":
-            predicted[:, part] = probabilities[:, part] >= model.card.thresholds.get(target.name, 0.5)
+            predicted[:, part] = probabilities[:, part] >= model.card.threshold_of(target.name)
         elif target.kind != "continuous":
             predicted[:, part] = np.eye(target.n_logits, dtype=bool)[probabilities[:, part].argmax(axis=1)]
     return predicted

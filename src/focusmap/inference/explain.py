@@ -209,8 +209,8 @@ def _write_maps(seen: Seen, job: _Job) -> Iterator[MapRow]:
 def _take(evidence: Evidence, i: int) -> Evidence:
     """Return the evidence of picture `i` alone, its arrays without the first axis."""
     return Evidence(
-        evidence.probabilities[i], evidence.predicted[i], evidence.shown[i], evidence.amounts[i], evidence.maps[i],
-        evidence.units, evidence.deviations,
+        evidence.probabilities[i], evidence.predicted[i], evidence.has_evidence[i], evidence.amounts[i],
+        evidence.maps[i], evidence.units, evidence.deviations,
     )  # fmt: skip
 
 
@@ -223,7 +223,7 @@ def _write_maps_of(picture: Picture, name: str, evidence: Evidence, job: _Job) -
             label=label,
             probability=float(evidence.probabilities[k]),
             predicted=bool(evidence.predicted[k]),
-            has_evidence=bool(evidence.shown[k] and heat_map.max() > 0),
+            has_evidence=bool(evidence.has_evidence[k] and heat_map.max() > 0),
             evidence=float(evidence.amounts[k]),
             highest=float(heat_map.max() / evidence.units[k]),
             unit=float(evidence.units[k]),

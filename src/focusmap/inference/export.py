@@ -39,7 +39,7 @@ Run = Callable[[np.ndarray], Sequence[np.ndarray]]
 
 
 class Deployed(nn.Module):
-    """What is exported: pictures ``(N, C, H, W)`` to logits ``(N, L)`` and maps ``(N, L, h, w)``."""
+    """What is exported: pictures ``(N, C, *spatial)`` to logits ``(N, L)`` and maps ``(N, L, *grid)``."""
 
     def __init__(self, net: FocusNet | Ensemble) -> None:
         super().__init__()
@@ -214,9 +214,8 @@ def _facts(
     model: Model, deployed: Deployed, expected: tuple[Tensor, Tensor], off: Mapping[str, float]
 ) -> dict[str, Json]:
     (logits, maps), card = deployed.outputs, model.card.to_dict()
-    channels, size = _probe(model).shape[1:3]
     return {
-        "input": {"name": INPUT, "shape": ["N", channels, size, size], "values": STANDARDISED},
+        "input": {"name": INPUT, "shape": ["N", *model.preparation.input_shape], "values": STANDARDISED},
         "outputs": {
             logits: {"shape": ["N", expected[0].shape[1]], "labels": list(model.task.label_names)},
             maps: {"shape": ["N", *expected[1].shape[1:]], "unit": unit_of(METHOD_OF[maps]).words},

@@ -13,15 +13,10 @@ from focusmap.imaging.preparation import AnyPlacement
 from focusmap.inference.evidence import Item, Picture, pixels_of, predicted_labels, read_pictures
 from focusmap.inference.model import Model
 from focusmap.nets.grids import on_grid
-from focusmap.values.task import Target, Task
+from focusmap.values.task import Target, Task, means_nothing_found, plain_name
 
 CAM = "cam"
 BATCH_SIZE = 16
-# What a class without a lesion is called in the label files of public data sets.
-NEGATIVE_NAMES = (
-    "normal", "healthy", "negative", "none", "no", "0", "no finding", "no lesion", "no tumor", "no tumour", "notumor",
-    "control", "background",
-)  # fmt: skip
 # Masks are worked out on at most so many places, by the number of axes: 128 x 128, 64 x 64 x 64.
 WORKING_PLACES = {2: 128**2, 3: 64**3}
 
@@ -72,7 +67,7 @@ def lesions_of(task: Task, wanted: Sequence[str] = (), negatives: Sequence[str] 
     """Return what is drawn: for the targets or classes wanted, for all targets if none is named.
 
     A binary target's lesion is its positive class. Of several classes those mean none that `negatives` names, or else
-    that are called as in `NEGATIVE_NAMES`; of ordered ones, the first. All others mean a lesion, and each that is
+    whose name `means_nothing_found`; of ordered ones, the first. All others mean a lesion, and each that is
     wanted by its label name alone, as in ``label=malignant``, is one of its own. Continuous targets have none.
 
     Raises
@@ -110,17 +105,20 @@ def _lesion_of(target: Target, negatives: Sequence[str]) -> Lesion:
         raise InputError(f"target {target.name!r} is continuous: it has no lesion to draw.")
     if target.kind == "binary":
         return Lesion(target.name, target.name, target.label_names)
-    usual = target.classes[:1] if target.kind == "ordinal" else NEGATIVE_NAMES
-    known = negatives or usual
-    none = tuple(f"{target.name}={name}" for name in target.classes if _plain(name) in {_plain(one) for one in known})
+    none = tuple(f"{target.name}={name}" for name in _without_lesion(target, negatives))
     labels = tuple(label for label in target.label_names if label not in none)
     if not labels:
         raise InputError(f"target {target.name!r}: no class is left that means a lesion.")
     return Lesion(target.name, target.name, labels, none)
 
 
-def _plain(name: str) -> str:
-    return name.strip().lower().replace("_", " ").replace("-", " ")
+def _without_lesion(target: Target, negatives: Sequence[str]) -> list[str]:
+    if negatives:
+        named = {plain_name(name) for name in negatives}
+        return [name for name in target.classes if plain_name(name) in named]
+    if target.kind == "ordinal":
+        return [target.classes[0]]
+    return [name for name in target.classes if means_nothing_found(name)]
 
 
 @dataclass(frozen=True)

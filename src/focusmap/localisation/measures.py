@@ -39,7 +39,7 @@ class MapOnMask:
     values
         ``(N,) float``, all values of the map, ascending.
     inside
-        ``(P,) float``, those in the mask, ascending.
+        ``(G,) float``, those in the mask G, ascending.
     """
 
     values: np.ndarray
@@ -69,7 +69,7 @@ class MapOnMask:
 
     @cached_property
     def levels(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return |P| and |P and G|, each ``(P,)``, for the values in the mask as cuts."""
+        """Return |P| and |P and G|, each ``(G,)``, for the values in the mask as cuts."""
         return self.reaching(self.inside)
 
 

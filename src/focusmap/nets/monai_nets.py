@@ -41,12 +41,16 @@ class Staged(nn.Module):
         return F.relu(self._stages_of(x)[-1])
 
     def forward_intermediates(
-        self, x: Tensor, indices: list[int], *, stop_early: bool = False, intermediates_only: bool = True
-    ) -> list[Tensor]:
-        """Return the feature maps at the ends of the stages at `indices`, as timm's nets do; the finest first."""
-        del stop_early, intermediates_only
+        self, x: Tensor, indices: list[int], *, stop_early: bool = False, intermediates_only: bool = False
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """Return the maps at the ends of the stages at `indices`, the finest first, as timm's nets do.
+
+        Unless they are all that is asked for, the last feature map stands before them, after a ReLU.
+        """
+        del stop_early
         found = self._stages_of(x)
-        return [found[i] for i in indices]
+        wanted = [found[i] for i in indices]
+        return wanted if intermediates_only else (F.relu(found[-1]), wanted)
 
     def prune_intermediate_layers(self, indices: list[int]) -> None:
         """Drop the parts behind the last of the stages at `indices`."""

@@ -8,7 +8,7 @@ from focusmap.pipeline.evaluating import evaluate, evaluate_cases, evaluate_othe
 from focusmap.pipeline.explaining import ExplainRequest, ExplainResult, explain
 from focusmap.pipeline.exporting import export
 from focusmap.pipeline.indexing import IndexAnswer, index
-from focusmap.pipeline.models import maps_of
+from focusmap.pipeline.models import can_be_mapped
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.predicting import PredictAnswer, PredictRequest, predict
 from focusmap.pipeline.preparing import Prepared, audit, prepare_run, refuse_blocking, split
@@ -22,8 +22,7 @@ from focusmap.pipeline.whole import demo, run
 __all__ = [
     "ConsensusRequest", "ConvertRequest", "ExplainRequest", "ExplainResult", "IndexAnswer", "PredictAnswer",
     "PredictRequest", "Prepared", "Run", "RunOptions", "SegmentRequest", "SegmentResult", "TrustRequest", "audit",
-    "compare", "consensus", "convert", "demo", "evaluate", "evaluate_anomalies", "evaluate_cases", "evaluate_other",
-    "evaluate_table", "explain", "export", "index", "is_unlabelled", "maps_of", "open_run", "predict", "prepare_run",
-    "refuse_blocking", "report", "resume", "run", "segment",
-    "split", "train",
+    "can_be_mapped", "compare", "consensus", "convert", "demo", "evaluate", "evaluate_anomalies", "evaluate_cases",
+    "evaluate_other", "evaluate_table", "explain", "export", "index", "is_unlabelled", "open_run", "predict",
+    "prepare_run", "refuse_blocking", "report", "resume", "run", "segment", "split", "train",
 ]  # fmt: skip

@@ -31,7 +31,7 @@ def _say(target: Target, probabilities: np.ndarray, model: "AnyModel") -> str:
     if target.kind == "continuous":
         return "not known" if np.isnan(probabilities[0]) else f"{probabilities[0]:.4g}"
     if target.kind == "binary":
-        cut = model.card.thresholds.get(target.name, 0.5)
+        cut = model.card.threshold_of(target.name)
         name = "" if target.classes == ("0", "1") else f" {target.positive}"
         verdict = f"yes{name and ','}{name}" if probabilities[0] >= cut else f"no{name and ', not'}{name}"
         return f"{verdict} (probability {probabilities[0]:.2f}, operating point {cut:.2f})"

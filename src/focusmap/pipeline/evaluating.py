@@ -70,7 +70,7 @@ def evaluate_other(
     InputError
         If `out` holds an evaluation already and `options.force` is not given.
     RefusedError
-        If a patient of the run's training also stands in the label file.
+        If a patient of the run's study, of whichever part, also stands in the label file.
     """
     run = open_run(folder)
     out = out or run.evaluation / label_file.stem

@@ -44,7 +44,7 @@ Soft = dict[str, np.ndarray]
 """Method to region ``(*spatial)`` between 0 and 1 on the working grid; a lesion from 1/2 on."""
 Draw = Callable[[LesionCase], Soft]
 # Counted up when the same settings come to learn something else, so that a run's older nets are not taken for new ones.
-WAY = 3
+LEARNING_VERSION = 3
 # What draws without asking the classifier whether there is a lesion.
 UNGATED = "supervised"
 
@@ -91,9 +91,10 @@ class Job:
 
     def identity(self, lesion: Lesion) -> dict[str, Json]:
         """Return what masks are learnt for: of one run, the same for the same."""
-        settings: dict[str, Json] = {**asdict(self.recipe.segmentation), "seed": self.recipe.seed, "way": WAY}
+        settings: dict[str, Json] = {**asdict(self.recipe.segmentation), "seed": self.recipe.seed}
         # By its name, for two lesions may have one file name.
-        return {**settings, "lesion": lesion.name, "negatives": list(lesion.negatives), "tune": self.tune_on_masks}
+        what: dict[str, Json] = {"lesion": lesion.name, "negatives": list(lesion.negatives)}
+        return {**settings, **what, "tune": self.tune_on_masks, "version": LEARNING_VERSION}
 
     def learning(self, member: Member, doing: str) -> LearningOptions:
         """Return how the small nets learn, where the model computes."""
@@ -141,32 +142,28 @@ def prepare_drawer(member: Member, lesion: Lesion, job: Job) -> Drawer:
 
     def draw(case: LesionCase) -> Soft:
         raw = {name: centred(scaled(case.maps[name]), raw_cut(cuts)) for name, cuts in learnt.cuts.items()}
-        return {**raw, **regions_of(learnt.segmenter, case.picture, case.maps[next(iter(learnt.cuts))])}
+        return {**raw, **regions_of(learnt.segmenter, case.picture, case.maps[learnt.seed_method])}
 
     return Drawer(draw, learnt.cuts)
 
 
 def _learn(member: Member, lesion: Lesion, job: Job) -> Learnt:
     recipe = job.recipe.segmentation
-    train = _see(member.model, _chosen(member.train, lesion, recipe.max_cases, job.recipe.seed), lesion)
-    tune = _see(member.model, _chosen(member.tune, lesion, recipe.max_cases, job.recipe.seed), lesion)
-    seen = tune if tune.of(1) else train
-    cuts = {name: _cuts_of(seen, lesion, name, job) for name in map_methods(member.model)}
-    first = next(iter(cuts))
-    options = job.learning(member, lesion.name)
+    train, tune = (_see(member.model, cohort, lesion, job) for cohort in (member.train, member.tune))
+    seen, methods = tune if tune.of(1) else train, map_methods(member.model)
+    cuts = {name: _cuts_of(seen, lesion, name, job) for name in methods}
+    first, options = methods[0], job.learning(member, lesion.name)
     segmenter = learn_segmenter(train.arrays(first), train.stands_out(first), cuts[first], recipe, options)
     return Learnt(segmenter, cuts)
 
 
 def with_comparisons(drawer: Drawer, member: Member, lesion: Lesion, job: Job) -> Drawer:
-    """Return the drawer with what its masks are held against, where train has masks.
+    """Return the drawer with what its masks are held against.
 
     ``weak_unet`` learns from the masks of the raw class activation map; ``supervised``, the upper bound, and
-    ``mean_mask`` from the true masks of train.
+    ``mean_mask``, where train has masks, from those.
     """
-    train = _see(
-        member.model, _chosen(member.train, lesion, job.recipe.segmentation.max_cases, job.recipe.seed), lesion
-    )
+    train = _see(member.model, member.train, lesion, job)
     arrays, options = train.arrays("cam"), job.learning(member, lesion.name)
     cut = raw_cut(drawer.cuts["cam"])
     weak = learn_from_regions(arrays, [heat_map >= cut for heat_map in arrays.maps], _doing(options, "on raw maps"))
@@ -211,7 +208,9 @@ def true_mask(cohort: Cohort, image_id: str, lesion: Lesion, shape: tuple[int, .
     return Reference(cohort).mask(image_id, lesion.labels[0], shape)
 
 
-def _see(model: Model, cohort: Cohort, lesion: Lesion) -> _Seen:
+def _see(model: Model, cohort: Cohort, lesion: Lesion, job: Job) -> _Seen:
+    """Return the maps of what a cohort is learnt or tuned from: as many cases as the recipe takes."""
+    cohort = _chosen(cohort, lesion, job.recipe.segmentation.max_cases, job.recipe.seed)
     # A picture that cannot be read is none to learn from; training has named it already.
     cases = list(read_cases(model, _items(cohort), lesion, failures=[]))
     rows = cohort.of([case.item.image_id for case in cases])

@@ -14,7 +14,8 @@ from focusmap.values.recipe import read_recipe
 from focusmap.values.study import read_study
 
 LIBRARIES = (
-    "torch", "timm", "lightning-fabric", "numpy", "pandas", "scikit-learn", "opencv-python-headless", "pydicom",
+    "torch", "timm", "monai", "lightning-fabric", "numpy", "pandas", "scikit-learn", "scikit-image",
+    "opencv-python-headless", "pydicom", "nibabel",
 )  # fmt: skip
 
 

@@ -166,15 +166,14 @@ def check_model(cohort: Cohort, recipe: Recipe) -> ModelName:
         raise InputError(
             f"screen_negatives leaves rows out of the fit of an estimator; {name.name} is a net. Try sampling: under."
         )
-    if recipe.tta and (name.engine, name.shown) != ("net", "pictures"):
+    if recipe.tta and not name.is_net_of_pictures:
         raise InputError(f"tta shows a net several views of a picture; {name.name} has none. Leave it out.")
     return name
 
 
-def maps_of(folder: Path) -> bool:
+def can_be_mapped(folder: Path) -> bool:
     """Return whether the model in `folder` is a net that is shown pictures, which can be asked where it looks."""
-    name = parse_model(_name_in(folder))
-    return name.engine == "net" and name.shown == "pictures"
+    return parse_model(_name_in(folder)).is_net_of_pictures
 
 
 def _is_of_cases(folder: Path) -> bool:

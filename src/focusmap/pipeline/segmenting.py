@@ -141,7 +141,7 @@ def check_lesions(cohort: Cohort, recipe: Recipe, request: SegmentRequest) -> No
     from focusmap.inference.lesions import lesions_of
 
     name = model_name(cohort, recipe)
-    is_plain = (name.engine, name.shown) == ("net", "pictures") and rows_for(cohort, recipe).pictures is None
+    is_plain = name.is_net_of_pictures and rows_for(cohort, recipe).pictures is None
     if not is_plain or not recipe.learns_labels:
         raise InputError(f"model {name.name!r} has no heat maps of labels to draw masks from. Leave --segment out.")
     lesions_of(cohort.task, request.targets, request.negatives)

@@ -9,7 +9,7 @@ from focusmap.cohort.cohort import Cohort, read_cohort
 from focusmap.pipeline.evaluating import evaluate
 from focusmap.pipeline.explaining import ExplainRequest, explain
 from focusmap.pipeline.manifest import write_manifest
-from focusmap.pipeline.models import maps_of
+from focusmap.pipeline.models import can_be_mapped
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.reporting import report
 from focusmap.pipeline.runs import Run, start_run
@@ -41,7 +41,7 @@ def run(cohort: Cohort, folder: Path, options: RunOptions, masks: SegmentRequest
     seconds: dict[str, float] = {}
     _timed("baseline", seconds, lambda: train_baseline(made, options))
     _timed("evaluate", seconds, lambda: evaluate(folder))
-    if maps_of(made.model):
+    if can_be_mapped(made.model):
         _timed("explain", seconds, lambda: explain(folder, ExplainRequest(), options))
     if masks is not None:
         _timed("segment", seconds, lambda: segment(folder, masks, options))

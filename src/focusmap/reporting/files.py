@@ -148,8 +148,7 @@ def model_name(files: RunFiles) -> ModelName:
 
 def can_be_mapped(files: RunFiles) -> bool:
     """Return whether the run's model is a net that is shown pictures, which can be asked where it looks."""
-    name = model_name(files)
-    return (name.engine, name.shown) == ("net", "pictures")
+    return model_name(files).is_net_of_pictures
 
 
 def can_be_trusted(files: RunFiles) -> bool:

@@ -8,9 +8,7 @@ import pandas as pd
 from focusmap.figures.json_tree import branch, number
 from focusmap.reporting.files import RunFiles
 from focusmap.reporting.words import Words
-from focusmap.values.task import Target
-
-DEFAULT_THRESHOLD = 0.5
+from focusmap.values.task import DEFAULT_THRESHOLD, Target
 
 
 def judged_predictions(files: RunFiles, words: Words) -> pd.DataFrame | None:
@@ -39,7 +37,7 @@ def threshold_of(files: RunFiles, target: str) -> float:
     """Return the operating point of a binary target; where folds have their own, the median over images."""
     found = number(branch(files.metrics, "targets", target).get("threshold"))
     if found is None and files.card is not None:
-        found = files.card.thresholds.get(target)
+        found = files.card.threshold_of(target)
     return DEFAULT_THRESHOLD if found is None else found
 
 

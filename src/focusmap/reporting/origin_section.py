@@ -36,7 +36,7 @@ def recipe_groups(files: RunFiles, words: Words) -> list[FactGroup]:
         return []
     settings = asdict(files.recipe)
     name = model_name(files)
-    if (name.engine, name.shown) != ("net", "pictures"):
+    if not name.is_net_of_pictures:
         kept = ESTIMATOR_SETTINGS if name.engine == "estimator" else TABLE_NET_SETTINGS
         return [FactGroup(words("training.settings"), _facts({key: settings[key] for key in kept}, words))]
     augmentation = settings.pop("augmentation")

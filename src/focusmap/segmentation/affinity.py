@@ -53,21 +53,21 @@ def squared_distances(first: Tensor, second: Tensor) -> Tensor:
     return torch.addmm(norms, first, second.T, alpha=-2).clamp_(min=0)
 
 
-def unlike(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return -log S and its derivative by x, for x at least `LEAST_SQUARE`."""
+def same_term(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return -log S, that of voxels of one label, and its derivative by x, for x at least `LEAST_SQUARE`."""
     small = torch.exp(-x)
     return torch.log1p(small).add_(x).sub_(math.log(2)), small.add_(1).reciprocal_()
 
 
-def alike(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return -log(1 - S) and its derivative by x, for x at least `LEAST_SQUARE`."""
+def different_term(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return -log(1 - S), that of voxels of two labels, and its derivative by x, for x at least `LEAST_SQUARE`."""
     small = torch.expm1(-x)  # exp(-x) - 1, between -1 and 0
     # 1 / sinh(x) = 2 exp(-x) / ((1 - exp(-x)) (1 + exp(-x)))
     slope = (small + 1).mul_(2).div_(small * (small + 2))
     return (small + 2).div_(small).neg_().log_(), slope
 
 
-TERMS: dict[Kind, Term] = {"lesion": unlike, "background": unlike, "different": alike}
+TERMS: dict[Kind, Term] = {"lesion": same_term, "background": same_term, "different": different_term}
 
 
 def pair_loss(features: Tensor, labels: Tensor) -> Tensor:
@@ -225,7 +225,8 @@ def sampled_pair_loss(features: Tensor, labels: Tensor, sampling: PairSampling, 
         How many pairs and how far apart, and what draws them (on the processor).
     """
     flat = features.flatten(1).T
-    total = flat.new_zeros((), dtype=torch.float32)
+    # A sum that autograd can go through, though there be no pairs at all.
+    total = 0 * flat.sum(dtype=torch.float32)
     for kind, weight in WEIGHTS.items():
         first, second = draw_pairs(labels, kind, sampling, generator)
         if len(first):

@@ -1,7 +1,5 @@
 """A small net that gives every voxel a feature, so that voxels of one lesion are alike: learnt from seeds alone."""
 
-from typing import Literal
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -10,8 +8,8 @@ from torch.nn import functional as F
 from focusmap.segmentation.affinity import PairSampling, pair_loss, sampled_pair_loss
 from focusmap.segmentation.learning import Cases, LearningOptions, learn
 from focusmap.segmentation.unet import UNet
+from focusmap.values.segmentation import Features
 
-Activation = Literal["unit", "elu"]
 # Two levels: with more context the net would learn the form of the seeds by heart, and not what a lesion looks like.
 WIDTHS = (16, 32)
 # Up to so many labelled voxels a step the loss is that over all pairs.
@@ -25,7 +23,7 @@ class FeatureNet(nn.Module):
     equal to zero and so to each other, where the loss has no slope.
     """
 
-    def __init__(self, channels: int, n_features: int, dimensions: int = 2, activation: Activation = "unit") -> None:
+    def __init__(self, channels: int, n_features: int, dimensions: int = 2, activation: Features = "unit") -> None:
         super().__init__()
         self.unet = UNet(channels, n_features, dimensions, WIDTHS)
         self.activation = activation
@@ -36,11 +34,21 @@ class FeatureNet(nn.Module):
         return F.normalize(features, dim=1) if self.activation == "unit" else F.elu(features)
 
 
-def learn_features(net: FeatureNet, cases: Cases, options: LearningOptions) -> FeatureNet:
-    """Return the net, trained in place, so that pairs of equal seeds are alike and pairs of different ones are not."""
+def learn_features(net: FeatureNet, cases: Cases, options: LearningOptions, pair_radius: float = 0.0) -> FeatureNet:
+    """Return the net, trained in place, so that pairs of equal seeds are alike and pairs of different ones are not.
+
+    Parameters
+    ----------
+    pair_radius
+        How far apart, in voxels, the two of a pair may lie; 0 means anywhere, in another picture too.
+    """
 
     def loss_of(pictures: Tensor, marked: Tensor, generator: torch.Generator) -> Tensor:
         features = net(pictures)
+        if pair_radius:
+            sampling = PairSampling(radius=pair_radius)
+            of_each = zip(features, marked, strict=True)
+            return torch.stack([sampled_pair_loss(*one, sampling, generator) for one in of_each]).mean()
         if int((marked >= 0).sum()) <= EXACT_UP_TO:
             return pair_loss(features.movedim(1, -1).flatten(0, -2), marked.flatten())
         # Pictures lie side by side, so that pairs are drawn between them as well as within.

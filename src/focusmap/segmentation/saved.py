@@ -20,10 +20,15 @@ from focusmap.values.segmentation import SegmentationRecipe
 
 @dataclass(frozen=True)
 class Learnt:
-    """What was learnt of a lesion: what draws it, and where each kind of map is cut."""
+    """What was learnt of a lesion: what draws it, and where each kind of map is cut, the seeds' own first."""
 
     segmenter: Segmenter
     cuts: Mapping[str, SeedCuts]
+
+    @property
+    def seed_method(self) -> str:
+        """The heat map whose highest points a lesion grows from."""
+        return next(iter(self.cuts))
 
 
 def save_learnt(learnt: Learnt, made_for: Mapping[str, Json], path: Path) -> None:
@@ -41,7 +46,7 @@ def save_learnt(learnt: Learnt, made_for: Mapping[str, Json], path: Path) -> Non
 def load_learnt(
     path: Path, made_for: Mapping[str, Json], recipe: SegmentationRecipe, device: torch.device
 ) -> Learnt | None:
-    """Return what was learnt for the same settings, its nets on a device; None where there is none, or for others.
+    """Return the saved segmenter, its nets on a device; None if there is no file, or it was made for other settings.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """All that is learnt to draw the masks of one lesion, and how a mask comes from it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,15 +36,22 @@ class Lesions:
     maps: np.ndarray
     known: np.ndarray
 
-    def marked(self, mark: Callable[[int], np.ndarray]) -> Cases:
-        """Return the cases as a small net learns them: `mark` says which voxels of case i are a lesion's."""
-        marks = np.full(self.maps.shape, IGNORED, dtype=np.int8)
-        for i, known in enumerate(self.known):
-            if known == 1:
-                marks[i] = mark(i)
-            elif known == 0:
-                marks[i] = 0
-        return Cases(self.pictures, marks)
+    @property
+    def positives(self) -> list[int]:
+        """Positions of the cases with a lesion."""
+        return [int(i) for i in np.flatnonzero(self.known == 1)]
+
+    def marked(self, marks: Mapping[int, np.ndarray]) -> Cases:
+        """Return the cases as a small net learns them.
+
+        Marks ``(*spatial)`` are those of the cases with a lesion, by position; one that has none is ignored, and a case
+        without a lesion is background throughout.
+        """
+        marked = np.full(self.maps.shape, IGNORED, dtype=np.int8)
+        marked[self.known == 0] = 0
+        for i in self.positives:
+            marked[i] = marks.get(i, IGNORED)
+        return Cases(self.pictures, marked)
 
 
 @dataclass(frozen=True)
@@ -65,29 +72,54 @@ def learn_segmenter(
     `stands_out` ``(N, *spatial) bool`` is where a map says of its case what it does not say of every one, as
     `seeds.standing_out` has it.
     """
+    net = _feature_net(lesions, cuts, recipe, options)
+    regions = {i: refine(net, lesions.pictures[i], lesions.maps[i], cuts, recipe) for i in lesions.positives}
+    marks = {
+        i: teaching_marks(region, lesions.maps[i] >= raw_cut(cuts), stands_out[i], recipe)
+        for i, region in regions.items()
+    }
+    return Segmenter(cuts, net, _distil(lesions, marks, recipe, options), recipe)
+
+
+def _feature_net(lesions: Lesions, cuts: SeedCuts, recipe: SegmentationRecipe, options: LearningOptions) -> FeatureNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         dimensions = lesions.maps.ndim - 1
         net = FeatureNet(lesions.pictures.shape[1], N_FEATURES, dimensions, recipe.features)
-    marked = lesions.marked(lambda i: seeds(lesions.maps[i], cuts))
-    learn_features(net, marked, replace(options, doing=f"{options.doing}: what is alike"))
-    positives = [int(i) for i in np.flatnonzero(lesions.known == 1)]
-    regions = {i: refine(net, lesions.pictures[i], lesions.maps[i], cuts, recipe) for i in positives}
+    marked = lesions.marked({i: seeds(lesions.maps[i], cuts) for i in lesions.positives})
+    doing = f"{options.doing}: what is alike"
+    return learn_features(net, marked, replace(options, doing=doing), recipe.pair_radius)
+
+
+def _distil(
+    lesions: Lesions, marks: Mapping[int, np.ndarray], recipe: SegmentationRecipe, options: LearningOptions
+) -> UNet:
     taught = replace(options, doing=f"{options.doing}: distilling")
-
-    def agreed(i: int) -> np.ndarray:
-        if not regions[i].any():
-            # There is a lesion, and the map does not know where.
-            return np.full(regions[i].shape, IGNORED, dtype=np.int8)
-        marked = banded(regions[i], recipe.similarity, recipe.band)
-        return where_told(where_agreed(marked, lesions.maps[i] >= raw_cut(cuts)), stands_out[i])
-
-    distilled = learn_masks(lesions.marked(agreed), taught)
+    net = learn_masks(lesions.marked(marks), taught)
     for _ in range(recipe.rounds - 1):
-        drawn = {i: predict_masks(distilled, lesions.pictures[i : i + 1])[0] for i in positives}
-        marked = lesions.marked(lambda i, drawn=drawn: banded(drawn[i], HALF, recipe.band))  # type: ignore[misc]
-        distilled = learn_masks(marked, taught)
-    return Segmenter(cuts, net, distilled, recipe)
+        drawn = {i: predict_masks(net, lesions.pictures[i : i + 1])[0] for i in marks}
+        marks = {i: banded(region, HALF, recipe.band) for i, region in drawn.items()}
+        net = learn_masks(lesions.marked(marks), taught)
+    return net
+
+
+def teaching_marks(
+    region: np.ndarray, raw: np.ndarray, stands_out: np.ndarray, recipe: SegmentationRecipe
+) -> np.ndarray:
+    """Return what a U-Net is taught of a case with a lesion, ``(*spatial) int8``: 1 lesion, 0 background, -1 nothing.
+
+    Parameters
+    ----------
+    region : (*spatial)
+        As `refine` returns it. If it is empty there is a lesion all the same, so that nothing is taught.
+    raw : (*spatial) bool
+        The map, cut by itself.
+    stands_out : (*spatial) bool
+        Where the map says what it does not say of every case.
+    """
+    if not region.any():
+        return np.full(region.shape, IGNORED, dtype=np.int8)
+    return where_told(where_agreed(banded(region, recipe.similarity, recipe.band), raw), stands_out)
 
 
 def banded(region: np.ndarray, cut: float, band: float) -> np.ndarray:
@@ -176,9 +208,4 @@ def raw_cut(cuts: SeedCuts) -> float:
 
 def learn_from_regions(lesions: Lesions, regions: Sequence[np.ndarray | None], options: LearningOptions) -> UNet:
     """Return a U-Net taught by regions ``(*spatial) bool`` of the cases with a lesion; None leaves a case out."""
-
-    def mark(i: int) -> np.ndarray:
-        region = regions[i]
-        return np.full(lesions.maps[i].shape, IGNORED) if region is None else region
-
-    return learn_masks(lesions.marked(mark), options)
+    return learn_masks(lesions.marked({i: region for i, region in enumerate(regions) if region is not None}), options)

@@ -7,7 +7,7 @@ from typing import Literal, cast
 
 from focusmap.errors import ModelError, suggest
 from focusmap.values.files import Json, read_json, write_json
-from focusmap.values.task import Task
+from focusmap.values.task import DEFAULT_THRESHOLD, Task
 
 FORMAT = 1
 
@@ -83,6 +83,10 @@ class ModelCard:
     tta: list[Json] = field(default_factory=list)
     cuts: Mapping[str, FocusCut] = field(default_factory=dict)
     covariates: list[Json] = field(default_factory=list)
+
+    def threshold_of(self, target: str) -> float:
+        """Return the operating point of a binary target, one half where none was chosen."""
+        return self.thresholds.get(target, DEFAULT_THRESHOLD)
 
     def to_dict(self) -> dict[str, Json]:
         """Return plain values for `model.json`; what a single model does not need is left out."""

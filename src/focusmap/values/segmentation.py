@@ -20,6 +20,9 @@ class SegmentationRecipe:
         Otsu's method parts the values of the maps in three.
     features
         What ends the net that gives each voxel a feature: ``unit`` length, or an ``elu``.
+    pair_radius
+        How far apart, in voxels, the two of a pair may lie that this net learns from; 0 means anywhere, in another case
+        too. It is a setting for large volumes whose lesions are to be told from what lies about them.
     points
         Share of a case's voxels, the highest of its map, that a lesion grows from.
     similarity
@@ -41,6 +44,7 @@ class SegmentationRecipe:
     foreground: float = 0.0
     background: float = 0.0
     features: Features = "unit"
+    pair_radius: float = 0.0
     points: float = 0.005
     similarity: float = 0.5
     walk_radius: float = 3.0
@@ -54,18 +58,21 @@ class SegmentationRecipe:
 
     def __post_init__(self) -> None:
         for name in ("points", "similarity"):
-            _check(0 < getattr(self, name) < 1, f"{name} must lie between 0 and 1")
-        _check(0 <= self.background <= 1 and 0 <= self.foreground <= 1, "seeds must lie between 0 and 1")
-        both = bool(self.background) == bool(self.foreground)
-        _check(both, "give both foreground and background, or neither")
-        _check(self.background <= self.foreground, "background must not be above foreground")
-        _check(0 <= self.band < min(self.similarity, 1 - self.similarity), "band must be smaller than similarity")
-        _check(self.walk_radius >= 1, "walk_radius must be at least 1")
-        _check(self.walk_beta > 0, "walk_beta must be above 0")
-        _check(self.walk_steps >= 0, "walk_steps must not be negative")
-        _check(min(self.rounds, self.max_cases) >= 1 and self.n_steps >= 2, "rounds, n_steps, max_cases are too few")
+            self._check(name, 0 < getattr(self, name) < 1, "must lie between 0 and 1")
+        for name in ("background", "foreground"):
+            self._check(name, 0 <= getattr(self, name) <= 1, "must lie between 0 and 1")
+        if bool(self.background) != bool(self.foreground):
+            raise InputError("segmentation: give both foreground and background, or neither.")
+        ordered = self.background <= self.foreground
+        self._check("background", ordered, f"must not be above foreground, {self.foreground:g}")
+        room = min(self.similarity, 1 - self.similarity)
+        within = f"must be at least 0 and below {room:g}, the smaller of similarity and 1 - similarity"
+        self._check("band", 0 <= self.band < room, within)
+        self._check("walk_beta", self.walk_beta > 0, "must be above 0")
+        least = {"walk_radius": 1, "walk_steps": 0, "pair_radius": 0, "rounds": 1, "max_cases": 1, "n_steps": 2}
+        for name, at_least in least.items():
+            self._check(name, getattr(self, name) >= at_least, f"must be at least {at_least}")
 
-
-def _check(holds: bool, fact: str) -> None:
-    if not holds:
-        raise InputError(f"segmentation: {fact}.")
+    def _check(self, name: str, holds: bool, rule: str) -> None:
+        if not holds:
+            raise InputError(f"segmentation: {name} is {getattr(self, name):g}; it {rule}.")

@@ -12,6 +12,31 @@ from focusmap.values.files import Json
 
 TargetKind = Literal["binary", "multiclass", "ordinal", "continuous"]
 TARGET_KINDS: tuple[TargetKind, ...] = get_args(TargetKind)
+# The probability from which on a binary target is called positive where no operating point was chosen.
+DEFAULT_THRESHOLD = 0.5
+# What a class without a finding is called in the label files of public data sets.
+NOTHING_FOUND = (
+    "normal", "healthy", "negative", "none", "no", "0", "false", "absent", "clear", "control", "background", "notumor",
+)  # fmt: skip
+
+
+def means_nothing_found(name: str) -> bool:
+    """Return whether a class is called as one that says that nothing was found.
+
+    >>> [means_nothing_found(name) for name in ("Normal", "no_tumor", "No finding", "nodule")]
+    [True, True, True, False]
+    """
+    plain = plain_name(name)
+    return plain in NOTHING_FOUND or plain.startswith("no ")
+
+
+def plain_name(name: str) -> str:
+    """Return a name as it is compared with others: in small letters, with blanks between its words.
+
+    >>> plain_name(" No_Finding")
+    'no finding'
+    """
+    return name.strip().lower().replace("_", " ").replace("-", " ")
 
 
 @dataclass(frozen=True)
