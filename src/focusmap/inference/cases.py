@@ -219,11 +219,8 @@ class CaseModel:
         device = next(net.parameters()).device
         sides = (torch.from_numpy(np.ascontiguousarray(side)).float().to(device) for side in (features, rows))
         with torch.inference_mode():
-            logits = net.classify(self._backbone.fused(*sides)).cpu().double().numpy()
-        for name, (mean, deviation) in self.card.scales.items():
-            part = self.task.slice_of(name)
-            logits[:, part] = logits[:, part] * deviation + mean
-        return np.asarray(logits)
+            logits = net.classify(self._backbone.fused(*sides))
+        return self.task.in_units(logits.cpu().numpy(), self.card.scales)
 
     def _stacked(self, of_pictures: np.ndarray, of_table: np.ndarray) -> np.ndarray:
         stack = cast(Mapping[str, Mapping[str, Json]], self.card.architecture["stack"])

@@ -68,11 +68,7 @@ class Model:
 
     def to_units(self, logits: np.ndarray) -> np.ndarray:
         """Return logits ``(N, L)`` with the columns of continuous targets in the target's own units."""
-        values = np.array(logits, dtype=np.float64)
-        for name, (mean, deviation) in self.card.scales.items():
-            part = self.task.slice_of(name)
-            values[:, part] = values[:, part] * deviation + mean
-        return values
+        return self.task.in_units(logits, self.card.scales)
 
 
 def save_model(model: Model, folder: Path) -> Model:

@@ -70,11 +70,8 @@ class NetAnswer:
         """Return logits ``(N, L)`` of rows ``(N, K)``; a continuous target's value in its own unit."""
         rows = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[:, :, None, None]
         with torch.inference_mode():
-            logits = self.net.eval()(rows.to(next(self.net.parameters()).device)).cpu().double().numpy()
-        for name, (mean, deviation) in self.scales.items():
-            part = self.task.slice_of(name)
-            logits[:, part] = logits[:, part] * deviation + mean
-        return np.asarray(logits)
+            logits = self.net.eval()(rows.to(next(self.net.parameters()).device))
+        return self.task.in_units(logits.cpu().numpy(), self.scales)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return all weights."""

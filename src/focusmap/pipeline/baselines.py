@@ -13,7 +13,7 @@ from focusmap.evaluation import EvaluationOptions, compare_predictions, evaluate
 from focusmap.evaluation.baselines import carried_forward, usual_answer
 from focusmap.pipeline.runs import Run
 from focusmap.values.files import Json, read_json, write_json
-from focusmap.values.predictions import Predictions, from_probabilities, of_images, of_targets, read_predictions
+from focusmap.values.predictions import Predictions, from_probabilities, joined, of_images, of_targets, read_predictions
 from focusmap.values.task import Task
 
 BASELINES = "baselines.json"
@@ -114,21 +114,13 @@ def _fast_model(run: Run, cohort: Cohort, predictions: Predictions) -> Simpler:
     parts = [baseline_run(part) for part in run.parts()]
     tables = [read_predictions(part.predictions("test"), cohort.task) for part in parts]
     cards = [read_json(part.model / "model.json") for part in parts]
-    pooled = _joined(tables)
+    pooled = joined(tables)
     thresholds = _thresholds(tables, [cast(Mapping[str, float], card["thresholds"]) for card in cards], pooled)
     name = str(cast(Mapping[str, Json], cards[0]["architecture"])["model"])
     wanted = list(predictions.ids["image_id"])
     order = {image_id: i for i, image_id in enumerate(pooled.ids["image_id"])}
     rows = [order[image_id] for image_id in wanted]
     return Simpler(name, of_images(pooled, wanted), {key: values[rows] for key, values in thresholds.items()}, {})
-
-
-def _joined(tables: Sequence[Predictions]) -> Predictions:
-    import pandas as pd
-
-    ids = pd.concat([table.ids for table in tables], ignore_index=True)
-    logits, shown = (np.concatenate([getattr(table, name) for table in tables]) for name in ("logits", "probabilities"))
-    return Predictions(tables[0].task, ids, logits, shown)
 
 
 def _thresholds(

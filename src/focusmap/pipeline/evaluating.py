@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-import pandas as pd
 
 from focusmap.cohort.cohort import Cohort, load_cohort
 from focusmap.cohort.declaration import Declaration
@@ -23,7 +22,7 @@ from focusmap.pipeline.others import read_other, refuse_known_patients, rows_lik
 from focusmap.pipeline.predicting import count_unlike, load_run_model, predict_label_file
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.values.files import Json, read_json, read_table, refuse_existing, write_json
-from focusmap.values.predictions import Predictions, read_predictions, write_predictions
+from focusmap.values.predictions import Predictions, joined, read_predictions, write_predictions
 from focusmap.values.recipe import read_recipe
 from focusmap.values.task import UNLABELLED
 
@@ -114,10 +113,7 @@ def evaluate_cases(folder: Path, how: str, out: Path | None = None, *, force: bo
         raise InputError(f"{folder}: has no test predictions; finish it with: focusmap train --resume {folder}")
     cohort, recipe = load_cohort(run.folder), read_recipe(run.recipe)
     parts = [_cases_of(part, cohort, how, recipe.threshold_for) for part in run.parts()]
-    ids = pd.concat([predictions.ids for predictions, _, _ in parts], ignore_index=True)
-    logits = np.concatenate([predictions.logits for predictions, _, _ in parts])
-    probabilities = np.concatenate([predictions.probabilities for predictions, _, _ in parts])
-    predictions = Predictions(cohort.task, ids, logits, probabilities)
+    predictions = joined([of_part for of_part, _, _ in parts])
     write_predictions(predictions, out / PREDICTIONS)
     thresholds: dict[str, float | np.ndarray] = {
         name: np.concatenate([np.full(len(of_part), found[name]) for of_part, _, found in parts])

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
 import pandas as pd
 
 from focusmap.classical.model import RowModel
@@ -34,7 +33,7 @@ from focusmap.pipeline.preparing import Prepared, prepare, store_for
 from focusmap.pipeline.row_models import fit_estimators
 from focusmap.pipeline.runs import Run, open_run, start_run
 from focusmap.values.files import read_table, write_table
-from focusmap.values.predictions import Predictions, of_images, read_predictions, write_predictions
+from focusmap.values.predictions import joined, of_images, read_predictions, write_predictions
 from focusmap.values.recipe import Recipe, read_recipe
 
 if TYPE_CHECKING:
@@ -237,12 +236,8 @@ def _fit(training: Training, options: RunOptions) -> "AnyModel":
 
 def pool_predictions(run: Run, cohort: Cohort, part: str) -> None:
     """Write the predictions of all folds as one table, in the order of the cohort."""
-    tables = [read_predictions(fold.predictions(part), cohort.task) for fold in run.parts()]
-    ids = pd.concat([table.ids for table in tables], ignore_index=True)
-    logits = np.concatenate([table.logits for table in tables])
-    probabilities = np.concatenate([table.probabilities for table in tables])
-    pooled = Predictions(cohort.task, ids, logits, probabilities)
-    order = sorted(ids["image_id"], key=cohort.positions.__getitem__)
+    pooled = joined([read_predictions(fold.predictions(part), cohort.task) for fold in run.parts()])
+    order = sorted(pooled.ids["image_id"], key=cohort.positions.__getitem__)
     write_predictions(of_images(pooled, order), run.predictions(part))
 
 

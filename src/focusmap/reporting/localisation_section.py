@@ -10,7 +10,7 @@ from focusmap.reporting.files import RunFiles, Tree
 from focusmap.reporting.performance_section import Figure
 from focusmap.reporting.pictures import figure_uri
 from focusmap.reporting.single_maps import SingleMaps, single_maps
-from focusmap.reporting.tables import Cell, Footnotes, Table, metric_cell, name_cell
+from focusmap.reporting.tables import Cell, Footnotes, Table, metric_cell, name_cell, signed
 from focusmap.reporting.words import Words, words_in
 
 if TYPE_CHECKING:
@@ -126,19 +126,15 @@ def _difference_cell(metric: Tree, words: Words) -> Cell:
         return Cell("")
     interval = _signed_interval(metric, words)
     if low is None:
-        return Cell(_signed(value), interval)
-    return Cell(f"{_signed(value)} {words('page.yes' if low > 0 else 'page.no')}", interval)
+        return Cell(signed(value), interval)
+    return Cell(f"{signed(value)} {words('page.yes' if low > 0 else 'page.no')}", interval)
 
 
 def _signed_interval(metric: Tree, words: Words) -> str:
     low, high = number(metric.get("low")), number(metric.get("high"))
     if low is None or high is None:
         return words("localisation.no_interval")
-    return words("page.interval", low=_signed(low), high=_signed(high))
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
+    return words("page.interval", low=signed(low), high=signed(high))
 
 
 def _size_table(strata: Tree, words: Words) -> Table:
@@ -168,7 +164,7 @@ def _verdict(methods: Tree, words: Words) -> tuple[str, bool]:
         return words("localisation.no_baseline"), False
     best = max(values, key=lambda name: values[name])
     low, interval = number(gains[best].get("low")), _signed_interval(gains[best], words)
-    score, gain = words.name("score", DECIDES), _signed(values[best])
+    score, gain = words.name("score", DECIDES), signed(values[best])
     numbers = words("localisation.gain", score=score, method=best, gain=gain, interval=interval)
     if values[best] <= 0:
         return words("localisation.not_better", numbers=numbers), False

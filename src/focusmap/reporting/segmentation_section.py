@@ -10,7 +10,7 @@ from focusmap.localisation.mask_scores import above_mean_mask, are_mostly_empty
 from focusmap.reporting.files import RunFiles, Tree
 from focusmap.reporting.performance_section import Figure
 from focusmap.reporting.pictures import inside, picture_uri
-from focusmap.reporting.tables import Cell, Footnotes, Table, metric_cell, name_cell
+from focusmap.reporting.tables import Cell, Footnotes, Table, metric_cell, name_cell, signed
 from focusmap.reporting.words import DASH, Words
 
 METHODS = ("cam", "acam", "focus", "refined", "distilled", "weak_unet", "supervised", "mean_mask")
@@ -115,7 +115,7 @@ def _patient_tables(differences: Tree, words: Words) -> list[Table]:
         by_patient = [branch(row) for row in items(branch(entry).get("by_patient"))]
         if 0 < len(by_patient) <= MOST_PATIENTS:
             rows = [
-                [name_cell(text(row.get("patient_id"))), Cell(_signed(number(row.get("value")) or 0.0))]
+                [name_cell(text(row.get("patient_id"))), Cell(signed(number(row.get("value")) or 0.0))]
                 for row in by_patient
             ]
             head = [words("segmentation.patient"), words("segmentation.difference")]
@@ -128,7 +128,7 @@ def _tests(differences: Tree, words: Words) -> list[str]:
     for pair, entry in differences.items():
         test = branch(entry, "sign_flip")
         kind = words("segmentation.exact" if test.get("exact") else "segmentation.drawn")
-        mean = _signed(number(branch(entry).get("mean")) or 0.0)
+        mean = signed(number(branch(entry).get("mean")) or 0.0)
         facts = {"n": test.get("n"), "p": number(test.get("p")) or 0.0, "mean": mean, "kind": kind}
         found.append(words("segmentation.test", pair=_pair(pair, words), **facts))
     return found
@@ -136,10 +136,6 @@ def _tests(differences: Tree, words: Words) -> list[str]:
 
 def _pair(pair: str, words: Words) -> str:
     return " − ".join(words.name("mask_method", name) for name in pair.split(" - "))
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
 
 
 def _examples(files: RunFiles, words: Words) -> Figure | None:

@@ -57,12 +57,26 @@ class Footnotes:
         return list(self.reasons)
 
 
+def decimal(value: float) -> str:
+    """Return a number with three decimals, and a minus as printers set it.
+
+    >>> decimal(-0.25), signed(0.25)
+    ('−0.250', '+0.250')
+    """
+    return f"{value:.3f}".replace("-", "−")
+
+
+def signed(value: float) -> str:
+    """Return a number as `decimal` does, with a plus before what is not negative."""
+    return f"{value:+.3f}".replace("-", "−")
+
+
 def name_cell(name: str, small: str = "") -> Cell:
     """Return a cell that names its row."""
     return Cell(name, small, is_number=False)
 
 
-def metric_cell(metric: Json, notes: Footnotes, *, bar: bool = False, digits: int = 3) -> Cell:
+def metric_cell(metric: Json, notes: Footnotes, *, bar: bool = False) -> Cell:
     """Return a metric with its interval; a footnote says why one of them is missing, empty where none is given."""
     values = branch(metric)
     value, low, high = (number(values.get(key)) for key in ("value", "low", "high"))
@@ -72,8 +86,8 @@ def metric_cell(metric: Json, notes: Footnotes, *, bar: bool = False, digits: in
         return Cell(DASH, mark=notes.mark(text(values.get("reason")) or notes.words("page.undefined")))
     if low is None or high is None:
         reason = text(values.get("reason"))
-        return Cell(f"{value:.{digits}f}".replace("-", "−"), mark=notes.mark(reason) if reason else "")
-    shown, start, end = (f"{x:.{digits}f}".replace("-", "−") for x in (value, low, high))
+        return Cell(decimal(value), mark=notes.mark(reason) if reason else "")
+    shown, start, end = (decimal(x) for x in (value, low, high))
     return Cell(shown, notes.words("page.interval", low=start, high=end), bar=Bar(low, value, high) if bar else None)
 
 

@@ -10,7 +10,7 @@ from focusmap.reporting.cohort_section import images_of_patients
 from focusmap.reporting.page import write_page
 from focusmap.reporting.performance_section import Figure
 from focusmap.reporting.pictures import figure_uri
-from focusmap.reporting.tables import Cell, Footnotes, Table, name_cell
+from focusmap.reporting.tables import Cell, Footnotes, Table, decimal, name_cell
 from focusmap.reporting.words import DASH, Language, Words, words_in
 from focusmap.values.files import Json
 
@@ -125,7 +125,7 @@ def _cell(verdict: Tree, notes: Footnotes) -> Cell:
 def _measured(verdict: Tree, words: Words) -> str:
     """Return what was measured beside the interval, or else the limit, by which it is judged."""
     keys = ("value", "low", "high", "limit")
-    value, low, high, limit = (f"{number(verdict.get(key)) or 0:.3f}".replace("-", "−") for key in keys)
+    value, low, high, limit = (decimal(number(verdict.get(key)) or 0) for key in keys)
     if number(verdict.get("low")) is None:
         return words("trust.with_limit", value=value, limit=limit)
     return words("trust.with_interval", value=value, interval=words("page.interval", low=low, high=high))

@@ -68,6 +68,13 @@ def of_images(predictions: Predictions, image_ids: Sequence[str]) -> Predictions
     return Predictions(predictions.task, ids, predictions.logits[kept], predictions.probabilities[kept])
 
 
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """Return the predictions of several models of one task as one, in their order."""
+    ids = pd.concat([part.ids for part in parts], ignore_index=True)
+    logits = np.concatenate([part.logits for part in parts])
+    return Predictions(parts[0].task, ids, logits, np.concatenate([part.probabilities for part in parts]))
+
+
 def of_targets(predictions: Predictions, names: Sequence[str]) -> Predictions:
     """Return the predictions of the targets named, in that order."""
     task = Task(tuple(predictions.task.target(name) for name in names))

@@ -203,6 +203,20 @@ class Task:
         """Return the target called `name`; `InputError` if there is none."""
         return self.targets[self.index(name)]
 
+    def in_units(self, logits: np.ndarray, scales: Mapping[str, Sequence[float]]) -> np.ndarray:
+        """Return logits ``(N, L)`` with the columns of continuous targets in the target's own units.
+
+        Parameters
+        ----------
+        scales
+            Mean and deviation that a continuous target was standardised by for training.
+        """
+        values = np.array(logits, dtype=np.float64)
+        for name, (mean, deviation) in scales.items():
+            part = self.slice_of(name)
+            values[:, part] = values[:, part] * deviation + mean
+        return values
+
     def slice_of(self, name: str) -> slice:
         """Return the columns of the logits that belong to the target called `name`.
 
