@@ -127,6 +127,15 @@ def test_predictions_are_the_same_in_any_company_and_strange_rows_are_flagged(ru
     assert "after: " in capsys.readouterr().out
 
 
+def test_a_packed_table_is_answered_and_a_packed_volume_is_none(run, tmp_path, capsys):
+    planted(12, 1).to_csv(tmp_path / "asked.csv.gz", index=False)
+    assert main(["predict", str(run), str(tmp_path / "asked.csv.gz"), "--out", str(tmp_path / "all.csv")]) == 0
+    assert len(pd.read_csv(tmp_path / "all.csv")) == 12
+    (tmp_path / "scan.nii.gz").write_bytes((tmp_path / "asked.csv.gz").read_bytes())
+    assert main(["predict", str(run), str(tmp_path / "scan.nii.gz"), "--out", str(tmp_path / "no.csv")]) == 2
+    assert "is a table model; give one table (.csv or .csv.gz)" in capsys.readouterr().err
+
+
 def test_a_submission_has_the_columns_of_its_template(run, tmp_path, capsys):
     planted(6, 1).to_csv(tmp_path / "asked.csv", index=False)
     (tmp_path / "form.csv").write_text("Patient ID,Before,After,RELAPSE\n")

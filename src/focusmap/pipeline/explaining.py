@@ -22,7 +22,7 @@ from focusmap.pipeline.others import read_other, refuse_known_patients, rows_lik
 from focusmap.pipeline.predicting import PredictRequest, load_run_looking, write_failures
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.pipeline.trusting import PAGE, TRUST, TrustRequest, choose_subjects, trust_options, write_trust
-from focusmap.values.files import Json, write_table
+from focusmap.values.files import Json, is_table, write_table
 
 if TYPE_CHECKING:
     from focusmap.inference.cases import CaseModel
@@ -111,7 +111,7 @@ def explain(
     """
     run = open_run(folder)
     out = _checked_folder(run, request, options)
-    if request.inputs and request.inputs[0].suffix.lower() != ".csv":
+    if request.inputs and not is_table(request.inputs[0]):
         return _explain_files(folder, request, out, options)
     members = [_other_member(run, request, out, options)] if request.inputs else _own_members(run, out, options.devices)
     methods = _methods(members[0].model, request)
@@ -170,9 +170,9 @@ def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> P
         check_method(method)
     if request.inputs and request.out is None:
         raise InputError("say where the maps of these pictures go with --out DIR.")
-    if len(request.inputs) > 1 and any(path.suffix.lower() == ".csv" for path in request.inputs):
+    if len(request.inputs) > 1 and any(map(is_table, request.inputs)):
         raise InputError("give pictures or one label file, not both.")
-    if request.trust is not None and any(path.suffix.lower() != ".csv" for path in request.inputs):
+    if request.trust is not None and not all(map(is_table, request.inputs)):
         raise InputError("--trust needs many pictures: name a label file, or nothing for the test split.")
     if request.out is not None and (request.out / "index.csv").exists() and not options.force:
         raise InputError(f"{request.out}: holds heat maps already. Choose another --out, or add --force.")
@@ -197,7 +197,7 @@ def _explain_files(folder: Path, request: ExplainRequest, out: Path, options: Ru
 
     model = load_run_looking(folder, options.devices)
     if is_case_model(model):
-        raise InputError(f"{folder}: is a model of cases; give a label file (.csv) that says which pictures are whose.")
+        raise InputError(f"{folder}: is a model of cases; give a label file that says which pictures are whose.")
     items = [Item(one.image_id, one.path, one.file) for one in find_pictures(request.inputs, request.said)]
     settings = _settings_like(folder, model, request, options)
     _clear(out)

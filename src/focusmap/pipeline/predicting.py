@@ -27,7 +27,7 @@ from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import check_targets, rows_like
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.pipeline.submission import fill_template, read_template
-from focusmap.values.files import atomic, refuse_existing, write_table
+from focusmap.values.files import atomic, is_table, refuse_existing, write_table
 from focusmap.values.predictions import FLAGS, ID_COLUMNS, Predictions
 
 if TYPE_CHECKING:
@@ -166,8 +166,8 @@ def _predict_cases(folder: Path, model: "CaseModel", request: PredictRequest, op
 
 
 def _only_table(folder: Path, request: PredictRequest, kind: str) -> Path:
-    if len(request.inputs) != 1 or request.inputs[0].suffix.lower() not in (".csv", ".gz"):
-        raise InputError(f"{folder}: is {kind}; give one table (.csv) with the columns that it takes.")
+    if len(request.inputs) != 1 or not is_table(request.inputs[0]):
+        raise InputError(f"{folder}: is {kind}; give one table (.csv or .csv.gz) with the columns that it takes.")
     return request.inputs[0]
 
 
