@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pandas as pd
 
-from focusmap.classical.likeness import UNLIKE, Likeness
+from focusmap.classical.likeness import Likeness
 from focusmap.classical.model import RowModel
 from focusmap.cohort.cases import by_case
 from focusmap.cohort.cohort import Cohort
-from focusmap.cohort.covariates import ABOVE, BELOW, UNSEEN
 from focusmap.cohort.declaration import Declaration
 from focusmap.errors import InputError, MissingFileError, UnreadableImageError, listed
 from focusmap.evaluation.calibration import apply
@@ -28,7 +27,8 @@ from focusmap.pipeline.others import check_targets, rows_like
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.pipeline.submission import fill_template, read_template
 from focusmap.values.files import atomic, is_table, refuse_existing, write_table
-from focusmap.values.predictions import FLAGS, ID_COLUMNS, Predictions
+from focusmap.values.flags import Flag, count_rows
+from focusmap.values.predictions import ID_COLUMNS, Predictions
 
 if TYPE_CHECKING:
     from focusmap.inference.cases import CaseModel
@@ -69,7 +69,7 @@ class PredictRequest:
 class PredictAnswer:
     """What came of it: words for a single picture, the table and the overlays that were written, what failed.
 
-    `n_flagged` rows of a table have something to be said of them (`focusmap.values.predictions.FLAGS`); `n_unseen` have
+    `n_flagged` rows of a table have something to be said of them (`focusmap.values.flags`); `n_unseen` have
     a category and `n_outside` a number that train does not have. `n_unlike` of several pictures are unlike those of
     train.
     """
@@ -194,10 +194,10 @@ def _told(
     model: "AnyModel", predictions: Predictions, request: PredictRequest, failures: tuple[tuple[Path, str], ...]
 ) -> PredictAnswer:
     words = in_words(model, predictions) if len(predictions) == 1 and request.out is None else ""
-    flags = predictions.ids[FLAGS] if FLAGS in predictions.ids else pd.Series("", predictions.ids.index)
-    counts = (flags != "", flags.str.contains(UNSEEN), flags.str.contains(f"{BELOW}|{ABOVE}"))
+    flags = predictions.flags or ()
+    counts = (sum(map(bool, flags)), count_rows(flags, "unseen"), count_rows(flags, "outside"))
     table = request.out if len(predictions) else None
-    return PredictAnswer(words, table, None, len(predictions), failures, *(int(rows.sum()) for rows in counts))
+    return PredictAnswer(words, table, None, len(predictions), failures, *counts)
 
 
 def load_run_model(folder: Path, devices: str) -> "AnyModel":
@@ -248,7 +248,7 @@ def predict_chunks(
 ) -> Iterator[Predictions]:
     """Yield predictions, some hundred pictures at a time, and note what failed in `failures`.
 
-    Where it is known what train looks like, the column `flags` says which pictures are unlike it.
+    Where it is known what train looks like, the flags say which pictures are unlike it.
     """
     done = 0
     answers = _answers(model, asked, likeness)
@@ -293,7 +293,7 @@ def predict_label_file(
 ) -> tuple[Predictions, Cohort]:
     """Return the predictions for a cohort's pictures, and the cohort of those that could be read.
 
-    Where it is known what train looks like, the column `flags` says which pictures are unlike it.
+    Where it is known what train looks like, the flags say which pictures are unlike it.
 
     Raises
     ------
@@ -319,10 +319,8 @@ def predict_label_file(
         raise UnreadableImageError(f"{cohort.study.label_file}: no picture can be read. The first: {failures[0][1]}")
     logits = np.concatenate([chunk.logits for chunk in chunks])
     probabilities = np.concatenate([chunk.probabilities for chunk in chunks])
-    ids = ids_of(kept)
-    if likeness is not None:
-        ids = ids.assign(**{FLAGS: np.concatenate([chunk.ids[FLAGS] for chunk in chunks])})
-    return Predictions(model.task, ids, logits, probabilities), kept
+    flags = None if likeness is None else tuple(flags for chunk in chunks for flags in chunk.flags or ())
+    return Predictions(model.task, ids_of(kept), logits, probabilities, flags), kept
 
 
 def _refuse_failures(failures: Sequence[tuple[Path, str]], options: RunOptions) -> None:
@@ -336,9 +334,9 @@ def _predictions(model: "AnyModel", answers: Sequence[_Answer], *, flagged: bool
     if asked[0].earlier:
         logits = model.task.added(logits, np.array([one.earlier for one in asked]))
     ids = pd.DataFrame([(one.image_id, one.path, one.patient_id) for one in asked], columns=list(ID_COLUMNS[:3]))
-    if flagged:
-        ids = ids.assign(**{FLAGS: [answer.unlike for answer in answers]})
-    return Predictions(model.task, ids, logits, apply(model.task, logits, model.card.temperatures))
+    unlike = tuple((Flag("unlike", answer.unlike),) if answer.unlike else () for answer in answers)
+    probabilities = apply(model.task, logits, model.card.temperatures)
+    return Predictions(model.task, ids, logits, probabilities, unlike if flagged else None)
 
 
 def _write_chunks(chunks: Iterator[Predictions], out: Path) -> tuple[int, int]:
@@ -357,7 +355,7 @@ def _write_chunks(chunks: Iterator[Predictions], out: Path) -> tuple[int, int]:
 
 def count_unlike(predictions: Predictions) -> int:
     """Return how many pictures are flagged as unlike those of train."""
-    return int(predictions.ids[FLAGS].str.startswith(UNLIKE).sum()) if FLAGS in predictions.ids else 0
+    return count_rows(predictions.flags or (), "unlike")
 
 
 def write_failures(failures: Sequence[tuple[Path, str]], path: Path) -> None:
