@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from focusmap.inference.cases import CaseModel
     from focusmap.inference.explain import ExplainOptions, Explanation
     from focusmap.inference.model import Model
+    from focusmap.inference.trust import TrustOptions
     from focusmap.localisation import FrozenCuts, Reference
 
     Writer: TypeAlias = Callable[[Path, ExplainOptions], Explanation]
@@ -117,27 +118,16 @@ def explain(
     methods = _methods(members[0].model, request)
     for name in request.targets:
         members[0].model.task.index(name)
-    judged = settings = None
-    if request.trust is not None:
-        judged = _judged(run, members[0].model)
-        settings = trust_options(request.trust, judged, methods, options)
+    plan = None if request.trust is None else _plan_trust(run, members, request.trust, methods, options)
     _clear(out)
-    failures: list[tuple[Path, str]] = []
     explained = [(member, _explain_member(member, request, options)) for member in members]
-    for member, found in explained:
-        pictures = member.pictures
-        failures += [(pictures.file(image_id), reason) for image_id, reason in found.failures]
     if len(members) > 1:
         _pool([member.folder for member in members], out)
         _pool_scales([member.folder for member in members], methods[0], out)
+    failures = [failure for member, found in explained for failure in _failures(member, found)]
     if failures:
         write_failures(failures, out / "failures.csv")
-    trust = None
-    if judged is not None and settings is not None:
-        member, found = explained[0]
-        subjects = choose_subjects(member.cohort, found.index, settings)
-        settings = replace(settings, n_models=len(members))
-        trust = write_trust(judged, subjects, out, settings, options.language)
+    trust = None if plan is None else _measure_trust(plan, *explained[0], out, options)
     return ExplainResult(out, _score(members, request, out), tuple(failures), trust)
 
 
@@ -155,11 +145,37 @@ def write_case_overlays(folder: Path, model: "CaseModel", cases: Cohort, out: Pa
     _explain_all(_writer(model, cases), out, settings)
 
 
-def _judged(run: Run, model: "Model | CaseModel") -> "Model":
-    """Return the model whose maps are judged; `InputError` if it is one of cases."""
+@dataclass(frozen=True)
+class _TrustPlan:
+    """The model whose maps are judged, and how; it is made before any map is drawn, since it may be refused."""
+
+    model: "Model"
+    settings: "TrustOptions"
+
+
+def _plan_trust(
+    run: Run, members: Sequence[_Member], trust: TrustRequest, methods: Sequence[str], options: RunOptions
+) -> _TrustPlan:
+    """Return how trust in the first model's maps is measured; `InputError` if it is one of cases, or cannot be."""
+    model = members[0].model
     if is_case_model(model):
         raise InputError(f"{run.folder}: is a model of cases; --trust is for nets of single pictures. Leave it out.")
-    return model
+    settings = trust_options(trust, model, methods, options)
+    return _TrustPlan(model, replace(settings, n_models=len(members)))
+
+
+def _measure_trust(
+    plan: _TrustPlan, member: _Member, found: "Explanation", out: Path, options: RunOptions
+) -> dict[str, Json]:
+    """Return and write what was measured on some of the pictures that a member has explained."""
+    subjects = choose_subjects(member.cohort, found.index, plan.settings)
+    return write_trust(plan.model, subjects, out, plan.settings, options.language)
+
+
+def _failures(member: _Member, found: "Explanation") -> list[tuple[Path, str]]:
+    """Return the files of a member's pictures that could not be explained, and why."""
+    pictures = member.pictures
+    return [(pictures.file(image_id), reason) for image_id, reason in found.failures]
 
 
 def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> Path:

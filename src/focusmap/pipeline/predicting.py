@@ -103,24 +103,22 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
         return _predict_table(folder, model, request, options)
     if is_case_model(model):
         return _predict_cases(folder, model, request, options)
+    return _predict_pictures(folder, model, request, options)
+
+
+def _predict_pictures(folder: Path, model: "AnyModel", request: PredictRequest, options: RunOptions) -> PredictAnswer:
+    """Return what a model says of pictures: of one in words, of several in a table that grows as they stream by."""
     if request.template is not None:
         raise InputError(f"--template is for models of tables and cases; {folder} is shown pictures. Leave it out.")
-    asked = find_pictures(request.inputs, request.said)
-    if any(target.earlier for target in model.task.targets):
-        asked = with_earlier(asked, folder, model.task, request.inputs, request.said)
-    asked_for = (request.out, request.overlay and request.overlay / "index.csv")
-    refuse_existing(*(path for path in asked_for if path is not None), force=options.force)
-    single = len(asked) == 1 and request.out is None
-    if not single and request.out is None:
-        raise InputError(f"{len(asked)} pictures: say where the table goes with --out FILE.csv.")
+    asked = _asked_pictures(folder, model, request)
+    _refuse_picture_outputs(request, len(asked), options)
     failures: list[tuple[Path, str]] = []
     chunks = predict_chunks(model, asked, failures, options, likeness_of(folder))
-    words, n_unlike = "", 0
-    if single:
+    words, n_images, n_unlike = "", 0, 0
+    if request.out is None:
         words = "\n".join(in_words(model, predictions) for predictions in chunks)
-        n_images = 1 - len(failures)
+        n_images = len(asked) - len(failures)
     else:
-        assert request.out is not None
         n_images, n_unlike = _write_chunks(chunks, request.out)
         if failures:
             write_failures(failures, request.out.with_name("failures.csv"))
@@ -128,8 +126,23 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
         from focusmap.pipeline.explaining import write_overlays
 
         write_overlays(folder, request, options)
-    table = request.out if n_images and not single else None
+    table = request.out if n_images else None
     return PredictAnswer(words, table, request.overlay, n_images, tuple(failures), n_unlike=n_unlike)
+
+
+def _asked_pictures(folder: Path, model: "AnyModel", request: PredictRequest) -> list[Asked]:
+    """Return the pictures that are asked about, with the earlier values that a model of changes adds to."""
+    asked = find_pictures(request.inputs, request.said)
+    if any(target.earlier for target in model.task.targets):
+        return with_earlier(asked, folder, model.task, request.inputs, request.said)
+    return asked
+
+
+def _refuse_picture_outputs(request: PredictRequest, n_pictures: int, options: RunOptions) -> None:
+    asked_for = (request.out, request.overlay and request.overlay / "index.csv")
+    refuse_existing(*(path for path in asked_for if path is not None), force=options.force)
+    if n_pictures != 1 and request.out is None:
+        raise InputError(f"{n_pictures} pictures: say where the table goes with --out FILE.csv.")
 
 
 def _predict_table(folder: Path, model: RowModel, request: PredictRequest, options: RunOptions) -> PredictAnswer:
