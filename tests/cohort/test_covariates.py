@@ -9,6 +9,7 @@ from focusmap.cohort.cohort import read_cohort
 from focusmap.cohort.covariates import Covariates, fit_covariates
 from focusmap.cohort.declaration import Declaration
 from focusmap.errors import InputError, ModelError
+from focusmap.values.flags import Flag
 
 N = 40
 
@@ -72,8 +73,10 @@ def test_rows_unlike_train_are_answered_and_flagged(tmp_path):
     cohort = cohort_of(tmp_path, size=[float(i) for i in range(N)], eye=eyes)
     encoded = fitted(cohort).encode(cohort)
     assert np.isfinite(encoded.values).all()
-    assert set(encoded.flags[:30]) == {""}
-    assert encoded.flags[35] == "size 35.0 lies above train; eye both is not in train"
+    assert set(encoded.flags[:30]) == {()}
+    above, unseen = encoded.flags[35]
+    assert above == Flag("outside", "size 35.0 lies above train")
+    assert unseen == Flag("unseen", "eye both is not in train")
     assert not encoded.values[35, 1:].any()
 
 

@@ -193,7 +193,7 @@ def test_what_a_model_of_cases_cannot_do_is_said(run, folder, tmp_path, capsys):
     assert "'focus' needs a net with evidence at every place" in capsys.readouterr().err
     picture = str(next(folder.rglob("*.png")))
     assert main(["explain", str(run), picture, "--out", str(tmp_path / "x")]) == 2
-    assert "is a model of cases; give a label file (.csv)" in capsys.readouterr().err
+    assert "is a model of cases; give a label file that says" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
 
 

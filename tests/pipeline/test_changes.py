@@ -147,7 +147,7 @@ def test_models_of_pictures_learn_changes_too(pictures, model, capsys):
     if model != "small-residual":
         assert (everyone["after"] - table.set_index("path")["after"]).abs().median() < 30
     assert main(["predict", run, str(folder / "0.png")]) == 2
-    assert "give one label file (.csv) with the column(s) before" in capsys.readouterr().err
+    assert "give one label file with the column(s) before" in capsys.readouterr().err
     by_hand = trained(folder, table, "--target", "change:continuous", *options)
     known = table.set_index("path")["before"].reindex(told.index).astype(float)
     np.testing.assert_allclose(told["after"], by_hand["change"] + known, rtol=1e-4)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import focusmap
+from focusmap import pipeline
 from focusmap.cli import main
 from focusmap.errors import ModelError
 
@@ -125,6 +126,26 @@ def test_predictions_are_the_same_in_any_company_and_strange_rows_are_flagged(ru
     pd.testing.assert_frame_equal(alone, together[5:6].reset_index(drop=True))
     assert main(["predict", str(run / "model"), str(tmp_path / "one.csv")]) == 0
     assert "after: " in capsys.readouterr().out
+
+
+def test_a_category_that_reads_like_another_flag_is_counted_as_what_it_is(run, tmp_path):
+    asked = planted(12, 1)
+    asked.loc[0, "drug"] = "dose lies below train; unlike the pictures of train in all"
+    asked.to_csv(tmp_path / "asked.csv", index=False)
+    request = pipeline.PredictRequest((tmp_path / "asked.csv",), out=tmp_path / "all.csv")
+    answer = pipeline.predict(run, request)
+    assert (answer.n_flagged, answer.n_unseen, answer.n_outside, answer.n_unlike) == (1, 1, 0, 0)
+    told = pd.read_csv(tmp_path / "all.csv", keep_default_na=False)["flags"]
+    assert told[0] == "drug dose lies below train; unlike the pictures of train in all is not in train"
+
+
+def test_a_packed_table_is_answered_and_a_packed_volume_is_none(run, tmp_path, capsys):
+    planted(12, 1).to_csv(tmp_path / "asked.csv.gz", index=False)
+    assert main(["predict", str(run), str(tmp_path / "asked.csv.gz"), "--out", str(tmp_path / "all.csv")]) == 0
+    assert len(pd.read_csv(tmp_path / "all.csv")) == 12
+    (tmp_path / "scan.nii.gz").write_bytes((tmp_path / "asked.csv.gz").read_bytes())
+    assert main(["predict", str(run), str(tmp_path / "scan.nii.gz"), "--out", str(tmp_path / "no.csv")]) == 2
+    assert "is a table model; give one table (.csv or .csv.gz)" in capsys.readouterr().err
 
 
 def test_a_submission_has_the_columns_of_its_template(run, tmp_path, capsys):

@@ -126,6 +126,27 @@ def test_predictions_of_files_equal_those_of_the_store(run, study, tmp_path):
     assert (both["nodule.logit"] - both["nodule.logit.again"]).abs().max() < 1e-4
 
 
+def test_a_packed_label_file_is_predicted_and_explained_as_the_same_one_unpacked(run, study, tmp_path):
+    other = pd.read_csv(study).query("nodule == 1").head(4)
+    other["patient_id"] = [f"new{i}" for i in range(len(other))]
+    for name in ("plain.csv", "packed.csv.gz"):
+        other.to_csv(tmp_path / name, index=False)
+        named = [str(tmp_path / name), "--images", str(study.parent)]
+        overlays = ["--overlay", str(tmp_path / f"{name}.overlays")]
+        assert main(["predict", str(run), *named, "--out", str(tmp_path / f"{name}.answers.csv"), *overlays]) == 0
+        assert main(["explain", str(run), *named, "--out", str(tmp_path / f"{name}.maps")]) == 0
+    for made in ("answers.csv", "overlays/index.csv", "maps/index.csv", "maps/scores.json"):
+        assert (tmp_path / f"packed.csv.gz.{made}").read_text() == (tmp_path / f"plain.csv.{made}").read_text()
+
+
+def test_a_packed_label_file_among_pictures_is_named(run, study, tmp_path, capsys):
+    pd.read_csv(study).to_csv(tmp_path / "labels.csv.gz", index=False)
+    picture = next((study.parent / "images").glob("*.png"))
+    mixed = [str(picture), str(tmp_path / "labels.csv.gz"), "--out", str(tmp_path / "maps")]
+    assert main(["explain", str(run), *mixed]) == 2
+    assert "give pictures or one label file, not both" in capsys.readouterr().err
+
+
 def test_columns_of_another_label_file_may_be_called_otherwise(run, study, tmp_path, capsys):
     lesions = pd.read_csv(study).query("consolidation == 1").head(4)
     other = lesions.rename(columns={"patient_id": "Pat", "mask_consolidation": "outline"})

@@ -1,13 +1,14 @@
 """Files are whole or not there; broken ones are named."""
 
 import errno
+import gzip
 
 import pandas as pd
 import pytest
 from safetensors import SafetensorError
 
 from focusmap.errors import DiskError, InputError, MissingFileError
-from focusmap.values.files import atomic, read_json, read_table, write_json, write_table
+from focusmap.values.files import atomic, is_table, read_json, read_table, write_json, write_table
 
 
 def _fail_half_way(path):
@@ -81,3 +82,11 @@ def test_a_json_file_cut_in_half_is_named(tmp_path):
     (tmp_path / "a.json").write_text('{"a": [1, 2')
     with pytest.raises(InputError, match="not valid JSON"):
         read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "labels.csv.gz", "LABELS.CSV", "LABELS.CSV.GZ"])
+def test_what_is_a_table_by_its_name_is_read_as_one(tmp_path, name):
+    content = b"path,label\na.png,1\n"
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.lower().endswith(".gz") else content)
+    assert is_table(tmp_path / name)
+    assert read_table(tmp_path / name).to_dict("records") == [{"path": "a.png", "label": "1"}]

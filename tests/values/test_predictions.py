@@ -1,11 +1,14 @@
 """Predictions: the columns of the contract, and every digit back from the disk."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from focusmap.errors import InputError
-from focusmap.values.predictions import Predictions, read_predictions, write_predictions
+from focusmap.values.flags import Flag
+from focusmap.values.predictions import Predictions, of_images, of_targets, read_predictions, write_predictions
 from focusmap.values.task import Target, Task
 
 TASK = Task((Target("Effusion"), Target("label", "multiclass", ("a", "b")), Target("CST", "continuous")))
@@ -31,6 +34,19 @@ def test_written_and_read_back_equal(tmp_path):
     np.testing.assert_array_equal(read.logits, written.logits)
     np.testing.assert_array_equal(read.probabilities, written.probabilities)
     assert read.ids.equals(written.ids.astype(read.ids.dtypes.to_dict()))
+
+
+def test_flags_are_written_as_text_and_stay_with_their_rows(tmp_path):
+    low, new = Flag("outside", "age 9 lies below train"), Flag("unseen", "eye both is not in train")
+    flagged = replace(_predictions(3), flags=((low, new), (), (new,)))
+    assert list(flagged.to_table())[:4] == ["image_id", "path", "patient_id", "flags"]
+    texts = ["age 9 lies below train; eye both is not in train", "", "eye both is not in train"]
+    assert flagged.to_table()["flags"].tolist() == texts
+    assert of_images(flagged, ["i2", "i0"]).flags == ((new,), (low, new))
+    assert of_targets(flagged, ["CST"]).flags == flagged.flags
+    write_predictions(flagged, tmp_path / "first.csv")
+    write_predictions(read_predictions(tmp_path / "first.csv", TASK), tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_text() == (tmp_path / "first.csv").read_text()
 
 
 def test_a_lost_column_is_named(tmp_path):

@@ -1,8 +1,10 @@
-"""Whether a picture looks like those that a model learnt from: a model answers whatever it is shown.
+"""Out-of-distribution (OOD) check: does a picture look like those of train? A model answers whatever it is shown.
 
 Two plain descriptions of a picture, standardised by itself as a net is shown it, are held against those of train: its
 grey values with its edges, and its layout. The distance is Mahalanobis' with a shrunken covariance (Ledoit and Wolf,
-J. Multivariate Anal. 88 (2004), 365-411); tune says how far its own pictures lie. What lies farther is unlike; of what
+J. Multivariate Anal. 88 (2004), 365-411). Lee et al. (NeurIPS 2018, arXiv:1807.03888) take that distance on a net's
+features, to the nearest class; here it is taken on descriptions made by hand, to all of train: models without a net
+have it too, and no label is asked for. Tune says how far its own pictures lie. What lies farther is unlike; of what
 does not, nothing is promised: it may still be of another device, or of a disease that train does not have.
 """
 
@@ -17,7 +19,10 @@ from focusmap.values.files import atomic
 
 # So many cells a side, by the number of spatial axes.
 FINE, LAYOUT = {2: 48, 3: 24}, {2: 8, 3: 4}
-GREYS, SLOPES = (16, 2.5), (8, (-8.0, 2.0))
+# Histograms of standardised grey values, and of slopes in powers of two; the least slope is added, for what is flat.
+GREY_BINS, GREY_RANGE = 16, (-2.5, 2.5)
+SLOPE_BINS, LOG2_SLOPE_RANGE = 8, (-8.0, 2.0)
+LEAST_SLOPE = 2.0 ** (LOG2_SLOPE_RANGE[0] - 1)
 # Some of a part of the split are enough, and too few say nothing of how far its pictures lie.
 MOST, FEWEST = 1000, 20
 # A limit is what 99 % of tune keep within, and a little more: tune is small.
@@ -32,13 +37,12 @@ def describe_greys(picture: np.ndarray) -> np.ndarray:
     """Return shares (their roots) of grey values and of slopes at three scales; of several channels their means too."""
     grey, channels = _standardised(picture)
     fine = cells(grey, FINE[grey.ndim])
-    steps, reach = GREYS
-    found = [_shares(fine, steps, (-reach, reach))]
+    found = [_shares(fine, GREY_BINS, GREY_RANGE)]
     for factor in (1, 2, 4):
         coarse = cells(grey, FINE[grey.ndim] // factor)
         slopes = [np.gradient(coarse, axis=axis) for axis in range(coarse.ndim) if coarse.shape[axis] > 1]
         steepness = np.sqrt(np.sum(np.square(slopes), axis=0)) if slopes else np.zeros(1)
-        found.append(_shares(np.log2(steepness + 2.0 ** (SLOPES[1][0] - 1)), *SLOPES))
+        found.append(_shares(np.log2(steepness + LEAST_SLOPE), SLOPE_BINS, LOG2_SLOPE_RANGE))
     return np.concatenate([*found, channels])
 
 
@@ -64,7 +68,7 @@ class Aspect:
     precision : (D, D)
         Inverse of the covariance.
     limit
-        Of the distance.
+        Distance beyond which a picture counts as unlike: 1.05 times what 99 % of tune keep within.
     """
 
     centre: np.ndarray
@@ -101,7 +105,7 @@ class Likeness:
 
 
 def fit_likeness(train: Sequence[np.ndarray], tune: Sequence[np.ndarray]) -> Likeness | None:
-    """Return what pictures ``(C, *spatial)`` of train look like; None where train or tune has less than 20."""
+    """Return what pictures ``(C, *spatial)`` of train look like; None where train or tune has fewer than 20."""
     from sklearn.covariance import LedoitWolf
 
     if min(len(train), len(tune)) < FEWEST:

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from focusmap.classical.features import PictureFeatures
 from focusmap.classical.fitting import TargetModel, target_model
 from focusmap.cohort.cohort import Cohort
-from focusmap.cohort.covariates import Covariates, said_by_models
+from focusmap.cohort.covariates import Covariates
 from focusmap.errors import MissingFileError, ModelError
 from focusmap.values.files import Json, atomic
+from focusmap.values.flags import Flag, Flags, said_by_models, side_by_side
 from focusmap.values.model_card import ModelCard, read_card, write_card
 from focusmap.values.task import Task
 
@@ -114,16 +115,16 @@ class RowModel:
         """Return the same model with the temperatures and thresholds that were fitted on tune."""
         return replace(self, card=replace(self.card, temperatures=temperatures, thresholds=thresholds))
 
-    def of_table(self, cohort: Cohort) -> tuple[np.ndarray, tuple[str, ...]]:
-        """Return logits ``(N, L)`` of a cohort's covariates, and what of each row is unlike train, in words.
+    def of_table(self, cohort: Cohort) -> tuple[np.ndarray, tuple[Flags, ...]]:
+        """Return logits ``(N, L)`` of a cohort's covariates, and what of each row is unlike train, or not known.
 
         Of a change target they are the earlier value and its change; NaN where the earlier value is not known.
         """
         encoded = [part.covariates.encode(cohort) for part in self.parts]
         logits = [part._answered(rows.values) for part, rows in zip(self.parts, encoded, strict=True)]
         flags = map(said_by_models, zip(*(rows.flags for rows in encoded), strict=True))
-        said = tuple("; ".join(filter(None, told)) for told in zip(flags, untold_changes(cohort), strict=True))
-        return self.task.added(np.mean(logits, axis=0), cohort.earlier), said
+        told = side_by_side(flags, untold_changes(cohort))
+        return self.task.added(np.mean(logits, axis=0), cohort.earlier), told
 
     def of_pictures(self, pictures: NDArray[np.uint8]) -> np.ndarray:
         """Return logits ``(N, L)`` of prepared pictures ``(N, C, H, W)``."""
@@ -141,10 +142,10 @@ class RowModel:
         return self.answer(values)
 
 
-def untold_changes(cohort: Cohort) -> list[str]:
+def untold_changes(cohort: Cohort) -> list[Flags]:
     """Return, for each row, the targets that cannot be told since their earlier value is not known."""
-    said = [f"{target.earlier} is not known: no {target.name}" for target in cohort.task.targets]
-    return ["; ".join(compress(said, unknown)) for unknown in np.isnan(cohort.earlier)]
+    said = [Flag("unknown", f"{target.earlier} is not known: no {target.name}") for target in cohort.task.targets]
+    return [tuple(compress(said, unknown)) for unknown in np.isnan(cohort.earlier)]
 
 
 def mean_of(models: Sequence[RowModel], made_of: str) -> RowModel:

@@ -1,6 +1,5 @@
 """Covariates as numbers: columns typed by their cells, fitted on train, counted where a new row is unlike any of it."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -13,12 +12,10 @@ from focusmap.cohort.cells import Cells, cells_of, days_since_1970, number, numb
 from focusmap.cohort.cohort import Cohort
 from focusmap.errors import InputError, ModelError
 from focusmap.values.files import Json
+from focusmap.values.flags import Flag, Flags, side_by_side
 
 # A standardised value is held here: beyond lies no patient that train could speak for.
 REACH = 10.0
-# What is said of a cell that is unlike train.
-SEPARATOR = "; "
-UNSEEN, BELOW, ABOVE = "is not in train", "lies below train", "lies above train"
 
 
 @dataclass(frozen=True)
@@ -73,12 +70,12 @@ class Encoded:
     values
         ``(N, K) float32``, nothing missing.
     flags
-        What is unlike train in each row, in words; empty where nothing is.
+        What is unlike train in each row.
     """
 
     image_ids: tuple[str, ...]
     values: np.ndarray
-    flags: tuple[str, ...]
+    flags: tuple[Flags, ...]
 
     @cached_property
     def _positions(self) -> dict[str, int]:
@@ -121,8 +118,7 @@ class Covariates:
             )
         found = [_encode(column, cells_of(cohort, column.name)) for column in self.columns]
         values = np.concatenate([block for block, _ in found], axis=1).astype(np.float32)
-        said = zip(*(flags for _, flags in found), strict=True)
-        return Encoded(tuple(cohort.image_ids), values, tuple(SEPARATOR.join(filter(None, flags)) for flags in said))
+        return Encoded(tuple(cohort.image_ids), values, side_by_side(*(flags for _, flags in found)))
 
     def to_list(self) -> list[Json]:
         """Return plain values for `model.json`."""
@@ -201,15 +197,15 @@ def _level(cell: str) -> str:
     return f"{value:g}" if np.isfinite(value) else cell
 
 
-def _encode(column: Covariate, cells: Cells) -> tuple[np.ndarray, list[str]]:
-    """Return ``(N, K)`` numbers of one column, and what is unlike train in each row, in words."""
+def _encode(column: Covariate, cells: Cells) -> tuple[np.ndarray, list[Flags]]:
+    """Return ``(N, K)`` numbers of one column, and what is unlike train in each row."""
     block, flags = ENCODERS[column.kind](column, cells)
     if column.has_gaps:
         block = np.concatenate([block, ~cells.filled[:, None]], axis=1)
     return block, flags
 
 
-def _encode_numbers(column: Covariate, cells: Cells) -> tuple[np.ndarray, list[str]]:
+def _encode_numbers(column: Covariate, cells: Cells) -> tuple[np.ndarray, list[Flags]]:
     if column.kind == "date":
         values = days_since_1970(cells, column.date_format)
         wrong = np.isnan(values) & cells.filled
@@ -221,47 +217,40 @@ def _encode_numbers(column: Covariate, cells: Cells) -> tuple[np.ndarray, list[s
             )
     else:
         values = numbers_of(cells)
-    flags = [_range_flag(column, cell, value) for cell, value in zip(cells.values, values, strict=True)]
+    flags = [_out_of_range(column, cell, value) for cell, value in zip(cells.values, values, strict=True)]
     if not column.deviation:
         return np.empty((len(values), 0)), flags
     scaled = (np.where(np.isnan(values), column.fill, values) - column.mean) / column.deviation
     return np.clip(scaled, -REACH, REACH)[:, None], flags
 
 
-def _range_flag(column: Covariate, cell: str, value: float) -> str:
+def _out_of_range(column: Covariate, cell: str, value: float) -> Flags:
     if value < column.low:
-        return f"{column.name} {cell} {BELOW}"
-    return f"{column.name} {cell} {ABOVE}" if value > column.high else ""
+        return (Flag("outside", f"{column.name} {cell} lies below train"),)
+    return (Flag("outside", f"{column.name} {cell} lies above train"),) if value > column.high else ()
 
 
-def _encode_levels(column: Covariate, cells: Cells) -> tuple[np.ndarray, list[str]]:
+def _encode_levels(column: Covariate, cells: Cells) -> tuple[np.ndarray, list[Flags]]:
     found = [[_level(cell)] if cell else [] for cell in cells.values]
     return _one_hot(column, found)
 
 
-def _encode_codes(column: Covariate, cells: Cells) -> tuple[np.ndarray, list[str]]:
+def _encode_codes(column: Covariate, cells: Cells) -> tuple[np.ndarray, list[Flags]]:
     return _one_hot(column, [split_codes(cell) for cell in cells.values])
 
 
-def _one_hot(column: Covariate, found: Sequence[Sequence[str]]) -> tuple[np.ndarray, list[str]]:
+def _one_hot(column: Covariate, found: Sequence[Sequence[str]]) -> tuple[np.ndarray, list[Flags]]:
     block = np.array([[float(level in held) for level in column.levels] for held in found])
     block = block.reshape(len(found), len(column.levels))
     # Of a column that is constant on train, no level is known by name.
     unseen = [[code for code in held if column.levels and code not in column.levels] for held in found]
-    return block, [f"{column.name} {', '.join(held)} {UNSEEN}" if held else "" for held in unseen]
+    return block, [_not_in_train(column, held) for held in unseen]
 
 
-def said_by_models(said: Sequence[str]) -> str:
-    """Return what n models flag a row for, each by its own train, and how many of them where not all do.
-
-    >>> said_by_models(["age 9 lies below train; eye both is not in train", "age 9 lies below train"])
-    'age 9 lies below train; eye both is not in train of 1 of 2 models'
-    """
-    counts = Counter(fact for flags in said for fact in flags.split(SEPARATOR) if fact)
-    told = [fact if n == len(said) else f"{fact} of {n} of {len(said)} models" for fact, n in counts.items()]
-    return SEPARATOR.join(told)
+def _not_in_train(column: Covariate, levels: Sequence[str]) -> Flags:
+    return (Flag("unseen", f"{column.name} {', '.join(levels)} is not in train"),) if levels else ()
 
 
-ENCODERS: Mapping[str, Callable[[Covariate, Cells], tuple[np.ndarray, list[str]]]] = {
+ENCODERS: Mapping[str, Callable[[Covariate, Cells], tuple[np.ndarray, list[Flags]]]] = {
     "numeric": _encode_numbers, "date": _encode_numbers, "category": _encode_levels, "codes": _encode_codes,
 }  # fmt: skip

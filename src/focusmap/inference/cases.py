@@ -15,7 +15,7 @@ import torch
 from focusmap.classical.model import RowModel, load_row_model, save_row_model, untold_changes
 from focusmap.cohort.cases import view_numbers
 from focusmap.cohort.cohort import Cohort
-from focusmap.cohort.covariates import Covariates, Encoded, said_by_models
+from focusmap.cohort.covariates import Covariates, Encoded
 from focusmap.errors import InputError, ModelError
 from focusmap.imaging.preparation import AnyPreparation, preparation_from
 from focusmap.inference.model import CARD, PROBE_TOLERANCE, WEIGHTS, load_weights, save_weights
@@ -25,6 +25,7 @@ from focusmap.nets.case_pictures import PictureInCase, backbone_of, take_apart
 from focusmap.nets.cases import CaseArchitecture, CaseBackbone, CaseBatch, build_case_net
 from focusmap.nets.table_net import net_answer_from
 from focusmap.values.files import Json
+from focusmap.values.flags import Flags, said_by_models, side_by_side
 from focusmap.values.model_card import ModelCard, read_card, write_card
 from focusmap.values.task import Task
 
@@ -126,7 +127,7 @@ class CaseModel:
         attention = np.concatenate([np.mean([weights for _, weights in batch], axis=0) for batch in found])
         return Looked(features, attention)
 
-    def answer(self, looked: Looked, cohort: Cohort) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    def answer(self, looked: Looked, cohort: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
         """Return logits ``(N, L)`` of a cohort's cases, and what of each row is unlike train, or not known.
 
         A continuous target's column is its value in its own unit; of a change target the earlier value and its change.
@@ -135,11 +136,10 @@ class CaseModel:
         logits = self.task.added(learnt, cohort.earlier)
         if not flags and not np.isnan(cohort.earlier).any():
             return logits, None
-        of_table = map(said_by_models, zip(*flags, strict=True)) if flags else [""] * len(cohort)
-        told = zip(of_table, untold_changes(cohort), strict=True)
-        return logits, tuple("; ".join(filter(None, said)) for said in told)
+        of_table: Iterable[Flags] = map(said_by_models, zip(*flags, strict=True)) if flags else [()] * len(cohort)
+        return logits, side_by_side(of_table, untold_changes(cohort))
 
-    def learnt(self, features: Sequence[np.ndarray], cohort: Cohort) -> tuple[np.ndarray, list[tuple[str, ...]]]:
+    def learnt(self, features: Sequence[np.ndarray], cohort: Cohort) -> tuple[np.ndarray, list[tuple[Flags, ...]]]:
         """Return logits ``(N, L)``, of a change target its change, and what members that take a table flag.
 
         Parameters
@@ -193,7 +193,7 @@ class CaseModel:
             features, attention = backbone.look(batch.to(next(backbone.parameters()).device))
         return features.cpu().numpy(), attention.cpu().numpy()
 
-    def _answer(self, features: np.ndarray, cohort: Cohort) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    def _answer(self, features: np.ndarray, cohort: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
         if self.table is not None:
             told, flags = self.table.of_table(cohort)
             of_table = self.task.added(told, -cohort.earlier)

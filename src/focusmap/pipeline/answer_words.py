@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from focusmap.values.predictions import FLAGS, NOTICE, Predictions
+from focusmap.values.flags import flags_in_words
+from focusmap.values.predictions import NOTICE, Predictions
 from focusmap.values.task import ANOMALY, Target
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ def in_words(model: "AnyModel", predictions: Predictions) -> str:
     lines = [str(first.get("path", first["image_id"]))]
     for target in model.task.targets:
         lines.append(f"  {target.name}: {_say(target, predictions.of(target.name)[0], model)}")
-    if first.get(FLAGS):
-        lines.append(f"  flagged: {first[FLAGS]}")
+    if predictions.flags and predictions.flags[0]:
+        lines.append(f"  flagged: {flags_in_words(predictions.flags[0])}")
     return "\n".join([*lines, NOTICE])
 
 

@@ -11,7 +11,7 @@ from focusmap.cohort.declaration import PATH_COLUMNS, PATIENT_COLUMNS, Declarati
 from focusmap.errors import InputError, MissingFileError, suggest
 from focusmap.imaging.readers import picture_files
 from focusmap.pipeline.asked_rows import study_of
-from focusmap.values.files import read_table
+from focusmap.values.files import is_table, read_table
 from focusmap.values.task import Task
 
 
@@ -36,7 +36,7 @@ def find_pictures(inputs: Sequence[Path], said: Declaration) -> list[Asked]:
     """
     found: list[Asked] = []
     for given in inputs:
-        if given.suffix.lower() == ".csv":
+        if is_table(given):
             found += _rows_of(given, said)
         elif given.is_dir():
             inside = picture_files(given)
@@ -61,8 +61,8 @@ def with_earlier(
         If there is no label file that has them, or one of them is no number.
     """
     columns = ", ".join(target.earlier for target in task.targets if target.earlier)
-    if len(inputs) != 1 or inputs[0].suffix.lower() != ".csv":
-        raise InputError(f"{folder}: the model tells changes; give one label file (.csv) with the column(s) {columns}.")
+    if len(inputs) != 1 or not is_table(inputs[0]):
+        raise InputError(f"{folder}: the model tells changes; give one label file with the column(s) {columns}.")
     known = read_earlier(inputs[0], study_of(folder, task, inputs[0], said))
     return [replace(one, earlier=tuple(row)) for one, row in zip(asked, known, strict=True)]
 

@@ -17,6 +17,7 @@ from focusmap.evaluation.calibration import apply
 from focusmap.pipeline.models import Answers, attention_of
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import Run
+from focusmap.values.flags import Flag, Flags, side_by_side
 from focusmap.values.predictions import ID_COLUMNS, Predictions
 from focusmap.values.study import Study, read_study
 from focusmap.values.task import Task
@@ -78,13 +79,12 @@ def _refuse_lacking(file: Path, asked: Study, model: "CaseModel") -> None:
 
 def predictions_of(model: "AnyModel", cohort: Cohort, answers: Answers) -> Predictions:
     """Return a model's answers for a cohort as its predictions, calibrated."""
-    ids = ids_of(cohort) if answers.flags is None else ids_of(cohort).assign(flags=list(answers.flags))
     probabilities = apply(model.task, answers.logits, model.card.temperatures)
-    return Predictions(model.task, ids, answers.logits, probabilities)
+    return Predictions(model.task, ids_of(cohort), answers.logits, probabilities, answers.flags)
 
 
 def predict_rows(model: RowModel, cohort: Cohort) -> Predictions:
-    """Return a table model's predictions for a cohort, with what of each row is unlike train as the column `flags`."""
+    """Return a table model's predictions for a cohort, with what of each row is unlike train as its flags."""
     return predictions_of(model, cohort, Answers(*model.of_table(cohort)))
 
 
@@ -100,7 +100,7 @@ def predict_cases(
 
     looked, kept = [], []
     seen: list[str] = []
-    lacking: list[str] = []
+    lacking: list[Flags] = []
     for position, found in enumerate(look_at_files(model, cohort)):
         options.progress("predicting", position + 1, len(cohort))
         failures += found.failures
@@ -110,17 +110,20 @@ def predict_cases(
         looked.append(found.looked)
         kept.append(position)
         seen += found.image_ids
-        lacking.append(f"{len(found.failures)} of its pictures cannot be read" if found.failures else "")
+        lacking.append(_unreadable(len(found.failures)))
     cohort = cohort.take(kept)
     if not kept:
         return predictions_of(model, cohort, Answers(np.empty((0, model.task.n_logits)))), cohort, pd.DataFrame()
     together, shown = joined(looked), with_pictures(cohort, seen)
     logits, flags = model.answer(together, shown)
     if any(lacking):
-        told = zip(flags or [""] * len(lacking), lacking, strict=True)
-        flags = tuple("; ".join(filter(None, said)) for said in told)
+        flags = side_by_side(flags or [()] * len(lacking), lacking)
     answers = Answers(logits, flags)
     return predictions_of(model, shown, answers), shown, attention_of(pictures_of(shown), together.attention)
+
+
+def _unreadable(n_pictures: int) -> Flags:
+    return (Flag("unreadable", f"{n_pictures} of its pictures cannot be read"),) if n_pictures else ()
 
 
 def ids_of(cohort: Cohort) -> pd.DataFrame:

@@ -22,12 +22,13 @@ from focusmap.pipeline.others import read_other, refuse_known_patients, rows_lik
 from focusmap.pipeline.predicting import PredictRequest, load_run_looking, write_failures
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.pipeline.trusting import PAGE, TRUST, TrustRequest, choose_subjects, trust_options, write_trust
-from focusmap.values.files import Json, write_table
+from focusmap.values.files import Json, is_table, write_table
 
 if TYPE_CHECKING:
     from focusmap.inference.cases import CaseModel
     from focusmap.inference.explain import ExplainOptions, Explanation
     from focusmap.inference.model import Model
+    from focusmap.inference.trust import TrustOptions
     from focusmap.localisation import FrozenCuts, Reference
 
     Writer: TypeAlias = Callable[[Path, ExplainOptions], Explanation]
@@ -111,33 +112,22 @@ def explain(
     """
     run = open_run(folder)
     out = _checked_folder(run, request, options)
-    if request.inputs and request.inputs[0].suffix.lower() != ".csv":
+    if request.inputs and not is_table(request.inputs[0]):
         return _explain_files(folder, request, out, options)
     members = [_other_member(run, request, out, options)] if request.inputs else _own_members(run, out, options.devices)
     methods = _methods(members[0].model, request)
     for name in request.targets:
         members[0].model.task.index(name)
-    judged = settings = None
-    if request.trust is not None:
-        judged = _judged(run, members[0].model)
-        settings = trust_options(request.trust, judged, methods, options)
+    plan = None if request.trust is None else _plan_trust(run, members, request.trust, methods, options)
     _clear(out)
-    failures: list[tuple[Path, str]] = []
     explained = [(member, _explain_member(member, request, options)) for member in members]
-    for member, found in explained:
-        pictures = member.pictures
-        failures += [(pictures.file(image_id), reason) for image_id, reason in found.failures]
     if len(members) > 1:
         _pool([member.folder for member in members], out)
         _pool_scales([member.folder for member in members], methods[0], out)
+    failures = [failure for member, found in explained for failure in _failures(member, found)]
     if failures:
         write_failures(failures, out / "failures.csv")
-    trust = None
-    if judged is not None and settings is not None:
-        member, found = explained[0]
-        subjects = choose_subjects(member.cohort, found.index, settings)
-        settings = replace(settings, n_models=len(members))
-        trust = write_trust(judged, subjects, out, settings, options.language)
+    trust = None if plan is None else _measure_trust(plan, *explained[0], out, options)
     return ExplainResult(out, _score(members, request, out), tuple(failures), trust)
 
 
@@ -155,11 +145,37 @@ def write_case_overlays(folder: Path, model: "CaseModel", cases: Cohort, out: Pa
     _explain_all(_writer(model, cases), out, settings)
 
 
-def _judged(run: Run, model: "Model | CaseModel") -> "Model":
-    """Return the model whose maps are judged; `InputError` if it is one of cases."""
+@dataclass(frozen=True)
+class _TrustPlan:
+    """The model whose maps are judged, and how; it is made before any map is drawn, since it may be refused."""
+
+    model: "Model"
+    settings: "TrustOptions"
+
+
+def _plan_trust(
+    run: Run, members: Sequence[_Member], trust: TrustRequest, methods: Sequence[str], options: RunOptions
+) -> _TrustPlan:
+    """Return how trust in the first model's maps is measured; `InputError` if it is one of cases, or cannot be."""
+    model = members[0].model
     if is_case_model(model):
         raise InputError(f"{run.folder}: is a model of cases; --trust is for nets of single pictures. Leave it out.")
-    return model
+    settings = trust_options(trust, model, methods, options)
+    return _TrustPlan(model, replace(settings, n_models=len(members)))
+
+
+def _measure_trust(
+    plan: _TrustPlan, member: _Member, found: "Explanation", out: Path, options: RunOptions
+) -> dict[str, Json]:
+    """Return and write what was measured on some of the pictures that a member has explained."""
+    subjects = choose_subjects(member.cohort, found.index, plan.settings)
+    return write_trust(plan.model, subjects, out, plan.settings, options.language)
+
+
+def _failures(member: _Member, found: "Explanation") -> list[tuple[Path, str]]:
+    """Return the files of a member's pictures that could not be explained, and why."""
+    pictures = member.pictures
+    return [(pictures.file(image_id), reason) for image_id, reason in found.failures]
 
 
 def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> Path:
@@ -170,9 +186,9 @@ def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> P
         check_method(method)
     if request.inputs and request.out is None:
         raise InputError("say where the maps of these pictures go with --out DIR.")
-    if len(request.inputs) > 1 and any(path.suffix.lower() == ".csv" for path in request.inputs):
+    if len(request.inputs) > 1 and any(map(is_table, request.inputs)):
         raise InputError("give pictures or one label file, not both.")
-    if request.trust is not None and any(path.suffix.lower() != ".csv" for path in request.inputs):
+    if request.trust is not None and not all(map(is_table, request.inputs)):
         raise InputError("--trust needs many pictures: name a label file, or nothing for the test split.")
     if request.out is not None and (request.out / "index.csv").exists() and not options.force:
         raise InputError(f"{request.out}: holds heat maps already. Choose another --out, or add --force.")
@@ -197,7 +213,7 @@ def _explain_files(folder: Path, request: ExplainRequest, out: Path, options: Ru
 
     model = load_run_looking(folder, options.devices)
     if is_case_model(model):
-        raise InputError(f"{folder}: is a model of cases; give a label file (.csv) that says which pictures are whose.")
+        raise InputError(f"{folder}: is a model of cases; give a label file that says which pictures are whose.")
     items = [Item(one.image_id, one.path, one.file) for one in find_pictures(request.inputs, request.said)]
     settings = _settings_like(folder, model, request, options)
     _clear(out)

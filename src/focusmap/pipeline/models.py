@@ -16,6 +16,7 @@ from focusmap.cohort.cohort import Cohort
 from focusmap.cohort.declaration import PATH_COLUMNS
 from focusmap.errors import InputError
 from focusmap.values.files import read_json
+from focusmap.values.flags import Flags
 from focusmap.values.recipe import Cases, Recipe
 from focusmap.values.target_weights import parse_target_weights
 from focusmap.values.task import UNLABELLED, Task
@@ -45,14 +46,14 @@ class Answers:
     logits
         ``(N, L)``; a continuous target's value in its own unit.
     flags
-        What is to be known of each row, in words; see `focusmap.values.predictions.FLAGS`.
+        What is to be known of each row; None of a model that knows nothing of rows.
     attention
         Of a model of cases: ``case_id, image_id, path, view`` and ``attention`` of each picture, its weight among those
         of its case and view.
     """
 
     logits: np.ndarray
-    flags: tuple[str, ...] | None = None
+    flags: tuple[Flags, ...] | None = None
     attention: pd.DataFrame | None = None
 
 

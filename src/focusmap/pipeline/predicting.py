@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pandas as pd
 
-from focusmap.classical.likeness import UNLIKE, Likeness
+from focusmap.classical.likeness import Likeness
 from focusmap.classical.model import RowModel
 from focusmap.cohort.cases import by_case
 from focusmap.cohort.cohort import Cohort
-from focusmap.cohort.covariates import ABOVE, BELOW, UNSEEN
 from focusmap.cohort.declaration import Declaration
 from focusmap.errors import InputError, MissingFileError, UnreadableImageError, listed
 from focusmap.evaluation.calibration import apply
@@ -27,8 +26,9 @@ from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import check_targets, rows_like
 from focusmap.pipeline.runs import Run, open_run
 from focusmap.pipeline.submission import fill_template, read_template
-from focusmap.values.files import atomic, refuse_existing, write_table
-from focusmap.values.predictions import FLAGS, ID_COLUMNS, Predictions
+from focusmap.values.files import atomic, is_table, refuse_existing, write_table
+from focusmap.values.flags import Flag, count_rows
+from focusmap.values.predictions import ID_COLUMNS, Predictions
 
 if TYPE_CHECKING:
     from focusmap.inference.cases import CaseModel
@@ -69,7 +69,7 @@ class PredictRequest:
 class PredictAnswer:
     """What came of it: words for a single picture, the table and the overlays that were written, what failed.
 
-    `n_flagged` rows of a table have something to be said of them (`focusmap.values.predictions.FLAGS`); `n_unseen` have
+    `n_flagged` rows of a table have something to be said of them (`focusmap.values.flags`); `n_unseen` have
     a category and `n_outside` a number that train does not have. `n_unlike` of several pictures are unlike those of
     train.
     """
@@ -103,24 +103,22 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
         return _predict_table(folder, model, request, options)
     if is_case_model(model):
         return _predict_cases(folder, model, request, options)
+    return _predict_pictures(folder, model, request, options)
+
+
+def _predict_pictures(folder: Path, model: "AnyModel", request: PredictRequest, options: RunOptions) -> PredictAnswer:
+    """Return what a model says of pictures: of one in words, of several in a table that grows as they stream by."""
     if request.template is not None:
         raise InputError(f"--template is for models of tables and cases; {folder} is shown pictures. Leave it out.")
-    asked = find_pictures(request.inputs, request.said)
-    if any(target.earlier for target in model.task.targets):
-        asked = with_earlier(asked, folder, model.task, request.inputs, request.said)
-    asked_for = (request.out, request.overlay and request.overlay / "index.csv")
-    refuse_existing(*(path for path in asked_for if path is not None), force=options.force)
-    single = len(asked) == 1 and request.out is None
-    if not single and request.out is None:
-        raise InputError(f"{len(asked)} pictures: say where the table goes with --out FILE.csv.")
+    asked = _asked_pictures(folder, model, request)
+    _refuse_picture_outputs(request, len(asked), options)
     failures: list[tuple[Path, str]] = []
     chunks = predict_chunks(model, asked, failures, options, likeness_of(folder))
-    words, n_unlike = "", 0
-    if single:
+    words, n_images, n_unlike = "", 0, 0
+    if request.out is None:
         words = "\n".join(in_words(model, predictions) for predictions in chunks)
-        n_images = 1 - len(failures)
+        n_images = len(asked) - len(failures)
     else:
-        assert request.out is not None
         n_images, n_unlike = _write_chunks(chunks, request.out)
         if failures:
             write_failures(failures, request.out.with_name("failures.csv"))
@@ -128,8 +126,23 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
         from focusmap.pipeline.explaining import write_overlays
 
         write_overlays(folder, request, options)
-    table = request.out if n_images and not single else None
+    table = request.out if n_images else None
     return PredictAnswer(words, table, request.overlay, n_images, tuple(failures), n_unlike=n_unlike)
+
+
+def _asked_pictures(folder: Path, model: "AnyModel", request: PredictRequest) -> list[Asked]:
+    """Return the pictures that are asked about, with the earlier values that a model of changes adds to."""
+    asked = find_pictures(request.inputs, request.said)
+    if any(target.earlier for target in model.task.targets):
+        return with_earlier(asked, folder, model.task, request.inputs, request.said)
+    return asked
+
+
+def _refuse_picture_outputs(request: PredictRequest, n_pictures: int, options: RunOptions) -> None:
+    asked_for = (request.out, request.overlay and request.overlay / "index.csv")
+    refuse_existing(*(path for path in asked_for if path is not None), force=options.force)
+    if n_pictures != 1 and request.out is None:
+        raise InputError(f"{n_pictures} pictures: say where the table goes with --out FILE.csv.")
 
 
 def _predict_table(folder: Path, model: RowModel, request: PredictRequest, options: RunOptions) -> PredictAnswer:
@@ -166,8 +179,8 @@ def _predict_cases(folder: Path, model: "CaseModel", request: PredictRequest, op
 
 
 def _only_table(folder: Path, request: PredictRequest, kind: str) -> Path:
-    if len(request.inputs) != 1 or request.inputs[0].suffix.lower() not in (".csv", ".gz"):
-        raise InputError(f"{folder}: is {kind}; give one table (.csv) with the columns that it takes.")
+    if len(request.inputs) != 1 or not is_table(request.inputs[0]):
+        raise InputError(f"{folder}: is {kind}; give one table (.csv or .csv.gz) with the columns that it takes.")
     return request.inputs[0]
 
 
@@ -194,10 +207,10 @@ def _told(
     model: "AnyModel", predictions: Predictions, request: PredictRequest, failures: tuple[tuple[Path, str], ...]
 ) -> PredictAnswer:
     words = in_words(model, predictions) if len(predictions) == 1 and request.out is None else ""
-    flags = predictions.ids[FLAGS] if FLAGS in predictions.ids else pd.Series("", predictions.ids.index)
-    counts = (flags != "", flags.str.contains(UNSEEN), flags.str.contains(f"{BELOW}|{ABOVE}"))
+    flags = predictions.flags or ()
+    counts = (sum(map(bool, flags)), count_rows(flags, "unseen"), count_rows(flags, "outside"))
     table = request.out if len(predictions) else None
-    return PredictAnswer(words, table, None, len(predictions), failures, *(int(rows.sum()) for rows in counts))
+    return PredictAnswer(words, table, None, len(predictions), failures, *counts)
 
 
 def load_run_model(folder: Path, devices: str) -> "AnyModel":
@@ -248,7 +261,7 @@ def predict_chunks(
 ) -> Iterator[Predictions]:
     """Yield predictions, some hundred pictures at a time, and note what failed in `failures`.
 
-    Where it is known what train looks like, the column `flags` says which pictures are unlike it.
+    Where it is known what train looks like, the flags say which pictures are unlike it.
     """
     done = 0
     answers = _answers(model, asked, likeness)
@@ -293,7 +306,7 @@ def predict_label_file(
 ) -> tuple[Predictions, Cohort]:
     """Return the predictions for a cohort's pictures, and the cohort of those that could be read.
 
-    Where it is known what train looks like, the column `flags` says which pictures are unlike it.
+    Where it is known what train looks like, the flags say which pictures are unlike it.
 
     Raises
     ------
@@ -319,10 +332,8 @@ def predict_label_file(
         raise UnreadableImageError(f"{cohort.study.label_file}: no picture can be read. The first: {failures[0][1]}")
     logits = np.concatenate([chunk.logits for chunk in chunks])
     probabilities = np.concatenate([chunk.probabilities for chunk in chunks])
-    ids = ids_of(kept)
-    if likeness is not None:
-        ids = ids.assign(**{FLAGS: np.concatenate([chunk.ids[FLAGS] for chunk in chunks])})
-    return Predictions(model.task, ids, logits, probabilities), kept
+    flags = None if likeness is None else tuple(flags for chunk in chunks for flags in chunk.flags or ())
+    return Predictions(model.task, ids_of(kept), logits, probabilities, flags), kept
 
 
 def _refuse_failures(failures: Sequence[tuple[Path, str]], options: RunOptions) -> None:
@@ -336,9 +347,9 @@ def _predictions(model: "AnyModel", answers: Sequence[_Answer], *, flagged: bool
     if asked[0].earlier:
         logits = model.task.added(logits, np.array([one.earlier for one in asked]))
     ids = pd.DataFrame([(one.image_id, one.path, one.patient_id) for one in asked], columns=list(ID_COLUMNS[:3]))
-    if flagged:
-        ids = ids.assign(**{FLAGS: [answer.unlike for answer in answers]})
-    return Predictions(model.task, ids, logits, apply(model.task, logits, model.card.temperatures))
+    unlike = tuple((Flag("unlike", answer.unlike),) if answer.unlike else () for answer in answers)
+    probabilities = apply(model.task, logits, model.card.temperatures)
+    return Predictions(model.task, ids, logits, probabilities, unlike if flagged else None)
 
 
 def _write_chunks(chunks: Iterator[Predictions], out: Path) -> tuple[int, int]:
@@ -357,7 +368,7 @@ def _write_chunks(chunks: Iterator[Predictions], out: Path) -> tuple[int, int]:
 
 def count_unlike(predictions: Predictions) -> int:
     """Return how many pictures are flagged as unlike those of train."""
-    return int(predictions.ids[FLAGS].str.startswith(UNLIKE).sum()) if FLAGS in predictions.ids else 0
+    return count_rows(predictions.flags or (), "unlike")
 
 
 def write_failures(failures: Sequence[tuple[Path, str]], path: Path) -> None:

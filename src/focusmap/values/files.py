@@ -149,6 +149,15 @@ def read_json(path: Path) -> dict[str, Json]:
     return value
 
 
+def is_table(path: Path) -> bool:
+    """Return whether a file is a table, such as a label file, by its name; what is not, is taken for a picture.
+
+    >>> [is_table(Path(name)) for name in ("labels.csv", "LABELS.CSV.GZ", "scan.nii.gz", "film.png")]
+    [True, True, False, False]
+    """
+    return path.name.lower().endswith((".csv", ".csv.gz"))
+
+
 def read_table(path: Path) -> pd.DataFrame:
     """Return a CSV file, or one packed as ``.csv.gz``, with every cell as text; an empty cell is an empty string.
 
@@ -161,7 +170,7 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     import io
 
-    text = _read_packed_text(path) if path.suffix == ".gz" else read_text(path)
+    text = _read_packed_text(path) if path.suffix.lower() == ".gz" else read_text(path)
     try:
         table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, skipinitialspace=True)
     except pd.errors.EmptyDataError:

@@ -1,7 +1,7 @@
 """Predictions of a model: one row an image, raw logits beside calibrated probabilities."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +9,14 @@ import pandas as pd
 
 from focusmap.errors import InputError
 from focusmap.values.files import read_table, write_table
+from focusmap.values.flags import Flags, flags_in_words
 from focusmap.values.task import Target, Task
 
 NOTICE = "For research use; not a medical device; intended use: (to be filled in)."
 SMALLEST = 1e-12  # probabilities of 0 and 1 have no finite logit
 ID_COLUMNS = ("image_id", "path", "patient_id", "case_id")
 FLAGS = "flags"
-"""What is to be known of a row: what is unlike train, which earlier value is unknown, which pictures are missing."""
+"""Column of what is to be known of a row: what is unlike train, which earlier value or picture is missing."""
 
 
 @dataclass(frozen=True)
@@ -27,21 +28,25 @@ class Predictions:
     task
         Names and order of the columns.
     ids
-        ``image_id``, ``path``, ``patient_id`` and, where there are cases, ``case_id``; where anything is to be known
-        of rows, ``flags``: text, N rows.
+        ``image_id``, ``path``, ``patient_id`` and, where there are cases, ``case_id``; of predictions read from a file
+        with a column ``flags`` its text, which nobody counts by kind. N rows.
     logits, probabilities
         ``(N, L)``; probabilities are calibrated; a continuous target's column is its value in both, NaN where the
         earlier value that a change is added to is not known.
+    flags
+        What is to be known of each of the N rows; None where nobody looked, or where `ids` has the text.
     """
 
     task: Task
     ids: pd.DataFrame
     logits: np.ndarray
     probabilities: np.ndarray
+    flags: tuple[Flags, ...] | None = None
 
     def __post_init__(self) -> None:
         expected = (len(self.ids), self.task.n_logits)
         assert self.logits.shape == self.probabilities.shape == expected, (self.logits.shape, expected)
+        assert self.flags is None or (len(self.flags) == len(self.ids) and FLAGS not in self.ids)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -51,8 +56,10 @@ class Predictions:
         return self.probabilities[:, self.task.slice_of(name)]
 
     def to_table(self) -> pd.DataFrame:
-        """Return the table that is written: ids, each target's columns, and what the predictions are not for."""
+        """Return the table that is written: ids, flags, each target's columns, and what they are not for."""
         table = self.ids.reset_index(drop=True).copy()
+        if self.flags is not None:
+            table[FLAGS] = [flags_in_words(flags) for flags in self.flags]
         for target in self.task.targets:
             part = self.task.slice_of(target.name)
             for name, column in _columns(target, self.logits[:, part], self.probabilities[:, part]).items():
@@ -65,7 +72,8 @@ def of_images(predictions: Predictions, image_ids: Sequence[str]) -> Predictions
     rows = {image_id: i for i, image_id in enumerate(predictions.ids["image_id"])}
     kept = [rows[image_id] for image_id in image_ids]
     ids = predictions.ids.iloc[kept].reset_index(drop=True)
-    return Predictions(predictions.task, ids, predictions.logits[kept], predictions.probabilities[kept])
+    flags = None if predictions.flags is None else tuple(predictions.flags[row] for row in kept)
+    return Predictions(predictions.task, ids, predictions.logits[kept], predictions.probabilities[kept], flags)
 
 
 def joined(parts: Sequence[Predictions]) -> Predictions:
@@ -79,7 +87,8 @@ def of_targets(predictions: Predictions, names: Sequence[str]) -> Predictions:
     """Return the predictions of the targets named, in that order."""
     task = Task(tuple(predictions.task.target(name) for name in names))
     columns = np.concatenate([np.arange(predictions.task.n_logits)[predictions.task.slice_of(name)] for name in names])
-    return Predictions(task, predictions.ids, predictions.logits[:, columns], predictions.probabilities[:, columns])
+    logits, probabilities = predictions.logits[:, columns], predictions.probabilities[:, columns]
+    return replace(predictions, task=task, logits=logits, probabilities=probabilities)
 
 
 def from_probabilities(task: Task, ids: pd.DataFrame, probabilities: np.ndarray) -> Predictions:
