@@ -341,7 +341,7 @@ def test_a_change_of_a_case_is_learnt_as_a_column_of_changes_is(folder, tmp_path
         told[name] = read(tmp_path / name / "predictions/test.csv").set_index("image_id")
     earlier = pd.Series(base.to_numpy(), labels["eye_id"]).groupby(level=0).first()
     assert list(told["value"].query("CST == ''").index) == ["P009R"]
-    assert "base is not known" in told["value"].loc["P009R", "flags"]
+    assert told["value"].loc["P009R", "flags"].count("base is not known") == 1
     known = told["value"].drop("P009R")["CST"].astype(float)
     change = told["change"]["change"].astype(float)[known.index]
     np.testing.assert_allclose(known, change + earlier[known.index], rtol=1e-5)

@@ -126,6 +126,18 @@ def test_predictions_of_files_equal_those_of_the_store(run, study, tmp_path):
     assert (both["nodule.logit"] - both["nodule.logit.again"]).abs().max() < 1e-4
 
 
+def test_predictions_and_evaluations_of_packed_tables_are_called_as_they_are(run, study, tmp_path):
+    for name in ("answers.csv", "answers.csv.gz"):
+        assert main(["predict", str(run), str(study), "--out", str(tmp_path / name)]) == 0
+    assert (tmp_path / "answers.csv.gz").read_bytes()[:2] == b"\x1f\x8b"
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "answers.csv.gz"), pd.read_csv(tmp_path / "answers.csv"))
+    others = pd.read_csv(study)
+    others.assign(patient_id=others["patient_id"].map("new{}".format)).to_csv(tmp_path / "other.csv.gz", index=False)
+    command = ["evaluate", str(run), str(tmp_path / "other.csv.gz"), "--images", str(study.parent)]
+    assert main(command) == 0
+    assert json.loads((run / "evaluation/other/metrics.json").read_text())["split"] == "other"
+
+
 def test_a_packed_label_file_is_predicted_and_explained_as_the_same_one_unpacked(run, study, tmp_path):
     other = pd.read_csv(study).query("nodule == 1").head(4)
     other["patient_id"] = [f"new{i}" for i in range(len(other))]

@@ -21,4 +21,5 @@ def test_a_flag_of_some_models_keeps_its_kind_and_is_one_flag_whatever_its_text_
 
 def test_what_several_say_of_the_same_rows_stands_side_by_side():
     assert side_by_side([(LOW,), ()], [(ODD,), ()]) == ((LOW, ODD), ())
+    assert side_by_side([(LOW,), ()], [(LOW, ODD), ()]) == ((LOW, ODD), ()), "each is said once"
     assert flags_in_words(()) == ""

@@ -40,12 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(parsed: argparse.Namespace) -> int:
     """Run the command."""
     from focusmap import pipeline
+    from focusmap.values.files import table_name
 
     cohort = cohort_from(parsed, parsed.labels)
     print_study(cohort)
     if parsed.dry_run:
         return 0
-    out = parsed.out or parsed.labels.with_name(f"{parsed.labels.stem}_audit")
+    out = parsed.out or parsed.labels.with_name(f"{table_name(parsed.labels)}_audit")
     against = _against(parsed, cohort) if parsed.against else None
     options = run_options_from(parsed)
     result = pipeline.audit(cohort, out, options, against=against)

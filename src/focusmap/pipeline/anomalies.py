@@ -13,7 +13,7 @@ from focusmap.evaluation import EvaluationOptions, evaluate_predictions
 from focusmap.pipeline.evaluating import METRICS, evaluate, evaluate_other
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.runs import open_run
-from focusmap.values.files import Json, write_json
+from focusmap.values.files import Json, table_name, write_json
 from focusmap.values.predictions import Predictions, read_predictions
 from focusmap.values.study import read_study
 from focusmap.values.task import UNLABELLED, Task
@@ -56,7 +56,7 @@ def evaluate_anomalies(
         place = out or run.evaluation
     else:
         metrics = evaluate_other(folder, label_file, replace(said, targets=()), out, options)
-        place = out or run.evaluation / label_file.stem
+        place = out or run.evaluation / table_name(label_file)
         table = place / "predictions.csv"
     compared = compare_with_labels(read_predictions(table, UNLABELLED), labelled, options)
     metrics = {**metrics, "targets": {**cast(dict[str, Json], metrics["targets"]), **compared}}

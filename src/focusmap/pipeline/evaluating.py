@@ -21,7 +21,7 @@ from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.others import read_other, refuse_known_patients, rows_like
 from focusmap.pipeline.predicting import count_unlike, load_run_model, predict_label_file
 from focusmap.pipeline.runs import Run, open_run
-from focusmap.values.files import Json, read_json, read_table, refuse_existing, write_json
+from focusmap.values.files import Json, read_json, read_table, refuse_existing, table_name, write_json
 from focusmap.values.predictions import Predictions, joined, read_predictions, write_predictions
 from focusmap.values.recipe import read_recipe
 from focusmap.values.task import UNLABELLED
@@ -72,7 +72,7 @@ def evaluate_other(
         If a patient of the run's study, of whichever part, also stands in the label file.
     """
     run = open_run(folder)
-    out = out or run.evaluation / label_file.stem
+    out = out or run.evaluation / table_name(label_file)
     refuse_existing(out / METRICS, out / PREDICTIONS, force=options.force)
     cohort = rows_like(run, read_other(run, label_file, said))
     refuse_known_patients(run, cohort, options)
@@ -80,7 +80,7 @@ def evaluate_other(
     likeness = likeness_of(folder)
     predictions, kept = predict_label_file(model, cohort, options, likeness)
     write_predictions(predictions, out / PREDICTIONS)
-    settings = EvaluationOptions(model.card.thresholds, label_file.stem, seed=options.recipe.seed)
+    settings = EvaluationOptions(model.card.thresholds, table_name(label_file), seed=options.recipe.seed)
     facts: dict[str, Json] = {} if likeness is None else {"n_unlike": count_unlike(predictions)}
     return write_evaluation(predictions, kept.truth, settings, out, facts)
 

@@ -1,5 +1,6 @@
 """Predict: what a model says of one picture in words, of many in a table."""
 
+import gzip
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -358,7 +359,8 @@ def _write_chunks(chunks: Iterator[Predictions], out: Path) -> tuple[int, int]:
     first = next(chunks, None)
     if first is None:
         return 0, 0
-    with atomic(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    open_text = gzip.open if out.suffix.lower() == ".gz" else open
+    with atomic(out) as temporary, open_text(temporary, "wt", encoding="utf-8", newline="") as file:
         for predictions in chain([first], chunks):
             predictions.to_table().to_csv(file, index=False, header=n_images == 0)
             n_images += len(predictions)

@@ -158,6 +158,15 @@ def is_table(path: Path) -> bool:
     return path.name.lower().endswith((".csv", ".csv.gz"))
 
 
+def table_name(path: Path) -> str:
+    """Return what a label file is called without what says that it is one.
+
+    >>> table_name(Path("folder/new.v2.csv.gz"))
+    'new.v2'
+    """
+    return Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
+
+
 def read_table(path: Path) -> pd.DataFrame:
     """Return a CSV file, or one packed as ``.csv.gz``, with every cell as text; an empty cell is an empty string.
 

@@ -40,8 +40,8 @@ def flags_in_words(flags: Iterable[Flag]) -> str:
 
 
 def side_by_side(*found: Iterable[Flags]) -> tuple[Flags, ...]:
-    """Return for each of N rows all its flags, of several that flag N rows each."""
-    return tuple(tuple(chain.from_iterable(of_row)) for of_row in zip(*found, strict=True))
+    """Return for each of N rows all its flags, each once, of several that flag N rows each."""
+    return tuple(tuple(dict.fromkeys(chain.from_iterable(of_row))) for of_row in zip(*found, strict=True))
 
 
 def count_rows(rows: Iterable[Flags], kind: FlagKind) -> int:

@@ -77,7 +77,8 @@ def of_images(predictions: Predictions, image_ids: Sequence[str]) -> Predictions
 
 
 def joined(parts: Sequence[Predictions]) -> Predictions:
-    """Return the predictions of several models of one task as one, in their order."""
+    """Return predictions that were read from several files, of one task, as one; in their order."""
+    assert all(part.flags is None for part in parts), "flags that were read stand among the ids"
     ids = pd.concat([part.ids for part in parts], ignore_index=True)
     logits = np.concatenate([part.logits for part in parts])
     return Predictions(parts[0].task, ids, logits, np.concatenate([part.probabilities for part in parts]))
