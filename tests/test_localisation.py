@@ -150,7 +150,7 @@ def test_the_difference_to_the_mean_mask_is_paired_and_clustered_by_patient():
     assert methods["cam"]["auprc"]["low"] < methods["mean_mask"]["auprc"]["high"]
     assert "minus_mean_mask" not in methods["mean_mask"]
     one = summarise([scored({"cam": 0.5, "mean_mask": 0.4}), scored({"cam": 0.6, "mean_mask": 0.4})])["methods"]["cam"]
-    assert one["minus_mean_mask"]["auprc"]["reason"] == "too few patients to resample"
+    assert one["minus_mean_mask"]["auprc"]["reason"] == "too few patients, or too few of a class, to resample"
 
 
 def test_a_label_without_a_mean_mask_is_left_out_of_the_difference_only():

@@ -190,10 +190,46 @@ def test_a_stopped_training_ends_with_the_same_weights(study, tmp_path, capsys):
     assert main(["train", str(study), "--out", str(stopped), *QUICK]) == 0
     _pretend_to_be_stopped(study, stopped)
     assert main(["train", "--resume", str(stopped)]) == 0
-    told = capsys.readouterr().out.splitlines()[-1].removeprefix("next: ").split("; ")
-    assert told == [f"focusmap {command} {stopped}" for command in ("evaluate", "explain", "report")]
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"focusmap run --resume {stopped}")
     a, b = (load_file(folder / "model/weights.safetensors") for folder in (whole, stopped))
     assert all((a[name] == b[name]).all() for name in a)
+
+
+def test_a_stopped_run_ends_with_all_that_a_whole_one_has(run, study, tmp_path):
+    stopped = tmp_path / "stopped"
+    assert main(["train", str(study), "--out", str(stopped), *QUICK]) == 0
+    _pretend_to_be_stopped(study, stopped)
+    assert main(["run", "--resume", str(stopped)]) == 0
+    for name in ("predictions/test.csv", "focus/scores.json"):
+        assert (stopped / name).read_bytes() == (run / name).read_bytes()
+    whole, gone_on = (json.loads((folder / "evaluation/baselines.json").read_text()) for folder in (run, stopped))
+    assert whole == gone_on
+    assert "histogram" in (stopped / "report.html").read_text()
+    beside = (stopped / "baseline").stat().st_mtime_ns
+    assert main(["run", "--resume", str(stopped)]) == 0
+    assert (stopped / "baseline").stat().st_mtime_ns == beside
+
+
+def test_a_folder_that_another_process_writes_is_left_alone(study, tmp_path, capsys):
+    folder = tmp_path / "run"
+    program = (
+        f"from pathlib import Path\nfrom focusmap.pipeline.runs import writing\nwith writing(Path({str(folder)!r})): "
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", program + "print('writing', flush=True); input()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert other.stdout is not None
+    assert other.stdout.readline() == "writing\n"
+    for command in (["run", str(study), "--out"], ["train", str(study), "--out"], ["prepare", str(study), "--out"]):
+        assert main([*command, str(folder), *QUICK]) == 2
+        assert f"{folder}: another focusmap is writing there" in capsys.readouterr().err
+    for command in ("run", "train"):
+        assert main([command, "--resume", str(folder)]) == 2
+        assert "another focusmap is writing there" in capsys.readouterr().err
+    assert not folder.exists()
+    other.communicate("\n")
+    assert main(["prepare", str(study), "--out", str(folder), *QUICK]) == 0
 
 
 def _pretend_to_be_stopped(study, run):

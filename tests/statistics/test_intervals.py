@@ -53,7 +53,7 @@ def test_one_class_gives_no_value_and_a_reason() -> None:
 def test_one_patient_gives_a_value_and_no_limits() -> None:
     interval = bootstrap(weighted_mean(np.arange(4.0)), ["only"] * 4, 50)
     assert (interval.value, interval.low, interval.high) == (1.5, None, None)
-    assert interval.reason == "too few patients to resample"
+    assert interval.reason == "too few patients, or too few of a class, to resample"
 
 
 def test_a_perfect_auroc_is_not_said_to_be_certain() -> None:

@@ -111,4 +111,4 @@ def _guarded(parsed: argparse.Namespace) -> int:
 def _resume_hint(parsed: argparse.Namespace) -> str:
     if parsed.command not in ("train", "run") or getattr(parsed, "out", None) is None:
         return ""
-    return f" Go on with: focusmap train --resume {parsed.out}"
+    return f" Go on with: focusmap {parsed.command} --resume {parsed.out}"

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from focusmap.pipeline.options import RunOptions
     from focusmap.values.recipe import Recipe
 
+RESUME = (
+    "--resume goes on with the run's own study, split and recipe: leave the study's and the training's options out, "
+    "or start another run with --out."
+)
+
 
 def add_labelled_run_options(parser: argparse.ArgumentParser) -> None:
     """Add a label file, a run folder, and all that a training from the one to the other may be told."""
@@ -21,6 +26,41 @@ def add_labelled_run_options(parser: argparse.ArgumentParser) -> None:
     add_study_options(parser)
     add_recipe_options(parser)
     add_common_options(parser)
+
+
+def add_resumable_run_options(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add what `add_labelled_run_options` does, and that a run is gone on with instead; `what` of it, in words."""
+    parser.add_argument("labels", type=Path, nargs="?", metavar="LABELS.csv", help="label file, one row an image")
+    parser.add_argument("--out", type=Path, metavar="RUN", help="folder of the run")
+    parser.add_argument(
+        "--resume", type=Path, metavar="RUN", help=f"go on with a {what} that was stopped, as it was begun"
+    )
+    add_study_options(parser)
+    add_recipe_options(parser)
+    add_common_options(parser)
+
+
+def resumes(parsed: argparse.Namespace) -> bool:
+    """Return whether a run is gone on with.
+
+    Raises
+    ------
+    InputError
+        If it is told of other data or settings than its own, or there is neither a run nor what to make one of.
+    """
+    from focusmap.cohort.declaration import Declaration
+    from focusmap.values.recipe import Recipe
+
+    if parsed.resume is None:
+        if parsed.labels is None or (parsed.out is None and not parsed.dry_run):
+            raise InputError("give LABELS.csv and --out RUN, or --resume RUN.")
+        return False
+    places = (parsed.labels, parsed.out, parsed.study, parsed.folds)
+    if any(place is not None for place in places) or parsed.dry_run:
+        raise InputError(RESUME)
+    if declaration_from(parsed) != Declaration() or recipe_from_options(parsed) != Recipe():
+        raise InputError(RESUME)
+    return True
 
 
 def add_study_options(parser: argparse.ArgumentParser) -> None:

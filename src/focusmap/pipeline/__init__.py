@@ -17,12 +17,12 @@ from focusmap.pipeline.runs import Run, open_run
 from focusmap.pipeline.segmenting import SegmentRequest, SegmentResult, segment
 from focusmap.pipeline.training import resume, train
 from focusmap.pipeline.trusting import TrustRequest
-from focusmap.pipeline.whole import demo, run
+from focusmap.pipeline.whole import demo, resume_run, run
 
 __all__ = [
     "ConsensusRequest", "ConvertRequest", "ExplainRequest", "ExplainResult", "IndexAnswer", "PredictAnswer",
     "PredictRequest", "Prepared", "Run", "RunOptions", "SegmentRequest", "SegmentResult", "TrustRequest", "audit",
     "can_be_mapped", "compare", "consensus", "convert", "demo", "evaluate", "evaluate_anomalies", "evaluate_cases",
     "evaluate_other", "evaluate_table", "explain", "export", "index", "is_unlabelled", "open_run", "predict",
-    "prepare_run", "refuse_blocking", "report", "resume", "run", "segment", "split", "train",
+    "prepare_run", "refuse_blocking", "report", "resume", "resume_run", "run", "segment", "split", "train",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ from focusmap.cohort.split import Split, SplitOptions, make_split, write_split
 from focusmap.errors import InputError, RefusedError
 from focusmap.pipeline.models import cases_of, check_model, model_name, rows_for
 from focusmap.pipeline.options import RunOptions
-from focusmap.pipeline.runs import Run, start_run
+from focusmap.pipeline.runs import Run, start_run, writing
 from focusmap.pipeline.seen import Seen, seen_by
 from focusmap.values.recipe import Loss, Monitor, Pooling, Recipe
 from focusmap.values.study import write_study
@@ -107,7 +107,8 @@ def split(cohort: Cohort, options: RunOptions = RunOptions()) -> Split:
 
 def prepare_run(cohort: Cohort, folder: Path, options: RunOptions) -> Prepared:
     """Audit, split and prepare a cohort in a new run folder."""
-    return prepare(cohort, start_run(folder, force=options.force), options)
+    with writing(folder):
+        return prepare(cohort, start_run(folder, force=options.force), options)
 
 
 def prepare(cohort: Cohort, run: Run, options: RunOptions) -> Prepared:

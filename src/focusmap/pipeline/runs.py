@@ -1,6 +1,9 @@
 """The layout of a run folder: where each file lies, and whether it may be written."""
 
+import hashlib
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -158,6 +161,34 @@ def open_run(folder: Path) -> Run:
             f"{folder}: is not a run (it has no study.yaml). Make one with: focusmap run LABELS.csv --out RUN"
         )
     return run
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Keep a run folder to this process while it writes there; on this machine, and as often as it asks.
+
+    Raises
+    ------
+    InputError
+        If another process is writing there.
+    """
+    import tempfile
+
+    from filelock import FileLock, Timeout
+
+    # Not in the folder itself: what is refused leaves nothing there.
+    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    lock = FileLock(Path(tempfile.gettempdir()) / f"focusmap-{name}.lock", timeout=0, is_singleton=True)
+    try:
+        # The lock of another user's run at this place, long ended, must not stand in the way.
+        with suppress(PermissionError):
+            lock.acquire()
+    except Timeout:
+        raise InputError(f"{folder}: another focusmap is writing there. Wait, or choose another folder.") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def start_run(folder: Path, *, force: bool) -> Run:

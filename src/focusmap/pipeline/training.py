@@ -1,6 +1,7 @@
 """Train: from a prepared cohort to a model folder with its predictions."""
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -31,7 +32,7 @@ from focusmap.pipeline.net_models import fit_net, fit_table_net
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.preparing import Prepared, prepare, store_for
 from focusmap.pipeline.row_models import fit_estimators
-from focusmap.pipeline.runs import Run, open_run, start_run
+from focusmap.pipeline.runs import Run, open_run, start_run, writing
 from focusmap.values.files import read_table, write_table
 from focusmap.values.predictions import joined, of_images, read_predictions, write_predictions
 from focusmap.values.recipe import Recipe, read_recipe
@@ -85,10 +86,11 @@ def train(cohort: Cohort, folder: Path, options: RunOptions = RunOptions()) -> R
             f"several nodes train a run that is prepared: focusmap prepare LABELS.csv --out {folder} once, then on "
             f"each node: focusmap train --resume {folder} --nodes {options.n_nodes}"
         )
-    run = start_run(folder, force=options.force)
-    started = time.monotonic()
-    prepared = prepare(cohort, run, options)
-    return _train_all(run, prepared, options, {"prepare": time.monotonic() - started})
+    with writing(folder):
+        run = start_run(folder, force=options.force)
+        started = time.monotonic()
+        prepared = prepare(cohort, run, options)
+        return _train_all(run, prepared, options, {"prepare": time.monotonic() - started})
 
 
 def resume(folder: Path, options: RunOptions) -> Run:
@@ -97,11 +99,16 @@ def resume(folder: Path, options: RunOptions) -> Run:
     Raises
     ------
     InputError
-        If the folder was never prepared, or a file of it was changed since.
+        If the folder was never prepared, a file of it was changed since, or another focusmap is writing it.
     """
-    run = open_run(folder)
+    # Of several nodes each goes on with the same run.
+    with writing(folder) if options.n_nodes == 1 else nullcontext():
+        return _resume(open_run(folder), options)
+
+
+def _resume(run: Run, options: RunOptions) -> Run:
     if not run.recipe.is_file() or not run.split.is_file():
-        raise InputError(f"{folder}: was stopped before its training began. Start it again with --force.")
+        raise InputError(f"{run.folder}: was stopped before its training began. Start it again with --force.")
     cohort = load_cohort(run.folder)
     recipe = read_recipe(run.recipe)
     store = store_for(cohort, recipe, run, options)
@@ -136,7 +143,9 @@ def train_baseline(run: Run, options: RunOptions) -> None:
     check_model(cohort, simple)
     store = store_for(cohort, simple, run, options)
     for training in _trainings(run, Prepared(cohort, read_split(run.split, cohort), store, simple)):
-        _train_one(replace(training, run=baseline_run(training.run), is_answering=False), options)
+        beside = baseline_run(training.run)
+        if not beside.predictions("tune").exists():
+            _train_one(replace(training, run=beside, is_answering=False), options)
 
 
 def _trainings(run: Run, prepared: Prepared) -> list[Training]:

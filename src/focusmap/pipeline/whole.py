@@ -5,18 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
-from focusmap.cohort.cohort import Cohort, read_cohort
+from focusmap.cohort.cohort import Cohort, load_cohort, read_cohort
 from focusmap.pipeline.evaluating import evaluate
 from focusmap.pipeline.explaining import ExplainRequest, explain
 from focusmap.pipeline.manifest import write_manifest
 from focusmap.pipeline.models import can_be_mapped
 from focusmap.pipeline.options import RunOptions
 from focusmap.pipeline.reporting import report
-from focusmap.pipeline.runs import Run, start_run
+from focusmap.pipeline.runs import Run, open_run, start_run, writing
 from focusmap.pipeline.segmenting import SegmentRequest, check_lesions, segment
-from focusmap.pipeline.training import train, train_baseline
+from focusmap.pipeline.training import resume, train, train_baseline
 from focusmap.values.progress import Progress, silent
-from focusmap.values.recipe import Recipe
+from focusmap.values.recipe import Recipe, read_recipe
 
 DEMO_PIXELS = 48
 # A larger rate than the default: the demo has to learn within three minutes.
@@ -35,18 +35,41 @@ def run(cohort: Cohort, folder: Path, options: RunOptions, masks: SegmentRequest
     InputError, RefusedError
         As the steps do.
     """
-    if masks is not None:
-        check_lesions(cohort, options.recipe, masks)
-    made = train(cohort, folder, options)
+    with writing(folder):
+        if masks is not None:
+            check_lesions(cohort, options.recipe, masks)
+        return _finish(train(cohort, folder, options), options, masks)
+
+
+def resume_run(folder: Path, options: RunOptions, masks: SegmentRequest | None = None) -> Run:
+    """Go on with a run that was stopped, with its own study, split and recipe; return it, finished.
+
+    Masks that it has are left as they are; all else behind the training is done anew.
+
+    Raises
+    ------
+    InputError
+        As `focusmap.pipeline.training.resume` does, and the steps behind the training.
+    """
+    with writing(folder):
+        run = open_run(folder)
+        if masks is not None:
+            check_lesions(load_cohort(folder), read_recipe(run.recipe), masks)
+        made = resume(folder, options)
+        return _finish(made, replace(options, recipe=read_recipe(made.recipe)), masks)
+
+
+def _finish(made: Run, options: RunOptions, masks: SegmentRequest | None) -> Run:
+    """Do what comes after the training; masks, which take longest, only where there are none."""
     seconds: dict[str, float] = {}
     _timed("baseline", seconds, lambda: train_baseline(made, options))
-    _timed("evaluate", seconds, lambda: evaluate(folder))
+    _timed("evaluate", seconds, lambda: evaluate(made.folder))
     if can_be_mapped(made.model):
-        _timed("explain", seconds, lambda: explain(folder, ExplainRequest(), options))
-    if masks is not None:
-        _timed("segment", seconds, lambda: segment(folder, masks, options))
+        _timed("explain", seconds, lambda: explain(made.folder, ExplainRequest(), options))
+    if masks is not None and not made.segmentation.exists():
+        _timed("segment", seconds, lambda: segment(made.folder, masks, options))
     write_manifest(made, options, seconds)
-    report(folder, options.language)
+    report(made.folder, options.language)
     return made
 
 
@@ -60,10 +83,11 @@ def demo(
     from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 
     options = RunOptions(recipe=replace(DEMO_RECIPE, seed=seed), force=force, progress=progress)
-    start_run(folder, force=force)
-    phantom = make_phantom(PhantomOptions(size=DEMO_PIXELS, seed=seed, shuffle_labels=shuffle_labels))
-    labels = write_phantom(phantom, folder / "study")
-    return run(read_cohort(labels), folder, replace(options, force=True))
+    with writing(folder):
+        start_run(folder, force=force)
+        phantom = make_phantom(PhantomOptions(size=DEMO_PIXELS, seed=seed, shuffle_labels=shuffle_labels))
+        labels = write_phantom(phantom, folder / "study")
+        return run(read_cohort(labels), folder, replace(options, force=True))
 
 
 def _timed(step: str, seconds: dict[str, float], work: Callable[[], object]) -> None:

@@ -12,7 +12,7 @@ from focusmap.values.files import Json
 
 LEVEL = 0.95
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
-TOO_FEW = "too few patients to resample"
+TOO_FEW = "too few patients, or too few of a class, to resample"
 BOOTSTRAP = "patient-clustered bootstrap"
 
 
@@ -112,7 +112,7 @@ def difference_interval(interval: Interval, n_units: int) -> Interval:
     difference, unless that is 0: then the two are one.
 
     >>> difference_interval(Interval(0.5, 0.5, 0.5, "bootstrap"), 10).reason
-    'too few patients to resample'
+    'too few patients, or too few of a class, to resample'
     """
     is_stuck = interval.low == interval.high and interval.value != 0
     if interval.low is None or (n_units != 1 and not is_stuck):
