@@ -148,6 +148,16 @@ def test_many_slices_of_few_patients_are_too_few(tmp_path: Path, folds: int | No
     assert found(audit_cohort(alone), "too-few-positives") is None
 
 
+def test_a_label_with_one_value_is_to_be_left_out_and_not_to_be_folded(tmp_path: Path) -> None:
+    table = patients_table().assign(tumour=1)
+    audit = audit_cohort(read_table_only(tmp_path, table, targets=("nodule", "tumour")))
+    item = must_find(audit, "constant-label")
+    assert (item.severity, item.count, item.examples) == ("warning", 1, ("tumour is '1'",))
+    assert "Leave it out" in item.message
+    few = found(audit, "too-few-positives")
+    assert few is None or "tumour" not in few.message
+
+
 def test_implausible_values_are_named_with_their_row(tmp_path: Path) -> None:
     table = patients_table()
     table.loc[0, "age"], table.loc[5, "age"] = -3, 140

@@ -10,7 +10,7 @@ import pandas as pd
 
 from focusmap.auditing.findings import Finding, finding, plural
 from focusmap.auditing.plausibility import implausible_values
-from focusmap.cohort.cohort import Cohort
+from focusmap.cohort.cohort import Cohort, constant_targets
 from focusmap.cohort.split import Split, fold_split
 from focusmap.values.files import Json
 from focusmap.values.task import Target
@@ -167,7 +167,18 @@ def _labels(cohort: Cohort, split: Split | None) -> list[Finding]:
     if rare:
         text = f"{plural(len(rare), 'label')} in less than {RARE_SHARE:.0%} of the {cohort.unit}s: {'; '.join(rare)}."
         found.append(finding("rare-label", text, rare))
-    return found + _too_few(cohort, split)
+    return [*found, *_constant(cohort), *_too_few(cohort, split)]
+
+
+def _constant(cohort: Cohort) -> list[Finding]:
+    constant = [f"{name} is {value!r}" for name, value in constant_targets(cohort).items()]
+    if not constant:
+        return []
+    text = (
+        f"One value wherever it is known ({'; '.join(constant)}): there is nothing to tell apart, and no split mends it. "
+        "Leave it out: name the other targets with --target."
+    )
+    return [finding("constant-label", text, constant)]
 
 
 def _too_few(cohort: Cohort, split: Split | None) -> list[Finding]:
@@ -217,9 +228,15 @@ def _label_counts(cohort: Cohort, owners: np.ndarray, split: Split | None) -> It
 
 
 def _sides(cohort: Cohort) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Yield each class, "" and ``(N,) bool``; of a binary target both sides, since both are needed."""
+    """Yield each class, "" and ``(N,) bool``; of a binary target both sides, since both are needed.
+
+    A target with one value throughout is left out: it has a finding of its own, and more folds do not help it.
+    """
+    constant = constant_targets(cohort)
     for position, target in enumerate(cohort.task.targets):
         values = cohort.truth[:, position]
+        if target.name in constant:
+            continue
         if target.kind == "binary":
             yield target.name, "", values >= 0.5
             yield target.name, " (without)", values < 0.5
