@@ -147,7 +147,9 @@ def test_all_pictures_broken_is_still_an_audit(tmp_path: Path) -> None:
     cohort = write_cohort(tmp_path, numbered(3), textures(3), targets=("label",))
     for file in cohort.files:
         file.write_bytes(b"")
-    assert must_find(audit_cohort(cohort), "unreadable-image").count == 3
+    item = must_find(audit_cohort(cohort), "unreadable-image")
+    assert item.count == 3
+    assert item.message.startswith("3 pictures cannot be read (i000.png, i001.png, i002.png). Replace them")
 
 
 def two_sources(folders: tuple[str, str], sizes: tuple[int, int]) -> tuple[pd.DataFrame, list[np.ndarray]]:

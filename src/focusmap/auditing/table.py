@@ -175,8 +175,8 @@ def _constant(cohort: Cohort) -> list[Finding]:
     if not constant:
         return []
     text = (
-        f"One value wherever it is known ({'; '.join(constant)}): there is nothing to tell apart, and no split mends it. "
-        "Leave it out: name the other targets with --target."
+        f"One value wherever it is known ({'; '.join(constant)}): there is nothing to tell apart. Leave it out: name "
+        "the other targets with --target."
     )
     return [finding("constant-label", text, constant)]
 
