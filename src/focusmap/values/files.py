@@ -210,8 +210,8 @@ def _refuse_other_separators(path: Path, header: str) -> None:
     for separator, name in OTHER_SEPARATORS.items():
         if separator in header and "," not in header and '"' not in header:
             raise InputError(
-                f"{path}: its columns seem to be separated by {name}; commas were expected. Save it as 'CSV UTF-8' with "
-                "commas."
+                f"{path}: its columns seem to be separated by {name}; commas were expected. Save it as 'CSV UTF-8', "
+                "with commas."
             )
 
 
