@@ -211,6 +211,7 @@ def test_boxes_are_matched_by_name_and_never_guessed(planted, tmp_path):
     )
     boxes = read_boxes(tmp_path / "boxes.csv", cohort)
     assert boxes.unmatched == ("Nodul",)
+    assert boxes.nearest == {"Nodul": "nodule"}
     assert boxes.n_elsewhere == 1
     mask = Reference(cohort, boxes).mask(first, "nodule", (32, 32))
     assert mask.sum() == 4 * 2 + 4 * 4
@@ -227,8 +228,9 @@ def test_what_scores_maps_is_said_before_anything_is_learnt(planted, tmp_path):
     boxed = replace(cohort, study=replace(cohort.study, boxes_file=tmp_path / "boxes.csv"))
     assert boxes_in_words(boxed) == "2 in 1 images; to score heat maps by; 1 are of images that the table lacks"
     assert boxes_in_words(replace(boxed, study=replace(boxed.study, path_column=None))) == ""
-    (tmp_path / "boxes.csv").write_text("image_id,finding,x,y,w,h\nnobody,nodule,1,1,4,4\n")
+    (tmp_path / "boxes.csv").write_text("image_id,finding,x,y,w,h\nnobody,Nodul,1,1,4,4\n")
     assert boxes_in_words(boxed).startswith("none finds its image")
+    assert boxes_in_words(boxed).endswith("no label is called Nodul. Did you mean 'nodule'?")
     assert boxes_in_words(cohort) == ""
     n = (cohort.table["mask_nodule"] != "").sum()
     assert f"{n} in mask_nodule" in masks_in_words(cohort)

@@ -94,6 +94,21 @@ def test_near_copies_of_one_patient_alone_are_a_note(tmp_path: Path) -> None:
     assert (item.severity, item.is_heeded) == ("warning", False)
 
 
+@pytest.mark.parametrize("said", [{}, {"patient": "none", "case": "scan"}])
+def test_neighbouring_slices_may_bear_different_labels(tmp_path: Path, said: dict[str, str]) -> None:
+    """Only the pair across patients is one whose label may be wrong."""
+    pictures = list(textures(8))
+    for copy, of in ((3, 2), (5, 4)):
+        pictures[copy] = np.clip(pictures[of].astype(int) + 3, 0, 255).astype(np.uint8)
+    owners = ["a", "b", "c", "c", "d", "e", "f", "g"]
+    table = numbered(8, patient_id=owners, scan=owners)
+    audit = audit_cohort(write_cohort(tmp_path, table, pictures, targets=("label",), **said))
+    item = must_find(audit, "near-duplicates-across-classes")
+    assert (item.count, item.examples[0].startswith("i004.png ~ i005.png")) == (1, True)
+    message = must_find(audit, "near-duplicates").message
+    assert message.endswith(" 1 of them, each of one patient or case, have different labels.")
+
+
 def test_grey_stored_as_colour_is_the_same_picture(tmp_path: Path) -> None:
     grey = textures(2)
     pictures = [grey[0], grey[1], np.repeat(grey[0][..., None], 3, axis=2)]
@@ -132,7 +147,9 @@ def test_all_pictures_broken_is_still_an_audit(tmp_path: Path) -> None:
     cohort = write_cohort(tmp_path, numbered(3), textures(3), targets=("label",))
     for file in cohort.files:
         file.write_bytes(b"")
-    assert must_find(audit_cohort(cohort), "unreadable-image").count == 3
+    item = must_find(audit_cohort(cohort), "unreadable-image")
+    assert item.count == 3
+    assert item.message.startswith("3 pictures cannot be read (i000.png, i001.png, i002.png). Replace them")
 
 
 def two_sources(folders: tuple[str, str], sizes: tuple[int, int]) -> tuple[pd.DataFrame, list[np.ndarray]]:

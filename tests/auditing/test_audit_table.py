@@ -114,7 +114,7 @@ def test_labels_and_not_their_sides_are_counted_as_the_folds_train(tmp_path: Pat
     assert (item.count, len(item.examples), item.is_heeded) == (2, 4, True)
     truth = dict(zip(cohort.image_ids, cohort.truth[:, 0], strict=True))
     trained = [sum(truth[name] for name in fold_split(split, k).ids("train")) for k in range(3)]
-    assert item.examples[0] == f"nodule: {int(sum(trained)) // 3} in train, 40 in test"
+    assert item.examples[0] == f"nodule: {int(sum(trained)) // 6} in train, 20 in test", "two images a patient"
     assert sum(trained) > 40, "half of the fold that tunes trains too"
     assert not must_find(audit_cohort(cohort, make_split(cohort)), "too-few-positives").is_heeded
 
@@ -126,8 +126,36 @@ def test_what_is_too_few_counts_cases_where_views_are_named(tmp_path: Path) -> N
     table["nodule"] = [k // 4 % 2 for k in range(200)]
     cohort = read_table_only(tmp_path, table, targets=("nodule",), case="eye", view="view", patient="none")
     item = must_find(audit_cohort(cohort), "too-few-positives")
-    assert item.examples == ("nodule: 18 in train, 4 in test", "nodule (without): 18 in train, 4 in test")
+    assert item.examples == (
+        "nodule: about 18 in train, about 4 in test",
+        "nodule (without): about 18 in train, about 4 in test",
+    )
     assert "30 cases to train on" in item.message
+
+
+@pytest.mark.parametrize(("folds", "advised"), [(None, True), (3, False)])
+def test_many_slices_of_few_patients_are_too_few(tmp_path: Path, folds: int | None, advised: bool) -> None:
+    """320 slices would do; the 8 patients that they are of do not."""
+    table = pd.DataFrame({"patient_id": [f"p{k // 40}" for k in range(320)], "tumour": [k % 2 for k in range(320)]})
+    cohort = read_table_only(tmp_path, table, targets=("tumour",))
+    item = must_find(audit_cohort(cohort), "too-few-positives")
+    assert item.message.startswith("Fewer than 30 patients to train on or 10 to test on: tumour: about 6 in train, ")
+    assert "tumour (without): about 6 in train, about 1 in test" in item.examples
+    item = must_find(audit_cohort(cohort, make_split(cohort, SplitOptions(folds=folds))), "too-few-positives")
+    assert ("--folds 5, which tests on every patient once" in item.message) == advised
+    assert "about" not in item.message
+    alone = read_table_only(tmp_path, table, targets=("tumour",), patient="none")
+    assert found(audit_cohort(alone), "too-few-positives") is None
+
+
+def test_a_label_with_one_value_is_to_be_left_out_and_not_to_be_folded(tmp_path: Path) -> None:
+    table = patients_table().assign(tumour=1)
+    audit = audit_cohort(read_table_only(tmp_path, table, targets=("nodule", "tumour")))
+    item = must_find(audit, "constant-label")
+    assert (item.severity, item.count, item.examples) == ("warning", 1, ("tumour is '1'",))
+    assert "Leave it out" in item.message
+    few = found(audit, "too-few-positives")
+    assert few is None or "tumour" not in few.message
 
 
 def test_implausible_values_are_named_with_their_row(tmp_path: Path) -> None:

@@ -126,7 +126,9 @@ def test_one_class_only_is_named(study, refused):
     column = table[0].split(",").index("nodule")
     rows = [row.split(",") for row in table[1:]]
     study.write_text("\n".join([table[0], *(",".join([*r[:column], "0", *r[column + 1 :]]) for r in rows)]))
-    assert "one known value" in refused(study, "--target", "nodule")
+    assert "nothing to tell apart" in refused(study, "--target", "nodule")
+    assert main(["audit", str(study), "--target", "nodule", "--out", str(study.parent / "audited")]) == 2
+    assert not (study.parent / "audited").exists()
 
 
 @pytest.mark.parametrize("arguments", [["audit", "none.csv"], ["report", "none"], ["predict", "none", "a.png"]])

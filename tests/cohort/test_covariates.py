@@ -9,7 +9,9 @@ from focusmap.cohort.cohort import read_cohort
 from focusmap.cohort.covariates import Covariates, fit_covariates
 from focusmap.cohort.declaration import Declaration
 from focusmap.errors import InputError, ModelError
+from focusmap.pipeline.models import check_model
 from focusmap.values.flags import Flag
+from focusmap.values.recipe import Recipe
 
 N = 40
 
@@ -134,6 +136,18 @@ def test_without_covariates_the_candidates_are_listed(tmp_path):
     cohort_of(tmp_path, age=[20 + i for i in range(N)])
     with pytest.raises(InputError, match=r"Candidates: --covariate age$"):
         type_covariates(read_cohort(tmp_path / "labels.csv", Declaration()))
+
+
+def test_a_column_of_pictures_is_to_be_called_path_and_is_no_candidate(tmp_path):
+    names = [f"films/{i}.PNG" if i % 3 else "" for i in range(N)]
+    cohort_of(tmp_path, age=[20 + i for i in range(N)], file_path=names)
+    cohort = read_cohort(tmp_path / "labels.csv", Declaration())
+    remedy = "Column file_path holds names of pictures: call it path."
+    assert cohort.study.notes[-1].endswith(f"no picture is looked at. {remedy}")
+    with pytest.raises(InputError, match=rf"Candidates: --covariate age\. {remedy}$"):
+        type_covariates(cohort)
+    with pytest.raises(InputError, match=remedy):
+        check_model(cohort, Recipe(model="small-residual"))
 
 
 def test_a_column_with_another_part_to_play_is_no_candidate(tmp_path):

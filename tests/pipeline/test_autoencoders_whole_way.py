@@ -75,6 +75,16 @@ def test_its_score_is_compared_with_a_label_on_request(study, run, capsys):
     assert "nodule" in capsys.readouterr().out
 
 
+def test_its_score_may_be_compared_with_a_label_that_all_pictures_share(study, run):
+    healthy, out = study.with_name("healthy.csv"), study.parent / "healthy"
+    table = pd.read_csv(study)
+    table[table["nodule"] == 0].to_csv(healthy, index=False)
+    asked = ["evaluate", str(run), str(healthy), "--target", "nodule", "--out", str(out)]
+    assert main([*asked, "--accept", "patient-across-splits"]) == 0
+    auroc_of_one = json.loads((out / "metrics.json").read_text())["targets"]["nodule"]["auroc"]
+    assert auroc_of_one["value"] is None
+
+
 def test_it_is_said_in_words_and_its_encoder_starts_a_classifier(study, run, capsys):
     picture = str(study.parent / pd.read_csv(study)["path"][0])
     assert main(["predict", str(run), picture]) == 0

@@ -204,7 +204,11 @@ def test_boxes_that_name_no_label_are_said(run: Path) -> None:
     scores = read_json(run / "focus/scores.json")
     assert "no label is called so" not in page_of(run)
     write_json(run / "focus/scores.json", {**scores, "boxes_unmatched": ["Infiltrate"]})
-    assert "Boxes of Infiltrate are left out: no label is called so." in words_of(page_of(run))
+    said = "Boxes of Infiltrate are left out: no label is called so."
+    assert said in words_of(page_of(run))
+    nearest = {"Infiltrate": "Infiltration"}
+    write_json(run / "focus/scores.json", {**scores, "boxes_unmatched": ["Infiltrate"], "boxes_nearest": nearest})
+    assert f"{said} Did you mean Infiltration?" in words_of(page_of(run))
 
 
 def test_localisation_has_every_score_beside_its_baselines_and_a_picture(run: Path) -> None:

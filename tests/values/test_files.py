@@ -8,7 +8,30 @@ import pytest
 from safetensors import SafetensorError
 
 from focusmap.errors import DiskError, InputError, MissingFileError
-from focusmap.values.files import atomic, is_table, read_json, read_table, write_json, write_table
+from focusmap.imaging.readers import FORMATS
+from focusmap.values.files import PICTURE_SUFFIX, atomic, is_table, read_json, read_table, write_json, write_table
+
+
+def test_what_is_called_like_a_picture_can_be_read():
+    suffixes = [suffix for known in FORMATS for suffix in known.suffixes]
+    assert all(PICTURE_SUFFIX.fullmatch(suffix) and PICTURE_SUFFIX.search(f"a{suffix.upper()}") for suffix in suffixes)
+    assert not any(PICTURE_SUFFIX.search(name) for name in ("png", "report.txt", "a.png.csv", "3.5"))
+
+
+@pytest.mark.parametrize(
+    ("separator", "name"),
+    [(";", "semicolons"), ("\t", "tabs")],
+)
+def test_a_table_with_another_separator_is_told_so(tmp_path, separator, name):
+    path = tmp_path / "a.csv"
+    for rows in (["path", "label", "a.png", "1"], ["path", "size", "a.png", "1,5"]):
+        path.write_text(f"{separator.join(rows[:2])}\n{separator.join(rows[2:])}\n")
+        with pytest.raises(
+            InputError, match=f"a.csv: its columns seem to be separated by {name}; commas were expected"
+        ):
+            read_table(path)
+    path.write_text('"a;b"\n1\n')
+    assert list(read_table(path)) == ["a;b"], "one column, whose name is in quotes"
 
 
 def _fail_half_way(path):

@@ -20,6 +20,7 @@ SEVERITIES: Mapping[str, Severity] = {
     "exact-duplicates": "warning",
     "hidden-groups": "warning",
     "too-few-positives": "warning",
+    "constant-label": "warning",
     "unreadable-image": "warning",
     "constant-image": "warning",
     "mask-shape": "warning",

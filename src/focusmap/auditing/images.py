@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from focusmap.auditing.findings import AuditOptions, Finding, finding, plural
-from focusmap.errors import UnreadableImageError
+from focusmap.errors import UnreadableImageError, listed
 from focusmap.imaging.readers import read_image
 from focusmap.imaging.slices import middle_slice
 
@@ -111,11 +111,13 @@ def look_at_all(files: Sequence[Path], options: AuditOptions) -> Pictures:
 def picture_findings(pictures: Pictures, image_ids: Sequence[str]) -> list[Finding]:
     """Return findings on pictures that cannot be read or show nothing."""
     unreadable = [look.reason for look in pictures.looks if look.reason]
+    names = [name for name, look in zip(image_ids, pictures.looks, strict=True) if look.reason]
     empty = [name for name, look in zip(image_ids, pictures.looks, strict=True) if look.empty]
     found = []
     if unreadable:
         advice = "Replace them, or leave them out with --skip-unreadable."
-        found.append(finding("unreadable-image", f"{_pictures(unreadable)} cannot be read. {advice}", unreadable))
+        fact = f"{_pictures(unreadable)} cannot be read ({listed(names, 3, ', ')})."
+        found.append(finding("unreadable-image", f"{fact} {advice}", unreadable))
     if empty:
         fact = f"{_pictures(empty)} hold a single value in 99 % of the pixels or more. Look at them."
         found.append(finding("constant-image", fact, empty))

@@ -79,11 +79,15 @@ def _near(cohort: Cohort, near: Sequence[NearPair], split: Split | None) -> list
         return []
     across_patients = [pair for pair in near if cohort.patient_ids[pair.a] != cohort.patient_ids[pair.b]]
     of_patients = f", {len(across_patients):,} of them of different patients" if _has_patients(cohort) else ""
+    unlike = [pair for pair in near if not _same_class(cohort, pair)]
+    classes = [pair for pair in unlike if not _is_of_one(cohort, pair)]
     message = f"{plural(len(near), 'pair')} of pictures that are nearly the same{of_patients}."
+    if n_expected := len(unlike) - len(classes):
+        # Neighbouring slices and follow-ups: the edge of a lesion, or its course.
+        message += f" {n_expected:,} of them, each of one patient or case, have different labels."
     alike = finding("near-duplicates", message, _say(cohort, near), len(near))
     # Pictures of one patient are expected to be alike.
     found = [alike if across_patients else replace(alike, severity="note", is_heeded=True)]
-    classes = [pair for pair in near if not _same_class(cohort, pair)]
     if classes:
         text = f"{plural(len(classes), 'pair')} of nearly equal pictures with different labels. One label may be wrong."
         found.append(finding("near-duplicates-across-classes", text, _say(cohort, classes), len(classes)))
@@ -110,6 +114,12 @@ def _parts(cohort: Cohort, split: Split, positions: Sequence[int]) -> set[str]:
 def _same_class(cohort: Cohort, pair: NearPair) -> bool:
     a, b = cohort.task.decided(cohort.truth[[pair.a, pair.b]])
     return bool(np.all((a == b) | np.isnan(a) | np.isnan(b)))
+
+
+def _is_of_one(cohort: Cohort, pair: NearPair) -> bool:
+    """Return whether both pictures are of one patient or of one case."""
+    owners = [cohort.table[name].to_numpy() for name in ("patient_id", "case_id") if name in cohort.table]
+    return any(ids[pair.a] == ids[pair.b] for ids in owners)
 
 
 def _say(cohort: Cohort, near: Sequence[NearPair]) -> list[str]:

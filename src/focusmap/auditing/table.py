@@ -10,12 +10,14 @@ import pandas as pd
 
 from focusmap.auditing.findings import Finding, finding, plural
 from focusmap.auditing.plausibility import implausible_values
-from focusmap.cohort.cohort import Cohort
+from focusmap.cohort.cohort import Cohort, constant_targets
 from focusmap.cohort.split import Split, fold_split
 from focusmap.values.files import Json
 from focusmap.values.task import Target
 
 MIN_TRAIN, MIN_TEST = 30, 10
+"""Examples of each side of a label: patients where they are known, since two slices of one patient tell little more
+than one."""
 EXPECTED_SHARES = {"train": 0.7, "test": 0.15}
 RARE_SHARE = 0.05
 
@@ -165,17 +167,28 @@ def _labels(cohort: Cohort, split: Split | None) -> list[Finding]:
     if rare:
         text = f"{plural(len(rare), 'label')} in less than {RARE_SHARE:.0%} of the {cohort.unit}s: {'; '.join(rare)}."
         found.append(finding("rare-label", text, rare))
-    return found + _too_few(cohort, split)
+    return [*found, *_constant(cohort), *_too_few(cohort, split)]
+
+
+def _constant(cohort: Cohort) -> list[Finding]:
+    constant = [f"{name} is {value!r}" for name, value in constant_targets(cohort).items()]
+    if not constant:
+        return []
+    text = (
+        f"One value wherever it is known ({'; '.join(constant)}): there is nothing to tell apart. Leave it out: name "
+        "the other targets with --target."
+    )
+    return [finding("constant-label", text, constant)]
 
 
 def _too_few(cohort: Cohort, split: Split | None) -> list[Finding]:
     short, labels = [], set()
-    counted = _one_a_case(cohort)
-    unit = "image" if counted is cohort else "case"
-    for label, side, n_train, n_test in _label_counts(counted, split):
+    unit, owners = _examples(cohort)
+    about = "about " if split is None else ""
+    for label, side, n_train, n_test in _label_counts(cohort, owners, split):
         if n_train < MIN_TRAIN or n_test < MIN_TEST:
             labels.add(label)
-            short.append(f"{label}{side}: {n_train} in train, {n_test} in test")
+            short.append(f"{label}{side}: {about}{n_train} in train, {about}{n_test} in test")
     if not short:
         return []
     folded = split is not None and split.n_folds > 0
@@ -184,35 +197,46 @@ def _too_few(cohort: Cohort, split: Split | None) -> list[Finding]:
     return [replace(finding("too-few-positives", fact + advice, short, len(labels)), is_heeded=folded)]
 
 
-def _one_a_case(cohort: Cohort) -> Cohort:
-    """Return one image for each answer of a case, where the study names cases and their views; else the cohort."""
-    if cohort.study.case_column is None or cohort.study.view_column is None:
-        return cohort
-    answers = cohort.table[["case_id", *cohort.task.names]]
-    return cohort.take(np.flatnonzero(~answers.duplicated()))
+def _examples(cohort: Cohort) -> tuple[str, np.ndarray]:
+    """Return what counts as one example, and ``(N,)`` whose each image is: patients, cases of views, or images."""
+    if cohort.study.patients == "column":
+        return "patient", cohort.patient_ids
+    if cohort.study.case_column is not None and cohort.study.view_column is not None:
+        return "case", cohort.table["case_id"].to_numpy(dtype=object)
+    return cohort.unit, np.array(cohort.image_ids, dtype=object)
 
 
-def _label_counts(cohort: Cohort, split: Split | None) -> Iterator[tuple[str, str, int, int]]:
-    """Yield each label and side with its number of images in train and in test, as they are or as they would be."""
+def _label_counts(cohort: Cohort, owners: np.ndarray, split: Split | None) -> Iterator[tuple[str, str, int, int]]:
+    """Yield each label and side with its number of owners in train and in test, as they are or as they would be."""
     parts = None if split is None else np.array(split.of(cohort.image_ids), dtype=object)
     folds = () if split is None else [fold_split(split, k) for k in range(split.n_folds)]
     trained = [np.array(fold.of(cohort.image_ids), dtype=object) == "train" for fold in folds]
+
+    def count(held: np.ndarray) -> int:
+        return len(set(owners[held]))
+
     for name, side, values in _sides(cohort):
         if parts is None:
-            n_train, n_test = (round(share * values.sum()) for share in EXPECTED_SHARES.values())
+            n_train, n_test = (round(share * count(values)) for share in EXPECTED_SHARES.values())
         elif split is not None and split.n_folds:
             # Every fold is tested once; a model trains on what the others leave, on average.
-            n_test = int(values[parts != ""].sum())
-            n_train = sum(int(values[trains].sum()) for trains in trained) // split.n_folds
+            n_test = count(values & (parts != ""))
+            n_train = sum(count(values & trains) for trains in trained) // split.n_folds
         else:
-            n_train, n_test = (int(values[parts == part].sum()) for part in EXPECTED_SHARES)
+            n_train, n_test = (count(values & (parts == part)) for part in EXPECTED_SHARES)
         yield name, side, n_train, n_test
 
 
 def _sides(cohort: Cohort) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Yield each class, "" and ``(N,) bool``; of a binary target both sides, since both are needed."""
+    """Yield each class, "" and ``(N,) bool``; of a binary target both sides, since both are needed.
+
+    A target with one value throughout is left out: it has a finding of its own, and more folds do not help it.
+    """
+    constant = constant_targets(cohort)
     for position, target in enumerate(cohort.task.targets):
         values = cohort.truth[:, position]
+        if target.name in constant:
+            continue
         if target.kind == "binary":
             yield target.name, "", values >= 0.5
             yield target.name, " (without)", values < 0.5

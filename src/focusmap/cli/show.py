@@ -97,8 +97,18 @@ def boxes_in_words(cohort: "Cohort") -> str:
     if boxes.n_elsewhere:
         said.append(f"{boxes.n_elsewhere} are of images that the table lacks")
     if boxes.unmatched:
-        said.append(f"no label is called {', '.join(boxes.unmatched)}")
+        said.append(f"no label is called {', '.join(boxes.unmatched)}{did_you_mean(boxes.nearest)}")
     return "; ".join(said)
+
+
+def did_you_mean(nearest: Mapping[str, str]) -> str:
+    """Return a question after the labels that come near to names which are none; empty where there are none.
+
+    >>> did_you_mean({"Infiltrate": "Infiltration"})
+    ". Did you mean 'Infiltration'?"
+    """
+    names = dict.fromkeys(map(repr, nearest.values()))
+    return f". Did you mean {', '.join(names)}?" if names else ""
 
 
 def print_cases(cohort: "Cohort", recipe: "Recipe") -> None:
@@ -278,7 +288,8 @@ def print_scores(scores: Mapping[str, "Json"] | None) -> None:
         print(f"masks of the tune part that chose where maps are cut: {scores['masks_used_for_tuning']}")
     unmatched = cast(list[str], scores.get("boxes_unmatched") or [])
     if unmatched:
-        print(f"note: boxes of {', '.join(unmatched)} are left out: no label is called so", file=sys.stderr)
+        meant = did_you_mean(cast(Mapping[str, str], scores.get("boxes_nearest") or {}))
+        print(f"note: boxes of {', '.join(unmatched)} are left out: no label is called so{meant}", file=sys.stderr)
 
 
 def print_mask_scores(scores: Mapping[str, "Json"] | None) -> None:

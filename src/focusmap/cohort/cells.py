@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.cohort.cohort import Cohort
-from focusmap.cohort.declaration import COVARIATE_KINDS
+from focusmap.cohort.declaration import COVARIATE_KINDS, call_it_path, columns_of_pictures
 from focusmap.errors import InputError, listed
 
 # Whole numbers of so few values are codes: sex 1 and 2, a diagnosis from 1 to 9.
@@ -62,10 +62,12 @@ def type_covariates(cohort: Cohort) -> dict[str, tuple[str, str]]:
     study = cohort.study
     if not study.covariates:
         others = [str(name) for name in cohort.raw if name not in study.role_columns]
-        options = " ".join(f"--covariate {name}" for name in others) or "none"
+        pictures = columns_of_pictures(cohort.raw[others])
+        options = " ".join(f"--covariate {name}" for name in others if name not in pictures) or "none"
+        remedy = "" if cohort.has_images else call_it_path(pictures)
         raise InputError(
             f"{study.label_file}: a table model needs covariates; name those that are known when the model is asked, "
-            f"and none that restates or follows the target. Candidates: {options}"
+            f"and none that restates or follows the target. Candidates: {options}{remedy and f'.{remedy}'}"
         )
     kinds = {}
     for name in study.covariates:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from focusmap.cohort.targets import Inference, TargetSpec, infer_task, parse_target
 from focusmap.errors import InputError, MissingFileError, suggest
+from focusmap.values.files import PICTURE_SUFFIX
 from focusmap.values.study import Study, Uncertain
 from focusmap.values.task import ANOMALY, UNLABELLED, Task
 
@@ -119,8 +120,39 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
         missing=said.missing,
         list_column=inferred.list_column,
         uncertain=said.uncertain,
-        notes=(*inferred.notes, *([] if columns.path else [NO_PICTURES]), *_idle_masks(table, inferred.task, columns)),
+        notes=(*inferred.notes, *_no_pictures(table, columns), *_idle_masks(table, inferred.task, columns)),
     )
+
+
+def _no_pictures(table: pd.DataFrame, columns: "_Columns") -> list[str]:
+    if columns.path is not None:
+        return []
+    others = [name for name in table if name not in columns.named]
+    remedy = call_it_path(columns_of_pictures(table[others]))
+    return [f"{NO_PICTURES}.{remedy}" if remedy else NO_PICTURES]
+
+
+def columns_of_pictures(table: pd.DataFrame) -> list[str]:
+    """Return the columns, other than ``mask_NAME``, most of whose filled cells end like the names of pictures."""
+    found = []
+    for name in table:
+        cells = table[name].str.strip()
+        if not str(name).startswith("mask_") and cells[cells != ""].str.contains(PICTURE_SUFFIX).mean() > 0.5:
+            found.append(str(name))
+    return found
+
+
+def call_it_path(columns: Sequence[str]) -> str:
+    """Return what to do where columns without a role hold names of pictures; empty where there is none.
+
+    >>> call_it_path(["file_path"])
+    ' Column file_path holds names of pictures: call it path.'
+    """
+    if not columns:
+        return ""
+    if len(columns) == 1:
+        return f" Column {columns[0]} holds names of pictures: call it path."
+    return f" Columns {', '.join(columns)} hold names of pictures: call the one to be looked at path."
 
 
 def _idle_masks(table: pd.DataFrame, task: Task, columns: "_Columns") -> list[str]:

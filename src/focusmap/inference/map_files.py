@@ -10,12 +10,11 @@ import numpy as np
 from numpy.lib import format as npy
 
 from focusmap.imaging.readers.heat_map import KEY, read_map
-from focusmap.values.files import atomic
+from focusmap.values.files import PICTURE_SUFFIX, atomic
 
 __all__ = ["KEY", "MapNames", "file_name", "read_map", "write_binary", "write_map"]
 
 LONGEST_NAME = 120
-PICTURE_SUFFIX = re.compile(r"\.(png|jpe?g|jfif|dcm|dicom|ima|tiff?|bmp|dib|gif|webp|nii|nii\.gz)$", re.IGNORECASE)
 UNSAFE = re.compile(r"[^\w.=+-]+")
 
 

@@ -1,7 +1,8 @@
 """Where findings really are: mask files and boxes of a cohort, as masks in the picture's own grid."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +30,14 @@ class Boxes:
         Finding names of the file that are no label of the task; their boxes are not used and never guessed.
     n_elsewhere
         Boxes of images that are not in the cohort.
+    nearest
+        Of the names in `unmatched`, those that a label's name comes near, and which one.
     """
 
     by_label: Mapping[tuple[str, str], np.ndarray]
     unmatched: tuple[str, ...] = ()
     n_elsewhere: int = 0
+    nearest: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,8 @@ def read_boxes(path: Path, cohort: Cohort) -> Boxes:
             grouped.setdefault((image_id, label), []).append(box)
     unmatched = {name for name, label in zip(table["finding"], labels, strict=True) if label is None}
     by_label = {key: np.stack(boxes) for key, boxes in grouped.items()}
-    return Boxes(by_label, tuple(sorted(unmatched)), sum(image_id is None for image_id in images))
+    n_elsewhere = sum(image_id is None for image_id in images)
+    return Boxes(by_label, tuple(sorted(unmatched)), n_elsewhere, _nearest(cohort.task, sorted(unmatched)))
 
 
 def _sides(path: Path, table: pd.DataFrame) -> np.ndarray:
@@ -149,6 +154,12 @@ def _image_ids(table: pd.DataFrame, cohort: Cohort) -> list[str | None]:
     by_path = dict(zip(cohort.table["path"], cohort.image_ids, strict=True))
     pairs = zip(table["image_id"], table["path" if "path" in table else "image_id"], strict=True)
     return [known.get(image_id) or by_path.get(path) for image_id, path in pairs]
+
+
+def _nearest(task: Task, findings: Sequence[str]) -> dict[str, str]:
+    known = [label.removeprefix(f"{target_of(task, label)}=") for label in task.label_names]
+    found = {finding: get_close_matches(finding, known, n=1) for finding in findings}
+    return {finding: names[0] for finding, names in found.items() if names}
 
 
 def _label_of(task: Task, finding: str) -> str | None:

@@ -90,7 +90,7 @@ def score_maps(explained: Sequence[Explained], out: Path, options: ScoreOptions 
     -------
     dict or None
         As `summarise` gives them, with ``cut`` (that of ``iou`` and ``dice``), ``masks_used_for_tuning`` and
-        ``boxes_unmatched``. None, and no file, where no positive has a mask.
+        ``boxes_unmatched`` and, of these, ``boxes_nearest``. None, and no file, where no positive has a mask.
     """
     marked = [part for part in explained if part.reference.exists]
     scored = [one for part in marked for one in _score(part, options.seed)]
@@ -101,6 +101,7 @@ def score_maps(explained: Sequence[Explained], out: Path, options: ScoreOptions 
         "cut": "otsu",
         "masks_used_for_tuning": sum(part.cuts.n_masks for part in explained),
         "boxes_unmatched": [*sorted({name for found in boxes for name in found.unmatched})],
+        "boxes_nearest": {name: label for found in boxes for name, label in found.nearest.items()},
     }
     scores = {**summarise(scored, options), **facts}
     write_json(out, scores)

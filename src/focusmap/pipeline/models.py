@@ -13,7 +13,7 @@ from focusmap.classical.names import TABLE_NET, ModelName, parse_model
 from focusmap.cohort.cases import by_case, pictures_of
 from focusmap.cohort.cells import type_covariates
 from focusmap.cohort.cohort import Cohort
-from focusmap.cohort.declaration import PATH_COLUMNS
+from focusmap.cohort.declaration import PATH_COLUMNS, call_it_path, columns_of_pictures
 from focusmap.errors import InputError
 from focusmap.values.files import read_json
 from focusmap.values.flags import Flags
@@ -149,9 +149,11 @@ def check_model(cohort: Cohort, recipe: Recipe) -> ModelName:
     if name.shown == "table" or name.with_table:
         type_covariates(cohort)
     if name.shown == "pictures" and not cohort.has_images:
+        others = [column for column in cohort.raw if column not in cohort.study.role_columns]
+        remedy = call_it_path(columns_of_pictures(cohort.raw[others])) or " Try --model gradient-boosting."
         raise InputError(
             f"{cohort.study.label_file}: has no path column (one of {', '.join(PATH_COLUMNS)}), and {name.name} is "
-            "shown pictures. Try --model gradient-boosting."
+            f"shown pictures.{remedy}"
         )
     if name.engine == "estimator":
         check_kinds(name.estimator, [t.name for t in cohort.task.targets if t.kind == "continuous"])

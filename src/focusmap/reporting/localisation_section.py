@@ -61,9 +61,22 @@ def localisation_section(files: RunFiles, words: Words) -> LocalisationSection |
     uri = figure_uri(draw_scores(methods))
     picture = Figure(words("localisation.figure"), uri, words("localisation.figure_caption"))
     shown = [table for table in tables if table.rows]
-    names = [text(name) for name in items(files.scores.get("boxes_unmatched"))]
-    unmatched = words("localisation.unmatched", names=words.listed(names, 8)) if names else ""
-    return LocalisationSection(shown, picture, *_verdict(methods, words), unmatched, single_maps(files, words))
+    return LocalisationSection(
+        shown, picture, *_verdict(methods, words), _unmatched(files.scores, words), single_maps(files, words)
+    )
+
+
+def _unmatched(scores: Tree, words: Words) -> str:
+    """Return which boxes are left out for want of a label, and which labels may be meant."""
+    names = [text(name) for name in items(scores.get("boxes_unmatched"))]
+    if not names:
+        return ""
+    said = words("localisation.unmatched", names=words.listed(names, 8))
+    nearest = list(dict.fromkeys(text(label) for label in branch(scores, "boxes_nearest").values()))
+    if not nearest:
+        return said
+    meant = words("localisation.meant", names=words.listed(nearest, 8))
+    return words("page.sentences", first=said, second=meant)
 
 
 def maps_above_mean_mask(files: RunFiles, words: Words) -> bool | None:

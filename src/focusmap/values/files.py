@@ -17,6 +17,11 @@ from focusmap.errors import DiskError, InputError, MissingFileError
 
 MAX_TABLE_BYTES = 2**30
 """A million rows of a hundred letters are a tenth of it; what inflates to more is damaged or an attack."""
+PICTURE_SUFFIX = re.compile(
+    r"\.(?:png|jpe?g|jpe|jfif|dcm|dicom|ima|tiff?|bmp|dib|gif|webp|nii|nii\.gz)$", re.IGNORECASE
+)
+"""How the names of the pictures end that can be read."""
+OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs"}
 TOO_MANY = "Take away commas at the ends of rows, and put cells that hold a comma in quotes."
 
 Json: TypeAlias = Mapping[str, "Json"] | list["Json"] | str | int | float | bool | None
@@ -175,11 +180,12 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises
     ------
     MissingFileError, InputError
-        If the file is not there, is empty, is damaged, is not UTF-8, or has a broken row.
+        If the file is not there, is empty, is damaged, is not UTF-8, has other separators, or has a broken row.
     """
     import io
 
     text = _read_packed_text(path) if path.suffix.lower() == ".gz" else read_text(path)
+    _refuse_other_separators(path, text.partition("\n")[0])
     try:
         table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, skipinitialspace=True)
     except pd.errors.EmptyDataError:
@@ -198,6 +204,15 @@ def read_table(path: Path) -> pd.DataFrame:
     # pandas calls a column without a name by its place.
     nameless = [name for place, name in enumerate(table) if name == f"Unnamed: {place}"]
     return table.drop(columns=[name for name in nameless if (table[name].str.strip() == "").all()])
+
+
+def _refuse_other_separators(path: Path, header: str) -> None:
+    for separator, name in OTHER_SEPARATORS.items():
+        if separator in header and "," not in header and '"' not in header:
+            raise InputError(
+                f"{path}: its columns seem to be separated by {name}; commas were expected. Save it as 'CSV UTF-8', "
+                "with commas."
+            )
 
 
 def _read_packed_text(path: Path) -> str:

@@ -136,6 +136,14 @@ class Target:
                 raise CellError(position, f"{self.name} {cell!r} is not 0, 1, a fraction between them, or empty.")
         return value
 
+    def in_words(self, value: float) -> str:
+        """Return a known truth value as the label file writes it: a class, or a number.
+
+        >>> Target("label", "binary", ("benign", "malignant")).in_words(1.0), Target("nodule").in_words(0.25)
+        ('malignant', '0.25')
+        """
+        return self.classes[int(value)] if self.classes and value == int(value) else f"{value:g}"
+
     def decode(self, truth: np.ndarray) -> list[str]:
         """Return the ``(N,)`` truth array as cells of a cohort's table, which `coded` reads; "" where unknown.
 
