@@ -281,6 +281,17 @@ def test_few_lesions_are_shown_one_by_one_and_what_was_not_found_is_a_miss(run: 
     assert "one by one" not in page_of(run)
 
 
+def test_of_several_highest_points_the_share_in_the_lesion_is_shown(run: Path) -> None:
+    index = read_table(run / "focus" / "index.csv")[:4]
+    shares = {"predicted": [True, True, True, False], "pointing_hit": [0.488, 0.0, 1.0, 0.488]}
+    scores = index[["image_id", "target", "method"]].assign(auprc=0.25, chance=0.04, **shares)
+    write_table(run / "focus" / "scores.csv", scores)
+    section = words_of(page_of(run).split('<section id="localisation">')[1].split("</section>")[0])
+    said = ["yes partly (0.488) 0.250", "yes miss 0.250", "yes hit 0.250", "no miss —"]
+    for row, shown in zip(scores.to_dict("records"), said, strict=True):
+        assert f"{row['image_id']} {row['target']} 4 % {shown}" in section
+
+
 @pytest.mark.parametrize(
     ("missing", "command"),
     [
