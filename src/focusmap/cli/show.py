@@ -272,8 +272,8 @@ def print_scores(scores: Mapping[str, "Json"] | None) -> None:
     for name, values in methods.items():
         gain = cast(Mapping[str, Mapping[str, float | None]], values.get("minus_mean_mask") or {}).get("auprc")
         if gain:
-            answer = "yes" if (gain.get("low") or 0) > 0 else "no"
-            print(f"{name} above the mean mask: {answer}; pixel AUPRC {interval(gain)}")
+            answer = "" if gain["value"] is None else "yes; " if (gain.get("low") or 0) > 0 else "no; "
+            print(f"{name} above the mean mask: {answer}pixel AUPRC {interval(gain)}")
     if scores.get("masks_used_for_tuning"):
         print(f"masks of the tune part that chose where maps are cut: {scores['masks_used_for_tuning']}")
     unmatched = cast(list[str], scores.get("boxes_unmatched") or [])
