@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from synthetic_run import binary_task, write_run
 
 from focusmap.errors import MissingFileError
 from focusmap.reporting.files import read_run
-from focusmap.reporting.focus_section import _confidence
+from focusmap.reporting.focus_section import _confidence, cut_note
 from focusmap.reporting.judged import judged_predictions
 from focusmap.reporting.render import render_report
 from focusmap.reporting.words import words_in
 from focusmap.values.files import read_json, read_table, write_json, write_table
+from focusmap.values.model_card import FocusCut
 from focusmap.values.task import Target, Task
 
 SECTIONS = (
@@ -150,6 +152,35 @@ def test_headline_and_disclaimer(run: Path) -> None:
     words = words_of(page_of(run))
     assert "mean AUROC over 2 targets is 0.871 (95 % interval 0.811 to 0.931)" in words
     assert words.count("For research use; not a medical device; intended use: (to be filled in).") >= 2
+
+
+def test_the_headline_names_what_is_to_be_done_next(run: Path) -> None:
+    shutil.rmtree(run / "evaluation")
+    assert f"It is not evaluated yet; do it with: focusmap evaluate {run}" in words_of(page_of(run))
+    shutil.rmtree(run / "model")
+    words = words_of(page_of(run))
+    assert f"There is no model yet; train it with: focusmap train --resume {run}" in words
+    assert "It is not evaluated yet" not in words
+
+
+@pytest.mark.parametrize(
+    ("cut", "said"),
+    [
+        (FocusCut(0.5, "masks", 3, 1), "best IoU with 1 mask)"),
+        (FocusCut(0.5, "masks", 3, 2), "best IoU with 2 masks)"),
+        (FocusCut(0.5, "evidence", 1), "evidence of 1 image, no mask)"),
+        (FocusCut(0.5, "evidence", 9), "evidence of 9 images, no mask)"),
+        (FocusCut(0.5, "default"), "no true positive on"),
+    ],
+)
+def test_a_cut_says_what_it_was_chosen_on(run: Path, cut: FocusCut, said: str) -> None:
+    files, words = read_run(run), words_in("en")
+    assert files.card is not None
+    assert files.index is not None
+    of_focus = replace(
+        files, card=replace(files.card, cuts={"nodule": cut}), index=files.index.assign(method="focus"), fold_cards={}
+    )
+    assert said in cut_note(of_focus, words)
 
 
 def test_accepted_blocking_finding_stands_in_red_at_the_top(run: Path) -> None:

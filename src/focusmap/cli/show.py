@@ -282,7 +282,7 @@ def print_scores(scores: Mapping[str, "Json"] | None) -> None:
 
 
 def print_mask_scores(scores: Mapping[str, "Json"] | None) -> None:
-    """Print the Dice of every method, the test of the paired differences, and how many masks had chosen anything."""
+    """Print the Dice of every method, the test of the paired differences, and how many masks chose how to draw."""
     if not scores:
         return
     from focusmap.localisation.mask_scores import above_mean_mask
@@ -301,7 +301,7 @@ def print_mask_scores(scores: Mapping[str, "Json"] | None) -> None:
     is_above = above_mean_mask(differences, cast(str, scores["drawn_by"]))
     if is_above is not None:
         print(f"{scores['drawn_by']} above the mean mask: {'yes' if is_above else 'no'}")
-    print(f"masks that chose anything: {scores['masks_used_for_tuning']}")
+    print(f"masks that chose how lesions are drawn: {scores['masks_used_for_tuning']}")
 
 
 def print_trust(trust: Mapping[str, "Json"], page: Path) -> None:

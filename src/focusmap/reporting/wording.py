@@ -31,7 +31,8 @@ def headline(files: RunFiles, words: Words) -> list[str]:
     """Return the summary in plain words, a sentence or two an entry."""
     sentences = [_what(files, words)]
     if not files.metrics:
-        return [*sentences, words("summary.not_evaluated", folder=files.folder)]
+        missing = "summary.not_trained" if files.card is None else "summary.not_evaluated"
+        return [*sentences, words(missing, folder=files.folder)]
     return [*sentences, _tested(files, words), _result(files, words)]
 
 
