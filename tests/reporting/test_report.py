@@ -124,6 +124,27 @@ def test_nothing_on_a_page_of_a_table_is_called_an_image(tmp_path: Path) -> None
     assert re.findall(r".{30}image.{20}", words.replace("image_id", "")) == []
 
 
+@pytest.mark.parametrize("folds", [False, True])
+def test_patients_that_nobody_knows_are_not_counted(run: Path, *, folds: bool) -> None:
+    """The summary and the cohort's flow and table; with `folds`, of a run that is cross-validated."""
+
+    def said() -> str:
+        page = page_of(run)
+        shown = [page.split(f'<section id="{name}">')[1].split("</section>")[0] for name in ("summary", "cohort")]
+        # The caution that nobody knows them is to stay.
+        return re.sub(r'(?s)<li class="blocking">.*?</li>', "", " ".join(shown)).lower()
+
+    if folds:
+        split = read_table(run / "split.csv")
+        write_table(run / "split.csv", split.assign(split=[str(i % 3) for i in range(len(split))]))
+    assert "patient" in words_of(said())
+    study = yaml.safe_load((run / "study.yaml").read_text())
+    (run / "study.yaml").write_text(yaml.safe_dump({**study, "patient_column": None, "patients": "none"}))
+    words = words_of(said())
+    assert "120 images" in words
+    assert "patient" not in words
+
+
 def test_a_value_has_no_temperature(tmp_path: Path) -> None:
     task = Task((Target("nodule"), Target("thickness", "continuous")))
     run = write_run(tmp_path / "run", task, n=60, n_maps=0)

@@ -62,7 +62,7 @@ def changed_settings(recipe: "Recipe") -> str:
 
 
 def print_study(cohort: "Cohort") -> None:
-    """Print the study as understood, and how many images, patients, masks and boxes it has.
+    """Print the study as understood, and how many images, known patients, masks and boxes it has.
 
     Raises
     ------
@@ -71,7 +71,8 @@ def print_study(cohort: "Cohort") -> None:
     """
     print(cohort.study.describe())
     what = "images" if cohort.has_images else "cases"
-    print(f"rows        {len(cohort)} {what}, {len(set(cohort.patient_ids))} patients")
+    patients = f", {len(set(cohort.patient_ids))} patients" if cohort.study.patients == "column" else ""
+    print(f"rows        {len(cohort)} {what}{patients}")
     for what, shown in {"masks": masks_in_words(cohort), "boxes": boxes_in_words(cohort)}.items():
         if shown:
             print(f"{what:<11} {shown}")
@@ -218,9 +219,10 @@ def print_notes(run: "Run") -> None:
 
 
 def print_metrics(metrics: Mapping[str, "Json"], unit: str = "images") -> None:
-    """Print one line a target; `unit` is what was judged."""
+    """Print one line a target; `unit` is what was judged, and patients are counted where they are known."""
     targets = cast(Mapping[str, Mapping[str, object]], metrics["targets"])
-    print(f"{metrics['split']}: {metrics['n_images']} {unit} of {metrics['n_patients']} patients")
+    whose = f" of {metrics['n_patients']} patients" if metrics.get("clustered_by") == "patient" else ""
+    print(f"{metrics['split']}: {metrics['n_images']} {unit}{whose}")
     width = max([len(name) for name in targets] + [4])
     for name, values in targets.items():
         shown = [f"{metric} {interval(values[metric])}" for metric in HEADLINE if metric in values]
