@@ -76,6 +76,7 @@ def test_run_with_segment_leaves_the_files_of_the_contract(run, study):
     assert found["sign_flip"]["n"] == len(found["by_patient"])
     assert above_mean_mask(scores["differences"], "distilled") is False
     report = (run / "report.html").read_text()
+    assert "Masks that chose how lesions are drawn: 0." in report
     assert "Masks of lesions" in report
     assert "Best, median and worst case" in report
     assert "Do not measure lesions by them" in report
