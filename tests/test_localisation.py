@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from focusmap.cli.show import boxes_in_words, masks_in_words
+from focusmap.cli.show import boxes_in_words, masks_in_words, print_scores
 from focusmap.cohort.cohort import Cohort, read_cohort
 from focusmap.errors import InputError
 from focusmap.localisation import (
@@ -25,7 +25,9 @@ from focusmap.localisation import (
     score_maps,
     summarise,
 )
+from focusmap.localisation.summary import NO_HITS, NO_MEAN_MASK, NO_REGION
 from focusmap.phantom import FINDINGS, Phantom, PhantomOptions, make_phantom, write_phantom
+from focusmap.reporting.words import words_in
 
 
 def scores_of(folder, cohort):
@@ -158,6 +160,24 @@ def test_a_label_without_a_mean_mask_is_left_out_of_the_difference_only():
     cam = summarise(rows)["methods"]["cam"]
     assert cam["auprc"]["value"] == pytest.approx(0.7)
     assert cam["minus_mean_mask"]["auprc"]["value"] == pytest.approx(0.1)
+
+
+def test_what_is_undefined_says_why_and_what_was_not_compared_has_no_answer(capsys):
+    """The one label whose lesions train marks was missed; then none was found; then all maps are flat."""
+    found, missed = scored({"cam": 0.5}), scored({"cam": 0.5, "mean_mask": 0.4}, "b", predicted=False)
+    scores = summarise([found, missed])
+    methods = scores["methods"]
+    assert methods["mean_mask"]["auprc"]["reason"] == NO_MEAN_MASK
+    assert methods["cam"]["minus_mean_mask"]["auprc"]["reason"] == NO_MEAN_MASK
+    print_scores(scores)
+    printed = capsys.readouterr().out
+    assert f"cam above the mean mask: pixel AUPRC - ({NO_MEAN_MASK})" in printed
+    assert "no true positive" not in printed
+    assert summarise([missed])["methods"]["mean_mask"]["auprc"]["reason"] == NO_HITS
+    flat = replace(found, measures={"cam": {**found.measures["cam"], "miou": np.nan}})
+    assert summarise([flat])["methods"]["cam"]["miou"]["reason"] == NO_REGION
+    of_page = words_in("zh")
+    assert all(of_page.recorded(reason) != reason for reason in (NO_HITS, NO_MEAN_MASK, NO_REGION))
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say():

@@ -61,6 +61,14 @@ def test_no_evidence_shows_the_picture_and_words_instead_of_noise(heat_map: np.n
     assert not np.array_equal(left, right)
 
 
+def test_the_words_in_place_of_a_map_are_those_of_the_overlay() -> None:
+    of_evidence, of_label = (
+        _panels(Overlay(GREY, None, "caption", 1.0, absent=words))[1]
+        for words in ("no evidence", "not predicted: no map")
+    )
+    assert not np.array_equal(of_evidence, of_label)
+
+
 def test_outline_follows_a_mask_that_touches_the_border() -> None:
     mask = np.zeros(GREY.shape, bool)
     mask[:15, :15] = True

@@ -132,6 +132,15 @@ def test_a_label_that_is_not_predicted_has_an_empty_map_and_region(folder):
         assert not np.asarray(Image.open(folder / "out" / row["binary"])).any()
 
 
+@pytest.mark.parametrize("method", ["focus", "focus@mirror", "cam"])
+def test_an_overlay_says_that_a_label_was_not_predicted_where_that_is_why_it_has_no_map(folder, monkeypatch, method):
+    drawn = []
+    monkeypatch.setattr("focusmap.inference.overlays.draw_overlay", lambda _, overlay: drawn.append(overlay))
+    explain(spot_model(), items_of(folder)[:1], folder / "out", ExplainOptions(method))
+    said = [overlay.absent for overlay in drawn if overlay.heat_map is None]
+    assert set(said) == {"no evidence" if method == "cam" else "not predicted: no map"}
+
+
 def test_regions_are_the_maps_at_the_cut_in_the_pictures_own_grid_and_are_scored(folder):
     reference = Reference(cohort_of(folder))
     model = tuned(spot_model(), reference)

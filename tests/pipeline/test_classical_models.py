@@ -99,3 +99,15 @@ def test_a_net_is_shown_beside_a_fast_model_by_default(tmp_path):
     found = json.loads((tmp_path / "run/evaluation/baselines.json").read_text())["baselines"]
     assert [entry["name"] for entry in found] == ["mean", "histogram+lbp+pyramid+logistic"]
     assert (tmp_path / "run/focus/index.csv").is_file()
+
+
+@pytest.mark.parametrize(("patient", "known"), [("none", False), ("patient_id", True)])
+def test_the_terminal_counts_patients_where_they_are_known(stripes, tmp_path, capsys, patient, known):
+    said = ["--target", "striped", "--patient", patient, "--model", "moments+logistic", "--workers", "1"]
+    assert main(["run", str(stripes), "--out", str(tmp_path / "run"), *said]) == 0
+    assert main(["evaluate", str(tmp_path / "run"), "--out", str(tmp_path / "again")]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("rows ", "test: "))]
+    assert len(lines) == 3
+    assert ["patients" in line for line in lines] == [known] * 3
+    metrics = json.loads((tmp_path / "again/metrics.json").read_text())
+    assert metrics["clustered_by"] == ("patient" if known else "image")

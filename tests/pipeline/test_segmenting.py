@@ -76,6 +76,7 @@ def test_run_with_segment_leaves_the_files_of_the_contract(run, study):
     assert found["sign_flip"]["n"] == len(found["by_patient"])
     assert above_mean_mask(scores["differences"], "distilled") is False
     report = (run / "report.html").read_text()
+    assert "Masks that chose how lesions are drawn: 0." in report
     assert "Masks of lesions" in report
     assert "Best, median and worst case" in report
     assert "Do not measure lesions by them" in report
@@ -222,7 +223,7 @@ def test_masks_that_choose_anything_are_counted(run, tmp_path, capsys):
     tune = pd.read_csv(run / "split.csv").query("split == 'tune'")["image_id"]
     lesions = pd.read_csv(run / "cohort.csv").set_index("image_id").loc[tune, "nodule"].eq(1).sum()
     assert scores["masks_used_for_tuning"] == lesions > 0
-    assert f"masks that chose anything: {lesions}" in capsys.readouterr().out
+    assert f"masks that chose how lesions are drawn: {lesions}" in capsys.readouterr().out
 
 
 def test_other_pictures_are_drawn_and_the_bad_ones_listed(run, study, tmp_path, capsys):

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from synthetic_run import binary_task, write_run
 
 from focusmap.errors import MissingFileError
 from focusmap.reporting.files import read_run
-from focusmap.reporting.focus_section import _confidence
+from focusmap.reporting.focus_section import _confidence, cut_note
 from focusmap.reporting.judged import judged_predictions
 from focusmap.reporting.render import render_report
 from focusmap.reporting.words import words_in
 from focusmap.values.files import read_json, read_table, write_json, write_table
+from focusmap.values.model_card import FocusCut
 from focusmap.values.task import Target, Task
 
 SECTIONS = (
@@ -122,6 +124,27 @@ def test_nothing_on_a_page_of_a_table_is_called_an_image(tmp_path: Path) -> None
     assert re.findall(r".{30}image.{20}", words.replace("image_id", "")) == []
 
 
+@pytest.mark.parametrize("folds", [False, True])
+def test_patients_that_nobody_knows_are_not_counted(run: Path, *, folds: bool) -> None:
+    """The summary and the cohort's flow and table; with `folds`, of a run that is cross-validated."""
+
+    def said() -> str:
+        page = page_of(run)
+        shown = [page.split(f'<section id="{name}">')[1].split("</section>")[0] for name in ("summary", "cohort")]
+        # The caution that nobody knows them is to stay.
+        return re.sub(r'(?s)<li class="blocking">.*?</li>', "", " ".join(shown)).lower()
+
+    if folds:
+        split = read_table(run / "split.csv")
+        write_table(run / "split.csv", split.assign(split=[str(i % 3) for i in range(len(split))]))
+    assert "patient" in words_of(said())
+    study = yaml.safe_load((run / "study.yaml").read_text())
+    (run / "study.yaml").write_text(yaml.safe_dump({**study, "patient_column": None, "patients": "none"}))
+    words = words_of(said())
+    assert "120 images" in words
+    assert "patient" not in words
+
+
 def test_a_value_has_no_temperature(tmp_path: Path) -> None:
     task = Task((Target("nodule"), Target("thickness", "continuous")))
     run = write_run(tmp_path / "run", task, n=60, n_maps=0)
@@ -150,6 +173,35 @@ def test_headline_and_disclaimer(run: Path) -> None:
     words = words_of(page_of(run))
     assert "mean AUROC over 2 targets is 0.871 (95 % interval 0.811 to 0.931)" in words
     assert words.count("For research use; not a medical device; intended use: (to be filled in).") >= 2
+
+
+def test_the_headline_names_what_is_to_be_done_next(run: Path) -> None:
+    shutil.rmtree(run / "evaluation")
+    assert f"It is not evaluated yet; do it with: focusmap evaluate {run}" in words_of(page_of(run))
+    shutil.rmtree(run / "model")
+    words = words_of(page_of(run))
+    assert f"There is no model yet; train it with: focusmap train --resume {run}" in words
+    assert "It is not evaluated yet" not in words
+
+
+@pytest.mark.parametrize(
+    ("cut", "said"),
+    [
+        (FocusCut(0.5, "masks", 3, 1), "best IoU with 1 mask)"),
+        (FocusCut(0.5, "masks", 3, 2), "best IoU with 2 masks)"),
+        (FocusCut(0.5, "evidence", 1), "evidence of 1 image, no mask)"),
+        (FocusCut(0.5, "evidence", 9), "evidence of 9 images, no mask)"),
+        (FocusCut(0.5, "default"), "no true positive on"),
+    ],
+)
+def test_a_cut_says_what_it_was_chosen_on(run: Path, cut: FocusCut, said: str) -> None:
+    files, words = read_run(run), words_in("en")
+    assert files.card is not None
+    assert files.index is not None
+    of_focus = replace(
+        files, card=replace(files.card, cuts={"nodule": cut}), index=files.index.assign(method="focus"), fold_cards={}
+    )
+    assert said in cut_note(of_focus, words)
 
 
 def test_accepted_blocking_finding_stands_in_red_at_the_top(run: Path) -> None:
@@ -283,6 +335,17 @@ def test_few_lesions_are_shown_one_by_one_and_what_was_not_found_is_a_miss(run: 
     assert section.count("data:image/jpeg") == 2
     write_table(run / "focus" / "scores.csv", pd.concat([cam.iloc[:1]] * 31))
     assert "one by one" not in page_of(run)
+
+
+def test_of_several_highest_points_the_share_in_the_lesion_is_shown(run: Path) -> None:
+    index = read_table(run / "focus" / "index.csv")[:4]
+    shares = {"predicted": [True, True, True, False], "pointing_hit": [0.488, 0.0, 1.0, 0.488]}
+    scores = index[["image_id", "target", "method"]].assign(auprc=0.25, chance=0.04, **shares)
+    write_table(run / "focus" / "scores.csv", scores)
+    section = words_of(page_of(run).split('<section id="localisation">')[1].split("</section>")[0])
+    said = ["yes partly (0.488) 0.250", "yes miss 0.250", "yes hit 0.250", "no miss —"]
+    for row, shown in zip(scores.to_dict("records"), said, strict=True):
+        assert f"{row['image_id']} {row['target']} 4 % {shown}" in section
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def changed_settings(recipe: "Recipe") -> str:
 
 
 def print_study(cohort: "Cohort") -> None:
-    """Print the study as understood, and how many images, patients, masks and boxes it has.
+    """Print the study as understood, and how many images, known patients, masks and boxes it has.
 
     Raises
     ------
@@ -71,7 +71,8 @@ def print_study(cohort: "Cohort") -> None:
     """
     print(cohort.study.describe())
     what = "images" if cohort.has_images else "cases"
-    print(f"rows        {len(cohort)} {what}, {len(set(cohort.patient_ids))} patients")
+    patients = f", {len(set(cohort.patient_ids))} patients" if cohort.study.patients == "column" else ""
+    print(f"rows        {len(cohort)} {what}{patients}")
     for what, shown in {"masks": masks_in_words(cohort), "boxes": boxes_in_words(cohort)}.items():
         if shown:
             print(f"{what:<11} {shown}")
@@ -228,9 +229,10 @@ def print_notes(run: "Run") -> None:
 
 
 def print_metrics(metrics: Mapping[str, "Json"], unit: str = "images") -> None:
-    """Print one line a target; `unit` is what was judged."""
+    """Print one line a target; `unit` is what was judged, and patients are counted where they are known."""
     targets = cast(Mapping[str, Mapping[str, object]], metrics["targets"])
-    print(f"{metrics['split']}: {metrics['n_images']} {unit} of {metrics['n_patients']} patients")
+    whose = f" of {metrics['n_patients']} patients" if metrics.get("clustered_by") == "patient" else ""
+    print(f"{metrics['split']}: {metrics['n_images']} {unit}{whose}")
     width = max([len(name) for name in targets] + [4])
     for name, values in targets.items():
         shown = [f"{metric} {interval(values[metric])}" for metric in HEADLINE if metric in values]
@@ -282,8 +284,8 @@ def print_scores(scores: Mapping[str, "Json"] | None) -> None:
     for name, values in methods.items():
         gain = cast(Mapping[str, Mapping[str, float | None]], values.get("minus_mean_mask") or {}).get("auprc")
         if gain:
-            answer = "yes" if (gain.get("low") or 0) > 0 else "no"
-            print(f"{name} above the mean mask: {answer}; pixel AUPRC {interval(gain)}")
+            answer = "" if gain["value"] is None else "yes; " if (gain.get("low") or 0) > 0 else "no; "
+            print(f"{name} above the mean mask: {answer}pixel AUPRC {interval(gain)}")
     if scores.get("masks_used_for_tuning"):
         print(f"masks of the tune part that chose where maps are cut: {scores['masks_used_for_tuning']}")
     unmatched = cast(list[str], scores.get("boxes_unmatched") or [])
@@ -293,7 +295,7 @@ def print_scores(scores: Mapping[str, "Json"] | None) -> None:
 
 
 def print_mask_scores(scores: Mapping[str, "Json"] | None) -> None:
-    """Print the Dice of every method, the test of the paired differences, and how many masks had chosen anything."""
+    """Print the Dice of every method, the test of the paired differences, and how many masks chose how to draw."""
     if not scores:
         return
     from focusmap.localisation.mask_scores import above_mean_mask
@@ -312,7 +314,7 @@ def print_mask_scores(scores: Mapping[str, "Json"] | None) -> None:
     is_above = above_mean_mask(differences, cast(str, scores["drawn_by"]))
     if is_above is not None:
         print(f"{scores['drawn_by']} above the mean mask: {'yes' if is_above else 'no'}")
-    print(f"masks that chose anything: {scores['masks_used_for_tuning']}")
+    print(f"masks that chose how lesions are drawn: {scores['masks_used_for_tuning']}")
 
 
 def print_trust(trust: Mapping[str, "Json"], page: Path) -> None:

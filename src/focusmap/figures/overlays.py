@@ -65,7 +65,7 @@ class Overlay:
         ``(rows, columns)`` or ``(3, rows, columns)``, any number type; shown from its least to its greatest value,
         8-bit pictures from 0 to 255.
     heat_map
-        ``(rows, columns) float`` on an absolute scale; negative values are shown as none. None: no evidence.
+        ``(rows, columns) float`` on an absolute scale; negative values are shown as none. None: nothing to show.
     caption
         One line above both panels.
     vmax
@@ -76,6 +76,8 @@ class Overlay:
         What the values of the map are, in words.
     long
         Pixels of the longer side of a panel.
+    absent
+        What is said where the map shows nothing.
     """
 
     picture: np.ndarray
@@ -85,6 +87,7 @@ class Overlay:
     outline: np.ndarray | None = None
     unit: str = "evidence (logit units)"
     long: int = LONG
+    absent: str = "no evidence"
 
 
 def draw_overlay(path: Path, overlay: Overlay) -> None:
@@ -114,7 +117,7 @@ def overlay_image(overlay: Overlay) -> Image.Image:
         _draw_outline(second, overlay.outline)
     sheet.paste(second, layout.corner(1))
     if scale is None:
-        _say_no_evidence(sheet, layout)
+        _say_absent(sheet, layout, overlay.absent)
     _write_caption(sheet, overlay.caption)
     return sheet
 
@@ -209,12 +212,12 @@ def _write_caption(sheet: Image.Image, caption: str) -> None:
     ImageDraw.Draw(sheet).text((EDGE, TOP // 2), words, fill=INK, font=letters, anchor="lm")
 
 
-def _say_no_evidence(sheet: Image.Image, layout: Layout) -> None:
-    draw, (left, top), letters = ImageDraw.Draw(sheet), layout.corner(1), font(CAPTION)
+def _say_absent(sheet: Image.Image, layout: Layout, words: str) -> None:
+    draw, (left, top), letters = ImageDraw.Draw(sheet), layout.corner(1), font(CAPTION, words)
     middle = (left + layout.picture[0] // 2, top + layout.picture[1] - 28)
-    x0, y0, x1, y1 = draw.textbbox(middle, "no evidence", font=letters, anchor="mm")
+    x0, y0, x1, y1 = draw.textbbox(middle, words, font=letters, anchor="mm")
     draw.rounded_rectangle((x0 - 9, y0 - 7, x1 + 9, y1 + 7), radius=6, fill="white", outline=MUTED)
-    draw.text(middle, "no evidence", fill=INK, font=letters, anchor="mm")
+    draw.text(middle, words, fill=INK, font=letters, anchor="mm")
 
 
 @lru_cache(maxsize=64)

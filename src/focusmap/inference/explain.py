@@ -157,7 +157,7 @@ def _job_for(card: ModelCard, out: Path, options: ExplainOptions) -> _Job:
 def _write(job: _Job, seen: Seen, failures: Failures) -> Explanation:
     rows, given = list(_write_maps(seen, job)), job.options.scale or {}
     scale = {**scale_of(rows, job.unit.least), **{k: v for k, v in given.items() if k in job.file_parts}}
-    drawing = Drawing(job.out, job.unit, scale, job.options.reference, job.options.progress)
+    drawing = Drawing(job.out, job.options.method, scale, job.options.reference, job.options.progress)
     steps = write_overlays(rows, drawing)
     index = tabulate(rows, steps, job.options.method)
     write_table(job.out / "index.csv", index)

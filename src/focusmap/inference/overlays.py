@@ -10,7 +10,7 @@ import numpy as np
 
 from focusmap.figures.overlays import LONG, Overlay, draw_overlay
 from focusmap.figures.slices import N_MONTAGE, N_STEPS, SliceStrip, montage, spread, write_strip
-from focusmap.heatmaps import Unit, unit_of
+from focusmap.heatmaps import FOCUS, Unit, method_of, unit_of
 from focusmap.imaging.readers import read_image
 from focusmap.imaging.slices import shown_stack
 from focusmap.inference.map_files import read_map
@@ -33,7 +33,7 @@ class Drawing:
     ----------
     out
         Folder of the maps and the overlays.
-    unit
+    method
         Of the maps.
     scale
         Label name to the value, as shown, at which its overlays' colours end.
@@ -42,10 +42,23 @@ class Drawing:
     """
 
     out: Path
-    unit: Unit
+    method: str
     scale: Mapping[str, float]
     reference: Reference | None
     progress: Progress
+
+    @property
+    def unit(self) -> Unit:
+        """The unit of the maps."""
+        return unit_of(self.method)
+
+    def absent(self, row: MapRow) -> str:
+        """Return why a map shows nothing: focus maps are empty, whatever the evidence, where a label is not predicted.
+
+        In the words that an overlay has room for.
+        """
+        is_blanked = method_of(self.method) == FOCUS and not row.predicted
+        return "not predicted: no map" if is_blanked else "no evidence"
 
     def drawn_unit(self, row: MapRow) -> tuple[str, float]:
         """Return the unit in which a map is drawn, in words, and how much of it a value that is shown is.
@@ -128,8 +141,8 @@ class _Layers:
 
 def _draw(row: MapRow, shown: np.ndarray, layers: _Layers, end: float, drawing: Drawing) -> None:
     long = 2 * LONG if row.is_volume else LONG
-    unit = drawing.drawn_unit(row)[0]
-    overlay = Overlay(shown, layers.heat_map, _caption(row), end, layers.outline, unit, long)
+    unit, absent = drawing.drawn_unit(row)[0], drawing.absent(row)
+    overlay = Overlay(shown, layers.heat_map, _caption(row), end, layers.outline, unit, long, absent)
     draw_overlay(drawing.out / row.overlay, overlay)
 
 

@@ -19,7 +19,10 @@ Columns: TypeAlias = Mapping[str, np.ndarray]
 OF_POSITIVES = ("pointing_hit", "auprc", "iou", "dice", "iou_at_cut", "dice_at_cut")
 SIZES = ("small", "medium", "large")
 MEAN_MASK = "mean_mask"
-UNDEFINED = "no true positive has a mask"
+# Why a measure has no value.
+NO_HITS = "no true positive has a mask"
+NO_MEAN_MASK = "train marks no lesion of a label that was found, so there is no mean mask"
+NO_REGION = "no map of a true positive shows a region"
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,10 @@ def _by_method(scored: Sequence[Scored], options: ScoreOptions) -> dict[str, Jso
     columns = {name: _columns(scored, name) for name in methods}
     gains = {name: _gains(columns[name], columns.get(MEAN_MASK, {})) for name in methods if name not in BASELINES}
     resampling = Resampling(Clusters.of([one.patient_id for one in scored]), options.n_resamples, options.seed)
-    means = _intervals(columns, resampling, are_shares=True)
-    differences = _intervals(gains, resampling, are_shares=False)
+    reasons = {name: _reason(scored, columns[name]) for name in methods}
+    of_mean_mask = dict.fromkeys(gains, reasons.get(MEAN_MASK, NO_MEAN_MASK))
+    means = _intervals(columns, reasons, resampling, are_shares=True)
+    differences = _intervals(gains, of_mean_mask, resampling, are_shares=False)
     return {
         name: {
             **means[name],
@@ -126,14 +131,24 @@ def _gains(columns: Columns, mean_mask: Columns) -> dict[str, np.ndarray]:
     return {key: columns[key] - mean_mask[key] for key in columns if key in mean_mask and key != "chance"}
 
 
+def _reason(scored: Sequence[Scored], columns: Columns) -> str:
+    """Return why a method's measures are undefined, where one is; of all baselines, the mean mask alone can lack."""
+    if not any(one.predicted for one in scored):
+        return NO_HITS
+    return NO_MEAN_MASK if np.isnan(columns["chance"]).all() else NO_REGION
+
+
 def _intervals(
-    columns: Mapping[str, Columns], resampling: Resampling, *, are_shares: bool
+    columns: Mapping[str, Columns], reasons: Mapping[str, str], resampling: Resampling, *, are_shares: bool
 ) -> dict[str, dict[str, Json]]:
-    """Return the mean of every column with its interval; that of shares has a width where all are 0 or 1."""
+    """Return the mean of every column with its interval; that of shares has a width where all are 0 or 1.
+
+    `reasons` says of each name what is said where a mean is undefined.
+    """
     statistics = {name: _means(own, resampling.clusters) for name, own in columns.items() if own}
 
     def described(name: str, key: str, drawn: Distribution) -> Json:
-        interval = percentile_interval(drawn, UNDEFINED)
+        interval = percentile_interval(drawn, reasons[name])
         if are_shares and key != "energy_ratio":
             interval = bounded_interval(interval, resampling.clusters.count(~np.isnan(columns[name][key])))
         return interval.to_dict()

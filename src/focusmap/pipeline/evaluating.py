@@ -50,7 +50,7 @@ def evaluate(folder: Path, out: Path | None = None, *, force: bool = False) -> d
     part = "test" if run.parts() == [run] else "out-of-fold"
     thresholds, seed = frozen_thresholds(run, predictions), read_recipe(run.recipe).seed
     settings = EvaluationOptions(thresholds, part, seed=seed)
-    metrics = write_evaluation(predictions, truth, settings, out or run.evaluation)
+    metrics = write_evaluation(predictions, truth, settings, out or run.evaluation, _clustering(cohort))
     if cohort.task != UNLABELLED:
         write_baselines(run, cohort, predictions, settings, out or run.evaluation)
     write_importance(run, cohort, predictions, settings, out or run.evaluation)
@@ -81,8 +81,8 @@ def evaluate_other(
     predictions, kept = predict_label_file(model, cohort, options, likeness)
     write_predictions(predictions, out / PREDICTIONS)
     settings = EvaluationOptions(model.card.thresholds, table_name(label_file), seed=options.recipe.seed)
-    facts: dict[str, Json] = {} if likeness is None else {"n_unlike": count_unlike(predictions)}
-    return write_evaluation(predictions, kept.truth, settings, out, facts)
+    unlike: dict[str, Json] = {} if likeness is None else {"n_unlike": count_unlike(predictions)}
+    return write_evaluation(predictions, kept.truth, settings, out, {**_clustering(cohort), **unlike})
 
 
 def evaluate_table(table: Path, out: Path | None, options: RunOptions) -> dict[str, Json]:
@@ -120,7 +120,8 @@ def evaluate_cases(folder: Path, how: str, out: Path | None = None, *, force: bo
         for name in parts[0][2]
     }
     settings = EvaluationOptions(thresholds, f"cases-{how}", seed=recipe.seed)
-    return write_evaluation(predictions, np.concatenate([truth for _, truth, _ in parts]), settings, out)
+    truth = np.concatenate([of_part for _, of_part, _ in parts])
+    return write_evaluation(predictions, truth, settings, out, _clustering(cohort))
 
 
 def _cases_of(part: Run, cohort: Cohort, how: str, rule: str) -> tuple[Predictions, np.ndarray, dict[str, float]]:
@@ -135,6 +136,13 @@ def _cases_of(part: Run, cohort: Cohort, how: str, rule: str) -> tuple[Predictio
     thresholds = choose_thresholds(cohort.task, apply(cohort.task, tune.logits, temperatures), known, rule)
     test, truth = pooled("test")
     return replace(test, probabilities=apply(cohort.task, test.logits, temperatures)), truth, thresholds
+
+
+def _clustering(cohort: Cohort) -> dict[str, Json]:
+    """Return what stands for a patient where nobody knows them: the row, or the case."""
+    if cohort.study.patients == "column":
+        return {}
+    return {"clustered_by": "image" if cohort.study.case_column is None else "case"}
 
 
 def write_evaluation(

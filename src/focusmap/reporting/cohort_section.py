@@ -71,9 +71,11 @@ def rows_in_words(files: RunFiles, n_rows: float, words: Words) -> str:
 
 
 def rows_of_patients(files: RunFiles, n_rows: float, n_patients: float, words: Words) -> str:
-    """Return a number of the cohort's rows, images or cases, and whose they are, in words."""
-    patients = words.plural("count.patient", n_patients)
-    return words("summary.images_of_patients", images=rows_in_words(files, n_rows, words), patients=patients)
+    """Return a number of the cohort's rows, images or cases, and whose they are if that is known, in words."""
+    rows = rows_in_words(files, n_rows, words)
+    if not files.knows_patients or not n_patients:
+        return rows
+    return words("summary.images_of_patients", images=rows, patients=words.plural("count.patient", n_patients))
 
 
 def images_of_patients(n_images: float, n_patients: float, words: Words) -> str:
@@ -104,8 +106,10 @@ def _label_table(files: RunFiles, cohort: pd.DataFrame, words: Words) -> Table:
             name_cell(words("cohort.cases" if files.counts_cases else "cohort.images")),
             *(Cell(f"{len(part):,}") for part in parts.values()),
         ],
-        [name_cell(words("cohort.patients")), *(Cell(f"{part['patient_id'].nunique():,}") for part in parts.values())],
     ]
+    if files.knows_patients:
+        counts = (part["patient_id"].nunique() for part in parts.values())
+        rows.append([name_cell(words("cohort.patients")), *(Cell(f"{count:,}") for count in counts)])
     for target in files.task.targets:
         values = [target.encode(list(part[target.name])) for part in parts.values()]
         rows += _target_rows(target, values, words)
@@ -186,8 +190,13 @@ def _part_boxes(files: RunFiles, cohort: pd.DataFrame, top: float, words: Words)
     if any(name.isdecimal() for name in parts):
         sizes = [len(part) for part in parts.values()]
         size = words("cohort.fold_size", low=min(sizes), high=max(sizes))
-        seen = (words("cohort.fold_tested"), words("cohort.fold_unseen"))
-        return [Box(300, top, 300, (words("cohort.folds", n=len(parts)), size, *seen))]
+        folds, unseen = (
+            ("cohort.folds", "cohort.fold_unseen")
+            if files.knows_patients
+            else ("cohort.folds_of_rows", "cohort.fold_unseen_row")
+        )
+        seen = (words("cohort.fold_tested"), words(unseen))
+        return [Box(300, top, 300, (words(folds, n=len(parts)), size, *seen))]
     width, gap = 280, 20
     start = (900 - len(parts) * width - (len(parts) - 1) * gap) / 2
     return [

@@ -94,6 +94,11 @@ class RunFiles:
         return self.pictures is not None or self.study.path_column is None
 
     @property
+    def knows_patients(self) -> bool:
+        """Whether a column says which rows are one patient's; else each row, or case, only stands for one."""
+        return self.study.patients == "column"
+
+    @property
     def accepted(self) -> tuple[str, ...]:
         """Names of blocking findings that were overridden."""
         named = [*_names(self.audit.get("accepted")), *_names(self.manifest.get("accepted"))]

@@ -127,7 +127,7 @@ def case_note(files: RunFiles, words: Words) -> str:
 
 
 def _cut_in_words(label: str, cut: FocusCut, fold: str, words: Words) -> str:
-    rule = words(f"cut.{cut.rule}", masks=cut.n_masks, images=cut.n_images)
+    rule = words.plural(f"cut.{cut.rule}", cut.n_masks if cut.rule == "masks" else cut.n_images)
     said = words("cut.one", label=label, cut=cut.cut, rule=rule)
     return words("cut.in_fold", cut=said, fold=fold) if fold else said
 

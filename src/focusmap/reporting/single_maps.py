@@ -56,8 +56,14 @@ def _row(row: Mapping[Hashable, object], words: Words) -> list[Cell]:
 
 
 def _hit(row: Mapping[Hashable, object], words: Words) -> str:
-    """Return hit or miss; of a lesion that the net did not find nothing is shown, which is a miss."""
-    return words("singles.yes" if row["predicted"] == "True" and row["pointing_hit"] == "1.0" else "singles.no")
+    """Return hit, miss or, where the map has several highest points, the share of them that lies in the lesion.
+
+    Of a lesion that the net did not find nothing is shown, which is a miss.
+    """
+    share = pd.to_numeric(str(row["pointing_hit"]), errors="coerce") if row["predicted"] == "True" else 0.0
+    if 0 < share < 1:
+        return words("singles.partly", share=_decimal(share))
+    return words("singles.yes" if share == 1 else "singles.no")
 
 
 def _decimal(cell: object) -> str:

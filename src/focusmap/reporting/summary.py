@@ -66,7 +66,7 @@ def _summary(files: RunFiles, words: Words) -> dict[str, object]:
         "headline": headline(files, words),
         "auroc": metric_cell(mean_metric(files.metrics), Footnotes(words), bar=True),
         "is_mean": len(files.task.targets) > 1,
-        "clustered_by": text(files.metrics.get("clustered_by")) if files.study.patients == "column" else "",
+        "clustered_by": text(files.metrics.get("clustered_by")) if files.knows_patients else "",
         "metrics_split": words.name("part", text(files.metrics.get("split")) or "test"),
         "cautions": cautions(files, words),
     }

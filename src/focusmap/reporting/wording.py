@@ -6,7 +6,7 @@ import numpy as np
 
 from focusmap.figures.json_tree import branch, items, number, text
 from focusmap.reporting.baseline_section import bettered_by
-from focusmap.reporting.cohort_section import rows_in_words, rows_of_patients
+from focusmap.reporting.cohort_section import rows_of_patients
 from focusmap.reporting.files import RunFiles, Tree, model_name
 from focusmap.reporting.findings import ORDER, FindingView, finding_views
 from focusmap.reporting.localisation_section import maps_above_mean_mask
@@ -31,7 +31,8 @@ def headline(files: RunFiles, words: Words) -> list[str]:
     """Return the summary in plain words, a sentence or two an entry."""
     sentences = [_what(files, words)]
     if not files.metrics:
-        return [*sentences, words("summary.not_evaluated", folder=files.folder)]
+        missing = "summary.not_trained" if files.card is None else "summary.not_evaluated"
+        return [*sentences, words(missing, folder=files.folder)]
     return [*sentences, _tested(files, words), _result(files, words)]
 
 
@@ -58,7 +59,7 @@ def _what(files: RunFiles, words: Words) -> str:
     what = words("summary.trained", model=model, **said) if model else words("summary.about", **said)
     if files.cohort is None:
         return what
-    size = _images(files, len(files.cohort), files.cohort["patient_id"].nunique(), words)
+    size = rows_of_patients(files, len(files.cohort), files.cohort["patient_id"].nunique(), words)
     return words("page.sentences", first=what, second=words("summary.size", images=size))
 
 
@@ -78,16 +79,10 @@ def _shown(files: RunFiles) -> str:
 
 def _tested(files: RunFiles, words: Words) -> str:
     n, patients = (number(files.metrics.get(key)) or 0 for key in ("n_images", "n_patients"))
-    images = _images(files, n, patients, words)
+    images = rows_of_patients(files, n, patients, words)
     if text(files.metrics.get("split")) != "test":
         return words("summary.cross_validated", images=images)
     return words("summary.tested_accepted" if files.accepted else "summary.tested", images=images)
-
-
-def _images(files: RunFiles, n_images: float, n_patients: float, words: Words) -> str:
-    if files.study.patients == "column" and n_patients:
-        return rows_of_patients(files, n_images, n_patients, words)
-    return rows_in_words(files, n_images, words)
 
 
 def _result(files: RunFiles, words: Words) -> str:
