@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from focusmap.cohort.cohort import load_cohort, read_cohort, read_declared, write_cohort
+from focusmap.cohort.cohort import load_cohort, read_cohort, refuse_constant, write_cohort
 from focusmap.cohort.declaration import Declaration
 from focusmap.errors import InputError, MissingFileError
 from focusmap.values.study import read_study, write_study
@@ -88,8 +88,6 @@ def test_the_words_for_parts_are_understood(tmp_path):
         ("path,Mass\na.png,1\nb.png,0\nc.png,maybe\n", "Candidates"),
         ("path,label\na.png,1\nb.png,0\nc.png,maybe\n", r"numbers \(0, 1\) and texts \(maybe\)"),
         ("path,label\na.png,sick\nb.png,sick\n", "nothing to tell apart"),
-        ("path,Mass\na.png,1\nb.png,1\nc.png,\n", "target 'Mass': every labelled row says '1'; there is nothing"),
-        ("path,Mass,Edema\na.png,1,0\nb.png,1,0\n", "'Mass': every .* '1'; target 'Edema': every .* '0'; there is"),
     ],
 )
 def test_wrong_input_is_named_with_its_row(tmp_path, text, message):
@@ -99,14 +97,13 @@ def test_wrong_input_is_named_with_its_row(tmp_path, text, message):
     assert str(labels) in str(caught.value)
 
 
-def test_one_value_is_enough_where_a_study_is_given_and_beside_a_target_that_has_two(tmp_path):
-    both = read_cohort(study_folder(tmp_path, "path,Mass,Edema\na.png,1,0\nb.png,1,1\n"))
-    assert both.task.names == ("Mass", "Edema")
-    labels = study_folder(tmp_path, "path,Mass,Edema\na.png,1,0\nb.png,1,0\n")
-    assert len(read_cohort(labels, study=both.study)) == 2, "a run's label files are read so"
-    assert len(read_declared(labels, Declaration())) == 2
-    with_uncertain = study_folder(tmp_path, "path,Mass\na.png,-1\nb.png,0\n")
-    assert len(read_cohort(with_uncertain, Declaration(uncertain="positive"))) == 2
+def test_nothing_can_be_learnt_where_every_target_has_one_value(tmp_path):
+    constant = read_cohort(study_folder(tmp_path, "path,Mass,Edema\na.png,1,0\nb.png,1,0\n"))
+    with pytest.raises(InputError, match=r"'Mass': every .* '1'; target 'Edema': every .* '0'; there is nothing"):
+        refuse_constant(constant)
+    refuse_constant(read_cohort(study_folder(tmp_path, "path,Mass,Edema\na.png,1,0\nb.png,1,1\n")))
+    uncertain = study_folder(tmp_path, "path,Mass\na.png,-1\nb.png,0\n")
+    refuse_constant(read_cohort(uncertain, Declaration(uncertain="positive")))
 
 
 def test_a_cell_that_is_no_label_is_named_with_its_row(tmp_path):

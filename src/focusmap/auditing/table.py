@@ -174,11 +174,10 @@ def _constant(cohort: Cohort) -> list[Finding]:
     constant = [f"{name} is {value!r}" for name, value in constant_targets(cohort).items()]
     if not constant:
         return []
-    text = (
-        f"One value wherever it is known ({'; '.join(constant)}): there is nothing to tell apart. Leave it out: name "
-        "the other targets with --target."
-    )
-    return [finding("constant-label", text, constant)]
+    fact = f"One value wherever it is known ({'; '.join(constant)}): there is nothing to tell apart. "
+    is_all = len(constant) == len(cohort.task.names)
+    advice = "Nothing can be learnt here." if is_all else "Leave it out: name the other targets with --target."
+    return [finding("constant-label", fact + advice, constant)]
 
 
 def _too_few(cohort: Cohort, split: Split | None) -> list[Finding]:

@@ -159,26 +159,12 @@ def read_cohort(label_file: Path, said: Declaration | None = None, *, study: Stu
     ------
     MissingFileError, InputError
         If the file, a column or a picture is missing, a path is absolute or leaves its folder, an image stands
-        twice, or a cell cannot be read; the message names file, row and remedy. Where targets are inferred, also if
-        each has one known value only.
+        twice, or a cell cannot be read; the message names file, row and remedy.
     """
     label_file = Path(label_file)
     raw = read_columns(label_file)
     with _named(label_file):
-        cohort = build_cohort(study or declare_study(label_file, raw, said or Declaration()), raw)
-        if study is None:
-            _refuse_constant(cohort)
-        return cohort
-
-
-def read_declared(label_file: Path, said: Declaration) -> Cohort:
-    """Return the cohort of a label file that models are judged by, not trained on: one value throughout will do.
-
-    Errors otherwise as for `read_cohort`.
-    """
-    raw = read_columns(label_file)
-    with _named(label_file):
-        return build_cohort(declare_study(label_file, raw, said), raw)
+        return build_cohort(study or declare_study(label_file, raw, said or Declaration()), raw)
 
 
 def constant_targets(cohort: Cohort) -> dict[str, str]:
@@ -188,11 +174,12 @@ def constant_targets(cohort: Cohort) -> dict[str, str]:
     return {target.name: target.in_words(values[0]) for target, values in targets if len(values) == 1}
 
 
-def _refuse_constant(cohort: Cohort) -> None:
+def refuse_constant(cohort: Cohort) -> None:
+    """Raise `InputError` where every target has one known value only."""
     constant = constant_targets(cohort)
     if len(constant) == len(cohort.task.names):
         says = "; ".join(f"target {name!r}: every labelled row says {value!r}" for name, value in constant.items())
-        raise InputError(f"{says}; there is nothing to tell apart.")
+        raise InputError(f"{cohort.study.label_file}: {says}; there is nothing to tell apart.")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import cast
 
 import numpy as np
 
-from focusmap.cohort.cohort import Cohort, read_declared
+from focusmap.cohort.cohort import Cohort, read_cohort
 from focusmap.cohort.declaration import Declaration
 from focusmap.errors import InputError
 from focusmap.evaluation import EvaluationOptions, evaluate_predictions
@@ -79,7 +79,7 @@ def compare_with_labels(scores: Predictions, labelled: Cohort, options: RunOptio
 
 
 def _labels(label_file: Path, said: Declaration, images: Path | None) -> Cohort:
-    cohort = read_declared(label_file, Declaration(images, said.targets, patient="none", uncertain=said.uncertain))
+    cohort = read_cohort(label_file, Declaration(images, said.targets, patient="none", uncertain=said.uncertain))
     _refuse_other_kinds(cohort.task)
     return cohort
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from focusmap.auditing import Finding, audit_table
 from focusmap.classical.names import parse_model
-from focusmap.cohort.cohort import Cohort
+from focusmap.cohort.cohort import Cohort, refuse_constant
 from focusmap.cohort.covariates import fit_covariates
 from focusmap.cohort.split import Split, fold_split
 from focusmap.imaging.store_files import Store
@@ -67,6 +67,7 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
     InputError
         If there is no model for the study, it cannot be split, or there is nothing to learn from.
     """
+    refuse_constant(cohort)
     check_model(cohort, options.recipe)
     is_shown_pictures = model_name(cohort, options.recipe).shown == "pictures"
     seen = look_at_sample(cohort) if is_shown_pictures else None

@@ -10,7 +10,7 @@ import pandas as pd
 
 from focusmap.classical.model import RowModel
 from focusmap.classical.names import ModelName, parse_model
-from focusmap.cohort.cohort import Cohort, load_cohort
+from focusmap.cohort.cohort import Cohort, load_cohort, refuse_constant
 from focusmap.cohort.split import Split, fold_split, read_split
 from focusmap.errors import InputError
 from focusmap.pipeline.asked_rows import predictions_of
@@ -86,6 +86,7 @@ def train(cohort: Cohort, folder: Path, options: RunOptions = RunOptions()) -> R
             f"several nodes train a run that is prepared: focusmap prepare LABELS.csv --out {folder} once, then on "
             f"each node: focusmap train --resume {folder} --nodes {options.n_nodes}"
         )
+    refuse_constant(cohort)
     with writing(folder):
         run = start_run(folder, force=options.force)
         started = time.monotonic()
