@@ -68,6 +68,7 @@ def test_other_methods_explain_a_focus_net_too(run, study, tmp_path):
     assert index["binary"].isna().all()
 
 
+@pytest.mark.slow
 def test_trust_is_measured_in_the_maps_of_the_net_itself(run, study, tmp_path, capsys):
     labels, out = str(study), str(tmp_path / "out")
     few = ["--trust", "--trust-pictures", "2", "--trust-draws", "2", "--accept", "patient-across-splits"]
@@ -101,6 +102,7 @@ def test_seeds_and_views_are_one_focus_map(study, tmp_path):
         np.testing.assert_array_equal(region, heat_map >= cards[0]["cuts"][row["target"]]["cut"])
 
 
+@pytest.mark.slow
 def test_folds_keep_their_own_cuts_and_their_ensemble_has_cuts_of_all_tune_parts(study, tmp_path):
     run = tmp_path / "run"
     assert main(["run", str(study), "--out", str(run), "--folds", "3", "--model", "small-residual-fpn", *QUICK]) == 0

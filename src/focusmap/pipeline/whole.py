@@ -53,7 +53,7 @@ def resume_run(folder: Path, options: RunOptions, masks: SegmentRequest | None =
     """
     with writing(folder):
         run = open_run(folder)
-        if masks is not None:
+        if masks is not None and run.recipe.is_file():
             check_lesions(load_cohort(folder), read_recipe(run.recipe), masks)
         made = resume(folder, options)
         return _finish(made, replace(options, recipe=read_recipe(made.recipe)), masks)
