@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from focusmap import read_cohort
+from focusmap.figures.regions import SIDE
 from focusmap.imaging.readers.nifti import write_nifti
 from focusmap.inference.lesions import lesions_of
 from focusmap.pipeline.mask_examples import by_size, write_examples
@@ -46,7 +47,7 @@ def test_of_a_volume_the_slice_with_most_of_the_mask_is_shown(tmp_path):
     bare, outlined = shown[: len(shown) // 2], shown[len(shown) // 2 :]
     orange = (outlined[..., 0] > 200) & (outlined[..., 2] < 60)
     rows, columns = np.nonzero(orange[:-30])
-    scale = 20 / 150
+    scale = 20 / SIDE
     assert np.ptp(rows) * scale == pytest.approx(12, abs=1)
     assert np.ptp(columns) * scale == pytest.approx(12, abs=1)
     assert (bare.max(axis=2) > 200).any()

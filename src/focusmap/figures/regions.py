@@ -17,6 +17,8 @@ DRAWN, TRUE = np.array([0.90, 0.62, 0.0]), np.array([0.0, 0.75, 0.55])
 OF_DRAWN = "drawn mask"
 LEGEND = {OF_DRAWN: DRAWN, "true mask": TRUE}
 LETTERS, SWATCH = 13, 24
+# Outlines are to be seen, and there are few cases.
+SIDE = 300
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def draw_cases(path: Path, cases: Sequence[DrawnCase]) -> None:
     """Write a PNG: of each case the bare picture and, below it, the outlines of its masks, with a legend."""
     above = [Tile(case.picture, case.caption) for case in cases]
     below = [Tile(outlined(case), "") for case in cases]
-    sheet = sheet_of([*above, *below], columns=len(cases))
+    sheet = sheet_of([*above, *below], columns=len(cases), side=SIDE)
     _add_legend(sheet, LEGEND if any(case.truth is not None for case in cases) else {OF_DRAWN: DRAWN})
     with atomic(path) as temporary:
         sheet.save(temporary, format="png", compress_level=3)

@@ -29,15 +29,18 @@ def write_sheet(path: Path, tiles: Sequence[Tile], columns: int = COLUMNS) -> No
         sheet.save(temporary, format="png", compress_level=3)
 
 
-def sheet_of(tiles: Sequence[Tile], columns: int = COLUMNS) -> Image.Image:
-    """Return the tiles, row by row; aspect is kept, and each picture is shown on its own grey scale."""
+def sheet_of(tiles: Sequence[Tile], columns: int = COLUMNS, side: int = TILE) -> Image.Image:
+    """Return the tiles, row by row; aspect is kept, and each picture is shown on its own grey scale.
+
+    `side` is that of the square that a picture fits in, in pixels.
+    """
     columns = max(1, min(columns, len(tiles)))
     rows = max(1, -(-len(tiles) // columns))
-    size = columns * (TILE + GAP) + GAP, rows * (TILE + WORDS + GAP) + GAP
+    size = columns * (side + GAP) + GAP, rows * (side + WORDS + GAP) + GAP
     sheet = Image.new("RGB", size, "white")
     for position, tile in enumerate(tiles):
         row, column = divmod(position, columns)
-        _place(sheet, tile, (GAP + column * (TILE + GAP), GAP + row * (TILE + WORDS + GAP)))
+        _place(sheet, tile, (GAP + column * (side + GAP), GAP + row * (side + WORDS + GAP)), side)
     return sheet
 
 
@@ -49,16 +52,15 @@ def write_thumbnail(path: Path, picture: np.ndarray, longest: int) -> None:
         shown.save(temporary, format="png", compress_level=3)
 
 
-def _place(sheet: Image.Image, tile: Tile, corner: tuple[int, int]) -> None:
+def _place(sheet: Image.Image, tile: Tile, corner: tuple[int, int], side: int) -> None:
     left, top = corner
     picture = Image.fromarray(np.rint(as_shown(tile.picture) * 255).astype(np.uint8))
-    scale = TILE / max(picture.size)
+    scale = side / max(picture.size)
     small = max(round(picture.width * scale), 1), max(round(picture.height * scale), 1)
     how = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.BILINEAR
     draw = ImageDraw.Draw(sheet)
-    draw.rectangle((left - 1, top - 1, left + TILE, top + TILE), outline="#e4e8ec")
-    sheet.paste(picture.resize(small, how), (left + (TILE - small[0]) // 2, top + (TILE - small[1]) // 2))
+    draw.rectangle((left - 1, top - 1, left + side, top + side), outline="#e4e8ec")
+    sheet.paste(picture.resize(small, how), (left + (side - small[0]) // 2, top + (side - small[1]) // 2))
     letters = font(9.5, tile.caption)
-    draw.text(
-        (left, top + TILE + 5), fitted(tile.caption, TILE, letters), fill=INK if tile.caption else MUTED, font=letters
-    )
+    said = fitted(tile.caption, side, letters)
+    draw.text((left, top + side + 5), said, fill=INK if tile.caption else MUTED, font=letters)

@@ -87,7 +87,7 @@ def _sizes(masks: pd.DataFrame, words: Words) -> Cell:
     measured = "mL" if masks["mask"].iloc[0].endswith(".nii.gz") else "mm²"
     unit = measured if is_known else words("segmentation.pixels")
     sizes = areas if is_known else pd.to_numeric(masks["n_pixels"])
-    low, median, high = (_amount(size) for size in sizes.quantile([0.0, 0.5, 1.0], interpolation="nearest"))
+    low, median, high = (_amount(size) for size in sizes.quantile([0.0, 0.5, 1.0], interpolation="lower"))
     return Cell(f"{median} {unit}", words("segmentation.range", low=low, high=high))
 
 
