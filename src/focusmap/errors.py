@@ -61,10 +61,15 @@ def suggest(name: str, known: Iterable[str]) -> str:
     >>> suggest("xyz", ["effusion"])
     ''
     """
+    found = nearest(name, known)
+    return f" Did you mean {found!r}?" if found else ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that comes nearest; an empty string if none comes near."""
     import difflib
 
-    nearest = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), "")
 
 
 def listed(facts: Sequence[str], shown: int = SHOWN, separator: str = "; ") -> str:

@@ -11,6 +11,9 @@ import pytest
 
 from focusmap.cli import main
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
+from focusmap.pipeline.options import RunOptions
+from focusmap.pipeline.runs import Run
+from focusmap.pipeline.training import train_baseline
 
 QUICK = ["--model", "small-residual", "--size", "32", "--epochs", "2", "--weights", "none", "--workers", "1"]
 
@@ -205,6 +208,9 @@ def test_a_stopped_run_ends_with_all_that_a_whole_one_has(run, study, tmp_path):
     whole, gone_on = (json.loads((folder / "evaluation/baselines.json").read_text()) for folder in (run, stopped))
     assert whole == gone_on
     assert "histogram" in (stopped / "report.html").read_text()
+    beside = {path: path.stat().st_mtime_ns for path in (stopped / "baseline").rglob("*")}
+    train_baseline(Run(stopped), RunOptions())
+    assert {path: path.stat().st_mtime_ns for path in (stopped / "baseline").rglob("*")} == beside, "it is not repeated"
 
 
 def test_a_folder_that_another_process_writes_is_left_alone(study, tmp_path, capsys):

@@ -117,9 +117,9 @@ def _same_class(cohort: Cohort, pair: NearPair) -> bool:
 
 
 def _is_of_one(cohort: Cohort, pair: NearPair) -> bool:
-    """Return whether both pictures are of one patient or of one case."""
+    """Return whether both pictures are of one patient or of one case; an empty cell names no case."""
     owners = [cohort.table[name].to_numpy() for name in ("patient_id", "case_id") if name in cohort.table]
-    return any(ids[pair.a] == ids[pair.b] for ids in owners)
+    return any(ids[pair.a] == ids[pair.b] != "" for ids in owners)
 
 
 def _say(cohort: Cohort, near: Sequence[NearPair]) -> list[str]:

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from focusmap.cohort.cohort import Cohort
-from focusmap.errors import InputError
+from focusmap.errors import InputError, nearest
 from focusmap.imaging.readers import MASK_REMEDY, mask_misfit, read_image, read_mask
 from focusmap.values.files import read_table
 from focusmap.values.task import Task
@@ -158,8 +157,8 @@ def _image_ids(table: pd.DataFrame, cohort: Cohort) -> list[str | None]:
 
 def _nearest(task: Task, findings: Sequence[str]) -> dict[str, str]:
     known = [label.removeprefix(f"{target_of(task, label)}=") for label in task.label_names]
-    found = {finding: get_close_matches(finding, known, n=1) for finding in findings}
-    return {finding: names[0] for finding, names in found.items() if names}
+    found = {finding: nearest(finding, known) for finding in findings}
+    return {finding: label for finding, label in found.items() if label}
 
 
 def _label_of(task: Task, finding: str) -> str | None:

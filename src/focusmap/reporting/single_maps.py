@@ -8,7 +8,7 @@ import pandas as pd
 from focusmap.reporting.files import RunFiles
 from focusmap.reporting.focus_section import MapCard
 from focusmap.reporting.pictures import inside, picture_uri
-from focusmap.reporting.tables import Cell, Table, name_cell
+from focusmap.reporting.tables import Cell, Table, decimal, name_cell
 from focusmap.reporting.words import DASH, Words
 
 MOST = 30
@@ -62,13 +62,13 @@ def _hit(row: Mapping[Hashable, object], words: Words) -> str:
     """
     share = pd.to_numeric(str(row["pointing_hit"]), errors="coerce") if row["predicted"] == "True" else 0.0
     if 0 < share < 1:
-        return words("singles.partly", share=_decimal(share))
+        return words("singles.partly", share=decimal(share))
     return words("singles.yes" if share == 1 else "singles.no")
 
 
 def _decimal(cell: object) -> str:
     value = pd.to_numeric(str(cell), errors="coerce")
-    return DASH if pd.isna(value) else f"{value:.3f}"
+    return DASH if pd.isna(value) else decimal(float(value))
 
 
 def _card(files: RunFiles, row: Mapping[Hashable, object], words: Words) -> MapCard | None:
