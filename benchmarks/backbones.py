@@ -19,17 +19,17 @@ import torch
 
 from focusmap.errors import FocusmapError
 from focusmap.heatmaps import heat_maps
-from focusmap.imaging.preparation import Preparation
-from focusmap.imaging.store import Store
-from focusmap.inference.export import export_model
-from focusmap.inference.model import Model, load_model, save_model
+from focusmap.images.prepare import Preparation
+from focusmap.images.store import Store
+from focusmap.models.card import ModelCard
+from focusmap.models.export import export_model
+from focusmap.models.net import Model, load_model, save_model
 from focusmap.nets.backbones import check_size
 from focusmap.nets.build import Architecture, build_net
+from focusmap.study.recipe import Augmentation, Recipe
+from focusmap.study.task import Target, Task
 from focusmap.training.batches import Labelled, TrainingData, read_batch
 from focusmap.training.loop import FitOptions, fit
-from focusmap.values.model_card import ModelCard
-from focusmap.values.recipe import Augmentation, Recipe
-from focusmap.values.task import Target, Task
 
 NAMES = (
     "plain-cnn", "residual-cnn",

@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder, pixel_array
 
-from focusmap.imaging.readers import codecs
+from focusmap.images.read import codecs
 
 SIDE, ROUNDS = 1024, 5
 WANTED = {uid.RLELossless: 4.0}

@@ -8,6 +8,7 @@ joint - image where what the table says has nothing to do with them: the same pi
 """
 
 import argparse
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +17,13 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from focusmap import pipeline
-from focusmap.cohort.cohort import read_cohort
-from focusmap.cohort.declaration import Declaration
-from focusmap.phantom.eyes import COVARIATES, EyeOptions, make_eyes, write_eyes
-from focusmap.values.recipe import Augmentation, Recipe
+from focusmap import verbs
+from focusmap.study.cohort import read_cohort
+from focusmap.study.declaration import Declaration
+from focusmap.study.recipe import Augmentation, Recipe
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from phantom_eyes import COVARIATES, EyeOptions, make_eyes, write_eyes
 
 TARGETS = ("CST:continuous", "continue_injection", "relapse", "loss")
 SAID = Declaration(targets=TARGETS, covariates=COVARIATES, case="eye_id", view="view", split="split")
@@ -70,15 +73,15 @@ def differences(
     models = {TOGETHER: f"{recipe.model}+table", "image": recipe.model, "table": "table-net"}
     for name in (TOGETHER, *others):
         made = replace(recipe, model=models[name], learning_rate=0.0 if name == "table" else recipe.learning_rate)
-        run_options = pipeline.RunOptions(recipe=made, store=folder / "store", workers=1, force=True)
-        pipeline.train(read_cohort(labels, SAID), folder / name, run_options)
-        pipeline.evaluate(folder / name)
+        run_options = verbs.RunOptions(recipe=made, store=folder / "store", workers=1, force=True)
+        verbs.train(read_cohort(labels, SAID), folder / name, run_options)
+        verbs.evaluate(folder / name)
     return {other: paired(folder / other, folder / TOGETHER) for other in others}
 
 
 def paired(first: Path, second: Path) -> dict[str, Interval]:
     """Return second - first."""
-    rows = cast(list[dict[str, object]], pipeline.compare([first, second])["differences"])
+    rows = cast(list[dict[str, object]], verbs.compare([first, second])["differences"])
     found = {(row["target"], row["metric"]): cast(Interval, row["difference"]) for row in rows}
     return {target: found[target, metric] for target, metric in SHOWN.items()}
 
@@ -86,7 +89,7 @@ def paired(first: Path, second: Path) -> dict[str, Interval]:
 def halves(folder: Path, options: EyeOptions) -> Path:
     """Write the study, cut into its views and split by patient; return its label file."""
     labels = write_eyes(make_eyes(options), folder / "exports")
-    cut = pipeline.convert(labels, folder / "study", pipeline.ConvertRequest(("left-half", "right-half")), force=True)
+    cut = verbs.convert(labels, folder / "study", verbs.ConvertRequest(("left-half", "right-half")), force=True)
     table = pd.read_csv(cut.labels, dtype=str, keep_default_na=False)
     order = table["patient_id"].rank(method="dense").to_numpy() / options.n_patients
     part = np.select([order <= SHARES[0], order <= SHARES[0] + SHARES[1]], ["train", "tune"], "test")

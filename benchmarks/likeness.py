@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap.classical.likeness import Likeness, fit_likeness
-from focusmap.imaging.preparation import Preparation, prepare_file
+from focusmap.images.prepare import Preparation, prepare_file
+from focusmap.models.ood import Likeness, fit_likeness
 
 SHARES = (0.6, 0.8)
 

@@ -14,18 +14,18 @@ from pathlib import Path
 
 import numpy as np
 
-from focusmap.cohort.cohort import Cohort, load_cohort
-from focusmap.cohort.split import Split, read_split
 from focusmap.evaluation.calibration import apply
 from focusmap.evaluation.metrics import EvaluationOptions, evaluate_predictions
-from focusmap.imaging.store import Store
-from focusmap.imaging.store_files import open_store
+from focusmap.evaluation.predictions import ID_COLUMNS, Predictions
+from focusmap.images.store import Store
+from focusmap.images.store_files import open_store
 from focusmap.nets.build import Architecture, build_net
+from focusmap.study.cohort import Cohort, load_cohort
+from focusmap.study.recipe import Recipe, read_recipe
+from focusmap.study.split import Split, read_split
 from focusmap.training.batches import Labelled, TrainingData
 from focusmap.training.epoch import forward_store
 from focusmap.training.loop import fit
-from focusmap.values.predictions import ID_COLUMNS, Predictions
-from focusmap.values.recipe import Recipe, read_recipe
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from focusmap.imaging import workers
-from focusmap.imaging.preparation import Preparation, prepare_file
+from focusmap.images import workers
+from focusmap.images.prepare import Preparation, prepare_file
 
 SIDE, SIZE = 1024, 320
 N_FILES, ROUNDS = 12, 8

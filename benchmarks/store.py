@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from focusmap.imaging.preparation import Preparation
-from focusmap.imaging.store_files import Wanted, open_store, write_store
-from focusmap.imaging.workers import PreparedPicture
+from focusmap.images.prepare import Preparation
+from focusmap.images.store_files import Wanted, open_store, write_store
+from focusmap.images.workers import PreparedPicture
 
 N_PICTURES, N_BATCHES, BATCH, SIZE = 3000, 200, 32, 320
 ROUNDS = 5

@@ -20,16 +20,16 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from focusmap.imaging.preparation import Preparation
-from focusmap.imaging.store import Store
+from focusmap.images.prepare import Preparation
+from focusmap.images.store import Store
 from focusmap.nets.build import Architecture, build_net
+from focusmap.study.recipe import Recipe
+from focusmap.study.task import Target, Task
 from focusmap.training.augmentation import augment
 from focusmap.training.batches import Labelled, TrainingData
 from focusmap.training.devices import has_bf16
 from focusmap.training.epoch import train_epoch
 from focusmap.training.loop import FitOptions, open_session
-from focusmap.values.recipe import Recipe
-from focusmap.values.task import Target, Task
 
 N_LABELS = 14
 STEPS = 2

@@ -18,24 +18,24 @@ import torch
 from torch.nn import functional as F
 
 from focusmap.heatmaps import heat_maps
-from focusmap.imaging.preparation import prepare_file, standardised_file, to_source
-from focusmap.imaging.readers import read_image
-from focusmap.imaging.readers.nifti import write_nifti
-from focusmap.imaging.store import Store
-from focusmap.imaging.volumes import VolumePreparation
-from focusmap.inference.lesions import working_shape
+from focusmap.images.nifti import write_nifti
+from focusmap.images.prepare import prepare_file, standardised_file, to_source
+from focusmap.images.read import read_image
+from focusmap.images.store import Store
+from focusmap.images.volumes import VolumePreparation
 from focusmap.nets.build import Architecture, build_net
 from focusmap.segmentation.distillation import learn_masks
 from focusmap.segmentation.learning import Cases, LearningOptions
+from focusmap.segmentation.lesions import working_shape
 from focusmap.segmentation.representation import FeatureNet, learn_features
 from focusmap.segmentation.seeds import SeedCuts, seeds
 from focusmap.segmentation.segmenter import N_FEATURES, Segmenter, regions_of
+from focusmap.study.recipe import Recipe
+from focusmap.study.segmentation import SegmentationRecipe
+from focusmap.study.task import Target, Task
 from focusmap.training.batches import Labelled, TrainingData
 from focusmap.training.epoch import train_epoch
 from focusmap.training.loop import FitOptions, open_session
-from focusmap.values.recipe import Recipe
-from focusmap.values.segmentation import SegmentationRecipe
-from focusmap.values.task import Target, Task
 
 SOURCE = (256, 256, 24)
 BATCH = 2

@@ -14,11 +14,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from focusmap import pipeline
-from focusmap.cohort.cohort import read_cohort
+from focusmap import verbs
 from focusmap.phantom import FINDINGS, PhantomOptions, make_phantom, write_phantom
-from focusmap.pipeline.whole import DEMO_RECIPE
-from focusmap.values.segmentation import SegmentationRecipe
+from focusmap.study.cohort import read_cohort
+from focusmap.study.segmentation import SegmentationRecipe
+from focusmap.verbs.run import DEMO_RECIPE
 
 METHODS = ("cam", "acam", "focus", "refined", "distilled", "weak_unet", "supervised", "mean_mask")
 
@@ -52,10 +52,10 @@ def scores_of(parsed: argparse.Namespace, model: str, folder: Path) -> dict[str,
     drawing = SegmentationRecipe(n_steps=parsed.steps)
     recipe = replace(DEMO_RECIPE, model=model, epochs=parsed.epochs, seed=parsed.seed, segmentation=drawing)
     pooled = replace(recipe, pooling=parsed.pooling, sharpness=parsed.sharpness)
-    made = pipeline.train(read_cohort(labels), folder / "run", pipeline.RunOptions(recipe=pooled))
-    mean = pipeline.evaluate(made.folder)["mean"]["auroc"]
+    made = verbs.train(read_cohort(labels), folder / "run", verbs.RunOptions(recipe=pooled))
+    mean = verbs.evaluate(made.folder)["mean"]["auroc"]
     print(f"AUROC on the test part, mean of the findings: {mean['value']:.3f}")
-    found = pipeline.segment(made.folder, pipeline.SegmentRequest(targets=tuple(parsed.finding or ())))
+    found = verbs.segment(made.folder, verbs.SegmentRequest(targets=tuple(parsed.finding or ())))
     return found.scores
 
 

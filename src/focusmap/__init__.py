@@ -8,28 +8,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from focusmap.cohort.cohort import read_cohort
-    from focusmap.cohort.declaration import Declaration
-    from focusmap.imaging.readers import read_image
-    from focusmap.pipeline import RunOptions, audit, evaluate, explain, predict, report, segment, split, train
-    from focusmap.pipeline.models import load_model
-    from focusmap.values.recipe import Recipe
+    from focusmap.images.read import read_image
+    from focusmap.models.any import load_model
+    from focusmap.study.cohort import read_cohort
+    from focusmap.study.declaration import Declaration
+    from focusmap.study.recipe import Recipe
+    from focusmap.verbs import RunOptions, audit, evaluate, explain, predict, report, segment, split, train
 
 _HOMES = {
-    "Declaration": "focusmap.cohort.declaration",
-    "Recipe": "focusmap.values.recipe",
-    "RunOptions": "focusmap.pipeline",
-    "audit": "focusmap.pipeline",
-    "evaluate": "focusmap.pipeline",
-    "explain": "focusmap.pipeline",
-    "load_model": "focusmap.pipeline.models",
-    "predict": "focusmap.pipeline",
-    "read_cohort": "focusmap.cohort.cohort",
-    "read_image": "focusmap.imaging.readers",
-    "report": "focusmap.pipeline",
-    "segment": "focusmap.pipeline",
-    "split": "focusmap.pipeline",
-    "train": "focusmap.pipeline",
+    "Declaration": "focusmap.study.declaration",
+    "Recipe": "focusmap.study.recipe",
+    "RunOptions": "focusmap.verbs",
+    "audit": "focusmap.verbs",
+    "evaluate": "focusmap.verbs",
+    "explain": "focusmap.verbs",
+    "load_model": "focusmap.models.any",
+    "predict": "focusmap.verbs",
+    "read_cohort": "focusmap.study.cohort",
+    "read_image": "focusmap.images.read",
+    "report": "focusmap.verbs",
+    "segment": "focusmap.verbs",
+    "split": "focusmap.verbs",
+    "train": "focusmap.verbs",
 }
 
 __all__ = [

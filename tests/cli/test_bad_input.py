@@ -231,12 +231,12 @@ def test_maps_are_kept_where_a_net_refuses_the_copies_asked_for(trained, tmp_pat
 
 
 def test_ctrl_c_says_how_to_go_on(study, tmp_path, capsys, monkeypatch):
-    from focusmap import pipeline
+    from focusmap import verbs
 
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "train", interrupted)
+    monkeypatch.setattr(verbs, "train", interrupted)
     assert main(["train", str(study), "--out", str(tmp_path / "run"), *QUICK]) == 130
     assert "--resume" in capsys.readouterr().err
 

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from focusmap.cli import main
-from focusmap.phantom.eyes import EyeOptions, make_eyes, write_eyes
-from focusmap.values.recipe import recipe_from
+from focusmap.study.recipe import recipe_from
+from phantom_eyes import EyeOptions, make_eyes, write_eyes
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_readme import blocks, commands

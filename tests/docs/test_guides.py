@@ -10,7 +10,7 @@ import yaml
 from focusmap.cli import main
 from focusmap.errors import MissingPartError
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
-from focusmap.reporting.pdf import require_pdf
+from focusmap.report.pdf import require_pdf
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_readme import QUICK, ROOT, blocks, commands
@@ -69,5 +69,5 @@ def test_the_site_can_be_built(tmp_path):
 
     build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(tmp_path / "site")))
     reference = (tmp_path / "site/reference/index.html").read_text()
-    assert 'id="focusmap.cohort.cohort.read_cohort"' in reference
+    assert 'id="focusmap.study.cohort.read_cohort"' in reference
     assert "Raises" in reference

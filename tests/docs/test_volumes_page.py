@@ -9,7 +9,7 @@ import yaml
 from focusmap.cli import main
 from focusmap.nets.build import check_recipe
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
-from focusmap.values.recipe import recipe_from
+from focusmap.study.recipe import recipe_from
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_readme import blocks, commands

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from focusmap.errors import InputError
 from focusmap.evaluation.cases import POOLS, pool_cases
-from focusmap.values.predictions import Predictions
-from focusmap.values.task import Target, Task
+from focusmap.evaluation.predictions import Predictions
+from focusmap.study.task import Target, Task
 
 TASK = Task((Target("tumour"), Target("kind", "multiclass", ("x", "y", "z")), Target("age", "continuous")))
 

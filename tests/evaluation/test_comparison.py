@@ -6,8 +6,8 @@ import pytest
 
 from focusmap.errors import InputError
 from focusmap.evaluation import EvaluationOptions, compare_predictions, evaluate_predictions
-from focusmap.values.predictions import Predictions
-from focusmap.values.task import Target, Task
+from focusmap.evaluation.predictions import Predictions
+from focusmap.study.task import Target, Task
 
 TASK = Task((Target("a"), Target("b"), Target("c", "multiclass", ("x", "y", "z"))))
 OPTIONS = EvaluationOptions(n_resamples=200)

@@ -6,8 +6,8 @@ import pytest
 from sklearn import metrics as peer
 
 from focusmap.evaluation.curves import MOST_POINTS, calibration_bins, curves, pr_points, roc_points
-from focusmap.values.predictions import Predictions
-from focusmap.values.task import Target, Task
+from focusmap.evaluation.predictions import Predictions
+from focusmap.study.task import Target, Task
 
 
 def sample(n: int = 300) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,8 @@ import pytest
 from sklearn import metrics as peer
 
 from focusmap.evaluation import EvaluationOptions, evaluate_predictions
-from focusmap.values.predictions import Predictions
-from focusmap.values.task import Target, Task
+from focusmap.evaluation.predictions import Predictions
+from focusmap.study.task import Target, Task
 
 BINARY = ["auroc", "average_precision", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv"]
 BINARY += ["f1", "log_loss", "brier", "ece"]

@@ -6,7 +6,7 @@ from sklearn import metrics as peer
 
 from focusmap.errors import InputError
 from focusmap.evaluation.operating_points import choose_thresholds
-from focusmap.values.task import Target, Task
+from focusmap.study.task import Target, Task
 
 TASK = Task((Target("effusion"),))
 

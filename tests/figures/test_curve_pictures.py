@@ -7,7 +7,7 @@ import numpy as np
 from focusmap.evaluation.curves import pr_points
 from focusmap.figures.curves import KINDS, curves_of, write_curves
 from focusmap.figures.plots import calibration_figure
-from focusmap.values.files import Json
+from focusmap.files import Json
 
 ROC: dict[str, Json] = {"fpr": [0, 0.5, 1], "tpr": [0, 0.9, 1]}
 BINARY: dict[str, Json] = {

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from focusmap.audit.image_summary import Seen
 from focusmap.errors import InputError
 from focusmap.heatmaps import heat_maps, methods_of
 from focusmap.nets.axis_attention import AxisAttention
@@ -12,9 +13,8 @@ from focusmap.nets.build import Architecture, FocusNet, build_net, check_recipe
 from focusmap.nets.decoders import strides_of
 from focusmap.nets.focus import FocusLayers
 from focusmap.nets.pooling import Average, Maximum, PoolingOptions
-from focusmap.pipeline.preparing import resolve_recipe
-from focusmap.pipeline.seen import Seen
-from focusmap.values.recipe import Recipe
+from focusmap.study.recipe import Recipe
+from focusmap.verbs.prepare import resolve_recipe
 
 
 def attended(seed: int, dimensions: int, pooling: nn.Module | None = None) -> tuple[AxisAttention, Tensor, Tensor]:

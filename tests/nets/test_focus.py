@@ -10,8 +10,8 @@ from focusmap.nets.decoders import Level
 from focusmap.nets.focus import FocusLayers
 from focusmap.nets.heads import task_loss, undo_class_weights
 from focusmap.nets.pooling import POOLINGS, PoolingOptions, build_pooling
-from focusmap.values.recipe import Recipe
-from focusmap.values.task import Target, Task
+from focusmap.study.recipe import Recipe
+from focusmap.study.task import Target, Task
 
 TASK = Task((Target("a"), Target("kind", "multiclass", ("x", "y", "z")), Target("size", "continuous")))
 CLASSES = ((1, 4),)

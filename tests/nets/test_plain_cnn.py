@@ -4,11 +4,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from focusmap.imaging.crop import shares_box
+from focusmap.images.crop import parse_crop, shares_box
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.plain_cnn import PLAIN_NETS, WIDTHS, Block
-from focusmap.values.crop import parse_crop
-from focusmap.values.recipe import recipe_from
+from focusmap.study.recipe import recipe_from
 
 
 def slow_net(net, x, *, residual):

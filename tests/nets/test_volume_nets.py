@@ -14,7 +14,7 @@ from focusmap.nets.grids import warped
 from focusmap.nets.monai_nets import PaddedShortcut
 from focusmap.nets.pooling import POOLINGS, PoolingOptions
 from focusmap.nets.views import View, bring_home, show
-from focusmap.values.recipe import Recipe
+from focusmap.study.recipe import Recipe
 
 
 def test_medicalnets_file_is_the_start_of_a_net(tmp_path: Path) -> None:

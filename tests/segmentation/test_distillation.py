@@ -9,7 +9,7 @@ from focusmap.segmentation.learning import Cases, LearningOptions
 from focusmap.segmentation.seeds import SeedCuts
 from focusmap.segmentation.segmenter import Lesions, banded, centred, learn_segmenter
 from focusmap.segmentation.unet import UNet
-from focusmap.values.segmentation import SegmentationRecipe
+from focusmap.study.segmentation import SegmentationRecipe
 
 
 def balls(shape: tuple[int, ...], n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from focusmap.segmentation.affinity import similarity
 from focusmap.segmentation.learning import Cases, LearningOptions
 from focusmap.segmentation.propagation import EDGES, Refining, grow, highest_points, transitions, walk
 from focusmap.segmentation.representation import FeatureNet, features_of, learn_features
-from focusmap.values.segmentation import Features, SegmentationRecipe
+from focusmap.study.segmentation import Features, SegmentationRecipe
 
 # In the narrow one, steps along different axes lead to the same flat position.
 SHAPES = [(9, 8), (6, 2), (5, 6, 4), (4, 2, 1)]

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from focusmap.imaging.preparation import Preparation
-from focusmap.imaging.store import Store
+from focusmap.images.prepare import Preparation
+from focusmap.images.store import Store
+from focusmap.study.recipe import Augmentation, Recipe
+from focusmap.study.task import Target, Task
 from focusmap.training.batches import Labelled, TrainingData
-from focusmap.values.recipe import Augmentation, Recipe
-from focusmap.values.task import Target, Task
 
 SIDE = 16
 QUICK = Recipe(

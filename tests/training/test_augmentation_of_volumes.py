@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from focusmap.study.recipe import Augmentation
 from focusmap.training.augmentation import augment
-from focusmap.values.recipe import Augmentation
 
 NOTHING = Augmentation(shift=0, rotate_degrees=0, scale=0, brightness=0, contrast=0, noise=0, cutout=0)
 EVERYTHING = Augmentation(cutout=0.25, mirror=True, shear_degrees=8, elastic=0.03, gamma=0.3, blur=0.8)

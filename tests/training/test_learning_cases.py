@@ -10,11 +10,11 @@ from small_study import QUICK, SIDE, pictures, store_of
 
 from focusmap.nets.cases import CaseArchitecture, build_case_net
 from focusmap.statistics.ranking import auroc
+from focusmap.study.task import Target, Task
 from focusmap.training.batches import Labelled, TrainingData
 from focusmap.training.case_inputs import CaseInputs
 from focusmap.training.epoch import forward_store
 from focusmap.training.loop import FitOptions, fit
-from focusmap.values.task import Target, Task
 
 LEARN = replace(QUICK, epochs=8, batch_size=12, learning_rate=3e-3, ema_decay=0.9, class_weights=False)
 N_CASES = 60

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from focusmap.heatmaps import heat_maps
-from focusmap.imaging.store import Store
-from focusmap.imaging.volumes import VolumePreparation
+from focusmap.images.store import Store
+from focusmap.images.volumes import VolumePreparation
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.grids import on_grid
 from focusmap.nets.pooling import PoolingOptions
+from focusmap.study.recipe import Augmentation, Recipe
+from focusmap.study.task import Target, Task
 from focusmap.training.batches import Labelled, TrainingData, read_batch
 from focusmap.training.loop import fit
-from focusmap.values.recipe import Augmentation, Recipe
-from focusmap.values.task import Target, Task
 
 SHAPE, SIDE, N, N_TRAIN = (16, 16, 8), 4, 64, 44
 RECIPE = Recipe(

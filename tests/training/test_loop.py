@@ -11,11 +11,11 @@ from small_study import QUICK, study
 
 from focusmap.errors import InputError, MissingFileError
 from focusmap.nets.build import Architecture, FocusNet, build_net
+from focusmap.study.recipe import Augmentation, Recipe
 from focusmap.training.epoch import forward_store, training_batch
 from focusmap.training.loop import EpochRecord, FitOptions, fit, open_session
 from focusmap.training.records import tune_auroc
 from focusmap.training.sampling import Drawn
-from focusmap.values.recipe import Augmentation, Recipe
 
 
 def net(seed: int = 0) -> FocusNet:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from focusmap.nets.build import Architecture, build_net
+from focusmap.study.recipe import Recipe
 from focusmap.training.optimisation import (
     END_SHARE,
     OPTIMIZERS,
@@ -22,7 +23,6 @@ from focusmap.training.optimisation import (
     state_tensors,
 )
 from focusmap.training.records import EpochRecord
-from focusmap.values.recipe import Recipe
 
 
 def test_a_frozen_start_is_followed_by_warm_up_and_cosine() -> None:

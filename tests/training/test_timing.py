@@ -8,10 +8,10 @@ import torch
 from small_study import QUICK, study
 
 from focusmap.nets.build import Architecture, build_net
+from focusmap.study.recipe import Augmentation
 from focusmap.training import timing
 from focusmap.training.loop import fit
 from focusmap.training.timing import training_seconds
-from focusmap.values.recipe import Augmentation
 
 
 def net():

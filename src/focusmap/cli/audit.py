@@ -14,8 +14,8 @@ from focusmap.cli.options import (
 from focusmap.cli.show import print_findings, print_study
 
 if TYPE_CHECKING:
-    from focusmap.cohort.cohort import Cohort
-    from focusmap.cohort.roster import Roster
+    from focusmap.study.cohort import Cohort
+    from focusmap.study.roster import Roster
 
 EXAMPLE = "example: focusmap audit labels.csv --patient patient_id --group site --out audit"
 
@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(parsed: argparse.Namespace) -> int:
     """Run the command."""
-    from focusmap import pipeline
-    from focusmap.values.files import table_name
+    from focusmap import verbs
+    from focusmap.files import table_name
 
     cohort = cohort_from(parsed, parsed.labels)
     print_study(cohort)
@@ -49,17 +49,17 @@ def execute(parsed: argparse.Namespace) -> int:
     out = parsed.out or parsed.labels.with_name(f"{table_name(parsed.labels)}_audit")
     against = _against(parsed, cohort) if parsed.against else None
     options = run_options_from(parsed)
-    result = pipeline.audit(cohort, out, options, against=against)
+    result = verbs.audit(cohort, out, options, against=against)
     print_findings(result)
     print(f"audit: {out / 'audit.html'}")
-    pipeline.refuse_blocking(result, options, out)
+    verbs.refuse_blocking(result, options, out)
     return 0
 
 
 def _against(parsed: argparse.Namespace, cohort: "Cohort") -> "Roster":
     """Return who stands in the other table, and say by what the two are compared."""
-    from focusmap.auditing import compared_by
-    from focusmap.cohort.roster import read_roster, roster_of
+    from focusmap.audit import compared_by
+    from focusmap.study.roster import read_roster, roster_of
 
     other = read_roster(parsed.against, parsed.images, parsed.patient or cohort.study.patient_column)
     by = compared_by(roster_of(cohort), other)

@@ -18,10 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(parsed: argparse.Namespace) -> None:
     """Run the command."""
-    from focusmap import pipeline
+    from focusmap import verbs
     from focusmap.cli.show import print_comparison
 
-    comparison = pipeline.compare(parsed.runs, parsed.out, parsed.language, force=parsed.force)
+    comparison = verbs.compare(parsed.runs, parsed.out, parsed.language, force=parsed.force)
     print_comparison(comparison)
     if parsed.out is not None:
         print(f"comparison: {parsed.out / 'compare.html'}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from focusmap.cli.options import add_language_option
 
 if TYPE_CHECKING:
-    from focusmap.values.files import Json
+    from focusmap.files import Json
 
 EXAMPLE = """\
 examples:
@@ -49,17 +49,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(parsed: argparse.Namespace) -> None:
     """Run the command."""
-    from focusmap import pipeline
+    from focusmap import verbs
     from focusmap.cli.show import print_consensus
-    from focusmap.cohort.consensus import ConsensusOptions
-    from focusmap.cohort.readings import ReadingsDeclaration
+    from focusmap.consensus.reference import ConsensusOptions
+    from focusmap.study.readings import ReadingsDeclaration
 
     said = ReadingsDeclaration(tuple(parsed.reader), tuple(parsed.target), tuple(parsed.definitive), parsed.patient)
     options = ConsensusOptions(parsed.method, parsed.ties, parsed.soft)
-    request = pipeline.ConsensusRequest(
+    request = verbs.ConsensusRequest(
         said, options, parsed.images, parsed.seed, force=parsed.force, language=parsed.language
     )
-    facts = pipeline.consensus(parsed.readers, parsed.out, request)
+    facts = verbs.consensus(parsed.readers, parsed.out, request)
     print_consensus(facts)
     print(f"labels: {parsed.out}")
     print(f"page: {parsed.out.with_name('consensus.html')}")

@@ -52,11 +52,11 @@ def _names(text: str, separator: str = ",") -> tuple[str, ...]:
 
 def execute(parsed: argparse.Namespace) -> int:
     """Run the command."""
-    from focusmap import pipeline
+    from focusmap import verbs
     from focusmap.cli.progress import terminal_progress
     from focusmap.cli.show import print_failures
 
-    request = pipeline.ConvertRequest(
+    request = verbs.ConvertRequest(
         parts=_names(parsed.parts, ";" if "=" in parsed.parts else ","),
         volumes=parsed.volumes,
         slices=parsed.slices,
@@ -65,7 +65,7 @@ def execute(parsed: argparse.Namespace) -> int:
         stack=_names(parsed.stack),
         spacing=parsed.spacing,
     )
-    done = pipeline.convert(parsed.source, parsed.out, request, force=parsed.force, progress=terminal_progress())
+    done = verbs.convert(parsed.source, parsed.out, request, force=parsed.force, progress=terminal_progress())
     print(f"label file: {done.labels} ({done.n_images} images)")
     failures = [(Path(name), reason) for name, reason in done.failures]
     return print_failures(failures, skip=parsed.skip_unreadable)

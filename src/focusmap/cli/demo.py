@@ -15,8 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(parsed: argparse.Namespace) -> None:
     """Run the command."""
-    from focusmap import pipeline
+    from focusmap import verbs
     from focusmap.cli.progress import terminal_progress
     from focusmap.cli.show import print_run
 
-    print_run(pipeline.demo(parsed.out, seed=parsed.seed, force=parsed.force, progress=terminal_progress()))
+    print_run(verbs.demo(parsed.out, seed=parsed.seed, force=parsed.force, progress=terminal_progress()))

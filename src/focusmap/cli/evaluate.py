@@ -33,29 +33,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(parsed: argparse.Namespace) -> None:
     """Run the command."""
-    from focusmap import pipeline
+    from focusmap import verbs
     from focusmap.cli.options import declaration_from, run_options_from
 
     refuse_study_file(parsed)
     options = run_options_from(parsed)
     if parsed.predictions is not None:
-        print_metrics(pipeline.evaluate_table(parsed.predictions, parsed.out, options))
+        print_metrics(verbs.evaluate_table(parsed.predictions, parsed.out, options))
         return
     if parsed.run is None:
         raise InputError("give a RUN, or --predictions FILE.")
     if parsed.cases is not None:
         if parsed.labels is not None:
             raise InputError("--cases is for the run's own test split.")
-        print_metrics(pipeline.evaluate_cases(parsed.run, parsed.cases, parsed.out, force=parsed.force), "cases")
+        print_metrics(verbs.evaluate_cases(parsed.run, parsed.cases, parsed.out, force=parsed.force), "cases")
         return
-    if parsed.target and pipeline.is_unlabelled(parsed.run):
+    if parsed.target and verbs.is_unlabelled(parsed.run):
         said = declaration_from(parsed)
-        print_metrics(pipeline.evaluate_anomalies(parsed.run, parsed.labels, said, parsed.out, options))
+        print_metrics(verbs.evaluate_anomalies(parsed.run, parsed.labels, said, parsed.out, options))
         return
     if parsed.labels is None:
-        metrics = pipeline.evaluate(parsed.run, parsed.out, force=parsed.force)
+        metrics = verbs.evaluate(parsed.run, parsed.out, force=parsed.force)
     else:
-        metrics = pipeline.evaluate_other(parsed.run, parsed.labels, declaration_from(parsed), parsed.out, options)
-    print_metrics(metrics, pipeline.open_run(parsed.run).unit)
+        metrics = verbs.evaluate_other(parsed.run, parsed.labels, declaration_from(parsed), parsed.out, options)
+    print_metrics(metrics, verbs.open_run(parsed.run).unit)
     if n_unlike := cast(int, metrics.get("n_unlike", 0)):
         print(f"note: {unlike_in_words(n_unlike, cast(int, metrics['n_images']))}: predictions.csv", file=sys.stderr)

@@ -14,7 +14,7 @@ from focusmap.cli.options import (
 from focusmap.errors import InputError
 
 if TYPE_CHECKING:
-    from focusmap.pipeline import TrustRequest
+    from focusmap.verbs import TrustRequest
 
 EXAMPLE = """\
 examples:
@@ -55,16 +55,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(parsed: argparse.Namespace) -> int:
     """Run the command."""
-    from focusmap import pipeline
+    from focusmap import verbs
     from focusmap.cli.options import run_options_from
     from focusmap.cli.show import print_failures, print_scores, print_trust
 
     refuse_study_file(parsed)
     targets, said = tuple(parsed.target), declaration_from(parsed)
-    request = pipeline.ExplainRequest(
+    request = verbs.ExplainRequest(
         tuple(parsed.inputs), parsed.out, tuple(parsed.method), targets, said, _trust(parsed)
     )
-    result = pipeline.explain(parsed.run, request, run_options_from(parsed))
+    result = verbs.explain(parsed.run, request, run_options_from(parsed))
     print_scores(result.scores)
     if result.trust is not None:
         print_trust(result.trust, result.folder / "trust.html")
@@ -91,7 +91,7 @@ def _add_trust_options(parser: argparse.ArgumentParser) -> None:
 
 def _trust(parsed: argparse.Namespace) -> "TrustRequest | None":
     """Return how trust is to be measured, None if it is not; `InputError` for an option that needs --trust."""
-    from focusmap.pipeline import TrustRequest
+    from focusmap.verbs import TrustRequest
 
     numbers = {"n_pictures": parsed.trust_pictures, "n_draws": parsed.trust_draws}
     given = {name: value for name, value in numbers.items() if value is not None}

@@ -19,9 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(parsed: argparse.Namespace) -> None:
     """Run the command."""
-    from focusmap import pipeline
+    from focusmap import verbs
 
-    found = pipeline.export(parsed.run, parsed.format, parsed.out, force=parsed.force)
+    found = verbs.export(parsed.run, parsed.format, parsed.out, force=parsed.force)
     off = ", ".join(f"{name} {value:.1e}" for name, value in found.differences.items())
     print(f"differs from torch by at most: {off}")
     print(f"what goes in and comes out: {parsed.out / 'export.json'}")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from focusmap.pipeline import IndexAnswer
+    from focusmap.verbs import IndexAnswer
 
 EXAMPLE = """\
 examples:
@@ -26,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(parsed: argparse.Namespace) -> None:
     """Run the command."""
-    from focusmap import pipeline
+    from focusmap import verbs
 
-    print_answer(pipeline.index(parsed.folder, parsed.out, parsed.pattern, force=parsed.force))
+    print_answer(verbs.index(parsed.folder, parsed.out, parsed.pattern, force=parsed.force))
 
 
 def print_answer(answer: "IndexAnswer") -> None:

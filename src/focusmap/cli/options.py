@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from focusmap.errors import InputError
 
 if TYPE_CHECKING:
-    from focusmap.cohort.cohort import Cohort
-    from focusmap.cohort.declaration import Declaration
-    from focusmap.pipeline.options import RunOptions
-    from focusmap.values.recipe import Recipe
+    from focusmap.study.cohort import Cohort
+    from focusmap.study.declaration import Declaration
+    from focusmap.study.options import RunOptions
+    from focusmap.study.recipe import Recipe
 
 RESUME = (
     "--resume goes on with the run's own study, split and recipe: leave the study's and the training's options out, "
@@ -48,8 +48,8 @@ def resumes(parsed: argparse.Namespace) -> bool:
     InputError
         If it is told of other data or settings than its own, or there is neither a run nor what to make one of.
     """
-    from focusmap.cohort.declaration import Declaration
-    from focusmap.values.recipe import Recipe
+    from focusmap.study.declaration import Declaration
+    from focusmap.study.recipe import Recipe
 
     if parsed.resume is None:
         if parsed.labels is None or (parsed.out is None and not parsed.dry_run):
@@ -196,7 +196,7 @@ def add_language_option(parser: argparse.ArgumentParser | argparse._ArgumentGrou
 
 def declaration_from(parsed: argparse.Namespace) -> "Declaration":
     """Return what the user said about the label file."""
-    from focusmap.cohort.declaration import Declaration
+    from focusmap.study.declaration import Declaration
 
     return Declaration(
         images=parsed.images,
@@ -226,8 +226,8 @@ def refuse_study_file(parsed: argparse.Namespace) -> None:
 
 def cohort_from(parsed: argparse.Namespace, label_file: Path) -> "Cohort":
     """Return the cohort of `label_file` as the options, or a study made earlier, declare it."""
-    from focusmap.cohort.cohort import read_cohort
-    from focusmap.values.study import read_study
+    from focusmap.study.cohort import read_cohort
+    from focusmap.study.study import read_study
 
     if parsed.study is not None:
         study = replace(read_study(parsed.study), label_file=label_file.resolve())
@@ -238,7 +238,7 @@ def cohort_from(parsed: argparse.Namespace, label_file: Path) -> "Cohort":
 
 def recipe_from_options(parsed: argparse.Namespace) -> "Recipe":
     """Return the recipe: the file's settings, overridden by the options."""
-    from focusmap.values.recipe import read_recipe, recipe_from
+    from focusmap.study.recipe import read_recipe, recipe_from
 
     file, preset = getattr(parsed, "recipe", None), getattr(parsed, "preset", None)
     recipe = read_recipe(file, preset) if file else recipe_from({"preset": preset} if preset else {})
@@ -253,7 +253,7 @@ def recipe_from_options(parsed: argparse.Namespace) -> "Recipe":
 def run_options_from(parsed: argparse.Namespace) -> "RunOptions":
     """Return what the user chose about the run."""
     from focusmap.cli.progress import terminal_progress
-    from focusmap.pipeline.options import RunOptions
+    from focusmap.study.options import RunOptions
 
     return RunOptions(
         recipe=recipe_from_options(parsed),

@@ -29,15 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(parsed: argparse.Namespace) -> int:
     """Run the command."""
-    from focusmap import pipeline
+    from focusmap import verbs
     from focusmap.cli.options import run_options_from
     from focusmap.cli.show import print_failures, unlike_in_words
 
     refuse_study_file(parsed)
-    request = pipeline.PredictRequest(
+    request = verbs.PredictRequest(
         tuple(parsed.inputs), parsed.out, parsed.overlay, declaration_from(parsed), parsed.template
     )
-    answer = pipeline.predict(parsed.run, request, run_options_from(parsed))
+    answer = verbs.predict(parsed.run, request, run_options_from(parsed))
     if answer.words:
         print(answer.words)
     if answer.table is not None:

@@ -12,11 +12,11 @@ EXAMPLE = "example: focusmap prepare labels.csv --out runs/first --store prepare
 
 def execute(parsed: argparse.Namespace) -> None:
     """Run the command."""
-    from focusmap import pipeline
+    from focusmap import verbs
 
     if given := understood(parsed):
-        prepared = pipeline.prepare_run(given[0], parsed.out, given[1])
+        prepared = verbs.prepare_run(given[0], parsed.out, given[1])
         for part, count in prepared.split.table["split"].value_counts(sort=False).items():
-            print(f"{part or 'not used'}: {count} {pipeline.open_run(parsed.out).unit}")
+            print(f"{part or 'not used'}: {count} {verbs.open_run(parsed.out).unit}")
         if prepared.store is not None:
             print(f"store: {prepared.store.folder}")

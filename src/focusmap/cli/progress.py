@@ -3,7 +3,7 @@
 import sys
 import time
 
-from focusmap.values.progress import Progress, silent
+from focusmap.progress import Progress, silent
 
 QUIET_SECONDS = 2.0
 

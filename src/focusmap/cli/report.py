@@ -17,6 +17,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(parsed: argparse.Namespace) -> None:
     """Run the command."""
-    from focusmap import pipeline
+    from focusmap import verbs
 
-    print(f"report: {pipeline.report(parsed.run, parsed.language, pdf=parsed.pdf)}")
+    print(f"report: {verbs.report(parsed.run, parsed.language, pdf=parsed.pdf)}")

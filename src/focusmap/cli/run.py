@@ -25,13 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(parsed: argparse.Namespace) -> None:
     """Run the command."""
-    from focusmap import pipeline
+    from focusmap import verbs
 
     if not parsed.segment and (parsed.negative or parsed.tune_on_masks):
         raise InputError("--negative and --tune-on-masks say how masks are drawn: add --segment.")
-    request = pipeline.SegmentRequest(negatives=tuple(parsed.negative), tune_on_masks=parsed.tune_on_masks)
+    request = verbs.SegmentRequest(negatives=tuple(parsed.negative), tune_on_masks=parsed.tune_on_masks)
     masks = request if parsed.segment else None
     if resumes(parsed):
-        print_run(pipeline.resume_run(parsed.resume, run_options_from(parsed), masks))
+        print_run(verbs.resume_run(parsed.resume, run_options_from(parsed), masks))
     elif given := understood(parsed):
-        print_run(pipeline.run(given[0], parsed.out, given[1], masks))
+        print_run(verbs.run(given[0], parsed.out, given[1], masks))

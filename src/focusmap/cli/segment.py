@@ -41,16 +41,16 @@ def add_segmentation_options(parser: argparse.ArgumentParser | argparse._Argumen
 
 def execute(parsed: argparse.Namespace) -> int:
     """Run the command."""
-    from focusmap import pipeline
+    from focusmap import verbs
     from focusmap.cli.options import run_options_from
     from focusmap.cli.show import print_failures, print_mask_scores
 
     refuse_study_file(parsed)
-    request = pipeline.SegmentRequest(
+    request = verbs.SegmentRequest(
         parsed.labels, parsed.out, tuple(parsed.target), tuple(parsed.negative), parsed.method,
         parsed.tune_on_masks, declaration_from(parsed),
     )  # fmt: skip
-    result = pipeline.segment(parsed.run, request, run_options_from(parsed))
+    result = verbs.segment(parsed.run, request, run_options_from(parsed))
     for words in result.lesions:
         print(f"lesion  {words}")
     for caution in result.cautions:

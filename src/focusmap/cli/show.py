@@ -10,14 +10,14 @@ from focusmap.cli.options import cohort_from, run_options_from
 from focusmap.cli.progress import clock
 
 if TYPE_CHECKING:
-    from focusmap.auditing import Audit
-    from focusmap.cohort.cohort import Cohort
-    from focusmap.pipeline.options import RunOptions
-    from focusmap.pipeline.planning import Plan
-    from focusmap.pipeline.runs import Run
-    from focusmap.pipeline.seen import Seen
-    from focusmap.values.files import Json
-    from focusmap.values.recipe import Recipe
+    from focusmap.audit import Audit
+    from focusmap.audit.image_summary import Seen
+    from focusmap.files import Json
+    from focusmap.models.plan import Plan
+    from focusmap.study.cohort import Cohort
+    from focusmap.study.options import RunOptions
+    from focusmap.study.recipe import Recipe
+    from focusmap.study.run import Run
 
 SHOWN_FAILURES = 10
 # How the reason of a training begins that found no weights to start from, where it was not told to.
@@ -48,7 +48,7 @@ def understood(parsed: argparse.Namespace) -> "tuple[Cohort, RunOptions] | None"
 def changed_settings(recipe: "Recipe") -> str:
     """Return the settings that are not the default ones, of a preset, a file or options alike.
 
-    >>> from focusmap.values.recipe import Augmentation, Recipe
+    >>> from focusmap.study.recipe import Augmentation, Recipe
     >>> changed_settings(Recipe(size=320, augmentation=Augmentation(shift=0.05)))
     'size 320, augmentation.shift 0.05'
     """
@@ -88,7 +88,7 @@ def masks_in_words(cohort: "Cohort") -> str:
 
 def boxes_in_words(cohort: "Cohort") -> str:
     """Return how many boxes there are to score maps by, and which find no picture or no label; empty without a file."""
-    from focusmap.localisation.reference import read_boxes
+    from focusmap.evaluation.localisation.reference import read_boxes
 
     if cohort.study.boxes_file is None or not cohort.has_images:
         return ""
@@ -114,8 +114,8 @@ def did_you_mean(nearest: Mapping[str, str]) -> str:
 
 def print_cases(cohort: "Cohort", recipe: "Recipe") -> None:
     """Print how many cases the pictures make, and which views they have, where a model is to learn from cases."""
-    from focusmap.cohort.cases import views_of
-    from focusmap.pipeline.models import cases_of, rows_for
+    from focusmap.models.any import cases_of, rows_for
+    from focusmap.study.cases import views_of
 
     how = cases_of(cohort, recipe)
     if how == "pictures":
@@ -128,7 +128,7 @@ def print_cases(cohort: "Cohort", recipe: "Recipe") -> None:
 
 def print_single(cohort: "Cohort", recipe: "Recipe") -> None:
     """Say on stderr that a case is named and yet each picture is judged alone, where the recipe did not ask for it."""
-    from focusmap.pipeline.models import model_name
+    from focusmap.models.any import model_name
 
     case, name = cohort.study.case_column, model_name(cohort, recipe)
     if case is None or recipe.cases != "auto" or not (cohort.has_images and recipe.learns_labels):
@@ -143,9 +143,9 @@ def print_single(cohort: "Cohort", recipe: "Recipe") -> None:
 
 def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
     """Print what a run would cost: sizes, time, memory and disk."""
-    from focusmap.classical.names import parse_model
-    from focusmap.pipeline.planning import estimate
-    from focusmap.pipeline.preparing import accepting
+    from focusmap.models.names import parse_model
+    from focusmap.models.plan import estimate
+    from focusmap.verbs.prepare import accepting
 
     plan = estimate(cohort, options)
     size, shape = plan.recipe.size, plan.recipe.shape
@@ -176,7 +176,7 @@ def time_in_words(plan: "Plan") -> str:
 def volumes_in_words(seen: "Seen") -> str:
     """Return the sizes of some of a study's volumes towards right, front and top.
 
-    >>> from focusmap.pipeline.seen import Seen
+    >>> from focusmap.audit.image_summary import Seen
     >>> volumes_in_words(Seen([(256, 256, 24), (256, 256, 20)], 1, [(1, 1, 5), (1, 1, 6)]))
     '256 x 256 x 20 to 24 voxels of 1 x 1 x 5 to 6 mm (2 looked at)'
     """
@@ -195,7 +195,7 @@ def ranges(rows: "Sequence[Sequence[float]]") -> str:
 
 def print_run(run: "Run") -> None:
     """Print a run's metrics and, last, where its report is."""
-    from focusmap.values.files import read_json
+    from focusmap.files import read_json
 
     print_notes(run)
     metrics = run.evaluation / "metrics.json"
@@ -215,8 +215,8 @@ def print_run(run: "Run") -> None:
 
 def print_notes(run: "Run") -> None:
     """Say, on stderr, what a training met: no weights to start from, covariates that are constant on train."""
-    from focusmap.cohort.covariates import Covariates
-    from focusmap.values.model_card import read_card
+    from focusmap.models.card import read_card
+    from focusmap.study.covariates import Covariates
 
     cards = [read_card(part.model / "model.json") for part in run.parts()]
     starts = dict.fromkeys(str(card.training.get("start_reason", "")) for card in cards)
@@ -298,7 +298,7 @@ def print_mask_scores(scores: Mapping[str, "Json"] | None) -> None:
     """Print the Dice of every method, the test of the paired differences, and how many masks chose how to draw."""
     if not scores:
         return
-    from focusmap.localisation.mask_scores import above_mean_mask
+    from focusmap.evaluation.localisation.mask_scores import above_mean_mask
 
     methods = cast(Mapping[str, Mapping[str, object]], scores["methods"])
     print("masks against true masks (Dice):")
@@ -319,8 +319,8 @@ def print_mask_scores(scores: Mapping[str, "Json"] | None) -> None:
 
 def print_trust(trust: Mapping[str, "Json"], page: Path) -> None:
     """Print which criteria each method passes, and where the page is."""
-    from focusmap.reporting.trust import trust_verdicts
-    from focusmap.reporting.words import words_in
+    from focusmap.report.trust import trust_verdicts
+    from focusmap.report.words import words_in
 
     print("do the maps show where the net looks?")
     for verdict in trust_verdicts(trust, words_in("en")):

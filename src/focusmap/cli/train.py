@@ -22,14 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(parsed: argparse.Namespace) -> None:
     """Run the command."""
     if resumes(parsed):
-        from focusmap import pipeline
+        from focusmap import verbs
 
-        run = pipeline.resume(parsed.resume, run_options_from(parsed))
+        run = verbs.resume(parsed.resume, run_options_from(parsed))
         print(f"model: {run.model}")
         print(f"next, all else that focusmap run does: focusmap run --resume {parsed.resume}")
     elif given := understood(parsed):
-        from focusmap import pipeline
+        from focusmap import verbs
 
-        run = pipeline.train(given[0], parsed.out, given[1])
+        run = verbs.train(given[0], parsed.out, given[1])
         print_notes(run)
         print(f"model: {run.model}")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from focusmap.values.task import Target, Task
+from focusmap.study.task import Target, Task
 
 
 def usual_answer(task: Task, truth: np.ndarray) -> np.ndarray:

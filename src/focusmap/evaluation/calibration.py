@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from focusmap.values.task import Target, Task
+from focusmap.study.task import Target, Task
 
 RANGE = (0.05, 20.0)
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from focusmap.errors import InputError, suggest
-from focusmap.values.predictions import Predictions
-from focusmap.values.task import Target, Task
+from focusmap.evaluation.predictions import Predictions
+from focusmap.study.task import Target, Task
 
 Pool = Callable[[np.ndarray], np.ndarray]
 """From logits ``(n, L)`` of n pictures to those of their case, ``(L,)``."""
@@ -46,7 +46,7 @@ def pool_cases(predictions: Predictions, truth: np.ndarray, how: str) -> tuple[P
         If there is no such pool, no case is known, or the truths of a case contradict each other.
 
     >>> import pandas as pd
-    >>> from focusmap.values.task import Target
+    >>> from focusmap.study.task import Target
     >>> ids = pd.DataFrame({"image_id": ["a", "b"], "path": "", "patient_id": "p", "case_id": "v"})
     >>> slices = Predictions(Task((Target("tumour"),)), ids, np.array([[-1.0], [3.0]]), np.array([[0.3], [0.9]]))
     >>> found, truth = pool_cases(slices, np.array([[0.0], [1.0]]), "mean")

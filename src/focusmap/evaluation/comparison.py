@@ -8,11 +8,11 @@ from focusmap.errors import InputError
 from focusmap.evaluation.means import means_over_targets
 from focusmap.evaluation.measures import MEASURES, Sample
 from focusmap.evaluation.metrics import EvaluationOptions, patients_of, samples_of
+from focusmap.evaluation.predictions import Predictions
+from focusmap.files import Json
 from focusmap.statistics.delong import paired_delong
 from focusmap.statistics.intervals import difference_interval, percentile_interval
 from focusmap.statistics.resampling import Distribution, Resampling, resample
-from focusmap.values.files import Json
-from focusmap.values.predictions import Predictions
 
 UNDEFINED = "the metric is undefined for one model or both"
 

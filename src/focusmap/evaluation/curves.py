@@ -5,9 +5,9 @@ from typing import TypeAlias
 
 import numpy as np
 
+from focusmap.evaluation.predictions import Predictions
+from focusmap.files import Json
 from focusmap.statistics import formulas
-from focusmap.values.files import Json
-from focusmap.values.predictions import Predictions
 
 Points: TypeAlias = Mapping[str, np.ndarray]
 MOST_POINTS = 500  # more cannot be told apart on a page

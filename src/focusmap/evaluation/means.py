@@ -5,9 +5,9 @@ from typing import TypeAlias
 
 import numpy as np
 
+from focusmap.files import Json
 from focusmap.statistics.intervals import Interval, bounded_interval, percentile_interval
 from focusmap.statistics.resampling import Distribution
-from focusmap.values.files import Json
 
 Resampled: TypeAlias = Mapping[str, Mapping[str, Distribution]]
 """By target, then by metric."""

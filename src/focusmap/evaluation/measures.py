@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from focusmap.files import Json
 from focusmap.statistics import formulas
 from focusmap.statistics.intervals import pair_units
 from focusmap.statistics.ranking import rank
 from focusmap.statistics.resampling import Clusters, Statistic
-from focusmap.values.files import Json
-from focusmap.values.task import Target, TargetKind
+from focusmap.study.task import Target, TargetKind
 
 SMALLEST = float(np.finfo(np.float64).eps)  # probabilities of 0 and 1 are moved by this before a logarithm
 ONE_CLASS = "one class only"

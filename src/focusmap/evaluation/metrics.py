@@ -7,12 +7,12 @@ import numpy as np
 
 from focusmap.evaluation.means import means_over_targets
 from focusmap.evaluation.measures import MEASURES, NO_TRUTH, Measure, Sample
+from focusmap.evaluation.predictions import Predictions
+from focusmap.files import Json
 from focusmap.statistics.delong import clustered_delong
 from focusmap.statistics.intervals import Interval, bounded_interval, percentile_interval
 from focusmap.statistics.resampling import Clusters, Distribution, Resampling, resample
-from focusmap.values.files import Json
-from focusmap.values.predictions import Predictions
-from focusmap.values.task import DEFAULT_THRESHOLD
+from focusmap.study.task import DEFAULT_THRESHOLD
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from focusmap.errors import InputError, suggest
 from focusmap.statistics.formulas import confusion_metrics
-from focusmap.values.task import ANOMALY, DEFAULT_THRESHOLD, UNLABELLED, Task
+from focusmap.study.task import ANOMALY, DEFAULT_THRESHOLD, UNLABELLED, Task
 
 USUAL_SHARE = 0.95
 

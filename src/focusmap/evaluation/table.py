@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from focusmap.errors import InputError, suggest
-from focusmap.values.files import read_table
-from focusmap.values.predictions import Predictions, from_probabilities
-from focusmap.values.task import Target, Task
+from focusmap.evaluation.predictions import Predictions, from_probabilities
+from focusmap.files import read_table
+from focusmap.study.task import Target, Task
 
 TRUE, PROBABILITY = "true_", "prob_"
 

@@ -10,7 +10,7 @@ import numpy as np
 from focusmap.figures.json_tree import branch, items, number, series, text
 from focusmap.figures.plots import Curve, calibration_figure, confusion_figure, pr_figure, roc_figure
 from focusmap.figures.style import save_figure
-from focusmap.values.files import Json
+from focusmap.files import Json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from focusmap.values.files import Json
+from focusmap.files import Json
 
 
 def branch(tree: Json, *keys: str) -> Mapping[str, Json]:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from focusmap.figures.style import INK, MUTED, fitted, font, new_figure
-from focusmap.values.files import atomic
+from focusmap.files import atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

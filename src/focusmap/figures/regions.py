@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from focusmap.figures.overlays import as_shown
 from focusmap.figures.sheets import GAP, WORDS, Tile, sheet_of
 from focusmap.figures.style import INK, font
-from focusmap.values.files import atomic
+from focusmap.files import atomic
 
 # Of Okabe and Ito, between 0 and 1: what was drawn, and what is true.
 DRAWN, TRUE = np.array([0.90, 0.62, 0.0]), np.array([0.0, 0.75, 0.55])

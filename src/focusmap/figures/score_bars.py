@@ -9,7 +9,7 @@ import numpy as np
 from focusmap.figures.json_tree import branch, number
 from focusmap.figures.panels import PAGE_WIDTH
 from focusmap.figures.style import INK, MUTED, NEGATIVE, SMALL, name_panel, new_figure, plain, tidy
-from focusmap.values.files import Json
+from focusmap.files import Json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

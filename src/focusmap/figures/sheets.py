@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from focusmap.figures.overlays import as_shown
 from focusmap.figures.style import INK, MUTED, fitted, font
-from focusmap.values.files import atomic
+from focusmap.files import atomic
 
 TILE, GAP, WORDS, COLUMNS = 150, 10, 22, 6
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from focusmap.figures.overlays import as_shown, blend
 from focusmap.figures.style import font
-from focusmap.values.files import atomic
+from focusmap.files import atomic
 
 N_MONTAGE, COLUMNS = 12, 4
 N_STEPS = 48

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from PIL import ImageFont
 
+from focusmap.files import atomic
 from focusmap.installation import chinese_typeface
-from focusmap.values.files import atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ import numpy as np
 from focusmap.figures.json_tree import branch, items, series
 from focusmap.figures.panels import row_of_panels
 from focusmap.figures.style import MUTED, NEGATIVE, POSITIVE, SMALL, name_axes, name_panel
-from focusmap.values.files import Json
+from focusmap.files import Json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from focusmap.errors import InputError
+from focusmap.files import Json
 from focusmap.nets.autoencoder import Reconstruction, mean_of_errors
 from focusmap.nets.axis_attention import AxisAttention
 from focusmap.nets.backbones import (
@@ -34,9 +35,8 @@ from focusmap.nets.decoders import (
 from focusmap.nets.focus import FocusLayers
 from focusmap.nets.pooling import AVERAGE, PoolingOptions, build_pooling
 from focusmap.nets.weights import Start, hub_file, load_file
-from focusmap.values.files import Json
-from focusmap.values.recipe import Recipe
-from focusmap.values.task import Task
+from focusmap.study.recipe import Recipe
+from focusmap.study.task import Task
 
 HEAD_DROPOUT = 0.2
 
@@ -112,7 +112,7 @@ class Architecture:
 def architecture_of(recipe: Recipe, task: Task) -> Architecture:
     """Return what a resolved recipe asks for, for a task.
 
-    >>> from focusmap.values.task import Target
+    >>> from focusmap.study.task import Target
     >>> recipe = Recipe(model="resnet18-fpn", pooling="lse", channels=1)
     >>> architecture_of(recipe, Task((Target("a"), Target("b", "multiclass", ("x", "y", "z"))))).classes
     ((1, 4),)

@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from focusmap.errors import InputError
+from focusmap.files import Json
 from focusmap.nets.backbones import build_backbone, dimensions_of
 from focusmap.nets.build import FocusNet
 from focusmap.nets.table_net import WIDTHS as TABLE_WIDTHS
 from focusmap.nets.table_net import TableBackbone
 from focusmap.nets.weights import Start, hub_file, load_file
-from focusmap.values.files import Json
 
 ATTENTION_WIDTH = 64
 GATED_WIDTH = 64

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from focusmap.errors import InputError
-from focusmap.values.recipe import Loss
-from focusmap.values.target_weights import parse_target_weights
-from focusmap.values.task import TargetKind, Task
+from focusmap.study.recipe import Loss
+from focusmap.study.target_weights import parse_target_weights
+from focusmap.study.task import TargetKind, Task
 
 # A target that is learnt to the last digit would otherwise weigh without bound.
 SMALLEST_LOSS = 1e-3

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from focusmap.errors import InputError
+from focusmap.files import Json
 from focusmap.nets.grids import warped
-from focusmap.values.files import Json
-from focusmap.values.recipe import Augmentation
+from focusmap.study.recipe import Augmentation
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from focusmap.values.progress import Progress, silent
+from focusmap.progress import Progress, silent
 
 WARM_UP = 0.2
 

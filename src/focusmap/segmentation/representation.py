@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from focusmap.segmentation.affinity import PairSampling, pair_loss, sampled_pair_loss
 from focusmap.segmentation.learning import Cases, LearningOptions, learn
 from focusmap.segmentation.unet import UNet
-from focusmap.values.segmentation import Features
+from focusmap.study.segmentation import Features
 
 # Two levels: with more context the net would learn the form of the seeds by heart, and not what a lesion looks like.
 WIDTHS = (16, 32)

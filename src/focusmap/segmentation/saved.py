@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from focusmap.errors import InputError
+from focusmap.files import Json
 from focusmap.segmentation.representation import FeatureNet
 from focusmap.segmentation.seeds import SeedCuts
 from focusmap.segmentation.segmenter import N_FEATURES, Segmenter
 from focusmap.segmentation.unet import UNet
+from focusmap.study.segmentation import SegmentationRecipe
 from focusmap.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from focusmap.values.files import Json
-from focusmap.values.segmentation import SegmentationRecipe
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from focusmap.errors import InputError
-from focusmap.localisation.measures import MapOnMask, dice_at
+from focusmap.evaluation.localisation.measures import MapOnMask, dice_at
 
 IGNORED = -1
 N_BINS = 256

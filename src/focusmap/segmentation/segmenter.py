@@ -12,7 +12,7 @@ from focusmap.segmentation.propagation import EDGES, Refining, grow, highest_poi
 from focusmap.segmentation.representation import FeatureNet, features_of, learn_features
 from focusmap.segmentation.seeds import IGNORED, SeedCuts, scaled, seeds
 from focusmap.segmentation.unet import UNet
-from focusmap.values.segmentation import SegmentationRecipe
+from focusmap.study.segmentation import SegmentationRecipe
 
 N_FEATURES = 16
 HALF = 0.5

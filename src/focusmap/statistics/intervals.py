@@ -6,9 +6,9 @@ from statistics import NormalDist
 
 import numpy as np
 
+from focusmap.files import Json
 from focusmap.statistics.ranking import rank
 from focusmap.statistics.resampling import Clusters, Distribution, Resampling, Statistic, resample
-from focusmap.values.files import Json
 
 LEVEL = 0.95
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from focusmap.values.files import Json
+from focusmap.files import Json
 
 MOST_EXACT = 16
 BLOCK = 4096

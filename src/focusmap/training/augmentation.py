@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from focusmap.nets.grids import warped
-from focusmap.values.recipe import Augmentation
+from focusmap.study.recipe import Augmentation
 
 MASK = (1 << 32) - 1
 N_DRAWN = 15

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from focusmap.cohort.covariates import Encoded
-from focusmap.imaging.preparation import standardise
-from focusmap.imaging.store_files import SIDECAR
+from focusmap.images.prepare import standardise
+from focusmap.images.store_files import SIDECAR
 from focusmap.nets.cases import CaseBatch
 from focusmap.nets.grids import CHANNELS_LAST
+from focusmap.study.covariates import Encoded
+from focusmap.study.task import Task
 from focusmap.training.case_inputs import CaseInputs
-from focusmap.values.task import Task
 
 if TYPE_CHECKING:
-    from focusmap.imaging.store import Store
+    from focusmap.images.store import Store
 
     Inputs: TypeAlias = Store | Encoded | CaseInputs
 
@@ -72,7 +72,7 @@ def _place(store: "Inputs") -> "Inputs | Path":
 
 
 def _reopened(store: "Inputs | Path", task: Task, train: Labelled, tune: Labelled) -> TrainingData:
-    from focusmap.imaging.store import open_store
+    from focusmap.images.store import open_store
 
     return TrainingData(open_store(store) if isinstance(store, Path) else store, task, train, tune)
 

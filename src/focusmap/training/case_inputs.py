@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from focusmap.cohort.cases import pictures_of, view_numbers
-from focusmap.cohort.cohort import Cohort
-from focusmap.imaging.preparation import standardise
-from focusmap.imaging.store_files import SIDECAR, open_store
+from focusmap.images.prepare import standardise
+from focusmap.images.store_files import SIDECAR, open_store
 from focusmap.nets.cases import CaseBatch
 from focusmap.nets.grids import CHANNELS_LAST
+from focusmap.study.cases import pictures_of, view_numbers
+from focusmap.study.cohort import Cohort
 
 if TYPE_CHECKING:
-    from focusmap.imaging.store import Store
+    from focusmap.images.store import Store
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import cast
 from torch import Tensor
 
 from focusmap.errors import InputError, MissingFileError
-from focusmap.values.files import Json, atomic
+from focusmap.files import Json, atomic
 
 FACTS = "focusmap"
 

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from focusmap.cohort.covariates import Encoded
 from focusmap.errors import InputError
 from focusmap.nets.cases import CaseBatch
 from focusmap.nets.heads import LossParts, TaskLoss
+from focusmap.study.covariates import Encoded
+from focusmap.study.recipe import Recipe
 from focusmap.training.augmentation import augment, draw_partners
 from focusmap.training.batches import Shown, TrainingData, at_once, read_batch, split_evenly
 from focusmap.training.case_inputs import CaseInputs
@@ -23,7 +24,6 @@ from focusmap.training.optimisation import learning_rate, set_learning_rate
 from focusmap.training.records import EpochRecord, tune_auroc
 from focusmap.training.sampling import Drawn, draw_epoch, rarity_of
 from focusmap.training.state import TrainingState
-from focusmap.values.recipe import Recipe
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

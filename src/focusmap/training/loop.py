@@ -12,14 +12,14 @@ from torch.distributed import destroy_process_group
 from focusmap.errors import FocusmapError, InputError
 from focusmap.nets.build import FocusNet
 from focusmap.nets.heads import LossOptions, task_loss
+from focusmap.study.recipe import Recipe
+from focusmap.study.task import check_learnable
 from focusmap.training.batches import TrainingData
 from focusmap.training.checkpoint import check_same, read_checkpoint, write_checkpoint
 from focusmap.training.devices import choose_devices, open_fabric
 from focusmap.training.epoch import Session, run_epoch
 from focusmap.training.records import EpochRecord, epochs_since_best, is_improved, note_on
 from focusmap.training.state import from_checkpoint, identity_of, keep_best, start_state, to_checkpoint
-from focusmap.values.recipe import Recipe
-from focusmap.values.task import check_learnable
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from focusmap.nets.backbones import stages_of
+from focusmap.study.recipe import Recipe, Schedule
 from focusmap.training.records import EpochRecord
-from focusmap.values.recipe import Recipe, Schedule
 
 Groups = list[dict[str, object]]
 

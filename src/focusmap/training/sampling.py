@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from focusmap.study.recipe import Sampling
+from focusmap.study.task import Task
 from focusmap.training.batches import epoch_order
-from focusmap.values.recipe import Sampling
-from focusmap.values.task import Task
 
 DRAW_STREAM = 1
 
@@ -57,7 +57,7 @@ def rarity_of(task: Task, truth: np.ndarray) -> np.ndarray:
     So repeat factors are chosen from the rarest category of a picture (Gupta et al. 2019, LVIS, section 3.4). Unknown
     truth and continuous targets have no say.
 
-    >>> from focusmap.values.task import Target
+    >>> from focusmap.study.task import Target
     >>> rarity_of(Task((Target("a"),)), np.array([[0.0], [0.0], [0.0], [1.0], [np.nan]])).tolist()
     [1.0, 1.0, 1.0, 3.0, 1.0]
     """

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from focusmap.files import Json
 from focusmap.nets.build import FocusNet
 from focusmap.nets.grids import CHANNELS_LAST
+from focusmap.study.recipe import Recipe
 from focusmap.training.batches import TrainingData
 from focusmap.training.checkpoint import Checkpoint
 from focusmap.training.optimisation import WeightAverage, make_optimizer, restore_state, state_tensors
 from focusmap.training.records import EpochRecord
-from focusmap.values.files import Json
-from focusmap.values.recipe import Recipe
 
 
 @dataclass

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from focusmap.nets.build import FocusNet
+from focusmap.study.recipe import Recipe
 from focusmap.training.batches import TrainingData
 from focusmap.training.epoch import Session, take_step
 from focusmap.training.loop import FitOptions, open_session
 from focusmap.training.sampling import Drawn, expected_draws, rarity_of
-from focusmap.values.recipe import Recipe
 
 SMALLEST = 2
 # At the full batch size.

@@ -1,0 +1,111 @@
+"""What a careful person looks at before training: the table, the pictures, and what could pass for the disease."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+
+from focusmap.audit.against import audit_against, compared_by
+from focusmap.audit.association import association_findings, associations
+from focusmap.audit.findings import SEVERITIES, Audit, AuditOptions, Finding, in_order, overridden
+from focusmap.audit.images import Pictures, look_at_all, picture_findings
+from focusmap.audit.masks import MASK_SHAPE, mask_findings
+from focusmap.audit.pairs import Duplicates, describe_duplicates, duplicate_findings, find_duplicates
+from focusmap.audit.shortcuts import hidden_group_findings, source_findings
+from focusmap.audit.table import label_columns, table_findings, table_overview
+from focusmap.files import Json
+from focusmap.study.cohort import Cohort
+from focusmap.study.split import Split
+
+__all__ = [
+    "MASK_SHAPE",
+    "SEVERITIES",
+    "Audit",
+    "AuditOptions",
+    "Finding",
+    "audit_against",
+    "audit_cohort",
+    "audit_table",
+    "compared_by",
+]
+
+SAMPLES = 8
+
+
+def audit_cohort(cohort: Cohort, split: Split | None = None, options: AuditOptions | None = None) -> Audit:
+    """Return the audit of a cohort and, where there is one, of its split.
+
+    Parameters
+    ----------
+    cohort
+        Its pictures are read once each; a table-only study has none to read.
+    split
+        Judged as it is: patients and pictures in two parts are found, not mended. Without one, the declared split is.
+    options
+        What is overridden, processes, seed, progress.
+    """
+    options = options or AuditOptions()
+    split = _declared_split(cohort) if split is None else split
+    tied = associations(cohort, options)
+    found = [*table_findings(cohort, split), *association_findings(tied, cohort.study.covariates)]
+    overview: dict[str, Json] = {**table_overview(cohort), "association": [item.to_dict() for item in tied]}
+    pictures = look_at_all(cohort.files, options) if cohort.has_images else None
+    found += source_findings(cohort, pictures)
+    if pictures is not None:
+        duplicates = find_duplicates(pictures)
+        found += picture_findings(pictures, cohort.image_ids) + mask_findings(cohort, pictures)
+        found += duplicate_findings(cohort, duplicates, split) + hidden_group_findings(cohort, pictures)
+        overview |= _picture_overview(cohort, pictures, duplicates, split)
+    return replace(
+        _judged(found, cohort, options), overview=overview, sample_sheets=_sample_sheets(cohort, options.seed)
+    )
+
+
+def audit_table(cohort: Cohort, split: Split, options: AuditOptions | None = None) -> Audit:
+    """Return what an audit finds without a look at pictures, in a second; without overview and sheets."""
+    found = [*table_findings(cohort, split), *source_findings(cohort, None)]
+    return _judged(found, cohort, options or AuditOptions())
+
+
+def _judged(found: list[Finding], cohort: Cohort, options: AuditOptions) -> Audit:
+    return Audit(in_order(found), overridden(found, [*options.accept, *_declared_answers(cohort)]), {}, {})
+
+
+def _declared_split(cohort: Cohort) -> Split | None:
+    if "split_declared" not in cohort.table:
+        return None
+    return Split(cohort.table[["image_id", "split_declared"]].rename(columns={"split_declared": "split"}))
+
+
+def _picture_overview(
+    cohort: Cohort, pictures: Pictures, duplicates: Duplicates, split: Split | None
+) -> dict[str, Json]:
+    looks = [look for look in pictures.looks if not look.reason]
+    sizes = Counter("x".join(map(str, look.size)) for look in looks).most_common()
+    modes = Counter(look.mode for look in looks).most_common()
+    images: dict[str, Json] = {
+        "n_unreadable": len(pictures.looks) - len(looks),
+        "sizes": dict(sizes),
+        "modes": dict(modes),
+        "formats": dict(Counter(pictures.formats).most_common()),
+    }
+    return {"images": images, "duplicates": describe_duplicates(cohort, duplicates, split)}
+
+
+def _declared_answers(cohort: Cohort) -> list[str]:
+    """Return the blocking findings that the study's own declaration answers."""
+    answered = cohort.study.patients == "none" or cohort.study.block_column is not None
+    return ["no-patient-column"] if answered else []
+
+
+def _sample_sheets(cohort: Cohort, seed: int) -> dict[str, tuple[str, ...]]:
+    """Return a few images of each label, of different patients."""
+    order = np.random.default_rng(seed).permutation(len(cohort))
+    names, held = label_columns(cohort)
+    sheets = {}
+    for name, values in zip(names, held.T, strict=True):
+        drawn = order[values[order] == 1]
+        _, first = np.unique(cohort.patient_ids[drawn].astype(str), return_index=True)
+        chosen = drawn[np.sort(first)[:SAMPLES]]
+        sheets[name] = tuple(cohort.image_ids[position] for position in chosen)
+    return sheets

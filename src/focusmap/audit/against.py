@@ -1,0 +1,75 @@
+"""One table against another: patients and pictures that stand in both."""
+
+from focusmap.audit.findings import AuditOptions, Finding, finding, plural
+from focusmap.audit.images import look_at_all
+from focusmap.audit.pairs import Duplicates, find_duplicates
+from focusmap.errors import InputError
+from focusmap.study.roster import Roster
+
+
+def audit_against(ours: Roster, theirs: Roster, options: AuditOptions | None = None) -> list[Finding]:
+    """Return findings on patients, and on pictures equal or nearly so, that stand in both tables.
+
+    They bear the names of leaks between the parts of a split, since a model trained on one table and tested on the
+    other suffers alike.
+
+    Raises
+    ------
+    InputError
+        If the two have neither patients nor pictures in common to compare them by.
+    """
+    if not compared_by(ours, theirs):
+        raise InputError(
+            f"{ours.file} and {theirs.file}: not both name patients, and not both have pictures, so that nothing can "
+            "be compared. Name the patient column with --patient."
+        )
+    where = f"stand both in {ours.file} and in {theirs.file}"
+    found = []
+    patients = sorted(set(ours.patients or ()) & set(theirs.patients or ()))
+    if patients:
+        found.append(finding("patient-across-splits", f"{plural(len(patients), 'patient')} {where}.", patients))
+    return found + _pictures(ours, theirs, where, options or AuditOptions())
+
+
+def compared_by(ours: Roster, theirs: Roster) -> list[str]:
+    """Return what the two can be compared by: ``patients``, ``pictures``, both or neither."""
+    known = {"patients": (ours.patients, theirs.patients), "pictures": (ours.files, theirs.files)}
+    return [what for what, sides in known.items() if None not in sides]
+
+
+def _pictures(ours: Roster, theirs: Roster, where: str, options: AuditOptions) -> list[Finding]:
+    if ours.files is None or theirs.files is None:
+        return []
+    duplicates = find_duplicates(look_at_all([*ours.files, *theirs.files], options))
+    equal, near = _equal(ours, theirs, duplicates), _near(ours, theirs, duplicates)
+    found = []
+    if equal:
+        text = f"{plural(len(equal), 'picture')} {where}, pixel for pixel."
+        found.append(finding("duplicate-across-splits", text, equal))
+    if near:
+        text = f"{plural(len(near), 'pair')} of nearly equal pictures {where}. What is learnt from one answers both."
+        found.append(finding("near-duplicates-across-splits", text, near))
+    return found
+
+
+def _equal(ours: Roster, theirs: Roster, duplicates: Duplicates) -> list[str]:
+    """Return each of our pictures that stands in theirs, beside its first copy there."""
+    n, said = len(ours.image_ids), []
+    for group in duplicates.exact:
+        copies = [position - n for position in group if position >= n]
+        if copies:
+            said += [f"{ours.image_ids[i]} = {theirs.image_ids[copies[0]]}" for i in group if i < n]
+    return said
+
+
+def _near(ours: Roster, theirs: Roster, duplicates: Duplicates) -> list[str]:
+    """Return the near pairs across the tables, less those of one patient, whom another finding names."""
+    n, said = len(ours.image_ids), []
+    for pair in duplicates.near:
+        if pair.a < n <= pair.b and not _same_patient(ours, theirs, pair.a, pair.b - n):
+            said.append(f"{ours.image_ids[pair.a]} ~ {theirs.image_ids[pair.b - n]} ({pair.correlation:.3f})")
+    return said
+
+
+def _same_patient(ours: Roster, theirs: Roster, a: int, b: int) -> bool:
+    return ours.patients is not None and theirs.patients is not None and ours.patients[a] == theirs.patients[b]

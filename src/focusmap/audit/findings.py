@@ -1,0 +1,158 @@
+"""What an audit found, under fixed names, and which of it blocks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+from focusmap.files import Json
+from focusmap.progress import Progress, silent
+
+Severity = Literal["blocking", "warning", "note"]
+
+SEVERITIES: Mapping[str, Severity] = {
+    "patient-across-splits": "blocking",
+    "duplicate-across-splits": "blocking",
+    "no-patient-column": "blocking",
+    "source-shortcut": "blocking",
+    "near-duplicates": "warning",
+    "near-duplicates-across-classes": "warning",
+    "near-duplicates-across-splits": "warning",
+    "exact-duplicates": "warning",
+    "hidden-groups": "warning",
+    "too-few-positives": "warning",
+    "constant-label": "warning",
+    "unreadable-image": "warning",
+    "constant-image": "warning",
+    "mask-shape": "warning",
+    "implausible-value": "warning",
+    "label-tied-to-": "warning",
+    "missing-values": "note",
+    "rare-label": "note",
+    "unknown-labels": "note",
+}
+"""Every finding's severity; ``label-tied-to-`` is followed by the column's name."""
+
+ORDER = ("blocking", "warning", "note")
+MAX_EXAMPLES = 10
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a careful person would want to know before training.
+
+    Parameters
+    ----------
+    name
+        Fixed; see `SEVERITIES`.
+    severity
+        ``blocking``, ``warning`` or ``note``.
+    message
+        One or two sentences: what, how much, and what to do.
+    count
+        How many rows, patients, pairs or labels it concerns.
+    examples
+        A few of them, in words.
+    is_heeded
+        Whether what one would advise is done already, so that pages advise nothing.
+    """
+
+    name: str
+    severity: Severity
+    message: str
+    count: int
+    examples: tuple[str, ...] = ()
+    is_heeded: bool = False
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return plain values for `audit.json`."""
+        return {**asdict(self), "examples": list(self.examples)}
+
+
+def finding(name: str, message: str, examples: Sequence[str] = (), count: int | None = None) -> Finding:
+    """Return a finding with the severity that its name has; `count` is the number of examples unless given."""
+    key = "label-tied-to-" if name.startswith("label-tied-to-") else name
+    shown = tuple(examples[:MAX_EXAMPLES])
+    return Finding(name, SEVERITIES[key], message, len(examples) if count is None else count, shown)
+
+
+@dataclass(frozen=True)
+class AuditOptions:
+    """How an audit is made.
+
+    Parameters
+    ----------
+    accept
+        Names of blocking findings that the user overrides.
+    workers
+        Processes that read pictures, or None for one a processor.
+    seed
+        For permutations and samples.
+    progress
+        Called as pictures are read.
+    """
+
+    accept: tuple[str, ...] = ()
+    workers: int | None = None
+    seed: int = 0
+    progress: Progress = silent
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The whole of an audit.
+
+    Parameters
+    ----------
+    findings
+        Blocking ones first.
+    accepted
+        Names of blocking findings that stand and are overridden, by the user or by the study's declaration.
+    overview
+        Counts for the reader, as in `audit.json`.
+    sample_sheets
+        For each label, image ids to look at.
+    """
+
+    findings: tuple[Finding, ...]
+    accepted: tuple[str, ...]
+    overview: Mapping[str, Json]
+    sample_sheets: Mapping[str, tuple[str, ...]]
+
+    def blocking(self, accepted: Sequence[str] = ()) -> list[Finding]:
+        """Return the blocking findings that neither `accepted` nor the audit itself overrides."""
+        known = {*self.accepted, *accepted}
+        return [item for item in self.findings if item.severity == "blocking" and item.name not in known]
+
+    def extended(self, found: Sequence[Finding], accept: Sequence[str] = ()) -> "Audit":
+        """Return this audit with more findings; those that block and stand in `accept` are overridden."""
+        accepted = dict.fromkeys([*self.accepted, *overridden(found, accept)])
+        return replace(self, findings=in_order([*self.findings, *found]), accepted=tuple(accepted))
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return plain values for `audit.json`."""
+        return {
+            "findings": [item.to_dict() for item in self.findings],
+            "accepted": list(self.accepted),
+            "overview": self.overview,
+            "sample_sheets": {label: list(images) for label, images in self.sample_sheets.items()},
+        }
+
+
+def in_order(found: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return the findings with the blocking ones first."""
+    return tuple(sorted(found, key=lambda item: ORDER.index(item.severity)))
+
+
+def overridden(found: Sequence[Finding], accept: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the blocking findings that stand in `accept`, each once."""
+    names = (item.name for item in found if item.severity == "blocking" and item.name in accept)
+    return tuple(dict.fromkeys(names))
+
+
+def plural(n: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    >>> plural(1, "patient"), plural(2, "patient")
+    ('1 patient', '2 patients')
+    """
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

@@ -1,0 +1,174 @@
+"""Every picture opened once: what it is, a hash of its pixels, and a thumbnail to compare."""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from focusmap.audit.findings import AuditOptions, Finding, finding, plural
+from focusmap.errors import UnreadableImageError, listed
+from focusmap.images.read import read_image
+from focusmap.images.slices import middle_slice
+
+SIDE = 32
+FIRST = 32
+CHUNK = 32
+POOL_SECONDS = 8.0
+MAX_LOOKED_AT = 512
+WINDOW = (0.5, 99.5)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at a picture tells.
+
+    Parameters
+    ----------
+    digest
+        SHA-256 of shape and pixels; a colour picture whose channels agree counts as grey.
+    thumbnail : (32, 32) uint8
+        Mean of each patch; 16-bit and decimal pixels are windowed first.
+    size
+        Rows and columns, or all sides of a volume.
+    mode
+        Pixel type and number of channels.
+    empty
+        True if 99 % of the pixels or more have one value.
+    reason
+        Why it cannot be read, or "".
+    """
+
+    digest: str = ""
+    thumbnail: np.ndarray | None = None
+    size: tuple[int, ...] = ()
+    mode: str = ""
+    empty: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """All pictures of a cohort, in table order.
+
+    Parameters
+    ----------
+    looks
+        One a picture.
+    thumbnails : (N, 32, 32) uint8
+        Zero where a picture is unreadable.
+    formats
+        File endings, lower case.
+    """
+
+    looks: tuple[Look, ...]
+    thumbnails: np.ndarray
+    formats: tuple[str, ...]
+
+    @property
+    def readable(self) -> np.ndarray:
+        """``(N,) bool``."""
+        return np.array([not look.reason for look in self.looks], dtype=bool)
+
+
+def look_at(file: Path) -> Look:
+    """Return what one look at a picture tells; an unreadable one says why."""
+    try:
+        image = read_image(file)
+    except UnreadableImageError as error:
+        return Look(reason=str(error))
+    pixels = image.pixels
+    if pixels.shape[0] == 3 and (pixels == pixels[:1]).all():
+        pixels = pixels[:1]
+    plane = _grey(middle_slice(image))
+    low, high = _window(plane)
+    return Look(
+        digest=_digest(pixels),
+        thumbnail=_thumbnail(plane, low, high),
+        size=pixels.shape[1:],
+        mode=f"{pixels.dtype}, {plural(pixels.shape[0], 'channel')}",
+        empty=low == high,
+    )
+
+
+def look_at_all(files: Sequence[Path], options: AuditOptions) -> Pictures:
+    """Return a look at each file, read in several processes where that pays for starting them."""
+    looks: list[Look] = []
+    for look in _looks(files, options.workers):
+        looks.append(look)
+        options.progress("looking at pictures", len(looks), len(files))
+    blank = np.zeros((SIDE, SIDE), np.uint8)
+    thumbnails = [blank if look.thumbnail is None else look.thumbnail for look in looks]
+    stacked = np.stack(thumbnails) if looks else np.zeros((0, SIDE, SIDE), np.uint8)
+    return Pictures(tuple(looks), stacked, tuple(_format(file) for file in files))
+
+
+def picture_findings(pictures: Pictures, image_ids: Sequence[str]) -> list[Finding]:
+    """Return findings on pictures that cannot be read or show nothing."""
+    unreadable = [look.reason for look in pictures.looks if look.reason]
+    names = [name for name, look in zip(image_ids, pictures.looks, strict=True) if look.reason]
+    empty = [name for name, look in zip(image_ids, pictures.looks, strict=True) if look.empty]
+    found = []
+    if unreadable:
+        advice = "Replace them, or leave them out with --skip-unreadable."
+        fact = f"{_pictures(unreadable)} cannot be read ({listed(names, 3, ', ')})."
+        found.append(finding("unreadable-image", f"{fact} {advice}", unreadable))
+    if empty:
+        fact = f"{_pictures(empty)} hold a single value in 99 % of the pixels or more. Look at them."
+        found.append(finding("constant-image", fact, empty))
+    return found
+
+
+def _pictures(names: Sequence[str]) -> str:
+    return plural(len(names), "picture")
+
+
+def _looks(files: Sequence[Path], workers: int | None) -> Iterator[Look]:
+    n_workers = workers or os.cpu_count() or 1
+    started = time.monotonic()
+    yield from map(look_at, files[:FIRST])
+    rest = files[FIRST:]
+    if n_workers == 1 or (time.monotonic() - started) / FIRST * len(rest) < POOL_SECONDS:
+        yield from map(look_at, rest)
+        return
+    # By spawn: a pool by fork can hang where a parent thread holds a lock.
+    with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(look_at, rest, chunksize=CHUNK)
+
+
+def _digest(pixels: np.ndarray) -> str:
+    state = hashlib.sha256(f"{pixels.shape} {pixels.dtype}".encode())
+    state.update(np.ascontiguousarray(pixels).data)
+    return state.hexdigest()
+
+
+def _grey(pixels: np.ndarray) -> np.ndarray:
+    """Return ``(rows, columns)``: channels averaged."""
+    if pixels.shape[0] == 1:
+        return np.asarray(pixels[0])
+    mean = pixels.mean(axis=0, dtype=np.float32)
+    return np.asarray(np.rint(mean).astype(np.uint8) if pixels.dtype == np.uint8 else mean)
+
+
+def _window(plane: np.ndarray) -> tuple[float, float]:
+    step = max(1, max(plane.shape) // MAX_LOOKED_AT)
+    low, high = np.percentile(plane[::step, ::step], WINDOW)
+    return float(low), float(high)
+
+
+def _thumbnail(plane: np.ndarray, low: float, high: float) -> np.ndarray:
+    from PIL import Image as PilImage
+
+    if plane.dtype != np.uint8:
+        scaled = (plane.astype(np.float32) - low) * (255 / max(high - low, 1e-9))
+        plane = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return np.asarray(PilImage.fromarray(plane).resize((SIDE, SIDE), PilImage.Resampling.BOX))
+
+
+def _format(file: Path) -> str:
+    return "".join(file.suffixes[-2:]).lower() if file.suffix.lower() == ".gz" else file.suffix.lower()

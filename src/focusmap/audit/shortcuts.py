@@ -1,0 +1,180 @@
+"""Labels that the origin of a picture gives away, and patients hidden in neighbouring rows."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from focusmap.audit.association import auroc_of_counts, column_cells
+from focusmap.audit.duplicates import unit_rows
+from focusmap.audit.findings import Finding, finding
+from focusmap.audit.images import Pictures
+from focusmap.audit.table import label_columns
+from focusmap.study.cohort import Cohort
+
+GIVEN_AWAY = 0.9
+MIN_IMAGES = 10
+N_FOLDS = 5
+SOURCE_COLUMNS = (
+    "site", "hospital", "institution", "centre", "center", "source", "dataset", "scanner", "manufacturer", "device",
+)  # fmt: skip
+CLASS_WORDS = frozenset(
+    [
+        "normal", "abnormal", "healthy", "sick", "disease", "diseased", "control", "controls", "case", "cases",
+        "positive", "negative", "pos", "neg", "benign", "malignant", "cancer", "tumor", "tumour", "lesion",
+        "yes", "no", "true", "false",
+    ]
+)  # fmt: skip
+
+CLOSE_SHARE = 0.2
+RANDOM_PAIRS = 20_000
+MIN_NEIGHBOURS = 30
+
+
+@dataclass(frozen=True)
+class Source:
+    """One fact on where a picture comes from: what it is called, and its value for each image ("" unknown)."""
+
+    what: str
+    values: tuple[str, ...]
+
+
+def source_findings(cohort: Cohort, pictures: Pictures | None) -> list[Finding]:
+    """Return the finding on labels that where a picture comes from, and nothing in it, almost wholly predicts.
+
+    Folders, sizes, pixel types, file formats and columns such as site are taken one at a time. Each value's share of
+    positives among the patients of four fifths predicts the label of the last fifth; an AUROC of 0.9 or more on at
+    least ten images with and ten without the label blocks. Folders that are named after the classes do not count.
+    """
+    names, held = label_columns(cohort)
+    folds = _patient_folds(cohort)
+    given_away = []
+    for source in _sources(cohort, pictures):
+        codes = _pool_rare(source.values)
+        for label, truth in zip(names, held.T, strict=True):
+            auroc = _held_out_auroc(codes, truth, folds)
+            if auroc >= GIVEN_AWAY:
+                given_away.append(f"{source.what} predicts {label} (AUROC {auroc:.3f}: {_contrast(source, truth)})")
+    if not given_away:
+        return []
+    message = (
+        f"{'; '.join(given_away)}. A net could tell the sources apart and never look at the disease. "
+        "Take all classes from the same sources."
+    )
+    return [finding("source-shortcut", message, given_away)]
+
+
+def hidden_group_findings(cohort: Cohort, pictures: Pictures) -> list[Finding]:
+    """Return the finding on neighbouring rows that look like slices of one patient though they are not declared so.
+
+    Neighbours of one class and of two patients are compared with random pairs of the same kind, by correlation of
+    thumbnails less their common mean. By chance 5 % of the neighbours would be nearer than 95 % of random pairs.
+    """
+    unit = unit_rows(pictures.thumbnails.reshape(len(pictures.thumbnails), -1).astype(np.float32))
+    rest = unit_rows(unit - unit.mean(axis=0))
+    first = np.arange(len(cohort) - 1)
+    near = _similarity(cohort, pictures, rest, np.stack([first, first + 1]))
+    rng = np.random.default_rng(0)
+    far = _similarity(cohort, pictures, rest, rng.integers(0, len(cohort), (2, RANDOM_PAIRS)))
+    if len(near) < MIN_NEIGHBOURS or len(far) < MIN_NEIGHBOURS:
+        return []
+    share = float((near > np.quantile(far, 0.95)).mean())
+    if share < CLOSE_SHARE:
+        return []
+    unit_name = "patients" if cohort.study.patients == "column" else "images"
+    message = (
+        f"{share:.0%} of neighbouring rows of different {unit_name} are as alike as the nearest 5 % of random pairs "
+        f"(median correlation {np.median(near):.2f} against {np.median(far):.2f}): they may be slices or visits of one "
+        "patient. Results of a random split would be optimistic. Name the true patients, or use --block COLUMN."
+    )
+    return [finding("hidden-groups", message, count=int((near > np.quantile(far, 0.95)).sum()))]
+
+
+def _similarity(cohort: Cohort, pictures: Pictures, rest: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Return the correlations of those pairs that are readable, of one class and of two patients."""
+    a, b = pairs
+    labels = np.nan_to_num(cohort.task.decided(cohort.truth), nan=-1.0)
+    patients, readable = cohort.patient_ids, pictures.readable
+    kept = readable[a] & readable[b] & (patients[a] != patients[b]) & (labels[a] == labels[b]).all(axis=1)
+    return np.asarray(np.einsum("ij,ij->i", rest[a[kept]], rest[b[kept]]))
+
+
+def _sources(cohort: Cohort, pictures: Pictures | None) -> list[Source]:
+    cells = column_cells(cohort)
+    found = [Source(name, tuple(cells[name])) for name in cells if name.lower() in SOURCE_COLUMNS]
+    if pictures is None:
+        return found
+    looks = pictures.looks
+    sizes = tuple(" x ".join(map(str, look.size)) for look in looks)
+    facts = [
+        Source("picture size", sizes),
+        Source("pixel type", tuple(look.mode for look in looks)),
+        Source("file format", pictures.formats),
+    ]
+    return [*found, *_folders(cohort), *facts]
+
+
+def _folders(cohort: Cohort) -> list[Source]:
+    """Return each level of folders as a source, less those that are named after classes."""
+    folders = [PurePosixPath(path).parts[:-1] for path in cohort.table["path"]]
+    depth = max(map(len, folders), default=0)
+    levels = [tuple(parts[level] if level < len(parts) else "" for parts in folders) for level in range(depth)]
+    words = _class_words(cohort)
+    return [Source("folder", level) for level in levels if not _named_after_classes(level, words)]
+
+
+def _class_words(cohort: Cohort) -> frozenset[str]:
+    own = [name for target in cohort.task.targets for name in (target.name, *target.classes)]
+    return CLASS_WORDS | {_plain(name) for name in own}
+
+
+def _named_after_classes(level: Sequence[str], words: frozenset[str]) -> bool:
+    """Return True if at least half of the folders are called as a class is, numbers and "no" in front aside."""
+    names = {_plain(name) for name in level if name}
+    named = [name for name in names if not name or name in words or re.sub("^(no|non|not)", "", name) in words]
+    return 2 * len(named) >= len(names)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W\d_]+", "", name.lower())
+
+
+def _pool_rare(values: Sequence[str]) -> np.ndarray:
+    """Return level numbers ``(N,)``; values of fewer than ten images share one."""
+    levels, codes, counts = np.unique(np.asarray(values, dtype=str), return_inverse=True, return_counts=True)
+    return np.where(counts[codes] >= MIN_IMAGES, codes, len(levels))
+
+
+def _patient_folds(cohort: Cohort) -> np.ndarray:
+    names, owner = np.unique(cohort.patient_ids.astype(str), return_inverse=True)
+    return np.asarray(np.random.default_rng(0).permutation(len(names))[owner] % N_FOLDS)
+
+
+def _held_out_auroc(codes: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> float:
+    """Return the AUROC with which the level predicts the label of patients it was not counted on; 0.5 if too few."""
+    known = ~np.isnan(truth)
+    codes, truth, folds = np.unique(codes[known], return_inverse=True)[1], truth[known], folds[known]
+    n_levels = int(codes.max(initial=-1)) + 1
+    if min(truth.sum(), (1 - truth).sum()) < MIN_IMAGES or n_levels < 2:
+        return 0.5
+    score = np.zeros(len(truth))
+    for fold in range(N_FOLDS):
+        others = folds != fold
+        n = np.bincount(codes[others], minlength=n_levels)
+        n_positive = np.bincount(codes[others], weights=truth[others], minlength=n_levels)
+        score[~others] = ((n_positive + truth.mean()) / (n + 1))[codes[~others]]
+    _, ranks = np.unique(score, return_inverse=True)
+    counts = [np.bincount(ranks[truth == side], minlength=ranks.max() + 1)[None].astype(float) for side in (1, 0)]
+    return float(auroc_of_counts(*counts)[0])
+
+
+def _contrast(source: Source, truth: np.ndarray) -> str:
+    """Return the commonest value with and without the label, in words."""
+    words = []
+    for side, said in ((1, "with it"), (0, "without")):
+        values = np.asarray(source.values, dtype=str)[truth == side]
+        levels, counts = np.unique(values, return_counts=True)
+        words.append(f"{counts.max() / len(values):.0%} {said} {levels[counts.argmax()] or 'none'}")
+    return ", ".join(words)

@@ -1,0 +1,244 @@
+"""What the table alone tells: counts, gaps, rare labels, odd values, patients in two parts."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from focusmap.audit.findings import Finding, finding, plural
+from focusmap.audit.plausibility import implausible_values
+from focusmap.files import Json
+from focusmap.study.cohort import Cohort, constant_targets
+from focusmap.study.split import Split, fold_split
+from focusmap.study.task import Target
+
+MIN_TRAIN, MIN_TEST = 30, 10
+"""Examples of each side of a label: patients where they are known, since two slices of one patient tell little more
+than one."""
+EXPECTED_SHARES = {"train": 0.7, "test": 0.15}
+RARE_SHARE = 0.05
+
+
+def table_overview(cohort: Cohort) -> dict[str, Json]:
+    """Return counts of images, patients, columns, labels and pairs of labels."""
+    images_per_patient = Counter(Counter(cohort.patient_ids).values())
+    names, held = label_columns(cohort)
+    known = np.nan_to_num(held)
+    return {
+        "n_images": len(cohort),
+        "n_patients": len(set(cohort.patient_ids)),
+        "images_per_patient": {str(n): images_per_patient[n] for n in sorted(images_per_patient)},
+        "columns": [_describe_column(str(name), cohort.raw[name]) for name in cohort.raw],
+        "targets": {target.name: _describe_target(cohort, target) for target in cohort.task.targets},
+        "cooccurrence": {"names": list(names), "matrix": (known.T @ known).astype(int).tolist()},
+    }
+
+
+def label_columns(cohort: Cohort) -> tuple[list[str], np.ndarray]:
+    """Return the names of all yes-or-no labels and ``(N, L)``: 1, 0 or NaN; continuous targets have none."""
+    truth = (cohort.task.label_truth(cohort.truth) >= 0.5).astype(np.float64)
+    truth[np.isnan(cohort.task.label_truth(cohort.truth))] = np.nan
+    kept = [
+        (name, cohort.task.slice_of(target.name).start + i)
+        for target in cohort.task.targets
+        if target.kind != "continuous"
+        for i, name in enumerate(target.label_names)
+    ]
+    return [name for name, _ in kept], truth[:, [column for _, column in kept]]
+
+
+def table_findings(cohort: Cohort, split: Split | None) -> list[Finding]:
+    """Return everything that the table, and the split where there is one, give away without a look at pictures."""
+    found = [*_patient_column(cohort), *_missing(cohort), *_labels(cohort, split), *implausible_values(cohort)]
+    return found + (patients_across(cohort, split) if split is not None else [])
+
+
+def patients_across(cohort: Cohort, split: Split) -> list[Finding]:
+    """Return the finding on patients whose images stand in two parts or more."""
+    if cohort.study.patients != "column":
+        return []
+    held: dict[str, set[str]] = {}
+    for patient, part in zip(cohort.patient_ids, split.of(cohort.image_ids), strict=True):
+        if part:
+            held.setdefault(str(patient), set()).add(part)
+    straddling = sorted(patient for patient, parts in held.items() if len(parts) > 1)
+    if not straddling:
+        return []
+    pairs = count_pairs([held[patient] for patient in straddling])
+    message = f"{say_pairs(pairs, 'patient')}. The test would measure how well patients are recognised."
+    return [finding("patient-across-splits", message, straddling)]
+
+
+def count_pairs(sets: Sequence[set[str]]) -> Counter[tuple[str, str]]:
+    """Return in how many of the sets each pair of parts stands together."""
+    return Counter(pair for parts in sets for pair in combinations(sorted(parts, key=part_order), 2))
+
+
+def say_pairs(pairs: Mapping[tuple[str, str], int], noun: str) -> str:
+    """Return the pairs in words.
+
+    >>> say_pairs({("train", "tune"): 15, ("train", "test"): 8}, "patient")
+    '15 patients in train and tune, 8 in train and test'
+    """
+    ordered = sorted(pairs.items(), key=lambda item: [part_order(part) for part in item[0]])
+    words = [f"{n:,} in {_part(a)} and {_part(b)}" for (a, b), n in ordered]
+    first = ordered[0][1]
+    return ", ".join([words[0].replace(f"{first:,}", plural(first, noun), 1), *words[1:]])
+
+
+def part_order(part: str) -> tuple[int, int, str]:
+    """Return a sort key: train, tune, test, then folds by number."""
+    names = ("train", "tune", "test")
+    return (names.index(part) if part in names else len(names), int(part) if part.isdecimal() else 0, part)
+
+
+def _part(part: str) -> str:
+    return f"fold {part}" if part.isdecimal() else part
+
+
+def _describe_column(name: str, cells: pd.Series) -> dict[str, Json]:
+    filled = cells[cells.str.strip() != ""]
+    numbers = pd.to_numeric(filled, errors="coerce")
+    kind = "empty" if filled.empty else "number" if numbers.notna().all() else "text"
+    return {"name": name, "type": kind, "n_missing": len(cells) - len(filled), "n_distinct": int(filled.nunique())}
+
+
+def _describe_target(cohort: Cohort, target: Target) -> dict[str, Json]:
+    values = cohort.truth[:, cohort.task.index(target.name)]
+    known = values[~np.isnan(values)]
+    described: dict[str, Json] = {"kind": target.kind, "n_unknown": int(np.isnan(values).sum())}
+    if target.kind == "continuous":
+        spread = {"min": known.min(), "median": np.median(known), "max": known.max()} if len(known) else {}
+        return described | {"counts": {}, "spread": {key: float(value) for key, value in spread.items()}}
+    index = (known >= 0.5).astype(int) if target.kind == "binary" else known.astype(int)
+    counts = np.bincount(index, minlength=len(target.classes))
+    if target.kind == "binary" and (n_soft := int((known % 1 != 0).sum())):
+        described["n_soft"] = n_soft
+    return described | {"counts": {name: int(n) for name, n in zip(target.classes, counts, strict=True)}}
+
+
+def _patient_column(cohort: Cohort) -> list[Finding]:
+    if cohort.study.patients == "column":
+        return []
+    case = cohort.study.case_column
+    row = cohort.unit if case is None else "case"
+    if cohort.study.patients == "none":
+        message = f"The study states that every {row} is its own patient. Those of one patient, if any, leak."
+    elif cohort.study.block_column is not None:
+        message = f"No patients are declared; the split is made of contiguous blocks of {cohort.study.block_column}."
+    else:
+        # Whatever model learns from them, the pictures of a case stay together only where they share a patient.
+        own = "none" if case is None else case
+        message = (
+            f"No column says which {row}s belong to one patient, so they may stand in train and in test alike. "
+            f"Name it with --patient COLUMN; say --patient {own} if every {row} is another patient's"
+            f"{'; for stacks of slices use --block COLUMN' if row == 'image' else ''}."
+        )
+    return [finding("no-patient-column", message, count=len(cohort))]
+
+
+def _missing(cohort: Cohort) -> list[Finding]:
+    labels = {*cohort.task.names, cohort.study.list_column, cohort.study.split_column, cohort.study.mask_column}
+    columns = [name for name in cohort.raw if name not in labels and not str(name).startswith("mask_")]
+    n_empty = {str(name): int((cohort.raw[name].str.strip() == "").sum()) for name in columns}
+    gaps = [f"{name}: {n:,} of {len(cohort):,} rows" for name, n in n_empty.items() if n]
+    if not gaps:
+        return []
+    return [finding("missing-values", f"{plural(len(gaps), 'column')} with empty cells: {'; '.join(gaps)}.", gaps)]
+
+
+def _labels(cohort: Cohort, split: Split | None) -> list[Finding]:
+    names, held = label_columns(cohort)
+    n_unknown = np.isnan(cohort.truth).sum(axis=0)
+    unknown = [f"{name}: {plural(n, cohort.unit)}" for name, n in zip(cohort.task.names, n_unknown, strict=True) if n]
+    n_known, n_positive = (~np.isnan(held)).sum(axis=0), np.nansum(held, axis=0)
+    rare = [
+        f"{name}: {int(n):,} of {known:,}"
+        for name, n, known in zip(names, n_positive, n_known, strict=True)
+        if n < RARE_SHARE * known
+    ]
+    found = []
+    if unknown:
+        text = f"Not every {cohort.unit} has every label ({'; '.join(unknown)}). Unknown ones neither train nor test."
+        found.append(finding("unknown-labels", text, unknown))
+    if rare:
+        text = f"{plural(len(rare), 'label')} in less than {RARE_SHARE:.0%} of the {cohort.unit}s: {'; '.join(rare)}."
+        found.append(finding("rare-label", text, rare))
+    return [*found, *_constant(cohort), *_too_few(cohort, split)]
+
+
+def _constant(cohort: Cohort) -> list[Finding]:
+    constant = [f"{name} is {value!r}" for name, value in constant_targets(cohort).items()]
+    if not constant:
+        return []
+    fact = f"One value wherever it is known ({'; '.join(constant)}): there is nothing to tell apart. "
+    is_all = len(constant) == len(cohort.task.names)
+    advice = "Nothing can be learnt here." if is_all else "Leave it out: name the other targets with --target."
+    return [finding("constant-label", fact + advice, constant)]
+
+
+def _too_few(cohort: Cohort, split: Split | None) -> list[Finding]:
+    short, labels = [], set()
+    unit, owners = _examples(cohort)
+    about = "about " if split is None else ""
+    for label, side, n_train, n_test in _label_counts(cohort, owners, split):
+        if n_train < MIN_TRAIN or n_test < MIN_TEST:
+            labels.add(label)
+            short.append(f"{label}{side}: {about}{n_train} in train, {about}{n_test} in test")
+    if not short:
+        return []
+    folded = split is not None and split.n_folds > 0
+    advice = "" if folded else f" Use cross-validation, --folds 5, which tests on every {unit} once."
+    fact = f"Fewer than {MIN_TRAIN} {unit}s to train on or {MIN_TEST} to test on: {'; '.join(short)}."
+    return [replace(finding("too-few-positives", fact + advice, short, len(labels)), is_heeded=folded)]
+
+
+def _examples(cohort: Cohort) -> tuple[str, np.ndarray]:
+    """Return what counts as one example, and ``(N,)`` whose each image is: patients, cases of views, or images."""
+    if cohort.study.patients == "column":
+        return "patient", cohort.patient_ids
+    if cohort.study.case_column is not None and cohort.study.view_column is not None:
+        return "case", cohort.table["case_id"].to_numpy(dtype=object)
+    return cohort.unit, np.array(cohort.image_ids, dtype=object)
+
+
+def _label_counts(cohort: Cohort, owners: np.ndarray, split: Split | None) -> Iterator[tuple[str, str, int, int]]:
+    """Yield each label and side with its number of owners in train and in test, as they are or as they would be."""
+    parts = None if split is None else np.array(split.of(cohort.image_ids), dtype=object)
+    folds = () if split is None else [fold_split(split, k) for k in range(split.n_folds)]
+    trained = [np.array(fold.of(cohort.image_ids), dtype=object) == "train" for fold in folds]
+
+    def count(held: np.ndarray) -> int:
+        return len(set(owners[held]))
+
+    for name, side, values in _sides(cohort):
+        if parts is None:
+            n_train, n_test = (round(share * count(values)) for share in EXPECTED_SHARES.values())
+        elif split is not None and split.n_folds:
+            # Every fold is tested once; a model trains on what the others leave, on average.
+            n_test = count(values & (parts != ""))
+            n_train = sum(count(values & trains) for trains in trained) // split.n_folds
+        else:
+            n_train, n_test = (count(values & (parts == part)) for part in EXPECTED_SHARES)
+        yield name, side, n_train, n_test
+
+
+def _sides(cohort: Cohort) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yield each class, "" and ``(N,) bool``; of a binary target both sides, since both are needed.
+
+    A target with one value throughout is left out: it has a finding of its own, and more folds do not help it.
+    """
+    constant = constant_targets(cohort)
+    for position, target in enumerate(cohort.task.targets):
+        values = cohort.truth[:, position]
+        if target.name in constant:
+            continue
+        if target.kind == "binary":
+            yield target.name, "", values >= 0.5
+            yield target.name, " (without)", values < 0.5
+        elif target.kind != "continuous":
+            for index, name in enumerate(target.label_names):
+                yield name, "", values == index

@@ -1,0 +1,195 @@
+"""DICOM slices as volumes: ordered by where they lie and not by their names, in the units of their modality.
+
+Every slice says where its first pixel lies and how its rows and columns run (PS3.3 C.7.6.2); enhanced objects say it of
+each frame (C.7.6.16). What does not make one straight, even stack is named and left out: a slice that is missing or
+there twice would put everything behind it in the wrong place.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from focusmap.convert.dicom_series import dicom_files
+from focusmap.convert.packed import Packed, PackedFailure, PackedVolume
+from focusmap.errors import FocusmapError, UnreadableImageError, listed
+from focusmap.images.dicom import count_frames, parse, stored_frame, with_look_ups
+from focusmap.images.image import check_volume_size
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset, FileDataset
+
+# Directions are written with six digits or so, and rounded by some scanners to four.
+SAME_DIRECTION = 1e-3
+SAME_PLACE_MM = 1e-2
+UNEVEN = 0.05
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """One slice of a series, and where it lies.
+
+    Parameters
+    ----------
+    name
+        Of its file, and of the frame where there are several.
+    position : (3,)
+        Of the middle of the first pixel, in mm towards the patient's left, back and top.
+    directions : (2, 3)
+        Unit vectors along a row and along a column.
+    spacing : (2,)
+        mm from column to column and from row to row.
+    values : (rows, columns) float32 or int16
+        In the units of the modality.
+    """
+
+    name: str
+    position: NDArray[np.float64]
+    directions: NDArray[np.float64]
+    spacing: NDArray[np.float64]
+    values: NDArray[np.generic]
+
+    @property
+    def height(self) -> float:
+        """Return how far it lies along the direction across the slices, in mm."""
+        return float(self.position @ np.cross(self.directions[0], self.directions[1]))
+
+
+def unpack_dicom_volumes(source: Path) -> Iterator[Packed]:
+    """Yield a volume for each series of a file or folder; one series is in memory at a time.
+
+    Cells: ``patient_id`` and ``series`` as the files have them, ``source`` (the first file) and ``n_slices``. A series
+    that makes no volume is a `PackedFailure` with the reason.
+    """
+    series: dict[str, list[Path]] = {}
+    for path in dicom_files(source):
+        series.setdefault(_series_of(path), []).append(path)
+    for number, (uid, paths) in enumerate(series.items(), start=1):
+        names = {path: path.relative_to(source).as_posix() if source.is_dir() else path.name for path in paths}
+        shown = f"series {number} ({names[paths[0]]}, {len(paths)} files)"
+        try:
+            slices = [one for path in paths for one in _slices(path, names[path])]
+            voxels, affine = stacked(slices)
+        except FocusmapError as error:
+            yield PackedFailure(shown, str(error))
+        # A foreign decoder may raise anything; whatever it is, it says that this one series cannot be read.
+        except Exception as error:
+            yield PackedFailure(shown, f"cannot be decoded ({' '.join(str(error).split())[:240]})")
+        else:
+            cells = {"patient_id": _patient_of(paths[0]), "series": uid, "source": names[paths[0]]}
+            cells["n_slices"] = str(len(slices))
+            yield PackedVolume(f"series_{number:04d}", voxels[np.newaxis], affine, cells)
+
+
+def stacked(slices: Sequence[Slice]) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
+    """Return the voxels ``(columns, rows, slices)`` of slices in any order, and their affine to right, front and top.
+
+    Raises
+    ------
+    UnreadableImageError
+        If they differ in shape, direction or spacing, two lie in one place, or their distances are uneven; the message
+        names the slices.
+    """
+    if len(slices) < 2:
+        raise UnreadableImageError("holds one slice, which is no volume; convert it without --volumes")
+    _refuse_mixed(slices)
+    ordered = sorted(slices, key=lambda one: one.height)
+    _refuse_uneven(ordered)
+    first, last = ordered[0], ordered[-1]
+    check_volume_size((*first.values.shape, len(ordered)))
+    affine = np.eye(4)
+    affine[:3, :2] = (first.directions * first.spacing[:, None]).T
+    affine[:3, 2] = (last.position - first.position) / (len(ordered) - 1)
+    affine[:3, 3] = first.position
+    affine[:3] = LPS_TO_RAS @ affine[:3]
+    return np.stack([one.values.T for one in ordered], axis=-1), affine
+
+
+def _refuse_mixed(slices: Sequence[Slice]) -> None:
+    first = slices[0]
+    for what, differs in (
+        ("another size", lambda one: one.values.shape != first.values.shape),
+        ("another orientation", lambda one: np.abs(one.directions - first.directions).max() > SAME_DIRECTION),
+        ("another pixel spacing", lambda one: not np.allclose(one.spacing, first.spacing, rtol=1e-3)),
+    ):
+        odd = [one.name for one in slices if differs(one)]
+        if odd:
+            raise UnreadableImageError(
+                f"{len(odd)} of {len(slices)} slices have {what} than {first.name}: {listed(odd, 3)}. "
+                "A volume has one; put them in folders of their own series"
+            )
+
+
+def _refuse_uneven(ordered: Sequence[Slice]) -> None:
+    heights = np.array([one.height for one in ordered])
+    steps = np.diff(heights)
+    twice = np.flatnonzero(steps < SAME_PLACE_MM)
+    if len(twice):
+        pairs = [f"{ordered[i].name} and {ordered[i + 1].name} ({heights[i]:.2f} mm)" for i in twice.tolist()]
+        raise UnreadableImageError(f"two slices lie in one place: {listed(pairs, 3)}. Keep one of each, or one phase")
+    usual = float(np.median(steps))
+    uneven = np.flatnonzero(np.abs(steps - usual) > UNEVEN * usual)
+    if len(uneven):
+        gaps = [f"{steps[i]:.2f} mm between {ordered[i].name} and {ordered[i + 1].name}" for i in uneven.tolist()]
+        raise UnreadableImageError(
+            f"its slices are uneven: {listed(gaps, 3)}, where {usual:.2f} mm is usual. Find the missing slices"
+        )
+
+
+def _slices(path: Path, name: str) -> Iterator[Slice]:
+    # pydicom quotes the values of odd elements in its warnings, and those may name the patient.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = parse(path)
+        n_frames = count_frames(dataset)
+        for index in range(n_frames):
+            yield _slice(dataset, index, name if n_frames == 1 else f"{name} frame {index + 1}")
+
+
+def _slice(dataset: "FileDataset", index: int, name: str) -> Slice:
+    from pydicom.pixels import apply_modality_lut
+
+    stored = stored_frame(dataset, index)
+    if stored.ndim != 2:
+        raise UnreadableImageError(f"{name} is in colour; a volume is made of grey slices")
+    values = apply_modality_lut(stored, with_look_ups(dataset, index))
+    kept = values if values.dtype in (np.uint8, np.int16, np.uint16) else values.astype(np.float32)
+    position = _numbers(dataset, index, "PlanePositionSequence", "ImagePositionPatient", name)
+    directions = _numbers(dataset, index, "PlaneOrientationSequence", "ImageOrientationPatient", name)
+    spacing = _numbers(dataset, index, "PixelMeasuresSequence", "PixelSpacing", name)
+    # DICOM names the distance from row to row first.
+    return Slice(name, position, directions.reshape(2, 3), spacing[::-1], kept)
+
+
+def _numbers(dataset: "Dataset", index: int, group: str, keyword: str, name: str) -> NDArray[np.float64]:
+    """Return numbers that describe a frame: from its own functional group, the shared one, or the file."""
+    per_frame = (dataset.get("PerFrameFunctionalGroupsSequence") or [])[index : index + 1]
+    shared = (dataset.get("SharedFunctionalGroupsSequence") or [])[:1]
+    described = [(holder.get(group) or [{}])[0] for holder in (*per_frame, *shared)]
+    for holder in (*described, dataset):
+        if holder.get(keyword) is not None:
+            return np.array([float(number) for number in holder.get(keyword)])
+    raise UnreadableImageError(f"{name} does not say its {keyword}; without it no volume can be put together")
+
+
+def _series_of(path: Path) -> str:
+    return _text(path, "SeriesInstanceUID") or str(path)
+
+
+def _patient_of(path: Path) -> str:
+    return _text(path, "PatientID")
+
+
+def _text(path: Path, keyword: str) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return str(parse(path).get(keyword) or "")
+        # What cannot be read is a series of its own, and its reader says why.
+        except Exception:
+            return ""

@@ -1,0 +1,213 @@
+"""The brain tumour set of Cheng et al. (figshare 1512427): one MATLAB file a slice, v7 or v7.3, often in zip parts."""
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from focusmap.convert.archives import members
+from focusmap.convert.packed import Packed, PackedFailure, PackedPicture
+from focusmap.errors import InputError
+from focusmap.images.image import Pixels, check_plane_size
+
+if TYPE_CHECKING:
+    import h5py
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+HDF5_OFFSET = 512
+COMPRESSED = 15
+MAX_INFLATED_BYTES = 256 * 2**20
+STRUCT, FOLDS = "cjdata", "cvind"
+TUMOURS = {1: "meningioma", 2: "glioma", 3: "pituitary"}
+
+Array: TypeAlias = NDArray[np.generic]
+
+
+def is_slice(name: str) -> bool:
+    """Return True for the name of a slice's file."""
+    return name.lower().endswith(".mat") and not name.startswith(".") and not is_fold_file(name)
+
+
+def is_fold_file(name: str) -> bool:
+    """Return True for the name of the file that holds the set's own folds."""
+    return name.lower() == f"{FOLDS}.mat"
+
+
+def unpack_figshare(source: Path) -> Iterator[Packed]:
+    """Yield the slices of a folder, a zip or a single file, in the order of their numbers.
+
+    Cells: ``label`` (meningioma, glioma, pituitary), ``patient_id`` (PID) and, where there is a ``cvind.mat``,
+    ``fold``; the mask is the set's own ``tumorMask``.
+
+    Raises
+    ------
+    InputError
+        If ``cvind.mat`` cannot be read. A slice that cannot be read is a `PackedFailure`.
+    """
+    folds = [_folds(read(), name) for name, read in members(source, is_fold_file)]
+    for name, read in members(source, is_slice):
+        stem = PurePosixPath(name).stem
+        try:
+            yield _picture(stem, read_struct(read(), STRUCT), folds[0] if folds else None)
+        except InputError as error:
+            yield PackedFailure(name, str(error))
+
+
+def _picture(stem: str, fields: Mapping[str, Array | str], folds: list[int] | None) -> PackedPicture:
+    missing = [name for name in ("image", "label", "PID", "tumorMask") if name not in fields]
+    if missing:
+        raise InputError(f"{STRUCT} lacks {', '.join(missing)}.")
+    image, mask = np.asarray(fields["image"]), np.asarray(fields["tumorMask"])
+    if image.ndim != 2 or image.dtype.kind not in "iufb":
+        raise InputError(f"{STRUCT}.image has the shape {image.shape} of {image.dtype}; a grey picture was expected.")
+    check_plane_size(*image.shape)
+    if mask.shape != image.shape:
+        raise InputError(f"{STRUCT}.tumorMask has the shape {mask.shape}, and image {image.shape}.")
+    cells = {"label": _tumour(fields["label"]), "patient_id": _text(fields["PID"])}
+    if folds is not None:
+        cells["fold"] = _fold(stem, folds)
+    return PackedPicture(stem, cast(Pixels, image[np.newaxis]), cells, {"mask": mask != 0})
+
+
+def _tumour(label: Array | str) -> str:
+    numbers = np.asarray(label).ravel()
+    number = int(numbers[0]) if numbers.size == 1 and numbers.dtype.kind in "iuf" else None
+    if number not in TUMOURS:
+        known = ", ".join(f"{key} ({name})" for key, name in TUMOURS.items())
+        raise InputError(f"{STRUCT}.label is {label!r}; one of {known} was expected.")
+    return TUMOURS[number]
+
+
+def _text(value: Array | str) -> str:
+    """Return a patient's id, which some copies hold as a number."""
+    return value.strip() if isinstance(value, str) else "".join(f"{item:g}" for item in value.ravel().astype(float))
+
+
+def _fold(stem: str, folds: list[int]) -> str:
+    if not stem.isdecimal() or not 1 <= int(stem) <= len(folds):
+        raise InputError(f"the file's name is no number from 1 to {len(folds)}, as {FOLDS}.mat expects.")
+    return str(folds[int(stem) - 1])
+
+
+def _folds(content: bytes, name: str) -> list[int]:
+    try:
+        value = read_variable(content, FOLDS)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    if isinstance(value, str) or value.dtype.kind not in "iuf":
+        raise InputError(f"{name}: {FOLDS} is not a list of fold numbers.")
+    return [int(fold) for fold in value.ravel().astype(float)]
+
+
+def read_struct(content: bytes, name: str) -> dict[str, Array | str]:
+    """Return the fields of a struct variable of a MATLAB file, v7 or v7.3, as `read_variable` has each.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, inflates beyond measure, or has no such struct.
+    """
+    with _decoding():
+        if _is_hdf5(content):
+            return _hdf5_struct(content, name)
+        stored = _v7_variable(content, name)
+        if stored.dtype.names is None or stored.size != 1:
+            raise InputError(f"{name} is not a struct.")
+        record = stored.reshape(-1)[0]
+        return {key: _v7_value(record[key]) for key in stored.dtype.names}
+
+
+def read_variable(content: bytes, name: str) -> Array | str:
+    """Return a variable of a MATLAB file, v7 or v7.3: an array as MATLAB shows it, or a text."""
+    with _decoding():
+        if not _is_hdf5(content):
+            return _v7_value(_v7_variable(content, name))
+        import h5py
+
+        with h5py.File(io.BytesIO(content)) as file:
+            return _hdf5_value(file, name)
+
+
+@contextmanager
+def _decoding() -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    # scipy and h5py may raise anything; whatever it is, it says that this one file cannot be read.
+    except Exception as error:
+        raise InputError(f"cannot be read as a MATLAB file ({' '.join(str(error).split())[:200]}).") from None
+
+
+def _is_hdf5(content: bytes) -> bool:
+    return HDF5 in (content[:8], content[HDF5_OFFSET : HDF5_OFFSET + 8])
+
+
+def _v7_variable(content: bytes, name: str) -> Array:
+    from scipy.io import loadmat
+
+    _check_inflation(content)
+    variables = loadmat(io.BytesIO(content), variable_names=[name])  # type: ignore[arg-type]  # its stubs forget files
+    if name not in variables:
+        raise InputError(f"holds no variable {name}.")
+    return np.asarray(variables[name])
+
+
+def _check_inflation(content: bytes) -> None:
+    """Refuse a file whose compressed elements (MAT-file format, level 5) inflate without measure; scipy would not."""
+    order = "<" if content[126:128] == b"IM" else ">"
+    place, left = 128, MAX_INFLATED_BYTES
+    while place + 8 <= len(content):
+        kind, length = struct.unpack(f"{order}II", content[place : place + 8])
+        if kind == COMPRESSED:
+            inflater = zlib.decompressobj()
+            left -= len(inflater.decompress(content[place + 8 : place + 8 + length], left))
+            if inflater.unconsumed_tail:
+                raise InputError(f"inflates to more than {MAX_INFLATED_BYTES // 2**20} MiB.")
+        place += 8 + length
+
+
+def _v7_value(value: Array) -> Array | str:
+    return "".join(map(str, value.ravel())) if value.dtype.kind == "U" else value
+
+
+def _hdf5_struct(content: bytes, name: str) -> dict[str, Array | str]:
+    import h5py
+
+    with h5py.File(io.BytesIO(content)) as file:
+        _check_link(file, name)
+        group = file[name]
+        if not isinstance(group, h5py.Group):
+            raise InputError(f"{name} is not a struct.")
+        return {key: _hdf5_value(group, key) for key in group}
+
+
+def _hdf5_value(parent: "h5py.Group", name: str) -> Array | str:
+    """Return a data set as MATLAB shows it: v7.3 writes the columns of an array as rows, and texts as numbers."""
+    import h5py
+
+    _check_link(parent, name)
+    item = parent[name]
+    if not isinstance(item, h5py.Dataset) or item.external or item.is_virtual:
+        raise InputError(f"{name} is not an array of this file.")
+    if item.nbytes > MAX_INFLATED_BYTES:
+        raise InputError(f"{name} inflates to more than {MAX_INFLATED_BYTES // 2**20} MiB.")
+    value = np.asarray(item[()]).T
+    is_text = item.attrs.get("MATLAB_class") == b"char"
+    return "".join(chr(code) for code in value.ravel()) if is_text else value
+
+
+def _check_link(parent: "h5py.Group", name: str) -> None:
+    """Refuse links that lead elsewhere: HDF5 would follow them to other files of this computer."""
+    import h5py
+
+    if name not in parent:
+        raise InputError(f"holds no variable {name}.")
+    if not isinstance(parent.get(name, getlink=True), h5py.HardLink):
+        raise InputError(f"{name} is a link out of the file.")

@@ -1,0 +1,211 @@
+"""Scores of drawn masks against true ones: means with patient-clustered intervals, and paired differences."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import cast
+
+import numpy as np
+import pandas as pd
+
+from focusmap.evaluation.localisation import regions
+from focusmap.evaluation.localisation.regions import Overlap
+from focusmap.evaluation.localisation.summary import ScoreOptions
+from focusmap.files import Json
+from focusmap.statistics.formulas import ratio
+from focusmap.statistics.intervals import bounded_interval, percentile_interval
+from focusmap.statistics.resampling import Clusters, Resampling, Statistic, resample
+from focusmap.statistics.sign_flip import sign_flip_test
+
+SHARES = ("dice", "sensitivity", "specificity")
+DISTANCES = ("hd95", "average_surface_distance")
+SIZES = ("size_error", "relative_size_error")
+MEASURES = (*SHARES, *DISTANCES, *SIZES)
+MEAN_MASK = "mean_mask"
+# The p of the sign-flip test below which a difference counts.
+LEVEL = 0.05
+NOT_SCORED = "no case with a lesion has a mask"
+NO_DISTANCE = "no case has both a drawn and a true lesion"
+
+
+@dataclass(frozen=True)
+class MaskScore:
+    """What the masks of one method score in one case.
+
+    Parameters
+    ----------
+    measures
+        Of `MEASURES`; NaN where undefined.
+    overlap
+        What `SHARES` were worked out from.
+    """
+
+    image_id: str
+    patient_id: str
+    target: str
+    method: str
+    measures: Mapping[str, float]
+    overlap: Overlap
+
+
+def are_mostly_empty(n_empty: int, n: int) -> bool:
+    """Return whether more than half of the `n` masks of cases that the model calls positive are empty."""
+    return n_empty > n / 2
+
+
+def measure_mask(
+    region: np.ndarray, mask: np.ndarray, spacing: Sequence[float] | None
+) -> tuple[dict[str, float], Overlap]:
+    """Return every measure of a drawn region against the true mask, both ``(*spatial) bool``, and their overlap.
+
+    Parameters
+    ----------
+    spacing
+        In mm; None means unknown: distances are then in voxels, and so is ``size_error``, which is in mm^2 or mL else.
+
+    Returns
+    -------
+    dict, Overlap
+        Shares, distances and sizes are those of cases with a lesion, NaN of others; a missed lesion has a Dice and a
+        sensitivity of 0, an error of its whole size, and no distance. Specificity is of every case.
+    """
+    overlap = Overlap.of(region, mask)
+    distances = regions.surface_distances(region, mask, spacing or (1.0,) * mask.ndim)
+    n_off = abs(overlap.n_region - overlap.n_mask)
+    size_off = regions.extent(n_off, spacing)
+    measures = {
+        **_shares(overlap),
+        "hd95": regions.hd95(distances),
+        "average_surface_distance": regions.average_surface_distance(distances),
+        "size_error": float(n_off if size_off is None else size_off) if overlap.n_mask else np.nan,
+        "relative_size_error": n_off / overlap.n_mask if overlap.n_mask else np.nan,
+    }
+    return measures, overlap
+
+
+def _shares(overlap: Overlap) -> dict[str, float]:
+    return {name: float(getattr(overlap, name)) for name in SHARES}
+
+
+def pool_by_case(scores: Sequence[MaskScore], case_of: Mapping[str, str]) -> list[MaskScore]:
+    """Return one score a case, target and method, such as a volume's whose slices were drawn one by one.
+
+    Parameters
+    ----------
+    case_of
+        Image to case. A case's patient is that of its images.
+
+    Returns
+    -------
+    list of MaskScore
+        With `SHARES` alone, of all voxels of the case; the case stands for the image.
+    """
+    parts: dict[tuple[str, str, str, str], list[Overlap]] = {}
+    for score in scores:
+        key = (case_of[score.image_id], score.patient_id, score.target, score.method)
+        parts.setdefault(key, []).append(score.overlap)
+    pooled = {key: reduce(add, overlaps) for key, overlaps in parts.items()}
+    return [MaskScore(*key, _shares(overlap), overlap) for key, overlap in pooled.items()]
+
+
+def summarise_masks(scores: Sequence[MaskScore], options: ScoreOptions = ScoreOptions()) -> dict[str, Json]:
+    """Return the means over cases of every method's measures, each with its 95 % interval, and counts.
+
+    The measures are those that the scores have. One that no case has is null with a reason. ``n`` counts the cases,
+    ``n_lesions`` those with a lesion, ``n_missed`` those of them of which nothing is drawn that touches it,
+    ``n_patients`` the patients.
+    """
+    return {method: _of_method(own, options) for method, own in _by_method(scores).items()}
+
+
+def _by_method(scores: Sequence[MaskScore]) -> dict[str, list[MaskScore]]:
+    found: dict[str, list[MaskScore]] = {}
+    for score in scores:
+        found.setdefault(score.method, []).append(score)
+    return found
+
+
+def _of_method(scores: Sequence[MaskScore], options: ScoreOptions) -> dict[str, Json]:
+    clusters = Clusters.of([score.patient_id for score in scores])
+    measures = tuple(scores[0].measures)
+    table = np.array([[score.measures[key] for key in measures] for score in scores])
+    means = _means(measures, table, clusters)
+    drawn = resample({"": means}, Resampling(clusters, options.n_resamples, options.seed))[""]
+    found: dict[str, Json] = {}
+    for column, key in enumerate(measures):
+        interval = percentile_interval(drawn[key], NO_DISTANCE if key in DISTANCES else NOT_SCORED)
+        if key in SHARES:
+            interval = bounded_interval(interval, clusters.count(~np.isnan(table[:, column])))
+        found[key] = interval.to_dict()
+    dice = table[:, measures.index("dice")]
+    found |= {"n": len(scores), "n_lesions": int((~np.isnan(dice)).sum()), "n_missed": int((dice == 0).sum())}
+    return {**found, "n_patients": clusters.n}
+
+
+def _means(measures: Sequence[str], table: np.ndarray, clusters: Clusters) -> Statistic:
+    sums, counts = clusters.sums(np.nan_to_num(table)), clusters.sums((~np.isnan(table)).astype(np.float64))
+
+    def means(multiplicities: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(measures, ratio(sums @ multiplicities, counts @ multiplicities), strict=True))
+
+    return means
+
+
+def paired_differences(
+    scores: Sequence[MaskScore], better: str, worse: str, measure: str = "dice", seed: int = 0
+) -> dict[str, Json] | None:
+    """Return the differences of a measure between two methods, patient by patient, and a test of their mean.
+
+    Returns
+    -------
+    dict or None
+        ``mean``, the mean over patients; ``sign_flip``, the test that every patient's difference might have had the
+        other sign; ``by_patient``, each patient's mean over its cases, the largest first. None where no case has both.
+    """
+    table = pd.DataFrame(
+        [(s.image_id, s.target, s.patient_id, s.method, s.measures[measure]) for s in scores],
+        columns=["image_id", "target", "patient_id", "method", "value"],
+    )
+    wide = table.pivot(index=["patient_id", "image_id", "target"], columns="method", values="value")
+    if better not in wide or worse not in wide:
+        return None
+    by_patient = (wide[better] - wide[worse]).dropna().groupby("patient_id").mean().sort_values(ascending=False)
+    if by_patient.empty:
+        return None
+    return {
+        "measure": measure,
+        "mean": float(by_patient.mean()),
+        "sign_flip": sign_flip_test(by_patient.to_numpy(), seed=seed).to_dict(),
+        "by_patient": [{"patient_id": str(name), "value": float(value)} for name, value in by_patient.items()],
+    }
+
+
+def above_mean_mask(differences: Mapping[str, Json], method: str) -> bool | None:
+    """Return whether the masks of a method are shown to be above the mean mask; None where that was not measured.
+
+    Parameters
+    ----------
+    differences
+        As `paired_differences` gives them, by ``BETTER - WORSE``.
+    """
+    found = cast(Mapping[str, Json] | None, differences.get(f"{method} - {MEAN_MASK}"))
+    if found is None:
+        return None
+    p = cast(Mapping[str, float], found["sign_flip"])["p"]
+    return cast(float, found["mean"]) > 0 and p < LEVEL
+
+
+def score_table(scores: Sequence[MaskScore]) -> pd.DataFrame:
+    """Return one row a case and method."""
+    return pd.DataFrame(
+        [
+            {"image_id": score.image_id, "target": score.target, "method": score.method, **score.measures}
+            for score in scores
+        ]
+    )
+
+
+def undefined_scores(reason: str) -> dict[str, Json]:
+    """Return the scores of a method that there is none of, each null with the reason."""
+    return {key: {"value": None, "low": None, "high": None, "reason": reason} for key in MEASURES}

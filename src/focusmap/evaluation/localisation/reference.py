@@ -1,0 +1,166 @@
+"""Where findings really are: mask files and boxes of a cohort, as masks in the picture's own grid."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from focusmap.errors import InputError, nearest
+from focusmap.files import read_table
+from focusmap.images.read import MASK_REMEDY, mask_misfit, read_image, read_mask
+from focusmap.study.cohort import Cohort
+from focusmap.study.task import Task
+
+BOX_COLUMNS = ("image_id", "finding", "x", "y", "w", "h")
+SIDES = ["x", "y", "w", "h"]
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Lesion boxes of a study.
+
+    Parameters
+    ----------
+    by_label
+        ``(image_id, label name)`` to ``(n, 4) float``: left, top, width, height in pixels of the source picture.
+    unmatched
+        Finding names of the file that are no label of the task; their boxes are not used and never guessed.
+    n_elsewhere
+        Boxes of images that are not in the cohort.
+    nearest
+        Of the names in `unmatched`, those that a label's name comes near, and which one.
+    """
+
+    by_label: Mapping[tuple[str, str], np.ndarray]
+    unmatched: tuple[str, ...] = ()
+    n_elsewhere: int = 0
+    nearest: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Reference masks of a cohort: a box where there is one for the label, else its mask file."""
+
+    cohort: Cohort
+    boxes: Boxes | None = None
+
+    @property
+    def exists(self) -> bool:
+        """True if any image of the cohort has a mask or a box."""
+        return self.cohort.has_masks or bool(self.boxes and self.boxes.by_label)
+
+    def mask(self, image_id: str, label: str, shape: tuple[int, ...]) -> np.ndarray | None:
+        """Return ``(*shape) bool``, or None where nothing is known of this label in this image.
+
+        Raises
+        ------
+        InputError
+            If a mask does not have the shape of its picture, or a volume has boxes.
+        """
+        if self.boxes is not None and (image_id, label) in self.boxes.by_label:
+            return fill_boxes(self.boxes.by_label[image_id, label], shape)
+        file = self.cohort.mask_file(image_id, target_of(self.cohort.task, label))
+        if file is None:
+            return None
+        mask = read_mask(file)
+        if wrong := mask_misfit(file, mask.shape, image_id, shape):
+            raise InputError(f"{wrong}. {MASK_REMEDY}")
+        return mask
+
+    def masks_of(self, label: str) -> Iterator[np.ndarray]:
+        """Yield ``(*spatial) bool``, each of its own size, for every known positive of a label with a mask."""
+        truth = self.cohort.task.label_truth(self.cohort.truth)[:, self.cohort.task.label_names.index(label)]
+        for i in np.flatnonzero(truth >= 0.5):
+            image_id = self.cohort.image_ids[i]
+            if self.boxes is not None and (image_id, label) in self.boxes.by_label:
+                shape = read_image(self.cohort.file(image_id)).source_shape
+                yield fill_boxes(self.boxes.by_label[image_id, label], shape)
+            elif file := self.cohort.mask_file(image_id, target_of(self.cohort.task, label)):
+                yield read_mask(file)
+
+
+def reference_of(cohort: Cohort, boxes_file: Path | None = None) -> Reference:
+    """Return the masks of a cohort, with the boxes of `boxes_file`, or else of the file that its study names."""
+    path = boxes_file or cohort.study.boxes_file
+    return Reference(cohort, read_boxes(path, cohort) if path else None)
+
+
+def fill_boxes(boxes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return ``(rows, columns) bool``, true in every pixel that a box touches; `InputError` for a volume.
+
+    >>> fill_boxes(np.array([[1.0, 0.0, 1.5, 1.0]]), (2, 4)).astype(int).tolist()
+    [[0, 1, 1, 0], [0, 0, 0, 0]]
+    """
+    if len(shape) != 2:
+        raise InputError("boxes mark pictures; mark lesions of volumes by masks (--mask).")
+    mask = np.zeros(shape, dtype=bool)
+    for x, y, w, h in boxes:
+        left, top = max(int(np.floor(x)), 0), max(int(np.floor(y)), 0)
+        mask[top : int(np.ceil(y + h)), left : int(np.ceil(x + w))] = True
+    return mask
+
+
+def target_of(task: Task, label: str) -> str:
+    """Return the name of the target that a label name belongs to.
+
+    >>> from focusmap.study.task import Target
+    >>> target_of(Task((Target("label", "multiclass", ("benign", "malignant")),)), "label=benign")
+    'label'
+    """
+    return next(target.name for target in task.targets if label in target.label_names)
+
+
+def read_boxes(path: Path, cohort: Cohort) -> Boxes:
+    """Return the boxes of a CSV file with the columns ``image_id, finding, x, y, w, h`` (pixels of the source).
+
+    A finding is a label of the task, or a class of one of its targets. Where a column ``path`` stands too, it
+    finds the image if the image_id does not.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, or a side is not a number or a size not above 0.
+    """
+    table = read_table(path)
+    missing = [name for name in BOX_COLUMNS if name not in table]
+    if missing:
+        raise InputError(f"{path}: lacks the column(s) {', '.join(missing)}; {', '.join(BOX_COLUMNS)} are expected.")
+    sides = _sides(path, table)
+    images, labels = _image_ids(table, cohort), [_label_of(cohort.task, name) for name in table["finding"]]
+    grouped: dict[tuple[str, str], list[np.ndarray]] = {}
+    for image_id, label, box in zip(images, labels, sides, strict=True):
+        if image_id is not None and label is not None:
+            grouped.setdefault((image_id, label), []).append(box)
+    unmatched = {name for name, label in zip(table["finding"], labels, strict=True) if label is None}
+    by_label = {key: np.stack(boxes) for key, boxes in grouped.items()}
+    n_elsewhere = sum(image_id is None for image_id in images)
+    return Boxes(by_label, tuple(sorted(unmatched)), n_elsewhere, _nearest(cohort.task, sorted(unmatched)))
+
+
+def _sides(path: Path, table: pd.DataFrame) -> np.ndarray:
+    sides: np.ndarray = table[SIDES].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    wrong = np.flatnonzero(~np.isfinite(sides).all(axis=1) | (sides[:, 2:] <= 0).any(axis=1))
+    if len(wrong):
+        cells = ", ".join(table[SIDES].iloc[wrong[0]])
+        raise InputError(f"{path} row {wrong[0] + 2}: {cells} is not a box; x, y and a w and h above 0 are expected.")
+    return sides
+
+
+def _image_ids(table: pd.DataFrame, cohort: Cohort) -> list[str | None]:
+    known = {image_id: image_id for image_id in cohort.image_ids}
+    by_path = dict(zip(cohort.table["path"], cohort.image_ids, strict=True))
+    pairs = zip(table["image_id"], table["path" if "path" in table else "image_id"], strict=True)
+    return [known.get(image_id) or by_path.get(path) for image_id, path in pairs]
+
+
+def _nearest(task: Task, findings: Sequence[str]) -> dict[str, str]:
+    known = [label.removeprefix(f"{target_of(task, label)}=") for label in task.label_names]
+    found = {finding: nearest(finding, known) for finding in findings}
+    return {finding: label for finding, label in found.items() if label}
+
+
+def _label_of(task: Task, finding: str) -> str | None:
+    candidates = [finding, *(f"{name}={finding}" for name in task.names)]
+    return next((name for name in candidates if name in task.label_names), None)

@@ -1,0 +1,176 @@
+"""Scores of single maps to means with patient-clustered intervals: overall, by label, by size of the lesion."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from focusmap.evaluation.localisation.baselines import BASELINES
+from focusmap.files import Json
+from focusmap.statistics.formulas import ratio
+from focusmap.statistics.intervals import bounded_interval, percentile_interval
+from focusmap.statistics.resampling import Clusters, Distribution, Resampling, Statistic, resample
+
+Columns: TypeAlias = Mapping[str, np.ndarray]
+"""A measure's name to its values ``(N,)``, one a positive; NaN where it does not count."""
+
+# These are given over all positives too, the missed ones included.
+OF_POSITIVES = ("pointing_hit", "auprc", "iou", "dice", "iou_at_cut", "dice_at_cut")
+SIZES = ("small", "medium", "large")
+MEAN_MASK = "mean_mask"
+# Why a measure has no value.
+NO_HITS = "no true positive has a mask"
+NO_MEAN_MASK = "train marks no lesion of a label that was found, so there is no mean mask"
+NO_REGION = "no map of a true positive shows a region"
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """How maps are scored.
+
+    Parameters
+    ----------
+    n_resamples, seed
+        Of the patient-clustered bootstrap; the seed is also that of the random maps.
+    """
+
+    n_resamples: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One known positive with a mask, and how well its maps find the mask.
+
+    Parameters
+    ----------
+    predicted
+        False for a positive that the model missed.
+    measures
+        Method or baseline to measure to value, as `measure` gives them.
+    """
+
+    image_id: str
+    patient_id: str
+    label: str
+    predicted: bool
+    measures: Mapping[str, Mapping[str, float]]
+
+    @property
+    def size(self) -> float:
+        """The lesion's share of the picture."""
+        return next(iter(self.measures.values()))["chance"]
+
+
+def summarise(scored: Sequence[Scored], options: ScoreOptions = ScoreOptions()) -> dict[str, Json]:
+    """Return the means of the measures, each with its 95 % interval, for every method and baseline.
+
+    Returns
+    -------
+    dict
+        ``methods`` (over all labels), ``by_target`` (label name to methods) and ``by_size`` (``small, medium, large``,
+        thirds of all lesions by their share of the picture: ``from``, ``to``, ``methods``). Each method has the
+        measures of `measure` over true positives; those of `OF_POSITIVES` over all positives, ``..._of_positives``, in
+        which a missed one is an empty map, to the baselines too, since nothing is shown of it; ``n``,
+        ``n_false_negative``, ``n_patients``; and, unless it is a baseline, ``minus_mean_mask``: measure to the paired
+        difference, above 0 where the map is better.
+    """
+    by_target: dict[str, Json] = {
+        label: _by_method([one for one in scored if one.label == label], options)
+        for label in dict.fromkeys(one.label for one in scored)
+    }
+    return {"methods": _by_method(scored, options), "by_target": by_target, "by_size": _by_size(scored, options)}
+
+
+def _by_size(scored: Sequence[Scored], options: ScoreOptions) -> dict[str, Json]:
+    sizes = np.array([one.size for one in scored])
+    third = np.searchsorted(np.quantile(sizes, [1 / 3, 2 / 3]), sizes)
+    strata: dict[str, Json] = {}
+    for k in np.unique(third):
+        own = sizes[third == k]
+        members = [one for one, place in zip(scored, third, strict=True) if place == k]
+        strata[SIZES[k]] = {"from": float(own.min()), "to": float(own.max()), "methods": _by_method(members, options)}
+    return strata
+
+
+def _by_method(scored: Sequence[Scored], options: ScoreOptions) -> dict[str, Json]:
+    methods = list(dict.fromkeys(name for one in scored for name in one.measures))
+    columns = {name: _columns(scored, name) for name in methods}
+    gains = {name: _gains(columns[name], columns.get(MEAN_MASK, {})) for name in methods if name not in BASELINES}
+    resampling = Resampling(Clusters.of([one.patient_id for one in scored]), options.n_resamples, options.seed)
+    reasons = {name: _reason(scored, columns[name]) for name in methods}
+    of_mean_mask = dict.fromkeys(gains, reasons.get(MEAN_MASK, NO_MEAN_MASK))
+    means = _intervals(columns, reasons, resampling, are_shares=True)
+    differences = _intervals(gains, of_mean_mask, resampling, are_shares=False)
+    return {
+        name: {
+            **means[name],
+            **_counts(scored, name),
+            **({"minus_mean_mask": differences[name]} if name in differences else {}),
+        }
+        for name in methods
+    }
+
+
+def _columns(scored: Sequence[Scored], method: str) -> dict[str, np.ndarray]:
+    predicted = np.array([one.predicted for one in scored])
+    keys = dict.fromkeys(key for one in scored for key in one.measures.get(method, {}))
+    values = {key: np.array([one.measures.get(method, {}).get(key, np.nan) for one in scored]) for key in keys}
+    # What an empty map scores: all its pixels tie, so that its average precision is chance.
+    empty = {"auprc": values["chance"]}
+    columns = {key: np.where(predicted, column, np.nan) for key, column in values.items()}
+    for key in OF_POSITIVES:
+        if key in values:
+            missed = np.where(np.isnan(values[key]), np.nan, empty.get(key, 0.0))
+            columns[f"{key}_of_positives"] = np.where(predicted, values[key], missed)
+    return columns
+
+
+def _gains(columns: Columns, mean_mask: Columns) -> dict[str, np.ndarray]:
+    return {key: columns[key] - mean_mask[key] for key in columns if key in mean_mask and key != "chance"}
+
+
+def _reason(scored: Sequence[Scored], columns: Columns) -> str:
+    """Return why a method's measures are undefined, where one is; of all baselines, the mean mask alone can lack."""
+    if not any(one.predicted for one in scored):
+        return NO_HITS
+    return NO_MEAN_MASK if np.isnan(columns["chance"]).all() else NO_REGION
+
+
+def _intervals(
+    columns: Mapping[str, Columns], reasons: Mapping[str, str], resampling: Resampling, *, are_shares: bool
+) -> dict[str, dict[str, Json]]:
+    """Return the mean of every column with its interval; that of shares has a width where all are 0 or 1.
+
+    `reasons` says of each name what is said where a mean is undefined.
+    """
+    statistics = {name: _means(own, resampling.clusters) for name, own in columns.items() if own}
+
+    def described(name: str, key: str, drawn: Distribution) -> Json:
+        interval = percentile_interval(drawn, reasons[name])
+        if are_shares and key != "energy_ratio":
+            interval = bounded_interval(interval, resampling.clusters.count(~np.isnan(columns[name][key])))
+        return interval.to_dict()
+
+    return {
+        name: {key: described(name, key, drawn) for key, drawn in found.items()}
+        for name, found in resample(statistics, resampling).items()
+    }
+
+
+def _means(columns: Columns, clusters: Clusters) -> Statistic:
+    table = np.stack(list(columns.values()), axis=1)
+    sums, counts = clusters.sums(np.nan_to_num(table)), clusters.sums((~np.isnan(table)).astype(np.float64))
+
+    def means(multiplicities: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(columns, ratio(sums @ multiplicities, counts @ multiplicities), strict=True))
+
+    return means
+
+
+def _counts(scored: Sequence[Scored], method: str) -> dict[str, Json]:
+    own = [one for one in scored if method in one.measures]
+    found = [one for one in own if one.predicted]
+    n_patients = len({one.patient_id for one in found})
+    return {"n": len(found), "n_false_negative": len(own) - len(found), "n_patients": n_patients}

@@ -1,0 +1,139 @@
+"""Simpler answers beside a model's, with paired intervals: the usual one, the earlier value, a fast model of rows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from focusmap.evaluation import EvaluationOptions, compare_predictions, evaluate_predictions
+from focusmap.evaluation.baselines import carried_forward, usual_answer
+from focusmap.evaluation.predictions import (
+    Predictions,
+    from_probabilities,
+    joined,
+    of_images,
+    of_targets,
+    read_predictions,
+)
+from focusmap.files import Json, read_json, write_json
+from focusmap.study.cohort import Cohort
+from focusmap.study.run import Run
+from focusmap.study.split import fold_split, read_split
+from focusmap.study.task import Task
+
+BASELINES = "baselines.json"
+USUAL, CARRIED = "mean", "carried-forward"
+
+
+@dataclass(frozen=True)
+class Simpler:
+    """A simpler answer for the images that a model has answered: for all of its targets, or some.
+
+    Parameters
+    ----------
+    name
+        ``mean``, ``carried-forward``, or that of a model.
+    predictions
+        Of the same images.
+    thresholds
+        As for `EvaluationOptions`.
+    without
+        By target, how many of the images with a known truth have no earlier value and are given the usual answer.
+    """
+
+    name: str
+    predictions: Predictions
+    thresholds: Mapping[str, float | np.ndarray]
+    without: Mapping[str, int]
+
+
+def write_baselines(
+    run: Run, cohort: Cohort, predictions: Predictions, settings: EvaluationOptions, out: Path
+) -> dict[str, Json]:
+    """Return and write how simpler answers do on the images of `predictions`, and by how much the model betters them.
+
+    Returns
+    -------
+    dict
+        ``baselines``: a list of ``name``, ``metrics`` (as in ``metrics.json``), ``difference`` (model - baseline, as
+        `compare_predictions` gives it) and ``without_earlier_value``.
+    """
+    truth = cohort.of(list(predictions.ids["image_id"])).truth
+    entries: list[Json] = []
+    for simpler in _simpler_answers(run, cohort, predictions):
+        names = simpler.predictions.task.names
+        columns = [cohort.task.index(name) for name in names]
+        own = replace(settings, thresholds=simpler.thresholds)
+        metrics = evaluate_predictions(simpler.predictions, truth[:, columns], own)
+        paired = (of_targets(predictions, names), simpler.predictions)
+        difference = compare_predictions(*paired, truth[:, columns], (settings, own))
+        without = cast(Json, dict(simpler.without))
+        entries.append(
+            {"name": simpler.name, "metrics": metrics, "difference": difference, "without_earlier_value": without}
+        )
+    found: dict[str, Json] = {"baselines": entries}
+    write_json(out / BASELINES, found)
+    return found
+
+
+def baseline_run(part: Run) -> Run:
+    """Return where the fast model beside a run, or beside one of its folds, lies."""
+    return Run(part.folder / "baseline")
+
+
+def _simpler_answers(run: Run, cohort: Cohort, predictions: Predictions) -> Iterator[Simpler]:
+    usual = _usual(run, cohort, predictions)
+    yield Simpler(USUAL, from_probabilities(cohort.task, predictions.ids, usual), {}, {})
+    if cohort.study.before:
+        yield _carried(cohort, predictions, usual)
+    if all(baseline_run(part).predictions("test").is_file() for part in run.parts()):
+        yield _fast_model(run, cohort, predictions)
+
+
+def _usual(run: Run, cohort: Cohort, predictions: Predictions) -> np.ndarray:
+    """Return ``(N, L)``: of each image the usual answer on the train that its own model has seen."""
+    split, parts = read_split(run.split, cohort), run.parts()
+    answers = np.empty(predictions.probabilities.shape)
+    rows = {image_id: i for i, image_id in enumerate(predictions.ids["image_id"])}
+    for k in range(len(parts)):
+        own = split if parts == [run] else fold_split(split, k)
+        members = [rows[image_id] for image_id in own.ids("test")]
+        answers[members] = usual_answer(cohort.task, cohort.of(own.ids("train")).truth)
+    return answers
+
+
+def _carried(cohort: Cohort, predictions: Predictions, usual: np.ndarray) -> Simpler:
+    members, blocks, without = cohort.of(list(predictions.ids["image_id"])), [], {}
+    targets = [target for target in cohort.task.targets if target.name in cohort.study.before]
+    for target in targets:
+        before = target.encode([str(cell) for cell in members.table[cohort.study.before[target.name]]])
+        # Others are not scored: those of unknown truth, and of a change target all without an earlier value.
+        is_scored = ~np.isnan(members.truth[:, cohort.task.index(target.name)])
+        without[target.name] = int(np.isnan(before[is_scored]).sum())
+        blocks.append(carried_forward(target, before, usual[:, cohort.task.slice_of(target.name)]))
+    found = from_probabilities(Task(tuple(targets)), predictions.ids, np.concatenate(blocks, axis=1))
+    return Simpler(CARRIED, found, {}, without)
+
+
+def _fast_model(run: Run, cohort: Cohort, predictions: Predictions) -> Simpler:
+    parts = [baseline_run(part) for part in run.parts()]
+    tables = [read_predictions(part.predictions("test"), cohort.task) for part in parts]
+    cards = [read_json(part.model / "model.json") for part in parts]
+    pooled = joined(tables)
+    thresholds = _thresholds(tables, [cast(Mapping[str, float], card["thresholds"]) for card in cards], pooled)
+    name = str(cast(Mapping[str, Json], cards[0]["architecture"])["model"])
+    wanted = list(predictions.ids["image_id"])
+    order = {image_id: i for i, image_id in enumerate(pooled.ids["image_id"])}
+    rows = [order[image_id] for image_id in wanted]
+    return Simpler(name, of_images(pooled, wanted), {key: values[rows] for key, values in thresholds.items()}, {})
+
+
+def _thresholds(
+    tables: Sequence[Predictions], found: Sequence[Mapping[str, float]], pooled: Predictions
+) -> dict[str, np.ndarray]:
+    """Return the operating points ``(N,)`` of each image of the pooled table: those of the model that answered it."""
+    sizes = [len(table) for table in tables]
+    assert sum(sizes) == len(pooled)
+    return {name: np.repeat([thresholds[name] for thresholds in found], sizes) for name in found[0]}

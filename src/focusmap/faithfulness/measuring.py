@@ -1,0 +1,146 @@
+"""Trust: which criteria the heat maps of a run pass, measured on some of the pictures that were explained."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from focusmap.errors import InputError
+from focusmap.files import Json, write_json
+from focusmap.models.load import load_run_net
+from focusmap.report.words import Language
+from focusmap.study.cohort import Cohort
+from focusmap.study.options import RunOptions
+
+if TYPE_CHECKING:
+    from focusmap.faithfulness.subjects import Subject
+    from focusmap.faithfulness.trust import TrustOptions
+    from focusmap.models.net import Model
+
+TRUST, PAGE = "trust.json", "trust.html"
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class TrustRequest:
+    """How trust is measured, and beside which other runs.
+
+    Parameters
+    ----------
+    methods
+        Names of heat map methods, or ``all``; empty means those of the maps.
+    n_pictures
+        Maps to judge, drawn from those with evidence, labels in turn.
+    n_draws
+        Random removals of each kind.
+    against
+        Runs on the same data: those of the same architecture show repeatability, others reproducibility.
+    shuffled
+        A run trained on shuffled labels, or None.
+    """
+
+    methods: tuple[str, ...] = ()
+    n_pictures: int = 16
+    n_draws: int = 20
+    against: tuple[Path, ...] = ()
+    shuffled: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name, n in (("n_pictures", self.n_pictures), ("n_draws", self.n_draws)):
+            if n < 2:
+                raise InputError(f"trust: {name} is {n}; at least 2 was expected.")
+
+
+def trust_options(request: TrustRequest, model: "Model", drawn: Sequence[str], options: RunOptions) -> "TrustOptions":
+    """Return how trust in the maps of a model is measured, the other runs' models loaded.
+
+    Judged are the methods of the request, or else those that were drawn.
+
+    Raises
+    ------
+    InputError, MissingFileError
+        If a method is unknown or needs another net, or another run has no model or none to compare with.
+    """
+    from focusmap.faithfulness.trust import TrustOptions
+    from focusmap.heatmaps import choose_method, methods_of
+
+    if model.net.reconstructs:
+        raise InputError("trust is measured in a classifier's maps; an autoencoder's map is its score, place by place.")
+    methods = methods_of(model.net) if ALL in request.methods else request.methods or drawn
+    names = tuple(dict.fromkeys(choose_method(name, model.net) for name in methods))
+
+    def other(folder: Path) -> "Model":
+        found = load_run_net(folder, options.devices)
+        _refuse_incomparable(folder, found, model, names)
+        return found
+
+    return TrustOptions(
+        methods=names,
+        n_maps=request.n_pictures,
+        n_draws=request.n_draws,
+        seed=options.recipe.seed,
+        others=tuple(other(folder) for folder in request.against),
+        shuffled=None if request.shuffled is None else other(request.shuffled),
+        progress=options.progress,
+    )
+
+
+def _refuse_incomparable(folder: Path, other: "Model", model: "Model", methods: Sequence[str]) -> None:
+    """Raise `InputError` unless another run's model knows the labels of `model`, and all methods can draw its maps."""
+    from focusmap.heatmaps import can_draw
+
+    missing = [name for name in model.task.label_names if name not in other.task.label_names]
+    if missing:
+        raise InputError(f"{folder}: does not know {', '.join(missing)}; a run on the same data was expected.")
+    absent = [name for name in methods if not can_draw(other.net, name)]
+    if absent:
+        raise InputError(
+            f"{folder}: its net has no {absent[0]} maps to compare with. Leave it out, or say --trust-method cam."
+        )
+
+
+def choose_subjects(cohort: Cohort, index: pd.DataFrame, options: "TrustOptions") -> "list[Subject]":
+    """Return pictures with a label each to measure trust on, from the index of a cohort's maps."""
+    from focusmap.faithfulness.subjects import Subject
+    from focusmap.heatmaps.evidence import Item
+
+    owners = dict(zip(cohort.image_ids, cohort.patient_ids, strict=True))
+    chosen = choose_maps(index.assign(patient_id=index["image_id"].map(owners)), options.n_maps, options.seed)
+    columns = (chosen[name] for name in ("image_id", "path", "patient_id", "target", "predicted"))
+    return [
+        Subject(Item(image_id, path, cohort.file(image_id)), patient_id, label, predicted)
+        for image_id, path, patient_id, label, predicted in zip(*columns, strict=True)
+    ]
+
+
+def write_trust(
+    model: "Model", subjects: "Sequence[Subject]", out: Path, options: "TrustOptions", language: Language = "en"
+) -> dict[str, Json]:
+    """Return what was measured on the subjects, and write it to ``trust.json`` and ``trust.html`` in `out`."""
+    from focusmap.faithfulness.trust import measure_trust
+    from focusmap.report.trust import render_trust
+
+    trust = measure_trust(model, subjects, options)
+    write_json(out / TRUST, trust)
+    render_trust(trust, out / PAGE, language)
+    return trust
+
+
+def choose_maps(index: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
+    """Return `n` rows of maps with evidence, drawn at random: labels in turn, predicted ones and new patients first.
+
+    >>> index = pd.DataFrame({"target": ["a", "a", "b"], "predicted": [0, 1, 1], "has_evidence": 1, "patient_id": "p"})
+    >>> sorted(choose_maps(index, 2, seed=0).index)
+    [1, 2]
+    """
+    order = np.random.default_rng(seed).permutation(len(index))
+    drawn = index.iloc[order].astype({"predicted": bool, "has_evidence": bool})
+    drawn = drawn[drawn["has_evidence"]]
+    again = drawn.groupby(["target", "predicted", "patient_id"]).cumcount()
+    keyed = drawn.assign(unpredicted=~drawn["predicted"], again=again)
+    drawn = keyed.sort_values(["unpredicted", "again"], kind="stable")
+    turn = drawn.groupby("target", sort=False).cumcount()
+    return drawn.iloc[np.argsort(turn.to_numpy(), kind="stable")[:n]]

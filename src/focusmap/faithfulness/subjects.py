@@ -1,0 +1,106 @@
+"""The pictures and labels on which trust is measured, as a model sees them, and every method's maps of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from focusmap.errors import InputError
+from focusmap.evaluation.calibration import apply
+from focusmap.evaluation.localisation import edges_map
+from focusmap.heatmaps import check_method, heat_maps
+from focusmap.heatmaps.evidence import Item, read_pictures
+from focusmap.models.net import Model
+from focusmap.nets.grids import on_grid
+
+BATCH_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One map to judge: a picture, whose it is, the label that the map explains, and whether that is predicted."""
+
+    item: Item
+    patient_id: str
+    label: str
+    predicted: bool
+
+
+@dataclass(frozen=True)
+class Panel:
+    """N subjects as one model sees them: pictures ``(N, C, *spatial)``, and each one's column among the logits."""
+
+    model: Model
+    batch: Tensor
+    columns: Tensor
+
+    def logit(self, pictures: Tensor) -> Tensor:
+        """Return the logit ``(N,)`` of each subject's label, for pictures in the place of its own."""
+        return self._logits(pictures).gather(1, self.columns[:, None])[:, 0]
+
+    def probability(self, pictures: Tensor) -> Tensor:
+        """Return the calibrated probability ``(N,)`` of each subject's label; of a continuous target, its value."""
+        units = self.model.to_units(self._logits(pictures).cpu().double().numpy())
+        found = torch.from_numpy(apply(self.model.task, units, self.model.card.temperatures))
+        return found.to(self.columns.device).gather(1, self.columns[:, None])[:, 0]
+
+    def _logits(self, pictures: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([self.model.net(part) for part in torch.split(pictures, BATCH_SIZE)])
+
+
+Draw: TypeAlias = Callable[[Panel], Tensor]
+"""From subjects to their maps ``(N, *spatial)``, on the grid of the net's input."""
+
+
+def panel_of(model: Model, subjects: Sequence[Subject]) -> Panel:
+    """Return the subjects as `model` sees them, each picture read once; its net is set to eval mode.
+
+    Raises
+    ------
+    InputError
+        If a picture cannot be read, or the model does not know a label.
+    """
+    failures: list[tuple[str, str]] = []
+    items = list(dict.fromkeys(subject.item for subject in subjects))
+    pixels = {picture.item: picture.pixels for picture in read_pictures(items, model.preparation, failures)}
+    if failures:
+        raise InputError(failures[0][1])
+    names = model.task.label_names
+    for subject in subjects:
+        if subject.label not in names:
+            raise InputError(f"a model of {', '.join(names)} cannot be asked about {subject.label!r}.")
+    device = next(model.net.eval().parameters()).device
+    batch = torch.from_numpy(np.stack([pixels[subject.item] for subject in subjects])).to(device)
+    return Panel(model, batch, torch.tensor([names.index(subject.label) for subject in subjects], device=device))
+
+
+def method_maps(method: str) -> Draw:
+    """Return how the maps of a heat map method are drawn; `InputError` if there is none of this name."""
+    check_method(method)
+
+    def draw(panel: Panel) -> Tensor:
+        maps = torch.zeros_like(panel.batch[:, 0])
+        for column in sorted(set(panel.columns.tolist())):
+            own = torch.nonzero(panel.columns == column)[:, 0]
+            for rows in torch.split(own, BATCH_SIZE):
+                found = heat_maps(panel.model.net, panel.batch[rows], method, [column])
+                maps[rows] = on_grid(found.maps.float(), maps.shape[1:])[:, 0]
+        return maps
+
+    return draw
+
+
+def edge_maps(panel: Panel) -> Tensor:
+    """Return the edges of each picture, whatever the net and the label: a control."""
+    edges = [edges_map(picture) for picture in panel.batch.cpu().numpy()]
+    return torch.from_numpy(np.stack(edges)).to(panel.batch)
+
+
+def noise_maps(seed: int) -> Draw:
+    """Return how maps of pure noise are drawn, new ones with each call: a control."""
+    generator = torch.Generator().manual_seed(seed)
+    return lambda panel: torch.rand(panel.batch[:, 0].shape, generator=generator).to(panel.batch)

@@ -1,0 +1,202 @@
+"""Reading a picture: the content of the file decides which reader is asked, one format a file."""
+
+import gzip
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from focusmap.errors import FocusmapError, MissingFileError, UnreadableImageError
+from focusmap.images.dicom import read_dicom
+from focusmap.images.image import Image
+from focusmap.images.nifti import GZIP, nifti_shape, read_nifti
+from focusmap.images.raster import (
+    jpeg_shape,
+    png_shape,
+    read_jpeg,
+    read_other_raster,
+    read_png,
+    read_tiff,
+)
+
+Reader: TypeAlias = Callable[[Path, int | None], Image]
+ShapeReader: TypeAlias = Callable[[Path], tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format, the bytes by which it is known, the names it usually has, and what reads its header alone."""
+
+    name: str
+    read: Reader
+    offset: int
+    magic: bytes
+    suffixes: tuple[str, ...]
+    shape: ShapeReader | None = None
+
+
+FORMATS = (
+    Format("PNG", read_png, 0, b"\x89PNG\r\n\x1a\n", (".png",), png_shape),
+    Format("JPEG", read_jpeg, 0, b"\xff\xd8\xff", (".jpg", ".jpeg", ".jpe", ".jfif"), jpeg_shape),
+    Format("DICOM", read_dicom, 128, b"DICM", (".dcm", ".dicom", ".ima")),
+    Format("TIFF", read_tiff, 0, b"II*\x00", (".tif", ".tiff")),
+    Format("TIFF", read_tiff, 0, b"MM\x00*", (".tif", ".tiff")),
+    Format("TIFF", read_tiff, 0, b"II+\x00", (".tif", ".tiff")),
+    Format("TIFF", read_tiff, 0, b"MM\x00+", (".tif", ".tiff")),
+    Format("BMP", read_other_raster, 0, b"BM", (".bmp", ".dib")),
+    Format("GIF", read_other_raster, 0, b"GIF8", (".gif",)),
+    Format("WebP", read_other_raster, 8, b"WEBP", (".webp",)),
+    Format("NIfTI", read_nifti, 344, b"n+1\0", (".nii", ".nii.gz"), nifti_shape),
+    Format("NIfTI", read_nifti, 4, b"n+2\0", (".nii", ".nii.gz"), nifti_shape),
+)
+SIGNATURE_BYTES = 348
+MASK_REMEDY = "Write each mask in its picture's own grid, or empty its cell in the label file."
+
+
+def read_image(path: Path, at_least: int | None = None) -> Image:
+    """Return the picture or volume in a file.
+
+    Parameters
+    ----------
+    path
+        PNG, JPEG, DICOM (one frame), TIFF (one page), BMP, GIF, WebP or NIfTI; known by its content, not by its name.
+    at_least
+        If given, the picture may come reduced, with a longer side of at least this many pixels: JPEG is then
+        decoded faster. `Image.source_shape` is the size in the file all the same.
+
+    Returns
+    -------
+    Image
+        A picture upright as its EXIF says, grey with one channel, colour with three, alpha laid over black. A volume
+        in the order of its file, a channel a modality, with its affine.
+
+    Raises
+    ------
+    MissingFileError, UnreadableImageError
+        If the file is not there; if it cannot be decoded as a whole, with the file's name and the reason.
+    """
+    with _known(path) as kind:
+        return kind.read(path, at_least)
+
+
+def read_shape(path: Path) -> tuple[int, ...]:
+    """Return `Image.source_shape` of what `read_image` reads; from the header alone of PNG, JPEG and NIfTI files.
+
+    Raises
+    ------
+    MissingFileError, UnreadableImageError
+        As `read_image`, but for what only decoding would show.
+    """
+    with _known(path) as kind:
+        return kind.read(path, None).source_shape if kind.shape is None else kind.shape(path)
+
+
+@contextmanager
+def _known(path: Path) -> Iterator[Format]:
+    """Yield the format of a file; whatever goes wrong with it is named."""
+    kind: Format | None = None
+    try:
+        kind = _recognise(path)
+        yield kind
+    except FileNotFoundError:
+        raise MissingFileError(f"{path}: no such file.") from None
+    except IsADirectoryError:
+        raise UnreadableImageError(f"{path}: is a folder; a picture was expected.") from None
+    # A foreign decoder may raise anything; whatever it is, it says that this one picture cannot be read.
+    except Exception as error:
+        # Some decoders name the file too.
+        reason = _reason(error).replace(str(path), "it")
+        raise UnreadableImageError(f"{path}: {reason}{_misnamed(path, kind)}.") from error
+
+
+def mask_misfit(file: Path, shape: tuple[int, ...], image_id: str, expected: tuple[int, ...]) -> str:
+    """Return what is wrong with a mask that does not have the shape of its picture; empty where it has.
+
+    >>> mask_misfit(Path("m.png"), (48, 49), "a", (48, 48))
+    'm.png: the mask has 48 x 49 pixels, and a has 48 x 48'
+    """
+    if shape == expected:
+        return ""
+    found, wanted = (" x ".join(map(str, sides)) for sides in (shape, expected))
+    return f"{file}: the mask has {found} pixels, and {image_id} has {wanted}"
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """Return the mask in a picture or volume file as `(*spatial) bool`: everything that is not black.
+
+    JPEG blurs a mask's edge and sprinkles faint dots around it, so there the cut is half of full white.
+
+    Raises
+    ------
+    MissingFileError, UnreadableImageError
+        As `read_image`.
+    """
+    image = read_image(path)
+    cut = 127 if _recognise(path).name == "JPEG" else 0
+    mask: NDArray[np.bool_] = np.max(image.pixels, axis=0) > cut
+    return mask
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """Return the pictures in a folder and its folders by name or content, sorted; hidden files are none."""
+    known = tuple({suffix for kind in FORMATS for suffix in kind.suffixes})
+    files = (path for path in folder.rglob("*") if path.is_file())
+    shown = (path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    return sorted(path for path in shown if path.name.lower().endswith(known) or _is_picture(path))
+
+
+def _is_picture(path: Path) -> bool:
+    try:
+        _recognise(path)
+    except (UnreadableImageError, OSError):
+        return False
+    return True
+
+
+def _recognise(path: Path) -> Format:
+    """Return the format by content, else by suffix: DICOM files without a preamble have no signature."""
+    head = _head(path)
+    if not head:
+        raise UnreadableImageError("is empty (0 bytes)")
+    for kind in FORMATS:
+        if head[kind.offset : kind.offset + len(kind.magic)] == kind.magic:
+            return kind
+    dicom = next(kind for kind in FORMATS if kind.name == "DICOM")
+    if path.suffix.lower() in dicom.suffixes:
+        return dicom
+    known = ", ".join(dict.fromkeys(kind.name for kind in FORMATS))
+    raise UnreadableImageError(f"its content is none of {known}; it begins with {head[:8]!r}")
+
+
+def _head(path: Path) -> bytes:
+    """Return the first bytes of a file's content, inflated where it is a gzip file that can be."""
+    with path.open("rb") as file:
+        head = file.read(SIGNATURE_BYTES)
+    if not head.startswith(GZIP):
+        return head
+    try:
+        with gzip.open(path) as file:
+            return file.read(SIGNATURE_BYTES)
+    except (OSError, EOFError, zlib.error):
+        return head
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FocusmapError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is"
+    said = " ".join(str(error).split())[:240].rstrip(".:")
+    return f"cannot be decoded ({said or type(error).__name__})"
+
+
+def _misnamed(path: Path, kind: Format | None) -> str:
+    named = next((known for known in FORMATS if path.name.lower().endswith(known.suffixes)), None)
+    if kind is None or named is None or kind.name == named.name:
+        return ""
+    return f" (the name says {named.name}, the content {kind.name})"

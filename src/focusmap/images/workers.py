@@ -1,0 +1,118 @@
+"""Many pictures prepared at once: by spawned processes, in order, holding few in memory."""
+
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import TypeAlias
+
+from focusmap.errors import FocusmapError, InputError
+from focusmap.images.prepare import AnyPreparation, Uint8Array, content_statistics, prepare_file
+
+PROBE = 32
+"""So many pictures are prepared here before it is decided whether to start processes for the rest."""
+WORTH_SECONDS = 3.0
+"""Starting processes takes a second or two; it is worth it for what would take longer than this."""
+CHUNK = 8
+CHUNKS_AHEAD = 4
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedPicture:
+    """A prepared picture `(C, *spatial) uint8`, its shape in the file, mean and deviation of its content."""
+
+    pixels: Uint8Array
+    source_shape: tuple[int, ...]
+    mean: float
+    std: float
+
+
+Outcome: TypeAlias = PreparedPicture | str
+"""A prepared picture, or why there is none."""
+
+
+def prepare_in_order(files: Sequence[Path], preparation: AnyPreparation, workers: int | None) -> Iterator[Outcome]:
+    """Yield the outcome for each file, in the order given.
+
+    Parameters
+    ----------
+    files
+        Pictures of any format.
+    preparation
+        How they are prepared.
+    workers
+        Number of processes; None for one a processor. With one, or with little to do, the work is done here.
+
+    Raises
+    ------
+    InputError
+        If a process was ended from outside, most often for want of memory.
+    """
+    n_workers = workers or os.cpu_count() or 1
+    here = files if n_workers == 1 else files[:PROBE]
+    started = time.monotonic()
+    yield from (prepare_one(file, preparation) for file in here)
+    rest = files[len(here) :]
+    expected_seconds = (time.monotonic() - started) * len(rest) / max(len(here), 1)
+    if expected_seconds < WORTH_SECONDS:
+        yield from (prepare_one(file, preparation) for file in rest)
+    else:
+        yield from prepare_by_processes(rest, preparation, n_workers)
+
+
+def prepare_one(file: Path, preparation: AnyPreparation) -> Outcome:
+    """Return the prepared picture of a file, or the reason why it cannot be read."""
+    try:
+        pixels, placement = prepare_file(file, preparation)
+    except FocusmapError as error:
+        return str(error)
+    return PreparedPicture(pixels, placement.source_shape, *content_statistics(pixels, placement))
+
+
+def _prepare_chunk(files: Sequence[Path], preparation: AnyPreparation) -> list[Outcome]:
+    return [prepare_one(file, preparation) for file in files]
+
+
+def prepare_by_processes(files: Sequence[Path], preparation: AnyPreparation, n_workers: int) -> Iterator[Outcome]:
+    """Yield the outcome for each file, in the order given, all of them prepared by processes."""
+    # Forked processes inherit locked locks of other threads and can hang; spawned ones start clean.
+    pool = ProcessPoolExecutor(n_workers, get_context("spawn"), initializer=_settle)
+    chunks = (files[start : start + CHUNK] for start in range(0, len(files), CHUNK))
+    submitted = (pool.submit(_prepare_chunk, chunk, preparation) for chunk in chunks)
+    pending: deque[Future[list[Outcome]]] = deque(islice(submitted, CHUNKS_AHEAD * n_workers))
+    try:
+        while pending:
+            yield from pending.popleft().result()
+            pending.extend(islice(submitted, 1))
+    except BrokenProcessPool:
+        raise InputError(
+            "A process that prepares pictures was ended from outside, most often for want of memory. "
+            "Try fewer workers. (In a script, start the work under `if __name__ == '__main__':`.)"
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _settle() -> None:
+    """Make this process a quiet worker: one thread, deaf to Ctrl-C, and gone when its parent is."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # A parent that is killed cannot close its pool, and its workers would wait for ever.
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,1 +1,0 @@
-"""Pixels: reading, preparing and storing pictures."""

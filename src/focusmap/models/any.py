@@ -1,0 +1,299 @@
+"""Nets of pictures or cases and models of rows behind one face: the one place where the verbs tell them apart."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+import numpy as np
+import pandas as pd
+
+from focusmap.errors import InputError
+from focusmap.files import read_json
+from focusmap.models.names import TABLE_NET, ModelName, parse_model
+from focusmap.models.rows import RowModel, estimators_from, load_row_model, mean_of, save_row_model
+from focusmap.study.cases import by_case, pictures_of
+from focusmap.study.cells import type_covariates
+from focusmap.study.cohort import Cohort
+from focusmap.study.declaration import PATH_COLUMNS, call_it_path, columns_of_pictures
+from focusmap.study.flags import Flags
+from focusmap.study.recipe import Cases, Recipe
+from focusmap.study.target_weights import parse_target_weights
+from focusmap.study.task import UNLABELLED, Task
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+    from focusmap.images.store import Store
+    from focusmap.models.cases import CaseModel
+    from focusmap.models.net import Model
+    from focusmap.nets.views import View
+
+    AnyModel: TypeAlias = Model | RowModel | CaseModel
+
+TABLE_DEFAULT = "gradient-boosting"
+CHUNK = 256
+# Fast, and neither of colour alone nor of edges alone.
+PICTURE_BASELINE, TABLE_BASELINE = "histogram+lbp+pyramid+logistic", "logistic"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of N rows.
+
+    Parameters
+    ----------
+    logits
+        ``(N, L)``; a continuous target's value in its own unit.
+    flags
+        What is to be known of each row; None of a model that knows nothing of rows.
+    attention
+        Of a model of cases: ``case_id, image_id, path, view`` and ``attention`` of each picture, its weight among those
+        of its case and view.
+    """
+
+    logits: np.ndarray
+    flags: tuple[Flags, ...] | None = None
+    attention: pd.DataFrame | None = None
+
+
+def model_name(cohort: Cohort, recipe: Recipe) -> ModelName:
+    """Return the recipe's model; ``auto`` for a study without pictures is gradient boosting on its table."""
+    is_table = recipe.model == "auto" and not cohort.has_images
+    return parse_model(TABLE_DEFAULT if is_table else recipe.model)
+
+
+def baseline_of(recipe: Recipe) -> str:
+    """Return the name of the simple model that a resolved recipe sets beside its own, or ``none``."""
+    if not recipe.learns_labels:
+        return "none"
+    if recipe.baseline != "auto":
+        return recipe.baseline
+    name = parse_model(recipe.model)
+    if name.shown == "table" or name.with_table:
+        return TABLE_BASELINE
+    # The features that a fast model is made of are those of one picture.
+    return "none" if recipe.shape or recipe.cases != "pictures" else PICTURE_BASELINE
+
+
+def cases_of(cohort: Cohort, recipe: Recipe) -> Cases:
+    """Return how the pictures of a case are pooled, or ``pictures`` where each stands for itself.
+
+    Raises
+    ------
+    InputError
+        If cases are asked for and the study names none, or the model takes none.
+    """
+    name, study = model_name(cohort, recipe), cohort.study
+    takes_none = not cohort.has_images or (name.engine, name.shown) == ("estimator", "pictures")
+    if recipe.cases in ("auto", "pictures"):
+        is_told = study.case_column and (study.view_column or name.with_table) and recipe.learns_labels
+        return "attention" if recipe.cases == "auto" and is_told and not takes_none else "pictures"
+    if takes_none and name.shown == "pictures":
+        raise InputError(f"cases: {recipe.cases}, and {name.name} is shown single pictures. Say cases: pictures.")
+    if study.case_column is None and not takes_none:
+        raise InputError(
+            f"cases: {recipe.cases}, and the study does not say which pictures are a case. Say --case COL."
+        )
+    return "pictures" if takes_none else recipe.cases
+
+
+def rows_for(cohort: Cohort, recipe: Recipe) -> Cohort:
+    """Return the cohort whose rows a model learns from and answers: of pictures, or of cases."""
+    how = cases_of(cohort, recipe)
+    if how == "pictures" and not model_name(cohort, recipe).with_table:
+        return cohort
+    return by_case(cohort, grouped=how != "pictures")
+
+
+def _check_cases(cohort: Cohort, recipe: Recipe, name: ModelName) -> None:
+    """Raise `InputError` if a recipe for cases asks for what only a net of single pictures can do."""
+    from focusmap.nets.decoders import split_model
+
+    if cases_of(cohort, recipe) == "pictures" and not name.with_table:
+        return
+    if name.net != "auto" and split_model(name.net)[1]:
+        plain = name.name.replace(name.net, split_model(name.net)[0])
+        raise InputError(f"model {name.name!r}: nets of cases are made of plain backbones. Try {plain}.")
+    for setting, is_usual in (
+        ("tta", not recipe.tta),
+        ("augmentation.mixup", not recipe.augmentation.mixup),
+        ("layer_decay", recipe.layer_decay == 1),
+    ):
+        if not is_usual:
+            raise InputError(f"{setting} is for nets of single pictures; {name.name} is shown cases. Leave it out.")
+    fast = parse_model(recipe.baseline) if recipe.baseline not in ("auto", "none") else name
+    if fast.engine == "estimator" and fast.shown == "pictures":
+        raise InputError(f"baseline {fast.name!r} is shown single pictures; {name.name} cases. Say none, or logistic.")
+
+
+def check_labels(cohort: Cohort, recipe: Recipe) -> None:
+    """Raise `InputError` where an autoencoder is given labels, or another model none."""
+    if recipe.learns_labels == (cohort.task != UNLABELLED):
+        return
+    if recipe.learns_labels:
+        raise InputError(f"{cohort.study.label_file}: the study has no labels. Train it with --model autoencoder.")
+    raise InputError(
+        f"model {recipe.model!r} learns without labels; the study has {', '.join(cohort.task.names)}. Read the label "
+        "file with Declaration(unlabelled=True), and leave --study out."
+    )
+
+
+def check_model(cohort: Cohort, recipe: Recipe) -> ModelName:
+    """Return the recipe's model; `InputError` if there is none for the recipe, or the study lacks what it is shown."""
+    from focusmap.models.estimators import check_kinds
+    from focusmap.nets.build import check_recipe
+    from focusmap.nets.heads import check_loss
+
+    name = model_name(cohort, recipe)
+    if name.shown == "table" or name.with_table:
+        type_covariates(cohort)
+    if name.shown == "pictures" and not cohort.has_images:
+        others = [column for column in cohort.raw if column not in cohort.study.role_columns]
+        remedy = call_it_path(columns_of_pictures(cohort.raw[others])) or " Try --model gradient-boosting."
+        raise InputError(
+            f"{cohort.study.label_file}: has no path column (one of {', '.join(PATH_COLUMNS)}), and {name.name} is "
+            f"shown pictures.{remedy}"
+        )
+    if name.engine == "estimator":
+        check_kinds(name.estimator, [t.name for t in cohort.task.targets if t.kind == "continuous"])
+    elif name.shown == "pictures":
+        check_recipe(replace(recipe, model=name.net))
+        _check_cases(cohort, recipe, name)
+    check_loss(cohort.task, recipe.loss)
+    check_labels(cohort, recipe)
+    parse_target_weights(recipe.target_weights, cohort.task)
+    if recipe.baseline not in ("auto", "none") and recipe.baseline != recipe.model:
+        check_model(cohort, replace(recipe, model=recipe.baseline, tta=False, screen_negatives=0.0))
+    if recipe.screen_negatives and name.engine != "estimator":
+        raise InputError(
+            f"screen_negatives leaves rows out of the fit of an estimator; {name.name} is a net. Try sampling: under."
+        )
+    if recipe.tta and not name.is_net_of_pictures:
+        raise InputError(f"tta shows a net several views of a picture; {name.name} has none. Leave it out.")
+    return name
+
+
+def can_be_mapped(folder: Path) -> bool:
+    """Return whether the model in `folder` is a net that is shown pictures, which can be asked where it looks."""
+    return parse_model(_name_in(folder)).is_net_of_pictures
+
+
+def _is_of_cases(folder: Path) -> bool:
+    architecture = read_json(folder / "model.json").get("architecture")
+    return isinstance(architecture, dict) and "net" in architecture
+
+
+def load_model(folder: Path, device: str = "cpu") -> "AnyModel":
+    """Return the model in `folder`, whatever made it, ready to compute on `device`.
+
+    Raises
+    ------
+    MissingFileError, ModelError
+        If a file of it is missing, is damaged, or belongs to another model.
+    """
+    name = parse_model(_name_in(folder)) if (folder / "model.json").is_file() else parse_model("auto")
+    if name.name == TABLE_NET:
+        from focusmap.nets.table_net import net_answer_from
+
+        return load_row_model(folder, net_answer_from)
+    if name.engine == "estimator":
+        return load_row_model(folder, estimators_from)
+    if (folder / "model.json").is_file() and _is_of_cases(folder):
+        from focusmap.models.cases import load_case_model
+
+        return load_case_model(folder).to(device)
+    from focusmap.models.net import load_model as load_net
+
+    model = load_net(folder)
+    model.net.to(device)
+    return model
+
+
+def _name_in(folder: Path) -> str:
+    architecture = read_json(folder / "model.json").get("architecture")
+    return str(architecture.get("model")) if isinstance(architecture, dict) else ""
+
+
+def save_model(model: "AnyModel", folder: Path) -> None:
+    """Write a model."""
+    if isinstance(model, RowModel):
+        save_row_model(model, folder)
+        return
+    if is_case_model(model):
+        from focusmap.models.cases import save_case_model
+
+        save_case_model(model, folder)
+        return
+    from focusmap.models.net import save_model as save_net
+
+    save_net(model, folder)
+
+
+def combine_models(models: Sequence["AnyModel"], views: Sequence["View"], made_of: str) -> "AnyModel":
+    """Return the mean of several models of one kind; not calibrated yet. Views are of pictures, for nets."""
+    rows = [model for model in models if isinstance(model, RowModel)]
+    if rows:
+        return mean_of(rows, made_of)
+    cases = [model for model in models if is_case_model(model)]
+    if cases:
+        from focusmap.models.cases import case_mean_of
+
+        return case_mean_of(cases, made_of)
+    from focusmap.models.ensemble import combine
+
+    return combine(cast("Sequence[Model]", models), views, made_of)
+
+
+def is_case_model(model: "AnyModel") -> "TypeIs[CaseModel]":
+    """Return whether a model is one of cases; asked so that models of rows need no torch."""
+    from focusmap.models.cases import CaseModel
+
+    return isinstance(model, CaseModel)
+
+
+def answers_for(model: "AnyModel", store: "Store | None", cohort: Cohort) -> Answers:
+    """Return what a model says of a cohort, whose pictures are in the store where it is shown pictures.
+
+    Of a change target it is the earlier value and its change; NaN where the earlier value is not known.
+    """
+    if not len(cohort):
+        return Answers(np.empty((0, model.task.n_logits)))
+    if isinstance(model, RowModel):
+        if model.card.covariates:
+            return Answers(*model.of_table(cohort))
+        assert store is not None
+        measured = np.concatenate([model.of_pictures(part) for part in pixels_of(store, cohort)])
+        return Answers(model.task.added(measured, cohort.earlier))
+    assert store is not None
+    if is_case_model(model):
+        from focusmap.models.predict import look_at_store
+
+        looked = look_at_store(model, store, cohort)
+        return Answers(*model.answer(looked, cohort), attention_of(pictures_of(cohort), looked.attention))
+    from focusmap.models.predict import predict_store
+
+    return Answers(model.task.added(predict_store(model, store, cohort.image_ids), cohort.earlier))
+
+
+def attention_of(pictures: pd.DataFrame, weights: np.ndarray) -> pd.DataFrame:
+    """Return the table of what each picture weighs, ``(P,)``."""
+    return pictures[["case_id", "image_id", "path", "view"]].assign(attention=np.round(weights, 4))
+
+
+def pixels_of(store: "Store", cohort: Cohort) -> Iterator[np.ndarray]:
+    """Yield a cohort's prepared pictures ``(n, C, H, W) uint8``, some hundred at a time: a store may exceed memory."""
+    rows = store.rows(cohort.image_ids)
+    for start in range(0, len(rows), CHUNK):
+        yield store.pixels[rows[start : start + CHUNK]]
+
+
+def calibrated(model: "AnyModel", logits: np.ndarray, truth: np.ndarray) -> "AnyModel":
+    """Return the model with temperatures, then thresholds, fitted to logits ``(N, L)`` and truth ``(N, T)``."""
+    from focusmap.evaluation.calibration import apply, fit_temperatures
+    from focusmap.evaluation.operating_points import choose_thresholds
+
+    task: Task = model.task
+    temperatures = fit_temperatures(task, logits, truth)
+    probabilities = apply(task, logits, temperatures)
+    return model.calibrated(temperatures, choose_thresholds(task, probabilities, truth, model.card.threshold_for))

@@ -1,0 +1,158 @@
+"""Models of cases, from a training: one net of pictures and table, or two models whose answers are brought together."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from focusmap.files import Json
+from focusmap.models.fit_net import Untrained, fit_table_net, net_card, train_net
+from focusmap.models.names import TABLE_NET
+from focusmap.study.cases import views_of
+from focusmap.study.covariates import Covariates, fit_covariates
+from focusmap.study.options import RunOptions
+from focusmap.study.run import Run
+from focusmap.study.split import PARTS
+from focusmap.study.task import Target, Task
+from focusmap.verbs.prepare import TABLE_RATE
+
+if TYPE_CHECKING:
+    from focusmap.models.cases import CaseModel
+    from focusmap.nets.cases import CaseArchitecture
+    from focusmap.verbs.train import Training
+
+LATE = ("late", "stacked")
+# Of the squared weights of a stack: tune is small, and two answers to one question are much alike.
+STACK_PENALTY = 1.0
+
+
+def fit_case_model(training: "Training", options: RunOptions) -> "CaseModel":
+    """Return a model of cases; where the recipe says so, with a model of their table beside it.
+
+    Raises
+    ------
+    InputError
+        If a picture has a view that train does not have, or a covariate cannot be used.
+    """
+    recipe = training.recipe
+    if not training.model.with_table or recipe.fusion not in LATE:
+        return _fit_net(training, options, with_table=training.model.with_table)
+    of_pictures = _fit_net(training, options, with_table=False)
+    rate = {"model": TABLE_NET, "learning_rate": TABLE_RATE}
+    beside = replace(training, run=Run(training.run.folder / "table"), recipe=replace(recipe, **rate))  # type: ignore[arg-type]
+    table = fit_table_net(beside, options)
+    even = {target.name: _even(target) for target in training.cohort.task.targets}
+    both = _with_table(of_pictures, even)
+    n_parameters = sum(cast(int, model.card.training["n_parameters"]) for model in (of_pictures, table))
+    facts = {**both.card.training, "n_parameters": n_parameters}
+    both = replace(both, table=table, card=replace(both.card, covariates=table.card.covariates, training=facts))
+    return _with_table(both, _stack(both, training)) if recipe.fusion == "stacked" else both
+
+
+def untrained_case_net(training: "Training", *, with_table: bool) -> Untrained:
+    """Return a net of cases, of their pictures alone or with their table."""
+    from focusmap.nets.cases import build_case_net
+    from focusmap.training.case_inputs import case_inputs
+
+    assert training.store is not None
+    recipe, split = training.recipe, training.split
+    views = views_of(training.cohort.of(split.ids("train")))
+    used = training.cohort.of([image_id for part in PARTS for image_id in split.ids(part)])
+    covariates = fit_covariates(training.cohort, split.ids("train")) if with_table else Covariates(())
+    inputs = case_inputs(used, training.store, views, covariates.encode(used).values if with_table else None)
+    architecture = _architecture(training, views, len(covariates.names))
+    net = build_case_net(architecture, recipe.weights, recipe.seed)
+    return Untrained(net, inputs, architecture.to_dict(), covariates)
+
+
+def _fit_net(training: "Training", options: RunOptions, *, with_table: bool) -> "CaseModel":
+    from focusmap.models.cases import NET, CaseModel
+
+    made, recipe = untrained_case_net(training, with_table=with_table), training.recipe
+    train_net(made, training, options)
+    views = cast(list[str], made.architecture["views"])
+    told: dict[str, Json] = {"model": recipe.model, "views": ", ".join(filter(None, views)), "cases": recipe.cases}
+    told |= {"encoder": recipe.encoder, "fusion": recipe.fusion if training.model.with_table else None}
+    card = net_card(made.net, training, {**told, NET: made.architecture})
+    return CaseModel(replace(card, covariates=made.covariates.to_list()), made.net)
+
+
+def _architecture(training: "Training", views: tuple[str, ...], n_covariates: int) -> "CaseArchitecture":
+    from focusmap.nets.cases import CaseArchitecture
+
+    recipe = training.recipe
+    return CaseArchitecture(
+        model=training.model.net,
+        channels=recipe.channels,
+        n_logits=training.cohort.task.n_logits,
+        views=views,
+        pooling="mean" if recipe.cases == "pictures" else recipe.cases,
+        encoder=recipe.encoder,
+        n_covariates=n_covariates,
+        fusion="joint" if recipe.fusion in LATE else recipe.fusion,
+    )
+
+
+def _with_table(model: "CaseModel", stack: dict[str, Json]) -> "CaseModel":
+    return replace(model, card=replace(model.card, architecture={**model.card.architecture, "stack": stack}))
+
+
+def _even(target: Target) -> Json:
+    """Return the weights of the mean of two answers ``(n, 2 n)``, and their bias ``(n,)``."""
+    half = np.eye(target.n_logits) / 2
+    return {"weights": np.hstack([half, half]).tolist(), "bias": [0.0] * target.n_logits}
+
+
+def _stack(model: "CaseModel", training: "Training") -> dict[str, Json]:
+    """Return for each target how the two answers are weighed, by regression on tune; evenly where that is not known."""
+    from focusmap.models.predict import look_at_store
+
+    assert training.store is not None
+    assert model.table is not None
+    tune = training.cohort.of(training.split.ids("tune"))
+    if not len(tune):
+        return cast(dict[str, Json], model.card.architecture["stack"])
+    alone = replace(model, table=None, card=replace(model.card, covariates=[]))
+    told = (alone.answer(look_at_store(model, training.store, tune), tune), model.table.of_table(tune))
+    # What was learnt, and not what is told: of a change target the change.
+    of_pictures, of_table = (tune.task.added(logits, -tune.earlier) for logits, _ in told)
+    return {
+        target.name: stack_of(target, _of(tune.task, target, of_pictures, of_table), tune.learnt[:, position])
+        for position, target in enumerate(tune.task.targets)
+    }
+
+
+def _of(task: Task, target: Target, *answers: np.ndarray) -> np.ndarray:
+    return np.concatenate([logits[:, task.slice_of(target.name)] for logits in answers], axis=1)
+
+
+def stack_of(target: Target, answers: np.ndarray, truth: np.ndarray) -> Json:
+    """Return ``weights`` ``(n, 2 n)`` and ``bias`` ``(n,)`` that make one answer of two, by regression.
+
+    Parameters
+    ----------
+    target
+        With n logits.
+    answers
+        ``(N, 2 n)``: those of the one model, then of the other.
+    truth
+        ``(N,)``, NaN unknown. Where it does not have all classes, or two values, the answer is the mean.
+    """
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    known = ~np.isnan(truth)
+    found = np.unique(truth[known])
+    n_needed = 2 if target.kind in ("binary", "continuous") else target.n_logits
+    if len(found) < n_needed or (target.kind == "binary" and not set(found) <= {0.0, 1.0}):
+        return _even(target)
+    if target.kind == "continuous":
+        # What the mean of both leaves is fitted, so that a small tune part draws the weights to the mean, not to 0.
+        left, penalty = truth[known] - answers[known].mean(axis=1), STACK_PENALTY * float(truth[known].var())
+        ridge = Ridge(alpha=penalty).fit(answers[known], left)
+        return {"weights": [(ridge.coef_ + 0.5).tolist()], "bias": [float(ridge.intercept_)]}
+    fitted = LogisticRegression(C=1 / STACK_PENALTY, max_iter=1000).fit(answers[known], truth[known])
+    weights, bias = fitted.coef_, fitted.intercept_
+    if len(weights) < target.n_logits:
+        # Two classes with a logit each: scikit-learn gives that of the second less that of the first.
+        weights, bias = np.vstack([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
+    return {"weights": weights.tolist(), "bias": bias.tolist()}

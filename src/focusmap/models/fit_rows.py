@@ -1,0 +1,98 @@
+"""Models of rows, from a training: fitted in one step, with their card."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from focusmap.files import Json
+from focusmap.models.any import pixels_of
+from focusmap.models.card import ModelCard
+from focusmap.models.features import PictureFeatures, fit_features
+from focusmap.models.fitting import Rows, fit_target, screened
+from focusmap.models.manifest import library_versions
+from focusmap.models.rows import Answer, Estimators, RowModel
+from focusmap.study.covariates import Covariates, fit_covariates
+from focusmap.study.options import RunOptions
+from focusmap.study.task import check_learnable
+
+if TYPE_CHECKING:
+    from focusmap.verbs.train import Training
+
+N_FOR_WORDS = 500
+
+
+def fit_estimators(training: "Training", options: RunOptions) -> RowModel:
+    """Return one fitted estimator a target, each on the training rows whose truth it knows.
+
+    Raises
+    ------
+    InputError
+        If no target has two different values on train, or a covariate cannot be used.
+    """
+    train = training.cohort.of(training.split.ids("train"))
+    check_learnable(train.task, train.learnt)
+    covariates, features = None, None
+    if training.model.shown == "table":
+        covariates = fit_covariates(training.cohort, train.image_ids)
+        values = covariates.encode(train).values
+    else:
+        assert training.store is not None
+        features = fit_features(training.model.features, _sample(training), training.recipe.seed)
+        values = np.concatenate([features(part) for part in pixels_of(training.store, train)])
+    answer = _fit_targets(training, values, options)
+    return row_model(answer, training, covariates=covariates, features=features, n_inputs=values.shape[1])
+
+
+def _sample(training: "Training") -> np.ndarray:
+    """Return at most some hundred training pictures, of which visual words are made."""
+    assert training.store is not None
+    train = training.cohort.of(training.split.ids("train"))
+    chosen = np.random.default_rng(training.recipe.seed).permutation(len(train))[:N_FOR_WORDS]
+    return training.store.pixels[training.store.rows(train.take(np.sort(chosen)).image_ids)]
+
+
+def _fit_targets(training: "Training", values: np.ndarray, options: RunOptions) -> Estimators:
+    train, recipe = training.cohort.of(training.split.ids("train")), training.recipe
+    fitted = []
+    for position, target in enumerate(train.task.targets):
+        truth = train.learnt[:, position]
+        known = ~np.isnan(truth)
+        rows = Rows(values[known], truth[known], train.patient_ids[known].astype(str))
+        if recipe.screen_negatives and target.kind == "binary":
+            rows = screened(rows, training.model.estimator, recipe.screen_negatives, recipe.seed)
+        fitted.append(fit_target(target, training.model.estimator, rows, recipe.sampling, recipe.seed))
+        options.progress(f"fitting {recipe.model} ({training.run.folder.name})", position + 1, len(train.task.targets))
+    return Estimators(train.task, tuple(fitted))
+
+
+def row_model(
+    answer: Answer,
+    training: "Training",
+    *,
+    n_inputs: int,
+    covariates: Covariates | None = None,
+    features: PictureFeatures | None = None,
+) -> RowModel:
+    """Return what was fitted with its card; thresholds and temperatures are still to be fitted."""
+    recipe = training.recipe
+    architecture: dict[str, Json] = {"model": recipe.model, "n_inputs": n_inputs, **answer.describe()}
+    if features is not None:
+        architecture["features"] = list(features.names)
+    card = ModelCard(
+        task=training.cohort.task,
+        architecture=architecture,
+        preparation={} if training.store is None or covariates else training.store.preparation.to_dict(),
+        thresholds={},
+        threshold_for=recipe.threshold_for,
+        temperatures={},
+        scales={},
+        probe={},
+        versions=library_versions(),
+        training={
+            "n_parameters": sum(int(array.size) for array in answer.to_arrays().values()),
+            "n_train": len(training.split.ids("train")),
+            "seed": recipe.seed,
+        },
+        covariates=covariates.to_list() if covariates else [],
+    )
+    return RowModel(card, answer, features)

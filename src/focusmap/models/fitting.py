@@ -1,0 +1,252 @@
+"""One target of a model without a net: scaled, scored, calibrated."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.special import expit
+
+from focusmap.files import Json
+from focusmap.models.estimators import FITS, Estimator, resampled
+from focusmap.models.scorers import Linear, Scorer, form_of, from_arrays, to_arrays
+from focusmap.study.recipe import Sampling
+from focusmap.study.task import Target
+
+# The logit of a class that train does not have.
+ABSENT = -30.0
+N_FOLDS = 3
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Training rows of one target, all of known truth.
+
+    Parameters
+    ----------
+    values
+        ``(N, K)``.
+    truth
+        ``(N,)``: 0 or 1, class index, or value.
+    patients
+        ``(N,)``: rows of one patient stay together where rows are parted.
+    shown
+        ``(N,) bool``: which the estimator is fitted to; what it answers is calibrated on all. None: all.
+    """
+
+    values: np.ndarray
+    truth: np.ndarray
+    patients: np.ndarray
+    shown: np.ndarray | None = None
+
+    def take(self, positions: np.ndarray) -> "Rows":
+        """Return the rows at `positions`."""
+        shown = None if self.shown is None else self.shown[positions]
+        return Rows(self.values[positions], self.truth[positions], self.patients[positions], shown)
+
+
+@dataclass(frozen=True)
+class TargetModel:
+    """From rows ``(N, K)`` to the logits, or the value, of one target ``(N, n)``.
+
+    Parameters
+    ----------
+    shift, scale
+        ``(K,)``: rows are standardised to (x - shift) / scale.
+    scorer
+        The fitted estimator.
+    floor
+        ``(1,)``: where scores are shares, the least share that is believed, and a logarithm is taken; else 0.
+    readout
+        From scores to logits: the identity, or fitted to the scores of rows that the estimator had not seen.
+    """
+
+    shift: np.ndarray
+    scale: np.ndarray
+    scorer: Scorer
+    floor: np.ndarray
+    readout: Linear
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Return logits ``(N, n)``, or a continuous target's value ``(N, 1)``."""
+        return self.readout(_scores(self, values))
+
+    def to_arrays(self, name: str) -> dict[str, np.ndarray]:
+        """Return all arrays, each named after the target."""
+        plain = {f"{name}.{key}": np.ascontiguousarray(getattr(self, key)) for key in ("shift", "scale", "floor")}
+        return plain | to_arrays(self.scorer, f"{name}.scorer") | to_arrays(self.readout, f"{name}.readout")
+
+    def describe(self) -> Json:
+        """Return the form of the scorer, for `model.json`."""
+        return form_of(self.scorer)
+
+
+def target_model(name: str, form: str, arrays: Mapping[str, np.ndarray]) -> TargetModel:
+    """Read what `TargetModel.to_arrays` gave; `ModelError` if something is missing."""
+    readout = from_arrays("linear", arrays, f"{name}.readout")
+    assert isinstance(readout, Linear)
+    plain = (arrays.get(f"{name}.{key}", np.zeros(1)) for key in ("shift", "scale", "floor"))
+    shift, scale, floor = plain
+    return TargetModel(shift, scale, from_arrays(form, arrays, f"{name}.scorer"), floor, readout)
+
+
+def fit_target(target: Target, estimator: str, rows: Rows, sampling: Sampling, seed: int) -> TargetModel:
+    """Return the estimator fitted to one target.
+
+    A binary label's fraction counts as positive from 0.5 on. Scores that are no log-odds, and all where classes were
+    sampled unevenly, are calibrated: a logistic regression on the scores of rows that were held out, patient by
+    patient (Platt 1999; for several classes its multinomial form).
+
+    Parameters
+    ----------
+    target
+        What is predicted; a target with one known value on train is answered with a constant.
+    estimator
+        A name of `FITS`.
+    rows
+        Training rows of known truth.
+    sampling, seed
+        How classes are sampled, and of all that is drawn.
+    """
+    fit = FITS[estimator]
+    if target.kind == "continuous":
+        return _fit_values(fit, rows, seed)
+    labels = (rows.truth >= 0.5 if target.kind == "binary" else rows.truth).astype(np.int64)
+    present, classes = np.unique(labels, return_inverse=True)
+    if len(present) < 2:
+        return _constant(target, rows, present)
+    coded = replace(rows, truth=classes)
+    readout = _identity(len(present))
+    if not fit.gives_logits or sampling != "all" or rows.shown is not None:
+        held_out = _held_out_scores(fit, coded, sampling, seed)
+        if held_out is None and rows.shown is not None:
+            # What is not shown could not be made up for.
+            return fit_target(target, estimator, replace(rows, shown=None), sampling, seed)
+        readout = readout if held_out is None else _calibration(held_out, classes)
+    plain = _fit_classes(fit, coded, sampling, seed)
+    return TargetModel(plain.shift, plain.scale, plain.scorer, plain.floor, _spread(readout, target, present))
+
+
+def screened(rows: Rows, estimator: str, limit: float, seed: int) -> Rows:
+    """Return the rows of a binary target without the negatives that are told easily, for an even training.
+
+    A negative is not shown if models fitted without its patient give it, once calibrated, a probability above `limit`
+    of being negative. At least as many negatives as positives stay: those that are told least surely. Rows of one
+    class, or of too few patients to hold any out, stay as they are.
+    """
+    labels = (rows.truth >= 0.5).astype(np.int64)
+    if not 0 < labels.sum() < len(labels):
+        return rows
+    scores = _held_out_scores(FITS[estimator], replace(rows, truth=labels), "all", seed)
+    if scores is None:
+        return rows
+    logits = _calibration(scores, labels)(scores)[:, 0]
+    negatives = np.flatnonzero(labels == 0)
+    least_sure_first = negatives[np.argsort(-logits[negatives], kind="stable")]
+    n_unsure = int((expit(-logits[negatives]) <= limit).sum())
+    shown = labels == 1
+    shown[least_sure_first[: max(n_unsure, int(labels.sum()))]] = True
+    return replace(rows, shown=shown)
+
+
+def _fit_values(fit: Estimator, rows: Rows, seed: int) -> TargetModel:
+    assert fit.regress is not None, "check_kinds has let it through"
+    if len(rows.truth) < 2 or rows.truth.min() == rows.truth.max():
+        value = float(rows.truth[0]) if len(rows.truth) else 0.0
+        return _unscaled(rows, _flat(rows, np.array([value])))
+    shift, scale = _scaling(fit, rows.values)
+    return TargetModel(shift, scale, fit.regress((rows.values - shift) / scale, rows.truth, seed), np.zeros(1), _one(1))
+
+
+def _fit_classes(fit: Estimator, rows: Rows, sampling: Sampling, seed: int) -> TargetModel:
+    shift, scale = _scaling(fit, rows.values)
+    members = np.arange(len(rows.truth)) if rows.shown is None else np.flatnonzero(rows.shown)
+    drawn = members[resampled(rows.truth[members], sampling, seed)]
+    scorer = fit.classify((rows.values[drawn] - shift) / scale, rows.truth[drawn], seed)
+    floor = np.array([0.5 / (len(drawn) + 1) if fit.gives_shares else 0.0])
+    return TargetModel(shift, scale, scorer, floor, _identity(int(rows.truth.max()) + 1))
+
+
+def _scaling(fit: Estimator, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    n_columns = values.shape[1]
+    if not fit.is_scaled:
+        return np.zeros(n_columns), np.ones(n_columns)
+    deviation = values.std(axis=0, dtype=np.float64)
+    return values.mean(axis=0, dtype=np.float64), np.where(deviation > 0, deviation, 1.0)
+
+
+def _scores(model: TargetModel, values: np.ndarray) -> np.ndarray:
+    scores = model.scorer((values - model.shift) / model.scale)
+    if not model.floor[0]:
+        return scores
+    shares = np.clip(scores, model.floor[0], 1 - model.floor[0])
+    return np.asarray(np.log(shares) - np.log1p(-shares) if shares.shape[1] == 1 else np.log(shares))
+
+
+def _held_out_scores(fit: Estimator, rows: Rows, sampling: Sampling, seed: int) -> np.ndarray | None:
+    """Return the scores of all rows, each scored without its patient; None for too few patients of a class."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    fewest = min(len(np.unique(rows.patients[rows.truth == label])) for label in np.unique(rows.truth))
+    if fewest < N_FOLDS:
+        return None
+    parts = StratifiedGroupKFold(N_FOLDS, shuffle=True, random_state=seed).split(rows.values, rows.truth, rows.patients)
+    scores = np.zeros((len(rows.truth), len(_identity(int(rows.truth.max()) + 1).bias)))
+    for seen, unseen in parts:
+        learnt = rows.take(seen)
+        told = learnt.truth if learnt.shown is None else learnt.truth[learnt.shown]
+        if len(np.unique(told)) < len(np.unique(rows.truth)):
+            return None
+        model = _fit_classes(fit, learnt, sampling, seed)
+        scores[unseen] = _scores(model, rows.values[unseen])
+    return scores
+
+
+def _calibration(scores: np.ndarray, classes: np.ndarray) -> Linear:
+    from sklearn.linear_model import LogisticRegression
+
+    # Standardised, so that the weak prior means the same for scores of any unit.
+    centre, spread = scores.mean(axis=0), np.where(scores.std(axis=0) > 0, scores.std(axis=0), 1.0)
+    fitted = LogisticRegression(C=100.0, max_iter=1000).fit((scores - centre) / spread, classes)
+    weights = fitted.coef_ / spread
+    return Linear(weights, fitted.intercept_ - weights @ centre)
+
+
+def _spread(readout: Linear, target: Target, present: np.ndarray) -> Linear:
+    """Return the readout with a logit for each class of the target; one that train does not have is never likely."""
+    if target.kind == "binary":
+        return readout
+    weights = np.zeros((target.n_logits, readout.weights.shape[1]))
+    bias = np.full(target.n_logits, ABSENT)
+    both = len(present) == 2 and len(readout.bias) == 1
+    weights[present] = np.concatenate([-readout.weights, readout.weights]) / 2 if both else readout.weights
+    bias[present] = np.concatenate([-readout.bias, readout.bias]) / 2 if both else readout.bias
+    return Linear(weights, bias)
+
+
+def _constant(target: Target, rows: Rows, present: np.ndarray) -> TargetModel:
+    """Return the answer where train has one class only, or none: as likely as by Laplace's rule of succession."""
+    n = len(rows.truth)
+    likely = np.log(n + 1.0)
+    if target.kind == "binary":
+        sign = 0.0 if not len(present) else 1.0 if present[0] else -1.0
+        return _unscaled(rows, _flat(rows, np.array([sign * likely])))
+    bias = np.zeros(target.n_logits)
+    bias[present] = likely
+    return _unscaled(rows, _flat(rows, bias))
+
+
+def _flat(rows: Rows, bias: np.ndarray) -> Linear:
+    return Linear(np.zeros((len(bias), rows.values.shape[1])), bias.astype(np.float64))
+
+
+def _unscaled(rows: Rows, scorer: Linear) -> TargetModel:
+    n_columns = rows.values.shape[1]
+    return TargetModel(np.zeros(n_columns), np.ones(n_columns), scorer, np.zeros(1), _one(len(scorer.bias)))
+
+
+def _identity(n_classes: int) -> Linear:
+    return _one(1 if n_classes == 2 else n_classes)
+
+
+def _one(n: int) -> Linear:
+    return Linear(np.eye(n), np.zeros(n))

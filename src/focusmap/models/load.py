@@ -1,0 +1,53 @@
+"""The model of a run, on the device that was asked for."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from focusmap.errors import InputError
+from focusmap.models.any import is_case_model, load_model
+from focusmap.models.rows import RowModel
+from focusmap.study.run import open_run
+
+if TYPE_CHECKING:
+    from focusmap.models.any import AnyModel
+    from focusmap.models.cases import CaseModel
+    from focusmap.models.net import Model
+
+
+def load_run_model(folder: Path, devices: str) -> "AnyModel":
+    """Return the model of a run folder, or of a model folder itself; of a run with folds, their ensemble.
+
+    It computes on one of the devices that `devices` names.
+
+    Raises
+    ------
+    InputError
+        If the run has none yet, or there is no such device.
+    """
+    from focusmap.training.devices import choose_devices
+
+    device = choose_devices(devices).accelerator
+    place = folder
+    if not (folder / "model.json").is_file():
+        place = open_run(folder).model
+        if not place.is_dir():
+            raise InputError(f"{folder}: has no model yet. Train it with: focusmap train --resume {folder}")
+    return load_model(place, device)
+
+
+def load_run_looking(folder: Path, devices: str) -> "Model | CaseModel":
+    """Return the model of a run as `load_run_model` does; `InputError` if it is no net that is shown pictures."""
+    model = load_run_model(folder, devices)
+    if isinstance(model, RowModel):
+        kind = f"{model.card.architecture.get('model')}, is no net of pictures"
+        raise InputError(f"{folder}: its model, {kind}; heat maps, masks and export need one of pictures.")
+    return model
+
+
+def load_run_net(folder: Path, devices: str) -> "Model":
+    """Return the model of a run as `load_run_looking` does; `InputError` if it is shown cases, not single pictures."""
+    model = load_run_looking(folder, devices)
+    if is_case_model(model):
+        kind = f"{model.card.architecture.get('model')}, is a model of cases"
+        raise InputError(f"{folder}: its model, {kind}; masks, export and trust need one of single pictures.")
+    return model

@@ -1,0 +1,86 @@
+"""What a model's name says: what it is shown, and what makes an answer of it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from focusmap.errors import InputError, suggest
+
+TABLE_NET = "table-net"
+WITH_TABLE = "+table"
+ESTIMATORS = (
+    "logistic", "svm", "rbf-svm", "forest", "gradient-boosting", "nearest", "centroid", "naive-bayes",
+)  # fmt: skip
+"""Estimators of scikit-learn; `focusmap.models.estimators` fits them."""
+COUNTS = ("histogram", "lbp", "sift-bow")
+"""Features that are counts, which naive Bayes needs."""
+FEATURES = (*COUNTS, "moments", "shape", "texture", "hog", "pyramid")
+"""Features of pictures; `focusmap.models.features` measures them."""
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """A model's name, read.
+
+    Parameters
+    ----------
+    shown
+        ``pictures`` or ``table``.
+    engine
+        ``net``, or ``estimator`` of scikit-learn.
+    features
+        Of pictures, for an estimator; several stand beside each other.
+    estimator
+        Its name; empty for a net.
+    with_table
+        True for a net of pictures that is shown the table too.
+    """
+
+    name: str
+    shown: Literal["pictures", "table"]
+    engine: Literal["net", "estimator"]
+    features: tuple[str, ...] = ()
+    estimator: str = ""
+    with_table: bool = False
+
+    @property
+    def is_net_of_pictures(self) -> bool:
+        """Whether it is a net that is shown pictures, which can be asked where it looks."""
+        return (self.engine, self.shown) == ("net", "pictures")
+
+    @property
+    def net(self) -> str:
+        """The name of a net of pictures without what says that it is shown the table too."""
+        return self.name.removesuffix(WITH_TABLE)
+
+
+def parse_model(name: str) -> ModelName:
+    """Return what a model's name says.
+
+    An estimator alone is shown the table, ``FEATURE+ESTIMATOR`` pictures; other names are nets of pictures, whose
+    names `focusmap.nets` knows, and ``NET+table`` one that is shown both.
+
+    Raises
+    ------
+    InputError
+        If a part of ``FEATURE+ESTIMATOR`` is unknown, naive Bayes is given what cannot be counted, or what stands
+        before ``+table`` is no net of pictures.
+
+    >>> parse_model("hog+lbp+svm").features, parse_model("logistic").shown, parse_model("resnet18").engine
+    (('hog', 'lbp'), 'table', 'net')
+    """
+    if name == TABLE_NET:
+        return ModelName(name, "table", "net")
+    if name.endswith(WITH_TABLE):
+        base = parse_model(name.removesuffix(WITH_TABLE))
+        if not base.is_net_of_pictures:
+            raise InputError(f"model {name!r}: {WITH_TABLE} goes with a net of pictures, such as resnet18{WITH_TABLE}.")
+        return ModelName(name, "pictures", "net", with_table=True)
+    *features, estimator = name.split("+")
+    if not features and estimator not in ESTIMATORS:
+        return ModelName(name, "pictures", "net")
+    for part, known, what in (*((f, FEATURES, "feature") for f in features), (estimator, ESTIMATORS, "estimator")):
+        if part not in known:
+            raise InputError(f"model {name!r}: {what} {part!r} is not one of {', '.join(known)}.{suggest(part, known)}")
+    if estimator == "naive-bayes" and (not features or not set(features) <= set(COUNTS)):
+        raise InputError(f"model {name!r}: naive-bayes takes counts: {', '.join(f'{f}+naive-bayes' for f in COUNTS)}.")
+    return ModelName(name, "pictures" if features else "table", "estimator", tuple(features), estimator)

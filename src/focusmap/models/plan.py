@@ -1,0 +1,169 @@
+"""What a run would cost, told before it is begun: the time by steps of its training, the rest roughly."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from focusmap.audit import Finding, audit_table
+from focusmap.audit.image_summary import Seen, look_at_sample
+from focusmap.images.store_files import Store
+from focusmap.models.any import check_model, model_name, rows_for
+from focusmap.models.fit_cases import LATE, untrained_case_net
+from focusmap.models.fit_net import Untrained, training_data, untrained_net, untrained_table_net
+from focusmap.models.names import parse_model
+from focusmap.study.cohort import Cohort, refuse_constant
+from focusmap.study.covariates import fit_covariates
+from focusmap.study.options import RunOptions
+from focusmap.study.recipe import Recipe
+from focusmap.study.run import Run
+from focusmap.study.split import Split, fold_split
+from focusmap.study.task import check_learnable
+from focusmap.verbs.prepare import preparation_for, resolved, split, split_of_pictures
+from focusmap.verbs.train import Training
+
+BYTES_PER_ACTIVATION_PIXEL = 900
+# The one that keeps every voxel through its first stage.
+BYTES_PER_FULL_VOXEL = 1500
+BASE_MEMORY_MB = 900
+# Of models of rows, measured once: a feature of a picture, a row and target of an estimator.
+SECONDS_A_PICTURE, SECONDS_A_FIT = 0.01, 1e-3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The recipe with nothing left open, what it was chosen from, and what it costs on this machine.
+
+    Parameters
+    ----------
+    recipe, seen
+        As resolved, and by what; `seen` is None for a model of rows.
+    seconds
+        Of the training alone; None where a batch does not fit into the device's memory.
+    device
+        On which the training was timed, in words; empty where the time is a rough guess.
+    memory_mb, disk_mb
+        Rough.
+    blocking
+        Findings of the table for which the run will be refused; those of pictures are not known yet.
+    """
+
+    recipe: Recipe
+    seen: Seen | None
+    seconds: float | None
+    device: str
+    memory_mb: int
+    disk_mb: int
+    blocking: Sequence[Finding] = ()
+
+
+def estimate(cohort: Cohort, options: RunOptions) -> Plan:
+    """Return the plan of a run; a few steps of its training are taken on pictures of noise.
+
+    Raises
+    ------
+    InputError
+        If there is no model for the study, it cannot be split, or there is nothing to learn from.
+    """
+    refuse_constant(cohort)
+    check_model(cohort, options.recipe)
+    is_shown_pictures = model_name(cohort, options.recipe).shown == "pictures"
+    seen = look_at_sample(cohort) if is_shown_pictures else None
+    recipe = resolved(cohort, options.recipe, seen)
+    rows = rows_for(cohort, recipe)
+    divided = split(rows, options)
+    parts = [fold_split(divided, k) for k in range(divided.n_folds)] or [divided]
+    _check_train(rows, recipe, parts)
+    is_net = parse_model(recipe.model).engine == "net"
+    if is_net:
+        store = _noise(rows, recipe) if is_shown_pictures else None
+        # Nothing is written, and the speed does not depend on the weights that the net starts from.
+        training = Training(Run(Path()), rows, parts[0], store, replace(recipe, weights="none"))
+        seconds, device = _measured(training, options)
+    else:
+        seconds, device = _seconds_of_fits(cohort, recipe), ""
+    n_trainings = len(parts) * recipe.ensemble
+    return Plan(
+        recipe=recipe,
+        seen=seen if is_net else None,
+        seconds=None if seconds is None else seconds * n_trainings,
+        device=device,
+        memory_mb=_memory_mb(recipe, len(cohort) / len(rows)),
+        disk_mb=_disk_mb(recipe, len(cohort)),
+        blocking=audit_table(cohort, split_of_pictures(divided, rows)).blocking(options.accept),
+    )
+
+
+def _check_train(rows: Cohort, recipe: Recipe, parts: Sequence[Split]) -> None:
+    """Raise `InputError` where the train part of the split, or of a fold, has nothing to learn from."""
+    name = parse_model(recipe.model)
+    for part in parts:
+        check_learnable(rows.task, rows.of(part.ids("train")).learnt)
+        if name.shown == "table" or name.with_table:
+            fit_covariates(rows, part.ids("train"))
+
+
+def _measured(training: Training, options: RunOptions) -> tuple[float | None, str]:
+    """Return how long a training would take, and on what that was measured."""
+    import torch
+
+    from focusmap.training.devices import choose_devices
+    from focusmap.training.timing import training_seconds
+
+    device = choose_devices(options.devices).accelerator
+    made = _untrained(training)
+    seconds = training_seconds(made.net, training_data(made, training), training.recipe, device)
+    n_threads = torch.get_num_threads()
+    return seconds, f"cpu ({n_threads} thread{'s' * (n_threads > 1)})" if device == "cpu" else device
+
+
+def _untrained(training: Training) -> Untrained:
+    if training.model.shown == "table":
+        return untrained_table_net(training)
+    if training.cohort.pictures is None:
+        return untrained_net(training)
+    # A table net beside the pictures' costs next to nothing.
+    with_table = training.model.with_table and training.recipe.fusion not in LATE
+    return untrained_case_net(training, with_table=with_table)
+
+
+def _noise(rows: Cohort, recipe: Recipe) -> Store:
+    """Return prepared pictures of the right shape, one in memory for all."""
+    preparation = preparation_for(recipe)
+    image_ids = rows.image_ids if rows.pictures is None else list(rows.pictures["image_id"])
+    n, shape = len(image_ids), preparation.input_shape
+    noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    return Store(
+        folder=Path(),
+        preparation=preparation,
+        pixels=np.broadcast_to(noise, (n, *shape)),
+        image_ids=image_ids,
+        hashes=[""] * n,
+        mean=np.full(n, noise.mean(), np.float32),
+        std=np.full(n, noise.std(), np.float32),
+        source_shapes=np.full((n, len(shape) - 1), shape[1:]),
+    )
+
+
+def _seconds_of_fits(cohort: Cohort, recipe: Recipe) -> float:
+    """Return about how long features and the fits of all targets take."""
+    n_features = len(parse_model(recipe.model).features)
+    return len(cohort) * (SECONDS_A_PICTURE * n_features + SECONDS_A_FIT * len(cohort.task.names)) + 2
+
+
+def _memory_mb(recipe: Recipe, pictures_a_row: float) -> int:
+    if parse_model(recipe.model).shown == "table" or parse_model(recipe.model).engine == "estimator":
+        return BASE_MEMORY_MB
+    per_pixel = BYTES_PER_FULL_VOXEL if recipe.model.startswith("small-residual-3d") else BYTES_PER_ACTIVATION_PIXEL
+    return BASE_MEMORY_MB + round(recipe.batch_size * pictures_a_row * _pixels(recipe) * per_pixel / 1e6)
+
+
+def _disk_mb(recipe: Recipe, n_pictures: int) -> int:
+    n = 0 if parse_model(recipe.model).shown == "table" else n_pictures
+    return max(1, round(n * _pixels(recipe) * recipe.channels / 1e6))
+
+
+def _pixels(recipe: Recipe) -> int:
+    return math.prod(recipe.shape) if recipe.shape else recipe.size**2

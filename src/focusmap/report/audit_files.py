@@ -1,0 +1,62 @@
+"""The audit as files: ``audit.json``, sheets of pictures to look at, and ``audit.html``."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from focusmap.errors import FocusmapError
+from focusmap.figures.sheets import Tile, write_sheet
+from focusmap.files import write_json
+from focusmap.images.read import read_image
+from focusmap.images.slices import middle_slice
+from focusmap.report.audit_page import AuditPictures, PairPicture, render_audit
+from focusmap.report.words import Language
+from focusmap.study.cohort import Cohort
+
+if TYPE_CHECKING:
+    from focusmap.audit import Audit
+
+SHOWN_PAIRS = 8
+SHEET_PIXELS = 256
+
+
+def write_audit(audit: "Audit", cohort: Cohort, out: Path, language: Language) -> Path:
+    """Write the audit of a cohort to the folder `out`; return the page."""
+    write_json(out / "audit.json", audit.to_dict())
+    sheets = {}
+    for number, (label, image_ids) in enumerate(audit.sample_sheets.items()):
+        path = out / "audit" / f"sheet{number}.png"
+        if _write_sheet(cohort, image_ids, path):
+            sheets[label] = path
+    pictures = AuditPictures(sheets, _write_pairs(audit, cohort, out / "audit"))
+    return render_audit(audit.to_dict(), pictures, out, language)
+
+
+def _write_pairs(audit: "Audit", cohort: Cohort, folder: Path) -> list[PairPicture]:
+    """Write the most alike pictures side by side."""
+    duplicates = cast(dict[str, list[dict[str, object]]], audit.overview.get("duplicates", {}))
+    written = []
+    for number, pair in enumerate(duplicates.get("near", [])[:SHOWN_PAIRS]):
+        shown = PairPicture(
+            str(pair["a"]), str(pair["b"]), float(str(pair["correlation"])), folder / f"pair{number}.png"
+        )
+        if _write_sheet(cohort, (shown.a, shown.b), shown.path):
+            written.append(shown)
+    return written
+
+
+def _write_sheet(cohort: Cohort, image_ids: Sequence[str], path: Path) -> bool:
+    """Write a sheet of the pictures that can be read; return whether there was any."""
+    tiles = list(_tiles(cohort, image_ids)) if cohort.has_images else []
+    if tiles:
+        write_sheet(path, tiles)
+    return bool(tiles)
+
+
+def _tiles(cohort: Cohort, image_ids: Sequence[str]) -> Iterable[Tile]:
+    for image_id in image_ids:
+        try:
+            pixels = middle_slice(read_image(cohort.file(image_id), at_least=SHEET_PIXELS))
+        except FocusmapError:
+            continue  # the audit's own finding names it
+        yield Tile(pixels[0] if pixels.shape[0] == 1 else pixels, image_id)

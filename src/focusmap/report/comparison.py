@@ -1,0 +1,99 @@
+"""Runs side by side: learning curves on common axes, metrics, and paired differences."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from focusmap.figures.json_tree import branch, items, number, text
+from focusmap.figures.training_curves import STYLES, compared_learning_figure, has_curves
+from focusmap.files import Json
+from focusmap.report.files import numeric_history
+from focusmap.report.page import write_page
+from focusmap.report.performance_section import AGREEMENT, CLASSES, RANKING, VALUES, Figure, mean_metric
+from focusmap.report.pictures import figure_uri
+from focusmap.report.tables import Cell, Footnotes, Table, metric_cell, name_cell, signed_cell
+from focusmap.report.words import DASH, Language, Words, words_in
+
+Tree = Mapping[str, Json]
+METRICS = [key for key in dict.fromkeys((*RANKING, *AGREEMENT, *CLASSES, *VALUES)) if key != "threshold"]
+
+
+def render_comparison(
+    comparison: Tree, histories: Mapping[str, pd.DataFrame], out: Path, language: Language = "en"
+) -> Path:
+    """Write ``compare.html`` to the folder `out` and return its path.
+
+    Parameters
+    ----------
+    comparison
+        ``runs``: a list of ``name``, ``folder``, ``metrics`` (as in ``metrics.json``); ``differences``: a list of
+        ``a``, ``b``, ``target``, ``metric``, ``difference`` (value, low, high; b minus a), ``p``, ``n_images``,
+        ``n_patients``.
+    histories
+        ``history.csv`` of each run, by the run's name.
+    """
+    words, runs = words_in(language), [branch(run) for run in items(comparison.get("runs"))]
+    context = {
+        "names": [text(run.get("name")) for run in runs],
+        "headline": _headline_table(runs, words),
+        "learning": _learning(histories, words),
+        "metrics": _metric_tables(runs, words),
+        "differences": _difference_table([branch(row) for row in items(comparison.get("differences"))], words),
+    }
+    return write_page("compare.html", context, out / "compare.html", words)
+
+
+def _headline_table(runs: Sequence[Tree], words: Words) -> Table:
+    notes, rows = Footnotes(words), []
+    for run in runs:
+        metrics = branch(run, "metrics")
+        name = name_cell(text(run.get("name")), text(run.get("folder")))
+        rows.append([name, *_counts(metrics), metric_cell(mean_metric(metrics), notes, bar=True)])
+    head = [words("compare.run"), words("compare.test_images"), words("compare.patients"), words("compare.mean_auroc")]
+    return Table(head, rows, notes.lines())
+
+
+def _counts(tested: Tree) -> list[Cell]:
+    """Return how many images were tested, and of how many patients."""
+    sizes = (number(tested.get(key)) for key in ("n_images", "n_patients"))
+    return [Cell(DASH if size is None else f"{size:,.0f}") for size in sizes]
+
+
+def _learning(histories: Mapping[str, pd.DataFrame], words: Words) -> Figure | None:
+    read = {name: numeric_history(table) for name, table in histories.items()}
+    drawn = {name: history for name, history in read.items() if has_curves(history)}
+    if not any(key in history for history in drawn.values() for key in STYLES):
+        return None
+    return Figure(words("training.curves"), figure_uri(compared_learning_figure(drawn)))
+
+
+def _metric_tables(runs: Sequence[Tree], words: Words) -> list[Table]:
+    """Return one table a target: a row a metric, a column a run."""
+    targets = list(dict.fromkeys(name for run in runs for name in branch(run, "metrics", "targets")))
+    return [table for target in targets if (table := _metric_table(target, runs, words)).rows]
+
+
+def _metric_table(target: str, runs: Sequence[Tree], words: Words) -> Table:
+    entries, notes = [branch(run, "metrics", "targets", target) for run in runs], Footnotes(words)
+    keys = [key for key in METRICS if any(branch(entry, key) for entry in entries)]
+    rows = [
+        [
+            name_cell(words.name("metric", key)),
+            *(metric_cell(entry.get(key), notes, bar=key == "auroc") for entry in entries),
+        ]
+        for key in keys
+    ]
+    return Table(["", *(text(run.get("name")) for run in runs)], rows, notes.lines(), target)
+
+
+def _difference_table(differences: Sequence[Tree], words: Words) -> Table:
+    notes, rows = Footnotes(words), []
+    for row in differences:
+        p, metric = number(row.get("p")), text(row.get("metric"))
+        runs = [name_cell(f"{text(row.get('b'))} − {text(row.get('a'))}"), name_cell(text(row.get("target")))]
+        shown = DASH if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+        difference = signed_cell(row.get("difference"), notes)
+        rows.append([*runs, name_cell(words.name("metric", metric)), *_counts(row), difference, Cell(shown)])
+    columns = ("runs", "target", "metric", "test_images", "patients", "difference")
+    return Table([*(words(f"compare.{column}") for column in columns), "p"], rows, notes.lines())

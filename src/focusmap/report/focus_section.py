@@ -1,0 +1,217 @@
+"""Where the net looked: mistakes and examples with their heat maps."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from focusmap.models.card import FocusCut
+from focusmap.report.files import RunFiles
+from focusmap.report.judged import answers
+from focusmap.report.pictures import inside, picture_size, picture_uri
+from focusmap.report.tables import Cell, Table, name_cell
+from focusmap.report.words import Words
+
+OUTCOMES = ("TP", "FP", "FN")
+STEPS = ("slices", "n_slices", "strongest")
+N_MISTAKES, N_MISTAKE_MAPS = 12, 6
+# Pictures of a case that are shown side by side.
+N_OF_CASE = 4
+
+
+@dataclass(frozen=True)
+class Stepper:
+    """The slices of a volume under each other, one of which is shown at a time.
+
+    Parameters
+    ----------
+    uri
+        The picture of all.
+    name
+        Distinct from those of the page's other steppers.
+    n_slices, first
+        How many, and which is shown before anybody moves: the one with most evidence.
+    ratio
+        Width of one slice over its height.
+    """
+
+    uri: str
+    name: str
+    n_slices: int
+    first: int
+    ratio: float
+
+
+@dataclass(frozen=True)
+class MapCard:
+    """One overlay with what is known of it; of some volumes, with slices to step through."""
+
+    uri: str
+    heading: str
+    detail: str
+    stepper: Stepper | None = None
+
+
+@dataclass(frozen=True)
+class MapGroup:
+    """The overlays of one label, by outcome."""
+
+    label: str
+    outcomes: Mapping[str, Sequence[MapCard]]
+
+
+@dataclass(frozen=True)
+class MistakeSection:
+    """The mistakes of which the net was most sure; `none` is what is said where there are none."""
+
+    table: Table
+    cards: Sequence[MapCard]
+    none: str
+
+
+def mistake_section(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> MistakeSection | None:
+    """Return the mistakes, the most confident first; None without test predictions."""
+    if judged is None:
+        return None
+    given = answers(judged)
+    wrong = given[given["outcome"].isin(["FP", "FN"])]
+    ordered = wrong.assign(confidence=_confidence(wrong)).sort_values("confidence", ascending=False, kind="stable")
+    worst = ordered.head(N_MISTAKES)
+    rows = [_mistake_row(row) for row in worst.to_dict("records")]
+    cards = _cards(files, _with_maps(files, worst), N_MISTAKE_MAPS, words)
+    has_points = (given["label"] == given["target"]).any()
+    key = "mistakes.caption" if has_points else "mistakes.caption_of_classes"
+    caption = words(key, wrong=len(wrong), all=int((given["outcome"] != "").sum()))
+    row = words("mistakes.case" if files.counts_cases else "mistakes.image")
+    head = [row, words("mistakes.label"), words("mistakes.truth"), words("mistakes.probability")]
+    none = words("mistakes.none" if has_points else "mistakes.none_of_classes")
+    return MistakeSection(Table(head, rows, caption=caption), cards, none)
+
+
+def gallery(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> list[MapGroup]:
+    """Return overlays of true positives, false alarms and misses for each label; labels without any are left out."""
+    if judged is None or files.index is None:
+        return []
+    mapped = _with_maps(files, judged[judged["outcome"].isin(OUTCOMES)])
+    each = 4 if len(files.task.label_names) <= 3 else 2
+    groups = []
+    for label in files.task.label_names:
+        own = mapped[mapped["label"] == label].sort_values("probability", ascending=False, kind="stable")
+        found = {
+            words.name("gallery", key): _with_stepper(files, _cards(files, rows, each, words), rows)
+            for key in OUTCOMES
+            for rows in [own[own["outcome"] == key]]
+        }
+        if any(found.values()):
+            groups.append(MapGroup(label, {title: cards for title, cards in found.items() if cards}))
+    return groups
+
+
+def cut_note(files: RunFiles, words: Words) -> str:
+    """Return in words where the focus maps of each label are cut, and with how many masks; empty for other maps."""
+    if files.card is None or files.index is None or not (files.index["method"] == "focus").any():
+        return ""
+    cards = files.fold_cards or {"": files.card}
+    chosen = [
+        _cut_in_words(label, cut, fold, words) for fold, card in cards.items() for label, cut in card.cuts.items()
+    ]
+    n_masks = sum(cut.n_masks for card in cards.values() for cut in card.cuts.values())
+    return words("cut.all", cuts="; ".join(chosen), n=n_masks)
+
+
+def case_note(files: RunFiles, words: Words) -> str:
+    """Return in words what the map of a picture of a case says, and whose the probability is; empty for others."""
+    return "" if files.index is None or "case_id" not in files.index else words("maps.of_cases", n=N_OF_CASE)
+
+
+def _cut_in_words(label: str, cut: FocusCut, fold: str, words: Words) -> str:
+    rule = words.plural(f"cut.{cut.rule}", cut.n_masks if cut.rule == "masks" else cut.n_images)
+    said = words("cut.one", label=label, cut=cut.cut, rule=rule)
+    return words("cut.in_fold", cut=said, fold=fold) if fold else said
+
+
+def _confidence(wrong: pd.DataFrame) -> pd.Series:
+    """Return how far the probability lies on the wrong side of the operating point, as a share of the way there.
+
+    The plain error would list misses only: of a rare finding the operating point is low, and a false alarm near it
+    is nearly right by that measure.
+    """
+    beyond = wrong["probability"] - wrong["operating_point"]
+    room = np.where(beyond >= 0, 1 - wrong["operating_point"], wrong["operating_point"])
+    return beyond.abs() / np.maximum(room, np.finfo(float).eps)
+
+
+def _mistake_row(row: Mapping[Hashable, object]) -> list[Cell]:
+    return [
+        *(name_cell(str(row[key])) for key in ("image_id", "label", "known")),
+        Cell(f"{float(str(row['probability'])):.3f}"),
+    ]
+
+
+def _with_maps(files: RunFiles, judged: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `judged` for which an overlay exists, with its path; the first method of each image only.
+
+    Of a case, a row each for those of its pictures that tell most.
+    """
+    if files.index is None:
+        return judged.iloc[:0].assign(overlay="")
+    index = _maps_of_rows(files.index).rename(columns={"target": "label"})
+    by_class = judged.merge(index, on=["image_id", "label"], how="inner", sort=False)
+    # Some explain a multiclass target as a whole: its map then belongs to the class that was predicted.
+    of_target = index.rename(columns={"label": "target"})
+    rest = judged[judged["called"].astype(bool) & (judged["label"] != judged["target"])]
+    by_target = rest.merge(of_target, on=["image_id", "target"], how="inner", sort=False)
+    return pd.concat([by_class, by_target], ignore_index=True)
+
+
+def _maps_of_rows(index: pd.DataFrame) -> pd.DataFrame:
+    """Return the overlays of the first method, under the image_id that predictions have; a case's, by evidence."""
+    index = index[index["overlay"] != ""]
+    if "case_id" not in index:
+        kept = [name for name in ("image_id", "target", "overlay", "method", *STEPS) if name in index]
+        return index[kept].drop_duplicates(["image_id", "target"])
+    first = index.drop_duplicates(["image_id", "target"])
+    order = pd.to_numeric(first["evidence"]).sort_values(ascending=False, kind="stable").index
+    told = first.loc[order].groupby(["case_id", "target"], sort=False).head(N_OF_CASE)
+    return told[["case_id", "target", "overlay", "method", "view", "evidence", *STEPS]].rename(
+        columns={"case_id": "image_id"}
+    )
+
+
+def _cards(files: RunFiles, rows: pd.DataFrame, limit: int, words: Words) -> list[MapCard]:
+    """Return the cards of at most `limit` answers; of a case, one for each of its rows."""
+    cards: dict[tuple[str, str], list[MapCard]] = {}
+    for row in rows.to_dict("records"):
+        overlay, answer = str(row["overlay"]), (str(row["image_id"]), str(row["label"]))
+        path = inside(files.folder, f"focus/{overlay}") or inside(files.folder, overlay)
+        if path is not None and (answer in cards or len(cards) < limit):
+            cards.setdefault(answer, []).append(_card(row, path, words))
+    return [card for own in cards.values() for card in own]
+
+
+def _with_stepper(files: RunFiles, cards: list[MapCard], rows: pd.DataFrame) -> list[MapCard]:
+    """Return the cards, the first with the slices of its volume: those of all would make the page too large to send."""
+    for row in rows.to_dict("records")[:1]:
+        strip = inside(files.folder, f"focus/{row.get('slices') or ''}")
+        if cards and strip is not None:
+            n_slices = int(row["n_slices"])
+            width, height = picture_size(strip)
+            stepper = Stepper(picture_uri(strip), str(row["slices"]), n_slices, int(row["strongest"]),
+                              width * n_slices / height)  # fmt: skip
+            return [replace(cards[0], stepper=stepper), *cards[1:]]
+    return cards
+
+
+def _card(row: Mapping[Hashable, object], path: Path, words: Words) -> MapCard:
+    said = {"known": row["known"], "probability": float(str(row["probability"])), "method": row["method"]}
+    if "view" not in row:
+        return MapCard(picture_uri(path), f"{row['image_id']} · {row['label']}", words("maps.card", **said))
+    detail = words("maps.case_card", evidence=float(str(row["evidence"])), **said)
+    return MapCard(picture_uri(path), f"{_name_in_case(row, words)} · {row['label']}", detail)
+
+
+def _name_in_case(row: Mapping[Hashable, object], words: Words) -> str:
+    view = words("maps.view", name=row["view"]) if row["view"] else ""
+    return " · ".join(filter(None, (words("maps.case", name=row["image_id"]), view)))

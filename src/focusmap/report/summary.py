@@ -1,0 +1,148 @@
+"""Everything the report shows, as plain values made from the files of a run."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from focusmap.figures.json_tree import items, text
+from focusmap.report.attention_table import attention_table
+from focusmap.report.baseline_section import baseline_tables
+from focusmap.report.cohort_section import cohort_section
+from focusmap.report.covariate_table import covariate_table, importance_table, sides_table
+from focusmap.report.files import RunFiles, can_be_mapped, can_be_trusted, model_name, read_run
+from focusmap.report.findings import finding_views, severity_text
+from focusmap.report.focus_section import case_note, cut_note, gallery, mistake_section
+from focusmap.report.judged import judged_predictions
+from focusmap.report.localisation_section import localisation_section
+from focusmap.report.origin_section import (
+    learning_curves,
+    model_groups,
+    provenance_groups,
+    recipe_groups,
+    threshold_table,
+)
+from focusmap.report.performance_section import mean_metric, performance_section
+from focusmap.report.segmentation_section import segmentation_section
+from focusmap.report.tables import Footnotes, metric_cell
+from focusmap.report.trust import trust_verdicts
+from focusmap.report.wording import cautions, headline
+from focusmap.report.words import Words
+
+
+def summarise(folder: Path, words: Words) -> dict[str, object]:
+    """Return the context of the report's template; a section whose files are missing is None or empty.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If the folder is not a run, or a file in it cannot be read.
+    """
+    files = read_run(folder)
+    judged = judged_predictions(files, words)
+    return {
+        "run": folder,
+        "title": _title(files, words),
+        **_summary(files, words),
+        "cohort": cohort_section(files, words),
+        "has_images": files.study.path_column is not None,
+        **_audit(files, words),
+        "split": _split_facts(files, words),
+        "recipe": recipe_groups(files, words),
+        "fitted_at_once": model_name(files).engine == "estimator",
+        "learning": learning_curves(files, words),
+        "performance": performance_section(files, judged, words),
+        "baselines": baseline_tables(files, words),
+        "mistakes": mistake_section(files, judged, words),
+        **_maps(files, judged, words),
+        **_model(files, words),
+        "provenance": provenance_groups(files, words),
+        "started": text(files.manifest.get("started"))[:10],
+        "version": text(files.manifest.get("focusmap")),
+    }
+
+
+def _summary(files: RunFiles, words: Words) -> dict[str, object]:
+    return {
+        "headline": headline(files, words),
+        "auroc": metric_cell(mean_metric(files.metrics), Footnotes(words), bar=True),
+        "is_mean": len(files.task.targets) > 1,
+        "clustered_by": text(files.metrics.get("clustered_by")) if files.knows_patients else "",
+        "metrics_split": words.name("part", text(files.metrics.get("split")) or "test"),
+        "cautions": cautions(files, words),
+    }
+
+
+def _audit(files: RunFiles, words: Words) -> dict[str, object]:
+    views = finding_views(files.audit, words, files.accepted)
+    return {
+        "has_audit": bool(files.audit),
+        "has_audit_page": (files.folder / "audit.html").is_file(),
+        "findings": views,
+        "severities": severity_text(views, words),
+    }
+
+
+def _maps(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> dict[str, object]:
+    return {
+        "can_be_mapped": can_be_mapped(files),
+        "can_be_trusted": can_be_trusted(files),
+        "has_maps": files.index is not None,
+        "cut_note": cut_note(files, words),
+        "case_note": case_note(files, words),
+        "gallery": gallery(files, judged, words),
+        "trust": trust_verdicts(files.trust, words),
+        "localisation": localisation_section(files, words),
+        "segmentation": segmentation_section(files, words),
+    }
+
+
+def _model(files: RunFiles, words: Words) -> dict[str, object]:
+    return {
+        "model": model_groups(files, words),
+        "covariates": covariate_table(files, words),
+        "importance": importance_table(files, words),
+        "sides": sides_table(files, words),
+        "attention": attention_table(files, words),
+        "thresholds": threshold_table(files, words),
+    }
+
+
+def _title(files: RunFiles, words: Words) -> str:
+    names = files.task.names
+    return names[0] if len(names) == 1 else words.listed(names, 4)
+
+
+def _split_facts(files: RunFiles, words: Words) -> dict[str, object] | None:
+    if files.cohort is None or "split" not in files.cohort:
+        return None
+    notes = [words.recorded(text(note)) for note in items(files.split_facts.get("notes"))]
+    return {
+        "fingerprint": text(files.split_facts.get("fingerprint")),
+        "notes": notes,
+        "by": _split_by(files, words),
+        "purpose": _purpose(files, words),
+    }
+
+
+def _purpose(files: RunFiles, words: Words) -> str:
+    """Return what each part of the split is for, and what was chosen on tune."""
+    card, recipe = files.card, files.recipe
+    chosen = {
+        "epochs": recipe is not None and recipe.patience > 0 and model_name(files).engine == "net",
+        "operating_points": card is not None and bool(card.thresholds),
+        "temperatures": any(target.kind != "continuous" for target in files.task.targets),
+        "cuts": card is not None and bool(card.cuts),
+    }
+    names = [words(f"split.{name}") for name, is_chosen in chosen.items() if is_chosen] or [words("split.nothing")]
+    return words("split.purpose_of_folds" if files.fold_cards else "split.purpose", chosen=words.listed(names))
+
+
+def _split_by(files: RunFiles, words: Words) -> str:
+    study = files.study
+    if study.split_column:
+        return words("split.declared", column=study.split_column)
+    if study.block_column:
+        return words("split.blocks", column=study.block_column)
+    if study.patients == "column":
+        return words("split.by_patient", column=study.patient_column)
+    return words("split.by_image")

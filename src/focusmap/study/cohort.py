@@ -1,0 +1,355 @@
+"""The label file as a checked table: who, which pictures, which labels."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from focusmap.errors import InputError, MissingFileError, suggest
+from focusmap.files import read_table, write_table
+from focusmap.study.declaration import Declaration, declare_study, without_missing
+from focusmap.study.rows import named_rows, refuse_missing, refuse_repeats, relative_path
+from focusmap.study.study import Study, read_study
+from focusmap.study.targets import split_list
+from focusmap.study.task import ANOMALY, UNLABELLED, CellError, Task
+
+COHORT_FILE, PICTURES_FILE = "cohort.csv", "pictures.csv"
+SPLIT_NAMES = {
+    "train": "train", "training": "train",
+    "validation": "tune", "val": "tune", "valid": "tune", "dev": "tune", "tune": "tune",
+    "test": "test", "testing": "test", "": "",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A study's checked table.
+
+    Parameters
+    ----------
+    study
+        What the columns mean.
+    table
+        One row an image: ``row`` (line in the label file; the header is line 1), ``image_id``, ``path``,
+        ``patient_id`` (the image_id where no patients are declared), where declared ``split_declared``,
+        ``case_id``, ``view``, ``block`` and mask columns, covariates, groups, for each target whose change is learnt
+        ``earlier_TARGET``, and the targets.
+    raw
+        The label file's own cells, the same rows; the table itself where a run's cohort was loaded.
+    pictures
+        Where rows are cases (see `focusmap.study.cases`): one row a picture, ``row, image_id, path, case_id, view``;
+        perhaps with those of other cases. None where each row is a picture.
+    """
+
+    study: Study
+    table: pd.DataFrame
+    raw: pd.DataFrame
+    pictures: pd.DataFrame | None = None
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def task(self) -> Task:
+        """The study's targets."""
+        return self.study.task
+
+    @property
+    def image_ids(self) -> list[str]:
+        """Ids of the images, in table order."""
+        return list(self.table["image_id"])
+
+    @property
+    def patient_ids(self) -> np.ndarray:
+        """``(N,)`` patient of each image."""
+        return self.table["patient_id"].to_numpy(dtype=object)
+
+    @property
+    def has_images(self) -> bool:
+        """False for a table-only study."""
+        return self.study.path_column is not None
+
+    @property
+    def unit(self) -> str:
+        """What a row is called: ``image``, or ``case`` in a table-only study."""
+        return "image" if self.has_images else "case"
+
+    @cached_property
+    def truth(self) -> np.ndarray:
+        """``(N, T) float64``: binary 0 to 1, class index, or value; NaN unknown."""
+        return self.task.encode(self.table)
+
+    @cached_property
+    def earlier(self) -> np.ndarray:
+        """``(N, T) float64``: what a predicted change is added to, NaN unknown; 0 where the value itself is learnt."""
+        return self.task.encode_earlier(self.table)
+
+    @property
+    def learnt(self) -> np.ndarray:
+        """``(N, T) float64``: the truth that a model is trained towards; of a change target the change."""
+        return np.asarray(self.truth - self.earlier)
+
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        """Row position of each image_id."""
+        return {image_id: i for i, image_id in enumerate(self.table["image_id"])}
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """The label file's cells as `raw` has them, but those empty that the study says mean 'not known'."""
+        named = [text for text in self.study.missing if text.rpartition("=")[0] in self.raw]
+        return without_missing(self.raw, named)
+
+    @property
+    def files(self) -> list[Path]:
+        """The picture files, in table order."""
+        return [self.study.images / path for path in self.table["path"]]
+
+    def file(self, image_id: str) -> Path:
+        """Return the picture file of an image."""
+        return self.study.images / str(self.table["path"].iloc[self.positions[image_id]])
+
+    def mask_file(self, image_id: str, target: str | None = None) -> Path | None:
+        """Return the mask of an image, for one target where there is a column ``mask_TARGET``; None if none."""
+        row = self.table.iloc[self.positions[image_id]]
+        for column in (f"mask_{target}", "mask"):
+            if column in self.table.columns:
+                return self.study.images / row[column] if row[column] else None
+        return None
+
+    @property
+    def has_masks(self) -> bool:
+        """True if any image has a mask."""
+        return any((self.table[name] != "").any() for name in self.mask_columns)
+
+    @property
+    def mask_columns(self) -> list[str]:
+        """The columns of `table` that name masks: ``mask``, and ``mask_TARGET`` of its targets."""
+        names = ("mask", *(f"mask_{target}" for target in self.task.names))
+        return [name for name in names if name in self.table and name not in self.task.names]
+
+    def take(self, positions: Sequence[int] | np.ndarray) -> "Cohort":
+        """Return the cohort of the rows at `positions`."""
+        index = np.asarray(positions, dtype=int)
+        table, raw = (frame.iloc[index].reset_index(drop=True) for frame in (self.table, self.raw))
+        return replace(self, table=table, raw=raw)
+
+    def of(self, image_ids: Sequence[str]) -> "Cohort":
+        """Return the cohort of the images named, in that order."""
+        return self.take([self.positions[image_id] for image_id in image_ids])
+
+
+def read_cohort(label_file: Path, said: Declaration | None = None, *, study: Study | None = None) -> Cohort:
+    """Return the checked cohort of a label file.
+
+    Parameters
+    ----------
+    label_file
+        CSV, UTF-8, with a header; one row an image.
+    said
+        What the user declares about its columns; the rest is inferred.
+    study
+        A study made earlier; its columns and targets are used, and nothing is inferred.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If the file, a column or a picture is missing, a path is absolute or leaves its folder, an image stands
+        twice, or a cell cannot be read; the message names file, row and remedy.
+    """
+    label_file = Path(label_file)
+    raw = read_columns(label_file)
+    with _named(label_file):
+        return build_cohort(study or declare_study(label_file, raw, said or Declaration()), raw)
+
+
+def constant_targets(cohort: Cohort) -> dict[str, str]:
+    """Return the targets that have one known value throughout, and which it is."""
+    known = [np.unique(column[~np.isnan(column)]) for column in cohort.truth.T]
+    targets = zip(cohort.task.targets, known, strict=True)
+    return {target.name: target.in_words(values[0]) for target, values in targets if len(values) == 1}
+
+
+def refuse_constant(cohort: Cohort) -> None:
+    """Raise `InputError` where every target has one known value only."""
+    constant = constant_targets(cohort)
+    if len(constant) == len(cohort.task.names):
+        says = "; ".join(f"target {name!r}: every labelled row says {value!r}" for name, value in constant.items())
+        raise InputError(f"{cohort.study.label_file}: {says}; there is nothing to tell apart.")
+
+
+@contextmanager
+def _named(file: Path) -> Iterator[None]:
+    """Add the file, and the row of a wrong cell, to errors."""
+    try:
+        yield
+    except MissingFileError:
+        raise
+    except CellError as error:
+        raise InputError(f"{file} row {error.position + 2}: {error}") from None
+    except InputError as error:
+        raise InputError(f"{file} {error}") from None
+
+
+def read_columns(path: Path) -> pd.DataFrame:
+    """Return a table as `read_table` does, without spaces around its columns' names; `InputError` if two are one."""
+    raw = read_table(path)
+    raw.columns = raw.columns.str.strip()
+    if raw.columns.has_duplicates:
+        raise InputError(f"{path}: two columns are called {raw.columns[raw.columns.duplicated()][0]!r}.")
+    return raw
+
+
+def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
+    """Return the cohort of a table whose columns mean what `study` says; errors as for `read_cohort`."""
+    if study.task == UNLABELLED:
+        raw = raw.assign(**{ANOMALY.name: ""})
+    _require_columns(study, raw)
+    given, raw = raw, without_missing(raw, study.missing)
+    table = named_rows(study, raw)
+    if study.block_column is not None:
+        table["block"] = raw[study.block_column].str.strip()
+    if study.split_column is not None:
+        table["split_declared"] = _splits(raw[study.split_column], study.split_column)
+    table = pd.concat([table, _masks(study, raw)], axis=1)
+    columns = dict.fromkeys((*study.covariates, *study.groups, *study.before.values()))
+    kept = [name for name in columns if name not in (*table, *study.task.names)]
+    table = pd.concat([table, raw[kept], _earlier_cells(study.task, raw), _targets(study, raw)], axis=1)
+    for name, column in study.before.items():
+        replace(study.task.target(name), name=column).encode(list(raw[column]))
+    refuse_repeats(table, study.task.names)
+    if study.path_column is not None:
+        refuse_missing(study.label_file, study.images, table, "path")
+    return Cohort(study, table, given)
+
+
+def read_unlabelled(file: Path, study: Study) -> Cohort:
+    """Return the rows of a table as `study` names them, with the covariates that it has; it may have no labels.
+
+    Pictures, where the study has a path column, are not looked for.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If the file is not there, a name of a row is empty or stands twice, or an earlier value that a change is
+        added to is not there or is no number.
+    """
+    raw = read_columns(file)
+    with _named(file):
+        cells = without_missing(raw, study.missing)
+        table = named_rows(study, cells)
+        refuse_repeats(table, ())
+        earlier = _earlier_cells(study.task, cells)
+    kept = [name for name in study.covariates if name in cells and name not in table]
+    return Cohort(study, pd.concat([table, cells[kept], earlier], axis=1), raw)
+
+
+def read_earlier(file: Path, study: Study) -> np.ndarray:
+    """Return `Cohort.earlier` ``(N, T)`` of a table; `InputError` if a column is not there or a cell is no number."""
+    raw = read_columns(file)
+    with _named(file):
+        return study.task.encode_earlier(_earlier_cells(study.task, without_missing(raw, study.missing)))
+
+
+def write_cohort(cohort: Cohort, path: Path) -> None:
+    """Write the checked table, and beside it the pictures of its cases where it has some."""
+    write_table(path, cohort.table)
+    if cohort.pictures is not None:
+        write_table(path.with_name(PICTURES_FILE), cohort.pictures)
+
+
+def load_cohort(run: Path) -> Cohort:
+    """Return the cohort of a run folder as `write_cohort` wrote it, whatever became of the label file since.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If the run was never prepared, or a column of the table is gone.
+    """
+    study = read_study(run / "study.yaml")
+    table = read_table(run / COHORT_FILE)
+    lacking = [name for name in ("row", "image_id", "patient_id", *study.task.names) if name not in table]
+    if lacking:
+        raise InputError(f"{run / COHORT_FILE}: lacks the column(s) {', '.join(lacking)}.")
+    pictures = read_table(run / PICTURES_FILE) if (run / PICTURES_FILE).is_file() else None
+    return Cohort(study, table.assign(row=table["row"].astype(int)), table, pictures)
+
+
+def _require_columns(study: Study, raw: pd.DataFrame) -> None:
+    targets = (study.list_column,) if study.list_column else study.task.names
+    roles = (study.path_column, study.patient_column, study.case_column, study.view_column, study.split_column)
+    inputs = (*study.covariates, *study.groups, *study.before.values(), *_earlier_columns(study.task))
+    wanted = (*roles, study.block_column, study.mask_column, *inputs, *targets)
+    missing = [name for name in wanted if name is not None and name not in raw]
+    if missing:
+        raise InputError(
+            f"lacks the column(s) {', '.join(missing)} that the study names.{_columns_there(missing, raw)}"
+        )
+
+
+def _columns_there(lacking: Sequence[str], raw: pd.DataFrame) -> str:
+    known = [str(name) for name in raw]
+    return f"{suggest(lacking[0], known)} Columns: {', '.join(known)}."
+
+
+def _splits(column: pd.Series, name: str) -> list[str]:
+    cells = column.str.strip()
+    if cells.str.fullmatch(r"\d*").all() and (cells != "").any():
+        return list(cells)
+    parts = cells.str.lower().map(SPLIT_NAMES)
+    unknown = np.flatnonzero(parts.isna())
+    if len(unknown):
+        cell = cells.iloc[unknown[0]]
+        known = "train, tune (validation, val, valid, dev), test, empty, or fold numbers"
+        raise InputError(f"row {unknown[0] + 2}: {name} {cell!r} is not one of {known}.")
+    return list(parts)
+
+
+def _masks(study: Study, raw: pd.DataFrame) -> pd.DataFrame:
+    columns = {f"mask_{label}": f"mask_{label}" for label in study.task.names if f"mask_{label}" in raw}
+    if study.mask_column is not None and study.mask_column in raw:
+        columns["mask"] = study.mask_column
+    masks = pd.DataFrame({role: raw[column].str.strip() for role, column in columns.items()}, index=raw.index)
+    for role in masks:
+        for i in np.flatnonzero(masks[role] != ""):
+            masks.loc[i, role] = relative_path(str(masks[role].iloc[i]), int(i) + 2)
+        placed = masks.assign(row=np.arange(2, len(raw) + 2))
+        refuse_missing(study.label_file, study.images, placed, str(role))
+    return masks
+
+
+def _earlier_cells(task: Task, raw: pd.DataFrame) -> pd.DataFrame:
+    """Return the column ``earlier_TARGET`` of each target whose change is learnt; "" where it is unknown."""
+    lacking = [column for column in _earlier_columns(task) if column not in raw]
+    if lacking:
+        there = _columns_there(lacking, raw)
+        raise InputError(f"lacks the column(s) {', '.join(lacking)} that predicted changes are added to.{there}")
+    changing = [target for target in task.targets if target.earlier]
+    found = {f"earlier_{t.name}": t.decode(replace(t, name=t.earlier).encode(list(raw[t.earlier]))) for t in changing}
+    return pd.DataFrame(found, index=raw.index)
+
+
+def _earlier_columns(task: Task) -> tuple[str, ...]:
+    return tuple(target.earlier for target in task.targets if target.earlier)
+
+
+def _targets(study: Study, raw: pd.DataFrame) -> pd.DataFrame:
+    if study.list_column is not None:
+        found = [split_list(cell) for cell in raw[study.list_column]]
+        made = {name: ["" if not names else str(int(name in names)) for names in found] for name in study.task.names}
+        return pd.DataFrame(made, index=raw.index)
+    columns = {}
+    for target in study.task.targets:
+        cells = raw[target.name].str.strip()
+        if target.kind == "binary" and "-1" not in target.classes:
+            meaning = {"unknown": "", "negative": target.classes[0], "positive": target.classes[1]}[study.uncertain]
+            cells = cells.replace({"-1": meaning, "-1.0": meaning})
+        if target.earlier:
+            # What it has changed since is not known.
+            cells = cells.mask(raw[target.earlier].str.strip() == "", "")
+        columns[target.name] = target.decode(target.encode(list(cells)))
+    return pd.DataFrame(columns, index=raw.index)

@@ -1,0 +1,288 @@
+"""From a label file and what the user said of it to a `Study`: every column's role, decided once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from focusmap.errors import InputError, MissingFileError, suggest
+from focusmap.files import PICTURE_SUFFIX
+from focusmap.study.study import Study, Uncertain
+from focusmap.study.targets import Inference, TargetSpec, infer_task, parse_target
+from focusmap.study.task import ANOMALY, UNLABELLED, Task
+
+PATH_COLUMNS = ("path", "image", "image_path", "filename", "file", "Image", "Image Index")
+PATIENT_COLUMNS = (
+    "patient_id", "patientid", "PatientId", "Patient ID", "subject_id", "SubjectID", "PID", "patient",
+)  # fmt: skip
+SPLIT_COLUMNS = ("split", "partition")
+COVARIATE_KINDS = ("numeric", "category", "date", "codes")
+EXAMPLES = {"before": "VA=preVA", "missing": "grade=9"}
+WITHOUT_LABELS = Inference(UNLABELLED, None, ("no label is looked at: the model learns from the pictures alone",))
+NO_PICTURES = f"there is no path column (one of {', '.join(PATH_COLUMNS)}): no picture is looked at"
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What the user said about a label file; None and empty mean: infer, or there is none.
+
+    Parameters
+    ----------
+    images
+        Folder of the pictures; by default the label file's.
+    targets
+        As written: ``NAME[:KIND][:positive=CLASS][:classes=A,B,C][:delta=COLUMN]``.
+    patient
+        A column, or ``none`` where every image is its own patient.
+    case, view, split, mask, block
+        Columns.
+    boxes
+        CSV of boxes.
+    covariates
+        ``COLUMN[:KIND]``.
+    groups
+        Columns.
+    before
+        ``TARGET=COLUMN``: the column of a target's value at an earlier visit.
+    missing
+        ``COLUMN=VALUE``: cells to be read as empty.
+    uncertain
+        What -1 means.
+    unlabelled
+        No label is looked at: for a model that learns from pictures alone.
+    """
+
+    images: Path | None = None
+    targets: tuple[str, ...] = ()
+    patient: str | None = None
+    case: str | None = None
+    view: str | None = None
+    split: str | None = None
+    mask: str | None = None
+    block: str | None = None
+    boxes: Path | None = None
+    covariates: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    uncertain: Uncertain = "unknown"
+    unlabelled: bool = False
+
+
+def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> Study:
+    """Return the study: what the user said, and the rest inferred where it is unambiguous.
+
+    Parameters
+    ----------
+    label_file
+        Where `table` was read from.
+    table
+        The label file, every cell as text.
+    said
+        The user's declaration.
+
+    Raises
+    ------
+    InputError
+        If a named column is missing or the targets are ambiguous; the message names the candidates.
+    """
+    kinds = dict(parse_covariate(text, list(table.columns)) for text in said.covariates)
+    specs = [parse_target(text, list(table.columns)) for text in said.targets]
+    earlier = {spec.name: spec.earlier for spec in specs if spec.earlier}
+    before = earlier | dict(_pair("before", text) for text in said.before)
+    inputs = (*kinds, *said.groups, *before.values(), *earlier.values())
+    for column in (said.case, said.view, said.split, said.mask, said.block, *inputs):
+        _require(table, column)
+    table = without_missing(table, said.missing)
+    columns = _columns(table, said, inputs)
+    inferred = _infer(table, specs, said, columns)
+    for name in before:
+        inferred.task.index(name)
+    return Study(
+        label_file=label_file.resolve(),
+        images=_images_folder(label_file, said),
+        task=inferred.task,
+        path_column=columns.path,
+        id_column="image_id" if "image_id" in table else None,
+        patient_column=columns.patient,
+        patients="none" if said.patient == "none" else "column" if columns.patient else "undeclared",
+        split_column=columns.split,
+        case_column=said.case,
+        view_column=said.view,
+        mask_column=columns.mask,
+        block_column=said.block,
+        boxes_file=said.boxes.resolve() if said.boxes else None,
+        covariates=tuple(kinds),
+        groups=said.groups,
+        covariate_kinds={name: kind for name, kind in kinds.items() if kind},
+        before=before,
+        missing=said.missing,
+        list_column=inferred.list_column,
+        uncertain=said.uncertain,
+        notes=(*inferred.notes, *_no_pictures(table, columns), *_idle_masks(table, inferred.task, columns)),
+    )
+
+
+def _no_pictures(table: pd.DataFrame, columns: "_Columns") -> list[str]:
+    if columns.path is not None:
+        return []
+    others = [name for name in table if name not in columns.named]
+    remedy = call_it_path(columns_of_pictures(table[others]))
+    return [f"{NO_PICTURES}.{remedy}" if remedy else NO_PICTURES]
+
+
+def columns_of_pictures(table: pd.DataFrame) -> list[str]:
+    """Return the columns, other than ``mask_NAME``, most of whose filled cells end like the names of pictures."""
+    found = []
+    for name in table:
+        cells = table[name].str.strip()
+        if not str(name).startswith("mask_") and cells[cells != ""].str.contains(PICTURE_SUFFIX).mean() > 0.5:
+            found.append(str(name))
+    return found
+
+
+def call_it_path(columns: Sequence[str]) -> str:
+    """Return what to do where columns without a role hold names of pictures; empty where there is none.
+
+    >>> call_it_path(["file_path"])
+    ' Column file_path holds names of pictures: call it path.'
+    """
+    if not columns:
+        return ""
+    if len(columns) == 1:
+        return f" Column {columns[0]} holds names of pictures: call it path."
+    return f" Columns {', '.join(columns)} hold names of pictures: call the one to be looked at path."
+
+
+def _idle_masks(table: pd.DataFrame, task: Task, columns: "_Columns") -> list[str]:
+    """Return a sentence for each ``mask_NAME`` of files whose name no column bears: a slip of the pen, most likely."""
+    others = [name for name in table if name not in columns.named]
+    taken = {f"mask_{name}" for name in (*task.names, *others)} | set(columns.named)
+    idle = [name for name in map(str, table) if name.startswith("mask_") and name not in taken]
+    files = [name for name in idle if table[name].str.contains(r"\.[A-Za-z]\w*$").any()]
+    known = ["mask", *(f"mask_{name}" for name in task.names)]
+    return [f"{name} is the mask of no target, and is not looked at.{suggest(name, known)}" for name in files]
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The columns that are no target: those found by their names or said, and `others` that the user gave a role."""
+
+    path: str | None
+    patient: str | None
+    split: str | None
+    mask: str | None
+    others: tuple[str | None, ...]
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self.path, self.patient, self.split, self.mask, *self.others)))
+
+
+def _columns(table: pd.DataFrame, said: Declaration, inputs: Sequence[str]) -> _Columns:
+    return _Columns(
+        path=_first(table, PATH_COLUMNS),
+        patient=_patient_column(table, said.patient),
+        split=said.split or _first(table, SPLIT_COLUMNS),
+        mask=said.mask or _first(table, ("mask",)),
+        others=(said.case, said.view, said.block, *inputs),
+    )
+
+
+def _infer(table: pd.DataFrame, specs: Sequence[TargetSpec], said: Declaration, columns: _Columns) -> Inference:
+    """Return the task; `InputError` if a target has another role, or the declaration and the labels do not go."""
+    for spec in specs:
+        if spec.name in columns.named:
+            raise InputError(f"column {spec.name!r} has another role and cannot be a target as well.")
+    reserved = [*columns.named, "image_id", *PATIENT_COLUMNS]
+    inferred = WITHOUT_LABELS if said.unlabelled else infer_task(_with_uncertain(table), specs, reserved)
+    _check_labels(inferred.task, said)
+    return inferred
+
+
+def _images_folder(label_file: Path, said: Declaration) -> Path:
+    images = (said.images or label_file.parent).resolve()
+    if not images.is_dir():
+        raise MissingFileError(f"--images {images}: no such folder.")
+    return images
+
+
+def parse_covariate(text: str, columns: Sequence[str]) -> tuple[str, str]:
+    """Return column and kind of a ``--covariate`` argument; the kind is empty where none is said.
+
+    >>> parse_covariate("grade:numeric", ["grade"]), parse_covariate("age", ["age"])
+    (('grade', 'numeric'), ('age', ''))
+    """
+    name, _, kind = text.rpartition(":")
+    if text in columns or name not in columns:
+        return text, ""
+    if kind not in COVARIATE_KINDS:
+        raise InputError(f"--covariate {text}: {kind!r} is not one of {', '.join(COVARIATE_KINDS)}.")
+    return name, kind
+
+
+def without_missing(table: pd.DataFrame, missing: Sequence[str]) -> pd.DataFrame:
+    """Return the table with each ``COLUMN=VALUE`` as an empty cell; numbers are compared as numbers.
+
+    >>> without_missing(pd.DataFrame({"a": ["1", "9.0"]}), ["a=9"])["a"].tolist()
+    ['1', '']
+    """
+    columns: dict[str, list[str]] = {}
+    for text in missing:
+        column, value = _pair("missing", text)
+        _require(table, column)
+        columns[column] = [
+            "" if _same(cell.strip(), value) else cell for cell in columns.get(column, list(table[column]))
+        ]
+    return table.assign(**columns)
+
+
+def _same(cell: str, value: str) -> bool:
+    try:
+        return cell == value or float(cell) == float(value)
+    except ValueError:
+        return False
+
+
+def _pair(option: str, text: str) -> tuple[str, str]:
+    name, separator, value = text.rpartition("=")
+    if not separator or not name or not value:
+        raise InputError(f"--{option} {text}: two parts joined by '=' were expected, such as {EXAMPLES[option]}.")
+    return name.strip(), value.strip()
+
+
+def _check_labels(task: Task, said: Declaration) -> None:
+    if said.unlabelled and said.targets:
+        raise InputError(
+            "an autoencoder learns without labels: leave --target out. Afterwards its anomaly score can be compared "
+            f"with a label: focusmap evaluate RUN --target {said.targets[0]}"
+        )
+    if not said.unlabelled and task == UNLABELLED:
+        raise InputError(f"target {ANOMALY.name!r}: this name is an autoencoder's score. Rename the column.")
+
+
+def _with_uncertain(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with -1 as an empty cell, so that it does not count as a class of its own."""
+    return table.replace({"-1": "", "-1.0": ""})
+
+
+def _first(table: pd.DataFrame, names: Sequence[str]) -> str | None:
+    return next((name for name in names if name in table and (table[name].str.strip() != "").any()), None)
+
+
+def _patient_column(table: pd.DataFrame, said: str | None) -> str | None:
+    if said == "none":
+        return None
+    if said is not None:
+        _require(table, said)
+        if (table[said].str.strip() == "").all():
+            raise InputError(f"column {said!r} is empty throughout; it cannot say who the patients are.")
+        return said
+    return _first(table, PATIENT_COLUMNS)
+
+
+def _require(table: pd.DataFrame, column: str | None) -> None:
+    if column is not None and column not in table:
+        known = list(table.columns)
+        raise InputError(f"has no column {column!r}.{suggest(column, known)} Columns: {', '.join(known)}.")

@@ -1,0 +1,117 @@
+"""Pictures in folders to the rows of a label file: by the folder's name, or by fields in the path."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TypeAlias
+
+import pandas as pd
+
+from focusmap.errors import InputError
+from focusmap.study.cohort import SPLIT_NAMES
+
+FIELD = re.compile(r"\{([^{}]*)\}")
+IGNORED = "_"
+NUMBER = "n"
+MASK_NAME = re.compile(r"(?P<picture>.+)[_-]mask([_-]?\d+)?", re.IGNORECASE)
+
+Fields: TypeAlias = Mapping[str, str]
+Reader: TypeAlias = Callable[[str], Fields | None]
+
+
+@dataclass(frozen=True)
+class Index:
+    """The rows of a label file, and the pictures that it leaves out: not where the others are, or further masks."""
+
+    table: pd.DataFrame
+    left_out: tuple[str, ...]
+
+
+def index_pictures(pictures: Iterable[str], pattern: str | None = None) -> Index:
+    """Return a table with ``path``, the fields of each path, and ``mask`` where there are masks.
+
+    Without a pattern the first folder is the ``label``; where it is called train, val, test or the like it is the
+    ``split``, and the second one the label. A picture called ``NAME_mask`` beside a picture ``NAME`` is its mask.
+
+    Parameters
+    ----------
+    pictures
+        Paths with ``/``, relative to the folder that is indexed.
+    pattern
+        Such as ``{label}/{patient}_{n}.png``. A field stands for the shortest text without ``/`` that fits, ``{n}``
+        for a number, ``{_}`` for what is not kept. A pattern that ends without a suffix fits every kind of picture.
+
+    Raises
+    ------
+    InputError
+        If there are no pictures, none fits, or the pattern cannot be read.
+
+    >>> index_pictures(["ill/p1_1.png", "well/p2_1.png"], "{label}/{patient}_{n}").table.values.tolist()
+    [['ill/p1_1.png', 'ill', 'p1', '1'], ['well/p2_1.png', 'well', 'p2', '1']]
+    """
+    names = sorted(pictures)
+    if not names:
+        raise InputError("holds no pictures.")
+    masks = _masks(names)
+    read = _pattern_reader(pattern) if pattern is not None else _folder_fields
+    found = {name: read(name) for name in names if name not in masks}
+    rows = [{"path": name, **fields} for name, fields in found.items() if fields is not None]
+    if not rows:
+        wanted = f"as {pattern!r} says" if pattern is not None else "in a folder that is named for its label"
+        raise InputError(
+            f"none of {len(names)} pictures lies {wanted}; the first is {names[0]!r}. Say what the path means with "
+            "--pattern, such as '{label}/{patient}_{n}.png'."
+        )
+    table = _with_masks(pd.DataFrame(rows), masks)
+    listed = {*table["path"], *table.get("mask", ())}
+    return Index(table, tuple(name for name in names if name not in listed))
+
+
+def _masks(names: Sequence[str]) -> dict[str, str]:
+    """Return mask to picture."""
+    by_stem = {str(PurePosixPath(name).with_suffix("")): name for name in names}
+    matches = [(stem, MASK_NAME.fullmatch(stem)) for stem in by_stem]
+    pairs = [(stem, match["picture"]) for stem, match in matches if match]
+    return {by_stem[stem]: by_stem[picture] for stem, picture in pairs if picture in by_stem}
+
+
+def _with_masks(table: pd.DataFrame, masks: Mapping[str, str]) -> pd.DataFrame:
+    """Return the table with each picture's first mask, if any has one."""
+    first = {picture: mask for mask, picture in sorted(masks.items(), reverse=True)}
+    column = [first.get(path, "") for path in table["path"]]
+    return table.assign(mask=column) if any(column) else table
+
+
+def _folder_fields(name: str) -> Fields | None:
+    folders = PurePosixPath(name).parent.parts
+    if folders and SPLIT_NAMES.get(folders[0].lower()):
+        return {"label": folders[1], "split": folders[0]} if len(folders) > 1 else None
+    return {"label": folders[0]} if folders else None
+
+
+def _pattern_reader(pattern: str) -> Reader:
+    """Return what reads the fields of a path, or gives None where it does not fit."""
+    fields = FIELD.findall(pattern)
+    kept = [field for field in fields if field != IGNORED]
+    wrong = next((field for field in kept if not field.isidentifier() or field in ("path", "mask")), None)
+    repeated = next((field for field in kept if kept.count(field) > 1), None)
+    if not kept or wrong is not None or repeated is not None or set("{}") & set(FIELD.sub("", pattern)):
+        what = f"{{{wrong}}} is not a name" if wrong is not None else f"{{{repeated}}} stands twice" if repeated else ""
+        what = what or "names in braces were expected"
+        raise InputError(f"--pattern {pattern!r}: {what}, such as '{{label}}/{{patient}}_{{n}}.png'.")
+    texts = [re.escape(text) for text in FIELD.split(pattern)[::2]]
+    groups = [_group(field) for field in fields]
+    whole = re.compile("".join(text + group for text, group in zip(texts, [*groups, ""], strict=True)))
+    any_suffix = PurePosixPath(pattern).suffix == ""
+
+    def read(name: str) -> Fields | None:
+        match = whole.fullmatch(str(PurePosixPath(name).with_suffix("")) if any_suffix else name)
+        return match.groupdict() if match else None
+
+    return read
+
+
+def _group(field: str) -> str:
+    text = r"\d+" if field == NUMBER else "[^/]+?"
+    return text if field == IGNORED else f"(?P<{field}>{text})"

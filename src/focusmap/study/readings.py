@@ -1,0 +1,359 @@
+"""The table of several readers: who called which picture what. One row a reading, or one row a picture."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from focusmap.errors import InputError, suggest
+from focusmap.study.cohort import read_columns
+from focusmap.study.declaration import PATH_COLUMNS, PATIENT_COLUMNS, SPLIT_COLUMNS
+from focusmap.study.targets import infer_task, parse_target
+from focusmap.study.task import CellError, Target, Task
+
+READER_COLUMNS = ("reader", "reader_id", "rater", "annotator", "observer", "radiologist")
+NOT_READ = -1
+DEFAULT_LABEL = "label"
+
+
+@dataclass(frozen=True)
+class ReadingsDeclaration:
+    """What the user said about a table of readings; None and empty mean: infer, or there is none.
+
+    Parameters
+    ----------
+    readers
+        One name: the column that says who read (one row a reading). Several: one column a reader (one row a picture).
+    targets
+        As written: ``NAME[:KIND][:positive=CLASS][:classes=A,B,C]``.
+    definitive
+        As written: ``COLUMN`` or ``LABEL=COLUMN``; what biopsy or follow-up said.
+    patient
+        A column, or ``none``.
+    """
+
+    readers: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    definitive: tuple[str, ...] = ()
+    patient: str | None = None
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What R readers said of N pictures.
+
+    Parameters
+    ----------
+    task
+        The labels; each is binary, multiclass or ordinal.
+    pictures
+        N rows: the columns that say one thing of each picture, as the table wrote them.
+    names
+        What each picture is called: its path, its image_id, or its row.
+    path_column, patient_column
+        Columns of `pictures`; None where there is none.
+    readers
+        R names.
+    votes
+        By label ``(N, R) int``: the class that each reader gave, -1 where a reader has not read the picture.
+    definitive
+        By label ``(N,) int``: the class that biopsy or follow-up showed, -1 where there was none. A label without a
+        definitive column has no entry.
+    notes
+        What was inferred and what was left out, in words.
+    """
+
+    task: Task
+    pictures: pd.DataFrame
+    names: tuple[str, ...]
+    path_column: str | None
+    patient_column: str | None
+    readers: tuple[str, ...]
+    votes: Mapping[str, np.ndarray]
+    definitive: Mapping[str, np.ndarray]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def patients(self) -> list[str]:
+        """Patient of each picture; the picture itself where no patients are known."""
+        return list(self.names if self.patient_column is None else self.pictures[self.patient_column])
+
+
+@dataclass(frozen=True)
+class _Roles:
+    """What columns are for: `key` names the picture (None: each row is one), `definitive` what is known of it."""
+
+    key: str | None
+    patient: str | None
+    definitive: tuple[str, ...]
+
+    @property
+    def columns(self) -> set[str]:
+        """All of them."""
+        return {name for name in (self.key, self.patient, *self.definitive) if name is not None}
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """M readings of N pictures.
+
+    Parameters
+    ----------
+    cells
+        M rows, one column a label; where a row of the file is a reading, its other columns too.
+    rows, of_picture, readers : (M,)
+        Row of the file, position of the picture, name of the reader.
+    pictures
+        N rows: columns that are known to describe the picture.
+    first_rows : (N,) int
+        Row of the file in which each picture stands first.
+    targets
+        Columns of `cells` that are labels if the user names none; empty: to be inferred.
+    """
+
+    cells: pd.DataFrame
+    rows: np.ndarray
+    of_picture: np.ndarray
+    readers: np.ndarray
+    pictures: pd.DataFrame
+    first_rows: np.ndarray
+    targets: tuple[str, ...] = ()
+
+
+def read_readings(file: Path, said: ReadingsDeclaration = ReadingsDeclaration()) -> Readings:
+    """Return the readings in a CSV file, UTF-8, with a header.
+
+    One row a reading: a column that names the reader (the first of ``reader, reader_id, rater, annotator, observer,
+    radiologist``), a path or ``image_id`` column that names the picture, and one column a label. One row a picture:
+    columns ``LABEL.READER``, or the readers' columns that the user names. An empty cell means "not read"; so does -1,
+    a reader's "uncertain".
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If the file is neither form, has one reader only, a reader gives a picture two different answers, or a cell is
+        not one of the classes; the message names file, row and remedy.
+    """
+    raw = read_columns(file)
+    try:
+        return _readings(raw, said)
+    except InputError as error:
+        raise InputError(f"{file} {error}") from None
+
+
+def _readings(raw: pd.DataFrame, said: ReadingsDeclaration) -> Readings:
+    cells = raw.apply(lambda column: column.str.strip())
+    roles = _roles(cells, said)
+    answers = _answers(cells, roles, said)
+    task, inferred = _task(answers, said, roles)
+    pictures, left_out = _pictures(answers, task, roles)
+    _refuse_unknown_patients(pictures, roles.patient, answers.first_rows)
+    readers = sorted(set(answers.readers)) if not answers.targets else list(dict.fromkeys(answers.readers))
+    votes = {target.name: _votes(target, answers, readers) for target in task.targets}
+    heard = _heard(readers, votes)
+    return Readings(
+        task=task,
+        pictures=pictures.drop(columns=list(roles.definitive)),
+        names=tuple(pictures[roles.key]) if roles.key else tuple(f"row{row}" for row in answers.first_rows),
+        path_column=roles.key if roles.key in PATH_COLUMNS else None,
+        patient_column=roles.patient,
+        readers=tuple(readers[i] for i in heard),
+        votes={name: column[:, heard] for name, column in votes.items()},
+        definitive=_definitive(said.definitive, task, pictures, answers.first_rows),
+        notes=(*inferred, *left_out),
+    )
+
+
+def _roles(cells: pd.DataFrame, said: ReadingsDeclaration) -> _Roles:
+    definitive = tuple(text if text in cells else text.rpartition("=")[2] for text in said.definitive)
+    patient = None if said.patient == "none" else said.patient
+    for column in (*said.readers, *definitive, *([patient] if patient else [])):
+        if column not in cells:
+            known = [str(name) for name in cells]
+            raise InputError(f"has no column {column!r}.{suggest(column, known)} Columns: {', '.join(known)}.")
+    if said.patient is None:
+        patient = _first(cells, PATIENT_COLUMNS)
+    key = _first(cells, (*PATH_COLUMNS, "image_id"))
+    if key is not None and (cells[key] == "").any():
+        row = int(np.flatnonzero(cells[key] == "")[0]) + 2
+        raise InputError(f"row {row}: {key} is empty; it says which picture was read.")
+    return _Roles(key, patient, definitive)
+
+
+def _heard(readers: Sequence[str], votes: Mapping[str, np.ndarray]) -> list[int]:
+    """Return the positions of the readers who have read anything; `InputError` if they are fewer than two."""
+    heard = [i for i in range(len(readers)) if any((column[:, i] != NOT_READ).any() for column in votes.values())]
+    if len(heard) < 2:
+        named = readers[heard[0]] if heard else "nobody"
+        raise InputError(
+            f"holds the readings of one reader ({named}); a consensus needs two or more. One reader's table is a "
+            "label file as it is."
+        )
+    return heard
+
+
+def _first(cells: pd.DataFrame, names: Sequence[str]) -> str | None:
+    return next((name for name in names if name in cells and (cells[name] != "").any()), None)
+
+
+def _answers(cells: pd.DataFrame, roles: _Roles, said: ReadingsDeclaration) -> _Answers:
+    who = said.readers[0] if len(said.readers) == 1 else _first(cells, READER_COLUMNS) if not said.readers else None
+    if who is not None:
+        return _row_a_reading(cells, roles.key, who)
+    if not said.readers:
+        return _row_a_picture(cells, roles.key, _dotted(cells))
+    label = parse_target(said.targets[0], []).name if said.targets else DEFAULT_LABEL
+    return _row_a_picture(cells, roles.key, {label: {name: name for name in said.readers}})
+
+
+def _dotted(cells: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """Return label -> reader -> column of the columns called ``LABEL.READER``, where a label has two or more."""
+    found: dict[str, dict[str, str]] = {}
+    for column in cells:
+        label, dot, reader = str(column).partition(".")
+        if dot and label and reader:
+            found.setdefault(label, {})[reader] = str(column)
+    found = {label: columns for label, columns in found.items() if len(columns) > 1}
+    if not found:
+        raise InputError(
+            f"has no column that names the reader ({', '.join(READER_COLUMNS)}) and no columns LABEL.READER. Name "
+            f"the reader's column, or each reader's own, with --reader. Columns: {', '.join(map(str, cells))}."
+        )
+    return found
+
+
+def _row_a_reading(cells: pd.DataFrame, key: str | None, who: str) -> _Answers:
+    if key is None:
+        raise InputError(f"has neither a path column ({', '.join(PATH_COLUMNS)}) nor image_id: which picture was read?")
+    if (cells[who] == "").any():
+        raise InputError(f"row {int(np.flatnonzero(cells[who] == '')[0]) + 2}: {who} is empty; it says who read.")
+    of_picture, names = pd.factorize(cells[key])
+    rows = np.arange(2, len(cells) + 2)
+    _, first = np.unique(of_picture, return_index=True)
+    pictures = pd.DataFrame({key: names})
+    return _Answers(cells.drop(columns=[key, who]), rows, of_picture, cells[who].to_numpy(), pictures, rows[first])
+
+
+def _row_a_picture(cells: pd.DataFrame, key: str | None, columns: Mapping[str, Mapping[str, str]]) -> _Answers:
+    n, rows = len(cells), np.arange(2, len(cells) + 2)
+    if key is not None and cells[key].duplicated().any():
+        again = cells[key] == cells[key][cells[key].duplicated()].iloc[0]
+        both = " and ".join(map(str, rows[again][:2]))
+        raise InputError(f"rows {both}: {key} {cells[key][again].iloc[0]!r} stands twice. Keep one row a picture.")
+    taken = {column for of_label in columns.values() for column in of_label.values()}
+    pictures = cells[[name for name in cells if name not in taken]]
+    for label, of_label in columns.items():
+        if label in pictures:
+            first = next(iter(of_label.values()))
+            raise InputError(f"has a column {label!r} beside {first!r}; the consensus would overwrite it. Rename it.")
+    readers = list(dict.fromkeys(reader for of_label in columns.values() for reader in of_label))
+    unread = pd.Series([""] * n)
+    parts = [
+        pd.DataFrame({label: cells.get(of_label.get(reader, ""), unread) for label, of_label in columns.items()})
+        for reader in readers
+    ]
+    return _Answers(
+        cells=pd.concat(parts, ignore_index=True),
+        rows=np.tile(rows, len(readers)),
+        of_picture=np.tile(np.arange(n), len(readers)),
+        readers=np.repeat(np.array(readers, dtype=object), n),
+        pictures=pictures,
+        first_rows=rows,
+        targets=tuple(columns),
+    )
+
+
+def _task(answers: _Answers, said: ReadingsDeclaration, roles: _Roles) -> tuple[Task, tuple[str, ...]]:
+    table = answers.cells.replace({"-1": "", "-1.0": ""})
+    reserved = [*PATH_COLUMNS, "image_id", *PATIENT_COLUMNS, *SPLIT_COLUMNS, *roles.columns]
+    specs = [parse_target(text, list(table.columns)) for text in said.targets or answers.targets]
+    try:
+        inferred = infer_task(table, specs, reserved)
+    except CellError as error:
+        raise InputError(f"row {answers.rows[error.position]}: {error}") from None
+    if inferred.list_column is not None:
+        raise InputError(f"column {inferred.list_column!r} holds lists; readings need one column of 0 and 1 a label.")
+    for target in inferred.task.targets:
+        if target.kind == "continuous":
+            raise InputError(f"{target.name} is continuous; readers can agree on classes only.")
+    return inferred.task, inferred.notes
+
+
+def _pictures(answers: _Answers, task: Task, roles: _Roles) -> tuple[pd.DataFrame, list[str]]:
+    """Return the columns that say one thing of each picture, and in words which do not."""
+    pictures, notes = answers.pictures.copy(), []
+    for name in [] if answers.targets else [name for name in answers.cells if name not in task.names]:
+        cells = answers.cells[name]
+        filled = cells[cells != ""]
+        grouped = filled.groupby(answers.of_picture[filled.index])
+        differ = grouped.nunique() > 1
+        if not differ.any():
+            pictures[name] = grouped.first().reindex(range(len(pictures)), fill_value="")
+        elif name in roles.columns:
+            of_one = filled[answers.of_picture[filled.index] == differ.index[differ][0]].drop_duplicates()
+            rows = " and ".join(str(row) for row in answers.rows[of_one.index[:2]])
+            raise InputError(f"rows {rows}: {name} of one picture is {' and '.join(of_one[:2])}. Correct one of them.")
+        else:
+            notes.append(f"column {name} differs between readings of one picture and is left out")
+    return pictures, notes
+
+
+def _refuse_unknown_patients(pictures: pd.DataFrame, patient: str | None, rows: np.ndarray) -> None:
+    if patient is not None and (pictures[patient] == "").any():
+        row = rows[np.flatnonzero(pictures[patient] == "")[0]]
+        raise InputError(f"row {row}: {patient} is empty. Fill it in, or name another column with --patient.")
+
+
+def _votes(target: Target, answers: _Answers, readers: Sequence[str]) -> np.ndarray:
+    """Return ``(N, R) int``; `InputError` where a reader gives one picture two answers."""
+    codes = _codes(target, target.name, list(answers.cells[target.name]), answers.rows)
+    given = np.flatnonzero(codes != NOT_READ)
+    position = {reader: i for i, reader in enumerate(readers)}
+    columns = np.array([position[reader] for reader in answers.readers])
+    places = answers.of_picture[given], columns[given]
+    votes = np.full((len(answers.pictures), len(readers)), NOT_READ)
+    votes[places] = codes[given]
+    contradicted = given[votes[places] != codes[given]]
+    if len(contradicted):
+        _refuse_two_answers(target, answers, int(contradicted[0]), codes)
+    return votes
+
+
+def _refuse_two_answers(target: Target, answers: _Answers, reading: int, codes: np.ndarray) -> None:
+    same = (answers.of_picture == answers.of_picture[reading]) & (answers.readers == answers.readers[reading])
+    other = np.flatnonzero(same & (codes != NOT_READ) & (codes != codes[reading]))[0]
+    a, b = sorted((reading, int(other)))
+    raise InputError(
+        f"rows {answers.rows[a]} and {answers.rows[b]}: reader {answers.readers[a]} calls {target.name} of one picture "
+        f"{target.classes[codes[a]]} and {target.classes[codes[b]]}. Keep one reading."
+    )
+
+
+def _codes(target: Target, column: str, cells: Sequence[str], rows: np.ndarray) -> np.ndarray:
+    """Return the class of each cell ``(n,) int``, -1 where it is empty or says "uncertain"."""
+    # Spreadsheets write 1 as 1.0 in a column that has empty cells.
+    decimal = {f"{name}.0": code for code, name in enumerate(target.classes) if name.isdecimal()}
+    classes = {name: code for code, name in enumerate(target.classes)}
+    known = {"": NOT_READ, "-1": NOT_READ, "-1.0": NOT_READ} | decimal | classes
+    for cell, row in zip(cells, rows, strict=True):
+        if cell not in known:
+            named = ", ".join(target.classes)
+            raise InputError(
+                f"row {row}: {column} {cell!r} is not one of {named}, or empty.{suggest(cell, target.classes)}"
+            )
+    return np.array([known[cell] for cell in cells])
+
+
+def _definitive(written: Sequence[str], task: Task, pictures: pd.DataFrame, rows: np.ndarray) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    for text in written:
+        label, _, column = ("", "", text) if text in pictures else text.rpartition("=")
+        if not label and len(task.names) > 1:
+            raise InputError(f"--definitive {column}: of which label? Write LABEL={column} ({', '.join(task.names)}).")
+        target = task.target(label or task.names[0])
+        if target.name in found:
+            raise InputError(f"--definitive {text}: {target.name} has a definitive column already.")
+        found[target.name] = _codes(target, column, list(pictures[column]), rows)
+    return found

@@ -1,0 +1,353 @@
+"""The settings of one training: frozen, validated, written to `recipe.yaml` and read back equal."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Literal, cast, get_args, get_origin, get_type_hints
+
+from focusmap.errors import InputError, suggest
+from focusmap.files import Json, read_text, write_text
+from focusmap.images.crop import WHOLE, parse_crop
+from focusmap.study.presets import over_preset
+from focusmap.study.segmentation import SegmentationRecipe
+
+Optimizer = Literal["adamw", "adam", "sgd"]
+Schedule = Literal["cosine", "constant", "one-cycle", "step", "plateau"]
+Loss = Literal["cross-entropy", "focal", "asymmetric", "absolute"]
+Sampling = Literal["all", "weighted", "over", "under"]
+Monitor = Literal["auroc", "loss"]
+Precision = Literal["auto", "fp32", "bf16"]
+Cases = Literal["auto", "pictures", "mean", "max", "attention"]
+Encoder = Literal["shared", "separate"]
+Fusion = Literal["joint", "gated", "late", "stacked"]
+Pooling = Literal["auto", "average", "max", "lse", "topk", "attention"]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far a training picture may be changed; each number is the largest change, 0 turns it off.
+
+    Parameters
+    ----------
+    shift
+        Share of the picture's side, in each direction.
+    rotate_degrees
+        Degrees, in each direction.
+    scale
+        Share by which the picture grows or shrinks.
+    brightness, contrast
+        In units of the standardised picture (standard deviation 1), and as a share.
+    noise
+        Standard deviation of added Gaussian noise, in the same units.
+    cutout
+        Side of a blanked square as a share of the picture's side.
+    mirror
+        Left-right mirroring of half of the pictures. Off by default: it moves the heart to the right side.
+    shear_degrees
+        Degrees by which upright lines lean, in each direction.
+    elastic
+        Share of the picture's side by which places move on their own, neighbours alike.
+    gamma
+        Share by which the exponent of the brightness, between a picture's darkest and brightest, exceeds 1 or 1 the
+        exponent.
+    blur
+        Standard deviation, in pixels of the net's input, of a Gaussian.
+    mixup
+        Of the two pictures that are blended the shares are drawn from Beta(mixup, mixup); 0.2 is usual.
+    """
+
+    shift: float = 0.08
+    rotate_degrees: float = 10.0
+    scale: float = 0.1
+    brightness: float = 0.15
+    contrast: float = 0.15
+    noise: float = 0.03
+    cutout: float = 0.0
+    mirror: bool = False
+    shear_degrees: float = 0.0
+    elastic: float = 0.0
+    gamma: float = 0.0
+    blur: float = 0.0
+    mixup: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("shift", "scale", "contrast", "cutout", "elastic"):
+            _check(0 <= getattr(self, name) < 1, f"augmentation.{name} must be at least 0 and below 1")
+        for name in ("rotate_degrees", "brightness", "noise", "shear_degrees", "gamma", "blur", "mixup"):
+            _check(getattr(self, name) >= 0, f"augmentation.{name} must not be negative")
+        _check(self.shear_degrees < 90, "augmentation.shear_degrees must be below 90")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of one training.
+
+    Parameters
+    ----------
+    model
+        A name of `focusmap.nets.backbones`, any name of timm's, or one of these with a decoder, as in ``vgg16-fpn``: a
+        focus-map net; with ``-autoencoder`` it learns without labels; with ``+table`` a backbone is shown the
+        covariates too. ``auto``: ``small-residual`` up to 64 pixels, else ``resnet18``; ``autoencoder``: that of the
+        one that ``auto`` would choose.
+    size
+        Side of the net's square input in pixels, or of the cube for volumes; 0 means chosen from the pictures.
+    shape
+        Voxels of the net's input towards the patient's right, front and top, such as ``[96, 96, 24]``; empty means
+        chosen from the volumes, or a cube of `size`. For volumes only, as is `spacing`.
+    spacing
+        Voxel size of the input in mm along the same axes, such as ``[1, 1, 5]``: volumes are padded or cropped to
+        `shape` about their middle. Empty means that each axis is stretched to fill it.
+    channels
+        1 (grey) or 3, of volumes the number of modalities; 0 means chosen from the pictures.
+    crop
+        What is kept of each picture: ``whole``, ``foreground``, ``left-half``, ``right-half``, ``top-half``,
+        ``bottom-half``, or ``TOP,LEFT,BOTTOM,RIGHT`` in shares of the picture.
+    weights
+        ``none`` (from scratch), ``hub``, ``auto`` (hub where it can be reached) or the path of a weights file.
+    learning_rate
+        Of the first epoch after warm-up; 0 means chosen: 3e-3 for ``small-residual``, ``plain-cnn`` and
+        ``residual-cnn``, 5e-4 for the others.
+    layer_decay
+        The learning rate of each stage of the backbone is that of the next one times this; 1 means the same for all.
+    schedule
+        After the warm-up: ``cosine`` falls to zero; ``constant``; ``step`` falls to a tenth after half of the epochs
+        and to a hundredth after three quarters; ``plateau`` falls to 0.3 of itself whenever `monitor` has not improved
+        on tune for five epochs. ``one-cycle`` has a warm-up of its own.
+    accumulate
+        Batches whose gradients are averaged before a step: as if `batch_size` were so many times larger.
+    clip_norm
+        Largest length of the gradient; 0 leaves it as it is.
+    freeze_epochs
+        Epochs in which only the head is trained, before the backbone is set free.
+    ema_decay
+        Decay of the exponential moving average of the weights, 0 for none; the average is what is evaluated.
+    monitor
+        What says which epoch is better: ``auroc``, the mean over labels on tune, or ``loss`` there.
+    patience
+        Epochs without a better `monitor` on tune after which training ends; 0 trains to the last epoch.
+    class_weights
+        Weigh positives by the share of negatives and negatives by the share of positives, label by label. A `sampling`
+        other than ``all`` takes their place.
+    sampling
+        Images of an epoch. ``all``: each once. By the rarity of an image's rarest class: ``weighted`` draws as many
+        with replacement, ``over`` repeats the rare ones, ``under`` leaves out some of the others.
+    screen_negatives
+        Of models with one estimator a target: negatives of a binary target that held-out models call negative with a
+        probability above this are not shown, as long as there are as many negatives as positives; 0 shows all.
+    loss
+        ``cross-entropy``, ``focal`` (Lin et al. 2017) or, for binary targets, ``asymmetric`` (Ridnik et al. 2021).
+        ``absolute``: of continuous targets the absolute and not the squared error, which a few large ones sway less.
+    target_weights
+        What each target's loss is worth: ``equal``; ``NAME=2,OTHER=0.5``; or ``uncertainty``: each as much less as its
+        own loss is larger.
+    pooling
+        How a focus-map net makes a logit of its evidence; ``auto``: ``lse`` there, ``average`` for a plain backbone and
+        for one with attention along the axes (``-acam``).
+    sharpness
+        Of ``lse``: higher shrinks the maps towards their strongest place; 0 means learned.
+    top_share
+        Share of the places that ``topk`` averages.
+    sparsity, equivariance
+        Weights of the losses that keep focus maps small, and moving with the picture; 0 for none.
+    threshold_for
+        ``accuracy``, ``youden``, ``f1``, ``sensitivity=0.9`` or ``specificity=0.9``.
+    cases
+        What a net learns from. ``pictures``: one at a time. ``mean``, ``max``, ``attention``: cases, whose pictures'
+        features are pooled so, view by view. ``auto``: ``attention`` where the study names cases and views, or cases
+        for a ``+table`` model; else ``pictures``.
+    encoder
+        ``shared`` by all views of a case, or ``separate``: one a view.
+    fusion
+        How a ``+table`` model brings pictures and table together. ``joint``: their features side by side. ``gated``: as
+        much of each as a gate lets through that sees both. ``late``: the mean of two models. ``stacked``: the same, the
+        two weighed by a regression on tune.
+    ensemble
+        Nets that are trained, from the seeds `seed`, `seed` + 1 and so on; their answers are averaged.
+    baseline
+        The simple model that `focusmap run` sets beside the run's own: a name such as ``hog+svm``, ``none``, or
+        ``auto``: features of pictures, or the table, with logistic regression.
+    tta
+        Average the answer over a few views of each picture: grown, shrunk and moved by half of what the augmentation
+        does, and mirrored where it mirrors.
+    segmentation
+        How masks are drawn; the classifier's training does not depend on it.
+    """
+
+    model: str = "auto"
+    size: int = 0
+    shape: tuple[int, ...] = ()
+    spacing: tuple[float, ...] = ()
+    channels: int = 0
+    crop: str = WHOLE
+    weights: str = "auto"
+    epochs: int = 60
+    batch_size: int = 16
+    optimizer: Optimizer = "adamw"
+    learning_rate: float = 0.0
+    weight_decay: float = 0.05
+    warmup_epochs: int = 3
+    schedule: Schedule = "cosine"
+    layer_decay: float = 1.0
+    accumulate: int = 1
+    clip_norm: float = 1.0
+    freeze_epochs: int = 0
+    ema_decay: float = 0.99
+    label_smoothing: float = 0.0
+    patience: int = 0
+    monitor: Monitor = "auroc"
+    class_weights: bool = True
+    sampling: Sampling = "all"
+    screen_negatives: float = 0.0
+    loss: Loss = "cross-entropy"
+    target_weights: str = "equal"
+    pooling: Pooling = "auto"
+    sharpness: float = 1.0
+    top_share: float = 0.1
+    sparsity: float = 0.0
+    equivariance: float = 0.0
+    threshold_for: str = "youden"
+    precision: Precision = "auto"
+    seed: int = 0
+    cases: Cases = "auto"
+    encoder: Encoder = "shared"
+    fusion: Fusion = "joint"
+    ensemble: int = 1
+    baseline: str = "auto"
+    tta: bool = False
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    segmentation: SegmentationRecipe = field(default_factory=SegmentationRecipe)
+
+    def __post_init__(self) -> None:
+        _check(self.size == 0 or 16 <= self.size <= 2048, "size must lie between 16 and 2048 pixels (0: chosen)")
+        _check(len(self.shape) in (0, 3), "shape must be three whole numbers such as [96, 96, 24]")
+        _check(all(8 <= side <= 1024 for side in self.shape), "shape must lie between 8 and 1024 voxels a side")
+        _check(not (self.shape and self.size), "give shape or size, not both")
+        _check(len(self.spacing) in (0, 3), "spacing must be three sizes in mm such as [1, 1, 5]")
+        _check(all(side > 0 for side in self.spacing), "spacing must be above 0 mm")
+        _check(0 <= self.channels <= 16, "channels must be 1 or 3, of volumes at most 16 (0: chosen)")
+        _check(self.epochs >= 1, "epochs must be at least 1")
+        _check(self.batch_size >= 2, "batch_size must be at least 2")
+        _check(self.learning_rate >= 0, "learning_rate must not be negative (0: chosen)")
+        _check(self.weight_decay >= 0, "weight_decay must not be negative")
+        _check(0 <= self.ema_decay < 1, "ema_decay must be at least 0 and below 1")
+        _check(0 <= self.label_smoothing < 1, "label_smoothing must be at least 0 and below 1")
+        _check(min(self.warmup_epochs, self.freeze_epochs, self.patience) >= 0, "epoch counts must not be negative")
+        _check(min(self.ensemble, self.accumulate) >= 1, "ensemble and accumulate must be at least 1")
+        _check(0 <= self.screen_negatives < 1, "screen_negatives must be at least 0 (none) and below 1")
+        _check(self.clip_norm >= 0, "clip_norm must not be negative (0: none)")
+        _check(0 < self.layer_decay <= 1, "layer_decay must be above 0 and at most 1")
+        _check(self.sharpness >= 0, "sharpness must not be negative (0: learned)")
+        _check(0 < self.top_share <= 1, "top_share must be above 0 and at most 1")
+        _check(min(self.sparsity, self.equivariance) >= 0, "sparsity and equivariance must not be negative")
+        check_threshold_rule(self.threshold_for)
+        parse_crop(self.crop)
+
+    @property
+    def learns_labels(self) -> bool:
+        """False for an autoencoder, which learns from pictures alone.
+
+        >>> Recipe().learns_labels, Recipe(model="resnet18-autoencoder").learns_labels
+        (True, False)
+        """
+        return self.model.rpartition("-")[2] != "autoencoder"
+
+    def to_yaml(self, path: Path) -> None:
+        """Write the recipe."""
+        import yaml
+
+        write_text(path, yaml.safe_dump(asdict(self), sort_keys=False))
+
+
+def read_recipe(path: Path, preset: str | None = None) -> Recipe:
+    """Return the recipe of a YAML file, over a preset where one is named here or in the file.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If the file is not there, is not YAML, or has an unknown key or an impossible value.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(read_text(path)) or {}
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: is not valid YAML ({' '.join(str(error).split())}).") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: holds {type(values).__name__}; settings such as 'epochs: 30' were expected.")
+    try:
+        return recipe_from(values if preset is None else {**values, "preset": preset})
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def recipe_from(values: Mapping[str, Json]) -> Recipe:
+    """Return a recipe from plain values; `InputError` names an unknown key and the nearest known one.
+
+    The key ``preset`` names settings of `focusmap.study.presets` that the others override; the recipe holds what
+    comes of it.
+    """
+    if "preset" in values:
+        rest = {key: value for key, value in values.items() if key != "preset"}
+        values = over_preset(rest, str(values["preset"]))
+    augmentation = replace(Augmentation(), **_group(values, "augmentation", Augmentation))  # type: ignore[arg-type]
+    drawing = replace(SegmentationRecipe(), **_group(values, "segmentation", SegmentationRecipe))  # type: ignore[arg-type]
+    outer = {key: value for key, value in values.items() if key not in ("augmentation", "segmentation")}
+    return replace(Recipe(augmentation=augmentation, segmentation=drawing), **_checked(outer, Recipe, ""))  # type: ignore[arg-type]
+
+
+def _group(values: Mapping[str, Json], name: str, owner: type) -> dict[str, object]:
+    inner = values.get(name, {})
+    if not isinstance(inner, Mapping):
+        raise InputError(f"{name} must be a group of settings such as '{fields(owner)[0].name}: 0.1'.")
+    return _checked(inner, owner, f"{name}.")
+
+
+def check_threshold_rule(rule: str) -> None:
+    """Raise `InputError` unless `rule` is a known way to choose an operating point."""
+    name, _, wanted = rule.partition("=")
+    if name in ("accuracy", "youden", "f1") and not wanted:
+        return
+    if name in ("sensitivity", "specificity"):
+        try:
+            share = float(wanted)
+        except ValueError:
+            share = -1.0
+        _check(0 < share < 1, f"threshold_for {rule!r}: write {name}=0.9, a share between 0 and 1")
+        return
+    known = ("accuracy", "youden", "f1", "sensitivity=0.9", "specificity=0.9")
+    raise InputError(f"threshold_for {rule!r} is not one of {', '.join(known)}.{suggest(rule, known)}")
+
+
+def _checked(values: Mapping[str, Json], owner: type, prefix: str) -> dict[str, object]:
+    hints = get_type_hints(owner)
+    known = [item.name for item in fields(owner)]
+    for key in values:
+        if key not in known:
+            near = suggest(str(key), [*known, "preset"])
+            raise InputError(f"{prefix}{key} is not a setting of a recipe.{near} Known: {', '.join(known)}.")
+    return {key: _typed(value, hints[key], prefix + key) for key, value in values.items()}
+
+
+def _typed(value: Json, hint: object, name: str) -> object:
+    if get_origin(hint) is tuple:
+        _check(isinstance(value, list), f"{name}: {value!r} is {type(value).__name__}; a list was expected")
+        return tuple(_typed(item, get_args(hint)[0], name) for item in cast(list[Json], value))
+    choices = cast(tuple[str, ...], getattr(hint, "__args__", ()))
+    if choices:
+        _check(value in choices, f"{name} {value!r} is not one of {', '.join(choices)}")
+        return value
+    if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
+        # YAML reads 1e-3, without a point, as text.
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if isinstance(hint, type) and type(value) is hint:
+        return value
+    wanted = getattr(hint, "__name__", str(hint))
+    raise InputError(f"{name}: {value!r} is {type(value).__name__}; {wanted} was expected.")
+
+
+def _check(holds: bool, fact: str) -> None:
+    if not holds:
+        raise InputError(f"{fact}.")

@@ -1,0 +1,270 @@
+"""Which images train, tune and test: by patient, stratified, repeatable, and checked on load."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pandas as pd
+
+from focusmap.errors import InputError, listed
+from focusmap.files import Json, read_json, read_table, write_json, write_table
+from focusmap.study.blocks import UNUSED, deal_blocks, sequence_ranks
+from focusmap.study.cohort import Cohort
+from focusmap.study.stratify import label_matrix, stratify
+
+PARTS = ("train", "tune", "test")
+NOT_USED = ""
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """How a cohort is split.
+
+    Parameters
+    ----------
+    fractions
+        Shares of train, tune and test.
+    folds
+        Number of folds for cross-validation, or None for one split.
+    seed
+        Equal seeds give equal splits.
+    gap
+        Rows left out between contiguous blocks; used only where the study names a block column.
+    """
+
+    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    folds: int | None = None
+    seed: int = 0
+    gap: int = 20
+
+    def __post_init__(self) -> None:
+        if min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
+            raise InputError(f"split fractions {self.fractions} must be positive and sum to 1.")
+        if self.folds is not None and self.folds < 3:
+            raise InputError(f"{self.folds} folds are too few: one tests, one tunes and the rest train. Use 3 or more.")
+        if self.gap < 0:
+            raise InputError(f"a gap of {self.gap} rows is not possible; use 0 or more.")
+
+
+@dataclass(frozen=True)
+class Split:
+    """The part of every image.
+
+    Parameters
+    ----------
+    table
+        ``image_id`` and ``split``: ``train``, ``tune``, ``test``, ``""`` (not used), or a fold ``0``, ``1``, ...;
+        of folds that were made here ``tunes`` too: ``1`` for the half of each that may tune, else ``0``.
+    notes
+        What the split did that a reader should know.
+    """
+
+    table: pd.DataFrame
+    notes: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the sorted rows."""
+        rows = sorted("\t".join(cells) + "\n" for cells in self.table.itertuples(index=False, name=None))
+        return hashlib.sha256("".join(rows).encode()).hexdigest()
+
+    @cached_property
+    def part_of(self) -> dict[str, str]:
+        """Part of each image_id."""
+        return dict(zip(self.table["image_id"], self.table["split"], strict=True))
+
+    @property
+    def n_folds(self) -> int:
+        """Number of folds; 0 for a train, tune and test split."""
+        return sum(str(name).isdecimal() for name in self.table["split"].unique())
+
+    def ids(self, part: str) -> list[str]:
+        """Return the image ids of a part, in table order."""
+        return list(self.table.loc[self.table["split"] == part, "image_id"])
+
+    def of(self, image_ids: Sequence[str]) -> list[str]:
+        """Return the part of each image named."""
+        return [self.part_of[image_id] for image_id in image_ids]
+
+
+def make_split(cohort: Cohort, options: SplitOptions | None = None) -> Split:
+    """Return the split of a cohort: the declared one where there is one, else by patient and stratified by label.
+
+    Parameters
+    ----------
+    cohort
+        A declared split (``split_declared``) is kept as it is, leaks and all; the audit judges it. Parts that it lacks
+        are taken from train by patient. With `options.folds`, its test part is left out and the rest is folded.
+    options
+        Shares, folds, seed, gap.
+
+    Raises
+    ------
+    InputError
+        If there are fewer patients than parts, or a declared split has no train part.
+    """
+    options = options or SplitOptions()
+    declared = cohort.table.get("split_declared")
+    has_folds = declared is not None and bool(declared.str.fullmatch(r"\d+").any())
+    if declared is None:
+        parts, notes = _deal(cohort, options)
+    elif has_folds:
+        parts, notes = _declared_folds(declared, options)
+    elif options.folds is not None:
+        parts, notes = _fold_within(cohort, declared, options)
+    else:
+        parts, notes = _complete(cohort, declared, options)
+    table = pd.DataFrame({"image_id": cohort.table["image_id"], "split": parts})
+    if options.folds is not None and not has_folds and "block" not in cohort.table:
+        table["tunes"] = _halve_folds(cohort, table["split"], options.seed)
+    return Split(table, tuple(notes))
+
+
+def fold_split(split: Split, k: int) -> Split:
+    """Return train, tune and test of fold `k`: it is tested, half of the next one tunes, all else trains.
+
+    Of declared folds and of contiguous blocks the whole next fold tunes, since nothing says where they may be cut.
+
+    Raises
+    ------
+    InputError
+        If the split has no such fold.
+    """
+    n_folds = split.n_folds
+    if not 0 <= k < n_folds:
+        raise InputError(f"fold {k} is not one of the {n_folds} folds, 0 to {n_folds - 1}.")
+    names = {str(fold): "train" for fold in range(n_folds)} | {str((k + 1) % n_folds): "tune", str(k): "test"}
+    parts = split.table["split"].map(names).fillna(NOT_USED)
+    if "tunes" in split.table:
+        parts = parts.mask((parts == "tune") & (split.table["tunes"] == "0"), "train")
+    return Split(split.table[["image_id"]].assign(split=parts), split.notes)
+
+
+def write_split(split: Split, path: Path) -> None:
+    """Write ``split.csv`` and beside it ``split.json`` with the fingerprint and the notes."""
+    write_table(path, split.table)
+    notes: list[Json] = list(split.notes)
+    write_json(path.with_suffix(".json"), {"fingerprint": split.fingerprint, "notes": notes})
+
+
+def read_split(path: Path, cohort: Cohort) -> Split:
+    """Return the split in `path`.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If the file is not there, was edited after it was written, or belongs to other images than the cohort's.
+    """
+    table = read_table(path)
+    if list(table.columns) not in (["image_id", "split"], ["image_id", "split", "tunes"]):
+        raise InputError(f"{path}: has the columns {', '.join(table.columns)}; image_id, split were expected.")
+    saved = read_json(path.with_suffix(".json"))
+    split = Split(table, tuple(str(note) for note in cast(list[Json], saved.get("notes") or [])))
+    if split.fingerprint != saved.get("fingerprint"):
+        raise InputError(
+            f"{path}: was changed after it was written (its fingerprint differs). Restore it, or split again with "
+            "--force; a split of your own goes into a column of the label file, named with --split."
+        )
+    _require_same_images(path, list(table["image_id"]), cohort.image_ids)
+    return split
+
+
+def _require_same_images(path: Path, found: Sequence[str], expected: Sequence[str]) -> None:
+    for fact, names in (
+        ("does not list", sorted(set(expected) - set(found))),
+        ("lists images that the label file lacks:", sorted(set(found) - set(expected))),
+    ):
+        if names:
+            shown = listed(names, SHOWN, ", ")
+            raise InputError(f"{path}: {fact} {shown}. The label file has changed; split again with --force.")
+
+
+def _deal(cohort: Cohort, options: SplitOptions) -> tuple[list[str], list[str]]:
+    names = _part_names(options)
+    shares = options.fractions if options.folds is None else (1 / options.folds,) * options.folds
+    strata = label_matrix(cohort.task, cohort.truth)
+    if "block" not in cohort.table:
+        return [names[part] for part in stratify(_patients(cohort), strata, shares, options.seed)], []
+    parts = deal_blocks(_block_ranks(cohort), strata, shares, options.gap)
+    n_unused = int((parts == UNUSED).sum())
+    note = (
+        f"split in contiguous blocks of {cohort.study.block_column}, with gaps of {options.gap} rows: "
+        f"{n_unused} of {len(parts)} rows lie in the gaps and are not used"
+    )
+    return [NOT_USED if part == UNUSED else names[part] for part in parts], [note]
+
+
+def _block_ranks(cohort: Cohort) -> np.ndarray:
+    """Return the rank of each image in the sequence; images of a declared patient share one, so no cut parts them."""
+    ranks = pd.Series(sequence_ranks(list(cohort.table["block"])))
+    return ranks.groupby(_patients(cohort)).transform("min").to_numpy()
+
+
+def _part_names(options: SplitOptions) -> Sequence[str]:
+    return PARTS if options.folds is None else [str(fold) for fold in range(options.folds)]
+
+
+def _patients(cohort: Cohort) -> list[str]:
+    return [str(patient) for patient in cohort.patient_ids]
+
+
+def _halve_folds(cohort: Cohort, folds: pd.Series, seed: int) -> np.ndarray:
+    """Return ``1`` for half of the patients of each fold, stratified as the folds are, else ``0``; a lone one tunes."""
+    tunes = np.full(len(cohort), "0", dtype=object)
+    for fold in sorted(set(folds) - {NOT_USED}):
+        inside = np.flatnonzero(folds == fold)
+        members = cohort.take(inside)
+        patients = _patients(members)
+        if len(set(patients)) == 1:
+            tunes[inside] = "1"
+            continue
+        halves = stratify(patients, label_matrix(members.task, members.truth), (0.5, 0.5), seed)
+        tunes[inside] = halves.astype(str)
+    return tunes
+
+
+def _declared_folds(declared: pd.Series, options: SplitOptions) -> tuple[list[str], list[str]]:
+    written = sorted({int(cell) for cell in declared if cell})
+    if len(written) < 3:
+        raise InputError(f"the split column holds {len(written)} folds; one tests, one tunes, so three are needed.")
+    notes = [f"the folds are those of the split column ({len(written)})"]
+    if options.folds not in (None, len(written)):
+        notes.append(f"the {options.folds} folds asked for were not made, since the split column has its own")
+    number = {fold: str(place) for place, fold in enumerate(written)}
+    return [number[int(cell)] if cell else NOT_USED for cell in declared], notes
+
+
+def _fold_within(cohort: Cohort, declared: pd.Series, options: SplitOptions) -> tuple[list[str], list[str]]:
+    inside = np.flatnonzero(declared.isin(["train", "tune"]))
+    if len(inside) == 0:
+        raise InputError("the split column marks no image as train; folds are made of train and tune.")
+    parts = np.full(len(cohort), NOT_USED, dtype=object)
+    dealt, notes = _deal(cohort.take(inside), options)
+    parts[inside] = dealt
+    left_out = f"{len(cohort) - len(inside)} rows that the split column keeps for test or does not use are left out"
+    return list(parts), [*notes, f"the folds are made of the declared train and tune parts; {left_out}"]
+
+
+def _complete(cohort: Cohort, declared: pd.Series, options: SplitOptions) -> tuple[list[str], list[str]]:
+    """Keep the declared parts and take what they lack from train, by patient."""
+    parts = declared.to_numpy(dtype=object).copy()
+    if "train" not in parts:
+        raise InputError(f"column {cohort.study.split_column!r} marks no image as train.")
+    missing = [name for name in ("tune", "test") if name not in parts]
+    if not missing:
+        return list(parts), []
+    share = dict(zip(PARTS, options.fractions, strict=True))
+    names = ["train", *missing]
+    weights = np.array([share[name] for name in names])
+    inside = np.flatnonzero(parts == "train")
+    train = cohort.take(inside)
+    strata = label_matrix(train.task, train.truth)
+    dealt = stratify(_patients(train), strata, list(weights / weights.sum()), options.seed)
+    parts[inside] = [names[part] for part in dealt]
+    lacked = " and no ".join(missing)
+    return list(parts), [f"the declared split has no {lacked} part; it was taken from train, by patient"]

@@ -1,0 +1,143 @@
+"""Whole patients dealt to parts so that every label keeps its share in each, the rare ones first.
+
+Iterative stratification (Sechidis, Tsoumakas and Vlahavas, ECML PKDD 2011, Algorithm 1) with patients in the place of
+examples: a patient counts with the number of pictures that carry the label. Added for small studies, where a patient
+with many pictures can fill a part alone: no part stays empty; a label that few patients have is spread over as many
+parts as it can reach; and of several deals the one is kept whose shares of pictures and of patients are nearest.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from focusmap.errors import InputError
+from focusmap.study.task import Task
+
+N_BINS = 4
+N_DEALS = 64
+PATIENTS_DEALT = 20_000
+
+
+def label_matrix(task: Task, truth: np.ndarray) -> np.ndarray:
+    """Return ``(N, K) bool``: which of the K strata each image belongs to.
+
+    Both sides of a binary target, each class of a class list, and the quarters of a continuous target are strata.
+    An unknown (NaN) belongs to none.
+    """
+    columns: list[np.ndarray] = []
+    for position, target in enumerate(task.targets):
+        values = truth[:, position]
+        if target.kind == "binary":
+            columns += [values >= 0.5, values < 0.5]
+        elif target.kind == "continuous":
+            columns += _quarters(values)
+        else:
+            columns += [values == index for index in range(len(target.classes))]
+    # Without labels there is one stratum, of nobody.
+    return np.stack(columns or [np.full(len(truth), False)], axis=1)
+
+
+def _quarters(values: np.ndarray) -> list[np.ndarray]:
+    known = values[~np.isnan(values)]
+    if len(known) == 0:
+        return []
+    cuts = np.quantile(known, np.arange(1, N_BINS) / N_BINS)
+    bins = np.where(np.isnan(values), -1, np.searchsorted(cuts, values))
+    return [bins == index for index in range(N_BINS)]
+
+
+def stratify(patients: Sequence[str], strata: np.ndarray, fractions: Sequence[float], seed: int) -> np.ndarray:
+    """Return the part of each image, ``(N,) int``; all images of a patient share one, whatever the order of the rows.
+
+    Parameters
+    ----------
+    patients
+        Patient of each image.
+    strata : (N, K) bool
+        As `label_matrix` gives them.
+    fractions
+        Share of each part; they sum to 1.
+    seed
+        Equal seeds give equal parts.
+
+    Raises
+    ------
+    InputError
+        If there are fewer patients than parts.
+
+    Examples
+    --------
+    >>> stratify(["a", "a", "b", "c"], np.ones((4, 1), bool), [0.5, 0.25, 0.25], seed=0).shape
+    (4,)
+    """
+    names, owner = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    if len(names) < len(fractions):
+        raise InputError(f"{len(names)} patients cannot fill {len(fractions)} parts. Use fewer folds or add patients.")
+    # The last column counts pictures, so that it settles ties and places patients without a known label.
+    columns = np.concatenate([strata, np.ones((len(owner), 1), bool)], axis=1)
+    counts = np.zeros((len(names), columns.shape[1]))
+    np.add.at(counts, owner, columns)
+    rng = np.random.default_rng(seed)
+    # Large studies even out by themselves; small ones get more tries in the same time.
+    n_deals = min(max(PATIENTS_DEALT // len(names), 1), N_DEALS)
+    shares = np.asarray(fractions, dtype=np.float64)
+    deals = [_Dealer(counts, shares, rng).deal() for _ in range(n_deals)]
+    return min(deals, key=lambda deal: _distance(deal, counts, shares))[owner]
+
+
+def _distance(part: np.ndarray, counts: np.ndarray, shares: np.ndarray) -> float:
+    """Return how far the parts are from their shares of pictures and of patients; 0 is exact.
+
+    Each label's squared error is divided by what a fair coin would leave, n p (1 - p), so that rare labels count
+    as much as common ones.
+    """
+    distance = 0.0
+    for weights in (counts, (counts > 0).astype(np.float64)):
+        total = weights.sum(axis=0)
+        held = np.stack([weights[part == index].sum(axis=0) for index in range(len(shares))])
+        fair = np.outer(shares * (1 - shares), total)
+        error = (held - np.outer(shares, total)) ** 2
+        distance += float((error[:, total > 0] / fair[:, total > 0]).sum())
+    return distance
+
+
+class _Dealer:
+    """Deals patients, ``counts (P, K + 1)``, to parts; `wanted` is what each part still lacks of each label."""
+
+    def __init__(self, counts: np.ndarray, fractions: np.ndarray, rng: np.random.Generator) -> None:
+        self.counts = counts
+        self.wanted = np.outer(fractions, counts.sum(axis=0))
+        self.reached = np.zeros(self.wanted.shape, dtype=bool)
+        self.part = np.full(len(counts), -1)
+        self.turn = rng.permutation(len(counts))
+        self.luck = rng.random(len(fractions))
+
+    def deal(self) -> np.ndarray:
+        while (self.part < 0).any():
+            label = self._rarest_label()
+            waiting = np.flatnonzero((self.part < 0) & (self.counts[:, label] > 0))
+            # By lot and not by size: were large patients placed first, they would all go to train.
+            order = waiting[np.argsort(self.turn[waiting])]
+            for place, patient in enumerate(order):
+                self._give(int(patient), self._choose(label, len(order) - place))
+        return self.part
+
+    def _rarest_label(self) -> int:
+        left = (self.counts[self.part < 0] > 0).sum(axis=0)
+        return int(np.where(left > 0, left, len(self.counts) + 1).argmin())
+
+    def _choose(self, label: int, n_waiting: int) -> int:
+        candidates = np.flatnonzero(self._open_parts(label, n_waiting))
+        keys = (self.luck[candidates], self.wanted[candidates, -1], self.wanted[candidates, label])
+        return int(candidates[np.lexsort(keys)[-1]])
+
+    def _open_parts(self, label: int, n_waiting: int) -> np.ndarray:
+        empty, lacking = ~self.reached[:, -1], ~self.reached[:, label]
+        if (self.part < 0).sum() <= empty.sum():
+            return empty
+        return lacking if n_waiting <= lacking.sum() else np.ones(len(empty), dtype=bool)
+
+    def _give(self, patient: int, part: int) -> None:
+        self.part[patient] = part
+        self.wanted[part] -= self.counts[patient]
+        self.reached[part] |= self.counts[patient] > 0

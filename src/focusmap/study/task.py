@@ -1,0 +1,360 @@
+"""What is predicted: targets, their kinds and classes, and the one order in which their logits stand."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, cast, get_args
+
+import numpy as np
+import pandas as pd
+
+from focusmap.errors import InputError, suggest
+from focusmap.files import Json
+
+TargetKind = Literal["binary", "multiclass", "ordinal", "continuous"]
+TARGET_KINDS: tuple[TargetKind, ...] = get_args(TargetKind)
+# The probability from which on a binary target is called positive where no operating point was chosen.
+DEFAULT_THRESHOLD = 0.5
+# What a class without a finding is called in the label files of public data sets.
+NOTHING_FOUND = (
+    "normal", "healthy", "negative", "none", "no", "0", "false", "absent", "clear", "control", "background", "notumor",
+)  # fmt: skip
+
+
+def means_nothing_found(name: str) -> bool:
+    """Return whether a class is called as one that says that nothing was found.
+
+    >>> [means_nothing_found(name) for name in ("Normal", "no_tumor", "No finding", "nodule")]
+    [True, True, True, False]
+    """
+    plain = plain_name(name)
+    return plain in NOTHING_FOUND or plain.startswith("no ")
+
+
+def plain_name(name: str) -> str:
+    """Return a name as it is compared with others: in small letters, with blanks between its words.
+
+    >>> plain_name(" No_Finding")
+    'no finding'
+    """
+    return name.strip().lower().replace("_", " ").replace("-", " ")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing that is predicted.
+
+    Parameters
+    ----------
+    name
+        The column of the label file.
+    kind
+        ``binary``, ``multiclass``, ``ordinal`` or ``continuous``.
+    classes
+        The values as the label file writes them. Binary: (negative, positive). Multiclass and ordinal:
+        every class, in the order of the logits. Continuous: empty.
+    earlier
+        Of a continuous target whose change is learnt (delta): the column of its earlier value, to which a predicted
+        change is added. Empty where the value itself is learnt. Two models of one value can be compared however it
+        was learnt, so that this makes no difference between targets.
+    """
+
+    name: str
+    kind: TargetKind = "binary"
+    classes: tuple[str, ...] = ()
+    earlier: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if self.kind not in TARGET_KINDS:
+            raise InputError(f"target {self.name!r}: kind {self.kind!r} is not one of {', '.join(TARGET_KINDS)}.")
+        if self.kind == "binary" and not self.classes:
+            object.__setattr__(self, "classes", ("0", "1"))
+        if self.kind in ("multiclass", "ordinal") and len(self.classes) < 2:
+            raise InputError(f"target {self.name!r}: a {self.kind} target needs two classes or more.")
+        if self.earlier and self.kind != "continuous":
+            raise InputError(f"target {self.name!r}: a change is one of numbers; a {self.kind} target has none.")
+
+    @property
+    def positive(self) -> str:
+        """The positive class of a binary target, as the label file writes it."""
+        return self.classes[1]
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """One name for each logit.
+
+        >>> Target("Effusion").label_names
+        ('Effusion',)
+        >>> Target("label", "multiclass", ("benign", "malignant")).label_names
+        ('label=benign', 'label=malignant')
+        """
+        if self.kind in ("binary", "continuous"):
+            return (self.name,)
+        return tuple(f"{self.name}={name}" for name in self.classes)
+
+    @property
+    def n_logits(self) -> int:
+        """Number of logits: one for binary and continuous, one a class otherwise."""
+        return len(self.label_names)
+
+    @property
+    def coded(self) -> "Target":
+        """This target as a cohort's table writes it: a binary one as 0, 1 and fractions, whatever its classes are."""
+        return replace(self, classes=()) if self.kind == "binary" else self
+
+    def encode(self, cells: Sequence[str]) -> np.ndarray:
+        """Return the cells as ``(N,) float64``: 0 to 1, class index, or value; NaN where empty (unknown).
+
+        Raises
+        ------
+        InputError
+            If a cell is neither a class of this target nor, where numbers are meant, a number.
+            The message starts with the position of the cell, counted from 0.
+        """
+        return np.array([self._encode_cell(i, cell.strip()) for i, cell in enumerate(cells)], dtype=np.float64)
+
+    def _encode_cell(self, position: int, cell: str) -> float:
+        if cell == "":
+            return np.nan
+        if cell in self.classes:
+            return float(self.classes.index(cell))
+        if self.kind in ("multiclass", "ordinal"):
+            known = ", ".join(self.classes)
+            raise CellError(position, f"{self.name} {cell!r} is not one of {known}.{suggest(cell, self.classes)}")
+        return self._encode_number(position, cell)
+
+    def _encode_number(self, position: int, cell: str) -> float:
+        try:
+            value = float(cell)
+        except ValueError:
+            raise CellError(position, f"{self.name} {cell!r} is not a number.") from None
+        if not np.isfinite(value):
+            raise CellError(position, f"{self.name} {cell!r} is not a finite number.")
+        if self.kind == "binary":
+            if {"0", "1"} != set(self.classes) and str(int(value)) in self.classes and value == int(value):
+                return float(self.classes.index(str(int(value))))
+            if not 0 <= value <= 1:
+                raise CellError(position, f"{self.name} {cell!r} is not 0, 1, a fraction between them, or empty.")
+        return value
+
+    def in_words(self, value: float) -> str:
+        """Return a known truth value as the label file writes it: a class, or a number.
+
+        >>> Target("label", "binary", ("benign", "malignant")).in_words(1.0), Target("nodule").in_words(0.25)
+        ('malignant', '0.25')
+        """
+        return self.classes[int(value)] if self.classes and value == int(value) else f"{value:g}"
+
+    def decode(self, truth: np.ndarray) -> list[str]:
+        """Return the ``(N,)`` truth array as cells of a cohort's table, which `coded` reads; "" where unknown.
+
+        >>> Target("label", "multiclass", ("a", "b")).decode(np.array([1.0, np.nan]))
+        ['b', '']
+        """
+        if self.kind in ("multiclass", "ordinal"):
+            return ["" if np.isnan(v) else self.classes[int(v)] for v in truth]
+        return ["" if np.isnan(v) else f"{v:.12g}" for v in truth]
+
+
+class CellError(InputError):
+    """One cell is wrong; the reader of the table adds file and row."""
+
+    def __init__(self, position: int, fact: str) -> None:
+        super().__init__(fact)
+        self.position = position
+
+
+@dataclass(frozen=True)
+class Task:
+    """The targets of a study, in the order that logits and truth arrays follow everywhere.
+
+    ``truth`` arrays are ``(N, T) float64``, one column a target, NaN unknown; ``logits`` and ``probabilities``
+    are ``(N, L)``, one column a label name.
+    """
+
+    targets: tuple[Target, ...]
+
+    def __post_init__(self) -> None:
+        if not self.targets:
+            raise InputError("a task needs at least one target.")
+        if len(set(self.names)) < len(self.names):
+            raise InputError(f"the targets {', '.join(self.names)} are not all different.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the targets."""
+        return tuple(target.name for target in self.targets)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of all logits, in order."""
+        return tuple(name for target in self.targets for name in target.label_names)
+
+    @property
+    def n_logits(self) -> int:
+        """Number of logits, L."""
+        return len(self.label_names)
+
+    def index(self, name: str) -> int:
+        """Return the position of the target called `name`.
+
+        Raises
+        ------
+        InputError
+            If there is none; the message suggests the nearest name.
+        """
+        if name not in self.names:
+            known = ", ".join(self.names)
+            raise InputError(f"target {name!r} is not one of {known}.{suggest(name, self.names)}")
+        return self.names.index(name)
+
+    def target(self, name: str) -> Target:
+        """Return the target called `name`; `InputError` if there is none."""
+        return self.targets[self.index(name)]
+
+    def in_units(self, logits: np.ndarray, scales: Mapping[str, Sequence[float]]) -> np.ndarray:
+        """Return logits ``(N, L)`` with the columns of continuous targets in the target's own units.
+
+        Parameters
+        ----------
+        scales
+            Mean and deviation that a continuous target was standardised by for training.
+        """
+        values = np.array(logits, dtype=np.float64)
+        for name, (mean, deviation) in scales.items():
+            part = self.slice_of(name)
+            values[:, part] = values[:, part] * deviation + mean
+        return values
+
+    def slice_of(self, name: str) -> slice:
+        """Return the columns of the logits that belong to the target called `name`.
+
+        >>> Task((Target("a"), Target("b", "multiclass", ("x", "y", "z")))).slice_of("b")
+        slice(1, 4, None)
+        """
+        position = self.index(name)
+        start = sum(target.n_logits for target in self.targets[:position])
+        return slice(start, start + self.targets[position].n_logits)
+
+    def encode(self, table: pd.DataFrame) -> np.ndarray:
+        """Return the target columns of a cohort's table as a truth array ``(N, T) float64``, NaN unknown."""
+        columns = [target.coded.encode([str(cell) for cell in table[target.name]]) for target in self.targets]
+        return np.stack(columns, axis=1) if len(table) else np.empty((0, len(self.targets)))
+
+    def encode_earlier(self, table: pd.DataFrame) -> np.ndarray:
+        """Return ``(N, T) float64``: what a predicted change is added to, NaN unknown; 0 where values are learnt.
+
+        `table` has a column ``earlier_TARGET`` for each target whose change is learnt.
+        """
+        earlier = np.zeros((len(table), len(self.targets)))
+        for position, target in enumerate(self.targets):
+            if target.earlier:
+                earlier[:, position] = target.encode([str(cell) for cell in table[f"earlier_{target.name}"]])
+        return earlier
+
+    def label_truth(self, truth: np.ndarray) -> np.ndarray:
+        """Return ``(N, L)``: truth per label name, a class index spelt out as 0 and 1; NaN unknown.
+
+        >>> Task((Target("b", "multiclass", ("x", "y")),)).label_truth(np.array([[1.0]]))
+        array([[0., 1.]])
+        """
+        columns = []
+        for position, target in enumerate(self.targets):
+            column = truth[:, position]
+            if target.kind in ("multiclass", "ordinal"):
+                one_hot = (column[:, None] == np.arange(len(target.classes))).astype(np.float64)
+                one_hot[np.isnan(column)] = np.nan
+                columns.append(one_hot)
+            else:
+                columns.append(column[:, None])
+        return np.concatenate(columns, axis=1)
+
+    def added(self, logits: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Return ``(N, L)`` logits with the values ``(N, T)`` added to those of continuous targets.
+
+        >>> Task((Target("a"), Target("v", "continuous"))).added(np.array([[0.5, -1.0]]), np.array([[0.0, 7.0]]))
+        array([[0.5, 6. ]])
+        """
+        total = np.array(logits, dtype=np.float64)
+        for position, target in enumerate(self.targets):
+            if target.kind == "continuous":
+                total[:, self.slice_of(target.name)] += values[:, [position]]
+        return total
+
+    def decided(self, truth: np.ndarray) -> np.ndarray:
+        """Return the truth ``(N, T)`` with every soft binary label decided: 1 from 0.5 on, else 0; NaN stays.
+
+        >>> Task((Target("a"), Target("age", "continuous"))).decided(np.array([[0.6, 0.6], [np.nan, 0.2]]))
+        array([[1. , 0.6],
+               [nan, 0.2]])
+        """
+        binary = np.array([target.kind == "binary" for target in self.targets])
+        return np.where(binary & ~np.isnan(truth), truth >= 0.5, truth)
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Return ``(N, L)``: the sigmoid of a binary logit, the softmax within a class list, values as they are."""
+        logits = np.asarray(logits, dtype=np.float64)
+        columns = [ACTIVATIONS[target.kind](logits[:, self.slice_of(target.name)]) for target in self.targets]
+        return np.concatenate(columns, axis=1)
+
+    def to_dict(self) -> list[Json]:
+        """Return plain values that `from_dict` reads back equal."""
+        values: list[Json] = []
+        for target in self.targets:
+            plain: dict[str, Json] = {"name": target.name, "kind": target.kind, "classes": list(target.classes)}
+            values.append(plain | ({"earlier": target.earlier} if target.earlier else {}))
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Sequence[Json]) -> "Task":
+        """Read what `to_dict` gave; `InputError` if a key is missing or of the wrong type."""
+        targets = []
+        for value in values:
+            if not isinstance(value, Mapping) or set(value) - {"earlier"} != {"name", "kind", "classes"}:
+                raise InputError(f"a target needs name, kind and classes; found {value!r}.")
+            classes = cast(list[Json], value["classes"])
+            kind = cast(TargetKind, value["kind"])
+            named = tuple(str(name) for name in classes)
+            targets.append(Target(str(value["name"]), kind, named, str(value.get("earlier", ""))))
+        return cls(tuple(targets))
+
+
+ANOMALY = Target("anomaly", "continuous")
+UNLABELLED = Task((ANOMALY,))
+"""The task of a study without labels: a score of how unusual each picture is, whose truth nobody knows."""
+
+
+def check_learnable(task: Task, truth: np.ndarray) -> None:
+    """Raise `InputError` unless a target has two different known values on train, or pictures alone are learnt.
+
+    `truth` is that of train, ``(N, T)``.
+    """
+    if task == UNLABELLED:
+        return
+    columns = [column[~np.isnan(column)] for column in truth.T]
+    if all(len(np.unique(column)) < 2 for column in columns):
+        names = ", ".join(task.names)
+        raise InputError(f"train: {names} has one known value only; at least two are needed to learn from.")
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    from scipy.special import expit
+
+    return np.asarray(expit(logits))
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    from scipy.special import softmax
+
+    return np.asarray(softmax(logits, axis=1))
+
+
+def _identity(logits: np.ndarray) -> np.ndarray:
+    return logits
+
+
+ACTIVATIONS: dict[TargetKind, Callable[[np.ndarray], np.ndarray]] = {
+    "binary": _sigmoid,
+    "multiclass": _softmax,
+    "ordinal": _softmax,
+    "continuous": _identity,
+}

@@ -1,1 +1,0 @@
-"""The nouns that travel between the floors, as plain data."""

@@ -1,0 +1,92 @@
+"""Compare: two or more runs on the same test pictures, with paired differences."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import cast
+
+from focusmap.errors import InputError
+from focusmap.evaluation.comparison import compare_predictions
+from focusmap.evaluation.metrics import EvaluationOptions
+from focusmap.evaluation.predictions import Predictions, of_images, read_predictions
+from focusmap.files import Json, read_json, read_table, refuse_existing, write_json
+from focusmap.report.words import Language
+from focusmap.study.cohort import Cohort, load_cohort
+from focusmap.study.run import Run, open_run
+from focusmap.verbs.evaluate import frozen_thresholds
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A run to be compared: its test predictions, their truth and its metrics."""
+
+    name: str
+    run: Run
+    cohort: Cohort
+    predictions: Predictions
+    metrics: dict[str, Json]
+
+
+def compare(
+    folders: Sequence[Path], out: Path | None = None, language: Language = "en", *, force: bool = False
+) -> dict[str, Json]:
+    """Return metrics side by side and paired differences of every metric; write them to `out` if it is given.
+
+    Raises
+    ------
+    InputError
+        If fewer than two runs are given, two runs share no test picture, or `out` holds a comparison already and
+        `force` is not given.
+    """
+    if out is not None:
+        refuse_existing(out / "compare.json", out / "compare.html", force=force)
+    if len(folders) < 2:
+        raise InputError("give two runs or more.")
+    names = [folder.resolve().name for folder in folders]
+    names = names if len(set(names)) == len(names) else [str(folder) for folder in folders]
+    contenders = [_contender(folder, name) for folder, name in zip(folders, names, strict=True)]
+    differences = [row for a, b in combinations(contenders, 2) for row in _differences(a, b)]
+    comparison: dict[str, Json] = {
+        "runs": [{"name": c.name, "folder": str(c.run.folder), "metrics": c.metrics} for c in contenders],
+        "differences": cast(Json, differences),
+    }
+    if out is not None:
+        from focusmap.report.comparison import render_comparison
+
+        write_json(out / "compare.json", comparison)
+        # A model that is fitted in one step has none.
+        written = {c.name: c.run.parts()[0].history for c in contenders}
+        histories = {name: read_table(path) for name, path in written.items() if path.is_file()}
+        render_comparison(comparison, histories, out, language)
+    return comparison
+
+
+def _contender(folder: Path, name: str) -> Contender:
+    run = open_run(folder)
+    metrics = run.evaluation / "metrics.json"
+    if not metrics.is_file() or not run.predictions("test").is_file():
+        raise InputError(f"{folder}: is not evaluated yet. Do it with: focusmap evaluate {folder}")
+    cohort = load_cohort(run.folder)
+    predictions = read_predictions(run.predictions("test"), cohort.task)
+    return Contender(name, run, cohort, predictions, read_json(metrics))
+
+
+def _differences(a: Contender, b: Contender) -> list[dict[str, Json]]:
+    """Return b - a, one row a target and metric, on the test pictures that both have predicted."""
+    of_b = set(b.predictions.ids["image_id"])
+    shared = [image_id for image_id in a.predictions.ids["image_id"] if image_id in of_b]
+    if not shared:
+        raise InputError(f"{a.run.folder} and {b.run.folder} share no test picture; they cannot be compared.")
+    chosen = [of_images(contender.predictions, shared) for contender in (b, a)]
+    settings = [EvaluationOptions(frozen_thresholds(c.run, p)) for c, p in zip((b, a), chosen, strict=True)]
+    found = compare_predictions(chosen[0], chosen[1], a.cohort.of(shared).truth, (settings[0], settings[1]))
+    counts: dict[str, Json] = {"n_images": found["n_images"], "n_patients": found["n_patients"]}
+    tables = cast(dict[str, dict[str, Json]], {**cast(dict[str, Json], found["targets"]), "mean": found["mean"]})
+    rows: list[dict[str, Json]] = []
+    for name, values in tables.items():
+        for metric, value in values.items():
+            if isinstance(value, dict) and "value" in value:
+                row: dict[str, Json] = {"a": a.name, "b": b.name, "target": name, "metric": metric}
+                rows.append({**row, "difference": value, "p": value.get("p"), **counts})
+    return rows

@@ -1,0 +1,90 @@
+"""Consensus: several readers' table to one label file, with how far they agree and what to look at again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from focusmap.consensus.reference import ConsensusOptions, consensus_table, decide
+from focusmap.consensus.summary import describe_consensus
+from focusmap.errors import FocusmapError, InputError
+from focusmap.figures.sheets import write_thumbnail
+from focusmap.files import Json, refuse_existing, write_json, write_table
+from focusmap.images.read import read_image
+from focusmap.images.slices import middle_slice
+from focusmap.report.consensus_page import MOST_PICTURES, disputed_pictures, render_consensus
+from focusmap.report.pictures import inside
+from focusmap.report.words import Language
+from focusmap.study.readings import Readings, ReadingsDeclaration, read_readings
+
+FACTS, PAGE = "consensus.json", "consensus.html"
+THUMBNAIL_PIXELS = 360
+
+
+@dataclass(frozen=True)
+class ConsensusRequest:
+    """What a consensus is made of.
+
+    Parameters
+    ----------
+    said
+        What the user declares about the table's columns.
+    options
+        Method, tie rule, soft labels.
+    images
+        Folder to which the table's paths are relative; by default its own. Only the page looks there.
+    seed
+        Of the resamples behind the intervals.
+    force
+        Replace what is there.
+    language
+        Of the page: ``en`` or ``zh``.
+    """
+
+    said: ReadingsDeclaration = field(default_factory=ReadingsDeclaration)
+    options: ConsensusOptions = field(default_factory=ConsensusOptions)
+    images: Path | None = None
+    seed: int = 0
+    force: bool = False
+    language: Language = "en"
+
+
+def consensus(readers: Path, out: Path, request: ConsensusRequest = ConsensusRequest()) -> dict[str, Json]:
+    """Write the label file `out`, and ``consensus.json`` and ``consensus.html`` beside it; return the former.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If the table cannot be read as readings, the options do not fit it, or a file is there already.
+    """
+    refuse_existing(out, out.with_name(FACTS), out.with_name(PAGE), force=request.force)
+    readings = read_readings(readers, request.said)
+    try:
+        decisions = decide(readings, request.options)
+    except InputError as error:
+        raise InputError(f"{readers}: {error}") from None
+    facts = describe_consensus(readings, decisions, request.options, request.seed)
+    write_table(out, consensus_table(readings, decisions, request.options))
+    write_json(out.with_name(FACTS), facts)
+    with TemporaryDirectory() as folder:
+        shown = disputed_pictures(facts)[:MOST_PICTURES]
+        pictures = _thumbnails(readings, shown, request.images or readers.parent, Path(folder))
+        render_consensus(facts, pictures, out.with_name(PAGE), request.language)
+    return facts
+
+
+def _thumbnails(readings: Readings, names: Sequence[str], images: Path, folder: Path) -> Mapping[str, Path]:
+    """Write a small PNG of each picture that can be read; the page says of the others that it cannot show them."""
+    if readings.path_column is None:
+        return {}
+    written = {}
+    for number, name in enumerate(names):
+        file, thumbnail = inside(images, name), folder / f"{number}.png"
+        try:
+            pixels = None if file is None else middle_slice(read_image(file, at_least=THUMBNAIL_PIXELS))
+        except FocusmapError:
+            continue
+        if pixels is not None:
+            write_thumbnail(thumbnail, pixels[0] if len(pixels) == 1 else pixels, THUMBNAIL_PIXELS)
+            written[name] = thumbnail
+    return written

@@ -1,0 +1,183 @@
+"""Evaluate: metrics with intervals, of a run's test split, of other pictures, or of a table of predictions."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from focusmap.errors import InputError
+from focusmap.evaluation import EvaluationOptions, curves, evaluate_predictions, read_prediction_table
+from focusmap.evaluation.calibration import apply, fit_temperatures
+from focusmap.evaluation.cases import pool_cases
+from focusmap.evaluation.operating_points import choose_thresholds
+from focusmap.evaluation.predictions import Predictions, joined, read_predictions, write_predictions
+from focusmap.evaluation.simpler import write_baselines
+from focusmap.files import Json, read_json, read_table, refuse_existing, table_name, write_json
+from focusmap.models.importance import write_importance
+from focusmap.models.load import load_run_model
+from focusmap.models.ood_files import likeness_of
+from focusmap.study.cohort import Cohort, load_cohort
+from focusmap.study.declaration import Declaration
+from focusmap.study.external import read_other, refuse_known_patients, rows_like
+from focusmap.study.options import RunOptions
+from focusmap.study.recipe import read_recipe
+from focusmap.study.run import Run, open_run
+from focusmap.study.task import UNLABELLED
+from focusmap.verbs.predict import count_unlike, predict_label_file
+
+METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
+
+
+def evaluate(folder: Path, out: Path | None = None, *, force: bool = False) -> dict[str, Json]:
+    """Return the metrics of a run on its test split, or on all images out of fold; write them to `out`.
+
+    Without `out` they go to the run's own evaluation, which can only come out the same again.
+
+    Raises
+    ------
+    InputError
+        If the run has no test predictions, or `out` holds an evaluation already and `force` is not given.
+    """
+    run = open_run(folder)
+    if out is not None and out.resolve() != run.evaluation.resolve():
+        refuse_existing(out / METRICS, force=force)
+    cohort = load_cohort(run.folder)
+    if not run.predictions("test").is_file():
+        raise InputError(f"{folder}: has no test predictions; finish it with: focusmap train --resume {folder}")
+    predictions = read_predictions(run.predictions("test"), cohort.task)
+    truth = cohort.of(list(predictions.ids["image_id"])).truth
+    part = "test" if run.parts() == [run] else "out-of-fold"
+    thresholds, seed = frozen_thresholds(run, predictions), read_recipe(run.recipe).seed
+    settings = EvaluationOptions(thresholds, part, seed=seed)
+    metrics = write_evaluation(predictions, truth, settings, out or run.evaluation, _clustering(cohort))
+    if cohort.task != UNLABELLED:
+        write_baselines(run, cohort, predictions, settings, out or run.evaluation)
+    write_importance(run, cohort, predictions, settings, out or run.evaluation)
+    return metrics
+
+
+def evaluate_other(
+    folder: Path, label_file: Path, said: Declaration, out: Path | None, options: RunOptions
+) -> dict[str, Json]:
+    """Return the metrics of a run's model on pictures that it has never seen, and write them to `out`.
+
+    The study of the run says which columns hold the targets; `said` may name other columns for the rest.
+
+    Raises
+    ------
+    InputError
+        If `out` holds an evaluation already and `options.force` is not given.
+    RefusedError
+        If a patient of the run's study, of whichever part, also stands in the label file.
+    """
+    run = open_run(folder)
+    out = out or run.evaluation / table_name(label_file)
+    refuse_existing(out / METRICS, out / PREDICTIONS, force=options.force)
+    cohort = rows_like(run, read_other(run, label_file, said))
+    refuse_known_patients(run, cohort, options)
+    model = load_run_model(folder, options.devices)
+    likeness = likeness_of(folder)
+    predictions, kept = predict_label_file(model, cohort, options, likeness)
+    write_predictions(predictions, out / PREDICTIONS)
+    settings = EvaluationOptions(model.card.thresholds, table_name(label_file), seed=options.recipe.seed)
+    unlike: dict[str, Json] = {} if likeness is None else {"n_unlike": count_unlike(predictions)}
+    return write_evaluation(predictions, kept.truth, settings, out, {**_clustering(cohort), **unlike})
+
+
+def evaluate_table(table: Path, out: Path | None, options: RunOptions) -> dict[str, Json]:
+    """Return the metrics of a table with ``true_NAME`` and ``prob_NAME`` columns; write them if `out` is given."""
+    if out is not None:
+        refuse_existing(out / METRICS, force=options.force)
+    predictions, truth = read_prediction_table(table)
+    settings = EvaluationOptions(thresholds={}, split=table.name.split(".")[0], seed=options.recipe.seed)
+    return write_evaluation(predictions, truth, settings, out)
+
+
+def evaluate_cases(folder: Path, how: str, out: Path | None = None, *, force: bool = False) -> dict[str, Json]:
+    """Return the metrics of a run's test cases, each pooled of its pictures' answers; write them to `out`.
+
+    Temperatures and thresholds are fitted anew, on the cases of the tune part. Without `out` they go to
+    ``evaluation/cases-HOW`` of the run.
+
+    Raises
+    ------
+    InputError
+        If the run has no test predictions or no cases, there is no way `how` to pool (see `focusmap.evaluation.cases`),
+        or `out` holds an evaluation already and `force` is not given.
+    """
+    run = open_run(folder)
+    out = out or run.evaluation / f"cases-{how}"
+    refuse_existing(out / METRICS, out / PREDICTIONS, force=force)
+    if not run.predictions("test").is_file():
+        raise InputError(f"{folder}: has no test predictions; finish it with: focusmap train --resume {folder}")
+    cohort, recipe = load_cohort(run.folder), read_recipe(run.recipe)
+    parts = [_cases_of(part, cohort, how, recipe.threshold_for) for part in run.parts()]
+    predictions = joined([of_part for of_part, _, _ in parts])
+    write_predictions(predictions, out / PREDICTIONS)
+    thresholds: dict[str, float | np.ndarray] = {
+        name: np.concatenate([np.full(len(of_part), found[name]) for of_part, _, found in parts])
+        for name in parts[0][2]
+    }
+    settings = EvaluationOptions(thresholds, f"cases-{how}", seed=recipe.seed)
+    truth = np.concatenate([of_part for _, of_part, _ in parts])
+    return write_evaluation(predictions, truth, settings, out, _clustering(cohort))
+
+
+def _cases_of(part: Run, cohort: Cohort, how: str, rule: str) -> tuple[Predictions, np.ndarray, dict[str, float]]:
+    """Return a part's test cases, calibrated on its tune cases, their truth, and the thresholds chosen on tune."""
+
+    def pooled(name: str) -> tuple[Predictions, np.ndarray]:
+        found = read_predictions(part.predictions(name), cohort.task)
+        return pool_cases(found, cohort.of(list(found.ids["image_id"])).truth, how)
+
+    tune, known = pooled("tune")
+    temperatures = fit_temperatures(cohort.task, tune.logits, known)
+    thresholds = choose_thresholds(cohort.task, apply(cohort.task, tune.logits, temperatures), known, rule)
+    test, truth = pooled("test")
+    return replace(test, probabilities=apply(cohort.task, test.logits, temperatures)), truth, thresholds
+
+
+def _clustering(cohort: Cohort) -> dict[str, Json]:
+    """Return what stands for a patient where nobody knows them: the row, or the case."""
+    if cohort.study.patients == "column":
+        return {}
+    return {"clustered_by": "image" if cohort.study.case_column is None else "case"}
+
+
+def write_evaluation(
+    predictions: Predictions,
+    truth: np.ndarray,
+    settings: EvaluationOptions,
+    out: Path | None,
+    facts: Mapping[str, Json] | None = None,
+) -> dict[str, Json]:
+    """Return the metrics with further facts, and write them with the curves and their pictures to a given folder."""
+    metrics = {**evaluate_predictions(predictions, truth, settings), **(facts or {})}
+    if out is not None:
+        from focusmap.figures.curves import write_curves
+
+        drawn = curves(predictions, truth)
+        write_json(out / METRICS, metrics)
+        write_json(out / "curves.json", drawn)
+        write_curves(metrics, drawn, out)
+    return metrics
+
+
+def frozen_thresholds(run: Run, predictions: Predictions) -> dict[str, float | np.ndarray]:
+    """Return the operating points that were frozen on tune; in a run with folds, each image has its own fold's."""
+    parts = run.parts()
+    if parts == [run]:
+        return {**_card_thresholds(run)}
+    rows = {image_id: i for i, image_id in enumerate(predictions.ids["image_id"])}
+    per_image = {name: np.full(len(predictions), np.nan) for name in _card_thresholds(parts[0])}
+    for part in parts:
+        members = [rows[image_id] for image_id in read_table(part.predictions("test"))["image_id"]]
+        for name, threshold in _card_thresholds(part).items():
+            per_image[name][members] = threshold
+    return {**per_image}
+
+
+def _card_thresholds(run: Run) -> dict[str, float]:
+    return cast(dict[str, float], read_json(run.model / "model.json")["thresholds"])

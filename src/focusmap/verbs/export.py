@@ -1,0 +1,25 @@
+"""Export: a run's model as one graph for other programs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from focusmap.models.load import load_run_net
+
+if TYPE_CHECKING:
+    from focusmap.models.export import Exported
+
+
+def export(folder: Path, format_name: str, out: Path, *, force: bool = False) -> "Exported":
+    """Write the model of a run, or of a model folder, as ``onnx`` or ``openvino`` with ``export.json`` to `out`.
+
+    Raises
+    ------
+    InputError
+        If there is no such format, the run has no model, `out` holds an export and `force` is not given, or the model
+        does not export; the message says why.
+    MissingPartError
+        If what exports is not installed.
+    """
+    from focusmap.models.export import export_model
+
+    return export_model(load_run_net(folder, "cpu"), format_name, out, force=force)

@@ -1,0 +1,24 @@
+"""Report: one page from the files of a run, and the same as PDF."""
+
+from pathlib import Path
+
+from focusmap.report.words import Language
+from focusmap.study.run import open_run
+
+
+def report(folder: Path, language: Language = "en", *, pdf: bool = False) -> Path:
+    """Write ``report.html`` from the files of a run and, if asked, ``report.pdf``; return the path of the last.
+
+    Raises
+    ------
+    MissingPartError
+        If a PDF is asked for and what makes it is not installed; then nothing is written.
+    """
+    from focusmap.report.pdf import require_pdf, write_pdf
+    from focusmap.report.render import render_report
+
+    run = open_run(folder)
+    if pdf:
+        require_pdf(language)
+    page = render_report(run.folder, language)
+    return write_pdf(page) if pdf else page

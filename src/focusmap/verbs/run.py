@@ -1,0 +1,96 @@
+"""Everything in one go: audit, split, prepare, train, evaluate, explain, report."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+
+from focusmap.models.any import can_be_mapped
+from focusmap.models.manifest import write_manifest
+from focusmap.progress import Progress, silent
+from focusmap.study.cohort import Cohort, load_cohort, read_cohort
+from focusmap.study.options import RunOptions
+from focusmap.study.recipe import Recipe, read_recipe
+from focusmap.study.run import Run, open_run, start_run, writing
+from focusmap.verbs.evaluate import evaluate
+from focusmap.verbs.explain import ExplainRequest, explain
+from focusmap.verbs.report import report
+from focusmap.verbs.segment import SegmentRequest, check_lesions, segment
+from focusmap.verbs.train import resume, train, train_baseline
+
+DEMO_PIXELS = 48
+# A larger rate than the default: the demo has to learn within three minutes.
+DEMO_RECIPE = Recipe(
+    model="small-residual", weights="none", epochs=20, batch_size=16, learning_rate=3e-3, ema_decay=0.97
+)
+
+
+def run(cohort: Cohort, folder: Path, options: RunOptions, masks: SegmentRequest | None = None) -> Run:
+    """Do everything for a cohort; return the run, whose ``report.html`` is written last.
+
+    With `masks` lesions are drawn too. What counts as one is looked at before anything is trained.
+
+    Raises
+    ------
+    InputError, RefusedError
+        As the steps do.
+    """
+    with writing(folder):
+        if masks is not None:
+            check_lesions(cohort, options.recipe, masks)
+        return _finish(train(cohort, folder, options), options, masks)
+
+
+def resume_run(folder: Path, options: RunOptions, masks: SegmentRequest | None = None) -> Run:
+    """Go on with a run that was stopped, with its own study, split and recipe; return it, finished.
+
+    Masks that it has are left as they are; all else behind the training is done anew.
+
+    Raises
+    ------
+    InputError
+        As `focusmap.verbs.train.resume` does, and the steps behind the training.
+    """
+    with writing(folder):
+        run = open_run(folder)
+        if masks is not None and run.recipe.is_file():
+            check_lesions(load_cohort(folder), read_recipe(run.recipe), masks)
+        made = resume(folder, options)
+        return _finish(made, replace(options, recipe=read_recipe(made.recipe)), masks)
+
+
+def _finish(made: Run, options: RunOptions, masks: SegmentRequest | None) -> Run:
+    """Do what comes after the training; masks, which take longest, only where there are none."""
+    seconds: dict[str, float] = {}
+    _timed("baseline", seconds, lambda: train_baseline(made, options))
+    _timed("evaluate", seconds, lambda: evaluate(made.folder))
+    if can_be_mapped(made.model):
+        _timed("explain", seconds, lambda: explain(made.folder, ExplainRequest(), options))
+    if masks is not None and not made.segmentation.exists():
+        _timed("segment", seconds, lambda: segment(made.folder, masks, options))
+    write_manifest(made, options, seconds)
+    report(made.folder, options.language)
+    return made
+
+
+def demo(
+    folder: Path, *, seed: int = 0, force: bool = False, shuffle_labels: bool = False, progress: Progress = silent
+) -> Run:
+    """Make the phantom study in the folder's ``study``, run everything on it, and return the run.
+
+    With `shuffle_labels` pictures and labels have nothing to do with each other, and nothing can be learnt.
+    """
+    from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
+
+    options = RunOptions(recipe=replace(DEMO_RECIPE, seed=seed), force=force, progress=progress)
+    with writing(folder):
+        start_run(folder, force=force)
+        phantom = make_phantom(PhantomOptions(size=DEMO_PIXELS, seed=seed, shuffle_labels=shuffle_labels))
+        labels = write_phantom(phantom, folder / "study")
+        return run(read_cohort(labels), folder, replace(options, force=True))
+
+
+def _timed(step: str, seconds: dict[str, float], work: Callable[[], object]) -> None:
+    started = monotonic()
+    work()
+    seconds[step] = monotonic() - started

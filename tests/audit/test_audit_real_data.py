@@ -1,0 +1,114 @@
+"""What the audit finds in public sets; skipped where FOCUSMAP_DATA does not name their folder."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from audited import found, must_find, write_cohort
+
+from focusmap.audit import audit_against, audit_cohort
+from focusmap.study.cohort import Cohort, read_cohort
+from focusmap.study.declaration import Declaration
+from focusmap.study.roster import read_roster, roster_of
+from focusmap.study.split import make_split
+
+DATA = Path(os.environ.get("FOCUSMAP_DATA", "no-data-here"))
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="FOCUSMAP_DATA names no folder")
+
+FINDINGS = (
+    "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
+    "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia",
+)  # fmt: skip
+
+
+def read(name: str, **said: object) -> Cohort:
+    return read_cohort(DATA / name / "labels.csv", Declaration(**said))  # type: ignore[arg-type]
+
+
+def test_breast_ultrasound_holds_138_near_duplicates_four_across_classes() -> None:
+    audit = audit_cohort(read("breast_us_busi", targets=("label",), patient="none"))
+    assert must_find(audit, "near-duplicates").count == 138
+    assert must_find(audit, "near-duplicates-across-classes").count == 4
+    assert audit.blocking() == []
+    grouped = audit_cohort(read("breast_us_busi", targets=("label",), patient="near_duplicate_group"))
+    assert found(grouped, "near-duplicates-across-classes") is None
+    assert "4 of them, each of one patient or case, have different labels" in (
+        must_find(grouped, "near-duplicates").message
+    )
+
+
+def test_chest_films_of_different_patients_do_not_collide() -> None:
+    audit = audit_cohort(read("cxr_nih621", targets=FINDINGS, covariates=("age", "sex"), view="view"))
+    assert found(audit, "near-duplicates") is None
+    assert audit.blocking() == []
+
+
+def test_the_leaking_patients_of_a_published_split_are_counted() -> None:
+    audit = audit_cohort(read("cxr_nih1000_64px", targets=FINDINGS, split="repo_split"))
+    message = must_find(audit, "patient-across-splits").message
+    assert message.startswith("15 patients in train and tune, 8 in train and test, 9 in tune and test.")
+
+
+def test_slices_without_patients_are_noticed() -> None:
+    audit = audit_cohort(read("brain_tumor_figshare", targets=("label",)))
+    assert [item.name for item in audit.blocking()] == ["no-patient-column"]
+    assert must_find(audit, "hidden-groups").count > 1500
+
+
+def test_groups_that_split_patients_are_noticed() -> None:
+    audit = audit_cohort(read("brain_tumor_figshare", targets=("label",), patient="proxy_group"))
+    assert audit.blocking() == []
+    assert "optimistic" in must_find(audit, "hidden-groups").message
+
+
+def test_blocks_of_slices_are_split_with_every_class_everywhere() -> None:
+    cohort = read("brain_tumor_figshare", targets=("label",), block="slice_index")
+    split = make_split(cohort)
+    counts = pd.crosstab(split.table["split"], cohort.table["label"])
+    assert (counts.loc[["train", "tune", "test"]] > 50).all(axis=None)
+    assert len(split.ids("")) < 0.1 * len(cohort)
+    assert found(audit_cohort(cohort, split), "near-duplicates-across-splits") is None
+
+
+def test_tumours_of_one_archive_and_healthy_brains_of_another_are_refused(tmp_path: Path) -> None:
+    tables = []
+    for name, label in (("brain_tumor_figshare", "tumour"), ("brain_no_tumor_br35h", "no_tumour")):
+        table = pd.read_csv(DATA / name / "labels.csv", usecols=["path"])
+        tables.append(table.assign(path=f"{name}/" + table["path"], label=label))
+    pd.concat(tables).to_csv(tmp_path / "labels.csv", index=False)
+    cohort = read_cohort(tmp_path / "labels.csv", Declaration(images=DATA, patient="none", targets=("label",)))
+    message = must_find(audit_cohort(cohort), "source-shortcut").message
+    assert "folder predicts label" in message
+    assert "picture size predicts label" in message
+
+
+def test_the_picture_in_train_and_in_test_is_named(tmp_path: Path) -> None:
+    arrays = np.load(DATA / "medmnist" / "breastmnist.npz")
+    rows, pictures = [], []
+    for part in ("train", "val", "test"):
+        for k, label in enumerate(arrays[f"{part}_labels"].ravel()):
+            rows.append({"path": f"{part}_{k:03d}.png", "split": part, "label": int(label)})
+        pictures += list(arrays[f"{part}_images"])
+    cohort = write_cohort(tmp_path, pd.DataFrame(rows), pictures, targets=("label",), patient="none")
+    audit = audit_cohort(cohort, make_split(cohort))
+    item = must_find(audit, "duplicate-across-splits")
+    assert item.count == 1
+    assert "1 picture in train and test" in item.message
+    assert [item.name for item in audit.blocking()] == ["duplicate-across-splits"]
+
+
+def test_the_official_retina_split_separates_the_eyes_of_176_patients() -> None:
+    folder = DATA / "aptos2021_tabular"
+    cohort = read("aptos2021_tabular", targets=("continue_injection:multiclass",))
+    (patients,) = audit_against(roster_of(cohort), read_roster(folder / "stage1_official_test_unlabelled.csv"))
+    assert (patients.name, patients.count) == ("patient-across-splits", 176)
+
+
+def test_the_retina_table_has_one_code_that_nobody_declared_and_gaps() -> None:
+    audit = audit_cohort(read("aptos2021_tabular", targets=("continue_injection:multiclass",), case="eye_id"))
+    assert must_find(audit, "implausible-value").examples == ("row 1011: continue_injection 6.0",)
+    assert must_find(audit, "missing-values").count == 12
+    assert "preCST: 72 of 1,862 rows" in must_find(audit, "missing-values").message
+    assert must_find(audit, "unknown-labels").examples == ("continue_injection: 4 cases",)

@@ -1,0 +1,131 @@
+"""Trust is measured for every method and control, repeatably, and says what it could not judge."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from test_model import model_of
+
+from focusmap.errors import InputError
+from focusmap.faithfulness.measuring import choose_maps
+from focusmap.faithfulness.similarity import compare
+from focusmap.faithfulness.subjects import Subject, method_maps, panel_of
+from focusmap.faithfulness.trust import JUDGES, TrustOptions, measure_trust
+from focusmap.heatmaps import heat_maps
+from focusmap.heatmaps.evidence import Item
+from focusmap.models.net import Model
+from focusmap.nets.build import Architecture, build_net
+from focusmap.nets.grids import on_grid
+from focusmap.study.task import Target, Task
+
+QUICK = TrustOptions(n_draws=4)
+AB = Task((Target("a"), Target("b")))
+
+
+def model(seed: int = 0, size: int = 32, task: Task = AB) -> Model:
+    architecture = Architecture("small-residual", 1, task.n_logits)
+    card = replace(
+        model_of().card, task=task, architecture=architecture.to_dict(), preparation={"size": size},
+        thresholds={}, temperatures={}, scales={},
+    )  # fmt: skip
+    return Model(build_net(architecture, seed=seed).eval(), card)
+
+
+@pytest.fixture
+def subjects(tmp_path: Path) -> list[Subject]:
+    """Six maps of four wide pictures of two labels."""
+    rng, found = np.random.default_rng(0), []
+    for i in range(4):
+        file = tmp_path / f"{i}.png"
+        Image.fromarray(rng.integers(0, 255, (40, 60), dtype=np.uint8)).save(file)
+        found.append(Subject(Item(str(i), file.name, file), f"p{i}", "a", predicted=True))
+    return [*found, *(replace(subject, label="b", predicted=False) for subject in found[:2])]
+
+
+def test_every_criterion_is_judged_for_methods_and_controls_and_the_same_each_time(subjects):
+    trust = measure_trust(model(), subjects, QUICK)
+    assert trust == measure_trust(model(), subjects, QUICK)
+    assert json.loads(json.dumps(trust, allow_nan=False)) == trust
+    assert set(trust["methods"]) == {"cam"}
+    assert set(trust["controls"]) == {"edges", "random"}
+    for entry in (*trust["methods"].values(), *trust["controls"].values()):
+        assert list(entry) == list(JUDGES) == list(trust["criteria"])
+    assert (trust["n_maps"], trust["n_pictures"], trust["n_patients"], trust["n_predicted"]) == (6, 4, 4, 4)
+
+
+def test_edges_fail_randomisation_and_noise_has_no_faithful_map(subjects):
+    controls = measure_trust(model(), subjects, QUICK)["controls"]
+    edges = controls["edges"]["randomisation"]
+    assert edges["passes"] is False
+    assert edges["value"] == pytest.approx(1)
+    assert edges["n"] == 18, "six maps against three random nets"
+    assert controls["random"]["randomisation"]["passes"] is True
+    assert controls["random"]["max-sensitivity"]["passes"] is False
+
+
+def test_the_net_and_its_pictures_stay_as_they_are(subjects):
+    judged = model()
+    before = {name: value.clone() for name, value in judged.net.state_dict().items()}
+    measure_trust(judged, subjects, QUICK)
+    assert all(torch.equal(value, before[name]) for name, value in judged.net.state_dict().items())
+
+
+def test_another_seed_is_repeatability_another_size_is_brought_to_the_same_grid(subjects):
+    larger, draw = model(size=48), method_maps("cam")
+    cam = measure_trust(model(), subjects, replace(QUICK, others=(larger,), shuffled=model(seed=5)))["methods"]["cam"]
+    theirs = on_grid(draw(panel_of(larger, subjects))[:, None], (32, 32))[:, 0]
+    expected = compare(draw(panel_of(model(), subjects)).numpy(), theirs.numpy())
+    assert cam["repeatability"]["similarity"] == expected.to_dict()
+    assert "reproducibility" not in cam
+    assert cam["label-randomisation"]["value"] is not None
+
+
+def test_another_architecture_is_reproducibility(subjects):
+    other = model()
+    other = Model(other.net, replace(other.card, architecture={"model": "resnet18", "channels": 1, "n_logits": 2}))
+    cam = measure_trust(model(), subjects, replace(QUICK, others=(other,)))["methods"]["cam"]
+    assert cam["reproducibility"]["value"] == pytest.approx(1)
+    assert cam["reproducibility"]["passes"] is True
+
+
+def test_a_model_that_does_not_know_the_label_and_an_unknown_method_are_refused(subjects):
+    stranger = model(task=Task((Target("a"), Target("c"))))
+    with pytest.raises(InputError, match="cannot be asked about 'b'"):
+        measure_trust(model(), subjects, replace(QUICK, others=(stranger,)))
+    with pytest.raises(InputError, match="Did you mean 'gradcam'"):
+        measure_trust(model(), subjects, replace(QUICK, methods=("grad-cam",)))
+
+
+def test_with_one_picture_nothing_is_judged_and_it_says_why(subjects):
+    trust = measure_trust(model(), subjects[:1], QUICK)
+    assert trust["methods"] == {}
+    assert "fewer than two" in trust["reason"]
+
+
+def test_maps_are_those_of_the_label_asked_for(subjects):
+    panel = panel_of(model(), subjects)
+    maps = method_maps("cam")(panel)
+    cams = heat_maps(panel.model.net, panel.batch).maps
+    for i, column in enumerate(panel.columns.tolist()):
+        torch.testing.assert_close(maps[i], on_grid(cams[i, column][None, None], (32, 32))[0, 0])
+        logits = panel.model.net(panel.batch).detach()
+        assert panel.logit(panel.batch)[i] == pytest.approx(float(logits[i, column]), rel=1e-5)
+        assert panel.probability(panel.batch)[i] == pytest.approx(float(logits[i, column].sigmoid()), rel=1e-4)
+
+
+def test_labels_take_turns_predicted_ones_and_new_patients_come_first():
+    index = pd.DataFrame({
+        "target": ["a"] * 6 + ["b"] * 2, "predicted": [True] * 4 + [False] * 2 + [False, True],
+        "has_evidence": [True] * 5 + [False] + [True] * 2, "patient_id": list("ppqrstuv"),
+    })  # fmt: skip
+    for seed in range(5):
+        chosen = choose_maps(index, 5, seed)
+        assert [sorted(chosen["target"].iloc[i : i + 2]) for i in (0, 2, 4)] == [["a", "b"], ["a", "b"], ["a"]]
+        assert sorted(chosen.loc[chosen["target"] == "a", "patient_id"]) == ["p", "q", "r"]
+        assert list(chosen.loc[chosen["target"] == "b", "predicted"]) == [True, False]
+        assert len(choose_maps(index, 99, seed)) == 7

@@ -1,0 +1,47 @@
+"""Proves what an `Image` says of itself, and what sizes are believed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from focusmap.errors import UnreadableImageError
+from focusmap.images.image import MAX_PIXELS_2D, as_picture, check_plane_size
+
+FILE = Path("a.png")
+
+
+def test_grey_has_one_channel_and_colour_three():
+    colour = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    assert as_picture(colour[..., 0], FILE).pixels.shape == (1, 2, 4)
+    image = as_picture(colour, FILE)
+    assert (image.n_channels, image.shape, image.source_shape) == (3, (2, 4), (2, 4))
+    assert np.array_equal(image.pixels[2], colour[..., 2])
+
+
+@given(st.integers(0, 39), st.integers(0, 39), st.integers(0, 2))
+def test_one_pixel_of_colour_makes_a_colour_picture(row, column, channel):
+    plane = np.full((40, 40, 3), 7, np.uint8)
+    assert as_picture(plane, FILE).n_channels == 1
+    plane[row, column, channel] = 8
+    assert as_picture(plane, FILE).n_channels == 3
+
+
+def test_the_size_in_the_file_may_be_larger_than_what_was_decoded():
+    image = as_picture(np.zeros((4, 8), np.uint8), FILE, (16, 32))
+    assert (image.shape, image.source_shape) == ((4, 8), (16, 32))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_pixels_that_are_no_numbers_are_refused(bad):
+    with pytest.raises(UnreadableImageError, match="not finite"):
+        as_picture(np.array([[0, bad]], np.float32), FILE)
+
+
+def test_a_size_is_believed_up_to_the_limit():
+    check_plane_size(10_000, MAX_PIXELS_2D // 10_000)
+    for shape in [(10_000, MAX_PIXELS_2D // 10_000 + 1), (0, 5), (5, 0)]:
+        with pytest.raises(UnreadableImageError, match="claims"):
+            check_plane_size(*shape)

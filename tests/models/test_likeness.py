@@ -1,0 +1,124 @@
+"""What train looks like: its own kind is let through, other kinds are named, and nothing hangs on brightness."""
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from scipy.spatial.distance import mahalanobis
+
+from focusmap.errors import ModelError
+from focusmap.models.ood import (
+    ASPECTS,
+    FEWEST,
+    UNLIKE,
+    cells,
+    fit_likeness,
+    like_any,
+    read_likeness,
+    save_likeness,
+)
+from focusmap.phantom import PhantomOptions, make_phantom
+
+
+def pictures(n, dimensions=2, seed=0):
+    options = PhantomOptions(n_patients=n, n_images=n, size=32, dimensions=dimensions, seed=seed)
+    return list(make_phantom(options).images[:, np.newaxis])
+
+
+@pytest.fixture(scope="module")
+def own():
+    return pictures(240)
+
+
+@pytest.fixture(scope="module")
+def likeness(own):
+    return fit_likeness(own[:140], own[140:190])
+
+
+def test_pictures_of_the_same_kind_are_let_through(own, likeness):
+    assert np.mean([bool(likeness.unlike(picture)) for picture in own[190:]]) <= 0.06
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda picture: 255 - picture,
+        lambda picture: np.zeros_like(picture),
+        lambda picture: np.random.default_rng(0).integers(0, 256, picture.shape),
+        lambda picture: np.roll(picture, picture.shape[-1] // 2, axis=-1),
+    ],
+    ids=["inverted", "blank", "noise", "shifted"],
+)
+def test_other_kinds_are_named(own, likeness, change):
+    said = [likeness.unlike(change(picture)) for picture in own[190:220]]
+    assert np.mean([text.startswith(UNLIKE) for text in said]) > 0.9
+
+
+def test_brightness_and_contrast_change_nothing(own):
+    for describe in ASPECTS.values():
+        np.testing.assert_allclose(describe(own[0]), describe(own[0].astype(np.float32) * 0.013 - 1.7), atol=0.02)
+
+
+def test_a_colour_cast_is_seen_where_train_has_three_channels(own):
+    grey = [np.repeat(picture, 3, axis=0) for picture in own]
+    rng = np.random.default_rng(1)
+    tinted = [np.clip(picture * (1 + rng.normal(0, 0.02, (3, 1, 1))), 0, 255) for picture in grey]
+    likeness = fit_likeness(tinted[:140], tinted[140:190])
+    red = grey[200] * np.array([1.0, 0.3, 0.3])[:, np.newaxis, np.newaxis]
+    assert "grey values" in likeness.unlike(red)
+    assert not likeness.unlike(tinted[200])
+
+
+def test_the_distance_is_that_of_mahalanobis(own, likeness):
+    for name, (aspect,) in likeness.aspects.items():
+        descriptions = np.stack([ASPECTS[name](picture) for picture in own[:5]])
+        slow = [mahalanobis(row, aspect.centre, aspect.precision) for row in descriptions]
+        np.testing.assert_allclose(aspect.distances(descriptions), slow)
+
+
+def test_cells_are_means_also_where_sides_do_not_divide():
+    values = np.arange(35.0).reshape(5, 7)
+    assert cells(values, 2).shape == (2, 2)
+    np.testing.assert_allclose(cells(values, 2)[0, 0], values[:2, :3].mean())
+    np.testing.assert_array_equal(cells(values, 99), values)
+
+
+def test_volumes_have_a_likeness_too():
+    volumes = pictures(60, dimensions=3)
+    likeness = fit_likeness(volumes[:30], volumes[30:55])
+    assert likeness.unlike(255 - volumes[56])
+
+
+def test_a_picture_may_be_like_the_train_of_any_fold(own):
+    inverted = [255 - picture for picture in own]
+    one, other = (fit_likeness(kind[:140], kind[140:190]) for kind in (own, inverted))
+    both = like_any([one, other])
+    for kind in (own, inverted):
+        assert np.mean([bool(both.unlike(picture)) for picture in kind[190:]]) <= 0.06
+    assert both.unlike(np.zeros_like(own[0]))
+
+
+def test_what_does_not_fit_together_is_damaged_and_other_descriptions_are_of_no_use(likeness, tmp_path):
+    save_likeness(likeness, tmp_path / "likeness")
+    arrays = load_file(tmp_path / "likeness")
+    save_file({**arrays, "layout.centre": arrays["layout.centre"][:, :-1]}, tmp_path / "cut")
+    with pytest.raises(ModelError, match="is damaged"):
+        read_likeness(tmp_path / "cut")
+    save_file({**arrays, "version": np.array(99)}, tmp_path / "newer")
+    assert read_likeness(tmp_path / "newer") is None
+
+
+def test_too_few_pictures_say_nothing(own):
+    assert fit_likeness(own[: FEWEST - 1], own[:60]) is None
+    assert fit_likeness(own[:60], own[: FEWEST - 1]) is None
+
+
+def test_a_likeness_is_read_as_it_was_saved_and_a_damaged_one_is_named(own, likeness, tmp_path):
+    save_likeness(likeness, tmp_path / "likeness")
+    back = read_likeness(tmp_path / "likeness")
+    for name, (aspect,) in likeness.aspects.items():
+        np.testing.assert_array_equal(back.aspects[name][0].precision, aspect.precision)
+        assert back.aspects[name][0].limit == aspect.limit
+    assert read_likeness(tmp_path / "none") is None
+    (tmp_path / "likeness").write_bytes((tmp_path / "likeness").read_bytes()[:500])
+    with pytest.raises(ModelError, match="is damaged"):
+        read_likeness(tmp_path / "likeness")

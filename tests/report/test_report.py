@@ -1,0 +1,504 @@
+"""The report: every section from files alone, one file, nothing executed, nothing promised that was not measured."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from html import unescape
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from synthetic_run import binary_task, write_run
+
+from focusmap.errors import MissingFileError
+from focusmap.files import read_json, read_table, write_json, write_table
+from focusmap.models.card import FocusCut
+from focusmap.report.files import read_run
+from focusmap.report.focus_section import _confidence, cut_note
+from focusmap.report.judged import judged_predictions
+from focusmap.report.render import render_report
+from focusmap.report.words import words_in
+from focusmap.study.task import Target, Task
+
+SECTIONS = (
+    "summary", "cohort", "audit", "split", "training", "results", "mistakes", "maps", "localisation", "model",
+    "provenance",
+)  # fmt: skip
+HOSTILE = '<script>alert("x")</script> & $y$'
+CLASSES = Task((Target("label", "multiclass", ("normal", "benign", "malignant")),))
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("original") / "run", binary_task("nodule", "effusion"), n=120, n_maps=10)
+
+
+@pytest.fixture
+def run(original: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(original, tmp_path / "run")
+
+
+def page_of(run: Path) -> str:
+    return render_report(run).read_text(encoding="utf-8")
+
+
+def words_of(page: str) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", re.sub(r"(?s)<style>.*?</style>", "", page)).split())
+
+
+def test_all_sections_are_there_and_none_is_missing(run: Path) -> None:
+    page = page_of(run)
+    for section in SECTIONS:
+        assert f'<section id="{section}">' in page
+    assert 'class="absent"' not in page
+
+
+@pytest.mark.parametrize(("high", "is_said"), [(-0.05, True), (0.05, False)])
+def test_a_simpler_answer_that_is_better_is_a_caution(run: Path, high: float, is_said: bool) -> None:
+    metrics = read_json(run / "evaluation/metrics.json")
+    difference = {"targets": {"nodule": {"auroc": {"value": -0.1, "low": -0.2, "high": high}}}}
+    simple = {"name": "logistic", "metrics": metrics, "difference": difference}
+    write_json(run / "evaluation/baselines.json", {"baselines": [simple]})
+    said = "A simpler answer is better than this model, and not by chance, for nodule (logistic)"
+    assert (said in words_of(page_of(run))) == is_said
+
+
+@pytest.mark.parametrize(("low", "is_said"), [(-0.01, True), (0.01, False)])
+def test_maps_that_are_not_above_the_mean_mask_are_a_caution(run: Path, low: float, is_said: bool) -> None:
+    scores = read_json(run / "focus/scores.json")
+    gain = {"auprc": {"value": 0.05, "low": low, "high": 0.2}}
+    scores["methods"]["cam"]["minus_mean_mask"] = gain  # type: ignore[index,call-overload]
+    write_json(run / "focus/scores.json", scores)
+    assert ("it is not shown that the heat maps find them better" in words_of(page_of(run))) == is_said
+
+
+def test_an_auroc_without_an_interval_is_a_caution(run: Path) -> None:
+    metrics = read_json(run / "evaluation/metrics.json")
+    metrics["targets"]["nodule"]["auroc"] = {"value": 1.0, "reason": "one patient"}  # type: ignore[index,call-overload]
+    write_json(run / "evaluation/metrics.json", metrics)
+    assert "The AUROC has no interval for nodule" in words_of(page_of(run))
+
+
+def test_a_class_that_is_never_the_answer_is_a_caution(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", CLASSES, n=60, n_maps=2)
+    said = "Never an answer for label: benign."
+    assert said not in words_of(page_of(run))
+    metrics = read_json(run / "evaluation/metrics.json")
+    for counts, is_said in (([[9, 0, 2], [4, 0, 1], [1, 0, 8]], True), ([[9, 0, 2], [0, 0, 0], [1, 0, 8]], False)):
+        metrics["targets"]["label"]["confusion"] = counts  # type: ignore[index,call-overload]
+        write_json(run / "evaluation/metrics.json", metrics)
+        assert (said in words_of(page_of(run))) == is_said, "a class that the test lacks is no news"
+    assert "从未作为答案出现：benign" not in page_of(run)
+    metrics["targets"]["label"]["confusion"] = [[9, 0, 2], [4, 0, 1], [1, 0, 8]]  # type: ignore[index,call-overload]
+    write_json(run / "evaluation/metrics.json", metrics)
+    assert "从未作为答案出现：benign" in render_report(run, "zh").read_text(encoding="utf-8")
+
+
+def test_the_split_is_said_as_it_was(run: Path) -> None:
+    def said() -> str:
+        return words_of(page_of(run).split('<section id="split">')[1].split("</section>")[0])
+
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    (run / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "patience": 0}))
+    assert "tune chooses operating points and temperatures, test is opened once" in said()
+    (run / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "patience": 5}))
+    assert "tune chooses epochs, operating points and temperatures, test is opened once" in said()
+    for k in range(3):
+        shutil.copytree(run / "model", run / f"folds/{k}/model")
+    assert "opened once" not in said()
+    assert "each row is tested once, by a model that did not see it" in said()
+
+
+def test_nothing_on_a_page_of_a_table_is_called_an_image(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", binary_task("nodule"), n=60, n_maps=0)
+    shutil.rmtree(run / "focus", ignore_errors=True)
+    study = yaml.safe_load((run / "study.yaml").read_text())
+    (run / "study.yaml").write_text(yaml.safe_dump({**study, "path_column": None}))
+    audit, card = read_json(run / "audit.json"), read_json(run / "model/model.json")
+    write_json(run / "audit.json", {**audit, "findings": []})
+    write_json(run / "model/model.json", {**card, "architecture": {"model": "logistic"}, "preparation": {}})
+    words = words_of(page_of(run)).lower()
+    assert "60 cases" in words
+    assert re.findall(r".{30}image.{20}", words.replace("image_id", "")) == []
+
+
+@pytest.mark.parametrize("folds", [False, True])
+def test_patients_that_nobody_knows_are_not_counted(run: Path, *, folds: bool) -> None:
+    """The summary and the cohort's flow and table; with `folds`, of a run that is cross-validated."""
+
+    def said() -> str:
+        page = page_of(run)
+        shown = [page.split(f'<section id="{name}">')[1].split("</section>")[0] for name in ("summary", "cohort")]
+        # The caution that nobody knows them is to stay.
+        return re.sub(r'(?s)<li class="blocking">.*?</li>', "", " ".join(shown)).lower()
+
+    if folds:
+        split = read_table(run / "split.csv")
+        write_table(run / "split.csv", split.assign(split=[str(i % 3) for i in range(len(split))]))
+    assert "patient" in words_of(said())
+    study = yaml.safe_load((run / "study.yaml").read_text())
+    (run / "study.yaml").write_text(yaml.safe_dump({**study, "patient_column": None, "patients": "none"}))
+    words = words_of(said())
+    assert "120 images" in words
+    assert "patient" not in words
+
+
+def test_a_value_has_no_temperature(tmp_path: Path) -> None:
+    task = Task((Target("nodule"), Target("thickness", "continuous")))
+    run = write_run(tmp_path / "run", task, n=60, n_maps=0)
+    card = read_json(run / "model/model.json")
+    write_json(run / "model/model.json", {**card, "temperatures": {"nodule": 1.3, "thickness": 1.0}})
+    page = page_of(run)
+    assert re.search(r"nodule</th>.{0,200}1.300", page, re.DOTALL)
+    table = page[page.index("1.300") :]
+    assert "1.000" not in table[: table.index("</table>")]
+
+
+def test_the_page_stands_alone(run: Path) -> None:
+    page = page_of(run)
+    assert not re.search(r"""(?:src|href)\s*=\s*(?!["']?(?:data:|#))""", page)
+    assert not re.search(r"url\(\s*[\"']?(?!#)", page)
+    assert "<script" not in page
+    assert "@import" not in page
+    assert "default-src 'none'" in page
+
+
+def test_the_same_files_give_the_same_page(run: Path) -> None:
+    assert page_of(run) == page_of(run)
+
+
+def test_headline_and_disclaimer(run: Path) -> None:
+    words = words_of(page_of(run))
+    assert "mean AUROC over 2 targets is 0.871 (95 % interval 0.811 to 0.931)" in words
+    assert words.count("For research use; not a medical device; intended use: (to be filled in).") >= 2
+
+
+def test_the_headline_names_what_is_to_be_done_next(run: Path) -> None:
+    shutil.rmtree(run / "evaluation")
+    assert f"It is not evaluated yet; do it with: focusmap evaluate {run}" in words_of(page_of(run))
+    shutil.rmtree(run / "model")
+    words = words_of(page_of(run))
+    assert f"There is no model yet; train it with: focusmap train --resume {run}" in words
+    assert "It is not evaluated yet" not in words
+
+
+@pytest.mark.parametrize(
+    ("cut", "said"),
+    [
+        (FocusCut(0.5, "masks", 3, 1), "best IoU with 1 mask)"),
+        (FocusCut(0.5, "masks", 3, 2), "best IoU with 2 masks)"),
+        (FocusCut(0.5, "evidence", 1), "evidence of 1 image, no mask)"),
+        (FocusCut(0.5, "evidence", 9), "evidence of 9 images, no mask)"),
+        (FocusCut(0.5, "default"), "no true positive on"),
+    ],
+)
+def test_a_cut_says_what_it_was_chosen_on(run: Path, cut: FocusCut, said: str) -> None:
+    files, words = read_run(run), words_in("en")
+    assert files.card is not None
+    assert files.index is not None
+    of_focus = replace(
+        files, card=replace(files.card, cuts={"nodule": cut}), index=files.index.assign(method="focus"), fold_cards={}
+    )
+    assert said in cut_note(of_focus, words)
+
+
+def test_accepted_blocking_finding_stands_in_red_at_the_top(run: Path) -> None:
+    page = page_of(run)
+    caution = page.index('<li class="blocking">')
+    assert caution < page.index('id="cohort"')
+    assert "every row was taken as its own patient" in page[caution : caution + 500]
+
+
+def test_undefined_metric_is_a_dash_with_its_reason(run: Path) -> None:
+    page = page_of(run)
+    assert "—<sup>1</sup>" in page
+    assert "nothing was predicted negative" in page
+
+
+def test_heat_maps_are_not_called_what_they_are_not(run: Path) -> None:
+    assert "segmentation" not in words_of(page_of(run)).lower()
+    maps = page_of(run).split('<section id="maps">')[1].split("<section")[0]
+    assert "evidence of where the net looked" in maps
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [
+        ({"value": 0.2, "low": 0.1, "high": 0.3}, "Yes: the heat maps beat the mean mask"),
+        ({"value": 0.2, "low": -0.1, "high": 0.3}, "not yet shown"),
+        ({"value": 0.2, "low": None, "high": None, "reason": "too few patients"}, "not yet shown"),
+        ({"value": -0.1, "low": -0.3, "high": 0.1}, "No: the heat maps do not beat the mean mask"),
+        (None, "no mean-mask baseline"),
+    ],
+)
+def test_verdict_on_the_mean_mask_is_honest(run: Path, gain: dict[str, object] | None, words: str) -> None:
+    score = {"auprc": {"value": 0.5, "low": 0.4, "high": 0.6}}
+    cam = score if gain is None else {**score, "minus_mean_mask": {"auprc": gain}}
+    (run / "focus" / "scores.json").write_text(json.dumps({"methods": {"cam": cam, "mean_mask": score}}))
+    assert words in words_of(page_of(run))
+
+
+def test_the_two_means_of_the_iou_are_told_apart(run: Path) -> None:
+    assert "mean IoU is that at Otsu's cut without the maps that are flat" in page_of(run).replace("&#39;", "'")
+
+
+def test_a_table_of_many_columns_breaks_its_intervals(run: Path) -> None:
+    tables = re.findall(r"(?s)<table class=\"([^\"]*)\">(.*?)</thead>", page_of(run))
+    many = [kind for kind, head in tables if head.count("<th scope") > 8]
+    assert many
+    assert all("wide" in kind for kind in many)
+    assert "wide" not in {kind.strip() for kind, head in tables if head.count("<th scope") <= 8}
+
+
+def test_boxes_that_name_no_label_are_said(run: Path) -> None:
+    scores = read_json(run / "focus/scores.json")
+    assert "no label is called so" not in page_of(run)
+    write_json(run / "focus/scores.json", {**scores, "boxes_unmatched": ["Infiltrate"]})
+    said = "Boxes of Infiltrate are left out: no label is called so."
+    assert said in words_of(page_of(run))
+    nearest = {"Infiltrate": "Infiltration"}
+    write_json(run / "focus/scores.json", {**scores, "boxes_unmatched": ["Infiltrate"], "boxes_nearest": nearest})
+    assert f"{said} Did you mean Infiltration?" in words_of(page_of(run))
+
+
+def test_localisation_has_every_score_beside_its_baselines_and_a_picture(run: Path) -> None:
+    section = page_of(run).split('<section id="localisation">')[1].split("</section>")[0]
+    words = words_of(section)
+    for part in ("Pixel AUPRC", "with missed images", "Chance", "Above the mean mask", "+0.200 yes", "small (0.1 %"):
+        assert part in words
+    # Two tables of all labels, one by size, two labels: each has the five rows; the differences have one.
+    assert section.count("random map") == 5
+    assert section.count("minus mean mask") == 1
+    assert 'alt="Maps against marked lesions"' in section
+    assert "oracle" in words
+
+
+def as_cases(run: Path) -> pd.DataFrame:
+    """Make each image a case of two views, each with a map: its evidence is 0.125 before and 2.5 after."""
+    card = read_json(run / "model/model.json")
+    write_json(run / "model/model.json", {**card, "architecture": {"model": "resnet18+table", "net": {}}})
+    index = read_table(run / "focus/index.csv").assign(slices="", n_slices="", strongest="")
+    index = index.assign(case_id=index["image_id"])
+    views = [index.assign(view=view, evidence=amount) for view, amount in (("pre", 0.125), ("post", 2.5))]
+    both = pd.concat([one.assign(image_id=one["image_id"] + "_" + one["view"]) for one in views])
+    write_table(run / "focus/index.csv", both)
+    return both
+
+
+def test_maps_of_cases_say_what_is_the_cases_and_what_the_pictures_own(run: Path) -> None:
+    index = as_cases(run)
+    page = page_of(run)
+    assert '<section id="localisation">' in page
+    shown = unescape(words_of(page.split('<section id="maps">')[1].split("</section>")[0]))
+    assert "explained as if it alone could change" in shown
+    assert "--trust" not in shown
+    headings = [
+        [f"case {row.case_id} · view {view} · {row.target}" for view in ("post", "pre")] for row in index.itertuples()
+    ]
+    of_shown = [pair for pair in headings if pair[0] in shown]
+    assert of_shown
+    for post, pre in of_shown:
+        of_post, of_pre = (re.escape(name) + r" the case's truth: \w+; predicted probability of the whole case "
+                           r"(\d\.\d{3}); evidence of this picture " for name in (post, pre))  # fmt: skip
+        found = re.search(of_post + r"2\.500; map: cam " + of_pre + r"0\.125; map: cam", shown)
+        assert found is not None
+        assert found[1] == found[2]
+
+
+def test_a_marked_lesion_of_a_case_is_named_with_its_case(run: Path) -> None:
+    first = as_cases(run).iloc[:1]
+    scores = first[["image_id", "target", "method"]].assign(predicted=True, pointing_hit=1.0, auprc=0.25, chance=0.04)
+    write_table(run / "focus/scores.csv", scores)
+    shown = unescape(words_of(page_of(run).split('<section id="localisation">')[1].split("</section>")[0]))
+    row = first.iloc[0]
+    assert f"case {row['case_id']} · {row['image_id']} · {row['target']} hit; predicted for the whole case" in shown
+
+
+def test_maps_of_single_pictures_speak_of_no_case(run: Path) -> None:
+    shown = words_of(page_of(run).split('<section id="maps">')[1].split("</section>")[0])
+    assert "case" not in shown
+    assert "--trust" in shown
+
+
+def test_few_lesions_are_shown_one_by_one_and_what_was_not_found_is_a_miss(run: Path) -> None:
+    index = read_table(run / "focus" / "index.csv")[:2]
+    singles = pd.DataFrame({"image_id": index["image_id"], "target": index["target"], "chance": 0.04, "auprc": 0.25})
+    cam = singles.assign(method="cam", predicted=[True, False], pointing_hit=1.0)
+    mean_mask = singles.assign(method="mean_mask", predicted=[True, False], pointing_hit=0.0, auprc=0.125)
+    write_table(run / "focus" / "scores.csv", pd.concat([cam, mean_mask]))
+    section = page_of(run).split('<section id="localisation">')[1].split("</section>")[0]
+    words = words_of(section)
+    assert f"{index['image_id'][0]} {index['target'][0]} 4 % yes hit 0.250 0.125" in words
+    assert f"{index['image_id'][1]} {index['target'][1]} 4 % no miss — 0.125" in words
+    assert section.count("data:image/jpeg") == 2
+    write_table(run / "focus" / "scores.csv", pd.concat([cam.iloc[:1]] * 31))
+    assert "one by one" not in page_of(run)
+
+
+def test_of_several_highest_points_the_share_in_the_lesion_is_shown(run: Path) -> None:
+    index = read_table(run / "focus" / "index.csv")[:4]
+    shares = {"predicted": [True, True, True, False], "pointing_hit": [0.488, 0.0, 1.0, 0.488]}
+    scores = index[["image_id", "target", "method"]].assign(auprc=0.25, chance=0.04, **shares)
+    write_table(run / "focus" / "scores.csv", scores)
+    section = words_of(page_of(run).split('<section id="localisation">')[1].split("</section>")[0])
+    said = ["yes partly (0.488) 0.250", "yes miss 0.250", "yes hit 0.250", "no miss —"]
+    for row, shown in zip(scores.to_dict("records"), said, strict=True):
+        assert f"{row['image_id']} {row['target']} 4 % {shown}" in section
+
+
+@pytest.mark.parametrize(
+    ("missing", "command"),
+    [
+        ("audit.json", "focusmap audit"), ("cohort.csv", "focusmap prepare"), ("split.csv", "focusmap prepare"),
+        ("recipe.yaml", "focusmap train"), ("history.csv", "focusmap train"), ("manifest.json", "focusmap train"),
+        ("model", "focusmap train"), ("predictions", "focusmap train"), ("evaluation", "focusmap evaluate"),
+        ("evaluation/curves.json", "focusmap evaluate"), ("focus", "focusmap explain"),
+        ("focus/scores.json", "focusmap explain"), ("focus/overlays", ""), ("split.json", ""),
+    ],
+)  # fmt: skip
+def test_what_is_missing_is_said_with_the_command_that_makes_it(run: Path, missing: str, command: str) -> None:
+    path = run / missing
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    absent = re.findall(r'<p class="absent">(.*?)</p>', page_of(run))
+    assert bool(absent) == bool(command)
+    assert not command or any(command in sentence for sentence in absent)
+
+
+def test_a_study_alone_is_enough(run: Path) -> None:
+    for path in run.iterdir():
+        if path.name != "study.yaml":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    page = page_of(run)
+    for section in SECTIONS:
+        assert f'<section id="{section}">' in page
+
+
+def test_a_folder_without_a_study_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match=r"study\.yaml"):
+        render_report(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        binary_task("malignant"),
+        binary_task(*(f"finding number {i}" for i in range(14))),
+        CLASSES,
+        Task((Target(HOSTILE), Target("CST", "continuous"))),
+    ],
+    ids=["one", "fourteen", "classes", "mixed"],
+)
+def test_every_kind_of_task(task: Task, tmp_path: Path) -> None:
+    page = page_of(write_run(tmp_path / "run", task, n=120, n_maps=4))
+    assert 'class="absent"' not in page
+    assert "<script" not in page
+
+
+def test_names_are_text_and_never_markup(run: Path) -> None:
+    audit = dict(read_json(run / "audit.json"))
+    audit["findings"] = [{"name": HOSTILE, "severity": HOSTILE, "message": HOSTILE, "count": 1, "examples": [HOSTILE]}]
+    write_json(run / "audit.json", audit)
+    page = page_of(run)
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_overlays_outside_of_the_run_are_not_embedded(run: Path, tmp_path: Path) -> None:
+    shutil.move(run / "focus" / "overlays", tmp_path / "overlays")
+    index = run / "focus" / "index.csv"
+    index.write_text(index.read_text().replace("overlays/", "../../overlays/"))
+    assert "data:image/jpeg" not in page_of(run)
+
+
+def test_folds_are_one_report(run: Path) -> None:
+    for fold in ("0", "1"):
+        (run / "folds" / fold).mkdir(parents=True)
+        shutil.copy(run / "history.csv", run / "folds" / fold / "history.csv")
+        shutil.copytree(run / "model", run / "folds" / fold / "model")
+    shutil.rmtree(run / "model")
+    split = (run / "split.csv").read_text()
+    for name, fold in {"train": "0", "tune": "1", "test": "2"}.items():
+        split = split.replace(f",{name}", f",{fold}")
+    (run / "split.csv").write_text(split)
+    metrics = {**read_json(run / "evaluation" / "metrics.json"), "split": "out-of-fold"}
+    write_json(run / "evaluation" / "metrics.json", metrics)
+    page = page_of(run)
+    assert 'class="absent"' not in page
+    assert "3 folds by patient" in page
+    assert "cross-validated" in words_of(page)
+
+
+def test_each_image_is_judged_at_its_own_folds_operating_point(run: Path) -> None:
+    predictions = read_table(run / "predictions" / "test.csv")
+    for fold, threshold in (("0", 0.2), ("1", 0.7)):
+        part = run / "folds" / fold
+        shutil.copytree(run / "model", part / "model")
+        card = read_json(part / "model" / "model.json")
+        write_json(part / "model" / "model.json", {**card, "thresholds": {"nodule": threshold, "effusion": threshold}})
+        write_table(part / "predictions" / "test.csv", predictions[int(fold) :: 2])
+    judged = judged_predictions(read_run(run), words_in("en"))
+    assert judged is not None
+    own = judged["image_id"].map({name: (0.2, 0.7)[i % 2] for i, name in enumerate(predictions["image_id"])})
+    assert (judged["called"] == (judged["probability"] >= own)).all()
+    assert judged["probability"].between(0.2, 0.7).any()
+    metrics = read_json(run / "evaluation/metrics.json")
+    for entry in metrics["targets"].values():
+        entry["fold_thresholds"] = [0.2, 0.7]
+    write_json(run / "evaluation/metrics.json", metrics)
+    words = words_of(page_of(run))
+    assert words.count("0.200 to 0.700") == 6  # two labels, in the results, the counts and the model's own table
+    results = words_of(page_of(run).split('<section id="results">')[1].split("</table>")[0])
+    assert results.count("0.200 to 0.700") == 2
+    assert "0.400" not in results, "the median of the folds' points, at which nobody judged"
+
+
+def test_the_report_needs_no_torch(run: Path) -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from pathlib import Path; from focusmap.report.render import render_report;"
+        "render_report(Path(sys.argv[1])); sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(run)], check=True)
+
+
+def test_mistakes_are_ordered_by_how_far_past_the_operating_point_they_lie() -> None:
+    wrong = pd.DataFrame({"probability": [0.55, 0.0, 0.19, 0.9], "operating_point": [0.1, 0.1, 0.2, 0.0]})
+    assert list(_confidence(wrong).round(4)) == [0.5, 1.0, 0.05, 0.9]
+
+
+def test_classes_have_no_operating_point_and_no_balance_of_the_loss(run: Path, tmp_path: Path) -> None:
+    words = words_of(page_of(run))
+    assert "answers are wrong at the operating point" in words
+    assert "add about equally much to the loss" in words
+    classes = write_run(tmp_path / "classes", CLASSES, n=60, n_maps=0)
+    history = read_table(classes / "history.csv").assign(positive_loss=0.0, negative_loss=0.0)
+    write_table(classes / "history.csv", history)
+    words = words_of(page_of(classes))
+    assert "answers are wrong; those that were given the highest probability come first" in words
+    assert "add about equally much to the loss" not in words
+
+
+def test_what_is_heeded_is_not_advised(run: Path) -> None:
+    item = {"name": "too-few-positives", "severity": "warning", "message": "Few.", "count": 2, "examples": []}
+    audit = read_json(run / "audit.json")
+    for is_heeded in (False, True):
+        write_json(run / "audit.json", {**audit, "findings": [{**item, "is_heeded": is_heeded}]})
+        words = words_of(page_of(run))
+        assert words.count("--folds 5") == (0 if is_heeded else 2), "in the summary and under the finding"
+        assert words.count("2 labels with too few examples to train or to test on") == 2
+
+
+def test_a_table_has_no_sample_sheets_and_its_models_forms_are_said_once(run: Path) -> None:
+    (run / "audit.html").write_text("")
+    assert "with sample sheets" in words_of(page_of(run))
+    study, card = yaml.safe_load((run / "study.yaml").read_text()), read_json(run / "model/model.json")
+    (run / "study.yaml").write_text(yaml.safe_dump({**study, "path_column": None}))
+    architecture = {"model": "gradient-boosting", "forms": ["trees", "linear", "trees"]}
+    write_json(run / "model/model.json", {**card, "architecture": architecture})
+    words = words_of(page_of(run))
+    assert "All of it is in audit.html" in words
+    assert "form trees and linear" in words

@@ -1,0 +1,224 @@
+"""The catalogues: the same keys and placeholders in each language, none missing, none unused, no English left over."""
+
+import re
+from dataclasses import fields
+from html import unescape
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic_run import binary_task, write_run
+
+from focusmap import report
+from focusmap.audit.findings import SEVERITIES
+from focusmap.errors import InputError
+from focusmap.evaluation.measures import MEASURES, NO_TRUTH, Sample
+from focusmap.evaluation.predictions import NOTICE
+from focusmap.faithfulness.criteria import SOURCES as TRUST_SOURCES
+from focusmap.files import Json
+from focusmap.report.consensus_page import COUNTS as CONSENSUS_COUNTS
+from focusmap.report.consensus_page import render_consensus
+from focusmap.report.localisation_section import BASELINES, BY_SIZE, COMPARED, DRAWN, IN_SHORT, POINTS, REGIONS
+from focusmap.report.performance_section import AGREEMENT, CLASSES, RANKING, VALUES
+from focusmap.report.render import render_report
+from focusmap.report.segmentation_section import MEASURES as MASK_MEASURES
+from focusmap.report.segmentation_section import METHODS as MASK_METHODS
+from focusmap.report.trust import CRITERIA, render_trust
+from focusmap.report.words import LANGUAGES, placeholders, words_in
+from focusmap.statistics.resampling import Clusters
+from focusmap.study.recipe import Augmentation, Recipe
+from focusmap.study.task import Target, TargetKind
+
+FOLDER = Path(report.__file__).parent
+SOURCES = "\n".join(path.read_text() for path in (*FOLDER.glob("*.py"), *FOLDER.glob("templates/*.html")))
+ENGLISH, CHINESE = words_in("en"), words_in("zh")
+# Words that Chinese radiology writes as English does.
+SHARED = {"AUROC", "Cramér V", "R²", "n = {n}", "zh-CN"}
+
+
+def flat(language: str) -> dict[str, str]:
+    tables = words_in(language).tables  # type: ignore[arg-type]
+    return {f"{table}.{name}": template for table, names in tables.items() for name, template in names.items()}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_has_the_same_keys_and_placeholders(language: str) -> None:
+    english, other = flat("en"), flat(language)
+    assert list(other) == list(english)
+    for key, template in other.items():
+        for form in template.split("|"):
+            assert placeholders(form) == placeholders(english[key].split("|")[-1]), key
+
+
+def test_an_unknown_language_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(InputError, match="'fr' is not one of en, zh"):
+        words_in("fr")  # type: ignore[arg-type]
+
+
+def test_every_key_that_the_pages_ask_for_exists() -> None:
+    asked = re.findall(r'(?:words|plural|absent)\(\s*"([a-z_]+\.[^"{]+)"', SOURCES)
+    assert len(asked) > 150
+    assert set(asked) <= set(flat("en"))
+
+
+def test_no_key_is_unused() -> None:
+    whole_tables = set(re.findall(r'words\.name\("([a-z_]+)"|f"([a-z_]+)\.\{|\.tables\["([a-z_]+)"\]', SOURCES))
+    used_tables = {name for names in whole_tables for name in names if name}
+    unused = [key for key in flat("en") if key.split(".")[0] not in used_tables and f'"{key}"' not in SOURCES]
+    assert unused == []
+
+
+def test_tables_that_are_looked_up_by_name_hold_what_can_be_asked() -> None:
+    tables = ENGLISH.tables
+    assert set(tables["finding"]) == set(tables["advice"]) == set(SEVERITIES)
+    assert set(tables["accepted"]) == {name for name, severity in SEVERITIES.items() if severity == "blocking"}
+    assert set(tables["metric"]) == {*RANKING, *AGREEMENT, *CLASSES, *VALUES, "auroc_delong"}
+    assert set(tables["score"]) == {*POINTS, *REGIONS, *IN_SHORT, *COMPARED, *BY_SIZE, *DRAWN}
+    assert set(tables["baseline"]) == set(BASELINES)
+    assert set(tables["mask_method"]) == set(MASK_METHODS)
+    assert set(tables["mask_score"]) == set(MASK_MEASURES)
+    assert set(tables["criterion"]) == set(CRITERIA) == set(TRUST_SOURCES)
+    for name in ("trust_passes", "trust_fails", "trust_rule"):
+        assert set(tables[name]) == set(CRITERIA)
+    assert set(tables["consensus_count"]) == set(CONSENSUS_COUNTS)
+    settings = {item.name for kind in (Recipe, Augmentation) for item in fields(kind)} - {
+        "augmentation",
+        "segmentation",
+    }
+    assert settings <= set(tables["setting"])
+
+
+def test_no_english_is_left_in_the_chinese_words() -> None:
+    words = {key: re.sub(r"\{[^}]*\}", "", template) for key, template in flat("zh").items() if template not in SHARED}
+    english = [
+        key for key, said in words.items() if re.search("[a-z]", said) and not re.search(r"[\u4e00-\u9fff]", said)
+    ]
+    assert english == []
+
+
+def test_the_notice_says_what_prediction_files_say() -> None:
+    assert ENGLISH("page.notice") == NOTICE
+    assert "仅供研究使用，非医疗器械" in CHINESE("page.notice")
+
+
+@pytest.mark.parametrize("kind", list(MEASURES))
+def test_every_reason_for_an_undefined_number_is_said_in_chinese(kind: TargetKind) -> None:
+    target = Target("grade", kind, () if kind == "continuous" else ("0", "1") if kind == "binary" else ("a", "b", "c"))
+    n_columns = len(target.label_names)
+    for truth in (np.zeros(4), np.ones(4)):
+        probabilities = np.full((4, n_columns), 1 / n_columns)
+        sample = Sample(target, truth, probabilities, Clusters.single(4), np.full(4, 0.5))
+        reasons = {*MEASURES[kind](sample).reasons.values(), NO_TRUTH}
+        assert reasons
+        for reason in reasons:
+            assert ENGLISH.recorded(reason) == reason
+            assert not re.search(r"[a-z]{4,}", CHINESE.recorded(reason)), reason
+
+
+def test_a_sentence_that_the_catalogue_does_not_know_stays_as_it_is() -> None:
+    assert CHINESE.recorded("something new happened") == "something new happened"
+
+
+def test_a_chinese_report_holds_no_english_sentence_of_ours(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", binary_task("nodule", "effusion"), n=80, n_maps=3)
+    page = render_report(run, "zh").read_text(encoding="utf-8")
+    assert '<html lang="zh-CN">' in page
+    for words in ("受试者工作特征曲线下面积", "95% 置信区间", "灵敏度", "特异度", "阳性预测值", "参考标准", "热图"):
+        assert words in page
+    assert english_of_ours(page) == []
+
+
+def english_of_ours(page: str) -> list[str]:
+    """Return what a page holds of the English catalogue's longer sentences, parted at their placeholders."""
+    ours = [template for key, template in flat("en").items() if not key.startswith("recorded.")]
+    literal = [part for template in ours for part in re.split(r"\{[^}]*\}|\|", template)]
+    sentences = {part.strip() for part in literal if part.count(" ") >= 3}
+    assert len(sentences) > 90
+    return [sentence for sentence in sentences if sentence in page]
+
+
+def trust_of(verdicts: dict[str, Json]) -> dict[str, Json]:
+    """Return the content of a ``trust.json``: 3 maps of 2 images of one patient."""
+    counts: dict[str, Json] = {"n_maps": 3, "n_pictures": 2, "n_patients": 1, "n_predicted": 3, "n_models": 5}
+    criteria: dict[str, Json] = {name: {"source": TRUST_SOURCES[name]} for name in CRITERIA}
+    return {**counts, "criteria": criteria, "methods": {"cam": verdicts}, "controls": {"edges": verdicts}}
+
+
+def test_trust_is_said_in_both_languages(tmp_path: Path) -> None:
+    verdicts: dict[str, Json] = {name: {"passes": True, "value": 0.2, "limit": 0.5} for name in CRITERIA}
+    verdicts["deletion"] = {"passes": False, "value": -0.1, "low": -0.3, "high": 0.1, "limit": 0.0}
+    verdicts["road"] = {"passes": None, "value": None, "limit": 0.0, "reason": "it is defined for no picture"}
+    english, chinese = (
+        render_trust(trust_of(verdicts), tmp_path / f"{language}.html", language).read_text(encoding="utf-8")
+        for language in LANGUAGES
+    )
+    for said in (
+        "cam passes 8 of the 9 criteria judged for this model; it fails deletion.",
+        "Measured on 3 maps of 2 images of 1 patient; the label was predicted in 3 of them. The first of 5 models",
+        "Intervals from so few patients are too narrow.",
+        "Not judged: road: it is defined for no picture.",
+        "−0.100 (−0.300 to 0.100)",
+        "0.200; limit 0.500",
+    ):
+        assert said in english
+    for said in (
+        "cam 通过了针对该模型所判定的 9 项标准中的 8 项；未通过：删除曲线。",
+        "基于 1 名患者的 2 张图像的 3 幅热图测得",
+        "未判定：去除与插补（ROAD）（对任何图像均无定义）。",
+        "−0.100（−0.300 至 0.100）",
+    ):
+        assert said in chinese
+    assert english_of_ours(chinese) == []
+
+
+def test_trust_that_was_not_measured_says_why_in_chinese(tmp_path: Path) -> None:
+    trust = {**trust_of({}), "methods": {}, "controls": {}}
+    trust["reason"] = "fewer than two pictures have a map with evidence"
+    page = render_trust(trust, tmp_path / "trust.html", "zh").read_text(encoding="utf-8")
+    assert "未测得任何结果：具有支持证据的热图不足两幅。" in page
+
+
+def test_a_consensus_is_said_in_both_languages(tmp_path: Path) -> None:
+    metric: Json = {"value": None, "low": None, "high": None, "reason": "no picture was read by two readers"}
+    pair: Json = {"a": "ann", "b": "bob", "n": 0, "agreement": metric, "cohen_kappa": metric}
+    errors: Json = {"ann": {"errors": [[0.9, 0.1], [None, None]]}}
+    label: Json = {
+        "classes": ["0", "1"],
+        "counts": {"0": 3, "1": 1},
+        "n_readings": 8,
+        "krippendorff_alpha": {**metric, "metric": "ordinal"},
+        "fleiss_kappa": metric,
+        "pairs": [pair],
+        "dawid_skene": {"converged": False, "n_iterations": 7, "readers": errors},
+    }
+    case: Json = {"picture": "a.png", "label": "Mass", "votes": {"ann": "1", "bob": "0"}, "decided": None, "by": "tie"}
+    facts: dict[str, Json] = {
+        "method": "dawid-skene",
+        "ties": "reader=ann",
+        "soft": False,
+        "n_pictures": 4,
+        "n_patients": 2,
+        "readers": {"ann": {}, "bob": {}},
+        "labels": {"Mass": label},
+        "disputed": [case],
+        "notes": ["Mass: Dawid and Skene's estimate was still moving after 7 steps"],
+    }
+    english, chinese = (
+        unescape(render_consensus(facts, {}, tmp_path / f"{language}.html", language).read_text(encoding="utf-8"))
+        for language in LANGUAGES
+    )
+    for said in (
+        "Labels by Dawid and Skene's estimate; ann settles a tie.",
+        "Mass: ann 1, bob 0 → unknown (a tie)",
+        "as estimated (not converged after 7 steps)",
+        "1 to look at again.",
+    ):
+        assert said in english
+    for said in (
+        "标签判定方法：Dawid-Skene 估计；平票由 ann 裁定。",
+        "Mass：ann：1、bob：0 → 未知（平票）",
+        "没有图像经两名阅片者判读",
+        "Mass：Dawid-Skene 估计在 7 步后仍未收敛",
+    ):
+        assert said in chinese
+    assert english_of_ours(chinese) == []

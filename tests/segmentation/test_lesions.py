@@ -1,0 +1,66 @@
+"""What counts as a lesion: the positive class, or every class but those that are called normal or are named."""
+
+import numpy as np
+import pytest
+
+from focusmap.errors import InputError
+from focusmap.segmentation.lesions import Lesion, lesions_of, working_shape
+from focusmap.study.task import Target, Task
+
+BREAST = Target("label", "multiclass", ("normal", "benign", "malignant"))
+TUMOUR = Target("tumour", "multiclass", ("glioma", "meningioma"))
+TASK = Task(
+    (Target("nodule"), BREAST, TUMOUR, Target("age", "continuous"), Target("grade", "ordinal", ("0", "1", "2")))
+)
+
+
+def test_every_target_but_a_continuous_one_has_a_lesion() -> None:
+    nodule, breast, tumour, grade = lesions_of(TASK)
+    assert nodule == Lesion("nodule", "nodule", ("nodule",))
+    assert breast.labels == ("label=benign", "label=malignant")
+    assert breast.negatives == ("label=normal",)
+    assert breast.in_words() == "label: a lesion is benign or malignant; none is normal"
+    assert tumour.labels == ("tumour=glioma", "tumour=meningioma")
+    assert "every image has one" in tumour.in_words()
+    assert grade.negatives == ("grade=0",)
+
+
+def test_the_user_may_name_the_negative_class_or_one_class_alone() -> None:
+    assert lesions_of(TASK, ["tumour"], ["meningioma"])[0].labels == ("tumour=glioma",)
+    one = lesions_of(TASK, ["label=malignant"])[0]
+    assert (one.name, one.target, one.labels) == ("label=malignant", "label", ("label=malignant",))
+    assert one.negatives == ("label=normal", "label=benign")
+
+
+def test_classes_are_called_negative_in_many_ways() -> None:
+    classes = ("absent", "No_Tumor", "small", "no-lesion", "large")
+    drawn = lesions_of(Task((Target("tumor", "multiclass", classes),)))[0]
+    assert drawn.labels == ("tumor=small", "tumor=large")
+
+
+def test_truth_is_known_where_the_label_is() -> None:
+    truth = np.full((3, 5), np.nan)
+    truth[:, 1] = [0, 2, np.nan]
+    breast = lesions_of(TASK, ["label"])[0]
+    np.testing.assert_array_equal(breast.truth(TASK, truth), [0, 1, np.nan])
+    np.testing.assert_array_equal(lesions_of(TASK, ["label=benign"])[0].truth(TASK, truth), [0, 0, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "negatives", "message"),
+    [
+        (["nodul"], [], "Did you mean 'nodule'"),
+        (["age"], [], "continuous"),
+        ([], ["norml"], "Did you mean 'normal'"),
+        (["tumour"], ["glioma", "meningioma"], "no class is left"),
+    ],
+)
+def test_what_is_no_lesion_is_refused(wanted: list[str], negatives: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        lesions_of(TASK, wanted, negatives)
+
+
+def test_masks_are_worked_out_on_no_more_places_than_memory_likes() -> None:
+    assert working_shape((64, 48)) == (64, 48)
+    assert working_shape((512, 512)) == (128, 128)
+    assert working_shape((128, 128, 32)) == (102, 102, 25)

@@ -1,0 +1,115 @@
+"""Files are whole or not there; broken ones are named."""
+
+import errno
+import gzip
+
+import pandas as pd
+import pytest
+from safetensors import SafetensorError
+
+from focusmap.errors import DiskError, InputError, MissingFileError
+from focusmap.files import PICTURE_SUFFIX, atomic, is_table, read_json, read_table, write_json, write_table
+from focusmap.images.read import FORMATS
+
+
+def test_what_is_called_like_a_picture_can_be_read():
+    suffixes = [suffix for known in FORMATS for suffix in known.suffixes]
+    assert all(PICTURE_SUFFIX.fullmatch(suffix) and PICTURE_SUFFIX.search(f"a{suffix.upper()}") for suffix in suffixes)
+    assert not any(PICTURE_SUFFIX.search(name) for name in ("png", "report.txt", "a.png.csv", "3.5"))
+
+
+@pytest.mark.parametrize(
+    ("separator", "name"),
+    [(";", "semicolons"), ("\t", "tabs")],
+)
+def test_a_table_with_another_separator_is_told_so(tmp_path, separator, name):
+    path = tmp_path / "a.csv"
+    for rows in (["path", "label", "a.png", "1"], ["path", "size", "a.png", "1,5"]):
+        path.write_text(f"{separator.join(rows[:2])}\n{separator.join(rows[2:])}\n")
+        with pytest.raises(
+            InputError, match=f"a.csv: its columns seem to be separated by {name}; commas were expected"
+        ):
+            read_table(path)
+    path.write_text('"a;b"\n1\n')
+    assert list(read_table(path)) == ["a;b"], "one column, whose name is in quotes"
+
+
+def _fail_half_way(path):
+    with atomic(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+
+
+def test_a_failure_half_way_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"kept": True})
+    with pytest.raises(RuntimeError):
+        _fail_half_way(path)
+    assert read_json(path) == {"kept": True}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, error):
+    path = tmp_path / "a.json"
+    with pytest.raises(DiskError, match=r"a\.json.*No space left"), atomic(path):
+        raise error
+    assert not list(tmp_path.iterdir())
+
+
+def test_cells_stay_text(tmp_path):
+    table = pd.DataFrame({"patient_id": ["007", ""], "label": ["NA", "1"]})
+    write_table(tmp_path / "t.csv", table)
+    pd.testing.assert_frame_equal(read_table(tmp_path / "t.csv"), table, check_dtype=False)
+
+
+def test_a_column_without_name_and_cells_is_left_out_and_one_with_cells_stays(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("path,,label,\na,7,1,\nb,, 0 , \n")
+    table = read_table(path)
+    assert list(table) == ["path", "Unnamed: 1", "label"]
+    assert list(table["Unnamed: 1"]) == ["7", ""]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"path,label\n", "no rows"),
+        (b"path,label\na,\xff\n", "line 2: is not UTF-8"),
+        (b'a,b\n1,"2\n3,4\n', "not a CSV"),
+        (b"a,b\n1,2,\n3,4,\n", "more cells than the header"),
+        (b"a,b\n1,2\n3,4,5\n", "row 3: has 3 cells where 2 were expected"),
+    ],
+)
+def test_a_broken_table_is_named(tmp_path, content, message):
+    path = tmp_path / "labels.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        read_table(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_table_is_missing(tmp_path):
+    with pytest.raises(MissingFileError):
+        read_table(tmp_path / "labels.csv")
+
+
+def test_a_json_file_cut_in_half_is_named(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": [1, 2')
+    with pytest.raises(InputError, match="not valid JSON"):
+        read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "labels.csv.gz", "LABELS.CSV", "LABELS.CSV.GZ"])
+def test_what_is_a_table_by_its_name_is_read_as_one(tmp_path, name):
+    content = b"path,label\na.png,1\n"
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.lower().endswith(".gz") else content)
+    assert is_table(tmp_path / name)
+    assert read_table(tmp_path / name).to_dict("records") == [{"path": "a.png", "label": "1"}]

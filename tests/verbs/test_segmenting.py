@@ -1,0 +1,311 @@
+"""Masks from image-level labels: the files of the contract, no mask opened unasked, and one message for bad input."""
+
+import errno
+import json
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from focusmap.cli import main
+from focusmap.evaluation.localisation.mask_scores import above_mean_mask
+from focusmap.heatmaps.map_files import file_name
+from focusmap.images.read import read_mask
+from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
+from focusmap.progress import silent
+from focusmap.segmentation.drawing import Job
+from focusmap.segmentation.lesions import Lesion
+from focusmap.segmentation.segmenter import learn_segmenter
+from focusmap.study.recipe import Recipe
+
+QUICK = ["--model", "small-residual-acam", "--size", "28", "--epochs", "1", "--weights", "none", "--workers", "1"]
+RECIPE = "segmentation: {n_steps: 4, max_cases: 12}"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lesions")
+    labels = write_phantom(make_phantom(PhantomOptions(n_patients=14, n_images=40, size=28, seed=3)), folder)
+    table = pd.read_csv(labels)
+    # One target alone: every command does everything for each.
+    table["nodule"] = table["nodule"].astype("Int64")
+    table.drop(columns=["cavity", "consolidation", "mask_cavity", "mask_consolidation"]).to_csv(labels, index=False)
+    (folder / "recipe.yaml").write_text(RECIPE)
+    return labels
+
+
+@pytest.fixture(scope="module")
+def run(study, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "segmented"
+    recipe = ["--recipe", str(study.parent / "recipe.yaml")]
+    assert main(["run", str(study), "--out", str(folder), "--segment", "--target", "nodule", *recipe, *QUICK]) == 0
+    return folder
+
+
+def every_case_predicted(run):
+    """Let a barely trained net call every case positive, so that masks are drawn."""
+    path = run / "model/model.json"
+    card = json.loads(path.read_text())
+    card["thresholds"]["nodule"] = 0.0
+    path.write_text(json.dumps(card))
+
+
+def test_run_with_segment_leaves_the_files_of_the_contract(run, study):
+    index = pd.read_csv(run / "segmentation/index.csv")
+    assert list(index.columns[:6]) == ["image_id", "path", "target", "probability", "mask", "area"]
+    test = pd.read_csv(run / "split.csv").query("split == 'test'")
+    assert sorted(index["image_id"]) == sorted(test["image_id"])
+    assert index["area"].eq("unknown").all()
+    for row in index.itertuples():
+        with Image.open(run / "segmentation" / row.mask) as mask, Image.open(study.parent / row.path) as picture:
+            assert mask.size == picture.size
+            assert set(np.unique(np.asarray(mask))) <= {0, 255}
+            assert row.n_pixels == (np.asarray(mask) == 255).sum()
+            assert row.predicted or row.n_pixels == 0
+    scores = json.loads((run / "segmentation/scores.json").read_text())
+    wanted = {"cam", "acam", "refined", "distilled", "weak_unet", "supervised", "mean_mask"}
+    assert wanted <= set(scores["methods"])
+    for method in wanted:
+        assert {"dice", "sensitivity", "specificity", "hd95"} <= set(scores["methods"][method])
+    assert scores["masks_used_for_tuning"] == 0
+    assert {"background", "foreground"} <= set(scores["seeds"][0])
+    found = scores["differences"]["refined - cam"]
+    assert found["sign_flip"]["n"] == len(found["by_patient"])
+    assert above_mean_mask(scores["differences"], "distilled") is False
+    report = (run / "report.html").read_text()
+    assert "Masks that chose how lesions are drawn: 0." in report
+    assert "Masks of lesions" in report
+    assert "Best, median and worst case" in report
+    assert "Do not measure lesions by them" in report
+
+
+def test_masks_are_the_same_without_a_mask_to_look_at_and_then_nothing_is_scored(run, study, tmp_path, monkeypatch):
+    """The proof that image-level labels are all that is used: take the masks away."""
+    opened = []
+
+    def counted(path):
+        opened.append(path)
+        return read_mask(path)
+
+    monkeypatch.setattr("focusmap.evaluation.localisation.reference.read_mask", counted)
+    blind = tmp_path / "blind"
+    shutil.copytree(run, blind)
+    every_case_predicted(blind)
+    # Nothing that was learnt beside masks is taken over.
+    shutil.rmtree(blind / "segmenters")
+    seeing = tmp_path / "seeing"
+    shutil.copytree(blind, seeing)
+    for name in ("cohort.csv",):
+        table = pd.read_csv(blind / name, dtype=str, keep_default_na=False)
+        table["mask_nodule"] = ""
+        table.to_csv(blind / name, index=False)
+    # The barely trained U-Net draws nothing, and empty masks would be the same whatever was done.
+    refined = ["--method", "refined", "--out"]
+    assert main(["segment", str(blind), *refined, str(tmp_path / "a")]) == 0
+    assert opened == []
+    assert not (tmp_path / "a/scores.json").exists()
+    assert main(["segment", str(seeing), *refined, str(tmp_path / "b")]) == 0
+    assert opened
+    index = pd.read_csv(tmp_path / "b/index.csv")
+    assert index["n_pixels"].gt(0).any()
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a/index.csv"), index)
+    for mask in index["mask"]:
+        assert (tmp_path / "a" / mask).read_bytes() == (tmp_path / "b" / mask).read_bytes()
+
+
+def test_what_draws_is_learnt_once_and_anew_for_other_settings(run, study, tmp_path, monkeypatch, capsys):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    every_case_predicted(copy)
+    learnt = []
+
+    def counted(*arguments):
+        learnt.append(arguments)
+        return learn_segmenter(*arguments)
+
+    monkeypatch.setattr("focusmap.segmentation.drawing.learn_segmenter", counted)
+    new = ["segment", str(copy), str(study), "--method", "refined", "--out"]
+    assert main([*new, str(tmp_path / "refused")]) == 3
+    assert "patients of" in capsys.readouterr().err
+    assert not (tmp_path / "refused").exists()
+    new[1:1] = ["--accept", "patient-across-splits"]
+    assert main([*new, str(tmp_path / "as_before")]) == 0
+    assert not learnt
+    shutil.rmtree(copy / "segmenters")
+    assert main([*new, str(tmp_path / "anew")]) == 0
+    assert len(learnt) == 1
+    masks = sorted((tmp_path / "anew/masks").iterdir())
+    assert pd.read_csv(tmp_path / "anew/index.csv")["n_pixels"].gt(0).any()
+    assert all((tmp_path / "as_before/masks" / mask.name).read_bytes() == mask.read_bytes() for mask in masks)
+    (tmp_path / "recipe.yaml").write_text("segmentation: {n_steps: 3, max_cases: 12}")
+    assert main([*new, str(tmp_path / "other"), "--recipe", str(tmp_path / "recipe.yaml")]) == 0
+    assert len(learnt) == 2
+    kept = copy / "segmenters/nodule.safetensors"
+    kept.write_bytes(kept.read_bytes()[:300])
+    assert main([*new, str(tmp_path / "damaged")]) == 2
+    assert f"{kept}: is damaged. Delete it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("refined", "advice"),
+    [(0.0, "With --method refined it is no better: {}."), (1.0, "With --method refined it is 0.")],
+)
+def test_masks_that_are_mostly_empty_are_owned_to(refined, advice, run, tmp_path, monkeypatch, capsys):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    every_case_predicted(copy)
+
+    def nothing(segmenter, picture, heat_map):
+        return {"refined": np.full(heat_map.shape, refined), "distilled": np.zeros(heat_map.shape)}
+
+    monkeypatch.setattr("focusmap.segmentation.drawing.regions_of", nothing)
+    assert main(["segment", str(copy)]) == 0
+    n = len(pd.read_csv(copy / "segmentation/index.csv"))
+    said = capsys.readouterr().out
+    assert f"nodule: {n} of {n} masks are empty where the model says that there is a lesion. {advice.format(n)}" in said
+    assert json.loads((copy / "segmentation/cautions.json").read_text())["cautions"][0] in said
+    assert main(["report", str(copy)]) == 0
+    assert "Most masks are empty although the model says that there is a lesion" in (copy / "report.html").read_text()
+
+
+def test_the_report_shows_masks_that_nobody_can_score(run, tmp_path, monkeypatch):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    every_case_predicted(copy)
+    table = pd.read_csv(copy / "cohort.csv", dtype=str, keep_default_na=False)
+    table.assign(mask_nodule="").to_csv(copy / "cohort.csv", index=False)
+    sizes = iter(range(1, 29))
+
+    def wider_and_wider(segmenter, picture, heat_map):
+        region = np.zeros(heat_map.shape)
+        region[:, : next(sizes)] = 1.0
+        return {"refined": region, "distilled": region}
+
+    monkeypatch.setattr("focusmap.segmentation.drawing.regions_of", wider_and_wider)
+    assert main(["segment", str(copy)]) == 0
+    n = len(pd.read_csv(copy / "segmentation/index.csv"))
+    assert main(["report", str(copy)]) == 0
+    report = (copy / "report.html").read_text()
+    section = report[report.index('<section id="segmentation">') : report.index('<section id="model">')]
+    assert "No case here has a true mask" in section
+    assert "Largest, median and smallest mask" in section
+    assert re.findall("<td>([^<]*)", section) == [f"{n}", f"{n}", "0", f"{28 * (n // 2)} pixels"]
+    assert f"28 to {28 * n}" in section
+    assert "Dice" not in section
+    assert "Most masks are empty" not in report
+
+
+def test_masks_that_are_full_need_no_caution(run, tmp_path, monkeypatch, capsys):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    every_case_predicted(copy)
+    everywhere = {name: np.ones((28, 28)) for name in ("refined", "distilled")}
+    monkeypatch.setattr("focusmap.segmentation.drawing.regions_of", lambda *_: everywhere)
+    assert main(["segment", str(copy), "--out", str(tmp_path / "masks")]) == 0
+    assert "masks are empty" not in capsys.readouterr().out
+    assert not (tmp_path / "masks/cautions.json").exists()
+
+
+def test_lesions_whose_files_are_called_alike_are_learnt_apart():
+    job = Job(Recipe(), False, silent)
+    lesions = [Lesion(name, "label", (name,)) for name in ("label=a b", "label=a_b")]
+    assert len({file_name(lesion.name) for lesion in lesions}) == 1
+    first, second = (job.identity(lesion) for lesion in lesions)
+    assert first != second
+
+
+def test_masks_that_choose_anything_are_counted(run, tmp_path, capsys):
+    assert main(["segment", str(run), "--out", str(tmp_path / "tuned"), "--tune-on-masks", "--method", "refined"]) == 0
+    scores = json.loads((tmp_path / "tuned/scores.json").read_text())
+    tune = pd.read_csv(run / "split.csv").query("split == 'tune'")["image_id"]
+    lesions = pd.read_csv(run / "cohort.csv").set_index("image_id").loc[tune, "nodule"].eq(1).sum()
+    assert scores["masks_used_for_tuning"] == lesions > 0
+    assert f"masks that chose how lesions are drawn: {lesions}" in capsys.readouterr().out
+
+
+def test_other_pictures_are_drawn_and_the_bad_ones_listed(run, study, tmp_path, capsys):
+    table = pd.read_csv(study).head(4).drop(columns=["mask_nodule"])
+    table["nodule"] = table["nodule"].astype("Int64")
+    table.to_csv(tmp_path / "new.csv", index=False)
+    for path in table["path"]:
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        shutil.copy(study.parent / path, tmp_path / path)
+    (tmp_path / table["path"][1]).write_text("no picture")
+    assert main(["segment", str(run), str(tmp_path / "new.csv")]) == 2
+    assert "--out" in capsys.readouterr().err
+    command = ["segment", str(run), str(tmp_path / "new.csv"), "--out", str(tmp_path / "masks")]
+    assert main(command) == 2
+    assert len(pd.read_csv(tmp_path / "masks/index.csv")) == 3
+    assert table["path"][1] in (tmp_path / "masks/failures.csv").read_text()
+    assert main(command) == 2
+    assert "--force" in capsys.readouterr().err
+    assert main([*command, "--force", "--skip-unreadable"]) == 0
+
+
+def test_a_mask_of_another_shape_ends_with_one_message_and_leaves_nothing(run, study, tmp_path, capsys):
+    other = tmp_path / "run"
+    shutil.copytree(run, other)
+    table = pd.read_csv(other / "cohort.csv", dtype=str, keep_default_na=False)
+    test = set(pd.read_csv(other / "split.csv").query("split == 'test'")["image_id"])
+    row = table.index[(table["nodule"] == "1") & table["image_id"].isin(test)][0]
+    wrong = study.parent / "wrong.png"
+    Image.fromarray(np.full((5, 9), 255, np.uint8)).save(wrong)
+    table.loc[row, "mask_nodule"] = "wrong.png"
+    table.to_csv(other / "cohort.csv", index=False)
+    assert main(["segment", str(other), "--out", str(tmp_path / "masks")]) == 2
+    said = capsys.readouterr().err
+    assert "wrong.png" in said
+    assert "5 x 9" in said
+    assert list(tmp_path.iterdir()) == [other]
+
+
+@pytest.mark.parametrize("fault", ["disk", "killed"])
+def test_a_full_disk_or_a_killed_program_leaves_nothing_half_written(fault, run, tmp_path, monkeypatch, capsys):
+    def fail(path, region):
+        raise KeyboardInterrupt if fault == "killed" else OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("focusmap.heatmaps.map_files.write_binary", fail)
+    expected = {"disk": 2, "killed": 130}[fault]
+    assert main(["segment", str(run), "--out", str(tmp_path / "masks")]) == expected
+    assert list(tmp_path.iterdir()) == []
+    before = (run / "segmentation/index.csv").read_bytes()
+    assert main(["segment", str(run)]) == expected
+    assert (run / "segmentation/index.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--target", "nodul"], "Did you mean 'nodule'"),
+        (["--method", "refind"], "Did you mean 'refined'"),
+        (["--negative", "normal"], "is not one of"),
+        (["--devices", "none"], "is not one of"),
+    ],
+)
+def test_wrong_words_are_answered_before_anything_is_learnt(arguments, said, run, tmp_path, capsys):
+    assert main(["segment", str(run), "--out", str(tmp_path / "masks"), *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_of_masks_need_segment_and_lie_within_reason(study, tmp_path, capsys):
+    assert main(["run", str(study), "--out", str(tmp_path / "r"), "--negative", "normal", *QUICK]) == 2
+    assert "add --segment" in capsys.readouterr().err
+    for settings, said in {
+        "foreground: 0.4": "both foreground and background",
+        "foreground: 0.4, background: 0.6": "background is 0.6; it must not be above foreground, 0.4",
+        "similarity: 0.8, band: 0.3": "band is 0.3; it must be at least 0 and below 0.2",
+        "n_steps: 1": "n_steps is 1; it must be at least 2",
+    }.items():
+        (tmp_path / "recipe.yaml").write_text(f"segmentation: {{{settings}}}")
+        recipe = ["--recipe", str(tmp_path / "recipe.yaml")]
+        assert main(["run", str(study), "--out", str(tmp_path / "r"), "--segment", *recipe, *QUICK]) == 2
+        assert said in capsys.readouterr().err
+    for model in ("autoencoder", "histogram+logistic"):
+        command = ["run", str(study), "--out", str(tmp_path / "r"), "--segment", "--model", model]
+        assert main(command) == 2
+        assert "no heat maps of labels" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
