@@ -133,7 +133,9 @@ def test_a_class_without_images_is_named_and_left_out_of_macro_means() -> None:
     target = evaluate(make_predictions((LABEL,), logits), np.array([[0.0, 1, 0, 1, 1, 0]]).T)["targets"]["label"]
     assert target["left_out"] == ["malignant"]
     assert target["balanced_accuracy"]["value"] == pytest.approx((1 + 2 / 3) / 2)
-    assert target["per_class"]["malignant"]["auroc"]["reason"] == "one class only: no row is malignant"
+    absent = target["per_class"]["malignant"]["auroc"]
+    assert absent["reason"] == "one class only: no row is malignant"
+    assert (absent["reason_code"], absent["reason_values"]) == ("one-class-none", {"name": "malignant"})
 
 
 def test_a_perfect_and_a_constant_model() -> None:

@@ -1,5 +1,8 @@
 """Estimators kept as arrays answer as scikit-learn does; unknown truths, rare classes and constants are met."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from sklearn.ensemble import (
@@ -91,6 +94,35 @@ def test_naive_bayes_is_scikit_learns():
 def test_values_are_scikit_learns(name, peer):
     regress = FITS[name].regress
     np.testing.assert_allclose(regress(X, VALUES, 0)(X)[:, 0], peer.fit(X, VALUES).predict(X), rtol=1e-5)
+
+
+# scikit-learn says something else than its trees as they are read, or has another name for them.
+MISREAD = """
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier as Boosting
+from focusmap.models.estimators import FITS
+
+assert False, "asserts are on"
+fit = Boosting.fit
+
+def changed(self, x, y):
+    fitted = fit(self, x, y)
+    {change}
+    return fitted
+
+Boosting.fit = changed
+x = np.random.default_rng(0).normal(size=(80, 3))
+FITS["gradient-boosting"].classify(x, (x[:, 0] > 0).astype(np.int64), 0)
+"""
+CHANGES = ("fitted.decision_function = lambda x: x[:, 0]", "del fitted._predictors")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_trees_that_are_read_wrongly_are_refused_without_asserts_too(change):
+    program = [sys.executable, "-O", "-c", MISREAD.format(change=change)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "keeps its boosted trees in a way that this version of focusmap cannot read" in done.stderr
 
 
 @pytest.mark.parametrize("name", [name for name in ESTIMATORS if name != "naive-bayes"])

@@ -5,17 +5,16 @@ from dataclasses import fields
 from html import unescape
 from pathlib import Path
 
-import numpy as np
 import pytest
 from synthetic_run import binary_task, write_run
 
 from focusmap import report
 from focusmap.audit.findings import SEVERITIES
 from focusmap.errors import InputError
-from focusmap.evaluation.measures import MEASURES, NO_TRUTH, Sample
 from focusmap.evaluation.predictions import NOTICE
 from focusmap.faithfulness.criteria import SOURCES as TRUST_SOURCES
 from focusmap.files import Json
+from focusmap.reasons import Reason, note_entries, reason_entries
 from focusmap.report.consensus_page import COUNTS as CONSENSUS_COUNTS
 from focusmap.report.consensus_page import render_consensus
 from focusmap.report.localisation_section import BASELINES, BY_SIZE, COMPARED, DRAWN, IN_SHORT, POINTS, REGIONS
@@ -25,9 +24,7 @@ from focusmap.report.segmentation_section import MEASURES as MASK_MEASURES
 from focusmap.report.segmentation_section import METHODS as MASK_METHODS
 from focusmap.report.trust import CRITERIA, render_trust
 from focusmap.report.words import LANGUAGES, placeholders, words_in
-from focusmap.statistics.resampling import Clusters
 from focusmap.study.recipe import Augmentation, Recipe
-from focusmap.study.task import Target, TargetKind
 
 FOLDER = Path(report.__file__).parent
 SOURCES = "\n".join(path.read_text() for path in (*FOLDER.glob("*.py"), *FOLDER.glob("templates/*.html")))
@@ -101,22 +98,22 @@ def test_the_notice_says_what_prediction_files_say() -> None:
     assert "仅供研究使用，非医疗器械" in CHINESE("page.notice")
 
 
-@pytest.mark.parametrize("kind", list(MEASURES))
-def test_every_reason_for_an_undefined_number_is_said_in_chinese(kind: TargetKind) -> None:
-    target = Target("grade", kind, () if kind == "continuous" else ("0", "1") if kind == "binary" else ("a", "b", "c"))
-    n_columns = len(target.label_names)
-    for truth in (np.zeros(4), np.ones(4)):
-        probabilities = np.full((4, n_columns), 1 / n_columns)
-        sample = Sample(target, truth, probabilities, Clusters.single(4), np.full(4, 0.5))
-        reasons = {*MEASURES[kind](sample).reasons.values(), NO_TRUTH}
-        assert reasons
-        for reason in reasons:
-            assert ENGLISH.recorded(reason) == reason
-            assert not re.search(r"[a-z]{4,}", CHINESE.recorded(reason)), reason
+def test_a_reason_is_said_in_the_language_of_the_page() -> None:
+    values = reason_entries(Reason("none-called", name="benign"))
+    assert ENGLISH.reason(values) == "no row is called benign"
+    assert CHINESE.reason(values) == "没有任何一例被判为 benign"
 
 
-def test_a_sentence_that_the_catalogue_does_not_know_stays_as_it_is() -> None:
-    assert CHINESE.recorded("something new happened") == "something new happened"
+@pytest.mark.parametrize("code", [{}, {"reason_code": "of a newer program"}, {"reason_code": "none-called"}])
+def test_a_reason_without_a_code_that_is_known_stays_as_it_is(code: dict[str, Json]) -> None:
+    assert CHINESE.reason({"reason": "something new happened", **code}) == "something new happened"
+
+
+def test_notes_are_said_in_the_language_of_the_page_and_those_of_older_runs_as_they_are() -> None:
+    notes = note_entries("notes", [Reason("declared-folds", n=5), "a sentence"])
+    assert CHINESE.notes(notes) == ["各折取自划分列（5 折）", "a sentence"]
+    assert CHINESE.notes({"notes": ["a sentence"]}) == ["a sentence"]
+    assert CHINESE.notes({}) == []
 
 
 def test_a_chinese_report_holds_no_english_sentence_of_ours(tmp_path: Path) -> None:
@@ -130,7 +127,7 @@ def test_a_chinese_report_holds_no_english_sentence_of_ours(tmp_path: Path) -> N
 
 def english_of_ours(page: str) -> list[str]:
     """Return what a page holds of the English catalogue's longer sentences, parted at their placeholders."""
-    ours = [template for key, template in flat("en").items() if not key.startswith("recorded.")]
+    ours = [template for key, template in flat("en").items() if not key.startswith("reason.")]
     literal = [part for template in ours for part in re.split(r"\{[^}]*\}|\|", template)]
     sentences = {part.strip() for part in literal if part.count(" ") >= 3}
     assert len(sentences) > 90
@@ -147,7 +144,7 @@ def trust_of(verdicts: dict[str, Json]) -> dict[str, Json]:
 def test_trust_is_said_in_both_languages(tmp_path: Path) -> None:
     verdicts: dict[str, Json] = {name: {"passes": True, "value": 0.2, "limit": 0.5} for name in CRITERIA}
     verdicts["deletion"] = {"passes": False, "value": -0.1, "low": -0.3, "high": 0.1, "limit": 0.0}
-    verdicts["road"] = {"passes": None, "value": None, "limit": 0.0, "reason": "it is defined for no picture"}
+    verdicts["road"] = {"passes": None, "value": None, "limit": 0.0, **reason_entries(Reason("map-undefined"))}
     english, chinese = (
         render_trust(trust_of(verdicts), tmp_path / f"{language}.html", language).read_text(encoding="utf-8")
         for language in LANGUAGES
@@ -172,14 +169,13 @@ def test_trust_is_said_in_both_languages(tmp_path: Path) -> None:
 
 
 def test_trust_that_was_not_measured_says_why_in_chinese(tmp_path: Path) -> None:
-    trust = {**trust_of({}), "methods": {}, "controls": {}}
-    trust["reason"] = "fewer than two pictures have a map with evidence"
+    trust = {**trust_of({}), "methods": {}, "controls": {}, **reason_entries(Reason("too-few-maps"))}
     page = render_trust(trust, tmp_path / "trust.html", "zh").read_text(encoding="utf-8")
     assert "未测得任何结果：具有支持证据的热图不足两幅。" in page
 
 
 def test_a_consensus_is_said_in_both_languages(tmp_path: Path) -> None:
-    metric: Json = {"value": None, "low": None, "high": None, "reason": "no picture was read by two readers"}
+    metric: Json = {"value": None, "low": None, "high": None, **reason_entries(Reason("read-once"))}
     pair: Json = {"a": "ann", "b": "bob", "n": 0, "agreement": metric, "cohen_kappa": metric}
     errors: Json = {"ann": {"errors": [[0.9, 0.1], [None, None]]}}
     label: Json = {
@@ -201,7 +197,7 @@ def test_a_consensus_is_said_in_both_languages(tmp_path: Path) -> None:
         "readers": {"ann": {}, "bob": {}},
         "labels": {"Mass": label},
         "disputed": [case],
-        "notes": ["Mass: Dawid and Skene's estimate was still moving after 7 steps"],
+        **note_entries("notes", [Reason("still-moving", name="Mass", n=7)]),
     }
     english, chinese = (
         unescape(render_consensus(facts, {}, tmp_path / f"{language}.html", language).read_text(encoding="utf-8"))

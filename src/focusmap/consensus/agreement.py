@@ -11,14 +11,15 @@ from typing import Literal
 
 import numpy as np
 
+from focusmap.reasons import Reason
 from focusmap.statistics.formulas import ratio
 from focusmap.statistics.intervals import Interval, bounded_interval, percentile_interval
 from focusmap.statistics.resampling import Clusters, Distribution, Resampling, Statistic, resample
 
 Metric = Literal["nominal", "ordinal"]
-ONE_CLASS = "every reading is of one class, so chance alone would agree as well"
+ONE_CLASS = Reason("one-class-read")
 ROUNDING = 1e-12
-NO_OVERLAP = "no picture was read by two readers"
+NO_OVERLAP = Reason("read-once")
 
 
 @dataclass(frozen=True)
@@ -227,15 +228,14 @@ def _beyond_chance(observed: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 def _pair(a: int, b: int, votes: np.ndarray, found: dict[str, Distribution], clusters: Clusters) -> Pair:
     both = np.all(votes[:, [a, b]] >= 0, axis=1)
-    reason = ONE_CLASS if both.any() else "the two have read no picture in common"
+    reason = ONE_CLASS if both.any() else Reason("read-apart")
     agreement = bounded_interval(percentile_interval(found["agreement"], reason), clusters.count(both))
     return Pair(a, b, int(both.sum()), agreement, _interval(found["kappa"], reason))
 
 
-def _interval(distribution: Distribution, reason: str) -> Interval:
+def _interval(distribution: Distribution, reason: Reason) -> Interval:
     """Return the percentile interval; no limits where the readers never differ, which no resample can change."""
     interval = percentile_interval(distribution, reason)
     if interval.value is None or interval.value < 1 - ROUNDING:
         return interval
-    said = "no two readings differ, and a bootstrap cannot draw a difference"
-    return Interval(interval.value, None, None, interval.method, said, interval.n_dropped)
+    return Interval(interval.value, None, None, interval.method, Reason("never-differ"), interval.n_dropped)

@@ -8,6 +8,7 @@ from focusmap.consensus.agreement import Agreement, Metric, reader_agreement
 from focusmap.consensus.dawid_skene import DawidSkene
 from focusmap.consensus.reference import UNDECIDED, ConsensusOptions, Decision
 from focusmap.files import Json
+from focusmap.reasons import Reason, note_entries
 from focusmap.statistics.resampling import Clusters, Resampling
 from focusmap.study.readings import NOT_READ, Readings
 
@@ -40,13 +41,13 @@ def describe_consensus(
         "readers": {reader: {"n_readings": n} for reader, n in n_read.items()},
         "labels": {decision.target.name: _label(readings, decision, resampling) for decision in decisions},
         "disputed": [case for decision in decisions for case in _cases(readings, decision)],
-        "notes": [*readings.notes, *_unfinished(decisions)],
+        **note_entries("notes", [*readings.notes, *_unfinished(decisions)]),
     }
 
 
-def _unfinished(decisions: Sequence[Decision]) -> list[str]:
+def _unfinished(decisions: Sequence[Decision]) -> list[Reason]:
     return [
-        f"{decision.target.name}: Dawid and Skene's estimate was still moving after {estimate.n_iterations} steps"
+        Reason("still-moving", name=decision.target.name, n=estimate.n_iterations)
         for decision in decisions
         if (estimate := decision.estimate) is not None and not estimate.converged
     ]

@@ -10,11 +10,12 @@ from focusmap.evaluation.measures import MEASURES, Sample
 from focusmap.evaluation.metrics import EvaluationOptions, patients_of, samples_of
 from focusmap.evaluation.predictions import Predictions
 from focusmap.files import Json
+from focusmap.reasons import Reason
 from focusmap.statistics.delong import paired_delong
 from focusmap.statistics.intervals import difference_interval, percentile_interval
 from focusmap.statistics.resampling import Distribution, Resampling, resample
 
-UNDEFINED = "the metric is undefined for one model or both"
+UNDEFINED = Reason("undefined-for-one")
 
 
 def compare_predictions(

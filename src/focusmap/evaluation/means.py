@@ -6,6 +6,7 @@ from typing import TypeAlias
 import numpy as np
 
 from focusmap.files import Json
+from focusmap.reasons import Reason
 from focusmap.statistics.intervals import Interval, bounded_interval, percentile_interval
 from focusmap.statistics.resampling import Distribution
 
@@ -51,7 +52,7 @@ def _mean(
     """Averaged resample by resample, so that the interval knows how the targets hang together."""
     defined = {name: distribution for name, distribution in having.items() if not np.isnan(distribution.value)}
     left_out: list[Json] = [name for name in having if name not in defined]
-    reason = "undefined for every target"
+    reason = Reason("undefined-for-all")
     if not defined:
         return {**Interval.undefined(reason).to_dict(), "n_targets": 0, "left_out": left_out}
     value = float(np.mean([distribution.value for distribution in defined.values()]))

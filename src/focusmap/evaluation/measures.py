@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from focusmap.files import Json
+from focusmap.reasons import Reason
 from focusmap.statistics import formulas
 from focusmap.statistics.intervals import pair_units
 from focusmap.statistics.ranking import rank
@@ -13,8 +14,7 @@ from focusmap.statistics.resampling import Clusters, Statistic
 from focusmap.study.task import Target, TargetKind
 
 SMALLEST = float(np.finfo(np.float64).eps)  # probabilities of 0 and 1 are moved by this before a logarithm
-ONE_CLASS = "one class only"
-NO_TRUTH = "no row has a known truth"
+NO_TRUTH = Reason("no-truth")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Measure:
 
     statistic: Statistic
     facts: Mapping[str, Json]
-    reasons: Mapping[str, str]
+    reasons: Mapping[str, Reason]
     units: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -113,15 +113,15 @@ def _binary_losses(sample: Sample) -> np.ndarray:
     return np.column_stack([log_loss, (p - y) ** 2, formulas.calibration_gaps(y, p)])
 
 
-def _binary_reasons(positive: np.ndarray) -> dict[str, str]:
-    lacking = "no row is positive" if not positive.any() else "no row is negative"
+def _binary_reasons(positive: np.ndarray) -> dict[str, Reason]:
+    lacking = Reason("one-class-none-positive" if not positive.any() else "one-class-none-negative")
     reasons = {
-        **dict.fromkeys(("auroc", "average_precision", "balanced_accuracy"), f"{ONE_CLASS}: {lacking}"),
-        "sensitivity": "no row is positive",
-        "specificity": "no row is negative",
-        "ppv": "no row is called positive",
-        "npv": "no row is called negative",
-        "f1": "no row is positive or called positive",
+        **dict.fromkeys(("auroc", "average_precision", "balanced_accuracy"), lacking),
+        "sensitivity": Reason("none-positive"),
+        "specificity": Reason("none-negative"),
+        "ppv": Reason("none-called-positive"),
+        "npv": Reason("none-called-negative"),
+        "f1": Reason("none-positive-or-called"),
     }
     return reasons if len(positive) else {}
 
@@ -195,17 +195,16 @@ def _each_class(target: Target, areas: np.ndarray, confusion: np.ndarray) -> dic
     return found
 
 
-def _class_reasons(target: Target, counts: np.ndarray) -> dict[str, str]:
+def _class_reasons(target: Target, counts: np.ndarray) -> dict[str, Reason]:
     if not counts.any():
         return {}
-    reasons = {"auroc": ONE_CLASS}
+    reasons = {"auroc": Reason("one-class")}
     for name, count in zip(target.classes, counts, strict=True):
-        lacking = f"no row is {name}" if not count else f"every row is {name}"
-        reasons[f"{name}/auroc"] = f"{ONE_CLASS}: {lacking}"
-        reasons[f"{name}/sensitivity"] = f"no row is {name}"
-        reasons[f"{name}/specificity"] = f"every row is {name}"
-        reasons[f"{name}/ppv"] = f"no row is called {name}"
-        reasons[f"{name}/f1"] = f"no row is {name} or called so"
+        reasons[f"{name}/auroc"] = Reason("one-class-every" if count else "one-class-none", name=name)
+        reasons[f"{name}/sensitivity"] = Reason("none", name=name)
+        reasons[f"{name}/specificity"] = Reason("every", name=name)
+        reasons[f"{name}/ppv"] = Reason("none-called", name=name)
+        reasons[f"{name}/f1"] = Reason("none-or-called", name=name)
     return reasons
 
 
@@ -240,14 +239,14 @@ def ordinal_measure(sample: Sample) -> Measure:
             "mae": formulas.ratio(np.einsum("ij,ijb->b", distance, confusion), confusion.sum(axis=(0, 1))),
         }
 
-    reasons = {**measure.reasons, "quadratic_kappa": "truth and prediction are one class throughout"}
+    reasons = {**measure.reasons, "quadratic_kappa": Reason("one-class-throughout")}
     return Measure(statistic, measure.facts, reasons if len(sample.truth) else {}, measure.units)
 
 
 def continuous_measure(sample: Sample) -> Measure:
     """Return the measure of a continuous target."""
     sums = sample.clusters.sums(formulas.moments(sample.truth, sample.probabilities[:, 0]))
-    reasons = {"r2": "the truth is constant", "pearson": "the truth or the prediction is constant"}
+    reasons = {"r2": Reason("constant-truth"), "pearson": Reason("constant")}
 
     def statistic(multiplicities: np.ndarray) -> dict[str, np.ndarray]:
         return formulas.continuous_metrics(sums @ multiplicities)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from focusmap.faithfulness.similarity import Comparison
 from focusmap.files import Json
+from focusmap.reasons import Reason, reason_entries
 from focusmap.statistics.intervals import bootstrap
 
 # By how much the SSIM may exceed that between pictures and still count as no more alike.
@@ -58,11 +59,11 @@ class Verdict:
     low: float | None = None
     high: float | None = None
     n_left_out: int = 0
-    reason: str | None = None
+    reason: Reason | None = None
 
     def to_dict(self) -> dict[str, Json]:
         """Return plain values for JSON."""
-        return asdict(self)
+        return {**asdict(self), **reason_entries(self.reason)}
 
 
 def better_than_nothing(gains: Tensor, patients: Sequence[str], seed: int = 0) -> Verdict:
@@ -79,7 +80,7 @@ def better_than_nothing(gains: Tensor, patients: Sequence[str], seed: int = 0) -
     known = np.isfinite(values)
     values, n_left_out = values[known], int((~known).sum())
     if not len(values):
-        return Verdict(None, None, 0.0, 0, n_left_out=n_left_out, reason="it is defined for no picture")
+        return Verdict(None, None, 0.0, 0, n_left_out=n_left_out, reason=Reason("map-undefined"))
     owners = [patient for patient, keep in zip(patients, known, strict=True) if keep]
     mean = bootstrap(lambda weights: values @ weights / weights.sum(axis=0), owners, seed=seed)
     passes = None if mean.low is None else mean.low > 0
@@ -92,7 +93,7 @@ def steady(changes: Tensor) -> Verdict:
     known = values[np.isfinite(values)]
     n_left_out = len(values) - len(known)
     if not len(known):
-        return Verdict(None, None, MOST_CHANGE, 0, n_left_out=n_left_out, reason="every map is empty")
+        return Verdict(None, None, MOST_CHANGE, 0, n_left_out=n_left_out, reason=Reason("maps-empty"))
     median = float(np.median(known))
     return Verdict(median <= MOST_CHANGE, median, MOST_CHANGE, len(known), n_left_out=n_left_out)
 
@@ -122,9 +123,9 @@ def agrees(same: Comparison, between: Comparison) -> Verdict:
 
 def _undefined(other: Comparison, between: Comparison) -> Verdict | None:
     if not len(between.signed.ssim):
-        return Verdict(None, None, MARGIN, 0, reason="no label has maps of two pictures to compare")
+        return Verdict(None, None, MARGIN, 0, reason=Reason("nothing-between"))
     if not len(other.signed.ssim):
-        reason = "every map of the other net is empty"
+        reason = Reason("others-empty")
         return Verdict(
             None, None, between.signed.median_ssim + MARGIN, 0, n_left_out=other.signed.n_empty, reason=reason
         )

@@ -42,6 +42,7 @@ from focusmap.nets.build import Architecture, FocusNet, build_net
 from focusmap.nets.grids import on_grid
 from focusmap.nets.pooling import PoolingOptions
 from focusmap.progress import Progress, silent
+from focusmap.reasons import Reason, reason_entries
 
 FEATURE_SHARES = (0.1, 0.3, 0.5)
 N_UNTRAINED, N_STEPS = 3, 4
@@ -165,7 +166,7 @@ def measure_trust(model: Model, subjects: Sequence[Subject], options: TrustOptio
         "criteria": {name: {"source": SOURCES[name]} for name in judges},
     }
     if len(subjects) < 2:
-        return {**facts, "methods": {}, "controls": {}, "reason": "fewer than two pictures have a map with evidence"}
+        return {**facts, "methods": {}, "controls": {}, **reason_entries(Reason("too-few-maps"))}
     found = _try_all({**methods, **controls}, judges, _bench(model, subjects, options))
     groups = {"methods": methods, "controls": controls}
     return {**facts, **{group: {name: found[name] for name in names} for group, names in groups.items()}}

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import numpy as np
 
-from focusmap.errors import InputError
+from focusmap.errors import InputError, MissingPartError
 from focusmap.models.scorers import Linear, Neighbours, Radial, Scorer, Trees
 from focusmap.study.recipe import Sampling
 
@@ -163,18 +164,14 @@ def _boosting(x: np.ndarray, y: np.ndarray, seed: int) -> Scorer:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     fitted = HistGradientBoostingClassifier(**BOOSTING, random_state=seed).fit(x, y)
-    scorer = _boosted(fitted)
-    _require_same(scorer(x[:64]), fitted.decision_function(x[:64]))
-    return scorer
+    return _read(fitted, x[:64], fitted.decision_function)
 
 
 def _boosting_of_values(x: np.ndarray, y: np.ndarray, seed: int) -> Scorer:
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     fitted = HistGradientBoostingRegressor(**BOOSTING, random_state=seed).fit(x, y)
-    scorer = _boosted(fitted)
-    _require_same(scorer(x[:64]), fitted.predict(x[:64]))
-    return scorer
+    return _read(fitted, x[:64], fitted.predict)
 
 
 class Boosted:
@@ -199,9 +196,19 @@ def _boosted(fitted: Boosted) -> Trees:
     return _joined(trees, values, bias)
 
 
-def _require_same(found: np.ndarray, expected: np.ndarray) -> None:
-    same = np.allclose(found.reshape(expected.shape), expected, atol=1e-6)
-    assert same, "this version of scikit-learn keeps its trees in another way"
+def _read(fitted: Boosted, rows: np.ndarray, peer: Callable[[np.ndarray], np.ndarray]) -> Trees:
+    """Return the trees, held to what scikit-learn itself says of a few rows: no name read here is promised to stay."""
+    try:
+        trees, expected = _boosted(fitted), peer(rows)
+        is_same = np.allclose(trees(rows).reshape(expected.shape), expected, atol=1e-6)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        is_same = False
+    if not is_same:
+        raise MissingPartError(
+            f"scikit-learn {version('scikit-learn')} keeps its boosted trees in a way that this version of focusmap "
+            "cannot read. Install another scikit-learn, or choose another estimator, such as forest."
+        )
+    return trees
 
 
 def _nearest(x: np.ndarray, y: np.ndarray, seed: int) -> Scorer:

@@ -57,7 +57,7 @@ def render_consensus(consensus: Tree, pictures: Mapping[str, Path], out: Path, l
         "readers": [t for name, entry in labels.items() if (t := _reader_table(name, branch(entry), words)).rows],
         "cases": _views(consensus, names[:MOST_PICTURES], pictures, words),
         "n_cases": len(names),
-        "notes": [words.recorded(text(note)) for note in items(consensus.get("notes"))],
+        "notes": words.notes(consensus),
     }
     return write_page("consensus.html", context, out, words)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from focusmap.figures.json_tree import items, text
+from focusmap.figures.json_tree import text
 from focusmap.report.attention_table import attention_table
 from focusmap.report.baseline_section import baseline_tables
 from focusmap.report.cohort_section import cohort_section
@@ -115,10 +115,9 @@ def _title(files: RunFiles, words: Words) -> str:
 def _split_facts(files: RunFiles, words: Words) -> dict[str, object] | None:
     if files.cohort is None or "split" not in files.cohort:
         return None
-    notes = [words.recorded(text(note)) for note in items(files.split_facts.get("notes"))]
     return {
         "fingerprint": text(files.split_facts.get("fingerprint")),
-        "notes": notes,
+        "notes": words.notes(files.split_facts),
         "by": _split_by(files, words),
         "purpose": _purpose(files, words),
     }

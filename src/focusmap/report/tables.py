@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from focusmap.figures.json_tree import branch, number, text
+from focusmap.figures.json_tree import branch, number
 from focusmap.files import Json
 from focusmap.report.words import DASH, Words
 
@@ -46,8 +46,7 @@ class Footnotes:
     reasons: list[str] = field(default_factory=list)
 
     def mark(self, reason: str) -> str:
-        """Return the sign for `reason`, a sentence of a file."""
-        reason = self.words.recorded(reason)
+        """Return the sign for `reason`, in the words of the page."""
         if reason not in self.reasons:
             self.reasons.append(reason)
         return str(self.reasons.index(reason) + 1)
@@ -83,9 +82,9 @@ def metric_cell(metric: Json, notes: Footnotes, *, bar: bool = False) -> Cell:
     if not values:
         return Cell("")
     if value is None:
-        return Cell(DASH, mark=notes.mark(text(values.get("reason")) or notes.words("page.undefined")))
+        return Cell(DASH, mark=notes.mark(notes.words.reason(values) or notes.words("page.undefined")))
     if low is None or high is None:
-        reason = text(values.get("reason"))
+        reason = notes.words.reason(values)
         return Cell(decimal(value), mark=notes.mark(reason) if reason else "")
     shown, start, end = (decimal(x) for x in (value, low, high))
     return Cell(shown, notes.words("page.interval", low=start, high=end), bar=Bar(low, value, high) if bar else None)

@@ -39,7 +39,7 @@ def render_trust(trust: Tree, path: Path, language: Language = "en") -> Path:
     context = {
         "verdicts": trust_verdicts(trust, words),
         "controls": _control_sentences(trust, words),
-        "reason": words.recorded(text(trust.get("reason"))),
+        "reason": words.reason(trust),
         "basis": _basis(trust, words),
         "table_of_verdicts": _table(trust, words),
         "rules": _rules(trust, words),
@@ -73,8 +73,7 @@ def _verdict(name: str, entry: Tree, words: Words) -> MethodVerdict:
 
 
 def _unjudged(criterion: str, verdict: Tree, words: Words) -> str:
-    reason = words.recorded(text(verdict.get("reason")))
-    return words("trust.unjudged", criterion=words.name("criterion", criterion), reason=reason)
+    return words("trust.unjudged", criterion=words.name("criterion", criterion), reason=words.reason(verdict))
 
 
 def _named(criteria: Sequence[str], words: Words) -> str:
@@ -118,7 +117,7 @@ def _cell(verdict: Tree, notes: Footnotes) -> Cell:
     words = notes.words
     value, limit = number(verdict.get("value")), number(verdict.get("limit"))
     if verdict.get("passes") is None or value is None or limit is None:
-        return Cell(DASH, mark=notes.mark(text(verdict.get("reason")) or words("trust.not_judged")))
+        return Cell(DASH, mark=notes.mark(words.reason(verdict) or words("trust.not_judged")))
     return Cell(words("trust.passes" if verdict["passes"] else "trust.fails"), _measured(verdict, words))
 
 
@@ -135,7 +134,7 @@ def _rules(trust: Tree, words: Words) -> Table:
     criteria = branch(trust, "criteria")
     rows = []
     for name in (name for name in CRITERIA if name in criteria):
-        source = words.recorded(text(branch(criteria, name).get("source")))
+        source = words.tables["trust_source"].get(name) or text(branch(criteria, name).get("source"))
         rows.append(
             [name_cell(said) for said in (words.name("criterion", name), words.name("trust_rule", name), source)]
         )

@@ -1,6 +1,5 @@
 """The words of the pages: one catalogue a language, ``catalogues/en.toml`` and ``zh.toml``, with the same keys."""
 
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from string import Formatter
 from typing import Literal, get_args
 
 from focusmap.errors import InputError
+from focusmap.files import Json
+from focusmap.reasons import SENTENCES, Reason, read_notes, read_reason
 
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
@@ -72,19 +73,22 @@ class Words:
         """
         return self("page.share", share=100 * part / whole) if whole else DASH
 
-    def recorded(self, sentence: str) -> str:
-        """Return a sentence that a file of the run holds in English; as it is where the catalogue does not know it.
+    def reason(self, entry: Mapping[str, Json]) -> str:
+        """Return why something in a file is missing; a sentence without a code, of an older run, as it is.
 
-        >>> words_in("zh").recorded("no row is called benign")
-        '没有任何一例被判为 benign'
+        >>> words_in("zh").reason({"reason": "one class only", "reason_code": "one-class"})
+        '仅有一个类别'
+        >>> words_in("zh").reason({"reason": "a sentence of an older run"})
+        'a sentence of an older run'
         """
-        for key, template in words_in("en").tables["recorded"].items():
-            if found := _pattern(template).fullmatch(sentence):
-                # A sentence may hold another, the reason of a reason.
-                return self(
-                    f"recorded.{key}", **{name: self.recorded(part) for name, part in found.groupdict().items()}
-                )
-        return sentence
+        return self._said(read_reason(entry))
+
+    def notes(self, tree: Mapping[str, Json]) -> list[str]:
+        """Return the ``notes`` of a file; those without a code as they are."""
+        return [self._said(note) for note in read_notes(tree, "notes")]
+
+    def _said(self, note: str) -> str:
+        return self.tables["reason"][note.code].format(**note.values) if isinstance(note, Reason) else note
 
     def _template(self, key: str) -> str:
         table, _, name = key.partition(".")
@@ -103,7 +107,9 @@ def words_in(language: Language) -> Words:
     if language not in LANGUAGES:
         raise InputError(f"language {language!r} is not one of {', '.join(LANGUAGES)}.")
     path = Path(__file__).parent / "catalogues" / f"{language}.toml"
-    return Words(language, tomllib.loads(path.read_text(encoding="utf-8")))
+    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    # Files hold reasons in English already; their words are written once, where files are made.
+    return Words(language, {**tables, "reason": SENTENCES} if language == "en" else tables)
 
 
 def placeholders(template: str) -> set[str]:
@@ -113,9 +119,3 @@ def placeholders(template: str) -> set[str]:
     ['n', 'whole']
     """
     return {name for _, name, _, _ in Formatter().parse(template) if name}
-
-
-@lru_cache
-def _pattern(template: str) -> re.Pattern[str]:
-    parts = Formatter().parse(template)
-    return re.compile("".join(re.escape(words) + (f"(?P<{name}>.+)" if name else "") for words, name, _, _ in parts))

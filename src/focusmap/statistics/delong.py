@@ -13,6 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from focusmap.reasons import Reason
 from focusmap.statistics.intervals import Interval, Z, bounded_interval, pair_units
 from focusmap.statistics.resampling import Clusters
 
@@ -60,11 +61,11 @@ def clustered_delong(truth: np.ndarray, score: np.ndarray, clusters: Sequence[st
     """
     grouped, positive, scores = _known(truth, [score], clusters)
     if positive.all() or not positive.any():
-        return Interval.undefined("one class only", METHOD)
+        return Interval.undefined(Reason("one-class"), METHOD)
     areas, covariance = _areas(positive, scores, grouped)
     area, variance = float(areas[0]), float(covariance[0, 0])
     if np.isnan(variance):
-        return Interval(area, None, None, METHOD, "all images of a class are of one patient")
+        return Interval(area, None, None, METHOD, Reason("one-patient"))
     if variance <= 0:
         n_pairs = pair_units(positive.astype(np.float64), grouped)
         return bounded_interval(Interval(area, area, area, METHOD), n_pairs)
@@ -82,13 +83,12 @@ def paired_delong(
     method = f"paired {METHOD}"
     grouped, positive, scores = _known(truth, [score_a, score_b], clusters)
     if positive.all() or not positive.any():
-        return PairedDifference(Interval.undefined("one class only", method), None)
+        return PairedDifference(Interval.undefined(Reason("one-class"), method), None)
     areas, covariance = _areas(positive, scores, grouped)
     difference = float(areas[0] - areas[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     if np.isnan(variance):
-        reason = "all images of a class are of one patient"
-        return PairedDifference(Interval(difference, None, None, method, reason), None)
+        return PairedDifference(Interval(difference, None, None, method, Reason("one-patient")), None)
     # Rounding leaves a variance near 1e-18 where the two models rank alike.
     error = max(variance, 0.0) ** 0.5 if variance > 1e-15 else 0.0
     interval = Interval(difference, difference - Z * error, difference + Z * error, method)

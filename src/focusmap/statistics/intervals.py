@@ -7,12 +7,13 @@ from statistics import NormalDist
 import numpy as np
 
 from focusmap.files import Json
+from focusmap.reasons import Reason, reason_entries
 from focusmap.statistics.ranking import rank
 from focusmap.statistics.resampling import Clusters, Distribution, Resampling, Statistic, resample
 
 LEVEL = 0.95
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
-TOO_FEW = "too few patients, or too few of a class, to resample"
+TOO_FEW = Reason("too-few")
 BOOTSTRAP = "patient-clustered bootstrap"
 
 
@@ -38,11 +39,11 @@ class Interval:
     low: float | None
     high: float | None
     method: str
-    reason: str | None = None
+    reason: Reason | None = None
     n_dropped: int = 0
 
     @classmethod
-    def undefined(cls, reason: str, method: str = BOOTSTRAP) -> "Interval":
+    def undefined(cls, reason: Reason, method: str = BOOTSTRAP) -> "Interval":
         """Return an interval without value."""
         return cls(None, None, None, method, reason)
 
@@ -53,14 +54,13 @@ class Interval:
         {'value': 0.5, 'low': 0.4, 'high': 0.6, 'method': 'Wilson'}
         """
         values: dict[str, Json] = {"value": self.value, "low": self.low, "high": self.high, "method": self.method}
-        if self.reason is not None:
-            values["reason"] = self.reason
+        values |= reason_entries(self.reason)
         if self.n_dropped:
             values["n_dropped"] = self.n_dropped
         return values
 
 
-def percentile_interval(distribution: Distribution, reason: str, *, centred: bool = False) -> Interval:
+def percentile_interval(distribution: Distribution, reason: Reason, *, centred: bool = False) -> Interval:
     """Return the 2.5th to 97.5th percentile of the resamples as an interval.
 
     Parameters
@@ -155,7 +155,7 @@ def bootstrap(
         return {"metric": metric(multiplicities[grouped.codes])}
 
     found = resample({"": statistic}, Resampling(grouped, n_resamples, seed))
-    return percentile_interval(found[""]["metric"], "the metric is not defined on this sample")
+    return percentile_interval(found[""]["metric"], Reason("undefined-here"))
 
 
 def bootstrap_auroc(
@@ -185,9 +185,9 @@ def bootstrap_auroc(
     statistics = {
         str(column): _auroc_of(truth[:, column], scores[:, column], grouped) for column in range(truth.shape[1])
     }
-    found = resample(statistics, Resampling(grouped, n_resamples, seed))
+    found, lacking = resample(statistics, Resampling(grouped, n_resamples, seed)), Reason("one-class")
     return [
-        bounded_interval(percentile_interval(values["auroc"], "one class only"), pair_units(truth[:, column], grouped))
+        bounded_interval(percentile_interval(values["auroc"], lacking), pair_units(truth[:, column], grouped))
         for column, values in enumerate(found.values())
     ]
 
@@ -215,7 +215,7 @@ def wilson(n_successes: int, n: int) -> Interval:
     (0.4902, 0.9433)
     """
     if n == 0:
-        return Interval.undefined("no observation", "Wilson")
+        return Interval.undefined(Reason("no-observation"), "Wilson")
     share, shrink = n_successes / n, 1 + Z**2 / n
     centre = (share + Z**2 / (2 * n)) / shrink
     margin = Z / shrink * (share * (1 - share) / n + Z**2 / (4 * n**2)) ** 0.5

@@ -8,6 +8,7 @@ import pandas as pd
 
 from focusmap.errors import InputError, MissingFileError, suggest
 from focusmap.files import PICTURE_SUFFIX
+from focusmap.reasons import Reason
 from focusmap.study.study import Study, Uncertain
 from focusmap.study.targets import Inference, TargetSpec, infer_task, parse_target
 from focusmap.study.task import ANOMALY, UNLABELLED, Task
@@ -19,7 +20,7 @@ PATIENT_COLUMNS = (
 SPLIT_COLUMNS = ("split", "partition")
 COVARIATE_KINDS = ("numeric", "category", "date", "codes")
 EXAMPLES = {"before": "VA=preVA", "missing": "grade=9"}
-WITHOUT_LABELS = Inference(UNLABELLED, None, ("no label is looked at: the model learns from the pictures alone",))
+WITHOUT_LABELS = Inference(UNLABELLED, None, (Reason("no-labels"),))
 NO_PICTURES = f"there is no path column (one of {', '.join(PATH_COLUMNS)}): no picture is looked at"
 
 
@@ -120,7 +121,7 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
         missing=said.missing,
         list_column=inferred.list_column,
         uncertain=said.uncertain,
-        notes=(*inferred.notes, *_no_pictures(table, columns), *_idle_masks(table, inferred.task, columns)),
+        notes=(*map(str, inferred.notes), *_no_pictures(table, columns), *_idle_masks(table, inferred.task, columns)),
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.errors import InputError, suggest
+from focusmap.reasons import Reason
 from focusmap.study.cohort import read_columns
 from focusmap.study.declaration import PATH_COLUMNS, PATIENT_COLUMNS, SPLIT_COLUMNS
 from focusmap.study.targets import infer_task, parse_target
@@ -281,7 +282,7 @@ def _task(answers: _Answers, said: ReadingsDeclaration, roles: _Roles) -> tuple[
     return inferred.task, inferred.notes
 
 
-def _pictures(answers: _Answers, task: Task, roles: _Roles) -> tuple[pd.DataFrame, list[str]]:
+def _pictures(answers: _Answers, task: Task, roles: _Roles) -> tuple[pd.DataFrame, list[Reason]]:
     """Return the columns that say one thing of each picture, and in words which do not."""
     pictures, notes = answers.pictures.copy(), []
     for name in [] if answers.targets else [name for name in answers.cells if name not in task.names]:
@@ -296,7 +297,7 @@ def _pictures(answers: _Answers, task: Task, roles: _Roles) -> tuple[pd.DataFram
             rows = " and ".join(str(row) for row in answers.rows[of_one.index[:2]])
             raise InputError(f"rows {rows}: {name} of one picture is {' and '.join(of_one[:2])}. Correct one of them.")
         else:
-            notes.append(f"column {name} differs between readings of one picture and is left out")
+            notes.append(Reason("differs", name=str(name)))
     return pictures, notes
 
 

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
 
 from focusmap.errors import InputError, listed
-from focusmap.files import Json, read_json, read_table, write_json, write_table
+from focusmap.files import read_json, read_table, write_json, write_table
+from focusmap.reasons import Reason, note_entries, read_notes
 from focusmap.study.blocks import UNUSED, deal_blocks, sequence_ranks
 from focusmap.study.cohort import Cohort
 from focusmap.study.stratify import label_matrix, stratify
@@ -148,8 +148,7 @@ def fold_split(split: Split, k: int) -> Split:
 def write_split(split: Split, path: Path) -> None:
     """Write ``split.csv`` and beside it ``split.json`` with the fingerprint and the notes."""
     write_table(path, split.table)
-    notes: list[Json] = list(split.notes)
-    write_json(path.with_suffix(".json"), {"fingerprint": split.fingerprint, "notes": notes})
+    write_json(path.with_suffix(".json"), {"fingerprint": split.fingerprint, **note_entries("notes", split.notes)})
 
 
 def read_split(path: Path, cohort: Cohort) -> Split:
@@ -164,7 +163,7 @@ def read_split(path: Path, cohort: Cohort) -> Split:
     if list(table.columns) not in (["image_id", "split"], ["image_id", "split", "tunes"]):
         raise InputError(f"{path}: has the columns {', '.join(table.columns)}; image_id, split were expected.")
     saved = read_json(path.with_suffix(".json"))
-    split = Split(table, tuple(str(note) for note in cast(list[Json], saved.get("notes") or [])))
+    split = Split(table, read_notes(saved, "notes"))
     if split.fingerprint != saved.get("fingerprint"):
         raise InputError(
             f"{path}: was changed after it was written (its fingerprint differs). Restore it, or split again with "
@@ -184,7 +183,7 @@ def _require_same_images(path: Path, found: Sequence[str], expected: Sequence[st
             raise InputError(f"{path}: {fact} {shown}. The label file has changed; split again with --force.")
 
 
-def _deal(cohort: Cohort, options: SplitOptions) -> tuple[list[str], list[str]]:
+def _deal(cohort: Cohort, options: SplitOptions) -> tuple[list[str], list[Reason]]:
     names = _part_names(options)
     shares = options.fractions if options.folds is None else (1 / options.folds,) * options.folds
     strata = label_matrix(cohort.task, cohort.truth)
@@ -192,10 +191,8 @@ def _deal(cohort: Cohort, options: SplitOptions) -> tuple[list[str], list[str]]:
         return [names[part] for part in stratify(_patients(cohort), strata, shares, options.seed)], []
     parts = deal_blocks(_block_ranks(cohort), strata, shares, options.gap)
     n_unused = int((parts == UNUSED).sum())
-    note = (
-        f"split in contiguous blocks of {cohort.study.block_column}, with gaps of {options.gap} rows: "
-        f"{n_unused} of {len(parts)} rows lie in the gaps and are not used"
-    )
+    column = str(cohort.study.block_column)
+    note = Reason("blocks", column=column, gap=options.gap, n=n_unused, all=len(parts))
     return [NOT_USED if part == UNUSED else names[part] for part in parts], [note]
 
 
@@ -228,29 +225,28 @@ def _halve_folds(cohort: Cohort, folds: pd.Series, seed: int) -> np.ndarray:
     return tunes
 
 
-def _declared_folds(declared: pd.Series, options: SplitOptions) -> tuple[list[str], list[str]]:
+def _declared_folds(declared: pd.Series, options: SplitOptions) -> tuple[list[str], list[Reason]]:
     written = sorted({int(cell) for cell in declared if cell})
     if len(written) < 3:
         raise InputError(f"the split column holds {len(written)} folds; one tests, one tunes, so three are needed.")
-    notes = [f"the folds are those of the split column ({len(written)})"]
-    if options.folds not in (None, len(written)):
-        notes.append(f"the {options.folds} folds asked for were not made, since the split column has its own")
+    notes = [Reason("declared-folds", n=len(written))]
+    if options.folds is not None and options.folds != len(written):
+        notes.append(Reason("folds-not-made", n=options.folds))
     number = {fold: str(place) for place, fold in enumerate(written)}
     return [number[int(cell)] if cell else NOT_USED for cell in declared], notes
 
 
-def _fold_within(cohort: Cohort, declared: pd.Series, options: SplitOptions) -> tuple[list[str], list[str]]:
+def _fold_within(cohort: Cohort, declared: pd.Series, options: SplitOptions) -> tuple[list[str], list[Reason]]:
     inside = np.flatnonzero(declared.isin(["train", "tune"]))
     if len(inside) == 0:
         raise InputError("the split column marks no image as train; folds are made of train and tune.")
     parts = np.full(len(cohort), NOT_USED, dtype=object)
     dealt, notes = _deal(cohort.take(inside), options)
     parts[inside] = dealt
-    left_out = f"{len(cohort) - len(inside)} rows that the split column keeps for test or does not use are left out"
-    return list(parts), [*notes, f"the folds are made of the declared train and tune parts; {left_out}"]
+    return list(parts), [*notes, Reason("folds-within", n=len(cohort) - len(inside))]
 
 
-def _complete(cohort: Cohort, declared: pd.Series, options: SplitOptions) -> tuple[list[str], list[str]]:
+def _complete(cohort: Cohort, declared: pd.Series, options: SplitOptions) -> tuple[list[str], list[Reason]]:
     """Keep the declared parts and take what they lack from train, by patient."""
     parts = declared.to_numpy(dtype=object).copy()
     if "train" not in parts:
@@ -266,5 +262,5 @@ def _complete(cohort: Cohort, declared: pd.Series, options: SplitOptions) -> tup
     strata = label_matrix(train.task, train.truth)
     dealt = stratify(_patients(train), strata, list(weights / weights.sum()), options.seed)
     parts[inside] = [names[part] for part in dealt]
-    lacked = " and no ".join(missing)
-    return list(parts), [f"the declared split has no {lacked} part; it was taken from train, by patient"]
+    lacked = dict(zip(("part", "other"), missing, strict=False))
+    return list(parts), [Reason("part-taken" if len(missing) == 1 else "parts-taken", **lacked)]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from focusmap.errors import InputError, suggest
+from focusmap.reasons import Reason
 from focusmap.study.task import TARGET_KINDS, CellError, Target, TargetKind, Task, means_nothing_found, plain_name
 
 LABEL_COLUMNS = ("label", "labels", "class", "target", "diagnosis", "finding")
@@ -30,7 +31,7 @@ class Inference:
 
     task: Task
     list_column: str | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Reason, ...] = ()
 
 
 def parse_target(text: str, columns: Sequence[str]) -> TargetSpec:
@@ -91,8 +92,8 @@ def infer_task(table: pd.DataFrame, specs: Sequence[TargetSpec], reserved: Seque
     targets = [target for target, _ in made]
     notes = [note for _, note in made if note]
     kept, restating = _without_restating(table, targets)
-    notes += [f"column {name} restates the other targets and is left out" for name in restating]
-    notes += [f"column {name} restates {of}; it is not an input" for name, of in _shadows(table, columns, kept)]
+    notes += [Reason("restates-others", name=name) for name in restating]
+    notes += [Reason("restates", name=name, of=of) for name, of in _shadows(table, columns, kept)]
     return Inference(Task(tuple(kept)), None, tuple(notes))
 
 
@@ -123,7 +124,7 @@ def _is_flag(column: pd.Series) -> bool:
     return values <= {"0", "1", "-1", "", "0.0", "1.0", "-1.0"} and bool(values & {"0", "1", "0.0", "1.0"})
 
 
-def _make_target(column: pd.Series, spec: TargetSpec) -> tuple[Target, str]:
+def _make_target(column: pd.Series, spec: TargetSpec) -> tuple[Target, Reason | None]:
     cells = column.str.strip()
     values = sorted(set(cells) - {""}, key=_natural)
     if not values:
@@ -131,18 +132,18 @@ def _make_target(column: pd.Series, spec: TargetSpec) -> tuple[Target, str]:
     if spec.earlier and (spec.classes or spec.positive or spec.kind != "continuous"):
         raise InputError(f"target {spec.name!r}: delta= is the change of a number, which has no classes.")
     if spec.classes:
-        return _declared_classes(cells, spec), ""
+        return _declared_classes(cells, spec), None
     if spec.kind == "continuous":
-        return Target(spec.name, "continuous", earlier=spec.earlier), ""
+        return Target(spec.name, "continuous", earlier=spec.earlier), None
     if spec.kind in ("multiclass", "ordinal"):
-        return Target(spec.name, spec.kind, tuple(values)), ""
+        return Target(spec.name, spec.kind, tuple(values)), None
     if _is_flag(cells) and spec.positive in (None, "1"):
-        return Target(spec.name), ""
+        return Target(spec.name), None
     numbers = [value for value in values if _is_number(value)]
     if len(values) == 2 and (len(numbers) < 2 or all(float(value).is_integer() for value in values)):
         return _two_classes(cells, values, spec)
     if spec.kind == "binary" and {"0", "1"} <= set(values):
-        return Target(spec.name), ""
+        return Target(spec.name), None
     is_soft = len(numbers) == len(values) and all(0 <= float(value) <= 1 for value in values)
     is_soft = is_soft and spec.positive in (None, "1")
     if not is_soft and (spec.kind == "binary" or spec.positive is not None):
@@ -150,7 +151,7 @@ def _make_target(column: pd.Series, spec: TargetSpec) -> tuple[Target, str]:
             f"target {spec.name!r}: {len(values)} values ({_few(values)}) are not two classes.{_rarest(cells, values)}"
         )
     if not numbers:
-        return _many_classes(values, spec), ""
+        return _many_classes(values, spec), None
     if len(numbers) < len(values):
         texts = [value for value in values if value not in numbers]
         raise InputError(
@@ -158,7 +159,7 @@ def _make_target(column: pd.Series, spec: TargetSpec) -> tuple[Target, str]:
             f"or say --target {spec.name}:multiclass."
         )
     if is_soft:
-        return Target(spec.name), f"{spec.name} holds fractions: soft labels"
+        return Target(spec.name), Reason("fractions", name=spec.name)
     raise InputError(
         f"target {spec.name!r} holds numbers ({_few(values)}): say what they mean with "
         f"--target {spec.name}:multiclass, {spec.name}:ordinal or {spec.name}:continuous."
@@ -187,7 +188,7 @@ def _declared_classes(cells: pd.Series, spec: TargetSpec) -> Target:
     return _two_classes(cells, list(spec.classes), replace(spec, positive=spec.positive or spec.classes[1]))[0]
 
 
-def _two_classes(cells: pd.Series, values: list[str], spec: TargetSpec) -> tuple[Target, str]:
+def _two_classes(cells: pd.Series, values: list[str], spec: TargetSpec) -> tuple[Target, Reason | None]:
     if spec.positive is not None and spec.positive not in values:
         raise InputError(
             f"target {spec.name!r}: positive={spec.positive} is not one of {', '.join(values)}."
@@ -196,15 +197,16 @@ def _two_classes(cells: pd.Series, values: list[str], spec: TargetSpec) -> tuple
     negative = [value for value in values if means_nothing_found(value) or plain_name(value) == "benign"]
     rarer = min(values, key=lambda value: ((cells == value).sum(), [-ord(c) for c in value]))
     if spec.positive is not None:
-        positive, why = spec.positive, ""
+        positive, code = spec.positive, ""
     elif len(negative) == 1:
         positive = values[1 - values.index(negative[0])]
-        why = f"{positive!r} is taken as the positive class of {spec.name}"
+        code = "taken-positive"
     else:
         positive = rarer
-        why = f"{positive!r}, the rarer class, is taken as the positive one of {spec.name}"
+        code = "rarer-positive"
     other = values[1 - values.index(positive)]
-    note = f"{why}; otherwise say --target {spec.name}:positive={other}" if why else ""
+    option = f"--target {spec.name}:positive={other}"
+    note = Reason(code, value=positive, name=spec.name, option=option) if code else None
     return Target(spec.name, "binary", (other, positive)), note
 
 
@@ -225,8 +227,8 @@ def _from_lists(column: pd.Series, name: str) -> Inference:
     names = sorted({part for cell in column for part in split_list(cell)})
     dropped = [part for part in names if part.lower() in NO_FINDING]
     targets = tuple(Target(part) for part in names if part not in dropped)
-    notes = [f"column {name} holds lists: {len(targets)} binary targets"]
-    notes += [f"{part!r} means none of them" for part in dropped]
+    notes = [Reason("lists", name=name, n=len(targets))]
+    notes += [Reason("means-none", value=part) for part in dropped]
     return Inference(Task(targets), name, tuple(notes))
 
 

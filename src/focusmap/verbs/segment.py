@@ -12,6 +12,7 @@ from focusmap.errors import InputError, suggest
 from focusmap.files import Json, atomic_folder, write_failures, write_json, write_table
 from focusmap.models.any import model_name, rows_for
 from focusmap.models.load import load_run_net
+from focusmap.reasons import Reason, note_entries
 from focusmap.study.cohort import Cohort, load_cohort
 from focusmap.study.declaration import Declaration
 from focusmap.study.external import read_other, refuse_known_patients
@@ -130,7 +131,7 @@ def segment(folder: Path, request: SegmentRequest, options: RunOptions = RunOpti
         scores = _write_files(place, drawn, lesions, request.method)
         cautions = _cautions(drawn, request.method)
         if cautions:
-            write_json(place / CAUTIONS, {"cautions": [*cautions]})
+            write_json(place / CAUTIONS, note_entries("cautions", cautions))
     failures = tuple(drawn.failures.items())
     words = tuple(lesion.in_words() for lesion in lesions)
     return SegmentResult(out, words, scores, failures, cautions)
@@ -357,10 +358,8 @@ def _cautions(drawn: _Drawn, method: str) -> tuple[str, ...]:
     for target, empty in drawn.empty.items():
         n_empty, n_other, n = sum(empty[method]), sum(empty[other]), len(empty[method])
         if are_mostly_empty(n_empty, n):
-            advice = f"With --method {other} {'it is' if n_other < n_empty else 'it is no better:'} {n_other}."
-            found.append(
-                f"{target}: {n_empty} of {n} masks are empty where the model says that there is a lesion. {advice}"
-            )
+            code = "masks-empty" if n_other < n_empty else "masks-empty-either-way"
+            found.append(Reason(code, target=target, n=n_empty, all=n, other=other, n_other=n_other))
     return tuple(found)
 
 
@@ -369,8 +368,8 @@ def _with_absent(methods: dict[str, Json]) -> dict[str, Json]:
     from focusmap.evaluation.localisation.mask_scores import undefined_scores
 
     reasons = {
-        "acam": "the net has no attention along the axes; train one with --model resnet18-acam",
-        "supervised": "no training image has a mask",
-        "mean_mask": "no training image has a mask",
+        "acam": Reason("no-axis-attention"),
+        "supervised": Reason("no-train-mask"),
+        "mean_mask": Reason("no-train-mask"),
     }
     return {**methods, **{name: undefined_scores(why) for name, why in reasons.items() if name not in methods}}

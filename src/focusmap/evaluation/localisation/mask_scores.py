@@ -13,6 +13,7 @@ from focusmap.evaluation.localisation import regions
 from focusmap.evaluation.localisation.regions import Overlap
 from focusmap.evaluation.localisation.summary import ScoreOptions
 from focusmap.files import Json
+from focusmap.reasons import Reason, reason_entries
 from focusmap.statistics.formulas import ratio
 from focusmap.statistics.intervals import bounded_interval, percentile_interval
 from focusmap.statistics.resampling import Clusters, Resampling, Statistic, resample
@@ -25,8 +26,8 @@ MEASURES = (*SHARES, *DISTANCES, *SIZES)
 MEAN_MASK = "mean_mask"
 # The p of the sign-flip test below which a difference counts.
 LEVEL = 0.05
-NOT_SCORED = "no case with a lesion has a mask"
-NO_DISTANCE = "no case has both a drawn and a true lesion"
+NOT_SCORED = Reason("not-scored")
+NO_DISTANCE = Reason("no-distance")
 
 
 @dataclass(frozen=True)
@@ -206,6 +207,6 @@ def score_table(scores: Sequence[MaskScore]) -> pd.DataFrame:
     )
 
 
-def undefined_scores(reason: str) -> dict[str, Json]:
+def undefined_scores(reason: Reason) -> dict[str, Json]:
     """Return the scores of a method that there is none of, each null with the reason."""
-    return {key: {"value": None, "low": None, "high": None, "reason": reason} for key in MEASURES}
+    return {key: {"value": None, "low": None, "high": None, **reason_entries(reason)} for key in MEASURES}

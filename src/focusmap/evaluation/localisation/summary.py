@@ -8,6 +8,7 @@ import numpy as np
 
 from focusmap.evaluation.localisation.baselines import BASELINES
 from focusmap.files import Json
+from focusmap.reasons import Reason
 from focusmap.statistics.formulas import ratio
 from focusmap.statistics.intervals import bounded_interval, percentile_interval
 from focusmap.statistics.resampling import Clusters, Distribution, Resampling, Statistic, resample
@@ -20,9 +21,9 @@ OF_POSITIVES = ("pointing_hit", "auprc", "iou", "dice", "iou_at_cut", "dice_at_c
 SIZES = ("small", "medium", "large")
 MEAN_MASK = "mean_mask"
 # Why a measure has no value.
-NO_HITS = "no true positive has a mask"
-NO_MEAN_MASK = "train marks no lesion of a label that was found, so there is no mean mask"
-NO_REGION = "no map of a true positive shows a region"
+NO_HITS = Reason("no-hits")
+NO_MEAN_MASK = Reason("no-mean-mask")
+NO_REGION = Reason("no-region")
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def _gains(columns: Columns, mean_mask: Columns) -> dict[str, np.ndarray]:
     return {key: columns[key] - mean_mask[key] for key in columns if key in mean_mask and key != "chance"}
 
 
-def _reason(scored: Sequence[Scored], columns: Columns) -> str:
+def _reason(scored: Sequence[Scored], columns: Columns) -> Reason:
     """Return why a method's measures are undefined, where one is; of all baselines, the mean mask alone can lack."""
     if not any(one.predicted for one in scored):
         return NO_HITS
@@ -139,7 +140,7 @@ def _reason(scored: Sequence[Scored], columns: Columns) -> str:
 
 
 def _intervals(
-    columns: Mapping[str, Columns], reasons: Mapping[str, str], resampling: Resampling, *, are_shares: bool
+    columns: Mapping[str, Columns], reasons: Mapping[str, Reason], resampling: Resampling, *, are_shares: bool
 ) -> dict[str, dict[str, Json]]:
     """Return the mean of every column with its interval; that of shares has a width where all are 0 or 1.
 

@@ -1,0 +1,163 @@
+"""Why a number is missing, and what a reader should know of a file: a code and its values beside the sentence.
+
+Files of a run hold the sentence for people who open them, and the code with its values for pages, which say the same
+in their own language: English from `SENTENCES`, other languages from the table ``reason`` of their catalogue. A
+sentence without a code, of an older run, stays as it is.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Self
+
+from focusmap.files import Json
+
+Value = str | int
+
+SENTENCES: Mapping[str, str] = {
+    "no-truth": "no row has a known truth",
+    "one-class": "one class only",
+    "one-class-none-positive": "one class only: no row is positive",
+    "one-class-none-negative": "one class only: no row is negative",
+    "one-class-none": "one class only: no row is {name}",
+    "one-class-every": "one class only: every row is {name}",
+    "one-class-throughout": "truth and prediction are one class throughout",
+    "none-positive": "no row is positive",
+    "none-negative": "no row is negative",
+    "none-called-positive": "no row is called positive",
+    "none-called-negative": "no row is called negative",
+    "none-positive-or-called": "no row is positive or called positive",
+    "none": "no row is {name}",
+    "every": "every row is {name}",
+    "none-called": "no row is called {name}",
+    "none-or-called": "no row is {name} or called so",
+    "constant-truth": "the truth is constant",
+    "constant": "the truth or the prediction is constant",
+    "undefined-for-all": "undefined for every target",
+    "undefined-for-one": "the metric is undefined for one model or both",
+    "undefined-here": "the metric is not defined on this sample",
+    "no-observation": "no observation",
+    "too-few": "too few patients, or too few of a class, to resample",
+    "one-patient": "all images of a class are of one patient",
+    "no-hits": "no true positive has a mask",
+    "no-mean-mask": "train marks no lesion of a label that was found, so there is no mean mask",
+    "no-region": "no map of a true positive shows a region",
+    "not-scored": "no case with a lesion has a mask",
+    "no-distance": "no case has both a drawn and a true lesion",
+    "no-axis-attention": "the net has no attention along the axes; train one with --model resnet18-acam",
+    "no-train-mask": "no training image has a mask",
+    "masks-empty": "{target}: {n} of {all} masks are empty where the model says that there is a lesion. "
+    "With --method {other} it is {n_other}.",
+    "masks-empty-either-way": "{target}: {n} of {all} masks are empty where the model says that there is a lesion. "
+    "With --method {other} it is no better: {n_other}.",
+    "map-undefined": "it is defined for no picture",
+    "maps-empty": "every map is empty",
+    "others-empty": "every map of the other net is empty",
+    "nothing-between": "no label has maps of two pictures to compare",
+    "too-few-maps": "fewer than two pictures have a map with evidence",
+    "one-class-read": "every reading is of one class, so chance alone would agree as well",
+    "read-once": "no picture was read by two readers",
+    "read-apart": "the two have read no picture in common",
+    "never-differ": "no two readings differ, and a bootstrap cannot draw a difference",
+    "still-moving": "{name}: Dawid and Skene's estimate was still moving after {n} steps",
+    "blocks": "split in contiguous blocks of {column}, with gaps of {gap} rows: {n} of {all} rows lie in the gaps and "
+    "are not used",
+    "declared-folds": "the folds are those of the split column ({n})",
+    "folds-not-made": "the {n} folds asked for were not made, since the split column has its own",
+    "folds-within": "the folds are made of the declared train and tune parts; {n} rows that the split column keeps for "
+    "test or does not use are left out",
+    "part-taken": "the declared split has no {part} part; it was taken from train, by patient",
+    "parts-taken": "the declared split has no {part} and no {other} part; it was taken from train, by patient",
+    "differs": "column {name} differs between readings of one picture and is left out",
+    "restates-others": "column {name} restates the other targets and is left out",
+    "restates": "column {name} restates {of}; it is not an input",
+    "taken-positive": "{value!r} is taken as the positive class of {name}; otherwise say {option}",
+    "rarer-positive": "{value!r}, the rarer class, is taken as the positive one of {name}; otherwise say {option}",
+    "lists": "column {name} holds lists: {n} binary targets",
+    "means-none": "{value!r} means none of them",
+    "fractions": "{name} holds fractions: soft labels",
+    "no-labels": "no label is looked at: the model learns from the pictures alone",
+}  # fmt: skip
+
+
+class Reason(str):
+    """An English sentence that knows its code and the values in it.
+
+    >>> reason = Reason("none-called", name="benign")
+    >>> print(reason, reason.code, reason.values)
+    no row is called benign none-called {'name': 'benign'}
+    """
+
+    code: str
+    values: Mapping[str, Value]
+
+    def __new__(cls, code: str, /, **values: Value) -> Self:
+        """Return the sentence under `code` with its values filled in."""
+        reason = super().__new__(cls, SENTENCES[code].format(**values))
+        reason.code, reason.values = code, values
+        return reason
+
+    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, Value]]:
+        """Return what `copy` and `pickle` make another of."""
+        return (self.code,), dict(self.values)
+
+
+def reason_entries(reason: str | None) -> dict[str, Json]:
+    """Return what a file says of a reason: ``reason``, ``reason_code``, and ``reason_values`` where there are any.
+
+    >>> reason_entries(Reason("one-class"))
+    {'reason': 'one class only', 'reason_code': 'one-class'}
+    >>> reason_entries(None)
+    {}
+    """
+    if reason is None:
+        return {}
+    coded = _coded(reason)
+    return {"reason": str(reason), **{f"reason_{key}": value for key, value in coded.items()}}
+
+
+def note_entries(name: str, notes: Iterable[str]) -> dict[str, Json]:
+    """Return what a file says of a list of notes: the sentences under `name`, codes and values under ``NAME_coded``.
+
+    >>> note_entries("notes", [Reason("declared-folds", n=5)])["notes_coded"]
+    [{'code': 'declared-folds', 'values': {'n': 5}}]
+    """
+    found = list(notes)
+    return {name: [str(note) for note in found], f"{name}_coded": [_coded(note) for note in found]}
+
+
+def read_notes(tree: Mapping[str, Json], name: str) -> tuple[str, ...]:
+    """Return the notes that `note_entries` wrote; those of an older file, or of unknown codes, as plain sentences."""
+    sentences, coded = tree.get(name), tree.get(f"{name}_coded")
+    if not isinstance(sentences, list):
+        return ()
+    entries = coded if isinstance(coded, list) and len(coded) == len(sentences) else [None] * len(sentences)
+    return tuple(_read(str(said), entry) for said, entry in zip(sentences, entries, strict=True))
+
+
+def read_reason(tree: Mapping[str, Json]) -> str:
+    """Return the reason that `reason_entries` wrote; empty where there is none.
+
+    >>> read_reason({"reason": "one class only", "reason_code": "one-class"}).code
+    'one-class'
+    >>> read_reason({"reason": "an older sentence"})
+    'an older sentence'
+    """
+    said = tree.get("reason")
+    entry: Json = {"code": tree.get("reason_code"), "values": tree.get("reason_values")}
+    return _read(said, entry) if isinstance(said, str) else ""
+
+
+def _coded(reason: str) -> dict[str, Json]:
+    if not isinstance(reason, Reason):
+        return {}
+    return {"code": reason.code, "values": dict(reason.values)} if reason.values else {"code": reason.code}
+
+
+def _read(sentence: str, entry: Json) -> str:
+    code, values = (entry.get("code"), entry.get("values")) if isinstance(entry, Mapping) else (None, None)
+    if not isinstance(code, str) or code not in SENTENCES:
+        return sentence
+    given = values if isinstance(values, Mapping) else {}
+    try:
+        return Reason(code, **{name: value for name, value in given.items() if isinstance(value, str | int)})
+    except KeyError:
+        return sentence
