@@ -231,7 +231,7 @@ def test_nearly_equal_pictures_of_two_files_are_found(tmp_path: Path) -> None:
 def test_another_file_needs_no_labels_and_no_pictures(tmp_path: Path) -> None:
     first = write_cohort(tmp_path / "a", numbered(6), textures(6), targets=("label",))
     (tmp_path / "other.csv").write_text("eye,patient_id\n1,p2\n2,p9\n")
-    other = read_roster(tmp_path / "other.csv")
+    other = read_roster(tmp_path / "other.csv", first.study)
     assert compared_by(roster_of(first), other) == ["patients"]
     (patients,) = audit_against(roster_of(first), other)
     assert patients.examples == ("p2",)
@@ -250,7 +250,7 @@ def test_another_file_that_cannot_be_compared_is_named(tmp_path: Path, text: str
     first = write_cohort(tmp_path / "a", numbered(6), textures(6), targets=("label",))
     (tmp_path / "other.csv").write_text(text)
     with pytest.raises(FocusmapError, match=message) as caught:
-        audit_against(roster_of(first), read_roster(tmp_path / "other.csv"))
+        audit_against(roster_of(first), read_roster(tmp_path / "other.csv", first.study))
     assert "other.csv" in str(caught.value)
 
 

@@ -102,7 +102,9 @@ def test_the_picture_in_train_and_in_test_is_named(tmp_path: Path) -> None:
 def test_the_official_retina_split_separates_the_eyes_of_176_patients() -> None:
     folder = DATA / "aptos2021_tabular"
     cohort = read("aptos2021_tabular", targets=("continue_injection:multiclass",))
-    (patients,) = audit_against(roster_of(cohort), read_roster(folder / "stage1_official_test_unlabelled.csv"))
+    (patients,) = audit_against(
+        roster_of(cohort), read_roster(folder / "stage1_official_test_unlabelled.csv", cohort.study)
+    )
     assert (patients.name, patients.count) == ("patient-across-splits", 176)
 
 

@@ -61,7 +61,7 @@ def _against(parsed: argparse.Namespace, cohort: "Cohort") -> "Roster":
     from focusmap.audit import compared_by
     from focusmap.study.roster import read_roster, roster_of
 
-    other = read_roster(parsed.against, parsed.images, parsed.patient or cohort.study.patient_column)
+    other = read_roster(parsed.against, cohort.study, parsed.images)
     by = compared_by(roster_of(cohort), other)
     print(f"against     {parsed.against} ({len(other.image_ids)} rows), compared by {' and '.join(by) or 'nothing'}")
     return other

@@ -14,7 +14,7 @@ from focusmap.files import read_table
 from focusmap.images.crop import Shares, parse_part, shares_box
 from focusmap.images.read import read_image, read_mask
 from focusmap.images.slices import shown_stack
-from focusmap.study.declaration import PATH_COLUMNS
+from focusmap.study.roles import PATH_COLUMNS
 
 Row: TypeAlias = Mapping[str, str]
 """The cells of a row of a label file, its path under the name ``path``."""

@@ -15,9 +15,9 @@ from focusmap.models.rows import RowModel, estimators_from, load_row_model, mean
 from focusmap.study.cases import by_case, pictures_of
 from focusmap.study.cells import type_covariates
 from focusmap.study.cohort import Cohort
-from focusmap.study.declaration import PATH_COLUMNS, call_it_path, columns_of_pictures
 from focusmap.study.flags import Flags
 from focusmap.study.recipe import Cases, Recipe
+from focusmap.study.roles import PATH_COLUMNS, call_it_path, columns_of_pictures
 from focusmap.study.target_weights import parse_target_weights
 from focusmap.study.task import UNLABELLED, Task
 

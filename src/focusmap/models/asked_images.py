@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pandas as pd
-
-from focusmap.errors import InputError, MissingFileError, suggest
-from focusmap.files import is_table, read_table
+from focusmap.errors import InputError, MissingFileError
+from focusmap.files import is_table
 from focusmap.images.read import picture_files
 from focusmap.models.asked_rows import study_of
-from focusmap.study.cohort import read_earlier
-from focusmap.study.declaration import PATH_COLUMNS, PATIENT_COLUMNS, Declaration
-from focusmap.study.task import Task
+from focusmap.study.cohort import read_columns, read_earlier
+from focusmap.study.declaration import Declaration
+from focusmap.study.roles import NO_PATH, find_roles
+from focusmap.study.rows import named_rows
+from focusmap.study.study import Study
+from focusmap.study.task import UNLABELLED, Task
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Asked:
     earlier: tuple[float, ...] = ()
 
 
-def find_pictures(inputs: Sequence[Path], said: Declaration) -> list[Asked]:
-    """Return the pictures that `inputs` name: files, folders, or the rows of a table under their own names.
+def find_pictures(inputs: Sequence[Path], said: Declaration, own: Study | None = None) -> list[Asked]:
+    """Return the pictures that `inputs` name: files, folders, or the rows of a table as a run's own study reads it.
 
     Raises
     ------
@@ -37,7 +38,7 @@ def find_pictures(inputs: Sequence[Path], said: Declaration) -> list[Asked]:
     found: list[Asked] = []
     for given in inputs:
         if is_table(given):
-            found += _rows_of(given, said)
+            found += _rows_of(given, said, own)
         elif given.is_dir():
             inside = picture_files(given)
             if not inside:
@@ -67,24 +68,17 @@ def with_earlier(
     return [replace(one, earlier=tuple(row)) for one, row in zip(asked, known, strict=True)]
 
 
-def _rows_of(table_file: Path, said: Declaration) -> list[Asked]:
-    table, images = read_table(table_file), said.images or table_file.parent
-    column = next((name for name in PATH_COLUMNS if name in table), None)
-    if column is None:
-        raise InputError(f"{table_file}: has no path column (one of {', '.join(PATH_COLUMNS)}).")
-    patient = _patient_column(table_file, table, said)
-    rows = []
-    for position, row in enumerate(table.to_dict("records")):
-        path = str(row[column]).strip()
-        if not path:
-            raise InputError(f"{table_file} row {position + 2}: the path is empty.")
-        rows.append(Asked(images / path, str(row.get("image_id", path)), path, str(row[patient]) if patient else ""))
-    return rows
-
-
-def _patient_column(table_file: Path, table: pd.DataFrame, said: Declaration) -> str | None:
-    if said.patient in (None, "none"):
-        return None if said.patient else next((name for name in PATIENT_COLUMNS if name in table), None)
-    if said.patient not in table:
-        raise InputError(f"{table_file} has no column {said.patient!r}.{suggest(said.patient, map(str, table))}")
-    return said.patient
+def _rows_of(file: Path, said: Declaration, own: Study | None) -> list[Asked]:
+    table = read_columns(file)
+    try:
+        roles = find_roles(table, said, own)
+        if roles.path is None:
+            raise InputError(NO_PATH)
+        study = Study(file, file.parent, UNLABELLED, roles.path, roles.image_id)
+        rows = named_rows(study, table)
+    except InputError as error:
+        raise InputError(f"{file} {error}") from None
+    images = said.images or file.parent
+    patients = table[roles.patient].str.strip() if roles.patient else [""] * len(table)
+    cells = zip(rows["path"], rows["image_id"], patients, strict=True)
+    return [Asked(images / path, image_id, path, patient) for path, image_id, patient in cells]

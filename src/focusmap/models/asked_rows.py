@@ -15,9 +15,10 @@ from focusmap.models.rows import RowModel
 from focusmap.study.cases import NO_VIEW, pictures_of, with_pictures
 from focusmap.study.cohort import Cohort, read_columns, read_unlabelled
 from focusmap.study.covariates import Covariates
-from focusmap.study.declaration import PATH_COLUMNS, PATIENT_COLUMNS, Declaration
+from focusmap.study.declaration import Declaration
 from focusmap.study.flags import Flag, Flags, side_by_side
 from focusmap.study.options import RunOptions
+from focusmap.study.roles import NO_PATH, find_roles, first_filled
 from focusmap.study.run import Run
 from focusmap.study.study import Study, read_study
 from focusmap.study.task import Task
@@ -37,30 +38,38 @@ def unlabelled_rows(folder: Path, model: "RowModel | CaseModel", file: Path, sai
     InputError
         If the table lacks what says which pictures are a case, or which view each is.
     """
-    columns = list(read_columns(file))
-    own = study_of(folder, model.task, file, said)
-    patient = None if said.patient == "none" else said.patient or own.patient_column
-    named = [name for name in (patient, *PATIENT_COLUMNS) if name in columns]
+    table, own = read_columns(file), own_study(folder)
+    try:
+        roles = find_roles(table, said, own)
+    except InputError as error:
+        raise InputError(f"{file} {error}") from None
+    path = None if isinstance(model, RowModel) else roles.path
+    names = first_filled(table, (own.path_column if own else None,)) if path is None else None
     asked = replace(
-        own,
+        study_of(folder, model.task, file, said),
         label_file=file,
         images=said.images or file.parent,
-        path_column=None if isinstance(model, RowModel) else next((n for n in PATH_COLUMNS if n in columns), None),
-        id_column=next((name for name in ("image_id", own.path_column) if name in columns), None),
+        path_column=path,
+        id_column=roles.image_id or names,
         covariates=tuple(column.name for column in Covariates.from_list(model.card.covariates).columns),
-        patient_column=None if said.patient == "none" or not named else named[0],
-        case_column=next((name for name in (said.case, own.case_column) if name in columns), None),
-        view_column=next((name for name in (said.view, own.view_column) if name in columns), None),
+        patient_column=roles.patient,
+        case_column=roles.case,
+        view_column=roles.view,
     )
     if not isinstance(model, RowModel):
         _refuse_lacking(file, asked, model)
     return read_unlabelled(file, asked)
 
 
+def own_study(folder: Path) -> Study | None:
+    """Return the study of a run; None for a model folder without its run."""
+    file = Run(folder).study
+    return read_study(file) if file.is_file() else None
+
+
 def study_of(folder: Path, task: Task, file: Path, said: Declaration) -> Study:
     """Return the run's study, or that of a model folder without its run, with what `file` calls not known."""
-    study, columns = Run(folder).study, read_columns(file)
-    own = read_study(study) if study.is_file() else Study(file, file.parent, task)
+    own, columns = own_study(folder) or Study(file, file.parent, task), read_columns(file)
     return replace(
         own, missing=tuple(text for text in (*own.missing, *said.missing) if text.rpartition("=")[0] in columns)
     )
@@ -70,7 +79,7 @@ def _refuse_lacking(file: Path, asked: Study, model: "CaseModel") -> None:
     """Raise `InputError` where a table does not say which pictures are a case, or which view each is."""
     grouped = model.card.architecture.get("cases") != "pictures"
     if asked.path_column is None:
-        raise InputError(f"{file}: has no path column (one of {', '.join(PATH_COLUMNS)}).")
+        raise InputError(f"{file}: {NO_PATH}")
     if grouped and asked.case_column is None:
         raise InputError(f"{file}: does not say which pictures are a case. Name the column with --case.")
     if asked.view_column is None and model.views != (NO_VIEW,):

@@ -10,7 +10,8 @@ import pandas as pd
 
 from focusmap.errors import InputError, listed
 from focusmap.study.cohort import Cohort
-from focusmap.study.declaration import COVARIATE_KINDS, call_it_path, columns_of_pictures
+from focusmap.study.declaration import COVARIATE_KINDS
+from focusmap.study.roles import call_it_path, columns_of_pictures
 
 # Whole numbers of so few values are codes: sex 1 and 2, a diagnosis from 1 to 9.
 MAX_NUMBER_CODES = 12

@@ -7,17 +7,20 @@ from pathlib import Path
 import pandas as pd
 
 from focusmap.errors import InputError, MissingFileError, suggest
-from focusmap.files import PICTURE_SUFFIX
 from focusmap.reasons import Reason
+from focusmap.study.roles import (
+    PATH_COLUMNS,
+    PATIENT_COLUMNS,
+    Roles,
+    call_it_path,
+    columns_of_pictures,
+    find_roles,
+    require_column,
+)  # fmt: skip
 from focusmap.study.study import Study, Uncertain
 from focusmap.study.targets import Inference, TargetSpec, infer_task, parse_target
 from focusmap.study.task import ANOMALY, UNLABELLED, Task
 
-PATH_COLUMNS = ("path", "image", "image_path", "filename", "file", "Image", "Image Index")
-PATIENT_COLUMNS = (
-    "patient_id", "patientid", "PatientId", "Patient ID", "subject_id", "SubjectID", "PID", "patient",
-)  # fmt: skip
-SPLIT_COLUMNS = ("split", "partition")
 COVARIATE_KINDS = ("numeric", "category", "date", "codes")
 EXAMPLES = {"before": "VA=preVA", "missing": "grade=9"}
 WITHOUT_LABELS = Inference(UNLABELLED, None, (Reason("no-labels"),))
@@ -93,10 +96,11 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
     earlier = {spec.name: spec.earlier for spec in specs if spec.earlier}
     before = earlier | dict(_pair("before", text) for text in said.before)
     inputs = (*kinds, *said.groups, *before.values(), *earlier.values())
-    for column in (said.case, said.view, said.split, said.mask, said.block, *inputs):
-        _require(table, column)
+    for column in (said.block, *inputs):
+        require_column(table, column)
     table = without_missing(table, said.missing)
-    columns = _columns(table, said, inputs)
+    roles = find_roles(table, said)
+    columns = _Columns(roles, (said.block, *inputs))
     inferred = _infer(table, specs, said, columns)
     for name in before:
         inferred.task.index(name)
@@ -104,14 +108,14 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
         label_file=label_file.resolve(),
         images=_images_folder(label_file, said),
         task=inferred.task,
-        path_column=columns.path,
-        id_column="image_id" if "image_id" in table else None,
-        patient_column=columns.patient,
-        patients="none" if said.patient == "none" else "column" if columns.patient else "undeclared",
-        split_column=columns.split,
-        case_column=said.case,
-        view_column=said.view,
-        mask_column=columns.mask,
+        path_column=roles.path,
+        id_column=roles.image_id,
+        patient_column=roles.patient,
+        patients="none" if said.patient == "none" else "column" if roles.patient else "undeclared",
+        split_column=roles.split,
+        case_column=roles.case,
+        view_column=roles.view,
+        mask_column=roles.mask,
         block_column=said.block,
         boxes_file=said.boxes.resolve() if said.boxes else None,
         covariates=tuple(kinds),
@@ -126,34 +130,11 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
 
 
 def _no_pictures(table: pd.DataFrame, columns: "_Columns") -> list[str]:
-    if columns.path is not None:
+    if columns.roles.path is not None:
         return []
     others = [name for name in table if name not in columns.named]
     remedy = call_it_path(columns_of_pictures(table[others]))
     return [f"{NO_PICTURES}.{remedy}" if remedy else NO_PICTURES]
-
-
-def columns_of_pictures(table: pd.DataFrame) -> list[str]:
-    """Return the columns, other than ``mask_NAME``, most of whose filled cells end like the names of pictures."""
-    found = []
-    for name in table:
-        cells = table[name].str.strip()
-        if not str(name).startswith("mask_") and cells[cells != ""].str.contains(PICTURE_SUFFIX).mean() > 0.5:
-            found.append(str(name))
-    return found
-
-
-def call_it_path(columns: Sequence[str]) -> str:
-    """Return what to do where columns without a role hold names of pictures; empty where there is none.
-
-    >>> call_it_path(["file_path"])
-    ' Column file_path holds names of pictures: call it path.'
-    """
-    if not columns:
-        return ""
-    if len(columns) == 1:
-        return f" Column {columns[0]} holds names of pictures: call it path."
-    return f" Columns {', '.join(columns)} hold names of pictures: call the one to be looked at path."
 
 
 def _idle_masks(table: pd.DataFrame, task: Task, columns: "_Columns") -> list[str]:
@@ -168,27 +149,16 @@ def _idle_masks(table: pd.DataFrame, task: Task, columns: "_Columns") -> list[st
 
 @dataclass(frozen=True)
 class _Columns:
-    """The columns that are no target: those found by their names or said, and `others` that the user gave a role."""
+    """The columns that are no target: those with a role, and `others` that the user named as inputs."""
 
-    path: str | None
-    patient: str | None
-    split: str | None
-    mask: str | None
+    roles: Roles
     others: tuple[str | None, ...]
 
     @property
     def named(self) -> tuple[str, ...]:
-        return tuple(filter(None, (self.path, self.patient, self.split, self.mask, *self.others)))
-
-
-def _columns(table: pd.DataFrame, said: Declaration, inputs: Sequence[str]) -> _Columns:
-    return _Columns(
-        path=_first(table, PATH_COLUMNS),
-        patient=_patient_column(table, said.patient),
-        split=said.split or _first(table, SPLIT_COLUMNS),
-        mask=said.mask or _first(table, ("mask",)),
-        others=(said.case, said.view, said.block, *inputs),
-    )
+        roles = self.roles
+        own = (roles.path, roles.patient, roles.split, roles.mask, roles.case, roles.view)
+        return tuple(filter(None, (*own, *self.others)))
 
 
 def _infer(table: pd.DataFrame, specs: Sequence[TargetSpec], said: Declaration, columns: _Columns) -> Inference:
@@ -232,7 +202,7 @@ def without_missing(table: pd.DataFrame, missing: Sequence[str]) -> pd.DataFrame
     columns: dict[str, list[str]] = {}
     for text in missing:
         column, value = _pair("missing", text)
-        _require(table, column)
+        require_column(table, column)
         columns[column] = [
             "" if _same(cell.strip(), value) else cell for cell in columns.get(column, list(table[column]))
         ]
@@ -266,24 +236,3 @@ def _check_labels(task: Task, said: Declaration) -> None:
 def _with_uncertain(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with -1 as an empty cell, so that it does not count as a class of its own."""
     return table.replace({"-1": "", "-1.0": ""})
-
-
-def _first(table: pd.DataFrame, names: Sequence[str]) -> str | None:
-    return next((name for name in names if name in table and (table[name].str.strip() != "").any()), None)
-
-
-def _patient_column(table: pd.DataFrame, said: str | None) -> str | None:
-    if said == "none":
-        return None
-    if said is not None:
-        _require(table, said)
-        if (table[said].str.strip() == "").all():
-            raise InputError(f"column {said!r} is empty throughout; it cannot say who the patients are.")
-        return said
-    return _first(table, PATIENT_COLUMNS)
-
-
-def _require(table: pd.DataFrame, column: str | None) -> None:
-    if column is not None and column not in table:
-        known = list(table.columns)
-        raise InputError(f"has no column {column!r}.{suggest(column, known)} Columns: {', '.join(known)}.")

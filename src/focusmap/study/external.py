@@ -3,14 +3,16 @@
 from dataclasses import replace
 from pathlib import Path
 
-from focusmap.errors import InputError, RefusedError, listed, suggest
-from focusmap.files import read_table
+import pandas as pd
+
+from focusmap.errors import InputError, RefusedError, listed
 from focusmap.models.names import parse_model
 from focusmap.study.cases import by_case
-from focusmap.study.cohort import Cohort, load_cohort, read_cohort
+from focusmap.study.cohort import Cohort, load_cohort, read_cohort, read_columns
 from focusmap.study.declaration import Declaration
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import read_recipe
+from focusmap.study.roles import NO_PATH, find_roles, require_column
 from focusmap.study.run import Run
 from focusmap.study.study import Study, read_study
 from focusmap.study.task import Task
@@ -28,34 +30,44 @@ def read_other(run: Run, label_file: Path, said: Declaration) -> Cohort:
         target is not the run's;
         otherwise as `read_cohort`.
     """
-    columns = set(read_table(label_file).columns)
-    own = read_study(run.study)
+    table, own = read_columns(label_file), read_study(run.study)
     check_targets(own.task, said)
-    for named in filter(None, (said.case, said.view, said.mask, *said.covariates, *said.groups)):
-        if named not in columns:
-            raise InputError(f"{label_file} has no column {named!r}.{suggest(named, columns)}")
-    patient = said.patient or own.patient_column
-    if own.patients == "column" and patient != "none" and patient not in columns:
-        raise InputError(
-            f"{label_file} has no column {patient!r}, which says who the patients are. Name it: --patient."
-        )
-    study = replace(
+    try:
+        study = _read_as(own, said, table, label_file)
+    except InputError as error:
+        raise InputError(f"{label_file} {error}") from None
+    return read_cohort(label_file, study=study)
+
+
+def _read_as(own: Study, said: Declaration, table: pd.DataFrame, label_file: Path) -> Study:
+    """Return the run's study of another table: what is named, the run's own, and less what this table lacks."""
+    for named in (*said.covariates, *said.groups):
+        require_column(table, named)
+    roles = find_roles(table, said, own)
+    if own.path_column is not None and roles.path is None:
+        raise InputError(NO_PATH)
+    if own.patients == "column" and said.patient != "none" and roles.patient is None:
+        raise InputError(f"has no column {own.patient_column!r}, which says who the patients are. Name it: --patient.")
+    missing = (*own.missing, *said.missing)
+    return replace(
         own,
         label_file=label_file.resolve(),
         images=(said.images or label_file.parent).resolve(),
-        patient_column=None if patient == "none" else patient,
-        patients="none" if patient == "none" else "column" if patient else own.patients,
-        case_column=said.case or own.case_column,
-        view_column=said.view or own.view_column,
-        mask_column=said.mask or own.mask_column,
-        covariates=said.covariates or own.covariates,
-        groups=said.groups or own.groups,
-        missing=(*own.missing, *said.missing),
+        path_column=roles.path,
+        id_column=roles.image_id,
+        patient_column=roles.patient,
+        patients="none" if said.patient == "none" else "column" if roles.patient else own.patients,
+        case_column=roles.case,
+        view_column=roles.view,
+        mask_column=roles.mask,
+        covariates=said.covariates or tuple(name for name in own.covariates if name in table),
+        groups=said.groups or tuple(name for name in own.groups if name in table),
+        before={target: column for target, column in own.before.items() if column in table},
+        missing=tuple(text for text in missing if text.rpartition("=")[0] in table),
         boxes_file=said.boxes,
         split_column=None,
         block_column=None,
     )
-    return read_cohort(label_file, study=_present(study, columns))
 
 
 def rows_like(run: Run, cohort: Cohort) -> Cohort:
@@ -84,25 +96,6 @@ def check_targets(task: Task, said: Declaration) -> None:
     """Raise `InputError` if the user names a target that the run does not have; it answers all of its own."""
     for written in said.targets:
         task.index(written.partition(":")[0])
-
-
-def _present(study: Study, columns: set[str]) -> Study:
-    """Return the study without the columns that this table can do without and lacks."""
-
-    def kept(column: str | None) -> str | None:
-        return column if column in columns else None
-
-    return replace(
-        study,
-        id_column=kept(study.id_column),
-        case_column=kept(study.case_column),
-        view_column=kept(study.view_column),
-        mask_column=kept(study.mask_column),
-        covariates=tuple(name for name in study.covariates if name in columns),
-        before={target: column for target, column in study.before.items() if column in columns},
-        missing=tuple(text for text in study.missing if text.rpartition("=")[0] in columns),
-        groups=tuple(name for name in study.groups if name in columns),
-    )
 
 
 def refuse_known_patients(run: Run, other: Cohort, options: RunOptions) -> None:

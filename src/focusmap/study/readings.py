@@ -10,7 +10,7 @@ import pandas as pd
 from focusmap.errors import InputError, suggest
 from focusmap.reasons import Reason
 from focusmap.study.cohort import read_columns
-from focusmap.study.declaration import PATH_COLUMNS, PATIENT_COLUMNS, SPLIT_COLUMNS
+from focusmap.study.roles import PATH_COLUMNS, PATIENT_COLUMNS, SPLIT_COLUMNS, first_filled
 from focusmap.study.targets import infer_task, parse_target
 from focusmap.study.task import CellError, Target, Task
 
@@ -175,8 +175,8 @@ def _roles(cells: pd.DataFrame, said: ReadingsDeclaration) -> _Roles:
             known = [str(name) for name in cells]
             raise InputError(f"has no column {column!r}.{suggest(column, known)} Columns: {', '.join(known)}.")
     if said.patient is None:
-        patient = _first(cells, PATIENT_COLUMNS)
-    key = _first(cells, (*PATH_COLUMNS, "image_id"))
+        patient = first_filled(cells, PATIENT_COLUMNS)
+    key = first_filled(cells, (*PATH_COLUMNS, "image_id"))
     if key is not None and (cells[key] == "").any():
         row = int(np.flatnonzero(cells[key] == "")[0]) + 2
         raise InputError(f"row {row}: {key} is empty; it says which picture was read.")
@@ -195,12 +195,10 @@ def _heard(readers: Sequence[str], votes: Mapping[str, np.ndarray]) -> list[int]
     return heard
 
 
-def _first(cells: pd.DataFrame, names: Sequence[str]) -> str | None:
-    return next((name for name in names if name in cells and (cells[name] != "").any()), None)
-
-
 def _answers(cells: pd.DataFrame, roles: _Roles, said: ReadingsDeclaration) -> _Answers:
-    who = said.readers[0] if len(said.readers) == 1 else _first(cells, READER_COLUMNS) if not said.readers else None
+    who = (
+        said.readers[0] if len(said.readers) == 1 else first_filled(cells, READER_COLUMNS) if not said.readers else None
+    )
     if who is not None:
         return _row_a_reading(cells, roles.key, who)
     if not said.readers:

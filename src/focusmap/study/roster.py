@@ -1,6 +1,5 @@
 """Who stands in a table: patients and pictures, whatever else it holds. It may have no labels and no pictures."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +8,10 @@ import pandas as pd
 
 from focusmap.errors import InputError
 from focusmap.study.cohort import Cohort, read_columns
-from focusmap.study.declaration import PATH_COLUMNS, PATIENT_COLUMNS
+from focusmap.study.declaration import Declaration
+from focusmap.study.roles import find_roles
 from focusmap.study.rows import refuse_missing, relative_path
+from focusmap.study.study import Study
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,17 @@ def roster_of(cohort: Cohort) -> Roster:
     return Roster(cohort.study.label_file, tuple(cohort.image_ids), patients, files)
 
 
-def read_roster(file: Path, images: Path | None = None, patient: str | None = None) -> Roster:
-    """Return the roster of a CSV table.
+def read_roster(file: Path, own: Study, images: Path | None = None) -> Roster:
+    """Return the roster of a table whose columns have the roles that `find_roles` gives them beside a study.
 
     Parameters
     ----------
     file
-        UTF-8, with a header. Path and patient columns are found as in a label file.
+        The table, with a header.
+    own
+        The study that the table is held against.
     images
         Folder to which its paths are relative; by default its own.
-    patient
-        A patient column that comes before the usual ones, where the table has it; ``none``: there is none.
 
     Raises
     ------
@@ -58,26 +59,21 @@ def read_roster(file: Path, images: Path | None = None, patient: str | None = No
         If the table or a picture is missing, a path is not relative, or a patient is empty.
     """
     cells = read_columns(file).apply(lambda column: column.str.strip())
-    path = _first(cells, PATH_COLUMNS)
-    who = None if patient == "none" else _first(cells, (*([patient] if patient else []), *PATIENT_COLUMNS))
+    roles, folder = find_roles(cells, Declaration(), own), images or file.parent
     rows = pd.Series(np.arange(2, len(cells) + 2))
+    paths, patients = None, None
     try:
-        paths = (
-            None if path is None else [relative_path(cell, row) for cell, row in zip(cells[path], rows, strict=True)]
-        )
-        patients = None if who is None else _filled(cells[who], who)
+        if roles.path is not None:
+            paths = [relative_path(cell, row) for cell, row in zip(cells[roles.path], rows, strict=True)]
+        if roles.patient is not None:
+            patients = _filled(cells[roles.patient], roles.patient)
     except InputError as error:
         raise InputError(f"{file} {error}") from None
-    folder = images or file.parent
     if paths is not None:
         refuse_missing(file, folder, pd.DataFrame({"row": rows, "path": paths}), "path")
-    named = cells["image_id"] if "image_id" in cells else paths or [f"row{row}" for row in rows]
+    named = cells[roles.image_id] if roles.image_id else paths or [f"row{row}" for row in rows]
     files = None if paths is None else tuple(folder / name for name in paths)
     return Roster(file, tuple(map(str, named)), patients, files)
-
-
-def _first(cells: pd.DataFrame, names: Sequence[str]) -> str | None:
-    return next((name for name in names if name in cells and (cells[name] != "").any()), None)
 
 
 def _filled(cells: "pd.Series[str]", name: str) -> tuple[str, ...]:

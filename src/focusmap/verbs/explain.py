@@ -15,6 +15,7 @@ from focusmap.figures.json_tree import branch
 from focusmap.files import Json, is_table, write_failures, write_table
 from focusmap.models.any import is_case_model
 from focusmap.models.asked_images import find_pictures
+from focusmap.models.asked_rows import own_study
 from focusmap.models.load import load_run_looking
 from focusmap.study.cases import by_picture
 from focusmap.study.cohort import Cohort, load_cohort
@@ -215,7 +216,9 @@ def _explain_files(folder: Path, request: ExplainRequest, out: Path, options: Ru
     model = load_run_looking(folder, options.devices)
     if is_case_model(model):
         raise InputError(f"{folder}: is a model of cases; give a label file that says which pictures are whose.")
-    items = [Item(one.image_id, one.path, one.file) for one in find_pictures(request.inputs, request.said)]
+    items = [
+        Item(one.image_id, one.path, one.file) for one in find_pictures(request.inputs, request.said, own_study(folder))
+    ]
     settings = _settings_like(folder, model, request, options)
     _clear(out)
     found = _explain_all(partial(write_maps, model, items), out, settings)

@@ -17,7 +17,7 @@ from focusmap.files import atomic, is_table, refuse_existing, write_failures, wr
 from focusmap.images.prepare import Preparation, prepare_file
 from focusmap.models.any import is_case_model
 from focusmap.models.asked_images import Asked, find_pictures, with_earlier
-from focusmap.models.asked_rows import ids_of, predict_cases, predict_rows, unlabelled_rows
+from focusmap.models.asked_rows import ids_of, own_study, predict_cases, predict_rows, unlabelled_rows
 from focusmap.models.load import load_run_model
 from focusmap.models.ood import Likeness
 from focusmap.models.ood_files import likeness_of
@@ -134,7 +134,7 @@ def _predict_pictures(folder: Path, model: "AnyModel", request: PredictRequest, 
 
 def _asked_pictures(folder: Path, model: "AnyModel", request: PredictRequest) -> list[Asked]:
     """Return the pictures that are asked about, with the earlier values that a model of changes adds to."""
-    asked = find_pictures(request.inputs, request.said)
+    asked = find_pictures(request.inputs, request.said, own_study(folder))
     if any(target.earlier for target in model.task.targets):
         return with_earlier(asked, folder, model.task, request.inputs, request.said)
     return asked
