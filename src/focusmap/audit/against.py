@@ -3,7 +3,9 @@
 from focusmap.audit.findings import AuditOptions, Finding, finding, plural
 from focusmap.audit.images import look_at_all
 from focusmap.audit.pairs import Duplicates, find_duplicates
+from focusmap.audit.table import same_patient
 from focusmap.errors import InputError
+from focusmap.study.ids import spelled_apart
 from focusmap.study.roster import Roster
 
 
@@ -28,6 +30,8 @@ def audit_against(ours: Roster, theirs: Roster, options: AuditOptions | None = N
     patients = sorted(set(ours.patients or ()) & set(theirs.patients or ()))
     if patients:
         found.append(finding("patient-across-splits", f"{plural(len(patients), 'patient')} {where}.", patients))
+    if twice := spelled_apart(set(ours.patients or ()) - set(patients), theirs.patients or ()):
+        found.append(same_patient(twice, f"{ours.file} and {theirs.file}"))
     return found + _pictures(ours, theirs, where, options or AuditOptions())
 
 

@@ -11,6 +11,7 @@ Severity = Literal["blocking", "warning", "note"]
 
 SEVERITIES: Mapping[str, Severity] = {
     "patient-across-splits": "blocking",
+    "same-patient-two-spellings": "blocking",
     "duplicate-across-splits": "blocking",
     "no-patient-column": "blocking",
     "source-shortcut": "blocking",

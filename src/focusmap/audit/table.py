@@ -10,8 +10,10 @@ import pandas as pd
 
 from focusmap.audit.findings import Finding, finding, plural
 from focusmap.audit.plausibility import implausible_values
+from focusmap.errors import listed
 from focusmap.files import Json
 from focusmap.study.cohort import Cohort, constant_targets
+from focusmap.study.ids import SPELLINGS, spelled_twice
 from focusmap.study.split import Split, fold_split
 from focusmap.study.task import Target
 
@@ -52,7 +54,13 @@ def label_columns(cohort: Cohort) -> tuple[list[str], np.ndarray]:
 
 def table_findings(cohort: Cohort, split: Split | None) -> list[Finding]:
     """Return everything that the table, and the split where there is one, give away without a look at pictures."""
-    found = [*_patient_column(cohort), *_missing(cohort), *_labels(cohort, split), *implausible_values(cohort)]
+    found = [
+        *_patient_column(cohort),
+        *_spellings(cohort),
+        *_missing(cohort),
+        *_labels(cohort, split),
+        *implausible_values(cohort),
+    ]
     return found + (patients_across(cohort, split) if split is not None else [])
 
 
@@ -138,6 +146,23 @@ def _patient_column(cohort: Cohort) -> list[Finding]:
             f"{'; for stacks of slices use --block COLUMN' if row == 'image' else ''}."
         )
     return [finding("no-patient-column", message, count=len(cohort))]
+
+
+def _spellings(cohort: Cohort) -> list[Finding]:
+    """Return the finding on patients whose ids differ only in how they are written."""
+    if cohort.study.patients != "column":
+        return []
+    twice = [" = ".join(ids) for ids in spelled_twice(cohort.table["patient_id"].unique()).values()]
+    return [same_patient(twice, f"column {cohort.study.patient_column}")] if twice else []
+
+
+def same_patient(twice: Sequence[str], where: str) -> Finding:
+    """Return the finding on ids, each with its other spellings, that are one in their normal form only."""
+    message = (
+        f"{plural(len(twice), 'patient')} in {where} may be written in two ways or more: {listed(twice, 5)}. If they "
+        "are one, say --same-patient; if not, rename them."
+    )
+    return finding(SPELLINGS, message, twice)
 
 
 def _missing(cohort: Cohort) -> list[Finding]:

@@ -41,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--soft", action="store_true", help="write the probability of each binary label")
     parser.add_argument("--patient", metavar="COL", help="patient column, or 'none'")
+    parser.add_argument("--same-patient", action="store_true", help="ids that differ in spelling are one patient")
+    parser.add_argument("--accept", action="append", default=[], metavar="FINDING", help="go on in spite of a finding")
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the pictures (default: the table's)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the intervals")
     parser.add_argument("--force", action="store_true", help="replace what is there")
@@ -54,7 +56,14 @@ def execute(parsed: argparse.Namespace) -> None:
     from focusmap.consensus.reference import ConsensusOptions
     from focusmap.study.readings import ReadingsDeclaration
 
-    said = ReadingsDeclaration(tuple(parsed.reader), tuple(parsed.target), tuple(parsed.definitive), parsed.patient)
+    said = ReadingsDeclaration(
+        readers=tuple(parsed.reader),
+        targets=tuple(parsed.target),
+        definitive=tuple(parsed.definitive),
+        patient=parsed.patient,
+        same_patient=parsed.same_patient,
+        accept=tuple(parsed.accept),
+    )
     options = ConsensusOptions(parsed.method, parsed.ties, parsed.soft)
     request = verbs.ConsensusRequest(
         said, options, parsed.images, parsed.seed, force=parsed.force, language=parsed.language

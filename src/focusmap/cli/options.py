@@ -72,6 +72,10 @@ def add_study_options(parser: argparse.ArgumentParser) -> None:
         help="a target column; repeat for several. NAME:delta=COL: learn how much a number has changed since COL",
     )  # fmt: skip
     group.add_argument("--patient", metavar="COL", help="patient column, or 'none' if every picture is its own patient")
+    group.add_argument(
+        "--same-patient", action="store_true",
+        help="patients whose ids differ only in how they are written (17, 0017, 17.0) are one",
+    )  # fmt: skip
     group.add_argument("--case", metavar="COL", help="column that groups pictures into cases")
     group.add_argument("--view", metavar="COL", help="column that names a picture's view")
     group.add_argument("--split", metavar="COL", help="column of a split made earlier")
@@ -202,6 +206,7 @@ def declaration_from(parsed: argparse.Namespace) -> "Declaration":
         images=parsed.images,
         targets=tuple(parsed.target),
         patient=parsed.patient,
+        same_patient=parsed.same_patient,
         case=parsed.case,
         view=parsed.view,
         split=parsed.split,

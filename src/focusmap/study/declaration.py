@@ -39,6 +39,8 @@ class Declaration:
         As written: ``NAME[:KIND][:positive=CLASS][:classes=A,B,C][:delta=COLUMN]``.
     patient
         A column, or ``none`` where every image is its own patient.
+    same_patient
+        Ids that differ only in how they are written (``17``, ``0017``, ``17.0``) are one patient's.
     case, view, split, mask, block
         Columns.
     boxes
@@ -72,6 +74,7 @@ class Declaration:
     missing: tuple[str, ...] = ()
     uncertain: Uncertain = "unknown"
     unlabelled: bool = False
+    same_patient: bool = False
 
 
 def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> Study:
@@ -112,6 +115,7 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
         id_column=roles.image_id,
         patient_column=roles.patient,
         patients="none" if said.patient == "none" else "column" if roles.patient else "undeclared",
+        same_patient=said.same_patient,
         split_column=roles.split,
         case_column=roles.case,
         view_column=roles.view,

@@ -10,6 +10,7 @@ from focusmap.models.names import parse_model
 from focusmap.study.cases import by_case
 from focusmap.study.cohort import Cohort, load_cohort, read_cohort, read_columns
 from focusmap.study.declaration import Declaration
+from focusmap.study.ids import SPELLINGS, normal_id, spelled_apart
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import read_recipe
 from focusmap.study.roles import NO_PATH, find_roles, require_column
@@ -56,6 +57,7 @@ def _read_as(own: Study, said: Declaration, table: pd.DataFrame, label_file: Pat
         path_column=roles.path,
         id_column=roles.image_id,
         patient_column=roles.patient,
+        same_patient=own.same_patient or said.same_patient,
         patients="none" if said.patient == "none" else "column" if roles.patient else own.patients,
         case_column=roles.case,
         view_column=roles.view,
@@ -99,14 +101,27 @@ def check_targets(task: Task, said: Declaration) -> None:
 
 
 def refuse_known_patients(run: Run, other: Cohort, options: RunOptions) -> None:
-    """Raise `RefusedError` where another label file has patients of the run's own study, unless that is accepted."""
+    """Raise `RefusedError` where another label file has patients of the run's own study, unless that is accepted.
+
+    So it does where an id is one of the run's in another spelling, or another's of the label file itself.
+    """
     own = load_cohort(run.folder)
-    if LEAK in options.accept or {own.study.patients, other.study.patients} != {"column"}:
+    if {own.study.patients, other.study.patients} != {"column"}:
         return
-    shared = sorted(set(own.patient_ids) & set(other.patient_ids))
-    if shared:
-        named = listed(shared, 5, ", ")
-        raise RefusedError(
-            f"{LEAK}: {len(shared)} patients of {other.study.label_file} were in the run's own study ({named}). "
-            f"To go on all the same: --accept {LEAK}"
-        )
+    known, asked = set(own.patient_ids), set(other.patient_ids)
+    if other.study.same_patient:
+        known = set(map(normal_id, known))
+    facts: dict[str, tuple[str, list[str]]] = {
+        LEAK: (f"patients of {other.study.label_file} were in the run's own study", sorted(known & asked)),
+        SPELLINGS: (
+            f"patients of {other.study.label_file} are written in two ways, there or in the run's own study",
+            spelled_apart(known - asked, asked),
+        ),
+    }
+    for name, (fact, found) in facts.items():
+        if found and name not in options.accept:
+            settled = " If they are one: --same-patient; if not, rename them." if name == SPELLINGS else ""
+            raise RefusedError(
+                f"{name}: {len(found)} {fact} ({listed(found, 5, ', ')}).{settled} To go on all the same: "
+                f"--accept {name}"
+            )

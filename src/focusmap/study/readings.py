@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import InputError, suggest
+from focusmap.errors import InputError, RefusedError, listed, suggest
 from focusmap.reasons import Reason
 from focusmap.study.cohort import read_columns
-from focusmap.study.roles import PATH_COLUMNS, PATIENT_COLUMNS, SPLIT_COLUMNS, first_filled
+from focusmap.study.declaration import Declaration
+from focusmap.study.ids import SPELLINGS, normal_id, refuse_nobody, spelled_twice
+from focusmap.study.roles import ID_COLUMN, PATH_COLUMNS, PATIENT_COLUMNS, SPLIT_COLUMNS, find_roles, first_filled
 from focusmap.study.targets import infer_task, parse_target
 from focusmap.study.task import CellError, Target, Task
 
@@ -33,12 +35,18 @@ class ReadingsDeclaration:
         As written: ``COLUMN`` or ``LABEL=COLUMN``; what biopsy or follow-up said.
     patient
         A column, or ``none``.
+    same_patient
+        Ids that differ only in how they are written are one patient's; their normal form is written.
+    accept
+        Names of blocking findings that are overridden.
     """
 
     readers: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     definitive: tuple[str, ...] = ()
     patient: str | None = None
+    same_patient: bool = False
+    accept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,10 +144,14 @@ def read_readings(file: Path, said: ReadingsDeclaration = ReadingsDeclaration())
     MissingFileError, InputError
         If the file is neither form, has one reader only, a reader gives a picture two different answers, or a cell is
         not one of the classes; the message names file, row and remedy.
+    RefusedError
+        If ids of patients are one in their normal form only, and nobody has said what they are.
     """
     raw = read_columns(file)
     try:
         return _readings(raw, said)
+    except RefusedError as error:
+        raise RefusedError(f"{file}: {error}") from None
     except InputError as error:
         raise InputError(f"{file} {error}") from None
 
@@ -147,10 +159,15 @@ def read_readings(file: Path, said: ReadingsDeclaration = ReadingsDeclaration())
 def _readings(raw: pd.DataFrame, said: ReadingsDeclaration) -> Readings:
     cells = raw.apply(lambda column: column.str.strip())
     roles = _roles(cells, said)
+    if said.same_patient and roles.patient is not None:
+        cells = cells.assign(**{roles.patient: cells[roles.patient].map(lambda cell: normal_id(cell) if cell else "")})
     answers = _answers(cells, roles, said)
+    _refuse_two_spellings(answers, roles)
     task, inferred = _task(answers, said, roles)
     pictures, left_out = _pictures(answers, task, roles)
-    _refuse_unknown_patients(pictures, roles.patient, answers.first_rows)
+    if roles.patient is not None:
+        refuse_nobody(pictures[roles.patient], roles.patient, answers.first_rows)
+        _refuse_one_patient_twice(pictures[roles.patient], said)
     readers = sorted(set(answers.readers)) if not answers.targets else list(dict.fromkeys(answers.readers))
     votes = {target.name: _votes(target, answers, readers) for target in task.targets}
     heard = _heard(readers, votes)
@@ -175,7 +192,7 @@ def _roles(cells: pd.DataFrame, said: ReadingsDeclaration) -> _Roles:
             known = [str(name) for name in cells]
             raise InputError(f"has no column {column!r}.{suggest(column, known)} Columns: {', '.join(known)}.")
     if said.patient is None:
-        patient = first_filled(cells, PATIENT_COLUMNS)
+        patient = find_roles(cells, Declaration()).patient
     key = first_filled(cells, (*PATH_COLUMNS, "image_id"))
     if key is not None and (cells[key] == "").any():
         row = int(np.flatnonzero(cells[key] == "")[0]) + 2
@@ -299,10 +316,24 @@ def _pictures(answers: _Answers, task: Task, roles: _Roles) -> tuple[pd.DataFram
     return pictures, notes
 
 
-def _refuse_unknown_patients(pictures: pd.DataFrame, patient: str | None, rows: np.ndarray) -> None:
-    if patient is not None and (pictures[patient] == "").any():
-        row = rows[np.flatnonzero(pictures[patient] == "")[0]]
-        raise InputError(f"row {row}: {patient} is empty. Fill it in, or name another column with --patient.")
+def _refuse_two_spellings(answers: _Answers, roles: _Roles) -> None:
+    """Raise `InputError` where one reader, or one image_id, is written in two ways and would be counted as two."""
+    ids = answers.pictures[roles.key] if roles.key == ID_COLUMN and roles.key in answers.pictures else ()
+    for what, names in (("reader", answers.readers), (ID_COLUMN, ids)):
+        twice = spelled_twice(map(str, names))
+        if twice:
+            ways = listed([" and ".join(map(repr, spellings)) for spellings in twice.values()], 3)
+            raise InputError(f"{what} {ways} differ only in how they are written. Write each in one way.")
+
+
+def _refuse_one_patient_twice(patients: "pd.Series[str]", said: ReadingsDeclaration) -> None:
+    twice = spelled_twice(patients.unique())
+    if twice and SPELLINGS not in said.accept:
+        ways = listed([" = ".join(spellings) for spellings in twice.values()], 5)
+        raise RefusedError(
+            f"{SPELLINGS}: {len(twice)} patients are written in two ways ({ways}). If they are one: --same-patient; "
+            f"if not, rename them. To go on all the same: --accept {SPELLINGS}"
+        )
 
 
 def _votes(target: Target, answers: _Answers, readers: Sequence[str]) -> np.ndarray:

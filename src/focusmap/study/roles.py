@@ -8,6 +8,7 @@ import pandas as pd
 
 from focusmap.errors import InputError, suggest
 from focusmap.files import PICTURE_SUFFIX
+from focusmap.study.ids import names_nobody
 
 if TYPE_CHECKING:
     from focusmap.study.declaration import Declaration
@@ -67,7 +68,7 @@ def find_roles(table: pd.DataFrame, said: "Declaration", own: "Study | None" = N
     if patient not in (None, "none"):
         _require_patients(table, str(patient))
     elif patient is None and (own is None or own.patients != "none"):
-        patient = first_filled(table, (known.patient, *PATIENT_COLUMNS))
+        patient = _names_patients(table, (known.patient, *PATIENT_COLUMNS))
     looks = own is None or own.path_column is not None
     return Roles(
         path=first_filled(table, (known.path, *PATH_COLUMNS)) if looks else None,
@@ -97,6 +98,12 @@ def first_filled(table: pd.DataFrame, names: Sequence[str | None]) -> str | None
     return next((name for name in names if name in table and (table[name].str.strip() != "").any()), None)
 
 
+def _names_patients(table: pd.DataFrame, names: Sequence[str | None]) -> str | None:
+    """Return the first of the names that the table has a column of in which anybody is named."""
+    columns = [name for name in names if name in table]
+    return next((name for name in columns if not all(map(names_nobody, table[name].unique()))), None)
+
+
 def require_column(table: pd.DataFrame, column: str | None) -> None:
     """Raise `InputError` where the table lacks the column."""
     if column is not None and column not in table:
@@ -106,7 +113,7 @@ def require_column(table: pd.DataFrame, column: str | None) -> None:
 
 def _require_patients(table: pd.DataFrame, column: str) -> None:
     require_column(table, column)
-    if first_filled(table, (column,)) is None:
+    if _names_patients(table, (column,)) is None:
         raise InputError(f"column {column!r} is empty throughout; it cannot say who the patients are.")
 
 

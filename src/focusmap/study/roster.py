@@ -9,6 +9,7 @@ import pandas as pd
 from focusmap.errors import InputError
 from focusmap.study.cohort import Cohort, read_columns
 from focusmap.study.declaration import Declaration
+from focusmap.study.ids import normal_id, refuse_nobody
 from focusmap.study.roles import find_roles
 from focusmap.study.rows import refuse_missing, relative_path
 from focusmap.study.study import Study
@@ -66,7 +67,8 @@ def read_roster(file: Path, own: Study, images: Path | None = None) -> Roster:
         if roles.path is not None:
             paths = [relative_path(cell, row) for cell, row in zip(cells[roles.path], rows, strict=True)]
         if roles.patient is not None:
-            patients = _filled(cells[roles.patient], roles.patient)
+            refuse_nobody(cells[roles.patient], roles.patient)
+            patients = tuple(map(normal_id if own.same_patient else str, cells[roles.patient]))
     except InputError as error:
         raise InputError(f"{file} {error}") from None
     if paths is not None:
@@ -74,9 +76,3 @@ def read_roster(file: Path, own: Study, images: Path | None = None) -> Roster:
     named = cells[roles.image_id] if roles.image_id else paths or [f"row{row}" for row in rows]
     files = None if paths is None else tuple(folder / name for name in paths)
     return Roster(file, tuple(map(str, named)), patients, files)
-
-
-def _filled(cells: "pd.Series[str]", name: str) -> tuple[str, ...]:
-    if (cells == "").any():
-        raise InputError(f"row {int(np.flatnonzero(cells == '')[0]) + 2}: {name} is empty. Fill it in.")
-    return tuple(map(str, cells))

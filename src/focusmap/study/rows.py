@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.errors import SHOWN, InputError, MissingFileError, listed
+from focusmap.study.ids import normal_id, refuse_nobody
 from focusmap.study.study import Study
 
 
@@ -94,11 +95,5 @@ def _patients(study: Study, raw: pd.DataFrame, table: pd.DataFrame) -> pd.Series
         cases = _cases(study, raw).reset_index(drop=True)
         return cases.where(cases != "", table["image_id"])
     patients = raw[study.patient_column].str.strip()
-    empty = np.flatnonzero(patients == "")
-    if len(empty):
-        rows = listed([str(position + 2) for position in empty], separator=", ")
-        raise InputError(
-            f"row {rows}: {study.patient_column} is empty in {len(empty)} of {len(patients)} rows. "
-            "Fill it in, or name another column with --patient."
-        )
-    return patients
+    refuse_nobody(patients, study.patient_column)
+    return patients.map({name: normal_id(name) for name in patients.unique()}) if study.same_patient else patients

@@ -29,6 +29,8 @@ class Study:
     patients
         ``column``: `patient_column` says who; ``none``: the user states that every image is its own patient;
         ``undeclared``: nobody has said.
+    same_patient
+        Patients whose ids are one in their normal form (see `focusmap.study.ids`) are one; that form is their id.
     boxes_file
         CSV of lesion boxes, or None.
     covariates, groups
@@ -69,6 +71,7 @@ class Study:
     list_column: str | None = None
     uncertain: Uncertain = "unknown"
     notes: tuple[str, ...] = ()
+    same_patient: bool = False
 
     @property
     def role_columns(self) -> frozenset[str]:
@@ -86,7 +89,8 @@ class Study:
         lines += [f"target      {_describe_target(self.task, name)}" for name in self.task.names]
         row = "image" if self.path_column and not self.case_column else "case"
         patient = {"column": self.patient_column, "none": f"none (every {row} its own)", "undeclared": "not declared"}
-        lines.append(f"patient     {patient[self.patients]}")
+        joined = ", by the normal form of its ids" if self.same_patient else ""
+        lines.append(f"patient     {patient[self.patients]}{joined}")
         for role in ("path", "split", "case", "view", "mask", "block"):
             column = getattr(self, f"{role}_column")
             if column is not None:
@@ -120,6 +124,8 @@ def write_study(study: Study, path: Path) -> None:
 
     values: dict[str, Json] = {key: _plain(value) for key, value in asdict(study).items()}
     values["task"] = study.task.to_dict()
+    if not study.same_patient:
+        del values["same_patient"]
     write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 

@@ -1,0 +1,198 @@
+"""One normal form of ids, in which all commands compare patients, and the texts that name nobody.
+
+Spreadsheets, databases and people write one id in many forms. Two ids are one in the normal form if they differ only in
+
+- capitals; accents; composed and decomposed letters; full-width and other digits and letters; Cyrillic and Greek
+  letters that look like Latin ones;
+- blanks of any kind, invisible characters, quotes, a spreadsheet's ``="..."``, and signs at either end;
+- the sign between two parts (any dash, ``_ / . , ^`` or a blank), or whether a letter and a number are parted at all;
+- leading zeros of a number; ``.0`` behind it; thousands separators; scientific notation (``1.7E+01``);
+- a word before a number that only says what it is (``patient 17``, ``sub-17``, ``ID 17``, ``#17``, ``病人17``).
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from focusmap.errors import InputError, listed
+
+SPELLINGS = "same-patient-two-spellings"
+LOOK_ALIKES = str.maketrans(
+    "авеікмнорстухјѕԁһαβεζηικμνορτυχ",
+    "abeikmhopctyxjsdhabezhikmnoptyx",
+)
+"""Cyrillic and Greek letters that look like Latin ones, small or capital."""
+QUOTES = dict.fromkeys(map(ord, "'\"`´‘’‚‛“”„‟‹›«»′″「」『』"))
+SAYS_WHAT = frozenset(
+    [
+        "patient", "patients", "patientid", "pat", "pt", "subject", "subjectid", "subj", "sub", "participant", "id",
+        "pid", "mrn", "no", "nr", "num", "number", "病人", "患者", "编号", "号", "病历号", "住院号", "门诊号",
+    ]
+)  # fmt: skip
+NOBODY = frozenset(
+    [
+        "", "nan", "na", "nat", "null", "nil", "none", "unknown", "unk", "unspecified", "undefined", "missing",
+        "notavailable", "notapplicable", "notknown", "notgiven", "nodata", "noid", "tbd", "tba", "anonymous",
+        "anonymized", "anonymised", "anon", "deidentified", "removed", "redacted", "masked", "hidden", "withheld",
+        "empty", "blank", "ref", "value", "name", "div0", "num", "error", "unbekannt", "inconnu", "desconocido",
+        "未知", "不详", "不明", "缺失", "空", "无", "没有", "匿名", "保密", "待定", "佚名", "未提供", "未填",
+    ]
+)  # fmt: skip
+INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0\u2800\u034f\u17b4\u17b5")
+GROUPED = re.compile(r"\d{1,3}(?:,\d{2,3})*,\d{3}(?:\.0+)?|\d{1,3}(?:[. ]\d{3})+(?:,0+)?")
+SCIENTIFIC = re.compile(r"(\d)(?:[.,](\d+))?e(\+?)0*(\d{1,3})")
+PARTS = re.compile(r"\d+|[^\W\d_]+|[^\w\s\-/\\^.,:;|·•()\[\]{}<>#№=?!*~]+")
+USUAL = re.compile(r"([A-Za-z]*)0*([1-9][0-9]*)")
+"""A word, perhaps, and a number: most ids, and quickly told."""
+LONGEST_SURE = 5
+"""Up to this power of ten numbers are not rounded by being written in scientific notation."""
+
+
+def normal_id(text: str) -> str:
+    """Return the normal form of an id.
+
+    >>> [normal_id(text) for text in ("17", "17.0", "0017", "1.7E+01", "１７", ' "17"', "Patient #17")]
+    ['17', '17', '17', '17', '17', '17', '17']
+    >>> normal_id("P-017"), normal_id("p 17"), normal_id("2021_05"), normal_id("20215")
+    ('p17', 'p17', '2021-5', '20215')
+    """
+    if usual := USUAL.fullmatch(text):
+        word = usual[1].lower()
+        return usual[2] if word in SAYS_WHAT else word + usual[2]
+    plain = _plain(text).removeprefix("+")
+    parts = PARTS.findall(_number(plain) or re.sub(r"(?<=\d)[.,]0+$", "", plain))
+    if len(parts) > 1 and parts[0] in SAYS_WHAT and parts[1].isdigit():
+        parts = parts[1:]
+    if len(parts) == 2 and parts[1] in SAYS_WHAT and parts[0].isdigit():
+        parts = parts[:1]
+    joined = ""
+    for part in parts:
+        number = part.isdigit()
+        joined += "-" if joined and joined[-1].isdigit() == number else ""
+        joined += (part.lstrip("0") or "0") if number else part
+    return joined or plain
+
+
+def names_nobody(text: str) -> bool:
+    """Return whether a cell of a patient column is empty or says that the patient is not known.
+
+    >>> [names_nobody(text) for text in ("", "nan", "N/A", "?", "-", "-1", "XXX", "0", "Nan Li", "7")]
+    [True, True, True, True, True, True, True, False, False, False]
+    """
+    if USUAL.fullmatch(text):
+        return False
+    plain = _plain(text)
+    letters = "".join(sign for sign in plain if sign.isalnum())
+    return letters in NOBODY or set(letters) == {"x"} or re.fullmatch(r"-\s*\d+(?:[.,]0+)?", plain) is not None
+
+
+def of_nobody(patients: "pd.Series[str]") -> np.ndarray:
+    """Return which cells of a patient column name nobody, ``(N,) bool``.
+
+    A zero, or a row of nines, does where all other numbers have four digits or more, or a tenth of its size at most.
+    """
+    codes, ids = pd.factorize(patients)
+    nobody = np.array([names_nobody(str(name)) for name in ids], dtype=bool)
+    fillers = {name for name in ids if re.fullmatch(r"0+(?:\.0+)?|9{3,}(?:\.0+)?", str(name))}
+    if fillers and len(fillers) < len(ids):
+        others = {int(form) for name in ids if name not in fillers and (form := normal_id(str(name))).isdecimal()}
+        for place, name in enumerate(ids):
+            if name in fillers and others:
+                value = int(float(name))
+                nobody[place] |= min(others) >= 1000 if value == 0 else max(others) * 10 <= value
+    return np.asarray(nobody[codes], dtype=bool)
+
+
+def refuse_nobody(patients: "pd.Series[str]", column: str, rows: np.ndarray | None = None) -> None:
+    """Raise `InputError` where a patient is empty, named by a text that means nobody, or rounded by a spreadsheet.
+
+    `rows` are the lines of the file; by default from 2 on.
+    """
+    lines = np.arange(2, len(patients) + 2) if rows is None else rows
+    wrong = of_nobody(patients)
+    if wrong.any():
+        cells = patients.to_numpy(dtype=object)[wrong]
+        said = sorted({str(cell) for cell in cells} - {""})
+        fact = f"{column} is empty" if not said else f"{column} names nobody ({listed(list(map(repr, said)), 3, ', ')})"
+        remedy = "Fill it in, or name another column with --patient."
+        if said:
+            remedy = f"Write who it is, take the rows out, or rename a patient who is called so. {remedy}"
+        raise InputError(f"row {_listed(lines[wrong])}: {fact} in {wrong.sum()} of {len(patients)} rows. {remedy}")
+    lost = patients.isin([name for name in patients.unique() if _is_rounded(str(name))]).to_numpy(dtype=bool)
+    if lost.any():
+        raise InputError(
+            f"row {_listed(lines[lost])}: {column} {patients[lost].iloc[0]!r} was rounded by a spreadsheet, so that "
+            f"different patients may be written alike ({lost.sum()} such cells). Format the column as text there, "
+            "fetch the ids anew, and save it again."
+        )
+
+
+def spelled_twice(ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return each normal form that two or more of the ids have, with these ids in order.
+
+    >>> spelled_twice(["17", "p3", "17.0", "17", "4"])
+    {'17': ('17', '17.0')}
+    """
+    first: dict[str, str] = {}
+    more: dict[str, set[str]] = {}
+    for text in dict.fromkeys(ids):
+        form = normal_id(text)
+        if first.setdefault(form, text) != text:
+            more.setdefault(form, {first[form]}).add(text)
+    return {form: tuple(sorted(texts)) for form, texts in more.items()}
+
+
+def spelled_apart(known: Iterable[str], asked: Iterable[str]) -> list[str]:
+    """Return the ids that are asked about and that only the normal form joins, with each other or with known ones.
+
+    >>> spelled_apart(["17", "0017", "p4"], ["17.0", "P-4", "p5", "6"])
+    ['0017 = 17 = 17.0', 'P-4 = p4']
+    """
+    own = set(asked)
+    groups = spelled_twice([*own, *known]).values()
+    return sorted(" = ".join(group) for group in groups if own.intersection(group))
+
+
+def _plain(text: str) -> str:
+    """Return a text in small Latin letters and ASCII digits as far as it goes, without quotes and invisible signs."""
+    if not text.isascii():
+        apart = unicodedata.normalize("NFKD", text.casefold())
+        whole = "".join(sign for sign in apart if not "\u0300" <= sign <= "\u036f")
+        text = "".join(map(_simple, unicodedata.normalize("NFKC", whole)))
+    text = text.casefold().translate(LOOK_ALIKES).translate(QUOTES)
+    return " ".join("".join(sign for sign in text if sign.isprintable() or sign.isspace()).split()).lstrip("=").strip()
+
+
+def _simple(sign: str) -> str:
+    category = unicodedata.category(sign)
+    if category == "Nd":
+        return str(unicodedata.decimal(sign))
+    if category == "Pd" or sign == "\N{MINUS SIGN}":
+        return "-"
+    return "" if category == "Cf" or sign in INVISIBLE or "\ufe00" <= sign <= "\ufe0f" else sign
+
+
+def _number(plain: str) -> str:
+    """Return the digits of a whole number with thousands separators or in scientific notation; else an empty string."""
+    text = plain.removeprefix("+")
+    if GROUPED.fullmatch(text) and not re.fullmatch(r"\d+\.0+", text):
+        return re.sub(r"[^\d]", "", re.sub(r"(?:(?<=,\d{3})\.|(?<=[. ]\d{3}),)0+$", "", text))
+    match = SCIENTIFIC.fullmatch(text)
+    if match is None or not (match[2] or match[3]):
+        return ""
+    digits, power = (match[2] or "").rstrip("0"), int(match[4])
+    return match[1] + digits.ljust(power, "0") if len(digits) <= power else ""
+
+
+def _is_rounded(text: str) -> bool:
+    match = None if USUAL.fullmatch(text) else SCIENTIFIC.fullmatch(_plain(text).removeprefix("+"))
+    if match is None or not (match[2] or match[3]):
+        return False
+    return int(match[4]) > max(len(match[2] or ""), LONGEST_SURE - 1)
+
+
+def _listed(rows: np.ndarray) -> str:
+    return listed([str(row) for row in rows], separator=", ")
