@@ -23,7 +23,7 @@ from focusmap.study.declaration import Declaration
 from focusmap.study.recipe import Augmentation, Recipe
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from phantom_eyes import COVARIATES, EyeOptions, make_eyes, write_eyes
+from support.phantom_eyes import COVARIATES, EyeOptions, make_eyes, write_eyes
 
 TARGETS = ("CST:continuous", "continue_injection", "relapse", "loss")
 SAID = Declaration(targets=TARGETS, covariates=COVARIATES, case="eye_id", view="view", split="split")

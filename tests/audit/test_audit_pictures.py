@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from audited import found, must_find, textures, write_cohort
 
 from focusmap.audit import AuditOptions, audit_against, audit_cohort, compared_by
 from focusmap.audit.duplicates import CORRELATION, DETAIL, SAME, near_pairs
@@ -15,6 +14,7 @@ from focusmap.errors import FocusmapError
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.study.roster import read_roster, roster_of
 from focusmap.study.split import make_split
+from support.audited import found, must_find, textures, write_cohort
 
 
 def numbered(n: int, **columns: object) -> pd.DataFrame:

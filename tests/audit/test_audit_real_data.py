@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from audited import found, must_find, write_cohort
 
 from focusmap.audit import audit_against, audit_cohort
 from focusmap.study.cohort import Cohort, read_cohort
 from focusmap.study.declaration import Declaration
 from focusmap.study.roster import read_roster, roster_of
 from focusmap.study.split import make_split
+from support.audited import found, must_find, write_cohort
 
 DATA = Path(os.environ.get("FOCUSMAP_DATA", "no-data-here"))
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="FOCUSMAP_DATA names no folder")

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from audited import found, must_find, read_table_only, textures, write_cohort
 
 from focusmap.audit import AuditOptions, audit_cohort
 from focusmap.audit.association import auroc_of_counts, cramers_v
 from focusmap.study.split import SplitOptions, fold_split, make_split
+from support.audited import found, must_find, read_table_only, textures, write_cohort
 
 
 def patients_table(n: int = 200, seed: int = 0) -> pd.DataFrame:

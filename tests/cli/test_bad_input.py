@@ -9,15 +9,7 @@ import pandas as pd
 import pytest
 
 from focusmap.cli import main
-from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
-
-QUICK = ["--model", "small-residual", "--size", "32", "--epochs", "1", "--weights", "none", "--workers", "1"]
-
-
-@pytest.fixture
-def study(tmp_path):
-    """A study of 48 pictures of 16 patients; a test spoils it."""
-    return write_phantom(make_phantom(PhantomOptions(n_patients=16, n_images=48, size=32)), tmp_path / "study")
+from support.options import QUICK
 
 
 @pytest.fixture
@@ -144,13 +136,6 @@ def test_a_dicom_without_pixels_is_named(study, refused):
     picture = first_picture(study)
     picture.write_bytes(Path(str(get_testdata_file("rtplan.dcm"))).read_bytes())
     assert picture.name in refused(study)
-
-
-@pytest.fixture
-def trained(study, tmp_path):
-    """A trained run, to be damaged."""
-    assert main(["train", str(study), "--out", str(tmp_path / "run"), *QUICK]) == 0
-    return tmp_path / "run"
 
 
 def test_a_damaged_model_is_named(trained, study, capsys):

@@ -7,13 +7,13 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from pictures import smooth
 from scipy.io import savemat
 
 from focusmap.cli import main
 from focusmap.errors import InputError
 from focusmap.images.read import read_image, read_mask
 from focusmap.verbs import convert
+from support.pictures import smooth
 
 SHAPE = (24, 31)
 

@@ -1,16 +1,13 @@
 """The page on visits before and after can be followed from the first line to the last."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from focusmap.cli import main
-
-sys.path.insert(0, str(Path(__file__).parent))
-from test_readme import blocks, commands
+from support.pages import blocks, commands
 
 PAGE = "docs/before-and-after.md"
 

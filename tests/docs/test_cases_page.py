@@ -1,19 +1,15 @@
 """The page on cases can be followed, with a small net, small pictures and one epoch."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import yaml
 
 from focusmap.cli import main
 from focusmap.study.recipe import recipe_from
-from phantom_eyes import EyeOptions, make_eyes, write_eyes
+from support.options import quick
+from support.pages import blocks, commands
+from support.phantom_eyes import EyeOptions, make_eyes, write_eyes
 
-sys.path.insert(0, str(Path(__file__).parent))
-from test_readme import blocks, commands
-
-QUICK = ["--size", "32", "--epochs", "1", "--weights", "none", "--workers", "1"]
+QUICK = quick()
 
 
 @pytest.mark.slow

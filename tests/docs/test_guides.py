@@ -1,28 +1,23 @@
 """The documentation's pages can be followed from the first to the last, and become a site."""
 
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
 
 from focusmap.cli import main
 from focusmap.errors import MissingPartError
-from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.report.pdf import require_pdf
-
-sys.path.insert(0, str(Path(__file__).parent))
-from test_readme import QUICK, ROOT, blocks, commands
-
-SMALL = PhantomOptions(n_patients=16, n_images=48, size=32)
+from support.options import QUICK
+from support.pages import ROOT, blocks, commands
+from support.studies import phantom_study
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder as a reader of the pages has it: own pictures, and the demo's study."""
-    write_phantom(make_phantom(SMALL), tmp_path)
-    write_phantom(make_phantom(SMALL), tmp_path / "runs/demo/study")
+    phantom_study(tmp_path)
+    phantom_study(tmp_path / "runs/demo/study")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

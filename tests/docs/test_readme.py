@@ -1,34 +1,20 @@
 """What README and the guide tell a reader to type works, with fewer epochs."""
 
 import re
-import shlex
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from focusmap.cli import COMMANDS, main
-from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
-
-ROOT = Path(__file__).parents[2]
-QUICK = ["--model", "small-residual", "--size", "32", "--epochs", "1", "--weights", "none"]
-
-
-def blocks(page, language):
-    """Return the fenced blocks of a language in a page."""
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
-
-
-def commands(page):
-    """Return the focusmap commands that stand in the page's shell blocks, in order."""
-    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
-    return [shlex.split(line)[1:] for line in lines if line.startswith("focusmap ")]
+from support.options import QUICK, quick
+from support.pages import ROOT, blocks, commands
+from support.studies import phantom_study
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder as the README's reader has it."""
-    labels = write_phantom(make_phantom(PhantomOptions(n_patients=16, n_images=48, size=32)), tmp_path)
+    labels = phantom_study(tmp_path)
     picture = pd.read_csv(labels)["path"][0]
     (tmp_path / "images/0001.png").write_bytes((tmp_path / picture).read_bytes())
     monkeypatch.chdir(tmp_path)
@@ -54,8 +40,8 @@ def test_the_guide_can_be_followed(folder):
     for command in commands("docs/guide.md"):
         trains = command[0] in ("run", "train") and "--dry-run" not in command
         draws = command[0] == "segment" or "--segment" in command
-        quick = ["--recipe", "quick.yaml"] if draws else []
-        assert main(command + (QUICK[2:] if trains else []) + quick) == 0, command
+        drawn = ["--recipe", "quick.yaml"] if draws else []
+        assert main(command + (quick() if trains else []) + drawn) == 0, command
 
 
 def test_the_readmes_tell_the_same_in_both_languages():

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from test_model import model_of
 
 from focusmap.errors import InputError
 from focusmap.faithfulness.measuring import choose_maps
@@ -22,6 +21,7 @@ from focusmap.models.net import Model
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.grids import on_grid
 from focusmap.study.task import Target, Task
+from support.models import model_of
 
 QUICK = TrustOptions(n_draws=4)
 AB = Task((Target("a"), Target("b")))

@@ -2,15 +2,15 @@
 
 import math
 
-import map_oracles as oracles
 import pytest
 import torch
-from mapped_nets import TokenNet, close, pictures
 
+import support.map_oracles as oracles
 from focusmap.errors import InputError
 from focusmap.heatmaps import heat_maps, methods_of
 from focusmap.heatmaps.attention import AttentionWeights, attention_rollout
 from focusmap.nets.build import Architecture, build_net
+from support.mapped_nets import TokenNet, close, pictures
 
 
 def slow_attentions(net, picture):

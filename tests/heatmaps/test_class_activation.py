@@ -2,17 +2,17 @@
 
 from collections.abc import Callable
 
-import map_oracles as oracles
 import numpy as np
 import pytest
 import torch
-from mapped_nets import N_LABELS, SmallNet, batch_for, batch_of, close, net_of, pictures
 from torch import Tensor, nn
 
+import support.map_oracles as oracles
 from focusmap.heatmaps import heat_maps
 from focusmap.heatmaps.class_activation import grad_cam_plus_plus, positive_evidence
 from focusmap.nets.backbones import BACKBONES
 from focusmap.nets.build import FocusNet
+from support.mapped_nets import N_LABELS, SmallNet, batch_for, batch_of, close, net_of, pictures
 
 LARGE = ("densenet121", "resnet50", "vgg16", "convnext-tiny", "densenet121-3d", "resnet18-3d", "resnet50-3d")
 ALL = [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in BACKBONES]

@@ -1,15 +1,15 @@
 """Maps averaged over copies equal the copies one by one, turn with the picture, and keep their unit."""
 
-import map_oracles as oracles
 import pytest
 import torch
-from mapped_nets import SmallNet, close, pictures
 
+import support.map_oracles as oracles
 from focusmap.errors import InputError
 from focusmap.heatmaps import check_copies, heat_maps
 from focusmap.heatmaps.copies import copies_of
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.ensemble import Ensemble
+from support.mapped_nets import SmallNet, close, pictures
 
 
 @pytest.mark.parametrize(("n_dims", "size"), [(2, 16), (3, 8)])

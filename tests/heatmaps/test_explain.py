@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from test_model import model_of
 from torch import Tensor, nn
 
 from focusmap.errors import InputError
@@ -24,15 +23,10 @@ from focusmap.models.net import Model
 from focusmap.nets.build import FocusNet
 from focusmap.study.cohort import read_cohort
 from focusmap.study.task import Target, Task
+from support.mapped_nets import Brightness
+from support.models import model_of
 
 OF_ANY_NET = [*(name for name, method in METHODS.items() if method.need is None), "gradcam@mirror,moves"]
-
-
-class Brightness(nn.Module):
-    """The feature of a net that sees bright spots: by how much the mean of 4 x 4 pixels exceeds 1."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.avg_pool2d(x, 4).clamp(min=1) - 1
 
 
 class DarkRim(nn.Module):

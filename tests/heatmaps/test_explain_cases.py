@@ -8,8 +8,6 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from test_explain import Brightness
-from test_model import model_of
 
 from focusmap.heatmaps.evidence import Item, find_case_evidence, read_pictures
 from focusmap.heatmaps.map_files import read_map
@@ -22,6 +20,8 @@ from focusmap.study.cases import by_case
 from focusmap.study.cohort import Cohort, read_cohort
 from focusmap.study.declaration import Declaration
 from focusmap.study.task import Target, Task
+from support.mapped_nets import Brightness
+from support.models import model_of
 
 VIEWS = ("post", "pre")
 

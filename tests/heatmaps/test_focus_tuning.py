@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from test_model import model_of
 from torch import Tensor, nn
 
 from focusmap.errors import InputError
@@ -37,6 +36,7 @@ from focusmap.nets.pooling import Maximum, PoolingOptions
 from focusmap.nets.views import AS_IT_IS, View
 from focusmap.study.cohort import Cohort, read_cohort
 from focusmap.study.task import Target, Task
+from support.models import model_of
 
 SIDE = 32
 GAIN = 12.0

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from mapped_nets import SmallNet, TokenNet, close, pictures, turned, turning_net
 from torch import Tensor, nn
 
 from focusmap.errors import InputError
 from focusmap.heatmaps import METHODS, HeatMaps, check_method, choose_method, heat_maps, methods_of
 from focusmap.heatmaps.class_activation import NO_EVIDENCE_BELOW
 from focusmap.heatmaps.methods import EVIDENCE
+from support.mapped_nets import SmallNet, TokenNet, close, pictures, turned, turning_net
 
 OF_ANY_NET = [name for name, method in METHODS.items() if method.need is None]
 OF_SMALL_NETS = [*methods_of(SmallNet(2)), "gradcam@mirror,sizes,moves"]

@@ -1,14 +1,14 @@
 """Gradients of the input equal their papers' formulas in 2-D and 3-D, and Captum."""
 
-import map_oracles as oracles
 import numpy as np
 import pytest
 import torch
-from mapped_nets import N_LABELS, SmallNet, close, net_of, pictures
 from torch import Tensor, nn
 
+import support.map_oracles as oracles
 from focusmap.heatmaps import heat_maps
 from focusmap.heatmaps.gradients import N_STEPS, guided_backpropagation, orientations, saliency, symmetric_noise
+from support.mapped_nets import N_LABELS, SmallNet, close, net_of, pictures
 
 BACKBONES = ["small-residual", pytest.param("resnet18", marks=pytest.mark.slow)]
 

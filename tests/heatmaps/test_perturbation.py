@@ -3,14 +3,14 @@
 Score-CAM and Ablation-CAM equal their papers, a feature after feature.
 """
 
-import map_oracles as oracles
 import numpy as np
 import pytest
 import torch
-from mapped_nets import SmallNet, close, pictures
 
+import support.map_oracles as oracles
 from focusmap.heatmaps import heat_maps
 from focusmap.heatmaps.perturbation import N_PATCHES, occlusion, patches, score_cam
+from support.mapped_nets import SmallNet, close, pictures
 
 
 @pytest.mark.parametrize(("n_dims", "size"), [(2, 10), (3, 6)])

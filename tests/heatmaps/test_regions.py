@@ -1,15 +1,15 @@
 """XRAI equals the paper's greedy ranking of segments, adds up to its attributions, and finds a planted region."""
 
-import map_oracles as oracles
 import numpy as np
 import pytest
 import torch
-from mapped_nets import SmallNet, close, pictures
 from scipy import ndimage
 
+import support.map_oracles as oracles
 from focusmap.heatmaps import heat_maps
 from focusmap.heatmaps.gradients import N_STEPS
 from focusmap.heatmaps.regions import LEAST_ADDED, PAPER_SIDE, attributions_of, membership, over_segmentations
+from support.mapped_nets import SmallNet, close, pictures
 
 
 def blobs(n_dims, size, seed=0):

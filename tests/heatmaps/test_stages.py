@@ -1,15 +1,15 @@
 """LayerCAM of all stages equals the paper's fusion; every backbone hands out stages that lead to its logits."""
 
-import map_oracles as oracles
 import numpy as np
 import pytest
 import torch
-from mapped_nets import SmallNet, close, pictures
 
+import support.map_oracles as oracles
 from focusmap.errors import InputError
 from focusmap.heatmaps import heat_maps, methods_of
 from focusmap.heatmaps.gradients import gradients_of
 from focusmap.nets.build import Architecture, build_net
+from support.mapped_nets import SmallNet, close, pictures
 
 # One of each way that timm hands out stages, ours, MONAI's, and focus-map nets.
 NAMES = (

@@ -7,19 +7,19 @@ import imagecodecs
 import numpy as np
 import pandas as pd
 import pytest
-from pictures import colourful, smooth
 from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 from pydicom.sequence import Sequence
-from test_dicom import a_dataset, saved
 
 from focusmap.cli import main
 from focusmap.errors import InputError, UnreadableImageError
 from focusmap.images import dicom_codecs as codecs
 from focusmap.images.read import read_image
 from focusmap.verbs import convert
+from support.dicom_files import a_dataset, saved
+from support.pictures import colourful, smooth
 
 GREY = smooth(40, 30)
 DEEP = GREY.astype(np.uint16) * 16 + 7

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import colourful, encode, smooth
 
 from focusmap.errors import InputError
 from focusmap.images.crop import PARTS, Box, foreground_box
@@ -21,6 +20,7 @@ from focusmap.images.prepare import (
     standardise,
     to_source,
 )
+from support.pictures import colourful, encode, smooth
 
 FILE = Path("a.png")
 sides = st.integers(20, 400)

@@ -5,11 +5,11 @@ import zlib
 
 import numpy as np
 import pytest
-from pictures import colourful, encode, smooth
 from PIL import Image as Pillow
 
 from focusmap.errors import MissingFileError, UnreadableImageError
 from focusmap.images.read import read_image, read_mask
+from support.pictures import colourful, encode, smooth
 
 GREY, COLOUR = smooth(60, 83), colourful(60, 83)
 DEEP = GREY.astype(np.uint16) * 250 + 3

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import encode, smooth
 
 from focusmap.errors import DiskError, InputError, UnreadableImageError
 from focusmap.images import store as store_module
 from focusmap.images import workers
 from focusmap.images.prepare import Preparation, prepare_file
 from focusmap.images.store import StoreOptions, open_store, prepare_store
+from support.pictures import encode, smooth
 
 PREPARATION = Preparation(32)
 HERE = StoreOptions(workers=1)

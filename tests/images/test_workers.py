@@ -6,11 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from pictures import encode, smooth
 
 from focusmap.errors import InputError
 from focusmap.images.prepare import Preparation, content_statistics, prepare_file
 from focusmap.images.workers import CHUNK, PreparedPicture, prepare_by_processes, prepare_in_order, prepare_one
+from support.pictures import encode, smooth
 
 PREPARATION = Preparation(24)
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_model import edit, model_of
 
 from focusmap.errors import FocusmapError, ModelError
 from focusmap.heatmaps.evidence import Item, Picture, find_evidence
 from focusmap.models.ensemble import combine, with_views
 from focusmap.models.net import CARD, WEIGHTS, Model, load_model, save_model
 from focusmap.nets.views import AS_IT_IS, View
+from support.models import edit, model_of
 
 VIEWS = (AS_IT_IS, View(mirror=True))
 

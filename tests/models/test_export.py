@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_model import model_of
 
 from focusmap.cli import main
 from focusmap.errors import InputError, MissingPartError
@@ -25,6 +24,7 @@ from focusmap.models.net import Model, load_model, save_model
 from focusmap.models.predict import predict_files
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.views import AS_IT_IS, View
+from support.models import model_of
 
 
 def model(name: str = "small-residual", seed: int = 0) -> Model:

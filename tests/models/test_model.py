@@ -1,6 +1,5 @@
 """A model folder gives back the same model, and anything wrong with it is said."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,40 +8,14 @@ import pytest
 import torch
 
 from focusmap.errors import FocusmapError, MissingFileError, ModelError
-from focusmap.models.card import ModelCard
-from focusmap.models.net import CARD, WEIGHTS, Model, load_model, save_model
-from focusmap.nets.build import Architecture, build_net
-from focusmap.study.task import Target, Task
-
-
-def model_of(seed: int = 0) -> Model:
-    task = Task((Target("nodule"), Target("size", "continuous")))
-    architecture = Architecture("small-residual", 1, task.n_logits)
-    card = ModelCard(
-        task=task,
-        architecture=architecture.to_dict(),
-        preparation={"size": 32, "channels": 1, "window": [0.5, 99.5]},
-        thresholds={"nodule": 0.4},
-        threshold_for="youden",
-        temperatures={"nodule": 1.5},
-        scales={"size": [10.0, 2.0]},
-        probe={},
-        versions={"torch": "2.9"},
-        training={"weights": "none"},
-    )
-    return Model(build_net(architecture, seed=seed).eval(), card)
+from focusmap.models.net import CARD, WEIGHTS, load_model, save_model
+from support.models import edit, model_of
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     save_model(model_of(), tmp_path)
     return tmp_path
-
-
-def edit(folder: Path, change: Callable[[dict[str, object]], object]) -> None:
-    values = json.loads((folder / CARD).read_text())
-    change(values)
-    (folder / CARD).write_text(json.dumps(values))
 
 
 def test_what_was_saved_is_what_is_loaded(tmp_path: Path) -> None:

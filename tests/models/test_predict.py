@@ -6,11 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from test_model import model_of
 
 from focusmap.images.prepare import Preparation
 from focusmap.images.store import StoreOptions, prepare_store
 from focusmap.models.predict import PredictOptions, predict_files, predict_store
+from support.models import model_of
 
 
 @pytest.fixture

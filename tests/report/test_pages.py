@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic_run import binary_task, write_run
 
 from focusmap.figures.sheets import Tile, write_sheet
 from focusmap.files import Json, read_json
@@ -14,6 +13,7 @@ from focusmap.report.comparison import render_comparison
 from focusmap.report.files import read_run
 from focusmap.report.judged import judged_predictions
 from focusmap.report.words import words_in
+from support.synthetic_run import binary_task, write_run
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from PIL import ImageFile
-from synthetic_run import binary_task, write_run
 
 from focusmap import installation
 from focusmap.cli import main
@@ -15,6 +14,7 @@ from focusmap.report import pdf
 from focusmap.report.render import render_report
 from focusmap.report.words import Language
 from focusmap.study.task import Target, Task
+from support.synthetic_run import binary_task, write_run
 
 MIXED = Task(
     (Target("a"), Target("label", "multiclass", ("normal", "benign", "malignant")), Target("CST", "continuous"))

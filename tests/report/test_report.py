@@ -10,7 +10,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from synthetic_run import binary_task, write_run
 
 from focusmap.errors import MissingFileError
 from focusmap.files import read_json, read_table, write_json, write_table
@@ -21,6 +20,7 @@ from focusmap.report.judged import judged_predictions
 from focusmap.report.render import render_report
 from focusmap.report.words import words_in
 from focusmap.study.task import Target, Task
+from support.synthetic_run import binary_task, words_of, write_run
 
 SECTIONS = (
     "summary", "cohort", "audit", "split", "training", "results", "mistakes", "maps", "localisation", "model",
@@ -42,10 +42,6 @@ def run(original: Path, tmp_path: Path) -> Path:
 
 def page_of(run: Path) -> str:
     return render_report(run).read_text(encoding="utf-8")
-
-
-def words_of(page: str) -> str:
-    return " ".join(re.sub(r"<[^>]*>", " ", re.sub(r"(?s)<style>.*?</style>", "", page)).split())
 
 
 def test_all_sections_are_there_and_none_is_missing(run: Path) -> None:

@@ -4,13 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from synthetic_run import binary_task, write_run
-from test_report import words_of
 
 from focusmap.files import Json, write_json
 from focusmap.report.render import render_report
 from focusmap.report.trust import render_trust, trust_verdicts
 from focusmap.report.words import words_in
+from support.synthetic_run import binary_task, words_of, write_run
 
 ENGLISH = words_in("en")
 CURVES: dict[str, Json] = {"curve": [0.9, 0.5, 0.1], "control": [0.9, 0.8, 0.1]}

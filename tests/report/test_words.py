@@ -6,7 +6,6 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from synthetic_run import binary_task, write_run
 
 from focusmap import report
 from focusmap.audit.findings import SEVERITIES
@@ -25,6 +24,7 @@ from focusmap.report.segmentation_section import METHODS as MASK_METHODS
 from focusmap.report.trust import CRITERIA, render_trust
 from focusmap.report.words import LANGUAGES, placeholders, words_in
 from focusmap.study.recipe import Augmentation, Recipe
+from support.synthetic_run import binary_task, write_run
 
 FOLDER = Path(report.__file__).parent
 SOURCES = "\n".join(path.read_text() for path in (*FOLDER.glob("*.py"), *FOLDER.glob("templates/*.html")))

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from ranking_oracles import obuchowski_variance
 from scipy.stats import norm
 
 from focusmap.statistics.delong import _areas, clustered_delong, paired_delong
 from focusmap.statistics.intervals import bootstrap_auroc
 from focusmap.statistics.resampling import Clusters
+from support.ranking_oracles import obuchowski_variance
 
 
 def clustered_sample(seed: int, n: int = 80, n_patients: int = 30) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

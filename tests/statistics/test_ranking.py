@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ranking_oracles import bootstrap_by_rows, pairwise_auroc, stepwise_average_precision
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from focusmap.statistics.ranking import auroc, average_precision, rank
 from focusmap.statistics.resampling import Clusters, Resampling
+from support.ranking_oracles import bootstrap_by_rows, pairwise_auroc, stepwise_average_precision
 
 rows = st.lists(st.tuples(st.booleans(), st.integers(-4, 4)), min_size=2, max_size=30).filter(
     lambda pairs: len({positive for positive, _ in pairs}) == 2

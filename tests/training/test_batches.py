@@ -5,9 +5,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small_study import pictures, store_of
 
 from focusmap.training.batches import epoch_order, read_batch, split_evenly
+from support.small_study import pictures, store_of
 
 
 @given(n=st.integers(1, 300), batch_size=st.integers(2, 40))

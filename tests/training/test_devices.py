@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_study import QUICK, study
-from test_loop import plain_net, weights
 
 from focusmap.errors import InputError
 from focusmap.study.recipe import Augmentation
 from focusmap.training.devices import Devices, choose_devices, open_fabric
 from focusmap.training.loop import FitOptions, fit
+from support.small_study import QUICK, plain_net, study, weights
 
 RECIPE = replace(QUICK, precision="fp32", epochs=2, augmentation=Augmentation(mixup=0.5), accumulate=2)
 

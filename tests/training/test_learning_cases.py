@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_study import QUICK, SIDE, pictures, store_of
 
 from focusmap.nets.cases import CaseArchitecture, build_case_net
 from focusmap.statistics.ranking import auroc
@@ -15,6 +14,7 @@ from focusmap.training.batches import Labelled, TrainingData
 from focusmap.training.case_inputs import CaseInputs
 from focusmap.training.epoch import forward_store
 from focusmap.training.loop import FitOptions, fit
+from support.small_study import QUICK, SIDE, pictures, store_of
 
 LEARN = replace(QUICK, epochs=8, batch_size=12, learning_rate=3e-3, ema_decay=0.9, class_weights=False)
 N_CASES = 60

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_study import QUICK, study
 
 from focusmap.errors import InputError, MissingFileError
 from focusmap.nets.build import Architecture, FocusNet, build_net
@@ -16,14 +15,11 @@ from focusmap.training.epoch import forward_store, training_batch
 from focusmap.training.loop import EpochRecord, FitOptions, fit, open_session
 from focusmap.training.records import tune_auroc
 from focusmap.training.sampling import Drawn
+from support.small_study import QUICK, plain_net, study, weights
 
 
 def net(seed: int = 0) -> FocusNet:
     return build_net(Architecture("small-residual", 1, 1), seed=seed)
-
-
-def weights(of: FocusNet) -> list[torch.Tensor]:
-    return list(of.state_dict().values())
 
 
 def same(a: FocusNet, b: FocusNet) -> bool:
@@ -179,15 +175,6 @@ def test_a_plateau_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.Monk
     again = list(fit(net(), data, recipe, FitOptions(checkpoint, resume=True)))
     assert without_seconds(again) == without_seconds(whole)
     assert whole[-1].learning_rate < whole[0].learning_rate
-
-
-def plain_net() -> FocusNet:
-    """A net without batch norm and dropout, so that a batch is the sum of its pictures."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        made = FocusNet(torch.nn.Sequential(torch.nn.Conv2d(1, 8, 3), torch.nn.ReLU()), 8, 1)
-    made.dropout.p = 0.0
-    return made
 
 
 def test_two_batches_accumulated_are_one_of_twice_the_size() -> None:

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_study import QUICK, study
 
 from focusmap.nets.build import architecture_of, build_net
 from focusmap.training.loop import FitOptions, fit
 from focusmap.training.map_losses import draw_shift, equivariance, shifted, sparsity
+from support.small_study import QUICK, study
 
 GRIDS = [(6, 5), (4, 5, 3)]
 FOCUS = replace(

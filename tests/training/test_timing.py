@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_study import QUICK, study
 
 from focusmap.nets.build import Architecture, build_net
 from focusmap.study.recipe import Augmentation
 from focusmap.training import timing
 from focusmap.training.loop import fit
 from focusmap.training.timing import training_seconds
+from support.small_study import QUICK, study
 
 
 def net():

@@ -8,16 +8,17 @@ import pytest
 
 from focusmap.cli import main
 from focusmap.images.read import read_image
-from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.statistics.ranking import auroc
+from support.options import quick
+from support.studies import phantom_study
 
-QUICK = ["--size", "32", "--epochs", "2", "--weights", "none", "--workers", "1"]
+QUICK = quick(epochs=2)
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
-    return write_phantom(make_phantom(PhantomOptions(n_patients=16, n_images=48, size=40)), folder)
+    return phantom_study(folder, patients=16, images=48, size=40)
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 
 from focusmap.cli import main
-from phantom_eyes import EyeOptions, make_eyes, write_eyes
+from support.options import quick
+from support.phantom_eyes import EyeOptions, make_eyes, write_eyes
 
 TARGETS = ["--target", "CST:continuous", "--target", "relapse"]
 STUDY = [*TARGETS, *[word for name in ("drug", "age", "acuity") for word in ("--covariate", name)]]
 CASES = ["--case", "eye_id", "--view", "view"]
-QUICK = ["--size", "28", "--epochs", "1", "--weights", "none", "--workers", "1", "--batch-size", "8"]
+QUICK = quick(size=28, more="--batch-size 8")
 NET = ["--model", "small-residual+table"]
 VIEWS = ["post left-half", "post right-half", "pre left-half", "pre right-half"]
 

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from focusmap.cli import main
-from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
+from support.options import QUICK
+from support.studies import phantom_study
 
 STRIPES = 80
 
@@ -93,9 +94,8 @@ def test_a_training_is_not_repeated_where_it_is_done(run, tmp_path, capsys):
 
 
 def test_a_net_is_shown_beside_a_fast_model_by_default(tmp_path):
-    labels = write_phantom(make_phantom(PhantomOptions(n_patients=14, n_images=42, size=32)), tmp_path / "study")
-    quick = ["--model", "small-residual", "--size", "32", "--epochs", "1", "--weights", "none", "--workers", "1"]
-    assert main(["run", str(labels), "--out", str(tmp_path / "run"), *quick]) == 0
+    labels = phantom_study(tmp_path / "study", patients=14, images=42, size=32)
+    assert main(["run", str(labels), "--out", str(tmp_path / "run"), *QUICK]) == 0
     found = json.loads((tmp_path / "run/evaluation/baselines.json").read_text())["baselines"]
     assert [entry["name"] for entry in found] == ["mean", "histogram+lbp+pyramid+logistic"]
     assert (tmp_path / "run/focus/index.csv").is_file()

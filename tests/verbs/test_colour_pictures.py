@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from focusmap.cli import main
+from support.options import quick
 
-QUICK = ["--epochs", "3", "--batch-size", "16", "--workers", "1", "--weights", "none"]
+QUICK = quick(size=0, epochs=3, more="--batch-size 16")
 CLASSES = ("apple", "cloud", "pond")
 
 

@@ -10,8 +10,9 @@ import pytest
 from focusmap.cli import main
 from focusmap.study.cohort import read_cohort
 from focusmap.study.declaration import Declaration
+from support.options import NET, quick
 
-QUICK = ["--model", "small-residual", "--size", "32", "--epochs", "2", "--weights", "none", "--workers", "1"]
+QUICK = quick(NET, epochs=2)
 
 
 @pytest.fixture(scope="module")

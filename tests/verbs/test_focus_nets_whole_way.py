@@ -14,15 +14,17 @@ from focusmap.cli import main
 from focusmap.phantom import FINDINGS, PhantomOptions, make_phantom, write_phantom
 from focusmap.study.cohort import read_cohort
 from focusmap.verbs.run import DEMO_PIXELS, DEMO_RECIPE
+from support.options import quick
+from support.studies import phantom_study
 
-QUICK = ["--size", "32", "--epochs", "1", "--weights", "none", "--workers", "1"]
+QUICK = quick()
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """A study of 60 pictures of 15 patients, and a second label file where one class is named a picture."""
     folder = tmp_path_factory.mktemp("study")
-    labels = write_phantom(make_phantom(PhantomOptions(n_patients=15, n_images=60, size=32)), folder)
+    labels = phantom_study(folder, patients=15, images=60, size=32)
     table = pd.read_csv(labels)
     first = table[list(FINDINGS)].fillna(0).assign(normal=0.5).idxmax(axis=1)
     table[["path", "patient_id"]].assign(label=first).to_csv(folder / "classes.csv", index=False)

@@ -11,9 +11,8 @@ import pytest
 from focusmap.cli import main
 from focusmap.heatmaps.map_files import read_map
 from focusmap.images.read import read_image, read_mask
-from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
-
-QUICK = ["--model", "small-residual", "--size", "32", "--epochs", "1", "--weights", "none", "--workers", "1"]
+from support.options import QUICK
+from support.studies import phantom_study
 
 
 def test_a_colour_set_goes_all_the_way_with_a_crop(tmp_path):
@@ -42,7 +41,7 @@ def test_a_colour_set_goes_all_the_way_with_a_crop(tmp_path):
 
 @pytest.mark.parametrize("crop", ["lefthalf", "0.2,0.1", "0.9,0,0.1,1"])
 def test_a_crop_that_is_none_is_named(tmp_path, capsys, crop):
-    labels = write_phantom(make_phantom(PhantomOptions(n_patients=16, n_images=48, size=32)), tmp_path)
+    labels = phantom_study(tmp_path)
     (tmp_path / "recipe.yaml").write_text(f"crop: '{crop}'\n")
     recipe = ["--recipe", str(tmp_path / "recipe.yaml")]
     assert main(["train", str(labels), "--out", str(tmp_path / "run"), *recipe, *QUICK]) == 2

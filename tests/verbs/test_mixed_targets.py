@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from focusmap.cli import main
+from support.options import NET, quick
 
 GRADES = ("low", "mid", "high")
 
@@ -27,9 +28,9 @@ def run(tmp_path_factory):
     table.to_csv(folder / "labels.csv", index=False)
     (folder / "recipe.yaml").write_text("target_weights: uncertainty\nbatch_size: 8\n")
     targets = ["--target", "grade:ordinal:classes=low,mid,high", "--target", "size:continuous", "--target", "band"]
-    quick = ["--model", "small-residual", "--size", "24", "--epochs", "12", "--weights", "none", "--workers", "1"]
-    quick += ["--recipe", str(folder / "recipe.yaml"), "--baseline", "none", "--devices", "cpu"]
-    assert main(["run", str(folder / "labels.csv"), "--out", str(folder / "run"), *targets, *quick]) == 0
+    how = ["--recipe", str(folder / "recipe.yaml"), "--baseline", "none", "--devices", "cpu"]
+    how += quick(NET, size=24, epochs=12)
+    assert main(["run", str(folder / "labels.csv"), "--out", str(folder / "run"), *targets, *how]) == 0
     return folder / "run"
 
 

@@ -9,15 +9,10 @@ import pandas as pd
 import pytest
 
 from focusmap.cli import main
-from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
+from support.options import NET, quick
 
-QUICK = ["--model", "small-residual", "--size", "32", "--epochs", "2", "--weights", "none", "--workers", "1"]
+QUICK = quick(NET, epochs=2)
 PROGRAM = "import sys; from focusmap.cli import main; sys.exit(main(sys.argv[1:]))"
-
-
-@pytest.fixture
-def study(tmp_path):
-    return write_phantom(make_phantom(PhantomOptions(n_patients=16, n_images=48, size=32)), tmp_path / "study")
 
 
 def test_a_run_that_is_not_prepared_is_not_trained_on_several_nodes(study, tmp_path, capsys):

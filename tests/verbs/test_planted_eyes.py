@@ -1,17 +1,13 @@
 """Planted eyes whose targets need pictures and table: the joint model betters each alone, unless the link is cut."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 import pytest
+from eyes_phantom import RECIPE, differences
 
 from focusmap.verbs import explain
-from phantom_eyes import EyeOptions
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-from eyes_phantom import RECIPE, differences
+from support.phantom_eyes import EyeOptions
 
 EYES = EyeOptions()
 

@@ -14,21 +14,22 @@ from focusmap.cli import main
 from focusmap.evaluation.localisation.mask_scores import above_mean_mask
 from focusmap.heatmaps.map_files import file_name
 from focusmap.images.read import read_mask
-from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.progress import silent
 from focusmap.segmentation.drawing import Job
 from focusmap.segmentation.lesions import Lesion
 from focusmap.segmentation.segmenter import learn_segmenter
 from focusmap.study.recipe import Recipe
+from support.options import quick
+from support.studies import phantom_study
 
-QUICK = ["--model", "small-residual-acam", "--size", "28", "--epochs", "1", "--weights", "none", "--workers", "1"]
+QUICK = quick("small-residual-acam", size=28)
 RECIPE = "segmentation: {n_steps: 4, max_cases: 12}"
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lesions")
-    labels = write_phantom(make_phantom(PhantomOptions(n_patients=14, n_images=40, size=28, seed=3)), folder)
+    labels = phantom_study(folder, patients=14, images=40, size=28, seed=3)
     table = pd.read_csv(labels)
     # One target alone: every command does everything for each.
     table["nodule"] = table["nodule"].astype("Int64")

@@ -8,7 +8,7 @@ import torch
 
 from focusmap.cli import main
 from focusmap.models.net import load_model, save_model
-from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
+from support.studies import phantom_study
 
 NET = ["--model", "small-residual", "--weights", "none", "--workers", "1"]
 FEW = ["--trust", "--trust-pictures", "4", "--trust-draws", "3"]
@@ -17,7 +17,7 @@ FEW = ["--trust", "--trust-pictures", "4", "--trust-draws", "3"]
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trusting")
-    labels = write_phantom(make_phantom(PhantomOptions(n_patients=20, n_images=60, size=32)), folder)
+    labels = phantom_study(folder, patients=20, images=60, size=32)
     assert main(["run", str(labels), "--out", str(folder / "run"), *NET, "--size", "32", "--epochs", "2"]) == 0
     _speak_louder(folder / "run/model")
     return folder / "run"
@@ -94,7 +94,7 @@ def test_a_model_of_other_labels_is_refused(run, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_maps_of_a_trained_net_pass_and_edges_do_not(tmp_path):
-    labels = write_phantom(make_phantom(PhantomOptions(n_patients=40, n_images=160, size=64)), tmp_path)
+    labels = phantom_study(tmp_path, patients=40, images=160, size=64)
     run = tmp_path / "run"
     assert main(["run", str(labels), "--out", str(run), *NET, "--size", "64", "--epochs", "8"]) == 0
     assert main(["explain", str(run), "--trust"]) == 0

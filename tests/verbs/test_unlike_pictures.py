@@ -10,15 +10,16 @@ from PIL import Image
 
 from focusmap.cli import main
 from focusmap.models.ood_files import LIKENESS, likeness_of
-from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
+from support.options import quick
+from support.studies import phantom_study
 
-QUICK = ["--size", "32", "--epochs", "1", "--weights", "none", "--workers", "1"]
+QUICK = quick()
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kind")
-    return write_phantom(make_phantom(PhantomOptions(n_patients=160, n_images=160, size=32)), folder)
+    return phantom_study(folder, patients=160, images=160, size=32)
 
 
 @pytest.fixture(scope="module", params=["small-residual", "histogram+logistic"])

@@ -11,16 +11,18 @@ from PIL import Image
 
 from focusmap.cli import main
 from focusmap.images.nifti import write_nifti
-from focusmap.phantom import FINDINGS, PhantomOptions, make_phantom, write_phantom
+from focusmap.phantom import FINDINGS
+from support.options import quick
+from support.studies import phantom_study
 
-QUICK = ["--epochs", "1", "--weights", "none", "--workers", "1", "--batch-size", "4", "--shape", "16,16,16"]
+QUICK = quick(size=0, more="--batch-size 4 --shape 16,16,16")
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """A study of 24 volumes of 12 patients."""
     folder = tmp_path_factory.mktemp("study")
-    return write_phantom(make_phantom(PhantomOptions(n_patients=12, n_images=24, size=28, dimensions=3)), folder)
+    return phantom_study(folder, patients=12, images=24, size=28, dimensions=3)
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +159,6 @@ def test_settings_that_do_not_go_together_are_one_message(study, tmp_path, capsy
 
 def test_a_net_of_pictures_says_what_to_do_with_a_volume(study, tmp_path, capsys):
     folder = tmp_path / "flat"
-    flat = write_phantom(make_phantom(PhantomOptions(n_patients=12, n_images=24, size=28)), folder)
+    flat = phantom_study(folder, patients=12, images=24, size=28)
     assert main(["train", str(flat), "--out", str(tmp_path / "run"), "--model", "small-residual-3d", *QUICK]) == 2
     assert "takes volumes, and those of this study are pictures" in capsys.readouterr().err

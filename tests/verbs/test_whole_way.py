@@ -10,19 +10,20 @@ import pandas as pd
 import pytest
 
 from focusmap.cli import main
-from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.study.options import RunOptions
 from focusmap.study.run import Run
 from focusmap.verbs.train import train_baseline
+from support.options import NET, quick
+from support.studies import phantom_study
 
-QUICK = ["--model", "small-residual", "--size", "32", "--epochs", "2", "--weights", "none", "--workers", "1"]
+QUICK = quick(NET, epochs=2)
 
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory):
     """A study of 80 pictures of 20 patients."""
     folder = tmp_path_factory.mktemp("study")
-    return write_phantom(make_phantom(PhantomOptions(n_patients=20, n_images=80, size=32)), folder)
+    return phantom_study(folder, patients=20, images=80, size=32)
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,13 @@
 """Measures of one map against one mask equal their definitions, pixel by pixel, in two and three dimensions."""
 
 import cv2
-import localisation_oracles as slow
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
+import support.localisation_oracles as slow
 from focusmap.evaluation.localisation import (
     MapOnMask,
     area_cut,

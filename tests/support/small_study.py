@@ -4,9 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from focusmap.images.prepare import Preparation
 from focusmap.images.store import Store
+from focusmap.nets.build import FocusNet
 from focusmap.study.recipe import Augmentation, Recipe
 from focusmap.study.task import Target, Task
 from focusmap.training.batches import Labelled, TrainingData
@@ -59,3 +61,16 @@ def study(
         Labelled(ids[:n_train], truth[:n_train]),
         Labelled(ids[n_train:], truth[n_train:]),
     )
+
+
+def plain_net() -> FocusNet:
+    """A net without batch norm and dropout, so that a batch is the sum of its pictures."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = FocusNet(torch.nn.Sequential(torch.nn.Conv2d(1, 8, 3), torch.nn.ReLU()), 8, 1)
+    made.dropout.p = 0.0
+    return made
+
+
+def weights(of: FocusNet) -> list[torch.Tensor]:
+    return list(of.state_dict().values())

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from focusmap.errors import InputError
-from phantom_eyes import COVARIATES, TARGETS, VISITS, EyeOptions, make_eyes, write_eyes
+from support.phantom_eyes import COVARIATES, TARGETS, VISITS, EyeOptions, make_eyes, write_eyes
 
 SMALL = EyeOptions(n_patients=4, size=32)
 

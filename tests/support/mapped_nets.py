@@ -140,3 +140,10 @@ def close(found: Tensor, expected: np.ndarray, tolerance: float = 1e-5) -> None:
     """Equal within a share of the greatest value, which must be positive: maps without evidence prove nothing."""
     assert expected.max() > 0
     np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=tolerance * float(np.abs(expected).max()))
+
+
+class Brightness(nn.Module):
+    """The feature of a net that sees bright spots: by how much the mean of 4 x 4 pixels exceeds 1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.avg_pool2d(x, 4).clamp(min=1) - 1

@@ -1,5 +1,6 @@
 """A run folder with every file and plausible content, made without a net: what the report is tested on."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -306,3 +307,7 @@ def _write_overlay(path: Path, image_id: str, seed: int) -> None:
     heat_map = None if seed % 5 == 4 else 4.5 * np.exp(-distance / 90) - 0.3
     picture = body.clip(0, 255).astype(np.uint8)
     draw_overlay(path, Overlay(picture, heat_map, f"{image_id}: cam", 4.0, outline=distance < 60))
+
+
+def words_of(page: str) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", re.sub(r"(?s)<style>.*?</style>", "", page)).split())

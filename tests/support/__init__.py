@@ -1,0 +1,1 @@
+"""What several tests need: small studies, quick commands, slow oracles."""

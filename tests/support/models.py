@@ -1,0 +1,34 @@
+"""A small model with random weights, and a way to spoil its card."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from focusmap.models.card import ModelCard
+from focusmap.models.net import CARD, Model
+from focusmap.nets.build import Architecture, build_net
+from focusmap.study.task import Target, Task
+
+
+def model_of(seed: int = 0) -> Model:
+    task = Task((Target("nodule"), Target("size", "continuous")))
+    architecture = Architecture("small-residual", 1, task.n_logits)
+    card = ModelCard(
+        task=task,
+        architecture=architecture.to_dict(),
+        preparation={"size": 32, "channels": 1, "window": [0.5, 99.5]},
+        thresholds={"nodule": 0.4},
+        threshold_for="youden",
+        temperatures={"nodule": 1.5},
+        scales={"size": [10.0, 2.0]},
+        probe={},
+        versions={"torch": "2.9"},
+        training={"weights": "none"},
+    )
+    return Model(build_net(architecture, seed=seed).eval(), card)
+
+
+def edit(folder: Path, change: Callable[[dict[str, object]], object]) -> None:
+    values = json.loads((folder / CARD).read_text())
+    change(values)
+    (folder / CARD).write_text(json.dumps(values))
