@@ -1,12 +1,14 @@
 # What each target needs, it installs: a fresh clone with Python 3.11+ and make is enough.
 PYTHON ?= python3
+CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 # As many tests at once as there are cores, each on one of them; a module's tests share its fixtures.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadscope --durations=10
+LOWEST := .venv-lowest
 INSTALLED := .venv/installed
 DOCS_INSTALLED := .venv/docs-installed
 
-.PHONY: demo test check slow docs clean
+.PHONY: demo test check slow coverage lowest docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/focusmap demo --out runs/demo --force
@@ -17,10 +19,23 @@ test: $(INSTALLED)
 slow: $(INSTALLED)
 	$(PYTEST) -m slow
 
+# The tests, with the share of lines and branches that they reach; it fails below the floor in pyproject.toml.
+coverage: $(INSTALLED)
+	$(PYTEST) --cov --cov-report=term --cov-report=xml
+
+# The tests on the lowest versions that pyproject.toml promises, which need uv to be found.
+lowest:
+	uv venv --python 3.11 --clear $(LOWEST)
+	uv pip compile --quiet pyproject.toml --resolution lowest-direct --python-version 3.11 --output-file $(LOWEST)/lowest.txt
+	uv pip install --quiet --python $(LOWEST)/bin/python --requirements $(LOWEST)/lowest.txt --editable . \
+		hypothesis pytest pytest-timeout pytest-xdist
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -q -n auto --maxprocesses 8 --dist loadscope
+
 check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/typos
 	$(BIN)/lint-imports
 
 docs: $(DOCS_INSTALLED)
@@ -29,12 +44,12 @@ docs: $(DOCS_INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "focusmap needs Python 3.11 or newer; try: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $@
 
 $(DOCS_INSTALLED): $(INSTALLED)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs]'
 	touch $@
 
 clean:
-	rm -rf .venv build site src/focusmap.egg-info
+	rm -rf .venv $(LOWEST) build site src/focusmap.egg-info

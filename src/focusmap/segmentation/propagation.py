@@ -51,7 +51,7 @@ def grow(features: Tensor, points: np.ndarray, weights: np.ndarray) -> np.ndarra
     return np.asarray(torch.cat(found).reshape(features.shape[1:]).cpu().numpy())
 
 
-def transitions(features: Tensor, radius: float, beta: float) -> dia_array[np.float32]:
+def transitions(features: Tensor, radius: float, beta: float) -> "dia_array[np.float32]":
     """Return the walk's matrix ``(N, N)``: S^beta between voxels no further apart than `radius`, each row of sum 1.
 
     A voxel may stay where it is, as S(p, p) = 1 says, so that no row is empty. It is stored by diagonals: a step to a
@@ -60,7 +60,7 @@ def transitions(features: Tensor, radius: float, beta: float) -> dia_array[np.fl
     diagonals = _diagonals(features.float().cpu(), radius, beta)
     n, offsets = diagonals[0].size, np.array(list(diagonals))
     values = np.stack([diagonal.ravel() for diagonal in diagonals.values()])
-    matrix: dia_array[np.float32] = dia_array((values, offsets), shape=(n, n))
+    matrix: "dia_array[np.float32]" = dia_array((values, offsets), shape=(n, n))
     sums = matrix @ np.ones(n, np.float32)
     for diagonal, offset in zip(matrix.data, offsets, strict=True):
         diagonal[max(offset, 0) : n + min(offset, 0)] /= sums[max(-offset, 0) : n - max(offset, 0)]
@@ -91,7 +91,7 @@ def _overlap(step: Sequence[int]) -> tuple[slice, ...]:
     return tuple(slice(max(-by, 0), -by if by > 0 else None) for by in step)
 
 
-def walk(matrix: dia_array[np.float32], heat_map: np.ndarray, n_steps: int) -> np.ndarray:
+def walk(matrix: "dia_array[np.float32]", heat_map: np.ndarray, n_steps: int) -> np.ndarray:
     """Return the map ``(*spatial)`` after so many steps of the walk, each voxel the mean of where it may step to.
 
     >>> from scipy.sparse import dia_array
