@@ -60,7 +60,7 @@ def transitions(features: Tensor, radius: float, beta: float) -> "dia_array[np.f
     diagonals = _diagonals(features.float().cpu(), radius, beta)
     n, offsets = diagonals[0].size, np.array(list(diagonals))
     values = np.stack([diagonal.ravel() for diagonal in diagonals.values()])
-    matrix: "dia_array[np.float32]" = dia_array((values, offsets), shape=(n, n))
+    matrix: dia_array[np.float32] = dia_array((values, offsets), shape=(n, n))
     sums = matrix @ np.ones(n, np.float32)
     for diagonal, offset in zip(matrix.data, offsets, strict=True):
         diagonal[max(offset, 0) : n + min(offset, 0)] /= sums[max(-offset, 0) : n - max(offset, 0)]
