@@ -1,10 +1,8 @@
 """Files written whole or not at all, and read with errors that name the file."""
 
-import gzip
 import json
 import re
 import shutil
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,16 +12,12 @@ from typing import TypeAlias
 import pandas as pd
 
 from focusmap.errors import DiskError, InputError, MissingFileError
+from focusmap.tables import TABLE_SUFFIX, read_cells
 
-MAX_TABLE_BYTES = 2**30
-"""A million rows of a hundred letters are a tenth of it; what inflates to more is damaged or an attack."""
 PICTURE_SUFFIX = re.compile(
     r"\.(?:png|jpe?g|jpe|jfif|dcm|dicom|ima|tiff?|bmp|dib|gif|webp|nii|nii\.gz)$", re.IGNORECASE
 )
 """How the names of the pictures end that can be read."""
-OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs"}
-TOO_MANY = "Take away commas at the ends of rows, and put cells that hold a comma in quotes."
-
 Json: TypeAlias = Mapping[str, "Json"] | list["Json"] | str | int | float | bool | None
 
 
@@ -134,7 +128,13 @@ def read_text(path: Path) -> str:
         raise MissingFileError(f"{path}: no such file.") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder; a file was expected.") from None
-    return _decode(content, path)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise InputError(
+            f"{path} line {line}: is not UTF-8 text. Save the file as 'CSV UTF-8' and try again."
+        ) from None
 
 
 def read_json(path: Path) -> dict[str, Json]:
@@ -157,10 +157,10 @@ def read_json(path: Path) -> dict[str, Json]:
 def is_table(path: Path) -> bool:
     """Return whether a file is a table, such as a label file, by its name; what is not, is taken for a picture.
 
-    >>> [is_table(Path(name)) for name in ("labels.csv", "LABELS.CSV.GZ", "scan.nii.gz", "film.png")]
-    [True, True, False, False]
+    >>> [is_table(Path(name)) for name in ("labels.csv", "LABELS.CSV.GZ", "labels.xlsx", "scan.nii.gz", "film.png")]
+    [True, True, True, False, False]
     """
-    return path.name.lower().endswith((".csv", ".csv.gz"))
+    return TABLE_SUFFIX.search(path.name) is not None
 
 
 def table_name(path: Path) -> str:
@@ -173,72 +173,26 @@ def table_name(path: Path) -> str:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Return a CSV file, or one packed as ``.csv.gz``, with every cell as text; an empty cell is an empty string.
+    """Return a table, as `focusmap.tables` reads it, with every cell as text; an empty cell is an empty string.
 
     A column without a name and without a cell, as commas at the ends of lines make it, is left out.
 
     Raises
     ------
     MissingFileError, InputError
-        If the file is not there, is empty, is damaged, is not UTF-8, has other separators, or has a broken row.
+        If the file is not there, is empty, is damaged, has a broken row or two columns of one name, or may be read in
+        two ways.
     """
-    import io
-
-    text = _read_packed_text(path) if path.suffix.lower() == ".gz" else read_text(path)
-    _refuse_other_separators(path, text.partition("\n")[0])
-    try:
-        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, skipinitialspace=True)
-    except pd.errors.EmptyDataError:
-        raise InputError(f"{path}: is empty; a header and at least one row were expected.") from None
-    except pd.errors.ParserError as error:
-        found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
-        if found is None:
-            raise InputError(f"{path}: is not a CSV table ({str(error).strip()}).") from None
-        expected, row, seen = found.groups()
-        raise InputError(f"{path} row {row}: has {seen} cells where {expected} were expected. {TOO_MANY}") from None
-    if not isinstance(table.index, pd.RangeIndex):
-        # pandas takes what is too much for names of the rows, and every column for the one before it.
-        raise InputError(f"{path}: the rows have more cells than the header has names. {TOO_MANY}")
+    table = read_cells(path)
     if table.empty:
         raise InputError(f"{path}: has a header and no rows.")
-    # pandas calls a column without a name by its place.
-    nameless = [name for place, name in enumerate(table) if name == f"Unnamed: {place}"]
-    return table.drop(columns=[name for name in nameless if (table[name].str.strip() == "").all()])
-
-
-def _refuse_other_separators(path: Path, header: str) -> None:
-    for separator, name in OTHER_SEPARATORS.items():
-        if separator in header and "," not in header and '"' not in header:
-            raise InputError(
-                f"{path}: its columns seem to be separated by {name}; commas were expected. Save it as 'CSV UTF-8', "
-                "with commas."
-            )
-
-
-def _read_packed_text(path: Path) -> str:
-    """Return the text of a gzip file, which may not inflate without measure; errors as for `read_text`."""
-    try:
-        with gzip.open(path) as file:
-            content = file.read(MAX_TABLE_BYTES + 1)
-    except FileNotFoundError:
-        raise MissingFileError(f"{path}: no such file.") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder; a file was expected.") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: is damaged ({error}). Fetch or write the file again.") from None
-    if len(content) > MAX_TABLE_BYTES:
-        raise InputError(f"{path}: inflates to more than {MAX_TABLE_BYTES // 2**20} MiB.")
-    return _decode(content, path)
-
-
-def _decode(content: bytes, path: Path) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise InputError(
-            f"{path} line {line}: is not UTF-8 text. Save the file as 'CSV UTF-8' and try again."
-        ) from None
+    named = [name if str(name).strip() else f"Unnamed: {place}" for place, name in enumerate(table)]
+    repeated = next((name for name in named if named.count(name) > 1), None)
+    if repeated is not None:
+        raise InputError(f"{path}: two columns are called {repeated!r}. Rename one, or take it out.")
+    nameless = [place for place, name in enumerate(table) if not str(name).strip()]
+    table.columns = pd.Index(named, dtype=table.columns.dtype)
+    return table.drop(columns=[named[i] for i in nameless if (table[named[i]].str.strip() == "").all()])
 
 
 def write_failures(failures: Sequence[tuple[Path, str]], path: Path) -> None:

@@ -133,9 +133,9 @@ def test_a_damaged_packed_label_file_is_one_message(tmp_path, capsys, command, c
 
 
 def test_a_packed_label_file_that_inflates_without_measure_is_refused(tmp_path, capsys, monkeypatch):
-    from focusmap import files
+    from focusmap import tables
 
-    monkeypatch.setattr(files, "MAX_TABLE_BYTES", 2**20)
+    monkeypatch.setattr(tables, "MAX_TABLE_BYTES", 2**20)
     labels = tmp_path / "labels.csv.gz"
     labels.write_bytes(gzip.compress(b"path,label\n" + b"a.png,1\n" * 2**18))
     assert main(["audit", str(labels), "--out", str(tmp_path / "out")]) == 2

@@ -17,6 +17,7 @@ from focusmap.study.study import Study, read_study
 from focusmap.study.targets import split_list
 from focusmap.study.task import ANOMALY, UNLABELLED, CellError, Task
 
+INVISIBLE = r"[\u200b-\u200f\u2060\ufeff\u00ad]"
 COHORT_FILE, PICTURES_FILE = "cohort.csv", "pictures.csv"
 SPLIT_NAMES = {
     "train": "train", "training": "train",
@@ -196,9 +197,15 @@ def _named(file: Path) -> Iterator[None]:
 
 
 def read_columns(path: Path) -> pd.DataFrame:
-    """Return a table as `read_table` does, without spaces around its columns' names; `InputError` if two are one."""
+    """Return a table as `read_table` does, its columns' names without blanks around them and invisible signs.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        As `read_table`; if two columns then have one name.
+    """
     raw = read_table(path)
-    raw.columns = raw.columns.str.strip()
+    raw.columns = raw.columns.str.replace(INVISIBLE, "", regex=True).str.strip()
     if raw.columns.has_duplicates:
         raise InputError(f"{path}: two columns are called {raw.columns[raw.columns.duplicated()][0]!r}.")
     return raw

@@ -1,6 +1,6 @@
 """From a label file and what the user said of it to a `Study`: every column's role, decided once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from focusmap.study.roles import (
 from focusmap.study.study import Study, Uncertain
 from focusmap.study.targets import Inference, TargetSpec, infer_task, parse_target
 from focusmap.study.task import ANOMALY, UNLABELLED, Task
+from focusmap.tables import READ_AS
 
 COVARIATE_KINDS = ("numeric", "category", "date", "codes")
 EXAMPLES = {"before": "VA=preVA", "missing": "grade=9"}
@@ -129,8 +130,17 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
         missing=said.missing,
         list_column=inferred.list_column,
         uncertain=said.uncertain,
-        notes=(*map(str, inferred.notes), *_no_pictures(table, columns), *_idle_masks(table, inferred.task, columns)),
+        notes=tuple(_notes(table, inferred, columns)),
     )
+
+
+def _notes(table: pd.DataFrame, inferred: Inference, columns: "_Columns") -> Iterator[str]:
+    """Yield what was inferred, in words: of the file, the targets, the images, the masks."""
+    if READ_AS in table.attrs:
+        yield str(table.attrs[READ_AS])
+    yield from map(str, inferred.notes)
+    yield from _no_pictures(table, columns)
+    yield from _idle_masks(table, inferred.task, columns)
 
 
 def _no_pictures(table: pd.DataFrame, columns: "_Columns") -> list[str]:

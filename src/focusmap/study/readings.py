@@ -15,6 +15,7 @@ from focusmap.study.ids import SPELLINGS, normal_id, refuse_nobody, spelled_twic
 from focusmap.study.roles import ID_COLUMN, PATH_COLUMNS, PATIENT_COLUMNS, SPLIT_COLUMNS, find_roles, first_filled
 from focusmap.study.targets import infer_task, parse_target
 from focusmap.study.task import CellError, Target, Task
+from focusmap.tables import READ_AS
 
 READER_COLUMNS = ("reader", "reader_id", "rater", "annotator", "observer", "radiologist")
 NOT_READ = -1
@@ -180,7 +181,7 @@ def _readings(raw: pd.DataFrame, said: ReadingsDeclaration) -> Readings:
         readers=tuple(readers[i] for i in heard),
         votes={name: column[:, heard] for name, column in votes.items()},
         definitive=_definitive(said.definitive, task, pictures, answers.first_rows),
-        notes=(*inferred, *left_out),
+        notes=(*filter(None, [raw.attrs.get(READ_AS)]), *inferred, *left_out),
     )
 
 

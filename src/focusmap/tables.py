@@ -1,0 +1,244 @@
+"""The forms in which hospitals keep tables: packed, in other encodings, with other separators, as Excel workbooks.
+
+Where a form is certain it is read, and said in ``table.attrs["read_as"]``; where it is not, it is refused.
+"""
+
+import csv
+import gzip
+import io
+import re
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from focusmap.errors import InputError, MissingFileError, listed
+
+if TYPE_CHECKING:
+    from openpyxl.cell.cell import Cell
+
+MAX_TABLE_BYTES = 2**30
+"""A million rows of a hundred letters are a tenth of it; what inflates to more is damaged or an attack."""
+TABLE_SUFFIX = re.compile(r"\.(?:csv|tsv|xlsx|xlsm)(?:\.gz)?$", re.IGNORECASE)
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+READ_AS = "read_as"
+MARKS = (
+    (b"\xef\xbb\xbf", "utf-8-sig"),
+    (b"\xff\xfe\x00\x00", "utf-32"),
+    (b"\x00\x00\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
+WESTERN = frozenset(
+    "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜßàáâãäåæçèéêëìíîïñòóôõöøùúûüŒœŠšŽž°µ±²³·ºª«»¿¡–—‘’“”…€§´×\xa0"
+)  # fmt: skip
+PEEK = 2**16
+LINES = 50
+TOO_MANY = "Take away commas at the ends of rows, and put cells that hold a comma in quotes."
+
+
+def read_cells(path: Path) -> pd.DataFrame:
+    """Return a table with every cell as text, an empty one as an empty string, and its header as it is written.
+
+    Columns may have the same name or none. How it was read, where that is not plain CSV in UTF-8, stands in
+    ``attrs["read_as"]``.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If the file is not there, is empty, is damaged, has a broken row, or may be read in two ways.
+    """
+    content = _unpacked(path)
+    if content[:4] == b"PK\x03\x04":
+        return _from_workbook(content, path)
+    if content[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
+        raise InputError(f"{path}: is a workbook of an old Excel (.xls) or has a password. Save it as .xlsx or CSV.")
+    text, encoding = _decode(content, path)
+    del content
+    if text.startswith("sep=") and text[4:5] in SEPARATORS:
+        separator, text = text[4], text.partition("\n")[2]
+    else:
+        separator = _separator(text[:PEEK])
+    table = _from_text(text, separator, path)
+    said = [encoding] if encoding else []
+    said += [f"columns parted by {SEPARATORS[separator]}"] if separator != "," and path.suffix.lower() != ".tsv" else []
+    if said:
+        table.attrs[READ_AS] = f"the table is read as {', '.join(said)}"
+    return table
+
+
+def _unpacked(path: Path) -> bytes:
+    """Return the bytes of a file, or of what a gzip file packs, which may not inflate without measure."""
+    try:
+        with path.open("rb") as file:
+            is_packed = file.read(2) == b"\x1f\x8b"
+        if not is_packed and path.suffix.lower() == ".gz":
+            raise InputError(f"{path}: is damaged (is no gzip file). Fetch or write the file again.")
+        with gzip.open(path) if is_packed else path.open("rb") as file:
+            content: bytes = file.read(MAX_TABLE_BYTES + 1)
+    except FileNotFoundError:
+        raise MissingFileError(f"{path}: no such file.") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; a file was expected.") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: is damaged ({error}). Fetch or write the file again.") from None
+    if len(content) > MAX_TABLE_BYTES:
+        raise InputError(f"{path}: inflates to more than {MAX_TABLE_BYTES // 2**20} MiB.")
+    return content
+
+
+def _decode(content: bytes, path: Path) -> tuple[str, str]:
+    """Return the text, and what encoding it was taken for; the latter is empty for UTF-8.
+
+    Without a mark at its beginning, text that is not UTF-8 is GBK where its bytes come in pairs of common Chinese
+    letters, and Latin-1 where they are accented letters of Western Europe, alone or in two within a word.
+    """
+    for mark, name in MARKS:
+        if content.startswith(mark):
+            try:
+                return content.decode(name), "" if name == "utf-8-sig" else name.upper()
+            except UnicodeDecodeError as error:
+                raise _no_text(content, error.start, path, f"{name.upper().removesuffix('-SIG')} text") from None
+    peek = content[:PEEK]
+    if b"\x00" in peek:
+        # Latin letters and digits have a zero in every other byte.
+        for name, zeros in (("utf-16-le", peek[1::2]), ("utf-16-be", peek[::2])):
+            if zeros.count(0) > 0.4 * len(zeros):
+                return content.decode(name), name.upper()
+    try:
+        return content.decode("utf-8"), ""
+    except UnicodeDecodeError as error:
+        guess = _legacy(content)
+        if guess is None:
+            raise _no_text(content, error.start, path, "UTF-8 text") from None
+        return content.decode(guess), {"gb18030": "GBK text", "cp1252": "Latin-1 text"}[guess]
+
+
+def _no_text(content: bytes, start: int, path: Path, what: str) -> InputError:
+    line = content[:start].count(b"\n") + 1
+    return InputError(f"{path} line {line}: is not {what}. Save the file as 'CSV UTF-8' and try again.")
+
+
+def _legacy(content: bytes) -> str | None:
+    """Return the encoding that text from before UTF-8 is certainly in; None where that is not certain."""
+    runs = re.findall(rb"[\x80-\xff]+", content)
+    pairs = [run[i : i + 2] for run in runs for i in range(0, len(run), 2)]
+    common = [len(pair) == 2 and (0xB0 <= pair[0] <= 0xD7 or 0xA1 <= pair[0] <= 0xA3) for pair in pairs]
+    if sum(common) >= 0.8 * len(pairs) and all(len(run) % 2 == 0 for run in runs):
+        try:
+            content.decode("gb18030")
+        except UnicodeDecodeError:
+            return None
+        return "gb18030"
+    # An accented letter stands alone or, as in Größe, in two within a word.
+    in_words = rb"[A-Za-z][\x80-\xff]{2}(?![\x80-\xff])|(?<![\x80-\xff])[\x80-\xff]{2}[A-Za-z]"
+    is_seldom = all(len(run) == 1 for run in re.findall(rb"[\x80-\xff]+", re.sub(in_words, b"", content)))
+    try:
+        letters = set(b"".join(runs).decode("cp1252"))
+    except UnicodeDecodeError:
+        return None
+    return "cp1252" if letters <= WESTERN and is_seldom else None
+
+
+def _separator(peek: str) -> str:
+    """Return what parts the columns: a comma, unless only another sign does so in every row."""
+    lines = [line for line in peek.splitlines()[:LINES] if line.strip()]
+    if len(peek) == PEEK:
+        lines = lines[:-1] or lines
+    for separator in SEPARATORS:
+        widths = [len(row) for row in csv.reader(lines, delimiter=separator, skipinitialspace=True)]
+        if widths and widths[0] > 1 and (separator == "," or set(widths) == {widths[0]}):
+            return separator
+    return ","
+
+
+def _from_text(text: str, separator: str, path: Path) -> pd.DataFrame:
+    buffer = io.StringIO(text)
+    try:
+        header = next(filter(None, csv.reader(buffer, delimiter=separator, skipinitialspace=True)), [])
+        buffer.seek(0)
+        table = pd.read_csv(buffer, sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True)
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{path}: is empty; a header and at least one row were expected.") from None
+    except (pd.errors.ParserError, csv.Error) as error:
+        found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+        if found is None:
+            raise InputError(f"{path}: is not a CSV table ({str(error).strip()}).") from None
+        expected, row, seen = found.groups()
+        raise InputError(f"{path} row {row}: has {seen} cells where {expected} were expected. {TOO_MANY}") from None
+    if not isinstance(table.index, pd.RangeIndex):
+        # pandas takes what is too much for names of the rows, and every column for the one before it.
+        raise InputError(f"{path}: the rows have more cells than the header has names. {TOO_MANY}")
+    if len(header) == len(table.columns):
+        # pandas calls a second column of one name NAME.1.
+        table.columns = pd.Index(header, dtype=table.columns.dtype)
+    return table
+
+
+def _from_workbook(content: bytes, path: Path) -> pd.DataFrame:
+    """Return the one sheet of a workbook that holds cells; a formula is what it last came out as."""
+    from openpyxl import load_workbook
+
+    try:
+        size = sum(item.file_size for item in zipfile.ZipFile(io.BytesIO(content)).infolist())
+        if size > MAX_TABLE_BYTES:
+            raise InputError(f"{path}: inflates to more than {MAX_TABLE_BYTES // 2**20} MiB.")
+        book = load_workbook(io.BytesIO(content), data_only=True)
+        formulas = load_workbook(io.BytesIO(content)) if b"<f" in _sheets(content) else book
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path}: is no workbook that can be read ({type(error).__name__}: {error}).") from None
+    sheets = {sheet.title: sheet for sheet in book.worksheets if any(any(row) for row in sheet.iter_rows())}
+    filled = {
+        name: [[_cell_text(cell) for cell in row] for row in sheet.iter_rows()]
+        for name, sheet in sheets.items()
+        if sheet.sheet_state == "visible"
+    }
+    filled = {name: rows for name, rows in filled.items() if any(any(row) for row in rows)}
+    if len(filled) != 1:
+        what = f"{len(filled)} sheets ({listed(list(filled), 5, ', ')})" if filled else "no sheet"
+        raise InputError(f"{path}: has {what} with cells; one was expected. Save the one with the labels by itself.")
+    ((name, rows),) = filled.items()
+    _refuse_unknown_formulas(formulas[name], rows, path)
+    while not any(rows[-1]):
+        rows.pop()
+    width = max(i for row in rows for i, cell in enumerate(row) if cell) + 1
+    if not any(rows[0]):
+        raise InputError(f"{path} row 1: is empty; the names of the columns were expected there.")
+    table = pd.DataFrame([row[:width] for row in rows[1:]], columns=rows[0][:width], dtype=str)
+    table.attrs[READ_AS] = f"the table is read from sheet {name!r}"
+    return table
+
+
+def _sheets(content: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(content)) as book:
+        return b"".join(book.read(name) for name in book.namelist() if name.startswith("xl/worksheets/"))
+
+
+def _refuse_unknown_formulas(sheet: object, rows: list[list[str]], path: Path) -> None:
+    for row in sheet.iter_rows():  # type: ignore[attr-defined]
+        for cell in row:
+            if cell.data_type == "f" and not rows[cell.row - 1][cell.column - 1]:
+                raise InputError(
+                    f"{path} row {cell.row}: cell {cell.coordinate} is a formula without a value. Open the workbook "
+                    "in a spreadsheet and save it again, or write the value there."
+                )
+
+
+def _cell_text(cell: "Cell") -> str:
+    """Return a cell as the spreadsheet shows it: 17 for 17.0, zeros in front where its format asks for them."""
+    value = cell.value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).upper()
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)
+    if isinstance(value, int) and re.fullmatch("0+", cell.number_format or ""):
+        return str(value).zfill(len(cell.number_format))
+    if hasattr(value, "isoformat"):
+        return str(value.isoformat()).removesuffix("T00:00:00").replace("T", " ")
+    return str(value)

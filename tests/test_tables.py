@@ -1,0 +1,138 @@
+"""Tables as hospitals keep them: the same cells whatever the form, and refused where a form may be read in two ways."""
+
+import gzip
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from openpyxl import Workbook
+
+from focusmap.errors import InputError
+from focusmap.files import is_table, read_table
+from focusmap.study.cohort import read_cohort
+
+CELLS = [["path", "patient_id", "label"], ["a.png", "0017", "benign"], ["b,c.png", "18", "Größe é"]]
+
+
+def written(cells: list[list[str]], separator: str) -> str:
+    rows = [[f'"{cell}"' if separator in cell else cell for cell in row] for row in cells]
+    return "".join(separator.join(row) + "\r\n" for row in rows)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"])
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gz"])
+def test_a_table_is_the_same_in_every_form(tmp_path, separator, encoding, packed):
+    path = tmp_path / ("labels.csv.gz" if packed else "labels.csv")
+    content = written(CELLS, separator).encode(encoding)
+    path.write_bytes(gzip.compress(content) if packed else content)
+    table = read_table(path)
+    assert [list(table), *table.to_numpy().tolist()] == CELLS
+    if encoding == "cp1252":
+        assert "Latin-1" in table.attrs["read_as"]
+    if encoding.startswith("utf-16"):
+        assert "UTF-16" in table.attrs["read_as"]
+
+
+def test_gbk_is_read_and_said(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_bytes("path,诊断,患者\n图像一.png,良性,张三\n图像二.png,恶性,李四\n".encode("gbk"))
+    table = read_table(path)
+    assert table.to_numpy().tolist() == [["图像一.png", "良性", "张三"], ["图像二.png", "恶性", "李四"]]
+    assert table.attrs["read_as"] == "the table is read as GBK text"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("path,Диагноз\nа.png,опухоль\n", "cp1251"),
+        ("path,患者\nあ.png,びょうき\n", "shift_jis"),
+        ("path,label\na.png,ÿþ\n", "cp1252"),
+        ("path,label\na.png,ąężśŁ\n", "cp1250"),
+    ],
+)
+def test_an_encoding_that_is_not_certain_is_refused(tmp_path, text, encoding):
+    (tmp_path / "labels.csv").write_bytes(text.encode(encoding))
+    with pytest.raises(InputError, match=r"labels.csv line 1: is not UTF-8 text|line 2: is not UTF-8 text"):
+        read_table(tmp_path / "labels.csv")
+
+
+def workbook(path: Path, rows: list[list[object]], **formats: str) -> Path:
+    book = Workbook()
+    for row in rows:
+        book.active.append(row)
+    for cell, form in formats.items():
+        book.active[cell].number_format = form
+    book.save(path)
+    return path
+
+
+def test_a_workbook_is_read_as_it_is_shown(tmp_path):
+    rows = [["path", "patient_id", "age", "on", "seen"], ["a.png", 17, 40.0, True, datetime(2024, 1, 31)]]
+    path = workbook(tmp_path / "labels.xlsx", [*rows, ["b.png", 18, 0.5, None, None], [None] * 5], B2="00000")
+    table = read_table(path)
+    assert table.to_numpy().tolist() == [["a.png", "00017", "40", "TRUE", "2024-01-31"], ["b.png", "18", "0.5", "", ""]]
+    assert table.attrs["read_as"] == "the table is read from sheet 'Sheet'"
+
+
+def test_a_workbook_trains_as_its_table_does(tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).touch()
+    path = workbook(tmp_path / "labels.xlsx", [["path", "patient_id", "Effusion"], ["a.png", 17, 1], ["b.png", 18, 0]])
+    cohort = read_cohort(path)
+    assert (cohort.task.names, list(cohort.patient_ids)) == (("Effusion",), ["17", "18"])
+    assert "note        the table is read from sheet 'Sheet'" in cohort.study.describe()
+
+
+def test_several_sheets_and_formulas_without_values_are_refused(tmp_path):
+    book = Workbook()
+    book.active.append(["path", "label"])
+    book.create_sheet("other").append(["path"])
+    book.save(tmp_path / "two.xlsx")
+    with pytest.raises(InputError, match=r"two.xlsx: has 2 sheets \(Sheet, other\)"):
+        read_table(tmp_path / "two.xlsx")
+    path = workbook(tmp_path / "f.xlsx", [["path", "label"], ["a.png", "=1+0"]])
+    with pytest.raises(InputError, match=r"f.xlsx row 2: cell B2 is a formula without a value"):
+        read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"PK\x03\x04nonsense", "is no workbook"), (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", r"\.xls\) or has a password")],
+)
+def test_a_damaged_or_old_workbook_is_named(tmp_path, content, message):
+    (tmp_path / "labels.xlsx").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_table(tmp_path / "labels.xlsx")
+
+
+def test_an_excel_hint_of_the_separator_is_followed(tmp_path):
+    (tmp_path / "labels.csv").write_text("sep=;\npath;size\na.png;1,5\n")
+    assert read_table(tmp_path / "labels.csv").to_numpy().tolist() == [["a.png", "1,5"]]
+
+
+@pytest.mark.parametrize("header", ["path,Effusion,Effusion", "path,Effusion, Effusion", 'path,"Effusion",Effusion'])
+def test_two_columns_of_one_name_are_refused(tmp_path, header):
+    (tmp_path / "labels.csv").write_text(f"{header}\na.png,1,0\n")
+    with pytest.raises(InputError, match="two columns are called 'Effusion'"):
+        read_table(tmp_path / "labels.csv")
+
+
+def test_two_columns_that_differ_in_what_nobody_sees_are_refused(tmp_path):
+    (tmp_path / "labels.csv").write_text("path,Effusion,Effusion\u200b\na.png,1,0\n", encoding="utf-8")
+    with pytest.raises(InputError, match="two columns are called 'Effusion'"):
+        read_cohort(tmp_path / "labels.csv")
+
+
+def test_a_comma_parts_columns_unless_only_another_sign_does(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("path,label\na.png,x;y\nb.png,x;y;z\n")
+    assert read_table(path)["label"].tolist() == ["x;y", "x;y;z"]
+    path.write_text("path\na;b.png\n")
+    pd.testing.assert_frame_equal(read_table(path), pd.DataFrame({"path": ["a;b.png"]}), check_dtype=False)
+
+
+def test_which_files_are_tables():
+    assert all(is_table(Path(name)) for name in ("a.csv", "a.tsv", "A.XLSX", "a.xlsm", "a.tsv.gz", "a.csv.gz"))
+    assert not any(is_table(Path(name)) for name in ("a.txt", "a.xls", "csv", "a.csv.png"))
