@@ -1,0 +1,185 @@
+"""Budgets of the source: no circles, few imports, short files, verbs apart, and no switch on kinds of model.
+
+Those that do not hold yet are expected to fail; the mark goes when they hold.
+"""
+
+import ast
+import io
+import tokenize
+from functools import cache
+from pathlib import Path
+
+import grimp
+import pytest
+
+import focusmap
+
+SOURCE = Path(focusmap.__file__).parent
+FILES = sorted(SOURCE.rglob("*.py"))
+TESTS = Path(__file__).parent
+
+MOST_LINES = 400
+MOST_LINES_OF_A_VERB = 200
+MOST_IMPORTS = 0.09
+# Packages that are told apart by tests of their own, not by a folder of the source.
+APART = {"support", "docs"}
+NOT_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,
+            tokenize.ENCODING}  # fmt: skip
+
+
+@cache
+def graph() -> grimp.ImportGraph:
+    """Return who imports whom, imports within functions too; what only types need is left out."""
+    return grimp.build_graph("focusmap", exclude_type_checking_imports=True, cache_dir=None)
+
+
+def circles(arrows: dict[str, set[str]]) -> list[set[str]]:
+    """Return the sets of nodes that reach each other (Tarjan's components of more than one node).
+
+    >>> circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == [{"b", "c"}]
+    True
+    """
+    found, order, low, stack = [], {}, {}, []
+
+    def visit(node: str) -> None:
+        order[node] = low[node] = len(order)
+        stack.append(node)
+        for other in sorted(arrows.get(node, ())):
+            if other not in order:
+                visit(other)
+            if other in stack:
+                low[node] = min(low[node], low[other])
+        if low[node] == order[node]:
+            component = stack[stack.index(node) :]
+            del stack[stack.index(node) :]
+            if len(component) > 1:
+                found.append(set(component))
+
+    for node in sorted(arrows):
+        if node not in order:
+            visit(node)
+    return found
+
+
+def lines_of(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def code_lines(text: str) -> set[int]:
+    """Return the numbers of the lines that hold code: no blank lines, comments, docstrings.
+
+    >>> sorted(code_lines('"Docstring."\\n\\nimport os  # why\\nx = [\\n    1,\\n]\\n'))
+    [3, 4, 5, 6]
+    """
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    lines = {n for token in tokens if token.type not in NOT_CODE for n in range(token.start[0], token.end[0] + 1)}
+    strings = (
+        node
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    )
+    return lines - {n for node in strings for n in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
+
+
+def import_lines(text: str) -> set[int]:
+    """Return the numbers of the lines of import statements, wherever they stand.
+
+    >>> sorted(import_lines("from a import (\\n    b,\\n)\\ndef f():\\n    import c\\n"))
+    [1, 2, 3, 5]
+    """
+    imports = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom))
+    return {n for node in imports for n in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
+
+
+@pytest.mark.xfail(reason="the upper house is being rebuilt")
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    arrows = {module: graph().find_modules_directly_imported_by(module) for module in graph().modules}
+    assert circles(arrows) == []
+
+
+@pytest.mark.xfail(reason="packages still move")
+def test_no_packages_import_each_other_in_a_circle() -> None:
+    arrows: dict[str, set[str]] = {}
+    for module in graph().modules - {"focusmap"}:
+        package = module.split(".")[1]
+        others = {name.split(".")[1] for name in graph().find_modules_directly_imported_by(module) if "." in name}
+        arrows.setdefault(package, set()).update(others - {package})
+    assert circles(arrows) == []
+
+
+@pytest.mark.xfail(reason="the upper house is being rebuilt")
+def test_imports_are_a_small_share_of_the_lines_of_code() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in FILES]
+    n_imports, n_code = (sum(len(of(text)) for text in texts) for of in (import_lines, code_lines))
+    assert n_imports <= MOST_IMPORTS * n_code, f"{n_imports} of {n_code} lines, {n_imports / n_code:.1%}"
+
+
+def test_no_module_is_long() -> None:
+    assert {str(path.relative_to(SOURCE)): n for path in FILES if (n := lines_of(path)) > MOST_LINES} == {}
+
+
+@pytest.mark.xfail(reason="the upper house is being rebuilt")
+def test_a_verb_reads_as_what_it_does() -> None:
+    verbs = SOURCE.glob("verbs/*.py")
+    assert {path.name: n for path in verbs if (n := lines_of(path)) > MOST_LINES_OF_A_VERB} == {}
+
+
+@pytest.mark.xfail(reason="the upper house is being rebuilt")
+def test_verbs_import_no_verbs() -> None:
+    verbs = {module for module in graph().modules if module.startswith("focusmap.verbs.")}
+    found = {verb: graph().find_modules_directly_imported_by(verb) & verbs for verb in sorted(verbs)}
+    assert {verb: sorted(others) for verb, others in found.items() if others} == {}
+
+
+def kinds_of_model() -> set[str]:
+    """Return the classes of `models` that answer: they, or a base of theirs there, define ``logits``."""
+    classes = [
+        node
+        for path in SOURCE.glob("models/*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    ]
+    answering = {
+        node.name
+        for node in classes
+        if any(isinstance(part, ast.FunctionDef) and part.name == "logits" for part in node.body)
+    }
+    heirs = {node.name for node in classes if {ast.unparse(base) for base in node.bases} & answering}
+    return answering | heirs | {"Model", "RowModel", "CaseModel"}
+
+
+def switches(tree: ast.AST, names: set[str]) -> list[int]:
+    """Return the lines that ask of what class something is: ``isinstance``, ``type(x) is``, ``case Class()``.
+
+    >>> switches(ast.parse("isinstance(x, A | B)\\ntype(x) is A\\nisinstance(x, C)"), {"A"})
+    [1, 2]
+    """
+    found = []
+    for node in ast.walk(tree):
+        asks = (
+            (isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"))
+            or (isinstance(node, ast.Compare) and "type(" in ast.unparse(node.left))
+            or isinstance(node, ast.MatchClass)
+        )
+        mentioned = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+        mentioned |= {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)}
+        if asks and mentioned & names:
+            found.append(node.lineno)  # type: ignore[attr-defined]
+    return sorted(set(found))
+
+
+@pytest.mark.xfail(reason="the upper house is being rebuilt")
+def test_only_models_know_what_kind_of_model_one_is() -> None:
+    names = kinds_of_model()
+    outside = [path for path in FILES if "models" not in path.relative_to(SOURCE).parts]
+    found = {str(path.relative_to(SOURCE)): switches(ast.parse(path.read_text()), names) for path in outside}
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+def test_tests_mirror_the_source() -> None:
+    def packages(root: Path) -> set[str]:
+        return {str(path.parent.relative_to(root)) for path in root.rglob("*.py")} - {"."}
+
+    folders = {name for name in packages(TESTS) if name.split("/")[0] not in APART}
+    assert folders - packages(SOURCE) == set()
+    assert {name for name in packages(SOURCE) if "/" not in name} - folders == set()
