@@ -21,9 +21,11 @@ from focusmap.models import export
 from focusmap.models.ensemble import combine
 from focusmap.models.export import FORMATS, Format, export_model
 from focusmap.models.net import Model, load_model, save_model
-from focusmap.models.predict import predict_files
+from focusmap.models.predict import predict
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.views import AS_IT_IS, View
+from focusmap.study.declaration import Declaration
+from focusmap.study.inputs import read_images
 from support.models import model_of
 
 
@@ -54,7 +56,7 @@ def test_another_program_gives_what_focusmap_gives_of_a_picture(tmp_path: Path, 
     found = run_elsewhere(tmp_path / "out", batch)
     maps = heat_maps(loaded.net, torch.from_numpy(batch)).maps.numpy()
     np.testing.assert_allclose(found["class_activation"], maps, atol=1e-5)
-    expected = np.stack([one.logits for one in predict_files(loaded, files)])
+    expected = predict(loaded, read_images(tmp_path, loaded.task, files, Declaration())).predictions.logits
     np.testing.assert_allclose(loaded.to_units(found["logits"]), expected, atol=1e-4)
 
     facts = json.loads((tmp_path / "out/export.json").read_text())

@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from focusmap.errors import InputError
-from focusmap.models.asked_images import find_pictures
 from focusmap.study.cohort import read_cohort
 from focusmap.study.declaration import Declaration, declare_study
+from focusmap.study.inputs import read_images
 from focusmap.study.readings import read_readings
 from focusmap.study.roles import PATH_COLUMNS, PATIENT_COLUMNS, find_roles
 from focusmap.study.roster import read_roster
+from focusmap.study.run import Run
+from focusmap.study.study import write_study
 
 EMPTY_FIRST = "path,image,patient_id,PID,Effusion\n,a.png,,7,1\n,b.png,,8,0\n"
 cells = st.lists(st.sampled_from(["", " ", "x.png", "7"]), min_size=2, max_size=2)
@@ -52,9 +54,10 @@ def test_an_empty_column_does_not_hide_the_filled_one_anywhere(tmp_path):
         (tmp_path / name).touch()
     cohort = read_cohort(labels)
     assert (cohort.study.path_column, cohort.study.patient_column) == ("image", "PID")
-    for own in (None, cohort.study):
-        asked = find_pictures([labels], Declaration(), own)
-        assert [(one.path, one.patient_id) for one in asked] == [("a.png", "7"), ("b.png", "8")]
+    write_study(cohort.study, Run(tmp_path / "run").study)
+    for folder in (tmp_path / "model", tmp_path / "run"):
+        asked = read_images(folder, cohort.task, [labels], Declaration()).rows.table
+        assert asked[["path", "patient_id"]].to_numpy().tolist() == [["a.png", "7"], ["b.png", "8"]]
     roster = read_roster(labels, cohort.study)
     assert roster.patients == ("7", "8")
     assert roster.files == (tmp_path / "a.png", tmp_path / "b.png")

@@ -15,6 +15,7 @@ from focusmap.images.prepare import AnyPlacement, AnyPreparation, standardised_f
 from focusmap.models.card import ModelCard
 from focusmap.models.cases import CaseModel
 from focusmap.models.net import Model
+from focusmap.models.predictor import Looked
 from focusmap.nets.case_pictures import PictureInCase
 from focusmap.study.cohort import Cohort
 
@@ -103,7 +104,7 @@ def find_case_evidence(
         A cohort of one case with these pictures and no others, in this order.
     """
     parts = model.take_apart(np.stack([picture.pixels for picture in pictures]), case)
-    logits, _ = model.learnt([looked for looked, _ in parts], case)
+    logits, _ = model.learnt(Looked(tuple(looked for looked, _ in parts)), case)
     probabilities = apply(model.task, logits, model.card.temperatures)
     found = [_maps_of_pictures(nets, pictures, method, labels) for _, nets in parts]
     units = np.stack([deviations_of(part.card)[labels] for part in model.parts])

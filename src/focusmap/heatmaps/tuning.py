@@ -16,7 +16,7 @@ from focusmap.models.card import FocusCut
 from focusmap.models.net import Model
 from focusmap.nets.build import FocusNet
 from focusmap.study.cohort import Cohort
-from focusmap.training.batches import at_once
+from focusmap.study.samples import at_once
 
 BATCH_SIZE = 16
 # The strongest place of a typical true positive, in logits of its map: 0.98.

@@ -28,8 +28,8 @@ from focusmap.models.net import Model
 from focusmap.progress import Progress, silent
 from focusmap.study.cases import pictures_of, with_pictures
 from focusmap.study.cohort import Cohort
+from focusmap.study.samples import at_once
 from focusmap.study.task import Task
-from focusmap.training.batches import at_once
 
 Failures: TypeAlias = list[tuple[str, str]]
 """(image_id, reason) of pictures that cannot be read."""

@@ -1,30 +1,25 @@
 """Nets of pictures or cases and models of rows behind one face: the one place where the verbs tell them apart."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
-
-import numpy as np
-import pandas as pd
 
 from focusmap.errors import InputError
 from focusmap.files import read_json
 from focusmap.models.names import TABLE_NET, ModelName, parse_model
 from focusmap.models.rows import RowModel, estimators_from, load_row_model, mean_of, save_row_model
-from focusmap.study.cases import by_case, pictures_of
+from focusmap.study.cases import by_case
 from focusmap.study.cells import type_covariates
 from focusmap.study.cohort import Cohort
-from focusmap.study.flags import Flags
 from focusmap.study.recipe import Cases, Recipe
 from focusmap.study.roles import PATH_COLUMNS, call_it_path, columns_of_pictures
 from focusmap.study.target_weights import parse_target_weights
-from focusmap.study.task import UNLABELLED, Task
+from focusmap.study.task import UNLABELLED
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-    from focusmap.images.store import Store
     from focusmap.models.cases import CaseModel
     from focusmap.models.net import Model
     from focusmap.nets.views import View
@@ -32,29 +27,8 @@ if TYPE_CHECKING:
     AnyModel: TypeAlias = Model | RowModel | CaseModel
 
 TABLE_DEFAULT = "gradient-boosting"
-CHUNK = 256
 # Fast, and neither of colour alone nor of edges alone.
 PICTURE_BASELINE, TABLE_BASELINE = "histogram+lbp+pyramid+logistic", "logistic"
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What a model says of N rows.
-
-    Parameters
-    ----------
-    logits
-        ``(N, L)``; a continuous target's value in its own unit.
-    flags
-        What is to be known of each row; None of a model that knows nothing of rows.
-    attention
-        Of a model of cases: ``case_id, image_id, path, view`` and ``attention`` of each picture, its weight among those
-        of its case and view.
-    """
-
-    logits: np.ndarray
-    flags: tuple[Flags, ...] | None = None
-    attention: pd.DataFrame | None = None
 
 
 def model_name(cohort: Cohort, recipe: Recipe) -> ModelName:
@@ -250,50 +224,3 @@ def is_case_model(model: "AnyModel") -> "TypeIs[CaseModel]":
     from focusmap.models.cases import CaseModel
 
     return isinstance(model, CaseModel)
-
-
-def answers_for(model: "AnyModel", store: "Store | None", cohort: Cohort) -> Answers:
-    """Return what a model says of a cohort, whose pictures are in the store where it is shown pictures.
-
-    Of a change target it is the earlier value and its change; NaN where the earlier value is not known.
-    """
-    if not len(cohort):
-        return Answers(np.empty((0, model.task.n_logits)))
-    if isinstance(model, RowModel):
-        if model.card.covariates:
-            return Answers(*model.of_table(cohort))
-        assert store is not None
-        measured = np.concatenate([model.of_pictures(part) for part in pixels_of(store, cohort)])
-        return Answers(model.task.added(measured, cohort.earlier))
-    assert store is not None
-    if is_case_model(model):
-        from focusmap.models.predict import look_at_store
-
-        looked = look_at_store(model, store, cohort)
-        return Answers(*model.answer(looked, cohort), attention_of(pictures_of(cohort), looked.attention))
-    from focusmap.models.predict import predict_store
-
-    return Answers(model.task.added(predict_store(model, store, cohort.image_ids), cohort.earlier))
-
-
-def attention_of(pictures: pd.DataFrame, weights: np.ndarray) -> pd.DataFrame:
-    """Return the table of what each picture weighs, ``(P,)``."""
-    return pictures[["case_id", "image_id", "path", "view"]].assign(attention=np.round(weights, 4))
-
-
-def pixels_of(store: "Store", cohort: Cohort) -> Iterator[np.ndarray]:
-    """Yield a cohort's prepared pictures ``(n, C, H, W) uint8``, some hundred at a time: a store may exceed memory."""
-    rows = store.rows(cohort.image_ids)
-    for start in range(0, len(rows), CHUNK):
-        yield store.pixels[rows[start : start + CHUNK]]
-
-
-def calibrated(model: "AnyModel", logits: np.ndarray, truth: np.ndarray) -> "AnyModel":
-    """Return the model with temperatures, then thresholds, fitted to logits ``(N, L)`` and truth ``(N, T)``."""
-    from focusmap.evaluation.calibration import apply, fit_temperatures
-    from focusmap.evaluation.operating_points import choose_thresholds
-
-    task: Task = model.task
-    temperatures = fit_temperatures(task, logits, truth)
-    probabilities = apply(task, logits, temperatures)
-    return model.calibrated(temperatures, choose_thresholds(task, probabilities, truth, model.card.threshold_for))

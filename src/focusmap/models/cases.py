@@ -4,7 +4,7 @@ Of late fusion the table's model lies in the folder ``table``. Members are asked
 encoding of the table, and their answers are averaged.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -16,8 +16,9 @@ from focusmap.errors import InputError, ModelError
 from focusmap.files import Json
 from focusmap.images.prepare import AnyPreparation, preparation_from
 from focusmap.models.card import ModelCard, read_card, write_card
-from focusmap.models.net import CARD, PROBE_TOLERANCE, WEIGHTS, load_weights, save_weights
-from focusmap.models.rows import RowModel, load_row_model, save_row_model, untold_changes
+from focusmap.models.net import CARD, OF_STORE, PROBE_TOLERANCE, WEIGHTS, load_weights, save_weights, shown
+from focusmap.models.predictor import Looked
+from focusmap.models.rows import RowModel, load_row_model, save_row_model
 from focusmap.nets.backbones import PROBE_SIDE
 from focusmap.nets.build import FocusNet
 from focusmap.nets.case_pictures import PictureInCase, backbone_of, take_apart
@@ -26,40 +27,12 @@ from focusmap.nets.table_net import net_answer_from
 from focusmap.study.cases import view_numbers
 from focusmap.study.cohort import Cohort
 from focusmap.study.covariates import Covariates, Encoded
-from focusmap.study.flags import Flags, said_by_models, side_by_side
+from focusmap.study.flags import Flags, said_by_models
+from focusmap.study.samples import Batch, at_once
 from focusmap.study.task import Task
 
 TABLE = "table"
 NET = "net"
-
-
-@dataclass(frozen=True)
-class Looked:
-    """What a model sees in the pictures of N cases, before it hears of their table.
-
-    Parameters
-    ----------
-    features
-        ``(N, V * (K + 1))`` of each member: of each view its pooled features and its indicator.
-    attention
-        ``(P,)``: the weight of each picture within its case and view, the mean over the members.
-    """
-
-    features: tuple[np.ndarray, ...]
-    attention: np.ndarray
-
-    def shuffled(self, order: np.ndarray, part: slice) -> "Looked":
-        """Return each case with the part `part` of the features of another: that at `order` ``(N,)``."""
-        changed = [features.copy() for features in self.features]
-        for features in changed:
-            features[:, part] = features[order, part]
-        return replace(self, features=tuple(changed))
-
-
-def joined(parts: Sequence[Looked]) -> Looked:
-    """Return what a model sees in the cases of several parts, one after the other."""
-    features = zip(*(part.features for part in parts), strict=True)
-    return Looked(tuple(map(np.concatenate, features)), np.concatenate([part.attention for part in parts]))
 
 
 @dataclass(frozen=True)
@@ -103,11 +76,14 @@ class CaseModel:
         """The members, or the one model."""
         return self.members or (self,)
 
-    def view_part(self, view: str) -> slice:
-        """Return where the features of a view stand in `Looked.features`."""
-        width = self.parts[0]._backbone.n_features + 1
-        start = self.views.index(view) * width
-        return slice(start, start + width)
+    @property
+    def preparations(self) -> tuple[AnyPreparation, ...]:
+        """The one way in which images are prepared."""
+        return (self.preparation,)
+
+    def n_images(self, *, stored: bool) -> int:
+        """Return how many images are shown at once; of files one case."""
+        return at_once(self.preparation.input_shape[1:], OF_STORE) if stored else 1
 
     def to(self, device: str) -> "CaseModel":
         """Return the model, its nets moved to a device."""
@@ -120,37 +96,23 @@ class CaseModel:
         """Return the same model with the temperatures and thresholds that were fitted on tune."""
         return replace(self, card=replace(self.card, temperatures=temperatures, thresholds=thresholds))
 
-    def look(self, batches: Iterable[CaseBatch]) -> Looked:
-        """Return what the model sees in cases that come in batches."""
-        found = [[part._look(batch) for part in self.parts] for batch in batches]
-        features = tuple(np.concatenate([batch[k][0] for batch in found]) for k in range(len(self.parts)))
-        attention = np.concatenate([np.mean([weights for _, weights in batch], axis=0) for batch in found])
-        return Looked(features, attention)
+    def look(self, batch: Batch) -> Looked:
+        """Return of each member the features of each view, ``(N, V * (K + 1))``: pooled, and its indicator."""
+        shown_cases = CaseBatch(
+            shown(batch.images(self.preparation)),
+            torch.tensor(batch.table["position"].to_numpy(dtype=np.int64)),
+            torch.from_numpy(view_numbers(batch.rows, self.views)),
+            torch.empty(len(batch), 0),
+        )
+        found = [part._look(shown_cases) for part in self.parts]
+        attention = np.mean([weights for _, weights in found], axis=0)
+        return Looked(tuple(features for features, _ in found), attention, tuple(part._parts() for part in self.parts))
 
-    def answer(self, looked: Looked, cohort: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
-        """Return logits ``(N, L)`` of a cohort's cases, and what of each row is unlike train, or not known.
-
-        A continuous target's column is its value in its own unit; of a change target the earlier value and its change.
-        """
-        learnt, flags = self.learnt(looked.features, cohort)
-        logits = self.task.added(learnt, cohort.earlier)
-        if not flags and not np.isnan(cohort.earlier).any():
-            return logits, None
-        of_table: Iterable[Flags] = map(said_by_models, zip(*flags, strict=True)) if flags else [()] * len(cohort)
-        return logits, side_by_side(of_table, untold_changes(cohort))
-
-    def learnt(self, features: Sequence[np.ndarray], cohort: Cohort) -> tuple[np.ndarray, list[tuple[Flags, ...]]]:
-        """Return logits ``(N, L)``, of a change target its change, and what members that take a table flag.
-
-        Parameters
-        ----------
-        features
-            Those of `Looked`.
-        cohort
-            The N cases.
-        """
-        found = [part._answer(seen, cohort) for part, seen in zip(self.parts, features, strict=True)]
-        return np.mean([logits for logits, _ in found], axis=0), [said for _, said in found if said is not None]
+    def learnt(self, looked: Looked, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
+        """Return logits ``(N, L)``, of a change target its change, and what members that take a table flag."""
+        found = [part._answer(seen, rows) for part, seen in zip(self.parts, looked.features, strict=True)]
+        flags = [said for _, said in found if said is not None]
+        return np.mean([logits for logits, _ in found], axis=0), _said_together(flags) if flags else None
 
     def check(self, cohort: Cohort) -> None:
         """Raise `InputError` if a cohort's cases lack a covariate, or have a view, that the model must know."""
@@ -159,7 +121,7 @@ class CaseModel:
             part._encoded(cohort)
 
     def take_apart(self, pictures: np.ndarray, case: Cohort) -> list[tuple[np.ndarray, list[PictureInCase]]]:
-        """Return of each member what it sees in one case, as `Looked` has it, and the nets of the case's pictures.
+        """Return of each member what it sees in one case, ``(1, V * (K + 1))``, and the nets of the case's pictures.
 
         Parameters
         ----------
@@ -193,10 +155,14 @@ class CaseModel:
             features, attention = backbone.look(batch.to(next(backbone.parameters()).device))
         return features.cpu().numpy(), attention.cpu().numpy()
 
+    def _parts(self) -> dict[str, slice]:
+        """Return where the features of each view stand."""
+        width = self._backbone.n_features + 1
+        return {view: slice(k * width, (k + 1) * width) for k, view in enumerate(self.views)}
+
     def _answer(self, features: np.ndarray, cohort: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
         if self.table is not None:
-            told, flags = self.table.of_table(cohort)
-            of_table = self.task.added(told, -cohort.earlier)
+            of_table, flags = self.table.learnt(Looked((features,)), cohort)
             return self._stacked(self._logits(features, np.empty((len(features), 0))), of_table), flags
         encoded = self._encoded(cohort)
         if encoded is None:
@@ -231,6 +197,10 @@ class CaseModel:
             weights, bias = (np.array(stack[target.name][key], dtype=np.float64) for key in ("weights", "bias"))
             columns.append(both @ weights.T + bias)
         return np.concatenate(columns, axis=1)
+
+
+def _said_together(flags: Sequence[tuple[Flags, ...]]) -> tuple[Flags, ...]:
+    return tuple(map(said_by_models, zip(*flags, strict=True)))
 
 
 def one_case(pictures: np.ndarray, views: np.ndarray) -> CaseBatch:

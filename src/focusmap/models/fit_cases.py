@@ -12,6 +12,7 @@ from focusmap.study.cases import views_of
 from focusmap.study.covariates import Covariates, fit_covariates
 from focusmap.study.options import RunOptions
 from focusmap.study.run import Run
+from focusmap.study.samples import Samples
 from focusmap.study.split import PARTS
 from focusmap.study.task import Target, Task
 from focusmap.verbs.prepare import TABLE_RATE
@@ -105,7 +106,7 @@ def _even(target: Target) -> Json:
 
 def _stack(model: "CaseModel", training: "Training") -> dict[str, Json]:
     """Return for each target how the two answers are weighed, by regression on tune; evenly where that is not known."""
-    from focusmap.models.predict import look_at_store
+    from focusmap.models.predict import look
 
     assert training.store is not None
     assert model.table is not None
@@ -113,9 +114,8 @@ def _stack(model: "CaseModel", training: "Training") -> dict[str, Json]:
     if not len(tune):
         return cast(dict[str, Json], model.card.architecture["stack"])
     alone = replace(model, table=None, card=replace(model.card, covariates=[]))
-    told = (alone.answer(look_at_store(model, training.store, tune), tune), model.table.of_table(tune))
-    # What was learnt, and not what is told: of a change target the change.
-    of_pictures, of_table = (tune.task.added(logits, -tune.earlier) for logits, _ in told)
+    looked, tune = look(model, Samples.from_store(tune, training.store))
+    of_pictures, of_table = (one.learnt(looked, tune)[0] for one in (alone, model.table))
     return {
         target.name: stack_of(target, _of(tune.task, target, of_pictures, of_table), tune.learnt[:, position])
         for position, target in enumerate(tune.task.targets)

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from focusmap.files import Json
-from focusmap.models.any import pixels_of
 from focusmap.models.card import ModelCard
 from focusmap.models.features import PictureFeatures, fit_features
 from focusmap.models.fitting import Rows, fit_target, screened
 from focusmap.models.manifest import library_versions
-from focusmap.models.rows import Answer, Estimators, RowModel
+from focusmap.models.rows import OF_STORE, Answer, Estimators, RowModel
 from focusmap.study.covariates import Covariates, fit_covariates
 from focusmap.study.options import RunOptions
+from focusmap.study.samples import Samples
 from focusmap.study.task import check_learnable
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def fit_estimators(training: "Training", options: RunOptions) -> RowModel:
     else:
         assert training.store is not None
         features = fit_features(training.model.features, _sample(training), training.recipe.seed)
-        values = np.concatenate([features(part) for part in pixels_of(training.store, train)])
+        batches = Samples.from_store(train, training.store).batches([training.store.preparation], OF_STORE)
+        values = np.concatenate([features(batch.images(training.store.preparation).prepared) for batch in batches])
     answer = _fit_targets(training, values, options)
     return row_model(answer, training, covariates=covariates, features=features, n_inputs=values.shape[1])
 

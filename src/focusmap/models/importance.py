@@ -11,19 +11,19 @@ from focusmap.evaluation import EvaluationOptions, compare_predictions
 from focusmap.evaluation.calibration import apply
 from focusmap.evaluation.predictions import Predictions
 from focusmap.files import Json, read_json, read_table, write_json
-from focusmap.models.any import is_case_model, load_model
-from focusmap.models.rows import RowModel
+from focusmap.models.any import load_model
+from focusmap.models.predict import look
+from focusmap.models.predictor import Looked, Predictor, answer
 from focusmap.study.cases import NO_VIEW
 from focusmap.study.cohort import Cohort
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import read_recipe
 from focusmap.study.run import Run
-from focusmap.study.task import Task
+from focusmap.study.samples import Samples
 from focusmap.verbs.prepare import store_for
 
 if TYPE_CHECKING:
     from focusmap.images.store import Store
-    from focusmap.models.cases import CaseModel, Looked
 
 IMPORTANCE, SIDES = "importance.json", "sides.json"
 PICTURES, TABLE, VIEW = "pictures", "table", "view="
@@ -33,29 +33,21 @@ N_RESAMPLES = 200
 
 @dataclass(frozen=True)
 class _Asked:
-    """One model and the rows that it alone is asked of; of a model of cases also what it sees in their pictures."""
+    """One model, what it makes of the images of rows, and the rows, which it alone is asked of."""
 
-    model: "RowModel | CaseModel"
-    cohort: Cohort
-    looked: "Looked | None" = None
-
-    @property
-    def task(self) -> Task:
-        return self.model.task
+    model: Predictor
+    looked: Looked
+    rows: Cohort
 
     def answer(self, shuffled: str, generator: np.random.Generator) -> np.ndarray:
         """Return the logits ``(N, L)`` where what `shuffled` names is another row's."""
-        order = generator.permutation(len(self.cohort))
-        if isinstance(self.model, RowModel):
-            return self.model.of_table(_shuffled(self.cohort, [shuffled], order))[0]
-        assert self.looked is not None
+        order = generator.permutation(len(self.rows))
         if shuffled == PICTURES:
-            return self.model.answer(self.looked.shuffled(order, slice(None)), self.cohort)[0]
+            return answer(self.model, self.looked.shuffled(order), self.rows).logits
         if shuffled.startswith(VIEW):
-            part = self.model.view_part(shuffled.removeprefix(VIEW))
-            return self.model.answer(self.looked.shuffled(order, part), self.cohort)[0]
-        names = self.cohort.study.covariates if shuffled == TABLE else (shuffled,)
-        return self.model.answer(self.looked, _shuffled(self.cohort, names, order))[0]
+            return answer(self.model, self.looked.shuffled(order, shuffled.removeprefix(VIEW)), self.rows).logits
+        names = self.rows.study.covariates if shuffled == TABLE else (shuffled,)
+        return answer(self.model, self.looked, _shuffled(self.rows, names, order)).logits
 
 
 def write_importance(
@@ -101,26 +93,23 @@ def _takes_table(part: Run) -> bool:
 
 
 def _asked(run: Run, cohort: Cohort) -> Iterator[_Asked]:
+    """Yield the model of each part with its test rows, but of single images, of which nothing can be shuffled."""
     store: Store | None = None
     for part in run.parts():
         model = load_model(part.model)
-        members = cohort.of(list(read_table(part.predictions("test"))["image_id"]))
-        if isinstance(model, RowModel):
-            if model.card.covariates:
-                yield _Asked(model, members)
-        elif is_case_model(model):
-            from focusmap.models.predict import look_at_store
-
+        rows = cohort.of(list(read_table(part.predictions("test"))["image_id"]))
+        if model.preparations and (model.views or model.card.covariates):
             store = store or store_for(cohort, read_recipe(run.recipe), run, RunOptions())
             assert store is not None
-            yield _Asked(model, members, look_at_store(model, store, members))
+            yield _Asked(model, *look(model, Samples.from_store(rows, store)))
+        elif model.card.covariates:
+            yield _Asked(model, *look(model, Samples.from_table(rows)))
 
 
 def _sides(asked: _Asked, *, has_table: bool) -> list[str]:
-    if isinstance(asked.model, RowModel):
-        return []
     views = [f"{VIEW}{view}" for view in asked.model.views if view != NO_VIEW]
-    return ([PICTURES, TABLE] if has_table else []) + (views if len(views) > 1 else [])
+    is_shown_both = has_table and bool(asked.model.preparations)
+    return ([PICTURES, TABLE] if is_shown_both else []) + (views if len(views) > 1 else [])
 
 
 def _shuffled(cohort: Cohort, names: Sequence[str], order: np.ndarray) -> Cohort:
@@ -133,7 +122,7 @@ def _answered(asked: Sequence[_Asked], shuffled: str, generator: np.random.Gener
     rows = {image_id: i for i, image_id in enumerate(like.ids["image_id"])}
     logits, probabilities = np.empty_like(like.logits), np.empty_like(like.probabilities)
     for one in asked:
-        members = [rows[image_id] for image_id in one.cohort.image_ids]
+        members = [rows[image_id] for image_id in one.rows.image_ids]
         logits[members] = one.answer(shuffled, generator)
-        probabilities[members] = apply(one.task, logits[members], one.model.card.temperatures)
+        probabilities[members] = apply(like.task, logits[members], one.model.card.temperatures)
     return Predictions(like.task, like.ids, logits, probabilities)

@@ -10,15 +10,21 @@ from typing import cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from focusmap.errors import InputError, MissingFileError, ModelError
 from focusmap.files import Json, atomic
 from focusmap.images.prepare import AnyPreparation, preparation_from
 from focusmap.models.card import ModelCard, read_card, write_card
+from focusmap.models.predictor import Looked
 from focusmap.nets.backbones import PROBE_SIDE
 from focusmap.nets.build import Architecture, FocusNet, build_net
 from focusmap.nets.ensemble import Ensemble
+from focusmap.nets.grids import CHANNELS_LAST
 from focusmap.nets.views import AS_IT_IS, View
+from focusmap.study.cohort import Cohort
+from focusmap.study.flags import Flags
+from focusmap.study.samples import Batch, Images, at_once
 from focusmap.study.task import Task
 
 CARD = "model.json"
@@ -27,6 +33,8 @@ WEIGHTS = "weights.safetensors"
 FIRST_PROBE_SIDE = 64
 # Other processors and library versions round differently; a wrong net is off by far more.
 PROBE_TOLERANCE = 1e-3
+# Images that are shown at once at most, without gradients.
+OF_STORE, OF_FILES = 64, 32
 
 
 @dataclass(frozen=True)
@@ -62,13 +70,53 @@ class Model:
         """The steps from picture or volume to input."""
         return preparation_from(self.card.preparation)
 
+    @property
+    def preparations(self) -> tuple[AnyPreparation, ...]:
+        """The one way in which images are prepared."""
+        return (self.preparation,)
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """None: rows are single images."""
+        return ()
+
+    def n_images(self, *, stored: bool) -> int:
+        """Return how many images are shown at once."""
+        return at_once(self.preparation.input_shape[1:], OF_STORE if stored else OF_FILES)
+
+    def check(self, rows: Cohort) -> None:
+        """Take whatever rows there are: images are all that is looked at."""
+
+    def look(self, batch: Batch) -> Looked:
+        """Return the logits of the images of a batch, in the targets' own units."""
+        images = shown(batch.images(self.preparation))
+        with torch.inference_mode():
+            logits = self.net.eval()(images.to(next(self.net.parameters()).device))
+        return Looked((self.to_units(logits.float().cpu().double().numpy()),), views=({},))
+
+    def learnt(self, looked: Looked, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:  # noqa: ARG002
+        """Return the logits ``(N, L)`` that were found."""
+        return looked.features[0], None
+
     def calibrated(self, temperatures: Mapping[str, float], thresholds: Mapping[str, float]) -> "Model":
         """Return the same net with the temperatures and thresholds that were fitted on tune."""
         return replace(self, card=replace(self.card, temperatures=temperatures, thresholds=thresholds))
 
+    def to(self, device: str) -> "Model":
+        """Return the model, its nets moved to a device."""
+        self.net.to(device)
+        return self
+
     def to_units(self, logits: np.ndarray) -> np.ndarray:
         """Return logits ``(N, L)`` with the columns of continuous targets in the target's own units."""
         return self.task.in_units(logits, self.card.scales)
+
+
+def shown(images: Images) -> Tensor:
+    """Return what a net is shown of images, ``(P, C, *spatial) float32``; channels last in memory, as in a training."""
+    pixels = torch.from_numpy(images.pixels)
+    # What comes from files is answered as it always was, to the last bit.
+    return pixels if images.placements else pixels.contiguous(memory_format=CHANNELS_LAST[pixels.ndim])
 
 
 def save_model(model: Model, folder: Path) -> Model:

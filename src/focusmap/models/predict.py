@@ -1,166 +1,157 @@
-"""Logits for pictures: of a store in one go, or of any number of files as a stream."""
+"""What a model says of samples: the only way from images, cases or rows of a table to predictions."""
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
+import pandas as pd
 
-from focusmap.errors import InputError, MissingFileError
-from focusmap.images.prepare import AnyPreparation, standardised_file
-from focusmap.models.cases import CaseModel, Looked, one_case
-from focusmap.models.net import Model
+from focusmap.evaluation.calibration import apply
+from focusmap.evaluation.predictions import ID_COLUMNS, Predictions
 from focusmap.models.ood import Likeness
-from focusmap.study.cases import pictures_of, view_numbers
+from focusmap.models.predictor import Answers, Looked, Predictor, answer, one_after_another
+from focusmap.progress import Progress, silent
+from focusmap.study.cases import pictures_of
 from focusmap.study.cohort import Cohort
-from focusmap.training.batches import at_once
-from focusmap.training.case_inputs import case_inputs
-from focusmap.training.epoch import EVALUATION_BATCH, forward_store
+from focusmap.study.flags import Flag, Flags, side_by_side
+from focusmap.study.samples import Batch, Samples
 
-if TYPE_CHECKING:
-    from focusmap.images.store import Store
-
-
-@dataclass(frozen=True)
-class PredictOptions:
-    """How files are streamed: pictures a pass, and threads that read ahead."""
-
-    batch_size: int = 32
-    workers: int = 2
+# Rows that are answered together where they stream by.
+CHUNK = 256
 
 
 @dataclass(frozen=True)
-class FilePrediction:
-    """What a model said of one file.
+class Predicted:
+    """What a model says of the rows that could be read.
 
     Parameters
     ----------
-    file
-        The picture.
-    logits
-        ``(L,)``, a continuous target's value in its own units; None where the picture could not be read.
-    reason
-        Why not; empty where it could.
-    unlike
-        In what the picture is unlike those of train, in words; empty where in nothing, or nobody asked.
+    rows
+        Those of the samples, less what could not be read.
+    predictions
+        Calibrated.
+    attention
+        Of a model of cases: ``case_id, image_id, path, view`` and ``attention`` of each image, its weight among those
+        of its case and view.
     """
 
-    file: Path
-    logits: np.ndarray | None
-    reason: str = ""
-    unlike: str = ""
+    rows: Cohort
+    predictions: Predictions
+    attention: pd.DataFrame | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
-def predict_store(model: Model, store: "Store", image_ids: Sequence[str]) -> np.ndarray:
-    """Return ``(N, L) float64`` logits of images of a store; a continuous target's value in its own units."""
-    if not image_ids:
-        return np.empty((0, model.task.n_logits))
-    return model.to_units(forward_store(model.net, store, tuple(image_ids)).cpu().double().numpy())
+def predict(
+    model: Predictor, samples: Samples, likeness: Likeness | None = None, progress: Progress = silent
+) -> Predicted:
+    """Return what a model says of all samples; what cannot be read is left out and stands in `samples.failures`.
 
-
-def look_at_store(model: CaseModel, store: "Store", cohort: Cohort) -> Looked:
-    """Return what a model sees in the pictures, in a store, of a cohort's cases."""
-    inputs = case_inputs(cohort, store, model.views)
-    chunks = inputs.batches(np.arange(len(cohort)), at_once(store.pixels.shape[2:], EVALUATION_BATCH))
-    return model.look(inputs.read(rows) for rows in chunks)
-
-
-def look_at_files(model: CaseModel, cohort: Cohort, options: PredictOptions = PredictOptions()) -> Iterator["SeenCase"]:
-    """Yield each case of a cohort as a model sees it in its files, in order, holding one case in memory and the next.
-
-    A picture that cannot be read is left out of its case and named.
+    Parameters
+    ----------
+    likeness
+        What train looks like: images that are unlike it are flagged. None: nobody looks.
     """
-    views = view_numbers(cohort, model.views)
-    pictures, preparation = pictures_of(cohort), model.preparation
-    files = [cohort.study.images / path for path in pictures["path"]]
-    with ThreadPoolExecutor(options.workers) as pool:
-        read = _read_ahead(pool, iter(files), preparation, 2 * options.batch_size)
-        for members in pictures.groupby("position", sort=True).indices.values():
-            found = list(islice(read, len(members)))
-            failures = tuple((one.file, one.reason) for one in found if one.pixels is None)
-            kept = np.array([row for row, one in zip(members, found, strict=True) if one.pixels is not None], np.intp)
-            stack = [one.pixels for one in found if one.pixels is not None]
-            looked = model.look([one_case(np.stack(stack), views[kept])]) if stack else None
-            yield SeenCase(looked, tuple(pictures["image_id"].iloc[kept]), failures)
+    found = list(predict_chunks(model, samples, likeness, progress, n_rows=None))
+    return found[0] if found else _nothing(model, samples)
+
+
+def predict_chunks(
+    model: Predictor,
+    samples: Samples,
+    likeness: Likeness | None = None,
+    progress: Progress = silent,
+    n_rows: int | None = CHUNK,
+) -> Iterator[Predicted]:
+    """Yield what a model says of samples, some rows at a time as they stream by; None for all of them at once."""
+    seen: list[_Seen] = []
+    for one in _look(model, samples, likeness):
+        progress("predicting", samples.n_done, len(samples))
+        seen.append(one)
+        if n_rows is not None and sum(len(part.batch) for part in seen) >= n_rows:
+            yield _predicted(model, seen, samples)
+            seen = []
+    if seen:
+        yield _predicted(model, seen, samples)
+
+
+def look(model: Predictor, samples: Samples) -> tuple[Looked, Cohort]:
+    """Return what a model makes of the images of all samples, and the rows that it has seen."""
+    seen = list(_look(model, samples, None))
+    return one_after_another([one.looked for one in seen]), _rows_of(seen, samples)
 
 
 @dataclass(frozen=True)
-class SeenCase:
-    """What a model sees in one case; None where no picture could be read, the images it saw, and what failed."""
+class _Seen:
+    """A batch without its images, what a model makes of it, and in what each of its rows is unlike train."""
 
-    looked: Looked | None
-    image_ids: tuple[str, ...]
-    failures: tuple[tuple[Path, str], ...]
-
-
-def predict_files(
-    model: Model,
-    files: Iterable[Path],
-    options: PredictOptions = PredictOptions(),
-    likeness: Likeness | None = None,
-) -> Iterator[FilePrediction]:
-    """Yield a prediction for each file, in order, holding no more than a few batches in memory.
-
-    A picture that cannot be read is yielded with its reason; the others go on. Nothing of `files` beyond the
-    pictures being read ahead is consumed, so it may be endless. `likeness` is what train looks like.
-    """
-    preparation = model.preparation
-    batch_size = at_once(preparation.input_shape[1:], options.batch_size)
-    with ThreadPoolExecutor(options.workers) as pool:
-        ready = _read_ahead(pool, iter(files), preparation, 2 * batch_size, likeness)
-        while batch := list(islice(ready, batch_size)):
-            yield from _predict_batch(model, batch)
+    batch: Batch
+    looked: Looked
+    unlike: tuple[Flags, ...] | None
 
 
-@dataclass(frozen=True)
-class _Read:
-    """A picture read and standardised ``(C, *spatial)``, and in what it is unlike train; or the reason why not."""
-
-    file: Path
-    pixels: np.ndarray | None
-    reason: str = ""
-    unlike: str = ""
-
-
-def _read_ahead(
-    pool: ThreadPoolExecutor,
-    files: Iterator[Path],
-    preparation: AnyPreparation,
-    n_ahead: int,
-    likeness: Likeness | None = None,
-) -> Iterator[_Read]:
-    waiting: deque[Future[_Read]] = deque()
-    for file in files:
-        waiting.append(pool.submit(_read, file, preparation, likeness))
-        if len(waiting) >= n_ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+def _look(model: Predictor, samples: Samples, likeness: Likeness | None) -> Iterator[_Seen]:
+    stored = bool(model.preparations) and all(map(samples.is_stored, model.preparations))
+    for batch in samples.batches(model.preparations, model.n_images(stored=stored)):
+        unlike = (
+            None
+            if likeness is None or not model.preparations
+            else _unlike(batch.images(model.preparations[0]).prepared, likeness)
+        )
+        yield _Seen(replace(batch, prepared={}), model.look(batch), unlike)
 
 
-def _read(file: Path, preparation: AnyPreparation, likeness: Likeness | None) -> _Read:
-    try:
-        pixels, _ = standardised_file(file, preparation)
-    except (InputError, MissingFileError) as error:
-        return _Read(file, None, str(error))
-    return _Read(file, pixels, unlike=likeness.unlike(pixels) if likeness else "")
+def _unlike(images: np.ndarray, likeness: Likeness) -> tuple[Flags, ...]:
+    found = [likeness.unlike(image) for image in images]
+    return tuple((Flag("unlike", text),) if text else () for text in found)
 
 
-def _predict_batch(model: Model, batch: list[_Read]) -> Iterator[FilePrediction]:
-    logits = iter(_logits(model, [read.pixels for read in batch if read.pixels is not None]))
-    for read in batch:
-        yield FilePrediction(read.file, None if read.pixels is None else next(logits), read.reason, read.unlike)
+def _predicted(model: Predictor, seen: Sequence[_Seen], samples: Samples) -> Predicted:
+    looked, rows = one_after_another([one.looked for one in seen]), _rows_of(seen, samples)
+    answers = answer(model, looked, rows)
+    flags = [answers.flags, _unlike_of(seen), _unreadable_of(seen)]
+    told = [found for found in flags if found is not None]
+    predictions = predictions_of(model, rows, Answers(answers.logits, side_by_side(*told) if told else None))
+    return Predicted(rows, predictions, None if looked.attention is None else attention_of(rows, looked.attention))
 
 
-def _logits(model: Model, pictures: list[np.ndarray]) -> np.ndarray:
-    if not pictures:
-        return np.empty((0, model.task.n_logits))
-    device = next(model.net.parameters()).device
-    with torch.inference_mode():
-        logits = model.net.eval()(torch.from_numpy(np.stack(pictures)).to(device))
-    return model.to_units(logits.cpu().double().numpy())
+def _unlike_of(seen: Sequence[_Seen]) -> tuple[Flags, ...] | None:
+    return None if seen[0].unlike is None else tuple(flags for one in seen for flags in one.unlike or ())
+
+
+def _unreadable_of(seen: Sequence[_Seen]) -> list[Flags] | None:
+    """Return how many images of each row could not be read; None where all could."""
+    lost = np.concatenate([one.batch.n_unreadable for one in seen])
+    return (
+        [(Flag("unreadable", f"{n} of its pictures cannot be read"),) if n else () for n in lost]
+        if lost.any()
+        else None
+    )
+
+
+def _rows_of(seen: Sequence[_Seen], samples: Samples) -> Cohort:
+    """Return the rows of several batches, one after the other."""
+    rows = samples.rows.take(np.concatenate([one.batch.positions for one in seen]))
+    if rows.pictures is None:
+        return rows
+    pictures = [one.batch.rows.pictures for one in seen if one.batch.rows.pictures is not None]
+    return replace(rows, pictures=pd.concat(pictures, ignore_index=True))
+
+
+def _nothing(model: Predictor, samples: Samples) -> Predicted:
+    none, rows = np.empty((0, model.task.n_logits)), samples.rows.take([])
+    return Predicted(rows, predictions_of(model, rows, Answers(none)))
+
+
+def predictions_of(model: Predictor, rows: Cohort, answers: Answers) -> Predictions:
+    """Return a model's answers for rows as its predictions, calibrated."""
+    probabilities = apply(model.task, answers.logits, model.card.temperatures)
+    ids = rows.table[[name for name in ID_COLUMNS if name in rows.table]].reset_index(drop=True)
+    return Predictions(model.task, ids, answers.logits, probabilities, answers.flags)
+
+
+def attention_of(rows: Cohort, weights: np.ndarray) -> pd.DataFrame:
+    """Return the table of what each image of cases weighs, ``(P,)``."""
+    table = pictures_of(rows)[["case_id", "image_id", "path", "view"]]
+    return table.assign(attention=np.round(weights, 4))

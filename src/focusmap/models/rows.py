@@ -9,26 +9,29 @@ numbers.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import compress
 from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from focusmap.errors import MissingFileError, ModelError
 from focusmap.files import Json, atomic
+from focusmap.images.prepare import AnyPreparation, preparation_from
 from focusmap.models.card import ModelCard, read_card, write_card
 from focusmap.models.features import PictureFeatures
 from focusmap.models.fitting import TargetModel, target_model
+from focusmap.models.predictor import Looked
 from focusmap.study.cohort import Cohort
 from focusmap.study.covariates import Covariates
-from focusmap.study.flags import Flag, Flags, said_by_models, side_by_side
+from focusmap.study.flags import Flags, said_by_models
+from focusmap.study.samples import Batch
 from focusmap.study.task import Task
 
 CARD, WEIGHTS, WORDS = "model.json", "weights.safetensors", "features.words"
 PROBE_ROWS = 4
 PROBE_TOLERANCE = 1e-3
+# Images of a store that are measured together; of files each by itself.
+OF_STORE = 256
 
 
 class Answer(Protocol):
@@ -115,37 +118,55 @@ class RowModel:
         """Return the same model with the temperatures and thresholds that were fitted on tune."""
         return replace(self, card=replace(self.card, temperatures=temperatures, thresholds=thresholds))
 
-    def of_table(self, cohort: Cohort) -> tuple[np.ndarray, tuple[Flags, ...]]:
-        """Return logits ``(N, L)`` of a cohort's covariates, and what of each row is unlike train, or not known.
+    @property
+    def preparations(self) -> tuple[AnyPreparation, ...]:
+        """How images are prepared; empty of a table's model."""
+        return (preparation_from(self.card.preparation),) if self.card.preparation else ()
 
-        Of a change target they are the earlier value and its change; NaN where the earlier value is not known.
-        """
-        encoded = [part.covariates.encode(cohort) for part in self.parts]
-        logits = [part._answered(rows.values) for part, rows in zip(self.parts, encoded, strict=True)]
-        flags = map(said_by_models, zip(*(rows.flags for rows in encoded), strict=True))
-        told = side_by_side(flags, untold_changes(cohort))
-        return self.task.added(np.mean(logits, axis=0), cohort.earlier), told
+    @property
+    def views(self) -> tuple[str, ...]:
+        """None: rows are single images, or have none."""
+        return ()
 
-    def of_pictures(self, pictures: NDArray[np.uint8]) -> np.ndarray:
-        """Return logits ``(N, L)`` of prepared pictures ``(N, C, H, W)``."""
-        if not len(pictures):
-            return np.empty((0, self.task.n_logits))
-        found: np.ndarray = np.mean([part._answered(part._measured(pictures)) for part in self.parts], axis=0)
-        return found
+    def n_images(self, *, stored: bool) -> int:
+        """Return how many images are measured at once."""
+        return OF_STORE if stored else 1
 
-    def _measured(self, pictures: NDArray[np.uint8]) -> np.ndarray:
+    def check(self, rows: Cohort) -> None:
+        """Raise `InputError` where a table lacks a covariate."""
+        for part in self.parts:
+            if part.card.covariates:
+                part.covariates.encode(rows)
+
+    def to(self, device: str) -> "RowModel":  # noqa: ARG002
+        """Return the model as it is: it always computes on the processor."""
+        return self
+
+    def look(self, batch: Batch) -> Looked:
+        """Return of each member what it says of the images of a batch, or nothing of a table."""
+        none = np.empty((len(batch), 0))
+        seen = [
+            part._said_of_images(batch.images(*self.preparations).prepared) if self.preparations else none
+            for part in self.parts
+        ]
+        return Looked(tuple(seen), views=({},) * len(seen))
+
+    def learnt(self, looked: Looked, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
+        """Return the mean of what the members say, ``(N, L)``, and what of each row of a table is unlike train."""
+        if not self.card.covariates:
+            return np.asarray(np.mean(looked.features, axis=0)), None
+        encoded = [part.covariates.encode(rows) for part in self.parts]
+        logits = [part._answered(found.values) for part, found in zip(self.parts, encoded, strict=True)]
+        flags = tuple(map(said_by_models, zip(*(found.flags for found in encoded), strict=True)))
+        return np.asarray(np.mean(logits, axis=0)), flags
+
+    def _said_of_images(self, images: np.ndarray) -> np.ndarray:
         assert self.features is not None, "a table's model is asked of tables"
-        return self.features(pictures)
+        return self._answered(self.features(images))
 
     def _answered(self, values: np.ndarray) -> np.ndarray:
         assert self.answer is not None, "members answer for the whole"
         return self.answer(values)
-
-
-def untold_changes(cohort: Cohort) -> list[Flags]:
-    """Return, for each row, the targets that cannot be told since their earlier value is not known."""
-    said = [Flag("unknown", f"{target.earlier} is not known: no {target.name}") for target in cohort.task.targets]
-    return [tuple(compress(said, unknown)) for unknown in np.isnan(cohort.earlier)]
 
 
 def mean_of(models: Sequence[RowModel], made_of: str) -> RowModel:

@@ -9,10 +9,10 @@ from focusmap.study.flags import flags_in_words
 from focusmap.study.task import ANOMALY, Target
 
 if TYPE_CHECKING:
-    from focusmap.models.any import AnyModel
+    from focusmap.models.predictor import Predictor
 
 
-def in_words(model: "AnyModel", predictions: Predictions) -> str:
+def in_words(model: "Predictor", predictions: Predictions) -> str:
     """Return what the model says of the first picture, one line a target."""
     first = predictions.ids.iloc[0]
     lines = [str(first.get("path", first["image_id"]))]
@@ -23,7 +23,7 @@ def in_words(model: "AnyModel", predictions: Predictions) -> str:
     return "\n".join([*lines, NOTICE])
 
 
-def _say(target: Target, probabilities: np.ndarray, model: "AnyModel") -> str:
+def _say(target: Target, probabilities: np.ndarray, model: "Predictor") -> str:
     if target == ANOMALY:
         usual = model.card.thresholds.get(target.name, np.inf)
         verdict = "above" if probabilities[0] > usual else "within"

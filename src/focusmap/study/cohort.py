@@ -255,11 +255,11 @@ def read_unlabelled(file: Path, study: Study) -> Cohort:
     return Cohort(study, pd.concat([table, cells[kept], earlier], axis=1), raw)
 
 
-def read_earlier(file: Path, study: Study) -> np.ndarray:
-    """Return `Cohort.earlier` ``(N, T)`` of a table; `InputError` if a column is not there or a cell is no number."""
+def read_earlier(file: Path, study: Study) -> pd.DataFrame:
+    """Return the columns ``earlier_TARGET`` of a table; `InputError` if one is not there or a cell is no number."""
     raw = read_columns(file)
     with _named(file):
-        return study.task.encode_earlier(_earlier_cells(study.task, without_missing(raw, study.missing)))
+        return _earlier_cells(study.task, without_missing(raw, study.missing))
 
 
 def write_cohort(cohort: Cohort, path: Path) -> None:

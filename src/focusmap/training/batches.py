@@ -1,7 +1,5 @@
 """Which pictures make a batch, and the batch itself."""
 
-import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -25,9 +23,6 @@ if TYPE_CHECKING:
 
 Shown: TypeAlias = Tensor | CaseBatch
 """What a net is shown at once: pictures, rows of a table, or cases."""
-
-# 64 pictures of 224 a side, with some to spare; a net's first maps of them take a GB or so.
-VOXELS_AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -83,18 +78,6 @@ def epoch_order(n_images: int, seed: int, epoch: int) -> np.ndarray:
     return generator.permutation(n_images)
 
 
-def split_evenly(order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-    """Yield batches of at most `batch_size` positions whose sizes differ by one at most.
-
-    No picture is left out, and no batch of one picture, which a batch norm cannot use, is left over.
-
-    >>> [len(batch) for batch in split_evenly(np.arange(9), 4)]
-    [3, 3, 3]
-    """
-    n_batches = max(1, -(-len(order) // batch_size))
-    yield from np.array_split(order, n_batches)
-
-
 def read_batch(store: "Inputs", rows: np.ndarray) -> Shown:
     """Return what a net is shown of `rows`.
 
@@ -110,12 +93,3 @@ def read_batch(store: "Inputs", rows: np.ndarray) -> Shown:
         return torch.from_numpy(store.values[rows])[:, :, None, None]
     pictures = standardise(store.pixels[rows], store.mean[rows], store.std[rows])
     return torch.from_numpy(pictures).contiguous(memory_format=CHANNELS_LAST[pictures.ndim])
-
-
-def at_once(shape: Sequence[int], most: int) -> int:
-    """Return how many pictures or volumes of `shape` go through a net together without gradients, at most `most`.
-
-    >>> at_once((224, 224), 64), at_once((96, 96, 48), 64)
-    (64, 9)
-    """
-    return max(1, min(most, VOXELS_AT_ONCE // math.prod(shape)))

@@ -15,6 +15,7 @@ from focusmap.nets.cases import CaseBatch
 from focusmap.nets.grids import CHANNELS_LAST
 from focusmap.study.cases import pictures_of, view_numbers
 from focusmap.study.cohort import Cohort
+from focusmap.study.samples import split_by_size
 
 if TYPE_CHECKING:
     from focusmap.images.store import Store
@@ -80,14 +81,8 @@ class CaseInputs:
         )
 
     def batches(self, rows: np.ndarray, n_pictures: int) -> Iterator[np.ndarray]:
-        """Yield `rows` in turn, as many together as have `n_pictures` at most; a larger case comes alone."""
-        ends = np.cumsum(self.sizes(rows))
-        start = 0
-        while start < len(rows):
-            before = ends[start - 1] if start else 0
-            stop = max(start + 1, int(np.searchsorted(ends, before + n_pictures, side="right")))
-            yield rows[start:stop]
-            start = stop
+        """Return `rows` in turn, as many together as have `n_pictures` at most; a larger case comes alone."""
+        return (rows[start:stop] for start, stop in split_by_size(self.sizes(rows), n_pictures))
 
 
 def _reopened(image_ids: tuple[str, ...], store: "Store | Path", *rest: np.ndarray) -> CaseInputs:

@@ -16,8 +16,9 @@ from focusmap.nets.cases import CaseBatch
 from focusmap.nets.heads import LossParts, TaskLoss
 from focusmap.study.covariates import Encoded
 from focusmap.study.recipe import Recipe
+from focusmap.study.samples import at_once, split_evenly
 from focusmap.training.augmentation import augment, draw_partners
-from focusmap.training.batches import Shown, TrainingData, at_once, read_batch, split_evenly
+from focusmap.training.batches import Shown, TrainingData, read_batch
 from focusmap.training.case_inputs import CaseInputs
 from focusmap.training.map_losses import draw_shift, equivariance, shifted, sparsity
 from focusmap.training.optimisation import learning_rate, set_learning_rate

@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from focusmap.errors import InputError
+from focusmap.errors import InputError, UnreadableImageError, listed
 from focusmap.evaluation import EvaluationOptions, curves, evaluate_predictions, read_prediction_table
 from focusmap.evaluation.calibration import apply, fit_temperatures
 from focusmap.evaluation.cases import pool_cases
@@ -18,14 +18,16 @@ from focusmap.files import Json, read_json, read_table, refuse_existing, table_n
 from focusmap.models.importance import write_importance
 from focusmap.models.load import load_run_model
 from focusmap.models.ood_files import likeness_of
+from focusmap.models.predict import Predicted, predict
 from focusmap.study.cohort import Cohort, load_cohort
 from focusmap.study.declaration import Declaration
 from focusmap.study.external import read_other, refuse_known_patients, rows_like
+from focusmap.study.flags import count_rows
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import read_recipe
 from focusmap.study.run import Run, open_run
+from focusmap.study.samples import Samples
 from focusmap.study.task import UNLABELLED
-from focusmap.verbs.predict import count_unlike, predict_label_file
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
 
@@ -79,11 +81,24 @@ def evaluate_other(
     refuse_known_patients(run, cohort, options)
     model = load_run_model(folder, options.devices)
     likeness = likeness_of(folder)
-    predictions, kept = predict_label_file(model, cohort, options, likeness)
-    write_predictions(predictions, out / PREDICTIONS)
+    samples = Samples.from_files(cohort) if model.preparations else Samples.from_table(cohort)
+    found = predict(model, samples, likeness, options.progress)
+    _refuse_failures(samples, found, options)
+    write_predictions(found.predictions, out / PREDICTIONS)
     settings = EvaluationOptions(model.card.thresholds, table_name(label_file), seed=options.recipe.seed)
-    unlike: dict[str, Json] = {} if likeness is None else {"n_unlike": count_unlike(predictions)}
-    return write_evaluation(predictions, kept.truth, settings, out, {**_clustering(cohort), **unlike})
+    unlike: dict[str, Json] = (
+        {} if likeness is None else {"n_unlike": count_rows(found.predictions.flags or (), "unlike")}
+    )
+    return write_evaluation(found.predictions, found.rows.truth, settings, out, {**_clustering(cohort), **unlike})
+
+
+def _refuse_failures(samples: Samples, found: Predicted, options: RunOptions) -> None:
+    """Raise `UnreadableImageError` where an image cannot be read that may not be left out, or none can be read."""
+    reasons = [failure.reason for failure in samples.failures]
+    if reasons and not options.skip_unreadable:
+        raise UnreadableImageError(f"{listed(reasons)}. Leave them out with --skip-unreadable.")
+    if reasons and not len(found):
+        raise UnreadableImageError(f"{samples.rows.study.label_file}: no picture can be read. The first: {reasons[0]}")
 
 
 def evaluate_table(table: Path, out: Path | None, options: RunOptions) -> dict[str, Json]:

@@ -14,17 +14,16 @@ from focusmap.faithfulness.measuring import PAGE, TRUST, TrustRequest, choose_su
 from focusmap.figures.json_tree import branch
 from focusmap.files import Json, is_table, write_failures, write_table
 from focusmap.models.any import is_case_model
-from focusmap.models.asked_images import find_pictures
-from focusmap.models.asked_rows import own_study
 from focusmap.models.load import load_run_looking
 from focusmap.study.cases import by_picture
 from focusmap.study.cohort import Cohort, load_cohort
 from focusmap.study.declaration import Declaration
 from focusmap.study.external import read_other, refuse_known_patients, rows_like
+from focusmap.study.inputs import read_images
 from focusmap.study.options import RunOptions
 from focusmap.study.run import Run, open_run
+from focusmap.study.samples import Samples
 from focusmap.study.split import Split, fold_split, read_split
-from focusmap.verbs.predict import PredictRequest
 
 if TYPE_CHECKING:
     from focusmap.evaluation.localisation import FrozenCuts, Reference
@@ -133,18 +132,14 @@ def explain(
     return ExplainResult(out, _score(members, request, out), tuple(failures), trust)
 
 
-def write_overlays(folder: Path, asked: PredictRequest, options: RunOptions) -> None:
-    """Write overlays, maps and their index for the pictures of a prediction."""
-    request = ExplainRequest(inputs=asked.inputs, out=asked.overlay, said=asked.said)
-    assert request.out is not None
-    _explain_files(folder, request, request.out, options)
-
-
-def write_case_overlays(folder: Path, model: "CaseModel", cases: Cohort, out: Path, options: RunOptions) -> None:
-    """Write overlays, maps and their index for the pictures of cases that were predicted."""
+def write_overlays(folder: Path, model: "Model | CaseModel", samples: Samples, out: Path, options: RunOptions) -> None:
+    """Write overlays, maps and their index for the images or cases of a prediction."""
     settings = _settings_like(folder, model, ExplainRequest(), options)
     _clear(out)
-    _explain_all(_writer(model, cases), out, settings)
+    if is_case_model(model):
+        _explain_all(_writer(model, samples.rows), out, settings)
+    else:
+        _explain_images(model, samples, out, settings)
 
 
 @dataclass(frozen=True)
@@ -210,22 +205,28 @@ def _clear(out: Path) -> None:
 
 def _explain_files(folder: Path, request: ExplainRequest, out: Path, options: RunOptions) -> ExplainResult:
     """Explain pictures alone, in the colours of the run's own maps."""
-    from focusmap.heatmaps.evidence import Item
-    from focusmap.heatmaps.write import explain as write_maps
-
     model = load_run_looking(folder, options.devices)
     if is_case_model(model):
         raise InputError(f"{folder}: is a model of cases; give a label file that says which pictures are whose.")
-    items = [
-        Item(one.image_id, one.path, one.file) for one in find_pictures(request.inputs, request.said, own_study(folder))
-    ]
     settings = _settings_like(folder, model, request, options)
+    samples = read_images(folder, model.task, request.inputs, request.said)
     _clear(out)
-    found = _explain_all(partial(write_maps, model, items), out, settings)
+    return ExplainResult(out, None, _explain_images(model, samples, out, settings))
+
+
+def _explain_images(
+    model: "Model", samples: Samples, out: Path, settings: "Sequence[ExplainOptions]"
+) -> tuple[tuple[Path, str], ...]:
+    """Write the maps of images by each method; return which could not be read, and why."""
+    from focusmap.heatmaps.evidence import Item
+    from focusmap.heatmaps.write import explain as write_maps
+
+    named = zip(samples.table["image_id"], samples.table["path"], samples.files, strict=True)
+    found = _explain_all(partial(write_maps, model, [Item(*one) for one in named]), out, settings)
     failures = tuple((Path(name), reason) for name, reason in found.failures)
     if failures:
         write_failures(failures, out / "failures.csv")
-    return ExplainResult(out, None, failures)
+    return failures
 
 
 def _settings_like(

@@ -13,27 +13,27 @@ from focusmap.evaluation.predictions import joined, of_images, read_predictions,
 from focusmap.evaluation.simpler import baseline_run
 from focusmap.files import read_table, write_table
 from focusmap.models.any import (
-    answers_for,
     baseline_of,
-    calibrated,
     check_model,
     combine_models,
     is_case_model,
     load_model,
     save_model,
 )
-from focusmap.models.asked_rows import predictions_of
 from focusmap.models.fit_cases import fit_case_model
 from focusmap.models.fit_net import fit_net, fit_table_net
 from focusmap.models.fit_rows import fit_estimators
 from focusmap.models.manifest import write_manifest
 from focusmap.models.names import ModelName, parse_model
 from focusmap.models.ood_files import share_likeness, write_likeness
+from focusmap.models.predict import predict
+from focusmap.models.predictor import calibrated
 from focusmap.models.rows import RowModel
 from focusmap.study.cohort import Cohort, load_cohort, refuse_constant
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import Recipe, read_recipe
 from focusmap.study.run import Run, open_run, start_run, writing
+from focusmap.study.samples import Samples
 from focusmap.study.split import Split, fold_split, read_split
 from focusmap.verbs.prepare import Prepared, prepare, store_for
 
@@ -69,6 +69,11 @@ class Training:
     def model(self) -> ModelName:
         """What is trained."""
         return parse_model(self.recipe.model)
+
+    def samples(self, part: str) -> Samples:
+        """Return a part of the split, as a model is shown it."""
+        rows = self.cohort.of(self.split.ids(part))
+        return Samples.from_table(rows) if self.store is None else Samples.from_store(rows, self.store)
 
 
 def train(cohort: Cohort, folder: Path, options: RunOptions = RunOptions()) -> Run:
@@ -160,19 +165,18 @@ def _trainings(run: Run, prepared: Prepared) -> list[Training]:
 
 def _train_one(training: Training, options: RunOptions) -> None:
     """Train, calibrate on tune, and write model, history and predictions; the test part is only predicted."""
-    cohort, split, run = training.cohort, training.split, training.run
+    split, run = training.split, training.run
     model = _calibrated_on_tune(_train_nets(training, options), training)
     save_model(model, run.model)
     if training.is_answering:
         write_likeness(training)
     # Tune comes last: its file says that this training is done.
     for part in ("test", "tune"):
-        ids = split.ids(part)
-        if ids:
-            answers = answers_for(model, training.store, cohort.of(ids))
-            write_predictions(predictions_of(model, cohort.of(ids), answers), run.predictions(part))
-            if part == "test" and answers.attention is not None:
-                write_table(run.attention, answers.attention)
+        if split.ids(part):
+            found = predict(model, training.samples(part))
+            write_predictions(found.predictions, run.predictions(part))
+            if part == "test" and found.attention is not None:
+                write_table(run.attention, found.attention)
 
 
 def _train_nets(training: Training, options: RunOptions) -> "AnyModel":
@@ -195,7 +199,7 @@ def _train_nets(training: Training, options: RunOptions) -> "AnyModel":
 def _calibrated_on_tune(model: "AnyModel", training: Training) -> "AnyModel":
     """Return the model with temperatures, thresholds and cuts fitted on tune, and on nothing else."""
     tune = training.cohort.of(training.split.ids("tune"))
-    model = calibrated(model, answers_for(model, training.store, tune).logits, tune.truth)
+    model = calibrated(model, predict(model, training.samples("tune")).predictions.logits, tune.truth)
     if isinstance(model, RowModel) or is_case_model(model) or not model.net.has_focus:
         return model
     from focusmap.evaluation.localisation import reference_of

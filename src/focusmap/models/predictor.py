@@ -1,0 +1,150 @@
+"""What every model is to the rest of the house: from a batch of rows to logits, whatever it is made of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import compress
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+
+import numpy as np
+
+from focusmap.files import Json
+from focusmap.models.card import ModelCard
+from focusmap.study.cohort import Cohort
+from focusmap.study.flags import Flag, Flags, side_by_side
+from focusmap.study.inputs import Needs
+from focusmap.study.task import Task
+
+if TYPE_CHECKING:
+    from focusmap.images.prepare import AnyPreparation
+    from focusmap.study.samples import Batch
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What a model makes of the images of N rows, before it hears of their table.
+
+    Parameters
+    ----------
+    features
+        ``(N, F)`` of each single model in it: of one of single images its logits in the targets' own units, of one of
+        cases the pooled features of each view, of one of a table alone nothing.
+    attention
+        ``(P,)``: the weight of each image within its case and view, the mean over the models; None without cases.
+    views
+        Of each single model: where the features of each view stand.
+    """
+
+    features: tuple[np.ndarray, ...]
+    attention: np.ndarray | None = None
+    views: tuple[Mapping[str, slice], ...] = field(default=())
+
+    def shuffled(self, order: np.ndarray, view: str | None = None) -> "Looked":
+        """Return each row with the features of another, that at `order` ``(N,)``; of one view, or of all images."""
+        changed = [features.copy() for features in self.features]
+        for features, views in zip(changed, self.views, strict=True):
+            part = slice(None) if view is None else views[view]
+            features[:, part] = features[order, part]
+        return replace(self, features=tuple(changed))
+
+
+def one_after_another(parts: Sequence[Looked]) -> Looked:
+    """Return what a model makes of the rows of several batches."""
+    features = tuple(np.concatenate(found) for found in zip(*(part.features for part in parts), strict=True))
+    weights = [part.attention for part in parts if part.attention is not None]
+    return replace(parts[0], features=features, attention=np.concatenate(weights) if weights else None)
+
+
+Self = TypeVar("Self", bound="Predictor")
+
+
+class Predictor(Protocol):
+    """A net of images, features of images or a table with estimators, a model of cases, or the mean of several models.
+
+    An answer comes in two steps. `look` does all that costs, on the images of a batch; `learnt` hears of the table and
+    says logits. In between what belongs to a row can be given to another, which shows what it is worth.
+    """
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model predicts, from what input, and how its output is read."""
+
+    @property
+    def members(self) -> "Sequence[Predictor]":
+        """The models whose answers are averaged; none of a single model."""
+
+    @property
+    def task(self) -> Task:
+        """Targets, in the order of the logits."""
+
+    @property
+    def preparations(self) -> "tuple[AnyPreparation, ...]":
+        """How images are prepared that it is shown; empty of a model of tables."""
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Names of the views of a case; empty where rows are no cases."""
+
+    def n_images(self, *, stored: bool) -> int:
+        """Return how many images it is shown at once, from a store or from files."""
+
+    def check(self, rows: Cohort) -> None:
+        """Raise `InputError` where rows lack a covariate, or have a view, that the model must know."""
+
+    def look(self, batch: "Batch") -> Looked:
+        """Return what the model makes of the images of a batch."""
+
+    def learnt(self, looked: Looked, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
+        """Return logits ``(N, L)`` of the rows that it has looked at, and flags of what their tables say, if they do.
+
+        A continuous target's column is its value in its own unit; of a change target the change.
+        """
+
+    def calibrated(self: Self, temperatures: Mapping[str, float], thresholds: Mapping[str, float]) -> Self:
+        """Return the same model with the temperatures and thresholds that were fitted on the tuning set."""
+
+    def to(self: Self, device: str) -> Self:
+        """Return the model, its nets moved to a device."""
+
+
+def needs_of(model: Predictor) -> Needs:
+    """Return what a model must know of the rows that it is asked about."""
+    covariates = (str(cast(dict[str, Json], column)["name"]) for column in model.card.covariates)
+    grouped = bool(model.views) and model.card.architecture.get("cases") != "pictures"
+    return Needs(model.task, bool(model.preparations), tuple(covariates), model.views, grouped)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of N rows: logits ``(N, L)``, and what is to be known of each; None where nobody looked."""
+
+    logits: np.ndarray
+    flags: tuple[Flags, ...] | None = None
+
+
+def answer(model: Predictor, looked: Looked, rows: Cohort) -> Answers:
+    """Return what a model says of rows that it has looked at.
+
+    Of a change target it is the earlier value and its change; NaN where the earlier value is not known, which is
+    flagged where rows are more than single images.
+    """
+    logits, flags = model.learnt(looked, rows)
+    told = model.task.added(logits, rows.earlier)
+    if flags is None and (rows.pictures is None or not np.isnan(rows.earlier).any()):
+        return Answers(told)
+    return Answers(told, side_by_side(flags or [()] * len(rows), untold_changes(rows)))
+
+
+def untold_changes(rows: Cohort) -> list[Flags]:
+    """Return, for each row, the targets that cannot be told since their earlier value is not known."""
+    said = [Flag("unknown", f"{target.earlier} is not known: no {target.name}") for target in rows.task.targets]
+    return [tuple(compress(said, unknown)) for unknown in np.isnan(rows.earlier)]
+
+
+def calibrated(model: Self, logits: np.ndarray, truth: np.ndarray) -> Self:
+    """Return the model with temperatures, then thresholds, fitted to logits ``(N, L)`` and truth ``(N, T)``."""
+    from focusmap.evaluation.calibration import apply, fit_temperatures
+    from focusmap.evaluation.operating_points import choose_thresholds
+
+    temperatures = fit_temperatures(model.task, logits, truth)
+    probabilities = apply(model.task, logits, temperatures)
+    return model.calibrated(temperatures, choose_thresholds(model.task, probabilities, truth, model.card.threshold_for))

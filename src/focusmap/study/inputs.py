@@ -1,0 +1,170 @@
+"""What a model is asked about: image files, folders of them, or the rows of a table, as the samples that it answers."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from focusmap.errors import InputError, MissingFileError
+from focusmap.files import is_table
+from focusmap.images.read import picture_files
+from focusmap.study.cases import NO_VIEW, by_case
+from focusmap.study.cohort import Cohort, read_columns, read_earlier, read_unlabelled
+from focusmap.study.declaration import Declaration
+from focusmap.study.external import rows_like
+from focusmap.study.roles import NO_PATH, Roles, find_roles, first_filled
+from focusmap.study.rows import named_rows
+from focusmap.study.run import Run
+from focusmap.study.samples import Samples
+from focusmap.study.study import Study, read_study
+from focusmap.study.task import UNLABELLED, Task
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a model must know of the rows that it is asked about.
+
+    Parameters
+    ----------
+    task
+        Its targets; their earlier values, where changes are added to them.
+    images
+        Whether it is shown images.
+    covariates
+        Columns of the table that it hears of.
+    views
+        Names of the views of a case; empty where rows are no cases.
+    grouped
+        Whether several images make a case.
+    """
+
+    task: Task
+    images: bool = True
+    covariates: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
+    grouped: bool = False
+
+    @property
+    def kind(self) -> str:
+        """What a model with these needs is, for an error."""
+        return "a model of cases" if self.views else "a model of images and a table" if self.images else "a table model"
+
+
+def read_inputs(folder: Path, needs: Needs, inputs: Sequence[Path], said: Declaration) -> Samples:
+    """Return the samples that inputs name, to be shown to the model of a run, or of a model folder without its run.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If an input is not there, a folder holds no image, or a table lacks what the model must know.
+    """
+    if needs.images and not needs.views and not needs.covariates:
+        return read_images(folder, needs.task, inputs, said)
+    if len(inputs) != 1 or not is_table(inputs[0]):
+        raise InputError(f"{folder}: is {needs.kind}; give one table (.csv or .csv.gz) with the columns that it takes.")
+    rows = _read_rows(folder, needs, inputs[0], said)
+    if needs.views:
+        return Samples.from_files(by_case(rows, grouped=needs.grouped))
+    if (folder / "recipe.yaml").is_file() and "case_id" in rows.table:
+        rows = rows_like(Run(folder), rows)
+    return Samples.from_files(rows) if needs.images else Samples.from_table(rows)
+
+
+def read_images(folder: Path, task: Task, inputs: Sequence[Path], said: Declaration) -> Samples:
+    """Return the images that inputs name, each a row: files, folders, or tables as a run's own study reads them.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        As `read_inputs`; of a model that tells changes, if there is not one table with the earlier values.
+    """
+    own = _own_study(folder)
+    found = [one for given in inputs for one in _images_of(given, said, own)]
+    names, files = [name for name, _ in found], [file for _, file in found]
+    table = pd.DataFrame(names, columns=["image_id", "path", "patient_id"]).assign(row=range(2, len(names) + 2))
+    columns = ", ".join(target.earlier for target in task.targets if target.earlier)
+    if columns:
+        if len(inputs) != 1 or not is_table(inputs[0]):
+            raise InputError(f"{folder}: the model tells changes; give one label file with the column(s) {columns}.")
+        table = pd.concat([table, read_earlier(inputs[0], _study_of(folder, task, inputs[0], said))], axis=1)
+    return Samples.from_files(Cohort(Study(inputs[0], Path(), task, "path"), table, table), files)
+
+
+def _images_of(given: Path, said: Declaration, own: Study | None) -> Iterator[tuple[tuple[str, str, str], Path]]:
+    """Yield ``(image_id, path, patient_id)`` and the file of each image that an input names."""
+    if is_table(given):
+        yield from _images_in(given, said, own)
+    elif given.is_dir():
+        inside = picture_files(given)
+        if not inside:
+            raise InputError(f"{given}: holds no picture.")
+        yield from (((str(file), str(file), ""), file) for file in inside)
+    elif given.is_file():
+        yield (str(given), str(given), ""), given
+    else:
+        raise MissingFileError(f"{given}: no such file.")
+
+
+def _images_in(file: Path, said: Declaration, own: Study | None) -> Iterator[tuple[tuple[str, str, str], Path]]:
+    table, images = read_columns(file), said.images or file.parent
+    roles = _roles(file, table, said, own)
+    if roles.path is None:
+        raise InputError(f"{file} {NO_PATH}")
+    try:
+        rows = named_rows(Study(file, file.parent, UNLABELLED, roles.path, roles.image_id), table)
+    except InputError as error:
+        raise InputError(f"{file} {error}") from None
+    patients = table[roles.patient].str.strip() if roles.patient else [""] * len(table)
+    for image_id, path, patient in zip(rows["image_id"], rows["path"], patients, strict=True):
+        yield (image_id, path, patient), images / path
+
+
+def _read_rows(folder: Path, needs: Needs, file: Path, said: Declaration) -> Cohort:
+    """Return the rows of a table by the columns of the run's study; targets are not looked at."""
+    table, own = read_columns(file), _own_study(folder)
+    roles = _roles(file, table, said, own)
+    path = roles.path if needs.images else None
+    asked = replace(
+        _study_of(folder, needs.task, file, said),
+        label_file=file,
+        images=said.images or file.parent,
+        path_column=path,
+        id_column=roles.image_id or (first_filled(table, (own.path_column,)) if own and path is None else None),
+        covariates=needs.covariates,
+        patient_column=roles.patient,
+        case_column=roles.case,
+        view_column=roles.view,
+    )
+    _refuse_lacking(file, asked, needs)
+    return read_unlabelled(file, asked)
+
+
+def _roles(file: Path, table: pd.DataFrame, said: Declaration, own: Study | None) -> Roles:
+    try:
+        return find_roles(table, said, own)
+    except InputError as error:
+        raise InputError(f"{file} {error}") from None
+
+
+def _refuse_lacking(file: Path, asked: Study, needs: Needs) -> None:
+    """Raise `InputError` where a table does not say which images are a case, or which view each is."""
+    if needs.images and asked.path_column is None:
+        raise InputError(f"{file}: {NO_PATH}")
+    if needs.grouped and asked.case_column is None:
+        raise InputError(f"{file}: does not say which pictures are a case. Name the column with --case.")
+    if needs.views not in ((), (NO_VIEW,)) and asked.view_column is None:
+        raise InputError(f"{file}: does not say which view each picture is. Name the column with --view.")
+
+
+def _own_study(folder: Path) -> Study | None:
+    """Return the study of a run; None for a model folder without its run."""
+    file = Run(folder).study
+    return read_study(file) if file.is_file() else None
+
+
+def _study_of(folder: Path, task: Task, file: Path, said: Declaration) -> Study:
+    """Return the run's study, or that of a model folder without its run, with what `file` calls not known."""
+    own, columns = _own_study(folder) or Study(file, file.parent, task), read_columns(file)
+    missing = tuple(text for text in (*own.missing, *said.missing) if text.rpartition("=")[0] in columns)
+    return replace(own, missing=missing)
