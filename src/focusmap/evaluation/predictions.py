@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.errors import InputError
-from focusmap.files import read_table, write_table
+from focusmap.files import as_numbers, read_table, write_table
 from focusmap.study.flags import Flags, flags_in_words
 from focusmap.study.task import Target, Task
 
@@ -144,7 +144,7 @@ def read_predictions(path: Path, task: Task) -> Predictions:
 def _numbers(table: pd.DataFrame, name: str, path: Path, target: Target) -> np.ndarray:
     if name not in table:
         raise InputError(f"{path}: has no column {name!r}. Make the predictions again with this model.")
-    values = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=np.float64)
+    values = as_numbers(table[name])
     # Without the earlier value nobody can say what its change leads to.
     wrong = np.isnan(values) & ~((table[name] == "") & bool(target.earlier)).to_numpy(dtype=bool)
     if wrong.any():

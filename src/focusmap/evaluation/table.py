@@ -7,7 +7,7 @@ import pandas as pd
 
 from focusmap.errors import InputError, suggest
 from focusmap.evaluation.predictions import Predictions, from_probabilities
-from focusmap.files import read_table
+from focusmap.files import as_numbers, read_table
 from focusmap.study.task import Target, Task
 
 TRUE, PROBABILITY = "true_", "prob_"
@@ -52,7 +52,7 @@ def _target_names(table: pd.DataFrame, path: Path) -> list[str]:
 def _fractions(table: pd.DataFrame, column: str, path: Path, *, may_be_empty: bool) -> np.ndarray:
     """Return the column ``(N,)``, NaN where empty."""
     cells = table[column].str.strip()
-    values = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64)
+    values = as_numbers(cells)
     empty = (cells == "").to_numpy(dtype=bool)
     wrong = ~((values >= 0) & (values <= 1)) & ~(empty & may_be_empty)
     if wrong.any():
