@@ -56,7 +56,8 @@ def test_the_readmes_tell_the_same_in_both_languages():
     assert typed[0] == typed[1]
 
 
-PAGES = ["README.md", "README.zh.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+PAGES = ["README.md", "README.zh.md", "CONTRIBUTING.md", "SECURITY.md"]
+PAGES += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
 
 
 @pytest.mark.parametrize("page", PAGES)
