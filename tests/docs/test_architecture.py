@@ -12,9 +12,9 @@ HEADS = ("Context", "Measured", "Decision", "Consequence")
 
 
 def places(page: str) -> set[str]:
-    """Return the Python files and folders of the source that a page names between backticks."""
+    """Return the Python files and folders of the source that a page names between backticks, without those of a run."""
     found = re.findall(r"`((?:[a-z_]+/)*[a-z_]+(?:\.py|/))[^`\s]*`", (ROOT / page).read_text())
-    return {name for name in found if name not in ("model/", "store/")}
+    return {name for name in found if name not in ("model/", "store/", "predictions/")}
 
 
 @pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
