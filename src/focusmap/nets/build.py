@@ -34,7 +34,7 @@ from focusmap.nets.decoders import (
 )
 from focusmap.nets.focus import FocusLayers
 from focusmap.nets.pooling import AVERAGE, PoolingOptions, build_pooling
-from focusmap.nets.weights import Start, hub_file, load_file
+from focusmap.nets.weights import Start, find_weights
 from focusmap.study.recipe import Recipe
 from focusmap.study.task import Task
 
@@ -277,8 +277,7 @@ def build_net(architecture: Architecture, weights: str = "none", seed: int = 0) 
     architecture
         What the net is built from.
     weights
-        ``none`` (random), ``hub`` (pretrained, downloaded), ``auto`` (hub where it answers within seconds, else
-        random, as always for nets without pretrained weights) or the path of a weights file.
+        As for `focusmap.nets.weights.find_weights`.
     seed
         Of the random weights.
 
@@ -293,16 +292,11 @@ def build_net(architecture: Architecture, weights: str = "none", seed: int = 0) 
     >>> bool(torch.allclose(means + net.head.bias, net.classify(features), atol=1e-5))
     True
     """
-    if weights in ("auto", "hub"):
-        file, start = hub_file(split_model(architecture.model)[0], required=weights == "hub")
-    else:
-        file, start = None, Start("none", "random weights were asked for")
+    found = find_weights(split_model(architecture.model)[0], weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = _make(architecture, file)
-    net.start = start
-    if weights not in ("auto", "hub", "none"):
-        net.start = load_file(net, weights)
+        net = _make(architecture, found.hub_file)
+    net.start = found.load(net)
     return net
 
 

@@ -27,7 +27,7 @@ from focusmap.nets.backbones import build_backbone, dimensions_of
 from focusmap.nets.build import FocusNet
 from focusmap.nets.table_net import WIDTHS as TABLE_WIDTHS
 from focusmap.nets.table_net import TableBackbone
-from focusmap.nets.weights import Start, hub_file, load_file
+from focusmap.nets.weights import find_weights
 
 ATTENTION_WIDTH = 64
 GATED_WIDTH = 64
@@ -323,18 +323,14 @@ def build_case_net(architecture: CaseArchitecture, weights: str = "none", seed: 
     >>> net.eval()(CaseBatch(torch.ones(3, 1, 28, 28), *numbers, torch.ones(2, 0))).shape
     torch.Size([2, 2])
     """
-    file, start = None, Start("none", "random weights were asked for")
-    if weights in ("auto", "hub"):
-        file, start = hub_file(architecture.model, required=weights == "hub")
+    found = find_weights(architecture.model, weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         n_encoders = len(architecture.views) if architecture.encoder == "separate" else 1
-        built = [build_backbone(architecture.model, architecture.channels, file) for _ in range(n_encoders)]
+        built = [build_backbone(architecture.model, architecture.channels, found.hub_file) for _ in range(n_encoders)]
         net = _on_encoders(architecture, built)
-    if weights not in ("auto", "hub", "none"):
-        for encoder, n_features in built:
-            start = load_file(FocusNet(encoder, n_features, architecture.n_logits), weights)
-    net.start = start
+    starts = [found.load(FocusNet(encoder, n_features, architecture.n_logits)) for encoder, n_features in built]
+    net.start = starts[-1]
     return net
 
 

