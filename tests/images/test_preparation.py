@@ -17,6 +17,7 @@ from focusmap.images.prepare import (
     content_statistics,
     prepare,
     prepare_file,
+    scale_of,
     standardise,
     to_source,
 )
@@ -263,3 +264,20 @@ def test_the_foreground_is_found_within_two_pixels_of_the_search_grid(top, left,
 @pytest.mark.parametrize("plane", [np.full((50, 80), 7, np.uint8), np.full((1, 1), 3, np.uint16)])
 def test_where_nothing_stands_out_the_whole_picture_is_kept(plane):
     assert foreground_box(plane[np.newaxis]) == Box(0, 0, *plane.shape)
+
+
+def test_bytes_are_shown_to_a_net_as_its_weights_know_them() -> None:
+    ramp = np.tile(np.linspace(0, 255, 32).astype(np.uint8), (32, 1))[np.newaxis]
+    placement = Placement((32, 32), Box(0, 0, 32, 32), 32)
+    of_range = scale_of(ramp, placement, Preparation(32, scaling="range"))
+    shown = standardise(ramp[np.newaxis], *(np.array([value], np.float32) for value in of_range))
+    assert shown.min() == -1
+    assert shown.max() == 1
+    assert scale_of(ramp, placement, Preparation(32)) == pytest.approx((ramp.mean(), ramp.std()))
+
+
+def test_scaling_is_written_where_it_is_not_the_usual_one() -> None:
+    assert "scaling" not in Preparation(32).to_dict()
+    assert Preparation.from_dict(Preparation(32, scaling="range").to_dict()).scaling == "range"
+    with pytest.raises(InputError, match="scaling 'none' is not one of image, range"):
+        Preparation.from_dict({"scaling": "none"})

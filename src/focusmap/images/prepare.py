@@ -6,7 +6,7 @@ How volumes are prepared stands in `focusmap.images.volumes`; what reads a file 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 Uint8Array = NDArray[np.uint8]
 FloatArray = NDArray[np.float32]
+Scaling = Literal["image", "range"]
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,16 @@ class Preparation:
         Percentiles of pictures that are not 8 bit which become 0 and 255.
     crop
         What is kept: ``whole``, ``foreground``, a named part or a box (see `focusmap.images.crop`).
+    scaling
+        How a net is shown the bytes. ``image``: less the mean of the image's own content, by its own deviation.
+        ``range``: 0 to 255 as -1 to 1, as EfficientNet-Lite's ImageNet weights were trained.
     """
 
     size: int = 224
     channels: Literal[1, 3] = 1
     window: tuple[float, float] = (0.5, 99.5)
     crop: str = WHOLE
+    scaling: Scaling = "image"
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -60,6 +65,8 @@ class Preparation:
             raise InputError(f"preparation: channels is {self.channels}; 1 or 3 was expected.")
         if not 0 <= self.window[0] < self.window[1] <= 100:
             raise InputError(f"preparation: window is {self.window}; two rising percentiles were expected.")
+        if self.scaling not in get_args(Scaling):
+            raise InputError(f"preparation: scaling {self.scaling!r} is not one of {', '.join(get_args(Scaling))}.")
         parse_crop(self.crop)
 
     @property
@@ -69,7 +76,9 @@ class Preparation:
 
     def to_dict(self) -> "dict[str, Json]":
         """Return plain values for a file."""
-        return {**asdict(self), "window": list(self.window)}
+        written: dict[str, Json] = {**asdict(self), "window": list(self.window)}
+        # Files of before the scaling could be chosen do not name it.
+        return written if self.scaling != "image" else {key: written[key] for key in written if key != "scaling"}
 
     @classmethod
     def from_dict(cls, values: "Mapping[str, Json]") -> "Preparation":
@@ -82,13 +91,13 @@ class Preparation:
         for key in values:
             if key not in known:
                 raise InputError(f"preparation: unknown key {key!r}.{suggest(key, known)}")
-        size, channels, window, crop = (values.get(item.name, item.default) for item in fields(cls))
+        size, channels, window, crop, scaling = (values.get(item.name, item.default) for item in fields(cls))
         ends = (
             [float(end) for end in window if isinstance(end, int | float)] if isinstance(window, list | tuple) else []
         )
         if not isinstance(size, int) or len(ends) != 2 or not isinstance(crop, str):
             raise InputError("preparation: size must be a whole number, window two percentiles and crop a text.")
-        return cls(size, cast(Literal[1, 3], channels), (ends[0], ends[1]), crop)
+        return cls(size, cast(Literal[1, 3], channels), (ends[0], ends[1]), crop, cast(Scaling, scaling))
 
 
 @dataclass(frozen=True)
@@ -184,7 +193,7 @@ def standardised_file(path: Path, preparation: AnyPreparation) -> tuple[FloatArr
         As `prepare_file`.
     """
     pixels, placement = prepare_file(path, preparation)
-    mean, std = (np.array([value], np.float32) for value in content_statistics(pixels, placement))
+    mean, std = (np.array([value], np.float32) for value in scale_of(pixels, placement, preparation))
     return standardise(pixels[np.newaxis], mean, std)[0], placement
 
 
@@ -221,13 +230,13 @@ def _match_channels(pixels: Uint8Array, channels: Literal[1, 3]) -> Uint8Array:
 
 
 def standardise(pixels: Uint8Array, mean: FloatArray, std: FloatArray) -> FloatArray:
-    """Return pixels with each picture's own mean 0 and standard deviation 1.
+    """Return pixels less a mean, divided by a deviation.
 
     Parameters
     ----------
     pixels : (N, C, *spatial) uint8
     mean, std : (N,) float32
-        Of each picture's content, as the store keeps them.
+        Of each image, as `scale_of` gives and the store keeps them.
     """
     shape = (-1, *[1] * (pixels.ndim - 1))
     shifted: FloatArray = pixels.astype(np.float32) - mean.astype(np.float32).reshape(shape)
@@ -235,10 +244,20 @@ def standardise(pixels: Uint8Array, mean: FloatArray, std: FloatArray) -> FloatA
     return shifted
 
 
-def content_statistics(pixels: Uint8Array, placement: AnyPlacement) -> tuple[float, float]:
-    """Return mean and standard deviation of a prepared picture `(C, *spatial)` without its padding.
+def scale_of(pixels: Uint8Array, placement: AnyPlacement, preparation: AnyPreparation) -> tuple[float, float]:
+    """Return what is taken off a prepared image `(C, *spatial)`, and what it is divided by, for a net to see it.
 
-    A constant picture has the deviation 1, so that it is standardised to zeros.
+    See `Preparation.scaling`: the statistics of its content, or the middle and the half of the range of bytes.
+    """
+    if isinstance(preparation, Preparation) and preparation.scaling == "range":
+        return 127.5, 127.5
+    return content_statistics(pixels, placement)
+
+
+def content_statistics(pixels: Uint8Array, placement: AnyPlacement) -> tuple[float, float]:
+    """Return mean and standard deviation of a prepared image `(C, *spatial)` without its padding.
+
+    A constant image has the deviation 1, so that it is standardised to zeros.
     """
     content = pixels[(slice(None), *placement.content)]
     return float(content.mean()), float(content.std()) or 1.0

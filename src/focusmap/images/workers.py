@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from focusmap.errors import FocusmapError, InputError
-from focusmap.images.prepare import AnyPreparation, Uint8Array, content_statistics, prepare_file
+from focusmap.images.prepare import AnyPreparation, Uint8Array, prepare_file, scale_of
 
 PROBE = 32
 """So many pictures are prepared here before it is decided whether to start processes for the rest."""
@@ -74,7 +74,7 @@ def prepare_one(file: Path, preparation: AnyPreparation) -> Outcome:
         pixels, placement = prepare_file(file, preparation)
     except FocusmapError as error:
         return str(error)
-    return PreparedPicture(pixels, placement.source_shape, *content_statistics(pixels, placement))
+    return PreparedPicture(pixels, placement.source_shape, *scale_of(pixels, placement, preparation))
 
 
 def _prepare_chunk(files: Sequence[Path], preparation: AnyPreparation) -> list[Outcome]:

@@ -23,8 +23,8 @@ from focusmap.images.prepare import (
     AnyPreparation,
     FloatArray,
     Uint8Array,
-    content_statistics,
     prepare_file,
+    scale_of,
     standardise,
 )
 from focusmap.study.cases import pictures_of
@@ -258,10 +258,12 @@ def _read_ahead(
 
 def _find(file: Path, preparations: Sequence[AnyPreparation]) -> _Found:
     try:
-        found = [prepare_file(file, preparation) for preparation in preparations]
+        found = [(*prepare_file(file, preparation), preparation) for preparation in preparations]
     except (InputError, MissingFileError) as error:
         return _Found(reason=str(error))
-    return _Found(tuple(_Prepared(*one, *content_statistics(*one)) for one in found))
+    return _Found(
+        tuple(_Prepared(pixels, placement, *scale_of(pixels, placement, own)) for pixels, placement, own in found)
+    )
 
 
 def _read(found: Sequence[_Found], preparations: Sequence[AnyPreparation]) -> dict[AnyPreparation, Images]:
