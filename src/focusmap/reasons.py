@@ -73,6 +73,10 @@ SENTENCES: Mapping[str, str] = {
     "rarer-positive": "{value!r}, the rarer class, is taken as the positive one of {name}; otherwise say {option}",
     "lists": "column {name} holds lists: {n} binary targets",
     "means-none": "{value!r} means none of them",
+    "read-as": "{n} cells {value!r} of {name} are read as {of!r}",
+    "read-as-empty": "{n} cells {value!r} of {name} are read as empty: not known",
+    "yes-and-no": "the words of {name} are read as yes and no",
+    "words-no-target": "column {name} holds yes and no in words and is no target; if it is one, say --target {name}",
     "fractions": "{name} holds fractions: soft labels",
     "no-labels": "no label is looked at: the model learns from the pictures alone",
 }  # fmt: skip

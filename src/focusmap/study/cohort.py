@@ -14,8 +14,8 @@ from focusmap.files import read_table, write_table
 from focusmap.study.declaration import Declaration, declare_study, without_missing
 from focusmap.study.rows import named_rows, refuse_missing, refuse_repeats, relative_path
 from focusmap.study.study import Study, read_study
-from focusmap.study.targets import split_list
 from focusmap.study.task import ANOMALY, UNLABELLED, CellError, Task
+from focusmap.study.values import alike, means_empty, plain, split_list
 
 INVISIBLE = r"[\u200b-\u200f\u2060\ufeff\u00ad]"
 COHORT_FILE, PICTURES_FILE = "cohort.csv", "pictures.csv"
@@ -344,9 +344,16 @@ def _earlier_columns(task: Task) -> tuple[str, ...]:
     return tuple(target.earlier for target in task.targets if target.earlier)
 
 
+def _listed(cells: pd.Series, study: Study) -> list[set[str]]:
+    """Return the findings that each cell lists, in the spelling of the targets where they are any of them."""
+    near = alike(study.task.names)
+    parts = [() if means_empty(cell) else split_list(cell, study.list_sign) for cell in cells]
+    return [{near.get(plain(part), part) for part in names} for names in parts]
+
+
 def _targets(study: Study, raw: pd.DataFrame) -> pd.DataFrame:
     if study.list_column is not None:
-        found = [split_list(cell) for cell in raw[study.list_column]]
+        found = _listed(raw[study.list_column], study)
         made = {name: ["" if not names else str(int(name in names)) for names in found] for name in study.task.names}
         return pd.DataFrame(made, index=raw.index)
     columns = {}

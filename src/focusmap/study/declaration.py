@@ -129,6 +129,7 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
         before=before,
         missing=said.missing,
         list_column=inferred.list_column,
+        list_sign=inferred.list_sign,
         uncertain=said.uncertain,
         notes=tuple(_notes(table, inferred, columns)),
     )

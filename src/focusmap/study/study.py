@@ -43,7 +43,9 @@ class Study:
     missing
         ``COLUMN=VALUE``: a cell that is to be read as empty.
     list_column
-        The column of ``A|B|C`` lists that the binary targets were made from, or None.
+        The column of lists that the binary targets were made from, or None.
+    list_sign
+        What stands between the names in its cells; ``[]`` for lists written out as ``['A', 'B']``.
     uncertain
         What -1 means in a binary column.
     notes
@@ -72,6 +74,7 @@ class Study:
     uncertain: Uncertain = "unknown"
     notes: tuple[str, ...] = ()
     same_patient: bool = False
+    list_sign: str = "|"
 
     @property
     def role_columns(self) -> frozenset[str]:
@@ -124,8 +127,9 @@ def write_study(study: Study, path: Path) -> None:
 
     values: dict[str, Json] = {key: _plain(value) for key, value in asdict(study).items()}
     values["task"] = study.task.to_dict()
-    if not study.same_patient:
-        del values["same_patient"]
+    for key, usual in {"same_patient": False, "list_sign": "|"}.items():
+        if values[key] == usual:
+            del values[key]
     write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 

@@ -9,14 +9,17 @@ import pandas as pd
 
 from focusmap.errors import InputError, suggest
 from focusmap.files import Json
+from focusmap.study.values import alike, means_empty, plain, read_numbers, yes_and_no
 
 TargetKind = Literal["binary", "multiclass", "ordinal", "continuous"]
 TARGET_KINDS: tuple[TargetKind, ...] = get_args(TargetKind)
+OPTIONAL = ("earlier", "decimal", "unit")
 # The probability from which on a binary target is called positive where no operating point was chosen.
 DEFAULT_THRESHOLD = 0.5
 # What a class without a finding is called in the label files of public data sets.
 NOTHING_FOUND = (
     "normal", "healthy", "negative", "none", "no", "0", "false", "absent", "clear", "control", "background", "notumor",
+    "正常", "无异常", "未见异常", "健康", "阴性", "阴", "无", "否", "没有", "对照",
 )  # fmt: skip
 
 
@@ -56,12 +59,17 @@ class Target:
         Of a continuous target whose change is learnt (delta): the column of its earlier value, to which a predicted
         change is added. Empty where the value itself is learnt. Two models of one value can be compared however it
         was learnt, so that this makes no difference between targets.
+    decimal, unit
+        Of a continuous target: what a comma before three digits is, ``comma`` or ``point``, where the cells leave it
+        open; and the unit that the cells name. Empty where there is nothing to say.
     """
 
     name: str
     kind: TargetKind = "binary"
     classes: tuple[str, ...] = ()
     earlier: str = field(default="", compare=False)
+    decimal: str = field(default="", compare=False)
+    unit: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if self.kind not in TARGET_KINDS:
@@ -110,23 +118,46 @@ class Target:
             If a cell is neither a class of this target nor, where numbers are meant, a number.
             The message starts with the position of the cell, counted from 0.
         """
-        return np.array([self._encode_cell(i, cell.strip()) for i, cell in enumerate(cells)], dtype=np.float64)
-
-    def _encode_cell(self, position: int, cell: str) -> float:
-        if cell == "":
-            return np.nan
-        if cell in self.classes:
-            return float(self.classes.index(cell))
-        if self.kind in ("multiclass", "ordinal"):
-            known = ", ".join(self.classes)
-            raise CellError(position, f"{self.name} {cell!r} is not one of {known}.{suggest(cell, self.classes)}")
-        return self._encode_number(position, cell)
-
-    def _encode_number(self, position: int, cell: str) -> float:
+        codes, texts = pd.factorize(np.array([cell.strip() for cell in cells], dtype=object))
         try:
-            value = float(cell)
-        except ValueError:
-            raise CellError(position, f"{self.name} {cell!r} is not a number.") from None
+            return np.asarray(self._read([str(text) for text in texts])[codes])
+        except CellError as error:
+            raise CellError(int((codes == error.position).argmax()), str(error)) from None
+
+    def _read(self, texts: Sequence[str]) -> np.ndarray:
+        """Return what each of the different texts of a column means, ``(n,) float64``."""
+        own, near = {name: float(i) for i, name in enumerate(self.classes)}, alike(self.classes)
+        words = yes_and_no(texts) if self.kind == "binary" and self.classes == ("0", "1") else {}
+        values = np.full(len(texts), np.nan)
+        open_ = []
+        for place, text in enumerate(texts):
+            name = text if text in own else near.get(plain(text), "")
+            if name:
+                values[place] = own[name]
+            elif text in words:
+                values[place] = words[text]
+            elif text and not means_empty(text):
+                open_.append(place)
+        if open_ and self.kind in ("multiclass", "ordinal"):
+            cell, known = texts[open_[0]], ", ".join(self.classes)
+            raise CellError(open_[0], f"{self.name} {cell!r} is not one of {known}.{suggest(cell, self.classes)}")
+        values[open_] = self._numbers([texts[place] for place in open_], open_)
+        return values
+
+    def _numbers(self, texts: Sequence[str], places: Sequence[int]) -> list[float]:
+        """Return the numbers that texts are; `CellError` names the place of the first that is none."""
+        try:
+            found = read_numbers(texts, self.decimal, self.unit).values
+        except InputError as error:
+            place = next((place for place, text in zip(places, texts, strict=True) if repr(text) in str(error)), 0)
+            options = f" Say --target {self.name}:decimal=comma or {self.name}:decimal=point."
+            raise CellError(place, f"{self.name} {error}{options if ' may be ' in str(error) else ''}") from None
+        for place, text in zip(places, texts, strict=True):
+            if text not in found:
+                raise CellError(place, f"{self.name} {text!r} is not a number.")
+        return [self._checked(place, text, found[text]) for place, text in zip(places, texts, strict=True)]
+
+    def _checked(self, position: int, cell: str, value: float) -> float:
         if not np.isfinite(value):
             raise CellError(position, f"{self.name} {cell!r} is not a finite number.")
         if self.kind == "binary":
@@ -300,8 +331,9 @@ class Task:
         """Return plain values that `from_dict` reads back equal."""
         values: list[Json] = []
         for target in self.targets:
-            plain: dict[str, Json] = {"name": target.name, "kind": target.kind, "classes": list(target.classes)}
-            values.append(plain | ({"earlier": target.earlier} if target.earlier else {}))
+            written: dict[str, Json] = {"name": target.name, "kind": target.kind, "classes": list(target.classes)}
+            said = {"earlier": target.earlier, "decimal": target.decimal, "unit": target.unit}
+            values.append(written | {key: text for key, text in said.items() if text})
         return values
 
     @classmethod
@@ -309,12 +341,12 @@ class Task:
         """Read what `to_dict` gave; `InputError` if a key is missing or of the wrong type."""
         targets = []
         for value in values:
-            if not isinstance(value, Mapping) or set(value) - {"earlier"} != {"name", "kind", "classes"}:
+            if not isinstance(value, Mapping) or set(value) - {*OPTIONAL} != {"name", "kind", "classes"}:
                 raise InputError(f"a target needs name, kind and classes; found {value!r}.")
             classes = cast(list[Json], value["classes"])
             kind = cast(TargetKind, value["kind"])
             named = tuple(str(name) for name in classes)
-            targets.append(Target(str(value["name"]), kind, named, str(value.get("earlier", ""))))
+            targets.append(Target(str(value["name"]), kind, named, *(str(value.get(key, "")) for key in OPTIONAL)))
         return cls(tuple(targets))
 
 

@@ -1,0 +1,248 @@
+"""What single cells of a label file mean, as hospitals and people write them: nothing, yes and no, numbers, lists.
+
+What has one reading is taken; what has two is left to the user, who is asked with both.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from focusmap.errors import InputError
+
+EMPTY = frozenset(
+    ["", "nan", "na", "n/a", "#n/a", "<na>", "n.a", "nat", "null", "nil", "#ref!", "#value!", "#name?", "#div/0!",
+     "#num!", "#null!", "not available", "缺失", "未填"]
+)  # fmt: skip
+"""Cells that say that nothing is known; so do question marks and a lone dot."""
+DOUBTFUL = frozenset(
+    ["unknown", "unk", "not known", "missing", "undefined", "not given", "no data", "tbd", "not done", "not assessed",
+     "-", "--", "---", "/", "未知", "不详", "不明", "待定", "未查", "未做"]
+)  # fmt: skip
+"""Cells that most likely do, though a class may be called so."""
+YES = frozenset(
+    ["1", "yes", "y", "true", "t", "positive", "pos", "present", "+", "(+)", "detected", "有", "是", "阳性", "阳", "真",
+     "存在", "对", "√", "✓", "✔", "☑"]
+)  # fmt: skip
+NO = frozenset(
+    ["0", "no", "n", "false", "f", "negative", "neg", "absent", "-", "(-)", "not detected", "无", "否", "阴性", "阴",
+     "假", "没有", "未见", "不是", "错", "×", "✗", "✘", "☐"]
+)  # fmt: skip
+PAIRS = (("y", "n"), ("t", "f"), ("+", "-"), ("(+)", "(-)"))
+"""Short words that mean yes and no only beside each other."""
+LIST_SIGNS = ("|", ";", ",", "、", "\n", "/", "+", "&")
+MILD_SIGNS = ("/", "+", "&")
+"""Signs that stand within the names of classes as often as between them."""
+WRITTEN_OUT = "[]"
+WRITTEN_LIST = re.compile(r"\s*[\[({].*[\])}]\s*", re.DOTALL)
+ITEM = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"|([^,;\[\](){}'\"]+)")
+NUMBER = re.compile(r"([+-]?(?:\d[\d.,' ]*|[.,]\d+)(?:[eE][+-]?\d+)?)\s*((?:[^\W\d_]|[%‰°]).*)?")
+
+
+def plain(text: str) -> str:
+    """Return a text as it is compared: small, without invisible signs, one blank between words, 1 for 1.0.
+
+    >>> plain(" Malignant\\u200b"), plain("No_Finding"), plain("１.0"), plain("A-"), plain("-1")
+    ('malignant', 'no finding', '1', 'a-', '-1')
+    """
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+        text = "".join(_dash(sign) for sign in text if unicodedata.category(sign) not in ("Cf", "Cc") or sign == "\n")
+    small = re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", text.casefold().strip(" \t\r\n.;:'\"")) or text.strip()
+    return re.sub(r"^([+-]?)0*(\d+?)(?:\.0*)?$", r"\1\2", small).removeprefix("+") if small[-1:].isdecimal() else small
+
+
+def _dash(sign: str) -> str:
+    return "-" if unicodedata.category(sign) == "Pd" or sign == "\N{MINUS SIGN}" else sign
+
+
+def means_empty(cell: str) -> bool:
+    """Return whether a cell says that nothing is known.
+
+    >>> [means_empty(cell) for cell in ("NA", "#N/A", "?", ".", "none", "unknown", "-")]
+    [True, True, True, True, False, False, False]
+    """
+    return plain(cell) in EMPTY or set(cell.strip()) <= set("?？.")
+
+
+def is_doubtful(cell: str) -> bool:
+    """Return whether a cell may say that nothing is known, or be a class."""
+    return plain(cell) in DOUBTFUL
+
+
+def says(cell: str) -> int | None:
+    """Return 1 for a word that means yes, 0 for one that means no, None for any other.
+
+    >>> [says(cell) for cell in ("Yes", "阴性", "1.0", "maybe")]
+    [1, 0, 1, None]
+    """
+    word = plain(cell)
+    return 1 if word in YES else 0 if word in NO else None
+
+
+def yes_and_no(cells: Iterable[str]) -> dict[str, float]:
+    """Return 1 or 0 for each cell that means yes or no, and NaN for words that say that it is not known.
+
+    >>> yes_and_no(["yes", "no", "unknown", "2", "-"])
+    {'yes': 1.0, 'no': 0.0, 'unknown': nan}
+    """
+    words = {cell: plain(cell) for cell in cells}
+    present = set(words.values())
+    short = {word for yes, no in PAIRS for word in (yes, no) if not {yes, no} <= present}
+    read = {cell: says(cell) for cell, word in words.items() if word not in short}
+    known = {cell: float(value) for cell, value in read.items() if value is not None}
+    unknown = {cell: float("nan") for cell, word in words.items() if word in DOUBTFUL and word[:1].isalnum()}
+    return {cell: {**known, **unknown}[cell] for cell in words if cell in known or cell in unknown}
+
+
+def alike(classes: Sequence[str]) -> dict[str, str]:
+    """Return, by how it is compared, each class that no other class is like.
+
+    >>> alike(["benign", "Malignant", "M", "m"])
+    {'benign': 'benign', 'malignant': 'Malignant'}
+    """
+    words = [plain(name) for name in classes]
+    return {word: name for word, name in zip(words, classes, strict=True) if words.count(word) == 1}
+
+
+def split_list(cell: str, sign: str = "|") -> list[str]:
+    """Return the names in a cell that lists them.
+
+    >>> split_list("Effusion | Edema"), split_list("['COPD signs', 'effusion']", "[]")
+    (['Effusion', 'Edema'], ['COPD signs', 'effusion'])
+    """
+    if sign == WRITTEN_OUT:
+        parts = ["".join(found) for found in ITEM.findall(cell)]
+    else:
+        parts = unicodedata.normalize("NFKC", cell).split(sign) if sign in ",;" else cell.split(sign)
+    return [part.strip() for part in parts if part.strip()]
+
+
+def list_sign(cells: Sequence[str]) -> tuple[str, bool]:
+    """Return the sign between the names that different cells list, and whether that is certain; "" for no lists.
+
+    It is where each name that follows another stands in another cell too.
+
+    >>> list_sign(["effusion, edema", "edema", "normal"]), list_sign(["carcinoma, ductal", "normal"])
+    ((',', True), (',', False))
+    >>> list_sign(["mass/nodule", "normal"])
+    ('', False)
+    """
+    if any("|" in cell for cell in cells):
+        return "|", True
+    if cells and all(WRITTEN_LIST.fullmatch(cell) for cell in cells):
+        return WRITTEN_OUT, True
+    for sign in LIST_SIGNS[1:]:
+        listed = [[plain(part) for part in split_list(cell, sign)] for cell in cells]
+        following = {(place, part) for place, parts in enumerate(listed) for part in parts[1:]}
+        known = {
+            (place, part)
+            for place, part in following
+            if any(part in parts for other, parts in enumerate(listed) if other != place)
+        }
+        if following and (sign not in MILD_SIGNS or known == following):
+            return sign, known == following
+    return "", False
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The numbers that texts of one column stand for, and the unit that all of them name (or an empty string)."""
+
+    values: dict[str, float]
+    unit: str
+
+
+def read_numbers(texts: Sequence[str], decimal: str = "", unit: str | None = None) -> Numbers:
+    """Return the numbers of a column; texts that are none are left out.
+
+    Parameters
+    ----------
+    texts
+        Different texts, none empty.
+    decimal
+        ``comma`` or ``point``: what a comma or a point before three digits means; empty: by the other texts.
+    unit
+        The unit that is expected, where one is named at all; None: any, the same throughout.
+
+    Raises
+    ------
+    InputError
+        If a text may be one of two numbers, or the units differ; it starts with the text.
+
+    >>> read_numbers(["0,5", "1,234", "2"]).values
+    {'0,5': 0.5, '1,234': 1.234, '2': 2.0}
+    >>> read_numbers(["1,234,567", "1,234"]).values
+    {'1,234,567': 1234567.0, '1,234': 1234.0}
+    >>> read_numbers(["5 mm", "7.5mm"])
+    Numbers(values={'5 mm': 5.0, '7.5mm': 7.5}, unit='mm')
+    """
+    values: dict[str, float] = {}
+    odd: dict[str, tuple[str, str]] = {}
+    units: dict[str, str] = {}
+    for text in texts:
+        try:
+            values[text] = float(text.replace("_", "?"))
+            units.setdefault("", text)
+        except ValueError:
+            clean = "".join(_dash(sign) for sign in unicodedata.normalize("NFKC", text)).strip()
+            if match := NUMBER.fullmatch(clean):
+                odd[text] = re.sub(r"(?<=\d)[' ](?=\d{3}(?!\d))", "", match[1]).strip(), (match[2] or "").casefold()
+                units.setdefault(odd[text][1], text)
+    _refuse_units(units, unit)
+    comma = {"comma": True, "point": False}.get(decimal, _comma_is_decimal([number for number, _ in odd.values()]))
+    if comma and not decimal and (both := [t for t in values if re.fullmatch(r"[+-]?[1-9]\d{0,2}\.\d{3}", t)]):
+        raise InputError(f"{both[0]!r} may be {values[both[0]]:g} or {both[0].replace('.', '')}.")
+    for text, (number, _) in odd.items():
+        value = _number(text, number, comma)
+        if value is not None:
+            values[text] = value
+    kept = {text: values[text] for text in texts if text in values}
+    return Numbers(kept, next((name for name in units if name), ""))
+
+
+def _refuse_units(units: dict[str, str], expected: str | None) -> None:
+    if len(units) > 1:
+        (_, first), (_, second) = list(units.items())[:2]
+        raise InputError(f"{first!r} and {second!r} are not in one unit for certain. Write numbers in one unit, alone.")
+    named = next((name for name in units if name), "")
+    if expected is not None and named and named != expected:
+        what = f"in {expected}" if expected else "without a unit"
+        raise InputError(f"{units[named]!r} is in {named!r}; numbers {what} were expected.")
+
+
+def _comma_is_decimal(numbers: Sequence[str]) -> bool | None:
+    """Return what a comma is in a column by the numbers in which it can be only one thing; None where they differ."""
+    bare = [number.lstrip("+-") for number in numbers]
+    groups = any(re.fullmatch(r"\d{1,3}(?:,\d{3}){2,}(?:\.\d*)?|\d{1,3}(?:,\d{3})+\.\d*", digits) for digits in bare)
+    decimal = any(_is_decimal_comma(digits) for digits in bare)
+    return decimal if decimal != groups else None
+
+
+def _is_decimal_comma(digits: str) -> bool:
+    if "," not in digits:
+        return digits.count(".") > 1
+    head, _, tail = digits.partition(",")
+    if "," in tail or "." in tail:
+        return False
+    return len(tail) != 3 or not 1 <= len(head) <= 3 or head == "0" or "." in head
+
+
+def _number(text: str, number: str, comma: bool | None) -> float | None:
+    """Return the value of a number with commas or several points; None for what is no number."""
+    sign, digits = re.fullmatch(r"([+-]?)(.*)", number).groups()  # type: ignore[union-attr]
+    forms: list[str] = []
+    if re.fullmatch(r"(?:\d{1,3}(?:\.\d{3})*|\d*),\d*(?:[eE][+-]?\d+)?|\d{1,3}(?:\.\d{3}){2,}", digits):
+        forms.append(digits.replace(".", "").replace(",", "."))
+    if re.fullmatch(r"\d{1,3}(?:,\d{3})+(?:\.\d*)?", digits):
+        forms.append(digits.replace(",", ""))
+    if re.fullmatch(r"\d*\.?\d*(?:[eE][+-]?\d+)?", digits):
+        forms.append(digits)
+    if len(forms) > 1:
+        if comma is None:
+            raise InputError(f"{text!r} may be {float(forms[0]):g} or {float(forms[1]):g}.")
+        forms = forms[:1] if comma else forms[1:]
+    try:
+        return float(sign + forms[0]) if forms else None
+    except ValueError:
+        return None

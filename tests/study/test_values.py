@@ -1,0 +1,233 @@
+"""Cells as hospitals write them: taken where there is one reading, asked about where there are two."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from focusmap.errors import InputError
+from focusmap.study.cohort import Cohort, read_cohort
+from focusmap.study.declaration import Declaration
+from focusmap.study.study import read_study, write_study
+from focusmap.study.task import CellError, Target
+from focusmap.study.values import plain, read_numbers, yes_and_no
+
+
+def cohort_of(folder: Path, head: str, rows: list[str], *targets: str, **said: object) -> Cohort:
+    for i in range(len(rows)):
+        (folder / f"{i:04d}.png").touch()
+    text = "".join(f"{i:04d}.png,p{i // 2},{row}\n" for i, row in enumerate(rows))
+    (folder / "labels.csv").write_text(f"path,patient_id,{head}\n{text}", encoding="utf-8")
+    return read_cohort(folder / "labels.csv", Declaration(targets=targets, **said))
+
+
+def classes_of(folder: Path, cells: list[str], *targets: str) -> tuple[str, ...]:
+    return cohort_of(folder, "label", [f'"{cell}"' for cell in cells], *targets).task.targets[0].classes
+
+
+@pytest.mark.parametrize(
+    ("cells", "classes"),
+    [
+        (["benign", "Malignant", "Benign", "malignant"], ("benign", "malignant")),
+        (["benign", "malignant", "benign\u200b", " malignant"], ("benign", "malignant")),
+        (["benign", "malignant", "benign.", "MALIGNANT "], ("benign", "malignant")),
+        (["no finding", "mass", "No_Finding", "no-finding"], ("no finding", "mass")),
+        (["１型", "2型", "1型", "2型"], ("1型", "2型")),
+        (["a", "A\u00e9", "Ae\u0301"], ("a", "A\u00e9")),
+    ],
+)
+def test_a_class_in_two_spellings_is_one(tmp_path, cells, classes):
+    cohort = cohort_of(tmp_path, "label", cells)
+    assert set(cohort.task.target("label").classes) == set(classes)
+    assert not np.isnan(cohort.truth).any()
+    assert any("are read as" in note for note in cohort.study.notes)
+
+
+def test_one_and_one_point_zero_are_one_class(tmp_path):
+    assert classes_of(tmp_path, ["0", "1", "2", "1.0"] * 3, "label:multiclass") == ("0", "1", "2")
+
+
+def test_classes_that_are_declared_stay_as_they_are(tmp_path):
+    assert classes_of(tmp_path, ["M", "m", "M", "m"], "label:classes=M,m") == ("M", "m")
+    with pytest.raises(InputError, match=r"M and m are one class or two.*label:classes=M,m"):
+        classes_of(tmp_path, ["M", "m", "M", "m"])
+
+
+def test_another_table_may_spell_classes_otherwise():
+    target = Target("label", "multiclass", ("benign", "malignant", "normal"))
+    np.testing.assert_array_equal(target.encode(["Benign", " MALIGNANT\u200b", "NA", ""]), [0, 1, np.nan, np.nan])
+    with pytest.raises(CellError, match="'benin' is not one of"):
+        target.encode(["benign", "benin"])
+
+
+@pytest.mark.parametrize("word", ["NA", "N/A", "null", "?", "nan", "#N/A", "<NA>", "NaN", ".", "缺失", "??"])
+def test_a_word_for_not_known_is_no_class(tmp_path, word):
+    cells = [word if i % 5 == 0 else ("benign", "malignant")[i % 2] for i in range(20)]
+    cohort = cohort_of(tmp_path, "label", cells)
+    assert cohort.task.target("label").classes == ("benign", "malignant")
+    assert int(np.isnan(cohort.truth).sum()) == 4
+    assert any(f"4 cells {word!r} of label are read as empty" in note for note in cohort.study.notes)
+
+
+@pytest.mark.parametrize("word", ["unknown", "-", "missing", "未知"])
+def test_a_word_that_may_be_a_class_is_asked_about(tmp_path, word):
+    cells = [word, "benign", "malignant", "benign"]
+    with pytest.raises(InputError, match=rf"row 2: label '{word}' may mean 'not known' or be a class.*--missing"):
+        classes_of(tmp_path, cells)
+    assert len(classes_of(tmp_path, cells, f"label:classes=benign,malignant,{word}")) == 3
+    emptied = cohort_of(tmp_path, "label", cells, missing=(f"label={word}",))
+    assert emptied.task.target("label").classes == ("benign", "malignant")
+
+
+@pytest.mark.parametrize("odd", ["2", "positve", "1?", "-"])
+def test_one_odd_cell_does_not_drop_a_finding_silently(tmp_path, odd):
+    rows = [f"{odd if i == 7 else i % 2},{(i // 2) % 2}" for i in range(60)]
+    with pytest.raises(InputError, match=r"'Effusion' holds 0 and 1 but for 1 of 60 cells \(.*; row 9\)"):
+        cohort_of(tmp_path, "Effusion,Edema", rows)
+    assert cohort_of(tmp_path, "Effusion,Edema", rows, "Edema").task.names == ("Edema",)
+    cohort = cohort_of(tmp_path, "Effusion,Edema", rows, missing=(f"Effusion={odd}",))
+    assert cohort.task.names == ("Effusion", "Edema")
+
+
+@pytest.mark.parametrize("word", ["nan", "NA", "unknown", "?", "未知"])
+def test_a_flag_that_is_not_known_is_said(tmp_path, word):
+    rows = [f"{word if i == 7 else i % 2},{(i // 2) % 2}" for i in range(60)]
+    cohort = cohort_of(tmp_path, "Effusion,Edema", rows)
+    assert cohort.task.names == ("Effusion", "Edema")
+    assert np.flatnonzero(np.isnan(cohort.truth[:, 0])).tolist() == [7]
+    assert any(f"1 cells {word!r} of Effusion" in note for note in cohort.study.notes)
+
+
+@pytest.mark.parametrize(
+    ("yes", "no"),
+    [("yes", "no"), ("Y", "N"), ("TRUE", "false"), ("+", "-"), ("positive", "Negative"), ("有", "无"), ("是", "否"),
+     ("阳性", "阴性"), ("present", "absent"), ("√", "×")],
+)  # fmt: skip
+def test_yes_and_no_in_words_are_flags(tmp_path, yes, no):
+    cohort = cohort_of(tmp_path, "Effusion,Edema", [f"{yes},{no}", f"{no},{yes}", f"{no},", f"{yes},{no}"])
+    assert cohort.task.names == ("Effusion", "Edema")
+    positive = [target.classes.index(target.positive) for target in cohort.task.targets]
+    assert positive == [1, 1]
+    np.testing.assert_array_equal(cohort.truth, [[1, 0], [0, 1], [0, np.nan], [1, 0]])
+
+
+def test_yes_and_no_beside_0_and_1_are_read_alike(tmp_path):
+    cohort = cohort_of(tmp_path, "Effusion", ["1", "yes", "no", "0", "Y", "N", "阳性"])
+    np.testing.assert_array_equal(cohort.truth[:, 0], [1, 1, 0, 0, 1, 0, 1])
+
+
+def test_words_beside_flags_are_said_to_be_no_target(tmp_path):
+    cohort = cohort_of(tmp_path, "Effusion,smoker", ["1,yes", "0,no", "1,no"])
+    assert cohort.task.names == ("Effusion",)
+    assert any("smoker holds yes and no in words and is no target" in note for note in cohort.study.notes)
+
+
+def test_short_words_mean_yes_and_no_only_in_pairs():
+    assert yes_and_no(["F", "M"]) == {}
+    assert yes_and_no(["F", "T"]) == {"F": 0.0, "T": 1.0}
+    assert yes_and_no(["1", "0", "-"]) == {"1": 1.0, "0": 0.0}
+
+
+@pytest.mark.parametrize("names", [("Effusion", "Effusion.1"), ("Effusion", "effusion"), ("No Finding", "no_finding")])
+def test_a_finding_that_stands_twice_is_asked_about(tmp_path, names):
+    with pytest.raises(InputError, match="seem to be one finding twice"):
+        cohort_of(tmp_path, ",".join(names), ["1,0", "0,1"])
+    assert cohort_of(tmp_path, ",".join(names), ["1,0", "0,1"], *names).task.names == names
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["effusion, edema", "edema", "normal", "effusion"],
+        ["effusion;edema", "edema", "Normal", "effusion "],
+        ["effusion、edema", "edema", "normal", "effusion"],
+        ["effusion，edema", "edema", "normal", "Effusion"],
+        ["effusion|edema", "edema", "normal", "effusion"],
+        ["['effusion', 'edema']", "['edema']", "['normal']", "['effusion']"],
+        ["['effusion' 'edema']", "['edema']", "[]", "['effusion']"],
+        ["effusion/edema", "edema", "normal", "effusion"],
+    ],
+)
+def test_lists_with_other_signs_are_binary_targets(tmp_path, cells):
+    cohort = cohort_of(tmp_path, "label", [f'"{cell}"' for cell in cells])
+    assert sorted(name.lower() for name in cohort.task.names) == ["edema", "effusion"]
+    truth = cohort.truth[:, np.argsort([name.lower() for name in cohort.task.names])]
+    np.testing.assert_array_equal(truth[[0, 1, 3]], [[1, 1], [1, 0], [0, 1]])
+    write_study(cohort.study, tmp_path / "study.yaml")
+    assert read_study(tmp_path / "study.yaml") == cohort.study
+
+
+@pytest.mark.parametrize("sign", [",", ";"])
+def test_a_sign_within_names_is_asked_about(tmp_path, sign):
+    cells = [f"carcinoma{sign} ductal", f"carcinoma{sign} lobular", "normal"]
+    with pytest.raises(InputError, match=rf"may be a list of 2 findings or one class.*'label:list={sign}'"):
+        classes_of(tmp_path, cells)
+    assert len(classes_of(tmp_path, cells, "label:multiclass")) == 3
+    listed = cohort_of(tmp_path, "label", [f'"{cell}"' for cell in cells], f"label:list={sign}")
+    assert listed.task.names == ("carcinoma", "ductal", "lobular")
+
+
+def test_names_that_hold_a_stroke_stay_classes(tmp_path):
+    assert classes_of(tmp_path, ["mass/nodule", "normal", "CIN2+"]) == ("CIN2+", "mass/nodule", "normal")
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["0,5", "1,25", "3"], [0.5, 1.25, 3]),
+        (["1.234,5", "0,5", "12"], [1234.5, 0.5, 12]),
+        (["1,234.5", "1,234", "7"], [1234.5, 1234, 7]),
+        (["１２．５", "−3", "+4"], [12.5, -3, 4]),
+        (["1 234,5", "2\u202f000,5", "1"], [1234.5, 2000.5, 1]),
+        (["5 mm", "7.5mm", "8 MM"], [5, 7.5, 8]),
+        (["1.5E+01", "2e0", "NA"], [15, 2, np.nan]),
+        (["0,5", "1.25", ""], [0.5, 1.25, np.nan]),
+    ],
+)
+def test_numbers_as_hospitals_write_them(tmp_path, cells, values):
+    cohort = cohort_of(tmp_path, "VA", [f'"{cell}"' for cell in cells], "VA:continuous")
+    np.testing.assert_allclose(cohort.truth[:, 0], values)
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["1,234", "5"], r"row 2: VA '1,234' may be 1.234 or 1234. Say --target VA:decimal=comma"),
+        (["0,5", "1.234"], r"row 3: VA '1.234' may be 1.234 or 1234"),
+        (["5", "<5"], r"row 3: VA '<5' is not a number"),
+        (["5", "5-10"], r"row 3: VA '5-10' is not a number"),
+        (["5 mm", "6 cm"], r"row 2: VA '5 mm' and '6 cm' are not in one unit"),
+        (["5", "6 mm"], r"VA '5' and '6 mm' are not in one unit"),
+    ],
+)
+def test_numbers_with_two_readings_are_asked_about(tmp_path, cells, message):
+    with pytest.raises(InputError, match=message):
+        cohort_of(tmp_path, "VA", [f'"{cell}"' for cell in cells], "VA:continuous")
+
+
+def test_what_a_comma_is_can_be_said_and_is_kept(tmp_path):
+    for said, value in (("comma", 1.234), ("point", 1234)):
+        cohort = cohort_of(tmp_path, "VA", ['"1,234"', "5"], f"VA:continuous:decimal={said}")
+        assert cohort.truth[0, 0] == value
+        write_study(cohort.study, tmp_path / "study.yaml")
+        assert read_study(tmp_path / "study.yaml").task.targets[0].decimal == said
+
+
+def test_another_table_in_another_unit_is_refused(tmp_path):
+    target = cohort_of(tmp_path, "VA", ["5 mm", "6 mm"], "VA:continuous").task.targets[0]
+    np.testing.assert_array_equal(target.encode(["7", "8"]), [7, 8])
+    with pytest.raises(CellError, match="numbers in mm were expected"):
+        target.encode(["7 cm"])
+
+
+@given(st.lists(st.floats(-1e6, 1e6, allow_nan=False).map(lambda x: round(x, 2)), min_size=1, max_size=5))
+def test_decimal_commas_are_the_numbers_with_points(numbers: list[float]):
+    texts = list(dict.fromkeys(f"{number:.2f}".replace(".", ",") for number in numbers))
+    assert list(read_numbers(texts).values.values()) == [float(text.replace(",", ".")) for text in texts]
+
+
+@given(st.text())
+def test_how_a_text_is_compared_is_its_own(text: str):
+    assert plain(f" {plain(text)} ") == plain(plain(text))
