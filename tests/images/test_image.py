@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from focusmap.errors import UnreadableImageError
-from focusmap.images.image import MAX_PIXELS_2D, as_picture, check_plane_size
+from focusmap.images.budget import budget, check_plane_size
+from focusmap.images.image import as_picture
 
 FILE = Path("a.png")
 
@@ -34,14 +35,21 @@ def test_the_size_in_the_file_may_be_larger_than_what_was_decoded():
     assert (image.shape, image.source_shape) == ((4, 8), (16, 32))
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("bad", [[[0, np.inf]], [[0, -np.inf]], [[np.nan, np.nan]]])
 def test_pixels_that_are_no_numbers_are_refused(bad):
     with pytest.raises(UnreadableImageError, match="not finite"):
-        as_picture(np.array([[0, bad]], np.float32), FILE)
+        as_picture(np.array(bad, np.float32), FILE)
+
+
+@pytest.mark.parametrize(("lowest", "background"), [(3.0, 0.0), (-1000.0, -1000.0)])
+def test_nan_is_background_and_said(lowest, background):
+    image = as_picture(np.array([[np.nan, lowest], [7.5, np.nan]], np.float32), FILE)
+    assert image.pixels[0].tolist() == [[background, lowest], [7.5, background]]
+    assert image.notes == (f"2 of 4 pixels are NaN and taken as background ({background:g})",)
 
 
 def test_a_size_is_believed_up_to_the_limit():
-    check_plane_size(10_000, MAX_PIXELS_2D // 10_000)
-    for shape in [(10_000, MAX_PIXELS_2D // 10_000 + 1), (0, 5), (5, 0)]:
+    check_plane_size(10_000, budget().pixels // 10_000)
+    for shape in [(10_000, budget().pixels // 10_000 + 1), (0, 5), (5, 0)]:
         with pytest.raises(UnreadableImageError, match="claims"):
             check_plane_size(*shape)

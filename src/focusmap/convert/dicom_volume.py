@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from focusmap.convert.dicom_series import dicom_files
 from focusmap.convert.packed import Packed, PackedFailure, PackedVolume
 from focusmap.errors import FocusmapError, UnreadableImageError, listed
+from focusmap.images.budget import check_volume_size
 from focusmap.images.dicom import count_frames, parse, stored_frame, with_look_ups
-from focusmap.images.image import check_volume_size
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from focusmap.convert.archives import members
 from focusmap.convert.packed import Packed, PackedFailure, PackedPicture
 from focusmap.errors import InputError
-from focusmap.images.image import Pixels, check_plane_size
+from focusmap.images.budget import check_plane_size
+from focusmap.images.image import Pixels
 
 if TYPE_CHECKING:
     import h5py

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from focusmap.convert.archives import DAMAGED, open_zip
 from focusmap.convert.packed import PackedPicture, PackedVolume
 from focusmap.errors import InputError
-from focusmap.images.image import check_plane_size, check_volume_size
+from focusmap.images.budget import check_plane_size, check_volume_size
 
 SPLITS = ("train", "val", "test")
 MAX_LABEL_BYTES = 64 * 2**20

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focusmap.errors import UnreadableImageError
-from focusmap.images.image import Image, Pixels, as_picture, check_plane_size
+from focusmap.images.budget import check_plane_size
+from focusmap.images.image import Image, Pixels, as_picture
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset

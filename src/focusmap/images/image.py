@@ -1,9 +1,8 @@
 """A picture as it was stored: pixels, where they lie in the patient, and which file they came from."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +10,6 @@ from numpy.typing import NDArray
 from focusmap.errors import UnreadableImageError
 
 Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int16] | NDArray[np.float32]
-
-MAX_PIXELS_2D = 100_000_000
-"""A mammogram has 14 million; what claims more than this is damaged or an attack."""
-MAX_VOXELS = 500_000_000
-"""A thorax of 512 x 512 x 800 has 210 million."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +27,15 @@ class Image:
         Spatial shape of the picture in the file, seen upright; `pixels` may be a reduced copy of it.
     affine : (4, 4) float or None
         From array indices to mm in the patient, towards right, front and top; None where the file does not say.
+    notes
+        What was made of odd values in the file, one sentence each, for the audit to say.
     """
 
     pixels: Pixels
     source: Path
     source_shape: tuple[int, ...]
     affine: NDArray[np.float64] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def n_channels(self) -> int:
@@ -49,30 +46,6 @@ class Image:
     def shape(self) -> tuple[int, ...]:
         """Return the spatial shape of `pixels`."""
         return tuple(self.pixels.shape[1:])
-
-
-def check_plane_size(rows: int, columns: int) -> None:
-    """Raise `UnreadableImageError` if a 2-D picture of this size is not plausible; call it before decoding.
-
-    >>> check_plane_size(1024, 1024)
-    >>> check_plane_size(100_000, 100_000)
-    Traceback (most recent call last):
-    focusmap.errors.UnreadableImageError: claims 100000 x 100000 pixels; at most 100 million are read
-    """
-    if rows < 1 or columns < 1:
-        raise UnreadableImageError(f"claims {rows} x {columns} pixels")
-    if rows * columns > MAX_PIXELS_2D:
-        limit = MAX_PIXELS_2D // 1_000_000
-        raise UnreadableImageError(f"claims {rows} x {columns} pixels; at most {limit} million are read")
-
-
-def check_volume_size(shape: tuple[int, ...]) -> None:
-    """Raise `UnreadableImageError` if a volume of this shape is not plausible; call it before decoding."""
-    if min(shape) < 1:
-        raise UnreadableImageError(f"claims {' x '.join(map(str, shape))} voxels")
-    if math.prod(shape) > MAX_VOXELS:
-        limit = MAX_VOXELS // 1_000_000
-        raise UnreadableImageError(f"claims {' x '.join(map(str, shape))} voxels; at most {limit} million are read")
 
 
 def voxel_sizes(affine: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -99,18 +72,64 @@ def as_picture(plane: Pixels, source: Path, source_shape: tuple[int, int] | None
     Raises
     ------
     UnreadableImageError
-        If pixels are not finite.
+        If pixels are infinite, or none is a number.
     """
-    if plane.dtype.kind == "f" and not np.isfinite(plane).all():
-        raise UnreadableImageError("holds pixels that are not finite numbers")
+    plane, notes = without_nan(plane, "pixels")
     channels = plane[np.newaxis] if plane.ndim == 2 else np.moveaxis(plane, -1, 0)
-    if len(channels) == 3 and _is_grey(channels):
+    if len(channels) == 3 and is_grey(channels):
         channels = channels[:1]
     rows, columns = source_shape or plane.shape[:2]
-    return Image(channels, source, (int(rows), int(columns)))
+    return Image(channels, source, (int(rows), int(columns)), notes=notes)
 
 
-def _is_grey(channels: Pixels) -> bool:
+def without_nan(values: Pixels, what: str) -> tuple[Pixels, tuple[str, ...]]:
+    """Return values in which NaN is background, and a note where there was one.
+
+    Background is 0, or the lowest value where that is below: what lies outside the field of view is no bright place.
+
+    Raises
+    ------
+    UnreadableImageError
+        If values are infinite, or none is a number.
+
+    >>> without_nan(np.array([np.nan, -3, 5], np.float32), "pixels")
+    (array([-3., -3.,  5.], dtype=float32), ('1 of 3 pixels is NaN and taken as background (-3)',))
+    """
+    if values.dtype.kind != "f" or (known := np.isfinite(values)).all():
+        return values, ()
+    missing = np.isnan(values)
+    n_missing = int(missing.sum())
+    n_infinite = int(values.size - known.sum()) - n_missing
+    if n_infinite or n_missing == values.size:
+        found = f"{n_infinite} infinite {what}" if n_infinite else f"no {what} that are numbers"
+        raise UnreadableImageError(f"holds {found}; {what} that are not finite numbers have no value. Write 0 there")
+    background = min(0.0, float(values[known].min()))
+    verb = "is" if n_missing == 1 else "are"
+    note = f"{n_missing} of {values.size} {what} {verb} NaN and taken as background ({background:g})"
+    return np.where(missing, np.asarray(background, values.dtype), values), (note,)
+
+
+def over_black(plane: Pixels) -> Pixels:
+    """Return a plane or volume ``(*spatial, C)`` without its alpha channel, laid over black as padding is.
+
+    Two and four channels have alpha as their last one, from 0 to the greatest value of their type, or 1 of decimals.
+    """
+    if plane.ndim == 2 or plane.shape[-1] not in (2, 4):
+        return plane
+    colour, alpha = plane[..., :-1], plane[..., -1:]
+    opaque = 1.0 if plane.dtype == np.float32 else float(np.iinfo(plane.dtype).max)  # type: ignore[type-var]
+    if alpha.min() == opaque:
+        return colour
+    laid = np.empty(colour.shape, plane.dtype)
+    # Row by row: in double precision the whole would take several times the memory of the image.
+    for row in range(len(plane)):
+        seen = colour[row] * (alpha[row] / opaque)
+        laid[row] = np.rint(seen) if plane.dtype.kind in "iu" else seen
+    return cast(Pixels, laid)
+
+
+def is_grey(channels: Pixels) -> bool:
+    """Return True if all channels ``(C, *spatial)`` are the same."""
     # Real colour shows on a coarse grid already, which spares most colour pictures the full comparison.
     return all(
         np.array_equal(channels[0, ::step, ::step], other[::step, ::step]) for step in (16, 1) for other in channels[1:]

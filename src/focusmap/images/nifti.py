@@ -1,61 +1,54 @@
 """NIfTI volumes, ``.nii`` and ``.nii.gz``: voxels in the file's own order, and where they lie in the patient.
 
-The affine is nibabel's: the sform, else the qform, else the voxel sizes alone. A file that names neither a position nor
-a unit says nothing about millimetres: its affine is None.
+The affine is the sform, else the qform, else the voxel sizes alone. A file that names neither a position nor a unit
+says nothing about millimetres: its affine is None.
 """
 
 import gzip
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from focusmap.errors import UnreadableImageError
-from focusmap.images.image import Image, Pixels, check_volume_size
+from focusmap.images.budget import check_bytes
+from focusmap.images.content import AGAIN, GZIP, gunzip, read_head
+from focusmap.images.image import Image, Pixels, is_grey, over_black, without_nan
+from focusmap.images.nifti_header import HEADER_BYTES, NiftiHeader, parse_header
 
-if TYPE_CHECKING:
-    from nibabel import Nifti1Image
-
-GZIP = b"\x1f\x8b"
-NIFTI_2_HEADER_BYTES = 540
-MM_IN_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 # zlib's lowest level: several times as fast as the usual one, and a few per cent larger.
 COMPRESSION = 1
 
 
 def read_nifti(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG001  (as every reader)
-    """Return the volume in a NIfTI file; modalities along the fourth axis become channels.
+    """Return the volume in a NIfTI file; modalities along the fourth axis, and colours, become channels.
+
+    A slice of two axes is a volume of one slice. NaN is background: 0, or the lowest value where that is below.
 
     Raises
     ------
     UnreadableImageError
-        If it is no NIfTI file or truncated, has an implausible size, a singular affine, voxels that are not real
-        numbers, or more than four axes.
+        If it is no NIfTI file, truncated or damaged, has an implausible size, a singular affine, voxels that are not
+        real numbers, or more than four axes.
     """
-    with _opened(path) as volume:
-        channels = _channels_of(volume)
-        return Image(channels, path, tuple(channels.shape[1:]), _affine_of(volume))
+    content = path.read_bytes()
+    header = parse_header(read_head(path, HEADER_BYTES))
+    check_bytes(header.n_bytes, len(content))
+    if content.startswith(GZIP):
+        content = gunzip(content, header.n_bytes)
+    if len(content) < header.n_bytes:
+        raise UnreadableImageError(
+            f"cannot be decoded: cut off; its header claims {header.n_bytes} bytes, {len(content)} are there. {AGAIN}"
+        )
+    channels, notes = without_nan(_channels_of(content, header), "voxels")
+    return Image(channels, path, header.shape[:3], header.affine, notes)
 
 
 def nifti_shape(path: Path) -> tuple[int, ...]:
     """Return the three sides of the volume in a NIfTI file, from its header alone; errors as for `read_nifti`."""
-    with _opened(path) as volume:
-        return _shape_of(volume)[:3]
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator["Nifti1Image"]:
-    from nibabel import Nifti1Image, Nifti2Image
-
-    with path.open("rb") as file:
-        opener = gzip.open if file.read(2) == GZIP else open
-    with opener(path, "rb") as file:
-        is_second = int.from_bytes(file.read(4), "little") == NIFTI_2_HEADER_BYTES
-        file.seek(0)
-        yield (Nifti2Image if is_second else Nifti1Image).from_stream(file)
+    return parse_header(read_head(path, HEADER_BYTES)).shape[:3]
 
 
 def write_nifti(path: Path, channels: NDArray[np.generic], affine: NDArray[np.float64] | None) -> None:
@@ -76,34 +69,30 @@ def write_nifti(path: Path, channels: NDArray[np.generic], affine: NDArray[np.fl
         temporary.write_bytes(gzip.compress(volume.to_bytes(), COMPRESSION, mtime=0))
 
 
-def _shape_of(volume: "Nifti1Image") -> tuple[int, ...]:
-    """Return the three sides and, where there are several, the number of channels."""
-    shape = tuple(int(side) for side in volume.shape)
-    # The fifth axis holds vectors; a fourth of one point in time is no axis.
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) == 5 and shape[3] == 1:
-        shape = (*shape[:3], shape[4])
-    if len(shape) not in (3, 4):
-        raise UnreadableImageError(f"has the shape {volume.shape}; three axes, or four with channels, were expected")
-    check_volume_size(shape)
-    return shape
+def _channels_of(content: bytes, header: NiftiHeader) -> Pixels:
+    """Return the voxels ``(C, *spatial)`` in their units."""
+    n_values = math.prod(header.shape) * math.prod(header.dtype.shape)
+    stored = np.frombuffer(content, header.dtype.base, n_values, header.offset)
+    if header.dtype.shape:
+        return _colours(stored.reshape(header.dtype.shape + header.shape, order="F"))
+    voxels = stored.reshape(header.shape, order="F")
+    if (header.slope, header.intercept) != (1.0, 0.0):
+        voxels = voxels * np.float64(header.slope) + np.float64(header.intercept)
+    return _narrow(voxels[np.newaxis] if len(header.shape) == 3 else np.moveaxis(voxels, -1, 0))
 
 
-def _channels_of(volume: "Nifti1Image") -> Pixels:
-    shape = _shape_of(volume)
-    if volume.get_data_dtype().kind not in "iufb":
-        raise UnreadableImageError(f"holds voxels of {volume.get_data_dtype()}; real numbers were expected")
-    voxels = np.asanyarray(volume.dataobj).reshape(shape)
-    return _narrow(voxels[np.newaxis] if len(shape) == 3 else np.moveaxis(voxels, -1, 0))
+def _colours(voxels: NDArray[np.generic]) -> Pixels:
+    """Return colours ``(3 or 4, *spatial)`` as channels, alpha laid over black; of grey as colour, the first alone."""
+    if voxels.ndim != 4:
+        raise UnreadableImageError("holds several volumes of RGB voxels; one was expected. Save each alone")
+    laid = over_black(cast(Pixels, np.moveaxis(voxels, 0, -1)))
+    channels = cast(Pixels, np.ascontiguousarray(np.moveaxis(laid, -1, 0)))
+    return channels[:1] if is_grey(channels) else channels
 
 
 def _narrow(voxels: NDArray[np.generic]) -> Pixels:
-    """Return voxels in the smallest of our types that holds them; refuse what is not finite."""
+    """Return voxels in the smallest of our types that holds them."""
     if voxels.dtype.kind == "f":
-        n_odd = int(voxels.size - np.isfinite(voxels).sum())
-        if n_odd:
-            raise UnreadableImageError(f"holds {n_odd} voxels that are not finite numbers; write 0 there")
         return np.ascontiguousarray(voxels, dtype=np.float32)
     if voxels.dtype in (np.uint8, np.uint16, np.int16):
         return cast(Pixels, np.ascontiguousarray(voxels.astype(voxels.dtype.newbyteorder("="))))
@@ -111,17 +100,3 @@ def _narrow(voxels: NDArray[np.generic]) -> Pixels:
     kinds = (np.uint8, np.int16, np.uint16)
     fitting = [kind for kind in kinds if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max]
     return cast(Pixels, np.ascontiguousarray(voxels, dtype=fitting[0] if fitting else np.float32))
-
-
-def _affine_of(volume: "Nifti1Image") -> NDArray[np.float64] | None:
-    header = volume.header
-    unit = header.get_xyzt_units()[0]
-    if header["sform_code"] == 0 and header["qform_code"] == 0 and unit == "unknown":
-        return None
-    affine = np.array(volume.affine, dtype=np.float64)
-    affine[:3] *= MM_IN_UNIT[unit]
-    if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3]) < 3:
-        raise UnreadableImageError(
-            "has a singular affine, which leaves no volume to its voxels; mend its sform or qform"
-        )
-    return affine

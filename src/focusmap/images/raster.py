@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 import numpy as np
 
 from focusmap.errors import UnreadableImageError
-from focusmap.images.image import Image, Pixels, as_picture, check_plane_size
+from focusmap.images.budget import check_plane_size
+from focusmap.images.image import Image, Pixels, as_picture, over_black
 
 if TYPE_CHECKING:
     from PIL import Image as PillowImage
@@ -29,7 +30,7 @@ def read_png(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG001 
     layout = FAST_LAYOUTS.get(colour_type)
     if layout is None or depth < 8 or interlaced or _has_exif(content) or (depth == 8 and _has_colour_key(content)):
         return as_picture(_decode_with_pillow(content), path)
-    return as_picture(_flatten(_decode_png(content, (rows, columns), depth, layout)), path)
+    return as_picture(over_black(_decode_png(content, (rows, columns), depth, layout)), path)
 
 
 def png_shape(path: Path) -> tuple[int, ...]:
@@ -188,7 +189,7 @@ def _decode_deep_tiff(content: bytes, header: TiffHeader) -> Pixels:
         plane = np.moveaxis(plane, 0, -1)
     if header.white_is_zero:
         plane = np.invert(plane)
-    return _flatten(_turn(plane, header.orientation))
+    return over_black(_turn(plane, header.orientation))
 
 
 def read_other_raster(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG001  (as every reader)
@@ -207,7 +208,7 @@ def _decode_with_pillow(content: bytes) -> Pixels:
         n_frames = getattr(opened, "n_frames", 1)
         if n_frames > 1:
             raise UnreadableImageError(f"holds {n_frames} pictures; one was expected")
-        return _flatten(_pillow_array(ImageOps.exif_transpose(opened)))
+        return over_black(_pillow_array(ImageOps.exif_transpose(opened)))
 
 
 def _pillow_array(picture: "PillowImage.Image") -> Pixels:
@@ -220,14 +221,3 @@ def _pillow_array(picture: "PillowImage.Image") -> Pixels:
         picture = picture.convert("RGB")
     pixels = np.asarray(picture)
     return pixels if pixels.dtype in (np.uint8, np.uint16) else pixels.astype(np.float32)
-
-
-def _flatten(plane: Pixels) -> Pixels:
-    """Return the plane without its alpha channel, laid over black as padding is."""
-    if plane.ndim == 2 or plane.shape[-1] not in (2, 4):
-        return plane
-    colour, alpha = plane[..., :-1], plane[..., -1:]
-    opaque = 255 if plane.dtype == np.uint8 else 65535
-    if alpha.min() == opaque:
-        return colour
-    return cast(Pixels, np.rint(colour * (alpha / opaque)).astype(plane.dtype))

@@ -1,7 +1,5 @@
 """Reading a picture: the content of the file decides which reader is asked, one format a file."""
 
-import gzip
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focusmap.errors import FocusmapError, MissingFileError, UnreadableImageError
+from focusmap.images.content import read_head
 from focusmap.images.dicom import read_dicom
 from focusmap.images.image import Image
-from focusmap.images.nifti import GZIP, nifti_shape, read_nifti
+from focusmap.images.nifti import nifti_shape, read_nifti
+from focusmap.images.nifti_header import is_header
 from focusmap.images.raster import (
     jpeg_shape,
     png_shape,
@@ -40,6 +40,7 @@ class Format:
     shape: ShapeReader | None = None
 
 
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
 FORMATS = (
     Format("PNG", read_png, 0, b"\x89PNG\r\n\x1a\n", (".png",), png_shape),
     Format("JPEG", read_jpeg, 0, b"\xff\xd8\xff", (".jpg", ".jpeg", ".jpe", ".jfif"), jpeg_shape),
@@ -51,8 +52,10 @@ FORMATS = (
     Format("BMP", read_other_raster, 0, b"BM", (".bmp", ".dib")),
     Format("GIF", read_other_raster, 0, b"GIF8", (".gif",)),
     Format("WebP", read_other_raster, 8, b"WEBP", (".webp",)),
-    Format("NIfTI", read_nifti, 344, b"n+1\0", (".nii", ".nii.gz"), nifti_shape),
-    Format("NIfTI", read_nifti, 4, b"n+2\0", (".nii", ".nii.gz"), nifti_shape),
+    Format("NIfTI", read_nifti, 344, b"n+1", NIFTI_SUFFIXES, nifti_shape),
+    Format("NIfTI", read_nifti, 4, b"n+2", NIFTI_SUFFIXES, nifti_shape),
+    Format("NIfTI", read_nifti, 344, b"ni1", NIFTI_SUFFIXES, nifti_shape),
+    Format("NIfTI", read_nifti, 4, b"ni2", NIFTI_SUFFIXES, nifti_shape),
 )
 SIGNATURE_BYTES = 348
 MASK_REMEDY = "Write each mask in its picture's own grid, or empty its cell in the label file."
@@ -109,9 +112,7 @@ def _known(path: Path) -> Iterator[Format]:
         raise UnreadableImageError(f"{path}: is a folder; a picture was expected.") from None
     # A foreign decoder may raise anything; whatever it is, it says that this one picture cannot be read.
     except Exception as error:
-        # Some decoders name the file too.
-        reason = _reason(error).replace(str(path), "it")
-        raise UnreadableImageError(f"{path}: {reason}{_misnamed(path, kind)}.") from error
+        raise UnreadableImageError(f"{path}: {_reason(error, kind).rstrip('.')}{_misnamed(path, kind)}.") from error
 
 
 def mask_misfit(file: Path, shape: tuple[int, ...], image_id: str, expected: tuple[int, ...]) -> str:
@@ -159,44 +160,40 @@ def _is_picture(path: Path) -> bool:
 
 
 def _recognise(path: Path) -> Format:
-    """Return the format by content, else by suffix: DICOM files without a preamble have no signature."""
-    head = _head(path)
+    """Return the format by content, else by name: DICOM without a preamble and NIfTI of some writers are not signed."""
+    head = read_head(path, SIGNATURE_BYTES)
     if not head:
         raise UnreadableImageError("is empty (0 bytes)")
     for kind in FORMATS:
         if head[kind.offset : kind.offset + len(kind.magic)] == kind.magic:
             return kind
-    dicom = next(kind for kind in FORMATS if kind.name == "DICOM")
-    if path.suffix.lower() in dicom.suffixes:
-        return dicom
+    named = _named(path)
+    if named is not None and (named.name == "DICOM" or (named.name == "NIfTI" and is_header(head))):
+        return named
     known = ", ".join(dict.fromkeys(kind.name for kind in FORMATS))
     raise UnreadableImageError(f"its content is none of {known}; it begins with {head[:8]!r}")
 
 
-def _head(path: Path) -> bytes:
-    """Return the first bytes of a file's content, inflated where it is a gzip file that can be."""
-    with path.open("rb") as file:
-        head = file.read(SIGNATURE_BYTES)
-    if not head.startswith(GZIP):
-        return head
-    try:
-        with gzip.open(path) as file:
-            return file.read(SIGNATURE_BYTES)
-    except (OSError, EOFError, zlib.error):
-        return head
+def _named(path: Path) -> Format | None:
+    """Return the format that a file's name says, packed by gzip or not."""
+    name = path.name.lower().removesuffix(".gz")
+    return next((kind for kind in FORMATS if name.endswith(kind.suffixes)), None)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, kind: Format | None) -> str:
+    """Return what is said of an error; what a library says is not passed on, since it may quote the patient."""
     if isinstance(error, FocusmapError):
         return str(error)
     if isinstance(error, MemoryError):
         return "needs more memory than there is"
-    said = " ".join(str(error).split())[:240].rstrip(".:")
-    return f"cannot be decoded ({said or type(error).__name__})"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"cannot be read ({error.strerror})"
+    name = "" if kind is None else f" as {kind.name}"
+    return f"cannot be decoded{name}: it is damaged, cut off or in a form that is not read. Fetch or export it again"
 
 
 def _misnamed(path: Path, kind: Format | None) -> str:
-    named = next((known for known in FORMATS if path.name.lower().endswith(known.suffixes)), None)
+    named = _named(path)
     if kind is None or named is None or kind.name == named.name:
         return ""
     return f" (the name says {named.name}, the content {kind.name})"
