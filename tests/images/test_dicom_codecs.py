@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from pydicom import uid
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import get_decoder
 from pydicom.sequence import Sequence
 
@@ -144,6 +144,7 @@ def test_a_palette_is_looked_up(tmp_path):
 def test_a_frame_of_another_size_is_refused_before_it_is_decoded(tmp_path, codec, monkeypatch):
     dataset = encoded(codec, DEEP, 12)
     dataset.Rows = 39
+    monkeypatch.setattr(codecs, "decode_whole", None)
     for name in ("jpeg8_decode", "jpegls_decode", "jpeg2k_decode"):
         monkeypatch.setattr(codecs.imagecodecs, name, None)
     with pytest.raises(UnreadableImageError, match="says 39 x 30 pixels and holds a frame of 40 x 30"):
@@ -157,6 +158,101 @@ def test_a_frame_that_is_cut_off_is_refused_or_whole(tmp_path, codec):
     dataset.PixelData = encapsulate([frame[: len(frame) // 2 & ~1]])
     with pytest.raises(UnreadableImageError, match=r"picture\.dcm: "):
         read(tmp_path, dataset)
+
+
+JPEGS = {
+    "baseline grey": (GREY, 8, uid.JPEGBaseline8Bit, {}),
+    "baseline colour": (COLOUR, 8, uid.JPEGBaseline8Bit, {}),
+    "12 bit": (DEEP, 12, uid.JPEGExtended12Bit, {}),
+    "lossless 8 bit": (GREY, 8, uid.JPEGLosslessSV1, {"lossless": True}),
+    "lossless 12 bit": (DEEP, 12, uid.JPEGLosslessSV1, {"lossless": True}),
+    "lossless 16 bit": (DEEP * 9, 16, uid.JPEGLosslessSV1, {"lossless": True}),
+    "lossless colour": (COLOUR, 8, uid.JPEGLosslessSV1, {"lossless": True}),
+}
+
+
+def noisy(plane):
+    rng = np.random.default_rng(0)
+    return np.clip(plane + rng.integers(-3, 4, plane.shape), 0, plane.max()).astype(plane.dtype)
+
+
+def jpeg_frame(plane, bits, options):
+    level = {} if options else {"level": 90}
+    return imagecodecs.jpeg8_encode(plane, bitspersample=bits, **level, **options)
+
+
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"], ids=["no end", "an end"])
+@pytest.mark.parametrize("kept", [0.5, 0.7, 0.8, 0.9, 0.95, 0.97])
+@pytest.mark.parametrize(("plane", "bits", "syntax", "options"), JPEGS.values(), ids=JPEGS)
+def test_a_cut_jpeg_is_refused_whether_its_end_was_mended_or_not(tmp_path, plane, bits, syntax, options, kept, end):
+    """libjpeg fills up what is missing and only warns; of 12 bits, a cut within the last block alone is not seen."""
+    plane = noisy(np.tile(plane, (3, 3)) if plane.ndim == 2 else plane)
+    frame = jpeg_frame(plane, bits, options)
+    whole = read(tmp_path, as_dataset(plane, bits, syntax, [frame]))
+    assert np.abs(whole.astype(int) - np.moveaxis(np.atleast_3d(plane), -1, 0)).mean() < 4 * 2 ** (bits - 8)
+    with pytest.raises(UnreadableImageError, match="cannot be decoded: its"):
+        read(tmp_path, as_dataset(plane, bits, syntax, [frame[: int(kept * len(frame))] + end]))
+
+
+@pytest.mark.parametrize(("plane", "bits", "syntax", "options"), JPEGS.values(), ids=JPEGS)
+@pytest.mark.parametrize("last", [b"", b"\0\0\0\0", b"\xff\xff"])
+def test_black_margins_and_padding_do_not_look_cut(tmp_path, plane, bits, syntax, options, last):
+    margins = plane.copy()
+    margins[-9:] = margins[:, -9:] = 0
+    for whole in (margins, np.full_like(plane, plane.max()), np.zeros_like(plane)):
+        frame = jpeg_frame(whole, bits, options) + last
+        assert read(tmp_path, as_dataset(whole, bits, syntax, [frame])).shape[1:] == (40, 30)
+
+
+@pytest.mark.parametrize("options", [{}, {"lossless": True}], ids=["baseline", "lossless"])
+def test_bytes_between_markers_are_passed_over(tmp_path, options):
+    syntax = uid.JPEGLosslessSV1 if options else uid.JPEGBaseline8Bit
+    frame = jpeg_frame(noisy(GREY), 8, options)
+    whole = read(tmp_path, as_dataset(GREY, 8, syntax, [frame]))
+    table, end = frame.index(b"\xff\xc4"), len(frame) - 2
+    for place in (table, end):
+        odd = frame[:place] + b"\1\2\3\4" + frame[place:]
+        assert np.array_equal(read(tmp_path, as_dataset(GREY, 8, syntax, [odd])), whole)
+    both = frame[:table] + b"\0\0" + frame[table:-40] + b"\xff\xd9"
+    with pytest.raises(UnreadableImageError, match="end too early"):
+        read(tmp_path, as_dataset(GREY, 8, syntax, [both]))
+
+
+@pytest.mark.parametrize("codec", ["JPEG 2000", "HTJ2K", "JPEG-LS", "RLE"])
+@pytest.mark.parametrize("kept", [0.5, 0.9, 0.97])
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"], ids=["no end", "an end"])
+def test_other_cut_streams_are_refused(tmp_path, codec, kept, end):
+    dataset = encoded(codec, noisy(DEEP), 12)
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    dataset.PixelData = encapsulate(
+        [(frame[: int(kept * len(frame))] + end).ljust(len(frame) + 2, b"\0")[: len(frame)]]
+    )
+    with pytest.raises(UnreadableImageError, match=r"cannot be decoded|holds a frame of"):
+        read(tmp_path, dataset)
+
+
+@pytest.mark.parametrize("table", ["none", "wrong", "right"])
+def test_frames_are_found_by_their_offsets_or_without(tmp_path, table):
+    planes = [noisy(GREY), 255 - noisy(GREY), noisy(GREY) // 2]
+    frames = [imagecodecs.jpegls_encode(plane) for plane in planes]
+    dataset = as_dataset(GREY, 8, uid.JPEGLSLossless, frames, NumberOfFrames=3)
+    padded = [frame + b"\0" * (len(frame) % 2) for frame in frames]
+    content = bytearray(encapsulate(padded, has_bot=table != "none"))
+    if table == "wrong":
+        content[12:20] = b"\7\7\0\0\3\3\3\3"
+    dataset.PixelData = bytes(content)
+    path = saved(tmp_path, dataset)
+    from focusmap.images.dicom import read_frames
+
+    assert all(np.array_equal(f.image.pixels[0], p) for f, p in zip(read_frames(path), planes, strict=True))
+
+
+def test_a_high_bit_shifts_what_the_stream_holds_in_its_upper_bits(tmp_path):
+    shifted = (DEEP << 4).astype(np.uint16)
+    dataset = as_dataset(shifted, 12, uid.JPEGLosslessSV1, [lossless_jpeg(shifted, 16)], HighBit=15)
+    assert np.array_equal(read(tmp_path, dataset)[0], DEEP)
+    plain = as_dataset(DEEP, 12, uid.JPEGLosslessSV1, [lossless_jpeg(DEEP, 12)], HighBit=15)
+    assert np.array_equal(read(tmp_path, plain)[0], DEEP)
 
 
 def test_a_frame_that_says_nothing_is_refused(tmp_path):

@@ -18,7 +18,9 @@ from focusmap.convert.dicom_series import dicom_files
 from focusmap.convert.packed import Packed, PackedFailure, PackedVolume
 from focusmap.errors import FocusmapError, UnreadableImageError, listed
 from focusmap.images.budget import check_volume_size
-from focusmap.images.dicom import count_frames, parse, stored_frame, with_look_ups
+from focusmap.images.dicom import parse, with_look_ups
+from focusmap.images.dicom_display import modality_values
+from focusmap.images.dicom_pixels import Layout, layout_of, stored_frame
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
@@ -146,18 +148,16 @@ def _slices(path: Path, name: str) -> Iterator[Slice]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = parse(path)
-        n_frames = count_frames(dataset)
-        for index in range(n_frames):
-            yield _slice(dataset, index, name if n_frames == 1 else f"{name} frame {index + 1}")
+        layout = layout_of(dataset)
+        for index in range(layout.n_frames):
+            yield _slice(dataset, layout, index, name if layout.n_frames == 1 else f"{name} frame {index + 1}")
 
 
-def _slice(dataset: "FileDataset", index: int, name: str) -> Slice:
-    from pydicom.pixels import apply_modality_lut
-
-    stored = stored_frame(dataset, index)
+def _slice(dataset: "FileDataset", layout: Layout, index: int, name: str) -> Slice:
+    stored = stored_frame(dataset, layout, index)
     if stored.ndim != 2:
         raise UnreadableImageError(f"{name} is in colour; a volume is made of grey slices")
-    values = apply_modality_lut(stored, with_look_ups(dataset, index))
+    values = modality_values(stored, with_look_ups(dataset, index), layout)
     kept = values if values.dtype in (np.uint8, np.int16, np.uint16) else values.astype(np.float32)
     position = _numbers(dataset, index, "PlanePositionSequence", "ImagePositionPatient", name)
     directions = _numbers(dataset, index, "PlaneOrientationSequence", "ImageOrientationPatient", name)

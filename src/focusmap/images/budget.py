@@ -41,7 +41,7 @@ class Budget:
     inflated_bytes: int = 128 * MIB
     inflation: int = 200
     parts: int = 1000
-    passes: int = 100
+    passes: int = 40
 
 
 def raise_budget(factor: float) -> None:
@@ -123,7 +123,7 @@ def check_parts(n_parts: int, what: str) -> None:
 
 def check_passes(n_passes: int, n_pixels: int, what: str) -> None:
     """Raise `UnreadableImageError` if going `n_passes` times through `n_pixels` would take too long."""
-    work, limit = n_passes * max(n_pixels, 1), budget().passes * 25_000_000 // 2
+    work, limit = n_passes * max(n_pixels, 1), budget().passes * 25_000_000
     if n_passes > budget().passes or work > limit:
         needed = max(n_passes / budget().passes, work / limit)
         raise UnreadableImageError(

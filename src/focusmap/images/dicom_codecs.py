@@ -1,146 +1,230 @@
-"""Compressed DICOM frames by imagecodecs (libjpeg-turbo, CharLS, OpenJPEG), as a decoding plugin of pydicom.
+"""Compressed DICOM frames by libjpeg-turbo, CharLS and OpenJPEG: whole, or refused.
 
-Importing this module registers the plugin. What pydicom decodes without further plugins takes 1 to 24 times as long
-(``benchmarks/dicom_decoding.py``) and leaves out lossless JPEG, 12-bit JPEG and JPEG-LS. One plugin knows all of
-JPEG, pylibjpeg-libjpeg, and is under the GPL.
+What pydicom decodes without further plugins takes 1 to 24 times as long (``benchmarks/dicom_decoding.py``) and leaves
+out lossless JPEG, 12-bit JPEG and JPEG-LS. One plugin knows all of JPEG, pylibjpeg-libjpeg, and is under the GPL.
 """
 
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
+import cv2
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
-from pydicom.pixels import get_decoder
 
 from focusmap.errors import UnreadableImageError
+from focusmap.images.content import AGAIN
+from focusmap.images.dicom_pixels import Layout
+from focusmap.images.jpeg import (
+    END_OF_IMAGE,
+    JFIF,
+    adobe_transform,
+    check_scans,
+    decode_whole,
+    frame_header,
+    is_ended,
+    segments,
+    with_transform,
+)
 
-if TYPE_CHECKING:
-    from pydicom.pixels.decoders.base import DecodeRunner
-
-PLUGIN = "imagecodecs"
 JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1)
 JPEG_LS = (uid.JPEGLSLossless, uid.JPEGLSNearLossless)
 JPEG_2000 = (uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K)
 SYNTAXES = (*JPEG, *JPEG_LS, *JPEG_2000, uid.RLELossless)
-# pydicom asks a plugin for this table, to say what is missing.
-DECODER_DEPENDENCIES = dict.fromkeys(SYNTAXES, ("imagecodecs",))
 
-# Frame headers, SOF0 to SOF15 (ITU-T T.81 table B.1; C4, C8 and CC are no frames) and SOF55 of JPEG-LS (T.87 C.1).
-FRAME_MARKERS = (*(code for code in range(0xC0, 0xD0) if code not in (0xC4, 0xC8, 0xCC)), 0xF7)
-ADOBE = 0xEE
-J2K_SIZE = b"\xff\x4f\xff\x51"
+LOSSLESS = 0xC3
+J2K_SIZE, J2K_TILE = b"\xff\x4f\xff\x51", b"\xff\x90"
 
 Plane: TypeAlias = NDArray[np.generic]
 
 
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """A decoded frame: its values, how many bits of them the stream holds, and whether colour is red, green, blue."""
+
+    plane: Plane
+    precision: int
+    is_rgb: bool = False
+
+
 def is_available(syntax: str) -> bool:
-    """Return True for the transfer syntaxes that `decode_frame` knows; pydicom asks."""
+    """Return True for the transfer syntaxes that `decode_frame` knows."""
     return syntax in SYNTAXES
 
 
-def decode_frame(source: bytes, runner: "DecodeRunner") -> bytes:
-    """Return the pixels of an encoded frame, and tell `runner` how they are laid out.
+def decode_frame(source: bytes, syntax: str, layout: Layout) -> Decoded:
+    """Return the values of an encoded frame.
 
     Raises
     ------
     UnreadableImageError
-        If the frame claims another size than the data set; the decoders would reserve memory for it.
+        If the frame is damaged, is cut off, or claims another size than the data set; the decoders would reserve memory
+        for it.
     """
-    syntax = runner.transfer_syntax
-    if syntax == uid.RLELossless:
-        return _decode_rle(source, runner)
-    _check_size(jpeg_2000_size(source) if syntax in JPEG_2000 else jpeg_size(source), runner)
-    plane = DECODERS[syntax](source, runner)
-    runner.set_option("planar_configuration", 0)  # imagecodecs gives colour sample by sample, however it was stored
-    runner.set_option("bits_allocated", 8 * plane.itemsize)
-    return np.ascontiguousarray(plane).tobytes()
+    try:
+        return DECODERS[syntax](source, layout)
+    except UnreadableImageError:
+        raise
+    # A foreign decoder may raise anything; whatever it is, it says that this frame cannot be read.
+    except Exception:
+        raise UnreadableImageError(
+            f"cannot be decoded: its frame in {uid.UID(syntax).name} is damaged or cut off. {AGAIN}"
+        ) from None
 
 
-def _decode_rle(source: bytes, runner: "DecodeRunner") -> bytes:
-    dtype = np.dtype(f"<u{runner.bits_allocated // 8}")
-    n_bytes = runner.rows * runner.columns * runner.samples_per_pixel * dtype.itemsize
-    runner.set_option("planar_configuration", 1)  # PS3.5 G.2: one sample after the other
+def _decode_rle(source: bytes, layout: Layout) -> Decoded:
+    dtype = np.dtype(f"<u{layout.allocated // 8}")
+    n_bytes = layout.rows * layout.columns * layout.samples * dtype.itemsize
     decoded = bytes(imagecodecs.dicomrle_decode(source, dtype, out=n_bytes))
     if len(decoded) != n_bytes:
-        raise UnreadableImageError(f"holds {len(decoded)} bytes of pixels; {n_bytes} were expected")
-    return decoded
+        raise UnreadableImageError(f"cannot be decoded: holds {len(decoded)} bytes of pixels; {n_bytes} were expected")
+    # PS3.5 G.2: one sample after the other.
+    planes = np.frombuffer(decoded, dtype).reshape(layout.samples, layout.rows, layout.columns)
+    return Decoded(planes[0] if layout.samples == 1 else np.moveaxis(planes, 0, -1), layout.allocated)
 
 
-def _decode_jpeg(source: bytes, runner: "DecodeRunner") -> Plane:
+def _decode_jpeg(source: bytes, layout: Layout) -> Decoded:
     """Return the plane of a JPEG, colour as red, green, blue: libjpeg converts faster than numpy does afterwards."""
-    if runner.samples_per_pixel == 1:
-        return np.asarray(imagecodecs.jpeg8_decode(source))
-    is_ybr = "YBR" in runner.photometric_interpretation or adobe_transform(source) == 1
-    runner.set_option("photometric_interpretation", "RGB")
-    return np.asarray(imagecodecs.jpeg8_decode(source, colorspace="YCBCR" if is_ybr else "RGB", outcolorspace="RGB"))
+    marker, precision, *size = frame_header(source)
+    _check_size((size[0], size[1]), layout)
+    check_scans(source, layout.rows * layout.columns)
+    if not is_ended(source):
+        raise UnreadableImageError(f"cannot be decoded: its JPEG data end too early. {AGAIN}")
+    is_ybr = layout.samples == 3 and _is_ybr(source, layout)
+    if precision == 8:
+        return Decoded(_decode_8_bit(source, layout, is_ybr=is_ybr), 8, layout.samples == 3)
+    if layout.samples == 3:
+        colour = imagecodecs.jpeg8_decode(source, colorspace="YCBCR" if is_ybr else "RGB", outcolorspace="RGB")
+        return Decoded(np.asarray(colour), precision, is_rgb=True)
+    plane = np.asarray(imagecodecs.jpeg8_decode(source))
+    if not (_has_all_bits(plane, source, precision) if marker == LOSSLESS else _has_last_block(plane, precision)):
+        raise UnreadableImageError(f"cannot be decoded: its JPEG data end too early. {AGAIN}")
+    return Decoded(plane, precision)
 
 
-def _decode_jpeg_ls(source: bytes, runner: "DecodeRunner") -> Plane:  # noqa: ARG001  (as every decoder)
-    return np.asarray(imagecodecs.jpegls_decode(source))
+def _is_ybr(source: bytes, layout: Layout) -> bool:
+    """Return whether a stream of three colours holds YCbCr, which its own marks know better than the data set."""
+    frame = next((part for code, part in segments(source) if code == frame_header(source)[0]), b"")
+    if frame[6::3][:3] in (b"RGB", b"rgb"):
+        return adobe_transform(source) == 1
+    has_jfif = any(code == JFIF and part.startswith(b"JFIF") for code, part in segments(source))
+    return has_jfif or "YBR" in layout.photometric or adobe_transform(source) == 1
 
 
-def _decode_jpeg_2000(source: bytes, runner: "DecodeRunner") -> Plane:
-    if runner.photometric_interpretation in ("YBR_ICT", "YBR_RCT"):
-        # OpenJPEG undoes the colour transform that the codestream itself names (PS3.3 C.7.6.3.1.2).
-        runner.set_option("photometric_interpretation", "RGB")
-    return np.asarray(imagecodecs.jpeg2k_decode(source))
+def _decode_8_bit(source: bytes, layout: Layout, *, is_ybr: bool) -> Plane:
+    import simplejpeg
+
+    if layout.samples == 1:
+        return decode_whole(source, "GRAY", strict=True)[..., 0]
+    if simplejpeg.decode_jpeg_header(source)[2] != ("YCbCr" if is_ybr else "RGB"):
+        source = with_transform(source, int(is_ybr))
+    return decode_whole(source, "RGB", strict=True)
 
 
-def _check_size(found: tuple[int, int], runner: "DecodeRunner") -> None:
-    if found != (runner.rows, runner.columns):
-        raise UnreadableImageError(
-            f"says {runner.rows} x {runner.columns} pixels and holds a frame of {found[0]} x {found[1]}"
-        )
+def _has_all_bits(plane: Plane, source: bytes, precision: int) -> bool:
+    """Return whether a lossless stream has as many bits as its pixels take (ITU-T T.81 H.1.2).
 
-
-def jpeg_size(source: bytes) -> tuple[int, int]:
-    """Return (rows, columns) that the frame header of a JPEG or JPEG-LS stream claims; (0, 0) without one.
-
-    >>> jpeg_size(bytes.fromhex("ffd8 ffc0 0011 08 0003 0005"))
-    (3, 5)
+    Each difference to the pixel on the left is a code of its size and as many bits. What libjpeg fills in for missing
+    data takes bits that are not there.
     """
-    for code, segment in _segments(source):
-        if code in FRAME_MARKERS and len(segment) >= 5:
-            rows, columns = struct.unpack(">HH", segment[1:5])
-            return rows, columns
-    return 0, 0
+    scan = source.find(b"\xff\xda")
+    parameters = source[scan + 4 : scan + 2 + int.from_bytes(source[scan + 2 : scan + 4], "big")]
+    if len(parameters) != 6 or parameters[3] != 1 or parameters[5] & 15 or source.count(b"\xff\xda") > 1:
+        return True  # several components, another predictor than the pixel on the left, or a point transform
+    lengths = _code_lengths(source, parameters[2] >> 4)
+    differences = np.empty(plane.shape, np.uint16)
+    np.subtract(plane[:, 1:], plane[:, :-1], out=differences[:, 1:])
+    first = np.concatenate([[1 << (precision - 1)], plane[:-1, 0]]).astype(np.uint16)
+    np.subtract(plane[:, 0], first, out=differences[:, 0])
+    counts = cv2.calcHist([differences], [0], None, [65536], [0, 65536]).ravel()
+    sizes = _sizes_of_differences()
+    n_bits = int(counts @ (lengths[sizes] + np.where(sizes == 16, 0, sizes)))
+    entropy = source[scan + 4 + len(parameters) : source.rfind(END_OF_IMAGE)]
+    return n_bits <= 8 * (len(entropy) - entropy.count(b"\xff\0"))
 
 
-def adobe_transform(source: bytes) -> int | None:
-    """Return the colour transform of Adobe's marker: 0 none, 1 to YCbCr; None without the marker."""
-    for code, segment in _segments(source):
-        if code == ADOBE and segment.startswith(b"Adobe") and len(segment) >= 12:
-            return segment[11]
-    return None
+def _sizes_of_differences() -> NDArray[np.int64]:
+    """Return how many bits each difference modulo 65536 takes, ``(65536,)``."""
+    values = np.arange(65536)
+    distances = np.where(values > 32768, 65536 - values, values)
+    return np.asarray(np.ceil(np.log2(distances + 1)), np.int64)
+
+
+def _code_lengths(source: bytes, table: int) -> NDArray[np.int64]:
+    """Return the length of the code of each size of difference, ``(17,)``; 64 where there is none."""
+    lengths = np.full(17, 64)
+    for code, segment in segments(source):
+        while code == 0xC4 and len(segment) >= 17:
+            counts = np.frombuffer(segment, np.uint8, 16, 1)
+            symbols = np.frombuffer(segment, np.uint8, int(counts.sum()), 17)
+            if segment[0] == table:
+                kept = symbols <= 16
+                lengths[symbols[kept]] = np.repeat(np.arange(1, 17), counts)[kept]
+            segment = segment[17 + len(symbols) :]
+    return lengths
+
+
+def _has_last_block(plane: Plane, precision: int) -> bool:
+    """Return False where the last block is the mid-grey with which libjpeg fills up missing data."""
+    rows, columns = (-(-side // 8) * 8 - 8 for side in plane.shape)
+    return bool((plane[rows:, columns:] != 1 << (precision - 1)).any())
+
+
+def _decode_jpeg_ls(source: bytes, layout: Layout) -> Decoded:
+    _, precision, *size = frame_header(source)
+    _check_size((size[0], size[1]), layout)
+    return Decoded(np.asarray(imagecodecs.jpegls_decode(source)), precision)
+
+
+def _decode_jpeg_2000(source: bytes, layout: Layout) -> Decoded:
+    _check_size(jpeg_2000_size(source), layout)
+    if not _has_all_tiles(source):
+        raise UnreadableImageError(f"cannot be decoded: its JPEG 2000 data end too early. {AGAIN}")
+    plane = np.asarray(imagecodecs.jpeg2k_decode(source))
+    # OpenJPEG undoes the colour transform that the codestream itself names (PS3.3 C.7.6.3.1.2).
+    return Decoded(plane, _jpeg_2000_precision(source), layout.photometric in ("YBR_ICT", "YBR_RCT"))
+
+
+def _check_size(found: tuple[int, int], layout: Layout) -> None:
+    if found != (layout.rows, layout.columns):
+        raise UnreadableImageError(
+            f"says {layout.rows} x {layout.columns} pixels and holds a frame of {found[0]} x {found[1]}"
+        )
 
 
 def jpeg_2000_size(source: bytes) -> tuple[int, int]:
     """Return (rows, columns) that a JPEG 2000 stream claims (ITU-T T.800 A.5.1); (0, 0) without its size marker."""
     start = source.find(J2K_SIZE)
-    if start < 0 or len(source) < start + 24:
+    if start < 0 or len(source) < start + 43:
         return 0, 0
     width, height, left, top = struct.unpack(">IIII", source[start + 8 : start + 24])
     return height - top, width - left
 
 
-def _segments(source: bytes) -> list[tuple[int, bytes]]:
-    """Return (marker, content) of the segments before the first scan."""
-    segments, place = [], 2
-    while place + 4 <= len(source) and source[place] == 0xFF and source[place + 1] != 0xDA:
-        length = int.from_bytes(source[place + 2 : place + 4], "big")
-        segments.append((source[place + 1], source[place + 4 : place + 2 + length]))
-        place += 2 + max(length, 2)
-    return segments
+def _jpeg_2000_precision(source: bytes) -> int:
+    """Return the bits of the first component (Ssiz: the lower seven bits, less 1)."""
+    return (source[source.find(J2K_SIZE) + 42] & 0x7F) + 1
 
 
-DECODERS: dict[str, Callable[[bytes, "DecodeRunner"], Plane]] = {
+def _has_all_tiles(source: bytes) -> bool:
+    """Return whether each part of a tile is as long as it says (ITU-T T.800 A.4.2), and the end is marked."""
+    place = source.find(J2K_TILE, source.find(J2K_SIZE))
+    while place >= 0 and source[place : place + 2] == J2K_TILE:
+        length = int.from_bytes(source[place + 6 : place + 10], "big")
+        if length == 0:
+            return source.rfind(END_OF_IMAGE) > place
+        if length < 14:
+            return False
+        place += length
+    return source[place : place + 2] == END_OF_IMAGE if place >= 0 else False
+
+
+DECODERS: dict[str, Callable[[bytes, Layout], Decoded]] = {
     **dict.fromkeys(JPEG, _decode_jpeg),
     **dict.fromkeys(JPEG_LS, _decode_jpeg_ls),
     **dict.fromkeys(JPEG_2000, _decode_jpeg_2000),
+    uid.RLELossless: _decode_rle,
 }
-
-for _syntax in SYNTAXES:
-    get_decoder(_syntax).add_plugin(PLUGIN, (__name__, "decode_frame"))
