@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from pictures import colourful
 from pydicom import uid
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
 from pydicom.tag import Tag
-from test_dicom import a_dataset, saved, without
 
 from focusmap.errors import UnreadableImageError
 from focusmap.images.dicom import parse
 from focusmap.images.dicom_pixels import layout_of, stored_frame
 from focusmap.images.read import read_image
+from support.dicom_files import a_dataset, saved
+from support.pictures import colourful
 
 RAMP = np.arange(64 * 64, dtype="<u2").reshape(64, 64)  # all values of 12 bits
 BYTES = (RAMP >> 4).astype(np.uint8)
@@ -33,6 +33,12 @@ BIG = uid.ExplicitVRBigEndian
 def odd_values_can_be_written(monkeypatch):
     monkeypatch.setattr(pydicom.config.settings, "writing_validation_mode", pydicom.config.IGNORE)
     monkeypatch.setattr(pydicom.config.settings, "reading_validation_mode", pydicom.config.IGNORE)
+
+
+def without(dataset, *keywords):
+    for keyword in keywords:
+        delattr(dataset, keyword)
+    return dataset
 
 
 def write(tmp_path, dataset, name="x.dcm"):

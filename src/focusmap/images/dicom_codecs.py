@@ -7,9 +7,9 @@ out lossless JPEG, 12-bit JPEG and JPEG-LS. One plugin knows all of JPEG, pylibj
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeAlias
 
-import cv2
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +17,21 @@ from pydicom import uid
 
 from focusmap.errors import UnreadableImageError
 from focusmap.images.content import AGAIN
-from focusmap.images.dicom_pixels import Layout
 from focusmap.images.jpeg import (
     END_OF_IMAGE,
     JFIF,
     adobe_transform,
     check_scans,
     decode_whole,
+    first_scan,
     frame_header,
     is_ended,
     segments,
     with_transform,
 )
+
+if TYPE_CHECKING:
+    from focusmap.images.dicom_pixels import Layout
 
 JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1)
 JPEG_LS = (uid.JPEGLSLossless, uid.JPEGLSNearLossless)
@@ -55,7 +58,7 @@ def is_available(syntax: str) -> bool:
     return syntax in SYNTAXES
 
 
-def decode_frame(source: bytes, syntax: str, layout: Layout) -> Decoded:
+def decode_frame(source: bytes, syntax: str, layout: "Layout") -> Decoded:
     """Return the values of an encoded frame.
 
     Raises
@@ -75,7 +78,7 @@ def decode_frame(source: bytes, syntax: str, layout: Layout) -> Decoded:
         ) from None
 
 
-def _decode_rle(source: bytes, layout: Layout) -> Decoded:
+def _decode_rle(source: bytes, layout: "Layout") -> Decoded:
     dtype = np.dtype(f"<u{layout.allocated // 8}")
     n_bytes = layout.rows * layout.columns * layout.samples * dtype.itemsize
     decoded = bytes(imagecodecs.dicomrle_decode(source, dtype, out=n_bytes))
@@ -86,11 +89,11 @@ def _decode_rle(source: bytes, layout: Layout) -> Decoded:
     return Decoded(planes[0] if layout.samples == 1 else np.moveaxis(planes, 0, -1), layout.allocated)
 
 
-def _decode_jpeg(source: bytes, layout: Layout) -> Decoded:
+def _decode_jpeg(source: bytes, layout: "Layout") -> Decoded:
     """Return the plane of a JPEG, colour as red, green, blue: libjpeg converts faster than numpy does afterwards."""
     marker, precision, *size = frame_header(source)
     _check_size((size[0], size[1]), layout)
-    check_scans(source, layout.rows * layout.columns)
+    check_scans(source)
     if not is_ended(source):
         raise UnreadableImageError(f"cannot be decoded: its JPEG data end too early. {AGAIN}")
     is_ybr = layout.samples == 3 and _is_ybr(source, layout)
@@ -105,7 +108,7 @@ def _decode_jpeg(source: bytes, layout: Layout) -> Decoded:
     return Decoded(plane, precision)
 
 
-def _is_ybr(source: bytes, layout: Layout) -> bool:
+def _is_ybr(source: bytes, layout: "Layout") -> bool:
     """Return whether a stream of three colours holds YCbCr, which its own marks know better than the data set."""
     frame = next((part for code, part in segments(source) if code == frame_header(source)[0]), b"")
     if frame[6::3][:3] in (b"RGB", b"rgb"):
@@ -114,7 +117,7 @@ def _is_ybr(source: bytes, layout: Layout) -> bool:
     return has_jfif or "YBR" in layout.photometric or adobe_transform(source) == 1
 
 
-def _decode_8_bit(source: bytes, layout: Layout, *, is_ybr: bool) -> Plane:
+def _decode_8_bit(source: bytes, layout: "Layout", *, is_ybr: bool) -> Plane:
     import simplejpeg
 
     if layout.samples == 1:
@@ -128,24 +131,35 @@ def _has_all_bits(plane: Plane, source: bytes, precision: int) -> bool:
     """Return whether a lossless stream has as many bits as its pixels take (ITU-T T.81 H.1.2).
 
     Each difference to the pixel on the left is a code of its size and as many bits. What libjpeg fills in for missing
-    data takes bits that are not there.
+    data, rows of mid-grey and even steps to a row's end, takes bits that are not there; only then are they counted.
     """
-    scan = source.find(b"\xff\xda")
+    if plane[-1, -1] != 1 << (precision - 1) and len(plane) > 1 and _even_end(plane[-1]) <= _even_end(plane[-2]) + 2:
+        return True
+    scan = first_scan(source)
     parameters = source[scan + 4 : scan + 2 + int.from_bytes(source[scan + 2 : scan + 4], "big")]
-    if len(parameters) != 6 or parameters[3] != 1 or parameters[5] & 15 or source.count(b"\xff\xda") > 1:
-        return True  # several components, another predictor than the pixel on the left, or a point transform
+    if len(parameters) != 6 or parameters[3] != 1 or parameters[5] & 15 or b"\xff\xdd" in source[:scan]:
+        return True  # several components, another predictor than the pixel on the left, a point transform, or restarts
     lengths = _code_lengths(source, parameters[2] >> 4)
     differences = np.empty(plane.shape, np.uint16)
     np.subtract(plane[:, 1:], plane[:, :-1], out=differences[:, 1:])
     first = np.concatenate([[1 << (precision - 1)], plane[:-1, 0]]).astype(np.uint16)
     np.subtract(plane[:, 0], first, out=differences[:, 0])
-    counts = cv2.calcHist([differences], [0], None, [65536], [0, 65536]).ravel()
-    sizes = _sizes_of_differences()
-    n_bits = int(counts @ (lengths[sizes] + np.where(sizes == 16, 0, sizes)))
-    entropy = source[scan + 4 + len(parameters) : source.rfind(END_OF_IMAGE)]
-    return n_bits <= 8 * (len(entropy) - entropy.count(b"\xff\0"))
+    # Of 16 bits, there is one difference only, which takes no more.
+    taken = (lengths + np.array([*range(16), 0])).astype(np.uint8)[_sizes_of_differences()]
+    n_bits = np.take(taken, differences).sum(dtype=np.uint32)
+    entropy = np.frombuffer(source[scan + 4 + len(parameters) : source.rfind(END_OF_IMAGE)], np.uint8)
+    # Each byte of ones is followed by a stuffed byte of zeros.
+    return int(n_bits) <= 8 * (entropy.size - int(np.count_nonzero(entropy == 0xFF)))
 
 
+def _even_end(row: Plane) -> int:
+    """Return over how many pixels the end of a row goes on in even steps."""
+    steps = np.diff(row.astype(np.int64))
+    changes = np.flatnonzero(steps != steps[-1:])
+    return len(steps) - 1 - int(changes[-1]) if len(changes) else len(steps)
+
+
+@lru_cache(maxsize=1)
 def _sizes_of_differences() -> NDArray[np.int64]:
     """Return how many bits each difference modulo 65536 takes, ``(65536,)``."""
     values = np.arange(65536)
@@ -173,13 +187,13 @@ def _has_last_block(plane: Plane, precision: int) -> bool:
     return bool((plane[rows:, columns:] != 1 << (precision - 1)).any())
 
 
-def _decode_jpeg_ls(source: bytes, layout: Layout) -> Decoded:
+def _decode_jpeg_ls(source: bytes, layout: "Layout") -> Decoded:
     _, precision, *size = frame_header(source)
     _check_size((size[0], size[1]), layout)
     return Decoded(np.asarray(imagecodecs.jpegls_decode(source)), precision)
 
 
-def _decode_jpeg_2000(source: bytes, layout: Layout) -> Decoded:
+def _decode_jpeg_2000(source: bytes, layout: "Layout") -> Decoded:
     _check_size(jpeg_2000_size(source), layout)
     if not _has_all_tiles(source):
         raise UnreadableImageError(f"cannot be decoded: its JPEG 2000 data end too early. {AGAIN}")
@@ -188,7 +202,7 @@ def _decode_jpeg_2000(source: bytes, layout: Layout) -> Decoded:
     return Decoded(plane, _jpeg_2000_precision(source), layout.photometric in ("YBR_ICT", "YBR_RCT"))
 
 
-def _check_size(found: tuple[int, int], layout: Layout) -> None:
+def _check_size(found: tuple[int, int], layout: "Layout") -> None:
     if found != (layout.rows, layout.columns):
         raise UnreadableImageError(
             f"says {layout.rows} x {layout.columns} pixels and holds a frame of {found[0]} x {found[1]}"
@@ -222,7 +236,7 @@ def _has_all_tiles(source: bytes) -> bool:
     return source[place : place + 2] == END_OF_IMAGE if place >= 0 else False
 
 
-DECODERS: dict[str, Callable[[bytes, Layout], Decoded]] = {
+DECODERS: dict[str, Callable[[bytes, "Layout"], Decoded]] = {
     **dict.fromkeys(JPEG, _decode_jpeg),
     **dict.fromkeys(JPEG_LS, _decode_jpeg_ls),
     **dict.fromkeys(JPEG_2000, _decode_jpeg_2000),

@@ -54,10 +54,15 @@ class Window:
             with np.errstate(over="ignore"):
                 return np.asarray((high - low) / (1 + np.exp(-4 * (x - self.centre) / self.width)) + low)
         less = 1.0 if self.function == "LINEAR" else 0.0
-        centre, width = self.centre - less / 2, self.width - less
-        with np.errstate(divide="ignore", invalid="ignore"):
-            spread = ((x - centre) / width + 0.5) * (high - low) + low
-        return np.where(x <= centre - width / 2, low, np.where(x > centre + width / 2, high, spread))
+        x -= self.centre - less / 2
+        if self.width == less:
+            return np.where(x <= 0, low, high)
+        # ((x - c) / w + 0.5) * (high - low) + low, in place: an image is gone through once for each step.
+        x /= self.width - less
+        x += 0.5
+        x *= high - low
+        x += low
+        return np.clip(x, low, high, out=x)
 
 
 def modality_values(stored: Plane, dataset: "Dataset", layout: Layout) -> Plane:
@@ -71,24 +76,46 @@ def modality_values(stored: Plane, dataset: "Dataset", layout: Layout) -> Plane:
 
 def grey_image(stored: Plane, dataset: "Dataset", layout: Layout) -> Pixels:
     """Return stored grey as it is shown first."""
-    values = modality_values(stored, dataset, layout)
     if layout.is_float:
         # What window and table spread their result over, the range of the stored bits, decimal numbers do not have.
-        low, high = float(np.nanmin(values)), float(np.nanmax(values))
+        values, low, high = modality_values(stored, dataset, layout), float(np.nanmin(stored)), float(np.nanmax(stored))
+        low, high = (float(end) for end in sorted(modality_values(np.array([low, high]), dataset, layout)))
+        shown = _narrow(_upright(values, low, high, layout), low, high)
     else:
-        low, high = _modality_range(dataset, layout)
-        table = _look_up(dataset, "VOILUTSequence", signed=low < 0)
-        window = _window(dataset)
-        if table is not None:
-            values, low, high = table.of(values), 0.0, 2.0**table.bits - 1
-        elif window is not None:
-            values = window.of(values, low, high)
-    if layout.photometric == "MONOCHROME1":
-        values = (low + high) - values.astype(np.float64)
+        low = _modality_range(dataset, layout)[0]
+        shown = _looked_up(stored, dataset, layout)
     padding = _padding(stored, dataset, layout)
-    if padding is not None:
-        values = _with_background(values, padding, low)
-    return _narrow(values, low, high)
+    return shown if padding is None else cast(Pixels, _with_background(shown, padding, low))
+
+
+def _looked_up(stored: Plane, dataset: "Dataset", layout: Layout) -> Pixels:
+    """Return whole numbers as they are shown: of an image of more pixels than there are values, each is found once."""
+    if layout.stored > 16 or stored.size <= 2**layout.stored:
+        return _shown(stored, dataset, layout)
+    first = -(2 ** (layout.stored - 1)) if layout.signed else 0
+    each = np.arange(first, first + 2**layout.stored).astype(stored.dtype)
+    shown = _shown(each, dataset, layout)
+    if shown is each:
+        return cast(Pixels, stored)
+    places = stored.astype(np.intp) - first if first else cast(NDArray[np.uint16], stored)
+    return cast(Pixels, np.take(shown, places))
+
+
+def _shown(stored: Plane, dataset: "Dataset", layout: Layout) -> Pixels:
+    """Return each whole number as modality, VOI and photometric interpretation have it."""
+    values = modality_values(stored, dataset, layout)
+    low, high = _modality_range(dataset, layout)
+    table, window = _look_up(dataset, "VOILUTSequence", signed=low < 0), _window(dataset)
+    if table is not None:
+        values, low, high = table.of(values), 0.0, 2.0**table.bits - 1
+    elif window is not None:
+        values = window.of(values, low, high)
+    return _narrow(_upright(values, low, high, layout), low, high)
+
+
+def _upright(values: Plane, low: float, high: float, layout: Layout) -> Plane:
+    """Return values with white bright: MONOCHROME1 is turned round within its range."""
+    return (low + high) - values.astype(np.float64) if layout.photometric == "MONOCHROME1" else values
 
 
 def palette_image(stored: Plane, dataset: "Dataset", layout: Layout) -> Pixels:
@@ -255,6 +282,8 @@ def _narrow(values: Plane, low: float, high: float) -> Pixels:
     if (low, high) == (0.0, 1.0) and values.dtype.kind != "f":
         return np.asarray(values != 0, np.uint8) * np.uint8(255)
     if (low, high) == (0.0, 255.0):
+        if values.dtype == np.uint8:
+            return cast(Pixels, values)
         return np.rint(np.clip(values.astype(np.float64), 0, 255)).astype(np.uint8)
     if values.dtype in (np.uint16, np.int16):
         return cast(Pixels, values)

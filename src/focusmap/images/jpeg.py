@@ -20,6 +20,8 @@ Space: TypeAlias = Literal["GRAY", "RGB", "CMYK"]
 
 # Frame headers, SOF0 to SOF15 (ITU-T T.81 table B.1; C4, C8 and CC are no frames) and SOF55 of JPEG-LS (T.87 C.1).
 FRAME_MARKERS = (*(code for code in range(0xC0, 0xD0) if code not in (0xC4, 0xC8, 0xCC)), 0xF7)
+# Baseline, extended and lossless, by Huffman or arithmetic codes.
+SEQUENTIAL = (0xC0, 0xC1, 0xC3, 0xC9, 0xCB)
 START_OF_SCAN, END_OF_IMAGE, JFIF, ADOBE = 0xDA, b"\xff\xd9", 0xE0, 0xEE
 # libjpeg's jerror.h: JWRN_EXTRANEOUS_DATA, _JFIF_MAJOR, _ADOBE_XFORM, _BOGUS_ICC, _NOT_SEQUENTIAL, _BOGUS_PROGRESSION.
 BENIGN = re.compile(
@@ -80,18 +82,34 @@ def _without(source: bytes, codes: tuple[int, ...], start: bytes = b"") -> bytes
     """Return a stream without some segments and without what lies between segments."""
     places = list(_places(source))
     header = b"".join(source[first:last] for code, first, last in places if code not in codes)
-    scan = source.find(b"\xff\xda", places[-1][2] if places else 2)
-    return source[:2] + start + header + source[scan if scan >= 0 else len(source) :]
+    return source[:2] + start + header + source[first_scan(source) :]
+
+
+def first_scan(source: bytes) -> int:
+    """Return where the first scan begins; the stream's length if there is none."""
+    last = 2
+    for _, _, end in _places(source):
+        last = end
+    found = source.find(b"\xff\xda", last)
+    return found if found >= 0 else len(source)
 
 
 def is_ended(source: bytes) -> bool:
-    """Return whether the end of the image is marked behind its last scan."""
-    return source.rfind(END_OF_IMAGE) > source.rfind(b"\xff\xda")
+    """Return whether the end of the image is marked behind a scan."""
+    return source.rfind(END_OF_IMAGE) > first_scan(source)
 
 
-def check_scans(source: bytes, n_pixels: int) -> None:
-    """Refuse a stream of more scans than can be gone through in time."""
-    check_passes(source.count(b"\xff\xda"), n_pixels, "scans")
+def check_scans(source: bytes) -> None:
+    """Refuse a stream of more scans than can be gone through in time.
+
+    Where the first scan holds all components of a sequential frame, decoders stop behind it.
+    """
+    marker, _, rows, columns = frame_header(source)
+    frame = next((part for code, part in segments(source) if code == marker), b"")
+    scan = first_scan(source)
+    is_single = marker in SEQUENTIAL and source[scan + 4 : scan + 5] == frame[5:6]
+    if not is_single:
+        check_passes(source.count(b"\xff\xda"), rows * columns, "scans")
 
 
 def decode_whole(source: bytes, space: Space, *, strict: bool, least: tuple[int, int] = (0, 0)) -> NDArray[np.uint8]:
