@@ -1,9 +1,10 @@
 """Files written whole or not at all, and read with errors that name the file."""
 
 import json
+import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -12,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import DiskError, InputError, MissingFileError
+from focusmap.errors import DiskError, InputError, MissingFileError, listed
 from focusmap.tables import TABLE_SUFFIX, read_cells
 
 PICTURE_SUFFIX = re.compile(
@@ -60,7 +61,11 @@ def atomic(path: Path) -> Iterator[Path]:
             with NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix, delete=False) as file:
                 temporary = Path(file.name)
             temporary.chmod(0o644)
-            yield temporary
+            try:
+                yield temporary
+            except UnicodeEncodeError as error:
+                refuse_undecodable(re.findall(r'[^,"\n]*[\ud800-\udfff][^,"\n]*', str(error.object)))
+                raise
             temporary.replace(path)
     finally:
         if temporary is not None:
@@ -89,6 +94,17 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
             temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_undecodable(names: Iterable[str]) -> None:
+    """Raise `InputError` where the name of a file is not UTF-8, so that no table could hold it and be read back."""
+    wrong = [name for name in names if not name.isascii() and any("\ud800" <= sign <= "\udfff" for sign in name)]
+    if wrong:
+        shown = listed([os.fsencode(name).decode("utf-8", "backslashreplace") for name in wrong])
+        raise InputError(
+            f"the names of {len(wrong)} files are not UTF-8: {shown}. They come from a system with another encoding: "
+            "rename them, for example with convmv -f latin1 -t utf8 -r --notest FOLDER (-f gbk for Chinese names)."
+        )
 
 
 def refuse_existing(*paths: Path, force: bool) -> None:

@@ -65,6 +65,8 @@ def execute(parsed: argparse.Namespace) -> int:
         tuple(parsed.inputs), parsed.out, tuple(parsed.method), targets, said, _trust(parsed)
     )
     result = verbs.explain(parsed.run, request, run_options_from(parsed))
+    if result.boxes:
+        print(f"boxes       {result.boxes}")
     print_scores(result.scores)
     if result.trust is not None:
         print_trust(result.trust, result.folder / "trust.html")

@@ -92,14 +92,7 @@ def boxes_in_words(cohort: "Cohort") -> str:
 
     if cohort.study.boxes_file is None or not cohort.has_images:
         return ""
-    boxes = read_boxes(cohort.study.boxes_file, cohort)
-    n, n_images = sum(map(len, boxes.by_label.values())), len({image_id for image_id, _ in boxes.by_label})
-    said = [f"{n} in {n_images} images; to score heat maps by" if n else "none finds its image and its label"]
-    if boxes.n_elsewhere:
-        said.append(f"{boxes.n_elsewhere} are of images that the table lacks")
-    if boxes.unmatched:
-        said.append(f"no label is called {', '.join(boxes.unmatched)}{did_you_mean(boxes.nearest)}")
-    return "; ".join(said)
+    return read_boxes(cohort.study.boxes_file, cohort).in_words()
 
 
 def did_you_mean(nearest: Mapping[str, str]) -> str:

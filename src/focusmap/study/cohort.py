@@ -1,5 +1,6 @@
 """The label file as a checked table: who, which pictures, which labels."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,11 +19,13 @@ from focusmap.study.task import ANOMALY, UNLABELLED, CellError, Task
 from focusmap.study.values import alike, means_empty, plain, split_list
 
 INVISIBLE = r"[\u200b-\u200f\u2060\ufeff\u00ad]"
+FOLD = re.compile(r"(?:fold|折|第)?\s*(\d+)\s*折?")
 COHORT_FILE, PICTURES_FILE = "cohort.csv", "pictures.csv"
 SPLIT_NAMES = {
     "train": "train", "training": "train",
     "validation": "tune", "val": "tune", "valid": "tune", "dev": "tune", "tune": "tune",
     "test": "test", "testing": "test", "": "",
+    "训练": "train", "训练集": "train", "验证": "tune", "验证集": "tune", "测试": "test", "测试集": "test",
 }  # fmt: skip
 
 
@@ -305,9 +308,12 @@ def _columns_there(lacking: Sequence[str], raw: pd.DataFrame) -> str:
 
 def _splits(column: pd.Series, name: str) -> list[str]:
     cells = column.str.strip()
-    if cells.str.fullmatch(r"\d*").all() and (cells != "").any():
-        return list(cells)
-    parts = cells.str.lower().map(SPLIT_NAMES)
+    # A column with a gap makes 0.0 of fold 0; people write "fold 0" and "Train ".
+    words = {str(text): "" if means_empty(text) else plain(text) for text in cells.unique()}
+    folds = {text: FOLD.sub(r"\1", word) for text, word in words.items()}
+    if all(fold == "" or fold.isdecimal() for fold in folds.values()) and any(folds.values()):
+        return [folds[text] for text in cells]
+    parts = cells.map({text: SPLIT_NAMES.get(word) for text, word in words.items()})
     unknown = np.flatnonzero(parts.isna())
     if len(unknown):
         cell = cells.iloc[unknown[0]]

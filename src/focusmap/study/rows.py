@@ -1,5 +1,6 @@
 """What the rows of a label file are called, and where their files lie: ids, paths, patients, cases, views."""
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -7,8 +8,10 @@ import numpy as np
 import pandas as pd
 
 from focusmap.errors import SHOWN, InputError, MissingFileError, listed
+from focusmap.files import PICTURE_SUFFIX
 from focusmap.study.ids import normal_id, refuse_nobody
 from focusmap.study.study import Study
+from focusmap.study.values import plain
 
 
 def named_rows(study: Study, raw: pd.DataFrame) -> pd.DataFrame:
@@ -65,11 +68,43 @@ def refuse_missing(label_file: Path, images: Path, table: pd.DataFrame, column: 
         if path and not (images / path).is_file()
     ]
     if missing:
-        shown = listed([f"row {row}: {path}" for row, path in missing])
+        near = [_near_miss(images, path) for _, path in missing[:SHOWN]] + [""] * len(missing[SHOWN:])
+        shown = listed([f"row {row}: {path}{why}" for (row, path), why in zip(missing, near, strict=True)])
         raise MissingFileError(
             f"{label_file}: {len(missing)} of {len(table)} files in column {column!r} are not in {images}: "
             f"{shown}. Say where the pictures are with --images."
         )
+
+
+def _near_miss(images: Path, path: str) -> str:
+    """Return what is there in the place of a file that is not, as the end of a sentence; empty where nothing is near.
+
+    >>> _near_miss(Path(), ".")
+    ' is a folder; name a file in it, or make one of its series with focusmap convert'
+    """
+    file = images / path
+    if file.is_dir():
+        return " is a folder; name a file in it, or make one of its series with focusmap convert"
+    tail = PurePosixPath(*PurePosixPath(path).parts[1:])
+    if tail.name and (images / tail).is_file():
+        return f" is not there, but {tail} is: --images names the folder that the paths begin in"
+    try:
+        names = sorted(entry.name for entry in file.parent.iterdir())
+    except OSError:
+        return f": there is no folder {file.parent}"
+    for name in names:
+        if unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", file.name):
+            return f" differs in Unicode form (composed and decomposed letters) from {name!r}, which is there"
+    for name in names:
+        if name.casefold() == file.name.casefold():
+            return f" differs in case from {name}, which is there"
+    stem = PICTURE_SUFFIX.sub("", file.name)
+    for name in names:
+        if PICTURE_SUFFIX.search(name) and PICTURE_SUFFIX.sub("", name) in (stem, file.name):
+            return f" is not there, but {name} is"
+    alike = {plain(PICTURE_SUFFIX.sub("", name)): name for name in names}
+    near = alike.get(plain(stem))
+    return f" is not there, but {near} is" if near else ""
 
 
 def _image_ids(study: Study, raw: pd.DataFrame, table: pd.DataFrame) -> list[str]:

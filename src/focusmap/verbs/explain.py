@@ -73,6 +73,7 @@ class ExplainResult:
     scores: dict[str, Json] | None
     failures: tuple[tuple[Path, str], ...]
     trust: dict[str, Json] | None = None
+    boxes: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ def explain(
     for name in request.targets:
         members[0].model.task.index(name)
     plan = None if request.trust is None else _plan_trust(run, members, request.trust, methods, options)
+    boxes = members[0].reference(request).boxes if request.said.boxes else None
     _clear(out)
     explained = [(member, _explain_member(member, request, options)) for member in members]
     if len(members) > 1:
@@ -129,7 +131,8 @@ def explain(
     if failures:
         write_failures(failures, out / "failures.csv")
     trust = None if plan is None else _measure_trust(plan, *explained[0], out, options)
-    return ExplainResult(out, _score(members, request, out), tuple(failures), trust)
+    told = boxes.in_words() if boxes else ""
+    return ExplainResult(out, _score(members, request, out), tuple(failures), trust, told)
 
 
 def write_overlays(folder: Path, model: "Model | CaseModel", samples: Samples, out: Path, options: RunOptions) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from focusmap.errors import InputError, MissingFileError
-from focusmap.files import refuse_existing, write_table
+from focusmap.files import refuse_existing, refuse_undecodable, write_table
 
 if TYPE_CHECKING:
     from focusmap.study.index import Index
@@ -50,6 +50,7 @@ def index(folder: Path, out: Path, pattern: str | None = None, *, force: bool = 
     root = folder.resolve()
     names = [path.relative_to(root).as_posix() for path in picture_files(root)]
     try:
+        refuse_undecodable(names)
         found = index_pictures(names, pattern)
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None

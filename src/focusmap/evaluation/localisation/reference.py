@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import InputError, nearest
+from focusmap.errors import InputError, MissingFileError, nearest
 from focusmap.files import read_table
-from focusmap.images.read import MASK_REMEDY, mask_misfit, read_image, read_mask
+from focusmap.images.read import MASK_REMEDY, mask_misfit, read_image, read_mask, read_shape
 from focusmap.study.cohort import Cohort
 from focusmap.study.task import Task
+from focusmap.study.values import plain
 
 BOX_COLUMNS = ("image_id", "finding", "x", "y", "w", "h")
 SIDES = ["x", "y", "w", "h"]
@@ -31,12 +32,38 @@ class Boxes:
         Boxes of images that are not in the cohort.
     nearest
         Of the names in `unmatched`, those that a label's name comes near, and which one.
+    n_outside
+        Boxes that lie outside their image wholly; they are not used.
+    n_beyond
+        Boxes that are used, and reach beyond their image by more than a pixel.
+    unknown
+        The first image that is not in the cohort, and the one in it that comes near; empty where there is none.
     """
 
     by_label: Mapping[tuple[str, str], np.ndarray]
     unmatched: tuple[str, ...] = ()
     n_elsewhere: int = 0
     nearest: Mapping[str, str] = field(default_factory=dict)
+    n_outside: int = 0
+    n_beyond: int = 0
+    unknown: tuple[str, str] = ("", "")
+
+    def in_words(self) -> str:
+        """Return how many boxes there are to score maps by, and which find no image, no label, or lie outside."""
+        n, n_images = sum(map(len, self.by_label.values())), len({image_id for image_id, _ in self.by_label})
+        said = [f"{n} in {n_images} images; to score heat maps by" if n else "none finds its image and its label"]
+        if self.n_elsewhere:
+            name, near = self.unknown
+            meant = f" ({name}; did you mean {near}?)" if near else ""
+            said.append(f"{self.n_elsewhere} are of images that the table lacks{meant}")
+        if self.n_outside:
+            said.append(f"{self.n_outside} lie outside their image and do not apply: are they of a resized one?")
+        if self.n_beyond:
+            said.append(f"{self.n_beyond} reach beyond their image: are they of a resized one?")
+        if self.unmatched:
+            names = ", ".join(dict.fromkeys(map(repr, self.nearest.values())))
+            said.append(f"no label is called {', '.join(self.unmatched)}{f'. Did you mean {names}?' if names else ''}")
+        return "; ".join(said)
 
 
 @dataclass(frozen=True)
@@ -130,13 +157,56 @@ def read_boxes(path: Path, cohort: Cohort) -> Boxes:
     sides = _sides(path, table)
     images, labels = _image_ids(table, cohort), [_label_of(cohort.task, name) for name in table["finding"]]
     grouped: dict[tuple[str, str], list[np.ndarray]] = {}
+    shapes = {image_id: _shape_of(cohort, image_id) for image_id in dict.fromkeys(images) if image_id is not None}
+    n_outside = n_beyond = 0
     for image_id, label, box in zip(images, labels, sides, strict=True):
-        if image_id is not None and label is not None:
-            grouped.setdefault((image_id, label), []).append(box)
+        if image_id is None or label is None:
+            continue
+        if not _touches(box, shapes[image_id]):
+            n_outside += 1
+            continue
+        n_beyond += _reaches_beyond(box, shapes[image_id])
+        grouped.setdefault((image_id, label), []).append(box)
     unmatched = {name for name, label in zip(table["finding"], labels, strict=True) if label is None}
     by_label = {key: np.stack(boxes) for key, boxes in grouped.items()}
     n_elsewhere = sum(image_id is None for image_id in images)
-    return Boxes(by_label, tuple(sorted(unmatched)), n_elsewhere, _nearest(cohort.task, sorted(unmatched)))
+    unknown = next((str(name) for name, found in zip(table["image_id"], images, strict=True) if found is None), "")
+    return Boxes(
+        by_label,
+        tuple(sorted(unmatched)),
+        n_elsewhere,
+        _nearest(cohort.task, sorted(unmatched)),
+        n_outside,
+        n_beyond,
+        (unknown, _image_near(unknown, cohort) if unknown else ""),
+    )
+
+
+def _shape_of(cohort: Cohort, image_id: str) -> tuple[int, ...]:
+    """Return rows and columns of an image by its header; empty where they cannot be told."""
+    try:
+        return read_shape(cohort.file(image_id))
+    except (InputError, MissingFileError):
+        return ()
+
+
+def _touches(box: np.ndarray, shape: tuple[int, ...]) -> bool:
+    x, y, w, h = box
+    return len(shape) != 2 or bool(x < shape[1] and y < shape[0] and x + w > 0 and y + h > 0)
+
+
+def _reaches_beyond(box: np.ndarray, shape: tuple[int, ...]) -> bool:
+    x, y, w, h = box
+    return len(shape) == 2 and bool(min(x, y) < -1 or x + w > shape[1] + 1 or y + h > shape[0] + 1)
+
+
+def _image_near(image_id: str, cohort: Cohort) -> str:
+    """Return the image whose name is this one but for folders, suffix or spelling; else one that comes near."""
+    word = plain(PurePosixPath(image_id).stem)
+    for known in cohort.image_ids:
+        if plain(PurePosixPath(known).stem) == word:
+            return known
+    return ""
 
 
 def _sides(path: Path, table: pd.DataFrame) -> np.ndarray:
