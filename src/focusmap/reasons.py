@@ -78,6 +78,10 @@ SENTENCES: Mapping[str, str] = {
     "yes-and-no": "the words of {name} are read as yes and no",
     "words-no-target": "column {name} holds yes and no in words and is no target; if it is one, say --target {name}",
     "fractions": "{name} holds fractions: soft labels",
+    "start-random": "random weights were asked for",
+    "start-none-found": "random weights: {why}",
+    "start-hub": "pretrained weights {repository}",
+    "start-tensors": "{n} of {all} tensors from {source}",
     "no-labels": "no label is looked at: the model learns from the pictures alone",
 }  # fmt: skip
 
@@ -104,8 +108,8 @@ class Reason(str):
         return (self.code,), dict(self.values)
 
 
-def reason_entries(reason: str | None) -> dict[str, Json]:
-    """Return what a file says of a reason: ``reason``, ``reason_code``, and ``reason_values`` where there are any.
+def reason_entries(reason: str | None, name: str = "reason") -> dict[str, Json]:
+    """Return what a file says of a reason: the sentence under `name`, ``NAME_code``, ``NAME_values`` where it has any.
 
     >>> reason_entries(Reason("one-class"))
     {'reason': 'one class only', 'reason_code': 'one-class'}
@@ -115,7 +119,7 @@ def reason_entries(reason: str | None) -> dict[str, Json]:
     if reason is None:
         return {}
     coded = _coded(reason)
-    return {"reason": str(reason), **{f"reason_{key}": value for key, value in coded.items()}}
+    return {name: str(reason), **{f"{name}_{key}": value for key, value in coded.items()}}
 
 
 def note_entries(name: str, notes: Iterable[str]) -> dict[str, Json]:
@@ -137,7 +141,7 @@ def read_notes(tree: Mapping[str, Json], name: str) -> tuple[str, ...]:
     return tuple(_read(str(said), entry) for said, entry in zip(sentences, entries, strict=True))
 
 
-def read_reason(tree: Mapping[str, Json]) -> str:
+def read_reason(tree: Mapping[str, Json], name: str = "reason") -> str:
     """Return the reason that `reason_entries` wrote; empty where there is none.
 
     >>> read_reason({"reason": "one class only", "reason_code": "one-class"}).code
@@ -145,8 +149,8 @@ def read_reason(tree: Mapping[str, Json]) -> str:
     >>> read_reason({"reason": "an older sentence"})
     'an older sentence'
     """
-    said = tree.get("reason")
-    entry: Json = {"code": tree.get("reason_code"), "values": tree.get("reason_values")}
+    said = tree.get(name)
+    entry: Json = {"code": tree.get(f"{name}_code"), "values": tree.get(f"{name}_values")}
     return _read(said, entry) if isinstance(said, str) else ""
 
 

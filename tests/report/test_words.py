@@ -104,6 +104,12 @@ def test_a_reason_is_said_in_the_language_of_the_page() -> None:
     assert CHINESE.reason(values) == "没有任何一例被判为 benign"
 
 
+def test_why_a_training_began_where_it_did_is_said_in_the_language_of_the_page() -> None:
+    training = reason_entries(Reason("start-tensors", n=60, all=62, source="own.pth"), "start_reason")
+    assert ENGLISH.reason(training, "start_reason") == "60 of 62 tensors from own.pth"
+    assert CHINESE.reason(training, "start_reason") == "62 个张量中的 60 个取自 own.pth"
+
+
 @pytest.mark.parametrize("code", [{}, {"reason_code": "of a newer program"}, {"reason_code": "none-called"}])
 def test_a_reason_without_a_code_that_is_known_stays_as_it_is(code: dict[str, Json]) -> None:
     assert CHINESE.reason({"reason": "something new happened", **code}) == "something new happened"

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from focusmap.study.run import Run
 
 SHOWN_FAILURES = 10
-# How the reason of a training begins that found no weights to start from, where it was not told to.
-UNASKED = "random weights: "
+# Why a training found no weights to start from, where it was not told to.
+UNASKED = "start-none-found"
 MIRROR = (
     "the recipe mirrors pictures. In a mirrored chest film the heart lies on the right side, which is a finding "
     "(dextrocardia) and not a variation; so for every organ that has a side. Turn it off there: augmentation.mirror."
@@ -209,11 +209,14 @@ def print_run(run: "Run") -> None:
 def print_notes(run: "Run") -> None:
     """Say, on stderr, what a training met: no weights to start from, covariates that are constant on train."""
     from focusmap.models.card import read_card
+    from focusmap.reasons import Reason, read_reason
     from focusmap.study.covariates import Covariates
 
     cards = [read_card(part.model / "model.json") for part in run.parts()]
-    starts = dict.fromkeys(str(card.training.get("start_reason", "")) for card in cards)
-    notes = [f"training started from {start}" for start in starts if start.startswith(UNASKED)]
+    starts = dict.fromkeys(read_reason(card.training, "start_reason") for card in cards)
+    notes = [
+        f"training started from {start}" for start in starts if isinstance(start, Reason) and start.code == UNASKED
+    ]
     names = dict.fromkeys(name for card in cards for name in Covariates.from_list(card.covariates).left_out)
     if names:
         notes.append(f"constant on train, and so left out: {', '.join(names)}")

@@ -11,6 +11,7 @@ from focusmap.models.card import ModelCard
 from focusmap.models.fit_rows import row_model
 from focusmap.models.manifest import library_versions
 from focusmap.models.rows import RowModel
+from focusmap.reasons import reason_entries
 from focusmap.study.covariates import Covariates, fit_covariates
 from focusmap.study.options import RunOptions
 from focusmap.study.task import UNLABELLED
@@ -127,7 +128,7 @@ def net_card(net: "FocusNet", training: "Training", architecture: dict[str, Json
         "n_train": len(training.split.ids("train")),
         "seed": recipe.seed,
         "start": net.start.source,
-        "start_reason": net.start.reason,
+        **reason_entries(net.start.reason, "start_reason"),
     }
     return ModelCard(
         task=task,

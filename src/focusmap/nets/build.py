@@ -35,6 +35,7 @@ from focusmap.nets.decoders import (
 from focusmap.nets.focus import FocusLayers
 from focusmap.nets.pooling import AVERAGE, PoolingOptions, build_pooling
 from focusmap.nets.weights import Start, find_weights
+from focusmap.reasons import Reason
 from focusmap.study.recipe import Recipe
 from focusmap.study.task import Task
 
@@ -186,7 +187,7 @@ class FocusNet(nn.Module):
         self.focus = focus
         self.dropout = nn.Dropout(HEAD_DROPOUT)
         self.head = nn.Linear(n_features, n_logits)
-        self.start = Start("none", "random weights were asked for")
+        self.start = Start("none", Reason("start-random"))
 
     @property
     def has_focus(self) -> bool:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from focusmap.errors import InputError
 from focusmap.nets.backbones import hub_id
 from focusmap.nets.weight_files import load_tensors, read_tensors
+from focusmap.reasons import Reason
 
 HUB_SECONDS = 4.0
 FOLDER = "FOCUSMAP_WEIGHTS"
@@ -101,7 +102,8 @@ class Found:
         if self.tensors is None:
             return self.start
         n = load_tensors(net, self.tensors, self.start.reason)
-        return Start(self.start.source, f"{n} of {len(net.state_dict())} tensors from {self.start.reason}")
+        reason = Reason("start-tensors", n=n, all=len(net.state_dict()), source=self.start.reason)
+        return Start(self.start.source, reason)
 
 
 def find_weights(model: str, weights: str) -> Found:
@@ -122,7 +124,7 @@ def find_weights(model: str, weights: str) -> Found:
         If the hub was asked for and has none or does not answer, or a file is missing or damaged.
     """
     if weights == "none":
-        return Found(Start("none", "random weights were asked for"))
+        return Found(Start("none", Reason("start-random")))
     if weights not in ("auto", "hub"):
         path = Path(weights)
         return Found(Start("file", path.name), read_tensors(path))
@@ -136,7 +138,7 @@ def find_weights(model: str, weights: str) -> Found:
     tensors, of_package = package_tensors(model)
     if tensors is not None:
         return Found(Start("package", of_package), tensors)
-    return Found(Start("none", "random weights: " + "; ".join(filter(None, (of_hub, of_package)))))
+    return Found(Start("none", Reason("start-none-found", why="; ".join(filter(None, (of_hub, of_package))))))
 
 
 def package_tensors(model: str) -> tuple[dict[str, Tensor] | None, str]:
@@ -186,7 +188,9 @@ def _hub_file(model: str) -> tuple[Path | None, str]:
     if file is None and not hub_answers():
         return None, f"the hub did not answer within {HUB_SECONDS:g} seconds"
     file = file or _download(repository)
-    return file, f"pretrained weights {repository}" if file else f"the hub has no {repository} that can be downloaded"
+    if file is None:
+        return None, f"the hub has no {repository} that can be downloaded"
+    return file, Reason("start-hub", repository=repository)
 
 
 @cache

@@ -78,7 +78,7 @@ def model_groups(files: RunFiles, words: Words) -> list[FactGroup]:
     size: Mapping[str, Json] = {"parameters": f"{parameters:,.0f}"} if parameters else {}
     mean: Mapping[str, Json] = {"nets_averaged": len(card.members) or None, "views_averaged": len(card.tta) or None}
     start: Mapping[str, Json] = {"first_weights": words.name("start", str(card.training.get("start", ""))) or None}
-    why: Mapping[str, Json] = {"because": card.training.get("start_reason")}
+    why: Mapping[str, Json] = {"because": words.reason(card.training, "start_reason") or None}
     plain = {key: value for key, value in card.architecture.items() if not isinstance(value, Mapping)}
     if "forms" in plain:
         # One a target; which kinds there are is enough.

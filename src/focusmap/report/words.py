@@ -73,15 +73,15 @@ class Words:
         """
         return self("page.share", share=100 * part / whole) if whole else DASH
 
-    def reason(self, entry: Mapping[str, Json]) -> str:
-        """Return why something in a file is missing; a sentence without a code, of an older run, as it is.
+    def reason(self, entry: Mapping[str, Json], name: str = "reason") -> str:
+        """Return the reason that a file has under `name`; a sentence without a code, of an older run, as it is.
 
         >>> words_in("zh").reason({"reason": "one class only", "reason_code": "one-class"})
         '仅有一个类别'
         >>> words_in("zh").reason({"reason": "a sentence of an older run"})
         'a sentence of an older run'
         """
-        return self._said(read_reason(entry))
+        return self._said(read_reason(entry, name))
 
     def notes(self, tree: Mapping[str, Json]) -> list[str]:
         """Return the ``notes`` of a file; those without a code as they are."""
