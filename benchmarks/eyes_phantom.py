@@ -17,9 +17,9 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from focusmap import verbs
+import focusmap
 from focusmap.study.cohort import read_cohort
-from focusmap.study.declaration import Declaration
+from focusmap.study.options import Declaration
 from focusmap.study.recipe import Augmentation, Recipe
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -73,15 +73,15 @@ def differences(
     models = {TOGETHER: f"{recipe.model}+table", "image": recipe.model, "table": "table-net"}
     for name in (TOGETHER, *others):
         made = replace(recipe, model=models[name], learning_rate=0.0 if name == "table" else recipe.learning_rate)
-        run_options = verbs.RunOptions(recipe=made, store=folder / "store", workers=1, force=True)
-        verbs.train(read_cohort(labels, SAID), folder / name, run_options)
-        verbs.evaluate(folder / name)
+        run_options = focusmap.RunOptions(recipe=made, store=folder / "store", workers=1, force=True)
+        focusmap.train(read_cohort(labels, SAID), folder / name, run_options)
+        focusmap.evaluate(folder / name)
     return {other: paired(folder / other, folder / TOGETHER) for other in others}
 
 
 def paired(first: Path, second: Path) -> dict[str, Interval]:
     """Return second - first."""
-    rows = cast(list[dict[str, object]], verbs.compare([first, second])["differences"])
+    rows = cast(list[dict[str, object]], focusmap.compare([first, second])["differences"])
     found = {(row["target"], row["metric"]): cast(Interval, row["difference"]) for row in rows}
     return {target: found[target, metric] for target, metric in SHOWN.items()}
 
@@ -89,7 +89,7 @@ def paired(first: Path, second: Path) -> dict[str, Interval]:
 def halves(folder: Path, options: EyeOptions) -> Path:
     """Write the study, cut into its views and split by patient; return its label file."""
     labels = write_eyes(make_eyes(options), folder / "exports")
-    cut = verbs.convert(labels, folder / "study", verbs.ConvertRequest(("left-half", "right-half")), force=True)
+    cut = focusmap.convert(labels, folder / "study", focusmap.ConvertRequest(("left-half", "right-half")), force=True)
     table = pd.read_csv(cut.labels, dtype=str, keep_default_na=False)
     order = table["patient_id"].rank(method="dense").to_numpy() / options.n_patients
     part = np.select([order <= SHARES[0], order <= SHARES[0] + SHARES[1]], ["train", "tune"], "test")

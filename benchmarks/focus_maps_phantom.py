@@ -21,18 +21,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap import verbs
+import focusmap
+from focusmap import ExplainRequest, TrustRequest
 from focusmap.evaluation.localisation import MapOnMask, pixel_auprc, reference_of
-from focusmap.faithfulness.measuring import TrustRequest
 from focusmap.faithfulness.subjects import Subject, method_maps, panel_of
 from focusmap.heatmaps.evidence import Item
 from focusmap.models.load import load_run_model
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.statistics.intervals import bootstrap
 from focusmap.study.cohort import Cohort, load_cohort, read_cohort
-from focusmap.study.declaration import Declaration
+from focusmap.study.options import Declaration
+from focusmap.study.run import Run
 from focusmap.study.split import read_split
-from focusmap.verbs.explain import ExplainRequest
 from focusmap.verbs.run import DEMO_RECIPE
 
 TRUSTED = ("focus", "guided-backprop")
@@ -63,16 +63,16 @@ class Trial:
         self.phantom = PhantomOptions(size=size, seed=seed)
         self.recipe = replace(DEMO_RECIPE, model=model, epochs=epochs, seed=seed)
 
-    def train(self) -> verbs.Run:
+    def train(self) -> Run:
         labels = write_phantom(make_phantom(self.phantom), self.folder / "study")
-        return verbs.run(read_cohort(labels), self.folder / "run", verbs.RunOptions(recipe=self.recipe))
+        return focusmap.run(read_cohort(labels), self.folder / "run", focusmap.RunOptions(recipe=self.recipe))
 
-    def train_twin(self, run: verbs.Run) -> verbs.Run:
+    def train_twin(self, run: Run) -> Run:
         labels = write_phantom(make_phantom(replace(self.phantom, shuffle_labels=True)), self.folder / "shuffled")
         parts = read_split(run.split, load_cohort(run.folder)).table["split"]
         pd.read_csv(labels).assign(split=list(parts)).to_csv(labels, index=False)
         cohort = read_cohort(labels, Declaration(split="split"))
-        return verbs.train(cohort, self.folder / "twin", verbs.RunOptions(recipe=self.recipe))
+        return focusmap.train(cohort, self.folder / "twin", focusmap.RunOptions(recipe=self.recipe))
 
 
 def show(trial: Trial) -> None:
@@ -85,7 +85,7 @@ def show(trial: Trial) -> None:
     gain = bootstrap_of(run, twin)
     print(f"\n{trial.model}, seed {trial.recipe.seed}: cuts {json.dumps(cuts)}")
     print(f"AUPRC over all marked lesions, real minus shuffled labels: {shown(gain)}")
-    trust = verbs.explain(run.folder, ExplainRequest(trust=TrustRequest(TRUSTED, 32, shuffled=twin.folder))).trust
+    trust = focusmap.explain(run.folder, ExplainRequest(trust=TrustRequest(TRUSTED, 32, shuffled=twin.folder))).trust
     for name, verdicts in {**trust["methods"], **trust["controls"]}.items():
         forgets = verdicts["randomisation"]
         print(f"{name}: {json.dumps({key: forgets[key] for key in forgets if key != 'steps'})}")
@@ -94,7 +94,7 @@ def show(trial: Trial) -> None:
     print(f"{time.monotonic() - started:.0f} s\n", flush=True)
 
 
-def rows_of(run: verbs.Run) -> Iterator[str]:
+def rows_of(run: Run) -> Iterator[str]:
     """Yield a row of the table for each finding, and one for all."""
     scores = json.loads((run.focus / "scores.json").read_text())
     for name, methods in [*scores["by_target"].items(), ("all", scores["methods"])]:
@@ -104,7 +104,7 @@ def rows_of(run: verbs.Run) -> Iterator[str]:
         yield " | ".join([name, f"{focus['n']} ({focus['n_false_negative']})", *cells])
 
 
-def bootstrap_of(run: verbs.Run, twin: verbs.Run) -> dict[str, float | None]:
+def bootstrap_of(run: Run, twin: Run) -> dict[str, float | None]:
     """Return the mean over marked lesions of the difference in pixel AUPRC, clustered by patient."""
     whole = load_cohort(run.folder)
     cohort = whole.of(read_split(run.split, whole).ids("test"))
@@ -122,7 +122,7 @@ def marked(cohort: Cohort) -> list[Subject]:
     return [Subject(items[i], str(cohort.patient_ids[i]), label, predicted=True) for i, label in rows]
 
 
-def auprc(run: verbs.Run, subjects: list[Subject], cohort: Cohort) -> np.ndarray:
+def auprc(run: Run, subjects: list[Subject], cohort: Cohort) -> np.ndarray:
     maps = method_maps("focus")(panel_of(load_run_model(run.folder, "auto"), subjects)).numpy()
     reference = reference_of(cohort)
     masks = [reference.mask(one.item.image_id, one.label, maps.shape[1:]) for one in subjects]

@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from focusmap import verbs
+import focusmap
 from focusmap.phantom import FINDINGS, PhantomOptions, make_phantom, write_phantom
 from focusmap.study.cohort import read_cohort
 from focusmap.study.segmentation import SegmentationRecipe
@@ -52,10 +52,10 @@ def scores_of(parsed: argparse.Namespace, model: str, folder: Path) -> dict[str,
     drawing = SegmentationRecipe(n_steps=parsed.steps)
     recipe = replace(DEMO_RECIPE, model=model, epochs=parsed.epochs, seed=parsed.seed, segmentation=drawing)
     pooled = replace(recipe, pooling=parsed.pooling, sharpness=parsed.sharpness)
-    made = verbs.train(read_cohort(labels), folder / "run", verbs.RunOptions(recipe=pooled))
-    mean = verbs.evaluate(made.folder)["mean"]["auroc"]
+    made = focusmap.train(read_cohort(labels), folder / "run", focusmap.RunOptions(recipe=pooled))
+    mean = focusmap.evaluate(made.folder)["mean"]["auroc"]
     print(f"AUROC on the test part, mean of the findings: {mean['value']:.3f}")
-    found = verbs.segment(made.folder, verbs.SegmentRequest(targets=tuple(parsed.finding or ())))
+    found = focusmap.segment(made.folder, focusmap.SegmentRequest(targets=tuple(parsed.finding or ())))
     return found.scores
 
 

@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap import verbs
+import focusmap
 from focusmap.figures.overlays import as_shown, blend
 from focusmap.figures.style import new_figure
 from focusmap.images.read import read_image, read_mask
 from focusmap.nets.pooling import POOLINGS
 from focusmap.phantom import FINDINGS, PhantomOptions, make_phantom, write_phantom
 from focusmap.study.cohort import read_cohort
+from focusmap.study.run import Run
 from focusmap.verbs.run import DEMO_RECIPE
 
 INCHES = 1.5
@@ -45,22 +46,22 @@ def main() -> None:
         draw(parsed.out, runs, folder / "study")
 
 
-def trained(pooling: str, folder: Path, epochs: int) -> verbs.Run:
+def trained(pooling: str, folder: Path, epochs: int) -> Run:
     recipe = replace(DEMO_RECIPE, model="small-residual-fpn", pooling=pooling, epochs=epochs)
-    options = verbs.RunOptions(recipe=recipe, store=folder / "store")
-    run = verbs.train(read_cohort(folder / "study" / "labels.csv"), folder / pooling, options)
-    verbs.explain(run.folder)
+    options = focusmap.RunOptions(recipe=recipe, store=folder / "store")
+    run = focusmap.train(read_cohort(folder / "study" / "labels.csv"), folder / pooling, options)
+    focusmap.explain(run.folder)
     return run
 
 
-def numbers(run: verbs.Run) -> str:
+def numbers(run: Run) -> str:
     focus = json.loads((run.focus / "scores.json").read_text())["methods"]["focus"]
     index = pd.read_csv(run.focus / "index.csv")
     covered = index.loc[index["predicted"], "evidence"].mean()
     return f"{covered:.2f} | {focus['pointing_hit']['value']:.2f} | {focus['dice_at_cut']['value']:.2f}"
 
 
-def draw(out: Path, runs: dict[str, verbs.Run], study: Path) -> None:
+def draw(out: Path, runs: dict[str, Run], study: Path) -> None:
     """Draw one row a finding: the picture with its lesion outlined, then the map of each pooling."""
     labels = pd.read_csv(study / "labels.csv").set_index("path")
     indices = {name: pd.read_csv(run.focus / "index.csv") for name, run in runs.items()}

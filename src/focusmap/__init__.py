@@ -4,41 +4,110 @@ The verbs of the command line are functions here; each returns the value that th
 imported before it is used.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from focusmap.consensus.options import ConsensusOptions
+    from focusmap.faithfulness.request import TrustRequest
     from focusmap.images.read import read_image
+    from focusmap.installation import diagnose as doctor
     from focusmap.models.any import load_model
     from focusmap.study.cohort import read_cohort
-    from focusmap.study.declaration import Declaration
-    from focusmap.study.recipe import Recipe
-    from focusmap.verbs import RunOptions, audit, evaluate, explain, predict, report, segment, split, train
+    from focusmap.study.options import Declaration, ReadingsDeclaration, RunOptions
+    from focusmap.study.recipe import Recipe, read_recipe
+    from focusmap.study.run import open_run
+    from focusmap.verbs.anomalies import evaluate_anomalies
+    from focusmap.verbs.compare import compare
+    from focusmap.verbs.consensus import consensus
+    from focusmap.verbs.convert import convert
+    from focusmap.verbs.evaluate import evaluate, evaluate_cases, evaluate_other, evaluate_table
+    from focusmap.verbs.explain import explain
+    from focusmap.verbs.export import export
+    from focusmap.verbs.index import index
+    from focusmap.verbs.predict import predict
+    from focusmap.verbs.prepare import audit, split
+    from focusmap.verbs.prepare import prepare_run as prepare
+    from focusmap.verbs.report import report
+    from focusmap.verbs.requests import (
+        ConsensusRequest,
+        ConvertRequest,
+        ExplainRequest,
+        PredictRequest,
+        SegmentRequest,
+    )
+    from focusmap.verbs.run import demo, resume_run, run
+    from focusmap.verbs.segment import segment
+    from focusmap.verbs.train import resume, train
 
 _HOMES = {
-    "Declaration": "focusmap.study.declaration",
-    "Recipe": "focusmap.study.recipe",
-    "RunOptions": "focusmap.verbs",
-    "audit": "focusmap.verbs",
-    "evaluate": "focusmap.verbs",
-    "explain": "focusmap.verbs",
-    "load_model": "focusmap.models.any",
-    "predict": "focusmap.verbs",
-    "read_cohort": "focusmap.study.cohort",
-    "read_image": "focusmap.images.read",
-    "report": "focusmap.verbs",
-    "segment": "focusmap.verbs",
-    "split": "focusmap.verbs",
-    "train": "focusmap.verbs",
+    "ConsensusOptions": "consensus.options",
+    "ConsensusRequest": "verbs.requests",
+    "ConvertRequest": "verbs.requests",
+    "Declaration": "study.options",
+    "ExplainRequest": "verbs.requests",
+    "PredictRequest": "verbs.requests",
+    "ReadingsDeclaration": "study.options",
+    "Recipe": "study.recipe",
+    "RunOptions": "study.options",
+    "SegmentRequest": "verbs.requests",
+    "TrustRequest": "faithfulness.request",
+    "audit": "verbs.prepare",
+    "compare": "verbs.compare",
+    "consensus": "verbs.consensus",
+    "convert": "verbs.convert",
+    "demo": "verbs.run",
+    "doctor": "installation:diagnose",
+    "evaluate": "verbs.evaluate",
+    "evaluate_anomalies": "verbs.anomalies",
+    "evaluate_cases": "verbs.evaluate",
+    "evaluate_other": "verbs.evaluate",
+    "evaluate_table": "verbs.evaluate",
+    "explain": "verbs.explain",
+    "export": "verbs.export",
+    "index": "verbs.index",
+    "load_model": "models.any",
+    "open_run": "study.run",
+    "predict": "verbs.predict",
+    "prepare": "verbs.prepare:prepare_run",
+    "read_cohort": "study.cohort",
+    "read_image": "images.read",
+    "read_recipe": "study.recipe",
+    "report": "verbs.report",
+    "resume": "verbs.train",
+    "resume_run": "verbs.run",
+    "run": "verbs.run",
+    "segment": "verbs.segment",
+    "split": "verbs.prepare",
+    "train": "verbs.train",
 }
 
 __all__ = [
-    "Declaration", "Recipe", "RunOptions", "audit", "evaluate", "explain", "load_model", "predict", "read_cohort",
-    "read_image", "report", "segment", "split", "train",
+    "ConsensusOptions", "ConsensusRequest", "ConvertRequest", "Declaration", "ExplainRequest", "PredictRequest",
+    "ReadingsDeclaration", "Recipe", "RunOptions", "SegmentRequest", "TrustRequest", "audit", "compare", "consensus",
+    "convert", "demo", "doctor", "evaluate", "evaluate_anomalies", "evaluate_cases", "evaluate_other",
+    "evaluate_table", "explain", "export", "index", "load_model", "open_run", "predict", "prepare", "read_cohort",
+    "read_image", "read_recipe", "report", "resume", "resume_run", "run", "segment", "split", "train",
 ]  # fmt: skip
 
 
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'focusmap' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+class _Verbs(ModuleType):
+    """This package: where a room bears the name of a verb (`audit`, `report`), the name is the verb's."""
+
+    def __getattr__(self, name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'focusmap' has no attribute {name!r}")
+        home, _, called = _HOMES[name].partition(":")
+        found = getattr(import_module(f"focusmap.{home}"), called or name)
+        super().__setattr__(name, found)
+        return found
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # The import of a room sets it as an attribute of the package.
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Verbs

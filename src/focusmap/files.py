@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TypeAlias
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING, TypeAlias
 
 from focusmap.errors import DiskError, InputError, MissingFileError, listed
-from focusmap.tables import TABLE_SUFFIX, read_cells
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE_SUFFIX = re.compile(r"\.(?:csv|tsv|xlsx|xlsm)(?:\.gz)?$", re.IGNORECASE)
 PICTURE_SUFFIX = re.compile(
     r"\.(?:png|jpe?g|jpe|jfif|dcm|dicom|ima|tiff?|bmp|dib|gif|webp|nii|nii\.gz)$", re.IGNORECASE
 )
@@ -125,7 +125,7 @@ def write_json(path: Path, value: Json) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
+def write_table(path: Path, table: "pd.DataFrame") -> None:
     """Write `table` as CSV with a header and without the index."""
     with atomic(path) as temporary:
         table.to_csv(temporary, index=False, compression="infer")
@@ -189,7 +189,7 @@ def table_name(path: Path) -> str:
     return Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> "pd.DataFrame":
     """Return a table, as `focusmap.tables` reads it, with every cell as text; an empty cell is an empty string.
 
     A column without a name and without a cell, as commas at the ends of lines make it, is left out.
@@ -200,6 +200,10 @@ def read_table(path: Path) -> pd.DataFrame:
         If the file is not there, is empty, is damaged, has a broken row or two columns of one name, or may be read in
         two ways.
     """
+    import pandas as pd
+
+    from focusmap.tables import read_cells
+
     table = read_cells(path)
     if table.empty:
         raise InputError(f"{path}: has a header and no rows.")
@@ -212,21 +216,9 @@ def read_table(path: Path) -> pd.DataFrame:
     return table.drop(columns=[named[i] for i in nameless if (table[named[i]].str.strip() == "").all()])
 
 
-def as_numbers(cells: pd.Series) -> np.ndarray:
-    """Return cells of text as ``(N,) float``, NaN where one is no number.
-
-    Each is the float that was written, bit by bit; pandas before 3.1 alone misses the last one in a third of them.
-
-    >>> as_numbers(pd.Series(["0.1", "", "b"])).tolist()
-    [0.1, nan, nan]
-    """
-    values = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64, copy=True)
-    known = ~np.isnan(values)
-    values[known] = [float(cell) for cell in cells[known]]
-    return values
-
-
 def write_failures(failures: Sequence[tuple[Path, str]], path: Path) -> None:
     """Write which pictures could not be done, and why; a reason that names the picture first says it once."""
     rows = [(str(file), reason.removeprefix(f"{file}: ")) for file, reason in failures]
+    import pandas as pd
+
     write_table(path, pd.DataFrame(rows, columns=["path", "reason"]))

@@ -9,7 +9,7 @@ import pytest
 
 from focusmap.audit import audit_against, audit_cohort
 from focusmap.study.cohort import Cohort, read_cohort
-from focusmap.study.declaration import Declaration
+from focusmap.study.options import Declaration
 from focusmap.study.roster import read_roster, roster_of
 from focusmap.study.split import make_split
 from support.audited import found, must_find, write_cohort

@@ -216,7 +216,7 @@ def test_maps_are_kept_where_a_net_refuses_the_copies_asked_for(trained, tmp_pat
 
 
 def test_ctrl_c_says_how_to_go_on(study, tmp_path, capsys, monkeypatch):
-    from focusmap import verbs
+    import focusmap as verbs
 
     def interrupted(*arguments):
         raise KeyboardInterrupt

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from focusmap.consensus.reference import ConsensusOptions, consensus_table, decide
+from focusmap.consensus.options import ConsensusOptions
+from focusmap.consensus.reference import consensus_table, decide
 from focusmap.consensus.summary import describe_consensus
 from focusmap.errors import InputError
 from focusmap.study.readings import Readings

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from focusmap import convert
 from focusmap.cli import main
 from focusmap.errors import InputError
 from focusmap.images.read import read_image
-from focusmap.verbs import convert
 
 RNG = np.random.default_rng(0)
 NAMES = ["airplane", "automobile", "bird"]

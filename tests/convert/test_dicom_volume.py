@@ -8,9 +8,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from focusmap import ConvertRequest, convert
 from focusmap.errors import InputError
 from focusmap.images.read import read_image
-from focusmap.verbs import ConvertRequest, convert
 
 AXIAL, SAGITTAL = (1, 0, 0, 0, 1, 0), (0, 1, 0, 0, 0, -1)
 RNG = np.random.default_rng(0)

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from scipy.io import savemat
 
+from focusmap import convert
 from focusmap.cli import main
 from focusmap.errors import InputError
 from focusmap.images.read import read_image, read_mask
-from focusmap.verbs import convert
 from support.pictures import smooth
 
 SHAPE = (24, 31)

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from focusmap import convert
 from focusmap.errors import InputError, MissingFileError
 from focusmap.images.read import read_image
-from focusmap.verbs import convert
 
 RNG = np.random.default_rng(0)
 

@@ -18,7 +18,7 @@ from focusmap.nets.build import FocusNet
 from focusmap.nets.cases import CaseArchitecture, CaseBackbone, Encoder
 from focusmap.study.cases import by_case
 from focusmap.study.cohort import Cohort, read_cohort
-from focusmap.study.declaration import Declaration
+from focusmap.study.options import Declaration
 from focusmap.study.task import Target, Task
 from support.mapped_nets import Brightness
 from support.models import model_of

@@ -83,7 +83,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def cohort_of(folder: Path) -> Cohort:
-    from focusmap.study.declaration import Declaration
+    from focusmap.study.options import Declaration
 
     said = Declaration(targets=("spot", "never", "size:continuous"))
     return read_cohort(folder / "labels.csv", said)

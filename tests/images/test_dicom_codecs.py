@@ -13,11 +13,11 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import get_decoder
 from pydicom.sequence import Sequence
 
+from focusmap import convert
 from focusmap.cli import main
 from focusmap.errors import InputError, UnreadableImageError
 from focusmap.images import dicom_codecs as codecs
 from focusmap.images.read import read_image
-from focusmap.verbs import convert
 from support.dicom_files import a_dataset, saved
 from support.pictures import colourful, smooth
 

@@ -24,8 +24,8 @@ from focusmap.models.net import Model, load_model, save_model
 from focusmap.models.predict import predict
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.views import AS_IT_IS, View
-from focusmap.study.declaration import Declaration
 from focusmap.study.inputs import read_images
+from focusmap.study.options import Declaration
 from support.models import model_of
 
 

@@ -9,8 +9,8 @@ from focusmap.models.any import check_model
 from focusmap.study.cells import type_covariates
 from focusmap.study.cohort import read_cohort
 from focusmap.study.covariates import Covariates, fit_covariates
-from focusmap.study.declaration import Declaration
 from focusmap.study.flags import Flag
+from focusmap.study.options import Declaration
 from focusmap.study.recipe import Recipe
 
 N = 40

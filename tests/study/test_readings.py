@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from focusmap.errors import InputError, MissingFileError
-from focusmap.study.readings import ReadingsDeclaration, read_readings
+from focusmap.study.options import ReadingsDeclaration
+from focusmap.study.readings import read_readings
 
 LONG = """path,patient_id,sex,reader,Effusion,Mass,minutes
 a.png,p1,F,ann,1,0,3

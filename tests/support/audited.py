@@ -9,7 +9,7 @@ import pandas as pd
 
 from focusmap.audit import Audit, Finding
 from focusmap.study.cohort import Cohort, read_cohort
-from focusmap.study.declaration import Declaration
+from focusmap.study.options import Declaration
 
 
 def textures(n: int, seed: int = 0, size: int = 48) -> np.ndarray:

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from focusmap import ConvertRequest, convert
 from focusmap.images.prepare import prepare_file, to_source
 from focusmap.images.read import read_image, read_mask
 from focusmap.images.volumes import VolumePreparation, volume_mask_to_input
-from focusmap.verbs import ConvertRequest, convert
 
 DATA = Path(os.environ.get("FOCUSMAP_DATA", "")) / "brain_tumor_3d"
 pytestmark = pytest.mark.skipif(not (DATA / "labels.csv").is_file(), reason="FOCUSMAP_DATA has no brain_tumor_3d")

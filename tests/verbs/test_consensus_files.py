@@ -9,7 +9,7 @@ import pytest
 
 from focusmap.cli import main
 from focusmap.study.cohort import read_cohort
-from focusmap.study.declaration import Declaration
+from focusmap.study.options import Declaration
 from support.options import NET, quick
 
 QUICK = quick(NET, epochs=2)

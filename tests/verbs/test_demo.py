@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from focusmap import verbs
+import focusmap as verbs
 
 AUROC_WANTED = 0.90
 HITS_WANTED = 0.85

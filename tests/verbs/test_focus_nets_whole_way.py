@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from focusmap import verbs
+import focusmap as verbs
 from focusmap.cli import main
 from focusmap.phantom import FINDINGS, PhantomOptions, make_phantom, write_phantom
 from focusmap.study.cohort import read_cohort

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from eyes_phantom import RECIPE, differences
 
-from focusmap.verbs import explain
+from focusmap import explain
 from support.phantom_eyes import EyeOptions
 
 EYES = EyeOptions()

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from focusmap import ConvertRequest, convert
 from focusmap.cli import main
 from focusmap.errors import InputError
 from focusmap.images.nifti import write_nifti
 from focusmap.images.read import read_image, read_mask
-from focusmap.verbs import ConvertRequest, convert
 
 RNG = np.random.default_rng(0)
 VOXELS = RNG.integers(0, 256, (9, 7, 5)).astype(np.uint8)  # columns, rows, slices

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import focusmap
-from focusmap import verbs
+import focusmap as verbs
 from focusmap.cli import main
 from focusmap.errors import ModelError
 

@@ -236,7 +236,7 @@ def test_a_folder_that_another_process_writes_is_left_alone(study, tmp_path, cap
 
 def _pretend_to_be_stopped(study, run):
     """Stop a training after its first epoch, as Ctrl-C does, in the folder of a finished one."""
-    from focusmap import verbs
+    import focusmap as verbs
     from focusmap.study.cohort import read_cohort
     from focusmap.study.recipe import read_recipe
 

@@ -1,4 +1,4 @@
-"""The command line: one thin module a command; parse, one call, print.
+"""The command line: one frozen dataclass a command, in a file of its own; parse, one call, print.
 
 Nothing heavy is imported before a command runs, so that ``focusmap --help`` is immediate.
 """
@@ -6,8 +6,10 @@ Nothing heavy is imported before a command runs, so that ``focusmap --help`` is 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+
+from focusmap.cli.arguments import Parser, add_arguments, made, typed_in
 
 COMMANDS = {
     "demo": "the whole pipeline on the embedded phantom study",
@@ -26,6 +28,7 @@ COMMANDS = {
     "export": "a model for other programs: ONNX or OpenVINO, with its preparation",
     "report": "one self-contained page from the files of a run",
     "doctor": "what is installed, what is missing, how to get it",
+    "completion": "what makes the Tab key complete commands and options, for bash or zsh",
 }
 
 EPILOG = """\
@@ -39,36 +42,38 @@ For research use; not a medical device.
 """
 
 
-def build_parser(command: str | None) -> argparse.ArgumentParser:
-    """Return the parser; only the module of `command` is imported."""
-    parser = argparse.ArgumentParser(
+def command_class(name: str) -> type[Callable[[], int | None]]:
+    """Return the dataclass of a command; only its module is imported."""
+    found: type[Callable[[], int | None]] = getattr(import_module(f"focusmap.cli.{name}"), name.capitalize())
+    return found
+
+
+def build_parser(command: str | None) -> tuple[Parser, Parser]:
+    """Return the parser and that of `command`, which alone is complete; itself again where there is no command."""
+    parser = Parser(
         prog="focusmap",
         description="From medical images and a table of findings to an evaluated, explained, reported classifier.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=Parser)
+    chosen = parser
     for name, summary in COMMANDS.items():
-        module = import_module(f"focusmap.cli.{name}") if name == command else None
-        sub = commands.add_parser(
-            name,
-            help=summary,
-            description=summary[0].upper() + summary[1:] + ".",
-            epilog=module.EXAMPLE if module else None,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        if module is not None:
-            module.add_arguments(sub)
-            sub.set_defaults(execute=module.execute)
-    return parser
+        sub = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if name == command:
+            chosen = sub
+            sub.epilog = import_module(f"focusmap.cli.{name}").EXAMPLE
+            add_arguments(sub, command_class(name))
+    return parser, chosen
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code (see the table of exit codes in the documentation)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = next((word for word in arguments if word in COMMANDS), None)
-    parser = build_parser(command)
+    parser, chosen = build_parser(command)
+    if command is not None:
+        chosen.refuse_unknown(arguments)
     parsed = parser.parse_args(arguments)
     if parsed.version:
         from importlib.metadata import version
@@ -89,13 +94,14 @@ def _guarded(parsed: argparse.Namespace) -> int:
 
     # Threads that wait by spinning make two programs on one machine several times slower than one after the other.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    name, typed = parsed.command, typed_in(parsed)
     try:
-        return int(parsed.execute(parsed) or 0)
+        return int(made(command_class(name), typed)() or 0)
     except FocusmapError as error:
-        print(f"focusmap {parsed.command}: {error}", file=sys.stderr)
+        print(f"focusmap {name}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print(f"\nfocusmap {parsed.command}: interrupted.{_resume_hint(parsed)}", file=sys.stderr)
+        print(f"\nfocusmap {name}: interrupted.{_resume_hint(name, typed)}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         sys.stderr.close()
@@ -103,12 +109,11 @@ def _guarded(parsed: argparse.Namespace) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
-        place = error.filename or "the disk"
-        print(f"focusmap {parsed.command}: {place}: {error.strerror}.", file=sys.stderr)
+        print(f"focusmap {name}: {error.filename or 'the disk'}: {error.strerror}.", file=sys.stderr)
         return 2
 
 
-def _resume_hint(parsed: argparse.Namespace) -> str:
-    if parsed.command not in ("train", "run") or getattr(parsed, "out", None) is None:
+def _resume_hint(command: str, typed: Mapping[str, object]) -> str:
+    if command not in ("train", "run") or "learning.out" not in typed:
         return ""
-    return f" Go on with: focusmap {parsed.command} --resume {parsed.out}"
+    return f" Go on with: focusmap {command} --resume {typed['learning.out']}"

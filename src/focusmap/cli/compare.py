@@ -1,27 +1,43 @@
 """``focusmap compare``: runs side by side."""
 
-import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
 
-from focusmap.cli.options import add_language_option
+import focusmap
+from focusmap.cli.groups import FORCE, LANGUAGE
+from focusmap.cli.show_results import interval
+from focusmap.report.words import Language
+from focusmap.settings import Setting
+
+if TYPE_CHECKING:
+    from focusmap.files import Json
 
 EXAMPLE = "example: focusmap compare runs/first runs/second --out comparison"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="two runs or more, on the same test pictures")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write compare.html and compare.json there")
-    add_language_option(parser)
-    parser.add_argument("--force", action="store_true", help="replace what is there")
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Which runs are compared, and what is written."""
+
+    runs: Annotated[tuple[Path, ...], Setting("two runs or more, on the same test pictures", "RUN", is_positional=True)]
+    out: Annotated[Path | None, Setting("write compare.html and compare.json there", "DIR")] = None
+    language: Annotated[Language, LANGUAGE] = "en"
+    force: Annotated[bool, FORCE] = False
+
+    def __call__(self) -> None:
+        """Run the command."""
+        print_comparison(focusmap.compare(self.runs, self.out, self.language, force=self.force))
+        if self.out is not None:
+            print(f"comparison: {self.out / 'compare.html'}")
 
 
-def execute(parsed: argparse.Namespace) -> None:
-    """Run the command."""
-    from focusmap import verbs
-    from focusmap.cli.show import print_comparison
-
-    comparison = verbs.compare(parsed.runs, parsed.out, parsed.language, force=parsed.force)
-    print_comparison(comparison)
-    if parsed.out is not None:
-        print(f"comparison: {parsed.out / 'compare.html'}")
+def print_comparison(comparison: Mapping[str, "Json"]) -> None:
+    """Print the paired differences, and for each pair of runs on how much they rest."""
+    told: set[tuple[object, object]] = set()
+    for row in cast(Sequence[Mapping[str, object]], comparison["differences"]):
+        if (row["b"], row["a"]) not in told:
+            told.add((row["b"], row["a"]))
+            print(f"{row['b']} - {row['a']}: {row['n_images']} shared test images of {row['n_patients']} patients")
+        print(f"  {row['b']} - {row['a']}  {row['target']}  {row['metric']} {interval(row['difference'])}")

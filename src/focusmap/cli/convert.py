@@ -1,9 +1,15 @@
 """``focusmap convert``: a packed data set to images and a label file."""
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from focusmap.cli.options import numbers
+import focusmap
+from focusmap.cli.groups import FORCE
+from focusmap.cli.progress import terminal_progress
+from focusmap.cli.show_results import print_failures
+from focusmap.settings import Setting
+from focusmap.verbs.requests import ConvertRequest
 
 EXAMPLE = """\
 examples:
@@ -18,54 +24,25 @@ examples:
   focusmap convert labels.csv --parts 'scan=0.08,0.44,0.76,0.95;fundus=0.08,0,0.76,0.4' --out views"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    parser.add_argument(
-        "source",
-        type=Path,
-        metavar="SOURCE",
-        help="a MedMNIST, CIFAR-10, .mat or DICOM file or folder; with --parts, --slices or --stack a label file",
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for images and labels.csv")
-    parser.add_argument(
-        "--parts",
-        default="",
-        metavar="NAME,NAME|NAME=BOX;NAME=BOX",
-        help="cut each picture of a label file: left-half, right-half, top-half, bottom-half, or boxes of your own as "
-        "NAME=TOP,LEFT,BOTTOM,RIGHT in shares of the picture, with ';' between them",
-    )
-    parser.add_argument("--volumes", action="store_true", help="make one volume of each DICOM series")
-    parser.add_argument("--slices", action="store_true", help="make slices of the volumes of a label file")
-    parser.add_argument("--slice-labels", type=Path, metavar="CSV", help="labels of single slices, for --slices")
-    parser.add_argument("--neighbours", action="store_true", help="show the slices before and after as red and blue")
-    parser.add_argument("--stack", default="", metavar="COL,COL", help="make volumes: columns of volume and position")
-    parser.add_argument(
-        "--spacing", type=numbers, default=(), metavar="MM,MM,MM", help="of --stack, along columns, rows and slices"
-    )
-    parser.add_argument("--skip-unreadable", action="store_true", help="end with 0 though pictures cannot be read")
-    parser.add_argument("--force", action="store_true", help="replace what is there")
+@dataclass(frozen=True, kw_only=True)
+class Convert:
+    """What is converted, whereto, and how."""
 
+    source: Annotated[
+        Path,
+        Setting(
+            "a MedMNIST, CIFAR-10, .mat or DICOM file or folder; with --parts, --slices or --stack a label file",
+            "SOURCE",
+            is_positional=True,
+        ),
+    ]
+    out: Annotated[Path, Setting("folder for images and labels.csv", "DIR")]
+    request: ConvertRequest
+    skip_unreadable: Annotated[bool, Setting("end with 0 though pictures cannot be read")] = False
+    force: Annotated[bool, FORCE] = False
 
-def _names(text: str, separator: str = ",") -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(separator) if part.strip())
-
-
-def execute(parsed: argparse.Namespace) -> int:
-    """Run the command."""
-    from focusmap import verbs
-    from focusmap.cli.progress import terminal_progress
-    from focusmap.cli.show import print_failures
-
-    request = verbs.ConvertRequest(
-        parts=_names(parsed.parts, ";" if "=" in parsed.parts else ","),
-        volumes=parsed.volumes,
-        slices=parsed.slices,
-        slice_labels=parsed.slice_labels,
-        neighbours=parsed.neighbours,
-        stack=_names(parsed.stack),
-        spacing=parsed.spacing,
-    )
-    done = verbs.convert(parsed.source, parsed.out, request, force=parsed.force, progress=terminal_progress())
-    print(f"label file: {done.labels} ({done.n_images} images)")
-    failures = [(Path(name), reason) for name, reason in done.failures]
-    return print_failures(failures, skip=parsed.skip_unreadable)
+    def __call__(self) -> int:
+        """Run the command."""
+        done = focusmap.convert(self.source, self.out, self.request, force=self.force, progress=terminal_progress())
+        print(f"label file: {done.labels} ({done.n_images} images)")
+        return print_failures([(Path(name), why) for name, why in done.failures], skip=self.skip_unreadable)

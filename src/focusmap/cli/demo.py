@@ -1,22 +1,26 @@
 """``focusmap demo``: the whole pipeline on the embedded phantom study."""
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import focusmap
+from focusmap.cli.groups import FORCE
+from focusmap.cli.progress import terminal_progress
+from focusmap.cli.show_results import print_run
+from focusmap.settings import Setting
 
 EXAMPLE = "example: focusmap demo --out runs/demo"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    parser.add_argument("--out", type=Path, default=Path("focusmap-demo"), metavar="RUN", help="folder of the run")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the study and of the training")
-    parser.add_argument("--force", action="store_true", help="replace what is there")
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """What the demonstration is told."""
 
+    out: Annotated[Path, Setting("folder of the run", "RUN")] = Path("focusmap-demo")
+    seed: Annotated[int, Setting("seed of the study and of the training", "N")] = 0
+    force: Annotated[bool, FORCE] = False
 
-def execute(parsed: argparse.Namespace) -> None:
-    """Run the command."""
-    from focusmap import verbs
-    from focusmap.cli.progress import terminal_progress
-    from focusmap.cli.show import print_run
-
-    print_run(verbs.demo(parsed.out, seed=parsed.seed, force=parsed.force, progress=terminal_progress()))
+    def __call__(self) -> None:
+        """Run the command."""
+        print_run(focusmap.demo(self.out, seed=self.seed, force=self.force, progress=terminal_progress()))

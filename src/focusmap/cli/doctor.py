@@ -1,7 +1,9 @@
 """``focusmap doctor``: what is installed, what is missing, how to get it."""
 
-import argparse
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import focusmap
 
 if TYPE_CHECKING:
     from focusmap.installation import Diagnosis, OptionalPart
@@ -9,15 +11,13 @@ if TYPE_CHECKING:
 EXAMPLE = "example: focusmap doctor"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments: none."""
+@dataclass(frozen=True, kw_only=True)
+class Doctor:
+    """It is told nothing."""
 
-
-def execute(_: argparse.Namespace) -> None:
-    """Run the command."""
-    from focusmap.installation import diagnose
-
-    print("\n".join(_lines(diagnose())))
+    def __call__(self) -> None:
+        """Run the command."""
+        print("\n".join(_lines(focusmap.doctor())))
 
 
 def _lines(found: "Diagnosis") -> list[str]:

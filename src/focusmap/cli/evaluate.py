@@ -1,13 +1,21 @@
 """``focusmap evaluate``: metrics with intervals."""
 
-import argparse
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
-from focusmap.cli.options import add_common_options, add_study_options, refuse_study_file
-from focusmap.cli.show import print_metrics, unlike_in_words
+import focusmap
+from focusmap.cli.arguments import refuse_idle
+from focusmap.cli.groups import watched
+from focusmap.cli.show_results import print_metrics, unlike_in_words
 from focusmap.errors import InputError
+from focusmap.settings import Only, Setting
+from focusmap.study.options import Declaration, RunOptions
+
+if TYPE_CHECKING:
+    from focusmap.files import Json
 
 EXAMPLE = """\
 examples:
@@ -16,46 +24,70 @@ examples:
   focusmap evaluate runs/slices --cases mean                volumes, of their slices' answers
   focusmap evaluate runs/unlabelled --target label          an autoencoder's anomaly score against a label
   focusmap evaluate --predictions table.csv                 columns true_NAME and prob_NAME"""
+# What each way to evaluate looks at; of a label file of other pictures it is all but `uncertain`.
+OF_A_TABLE = frozenset({"predictions", "out", "options.recipe.seed", "options.force"})
+OF_CASES = frozenset({"cases", "out", "options.force"})
+OF_OWN = frozenset({"out", "options.force"})
+OF_OWN_ANOMALIES = OF_OWN | {"said.targets", "said.images", "said.uncertain", "options.recipe.seed"}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="folder of the run")
-    parser.add_argument("labels", type=Path, nargs="?", metavar="LABELS.csv", help="label file of other pictures")
-    parser.add_argument("--predictions", type=Path, metavar="FILE", help="table with true_NAME and prob_NAME columns")
-    parser.add_argument(
-        "--cases", metavar="HOW", help="one answer a case, such as a volume of its slices: mean, max or attention"
-    )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of metrics.json and its pictures")
-    add_study_options(parser)
-    add_common_options(parser)
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """What is evaluated: a run's own test split, other pictures, cases, or a table of predictions."""
 
+    run: Annotated[Path | None, Setting("folder of the run", "RUN", is_positional=True)] = None
+    labels: Annotated[Path | None, Setting("label file of other pictures", "LABELS.csv", is_positional=True)] = None
+    predictions: Annotated[Path | None, Setting("table with true_NAME and prob_NAME columns", "FILE")] = None
+    cases: Annotated[
+        Literal["mean", "max", "attention"] | None,
+        Setting("one answer a case, such as a volume of its slices"),
+    ] = None
+    out: Annotated[Path | None, Setting("folder of metrics.json and its pictures", "DIR")] = None
+    said: Annotated[
+        Declaration, Only("images", "targets", "patient", "same_patient", "case", "view", "missing", "uncertain")
+    ] = Declaration()
+    options: Annotated[RunOptions, Only("accept", "skip_unreadable", "recipe.seed", "devices", "force")]
+    typed: Mapping[str, object] = field(default_factory=dict)
 
-def execute(parsed: argparse.Namespace) -> None:
-    """Run the command."""
-    from focusmap import verbs
-    from focusmap.cli.options import declaration_from, run_options_from
+    def __call__(self) -> None:
+        """Run the command."""
+        metrics, unit = self._evaluated()
+        print_metrics(metrics, unit)
+        if n_unlike := cast(int, metrics.get("n_unlike", 0)):
+            print(
+                f"note: {unlike_in_words(n_unlike, cast(int, metrics['n_images']))}: predictions.csv", file=sys.stderr
+            )
 
-    refuse_study_file(parsed)
-    options = run_options_from(parsed)
-    if parsed.predictions is not None:
-        print_metrics(verbs.evaluate_table(parsed.predictions, parsed.out, options))
-        return
-    if parsed.run is None:
-        raise InputError("give a RUN, or --predictions FILE.")
-    if parsed.cases is not None:
-        if parsed.labels is not None:
-            raise InputError("--cases is for the run's own test split.")
-        print_metrics(verbs.evaluate_cases(parsed.run, parsed.cases, parsed.out, force=parsed.force), "cases")
-        return
-    if parsed.target and verbs.is_unlabelled(parsed.run):
-        said = declaration_from(parsed)
-        print_metrics(verbs.evaluate_anomalies(parsed.run, parsed.labels, said, parsed.out, options))
-        return
-    if parsed.labels is None:
-        metrics = verbs.evaluate(parsed.run, parsed.out, force=parsed.force)
-    else:
-        metrics = verbs.evaluate_other(parsed.run, parsed.labels, declaration_from(parsed), parsed.out, options)
-    print_metrics(metrics, verbs.open_run(parsed.run).unit)
-    if n_unlike := cast(int, metrics.get("n_unlike", 0)):
-        print(f"note: {unlike_in_words(n_unlike, cast(int, metrics['n_images']))}: predictions.csv", file=sys.stderr)
+    def _evaluated(self) -> "tuple[Mapping[str, Json], str]":
+        """Return the metrics, and what they count."""
+        from focusmap.verbs.anomalies import is_unlabelled
+
+        options = watched(self.options)
+        if self.predictions is not None:
+            self._refuse_all_but(OF_A_TABLE, "is not looked at beside --predictions FILE. Leave it out.")
+            if self.run is not None:
+                raise InputError("give a RUN, or --predictions FILE; not both.")
+            return focusmap.evaluate_table(self.predictions, self.out, options), "images"
+        if self.run is None:
+            raise InputError("give a RUN, or --predictions FILE.")
+        if self.cases is not None:
+            if self.labels is not None:
+                raise InputError("--cases is for the run's own test split.")
+            self._refuse_all_but(OF_CASES, "is not looked at beside --cases. Leave it out.")
+            return focusmap.evaluate_cases(self.run, self.cases, self.out, force=self.options.force), "cases"
+        if self.said.targets and is_unlabelled(self.run):
+            if self.labels is None:
+                self._refuse_all_but(OF_OWN_ANOMALIES, "says nothing of the run's own test split. Leave it out.")
+            return focusmap.evaluate_anomalies(self.run, self.labels, self.said, self.out, options), "images"
+        if self.labels is None:
+            self._refuse_all_but(
+                OF_OWN, "says nothing of the run's own test split. Leave it out, or name a label file."
+            )
+            return focusmap.evaluate(self.run, self.out, force=self.options.force), focusmap.open_run(self.run).unit
+        if "said.uncertain" in self.typed:
+            raise InputError("--uncertain: the run's own study says what -1 means. Leave it out.")
+        metrics = focusmap.evaluate_other(self.run, self.labels, self.said, self.out, options)
+        return metrics, focusmap.open_run(self.run).unit
+
+    def _refuse_all_but(self, acts: frozenset[str], why: str) -> None:
+        refuse_idle(self, self.typed, acts, why)

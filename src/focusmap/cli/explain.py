@@ -1,20 +1,19 @@
 """``focusmap explain``: heat maps, and their scores."""
 
-import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
-from focusmap.cli.options import (
-    add_common_options,
-    add_language_option,
-    add_study_options,
-    declaration_from,
-    refuse_study_file,
-)
+import focusmap
+from focusmap.cli.arguments import refuse_idle
+from focusmap.cli.groups import LABEL_FILE_ONLY, RUN, watched
+from focusmap.cli.show_results import print_failures, print_scores, print_trust
 from focusmap.errors import InputError
-
-if TYPE_CHECKING:
-    from focusmap.verbs import TrustRequest
+from focusmap.faithfulness.request import TrustRequest
+from focusmap.settings import Only, Setting
+from focusmap.study.options import RunOptions
+from focusmap.verbs.requests import ExplainRequest
 
 EXAMPLE = """\
 examples:
@@ -35,70 +34,50 @@ methods, by what they run beside one forward pass a picture:
   integrated-gradients, xrai          32 times forward, and as often backward a label
   occlusion, scorecam                 up to 225 times forward; once forward a feature (512 to 2048)
   NAME@mirror, NAME@sizes, NAME@moves, NAME@mirror,sizes   NAME averaged over 2, 3, 5, 6 copies of the picture"""
+OF_FILES = frozenset(
+    {"request.out", "request.methods", "request.targets"}
+    | {"options.skip_unreadable", "options.devices", "options.force"}
+)
+OF_TRUST = frozenset({"trust", "options.language", "options.recipe.seed"}) | {
+    f"request.trust.{name}" for name in ("methods", "n_pictures", "n_draws", "against", "shuffled")
+}
+OF_OWN = OF_FILES | OF_TRUST | {"request.said.boxes"}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
-    parser.add_argument(
-        "inputs", type=Path, nargs="*", metavar="IMAGE|LABELS.csv", help="default: the run's test split"
-    )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of maps and overlays (default: RUN/focus)")
-    parser.add_argument(
-        "--method", action="append", default=[], metavar="NAME",
-        help="heat map method; repeat to compare several (default: focus where the net has focus maps, else cam)",
-    )  # fmt: skip
-    _add_trust_options(parser)
-    add_study_options(parser)
-    add_common_options(parser)
+@dataclass(frozen=True, kw_only=True)
+class Explain:
+    """Which run's maps are drawn, of what, how, and whether trust in them is measured."""
 
+    run: Annotated[Path, RUN]
+    request: ExplainRequest
+    trust: Annotated[
+        bool, Setting("measure it: trust.json and trust.html, in about a minute", title=TrustRequest.TITLE)
+    ] = False
+    options: Annotated[RunOptions, Only("accept", "skip_unreadable", "recipe.seed", "devices", "force", "language")]
+    typed: Mapping[str, object] = field(default_factory=dict)
 
-def execute(parsed: argparse.Namespace) -> int:
-    """Run the command."""
-    from focusmap import verbs
-    from focusmap.cli.options import run_options_from
-    from focusmap.cli.show import print_failures, print_scores, print_trust
+    def __call__(self) -> int:
+        """Run the command."""
+        self._refuse_idle()
+        request = replace(self.request, trust=self.request.trust or TrustRequest()) if self.trust else self.request
+        result = focusmap.explain(self.run, request, watched(self.options))
+        if result.boxes:
+            print(f"boxes       {result.boxes}")
+        print_scores(result.scores)
+        if result.trust is not None:
+            print_trust(result.trust, result.folder / "trust.html")
+        print(f"maps: {result.folder / 'index.csv'}")
+        return print_failures(result.failures, skip=self.options.skip_unreadable)
 
-    refuse_study_file(parsed)
-    targets, said = tuple(parsed.target), declaration_from(parsed)
-    request = verbs.ExplainRequest(
-        tuple(parsed.inputs), parsed.out, tuple(parsed.method), targets, said, _trust(parsed)
-    )
-    result = verbs.explain(parsed.run, request, run_options_from(parsed))
-    if result.boxes:
-        print(f"boxes       {result.boxes}")
-    print_scores(result.scores)
-    if result.trust is not None:
-        print_trust(result.trust, result.folder / "trust.html")
-    print(f"maps: {result.folder / 'index.csv'}")
-    return print_failures(result.failures, skip=parsed.skip_unreadable)
+    def _refuse_idle(self) -> None:
+        """Raise `InputError` for an option that says nothing of what is explained."""
+        from focusmap.files import is_table
 
-
-def _add_trust_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("trust in the maps")
-    group.add_argument("--trust", action="store_true", help="measure it: trust.json and trust.html, in about a minute")
-    group.add_argument(
-        "--trust-method", action="append", default=[], metavar="NAME",
-        help="method to judge, or all; repeat for several (default: those of the maps)",
-    )  # fmt: skip
-    group.add_argument("--trust-pictures", type=int, metavar="N", help="maps to judge each method by (default: 16)")
-    group.add_argument("--trust-draws", type=int, metavar="N", help="random removals of each kind (default: 20)")
-    group.add_argument(
-        "--against", type=Path, action="append", default=[], metavar="RUN",
-        help="run with another seed or architecture: repeatability, reproducibility; repeat for several",
-    )  # fmt: skip
-    group.add_argument("--shuffled", type=Path, metavar="RUN", help="run trained on shuffled labels")
-    add_language_option(group)
-
-
-def _trust(parsed: argparse.Namespace) -> "TrustRequest | None":
-    """Return how trust is to be measured, None if it is not; `InputError` for an option that needs --trust."""
-    from focusmap.verbs import TrustRequest
-
-    numbers = {"n_pictures": parsed.trust_pictures, "n_draws": parsed.trust_draws}
-    given = {name: value for name, value in numbers.items() if value is not None}
-    if not parsed.trust:
-        if given or parsed.trust_method or parsed.against or parsed.shuffled:
-            raise InputError("--trust-..., --against and --shuffled say how trust is measured: add --trust.")
-        return None
-    return TrustRequest(tuple(parsed.trust_method), against=tuple(parsed.against), shuffled=parsed.shuffled, **given)
+        if not self.trust and OF_TRUST & self.typed.keys():
+            raise InputError(
+                "--trust-..., --against, --shuffled, --language and --seed say how trust is measured: add --trust."
+            )
+        if not self.request.inputs:
+            refuse_idle(self, self.typed, OF_OWN, LABEL_FILE_ONLY)
+        elif not any(map(is_table, self.request.inputs)):
+            refuse_idle(self, self.typed, OF_FILES, LABEL_FILE_ONLY)

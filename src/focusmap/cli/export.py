@@ -1,7 +1,12 @@
 """``focusmap export``: a model for other programs."""
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
+
+import focusmap
+from focusmap.cli.groups import FORCE
+from focusmap.settings import Setting
 
 EXAMPLE = """\
 examples:
@@ -9,20 +14,19 @@ examples:
   focusmap export runs/first --format openvino --out deployed      model.xml, model.bin and export.json"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run, or of a model")
-    parser.add_argument("--format", default="onnx", metavar="NAME", help="onnx (default) or openvino")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the exported model")
-    parser.add_argument("--force", action="store_true", help="replace what is there")
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Which model is exported, as what, and whereto."""
 
+    run: Annotated[Path, Setting("folder of the run, or of a model", "RUN", is_positional=True)]
+    out: Annotated[Path, Setting("folder of the exported model", "DIR")]
+    format: Annotated[Literal["onnx", "openvino"], Setting("of the exported model")] = "onnx"
+    force: Annotated[bool, FORCE] = False
 
-def execute(parsed: argparse.Namespace) -> None:
-    """Run the command."""
-    from focusmap import verbs
-
-    found = verbs.export(parsed.run, parsed.format, parsed.out, force=parsed.force)
-    off = ", ".join(f"{name} {value:.1e}" for name, value in found.differences.items())
-    print(f"differs from torch by at most: {off}")
-    print(f"what goes in and comes out: {parsed.out / 'export.json'}")
-    print(f"model: {found.file} ({found.file.stat().st_size / 1e6:.1f} MB)")
+    def __call__(self) -> None:
+        """Run the command."""
+        found = focusmap.export(self.run, self.format, self.out, force=self.force)
+        off = ", ".join(f"{name} {value:.1e}" for name, value in found.differences.items())
+        print(f"differs from torch by at most: {off}")
+        print(f"what goes in and comes out: {self.out / 'export.json'}")
+        print(f"model: {found.file} ({found.file.stat().st_size / 1e6:.1f} MB)")

@@ -1,11 +1,15 @@
 """``focusmap index``: a folder of pictures to a label file."""
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import focusmap
+from focusmap.cli.groups import FORCE
+from focusmap.settings import Setting
 
 if TYPE_CHECKING:
-    from focusmap.verbs import IndexAnswer
+    from focusmap.verbs.index import IndexAnswer
 
 EXAMPLE = """\
 examples:
@@ -14,21 +18,21 @@ examples:
 SHOWN = 5
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="searched with all folders in it")
-    parser.add_argument("--out", type=Path, required=True, metavar="LABELS.csv", help="label file to write")
-    parser.add_argument(
-        "--pattern", metavar="TEXT", help="what a path says; {n} is a number, {_} is not kept, any other name a column"
-    )
-    parser.add_argument("--force", action="store_true", help="replace what is there")
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """Which folder is indexed, and how."""
 
+    folder: Annotated[Path, Setting("searched with all folders in it", "FOLDER", is_positional=True)]
+    out: Annotated[Path, Setting("label file to write", "LABELS.csv")]
+    pattern: Annotated[
+        str | None,
+        Setting("what a path says; {n} is a number, {_} is not kept, any other name a column", "TEXT"),
+    ] = None
+    force: Annotated[bool, FORCE] = False
 
-def execute(parsed: argparse.Namespace) -> None:
-    """Run the command."""
-    from focusmap import verbs
-
-    print_answer(verbs.index(parsed.folder, parsed.out, parsed.pattern, force=parsed.force))
+    def __call__(self) -> None:
+        """Run the command."""
+        print_answer(focusmap.index(self.folder, self.out, self.pattern, force=self.force))
 
 
 def print_answer(answer: "IndexAnswer") -> None:

@@ -1,56 +1,63 @@
 """``focusmap predict``: what a model says of pictures."""
 
-import argparse
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from focusmap.cli.options import add_common_options, add_study_options, declaration_from, refuse_study_file
+import focusmap
+from focusmap.cli.arguments import refuse_idle
+from focusmap.cli.groups import LABEL_FILE_ONLY, watched
+from focusmap.cli.show_results import print_failures, unlike_in_words
+from focusmap.settings import Only, Setting
+from focusmap.study.options import RunOptions
+from focusmap.verbs.requests import PredictRequest
+
+if TYPE_CHECKING:
+    from focusmap.verbs.predict import PredictAnswer
 
 EXAMPLE = """\
 examples:
   focusmap predict runs/first film.png --overlay pictures    one picture: the answer in words
   focusmap predict runs/first *.png --out answers.csv        many: a table"""
+OF_FILES = frozenset(
+    {"request.out", "request.overlay", "request.template", "request.said.targets"}
+    | {"options.skip_unreadable", "options.devices", "options.force"}
+)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run, or of a model")
-    parser.add_argument(
-        "inputs", type=Path, nargs="+", metavar="IMAGE|LABELS.csv", help="pictures, folders, or a label file"
-    )
-    parser.add_argument("--out", type=Path, metavar="FILE.csv", help="write the answers as a table")
-    parser.add_argument("--overlay", type=Path, metavar="DIR", help="write pictures of where the evidence lies")
-    parser.add_argument(
-        "--template", type=Path, metavar="FILE.csv", help="of a table model: write the columns of this file's header"
-    )
-    add_study_options(parser)
-    add_common_options(parser)
+@dataclass(frozen=True, kw_only=True)
+class Predict:
+    """Which model is asked about what, and what is written."""
 
+    run: Annotated[Path, Setting("folder of the run, or of a model", "RUN", is_positional=True)]
+    request: PredictRequest
+    options: Annotated[RunOptions, Only("skip_unreadable", "devices", "force")]
+    typed: Mapping[str, object] = field(default_factory=dict)
 
-def execute(parsed: argparse.Namespace) -> int:
-    """Run the command."""
-    from focusmap import verbs
-    from focusmap.cli.options import run_options_from
-    from focusmap.cli.show import print_failures, unlike_in_words
+    def __call__(self) -> int:
+        """Run the command."""
+        from focusmap.files import is_table
 
-    refuse_study_file(parsed)
-    request = verbs.PredictRequest(
-        tuple(parsed.inputs), parsed.out, parsed.overlay, declaration_from(parsed), parsed.template
-    )
-    answer = verbs.predict(parsed.run, request, run_options_from(parsed))
-    if answer.words:
-        print(answer.words)
-    if answer.table is not None:
-        print(f"predictions: {answer.table} ({answer.n_images} images)")
-    if answer.n_flagged:
-        print(
+        if not any(map(is_table, self.request.inputs)):
+            refuse_idle(self, self.typed, OF_FILES, LABEL_FILE_ONLY)
+        answer = focusmap.predict(self.run, self.request, watched(self.options))
+        if answer.words:
+            print(answer.words)
+        if answer.table is not None:
+            print(f"predictions: {answer.table} ({answer.n_images} images)")
+        if answer.n_flagged:
+            print(self._flags_in_words(answer), file=sys.stderr)
+        if answer.n_unlike:
+            print(f"note: {unlike_in_words(answer.n_unlike, answer.n_images)}: column flags", file=sys.stderr)
+        if answer.overlays is not None:
+            print(f"overlays: {answer.overlays}")
+        return print_failures(answer.failures, skip=self.options.skip_unreadable)
+
+    def _flags_in_words(self, answer: "PredictAnswer") -> str:
+        return (
             f"note: {answer.n_flagged} of {answer.n_images} rows are flagged, {answer.n_unseen} for a category and "
             f"{answer.n_outside} for a number that train, or that of one of the models, does not have: column flags"
-            f"{', which the template leaves out' if parsed.template else ''}",
-            file=sys.stderr,
+            f"{', which the template leaves out' if self.request.template else ''}"
         )
-    if answer.n_unlike:
-        print(f"note: {unlike_in_words(answer.n_unlike, answer.n_images)}: column flags", file=sys.stderr)
-    if answer.overlays is not None:
-        print(f"overlays: {answer.overlays}")
-    return print_failures(answer.failures, skip=parsed.skip_unreadable)

@@ -1,22 +1,37 @@
 """``focusmap prepare``: split and prepared pictures."""
 
-import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
 
-from focusmap.cli.options import add_labelled_run_options as add_arguments
-from focusmap.cli.show import understood
-
-__all__ = ["EXAMPLE", "add_arguments", "execute"]
+import focusmap
+from focusmap.cli.groups import LABELS, RUN_FOLDER, RecipeFile, Study, understood, watched
+from focusmap.settings import Only
+from focusmap.study.options import RunOptions
 
 EXAMPLE = "example: focusmap prepare labels.csv --out runs/first --store prepared"
 
 
-def execute(parsed: argparse.Namespace) -> None:
-    """Run the command."""
-    from focusmap import verbs
+@dataclass(frozen=True, kw_only=True)
+class Prepare:
+    """Which label file is prepared, whereto, and how."""
 
-    if given := understood(parsed):
-        prepared = verbs.prepare_run(given[0], parsed.out, given[1])
+    labels: Annotated[Path, LABELS]
+    out: Annotated[Path, RUN_FOLDER]
+    study: Study = Study()
+    source: RecipeFile = RecipeFile()
+    options: Annotated[RunOptions, Only("recipe", "folds", "accept", "skip_unreadable", "store", "workers", "force")]
+    typed: Mapping[str, object] = field(default_factory=dict)
+
+    def __call__(self) -> None:
+        """Run the command."""
+        options = self.source.under(watched(self.options), self.typed)
+        cohort = understood(self.labels, self.study, options)
+        if cohort is None:
+            return
+        prepared = focusmap.prepare(cohort, self.out, options)
         for part, count in prepared.split.table["split"].value_counts(sort=False).items():
-            print(f"{part or 'not used'}: {count} {verbs.open_run(parsed.out).unit}")
+            print(f"{part or 'not used'}: {count} {focusmap.open_run(self.out).unit}")
         if prepared.store is not None:
             print(f"store: {prepared.store.folder}")

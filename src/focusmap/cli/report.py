@@ -1,22 +1,25 @@
 """``focusmap report``: one page from the files of a run."""
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from focusmap.cli.options import add_language_option
+import focusmap
+from focusmap.cli.groups import LANGUAGE, RUN
+from focusmap.report.words import Language
+from focusmap.settings import Setting
 
 EXAMPLE = "example: focusmap report runs/first --language zh --pdf"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
-    add_language_option(parser)
-    parser.add_argument("--pdf", action="store_true", help="write report.pdf too (needs the optional part pdf)")
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Of which run a report is made, and how."""
 
+    run: Annotated[Path, RUN]
+    language: Annotated[Language, LANGUAGE] = "en"
+    pdf: Annotated[bool, Setting("write report.pdf too (needs the optional part pdf)")] = False
 
-def execute(parsed: argparse.Namespace) -> None:
-    """Run the command."""
-    from focusmap import verbs
-
-    print(f"report: {verbs.report(parsed.run, parsed.language, pdf=parsed.pdf)}")
+    def __call__(self) -> None:
+        """Run the command."""
+        print(f"report: {focusmap.report(self.run, self.language, pdf=self.pdf)}")

@@ -1,11 +1,16 @@
 """``focusmap run``: everything, in one go."""
 
-import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated
 
-from focusmap.cli.options import add_language_option, add_resumable_run_options, resumes, run_options_from
-from focusmap.cli.segment import add_segmentation_options
-from focusmap.cli.show import print_run, understood
+import focusmap
+from focusmap.cli.groups import Learning, understood, watched
+from focusmap.cli.show_results import print_run
 from focusmap.errors import InputError
+from focusmap.settings import Only, Setting
+from focusmap.study.options import RunOptions
+from focusmap.verbs.requests import SegmentRequest
 
 EXAMPLE = """\
 examples:
@@ -14,24 +19,30 @@ examples:
   focusmap run --resume runs/first                                                go on after an interruption"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    add_resumable_run_options(parser, "run")
-    add_language_option(parser)
-    group = parser.add_argument_group("masks of lesions")
-    group.add_argument("--segment", action="store_true", help="draw them, from image-level labels alone")
-    add_segmentation_options(group)
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What everything is done with, whereto, and how."""
 
+    learning: Learning = Learning()
+    options: Annotated[
+        RunOptions,
+        Only("recipe", "folds", "accept", "skip_unreadable", "store", "workers", "devices", "force", "language"),
+    ]
+    segment: Annotated[bool, Setting("draw them, from image-level labels alone", title="masks of lesions")] = False
+    masks: Annotated[SegmentRequest, Only("negatives", "tune_on_masks", title="masks of lesions")]
+    typed: Mapping[str, object] = field(default_factory=dict)
 
-def execute(parsed: argparse.Namespace) -> None:
-    """Run the command."""
-    from focusmap import verbs
-
-    if not parsed.segment and (parsed.negative or parsed.tune_on_masks):
-        raise InputError("--negative and --tune-on-masks say how masks are drawn: add --segment.")
-    request = verbs.SegmentRequest(negatives=tuple(parsed.negative), tune_on_masks=parsed.tune_on_masks)
-    masks = request if parsed.segment else None
-    if resumes(parsed):
-        print_run(verbs.resume_run(parsed.resume, run_options_from(parsed), masks))
-    elif given := understood(parsed):
-        print_run(verbs.run(given[0], parsed.out, given[1], masks))
+    def __call__(self) -> None:
+        """Run the command."""
+        if not self.segment and self.masks != SegmentRequest():
+            raise InputError("--negative and --tune-on-masks say how masks are drawn: add --segment.")
+        masks = self.masks if self.segment else None
+        learning, options = self.learning, self.learning.source.under(watched(self.options), self.typed)
+        if learning.resume is not None:
+            learning.check_resumes(options)
+            print_run(focusmap.resume_run(learning.resume, options, masks))
+            return
+        labels, folder = learning.given()
+        cohort = understood(labels, learning.study, options)
+        if cohort is not None:
+            print_run(focusmap.run(cohort, folder, options, masks))

@@ -1,9 +1,14 @@
 """``focusmap train``: a trained model with its predictions."""
 
-import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated
 
-from focusmap.cli.options import add_resumable_run_options, resumes, run_options_from
-from focusmap.cli.show import print_notes, understood
+import focusmap
+from focusmap.cli.groups import Learning, understood, watched
+from focusmap.cli.show_results import print_notes
+from focusmap.settings import Only
+from focusmap.study.options import RunOptions
 
 EXAMPLE = """\
 examples:
@@ -11,25 +16,29 @@ examples:
   focusmap train --resume runs/first"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    add_resumable_run_options(parser, "training")
-    parser.add_argument(
-        "--nodes", type=int, default=1, metavar="N", help="machines that train together (with --resume)"
-    )
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """What is trained on, whereto, and how."""
 
+    learning: Learning = Learning()
+    options: Annotated[
+        RunOptions,
+        Only("recipe", "folds", "accept", "skip_unreadable", "store", "workers", "devices", "n_nodes", "force"),
+    ]
+    typed: Mapping[str, object] = field(default_factory=dict)
 
-def execute(parsed: argparse.Namespace) -> None:
-    """Run the command."""
-    if resumes(parsed):
-        from focusmap import verbs
-
-        run = verbs.resume(parsed.resume, run_options_from(parsed))
-        print(f"model: {run.model}")
-        print(f"next, all else that focusmap run does: focusmap run --resume {parsed.resume}")
-    elif given := understood(parsed):
-        from focusmap import verbs
-
-        run = verbs.train(given[0], parsed.out, given[1])
-        print_notes(run)
-        print(f"model: {run.model}")
+    def __call__(self) -> None:
+        """Run the command."""
+        learning, options = self.learning, self.learning.source.under(watched(self.options), self.typed)
+        if learning.resume is not None:
+            learning.check_resumes(options)
+            run = focusmap.resume(learning.resume, options)
+            print(f"model: {run.model}")
+            print(f"next, all else that focusmap run does: focusmap run --resume {learning.resume}")
+            return
+        labels, folder = learning.given()
+        cohort = understood(labels, learning.study, options)
+        if cohort is not None:
+            run = focusmap.train(cohort, folder, options)
+            print_notes(run)
+            print(f"model: {run.model}")

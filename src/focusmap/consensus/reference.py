@@ -2,50 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from focusmap.consensus.agreement import count_votes
 from focusmap.consensus.dawid_skene import DawidSkene, dawid_skene
+from focusmap.consensus.options import ConsensusOptions
 from focusmap.errors import InputError, suggest
 from focusmap.statistics.formulas import ratio
 from focusmap.study.readings import NOT_READ, Readings
 from focusmap.study.task import Target
 
-Method = Literal["majority", "dawid-skene"]
-METHODS: tuple[Method, ...] = get_args(Method)
 UNDECIDED = -1
 TIED = 1e-9  # posteriors that differ by less are equal but for rounding
 FEWEST_READERS = 3
-
-
-@dataclass(frozen=True)
-class ConsensusOptions:
-    """How readings become labels.
-
-    Parameters
-    ----------
-    method
-        ``majority``: the class that most readers gave. ``dawid-skene``: the most probable class, where each reader
-        counts by the errors that he or she is found to make.
-    ties
-        Where two classes are equal: ``unknown`` leaves the cell empty; ``positive`` and ``negative`` decide binary
-        labels; ``reader=NAME`` lets that reader decide where he or she gave one of the tied classes.
-    soft
-        Write the probability of each binary label (share of votes, or posterior) and no decision.
-    """
-
-    method: Method = "majority"
-    ties: str = "unknown"
-    soft: bool = False
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise InputError(
-                f"method {self.method!r} is not one of {', '.join(METHODS)}.{suggest(self.method, METHODS)}"
-            )
 
 
 @dataclass(frozen=True)

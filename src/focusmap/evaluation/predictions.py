@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from focusmap.errors import InputError
-from focusmap.files import as_numbers, read_table, write_table
+from focusmap.files import read_table, write_table
 from focusmap.study.flags import Flags, flags_in_words
 from focusmap.study.task import Target, Task
+from focusmap.tables import as_numbers
 
 NOTICE = "For research use; not a medical device; intended use: (to be filled in)."
 SMALLEST = 1e-12  # probabilities of 0 and 1 have no finite logit

@@ -7,8 +7,9 @@ import pandas as pd
 
 from focusmap.errors import InputError, suggest
 from focusmap.evaluation.predictions import Predictions, from_probabilities
-from focusmap.files import as_numbers, read_table
+from focusmap.files import read_table
 from focusmap.study.task import Target, Task
+from focusmap.tables import as_numbers
 
 TRUE, PROBABILITY = "true_", "prob_"
 

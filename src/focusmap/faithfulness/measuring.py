@@ -1,7 +1,6 @@
 """Trust: which criteria the heat maps of a run pass, measured on some of the pictures that were explained."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.errors import InputError
+from focusmap.faithfulness.request import TrustRequest
 from focusmap.files import Json, write_json
 from focusmap.models.load import load_run_net
 from focusmap.report.words import Language
@@ -22,36 +22,6 @@ if TYPE_CHECKING:
 
 TRUST, PAGE = "trust.json", "trust.html"
 ALL = "all"
-
-
-@dataclass(frozen=True)
-class TrustRequest:
-    """How trust is measured, and beside which other runs.
-
-    Parameters
-    ----------
-    methods
-        Names of heat map methods, or ``all``; empty means those of the maps.
-    n_pictures
-        Maps to judge, drawn from those with evidence, labels in turn.
-    n_draws
-        Random removals of each kind.
-    against
-        Runs on the same data: those of the same architecture show repeatability, others reproducibility.
-    shuffled
-        A run trained on shuffled labels, or None.
-    """
-
-    methods: tuple[str, ...] = ()
-    n_pictures: int = 16
-    n_draws: int = 20
-    against: tuple[Path, ...] = ()
-    shuffled: Path | None = None
-
-    def __post_init__(self) -> None:
-        for name, n in (("n_pictures", self.n_pictures), ("n_draws", self.n_draws)):
-            if n < 2:
-                raise InputError(f"trust: {name} is {n}; at least 2 was expected.")
 
 
 def trust_options(request: TrustRequest, model: "Model", drawn: Sequence[str], options: RunOptions) -> "TrustOptions":

@@ -8,6 +8,7 @@ import pandas as pd
 
 from focusmap.errors import InputError, MissingFileError, suggest
 from focusmap.reasons import Reason
+from focusmap.study.options import Declaration
 from focusmap.study.roles import (
     PATH_COLUMNS,
     PATIENT_COLUMNS,
@@ -17,7 +18,7 @@ from focusmap.study.roles import (
     find_roles,
     require_column,
 )  # fmt: skip
-from focusmap.study.study import Study, Uncertain
+from focusmap.study.study import Study
 from focusmap.study.targets import Inference, TargetSpec, infer_task, parse_target
 from focusmap.study.task import ANOMALY, UNLABELLED, Task
 from focusmap.tables import READ_AS
@@ -26,56 +27,6 @@ COVARIATE_KINDS = ("numeric", "category", "date", "codes")
 EXAMPLES = {"before": "VA=preVA", "missing": "grade=9"}
 WITHOUT_LABELS = Inference(UNLABELLED, None, (Reason("no-labels"),))
 NO_PICTURES = f"there is no path column (one of {', '.join(PATH_COLUMNS)}): no picture is looked at"
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """What the user said about a label file; None and empty mean: infer, or there is none.
-
-    Parameters
-    ----------
-    images
-        Folder of the pictures; by default the label file's.
-    targets
-        As written: ``NAME[:KIND][:positive=CLASS][:classes=A,B,C][:delta=COLUMN]``.
-    patient
-        A column, or ``none`` where every image is its own patient.
-    same_patient
-        Ids that differ only in how they are written (``17``, ``0017``, ``17.0``) are one patient's.
-    case, view, split, mask, block
-        Columns.
-    boxes
-        CSV of boxes.
-    covariates
-        ``COLUMN[:KIND]``.
-    groups
-        Columns.
-    before
-        ``TARGET=COLUMN``: the column of a target's value at an earlier visit.
-    missing
-        ``COLUMN=VALUE``: cells to be read as empty.
-    uncertain
-        What -1 means.
-    unlabelled
-        No label is looked at: for a model that learns from pictures alone.
-    """
-
-    images: Path | None = None
-    targets: tuple[str, ...] = ()
-    patient: str | None = None
-    case: str | None = None
-    view: str | None = None
-    split: str | None = None
-    mask: str | None = None
-    block: str | None = None
-    boxes: Path | None = None
-    covariates: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
-    before: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    uncertain: Uncertain = "unknown"
-    unlabelled: bool = False
-    same_patient: bool = False
 
 
 def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> Study:

@@ -11,8 +11,8 @@ from focusmap.files import is_table
 from focusmap.images.read import picture_files
 from focusmap.study.cases import NO_VIEW, by_case
 from focusmap.study.cohort import Cohort, read_columns, read_earlier, read_unlabelled
-from focusmap.study.declaration import Declaration
 from focusmap.study.external import rows_like
+from focusmap.study.options import Declaration
 from focusmap.study.roles import NO_PATH, Roles, find_roles, first_filled
 from focusmap.study.rows import named_rows
 from focusmap.study.run import Run

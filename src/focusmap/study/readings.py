@@ -10,8 +10,8 @@ import pandas as pd
 from focusmap.errors import InputError, RefusedError, listed, suggest
 from focusmap.reasons import Reason
 from focusmap.study.cohort import read_columns
-from focusmap.study.declaration import Declaration
 from focusmap.study.ids import SPELLINGS, normal_id, refuse_nobody, spelled_twice
+from focusmap.study.options import Declaration, ReadingsDeclaration
 from focusmap.study.roles import ID_COLUMN, PATH_COLUMNS, PATIENT_COLUMNS, SPLIT_COLUMNS, find_roles, first_filled
 from focusmap.study.targets import infer_task, parse_target
 from focusmap.study.task import CellError, Target, Task
@@ -20,34 +20,6 @@ from focusmap.tables import READ_AS
 READER_COLUMNS = ("reader", "reader_id", "rater", "annotator", "observer", "radiologist")
 NOT_READ = -1
 DEFAULT_LABEL = "label"
-
-
-@dataclass(frozen=True)
-class ReadingsDeclaration:
-    """What the user said about a table of readings; None and empty mean: infer, or there is none.
-
-    Parameters
-    ----------
-    readers
-        One name: the column that says who read (one row a reading). Several: one column a reader (one row a picture).
-    targets
-        As written: ``NAME[:KIND][:positive=CLASS][:classes=A,B,C]``.
-    definitive
-        As written: ``COLUMN`` or ``LABEL=COLUMN``; what biopsy or follow-up said.
-    patient
-        A column, or ``none``.
-    same_patient
-        Ids that differ only in how they are written are one patient's; their normal form is written.
-    accept
-        Names of blocking findings that are overridden.
-    """
-
-    readers: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
-    definitive: tuple[str, ...] = ()
-    patient: str | None = None
-    same_patient: bool = False
-    accept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, ClassVar, Literal, cast, get_args, get_origin, get_type_hints
 
 from focusmap.errors import InputError, suggest
 from focusmap.files import Json, read_text, write_text
-from focusmap.images.crop import WHOLE, parse_crop
+from focusmap.settings import Setting, described
 from focusmap.study.presets import over_preset
 from focusmap.study.segmentation import SegmentationRecipe
 
@@ -23,52 +23,42 @@ Fusion = Literal["joint", "gated", "late", "stacked"]
 Pooling = Literal["auto", "average", "max", "lse", "topk", "attention"]
 
 
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """Return whole numbers that are written with commas between them."""
+    return tuple(int(part) for part in text.split(","))
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Return numbers that are written with commas between them."""
+    return tuple(float(part) for part in text.split(","))
+
+
+@described
 @dataclass(frozen=True)
 class Augmentation:
-    """How far a training picture may be changed; each number is the largest change, 0 turns it off.
+    """How far a training picture may be changed; each number is the largest change, 0 turns it off."""
 
-    Parameters
-    ----------
-    shift
-        Share of the picture's side, in each direction.
-    rotate_degrees
-        Degrees, in each direction.
-    scale
-        Share by which the picture grows or shrinks.
-    brightness, contrast
-        In units of the standardised picture (standard deviation 1), and as a share.
-    noise
-        Standard deviation of added Gaussian noise, in the same units.
-    cutout
-        Side of a blanked square as a share of the picture's side.
-    mirror
-        Left-right mirroring of half of the pictures. Off by default: it moves the heart to the right side.
-    shear_degrees
-        Degrees by which upright lines lean, in each direction.
-    elastic
-        Share of the picture's side by which places move on their own, neighbours alike.
-    gamma
-        Share by which the exponent of the brightness, between a picture's darkest and brightest, exceeds 1 or 1 the
-        exponent.
-    blur
-        Standard deviation, in pixels of the net's input, of a Gaussian.
-    mixup
-        Of the two pictures that are blended the shares are drawn from Beta(mixup, mixup); 0.2 is usual.
-    """
-
-    shift: float = 0.08
-    rotate_degrees: float = 10.0
-    scale: float = 0.1
-    brightness: float = 0.15
-    contrast: float = 0.15
-    noise: float = 0.03
-    cutout: float = 0.0
-    mirror: bool = False
-    shear_degrees: float = 0.0
-    elastic: float = 0.0
-    gamma: float = 0.0
-    blur: float = 0.0
-    mixup: float = 0.0
+    shift: Annotated[float, "Share of the picture's side, in each direction."] = 0.08
+    rotate_degrees: Annotated[float, "Degrees, in each direction."] = 10.0
+    scale: Annotated[float, "Share by which the picture grows or shrinks."] = 0.1
+    brightness: Annotated[float, "In units of the standardised picture (standard deviation 1), and as a share."] = 0.15
+    contrast: Annotated[float, "In units of the standardised picture (standard deviation 1), and as a share."] = 0.15
+    noise: Annotated[float, "Standard deviation of added Gaussian noise, in the same units."] = 0.03
+    cutout: Annotated[float, "Side of a blanked square as a share of the picture's side."] = 0.0
+    mirror: Annotated[
+        bool, "Left-right mirroring of half of the pictures. Off by default: it moves the heart to the right side."
+    ] = False
+    shear_degrees: Annotated[float, "Degrees by which upright lines lean, in each direction."] = 0.0
+    elastic: Annotated[float, "Share of the picture's side by which places move on their own, neighbours alike."] = 0.0
+    gamma: Annotated[
+        float,
+        "Share by which the exponent of the brightness, between a picture's darkest and brightest, exceeds 1 or 1 the "
+        "exponent.",
+    ] = 0.0
+    blur: Annotated[float, "Standard deviation, in pixels of the net's input, of a Gaussian."] = 0.0
+    mixup: Annotated[
+        float, "Of the two pictures that are blended the shares are drawn from Beta(mixup, mixup); 0.2 is usual."
+    ] = 0.0
 
     def __post_init__(self) -> None:
         for name in ("shift", "scale", "contrast", "cutout", "elastic"):
@@ -78,144 +68,188 @@ class Augmentation:
         _check(self.shear_degrees < 90, "augmentation.shear_degrees must be below 90")
 
 
+@described
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of one training.
+    """Settings of one training."""
 
-    Parameters
-    ----------
-    model
-        A name of `focusmap.nets.backbones`, any name of timm's, or one of these with a decoder, as in ``vgg16-fpn``: a
-        focus-map net; with ``-autoencoder`` it learns without labels; with ``+table`` a backbone is shown the
-        covariates too. ``auto``: ``small-residual`` up to 64 pixels, else ``resnet18``; ``autoencoder``: that of the
-        one that ``auto`` would choose.
-    size
-        Side of the net's square input in pixels, or of the cube for volumes; 0 means chosen from the pictures.
-    shape
-        Voxels of the net's input towards the patient's right, front and top, such as ``[96, 96, 24]``; empty means
-        chosen from the volumes, or a cube of `size`. For volumes only, as is `spacing`.
-    spacing
-        Voxel size of the input in mm along the same axes, such as ``[1, 1, 5]``: volumes are padded or cropped to
-        `shape` about their middle. Empty means that each axis is stretched to fill it.
-    channels
-        1 (grey) or 3, of volumes the number of modalities; 0 means chosen from the pictures.
-    crop
-        What is kept of each picture: ``whole``, ``foreground``, ``left-half``, ``right-half``, ``top-half``,
-        ``bottom-half``, or ``TOP,LEFT,BOTTOM,RIGHT`` in shares of the picture.
-    weights
-        ``none`` (from scratch), ``hub``, ``auto`` (hub where it can be reached) or the path of a weights file.
-    learning_rate
-        Of the first epoch after warm-up; 0 means chosen: 3e-3 for ``small-residual``, ``plain-cnn`` and
-        ``residual-cnn``, 5e-4 for the others.
-    layer_decay
-        The learning rate of each stage of the backbone is that of the next one times this; 1 means the same for all.
-    schedule
-        After the warm-up: ``cosine`` falls to zero; ``constant``; ``step`` falls to a tenth after half of the epochs
-        and to a hundredth after three quarters; ``plateau`` falls to 0.3 of itself whenever `monitor` has not improved
-        on tune for five epochs. ``one-cycle`` has a warm-up of its own.
-    accumulate
-        Batches whose gradients are averaged before a step: as if `batch_size` were so many times larger.
-    clip_norm
-        Largest length of the gradient; 0 leaves it as it is.
-    freeze_epochs
-        Epochs in which only the head is trained, before the backbone is set free.
-    ema_decay
-        Decay of the exponential moving average of the weights, 0 for none; the average is what is evaluated.
-    monitor
-        What says which epoch is better: ``auroc``, the mean over labels on tune, or ``loss`` there.
-    patience
-        Epochs without a better `monitor` on tune after which training ends; 0 trains to the last epoch.
-    class_weights
-        Weigh positives by the share of negatives and negatives by the share of positives, label by label. A `sampling`
-        other than ``all`` takes their place.
-    sampling
-        Images of an epoch. ``all``: each once. By the rarity of an image's rarest class: ``weighted`` draws as many
-        with replacement, ``over`` repeats the rare ones, ``under`` leaves out some of the others.
-    screen_negatives
-        Of models with one estimator a target: negatives of a binary target that held-out models call negative with a
-        probability above this are not shown, as long as there are as many negatives as positives; 0 shows all.
-    loss
-        ``cross-entropy``, ``focal`` (Lin et al. 2017) or, for binary targets, ``asymmetric`` (Ridnik et al. 2021).
-        ``absolute``: of continuous targets the absolute and not the squared error, which a few large ones sway less.
-    target_weights
-        What each target's loss is worth: ``equal``; ``NAME=2,OTHER=0.5``; or ``uncertainty``: each as much less as its
-        own loss is larger.
-    pooling
-        How a focus-map net makes a logit of its evidence; ``auto``: ``lse`` there, ``average`` for a plain backbone and
-        for one with attention along the axes (``-acam``).
-    sharpness
-        Of ``lse``: higher shrinks the maps towards their strongest place; 0 means learned.
-    top_share
-        Share of the places that ``topk`` averages.
-    sparsity, equivariance
-        Weights of the losses that keep focus maps small, and moving with the picture; 0 for none.
-    threshold_for
-        ``accuracy``, ``youden``, ``f1``, ``sensitivity=0.9`` or ``specificity=0.9``.
-    cases
-        What a net learns from. ``pictures``: one at a time. ``mean``, ``max``, ``attention``: cases, whose pictures'
-        features are pooled so, view by view. ``auto``: ``attention`` where the study names cases and views, or cases
-        for a ``+table`` model; else ``pictures``.
-    encoder
-        ``shared`` by all views of a case, or ``separate``: one a view.
-    fusion
-        How a ``+table`` model brings pictures and table together. ``joint``: their features side by side. ``gated``: as
-        much of each as a gate lets through that sees both. ``late``: the mean of two models. ``stacked``: the same, the
-        two weighed by a regression on tune.
-    ensemble
-        Nets that are trained, from the seeds `seed`, `seed` + 1 and so on; their answers are averaged.
-    baseline
-        The simple model that `focusmap run` sets beside the run's own: a name such as ``hog+svm``, ``none``, or
-        ``auto``: features of pictures, or the table, with logistic regression.
-    tta
-        Average the answer over a few views of each picture: grown, shrunk and moved by half of what the augmentation
-        does, and mirrored where it mirrors.
-    segmentation
-        How masks are drawn; the classifier's training does not depend on it.
-    """
+    TITLE: ClassVar = "the training"
 
-    model: str = "auto"
-    size: int = 0
-    shape: tuple[int, ...] = ()
-    spacing: tuple[float, ...] = ()
-    channels: int = 0
-    crop: str = WHOLE
-    weights: str = "auto"
-    epochs: int = 60
-    batch_size: int = 16
+    model: Annotated[
+        str,
+        Setting(
+            "densenet121, resnet18, ..., any of timm's; for volumes resnet18-3d, densenet121-3d, ...; with -fpn or "
+            "-pan a focus-map net; with +table the covariates too; autoencoder: no labels (default: by size)",
+            "NAME",
+        ),
+        "A name of `focusmap.nets.backbones`, any name of timm's, or one of these with a decoder, as in `vgg16-fpn`: "
+        "a focus-map net; with `-autoencoder` it learns without labels; with `+table` a backbone is shown the "
+        "covariates too. `auto`: `small-residual` up to 64 pixels, else `resnet18`; `autoencoder`: that of the one "
+        "that `auto` would choose.",
+    ] = "auto"
+    size: Annotated[
+        int,
+        Setting("side of the net's input in pixels (default: by the pictures)", "N"),
+        "Side of the net's square input in pixels, or of the cube for volumes; 0 means chosen from the pictures.",
+    ] = 0
+    shape: Annotated[
+        tuple[int, ...],
+        Setting(
+            "voxels of the net's input towards right, front and top, such as 96,96,24 (default: by the volumes)",
+            "N,N,N",
+            parse=whole_numbers,
+        ),
+        "Voxels of the net's input towards the patient's right, front and top, such as `[96, 96, 24]`; empty means "
+        "chosen from the volumes, or a cube of `size`. For volumes only, as is `spacing`.",
+    ] = ()
+    spacing: Annotated[
+        tuple[float, ...],
+        Setting(
+            "voxel size of the input in mm; what does not fit --shape is padded or cropped (default: stretched)",
+            "MM,MM,MM",
+            parse=numbers,
+        ),
+        "Voxel size of the input in mm along the same axes, such as `[1, 1, 5]`: volumes are padded or cropped to "
+        "`shape` about their middle. Empty means that each axis is stretched to fill it.",
+    ] = ()
+    channels: Annotated[
+        int, "1 (grey) or 3, of volumes the number of modalities; 0 means chosen from the pictures."
+    ] = 0
+    crop: Annotated[
+        str,
+        "What is kept of each picture: `whole`, `foreground`, `left-half`, `right-half`, `top-half`, `bottom-half`, "
+        "or `TOP,LEFT,BOTTOM,RIGHT` in shares of the picture.",
+    ] = "whole"
+    weights: Annotated[
+        str,
+        Setting("what training starts from: none, hub, auto (hub where it answers) or a weights file", "START"),
+        "`none` (from scratch), `hub`, `auto` (hub where it can be reached) or the path of a weights file.",
+    ] = "auto"
+    epochs: Annotated[
+        int,
+        Setting("passes over the training pictures", "N"),
+    ] = 60
+    batch_size: Annotated[
+        int,
+        Setting("pictures a step", "N"),
+    ] = 16
     optimizer: Optimizer = "adamw"
-    learning_rate: float = 0.0
+    learning_rate: Annotated[
+        float,
+        "Of the first epoch after warm-up; 0 means chosen: 3e-3 for `small-residual`, `plain-cnn` and `residual-cnn`, "
+        "5e-4 for the others.",
+    ] = 0.0
     weight_decay: float = 0.05
     warmup_epochs: int = 3
-    schedule: Schedule = "cosine"
-    layer_decay: float = 1.0
-    accumulate: int = 1
-    clip_norm: float = 1.0
-    freeze_epochs: int = 0
-    ema_decay: float = 0.99
+    schedule: Annotated[
+        Schedule,
+        "After the warm-up: `cosine` falls to zero; `constant`; `step` falls to a tenth after half of the epochs and "
+        "to a hundredth after three quarters; `plateau` falls to 0.3 of itself whenever `monitor` has not improved on "
+        "tune for five epochs. `one-cycle` has a warm-up of its own.",
+    ] = "cosine"
+    layer_decay: Annotated[
+        float,
+        "The learning rate of each stage of the backbone is that of the next one times this; 1 means the same for all.",
+    ] = 1.0
+    accumulate: Annotated[
+        int, "Batches whose gradients are averaged before a step: as if `batch_size` were so many times larger."
+    ] = 1
+    clip_norm: Annotated[float, "Largest length of the gradient; 0 leaves it as it is."] = 1.0
+    freeze_epochs: Annotated[int, "Epochs in which only the head is trained, before the backbone is set free."] = 0
+    ema_decay: Annotated[
+        float, "Decay of the exponential moving average of the weights, 0 for none; the average is what is evaluated."
+    ] = 0.99
     label_smoothing: float = 0.0
-    patience: int = 0
-    monitor: Monitor = "auroc"
-    class_weights: bool = True
-    sampling: Sampling = "all"
-    screen_negatives: float = 0.0
-    loss: Loss = "cross-entropy"
-    target_weights: str = "equal"
-    pooling: Pooling = "auto"
-    sharpness: float = 1.0
-    top_share: float = 0.1
-    sparsity: float = 0.0
-    equivariance: float = 0.0
-    threshold_for: str = "youden"
+    patience: Annotated[
+        int, "Epochs without a better `monitor` on tune after which training ends; 0 trains to the last epoch."
+    ] = 0
+    monitor: Annotated[
+        Monitor, "What says which epoch is better: `auroc`, the mean over labels on tune, or `loss` there."
+    ] = "auroc"
+    class_weights: Annotated[
+        bool,
+        "Weigh positives by the share of negatives and negatives by the share of positives, label by label. A "
+        "`sampling` other than `all` takes their place.",
+    ] = True
+    sampling: Annotated[
+        Sampling,
+        "Images of an epoch. `all`: each once. By the rarity of an image's rarest class: `weighted` draws as many "
+        "with replacement, `over` repeats the rare ones, `under` leaves out some of the others.",
+    ] = "all"
+    screen_negatives: Annotated[
+        float,
+        "Of models with one estimator a target: negatives of a binary target that held-out models call negative with "
+        "a probability above this are not shown, as long as there are as many negatives as positives; 0 shows all.",
+    ] = 0.0
+    loss: Annotated[
+        Loss,
+        "`cross-entropy`, `focal` (Lin et al. 2017) or, for binary targets, `asymmetric` (Ridnik et al. 2021). "
+        "`absolute`: of continuous targets the absolute and not the squared error, which a few large ones sway less.",
+    ] = "cross-entropy"
+    target_weights: Annotated[
+        str,
+        "What each target's loss is worth: `equal`; `NAME=2,OTHER=0.5`; or `uncertainty`: each as much less as its "
+        "own loss is larger.",
+    ] = "equal"
+    pooling: Annotated[
+        Pooling,
+        "How a focus-map net makes a logit of its evidence; `auto`: `lse` there, `average` for a plain backbone and "
+        "for one with attention along the axes (`-acam`).",
+    ] = "auto"
+    sharpness: Annotated[float, "Of `lse`: higher shrinks the maps towards their strongest place; 0 means learned."] = (
+        1.0
+    )
+    top_share: Annotated[float, "Share of the places that `topk` averages."] = 0.1
+    sparsity: Annotated[
+        float, "Weights of the losses that keep focus maps small, and moving with the picture; 0 for none."
+    ] = 0.0
+    equivariance: Annotated[
+        float, "Weights of the losses that keep focus maps small, and moving with the picture; 0 for none."
+    ] = 0.0
+    threshold_for: Annotated[
+        str,
+        Setting("accuracy, youden, f1, sensitivity=0.9, specificity=0.9", "RULE"),
+        "`accuracy`, `youden`, `f1`, `sensitivity=0.9` or `specificity=0.9`.",
+    ] = "youden"
     precision: Precision = "auto"
-    seed: int = 0
-    cases: Cases = "auto"
-    encoder: Encoder = "shared"
-    fusion: Fusion = "joint"
-    ensemble: int = 1
-    baseline: str = "auto"
-    tta: bool = False
+    seed: Annotated[
+        int,
+        Setting("seed of all that is drawn: the split, the training, intervals", "N", title="how it runs"),
+    ] = 0
+    cases: Annotated[
+        Cases,
+        "What a net learns from. `pictures`: one at a time. `mean`, `max`, `attention`: cases, whose pictures' "
+        "features are pooled so, view by view. `auto`: `attention` where the study names cases and views, or cases "
+        "for a `+table` model; else `pictures`.",
+    ] = "auto"
+    encoder: Annotated[Encoder, "`shared` by all views of a case, or `separate`: one a view."] = "shared"
+    fusion: Annotated[
+        Fusion,
+        "How a `+table` model brings pictures and table together. `joint`: their features side by side. `gated`: as "
+        "much of each as a gate lets through that sees both. `late`: the mean of two models. `stacked`: the same, the "
+        "two weighed by a regression on tune.",
+    ] = "joint"
+    ensemble: Annotated[
+        int,
+        Setting("train N nets from as many seeds and average them", "N"),
+        "Nets that are trained, from the seeds `seed`, `seed` + 1 and so on; their answers are averaged.",
+    ] = 1
+    baseline: Annotated[
+        str,
+        Setting("the simple model that 'run' sets beside: hog+svm, ..., none (default: auto)", "NAME"),
+        "The simple model that `focusmap run` sets beside the run's own: a name such as `hog+svm`, `none`, or `auto`: "
+        "features of pictures, or the table, with logistic regression.",
+    ] = "auto"
+    tta: Annotated[
+        bool,
+        Setting("average over a few views of each picture that is predicted"),
+        "Average the answer over a few views of each picture: grown, shrunk and moved by half of what the "
+        "augmentation does, and mirrored where it mirrors.",
+    ] = False
     augmentation: Augmentation = field(default_factory=Augmentation)
-    segmentation: SegmentationRecipe = field(default_factory=SegmentationRecipe)
+    segmentation: Annotated[
+        SegmentationRecipe, "How masks are drawn; the classifier's training does not depend on it."
+    ] = field(default_factory=SegmentationRecipe)
 
     def __post_init__(self) -> None:
         _check(self.size == 0 or 16 <= self.size <= 2048, "size must lie between 16 and 2048 pixels (0: chosen)")
@@ -240,7 +274,7 @@ class Recipe:
         _check(0 < self.top_share <= 1, "top_share must be above 0 and at most 1")
         _check(min(self.sparsity, self.equivariance) >= 0, "sparsity and equivariance must not be negative")
         check_threshold_rule(self.threshold_for)
-        parse_crop(self.crop)
+        _check_crop(self.crop)
 
     @property
     def learns_labels(self) -> bool:
@@ -346,6 +380,12 @@ def _typed(value: Json, hint: object, name: str) -> object:
         return value
     wanted = getattr(hint, "__name__", str(hint))
     raise InputError(f"{name}: {value!r} is {type(value).__name__}; {wanted} was expected.")
+
+
+def _check_crop(crop: str) -> None:
+    from focusmap.images.crop import parse_crop  # numpy: what shows its options only needs none
+
+    parse_crop(crop)
 
 
 def _check(holds: bool, fact: str) -> None:

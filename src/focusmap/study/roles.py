@@ -11,7 +11,7 @@ from focusmap.files import PICTURE_SUFFIX
 from focusmap.study.ids import names_nobody
 
 if TYPE_CHECKING:
-    from focusmap.study.declaration import Declaration
+    from focusmap.study.options import Declaration
     from focusmap.study.study import Study
 
 PATH_COLUMNS = ("path", "image", "image_path", "filename", "file", "Image", "Image Index")
@@ -56,7 +56,7 @@ def find_roles(table: pd.DataFrame, said: "Declaration", own: "Study | None" = N
     InputError
         If a column that the user names is not there, or is to say who the patients are and is empty throughout.
 
-    >>> from focusmap.study.declaration import Declaration
+    >>> from focusmap.study.options import Declaration
     >>> table = pd.DataFrame({"path": [""], "image": ["a.png"], "patient_id": [""], "PID": ["7"]})
     >>> roles = find_roles(table, Declaration())
     >>> roles.path, roles.patient

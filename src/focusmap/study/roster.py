@@ -8,8 +8,8 @@ import pandas as pd
 
 from focusmap.errors import InputError
 from focusmap.study.cohort import Cohort, read_columns
-from focusmap.study.declaration import Declaration
 from focusmap.study.ids import normal_id, refuse_nobody
+from focusmap.study.options import Declaration
 from focusmap.study.roles import find_roles
 from focusmap.study.rows import refuse_missing, relative_path
 from focusmap.study.study import Study

@@ -7,9 +7,8 @@ from typing import Literal, cast
 
 from focusmap.errors import InputError, suggest
 from focusmap.files import Json, read_text, write_text
+from focusmap.study.options import Uncertain
 from focusmap.study.task import Task
-
-Uncertain = Literal["unknown", "positive", "negative"]
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from focusmap.evaluation import EvaluationOptions, evaluate_predictions
 from focusmap.evaluation.predictions import Predictions, read_predictions
 from focusmap.files import Json, table_name, write_json
 from focusmap.study.cohort import Cohort, read_cohort
-from focusmap.study.declaration import Declaration
-from focusmap.study.options import RunOptions
+from focusmap.study.options import Declaration, RunOptions
 from focusmap.study.run import open_run
 from focusmap.study.study import read_study
 from focusmap.study.task import UNLABELLED, Task

@@ -1,11 +1,10 @@
 """Consensus: several readers' table to one label file, with how far they agree and what to look at again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from focusmap.consensus.reference import ConsensusOptions, consensus_table, decide
+from focusmap.consensus.reference import consensus_table, decide
 from focusmap.consensus.summary import describe_consensus
 from focusmap.errors import FocusmapError, InputError
 from focusmap.figures.sheets import write_thumbnail
@@ -14,39 +13,11 @@ from focusmap.images.read import read_image
 from focusmap.images.slices import middle_slice
 from focusmap.report.consensus_page import MOST_PICTURES, disputed_pictures, render_consensus
 from focusmap.report.pictures import inside
-from focusmap.report.words import Language
-from focusmap.study.readings import Readings, ReadingsDeclaration, read_readings
+from focusmap.study.readings import Readings, read_readings
+from focusmap.verbs.requests import ConsensusRequest
 
 FACTS, PAGE = "consensus.json", "consensus.html"
 THUMBNAIL_PIXELS = 360
-
-
-@dataclass(frozen=True)
-class ConsensusRequest:
-    """What a consensus is made of.
-
-    Parameters
-    ----------
-    said
-        What the user declares about the table's columns.
-    options
-        Method, tie rule, soft labels.
-    images
-        Folder to which the table's paths are relative; by default its own. Only the page looks there.
-    seed
-        Of the resamples behind the intervals.
-    force
-        Replace what is there.
-    language
-        Of the page: ``en`` or ``zh``.
-    """
-
-    said: ReadingsDeclaration = field(default_factory=ReadingsDeclaration)
-    options: ConsensusOptions = field(default_factory=ConsensusOptions)
-    images: Path | None = None
-    seed: int = 0
-    force: bool = False
-    language: Language = "en"
 
 
 def consensus(readers: Path, out: Path, request: ConsensusRequest = ConsensusRequest()) -> dict[str, Json]:

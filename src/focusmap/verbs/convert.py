@@ -1,58 +1,17 @@
 """Convert: packed data sets, or the pictures and volumes of a label file, to images and a label file."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from focusmap.errors import InputError, MissingFileError
 from focusmap.progress import Progress, silent
+from focusmap.verbs.requests import ConvertRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from focusmap.convert.conversion import Conversion
     from focusmap.convert.packed import Packed
-
-
-@dataclass(frozen=True)
-class ConvertRequest:
-    """What is made of the source, beside unpacking it; at most one of these is asked for.
-
-    Parameters
-    ----------
-    parts
-        Parts, such as ``left-half`` or ``scan=0.1,0.4,0.8,1``: each picture of a label file becomes one picture a part.
-    volumes
-        Each DICOM series becomes one volume, and not a picture a frame.
-    slices
-        Each volume of a label file becomes its slices.
-    slice_labels
-        Table of the labels of single slices, for `slices`; without one, slices have their volume's.
-    neighbours
-        Show each slice with its neighbours as colours, for nets of pictures that are to see some depth.
-    stack
-        Columns of a label file that say to which volume, and where in it, each picture belongs.
-    spacing
-        mm from column to column, row to row and slice to slice of `stack`; empty where unknown.
-    """
-
-    parts: tuple[str, ...] = ()
-    volumes: bool = False
-    slices: bool = False
-    slice_labels: Path | None = None
-    neighbours: bool = False
-    stack: tuple[str, ...] = ()
-    spacing: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        if sum(map(bool, (self.parts, self.volumes, self.slices, self.stack))) > 1:
-            raise InputError("choose one of --parts, --volumes, --slices and --stack.")
-        if (self.slice_labels or self.neighbours) and not self.slices:
-            raise InputError("--slice-labels and --neighbours belong to --slices.")
-        if self.stack and len(self.stack) != 2:
-            raise InputError("--stack needs the columns of volume and position, such as --stack volume,slice.")
-        if self.spacing and (len(self.spacing) != 3 or min(self.spacing) <= 0 or not self.stack):
-            raise InputError("--spacing needs three sizes in mm above 0, and --stack.")
 
 
 def convert(

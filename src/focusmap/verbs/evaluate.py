@@ -20,10 +20,9 @@ from focusmap.models.load import load_run_model
 from focusmap.models.ood_files import likeness_of
 from focusmap.models.predict import Predicted, predict
 from focusmap.study.cohort import Cohort, load_cohort
-from focusmap.study.declaration import Declaration
 from focusmap.study.external import read_other, refuse_known_patients, rows_like
 from focusmap.study.flags import count_rows
-from focusmap.study.options import RunOptions
+from focusmap.study.options import Declaration, RunOptions
 from focusmap.study.recipe import read_recipe
 from focusmap.study.run import Run, open_run
 from focusmap.study.samples import Samples

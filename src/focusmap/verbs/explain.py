@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING, TypeAlias
 import pandas as pd
 
 from focusmap.errors import InputError
-from focusmap.faithfulness.measuring import PAGE, TRUST, TrustRequest, choose_subjects, trust_options, write_trust
+from focusmap.faithfulness.measuring import PAGE, TRUST, choose_subjects, trust_options, write_trust
+from focusmap.faithfulness.request import TrustRequest
 from focusmap.figures.json_tree import branch
 from focusmap.files import Json, is_table, write_failures, write_table
 from focusmap.models.any import is_case_model
 from focusmap.models.load import load_run_looking
 from focusmap.study.cases import by_picture
 from focusmap.study.cohort import Cohort, load_cohort
-from focusmap.study.declaration import Declaration
 from focusmap.study.external import read_other, refuse_known_patients, rows_like
 from focusmap.study.inputs import read_images
 from focusmap.study.options import RunOptions
 from focusmap.study.run import Run, open_run
 from focusmap.study.samples import Samples
 from focusmap.study.split import Split, fold_split, read_split
+from focusmap.verbs.requests import ExplainRequest
 
 if TYPE_CHECKING:
     from focusmap.evaluation.localisation import FrozenCuts, Reference
@@ -33,36 +34,6 @@ if TYPE_CHECKING:
     from focusmap.models.net import Model
 
     Writer: TypeAlias = Callable[[Path, ExplainOptions], Explanation]
-
-
-@dataclass(frozen=True)
-class ExplainRequest:
-    """What is to be explained, and how.
-
-    Parameters
-    ----------
-    inputs
-        Pictures or folders, or one label file; empty means the run's test split.
-    out
-        Folder; by default the run's ``focus``.
-    methods
-        Names of heat map methods, scored side by side; empty means ``focus`` for a net that has focus maps, and ``cam``
-        for others. Several have a folder each, under one index.
-    targets
-        Targets to be mapped; empty means all.
-    said
-        What the user said of the label file's columns, where they are called otherwise than in the run's study; its
-        boxes count for the run's own test split too.
-    trust
-        Measure how far the maps can be trusted, and how; None: do not.
-    """
-
-    inputs: tuple[Path, ...] = ()
-    out: Path | None = None
-    methods: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
-    said: Declaration = Declaration()
-    trust: TrustRequest | None = None
 
 
 @dataclass(frozen=True)

@@ -15,40 +15,15 @@ from focusmap.models.ood_files import likeness_of
 from focusmap.models.predict import CHUNK, Predicted, predict_chunks
 from focusmap.models.predictor import Predictor, needs_of
 from focusmap.report.answer import in_words
-from focusmap.study.declaration import Declaration
 from focusmap.study.external import check_targets
 from focusmap.study.flags import Flags, count_rows
 from focusmap.study.inputs import read_inputs
 from focusmap.study.options import RunOptions
 from focusmap.study.samples import Samples
 from focusmap.study.submission import fill_template, read_template
+from focusmap.verbs.requests import PredictRequest
 
 ATTENTION = "attention.csv"
-
-
-@dataclass(frozen=True)
-class PredictRequest:
-    """What is to be predicted, and what is to be written.
-
-    Parameters
-    ----------
-    inputs
-        Pictures, folders of pictures, or one label file (its labels are not looked at).
-    out
-        Table to write, or None.
-    overlay
-        Folder for overlays, or None.
-    said
-        What the user said of the label file: folder of the pictures, patient column.
-    template
-        Of a model of tables or cases: a CSV whose header says which columns `out` has, in place of all.
-    """
-
-    inputs: tuple[Path, ...]
-    out: Path | None = None
-    overlay: Path | None = None
-    said: Declaration = Declaration()
-    template: Path | None = None
 
 
 @dataclass(frozen=True)

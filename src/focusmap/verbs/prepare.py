@@ -9,6 +9,7 @@ import numpy as np
 
 from focusmap.audit.image_summary import Seen, seen_by
 from focusmap.errors import InputError, RefusedError
+from focusmap.files import refuse_existing
 from focusmap.models.any import cases_of, check_model, model_name, rows_for
 from focusmap.models.names import WITH_TABLE, parse_model
 from focusmap.study.cases import with_pictures
@@ -66,7 +67,19 @@ def audit(
         The split to be judged; without one, the declared split is.
     against
         Another table, whose patients and pictures must not stand in this one.
+
+    Raises
+    ------
+    InputError
+        If `out` holds an audit already and `options.force` is not given.
     """
+    refuse_existing(out / "audit.json", force=options.force)
+    return _audited(cohort, out, options, split=split, against=against)
+
+
+def _audited(
+    cohort: Cohort, out: Path, options: RunOptions, *, split: Split | None = None, against: Roster | None = None
+) -> "Audit":
     from focusmap.audit import AuditOptions, audit_against, audit_cohort
     from focusmap.report.audit_files import write_audit
 
@@ -127,7 +140,7 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions) -> Prepared:
     rows = rows_for(cohort, options.recipe)
     write_study(cohort.study, run.study)
     divided = split(rows, options)
-    judged = audit(cohort, run.folder, options, split=split_of_pictures(divided, rows))
+    judged = _audited(cohort, run.folder, options, split=split_of_pictures(divided, rows))
     refuse_blocking(judged, options, run.folder)
     refuse_masks(judged)
     recipe = resolved(cohort, options.recipe, seen_by(judged, cohort))

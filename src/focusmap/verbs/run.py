@@ -13,9 +13,10 @@ from focusmap.study.options import RunOptions
 from focusmap.study.recipe import Recipe, read_recipe
 from focusmap.study.run import Run, open_run, start_run, writing
 from focusmap.verbs.evaluate import evaluate
-from focusmap.verbs.explain import ExplainRequest, explain
+from focusmap.verbs.explain import explain
 from focusmap.verbs.report import report
-from focusmap.verbs.segment import SegmentRequest, check_lesions, segment
+from focusmap.verbs.requests import ExplainRequest, SegmentRequest
+from focusmap.verbs.segment import check_lesions, segment
 from focusmap.verbs.train import resume, train, train_baseline
 
 DEMO_PIXELS = 48

@@ -3,23 +3,23 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import InputError, suggest
+from focusmap.errors import InputError
 from focusmap.files import Json, atomic_folder, write_failures, write_json, write_table
 from focusmap.models.any import model_name, rows_for
 from focusmap.models.load import load_run_net
 from focusmap.reasons import Reason, note_entries
 from focusmap.study.cohort import Cohort, load_cohort
-from focusmap.study.declaration import Declaration
 from focusmap.study.external import read_other, refuse_known_patients
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import Recipe, read_recipe
 from focusmap.study.run import Run, open_run
 from focusmap.study.split import Split, fold_split, read_split
+from focusmap.verbs.requests import DrawnBy, SegmentRequest
 
 if TYPE_CHECKING:
     from focusmap.evaluation.localisation.mask_scores import MaskScore
@@ -28,46 +28,9 @@ if TYPE_CHECKING:
     from focusmap.segmentation.lesions import Lesion, LesionCase
 
 UNKNOWN, CAUTIONS = "unknown", "cautions.json"
-DRAWN_BY = ("refined", "distilled")
+DRAWN_BY = get_args(DrawnBy)
 COMPARED = (("refined", "cam"), ("distilled", "cam"))
 INDEX_COLUMNS = ["image_id", "path", "target", "probability", "mask", "area", "n_pixels", "predicted"]
-
-
-@dataclass(frozen=True)
-class SegmentRequest:
-    """What masks are drawn of, and how.
-
-    Parameters
-    ----------
-    labels
-        Label file of other pictures; None means the run's test split.
-    out
-        Folder; by default the run's ``segmentation``.
-    targets
-        Targets, or classes as in ``label=malignant``; empty means all targets.
-    negatives
-        Classes that mean no lesion; empty means those that are called so.
-    method
-        Whose masks are written: ``refined`` or ``distilled``.
-    tune_on_masks
-        Choose the cuts of the maps on the masks of tune, and say of how many.
-    said
-        What the user said of the label file's columns.
-    """
-
-    labels: Path | None = None
-    out: Path | None = None
-    targets: tuple[str, ...] = ()
-    negatives: tuple[str, ...] = ()
-    method: str = "distilled"
-    tune_on_masks: bool = False
-    said: Declaration = Declaration()
-
-    def __post_init__(self) -> None:
-        if self.method not in DRAWN_BY:
-            raise InputError(
-                f"method {self.method!r} is not one of {', '.join(DRAWN_BY)}.{suggest(self.method, DRAWN_BY)}"
-            )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from focusmap.cli.show import boxes_in_words, masks_in_words, print_scores
+from focusmap.cli.show_results import print_scores
+from focusmap.cli.show_study import boxes_in_words, masks_in_words
 from focusmap.errors import InputError
 from focusmap.evaluation.localisation import (
     Explained,

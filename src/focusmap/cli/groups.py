@@ -1,0 +1,119 @@
+"""What several commands are told: a label file and its study, a recipe, and how these become values."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from focusmap.cli.progress import terminal_progress
+from focusmap.cli.show_study import changed_settings, print_cases, print_plan, print_study
+from focusmap.errors import InputError
+from focusmap.settings import Setting
+from focusmap.study.options import Declaration, RunOptions
+from focusmap.study.recipe import Recipe, read_recipe, recipe_from
+
+if TYPE_CHECKING:
+    from focusmap.study.cohort import Cohort
+
+LABELS = Setting("label file, one row an image", "LABELS.csv", is_positional=True)
+RUN = Setting("folder of the run", "RUN", is_positional=True)
+RUN_FOLDER = Setting("folder of the run", "RUN")
+FORCE = Setting("replace what is there")
+LANGUAGE = Setting("of the pages: English or Chinese")
+LABEL_FILE_ONLY = "says what is to be thought of a label file. Give one, or leave it out."
+RESUME = (
+    "--resume goes on with the run's own study, split and recipe: leave the study's and the training's options out, "
+    "or start another run with --out."
+)
+MIRROR = (
+    "the recipe mirrors pictures. In a mirrored chest film the heart lies on the right side, which is a finding "
+    "(dextrocardia) and not a variation; so for every organ that has a side. Turn it off there: augmentation.mirror."
+)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a label file's columns mean, and whether that is all that is asked."""
+
+    TITLE: ClassVar = "the study"
+
+    declaration: Declaration = Declaration()
+    file: Annotated[Path | None, Setting("a study.yaml made earlier, instead of the above", "FILE", option="study")] = (
+        None
+    )
+    dry_run: Annotated[bool, Setting("show the study as understood, time, memory and disk")] = False
+
+    def cohort(self, label_file: Path, recipe: Recipe) -> "Cohort":
+        """Return the cohort of `label_file` as the options, or a study made earlier, declare it."""
+        from focusmap.study.cohort import read_cohort
+        from focusmap.study.study import read_study
+
+        if self.file is not None:
+            return read_cohort(label_file, study=replace(read_study(self.file), label_file=label_file.resolve()))
+        return read_cohort(label_file, replace(self.declaration, unlabelled=not recipe.learns_labels))
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """Where the settings of a training come from that no option names."""
+
+    TITLE: ClassVar = "the training"
+
+    recipe: Annotated[Path | None, Setting("recipe.yaml with settings; the options below override it", "FILE")] = None
+    preset: Annotated[
+        str | None,
+        Setting("chest-xray, brain-mri, retina, oct-aptos, ultrasound or natural; all else overrides it", "NAME"),
+    ] = None
+
+    def under(self, options: RunOptions, typed: Mapping[str, object]) -> RunOptions:
+        """Return the options with the whole recipe: the file's over the preset's, overridden by what was typed."""
+        preset = {"preset": self.preset} if self.preset else {}
+        recipe = read_recipe(self.recipe, self.preset) if self.recipe else recipe_from(preset)
+        prefix = "options.recipe."
+        names = [name.removeprefix(prefix) for name in typed if name.startswith(prefix)]
+        return replace(options, recipe=replace(recipe, **{name: getattr(options.recipe, name) for name in names}))
+
+
+@dataclass(frozen=True)
+class Learning:
+    """What a run is made of, or which one is gone on with."""
+
+    labels: Annotated[Path | None, LABELS] = None
+    out: Annotated[Path | None, RUN_FOLDER] = None
+    resume: Annotated[Path | None, Setting("go on with a run that was stopped, as it was begun", "RUN")] = None
+    study: Study = Study()
+    source: RecipeFile = RecipeFile()
+
+    def given(self) -> tuple[Path, Path]:
+        """Return label file and run folder; `InputError` without them. A dry run writes nothing and needs no folder."""
+        if self.labels is None or (self.out is None and not self.study.dry_run):
+            raise InputError("give LABELS.csv and --out RUN, or --resume RUN.")
+        return self.labels, self.out or Path()
+
+    def check_resumes(self, options: RunOptions) -> None:
+        """Raise `InputError` where a run that is gone on with is told of other data or settings than its own."""
+        places = (self.labels, self.out, self.study.file, options.folds)
+        told = self.study.declaration != Declaration() or options.recipe != Recipe()
+        if told or self.study.dry_run or any(place is not None for place in places):
+            raise InputError(RESUME)
+
+
+def watched(options: RunOptions) -> RunOptions:
+    """Return the options with a progress line where a person is watching."""
+    return replace(options, progress=terminal_progress())
+
+
+def understood(labels: Path, study: Study, options: RunOptions) -> "Cohort | None":
+    """Return the cohort that is to be learnt from, the study printed; None where a dry run asks for the plan only."""
+    cohort = study.cohort(labels, options.recipe)
+    print_study(cohort)
+    print_cases(cohort, options.recipe)
+    if changed := changed_settings(options.recipe):
+        print(f"recipe      {changed}")
+    if options.recipe.augmentation.mirror:
+        print(f"note: {MIRROR}", file=sys.stderr)
+    if not study.dry_run:
+        return cohort
+    print_plan(cohort, options)
+    return None

@@ -1,0 +1,167 @@
+"""What commands print of what they have done: results to stdout, in words and small tables."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from focusmap.cli.show_study import did_you_mean
+
+if TYPE_CHECKING:
+    from focusmap.files import Json
+    from focusmap.study.run import Run
+
+SHOWN_FAILURES = 10
+# Why a training found no weights to start from, where it was not told to.
+UNASKED = "start-none-found"
+SCORES = {"pointing_hit": "pointing game", "auprc": "pixel AUPRC"}
+HEADLINE = ("auroc", "average_precision", "balanced_accuracy", "accuracy", "mae", "r2")
+
+
+def print_run(run: "Run") -> None:
+    """Print a run's metrics and, last, where its report is."""
+    from focusmap.files import read_json
+
+    print_notes(run)
+    metrics = run.evaluation / "metrics.json"
+    if metrics.is_file():
+        print_metrics(read_json(metrics), run.unit)
+    scores = run.focus / "scores.json"
+    if scores.is_file():
+        print_scores(read_json(scores))
+    cautions = run.segmentation / "cautions.json"
+    if cautions.is_file():
+        print(*cast(list[str], read_json(cautions)["cautions"]), sep="\n")
+    masks = run.segmentation / "scores.json"
+    if masks.is_file():
+        print_mask_scores(read_json(masks))
+    print(f"report: {run.folder / 'report.html'}")
+
+
+def print_notes(run: "Run") -> None:
+    """Say, on stderr, what a training met: no weights to start from, covariates that are constant on train."""
+    from focusmap.models.card import read_card
+    from focusmap.reasons import Reason, read_reason
+    from focusmap.study.covariates import Covariates
+
+    cards = [read_card(part.model / "model.json") for part in run.parts()]
+    starts = dict.fromkeys(read_reason(card.training, "start_reason") for card in cards)
+    notes = [
+        f"training started from {start}" for start in starts if isinstance(start, Reason) and start.code == UNASKED
+    ]
+    names = dict.fromkeys(name for card in cards for name in Covariates.from_list(card.covariates).left_out)
+    if names:
+        notes.append(f"constant on train, and so left out: {', '.join(names)}")
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
+def print_metrics(metrics: Mapping[str, "Json"], unit: str = "images") -> None:
+    """Print one line a target; `unit` is what was judged, and patients are counted where they are known."""
+    targets = cast(Mapping[str, Mapping[str, object]], metrics["targets"])
+    whose = f" of {metrics['n_patients']} patients" if metrics.get("clustered_by") == "patient" else ""
+    print(f"{metrics['split']}: {metrics['n_images']} {unit}{whose}")
+    width = max([len(name) for name in targets] + [4])
+    for name, values in targets.items():
+        shown = [f"{metric} {interval(values[metric])}" for metric in HEADLINE if metric in values]
+        print(f"  {name:<{width}}  {'  '.join(shown)}")
+    mean = cast(Mapping[str, object], metrics.get("mean") or {})
+    if len(targets) > 1 and "auroc" in mean:
+        print(f"  {'mean':<{width}}  auroc {interval(mean['auroc'])}")
+
+
+def unlike_in_words(n: int, n_images: int) -> str:
+    """Return what is to be thought of pictures unlike those of train.
+
+    >>> unlike_in_words(2, 40)
+    '2 of 40 pictures are unlike those that the model learnt from; do not rely on its answers to them'
+    """
+    return f"{n} of {n_images} pictures are unlike those that the model learnt from; do not rely on its answers to them"
+
+
+def interval(value: object) -> str:
+    """Return a metric with its interval; the reason where one of them is missing.
+
+    >>> interval({"value": 0.91, "low": 0.85, "high": 0.96})
+    '0.9100 (0.850 to 0.960)'
+    >>> interval({"value": None, "reason": "one class only"})
+    '- (one class only)'
+    """
+    entry = cast(Mapping[str, float | str | None], value)
+    if entry.get("value") is None:
+        return f"- ({entry.get('reason', 'undefined')})"
+    if entry.get("low") is None or entry.get("high") is None:
+        return f"{entry['value']:.4f}" + (f" ({entry['reason']})" if entry.get("reason") else "")
+    return f"{entry['value']:.4f} ({entry['low']:.3f} to {entry['high']:.3f})"
+
+
+def print_scores(scores: Mapping[str, "Json"] | None) -> None:
+    """Print how well the maps find the marked lesions, beside the baselines, and whether they beat the mean mask."""
+    if not scores:
+        return
+    methods = cast(Mapping[str, Mapping[str, object]], scores["methods"])
+    width = max(map(len, methods))
+    for metric, heading in SCORES.items():
+        print(f"maps against marked lesions ({heading}):")
+        for name, values in methods.items():
+            if metric in values:
+                print(f"  {name:<{width}}  {interval(values[metric])}")
+    any_method = next(iter(methods.values()))
+    print(f"  {'chance':<{width}}  {interval(any_method['chance'])}")
+    print(f"  of {any_method['n']} found positives; {any_method['n_false_negative']} more were missed")
+    for name, values in methods.items():
+        gain = cast(Mapping[str, Mapping[str, float | None]], values.get("minus_mean_mask") or {}).get("auprc")
+        if gain:
+            answer = "" if gain["value"] is None else "yes; " if (gain.get("low") or 0) > 0 else "no; "
+            print(f"{name} above the mean mask: {answer}pixel AUPRC {interval(gain)}")
+    if scores.get("masks_used_for_tuning"):
+        print(f"masks of the tune part that chose where maps are cut: {scores['masks_used_for_tuning']}")
+    unmatched = cast(list[str], scores.get("boxes_unmatched") or [])
+    if unmatched:
+        meant = did_you_mean(cast(Mapping[str, str], scores.get("boxes_nearest") or {}))
+        print(f"note: boxes of {', '.join(unmatched)} are left out: no label is called so{meant}", file=sys.stderr)
+
+
+def print_mask_scores(scores: Mapping[str, "Json"] | None) -> None:
+    """Print the Dice of every method, the test of the paired differences, and how many masks chose how to draw."""
+    if not scores:
+        return
+    from focusmap.evaluation.localisation.mask_scores import above_mean_mask
+
+    methods = cast(Mapping[str, Mapping[str, object]], scores["methods"])
+    print("masks against true masks (Dice):")
+    for name, values in methods.items():
+        print(f"  {name:<10}  {interval(values['dice'])}")
+    differences = cast(Mapping[str, Mapping[str, "Json"]], scores["differences"])
+    for name, found in differences.items():
+        test = cast(Mapping[str, float], found["sign_flip"])
+        how = "exact sign-flip test" if test["exact"] else f"sign-flip test with {test['n_signs']} draws"
+        print(
+            f"  {name}: {cast(float, found['mean']):+.4f} a patient, {test['n']} patients, p = {test['p']:.4g} ({how})"
+        )
+    is_above = above_mean_mask(differences, cast(str, scores["drawn_by"]))
+    if is_above is not None:
+        print(f"{scores['drawn_by']} above the mean mask: {'yes' if is_above else 'no'}")
+    print(f"masks that chose how lesions are drawn: {scores['masks_used_for_tuning']}")
+
+
+def print_trust(trust: Mapping[str, "Json"], page: Path) -> None:
+    """Print which criteria each method passes, and where the page is."""
+    from focusmap.report.trust import trust_verdicts
+    from focusmap.report.words import words_in
+
+    print("do the maps show where the net looks?")
+    for verdict in trust_verdicts(trust, words_in("en")):
+        print(f"  {verdict.sentence}")
+    if trust.get("reason"):
+        print(f"  not measured: {trust['reason']}")
+    print(f"trust: {page}")
+
+
+def print_failures(failures: Sequence[tuple[Path, str]], *, skip: bool) -> int:
+    """Print what could not be done on stderr; return the exit code."""
+    for file, reason in failures[:SHOWN_FAILURES]:
+        print(f"failed: {reason if str(file) in reason else f'{file}: {reason}'}", file=sys.stderr)
+    if len(failures) > SHOWN_FAILURES:
+        print(f"and {len(failures) - SHOWN_FAILURES} more; see failures.csv", file=sys.stderr)
+    return 2 if failures and not skip else 0

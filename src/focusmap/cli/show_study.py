@@ -1,0 +1,155 @@
+"""What commands print before anything is done: the study as understood, and what a run would cost."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from focusmap.cli.progress import clock
+
+if TYPE_CHECKING:
+    from focusmap.audit.image_summary import Seen
+    from focusmap.models.plan import Plan
+    from focusmap.study.cohort import Cohort
+    from focusmap.study.options import RunOptions
+    from focusmap.study.recipe import Recipe
+
+
+def changed_settings(recipe: "Recipe") -> str:
+    """Return the settings that are not the default ones, of a preset, a file or options alike.
+
+    >>> from focusmap.study.recipe import Augmentation, Recipe
+    >>> changed_settings(Recipe(size=320, augmentation=Augmentation(shift=0.05)))
+    'size 320, augmentation.shift 0.05'
+    """
+    default = type(recipe)()
+    groups = ("augmentation", "segmentation")
+    pairs = [(name, value, getattr(default, name)) for name, value in vars(recipe).items() if name not in groups]
+    for group in groups:
+        inner = vars(getattr(default, group))
+        pairs += [(f"{group}.{name}", value, inner[name]) for name, value in vars(getattr(recipe, group)).items()]
+    return ", ".join(f"{name} {str(value).lower()}" for name, value, usual in pairs if value != usual)
+
+
+def print_study(cohort: "Cohort") -> None:
+    """Print the study as understood, and how many images, known patients, masks and boxes it has.
+
+    Raises
+    ------
+    InputError
+        If there is a file of boxes that cannot be read: now, and not when the model has been trained.
+    """
+    print(cohort.study.describe())
+    what = "images" if cohort.has_images else "cases"
+    patients = f", {len(set(cohort.patient_ids))} patients" if cohort.study.patients == "column" else ""
+    print(f"rows        {len(cohort)} {what}{patients}")
+    for what, shown in {"masks": masks_in_words(cohort), "boxes": boxes_in_words(cohort)}.items():
+        if shown:
+            print(f"{what:<11} {shown}")
+
+
+def masks_in_words(cohort: "Cohort") -> str:
+    """Return how many masks each column names, to score maps by; empty where there are none."""
+    if not cohort.has_images or not cohort.has_masks:
+        return ""
+    counts = {name: (cohort.table[name] != "").sum() for name in cohort.mask_columns}
+    return f"{', '.join(f'{n} in {name}' for name, n in counts.items())}; to score heat maps by"
+
+
+def boxes_in_words(cohort: "Cohort") -> str:
+    """Return how many boxes there are to score maps by, and which find no picture or no label; empty without a file."""
+    from focusmap.evaluation.localisation.reference import read_boxes
+
+    if cohort.study.boxes_file is None or not cohort.has_images:
+        return ""
+    return read_boxes(cohort.study.boxes_file, cohort).in_words()
+
+
+def did_you_mean(nearest: Mapping[str, str]) -> str:
+    """Return a question after the labels that come near to names which are none; empty where there are none.
+
+    >>> did_you_mean({"Infiltrate": "Infiltration"})
+    ". Did you mean 'Infiltration'?"
+    """
+    names = dict.fromkeys(map(repr, nearest.values()))
+    return f". Did you mean {', '.join(names)}?" if names else ""
+
+
+def print_cases(cohort: "Cohort", recipe: "Recipe") -> None:
+    """Print how many cases the pictures make, and which views they have, where a model is to learn from cases."""
+    from focusmap.models.any import cases_of, rows_for
+    from focusmap.study.cases import views_of
+
+    how = cases_of(cohort, recipe)
+    if how == "pictures":
+        print_single(cohort, recipe)
+        return
+    rows = rows_for(cohort, recipe)
+    views = ", ".join(filter(None, views_of(rows)))
+    print(f"cases       {len(rows)}, of pictures pooled by {how}{views and ' view by view: '}{views}")
+
+
+def print_single(cohort: "Cohort", recipe: "Recipe") -> None:
+    """Say on stderr that a case is named and yet each picture is judged alone, where the recipe did not ask for it."""
+    from focusmap.models.any import model_name
+
+    case, name = cohort.study.case_column, model_name(cohort, recipe)
+    if case is None or recipe.cases != "auto" or not (cohort.has_images and recipe.learns_labels):
+        return
+    net = "" if name.engine == "net" else "a net (--model resnet18) and "
+    print(
+        f"note: pictures are judged one by one, although {case} says which belong together. For a case to be one "
+        f"sample, add {net}--view COL, --covariate COL with a +table model, or cases: mean in the recipe.",
+        file=sys.stderr,
+    )
+
+
+def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
+    """Print what a run would cost: sizes, time, memory and disk."""
+    from focusmap.models.names import parse_model
+    from focusmap.models.plan import estimate
+    from focusmap.verbs.prepare import accepting
+
+    plan = estimate(cohort, options)
+    size, shape = plan.recipe.size, plan.recipe.shape
+    taken = f", {' x '.join(map(str, shape))} voxels" if shape else f", {size} x {size} pixels" if size else ""
+    if plan.seen is not None and shape:
+        print(f"volumes     {volumes_in_words(plan.seen)}")
+    epochs = f", {plan.recipe.epochs} epochs" if parse_model(plan.recipe.model).engine == "net" else ""
+    print(f"model       {plan.recipe.model}{taken}{epochs}")
+    print(f"time        {time_in_words(plan)}")
+    print(f"memory      about {plan.memory_mb} MB")
+    print(f"disk        about {plan.disk_mb} MB of prepared pictures; weights and maps come on top")
+    later = "; pictures are looked at by the run itself" if cohort.has_images else ""
+    print(f"audit       {'the table blocks' if plan.blocking else 'nothing in the table blocks'}{later}")
+    for finding in plan.blocking:
+        print(f"refused: {finding.name}: {finding.message}")
+    if plan.blocking:
+        print(f"refused: the run will end with exit code 3. To go on all the same: {accepting(plan.blocking)}")
+
+
+def time_in_words(plan: "Plan") -> str:
+    """Return how long the training would take, and how that is known."""
+    if plan.seconds is None:
+        return f"unknown: a batch does not fit into the memory of {plan.device}. Try a smaller --batch-size"
+    known = f"measured here on {plan.device} by a few steps" if plan.device else "a rough guess"
+    return f"about {clock(plan.seconds)} of training ({known}); all else comes on top"
+
+
+def volumes_in_words(seen: "Seen") -> str:
+    """Return the sizes of some of a study's volumes towards right, front and top.
+
+    >>> from focusmap.audit.image_summary import Seen
+    >>> volumes_in_words(Seen([(256, 256, 24), (256, 256, 20)], 1, [(1, 1, 5), (1, 1, 6)]))
+    '256 x 256 x 20 to 24 voxels of 1 x 1 x 5 to 6 mm (2 looked at)'
+    """
+    shapes = [shape for shape in seen.shapes if len(shape) == 3]
+    sizes = f"of {ranges(seen.voxels)} mm" if len(seen.voxels) == len(shapes) else "of unknown size"
+    return f"{ranges(shapes)} voxels {sizes} ({len(shapes)} looked at)"
+
+
+def ranges(rows: "Sequence[Sequence[float]]") -> str:
+    """Return the least and the greatest of each column, with ``x`` between the columns."""
+    ends = [(min(column), max(column)) for column in zip(*rows, strict=True)]
+    return " x ".join(
+        f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}" for low, high in ends
+    )

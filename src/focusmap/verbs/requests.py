@@ -1,0 +1,209 @@
+"""What each verb may be told beside a run's folder and its options: the same for Python and the command line.
+
+What starts must start fast: nothing here imports numpy or pandas.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from focusmap.consensus.options import ConsensusOptions
+from focusmap.errors import InputError
+from focusmap.faithfulness.request import TrustRequest
+from focusmap.report.words import Language
+from focusmap.settings import Only, Setting, described, settle
+from focusmap.study.options import Declaration, ReadingsDeclaration
+from focusmap.study.recipe import numbers
+
+DrawnBy = Literal["refined", "distilled"]
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Return names that are written with commas between them.
+
+    >>> names("left-half, right-half")
+    ('left-half', 'right-half')
+    """
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def parts_or_boxes(text: str) -> tuple[str, ...]:
+    """Return names with commas, or boxes with semicolons between them.
+
+    >>> parts_or_boxes("scan=0,0,1,.5;fundus=0,.5,1,1")
+    ('scan=0,0,1,.5', 'fundus=0,.5,1,1')
+    """
+    return names(text) if "=" not in text else tuple(part.strip() for part in text.split(";") if part.strip())
+
+
+@described
+@dataclass(frozen=True)
+class PredictRequest:
+    """What is to be predicted, and what is to be written."""
+
+    inputs: Annotated[
+        tuple[Path, ...],
+        Setting("pictures, folders, or a label file", "IMAGE|LABELS.csv", is_positional=True),
+        "Pictures, folders of pictures, or one label file (its labels are not looked at).",
+    ]
+    out: Annotated[Path | None, Setting("write the answers as a table", "FILE.csv")] = None
+    overlay: Annotated[Path | None, Setting("write pictures of where the evidence lies", "DIR")] = None
+    said: Annotated[
+        Declaration,
+        Only("images", "targets", "patient", "case", "view", "missing"),
+        "What the user said of the label file: folder of the pictures, patient column, columns of cases and views.",
+    ] = Declaration()
+    template: Annotated[
+        Path | None,
+        Setting("of a table model: write the columns of this file's header", "FILE.csv"),
+        "Of a model of tables or cases: a CSV whose header says which columns `out` has, in place of all.",
+    ] = None
+
+    def __post_init__(self) -> None:
+        settle(self)
+
+
+@described
+@dataclass(frozen=True)
+class ExplainRequest:
+    """What is to be explained, and how."""
+
+    inputs: Annotated[
+        tuple[Path, ...],
+        Setting("default: the run's test split", "IMAGE|LABELS.csv", is_positional=True),
+        "Pictures or folders, or one label file; empty means the run's test split.",
+    ] = ()
+    out: Annotated[Path | None, Setting("folder of maps and overlays (default: RUN/focus)", "DIR")] = None
+    methods: Annotated[
+        tuple[str, ...],
+        Setting(
+            "heat map method; repeat to compare several (default: focus where the net has focus maps, else cam)",
+            "NAME",
+            option="method",
+        ),
+        "Names of heat map methods, scored side by side; empty means `focus` for a net that has focus maps, and `cam` "
+        "for others. Several have a folder each, under one index.",
+    ] = ()
+    targets: Annotated[
+        tuple[str, ...], Setting("a target to be mapped; repeat for several (default: all)", "NAME", option="target")
+    ] = ()
+    said: Annotated[
+        Declaration,
+        Only("images", "patient", "same_patient", "case", "view", "mask", "boxes", "missing"),
+        "What the user said of the label file's columns, where they are called otherwise than in the run's study; its "
+        "boxes count for the run's own test split too.",
+    ] = Declaration()
+    trust: Annotated[TrustRequest | None, "Measure how far the maps can be trusted, and how; None: do not."] = None
+
+    def __post_init__(self) -> None:
+        settle(self)
+
+
+@described
+@dataclass(frozen=True)
+class SegmentRequest:
+    """What masks are drawn of, and how."""
+
+    labels: Annotated[
+        Path | None,
+        Setting("other pictures (default: the run's test split)", "LABELS.csv", is_positional=True),
+        "Label file of other pictures; None means the run's test split.",
+    ] = None
+    out: Annotated[Path | None, Setting("folder of the masks (default: RUN/segmentation)", "DIR")] = None
+    targets: Annotated[
+        tuple[str, ...],
+        Setting(
+            "a target, or a class as in label=malignant; repeat for several (default: all)", "NAME", option="target"
+        ),
+    ] = ()
+    negatives: Annotated[
+        tuple[str, ...],
+        Setting("a class that means no lesion; repeat", "CLASS", option="negative"),
+        "Classes that mean no lesion; empty means those that are called so.",
+    ] = ()
+    method: Annotated[DrawnBy, Setting("whose masks are written")] = "distilled"
+    tune_on_masks: Annotated[
+        bool,
+        Setting("let masks of the tune part choose where maps are cut; counted"),
+        "Choose the cuts of the maps on the masks of tune, and say of how many.",
+    ] = False
+    said: Annotated[
+        Declaration,
+        Only("images", "patient", "same_patient", "case", "mask", "missing"),
+        "What the user said of the label file's columns.",
+    ] = Declaration()
+
+    def __post_init__(self) -> None:
+        settle(self)
+
+
+@described
+@dataclass(frozen=True)
+class ConvertRequest:
+    """What is made of the source, beside unpacking it; at most one of these is asked for."""
+
+    parts: Annotated[
+        tuple[str, ...],
+        Setting(
+            "cut each picture of a label file: left-half, right-half, top-half, bottom-half, or boxes of your own as "
+            "NAME=TOP,LEFT,BOTTOM,RIGHT in shares of the picture, with ';' between them",
+            "NAME,NAME|NAME=BOX;NAME=BOX",
+            parse=parts_or_boxes,
+        ),
+        "Parts, such as `left-half` or `scan=0.1,0.4,0.8,1`: each picture of a label file becomes one picture a part.",
+    ] = ()
+    volumes: Annotated[bool, Setting("make one volume of each DICOM series")] = False
+    slices: Annotated[bool, Setting("make slices of the volumes of a label file")] = False
+    slice_labels: Annotated[
+        Path | None,
+        Setting("labels of single slices, for --slices", "CSV"),
+        "Table of the labels of single slices, for `slices`; without one, slices have their volume's.",
+    ] = None
+    neighbours: Annotated[
+        bool,
+        Setting("show the slices before and after as red and blue"),
+        "Show each slice with its neighbours as colours, for nets of pictures that are to see some depth.",
+    ] = False
+    stack: Annotated[
+        tuple[str, ...],
+        Setting("make volumes: columns of volume and position", "COL,COL", parse=names),
+        "Columns of a label file that say to which volume, and where in it, each picture belongs.",
+    ] = ()
+    spacing: Annotated[
+        tuple[float, ...],
+        Setting("of --stack, along columns, rows and slices", "MM,MM,MM", parse=numbers),
+        "mm from column to column, row to row and slice to slice of `stack`; empty where unknown.",
+    ] = ()
+
+    def __post_init__(self) -> None:
+        settle(self)
+        if sum(map(bool, (self.parts, self.volumes, self.slices, self.stack))) > 1:
+            raise InputError("choose one of --parts, --volumes, --slices and --stack.")
+        if (self.slice_labels or self.neighbours) and not self.slices:
+            raise InputError("--slice-labels and --neighbours belong to --slices.")
+        if self.stack and len(self.stack) != 2:
+            raise InputError("--stack needs the columns of volume and position, such as --stack volume,slice.")
+        if self.spacing and (len(self.spacing) != 3 or min(self.spacing) <= 0 or not self.stack):
+            raise InputError("--spacing needs three sizes in mm above 0, and --stack.")
+
+
+@described
+@dataclass(frozen=True)
+class ConsensusRequest:
+    """What a consensus is made of."""
+
+    said: Annotated[ReadingsDeclaration, "What the user declares about the table's columns."] = field(
+        default_factory=ReadingsDeclaration
+    )
+    options: Annotated[ConsensusOptions, "Method, tie rule, soft labels."] = field(default_factory=ConsensusOptions)
+    images: Annotated[
+        Path | None,
+        Setting("folder of the pictures (default: the table's)", "DIR"),
+        "Folder to which the table's paths are relative; by default its own. Only the page looks there.",
+    ] = None
+    seed: Annotated[int, Setting("seed of the intervals", "N")] = 0
+    force: Annotated[bool, Setting("replace what is there")] = False
+    language: Annotated[Language, Setting("of the pages: English or Chinese")] = "en"
+
+    def __post_init__(self) -> None:
+        settle(self)
