@@ -3,9 +3,14 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from support.options import QUICK
 from support.studies import phantom_study
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("focusmap", deadline=None)
+settings.load_profile("focusmap")
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def test_the_box_lies_in_the_middle_and_keeps_the_aspect(rows, columns, size):
     assert abs(box.width - columns * scale) <= max(0.5, 1 - columns * scale)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(sides, sides, st.integers(32, 256), st.floats(0.3, 0.7), st.floats(0.3, 0.7))
 def test_a_bright_spot_comes_home_within_half_a_pixel(rows, columns, size, down, across):
     scale = max(max(rows, columns) / size, 1)
@@ -70,7 +70,7 @@ def test_a_bright_spot_comes_home_within_half_a_pixel(rows, columns, size, down,
     assert np.abs(centre_of_mass(home) - centre_of_mass(spot)).max() <= 0.5 * scale
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(200, 700), st.integers(200, 700), st.integers(32, 100))
 def test_a_jpeg_decoded_smaller_stays_in_its_place(tmp_path_factory, rows, columns, size):
     spot = a_blob((rows, columns), (rows * 0.6, columns * 0.4), width=max(rows, columns) / 20)
@@ -99,7 +99,7 @@ def naive_to_source(maps, source_shape, size):
     return out
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 9), st.integers(1, 64), st.integers(0, 99))
 def test_maps_go_home_as_the_formula_says(rows, columns, cells, size, seed):
     maps = np.random.default_rng(seed).normal(size=(2, cells, cells))
@@ -247,7 +247,7 @@ def test_halves_meet_and_make_up_the_picture():
 
 
 @given(st.integers(10, 500), st.integers(10, 500), st.integers(60, 300), st.integers(60, 300), st.integers(0, 40))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_the_foreground_is_found_within_two_pixels_of_the_search_grid(top, left, height, width, background):
     rng = np.random.default_rng(0)
     plane = rng.integers(0, 3, (top + height + 37, left + width + 21)).astype(np.uint16) + background

@@ -64,7 +64,7 @@ def test_every_orientation_is_turned_to_right_front_top(order, signs):
     np.testing.assert_allclose(to_source(pixels[0].astype(np.float32), placement), voxels, atol=1e-3)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.sampled_from(ORDERS), st.sampled_from(SIGNS), st.tuples(*[st.integers(16, 40)] * 3), st.booleans(),
     st.sampled_from(["whole", "foreground"]), st.floats(-0.4, 0.4),

@@ -43,7 +43,7 @@ def random_table(n_images: int, n_patients: int, seed: int) -> pd.DataFrame:
 tables = st.builds(random_table, st.integers(40, 200), st.integers(12, 40), st.integers(0, 1000))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(tables, st.integers(0, 100), st.sampled_from([None, 3, 5]))
 def test_no_patient_in_two_parts_and_every_row_in_one(raw: pd.DataFrame, seed: int, folds: int | None) -> None:
     cohort = cohort_of(raw, patient_column="who")
@@ -54,7 +54,7 @@ def test_no_patient_in_two_parts_and_every_row_in_one(raw: pd.DataFrame, seed: i
     assert split.fingerprint == make_split(cohort, SplitOptions(folds=folds, seed=seed)).fingerprint
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(tables, st.randoms(use_true_random=False))
 def test_row_order_is_irrelevant(raw: pd.DataFrame, shuffler: object) -> None:
     order = list(range(len(raw)))
