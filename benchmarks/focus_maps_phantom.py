@@ -25,7 +25,7 @@ import focusmap
 from focusmap import ExplainRequest, TrustRequest
 from focusmap.evaluation.localisation import MapOnMask, pixel_auprc, reference_of
 from focusmap.faithfulness.subjects import Subject, method_maps, panel_of
-from focusmap.heatmaps.evidence import Item
+from focusmap.heatmaps.map_files import Item
 from focusmap.models.load import load_run_model
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.statistics.intervals import bootstrap

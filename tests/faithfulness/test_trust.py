@@ -11,19 +11,20 @@ import torch
 from PIL import Image
 
 from focusmap.errors import InputError
-from focusmap.faithfulness.measuring import choose_maps
+from focusmap.faithfulness.judges import JUDGES
+from focusmap.faithfulness.plan import TrustPlan, choose_maps
 from focusmap.faithfulness.similarity import compare
 from focusmap.faithfulness.subjects import Subject, method_maps, panel_of
-from focusmap.faithfulness.trust import JUDGES, TrustOptions, measure_trust
+from focusmap.faithfulness.trust import measure_trust
 from focusmap.heatmaps import heat_maps
-from focusmap.heatmaps.evidence import Item
+from focusmap.heatmaps.map_files import Item
 from focusmap.models.net import Model
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.grids import on_grid
 from focusmap.study.task import Target, Task
 from support.models import model_of
 
-QUICK = TrustOptions(n_draws=4)
+QUICK = TrustPlan(n_draws=4)
 AB = Task((Target("a"), Target("b")))
 
 

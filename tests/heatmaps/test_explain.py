@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from focusmap.errors import InputError
 from focusmap.evaluation.localisation import Explained, Reference, ScoreOptions, score_maps
 from focusmap.heatmaps import METHODS
-from focusmap.heatmaps.evidence import Item, find_evidence, predicted_labels, read_pictures
-from focusmap.heatmaps.map_files import MapNames, read_map, write_map
-from focusmap.heatmaps.map_rows import INDEX_COLUMNS
-from focusmap.heatmaps.overlays import read_scale
-from focusmap.heatmaps.write import ExplainOptions, explain
+from focusmap.heatmaps.map_files import INDEX_COLUMNS, Item, MapNames, read_map, write_map
+from focusmap.heatmaps.overlays import read_scale, write_scale
+from focusmap.heatmaps.view import predicted_labels
+from focusmap.heatmaps.write import ExplainOptions
 from focusmap.models.net import Model
 from focusmap.nets.build import FocusNet
 from focusmap.study.cohort import read_cohort
 from focusmap.study.task import Target, Task
 from support.mapped_nets import Brightness
+from support.maps import evidence_of, explain
 from support.models import model_of
 
 OF_ANY_NET = [*(name for name, method in METHODS.items() if method.need is None), "gradcam@mirror,moves"]
@@ -99,8 +99,8 @@ def test_an_unreadable_file_is_reported_and_the_others_go_on(items, tmp_path):
     bad = Item("text", "images/text.png", tmp_path / "images/text.png")
     gone = Item("gone", "images/gone.png", tmp_path / "images/gone.png")
     explained = explain(bright_spot_model(*TWO), [bad, items[0], gone, items[3]], tmp_path / "out")
-    assert [image_id for image_id, _ in explained.failures] == ["text", "gone"]
-    assert "text.png" in explained.failures[0][1]
+    assert [one.image_id for one in explained.failures] == ["text", "gone"]
+    assert "text.png" in explained.failures[0].reason
     assert explained.index["image_id"].nunique() == 2
 
 
@@ -125,7 +125,7 @@ def test_grad_cam_is_the_positive_part_of_cam_and_is_drawn_on_the_same_scale(ite
     cam = explain(model, items[:1], tmp_path / "cam")
     gradcam = explain(model, items[:1], tmp_path / "gradcam", ExplainOptions(method="gradcam"))
     assert gradcam.scale["bright"] == pytest.approx(cam.scale["bright"], rel=1e-5)
-    evidence = find_evidence(model, list(read_pictures(items[:1], model.preparation, [])), "cam", [1])
+    evidence = evidence_of(model, items[:1], "cam", [1])
     assert evidence.maps.shape == (1, 1, 8, 8)
     name = cam.index["map"].iloc[0]
     assert read_map(tmp_path / "gradcam" / name).min() == 0
@@ -142,7 +142,7 @@ def test_a_scale_once_made_serves_later_pictures(items, tmp_path):
         == first.scale
         == json.loads((tmp_path / "run/scale.json").read_text())["ends"]
     )
-    later = explain(model, items[3:], tmp_path / "one", ExplainOptions(scale=read_scale(tmp_path / "run", "cam")))
+    later = explain(model, items[3:], tmp_path / "one", ExplainOptions(like=tmp_path / "run"))
     assert later.scale == first.scale
     assert read_scale(tmp_path / "nowhere", "cam") == {}
 
@@ -187,7 +187,10 @@ def test_a_label_without_evidence_has_no_scale_in_a_unit_without_a_least_value(i
 def test_the_colour_bar_names_the_unit_of_the_method(items, tmp_path):
     model = bright_spot_model(*TWO)
     for method in ("cam", "gradients"):
-        explain(model, items[:1], tmp_path / method, ExplainOptions(method, ("bright",), scale={"bright": 1.0}))
+        write_scale(tmp_path / f"like-{method}", method, {"bright": 1.0})
+        explain(
+            model, items[:1], tmp_path / method, ExplainOptions(method, ("bright",), like=tmp_path / f"like-{method}")
+        )
     cam, gradients = (
         np.asarray(Image.open(next((tmp_path / name).glob("overlays/*.png")))) for name in ("cam", "gradients")
     )
@@ -206,15 +209,14 @@ def test_a_multiclass_target_has_one_map_a_class_and_one_prediction(items, tmp_p
 def test_thresholds_decide_what_is_predicted():
     model = bright_spot_model(*TWO)
     model = replace(model, card=replace(model.card, thresholds={"bright": 0.2}))
-    assert predicted_labels(model, np.array([[0.2, 0.2], [0.1, 0.5]])).tolist() == [[True, False], [False, True]]
+    assert predicted_labels(model.card, np.array([[0.2, 0.2], [0.1, 0.5]])).tolist() == [[True, False], [False, True]]
 
 
 def test_a_continuous_target_is_mapped_in_its_own_units(items):
     model = bright_spot_model(Target("bright"), Target("size", "continuous"))
-    pictures = list(read_pictures(items[:1], model.preparation, []))
-    plain = find_evidence(model, pictures, "cam", [0, 1])
-    scaled = find_evidence(
-        replace(model, card=replace(model.card, scales={"size": [10.0, 2.0]})), pictures, "cam", [0, 1]
+    plain = evidence_of(model, items[:1], "cam", [0, 1])
+    scaled = evidence_of(
+        replace(model, card=replace(model.card, scales={"size": [10.0, 2.0]})), items[:1], "cam", [0, 1]
     )
     np.testing.assert_allclose(scaled.maps[:, 0], plain.maps[:, 0])
     np.testing.assert_allclose(scaled.maps[:, 1], 2 * plain.maps[:, 1])

@@ -9,10 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from focusmap.heatmaps.evidence import Item, find_case_evidence, read_pictures
-from focusmap.heatmaps.map_files import read_map
-from focusmap.heatmaps.map_rows import CASE_COLUMNS, INDEX_COLUMNS
-from focusmap.heatmaps.write import ExplainOptions, explain_cases
+from focusmap.heatmaps.map_files import CASE_COLUMNS, INDEX_COLUMNS, read_map
+from focusmap.heatmaps.write import ExplainOptions
 from focusmap.models.cases import NET, CaseModel, case_mean_of
 from focusmap.nets.build import FocusNet
 from focusmap.nets.cases import CaseArchitecture, CaseBackbone, Encoder
@@ -21,6 +19,7 @@ from focusmap.study.cohort import Cohort, read_cohort
 from focusmap.study.options import Declaration
 from focusmap.study.task import Target, Task
 from support.mapped_nets import Brightness
+from support.maps import evidence_in_rows, explain_rows
 from support.models import model_of
 
 VIEWS = ("post", "pre")
@@ -69,7 +68,7 @@ def by_path(index: pd.DataFrame, name: str) -> pd.Series:
 @pytest.mark.parametrize("method", ["cam", "gradcam", "occlusion", "integrated-gradients"])
 def test_the_map_is_on_the_view_that_carries_the_finding_and_on_no_other(cases, tmp_path, method):
     out = tmp_path / "out"
-    index = explain_cases(bright_spot_model(), cases, out, ExplainOptions(method)).index
+    index = explain_rows(bright_spot_model(), cases, out, ExplainOptions(method)).index
     assert list(index.columns) == [*INDEX_COLUMNS, *CASE_COLUMNS]
     assert list(index["case_id"]) == ["A", "A", "A", "B", "B"]
     assert index["has_evidence"].tolist() == [False, True, False, False, False]
@@ -84,7 +83,7 @@ def test_the_map_is_on_the_view_that_carries_the_finding_and_on_no_other(cases, 
 
 def test_every_picture_of_a_case_has_the_answer_of_the_case(cases, tmp_path):
     model = bright_spot_model()
-    index = explain_cases(model, cases, tmp_path / "out").index
+    index = explain_rows(model, cases, tmp_path / "out").index
     assert index.groupby("case_id")["probability"].nunique().tolist() == [1, 1]
     evidence = index.groupby("case_id")["evidence"].sum()
     # Of a net without anything that speaks against, what its pictures add is the logit less the bias.
@@ -94,7 +93,7 @@ def test_every_picture_of_a_case_has_the_answer_of_the_case(cases, tmp_path):
 
 
 def test_colours_end_at_what_the_deciding_pictures_have(cases, tmp_path):
-    explained = explain_cases(bright_spot_model(), cases, tmp_path / "out")
+    explained = explain_rows(bright_spot_model(), cases, tmp_path / "out")
     assert explained.scale["bright"] == pytest.approx(
         read_map(tmp_path / "out" / by_path(explained.index, "A_post")["map"]).max(), rel=1e-5
     )
@@ -108,10 +107,10 @@ def test_many_pictures_that_add_a_little_each_are_shown(cases, tmp_path):
     for name in names:
         Image.fromarray(pixels).save(tmp_path / name)
     case = replace(cases.of(["A"]), pictures=pictures.assign(image_id=names, path=names))
-    one = explain_cases(bright_spot_model(), cases.of(["A"]), tmp_path / "one").index["evidence"].max()
+    one = explain_rows(bright_spot_model(), cases.of(["A"]), tmp_path / "one").index["evidence"].max()
     for share, shown in ((1.2, True), (0.8, False)):
         model = bright_spot_model(weight=40 * share * 0.1 / one)
-        index = explain_cases(model, case, tmp_path / str(share)).index
+        index = explain_rows(model, case, tmp_path / str(share)).index
         assert index["evidence"].max() < 0.1
         assert index["has_evidence"].tolist() == [shown] * 5
 
@@ -120,8 +119,10 @@ def test_a_picture_that_cannot_be_read_is_named_and_the_rest_of_its_case_explain
     (tmp_path / "images/A_pre.png").write_text("not a picture")
     (tmp_path / "images/B_pre.png").unlink()
     (tmp_path / "images/B_post.png").unlink()
-    explained = explain_cases(bright_spot_model(), cases, tmp_path / "out")
-    assert [name for name, _ in explained.failures] == [f"images/{name}.png" for name in ("A_pre", "B_pre", "B_post")]
+    explained = explain_rows(bright_spot_model(), cases, tmp_path / "out")
+    assert [one.image_id for one in explained.failures] == [
+        f"images/{name}.png" for name in ("A_pre", "B_pre", "B_post")
+    ]
     assert list(explained.index["path"]) == ["images/A_post.png", "images/A_pre2.png"]
 
 
@@ -129,12 +130,8 @@ def test_maps_of_members_are_their_mean_in_the_targets_own_unit(cases):
     members = [bright_spot_model(40.0, scale=2.0), bright_spot_model(10.0, scale=4.0)]
     case = cases.of(["B"])
     case = replace(case, pictures=cases.pictures[cases.pictures["case_id"] == "A"].assign(case_id="B"))
-
-    def evidence(model: CaseModel):
-        items = [Item(name, name, case.study.images / name) for name in case.pictures["path"]]
-        return find_case_evidence(model, case, list(read_pictures(items, model.preparation, [])), "gradcam", [0])
-
-    first, second, both = (evidence(model) for model in (*members, case_mean_of(members, "seeds")))
+    models = (*members, case_mean_of(members, "seeds"))
+    first, second, both = (evidence_in_rows(model, case, "gradcam", [0]) for model in models)
     np.testing.assert_allclose(both.maps, (first.maps + second.maps) / 2, rtol=1e-5)
     np.testing.assert_allclose(both.probabilities, (first.probabilities + second.probabilities) / 2, rtol=1e-5)
     np.testing.assert_allclose(first.maps, 2 * second.maps, rtol=1e-4)

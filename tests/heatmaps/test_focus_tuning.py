@@ -21,13 +21,13 @@ from focusmap.evaluation.localisation import (
     iou_at,
     score_maps,
 )
+from focusmap.evaluation.localisation.cuts import FocusCut
 from focusmap.heatmaps import choose_method
-from focusmap.heatmaps.evidence import Item
-from focusmap.heatmaps.map_files import read_map
-from focusmap.heatmaps.tuning import STRONGEST, tuned, with_cuts
-from focusmap.heatmaps.write import ExplainOptions, explain
-from focusmap.models.card import FocusCut, read_card
+from focusmap.heatmaps.map_files import Item, read_map
+from focusmap.heatmaps.write import ExplainOptions
+from focusmap.models.card import read_card
 from focusmap.models.ensemble import combine, with_views
+from focusmap.models.focus_tuning import STRONGEST, tuned, with_cuts
 from focusmap.models.net import Model, load_model, save_model
 from focusmap.nets.build import Architecture, FocusNet, build_net
 from focusmap.nets.ensemble import Ensemble
@@ -36,6 +36,7 @@ from focusmap.nets.pooling import Maximum, PoolingOptions
 from focusmap.nets.views import AS_IT_IS, View
 from focusmap.study.cohort import Cohort, read_cohort
 from focusmap.study.task import Target, Task
+from support.maps import explain
 from support.models import model_of
 
 SIDE = 32

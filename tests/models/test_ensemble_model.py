@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from focusmap.errors import FocusmapError, ModelError
-from focusmap.heatmaps.evidence import Item, Picture, find_evidence
+from focusmap.heatmaps.map_files import Item
 from focusmap.models.ensemble import combine, with_views
 from focusmap.models.net import CARD, WEIGHTS, Model, load_model, save_model
 from focusmap.nets.views import AS_IT_IS, View
+from support.maps import evidence_of
 from support.models import edit, model_of
 
 VIEWS = (AS_IT_IS, View(mirror=True))
@@ -85,12 +87,11 @@ def test_an_ensemble_of_ensembles_is_one_of_their_nets() -> None:
     assert np.allclose(said(nested, x), np.mean([said(model, x) for model in members()], axis=0), atol=1e-4)
 
 
-def test_maps_are_the_mean_of_the_members_maps_in_the_targets_own_unit() -> None:
-    pictures = [
-        Picture(Item("a", "a", Path("a")), np.random.default_rng(0).normal(size=(1, 32, 32)).astype("f"), (32, 32))
-    ]
-    together = find_evidence(combine(members(), (AS_IT_IS,), "folds"), pictures, "cam", [1, 0])
-    alone = [find_evidence(model, pictures, "cam", [1, 0]) for model in members()]
+def test_maps_are_the_mean_of_the_members_maps_in_the_targets_own_unit(tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32), dtype=np.uint8)).save(tmp_path / "a.png")
+    items = [Item("a", "a.png", tmp_path / "a.png")]
+    together = evidence_of(combine(members(), (AS_IT_IS,), "folds"), items, "cam", [1, 0])
+    alone = [evidence_of(model, items, "cam", [1, 0]) for model in members()]
     assert np.allclose(together.maps, np.mean([found.maps for found in alone], axis=0), atol=1e-4)
 
 

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from focusmap.errors import MissingFileError
+from focusmap.evaluation.localisation.cuts import FocusCut
 from focusmap.files import read_json, read_table, write_json, write_table
-from focusmap.models.card import FocusCut
 from focusmap.report.files import read_run
 from focusmap.report.focus_section import _confidence, cut_note
 from focusmap.report.judged import judged_predictions

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from focusmap.errors import InputError
-from focusmap.segmentation.lesions import Lesion, lesions_of, working_shape
+from focusmap.segmentation.cases import working_shape
+from focusmap.segmentation.lesions import Lesion, lesions_of
 from focusmap.study.task import Target, Task
 
 BREAST = Target("label", "multiclass", ("normal", "benign", "malignant"))

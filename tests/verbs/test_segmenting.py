@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from focusmap.cli import main
@@ -15,8 +16,8 @@ from focusmap.evaluation.localisation.mask_scores import above_mean_mask
 from focusmap.heatmaps.map_files import file_name
 from focusmap.images.read import read_mask
 from focusmap.progress import silent
-from focusmap.segmentation.drawing import Job
 from focusmap.segmentation.lesions import Lesion
+from focusmap.segmentation.seen import Job
 from focusmap.segmentation.segmenter import learn_segmenter
 from focusmap.study.recipe import Recipe
 from support.options import quick
@@ -211,7 +212,7 @@ def test_masks_that_are_full_need_no_caution(run, tmp_path, monkeypatch, capsys)
 
 
 def test_lesions_whose_files_are_called_alike_are_learnt_apart():
-    job = Job(Recipe(), False, silent)
+    job = Job(Recipe(), False, torch.device("cpu"), silent)
     lesions = [Lesion(name, "label", (name,)) for name in ("label=a b", "label=a_b")]
     assert len({file_name(lesion.name) for lesion in lesions}) == 1
     first, second = (job.identity(lesion) for lesion in lesions)
@@ -268,7 +269,7 @@ def test_a_full_disk_or_a_killed_program_leaves_nothing_half_written(fault, run,
     def fail(path, region):
         raise KeyboardInterrupt if fault == "killed" else OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr("focusmap.heatmaps.map_files.write_binary", fail)
+    monkeypatch.setattr("focusmap.segmentation.masks.write_binary", fail)
     expected = {"disk": 2, "killed": 130}[fault]
     assert main(["segment", str(run), "--out", str(tmp_path / "masks")]) == expected
     assert list(tmp_path.iterdir()) == []
@@ -310,3 +311,31 @@ def test_settings_of_masks_need_segment_and_lie_within_reason(study, tmp_path, c
         assert main(command) == 2
         assert "no heat maps of labels" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
+
+
+def test_an_image_a_folder_and_several_images_are_drawn_as_a_table_of_them_is(run, study, tmp_path, capsys):
+    table = pd.read_csv(study).head(3).drop(columns=["mask_nodule"])
+    (tmp_path / "films").mkdir()
+    films = [tmp_path / "films" / f"{k}.png" for k in range(3)]
+    for path, film in zip(table["path"], films, strict=True):
+        shutil.copy(study.parent / path, film)
+    table.assign(path=[f"films/{film.name}" for film in films], nodule=1).to_csv(tmp_path / "films.csv", index=False)
+    asked = {
+        "table": [str(tmp_path / "films.csv")],
+        "folder": [str(tmp_path / "films")],
+        "files": [str(film) for film in films],
+        "one": [str(films[0])],
+    }
+    found = {}
+    for name, inputs in asked.items():
+        assert main(["segment", str(run), *inputs, "--out", str(tmp_path / name)]) == 0
+        index = pd.read_csv(tmp_path / name / "index.csv")
+        found[name] = index
+        assert not (tmp_path / name / "scores.json").exists()
+    assert [len(index) for index in found.values()] == [3, 3, 3, 1]
+    assert list(found["folder"]["image_id"]) == [str(film) for film in films] == list(found["files"]["image_id"])
+    for name in ("folder", "files"):
+        assert found[name]["n_pixels"].tolist() == found["table"]["n_pixels"].tolist()
+        np.testing.assert_allclose(found[name]["probability"], found["table"]["probability"], rtol=1e-5)
+    assert main(["segment", str(run), str(films[0]), str(tmp_path / "films.csv"), "--out", str(tmp_path / "both")]) == 2
+    assert "not both" in capsys.readouterr().err

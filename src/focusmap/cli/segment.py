@@ -16,7 +16,7 @@ from focusmap.verbs.requests import SegmentRequest
 EXAMPLE = """\
 examples:
   focusmap segment runs/first                               the run's own test split, into runs/first/segmentation
-  focusmap segment runs/first new.csv --out masks
+  focusmap segment runs/first film.png --out masks          an image, a folder, or a label file
   focusmap segment runs/busi --target label=malignant       one class alone; by default every class but the negative
 
 What is a lesion: a binary target's positive class; of several classes all but those called normal, healthy, none and
@@ -39,7 +39,7 @@ class Segment:
 
     def __call__(self) -> int:
         """Run the command."""
-        if self.request.labels is None:
+        if not self.request.inputs:
             refuse_idle(self, self.typed, OF_OWN, LABEL_FILE_ONLY)
         options = watched(self.options)
         if self.recipe is not None:
@@ -51,6 +51,6 @@ class Segment:
             print(caution)
         print_mask_scores(result.scores)
         print(f"masks: {result.folder / 'index.csv'}")
-        if self.request.labels is None and self.request.out is None:
+        if not self.request.inputs and self.request.out is None:
             print(f"to see them in the report: focusmap report {self.run}")
         return print_failures(result.failures, skip=self.options.skip_unreadable)

@@ -12,7 +12,8 @@ from focusmap.errors import InputError
 from focusmap.evaluation.calibration import apply
 from focusmap.evaluation.localisation import edges_map
 from focusmap.heatmaps import check_method, heat_maps
-from focusmap.heatmaps.evidence import Item, read_pictures
+from focusmap.heatmaps.map_files import Item
+from focusmap.images.prepare import standardised_file
 from focusmap.models.net import Model
 from focusmap.nets.grids import on_grid
 
@@ -61,14 +62,11 @@ def panel_of(model: Model, subjects: Sequence[Subject]) -> Panel:
 
     Raises
     ------
-    InputError
-        If a picture cannot be read, or the model does not know a label.
+    InputError, MissingFileError
+        If an image cannot be read, or the model does not know a label.
     """
-    failures: list[tuple[str, str]] = []
-    items = list(dict.fromkeys(subject.item for subject in subjects))
-    pixels = {picture.item: picture.pixels for picture in read_pictures(items, model.preparation, failures)}
-    if failures:
-        raise InputError(failures[0][1])
+    items = dict.fromkeys(subject.item for subject in subjects)
+    pixels = {item: standardised_file(item.file, model.preparation)[0] for item in items}
     names = model.task.label_names
     for subject in subjects:
         if subject.label not in names:

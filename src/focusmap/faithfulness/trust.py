@@ -1,143 +1,21 @@
-"""How far each heat map method can be trusted for one model: every criterion, on some of its pictures.
+"""How far each heat map method can be trusted for one model: every criterion, on some of its images.
 
-Curves of removal follow the probability that the user reads; sums of a map are compared with the logit, which is what
-they add up to. Two controls are judged beside the methods: the picture's edges, which know nothing of the net, and
-noise, which knows nothing at all. What a control passes shows nothing by itself.
+Two controls are judged beside the methods: the image's edges, which know nothing of the net, and noise, which knows
+nothing at all. What a control passes shows nothing by itself.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from focusmap.faithfulness.criteria import SOURCES, Verdict, agrees, better_than_nothing, forgets, steady
-from focusmap.faithfulness.curves import (
-    PERCENTILES,
-    area,
-    deletion_curve,
-    displaced,
-    insertion_curve,
-    road,
-)
-from focusmap.faithfulness.randomisation import agreement, cascading_randomisation, label_randomisation
-from focusmap.faithfulness.removals import (
-    GRID,
-    Removals,
-    infidelity,
-    measure_removals,
-    random_features,
-    sensitivity_n,
-    squares,
-    unexplained,
-)
-from focusmap.faithfulness.similarity import Comparison, between_images, pooled
-from focusmap.faithfulness.stability import max_sensitivity
-from focusmap.faithfulness.subjects import Draw, Panel, Subject, edge_maps, method_maps, noise_maps, panel_of
+from focusmap.faithfulness.criteria import SOURCES
+from focusmap.faithfulness.judges import Bench, Judge, bench_of, judges_for, put_on_trial
+from focusmap.faithfulness.plan import TrustPlan
+from focusmap.faithfulness.subjects import Draw, Subject, edge_maps, method_maps, noise_maps
 from focusmap.files import Json
 from focusmap.models.net import Model
-from focusmap.nets.build import Architecture, FocusNet, build_net
-from focusmap.nets.grids import on_grid
-from focusmap.nets.pooling import PoolingOptions
-from focusmap.progress import Progress, silent
 from focusmap.reasons import Reason, reason_entries
 
-FEATURE_SHARES = (0.1, 0.3, 0.5)
-N_UNTRAINED, N_STEPS = 3, 4
-# A net's training starts from the weights of its seed, which are therefore not strange to it.
-FIRST_STRANGE_SEED = 1000
 
-
-@dataclass(frozen=True)
-class TrustOptions:
-    """How trust is measured.
-
-    Parameters
-    ----------
-    methods
-        Names of heat map methods; ``focus`` where this model, and all others, have focus maps.
-    n_maps
-        Pictures with a label each to choose.
-    n_draws
-        Random removals of each kind, for infidelity and sensitivity-n.
-    seed
-        Of all that is drawn.
-    others
-        Models trained on the same data with another seed or architecture.
-    shuffled
-        A model trained on shuffled labels, or None.
-    n_models
-        Models of the run, of which the one that is measured stands for all.
-    progress
-        Told of what is done.
-    """
-
-    methods: tuple[str, ...] = ("cam",)
-    n_maps: int = 16
-    n_draws: int = 20
-    seed: int = 0
-    others: tuple[Model, ...] = ()
-    shuffled: Model | None = None
-    n_models: int = 1
-    progress: Progress = silent
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What all methods are judged on.
-
-    Parameters
-    ----------
-    squares
-        Pictures without a square.
-    features
-        Number of features to pictures without as many.
-    """
-
-    panel: Panel
-    subjects: Sequence[Subject]
-    squares: Removals
-    features: Mapping[int, Removals]
-    options: TrustOptions
-
-    @property
-    def patients(self) -> list[str]:
-        """The patient of each subject."""
-        return [subject.patient_id for subject in self.subjects]
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A method on trial: its maps, the same maps in the wrong place, and how alike those of different pictures are."""
-
-    bench: Bench
-    draw: Draw
-    maps: Tensor
-    misplaced: Tensor
-    between: Comparison
-
-    def of_net(self, net: FocusNet) -> np.ndarray:
-        """Return the maps of the same pictures by a net with other weights."""
-        panel = self.bench.panel
-        return self.draw(replace(panel, model=replace(panel.model, net=net))).cpu().numpy()
-
-    def of_model(self, model: Model) -> np.ndarray:
-        """Return the maps of the same pictures by another model, prepared as it wants them, on this one's grid."""
-        maps = self.draw(panel_of(model, self.bench.subjects))
-        return on_grid(maps[:, None], self.maps.shape[1:])[:, 0].cpu().numpy()
-
-    def judge(self, gains: Tensor) -> Verdict:
-        """Return whether gains over an uninformative map, ``(N,)``, are shown to be above 0."""
-        return better_than_nothing(gains, self.bench.patients, self.bench.options.seed)
-
-
-Judged: TypeAlias = tuple[Verdict, dict[str, Json]]
-Judge: TypeAlias = Callable[[Trial], Judged]
-
-
-def measure_trust(model: Model, subjects: Sequence[Subject], options: TrustOptions = TrustOptions()) -> dict[str, Json]:
+def measure_trust(model: Model, subjects: Sequence[Subject], plan: TrustPlan = TrustPlan()) -> dict[str, Json]:
     """Return which criteria each method passes for this model, and the numbers behind it, as `trust.json` holds them.
 
     Parameters
@@ -152,172 +30,33 @@ def measure_trust(model: Model, subjects: Sequence[Subject], options: TrustOptio
     InputError
         If a method or, for another model, a label is unknown, or a picture cannot be read.
     """
-    methods = {name: method_maps(name) for name in options.methods}
-    controls = {"edges": edge_maps, "random": noise_maps(options.seed)}
-    judges = judges_for(model, options)
+    methods = {name: method_maps(name) for name in plan.methods}
+    controls = {"edges": edge_maps, "random": noise_maps(plan.seed)}
+    judges = judges_for(model, plan)
     facts: dict[str, Json] = {
         "n_maps": len(subjects),
         "n_pictures": len({subject.item for subject in subjects}),
         "n_patients": len({subject.patient_id for subject in subjects}),
         "n_predicted": sum(subject.predicted for subject in subjects),
-        "n_models": options.n_models,
-        "n_draws": options.n_draws,
-        "seed": options.seed,
+        "n_models": plan.n_models,
+        "n_draws": plan.n_draws,
+        "seed": plan.seed,
         "criteria": {name: {"source": SOURCES[name]} for name in judges},
     }
     if len(subjects) < 2:
         return {**facts, "methods": {}, "controls": {}, **reason_entries(Reason("too-few-maps"))}
-    found = _try_all({**methods, **controls}, judges, _bench(model, subjects, options))
+    found = _try_all({**methods, **controls}, judges, bench_of(model, subjects, plan))
     groups = {"methods": methods, "controls": controls}
     return {**facts, **{group: {name: found[name] for name in names} for group, names in groups.items()}}
-
-
-def judges_for(model: Model, options: TrustOptions) -> dict[str, Judge]:
-    """Return how each criterion is judged that can be: some need other models."""
-    same = [other for other in options.others if _design(other) == _design(model)]
-    foreign = [other for other in options.others if _design(other) != _design(model)]
-    judges = dict(JUDGES)
-    if options.shuffled is not None:
-        judges["label-randomisation"] = _label_randomisation(model, options.shuffled)
-    if same:
-        judges["repeatability"] = _agreement([model, *same])
-    if foreign:
-        judges["reproducibility"] = _agreement([model, *foreign])
-    return judges
-
-
-def _bench(model: Model, subjects: Sequence[Subject], options: TrustOptions) -> Bench:
-    panel = panel_of(model, subjects)
-    batch, n_draws, seed = panel.batch, options.n_draws, options.seed
-    n_features = int(np.prod([min(GRID, side) for side in batch.shape[2:]]))
-    counts = [max(round(share * n_features), 1) for share in FEATURE_SHARES]
-    without = {n: measure_removals(panel.logit, batch, random_features(batch, n, n_draws, seed)) for n in counts}
-    return Bench(panel, subjects, measure_removals(panel.logit, batch, squares(batch, n_draws, seed)), without, options)
 
 
 def _try_all(draws: Mapping[str, Draw], judges: Mapping[str, Judge], bench: Bench) -> dict[str, Json]:
     found: dict[str, Json] = {}
     for i, (name, draw) in enumerate(draws.items()):
-        trial, verdicts = _trial(draw, bench), {}
+        trial, verdicts = put_on_trial(draw, bench), {}
         for k, (criterion, judge) in enumerate(judges.items(), start=1):
             verdict, details = judge(trial)
             verdicts[criterion] = {**verdict.to_dict(), **details}
-            bench.options.progress("measuring trust", i * len(judges) + k, len(draws) * len(judges))
+            bench.plan.progress("measuring trust", i * len(judges) + k, len(draws) * len(judges))
         found[name] = verdicts
     return found
-
-
-def _trial(draw: Draw, bench: Bench) -> Trial:
-    maps, seed = draw(bench.panel), bench.options.seed
-    between = between_images(maps.cpu().numpy(), bench.panel.columns.tolist(), seed)
-    return Trial(bench, draw, maps, displaced(maps, seed), between)
-
-
-def _deletion(trial: Trial) -> Judged:
-    panel, seed = trial.bench.panel, trial.bench.options.seed
-    own, control = (
-        deletion_curve(panel.probability, panel.batch, maps, seed=seed) for maps in (trial.maps, trial.misplaced)
-    )
-    return trial.judge(area(control) - area(own)), {"curve": _mean(own), "control": _mean(control)}
-
-
-def _insertion(trial: Trial) -> Judged:
-    panel, seed = trial.bench.panel, trial.bench.options.seed
-    own, control = (
-        insertion_curve(panel.probability, panel.batch, maps, seed=seed) for maps in (trial.maps, trial.misplaced)
-    )
-    return trial.judge(area(own) - area(control)), {"curve": _mean(own), "control": _mean(control)}
-
-
-def _road(trial: Trial) -> Judged:
-    panel = trial.bench.panel
-    found = road(panel.probability, panel.batch, trial.maps, seed=trial.bench.options.seed)
-    details: dict[str, Json] = {
-        "percentiles": list(PERCENTILES),
-        "least_first": _mean(found.least_first),
-        "most_first": _mean(found.most_first),
-    }
-    return trial.judge(found.score), details
-
-
-def _infidelity(trial: Trial) -> Judged:
-    removals = trial.bench.squares
-    own, control = unexplained(removals, trial.maps), unexplained(removals, trial.misplaced)
-    scaled = infidelity(removals, trial.maps, scaled=True)
-    details: dict[str, Json] = {
-        "infidelity": float(scaled.mean()),
-        "unexplained": _number(own.nanmean()),
-        "control": _number(control.nanmean()),
-    }
-    return trial.judge(control - own), details
-
-
-def _sensitivity_n(trial: Trial) -> Judged:
-    found = {n: sensitivity_n(removals, trial.maps) for n, removals in trial.bench.features.items()}
-    by_n: dict[str, Json] = {str(n): _number(values.nanmean()) for n, values in found.items()}
-    return trial.judge(torch.stack(list(found.values())).nanmean(dim=0)), {"by_n": by_n}
-
-
-def _max_sensitivity(trial: Trial) -> Judged:
-    panel = trial.bench.panel
-    changes = max_sensitivity(
-        lambda pictures: trial.draw(replace(panel, batch=pictures)), panel.batch, seed=trial.bench.options.seed
-    )
-    return steady(changes), {}
-
-
-def _randomisation(trial: Trial) -> Judged:
-    # Of an ensemble the first net is made random: the layers of several have no common order.
-    model, first = trial.bench.panel.model, FIRST_STRANGE_SEED + trial.bench.options.seed
-    architecture = Architecture.from_dict(model.card.architecture)
-    device = trial.bench.panel.batch.device
-    untrained = [build_net(architecture, seed=first + i).eval().to(device) for i in range(N_UNTRAINED)]
-    cascades = [cascading_randomisation(trial.of_net, model.nets[0], net, N_STEPS) for net in untrained]
-    steps = [(step[0].layer, pooled([one.similarity for one in step])) for step in zip(*cascades, strict=True)]
-    details: dict[str, Json] = {
-        "between_images": trial.between.to_dict(),
-        "steps": [{"layer": layer, **similarity.to_dict()} for layer, similarity in steps],
-    }
-    return forgets(steps[-1][1], trial.between), details
-
-
-JUDGES: dict[str, Judge] = {
-    "deletion": _deletion,
-    "insertion": _insertion,
-    "road": _road,
-    "infidelity": _infidelity,
-    "sensitivity-n": _sensitivity_n,
-    "max-sensitivity": _max_sensitivity,
-    "randomisation": _randomisation,
-}
-
-
-def _label_randomisation(model: Model, shuffled: Model) -> Judge:
-    def judge(trial: Trial) -> Judged:
-        found = label_randomisation(trial.of_model, model, shuffled)
-        return forgets(found, trial.between), {"similarity": found.to_dict()}
-
-    return judge
-
-
-def _agreement(models: Sequence[Model]) -> Judge:
-    def judge(trial: Trial) -> Judged:
-        found = agreement(trial.of_model, models)
-        return agrees(found, trial.between), {"similarity": found.to_dict(), "n_models": len(models)}
-
-    return judge
-
-
-def _design(model: Model) -> tuple[str, PoolingOptions]:
-    """Return what makes two nets of one architecture, whatever pictures and labels they are for."""
-    architecture = Architecture.from_dict(model.card.architecture)
-    return architecture.model, architecture.pooling
-
-
-def _mean(curves: Tensor) -> list[Json]:
-    """Return the mean over pictures of ``(N, S)`` curves."""
-    return [float(value) for value in curves.mean(dim=0)]
-
-
-def _number(value: Tensor) -> float | None:
-    return None if bool(value.isnan()) else float(value)

@@ -1,19 +1,32 @@
-"""The files of heat maps: one array a file, under a name made from the image and the label."""
+"""The files of heat maps, one array per file under a name made from the image and the label, and their index."""
 
 import re
 import zipfile
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePath
 
 import numpy as np
+import pandas as pd
 from numpy.lib import format as npy
 
 from focusmap.files import PICTURE_SUFFIX, atomic
+from focusmap.heatmaps.methods import FOCUS
 from focusmap.images.heat_map import KEY, read_map
+from focusmap.study.samples import Batch
 
-__all__ = ["KEY", "MapNames", "file_name", "read_map", "write_binary", "write_map"]
+__all__ = [
+    "CASE_COLUMNS", "INDEX_COLUMNS", "KEY", "Item", "MapNames", "MapRow", "file_name", "items_of", "read_map",
+    "tabulate", "write_binary", "write_map",
+]  # fmt: skip
 
+INDEX_COLUMNS = [
+    "image_id", "path", "target", "probability", "method", "map", "overlay", "has_evidence", "evidence", "predicted",
+    "binary", "slices", "n_slices", "strongest",
+]  # fmt: skip
+CASE_COLUMNS = ["case_id", "view"]
 LONGEST_NAME = 120
 UNSAFE = re.compile(r"[^\w.=+-]+")
 
@@ -69,3 +82,95 @@ def _npy_bytes(heat_map: np.ndarray) -> bytes:
     buffer = BytesIO()
     npy.write_array(buffer, np.ascontiguousarray(heat_map, dtype=np.float32), allow_pickle=False)
     return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image as the index names it: id, the path to show, the file; of a model of cases, its case and view."""
+
+    image_id: str
+    path: str
+    file: Path
+    case_id: str = ""
+    view: str = ""
+
+
+def items_of(batch: Batch) -> list[Item]:
+    """Return how the images of a batch are named."""
+    columns = [name for name in ("case_id", "view") if name in batch.table]
+    names = batch.table[["image_id", "path", *columns]].itertuples(index=False)
+    return [Item(image_id, path, file, *rest) for (image_id, path, *rest), file in zip(names, batch.files, strict=True)]
+
+
+@dataclass(frozen=True)
+class MapRow:
+    """One map of one image.
+
+    Parameters
+    ----------
+    evidence
+        Its amount, as `Evidence` has it.
+    highest
+        Its highest value in the grid of the image, as shown.
+    unit
+        What one unit of the values that are shown is on the written map.
+    name
+        Of its files, without suffix.
+    deviation
+        Of a continuous target, what one logit is in its unit; None for other labels.
+    is_volume
+        True if they are NIfTI files.
+    """
+
+    item: Item
+    label: str
+    probability: float
+    predicted: bool
+    has_evidence: bool
+    evidence: float
+    highest: float
+    unit: float
+    name: str
+    deviation: float | None = None
+    is_volume: bool = False
+
+    @property
+    def sample(self) -> str:
+        """What the model answers for: the image, or its case."""
+        return self.item.case_id or self.item.image_id
+
+    @property
+    def map(self) -> str:
+        """The file of the map, in the folder of the index."""
+        return f"maps/{self.name}{'.nii.gz' if self.is_volume else '.npz'}"
+
+    @property
+    def binary(self) -> str:
+        """The file of the region."""
+        return f"binaries/{self.name}{'.nii.gz' if self.is_volume else '.png'}"
+
+    @property
+    def overlay(self) -> str:
+        """The file of the overlay."""
+        return f"overlays/{self.name}.png"
+
+    @property
+    def slices(self) -> str:
+        """The file of a volume's slices under each other."""
+        return f"overlays/{self.name}.slices.png"
+
+
+def tabulate(rows: Sequence[MapRow], steps: Mapping[str, tuple[int, int]], method: str) -> pd.DataFrame:
+    """Return the index, one row per map, its columns `INDEX_COLUMNS`; files are relative to its folder.
+
+    Of images of cases `CASE_COLUMNS` are added.
+    `steps` says by the name of a volume's files how many slices are shown, and which of them has most evidence.
+    """
+    records = [
+        (row.item.image_id, row.item.path, row.label, row.probability, method, row.map, row.overlay, row.has_evidence,
+         row.evidence, row.predicted, row.binary if method == FOCUS else "", row.slices if row.name in steps else "",
+         *steps.get(row.name, ("", "")), row.item.case_id, row.item.view)
+        for row in rows
+    ]  # fmt: skip
+    index = pd.DataFrame(records, columns=[*INDEX_COLUMNS, *CASE_COLUMNS])
+    return index if (index["case_id"] != "").any() else index[INDEX_COLUMNS]

@@ -13,8 +13,7 @@ from focusmap.figures.overlays import LONG, Overlay, draw_overlay
 from focusmap.figures.slices import N_MONTAGE, N_STEPS, SliceStrip, montage, spread, write_strip
 from focusmap.files import read_json, write_json
 from focusmap.heatmaps import FOCUS, Unit, method_of, unit_of
-from focusmap.heatmaps.map_files import read_map
-from focusmap.heatmaps.map_rows import MapRow
+from focusmap.heatmaps.map_files import MapRow, read_map
 from focusmap.images.image import Image
 from focusmap.images.read import read_image
 from focusmap.images.slices import shown_stack

@@ -1,57 +1,50 @@
-"""Heat maps of picture files in their own grid: maps, overlays and an index, a batch of pictures at a time.
+"""Heat maps of images in the grids of their files: maps, overlays and an index, a batch at a time.
 
-Memory does not grow with the number of pictures, but for the rows of the index. Maps are written first; overlays
-follow from the files, because their colours end at a value that all overlays of a label share.
+One way for nets of single images, models of cases and ensembles: each gives a `NetView`. Memory does not grow with the
+number of images, but for the rows of the index. Maps are written first; overlays follow from the files, because their
+colours end at a value that all overlays of a label share.
 """
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias, cast
 
 import numpy as np
 import pandas as pd
 
 from focusmap.evaluation.localisation.reference import Reference
-from focusmap.files import write_table
-from focusmap.heatmaps import FOCUS, Unit, unit_of
-from focusmap.heatmaps.evidence import Evidence, Item, Picture, find_case_evidence, find_evidence, read_pictures
-from focusmap.heatmaps.map_files import MapNames, write_binary, write_map
-from focusmap.heatmaps.map_rows import MapRow, tabulate
-from focusmap.heatmaps.overlays import Drawing, scale_of, write_overlays, write_scale
+from focusmap.files import write_failures, write_table
+from focusmap.heatmaps import FOCUS, Unit, is_method, unit_of
+from focusmap.heatmaps.map_files import Item, MapNames, MapRow, items_of, tabulate, write_binary, write_map
+from focusmap.heatmaps.overlays import Drawing, read_scale, scale_of, write_overlays, write_scale
+from focusmap.heatmaps.view import Evidence, NetView, evidence_in
 from focusmap.images.nifti import write_nifti
-from focusmap.images.prepare import to_source
+from focusmap.images.prepare import AnyPlacement, to_source
 from focusmap.images.volumes import VolumePlacement
-from focusmap.models.card import ModelCard
-from focusmap.models.cases import CaseModel
-from focusmap.models.net import Model
 from focusmap.progress import Progress, silent
-from focusmap.study.cases import pictures_of, with_pictures
-from focusmap.study.cohort import Cohort
-from focusmap.study.samples import at_once
+from focusmap.study.samples import EMPTY_CASE, Failure, Samples, at_once
 from focusmap.study.task import Task
 
-Failures: TypeAlias = list[tuple[str, str]]
-"""(image_id, reason) of pictures that cannot be read."""
-Seen: TypeAlias = Iterator[tuple[list[Picture], Evidence]]
-"""Some pictures at a time, with what a model sees in them."""
+FOLDERS, FILES = ("maps", "overlays", "binaries"), ("map", "overlay", "binary", "slices")
+ABOUT_MAPS = ("index.csv", "scores.json", "scores.csv", "scores.png", "failures.csv", "trust.json", "trust.html")
 
 
 @dataclass(frozen=True)
 class ExplainOptions:
-    """How pictures are explained.
+    """How images are explained.
 
     Parameters
     ----------
     method
-        A name that `focusmap.heatmaps.choose_method` allows for the model's net.
+        A name that `NetView.check` allows.
     targets
         Names of targets; empty means all.
     batch_size
-        Pictures a forward pass.
-    scale
-        Label name to the value, as shown, at which its overlays' colours end. A label without one gets the 95th
-        percentile of the highest values of these pictures' maps, but no less than the unit's least.
+        Images per forward pass.
+    like
+        Folder of maps of the same unit in whose colours overlays are drawn. A label that those have no scale for gets
+        the 95th percentile of the highest values of these images' maps, but no less than the unit's least.
     reference
         Masks or boxes to outline, or None.
     progress
@@ -61,18 +54,18 @@ class ExplainOptions:
     method: str = "cam"
     targets: tuple[str, ...] = ()
     batch_size: int = 16
-    scale: Mapping[str, float] | None = None
+    like: Path | None = None
     reference: Reference | None = None
     progress: Progress = silent
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What `explain` wrote: the index, the scale of the overlays, and (image_id, reason) of unreadable pictures."""
+    """What `write_maps` wrote: the index, the scale of the overlays, and the images that cannot be read."""
 
     index: pd.DataFrame
     scale: Mapping[str, float]
-    failures: tuple[tuple[str, str], ...]
+    failures: tuple[Failure, ...]
 
 
 @dataclass(frozen=True)
@@ -85,7 +78,7 @@ class _Job:
         Each label's part of a file name.
     columns
         The labels' columns among the logits.
-    cuts
+    thresholds
         Where the maps of each label are cut into regions; empty for a method without.
     values
         The labels that are continuous targets.
@@ -94,7 +87,7 @@ class _Job:
     out: Path
     file_parts: Mapping[str, str]
     columns: Sequence[int]
-    cuts: Mapping[str, float]
+    thresholds: Mapping[str, float]
     values: frozenset[str]
     options: ExplainOptions
 
@@ -104,21 +97,25 @@ class _Job:
         return unit_of(self.options.method)
 
 
-def explain(model: Model, items: Sequence[Item], out: Path, options: ExplainOptions = ExplainOptions()) -> Explanation:
-    """Return the index of the heat maps of all pictures, and write maps, overlays, `index.csv` and `scale.json`.
+def write_maps(view: NetView, samples: Samples, out: Path, options: ExplainOptions = ExplainOptions()) -> Explanation:
+    """Return the index of the heat maps of all images, and write maps, overlays, `index.csv` and `scale.json`.
 
-    ``maps/NAME.LABEL.npz`` holds ``map``, ``(rows, columns) float32`` in the grid of the picture's file and in the unit
-    of the method; for a continuous target, in its own units in place of logits. A multiclass target has one map a
+    ``maps/NAME.LABEL.npz`` holds ``map``, ``(rows, columns) float32`` in the grid of the image's file and in the unit
+    of the method; for a continuous target, in its own units in place of logits. A multiclass target has one map per
     class, under the label name ``TARGET=CLASS``. Beside a focus map lies its region, ``binaries/NAME.LABEL.png``: 255
-    where the map reaches the label's cut, 0 elsewhere. Of a volume both are ``.nii.gz`` with its affine, the region of
-    1 and 0.
+    where the map reaches the label's threshold, 0 elsewhere. Of a volume both are ``.nii.gz`` with its affine, the
+    region of 1 and 0.
+
+    All maps of a label have one scale. Probabilities of a case's images are the case's, and they share its evidence:
+    the image that decided is bright, and those that did not are pale.
 
     Parameters
     ----------
-    model
-        Its net is set to eval mode.
-    items
-        The pictures. One that cannot be read is noted among the failures, and the others go on.
+    view
+        The model's; its nets are set to eval mode.
+    samples
+        Rows whose images are read from files. One that cannot be read is noted among the failures, and the others, of
+        a case too, go on.
     out
         Folder, made where it is missing.
 
@@ -127,42 +124,75 @@ def explain(model: Model, items: Sequence[Item], out: Path, options: ExplainOpti
     InputError
         If a target is not one of the model's.
     """
-    failures: Failures = []
-    job = _job_for(model.card, out, options)
-    return _write(job, _see_pictures(model, items, failures, job), failures)
+    return _write(view, samples, [_job_for(view, out, options.method, options)])[0]
 
 
-def explain_cases(
-    model: CaseModel, cases: Cohort, out: Path, options: ExplainOptions = ExplainOptions()
+def write_methods(
+    view: NetView, samples: Samples, out: Path, methods: Sequence[str], options: ExplainOptions
 ) -> Explanation:
-    """Return the index of the heat maps of all pictures of a cohort's cases; files and errors as for `explain`.
+    """Return what the first of several methods wrote; each has a folder of its own under one index, unless it is alone.
 
-    Probabilities are the case's. All maps of a label have one scale, and the pictures of a case share its evidence: the
-    picture that decided is bright, and those that did not are pale. A picture that cannot be read is left out of its
-    case.
+    Each image is read once for all of them.
     """
-    failures: Failures = []
-    job = _job_for(model.card, out, options)
-    return _write(job, _see_cases(model, cases, failures, job), failures)
+    folders = [out] if len(methods) == 1 else [out / method for method in methods]
+    jobs = [_job_for(view, *one, options) for one in zip(folders, methods, strict=True)]
+    found = _write(view, samples, jobs)
+    if len(methods) > 1:
+        pool_indexes(folders, out)
+        pool_scales(folders[:1], methods[0], out)
+    return found[0]
 
 
-def _job_for(card: ModelCard, out: Path, options: ExplainOptions) -> _Job:
-    labels, parts = labels_of(card.task, options.targets), MapNames()
-    columns = [card.task.label_names.index(label) for label in labels]
-    cuts = {label: cut.cut for label, cut in card.cuts.items()} if options.method == FOCUS else {}
-    values = frozenset(target.name for target in card.task.targets if target.kind == "continuous")
-    return _Job(out, {label: parts.name(label) for label in labels}, columns, cuts, values, options)
+def _write(view: NetView, samples: Samples, jobs: Sequence[_Job]) -> list[Explanation]:
+    rows = _write_all(view, samples, jobs)
+    failures = tuple(one for one in samples.failures if one.reason != EMPTY_CASE)
+    return [_write_index(own, failures, job) for own, job in zip(rows, jobs, strict=True)]
 
 
-def _write(job: _Job, seen: Seen, failures: Failures) -> Explanation:
-    rows, given = list(_write_maps(seen, job)), job.options.scale or {}
+def _write_index(rows: Sequence[MapRow], failures: tuple[Failure, ...], job: _Job) -> Explanation:
+    options = job.options
+    given = {} if options.like is None else read_scale(options.like, options.method)
     scale = {**scale_of(rows, job.unit.least), **{k: v for k, v in given.items() if k in job.file_parts}}
-    drawing = Drawing(job.out, job.options.method, scale, job.options.reference, job.options.progress)
-    steps = write_overlays(rows, drawing)
-    index = tabulate(rows, steps, job.options.method)
+    steps = write_overlays(rows, Drawing(job.out, options.method, scale, options.reference, options.progress))
+    index = tabulate(rows, steps, options.method)
     write_table(job.out / "index.csv", index)
-    write_scale(job.out, job.options.method, scale)
-    return Explanation(index, scale, tuple(failures))
+    write_scale(job.out, options.method, scale)
+    return Explanation(index, scale, failures)
+
+
+def pool_indexes(folders: Sequence[Path], out: Path) -> None:
+    """Write one index over the folders of maps that `out` holds."""
+    tables = []
+    for folder in folders:
+        table = pd.read_csv(folder / "index.csv", dtype=str, keep_default_na=False)
+        for column in FILES:
+            table[column] = [f"{folder.name}/{path}" if path else "" for path in table[column]]
+        tables.append(table)
+    write_table(out / "index.csv", pd.concat(tables, ignore_index=True))
+
+
+def pool_scales(folders: Sequence[Path], method: str, out: Path) -> None:
+    """Write the mean of the scales that the folders' overlays of a method have, for images to come."""
+    means = pd.DataFrame([read_scale(folder, method) for folder in folders]).mean()
+    write_scale(out, method, {str(label): float(value) for label, value in means.items()})
+
+
+def clear_maps(out: Path) -> None:
+    """Remove what an earlier call left in a folder: maps, of several methods and folds too, and all about them."""
+    of_methods = (path.name for path in out.glob("*") if is_method(path.name))
+    for name in (*FOLDERS, *of_methods, *(path.name for path in out.glob("fold[0-9]*"))):
+        shutil.rmtree(out / name, ignore_errors=True)
+    for name in ABOUT_MAPS:
+        (out / name).unlink(missing_ok=True)
+
+
+def overlay_answers(view: NetView, samples: Samples, out: Path, like: Path, progress: Progress = silent) -> None:
+    """Write the maps of samples that were predicted, by the usual method, in the colours of a run's own maps."""
+    method = view.check(None)
+    clear_maps(out)
+    found = write_methods(view, samples, out, [method], ExplainOptions(like=like, progress=progress))
+    if found.failures:
+        write_failures([(one.file, one.reason) for one in found.failures], out / "failures.csv")
 
 
 def labels_of(task: Task, targets: Sequence[str]) -> tuple[str, ...]:
@@ -170,56 +200,46 @@ def labels_of(task: Task, targets: Sequence[str]) -> tuple[str, ...]:
     return tuple(label for name in targets or task.names for label in task.target(name).label_names)
 
 
-def _see_pictures(model: Model, items: Sequence[Item], failures: Failures, job: _Job) -> Seen:
-    """Yield the pictures that can be read, batch by batch, with what the model sees in them."""
-    step = at_once(model.preparation.input_shape[1:], job.options.batch_size)
-    for start in range(0, len(items), step):
-        pictures = list(read_pictures(items[start : start + step], model.preparation, failures))
-        if pictures:
-            yield pictures, find_evidence(model, pictures, job.options.method, job.columns)
-        job.options.progress("explaining", min(start + step, len(items)), len(items))
+def _job_for(view: NetView, out: Path, method: str, options: ExplainOptions) -> _Job:
+    card, parts = view.card, MapNames()
+    labels = labels_of(card.task, options.targets)
+    columns = [card.task.label_names.index(label) for label in labels]
+    thresholds = {label: cut.cut for label, cut in card.cuts.items()} if method == FOCUS else {}
+    values = frozenset(target.name for target in card.task.targets if target.kind == "continuous")
+    return _Job(
+        out,
+        {label: parts.name(label) for label in labels},
+        columns,
+        thresholds,
+        values,
+        replace(options, method=method),
+    )
 
 
-def _see_cases(model: CaseModel, cases: Cohort, failures: Failures, job: _Job) -> Seen:
-    """Yield the pictures that can be read, case by case, with what the model sees in them."""
-    for position, own in pictures_of(cases).groupby("position"):
-        done = cast(int, position) + 1
-        case = replace(cases.take([done - 1]), pictures=own)
-        pictures = list(read_pictures(_items_of(case), model.preparation, failures))
-        if pictures:
-            readable = with_pictures(case, [picture.item.image_id for picture in pictures])
-            yield pictures, find_case_evidence(model, readable, pictures, job.options.method, job.columns)
-        job.options.progress("explaining", done, len(cases))
+def _write_all(view: NetView, samples: Samples, jobs: Sequence[_Job]) -> list[list[MapRow]]:
+    """Write the maps of all images, batch by batch and of cases case by case, and return their rows, job by job."""
+    names, first, rows = MapNames(), view.preparations[0], [[] for _ in jobs]  # type: ignore[var-annotated]
+    most = 1 if samples.rows.pictures is not None else at_once(first.input_shape[1:], jobs[0].options.batch_size)
+    for batch in samples.batches(view.preparations, most):
+        images = [
+            (item, placement, names.name(item.image_id))
+            for item, placement in zip(items_of(batch), batch.images(first).placements, strict=True)
+        ]
+        for job, own in zip(jobs, rows, strict=True):
+            sight = view.see(batch, job.options.method, job.columns)
+            evidence = evidence_in(sight, view.card, job.options.method, job.columns)
+            for i, image in enumerate(images):
+                own += _write_image(*image, evidence.of_image(i), job)
+        jobs[0].options.progress("explaining", samples.n_done, len(samples))
+    return rows
 
 
-def _items_of(case: Cohort) -> list[Item]:
-    named, folder = pictures_of(case)[["image_id", "path", "case_id", "view"]], case.study.images
-    return [Item(image_id, path, folder / path, *rest) for image_id, path, *rest in named.itertuples(index=False)]
-
-
-def _write_maps(seen: Seen, job: _Job) -> Iterator[MapRow]:
-    """Write the maps of all pictures that were seen, and yield their rows."""
-    names = MapNames()
-    for pictures, evidence in seen:
-        for i, picture in enumerate(pictures):
-            name = names.name(picture.item.image_id)
-            yield from _write_maps_of(picture, name, _take(evidence, i), job)
-
-
-def _take(evidence: Evidence, i: int) -> Evidence:
-    """Return the evidence of picture `i` alone, its arrays without the first axis."""
-    return Evidence(
-        evidence.probabilities[i], evidence.predicted[i], evidence.has_evidence[i], evidence.amounts[i],
-        evidence.maps[i], evidence.units, evidence.deviations,
-    )  # fmt: skip
-
-
-def _write_maps_of(picture: Picture, name: str, evidence: Evidence, job: _Job) -> Iterator[MapRow]:
-    maps = to_source(evidence.maps, picture.placement)
+def _write_image(item: Item, placement: AnyPlacement, name: str, evidence: Evidence, job: _Job) -> Iterator[MapRow]:
+    maps = to_source(evidence.maps, placement)
     for k, (label, part) in enumerate(job.file_parts.items()):
         heat_map = maps[k]
         row = MapRow(
-            item=picture.item,
+            item=item,
             label=label,
             probability=float(evidence.probabilities[k]),
             predicted=bool(evidence.predicted[k]),
@@ -229,19 +249,20 @@ def _write_maps_of(picture: Picture, name: str, evidence: Evidence, job: _Job) -
             unit=float(evidence.units[k]),
             name=f"{name}.{part}",
             deviation=float(evidence.deviations[k]) if label in job.values else None,
-            is_volume=isinstance(picture.placement, VolumePlacement),
+            is_volume=isinstance(placement, VolumePlacement),
         )
-        region = heat_map >= job.cuts[label] if label in job.cuts else None
-        _write_files(row, heat_map, region, picture, job.out)
+        region = heat_map >= job.thresholds[label] if label in job.thresholds else None
+        _write_files(row, heat_map, region, placement, job.out)
         yield row
 
 
-def _write_files(row: MapRow, heat_map: np.ndarray, region: np.ndarray | None, picture: Picture, out: Path) -> None:
-    if isinstance(picture.placement, VolumePlacement):
-        affine = picture.placement.affine
-        write_nifti(out / row.map, heat_map[np.newaxis], affine)
+def _write_files(
+    row: MapRow, heat_map: np.ndarray, region: np.ndarray | None, placement: AnyPlacement, out: Path
+) -> None:
+    if isinstance(placement, VolumePlacement):
+        write_nifti(out / row.map, heat_map[np.newaxis], placement.affine)
         if region is not None:
-            write_nifti(out / row.binary, region[np.newaxis].astype(np.uint8), affine)
+            write_nifti(out / row.binary, region[np.newaxis].astype(np.uint8), placement.affine)
         return
     write_map(out / row.map, heat_map)
     if region is not None:

@@ -3,33 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 from focusmap.errors import ModelError, suggest
+from focusmap.evaluation.localisation.cuts import FocusCut
 from focusmap.files import Json, read_json, write_json
 from focusmap.study.task import DEFAULT_THRESHOLD, Task
 
 FORMAT = 1
-
-
-@dataclass(frozen=True)
-class FocusCut:
-    """Where the focus maps of a label are cut: at or above lies the region of the label.
-
-    Parameters
-    ----------
-    cut
-        Between 0 and 1.
-    rule
-        ``masks`` (greatest mean IoU on tune), ``evidence`` (smallest region that keeps a share of it) or ``default``.
-    n_images, n_masks
-        True positives of tune that it was chosen on, and how many masks of theirs were looked at.
-    """
-
-    cut: float
-    rule: Literal["masks", "evidence", "default"]
-    n_images: int = 0
-    n_masks: int = 0
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import torch
 
 from focusmap.errors import InputError, ModelError
 from focusmap.files import Json
+from focusmap.heatmaps.net_views import CaseView
 from focusmap.images.prepare import AnyPreparation, preparation_from
 from focusmap.models.card import ModelCard, read_card, write_card
 from focusmap.models.net import CARD, OF_STORE, PROBE_TOLERANCE, WEIGHTS, load_weights, save_weights, shown
@@ -96,6 +97,10 @@ class CaseModel:
         """Return the same model with the temperatures and thresholds that were fitted on tune."""
         return replace(self, card=replace(self.card, temperatures=temperatures, thresholds=thresholds))
 
+    def explainable(self) -> CaseView:
+        """Return what heat maps need of it."""
+        return CaseView(self)
+
     def look(self, batch: Batch) -> Looked:
         """Return of each member the features of each view, ``(N, V * (K + 1))``: pooled, and its indicator."""
         shown_cases = CaseBatch(
@@ -120,8 +125,8 @@ class CaseModel:
         for part in self.parts:
             part._encoded(cohort)
 
-    def take_apart(self, pictures: np.ndarray, case: Cohort) -> list[tuple[np.ndarray, list[PictureInCase]]]:
-        """Return of each member what it sees in one case, ``(1, V * (K + 1))``, and the nets of the case's pictures.
+    def take_apart(self, pictures: np.ndarray, case: Cohort) -> tuple[np.ndarray, list[list[PictureInCase]]]:
+        """Return the logits ``(1, L)`` of one case, of a change its change, and of each part the nets of its images.
 
         Parameters
         ----------
@@ -131,7 +136,9 @@ class CaseModel:
             A cohort of one case.
         """
         batch = one_case(pictures, view_numbers(case, self.views))
-        return [part._taken_apart(batch, case) for part in self.parts]
+        apart = [part._taken_apart(batch, case) for part in self.parts]
+        logits, _ = self.learnt(Looked(tuple(features for features, _ in apart)), case)
+        return logits, [nets for _, nets in apart]
 
     def picture_net(self) -> PictureInCase:
         """Return the net of a blank picture in a case of its own: whatever methods of heat maps need, it has or not."""

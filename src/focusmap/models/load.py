@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING
 
 from focusmap.errors import InputError
 from focusmap.models.any import is_case_model, load_model
-from focusmap.models.names import parse_model
-from focusmap.models.predictor import Predictor
 from focusmap.models.rows import RowModel
 from focusmap.study.run import open_run
 
@@ -35,11 +33,6 @@ def load_run_model(folder: Path, devices: str) -> "AnyModel":
         if not place.is_dir():
             raise InputError(f"{folder}: has no model yet. Train it with: focusmap train --resume {folder}")
     return load_model(place, device)
-
-
-def can_look(model: Predictor) -> bool:
-    """Return whether a model is a net that is shown images, which can be asked where it looks."""
-    return parse_model(str(model.card.architecture.get("model"))).is_net_of_pictures
 
 
 def load_run_looking(folder: Path, devices: str) -> "Model | CaseModel":

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from focusmap.errors import InputError, MissingFileError, ModelError
 from focusmap.files import Json, atomic
+from focusmap.heatmaps.net_views import ImageView
 from focusmap.images.prepare import AnyPreparation, preparation_from
 from focusmap.models.card import ModelCard, read_card, write_card
 from focusmap.models.predictor import Looked
@@ -106,6 +107,10 @@ class Model:
         """Return the model, its nets moved to a device."""
         self.net.to(device)
         return self
+
+    def explainable(self) -> ImageView:
+        """Return what heat maps need of it."""
+        return ImageView(self.card, self.net, self.preparation)
 
     def to_units(self, logits: np.ndarray) -> np.ndarray:
         """Return logits ``(N, L)`` with the columns of continuous targets in the target's own units."""

@@ -15,6 +15,7 @@ from focusmap.study.inputs import Needs
 from focusmap.study.task import Task
 
 if TYPE_CHECKING:
+    from focusmap.heatmaps.view import NetView
     from focusmap.images.prepare import AnyPreparation
     from focusmap.study.samples import Batch
 
@@ -98,6 +99,9 @@ class Predictor(Protocol):
 
         A continuous target's column is its value in its own unit; of a change target the change.
         """
+
+    def explainable(self) -> "NetView | None":
+        """Return what heat maps need of it; None where there is no net of images."""
 
     def calibrated(self: Self, temperatures: Mapping[str, float], thresholds: Mapping[str, float]) -> Self:
         """Return the same model with the temperatures and thresholds that were fitted on the tuning set."""

@@ -114,6 +114,10 @@ class RowModel:
         """The members, or the one model."""
         return self.members or (self,)
 
+    def explainable(self) -> None:
+        """Return None: there is no net that could be asked where it looks."""
+        return
+
     def calibrated(self, temperatures: Mapping[str, float], thresholds: Mapping[str, float]) -> "RowModel":
         """Return the same model with the temperatures and thresholds that were fitted on tune."""
         return replace(self, card=replace(self.card, temperatures=temperatures, thresholds=thresholds))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap.models.card import FocusCut
+from focusmap.evaluation.localisation.cuts import FocusCut
 from focusmap.report.files import RunFiles
 from focusmap.report.judged import answers
 from focusmap.report.pictures import inside, picture_size, picture_uri

@@ -12,8 +12,8 @@ from focusmap.figures.json_tree import number, text
 from focusmap.figures.regions import DrawnCase, draw_cases
 from focusmap.files import Json
 from focusmap.images.read import read_image, read_mask
-from focusmap.segmentation.drawing import true_mask
 from focusmap.segmentation.lesions import Lesion
+from focusmap.segmentation.seen import true_mask
 from focusmap.study.cohort import Cohort
 
 EXAMPLES = "examples.png"

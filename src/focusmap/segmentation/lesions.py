@@ -1,24 +1,15 @@
-"""What a lesion is in a study, and what a model says of it in each case: how probable it is, and where."""
+"""What a lesion is in a study: which labels mean that there is one, and which that there is none."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch.nn import functional as F
 
 from focusmap.errors import InputError, suggest
-from focusmap.evaluation.calibration import apply
-from focusmap.heatmaps import ACAM, FOCUS, heat_maps, methods_of
-from focusmap.heatmaps.evidence import Item, Picture, pixels_of, predicted_labels, read_pictures
-from focusmap.images.prepare import AnyPlacement
-from focusmap.models.net import Model
-from focusmap.nets.grids import on_grid
+from focusmap.models.any import model_name, rows_for
+from focusmap.study.cohort import Cohort
+from focusmap.study.recipe import Recipe
 from focusmap.study.task import Target, Task, means_nothing_found, plain_name
-
-CAM = "cam"
-BATCH_SIZE = 16
-# Masks are worked out on at most so many places, by the number of axes: 128 x 128, 64 x 64 x 64.
-WORKING_PLACES = {2: 128**2, 3: 64**3}
 
 
 @dataclass(frozen=True)
@@ -75,7 +66,7 @@ def lesions_of(task: Task, wanted: Sequence[str] = (), negatives: Sequence[str] 
     InputError
         If a name is no target, class or label name, or a target has no lesion to draw.
 
-    >>> from focusmap.study.task import Target
+    >>> from focusmap.study.task import Target, Task
     >>> task = Task((Target("label", "multiclass", ("benign", "malignant", "normal")),))
     >>> lesions_of(task)[0].labels, lesions_of(task, ["label=malignant"])[0].negatives
     (('label=benign', 'label=malignant'), ('label=benign', 'label=normal'))
@@ -90,6 +81,15 @@ def lesions_of(task: Task, wanted: Sequence[str] = (), negatives: Sequence[str] 
             raise InputError(f"{', '.join(task.names)}: a continuous value has no lesion to draw.")
         return tuple(_lesion_of(target, negatives) for target in drawn)
     return tuple(_lesion_named(task, name, negatives) for name in dict.fromkeys(wanted))
+
+
+def check_lesions(cohort: Cohort, recipe: Recipe, wanted: Sequence[str] = (), negatives: Sequence[str] = ()) -> None:
+    """Raise `InputError` if there is no lesion in a study's targets to be drawn, or the model has no maps for it."""
+    name = model_name(cohort, recipe)
+    is_plain = name.is_net_of_pictures and rows_for(cohort, recipe).pictures is None
+    if not is_plain or not recipe.learns_labels:
+        raise InputError(f"model {name.name!r} has no heat maps of labels to draw masks from. Leave --segment out.")
+    lesions_of(cohort.task, wanted, negatives)
 
 
 def _lesion_named(task: Task, name: str, negatives: Sequence[str]) -> Lesion:
@@ -119,78 +119,3 @@ def _without_lesion(target: Target, negatives: Sequence[str]) -> list[str]:
     if target.kind == "ordinal":
         return [target.classes[0]]
     return [name for name in target.classes if means_nothing_found(name)]
-
-
-@dataclass(frozen=True)
-class LesionCase:
-    """One case as the model sees it.
-
-    Parameters
-    ----------
-    item, placement
-        Which picture, and where its prepared square comes from.
-    picture : (C, *spatial) float32
-        Standardised, on the grid that masks are worked out on.
-    maps
-        Method to map ``(*spatial)``, as the net draws it, on that grid; the first is the one that masks start from.
-    probability
-        Calibrated, that there is a lesion.
-    predicted
-        Whether the model says that there is one.
-    """
-
-    item: Item
-    placement: AnyPlacement
-    picture: np.ndarray
-    maps: dict[str, np.ndarray]
-    probability: float
-    predicted: bool
-
-
-def map_methods(model: Model) -> tuple[str, ...]:
-    """Return the maps that are drawn of a model: the one that masks start from, and the plain class activation map."""
-    own = [name for name in (ACAM, FOCUS) if name in methods_of(model.net)]
-    return (*own[:1], CAM)
-
-
-def read_cases(
-    model: Model, items: Sequence[Item], lesion: Lesion, failures: list[tuple[str, str]]
-) -> Iterator[LesionCase]:
-    """Yield the cases that can be read, in order; append (image_id, reason) of the others to `failures`."""
-    for start in range(0, len(items), BATCH_SIZE):
-        pictures = list(read_pictures(items[start : start + BATCH_SIZE], model.preparation, failures))
-        if pictures:
-            yield from _cases_of(model, pictures, lesion)
-
-
-def _cases_of(model: Model, pictures: Sequence[Picture], lesion: Lesion) -> Iterator[LesionCase]:
-    batch = pixels_of(model, pictures)
-    shape = working_shape(tuple(batch.shape[2:]))
-    columns = lesion.columns(model.task)
-    drawn = {name: heat_maps(model.net.eval(), batch, name, columns) for name in map_methods(model)}
-    logits = drawn[CAM].logits.cpu().double().numpy()
-    probabilities = apply(model.task, model.to_units(logits), model.card.temperatures)
-    predicted = np.any(predicted_labels(model, probabilities)[:, columns], axis=1, keepdims=True)
-    probable = probabilities[:, columns]
-    maps = {name: on_grid(found.maps.float(), shape).cpu().numpy() for name, found in drawn.items()}
-    shrunk = F.interpolate(batch, shape, mode="area").cpu().numpy()
-    for i, picture in enumerate(pictures):
-        most = int(probable[i].argmax())
-        yield LesionCase(
-            picture.item,
-            picture.placement,
-            shrunk[i],
-            {name: found[i, most] for name, found in maps.items()},
-            float(min(probable[i].sum(), 1.0)),
-            bool(predicted[i, 0]),
-        )
-
-
-def working_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the grid that masks are worked out on: the net's own input, shrunk evenly to `WORKING_PLACES`.
-
-    >>> working_shape((48, 48)), working_shape((224, 224))
-    ((48, 48), (128, 128))
-    """
-    factor = (WORKING_PLACES[len(shape)] / np.prod(shape)) ** (1 / len(shape))
-    return shape if factor >= 1 else tuple(max(round(side * factor), 1) for side in shape)

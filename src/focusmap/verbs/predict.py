@@ -10,7 +10,7 @@ import pandas as pd
 
 from focusmap.errors import InputError
 from focusmap.files import atomic, refuse_existing, write_failures, write_table
-from focusmap.models.load import can_look, load_run_model
+from focusmap.models.load import load_run_model
 from focusmap.models.ood_files import likeness_of
 from focusmap.models.predict import CHUNK, Predicted, predict_chunks
 from focusmap.models.predictor import Predictor, needs_of
@@ -19,6 +19,7 @@ from focusmap.study.external import check_targets
 from focusmap.study.flags import Flags, count_rows
 from focusmap.study.inputs import read_inputs
 from focusmap.study.options import RunOptions
+from focusmap.study.run import Run
 from focusmap.study.samples import Samples
 from focusmap.study.submission import fill_template, read_template
 from focusmap.verbs.requests import PredictRequest
@@ -64,16 +65,17 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
     failures = tuple((failure.file, failure.reason) for failure in samples.failures)
     if failures and request.out is not None:
         write_failures(failures, request.out.with_name("failures.csv"))
-    if request.overlay is not None:
-        from focusmap.verbs.explain import write_overlays
+    if request.overlay is not None and (view := model.explainable()):
+        from focusmap.heatmaps.write import overlay_answers
 
-        write_overlays(folder, model, samples, request.overlay, options)  # type: ignore[arg-type]
+        fresh = Samples.from_files(samples.rows, samples.files)
+        overlay_answers(view, fresh, request.overlay, Run(folder).focus, options.progress)
     return replace(answer, overlays=request.overlay, failures=failures)
 
 
 def _asked(folder: Path, model: Predictor, request: PredictRequest, options: RunOptions) -> Samples:
     """Return what is asked about; `InputError` where the model, or the request for many, has no such output."""
-    if request.overlay is not None and not can_look(model):
+    if request.overlay is not None and model.explainable() is None:
         raise InputError(f"{folder}: its model is no net of pictures and has no heat maps. Leave --overlay out.")
     needs = needs_of(model)
     is_shown_images = needs.images and not needs.covariates and not needs.views

@@ -104,11 +104,11 @@ class ExplainRequest:
 class SegmentRequest:
     """What masks are drawn of, and how."""
 
-    labels: Annotated[
-        Path | None,
-        Setting("other pictures (default: the run's test split)", "LABELS.csv", is_positional=True),
-        "Label file of other pictures; None means the run's test split.",
-    ] = None
+    inputs: Annotated[
+        tuple[Path, ...],
+        Setting("default: the run's test split", "IMAGE|LABELS.csv", is_positional=True),
+        "Pictures or folders, or one label file; empty means the run's test split.",
+    ] = ()
     out: Annotated[Path | None, Setting("folder of the masks (default: RUN/segmentation)", "DIR")] = None
     targets: Annotated[
         tuple[str, ...],

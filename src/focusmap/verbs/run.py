@@ -8,6 +8,7 @@ from time import monotonic
 from focusmap.models.any import can_be_mapped
 from focusmap.models.manifest import write_manifest
 from focusmap.progress import Progress, silent
+from focusmap.segmentation.lesions import check_lesions
 from focusmap.study.cohort import Cohort, load_cohort, read_cohort
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import Recipe, read_recipe
@@ -16,7 +17,7 @@ from focusmap.verbs.evaluate import evaluate
 from focusmap.verbs.explain import explain
 from focusmap.verbs.report import report
 from focusmap.verbs.requests import ExplainRequest, SegmentRequest
-from focusmap.verbs.segment import check_lesions, segment
+from focusmap.verbs.segment import segment
 from focusmap.verbs.train import resume, train, train_baseline
 
 DEMO_PIXELS = 48
@@ -38,7 +39,7 @@ def run(cohort: Cohort, folder: Path, options: RunOptions, masks: SegmentRequest
     """
     with writing(folder):
         if masks is not None:
-            check_lesions(cohort, options.recipe, masks)
+            check_lesions(cohort, options.recipe, masks.targets, masks.negatives)
         return _finish(train(cohort, folder, options), options, masks)
 
 
@@ -55,7 +56,7 @@ def resume_run(folder: Path, options: RunOptions, masks: SegmentRequest | None =
     with writing(folder):
         run = open_run(folder)
         if masks is not None and run.recipe.is_file():
-            check_lesions(load_cohort(folder), read_recipe(run.recipe), masks)
+            check_lesions(load_cohort(folder), read_recipe(run.recipe), masks.targets, masks.negatives)
         made = resume(folder, options)
         return _finish(made, replace(options, recipe=read_recipe(made.recipe)), masks)
 

@@ -203,7 +203,7 @@ def _calibrated_on_tune(model: "AnyModel", training: Training) -> "AnyModel":
     if isinstance(model, RowModel) or is_case_model(model) or not model.net.has_focus:
         return model
     from focusmap.evaluation.localisation import reference_of
-    from focusmap.heatmaps.tuning import tuned
+    from focusmap.models.focus_tuning import tuned
 
     return tuned(model, reference_of(tune))
 
@@ -221,7 +221,7 @@ def save_model_of_folds(run: Run, prepared: Prepared) -> None:
     model = calibrated(combine_models(models, _views_of(models[0]), "folds"), found.logits, truth)
     if not isinstance(model, RowModel) and not is_case_model(model) and model.net.has_focus:
         from focusmap.evaluation.localisation import reference_of
-        from focusmap.heatmaps.tuning import with_cuts
+        from focusmap.models.focus_tuning import with_cuts
 
         nets = [own for own in models if not isinstance(own, RowModel) and not is_case_model(own)]
         tunes = [cohort.of(fold_split(prepared.split, k).ids("tune")) for k in range(len(parts))]

@@ -5,6 +5,8 @@ the smallest region that keeps a stated share of the evidence.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -13,6 +15,26 @@ from focusmap.evaluation.localisation.measures import MapOnMask
 # In equal steps of the logit, since maps are sigmoids or shares: they may be as telling below 0.01 as around 1/2.
 CUTS: np.ndarray = 1 / (1 + np.exp(-np.arange(-8, 8.1, 0.25)))
 KEPT_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class FocusCut:
+    """Where the focus maps of a label are cut: at or above lies the region of the label.
+
+    Parameters
+    ----------
+    cut
+        Between 0 and 1.
+    rule
+        ``masks`` (greatest mean IoU on tune), ``evidence`` (smallest region that keeps a share of it) or ``default``.
+    n_images, n_masks
+        True positives of tune that it was chosen on, and how many masks of theirs were looked at.
+    """
+
+    cut: float
+    rule: Literal["masks", "evidence", "default"]
+    n_images: int = 0
+    n_masks: int = 0
 
 
 def iou_at_cuts(heat_map: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.evaluation.localisation.baselines import centre_map, edges_map, mean_mask, random_map, resized
+from focusmap.evaluation.localisation.cuts import FocusCut
 from focusmap.evaluation.localisation.measures import MapOnMask, SortedMap, area_cut, dice_at, iou_at, measure
 from focusmap.evaluation.localisation.reference import Reference
 from focusmap.evaluation.localisation.summary import Scored, ScoreOptions, summarise
@@ -47,6 +48,11 @@ class FrozenCuts:
     method: str = ""
     by_label: Mapping[str, float] = field(default_factory=dict)
     n_masks: int = 0
+
+    @classmethod
+    def of(cls, method: str, cuts: Mapping[str, FocusCut]) -> "FrozenCuts":
+        """Return the cuts of a method's maps as a model's card has them, label by label."""
+        return cls(method, {label: cut.cut for label, cut in cuts.items()}, sum(cut.n_masks for cut in cuts.values()))
 
 
 @dataclass(frozen=True)

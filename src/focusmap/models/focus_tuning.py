@@ -2,21 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import numpy as np
 import torch
 
 from focusmap.evaluation.localisation import Reference
-from focusmap.evaluation.localisation.cuts import cut_by_evidence, cut_by_masks, iou_at_cuts, kept_at_cuts
+from focusmap.evaluation.localisation.cuts import FocusCut, cut_by_evidence, cut_by_masks, iou_at_cuts, kept_at_cuts
 from focusmap.heatmaps import FOCUS
-from focusmap.heatmaps.evidence import Item, Picture, find_evidence, pixels_of, read_pictures
+from focusmap.heatmaps.view import evidence_in
 from focusmap.images.prepare import to_source
-from focusmap.models.card import FocusCut
 from focusmap.models.net import Model
 from focusmap.nets.build import FocusNet
 from focusmap.study.cohort import Cohort
-from focusmap.study.samples import at_once
+from focusmap.study.samples import Batch, Samples, at_once
 
 BATCH_SIZE = 16
 # The strongest place of a typical true positive, in logits of its map: 0.98.
@@ -51,9 +49,9 @@ def with_cuts(model: Model, tunes: Sequence[tuple[Model, Reference]]) -> Model:
     """
     found = {label: _Found([], []) for label in model.task.label_names}
     for tuned_on_it, reference in tunes:
-        for picture, label, heat_map in _true_positives(tuned_on_it, reference.cohort):
+        for image_id, label, heat_map in _true_positives(tuned_on_it, reference.cohort):
             found[label].kept.append(kept_at_cuts(heat_map))
-            mask = reference.mask(picture.item.image_id, label, heat_map.shape)
+            mask = reference.mask(image_id, label, heat_map.shape)
             if mask is not None and mask.any():
                 found[label].ious.append(iou_at_cuts(heat_map, mask))
     cuts = {label: _choose(one) for label, one in found.items()}
@@ -78,12 +76,12 @@ def _choose(found: _Found) -> FocusCut:
 
 
 def _soften(model: Model, net: FocusNet, cohort: Cohort) -> None:
-    focus = net.eval().focus
+    focus, device = net.eval().focus, next(net.parameters()).device
     assert focus is not None, "a plain backbone has no focus maps"
     highest = np.full((0, model.task.n_logits), np.nan)
-    for pictures, has_label in _positives(model, cohort):
+    for batch, has_label in _positives(model, cohort):
         with torch.inference_mode():
-            features = net.features(pixels_of(model, pictures))
+            features = net.features(torch.from_numpy(batch.images(model.preparation).pixels).to(device))
             margins = focus.margins(net.evidence(features), net.head.bias, features)
             strongest = margins.flatten(2).amax(dim=2).cpu().double().numpy()
         highest = np.concatenate([highest, np.where(has_label, strongest, np.nan)])
@@ -92,26 +90,25 @@ def _soften(model: Model, net: FocusNet, cohort: Cohort) -> None:
     focus.softness.copy_(torch.from_numpy(np.maximum(means / STRONGEST, 1.0)))
 
 
-def _true_positives(model: Model, cohort: Cohort) -> Iterator[tuple[Picture, str, np.ndarray]]:
-    """Yield picture, a label that it has and is predicted to have, and its focus map in the picture's own grid."""
-    names = model.task.label_names
-    for pictures, has_label in _positives(model, cohort):
-        evidence = find_evidence(model, pictures, FOCUS, range(len(names)))
+def _true_positives(model: Model, cohort: Cohort) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yield an image's id, a label that it has and is predicted to have, and its focus map in the image's own grid."""
+    view, labels = model.explainable(), range(model.task.n_logits)
+    for batch, has_label in _positives(model, cohort):
+        evidence = evidence_in(view.see(batch, FOCUS, labels), model.card, FOCUS, labels)
+        placements = batch.images(model.preparation).placements
         for i, column in np.argwhere(has_label & evidence.predicted):
-            picture = pictures[i]
-            yield picture, names[column], to_source(evidence.maps[i, column], picture.placement)
+            label = model.task.label_names[column]
+            yield batch.rows.image_ids[i], label, to_source(evidence.maps[i, column], placements[i])
 
 
-def _positives(model: Model, cohort: Cohort) -> Iterator[tuple[list[Picture], np.ndarray]]:
-    """Yield batches of the pictures that have any label, and which they have, ``(N, L) bool``."""
+def _positives(model: Model, cohort: Cohort) -> Iterator[tuple[Batch, np.ndarray]]:
+    """Yield batches of the images that have any label, and which they have, ``(N, L) bool``."""
     has_label = _has_label(model, cohort)
-    some = cohort.take(np.flatnonzero(has_label.any(axis=1)))
-    items = [Item(*row) for row in zip(some.image_ids, some.table["path"], some.files, strict=True)]
-    # A picture that cannot be read is none to learn from; training has named it already.
-    pictures = read_pictures(items, model.preparation, failures=[])
-    batch_size = at_once(model.preparation.input_shape[1:], BATCH_SIZE)
-    while batch := list(islice(pictures, batch_size)):
-        yield batch, has_label[[cohort.positions[picture.item.image_id] for picture in batch]]
+    some = np.flatnonzero(has_label.any(axis=1))
+    # An image that cannot be read is none to learn from; training has named it already.
+    samples, most = Samples.from_files(cohort.take(some)), at_once(model.preparation.input_shape[1:], BATCH_SIZE)
+    for batch in samples.batches([model.preparation], most):
+        yield batch, has_label[some][batch.positions]
 
 
 def _has_label(model: Model, cohort: Cohort) -> np.ndarray:

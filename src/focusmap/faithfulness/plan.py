@@ -1,6 +1,7 @@
-"""Trust: which criteria the heat maps of a run pass, measured on some of the pictures that were explained."""
+"""How trust in heat maps is measured: what is asked for, and the plan that is made of it before any map is drawn."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,32 +10,64 @@ import pandas as pd
 
 from focusmap.errors import InputError
 from focusmap.faithfulness.request import TrustRequest
-from focusmap.files import Json, write_json
 from focusmap.models.load import load_run_net
-from focusmap.report.words import Language
+from focusmap.progress import Progress, silent
 from focusmap.study.cohort import Cohort
 from focusmap.study.options import RunOptions
 
 if TYPE_CHECKING:
     from focusmap.faithfulness.subjects import Subject
-    from focusmap.faithfulness.trust import TrustOptions
     from focusmap.models.net import Model
 
-TRUST, PAGE = "trust.json", "trust.html"
 ALL = "all"
 
 
-def trust_options(request: TrustRequest, model: "Model", drawn: Sequence[str], options: RunOptions) -> "TrustOptions":
+@dataclass(frozen=True)
+class TrustPlan:
+    """How trust is measured: what a request asks for, its names checked and its runs loaded.
+
+    Parameters
+    ----------
+    methods
+        Names of heat map methods; ``focus`` where this model, and all others, have focus maps.
+    n_maps
+        Pictures with a label each to choose.
+    n_draws
+        Random removals of each kind, for infidelity and sensitivity-n.
+    seed
+        Of all that is drawn.
+    others
+        Models trained on the same data with another seed or architecture.
+    shuffled
+        A model trained on shuffled labels, or None.
+    n_models
+        Models of the run, of which the one that is measured stands for all.
+    progress
+        Told of what is done.
+    """
+
+    methods: tuple[str, ...] = ("cam",)
+    n_maps: int = 16
+    n_draws: int = 20
+    seed: int = 0
+    others: "tuple[Model, ...]" = ()
+    shuffled: "Model | None" = None
+    n_models: int = 1
+    progress: Progress = silent
+
+
+def plan_trust(
+    request: TrustRequest, model: "Model", drawn: Sequence[str], options: RunOptions, n_models: int = 1
+) -> TrustPlan:
     """Return how trust in the maps of a model is measured, the other runs' models loaded.
 
-    Judged are the methods of the request, or else those that were drawn.
+    Judged are the methods of the request, or else those that are drawn. The run has `n_models` models.
 
     Raises
     ------
     InputError, MissingFileError
         If a method is unknown or needs another net, or another run has no model or none to compare with.
     """
-    from focusmap.faithfulness.trust import TrustOptions
     from focusmap.heatmaps import choose_method, methods_of
 
     if model.net.reconstructs:
@@ -47,13 +80,14 @@ def trust_options(request: TrustRequest, model: "Model", drawn: Sequence[str], o
         _refuse_incomparable(folder, found, model, names)
         return found
 
-    return TrustOptions(
+    return TrustPlan(
         methods=names,
         n_maps=request.n_pictures,
         n_draws=request.n_draws,
         seed=options.recipe.seed,
         others=tuple(other(folder) for folder in request.against),
         shuffled=None if request.shuffled is None else other(request.shuffled),
+        n_models=n_models,
         progress=options.progress,
     )
 
@@ -72,31 +106,18 @@ def _refuse_incomparable(folder: Path, other: "Model", model: "Model", methods: 
         )
 
 
-def choose_subjects(cohort: Cohort, index: pd.DataFrame, options: "TrustOptions") -> "list[Subject]":
+def choose_subjects(cohort: Cohort, index: pd.DataFrame, plan: TrustPlan) -> "list[Subject]":
     """Return pictures with a label each to measure trust on, from the index of a cohort's maps."""
     from focusmap.faithfulness.subjects import Subject
-    from focusmap.heatmaps.evidence import Item
+    from focusmap.heatmaps.map_files import Item
 
     owners = dict(zip(cohort.image_ids, cohort.patient_ids, strict=True))
-    chosen = choose_maps(index.assign(patient_id=index["image_id"].map(owners)), options.n_maps, options.seed)
+    chosen = choose_maps(index.assign(patient_id=index["image_id"].map(owners)), plan.n_maps, plan.seed)
     columns = (chosen[name] for name in ("image_id", "path", "patient_id", "target", "predicted"))
     return [
         Subject(Item(image_id, path, cohort.file(image_id)), patient_id, label, predicted)
         for image_id, path, patient_id, label, predicted in zip(*columns, strict=True)
     ]
-
-
-def write_trust(
-    model: "Model", subjects: "Sequence[Subject]", out: Path, options: "TrustOptions", language: Language = "en"
-) -> dict[str, Json]:
-    """Return what was measured on the subjects, and write it to ``trust.json`` and ``trust.html`` in `out`."""
-    from focusmap.faithfulness.trust import measure_trust
-    from focusmap.report.trust import render_trust
-
-    trust = measure_trust(model, subjects, options)
-    write_json(out / TRUST, trust)
-    render_trust(trust, out / PAGE, language)
-    return trust
 
 
 def choose_maps(index: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:

@@ -1,0 +1,230 @@
+"""The views that models give of themselves to heat maps: nets of single images, models of cases, means of models."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import torch
+
+from focusmap.errors import InputError
+from focusmap.heatmaps.drawing import HeatMaps, check_copies, heat_maps
+from focusmap.heatmaps.methods import FOCUS, choose_method, method_of, methods_of, unit_of
+from focusmap.heatmaps.view import Card, NetView, Sight, deviations_of
+from focusmap.images.prepare import AnyPreparation
+from focusmap.images.resampling import along, averaging
+from focusmap.images.volumes import VolumePreparation
+from focusmap.nets.build import FocusNet
+from focusmap.nets.case_pictures import PictureInCase
+from focusmap.nets.ensemble import Ensemble
+from focusmap.study.cohort import Cohort
+from focusmap.study.samples import Batch
+
+AnyNet: TypeAlias = FocusNet | Ensemble | PictureInCase
+
+
+@dataclass(frozen=True)
+class ImageView:
+    """A net that is shown single images, or an ensemble of such nets with one preparation."""
+
+    card: Card
+    net: FocusNet | Ensemble
+    preparation: AnyPreparation
+
+    @property
+    def preparations(self) -> tuple[AnyPreparation, ...]:
+        """The one of the net."""
+        return (self.preparation,)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """As `NetView.methods`."""
+        return methods_of(self.net)
+
+    def check(self, method: str | None) -> str:
+        """Return the method, as `NetView.check`."""
+        return _checked(method, self.net, self.preparation)
+
+    def see(self, batch: Batch, method: str, labels: Sequence[int]) -> Sight:
+        """Return what the net says of each image; the net is set to eval mode."""
+        found = _drawn(self.net.eval(), batch.images(self.preparation).pixels, method, labels)
+        logits = self.card.task.in_units(found.logits.cpu().double().numpy(), self.card.scales)
+        deviations = deviations_of(self.card)[labels]
+        if method_of(method) == FOCUS:
+            # Focus maps are shares, whatever the target.
+            deviations = np.ones_like(deviations)
+        return _sight(logits, found, deviations, len(logits) * [1])
+
+
+class CaseModel(Protocol):
+    """A model of cases that can be taken apart into nets of its images."""
+
+    @property
+    def card(self) -> Card:
+        """How its logits are read."""
+
+    @property
+    def preparation(self) -> AnyPreparation:
+        """How images are prepared for it."""
+
+    @property
+    def parts(self) -> "Sequence[CaseModel]":
+        """Its members, or itself."""
+
+    def picture_net(self) -> PictureInCase:
+        """Return the net of a blank image in a case of its own."""
+
+    def take_apart(self, pictures: np.ndarray, case: Cohort) -> tuple[np.ndarray, list[list[PictureInCase]]]:
+        """Return the logits ``(1, L)`` of one case, and of each part the nets of its images."""
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """A model that is shown cases of images: all else of a case is held fixed while one of its images is explained.
+
+    How one image of a case becomes a net of its own stands in `focusmap.nets.case_pictures`. Since images add up, one
+    has evidence worth showing from an even share of what a case needs.
+    """
+
+    model: CaseModel
+
+    @property
+    def card(self) -> Card:
+        """The model's."""
+        return self.model.card
+
+    @property
+    def preparations(self) -> tuple[AnyPreparation, ...]:
+        """The one of the model."""
+        return (self.model.preparation,)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """As `NetView.methods`."""
+        return methods_of(self.model.picture_net())
+
+    def check(self, method: str | None) -> str:
+        """Return the method, as `NetView.check`."""
+        return _checked(method, self.model.picture_net(), self.model.preparation)
+
+    def see(self, batch: Batch, method: str, labels: Sequence[int]) -> Sight:
+        """Return what the model says of each case, once for each of its images, and what it sees in each of them."""
+        pixels, owner = batch.images(self.model.preparation).pixels, batch.table["position"].to_numpy()
+        seen = [
+            self._see_case(pixels[owner == position], batch.rows.take([position]), method, labels)
+            for position in range(len(batch))
+        ]
+        of_images = {
+            name: np.concatenate([getattr(one, name) for one in seen])
+            for name in ("logits", "maps", "amounts", "sharing")
+        }
+        return replace(seen[0], **of_images)
+
+    def _see_case(self, pixels: np.ndarray, case: Cohort, method: str, labels: Sequence[int]) -> Sight:
+        of_case, apart = self.model.take_apart(pixels, case)
+        n = len(pixels)
+        logits = np.repeat(of_case, n, axis=0)
+        found = [[_drawn(net, pixels[[k]], method, labels) for k, net in enumerate(nets)] for nets in apart]
+        of_parts = [
+            _sight(logits, _together(of_images), deviations_of(part.card)[labels], n * [n])
+            for of_images, part in zip(found, self.model.parts, strict=True)
+        ]
+        return replace(mean_of(of_parts, method), logits=logits)
+
+
+@dataclass(frozen=True)
+class MeanView:
+    """The mean of several models, each of which sees images prepared in its own way.
+
+    Its map is the mean of theirs on one grid, the finest of each axis. A map that is brought to a finer grid keeps its
+    mean, so that the mean map adds up to the mean of what the members' maps add up to.
+
+    Raises
+    ------
+    InputError
+        If the members are shown different parts of an image, so that their maps do not lie on one another.
+    """
+
+    card: Card
+    members: tuple[NetView, ...]
+
+    def __post_init__(self) -> None:
+        if len({_part_shown(preparation) for preparation in self.preparations}) > 1:
+            raise InputError("the models of this ensemble are shown different parts of an image; it has no common map.")
+
+    @property
+    def preparations(self) -> tuple[AnyPreparation, ...]:
+        """Those of all members, each once."""
+        return tuple(dict.fromkeys(one for member in self.members for one in member.preparations))
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """As `NetView.methods`: those of all members."""
+        return tuple(name for name in self.members[0].methods if all(name in one.methods for one in self.members))
+
+    def check(self, method: str | None) -> str:
+        """Return the method, as `NetView.check`; where the members have different usual ones, it is ``cam``."""
+        names = {member.check(method) for member in self.members}
+        return names.pop() if len(names) == 1 else self.check("cam")
+
+    def see(self, batch: Batch, method: str, labels: Sequence[int]) -> Sight:
+        """Return the means of what the members say and see."""
+        return mean_of([member.see(batch, method, labels) for member in self.members], method)
+
+
+def mean_of(sights: Sequence[Sight], method: str) -> Sight:
+    """Return the mean of what several models say of the same images, their maps on one grid."""
+    deviations = np.mean([sight.deviations for sight in sights], axis=0)
+    grid = tuple(np.max([sight.maps.shape[2:] for sight in sights], axis=0))
+    return Sight(
+        logits=np.mean([sight.logits for sight in sights], axis=0),
+        maps=np.mean([_spread(sight.maps, grid, method) for sight in sights], axis=0),
+        amounts=np.mean([sight.amounts * sight.deviations / deviations for sight in sights], axis=0),
+        deviations=deviations,
+        sharing=sights[0].sharing,
+    )
+
+
+def _spread(maps: np.ndarray, grid: Sequence[int], method: str) -> np.ndarray:
+    """Return maps ``(P, M, *grid)`` on a finer grid, each cell the mean of what it covers; shares of a cell shrink."""
+    n_cells = maps[0, 0].size
+    for axis, n_out in enumerate(grid, start=2):
+        if n_out != maps.shape[axis]:
+            maps = along(averaging(maps.shape[axis], 0.0, 1.0, n_out), maps, axis)
+    return np.asarray(maps * np.float32(n_cells / maps[0, 0].size)) if unit_of(method).per_cell else maps
+
+
+def _part_shown(preparation: AnyPreparation) -> object:
+    """Return what decides which part of an image a prepared one shows."""
+    is_cut_in_mm = isinstance(preparation, VolumePreparation) and preparation.spacing is not None
+    return replace(preparation, channels=1) if is_cut_in_mm else preparation.crop
+
+
+def _checked(method: str | None, net: AnyNet, preparation: AnyPreparation) -> str:
+    name = choose_method(method, net.eval())
+    check_copies(net, torch.zeros(1, *preparation.input_shape, device=_device(net)), name)
+    return name
+
+
+def _drawn(net: AnyNet, pixels: np.ndarray, method: str, labels: Sequence[int]) -> HeatMaps:
+    return heat_maps(net, torch.from_numpy(pixels).to(_device(net)), method, labels)
+
+
+def _device(net: AnyNet) -> torch.device:
+    return next(net.parameters()).device
+
+
+def _together(found: Sequence[HeatMaps]) -> HeatMaps:
+    parts = zip(*((one.logits, one.maps, one.evidence) for one in found), strict=True)
+    return HeatMaps(*map(torch.cat, parts))
+
+
+def _sight(logits: np.ndarray, found: HeatMaps, deviations: np.ndarray, sharing: Sequence[int]) -> Sight:
+    maps = found.maps.float().cpu().numpy()
+    return Sight(
+        logits=logits,
+        maps=maps * deviations.reshape(-1, *[1] * (maps.ndim - 2)),
+        amounts=found.evidence.float().cpu().numpy(),
+        deviations=deviations,
+        sharing=np.array(sharing, np.float32),
+    )
