@@ -203,6 +203,18 @@ def test_slices_of_one_patient_in_neighbouring_rows_are_noticed(tmp_path: Path, 
     assert (found(audit, "hidden-groups") is not None) == hidden
 
 
+def test_slices_in_shuffled_rows_are_noticed_by_the_numbers_in_their_names(tmp_path: Path) -> None:
+    table = numbered(120).assign(label=[k // 4 % 2 for k in range(120)])
+    order = np.random.default_rng(3).permutation(120)
+    shuffled = table.iloc[order].reset_index(drop=True)
+    pictures = slices(30, 4)[order]
+    audit = audit_cohort(write_cohort(tmp_path, shuffled, pictures, targets=("label",), patient="none"))
+    assert "of images with neighbouring names of different images" in must_find(audit, "hidden-groups").message
+    renamed = shuffled.assign(path=[f"x{k:03d}.png" for k in np.random.default_rng(4).permutation(120)])
+    other = audit_cohort(write_cohort(tmp_path / "b", renamed, textures(120), targets=("label",), patient="none"))
+    assert found(other, "hidden-groups") is None, "pictures that have nothing to do with each other"
+
+
 def test_two_files_are_compared(tmp_path: Path) -> None:
     pictures = textures(8)
     first = write_cohort(tmp_path / "a", numbered(8)[:5], pictures[:5], targets=("label",))

@@ -6,6 +6,7 @@ import pandas as pd
 
 from focusmap.audit.findings import Finding, finding, plural
 from focusmap.study.cohort import Cohort
+from focusmap.study.values import means_empty
 
 OLDEST = 120
 FAR = 10.0
@@ -35,7 +36,8 @@ def _odd_cells(name: str, cells: pd.Series, rows: pd.Series) -> list[tuple[int, 
     n_filled = int((filled != "").sum())
     if n_filled == 0 or values.notna().sum() < 0.9 * n_filled:
         return []
-    odd = (values.isna() & (filled != "")) | _outside(name, values) | _lonely_code(values)
+    unknown = filled.isin([text for text in filled.unique() if means_empty(str(text))])
+    odd = (values.isna() & ~unknown) | _outside(name, values) | _lonely_code(values)
     return [(int(row), cell) for row, cell in zip(rows[odd], filled[odd], strict=True)]
 
 

@@ -67,29 +67,44 @@ def source_findings(cohort: Cohort, pictures: Pictures | None) -> list[Finding]:
 
 
 def hidden_group_findings(cohort: Cohort, pictures: Pictures) -> list[Finding]:
-    """Return the finding on neighbouring rows that look like slices of one patient though they are not declared so.
+    """Return the finding on neighbours that look like slices of one patient though they are not declared so.
 
-    Neighbours of one class and of two patients are compared with random pairs of the same kind, by correlation of
-    thumbnails less their common mean. By chance 5 % of the neighbours would be nearer than 95 % of random pairs.
+    Neighbours are rows that follow each other in the table or, since tables are shuffled, in the order of the numbers
+    in their names. Those of one class and of two patients are compared with random pairs of the same kind, by the
+    correlation of thumbnails less their common mean. By chance 5 % of the neighbours would be nearer than 95 % of
+    random pairs.
     """
     unit = unit_rows(pictures.thumbnails.reshape(len(pictures.thumbnails), -1).astype(np.float32))
     rest = unit_rows(unit - unit.mean(axis=0))
-    first = np.arange(len(cohort) - 1)
-    near = _similarity(cohort, pictures, rest, np.stack([first, first + 1]))
     rng = np.random.default_rng(0)
     far = _similarity(cohort, pictures, rest, rng.integers(0, len(cohort), (2, RANDOM_PAIRS)))
-    if len(near) < MIN_NEIGHBOURS or len(far) < MIN_NEIGHBOURS:
+    if len(far) < MIN_NEIGHBOURS:
         return []
-    share = float((near > np.quantile(far, 0.95)).mean())
+    limit, share, found = float(np.quantile(far, 0.95)), 0.0, ("", np.empty(0))
+    for what, order in _sequences(cohort).items():
+        near = _similarity(cohort, pictures, rest, np.stack([order[:-1], order[1:]]))
+        if len(near) >= MIN_NEIGHBOURS and float((near > limit).mean()) > share:
+            share, found = float((near > limit).mean()), (what, near)
     if share < CLOSE_SHARE:
         return []
+    what, near = found
     unit_name = "patients" if cohort.study.patients == "column" else "images"
     message = (
-        f"{share:.0%} of neighbouring rows of different {unit_name} are as alike as the nearest 5 % of random pairs "
+        f"{share:.0%} of {what} of different {unit_name} are as alike as the nearest 5 % of random pairs "
         f"(median correlation {np.median(near):.2f} against {np.median(far):.2f}): they may be slices or visits of one "
         "patient. Results of a random split would be optimistic. Name the true patients, or use --block COLUMN."
     )
-    return [finding("hidden-groups", message, count=int((near > np.quantile(far, 0.95)).sum()))]
+    return [finding("hidden-groups", message, count=int((near > limit).sum()))]
+
+
+def _sequences(cohort: Cohort) -> dict[str, np.ndarray]:
+    """Return in which orders images may follow each other: the table's, and that of the numbers in their names."""
+    rows = np.arange(len(cohort))
+    names = [re.split(r"(\d+)", str(path)) for path in cohort.table["path"]]
+    keys = [[int(part) if part.isdecimal() else part for part in parts] for parts in names]
+    by_name = np.array(sorted(rows, key=lambda row: keys[row]), dtype=int)
+    orders = {"neighbouring rows": rows}
+    return orders if np.array_equal(by_name, rows) else {**orders, "images with neighbouring names": by_name}
 
 
 def _similarity(cohort: Cohort, pictures: Pictures, rest: np.ndarray, pairs: np.ndarray) -> np.ndarray:
