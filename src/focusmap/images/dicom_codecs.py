@@ -7,7 +7,6 @@ out lossless JPEG, 12-bit JPEG and JPEG-LS. One plugin knows all of JPEG, pylibj
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 import imagecodecs
@@ -22,8 +21,8 @@ from focusmap.images.jpeg import (
     JFIF,
     adobe_transform,
     check_scans,
+    decode_deep,
     decode_whole,
-    first_scan,
     frame_header,
     is_ended,
     segments,
@@ -38,7 +37,6 @@ JPEG_LS = (uid.JPEGLSLossless, uid.JPEGLSNearLossless)
 JPEG_2000 = (uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K)
 SYNTAXES = (*JPEG, *JPEG_LS, *JPEG_2000, uid.RLELossless)
 
-LOSSLESS = 0xC3
 J2K_SIZE, J2K_TILE = b"\xff\x4f\xff\x51", b"\xff\x90"
 
 Plane: TypeAlias = NDArray[np.generic]
@@ -91,26 +89,23 @@ def _decode_rle(source: bytes, layout: "Layout") -> Decoded:
 
 def _decode_jpeg(source: bytes, layout: "Layout") -> Decoded:
     """Return the plane of a JPEG, colour as red, green, blue: libjpeg converts faster than numpy does afterwards."""
-    marker, precision, *size = frame_header(source)
-    _check_size((size[0], size[1]), layout)
-    check_scans(source)
+    frame = frame_header(source)
+    _check_size(frame.shape, layout)
+    check_scans(source, frame)
     if not is_ended(source):
         raise UnreadableImageError(f"cannot be decoded: its JPEG data end too early. {AGAIN}")
     is_ybr = layout.samples == 3 and _is_ybr(source, layout)
-    if precision == 8:
+    if frame.precision == 8:
         return Decoded(_decode_8_bit(source, layout, is_ybr=is_ybr), 8, layout.samples == 3)
     if layout.samples == 3:
         colour = imagecodecs.jpeg8_decode(source, colorspace="YCBCR" if is_ybr else "RGB", outcolorspace="RGB")
-        return Decoded(np.asarray(colour), precision, is_rgb=True)
-    plane = np.asarray(imagecodecs.jpeg8_decode(source))
-    if not (_has_all_bits(plane, source, precision) if marker == LOSSLESS else _has_last_block(plane, precision)):
-        raise UnreadableImageError(f"cannot be decoded: its JPEG data end too early. {AGAIN}")
-    return Decoded(plane, precision)
+        return Decoded(np.asarray(colour), frame.precision, is_rgb=True)
+    return Decoded(decode_deep(source), frame.precision)
 
 
 def _is_ybr(source: bytes, layout: "Layout") -> bool:
     """Return whether a stream of three colours holds YCbCr, which its own marks know better than the data set."""
-    frame = next((part for code, part in segments(source) if code == frame_header(source)[0]), b"")
+    frame = next((part for code, part in segments(source) if code == frame_header(source).marker), b"")
     if frame[6::3][:3] in (b"RGB", b"rgb"):
         return adobe_transform(source) == 1
     has_jfif = any(code == JFIF and part.startswith(b"JFIF") for code, part in segments(source))
@@ -122,75 +117,15 @@ def _decode_8_bit(source: bytes, layout: "Layout", *, is_ybr: bool) -> Plane:
 
     if layout.samples == 1:
         return decode_whole(source, "GRAY", strict=True)[..., 0]
-    if simplejpeg.decode_jpeg_header(source)[2] != ("YCbCr" if is_ybr else "RGB"):
+    if simplejpeg.decode_jpeg_header(source, strict=False)[2] != ("YCbCr" if is_ybr else "RGB"):
         source = with_transform(source, int(is_ybr))
     return decode_whole(source, "RGB", strict=True)
 
 
-def _has_all_bits(plane: Plane, source: bytes, precision: int) -> bool:
-    """Return whether a lossless stream has as many bits as its pixels take (ITU-T T.81 H.1.2).
-
-    Each difference to the pixel on the left is a code of its size and as many bits. What libjpeg fills in for missing
-    data, rows of mid-grey and even steps to a row's end, takes bits that are not there; only then are they counted.
-    """
-    if plane[-1, -1] != 1 << (precision - 1) and len(plane) > 1 and _even_end(plane[-1]) <= _even_end(plane[-2]) + 2:
-        return True
-    scan = first_scan(source)
-    parameters = source[scan + 4 : scan + 2 + int.from_bytes(source[scan + 2 : scan + 4], "big")]
-    if len(parameters) != 6 or parameters[3] != 1 or parameters[5] & 15 or b"\xff\xdd" in source[:scan]:
-        return True  # several components, another predictor than the pixel on the left, a point transform, or restarts
-    lengths = _code_lengths(source, parameters[2] >> 4)
-    differences = np.empty(plane.shape, np.uint16)
-    np.subtract(plane[:, 1:], plane[:, :-1], out=differences[:, 1:])
-    first = np.concatenate([[1 << (precision - 1)], plane[:-1, 0]]).astype(np.uint16)
-    np.subtract(plane[:, 0], first, out=differences[:, 0])
-    # Of 16 bits, there is one difference only, which takes no more.
-    taken = (lengths + np.array([*range(16), 0])).astype(np.uint8)[_sizes_of_differences()]
-    n_bits = np.take(taken, differences).sum(dtype=np.uint32)
-    entropy = np.frombuffer(source[scan + 4 + len(parameters) : source.rfind(END_OF_IMAGE)], np.uint8)
-    # Each byte of ones is followed by a stuffed byte of zeros.
-    return int(n_bits) <= 8 * (entropy.size - int(np.count_nonzero(entropy == 0xFF)))
-
-
-def _even_end(row: Plane) -> int:
-    """Return over how many pixels the end of a row goes on in even steps."""
-    steps = np.diff(row.astype(np.int64))
-    changes = np.flatnonzero(steps != steps[-1:])
-    return len(steps) - 1 - int(changes[-1]) if len(changes) else len(steps)
-
-
-@lru_cache(maxsize=1)
-def _sizes_of_differences() -> NDArray[np.int64]:
-    """Return how many bits each difference modulo 65536 takes, ``(65536,)``."""
-    values = np.arange(65536)
-    distances = np.where(values > 32768, 65536 - values, values)
-    return np.asarray(np.ceil(np.log2(distances + 1)), np.int64)
-
-
-def _code_lengths(source: bytes, table: int) -> NDArray[np.int64]:
-    """Return the length of the code of each size of difference, ``(17,)``; 64 where there is none."""
-    lengths = np.full(17, 64)
-    for code, segment in segments(source):
-        while code == 0xC4 and len(segment) >= 17:
-            counts = np.frombuffer(segment, np.uint8, 16, 1)
-            symbols = np.frombuffer(segment, np.uint8, int(counts.sum()), 17)
-            if segment[0] == table:
-                kept = symbols <= 16
-                lengths[symbols[kept]] = np.repeat(np.arange(1, 17), counts)[kept]
-            segment = segment[17 + len(symbols) :]
-    return lengths
-
-
-def _has_last_block(plane: Plane, precision: int) -> bool:
-    """Return False where the last block is the mid-grey with which libjpeg fills up missing data."""
-    rows, columns = (-(-side // 8) * 8 - 8 for side in plane.shape)
-    return bool((plane[rows:, columns:] != 1 << (precision - 1)).any())
-
-
 def _decode_jpeg_ls(source: bytes, layout: "Layout") -> Decoded:
-    _, precision, *size = frame_header(source)
-    _check_size((size[0], size[1]), layout)
-    return Decoded(np.asarray(imagecodecs.jpegls_decode(source)), precision)
+    frame = frame_header(source)
+    _check_size(frame.shape, layout)
+    return Decoded(np.asarray(imagecodecs.jpegls_decode(source)), frame.precision)
 
 
 def _decode_jpeg_2000(source: bytes, layout: "Layout") -> Decoded:

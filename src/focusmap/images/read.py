@@ -21,8 +21,8 @@ from focusmap.images.raster import (
     read_jpeg,
     read_other_raster,
     read_png,
-    read_tiff,
 )
+from focusmap.images.tiff import read_tiff
 
 Reader: TypeAlias = Callable[[Path, int | None], Image]
 ShapeReader: TypeAlias = Callable[[Path], tuple[int, ...]]
