@@ -22,7 +22,8 @@ from focusmap.faithfulness.randomisation import (
 )
 from focusmap.faithfulness.similarity import Comparison, Similarity, between_images
 from focusmap.heatmaps import heat_maps
-from focusmap.nets.build import Architecture, FocusNet, build_net
+from focusmap.nets.build import Architecture, build_net
+from focusmap.nets.focus_net import FocusNet
 
 
 def net_of(seed: int) -> FocusNet:

@@ -19,7 +19,7 @@ from focusmap.heatmaps.overlays import read_scale, write_scale
 from focusmap.heatmaps.view import predicted_labels
 from focusmap.heatmaps.write import ExplainOptions
 from focusmap.models.net import Model
-from focusmap.nets.build import FocusNet
+from focusmap.nets.focus_net import FocusNet
 from focusmap.study.cohort import read_cohort
 from focusmap.study.task import Target, Task
 from support.mapped_nets import Brightness

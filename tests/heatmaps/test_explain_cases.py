@@ -12,8 +12,8 @@ from PIL import Image
 from focusmap.heatmaps.map_files import CASE_COLUMNS, INDEX_COLUMNS, read_map
 from focusmap.heatmaps.write import ExplainOptions
 from focusmap.models.cases import NET, CaseModel, case_mean_of
-from focusmap.nets.build import FocusNet
 from focusmap.nets.cases import CaseArchitecture, CaseBackbone, Encoder
+from focusmap.nets.focus_net import FocusNet
 from focusmap.study.cases import by_case
 from focusmap.study.cohort import Cohort, read_cohort
 from focusmap.study.options import Declaration

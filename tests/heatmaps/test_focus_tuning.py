@@ -29,9 +29,10 @@ from focusmap.models.card import read_card
 from focusmap.models.ensemble import combine, with_views
 from focusmap.models.focus_tuning import STRONGEST, tuned, with_cuts
 from focusmap.models.net import Model, load_model, save_model
-from focusmap.nets.build import Architecture, FocusNet, build_net
+from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.ensemble import Ensemble
 from focusmap.nets.focus import FocusLayers
+from focusmap.nets.focus_net import FocusNet
 from focusmap.nets.pooling import Maximum, PoolingOptions
 from focusmap.nets.views import AS_IT_IS, View
 from focusmap.study.cohort import Cohort, read_cohort

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from focusmap.errors import InputError
 from focusmap.heatmaps import METHODS, can_draw, choose_method, heat_maps
-from focusmap.nets.build import FocusNet
 from focusmap.nets.case_pictures import backbone_of, take_apart
 from focusmap.nets.cases import WEIGHTINGS, CaseArchitecture, CaseBatch, build_case_net
+from focusmap.nets.focus_net import FocusNet
 
 N_LABELS, SIDE = 3, 16
 ARCHITECTURE = CaseArchitecture("small-residual", 1, N_LABELS, ("post", "pre"), "attention", "separate")

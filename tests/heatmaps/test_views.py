@@ -21,7 +21,8 @@ from focusmap.images.prepare import Placement, Preparation, prepare_file
 from focusmap.models.cases import case_mean_of
 from focusmap.models.ensemble import combine, with_views
 from focusmap.models.net import Model
-from focusmap.nets.build import Architecture, FocusNet, build_net
+from focusmap.nets.build import Architecture, build_net
+from focusmap.nets.focus_net import FocusNet
 from focusmap.nets.views import AS_IT_IS, View
 from focusmap.study.cohort import Cohort
 from focusmap.study.samples import Samples

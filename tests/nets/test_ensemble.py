@@ -7,8 +7,9 @@ from torch.nn import functional as F
 
 from focusmap.errors import InputError
 from focusmap.heatmaps import heat_maps
-from focusmap.nets.build import Architecture, FocusNet, build_net
+from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.ensemble import Ensemble
+from focusmap.nets.focus_net import FocusNet
 from focusmap.nets.views import AS_IT_IS, View, bring_home, show, views_within
 from focusmap.study.recipe import Augmentation
 

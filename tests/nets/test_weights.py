@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 from focusmap.errors import InputError, MissingFileError
 from focusmap.nets import weights as weights_module
-from focusmap.nets.build import Architecture, FocusNet, build_net
+from focusmap.nets.build import Architecture, build_net
+from focusmap.nets.focus_net import FocusNet
 
 GREY = Architecture("resnet18", 1, 2)
 

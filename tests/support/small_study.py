@@ -8,7 +8,7 @@ import torch
 
 from focusmap.images.prepare import Preparation
 from focusmap.images.store import Store
-from focusmap.nets.build import FocusNet
+from focusmap.nets.focus_net import FocusNet
 from focusmap.study.recipe import Augmentation, Recipe
 from focusmap.study.task import Target, Task
 from focusmap.training.batches import Labelled, TrainingData

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from focusmap.errors import InputError, MissingFileError
-from focusmap.nets.build import Architecture, FocusNet, build_net
+from focusmap.nets.build import Architecture, build_net
+from focusmap.nets.focus_net import FocusNet
 from focusmap.study.recipe import Augmentation, Recipe
 from focusmap.training.epoch import forward_store, training_batch
 from focusmap.training.loop import EpochRecord, FitOptions, fit, open_session

@@ -31,7 +31,8 @@ from focusmap.faithfulness.stability import max_sensitivity
 from focusmap.faithfulness.subjects import Draw, Panel, Subject, panel_of
 from focusmap.files import Json
 from focusmap.models.net import Model
-from focusmap.nets.build import Architecture, FocusNet, build_net
+from focusmap.nets.build import Architecture, build_net
+from focusmap.nets.focus_net import FocusNet
 from focusmap.nets.grids import on_grid
 from focusmap.nets.pooling import PoolingOptions
 

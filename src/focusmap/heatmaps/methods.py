@@ -19,8 +19,8 @@ from focusmap.heatmaps.attention import attention_rollout
 from focusmap.heatmaps.copies import COPIES, check_kinds
 from focusmap.heatmaps.gradients import Classifier, gradient_of, gradients_of
 from focusmap.heatmaps.regions import xrai
-from focusmap.nets.build import FocusNet
 from focusmap.nets.ensemble import Ensemble
+from focusmap.nets.focus_net import FocusNet
 
 
 class Net(Protocol):

@@ -14,9 +14,9 @@ from focusmap.heatmaps.view import Card, NetView, Sight, deviations_of
 from focusmap.images.prepare import AnyPreparation
 from focusmap.images.resampling import along, averaging
 from focusmap.images.volumes import VolumePreparation
-from focusmap.nets.build import FocusNet
 from focusmap.nets.case_pictures import PictureInCase
 from focusmap.nets.ensemble import Ensemble
+from focusmap.nets.focus_net import FocusNet
 from focusmap.study.cohort import Cohort
 from focusmap.study.samples import Batch
 

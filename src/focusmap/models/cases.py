@@ -21,9 +21,9 @@ from focusmap.models.net import CARD, OF_STORE, PROBE_TOLERANCE, WEIGHTS, load_w
 from focusmap.models.predictor import Looked
 from focusmap.models.rows import RowModel, load_row_model, save_row_model
 from focusmap.nets.backbones import PROBE_SIDE
-from focusmap.nets.build import FocusNet
 from focusmap.nets.case_pictures import PictureInCase, backbone_of, take_apart
 from focusmap.nets.cases import CaseArchitecture, CaseBackbone, CaseBatch, build_case_net
+from focusmap.nets.focus_net import FocusNet
 from focusmap.nets.table_net import net_answer_from
 from focusmap.study.cases import view_numbers
 from focusmap.study.cohort import Cohort

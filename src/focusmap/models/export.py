@@ -24,8 +24,9 @@ from focusmap.files import Json, atomic, refuse_existing, write_json
 from focusmap.heatmaps import FOCUS, RECONSTRUCTION, unit_of
 from focusmap.installation import require
 from focusmap.models.net import PROBE_TOLERANCE, Model
-from focusmap.nets.build import Architecture, FocusNet
+from focusmap.nets.build import Architecture
 from focusmap.nets.ensemble import Ensemble
+from focusmap.nets.focus_net import FocusNet
 from focusmap.nets.views import bring_home, show
 
 CARD = "export.json"

@@ -18,7 +18,7 @@ from focusmap.study.task import UNLABELLED
 
 if TYPE_CHECKING:
     from focusmap.models.net import Model
-    from focusmap.nets.build import FocusNet
+    from focusmap.nets.focus_net import FocusNet
     from focusmap.training.batches import Inputs, Labelled, TrainingData
     from focusmap.verbs.train import Training
 

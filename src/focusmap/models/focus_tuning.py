@@ -12,7 +12,7 @@ from focusmap.heatmaps import FOCUS
 from focusmap.heatmaps.view import evidence_in
 from focusmap.images.prepare import to_source
 from focusmap.models.net import Model
-from focusmap.nets.build import FocusNet
+from focusmap.nets.focus_net import FocusNet
 from focusmap.study.cohort import Cohort
 from focusmap.study.samples import Batch, Samples, at_once
 

@@ -19,8 +19,9 @@ from focusmap.images.prepare import AnyPreparation, preparation_from
 from focusmap.models.card import ModelCard, read_card, write_card
 from focusmap.models.predictor import Looked
 from focusmap.nets.backbones import PROBE_SIDE
-from focusmap.nets.build import Architecture, FocusNet, build_net
+from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.ensemble import Ensemble
+from focusmap.nets.focus_net import FocusNet
 from focusmap.nets.grids import CHANNELS_LAST
 from focusmap.nets.views import AS_IT_IS, View
 from focusmap.study.cohort import Cohort

@@ -274,8 +274,9 @@ def stages_of(net: nn.Module) -> dict[str, int]:
 
     Every net of timm's, and those beside them, says by its `group_matcher` which parts follow each other.
     """
-    if isinstance(net, TimmMap):
-        return {f"net.{name}": stage for name, stage in stages_of(net.net).items()}
+    inner = getattr(net, "net", None)
+    if isinstance(inner, nn.Module):
+        return {f"net.{name}": stage for name, stage in stages_of(inner).items()}
     from timm.models import group_parameters
 
     grouped = group_parameters(net, net.group_matcher(coarse=True), reverse=True)  # type: ignore[operator]

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from focusmap.errors import InputError
 from focusmap.files import Json
@@ -18,14 +16,11 @@ from focusmap.nets.backbones import (
     build_pyramid,
     check_size,
     dimensions_of,
-    has_stages,
-    has_token_attention,
-    levels,
     pyramid_strides,
-    stages,
 )
 from focusmap.nets.decoders import (
     AUTOENCODER,
+    SIZES_OF_LEVELS,
     attends_along_axes,
     build_decoder,
     has_focus,
@@ -33,13 +28,12 @@ from focusmap.nets.decoders import (
     strides_of,
 )
 from focusmap.nets.focus import FocusLayers
+from focusmap.nets.focus_net import FocusNet
+from focusmap.nets.levels import Levels, LevelsNet
 from focusmap.nets.pooling import AVERAGE, PoolingOptions, build_pooling
-from focusmap.nets.weights import Start, find_weights
-from focusmap.reasons import Reason
+from focusmap.nets.weights import find_weights
 from focusmap.study.recipe import Recipe
 from focusmap.study.task import Task
-
-HEAD_DROPOUT = 0.2
 
 
 @dataclass(frozen=True)
@@ -169,107 +163,6 @@ def check_pooling(model: str, pooling: str) -> None:
         )
 
 
-class FocusNet(nn.Module):
-    """A net from pictures ``(N, C, *spatial)`` to ``(N, L)`` logits that says where each of them comes from.
-
-    Without `focus`: a backbone, the average over the picture, and one linear layer. With this head the class
-    activation map of label c is M_c = sum_k w_ck A_k (Zhou et al. 2016, eq. 2), and the mean of M_c over the map plus
-    the bias is the logit: `classify` and `evidence` share the features of one pass.
-
-    With `focus`: a focus-map net; the same linear layer is applied to every place, and then pooled.
-
-    An autoencoder is the plain kind: its features are the errors of its reconstruction, its logit their mean.
-    """
-
-    def __init__(self, net: nn.Module, n_features: int, n_logits: int, focus: FocusLayers | None = None) -> None:
-        super().__init__()
-        self.backbone = net
-        self.focus = focus
-        self.dropout = nn.Dropout(HEAD_DROPOUT)
-        self.head = nn.Linear(n_features, n_logits)
-        self.start = Start("none", Reason("start-random"))
-
-    @property
-    def has_focus(self) -> bool:
-        """True if the last layer is evidence at every place."""
-        return self.focus is not None
-
-    @property
-    def reconstructs(self) -> bool:
-        """True if the net is an autoencoder, its features the squared error at each pixel."""
-        return isinstance(self.backbone, Reconstruction)
-
-    @property
-    def has_stages(self) -> bool:
-        """True if the net hands out the feature maps before the last one."""
-        return self.focus is not None or has_stages(self.backbone)
-
-    @property
-    def has_token_attention(self) -> bool:
-        """True if the features are those of a plain vision transformer."""
-        return has_token_attention(self.backbone)
-
-    def features(self, x: Tensor) -> Tensor:
-        """Return the last feature map ``(N, K, *grid)``, after the last activation of backbone or decoder."""
-        features: Tensor = self.backbone(x) if self.focus is None else self.focus.features(self.backbone, x)
-        return features
-
-    def stages(self, x: Tensor) -> list[Tensor]:
-        """Return the feature maps ``(N, K_i, h_i, w_i)`` of the stages, finest first, and `features`, of one pass."""
-        if self.focus is None:
-            return stages(self.backbone, x)
-        found = levels(self.backbone, x, self.focus.positions)
-        return [*found, self.focus.decoder(found)]
-
-    def evidence(self, features: Tensor) -> Tensor:
-        """Return ``(N, L, *spatial)``: w_c h_p of every label and place, signed and without the bias.
-
-        In eval mode and without `focus` its mean over the places is the logit less the bias.
-        """
-        evidence: Tensor = F.linear(features.movedim(1, -1), self.head.weight).movedim(-1, 1)
-        return evidence
-
-    def classify(self, features: Tensor) -> Tensor:
-        """Return the logits ``(N, L)`` of a feature map ``(N, K, *grid)``."""
-        if self.focus is None:
-            logits: Tensor = self.head(self.dropout(features.flatten(2).mean(dim=2)))
-            return logits
-        kept = self.dropout(features.new_ones(features.shape[:2])).view(*features.shape[:2], *[1] * (features.ndim - 2))
-        features = features * kept
-        return self.focus.pooled(self.evidence(features), features) + self.head.bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits ``(N, L)``."""
-        return self.classify(self.features(x))
-
-    def forward_with_focus(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits ``(N, L)`` and focus maps ``(N, L, *grid)``, of a net with `focus`."""
-        features = self.features(x)
-        return self.classify(features), self.focus_maps(features)
-
-    @property
-    def has_axis_attention(self) -> bool:
-        """True if the evidence is weighed along each spatial axis before it is pooled."""
-        return self.focus is not None and isinstance(self.focus.pooling, AxisAttention)
-
-    def attended_evidence(self, features: Tensor) -> Tensor:
-        """Return the attentional class activation maps ``(N, L, *spatial)`` of a net with attention along the axes.
-
-        In logit units, without the bias. Behind average pooling the mean of a label's map and the bias are its logit.
-        """
-        assert self.focus is not None
-        assert isinstance(self.focus.pooling, AxisAttention), "the net has no attention along the axes"
-        return self.focus.pooling.attention(features) * self.evidence(features)
-
-    def focus_maps(self, features: Tensor) -> Tensor:
-        """Return focus maps ``(N, L, *grid)``, between 0 and 1, of features ``(N, K, *grid)``, of a net with `focus`.
-
-        Relevance, not a probability of disease: `focusmap.nets.focus` says what a value means.
-        """
-        assert self.focus is not None, "a plain backbone has no focus maps"
-        return self.focus.maps(self.evidence(features), self.head.bias, features)
-
-
 def build_net(architecture: Architecture, weights: str = "none", seed: int = 0) -> FocusNet:
     """Return a net; `net.start` says which weights it starts from and why.
 
@@ -304,11 +197,19 @@ def build_net(architecture: Architecture, weights: str = "none", seed: int = 0) 
 def _make(architecture: Architecture, file: Path | None) -> FocusNet:
     if split_model(architecture.model)[1] == AUTOENCODER:
         return _autoencoder(architecture, file)
+    if split_model(architecture.model)[1] in SIZES_OF_LEVELS:
+        return _levels_net(architecture, file)
     return _focus_net(architecture, file) if architecture.has_focus else _plain_net(architecture, file)
 
 
 def _plain_net(architecture: Architecture, file: Path | None) -> FocusNet:
     return FocusNet(*build_backbone(architecture.model, architecture.channels, file), architecture.n_logits)
+
+
+def _levels_net(architecture: Architecture, file: Path | None) -> LevelsNet:
+    base, name = split_model(architecture.model)
+    net, found = build_pyramid(base, architecture.channels, pyramid_strides(base), file)
+    return LevelsNet(Levels(net, tuple(found), tuple(found.values()), SIZES_OF_LEVELS[name]), architecture.n_logits)
 
 
 def _autoencoder(architecture: Architecture, file: Path | None) -> FocusNet:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from focusmap.nets.backbones import has_stages, has_token_attention, stages
-from focusmap.nets.build import FocusNet
 from focusmap.nets.cases import CaseBackbone, CaseBatch
+from focusmap.nets.focus_net import FocusNet
 
 
 class PictureInCase(nn.Module):

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from focusmap.errors import InputError
 from focusmap.files import Json
 from focusmap.nets.backbones import build_backbone, dimensions_of
-from focusmap.nets.build import FocusNet
+from focusmap.nets.focus_net import FocusNet
 from focusmap.nets.table_net import WIDTHS as TABLE_WIDTHS
 from focusmap.nets.table_net import TableBackbone
 from focusmap.nets.weights import find_weights

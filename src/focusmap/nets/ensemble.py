@@ -6,7 +6,7 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from focusmap.nets.build import FocusNet
+from focusmap.nets.focus_net import FocusNet
 from focusmap.nets.views import AS_IT_IS, View, show
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from focusmap.errors import ModelError
 from focusmap.files import Json
-from focusmap.nets.build import FocusNet
+from focusmap.nets.focus_net import FocusNet
 from focusmap.study.task import Task
 
 # With the head five linear layers, as the table net of the APTOS 2021 challenge's openly shared 29th place has.

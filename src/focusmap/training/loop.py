@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch.distributed import destroy_process_group
 
 from focusmap.errors import FocusmapError, InputError
-from focusmap.nets.build import FocusNet
+from focusmap.nets.focus_net import FocusNet
 from focusmap.nets.heads import LossOptions, task_loss
 from focusmap.study.recipe import Recipe
 from focusmap.study.task import check_learnable

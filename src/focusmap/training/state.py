@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from focusmap.files import Json
-from focusmap.nets.build import FocusNet
+from focusmap.nets.focus_net import FocusNet
 from focusmap.nets.grids import CHANNELS_LAST
 from focusmap.study.recipe import Recipe
 from focusmap.training.batches import TrainingData

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import torch
 
-from focusmap.nets.build import FocusNet
+from focusmap.nets.focus_net import FocusNet
 from focusmap.study.recipe import Recipe
 from focusmap.training.batches import TrainingData
 from focusmap.training.epoch import Session, take_step

@@ -1,0 +1,124 @@
+"""A linear classifier of all levels of a backbone: what a probe fits to frozen features, and fine-tuning starts from.
+
+Of a feature map A_k of any level three numbers are taken over its places: the mean, the maximum and the standard
+deviation. The logit is linear in all of them, so that a logistic regression on frozen features is a net like any other
+(the linear probe of Kumar et al. 2022, "Fine-tuning can distort pretrained features"), and training may go on from it.
+
+Each of the three numbers grows as its map does (it is homogeneous of degree 1), so that by Euler's theorem
+``sum_p A_p dy/dA_p`` over all places p is the logit less the bias: the class activation map of this head adds up, too.
+"""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from focusmap.nets.backbones import levels
+from focusmap.nets.focus_net import FocusNet
+
+STATISTICS = 3
+# Under the root of the variance: constant maps have no slope there.
+LEAST_VARIANCE = 1e-6
+
+
+class Levels(nn.Module):
+    """The levels of a backbone, of the image as it is and in smaller sizes.
+
+    Parameters
+    ----------
+    net
+        A backbone that hands out its levels.
+    positions
+        Of the levels that are taken.
+    channels
+        Of each of them.
+    sizes
+        Shares of the image's side that the backbone is shown, such as 1 and 1/2.
+    """
+
+    def __init__(
+        self, net: nn.Module, positions: Sequence[int], channels: Sequence[int], sizes: Sequence[float]
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.positions = tuple(positions)
+        self.sizes = tuple(sizes)
+        self.num_features = sum(channels) * len(self.sizes)
+
+    def levels(self, x: Tensor) -> list[Tensor]:
+        """Return the maps ``(N, K_i, h_i, w_i)`` of all levels in all sizes."""
+        return [found for size in self.sizes for found in levels(self.net, _shrunk(x, size), self.positions)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return all maps on the finest grid ``(N, K, h, w)``; each place of a coarser one is repeated."""
+        maps = self.levels(x)
+        finest = max((found.shape[2:] for found in maps), key=lambda grid: grid.numel())
+        return torch.cat([F.interpolate(found, finest, mode="nearest-exact") for found in maps], dim=1)
+
+
+class LevelsNet(FocusNet):
+    """A net whose head is linear in mean, maximum and deviation of every feature map of its `Levels`."""
+
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self, backbone: Levels, n_logits: int) -> None:
+        super().__init__(backbone, STATISTICS * backbone.num_features, n_logits)
+        self.register_buffer("centre", torch.zeros(STATISTICS * backbone.num_features))
+        self.register_buffer("spread", torch.ones(STATISTICS * backbone.num_features))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Return the logits ``(N, L)`` of feature maps ``(N, K, *grid)``."""
+        return self.decide(statistics_of(features).flatten(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits ``(N, L)``; those of `classify` on `features`, without enlarging coarse maps."""
+        return self.decide(self.measure(x))
+
+    def measure(self, x: Tensor) -> Tensor:
+        """Return ``(N, 3 K)``: mean, maximum and deviation of each map, in this order of thirds."""
+        return torch.cat([statistics_of(found) for found in cast(Levels, self.backbone).levels(x)], dim=2).flatten(1)
+
+    def decide(self, measured: Tensor) -> Tensor:
+        """Return the logits ``(N, L)`` of what `measure` gives."""
+        logits: Tensor = self.head(self.dropout((measured - self.centre) / self.spread))
+        return logits
+
+    def evidence(self, features: Tensor) -> Tensor:
+        """Return ``(N, L, *grid)``: what each place says for each label, signed.
+
+        Its mean over the places and what the logits of features that are 0 everywhere are (the bias, less what was
+        taken off to standardise) are the logits.
+        """
+        n_places = features[0, 0].numel()
+        flat = features.flatten(2)
+        mean, highest, deviation = statistics_of(features).unbind(1)
+        of_mean, of_maximum, of_deviation = (self.head.weight / self.spread).chunk(STATISTICS, dim=1)
+        is_highest = (flat == highest[:, :, None]).to(flat.dtype)
+        highs = is_highest / is_highest.sum(dim=2, keepdim=True) * n_places * highest[:, :, None]
+        # The deviation of a map that is as good as constant is held at its least value, whatever the places say.
+        varies = (deviation > LEAST_VARIANCE**0.5)[:, :, None]
+        spreads = (flat - mean[:, :, None]) * flat / deviation[:, :, None] * varies
+        parts = zip((of_mean, of_maximum, of_deviation), (flat, highs, spreads), strict=True)
+        evidence = sum(torch.einsum("lk,nkp->nlp", weights, part) for weights, part in parts)
+        return cast(Tensor, evidence).reshape(len(features), -1, *features.shape[2:])
+
+
+def statistics_of(maps: Tensor) -> Tensor:
+    """Return mean, maximum and standard deviation ``(N, 3, K)`` of feature maps ``(N, K, *grid)`` over their places.
+
+    >>> statistics_of(torch.tensor([[[[1.0, 3.0]]]])).flatten().tolist()
+    [2.0, 3.0, 1.0]
+    """
+    flat = maps.flatten(2).float()
+    deviation = flat.var(dim=2, unbiased=False).clamp(min=LEAST_VARIANCE).sqrt()
+    return torch.stack([flat.mean(dim=2), flat.amax(dim=2), deviation], dim=1)
+
+
+def _shrunk(x: Tensor, size: float) -> Tensor:
+    if size == 1:
+        return x
+    sides = [max(1, round(side * size)) for side in x.shape[2:]]
+    return F.interpolate(x, sides, mode="bilinear", antialias=True, align_corners=False)

@@ -1,0 +1,58 @@
+"""A linear head on all levels is one net: its maps add up to its logits, and what it measures is what it decides by."""
+
+import pytest
+import torch
+
+from focusmap.heatmaps import heat_maps
+from focusmap.nets.build import Architecture, build_net
+from focusmap.nets.levels import LevelsNet, statistics_of
+
+MODELS = ("small-residual-levels", "small-residual-probe", "tf_efficientnet_lite0-probe")
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def net(request: pytest.FixtureRequest) -> LevelsNet:
+    made = build_net(Architecture(request.param, 1, 3), seed=1)
+    assert isinstance(made, LevelsNet)
+    torch.manual_seed(2)
+    torch.nn.init.normal_(made.head.weight)
+    made.centre.normal_()
+    made.spread.uniform_(0.5, 2)
+    return made.eval()
+
+
+@pytest.fixture(scope="module")
+def x() -> torch.Tensor:
+    return torch.randn(2, 1, 64, 64, generator=torch.Generator().manual_seed(3))
+
+
+def test_logits_are_those_of_the_enlarged_maps(net: LevelsNet, x: torch.Tensor) -> None:
+    assert torch.allclose(net(x), net.classify(net.features(x)), rtol=1e-3, atol=1e-2)
+    assert torch.allclose(net(x), net.decide(net.measure(x)))
+
+
+def test_evidence_adds_up_to_the_logit(net: LevelsNet, x: torch.Tensor) -> None:
+    """By the closed form, and by the gradients of the head, which is how maps are drawn."""
+    features = net.features(x)
+    rest = net.classify(torch.zeros_like(features))
+    expected = net.classify(features) - rest
+    closed = net.evidence(features)
+    assert torch.allclose(closed.mean(dim=(2, 3)), expected, rtol=1e-3, atol=5e-2)
+    maps = heat_maps(net, x, "cam", [0, 1, 2]).maps
+    assert torch.allclose(maps, closed, rtol=1e-2, atol=1e-1)
+
+
+def test_statistics_are_those_of_each_map() -> None:
+    maps = torch.randn(2, 4, 5, 6)
+    flat = maps.flatten(2)
+    expected = torch.stack([flat.mean(2), flat.amax(2), flat.std(2, unbiased=False)], dim=1)
+    assert torch.allclose(statistics_of(maps), expected, atol=1e-5)
+    assert torch.isfinite(statistics_of(torch.zeros(1, 1, 3, 3))).all()
+
+
+def test_every_layer_has_a_stage_of_its_own_rate(net: LevelsNet) -> None:
+    from focusmap.nets.backbones import stages_of
+
+    stages = stages_of(net.backbone)
+    assert set(stages) == {name for name, _ in net.backbone.named_parameters()}
+    assert len(set(stages.values())) > 1
