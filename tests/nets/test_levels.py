@@ -7,7 +7,7 @@ from focusmap.heatmaps import heat_maps
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.levels import LevelsNet, statistics_of
 
-MODELS = ("small-residual-levels", "small-residual-probe", "tf_efficientnet_lite0-probe")
+MODELS = ("small-residual-probe", "tf_efficientnet_lite0-probe")
 
 
 @pytest.fixture(scope="module", params=MODELS)

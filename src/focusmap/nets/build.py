@@ -20,7 +20,7 @@ from focusmap.nets.backbones import (
 )
 from focusmap.nets.decoders import (
     AUTOENCODER,
-    SIZES_OF_LEVELS,
+    PROBE,
     attends_along_axes,
     build_decoder,
     has_focus,
@@ -29,7 +29,7 @@ from focusmap.nets.decoders import (
 )
 from focusmap.nets.focus import FocusLayers
 from focusmap.nets.focus_net import FocusNet
-from focusmap.nets.levels import Levels, LevelsNet
+from focusmap.nets.levels import PROBE_SIZES, Levels, LevelsNet
 from focusmap.nets.pooling import AVERAGE, PoolingOptions, build_pooling
 from focusmap.nets.weights import find_weights
 from focusmap.study.recipe import Recipe
@@ -197,8 +197,8 @@ def build_net(architecture: Architecture, weights: str = "none", seed: int = 0) 
 def _make(architecture: Architecture, file: Path | None) -> FocusNet:
     if split_model(architecture.model)[1] == AUTOENCODER:
         return _autoencoder(architecture, file)
-    if split_model(architecture.model)[1] in SIZES_OF_LEVELS:
-        return _levels_net(architecture, file)
+    if split_model(architecture.model)[1] == PROBE:
+        return _probe_net(architecture, file)
     return _focus_net(architecture, file) if architecture.has_focus else _plain_net(architecture, file)
 
 
@@ -206,10 +206,10 @@ def _plain_net(architecture: Architecture, file: Path | None) -> FocusNet:
     return FocusNet(*build_backbone(architecture.model, architecture.channels, file), architecture.n_logits)
 
 
-def _levels_net(architecture: Architecture, file: Path | None) -> LevelsNet:
-    base, name = split_model(architecture.model)
+def _probe_net(architecture: Architecture, file: Path | None) -> LevelsNet:
+    base = split_model(architecture.model)[0]
     net, found = build_pyramid(base, architecture.channels, pyramid_strides(base), file)
-    return LevelsNet(Levels(net, tuple(found), tuple(found.values()), SIZES_OF_LEVELS[name]), architecture.n_logits)
+    return LevelsNet(Levels(net, tuple(found), tuple(found.values()), PROBE_SIZES), architecture.n_logits)
 
 
 def _autoencoder(architecture: Architecture, file: Path | None) -> FocusNet:

@@ -7,8 +7,8 @@
 - ``acam``, ``acamS``: the same, of the last level or of that with the stride S; the net then attends along the axes
   (`focusmap.nets.axis_attention`).
 
-``autoencoder`` stands in the same place of a model's name: `focusmap.nets.autoencoder` decodes back to the picture. So
-do ``levels`` and ``probe``, a linear head on all levels of one and of two sizes (`focusmap.nets.levels`).
+``autoencoder`` stands in the same place of a model's name: `focusmap.nets.autoencoder` decodes back to the image. So
+does ``probe``, a linear head on all levels in two sizes (`focusmap.nets.levels`).
 
 The levels of FPN and PAN are brought to the finest grid and averaged, as in the semantic branch of panoptic FPN
 (Kirillov et al. 2019, section 3), so that every level has its say in the evidence.
@@ -26,10 +26,7 @@ from focusmap.nets.backbones import BACKBONES, is_backbone, pyramid_strides
 from focusmap.nets.grids import CONVOLUTIONS, NORMALISATIONS, on_grid
 
 WIDTH = 128
-ACAM, AUTOENCODER = "acam", "autoencoder"
-LEVELS, PROBE = "levels", "probe"
-SIZES_OF_LEVELS: dict[str, tuple[float, ...]] = {LEVELS: (1.0,), PROBE: (1.0, 0.5)}
-"""Shares of an image's side in which a net with a linear head on all levels is shown it."""
+ACAM, AUTOENCODER, PROBE = "acam", "autoencoder", "probe"
 
 
 def split_model(name: str) -> tuple[str, str]:
@@ -74,18 +71,18 @@ def has_focus(name: str) -> bool:
     >>> has_focus("vgg16-fpn"), has_focus("vgg16"), has_focus("vgg16-autoencoder")
     (True, False, False)
     """
-    return split_model(name)[1] not in ("", AUTOENCODER, *SIZES_OF_LEVELS)
+    return split_model(name)[1] not in ("", AUTOENCODER, PROBE)
 
 
 def decoders_of(base: str) -> list[str]:
     """Return the decoders that a backbone can have; none if it has no pyramid.
 
     >>> decoders_of("small-residual"), decoders_of("vit_tiny_patch16_224")
-    (['fpn', 'pan', 'acam', 'autoencoder', 'levels', 'probe', 'acam2', 'acam4', 'evidence2', 'evidence4'], [])
+    (['fpn', 'pan', 'acam', 'autoencoder', 'probe', 'acam2', 'acam4', 'evidence2', 'evidence4'], [])
     """
     strides = pyramid_strides(base)
     light = [f"{name}{stride}" for name in (ACAM, "evidence") for stride in strides]
-    return [*DECODERS, ACAM, AUTOENCODER, *SIZES_OF_LEVELS, *light] if strides else []
+    return [*DECODERS, ACAM, AUTOENCODER, PROBE, *light] if strides else []
 
 
 def strides_of(base: str, decoder: str) -> tuple[int, ...]:

@@ -19,6 +19,8 @@ from focusmap.nets.backbones import levels
 from focusmap.nets.focus_net import FocusNet
 
 STATISTICS = 3
+# Shares of the image's side; of 160 and 320 pixels side by side each alone is bettered.
+PROBE_SIZES = (1.0, 0.5)
 # Under the root of the variance: constant maps have no slope there.
 LEAST_VARIANCE = 1e-6
 
