@@ -6,7 +6,7 @@ imported before it is used.
 
 import sys
 from importlib import import_module
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -101,6 +101,10 @@ class _Verbs(ModuleType):
             raise AttributeError(f"module 'focusmap' has no attribute {name!r}")
         home, _, called = _HOMES[name].partition(":")
         found = getattr(import_module(f"focusmap.{home}"), called or name)
+        if isinstance(found, FunctionType):
+            from focusmap.settings import takes_text
+
+            found = takes_text(found)
         super().__setattr__(name, found)
         return found
 

@@ -7,14 +7,17 @@ The request of a verb is such a dataclass; `focusmap.cli.arguments` makes the co
 
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
-from functools import cache
+from functools import cache, wraps
+from inspect import signature
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from focusmap.errors import InputError, suggest
 
 Owner = TypeVar("Owner")
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -146,3 +149,22 @@ def settled(field: Field, value: object) -> object:
     if field.is_tuple and isinstance(value, list | tuple):
         return tuple(Path(one) if field.of_each is Path else one for one in value)
     return Path(value) if field.type is Path and isinstance(value, str) else value
+
+
+def takes_text(verb: Callable[Given, Answer]) -> Callable[Given, Answer]:
+    """Return a function that takes text for each of its arguments that is a path, or several of them."""
+    told = signature(verb)
+    paths = [name for name, one in told.parameters.items() if Path in (one.annotation, *get_args(one.annotation))]
+
+    @wraps(verb)
+    def called(*args: Given.args, **named: Given.kwargs) -> Answer:
+        given = told.bind(*args, **named)
+        for name in paths:
+            value = given.arguments.get(name)
+            if isinstance(value, str):
+                given.arguments[name] = Path(value)
+            elif isinstance(value, list | tuple):
+                given.arguments[name] = tuple(Path(one) for one in value)
+        return verb(*given.args, **given.kwargs)
+
+    return called

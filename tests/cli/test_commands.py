@@ -99,6 +99,21 @@ def test_text_is_as_good_as_a_path_in_a_request():
     assert focusmap.RunOptions(store="x").store == Path("x")
 
 
+def test_text_is_as_good_as_a_path_to_a_verb(tmp_path):
+    import focusmap
+
+    (tmp_path / "labels.csv").write_text("patient_id,age,label\n" + "".join(f"p{i},{i},{i % 2}\n" for i in range(40)))
+    labels, out = str(tmp_path / "labels.csv"), str(tmp_path / "audit")
+    focusmap.audit(focusmap.read_cohort(labels), out, focusmap.RunOptions(workers=1))
+    assert (tmp_path / "audit/audit.json").is_file()
+    with pytest.raises(InputError, match="--force"):
+        focusmap.audit(focusmap.read_cohort(tmp_path / "labels.csv"), out)
+    with pytest.raises(InputError, match="two runs or more"):
+        focusmap.compare([str(tmp_path)])
+    with pytest.raises(FileNotFoundError, match="no such run"):
+        focusmap.report(str(tmp_path / "none"))
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_abbreviations_are_refused(command, capsys):
     with pytest.raises(SystemExit, match="2"):

@@ -21,7 +21,7 @@ RUN = Setting("folder of the run", "RUN", is_positional=True)
 RUN_FOLDER = Setting("folder of the run", "RUN")
 FORCE = Setting("replace what is there")
 LANGUAGE = Setting("of the pages: English or Chinese")
-LABEL_FILE_ONLY = "says what is to be thought of a label file. Give one, or leave it out."
+LABEL_FILE_ONLY = "says what is to be thought of a label file. Leave it out, or name a label file."
 RESUME = (
     "--resume goes on with the run's own study, split and recipe: leave the study's and the training's options out, "
     "or start another run with --out."
