@@ -222,3 +222,18 @@ def test_a_blended_batch_equals_one_by_one_and_is_what_its_shares_say() -> None:
         assert float(other_truth[i]) == mixed.data.train.truth[partner, 0]
         assert float(truth[i]) == mixed.data.train.truth[drawn.positions[i], 0]
     assert not torch.allclose(together.pictures[0], together.pictures[3])
+
+
+def test_frozen_stages_keep_weights_and_statistics_and_the_others_learn() -> None:
+    trained, fresh = net(), net()
+    list(fit(trained, study(), replace(QUICK, epochs=1, frozen_stages=2)))
+    from focusmap.nets.backbones import stages_of
+
+    kept = {name for name, stage in stages_of(fresh.backbone).items() if stage < 2}
+    own, first = dict(trained.backbone.named_parameters()), dict(fresh.backbone.named_parameters())
+    assert kept
+    assert {name for name in own if torch.equal(own[name], first[name])} == kept
+    modules = {name.rpartition(".")[0] for name in kept}
+    moved = {name for name, value in trained.backbone.named_buffers() if "running_mean" in name and bool(value.any())}
+    assert not any(name.rpartition(".")[0] in modules for name in moved)
+    assert all(parameter.requires_grad for parameter in trained.parameters())

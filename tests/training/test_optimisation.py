@@ -140,7 +140,7 @@ def test_epochs_of_the_warm_up_do_not_count_as_a_plateau() -> None:
 @pytest.mark.parametrize("model", ["small-residual", "resnet18", "densenet121", "vit_tiny_patch16_224"])
 def test_rates_fall_by_a_constant_factor_from_stage_to_stage(model: str) -> None:
     net = build_net(Architecture(model, 1, 1))
-    shares = rate_shares(net, 0.5)
+    shares = rate_shares(net, Recipe(layer_decay=0.5))
     assert set(shares) == {name for name, _ in net.named_parameters()}
     assert shares["head.weight"] == 1
     levels = sorted(set(shares.values()), reverse=True)
@@ -160,3 +160,15 @@ def test_every_group_gets_its_share_and_no_decay_means_one_rate() -> None:
     assert rates[id(net.backbone.layer4[0].conv1.weight)] == 1
     assert len(rates) == len(list(net.parameters()))
     assert len(make_optimizer(net, Recipe()).param_groups) == 2
+
+
+def test_frozen_stages_take_no_steps_and_the_head_its_own_rate() -> None:
+    net = build_net(Architecture("resnet18", 1, 1))
+    shares = rate_shares(net, Recipe(frozen_stages=2, head_rate=3.0))
+    assert shares["head.weight"] == 3
+    left_out = {name for name, _ in net.named_parameters()} - set(shares)
+    assert left_out == {
+        name
+        for name, _ in net.named_parameters()
+        if name.startswith(("backbone.conv1", "backbone.bn1", "backbone.layer1"))
+    }

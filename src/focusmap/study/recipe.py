@@ -156,6 +156,10 @@ class Recipe:
     ] = 1
     clip_norm: Annotated[float, "Largest length of the gradient; 0 leaves it as it is."] = 1.0
     freeze_epochs: Annotated[int, "Epochs in which only the head is trained, before the backbone is set free."] = 0
+    frozen_stages: Annotated[
+        int, "Stages of the backbone, counted from its input, that keep the weights that they start from."
+    ] = 0
+    head_rate: Annotated[float, "What the learning rate is multiplied by behind the backbone."] = 1.0
     ema_decay: Annotated[
         float, "Decay of the exponential moving average of the weights, 0 for none; the average is what is evaluated."
     ] = 0.99
@@ -266,6 +270,8 @@ class Recipe:
         _check(0 <= self.ema_decay < 1, "ema_decay must be at least 0 and below 1")
         _check(0 <= self.label_smoothing < 1, "label_smoothing must be at least 0 and below 1")
         _check(min(self.warmup_epochs, self.freeze_epochs, self.patience) >= 0, "epoch counts must not be negative")
+        _check(self.frozen_stages >= 0, "frozen_stages must not be negative")
+        _check(self.head_rate > 0, "head_rate must be above 0")
         _check(min(self.ensemble, self.accumulate) >= 1, "ensemble and accumulate must be at least 1")
         _check(0 <= self.screen_negatives < 1, "screen_negatives must be at least 0 (none) and below 1")
         _check(self.clip_norm >= 0, "clip_norm must not be negative (0: none)")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from focusmap.errors import InputError
+from focusmap.nets.backbones import stages_of
 from focusmap.nets.cases import CaseBatch
 from focusmap.nets.heads import LossParts, TaskLoss
 from focusmap.study.covariates import Encoded
@@ -103,7 +104,7 @@ def train_epoch(session: Session, epoch: int) -> tuple[float, float, float]:
     drawn = draw_epoch(rarity_of(data.task, data.train.truth), recipe.sampling, recipe.seed, epoch)
     batches = list(split_evenly(np.arange(len(drawn.positions)), recipe.batch_size))
     n_steps = -(-len(batches) // recipe.accumulate)
-    _set_mode(session.state.net, frozen=epoch < recipe.freeze_epochs)
+    _set_mode(session.state.net, recipe, frozen=epoch < recipe.freeze_epochs)
     sums = torch.zeros(3, device=session.fabric.device)
     with _seeded(recipe.seed, epoch + (session.fabric.global_rank << 40)):
         for step in range(n_steps):
@@ -249,12 +250,19 @@ def _weight_of_share(fabric: "Fabric", truth: Tensor) -> Tensor | float:
     return weight
 
 
-def _set_mode(net: nn.Module, *, frozen: bool) -> None:
-    """Put the net in training mode; a frozen backbone keeps its weights and its running statistics."""
+def _set_mode(net: nn.Module, recipe: Recipe, *, frozen: bool) -> None:
+    """Put the net in training mode; what is frozen of the backbone keeps its weights and its running statistics."""
     net.train()
     backbone = net.get_submodule("backbone")
     backbone.train(not frozen)
     backbone.requires_grad_(not frozen)
+    if not recipe.frozen_stages:
+        return
+    kept = {name for name, stage in stages_of(backbone).items() if stage < recipe.frozen_stages}
+    for name, weights in backbone.named_parameters():
+        if name in kept:
+            weights.requires_grad_(False)
+            backbone.get_submodule(name.rpartition(".")[0]).eval()
 
 
 @contextmanager

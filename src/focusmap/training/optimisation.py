@@ -40,29 +40,34 @@ RISING, START_SHARE, END_SHARE = 0.3, 1 / 25, 1 / 25e4
 def make_optimizer(net: nn.Module, recipe: Recipe) -> Optimizer:
     """Return the recipe's optimiser; biases and normalisation weights are not decayed (He et al. 2019, section 3.1).
 
-    Each group knows its `rate_share` of the learning rate: 1 behind the backbone, and `layer_decay` times less for
-    each stage of the backbone that lies further from its end.
+    Each group knows its `rate_share` of the learning rate: `head_rate` behind the backbone, and `layer_decay` times
+    less than 1 for each stage of the backbone that lies further from its end. Frozen stages take no steps.
     """
-    shares = rate_shares(net, recipe.layer_decay)
+    shares = rate_shares(net, recipe)
     groups: Groups = []
     for share in sorted(set(shares.values()), reverse=True):
-        members = [p for name, p in net.named_parameters() if shares[name] == share]
+        members = [p for name, p in net.named_parameters() if shares.get(name) == share]
         matrices, vectors = [p for p in members if p.ndim > 1], [p for p in members if p.ndim <= 1]
         groups.append({"params": matrices, "weight_decay": recipe.weight_decay, "rate_share": share})
         groups.append({"params": vectors, "weight_decay": 0.0, "rate_share": share})
     return OPTIMIZERS[recipe.optimizer](groups, recipe)
 
 
-def rate_shares(net: nn.Module, decay: float) -> dict[str, float]:
-    """Return the share of the learning rate of each parameter (Howard and Ruder 2018, section 3.2): decay^distance.
+def rate_shares(net: nn.Module, recipe: Recipe) -> dict[str, float]:
+    """Return the share of the learning rate of each parameter that is trained; frozen ones are left out.
 
-    The distance is the number of stages between a stage of the backbone and the head: 1 for the last stage.
+    In the backbone it is decay^distance (Howard and Ruder 2018, section 3.2), where the distance is the number of
+    stages between a stage and the head: 1 for the last stage.
     """
-    if decay == 1:
-        return {name: 1.0 for name, _ in net.named_parameters()}
+    names = [name for name, _ in net.named_parameters()]
+    if recipe.layer_decay == 1 and not recipe.frozen_stages:
+        return {name: 1.0 if name.startswith("backbone.") else recipe.head_rate for name in names}
     stages = {f"backbone.{name}": stage for name, stage in stages_of(net.get_submodule("backbone")).items()}
     n_stages = 1 + max(stages.values(), default=-1)
-    return {name: decay ** (n_stages - stages.get(name, n_stages)) for name, _ in net.named_parameters()}
+    shares = {name: recipe.layer_decay ** (n_stages - stage) for name, stage in stages.items()}
+    return {
+        name: shares.get(name, recipe.head_rate) for name in names if stages.get(name, n_stages) >= recipe.frozen_stages
+    }
 
 
 def learning_rate(recipe: Recipe, progress: float, records: Sequence[EpochRecord] = ()) -> float:
