@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from focusmap.convert.archives import natural
 from focusmap.convert.packed import Packed, PackedFailure, PackedPicture
 from focusmap.errors import FocusmapError
+from focusmap.images.content import AGAIN, read_head
 from focusmap.images.dicom import read_frames
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
@@ -17,9 +18,8 @@ def is_dicom(path: Path) -> bool:
     """Return True for a file that is DICOM by its content or its name, but for the table of contents of a disc."""
     if not path.is_file() or path.name == DIRECTORY:
         return False
-    with path.open("rb") as file:
-        head = file.read(MAGIC_OFFSET + len(MAGIC))
-    return head[MAGIC_OFFSET:] == MAGIC or path.suffix.lower() in SUFFIXES
+    head = read_head(path, MAGIC_OFFSET + len(MAGIC))
+    return head[MAGIC_OFFSET:] == MAGIC or path.name.lower().removesuffix(".gz").endswith(SUFFIXES)
 
 
 def dicom_files(source: Path) -> list[Path]:
@@ -42,12 +42,13 @@ def unpack_dicom(source: Path) -> Iterator[Packed]:
         except FocusmapError as error:
             yield PackedFailure(name, str(error))
         # A foreign decoder may raise anything; whatever it is, it says that this one file cannot be read.
-        except Exception as error:
-            yield PackedFailure(name, f"cannot be decoded ({' '.join(str(error).split())[:240]})")
+        except Exception:
+            yield PackedFailure(name, f"cannot be decoded: it is damaged. {AGAIN}")
 
 
 def _frames(path: Path, name: str) -> Iterator[PackedPicture]:
-    stem = str(PurePosixPath(name).with_suffix("")) if path.suffix.lower() in SUFFIXES else name
+    plain = name.removesuffix(".gz")
+    stem = str(PurePosixPath(plain).with_suffix("")) if plain.lower().endswith(SUFFIXES) else plain
     for number, frame in enumerate(read_frames(path), start=1):
         cells = {"patient_id": frame.patient_id, "series": frame.series, "source": name, "frame": str(number)}
         yield PackedPicture(f"{stem}_{number:04d}" if frame.n_frames > 1 else stem, frame.image.pixels, cells)

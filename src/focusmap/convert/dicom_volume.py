@@ -7,7 +7,7 @@ there twice would put everything behind it in the wrong place.
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,9 @@ from focusmap.convert.dicom_series import dicom_files
 from focusmap.convert.packed import Packed, PackedFailure, PackedVolume
 from focusmap.errors import FocusmapError, UnreadableImageError, listed
 from focusmap.images.budget import check_volume_size
-from focusmap.images.dicom import parse, with_look_ups
+from focusmap.images.content import AGAIN
+from focusmap.images.dicom import Identity, identity, parse, with_look_ups
+from focusmap.images.dicom_attributes import items, numbers
 from focusmap.images.dicom_display import modality_values
 from focusmap.images.dicom_pixels import Layout, layout_of, stored_frame
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 # Directions are written with six digits or so, and rounded by some scanners to four.
 SAME_DIRECTION = 1e-3
+NO_DIRECTION = 1e-2
 SAME_PLACE_MM = 1e-2
 UNEVEN = 0.05
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
@@ -68,10 +71,7 @@ def unpack_dicom_volumes(source: Path) -> Iterator[Packed]:
     Cells: ``patient_id`` and ``series`` as the files have them, ``source`` (the first file) and ``n_slices``. A series
     that makes no volume is a `PackedFailure` with the reason.
     """
-    series: dict[str, list[Path]] = {}
-    for path in dicom_files(source):
-        series.setdefault(_series_of(path), []).append(path)
-    for number, (uid, paths) in enumerate(series.items(), start=1):
+    for number, (who, paths) in enumerate(_series_of(dicom_files(source)).items(), start=1):
         names = {path: path.relative_to(source).as_posix() if source.is_dir() else path.name for path in paths}
         shown = f"series {number} ({names[paths[0]]}, {len(paths)} files)"
         try:
@@ -80,12 +80,29 @@ def unpack_dicom_volumes(source: Path) -> Iterator[Packed]:
         except FocusmapError as error:
             yield PackedFailure(shown, str(error))
         # A foreign decoder may raise anything; whatever it is, it says that this one series cannot be read.
-        except Exception as error:
-            yield PackedFailure(shown, f"cannot be decoded ({' '.join(str(error).split())[:240]})")
+        except Exception:
+            yield PackedFailure(shown, f"cannot be decoded: it is damaged. {AGAIN}")
         else:
-            cells = {"patient_id": _patient_of(paths[0]), "series": uid, "source": names[paths[0]]}
+            cells = {"patient_id": who.patient_id, "series": who.series, "source": names[paths[0]]}
             cells["n_slices"] = str(len(slices))
             yield PackedVolume(f"series_{number:04d}", voxels[np.newaxis], affine, cells)
+
+
+def _series_of(paths: Sequence[Path]) -> dict[Identity, list[Path]]:
+    """Return the files of each series of one patient and study, in their order.
+
+    Anonymisers have given one UID to the series of several people. Who is not named in some files of a series, and is
+    one person in the others, is that person.
+    """
+    known = [identity(path) for path in paths]
+    series: dict[Identity, list[Path]] = {}
+    for path, who in zip(paths, known, strict=True):
+        others = {one for one in known if one.series == who.series and one.patient_id and one.study}
+        lacks = not who.patient_id or not who.study
+        named = next(iter(others)) if who.series and lacks and len(others) == 1 else who
+        # What does not say its series is one of its own.
+        series.setdefault(named if who.series else replace(named, series=str(path)), []).append(path)
+    return series
 
 
 def stacked(slices: Sequence[Slice]) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
@@ -141,6 +158,15 @@ def _refuse_uneven(ordered: Sequence[Slice]) -> None:
         raise UnreadableImageError(
             f"its slices are uneven: {listed(gaps, 3)}, where {usual:.2f} mm is usual. Find the missing slices"
         )
+    places = np.array([one.position for one in ordered])
+    line = places[0] + np.outer((heights - heights[0]) / (heights[-1] - heights[0]), places[-1] - places[0])
+    aside = np.linalg.norm(places - line, axis=1)
+    if aside.max() > max(UNEVEN * usual, SAME_PLACE_MM):
+        odd = [f"{ordered[i].name} ({aside[i]:.2f} mm)" for i in np.flatnonzero(aside > UNEVEN * usual).tolist()]
+        raise UnreadableImageError(
+            f"its slices do not lie on a straight line by their ImagePositionPatient: {listed(odd, 3)}. "
+            "Put each straight run of slices in a folder of its own"
+        )
 
 
 def _slices(path: Path, name: str) -> Iterator[Slice]:
@@ -150,46 +176,72 @@ def _slices(path: Path, name: str) -> Iterator[Slice]:
         dataset = parse(path)
         layout = layout_of(dataset)
         for index in range(layout.n_frames):
-            yield _slice(dataset, layout, index, name if layout.n_frames == 1 else f"{name} frame {index + 1}")
+            shown = name if layout.n_frames == 1 else f"{name} frame {index + 1}"
+            try:
+                yield _slice(dataset, layout, index, shown)
+            except FocusmapError as error:
+                is_predicate = str(error).startswith(("does ", "is "))
+                raise UnreadableImageError(f"{shown}{' ' if is_predicate else ': '}{error}") from None
 
 
 def _slice(dataset: "FileDataset", layout: Layout, index: int, name: str) -> Slice:
     stored = stored_frame(dataset, layout, index)
     if stored.ndim != 2:
-        raise UnreadableImageError(f"{name} is in colour; a volume is made of grey slices")
+        raise UnreadableImageError("is in colour; a volume is made of grey slices")
     values = modality_values(stored, with_look_ups(dataset, index), layout)
     kept = values if values.dtype in (np.uint8, np.int16, np.uint16) else values.astype(np.float32)
-    position = _numbers(dataset, index, "PlanePositionSequence", "ImagePositionPatient", name)
-    directions = _numbers(dataset, index, "PlaneOrientationSequence", "ImageOrientationPatient", name)
-    spacing = _numbers(dataset, index, "PixelMeasuresSequence", "PixelSpacing", name)
+    position = _numbers(dataset, index, "PlanePositionSequence", "ImagePositionPatient", 3)
+    directions = _directions(_numbers(dataset, index, "PlaneOrientationSequence", "ImageOrientationPatient", 6))
+    spacing = _numbers(dataset, index, "PixelMeasuresSequence", "PixelSpacing", 2)
+    if spacing.min() <= 0:
+        shown = "\\".join(f"{size:g}" for size in spacing)
+        raise UnreadableImageError(f"PixelSpacing is {shown}; two sizes in mm above 0 were expected")
+    if layout.n_frames > 1:
+        position = position + _offset(dataset, index, directions)
     # DICOM names the distance from row to row first.
-    return Slice(name, position, directions.reshape(2, 3), spacing[::-1], kept)
+    return Slice(name, position, directions, spacing[::-1], kept)
 
 
-def _numbers(dataset: "Dataset", index: int, group: str, keyword: str, name: str) -> NDArray[np.float64]:
+def _directions(found: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the directions of rows and columns; `UnreadableImageError` if they are no unit vectors at right angles."""
+    directions = found.reshape(2, 3)
+    lengths = np.linalg.norm(directions, axis=1)
+    if np.abs(lengths - 1).max() > NO_DIRECTION or abs(directions[0] @ directions[1]) > NO_DIRECTION:
+        shown = "\\".join(f"{number:g}" for number in found)
+        raise UnreadableImageError(
+            f"ImageOrientationPatient is {shown}; two directions of length 1 at right angles were expected"
+        )
+    return directions
+
+
+def _offset(dataset: "FileDataset", index: int, directions: NDArray[np.float64]) -> NDArray[np.float64] | float:
+    """Return how far a frame lies from the first: by its own position, or by GridFrameOffsetVector (C.8.8.3.2).
+
+    Offsets from 0 on run across the slices; others are places along the patient's axis.
+    """
+    if items(dataset, "PerFrameFunctionalGroupsSequence"):
+        return 0.0
+    offsets = numbers(dataset, "GridFrameOffsetVector")
+    if not offsets:
+        raise UnreadableImageError(
+            "its frames have one ImagePositionPatient, and neither a PlanePositionSequence nor a GridFrameOffsetVector "
+            "tells them apart; without one no volume can be put together"
+        )
+    if len(offsets) <= index:
+        raise UnreadableImageError(f"GridFrameOffsetVector has {len(offsets)} values, which are fewer than its frames")
+    across = np.cross(directions[0], directions[1]) if offsets[0] == 0 else np.array([0.0, 0.0, 1.0])
+    return np.asarray(across * (offsets[index] - offsets[0]))
+
+
+def _numbers(dataset: "Dataset", index: int, group: str, keyword: str, expected: int) -> NDArray[np.float64]:
     """Return numbers that describe a frame: from its own functional group, the shared one, or the file."""
-    per_frame = (dataset.get("PerFrameFunctionalGroupsSequence") or [])[index : index + 1]
-    shared = (dataset.get("SharedFunctionalGroupsSequence") or [])[:1]
-    described = [(holder.get(group) or [{}])[0] for holder in (*per_frame, *shared)]
+    per_frame = items(dataset, "PerFrameFunctionalGroupsSequence")[index : index + 1]
+    shared = items(dataset, "SharedFunctionalGroupsSequence")[:1]
+    described = [item for holder in (*per_frame, *shared) for item in items(holder, group)[:1]]
     for holder in (*described, dataset):
-        if holder.get(keyword) is not None:
-            return np.array([float(number) for number in holder.get(keyword)])
-    raise UnreadableImageError(f"{name} does not say its {keyword}; without it no volume can be put together")
-
-
-def _series_of(path: Path) -> str:
-    return _text(path, "SeriesInstanceUID") or str(path)
-
-
-def _patient_of(path: Path) -> str:
-    return _text(path, "PatientID")
-
-
-def _text(path: Path, keyword: str) -> str:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return str(parse(path).get(keyword) or "")
-        # What cannot be read is a series of its own, and its reader says why.
-        except Exception:
-            return ""
+        found = numbers(holder, keyword)
+        if found and len(found) != expected:
+            raise UnreadableImageError(f"{keyword} has {len(found)} values; {expected} were expected")
+        if found:
+            return np.array(found)
+    raise UnreadableImageError(f"does not say its {keyword}; without it no volume can be put together")

@@ -81,7 +81,29 @@ def read_frames(path: Path) -> Iterator[Frame]:
         yield Frame(image, patient_id, series, layout.n_frames)
 
 
-def parse(path: Path) -> "FileDataset":
+@dataclass(frozen=True)
+class Identity:
+    """Whose a file is and what it belongs to, as its header says; empty where it does not."""
+
+    patient_id: str = ""
+    study: str = ""
+    series: str = ""
+
+
+def identity(path: Path) -> Identity:
+    """Return whose a file is; nothing of one that cannot be parsed, whose reader says why."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            dataset = parse(path, with_pixels=False)
+            names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
+            return Identity(*(str(dataset.get(name) or "").strip() for name in names))
+        # pydicom fails on damaged headers in each of its own ways.
+        except Exception:
+            return Identity()
+
+
+def parse(path: Path, *, with_pixels: bool = True) -> "FileDataset":
     """Return the data set of a file, whatever its transfer syntax, packed by gzip or not.
 
     Raises
@@ -97,7 +119,7 @@ def parse(path: Path) -> "FileDataset":
     if DEFLATED in (content or head)[:4096]:
         content = _inflated(content or path.read_bytes())
     try:
-        return dcmread(path if content is None else io.BytesIO(content), force=True)
+        return dcmread(path if content is None else io.BytesIO(content), force=True, stop_before_pixels=not with_pixels)
     except RecursionError:
         raise UnreadableImageError("nests its sequences too deeply to be read") from None
     except OSError as error:
