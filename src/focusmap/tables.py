@@ -56,12 +56,16 @@ def read_cells(path: Path) -> pd.DataFrame:
     if content[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
         raise InputError(f"{path}: is a workbook of an old Excel (.xls) or has a password. Save it as .xlsx or CSV.")
     text, encoding = _decode(content, path)
-    del content
+    n_read = len(text)
     if text.startswith("sep=") and text[4:5] in SEPARATORS:
         separator, text = text[4], text.partition("\n")[2]
     else:
         separator = _separator(text[:PEEK])
-    table = _from_text(text, separator, path)
+    # Text in memory takes four times what its bytes do.
+    if encoding or len(text) < n_read or content.startswith(MARKS[0][0]):
+        content = text.encode("utf-8")
+    del text
+    table = _from_bytes(content, separator, path)
     said = [encoding] if encoding else []
     said += [f"columns parted by {SEPARATORS[separator]}"] if separator != "," and path.suffix.lower() != ".tsv" else []
     if said:
@@ -154,12 +158,12 @@ def _separator(peek: str) -> str:
     return ","
 
 
-def _from_text(text: str, separator: str, path: Path) -> pd.DataFrame:
-    buffer = io.StringIO(text)
+def _from_bytes(content: bytes, separator: str, path: Path) -> pd.DataFrame:
+    """Return the table in UTF-8 bytes."""
     try:
-        header = next(filter(None, csv.reader(buffer, delimiter=separator, skipinitialspace=True)), [])
-        buffer.seek(0)
-        table = pd.read_csv(buffer, sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True)
+        with io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline="") as lines:
+            header = next(filter(None, csv.reader(lines, delimiter=separator, skipinitialspace=True)), [])
+        table = pd.read_csv(io.BytesIO(content), sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True)
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: is empty; a header and at least one row were expected.") from None
     except (pd.errors.ParserError, csv.Error) as error:

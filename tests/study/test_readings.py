@@ -117,3 +117,14 @@ def test_what_is_wrong_is_named(read, tmp_path, text, said, message):
 def test_a_table_that_is_not_there_is_named(tmp_path):
     with pytest.raises(MissingFileError, match=r"readers\.csv"):
         read_readings(tmp_path / "readers.csv")
+
+
+def test_readers_may_spell_classes_and_gaps_in_their_own_way(tmp_path):
+    table = tmp_path / "readers.csv"
+    rows = ["a.png,r1,benign", "a.png,r2,Benign", "b.png,r1,MALIGNANT", "b.png,r2,NA", "c.png,r1,malignant"]
+    table.write_text("\n".join(["path,reader,label", *rows]))
+    readings = read_readings(table)
+    assert [name.lower() for name in readings.task.target("label").classes] == ["benign", "malignant"]
+    assert readings.votes["label"].tolist() == [[0, 0], [1, -1], [1, -1]]
+    table.write_text("path,reader,sick\na.png,r1,yes\na.png,r2,1\nb.png,r1,No\nb.png,r2,0\nc.png,r1,unknown\n")
+    assert read_readings(table).votes["sick"].tolist() == [[1, 1], [0, 0], [-1, -1]]

@@ -15,6 +15,7 @@ from focusmap.study.options import Declaration, ReadingsDeclaration
 from focusmap.study.roles import ID_COLUMN, PATH_COLUMNS, PATIENT_COLUMNS, SPLIT_COLUMNS, find_roles, first_filled
 from focusmap.study.targets import infer_task, parse_target
 from focusmap.study.task import CellError, Target, Task
+from focusmap.study.values import alike, means_empty, plain, yes_and_no
 from focusmap.tables import READ_AS
 
 READER_COLUMNS = ("reader", "reader_id", "rater", "annotator", "observer", "radiologist")
@@ -336,10 +337,13 @@ def _refuse_two_answers(target: Target, answers: _Answers, reading: int, codes: 
 
 def _codes(target: Target, column: str, cells: Sequence[str], rows: np.ndarray) -> np.ndarray:
     """Return the class of each cell ``(n,) int``, -1 where it is empty or says "uncertain"."""
-    # Spreadsheets write 1 as 1.0 in a column that has empty cells.
-    decimal = {f"{name}.0": code for code, name in enumerate(target.classes) if name.isdecimal()}
     classes = {name: code for code, name in enumerate(target.classes)}
-    known = {"": NOT_READ, "-1": NOT_READ, "-1.0": NOT_READ} | decimal | classes
+    texts = list(dict.fromkeys(map(str, cells)))
+    near, words = alike(target.classes), yes_and_no(texts) if target.classes == ("0", "1") else {}
+    known = {"-1": NOT_READ, "-1.0": NOT_READ}
+    known |= {text: NOT_READ if np.isnan(value) else int(value) for text, value in words.items()}
+    known |= {text: NOT_READ for text in texts if means_empty(text)}
+    known |= {text: classes[near[plain(text)]] for text in texts if plain(text) in near} | classes
     for cell, row in zip(cells, rows, strict=True):
         if cell not in known:
             named = ", ".join(target.classes)
