@@ -27,6 +27,7 @@ from focusmap.study.values import (
 LABEL_COLUMNS = ("label", "labels", "class", "target", "diagnosis", "finding")
 NO_FINDING = ("no finding", "no_finding", "no findings", "normal", "none", "正常", "无", "未见异常", "无异常")
 MANY_CLASSES, MANY_LISTS = 50, 5000
+MOST_WORDS = 200
 FLAG_DIGITS, FLAG_WORDS = frozenset(("0", "1")), frozenset(YES | NO)
 FEWEST_FLAGS, NEARLY = 10, 0.02
 """Of a column that is a finding but for a cell or a fiftieth of them, one asks."""
@@ -149,7 +150,7 @@ def _guess(table: pd.DataFrame, columns: Sequence[str]) -> tuple[list[TargetSpec
 def _is_flag(column: pd.Series, digits: frozenset[str] = FLAG_DIGITS) -> bool:
     """Return whether all cells mean yes, no, uncertain or not known, some of them in `digits`."""
     texts = [str(text).strip() for text in column.unique()]
-    return not _odd(texts) and any(plain(text) in digits for text in texts)
+    return len(texts) <= MOST_WORDS and not _odd(texts) and any(plain(text) in digits for text in texts)
 
 
 def _odd(texts: Sequence[str]) -> list[str]:
@@ -175,7 +176,9 @@ def _refuse_nearly_flags(table: pd.DataFrame, columns: Sequence[str]) -> None:
     for name in columns:
         cells = table[name].str.strip()
         texts = [str(text) for text in cells.unique()]
-        odd = _odd(texts) if len(texts) <= MANY_CLASSES else []
+        if len(texts) > MOST_WORDS:
+            continue
+        odd = _odd(texts)
         is_odd = cells.isin(odd)
         n_odd, n_flags = int(is_odd.sum()), int((~is_odd & (cells != "")).sum())
         both = {"0", "1"} <= {plain(text) for text in texts}
