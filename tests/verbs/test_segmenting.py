@@ -285,6 +285,7 @@ def test_a_full_disk_or_a_killed_program_leaves_nothing_half_written(fault, run,
         (["--method", "refind"], "Did you mean 'refined'"),
         (["--negative", "normal"], "is not one of"),
         (["--devices", "none"], "is not one of"),
+        (["--mask", "outline"], "name a label file"),
     ],
 )
 def test_wrong_words_are_answered_before_anything_is_learnt(arguments, said, run, tmp_path, capsys):
@@ -339,3 +340,5 @@ def test_an_image_a_folder_and_several_images_are_drawn_as_a_table_of_them_is(ru
         np.testing.assert_allclose(found[name]["probability"], found["table"]["probability"], rtol=1e-5)
     assert main(["segment", str(run), str(films[0]), str(tmp_path / "films.csv"), "--out", str(tmp_path / "both")]) == 2
     assert "not both" in capsys.readouterr().err
+    assert main(["segment", str(run), str(films[0]), "--out", str(tmp_path / "idle"), "--mask", "outline"]) == 2
+    assert "name a label file" in capsys.readouterr().err

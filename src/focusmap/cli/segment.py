@@ -39,7 +39,9 @@ class Segment:
 
     def __call__(self) -> int:
         """Run the command."""
-        if not self.request.inputs:
+        from focusmap.files import is_table
+
+        if not any(map(is_table, self.request.inputs)):
             refuse_idle(self, self.typed, OF_OWN, LABEL_FILE_ONLY)
         options = watched(self.options)
         if self.recipe is not None:
