@@ -11,17 +11,18 @@ from tempfile import TemporaryFile
 from typing import IO, TypeAlias
 
 from focusmap.errors import InputError
+from focusmap.images.budget import budget, check_bytes, largest_output, remedy
+from focusmap.images.content import AGAIN
 
-MAX_FILE_BYTES = 256 * 2**20
 MAX_ZIP_BYTES = 4 * 2**30
-MAX_RATIO = 200
-RATIO_MATTERS_BYTES = 64 * 2**20
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 CHUNK = 2**20
 DAMAGED = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError,
 )  # fmt: skip
 """What zipfile and tarfile raise where an archive is damaged, or locked by a password."""
+
+BROKEN = f"it is damaged, cut off, or locked by a password. {AGAIN}"
 
 Wanted: TypeAlias = Callable[[str], bool]
 """Says of a file's name, without its folders, whether it is to be read."""
@@ -77,15 +78,16 @@ def open_zip(source: Path | IO[bytes], name: str = "") -> zipfile.ZipFile:
     name = name or str(source)
     try:
         archive = zipfile.ZipFile(source)
-    except (*DAMAGED, OSError) as error:
-        raise InputError(f"{name}: cannot be read as a zip ({error}).") from None
+    except (*DAMAGED, OSError):
+        raise InputError(f"{name}: cannot be read as a zip: {BROKEN}.") from None
     for info in archive.infolist():
         # zipfile stops reading at the size that is claimed, so that the claim is a bound.
-        if info.file_size > max(RATIO_MATTERS_BYTES, MAX_RATIO * info.compress_size):
+        if info.file_size > largest_output(info.compress_size):
             archive.close()
             raise InputError(
                 f"{name}: {info.filename} would inflate from {info.compress_size} to {info.file_size} bytes; "
-                f"at most {MAX_RATIO} times is believed."
+                f"at most {budget().inflation} times is believed. "
+                f"{remedy(info.file_size, largest_output(info.compress_size))}."
             )
     return archive
 
@@ -117,34 +119,40 @@ def _zip_members(archive: zipfile.ZipFile, wanted: Wanted, *, inner: bool) -> It
 def _tar_members(source: Path, wanted: Wanted) -> Iterator[Member]:
     try:
         # As a stream: a compressed tar that is read here and there is inflated again from its start each time.
+        seen = 0
         with tarfile.open(source, "r|*") as archive:
             for info in archive:
+                seen += info.size
+                if seen > largest_output(source.stat().st_size):
+                    raise InputError(
+                        f"{source}: inflates to more than {largest_output(source.stat().st_size) // 2**20} MiB. "
+                        f"{remedy(seen, largest_output(source.stat().st_size))}."
+                    )
                 file = archive.extractfile(info) if info.isfile() and wanted(PurePosixPath(info.name).name) else None
                 if file is not None:
                     yield info.name, partial(_read_tarred, source, info, file)
-    except (*DAMAGED, OSError) as error:
-        raise InputError(f"{source}: cannot be read as a tar ({error}).") from None
+    except (*DAMAGED, OSError):
+        raise InputError(f"{source}: cannot be read as a tar: {BROKEN}.") from None
 
 
 def _read_tarred(source: Path, info: tarfile.TarInfo, file: IO[bytes]) -> bytes:
-    _check_size(info.name, info.size)
+    _check_size(info.name, info.size, source.stat().st_size)
     try:
         return file.read()
-    except (*DAMAGED, OSError) as error:
-        raise InputError(f"{source}: {info.name} cannot be read ({error}).") from None
+    except (*DAMAGED, OSError):
+        raise InputError(f"{source}: {info.name} cannot be read: {BROKEN}.") from None
 
 
 def _read_file(path: Path) -> bytes:
-    _check_size(str(path), path.stat().st_size)
     return path.read_bytes()
 
 
 def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    _check_size(info.filename, info.file_size)
+    _check_size(info.filename, info.file_size, info.compress_size)
     try:
         return archive.read(info)
-    except (*DAMAGED, OSError) as error:
-        raise InputError(f"{archive.filename}: {info.filename} cannot be read ({error}).") from None
+    except (*DAMAGED, OSError):
+        raise InputError(f"{archive.filename}: {info.filename} cannot be read: {BROKEN}.") from None
 
 
 def _copy_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: IO[bytes]) -> None:
@@ -154,10 +162,12 @@ def _copy_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: IO[bytes
         with archive.open(info) as packed:
             while chunk := packed.read(CHUNK):
                 file.write(chunk)
-    except DAMAGED as error:
-        raise InputError(f"{archive.filename}: {info.filename} cannot be read ({error}).") from None
+    except DAMAGED:
+        raise InputError(f"{archive.filename}: {info.filename} cannot be read: {BROKEN}.") from None
 
 
-def _check_size(name: str, n_bytes: int) -> None:
-    if n_bytes > MAX_FILE_BYTES:
-        raise InputError(f"{name}: has {n_bytes} bytes; at most {MAX_FILE_BYTES // 2**20} MiB are read.")
+def _check_size(name: str, n_bytes: int, packed_bytes: int) -> None:
+    try:
+        check_bytes(n_bytes, packed_bytes)
+    except InputError as error:
+        raise InputError(f"{name}: {error}.") from None

@@ -1,21 +1,19 @@
 """CIFAR-10's python archive (Krizhevsky 2009): pickles, of which no instruction to call anything is followed.
 
-A pickle is a program. This one is run by an unpickler in which the four names that the batches use stand for inert
-records; any other name is an error. numpy itself never sees the file: its arrays are made from the records' bytes.
+A pickle is a program. In the one that is followed, the names that the batches use stand for inert records; any other
+name is an error. numpy itself never sees the file: its arrays are made from the records' bytes.
 """
 
-import io
-import pickle
-import pickletools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import ClassVar, TypeAlias, cast
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from focusmap.convert.archives import members
 from focusmap.convert.packed import PackedPicture
+from focusmap.convert.pickled import read_pickle
 from focusmap.errors import InputError
 
 SIDE, CHANNELS = 32, 3
@@ -52,7 +50,7 @@ def unpack_cifar(source: Path) -> Iterator[PackedPicture]:
 
 def _class_names(meta: Batch) -> list[str]:
     names = meta.get("label_names")
-    if not isinstance(names, list) or not names:
+    if not isinstance(names, list) or not names or not all(isinstance(name, str | bytes) for name in names):
         raise InputError(f"{META}: holds no label_names; CIFAR-10 was expected.")
     return [_text(name) for name in names]
 
@@ -67,7 +65,8 @@ def _pictures(batch: Batch, classes: Sequence[str], name: str) -> Iterator[Packe
     split = "test" if name == TEST else "train"
     for number, (plane, label) in enumerate(zip(planes, labels, strict=True)):
         if not isinstance(label, int) or not 0 <= label < len(classes):
-            raise InputError(f"{name}: label {label!r} of picture {number} is not one of 0 to {len(classes) - 1}.")
+            shown = label if isinstance(label, int) else type(label).__name__
+            raise InputError(f"{name}: label {shown} of picture {number} is not one of 0 to {len(classes) - 1}.")
         yield PackedPicture(f"{name}_{number:05d}", plane, {"split": split, "label": classes[label]})
 
 
@@ -94,7 +93,7 @@ class StoredType:
     """The record of a numpy dtype: the name it was made with."""
 
     def __init__(self, name: object, *_: object) -> None:
-        self.name = _text(name)
+        self.name = _text(name) if isinstance(name, str | bytes) else ""
 
     def __setstate__(self, state: object) -> None:
         """Take no notice of byte order and the like; single bytes have none."""
@@ -103,36 +102,24 @@ class StoredType:
 def _encoded(text: object, encoding: object) -> bytes:
     """Return what Python 3 writes of bytes in old pickles: ``_codecs.encode(text, "latin1")``."""
     if not isinstance(text, str) or encoding != "latin1":
-        raise pickle.UnpicklingError(f"bytes in the encoding {encoding!r}")
+        raise InputError("has bytes in another encoding than latin1")
     return text.encode("latin1")
 
 
-class _Unpickler(pickle.Unpickler):
-    """Makes numbers, texts, lists, dicts and the records above, and refuses every other name."""
-
-    STAND_INS: ClassVar[dict[tuple[str, str], object]] = {
-        ("numpy.core.multiarray", "_reconstruct"): StoredArray,
-        ("numpy._core.multiarray", "_reconstruct"): StoredArray,
-        ("numpy", "ndarray"): StoredArray,
-        ("numpy", "dtype"): StoredType,
-        ("_codecs", "encode"): _encoded,
-    }
-
-    def find_class(self, module: str, name: str) -> object:
-        if (module, name) not in self.STAND_INS:
-            raise pickle.UnpicklingError(f"asks for {module}.{name}; only arrays, numbers and texts are read")
-        return self.STAND_INS[module, name]
+STAND_INS: Mapping[tuple[str, str], object] = {
+    ("numpy.core.multiarray", "_reconstruct"): StoredArray,
+    ("numpy._core.multiarray", "_reconstruct"): StoredArray,
+    ("numpy", "ndarray"): StoredArray,
+    ("numpy", "dtype"): StoredType,
+    ("_codecs", "encode"): _encoded,
+}
+"""What stands for the names that the batches use."""
 
 
 def _load(content: bytes, name: str) -> Batch:
     try:
-        for opcode, argument, _ in pickletools.genops(content):
-            # The unpickler reserves a table as long as the highest number that it is told to remember.
-            if opcode.name in ("PUT", "LONG_BINPUT") and int(cast(int, argument)) > len(content):
-                raise pickle.UnpicklingError("remembers more than it holds")
-        value = _Unpickler(io.BytesIO(content), encoding="bytes").load()
-    # A pickle may be wrong in any way, and each opcode fails in its own.
-    except Exception as error:
+        value = read_pickle(content, STAND_INS)
+    except InputError as error:
         raise InputError(f"{name}: is not a batch of CIFAR-10 ({error}).") from None
     if not isinstance(value, dict):
         raise InputError(f"{name}: holds {type(value).__name__}; a batch of CIFAR-10 was expected.")

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from focusmap.convert.archives import members
 from focusmap.convert.packed import Packed, PackedFailure, PackedPicture
 from focusmap.errors import InputError
-from focusmap.images.budget import check_plane_size
+from focusmap.images.budget import MIB, check_bytes, check_parts, check_plane_size, largest_output, remedy
+from focusmap.images.content import AGAIN
 from focusmap.images.image import Pixels
 
 if TYPE_CHECKING:
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 HDF5_OFFSET = 512
-COMPRESSED = 15
-MAX_INFLATED_BYTES = 256 * 2**20
+COMPRESSED, MATRIX = 15, 14
+# mxCELL_CLASS, mxSTRUCT_CLASS, mxOBJECT_CLASS.
+HOLDERS = (1, 2, 3)
+DEEPEST = 32
 STRUCT, FOLDS = "cjdata", "cvind"
 TUMOURS = {1: "meningioma", 2: "glioma", 3: "pituitary"}
 
@@ -132,6 +135,7 @@ def read_variable(content: bytes, name: str) -> Array | str:
         import h5py
 
         with h5py.File(io.BytesIO(content)) as file:
+            check_bytes(getattr(file.get(name), "nbytes", 0), len(content))
             return _hdf5_value(file, name)
 
 
@@ -142,8 +146,8 @@ def _decoding() -> Iterator[None]:
     except InputError:
         raise
     # scipy and h5py may raise anything; whatever it is, it says that this one file cannot be read.
-    except Exception as error:
-        raise InputError(f"cannot be read as a MATLAB file ({' '.join(str(error).split())[:200]}).") from None
+    except Exception:
+        raise InputError(f"cannot be read as a MATLAB file: it is damaged or cut off. {AGAIN}.") from None
 
 
 def _is_hdf5(content: bytes) -> bool:
@@ -161,17 +165,43 @@ def _v7_variable(content: bytes, name: str) -> Array:
 
 
 def _check_inflation(content: bytes) -> None:
-    """Refuse a file whose compressed elements (MAT-file format, level 5) inflate without measure; scipy would not."""
+    """Refuse what inflates without measure or nests without end (MAT-file format, level 5); scipy would follow it."""
     order = "<" if content[126:128] == b"IM" else ">"
-    place, left = 128, MAX_INFLATED_BYTES
+    place, limit = 128, largest_output(len(content))
+    left = limit
     while place + 8 <= len(content):
         kind, length = struct.unpack(f"{order}II", content[place : place + 8])
+        element = content[place : place + 8 + length]
         if kind == COMPRESSED:
             inflater = zlib.decompressobj()
-            left -= len(inflater.decompress(content[place + 8 : place + 8 + length], left))
+            element = inflater.decompress(content[place + 8 : place + 8 + length], left)
+            left -= len(element)
             if inflater.unconsumed_tail:
-                raise InputError(f"inflates to more than {MAX_INFLATED_BYTES // 2**20} MiB.")
+                raise InputError(f"inflates to more than {limit // MIB} MiB. {remedy(2 * limit, limit)}.")
+        _check_depth(element, order)
         place += 8 + length
+
+
+def _check_depth(element: bytes, order: str) -> None:
+    """Refuse cells and structs that lie in one another more often than any slice needs."""
+    place, depth = 0, 0
+    while place + 24 <= len(element):
+        kind, _ = struct.unpack_from(f"{order}II", element, place)
+        if kind != MATRIX:
+            return
+        # Behind the tag: 16 bytes of flags, whose class says whether other matrices follow dimensions and names.
+        flags = struct.unpack_from(f"{order}I", element, place + 16)[0]
+        if flags & 0xFF not in HOLDERS:
+            return
+        depth += 1
+        if depth > DEEPEST:
+            raise InputError(f"nests its cells more than {DEEPEST} deep.")
+        place += 24
+        while place + 8 <= len(element) and struct.unpack_from(f"{order}I", element, place)[0] != MATRIX:
+            tag = struct.unpack_from(f"{order}I", element, place)[0]
+            # A small element keeps its length in the upper half of its tag and its values behind it.
+            length = 0 if tag >> 16 else struct.unpack_from(f"{order}I", element, place + 4)[0]
+            place += 8 + -(-length // 8) * 8
 
 
 def _v7_value(value: Array) -> Array | str:
@@ -186,7 +216,17 @@ def _hdf5_struct(content: bytes, name: str) -> dict[str, Array | str]:
         group = file[name]
         if not isinstance(group, h5py.Group):
             raise InputError(f"{name} is not a struct.")
+        _check_total(group, len(content))
         return {key: _hdf5_value(group, key) for key in group}
+
+
+def _check_total(group: "h5py.Group", packed_bytes: int) -> None:
+    """Refuse fields that take more than the file lets expect, alone or together."""
+    import h5py
+
+    check_parts(len(group), "fields")
+    fields = (group.get(name) for name in group if isinstance(group.get(name, getlink=True), h5py.HardLink))
+    check_bytes(sum(int(field.nbytes) for field in fields if isinstance(field, h5py.Dataset)), packed_bytes)
 
 
 def _hdf5_value(parent: "h5py.Group", name: str) -> Array | str:
@@ -197,8 +237,6 @@ def _hdf5_value(parent: "h5py.Group", name: str) -> Array | str:
     item = parent[name]
     if not isinstance(item, h5py.Dataset) or item.external or item.is_virtual:
         raise InputError(f"{name} is not an array of this file.")
-    if item.nbytes > MAX_INFLATED_BYTES:
-        raise InputError(f"{name} inflates to more than {MAX_INFLATED_BYTES // 2**20} MiB.")
     value = np.asarray(item[()]).T
     is_text = item.attrs.get("MATLAB_class") == b"char"
     return "".join(chr(code) for code in value.ravel()) if is_text else value

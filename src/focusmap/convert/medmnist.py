@@ -11,10 +11,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from focusmap.convert.archives import DAMAGED, open_zip
+from focusmap.convert.archives import BROKEN, DAMAGED, open_zip
 from focusmap.convert.packed import PackedPicture, PackedVolume
 from focusmap.errors import InputError
-from focusmap.images.budget import check_plane_size, check_volume_size
+from focusmap.images.budget import check_bytes, check_plane_size, check_volume_size
 
 SPLITS = ("train", "val", "test")
 MAX_LABEL_BYTES = 64 * 2**20
@@ -43,8 +43,8 @@ def unpack_medmnist(source: Path) -> Iterator[PackedPicture | PackedVolume]:
                 yield from _pictures(archive, arrays[f"{split}_images"], labels, split)
         except InputError as error:
             raise InputError(f"{source}: {error}") from None
-        except DAMAGED as error:
-            raise InputError(f"{source}: cannot be read as a MedMNIST .npz ({error}).") from None
+        except DAMAGED:
+            raise InputError(f"{source}: cannot be read as a MedMNIST .npz: {BROKEN}.") from None
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ def _pictures(
         _check_pictures(header, len(labels), split)
         shape = header.shape[1:]
         n_bytes = math.prod(shape)
+        check_bytes(n_bytes, info.compress_size)
         for number, cells in enumerate(labels):
             content = file.read(n_bytes)
             if len(content) < n_bytes:

@@ -21,5 +21,5 @@ def read_map(path: Path) -> np.ndarray:
     try:
         with ONE_AT_A_TIME, np.load(path, allow_pickle=False) as stored:
             return np.asarray(stored[KEY], dtype=np.float32)
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: is not a heat map with the key {KEY!r} ({error}).") from None
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile):
+        raise InputError(f"{path}: is not a heat map with the key {KEY!r}.") from None
