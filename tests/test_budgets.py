@@ -22,7 +22,7 @@ MOST_LINES = 400
 MOST_LINES_OF_A_VERB = 200
 MOST_IMPORTS = 0.09
 # Packages that are told apart by tests of their own, not by a folder of the source.
-APART = {"support", "docs"}
+APART = {"support", "docs", "faults"}
 NOT_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,
             tokenize.ENCODING}  # fmt: skip
 
