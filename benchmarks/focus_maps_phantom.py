@@ -24,6 +24,7 @@ import pandas as pd
 import focusmap
 from focusmap import ExplainRequest, TrustRequest
 from focusmap.evaluation.localisation import MapOnMask, pixel_auprc, reference_of
+from focusmap.everything import DEMO_RECIPE
 from focusmap.faithfulness.subjects import Subject, method_maps, panel_of
 from focusmap.heatmaps.map_files import Item
 from focusmap.models.load import load_run_model
@@ -33,7 +34,6 @@ from focusmap.study.cohort import Cohort, load_cohort, read_cohort
 from focusmap.study.options import Declaration
 from focusmap.study.run import Run
 from focusmap.study.split import read_split
-from focusmap.verbs.run import DEMO_RECIPE
 
 TRUSTED = ("focus", "guided-backprop")
 

@@ -15,10 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import focusmap
+from focusmap.everything import DEMO_RECIPE
 from focusmap.phantom import FINDINGS, PhantomOptions, make_phantom, write_phantom
 from focusmap.study.cohort import read_cohort
 from focusmap.study.segmentation import SegmentationRecipe
-from focusmap.verbs.run import DEMO_RECIPE
 
 METHODS = ("cam", "acam", "focus", "refined", "distilled", "weak_unet", "supervised", "mean_mask")
 

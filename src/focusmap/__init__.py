@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from focusmap.consensus.options import ConsensusOptions
+    from focusmap.everything import demo, resume_run, run
     from focusmap.faithfulness.request import TrustRequest
     from focusmap.images.read import read_image
     from focusmap.installation import diagnose as doctor
-    from focusmap.models.any import load_model
+    from focusmap.loaded import load_model
     from focusmap.study.cohort import read_cohort
     from focusmap.study.options import Declaration, ReadingsDeclaration, RunOptions
     from focusmap.study.recipe import Recipe, read_recipe
     from focusmap.study.run import open_run
-    from focusmap.verbs.anomalies import evaluate_anomalies
     from focusmap.verbs.compare import compare
     from focusmap.verbs.consensus import consensus
     from focusmap.verbs.convert import convert
-    from focusmap.verbs.evaluate import evaluate, evaluate_cases, evaluate_other, evaluate_table
+    from focusmap.verbs.evaluate import evaluate, evaluate_anomalies, evaluate_cases, evaluate_other, evaluate_table
     from focusmap.verbs.explain import explain
     from focusmap.verbs.export import export
     from focusmap.verbs.index import index
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
         PredictRequest,
         SegmentRequest,
     )
-    from focusmap.verbs.run import demo, resume_run, run
     from focusmap.verbs.segment import segment
     from focusmap.verbs.train import resume, train
 
@@ -58,17 +57,17 @@ _HOMES = {
     "compare": "verbs.compare",
     "consensus": "verbs.consensus",
     "convert": "verbs.convert",
-    "demo": "verbs.run",
+    "demo": "everything",
     "doctor": "installation:diagnose",
     "evaluate": "verbs.evaluate",
-    "evaluate_anomalies": "verbs.anomalies",
+    "evaluate_anomalies": "verbs.evaluate",
     "evaluate_cases": "verbs.evaluate",
     "evaluate_other": "verbs.evaluate",
     "evaluate_table": "verbs.evaluate",
     "explain": "verbs.explain",
     "export": "verbs.export",
     "index": "verbs.index",
-    "load_model": "models.any",
+    "load_model": "loaded",
     "open_run": "study.run",
     "predict": "verbs.predict",
     "prepare": "verbs.prepare:prepare_run",
@@ -77,8 +76,8 @@ _HOMES = {
     "read_recipe": "study.recipe",
     "report": "verbs.report",
     "resume": "verbs.train",
-    "resume_run": "verbs.run",
-    "run": "verbs.run",
+    "resume_run": "everything",
+    "run": "everything",
     "segment": "verbs.segment",
     "split": "verbs.prepare",
     "train": "verbs.train",

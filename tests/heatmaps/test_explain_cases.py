@@ -11,7 +11,7 @@ from PIL import Image
 
 from focusmap.heatmaps.map_files import CASE_COLUMNS, INDEX_COLUMNS, read_map
 from focusmap.heatmaps.write import ExplainOptions
-from focusmap.models.cases import NET, CaseModel, case_mean_of
+from focusmap.models.cases import NET, CaseModel, mean_of_cases
 from focusmap.nets.cases import CaseArchitecture, CaseBackbone, Encoder
 from focusmap.nets.focus_net import FocusNet
 from focusmap.study.cases import by_case
@@ -130,7 +130,7 @@ def test_maps_of_members_are_their_mean_in_the_targets_own_unit(cases):
     members = [bright_spot_model(40.0, scale=2.0), bright_spot_model(10.0, scale=4.0)]
     case = cases.of(["B"])
     case = replace(case, pictures=cases.pictures[cases.pictures["case_id"] == "A"].assign(case_id="B"))
-    models = (*members, case_mean_of(members, "seeds"))
+    models = (*members, mean_of_cases(members, "seeds"))
     first, second, both = (evidence_in_rows(model, case, "gradcam", [0]) for model in models)
     np.testing.assert_allclose(both.maps, (first.maps + second.maps) / 2, rtol=1e-5)
     np.testing.assert_allclose(both.probabilities, (first.probabilities + second.probabilities) / 2, rtol=1e-5)

@@ -18,9 +18,9 @@ from focusmap.heatmaps.net_views import MeanView, mean_of
 from focusmap.heatmaps.view import NetView, Sight, evidence_in
 from focusmap.heatmaps.write import ExplainOptions, write_methods
 from focusmap.images.prepare import Placement, Preparation, prepare_file
-from focusmap.models.cases import case_mean_of
-from focusmap.models.ensemble import combine, with_views
-from focusmap.models.net import Model
+from focusmap.models.cases import mean_of_cases
+from focusmap.models.ensemble import combine
+from focusmap.models.net import Model, with_views
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.focus_net import FocusNet
 from focusmap.nets.views import AS_IT_IS, View
@@ -103,7 +103,7 @@ def test_a_batch_of_images_is_seen_as_one_by_one(items, kind, method):
 @pytest.mark.parametrize("n_members", [1, 2])
 def test_cases_are_seen_together_as_one_by_one(cases, n_members):  # noqa: F811
     members = [test_explain_cases.bright_spot_model(weight) for weight in (40.0, 10.0)][:n_members]
-    view = (members[0] if n_members == 1 else case_mean_of(members, "seeds")).explainable()
+    view = (members[0] if n_members == 1 else mean_of_cases(members, "seeds")).explainable()
     found = []
     for at_once in (1, 99):
         batches = list(Samples.from_files(cases).batches(view.preparations, at_once))

@@ -13,8 +13,9 @@ from PIL import Image
 
 from focusmap.errors import FocusmapError, ModelError
 from focusmap.heatmaps.map_files import Item
-from focusmap.models.ensemble import combine, with_views
-from focusmap.models.net import CARD, WEIGHTS, Model, load_model, save_model
+from focusmap.models.ensemble import combine
+from focusmap.models.folder import CARD, WEIGHTS, load_model, save_model
+from focusmap.models.net import Model, with_views
 from focusmap.nets.views import AS_IT_IS, View
 from support.maps import evidence_of
 from support.models import edit, model_of
@@ -117,7 +118,7 @@ def test_an_ensemble_that_does_not_hold_is_refused(
 
 def test_a_member_that_was_swapped_is_noticed(folder: Path) -> None:
     shutil.copy(folder / "members/0" / WEIGHTS, folder / "members/1" / WEIGHTS)
-    with pytest.raises(ModelError, match="members/1: the net does not give"):
+    with pytest.raises(ModelError, match="members/1: the model does not give"):
         load_model(folder)
 
 

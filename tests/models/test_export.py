@@ -20,7 +20,8 @@ from focusmap.images.volumes import VolumePreparation
 from focusmap.models import export
 from focusmap.models.ensemble import combine
 from focusmap.models.export import FORMATS, Format, export_model
-from focusmap.models.net import Model, load_model, save_model
+from focusmap.models.folder import load_model, save_model
+from focusmap.models.net import Model
 from focusmap.models.predict import predict
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.views import AS_IT_IS, View

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from focusmap.errors import FocusmapError, MissingFileError, ModelError
-from focusmap.models.net import CARD, WEIGHTS, load_model, save_model
+from focusmap.models.folder import CARD, WEIGHTS, load_model, save_model
 from support.models import edit, model_of
 
 

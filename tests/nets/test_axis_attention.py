@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from focusmap.audit.image_summary import Seen
 from focusmap.errors import InputError
 from focusmap.heatmaps import heat_maps, methods_of
+from focusmap.models.configure import resolve_recipe
 from focusmap.nets.axis_attention import AxisAttention
 from focusmap.nets.build import Architecture, build_net, check_recipe
 from focusmap.nets.decoders import strides_of
@@ -15,7 +16,6 @@ from focusmap.nets.focus import FocusLayers
 from focusmap.nets.focus_net import FocusNet
 from focusmap.nets.pooling import Average, Maximum, PoolingOptions
 from focusmap.study.recipe import Recipe
-from focusmap.verbs.prepare import resolve_recipe
 
 
 def attended(seed: int, dimensions: int, pooling: nn.Module | None = None) -> tuple[AxisAttention, Tensor, Tensor]:

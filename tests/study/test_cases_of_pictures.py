@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 
 from focusmap.errors import InputError
+from focusmap.models.preparing import split_of_pictures
 from focusmap.study.cases import by_case, by_picture, pictures_of, view_numbers, views_of, with_pictures
 from focusmap.study.cohort import load_cohort, read_cohort, write_cohort
 from focusmap.study.options import Declaration
 from focusmap.study.split import SplitOptions, fold_split, make_split
 from focusmap.study.study import write_study
-from focusmap.verbs.prepare import split_of_pictures
 
 SAID = Declaration(targets=("sick", "CST:continuous"), case="eye", view="view", covariates=("age",))
 ROWS = [

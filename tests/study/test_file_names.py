@@ -16,7 +16,7 @@ from focusmap.errors import InputError, MissingFileError
 from focusmap.evaluation.localisation.reference import read_boxes
 from focusmap.files import write_table
 from focusmap.study.cohort import Cohort, read_cohort
-from focusmap.study.declaration import Declaration
+from focusmap.study.options import Declaration
 
 
 def cohort_of(folder: Path, path: str, extra: str = "") -> Cohort:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from focusmap.errors import InputError
 from focusmap.study.cohort import Cohort, read_cohort
-from focusmap.study.declaration import Declaration
+from focusmap.study.options import Declaration
 from focusmap.study.study import read_study, write_study
 from focusmap.study.task import CellError, Target
 from focusmap.study.values import plain, read_numbers, yes_and_no

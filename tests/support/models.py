@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from focusmap.models.card import ModelCard
-from focusmap.models.net import CARD, Model
+from focusmap.models.folder import CARD
+from focusmap.models.net import Model
 from focusmap.nets.build import Architecture, build_net
 from focusmap.study.task import Target, Task
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from focusmap.cli import main
-from focusmap.models.net import load_model, save_model
+from focusmap.models.folder import load_model, save_model
 from support.studies import phantom_study
 
 NET = ["--model", "small-residual", "--weights", "none", "--workers", "1"]

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from focusmap.cli import main
+from focusmap.models.training import train_baseline
 from focusmap.study.options import RunOptions
 from focusmap.study.run import Run
-from focusmap.verbs.train import train_baseline
 from support.options import NET, quick
 from support.studies import phantom_study
 

@@ -33,8 +33,8 @@ class Audit:
 
     def __call__(self) -> None:
         """Run the command."""
+        from focusmap.audit.refusal import refuse_blocking
         from focusmap.files import table_name
-        from focusmap.verbs.prepare import refuse_blocking
 
         cohort = self.study.cohort(self.labels, self.options.recipe)
         print_study(cohort)

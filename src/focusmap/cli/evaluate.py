@@ -60,7 +60,7 @@ class Evaluate:
 
     def _evaluated(self) -> "tuple[Mapping[str, Json], str]":
         """Return the metrics, and what they count."""
-        from focusmap.verbs.anomalies import is_unlabelled
+        from focusmap.verbs.evaluate import is_unlabelled
 
         options = watched(self.options)
         if self.predictions is not None:

@@ -35,11 +35,16 @@ def fit_temperatures(task: Task, logits: np.ndarray, truth: np.ndarray) -> dict[
 
 def apply(task: Task, logits: np.ndarray, temperatures: Mapping[str, float]) -> np.ndarray:
     """Return calibrated probabilities ``(N, L)``: those of logits / temperature; a target without one keeps its own."""
+    return task.probabilities(np.asarray(logits, dtype=np.float64) / divisors(task, temperatures))
+
+
+def divisors(task: Task, temperatures: Mapping[str, float]) -> np.ndarray:
+    """Return what each logit is divided by ``(L,)``: its target's temperature; 1 for a continuous target."""
     scales = [
         np.full(target.n_logits, 1.0 if target.kind == "continuous" else temperatures.get(target.name, 1.0))
         for target in task.targets
     ]
-    return task.probabilities(np.asarray(logits, dtype=np.float64) / np.concatenate(scales))
+    return np.concatenate(scales)
 
 
 def _fit(target: Target, logits: np.ndarray, truth: np.ndarray) -> float:

@@ -1,7 +1,7 @@
 """The card of a model folder (`model.json`): everything about a model but its weights."""
 
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import cast
 
@@ -78,6 +78,27 @@ class ModelCard:
 
 
 OPTIONAL = tuple(item.name for item in fields(ModelCard) if item.default_factory is not MISSING)
+
+
+def mean_card(cards: Sequence[ModelCard], made_of: str) -> ModelCard:
+    """Return the card of the mean of several models of one task, which is not calibrated yet.
+
+    Parameters
+    ----------
+    cards
+        Of the members; what they agree in is the first's.
+    made_of
+        For the reader: ``seeds`` or ``folds``.
+    """
+    n_parameters = sum(cast(int, card.training.get("n_parameters", 0)) for card in cards)
+    return replace(
+        cards[0],
+        members=[f"members/{k}" for k in range(len(cards))],
+        training={**cards[0].training, "n_parameters": n_parameters, "ensemble_of": made_of},
+        probe={},
+        temperatures={},
+        thresholds={},
+    )
 
 
 def write_card(card: ModelCard, path: Path) -> None:

@@ -1,12 +1,10 @@
-"""A trained model of cases as a value, and as a folder like that of a net of pictures.
+"""A trained model of cases; of late fusion it holds the table's model beside it.
 
-Of late fusion the table's model lies in the folder ``table``. Members are asked one by one, each through its own
-encoding of the table, and their answers are averaged.
+Members are asked one by one, each through its own encoding of the table, and their answers are averaged.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -16,15 +14,14 @@ from focusmap.errors import InputError, ModelError
 from focusmap.files import Json
 from focusmap.heatmaps.net_views import CaseView
 from focusmap.images.prepare import AnyPreparation, preparation_from
-from focusmap.models.card import ModelCard, read_card, write_card
-from focusmap.models.net import CARD, OF_STORE, PROBE_TOLERANCE, WEIGHTS, load_weights, save_weights, shown
-from focusmap.models.predictor import Looked
-from focusmap.models.rows import RowModel, load_row_model, save_row_model
+from focusmap.models.card import ModelCard, mean_card
+from focusmap.models.net import OF_STORE, fill, shown, weights_of
+from focusmap.models.predictor import Looked, Predictor
+from focusmap.models.rows import RowModel
 from focusmap.nets.backbones import PROBE_SIDE
 from focusmap.nets.case_pictures import PictureInCase, backbone_of, take_apart
 from focusmap.nets.cases import CaseArchitecture, CaseBackbone, CaseBatch, build_case_net
 from focusmap.nets.focus_net import FocusNet
-from focusmap.nets.table_net import net_answer_from
 from focusmap.study.cases import view_numbers
 from focusmap.study.cohort import Cohort
 from focusmap.study.covariates import Covariates, Encoded
@@ -95,7 +92,11 @@ class CaseModel:
 
     def calibrated(self, temperatures: Mapping[str, float], thresholds: Mapping[str, float]) -> "CaseModel":
         """Return the same model with the temperatures and thresholds that were fitted on tune."""
-        return replace(self, card=replace(self.card, temperatures=temperatures, thresholds=thresholds))
+        return self.with_card(replace(self.card, temperatures=temperatures, thresholds=thresholds))
+
+    def with_card(self, card: ModelCard) -> "CaseModel":
+        """Return the same model with another card."""
+        return replace(self, card=card)
 
     def explainable(self) -> CaseView:
         """Return what heat maps need of it."""
@@ -146,6 +147,34 @@ class CaseModel:
         blank = one_case(np.zeros((1, *self.preparation.input_shape), np.float32), np.zeros(1, np.int64))
         row, net = torch.zeros(1, architecture.n_covariates), self.parts[0]._net.eval()
         return take_apart(net, blank._replace(rows=row).to(next(net.parameters()).device))[1][0]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the weights of a single net."""
+        return {} if self.net is None else weights_of(self.net)
+
+    def probe(self, told: Mapping[str, Json]) -> dict[str, Json]:
+        """Return the logits of two cases: one has an image of each view, the other a second one of the first view."""
+        if self.net is None:
+            return {}
+        architecture, seed = architecture_of(self.card), cast(int, told.get("seed", 0))
+        # RandomState's stream is frozen for all time, unlike that of a Generator.
+        draw, n_views = np.random.RandomState(seed).standard_normal, len(architecture.views)
+        side = [PROBE_SIDE[architecture.dimensions]] * architecture.dimensions
+        batch = CaseBatch(
+            torch.from_numpy(draw((n_views + 2, architecture.channels, *side))).float(),
+            torch.tensor([0] * n_views + [1, 1]),
+            torch.tensor([*range(n_views), 0, 0]),
+            torch.from_numpy(draw((2, architecture.n_covariates))).float(),
+        )
+        with torch.inference_mode():
+            logits = self.net.eval()(batch.to(next(self.net.parameters()).device))
+        return {"seed": seed, "logits": [float(value) for value in logits.flatten()]}
+
+    def folders(self) -> Mapping[str, Predictor]:
+        """Return the members, or the table's model, each in its folder."""
+        if self.table is not None:
+            return {TABLE: self.table}
+        return dict(zip(self.card.members, self.members, strict=True))
 
     @property
     def _net(self) -> FocusNet:
@@ -224,90 +253,32 @@ def architecture_of(card: ModelCard) -> CaseArchitecture:
     return CaseArchitecture.from_dict(values)
 
 
-def case_mean_of(models: Sequence[CaseModel], made_of: str) -> CaseModel:
+def mean_of_cases(models: Sequence[CaseModel], made_of: str) -> CaseModel:
     """Return the model that averages the answers of several of one task; not calibrated yet."""
-    members = tuple(part for model in models for part in model.parts)
-    first = members[0].card
-    if any(architecture_of(member.card).views != architecture_of(first).views for member in members):
+    if len({architecture_of(model.card).views for model in models}) > 1:
         raise InputError("the train parts do not have the same views, so that their models have no mean.")
-    n_parameters = sum(cast(int, member.card.training.get("n_parameters", 0)) for member in members)
-    facts: dict[str, Json] = {**first.training, "n_parameters": n_parameters, "ensemble_of": made_of}
-    card = replace(first, members=[f"members/{k}" for k in range(len(members))], training=facts, probe={})
-    return CaseModel(card, None, None, members).calibrated({}, {})
+    return CaseModel(mean_card([model.card for model in models], made_of), None, None, tuple(models))
 
 
-def save_case_model(model: CaseModel, folder: Path) -> CaseModel:
-    """Write weights or members, and the card, to `folder`; return the model as saved, with the probe's logits."""
-    for name, member in zip(model.card.members, model.members, strict=True):
-        save_case_model(member, folder / name)
-    net = model.net
-    if net is not None:
-        model = replace(model, card=replace(model.card, probe=_probe(net, architecture_of(model.card))))
-        save_weights(net, folder / WEIGHTS)
-    if model.table is not None:
-        save_row_model(model.table, folder / TABLE)
-    write_card(model.card, folder / CARD)
-    return model
-
-
-def load_case_model(folder: Path) -> CaseModel:
-    """Return the model in `folder`, on the processor, once its net has given the probe's logits.
+def cases_from(card: ModelCard, arrays: Mapping[str, np.ndarray], folders: Mapping[str, Predictor]) -> CaseModel:
+    """Return the model that a folder holds, on the processor.
 
     Raises
     ------
-    MissingFileError, ModelError
-        As `focusmap.models.net.load_model`.
+    InputError, ModelError
+        If there is no such net, or the weights are those of another.
     """
-    card = read_card(folder / CARD)
     if card.members:
-        return CaseModel(card, None, None, tuple(_load_member(folder, name) for name in card.members))
-    try:
-        architecture = architecture_of(card)
-        net = build_case_net(architecture)
-    except ModelError:
-        raise
-    except InputError as error:
-        raise ModelError(f"{folder / CARD}: {error}") from None
-    load_weights(net, folder / WEIGHTS)
-    _check_probe(net, card, folder)
-    table = load_row_model(folder / TABLE, net_answer_from) if "stack" in card.architecture else None
+        return CaseModel(card, None, None, tuple(_member(name, folders[name]) for name in card.members))
+    net = build_case_net(architecture_of(card))
+    fill(net, arrays)
+    table = folders.get(TABLE)
+    if table is not None and not isinstance(table, RowModel):
+        raise ModelError(f"{TABLE} holds another kind of model than one of tables.")
     return CaseModel(card, net, table)
 
 
-def _load_member(folder: Path, name: str) -> CaseModel:
-    place = folder / name
-    if not place.resolve().is_relative_to(folder.resolve()):
-        raise ModelError(f"{folder / CARD}: the member {name!r} lies outside of the model's folder.")
-    member = load_case_model(place)
-    if member.members:
-        raise ModelError(f"{place}: has members of its own; a member is a single model.")
+def _member(name: str, member: Predictor) -> CaseModel:
+    if not isinstance(member, CaseModel) or member.members:
+        raise ModelError(f"{name} is of another kind, or has members of its own; a member is a single model.")
     return member
-
-
-def _probe(net: FocusNet, architecture: CaseArchitecture, seed: int = 0) -> dict[str, Json]:
-    """Return the logits of two cases: one has a picture of each view, the other a second one of the first view."""
-    # RandomState's stream is frozen for all time, unlike that of a Generator.
-    draw, n_views = np.random.RandomState(seed).standard_normal, len(architecture.views)
-    side = [PROBE_SIDE[architecture.dimensions]] * architecture.dimensions
-    sizes = (n_views, 2)
-    pictures = draw((sum(sizes), architecture.channels, *side))
-    batch = CaseBatch(
-        torch.from_numpy(pictures).float(),
-        torch.tensor([0] * n_views + [1, 1]),
-        torch.tensor([*range(n_views), 0, 0]),
-        torch.from_numpy(draw((2, architecture.n_covariates))).float(),
-    )
-    with torch.inference_mode():
-        logits = net.eval()(batch.to(next(net.parameters()).device))
-    return {"seed": seed, "logits": [float(value) for value in logits.flatten()]}
-
-
-def _check_probe(net: FocusNet, card: ModelCard, folder: Path) -> None:
-    expected = np.array(card.probe.get("logits"), dtype=np.float64)
-    found = np.array(_probe(net, architecture_of(card), cast(int, card.probe.get("seed")))["logits"], dtype=np.float64)
-    off = float(np.abs(found - expected).max()) if found.shape == expected.shape else np.inf
-    if not off <= PROBE_TOLERANCE * (1 + float(np.abs(expected).max())):
-        raise ModelError(
-            f"{folder}: the net does not give the logits it was saved with (off by {off:.2g}); weights and card "
-            "belong to different models, or a library has changed. Copy the whole model folder again."
-        )

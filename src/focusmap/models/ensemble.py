@@ -1,64 +1,203 @@
-"""One model of several: of other seeds or folds, and of several views of each picture."""
+"""Several models as one: of other seeds or folds, and of any kinds, architectures, sizes and preparations.
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import cast
+Members of one kind are averaged as their kind does it, in what they answer before any calibration. Members of different
+kinds do not mean the same by a logit: what is averaged of them are calibrated logits.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
+from focusmap.errors import InputError, ModelError
+from focusmap.evaluation.calibration import divisors
 from focusmap.files import Json
-from focusmap.models.net import Model, ensemble_net
-from focusmap.nets.ensemble import Ensemble
-from focusmap.nets.views import View
+from focusmap.models.card import ModelCard, mean_card
+from focusmap.models.names import MEAN, parse_model
+from focusmap.models.predictor import Looked, Predictor
+from focusmap.models.rows import RowModel, mean_of_rows
+from focusmap.study.cohort import Cohort
+from focusmap.study.flags import Flags, side_by_side
+from focusmap.study.samples import Batch
+from focusmap.study.task import Task
+
+if TYPE_CHECKING:
+    from focusmap.heatmaps.net_views import MeanView
+    from focusmap.images.prepare import AnyPreparation
+    from focusmap.models.cases import CaseModel
+    from focusmap.models.net import Model
+    from focusmap.nets.views import View
+
+Kind = Literal["net", "cases", "rows", "mean"]
 
 
-def with_views(model: Model, views: Sequence[View]) -> Model:
-    """Return the model that averages its answer over several views of each picture; not calibrated yet."""
-    card = replace(model.card, tta=[view.to_dict() for view in views])
-    return Model(Ensemble(model.nets, views), card).calibrated({}, {})
+def kind_of(card: ModelCard) -> Kind:
+    """Return what kind of model a card is of; `InputError` if its name is none."""
+    name = parse_model(str(card.architecture.get("model")))
+    if name.name == MEAN:
+        return "mean"
+    if name.shown == "table" or name.engine == "estimator":
+        return "rows"
+    return "cases" if "net" in card.architecture else "net"
 
 
-def combine(models: Sequence[Model], views: Sequence[View], made_of: str) -> Model:
-    """Return the ensemble of models of one task, preparation and architecture; not calibrated yet.
+@dataclass(frozen=True)
+class MeanModel:
+    """The mean of the calibrated logits of models that differ in kind, architecture or preparation.
 
-    Of an ensemble among `models` the members are taken. Members keep their own calibration, but not their views.
+    Parameters
+    ----------
+    card
+        Its calibration is of the mean.
+    members
+        Calibrated, each on its own.
+    """
+
+    card: ModelCard
+    members: tuple[Predictor, ...]
+
+    @property
+    def task(self) -> Task:
+        """Targets, in the order of the logits."""
+        return self.card.task
+
+    @property
+    def preparations(self) -> "tuple[AnyPreparation, ...]":
+        """Those of all members, each once."""
+        return tuple(dict.fromkeys(one for member in self.members for one in member.preparations))
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Those of the members, which have the same."""
+        return self.members[0].views
+
+    def n_images(self, *, stored: bool) -> int:
+        """Return how many images all members can be shown at once."""
+        return min(member.n_images(stored=stored) for member in self.members)
+
+    def check(self, rows: Cohort) -> None:
+        """Raise `InputError` where rows lack what a member must know."""
+        for member in self.members:
+            member.check(rows)
+
+    def look(self, batch: Batch) -> Looked:
+        """Return what each member makes of the images of a batch."""
+        seen = tuple(member.look(batch) for member in self.members)
+        weights = [one.attention for one in seen if one.attention is not None]
+        return Looked((), np.mean(weights, axis=0) if weights else None, (), seen)
+
+    def learnt(self, looked: Looked, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
+        """Return the mean of the members' calibrated logits ``(N, L)``, and all that they flag."""
+        found = [member.learnt(one, rows) for member, one in zip(self.members, looked.members, strict=True)]
+        logits = [
+            told / divisors(self.task, member.card.temperatures)
+            for member, (told, _) in zip(self.members, found, strict=True)
+        ]
+        flags = [said for _, said in found if said is not None]
+        return np.asarray(np.mean(logits, axis=0)), side_by_side(*flags) if flags else None
+
+    def explainable(self) -> "MeanView | None":
+        """Return the mean of the members' views; None where a member has none."""
+        views = [view for member in self.members if (view := member.explainable()) is not None]
+        if len(views) < len(self.members):
+            return None
+        from focusmap.heatmaps.net_views import MeanView
+
+        return MeanView(self.card, tuple(views))
+
+    def calibrated(self, temperatures: Mapping[str, float], thresholds: Mapping[str, float]) -> "MeanModel":
+        """Return the same mean with the temperatures and thresholds that were fitted on the tuning set."""
+        return self.with_card(replace(self.card, temperatures=temperatures, thresholds=thresholds))
+
+    def with_card(self, card: ModelCard) -> "MeanModel":
+        """Return the same model with another card."""
+        return replace(self, card=card)
+
+    def to(self, device: str) -> "MeanModel":
+        """Return the model, its members' nets moved to a device."""
+        return replace(self, members=tuple(member.to(device) for member in self.members))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return nothing: all that was fitted is the members'."""
+        return {}
+
+    def probe(self, told: Mapping[str, Json]) -> dict[str, Json]:  # noqa: ARG002
+        """Return nothing: each member has a probe of its own."""
+        return {}
+
+    def folders(self) -> Mapping[str, Predictor]:
+        """Return the members, each in its folder."""
+        return dict(zip(self.card.members, self.members, strict=True))
+
+
+def combine(models: Sequence[Predictor], views: "Sequence[View]", made_of: str) -> Predictor:
+    """Return the mean of several models of one task; not calibrated yet.
+
+    Of an ensemble among models of one kind and name, the members are taken. Models of different kinds count the same
+    each, whatever they are made of.
 
     Parameters
     ----------
     models
-        One or more.
+        One or more, calibrated.
     views
-        Of each picture, shown to each member.
+        Of each image, shown to each member where all are nets of single images.
     made_of
-        For the reader: ``seeds`` or ``folds``.
+        For the reader: ``seeds``, ``folds``, or what else.
+
+    Raises
+    ------
+    InputError
+        If the models differ in their targets, or in what they call a row.
     """
-    members = tuple(member for model in models for member in (model.members or (_plain(model),)))
+    parts = tuple(part for model in models for part in (model.members or (model,)))
+    if not _are_alike(parts):
+        return _mean_of_kinds(tuple(models), made_of)
+    kind = kind_of(parts[0].card)
+    if kind == "rows":
+        return mean_of_rows(cast(Sequence[RowModel], parts), made_of)
+    if kind == "cases":
+        from focusmap.models.cases import mean_of_cases
+
+        return mean_of_cases(cast("Sequence[CaseModel]", parts), made_of)
+    from focusmap.models.net import mean_of_nets
+
+    return mean_of_nets(cast("Sequence[Model]", parts), views, made_of)
+
+
+def _are_alike(models: Sequence[Predictor]) -> bool:
+    """Return whether models of one kind were made by one recipe, but for seed and train."""
+    kinds = {kind_of(model.card) for model in models}
+    names = {str(model.card.architecture.get("model")) for model in models}
+    if len(kinds) > 1 or len(names) > 1 or kinds == {"mean"}:
+        return False
+    first = models[0].card
+    same_input = all(model.card.preparation == first.preparation for model in models)
+    return same_input and (kinds != {"net"} or all(model.card.architecture == first.architecture for model in models))
+
+
+def _mean_of_kinds(models: tuple[Predictor, ...], made_of: str) -> MeanModel:
+    if any(model.task != models[0].task for model in models):
+        raise InputError("models of different targets have no mean.")
+    if len({model.views for model in models}) > 1:
+        raise InputError("models of single images and of cases, or of cases with other views, have no mean.")
+    covariates = {str(cast(dict[str, Json], one)["name"]): one for model in models for one in model.card.covariates}
+    names = [str(model.card.architecture.get("model")) for model in models]
     card = replace(
-        members[0].card,
-        scales=_mean_scales(members),
-        members=[f"members/{k}" for k in range(len(members))],
-        tta=[view.to_dict() for view in views],
+        mean_card([model.card for model in models], made_of),
+        architecture={"model": MEAN, "of": cast(Json, names)},
+        preparation=next((model.card.preparation for model in models if model.card.preparation), {}),
+        scales={},
+        tta=[],
         cuts={},
-        training=_facts(members, made_of),
+        covariates=list(covariates.values()),
     )
-    return Model(ensemble_net(card, members), card, members).calibrated({}, {})
+    return MeanModel(card, models)
 
 
-def _plain(model: Model) -> Model:
-    """Return the model without its views; it keeps its own calibration."""
-    return Model(model.nets[0], replace(model.card, tta=[]))
-
-
-def _mean_scales(members: Sequence[Model]) -> dict[str, list[float]]:
-    names = members[0].card.scales
-    return {name: np.mean([member.card.scales[name] for member in members], axis=0).tolist() for name in names}
-
-
-def _facts(members: Sequence[Model], made_of: str) -> dict[str, Json]:
-    facts = [member.card.training for member in members]
-    return {
-        **facts[0],
-        "n_parameters": sum(cast(int, fact.get("n_parameters", 0)) for fact in facts),
-        "seed": cast(Json, sorted({cast(int, fact.get("seed", 0)) for fact in facts})),
-        "ensemble_of": made_of,
-    }
+def mean_from(card: ModelCard, arrays: Mapping[str, np.ndarray], members: Mapping[str, Predictor]) -> MeanModel:  # noqa: ARG001
+    """Return the mean of models that a folder holds; `ModelError` if it holds none, or of other targets."""
+    if not members or any(member.task != card.task for member in members.values()):
+        raise ModelError("a mean needs members, of the same targets. Copy the whole model folder again.")
+    return MeanModel(card, tuple(members.values()))

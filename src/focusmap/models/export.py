@@ -23,7 +23,8 @@ from focusmap.evaluation.predictions import NOTICE
 from focusmap.files import Json, atomic, refuse_existing, write_json
 from focusmap.heatmaps import FOCUS, RECONSTRUCTION, unit_of
 from focusmap.installation import require
-from focusmap.models.net import PROBE_TOLERANCE, Model
+from focusmap.models.folder import PROBE_TOLERANCE
+from focusmap.models.net import Model
 from focusmap.nets.build import Architecture
 from focusmap.nets.ensemble import Ensemble
 from focusmap.nets.focus_net import FocusNet

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from focusmap.files import Json
+from focusmap.models.configure import TABLE_RATE
 from focusmap.models.fit_net import Untrained, fit_table_net, net_card, train_net
 from focusmap.models.names import TABLE_NET
 from focusmap.study.cases import views_of
@@ -15,12 +16,11 @@ from focusmap.study.run import Run
 from focusmap.study.samples import Samples
 from focusmap.study.split import PARTS
 from focusmap.study.task import Target, Task
-from focusmap.verbs.prepare import TABLE_RATE
 
 if TYPE_CHECKING:
     from focusmap.models.cases import CaseModel
+    from focusmap.models.training import Training
     from focusmap.nets.cases import CaseArchitecture
-    from focusmap.verbs.train import Training
 
 LATE = ("late", "stacked")
 # Of the squared weights of a stack: tune is small, and two answers to one question are much alike.

@@ -18,9 +18,9 @@ from focusmap.study.task import UNLABELLED
 
 if TYPE_CHECKING:
     from focusmap.models.net import Model
+    from focusmap.models.training import Training
     from focusmap.nets.focus_net import FocusNet
     from focusmap.training.batches import Inputs, Labelled, TrainingData
-    from focusmap.verbs.train import Training
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from focusmap.study.samples import Samples
 from focusmap.study.task import check_learnable
 
 if TYPE_CHECKING:
-    from focusmap.verbs.train import Training
+    from focusmap.models.training import Training
 
 N_FOR_WORDS = 500
 

@@ -11,16 +11,16 @@ from focusmap.evaluation import EvaluationOptions, compare_predictions
 from focusmap.evaluation.calibration import apply
 from focusmap.evaluation.predictions import Predictions
 from focusmap.files import Json, read_json, read_table, write_json
-from focusmap.models.any import load_model
+from focusmap.models.folder import load_model
 from focusmap.models.predict import look
 from focusmap.models.predictor import Looked, Predictor, answer
+from focusmap.models.preparing import store_for
 from focusmap.study.cases import NO_VIEW
 from focusmap.study.cohort import Cohort
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import read_recipe
 from focusmap.study.run import Run
 from focusmap.study.samples import Samples
-from focusmap.verbs.prepare import store_for
 
 if TYPE_CHECKING:
     from focusmap.images.store import Store

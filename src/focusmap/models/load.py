@@ -1,20 +1,19 @@
 """The model of a run, on the device that was asked for."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from focusmap.errors import InputError
-from focusmap.models.any import is_case_model, load_model
-from focusmap.models.rows import RowModel
+from focusmap.models.ensemble import kind_of
+from focusmap.models.folder import load_model
+from focusmap.models.predictor import Looking, Predictor
 from focusmap.study.run import open_run
 
 if TYPE_CHECKING:
-    from focusmap.models.any import AnyModel
-    from focusmap.models.cases import CaseModel
     from focusmap.models.net import Model
 
 
-def load_run_model(folder: Path, devices: str) -> "AnyModel":
+def load_run_model(folder: Path, devices: str) -> Predictor:
     """Return the model of a run folder, or of a model folder itself; of a run with folds, their ensemble.
 
     It computes on one of the devices that `devices` names.
@@ -35,19 +34,23 @@ def load_run_model(folder: Path, devices: str) -> "AnyModel":
     return load_model(place, device)
 
 
-def load_run_looking(folder: Path, devices: str) -> "Model | CaseModel":
-    """Return the model of a run as `load_run_model` does; `InputError` if it is no net that is shown pictures."""
+def load_run_looking(folder: Path, devices: str) -> Looking:
+    """Return the model of a run as `load_run_model` does; `InputError` if it is no net that is shown images."""
     model = load_run_model(folder, devices)
-    if isinstance(model, RowModel):
+    if model.explainable() is None:
         kind = f"{model.card.architecture.get('model')}, is no net of pictures"
         raise InputError(f"{folder}: its model, {kind}; heat maps, masks and export need one of pictures.")
-    return model
+    return cast(Looking, model)
 
 
 def load_run_net(folder: Path, devices: str) -> "Model":
-    """Return the model of a run as `load_run_looking` does; `InputError` if it is shown cases, not single pictures."""
-    model = load_run_looking(folder, devices)
-    if is_case_model(model):
-        kind = f"{model.card.architecture.get('model')}, is a model of cases"
+    """Return the model of a run as `load_run_looking` does; `InputError` if it is no net of single images alone."""
+    return as_net(load_run_looking(folder, devices), folder)
+
+
+def as_net(model: Predictor, folder: Path) -> "Model":
+    """Return a model that is a net of single images, or an ensemble of such; `InputError`, with the folder, if not."""
+    if kind_of(model.card) != "net":
+        kind = f"{model.card.architecture.get('model')}, is a model of {'cases' if model.views else 'several kinds'}"
         raise InputError(f"{folder}: its model, {kind}; masks, export and trust need one of single pictures.")
-    return model
+    return cast("Model", model)

@@ -7,6 +7,8 @@ from focusmap.errors import InputError, suggest
 
 TABLE_NET = "table-net"
 WITH_TABLE = "+table"
+MEAN = "mean"
+"""Of models of different kinds; its members have names of their own."""
 ESTIMATORS = (
     "logistic", "svm", "rbf-svm", "forest", "gradient-boosting", "nearest", "centroid", "naive-bayes",
 )  # fmt: skip

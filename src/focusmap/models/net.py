@@ -1,23 +1,19 @@
-"""A trained model as a value, and as a folder: ``weights.safetensors`` beside ``model.json``.
-
-An ensemble's folder holds a folder for each member in the place of weights.
-"""
+"""A trained net of single images as a value, and several of one architecture, or several views of an image, as one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from focusmap.errors import InputError, MissingFileError, ModelError
-from focusmap.files import Json, atomic
+from focusmap.errors import InputError, ModelError
+from focusmap.files import Json
 from focusmap.heatmaps.net_views import ImageView
 from focusmap.images.prepare import AnyPreparation, preparation_from
-from focusmap.models.card import ModelCard, read_card, write_card
-from focusmap.models.predictor import Looked
+from focusmap.models.card import ModelCard, mean_card
+from focusmap.models.predictor import Looked, Predictor
 from focusmap.nets.backbones import PROBE_SIDE
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.ensemble import Ensemble
@@ -29,12 +25,8 @@ from focusmap.study.flags import Flags
 from focusmap.study.samples import Batch, Images, at_once
 from focusmap.study.task import Task
 
-CARD = "model.json"
-WEIGHTS = "weights.safetensors"
 # Of the probe of models that were saved before the side was written down.
 FIRST_PROBE_SIDE = 64
-# Other processors and library versions round differently; a wrong net is off by far more.
-PROBE_TOLERANCE = 1e-3
 # Images that are shown at once at most, without gradients.
 OF_STORE, OF_FILES = 64, 32
 
@@ -102,7 +94,11 @@ class Model:
 
     def calibrated(self, temperatures: Mapping[str, float], thresholds: Mapping[str, float]) -> "Model":
         """Return the same net with the temperatures and thresholds that were fitted on tune."""
-        return replace(self, card=replace(self.card, temperatures=temperatures, thresholds=thresholds))
+        return self.with_card(replace(self.card, temperatures=temperatures, thresholds=thresholds))
+
+    def with_card(self, card: ModelCard) -> "Model":
+        """Return the same model with another card."""
+        return replace(self, card=card)
 
     def to(self, device: str) -> "Model":
         """Return the model, its nets moved to a device."""
@@ -112,6 +108,26 @@ class Model:
     def explainable(self) -> ImageView:
         """Return what heat maps need of it."""
         return ImageView(self.card, self.net, self.preparation)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the weights of a single net."""
+        return {} if self.members else weights_of(self.nets[0])
+
+    def probe(self, told: Mapping[str, Json]) -> dict[str, Json]:
+        """Return the logits of noise."""
+        # RandomState's stream is frozen for all time, unlike that of a Generator.
+        architecture, seed = Architecture.from_dict(self.card.architecture), cast(int, told.get("seed", 0))
+        side = cast(int, told.get("side", FIRST_PROBE_SIDE) if told else PROBE_SIDE[architecture.dimensions])
+        noise = np.random.RandomState(seed).standard_normal(
+            (1, architecture.channels, *[side] * architecture.dimensions)
+        )
+        with torch.inference_mode():
+            logits = self.net.eval()(torch.from_numpy(noise).float().to(next(self.net.parameters()).device))
+        return {"seed": seed, "side": side, "logits": [float(value) for value in logits[0]]}
+
+    def folders(self) -> Mapping[str, Predictor]:
+        """Return the members, each in its folder."""
+        return dict(zip(self.card.members, self.members, strict=True))
 
     def to_units(self, logits: np.ndarray) -> np.ndarray:
         """Return logits ``(N, L)`` with the columns of continuous targets in the target's own units."""
@@ -125,41 +141,46 @@ def shown(images: Images) -> Tensor:
     return pixels if images.placements else pixels.contiguous(memory_format=CHANNELS_LAST[pixels.ndim])
 
 
-def save_model(model: Model, folder: Path) -> Model:
-    """Write weights or members, and the card, to `folder`; return the model as saved, with the probe's logits."""
-    architecture = Architecture.from_dict(model.card.architecture)
-    model = replace(model, card=replace(model.card, probe=_probe(model.net, _probe_shape(architecture))))
-    for name, member in zip(model.card.members, model.members, strict=True):
-        save_model(member, folder / name)
-    if not model.members:
-        save_weights(model.nets[0], folder / WEIGHTS)
-    write_card(model.card, folder / CARD)
-    return model
-
-
-def load_model(folder: Path) -> Model:
-    """Return the model in `folder`, in eval mode on the processor, once it has given the probe's logits.
+def net_from(card: ModelCard, arrays: Mapping[str, np.ndarray], members: Mapping[str, Predictor]) -> Model:
+    """Return the model that a folder holds, in eval mode on the processor.
 
     Raises
     ------
-    MissingFileError
-        If a file of the model is missing.
-    ModelError
-        If the model is newer than this program, has unknown keys, its weights are damaged or of another net, its
-        members do not belong together, or the net does not give the logits that it gave when it was saved.
+    InputError, ModelError
+        If there is no such net, the weights are those of another, or the members do not belong together.
     """
-    if not folder.is_dir():
-        raise MissingFileError(f"{folder}: no such model folder.")
-    card = read_card(folder / CARD)
-    members = tuple(_load_member(folder, name, card) for name in card.members)
+    if members:
+        nets = tuple(_member(name, member, card) for name, member in members.items())
+        return Model(ensemble_net(card, nets), card, nets)
+    net = build_net(Architecture.from_dict(card.architecture))
+    if card.task.n_logits != net.head.out_features:
+        raise InputError(f"{net.head.out_features} logits for {card.task.n_logits} labels.")
+    fill(net, arrays)
+    return Model(Ensemble([net], views_of(card)) if card.tta else net, card)
+
+
+def _member(name: str, member: Predictor, card: ModelCard) -> Model:
+    if not isinstance(member, Model) or member.members or member.card.tta:
+        raise ModelError(f"{name} is an ensemble; a member is a single net.")
+    for key in ("task", "architecture", "preparation"):
+        if getattr(member.card, key) != getattr(card, key):
+            raise ModelError(f"{name}: its {key} is not that of the ensemble. Copy the whole model folder again.")
+    return member
+
+
+def fill(net: FocusNet, arrays: Mapping[str, np.ndarray]) -> None:
+    """Give a net its weights and set it to eval mode; `ModelError` if they are those of another net."""
     try:
-        net = ensemble_net(card, members) if members else _load_net(card, folder)
-    except ModelError:
-        raise
-    except InputError as error:
-        raise ModelError(f"{folder / CARD}: {error}") from None
-    _check_probe(net, card, folder)
-    return Model(net, card, members)
+        net.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    except RuntimeError as error:
+        fact = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise ModelError(f"the weights do not fit the net that the card names ({fact}).") from None
+    net.eval()
+
+
+def weights_of(net: FocusNet) -> dict[str, np.ndarray]:
+    """Return all weights of a net."""
+    return {name: value.detach().cpu().contiguous().numpy() for name, value in net.state_dict().items()}
 
 
 def ensemble_net(card: ModelCard, members: Sequence[Model]) -> Ensemble:
@@ -178,78 +199,44 @@ def views_of(card: ModelCard) -> tuple[View, ...]:
     return tuple(View.from_dict(values) for values in card.tta) or (AS_IT_IS,)
 
 
-def _load_net(card: ModelCard, folder: Path) -> FocusNet | Ensemble:
-    net = build_net(Architecture.from_dict(card.architecture))
-    if card.task.n_logits != net.head.out_features:
-        raise InputError(f"{net.head.out_features} logits for {card.task.n_logits} labels.")
-    load_weights(net, folder / WEIGHTS)
-    return Ensemble([net], views_of(card)) if card.tta else net
+def with_views(model: Model, views: Sequence[View]) -> Model:
+    """Return the model that averages its answer over several views of each picture; not calibrated yet."""
+    card = replace(model.card, tta=[view.to_dict() for view in views])
+    return Model(Ensemble(model.nets, views), card).calibrated({}, {})
 
 
-def _load_member(folder: Path, name: str, card: ModelCard) -> Model:
-    place = folder / name
-    if not place.resolve().is_relative_to(folder.resolve()):
-        raise ModelError(f"{folder / CARD}: the member {name!r} lies outside of the model's folder.")
-    member = load_model(place)
-    if member.members or member.card.tta:
-        raise ModelError(f"{place}: is an ensemble; a member is a single net.")
-    for key in ("task", "architecture", "preparation"):
-        if getattr(member.card, key) != getattr(card, key):
-            raise ModelError(f"{place}: its {key} is not that of the ensemble. Copy the whole model folder again.")
-    return member
+def mean_of_nets(models: Sequence[Model], views: Sequence[View], made_of: str) -> Model:
+    """Return the ensemble of nets of one task, preparation and architecture; not calibrated yet.
+
+    Members keep their own calibration, but not their views.
+
+    Parameters
+    ----------
+    models
+        One or more, none of which is an ensemble.
+    views
+        Of each image, shown to each member.
+    made_of
+        For the reader: ``seeds`` or ``folds``.
+    """
+    members = tuple(_plain(model) for model in models)
+    card = mean_card([member.card for member in members], made_of)
+    seeds = sorted({cast(int, member.card.training.get("seed", 0)) for member in members})
+    card = replace(
+        card,
+        scales=_mean_scales(members),
+        tta=[view.to_dict() for view in views],
+        cuts={},
+        training={**card.training, "seed": cast(Json, seeds)},
+    )
+    return Model(ensemble_net(card, members), card, members)
 
 
-def save_weights(net: FocusNet, path: Path) -> None:
-    """Write a net's weights."""
-    from safetensors.torch import save_file
-
-    tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
-    with atomic(path) as temporary:
-        save_file(tensors, temporary)
+def _plain(model: Model) -> Model:
+    """Return the model without its views; it keeps its own calibration."""
+    return Model(model.nets[0], replace(model.card, tta=[]))
 
 
-def load_weights(net: FocusNet, path: Path) -> None:
-    """Give a net the weights in a file, and set it to eval mode; errors as for `load_model`."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise MissingFileError(f"{path}: the model's weights are missing. Copy the whole model folder.")
-    try:
-        net.load_state_dict(load_file(path))
-    except SafetensorError as error:
-        raise ModelError(f"{path}: is damaged ({error}). Copy the model folder again.") from None
-    except RuntimeError as error:
-        fact = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise ModelError(f"{path}: the weights do not fit the net that {CARD} names ({fact}).") from None
-    net.eval()
-
-
-def _probe_shape(architecture: Architecture, side: int | None = None) -> tuple[int, ...]:
-    n = architecture.dimensions
-    return (1, architecture.channels, *[side or PROBE_SIDE[n]] * n)
-
-
-def _probe(net: FocusNet | Ensemble, shape: tuple[int, ...], seed: int = 0) -> dict[str, Json]:
-    # RandomState's stream is frozen for all time, unlike that of a Generator.
-    noise = np.random.RandomState(seed).standard_normal(shape)
-    net.eval()
-    with torch.inference_mode():
-        logits = net(torch.from_numpy(noise).float().to(next(net.parameters()).device))
-    return {"seed": seed, "side": shape[-1], "logits": [float(value) for value in logits[0]]}
-
-
-def _check_probe(net: FocusNet | Ensemble, card: ModelCard, folder: Path) -> None:
-    expected = np.array(card.probe.get("logits"), dtype=np.float64)
-    architecture = Architecture.from_dict(card.architecture)
-    seed, side = cast(int, card.probe.get("seed")), cast(int, card.probe.get("side", FIRST_PROBE_SIDE))
-    found = np.array(_probe(net, _probe_shape(architecture, side), seed)["logits"], dtype=np.float64)
-    if expected.shape != found.shape:
-        raise ModelError(f"{folder / CARD}: the probe has {expected.size} logits; the net gives {found.size}.")
-    off = float(np.abs(found - expected).max())
-    if not off <= PROBE_TOLERANCE * (1 + float(np.abs(expected).max())):
-        made_by = ", ".join(f"{name} {version}" for name, version in card.versions.items())
-        raise ModelError(
-            f"{folder}: the net does not give the logits it was saved with (off by {off:.2g}); weights and card "
-            f"belong to different models, or a library has changed. It was made by {made_by}."
-        )
+def _mean_scales(members: Sequence[Model]) -> dict[str, list[float]]:
+    names = members[0].card.scales
+    return {name: np.mean([member.card.scales[name] for member in members], axis=0).tolist() for name in names}

@@ -9,7 +9,7 @@ from focusmap.models.ood import MOST, Likeness, fit_likeness, like_any, read_lik
 from focusmap.study.run import Run
 
 if TYPE_CHECKING:
-    from focusmap.verbs.train import Training
+    from focusmap.models.training import Training
 
 LIKENESS = "likeness.safetensors"
 

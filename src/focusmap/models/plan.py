@@ -10,10 +10,13 @@ import numpy as np
 from focusmap.audit import Finding, audit_table
 from focusmap.audit.image_summary import Seen, look_at_sample
 from focusmap.images.store_files import Store
-from focusmap.models.any import check_model, model_name, rows_for
+from focusmap.models.checks import check_model, model_name, rows_for
+from focusmap.models.configure import preparation_for, resolved
 from focusmap.models.fit_cases import LATE, untrained_case_net
 from focusmap.models.fit_net import Untrained, training_data, untrained_net, untrained_table_net
 from focusmap.models.names import parse_model
+from focusmap.models.preparing import split, split_of_pictures
+from focusmap.models.training import Training
 from focusmap.study.cohort import Cohort, refuse_constant
 from focusmap.study.covariates import fit_covariates
 from focusmap.study.options import RunOptions
@@ -21,8 +24,6 @@ from focusmap.study.recipe import Recipe
 from focusmap.study.run import Run
 from focusmap.study.split import Split, fold_split
 from focusmap.study.task import check_learnable
-from focusmap.verbs.prepare import preparation_for, resolved, split, split_of_pictures
-from focusmap.verbs.train import Training
 
 BYTES_PER_ACTIVATION_PIXEL = 900
 # The one that keeps every voxel through its first stage.

@@ -1,7 +1,7 @@
 """What every model is to the rest of the house: from a batch of rows to logits, whatever it is made of."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import compress
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
@@ -27,17 +27,20 @@ class Looked:
     Parameters
     ----------
     features
-        ``(N, F)`` of each single model in it: of one of single images its logits in the targets' own units, of one of
-        cases the pooled features of each view, of one of a table alone nothing.
+        ``(N, F)`` of each part that looks by itself: of a model of single images its logits in the targets' own units,
+        of one of cases the pooled features of each view, of one of a table alone nothing.
     attention
-        ``(P,)``: the weight of each image within its case and view, the mean over the models; None without cases.
+        ``(P,)``: the weight of each image within its case and view, the mean over the parts; None without cases.
     views
-        Of each single model: where the features of each view stand.
+        Of each part: where the features of each view stand.
+    members
+        Of a mean of models of different kinds: what each makes of the images.
     """
 
     features: tuple[np.ndarray, ...]
     attention: np.ndarray | None = None
-    views: tuple[Mapping[str, slice], ...] = field(default=())
+    views: tuple[Mapping[str, slice], ...] = ()
+    members: "tuple[Looked, ...]" = ()
 
     def shuffled(self, order: np.ndarray, view: str | None = None) -> "Looked":
         """Return each row with the features of another, that at `order` ``(N,)``; of one view, or of all images."""
@@ -45,14 +48,16 @@ class Looked:
         for features, views in zip(changed, self.views, strict=True):
             part = slice(None) if view is None else views[view]
             features[:, part] = features[order, part]
-        return replace(self, features=tuple(changed))
+        members = tuple(member.shuffled(order, view) for member in self.members)
+        return replace(self, features=tuple(changed), members=members)
 
 
 def one_after_another(parts: Sequence[Looked]) -> Looked:
     """Return what a model makes of the rows of several batches."""
     features = tuple(np.concatenate(found) for found in zip(*(part.features for part in parts), strict=True))
     weights = [part.attention for part in parts if part.attention is not None]
-    return replace(parts[0], features=features, attention=np.concatenate(weights) if weights else None)
+    members = tuple(one_after_another(found) for found in zip(*(part.members for part in parts), strict=True))
+    return replace(parts[0], features=features, attention=np.concatenate(weights) if weights else None, members=members)
 
 
 Self = TypeVar("Self", bound="Predictor")
@@ -106,8 +111,23 @@ class Predictor(Protocol):
     def calibrated(self: Self, temperatures: Mapping[str, float], thresholds: Mapping[str, float]) -> Self:
         """Return the same model with the temperatures and thresholds that were fitted on the tuning set."""
 
+    def with_card(self: Self, card: ModelCard) -> Self:
+        """Return the same model with another card."""
+
     def to(self: Self, device: str) -> Self:
         """Return the model, its nets moved to a device."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return all that was fitted; empty of a model that is made of others."""
+
+    def probe(self, told: "Mapping[str, Json]") -> "dict[str, Json]":
+        """Return ``seed`` and size of generated input, those of an earlier probe if they are told, and its ``logits``.
+
+        Empty of a model each of whose members has a probe of its own.
+        """
+
+    def folders(self) -> "Mapping[str, Predictor]":
+        """Return the models that it is made of, by the folder of each below its own."""
 
 
 def needs_of(model: Predictor) -> Needs:
@@ -115,6 +135,13 @@ def needs_of(model: Predictor) -> Needs:
     covariates = (str(cast(dict[str, Json], column)["name"]) for column in model.card.covariates)
     grouped = bool(model.views) and model.card.architecture.get("cases") != "pictures"
     return Needs(model.task, bool(model.preparations), tuple(covariates), model.views, grouped)
+
+
+class Looking(Predictor, Protocol):
+    """A predictor that can be asked where it looks."""
+
+    def explainable(self) -> "NetView":
+        """Return what heat maps need of it."""
 
 
 @dataclass(frozen=True)

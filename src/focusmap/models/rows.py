@@ -1,35 +1,32 @@
-"""A model of rows of numbers, as a value and as a folder: arrays in ``weights.safetensors`` beside ``model.json``.
+"""A model of rows of numbers: the covariates of a table, or features measured of images.
 
-Rows are the covariates of a table, or features measured of pictures. Nothing is pickled, so that a model from
-elsewhere can hold numbers and texts only. A model of several members (folds, seeds) holds a folder for each in the
-place of weights; since each has its own encoding, fitted on its own train, their answers are averaged and not their
-numbers.
+Several members (folds, seeds) are averaged in their answers and not their numbers, since each has its own encoding,
+fitted on its own train.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
 
-from focusmap.errors import MissingFileError, ModelError
-from focusmap.files import Json, atomic
+from focusmap.errors import ModelError
+from focusmap.files import Json
 from focusmap.images.prepare import AnyPreparation, preparation_from
-from focusmap.models.card import ModelCard, read_card, write_card
+from focusmap.models.card import ModelCard, mean_card
 from focusmap.models.features import PictureFeatures
 from focusmap.models.fitting import TargetModel, target_model
-from focusmap.models.predictor import Looked
+from focusmap.models.names import TABLE_NET
+from focusmap.models.predictor import Looked, Predictor
 from focusmap.study.cohort import Cohort
 from focusmap.study.covariates import Covariates
 from focusmap.study.flags import Flags, said_by_models
 from focusmap.study.samples import Batch
 from focusmap.study.task import Task
 
-CARD, WEIGHTS, WORDS = "model.json", "weights.safetensors", "features.words"
+WORDS = "features.words"
 PROBE_ROWS = 4
-PROBE_TOLERANCE = 1e-3
 # Images of a store that are measured together; of files each by itself.
 OF_STORE = 256
 
@@ -75,9 +72,6 @@ def estimators_from(task: Task, architecture: Mapping[str, Json], arrays: Mappin
     return Estimators(task, tuple(target_model(f"{i}", str(form), arrays) for i, form in enumerate(forms)))
 
 
-MakeAnswer = Callable[[Task, Mapping[str, Json], Mapping[str, np.ndarray]], Answer]
-
-
 @dataclass(frozen=True)
 class RowModel:
     """A fitted model with the card that says what it predicts, from what rows, and how its output is read.
@@ -120,7 +114,11 @@ class RowModel:
 
     def calibrated(self, temperatures: Mapping[str, float], thresholds: Mapping[str, float]) -> "RowModel":
         """Return the same model with the temperatures and thresholds that were fitted on tune."""
-        return replace(self, card=replace(self.card, temperatures=temperatures, thresholds=thresholds))
+        return self.with_card(replace(self.card, temperatures=temperatures, thresholds=thresholds))
+
+    def with_card(self, card: ModelCard) -> "RowModel":
+        """Return the same model with another card."""
+        return replace(self, card=card)
 
     @property
     def preparations(self) -> tuple[AnyPreparation, ...]:
@@ -164,6 +162,26 @@ class RowModel:
         flags = tuple(map(said_by_models, zip(*(found.flags for found in encoded), strict=True)))
         return np.asarray(np.mean(logits, axis=0)), flags
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return everything that was fitted to train."""
+        if self.answer is None:
+            return {}
+        words = {} if self.features is None else {WORDS: self.features.words}
+        return {**self.answer.to_arrays(), **words}
+
+    def probe(self, told: Mapping[str, Json]) -> dict[str, Json]:
+        """Return the logits of four rows of noise; nothing of several members."""
+        if self.answer is None:
+            return {}
+        # RandomState's stream is frozen for all time, unlike that of a Generator.
+        seed, n_inputs = cast(int, told.get("seed", 0)), cast(int, self.card.architecture["n_inputs"])
+        rows = np.random.RandomState(seed).standard_normal((PROBE_ROWS, n_inputs)).astype(np.float32)
+        return {"seed": seed, "logits": [float(value) for value in self._answered(np.abs(rows)).ravel()]}
+
+    def folders(self) -> Mapping[str, Predictor]:
+        """Return the members, each in its folder."""
+        return dict(zip(self.card.members, self.members, strict=True))
+
     def _said_of_images(self, images: np.ndarray) -> np.ndarray:
         assert self.features is not None, "a table's model is asked of tables"
         return self._answered(self.features(images))
@@ -173,101 +191,36 @@ class RowModel:
         return self.answer(values)
 
 
-def mean_of(models: Sequence[RowModel], made_of: str) -> RowModel:
+def mean_of_rows(models: Sequence[RowModel], made_of: str) -> RowModel:
     """Return the model that averages the answers of several of one task; not calibrated yet."""
-    members = tuple(part for model in models for part in model.parts)
-    first = members[0].card
-    facts: dict[str, Json] = {
-        **first.training,
-        "n_parameters": sum(cast(int, member.card.training.get("n_parameters", 0)) for member in members),
-        "ensemble_of": made_of,
-    }
-    card = replace(first, members=[f"members/{k}" for k in range(len(members))], training=facts, probe={})
-    return RowModel(card, None, None, members).calibrated({}, {})
+    return RowModel(mean_card([model.card for model in models], made_of), None, None, tuple(models))
 
 
-def save_row_model(model: RowModel, folder: Path) -> RowModel:
-    """Write arrays or members, and the card, to `folder`; return the model as saved, with the probe's logits."""
-    from safetensors.numpy import save_file
-
-    for name, member in zip(model.card.members, model.members, strict=True):
-        save_row_model(member, folder / name)
-    if model.answer is not None:
-        model = replace(model, card=replace(model.card, probe=_probe(model)))
-        arrays = model.answer.to_arrays() if model.answer else {}
-        if model.features is not None:
-            arrays = {**arrays, WORDS: model.features.words}
-        with atomic(folder / WEIGHTS) as temporary:
-            save_file(arrays, temporary)
-    write_card(model.card, folder / CARD)
-    return model
-
-
-def load_row_model(folder: Path, make_answer: MakeAnswer = estimators_from) -> RowModel:
-    """Return the model in `folder`, once it has given the probe's logits.
+def rows_from(card: ModelCard, arrays: Mapping[str, np.ndarray], members: Mapping[str, Predictor]) -> RowModel:
+    """Return the model that a folder holds.
 
     Raises
     ------
-    MissingFileError
-        If a file of the model is missing.
     ModelError
-        If the model is newer than this program, its arrays are damaged, or it does not answer as it was saved.
+        If its arrays are not those that the card names.
     """
-    card = read_card(folder / CARD)
-    if card.members:
-        return RowModel(card, None, None, tuple(_load_member(folder, name, make_answer) for name in card.members))
-    arrays = _read_arrays(folder / WEIGHTS)
-    try:
-        answer = make_answer(card.task, card.architecture, arrays)
-    except ModelError as error:
-        raise ModelError(f"{folder / CARD}: {error}") from None
-    features = None
+    if members:
+        return RowModel(card, None, None, tuple(_member(name, member) for name, member in members.items()))
+    answer, features = _answer_from(card, arrays), None
     if measured := card.architecture.get("features"):
         features = PictureFeatures(tuple(map(str, cast(list[Json], measured))), arrays.get(WORDS, np.empty((0, 128))))
-    model = RowModel(card, answer, features)
-    _check_probe(model, folder)
-    return model
+    return RowModel(card, answer, features)
 
 
-def _load_member(folder: Path, name: str, make_answer: MakeAnswer) -> RowModel:
-    place = folder / name
-    if not place.resolve().is_relative_to(folder.resolve()):
-        raise ModelError(f"{folder / CARD}: the member {name!r} lies outside of the model's folder.")
-    member = load_row_model(place, make_answer)
-    if member.members:
-        raise ModelError(f"{place}: has members of its own; a member is a single model.")
+def _answer_from(card: ModelCard, arrays: Mapping[str, np.ndarray]) -> Answer:
+    if card.architecture.get("model") != TABLE_NET:
+        return estimators_from(card.task, card.architecture, arrays)
+    from focusmap.nets.table_net import net_answer_from
+
+    return net_answer_from(card.task, card.architecture, arrays)
+
+
+def _member(name: str, member: Predictor) -> RowModel:
+    if not isinstance(member, RowModel) or member.members:
+        raise ModelError(f"{name} is of another kind, or has members of its own; a member is a single model.")
     return member
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    if not path.is_file():
-        raise MissingFileError(f"{path}: the model's weights are missing. Copy the whole model folder.")
-    try:
-        arrays: dict[str, np.ndarray] = load_file(path)
-    except SafetensorError as error:
-        raise ModelError(f"{path}: is damaged ({error}). Copy the model folder again.") from None
-    return arrays
-
-
-def _probe(model: RowModel, seed: int = 0) -> dict[str, Json]:
-    # RandomState's stream is frozen for all time, unlike that of a Generator.
-    n_inputs = cast(int, model.card.architecture["n_inputs"])
-    rows = np.random.RandomState(seed).standard_normal((PROBE_ROWS, n_inputs)).astype(np.float32)
-    return {"seed": seed, "logits": [float(value) for value in model._answered(np.abs(rows)).ravel()]}
-
-
-def _check_probe(model: RowModel, folder: Path) -> None:
-    expected = np.array(model.card.probe.get("logits"), dtype=np.float64)
-    try:
-        found = np.array(_probe(model, cast(int, model.card.probe.get("seed")))["logits"], dtype=np.float64)
-    except (ValueError, IndexError, RuntimeError, KeyError) as error:
-        raise ModelError(f"{folder}: arrays and card do not belong together ({error}).") from None
-    off = float(np.abs(found - expected).max()) if found.shape == expected.shape else np.inf
-    if not off <= PROBE_TOLERANCE * (1 + float(np.abs(expected).max())):
-        raise ModelError(
-            f"{folder}: the model does not answer as it was saved (off by {off:.2g}); arrays and card belong to "
-            "different models. Copy the whole model folder again."
-        )

@@ -1,6 +1,6 @@
 """The audit as files: ``audit.json``, sheets of pictures to look at, and ``audit.html``."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -12,12 +12,52 @@ from focusmap.images.slices import middle_slice
 from focusmap.report.audit_page import AuditPictures, PairPicture, render_audit
 from focusmap.report.words import Language
 from focusmap.study.cohort import Cohort
+from focusmap.study.options import RunOptions
+from focusmap.study.roster import Roster, roster_of
+from focusmap.study.split import Split
 
 if TYPE_CHECKING:
     from focusmap.audit import Audit
 
 SHOWN_PAIRS = 8
 SHEET_PIXELS = 256
+
+
+def audited(
+    cohort: Cohort, out: Path, options: RunOptions, split: Split | None = None, against: Roster | None = None
+) -> "Audit":
+    """Return the audit of a cohort and write it to the folder `out`.
+
+    Parameters
+    ----------
+    split
+        The split to be judged; without one, the declared split is.
+    against
+        Another table, whose patients and images must not stand in this one.
+    """
+    from focusmap.audit import AuditOptions, audit_against, audit_cohort
+
+    settings = AuditOptions(options.accept, options.workers, options.recipe.seed, options.progress)
+    shared = audit_against(roster_of(cohort), against, settings) if against is not None else []
+    result = audit_cohort(cohort, split, settings).extended(shared, options.accept)
+    write_audit(result, cohort, out, options.language)
+    return result
+
+
+def audited_for_training(cohort: Cohort, out: Path, options: RunOptions) -> "Callable[[Split], Audit]":
+    """Return what audits a cohort with a split and writes that to `out`.
+
+    It raises `RefusedError` if a blocking finding stands, and `InputError` if a mask does not fit its image.
+    """
+    from focusmap.audit.refusal import refuse_blocking, refuse_masks
+
+    def judged(split: Split) -> "Audit":
+        result = audited(cohort, out, options, split)
+        refuse_blocking(result, options, out)
+        refuse_masks(result)
+        return result
+
+    return judged
 
 
 def write_audit(audit: "Audit", cohort: Cohort, out: Path, language: Language) -> Path:

@@ -16,7 +16,7 @@ QUALITY = 84
 
 def figure_uri(figure: "Figure") -> str:
     """Return a figure as an SVG data URI."""
-    return _uri("image/svg+xml", svg_text(figure).encode())
+    return data_uri("image/svg+xml", svg_text(figure).encode())
 
 
 def picture_uri(path: Path) -> str:
@@ -28,7 +28,7 @@ def picture_uri(path: Path) -> str:
         picture = image.convert("RGB")
         picture.thumbnail((WIDEST, 10 * WIDEST))
         picture.save(buffer, format="jpeg", quality=QUALITY, subsampling=0)
-    return _uri("image/jpeg", buffer.getvalue())
+    return data_uri("image/jpeg", buffer.getvalue())
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -45,5 +45,6 @@ def inside(folder: Path, name: str) -> Path | None:
     return path if name and path.is_relative_to(folder.resolve()) and path.is_file() else None
 
 
-def _uri(kind: str, content: bytes) -> str:
+def data_uri(kind: str, content: bytes) -> str:
+    """Return a file of a kind, such as ``image/png``, as an address that holds all of it."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

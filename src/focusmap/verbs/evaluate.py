@@ -1,6 +1,5 @@
 """Evaluate: metrics with intervals, of a run's test split, of other pictures, or of a table of predictions."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -8,27 +7,28 @@ from typing import cast
 import numpy as np
 
 from focusmap.errors import InputError, UnreadableImageError, listed
-from focusmap.evaluation import EvaluationOptions, curves, evaluate_predictions, read_prediction_table
+from focusmap.evaluation import EvaluationOptions, read_prediction_table
+from focusmap.evaluation.anomalies import compare_with_labels, refuse_other_kinds
 from focusmap.evaluation.calibration import apply, fit_temperatures
 from focusmap.evaluation.cases import pool_cases
 from focusmap.evaluation.operating_points import choose_thresholds
 from focusmap.evaluation.predictions import Predictions, joined, read_predictions, write_predictions
 from focusmap.evaluation.simpler import write_baselines
-from focusmap.files import Json, read_json, read_table, refuse_existing, table_name, write_json
+from focusmap.evaluation.writing import METRICS, PREDICTIONS, clustering, frozen_thresholds, write_evaluation
+from focusmap.files import Json, refuse_existing, table_name, write_json
 from focusmap.models.importance import write_importance
 from focusmap.models.load import load_run_model
 from focusmap.models.ood_files import likeness_of
 from focusmap.models.predict import Predicted, predict
-from focusmap.study.cohort import Cohort, load_cohort
+from focusmap.study.cohort import Cohort, load_cohort, read_cohort
 from focusmap.study.external import read_other, refuse_known_patients, rows_like
 from focusmap.study.flags import count_rows
 from focusmap.study.options import Declaration, RunOptions
 from focusmap.study.recipe import read_recipe
 from focusmap.study.run import Run, open_run
 from focusmap.study.samples import Samples
+from focusmap.study.study import read_study
 from focusmap.study.task import UNLABELLED
-
-METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
 
 
 def evaluate(folder: Path, out: Path | None = None, *, force: bool = False) -> dict[str, Json]:
@@ -52,7 +52,7 @@ def evaluate(folder: Path, out: Path | None = None, *, force: bool = False) -> d
     part = "test" if run.parts() == [run] else "out-of-fold"
     thresholds, seed = frozen_thresholds(run, predictions), read_recipe(run.recipe).seed
     settings = EvaluationOptions(thresholds, part, seed=seed)
-    metrics = write_evaluation(predictions, truth, settings, out or run.evaluation, _clustering(cohort))
+    metrics = write_evaluation(predictions, truth, settings, out or run.evaluation, clustering(cohort))
     if cohort.task != UNLABELLED:
         write_baselines(run, cohort, predictions, settings, out or run.evaluation)
     write_importance(run, cohort, predictions, settings, out or run.evaluation)
@@ -88,7 +88,7 @@ def evaluate_other(
     unlike: dict[str, Json] = (
         {} if likeness is None else {"n_unlike": count_rows(found.predictions.flags or (), "unlike")}
     )
-    return write_evaluation(found.predictions, found.rows.truth, settings, out, {**_clustering(cohort), **unlike})
+    return write_evaluation(found.predictions, found.rows.truth, settings, out, {**clustering(cohort), **unlike})
 
 
 def _refuse_failures(samples: Samples, found: Predicted, options: RunOptions) -> None:
@@ -136,7 +136,7 @@ def evaluate_cases(folder: Path, how: str, out: Path | None = None, *, force: bo
     }
     settings = EvaluationOptions(thresholds, f"cases-{how}", seed=recipe.seed)
     truth = np.concatenate([of_part for _, of_part, _ in parts])
-    return write_evaluation(predictions, truth, settings, out, _clustering(cohort))
+    return write_evaluation(predictions, truth, settings, out, clustering(cohort))
 
 
 def _cases_of(part: Run, cohort: Cohort, how: str, rule: str) -> tuple[Predictions, np.ndarray, dict[str, float]]:
@@ -153,45 +153,46 @@ def _cases_of(part: Run, cohort: Cohort, how: str, rule: str) -> tuple[Predictio
     return replace(test, probabilities=apply(cohort.task, test.logits, temperatures)), truth, thresholds
 
 
-def _clustering(cohort: Cohort) -> dict[str, Json]:
-    """Return what stands for a patient where nobody knows them: the row, or the case."""
-    if cohort.study.patients == "column":
-        return {}
-    return {"clustered_by": "image" if cohort.study.case_column is None else "case"}
+def is_unlabelled(folder: Path) -> bool:
+    """Return whether a run has learnt from pictures alone."""
+    return read_study(open_run(folder).study).task == UNLABELLED
 
 
-def write_evaluation(
-    predictions: Predictions,
-    truth: np.ndarray,
-    settings: EvaluationOptions,
-    out: Path | None,
-    facts: Mapping[str, Json] | None = None,
+def evaluate_anomalies(
+    folder: Path, label_file: Path | None, said: Declaration, out: Path | None, options: RunOptions
 ) -> dict[str, Json]:
-    """Return the metrics with further facts, and write them with the curves and their pictures to a given folder."""
-    metrics = {**evaluate_predictions(predictions, truth, settings), **(facts or {})}
-    if out is not None:
-        from focusmap.figures.curves import write_curves
+    """Return AUROC and average precision of the anomaly score for the binary labels that `said` names; write them.
 
-        drawn = curves(predictions, truth)
-        write_json(out / METRICS, metrics)
-        write_json(out / "curves.json", drawn)
-        write_curves(metrics, drawn, out)
+    Parameters
+    ----------
+    folder
+        The run, of a study without labels.
+    label_file
+        Of other pictures; None means the run's own test part and label file.
+    said
+        The targets; what else is said of another label file.
+    out, options
+        As for `focusmap.verbs.evaluate_other`.
+
+    Raises
+    ------
+    InputError
+        If a label is not binary, or the label file no longer has a picture of the run.
+    """
+    run = open_run(folder)
+    own = read_study(run.study)
+    images = said.images or (own.images if label_file is None else None)
+    declared = Declaration(images, said.targets, patient="none", uncertain=said.uncertain)
+    labelled = read_cohort(label_file or own.label_file, declared)
+    refuse_other_kinds(labelled.task)
+    if label_file is None:
+        metrics, table = evaluate(folder, out, force=options.force), run.predictions("test")
+        place = out or run.evaluation
+    else:
+        metrics = evaluate_other(folder, label_file, replace(said, targets=()), out, options)
+        place = out or run.evaluation / table_name(label_file)
+        table = place / "predictions.csv"
+    compared = compare_with_labels(read_predictions(table, UNLABELLED), labelled, options.recipe.seed)
+    metrics = {**metrics, "targets": {**cast(dict[str, Json], metrics["targets"]), **compared}}
+    write_json(place / METRICS, metrics)
     return metrics
-
-
-def frozen_thresholds(run: Run, predictions: Predictions) -> dict[str, float | np.ndarray]:
-    """Return the operating points that were frozen on tune; in a run with folds, each image has its own fold's."""
-    parts = run.parts()
-    if parts == [run]:
-        return {**_card_thresholds(run)}
-    rows = {image_id: i for i, image_id in enumerate(predictions.ids["image_id"])}
-    per_image = {name: np.full(len(predictions), np.nan) for name in _card_thresholds(parts[0])}
-    for part in parts:
-        members = [rows[image_id] for image_id in read_table(part.predictions("test"))["image_id"]]
-        for name, threshold in _card_thresholds(part).items():
-            per_image[name][members] = threshold
-    return {**per_image}
-
-
-def _card_thresholds(run: Run) -> dict[str, float]:
-    return cast(dict[str, float], read_json(run.model / "model.json")["thresholds"])

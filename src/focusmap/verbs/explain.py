@@ -14,10 +14,8 @@ from focusmap.figures.style import save_figure
 from focusmap.files import Json, is_table, write_failures, write_json
 from focusmap.heatmaps import FOCUS, check_method
 from focusmap.heatmaps.write import ExplainOptions, Explanation, clear_maps, pool_indexes, pool_scales, write_methods
-from focusmap.models.any import is_case_model
-from focusmap.models.cases import CaseModel
-from focusmap.models.load import load_run_looking
-from focusmap.models.net import Model
+from focusmap.models.load import as_net, load_run_looking
+from focusmap.models.predictor import Looking
 from focusmap.report.localisation_section import draw_scores
 from focusmap.report.trust import render_trust
 from focusmap.study.cases import by_picture
@@ -46,7 +44,7 @@ class ExplainResult:
 class _Member:
     """One model, the rows that it explains into a folder, and those that it learnt from if they are known."""
 
-    model: Model | CaseModel
+    model: Looking
     rows: Cohort
     train: Cohort | None
     folder: Path
@@ -110,7 +108,7 @@ def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> P
 def _explain_images(run: Run, request: ExplainRequest, out: Path, options: RunOptions) -> ExplainResult:
     """Explain images alone, in the colours of the run's own maps."""
     model = load_run_looking(run.folder, options.devices)
-    if is_case_model(model):
+    if model.views:
         raise InputError(f"{run.folder}: is a model of cases; give a label file that says which pictures are whose.")
     samples, methods = read_images(run.folder, model.task, request.inputs, request.said), _methods(model, request)
     clear_maps(out)
@@ -137,13 +135,13 @@ def _of_table(run: Run, request: ExplainRequest, out: Path, options: RunOptions)
         # Maps may be drawn of any image; a score on what the model learnt from would say nothing.
         refuse_known_patients(run, rows, options)
     model = load_run_looking(run.folder, options.devices)
-    if is_case_model(model):
+    if model.views:
         rows = rows_like(run, rows)
         model.check(rows)
     return _Member(model, rows, learnt_by_any(run), out)
 
 
-def _methods(model: Model | CaseModel, request: ExplainRequest) -> tuple[str, ...]:
+def _methods(model: Looking, request: ExplainRequest) -> tuple[str, ...]:
     """Return the methods asked for, each once, or the one that suits the net; `InputError` if it cannot do one."""
     view = model.explainable()
     return tuple(dict.fromkeys(view.check(name) for name in request.methods or (None,)))
@@ -176,17 +174,16 @@ def _plan_trust(
 ) -> TrustPlan:
     """Return how trust in the first model's maps is measured; `InputError` if it is one of cases, or cannot be."""
     model = members[0].model
-    if is_case_model(model):
+    if model.views:
         raise InputError(f"{run.folder}: is a model of cases; --trust is for nets of single pictures. Leave it out.")
-    return plan_trust(trust, model, methods, options, n_models=len(members))
+    return plan_trust(trust, as_net(model, run.folder), methods, options, n_models=len(members))
 
 
 def _measure_trust(
     plan: TrustPlan, member: _Member, found: Explanation, out: Path, options: RunOptions
 ) -> dict[str, Json]:
     """Return and write what was measured on some of the images that a member has explained."""
-    assert not is_case_model(member.model), "there is no plan for a model of cases"
-    trust = measure_trust(member.model, choose_subjects(member.rows, found.index, plan), plan)
+    trust = measure_trust(as_net(member.model, member.folder), choose_subjects(member.rows, found.index, plan), plan)
     write_json(out / "trust.json", trust)
     render_trust(trust, out / "trust.html", options.language)
     return trust

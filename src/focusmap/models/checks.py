@@ -1,14 +1,9 @@
-"""Nets of pictures or cases and models of rows behind one face: the one place where the verbs tell them apart."""
+"""Which model a recipe names for a cohort, and whether there is one: asked before anything is written."""
 
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, cast
 
 from focusmap.errors import InputError
-from focusmap.files import read_json
-from focusmap.models.names import TABLE_NET, ModelName, parse_model
-from focusmap.models.rows import RowModel, estimators_from, load_row_model, mean_of, save_row_model
+from focusmap.models.names import ModelName, parse_model
 from focusmap.study.cases import by_case
 from focusmap.study.cells import type_covariates
 from focusmap.study.cohort import Cohort
@@ -16,15 +11,6 @@ from focusmap.study.recipe import Cases, Recipe
 from focusmap.study.roles import PATH_COLUMNS, call_it_path, columns_of_pictures
 from focusmap.study.target_weights import parse_target_weights
 from focusmap.study.task import UNLABELLED
-
-if TYPE_CHECKING:
-    from typing_extensions import TypeIs
-
-    from focusmap.models.cases import CaseModel
-    from focusmap.models.net import Model
-    from focusmap.nets.views import View
-
-    AnyModel: TypeAlias = Model | RowModel | CaseModel
 
 TABLE_DEFAULT = "gradient-boosting"
 # Fast, and neither of colour alone nor of edges alone.
@@ -146,81 +132,3 @@ def check_model(cohort: Cohort, recipe: Recipe) -> ModelName:
     if recipe.tta and not name.is_net_of_pictures:
         raise InputError(f"tta shows a net several views of a picture; {name.name} has none. Leave it out.")
     return name
-
-
-def can_be_mapped(folder: Path) -> bool:
-    """Return whether the model in `folder` is a net that is shown pictures, which can be asked where it looks."""
-    return parse_model(_name_in(folder)).is_net_of_pictures
-
-
-def _is_of_cases(folder: Path) -> bool:
-    architecture = read_json(folder / "model.json").get("architecture")
-    return isinstance(architecture, dict) and "net" in architecture
-
-
-def load_model(folder: Path, device: str = "cpu") -> "AnyModel":
-    """Return the model in `folder`, whatever made it, ready to compute on `device`.
-
-    Raises
-    ------
-    MissingFileError, ModelError
-        If a file of it is missing, is damaged, or belongs to another model.
-    """
-    name = parse_model(_name_in(folder)) if (folder / "model.json").is_file() else parse_model("auto")
-    if name.name == TABLE_NET:
-        from focusmap.nets.table_net import net_answer_from
-
-        return load_row_model(folder, net_answer_from)
-    if name.engine == "estimator":
-        return load_row_model(folder, estimators_from)
-    if (folder / "model.json").is_file() and _is_of_cases(folder):
-        from focusmap.models.cases import load_case_model
-
-        return load_case_model(folder).to(device)
-    from focusmap.models.net import load_model as load_net
-
-    model = load_net(folder)
-    model.net.to(device)
-    return model
-
-
-def _name_in(folder: Path) -> str:
-    architecture = read_json(folder / "model.json").get("architecture")
-    return str(architecture.get("model")) if isinstance(architecture, dict) else ""
-
-
-def save_model(model: "AnyModel", folder: Path) -> None:
-    """Write a model."""
-    if isinstance(model, RowModel):
-        save_row_model(model, folder)
-        return
-    if is_case_model(model):
-        from focusmap.models.cases import save_case_model
-
-        save_case_model(model, folder)
-        return
-    from focusmap.models.net import save_model as save_net
-
-    save_net(model, folder)
-
-
-def combine_models(models: Sequence["AnyModel"], views: Sequence["View"], made_of: str) -> "AnyModel":
-    """Return the mean of several models of one kind; not calibrated yet. Views are of pictures, for nets."""
-    rows = [model for model in models if isinstance(model, RowModel)]
-    if rows:
-        return mean_of(rows, made_of)
-    cases = [model for model in models if is_case_model(model)]
-    if cases:
-        from focusmap.models.cases import case_mean_of
-
-        return case_mean_of(cases, made_of)
-    from focusmap.models.ensemble import combine
-
-    return combine(cast("Sequence[Model]", models), views, made_of)
-
-
-def is_case_model(model: "AnyModel") -> "TypeIs[CaseModel]":
-    """Return whether a model is one of cases; asked so that models of rows need no torch."""
-    from focusmap.models.cases import CaseModel
-
-    return isinstance(model, CaseModel)

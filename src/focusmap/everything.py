@@ -1,12 +1,16 @@
-"""Everything in one go: audit, split, prepare, train, evaluate, explain, report."""
+"""Everything in one go: audit, split, prepare, train, evaluate, explain, report.
+
+The one place that puts verbs together: it stands above them, since no verb knows another.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
-from focusmap.models.any import can_be_mapped
+from focusmap.models.folder import can_be_mapped
 from focusmap.models.manifest import write_manifest
+from focusmap.models.training import train_baseline
 from focusmap.progress import Progress, silent
 from focusmap.segmentation.lesions import check_lesions
 from focusmap.study.cohort import Cohort, load_cohort, read_cohort
@@ -18,7 +22,7 @@ from focusmap.verbs.explain import explain
 from focusmap.verbs.report import report
 from focusmap.verbs.requests import ExplainRequest, SegmentRequest
 from focusmap.verbs.segment import segment
-from focusmap.verbs.train import resume, train, train_baseline
+from focusmap.verbs.train import resume, train
 
 DEMO_PIXELS = 48
 # A larger rate than the default: the demo has to learn within three minutes.

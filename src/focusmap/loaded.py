@@ -1,0 +1,257 @@
+"""A trained model at hand, in a notebook or a program: ask it about images, and see its answers."""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+
+from focusmap.errors import FocusmapError, InputError
+from focusmap.figures.overlays import as_shown
+from focusmap.images.heat_map import read_map
+from focusmap.images.read import read_image
+from focusmap.images.slices import middle_slice
+from focusmap.models.card import ModelCard
+from focusmap.models.load import load_run_model
+from focusmap.models.ood_files import likeness_of
+from focusmap.models.predict import Predicted, predict
+from focusmap.models.predictor import Predictor, needs_of
+from focusmap.report.answer import in_words
+from focusmap.report.pictures import data_uri
+from focusmap.study.inputs import read_inputs
+from focusmap.study.options import Declaration
+from focusmap.study.run import Run
+from focusmap.study.samples import Failure, Samples
+from focusmap.study.task import Task
+
+Inputs = str | Path | Sequence[str | Path]
+SHOWN_SIDE, MOST_SHOWN = 256, 8
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """The model of a run, or of a model folder, ready to be asked.
+
+    Parameters
+    ----------
+    folder
+        Where it lies.
+    model
+        What answers.
+    """
+
+    folder: Path
+    model: Predictor
+
+    @property
+    def card(self) -> ModelCard:
+        """What it predicts, from what input, and how its output is read."""
+        return self.model.card
+
+    @property
+    def members(self) -> Sequence[Predictor]:
+        """The models whose answers are averaged; none of a single model."""
+        return self.model.members
+
+    @property
+    def task(self) -> Task:
+        """Targets, in the order of the logits."""
+        return self.model.task
+
+    def predict(self, inputs: Inputs, said: Declaration = Declaration()) -> "Answers":
+        """Return what the model says of one image, of several, of folders of them, or of the rows of a table.
+
+        Parameters
+        ----------
+        inputs
+            Files and folders; a model of tables or cases takes one table.
+        said
+            What is to be known of a table's columns, and where its images are.
+
+        Raises
+        ------
+        InputError, MissingFileError
+            If an input is not there, or a table lacks what the model must know. An image that cannot be read is no
+            error; it stands in `Answers.failures`.
+        """
+        samples = self._samples(inputs, said)
+        found = predict(self.model, samples, likeness_of(self.folder))
+        return Answers(self.model, found, tuple(samples.failures), tuple(_read_files(samples)))
+
+    def explain(
+        self, inputs: Inputs, method: str | None = None, targets: Sequence[str] = (), said: Declaration = Declaration()
+    ) -> "Maps":
+        """Return heat maps of what `predict` is given, in the colours of the run's own.
+
+        Parameters
+        ----------
+        inputs, said
+            As for `predict`.
+        method
+            A name of `focusmap.heatmaps`; None: the one that suits the net.
+        targets
+            Whose maps; none means all.
+
+        Raises
+        ------
+        InputError, MissingFileError
+            As `predict`; if the model is no net of images, or the method needs another net.
+        """
+        from focusmap.heatmaps.write import ExplainOptions, write_maps
+
+        view = self.model.explainable()
+        if view is None:
+            raise InputError(f"{self.folder}: its model is no net of pictures and has no heat maps.")
+        answers = self.predict(inputs, said)
+        with TemporaryDirectory() as folder:
+            options = ExplainOptions(view.check(method), tuple(targets), like=Run(self.folder).focus)
+            written = write_maps(view, self._samples(inputs, said), Path(folder), options)
+            return Maps(answers, tuple(_drawn(written.index, Path(folder))))
+
+    def _samples(self, inputs: Inputs, said: Declaration) -> Samples:
+        files = [Path(one) for one in ([inputs] if isinstance(inputs, str | Path) else inputs)]
+        return read_inputs(self.folder, needs_of(self.model), files, said)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of rows; the last value of a notebook's cell shows itself.
+
+    Parameters
+    ----------
+    model
+        Who says it.
+    found
+        Of the rows that could be read.
+    failures
+        What could not be read, and why.
+    files
+        The images that were read, at most as many as are shown.
+    """
+
+    model: Predictor
+    found: Predicted
+    failures: tuple[Failure, ...]
+    files: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """What ``focusmap predict`` would write, a row per image, case or row of the table."""
+        return self.found.predictions.to_table()
+
+    @property
+    def words(self) -> str:
+        """The first row's answer in words."""
+        return in_words(self.model, self.found.predictions) if len(self) else ""
+
+    def probability(self, label: str) -> np.ndarray:
+        """Return the calibrated probabilities of a label ``(N,)``, or the values of a continuous target."""
+        return self.found.predictions.probabilities[:, self.model.task.label_names.index(label)]
+
+    def __str__(self) -> str:
+        return self.words if len(self) == 1 else str(self.table.drop(columns="notice"))
+
+    def _repr_html_(self) -> str:
+        """Return the answer in words, or as a table, with the images; all of it stands in the text itself."""
+        said = f"<pre>{escape(self.words)}</pre>" if len(self) == 1 else self.table.to_html(index=False, max_rows=20)
+        failed = "".join(f"<li>{escape(failure.reason)}</li>" for failure in self.failures)
+        shown = "".join(_shown(uri, file.name) for file in self.files if (uri := _thumbnail(file)))
+        return f"<div>{said}{shown}{f'<p>Not read:</p><ul>{failed}</ul>' if failed else ''}</div>"
+
+
+@dataclass(frozen=True)
+class Map:
+    """Where one label is seen in one image.
+
+    Parameters
+    ----------
+    image_id, label
+        Whose and what.
+    values
+        ``(*source_shape) float32``, in the grid of the image's file and in the unit of the method.
+    overlay
+        PNG: the map over the image; empty where there is none.
+    """
+
+    image_id: str
+    label: str
+    values: np.ndarray
+    overlay: bytes
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Heat maps and what they explain; the last value of a notebook's cell shows itself."""
+
+    answers: Answers
+    maps: tuple[Map, ...]
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def of(self, label: str) -> tuple[Map, ...]:
+        """Return the maps of a label, one per image."""
+        return tuple(one for one in self.maps if one.label == label)
+
+    def _repr_html_(self) -> str:
+        """Return the answer, and the maps over their images."""
+        drawn = [one for one in self.maps if one.overlay][:MOST_SHOWN]
+        shown = "".join(_shown(data_uri("image/png", one.overlay), f"{one.image_id}: {one.label}") for one in drawn)
+        return f"<div>{self.answers._repr_html_()}{shown}</div>"
+
+
+def load_model(folder: str | Path, devices: str = "cpu") -> LoadedModel:
+    """Return the model of a run, or of a model folder, ready to be asked; of a run with folds, their ensemble.
+
+    Parameters
+    ----------
+    folder
+        Of the run, or of the model.
+    devices
+        ``auto``, ``cpu``, ``cuda`` or ``mps``.
+
+    Raises
+    ------
+    MissingFileError, InputError, ModelError
+        If there is no model, a file of it is missing or damaged, or it does not give the logits it was saved with.
+    """
+    return LoadedModel(Path(folder), load_run_model(Path(folder), devices))
+
+
+def _read_files(samples: Samples) -> Iterator[Path]:
+    failed = {failure.file for failure in samples.failures}
+    yield from [file for file in samples.files if file not in failed][:MOST_SHOWN]
+
+
+def _drawn(index: pd.DataFrame, folder: Path) -> Iterator[Map]:
+    for row in index.itertuples(index=False):
+        overlay = folder / str(row.overlay)
+        content = overlay.read_bytes() if row.overlay and overlay.is_file() else b""
+        yield Map(str(row.image_id), str(row.target), read_map(folder / str(row.map)), content)
+
+
+def _thumbnail(file: Path) -> str:
+    """Return a small PNG of an image as a data URI; empty where it cannot be read any more."""
+    from PIL import Image
+
+    try:
+        pixels = middle_slice(read_image(file, at_least=SHOWN_SIDE))
+    except FocusmapError:
+        return ""
+    levels = as_shown(pixels if len(pixels) == 3 else pixels[0])
+    drawn, written = Image.fromarray(np.rint(levels * 255).astype(np.uint8)), io.BytesIO()
+    drawn.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+    drawn.save(written, format="png")
+    return data_uri("image/png", written.getvalue())
+
+
+def _shown(uri: str, caption: str) -> str:
+    text = escape(caption, quote=True)
+    return f'<figure><img src="{uri}" alt="{text}"><figcaption>{text}</figcaption></figure>'

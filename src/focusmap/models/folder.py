@@ -1,0 +1,136 @@
+"""A model as a folder: ``weights.safetensors`` beside ``model.json``, and a folder of each model that it is made of.
+
+Nothing is pickled, so that a model from elsewhere can hold numbers and texts only. When it is saved, a model is asked
+about generated input; when it is loaded, it must give the same answer again.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from focusmap.errors import InputError, MissingFileError, ModelError
+from focusmap.files import atomic, read_json
+from focusmap.models.card import ModelCard, read_card, write_card
+from focusmap.models.ensemble import Kind, kind_of, mean_from
+from focusmap.models.names import MEAN, parse_model
+from focusmap.models.predictor import Predictor, Self
+from focusmap.models.rows import rows_from
+
+CARD, WEIGHTS, TABLE = "model.json", "weights.safetensors", "table"
+# Other processors and library versions round differently; a wrong model is off by far more.
+PROBE_TOLERANCE = 1e-3
+
+Build = Callable[[ModelCard, Mapping[str, np.ndarray], Mapping[str, Predictor]], Predictor]
+
+
+def save_model(model: Self, folder: Path) -> Self:
+    """Write a model to `folder`; return it as saved, with the probe's logits. Saved again it is the same bytes."""
+    from safetensors.numpy import save_file
+
+    for name, part in model.folders().items():
+        save_model(part, folder / name)
+    probe, arrays = model.probe({}), model.arrays()
+    if probe:
+        model = model.with_card(replace(model.card, probe=probe))
+    if arrays:
+        with atomic(folder / WEIGHTS) as temporary:
+            save_file(arrays, temporary)
+    write_card(model.card, folder / CARD)
+    return model
+
+
+def load_model(folder: Path, device: str = "cpu") -> Predictor:
+    """Return the model in `folder`, whatever made it, ready to compute on `device`.
+
+    Raises
+    ------
+    MissingFileError
+        If a file of the model is missing.
+    ModelError
+        If the model is newer than this program, has unknown keys, its weights are damaged or of another net, its
+        members do not belong together, or it does not give the logits that it gave when it was saved.
+    """
+    if not folder.is_dir():
+        raise MissingFileError(f"{folder}: no such model folder.")
+    card = read_card(folder / CARD)
+    names = [*card.members, *([TABLE] if "stack" in card.architecture and not card.members else [])]
+    parts = {name: load_model(_inside(folder, name)) for name in names}
+    arrays = {} if card.members else _read_arrays(folder / WEIGHTS)
+    try:
+        model = _builder(kind_of(card))(card, arrays, parts)
+    except InputError as error:
+        raise ModelError(f"{folder / CARD}: {error}") from None
+    _check_probe(model, folder)
+    return model.to(device)
+
+
+def can_be_mapped(folder: Path) -> bool:
+    """Return whether the model in `folder` is a net that is shown images, which can be asked where it looks.
+
+    Only the card is read, so that a report needs no torch.
+    """
+    architecture = read_json(folder / CARD).get("architecture")
+    if not isinstance(architecture, Mapping):
+        return False
+    names = architecture.get("of") if architecture.get("model") == MEAN else [architecture.get("model")]
+    return isinstance(names, list) and all(parse_model(str(name)).is_net_of_pictures for name in names)
+
+
+def _builder(kind: Kind) -> Build:
+    """Return what makes a model of a kind; nets are not imported for models without."""
+    if kind == "rows":
+        return rows_from
+    if kind == "mean":
+        return mean_from
+    if kind == "cases":
+        from focusmap.models.cases import cases_from
+
+        return cases_from
+    from focusmap.models.net import net_from
+
+    return net_from
+
+
+def _inside(folder: Path, name: str) -> Path:
+    place = folder / name
+    if not place.resolve().is_relative_to(folder.resolve()):
+        raise ModelError(f"{folder / CARD}: the member {name!r} lies outside of the model's folder.")
+    return place
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    if not path.is_file():
+        raise MissingFileError(f"{path}: the model's weights are missing. Copy the whole model folder.")
+    try:
+        arrays: dict[str, np.ndarray] = load_file(path)
+    except SafetensorError as error:
+        raise ModelError(f"{path}: is damaged ({error}). Copy the model folder again.") from None
+    return arrays
+
+
+def _check_probe(model: Predictor, folder: Path) -> None:
+    """Raise `ModelError` where a model does not give the logits of its probe."""
+    card = model.card
+    expected = np.array(card.probe.get("logits"), dtype=np.float64)
+    try:
+        found = model.probe(card.probe)
+    except (ValueError, IndexError, RuntimeError, KeyError) as error:
+        raise ModelError(f"{folder}: weights and card do not belong together ({error}).") from None
+    if not found:
+        return
+    logits = np.array(found["logits"], dtype=np.float64)
+    if expected.shape != logits.shape:
+        raise ModelError(f"{folder / CARD}: the probe has {expected.size} logits; the model gives {logits.size}.")
+    off = float(np.abs(logits - expected).max())
+    if not off <= PROBE_TOLERANCE * (1 + float(np.abs(expected).max())):
+        made_by = ", ".join(f"{name} {version}" for name, version in card.versions.items())
+        raise ModelError(
+            f"{folder}: the model does not give the logits it was saved with (off by {off:.2g}); weights and card "
+            f"belong to different models, or a library has changed. It was made by {made_by}. Copy the whole model "
+            "folder again."
+        )

@@ -1,0 +1,219 @@
+"""The trainings of a run: one, or one of each fold, of one model or of several; calibrated, then asked of test."""
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
+
+import pandas as pd
+
+from focusmap.evaluation.predictions import joined, of_images, read_predictions, write_predictions
+from focusmap.evaluation.simpler import baseline_run
+from focusmap.files import read_table, write_table
+from focusmap.models.checks import baseline_of, check_model
+from focusmap.models.ensemble import combine, kind_of
+from focusmap.models.fit_cases import fit_case_model
+from focusmap.models.fit_net import fit_net, fit_table_net
+from focusmap.models.fit_rows import fit_estimators
+from focusmap.models.folder import load_model, save_model
+from focusmap.models.manifest import write_manifest
+from focusmap.models.names import ModelName, parse_model
+from focusmap.models.ood_files import share_likeness, write_likeness
+from focusmap.models.predict import predict
+from focusmap.models.predictor import Predictor, calibrated
+from focusmap.models.preparing import Prepared, store_for
+from focusmap.study.cohort import Cohort, load_cohort
+from focusmap.study.options import RunOptions
+from focusmap.study.recipe import Recipe, read_recipe
+from focusmap.study.run import Run
+from focusmap.study.samples import Samples
+from focusmap.study.split import Split, fold_split, read_split
+
+if TYPE_CHECKING:
+    from focusmap.images.store import Store
+    from focusmap.models.net import Model
+    from focusmap.nets.views import View
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training to be done: a part of a run, and what it learns from.
+
+    Parameters
+    ----------
+    run
+        The run itself, or one of its folds.
+    cohort, split, store, recipe
+        As prepared; `split` is this training's own. A table model has no store.
+    is_answering
+        Whether the model will be asked about other pictures; a baseline is not.
+    """
+
+    run: Run
+    cohort: Cohort
+    split: Split
+    store: "Store | None"
+    recipe: Recipe
+    is_answering: bool = True
+
+    @property
+    def model(self) -> ModelName:
+        """What is trained."""
+        return parse_model(self.recipe.model)
+
+    def samples(self, part: str) -> Samples:
+        """Return a part of the split, as a model is shown it."""
+        rows = self.cohort.of(self.split.ids(part))
+        return Samples.from_table(rows) if self.store is None else Samples.from_store(rows, self.store)
+
+
+def train_all(run: Run, prepared: Prepared, options: RunOptions, seconds: dict[str, float]) -> Run:
+    """Return the run with the model and the predictions of each fold, and of all; what is there already stays.
+
+    `seconds` is what came before has taken, for the manifest.
+    """
+    started = time.monotonic()
+    trainings = trainings_of(run, prepared)
+    left = [training for training in trainings if not training.run.predictions("tune").exists()]
+    if not left and run.manifest.exists() and not run.is_stopped:
+        return run
+    for training in left:
+        _train_one(training, options)
+    if len(trainings) > 1:
+        for part in ("tune", "test"):
+            pool_predictions(run, prepared.cohort, part)
+        _pool_attention(run)
+        save_model_of_folds(run, prepared)
+    seconds = {**seconds, "train": time.monotonic() - started}
+    write_manifest(run, options, seconds)
+    return run
+
+
+def train_baseline(run: Run, options: RunOptions) -> None:
+    """Train the simple model that the recipe sets beside a trained run, on the same split, unless it is that one."""
+    cohort, recipe = load_cohort(run.folder), read_recipe(run.recipe)
+    name = baseline_of(recipe)
+    if name in ("none", recipe.model):
+        return
+    simple = replace(recipe, model=name, ensemble=1, tta=False, sampling="all", screen_negatives=0.0)
+    check_model(cohort, simple)
+    store = store_for(cohort, simple, run, options)
+    for training in trainings_of(run, Prepared(cohort, read_split(run.split, cohort), store, simple)):
+        beside = baseline_run(training.run)
+        if not beside.predictions("tune").exists():
+            _train_one(replace(training, run=beside, is_answering=False), options)
+
+
+def trainings_of(run: Run, prepared: Prepared) -> list[Training]:
+    """Return what is to be trained: of a run with folds, each of them."""
+    splits = {run: prepared.split}
+    if prepared.split.n_folds:
+        folds = range(prepared.split.n_folds)
+        splits = {Run(run.folder / "folds" / str(k)): fold_split(prepared.split, k) for k in folds}
+    cohort, store, recipe = prepared.cohort, prepared.store, prepared.recipe
+    return [Training(part, cohort, split, store, recipe) for part, split in splits.items()]
+
+
+def _train_one(training: Training, options: RunOptions) -> None:
+    """Train, calibrate on tune, and write model, history and predictions; the test part is only predicted."""
+    split, run = training.split, training.run
+    model = _calibrated_on_tune(_train_nets(training, options), training)
+    save_model(model, run.model)
+    if training.is_answering:
+        write_likeness(training)
+    # Tune comes last: its file says that this training is done.
+    for part in ("test", "tune"):
+        if split.ids(part):
+            found = predict(model, training.samples(part))
+            write_predictions(found.predictions, run.predictions(part))
+            if part == "test" and found.attention is not None:
+                write_table(run.attention, found.attention)
+
+
+def _train_nets(training: Training, options: RunOptions) -> Predictor:
+    """Return the model, or the ensemble over the recipe's seeds and views; not calibrated yet."""
+    from focusmap.models.net import with_views
+    from focusmap.nets.views import AS_IT_IS, views_within
+
+    recipe = training.recipe
+    views = views_within(recipe.augmentation) if recipe.tta else (AS_IT_IS,)
+    if recipe.ensemble == 1:
+        model = _fit(training, options)
+        return with_views(cast("Model", model), views) if recipe.tta else model
+    members = [
+        replace(training, run=training.run.member(k), recipe=replace(recipe, seed=recipe.seed + k))
+        for k in range(recipe.ensemble)
+    ]
+    return combine([_calibrated_on_tune(_fit(member, options), member) for member in members], views, "seeds")
+
+
+def _calibrated_on_tune(model: Predictor, training: Training) -> Predictor:
+    """Return the model with temperatures, thresholds and cuts fitted on tune, and on nothing else."""
+    tune = training.cohort.of(training.split.ids("tune"))
+    model = calibrated(model, predict(model, training.samples("tune")).predictions.logits, tune.truth)
+    net = _with_focus(model)
+    if net is None:
+        return model
+    from focusmap.evaluation.localisation import reference_of
+    from focusmap.models.focus_tuning import tuned
+
+    return tuned(net, reference_of(tune))
+
+
+def _with_focus(model: Predictor) -> "Model | None":
+    """Return a net, or the ensemble of nets, of single images that has focus maps; None for any other model."""
+    net = cast("Model", model) if kind_of(model.card) == "net" else None
+    return net if net is not None and net.net.has_focus else None
+
+
+def save_model_of_folds(run: Run, prepared: Prepared) -> None:
+    """Write the ensemble of all folds' models as the run's model.
+
+    Every picture was learnt by some member, so nothing here can test it; metrics and maps of the run are those of the
+    folds. It is calibrated on the pooled tune parts: each picture as the one fold's model that was tuned on it saw it.
+    """
+    cohort, parts = prepared.cohort, run.parts()
+    models = [load_model(part.model) for part in parts]
+    found = read_predictions(run.predictions("tune"), cohort.task)
+    truth = cohort.of(list(found.ids["image_id"])).truth
+    model = calibrated(combine(models, _views_of(models[0]), "folds"), found.logits, truth)
+    if net := _with_focus(model):
+        from focusmap.evaluation.localisation import reference_of
+        from focusmap.models.focus_tuning import with_cuts
+
+        tunes = [cohort.of(fold_split(prepared.split, k).ids("tune")) for k in range(len(parts))]
+        nets = zip(cast("list[Model]", models), tunes, strict=True)
+        model = with_cuts(net, [(own, reference_of(tune)) for own, tune in nets])
+    save_model(model, run.model)
+    share_likeness(run)
+
+
+def _views_of(model: Predictor) -> "tuple[View, ...]":
+    from focusmap.models.net import views_of
+
+    return views_of(model.card)
+
+
+def _fit(training: Training, options: RunOptions) -> Predictor:
+    """Return the trained model; thresholds and temperatures are still to be fitted."""
+    name = training.model
+    if name.engine == "estimator":
+        return fit_estimators(training, options)
+    if name.shown == "table":
+        return fit_table_net(training, options)
+    if training.cohort.pictures is not None:
+        return fit_case_model(training, options)
+    return fit_net(training, options)
+
+
+def pool_predictions(run: Run, cohort: Cohort, part: str) -> None:
+    """Write the predictions of all folds as one table, in the order of the cohort."""
+    pooled = joined([read_predictions(fold.predictions(part), cohort.task) for fold in run.parts()])
+    order = sorted(pooled.ids["image_id"], key=cohort.positions.__getitem__)
+    write_predictions(of_images(pooled, order), run.predictions(part))
+
+
+def _pool_attention(run: Run) -> None:
+    """Write what the pictures of all folds' test cases weigh as one table, where they are cases."""
+    tables = [read_table(fold.attention) for fold in run.parts() if fold.attention.is_file()]
+    if tables:
+        write_table(run.attention, pd.concat(tables, ignore_index=True))
