@@ -111,7 +111,10 @@ TYPED = {
         "{run} {other} --out {new}/other --accept patient-across-splits",
         "{run} --out {new}/own",
     ],
-    "segment": ["{run} {other} --out {new}/s --recipe {folder}/quick.yaml --accept patient-across-splits"],
+    "segment": [
+        "{run} {other} --out {new}/s --recipe {folder}/quick.yaml --accept patient-across-splits",
+        "{run} {other} --out {new}/s",
+    ],
     "compare": ["{run} {run} --out {new}/c"],
     "report": ["{run}"],
     "export": ["{run} --out {new}/x"],
