@@ -132,13 +132,11 @@ SLOW = ("run", "segment", "demo")
 
 @pytest.mark.parametrize("command", [pytest.param(c, marks=pytest.mark.slow) if c in SLOW else c for c in COMMANDS])
 def test_what_is_shown_is_read(command, place, reads, tmp_path, monkeypatch):
-    from focusmap.verbs import anomalies
-
     names = {"study": place / "study/labels.csv", "other": place / "other/labels.csv", "run": place / "run"}
     quick = " ".join(QUICK)
     for typed in TYPED[command]:
         if "anomalies" in typed:
-            monkeypatch.setattr(anomalies, "is_unlabelled", lambda _: True)
+            monkeypatch.setattr("focusmap.verbs.evaluate.is_unlabelled", lambda _: True)
         words = typed.format(folder=place, new=tmp_path, quick=quick, **names).split()
         assert main([command, *words]) in (0, 2, 3), words
     assert fields_behind(command) <= reads

@@ -235,3 +235,12 @@ def test_completion_knows_commands_options_and_choices(tmp_path):
     assert completed("focusmap", "predict", "runs/first", "--over") == ["--overlay"]
     assert completed("focusmap", "export", "runs/first", "--format", "o") == ["onnx", "openvino"]
     assert completed("focusmap", "predict", "runs/") == []
+
+
+def test_the_reference_shows_every_name_of_the_package():
+    import focusmap
+
+    page = (Path(__file__).parents[2] / "docs/reference.md").read_text()
+    for name, home in focusmap._HOMES.items():
+        place, _, called = home.partition(":")
+        assert f"::: focusmap.{place}.{called or name}\n" in page
