@@ -555,6 +555,34 @@ def test_empty_pixels_are_none(tmp_path, content):
         read(tmp_path, a_dataset(RAMP, PixelData=content, Modality="CR"))
 
 
+@pytest.mark.parametrize("modality", ["MUSTERMANN", "CT\x10\0MUSTERMANN^ERIKA\x10\0PX4711", "CT^MUSTERMANN"])
+def test_a_modality_that_names_the_patient_is_not_quoted(tmp_path, modality):
+    dataset = a_dataset(RAMP, PixelData=b"", PatientName="Mustermann^Erika", Modality=modality)
+    with pytest.raises(UnreadableImageError, match="is no DICOM file, or one without pixels") as caught:
+        read(tmp_path, dataset)
+    assert "MUSTER" not in str(caught.value).upper()
+
+
+def test_damaged_files_are_refused_without_a_word_of_the_patient(tmp_path):
+    """Bytes of the header are changed, taken out and put in; whatever is read or refused, no message quotes it."""
+    known = {"PatientName": "Mustermann^Erika", "PatientID": "PX4711", "PatientBirthDate": "19610203", "Modality": "CT"}
+    content = saved(
+        tmp_path, a_dataset(RAMP, RescaleSlope="2", WindowCenter="9", WindowWidth="5", **known)
+    ).read_bytes()
+    rng, path, said = np.random.default_rng(0), tmp_path / "damaged.dcm", []
+    for _ in range(300):
+        damaged = bytearray(content)
+        place = int(rng.integers(132, 700))
+        damaged[place : place + int(rng.integers(3))] = rng.integers(0, 256, int(rng.integers(3)), np.uint8).tobytes()
+        path.write_bytes(damaged)
+        try:
+            read_image(path)
+        except UnreadableImageError as error:
+            said.append(str(error).upper())
+    assert len(said) > 20
+    assert not [text for text in said if any(name in text for name in ("MUSTER", "ERIKA", "4711", "1961"))]
+
+
 @pytest.mark.parametrize("cut", [2, 1000, 8000])
 def test_a_file_that_is_cut_off_says_so(tmp_path, cut):
     path = saved(tmp_path, a_dataset(RAMP))

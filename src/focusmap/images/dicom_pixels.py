@@ -1,6 +1,7 @@
 """The stored values of a frame (PS3.3 C.7.6.3, PS3.5 8): which bits of which bytes they are, whatever the encoding."""
 
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -88,9 +89,10 @@ def layout_of(dataset: "Dataset") -> Layout:
     """
     keyword = next((name for name in PIXEL_KEYWORDS if _has_value(dataset, name)), None)
     if keyword is None:
-        kind = word(dataset, "Modality")
-        is_what = f"a DICOM file without pixels (modality {kind})" if kind else "no DICOM file, or one without pixels"
-        raise UnreadableImageError(f"is {is_what}")
+        kind = said(dataset, word(dataset, "Modality")).strip("'")
+        is_known = re.fullmatch("[A-Z0-9]{2,16}", kind) is not None
+        what = f"a DICOM file without pixels (modality {kind})" if is_known else "no DICOM file, or one without pixels"
+        raise UnreadableImageError(f"is {what}")
     rows, columns = count(dataset, "Rows", 0), count(dataset, "Columns", 0)
     check_plane_size(rows, columns)
     samples = count(dataset, "SamplesPerPixel", 1) or 1
