@@ -63,13 +63,8 @@ class Levels(nn.Module):
 class LevelsNet(FocusNet):
     """A net whose head is linear in mean, maximum and deviation of every feature map of its `Levels`."""
 
-    centre: Tensor
-    spread: Tensor
-
     def __init__(self, backbone: Levels, n_logits: int) -> None:
         super().__init__(backbone, STATISTICS * backbone.num_features, n_logits)
-        self.register_buffer("centre", torch.zeros(STATISTICS * backbone.num_features))
-        self.register_buffer("spread", torch.ones(STATISTICS * backbone.num_features))
 
     def classify(self, features: Tensor) -> Tensor:
         """Return the logits ``(N, L)`` of feature maps ``(N, K, *grid)``."""
@@ -85,19 +80,18 @@ class LevelsNet(FocusNet):
 
     def decide(self, measured: Tensor) -> Tensor:
         """Return the logits ``(N, L)`` of what `measure` gives."""
-        logits: Tensor = self.head(self.dropout((measured - self.centre) / self.spread))
+        logits: Tensor = self.head(self.dropout(measured))
         return logits
 
     def evidence(self, features: Tensor) -> Tensor:
         """Return ``(N, L, *grid)``: what each place says for each label, signed.
 
-        Its mean over the places and what the logits of features that are 0 everywhere are (the bias, less what was
-        taken off to standardise) are the logits.
+        Its mean over the places and the bias are the logits, as of any head that is homogeneous of degree 1.
         """
         n_places = features[0, 0].numel()
         flat = features.flatten(2)
         mean, highest, deviation = statistics_of(features).unbind(1)
-        of_mean, of_maximum, of_deviation = (self.head.weight / self.spread).chunk(STATISTICS, dim=1)
+        of_mean, of_maximum, of_deviation = self.head.weight.chunk(STATISTICS, dim=1)
         is_highest = (flat == highest[:, :, None]).to(flat.dtype)
         highs = is_highest / is_highest.sum(dim=2, keepdim=True) * n_places * highest[:, :, None]
         # The deviation of a map that is as good as constant is held at its least value, whatever the places say.
