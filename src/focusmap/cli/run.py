@@ -26,7 +26,9 @@ class Run:
     learning: Learning = Learning()
     options: Annotated[
         RunOptions,
-        Only("recipe", "folds", "accept", "skip_unreadable", "store", "workers", "devices", "force", "language"),
+        Only(
+            "recipe", "budget", "folds", "accept", "skip_unreadable", "store", "workers", "devices", "force", "language"
+        ),
     ]
     segment: Annotated[bool, Setting("draw them, from image-level labels alone", title="masks of lesions")] = False
     masks: Annotated[SegmentRequest, Only("negatives", "tune_on_masks", title="masks of lesions")]

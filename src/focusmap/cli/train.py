@@ -23,7 +23,9 @@ class Train:
     learning: Learning = Learning()
     options: Annotated[
         RunOptions,
-        Only("recipe", "folds", "accept", "skip_unreadable", "store", "workers", "devices", "n_nodes", "force"),
+        Only(
+            "recipe", "budget", "folds", "accept", "skip_unreadable", "store", "workers", "devices", "n_nodes", "force"
+        ),
     ]
     typed: Mapping[str, object] = field(default_factory=dict)
 

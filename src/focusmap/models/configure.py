@@ -1,14 +1,14 @@
 """From a recipe that leaves things open to one with nothing left to choose, by what was seen of a cohort's images."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from focusmap.audit.image_summary import Seen
 from focusmap.errors import InputError
 from focusmap.models.checks import cases_of, check_model, model_name
-from focusmap.models.names import WITH_TABLE, parse_model
+from focusmap.models.names import LADDER, WITH_TABLE, parse_model
 from focusmap.study.cohort import Cohort
 from focusmap.study.recipe import Loss, Monitor, Pooling, Recipe
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from focusmap.images.prepare import AnyPreparation
 
 SMALL = 64
+# Of the ladder: what it starts from, and the side that its probe is shown, whose half must fill places evenly, too.
+BACKBONE, LADDER_SIZE = "tf_efficientnet_lite0", 320
 LARGEST_BY_DEFAULT = 224
 LARGEST_VOLUME = 96
 # Of the table net.
@@ -30,7 +32,9 @@ def preparation_for(recipe: Recipe) -> "AnyPreparation":
     from focusmap.images.volumes import VolumePreparation
 
     if not recipe.shape:
-        return Preparation(size=recipe.size, channels=3 if recipe.channels == 3 else 1, crop=recipe.crop)
+        scaling: Literal["image", "range"] = "range" if recipe.scaling == "range" else "image"
+        channels: Literal[1, 3] = 3 if recipe.channels == 3 else 1
+        return Preparation(recipe.size, channels, crop=recipe.crop, scaling=scaling)
     right, front, top = recipe.shape
     spacing = (recipe.spacing[0], recipe.spacing[1], recipe.spacing[2]) if recipe.spacing else None
     return VolumePreparation((right, front, top), recipe.channels, spacing, crop=recipe.crop)
@@ -76,11 +80,14 @@ def resolve_recipe(recipe: Recipe, seen: Seen) -> Recipe:
     ('resnet18-3d', (96, 96, 24), 2)
     """
     from focusmap.nets.decoders import AUTOENCODER, attends_along_axes, has_focus, split_model
+    from focusmap.nets.weights import PACKAGES
 
     _refuse_other_dimensions(recipe, seen)
     sized = _for_volumes(recipe, seen) if seen.dimensions == 3 else _for_pictures(recipe, seen)
     if parse_model(recipe.model).engine == "estimator":
         return sized
+    if recipe.model == "auto" and seen.dimensions == 2 and _can_climb(recipe):
+        return replace(sized, model=LADDER, size=recipe.size or LADDER_SIZE, scaling="range", pooling="average")
     usual = "small-residual" if max(sized.shape or (sized.size,)) <= SMALL else "resnet18"
     usual = f"{usual}-3d" if sized.shape else usual
     model = {"auto": usual, AUTOENCODER: f"{usual}-{AUTOENCODER}"}.get(recipe.model, recipe.model)
@@ -90,7 +97,18 @@ def resolve_recipe(recipe: Recipe, seen: Seen) -> Recipe:
     pooling = recipe.pooling if recipe.pooling != "auto" else pools
     loss: Loss = recipe.loss if recipe.learns_labels else "absolute"
     monitor: Monitor = recipe.monitor if recipe.learns_labels else "loss"
-    return replace(sized, model=model, learning_rate=rate, pooling=pooling, loss=loss, monitor=monitor)
+    is_range = recipe.scaling == "range" or (recipe.scaling == "auto" and recipe.weights != "none" and base in PACKAGES)
+    return replace(
+        sized, model=model, learning_rate=rate, pooling=pooling, loss=loss, monitor=monitor,
+        scaling="range" if is_range else "image",
+    )  # fmt: skip
+
+
+def _can_climb(recipe: Recipe) -> bool:
+    """Return whether pretrained weights for the ladder are to be had without asking a network."""
+    from focusmap.nets.weights import at_hand
+
+    return recipe.learns_labels and recipe.weights == "auto" and recipe.cases == "pictures" and at_hand(BACKBONE)
 
 
 def _refuse_other_dimensions(recipe: Recipe, seen: Seen) -> None:

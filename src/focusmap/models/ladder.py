@@ -6,22 +6,22 @@ of both is taken where its log loss is lower than that of the one that was chose
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from focusmap.evaluation import EvaluationOptions, compare_predictions, evaluate_predictions
 from focusmap.evaluation.predictions import Predictions
 from focusmap.files import Json, write_json
-from focusmap.models.configure import preparation_for
+from focusmap.models.configure import BACKBONE
 from focusmap.models.ensemble import combine
 from focusmap.models.predict import predict
 from focusmap.models.predictor import Predictor
 from focusmap.study.options import RunOptions
-from focusmap.study.recipe import Recipe
-from focusmap.study.task import Task
+from focusmap.study.recipe import Recipe, read_recipe
+from focusmap.study.task import Target
 
 if TYPE_CHECKING:
     from focusmap.models.training import Training
@@ -61,11 +61,11 @@ def climb(training: "Training", options: RunOptions, fit: Fit) -> Predictor:
     fit
         Returns the model of a training with another recipe, calibrated on tune.
     """
-    started, seconds = time.monotonic(), 60 * options.budget * TRAINING_SHARE / training.n_siblings
+    started, seconds = time.monotonic(), 60 * options.budget * TRAINING_SHARE
     rungs = [_climbed(PROBE, training, probe_recipe(training.recipe), options, fit)]
     try:
         left = seconds - (time.monotonic() - started)
-        if (fine := fine_tuned_recipe(training, left, options)) is not None:
+        if (fine := _kept_recipe(training) or fine_tuned_recipe(training, left, options)) is not None:
             rungs.append(_climbed(FINE_TUNED, training, fine, options, fit))
     except KeyboardInterrupt:
         options.progress("interrupted: going on with what there is", 1, 1)
@@ -78,7 +78,7 @@ def climb(training: "Training", options: RunOptions, fit: Fit) -> Predictor:
 
 def probe_recipe(recipe: Recipe) -> Recipe:
     """Return the recipe of the first rung."""
-    return replace(recipe, model=f"{recipe.backbone}-probe", ensemble=1, tta=recipe.augmentation.mirror)
+    return replace(recipe, model=f"{BACKBONE}-{PROBE}", ensemble=1, tta=recipe.augmentation.mirror)
 
 
 def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions) -> Recipe | None:
@@ -89,11 +89,11 @@ def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions)
     """
     n_train = len(training.split.ids("train"))
     recipe = replace(
-        training.recipe, model=training.recipe.backbone, size=min(FINE_TUNED_SIZE, training.recipe.size),
+        training.recipe, model=BACKBONE, size=min(FINE_TUNED_SIZE, training.recipe.size), ensemble=1, tta=False,
         epochs=MOST_EPOCHS, warmup_epochs=1, learning_rate=3e-4, head_rate=3.0, layer_decay=0.75, frozen_stages=3,
         class_weights=False,
     )  # fmt: skip
-    per_epoch = seconds_per_epoch(training, recipe, options)
+    per_epoch = _seconds_per_epoch(training.rung(FINE_TUNED, recipe, options), options)
     n_epochs = min(MOST_EPOCHS, int(seconds / per_epoch)) if per_epoch else 0
     if n_epochs < FEWEST_EPOCHS:
         return None
@@ -119,14 +119,53 @@ def choose(rungs: Sequence[Rung], training: "Training") -> tuple[Rung, str]:
 
 def _climbed(name: str, training: "Training", recipe: Recipe, options: RunOptions, fit: Fit) -> Rung:
     started = time.monotonic()
-    own = training.with_recipe(recipe, name, options)
+    own = training.rung(name, recipe, options)
+    recipe.to_yaml(own.run.recipe)
     model = fit(own, options)
-    return Rung(name, model, predict(model, own.samples("tune")).predictions, time.monotonic() - started)
+    return Rung(name, model, predict(model, own.samples_for(model, "tune")).predictions, time.monotonic() - started)
+
+
+def _kept_recipe(training: "Training") -> Recipe | None:
+    """Return the recipe of a fine-tuning that was stopped, so that it goes on as it was begun."""
+    kept = training.rung_run(FINE_TUNED).recipe
+    return read_recipe(kept) if kept.is_file() else None
+
+
+def _seconds_per_epoch(training: "Training", options: RunOptions) -> float | None:
+    """Return what an epoch takes here, by a few steps; None where a batch does not fit into the memory."""
+    from focusmap.models.fit_net import training_data, untrained_net
+    from focusmap.training.timing import training_seconds
+
+    made = untrained_net(training)
+    return training_seconds(
+        made.net, training_data(made, training), replace(training.recipe, epochs=1), options.devices
+    )
 
 
 def _mean(rungs: Sequence[Rung], training: "Training") -> Rung:
+    started = time.monotonic()
     model = combine([rung.model for rung in rungs], (), "rungs")
-    return Rung(MEAN, model, predict(model, training.samples("tune")).predictions, 0.0)
+    return Rung(
+        MEAN, model, predict(model, training.samples_for(model, "tune")).predictions, time.monotonic() - started
+    )
+
+
+def _write(rungs: Sequence[Rung], chosen: Rung, reason: str, training: "Training", options: RunOptions) -> None:
+    """Write ``ladder.json``, and what each rung says of tune and test, beside which the chosen one is evaluated."""
+    truth = training.cohort.of(list(chosen.tune.ids["image_id"])).truth
+    entries: list[Json] = [
+        {
+            "name": rung.name,
+            "inner": {"score": _score(rung.tune, truth), "log_loss": _log_loss(rung.tune, truth), "n": len(rung.tune)},
+            "seconds": round(rung.seconds, 1),
+            "chosen": rung is chosen,
+        }
+        for rung in rungs
+    ]
+    found: dict[str, Json] = {
+        "budget_minutes": options.budget, "rungs": entries, "chosen": chosen.name, "reason": reason,
+    }  # fmt: skip
+    write_json(training.run.folder / LADDER, found)
 
 
 def _is_equal(rung: Rung, best: Rung, truth: np.ndarray) -> bool:
@@ -147,15 +186,18 @@ def _difference(best: Predictions, other: Predictions, truth: np.ndarray) -> tup
     """Return the mean over targets of best - other, and its standard error; the error is 0 where it is not known."""
     options = EvaluationOptions({}, "tune", n_resamples=N_RESAMPLES)
     found = compare_predictions(best, other, truth, (options, options))
-    if len(best.task.targets) > 1 and "auroc" in found["mean"]:
-        entries = [found["mean"]["auroc"]]
-    else:
-        entries = [found["targets"][target.name][_metric(target)] for target in best.task.targets]
-    known = [entry for entry in entries if entry.get("value") is not None and entry.get("low") is not None]
+    targets = cast(Mapping[str, Mapping[str, Mapping[str, float | None]]], found["targets"])
+    entries = [targets[target.name].get(_metric(target), {}) for target in best.task.targets]
+    ends = [(one.get("value"), one.get("low"), one.get("high")) for one in entries]
+    known = [
+        (value, low, high) for value, low, high in ends if value is not None and low is not None and high is not None
+    ]
     if not known:
         return 0.0, 0.0
-    errors = [(entry["high"] - entry["low"]) / WIDTH_IN_ERRORS for entry in known]
-    return float(np.mean([entry["value"] for entry in known])), float(np.mean(errors))
+    values, lows, highs = np.array(known).T
+    # Of the mean over targets, as if their errors were independent: they share patients, so that it is a little more.
+    errors = (highs - lows) / WIDTH_IN_ERRORS
+    return float(values.mean()), float(np.sqrt((errors**2).sum()) / len(errors))
 
 
 def _metric(target: Target) -> str:
@@ -174,3 +216,8 @@ def _log_loss(tune: Predictions, truth: np.ndarray) -> float:
             found.append(_value(metrics, target.name, "log_loss"))
     known = [value for value in found if value is not None]
     return float(np.mean(known)) if known else np.inf
+
+
+def _value(metrics: Mapping[str, Json], target: str, metric: str) -> float | None:
+    found = cast(Mapping[str, Mapping[str, Mapping[str, float | None]]], metrics["targets"])[target].get(metric)
+    return found["value"] if found else None

@@ -7,6 +7,8 @@ from focusmap.errors import InputError, suggest
 
 TABLE_NET = "table-net"
 WITH_TABLE = "+table"
+LADDER = "ladder"
+"""What `auto` becomes where pretrained weights are to be had: models from the simple to the strong, and a choice."""
 MEAN = "mean"
 """Of models of different kinds; its members have names of their own."""
 ESTIMATORS = (

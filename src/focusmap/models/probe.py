@@ -3,8 +3,8 @@
 How strongly it is held back is chosen on inner folds of train, by patient; tune and test have no part in it.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from focusmap.models.net import Model
     from focusmap.models.training import Training
     from focusmap.nets.levels import LevelsNet
-    from focusmap.study.samples import Samples
 
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 N_INNER_FOLDS = 4
@@ -46,8 +45,7 @@ def fit_probe(training: "Training", options: RunOptions) -> "Model":
     architecture = architecture_of(recipe, task)
     net = build_net(architecture, recipe.weights, recipe.seed).to(choose_devices(options.devices).accelerator)
     card = net_card(net, training, architecture.to_dict())
-    mirrored = recipe.augmentation.mirror
-    features = _measured(net, training.samples("train"), options, mirrored=mirrored)  # type: ignore[arg-type]
+    features = _measured(cast("LevelsNet", net), training, options)
     fitted = fit_head(task, features, _standardised(task, rows.learnt, card.scales), rows, recipe.seed)
     with torch.no_grad():
         net.head.weight.copy_(torch.from_numpy(fitted.weights.T))
@@ -121,7 +119,7 @@ def _inner_folds(rows: Cohort, seed: int) -> np.ndarray:
     return np.asarray(order[patient] % N_INNER_FOLDS)
 
 
-def _standardised(task: Task, truth: np.ndarray, scales: "dict[str, list[float]]") -> np.ndarray:
+def _standardised(task: Task, truth: np.ndarray, scales: Mapping[str, list[float]]) -> np.ndarray:
     """Return truth ``(N, T)`` with continuous targets as a net learns them."""
     found = truth.copy()
     for name, (mean, deviation) in scales.items():
@@ -129,11 +127,14 @@ def _standardised(task: Task, truth: np.ndarray, scales: "dict[str, list[float]]
     return found
 
 
-def _measured(net: "LevelsNet", samples: "Samples", options: RunOptions, *, mirrored: bool) -> np.ndarray:
-    """Return the features ``(N, D)`` of all rows; where it mirrors, the mean of each image's and its mirror's."""
+def _measured(net: "LevelsNet", training: "Training", options: RunOptions) -> np.ndarray:
+    """Return the features ``(N, D)`` of train; where the recipe mirrors, the mean of each image's and its mirror's."""
     import torch
 
-    preparation, found, device = samples.preparations[0], [], net.head.weight.device
+    assert training.store is not None
+    samples, preparation = training.samples("train"), training.store.preparation
+    mirrored = training.recipe.augmentation.mirror
+    found, device = [], net.head.weight.device
     n_images = max(1, PIXELS_AT_ONCE // int(np.prod(preparation.input_shape[1:])))
     net.eval()
     with torch.inference_mode():

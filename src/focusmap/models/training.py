@@ -10,17 +10,20 @@ from focusmap.evaluation.predictions import joined, of_images, read_predictions,
 from focusmap.evaluation.simpler import baseline_run
 from focusmap.files import read_table, write_table
 from focusmap.models.checks import baseline_of, check_model
+from focusmap.models.configure import preparation_for
 from focusmap.models.ensemble import combine, kind_of
 from focusmap.models.fit_cases import fit_case_model
 from focusmap.models.fit_net import fit_net, fit_table_net
 from focusmap.models.fit_rows import fit_estimators
 from focusmap.models.folder import load_model, save_model
+from focusmap.models.ladder import climb
 from focusmap.models.manifest import write_manifest
-from focusmap.models.names import ModelName, parse_model
+from focusmap.models.names import LADDER, ModelName, parse_model
 from focusmap.models.ood_files import share_likeness, write_likeness
 from focusmap.models.predict import predict
 from focusmap.models.predictor import Predictor, calibrated
 from focusmap.models.preparing import Prepared, store_for
+from focusmap.models.probe import fit_probe
 from focusmap.study.cohort import Cohort, load_cohort
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import Recipe, read_recipe
@@ -60,6 +63,26 @@ class Training:
         """What is trained."""
         return parse_model(self.recipe.model)
 
+    def rung_run(self, name: str) -> Run:
+        """Return where a rung of the ladder lies."""
+        return Run(self.run.folder / "rungs" / name)
+
+    def rung(self, name: str, recipe: Recipe, options: RunOptions) -> "Training":
+        """Return the training of a rung of the ladder: the same cohort and split, in its own size."""
+        assert self.store is not None
+        if preparation_for(recipe) == self.store.preparation:
+            return replace(self, run=self.rung_run(name), recipe=recipe)
+        # Folds share what is prepared.
+        root = self.run.folder.parent.parent if self.run.folder.parent.name == "folds" else self.run.folder
+        store = store_for(self.cohort, recipe, Run(root / "rungs" / name), replace(options, store=None))
+        return replace(self, run=self.rung_run(name), recipe=recipe, store=store)
+
+    def samples_for(self, model: Predictor, part: str) -> Samples:
+        """Return a part of the split; read from its files where the model is shown other sizes than are stored."""
+        samples = self.samples(part)
+        stored = all(map(samples.is_stored, model.preparations))
+        return samples if stored else Samples.from_files(self.cohort.of(self.split.ids(part)))
+
     def samples(self, part: str) -> Samples:
         """Return a part of the split, as a model is shown it."""
         rows = self.cohort.of(self.split.ids(part))
@@ -77,7 +100,7 @@ def train_all(run: Run, prepared: Prepared, options: RunOptions, seconds: dict[s
     if not left and run.manifest.exists() and not run.is_stopped:
         return run
     for training in left:
-        _train_one(training, options)
+        _train_one(training, replace(options, budget=options.budget / len(trainings)))
     if len(trainings) > 1:
         for part in ("tune", "test"):
             pool_predictions(run, prepared.cohort, part)
@@ -123,7 +146,7 @@ def _train_one(training: Training, options: RunOptions) -> None:
     # Tune comes last: its file says that this training is done.
     for part in ("test", "tune"):
         if split.ids(part):
-            found = predict(model, training.samples(part))
+            found = predict(model, training.samples_for(model, part))
             write_predictions(found.predictions, run.predictions(part))
             if part == "test" and found.attention is not None:
                 write_table(run.attention, found.attention)
@@ -135,6 +158,8 @@ def _train_nets(training: Training, options: RunOptions) -> Predictor:
     from focusmap.nets.views import AS_IT_IS, views_within
 
     recipe = training.recipe
+    if recipe.model == LADDER:
+        return climb(training, options, _train_calibrated)
     views = views_within(recipe.augmentation) if recipe.tta else (AS_IT_IS,)
     if recipe.ensemble == 1:
         model = _fit(training, options)
@@ -146,10 +171,14 @@ def _train_nets(training: Training, options: RunOptions) -> Predictor:
     return combine([_calibrated_on_tune(_fit(member, options), member) for member in members], views, "seeds")
 
 
+def _train_calibrated(training: Training, options: RunOptions) -> Predictor:
+    return _calibrated_on_tune(_train_nets(training, options), training)
+
+
 def _calibrated_on_tune(model: Predictor, training: Training) -> Predictor:
     """Return the model with temperatures, thresholds and cuts fitted on tune, and on nothing else."""
     tune = training.cohort.of(training.split.ids("tune"))
-    model = calibrated(model, predict(model, training.samples("tune")).predictions.logits, tune.truth)
+    model = calibrated(model, predict(model, training.samples_for(model, "tune")).predictions.logits, tune.truth)
     net = _with_focus(model)
     if net is None:
         return model
@@ -202,6 +231,8 @@ def _fit(training: Training, options: RunOptions) -> Predictor:
         return fit_table_net(training, options)
     if training.cohort.pictures is not None:
         return fit_case_model(training, options)
+    if name.net.endswith("-probe"):
+        return fit_probe(training, options)
     return fit_net(training, options)
 
 

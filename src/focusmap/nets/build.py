@@ -131,7 +131,7 @@ def check_recipe(recipe: Recipe) -> None:
     """
     if not recipe.learns_labels:
         _check_autoencoder(recipe)
-    if recipe.model in ("auto", AUTOENCODER):
+    if recipe.model in ("auto", "ladder", AUTOENCODER):
         return
     base, decoder = split_model(recipe.model)
     check_pooling(recipe.model, recipe.pooling)

@@ -141,6 +141,16 @@ def find_weights(model: str, weights: str) -> Found:
     return Found(Start("none", Reason("start-none-found", why="; ".join(filter(None, (of_hub, of_package))))))
 
 
+def at_hand(model: str) -> bool:
+    """Return whether weights for a backbone lie on this machine: in the folder `FOLDER`, or in an installed package."""
+    if _folder_file(model) is not None:
+        return True
+    try:
+        return model in PACKAGES and bool(distribution(PACKAGES[model].name))
+    except PackageNotFoundError:
+        return False
+
+
 def package_tensors(model: str) -> tuple[dict[str, Tensor] | None, str]:
     """Return the weights that an installed package holds for a backbone, and their origin; None with the reason.
 

@@ -102,6 +102,10 @@ class RunOptions:
         int | None,
         Setting("cross-validation; predictions are pooled out of fold", "K", title=Recipe.TITLE),
     ] = None
+    budget: Annotated[
+        float,
+        Setting("minutes that a run without --model may take: the best model that they allow", "MINUTES"),
+    ] = 10.0
     accept: Annotated[tuple[str, ...], Setting("go on in spite of a blocking finding", "FINDING")] = ()
     skip_unreadable: Annotated[bool, Setting("leave unreadable pictures out, and count them")] = False
     store: Annotated[Path | None, Setting("share prepared pictures between runs", "DIR")] = None

@@ -120,6 +120,11 @@ class Recipe:
         "What is kept of each picture: `whole`, `foreground`, `left-half`, `right-half`, `top-half`, `bottom-half`, "
         "or `TOP,LEFT,BOTTOM,RIGHT` in shares of the picture.",
     ] = "whole"
+    scaling: Annotated[
+        Literal["auto", "image", "range"],
+        "How a net is shown grey values. `image`: less the mean of the image's own, by their deviation. `range`: 0 to "
+        "255 as -1 to 1. `auto`: as the weights were trained that it starts from.",
+    ] = "auto"
     weights: Annotated[
         str,
         Setting("what training starts from: none, hub, auto (hub where it answers) or a weights file", "START"),

@@ -25,6 +25,8 @@ RESULTS = (
     "seeds",
     "table",
     "baseline",
+    "ladder.json",
+    "rungs",
     "checkpoint",
     "history.csv",
     "manifest.json",
