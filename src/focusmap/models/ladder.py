@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from focusmap.evaluation import EvaluationOptions, compare_predictions, evaluate_predictions
-from focusmap.evaluation.predictions import Predictions
+from focusmap.evaluation.predictions import Predictions, write_predictions
 from focusmap.files import Json, write_json
 from focusmap.models.configure import BACKBONE
 from focusmap.models.ensemble import combine
+from focusmap.models.folder import save_model
 from focusmap.models.predict import predict
 from focusmap.models.predictor import Predictor
 from focusmap.study.options import RunOptions
@@ -26,7 +27,6 @@ from focusmap.study.task import Target
 if TYPE_CHECKING:
     from focusmap.models.training import Training
 
-LADDER = "ladder.json"
 PROBE, FINE_TUNED, MEAN = "probe", "fine-tuned", "mean"
 # Of the budget for trainings: maps, report and all else that a run does take the rest.
 TRAINING_SHARE = 0.6
@@ -122,12 +122,20 @@ def _climbed(name: str, training: "Training", recipe: Recipe, options: RunOption
     own = training.rung(name, recipe, options)
     recipe.to_yaml(own.run.recipe)
     model = fit(own, options)
-    return Rung(name, model, predict(model, own.samples_for(model, "tune")).predictions, time.monotonic() - started)
+    save_model(model, own.run.model)
+    found = {
+        part: predict(model, own.samples_for(model, part)).predictions
+        for part in ("test", "tune")
+        if own.split.ids(part)
+    }
+    for part, predictions in found.items():
+        write_predictions(predictions, own.run.predictions(part))
+    return Rung(name, model, found["tune"], time.monotonic() - started)
 
 
 def _kept_recipe(training: "Training") -> Recipe | None:
     """Return the recipe of a fine-tuning that was stopped, so that it goes on as it was begun."""
-    kept = training.rung_run(FINE_TUNED).recipe
+    kept = training.run.rung(FINE_TUNED).recipe
     return read_recipe(kept) if kept.is_file() else None
 
 
@@ -151,7 +159,7 @@ def _mean(rungs: Sequence[Rung], training: "Training") -> Rung:
 
 
 def _write(rungs: Sequence[Rung], chosen: Rung, reason: str, training: "Training", options: RunOptions) -> None:
-    """Write ``ladder.json``, and what each rung says of tune and test, beside which the chosen one is evaluated."""
+    """Write ``ladder.json``: each rung with its scores on the tuning set and its time, the choice, and its reason."""
     truth = training.cohort.of(list(chosen.tune.ids["image_id"])).truth
     entries: list[Json] = [
         {
@@ -165,7 +173,7 @@ def _write(rungs: Sequence[Rung], chosen: Rung, reason: str, training: "Training
     found: dict[str, Json] = {
         "budget_minutes": options.budget, "rungs": entries, "chosen": chosen.name, "reason": reason,
     }  # fmt: skip
-    write_json(training.run.folder / LADDER, found)
+    write_json(training.run.ladder, found)
 
 
 def _is_equal(rung: Rung, best: Rung, truth: np.ndarray) -> bool:

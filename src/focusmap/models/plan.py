@@ -14,7 +14,7 @@ from focusmap.models.checks import check_model, model_name, rows_for
 from focusmap.models.configure import preparation_for, resolved
 from focusmap.models.fit_cases import LATE, untrained_case_net
 from focusmap.models.fit_net import Untrained, training_data, untrained_net, untrained_table_net
-from focusmap.models.names import parse_model
+from focusmap.models.names import LADDER, parse_model
 from focusmap.models.preparing import split, split_of_pictures
 from focusmap.models.training import Training
 from focusmap.study.cohort import Cohort, refuse_constant
@@ -78,6 +78,8 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
     parts = [fold_split(divided, k) for k in range(divided.n_folds)] or [divided]
     _check_train(rows, recipe, parts)
     is_net = parse_model(recipe.model).engine == "net"
+    if recipe.model == LADDER:
+        return _plan_of_ladder(cohort, recipe, seen, divided, options)
     if is_net:
         store = _noise(rows, recipe) if is_shown_pictures else None
         # Nothing is written, and the speed does not depend on the weights that the net starts from.
@@ -94,6 +96,19 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
         memory_mb=_memory_mb(recipe, len(cohort) / len(rows)),
         disk_mb=_disk_mb(recipe, len(cohort)),
         blocking=audit_table(cohort, split_of_pictures(divided, rows)).blocking(options.accept),
+    )
+
+
+def _plan_of_ladder(cohort: Cohort, recipe: Recipe, seen: Seen | None, divided: Split, options: RunOptions) -> Plan:
+    """Return the plan of a ladder, whose time is its budget: it climbs no higher than that allows."""
+    return Plan(
+        recipe=recipe,
+        seen=seen,
+        seconds=60 * options.budget,
+        device="",
+        memory_mb=_memory_mb(recipe, 1.0),
+        disk_mb=_disk_mb(recipe, len(cohort)),
+        blocking=audit_table(cohort, split_of_pictures(divided, cohort)).blocking(options.accept),
     )
 
 

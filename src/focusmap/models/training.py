@@ -63,19 +63,15 @@ class Training:
         """What is trained."""
         return parse_model(self.recipe.model)
 
-    def rung_run(self, name: str) -> Run:
-        """Return where a rung of the ladder lies."""
-        return Run(self.run.folder / "rungs" / name)
-
     def rung(self, name: str, recipe: Recipe, options: RunOptions) -> "Training":
         """Return the training of a rung of the ladder: the same cohort and split, in its own size."""
         assert self.store is not None
         if preparation_for(recipe) == self.store.preparation:
-            return replace(self, run=self.rung_run(name), recipe=recipe)
+            return replace(self, run=self.run.rung(name), recipe=recipe)
         # Folds share what is prepared.
         root = self.run.folder.parent.parent if self.run.folder.parent.name == "folds" else self.run.folder
-        store = store_for(self.cohort, recipe, Run(root / "rungs" / name), replace(options, store=None))
-        return replace(self, run=self.rung_run(name), recipe=recipe, store=store)
+        store = store_for(self.cohort, recipe, Run(root).rung(name), replace(options, store=None))
+        return replace(self, run=self.run.rung(name), recipe=recipe, store=store)
 
     def samples_for(self, model: Predictor, part: str) -> Samples:
         """Return a part of the split; read from its files where the model is shown other sizes than are stored."""

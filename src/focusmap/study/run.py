@@ -128,6 +128,15 @@ class Run:
         begun, ended = (self.recipe, self.split), (self.predictions("tune"), self.model / "model.json")
         return all(path.is_file() for path in begun) and not all(path.is_file() for path in ended)
 
+    def rung(self, name: str) -> "Run":
+        """Return where a rung of the ladder lies: the run's own, or that of one of its folds."""
+        return Run(self.folder / "rungs" / name)
+
+    @property
+    def ladder(self) -> Path:
+        """Which rungs of the ladder were reached, and why one of them was chosen."""
+        return self.folder / "ladder.json"
+
     def member(self, k: int) -> "Run":
         """Return where history and state of net number `k` of an ensemble over seeds lie."""
         return Run(self.folder / "seeds" / str(k)) if k else self
