@@ -1,6 +1,6 @@
 """Simpler answers beside a model's, with paired intervals: the usual one, the earlier value, a fast model of rows."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -89,9 +89,9 @@ def _simpler_answers(run: Run, cohort: Cohort, predictions: Predictions) -> Iter
     if cohort.study.before:
         yield _carried(cohort, predictions, usual)
     if all(baseline_run(part).predictions("test").is_file() for part in run.parts()):
-        yield _other_model(run, cohort, predictions, baseline_run)
+        yield _other_model([baseline_run(part) for part in run.parts()], cohort, predictions)
     for name in rungs_beside(run):
-        yield replace(_other_model(run, cohort, predictions, lambda part, name=name: part.rung(name)), name=name)
+        yield replace(_other_model([part.rung(name) for part in run.parts()], cohort, predictions), name=name)
 
 
 def rungs_beside(run: Run) -> list[str]:
@@ -99,14 +99,11 @@ def rungs_beside(run: Run) -> list[str]:
     parts = run.parts()
     if not all(part.ladder.is_file() for part in parts):
         return []
-    read = [read_json(part.ladder) for part in parts]
-    named = [
-        [str(cast(Mapping[str, Json], one)["name"]) for one in cast(list[Json], ladder["rungs"])] for ladder in read
-    ]
-    chosen = {str(ladder["chosen"]) for ladder in read}
-    reached = [name for name in named[0] if all(name in names for names in named)]
-    there = [name for name in reached if all(part.rung(name).predictions("test").is_file() for part in parts)]
-    return [name for name in there if chosen != {name}]
+    ladders = [read_json(part.ladder) for part in parts]
+    chosen = {str(ladder["chosen"]) for ladder in ladders}
+    names = [str(rung["name"]) for rung in cast(list[Mapping[str, Json]], ladders[0]["rungs"])]
+    reached = [name for name in names if all(part.rung(name).predictions("test").is_file() for part in parts)]
+    return [name for name in reached if chosen != {name}]
 
 
 def _usual(run: Run, cohort: Cohort, predictions: Predictions) -> np.ndarray:
@@ -134,9 +131,8 @@ def _carried(cohort: Cohort, predictions: Predictions, usual: np.ndarray) -> Sim
     return Simpler(CARRIED, found, {}, without)
 
 
-def _other_model(run: Run, cohort: Cohort, predictions: Predictions, place: Callable[[Run], Run]) -> Simpler:
+def _other_model(parts: Sequence[Run], cohort: Cohort, predictions: Predictions) -> Simpler:
     """Return the answers of a model that lies beside a run, or beside each of its folds."""
-    parts = [place(part) for part in run.parts()]
     tables = [read_predictions(part.predictions("test"), cohort.task) for part in parts]
     cards = [read_json(part.model / "model.json") for part in parts]
     pooled = joined(tables)

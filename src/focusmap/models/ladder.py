@@ -33,6 +33,8 @@ TRAINING_SHARE = 0.6
 FINE_TUNED_SIZE = 160
 MOST_EPOCHS, FEWEST_EPOCHS = 12, 4
 N_RESAMPLES = 200
+# Test is only predicted: `focusmap.evaluation.simpler` sets the rungs beside the chosen one.
+ASKED = ("test", "tune")
 # Half the width of a 95 % interval is 1.96 standard errors.
 WIDTH_IN_ERRORS = 2 * 1.96
 
@@ -123,11 +125,7 @@ def _climbed(name: str, training: "Training", recipe: Recipe, options: RunOption
     recipe.to_yaml(own.run.recipe)
     model = fit(own, options)
     save_model(model, own.run.model)
-    found = {
-        part: predict(model, own.samples_for(model, part)).predictions
-        for part in ("test", "tune")
-        if own.split.ids(part)
-    }
+    found = {part: predict(model, own.samples_for(model, part)).predictions for part in ASKED if own.split.ids(part)}
     for part, predictions in found.items():
         write_predictions(predictions, own.run.predictions(part))
     return Rung(name, model, found["tune"], time.monotonic() - started)
