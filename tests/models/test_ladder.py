@@ -1,0 +1,168 @@
+"""The ladder climbs as far as its time allows, the tuning set chooses, and what was not chosen stands beside it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from focusmap.cli import main
+from focusmap.evaluation.predictions import Predictions
+from focusmap.models import configure, ladder
+from focusmap.models.ladder import FINE_TUNED, MEAN, PROBE, Rung, choose
+from focusmap.models.load import load_run_model
+from focusmap.models.probe import fit_head
+from focusmap.nets import weights
+from focusmap.study.cohort import Cohort, read_cohort
+from focusmap.study.task import Target, Task
+from support.studies import phantom_study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return phantom_study(tmp_path_factory.mktemp("ladder"), patients=60, images=90, size=64)
+
+
+@pytest.fixture
+def small_ladder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ladder on a small net from random weights: what it climbs is of no account here."""
+    for module in (configure, ladder):
+        monkeypatch.setattr(module, "BACKBONE", "small-residual")
+    monkeypatch.setattr(configure, "LADDER_SIZE", 64)
+    monkeypatch.setattr(ladder, "FINE_TUNED_SIZE", 32)
+    monkeypatch.setattr(ladder, "MOST_EPOCHS", 4)
+    monkeypatch.setattr(weights, "at_hand", lambda _: True)
+
+
+def climbed(study: Path, out: Path, *more: str) -> dict[str, object]:
+    assert main(["run", str(study), "--out", str(out), "--workers", "1", *more]) == 0
+    return json.loads((out / "ladder.json").read_text())
+
+
+@pytest.mark.slow
+def test_a_run_without_a_model_climbs_and_says_why_it_chose(study: Path, tmp_path: Path, small_ladder: None) -> None:
+    found = climbed(study, tmp_path / "run", "--budget", "20")
+    names = [rung["name"] for rung in found["rungs"]]
+    assert names == [PROBE, FINE_TUNED, MEAN]
+    assert sum(rung["chosen"] for rung in found["rungs"]) == 1
+    assert found["reason"]
+    # What was not chosen is evaluated beside what was, and the model of the run is the chosen one.
+    baselines = json.loads((tmp_path / "run/evaluation/baselines.json").read_text())["baselines"]
+    beside = {entry["name"] for entry in baselines}
+    assert {PROBE, FINE_TUNED} - {found["chosen"]} <= beside
+    tune = pd.read_csv(tmp_path / "run/predictions/tune.csv")
+    model = load_run_model(tmp_path / "run", "cpu")
+    assert len(tune) == found["rungs"][0]["inner"]["n"]
+    assert (len(model.members) == 2) == (found["chosen"] == MEAN)
+    assert "ladder" in (tmp_path / "run/report.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_small_budget_ends_with_the_probe(study: Path, tmp_path: Path, small_ladder: None) -> None:
+    found = climbed(study, tmp_path / "run", "--budget", "0.001")
+    assert [rung["name"] for rung in found["rungs"]] == [PROBE]
+    assert found["chosen"] == PROBE
+
+
+@pytest.mark.slow
+def test_an_interrupted_ladder_ends_with_what_it_has(
+    study: Path, tmp_path: Path, small_ladder: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ladder, "fine_tuned_recipe", interrupted)
+    assert climbed(study, tmp_path / "run")["chosen"] == PROBE
+    assert (tmp_path / "run/report.html").is_file()
+
+
+def test_a_named_model_is_trained_exactly(study: Path, tmp_path: Path) -> None:
+    more = ("--model", "small-residual", "--epochs", "1", "--size", "16", "--weights", "none", "--workers", "1")
+    assert main(["train", str(study), "--out", str(tmp_path / "run"), *more]) == 0
+    assert not (tmp_path / "run/ladder.json").exists()
+
+
+def test_dry_run_says_the_budget(study: Path, small_ladder: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(study), "--dry-run", "--budget", "7"]) == 0
+    shown = capsys.readouterr().out
+    assert "ladder" in shown
+    assert "7:00" in shown or "7 min" in shown
+
+
+TASK = Task((Target("a"),))
+
+
+def rung(name: str, quality: float, n: int = 400, scale: float = 1.0) -> tuple[Rung, np.ndarray]:
+    rng = np.random.default_rng(0)
+    truth = (np.arange(n) % 2).astype(float)
+    noise = np.random.default_rng(abs(hash(name)) % 1000).normal(size=n)
+    logits = scale * (quality * (truth - 0.5) + noise)[:, None]
+    ids = pd.DataFrame({"image_id": [f"{i}" for i in range(n)], "patient_id": [f"{i}" for i in range(n)]})
+    del rng
+    predictions = Predictions(TASK, ids, logits, 1 / (1 + np.exp(-logits)))
+    return Rung(name, None, predictions, 1.0), truth  # type: ignore[arg-type]
+
+
+class _Training:
+    """What `choose` asks of a training: the truth of the tuning set."""
+
+    def __init__(self, truth: np.ndarray) -> None:
+        self.truth = truth[:, None]
+
+    @property
+    def cohort(self) -> "_Training":
+        return self
+
+    def of(self, _: list[str]) -> "_Training":
+        return self
+
+
+def chosen(*rungs: tuple[Rung, np.ndarray]) -> str:
+    found, reason = choose([one for one, _ in rungs], _Training(rungs[0][1]))  # type: ignore[arg-type]
+    assert reason
+    return found.name
+
+
+def test_the_simpler_of_equals_is_taken_and_the_better_of_unequals() -> None:
+    assert chosen(rung(PROBE, 1.0), rung(FINE_TUNED, 1.02)) == PROBE
+    assert chosen(rung(PROBE, 0.5), rung(FINE_TUNED, 2.5)) == FINE_TUNED
+
+
+def test_the_mean_is_taken_where_its_loss_is_lower() -> None:
+    assert chosen(rung(PROBE, 1.5), rung(FINE_TUNED, 1.5), rung(MEAN, 2.5)) == MEAN
+    assert chosen(rung(PROBE, 1.5), rung(FINE_TUNED, 1.5), rung(MEAN, 1.5, scale=9.0)) != MEAN
+
+
+def test_a_probe_tells_every_kind_of_target(study: Path) -> None:
+    cohort: Cohort = read_cohort(study)
+    n = len(cohort)
+    features = np.random.default_rng(1).normal(size=(n, 30))
+    task = Task((Target("a"), Target("c", "multiclass", ("x", "y", "z")), Target("v", "continuous"), Target("b")))
+    truth = np.stack(
+        [features[:, 0] > 0, np.digitize(features[:, 1], [-0.5, 0.5]), features[:, 2], features[:, 3] > 0.5], axis=1
+    ).astype(float)
+    truth[::7, 0] = np.nan
+    logits = fit_head(task, features, truth, cohort, seed=0)(features)
+    assert logits.shape == (n, task.n_logits)
+    known = ~np.isnan(truth[:, 0])
+    assert ((logits[known, 0] > 0) == truth[known, 0]).mean() > 0.8
+    assert (logits[:, task.slice_of("c")].argmax(axis=1) == truth[:, 1]).mean() > 0.6
+    assert np.corrcoef(logits[:, task.index("v") + 2], truth[:, 2])[0, 1] > 0.8
+
+
+def test_a_probe_is_the_regression_that_was_fitted(study: Path, tmp_path: Path) -> None:
+    """The net of a trained probe gives what its head says of what it measures, from store and from files alike."""
+    more = ("--model", "small-residual-probe", "--size", "64", "--weights", "none", "--workers", "1")
+    assert main(["train", str(study), "--out", str(tmp_path / "run"), *more]) == 0
+    model = load_run_model(tmp_path / "run", "cpu")
+    x = torch.randn(2, 1, 64, 64)
+    net = model.net  # type: ignore[attr-defined]
+    assert torch.allclose(net(x), net.head(net.measure(x)), atol=1e-5)
+    assert bool(net.head.weight.abs().max() > 0)
+    table = pd.read_csv(tmp_path / "run/predictions/test.csv")
+    assert main(["predict", str(tmp_path / "run"), str(study), "--out", str(tmp_path / "all.csv")]) == 0
+    again = pd.read_csv(tmp_path / "all.csv").set_index("image_id").loc[table["image_id"]].reset_index()
+    name = next(column for column in table if column.endswith(".logit"))
+    assert np.allclose(table[name], again[name], atol=1e-3)
