@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 
 from focusmap.errors import FocusmapError, InputError
 from focusmap.evaluation.calibration import divisors
+from focusmap.images.store import StoreOptions, prepare_store
 from focusmap.models.card import ModelCard
 from focusmap.models.cases import NET, CaseModel
 from focusmap.models.ensemble import MeanModel, combine, kind_of
@@ -18,14 +20,17 @@ from focusmap.models.features import fit_features
 from focusmap.models.fitting import Rows, fit_target
 from focusmap.models.folder import CARD, can_be_mapped, load_model, save_model
 from focusmap.models.net import Model, with_views
-from focusmap.models.predict import predict, predict_chunks
-from focusmap.models.predictor import Predictor
+from focusmap.models.predict import look, predict, predict_chunks
+from focusmap.models.predictor import Predictor, answer, needs_of
 from focusmap.models.rows import Estimators, RowModel
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.cases import CaseArchitecture, build_case_net
 from focusmap.nets.views import AS_IT_IS, View
 from focusmap.study.cases import by_case
 from focusmap.study.cohort import Cohort
+from focusmap.study.covariates import fit_covariates
+from focusmap.study.inputs import read_inputs
+from focusmap.study.options import Declaration
 from focusmap.study.samples import Samples
 from focusmap.study.study import Study
 from support.models import edit, model_of
@@ -54,15 +59,15 @@ def features_model(seed: int = 0) -> RowModel:
         fit_target(target, "svm", Rows(values, truth.astype(float), patients), "all", 0)
         for target, truth in zip(TASK.targets, truths, strict=True)
     ]
-    answer = Estimators(TASK, tuple(fitted))
+    fit = Estimators(TASK, tuple(fitted))
     architecture = {
         "model": "histogram+svm",
         "n_inputs": values.shape[1],
-        **answer.describe(),
+        **fit.describe(),
         "features": ["histogram"],
     }
     card = replace(model_of().card, architecture=architecture, preparation={"size": 16}, scales={})
-    return RowModel(card, answer, features)
+    return RowModel(card, fit, features)
 
 
 def case_model(seed: int = 0) -> CaseModel:
@@ -229,3 +234,58 @@ def test_a_card_of_one_kind_says_so() -> None:
         "mean-of-means": "mean", "cases": "cases", "cases-folds": "cases",
     }  # fmt: skip
     assert CARD == "model.json"
+
+
+def test_volumes_in_a_batch_are_answered_as_one_by_one_and_as_from_a_store(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for k in range(3):
+        nibabel.save(nibabel.Nifti1Image(random.normal(size=(12, 10 + k, 8)), np.eye(4)), tmp_path / f"{k}.nii.gz")
+    table = pd.DataFrame({
+        "row": [2, 3, 4], "image_id": ["a", "b", "c"], "path": [f"{k}.nii.gz" for k in range(3)], "patient_id": "p"
+    })  # fmt: skip
+    rows = Cohort(Study(tmp_path / "l.csv", tmp_path, TASK, "path"), table, table)
+    architecture = Architecture("small-residual-3d", 1, TASK.n_logits)
+    card = replace(model_of().card, architecture=architecture.to_dict(), preparation={"shape": [12, 12, 8]})
+    model = Model(build_net(architecture).eval(), card)
+    together = said(model, rows)
+    np.testing.assert_allclose(together, np.concatenate([said(model, rows.take([i])) for i in range(3)]), **NEAR)
+    store = prepare_store(rows.files, rows.image_ids, model.preparation, tmp_path / "store", StoreOptions(workers=1))
+    stored = predict(model, Samples.from_store(rows, store)).predictions.logits
+    np.testing.assert_allclose(stored, together, rtol=1e-4, atol=1e-4)
+
+
+def test_a_net_and_a_model_of_the_table_are_one_model(images: Cohort, tmp_path: Path) -> None:
+    cells = images.table.assign(age=[str(30 + 3 * k) for k in range(9)])
+    rows = Cohort(replace(images.study, covariates=("age",)), cells, cells)
+    covariates = fit_covariates(rows, rows.image_ids)
+    values, truth = covariates.encode(rows).values, np.arange(9) % 2
+    fitted = [fit_target(t, "logistic", Rows(values, truth.astype(float), cells["patient_id"].to_numpy(str)), "all", 0)
+              for t in TASK.targets]  # fmt: skip
+    answers = Estimators(TASK, tuple(fitted))
+    architecture = {"model": "logistic", "n_inputs": values.shape[1], **answers.describe()}
+    card = replace(model_of().card, architecture=architecture, preparation={}, scales={})
+    members = [model_of(), RowModel(replace(card, covariates=covariates.to_list()), answers)]
+    save_model(combine(members, (AS_IT_IS,), "ladder"), tmp_path / "model")
+    mean = load_model(tmp_path / "model")
+    assert needs_of(mean).covariates == ("age",)
+    assert mean.explainable() is None
+    told = [said(members[0], rows), predict(members[1], Samples.from_table(rows)).predictions.logits]
+    calibrated = [one / divisors(TASK, {"nodule": 1.5}) for one in told]
+    np.testing.assert_allclose(said(mean, rows), np.mean(calibrated, axis=0), **NEAR)
+    rows.table.to_csv(tmp_path / "asked.csv", index=False)
+    asked = read_inputs(tmp_path / "model", needs_of(mean), [tmp_path / "asked.csv"], Declaration(images=tmp_path))
+    np.testing.assert_allclose(predict(mean, asked).predictions.logits, said(mean, rows), **NEAR)
+    older = rows.table.assign(age="200")
+    flagged = predict(mean, Samples.from_files(replace(rows, table=older))).predictions.flags or ()
+    assert [len(flags) for flags in flagged] == [1] * 9
+
+
+def test_what_is_shuffled_between_looking_and_answering_is_another_rows(images: Cohort) -> None:
+    model, rows = case_model(), by_case(images)
+    looked, seen = look(model, Samples.from_files(rows))
+    order = np.array([1, 0, 2, 3])
+    swapped = answer(model, looked.shuffled(order), seen).logits
+    np.testing.assert_allclose(swapped, said(model, rows)[order], **NEAR)
+    one_view = answer(model, looked.shuffled(order, "left"), seen).logits
+    np.testing.assert_allclose(one_view[2:], said(model, rows)[2:], **NEAR)
+    assert not np.allclose(one_view[0], said(model, rows)[0], **NEAR)

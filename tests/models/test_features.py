@@ -16,7 +16,7 @@ from focusmap.models.features import (
     shape,
     texture,
 )  # fmt: skip
-from focusmap.models.names import FEATURES
+from focusmap.study.model_names import FEATURES
 
 ROWS, COLUMNS = np.mgrid[:128, :128]
 

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from focusmap.errors import InputError
-from focusmap.models.names import ModelName, parse_model
 from focusmap.study.cases import by_case
 from focusmap.study.cells import type_covariates
 from focusmap.study.cohort import Cohort
+from focusmap.study.model_names import ModelName, parse_model
 from focusmap.study.recipe import Cases, Recipe
 from focusmap.study.roles import PATH_COLUMNS, call_it_path, columns_of_pictures
 from focusmap.study.target_weights import parse_target_weights

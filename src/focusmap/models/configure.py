@@ -8,8 +8,8 @@ import numpy as np
 from focusmap.audit.image_summary import Seen
 from focusmap.errors import InputError
 from focusmap.models.checks import cases_of, check_model, model_name
-from focusmap.models.names import LADDER, WITH_TABLE, parse_model
 from focusmap.study.cohort import Cohort
+from focusmap.study.model_names import LADDER, WITH_TABLE, parse_model
 from focusmap.study.recipe import Loss, Monitor, Pooling, Recipe
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from focusmap.errors import InputError, ModelError
 from focusmap.evaluation.calibration import divisors
 from focusmap.files import Json
 from focusmap.models.card import ModelCard, mean_card
-from focusmap.models.names import MEAN, parse_model
 from focusmap.models.predictor import Looked, Predictor
 from focusmap.models.rows import RowModel, mean_of_rows
 from focusmap.study.cohort import Cohort
 from focusmap.study.flags import Flags, side_by_side
+from focusmap.study.model_names import MEAN, parse_model
 from focusmap.study.samples import Batch
 from focusmap.study.task import Task
 

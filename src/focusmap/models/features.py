@@ -172,7 +172,7 @@ def fit_features(names: Sequence[str], pictures: NDArray[np.uint8], seed: int) -
     Parameters
     ----------
     names
-        Of `focusmap.models.names.FEATURES`.
+        Of `focusmap.study.model_names.FEATURES`.
     pictures
         ``(N, C, H, W) uint8``, of train.
     seed

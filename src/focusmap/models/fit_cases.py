@@ -8,9 +8,9 @@ import numpy as np
 from focusmap.files import Json
 from focusmap.models.configure import TABLE_RATE
 from focusmap.models.fit_net import Untrained, fit_table_net, net_card, train_net
-from focusmap.models.names import TABLE_NET
 from focusmap.study.cases import views_of
 from focusmap.study.covariates import Covariates, fit_covariates
+from focusmap.study.model_names import TABLE_NET
 from focusmap.study.options import RunOptions
 from focusmap.study.run import Run
 from focusmap.study.samples import Samples

@@ -14,9 +14,9 @@ from focusmap.errors import InputError, MissingFileError, ModelError
 from focusmap.files import atomic, read_json
 from focusmap.models.card import ModelCard, read_card, write_card
 from focusmap.models.ensemble import Kind, kind_of, mean_from
-from focusmap.models.names import MEAN, parse_model
 from focusmap.models.predictor import Predictor, Self
 from focusmap.models.rows import rows_from
+from focusmap.study.model_names import MEAN, parse_model
 
 CARD, WEIGHTS, TABLE = "model.json", "weights.safetensors", "table"
 # Other processors and library versions round differently; a wrong model is off by far more.

@@ -14,11 +14,11 @@ from focusmap.models.checks import check_model, model_name, rows_for
 from focusmap.models.configure import preparation_for, resolved
 from focusmap.models.fit_cases import LATE, untrained_case_net
 from focusmap.models.fit_net import Untrained, training_data, untrained_net, untrained_table_net
-from focusmap.models.names import LADDER, parse_model
 from focusmap.models.preparing import split, split_of_pictures
 from focusmap.models.training import Training
 from focusmap.study.cohort import Cohort, refuse_constant
 from focusmap.study.covariates import fit_covariates
+from focusmap.study.model_names import LADDER, parse_model
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import Recipe
 from focusmap.study.run import Run

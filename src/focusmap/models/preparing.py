@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from focusmap.audit.image_summary import seen_by
 from focusmap.models.checks import check_model, rows_for
 from focusmap.models.configure import preparation_for, resolved
-from focusmap.models.names import parse_model
 from focusmap.study.cases import with_pictures
 from focusmap.study.cohort import Cohort, write_cohort
+from focusmap.study.model_names import parse_model
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import Recipe
 from focusmap.study.run import Run

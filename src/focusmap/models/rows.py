@@ -17,11 +17,11 @@ from focusmap.images.prepare import AnyPreparation, preparation_from
 from focusmap.models.card import ModelCard, mean_card
 from focusmap.models.features import PictureFeatures
 from focusmap.models.fitting import TargetModel, target_model
-from focusmap.models.names import TABLE_NET
 from focusmap.models.predictor import Looked, Predictor
 from focusmap.study.cohort import Cohort
 from focusmap.study.covariates import Covariates
 from focusmap.study.flags import Flags, said_by_models
+from focusmap.study.model_names import TABLE_NET
 from focusmap.study.samples import Batch
 from focusmap.study.task import Task
 

@@ -18,13 +18,13 @@ from focusmap.models.fit_rows import fit_estimators
 from focusmap.models.folder import load_model, save_model
 from focusmap.models.ladder import climb
 from focusmap.models.manifest import write_manifest
-from focusmap.models.names import LADDER, ModelName, parse_model
 from focusmap.models.ood_files import share_likeness, write_likeness
 from focusmap.models.predict import predict
 from focusmap.models.predictor import Predictor, calibrated
 from focusmap.models.preparing import Prepared, store_for
 from focusmap.models.probe import fit_probe
 from focusmap.study.cohort import Cohort, load_cohort
+from focusmap.study.model_names import LADDER, ModelName, parse_model
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import Recipe, read_recipe
 from focusmap.study.run import Run

@@ -9,7 +9,7 @@ import pandas as pd
 
 from focusmap.files import Json, read_json, read_table
 from focusmap.models.card import ModelCard, read_card
-from focusmap.models.names import ModelName, parse_model
+from focusmap.study.model_names import ModelName, parse_model
 from focusmap.study.recipe import Recipe, read_recipe
 from focusmap.study.study import Study, read_study
 from focusmap.study.task import Task

@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from focusmap.errors import InputError, RefusedError, listed
-from focusmap.models.names import parse_model
 from focusmap.study.cases import by_case
 from focusmap.study.cohort import Cohort, load_cohort, read_cohort, read_columns
 from focusmap.study.ids import SPELLINGS, normal_id, spelled_apart
+from focusmap.study.model_names import parse_model
 from focusmap.study.options import Declaration, RunOptions
 from focusmap.study.recipe import read_recipe
 from focusmap.study.roles import NO_PATH, find_roles, require_column
