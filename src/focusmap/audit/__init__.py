@@ -83,13 +83,13 @@ def _picture_overview(
     looks = [look for look in pictures.looks if not look.reason]
     sizes = Counter("x".join(map(str, look.size)) for look in looks).most_common()
     modes = Counter(look.mode for look in looks).most_common()
-    images: dict[str, Json] = {
+    facts: dict[str, Json] = {
         "n_unreadable": len(pictures.looks) - len(looks),
         "sizes": dict(sizes),
         "modes": dict(modes),
         "formats": dict(Counter(pictures.formats).most_common()),
     }
-    return {"images": images, "duplicates": describe_duplicates(cohort, duplicates, split)}
+    return {"images": facts, "duplicates": describe_duplicates(cohort, duplicates, split)}
 
 
 def _declared_answers(cohort: Cohort) -> list[str]:

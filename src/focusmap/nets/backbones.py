@@ -275,7 +275,7 @@ def stages_of(net: nn.Module) -> dict[str, int]:
     Every net of timm's, and those beside them, says by its `group_matcher` which parts follow each other.
     """
     inner = getattr(net, "net", None)
-    if isinstance(inner, nn.Module):
+    if isinstance(inner, nn.Module) and not hasattr(net, "group_matcher"):
         return {f"net.{name}": stage for name, stage in stages_of(inner).items()}
     from timm.models import group_parameters
 

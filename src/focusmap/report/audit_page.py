@@ -94,15 +94,15 @@ def _numbers(overview: Tree, words: Words) -> list[tuple[str, str]]:
 
 
 def _tables(overview: Tree, words: Words) -> list[Table]:
-    images = branch(overview, "images")
+    about = branch(overview, "images")
     return [
         _binary_table(branch(overview, "targets"), words),
         *_class_tables(branch(overview, "targets"), words),
         _association_table([branch(entry) for entry in items(overview.get("association"))], words),
         _column_table([branch(entry) for entry in items(overview.get("columns"))], words),
-        _share_table(words("overview.sizes"), branch(images, "sizes"), words),
-        _share_table(words("overview.modes"), branch(images, "modes"), words),
-        _share_table(words("overview.formats"), branch(images, "formats"), words),
+        _share_table(words("overview.sizes"), branch(about, "sizes"), words),
+        _share_table(words("overview.modes"), branch(about, "modes"), words),
+        _share_table(words("overview.formats"), branch(about, "formats"), words),
     ]
 
 

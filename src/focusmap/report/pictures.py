@@ -24,8 +24,8 @@ def picture_uri(path: Path) -> str:
     from PIL import Image
 
     buffer = io.BytesIO()
-    with Image.open(path) as image:
-        picture = image.convert("RGB")
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB")
         picture.thumbnail((WIDEST, 10 * WIDEST))
         picture.save(buffer, format="jpeg", quality=QUALITY, subsampling=0)
     return data_uri("image/jpeg", buffer.getvalue())

@@ -44,13 +44,13 @@ def consensus(readers: Path, out: Path, request: ConsensusRequest = ConsensusReq
     return facts
 
 
-def _thumbnails(readings: Readings, names: Sequence[str], images: Path, folder: Path) -> Mapping[str, Path]:
+def _thumbnails(readings: Readings, names: Sequence[str], root: Path, folder: Path) -> Mapping[str, Path]:
     """Write a small PNG of each picture that can be read; the page says of the others that it cannot show them."""
     if readings.path_column is None:
         return {}
     written = {}
     for number, name in enumerate(names):
-        file, thumbnail = inside(images, name), folder / f"{number}.png"
+        file, thumbnail = inside(root, name), folder / f"{number}.png"
         try:
             pixels = None if file is None else middle_slice(read_image(file, at_least=THUMBNAIL_PIXELS))
         except FocusmapError:
