@@ -1,8 +1,8 @@
-"""Draw what each pooling does to focus maps: the same net and the same pictures, learnt five times.
+"""Draw what each pooling does to focus maps: the same net and the same images, trained five times.
 
     python docs/poolings.py [--out docs/poolings.png] [--size 40] [--epochs 15]
 
-Prints, for each pooling, how much of the picture the maps of true positives cover, how often their highest place lies
+Prints, for each pooling, how much of the image the maps of true positives cover, how often their highest place lies
 in the lesion, and their Dice at the cut that tune has chosen.
 """
 
@@ -62,20 +62,20 @@ def numbers(run: Run) -> str:
 
 
 def draw(out: Path, runs: dict[str, Run], study: Path) -> None:
-    """Draw one row a finding: the picture with its lesion outlined, then the map of each pooling."""
+    """Draw one row per finding: the image with its lesion outlined, then the map of each pooling."""
     labels = pd.read_csv(study / "labels.csv").set_index("path")
     indices = {name: pd.read_csv(run.focus / "index.csv") for name, run in runs.items()}
     figure = new_figure(INCHES * (len(runs) + 1), INCHES * len(FINDINGS) + 0.3)
     axes = figure.subplots(len(FINDINGS), len(runs) + 1)
     for row, finding in zip(axes, FINDINGS, strict=True):
         path = found_by_all(indices, finding, labels)
-        picture = as_shown(read_image(study / path).pixels[0])
-        row[0].imshow(picture)
+        image = as_shown(read_image(study / path).pixels[0])
+        row[0].imshow(image)
         row[0].contour(read_mask(study / labels.loc[path, f"mask_{finding}"]), [0.5], colors="white", linewidths=1)
         row[0].set_ylabel(finding)
         for axis, (name, index) in zip(row[1:], indices.items(), strict=True):
             file = index[(index["path"] == path) & (index["target"] == finding)]["map"].iloc[0]
-            axis.imshow(blend(picture, np.load(runs[name].focus / file)["map"], 1.0))
+            axis.imshow(blend(image, np.load(runs[name].focus / file)["map"], 1.0))
     for axis, name in zip(axes[0], ["lesion outlined", *runs], strict=True):
         axis.set_title(name, fontsize=9)
     for axis in axes.flat:
@@ -86,7 +86,7 @@ def draw(out: Path, runs: dict[str, Run], study: Path) -> None:
 
 
 def found_by_all(indices: dict[str, pd.DataFrame], finding: str, labels: pd.DataFrame) -> str:
-    """Return the first picture that has the finding and for which all nets predict it."""
+    """Return the first image that has the finding and for which all nets predict it."""
     found = [set(index[(index["target"] == finding) & index["predicted"]]["path"]) for index in indices.values()]
     return str(min(set.intersection(set(labels.index[labels[f"mask_{finding}"].notna()]), *found)))
 
