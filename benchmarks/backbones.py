@@ -2,9 +2,9 @@
 
     python benchmarks/backbones.py [--size 96] [--epochs 3] [NAME ...]
 
-Pictures are noise, half of them with a bright square; weights start at random. A net passes if its training loss
+Images are noise, half of them with a bright square; weights start at random. A net passes if its training loss
 falls, its maps add up to its logits, the saved model gives its probe's logits again, and every map is finite. Its
-export to ONNX passes if the graph gives what torch gives, for one picture and for two. A net that cannot be used is
+export to ONNX passes if the graph gives what torch gives, for one image and for two. A net that cannot be used is
 listed with the reason.
 """
 

@@ -1,7 +1,7 @@
-"""Heat maps of 14 labels for one picture: what each method costs in forward passes, beside three peers.
+"""Heat maps of 14 labels for one image: what each method costs in forward passes, beside three peers.
 
 In two dimensions DenseNet121 at 224 x 224 (attention roll-out: a small ViT; focus maps: DenseNet121 and FPN), in three
-MONAI's ResNet-10 at 48 x 48 x 48; fp32. A method's cost is a part per picture and a part per label; both are found from
+MONAI's ResNet-10 at 48 x 48 x 48; fp32. A method's cost is a part per image and a part per label; both are found from
 the time that one label takes and that several take. Times are of the processor, and the forward pass and our maps take
 turns, so that a busy machine slows both. A peer runs one label after another, as its interface asks, is timed on one
 label and scaled to all. The largest difference between its map and ours is printed, as a share of the greatest value.
@@ -70,59 +70,59 @@ MappedNet = FocusNet | VolumeNet
 Peer = Callable[[MappedNet, Tensor, int], np.ndarray]
 
 
-def captum_grad_cam(net: MappedNet, picture: Tensor, label: int) -> np.ndarray:
+def captum_grad_cam(net: MappedNet, image: Tensor, label: int) -> np.ndarray:
     from captum.attr import LayerGradCam
 
-    found = LayerGradCam(net, net.backbone).attribute(picture, target=label, relu_attributions=True)
+    found = LayerGradCam(net, net.backbone).attribute(image, target=label, relu_attributions=True)
     return found[0, 0].detach().numpy()
 
 
-def captum_hires_cam(net: MappedNet, picture: Tensor, label: int) -> np.ndarray:
+def captum_hires_cam(net: MappedNet, image: Tensor, label: int) -> np.ndarray:
     from captum.attr import LayerGradientXActivation
 
-    found = LayerGradientXActivation(net, net.backbone).attribute(picture, target=label)
+    found = LayerGradientXActivation(net, net.backbone).attribute(image, target=label)
     return found[0].sum(dim=0).clamp(min=0).detach().numpy()
 
 
-def captum_saliency(net: MappedNet, picture: Tensor, label: int) -> np.ndarray:
+def captum_saliency(net: MappedNet, image: Tensor, label: int) -> np.ndarray:
     from captum.attr import Saliency
 
-    return Saliency(net).attribute(picture.clone().requires_grad_(), target=label)[0].amax(dim=0).numpy()
+    return Saliency(net).attribute(image.clone().requires_grad_(), target=label)[0].amax(dim=0).numpy()
 
 
-def captum_guided_backprop(net: MappedNet, picture: Tensor, label: int) -> np.ndarray:
+def captum_guided_backprop(net: MappedNet, image: Tensor, label: int) -> np.ndarray:
     from captum.attr import GuidedBackprop
 
-    found = GuidedBackprop(net).attribute(picture.clone().requires_grad_(), target=label)
+    found = GuidedBackprop(net).attribute(image.clone().requires_grad_(), target=label)
     return found[0].abs().amax(dim=0).numpy()
 
 
-def captum_integrated_gradients(net: MappedNet, picture: Tensor, label: int) -> np.ndarray:
+def captum_integrated_gradients(net: MappedNet, image: Tensor, label: int) -> np.ndarray:
     from captum.attr import IntegratedGradients
 
     settings = {"n_steps": N_STEPS, "method": "riemann_middle", "internal_batch_size": 4}
-    return IntegratedGradients(net).attribute(picture, target=label, **settings)[0].sum(dim=0).detach().numpy()
+    return IntegratedGradients(net).attribute(image, target=label, **settings)[0].sum(dim=0).detach().numpy()
 
 
-def captum_occlusion(net: MappedNet, picture: Tensor, label: int) -> np.ndarray:
+def captum_occlusion(net: MappedNet, image: Tensor, label: int) -> np.ndarray:
     from captum.attr import Occlusion
 
-    shape = picture.shape[2:]
+    shape = image.shape[2:]
     starts = sorted({patch[0].start for patch in patches(shape)})
     width, n_dims = next(patches(shape))[0].stop, len(shape)
     window = {"sliding_window_shapes": (1, *[width] * n_dims), "strides": (1, *[starts[1]] * n_dims)}
-    return Occlusion(net).attribute(picture, target=label, **window)[0].sum(dim=0).numpy()
+    return Occlusion(net).attribute(image, target=label, **window)[0].sum(dim=0).numpy()
 
 
 def grad_cam_package(name: str) -> Peer:
     """Return a method of pytorch-grad-cam; its maps come min-max scaled and up-sampled, so their scale is lost."""
 
-    def draw(net: MappedNet, picture: Tensor, label: int) -> np.ndarray:
+    def draw(net: MappedNet, image: Tensor, label: int) -> np.ndarray:
         import pytorch_grad_cam
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
         with getattr(pytorch_grad_cam, name)(model=net, target_layers=[net.backbone]) as cam:
-            return cam(input_tensor=picture, targets=[ClassifierOutputTarget(label)])[0]
+            return cam(input_tensor=image, targets=[ClassifierOutputTarget(label)])[0]
 
     return draw
 
@@ -130,11 +130,11 @@ def grad_cam_package(name: str) -> Peer:
 def monai_cam(name: str) -> Peer:
     """Return a CAM of MONAI's, without its default normaliser, which turns maps upside down, and its up-sampling."""
 
-    def draw(net: MappedNet, picture: Tensor, label: int) -> np.ndarray:
+    def draw(net: MappedNet, image: Tensor, label: int) -> np.ndarray:
         import monai.visualize
 
         plain = {"upsampler": lambda _: lambda x: x, "postprocessing": lambda x: x}
-        found = getattr(monai.visualize, name)(net, target_layers="backbone", **plain)(picture, class_idx=label)
+        found = getattr(monai.visualize, name)(net, target_layers="backbone", **plain)(image, class_idx=label)
         return found[0, 0].detach().numpy()
 
     return draw
@@ -159,12 +159,12 @@ PEERS: dict[str, dict[str, Peer]] = {
 }
 
 
-def net_with_evidence(name: str, picture: Tensor) -> MappedNet:
+def net_with_evidence(name: str, image: Tensor) -> MappedNet:
     """An untrained net whose maps are positive in some places: its head is blind to the mean feature."""
     torch.manual_seed(0)
-    net = (build_net(Architecture(name, 1, N_LABELS)) if picture.ndim == 4 else VolumeNet()).eval()
+    net = (build_net(Architecture(name, 1, N_LABELS)) if image.ndim == 4 else VolumeNet()).eval()
     with torch.no_grad():
-        mean = net.features(picture).flatten(2).mean(dim=(0, 2))
+        mean = net.features(image).flatten(2).mean(dim=(0, 2))
         net.head.weight -= torch.outer(net.head.weight @ mean, mean) / mean.square().sum()
     return net
 
@@ -175,12 +175,12 @@ def seconds(work: Callable[[], object]) -> float:
     return process_time() - start
 
 
-def passes(net: MappedNet, picture: Tensor, work: Callable[[], object], repeats: int) -> float:
+def passes(net: MappedNet, image: Tensor, work: Callable[[], object], repeats: int) -> float:
     """What `work` costs in forward passes, the median of pairs."""
 
     def forward() -> Tensor:
         with torch.inference_mode():
-            return net(picture)
+            return net(image)
 
     pairs = [(seconds(forward), seconds(work)) for _ in range(repeats)]
     return median(took for _, took in pairs) / median(plain for plain, _ in pairs)
@@ -193,30 +193,30 @@ def difference(theirs: np.ndarray, ours: np.ndarray) -> str:
     return f"differs by at most {np.abs(theirs - ours).max() / ours.max():.1e}"
 
 
-def measure(method: str, net: MappedNet, picture: Tensor, repeats: int) -> None:
+def measure(method: str, net: MappedNet, image: Tensor, repeats: int) -> None:
     def cost(n_labels: int, n: int) -> float:
-        return passes(net, picture, lambda: heat_maps(net, picture, method, range(n_labels)), n)
+        return passes(net, image, lambda: heat_maps(net, image, method, range(n_labels)), n)
 
     cheap = cost(1, 1) < CHEAP
     several, n = (N_LABELS, repeats) if cheap else (FEW, 1)
     one, many = cost(1, n), cost(several, n)
     per_label = max((many - one) / (several - 1), 0.0)
     total = one + (N_LABELS - 1) * per_label
-    print(f"{method:<22}{one - per_label:8.2f} a picture + {per_label:6.3f} a label = {total:8.2f} forward passes")
+    print(f"{method:<22}{one - per_label:8.2f} an image + {per_label:6.3f} a label = {total:8.2f} forward passes")
 
 
-def compare(method: str, name: str, net: MappedNet, picture: Tensor) -> None:
-    ours = heat_maps(net, picture, method, [0]).maps[0, 0].numpy()
+def compare(method: str, name: str, net: MappedNet, image: Tensor) -> None:
+    ours = heat_maps(net, image, method, [0]).maps[0, 0].numpy()
     peer = PEERS[method][name]
     try:
-        theirs = peer(net, picture, 0)
+        theirs = peer(net, image, 0)
     except ImportError:
         print(f"  {name:<20}not installed")
         return
-    except Exception as error:  # some peers' methods are for pictures alone
+    except Exception as error:  # some peers' methods are for images alone
         print(f"  {name:<20}fails ({str(error).splitlines()[0]})")
         return
-    took = passes(net, picture, lambda: peer(net, picture, 1), 1)
+    took = passes(net, image, lambda: peer(net, image, 1), 1)
     print(f"  {name:<20}{took:8.2f} a label = {took * N_LABELS:8.2f} forward passes; {difference(theirs, ours)}")
 
 
@@ -226,23 +226,23 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--method", nargs="+", default=[*METHODS, *COPIES], help="only these")
     parsed = parser.parse_args()
-    picture = torch.randn(1, 1, *SHAPES[parsed.dims], generator=torch.Generator().manual_seed(0))
-    print(f"{N_LABELS} maps of one picture, {torch.get_num_threads()} threads")
-    measure_all(parsed.method, picture, parsed.repeats)
+    image = torch.randn(1, 1, *SHAPES[parsed.dims], generator=torch.Generator().manual_seed(0))
+    print(f"{N_LABELS} maps of one image, {torch.get_num_threads()} threads")
+    measure_all(parsed.method, image, parsed.repeats)
 
 
-def measure_all(methods: Sequence[str], picture: Tensor, repeats: int) -> None:
-    usual = net_with_evidence("densenet121", picture)
+def measure_all(methods: Sequence[str], image: Tensor, repeats: int) -> None:
+    usual = net_with_evidence("densenet121", image)
     for method in methods:
-        net = net_with_evidence(NETS[method], picture) if method in NETS and picture.ndim == 4 else usual
+        net = net_with_evidence(NETS[method], image) if method in NETS and image.ndim == 4 else usual
         if method.partition("@")[0] not in methods_of(net):
             print(f"{method:<22}not of this net")
             continue
         for _ in range(2):
-            heat_maps(net, picture)
-        measure(method, net, picture, repeats)
+            heat_maps(net, image)
+        measure(method, net, image, repeats)
         for name in PEERS.get(method, {}):
-            compare(method, name, net, picture)
+            compare(method, name, net, image)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Pictures and table together against each alone, on planted eyes, by paired intervals; and with either link cut.
+"""Images and table together against each alone, on planted eyes, by paired intervals; and with either link cut.
 
     python benchmarks/eyes_phantom.py --out DIR [--seed 0 --seed 1] [--model residual-cnn] [--fusion joint]
 
-Each export is cut into its halves, so that a case has four views. Wanted: both differences above zero where pictures
-and table tell; joint - table not above zero where what the pictures show has nothing to do with the targets, and
-joint - image where what the table says has nothing to do with them: the same pictures, the same table, the same code.
+Each export is cut into its halves, so that a case has four views. Wanted: both differences above zero where images
+and table tell; joint - table not above zero where what the images show has nothing to do with the targets, and
+joint - image where what the table says has nothing to do with them: the same images, the same table, the same code.
 """
 
 import argparse
@@ -55,8 +55,8 @@ def main() -> None:
         options = EyeOptions(n_patients=parsed.patients, seed=seed)
         for told, cut, others in (
             ("both", options, ("image", "table")),
-            ("the table alone", replace(options, pictures_tell=False), ("table",)),
-            ("the pictures alone", replace(options, table_tells=False), ("image",)),
+            ("the table alone", replace(options, images_tell=False), ("table",)),
+            ("the images alone", replace(options, table_tells=False), ("image",)),
         ):
             started = time.monotonic()
             folder = parsed.out / f"{seed}-{told.replace(' ', '-')}"

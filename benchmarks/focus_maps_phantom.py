@@ -5,9 +5,9 @@
 Wanted: hit rate at least 0.95, Dice at least 0.6, and the mean training mask beaten by 0.2 in pixel AUPRC. Scored are
 true positives of the test part; what the net missed is counted.
 
-A twin learns the same pictures, split alike, from labels that were dealt out anew. All marked lesions of the test part,
+A twin learns the same images, split alike, from labels that were dealt out anew. All marked lesions of the test part,
 found or not, are scored by both nets' maps, and the difference in pixel AUPRC should be above zero. Randomisation: maps
-of a net with random weights should be no more like the trained net's than maps of different pictures are (0.05 more at
+of a net with random weights should be no more like the trained net's than maps of different images are (0.05 more at
 most), and maps that are not, edges and guided backpropagation, should be found out.
 """
 

@@ -1,9 +1,9 @@
-"""How many pictures of its own kind, and of other kinds, are flagged as unlike train.
+"""How many images of its own kind, and of other kinds, are flagged as unlike train.
 
     python benchmarks/likeness.py FOLDER [FOLDER ...] [--size 96] [--most 400]
 
-Each folder holds a `labels.csv`. Sixty percent of at most so many pictures are train, twenty tune; of the rest, and of
-the pictures of all other folders, the share that is flagged is printed, with that of the rest inverted. Pictures are
+Each folder holds a `labels.csv`. Sixty percent of at most so many images are train, twenty tune; of the rest, and of
+the images of all other folders, the share that is flagged is printed, with that of the rest inverted. Images are
 dealt by `patient_id` where every row has one.
 """
 
@@ -30,14 +30,14 @@ def main() -> None:
     print("|---|---|" + "---|" * (len(sets) + 1))
     for name, (train, tune, rest) in sets.items():
         likeness = fit_likeness(train, tune)
-        assert likeness is not None, f"{name}: too few pictures"
+        assert likeness is not None, f"{name}: too few images"
         others = ["" if other == name else flagged(likeness, parts[2]) for other, parts in sets.items()]
-        shown = [flagged(likeness, rest), *others, flagged(likeness, [255 - picture for picture in rest])]
+        shown = [flagged(likeness, rest), *others, flagged(likeness, [255 - image for image in rest])]
         print(f"| {name} | " + " | ".join(shown) + " |")
 
 
 def dealt(folder: Path, parsed: argparse.Namespace) -> list[list[np.ndarray]]:
-    """Return the prepared pictures of train, of tune and of the rest."""
+    """Return the prepared images of train, of tune and of the rest."""
     table = pd.read_csv(folder / "labels.csv", dtype=str, keep_default_na=False)
     has_patients = "patient_id" in table and (table["patient_id"] != "").all()
     patients = table["patient_id"] if has_patients else table["path"]
@@ -49,8 +49,8 @@ def dealt(folder: Path, parsed: argparse.Namespace) -> list[list[np.ndarray]]:
     return [[prepare_file(folder / path, preparation)[0] for path in chosen["path"][part == k]] for k in range(3)]
 
 
-def flagged(likeness: Likeness, pictures: list[np.ndarray]) -> str:
-    return f"{np.mean([bool(likeness.unlike(picture)) for picture in pictures]):.2f}"
+def flagged(likeness: Likeness, images: list[np.ndarray]) -> str:
+    return f"{np.mean([bool(likeness.unlike(image)) for image in images]):.2f}"
 
 
 if __name__ == "__main__":

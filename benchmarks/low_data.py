@@ -1,9 +1,9 @@
-"""What a setting is worth on few pictures: out-of-fold AUROC and accuracy of a prepared run with folds.
+"""What a setting is worth on few images: out-of-fold AUROC and accuracy of a prepared run with folds.
 
     focusmap prepare labels.csv --folds 5 --size 128 --out folds
     python benchmarks/low_data.py folds recipe.yaml [other.yaml ...]
 
-Each net trains on all folds but one, without a tune part, and predicts that one. Pictures that the run leaves out, such
+Each net trains on all folds but one, without a tune part, and predicts that one. Images that the run leaves out, such
 as an official test part, are never looked at. The mean logits of several recipes are scored too, as an ensemble.
 The study has one target, binary or multiclass; recipes name model, size, weights and learning rate.
 """
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def out_of_fold(cohort: Cohort, split: Split, store: Store, recipe: Recipe) -> np.ndarray:
-    """Return logits ``(N, L)``, each by the net that has not seen the picture."""
+    """Return logits ``(N, L)``, each by the net that has not seen the image."""
     parts = np.array(split.of(cohort.image_ids))
     logits = np.empty((len(cohort), cohort.task.n_logits))
     for k in range(split.n_folds):

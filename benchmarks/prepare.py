@@ -1,8 +1,8 @@
-"""Pictures of 1024 x 1024 to 320 x 320: focusmap beside OpenCV, Pillow and MONAI, and on two processes.
+"""Images of 1024 x 1024 to 320 x 320: focusmap beside OpenCV, Pillow and MONAI, and on two processes.
 
     python benchmarks/prepare.py
 
-Prints pictures a second of one worker, our ratio to each peer, and how much faster two workers are than one.
+Prints images a second of one worker, our ratio to each peer, and how much faster two workers are than one.
 The peers do the same work: read the file, decode, resize with antialiasing, pad to a square. MONAI is optional.
 """
 
@@ -31,7 +31,7 @@ def main() -> None:
     contenders = {"focusmap": lambda file: prepare_file(file, PREPARATION), **peers()}
     with tempfile.TemporaryDirectory() as folder:
         for kind, wanted in WANTED.items():
-            files = write_pictures(Path(folder), kind)
+            files = write_images(Path(folder), kind)
             print(f"{kind} {SIDE} -> {SIZE}, one worker (wanted: {wanted} x OpenCV)")
             print_rates(rates(contenders, files))
             print_scaling(files)
@@ -39,8 +39,8 @@ def main() -> None:
         print("MONAI is not installed: pip install 'focusmap[bench]'")
 
 
-def write_pictures(folder: Path, kind: str) -> list[Path]:
-    """Write textured grey pictures with the noise of a radiograph: the JPEG has about 150 kB, as one of those."""
+def write_images(folder: Path, kind: str) -> list[Path]:
+    """Write textured grey images with the noise of a radiograph: the JPEG has about 150 kB, as one of those."""
     rng = np.random.default_rng(0)
     files = []
     for number in range(N_FILES):
@@ -53,7 +53,7 @@ def write_pictures(folder: Path, kind: str) -> list[Path]:
 
 
 def rates(contenders: dict[str, Prepare], files: Sequence[Path]) -> dict[str, float]:
-    """Return pictures a second of each; they take turns on each file, so that all see the same disturbances."""
+    """Return images a second of each; they take turns on each file, so that all see the same disturbances."""
     seconds = dict.fromkeys(contenders, 0.0)
     for file in files:
         best = dict.fromkeys(contenders, float("inf"))
@@ -68,8 +68,8 @@ def rates(contenders: dict[str, Prepare], files: Sequence[Path]) -> dict[str, fl
 
 def print_rates(found: dict[str, float]) -> None:
     ours = found["focusmap"]
-    for name, pictures_a_second in found.items():
-        print(f"  {name:8} {pictures_a_second:7.0f} pictures/s   ratio {ours / pictures_a_second:.2f}")
+    for name, images_a_second in found.items():
+        print(f"  {name:8} {images_a_second:7.0f} images/s   ratio {ours / images_a_second:.2f}")
 
 
 def peers() -> dict[str, Prepare]:
@@ -107,7 +107,7 @@ def print_scaling(files: Sequence[Path]) -> None:
 
 
 def pool_seconds(files: Sequence[Path], n_workers: int) -> float:
-    """Return the seconds from the first picture that a pool gives back to its last."""
+    """Return the seconds from the first image that a pool gives back to its last."""
     many = [files[k % len(files)] for k in range(N_FOR_SCALING)]
     outcomes = workers.prepare_by_processes(many, PREPARATION, n_workers)
     skipped = 2 * workers.CHUNK * workers.CHUNKS_AHEAD

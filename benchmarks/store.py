@@ -1,8 +1,8 @@
-"""Random batches of 32 uint8 pictures of 320 x 320 from a warm store, beside a plain copy and MONAI's cache.
+"""Random batches of 32 uint8 images of 320 x 320 from a warm store, beside a plain copy and MONAI's cache.
 
     python benchmarks/store.py
 
-Prints pictures a second of each, and the store's ratio to its peers. MONAI is optional.
+Prints images a second of each, and the store's ratio to its peers. MONAI is optional.
 """
 
 import tempfile
@@ -14,30 +14,30 @@ import numpy as np
 
 from focusmap.images.prepare import Preparation
 from focusmap.images.store_files import Wanted, open_store, write_store
-from focusmap.images.workers import PreparedPicture
+from focusmap.images.workers import PreparedImage
 
-N_PICTURES, N_BATCHES, BATCH, SIZE = 3000, 200, 32, 320
+N_IMAGES, N_BATCHES, BATCH, SIZE = 3000, 200, 32, 320
 ROUNDS = 5
 
 
 def main() -> None:
     rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (N_PICTURES, 1, SIZE, SIZE), dtype=np.uint8)
-    batches = rng.integers(0, N_PICTURES, (N_BATCHES, BATCH))
+    images = rng.integers(0, 256, (N_IMAGES, 1, SIZE, SIZE), dtype=np.uint8)
+    batches = rng.integers(0, N_IMAGES, (N_BATCHES, BATCH))
     with tempfile.TemporaryDirectory() as folder:
-        wanted = Wanted([str(k) for k in range(N_PICTURES)], [""] * N_PICTURES, Preparation(SIZE))
-        write_store(Path(folder), wanted, (PreparedPicture(each, (SIZE, SIZE), 0.0, 1.0) for each in pictures))
+        wanted = Wanted([str(k) for k in range(N_IMAGES)], [""] * N_IMAGES, Preparation(SIZE))
+        write_store(Path(folder), wanted, (PreparedImage(each, (SIZE, SIZE), 0.0, 1.0) for each in images))
         store = open_store(Path(folder))
-        assert np.array_equal(store.pixels[batches[0]], pictures[batches[0]])
+        assert np.array_equal(store.pixels[batches[0]], images[batches[0]])
         ours = rate(lambda rows: store.pixels[rows], batches)
-        plain = rate(lambda rows: pictures[rows], batches)
-        print(f"focusmap store           {ours:10,.0f} pictures/s   (wanted: 100,000)")
-        print(f"plain copy in memory     {plain:10,.0f} pictures/s   ratio {ours / plain:.2f}")
-        compare_with_monai(pictures, batches[:10], Path(folder) / "monai", ours)
+        plain = rate(lambda rows: images[rows], batches)
+        print(f"focusmap store           {ours:10,.0f} images/s   (wanted: 100,000)")
+        print(f"plain copy in memory     {plain:10,.0f} images/s   ratio {ours / plain:.2f}")
+        compare_with_monai(images, batches[:10], Path(folder) / "monai", ours)
 
 
 def rate(read: Callable[[np.ndarray], object], batches: np.ndarray) -> float:
-    """Return pictures a second, the best of several rounds."""
+    """Return images a second, the best of several rounds."""
     seconds = []
     for _ in range(ROUNDS):
         started = time.perf_counter()
@@ -47,7 +47,7 @@ def rate(read: Callable[[np.ndarray], object], batches: np.ndarray) -> float:
     return batches.size / min(seconds)
 
 
-def compare_with_monai(pictures: np.ndarray, batches: np.ndarray, cache: Path, ours: float) -> None:
+def compare_with_monai(images: np.ndarray, batches: np.ndarray, cache: Path, ours: float) -> None:
     try:
         from monai.data import PersistentDataset
     except ImportError:
@@ -56,14 +56,14 @@ def compare_with_monai(pictures: np.ndarray, batches: np.ndarray, cache: Path, o
     import torch
 
     used = np.unique(batches)
-    dataset = PersistentDataset([{"image": torch.from_numpy(pictures[k])} for k in used], transform=[], cache_dir=cache)
+    dataset = PersistentDataset([{"image": torch.from_numpy(images[k])} for k in used], transform=[], cache_dir=cache)
     place = {k: position for position, k in enumerate(used)}
 
     def read(rows: np.ndarray) -> torch.Tensor:
         return torch.stack([dataset[place[row]]["image"] for row in rows])
 
     theirs = rate(read, batches)
-    print(f"MONAI PersistentDataset  {theirs:10,.0f} pictures/s   ratio {ours / theirs:.1f}")
+    print(f"MONAI PersistentDataset  {theirs:10,.0f} images/s   ratio {ours / theirs:.1f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draw what each pooling does to focus maps: the same net and the same images, trained five times.
+"""Draw what each pooling does to focus maps: the same net and the same images, learnt five times.
 
     python docs/poolings.py [--out docs/poolings.png] [--size 40] [--epochs 15]
 

@@ -15,7 +15,7 @@ settings.load_profile("focusmap")
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """The label file of 48 pictures of 16 patients; a test may spoil it."""
+    """The label file of 48 images of 16 patients; a test may spoil it."""
     return phantom_study(tmp_path / "study")
 
 

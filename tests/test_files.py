@@ -8,14 +8,14 @@ import pytest
 from safetensors import SafetensorError
 
 from focusmap.errors import DiskError, InputError, MissingFileError
-from focusmap.files import PICTURE_SUFFIX, atomic, is_table, read_json, read_table, write_json, write_table
+from focusmap.files import IMAGE_SUFFIX, atomic, is_table, read_json, read_table, write_json, write_table
 from focusmap.images.read import FORMATS
 
 
-def test_what_is_called_like_a_picture_can_be_read():
+def test_what_is_called_like_a_image_can_be_read():
     suffixes = [suffix for known in FORMATS for suffix in known.suffixes]
-    assert all(PICTURE_SUFFIX.fullmatch(suffix) and PICTURE_SUFFIX.search(f"a{suffix.upper()}") for suffix in suffixes)
-    assert not any(PICTURE_SUFFIX.search(name) for name in ("png", "report.txt", "a.png.csv", "3.5"))
+    assert all(IMAGE_SUFFIX.fullmatch(suffix) and IMAGE_SUFFIX.search(f"a{suffix.upper()}") for suffix in suffixes)
+    assert not any(IMAGE_SUFFIX.search(name) for name in ("png", "report.txt", "a.png.csv", "3.5"))
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def auroc(truth: np.ndarray, score: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
-def test_equal_options_give_equal_pictures_and_another_seed_others(dimensions):
+def test_equal_options_give_equal_images_and_another_seed_others(dimensions):
     options = replace(SMALL, dimensions=dimensions)
     first, again, other = make_phantom(options), make_phantom(options), make_phantom(replace(options, seed=1))
     assert first.images.shape == (12,) + (32,) * dimensions
@@ -84,7 +84,7 @@ def test_patients_do_not_look_alike(phantom):
     assert correlation[patients[:, None] != patients].max() < 0.97
 
 
-def test_shuffling_moves_labels_over_the_same_pictures():
+def test_shuffling_moves_labels_over_the_same_images():
     plain, shuffled = make_phantom(SMALL), make_phantom(replace(SMALL, shuffle_labels=True))
     np.testing.assert_array_equal(plain.images, shuffled.images)
     np.testing.assert_array_equal(plain.masks["nodule"], shuffled.masks["nodule"])

@@ -4,7 +4,7 @@
 
     FocusmapError                 exit 2
     ├── InputError                a file, table, recipe or argument is wrong (also ValueError)
-    │   ├── UnreadableImageError  a picture cannot be decoded or is implausible
+    │   ├── UnreadableImageError  an image cannot be decoded or is implausible
     │   └── ModelError            a model folder is damaged, newer than this program or not what it says
     ├── MissingFileError          something named is not there (also FileNotFoundError)
     ├── MissingPartError          an optional part is not installed (also ImportError)
@@ -28,7 +28,7 @@ class InputError(FocusmapError, ValueError):
 
 
 class UnreadableImageError(InputError):
-    """A picture cannot be decoded, or what it claims to be is implausible."""
+    """An image cannot be decoded, or what it claims to be is implausible."""
 
 
 class ModelError(InputError):

@@ -84,7 +84,7 @@ def demo(
 ) -> Run:
     """Make the phantom study in the folder's ``study``, run everything on it, and return the run.
 
-    With `shuffle_labels` pictures and labels have nothing to do with each other, and nothing can be learnt.
+    With `shuffle_labels` images and labels have nothing to do with each other, and nothing can be learnt.
     """
     from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 

@@ -16,10 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TABLE_SUFFIX = re.compile(r"\.(?:csv|tsv|xlsx|xlsm)(?:\.gz)?$", re.IGNORECASE)
-PICTURE_SUFFIX = re.compile(
-    r"\.(?:png|jpe?g|jpe|jfif|dcm|dicom|ima|tiff?|bmp|dib|gif|webp|nii|nii\.gz)$", re.IGNORECASE
-)
-"""How the names of the pictures end that can be read."""
+IMAGE_SUFFIX = re.compile(r"\.(?:png|jpe?g|jpe|jfif|dcm|dicom|ima|tiff?|bmp|dib|gif|webp|nii|nii\.gz)$", re.IGNORECASE)
+"""How the names of the images end that can be read."""
 Json: TypeAlias = Mapping[str, "Json"] | list["Json"] | str | int | float | bool | None
 
 
@@ -172,7 +170,7 @@ def read_json(path: Path) -> dict[str, Json]:
 
 
 def is_table(path: Path) -> bool:
-    """Return whether a file is a table, such as a label file, by its name; what is not, is taken for a picture.
+    """Return whether a file is a table, such as a label file, by its name; what is not, is taken for an image.
 
     >>> [is_table(Path(name)) for name in ("labels.csv", "LABELS.CSV.GZ", "labels.xlsx", "scan.nii.gz", "film.png")]
     [True, True, True, False, False]
@@ -217,7 +215,7 @@ def read_table(path: Path) -> "pd.DataFrame":
 
 
 def write_failures(failures: Sequence[tuple[Path, str]], path: Path) -> None:
-    """Write which pictures could not be done, and why; a reason that names the picture first says it once."""
+    """Write which images could not be done, and why; a reason that names the image first says it once."""
     rows = [(str(file), reason.removeprefix(f"{file}: ")) for file, reason in failures]
     import pandas as pd
 

@@ -21,7 +21,7 @@ from focusmap.models.ood_files import likeness_of
 from focusmap.models.predict import Predicted, predict
 from focusmap.models.predictor import Predictor, needs_of
 from focusmap.report.answer import in_words
-from focusmap.report.pictures import data_uri
+from focusmap.report.images import data_uri
 from focusmap.study.inputs import read_inputs
 from focusmap.study.options import Declaration
 from focusmap.study.run import Run
@@ -62,14 +62,14 @@ class LoadedModel:
         """Targets, in the order of the logits."""
         return self.model.task
 
-    def predict(self, inputs: Inputs, said: Declaration = Declaration()) -> "Answers":
+    def predict(self, inputs: Inputs, declaration: Declaration = Declaration()) -> "Answers":
         """Return what the model says of one image, of several, of folders of them, or of the rows of a table.
 
         Parameters
         ----------
         inputs
             Files and folders; a model of tables or cases takes one table.
-        said
+        declaration
             What is to be known of a table's columns, and where its images are.
 
         Raises
@@ -78,18 +78,22 @@ class LoadedModel:
             If an input is not there, or a table lacks what the model must know. An image that cannot be read is no
             error; it stands in `Answers.failures`.
         """
-        samples = self._samples(inputs, said)
+        samples = self._samples(inputs, declaration)
         found = predict(self.model, samples, likeness_of(self.folder))
         return Answers(self.model, found, tuple(samples.failures), tuple(_read_files(samples)))
 
     def explain(
-        self, inputs: Inputs, method: str | None = None, targets: Sequence[str] = (), said: Declaration = Declaration()
+        self,
+        inputs: Inputs,
+        method: str | None = None,
+        targets: Sequence[str] = (),
+        declaration: Declaration = Declaration(),
     ) -> "Maps":
         """Return heat maps of what `predict` is given, in the colours of the run's own.
 
         Parameters
         ----------
-        inputs, said
+        inputs, declaration
             As for `predict`.
         method
             A name of `focusmap.heatmaps`; None: the one that suits the net.
@@ -105,16 +109,16 @@ class LoadedModel:
 
         view = self.model.explainable()
         if view is None:
-            raise InputError(f"{self.folder}: its model is no net of pictures and has no heat maps.")
-        answers = self.predict(inputs, said)
+            raise InputError(f"{self.folder}: its model is no net of images and has no heat maps.")
+        answers = self.predict(inputs, declaration)
         with TemporaryDirectory() as folder:
             options = ExplainOptions(view.check(method), tuple(targets), like=Run(self.folder).focus)
-            written = write_maps(view, self._samples(inputs, said), Path(folder), options)
+            written = write_maps(view, self._samples(inputs, declaration), Path(folder), options)
             return Maps(answers, tuple(_drawn(written.index, Path(folder))))
 
-    def _samples(self, inputs: Inputs, said: Declaration) -> Samples:
+    def _samples(self, inputs: Inputs, declaration: Declaration) -> Samples:
         files = [Path(one) for one in ([inputs] if isinstance(inputs, str | Path) else inputs)]
-        return read_inputs(self.folder, needs_of(self.model), files, said)
+        return read_inputs(self.folder, needs_of(self.model), files, declaration)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""The embedded study: chest-like pictures with planted lesions, their masks, and a table.
+"""The embedded study: chest-like images with planted lesions, their masks, and a table.
 
-Every picture is textured anatomy of its patient, times a bias field, plus its site's contrast and noise, plus the
+Every image is textured anatomy of its patient, times a bias field, plus its site's contrast and noise, plus the
 lesions of its label. Lesions differ in form, not in brightness, and lie anywhere in either lung, so that neither a
-threshold nor a mean mask finds them. Coordinates run from -1 to 1 along each axis, for pictures and volumes alike.
+threshold nor a mean mask finds them. Coordinates run from -1 to 1 along each axis, for images and volumes alike.
 """
 
 from collections.abc import Callable
@@ -20,21 +20,21 @@ from focusmap.images.nifti import write_nifti
 
 @dataclass(frozen=True)
 class PhantomOptions:
-    """What to generate; equal options give equal pictures.
+    """What to generate; equal options give equal images.
 
     Parameters
     ----------
     n_patients, n_images
-        Every patient has at least one picture, most have several.
+        Every patient has at least one image, most have several.
     size
         Pixels along each axis.
     dimensions
-        2 for pictures, 3 for volumes.
+        2 for images, 3 for volumes.
     seed
-        Every patient and every picture draws from its own child of this seed.
+        Every patient and every image draws from its own child of this seed.
     shuffle_labels
-        Permute the label rows over the pictures, so that labels and pictures have nothing to do with each other.
-        Masks stay with the pictures.
+        Permute the label rows over the images, so that labels and images have nothing to do with each other.
+        Masks stay with the images.
     """
 
     n_patients: int = 66
@@ -53,7 +53,7 @@ class PhantomOptions:
 
 @dataclass(frozen=True)
 class Phantom:
-    """A generated study of N pictures.
+    """A generated study of N images.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Phantom:
     masks
         Finding to ``(N, *spatial) bool``, true where that finding was planted.
     table
-        N rows: ``path``, ``patient_id``, ``sex``, ``age``, ``site``, one column a finding (1, 0, NaN unknown).
+        N rows: ``path``, ``patient_id``, ``sex``, ``age``, ``site``, one column per finding (1, 0, NaN unknown).
     """
 
     images: np.ndarray
@@ -135,17 +135,17 @@ def make_phantom(options: PhantomOptions) -> Phantom:
     owners = _share_out(options)
     images, masks = [], []
     for i, owner in enumerate(owners):
-        picture, planted = _draw_picture(options, patients[owner], np.random.default_rng([options.seed, 2, i]))
-        images.append(picture)
+        image, planted = _draw_image(options, patients[owner], np.random.default_rng([options.seed, 2, i]))
+        images.append(image)
         masks.append(planted)
     by_finding = dict(zip(FINDINGS, np.stack(masks, axis=1), strict=True))
     return Phantom(np.stack(images), by_finding, _tabulate(options, [patients[k] for k in owners], by_finding))
 
 
 def write_phantom(phantom: Phantom, folder: Path) -> Path:
-    """Write the pictures, the masks and `labels.csv` into `folder`; return the path of `labels.csv`.
+    """Write the images, the masks and `labels.csv` into `folder`; return the path of `labels.csv`.
 
-    Pictures are 8-bit PNG under ``images/``, masks 0 and 255 under ``masks/FINDING/`` for pictures where that finding
+    Images are 8-bit PNG under ``images/``, masks 0 and 255 under ``masks/FINDING/`` for images where that finding
     was planted; column ``mask_FINDING`` names them. Volumes are ``.nii.gz`` with voxels of 5 mm.
 
     Raises
@@ -154,8 +154,8 @@ def write_phantom(phantom: Phantom, folder: Path) -> Path:
         If a file cannot be written.
     """
     table = phantom.table.copy()
-    for path, picture in zip(table["path"], phantom.images, strict=True):
-        _write(folder / path, picture)
+    for path, image in zip(table["path"], phantom.images, strict=True):
+        _write(folder / path, image)
     for finding, masks in phantom.masks.items():
         table[f"mask_{finding}"] = [
             _write_mask(folder, f"masks/{finding}/{Path(path).name}", mask)
@@ -187,7 +187,7 @@ def _write(path: Path, pixels: np.ndarray) -> None:
 
 
 def _share_out(options: PhantomOptions) -> np.ndarray:
-    """Return the position of each picture's patient, ``(N,) int``, sorted: one each, the others by lot."""
+    """Return the position of each image's patient, ``(N,) int``, sorted: one each, the others by lot."""
     rng = np.random.default_rng([options.seed, 0])
     others = rng.integers(options.n_patients, size=options.n_images - options.n_patients)
     return np.sort(np.concatenate([np.arange(options.n_patients), others]))
@@ -214,10 +214,8 @@ def _draw_patient(options: PhantomOptions, index: int) -> _Patient:
     )
 
 
-def _draw_picture(
-    options: PhantomOptions, patient: _Patient, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return one picture ``(*spatial) uint8`` and its masks ``(findings, *spatial) bool``."""
+def _draw_image(options: PhantomOptions, patient: _Patient, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return one image ``(*spatial) uint8`` and its masks ``(findings, *spatial) bool``."""
     grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, options.size)] * options.dimensions, indexing="ij"))
     posed = grid - rng.normal(0, 0.05, options.dimensions).reshape(-1, *[1] * options.dimensions)
     lungs = _lungs(patient, posed, 1.0)
@@ -271,7 +269,7 @@ def _texture(options: PhantomOptions, rng: np.random.Generator) -> np.ndarray:
 def _lesion(
     finding: _Finding, grid: np.ndarray, allowed: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return what a lesion centred where `allowed` adds to the picture, and its mask."""
+    """Return what a lesion centred where `allowed` adds to the image, and its mask."""
     column = (-1, *[1] * (len(grid)))
     centre = rng.choice(grid[:, allowed], axis=1).reshape(column)
     wobble = 1 + 0.10 * _smooth_noise(allowed.shape, allowed.shape[0] / 16, rng)
@@ -283,7 +281,7 @@ def _lesion(
 
 
 def _acquire(pixels: np.ndarray, site: _Site, rng: np.random.Generator) -> np.ndarray:
-    """Return what the scanner of `site` makes of the ideal picture: bias field, contrast, noise, 8 bits."""
+    """Return what the scanner of `site` makes of the ideal image: bias field, contrast, noise, 8 bits."""
     bias = np.exp(0.12 * _smooth_noise(pixels.shape, pixels.shape[0] / 4, rng))
     level = np.clip(site.contrast * bias * pixels, 0, 1) ** site.gamma
     noisy = level + rng.normal(0, site.noise, pixels.shape)

@@ -48,14 +48,14 @@ SENTENCES: Mapping[str, str] = {
     "With --method {other} it is {n_other}.",
     "masks-empty-either-way": "{target}: {n} of {all} masks are empty where the model says that there is a lesion. "
     "With --method {other} it is no better: {n_other}.",
-    "map-undefined": "it is defined for no picture",
+    "map-undefined": "it is defined for no image",
     "maps-empty": "every map is empty",
     "others-empty": "every map of the other net is empty",
-    "nothing-between": "no label has maps of two pictures to compare",
-    "too-few-maps": "fewer than two pictures have a map with evidence",
+    "nothing-between": "no label has maps of two images to compare",
+    "too-few-maps": "fewer than two images have a map with evidence",
     "one-class-read": "every reading is of one class, so chance alone would agree as well",
-    "read-once": "no picture was read by two readers",
-    "read-apart": "the two have read no picture in common",
+    "read-once": "no image was read by two readers",
+    "read-apart": "the two have read no image in common",
     "never-differ": "no two readings differ, and a bootstrap cannot draw a difference",
     "still-moving": "{name}: Dawid and Skene's estimate was still moving after {n} steps",
     "blocks": "split in contiguous blocks of {column}, with gaps of {gap} rows: {n} of {all} rows lie in the gaps and "
@@ -66,7 +66,7 @@ SENTENCES: Mapping[str, str] = {
     "test or does not use are left out",
     "part-taken": "the declared split has no {part} part; it was taken from train, by patient",
     "parts-taken": "the declared split has no {part} and no {other} part; it was taken from train, by patient",
-    "differs": "column {name} differs between readings of one picture and is left out",
+    "differs": "column {name} differs between readings of one image and is left out",
     "restates-others": "column {name} restates the other targets and is left out",
     "restates": "column {name} restates {of}; it is not an input",
     "taken-positive": "{value!r} is taken as the positive class of {name}; otherwise say {option}",
@@ -82,7 +82,7 @@ SENTENCES: Mapping[str, str] = {
     "start-none-found": "random weights: {why}",
     "start-hub": "pretrained weights {repository}",
     "start-tensors": "{n} of {all} tensors from {source}",
-    "no-labels": "no label is looked at: the model learns from the pictures alone",
+    "no-labels": "no label is looked at: the model learns from the images alone",
 }  # fmt: skip
 
 

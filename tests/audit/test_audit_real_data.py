@@ -81,21 +81,21 @@ def test_tumours_of_one_archive_and_healthy_brains_of_another_are_refused(tmp_pa
     cohort = read_cohort(tmp_path / "labels.csv", Declaration(images=DATA, patient="none", targets=("label",)))
     message = must_find(audit_cohort(cohort), "source-shortcut").message
     assert "folder predicts label" in message
-    assert "picture size predicts label" in message
+    assert "image size predicts label" in message
 
 
-def test_the_picture_in_train_and_in_test_is_named(tmp_path: Path) -> None:
+def test_the_image_in_train_and_in_test_is_named(tmp_path: Path) -> None:
     arrays = np.load(DATA / "medmnist" / "breastmnist.npz")
-    rows, pictures = [], []
+    rows, images = [], []
     for part in ("train", "val", "test"):
         for k, label in enumerate(arrays[f"{part}_labels"].ravel()):
             rows.append({"path": f"{part}_{k:03d}.png", "split": part, "label": int(label)})
-        pictures += list(arrays[f"{part}_images"])
-    cohort = write_cohort(tmp_path, pd.DataFrame(rows), pictures, targets=("label",), patient="none")
+        images += list(arrays[f"{part}_images"])
+    cohort = write_cohort(tmp_path, pd.DataFrame(rows), images, targets=("label",), patient="none")
     audit = audit_cohort(cohort, make_split(cohort))
     item = must_find(audit, "duplicate-across-splits")
     assert item.count == 1
-    assert "1 picture in train and test" in item.message
+    assert "1 image in train and test" in item.message
     assert [item.name for item in audit.blocking()] == ["duplicate-across-splits"]
 
 

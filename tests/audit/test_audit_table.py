@@ -1,4 +1,4 @@
-"""The table gives its faults away without a look at a picture."""
+"""The table gives its faults away without a look at an image."""
 
 import json
 from pathlib import Path
@@ -255,12 +255,12 @@ def test_row_order_does_not_change_the_associations(tmp_path: Path) -> None:
 
 
 def test_soft_labels_are_decided_at_one_half(tmp_path):
-    """Fractions count by side: two alike pictures called 0.6 and 1 bear one label."""
-    pictures = textures(8)
-    pictures[1] = np.clip(pictures[0].astype(int) + 3, 0, 255).astype(np.uint8)
+    """Fractions count by side: two alike images called 0.6 and 1 bear one label."""
+    images = textures(8)
+    images[1] = np.clip(images[0].astype(int) + 3, 0, 255).astype(np.uint8)
     values = ["0.6", "1", "0.2", "0", "0.4", "0.5", "0", ""]
     table = pd.DataFrame({"path": [f"{i}.png" for i in range(8)], "patient_id": list("abcdefgh"), "x": values})
-    audit = audit_cohort(write_cohort(tmp_path, table, pictures, targets=("x",)))
+    audit = audit_cohort(write_cohort(tmp_path, table, images, targets=("x",)))
     described = audit.overview["targets"]["x"]
     assert (described["counts"], described["n_soft"], described["n_unknown"]) == ({"0": 4, "1": 3}, 4, 1)
     assert found(audit, "near-duplicates") is not None

@@ -68,7 +68,7 @@ def reads(monkeypatch):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with a study, a trained run, other pictures of which one is damaged, and small tables."""
+    """A folder with a study, a trained run, other images of which one is damaged, and small tables."""
     folder = tmp_path_factory.mktemp("acts")
     study = write_phantom(make_phantom(PhantomOptions(n_patients=16, n_images=48, size=32)), folder / "study")
     assert main(["train", str(study), "--out", str(folder / "run"), *QUICK]) == 0
@@ -86,8 +86,8 @@ def place(tmp_path_factory):
     table_run = ["--out", str(folder / "ages"), "--covariate", "age", "--workers", "1"]
     assert main(["train", str(folder / "ages.csv"), *table_run]) == 0
     (folder / "quick.yaml").write_text("segmentation: {n_steps: 2, max_cases: 4}")
-    (folder / "pictures/cat").mkdir(parents=True)
-    cv2.imwrite(str(folder / "pictures/cat/1.png"), np.zeros((8, 8), np.uint8))
+    (folder / "images/cat").mkdir(parents=True)
+    cv2.imwrite(str(folder / "images/cat/1.png"), np.zeros((8, 8), np.uint8))
     return folder
 
 
@@ -107,7 +107,7 @@ TYPED = {
         "{folder}/ages {folder}/ages.csv --out {new}/a",
     ],
     "explain": [
-        "{run} --out {new}/own --trust --trust-pictures 2 --trust-draws 2 --shuffled {run}",
+        "{run} --out {new}/own --trust --trust-images 2 --trust-draws 2 --shuffled {run}",
         "{run} {other} --out {new}/other --accept patient-across-splits",
         "{run} --out {new}/own",
     ],
@@ -118,7 +118,7 @@ TYPED = {
     "compare": ["{run} {run} --out {new}/c"],
     "report": ["{run}"],
     "export": ["{run} --out {new}/x"],
-    "index": ["{folder}/pictures --out {new}/i.csv"],
+    "index": ["{folder}/images --out {new}/i.csv"],
     "convert": [f"{{folder}}/table.csv --out {{new}}/v {way}" for way in ("--slices", "--stack a,b", "")]
     + ["{other} --out {new}/parts --parts left-half"],
     "consensus": ["{folder}/readers.csv --out {new}/labels.csv --accept same-patient-two-spellings"],

@@ -27,28 +27,28 @@ def refused(tmp_path, capsys):
     return run
 
 
-def first_picture(study):
+def first_image(study):
     return sorted((study.parent / "images").glob("*.png"))[0]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "0 bytes|empty"), (b"not a picture", "not a|no picture|neither"), (b"\x89PNG\r\n\x1a\n1234", "PNG")],
+    [(b"", "0 bytes|empty"), (b"not an image", "not a|no image|neither"), (b"\x89PNG\r\n\x1a\n1234", "PNG")],
 )
-def test_a_picture_that_is_none_is_named(study, refused, content, message):
+def test_a_image_that_is_none_is_named(study, refused, content, message):
     import re
 
-    first_picture(study).write_bytes(content)
+    first_image(study).write_bytes(content)
     said = refused(study)
-    assert first_picture(study).name in said
+    assert first_image(study).name in said
     assert re.search(message, said)
     assert "--skip-unreadable" in said
 
 
-def test_a_truncated_picture_is_named(study, refused):
-    picture = first_picture(study)
-    picture.write_bytes(picture.read_bytes()[:-200])
-    assert picture.name in refused(study)
+def test_a_truncated_image_is_named(study, refused):
+    image = first_image(study)
+    image.write_bytes(image.read_bytes()[:-200])
+    assert image.name in refused(study)
 
 
 def test_a_mask_of_another_shape_is_named_before_anything_is_trained(study, refused, tmp_path, capsys):
@@ -60,7 +60,7 @@ def test_a_mask_of_another_shape_is_named_before_anything_is_trained(study, refu
     assert all(mask.name in said for mask in masks)
     assert "20 x 30 pixels" in said
     assert "32 x 32" in said
-    assert "in its picture's own grid" in said
+    assert "in its image's own grid" in said
     assert main(["audit", str(study), "--out", str(tmp_path / "audit")]) == 0
     assert "mask-shape: 2 masks" in capsys.readouterr().out
 
@@ -73,17 +73,17 @@ def test_a_finding_that_is_answered_blocks_in_no_words(study, tmp_path, capsys):
     assert "blocking" not in said
 
 
-def test_unreadable_pictures_can_be_left_out(study, tmp_path):
-    first_picture(study).write_bytes(b"")
+def test_unreadable_images_can_be_left_out(study, tmp_path):
+    first_image(study).write_bytes(b"")
     assert main(["run", str(study), "--out", str(tmp_path / "run"), "--skip-unreadable", *QUICK]) == 0
-    assert first_picture(study).name not in (tmp_path / "run/cohort.csv").read_text()
+    assert first_image(study).name not in (tmp_path / "run/cohort.csv").read_text()
 
 
-def test_a_header_that_claims_a_huge_picture_is_refused(study, refused):
-    picture = first_picture(study)
-    data = bytearray(picture.read_bytes())
+def test_a_header_that_claims_a_huge_image_is_refused(study, refused):
+    image = first_image(study)
+    data = bytearray(image.read_bytes())
     data[16:24] = (100_000).to_bytes(4, "big") * 2
-    picture.write_bytes(data)
+    image.write_bytes(data)
     assert "100" in refused(study)
 
 
@@ -100,7 +100,7 @@ def test_a_header_that_claims_a_huge_picture_is_refused(study, refused):
         (["--recipe", "none.yaml"], "none.yaml"),
         (["--preset", "chest"], "Did you mean 'chest-xray'"),
         (["--ensemble", "0"], "at least 1"),
-        (["--model", "mixer_s32_224"], "takes no pictures of 32 pixels"),
+        (["--model", "mixer_s32_224"], "takes no images of 32 pixels"),
         (["--weights", "none.pth"], "none.pth"),
     ],
 )
@@ -133,22 +133,22 @@ def test_what_is_not_there_is_named(arguments, capsys):
 def test_a_dicom_without_pixels_is_named(study, refused):
     from pydicom.data import get_testdata_file
 
-    picture = first_picture(study)
-    picture.write_bytes(Path(str(get_testdata_file("rtplan.dcm"))).read_bytes())
-    assert picture.name in refused(study)
+    image = first_image(study)
+    image.write_bytes(Path(str(get_testdata_file("rtplan.dcm"))).read_bytes())
+    assert image.name in refused(study)
 
 
 def test_a_damaged_model_is_named(trained, study, capsys):
-    picture = str(first_picture(study))
+    image = str(first_image(study))
     card = trained / "model/model.json"
     values = json.loads(card.read_text())
     card.write_text(json.dumps({**values, "format": 99}))
-    assert main(["predict", str(trained), picture]) == 2
+    assert main(["predict", str(trained), image]) == 2
     assert "Update focusmap" in capsys.readouterr().err
     card.write_text(json.dumps(values))
     weights = trained / "model/weights.safetensors"
     weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
-    assert main(["predict", str(trained), picture]) == 2
+    assert main(["predict", str(trained), image]) == 2
     assert "weights.safetensors" in capsys.readouterr().err
 
 
@@ -211,7 +211,7 @@ def test_maps_are_kept_where_a_net_refuses_the_copies_asked_for(trained, tmp_pat
 
     monkeypatch.setattr(FocusNet, "features", of_one_size)
     assert main([*maps, "--method", "cam@sizes", "--force"]) == 2
-    assert "takes no pictures of 24 x 24 (32 pixels were expected)" in capsys.readouterr().err
+    assert "takes no images of 24 x 24 (32 pixels were expected)" in capsys.readouterr().err
     assert (tmp_path / "maps/index.csv").read_text() == index
 
 
@@ -237,7 +237,7 @@ def test_a_full_disk_is_named(study, tmp_path, capsys, monkeypatch):
     assert "No space left" in capsys.readouterr().err
 
 
-def test_pictures_of_16_bits_and_colour_go_through(tmp_path):
+def test_images_of_16_bits_and_colour_go_through(tmp_path):
     rng = np.random.default_rng(0)
     rows = ["path,patient_id,Mass"]
     for i in range(40):

@@ -92,9 +92,9 @@ def test_a_value_that_is_no_choice_is_named_with_the_nearest_one():
 def test_text_is_as_good_as_a_path_in_a_request():
     import focusmap
 
-    asked = focusmap.PredictRequest(["a.png"], out="b.csv", said=focusmap.Declaration(images="folder"))
+    asked = focusmap.PredictRequest(["a.png"], out="b.csv", declaration=focusmap.Declaration(images="folder"))
     assert asked == focusmap.PredictRequest(
-        (Path("a.png"),), out=Path("b.csv"), said=focusmap.Declaration(images=Path("folder"))
+        (Path("a.png"),), out=Path("b.csv"), declaration=focusmap.Declaration(images=Path("folder"))
     )
     assert focusmap.RunOptions(store="x").store == Path("x")
 

@@ -9,8 +9,8 @@ from sklearn.metrics import cohen_kappa_score
 from focusmap.consensus.agreement import (
     cohen_kappa,
     count_votes,
+    fleiss_images,
     fleiss_kappa,
-    fleiss_pictures,
     krippendorff_alpha,
     reader_agreement,
 )
@@ -46,7 +46,7 @@ def random_votes(seed, n=60, n_readers=4, n_classes=3, missing=0.3):
 
 
 def slow_alpha(votes, distance):
-    """Mean distance within pictures over mean distance of any two readings that could be paired, from all pairs."""
+    """Mean distance within images over mean distance of any two readings that could be paired, from all pairs."""
     units = [row[row >= 0] for row in votes if (row >= 0).sum() > 1]
     readings = np.concatenate(units)
     n = len(readings)
@@ -109,18 +109,18 @@ def test_a_resample_equals_its_rows_written_out():
 
 def test_fleiss_takes_the_commonest_number_of_readings():
     counts = np.array([[3, 0], [2, 1], [1, 1], [1, 0]])
-    chosen, n_each = fleiss_pictures(counts)
+    chosen, n_each = fleiss_images(counts)
     assert n_each == 3
     assert chosen.tolist() == [True, True, False, False]
 
 
 def test_intervals_hold_the_value_and_widen_with_patients():
-    votes = np.repeat(random_votes(5, n=40, missing=0.1), 5, axis=0)  # five equal pictures a patient
+    votes = np.repeat(random_votes(5, n=40, missing=0.1), 5, axis=0)  # five equal images a patient
     by_patient = reader_agreement(votes, 3, Resampling(Clusters.of(np.arange(200) // 5), 400))
-    by_picture = reader_agreement(votes, 3, Resampling(Clusters.single(200), 400))
+    by_image = reader_agreement(votes, 3, Resampling(Clusters.single(200), 400))
     for found in (by_patient.alpha, by_patient.fleiss, by_patient.pairs[0].kappa):
         assert found.low < found.value < found.high
-    assert by_patient.alpha.high - by_patient.alpha.low > 1.5 * (by_picture.alpha.high - by_picture.alpha.low)
+    assert by_patient.alpha.high - by_patient.alpha.low > 1.5 * (by_image.alpha.high - by_image.alpha.low)
 
 
 def test_what_cannot_be_said_has_a_reason():
@@ -129,7 +129,7 @@ def test_what_cannot_be_said_has_a_reason():
     assert "one class" in one_class.pairs[0].kappa.reason
     assert one_class.pairs[0].agreement.value == 1
     apart = reader_agreement(np.array([[0, -1], [-1, 1]]), 2, Resampling(Clusters.single(2), 50))
-    assert "no picture" in apart.fleiss.reason
+    assert "no image" in apart.fleiss.reason
     assert "in common" in apart.pairs[0].kappa.reason
 
 

@@ -18,10 +18,10 @@ VOTES = np.array([[1, 1, 0], [0, 0, 0], [1, 0, -1], [-1, -1, -1], [0, 0, 1]])
 
 def readings(votes=VOTES, target=X, definitive=None):
     names = tuple(f"{i}.png" for i in range(len(votes)))
-    pictures = pd.DataFrame({"path": names, "patient_id": [f"p{i // 2}" for i in range(len(votes))]})
+    images = pd.DataFrame({"path": names, "patient_id": [f"p{i // 2}" for i in range(len(votes))]})
     known = {} if definitive is None else {target.name: np.array(definitive)}
     readers = tuple("abcdef"[: votes.shape[1]])
-    return Readings(Task((target,)), pictures, names, "path", "patient_id", readers, {target.name: votes}, known)
+    return Readings(Task((target,)), images, names, "path", "patient_id", readers, {target.name: votes}, known)
 
 
 def labels(held, **options):

@@ -1,4 +1,4 @@
-"""Proves that CIFAR-10's archive becomes pictures with class names, and that its pickles can do nothing else."""
+"""Proves that CIFAR-10's archive becomes images with class names, and that its pickles can do nothing else."""
 
 import io
 import os
@@ -43,7 +43,7 @@ def packed(protocol=2, **other):
 
 @pytest.mark.parametrize("protocol", [2, 4])
 @pytest.mark.parametrize("as_folder", [False, True], ids=["archive", "folder"])
-def test_pictures_and_names_are_those_of_the_batches(tmp_path, as_folder, protocol):
+def test_images_and_names_are_those_of_the_batches(tmp_path, as_folder, protocol):
     source = tmp_path / "cifar-10-batches-py" if as_folder else tmp_path / "cifar-10-python.tar.gz"
     if as_folder:
         source.mkdir()
@@ -88,9 +88,9 @@ HOSTILE = {
     "too short an array": (pickle.dumps({"data": np.zeros((2, 9), np.uint8), "labels": [0, 1]}), "3072 bytes each"),
     "labels that are none": (
         pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": [7]}),
-        "label 7 of picture 0",
+        "label 7 of image 0",
     ),
-    "fewer labels": (pickle.dumps({"data": np.zeros((2, 3072), np.uint8), "labels": [1]}), "2 pictures and 1 labels"),
+    "fewer labels": (pickle.dumps({"data": np.zeros((2, 3072), np.uint8), "labels": [1]}), "2 images and 1 labels"),
     "nothing": (b"", "is not a batch"),
     "half": (pickle.dumps(a_batch(2))[:500], "is not a batch"),
 }

@@ -13,7 +13,7 @@ from focusmap import convert
 from focusmap.cli import main
 from focusmap.errors import InputError
 from focusmap.images.read import read_image, read_mask
-from support.pictures import smooth
+from support.images import smooth
 
 SHAPE = (24, 31)
 
@@ -68,7 +68,7 @@ def read_table(answer):
 
 
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
-def test_pictures_masks_and_cells_are_those_of_the_files(tmp_path, write):
+def test_images_masks_and_cells_are_those_of_the_files(tmp_path, write):
     folder = tmp_path / "set"
     folder.mkdir()
     for number in (1, 2, 10):
@@ -126,7 +126,7 @@ BAD = {
     "no struct": (folds_file([1]), "holds no variable cjdata"),
     "label 4": (v7(a_slice(1, label=4.0)), r"label is .*4.*1 \(meningioma\)"),
     "mask of another size": (v73(a_slice(1, tumorMask=np.ones((3, 3)))), "tumorMask has the shape"),
-    "picture of text": (v7(a_slice(1, image="none")), "a grey picture was expected"),
+    "image of text": (v7(a_slice(1, image="none")), "a grey image was expected"),
     "no mask": (v7({k: v for k, v in a_slice(1).items() if k != "tumorMask"}), "lacks tumorMask"),
 }
 

@@ -1,4 +1,4 @@
-"""Proves that a MedMNIST file becomes pictures and a label file, in its own order."""
+"""Proves that a MedMNIST file becomes images and a label file, in its own order."""
 
 import io
 import zipfile
@@ -27,15 +27,15 @@ def saved(tmp_path, values):
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (12, 20, 3)], ids=["grey", "colour"])
-def test_pictures_and_labels_are_those_of_the_file(tmp_path, shape):
+def test_images_and_labels_are_those_of_the_file(tmp_path, shape):
     values = arrays(shape)
     table = pd.read_csv(convert(saved(tmp_path, values), tmp_path / "out").labels, dtype=str)
     assert list(table["split"].unique()) == ["train", "val", "test"]
     for split, rows in table.groupby("split"):
         assert list(rows["label"]) == [str(label) for label in values[f"{split}_labels"]]
-        for path, picture in zip(rows["path"], values[f"{split}_images"], strict=True):
+        for path, image in zip(rows["path"], values[f"{split}_images"], strict=True):
             pixels = read_image(tmp_path / "out" / path).pixels
-            assert np.array_equal(pixels, picture[np.newaxis] if picture.ndim == 2 else picture.transpose(2, 0, 1))
+            assert np.array_equal(pixels, image[np.newaxis] if image.ndim == 2 else image.transpose(2, 0, 1))
 
 
 def test_official_label_shape_and_a_flat_one_give_the_same_table(tmp_path):
@@ -68,7 +68,7 @@ def test_an_absent_split_is_no_harm_and_a_second_time_replaces_the_first(tmp_pat
 WRONG = {
     "other names": ({"x": np.zeros(3)}, "holds x; train_images and train_labels were expected"),
     "floats": ({**arrays(), "train_images": np.zeros((7, 28, 28))}, "float64"),
-    "labels too few": ({**arrays(), "train_labels": np.zeros(6, int)}, "7 pictures; train_labels holds 6"),
+    "labels too few": ({**arrays(), "train_labels": np.zeros(6, int)}, "7 images; train_labels holds 6"),
     "labels of text": (arrays(labels=lambda n: np.array(["a"] * n)), "whole numbers"),
     "pickled": ({**arrays(), "train_labels": np.array([{}] * 7, object)}, "of object; one or several whole numbers"),
     "no labels": ({k: v for k, v in arrays().items() if k != "val_labels"}, "val_labels is missing"),
@@ -113,6 +113,6 @@ def test_a_claim_that_the_bytes_do_not_bear_out_is_refused(tmp_path):
     with zipfile.ZipFile(whole) as read, zipfile.ZipFile(liar, "w") as write:
         for name in read.namelist():
             write.writestr(name, read.read(name)[:-5] if name == "val_images.npy" else read.read(name))
-    with pytest.raises(InputError, match="val_images ends after 2 of 3 pictures"):
+    with pytest.raises(InputError, match="val_images ends after 2 of 3 images"):
         convert(liar, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""The page on cases can be followed, with a small net, small pictures and one epoch."""
+"""The page on cases can be followed, with a small net, small images and one epoch."""
 
 import pytest
 import yaml

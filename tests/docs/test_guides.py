@@ -15,7 +15,7 @@ from support.studies import phantom_study
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder as a reader of the pages has it: own pictures, and the demo's study."""
+    """A folder as a reader of the pages has it: own images, and the demo's study."""
     phantom_study(tmp_path)
     phantom_study(tmp_path / "runs/demo/study")
     monkeypatch.chdir(tmp_path)

@@ -15,8 +15,8 @@ from support.studies import phantom_study
 def folder(tmp_path, monkeypatch):
     """A folder as the README's reader has it."""
     labels = phantom_study(tmp_path)
-    picture = pd.read_csv(labels)["path"][0]
-    (tmp_path / "images/0001.png").write_bytes((tmp_path / picture).read_bytes())
+    image = pd.read_csv(labels)["path"][0]
+    (tmp_path / "images/0001.png").write_bytes((tmp_path / image).read_bytes())
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -43,7 +43,7 @@ def test_each_case_is_pooled_alone_in_the_order_that_it_comes():
 
 def test_what_cannot_be_pooled_is_said():
     one = slices(np.zeros((2, 5)), ["a", "a"])
-    with pytest.raises(InputError, match="case a: its pictures differ in kind"):
+    with pytest.raises(InputError, match="case a: its images differ in kind"):
         pool_cases(one, np.array([[0, 1, 5], [0, 2, 5]], dtype=float), "mean")
     with pytest.raises(InputError, match="Did you mean 'mean'"):
         pool_cases(one, np.zeros((2, 3)), "meen")

@@ -83,7 +83,7 @@ PUBLISHED = {
 
 
 @pytest.mark.skipif("FOCUSMAP_DATA" not in os.environ, reason="FOCUSMAP_DATA does not name a folder of public data")
-def test_21818_chest_pictures_give_the_published_areas() -> None:
+def test_21818_chest_images_give_the_published_areas() -> None:
     path = Path(os.environ["FOCUSMAP_DATA"]) / "chexnet_predictions" / "predictions.csv.gz"
     found = evaluate_predictions(*read_prediction_table(path), EvaluationOptions())
     areas = {name: round(target["auroc"]["value"], 4) for name, target in found["targets"].items()}

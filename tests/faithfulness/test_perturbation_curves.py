@@ -20,7 +20,7 @@ from focusmap.faithfulness.imputation import impute
 SHAPES = [(7, 6), (4, 5, 3)]
 
 
-def pictures(shape: tuple[int, ...], n: int = 2, channels: int = 1) -> Tensor:
+def images(shape: tuple[int, ...], n: int = 2, channels: int = 1) -> Tensor:
     return torch.randn(n, channels, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
@@ -34,18 +34,18 @@ def curved_score(x: Tensor) -> Tensor:
 def curve_by_loop(start: Tensor, end: Tensor, heat_map: Tensor, n_steps: int) -> list[float]:
     """Petsiuk et al. 2018, algorithm 1: pixel by pixel, the greatest value of the map first."""
     order = sorted(range(heat_map.numel()), key=lambda i: -float(heat_map.flatten()[i]))
-    picture, found = start.clone(), []
+    image, found = start.clone(), []
     for step in range(n_steps + 1):
         for i in order[: round(len(order) * step / n_steps)]:
             place = np.unravel_index(i, heat_map.shape)
-            picture[(slice(None), *place)] = end[(slice(None), *place)]
-        found.append(float(curved_score(picture[None])[0]))
+            image[(slice(None), *place)] = end[(slice(None), *place)]
+        found.append(float(curved_score(image[None])[0]))
     return found
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_deletion_and_insertion_equal_the_loop(shape):
-    batch, maps = pictures(shape, channels=2), pictures(shape)[:, 0]
+    batch, maps = images(shape, channels=2), images(shape)[:, 0]
     deletion = deletion_curve(curved_score, batch, maps, n_steps=5)
     insertion = insertion_curve(curved_score, batch, maps, n_steps=5)
     for i, (x, heat_map) in enumerate(zip(batch, maps, strict=True)):
@@ -87,7 +87,7 @@ def imputed_by_loop(x: np.ndarray, removed: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_imputation_equals_the_dense_system(shape):
-    batch = pictures(shape, channels=2)
+    batch = images(shape, channels=2)
     removed = torch.rand(2, *shape, generator=torch.Generator().manual_seed(1)) < 0.7
     found = impute(batch, removed, noise=0.0)
     for i in range(2):
@@ -109,7 +109,7 @@ def test_a_plane_is_imputed_as_it_was_and_noise_lies_on_what_was_removed():
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_road_equals_the_loop(shape):
-    batch, maps = pictures(shape), pictures(shape, n=3)[1:, 0]
+    batch, maps = images(shape), images(shape, n=3)[1:, 0]
     found = road(curved_score, batch, maps, noise=0.0)
     n_pixels = maps[0].numel()
     for i in range(2):
@@ -128,7 +128,7 @@ def test_road_equals_the_loop(shape):
 
 
 def test_a_map_and_its_opposite_have_opposite_road_scores():
-    batch, maps = pictures((8, 8)), pictures((8, 8), n=3)[1:, 0]
+    batch, maps = images((8, 8)), images((8, 8), n=3)[1:, 0]
     torch.testing.assert_close(road(curved_score, batch, maps).score, -road(curved_score, batch, -maps).score)
 
 

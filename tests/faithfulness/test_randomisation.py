@@ -30,17 +30,17 @@ def net_of(seed: int) -> FocusNet:
     return build_net(Architecture("small-residual", 1, 1), seed=seed).eval()
 
 
-def noisy_pictures(n: int = 6) -> Tensor:
+def noisy_images(n: int = 6) -> Tensor:
     return torch.randn(n, 1, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
 def cams(net: nn.Module) -> np.ndarray:
-    maps = heat_maps(net, noisy_pictures()).maps
+    maps = heat_maps(net, noisy_images()).maps
     return nn.functional.interpolate(maps, (32, 32), mode="bilinear")[:, 0].numpy()
 
 
 def edges(net: nn.Module) -> np.ndarray:
-    return np.stack([edges_map(picture.numpy()) for picture in noisy_pictures()])
+    return np.stack([edges_map(image.numpy()) for image in noisy_images()])
 
 
 def test_layers_are_taken_from_the_top_and_the_last_net_is_the_untrained_one():
@@ -127,7 +127,7 @@ def test_a_gain_counts_where_its_whole_interval_is_above_nothing():
     assert better_than_nothing(torch.full((2,), torch.nan), patients[:2]).passes is None
 
 
-def test_ten_pictures_of_one_patient_are_not_ten_patients():
+def test_ten_images_of_one_patient_are_not_ten_patients():
     gains = torch.tensor([0.3] * 20 + [-0.2, -0.1])
     patients = ["a"] * 20 + ["b", "c"]
     assert better_than_nothing(gains, [f"p{i}" for i in range(22)]).passes

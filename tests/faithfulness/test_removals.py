@@ -58,7 +58,7 @@ def test_both_equal_their_definitions_word_by_word(shape):
         predicted, lost = [], []
         for perturbation in squares(batch, 7, seed=4):
             predicted.append(float((perturbation.weights[i] * maps[i]).sum()))
-            lost.append(float(curved(batch[i : i + 1])[0] - curved(perturbation.pictures[i : i + 1])[0]))
+            lost.append(float(curved(batch[i : i + 1])[0] - curved(perturbation.images[i : i + 1])[0]))
         errors = [(p - d) ** 2 for p, d in zip(predicted, lost, strict=True)]
         assert float(infidelity(removals, maps)[i]) == pytest.approx(np.mean(errors))
         best = min(np.mean((beta * np.array(predicted) - lost) ** 2) for beta in np.linspace(-1, 1, 20001))
@@ -72,7 +72,7 @@ def test_infidelity_equals_captum(scaled):
     batch, maps = drawn(1, 1, 8, 8), drawn(1, 8, 8, seed=2)
     draws = list(squares(batch, 9))
     weights = torch.cat([draw.weights for draw in draws])[:, None]
-    taken = torch.cat([draw.pictures for draw in draws])
+    taken = torch.cat([draw.images for draw in draws])
     theirs = metrics.infidelity(
         curved, lambda _: (weights, taken), batch, maps[:, None], n_perturb_samples=9, normalize=scaled
     )
@@ -83,7 +83,7 @@ def test_squares_are_square_and_features_as_many_as_asked_for():
     batch = torch.ones(2, 1, 16, 12)
     for perturbation in squares(batch, 5):
         assert perturbation.weights.flatten(1).sum(dim=1).tolist() == [12, 12]
-        assert torch.equal(perturbation.pictures[:, 0], 1 - perturbation.weights)
+        assert torch.equal(perturbation.images[:, 0], 1 - perturbation.weights)
     for perturbation in random_features(batch, 3, 5, grid=4):
         assert perturbation.weights.flatten(1).sum(dim=1).tolist() == [36, 36]
     for perturbation in random_features(batch, 7, 5, grid=99):

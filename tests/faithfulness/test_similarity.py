@@ -74,7 +74,7 @@ def test_an_empty_map_is_left_out_and_counted():
     assert compare(maps[1:], maps[1:]).signed.to_dict() == {"ssim": None, "spearman": None, "n": 0, "n_empty": 1}
 
 
-def test_only_pictures_of_the_same_label_are_compared():
+def test_only_images_of_the_same_label_are_compared():
     maps, labels = np.stack([smooth((16, 16), seed) for seed in range(5)]), [0, 1, 0, 1, 0]
     expected = [structural_similarity(_scaled(maps[i]), _scaled(maps[j])) for i, j in ((0, 2), (0, 4), (2, 4), (1, 3))]
     np.testing.assert_allclose(sorted(between_images(maps, labels).signed.ssim), sorted(expected))

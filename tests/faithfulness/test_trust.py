@@ -39,7 +39,7 @@ def model(seed: int = 0, size: int = 32, task: Task = AB) -> Model:
 
 @pytest.fixture
 def subjects(tmp_path: Path) -> list[Subject]:
-    """Six maps of four wide pictures of two labels."""
+    """Six maps of four wide images of two labels."""
     rng, found = np.random.default_rng(0), []
     for i in range(4):
         file = tmp_path / f"{i}.png"
@@ -69,7 +69,7 @@ def test_edges_fail_randomisation_and_noise_has_no_faithful_map(subjects):
     assert controls["random"]["max-sensitivity"]["passes"] is False
 
 
-def test_the_net_and_its_pictures_stay_as_they_are(subjects):
+def test_the_net_and_its_images_stay_as_they_are(subjects):
     judged = model()
     before = {name: value.clone() for name, value in judged.net.state_dict().items()}
     measure_trust(judged, subjects, QUICK)
@@ -102,7 +102,7 @@ def test_a_model_that_does_not_know_the_label_and_an_unknown_method_are_refused(
         measure_trust(model(), subjects, replace(QUICK, methods=("grad-cam",)))
 
 
-def test_with_one_picture_nothing_is_judged_and_it_says_why(subjects):
+def test_with_one_image_nothing_is_judged_and_it_says_why(subjects):
     trust = measure_trust(model(), subjects[:1], QUICK)
     assert trust["methods"] == {}
     assert "fewer than two" in trust["reason"]

@@ -20,16 +20,16 @@ GREY = np.tile(np.linspace(0, 255, 60, dtype=np.uint8), (40, 1))
 
 
 def _panels(overlay: Overlay) -> tuple[np.ndarray, np.ndarray]:
-    layout = layout_of(*overlay.picture.shape[-2:])
+    layout = layout_of(*overlay.image.shape[-2:])
     pixels = np.asarray(overlay_image(overlay))
     cut = []
     for position in (0, 1):
         left, top = layout.corner(position)
-        cut.append(pixels[top : top + layout.picture[1], left : left + layout.picture[0]])
+        cut.append(pixels[top : top + layout.image[1], left : left + layout.image[0]])
     return cut[0], cut[1]
 
 
-def test_blend_leaves_the_picture_alone_where_the_map_is_low_or_negative() -> None:
+def test_blend_leaves_the_image_alone_where_the_map_is_low_or_negative() -> None:
     shown = as_shown(GREY)
     heat_map = np.full(GREY.shape, -3.0)
     assert np.array_equal(blend(shown, heat_map, 2.0), shown)
@@ -54,7 +54,7 @@ def test_left_panel_is_untouched_and_colour_is_only_on_the_right() -> None:
 
 
 @pytest.mark.parametrize("heat_map", [None, np.full(GREY.shape, -1.0), np.zeros(GREY.shape)])
-def test_no_evidence_shows_the_picture_and_words_instead_of_noise(heat_map: np.ndarray | None) -> None:
+def test_no_evidence_shows_the_image_and_words_instead_of_noise(heat_map: np.ndarray | None) -> None:
     left, right = _panels(Overlay(GREY, heat_map, "caption", 1.0))
     upper = slice(0, left.shape[0] // 2)
     assert np.array_equal(left[upper], right[upper])
@@ -83,8 +83,8 @@ def test_outline_follows_a_mask_that_touches_the_border() -> None:
 @pytest.mark.parametrize("shape", [(8, 8), (1, 300), (300, 20), (3, 50, 70)])
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
 def test_every_shape_and_number_type_is_written(tmp_path: Path, shape: tuple[int, ...], kind: type) -> None:
-    picture = np.arange(np.prod(shape)).reshape(shape).astype(kind)
-    draw_overlay(tmp_path / "a.png", Overlay(picture, np.ones(shape[-2:]), "<b>$x$ & 'y'</b> " * 40, 1.0))
+    image = np.arange(np.prod(shape)).reshape(shape).astype(kind)
+    draw_overlay(tmp_path / "a.png", Overlay(image, np.ones(shape[-2:]), "<b>$x$ & 'y'</b> " * 40, 1.0))
     with Image.open(tmp_path / "a.png") as image:
         assert image.width <= 2 * LONG + 200
         assert image.height <= LONG + 100
@@ -96,6 +96,6 @@ def test_the_same_overlay_gives_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_nan_in_map_and_constant_picture() -> None:
+def test_nan_in_map_and_constant_image() -> None:
     assert as_shown(np.full((4, 4), 7.0)).max() == 0
     assert np.array_equal(blend(as_shown(GREY), np.full(GREY.shape, np.nan), 1.0), as_shown(GREY))

@@ -88,7 +88,7 @@ def test_plain_text_never_reaches_the_formula_reader() -> None:
     svg_text(roc_figure([Curve("$\\nonsense{$", LINE, LINE)]))
 
 
-def test_sheet_takes_any_mixture_of_pictures(tmp_path: Path) -> None:
+def test_sheet_takes_any_mixture_of_images(tmp_path: Path) -> None:
     tiles = [Tile(np.ones((5, 400)), "wide " * 30), Tile(np.zeros((3, 70, 8), np.uint8), ""), Tile(np.eye(3), "a")]
     write_sheet(tmp_path / "sheet.png", tiles)
     write_sheet(tmp_path / "empty.png", [])

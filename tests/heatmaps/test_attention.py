@@ -10,12 +10,12 @@ from focusmap.errors import InputError
 from focusmap.heatmaps import heat_maps, methods_of
 from focusmap.heatmaps.attention import AttentionWeights, attention_rollout
 from focusmap.nets.build import Architecture, build_net
-from support.mapped_nets import TokenNet, close, pictures
+from support.mapped_nets import TokenNet, close, images
 
 
-def slow_attentions(net, picture):
-    """Return the attention of each layer of a `TokenNet` for one picture ``(heads, T, T)``, head by head."""
-    patches = net.patches(picture)
+def slow_attentions(net, image):
+    """Return the attention of each layer of a `TokenNet` for one image ``(heads, T, T)``, head by head."""
+    patches = net.patches(image)
     tokens = torch.cat([net.token, patches.flatten(2).transpose(1, 2)], dim=1)[0]
     found = []
     for layer in net.layers:
@@ -28,10 +28,10 @@ def slow_attentions(net, picture):
 
 @pytest.mark.parametrize("n_dims", [2, 3])
 def test_maps_equal_the_papers_product(n_dims):
-    net, batch = TokenNet(n_dims), pictures(2, n_dims)
+    net, batch = TokenNet(n_dims), images(2, n_dims)
     found = heat_maps(net, batch, "rollout").maps
-    for picture, maps in zip(batch, found, strict=True):
-        rolled = oracles.rollout(slow_attentions(net, picture[None]))
+    for image, maps in zip(batch, found, strict=True):
+        rolled = oracles.rollout(slow_attentions(net, image[None]))
         expected = rolled[1:, 1:].mean(axis=0).reshape(maps.shape[1:])
         for of_label in maps:
             close(of_label, expected, 1e-12)
@@ -40,7 +40,7 @@ def test_maps_equal_the_papers_product(n_dims):
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "eva02_tiny_patch14_224"])
 def test_the_weights_are_those_that_timms_own_attention_has_where_it_is_not_fused(name):
     net, seen = build_net(Architecture(name, 1, 2)).eval(), []
-    batch = pictures(2, 2, 56).float()
+    batch = images(2, 2, 56).float()
     with torch.no_grad(), AttentionWeights() as fused:
         expected = net.features(batch)
     layers = [module for module in net.modules() if hasattr(module, "fused_attn")]
@@ -56,7 +56,7 @@ def test_the_weights_are_those_that_timms_own_attention_has_where_it_is_not_fuse
 
 def test_a_transformer_is_mapped_patch_by_patch_and_nets_without_attention_are_not():
     net = build_net(Architecture("vit_tiny_patch16_224", 1, 2)).eval()
-    found = heat_maps(net, pictures(1, 2, 64).float(), "rollout")
+    found = heat_maps(net, images(1, 2, 64).float(), "rollout")
     assert found.maps.shape == (1, 2, 4, 4)
     assert 0.9 < float(found.maps[0, 0].sum()) < 1
     assert torch.equal(found.maps[:, 0], found.maps[:, 1])
@@ -66,14 +66,14 @@ def test_a_transformer_is_mapped_patch_by_patch_and_nets_without_attention_are_n
 
 def test_attention_among_some_patches_only_is_refused():
     def features(x):
-        tokens = x.flatten(2).transpose(1, 2).reshape(2 * len(x), 1, -1, 1)  # two windows a picture
+        tokens = x.flatten(2).transpose(1, 2).reshape(2 * len(x), 1, -1, 1)  # two windows an image
         passed = torch.nn.functional.scaled_dot_product_attention(tokens, tokens, tokens)
         return passed.reshape(x.shape)
 
     with pytest.raises(InputError, match="every patch attends to all"):
-        attention_rollout(features, pictures(1, 2))
+        attention_rollout(features, images(1, 2))
     with pytest.raises(InputError, match="every patch attends to all"):
-        attention_rollout(lambda x: x, pictures(1, 2))
+        attention_rollout(lambda x: x, images(1, 2))
 
 
 def test_a_mask_of_the_attention_counts():

@@ -12,7 +12,7 @@ from focusmap.heatmaps import heat_maps
 from focusmap.heatmaps.class_activation import grad_cam_plus_plus, positive_evidence
 from focusmap.nets.backbones import BACKBONES
 from focusmap.nets.focus_net import FocusNet
-from support.mapped_nets import N_LABELS, SmallNet, batch_for, batch_of, close, net_of, pictures
+from support.mapped_nets import N_LABELS, SmallNet, batch_for, batch_of, close, images, net_of
 
 LARGE = ("densenet121", "resnet50", "vgg16", "convnext-tiny", "densenet121-3d", "resnet18-3d", "resnet50-3d")
 ALL = [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in BACKBONES]
@@ -20,7 +20,7 @@ BY_GRADIENT = {"gradcam": oracles.grad_cam, "hirescam": oracles.hires_cam, "laye
 
 
 def each_label(net: nn.Module, batch: Tensor, oracle: Callable[[Tensor, int], np.ndarray]) -> np.ndarray:
-    """Return the oracle's maps ``(N, L, *grid)``, given the features of one picture and a label."""
+    """Return the oracle's maps ``(N, L, *grid)``, given the features of one image and a label."""
     with torch.no_grad():
         features = net.features(batch)
     return np.stack([[oracle(one[None], label) for label in range(N_LABELS)] for one in features])
@@ -30,7 +30,7 @@ def each_label(net: nn.Module, batch: Tensor, oracle: Callable[[Tensor, int], np
 @pytest.mark.parametrize("head", ["linear", "log-sum-exp"])
 @pytest.mark.parametrize("method", BY_GRADIENT)
 def test_maps_equal_the_papers_formulas(method, head, n_dims):
-    net, batch = SmallNet(n_dims, head), pictures(2, n_dims)
+    net, batch = SmallNet(n_dims, head), images(2, n_dims)
     expected = each_label(
         net, batch, lambda features, label: BY_GRADIENT[method](*oracles.head_gradient(net.classify, features, label))
     )
@@ -41,14 +41,14 @@ def test_maps_equal_the_papers_formulas(method, head, n_dims):
 
 @pytest.mark.parametrize("n_dims", [2, 3])
 def test_grad_cam_plus_plus_equals_the_papers_derivatives(n_dims):
-    net, batch = SmallNet(n_dims), pictures(2, n_dims, size=6)
+    net, batch = SmallNet(n_dims), images(2, n_dims, size=6)
     expected = each_label(net, batch, lambda features, label: oracles.grad_cam_plus_plus(net.classify, features, label))
     close(heat_maps(net, batch, "gradcam++").maps, expected, 1e-10)
 
 
 @pytest.mark.parametrize("n_dims", [2, 3])
 def test_behind_average_pooling_and_one_layer_maps_are_closed_forms_of_its_weights(n_dims):
-    net, batch = SmallNet(n_dims), pictures(3, n_dims)
+    net, batch = SmallNet(n_dims), images(3, n_dims)
     with torch.no_grad():
         features, w = net.features(batch), net.head.weight
     n_cells, mean = features[0, 0].numel(), features.flatten(2).mean(dim=2)
@@ -68,7 +68,7 @@ def test_behind_average_pooling_and_one_layer_maps_are_closed_forms_of_its_weigh
 
 @pytest.mark.parametrize("n_dims", [2, 3])
 def test_eigen_cam_is_the_projection_on_the_first_principal_direction(n_dims):
-    net, batch = SmallNet(n_dims), pictures(2, n_dims)
+    net, batch = SmallNet(n_dims), images(2, n_dims)
     expected = each_label(net, batch, lambda features, _: oracles.eigen_cam(features[0].numpy()))
     close(heat_maps(net, batch, "eigencam").maps, expected, 1e-9)
 
@@ -117,7 +117,7 @@ def test_a_batch_equals_one_by_one_on_backbones(name):
     # In float64: in float32 the convolutions themselves choose another order of summation for another batch size,
     # and differ by some 1e-6.
     net, batch = net_of(name).double(), batch_for(name, 8 if name not in LARGE else 3).double()
-    found, singles = heat_maps(net, batch), [heat_maps(net, picture[None]) for picture in batch]
+    found, singles = heat_maps(net, batch), [heat_maps(net, image[None]) for image in batch]
     torch.testing.assert_close(found.logits, torch.cat([single.logits for single in singles]), rtol=1e-6, atol=1e-9)
     close(found.maps, torch.cat([single.maps for single in singles]).numpy(), 1e-6)
 

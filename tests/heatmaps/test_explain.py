@@ -1,4 +1,4 @@
-"""Explaining files writes maps in the picture's own grid, finds a planted lesion, and goes on after a bad file."""
+"""Explaining files writes maps in the image's own grid, finds a planted lesion, and goes on after a bad file."""
 
 import json
 from dataclasses import replace
@@ -53,7 +53,7 @@ TWO = (Target("bright"), Target("plain"))
 
 @pytest.fixture
 def items(tmp_path: Path) -> list[Item]:
-    """Four wide pictures of noise; a bright spot of 12 x 12 pixels in the first two, none in the others."""
+    """Four wide images of noise; a bright spot of 12 x 12 pixels in the first two, none in the others."""
     rng, found = np.random.default_rng(0), []
     for i in range(4):
         pixels = rng.normal(100, 2, (48, 96))
@@ -95,7 +95,7 @@ def test_a_map_without_evidence_is_said_to_have_none(items, tmp_path):
 
 
 def test_an_unreadable_file_is_reported_and_the_others_go_on(items, tmp_path):
-    (tmp_path / "images/text.png").write_text("not a picture")
+    (tmp_path / "images/text.png").write_text("not an image")
     bad = Item("text", "images/text.png", tmp_path / "images/text.png")
     gone = Item("gone", "images/gone.png", tmp_path / "images/gone.png")
     explained = explain(bright_spot_model(*TWO), [bad, items[0], gone, items[3]], tmp_path / "out")
@@ -134,7 +134,7 @@ def test_grad_cam_is_the_positive_part_of_cam_and_is_drawn_on_the_same_scale(ite
     )
 
 
-def test_a_scale_once_made_serves_later_pictures(items, tmp_path):
+def test_a_scale_once_made_serves_later_images(items, tmp_path):
     model = bright_spot_model(*TWO)
     first = explain(model, items, tmp_path / "run")
     assert (
@@ -246,7 +246,7 @@ def test_an_overlay_of_a_continuous_target_speaks_of_its_unit_and_not_of_logits(
 
 
 def test_evidence_in_the_padding_alone_is_not_shown(items, tmp_path):
-    """A wide picture fills the middle of the square; a net that looks above and below it has nothing to show."""
+    """A wide image fills the middle of the square; a net that looks above and below it has nothing to show."""
     model = bright_spot_model(*TWO)
     net = FocusNet(DarkRim(), 1, 2).eval()
     net.head.load_state_dict(model.net.head.state_dict())

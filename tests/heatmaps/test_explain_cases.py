@@ -1,4 +1,4 @@
-"""Maps of cases lie on the picture that carries the finding and not on the others; members and scales are kept."""
+"""Maps of cases lie on the image that carries the finding and not on the others; members and scales are kept."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ VIEWS = ("post", "pre")
 
 
 def bright_spot_model(weight: float = 40.0, pooling: str = "mean", scale: float | None = None) -> CaseModel:
-    """A model that sees bright spots in any picture; with `scale` its one target is continuous, of that deviation."""
+    """A model that sees bright spots in any image; with `scale` its one target is continuous, of that deviation."""
     net = FocusNet(CaseBackbone([Encoder(Brightness(), 1, pooling)], 1, len(VIEWS)), 2 * len(VIEWS), 1).eval()
     with torch.no_grad():
         net.head.weight[:] = torch.tensor([[weight, 0.0, weight, 0.0]])
@@ -45,7 +45,7 @@ def bright_spot_model(weight: float = 40.0, pooling: str = "mean", scale: float 
 
 @pytest.fixture
 def cases(tmp_path: Path) -> Cohort:
-    """Case A has two pictures of before and one of after, where the spot is; B has no spot."""
+    """Case A has two images of before and one of after, where the spot is; B has no spot."""
     rng, rows = np.random.default_rng(0), []
     for name in ("A_pre", "A_post", "A_pre2", "B_pre", "B_post"):
         pixels = rng.normal(100, 2, (48, 96))
@@ -81,32 +81,32 @@ def test_the_map_is_on_the_view_that_carries_the_finding_and_on_no_other(cases, 
     assert all((out / name).is_file() for name in index["overlay"])
 
 
-def test_every_picture_of_a_case_has_the_answer_of_the_case(cases, tmp_path):
+def test_every_image_of_a_case_has_the_answer_of_the_case(cases, tmp_path):
     model = bright_spot_model()
     index = explain_rows(model, cases, tmp_path / "out").index
     assert index.groupby("case_id")["probability"].nunique().tolist() == [1, 1]
     evidence = index.groupby("case_id")["evidence"].sum()
-    # Of a net without anything that speaks against, what its pictures add is the logit less the bias.
+    # Of a net without anything that speaks against, what its images add is the logit less the bias.
     logits = np.log(1 / index.groupby("case_id")["probability"].first() - 1) * -1
     np.testing.assert_allclose(evidence, logits + 1, rtol=1e-3, atol=1e-3)
     assert by_path(index, "A_post")["predicted"]
 
 
-def test_colours_end_at_what_the_deciding_pictures_have(cases, tmp_path):
+def test_colours_end_at_what_the_deciding_images_have(cases, tmp_path):
     explained = explain_rows(bright_spot_model(), cases, tmp_path / "out")
     assert explained.scale["bright"] == pytest.approx(
         read_map(tmp_path / "out" / by_path(explained.index, "A_post")["map"]).max(), rel=1e-5
     )
 
 
-def test_many_pictures_that_add_a_little_each_are_shown(cases, tmp_path):
-    """Of a case's five pictures each adds a fifth of what would be worth showing of one."""
+def test_many_images_that_add_a_little_each_are_shown(cases, tmp_path):
+    """Of a case's five images each adds a fifth of what would be worth showing of one."""
     pixels = np.asarray(Image.open(tmp_path / "images/A_post.png"))
-    pictures = cases.pictures[cases.pictures["case_id"] == "A"].iloc[[1] * 5].reset_index(drop=True)
+    images = cases.images[cases.images["case_id"] == "A"].iloc[[1] * 5].reset_index(drop=True)
     names = [f"images/same{k}.png" for k in range(5)]
     for name in names:
         Image.fromarray(pixels).save(tmp_path / name)
-    case = replace(cases.of(["A"]), pictures=pictures.assign(image_id=names, path=names))
+    case = replace(cases.of(["A"]), images=images.assign(image_id=names, path=names))
     one = explain_rows(bright_spot_model(), cases.of(["A"]), tmp_path / "one").index["evidence"].max()
     for share, shown in ((1.2, True), (0.8, False)):
         model = bright_spot_model(weight=40 * share * 0.1 / one)
@@ -115,8 +115,8 @@ def test_many_pictures_that_add_a_little_each_are_shown(cases, tmp_path):
         assert index["has_evidence"].tolist() == [shown] * 5
 
 
-def test_a_picture_that_cannot_be_read_is_named_and_the_rest_of_its_case_explained(cases, tmp_path):
-    (tmp_path / "images/A_pre.png").write_text("not a picture")
+def test_a_image_that_cannot_be_read_is_named_and_the_rest_of_its_case_explained(cases, tmp_path):
+    (tmp_path / "images/A_pre.png").write_text("not an image")
     (tmp_path / "images/B_pre.png").unlink()
     (tmp_path / "images/B_post.png").unlink()
     explained = explain_rows(bright_spot_model(), cases, tmp_path / "out")
@@ -129,7 +129,7 @@ def test_a_picture_that_cannot_be_read_is_named_and_the_rest_of_its_case_explain
 def test_maps_of_members_are_their_mean_in_the_targets_own_unit(cases):
     members = [bright_spot_model(40.0, scale=2.0), bright_spot_model(10.0, scale=4.0)]
     case = cases.of(["B"])
-    case = replace(case, pictures=cases.pictures[cases.pictures["case_id"] == "A"].assign(case_id="B"))
+    case = replace(case, images=cases.images[cases.images["case_id"] == "A"].assign(case_id="B"))
     models = (*members, mean_of_cases(members, "seeds"))
     first, second, both = (evidence_in_rows(model, case, "gradcam", [0]) for model in models)
     np.testing.assert_allclose(both.maps, (first.maps + second.maps) / 2, rtol=1e-5)

@@ -46,7 +46,7 @@ GAIN = 12.0
 
 
 class Seen(nn.Module):
-    """In place of a decoder: by how much 2 x 2 pixels exceed 1, of a backbone that hands the picture out."""
+    """In place of a decoder: by how much 2 x 2 pixels exceed 1, of a backbone that hands the image out."""
 
     n_features = 1
 
@@ -71,7 +71,7 @@ def spot_model() -> Model:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Six pictures, a spot of 8 x 8 pixels in all but the last; masks of the first three."""
+    """Six images, a spot of 8 x 8 pixels in all but the last; masks of the first three."""
     rng, rows = np.random.default_rng(0), ["path,patient,spot,never,size,mask_spot"]
     for i in range(6):
         pixels, mask = rng.normal(100, 2, (SIDE, SIDE)), np.zeros((SIDE, SIDE), np.uint8)
@@ -152,7 +152,7 @@ def test_an_overlay_says_that_a_label_was_not_predicted_where_that_is_why_it_has
     assert set(said) == {"no evidence" if method == "cam" else "not predicted: no map"}
 
 
-def test_regions_are_the_maps_at_the_cut_in_the_pictures_own_grid_and_are_scored(folder):
+def test_regions_are_the_maps_at_the_cut_in_the_images_own_grid_and_are_scored(folder):
     reference = Reference(cohort_of(folder))
     model = tuned(spot_model(), reference)
     explain(model, items_of(folder), folder / "out", ExplainOptions("focus", reference=reference))

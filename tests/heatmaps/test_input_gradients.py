@@ -8,7 +8,7 @@ from torch import Tensor, nn
 import support.map_oracles as oracles
 from focusmap.heatmaps import heat_maps
 from focusmap.heatmaps.gradients import N_STEPS, guided_backpropagation, orientations, saliency, symmetric_noise
-from support.mapped_nets import N_LABELS, SmallNet, close, net_of, pictures
+from support.mapped_nets import N_LABELS, SmallNet, close, images, net_of
 
 BACKBONES = ["small-residual", pytest.param("resnet18", marks=pytest.mark.slow)]
 
@@ -16,7 +16,7 @@ BACKBONES = ["small-residual", pytest.param("resnet18", marks=pytest.mark.slow)]
 @pytest.mark.parametrize("n_dims", [2, 3])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_maps_equal_the_papers_formulas(n_dims, channels):
-    net, batch = SmallNet(n_dims, "log-sum-exp", channels), pictures(2, n_dims, 6, channels)
+    net, batch = SmallNet(n_dims, "log-sum-exp", channels), images(2, n_dims, 6, channels)
     noises = symmetric_noise(batch[0].shape)
     slow = {
         "gradients": oracles.saliency,
@@ -24,14 +24,14 @@ def test_maps_equal_the_papers_formulas(n_dims, channels):
         "integrated-gradients": lambda *given: oracles.integrated_gradients(*given, N_STEPS),
     }
     for method, oracle in slow.items():
-        expected = np.stack([[oracle(net, picture, label) for label in (2, 0)] for picture in batch])
+        expected = np.stack([[oracle(net, image, label) for label in (2, 0)] for image in batch])
         close(heat_maps(net, batch, method, labels=(2, 0)).maps, expected, 1e-12)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_maps_equal_captum(name):
     attr = pytest.importorskip("captum.attr")
-    net, batch = net_of(name), pictures(2, 2, 32).float()
+    net, batch = net_of(name), images(2, 2, 32).float()
     saliency, integrated = attr.Saliency(net), attr.IntegratedGradients(net)
     theirs = saliency.attribute(batch, target=1)
     close(heat_maps(net, batch, "gradients", (1,)).maps[:, 0], theirs.amax(dim=1).numpy())
@@ -55,7 +55,7 @@ class Functional(nn.Module):
 
 
 def test_guided_backpropagation_equals_the_papers_rule():
-    net, batch = Functional(), pictures(2, 2, 6)
+    net, batch = Functional(), images(2, 2, 6)
     found = guided_backpropagation(net, batch, range(N_LABELS))
     with torch.no_grad():
         active = (net.first(batch.flatten(1)) > 0)[:, None]
@@ -67,13 +67,13 @@ def test_guided_backpropagation_equals_the_papers_rule():
 
 def test_guided_backpropagation_equals_captum():
     attr = pytest.importorskip("captum.attr")
-    net, batch = SmallNet(2, "log-sum-exp"), pictures(2, 2)
+    net, batch = SmallNet(2, "log-sum-exp"), images(2, 2)
     theirs = attr.GuidedBackprop(net).attribute(batch.clone().requires_grad_(), target=1)
     close(heat_maps(net, batch, "guided-backprop", (1,)).maps[:, 0], theirs.abs().amax(dim=1).numpy(), 1e-12)
 
 
-def test_integrated_gradients_add_up_to_what_the_picture_changes():
-    net, batch = net_of("small-residual"), pictures(2, 2, 32).float()
+def test_integrated_gradients_add_up_to_what_the_image_changes():
+    net, batch = net_of("small-residual"), images(2, 2, 32).float()
     found = heat_maps(net, batch, "integrated-gradients")
     with torch.no_grad():
         changed = found.logits - net(torch.zeros_like(batch))
@@ -91,6 +91,6 @@ def test_noise_is_the_same_set_in_all_orientations_and_standard_normal():
     assert float(many.std()) == pytest.approx(1, abs=0.05)
 
 
-def test_a_picture_that_is_not_square_is_mirrored_but_not_turned():
+def test_a_image_that_is_not_square_is_mirrored_but_not_turned():
     assert [tuple(x.shape) for x in orientations(torch.zeros(1, 2, 3))] == [(1, 2, 3)] * 4
     assert len(list(orientations(torch.zeros(1, 2, 2, 2)))) == 48

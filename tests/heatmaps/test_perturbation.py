@@ -10,12 +10,12 @@ import torch
 import support.map_oracles as oracles
 from focusmap.heatmaps import heat_maps
 from focusmap.heatmaps.perturbation import N_PATCHES, occlusion, patches, score_cam
-from support.mapped_nets import SmallNet, close, pictures
+from support.mapped_nets import SmallNet, close, images
 
 
 @pytest.mark.parametrize(("n_dims", "size"), [(2, 10), (3, 6)])
 def test_maps_equal_a_patch_after_patch(n_dims, size):
-    net, batch = SmallNet(n_dims, "log-sum-exp", channels=2), pictures(2, n_dims, size, channels=2)
+    net, batch = SmallNet(n_dims, "log-sum-exp", channels=2), images(2, n_dims, size, channels=2)
     found = list(patches(batch.shape[2:]))
     expected = np.stack([[oracles.occlusion(net, one, label, found) for label in (1, 2)] for one in batch])
     close(heat_maps(net, batch, "occlusion", labels=(1, 2)).maps, expected, 1e-12)
@@ -23,7 +23,7 @@ def test_maps_equal_a_patch_after_patch(n_dims, size):
 
 def test_maps_equal_captum():
     attr = pytest.importorskip("captum.attr")
-    net, batch = SmallNet(2), pictures(2, 2, 32)
+    net, batch = SmallNet(2), images(2, 2, 32)
     window = {"sliding_window_shapes": (1, 4, 4), "strides": (1, 2, 2)}
     theirs = attr.Occlusion(net).attribute(batch, target=0, **window)
     close(heat_maps(net, batch, "occlusion").maps[:, 0], theirs[:, 0].numpy())
@@ -32,7 +32,7 @@ def test_maps_equal_captum():
 @pytest.mark.parametrize("n_dims", [2, 3])
 @pytest.mark.parametrize("head", ["linear", "log-sum-exp"])
 def test_score_cam_and_ablation_cam_equal_a_feature_after_feature(head, n_dims):
-    net, batch = SmallNet(n_dims, head, channels=2), pictures(2, n_dims, channels=2)
+    net, batch = SmallNet(n_dims, head, channels=2), images(2, n_dims, channels=2)
     with torch.no_grad():
         features = net.features(batch)
     for method, oracle in (

@@ -9,7 +9,7 @@ from focusmap.errors import InputError
 from focusmap.heatmaps import heat_maps, methods_of
 from focusmap.heatmaps.gradients import gradients_of
 from focusmap.nets.build import Architecture, build_net
-from support.mapped_nets import SmallNet, close, pictures
+from support.mapped_nets import SmallNet, close, images
 
 # One of each way that timm hands out stages, ours, MONAI's, and focus-map nets.
 NAMES = (
@@ -21,16 +21,16 @@ NAMES = (
 @pytest.mark.parametrize("n_dims", [2, 3])
 @pytest.mark.parametrize("head", ["linear", "log-sum-exp"])
 def test_maps_equal_the_papers_fusion(head, n_dims):
-    net, batch = SmallNet(n_dims, head), pictures(2, n_dims)
+    net, batch = SmallNet(n_dims, head), images(2, n_dims)
     found = heat_maps(net, batch, "layercam-stages", labels=(2, 0)).maps
-    for picture, maps in zip(batch, found, strict=True):
+    for image, maps in zip(batch, found, strict=True):
         for label, of_label in zip((2, 0), maps, strict=True):
-            stages = net.stages(picture[None])
+            stages = net.stages(image[None])
             close(of_label, oracles.layer_cam_of_stages(lambda _, at=stages: net.classify(at[-1]), stages, label), 1e-9)
 
 
 def test_a_stage_without_evidence_has_no_say():
-    net, batch = SmallNet(2), pictures(1, 2)
+    net, batch = SmallNet(2), images(1, 2)
     with torch.no_grad():
         net.head.weight[1] = 0
     assert torch.equal(heat_maps(net, batch, "layercam-stages", [1]).maps, torch.zeros(1, 1, 8, 8, dtype=torch.float64))
@@ -39,13 +39,13 @@ def test_a_stage_without_evidence_has_no_say():
 @pytest.mark.parametrize("name", NAMES)
 def test_the_stages_of_a_backbone_lead_to_its_logits(name):
     n_dims = 3 if "-3d" in name else 2
-    net, picture = build_net(Architecture(name, 1, 2)).eval(), pictures(1, n_dims, {2: 64, 3: 32}[n_dims]).float()
-    stages = net.stages(picture)
-    assert torch.equal(stages[-1], net.features(picture))
+    net, image = build_net(Architecture(name, 1, 2)).eval(), images(1, n_dims, {2: 64, 3: 32}[n_dims]).float()
+    stages = net.stages(image)
+    assert torch.equal(stages[-1], net.features(image))
     assert len({stage.shape[2:] for stage in stages}) > 1
     logits = net.classify(stages[-1])
     assert all(float(gradient.abs().max()) > 0 for gradient in gradients_of(logits, 0, stages))
-    found = heat_maps(net, picture, "layercam-stages").maps
+    found = heat_maps(net, image, "layercam-stages").maps
     assert found.shape[2:] == max(stage.shape[2:] for stage in stages)
     assert float(found.max()) == pytest.approx(np.tanh(2), abs=1e-6)
 

@@ -1,4 +1,4 @@
-"""Proves that DICOM comes out as a viewer would show it, and that each file is a picture or a reasoned refusal."""
+"""Proves that DICOM comes out as a viewer would show it, and that each file is an image or a reasoned refusal."""
 
 import gzip
 import io
@@ -16,7 +16,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from focusmap.errors import UnreadableImageError
 from focusmap.images.read import read_image
 from support.dicom_files import STORED, a_dataset, saved
-from support.pictures import smooth
+from support.images import smooth
 
 SHIPPED = sorted(path for path in (Path(pydicom.__file__).parent / "data/test_files").rglob("*") if path.is_file())
 
@@ -25,7 +25,7 @@ def read(tmp_path, dataset):
     return read_image(saved(tmp_path, dataset)).pixels[0]
 
 
-def picture_or_refusal(path):
+def image_or_refusal(path):
     try:
         return read_image(path), ""
     except UnreadableImageError as error:
@@ -33,8 +33,8 @@ def picture_or_refusal(path):
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
-def test_each_file_that_ships_with_pydicom_is_a_picture_or_a_reasoned_refusal(path):
-    image, refusal = picture_or_refusal(path)
+def test_each_file_that_ships_with_pydicom_is_a_image_or_a_reasoned_refusal(path):
+    image, refusal = image_or_refusal(path)
     if image is None:
         assert refusal.startswith(f"{path}: ")
         assert len(refusal) > len(str(path)) + 15
@@ -49,9 +49,9 @@ def test_each_file_that_ships_with_pydicom_is_a_picture_or_a_reasoned_refusal(pa
     assert image.pixels.dtype in (np.uint8, np.uint16, np.int16, np.float32)
 
 
-def test_refusals_are_for_want_of_one_decodable_picture():
+def test_refusals_are_for_want_of_one_decodable_image():
     """Whatever is left out has no pixels, several frames, or is broken on purpose."""
-    refusals = [refusal for _, refusal in map(picture_or_refusal, SHIPPED) if refusal]
+    refusals = [refusal for _, refusal in map(image_or_refusal, SHIPPED) if refusal]
     assert len(SHIPPED) - len(refusals) >= 80
     expected = ("without pixels", "frames; one was expected", "its content is none of")
     others = [refusal for refusal in refusals if not any(reason in refusal for reason in expected)]
@@ -75,7 +75,7 @@ def test_a_window_is_applied_after_the_modality(tmp_path):
 
 @pytest.mark.parametrize("window", [{}, {"WindowCenter": 1500, "WindowWidth": 900}], ids=["no window", "window"])
 @pytest.mark.parametrize("slope", [{}, {"RescaleSlope": 0.5, "RescaleIntercept": 0}], ids=["stored", "rescaled"])
-def test_monochrome1_and_its_twin_are_the_same_picture(tmp_path, window, slope):
+def test_monochrome1_and_its_twin_are_the_same_image(tmp_path, window, slope):
     plain = read(tmp_path, a_dataset(**slope))
     twin = read(tmp_path, a_dataset(4095 - STORED, PhotometricInterpretation="MONOCHROME1", **slope))
     assert np.allclose(plain, twin)
@@ -158,7 +158,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("make", "reason"), REFUSED.values(), ids=REFUSED)
-def test_what_is_no_single_picture_is_refused(tmp_path, make, reason):
+def test_what_is_no_single_image_is_refused(tmp_path, make, reason):
     with pytest.raises(UnreadableImageError, match=reason):
         read_image(saved(tmp_path, make()))
 
@@ -175,7 +175,7 @@ def test_neither_warnings_nor_errors_quote_the_patient(tmp_path, recwarn):
     path = saved(tmp_path, dataset)
     content = path.read_bytes().replace(struct.pack("<HH2sH", 0x0028, 0x0010, b"US", 2), b"\x28\0\x10\0XX\x02\0")
     path.write_bytes(content)
-    assert "Mustermann" not in picture_or_refusal(path)[1]
+    assert "Mustermann" not in image_or_refusal(path)[1]
     assert not recwarn.list
 
 
@@ -193,15 +193,15 @@ def test_a_real_radiograph_and_its_monochrome1_twin(samples):
     assert np.array_equal(plain.pixels, 255 - twin.pixels)
 
 
-def test_every_sample_is_a_picture_or_a_reasoned_refusal(samples):
+def test_every_sample_is_a_image_or_a_reasoned_refusal(samples):
     for path in (path for path in samples.iterdir() if path.name != "SOURCE.md"):
-        image, refusal = picture_or_refusal(path)
+        image, refusal = image_or_refusal(path)
         assert image is not None or len(refusal) > len(str(path)) + 15
         if path.name.endswith(".nii.gz"):
             assert len(image.source_shape) == 3
 
 
-def test_samples_of_other_makers_are_pictures_or_refused(samples):
+def test_samples_of_other_makers_are_images_or_refused(samples):
     assert read_image(samples / "highdicom_ct_image.dcm").shape == (128, 128)
     assert read_image(samples / "highdicom_dx_image.dcm").n_channels == 1
     for name, reason in [("seg_image_ct_binary", "frames"), ("sm_image", "frames"), ("sr_document", "without pixels")]:

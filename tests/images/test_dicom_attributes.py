@@ -22,7 +22,7 @@ from focusmap.images.dicom import parse
 from focusmap.images.dicom_pixels import layout_of, stored_frame
 from focusmap.images.read import read_image
 from support.dicom_files import a_dataset, saved
-from support.pictures import colourful
+from support.images import colourful
 
 RAMP = np.arange(64 * 64, dtype="<u2").reshape(64, 64)  # all values of 12 bits
 BYTES = (RAMP >> 4).astype(np.uint8)

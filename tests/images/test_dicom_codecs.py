@@ -1,4 +1,4 @@
-"""Proves that every codec gives the pixels that were stored, and that frames of several become pictures each."""
+"""Proves that every codec gives the pixels that were stored, and that frames of several become images each."""
 
 import base64
 import warnings
@@ -19,7 +19,7 @@ from focusmap.errors import InputError, UnreadableImageError
 from focusmap.images import dicom_codecs as codecs
 from focusmap.images.read import read_image
 from support.dicom_files import a_dataset, saved
-from support.pictures import colourful, smooth
+from support.images import colourful, smooth
 
 GREY = smooth(40, 30)
 DEEP = GREY.astype(np.uint16) * 16 + 7
@@ -156,7 +156,7 @@ def test_a_frame_that_is_cut_off_is_refused_or_whole(tmp_path, codec):
     dataset = encoded(codec, COLOUR, 8)
     frame = dataset.PixelData[16:]
     dataset.PixelData = encapsulate([frame[: len(frame) // 2 & ~1]])
-    with pytest.raises(UnreadableImageError, match=r"picture\.dcm: "):
+    with pytest.raises(UnreadableImageError, match=r"image\.dcm: "):
         read(tmp_path, dataset)
 
 
@@ -267,11 +267,11 @@ def three_frames(**elements):
     return dataset
 
 
-def test_each_frame_becomes_a_picture(tmp_path):
+def test_each_frame_becomes_a_image(tmp_path):
     (tmp_path / "study/a").mkdir(parents=True)
     saved(tmp_path / "study/a", three_frames(), "many.dcm")
     saved(tmp_path / "study", a_dataset(PatientID="p8"), "IM0001")
-    (tmp_path / "study/notes.txt").write_text("no picture")
+    (tmp_path / "study/notes.txt").write_text("no image")
     table = pd.read_csv(convert(tmp_path / "study", tmp_path / "out").labels, dtype=str)
     assert list(table["path"]) == [*(f"images/a/many_000{k}.png" for k in (1, 2, 3)), "images/IM0001.png"]
     assert list(table["patient_id"]) == ["p7", "p7", "p7", "p8"]
@@ -331,11 +331,11 @@ def test_two_files_of_one_name_are_not_mixed_up(tmp_path):
     (tmp_path / "study").mkdir()
     for name in ("a.dcm", "a.ima"):
         saved(tmp_path / "study", a_dataset(), name)
-    with pytest.raises(InputError, match=r"two pictures are called images/a\.png"):
+    with pytest.raises(InputError, match=r"two images are called images/a\.png"):
         convert(tmp_path / "study", tmp_path / "out")
 
 
-def test_every_file_of_pydicom_becomes_pictures_or_a_listed_failure(tmp_path):
+def test_every_file_of_pydicom_becomes_images_or_a_listed_failure(tmp_path):
     from test_dicom import SHIPPED
 
     from focusmap.convert.dicom_series import is_dicom, unpack_dicom

@@ -9,7 +9,7 @@ import pytest
 
 from focusmap.errors import UnreadableImageError
 from focusmap.images.nifti import write_nifti
-from focusmap.images.read import picture_files, read_image, read_mask
+from focusmap.images.read import image_files, read_image, read_mask
 
 OBLIQUE = np.array([[0.0, -0.6, 0.3, 10.0], [0.9, 0.0, 0.1, -20.0], [0.1, 0.2, 4.0, 5.0], [0, 0, 0, 1.0]])
 RNG = np.random.default_rng(0)
@@ -72,7 +72,7 @@ def test_a_volume_is_known_by_its_content_and_a_gzipped_table_is_none(tmp_path):
     stored(tmp_path, np.ones((3, 3, 3), np.uint8), name="v.nii.gz").rename(tmp_path / "volume")
     nibabel.save(nibabel.Nifti2Image(np.ones((3, 3, 3), np.uint8), OBLIQUE), tmp_path / "second.nii")
     (tmp_path / "labels.csv.gz").write_bytes(gzip.compress(b"path,label\n"))
-    assert [path.name for path in picture_files(tmp_path)] == ["second.nii", "volume"]
+    assert [path.name for path in image_files(tmp_path)] == ["second.nii", "volume"]
     assert read_image(tmp_path / "volume").pixels.all()
     assert read_mask(tmp_path / "second.nii").shape == (3, 3, 3)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from focusmap.errors import InputError
 from focusmap.images.crop import PARTS, Box, foreground_box
-from focusmap.images.image import as_picture
+from focusmap.images.image import as_image
 from focusmap.images.prepare import (
     Placement,
     Preparation,
@@ -21,14 +21,14 @@ from focusmap.images.prepare import (
     standardise,
     to_source,
 )
-from support.pictures import colourful, encode, smooth
+from support.images import colourful, encode, smooth
 
 FILE = Path("a.png")
 sides = st.integers(20, 400)
 
 
 def prepared(plane, size=224, channels=1):
-    return prepare(as_picture(plane, FILE), Preparation(size, channels))
+    return prepare(as_image(plane, FILE), Preparation(size, channels))
 
 
 def whole(rows, columns, size):
@@ -147,7 +147,7 @@ def test_colour_and_grey_become_each_other():
 
 
 @given(st.integers(1, 200), st.integers(-1000, 1000))
-def test_deep_pictures_are_windowed_whatever_their_scale(slope, intercept):
+def test_deep_images_are_windowed_whatever_their_scale(slope, intercept):
     plane = smooth(48, 48).astype(np.float32)
     away = prepared(plane * slope + intercept, 48).astype(int) - prepared(plane, 48)
     assert np.abs(away).max() <= 1
@@ -160,7 +160,7 @@ def test_the_window_cuts_at_its_percentiles():
     assert np.array_equal(levels, np.rint(np.clip((plane.ravel() - low) / (high - low), 0, 1) * 255))
 
 
-def test_a_constant_picture_and_a_lone_speck():
+def test_a_constant_image_and_a_lone_speck():
     assert prepared(np.full((20, 20), 300, np.uint16), 20).max() == 0
     speck = np.zeros((100, 100), np.uint16)
     speck[50, 50] = 900
@@ -174,8 +174,8 @@ def test_standardised_content_has_mean_0_and_deviation_1():
     mean, std = np.array(facts, np.float32).T
     standard = standardise(batch, mean, std)
     assert standard.dtype == np.float32
-    for picture, plane in zip(standard[:2], planes, strict=False):
-        content = picture[(slice(None), *content_box(plane.shape, 64).slices)]
+    for image, plane in zip(standard[:2], planes, strict=False):
+        content = image[(slice(None), *content_box(plane.shape, 64).slices)]
         assert abs(content.mean()) < 1e-4
         assert abs(content.std() - 1) < 1e-4
     assert std[2] == 1
@@ -215,7 +215,7 @@ CROPS = ("whole", "foreground", "0.2,0.1,0.8,0.95", *PARTS)
 
 @pytest.mark.parametrize("crop", CROPS)
 @pytest.mark.parametrize("shape", [(160, 120), (90, 201)])
-def test_a_cropped_picture_is_the_picture_of_the_crop_and_its_map_comes_home(tmp_path, crop, shape):
+def test_a_cropped_image_is_the_image_of_the_crop_and_its_map_comes_home(tmp_path, crop, shape):
     at = (shape[0] * 0.4, shape[1] * 0.3)
     spot = a_blob(shape, at, width=4)
     path = tmp_path / "a.jpg"
@@ -237,12 +237,12 @@ def test_a_cropped_picture_is_the_picture_of_the_crop_and_its_map_comes_home(tmp
         assert np.abs(away).max() <= max(shape) / 48
 
 
-def test_halves_meet_and_make_up_the_picture():
+def test_halves_meet_and_make_up_the_image():
     plane = np.arange(7 * 9, dtype=np.uint8).reshape(7, 9)
     for axis, names in ((1, ("left-half", "right-half")), (0, ("top-half", "bottom-half"))):
         from focusmap.images.crop import crop_box
 
-        halves = [plane[crop_box(as_picture(plane, FILE), name).slices] for name in names]
+        halves = [plane[crop_box(as_image(plane, FILE), name).slices] for name in names]
         assert np.array_equal(np.concatenate(halves, axis=axis), plane)
 
 
@@ -262,7 +262,7 @@ def test_the_foreground_is_found_within_two_pixels_of_the_search_grid(top, left,
 
 
 @pytest.mark.parametrize("plane", [np.full((50, 80), 7, np.uint8), np.full((1, 1), 3, np.uint16)])
-def test_where_nothing_stands_out_the_whole_picture_is_kept(plane):
+def test_where_nothing_stands_out_the_whole_image_is_kept(plane):
     assert foreground_box(plane[np.newaxis]) == Box(0, 0, *plane.shape)
 
 

@@ -9,20 +9,20 @@ from PIL import Image as Pillow
 
 from focusmap.errors import MissingFileError, UnreadableImageError
 from focusmap.images.read import read_image, read_mask
-from support.pictures import colourful, encode, smooth
+from support.images import colourful, encode, smooth
 
 GREY, COLOUR = smooth(60, 83), colourful(60, 83)
 DEEP = GREY.astype(np.uint16) * 250 + 3
 RAMP = np.linspace(0, 255, 60 * 83).reshape(60, 83).astype(np.uint8)
 
 
-def stored(tmp_path, content, name="picture.png"):
+def stored(tmp_path, content, name="image.png"):
     path = tmp_path / name
     path.write_bytes(content)
     return path
 
 
-def read(tmp_path, content, name="picture.png"):
+def read(tmp_path, content, name="image.png"):
     return read_image(stored(tmp_path, content, name)).pixels
 
 
@@ -111,7 +111,7 @@ def test_two_levels_are_black_and_white(tmp_path):
     assert set(np.unique(pixels)) == {0, 255}
 
 
-def test_an_interlaced_picture_is_put_in_order(tmp_path):
+def test_an_interlaced_image_is_put_in_order(tmp_path):
     # Adam7, pass by pass, as in PNG section 8.1: (first row, row step, first column, column step).
     passes = [(0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2), (1, 2, 0, 1)]
     lines = [b"\0" + line.tobytes() for r, dr, c, dc in passes for line in GREY[r::dr, c::dc]]
@@ -156,7 +156,7 @@ def test_cmyk_jpeg_becomes_red_green_blue(tmp_path):
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_turns_the_picture_upright(tmp_path, orientation, kind):
+def test_exif_orientation_turns_the_image_upright(tmp_path, orientation, kind):
     from PIL import ImageOps
 
     exif = Pillow.Exif()
@@ -169,7 +169,7 @@ def test_exif_orientation_turns_the_picture_upright(tmp_path, orientation, kind)
 
 
 @pytest.mark.parametrize("shape", [(512, 512), (801, 600), (333, 1111), (1023, 1025)])
-def test_a_jpeg_read_smaller_is_an_average_of_the_whole_picture(tmp_path, shape):
+def test_a_jpeg_read_smaller_is_an_average_of_the_whole_image(tmp_path, shape):
     import cv2
 
     path = stored(tmp_path, encode(smooth(*shape), "JPEG", quality=98))
@@ -229,7 +229,7 @@ DAMAGED = {
     "half a deep TIFF": (tiff_file(DEEP_COLOUR, 2)[:-4000], "cannot be decoded"),
     "several pages": (
         encode(Pillow.fromarray(GREY), "TIFF", save_all=True, append_images=[Pillow.fromarray(RAMP)]),
-        "holds 2 pictures",
+        "holds 2 images",
     ),
 }
 
@@ -250,7 +250,7 @@ def test_a_damaged_file_with_the_wrong_name_is_told_so(tmp_path):
 
 
 def test_one_changed_byte_is_refused_or_changes_nothing(tmp_path):
-    """PNG carries checksums, so no damage may pass as another picture."""
+    """PNG carries checksums, so no damage may pass as another image."""
     content = encode(COLOUR[:20, :20], "PNG")
     rng = np.random.default_rng(0)
     for position in rng.integers(len(content), size=300):

@@ -15,7 +15,7 @@ from PIL import Image as Pillow
 
 from focusmap.errors import UnreadableImageError
 from focusmap.images.read import read_image, read_mask
-from support.pictures import colourful, encode, smooth
+from support.images import colourful, encode, smooth
 
 RAMP = np.arange(64 * 64, dtype="<u2").reshape(64, 64)
 GREY, COLOUR = smooth(60, 84), colourful(60, 84)
@@ -102,13 +102,13 @@ def test_palettes_with_clear_entries_lie_over_black(tmp_path, depth):
 
 def test_animations_are_refused_with_their_number(tmp_path):
     control = chunk(b"acTL", struct.pack(">II", 3, 0))
-    with pytest.raises(UnreadableImageError, match="holds 3 pictures; one was expected"):
+    with pytest.raises(UnreadableImageError, match="holds 3 images; one was expected"):
         read_png(tmp_path, GREY, 8, 0, control)
     assert np.array_equal(read_png(tmp_path, GREY, 8, 0, chunk(b"acTL", struct.pack(">II", 1, 0)))[0], GREY)
     frames = [Pillow.fromarray(np.roll(GREY, k, axis=0)) for k in range(4)]
     for kind in ("GIF", "WEBP", "TIFF"):
         content = encode(frames[0], kind, save_all=True, append_images=frames[1:])
-        with pytest.raises(UnreadableImageError, match="holds 4 pictures; one was expected"):
+        with pytest.raises(UnreadableImageError, match="holds 4 images; one was expected"):
             read_image(stored(tmp_path, content, "x"))
 
 
@@ -234,7 +234,7 @@ def volume(tmp_path):
 
 @pytest.mark.parametrize("make", [stk, imagej, shaped, pages])
 def test_several_planes_are_refused_with_their_number(tmp_path, make):
-    with pytest.raises(UnreadableImageError, match="holds 3 pictures; one was expected"):
+    with pytest.raises(UnreadableImageError, match="holds 3 images; one was expected"):
         read_image(make(tmp_path))
 
 
@@ -307,8 +307,8 @@ def test_odd_revisions_and_markers_are_passed_over(tmp_path):
 @pytest.mark.parametrize("noise", [b"", b"\0\0\0\0"], ids=["clean", "noise"])
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK", "progressive"])
 def test_what_ends_too_early_is_refused(tmp_path, kept, end, noise, mode):
-    picture = Pillow.fromarray(COLOUR).convert("RGB" if mode == "progressive" else mode)
-    content = encode(picture, "JPEG", quality=95, progressive=mode == "progressive")
+    image = Pillow.fromarray(COLOUR).convert("RGB" if mode == "progressive" else mode)
+    content = encode(image, "JPEG", quality=95, progressive=mode == "progressive")
     place = content.index(b"\xff\xdb")
     content = content[:place] + noise + content[place:]
     read_jpeg(tmp_path, content)

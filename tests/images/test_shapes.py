@@ -1,4 +1,4 @@
-"""The shape of a picture is told from its header alone, and is the one that reading gives."""
+"""The shape of an image is told from its header alone, and is the one that reading gives."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ PIXELS = np.arange(20 * 30, dtype=np.uint16).reshape(20, 30).astype(np.uint8)
 
 @pytest.mark.parametrize("orientation", [1, 6])
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.bmp"])
-def test_pictures_are_measured_upright(tmp_path: Path, name: str, orientation: int) -> None:
+def test_images_are_measured_upright(tmp_path: Path, name: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(PIXELS).save(tmp_path / name, **({} if name.endswith("bmp") else {"exif": exif}))
@@ -39,6 +39,6 @@ def test_the_header_is_enough(tmp_path: Path) -> None:
 def test_what_has_no_shape_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="gone"):
         read_shape(tmp_path / "gone.png")
-    (tmp_path / "words.png").write_text("no picture")
+    (tmp_path / "words.png").write_text("no image")
     with pytest.raises(UnreadableImageError, match=r"words\.png"):
         read_shape(tmp_path / "words.png")

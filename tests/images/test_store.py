@@ -19,7 +19,7 @@ from focusmap.images import store as store_module
 from focusmap.images import workers
 from focusmap.images.prepare import Preparation, prepare_file
 from focusmap.images.store import StoreOptions, open_store, prepare_store
-from support.pictures import encode, smooth
+from support.images import encode, smooth
 
 PREPARATION = Preparation(32)
 HERE = StoreOptions(workers=1)
@@ -45,7 +45,7 @@ def make(files, folder, preparation=PREPARATION, options=HERE):
 
 @pytest.fixture
 def prepared_count(monkeypatch):
-    """Return a list that grows by one with each picture that is really prepared."""
+    """Return a list that grows by one with each image that is really prepared."""
     seen = []
 
     def counting(file, preparation):
@@ -56,7 +56,7 @@ def prepared_count(monkeypatch):
     return seen
 
 
-def test_rows_are_the_prepared_pictures_in_order(files, tmp_path):
+def test_rows_are_the_prepared_images_in_order(files, tmp_path):
     store = make(files, tmp_path / "store")
     assert store.pixels.shape == (12, 1, 32, 32)
     assert store.image_ids == ids(files)
@@ -90,7 +90,7 @@ def test_processes_give_the_same_store_as_one(files, tmp_path, monkeypatch):
     together = prepare_store(many, names, PREPARATION, tmp_path / "together", options)
     assert np.array_equal(alone.pixels, together.pixels)
     assert alone.folder.name == together.folder.name
-    assert calls[-1] == ("preparing pictures", len(many), len(many))
+    assert calls[-1] == ("preparing images", len(many), len(many))
 
 
 def test_what_did_not_change_is_not_prepared_again(files, tmp_path, prepared_count):
@@ -129,26 +129,26 @@ def spoil(files):
     files[7].unlink()
 
 
-def test_all_unreadable_pictures_are_named_at_once(files, tmp_path):
+def test_all_unreadable_images_are_named_at_once(files, tmp_path):
     spoil(files)
     with pytest.raises(UnreadableImageError) as caught:
         make(files, tmp_path / "store")
     message = str(caught.value)
-    assert message.startswith("3 of 12 pictures cannot be read:")
+    assert message.startswith("3 of 12 images cannot be read:")
     assert "02.jpeg: is empty" in message
     assert "05.png: its content is none of" in message
     assert "07.png: no such file" in message
     assert not list((tmp_path / "store").iterdir())
 
 
-def test_of_very_many_unreadable_pictures_twenty_are_named(tmp_path):
+def test_of_very_many_unreadable_images_twenty_are_named(tmp_path):
     files = [tmp_path / f"{k}.png" for k in range(30)]
     with pytest.raises(UnreadableImageError, match="and 10 more") as caught:
         make(files, tmp_path / "store")
     assert str(caught.value).count("no such file") == 20
 
 
-def test_unreadable_pictures_may_be_left_out(files, tmp_path, prepared_count):
+def test_unreadable_images_may_be_left_out(files, tmp_path, prepared_count):
     spoil(files)
     skip = StoreOptions(workers=1, skip_unreadable=True)
     store = make(files, tmp_path / "store", options=skip)

@@ -156,7 +156,7 @@ def test_a_store_of_volumes_is_what_each_file_gives_and_standardised_one_by_one(
         ({"shape": [8, 8]}, "shape, channels"),
         ({"shape": [8, 8, 0]}, "at least 1"),
         ({"shape": [8, 8, 8], "spacing": [1, 1]}, "three sizes"),
-        ({"shape": [8, 8, 8], "crop": "left-half"}, "is for pictures"),
+        ({"shape": [8, 8, 8], "crop": "left-half"}, "is for images"),
         ({"shape": [8, 8, 8], "spacin": None}, "Did you mean 'spacing'"),
     ],
 )

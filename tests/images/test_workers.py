@@ -9,8 +9,8 @@ import pytest
 
 from focusmap.errors import InputError
 from focusmap.images.prepare import Preparation, content_statistics, prepare_file
-from focusmap.images.workers import CHUNK, PreparedPicture, prepare_by_processes, prepare_in_order, prepare_one
-from support.pictures import encode, smooth
+from focusmap.images.workers import CHUNK, PreparedImage, prepare_by_processes, prepare_in_order, prepare_one
+from support.images import encode, smooth
 
 PREPARATION = Preparation(24)
 
@@ -23,12 +23,12 @@ def files(tmp_path):
     return sorted(tmp_path.iterdir())
 
 
-def test_an_outcome_is_a_prepared_picture_or_a_reason(files):
-    picture = prepare_one(files[0], PREPARATION)
+def test_an_outcome_is_a_prepared_image_or_a_reason(files):
+    image = prepare_one(files[0], PREPARATION)
     pixels, placement = prepare_file(files[0], PREPARATION)
-    assert isinstance(picture, PreparedPicture)
-    assert np.array_equal(picture.pixels, pixels)
-    assert (picture.mean, picture.std) == content_statistics(pixels, placement)
+    assert isinstance(image, PreparedImage)
+    assert np.array_equal(image.pixels, pixels)
+    assert (image.mean, image.std) == content_statistics(pixels, placement)
     assert prepare_one(files[7], PREPARATION) == f"{files[7]}: is empty (0 bytes)."
 
 
@@ -37,7 +37,7 @@ def test_processes_give_what_one_gives_in_the_same_order(files):
     together = list(prepare_by_processes(files, PREPARATION, n_workers=2))
     assert len(alone) == len(together) == len(files)
     for ours, theirs in zip(alone, together, strict=True):
-        if isinstance(ours, PreparedPicture):
+        if isinstance(ours, PreparedImage):
             assert np.array_equal(ours.pixels, theirs.pixels)
         else:
             assert ours == theirs

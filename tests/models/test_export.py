@@ -1,4 +1,4 @@
-"""What is exported gives, in another program, what focusmap gives of a picture; what would not is refused."""
+"""What is exported gives, in another program, what focusmap gives of an image; what would not is refused."""
 
 import json
 import re
@@ -42,7 +42,7 @@ def run_elsewhere(folder: Path, batch: np.ndarray) -> dict[str, np.ndarray]:
     return dict(zip(facts["outputs"], FORMATS[facts["graph"]].open(folder / facts["file"])(batch), strict=True))
 
 
-def test_another_program_gives_what_focusmap_gives_of_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_another_program_gives_what_focusmap_gives_of_a_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     pytest.importorskip("onnxruntime", reason="the optional part export is not installed")
     save_model(model(), tmp_path / "model")
     assert main(["export", str(tmp_path / "model"), "--out", str(tmp_path / "out")]) == 0
@@ -102,7 +102,7 @@ def test_a_net_for_openvino_gives_the_same(tmp_path: Path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "densenet121"])
-def test_backbones_that_lay_out_their_features_are_one_graph_for_any_number_of_pictures(name: str, tmp_path: Path):
+def test_backbones_that_lay_out_their_features_are_one_graph_for_any_number_of_images(name: str, tmp_path: Path):
     pytest.importorskip("onnxruntime", reason="the optional part export is not installed")
     assert max(export_model(model(name), "onnx", tmp_path).differences.values()) < 1e-4
 

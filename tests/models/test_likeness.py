@@ -19,14 +19,14 @@ from focusmap.models.ood import (
 from focusmap.phantom import PhantomOptions, make_phantom
 
 
-def pictures(n, dimensions=2, seed=0):
+def images(n, dimensions=2, seed=0):
     options = PhantomOptions(n_patients=n, n_images=n, size=32, dimensions=dimensions, seed=seed)
     return list(make_phantom(options).images[:, np.newaxis])
 
 
 @pytest.fixture(scope="module")
 def own():
-    return pictures(240)
+    return images(240)
 
 
 @pytest.fixture(scope="module")
@@ -34,22 +34,22 @@ def likeness(own):
     return fit_likeness(own[:140], own[140:190])
 
 
-def test_pictures_of_the_same_kind_are_let_through(own, likeness):
-    assert np.mean([bool(likeness.unlike(picture)) for picture in own[190:]]) <= 0.06
+def test_images_of_the_same_kind_are_let_through(own, likeness):
+    assert np.mean([bool(likeness.unlike(image)) for image in own[190:]]) <= 0.06
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda picture: 255 - picture,
-        lambda picture: np.zeros_like(picture),
-        lambda picture: np.random.default_rng(0).integers(0, 256, picture.shape),
-        lambda picture: np.roll(picture, picture.shape[-1] // 2, axis=-1),
+        lambda image: 255 - image,
+        lambda image: np.zeros_like(image),
+        lambda image: np.random.default_rng(0).integers(0, 256, image.shape),
+        lambda image: np.roll(image, image.shape[-1] // 2, axis=-1),
     ],
     ids=["inverted", "blank", "noise", "shifted"],
 )
 def test_other_kinds_are_named(own, likeness, change):
-    said = [likeness.unlike(change(picture)) for picture in own[190:220]]
+    said = [likeness.unlike(change(image)) for image in own[190:220]]
     assert np.mean([text.startswith(UNLIKE) for text in said]) > 0.9
 
 
@@ -59,9 +59,9 @@ def test_brightness_and_contrast_change_nothing(own):
 
 
 def test_a_colour_cast_is_seen_where_train_has_three_channels(own):
-    grey = [np.repeat(picture, 3, axis=0) for picture in own]
+    grey = [np.repeat(image, 3, axis=0) for image in own]
     rng = np.random.default_rng(1)
-    tinted = [np.clip(picture * (1 + rng.normal(0, 0.02, (3, 1, 1))), 0, 255) for picture in grey]
+    tinted = [np.clip(image * (1 + rng.normal(0, 0.02, (3, 1, 1))), 0, 255) for image in grey]
     likeness = fit_likeness(tinted[:140], tinted[140:190])
     red = grey[200] * np.array([1.0, 0.3, 0.3])[:, np.newaxis, np.newaxis]
     assert "grey values" in likeness.unlike(red)
@@ -70,7 +70,7 @@ def test_a_colour_cast_is_seen_where_train_has_three_channels(own):
 
 def test_the_distance_is_that_of_mahalanobis(own, likeness):
     for name, (aspect,) in likeness.aspects.items():
-        descriptions = np.stack([ASPECTS[name](picture) for picture in own[:5]])
+        descriptions = np.stack([ASPECTS[name](image) for image in own[:5]])
         slow = [mahalanobis(row, aspect.centre, aspect.precision) for row in descriptions]
         np.testing.assert_allclose(aspect.distances(descriptions), slow)
 
@@ -83,17 +83,17 @@ def test_cells_are_means_also_where_sides_do_not_divide():
 
 
 def test_volumes_have_a_likeness_too():
-    volumes = pictures(60, dimensions=3)
+    volumes = images(60, dimensions=3)
     likeness = fit_likeness(volumes[:30], volumes[30:55])
     assert likeness.unlike(255 - volumes[56])
 
 
-def test_a_picture_may_be_like_the_train_of_any_fold(own):
-    inverted = [255 - picture for picture in own]
+def test_a_image_may_be_like_the_train_of_any_fold(own):
+    inverted = [255 - image for image in own]
     one, other = (fit_likeness(kind[:140], kind[140:190]) for kind in (own, inverted))
     both = like_any([one, other])
     for kind in (own, inverted):
-        assert np.mean([bool(both.unlike(picture)) for picture in kind[190:]]) <= 0.06
+        assert np.mean([bool(both.unlike(image)) for image in kind[190:]]) <= 0.06
     assert both.unlike(np.zeros_like(own[0]))
 
 
@@ -107,7 +107,7 @@ def test_what_does_not_fit_together_is_damaged_and_other_descriptions_are_of_no_
     assert read_likeness(tmp_path / "newer") is None
 
 
-def test_too_few_pictures_say_nothing(own):
+def test_too_few_images_say_nothing(own):
     assert fit_likeness(own[: FEWEST - 1], own[:60]) is None
     assert fit_likeness(own[:60], own[: FEWEST - 1]) is None
 

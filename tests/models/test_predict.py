@@ -56,7 +56,7 @@ def test_a_stream_of_files_gives_what_the_store_gives(files: list[Path], tmp_pat
 
 
 def test_a_bad_file_is_reported_in_its_place(files: list[Path], tmp_path: Path) -> None:
-    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "text.png").write_text("not an image")
     mixed = [files[0], tmp_path / "text.png", tmp_path / "absent.png", files[1]]
     model = model_of()
     samples = Samples.from_files(rows_of(model, mixed))

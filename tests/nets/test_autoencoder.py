@@ -31,13 +31,13 @@ def test_the_score_is_the_mean_of_the_map_is_the_mean_squared_error(name, channe
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_code_holds_a_sixteenth_of_the_pictures_numbers(name):
+def test_the_code_holds_a_sixteenth_of_the_images_numbers(name):
     net = build_net(Architecture(name, 1, 1)).eval().backbone
     code = net.code(net.narrow(net.encoder(torch.zeros(1, 1, 64, 64))))
     assert code.numel() == 64 * 64 / COMPRESSION
 
 
-def test_volumes_are_painted_as_pictures_are():
+def test_volumes_are_painted_as_images_are():
     net = Reconstruction(torch.nn.Conv3d(1, 4, 8, stride=8), 4, 8, channels=1, dimensions=3)
     assert net(torch.randn(2, 1, 32, 32, 16)).shape == (2, 1, 32, 32, 16)
 

@@ -29,7 +29,7 @@ def attended(seed: int, dimensions: int, pooling: nn.Module | None = None) -> tu
 
 
 def written_out(layer: AxisAttention, features: np.ndarray, evidence: np.ndarray, label: int) -> np.ndarray:
-    """C' of one picture and label: for each axis score, softmax, rescale; then the weighted sum."""
+    """C' of one image and label: for each axis score, softmax, rescale; then the weighted sum."""
     grid = evidence.shape
     v = np.exp(layer.axis_logits[label].detach().numpy())
     v /= v.sum()

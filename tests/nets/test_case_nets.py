@@ -15,7 +15,7 @@ SIDE = 16
 
 
 def cases(sizes: list[int], n_covariates: int = 0, seed: int = 0) -> CaseBatch:
-    """Return cases of so many pictures each, with views in turn."""
+    """Return cases of so many images each, with views in turn."""
     generator = torch.Generator().manual_seed(seed)
     n = sum(sizes)
     return CaseBatch(
@@ -29,12 +29,12 @@ def cases(sizes: list[int], n_covariates: int = 0, seed: int = 0) -> CaseBatch:
 def only(batch: CaseBatch, case: int) -> CaseBatch:
     own = batch.cases == case
     return CaseBatch(
-        batch.pictures[own], torch.zeros(int(own.sum()), dtype=torch.int64), batch.views[own], batch.rows[[case]]
+        batch.images[own], torch.zeros(int(own.sum()), dtype=torch.int64), batch.views[own], batch.rows[[case]]
     )
 
 
-def picked(batch: CaseBatch, pictures: list[int]) -> CaseBatch:
-    return CaseBatch(batch.pictures[pictures], batch.cases[pictures], batch.views[pictures], batch.rows)
+def picked(batch: CaseBatch, images: list[int]) -> CaseBatch:
+    return CaseBatch(batch.images[images], batch.cases[images], batch.views[images], batch.rows)
 
 
 def net_of(architecture: CaseArchitecture) -> torch.nn.Module:
@@ -42,7 +42,7 @@ def net_of(architecture: CaseArchitecture) -> torch.nn.Module:
 
 
 def weights_by_loop(name: str, features: Tensor, weighing: torch.nn.Module) -> list[list[float]]:
-    """The weights ``(n, K)`` of the n pictures of one segment, value by value."""
+    """The weights ``(n, K)`` of the n images of one segment, value by value."""
     rows, n = features.tolist(), len(features)
     if name == "mean":
         return [[1 / n for _ in row] for row in rows]
@@ -96,7 +96,7 @@ def test_eight_cases_together_are_eight_alone(pooling, encoder):
 
 
 @pytest.mark.parametrize("fusion", ["joint", "gated"])
-def test_the_order_of_pictures_changes_nothing_and_weights_go_with_their_picture(fusion):
+def test_the_order_of_images_changes_nothing_and_weights_go_with_their_image(fusion):
     architecture = replace(ARCHITECTURE, n_covariates=3, fusion=fusion, encoder="separate")
     net, batch = net_of(architecture), cases([3, 5, 2], n_covariates=3)
     order = np.random.default_rng(0).permutation(10).tolist()
@@ -129,7 +129,7 @@ def test_a_view_that_is_missing_adds_nothing_whatever_the_others_have():
 def test_volumes_are_cases_too():
     net = net_of(replace(ARCHITECTURE, model="small-residual-3d"))
     batch = cases([2, 1])
-    batch = batch._replace(pictures=batch.pictures[..., None].expand(-1, -1, -1, -1, SIDE))
+    batch = batch._replace(images=batch.images[..., None].expand(-1, -1, -1, -1, SIDE))
     with torch.no_grad():
         torch.testing.assert_close(net(only(batch, 1))[0], net(batch)[1], rtol=1e-4, atol=1e-5)
 

@@ -39,7 +39,7 @@ def randomised(module: nn.Module) -> nn.Module:
 
 
 def convolved(layer: nn.Module, x: np.ndarray, stride: int = 1) -> np.ndarray:
-    """A convolution as a sum over the taps of its kernel, each a shifted copy of the padded picture."""
+    """A convolution as a sum over the taps of its kernel, each a shifted copy of the padded image."""
     weight = layer.weight.detach().numpy()
     taps, pad = weight.shape[2:], weight.shape[2] // 2
     padded = np.pad(x, [(0, 0), (0, 0), *[(pad, pad)] * len(taps)])

@@ -1,4 +1,4 @@
-"""An ensemble is the mean of its members and views, worked out slowly; maps of a moved picture come home."""
+"""An ensemble is the mean of its members and views, worked out slowly; maps of a moved image come home."""
 
 import pytest
 import torch

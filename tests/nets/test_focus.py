@@ -19,7 +19,7 @@ CLASSES = ((1, 4),)
 
 
 class Handed(nn.Module):
-    """A backbone whose only level is the picture itself, of any number of dimensions."""
+    """A backbone whose only level is the image itself, of any number of dimensions."""
 
     def forward_intermediates(self, x: Tensor, *_: list[int], **__: bool) -> list[Tensor]:
         return [x]
@@ -64,7 +64,7 @@ def test_logits_and_maps_are_what_the_formulas_say_place_by_place(pooling, dimen
 
 
 @pytest.mark.parametrize("pooling", ["average", "max", "lse", "topk"])
-def test_a_place_says_what_a_picture_that_looks_like_it_everywhere_would_get(pooling):
+def test_a_place_says_what_a_image_that_looks_like_it_everywhere_would_get(pooling):
     net, x = net_of(pooling, classes=()), drawn(2)
     with torch.no_grad():
         _, maps = net.forward_with_focus(x)
@@ -105,7 +105,7 @@ def test_every_weight_of_a_focus_net_learns(name, pooling):
     assert maps.shape[:2] == (2, 5)
 
 
-def test_maps_of_a_shifted_picture_are_the_shifted_maps():
+def test_maps_of_a_shifted_image_are_the_shifted_maps():
     """Away from the border, by whole cells of the coarsest level."""
     net = build_net(Architecture("small-residual-fpn", 1, 1, PoolingOptions("max"))).eval()
     x = torch.zeros(1, 1, 192, 192)
@@ -130,7 +130,7 @@ def test_a_recipe_becomes_an_architecture_and_both_survive_writing():
     [
         ({"model": "resnet18", "pooling": "lse"}, r"pooling 'lse' needs a net with evidence.*--model resnet18-fpn"),
         ({"model": "resnet18", "sparsity": 0.1}, r"sparsity is for focus maps, and resnet18 has none"),
-        ({"model": "resnet18-fpn", "size": 16}, r"'resnet18' needs pictures of at least 32 pixels"),
+        ({"model": "resnet18-fpn", "size": 16}, r"'resnet18' needs images of at least 32 pixels"),
         ({"model": "resnet18-fpm"}, r"Did you mean 'resnet18-fpn'"),
     ],
 )

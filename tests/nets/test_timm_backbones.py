@@ -1,4 +1,4 @@
-"""Any net of timm's gives a map, laid out as the picture is, that adds up to its logits; others are refused by name."""
+"""Any net of timm's gives a map, laid out as the image is, that adds up to its logits; others are refused by name."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def test_the_mean_of_a_map_is_the_logit_less_the_bias(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_map_lies_as_the_picture_does(name: str) -> None:
+def test_the_map_lies_as_the_image_does(name: str) -> None:
     """A change in the upper right corner changes the map there more than in the lower left."""
     net, _ = build_backbone(name, channels=1)
     x = torch.randn(1, 1, 128, 128, generator=torch.Generator().manual_seed(0))
@@ -46,7 +46,7 @@ def test_a_class_token_takes_no_place_on_the_map() -> None:
 
 def test_a_net_of_one_size_is_refused_with_the_reason() -> None:
     check_size("vit_tiny_patch16_224", (48,))
-    with pytest.raises(InputError, match=r"'mixer_s32_224' takes no pictures of \d+ pixels .*224"):
+    with pytest.raises(InputError, match=r"'mixer_s32_224' takes no images of \d+ pixels .*224"):
         check_size("mixer_s32_224", (128,))
 
 
@@ -80,7 +80,7 @@ def test_a_net_with_all_its_levels_on_one_grid_takes_no_decoder() -> None:
         split_model("vit_tiny_patch16_224-fpn")
 
 
-def test_a_pyramid_is_tried_on_pictures_of_the_size_asked_for() -> None:
+def test_a_pyramid_is_tried_on_images_of_the_size_asked_for() -> None:
     check_recipe(Recipe(model="resnet10t-pan", size=48))
-    with pytest.raises(InputError, match="'maxvit_pico_rw_256' takes no pictures of"):
+    with pytest.raises(InputError, match="'maxvit_pico_rw_256' takes no images of"):
         check_recipe(Recipe(model="maxvit_pico_rw_256-fpn", size=100))

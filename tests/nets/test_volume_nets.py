@@ -79,7 +79,7 @@ def test_every_parameter_has_a_stage() -> None:
     ("values", "message"),
     [
         ({"model": "densenet121-3d", "shape": (96, 96, 24)}, "volumes of at least 32 voxels a side, not 24"),
-        ({"model": "resnet18", "shape": (32, 32, 32)}, "are for volumes, and resnet18 takes pictures"),
+        ({"model": "resnet18", "shape": (32, 32, 32)}, "are for volumes, and resnet18 takes images"),
         ({"model": "resnet18", "channels": 4}, "have 1 or 3"),
         ({"model": "resnet19-3d"}, "Did you mean 'resnet1[08]-3d'"),
     ],
@@ -95,15 +95,15 @@ def test_a_volume_of_few_slices_is_taken() -> None:
 
 
 def test_a_warp_of_a_volume_is_that_of_its_slices() -> None:
-    """Rows of a picture are the second axis of the volume, columns the first."""
+    """Rows of an image are the second axis of the volume, columns the first."""
     volume = torch.randn(2, 1, 9, 9, 4, generator=torch.Generator().manual_seed(0))
     plane = torch.tensor([[[0.9, -0.3, 0.1], [0.2, 1.1, -0.2]]]).expand(2, 2, 3)
     space = torch.zeros(2, 3, 4)
     space[:, :2, :2], space[:, :2, 3], space[:, 2, 2] = plane[:, :, :2], plane[:, :, 2], 1.0
     found = warped(volume, space, "border")
     for k in range(4):
-        picture = warped(volume[..., k].transpose(2, 3), plane, "border")
-        torch.testing.assert_close(found[..., k].transpose(2, 3), picture, atol=1e-5, rtol=1e-5)
+        image = warped(volume[..., k].transpose(2, 3), plane, "border")
+        torch.testing.assert_close(found[..., k].transpose(2, 3), image, atol=1e-5, rtol=1e-5)
 
 
 def test_a_quarter_turn_of_a_volume_that_is_not_square_keeps_its_voxels() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from focusmap.figures.sheets import Tile, write_sheet
 from focusmap.files import Json, read_json
-from focusmap.report.audit_page import AuditPictures, PairPicture, render_audit
+from focusmap.report.audit_page import AuditImages, PairImage, render_audit
 from focusmap.report.comparison import render_comparison
 from focusmap.report.files import read_run
 from focusmap.report.judged import judged_predictions
@@ -23,11 +23,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(tmp_path_factory.mktemp("pages") / "run", binary_task("nodule", "effusion"), n=80, n_maps=2)
 
 
-def test_audit_shows_findings_then_overview_then_pictures(run: Path, tmp_path: Path) -> None:
+def test_audit_shows_findings_then_overview_then_images(run: Path, tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.png"
     write_sheet(sheet, [Tile(np.eye(9), "a")])
-    pictures = AuditPictures({HOSTILE: sheet}, [PairPicture(HOSTILE, "b", 0.99, sheet)])
-    path = render_audit(read_json(run / "audit.json"), pictures, tmp_path)
+    images = AuditImages({HOSTILE: sheet}, [PairImage(HOSTILE, "b", 0.99, sheet)])
+    path = render_audit(read_json(run / "audit.json"), images, tmp_path)
     page = path.read_text()
     order = [
         page.index(f'<section id="{name}">')
@@ -42,14 +42,14 @@ def test_audit_shows_findings_then_overview_then_pictures(run: Path, tmp_path: P
 def test_standing_blocking_finding_is_the_title(run: Path, tmp_path: Path) -> None:
     audit = dict(read_json(run / "audit.json"))
     audit["accepted"] = []
-    assert "A blocking finding stands" in render_audit(audit, AuditPictures(), tmp_path).read_text()
+    assert "A blocking finding stands" in render_audit(audit, AuditImages(), tmp_path).read_text()
 
 
 @pytest.mark.parametrize(
     "audit", [{}, {"findings": [], "overview": {}}, {"overview": {"cooccurrence": {"names": ["a"]}}}]
 )
 def test_empty_audits_are_pages_too(audit: dict[str, Json], tmp_path: Path) -> None:
-    assert "Nothing was found." in render_audit(audit, AuditPictures(), tmp_path).read_text()
+    assert "Nothing was found." in render_audit(audit, AuditImages(), tmp_path).read_text()
 
 
 def test_comparison_has_runs_differences_and_curves(run: Path, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_a_report_becomes_a_pdf(run: Path, capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out == f"report: {run / 'report.pdf'}\n"
     assert made.startswith(b"%PDF-")
     assert made.rstrip().endswith(b"%%EOF")
-    assert not ImageFile.LOAD_TRUNCATED_IMAGES, "half a picture would be read without a word"
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES, "half an image would be read without a word"
 
 
 @pytest.mark.slow

@@ -259,7 +259,7 @@ def test_boxes_that_name_no_label_are_said(run: Path) -> None:
     assert f"{said} Did you mean Infiltration?" in words_of(page_of(run))
 
 
-def test_localisation_has_every_score_beside_its_baselines_and_a_picture(run: Path) -> None:
+def test_localisation_has_every_score_beside_its_baselines_and_a_image(run: Path) -> None:
     section = page_of(run).split('<section id="localisation">')[1].split("</section>")[0]
     words = words_of(section)
     for part in ("Pixel AUPRC", "with missed images", "Chance", "Above the mean mask", "+0.200 yes", "small (0.1 %"):
@@ -283,7 +283,7 @@ def as_cases(run: Path) -> pd.DataFrame:
     return both
 
 
-def test_maps_of_cases_say_what_is_the_cases_and_what_the_pictures_own(run: Path) -> None:
+def test_maps_of_cases_say_what_is_the_cases_and_what_the_images_own(run: Path) -> None:
     index = as_cases(run)
     page = page_of(run)
     assert '<section id="localisation">' in page
@@ -297,7 +297,7 @@ def test_maps_of_cases_say_what_is_the_cases_and_what_the_pictures_own(run: Path
     assert of_shown
     for post, pre in of_shown:
         of_post, of_pre = (re.escape(name) + r" the case's truth: \w+; predicted probability of the whole case "
-                           r"(\d\.\d{3}); evidence of this picture " for name in (post, pre))  # fmt: skip
+                           r"(\d\.\d{3}); evidence of this image " for name in (post, pre))  # fmt: skip
         found = re.search(of_post + r"2\.500; map: cam " + of_pre + r"0\.125; map: cam", shown)
         assert found is not None
         assert found[1] == found[2]
@@ -312,7 +312,7 @@ def test_a_marked_lesion_of_a_case_is_named_with_its_case(run: Path) -> None:
     assert f"case {row['case_id']} · {row['image_id']} · {row['target']} hit; predicted for the whole case" in shown
 
 
-def test_maps_of_single_pictures_speak_of_no_case(run: Path) -> None:
+def test_maps_of_single_images_speak_of_no_case(run: Path) -> None:
     shown = words_of(page_of(run).split('<section id="maps">')[1].split("</section>")[0])
     assert "case" not in shown
     assert "--trust" in shown

@@ -23,7 +23,7 @@ def trust_of(*, edges_pass: bool = False) -> dict[str, Json]:
     cam: dict[str, Json] = {
         "deletion": {**verdict(True), **CURVES},
         "road": verdict(False),
-        "randomisation": verdict(None, "no label has maps of two pictures to compare"),
+        "randomisation": verdict(None, "no label has maps of two images to compare"),
     }
     controls: dict[str, Json] = {"edges": {**cam, "deletion": verdict(edges_pass)}, "random": {}}
     return {
@@ -38,7 +38,7 @@ def test_the_page_says_what_passes_what_fails_and_what_was_not_judged(tmp_path: 
     assert "cam passes 1 of the 2 criteria judged for this model; it fails road." in words
     assert f"✓ {ENGLISH('trust_passes.deletion')}" in words
     assert f"✗ {ENGLISH('trust_fails.road')}" in words
-    assert "? Not judged: randomisation: no label has maps of two pictures to compare." in words
+    assert "? Not judged: randomisation: no label has maps of two images to compare." in words
     assert "necessary, not sufficient" in words
     assert "16 maps of 12 images of 9 patients" in words
     assert "The first of 3 models stands for all. Intervals from so few patients are too narrow." in words
@@ -55,13 +55,13 @@ def test_what_a_control_passes_is_said(tmp_path: Path) -> None:
 def test_a_method_that_passes_everything_is_good_and_one_without_a_judgement_is_not() -> None:
     (one,) = trust_verdicts({"methods": {"cam": {"road": verdict(True)}}}, ENGLISH)
     assert one.passes_all
-    (other,) = trust_verdicts({"methods": {"cam": {"road": verdict(None, "it is defined for no picture")}}}, ENGLISH)
+    (other,) = trust_verdicts({"methods": {"cam": {"road": verdict(None, "it is defined for no image")}}}, ENGLISH)
     assert not other.passes_all
 
 
 def test_without_maps_the_page_says_why(tmp_path: Path) -> None:
-    trust: dict[str, Json] = {"methods": {}, "controls": {}, "criteria": {}, "reason": "fewer than two pictures"}
-    assert "Nothing was measured: fewer than two pictures." in words_of(
+    trust: dict[str, Json] = {"methods": {}, "controls": {}, "criteria": {}, "reason": "fewer than two images"}
+    assert "Nothing was measured: fewer than two images." in words_of(
         render_trust(trust, tmp_path / "trust.html").read_text()
     )
 

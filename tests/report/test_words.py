@@ -159,7 +159,7 @@ def test_trust_is_said_in_both_languages(tmp_path: Path) -> None:
         "cam passes 8 of the 9 criteria judged for this model; it fails deletion.",
         "Measured on 3 maps of 2 images of 1 patient; the label was predicted in 3 of them. The first of 5 models",
         "Intervals from so few patients are too narrow.",
-        "Not judged: road: it is defined for no picture.",
+        "Not judged: road: it is defined for no image.",
         "−0.100 (−0.300 to 0.100)",
         "0.200; limit 0.500",
     ):

@@ -63,11 +63,11 @@ def test_the_gradient_passes_a_numerical_check() -> None:
     labels = torch.tensor([1, 0, 0, 1, -1, 1, 0, 0])
     features = torch.randn(8, 4, dtype=torch.float64, generator=generator(), requires_grad=True)
     assert torch.autograd.gradcheck(lambda f: pair_loss(f, labels), features)
-    in_picture = features.T.reshape(4, 2, 4).detach().requires_grad_()
+    in_image = features.T.reshape(4, 2, 4).detach().requires_grad_()
     sampling = PairSampling(50)
     assert torch.autograd.gradcheck(
         lambda f: sampled_pair_loss(f, labels.view(2, 4), sampling, generator()).double(),
-        in_picture,
+        in_image,
         atol=1e-2,
         eps=1e-3,
     )

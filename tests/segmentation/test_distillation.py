@@ -13,7 +13,7 @@ from focusmap.study.segmentation import SegmentationRecipe
 
 
 def balls(shape: tuple[int, ...], n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures ``(n, 1, *shape)`` of bright balls at random places, and the balls."""
+    """Images ``(n, 1, *shape)`` of bright balls at random places, and the balls."""
     rng = np.random.default_rng(0)
     grid = np.stack(np.meshgrid(*[np.arange(side) for side in shape], indexing="ij"))
     centres = rng.uniform(0.3, 0.7, (n, len(shape))) * np.array(shape)
@@ -23,11 +23,11 @@ def balls(shape: tuple[int, ...], n: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("shape", [(20, 24), (10, 12, 10)])
 def test_masks_are_learnt_through_an_ignored_band_of_wrong_marks(shape: tuple[int, ...]) -> None:
-    pictures, masks = balls(shape, 8)
+    images, masks = balls(shape, 8)
     marked = masks.astype(np.int8)
     marked[np.random.default_rng(1).random(masks.shape) < 0.5] = -1
-    net = learn_masks(Cases(pictures, marked), LearningOptions(70))
-    drawn = predict_masks(net, pictures) >= 0.5
+    net = learn_masks(Cases(images, marked), LearningOptions(70))
+    drawn = predict_masks(net, images) >= 0.5
     assert 2 * (drawn & masks).sum() / (drawn.sum() + masks.sum()) > 0.9
 
 
@@ -53,9 +53,9 @@ def test_a_net_begins_with_the_share_of_lesion_among_what_is_marked() -> None:
 
 
 def test_the_same_seed_draws_the_same_masks() -> None:
-    pictures, masks = balls((16, 16), 4)
-    cases = Cases(pictures, masks.astype(np.int8))
-    first, again = (predict_masks(learn_masks(cases, LearningOptions(5)), pictures) for _ in range(2))
+    images, masks = balls((16, 16), 4)
+    cases = Cases(images, masks.astype(np.int8))
+    first, again = (predict_masks(learn_masks(cases, LearningOptions(5)), images) for _ in range(2))
     assert (first == again).all()
 
 

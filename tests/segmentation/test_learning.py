@@ -11,15 +11,15 @@ def test_no_step_follows_a_gradient_longer_than_the_longest() -> None:
     net = nn.Conv2d(1, 1, 3, padding=1)
     lengths: list[float] = []
 
-    def huge(pictures: Tensor, marked: Tensor, generator: torch.Generator) -> Tensor:
+    def huge(images: Tensor, marked: Tensor, generator: torch.Generator) -> Tensor:
         del marked, generator
-        return 1e6 * net(pictures).square().mean()
+        return 1e6 * net(images).square().mean()
 
     def note(doing: str, done: int, total: int) -> None:
         del doing, done, total
         lengths.append(float(torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None]).norm()))
 
-    pictures = np.random.default_rng(0).normal(size=(2, 1, 6, 6)).astype(np.float32)
+    images = np.random.default_rng(0).normal(size=(2, 1, 6, 6)).astype(np.float32)
     options = LearningOptions(n_steps=3, longest_gradient=0.5, progress=note)
-    learn(net, Cases(pictures, np.zeros((2, 6, 6), np.int8)), huge, options)
+    learn(net, Cases(images, np.zeros((2, 6, 6), np.int8)), huge, options)
     np.testing.assert_allclose(lengths, 0.5, rtol=1e-4)

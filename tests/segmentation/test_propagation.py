@@ -51,13 +51,13 @@ def test_growing_is_the_weighted_sum_over_the_points() -> None:
 
 
 def two_regions(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A picture of a bright ball on a dark ground, both noisy; the ball; marks of a twentieth of each."""
+    """An image of a bright ball on a dark ground, both noisy; the ball; marks of a twentieth of each."""
     rng = np.random.default_rng(0)
     grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, side) for side in shape], indexing="ij"))
     ball = (grid**2).sum(axis=0) < 0.3
-    picture = (np.where(ball, 1.0, -0.5) + rng.normal(0, 0.2, shape)).astype(np.float32)[None]
+    image = (np.where(ball, 1.0, -0.5) + rng.normal(0, 0.2, shape)).astype(np.float32)[None]
     marked = np.where(rng.random(shape) < 0.05, ball, -1).astype(np.int8)
-    return picture, ball, marked
+    return image, ball, marked
 
 
 @pytest.mark.parametrize(
@@ -70,11 +70,11 @@ def two_regions(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndar
 def test_two_regions_grow_from_a_twentieth_of_them(
     shape: tuple[int, ...], activation: Features, pair_radius: float
 ) -> None:
-    picture, ball, marked = two_regions(shape)
+    image, ball, marked = two_regions(shape)
     torch.manual_seed(0)
     net = FeatureNet(1, 8, len(shape), activation)
-    learn_features(net, Cases(picture[None], marked[None]), LearningOptions(150, batch_size=1), pair_radius)
-    found = features_of(net, picture)
+    learn_features(net, Cases(image[None], marked[None]), LearningOptions(150, batch_size=1), pair_radius)
+    found = features_of(net, image)
     points = np.flatnonzero(marked == 1)
     region = grow(found, points, np.ones(len(points)))
     recipe = SegmentationRecipe()
@@ -86,10 +86,10 @@ def test_two_regions_grow_from_a_twentieth_of_them(
 
 @pytest.mark.parametrize("shape", [(40, 36), (14, 16, 12)])
 @pytest.mark.parametrize("edges", list(EDGES))
-def test_edges_of_the_picture_correct_a_region(edges: str, shape: tuple[int, ...]) -> None:
-    picture, ball, marked = two_regions(shape)
+def test_edges_of_the_image_correct_a_region(edges: str, shape: tuple[int, ...]) -> None:
+    image, ball, marked = two_regions(shape)
     rough = np.clip(ball + np.random.default_rng(1).normal(0, 0.35, shape), 0, 1).astype(np.float32)
-    drawn = EDGES[edges](Refining(picture, rough, marked)) >= 0.5
+    drawn = EDGES[edges](Refining(image, rough, marked)) >= 0.5
     before = ((rough >= 0.5) != ball).mean()
     after = (drawn != ball).mean()
     assert after == before if edges == "none" else after < before

@@ -98,7 +98,7 @@ def test_cuts_out_of_order_are_refused() -> None:
         SeedCuts(0.7, 0.6)
 
 
-def test_evidence_that_every_picture_has_at_a_place_is_no_mark_of_a_lesion():
+def test_evidence_that_every_image_has_at_a_place_is_no_mark_of_a_lesion():
     rng = np.random.default_rng(0)
     without = [0.1 * rng.random((8, 8)) for _ in range(40)]
     lesion = 0.1 * rng.random((8, 8))

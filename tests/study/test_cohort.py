@@ -12,7 +12,7 @@ from focusmap.study.study import read_study, write_study
 
 
 def study_folder(folder: Path, text: str) -> Path:
-    """Write a label file and an empty picture for each path in it."""
+    """Write a label file and an empty image for each path in it."""
     labels = folder / "labels.csv"
     labels.write_text(text)
     for name in ("a.png", "b.png", "c.png", "d.png"):
@@ -112,7 +112,7 @@ def test_a_cell_that_is_no_label_is_named_with_its_row(tmp_path):
         read_cohort(labels, Declaration(targets=("Mass:binary",)))
 
 
-def test_all_missing_pictures_are_named_at_once(tmp_path):
+def test_all_missing_images_are_named_at_once(tmp_path):
     labels = study_folder(tmp_path, "path,Mass\na.png,1\nx.png,0\ny.png,0\n")
     with pytest.raises(MissingFileError, match=r"2 of 3.*row 3: x\.png; row 4: y\.png.*--images"):
         read_cohort(labels)

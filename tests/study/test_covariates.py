@@ -138,12 +138,12 @@ def test_without_covariates_the_candidates_are_listed(tmp_path):
         type_covariates(read_cohort(tmp_path / "labels.csv", Declaration()))
 
 
-def test_a_column_of_pictures_is_to_be_called_path_and_is_no_candidate(tmp_path):
+def test_a_column_of_images_is_to_be_called_path_and_is_no_candidate(tmp_path):
     names = [f"films/{i}.PNG" if i % 3 else "" for i in range(N)]
     cohort_of(tmp_path, age=[20 + i for i in range(N)], file_path=names)
     cohort = read_cohort(tmp_path / "labels.csv", Declaration())
-    remedy = "Column file_path holds names of pictures: call it path."
-    assert cohort.study.notes[-1].endswith(f"no picture is looked at. {remedy}")
+    remedy = "Column file_path holds names of images: call it path."
+    assert cohort.study.notes[-1].endswith(f"no image is looked at. {remedy}")
     with pytest.raises(InputError, match=rf"Candidates: --covariate age\. {remedy}$"):
         type_covariates(cohort)
     with pytest.raises(InputError, match=remedy):

@@ -84,13 +84,13 @@ def test_a_zero_names_nobody_only_where_all_others_have_four_digits():
     assert of_nobody(pd.Series(["999", "998", "997"])).tolist() == [False] * 3
 
 
-def cohort_of(folder: Path, patients: list[str], said: Declaration = Declaration()) -> Cohort:
+def cohort_of(folder: Path, patients: list[str], declaration: Declaration = Declaration()) -> Cohort:
     folder.mkdir(parents=True, exist_ok=True)
     rows = [{"path": f"{i:04d}.png", "patient_id": who, "label": (i // 2) % 2} for i, who in enumerate(patients)]
     for row in rows:
         (folder / str(row["path"])).touch()
     pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
-    return read_cohort(folder / "labels.csv", said)
+    return read_cohort(folder / "labels.csv", declaration)
 
 
 @pytest.mark.parametrize("form", ["{}.0", "{:04d}", "patient {}", "{}\u00a0\u200b"])
@@ -128,11 +128,11 @@ def test_ids_that_a_spreadsheet_rounded_are_refused(tmp_path):
     assert len(cohort_of(tmp_path, ["1.23456789012E+11", "7"])) == 2
 
 
-def external_case(tmp_path: Path, said: Declaration = Declaration()) -> tuple[Run, Cohort]:
+def external_case(tmp_path: Path, declaration: Declaration = Declaration()) -> tuple[Run, Cohort]:
     run, own = Run(tmp_path / "run"), cohort_of(tmp_path / "own", ["17", "18", "19"])
     write_study(own.study, run.study)
     write_cohort(own, run.cohort)
-    return run, cohort_of(tmp_path / "other", ["0017", "P4", "5"], said)
+    return run, cohort_of(tmp_path / "other", ["0017", "P4", "5"], declaration)
 
 
 def test_known_patients_in_another_spelling_are_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""Proves that a label file says of each picture what its place says, and that nothing is dropped in silence."""
+"""Proves that a label file says of each image what its place says, and that nothing is dropped in silence."""
 
 import os
 from pathlib import Path
@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from focusmap.cli import main
 from focusmap.errors import InputError
-from focusmap.study.index import index_pictures
+from focusmap.study.index import index_images
 
 names = st.text("abcXYZ019-. ", min_size=1, max_size=8).filter(lambda text: text.strip(". ") == text and text)
 
 
-def rows(pictures, pattern=None):
-    return index_pictures(pictures, pattern).table.to_dict("records")
+def rows(images, pattern=None):
+    return index_images(images, pattern).table.to_dict("records")
 
 
 def test_the_first_folder_is_the_label_or_the_split():
@@ -46,8 +46,8 @@ def test_a_number_takes_only_digits_so_that_the_name_before_it_may_hold_the_sepa
     assert rows(["x/y/ill-7.png"], "{_}/{_}/{label}-{n}.png") == [{"path": "x/y/ill-7.png", "label": "ill", "n": "7"}]
 
 
-def test_masks_beside_pictures_are_their_masks():
-    found = index_pictures(["b/b (1).png", "b/b (1)_mask.png", "b/b (1)_mask_1.png", "b/b (2).png", "b/x_mask.png"])
+def test_masks_beside_images_are_their_masks():
+    found = index_images(["b/b (1).png", "b/b (1)_mask.png", "b/b (1)_mask_1.png", "b/b (2).png", "b/x_mask.png"])
     assert found.table.to_dict("records") == [
         {"path": "b/b (1).png", "label": "b", "mask": "b/b (1)_mask.png"},
         {"path": "b/b (2).png", "label": "b", "mask": ""},
@@ -57,14 +57,14 @@ def test_masks_beside_pictures_are_their_masks():
 
 
 def test_what_does_not_fit_is_left_out_and_named():
-    found = index_pictures(["ill/a_1.png", "loose.png", "ill/a-2.png"], "{label}/{patient}_{n}.png")
+    found = index_images(["ill/a_1.png", "loose.png", "ill/a-2.png"], "{label}/{patient}_{n}.png")
     assert list(found.table["path"]) == ["ill/a_1.png"]
     assert found.left_out == ("ill/a-2.png", "loose.png")
 
 
 @given(st.permutations(["ill/a_1.png", "well/b_2.png", "loose.png", "ill/a_1_mask.png"]))
-def test_the_order_of_files_does_not_matter(pictures):
-    found, sorted_found = index_pictures(pictures), index_pictures(sorted(pictures))
+def test_the_order_of_files_does_not_matter(images):
+    found, sorted_found = index_images(images), index_images(sorted(images))
     pd.testing.assert_frame_equal(found.table, sorted_found.table)
     assert found.left_out == sorted_found.left_out == ("loose.png",)
 
@@ -78,12 +78,12 @@ def test_the_order_of_files_does_not_matter(pictures):
         ("{label}/{a b}.png", "{a b} is not a name"),
         ("{label}/{path}.png", "{path} is not a name"),
         ("{label}/{label}.png", "{label} stands twice"),
-        ("{label}/x{n}.png", "none of 1 pictures lies as '{label}/x{n}.png' says; the first is 'ill/a.png'"),
+        ("{label}/x{n}.png", "none of 1 images lies as '{label}/x{n}.png' says; the first is 'ill/a.png'"),
     ],
 )
 def test_a_pattern_that_cannot_be_used_is_refused(pattern, message):
     with pytest.raises(InputError) as caught:
-        index_pictures(["ill/a.png"], pattern)
+        index_images(["ill/a.png"], pattern)
     assert message in str(caught.value)
 
 
@@ -93,13 +93,13 @@ def folder(tmp_path):
         path = tmp_path / "pictures" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(cv2.imencode(".png", np.arange(64, dtype=np.uint8).reshape(8, 8))[1].tobytes())
-    (tmp_path / "pictures/well/p3_1").write_bytes((tmp_path / "pictures/well/p2_1.png").read_bytes())
-    (tmp_path / "pictures/notes.txt").write_text("no picture")
+    (tmp_path / "images/well/p3_1").write_bytes((tmp_path / "images/well/p2_1.png").read_bytes())
+    (tmp_path / "images/notes.txt").write_text("no image")
     return tmp_path / "pictures"
 
 
-@pytest.mark.parametrize("place", ["labels.csv", "pictures/labels.csv", "elsewhere/labels.csv"])
-def test_the_label_file_finds_its_pictures(folder, tmp_path, capsys, place):
+@pytest.mark.parametrize("place", ["labels.csv", "images/labels.csv", "elsewhere/labels.csv"])
+def test_the_label_file_finds_its_images(folder, tmp_path, capsys, place):
     from focusmap import Declaration, read_cohort
 
     out = tmp_path / place
@@ -124,7 +124,7 @@ def test_bad_input_is_one_message(folder, tmp_path, capsys):
     out = tmp_path / "labels.csv"
     (tmp_path / "empty").mkdir()
     assert "no such folder" in refused(tmp_path / "none", "--out", out)
-    assert "holds no pictures" in refused(tmp_path / "empty", "--out", out)
+    assert "holds no images" in refused(tmp_path / "empty", "--out", out)
     assert "--pattern" in refused(folder, "--out", out, "--pattern", "{x")
     assert not out.exists()
     out.write_text("mine")
@@ -136,7 +136,7 @@ def test_a_real_set_is_read_by_its_names():
     if "FOCUSMAP_DATA" not in os.environ:
         pytest.skip("FOCUSMAP_DATA does not name the folder of real data")
     folder = Path(os.environ["FOCUSMAP_DATA"]) / "breast_us_busi"
-    found = index_pictures([path.name for path in (folder / "images").iterdir()], "{label}_{n}.png").table
+    found = index_images([path.name for path in (folder / "images").iterdir()], "{label}_{n}.png").table
     declared = pd.read_csv(folder / "labels.csv", dtype=str)
     assert dict(zip("images/" + found["path"], found["label"], strict=True)) == dict(
         zip(declared["path"], declared["label"], strict=True)

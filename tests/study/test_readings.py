@@ -42,10 +42,10 @@ def test_both_forms_say_the_same(read, text):
     assert found.patients == ["p1", "p1", "p2"]
     np.testing.assert_array_equal(found.votes["Effusion"], EFFUSION)
     np.testing.assert_array_equal(found.votes["Mass"], MASS)
-    assert list(found.pictures) == ["path", "patient_id", "sex"]
+    assert list(found.images) == ["path", "patient_id", "sex"]
 
 
-def test_what_differs_within_a_picture_is_left_out_and_said(read):
+def test_what_differs_within_a_image_is_left_out_and_said(read):
     assert "column minutes differs" in " ".join(read(LONG).notes)
 
 
@@ -63,7 +63,7 @@ def test_a_column_a_reader_needs_their_names(read):
     np.testing.assert_array_equal(found.votes["grade"], [[0, 1], [0, -1]])
 
 
-def test_rows_without_pictures_are_pictures_too(read):
+def test_rows_without_images_are_images_too(read):
     assert read("age,x.ann,x.bob\n61,0,1\n62,1,1\n").names == ("row2", "row3")
 
 
@@ -71,7 +71,7 @@ def test_a_definitive_column_is_read_and_not_kept(read):
     found = read(LONG.replace("minutes", "biopsy").replace(",3\n", ",\n").replace(",4\n", ",1\n").replace(",2\n", ",\n")
                  .replace(",9\n", ",0\n"), definitive=("Mass=biopsy",))  # fmt: skip
     np.testing.assert_array_equal(found.definitive["Mass"], [1, -1, 0])
-    assert "biopsy" not in found.pictures
+    assert "biopsy" not in found.images
 
 
 def test_the_same_answer_twice_is_one_vote(read):
@@ -81,8 +81,8 @@ def test_the_same_answer_twice_is_one_vote(read):
 @pytest.mark.parametrize(
     ("text", "said", "message"),
     [
-        (LONG + "a.png,p1,F,ann,0,0,3\n", {}, "rows 2 and 9: reader ann calls Effusion of one picture 1 and 0"),
-        (LONG + "a.png,p9,F,dan,0,0,3\n", {}, "rows 2 and 9: patient_id of one picture is p1 and p9"),
+        (LONG + "a.png,p1,F,ann,0,0,3\n", {}, "rows 2 and 9: reader ann calls Effusion of one image 1 and 0"),
+        (LONG + "a.png,p9,F,dan,0,0,3\n", {}, "rows 2 and 9: patient_id of one image is p1 and p9"),
         (LONG + "d.png,p3,F,,0,0,3\n", {}, "row 9: reader is empty"),
         (LONG + ",p3,F,ann,0,0,3\n", {}, "row 9: path is empty"),
         (LONG + "d.png,,F,ann,0,0,3\n", {}, "row 9: patient_id is empty"),
@@ -91,7 +91,7 @@ def test_the_same_answer_twice_is_one_vote(read):
         ("path,reader,x\na.png,ann,1\nb.png,ann,0\n", {}, "one reader (ann)"),
         ("path,x.ann,x.bob\na.png,1,\nb.png,0,\n", {}, "one reader (ann)"),
         ("path,x,age\na.png,1,60\n", {}, "no column that names the reader"),
-        ("reader,x\nann,1\nbob,0\n", {}, "which picture was read"),
+        ("reader,x\nann,1\nbob,0\n", {}, "which image was read"),
         ("path,x.ann,x.bob\na.png,1,0\na.png,0,0\n", {}, "rows 2 and 3: path 'a.png' stands twice"),
         ("path,x,x.ann,x.bob\na.png,1,1,0\n", {}, "has a column 'x' beside 'x.ann'"),
         ("path,x.ann,x.bob\na.png,0.5,0\nb.png,1,0\n", {}, "row 2: x '0.5' is not one of 0, 1"),

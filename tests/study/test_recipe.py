@@ -71,7 +71,7 @@ def test_a_preset_is_a_recipe_that_survives_the_disk(tmp_path, name):
     assert read_recipe(tmp_path / "recipe.yaml") == recipe
 
 
-def test_no_preset_mirrors_chest_pictures():
+def test_no_preset_mirrors_chest_images():
     chest = recipe_from({"preset": "chest-xray"})
     assert (chest.size, chest.augmentation.mirror) == (320, False)
     assert not [name for name in PRESETS if ("chest" in name or "xray" in name) and name != "chest-xray"]

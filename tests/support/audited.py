@@ -13,24 +13,24 @@ from focusmap.study.options import Declaration
 
 
 def textures(n: int, seed: int = 0, size: int = 48) -> np.ndarray:
-    """``(n, size, size) uint8`` smooth random pictures, no two alike."""
+    """``(n, size, size) uint8`` smooth random images, no two alike."""
     rng = np.random.default_rng(seed)
     coarse = rng.normal(size=(n, 8, 8)).astype(np.float32)
     grown = np.stack([cv2.resize(field, (size, size), interpolation=cv2.INTER_CUBIC) for field in coarse])
     return np.clip(128 + 40 * grown, 0, 255).astype(np.uint8)
 
 
-def write_cohort(folder: Path, table: pd.DataFrame, pictures: Sequence[np.ndarray], **said: object) -> Cohort:
-    """Write pictures under the table's paths, and the table; return the cohort."""
-    for path, picture in zip(table["path"], pictures, strict=True):
+def write_cohort(folder: Path, table: pd.DataFrame, images: Sequence[np.ndarray], **said: object) -> Cohort:
+    """Write images under the table's paths, and the table; return the cohort."""
+    for path, image in zip(table["path"], images, strict=True):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        assert cv2.imwrite(str(folder / path), picture)
+        assert cv2.imwrite(str(folder / path), image)
     table.to_csv(folder / "labels.csv", index=False)
     return read_cohort(folder / "labels.csv", Declaration(**said))  # type: ignore[arg-type]
 
 
 def read_table_only(folder: Path, table: pd.DataFrame, **said: object) -> Cohort:
-    """Write a table without pictures and return its cohort."""
+    """Write a table without images and return its cohort."""
     table.to_csv(folder / "labels.csv", index=False)
     return read_cohort(folder / "labels.csv", Declaration(**said))  # type: ignore[arg-type]
 

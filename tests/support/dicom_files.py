@@ -1,4 +1,4 @@
-"""DICOM files of one small picture, with any element changed."""
+"""DICOM files of one small image, with any element changed."""
 
 import warnings
 
@@ -6,7 +6,7 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from support.pictures import smooth
+from support.images import smooth
 
 STORED = smooth(40, 30).astype(np.uint16) * 16 + 7
 
@@ -28,7 +28,7 @@ def a_dataset(stored=STORED, bits=12, **elements):
     return dataset
 
 
-def saved(tmp_path, dataset, name="picture.dcm"):
+def saved(tmp_path, dataset, name="image.dcm"):
     path = tmp_path / name
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

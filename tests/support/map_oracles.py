@@ -1,4 +1,4 @@
-"""Slow, obvious versions of the heat maps, each from its paper: one picture, one label, one number at a time."""
+"""Slow, obvious versions of the heat maps, each from its paper: one image, one label, one number at a time."""
 
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -12,7 +12,7 @@ Net = Callable[[Tensor], Tensor]
 
 
 def head_gradient(classify: Net, features: Tensor, label: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the features (K, *grid) of one picture and dy/dA, by one backward pass."""
+    """Return the features (K, *grid) of one image and dy/dA, by one backward pass."""
     features = features.detach().clone().requires_grad_()
     classify(features)[0, label].backward()
     return features.detach()[0].numpy(), features.grad[0].numpy()
@@ -97,64 +97,64 @@ def ablation_cam(classify: Net, features: Tensor, label: int) -> np.ndarray:
     return np.maximum(found * logit, 0)
 
 
-def score_cam(net: Net, picture: Tensor, features: Tensor, label: int) -> np.ndarray:
-    """Wang et al. 2020, algorithm 1, features (1, K, *grid) of one picture; the baseline is an empty picture."""
-    mode = {2: "bilinear", 3: "trilinear"}[picture.ndim - 1]
+def score_cam(net: Net, image: Tensor, features: Tensor, label: int) -> np.ndarray:
+    """Wang et al. 2020, algorithm 1, features (1, K, *grid) of one image; the baseline is an empty image."""
+    mode = {2: "bilinear", 3: "trilinear"}[image.ndim - 1]
     increases = []
     with torch.no_grad():
         for k in range(features.shape[1]):
-            mask = torch.nn.functional.interpolate(features[:, k : k + 1], picture.shape[1:], mode=mode)[0, 0]
+            mask = torch.nn.functional.interpolate(features[:, k : k + 1], image.shape[1:], mode=mode)[0, 0]
             mask = (mask - mask.min()) / (mask.max() - mask.min()) if mask.max() > mask.min() else 0 * mask
-            empty = net(torch.zeros_like(picture)[None])[0, label]
-            increases.append(float(net((picture * mask)[None])[0, label] - empty))
+            empty = net(torch.zeros_like(image)[None])[0, label]
+            increases.append(float(net((image * mask)[None])[0, label] - empty))
     exponentials = np.exp(increases)
     return np.maximum(cam(exponentials / exponentials.sum(), features[0].numpy()), 0)
 
 
-def gradient(net: Net, picture: Tensor, label: int) -> np.ndarray:
-    """dy/dx of one picture (C, *spatial)."""
-    x = picture.detach().clone()[None].requires_grad_()
+def gradient(net: Net, image: Tensor, label: int) -> np.ndarray:
+    """dy/dx of one image (C, *spatial)."""
+    x = image.detach().clone()[None].requires_grad_()
     net(x)[0, label].backward()
     return x.grad[0].numpy()
 
 
-def saliency(net: Net, picture: Tensor, label: int) -> np.ndarray:
+def saliency(net: Net, image: Tensor, label: int) -> np.ndarray:
     """Simonyan et al. 2014, section 3.1."""
-    return np.abs(gradient(net, picture, label)).max(axis=0)
+    return np.abs(gradient(net, image, label)).max(axis=0)
 
 
-def smooth_grad(net: Net, picture: Tensor, label: int, noises: list[Tensor]) -> np.ndarray:
-    """Smilkov et al. 2017, section 2.1, with noise of 15 % of the picture's range."""
-    total = np.zeros(picture.shape)
+def smooth_grad(net: Net, image: Tensor, label: int, noises: list[Tensor]) -> np.ndarray:
+    """Smilkov et al. 2017, section 2.1, with noise of 15 % of the image's range."""
+    total = np.zeros(image.shape)
     for noise in noises:
-        total += gradient(net, picture + 0.15 * (picture.max() - picture.min()) * noise.to(picture), label)
+        total += gradient(net, image + 0.15 * (image.max() - image.min()) * noise.to(image), label)
     return np.abs(total / len(noises)).max(axis=0)
 
 
-def integrated_gradients(net: Net, picture: Tensor, label: int, n_steps: int) -> np.ndarray:
+def integrated_gradients(net: Net, image: Tensor, label: int, n_steps: int) -> np.ndarray:
     """Sundararajan et al. 2017, equation 1, by the midpoint rule from the baseline 0."""
-    return path_integral(net, picture, torch.zeros_like(picture), label, n_steps)
+    return path_integral(net, image, torch.zeros_like(image), label, n_steps)
 
 
-def path_integral(net: Net, picture: Tensor, start: Tensor, label: int, n_steps: int) -> np.ndarray:
+def path_integral(net: Net, image: Tensor, start: Tensor, label: int, n_steps: int) -> np.ndarray:
     """Sundararajan et al. 2017, equation 1, by the midpoint rule from any baseline."""
-    total = np.zeros(picture.shape)
+    total = np.zeros(image.shape)
     for step in range(n_steps):
-        total += gradient(net, start + (step + 0.5) / n_steps * (picture - start), label)
-    return ((picture - start).numpy() * total / n_steps).sum(axis=0)
+        total += gradient(net, start + (step + 0.5) / n_steps * (image - start), label)
+    return ((image - start).numpy() * total / n_steps).sum(axis=0)
 
 
-def occlusion(net: Net, picture: Tensor, label: int, patches: list[tuple[slice, ...]]) -> np.ndarray:
+def occlusion(net: Net, image: Tensor, label: int, patches: list[tuple[slice, ...]]) -> np.ndarray:
     """Zeiler and Fergus 2014, section 4.2: the mean loss over all patches that cover a pixel."""
-    losses: dict[tuple[int, ...], list[float]] = {cell: [] for cell in cells(picture)}
+    losses: dict[tuple[int, ...], list[float]] = {cell: [] for cell in cells(image)}
     with torch.no_grad():
         for patch in patches:
-            hidden = picture.clone()
+            hidden = image.clone()
             hidden[(slice(None), *patch)] = 0
-            loss = float(net(picture[None])[0, label] - net(hidden[None])[0, label])
+            loss = float(net(image[None])[0, label] - net(hidden[None])[0, label])
             for cell in product(*(range(part.start, part.stop) for part in patch)):
                 losses[cell].append(loss)
-    found = np.zeros(picture.shape[1:])
+    found = np.zeros(image.shape[1:])
     for cell, covering in losses.items():
         found[cell] = sum(covering) / len(covering)
     return found
@@ -163,7 +163,7 @@ def occlusion(net: Net, picture: Tensor, label: int, patches: list[tuple[slice, 
 def layer_cam_of_stages(head: Net, stages: list[Tensor], label: int) -> np.ndarray:
     """Jiang et al. 2021: LayerCAM of every stage, scaled, enlarged to the finest and joined by the maximum.
 
-    `head` goes from the finest stage of one picture to its logits, and keeps what it made of it in `stages`.
+    `head` goes from the finest stage of one image to its logits, and keeps what it made of it in `stages`.
     """
     logits = head(stages[0])
     for stage in stages:
@@ -180,7 +180,7 @@ def layer_cam_of_stages(head: Net, stages: list[Tensor], label: int) -> np.ndarr
 
 
 def rollout(attentions: list[np.ndarray]) -> np.ndarray:
-    """Abnar and Zuidema 2020, equation 1, of one picture's attentions (heads, T, T), first layer first."""
+    """Abnar and Zuidema 2020, equation 1, of one image's attentions (heads, T, T), first layer first."""
     n = attentions[0].shape[-1]
     rolled = [[float(i == j) for j in range(n)] for i in range(n)]
     for heads in attentions:
@@ -228,9 +228,9 @@ def moved(array: np.ndarray, pixels: tuple[int, ...]) -> np.ndarray:
     return found
 
 
-def mean_over_copies(draw: Net, picture: Tensor) -> np.ndarray:
-    """Return the mean map (M, *spatial) over all copies of a picture (C, *spatial); `draw` gives maps (1, M, *grid)."""
-    n_dims, side = picture.ndim - 1, picture.shape[-1]
+def mean_over_copies(draw: Net, image: Tensor) -> np.ndarray:
+    """Return the mean map (M, *spatial) over all copies of an image (C, *spatial); `draw` gives maps (1, M, *grid)."""
+    n_dims, side = image.ndim - 1, image.shape[-1]
     mode = {2: "bilinear", 3: "trilinear"}[n_dims]
 
     def resized(x: np.ndarray, new: int) -> np.ndarray:
@@ -238,7 +238,7 @@ def mean_over_copies(draw: Net, picture: Tensor) -> np.ndarray:
 
     found = []
     for mirrored, new, pixels in copies(n_dims, side):
-        copy = picture.numpy()[..., ::-1].copy() if mirrored else picture.numpy()
+        copy = image.numpy()[..., ::-1].copy() if mirrored else image.numpy()
         copy = moved(resized(copy, new) if new != side else copy, pixels)
         maps = resized(draw(torch.from_numpy(copy)[None])[0].numpy(), side)
         back = tuple(-int(np.sign(step)) * round(side / 16) for step in pixels)

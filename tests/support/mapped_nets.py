@@ -1,4 +1,4 @@
-"""Nets to be mapped: small ones in 2-D and 3-D for the oracles, one that turns with its picture, and the backbones."""
+"""Nets to be mapped: small ones in 2-D and 3-D for the oracles, one that turns with its image, and the backbones."""
 
 from itertools import combinations, permutations
 
@@ -79,7 +79,7 @@ class TokenNet(nn.Module):
 
 
 def turning_net(n_dims: int) -> SmallNet:
-    """A net whose kernels are the same in all orientations: the features of a turned picture are the turned ones."""
+    """A net whose kernels are the same in all orientations: the features of a turned image are the turned ones."""
     net = SmallNet(n_dims, "log-sum-exp")
     with torch.no_grad():
         for module in net.body:
@@ -100,7 +100,7 @@ def turned(x: Tensor) -> list[Tensor]:
     ]
 
 
-def pictures(n: int, n_dims: int, size: int = 8, channels: int = 1) -> Tensor:
+def images(n: int, n_dims: int, size: int = 8, channels: int = 1) -> Tensor:
     generator = torch.Generator().manual_seed(2)
     return torch.randn(n, channels, *[size] * n_dims, generator=generator, dtype=torch.float64)
 
@@ -131,7 +131,7 @@ def batch_of(n: int, size: int = 64) -> Tensor:
 
 
 def batch_for(name: str, n: int) -> Tensor:
-    """Pictures for a backbone of pictures, volumes for one of volumes, large enough for several features."""
+    """Images for a backbone of images, volumes for one of volumes, large enough for several features."""
     deep = (64, 64, 32) if name != "small-residual-3d" else (32, 32, 32)
     shape = (64, 64) if dimensions_of(name) == 2 else deep
     return torch.randn(n, 1, *shape, generator=torch.Generator().manual_seed(2))

@@ -1,8 +1,8 @@
-"""An embedded study of eyes: exports of a fundus-like picture and an OCT-like scan, before and after, and a table.
+"""An embedded study of eyes: exports of a fundus-like image and an OCT-like scan, before and after, and a table.
 
 Each export has the fundus on its left half and the scan on its right one, as those of the APTOS 2021 challenge. What is
 planted: fluid between two layers of the scan, before and after treatment, and bright spots on the fundus; a drug, an
-age and an acuity in the table. Every target is the sum of one thing that only the pictures show, one that only the
+age and an acuity in the table. Every target is the sum of one thing that only the images show, one that only the
 table says, of equal variance, and a little noise:
 
 - ``CST`` (continuous): fluid after, and drug;
@@ -47,15 +47,15 @@ class EyeOptions:
         Rows of an export; it has twice as many columns.
     seed
         Of all that is drawn.
-    pictures_tell, table_tells
-        Whether targets follow what the pictures show, and what the table says. Where not, something else of the same
-        distribution that nobody sees takes its place: the same pictures and table, and a link cut.
+    images_tell, table_tells
+        Whether targets follow what the images show, and what the table says. Where not, something else of the same
+        distribution that nobody sees takes its place: the same images and table, and a link cut.
     """
 
     n_patients: int = 200
     size: int = 48
     seed: int = 0
-    pictures_tell: bool = True
+    images_tell: bool = True
     table_tells: bool = True
 
     def __post_init__(self) -> None:
@@ -114,9 +114,9 @@ def write_eyes(study: EyeStudy, folder: Path) -> Path:
     """
     from PIL import Image
 
-    for path, picture in zip(study.table["path"], study.images, strict=True):
+    for path, image in zip(study.table["path"], study.images, strict=True):
         with atomic(folder / path) as temporary:
-            Image.fromarray(picture).save(temporary, format="PNG")
+            Image.fromarray(image).save(temporary, format="PNG")
     write_table(folder / "labels.csv", study.table)
     return folder / "labels.csv"
 
@@ -125,12 +125,12 @@ def _targets(options: EyeOptions, shown: dict[str, np.ndarray], said: dict[str, 
     """Return the value of each target's sum, ``(n,)``; a link that is cut is an independent draw of the same shape."""
     rng = np.random.default_rng([options.seed, 2])
     found = {}
-    for name, (picture, column) in _LINKS.items():
+    for name, (image, column) in _LINKS.items():
         effect = np.array([_DRUGS[drug] for drug in said["drug"]]) if column == "drug" else said[column]
-        seen, noise = shown[picture], _NOISE * rng.standard_normal(len(effect))
+        seen, noise = shown[image], _NOISE * rng.standard_normal(len(effect))
         # Both are drawn in any case, so that the one switch leaves what the other one does alone.
         hidden = rng.permutation(seen), rng.permutation(effect)
-        found[name] = (seen if options.pictures_tell else hidden[0]) + noise
+        found[name] = (seen if options.images_tell else hidden[0]) + noise
         found[name] = found[name] + (effect if options.table_tells else hidden[1])
     return found
 
@@ -166,28 +166,28 @@ def _export(options: EyeOptions, shown: dict[str, float], seed: list[int]) -> np
 
 def _fundus(rows: np.ndarray, columns: np.ndarray, spots: float, rng: np.random.Generator) -> np.ndarray:
     """Return a disc with vessels, and as many bright spots as `spots` (mean 0, deviation 1) stands for."""
-    picture = 0.35 * (rows**2 + columns**2 < 0.9) + 0.03 * _smooth(rows.shape, rng)
+    image = 0.35 * (rows**2 + columns**2 < 0.9) + 0.03 * _smooth(rows.shape, rng)
     for _ in range(4):
         course = rng.uniform(-0.6, 0.6) + rng.uniform(-0.5, 0.5) * np.sin(3 * columns + rng.uniform(0, 6))
-        picture = picture - 0.15 * np.exp(-(((rows - course) / 0.05) ** 2))
+        image = image - 0.15 * np.exp(-(((rows - course) / 0.05) ** 2))
     n_spots = round(_MOST_SPOTS * float(np.clip(0.5 + 0.25 * spots, 0, 1)))
     for _ in range(n_spots):
         angle, reach = rng.uniform(0, 2 * np.pi), 0.8 * np.sqrt(rng.uniform())
         distance = (rows - reach * np.sin(angle)) ** 2 + (columns - reach * np.cos(angle)) ** 2
-        picture = picture + 0.5 * np.exp(-distance / 0.07**2)
-    return np.asarray(picture)
+        image = image + 0.5 * np.exp(-distance / 0.07**2)
+    return np.asarray(image)
 
 
 def _scan(rows: np.ndarray, columns: np.ndarray, fluid: float, rng: np.random.Generator) -> np.ndarray:
     """Return two bright layers, and between them dark fluid as wide as `fluid` (mean 0, deviation 1) stands for."""
     course = rng.uniform(-0.2, 0.2) + rng.uniform(-0.15, 0.15) * np.sin(2 * columns + rng.uniform(0, 6))
     depth = rows - course
-    picture = 0.1 + 0.35 * (np.abs(depth) < 0.5) + 0.05 * _smooth(rows.shape, rng)
+    image = 0.1 + 0.35 * (np.abs(depth) < 0.5) + 0.05 * _smooth(rows.shape, rng)
     for edge in (-0.5, 0.5):
-        picture = picture + 0.4 * np.exp(-(((depth - edge) / 0.06) ** 2))
+        image = image + 0.4 * np.exp(-(((depth - edge) / 0.06) ** 2))
     width = 0.05 + 0.75 * float(np.clip(0.5 + 0.25 * fluid, 0, 1))
     shape = (depth / 0.32) ** 2 + ((columns - rng.uniform(-0.2, 0.2)) / width) ** 2
-    return np.asarray(picture - 0.35 * np.exp(-(shape**2)))
+    return np.asarray(image - 0.35 * np.exp(-(shape**2)))
 
 
 def _smooth(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A study of small pictures in memory: half of them carry a bright square."""
+"""A study of small images in memory: half of them carry a bright square."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ QUICK = Recipe(
 
 
 def store_of(pixels: np.ndarray) -> Store:
-    """Return a store of ``(N, C, H, W)`` pictures named i0, i1, ..."""
+    """Return a store of ``(N, C, H, W)`` images named i0, i1, ..."""
     n = len(pixels)
     spatial = (1, 2, 3)
     return Store(
@@ -36,8 +36,8 @@ def store_of(pixels: np.ndarray) -> Store:
     )
 
 
-def pictures(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``(n, 1, SIDE, SIDE) uint8`` noise and ``(n,)`` whether a picture carries a square."""
+def images(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``(n, 1, SIDE, SIDE) uint8`` noise and ``(n,)`` whether an image carries a square."""
     generator = np.random.default_rng(seed)
     pixels = generator.integers(0, 100, (n, 1, SIDE, SIDE)).astype(np.uint8)
     positive = np.arange(n) % 2
@@ -51,7 +51,7 @@ def study(
     n: int = 48, n_train: int = 32, change: Callable[[np.ndarray], np.ndarray] = lambda truth: truth
 ) -> TrainingData:
     """Return a study of one binary target; `change` may edit its ``(n, 1)`` truth."""
-    pixels, positive = pictures(n)
+    pixels, positive = images(n)
     truth = change(positive[:, None].copy())
     store = store_of(pixels)
     ids = tuple(store.image_ids)
@@ -64,7 +64,7 @@ def study(
 
 
 def plain_net() -> FocusNet:
-    """A net without batch norm and dropout, so that a batch is the sum of its pictures."""
+    """A net without batch norm and dropout, so that a batch is the sum of its images."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         made = FocusNet(torch.nn.Sequential(torch.nn.Conv2d(1, 8, 3), torch.nn.ReLU()), 8, 1)

@@ -27,7 +27,7 @@ FINDINGS: list[Json] = [
     {
         "name": "near-duplicates-across-classes",
         "severity": "warning",
-        "message": "4 pairs of nearly equal pictures have different labels.",
+        "message": "4 pairs of nearly equal images have different labels.",
         "count": 4,
         "examples": ["p003_1 ~ p007_2 (correlation 0.991)", "p011_1 ~ p012_4 (correlation 0.985)"],
     },
@@ -305,8 +305,8 @@ def _write_overlay(path: Path, image_id: str, seed: int) -> None:
     distance = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2
     body = 90 + 60 * np.cos((columns - 32) / 14) + 45 * np.exp(-distance / 40) + generator.normal(0, 7, (64, 64))
     heat_map = None if seed % 5 == 4 else 4.5 * np.exp(-distance / 90) - 0.3
-    picture = body.clip(0, 255).astype(np.uint8)
-    draw_overlay(path, Overlay(picture, heat_map, f"{image_id}: cam", 4.0, outline=distance < 60))
+    image = body.clip(0, 255).astype(np.uint8)
+    draw_overlay(path, Overlay(image, heat_map, f"{image_id}: cam", 4.0, outline=distance < 60))
 
 
 def words_of(page: str) -> str:

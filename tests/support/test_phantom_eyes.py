@@ -1,4 +1,4 @@
-"""The embedded study of eyes is repeatable, its targets need pictures and table alike, and a cut link is cut."""
+"""The embedded study of eyes is repeatable, its targets need images and table alike, and a cut link is cut."""
 
 from dataclasses import replace
 
@@ -32,9 +32,9 @@ def test_an_eye_has_both_visits_and_one_answer(study):
     assert study.table.groupby("patient_id")["eye_id"].nunique().eq(2).all()
 
 
-def test_cutting_a_link_leaves_pictures_and_table_as_they_are():
+def test_cutting_a_link_leaves_images_and_table_as_they_are():
     whole = make_eyes(SMALL)
-    for cut in (replace(SMALL, pictures_tell=False), replace(SMALL, table_tells=False)):
+    for cut in (replace(SMALL, images_tell=False), replace(SMALL, table_tells=False)):
         study = make_eyes(cut)
         np.testing.assert_array_equal(study.images, whole.images)
         pd.testing.assert_frame_equal(study.table[list(COVARIATES)], whole.table[list(COVARIATES)])
@@ -47,19 +47,19 @@ def fluid_of(images):
     return -images[:, size // 3 : -size // 3, size:].mean(axis=(1, 2))
 
 
-@pytest.mark.parametrize(("pictures_tell", "table_tells"), [(True, True), (False, True), (True, False)])
-def test_targets_follow_what_they_are_told_by(study, pictures_tell, table_tells):
-    if not (pictures_tell and table_tells):
-        study = make_eyes(EyeOptions(200, 28, pictures_tell=pictures_tell, table_tells=table_tells))
+@pytest.mark.parametrize(("images_tell", "table_tells"), [(True, True), (False, True), (True, False)])
+def test_targets_follow_what_they_are_told_by(study, images_tell, table_tells):
+    if not (images_tell and table_tells):
+        study = make_eyes(EyeOptions(200, 28, images_tell=images_tell, table_tells=table_tells))
     post = study.table["view"] == "post"
     table = study.table[post]
     drug = table["drug"].map({"none": -1, "old": 0, "new": 1})
-    by_picture = np.corrcoef(fluid_of(study.images)[post], table["CST"])[0, 1]
+    by_image = np.corrcoef(fluid_of(study.images)[post], table["CST"])[0, 1]
     by_table = np.corrcoef(drug, table["CST"])[0, 1]
-    assert (by_picture > 0.35) == pictures_tell, by_picture
+    assert (by_image > 0.35) == images_tell, by_image
     assert (by_table > 0.5) == table_tells, by_table
     assert abs(np.corrcoef(fluid_of(study.images)[post], drug)[0, 1]) < 0.15, "neither says what the other does"
-    for by, tells in ((by_picture, pictures_tell), (by_table, table_tells)):
+    for by, tells in ((by_image, images_tell), (by_table, table_tells)):
         assert tells or abs(by) < 0.15
 
 

@@ -71,7 +71,7 @@ def test_mirroring_is_off_unless_asked_for() -> None:
     assert bool((torch.linalg.det(draw(Augmentation(), 0, 0, np.arange(200)).geometry[:, :, :2]) > 0).all())
 
 
-def test_a_mirrored_picture_is_the_mirror_image(batch: torch.Tensor) -> None:
+def test_a_mirrored_image_is_the_mirror_image(batch: torch.Tensor) -> None:
     many = batch.repeat(8, 1, 1, 1)
     changed = augment(many, replace(NOTHING, mirror=True), 0, 0, np.arange(32))
     same = [torch.allclose(a, b, atol=1e-4) for a, b in zip(changed, many, strict=True)]
@@ -119,16 +119,16 @@ def test_gamma_by_hand_keeps_darkest_and_brightest(batch: torch.Tensor) -> None:
     limits = replace(NOTHING, gamma=0.5)
     exponents = draw(limits, 5, 2, INDICES).gamma
     changed = augment(batch, limits, 5, 2, INDICES)
-    for picture, new, exponent in zip(batch, changed, exponents, strict=True):
-        low, high = picture.min(), picture.max()
-        assert torch.allclose(new, low + (high - low) * ((picture - low) / (high - low)) ** exponent, atol=1e-5)
+    for image, new, exponent in zip(batch, changed, exponents, strict=True):
+        low, high = image.min(), image.max()
+        assert torch.allclose(new, low + (high - low) * ((image - low) / (high - low)) ** exponent, atol=1e-5)
     many = draw(limits, 0, 0, np.arange(400)).gamma
     assert 1.45 < float(many.max()) <= 1.5
     assert float(many.min()) >= 1 / 1.5 - 1e-6
     assert float(many.log().mean().abs()) < 0.05
 
 
-def test_gamma_leaves_a_picture_of_one_value_alone() -> None:
+def test_gamma_leaves_a_image_of_one_value_alone() -> None:
     flat = torch.full((4, 1, 8, 8), 3.0)
     assert torch.allclose(augment(flat, replace(NOTHING, gamma=0.5), 5, 2, INDICES), flat)
 
@@ -139,12 +139,12 @@ def test_blur_is_scipys_gaussian(batch: torch.Tensor) -> None:
     limits = replace(NOTHING, blur=1.5)
     draws = draw(limits, 5, 2, INDICES)
     changed = augment(batch, limits, 5, 2, INDICES)
-    for picture, new, sigma in zip(batch.numpy(), changed.numpy(), draws.blur.tolist(), strict=True):
-        expected = gaussian_filter(picture[0].astype(np.float64), sigma, mode="nearest", radius=draws.blur_radius)
+    for image, new, sigma in zip(batch.numpy(), changed.numpy(), draws.blur.tolist(), strict=True):
+        expected = gaussian_filter(image[0].astype(np.float64), sigma, mode="nearest", radius=draws.blur_radius)
         assert np.allclose(new[0], expected, atol=1e-5)
 
 
-def test_partners_depend_on_the_picture_alone_and_shares_are_betas() -> None:
+def test_partners_depend_on_the_image_alone_and_shares_are_betas() -> None:
     partners, shares = draw_partners(0.4, 1, 2, np.arange(2000), 50)
     again, same = draw_partners(0.4, 1, 2, np.array([7, 1999]), 50)
     assert np.array_equal(again, partners[[7, 1999]])

@@ -1,4 +1,4 @@
-"""Augmented volumes: as pictures, slice by slice, where that can be; a function of (seed, epoch, index) alone."""
+"""Augmented volumes: as images, slice by slice, where that can be; a function of (seed, epoch, index) alone."""
 
 import numpy as np
 import pytest
@@ -35,11 +35,11 @@ def test_all_turned_off_changes_nothing(batch: torch.Tensor) -> None:
     assert torch.equal(augment(batch, NOTHING, 0, 0, INDICES), batch)
 
 
-def test_a_volume_of_equal_slices_is_changed_as_the_picture_is() -> None:
-    pictures = torch.randn(4, 1, 16, 16, generator=torch.Generator().manual_seed(1))
-    volumes = pictures.transpose(2, 3)[..., None].expand(-1, -1, -1, -1, 5).contiguous()
+def test_a_volume_of_equal_slices_is_changed_as_the_image_is() -> None:
+    images = torch.randn(4, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+    volumes = images.transpose(2, 3)[..., None].expand(-1, -1, -1, -1, 5).contiguous()
     found = augment(volumes, IN_PLANE, 5, 2, INDICES)
-    expected = augment(pictures, IN_PLANE, 5, 2, INDICES)
+    expected = augment(images, IN_PLANE, 5, 2, INDICES)
     for k in range(5):
         torch.testing.assert_close(found[..., k].transpose(2, 3), expected, atol=1e-4, rtol=1e-4)
 

@@ -1,4 +1,4 @@
-"""Every picture is in one batch of an epoch, no batch is of one, and pictures come standardised."""
+"""Every image is in one batch of an epoch, no batch is of one, and images come standardised."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from focusmap.study.samples import split_evenly
 from focusmap.training.batches import epoch_order, read_batch
-from support.small_study import pictures, store_of
+from support.small_study import images, store_of
 
 
 @given(n=st.integers(1, 300), batch_size=st.integers(2, 40))
@@ -18,7 +18,7 @@ def test_batches_are_even_and_complete(n: int, batch_size: int) -> None:
     assert sorted(np.concatenate(batches)) == list(range(n))
     assert max(sizes) <= batch_size
     assert max(sizes) - min(sizes) <= 1
-    # Odd pictures in batches of two cannot avoid a single one.
+    # Odd images in batches of two cannot avoid a single one.
     assert min(sizes) > 1 or n == 1 or batch_size == 2
 
 
@@ -29,8 +29,8 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_pictures_are_standardised_one_by_one(channels: int) -> None:
-    store = store_of(np.repeat(pictures(6)[0], channels, axis=1))
+def test_images_are_standardised_one_by_one(channels: int) -> None:
+    store = store_of(np.repeat(images(6)[0], channels, axis=1))
     batch = read_batch(store, np.array([4, 1, 1]))
     assert batch.shape == (3, channels, 16, 16)
     assert batch.dtype == torch.float32

@@ -211,17 +211,17 @@ def test_a_blended_batch_equals_one_by_one_and_is_what_its_shares_say() -> None:
     together = training_batch(mixed, drawn, 2)
     (truth, own), (other_truth, rest) = together.truths
     assert torch.allclose(own + rest, torch.ones(4))
-    everything = training_batch(plain, Drawn(np.arange(32), np.zeros(32, dtype=int)), 2).pictures
+    everything = training_batch(plain, Drawn(np.arange(32), np.zeros(32, dtype=int)), 2).images
     for i in range(4):
         alone = training_batch(mixed, drawn.take(np.array([i])), 2)
-        assert torch.equal(alone.pictures[0], together.pictures[i])
+        assert torch.equal(alone.images[0], together.images[i])
     for i in range(3):
-        other = (together.pictures[i] - own[i] * everything[drawn.positions[i]]) / rest[i]
+        other = (together.images[i] - own[i] * everything[drawn.positions[i]]) / rest[i]
         partner = int((everything - other).abs().amax(dim=(1, 2, 3)).argmin())
         assert torch.allclose(other, everything[partner], atol=1e-3)
         assert float(other_truth[i]) == mixed.data.train.truth[partner, 0]
         assert float(truth[i]) == mixed.data.train.truth[drawn.positions[i], 0]
-    assert not torch.allclose(together.pictures[0], together.pictures[3])
+    assert not torch.allclose(together.images[0], together.images[3])
 
 
 def test_frozen_stages_keep_weights_and_statistics_and_the_others_learn() -> None:

@@ -1,4 +1,4 @@
-"""Focus maps are asked to be small and to move with the picture, and training heeds it."""
+"""Focus maps are asked to be small and to move with the image, and training heeds it."""
 
 from dataclasses import replace
 
@@ -58,7 +58,7 @@ def trained(**weights: float) -> tuple[float, float]:
     list(fit(net, data, recipe, FitOptions(devices="cpu")))
     x = torch.from_numpy(data.store.pixels[:8].astype(np.float32) / 50 - 1)
     with torch.no_grad():
-        maps, moved = (net.forward_with_focus(pictures)[1] for pictures in (x, shifted(x, (4, 2))))
+        maps, moved = (net.forward_with_focus(images)[1] for images in (x, shifted(x, (4, 2))))
     return float(sparsity(maps)), float(equivariance(maps, moved, (2, 1)))
 
 

@@ -1,4 +1,4 @@
-"""Epochs show rare pictures as often as asked, and depend on seed, epoch and labels alone."""
+"""Epochs show rare images as often as asked, and depend on seed, epoch and labels alone."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def counts(sampling, rarity, n_epochs=400):
     return np.mean([np.bincount(positions, minlength=len(rarity)) for positions in drawn], axis=0)
 
 
-def test_all_is_every_picture_once_in_the_order_that_it_always_was():
+def test_all_is_every_image_once_in_the_order_that_it_always_was():
     drawn = draw_epoch(rarity_of(BINARY, RARE), "all", 3, 7)
     assert np.array_equal(drawn.positions, epoch_order(60, 3, 7))
     assert not drawn.copies.any()
@@ -41,14 +41,14 @@ def test_one_target_is_balanced(sampling, n):
 
 
 @pytest.mark.parametrize("sampling", list(SAMPLINGS))
-def test_pictures_come_as_often_as_expected(sampling):
+def test_images_come_as_often_as_expected(sampling):
     generator = np.random.default_rng(0)
     truth = np.stack([generator.random(30) < 0.2, generator.integers(0, 3, 30), generator.normal(size=30)], 1)
     rarity = rarity_of(TWO, truth)
     assert counts(sampling, rarity) == pytest.approx(expected_draws(rarity, sampling), abs=0.3)
 
 
-def test_the_rarest_class_of_a_picture_counts_and_unknown_ones_do_not():
+def test_the_rarest_class_of_a_image_counts_and_unknown_ones_do_not():
     truth = np.array([[0, 0, 9.0], [0, 0, 1.0], [0, 0, 2.0], [1, 1, 3.0], [np.nan, 1, 4.0], [0, np.nan, np.nan]])
     assert rarity_of(TWO, truth).tolist() == [1, 1, 1, 4, 1.5, 1]
 

@@ -28,7 +28,7 @@ def test_the_time_told_is_about_the_time_taken():
 
 
 def clocked(monkeypatch, seconds_of):
-    """Let each step last as long as `seconds_of` says of its number of pictures; return the steps taken."""
+    """Let each step last as long as `seconds_of` says of its number of images; return the steps taken."""
     taken, clock = [], [0.0]
     step = timing.take_step
 
@@ -50,7 +50,7 @@ def test_epochs_draws_and_tune_are_counted(monkeypatch):
     assert training_seconds(net(), data, replace(recipe, sampling="over")) == pytest.approx(5 * 0.1 * (34 + 15 / 3))
 
 
-def test_a_net_that_takes_long_is_timed_by_few_pictures(monkeypatch):
+def test_a_net_that_takes_long_is_timed_by_few_images(monkeypatch):
     taken = clocked(monkeypatch, lambda taken: 2.0 * taken[-1])
     training_seconds(net(), study(), QUICK)
     assert taken == [2, 2]

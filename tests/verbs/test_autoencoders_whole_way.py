@@ -23,7 +23,7 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(study):
-    """A run on the study's pictures and patients alone."""
+    """A run on the study's images and patients alone."""
     table = pd.read_csv(study)
     bare = study.with_name("bare.csv")
     table[["path", "patient_id"]].to_csv(bare, index=False)
@@ -55,7 +55,7 @@ def test_labels_change_nothing(study, run):
     pd.testing.assert_frame_equal(found, own)
 
 
-def test_the_map_lies_on_the_pictures_own_pixels(study, run):
+def test_the_map_lies_on_the_images_own_pixels(study, run):
     index = pd.read_csv(run / "focus/index.csv")
     first = index.iloc[0]
     heat_map = np.load(run / "focus" / first["map"])["map"]
@@ -76,7 +76,7 @@ def test_its_score_is_compared_with_a_label_on_request(study, run, capsys):
     assert "nodule" in capsys.readouterr().out
 
 
-def test_its_score_may_be_compared_with_a_label_that_all_pictures_share(study, run):
+def test_its_score_may_be_compared_with_a_label_that_all_images_share(study, run):
     healthy, out = study.with_name("healthy.csv"), study.parent / "healthy"
     table = pd.read_csv(study)
     table[table["nodule"] == 0].to_csv(healthy, index=False)
@@ -87,9 +87,9 @@ def test_its_score_may_be_compared_with_a_label_that_all_pictures_share(study, r
 
 
 def test_it_is_said_in_words_and_its_encoder_starts_a_classifier(study, run, capsys):
-    picture = str(study.parent / pd.read_csv(study)["path"][0])
-    assert main(["predict", str(run), picture]) == 0
-    assert "of the picture's variance is not reconstructed, " in capsys.readouterr().out
+    image = str(study.parent / pd.read_csv(study)["path"][0])
+    assert main(["predict", str(run), image]) == 0
+    assert "of the image's variance is not reconstructed, " in capsys.readouterr().out
     out, weights = study.parent / "started", str(run / "model/weights.safetensors")
     typed = [str(study), "--out", str(out), "--model", "small-residual", "--size", "32", "--epochs", "1"]
     assert main(["train", *typed, "--weights", weights, "--workers", "1"]) == 0

@@ -1,4 +1,4 @@
-"""Cases of several pictures and a table, the whole way: train, evaluate, report, predict, and bad input."""
+"""Cases of several images and a table, the whole way: train, evaluate, report, predict, and bad input."""
 
 import json
 import shutil
@@ -101,7 +101,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_answered(run, folder, tmp_
     labels.to_csv(tmp_path / "asked.csv", index=False)
     command = ["predict", str(run), str(tmp_path / "asked.csv"), "--images", str(folder), "--out"]
     assert main([*command, str(tmp_path / "answers.csv")]) == 2
-    assert "P009L: no picture of this case can be read" in capsys.readouterr().err
+    assert "P009L: no image of this case can be read" in capsys.readouterr().err
     answers = read(tmp_path / "answers.csv")
     assert list(answers["case_id"]) == ["P009R", "P010L", "P010R"]
     assert ["cannot be read" in flags for flags in answers["flags"]] == [True, False, False]
@@ -122,10 +122,10 @@ def test_bad_tables_at_predict_are_one_message(run, folder, tmp_path, capsys):
 
     assert "view 'lateral' is not one of post left-half" in refused(lambda table: table.assign(view="lateral"))
     assert "does not say which view" in refused(lambda table: table.drop(columns="view"))
-    assert "does not say which pictures are a case" in refused(lambda table: table.drop(columns="eye_id"))
+    assert "does not say which images are a case" in refused(lambda table: table.drop(columns="eye_id"))
     assert "lacks the column(s) age" in refused(lambda table: table.drop(columns="age"))
-    picture = next(folder.rglob("*.png"))
-    assert main(["predict", str(run), str(picture)]) == 2
+    image = next(folder.rglob("*.png"))
+    assert main(["predict", str(run), str(image)]) == 2
     assert "is a model of cases; give one table" in capsys.readouterr().err
 
 
@@ -162,18 +162,16 @@ def test_other_cases_are_evaluated_as_the_runs_own(run, folder, tmp_path, capsys
 def test_a_dry_run_says_how_many_cases_there_are_and_prepare_counts_them(folder, tmp_path, capsys):
     command = [str(folder / "labels.csv"), "--out", str(tmp_path / "run"), *STUDY, *CASES, *NET, *QUICK]
     assert main(["run", *command, "--dry-run"]) == 0
-    assert (
-        f"cases       20, of pictures pooled by attention view by view: {', '.join(VIEWS)}" in capsys.readouterr().out
-    )
+    assert f"cases       20, of images pooled by attention view by view: {', '.join(VIEWS)}" in capsys.readouterr().out
     assert not (tmp_path / "run").exists()
     assert main(["prepare", *command]) == 0
     assert "train: 12 cases" in capsys.readouterr().out
 
 
-def test_pictures_judged_one_by_one_though_a_case_is_named_are_said(folder, tmp_path, capsys):
+def test_images_judged_one_by_one_though_a_case_is_named_are_said(folder, tmp_path, capsys):
     (tmp_path / "recipe.yaml").write_text("cases: pictures\n")
     command = ["run", str(folder / "labels.csv"), "--out", str(tmp_path / "run"), "--target", "relapse", *QUICK]
-    net, said = ["--model", "small-residual", "--dry-run"], "note: pictures are judged one by one, although eye_id"
+    net, said = ["--model", "small-residual", "--dry-run"], "note: images are judged one by one, although eye_id"
     for study, is_said in (
         (["--case", "eye_id"], True),
         (CASES, False),
@@ -187,18 +185,18 @@ def test_pictures_judged_one_by_one_though_a_case_is_named_are_said(folder, tmp_
 def test_what_a_model_of_cases_cannot_do_is_said(run, folder, tmp_path, capsys):
     for command in (["segment", str(run)], ["export", str(run), "--format", "onnx"]):
         assert main([*command, "--out", str(tmp_path / "x")]) == 2
-        assert "is a model of cases; masks, export and trust need one of single pictures" in capsys.readouterr().err
+        assert "is a model of cases; masks, export and trust need one of single images" in capsys.readouterr().err
     assert main(["explain", str(run), "--trust", "--out", str(tmp_path / "x")]) == 2
-    assert "is a model of cases; --trust is for nets of single pictures" in capsys.readouterr().err
+    assert "is a model of cases; --trust is for nets of single images" in capsys.readouterr().err
     assert main(["explain", str(run), "--method", "focus", "--out", str(tmp_path / "x")]) == 2
     assert "'focus' needs a net with evidence at every place" in capsys.readouterr().err
-    picture = str(next(folder.rglob("*.png")))
-    assert main(["explain", str(run), picture, "--out", str(tmp_path / "x")]) == 2
+    image = str(next(folder.rglob("*.png")))
+    assert main(["explain", str(run), image, "--out", str(tmp_path / "x")]) == 2
     assert "is a model of cases; give a label file that says" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
 
 
-def test_each_picture_of_each_test_case_has_a_map_that_the_report_shows(run):
+def test_each_image_of_each_test_case_has_a_map_that_the_report_shows(run):
     index, test = read(run / "focus/index.csv"), read(run / "predictions/test.csv").set_index("image_id")
     assert len(index) == 16 * 2
     assert set(index["view"]) == set(VIEWS)
@@ -232,7 +230,7 @@ def test_other_cases_are_explained_with_their_masks_and_answered_with_overlays(r
     index = read(tmp_path / "maps/index.csv")
     assert list(index.groupby("method").size()) == [8, 8]
     scores = read(tmp_path / "maps/scores.csv")
-    assert set(scores["image_id"]) == set(labels.loc[marked, "path"]), "only a picture's own mask is its mask"
+    assert set(scores["image_id"]) == set(labels.loc[marked, "path"]), "only an image's own mask is its mask"
     assert {"gradcam", "occlusion", "centre"} <= set(scores["method"])
     overlays = ["--overlay", str(tmp_path / "overlays"), "--out", str(tmp_path / "answers.csv")]
     assert main(["predict", *asked, *overlays]) == 0
@@ -264,12 +262,12 @@ def test_bad_tables_at_explain_are_one_message(run, folder, tmp_path, capsys):
             "",
             "nets of cases are made of plain backbones. Try small-residual.",
         ),
-        ([*CASES, *NET, "--tta"], "", "tta is for nets of single pictures"),
-        ([*CASES, *NET], "augmentation: {mixup: 0.2}", "augmentation.mixup is for nets of single pictures"),
-        ([*CASES, "--model", "hog+svm"], "cases: mean", "hog+svm is shown single pictures"),
-        (["--model", "small-residual"], "cases: mean", "does not say which pictures are a case. Say --case COL"),
-        ([*CASES, *NET, "--baseline", "hog+svm"], "", "baseline 'hog+svm' is shown single pictures"),
-        ([*CASES, "--model", "gradient-boosting+table"], "", "goes with a net of pictures"),
+        ([*CASES, *NET, "--tta"], "", "tta is for nets of single images"),
+        ([*CASES, *NET], "augmentation: {mixup: 0.2}", "augmentation.mixup is for nets of single images"),
+        ([*CASES, "--model", "hog+svm"], "cases: mean", "hog+svm is shown single images"),
+        (["--model", "small-residual"], "cases: mean", "does not say which images are a case. Say --case COL"),
+        ([*CASES, *NET, "--baseline", "hog+svm"], "", "baseline 'hog+svm' is shown single images"),
+        ([*CASES, "--model", "gradient-boosting+table"], "", "goes with a net of images"),
     ],
 )
 def test_recipes_that_do_not_fit_cases_are_refused(folder, tmp_path, capsys, arguments, recipe, fact):
@@ -307,7 +305,7 @@ def test_every_way_of_fusion_goes_the_whole_way(folder, tmp_path, arguments, rec
     out = tmp_path / "run"
     labels = pd.read_csv(folder / "labels.csv", dtype=str, keep_default_na=False)
     if arguments == NET:
-        # A single picture's own cells are its own.
+        # A single image's own cells are its own.
         labels["acuity"] = "0.5"
     labels.drop(columns="split").to_csv(tmp_path / "labels.csv", index=False)
     command = ["run", str(tmp_path / "labels.csv"), "--images", str(folder), "--out", str(out), *STUDY, *arguments]

@@ -123,7 +123,7 @@ def test_another_table_is_evaluated_in_the_values_own_unit(run, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
+def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
     table = gaps(visits(60)).drop(columns="eye")
     generator = np.random.default_rng(0)
@@ -135,8 +135,8 @@ def pictures(tmp_path_factory):
 
 
 @pytest.mark.parametrize("model", ["small-residual", "moments+logistic"])
-def test_models_of_pictures_learn_changes_too(pictures, model, capsys):
-    folder, table = pictures
+def test_models_of_images_learn_changes_too(images, model, capsys):
+    folder, table = images
     options = ["--model", model, "--size", "24", "--epochs", "1", "--weights", "none", "--workers", "1"]
     told = trained(folder, table, "--target", "after:delta=before", *options)
     run, labels = str(folder / "run"), str(folder / "labels.csv")

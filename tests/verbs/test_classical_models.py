@@ -1,4 +1,4 @@
-"""Classical models of pictures, the whole way: trained, evaluated, asked; and one beside every net."""
+"""Classical models of images, the whole way: trained, evaluated, asked; and one beside every net."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ STRIPES = 80
 
 @pytest.fixture(scope="module")
 def stripes(tmp_path_factory):
-    """Pictures of 40 patients: stripes that lie, stand or are none; their contrast is a number to be told."""
+    """Images of 40 patients: stripes that lie, stand or are none; their contrast is a number to be told."""
     folder, generator, rows = tmp_path_factory.mktemp("stripes"), np.random.default_rng(0), []
     grid = np.mgrid[:48, :48]
     for i in range(STRIPES):
@@ -59,23 +59,23 @@ def test_the_baseline_stands_in_the_report_with_a_paired_difference(run):
     assert "fitted in one step" in page
 
 
-def test_a_picture_alone_is_answered_as_it_was_among_the_others(run, stripes, tmp_path, capsys):
+def test_a_image_alone_is_answered_as_it_was_among_the_others(run, stripes, tmp_path, capsys):
     tested = pd.read_csv(run / "predictions/test.csv")
-    picture = stripes.parent / tested["path"][0]
+    image = stripes.parent / tested["path"][0]
     out = tmp_path / "one.csv"
-    assert main(["predict", str(run), str(picture), "--out", str(out)]) == 0
+    assert main(["predict", str(run), str(image), "--out", str(out)]) == 0
     columns = [name for name in tested if name.endswith(".logit") or name == "contrast"]
     np.testing.assert_allclose(pd.read_csv(out)[columns].iloc[0], tested[columns].iloc[0].astype(float), rtol=1e-5)
-    (tmp_path / "none.png").write_bytes(b"no picture")
+    (tmp_path / "none.png").write_bytes(b"no image")
     assert main(["predict", str(run), str(tmp_path / "none.png")]) == 2
     assert "none.png" in capsys.readouterr().err
 
 
 def test_it_says_that_it_has_no_heat_maps(run, stripes, tmp_path, capsys):
-    picture = next(stripes.parent.glob("*.png"))
-    assert main(["explain", str(run), str(picture), "--out", str(tmp_path / "maps")]) == 2
+    image = next(stripes.parent.glob("*.png"))
+    assert main(["explain", str(run), str(image), "--out", str(tmp_path / "maps")]) == 2
     assert (
-        "hog+moments+forest, is no net of pictures; heat maps, masks and export need one of pictures"
+        "hog+moments+forest, is no net of images; heat maps, masks and export need one of images"
         in capsys.readouterr().err
     )
 

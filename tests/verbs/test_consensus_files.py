@@ -17,7 +17,7 @@ QUICK = quick(NET, epochs=2)
 
 @pytest.fixture(scope="module")
 def readers(tmp_path_factory):
-    """Five readers of 60 pictures of 30 patients; half of the pictures carry a bright square, some have a biopsy."""
+    """Five readers of 60 images of 30 patients; half of the images carry a bright square, some have a biopsy."""
     folder = tmp_path_factory.mktemp("readings")
     generator = np.random.default_rng(0)
     rows = []
@@ -62,7 +62,7 @@ def test_a_reader_named_in_html_is_escaped(tmp_path):
     assert main(["consensus", str(tmp_path / "readers.csv"), "--out", str(tmp_path / "labels.csv")]) == 0
     page = (tmp_path / "consensus.html").read_text()
     assert "&lt;b&gt;" in page
-    assert "The picture cannot be shown." in page
+    assert "The image cannot be shown." in page
 
 
 def test_nothing_is_overwritten_or_left_half_done(readers, tmp_path, capsys):

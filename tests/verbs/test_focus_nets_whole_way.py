@@ -1,4 +1,4 @@
-"""A focus-map net the whole way: files, report, single pictures; slow: it outlines what was planted, from labels."""
+"""A focus-map net the whole way: files, report, single images; slow: it outlines what was planted, from labels."""
 
 import json
 from dataclasses import replace
@@ -22,7 +22,7 @@ QUICK = quick()
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """A study of 60 pictures of 15 patients, and a second label file where one class is named a picture."""
+    """A study of 60 images of 15 patients, and a second label file where one class is named an image."""
     folder = tmp_path_factory.mktemp("study")
     labels = phantom_study(folder, patients=15, images=60, size=32)
     table = pd.read_csv(labels)
@@ -52,10 +52,10 @@ def test_a_run_leaves_maps_regions_cuts_and_says_how_many_masks_were_used(run):
     assert f"Masks used for this: {scores['masks_used_for_tuning']}." in (run / "report.html").read_text()
 
 
-def test_one_picture_has_its_map_and_region_in_its_own_grid(run, study, tmp_path):
-    picture = tmp_path / "wide.png"
-    Image.open(next((study.parent / "images").glob("*.png"))).resize((90, 50)).save(picture)
-    assert main(["explain", str(run), str(picture), "--out", str(tmp_path / "out"), "--method", "focus"]) == 0
+def test_one_image_has_its_map_and_region_in_its_own_grid(run, study, tmp_path):
+    image = tmp_path / "wide.png"
+    Image.open(next((study.parent / "images").glob("*.png"))).resize((90, 50)).save(image)
+    assert main(["explain", str(run), str(image), "--out", str(tmp_path / "out"), "--method", "focus"]) == 0
     row = pd.read_csv(tmp_path / "out/index.csv").iloc[0]
     heat_map = np.load(tmp_path / "out" / row["map"])["map"]
     assert heat_map.shape == (50, 90)
@@ -63,8 +63,8 @@ def test_one_picture_has_its_map_and_region_in_its_own_grid(run, study, tmp_path
 
 
 def test_other_methods_explain_a_focus_net_too(run, study, tmp_path):
-    picture = str(next((study.parent / "images").glob("*.png")))
-    assert main(["explain", str(run), picture, "--out", str(tmp_path / "out"), "--method", "gradcam"]) == 0
+    image = str(next((study.parent / "images").glob("*.png")))
+    assert main(["explain", str(run), image, "--out", str(tmp_path / "out"), "--method", "gradcam"]) == 0
     index = pd.read_csv(tmp_path / "out/index.csv")
     assert set(index["method"]) == {"gradcam"}
     assert index["binary"].isna().all()
@@ -73,7 +73,7 @@ def test_other_methods_explain_a_focus_net_too(run, study, tmp_path):
 @pytest.mark.slow
 def test_trust_is_measured_in_the_maps_of_the_net_itself(run, study, tmp_path, capsys):
     labels, out = str(study), str(tmp_path / "out")
-    few = ["--trust", "--trust-pictures", "2", "--trust-draws", "2", "--accept", "patient-across-splits"]
+    few = ["--trust", "--trust-images", "2", "--trust-draws", "2", "--accept", "patient-across-splits"]
     assert main(["explain", str(run), labels, "--out", out, *few]) == 0
     trust = json.loads((tmp_path / "out/trust.json").read_text())
     assert list(trust["methods"]) == ["focus"]

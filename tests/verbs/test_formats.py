@@ -1,4 +1,4 @@
-"""Proves that a packed set and a crop go all the way: converted, trained, explained in the picture's own grid."""
+"""Proves that a packed set and a crop go all the way: converted, trained, explained in the image's own grid."""
 
 import gzip
 import json
@@ -20,9 +20,9 @@ def test_a_colour_set_goes_all_the_way_with_a_crop(tmp_path):
     arrays = {}
     for split, n in (("train", 24), ("val", 8), ("test", 8)):
         labels = np.arange(n) % 2
-        pictures = rng.integers(0, 90, (n, 28, 28, 3), dtype=np.uint8)
-        pictures[labels == 1, 8:16, 4:10, 0] += 120
-        arrays |= {f"{split}_images": pictures, f"{split}_labels": labels[:, np.newaxis]}
+        images = rng.integers(0, 90, (n, 28, 28, 3), dtype=np.uint8)
+        images[labels == 1, 8:16, 4:10, 0] += 120
+        arrays |= {f"{split}_images": images, f"{split}_labels": labels[:, np.newaxis]}
     np.savez_compressed(tmp_path / "set.npz", **arrays)
     out, run = tmp_path / "set", tmp_path / "run"
     assert main(["convert", str(tmp_path / "set.npz"), "--out", str(out)]) == 0
@@ -30,8 +30,8 @@ def test_a_colour_set_goes_all_the_way_with_a_crop(tmp_path):
     recipe = ["--recipe", str(tmp_path / "recipe.yaml"), "--patient", "none"]
     assert main(["train", str(out / "labels.csv"), "--out", str(run), *recipe, *QUICK]) == 0
     assert json.loads((run / "model/model.json").read_text())["preparation"]["crop"] == "left-half"
-    picture = str(out / "images/test_00001.png")
-    assert main(["explain", str(run), picture, "--out", str(tmp_path / "maps")]) == 0
+    image = str(out / "images/test_00001.png")
+    assert main(["explain", str(run), image, "--out", str(tmp_path / "maps")]) == 0
     index = pd.read_csv(tmp_path / "maps/index.csv")
     heat_map = read_map(tmp_path / "maps" / index["map"][0])
     assert heat_map.shape == (28, 28)
@@ -52,7 +52,7 @@ def test_a_crop_that_is_none_is_named(tmp_path, capsys, crop):
 
 @pytest.fixture
 def pair(tmp_path):
-    """A picture with a mask, and its label file."""
+    """An image with a mask, and its label file."""
     plane = np.arange(10 * 13, dtype=np.uint16).reshape(10, 13) * 300
     mask = (np.indices(plane.shape)[1] >= 9) * np.uint8(255)
     for name, pixels in (("a.png", plane), ("a_mask.png", mask)):

@@ -1,4 +1,4 @@
-"""Targets of three kinds in one net of pictures, the whole way: ordinal, continuous, binary, weighed by uncertainty."""
+"""Targets of three kinds in one net of images, the whole way: ordinal, continuous, binary, weighed by uncertainty."""
 
 import json
 
@@ -15,7 +15,7 @@ GRADES = ("low", "mid", "high")
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run on pictures of 60 patients with one bright band, whose width says grade, size and whether there is any."""
+    """A run on images of 60 patients with one bright band, whose width says grade, size and whether there is any."""
     folder, generator = tmp_path_factory.mktemp("bands"), np.random.default_rng(0)
     widths = generator.integers(0, 3, 120)
     for i, width in enumerate(widths):
@@ -42,8 +42,8 @@ def test_each_is_learnt_though_one_counts_in_thousands(run):
 
 
 def test_an_ordinal_target_is_told_in_words_in_a_table_and_in_the_report(run, capsys):
-    pictures = run.parent
-    assert main(["predict", str(run), str(pictures / "0.png")]) == 0
+    images = run.parent
+    assert main(["predict", str(run), str(images / "0.png")]) == 0
     assert "grade: " in capsys.readouterr().out
     told = pd.read_csv(run / "predictions/test.csv")
     shares = told[[f"grade={name}" for name in GRADES]].to_numpy()

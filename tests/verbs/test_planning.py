@@ -10,7 +10,7 @@ STUDY = ["--target", "sick", "--covariate", "age", "--model", "logistic", "--bas
 
 
 def rows(n_patients=30, **columns):
-    """Return a table of two rows a patient."""
+    """Return a table of two rows per patient."""
     random = np.random.default_rng(0)
     patient = np.repeat(np.arange(n_patients), 2)
     age = random.integers(30, 80, len(patient))

@@ -1,4 +1,4 @@
-"""Planted eyes whose targets need pictures and table: the joint model betters each alone, unless the link is cut."""
+"""Planted eyes whose targets need images and table: the joint model betters each alone, unless the link is cut."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ EYES = EyeOptions()
 
 
 @pytest.mark.slow
-def test_pictures_and_table_together_better_each_alone(tmp_path):
+def test_images_and_table_together_better_each_alone(tmp_path):
     found = differences(tmp_path, EYES, RECIPE, ("image", "table"))
     assert found["image"]["mean"]["low"] > 0
     assert found["table"]["mean"]["low"] > 0
@@ -33,7 +33,7 @@ def test_the_evidence_is_on_the_views_that_the_targets_follow(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("cut", "other"), [("pictures_tell", "table"), ("table_tells", "image")])
+@pytest.mark.parametrize(("cut", "other"), [("images_tell", "table"), ("table_tells", "image")])
 def test_what_tells_nothing_adds_nothing(tmp_path, cut, other):
     found = differences(tmp_path, replace(EYES, **{cut: False}), RECIPE, (other,))
     assert found[other]["mean"]["low"] <= 0

@@ -62,8 +62,8 @@ def test_run_with_segment_leaves_the_files_of_the_contract(run, study):
     assert sorted(index["image_id"]) == sorted(test["image_id"])
     assert index["area"].eq("unknown").all()
     for row in index.itertuples():
-        with Image.open(run / "segmentation" / row.mask) as mask, Image.open(study.parent / row.path) as picture:
-            assert mask.size == picture.size
+        with Image.open(run / "segmentation" / row.mask) as mask, Image.open(study.parent / row.path) as image:
+            assert mask.size == image.size
             assert set(np.unique(np.asarray(mask))) <= {0, 255}
             assert row.n_pixels == (np.asarray(mask) == 255).sum()
             assert row.predicted or row.n_pixels == 0
@@ -160,7 +160,7 @@ def test_masks_that_are_mostly_empty_are_owned_to(refined, advice, run, tmp_path
     shutil.copytree(run, copy)
     every_case_predicted(copy)
 
-    def nothing(segmenter, picture, heat_map):
+    def nothing(segmenter, image, heat_map):
         return {"refined": np.full(heat_map.shape, refined), "distilled": np.zeros(heat_map.shape)}
 
     monkeypatch.setattr("focusmap.segmentation.drawing.regions_of", nothing)
@@ -181,7 +181,7 @@ def test_the_report_shows_masks_that_nobody_can_score(run, tmp_path, monkeypatch
     table.assign(mask_nodule="").to_csv(copy / "cohort.csv", index=False)
     sizes = iter(range(1, 29))
 
-    def wider_and_wider(segmenter, picture, heat_map):
+    def wider_and_wider(segmenter, image, heat_map):
         region = np.zeros(heat_map.shape)
         region[:, : next(sizes)] = 1.0
         return {"refined": region, "distilled": region}
@@ -228,14 +228,14 @@ def test_masks_that_choose_anything_are_counted(run, tmp_path, capsys):
     assert f"masks that chose how lesions are drawn: {lesions}" in capsys.readouterr().out
 
 
-def test_other_pictures_are_drawn_and_the_bad_ones_listed(run, study, tmp_path, capsys):
+def test_other_images_are_drawn_and_the_bad_ones_listed(run, study, tmp_path, capsys):
     table = pd.read_csv(study).head(4).drop(columns=["mask_nodule"])
     table["nodule"] = table["nodule"].astype("Int64")
     table.to_csv(tmp_path / "new.csv", index=False)
     for path in table["path"]:
         (tmp_path / path).parent.mkdir(exist_ok=True)
         shutil.copy(study.parent / path, tmp_path / path)
-    (tmp_path / table["path"][1]).write_text("no picture")
+    (tmp_path / table["path"][1]).write_text("no image")
     assert main(["segment", str(run), str(tmp_path / "new.csv")]) == 2
     assert "--out" in capsys.readouterr().err
     command = ["segment", str(run), str(tmp_path / "new.csv"), "--out", str(tmp_path / "masks")]

@@ -1,4 +1,4 @@
-"""Tables without pictures, the whole way: models of several targets beside simple answers, and bad input."""
+"""Tables without images, the whole way: models of several targets beside simple answers, and bad input."""
 
 import json
 import os
@@ -130,13 +130,13 @@ def test_predictions_are_the_same_in_any_company_and_strange_rows_are_flagged(ru
 
 def test_a_category_that_reads_like_another_flag_is_counted_as_what_it_is(run, tmp_path):
     asked = planted(12, 1)
-    asked.loc[0, "drug"] = "dose lies below train; unlike the pictures of train in all"
+    asked.loc[0, "drug"] = "dose lies below train; unlike the images of train in all"
     asked.to_csv(tmp_path / "asked.csv", index=False)
     request = verbs.PredictRequest((tmp_path / "asked.csv",), out=tmp_path / "all.csv")
     answer = verbs.predict(run, request)
     assert (answer.n_flagged, answer.n_unseen, answer.n_outside, answer.n_unlike) == (1, 1, 0, 0)
     told = pd.read_csv(tmp_path / "all.csv", keep_default_na=False)["flags"]
-    assert told[0] == "drug dose lies below train; unlike the pictures of train in all is not in train"
+    assert told[0] == "drug dose lies below train; unlike the images of train in all is not in train"
 
 
 def test_a_packed_table_is_answered_and_a_packed_volume_is_none(run, tmp_path, capsys):

@@ -11,7 +11,7 @@ from focusmap.models.folder import load_model, save_model
 from support.studies import phantom_study
 
 NET = ["--model", "small-residual", "--weights", "none", "--workers", "1"]
-FEW = ["--trust", "--trust-pictures", "4", "--trust-draws", "3"]
+FEW = ["--trust", "--trust-images", "4", "--trust-draws", "3"]
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +64,9 @@ def test_other_runs_show_repeatability_and_shuffled_labels(run, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--trust-pictures", "4"], "add --trust"),
+        (["--trust-images", "4"], "add --trust"),
         (["--against", "nowhere"], "add --trust"),
-        (["--trust", "--trust-pictures", "1"], "at least 2"),
+        (["--trust", "--trust-images", "1"], "at least 2"),
         (["--trust", "--trust-draws", "0"], "at least 2"),
         (["--trust", "--trust-method", "gradcamm"], "Did you mean 'gradcam'"),
         (["--trust", "--against", "nowhere"], "no such run"),

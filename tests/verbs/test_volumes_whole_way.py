@@ -88,7 +88,7 @@ def another(study: Path, folder: Path) -> Path:
     return folder / "labels.csv"
 
 
-def a_picture(folder: Path) -> str:
+def a_image(folder: Path) -> str:
     Image.fromarray(np.zeros((28, 28), np.uint8)).save(folder / "odd.png")
     return "odd.png"
 
@@ -109,7 +109,7 @@ def two_channels(folder: Path) -> str:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (a_picture, "is a picture of 28 x 28 pixels; a volume was expected"),
+        (a_image, "is an image of 28 x 28 pixels; a volume was expected"),
         (truncated, "cannot be decoded"),
         (two_channels, "holds 2 channels; 1 were expected"),
     ],
@@ -139,13 +139,13 @@ def test_a_mask_of_another_shape_is_one_message(run, study, tmp_path, capsys):
     assert main(["explain", str(run), str(labels), "--out", str(tmp_path / "out"), *known]) == 2
     said = capsys.readouterr().err
     assert "the mask has 5 x 5 x 5 pixels" in said
-    assert "in its picture's own grid" in said
+    assert "in its image's own grid" in said
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--model", "resnet18"], "takes pictures, and those of this study are volumes"),
+        (["--model", "resnet18"], "takes images, and those of this study are volumes"),
         (["--model", "densenet121-3d", "--shape", "64,64,24"], "at least 32 voxels"),
         (["--spacing", "1,1,1"], "spacing needs a shape"),
         (["--shape", "64,64"], "three whole numbers"),
@@ -157,8 +157,8 @@ def test_settings_that_do_not_go_together_are_one_message(study, tmp_path, capsy
     assert message in capsys.readouterr().err
 
 
-def test_a_net_of_pictures_says_what_to_do_with_a_volume(study, tmp_path, capsys):
+def test_a_net_of_images_says_what_to_do_with_a_volume(study, tmp_path, capsys):
     folder = tmp_path / "flat"
     flat = phantom_study(folder, patients=12, images=24, size=28)
     assert main(["train", str(flat), "--out", str(tmp_path / "run"), "--model", "small-residual-3d", *QUICK]) == 2
-    assert "takes volumes, and those of this study are pictures" in capsys.readouterr().err
+    assert "takes volumes, and those of this study are images" in capsys.readouterr().err

@@ -21,7 +21,7 @@ QUICK = quick(NET, epochs=2)
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory):
-    """A study of 80 pictures of 20 patients."""
+    """A study of 80 images of 20 patients."""
     folder = tmp_path_factory.mktemp("study")
     return phantom_study(folder, patients=20, images=80, size=32)
 
@@ -56,12 +56,12 @@ def test_metrics_carry_intervals_or_a_reason(run):
         assert auroc["low"] <= auroc["value"] <= auroc["high"] if auroc["value"] is not None else auroc["reason"]
 
 
-def test_a_map_lies_in_the_grid_of_its_picture(run, study):
+def test_a_map_lies_in_the_grid_of_its_image(run, study):
     from PIL import Image
 
     row = pd.read_csv(run / "focus/index.csv").iloc[0]
-    with Image.open(study.parent / row["path"]) as picture:
-        assert np.load(run / "focus" / row["map"])["map"].shape == picture.size[::-1]
+    with Image.open(study.parent / row["path"]) as image:
+        assert np.load(run / "focus" / row["map"])["map"].shape == image.size[::-1]
 
 
 def test_a_misspelt_method_or_target_costs_no_maps(run, capsys):
@@ -72,17 +72,17 @@ def test_a_misspelt_method_or_target_costs_no_maps(run, capsys):
     assert sorted((run / "focus/maps").iterdir()) == before
 
 
-def test_every_method_maps_a_picture_and_is_named_by_help(run, study, tmp_path, capsys):
+def test_every_method_maps_a_image_and_is_named_by_help(run, study, tmp_path, capsys):
     from focusmap.heatmaps import METHODS
 
-    picture = study.parent / pd.read_csv(run / "focus/index.csv")["path"][0]
+    image = study.parent / pd.read_csv(run / "focus/index.csv")["path"][0]
     lacking = {"focus", "acam", "rollout", "reconstruction"}
     for method in lacking:
-        assert main(["explain", str(run), str(picture), "--method", method, "--out", str(tmp_path / method)]) == 2
+        assert main(["explain", str(run), str(image), "--method", method, "--out", str(tmp_path / method)]) == 2
         assert f"'{method}' needs a" in capsys.readouterr().err
         assert not (tmp_path / method).exists()
     for method in (METHODS.keys() | {"gradcam@mirror,sizes"}) - lacking:
-        assert main(["explain", str(run), str(picture), "--method", method, "--out", str(tmp_path / method)]) == 0
+        assert main(["explain", str(run), str(image), "--method", method, "--out", str(tmp_path / method)]) == 0
         index = pd.read_csv(tmp_path / method / "index.csv")
         assert index["method"].eq(method).all()
         assert (tmp_path / method / index["overlay"][0]).is_file()
@@ -97,19 +97,19 @@ def test_a_run_is_not_overwritten(run, study, capsys):
     assert "--force" in capsys.readouterr().err
 
 
-def test_one_picture_is_answered_in_words(run, study, tmp_path, capsys):
-    picture = next((study.parent / "images").glob("*.png"))
-    assert main(["predict", str(run), str(picture), "--overlay", str(tmp_path / "overlays")]) == 0
+def test_one_image_is_answered_in_words(run, study, tmp_path, capsys):
+    image = next((study.parent / "images").glob("*.png"))
+    assert main(["predict", str(run), str(image), "--overlay", str(tmp_path / "overlays")]) == 0
     said = capsys.readouterr().out
     assert "probability" in said
     assert "not a medical device" in said
     assert list((tmp_path / "overlays/overlays").glob("*.png"))
 
 
-def test_many_pictures_become_a_table_and_a_broken_one_is_listed(run, study, tmp_path, capsys):
+def test_many_images_become_a_table_and_a_broken_one_is_listed(run, study, tmp_path, capsys):
     folder = tmp_path / "pictures"
     shutil.copytree(study.parent / "images", folder)
-    (folder / "broken.png").write_text("no picture")
+    (folder / "broken.png").write_text("no image")
     out = tmp_path / "answers.csv"
     assert main(["predict", str(run), str(folder), "--out", str(out)]) == 2
     assert len(pd.read_csv(out)) == 80
@@ -155,12 +155,12 @@ def test_a_packed_label_file_is_predicted_and_explained_as_the_same_one_unpacked
         assert (tmp_path / f"packed.csv.gz.{made}").read_text() == (tmp_path / f"plain.csv.{made}").read_text()
 
 
-def test_a_packed_label_file_among_pictures_is_named(run, study, tmp_path, capsys):
+def test_a_packed_label_file_among_images_is_named(run, study, tmp_path, capsys):
     pd.read_csv(study).to_csv(tmp_path / "labels.csv.gz", index=False)
-    picture = next((study.parent / "images").glob("*.png"))
-    mixed = [str(picture), str(tmp_path / "labels.csv.gz"), "--out", str(tmp_path / "maps")]
+    image = next((study.parent / "images").glob("*.png"))
+    mixed = [str(image), str(tmp_path / "labels.csv.gz"), "--out", str(tmp_path / "maps")]
     assert main(["explain", str(run), *mixed]) == 2
-    assert "give pictures or one label file, not both" in capsys.readouterr().err
+    assert "give images or one label file, not both" in capsys.readouterr().err
 
 
 def test_columns_of_another_label_file_may_be_called_otherwise(run, study, tmp_path, capsys):
@@ -257,7 +257,7 @@ def folds(study, tmp_path_factory):
     return run
 
 
-def test_folds_predict_every_picture_once_and_pages_speak_chinese(folds):
+def test_folds_predict_every_image_once_and_pages_speak_chinese(folds):
     predictions = pd.read_csv(folds / "predictions/test.csv")
     assert sorted(predictions["image_id"]) == sorted(pd.read_csv(folds / "cohort.csv")["image_id"])
     assert json.loads((folds / "evaluation/metrics.json").read_text())["split"] == "out-of-fold"
@@ -273,10 +273,10 @@ def test_folds_predict_every_picture_once_and_pages_speak_chinese(folds):
     assert "pooled tune parts" in words
 
 
-def test_folds_answer_new_pictures_as_an_ensemble(folds, study, tmp_path, capsys):
+def test_folds_answer_new_images_as_an_ensemble(folds, study, tmp_path, capsys):
     """Their mean answers, at an operating point and temperature of its own."""
-    picture = str(next((study.parent / "images").glob("*.png")))
-    assert main(["predict", str(folds), picture, "--overlay", str(tmp_path / "overlays")]) == 0
+    image = str(next((study.parent / "images").glob("*.png")))
+    assert main(["predict", str(folds), image, "--overlay", str(tmp_path / "overlays")]) == 0
     assert "probability" in capsys.readouterr().out
     card = json.loads((folds / "model/model.json").read_text())
     assert card["members"] == ["members/0", "members/1", "members/2"]
@@ -284,7 +284,7 @@ def test_folds_answer_new_pictures_as_an_ensemble(folds, study, tmp_path, capsys
     logits = []
     for name in ("", *(f"members/{k}" for k in range(3))):
         out = tmp_path / f"answers{name.replace('/', '')}.csv"
-        assert main(["predict", str(folds / "model" / name), picture, "--out", str(out)]) == 0
+        assert main(["predict", str(folds / "model" / name), image, "--out", str(out)]) == 0
         logits.append(pd.read_csv(out)["nodule.logit"][0])
     assert logits[0] == pytest.approx(sum(logits[1:]) / 3, abs=1e-4)
     new = [str(folds), str(study), "--accept", "patient-across-splits", "--out", str(tmp_path / "e")]
@@ -292,7 +292,7 @@ def test_folds_answer_new_pictures_as_an_ensemble(folds, study, tmp_path, capsys
 
 
 @pytest.mark.slow
-def test_folds_map_new_pictures_and_their_own(folds, study, tmp_path):
+def test_folds_map_new_images_and_their_own(folds, study, tmp_path):
     lesions, maps = tmp_path / "lesions.csv", tmp_path / "lesions"
     pd.read_csv(study).query("nodule == 1").to_csv(lesions, index=False)
     known = [str(lesions), "--images", str(study.parent), "--accept", "patient-across-splits", "--out", str(maps)]
@@ -350,7 +350,7 @@ def test_two_runs_are_compared_in_pairs(run, tmp_path, capsys):
     assert main(["compare", str(run), str(other), "--out", str(tmp_path / "comparison"), "--force"]) == 0
 
 
-def test_other_pictures_are_evaluated_and_known_patients_refused(run, study, tmp_path):
+def test_other_images_are_evaluated_and_known_patients_refused(run, study, tmp_path):
     assert main(["evaluate", str(run), str(study), "--out", str(tmp_path / "a")]) == 3
     accept = ["--accept", "patient-across-splits"]
     assert main(["evaluate", str(run), str(study), "--out", str(tmp_path / "a"), *accept]) == 0

@@ -1,4 +1,4 @@
-"""What a careful person looks at before training: the table, the pictures, and what could pass for the disease."""
+"""What a careful person looks at before training: the table, the images, and what could pass for the disease."""
 
 from collections import Counter
 from dataclasses import replace
@@ -8,7 +8,7 @@ import numpy as np
 from focusmap.audit.against import audit_against, compared_by
 from focusmap.audit.association import association_findings, associations
 from focusmap.audit.findings import SEVERITIES, Audit, AuditOptions, Finding, in_order, overridden
-from focusmap.audit.images import Pictures, look_at_all, picture_findings
+from focusmap.audit.images import Images, image_findings, look_at_all
 from focusmap.audit.masks import MASK_SHAPE, mask_findings
 from focusmap.audit.pairs import Duplicates, describe_duplicates, duplicate_findings, find_duplicates
 from focusmap.audit.shortcuts import hidden_group_findings, source_findings
@@ -38,9 +38,9 @@ def audit_cohort(cohort: Cohort, split: Split | None = None, options: AuditOptio
     Parameters
     ----------
     cohort
-        Its pictures are read once each; a table-only study has none to read.
+        Its images are read once each; a table-only study has none to read.
     split
-        Judged as it is: patients and pictures in two parts are found, not mended. Without one, the declared split is.
+        Judged as it is: patients and images in two parts are found, not mended. Without one, the declared split is.
     options
         What is overridden, processes, seed, progress.
     """
@@ -49,20 +49,20 @@ def audit_cohort(cohort: Cohort, split: Split | None = None, options: AuditOptio
     tied = associations(cohort, options)
     found = [*table_findings(cohort, split), *association_findings(tied, cohort.study.covariates)]
     overview: dict[str, Json] = {**table_overview(cohort), "association": [item.to_dict() for item in tied]}
-    pictures = look_at_all(cohort.files, options) if cohort.has_images else None
-    found += source_findings(cohort, pictures)
-    if pictures is not None:
-        duplicates = find_duplicates(pictures)
-        found += picture_findings(pictures, cohort.image_ids) + mask_findings(cohort, pictures)
-        found += duplicate_findings(cohort, duplicates, split) + hidden_group_findings(cohort, pictures)
-        overview |= _picture_overview(cohort, pictures, duplicates, split)
+    images = look_at_all(cohort.files, options) if cohort.has_images else None
+    found += source_findings(cohort, images)
+    if images is not None:
+        duplicates = find_duplicates(images)
+        found += image_findings(images, cohort.image_ids) + mask_findings(cohort, images)
+        found += duplicate_findings(cohort, duplicates, split) + hidden_group_findings(cohort, images)
+        overview |= _image_overview(cohort, images, duplicates, split)
     return replace(
         _judged(found, cohort, options), overview=overview, sample_sheets=_sample_sheets(cohort, options.seed)
     )
 
 
 def audit_table(cohort: Cohort, split: Split, options: AuditOptions | None = None) -> Audit:
-    """Return what an audit finds without a look at pictures, in a second; without overview and sheets."""
+    """Return what an audit finds without a look at images, in a second; without overview and sheets."""
     found = [*table_findings(cohort, split), *source_findings(cohort, None)]
     return _judged(found, cohort, options or AuditOptions())
 
@@ -77,17 +77,15 @@ def _declared_split(cohort: Cohort) -> Split | None:
     return Split(cohort.table[["image_id", "split_declared"]].rename(columns={"split_declared": "split"}))
 
 
-def _picture_overview(
-    cohort: Cohort, pictures: Pictures, duplicates: Duplicates, split: Split | None
-) -> dict[str, Json]:
-    looks = [look for look in pictures.looks if not look.reason]
+def _image_overview(cohort: Cohort, images: Images, duplicates: Duplicates, split: Split | None) -> dict[str, Json]:
+    looks = [look for look in images.looks if not look.reason]
     sizes = Counter("x".join(map(str, look.size)) for look in looks).most_common()
     modes = Counter(look.mode for look in looks).most_common()
     facts: dict[str, Json] = {
-        "n_unreadable": len(pictures.looks) - len(looks),
+        "n_unreadable": len(images.looks) - len(looks),
         "sizes": dict(sizes),
         "modes": dict(modes),
-        "formats": dict(Counter(pictures.formats).most_common()),
+        "formats": dict(Counter(images.formats).most_common()),
     }
     return {"images": facts, "duplicates": describe_duplicates(cohort, duplicates, split)}
 

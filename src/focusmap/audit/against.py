@@ -1,4 +1,4 @@
-"""One table against another: patients and pictures that stand in both."""
+"""One table against another: patients and images that stand in both."""
 
 from focusmap.audit.findings import AuditOptions, Finding, finding, plural
 from focusmap.audit.images import look_at_all
@@ -10,7 +10,7 @@ from focusmap.study.roster import Roster
 
 
 def audit_against(ours: Roster, theirs: Roster, options: AuditOptions | None = None) -> list[Finding]:
-    """Return findings on patients, and on pictures equal or nearly so, that stand in both tables.
+    """Return findings on patients, and on images equal or nearly so, that stand in both tables.
 
     They bear the names of leaks between the parts of a split, since a model trained on one table and tested on the
     other suffers alike.
@@ -18,11 +18,11 @@ def audit_against(ours: Roster, theirs: Roster, options: AuditOptions | None = N
     Raises
     ------
     InputError
-        If the two have neither patients nor pictures in common to compare them by.
+        If the two have neither patients nor images in common to compare them by.
     """
     if not compared_by(ours, theirs):
         raise InputError(
-            f"{ours.file} and {theirs.file}: not both name patients, and not both have pictures, so that nothing can "
+            f"{ours.file} and {theirs.file}: not both name patients, and not both have images, so that nothing can "
             "be compared. Name the patient column with --patient."
         )
     where = f"stand both in {ours.file} and in {theirs.file}"
@@ -32,32 +32,32 @@ def audit_against(ours: Roster, theirs: Roster, options: AuditOptions | None = N
         found.append(finding("patient-across-splits", f"{plural(len(patients), 'patient')} {where}.", patients))
     if twice := spelled_apart(set(ours.patients or ()) - set(patients), theirs.patients or ()):
         found.append(same_patient(twice, f"{ours.file} and {theirs.file}"))
-    return found + _pictures(ours, theirs, where, options or AuditOptions())
+    return found + _images(ours, theirs, where, options or AuditOptions())
 
 
 def compared_by(ours: Roster, theirs: Roster) -> list[str]:
-    """Return what the two can be compared by: ``patients``, ``pictures``, both or neither."""
-    known = {"patients": (ours.patients, theirs.patients), "pictures": (ours.files, theirs.files)}
+    """Return what the two can be compared by: ``patients``, ``images``, both or neither."""
+    known = {"patients": (ours.patients, theirs.patients), "images": (ours.files, theirs.files)}
     return [what for what, sides in known.items() if None not in sides]
 
 
-def _pictures(ours: Roster, theirs: Roster, where: str, options: AuditOptions) -> list[Finding]:
+def _images(ours: Roster, theirs: Roster, where: str, options: AuditOptions) -> list[Finding]:
     if ours.files is None or theirs.files is None:
         return []
     duplicates = find_duplicates(look_at_all([*ours.files, *theirs.files], options))
     equal, near = _equal(ours, theirs, duplicates), _near(ours, theirs, duplicates)
     found = []
     if equal:
-        text = f"{plural(len(equal), 'picture')} {where}, pixel for pixel."
+        text = f"{plural(len(equal), 'image')} {where}, pixel for pixel."
         found.append(finding("duplicate-across-splits", text, equal))
     if near:
-        text = f"{plural(len(near), 'pair')} of nearly equal pictures {where}. What is learnt from one answers both."
+        text = f"{plural(len(near), 'pair')} of nearly equal images {where}. What is learnt from one answers both."
         found.append(finding("near-duplicates-across-splits", text, near))
     return found
 
 
 def _equal(ours: Roster, theirs: Roster, duplicates: Duplicates) -> list[str]:
-    """Return each of our pictures that stands in theirs, beside its first copy there."""
+    """Return each of our images that stands in theirs, beside its first copy there."""
     n, said = len(ours.image_ids), []
     for group in duplicates.exact:
         copies = [position - n for position in group if position >= n]

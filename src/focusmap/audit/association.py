@@ -137,7 +137,7 @@ def _code(name: str, cells: pd.Series) -> _Coded | None:
 
 
 def _one_a_patient(cohort: Cohort, rng: np.random.Generator) -> np.ndarray:
-    """Return one row a patient, drawn by lot whatever the order of the rows; their labels are independent."""
+    """Return one row per patient, drawn by lot whatever the order of the rows; their labels are independent."""
     by_id = np.argsort(cohort.table["image_id"].to_numpy(dtype=str), kind="stable")
     drawn = by_id[rng.permutation(len(by_id))]
     _, first = np.unique(cohort.patient_ids[drawn].astype(str), return_index=True)

@@ -1,8 +1,8 @@
-"""Pictures that stand twice in a cohort: exactly, or nearly.
+"""Images that stand twice in a cohort: exactly, or nearly.
 
 A near-duplicate is found on 32-pixel thumbnails in two steps. Their correlation must pass `CORRELATION`. Dark grey
 X-rays of different patients can come near that, since they share the outline of a chest; so what is left after the
-mean of all other pictures is taken away must correlate too (`DETAIL`), unless the two are all but identical (`SAME`).
+mean of all other images is taken away must correlate too (`DETAIL`), unless the two are all but identical (`SAME`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ MAX_PAIRS = 100_000
 
 @dataclass(frozen=True)
 class NearPair:
-    """Positions of two pictures, `a` before `b`, and the correlation of their thumbnails."""
+    """Positions of two images, `a` before `b`, and the correlation of their thumbnails."""
 
     a: int
     b: int
@@ -28,7 +28,7 @@ class NearPair:
 
 
 def exact_groups(digests: Sequence[str]) -> list[list[int]]:
-    """Return the positions of pictures whose pixels are equal, group by group; an empty digest belongs to none.
+    """Return the positions of images whose pixels are equal, group by group; an empty digest belongs to none.
 
     >>> exact_groups(["x", "y", "x", "", ""])
     [[0, 2]]
@@ -39,14 +39,14 @@ def exact_groups(digests: Sequence[str]) -> list[list[int]]:
 
 
 def near_pairs(thumbnails: np.ndarray, usable: np.ndarray) -> list[NearPair]:
-    """Return the pairs of nearly equal pictures, the nearest first; at most `MAX_PAIRS` of them.
+    """Return the pairs of nearly equal images, the nearest first; at most `MAX_PAIRS` of them.
 
     Parameters
     ----------
     thumbnails : (N, rows, columns)
         Any scale; constant ones are in no pair.
     usable : (N,) bool
-        Pictures to compare.
+        Images to compare.
     """
     if not usable.any():
         return []
@@ -83,9 +83,9 @@ def _candidates(unit: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.n
 
 
 def _detail(product: np.ndarray, square_a: np.ndarray, square_b: np.ndarray, n: int) -> np.ndarray:
-    """Return the correlation of two pictures less the mean of the other n - 2.
+    """Return the correlation of two images less the mean of the other n - 2.
 
-    With r the pictures less the mean of all n, that is u_a = r_a + c (r_a + r_b), c = 1 / (n - 2), and u_b alike;
+    With r the images less the mean of all n, that is u_a = r_a + c (r_a + r_b), c = 1 / (n - 2), and u_b alike;
     all inner products follow from those of r.
     """
     if n <= 2:

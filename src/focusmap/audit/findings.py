@@ -85,11 +85,11 @@ class AuditOptions:
     accept
         Names of blocking findings that the user overrides.
     workers
-        Processes that read pictures, or None for one a processor.
+        Processes that read images, or None for one a processor.
     seed
         For permutations and samples.
     progress
-        Called as pictures are read.
+        Called as images are read.
     """
 
     accept: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What the pictures or volumes of a study are like, as far as a recipe is chosen by it."""
+"""What the images or volumes of a study are like, as far as a recipe is chosen by it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ SAMPLE = 8
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen of a study's pictures or volumes.
+    """What was seen of a study's images or volumes.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Seen:
 
 
 def look_at_sample(cohort: Cohort) -> Seen:
-    """Return what a few pictures or volumes are like; unreadable ones are left to the audit."""
+    """Return what a few images or volumes are like; unreadable ones are left to the audit."""
     from focusmap.images.image import voxel_sizes
     from focusmap.images.read import read_image
     from focusmap.images.volumes import orientation
@@ -60,9 +60,9 @@ def look_at_sample(cohort: Cohort) -> Seen:
 
 
 def seen_by(judged: "Audit", cohort: Cohort) -> Seen | None:
-    """Return the shape of every picture as the audit saw it; of volumes, of those that a dry run looks at.
+    """Return the shape of every image as the audit saw it; of volumes, of those that a dry run looks at.
 
-    None for a study without pictures.
+    None for a study without images.
     """
     if not cohort.has_images:
         return None

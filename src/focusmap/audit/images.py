@@ -1,4 +1,4 @@
-"""Every picture opened once: what it is, a hash of its pixels, and a thumbnail to compare."""
+"""Every image opened once: what it is, a hash of its pixels, and a thumbnail to compare."""
 
 import hashlib
 import os
@@ -26,12 +26,12 @@ WINDOW = (0.5, 99.5)
 
 @dataclass(frozen=True)
 class Look:
-    """What one look at a picture tells.
+    """What one look at an image tells.
 
     Parameters
     ----------
     digest
-        SHA-256 of shape and pixels; a colour picture whose channels agree counts as grey.
+        SHA-256 of shape and pixels; a colour image whose channels agree counts as grey.
     thumbnail : (32, 32) uint8
         Mean of each patch; 16-bit and decimal pixels are windowed first.
     size
@@ -53,15 +53,15 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """All pictures of a cohort, in table order.
+class Images:
+    """All images of a cohort, in table order.
 
     Parameters
     ----------
     looks
-        One a picture.
+        One per image.
     thumbnails : (N, 32, 32) uint8
-        Zero where a picture is unreadable.
+        Zero where an image is unreadable.
     formats
         File endings, lower case.
     """
@@ -77,7 +77,7 @@ class Pictures:
 
 
 def look_at(file: Path) -> Look:
-    """Return what one look at a picture tells; an unreadable one says why."""
+    """Return what one look at an image tells; an unreadable one says why."""
     try:
         image = read_image(file)
     except UnreadableImageError as error:
@@ -96,36 +96,36 @@ def look_at(file: Path) -> Look:
     )
 
 
-def look_at_all(files: Sequence[Path], options: AuditOptions) -> Pictures:
+def look_at_all(files: Sequence[Path], options: AuditOptions) -> Images:
     """Return a look at each file, read in several processes where that pays for starting them."""
     looks: list[Look] = []
     for look in _looks(files, options.workers):
         looks.append(look)
-        options.progress("looking at pictures", len(looks), len(files))
+        options.progress("looking at images", len(looks), len(files))
     blank = np.zeros((SIDE, SIDE), np.uint8)
     thumbnails = [blank if look.thumbnail is None else look.thumbnail for look in looks]
     stacked = np.stack(thumbnails) if looks else np.zeros((0, SIDE, SIDE), np.uint8)
-    return Pictures(tuple(looks), stacked, tuple(_format(file) for file in files))
+    return Images(tuple(looks), stacked, tuple(_format(file) for file in files))
 
 
-def picture_findings(pictures: Pictures, image_ids: Sequence[str]) -> list[Finding]:
-    """Return findings on pictures that cannot be read or show nothing."""
-    unreadable = [look.reason for look in pictures.looks if look.reason]
-    names = [name for name, look in zip(image_ids, pictures.looks, strict=True) if look.reason]
-    empty = [name for name, look in zip(image_ids, pictures.looks, strict=True) if look.empty]
+def image_findings(images: Images, image_ids: Sequence[str]) -> list[Finding]:
+    """Return findings on images that cannot be read or show nothing."""
+    unreadable = [look.reason for look in images.looks if look.reason]
+    names = [name for name, look in zip(image_ids, images.looks, strict=True) if look.reason]
+    empty = [name for name, look in zip(image_ids, images.looks, strict=True) if look.empty]
     found = []
     if unreadable:
         advice = "Replace them, or leave them out with --skip-unreadable."
-        fact = f"{_pictures(unreadable)} cannot be read ({listed(names, 3, ', ')})."
+        fact = f"{_images(unreadable)} cannot be read ({listed(names, 3, ', ')})."
         found.append(finding("unreadable-image", f"{fact} {advice}", unreadable))
     if empty:
-        fact = f"{_pictures(empty)} hold a single value in 99 % of the pixels or more. Look at them."
+        fact = f"{_images(empty)} hold a single value in 99 % of the pixels or more. Look at them."
         found.append(finding("constant-image", fact, empty))
     return found
 
 
-def _pictures(names: Sequence[str]) -> str:
-    return plural(len(names), "picture")
+def _images(names: Sequence[str]) -> str:
+    return plural(len(names), "image")
 
 
 def _looks(files: Sequence[Path], workers: int | None) -> Iterator[Look]:

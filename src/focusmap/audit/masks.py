@@ -1,9 +1,9 @@
-"""Masks that do not lie on the grid of their pictures: known from headers, long before a score needs them."""
+"""Masks that do not lie on the grid of their images: known from headers, long before a score needs them."""
 
 from pathlib import Path
 
 from focusmap.audit.findings import Finding, finding, plural
-from focusmap.audit.images import Pictures
+from focusmap.audit.images import Images
 from focusmap.errors import UnreadableImageError
 from focusmap.images.read import MASK_REMEDY, mask_misfit, read_shape
 from focusmap.study.cohort import Cohort
@@ -11,21 +11,21 @@ from focusmap.study.cohort import Cohort
 MASK_SHAPE = "mask-shape"
 
 
-def mask_findings(cohort: Cohort, pictures: Pictures) -> list[Finding]:
-    """Return the finding on masks whose shape is not that of their picture, or that cannot be read."""
-    wrong = _misfits(cohort, pictures)
+def mask_findings(cohort: Cohort, images: Images) -> list[Finding]:
+    """Return the finding on masks whose shape is not that of their image, or that cannot be read."""
+    wrong = _misfits(cohort, images)
     if not wrong:
         return []
-    fact = f"{plural(len(wrong), 'mask')} cannot be laid over the picture. The first: {wrong[0]}. {MASK_REMEDY}"
+    fact = f"{plural(len(wrong), 'mask')} cannot be laid over the image. The first: {wrong[0]}. {MASK_REMEDY}"
     return [finding(MASK_SHAPE, fact, wrong)]
 
 
-def _misfits(cohort: Cohort, pictures: Pictures) -> list[str]:
-    """Return what is wrong with each mask that does not fit; a picture that cannot be read has its own finding."""
+def _misfits(cohort: Cohort, images: Images) -> list[str]:
+    """Return what is wrong with each mask that does not fit; an image that cannot be read has its own finding."""
     told = (
         _misfit(cohort.study.images / name, image_id, look.size)
         for column in cohort.mask_columns
-        for image_id, name, look in zip(cohort.image_ids, cohort.table[column], pictures.looks, strict=True)
+        for image_id, name, look in zip(cohort.image_ids, cohort.table[column], images.looks, strict=True)
         if name and not look.reason
     )
     return [wrong for wrong in told if wrong]

@@ -1,4 +1,4 @@
-"""Findings on duplicate pictures: across patients, classes and the parts of a split."""
+"""Findings on duplicate images: across patients, classes and the parts of a split."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ import numpy as np
 
 from focusmap.audit.duplicates import NearPair, exact_groups, near_pairs
 from focusmap.audit.findings import Finding, finding, plural
-from focusmap.audit.images import Pictures
+from focusmap.audit.images import Images
 from focusmap.audit.table import count_pairs, say_pairs
 from focusmap.files import Json
 from focusmap.study.cohort import Cohort
@@ -18,16 +18,16 @@ MAX_LISTED = 1000
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Exact groups and near pairs of a cohort's pictures, by position; a near pair is never also exact."""
+    """Exact groups and near pairs of a cohort's images, by position; a near pair is never also exact."""
 
     exact: tuple[tuple[int, ...], ...]
     near: tuple[NearPair, ...]
 
 
-def find_duplicates(pictures: Pictures) -> Duplicates:
-    """Return the duplicates among pictures."""
-    digests = [look.digest for look in pictures.looks]
-    near = near_pairs(pictures.thumbnails, pictures.readable)
+def find_duplicates(images: Images) -> Duplicates:
+    """Return the duplicates among images."""
+    digests = [look.digest for look in images.looks]
+    near = near_pairs(images.thumbnails, images.readable)
     exact = tuple(tuple(group) for group in exact_groups(digests))
     return Duplicates(exact, tuple(pair for pair in near if digests[pair.a] != digests[pair.b]))
 
@@ -61,14 +61,14 @@ def _exact(cohort: Cohort, duplicates: Duplicates, split: Split | None) -> list[
     ids = cohort.image_ids
     names = [" = ".join(ids[position] for position in group) for group in duplicates.exact]
     n_copies = sum(len(group) - 1 for group in duplicates.exact)
-    message = f"{plural(len(names), 'picture')} more than once, pixel for pixel ({n_copies} to spare)."
+    message = f"{plural(len(names), 'image')} more than once, pixel for pixel ({n_copies} to spare)."
     found = [finding("exact-duplicates", message, names)]
     if split is None:
         return found
     parts = [_parts(cohort, split, group) for group in duplicates.exact]
     across = [name for name, held in zip(names, parts, strict=True) if len(held) > 1]
     if across:
-        counted = say_pairs(count_pairs(parts), "picture")
+        counted = say_pairs(count_pairs(parts), "image")
         text = f"{counted}, pixel for pixel: {'; '.join(across[:3])}. Remove the copies from one part."
         found.append(finding("duplicate-across-splits", text, across))
     return found
@@ -81,24 +81,22 @@ def _near(cohort: Cohort, near: Sequence[NearPair], split: Split | None) -> list
     of_patients = f", {len(across_patients):,} of them of different patients" if _has_patients(cohort) else ""
     unlike = [pair for pair in near if not _same_class(cohort, pair)]
     classes = [pair for pair in unlike if not _is_of_one(cohort, pair)]
-    message = f"{plural(len(near), 'pair')} of pictures that are nearly the same{of_patients}."
+    message = f"{plural(len(near), 'pair')} of images that are nearly the same{of_patients}."
     if n_expected := len(unlike) - len(classes):
         # Neighbouring slices and follow-ups: the edge of a lesion, or its course.
         message += f" {n_expected:,} of them, each of one patient or case, have different labels."
     alike = finding("near-duplicates", message, _say(cohort, near), len(near))
-    # Pictures of one patient are expected to be alike.
+    # Images of one patient are expected to be alike.
     found = [alike if across_patients else replace(alike, severity="note", is_heeded=True)]
     if classes:
-        text = f"{plural(len(classes), 'pair')} of nearly equal pictures with different labels. One label may be wrong."
+        text = f"{plural(len(classes), 'pair')} of nearly equal images with different labels. One label may be wrong."
         found.append(finding("near-duplicates-across-classes", text, _say(cohort, classes), len(classes)))
     if split is None:
         return found
     parts = [_parts(cohort, split, (pair.a, pair.b)) for pair in across_patients]
     across = [pair for pair, held in zip(across_patients, parts, strict=True) if len(held) > 1]
     if across:
-        text = (
-            f"{say_pairs(count_pairs(parts), 'pair')} of nearly equal pictures. What is learnt from one answers both."
-        )
+        text = f"{say_pairs(count_pairs(parts), 'pair')} of nearly equal images. What is learnt from one answers both."
         found.append(finding("near-duplicates-across-splits", text, _say(cohort, across), len(across)))
     return found
 
@@ -117,7 +115,7 @@ def _same_class(cohort: Cohort, pair: NearPair) -> bool:
 
 
 def _is_of_one(cohort: Cohort, pair: NearPair) -> bool:
-    """Return whether both pictures are of one patient or of one case; an empty cell names no case."""
+    """Return whether both images are of one patient or of one case; an empty cell names no case."""
     owners = [cohort.table[name].to_numpy() for name in ("patient_id", "case_id") if name in cohort.table]
     return any(ids[pair.a] == ids[pair.b] != "" for ids in owners)
 

@@ -1,4 +1,4 @@
-"""Labels that the origin of a picture gives away, and patients hidden in neighbouring rows."""
+"""Labels that the origin of an image gives away, and patients hidden in neighbouring rows."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import numpy as np
 from focusmap.audit.association import auroc_of_counts, column_cells
 from focusmap.audit.duplicates import unit_rows
 from focusmap.audit.findings import Finding, finding
-from focusmap.audit.images import Pictures
+from focusmap.audit.images import Images
 from focusmap.audit.table import label_columns
 from focusmap.study.cohort import Cohort
 
@@ -35,14 +35,14 @@ MIN_NEIGHBOURS = 30
 
 @dataclass(frozen=True)
 class Source:
-    """One fact on where a picture comes from: what it is called, and its value for each image ("" unknown)."""
+    """One fact on where an image comes from: what it is called, and its value for each image ("" unknown)."""
 
     what: str
     values: tuple[str, ...]
 
 
-def source_findings(cohort: Cohort, pictures: Pictures | None) -> list[Finding]:
-    """Return the finding on labels that where a picture comes from, and nothing in it, almost wholly predicts.
+def source_findings(cohort: Cohort, images: Images | None) -> list[Finding]:
+    """Return the finding on labels that where an image comes from, and nothing in it, almost wholly predicts.
 
     Folders, sizes, pixel types, file formats and columns such as site are taken one at a time. Each value's share of
     positives among the patients of four fifths predicts the label of the last fifth; an AUROC of 0.9 or more on at
@@ -51,7 +51,7 @@ def source_findings(cohort: Cohort, pictures: Pictures | None) -> list[Finding]:
     names, held = label_columns(cohort)
     folds = _patient_folds(cohort)
     given_away = []
-    for source in _sources(cohort, pictures):
+    for source in _sources(cohort, images):
         codes = _pool_rare(source.values)
         for label, truth in zip(names, held.T, strict=True):
             auroc = _held_out_auroc(codes, truth, folds)
@@ -66,7 +66,7 @@ def source_findings(cohort: Cohort, pictures: Pictures | None) -> list[Finding]:
     return [finding("source-shortcut", message, given_away)]
 
 
-def hidden_group_findings(cohort: Cohort, pictures: Pictures) -> list[Finding]:
+def hidden_group_findings(cohort: Cohort, images: Images) -> list[Finding]:
     """Return the finding on neighbours that look like slices of one patient though they are not declared so.
 
     Neighbours are rows that follow each other in the table or, since tables are shuffled, in the order of the numbers
@@ -74,15 +74,15 @@ def hidden_group_findings(cohort: Cohort, pictures: Pictures) -> list[Finding]:
     correlation of thumbnails less their common mean. By chance 5 % of the neighbours would be nearer than 95 % of
     random pairs.
     """
-    unit = unit_rows(pictures.thumbnails.reshape(len(pictures.thumbnails), -1).astype(np.float32))
+    unit = unit_rows(images.thumbnails.reshape(len(images.thumbnails), -1).astype(np.float32))
     rest = unit_rows(unit - unit.mean(axis=0))
     rng = np.random.default_rng(0)
-    far = _similarity(cohort, pictures, rest, rng.integers(0, len(cohort), (2, RANDOM_PAIRS)))
+    far = _similarity(cohort, images, rest, rng.integers(0, len(cohort), (2, RANDOM_PAIRS)))
     if len(far) < MIN_NEIGHBOURS:
         return []
     limit, share, found = float(np.quantile(far, 0.95)), 0.0, ("", np.empty(0))
     for what, order in _sequences(cohort).items():
-        near = _similarity(cohort, pictures, rest, np.stack([order[:-1], order[1:]]))
+        near = _similarity(cohort, images, rest, np.stack([order[:-1], order[1:]]))
         if len(near) >= MIN_NEIGHBOURS and float((near > limit).mean()) > share:
             share, found = float((near > limit).mean()), (what, near)
     if share < CLOSE_SHARE:
@@ -107,26 +107,26 @@ def _sequences(cohort: Cohort) -> dict[str, np.ndarray]:
     return orders if np.array_equal(by_name, rows) else {**orders, "images with neighbouring names": by_name}
 
 
-def _similarity(cohort: Cohort, pictures: Pictures, rest: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+def _similarity(cohort: Cohort, images: Images, rest: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Return the correlations of those pairs that are readable, of one class and of two patients."""
     a, b = pairs
     labels = np.nan_to_num(cohort.task.decided(cohort.truth), nan=-1.0)
-    patients, readable = cohort.patient_ids, pictures.readable
+    patients, readable = cohort.patient_ids, images.readable
     kept = readable[a] & readable[b] & (patients[a] != patients[b]) & (labels[a] == labels[b]).all(axis=1)
     return np.asarray(np.einsum("ij,ij->i", rest[a[kept]], rest[b[kept]]))
 
 
-def _sources(cohort: Cohort, pictures: Pictures | None) -> list[Source]:
+def _sources(cohort: Cohort, images: Images | None) -> list[Source]:
     cells = column_cells(cohort)
     found = [Source(name, tuple(cells[name])) for name in cells if name.lower() in SOURCE_COLUMNS]
-    if pictures is None:
+    if images is None:
         return found
-    looks = pictures.looks
+    looks = images.looks
     sizes = tuple(" x ".join(map(str, look.size)) for look in looks)
     facts = [
-        Source("picture size", sizes),
+        Source("image size", sizes),
         Source("pixel type", tuple(look.mode for look in looks)),
-        Source("file format", pictures.formats),
+        Source("file format", images.formats),
     ]
     return [*found, *_folders(cohort), *facts]
 

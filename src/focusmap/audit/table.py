@@ -53,7 +53,7 @@ def label_columns(cohort: Cohort) -> tuple[list[str], np.ndarray]:
 
 
 def table_findings(cohort: Cohort, split: Split | None) -> list[Finding]:
-    """Return everything that the table, and the split where there is one, give away without a look at pictures."""
+    """Return everything that the table, and the split where there is one, give away without a look at images."""
     found = [
         *_patient_column(cohort),
         *_spellings(cohort),
@@ -138,7 +138,7 @@ def _patient_column(cohort: Cohort) -> list[Finding]:
     elif cohort.study.block_column is not None:
         message = f"No patients are declared; the split is made of contiguous blocks of {cohort.study.block_column}."
     else:
-        # Whatever model learns from them, the pictures of a case stay together only where they share a patient.
+        # Whatever model learns from them, the images of a case stay together only where they share a patient.
         own = "none" if case is None else case
         message = (
             f"No column says which {row}s belong to one patient, so they may stand in train and in test alike. "

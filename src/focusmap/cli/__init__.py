@@ -14,14 +14,14 @@ from focusmap.cli.arguments import Parser, add_arguments, made, typed_in
 COMMANDS = {
     "demo": "the whole pipeline on the embedded phantom study",
     "run": "audit, split, prepare, train, evaluate, explain and report, in one go",
-    "index": "a folder of pictures to a label file, by folders or file names",
+    "index": "a folder of images to a label file, by folders or file names",
     "convert": "a packed data set (MedMNIST, CIFAR-10, figshare .mat, DICOM frames) to images and a label file",
     "consensus": "several readers to one label file, with how far they agree",
     "audit": "what a careful person looks at before training",
-    "prepare": "split and prepared pictures, ready for several trainings",
+    "prepare": "split and prepared images, ready for several trainings",
     "train": "a trained model with its tune and test predictions",
-    "evaluate": "metrics with intervals: of a run, of new pictures, or of a table of predictions",
-    "predict": "what a model says of pictures",
+    "evaluate": "metrics with intervals: of a run, of new images, or of a table of predictions",
+    "predict": "what a model says of images",
     "explain": "heat maps, and their scores where lesions are marked",
     "segment": "masks of lesions from image-level labels alone, and their scores where masks exist",
     "compare": "two or more runs side by side, with paired differences",
@@ -35,8 +35,8 @@ EPILOG = """\
 start here:
   focusmap demo                                 a study made on the spot, in under three minutes
   focusmap audit LABELS.csv                     look before you train
-  focusmap run LABELS.csv --out RUN             from pictures and labels to RUN/report.html
-  focusmap predict RUN picture.png              what the model says of one picture
+  focusmap run LABELS.csv --out RUN             from images and labels to RUN/report.html
+  focusmap predict RUN image.png              what the model says of one image
 
 For research use; not a medical device.
 """

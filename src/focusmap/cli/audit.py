@@ -25,7 +25,7 @@ class Audit:
     labels: Annotated[Path, LABELS]
     against: Annotated[
         Path | None,
-        Setting("a table, labelled or not: look for the same patients and pictures there", "OTHER.csv"),
+        Setting("a table, labelled or not: look for the same patients and images there", "OTHER.csv"),
     ] = None
     out: Annotated[Path | None, Setting("folder of audit.json and audit.html (default: LABELS_audit)", "DIR")] = None
     study: Study = Study()

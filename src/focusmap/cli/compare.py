@@ -21,7 +21,7 @@ EXAMPLE = "example: focusmap compare runs/first runs/second --out comparison"
 class Compare:
     """Which runs are compared, and what is written."""
 
-    runs: Annotated[tuple[Path, ...], Setting("two runs or more, on the same test pictures", "RUN", is_positional=True)]
+    runs: Annotated[tuple[Path, ...], Setting("two runs or more, on the same test images", "RUN", is_positional=True)]
     out: Annotated[Path | None, Setting("write compare.html and compare.json there", "DIR")] = None
     language: Annotated[Language, LANGUAGE] = "en"
     force: Annotated[bool, FORCE] = False

@@ -20,15 +20,15 @@ examples:
   focusmap consensus readers.csv --out labels.csv --definitive biopsy
   focusmap consensus readers.csv --out labels.csv --method dawid-skene --soft
 
-readers.csv has one row a reading (columns path, reader, and one a label) or one row a picture (columns LABEL.READER, or
-each reader's own column, named with --reader). An empty cell means "not read"."""
+readers.csv has one row per reading (columns path, reader, and one per label) or one row per image (columns
+LABEL.READER, or each reader's own column, named with --reader). An empty cell means "not read"."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Consensus:
     """Whose readings become one, and how."""
 
-    readers: Annotated[Path, Setting("what each reader said of each picture", "READERS.csv", is_positional=True)]
+    readers: Annotated[Path, Setting("what each reader said of each image", "READERS.csv", is_positional=True)]
     out: Annotated[Path, Setting("label file to write", "LABELS.csv")]
     request: ConsensusRequest
 
@@ -46,8 +46,8 @@ class Consensus:
         for name, label in cast("Mapping[str, Mapping[str, Json]]", facts["labels"]).items():
             kind, classes = str(label["kind"]), cast(list[str], label["classes"])
             words += ["--target", _target(name, kind, classes, soft=request.options.soft)]
-        if request.said.patient is not None:
-            words += ["--patient", request.said.patient]
+        if request.declaration.patient is not None:
+            words += ["--patient", request.declaration.patient]
         images = request.images or self.readers.parent
         return words + (["--images", str(images)] if images.resolve() != self.out.parent.resolve() else [])
 
@@ -60,7 +60,7 @@ def _target(name: str, kind: str, classes: Sequence[str], *, soft: bool) -> str:
 
 def print_consensus(facts: Mapping[str, "Json"]) -> None:
     """Print two lines a label: what was decided, and how far readers agree."""
-    print(f"{facts['n_pictures']} pictures, {len(cast(Mapping[str, object], facts['readers']))} readers")
+    print(f"{facts['n_pictures']} images, {len(cast(Mapping[str, object], facts['readers']))} readers")
     for name, values in cast(Mapping[str, Mapping[str, object]], facts["labels"]).items():
         counts = cast(Mapping[str, int], values["counts"])
         decided = ", ".join(f"{label}: {n}" for label, n in counts.items())

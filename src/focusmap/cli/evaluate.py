@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 EXAMPLE = """\
 examples:
   focusmap evaluate runs/first                              the run's own test split
-  focusmap evaluate runs/first other.csv --out external     pictures the run has never seen
+  focusmap evaluate runs/first other.csv --out external     images the run has never seen
   focusmap evaluate runs/slices --cases mean                volumes, of their slices' answers
   focusmap evaluate runs/unlabelled --target label          an autoencoder's anomaly score against a label
   focusmap evaluate --predictions table.csv                 columns true_NAME and prob_NAME"""
-# What each way to evaluate looks at; of a label file of other pictures it is all but `uncertain`.
+# What each way to evaluate looks at; of a label file of other images it is all but `uncertain`.
 OF_A_TABLE = frozenset({"predictions", "out", "options.recipe.seed", "options.force"})
 OF_CASES = frozenset({"cases", "out", "options.force"})
 OF_OWN = frozenset({"out", "options.force"})
@@ -33,17 +33,17 @@ OF_OWN_ANOMALIES = OF_OWN | {"said.targets", "said.images", "said.uncertain", "o
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """What is evaluated: a run's own test split, other pictures, cases, or a table of predictions."""
+    """What is evaluated: a run's own test split, other images, cases, or a table of predictions."""
 
     run: Annotated[Path | None, Setting("folder of the run", "RUN", is_positional=True)] = None
-    labels: Annotated[Path | None, Setting("label file of other pictures", "LABELS.csv", is_positional=True)] = None
+    labels: Annotated[Path | None, Setting("label file of other images", "LABELS.csv", is_positional=True)] = None
     predictions: Annotated[Path | None, Setting("table with true_NAME and prob_NAME columns", "FILE")] = None
     cases: Annotated[
         Literal["mean", "max", "attention"] | None,
         Setting("one answer a case, such as a volume of its slices"),
     ] = None
-    out: Annotated[Path | None, Setting("folder of metrics.json and its pictures", "DIR")] = None
-    said: Annotated[
+    out: Annotated[Path | None, Setting("folder of metrics.json and its images", "DIR")] = None
+    declaration: Annotated[
         Declaration, Only("images", "targets", "patient", "same_patient", "case", "view", "missing", "uncertain")
     ] = Declaration()
     options: Annotated[RunOptions, Only("accept", "skip_unreadable", "recipe.seed", "devices", "force")]
@@ -75,10 +75,10 @@ class Evaluate:
                 raise InputError("--cases is for the run's own test split.")
             self._refuse_all_but(OF_CASES, "is not looked at beside --cases. Leave it out.")
             return focusmap.evaluate_cases(self.run, self.cases, self.out, force=self.options.force), "cases"
-        if self.said.targets and is_unlabelled(self.run):
+        if self.declaration.targets and is_unlabelled(self.run):
             if self.labels is None:
                 self._refuse_all_but(OF_OWN_ANOMALIES, "says nothing of the run's own test split. Leave it out.")
-            return focusmap.evaluate_anomalies(self.run, self.labels, self.said, self.out, options), "images"
+            return focusmap.evaluate_anomalies(self.run, self.labels, self.declaration, self.out, options), "images"
         if self.labels is None:
             self._refuse_all_but(
                 OF_OWN, "says nothing of the run's own test split. Leave it out, or name a label file."
@@ -86,7 +86,7 @@ class Evaluate:
             return focusmap.evaluate(self.run, self.out, force=self.options.force), focusmap.open_run(self.run).unit
         if "said.uncertain" in self.typed:
             raise InputError("--uncertain: the run's own study says what -1 means. Leave it out.")
-        metrics = focusmap.evaluate_other(self.run, self.labels, self.said, self.out, options)
+        metrics = focusmap.evaluate_other(self.run, self.labels, self.declaration, self.out, options)
         return metrics, focusmap.open_run(self.run).unit
 
     def _refuse_all_but(self, acts: frozenset[str], why: str) -> None:

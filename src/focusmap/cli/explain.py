@@ -22,7 +22,7 @@ examples:
   focusmap explain runs/first --method cam --method occlusion --out compared     scored side by side
   focusmap explain runs/first --trust                       and whether the maps show where the net looks
 
-methods, by what they run beside one forward pass a picture:
+methods, by what they run beside one forward pass an image:
   focus                               nothing: it is the output of a focus-map net (--model resnet18-fpn)
   acam                                nothing: attention along the axes (--model resnet18-acam)
   reconstruction                      nothing: it is the output of an autoencoder (--model autoencoder)
@@ -33,15 +33,15 @@ methods, by what they run beside one forward pass a picture:
   smoothgrad                          16 times forward, and as often backward a label
   integrated-gradients, xrai          32 times forward, and as often backward a label
   occlusion, scorecam                 up to 225 times forward; once forward a feature (512 to 2048)
-  NAME@mirror, NAME@sizes, NAME@moves, NAME@mirror,sizes   NAME averaged over 2, 3, 5, 6 copies of the picture"""
+  NAME@mirror, NAME@sizes, NAME@moves, NAME@mirror,sizes   NAME averaged over 2, 3, 5, 6 copies of the image"""
 OF_FILES = frozenset(
     {"request.out", "request.methods", "request.targets"}
     | {"options.skip_unreadable", "options.devices", "options.force"}
 )
 OF_TRUST = frozenset({"trust", "options.language", "options.recipe.seed"}) | {
-    f"request.trust.{name}" for name in ("methods", "n_pictures", "n_draws", "against", "shuffled")
+    f"request.trust.{name}" for name in ("methods", "n_images", "n_draws", "against", "shuffled")
 }
-OF_OWN = OF_FILES | OF_TRUST | {"request.said.boxes"}
+OF_OWN = OF_FILES | OF_TRUST | {"request.declaration.boxes"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ RESUME = (
     "or start another run with --out."
 )
 MIRROR = (
-    "the recipe mirrors pictures. In a mirrored chest film the heart lies on the right side, which is a finding "
+    "the recipe mirrors images. In a mirrored chest film the heart lies on the right side, which is a finding "
     "(dextrocardia) and not a variation; so for every organ that has a side. Turn it off there: augmentation.mirror."
 )
 

@@ -1,4 +1,4 @@
-"""``focusmap index``: a folder of pictures to a label file."""
+"""``focusmap index``: a folder of images to a label file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 EXAMPLE = """\
 examples:
-  focusmap index pictures --out labels.csv                                         a folder a class
-  focusmap index pictures --out labels.csv --pattern '{label}/{patient}_{n}.png'    fields in the path"""
+  focusmap index images --out labels.csv                                         a folder per class
+  focusmap index images --out labels.csv --pattern '{label}/{patient}_{n}.png'    fields in the path"""
 SHOWN = 5
 
 
@@ -46,6 +46,6 @@ def print_answer(answer: "IndexAnswer") -> None:
         print(f"  masks: {(table['mask'] != '').sum()}")
     if left_out:
         more = ", ..." if len(left_out) > SHOWN else ""
-        print(f"  left out: {len(left_out)} pictures ({', '.join(left_out[:SHOWN])}{more})")
+        print(f"  left out: {len(left_out)} images ({', '.join(left_out[:SHOWN])}{more})")
     elsewhere = "" if answer.images == answer.labels.resolve().parent else f" --images {answer.images}"
     print(f"next: focusmap audit {answer.labels}{elsewhere}")

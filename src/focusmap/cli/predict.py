@@ -1,4 +1,4 @@
-"""``focusmap predict``: what a model says of pictures."""
+"""``focusmap predict``: what a model says of images."""
 
 import sys
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 EXAMPLE = """\
 examples:
-  focusmap predict runs/first film.png --overlay pictures    one picture: the answer in words
+  focusmap predict runs/first film.png --overlay images    one image: the answer in words
   focusmap predict runs/first *.png --out answers.csv        many: a table"""
 OF_FILES = frozenset(
-    {"request.out", "request.overlay", "request.template", "request.said.targets"}
+    {"request.out", "request.overlay", "request.template", "request.declaration.targets"}
     | {"options.skip_unreadable", "options.devices", "options.force"}
 )
 

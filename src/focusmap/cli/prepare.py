@@ -1,4 +1,4 @@
-"""``focusmap prepare``: split and prepared pictures."""
+"""``focusmap prepare``: split and prepared images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

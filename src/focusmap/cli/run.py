@@ -14,7 +14,7 @@ from focusmap.verbs.requests import SegmentRequest
 
 EXAMPLE = """\
 examples:
-  focusmap run labels.csv --images pictures --patient patient_id --out runs/first
+  focusmap run labels.csv --images images --patient patient_id --out runs/first
   focusmap run labels.csv --out runs/first --segment --model resnet18-acam        masks of the lesions too
   focusmap run --resume runs/first                                                go on after an interruption"""
 

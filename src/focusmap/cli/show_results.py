@@ -57,7 +57,7 @@ def print_notes(run: "Run") -> None:
 
 
 def print_metrics(metrics: Mapping[str, "Json"], unit: str = "images") -> None:
-    """Print one line a target; `unit` is what was judged, and patients are counted where they are known."""
+    """Print one line per target; `unit` is what was judged, and patients are counted where they are known."""
     targets = cast(Mapping[str, Mapping[str, object]], metrics["targets"])
     whose = f" of {metrics['n_patients']} patients" if metrics.get("clustered_by") == "patient" else ""
     print(f"{metrics['split']}: {metrics['n_images']} {unit}{whose}")
@@ -71,12 +71,12 @@ def print_metrics(metrics: Mapping[str, "Json"], unit: str = "images") -> None:
 
 
 def unlike_in_words(n: int, n_images: int) -> str:
-    """Return what is to be thought of pictures unlike those of train.
+    """Return what is to be thought of images unlike those of train.
 
     >>> unlike_in_words(2, 40)
-    '2 of 40 pictures are unlike those that the model learnt from; do not rely on its answers to them'
+    '2 of 40 images are unlike those that the model learnt from; do not rely on its answers to them'
     """
-    return f"{n} of {n_images} pictures are unlike those that the model learnt from; do not rely on its answers to them"
+    return f"{n} of {n_images} images are unlike those that the model learnt from; do not rely on its answers to them"
 
 
 def interval(value: object) -> str:

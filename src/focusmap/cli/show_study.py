@@ -56,7 +56,7 @@ def masks_in_words(cohort: "Cohort") -> str:
 
 
 def boxes_in_words(cohort: "Cohort") -> str:
-    """Return how many boxes there are to score maps by, and which find no picture or no label; empty without a file."""
+    """Return how many boxes there are to score maps by, and which find no image or no label; empty without a file."""
     from focusmap.evaluation.localisation.reference import read_boxes
 
     if cohort.study.boxes_file is None or not cohort.has_images:
@@ -75,7 +75,7 @@ def did_you_mean(nearest: Mapping[str, str]) -> str:
 
 
 def print_cases(cohort: "Cohort", recipe: "Recipe") -> None:
-    """Print how many cases the pictures make, and which views they have, where a model is to learn from cases."""
+    """Print how many cases the images make, and which views they have, where a model is to learn from cases."""
     from focusmap.models.checks import cases_of, rows_for
     from focusmap.study.cases import views_of
 
@@ -85,11 +85,11 @@ def print_cases(cohort: "Cohort", recipe: "Recipe") -> None:
         return
     rows = rows_for(cohort, recipe)
     views = ", ".join(filter(None, views_of(rows)))
-    print(f"cases       {len(rows)}, of pictures pooled by {how}{views and ' view by view: '}{views}")
+    print(f"cases       {len(rows)}, of images pooled by {how}{views and ' view by view: '}{views}")
 
 
 def print_single(cohort: "Cohort", recipe: "Recipe") -> None:
-    """Say on stderr that a case is named and yet each picture is judged alone, where the recipe did not ask for it."""
+    """Say on stderr that a case is named and yet each image is judged alone, where the recipe did not ask for it."""
     from focusmap.models.checks import model_name
 
     case, name = cohort.study.case_column, model_name(cohort, recipe)
@@ -97,7 +97,7 @@ def print_single(cohort: "Cohort", recipe: "Recipe") -> None:
         return
     net = "" if name.engine == "net" else "a net (--model resnet18) and "
     print(
-        f"note: pictures are judged one by one, although {case} says which belong together. For a case to be one "
+        f"note: images are judged one by one, although {case} says which belong together. For a case to be one "
         f"sample, add {net}--view COL, --covariate COL with a +table model, or cases: mean in the recipe.",
         file=sys.stderr,
     )
@@ -118,8 +118,8 @@ def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
     print(f"model       {plan.recipe.model}{taken}{epochs}")
     print(f"time        {time_in_words(plan)}")
     print(f"memory      about {plan.memory_mb} MB")
-    print(f"disk        about {plan.disk_mb} MB of prepared pictures; weights and maps come on top")
-    later = "; pictures are looked at by the run itself" if cohort.has_images else ""
+    print(f"disk        about {plan.disk_mb} MB of prepared images; weights and maps come on top")
+    later = "; images are looked at by the run itself" if cohort.has_images else ""
     print(f"audit       {'the table blocks' if plan.blocking else 'nothing in the table blocks'}{later}")
     for finding in plan.blocking:
         print(f"refused: {finding.name}: {finding.message}")

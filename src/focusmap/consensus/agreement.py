@@ -1,6 +1,6 @@
 """How far readers agree beyond chance: Cohen's and Fleiss' kappa, Krippendorff's alpha, with intervals.
 
-Votes are ``(N, R) int``: the class that each of R readers gave each of N pictures, -1 where a reader has not read it.
+Votes are ``(N, R) int``: the class that each of R readers gave each of N images, -1 where a reader has not read it.
 Intervals resample patients, as everywhere.
 """
 
@@ -24,7 +24,7 @@ NO_OVERLAP = Reason("read-once")
 
 @dataclass(frozen=True)
 class Pair:
-    """Two readers, by position: the pictures that both have read, share of equal answers, and Cohen's kappa."""
+    """Two readers, by position: the images that both have read, share of equal answers, and Cohen's kappa."""
 
     a: int
     b: int
@@ -40,9 +40,9 @@ class Agreement:
     Parameters
     ----------
     fleiss
-        Fleiss' kappa over the `n_fleiss` pictures that were read `n_each` times, the commonest number of readings.
+        Fleiss' kappa over the `n_fleiss` images that were read `n_each` times, the commonest number of readings.
     alpha
-        Krippendorff's alpha over all pictures that were read twice or more.
+        Krippendorff's alpha over all images that were read twice or more.
     pairs
         Every two readers.
     """
@@ -67,14 +67,14 @@ def reader_agreement(
     n_classes
         Number of classes, C.
     resampling
-        Clusters of the N pictures, number of resamples, seed.
+        Clusters of the N images, number of resamples, seed.
     metric
         What alpha takes for the distance of two classes: 0 or 1, or the number of readings between them.
     """
     clusters = resampling.clusters
     couples = list(combinations(range(votes.shape[1]), 2))
     counts = count_votes(votes, n_classes)
-    chosen, n_each = fleiss_pictures(counts)
+    chosen, n_each = fleiss_images(counts)
     statistics: dict[str, Statistic] = {
         "fleiss": fleiss_kappa(counts[chosen], clusters.take(chosen)),
         "alpha": krippendorff_alpha(counts, clusters, metric),
@@ -89,7 +89,7 @@ def reader_agreement(
 
 
 def count_votes(votes: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return ``(N, C) int``: how often each picture was given each class.
+    """Return ``(N, C) int``: how often each image was given each class.
 
     >>> count_votes(np.array([[0, 1, 1], [-1, 0, -1]]), 2)
     array([[1, 2],
@@ -99,7 +99,7 @@ def count_votes(votes: np.ndarray, n_classes: int) -> np.ndarray:
 
 
 def cohen_kappa(votes: np.ndarray, n_classes: int, clusters: Clusters) -> Statistic:
-    """Return the statistic ``kappa`` and ``agreement`` of two readers over the pictures that both have read.
+    """Return the statistic ``kappa`` and ``agreement`` of two readers over the images that both have read.
 
     kappa = (p_o - p_e) / (1 - p_e), with p_o the share of equal answers and p_e what the two would share by chance
     (Cohen, Educational and Psychological Measurement 20 (1960), 37-46). 1 is full agreement, 0 is chance; undefined
@@ -130,11 +130,11 @@ def cohen_kappa(votes: np.ndarray, n_classes: int, clusters: Clusters) -> Statis
     return statistic
 
 
-def fleiss_pictures(counts: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return which pictures have the commonest number of readings above one, ``(N,) bool``, and that number.
+def fleiss_images(counts: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return which images have the commonest number of readings above one, ``(N,) bool``, and that number.
 
-    Fleiss' kappa wants equally many readings of every picture, though not by the same readers. Of equally common
-    numbers the larger is taken; 0 where no picture was read twice.
+    Fleiss' kappa wants equally many readings of every image, though not by the same readers. Of equally common
+    numbers the larger is taken; 0 where no image was read twice.
     """
     n_readings = counts.sum(axis=1)
     held = np.bincount(n_readings[n_readings > 1])
@@ -145,7 +145,7 @@ def fleiss_pictures(counts: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def fleiss_kappa(counts: np.ndarray, clusters: Clusters) -> Statistic:
-    """Return the statistic ``kappa`` of pictures that were read equally often, n times each.
+    """Return the statistic ``kappa`` of images that were read equally often, n times each.
 
     P_i = (sum_j n_ij^2 - n) / (n (n - 1)), p_j the share of all readings in class j, P_e = sum_j p_j^2, and
     kappa = (mean P_i - P_e) / (1 - P_e) (Fleiss, Psychological Bulletin 76 (1971), 378-382).
@@ -153,7 +153,7 @@ def fleiss_kappa(counts: np.ndarray, clusters: Clusters) -> Statistic:
     Parameters
     ----------
     counts : (N, C) int
-        Readings of each picture in each class; all rows have one sum, 2 or more.
+        Readings of each image in each class; all rows have one sum, 2 or more.
 
     Examples
     --------
@@ -173,15 +173,15 @@ def fleiss_kappa(counts: np.ndarray, clusters: Clusters) -> Statistic:
 
 
 def krippendorff_alpha(counts: np.ndarray, clusters: Clusters, metric: Metric = "nominal") -> Statistic:
-    """Return the statistic ``alpha`` of any number of readings a picture; pictures read once count for nothing.
+    """Return the statistic ``alpha`` of any number of readings an image; images read once count for nothing.
 
-    alpha = 1 - D_o / D_e from the coincidences o_ck = sum_u n_uc (n_uk - [c = k]) / (m_u - 1), where picture u was
+    alpha = 1 - D_o / D_e from the coincidences o_ck = sum_u n_uc (n_uk - [c = k]) / (m_u - 1), where image u was
     read m_u times (Krippendorff, Content Analysis, 2nd ed. 2004, chapter 11). 1 is full agreement, 0 is chance.
 
     Parameters
     ----------
     counts : (N, C) int
-        Readings of each picture in each class.
+        Readings of each image in each class.
 
     Examples
     --------

@@ -22,11 +22,11 @@ class DawidSkene:
     Parameters
     ----------
     posterior : (N, C) float
-        Probability of each class of each picture, from its readings alone; NaN where nobody has read it.
+        Probability of each class of each image, from its readings alone; NaN where nobody has read it.
     prevalence : (C,) float
         Share of each class.
     errors : (R, C, C) float
-        Of pictures of class j (rows), the share that reader r calls l (columns); NaN where no such picture was read.
+        Of images of class j (rows), the share that reader r calls l (columns); NaN where no such image was read.
     n_iterations, converged
         Steps made, and whether the last one changed no posterior by more than `TOLERANCE`.
     log_likelihoods

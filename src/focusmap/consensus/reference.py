@@ -1,4 +1,4 @@
-"""From several readers to one label a picture: by majority or by error rates; what is known overrides."""
+"""From several readers to one label an image: by majority or by error rates; what is known overrides."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ class Decision:
         return np.asarray(self.known & (self.voted != UNDECIDED) & (self.voted != self.codes))
 
     def by(self, position: int) -> str:
-        """Return in one word what decided a picture: ``definitive``, ``tie``, ``vote``, or ``nobody``."""
+        """Return in one word what decided an image: ``definitive``, ``tie``, ``vote``, or ``nobody``."""
         if self.known[position]:
             return "definitive"
         return "nobody" if self.unread[position] else "tie" if self.tied[position] else "vote"
@@ -81,9 +81,9 @@ def decide(readings: Readings, options: ConsensusOptions = ConsensusOptions()) -
 
 
 def consensus_table(readings: Readings, decisions: Sequence[Decision], options: ConsensusOptions) -> pd.DataFrame:
-    """Return the label file: what the table says of each picture, and one column a label; "" where undecided."""
+    """Return the label file: what the table says of each image, and one column per label; "" where undecided."""
     labels = {decision.target.name: _cells(decision, soft=options.soft) for decision in decisions}
-    return readings.pictures.assign(**labels)
+    return readings.images.assign(**labels)
 
 
 def _decide(target: Target, readings: Readings, options: ConsensusOptions) -> Decision:
@@ -128,7 +128,7 @@ BINARY_RULES: Mapping[str, int] = {"negative": 0, "positive": 1}
 
 
 def _casting_votes(ties: str, target: Target, readings: Readings) -> np.ndarray:
-    """Return the class that settles a tie in each picture ``(N,) int``, -1 where nothing does."""
+    """Return the class that settles a tie in each image ``(N,) int``, -1 where nothing does."""
     n, (name, _, reader) = len(readings.names), ties.partition("=")
     if ties == "unknown":
         return np.full(n, UNDECIDED)

@@ -22,10 +22,10 @@ def describe_consensus(
     Returns
     -------
     dict
-        ``method, ties, soft, n_pictures, n_patients, clustered_by, readers, labels, disputed, notes``. Each label has
+        ``method, ties, soft, n_images, n_patients, clustered_by, readers, labels, disputed, notes``. Each label has
         its counts (``n_disputed``: readers gave different classes; ``n_ties``: classes were equal and nothing
         definitive is known; ``n_overridden``: the definitive answer is not what the readings say) and agreement with
-        intervals that resample patients. ``disputed`` names every picture and label that is disputed or overridden.
+        intervals that resample patients. ``disputed`` names every image and label that is disputed or overridden.
     """
     resampling = Resampling(Clusters.of(readings.patients), seed=seed)
     n_read = {
@@ -109,7 +109,7 @@ def _estimate(estimate: DawidSkene, decision: Decision, readers: Sequence[str]) 
 
 
 def _cases(readings: Readings, decision: Decision) -> Iterator[dict[str, Json]]:
-    """Yield the disputed and the overridden pictures of one label."""
+    """Yield the disputed and the overridden images of one label."""
     classes, votes, patients = decision.target.classes, readings.votes[decision.target.name], readings.patients
     for i in np.flatnonzero(decision.disputed | decision.overridden):
         given = {

@@ -73,7 +73,7 @@ def open_zip(source: Path | IO[bytes], name: str = "") -> zipfile.ZipFile:
     Raises
     ------
     InputError
-        If it is damaged, or a member claims to inflate more than 200 times: no picture does.
+        If it is damaged, or a member claims to inflate more than 200 times: no image does.
     """
     name = name or str(source)
     try:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focusmap.convert.archives import members
-from focusmap.convert.packed import PackedPicture
+from focusmap.convert.packed import PackedImage
 from focusmap.convert.pickled import read_pickle
 from focusmap.errors import InputError
 
@@ -29,8 +29,8 @@ def is_cifar_file(name: str) -> bool:
     return name in (*BATCHES, META)
 
 
-def unpack_cifar(source: Path) -> Iterator[PackedPicture]:
-    """Yield the pictures of CIFAR-10's python archive, or of the folder that it unpacks to: batches 1 to 5, then test.
+def unpack_cifar(source: Path) -> Iterator[PackedImage]:
+    """Yield the images of CIFAR-10's python archive, or of the folder that it unpacks to: batches 1 to 5, then test.
 
     Cells: ``label`` (the class's name) and ``split`` (train or test; there is no tune part).
 
@@ -45,7 +45,7 @@ def unpack_cifar(source: Path) -> Iterator[PackedPicture]:
     classes = _class_names(_load(found.pop(META), META))
     for name in BATCHES:
         if name in found:
-            yield from _pictures(_load(found.pop(name), name), classes, name)
+            yield from _images(_load(found.pop(name), name), classes, name)
 
 
 def _class_names(meta: Batch) -> list[str]:
@@ -55,19 +55,19 @@ def _class_names(meta: Batch) -> list[str]:
     return [_text(name) for name in names]
 
 
-def _pictures(batch: Batch, classes: Sequence[str], name: str) -> Iterator[PackedPicture]:
+def _images(batch: Batch, classes: Sequence[str], name: str) -> Iterator[PackedImage]:
     pixels, labels = batch.get("data"), batch.get("labels")
     if not isinstance(pixels, StoredArray) or not isinstance(labels, list):
         raise InputError(f"{name}: holds {', '.join(batch) or 'nothing'}; data and labels of CIFAR-10 were expected.")
     planes = pixels.to_numpy(name).reshape(-1, CHANNELS, SIDE, SIDE)
     if len(planes) != len(labels):
-        raise InputError(f"{name}: holds {len(planes)} pictures and {len(labels)} labels.")
+        raise InputError(f"{name}: holds {len(planes)} images and {len(labels)} labels.")
     split = "test" if name == TEST else "train"
     for number, (plane, label) in enumerate(zip(planes, labels, strict=True)):
         if not isinstance(label, int) or not 0 <= label < len(classes):
             shown = label if isinstance(label, int) else type(label).__name__
-            raise InputError(f"{name}: label {shown} of picture {number} is not one of 0 to {len(classes) - 1}.")
-        yield PackedPicture(f"{name}_{number:05d}", plane, {"split": split, "label": classes[label]})
+            raise InputError(f"{name}: label {shown} of image {number} is not one of 0 to {len(classes) - 1}.")
+        yield PackedImage(f"{name}_{number:05d}", plane, {"split": split, "label": classes[label]})
 
 
 class StoredArray:
@@ -80,13 +80,13 @@ class StoredArray:
         self._state = state
 
     def to_numpy(self, name: str) -> NDArray[np.uint8]:
-        """Return the pictures ``(N, 3072) uint8``; `InputError` if that is not what was stored."""
+        """Return the images ``(N, 3072) uint8``; `InputError` if that is not what was stored."""
         # numpy.ndarray.__reduce__: version, shape, dtype, whether in Fortran order, bytes.
         match self._state:
             case (int(), (int(rows), int(columns)), StoredType(name="u1"), False | 0, bytes(content)):
                 if columns == CHANNELS * SIDE * SIDE and len(content) == rows * columns:
                     return np.frombuffer(content, np.uint8).reshape(rows, columns)
-        raise InputError(f"{name}: data is not an array of pictures with {CHANNELS * SIDE * SIDE} bytes each.")
+        raise InputError(f"{name}: data is not an array of images with {CHANNELS * SIDE * SIDE} bytes each.")
 
 
 class StoredType:

@@ -1,4 +1,4 @@
-"""Packed data sets written as pictures, masks and a label file, whole or not at all."""
+"""Packed data sets written as images, masks and a label file, whole or not at all."""
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +17,7 @@ from focusmap.convert.cifar import is_cifar_file, unpack_cifar
 from focusmap.convert.dicom_series import dicom_files, unpack_dicom
 from focusmap.convert.matlab import is_slice, unpack_figshare
 from focusmap.convert.medmnist import unpack_medmnist
-from focusmap.convert.packed import Packed, PackedPicture, PackedVolume
+from focusmap.convert.packed import Packed, PackedImage, PackedVolume
 from focusmap.errors import InputError, MissingFileError
 from focusmap.files import disk_errors, write_table
 from focusmap.images.image import Pixels
@@ -47,7 +47,7 @@ PACKINGS = (
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was written: the label file, how many pictures, and (name, reason) of those that cannot be read."""
+    """What was written: the label file, how many images, and (name, reason) of those that cannot be read."""
 
     labels: Path
     n_images: int
@@ -71,32 +71,32 @@ def find_packing(source: Path) -> Packing:
     raise InputError(f"{source}: is nothing that is converted. Known: {known}.")
 
 
-def write_packed(pictures: Iterable[Packed], out: Path, progress: Progress = silent) -> Conversion:
-    """Write pictures to ``out/images``, volumes to ``out/volumes``, masks to ``out/masks`` and ``out/labels.csv``.
+def write_packed(images: Iterable[Packed], out: Path, progress: Progress = silent) -> Conversion:
+    """Write images to ``out/images``, volumes to ``out/volumes``, masks to ``out/masks`` and ``out/labels.csv``.
 
-    The table has ``path``, the pictures' cells and a column a kind of mask, in the order that they come. Grey and
-    colour are PNG of 8 or 16 bits, see `storable`; volumes are NIfTI. Only one picture is in memory at a time.
+    The table has ``path``, the images' cells and a column a kind of mask, in the order that they come. Grey and
+    colour are PNG of 8 or 16 bits, see `storable`; volumes are NIfTI. Only one image is in memory at a time.
 
     Raises
     ------
     InputError, DiskError
-        If no picture can be read, or two have one name; if `out` cannot be written. Nothing is left of it then.
+        If no image can be read, or two have one name; if `out` cannot be written. Nothing is left of it then.
     """
     rows: list[dict[str, str]] = []
     failures: list[tuple[str, str]] = []
     with _new_folder(out) as folder:
-        for done, picture in enumerate(pictures, start=1):
-            if isinstance(picture, PackedPicture):
-                rows.append(_write_picture(picture, folder))
-            elif isinstance(picture, PackedVolume):
-                rows.append(_write_volume(picture, folder))
+        for done, image in enumerate(images, start=1):
+            if isinstance(image, PackedImage):
+                rows.append(_write_image(image, folder))
+            elif isinstance(image, PackedVolume):
+                rows.append(_write_volume(image, folder))
             else:
-                failures.append((picture.name, picture.reason))
+                failures.append((image.name, image.reason))
             progress("converting", done, 0)
         progress("converting", len(rows), len(rows))
         if not rows:
             first = f" The first of {len(failures)}: {failures[0][0]}: {failures[0][1]}" if failures else ""
-            raise InputError(f"holds no picture that can be read.{first}")
+            raise InputError(f"holds no image that can be read.{first}")
         write_table(folder / LABELS, pd.DataFrame(rows).fillna(""))
         if failures:
             write_table(folder / FAILURES, pd.DataFrame(failures, columns=["path", "reason"]))
@@ -122,11 +122,11 @@ def storable(pixels: Pixels) -> NDArray[np.uint8] | NDArray[np.uint16]:
     return np.rint(values - low).astype(np.uint16)
 
 
-def _write_picture(picture: PackedPicture, folder: Path) -> dict[str, str]:
-    """Write a picture and its masks; return its row."""
-    row = {"path": _write_png(storable(picture.pixels), folder, f"{IMAGES}/{picture.name}.png"), **picture.cells}
-    for column, mask in picture.masks.items():
-        place = f"{column.replace('mask', 'masks', 1)}/{picture.name}.png"
+def _write_image(image: PackedImage, folder: Path) -> dict[str, str]:
+    """Write an image and its masks; return its row."""
+    row = {"path": _write_png(storable(image.pixels), folder, f"{IMAGES}/{image.name}.png"), **image.cells}
+    for column, mask in image.masks.items():
+        place = f"{column.replace('mask', 'masks', 1)}/{image.name}.png"
         row[column] = _write_png(np.where(mask, 255, 0).astype(np.uint8)[np.newaxis], folder, place)
     return row
 
@@ -153,7 +153,7 @@ def _write_png(pixels: NDArray[np.uint8] | NDArray[np.uint16], folder: Path, pla
 
     file = folder / place
     if file.exists():
-        raise InputError(f"two pictures are called {place}. Convert the parts one by one.")
+        raise InputError(f"two images are called {place}. Convert the parts one by one.")
     file.parent.mkdir(parents=True, exist_ok=True)
     plane = pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)[..., ::-1]
     file.write_bytes(cv2.imencode(".png", np.ascontiguousarray(plane))[1].tobytes())

@@ -1,10 +1,10 @@
-"""DICOM files, of one frame or several, as a packed data set: every frame is a picture."""
+"""DICOM files, of one frame or several, as a packed data set: every frame is an image."""
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from focusmap.convert.archives import natural
-from focusmap.convert.packed import Packed, PackedFailure, PackedPicture
+from focusmap.convert.packed import Packed, PackedFailure, PackedImage
 from focusmap.errors import FocusmapError
 from focusmap.images.content import AGAIN, read_head
 from focusmap.images.dicom import read_frames
@@ -46,9 +46,9 @@ def unpack_dicom(source: Path) -> Iterator[Packed]:
             yield PackedFailure(name, f"cannot be decoded: it is damaged. {AGAIN}")
 
 
-def _frames(path: Path, name: str) -> Iterator[PackedPicture]:
+def _frames(path: Path, name: str) -> Iterator[PackedImage]:
     plain = name.removesuffix(".gz")
     stem = str(PurePosixPath(plain).with_suffix("")) if plain.lower().endswith(SUFFIXES) else plain
     for number, frame in enumerate(read_frames(path), start=1):
         cells = {"patient_id": frame.patient_id, "series": frame.series, "source": name, "frame": str(number)}
-        yield PackedPicture(f"{stem}_{number:04d}" if frame.n_frames > 1 else stem, frame.image.pixels, cells)
+        yield PackedImage(f"{stem}_{number:04d}" if frame.n_frames > 1 else stem, frame.image.pixels, cells)

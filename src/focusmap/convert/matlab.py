@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focusmap.convert.archives import members
-from focusmap.convert.packed import Packed, PackedFailure, PackedPicture
+from focusmap.convert.packed import Packed, PackedFailure, PackedImage
 from focusmap.errors import InputError
 from focusmap.images.budget import MIB, check_bytes, check_parts, check_plane_size, largest_output, remedy
 from focusmap.images.content import AGAIN
@@ -58,25 +58,25 @@ def unpack_figshare(source: Path) -> Iterator[Packed]:
     for name, read in members(source, is_slice):
         stem = PurePosixPath(name).stem
         try:
-            yield _picture(stem, read_struct(read(), STRUCT), folds[0] if folds else None)
+            yield _image(stem, read_struct(read(), STRUCT), folds[0] if folds else None)
         except InputError as error:
             yield PackedFailure(name, str(error))
 
 
-def _picture(stem: str, fields: Mapping[str, Array | str], folds: list[int] | None) -> PackedPicture:
+def _image(stem: str, fields: Mapping[str, Array | str], folds: list[int] | None) -> PackedImage:
     missing = [name for name in ("image", "label", "PID", "tumorMask") if name not in fields]
     if missing:
         raise InputError(f"{STRUCT} lacks {', '.join(missing)}.")
     image, mask = np.asarray(fields["image"]), np.asarray(fields["tumorMask"])
     if image.ndim != 2 or image.dtype.kind not in "iufb":
-        raise InputError(f"{STRUCT}.image has the shape {image.shape} of {image.dtype}; a grey picture was expected.")
+        raise InputError(f"{STRUCT}.image has the shape {image.shape} of {image.dtype}; a grey image was expected.")
     check_plane_size(*image.shape)
     if mask.shape != image.shape:
         raise InputError(f"{STRUCT}.tumorMask has the shape {mask.shape}, and image {image.shape}.")
     cells = {"label": _tumour(fields["label"]), "patient_id": _text(fields["PID"])}
     if folds is not None:
         cells["fold"] = _fold(stem, folds)
-    return PackedPicture(stem, cast(Pixels, image[np.newaxis]), cells, {"mask": mask != 0})
+    return PackedImage(stem, cast(Pixels, image[np.newaxis]), cells, {"mask": mask != 0})
 
 
 def _tumour(label: Array | str) -> str:

@@ -1,4 +1,4 @@
-"""MedMNIST (Yang et al. 2023, medmnist.com): one ``.npz`` with pictures and labels of three splits."""
+"""MedMNIST (Yang et al. 2023, medmnist.com): one ``.npz`` with images and labels of three splits."""
 
 import math
 import zipfile
@@ -12,7 +12,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from focusmap.convert.archives import BROKEN, DAMAGED, open_zip
-from focusmap.convert.packed import PackedPicture, PackedVolume
+from focusmap.convert.packed import PackedImage, PackedVolume
 from focusmap.errors import InputError
 from focusmap.images.budget import check_bytes, check_plane_size, check_volume_size
 
@@ -20,8 +20,8 @@ SPLITS = ("train", "val", "test")
 MAX_LABEL_BYTES = 64 * 2**20
 
 
-def unpack_medmnist(source: Path) -> Iterator[PackedPicture | PackedVolume]:
-    """Yield the pictures or volumes of a MedMNIST file in its own order, one at a time.
+def unpack_medmnist(source: Path) -> Iterator[PackedImage | PackedVolume]:
+    """Yield the images or volumes of a MedMNIST file in its own order, one at a time.
 
     Volumes do not say how large their voxels are. Cells: ``split`` (train, val, test) and ``label``, the number in the
     file, or one ``label_K`` for each of several 0/1 labels.
@@ -40,7 +40,7 @@ def unpack_medmnist(source: Path) -> Iterator[PackedPicture | PackedVolume]:
         try:
             for split in splits:
                 labels = _labels(archive, arrays.get(f"{split}_labels"), split)
-                yield from _pictures(archive, arrays[f"{split}_images"], labels, split)
+                yield from _images(archive, arrays[f"{split}_images"], labels, split)
         except InputError as error:
             raise InputError(f"{source}: {error}") from None
         except DAMAGED:
@@ -72,7 +72,7 @@ def _header(file: IO[bytes]) -> ArrayHeader:
 
 
 def _labels(archive: zipfile.ZipFile, info: zipfile.ZipInfo | None, split: str) -> list[dict[str, str]]:
-    """Return the label cells of each picture of a split."""
+    """Return the label cells of each image of a split."""
     if info is None:
         raise InputError(f"{split}_labels is missing.")
     if info.file_size > MAX_LABEL_BYTES:
@@ -80,44 +80,44 @@ def _labels(archive: zipfile.ZipFile, info: zipfile.ZipInfo | None, split: str) 
     with archive.open(info) as file:
         header, content = _header(file), file.read()
     if len(header.shape) not in (1, 2) or header.dtype.kind not in "iub" or header.n_bytes != len(content):
-        raise InputError(f"{split}_labels has {header}; one or several whole numbers a picture were expected.")
+        raise InputError(f"{split}_labels has {header}; one or several whole numbers an image were expected.")
     order: Literal["F", "C"] = "F" if header.fortran_order else "C"
     columns = np.frombuffer(content, header.dtype).reshape(header.shape[0], -1, order=order)
     names = ["label"] if columns.shape[1] == 1 else [f"label_{number}" for number in range(columns.shape[1])]
     return [{name: str(int(value)) for name, value in zip(names, row, strict=True)} for row in columns]
 
 
-def _pictures(
+def _images(
     archive: zipfile.ZipFile, info: zipfile.ZipInfo, labels: list[dict[str, str]], split: str
-) -> Iterator[PackedPicture | PackedVolume]:
-    """Yield the pictures of a split as they are inflated; only one is in memory at a time."""
+) -> Iterator[PackedImage | PackedVolume]:
+    """Yield the images of a split as they are inflated; only one is in memory at a time."""
     with archive.open(info) as file:
         header = _header(file)
-        _check_pictures(header, len(labels), split)
+        _check_images(header, len(labels), split)
         shape = header.shape[1:]
         n_bytes = math.prod(shape)
         check_bytes(n_bytes, info.compress_size)
         for number, cells in enumerate(labels):
             content = file.read(n_bytes)
             if len(content) < n_bytes:
-                raise InputError(f"{split}_images ends after {number} of {len(labels)} pictures.")
+                raise InputError(f"{split}_images ends after {number} of {len(labels)} images.")
             stored: NDArray[np.uint8] = np.frombuffer(content, np.uint8).reshape(shape)
             yield _packed(f"{split}_{number:05d}", stored, {"split": split, **cells})
 
 
-def _packed(name: str, stored: NDArray[np.uint8], cells: dict[str, str]) -> PackedPicture | PackedVolume:
+def _packed(name: str, stored: NDArray[np.uint8], cells: dict[str, str]) -> PackedImage | PackedVolume:
     if stored.ndim == 3 and stored.shape[-1] != 3:
         # Slices, rows, columns; see `PackedVolume`.
         return PackedVolume(name, stored.transpose(2, 1, 0)[np.newaxis], None, cells)
-    return PackedPicture(name, stored[np.newaxis] if stored.ndim == 2 else stored.transpose(2, 0, 1), cells)
+    return PackedImage(name, stored[np.newaxis] if stored.ndim == 2 else stored.transpose(2, 0, 1), cells)
 
 
-def _check_pictures(header: ArrayHeader, n_labels: int, split: str) -> None:
+def _check_images(header: ArrayHeader, n_labels: int, split: str) -> None:
     n_axes = len(header.shape)
     if header.dtype != np.uint8 or n_axes not in (3, 4) or header.fortran_order:
-        raise InputError(f"{split}_images has {header}; pictures or volumes of uint8 were expected.")
+        raise InputError(f"{split}_images has {header}; images or volumes of uint8 were expected.")
     if header.shape[0] != n_labels:
-        raise InputError(f"{split}_images holds {header.shape[0]} pictures; {split}_labels holds {n_labels}.")
+        raise InputError(f"{split}_images holds {header.shape[0]} images; {split}_labels holds {n_labels}.")
     if n_axes == 4 and header.shape[-1] != 3:
         check_volume_size(header.shape[1:])
     check_plane_size(*header.shape[1:3])

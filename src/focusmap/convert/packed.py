@@ -1,4 +1,4 @@
-"""A picture as it stands in a packed data set: pixels, the cells of its row in the label file, and its masks."""
+"""An image as it stands in a packed data set: pixels, the cells of its row in the label file, and its masks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,13 +11,13 @@ from focusmap.images.image import Pixels
 
 
 @dataclass(frozen=True, eq=False)
-class PackedPicture:
-    """One picture of a packed data set.
+class PackedImage:
+    """One image of a packed data set.
 
     Parameters
     ----------
     name
-        Of its file, without suffix; may have folders. No two pictures of a data set have the same.
+        Of its file, without suffix; may have folders. No two images of a data set have the same.
     pixels : (C, rows, columns)
         Grey with one channel, colour with three.
     cells
@@ -39,7 +39,7 @@ class PackedVolume:
     Parameters
     ----------
     name, cells
-        As of a picture.
+        As of an image.
     voxels : (C, *spatial)
         Any number of modalities; the first axis of space runs along columns, the second along rows, the third from
         slice to slice.
@@ -58,10 +58,10 @@ class PackedVolume:
 
 @dataclass(frozen=True)
 class PackedFailure:
-    """A picture or volume of a packed data set that cannot be read, and why."""
+    """An image or volume of a packed data set that cannot be read, and why."""
 
     name: str
     reason: str
 
 
-Packed: TypeAlias = PackedPicture | PackedVolume | PackedFailure
+Packed: TypeAlias = PackedImage | PackedVolume | PackedFailure

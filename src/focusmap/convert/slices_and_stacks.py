@@ -1,4 +1,4 @@
-"""The pictures and volumes of a label file as a packed data set: their parts, volumes as slices, slices as volumes."""
+"""The images and volumes of a label file as a packed data set: their parts, volumes as slices, slices as volumes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from focusmap.convert.packed import Packed, PackedFailure, PackedPicture, PackedVolume
+from focusmap.convert.packed import Packed, PackedFailure, PackedImage, PackedVolume
 from focusmap.errors import FocusmapError, InputError, listed, suggest
 from focusmap.files import read_table
 from focusmap.images.crop import Shares, parse_part, shares_box
@@ -33,7 +33,7 @@ class SliceOptions:
 
 
 def unpack_slices(label_file: Path, options: SliceOptions) -> Iterator[Packed]:
-    """Yield the slices of each volume of a label file, as pictures of 8 bits with one grey scale a volume.
+    """Yield the slices of each volume of a label file, as images of 8 bits with one grey scale a volume.
 
     Cells: the file's own, ``case`` (the volume) and ``slice``, its number in the file, from 0. A table of slice labels,
     with a column for the volume's path and one for the slice, adds or replaces cells, and leaves out the slices that
@@ -53,11 +53,11 @@ def unpack_slices(label_file: Path, options: SliceOptions) -> Iterator[Packed]:
             yield PackedFailure(row["path"], str(error))
 
 
-def _slices_of(row: Row, folder: Path, known: Mapping[int, Row] | None, *, neighbours: bool) -> Iterator[PackedPicture]:
+def _slices_of(row: Row, folder: Path, known: Mapping[int, Row] | None, *, neighbours: bool) -> Iterator[PackedImage]:
     path = _path(row["path"])
     image = read_image(folder / path)
     if len(image.source_shape) != 3:
-        raise InputError(f"{path} is a picture; slices are cut of volumes.")
+        raise InputError(f"{path} is an image; slices are cut of volumes.")
     stack, view = shown_stack(image)
     beyond = [k for k in known or () if not 0 <= k < len(stack)]
     if beyond:
@@ -68,7 +68,7 @@ def _slices_of(row: Row, folder: Path, known: Mapping[int, Row] | None, *, neigh
         cells = {**_cells(row), "case": row.get("image_id") or str(path), "slice": str(k), **(known or {}).get(k, {})}
         marked = {name: mask[k] for name, mask in masks.items() if mask[k].any()}
         around = np.clip([k - 1, k, k + 1], 0, len(stack) - 1) if neighbours else [k]
-        yield PackedPicture(f"{stem}.{k:04d}", stack[around], cells, marked)
+        yield PackedImage(f"{stem}.{k:04d}", stack[around], cells, marked)
 
 
 def _slice_labels(file: Path) -> dict[str, dict[int, Row]]:
@@ -90,7 +90,7 @@ def _slice_labels(file: Path) -> dict[str, dict[int, Row]]:
 
 
 def unpack_stacks(label_file: Path, columns: tuple[str, str], spacing: Sequence[float]) -> Iterator[Packed]:
-    """Yield a volume for each value of the volume column, its pictures ordered by the position column.
+    """Yield a volume for each value of the volume column, its images ordered by the position column.
 
     Cells: those that are the same in all rows of a volume; of 0/1 labels that differ, 1 where any slice has it. Masks
     are stacked alike. Positions are numbers of any unit; where they are uneven, the volume is a `PackedFailure`.
@@ -98,7 +98,7 @@ def unpack_stacks(label_file: Path, columns: tuple[str, str], spacing: Sequence[
     Parameters
     ----------
     label_file
-        Grey pictures, one row each.
+        Grey images, one row each.
     columns
         Of volume and position.
     spacing
@@ -146,7 +146,7 @@ def _stacked(name: str, rows: Sequence[Row], folder: Path, spacing: Sequence[flo
     for row in rows:
         image = read_image(folder / _path(row["path"]))
         if image.n_channels != 1 or len(image.source_shape) != 2:
-            raise InputError(f"{row['path']} is no grey picture.")
+            raise InputError(f"{row['path']} is no grey image.")
         if planes and image.pixels[0].shape != planes[0].shape:
             raise InputError(f"{row['path']} has {image.source_shape} pixels, and {rows[0]['path']} {planes[0].shape}.")
         planes.append(image.pixels[0])
@@ -179,15 +179,15 @@ def _common_cells(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def unpack_parts(label_file: Path, parts: Sequence[str]) -> Iterator["Packed"]:
-    """Yield each part of each picture of a label file, as a picture of its own.
+    """Yield each part of each image of a label file, as an image of its own.
 
     Cells: the file's own, ``view`` (the part, behind the view that the file names) and, where the file has no column
-    of that name, ``case`` (the picture that it is a part of). Masks are cut alike.
+    of that name, ``case`` (the image that it is a part of). Masks are cut alike.
 
     Raises
     ------
     InputError
-        If there is no path column, or two parts have one name. A picture that cannot be read is a `PackedFailure`.
+        If there is no path column, or two parts have one name. An image that cannot be read is a `PackedFailure`.
     """
     boxes = dict(parse_part(part) for part in parts)
     if len(boxes) < len(parts):
@@ -203,14 +203,14 @@ def _parts_of(row: Row, folder: Path, boxes: Mapping[str, Shares]) -> Iterator[P
     path = _path(row["path"])
     image = read_image(folder / path)
     if len(image.source_shape) != 2:
-        raise InputError(f"{path} is a volume; parts are cut of pictures.")
+        raise InputError(f"{path} is a volume; parts are cut of images.")
     masks = _masks(row, folder, image.source_shape)
     for part, shares in boxes.items():
         slices = shares_box(shares, image.source_shape).slices
         own, view = _cells(row), f"{row.get('view', '')} {part}".strip()
         cells = {**own, "case": own.get("case") or row.get("image_id") or str(path), "view": view}
         cut = {name: mask[slices] for name, mask in masks.items()}
-        yield PackedPicture(f"{path.with_suffix('')}.{part}", image.pixels[(slice(None), *slices)], cells, cut)
+        yield PackedImage(f"{path.with_suffix('')}.{part}", image.pixels[(slice(None), *slices)], cells, cut)
 
 
 def _rows(label_file: Path, made: Sequence[str] = ()) -> Iterator[Row]:
@@ -242,8 +242,8 @@ def _path(text: str) -> PurePosixPath:
 
 
 def _masks(row: Row, folder: Path, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """Return the masks of a row; `InputError` if one has another shape than its picture."""
+    """Return the masks of a row; `InputError` if one has another shape than its image."""
     masks = {name: read_mask(folder / cell) for name, cell in row.items() if _is_mask(name) and cell}
     if any(mask.shape != shape for mask in masks.values()):
-        raise InputError("a mask has another size than its picture.")
+        raise InputError("a mask has another size than its image.")
     return masks

@@ -1,4 +1,4 @@
-"""From several pictures of one case, such as the slices of a volume, to one answer and one truth for the case."""
+"""From several images of one case, such as the slices of a volume, to one answer and one truth for the case."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from focusmap.evaluation.predictions import Predictions
 from focusmap.study.task import Target, Task
 
 Pool = Callable[[np.ndarray], np.ndarray]
-"""From logits ``(n, L)`` of n pictures to those of their case, ``(L,)``."""
+"""From logits ``(n, L)`` of n images to those of their case, ``(L,)``."""
 
 
 def _attention(logits: np.ndarray) -> np.ndarray:
@@ -22,21 +22,21 @@ POOLS: dict[str, Pool] = {
     "max": lambda logits: np.asarray(logits.max(axis=0)),
     "attention": _attention,
 }
-"""``attention`` weighs each picture by exp(its logit): between the mean and the max, without anything to be learnt."""
+"""``attention`` weighs each image by exp(its logit): between the mean and the max, without anything to be learnt."""
 
 
 def pool_cases(predictions: Predictions, truth: np.ndarray, how: str) -> tuple[Predictions, np.ndarray]:
-    """Return one row a case: its pooled logits with their probabilities, not calibrated, and its truth ``(N, T)``.
+    """Return one row per case: its pooled logits with their probabilities, not calibrated, and its truth ``(N, T)``.
 
-    A continuous value is the mean of the pictures', however the logits are pooled. A case has a binary label if any of
-    its pictures has it; of other targets, its pictures must say the same.
+    A continuous value is the mean of the images', however the logits are pooled. A case has a binary label if any of
+    its images has it; of other targets, its images must say the same.
 
     Parameters
     ----------
     predictions
-        Of pictures, with their ``case_id``.
+        Of images, with their ``case_id``.
     truth
-        ``(N, T)`` of the pictures, NaN unknown.
+        ``(N, T)`` of the images, NaN unknown.
     how
         A key of `POOLS`.
 
@@ -85,5 +85,5 @@ def _agreed(target: Target, truth: np.ndarray, case: str) -> float:
     if not len(known):
         return float("nan")
     if target.kind != "binary" and np.ptp(known) > 0:
-        raise InputError(f"case {case}: its pictures differ in {target.name}; a case has one.")
+        raise InputError(f"case {case}: its images differ in {target.name}; a case has one.")
     return float(known.max())

@@ -42,7 +42,7 @@ def calibration_bins(truth: np.ndarray, probability: np.ndarray, n_bins: int = 1
 def curves(predictions: Predictions, truth: np.ndarray) -> dict[str, Json]:
     """Return the content of ``curves.json``: by label name ``roc``, ``pr`` and ``calibration``, as lists.
 
-    A multiclass target has one entry a class, called ``NAME=CLASS``, class against the rest. Continuous targets and
+    A multiclass target has one entry per class, called ``NAME=CLASS``, class against the rest. Continuous targets and
     labels with one class only have none. At most 500 points a curve.
     """
     drawn: dict[str, Json] = {}

@@ -28,7 +28,7 @@ class Sample:
     truth
         ``(n,)`` without NaN: 0 to 1, class index, or value.
     probabilities
-        ``(n, L)``, one column a label name of the target; the value itself for a continuous one.
+        ``(n, L)``, one column per label name of the target; the value itself for a continuous one.
     clusters
         Which patient each image is of.
     threshold

@@ -45,7 +45,7 @@ def evaluate_predictions(predictions: Predictions, truth: np.ndarray, options: E
         N rows; patients are told apart by ``patient_id``. Without that column every image counts as a patient, and
         ``clustered_by`` says ``image``.
     truth
-        ``(N, T)``, one column a target; rows with NaN are left out of that target.
+        ``(N, T)``, one column per target; rows with NaN are left out of that target.
     options
         Thresholds, split, resamples and seed.
 

@@ -17,7 +17,7 @@ NOTICE = "For research use; not a medical device; intended use: (to be filled in
 SMALLEST = 1e-12  # probabilities of 0 and 1 have no finite logit
 ID_COLUMNS = ("image_id", "path", "patient_id", "case_id")
 FLAGS = "flags"
-"""Column of what is to be known of a row: what is unlike train, which earlier value or picture is missing."""
+"""Column of what is to be known of a row: what is unlike train, which earlier value or image is missing."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def write_evaluation(
     out: Path | None,
     facts: Mapping[str, Json] | None = None,
 ) -> dict[str, Json]:
-    """Return the metrics with further facts, and write them with the curves and their pictures to a given folder."""
+    """Return the metrics with further facts, and write them with the curves and their images to a given folder."""
     metrics = {**evaluate_predictions(predictions, truth, settings), **(facts or {})}
     if out is not None:
         from focusmap.figures.curves import write_curves

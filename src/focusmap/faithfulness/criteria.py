@@ -1,7 +1,7 @@
 """What a heat map method must show to be believed of one model, each criterion with its limit and its source.
 
 Few papers state a limit. Where none does, the limit is what the same method says in the wrong place (`displaced`), or
-of another picture (`between_images`), and the whole interval must lie beyond it.
+of another image (`between_images`), and the whole interval must lie beyond it.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from focusmap.files import Json
 from focusmap.reasons import Reason, reason_entries
 from focusmap.statistics.intervals import bootstrap
 
-# By how much the SSIM may exceed that between pictures and still count as no more alike.
+# By how much the SSIM may exceed that between images and still count as no more alike.
 MARGIN = 0.05
 # Of a map's own size. No paper states a limit; half a map that comes and goes with invisible noise is no evidence.
 MOST_CHANGE = 0.5
@@ -47,7 +47,7 @@ class Verdict:
     limit
         What `value`, or the interval, must lie beyond.
     n
-        Pictures, or pairs of maps, that it rests on.
+        Images, or pairs of maps, that it rests on.
     n_left_out
         Those of which it is undefined, such as empty maps.
     """
@@ -74,7 +74,7 @@ def better_than_nothing(gains: Tensor, patients: Sequence[str], seed: int = 0) -
     gains
         ``(N,)``, NaN where undefined; above 0 speaks for the map.
     patients
-        ``(N,)`` patient of each picture.
+        ``(N,)`` patient of each image.
     """
     values = gains.cpu().double().numpy()
     known = np.isfinite(values)
@@ -99,7 +99,7 @@ def steady(changes: Tensor) -> Verdict:
 
 
 def forgets(other: Comparison, between: Comparison) -> Verdict:
-    """Return whether maps of a net that knows nothing are no more alike than maps of different pictures.
+    """Return whether maps of a net that knows nothing are no more alike than maps of different images.
 
     Signed and absolute maps must pass; the verdict shows the worse of the two.
     """
@@ -113,7 +113,7 @@ def forgets(other: Comparison, between: Comparison) -> Verdict:
 
 
 def agrees(same: Comparison, between: Comparison) -> Verdict:
-    """Return whether maps of one picture by several nets are more alike than maps of different pictures."""
+    """Return whether maps of one image by several nets are more alike than maps of different images."""
     undefined = _undefined(same, between)
     if undefined is not None:
         return undefined

@@ -1,7 +1,7 @@
-"""How a score changes while a picture is taken away or put back in the order of its map.
+"""How a score changes while an image is taken away or put back in the order of its map.
 
 - Deletion: f while the most relevant pixels are replaced by the mean grey first; lower is better. Insertion: f while
-  they are put back first into a blurred picture; higher is better (Petsiuk et al. 2018, RISE, section 3.3). RISE blurs
+  they are put back first into a blurred image; higher is better (Petsiuk et al. 2018, RISE, section 3.3). RISE blurs
   by a fixed width, which leaves a large lesion visible; here it is a tenth of each side.
 - ROAD = (least relevant first - most relevant first) / 2, the mean of f over 10 to 90 % removed; higher is better, an
   uninformative map has 0 (Rong et al. 2022, section 4). What is removed is imputed from what remains, because the
@@ -19,7 +19,7 @@ from torch import Tensor
 from focusmap.faithfulness.imputation import NOISE, impute
 
 Score: TypeAlias = Callable[[Tensor], Tensor]
-"""From pictures ``(N, C, *spatial)`` to the score ``(N,)`` of the label that each one's map explains."""
+"""From images ``(N, C, *spatial)`` to the score ``(N,)`` of the label that each one's map explains."""
 
 PERCENTILES = tuple(range(10, 100, 10))
 BLUR = 0.1  # of each side
@@ -42,7 +42,7 @@ def ranks(maps: Tensor, seed: int = 0) -> Tensor:
 def deletion_curve(score: Score, batch: Tensor, maps: Tensor, n_steps: int = 10, seed: int = 0) -> Tensor:
     """Return f ``(N, n_steps + 1)`` with 0, 1/n, ..., all of the pixels replaced by 0, the most relevant first.
 
-    A standardised picture's 0 is its mean grey.
+    A standardised image's 0 is its mean grey.
 
     >>> deletion_curve(lambda x: x.sum(dim=(1, 2)), torch.tensor([[[1.0, 3.0]]]), torch.tensor([[1.0, 3.0]]), 2)
     tensor([[4., 1., 0.]])
@@ -51,7 +51,7 @@ def deletion_curve(score: Score, batch: Tensor, maps: Tensor, n_steps: int = 10,
 
 
 def insertion_curve(score: Score, batch: Tensor, maps: Tensor, n_steps: int = 10, seed: int = 0) -> Tensor:
-    """Return f ``(N, n_steps + 1)`` with 0, 1/n, ..., all of the pixels back in the blurred picture."""
+    """Return f ``(N, n_steps + 1)`` with 0, 1/n, ..., all of the pixels back in the blurred image."""
     return _replacement_curve(score, (blurred(batch), batch), ranks(maps, seed), n_steps)
 
 
@@ -90,7 +90,7 @@ def road(score: Score, batch: Tensor, maps: Tensor, noise: float = NOISE, seed: 
 
 
 def blurred(batch: Tensor) -> Tensor:
-    """Return the pictures after a Gaussian of a tenth of each side.
+    """Return the images after a Gaussian of a tenth of each side.
 
     >>> blurred(torch.ones(1, 1, 8, 8)).unique().tolist()
     [1.0]
@@ -118,8 +118,8 @@ def displaced(maps: Tensor, seed: int = 0) -> Tensor:
     return torch.stack(moved)
 
 
-def _replacement_curve(score: Score, pictures: tuple[Tensor, Tensor], order: Tensor, n_steps: int) -> Tensor:
-    """Return f while the first of two pictures turns into the second, the pixels of rank 0 first."""
-    first, second = pictures
+def _replacement_curve(score: Score, images: tuple[Tensor, Tensor], order: Tensor, n_steps: int) -> Tensor:
+    """Return f while the first of two images turns into the second, the pixels of rank 0 first."""
+    first, second = images
     counts = [round(order[0].numel() * step / n_steps) for step in range(n_steps + 1)]
     return torch.stack([score(torch.where((order < n)[:, None], second, first)) for n in counts], dim=1)

@@ -19,16 +19,16 @@ MOST_STEPS = 2000
 
 
 def impute(batch: Tensor, removed: Tensor, noise: float = NOISE, seed: int = 0) -> Tensor:
-    """Return the pictures with their removed pixels imputed, plus normal noise.
+    """Return the images with their removed pixels imputed, plus normal noise.
 
     Parameters
     ----------
     batch
         ``(N, C, *spatial) float``.
     removed
-        ``(N, *spatial) bool``; at least one pixel of each picture must be kept.
+        ``(N, *spatial) bool``; at least one pixel of each image must be kept.
     noise
-        Deviation, in units of the pictures: without noise, how smooth a place is would tell that it was removed.
+        Deviation, in units of the images: without noise, how smooth a place is would tell that it was removed.
     seed
         Of the noise.
 

@@ -49,9 +49,9 @@ class Bench:
     Parameters
     ----------
     squares
-        Pictures without a square.
+        Images without a square.
     features
-        Number of features to pictures without as many.
+        Number of features to images without as many.
     """
 
     panel: Panel
@@ -68,7 +68,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Trial:
-    """A method on trial: its maps, the same maps in the wrong place, and how alike those of different pictures are."""
+    """A method on trial: its maps, the same maps in the wrong place, and how alike those of different images are."""
 
     bench: Bench
     draw: Draw
@@ -77,12 +77,12 @@ class Trial:
     between: Comparison
 
     def of_net(self, net: FocusNet) -> np.ndarray:
-        """Return the maps of the same pictures by a net with other weights."""
+        """Return the maps of the same images by a net with other weights."""
         panel = self.bench.panel
         return self.draw(replace(panel, model=replace(panel.model, net=net))).cpu().numpy()
 
     def of_model(self, model: Model) -> np.ndarray:
-        """Return the maps of the same pictures by another model, prepared as it wants them, on this one's grid."""
+        """Return the maps of the same images by another model, prepared as it wants them, on this one's grid."""
         maps = self.draw(panel_of(model, self.bench.subjects))
         return on_grid(maps[:, None], self.maps.shape[1:])[:, 0].cpu().numpy()
 
@@ -174,7 +174,7 @@ def _sensitivity_n(trial: Trial) -> Judged:
 def _max_sensitivity(trial: Trial) -> Judged:
     panel = trial.bench.panel
     changes = max_sensitivity(
-        lambda pictures: trial.draw(replace(panel, batch=pictures)), panel.batch, seed=trial.bench.plan.seed
+        lambda images: trial.draw(replace(panel, batch=images)), panel.batch, seed=trial.bench.plan.seed
     )
     return steady(changes), {}
 
@@ -222,13 +222,13 @@ def _agreement(models: Sequence[Model]) -> Judge:
 
 
 def _design(model: Model) -> tuple[str, PoolingOptions]:
-    """Return what makes two nets of one architecture, whatever pictures and labels they are for."""
+    """Return what makes two nets of one architecture, whatever images and labels they are for."""
     architecture = Architecture.from_dict(model.card.architecture)
     return architecture.model, architecture.pooling
 
 
 def _mean(curves: Tensor) -> list[Json]:
-    """Return the mean over pictures of ``(N, S)`` curves."""
+    """Return the mean over images of ``(N, S)`` curves."""
     return [float(value) for value in curves.mean(dim=0)]
 
 

@@ -31,7 +31,7 @@ class TrustPlan:
     methods
         Names of heat map methods; ``focus`` where this model, and all others, have focus maps.
     n_maps
-        Pictures with a label each to choose.
+        Images with a label each to choose.
     n_draws
         Random removals of each kind, for infidelity and sensitivity-n.
     seed
@@ -82,7 +82,7 @@ def plan_trust(
 
     return TrustPlan(
         methods=names,
-        n_maps=request.n_pictures,
+        n_maps=request.n_images,
         n_draws=request.n_draws,
         seed=options.recipe.seed,
         others=tuple(other(folder) for folder in request.against),
@@ -107,7 +107,7 @@ def _refuse_incomparable(folder: Path, other: "Model", model: "Model", methods: 
 
 
 def choose_subjects(cohort: Cohort, index: pd.DataFrame, plan: TrustPlan) -> "list[Subject]":
-    """Return pictures with a label each to measure trust on, from the index of a cohort's maps."""
+    """Return images with a label each to measure trust on, from the index of a cohort's maps."""
     from focusmap.faithfulness.subjects import Subject
     from focusmap.heatmaps.map_files import Item
 

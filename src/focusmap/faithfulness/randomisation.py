@@ -36,7 +36,7 @@ def cascading_randomisation(
     Parameters
     ----------
     explain
-        From a net to its maps ``(N, *spatial)`` of the same pictures.
+        From a net to its maps ``(N, *spatial)`` of the same images.
     trained, untrained
         Two nets of one architecture, in eval mode; both are left as they are.
     n_steps

@@ -1,6 +1,6 @@
 """Do sums of a map predict by how much the score falls when pixels are removed?
 
-With I what is taken from a picture and d = f(x) - f(x - I) what the score loses by it:
+With I what is taken from an image and d = f(x) - f(x - I) what the score loses by it:
 
 - Infidelity = E[(I . M - d)^2] (Yeh et al. 2019, definition 2.1); lower is better.
 - Sensitivity-n = Pearson correlation of I . M and d over random sets of n features (Ancona et al. 2018, section 3.4);
@@ -26,15 +26,15 @@ GRID = 8
 
 @dataclass(frozen=True)
 class Perturbation:
-    """What is taken from pictures: the weight of each pixel of the map ``(N, *spatial)``, and the pictures without."""
+    """What is taken from images: the weight of each pixel of the map ``(N, *spatial)``, and the images without."""
 
     weights: Tensor
-    pictures: Tensor
+    images: Tensor
 
 
 @dataclass(frozen=True)
 class Removals:
-    """D perturbations of N pictures: weights ``(D, N, *spatial)`` and what each cost the score, ``(D, N)``."""
+    """D perturbations of N images: weights ``(D, N, *spatial)`` and what each cost the score, ``(D, N)``."""
 
     weights: Tensor
     losses: Tensor
@@ -45,12 +45,12 @@ class Removals:
 
 
 def measure_removals(score: Score, batch: Tensor, perturbations: Iterable[Perturbation]) -> Removals:
-    """Return what each perturbation costs; one forward pass each, and one for the pictures as they are."""
+    """Return what each perturbation costs; one forward pass each, and one for the images as they are."""
     whole = score(batch)
     weights, losses = [], []
     for perturbation in perturbations:
         weights.append(perturbation.weights)
-        losses.append(whole - score(perturbation.pictures))
+        losses.append(whole - score(perturbation.images))
     return Removals(torch.stack(weights), torch.stack(losses))
 
 
@@ -95,7 +95,7 @@ def sensitivity_n(removals: Removals, maps: Tensor) -> Tensor:
 
 
 def squares(batch: Tensor, n_draws: int, seed: int = 0, share: float = SQUARE) -> Iterator[Perturbation]:
-    """Yield pictures without one square of a quarter of each side, at a random place (Yeh et al. 2019, section 4)."""
+    """Yield images without one square of a quarter of each side, at a random place (Yeh et al. 2019, section 4)."""
     generator = torch.Generator().manual_seed(seed)
     for _ in range(n_draws):
         hidden = torch.ones(len(batch), *batch.shape[2:], dtype=torch.bool)
@@ -109,9 +109,9 @@ def squares(batch: Tensor, n_draws: int, seed: int = 0, share: float = SQUARE) -
 
 
 def random_features(batch: Tensor, n: int, n_draws: int, seed: int = 0, grid: int = GRID) -> Iterator[Perturbation]:
-    """Yield pictures without `n` random features: cells of a grid of at most `grid` along each side.
+    """Yield images without `n` random features: cells of a grid of at most `grid` along each side.
 
-    With `grid` the side of the picture a feature is a pixel, as in the paper. Of that many single pixels each counts
+    With `grid` the side of the image a feature is a pixel, as in the paper. Of that many single pixels each counts
     for so little that the correlation drowns in the noise of a few dozen draws.
     """
     generator = torch.Generator().manual_seed(seed)

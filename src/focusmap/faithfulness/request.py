@@ -21,9 +21,9 @@ class TrustRequest:
             "method to judge, or all; repeat for several (default: those of the maps)", "NAME", option="trust-method"
         ),
     ] = ()
-    n_pictures: Annotated[
+    n_images: Annotated[
         int,
-        Setting("maps to judge each method by", "N", option="trust-pictures"),
+        Setting("maps to judge each method by", "N", option="trust-images"),
         "Maps to judge, drawn from those with evidence, labels in turn.",
     ] = 16
     n_draws: Annotated[int, Setting("random removals of each kind", "N", option="trust-draws")] = 20
@@ -36,6 +36,6 @@ class TrustRequest:
 
     def __post_init__(self) -> None:
         settle(self)
-        for name, n in (("n_pictures", self.n_pictures), ("n_draws", self.n_draws)):
+        for name, n in (("n_images", self.n_images), ("n_draws", self.n_draws)):
             if n < 2:
                 raise InputError(f"trust: {name} is {n}; at least 2 was expected.")

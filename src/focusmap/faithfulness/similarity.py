@@ -65,12 +65,12 @@ def compare(first: np.ndarray, second: np.ndarray) -> Comparison:
 
 
 def between_images(maps: np.ndarray, labels: Sequence[int], seed: int = 0) -> Comparison:
-    """Return how alike maps of different pictures of the same label are: the level of knowing the label alone.
+    """Return how alike maps of different images of the same label are: the level of knowing the label alone.
 
     Parameters
     ----------
     maps
-        ``(N, *spatial)``, each of another picture or another label.
+        ``(N, *spatial)``, each of another image or another label.
     labels
         ``(N,)`` label that each map explains.
     seed

@@ -1,4 +1,4 @@
-"""Does a map stay the same when the picture changes by less than one sees?"""
+"""Does a map stay the same when the image changes by less than one sees?"""
 
 from collections.abc import Callable
 
@@ -16,11 +16,11 @@ def max_sensitivity(
     Parameters
     ----------
     explain
-        From pictures to maps ``(N, *grid)``.
+        From images to maps ``(N, *grid)``.
     batch
         ``(N, C, *spatial) float``.
     radius
-        In units of the pictures: of a standardised picture, deviations.
+        In units of the images: of a standardised image, deviations.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The pictures and labels on which trust is measured, as a model sees them, and every method's maps of them."""
+"""The images and labels on which trust is measured, as a model sees them, and every method's maps of them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ BATCH_SIZE = 16
 
 @dataclass(frozen=True)
 class Subject:
-    """One map to judge: a picture, whose it is, the label that the map explains, and whether that is predicted."""
+    """One map to judge: an image, whose it is, the label that the map explains, and whether that is predicted."""
 
     item: Item
     patient_id: str
@@ -32,25 +32,25 @@ class Subject:
 
 @dataclass(frozen=True)
 class Panel:
-    """N subjects as one model sees them: pictures ``(N, C, *spatial)``, and each one's column among the logits."""
+    """N subjects as one model sees them: images ``(N, C, *spatial)``, and each one's column among the logits."""
 
     model: Model
     batch: Tensor
     columns: Tensor
 
-    def logit(self, pictures: Tensor) -> Tensor:
-        """Return the logit ``(N,)`` of each subject's label, for pictures in the place of its own."""
-        return self._logits(pictures).gather(1, self.columns[:, None])[:, 0]
+    def logit(self, images: Tensor) -> Tensor:
+        """Return the logit ``(N,)`` of each subject's label, for images in the place of its own."""
+        return self._logits(images).gather(1, self.columns[:, None])[:, 0]
 
-    def probability(self, pictures: Tensor) -> Tensor:
+    def probability(self, images: Tensor) -> Tensor:
         """Return the calibrated probability ``(N,)`` of each subject's label; of a continuous target, its value."""
-        units = self.model.to_units(self._logits(pictures).cpu().double().numpy())
+        units = self.model.to_units(self._logits(images).cpu().double().numpy())
         found = torch.from_numpy(apply(self.model.task, units, self.model.card.temperatures))
         return found.to(self.columns.device).gather(1, self.columns[:, None])[:, 0]
 
-    def _logits(self, pictures: Tensor) -> Tensor:
+    def _logits(self, images: Tensor) -> Tensor:
         with torch.no_grad():
-            return torch.cat([self.model.net(part) for part in torch.split(pictures, BATCH_SIZE)])
+            return torch.cat([self.model.net(part) for part in torch.split(images, BATCH_SIZE)])
 
 
 Draw: TypeAlias = Callable[[Panel], Tensor]
@@ -58,7 +58,7 @@ Draw: TypeAlias = Callable[[Panel], Tensor]
 
 
 def panel_of(model: Model, subjects: Sequence[Subject]) -> Panel:
-    """Return the subjects as `model` sees them, each picture read once; its net is set to eval mode.
+    """Return the subjects as `model` sees them, each image read once; its net is set to eval mode.
 
     Raises
     ------
@@ -93,8 +93,8 @@ def method_maps(method: str) -> Draw:
 
 
 def edge_maps(panel: Panel) -> Tensor:
-    """Return the edges of each picture, whatever the net and the label: a control."""
-    edges = [edges_map(picture) for picture in panel.batch.cpu().numpy()]
+    """Return the edges of each image, whatever the net and the label: a control."""
+    edges = [edges_map(image) for image in panel.batch.cpu().numpy()]
     return torch.from_numpy(np.stack(edges)).to(panel.batch)
 
 

@@ -23,12 +23,12 @@ def measure_trust(model: Model, subjects: Sequence[Subject], plan: TrustPlan = T
     model
         Its net is set to eval mode.
     subjects
-        No picture twice for one label. With fewer than two nothing is judged, and `reason` says so.
+        No image twice for one label. With fewer than two nothing is judged, and `reason` says so.
 
     Raises
     ------
     InputError
-        If a method or, for another model, a label is unknown, or a picture cannot be read.
+        If a method or, for another model, a label is unknown, or an image cannot be read.
     """
     methods = {name: method_maps(name) for name in plan.methods}
     controls = {"edges": edge_maps, "random": noise_maps(plan.seed)}

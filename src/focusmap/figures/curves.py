@@ -1,4 +1,4 @@
-"""The pictures of an evaluation, from `metrics.json` and `curves.json` as dicts."""
+"""The images of an evaluation, from `metrics.json` and `curves.json` as dicts."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

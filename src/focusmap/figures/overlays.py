@@ -1,4 +1,4 @@
-"""A picture beside the same picture under its heat map, with a colour bar in the map's own unit."""
+"""An image beside the same image under its heat map, with a colour bar in the map's own unit."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Share of vmax below which a map is invisible, and from which on it is as opaque as it gets.
 TRANSPARENT_BELOW, OPAQUE_FROM, OPACITY = 0.05, 0.55, 0.72
-# Pixels. The longer side of a picture is LONG; room around the panels is for caption, legends and colour bar.
+# Pixels. The longer side of an image is LONG; room around the panels is for caption, legends and colour bar.
 LONG, LEAST, TOP, BOTTOM, GAP, EDGE, BAR_SPACE, BAR_WIDTH = 400, 280, 46, 36, 14, 10, 132, 18
 DPI = 120
 # Large enough to be read where two overlays share the width of a page; the caption's size is in pixels.
@@ -28,12 +28,12 @@ WORDS, CAPTION = 10.8, 20.0
 class Layout:
     """Where the parts of an overlay stand, in pixels; hashable, so that equal frames are drawn once.
 
-    ``panel`` and ``picture`` are (width, height); the picture is centred in its panel, which has a least size
-    so that the legends of a flat or narrow picture fit.
+    ``panel`` and ``image`` are (width, height); the image is centred in its panel, which has a least size
+    so that the legends of a flat or narrow image fit.
     """
 
     panel: tuple[int, int]
-    picture: tuple[int, int]
+    image: tuple[int, int]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -41,9 +41,9 @@ class Layout:
         return 2 * (EDGE + self.panel[0]) + GAP + BAR_SPACE, TOP + self.panel[1] + BOTTOM
 
     def corner(self, position: int) -> tuple[int, int]:
-        """Left and top of the picture in panel 0 or 1."""
-        left = EDGE + position * (self.panel[0] + GAP) + (self.panel[0] - self.picture[0]) // 2
-        return left, TOP + (self.panel[1] - self.picture[1]) // 2
+        """Left and top of the image in panel 0 or 1."""
+        left = EDGE + position * (self.panel[0] + GAP) + (self.panel[0] - self.image[0]) // 2
+        return left, TOP + (self.panel[1] - self.image[1]) // 2
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class Overlay:
 
     Parameters
     ----------
-    picture
+    image
         ``(rows, columns)`` or ``(3, rows, columns)``, any number type; shown from its least to its greatest value,
-        8-bit pictures from 0 to 255.
+        8-bit images from 0 to 255.
     heat_map
         ``(rows, columns) float`` on an absolute scale; negative values are shown as none. None: nothing to show.
     caption
@@ -80,7 +80,7 @@ class Overlay:
         What is said where the map shows nothing.
     """
 
-    picture: np.ndarray
+    image: np.ndarray
     heat_map: np.ndarray | None
     caption: str
     vmax: float
@@ -91,9 +91,9 @@ class Overlay:
 
 
 def draw_overlay(path: Path, overlay: Overlay) -> None:
-    """Write a PNG: the untouched picture, the picture under its map, and a colour bar.
+    """Write a PNG: the untouched image, the image under its map, and a colour bar.
 
-    The frame is drawn by matplotlib once a scale and kept; pictures and captions are pasted in, since explaining
+    The frame is drawn by matplotlib once a scale and kept; images and captions are pasted in, since explaining
     a cohort draws hundreds of overlays.
     """
     sheet = overlay_image(overlay)
@@ -104,14 +104,14 @@ def draw_overlay(path: Path, overlay: Overlay) -> None:
 
 def overlay_image(overlay: Overlay) -> Image.Image:
     """Return what `draw_overlay` writes."""
-    layout = layout_of(overlay.picture.shape[-2], overlay.picture.shape[-1], overlay.long)
-    shown = _resized_picture(as_shown(overlay.picture), layout.picture)
+    layout = layout_of(overlay.image.shape[-2], overlay.image.shape[-1], overlay.long)
+    shown = _resized_image(as_shown(overlay.image), layout.image)
     scale = _scale_of(overlay)
     outlined = overlay.outline is not None and bool(overlay.outline.any())
     sheet = _frame(layout, scale, outlined).copy()
     sheet.paste(_as_image(shown), layout.corner(0))
     if scale is not None and overlay.heat_map is not None:
-        shown = blend(shown, _resized_map(overlay.heat_map, layout.picture), overlay.vmax)
+        shown = blend(shown, _resized_map(overlay.heat_map, layout.image), overlay.vmax)
     second = _as_image(shown)
     if outlined and overlay.outline is not None:
         _draw_outline(second, overlay.outline)
@@ -123,21 +123,21 @@ def overlay_image(overlay: Overlay) -> Image.Image:
 
 
 def layout_of(rows: int, columns: int, long: int = LONG) -> Layout:
-    """Return the layout for a picture of that shape; its longer side becomes `long` pixels."""
+    """Return the layout for an image of that shape; its longer side becomes `long` pixels."""
     scale = long / max(rows, columns)
     width, height = max(round(columns * scale), 1), max(round(rows * scale), 1)
     return Layout((max(width, LEAST), max(height, LEAST)), (width, height))
 
 
-def as_shown(picture: np.ndarray) -> np.ndarray:
-    """Return ``(rows, columns, 3) float32`` between 0 and 1; a constant picture that is not 8-bit becomes black.
+def as_shown(image: np.ndarray) -> np.ndarray:
+    """Return ``(rows, columns, 3) float32`` between 0 and 1; a constant image that is not 8-bit becomes black.
 
     >>> as_shown(np.array([[0, 255]], np.uint8))[0, :, 0].tolist()
     [0.0, 1.0]
     """
-    colour = np.moveaxis(picture, 0, -1) if picture.ndim == 3 else picture[..., None]
+    colour = np.moveaxis(image, 0, -1) if image.ndim == 3 else image[..., None]
     colour = np.broadcast_to(colour, (*colour.shape[:2], 3)).astype(np.float32)
-    if picture.dtype == np.uint8:
+    if image.dtype == np.uint8:
         return colour / np.float32(255)
     low, high = float(np.nanmin(colour)), float(np.nanmax(colour))
     scaled = (colour - low) / (high - low) if high > low else np.zeros_like(colour)
@@ -145,7 +145,7 @@ def as_shown(picture: np.ndarray) -> np.ndarray:
 
 
 def blend(shown: np.ndarray, heat_map: np.ndarray, vmax: float) -> np.ndarray:
-    """Return ``(rows, columns, 3) float32``: the picture, coloured where the map is high and untouched where it is low.
+    """Return ``(rows, columns, 3) float32``: the image, coloured where the map is high and untouched where it is low.
 
     Parameters
     ----------
@@ -179,8 +179,8 @@ def _as_image(colour: np.ndarray) -> Image.Image:
     return Image.fromarray(np.rint(colour * 255).astype(np.uint8))
 
 
-def _resized_picture(shown: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    # Nearest: the pixels of a small picture are shown as they are.
+def _resized_image(shown: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    # Nearest: the pixels of a small image are shown as they are.
     how = Image.Resampling.NEAREST if max(shown.shape) < LONG / 2 else Image.Resampling.BILINEAR
     return np.asarray(_as_image(shown).resize(size, how), dtype=np.float32) / np.float32(255)
 
@@ -214,7 +214,7 @@ def _write_caption(sheet: Image.Image, caption: str) -> None:
 
 def _say_absent(sheet: Image.Image, layout: Layout, words: str) -> None:
     draw, (left, top), letters = ImageDraw.Draw(sheet), layout.corner(1), font(CAPTION, words)
-    middle = (left + layout.picture[0] // 2, top + layout.picture[1] - 28)
+    middle = (left + layout.image[0] // 2, top + layout.image[1] - 28)
     x0, y0, x1, y1 = draw.textbbox(middle, words, font=letters, anchor="mm")
     draw.rounded_rectangle((x0 - 9, y0 - 7, x1 + 9, y1 + 7), radius=6, fill="white", outline=MUTED)
     draw.text(middle, words, fill=INK, font=letters, anchor="mm")
@@ -225,9 +225,9 @@ def _frame(layout: Layout, scale: Scale | None, outlined: bool) -> Image.Image:
     width, height = layout.size
     figure = new_figure(width / DPI, height / DPI)
     second = "no heat map" if scale is None else "heat map"
-    for position, note in enumerate(("picture", second + (", reference outlined" if outlined else ""))):
+    for position, note in enumerate(("image", second + (", reference outlined" if outlined else ""))):
         left, top = layout.corner(position)
-        x, y = (left + layout.picture[0] / 2) / width, 1 - (top + layout.picture[1] + 7) / height
+        x, y = (left + layout.image[0] / 2) / width, 1 - (top + layout.image[1] + 7) / height
         figure.text(x, y, note, ha="center", va="top", fontsize=WORDS, color=MUTED)
     if scale is not None:
         start = width - BAR_SPACE + 4

@@ -74,7 +74,7 @@ def pr_figure(curves: Sequence[Curve]) -> "Figure":
 def calibration_figure(curves: Sequence[Curve]) -> "Figure":
     """Return a dot a bin of predicted probabilities, its area the share of the fullest bin; without `counts` all alike.
 
-    No line joins them: between a full bin and a lone picture it would show a course that nobody has seen.
+    No line joins them: between a full bin and a lone image it would show a course that nobody has seen.
     """
     figure, panels = grid_of_squares(len(curves))
     for axes, curve in zip(panels, curves, strict=True):

@@ -1,4 +1,4 @@
-"""Drawn masks, beside the truth where it is known: a picture a case, the outlines on it."""
+"""Drawn masks, beside the truth where it is known: an image a case, the outlines on it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ SIDE = 300
 
 @dataclass(frozen=True)
 class DrawnCase:
-    """One case: a picture ``(rows, columns)`` or ``(3, rows, columns)``, masks of its shape, and a caption.
+    """One case: an image ``(rows, columns)`` or ``(3, rows, columns)``, masks of its shape, and a caption.
 
     Parameters
     ----------
@@ -31,15 +31,15 @@ class DrawnCase:
         None where there is no true mask.
     """
 
-    picture: np.ndarray
+    image: np.ndarray
     drawn: np.ndarray
     truth: np.ndarray | None
     caption: str
 
 
 def draw_cases(path: Path, cases: Sequence[DrawnCase]) -> None:
-    """Write a PNG: of each case the bare picture and, below it, the outlines of its masks, with a legend."""
-    above = [Tile(case.picture, case.caption) for case in cases]
+    """Write a PNG: of each case the bare image and, below it, the outlines of its masks, with a legend."""
+    above = [Tile(case.image, case.caption) for case in cases]
     below = [Tile(outlined(case), "") for case in cases]
     sheet = sheet_of([*above, *below], columns=len(cases), side=SIDE)
     _add_legend(sheet, LEGEND if any(case.truth is not None for case in cases) else {OF_DRAWN: DRAWN})
@@ -58,8 +58,8 @@ def _add_legend(sheet: Image.Image, legend: Mapping[str, np.ndarray]) -> None:
 
 
 def outlined(case: DrawnCase) -> np.ndarray:
-    """Return the picture ``(3, rows, columns)`` with the outlines of its masks on it, the drawn one on top."""
-    shown = np.moveaxis(np.asarray(as_shown(case.picture)), -1, 0).copy()
+    """Return the image ``(3, rows, columns)`` with the outlines of its masks on it, the drawn one on top."""
+    shown = np.moveaxis(np.asarray(as_shown(case.image)), -1, 0).copy()
     for mask, colour in ((case.truth, TRUE), (case.drawn, DRAWN)):
         if mask is not None:
             shown[:, border_of(mask)] = colour[:, None]

@@ -32,7 +32,7 @@ class ScoreRow:
 def score_figure(rows: Sequence[ScoreRow], titles: Mapping[str, str], against_chance: Sequence[str] = ()) -> "Figure":
     """Return one panel for each of `titles` (measure to title), a bar for each row, whiskers for the interval.
 
-    Measures of `against_chance` get a dashed line at chance, the lesion's share of the picture.
+    Measures of `against_chance` get a dashed line at chance, the lesion's share of the image.
     """
     height = ABOVE + BAR * len(rows) + BELOW
     width = (PAGE_WIDTH - NAMES) / len(titles)

@@ -1,4 +1,4 @@
-"""Contact sheets: many small pictures on one page, so that a person has looked before a net is trained."""
+"""Contact sheets: many small images on one page, so that a person has looked before a net is trained."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ TILE, GAP, WORDS, COLUMNS = 150, 10, 22, 6
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of a sheet: ``(rows, columns)`` or ``(3, rows, columns)``, and a short line under it."""
+    """One image of a sheet: ``(rows, columns)`` or ``(3, rows, columns)``, and a short line under it."""
 
-    picture: np.ndarray
+    image: np.ndarray
     caption: str
 
 
@@ -30,9 +30,9 @@ def write_sheet(path: Path, tiles: Sequence[Tile], columns: int = COLUMNS) -> No
 
 
 def sheet_of(tiles: Sequence[Tile], columns: int = COLUMNS, side: int = TILE) -> Image.Image:
-    """Return the tiles, row by row; aspect is kept, and each picture is shown on its own grey scale.
+    """Return the tiles, row by row; aspect is kept, and each image is shown on its own grey scale.
 
-    `side` is that of the square that a picture fits in, in pixels.
+    `side` is that of the square that an image fits in, in pixels.
     """
     columns = max(1, min(columns, len(tiles)))
     rows = max(1, -(-len(tiles) // columns))
@@ -44,9 +44,9 @@ def sheet_of(tiles: Sequence[Tile], columns: int = COLUMNS, side: int = TILE) ->
     return sheet
 
 
-def write_thumbnail(path: Path, picture: np.ndarray, longest: int) -> None:
-    """Write a PNG of one picture, ``(rows, columns)`` or ``(3, rows, columns)``, no side above `longest` pixels."""
-    shown = Image.fromarray(np.rint(as_shown(picture) * 255).astype(np.uint8))
+def write_thumbnail(path: Path, image: np.ndarray, longest: int) -> None:
+    """Write a PNG of one image, ``(rows, columns)`` or ``(3, rows, columns)``, no side above `longest` pixels."""
+    shown = Image.fromarray(np.rint(as_shown(image) * 255).astype(np.uint8))
     shown.thumbnail((longest, longest))
     with atomic(path) as temporary:
         shown.save(temporary, format="png", compress_level=3)
@@ -54,13 +54,13 @@ def write_thumbnail(path: Path, picture: np.ndarray, longest: int) -> None:
 
 def _place(sheet: Image.Image, tile: Tile, corner: tuple[int, int], side: int) -> None:
     left, top = corner
-    picture = Image.fromarray(np.rint(as_shown(tile.picture) * 255).astype(np.uint8))
-    scale = side / max(picture.size)
-    small = max(round(picture.width * scale), 1), max(round(picture.height * scale), 1)
+    image = Image.fromarray(np.rint(as_shown(tile.image) * 255).astype(np.uint8))
+    scale = side / max(image.size)
+    small = max(round(image.width * scale), 1), max(round(image.height * scale), 1)
     how = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.BILINEAR
     draw = ImageDraw.Draw(sheet)
     draw.rectangle((left - 1, top - 1, left + side, top + side), outline="#e4e8ec")
-    sheet.paste(picture.resize(small, how), (left + (side - small[0]) // 2, top + (side - small[1]) // 2))
+    sheet.paste(image.resize(small, how), (left + (side - small[0]) // 2, top + (side - small[1]) // 2))
     letters = font(9.5, tile.caption)
     said = fitted(tile.caption, side, letters)
     draw.text((left, top + side + 5), said, fill=INK if tile.caption else MUTED, font=letters)

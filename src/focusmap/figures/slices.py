@@ -1,4 +1,4 @@
-"""Slices of a volume side by side, and as the one picture that a report steps through."""
+"""Slices of a volume side by side, and as the one image that a report steps through."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ def spread(n_slices: int, most: int, strongest: int) -> list[int]:
 
 
 def montage(stack: np.ndarray) -> np.ndarray:
-    """Return slices ``(n, rows, columns)`` as one picture, row by row; what is left over is 0.
+    """Return slices ``(n, rows, columns)`` as one image, row by row; what is left over is 0.
 
     >>> montage(np.ones((5, 2, 3))).shape
     (4, 12)
@@ -70,17 +70,17 @@ def write_strip(path: Path, strip: SliceStrip) -> None:
     size = tuple(max(round(n * scale), 1) for n in strip.slices.shape[:0:-1])
     width, height = size[0], size[1]
     sheet = Image.new("RGB", (2 * width, height * len(strip.slices)))
-    for k, (picture, number) in enumerate(zip(strip.slices, strip.numbers, strict=True)):
-        sheet.paste(_picture(picture, None, strip.vmax, (width, height)), (0, k * height))
+    for k, (image, number) in enumerate(zip(strip.slices, strip.numbers, strict=True)):
+        sheet.paste(_image(image, None, strip.vmax, (width, height)), (0, k * height))
         heat_map = None if strip.maps is None else strip.maps[k]
-        sheet.paste(_picture(picture, heat_map, strip.vmax, (width, height)), (width, k * height))
+        sheet.paste(_image(image, heat_map, strip.vmax, (width, height)), (width, k * height))
         ImageDraw.Draw(sheet).text((6, k * height + 4), str(number), fill="#ffffff", font=font(WORDS, str(number)))
     with atomic(path) as temporary:
         sheet.save(temporary, format="png", compress_level=1)
 
 
-def _picture(picture: np.ndarray, heat_map: np.ndarray | None, vmax: float, size: tuple[int, int]) -> Image.Image:
-    shown = as_shown(picture)
+def _image(image: np.ndarray, heat_map: np.ndarray | None, vmax: float, size: tuple[int, int]) -> Image.Image:
+    shown = as_shown(image)
     if heat_map is not None:
         shown = blend(shown, heat_map, vmax)
     return Image.fromarray(np.rint(shown * 255).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)

@@ -57,7 +57,7 @@ def _randomisation_panel(entry: Mapping[str, Json]) -> TrustPanel:
     steps = items(cascade.get("steps"))
     ssim = [1.0, *series([branch(step, "signed").get("ssim") for step in steps])] if steps else []
     level = series([branch(cascade, "between_images", "signed").get("ssim")])
-    lines = {"same picture": np.array(ssim), "different pictures": np.repeat(level, len(ssim))}
+    lines = {"same image": np.array(ssim), "different images": np.repeat(level, len(ssim))}
     x = np.linspace(0, 100, len(ssim))
     return TrustPanel("Randomisation", x, lines, "% of layers random", "median SSIM")
 

@@ -27,7 +27,7 @@ def attention_rollout(features_of: Callable[[Tensor], Tensor], batch: Tensor) ->
     Parameters
     ----------
     features_of
-        From pictures to the last feature map ``(N, K, *grid)``, whose places are the patches; tokens that are no
+        From images to the last feature map ``(N, K, *grid)``, whose places are the patches; tokens that are no
         patches come before them.
     batch
         ``(N, C, *spatial)``.
@@ -71,7 +71,7 @@ class AttentionWeights(TorchFunctionMode):
         named = cast(dict[str, object], kwargs or {})
         if function is F.scaled_dot_product_attention:
             query, key, _ = args
-            assert not named.get("is_causal"), "nets for pictures look both ways"
+            assert not named.get("is_causal"), "nets for images look both ways"
             mask, scale = cast(Tensor | None, named.get("attn_mask")), cast(float | None, named.get("scale"))
             self.layers.append(_weights(query, key, mask, scale).mean(dim=1))
         return function(*args, **named)
@@ -86,5 +86,5 @@ def _weights(query: Tensor, key: Tensor, mask: Tensor | None, scale: float | Non
 
 
 def _joins_all(weights: Tensor, n: int, n_patches: int) -> bool:
-    """Return whether a layer joins all patches of each of `n` pictures."""
+    """Return whether a layer joins all patches of each of `n` images."""
     return weights.ndim == 3 and len(weights) == n and weights.shape[1] == weights.shape[2] >= n_patches

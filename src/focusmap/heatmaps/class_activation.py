@@ -4,7 +4,7 @@ With A (K, *grid) the last feature map of n cells, y_c the logit of label c and 
 
 - CAM: M = n sum_k G_k A_k, signed. Behind average pooling and one linear layer G_k = w_ck / n everywhere, so this is
   sum_k w_ck A_k (Zhou et al. 2016, eq. 2), and its mean plus the bias is the logit: a value says what the logit
-  would be, but for the bias, if the whole picture looked like this place. For any other head it is n times the signed
+  would be, but for the bias, if the whole image looked like this place. For any other head it is n times the signed
   HiResCAM.
 - Grad-CAM: M = ReLU(sum_k mean(G_k) A_k) (Selvaraju et al. 2017, eq. 1 and 2).
 - HiResCAM: M = ReLU(sum_k G_k A_k) (Draelos and Carin 2020, eq. 4).

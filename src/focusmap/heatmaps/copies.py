@@ -1,8 +1,8 @@
-"""Maps averaged over copies of the picture: mirrored, at other sizes, moved; each copy's map is brought back first.
+"""Maps averaged over copies of the image: mirrored, at other sizes, moved; each copy's map is brought back first.
 
-What a map owes to where the net's cells happen to lie on the picture, or to the side that it is seen from, differs from
-copy to copy and averages out; what it owes to the picture stays. Averaging over sizes and mirrored copies is usual
-where maps are to become masks (Ahn and Kwak 2018). Pictures are ``(N, C, *spatial)``, with any number of spatial
+What a map owes to where the net's cells happen to lie on the image, or to the side that it is seen from, differs from
+copy to copy and averages out; what it owes to the image stays. Averaging over sizes and mirrored copies is usual
+where maps are to become masks (Ahn and Kwak 2018). Images are ``(N, C, *spatial)``, with any number of spatial
 dimensions.
 """
 
@@ -23,14 +23,14 @@ MOVED_BY = 1 / 16
 
 @dataclass(frozen=True)
 class Copy:
-    """One copy of a picture.
+    """One copy of an image.
 
     Parameters
     ----------
     mirrored
         Along the last axis.
     size
-        As a share of the picture's own, along each axis.
+        As a share of the image's own, along each axis.
     moves
         How far it is moved along each axis, as a share of its side; () is nowhere.
     """
@@ -57,7 +57,7 @@ def _moved(n_dims: int) -> list[Copy]:
 
 
 COPIES: dict[str, Callable[[int], list[Copy]]] = {"mirror": _mirrored, "sizes": _sizes, "moves": _moved}
-"""Kinds of copies by the number of dimensions, the picture as it is always first."""
+"""Kinds of copies by the number of dimensions, the image as it is always first."""
 
 
 def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
@@ -70,7 +70,7 @@ def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
 
 
 def copies_of(kinds: Sequence[str], n_dims: int) -> list[Copy]:
-    """Return every combination of the kinds, the picture as it is first.
+    """Return every combination of the kinds, the image as it is first.
 
     >>> len(copies_of(["mirror", "sizes"], n_dims=2)), len(copies_of(["moves"], n_dims=3))
     (6, 7)
@@ -82,7 +82,7 @@ def copies_of(kinds: Sequence[str], n_dims: int) -> list[Copy]:
 
 
 def copied(copy: Copy, batch: Tensor) -> Tensor:
-    """Return the copy of each picture ``(N, C, *spatial)``; what is moved in repeats the edge."""
+    """Return the copy of each image ``(N, C, *spatial)``; what is moved in repeats the edge."""
     found = batch.flip(-1) if copy.mirrored else batch
     if copy.size != 1:
         found = on_grid(found, [round(copy.size * side) for side in batch.shape[2:]])
@@ -90,7 +90,7 @@ def copied(copy: Copy, batch: Tensor) -> Tensor:
 
 
 def brought_back(copy: Copy, maps: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return maps ``(N, M, *grid)`` of copies on the pictures' own grid; what was moved out repeats the edge."""
+    """Return maps ``(N, M, *grid)`` of copies on the images' own grid; what was moved out repeats the edge."""
     found = _moved_by(on_grid(maps, shape), [-move for move in copy.moves])
     return found.flip(-1) if copy.mirrored else found
 

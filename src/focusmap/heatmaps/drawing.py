@@ -21,7 +21,7 @@ from focusmap.nets.views import bring_home, show
 
 @dataclass(frozen=True)
 class HeatMaps:
-    """What a net says of N pictures and where it sees it.
+    """What a net says of N images and where it sees it.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class HeatMaps:
         ``(N, L)``, of all labels.
     maps
         ``(N, M, *grid)``, of the labels asked for, in the unit of the method; higher speaks more for the label. The
-        grid is that of the last feature map or of the picture, and covers the whole picture in either case.
+        grid is that of the last feature map or of the image, and covers the whole image in either case.
     evidence
         ``(N, M)``, in logit units: what the positive part of the CAM adds to each logit, whatever the method; the mean
         of a map that is the net's own output.
@@ -58,7 +58,7 @@ def heat_maps(net: Net | Ensemble, batch: Tensor, method: str = "cam", labels: S
         ``(N, C, *spatial) float``, prepared and standardised.
     method
         A key of `METHODS` that the net has what it needs for. Followed by an ``@`` and keys of
-        `focusmap.heatmaps.copies.COPIES`, its maps are means over copies of the picture, on the picture's own grid.
+        `focusmap.heatmaps.copies.COPIES`, its maps are means over copies of the image, on the image's own grid.
     labels
         Positions among the logits; None means all. Methods that run backward through the net cost as much a label.
 
@@ -77,11 +77,11 @@ def heat_maps(net: Net | Ensemble, batch: Tensor, method: str = "cam", labels: S
     if isinstance(net, Ensemble):
         return _mean_over(net, batch, method, labels)
     name, kinds = parted(method)
-    found = _of_picture(net, batch, name, labels)
+    found = _of_image(net, batch, name, labels)
     return _mean_over_copies(found, net, batch, method, labels) if kinds else found
 
 
-def _of_picture(net: Net, batch: Tensor, method: str, labels: Sequence[int] | None) -> HeatMaps:
+def _of_image(net: Net, batch: Tensor, method: str, labels: Sequence[int] | None) -> HeatMaps:
     features = net.features(batch).detach().requires_grad_()
     with torch.enable_grad():
         logits = net.classify(features)
@@ -96,7 +96,7 @@ def _of_picture(net: Net, batch: Tensor, method: str, labels: Sequence[int] | No
 
 
 def _mean_over_copies(found: HeatMaps, net: Net, batch: Tensor, method: str, labels: Sequence[int] | None) -> HeatMaps:
-    """Return what was found, its maps averaged over copies of the pictures, on the pictures' grid."""
+    """Return what was found, its maps averaged over copies of the images, on the images' grid."""
     (name, kinds), shape = parted(method), batch.shape[2:]
     maps = []
     for copy in copies_of(kinds, len(shape)):
@@ -107,16 +107,16 @@ def _mean_over_copies(found: HeatMaps, net: Net, batch: Tensor, method: str, lab
     return replace(found, maps=mean, evidence=mean.flatten(2).mean(dim=2) if name in OWN_OUTPUT else found.evidence)
 
 
-def check_copies(net: Net | Ensemble, picture: Tensor, name: str) -> None:
-    """Raise `InputError` if a net cannot be shown the copies of a picture that the method called `name` averages over.
+def check_copies(net: Net | Ensemble, image: Tensor, name: str) -> None:
+    """Raise `InputError` if a net cannot be shown the copies of an image that the method called `name` averages over.
 
-    The picture is ``(1, C, *spatial)``, of any content. Members of an ensemble take what the first one takes.
+    The image is ``(1, C, *spatial)``, of any content. Members of an ensemble take what the first one takes.
     """
     first: Net = next(iter(net.passes()))[0] if isinstance(net, Ensemble) else net
     with torch.inference_mode():
-        for copy in copies_of(parted(name)[1], picture.ndim - 2):
+        for copy in copies_of(parted(name)[1], image.ndim - 2):
             if copy.size != 1:
-                _shown(first, copied(copy, picture))
+                _shown(first, copied(copy, image))
 
 
 def _shown(net: Net, batch: Tensor) -> Tensor:
@@ -128,14 +128,14 @@ def _shown(net: Net, batch: Tensor) -> Tensor:
 
 def _maps_of_copy(net: Net, batch: Tensor, method: str, labels: Sequence[int] | None) -> Tensor:
     try:
-        return _of_picture(net, batch, method, labels).maps
+        return _of_image(net, batch, method, labels).maps
     except (RuntimeError, AssertionError, ValueError) as error:
         raise _refused(batch, error) from None
 
 
 def _refused(batch: Tensor, error: Exception) -> InputError:
     fact, size = (str(error).splitlines() or [type(error).__name__])[0], " x ".join(map(str, batch.shape[2:]))
-    return InputError(f"this net takes no pictures of {size} ({fact}); average over mirror or moves.")
+    return InputError(f"this net takes no images of {size} ({fact}); average over mirror or moves.")
 
 
 def _mean_over(ensemble: Ensemble, batch: Tensor, method: str, labels: Sequence[int] | None) -> HeatMaps:

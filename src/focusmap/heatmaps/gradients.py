@@ -1,16 +1,16 @@
 """Maps on the grid of the net's input, from gradients of the logits: a backward pass a label.
 
-With x a prepared picture and y_c the logit of label c:
+With x a prepared image and y_c the logit of label c:
 
 - Input gradients, "saliency": max over channels of |dy_c/dx| (Simonyan et al. 2014, section 3.1).
-- SmoothGrad: the same of the mean gradient of noisy pictures (Smilkov et al. 2017, section 2.1).
+- SmoothGrad: the same of the mean gradient of noisy images (Smilkov et al. 2017, section 2.1).
 - Integrated gradients: x times the mean gradient on the straight way from the baseline 0 to x (Sundararajan et al.
-  2017, eq. 1). A standardised picture's 0 is its mean grey.
+  2017, eq. 1). A standardised image's 0 is its mean grey.
 - Guided backpropagation: input gradients, where each ReLU passes on positive gradients only (Springenberg et al. 2015,
-  section 3.4). It draws the picture's edges, much the same ones with random weights (Adebayo et al. 2018, section 3):
+  section 3.4). It draws the image's edges, much the same ones with random weights (Adebayo et al. 2018, section 3):
   it is here to be compared with.
 
-Pictures are ``(N, C, *spatial)`` with any number of spatial dimensions; maps are ``(N, M, *spatial)`` for the M labels
+Images are ``(N, C, *spatial)`` with any number of spatial dimensions; maps are ``(N, M, *spatial)`` for the M labels
 asked for.
 """
 
@@ -75,10 +75,10 @@ def saliency(net: Classifier, batch: Tensor, labels: Sequence[int]) -> Tensor:
 
 
 def smooth_grad(net: Classifier, batch: Tensor, labels: Sequence[int]) -> Tensor:
-    """Return `saliency` of the mean gradient of at least 16 noisy pictures.
+    """Return `saliency` of the mean gradient of at least 16 noisy images.
 
-    The noise has a deviation of 15 % of each picture's range. It is the same for every picture and every call, and
-    comes in all orientations of a few draws, so that the map of a turned picture is the turned map.
+    The noise has a deviation of 15 % of each image's range. It is the same for every image and every call, and
+    comes in all orientations of a few draws, so that the map of a turned image is the turned map.
     """
     dims = tuple(range(1, batch.ndim))
     deviation = NOISE_SHARE * (batch.amax(dim=dims, keepdim=True) - batch.amin(dim=dims, keepdim=True))
@@ -99,7 +99,7 @@ def integrated_gradients(net: Classifier, batch: Tensor, labels: Sequence[int]) 
 
 
 def path_integral(net: Classifier, batch: Tensor, start: Tensor, labels: Sequence[int], n_steps: int) -> Tensor:
-    """Return integrated gradients ``(N, M, *spatial)`` on the straight way to each picture from its `start`."""
+    """Return integrated gradients ``(N, M, *spatial)`` on the straight way to each image from its `start`."""
     way = batch - start
     gradients = (input_gradients(net, start + (i + 0.5) / n_steps * way, labels) for i in range(n_steps))
     return (way[:, None] * sum(gradients, start=batch.new_zeros(())) / n_steps).sum(dim=2)

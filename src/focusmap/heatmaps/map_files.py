@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.lib import format as npy
 
-from focusmap.files import PICTURE_SUFFIX, atomic
+from focusmap.files import IMAGE_SUFFIX, atomic
 from focusmap.heatmaps.methods import FOCUS
 from focusmap.images.heat_map import KEY, read_map
 from focusmap.study.samples import Batch
@@ -51,14 +51,14 @@ class MapNames:
 
 
 def file_name(text: str) -> str:
-    """Return `text` as a part of a file name: folders joined by ``_``, no suffix of a picture, at most 120 letters.
+    """Return `text` as a part of a file name: folders joined by ``_``, no suffix of an image, at most 120 letters.
 
     >>> file_name("a b/c:d.png"), file_name("label=benign")
     ('a_b_c_d', 'label=benign')
     """
     path = PurePath(text)
     relative = path.name if path.is_absolute() else text
-    return UNSAFE.sub("_", PICTURE_SUFFIX.sub("", relative)).strip("_.")[-LONGEST_NAME:] or "_"
+    return UNSAFE.sub("_", IMAGE_SUFFIX.sub("", relative)).strip("_.")[-LONGEST_NAME:] or "_"
 
 
 def write_map(path: Path, heat_map: np.ndarray) -> None:

@@ -1,6 +1,6 @@
 """Every heat map method by its name: what it draws, in which unit, and what a net needs for it.
 
-``NAME@COPIES`` is the method NAME, its maps averaged over copies of the picture: ``gradcam@mirror,sizes``.
+``NAME@COPIES`` is the method NAME, its maps averaged over copies of the image: ``gradcam@mirror,sizes``.
 
 Focus maps are no explanation made afterwards but the output of a net whose last layer is evidence at every place.
 """
@@ -29,7 +29,7 @@ class Net(Protocol):
     training: bool
 
     def features(self, x: Tensor) -> Tensor:
-        """Return the last feature map ``(N, K, *grid)`` of pictures ``(N, C, *spatial)``."""
+        """Return the last feature map ``(N, K, *grid)`` of images ``(N, C, *spatial)``."""
 
     def classify(self, features: Tensor) -> Tensor:
         """Return logits ``(N, L)``."""
@@ -40,7 +40,7 @@ class Staged(Net, Protocol):
     """A net that also hands out the maps that its last one is made of."""
 
     def stages(self, x: Tensor) -> list[Tensor]:
-        """Return feature maps ``(N, K_i, *grid_i)`` of pictures, `features` last, of one pass."""
+        """Return feature maps ``(N, K_i, *grid_i)`` of images, `features` last, of one pass."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Unit:
         For the colour bar, of the value that is shown. Maps of the same words may share a scale.
     per_cell
         The map holds the share of one cell of its grid: what is shown is that times the number of cells, as if the
-        whole picture looked like this place.
+        whole image looked like this place.
     least
         The colours of a map never end below this value: less is not worth showing.
     of_value
@@ -73,7 +73,7 @@ RELATIVE = Unit("relevance (no unit)")
 SENSITIVITY = Unit("gradient (logits per deviation)", of_value="gradient (target's unit per deviation)")
 LOSS = Unit("lost when hidden (logits)", least=EVIDENCE.least, of_value="lost when hidden (target's unit)")
 SHARE = Unit("relevance (0 to 1)", least=1.0)
-ERROR = Unit("squared error (variances of the picture)", least=1.0)
+ERROR = Unit("squared error (variances of the image)", least=1.0)
 ATTENTION = Unit("attention (1 is an even share)", per_cell=True)
 FOCUS, ACAM, RECONSTRUCTION = "focus", "acam", "reconstruction"
 
@@ -98,7 +98,7 @@ TOKENS = Need(
 
 @dataclass(frozen=True)
 class Subject:
-    """What is explained: pictures, their features with the head's graph behind the logits, and the labels asked for."""
+    """What is explained: images, their features with the head's graph behind the logits, and the labels asked for."""
 
     net: Net
     batch: Tensor
@@ -107,7 +107,7 @@ class Subject:
     labels: Sequence[int]
 
     def whole(self, x: Tensor) -> Tensor:
-        """Return the logits ``(N, L)`` of other pictures."""
+        """Return the logits ``(N, L)`` of other images."""
         return self.net.classify(self.net.features(x))
 
 

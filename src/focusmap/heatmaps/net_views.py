@@ -14,13 +14,13 @@ from focusmap.heatmaps.view import Card, NetView, Sight, deviations_of
 from focusmap.images.prepare import AnyPreparation
 from focusmap.images.resampling import along, averaging
 from focusmap.images.volumes import VolumePreparation
-from focusmap.nets.case_pictures import PictureInCase
+from focusmap.nets.case_images import ImageInCase
 from focusmap.nets.ensemble import Ensemble
 from focusmap.nets.focus_net import FocusNet
 from focusmap.study.cohort import Cohort
 from focusmap.study.samples import Batch
 
-AnyNet: TypeAlias = FocusNet | Ensemble | PictureInCase
+AnyNet: TypeAlias = FocusNet | Ensemble | ImageInCase
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ class CaseModel(Protocol):
     def parts(self) -> "Sequence[CaseModel]":
         """Its members, or itself."""
 
-    def picture_net(self) -> PictureInCase:
+    def image_net(self) -> ImageInCase:
         """Return the net of a blank image in a case of its own."""
 
-    def take_apart(self, pictures: np.ndarray, case: Cohort) -> tuple[np.ndarray, list[list[PictureInCase]]]:
+    def take_apart(self, images: np.ndarray, case: Cohort) -> tuple[np.ndarray, list[list[ImageInCase]]]:
         """Return the logits ``(1, L)`` of one case, and of each part the nets of its images."""
 
 
@@ -82,7 +82,7 @@ class CaseModel(Protocol):
 class CaseView:
     """A model that is shown cases of images: all else of a case is held fixed while one of its images is explained.
 
-    How one image of a case becomes a net of its own stands in `focusmap.nets.case_pictures`. Since images add up, one
+    How one image of a case becomes a net of its own stands in `focusmap.nets.case_images`. Since images add up, one
     has evidence worth showing from an even share of what a case needs.
     """
 
@@ -101,11 +101,11 @@ class CaseView:
     @property
     def methods(self) -> tuple[str, ...]:
         """As `NetView.methods`."""
-        return methods_of(self.model.picture_net())
+        return methods_of(self.model.image_net())
 
     def check(self, method: str | None) -> str:
         """Return the method, as `NetView.check`."""
-        return _checked(method, self.model.picture_net(), self.model.preparation)
+        return _checked(method, self.model.image_net(), self.model.preparation)
 
     def see(self, batch: Batch, method: str, labels: Sequence[int]) -> Sight:
         """Return what the model says of each case, once for each of its images, and what it sees in each of them."""

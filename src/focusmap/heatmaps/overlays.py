@@ -1,4 +1,4 @@
-"""Overlays of heat maps that were written: maps in colour over their pictures, on a scale that a label shares."""
+"""Overlays of heat maps that were written: maps in colour over their images, on a scale that a label shares."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from focusmap.images.slices import shown_stack
 from focusmap.progress import Progress
 
 SCALE = "scale.json"
-# Of the highest values of the maps with evidence: one extreme picture shall not pale all others.
+# Of the highest values of the maps with evidence: one extreme image shall not pale all others.
 SCALE_PERCENTILE = 95
 
 
@@ -86,8 +86,8 @@ def write_scale(folder: Path, method: str, ends: Mapping[str, float]) -> None:
 def scale_of(rows: Sequence[MapRow], least: float) -> dict[str, float]:
     """Return the value at which the colours of a label's overlays end, no less than `least`.
 
-    A label without evidence in any picture has none, unless `least` is above 0. The highest value of a case is that of
-    the picture that decided, however many pictures beside it did not.
+    A label without evidence in any image has none, unless `least` is above 0. The highest value of a case is that of
+    the image that decided, however many images beside it did not.
     """
     highest: dict[str, dict[str, float]] = {row.label: {} for row in rows}
     for row in rows:
@@ -102,7 +102,7 @@ def scale_of(rows: Sequence[MapRow], least: float) -> dict[str, float]:
 
 
 def write_overlays(rows: Sequence[MapRow], drawing: Drawing) -> dict[str, tuple[int, int]]:
-    """Draw the maps that were written, each picture read once for all its labels; return the steps of volumes.
+    """Draw the maps that were written, each image read once for all its labels; return the steps of volumes.
 
     Those are, by the name of a volume's files, how many slices are shown and which of them has most evidence.
     """
@@ -129,7 +129,7 @@ def write_overlays(rows: Sequence[MapRow], drawing: Drawing) -> dict[str, tuple[
 
 @dataclass(frozen=True)
 class _Layers:
-    """What lies over a picture or volume, in its own grid: the map as shown, and the reference mask."""
+    """What lies over an image or volume, in its own grid: the map as shown, and the reference mask."""
 
     heat_map: np.ndarray | None
     outline: np.ndarray | None

@@ -1,15 +1,15 @@
-"""Maps from what the logits do when a part of the picture or of the features is hidden.
+"""Maps from what the logits do when a part of the image or of the features is hidden.
 
-- Occlusion (Zeiler and Fergus 2014, section 4.2): a patch of mean grey slides over the picture; a pixel's value is the
+- Occlusion (Zeiler and Fergus 2014, section 4.2): a patch of mean grey slides over the image; a pixel's value is the
   mean loss of logit, y(x) - y(x with the patch), over the patches that cover it.
 - Score-CAM (Wang et al. 2020, definitions 2 and 3): M = ReLU(sum_k v_k A_k), v = softmax over k of y(x H_k), with H_k
-  the k-th feature A_k, enlarged to the picture and scaled to reach from 0 to 1. The paper takes the logit of an empty
-  picture off each y, which is the same for all k and cancels.
+  the k-th feature A_k, enlarged to the image and scaled to reach from 0 to 1. The paper takes the logit of an empty
+  image off each y, which is the same for all k and cancels.
 - Ablation-CAM (Ramaswamy and Desai 2020, eq. 3 and 4): M = ReLU(sum_k v_k A_k), v_k = y - y(without A_k). The paper
   divides v_k by y, which is the same for all k, and would turn a map upside down where y is negative. Behind average
   pooling and one linear layer v_k = w_ck mean(A_k).
 
-All labels cost the same forward passes, none backward. Pictures are ``(N, C, *spatial)`` and features ``(N, K, *grid)``
+All labels cost the same forward passes, none backward. Images are ``(N, C, *spatial)`` and features ``(N, K, *grid)``
 with any number of spatial dimensions; maps are of the M labels asked for.
 """
 
@@ -24,7 +24,7 @@ from focusmap.nets.grids import on_grid
 
 Classifier = Callable[[Tensor], Tensor]
 
-# At most that many positions of the patch, in any number of dimensions: 15 along each side of a picture, 5 of a volume.
+# At most that many positions of the patch, in any number of dimensions: 15 along each side of an image, 5 of a volume.
 N_PATCHES = 256
 
 
@@ -64,7 +64,7 @@ def ablation_cam(classify: Classifier, features: Tensor, labels: Sequence[int]) 
 
 
 def _mask(feature: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return a feature ``(N, 1, *grid)`` at the size of the picture, from 0 to 1; 0 where it is constant."""
+    """Return a feature ``(N, 1, *grid)`` at the size of the image, from 0 to 1; 0 where it is constant."""
     enlarged = on_grid(feature, shape)
     dims = tuple(range(1, enlarged.ndim))
     low, high = enlarged.amin(dim=dims, keepdim=True), enlarged.amax(dim=dims, keepdim=True)
@@ -93,6 +93,6 @@ def patches(shape: Sequence[int]) -> Iterator[tuple[slice, ...]]:
 
 
 def _intervals(length: int, stride: int) -> list[slice]:
-    # Wide enough that the last one ends where the axis does, so that a mirrored picture has the mirrored patches.
+    # Wide enough that the last one ends where the axis does, so that a mirrored image has the mirrored patches.
     width = min(2 * stride + length % stride, length)
     return [slice(start, start + width) for start in range(0, length - width + 1, stride)]

@@ -1,7 +1,7 @@
-"""XRAI: maps made of regions of the picture (Kapishnikov et al. 2019, algorithm 1).
+"""XRAI: maps made of regions of the image (Kapishnikov et al. 2019, algorithm 1).
 
-Each pixel's attribution is the mean of integrated gradients from a black and from a white picture, so that dark and
-bright places may count alike (section 3.1); signed, summed over channels. The picture is over-segmented at six scales
+Each pixel's attribution is the mean of integrated gradients from a black and from a white image, so that dark and
+bright places may count alike (section 3.1); signed, summed over channels. The image is over-segmented at six scales
 (section 3.2), so that most of what it shows is a segment of some scale. Segments are taken one after the other, always
 the one with the highest mean attribution over what it adds to those taken before, and what it adds has that mean as its
 value (section 3.3). No value is lost: a map adds up to what the attributions add up to.
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from focusmap.heatmaps.gradients import N_STEPS, Classifier, path_integral
 
-# The paper's own, for pictures of this many pixels; scales and areas grow with the picture.
+# The paper's own, for images of this many pixels; scales and areas grow with the image.
 PAPER_SIDE = 224
 SCALES = (50, 100, 150, 250, 500, 1200)
 SMOOTHING, LEAST_SEGMENT = 0.8, 150
@@ -37,12 +37,12 @@ def xrai(net: Classifier, batch: Tensor, labels: Sequence[int]) -> Tensor:
     """Return what each region adds to the logit, per pixel ``(N, M, *spatial)``; signed.
 
     As many passes as `integrated_gradients`: 16 steps from black and 16 from white. Black and white are the darkest and
-    the brightest value of the picture itself.
+    the brightest value of the image itself.
     """
     attributions = attributions_of(net, batch, labels).double().cpu().numpy()
     found = np.zeros_like(attributions)
-    for i, picture in enumerate(batch.double().cpu().numpy()):
-        segments = membership(picture)
+    for i, image in enumerate(batch.double().cpu().numpy()):
+        segments = membership(image)
         for k, attribution in enumerate(attributions[i]):
             found[i, k] = ranked(segments, attribution.ravel()).reshape(attribution.shape)
     return torch.from_numpy(found).to(batch)
@@ -57,24 +57,24 @@ def attributions_of(net: Classifier, batch: Tensor, labels: Sequence[int]) -> Te
     ) / 2
 
 
-def membership(picture: np.ndarray) -> sparse.csr_array:
-    """Return ``(S, P)``: 1 where one of S segments of a picture ``(C, *spatial)`` has one of its P pixels."""
-    shape = picture.shape[1:]
+def membership(image: np.ndarray) -> sparse.csr_array:
+    """Return ``(S, P)``: 1 where one of S segments of an image ``(C, *spatial)`` has one of its P pixels."""
+    shape = image.shape[1:]
     radius = round(GROWN_BY * max(shape) / PAPER_SIDE)
-    members = [grown for labels in over_segmentations(picture) for grown in _grown_segments(labels, radius)]
+    members = [grown for labels in over_segmentations(image) for grown in _grown_segments(labels, radius)]
     starts = np.cumsum([0, *map(len, members)])
     columns = np.concatenate(members)
     return sparse.csr_array((np.ones(len(columns)), columns, starts), shape=(len(members), int(np.prod(shape))))
 
 
-def over_segmentations(picture: np.ndarray) -> Iterator[NDArray[np.intp]]:
-    """Yield the number of each pixel's segment, from 1, in six segmentations of a picture ``(C, *spatial)``."""
+def over_segmentations(image: np.ndarray) -> Iterator[NDArray[np.intp]]:
+    """Yield the number of each pixel's segment, from 1, in six segmentations of an image ``(C, *spatial)``."""
     from skimage.segmentation import felzenszwalb, slic
 
-    low, high = picture.min(), picture.max()
-    scaled = (picture - low) / (high - low) * 2 - 1 if high > low else np.zeros_like(picture)
-    n_pixels = picture[0].size
-    if picture.ndim == 3:
+    low, high = image.min(), image.max()
+    scaled = (image - low) / (high - low) * 2 - 1 if high > low else np.zeros_like(image)
+    n_pixels = image[0].size
+    if image.ndim == 3:
         for scale in SCALES:
             least = max(round(_grown(LEAST_SEGMENT, n_pixels)), 1)
             yield felzenszwalb(scaled, _grown(scale, n_pixels), SMOOTHING, least, channel_axis=0) + 1
@@ -99,7 +99,7 @@ def ranked(segments: sparse.csr_array, attribution: np.ndarray) -> np.ndarray:
         added = segments.indices[segments.indptr[best] : segments.indptr[best + 1]]
         added = added[free[added]]
         found[added], free[added] = attribution[added].mean(), False
-        # Each pixel is taken off once in all, so that a picture costs as much as its segments have pixels.
+        # Each pixel is taken off once in all, so that an image costs as much as its segments have pixels.
         columns = by_pixel[:, added]
         sums, areas = sums - columns @ attribution[added], areas - columns.sum(axis=1)
     if free.any():
@@ -108,7 +108,7 @@ def ranked(segments: sparse.csr_array, attribution: np.ndarray) -> np.ndarray:
 
 
 def _grown(paper: float, n_pixels: int) -> float:
-    """Return a number of pixels, given for the paper's pictures, for one of `n_pixels`."""
+    """Return a number of pixels, given for the paper's images, for one of `n_pixels`."""
     return paper * n_pixels / PAPER_SIDE**2
 
 

@@ -219,7 +219,7 @@ def _job_for(view: NetView, out: Path, method: str, options: ExplainOptions) -> 
 def _write_all(view: NetView, samples: Samples, jobs: Sequence[_Job]) -> list[list[MapRow]]:
     """Write the maps of all images, batch by batch and of cases case by case, and return their rows, job by job."""
     names, first, rows = MapNames(), view.preparations[0], [[] for _ in jobs]  # type: ignore[var-annotated]
-    most = 1 if samples.rows.pictures is not None else at_once(first.input_shape[1:], jobs[0].options.batch_size)
+    most = 1 if samples.rows.images is not None else at_once(first.input_shape[1:], jobs[0].options.batch_size)
     for batch in samples.batches(view.preparations, most):
         images = [
             (item, placement, names.name(item.image_id))

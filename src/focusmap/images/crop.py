@@ -1,4 +1,4 @@
-"""The part of a picture that is kept: a fixed box, a named part, or what is not background."""
+"""The part of an image that is kept: a fixed box, a named part, or what is not background."""
 
 import re
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from focusmap.errors import InputError, suggest
 from focusmap.images.image import Image, Pixels
 
 Shares: TypeAlias = tuple[float, float, float, float]
-"""Top, left, bottom and right edge, as shares of the picture's rows and columns, 0 to 1."""
+"""Top, left, bottom and right edge, as shares of the image's rows and columns, 0 to 1."""
 
 WHOLE, FOREGROUND = "whole", "foreground"
 PARTS: dict[str, Shares] = {
@@ -19,7 +19,7 @@ PARTS: dict[str, Shares] = {
     "top-half": (0.0, 0.0, 0.5, 1.0),
     "bottom-half": (0.5, 0.0, 1.0, 1.0),
 }
-"""Named parts, as the picture is seen: in a chest film, its left half shows the patient's right side."""
+"""Named parts, as the image is seen: in a chest film, its left half shows the patient's right side."""
 
 FOREGROUND_SIDE = 256
 FOREGROUND_LEVEL = 0.1
@@ -27,12 +27,12 @@ FOREGROUND_AREA = 0.1
 
 
 def parse_crop(crop: str) -> Shares | None:
-    """Return the edges that a crop stands for; None for `foreground`, which each picture decides.
+    """Return the edges that a crop stands for; None for `foreground`, which each image decides.
 
     Parameters
     ----------
     crop
-        ``whole``, ``foreground``, the name of a part, or ``TOP,LEFT,BOTTOM,RIGHT`` in shares of the picture.
+        ``whole``, ``foreground``, the name of a part, or ``TOP,LEFT,BOTTOM,RIGHT`` in shares of the image.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def parse_part(part: str) -> tuple[str, Shares]:
     if not re.fullmatch(r"[\w-]+", name) or "," not in box:
         raise InputError(f"part {part!r}: NAME=TOP,LEFT,BOTTOM,RIGHT was expected, such as scan=0.1,0.4,0.8,1.")
     shares = parse_crop(box)
-    assert shares is not None, "four edges leave nothing to the picture"
+    assert shares is not None, "four edges leave nothing to the image"
     return name, shares
 
 
@@ -102,13 +102,13 @@ class Box:
 
 
 def crop_box(image: Image, crop: str) -> Box:
-    """Return the box of the picture's file that `crop` (see `focusmap.images.crop`) keeps."""
+    """Return the box of the image's file that `crop` (see `focusmap.images.crop`) keeps."""
     shares = parse_crop(crop)
     return foreground_box(image.pixels) if shares is None else shares_box(shares, image.source_shape)
 
 
 def shares_box(shares: Shares, shape: tuple[int, ...]) -> Box:
-    """Return the box of a picture of `shape` (rows, columns), at least one pixel; halves meet and do not overlap.
+    """Return the box of an image of `shape` (rows, columns), at least one pixel; halves meet and do not overlap.
 
     >>> shares_box((0, 0, 1, 0.5), (4, 5)), shares_box((0, 0.5, 1, 1), (4, 5))
     (Box(top=0, left=0, height=4, width=2), Box(top=0, left=2, height=4, width=3))
@@ -120,7 +120,7 @@ def shares_box(shares: Shares, shape: tuple[int, ...]) -> Box:
 
 
 def foreground_box(pixels: Pixels) -> Box:
-    """Return the box around all that is not dark background; the whole picture where nothing stands out.
+    """Return the box around all that is not dark background; the whole image where nothing stands out.
 
     Foreground is what lies above a tenth of the way from the 0.5th to the 99.5th percentile. Specks and
     burnt-in letters, less than a tenth of the largest region each, do not count.
@@ -155,7 +155,7 @@ def foreground_box(pixels: Pixels) -> Box:
 
 
 def _grown(box: Box, small_shape: tuple[int, ...], shape: tuple[int, int]) -> Box:
-    """Return a box of a shrunken picture in its full size, one shrunken pixel wider on each side."""
+    """Return a box of a shrunken image in its full size, one shrunken pixel wider on each side."""
     down, across = shape[0] / small_shape[0], shape[1] / small_shape[1]
     top, left = max(0, int((box.top - 1) * down)), max(0, int((box.left - 1) * across))
     bottom = min(shape[0], int(np.ceil((box.top + box.height + 1) * down)))

@@ -1,7 +1,7 @@
 """DICOM: modality LUT, VOI LUT, then MONOCHROME1 turned round (PS3.3 C.7.6.3, C.11.1, C.11.2).
 
-A file with one frame is a picture. Which of several frames counts, or whether all do, only the user knows: such a
-file is no picture until ``focusmap convert`` has made one of each frame.
+A file with one frame is an image. Which of several frames counts, or whether all do, only the user knows: such a
+file is no image until ``focusmap convert`` has made one of each frame.
 """
 
 import io
@@ -18,7 +18,7 @@ from focusmap.images.content import AGAIN, GZIP, read_content
 from focusmap.images.dicom_attributes import items
 from focusmap.images.dicom_display import grey_image, narrow_colour, palette_image
 from focusmap.images.dicom_pixels import PALETTE, Layout, layout_of, stored_frame
-from focusmap.images.image import Image, Pixels, as_picture
+from focusmap.images.image import Image, Pixels, as_image
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
@@ -28,9 +28,9 @@ LOOK_UP_MACROS = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
 
 
 def read_dicom(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG001  (as every reader)
-    """Return the picture in a DICOM file, as a viewer would first show it: windowed, white bright.
+    """Return the image in a DICOM file, as a viewer would first show it: windowed, white bright.
 
-    Grey of 8 bits stays uint8; deeper pictures come in the units of their modality or window.
+    Grey of 8 bits stays uint8; deeper images come in the units of their modality or window.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def read_dicom(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG00
                 f"holds {layout.n_frames} frames; one was expected. Make an image of each: "
                 "focusmap convert FILE --out DIR"
             )
-        return as_picture(_plane(dataset, layout), path)
+        return as_image(_plane(dataset, layout), path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ def read_frames(path: Path) -> Iterator[Frame]:
         # A filter set aside while a caller works on the frame would be the caller's too.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = as_picture(_plane(dataset, layout, index), path)
+            image = as_image(_plane(dataset, layout, index), path)
         yield Frame(image, patient_id, series, layout.n_frames)
 
 

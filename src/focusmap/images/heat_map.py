@@ -1,4 +1,4 @@
-"""Heat maps as they were written: ``.npz`` of pictures, ``.nii.gz`` of volumes."""
+"""Heat maps as they were written: ``.npz`` of images, ``.nii.gz`` of volumes."""
 
 import zipfile
 from pathlib import Path

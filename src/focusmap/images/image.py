@@ -1,4 +1,4 @@
-"""A picture as it was stored: pixels, where they lie in the patient, and which file they came from."""
+"""An image as it was stored: pixels, where they lie in the patient, and which file they came from."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +14,17 @@ Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int16] |
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """One picture or volume in stored units.
+    """One image or volume in stored units.
 
     Parameters
     ----------
     pixels : (C, *spatial) uint8, uint16, int16 or float32
         C is 1 for grey and 3 for red, green, blue; of a volume, the number of its modalities. Spatial axes of a 2-D
-        picture are rows and columns, those of a volume the file's own.
+        image are rows and columns, those of a volume the file's own.
     source
         The file.
     source_shape
-        Spatial shape of the picture in the file, seen upright; `pixels` may be a reduced copy of it.
+        Spatial shape of the image in the file, seen upright; `pixels` may be a reduced copy of it.
     affine : (4, 4) float or None
         From array indices to mm in the patient, towards right, front and top; None where the file does not say.
     notes
@@ -57,7 +57,7 @@ def voxel_sizes(affine: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.linalg.norm(affine[:3, :3], axis=0))
 
 
-def as_picture(plane: Pixels, source: Path, source_shape: tuple[int, int] | None = None) -> Image:
+def as_image(plane: Pixels, source: Path, source_shape: tuple[int, int] | None = None) -> Image:
     """Return the image of a decoded plane; colour whose channels are all the same becomes grey.
 
     Parameters
@@ -130,7 +130,7 @@ def over_black(plane: Pixels) -> Pixels:
 
 def is_grey(channels: Pixels) -> bool:
     """Return True if all channels ``(C, *spatial)`` are the same."""
-    # Real colour shows on a coarse grid already, which spares most colour pictures the full comparison.
+    # Real colour shows on a coarse grid already, which spares most colour images the full comparison.
     return all(
         np.array_equal(channels[0, ::step, ::step], other[::step, ::step]) for step in (16, 1) for other in channels[1:]
     )

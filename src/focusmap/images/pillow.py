@@ -40,22 +40,22 @@ def _refuse_several(opened: "PillowImage.Image") -> None:
         except EOFError:
             break
         n_frames += 1
-        check_parts(n_frames, "pictures")
+        check_parts(n_frames, "images")
     if n_frames > 1:
-        raise UnreadableImageError(f"holds {n_frames} pictures; one was expected. Save each as a file of its own")
+        raise UnreadableImageError(f"holds {n_frames} images; one was expected. Save each as a file of its own")
 
 
-def _pixels(picture: "PillowImage.Image") -> Pixels:
+def _pixels(image: "PillowImage.Image") -> Pixels:
     """Return the pixels in their own depth; palettes are looked up, two-level images become 0 and 255."""
-    if picture.mode == "P" or "transparency" in picture.info:
-        picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
-    elif picture.mode == "1":
-        picture = picture.convert("L")
-    elif picture.mode == "PA":
-        picture = picture.convert("RGBA")
-    elif picture.mode in ("CMYK", "YCbCr", "LAB", "HSV", "RGBX"):
-        picture = picture.convert("RGB")
-    pixels = np.asarray(picture)
+    if image.mode == "P" or "transparency" in image.info:
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    elif image.mode == "1":
+        image = image.convert("L")
+    elif image.mode == "PA":
+        image = image.convert("RGBA")
+    elif image.mode in ("CMYK", "YCbCr", "LAB", "HSV", "RGBX"):
+        image = image.convert("RGB")
+    pixels = np.asarray(image)
     if pixels.dtype == np.dtype(">u2"):
         return pixels.astype(np.uint16)
     return pixels if pixels.dtype in (np.uint8, np.uint16) else pixels.astype(np.float32)

@@ -1,4 +1,4 @@
-"""From a picture to the input of a net, and from a map of that input back to the picture's own grid.
+"""From an image to the input of a net, and from a map of that input back to the image's own grid.
 
 How volumes are prepared stands in `focusmap.images.volumes`; what reads a file takes both.
 """
@@ -35,16 +35,16 @@ Scaling = Literal["image", "range"]
 
 @dataclass(frozen=True)
 class Preparation:
-    """The steps from a picture to a square input of uint8 pixels.
+    """The steps from an image to a square input of uint8 pixels.
 
     Parameters
     ----------
     size
-        Rows and columns of the input. The picture keeps its aspect: its longer side fills the square, the rest is 0.
+        Rows and columns of the input. The image keeps its aspect: its longer side fills the square, the rest is 0.
     channels
         1: colour becomes its luma. 3: grey is repeated.
     window
-        Percentiles of pictures that are not 8 bit which become 0 and 255.
+        Percentiles of images that are not 8 bit which become 0 and 255.
     crop
         What is kept: ``whole``, ``foreground``, a named part or a box (see `focusmap.images.crop`).
     scaling
@@ -107,7 +107,7 @@ class Placement:
     Parameters
     ----------
     source_shape
-        (rows, columns) of the picture in its file.
+        (rows, columns) of the image in its file.
     crop
         The box of it that fills the square.
     size
@@ -120,7 +120,7 @@ class Placement:
 
     @property
     def content(self) -> tuple[slice, slice]:
-        """Return where in the square the picture lies; the rest is padding."""
+        """Return where in the square the image lies; the rest is padding."""
         return content_box(self.crop.shape, self.size).slices
 
 
@@ -129,12 +129,12 @@ AnyPlacement: TypeAlias = Placement | VolumePlacement
 
 
 def preparation_from(values: "Mapping[str, Json]") -> AnyPreparation:
-    """Return the preparation written in a file, of pictures or, where it has a shape, of volumes."""
+    """Return the preparation written in a file, of images or, where it has a shape, of volumes."""
     return VolumePreparation.from_dict(values) if "shape" in values else Preparation.from_dict(values)
 
 
 def content_box(source_shape: tuple[int, int], size: int) -> Box:
-    """Return where a picture of `source_shape` (rows, columns) lies in its prepared square.
+    """Return where an image of `source_shape` (rows, columns) lies in its prepared square.
 
     >>> content_box((100, 200), 64)
     Box(top=16, left=0, height=32, width=64)
@@ -151,12 +151,12 @@ def prepare(image: Image, preparation: Preparation) -> Uint8Array:
 
 
 def prepare_file(path: Path, preparation: AnyPreparation) -> tuple[Uint8Array, AnyPlacement]:
-    """Return the prepared picture or volume of a file, `(C, *spatial)`, and where it comes from.
+    """Return the prepared image or volume of a file, `(C, *spatial)`, and where it comes from.
 
     Raises
     ------
     MissingFileError, UnreadableImageError
-        As `read_image`; if there is a volume where a picture is prepared, or the other way round.
+        As `read_image`; if there is a volume where an image is prepared, or the other way round.
     """
     if isinstance(preparation, VolumePreparation):
         image = _read(path, 3)
@@ -164,7 +164,7 @@ def prepare_file(path: Path, preparation: AnyPreparation) -> tuple[Uint8Array, A
             return prepare_volume(image, preparation)
         except UnreadableImageError as error:
             raise UnreadableImageError(f"{path}: {error}.") from None
-    # A picture read at a reduced size has no pixels to spare for a crop.
+    # An image read at a reduced size has no pixels to spare for a crop.
     image = _read(path, 2, at_least=preparation.size if preparation.crop == WHOLE else None)
     crop = crop_box(image, preparation.crop)
     rows, columns = image.source_shape
@@ -178,10 +178,10 @@ def _read(path: Path, n_axes: int, at_least: int | None = None) -> Image:
     sides = " x ".join(map(str, image.source_shape))
     if n_axes == 2:
         raise UnreadableImageError(
-            f"{path}: is a volume of {sides} voxels; a picture was expected. Make slices of volumes with "
+            f"{path}: is a volume of {sides} voxels; an image was expected. Make slices of volumes with "
             "focusmap convert LABELS.csv --slices --out DIR, or train a net of volumes, such as --model resnet18-3d."
         )
-    raise UnreadableImageError(f"{path}: is a picture of {sides} pixels; a volume was expected.")
+    raise UnreadableImageError(f"{path}: is an image of {sides} pixels; a volume was expected.")
 
 
 def standardised_file(path: Path, preparation: AnyPreparation) -> tuple[FloatArray, AnyPlacement]:
@@ -199,7 +199,7 @@ def standardised_file(path: Path, preparation: AnyPreparation) -> tuple[FloatArr
 
 def _fill_square(image: Image, crop: Box, preparation: Preparation) -> Uint8Array:
     size, is_whole = preparation.size, crop.shape == image.source_shape
-    assert is_whole or image.shape == image.source_shape, "a reduced picture cannot be cropped"
+    assert is_whole or image.shape == image.source_shape, "a reduced image cannot be cropped"
     kept = image.pixels if is_whole else image.pixels[(slice(None), *crop.slices)]
     box = content_box(crop.shape, size)
     content = _match_channels(_resize(to_bytes(kept, preparation.window), box), preparation.channels)
@@ -264,7 +264,7 @@ def content_statistics(pixels: Uint8Array, placement: AnyPlacement) -> tuple[flo
 
 
 def to_source(maps: NDArray[np.floating], placement: AnyPlacement) -> FloatArray:
-    """Return maps of the prepared input in the grid of the picture or volume: linear, the padding cropped.
+    """Return maps of the prepared input in the grid of the image or volume: linear, the padding cropped.
 
     What was cropped away, the net has not seen: there the maps are 0.
 

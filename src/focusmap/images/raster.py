@@ -9,7 +9,7 @@ import numpy as np
 from focusmap.errors import UnreadableImageError
 from focusmap.images.budget import check_bytes, check_plane_size
 from focusmap.images.content import AGAIN, read_content
-from focusmap.images.image import Image, Pixels, as_picture, over_black
+from focusmap.images.image import Image, Pixels, as_image, over_black
 from focusmap.images.jpeg import check_scans, decode_deep, decode_whole, frame_header, is_ended
 from focusmap.images.pillow import decode_with_pillow, orientation_of, turned
 
@@ -30,8 +30,8 @@ def read_png(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG001 
     _refuse_animation(before)
     layout = FAST_LAYOUTS.get(colour_type)
     if layout is None or depth < 8 or interlaced or _has_exif(content, before) or b"tRNS" in before:
-        return as_picture(_decode_deep_png(content) if depth == 16 else decode_with_pillow(content), path)
-    return as_picture(over_black(_decode_png(content, (rows, columns), depth, layout)), path)
+        return as_image(_decode_deep_png(content) if depth == 16 else decode_with_pillow(content), path)
+    return as_image(over_black(_decode_png(content, (rows, columns), depth, layout)), path)
 
 
 def png_shape(path: Path) -> tuple[int, ...]:
@@ -57,7 +57,7 @@ def _refuse_animation(before: bytes) -> None:
     place = before.find(b"acTL")
     n_images = int.from_bytes(before[place + 4 : place + 8], "big") if place >= 0 else 1
     if n_images > 1:
-        raise UnreadableImageError(f"holds {n_images} pictures; one was expected. Save each as a file of its own")
+        raise UnreadableImageError(f"holds {n_images} images; one was expected. Save each as a file of its own")
 
 
 def _has_exif(content: bytes, before: bytes) -> bool:
@@ -102,16 +102,16 @@ def read_jpeg(path: Path, at_least: int | None = None) -> Image:
     if frame.precision != 8:
         if not is_ended(content):
             raise UnreadableImageError(f"cannot be decoded: its JPEG data end too early. {AGAIN}")
-        return as_picture(turned(cast(Pixels, decode_deep(content)), orientation), path, shape)
+        return as_image(turned(cast(Pixels, decode_deep(content)), orientation), path, shape)
     colours = simplejpeg.decode_jpeg_header(content, strict=False)[2]
     check_bytes(frame.rows * frame.columns * (1 if colours == "Gray" else 3), len(content))
     if colours not in ("Gray", "YCbCr", "RGB"):
         decode_whole(content, "CMYK", strict=False)
-        return as_picture(decode_with_pillow(content), path)
+        return as_image(decode_with_pillow(content), path)
     factor = 1 if at_least is None else _reduction(frame.shape, at_least)
     least = (-(-frame.rows // factor), -(-frame.columns // factor))
     plane = decode_whole(content, "GRAY" if colours == "Gray" else "RGB", strict=False, least=least)
-    return as_picture(turned(plane, orientation), path, shape)
+    return as_image(turned(plane, orientation), path, shape)
 
 
 def jpeg_shape(path: Path) -> tuple[int, ...]:
@@ -142,4 +142,4 @@ def _reduction(shape: tuple[int, int], at_least: int) -> int:
 
 def read_other_raster(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG001  (as every reader)
     """Return the image in a BMP, GIF or WebP file that holds exactly one."""
-    return as_picture(decode_with_pillow(read_content(path)), path)
+    return as_image(decode_with_pillow(read_content(path)), path)

@@ -1,4 +1,4 @@
-"""Reading a picture: the content of the file decides which reader is asked, one format a file."""
+"""Reading an image: the content of the file decides which reader is asked, one format a file."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,24 +58,24 @@ FORMATS = (
     Format("NIfTI", read_nifti, 4, b"ni2", NIFTI_SUFFIXES, nifti_shape),
 )
 SIGNATURE_BYTES = 348
-MASK_REMEDY = "Write each mask in its picture's own grid, or empty its cell in the label file."
+MASK_REMEDY = "Write each mask in its image's own grid, or empty its cell in the label file."
 
 
 def read_image(path: Path, at_least: int | None = None) -> Image:
-    """Return the picture or volume in a file.
+    """Return the image or volume in a file.
 
     Parameters
     ----------
     path
         PNG, JPEG, DICOM (one frame), TIFF (one page), BMP, GIF, WebP or NIfTI; known by its content, not by its name.
     at_least
-        If given, the picture may come reduced, with a longer side of at least this many pixels: JPEG is then
+        If given, the image may come reduced, with a longer side of at least this many pixels: JPEG is then
         decoded faster. `Image.source_shape` is the size in the file all the same.
 
     Returns
     -------
     Image
-        A picture upright as its EXIF says, grey with one channel, colour with three, alpha laid over black. A volume
+        An image upright as its EXIF says, grey with one channel, colour with three, alpha laid over black. A volume
         in the order of its file, a channel a modality, with its affine.
 
     Raises
@@ -109,14 +109,14 @@ def _known(path: Path) -> Iterator[Format]:
     except FileNotFoundError:
         raise MissingFileError(f"{path}: no such file.") from None
     except IsADirectoryError:
-        raise UnreadableImageError(f"{path}: is a folder; a picture was expected.") from None
-    # A foreign decoder may raise anything; whatever it is, it says that this one picture cannot be read.
+        raise UnreadableImageError(f"{path}: is a folder; an image was expected.") from None
+    # A foreign decoder may raise anything; whatever it is, it says that this one image cannot be read.
     except Exception as error:
         raise UnreadableImageError(f"{path}: {_reason(error, kind).rstrip('.')}{_misnamed(path, kind)}.") from error
 
 
 def mask_misfit(file: Path, shape: tuple[int, ...], image_id: str, expected: tuple[int, ...]) -> str:
-    """Return what is wrong with a mask that does not have the shape of its picture; empty where it has.
+    """Return what is wrong with a mask that does not have the shape of its image; empty where it has.
 
     >>> mask_misfit(Path("m.png"), (48, 49), "a", (48, 48))
     'm.png: the mask has 48 x 49 pixels, and a has 48 x 48'
@@ -128,7 +128,7 @@ def mask_misfit(file: Path, shape: tuple[int, ...], image_id: str, expected: tup
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
-    """Return the mask in a picture or volume file as `(*spatial) bool`: everything that is not black.
+    """Return the mask in an image or volume file as `(*spatial) bool`: everything that is not black.
 
     JPEG blurs a mask's edge and sprinkles faint dots around it, so there the cut is half of full white.
 
@@ -143,15 +143,15 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     return mask
 
 
-def picture_files(folder: Path) -> list[Path]:
-    """Return the pictures in a folder and its folders by name or content, sorted; hidden files are none."""
+def image_files(folder: Path) -> list[Path]:
+    """Return the images in a folder and its folders by name or content, sorted; hidden files are none."""
     known = tuple({suffix for kind in FORMATS for suffix in kind.suffixes})
     files = (path for path in folder.rglob("*") if path.is_file())
     shown = (path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
-    return sorted(path for path in shown if path.name.lower().endswith(known) or _is_picture(path))
+    return sorted(path for path in shown if path.name.lower().endswith(known) or _is_image(path))
 
 
-def _is_picture(path: Path) -> bool:
+def _is_image(path: Path) -> bool:
     try:
         _recognise(path)
     except (UnreadableImageError, OSError):

@@ -1,4 +1,4 @@
-"""Grey levels on 8 bits, and one axis of a grid brought to another: what pictures and volumes are prepared with.
+"""Grey levels on 8 bits, and one axis of a grid brought to another: what images and volumes are prepared with.
 
 Pixels are areas, not points: pixel i covers [i, i + 1], its centre lies at i + 0.5 (``align_corners=False``).
 """
@@ -19,7 +19,7 @@ def to_bytes(pixels: Pixels, window: tuple[float, float]) -> NDArray[np.uint8]:
     step = pixels.size // SAMPLED + 1
     low, high = np.percentile(pixels if step == 1 else pixels.ravel()[::step], window)
     if high <= low:
-        # A few bright specks on an empty picture lie outside of both percentiles, and are all there is to see.
+        # A few bright specks on an empty image lie outside of both percentiles, and are all there is to see.
         low, high = float(pixels.min()), float(pixels.max())
     scale = 255 / (high - low) if high > low else 0.0
     scaled = (pixels.astype(np.float32) - np.float32(low)) * np.float32(scale)

@@ -57,7 +57,7 @@ def slice_view(shape: tuple[int, ...], affine: NDArray[np.float64] | None) -> Sl
 
 
 def middle_slice(image: Image) -> np.ndarray:
-    """Return a picture ``(C, rows, columns)`` to show for an image: itself, or the first modality's middle slice."""
+    """Return an image ``(C, rows, columns)`` to show for an image: itself, or the first modality's middle slice."""
     if len(image.source_shape) == 2:
         return image.pixels
     stack = slice_view(image.source_shape, image.affine).stack(image.pixels[:1])

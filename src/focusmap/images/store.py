@@ -1,6 +1,6 @@
-"""Pictures prepared once: a store is made where it is missing, and taken as it is where nothing changed.
+"""Images prepared once: a store is made where it is missing, and taken as it is where nothing changed.
 
-Stores lie side by side in a folder, each under a hash of its preparation and its pictures' contents. One is built
+Stores lie side by side in a folder, each under a hash of its preparation and its images' contents. One is built
 in a hidden folder and renamed when it is whole: what was stopped half-way never has the name.
 """
 
@@ -21,7 +21,7 @@ from focusmap.errors import DiskError, InputError, UnreadableImageError, listed
 from focusmap.files import disk_errors
 from focusmap.images.prepare import AnyPreparation
 from focusmap.images.store_files import FORMAT, SIDECAR, Failures, Store, Wanted, open_store, write_store
-from focusmap.images.workers import Outcome, PreparedPicture, prepare_in_order
+from focusmap.images.workers import Outcome, PreparedImage, prepare_in_order
 from focusmap.progress import Progress, silent
 
 __all__ = ["Store", "StoreOptions", "open_store", "prepare_store"]
@@ -32,14 +32,14 @@ UNKNOWN_HASH = ""
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """How pictures are prepared.
+    """How images are prepared.
 
     Parameters
     ----------
     workers
         Number of processes; None for one a processor.
     skip_unreadable
-        Leave pictures that cannot be read out of the store, and list them in `Store.failures`.
+        Leave images that cannot be read out of the store, and list them in `Store.failures`.
     progress
         Called as the work goes on.
     """
@@ -56,15 +56,15 @@ def prepare_store(
     folder: Path,
     options: StoreOptions | None = None,
 ) -> Store:
-    """Return the store of these pictures, prepared now as far as `folder` does not hold them yet.
+    """Return the store of these images, prepared now as far as `folder` does not hold them yet.
 
-    A picture is prepared again if its content or the preparation changed, whatever its name and date. Two processes
-    may prepare the same pictures at once: one comes first, the other takes what it finds.
+    An image is prepared again if its content or the preparation changed, whatever its name and date. Two processes
+    may prepare the same images at once: one comes first, the other takes what it finds.
 
     Raises
     ------
     UnreadableImageError
-        Naming all pictures that cannot be read, unless they are skipped.
+        Naming all images that cannot be read, unless they are skipped.
     DiskError
         If the store cannot be written.
     """
@@ -87,7 +87,7 @@ def _content_hashes(files: Sequence[Path], progress: Progress) -> list[str]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for content_hash in pool.map(_content_hash, files):
             hashes.append(content_hash)
-            progress("checking pictures", len(hashes), len(files))
+            progress("checking images", len(hashes), len(files))
     return hashes
 
 
@@ -112,18 +112,18 @@ def _open_if_whole(folder: Path) -> Store | None:
 
 
 def _outcomes(files: Sequence[Path], wanted: Wanted, folder: Path, options: StoreOptions) -> Iterator[Outcome]:
-    """Yield each picture's outcome: copied from a store that holds it already, else prepared."""
-    on_hand = _pictures_on_hand(folder, wanted.preparation)
+    """Yield each image's outcome: copied from a store that holds it already, else prepared."""
+    on_hand = _images_on_hand(folder, wanted.preparation)
     missing = [file for file, key in zip(files, wanted.hashes, strict=True) if key not in on_hand]
     prepared = prepare_in_order(missing, wanted.preparation, options.workers)
     for done, content_hash in enumerate(wanted.hashes, start=1):
         known = on_hand.get(content_hash)
         yield next(prepared) if known is None else _copy(*known)
-        options.progress("preparing pictures", done, len(files))
+        options.progress("preparing images", done, len(files))
 
 
-def _pictures_on_hand(folder: Path, preparation: AnyPreparation) -> dict[str, tuple[Store, int]]:
-    """Return by content hash the pictures that stores in `folder` hold, prepared in the same way."""
+def _images_on_hand(folder: Path, preparation: AnyPreparation) -> dict[str, tuple[Store, int]]:
+    """Return by content hash the images that stores in `folder` hold, prepared in the same way."""
     found: dict[str, tuple[Store, int]] = {}
     for sidecar in folder.glob(f"[!.]*/{SIDECAR}"):
         store = _open_if_whole(sidecar.parent)
@@ -132,9 +132,9 @@ def _pictures_on_hand(folder: Path, preparation: AnyPreparation) -> dict[str, tu
     return found
 
 
-def _copy(store: Store, row: int) -> PreparedPicture:
+def _copy(store: Store, row: int) -> PreparedImage:
     source_shape = tuple(int(side) for side in store.source_shapes[row])
-    return PreparedPicture(store.pixels[row], source_shape, float(store.mean[row]), float(store.std[row]))
+    return PreparedImage(store.pixels[row], source_shape, float(store.mean[row]), float(store.std[row]))
 
 
 @contextmanager
@@ -165,7 +165,7 @@ def _check_room(folder: Path, wanted: Wanted) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DiskError(
-            f"{folder}: prepared pictures need {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free. "
+            f"{folder}: prepared images need {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free. "
             "Free some space or choose another folder."
         )
 
@@ -207,5 +207,5 @@ def _move_into_place(building: Path, folder: Path) -> Store:
 
 def _describe(failures: Failures, n_files: int) -> str:
     reasons = listed([reason for _, reason in failures], LISTED, "\n  ")
-    heading = f"{len(failures)} of {n_files} pictures cannot be read:"
+    heading = f"{len(failures)} of {n_files} images cannot be read:"
     return "\n".join([heading, f"  {reasons}", "Mend or remove them, or leave them out with --skip-unreadable."])

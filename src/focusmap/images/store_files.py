@@ -1,4 +1,4 @@
-"""The two files of a store of prepared pictures: ``pixels.npy``, mapped into memory, and ``store.json``."""
+"""The two files of a store of prepared images: ``pixels.npy``, mapped into memory, and ``store.json``."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from focusmap.errors import InputError, suggest
 from focusmap.files import Json, read_json, write_json
 from focusmap.images.prepare import AnyPreparation, FloatArray, Uint8Array, preparation_from
-from focusmap.images.workers import Outcome, PreparedPicture
+from focusmap.images.workers import Outcome, PreparedImage
 
 FORMAT = 1
 PIXELS, SIDECAR = "pixels.npy", "store.json"
 
 Failures: TypeAlias = tuple[tuple[str, str], ...]
-"""(image_id, reason) of pictures that cannot be read."""
+"""(image_id, reason) of images that cannot be read."""
 
 
 @dataclass(frozen=True, eq=False)
 class Store:
-    """Prepared pictures, ready for random access.
+    """Prepared images, ready for random access.
 
     Parameters
     ----------
@@ -37,11 +37,11 @@ class Store:
     image_ids, hashes
         Whose each row is, and the SHA-256 of its file.
     mean, std : (N,) float32
-        Of each picture's content without padding.
+        Of each image's content without padding.
     source_shapes : (N, 2) or (N, 3) int
-        Rows and columns of the picture, or the sides of the volume, in its file.
+        Rows and columns of the image, or the sides of the volume, in its file.
     failures
-        (image_id, reason) of the pictures that were left out.
+        (image_id, reason) of the images that were left out.
     """
 
     folder: Path
@@ -115,13 +115,13 @@ def _load(folder: Path) -> Store:
         source_shapes=np.array(columns["source_shapes"], np.int64).reshape(-1, len(preparation.input_shape) - 1),
     )
     if not len(pixels) == len(store.image_ids) == len(store.hashes) == len(store.mean) == len(store.source_shapes):
-        raise ValueError(f"{len(pixels)} pictures and {len(store.image_ids)} image_ids")
+        raise ValueError(f"{len(pixels)} images and {len(store.image_ids)} image_ids")
     return store
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Whose pictures a store is to hold, the SHA-256 of their files, and how they are prepared."""
+    """Whose images a store is to hold, the SHA-256 of their files, and how they are prepared."""
 
     image_ids: Sequence[str]
     hashes: Sequence[str]
@@ -129,9 +129,9 @@ class Wanted:
 
 
 def write_store(folder: Path, wanted: Wanted, outcomes: Iterable[Outcome]) -> Failures:
-    """Write the pictures to a store in `folder` and return which could not be read.
+    """Write the images to a store in `folder` and return which could not be read.
 
-    Only one picture is held in memory at a time. `outcomes` come in the order of `wanted`.
+    Only one image is held in memory at a time. `outcomes` come in the order of `wanted`.
     """
     kept: list[tuple[str, str, PreparedFacts]] = []
     failures: list[tuple[str, str]] = []
@@ -139,7 +139,7 @@ def write_store(folder: Path, wanted: Wanted, outcomes: Iterable[Outcome]) -> Fa
     with (folder / PIXELS).open("wb") as file:
         _write_header(file, (len(wanted.image_ids), *shape))
         for image_id, content_hash, outcome in zip(wanted.image_ids, wanted.hashes, outcomes, strict=True):
-            if isinstance(outcome, PreparedPicture):
+            if isinstance(outcome, PreparedImage):
                 file.write(np.ascontiguousarray(outcome.pixels).data)
                 kept.append((image_id, content_hash, _facts(outcome)))
             else:
@@ -155,8 +155,8 @@ def write_store(folder: Path, wanted: Wanted, outcomes: Iterable[Outcome]) -> Fa
 PreparedFacts: TypeAlias = tuple[float, float, list[Json]]
 
 
-def _facts(picture: PreparedPicture) -> PreparedFacts:
-    return picture.mean, picture.std, list(picture.source_shape)
+def _facts(image: PreparedImage) -> PreparedFacts:
+    return image.mean, image.std, list(image.source_shape)
 
 
 def _columns(preparation: AnyPreparation, kept: Sequence[tuple[str, str, PreparedFacts]]) -> dict[str, Json]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from focusmap.errors import UnreadableImageError
 from focusmap.images.budget import check_bytes, check_parts, check_plane_size
 from focusmap.images.content import AGAIN, read_content
-from focusmap.images.image import Image, Pixels, as_picture, over_black
+from focusmap.images.image import Image, Pixels, as_image, over_black
 from focusmap.images.pillow import decode_with_pillow, turned
 
 if TYPE_CHECKING:
@@ -86,9 +86,9 @@ def read_tiff(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG001
     if n_images == 1 and header.may_be_stack:
         n_images = _n_planes(content)
     if n_images > 1:
-        raise UnreadableImageError(f"holds {n_images} pictures; one was expected. Save each as a file of its own")
+        raise UnreadableImageError(f"holds {n_images} images; one was expected. Save each as a file of its own")
     plane = decode_with_pillow(content, first=True) if header.suits_pillow else _decode_with_tifffile(content, header)
-    return as_picture(plane, path)
+    return as_image(plane, path)
 
 
 def _header(content: bytes) -> TiffHeader:
@@ -134,7 +134,7 @@ def _subfiles(content: bytes) -> Iterator[int]:
     seen: set[int] = set()
     while place and place not in seen and place + 8 <= len(content):
         seen.add(place)
-        check_parts(len(seen), "pictures")
+        check_parts(len(seen), "images")
         n_entries = struct.unpack_from(order + count_of, content, place)[0]
         first = place + struct.calcsize(order + count_of)
         last = first + n_entries * entry

@@ -59,7 +59,7 @@ class VolumePreparation:
         if self.spacing is not None and (len(self.spacing) != 3 or min(self.spacing) <= 0):
             raise InputError(f"preparation: spacing is {self.spacing}; three sizes in mm above 0 were expected.")
         if self.crop not in (WHOLE, FOREGROUND):
-            raise InputError(f"preparation: crop {self.crop!r} is for pictures; a volume's is {WHOLE} or {FOREGROUND}.")
+            raise InputError(f"preparation: crop {self.crop!r} is for images; a volume's is {WHOLE} or {FOREGROUND}.")
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Many pictures prepared at once: by spawned processes, in order, holding few in memory."""
+"""Many images prepared at once: by spawned processes, in order, holding few in memory."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from focusmap.errors import FocusmapError, InputError
 from focusmap.images.prepare import AnyPreparation, Uint8Array, prepare_file, scale_of
 
 PROBE = 32
-"""So many pictures are prepared here before it is decided whether to start processes for the rest."""
+"""So many images are prepared here before it is decided whether to start processes for the rest."""
 WORTH_SECONDS = 3.0
 """Starting processes takes a second or two; it is worth it for what would take longer than this."""
 CHUNK = 8
@@ -26,8 +26,8 @@ CHUNKS_AHEAD = 4
 
 
 @dataclass(frozen=True, eq=False)
-class PreparedPicture:
-    """A prepared picture `(C, *spatial) uint8`, its shape in the file, mean and deviation of its content."""
+class PreparedImage:
+    """A prepared image `(C, *spatial) uint8`, its shape in the file, mean and deviation of its content."""
 
     pixels: Uint8Array
     source_shape: tuple[int, ...]
@@ -35,8 +35,8 @@ class PreparedPicture:
     std: float
 
 
-Outcome: TypeAlias = PreparedPicture | str
-"""A prepared picture, or why there is none."""
+Outcome: TypeAlias = PreparedImage | str
+"""A prepared image, or why there is none."""
 
 
 def prepare_in_order(files: Sequence[Path], preparation: AnyPreparation, workers: int | None) -> Iterator[Outcome]:
@@ -45,7 +45,7 @@ def prepare_in_order(files: Sequence[Path], preparation: AnyPreparation, workers
     Parameters
     ----------
     files
-        Pictures of any format.
+        Images of any format.
     preparation
         How they are prepared.
     workers
@@ -69,12 +69,12 @@ def prepare_in_order(files: Sequence[Path], preparation: AnyPreparation, workers
 
 
 def prepare_one(file: Path, preparation: AnyPreparation) -> Outcome:
-    """Return the prepared picture of a file, or the reason why it cannot be read."""
+    """Return the prepared image of a file, or the reason why it cannot be read."""
     try:
         pixels, placement = prepare_file(file, preparation)
     except FocusmapError as error:
         return str(error)
-    return PreparedPicture(pixels, placement.source_shape, *scale_of(pixels, placement, preparation))
+    return PreparedImage(pixels, placement.source_shape, *scale_of(pixels, placement, preparation))
 
 
 def _prepare_chunk(files: Sequence[Path], preparation: AnyPreparation) -> list[Outcome]:
@@ -94,7 +94,7 @@ def prepare_by_processes(files: Sequence[Path], preparation: AnyPreparation, n_w
             pending.extend(islice(submitted, 1))
     except BrokenProcessPool:
         raise InputError(
-            "A process that prepares pictures was ended from outside, most often for want of memory. "
+            "A process that prepares images was ended from outside, most often for want of memory. "
             "Try fewer workers. (In a script, start the work under `if __name__ == '__main__':`.)"
         ) from None
     finally:

@@ -25,7 +25,7 @@ class ModelCard:
         ``model``, ``channels``, ``n_logits`` and, of a focus-map net, ``pooling`` and ``classes``: what
         `focusmap.nets.build` builds from.
     preparation
-        The steps from picture to input, as `Preparation.to_dict` gives them.
+        The steps from image to input, as `Preparation.to_dict` gives them.
     thresholds
         Operating point of each binary target, on the calibrated probability; chosen on tune.
     threshold_for
@@ -43,7 +43,7 @@ class ModelCard:
     members
         Of an ensemble: the folders of its member models, below the card's own; a single model has none.
     tta
-        The views of each picture over which answers are averaged; none means the picture as it is.
+        The views of each image over which answers are averaged; none means the image as it is.
     cuts
         Of each label's focus maps; empty for a net without them.
     covariates

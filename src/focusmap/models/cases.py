@@ -19,7 +19,7 @@ from focusmap.models.net import OF_STORE, fill, shown, weights_of
 from focusmap.models.predictor import Looked, Predictor
 from focusmap.models.rows import RowModel
 from focusmap.nets.backbones import PROBE_SIDE
-from focusmap.nets.case_pictures import PictureInCase, backbone_of, take_apart
+from focusmap.nets.case_images import ImageInCase, backbone_of, take_apart
 from focusmap.nets.cases import CaseArchitecture, CaseBackbone, CaseBatch, build_case_net
 from focusmap.nets.focus_net import FocusNet
 from focusmap.study.cases import view_numbers
@@ -61,7 +61,7 @@ class CaseModel:
 
     @property
     def preparation(self) -> AnyPreparation:
-        """The steps from picture to input."""
+        """The steps from image to input."""
         return preparation_from(self.card.preparation)
 
     @property
@@ -126,23 +126,23 @@ class CaseModel:
         for part in self.parts:
             part._encoded(cohort)
 
-    def take_apart(self, pictures: np.ndarray, case: Cohort) -> tuple[np.ndarray, list[list[PictureInCase]]]:
+    def take_apart(self, images: np.ndarray, case: Cohort) -> tuple[np.ndarray, list[list[ImageInCase]]]:
         """Return the logits ``(1, L)`` of one case, of a change its change, and of each part the nets of its images.
 
         Parameters
         ----------
-        pictures
-            ``(P, C, *spatial)``, standardised, in the order of `pictures_of`.
+        images
+            ``(P, C, *spatial)``, standardised, in the order of `images_of`.
         case
             A cohort of one case.
         """
-        batch = one_case(pictures, view_numbers(case, self.views))
+        batch = one_case(images, view_numbers(case, self.views))
         apart = [part._taken_apart(batch, case) for part in self.parts]
         logits, _ = self.learnt(Looked(tuple(features for features, _ in apart)), case)
         return logits, [nets for _, nets in apart]
 
-    def picture_net(self) -> PictureInCase:
-        """Return the net of a blank picture in a case of its own: whatever methods of heat maps need, it has or not."""
+    def image_net(self) -> ImageInCase:
+        """Return the net of a blank image in a case of its own: whatever methods of heat maps need, it has or not."""
         architecture = architecture_of(self.parts[0].card)
         blank = one_case(np.zeros((1, *self.preparation.input_shape), np.float32), np.zeros(1, np.int64))
         row, net = torch.zeros(1, architecture.n_covariates), self.parts[0]._net.eval()
@@ -209,7 +209,7 @@ class CaseModel:
         """Return the covariates of a cohort; None of a model that takes none."""
         return Covariates.from_list(self.card.covariates).encode(cohort) if self.card.covariates else None
 
-    def _taken_apart(self, case: CaseBatch, cohort: Cohort) -> tuple[np.ndarray, list[PictureInCase]]:
+    def _taken_apart(self, case: CaseBatch, cohort: Cohort) -> tuple[np.ndarray, list[ImageInCase]]:
         net = self._net.eval()
         encoded = None if self.table is not None else self._encoded(cohort)
         rows = case.rows if encoded is None else torch.from_numpy(encoded.values)
@@ -224,12 +224,12 @@ class CaseModel:
             logits = net.classify(self._backbone.fused(*sides))
         return self.task.in_units(logits.cpu().numpy(), self.card.scales)
 
-    def _stacked(self, of_pictures: np.ndarray, of_table: np.ndarray) -> np.ndarray:
+    def _stacked(self, of_images: np.ndarray, of_table: np.ndarray) -> np.ndarray:
         stack = cast(Mapping[str, Mapping[str, Json]], self.card.architecture["stack"])
         columns = []
         for target in self.task.targets:
             part = self.task.slice_of(target.name)
-            both = np.concatenate([of_pictures[:, part], of_table[:, part]], axis=1)
+            both = np.concatenate([of_images[:, part], of_table[:, part]], axis=1)
             weights, bias = (np.array(stack[target.name][key], dtype=np.float64) for key in ("weights", "bias"))
             columns.append(both @ weights.T + bias)
         return np.concatenate(columns, axis=1)
@@ -239,10 +239,10 @@ def _said_together(flags: Sequence[tuple[Flags, ...]]) -> tuple[Flags, ...]:
     return tuple(map(said_by_models, zip(*flags, strict=True)))
 
 
-def one_case(pictures: np.ndarray, views: np.ndarray) -> CaseBatch:
-    """Return a case of pictures ``(P, C, *spatial)`` with these numbers of views ``(P,)``, and no table."""
-    numbers = torch.zeros(len(pictures), dtype=torch.int64)
-    return CaseBatch(torch.from_numpy(pictures), numbers, torch.from_numpy(views), torch.empty(1, 0))
+def one_case(images: np.ndarray, views: np.ndarray) -> CaseBatch:
+    """Return a case of images ``(P, C, *spatial)`` with these numbers of views ``(P,)``, and no table."""
+    numbers = torch.zeros(len(images), dtype=torch.int64)
+    return CaseBatch(torch.from_numpy(images), numbers, torch.from_numpy(views), torch.empty(1, 0))
 
 
 def architecture_of(card: ModelCard) -> CaseArchitecture:

@@ -8,17 +8,17 @@ from focusmap.study.cells import type_covariates
 from focusmap.study.cohort import Cohort
 from focusmap.study.model_names import ModelName, parse_model
 from focusmap.study.recipe import Cases, Recipe
-from focusmap.study.roles import PATH_COLUMNS, call_it_path, columns_of_pictures
+from focusmap.study.roles import PATH_COLUMNS, call_it_path, columns_of_images
 from focusmap.study.target_weights import parse_target_weights
 from focusmap.study.task import UNLABELLED
 
 TABLE_DEFAULT = "gradient-boosting"
 # Fast, and neither of colour alone nor of edges alone.
-PICTURE_BASELINE, TABLE_BASELINE = "histogram+lbp+pyramid+logistic", "logistic"
+IMAGE_BASELINE, TABLE_BASELINE = "histogram+lbp+pyramid+logistic", "logistic"
 
 
 def model_name(cohort: Cohort, recipe: Recipe) -> ModelName:
-    """Return the recipe's model; ``auto`` for a study without pictures is gradient boosting on its table."""
+    """Return the recipe's model; ``auto`` for a study without images is gradient boosting on its table."""
     is_table = recipe.model == "auto" and not cohort.has_images
     return parse_model(TABLE_DEFAULT if is_table else recipe.model)
 
@@ -32,12 +32,12 @@ def baseline_of(recipe: Recipe) -> str:
     name = parse_model(recipe.model)
     if name.shown == "table" or name.with_table:
         return TABLE_BASELINE
-    # The features that a fast model is made of are those of one picture.
-    return "none" if recipe.shape or recipe.cases != "pictures" else PICTURE_BASELINE
+    # The features that a fast model is made of are those of one image.
+    return "none" if recipe.shape or recipe.cases != "pictures" else IMAGE_BASELINE
 
 
 def cases_of(cohort: Cohort, recipe: Recipe) -> Cases:
-    """Return how the pictures of a case are pooled, or ``pictures`` where each stands for itself.
+    """Return how the images of a case are pooled, or ``pictures`` where each stands for itself.
 
     Raises
     ------
@@ -45,21 +45,19 @@ def cases_of(cohort: Cohort, recipe: Recipe) -> Cases:
         If cases are asked for and the study names none, or the model takes none.
     """
     name, study = model_name(cohort, recipe), cohort.study
-    takes_none = not cohort.has_images or (name.engine, name.shown) == ("estimator", "pictures")
+    takes_none = not cohort.has_images or (name.engine, name.shown) == ("estimator", "images")
     if recipe.cases in ("auto", "pictures"):
         is_told = study.case_column and (study.view_column or name.with_table) and recipe.learns_labels
         return "attention" if recipe.cases == "auto" and is_told and not takes_none else "pictures"
-    if takes_none and name.shown == "pictures":
-        raise InputError(f"cases: {recipe.cases}, and {name.name} is shown single pictures. Say cases: pictures.")
+    if takes_none and name.shown == "images":
+        raise InputError(f"cases: {recipe.cases}, and {name.name} is shown single images. Say cases: pictures.")
     if study.case_column is None and not takes_none:
-        raise InputError(
-            f"cases: {recipe.cases}, and the study does not say which pictures are a case. Say --case COL."
-        )
+        raise InputError(f"cases: {recipe.cases}, and the study does not say which images are a case. Say --case COL.")
     return "pictures" if takes_none else recipe.cases
 
 
 def rows_for(cohort: Cohort, recipe: Recipe) -> Cohort:
-    """Return the cohort whose rows a model learns from and answers: of pictures, or of cases."""
+    """Return the cohort whose rows per model learns from and answers: of images, or of cases."""
     how = cases_of(cohort, recipe)
     if how == "pictures" and not model_name(cohort, recipe).with_table:
         return cohort
@@ -67,7 +65,7 @@ def rows_for(cohort: Cohort, recipe: Recipe) -> Cohort:
 
 
 def _check_cases(cohort: Cohort, recipe: Recipe, name: ModelName) -> None:
-    """Raise `InputError` if a recipe for cases asks for what only a net of single pictures can do."""
+    """Raise `InputError` if a recipe for cases asks for what only a net of single images can do."""
     from focusmap.nets.decoders import split_model
 
     if cases_of(cohort, recipe) == "pictures" and not name.with_table:
@@ -81,10 +79,10 @@ def _check_cases(cohort: Cohort, recipe: Recipe, name: ModelName) -> None:
         ("layer_decay", recipe.layer_decay == 1),
     ):
         if not is_usual:
-            raise InputError(f"{setting} is for nets of single pictures; {name.name} is shown cases. Leave it out.")
+            raise InputError(f"{setting} is for nets of single images; {name.name} is shown cases. Leave it out.")
     fast = parse_model(recipe.baseline) if recipe.baseline not in ("auto", "none") else name
-    if fast.engine == "estimator" and fast.shown == "pictures":
-        raise InputError(f"baseline {fast.name!r} is shown single pictures; {name.name} cases. Say none, or logistic.")
+    if fast.engine == "estimator" and fast.shown == "images":
+        raise InputError(f"baseline {fast.name!r} is shown single images; {name.name} cases. Say none, or logistic.")
 
 
 def check_labels(cohort: Cohort, recipe: Recipe) -> None:
@@ -108,16 +106,16 @@ def check_model(cohort: Cohort, recipe: Recipe) -> ModelName:
     name = model_name(cohort, recipe)
     if name.shown == "table" or name.with_table:
         type_covariates(cohort)
-    if name.shown == "pictures" and not cohort.has_images:
+    if name.shown == "images" and not cohort.has_images:
         others = [column for column in cohort.raw if column not in cohort.study.role_columns]
-        remedy = call_it_path(columns_of_pictures(cohort.raw[others])) or " Try --model gradient-boosting."
+        remedy = call_it_path(columns_of_images(cohort.raw[others])) or " Try --model gradient-boosting."
         raise InputError(
             f"{cohort.study.label_file}: has no path column (one of {', '.join(PATH_COLUMNS)}), and {name.name} is "
-            f"shown pictures.{remedy}"
+            f"shown images.{remedy}"
         )
     if name.engine == "estimator":
         check_kinds(name.estimator, [t.name for t in cohort.task.targets if t.kind == "continuous"])
-    elif name.shown == "pictures":
+    elif name.shown == "images":
         check_recipe(replace(recipe, model=name.net))
         _check_cases(cohort, recipe, name)
     check_loss(cohort.task, recipe.loss)
@@ -129,6 +127,6 @@ def check_model(cohort: Cohort, recipe: Recipe) -> ModelName:
         raise InputError(
             f"screen_negatives leaves rows out of the fit of an estimator; {name.name} is a net. Try sampling: under."
         )
-    if recipe.tta and not name.is_net_of_pictures:
-        raise InputError(f"tta shows a net several views of a picture; {name.name} has none. Leave it out.")
+    if recipe.tta and not name.is_net_of_images:
+        raise InputError(f"tta shows a net several views of an image; {name.name} has none. Leave it out.")
     return name

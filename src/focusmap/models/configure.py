@@ -27,7 +27,7 @@ FROM_SCRATCH = ("small-residual", "plain-cnn", "residual-cnn", "small-residual-3
 
 
 def preparation_for(recipe: Recipe) -> "AnyPreparation":
-    """Return what is done to each picture or volume, as a resolved recipe says."""
+    """Return what is done to each image or volume, as a resolved recipe says."""
     from focusmap.images.prepare import Preparation
     from focusmap.images.volumes import VolumePreparation
 
@@ -41,7 +41,7 @@ def preparation_for(recipe: Recipe) -> "AnyPreparation":
 
 
 def resolved(cohort: Cohort, recipe: Recipe, seen: Seen | None) -> Recipe:
-    """Return the recipe with nothing left open: by what was seen of its pictures, or for the table.
+    """Return the recipe with nothing left open: by what was seen of its images, or for the table.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def resolved(cohort: Cohort, recipe: Recipe, seen: Seen | None) -> Recipe:
     recipe = replace(recipe, cases=cases_of(cohort, recipe))
     if name.shown == "table":
         return replace(recipe, model=name.name, learning_rate=recipe.learning_rate or TABLE_RATE)
-    assert seen is not None, "check_model refuses a model of pictures for a study without any"
+    assert seen is not None, "check_model refuses a model of images for a study without any"
     chosen = resolve_recipe(replace(recipe, model=name.net), seen)
     if name.with_table:
         chosen = replace(chosen, model=f"{chosen.model}{WITH_TABLE}")
@@ -63,14 +63,14 @@ def resolved(cohort: Cohort, recipe: Recipe, seen: Seen | None) -> Recipe:
 def resolve_recipe(recipe: Recipe, seen: Seen) -> Recipe:
     """Return the recipe with model, size or shape, and channels chosen where it leaves them open.
 
-    The size is the pictures' own up to 64 pixels and at most 224 else; three channels if any picture has colour. The
+    The size is the images' own up to 64 pixels and at most 224 else; three channels if any image has colour. The
     shape of volumes is their own up to 96 voxels a side. A focus-map net pools by log-sum-exp, one with attention along
     the axes by the average. An autoencoder is judged by its loss, the mean of its errors.
 
     Raises
     ------
     InputError
-        If the model is one for pictures and the study has volumes, or the other way round.
+        If the model is one for images and the study has volumes, or the other way round.
 
     >>> chosen = resolve_recipe(Recipe(), Seen([(28, 28)], 1))
     >>> chosen.model, chosen.size, chosen.channels, chosen.pooling
@@ -83,7 +83,7 @@ def resolve_recipe(recipe: Recipe, seen: Seen) -> Recipe:
     from focusmap.nets.weights import PACKAGES
 
     _refuse_other_dimensions(recipe, seen)
-    sized = _for_volumes(recipe, seen) if seen.dimensions == 3 else _for_pictures(recipe, seen)
+    sized = _for_volumes(recipe, seen) if seen.dimensions == 3 else _for_images(recipe, seen)
     if parse_model(recipe.model).engine == "estimator":
         return sized
     if recipe.model == "auto" and seen.dimensions == 2 and _can_climb(recipe):
@@ -121,17 +121,17 @@ def _refuse_other_dimensions(recipe: Recipe, seen: Seen) -> None:
         is_net = parse_model(recipe.model).engine == "net"
         wanted = dimensions_of(split_model(recipe.model)[0]) if is_net else 2
     if wanted != seen.dimensions:
-        taken, found = ("pictures", "volumes") if seen.dimensions == 3 else ("volumes", "pictures")
+        taken, found = ("images", "volumes") if seen.dimensions == 3 else ("volumes", "images")
         other = "small-residual-3d or resnet18-3d" if seen.dimensions == 3 else "resnet18"
         raise InputError(f"model {recipe.model!r} takes {taken}, and those of this study are {found}. Try {other}.")
     is_fast = recipe.baseline not in ("auto", "none")
-    if seen.dimensions == 3 and is_fast and parse_model(recipe.baseline).shown == "pictures":
-        raise InputError(f"baseline {recipe.baseline!r} takes pictures, and those of this study are volumes. Say none.")
+    if seen.dimensions == 3 and is_fast and parse_model(recipe.baseline).shown == "images":
+        raise InputError(f"baseline {recipe.baseline!r} takes images, and those of this study are volumes. Say none.")
     if seen.dimensions == 2 and (recipe.shape or recipe.spacing):
-        raise InputError("shape and spacing are for volumes, and those of this study are pictures. Say --size.")
+        raise InputError("shape and spacing are for volumes, and those of this study are images. Say --size.")
 
 
-def _for_pictures(recipe: Recipe, seen: Seen) -> Recipe:
+def _for_images(recipe: Recipe, seen: Seen) -> Recipe:
     longest = sorted(max(shape) for shape in seen.shapes)
     typical = longest[len(longest) // 2] if longest else LARGEST_BY_DEFAULT
     size = recipe.size or min(max(typical, 16), LARGEST_BY_DEFAULT)

@@ -1,6 +1,6 @@
 """A model as one graph that other programs run, without torch and without focusmap: ONNX or OpenVINO.
 
-The graph goes from a prepared, standardised picture to logits and, in the same pass, to the maps that are the net's own
+The graph goes from a prepared, standardised image to logits and, in the same pass, to the maps that are the net's own
 or a closed form: focus maps of a focus-map net, the errors of an autoencoder, else class activation maps.
 ``export.json`` beside it says what goes in, what comes out and how that is read. Graph and torch are compared on the
 model's probe before anything is kept.
@@ -36,12 +36,12 @@ INPUT, LOGITS, ACTIVATION = "image", "logits", "class_activation"
 METHOD_OF = {ACTIVATION: "cam", FOCUS: FOCUS, RECONSTRUCTION: RECONSTRUCTION}
 N_PROBES = 2
 KEPT = ("task", "preparation", "thresholds", "temperatures", "scales", "cuts", "versions")
-STANDARDISED = "grey values of the prepared picture, less the mean of its content, over the deviation of its content"
+STANDARDISED = "grey values of the prepared image, less the mean of its content, over the deviation of its content"
 Run = Callable[[np.ndarray], Sequence[np.ndarray]]
 
 
 class Deployed(nn.Module):
-    """What is exported: pictures ``(N, C, *spatial)`` to logits ``(N, L)`` and maps ``(N, L, *grid)``."""
+    """What is exported: images ``(N, C, *spatial)`` to logits ``(N, L)`` and maps ``(N, L, *grid)``."""
 
     def __init__(self, net: FocusNet | Ensemble) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ def export_model(model: Model, format_name: str, out: Path, *, force: bool = Fal
 
 
 def _write_checked(model: Model, chosen: Format, folder: Path) -> tuple[dict[str, Json], dict[str, float]]:
-    """Write the graph to `folder`; return its facts and how far it is from torch, for one picture and for two."""
+    """Write the graph to `folder`; return its facts and how far it is from torch, for one image and for two."""
     deployed, probe = Deployed(model.net).eval(), _probe(model)
     try:
         _write_onnx(deployed, probe, folder / ONNX)
@@ -199,7 +199,7 @@ def _format(name: str) -> Format:
 
 
 def _probe(model: Model) -> np.ndarray:
-    """Return the noise of the model's probe at the size of its pictures, ``(2, C, *spatial) float32``."""
+    """Return the noise of the model's probe at the size of its images, ``(2, C, *spatial) float32``."""
     seed = cast(int, model.card.probe.get("seed", 0))
     return np.random.RandomState(seed).standard_normal((N_PROBES, *model.preparation.input_shape)).astype(np.float32)
 

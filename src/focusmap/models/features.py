@@ -1,4 +1,4 @@
-"""What can be measured of a picture without a net: histograms, moments, shape, texture, gradients, words."""
+"""What can be measured of an image without a net: histograms, moments, shape, texture, gradients, words."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels: TypeAlias = NDArray[np.uint8]
-"""One prepared picture, ``(C, H, W)``."""
+"""One prepared image, ``(C, H, W)``."""
 
-# Pictures are brought to one side first, so that a number means the same whatever the store's size.
+# Images are brought to one side first, so that a number means the same whatever the store's size.
 SIDE, HOG_SIDE, SIFT_SIDE = 128, 64, 96
 GREY_LEVELS = 32
 LBP_RINGS = ((8, 1), (16, 2))
@@ -20,29 +20,29 @@ CONTOUR_BINS = 16
 N_WORDS, SIFT_STEP, SIFT_SIZES, MAX_DESCRIPTORS = 128, 8, (8.0, 16.0), 20_000
 
 
-def _grey(picture: Pixels, side: int) -> Pixels:
+def _grey(image: Pixels, side: int) -> Pixels:
     import cv2
 
-    plane = picture[0] if len(picture) == 1 else cv2.cvtColor(_last(picture), cv2.COLOR_RGB2GRAY)
+    plane = image[0] if len(image) == 1 else cv2.cvtColor(_last(image), cv2.COLOR_RGB2GRAY)
     return np.asarray(cv2.resize(plane, (side, side), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def _last(picture: Pixels) -> Pixels:
-    return np.ascontiguousarray(np.moveaxis(picture, 0, -1))
+def _last(image: Pixels) -> Pixels:
+    return np.ascontiguousarray(np.moveaxis(image, 0, -1))
 
 
-def histogram(picture: Pixels) -> np.ndarray:
-    """Return counts of grey values in 32 steps; of a colour picture those of red, green and blue after them."""
-    planes = [_grey(picture, SIDE)] + ([] if len(picture) == 1 else list(picture))
+def histogram(image: Pixels) -> np.ndarray:
+    """Return counts of grey values in 32 steps; of a colour image those of red, green and blue after them."""
+    planes = [_grey(image, SIDE)] + ([] if len(image) == 1 else list(image))
     return np.concatenate([np.histogram(plane, GREY_LEVELS, (0, 256))[0] for plane in planes])
 
 
-def moments(picture: Pixels) -> np.ndarray:
+def moments(image: Pixels) -> np.ndarray:
     """Return mean, deviation, skewness, kurtosis and entropy of grey values; mean and deviation of 3 x 3 parts."""
     from scipy.stats import kurtosis, skew
     from skimage.measure import shannon_entropy
 
-    grey = _grey(picture, 3 * (SIDE // 3)).astype(np.float64)
+    grey = _grey(image, 3 * (SIDE // 3)).astype(np.float64)
     flat = grey.ravel()
     varies = flat.std() > 0
     whole = [flat.mean(), flat.std(), skew(flat) if varies else 0, kurtosis(flat) if varies else 0]
@@ -50,15 +50,15 @@ def moments(picture: Pixels) -> np.ndarray:
     return np.array([*whole, shannon_entropy(grey), *parts.mean(axis=(1, 3)).ravel(), *parts.std(axis=(1, 3)).ravel()])
 
 
-def shape(picture: Pixels) -> np.ndarray:
+def shape(image: Pixels) -> np.ndarray:
     """Return Hu's seven moments and the contour of what Otsu's threshold makes bright.
 
-    Moments are on a logarithmic scale with their sign (Hu 1962). Of the largest contour: its share of the picture, its
+    Moments are on a logarithmic scale with their sign (Hu 1962). Of the largest contour: its share of the image, its
     circularity, and the histogram of its points' distances from its centre, in sixteenths of the largest.
     """
     import cv2
 
-    grey = _grey(picture, SIDE)
+    grey = _grey(image, SIDE)
     _, bright = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     hu = cv2.HuMoments(cv2.moments(bright, binaryImage=True)).ravel()
     logged = -np.sign(hu) * np.log10(np.abs(hu) + 1e-30)
@@ -73,7 +73,7 @@ def shape(picture: Pixels) -> np.ndarray:
     return np.concatenate([logged, [area / SIDE**2, 4 * np.pi * area / max(length, 1.0) ** 2], counts])
 
 
-def texture(picture: Pixels) -> np.ndarray:
+def texture(image: Pixels) -> np.ndarray:
     """Return contrast, dissimilarity, homogeneity, energy and correlation of neighbouring grey values.
 
     Of the co-occurrence matrices of 32 grey values (Haralick et al. 1973) at three distances, mean and range over four
@@ -81,18 +81,18 @@ def texture(picture: Pixels) -> np.ndarray:
     """
     from skimage.feature import graycomatrix, graycoprops
 
-    levels = _grey(picture, SIDE) // (256 // GREY_LEVELS)
+    levels = _grey(image, SIDE) // (256 // GREY_LEVELS)
     angles = [0, np.pi / 4, np.pi / 2, 3 * np.pi / 4]
     matrices = graycomatrix(levels, GLCM_DISTANCES, angles, GREY_LEVELS, symmetric=True, normed=True)
     found = [graycoprops(matrices, name) for name in GLCM_PROPERTIES]
     return np.concatenate([part for values in found for part in (values.mean(axis=1), np.ptp(values, axis=1))])
 
 
-def lbp(picture: Pixels) -> np.ndarray:
+def lbp(image: Pixels) -> np.ndarray:
     """Return counts of uniform local binary patterns on two rings (Ojala et al. 2002)."""
     from skimage.feature import local_binary_pattern
 
-    grey = _grey(picture, SIDE)
+    grey = _grey(image, SIDE)
     found = [local_binary_pattern(grey, n_points, radius, "uniform") for n_points, radius in LBP_RINGS]
     sizes = [n_points + 2 for n_points, _ in LBP_RINGS]
     return np.concatenate(
@@ -100,19 +100,19 @@ def lbp(picture: Pixels) -> np.ndarray:
     )
 
 
-def hog(picture: Pixels) -> np.ndarray:
+def hog(image: Pixels) -> np.ndarray:
     """Return histograms of gradients: 9 directions, cells of 8 pixels, blocks of 2 x 2 (Dalal, Triggs 2005)."""
     from skimage.feature import hog as oriented
 
     cells = {"orientations": 9, "pixels_per_cell": (8, 8), "cells_per_block": (2, 2)}
-    return np.asarray(oriented(_grey(picture, HOG_SIDE), **cells))
+    return np.asarray(oriented(_grey(image, HOG_SIDE), **cells))
 
 
-def pyramid(picture: Pixels) -> np.ndarray:
+def pyramid(image: Pixels) -> np.ndarray:
     """Return the energy of each level of a Laplacian pyramid (Burt, Adelson 1983) in 4 x 4 parts, as its logarithm."""
     import cv2
 
-    grey, energies = _grey(picture, SIDE).astype(np.float32), []
+    grey, energies = _grey(image, SIDE).astype(np.float32), []
     for _ in range(PYRAMID_LEVELS):
         smaller = cv2.pyrDown(grey)
         band = grey - cv2.pyrUp(smaller, dstsize=grey.shape[::-1])
@@ -123,11 +123,11 @@ def pyramid(picture: Pixels) -> np.ndarray:
     return np.concatenate(energies)
 
 
-def sift(picture: Pixels) -> np.ndarray:
+def sift(image: Pixels) -> np.ndarray:
     """Return SIFT descriptors ``(n, 128)`` on a grid, of two sizes (Lowe 2004), as square roots of their shares."""
     import cv2
 
-    grey = _grey(picture, SIFT_SIDE)
+    grey = _grey(image, SIFT_SIDE)
     places = range(SIFT_STEP, SIFT_SIDE - SIFT_STEP + 1, SIFT_STEP)
     points = [cv2.KeyPoint(float(x), float(y), size) for size in SIFT_SIZES for y in places for x in places]
     _, found = cv2.SIFT.create().compute(grey, points)
@@ -143,8 +143,8 @@ BAG = "sift-bow"
 
 
 @dataclass(frozen=True)
-class PictureFeatures:
-    """Features of pictures, side by side.
+class ImageFeatures:
+    """Features of images, side by side.
 
     Parameters
     ----------
@@ -157,36 +157,36 @@ class PictureFeatures:
     names: tuple[str, ...]
     words: np.ndarray = field(default_factory=lambda: np.empty((0, 128), np.float32))
 
-    def __call__(self, pictures: NDArray[np.uint8]) -> np.ndarray:
-        """Return the features ``(N, K) float32`` of prepared pictures ``(N, C, H, W) uint8``."""
-        rows = [np.concatenate([self._of(name, picture) for name in self.names]) for picture in pictures]
+    def __call__(self, images: NDArray[np.uint8]) -> np.ndarray:
+        """Return the features ``(N, K) float32`` of prepared images ``(N, C, H, W) uint8``."""
+        rows = [np.concatenate([self._of(name, image) for name in self.names]) for image in images]
         return np.array(rows, dtype=np.float32)
 
-    def _of(self, name: str, picture: Pixels) -> np.ndarray:
-        return _bag(sift(picture), self.words) if name == BAG else MEASURED[name](picture)
+    def _of(self, name: str, image: Pixels) -> np.ndarray:
+        return _bag(sift(image), self.words) if name == BAG else MEASURED[name](image)
 
 
-def fit_features(names: Sequence[str], pictures: NDArray[np.uint8], seed: int) -> PictureFeatures:
-    """Return the features called `names`; visual words are the means of clusters of the training pictures' descriptors.
+def fit_features(names: Sequence[str], images: NDArray[np.uint8], seed: int) -> ImageFeatures:
+    """Return the features called `names`; visual words are the means of clusters of the training images' descriptors.
 
     Parameters
     ----------
     names
         Of `focusmap.study.model_names.FEATURES`.
-    pictures
+    images
         ``(N, C, H, W) uint8``, of train.
     seed
         Of the clusters (Csurka et al. 2004, Visual categorization with bags of keypoints).
     """
     if BAG not in names:
-        return PictureFeatures(tuple(names))
+        return ImageFeatures(tuple(names))
     from sklearn.cluster import MiniBatchKMeans
 
-    found = np.concatenate([sift(picture) for picture in pictures])
+    found = np.concatenate([sift(image) for image in images])
     chosen = np.random.default_rng(seed).permutation(len(found))[:MAX_DESCRIPTORS]
     n_words = min(N_WORDS, len(chosen))
     clusters = MiniBatchKMeans(n_words, random_state=seed, n_init=1, batch_size=2048).fit(found[np.sort(chosen)])
-    return PictureFeatures(tuple(names), clusters.cluster_centers_.astype(np.float32))
+    return ImageFeatures(tuple(names), clusters.cluster_centers_.astype(np.float32))
 
 
 def _bag(descriptors: np.ndarray, words: np.ndarray) -> np.ndarray:

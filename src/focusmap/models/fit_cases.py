@@ -1,4 +1,4 @@
-"""Models of cases, from a training: one net of pictures and table, or two models whose answers are brought together."""
+"""Models of cases, from a training: one net of images and table, or two models whose answers are brought together."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
@@ -33,25 +33,25 @@ def fit_case_model(training: "Training", options: RunOptions) -> "CaseModel":
     Raises
     ------
     InputError
-        If a picture has a view that train does not have, or a covariate cannot be used.
+        If an image has a view that train does not have, or a covariate cannot be used.
     """
     recipe = training.recipe
     if not training.model.with_table or recipe.fusion not in LATE:
         return _fit_net(training, options, with_table=training.model.with_table)
-    of_pictures = _fit_net(training, options, with_table=False)
+    of_images = _fit_net(training, options, with_table=False)
     rate = {"model": TABLE_NET, "learning_rate": TABLE_RATE}
     beside = replace(training, run=Run(training.run.folder / "table"), recipe=replace(recipe, **rate))  # type: ignore[arg-type]
     table = fit_table_net(beside, options)
     even = {target.name: _even(target) for target in training.cohort.task.targets}
-    both = _with_table(of_pictures, even)
-    n_parameters = sum(cast(int, model.card.training["n_parameters"]) for model in (of_pictures, table))
+    both = _with_table(of_images, even)
+    n_parameters = sum(cast(int, model.card.training["n_parameters"]) for model in (of_images, table))
     facts = {**both.card.training, "n_parameters": n_parameters}
     both = replace(both, table=table, card=replace(both.card, covariates=table.card.covariates, training=facts))
     return _with_table(both, _stack(both, training)) if recipe.fusion == "stacked" else both
 
 
 def untrained_case_net(training: "Training", *, with_table: bool) -> Untrained:
-    """Return a net of cases, of their pictures alone or with their table."""
+    """Return a net of cases, of their images alone or with their table."""
     from focusmap.nets.cases import build_case_net
     from focusmap.training.case_inputs import case_inputs
 
@@ -115,9 +115,9 @@ def _stack(model: "CaseModel", training: "Training") -> dict[str, Json]:
         return cast(dict[str, Json], model.card.architecture["stack"])
     alone = replace(model, table=None, card=replace(model.card, covariates=[]))
     looked, tune = look(model, Samples.from_store(tune, training.store))
-    of_pictures, of_table = (one.learnt(looked, tune)[0] for one in (alone, model.table))
+    of_images, of_table = (one.learnt(looked, tune)[0] for one in (alone, model.table))
     return {
-        target.name: stack_of(target, _of(tune.task, target, of_pictures, of_table), tune.learnt[:, position])
+        target.name: stack_of(target, _of(tune.task, target, of_images, of_table), tune.learnt[:, position])
         for position, target in enumerate(tune.task.targets)
     }
 

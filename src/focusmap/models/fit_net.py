@@ -1,4 +1,4 @@
-"""Nets, from a training: of single pictures and of tables; with their cards."""
+"""Nets, from a training: of single images and of tables; with their cards."""
 
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
@@ -46,7 +46,7 @@ class Untrained:
 
 
 def untrained_net(training: "Training") -> Untrained:
-    """Return a net of single pictures."""
+    """Return a net of single images."""
     from focusmap.nets.build import architecture_of, build_net
 
     assert training.store is not None
@@ -66,7 +66,7 @@ def untrained_table_net(training: "Training") -> Untrained:
 
 
 def fit_net(training: "Training", options: RunOptions) -> "Model":
-    """Return a net of single pictures."""
+    """Return a net of single images."""
     from focusmap.models.net import Model
 
     made = untrained_net(training)
@@ -118,7 +118,7 @@ def training_data(made: Untrained, training: "Training") -> "TrainingData":
 
 
 def net_card(net: "FocusNet", training: "Training", architecture: dict[str, Json]) -> ModelCard:
-    """Return the card of a trained net of pictures; thresholds and temperatures are still to be fitted."""
+    """Return the card of a trained net of images; thresholds and temperatures are still to be fitted."""
     from focusmap.nets.heads import continuous_scales
 
     assert training.store is not None
@@ -149,6 +149,6 @@ def labelled(training: "Training", part: str) -> "Labelled":
     from focusmap.training.batches import Labelled
 
     members = training.cohort.of(training.split.ids(part))
-    # Without labels every picture passes for usual: what is learnt is to bring its anomaly score to 0.
+    # Without labels every image passes for usual: what is learnt is to bring its anomaly score to 0.
     truth = np.zeros_like(members.truth) if members.task == UNLABELLED else members.learnt
     return Labelled(tuple(members.image_ids), truth)

@@ -6,7 +6,7 @@ import numpy as np
 
 from focusmap.files import Json
 from focusmap.models.card import ModelCard
-from focusmap.models.features import PictureFeatures, fit_features
+from focusmap.models.features import ImageFeatures, fit_features
 from focusmap.models.fitting import Rows, fit_target, screened
 from focusmap.models.manifest import library_versions
 from focusmap.models.rows import OF_STORE, Answer, Estimators, RowModel
@@ -22,7 +22,7 @@ N_FOR_WORDS = 500
 
 
 def fit_estimators(training: "Training", options: RunOptions) -> RowModel:
-    """Return one fitted estimator a target, each on the training rows whose truth it knows.
+    """Return one fitted estimator per target, each on the training rows whose truth it knows.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def fit_estimators(training: "Training", options: RunOptions) -> RowModel:
 
 
 def _sample(training: "Training") -> np.ndarray:
-    """Return at most some hundred training pictures, of which visual words are made."""
+    """Return at most some hundred training images, of which visual words are made."""
     assert training.store is not None
     train = training.cohort.of(training.split.ids("train"))
     chosen = np.random.default_rng(training.recipe.seed).permutation(len(train))[:N_FOR_WORDS]
@@ -72,7 +72,7 @@ def row_model(
     *,
     n_inputs: int,
     covariates: Covariates | None = None,
-    features: PictureFeatures | None = None,
+    features: ImageFeatures | None = None,
 ) -> RowModel:
     """Return what was fitted with its card; thresholds and temperatures are still to be fitted."""
     recipe = training.recipe

@@ -24,7 +24,7 @@ STRONGEST = 4.0
 def tuned(model: Model, reference: Reference) -> Model:
     """Return the model with a softness and a cut for each label, chosen on the reference's cohort and nothing else.
 
-    The softness makes the strongest place of the pictures that have the label 0.98 on average. The members of an
+    The softness makes the strongest place of the images that have the label 0.98 on average. The members of an
     ensemble have been tuned already and keep theirs; the cut is that of their mean map.
 
     Parameters
@@ -42,7 +42,7 @@ def tuned(model: Model, reference: Reference) -> Model:
 def with_cuts(model: Model, tunes: Sequence[tuple[Model, Reference]]) -> Model:
     """Return the model with a cut for each label, chosen on what some models, itself or its folds', say of tune parts.
 
-    The cut is chosen on true positives, pictures that have the label and are predicted to: with masks among them it is
+    The cut is chosen on true positives, images that have the label and are predicted to: with masks among them it is
     the one of the greatest mean IoU, else the one that keeps `KEPT_SHARE` of the evidence in the smallest region. A
     label without true positives is cut at 1/2, and so is a continuous value: there a place speaks for more than the
     average of train.
@@ -112,7 +112,7 @@ def _positives(model: Model, cohort: Cohort) -> Iterator[tuple[Batch, np.ndarray
 
 
 def _has_label(model: Model, cohort: Cohort) -> np.ndarray:
-    """Return ``(N, L) bool``: which labels a picture is known to have; a continuous value is none."""
+    """Return ``(N, L) bool``: which labels an image is known to have; a continuous value is none."""
     truth = model.task.label_truth(cohort.truth) >= 0.5
     for target in model.task.targets:
         if target.kind == "continuous":

@@ -75,7 +75,7 @@ def can_be_mapped(folder: Path) -> bool:
     if not isinstance(architecture, Mapping):
         return False
     names = architecture.get("of") if architecture.get("model") == MEAN else [architecture.get("model")]
-    return isinstance(names, list) and all(parse_model(str(name)).is_net_of_pictures for name in names)
+    return isinstance(names, list) and all(parse_model(str(name)).is_net_of_images for name in names)
 
 
 def _builder(kind: Kind) -> Build:

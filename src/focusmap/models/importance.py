@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from focusmap.images.store import Store
 
 IMPORTANCE, SIDES = "importance.json", "sides.json"
-PICTURES, TABLE, VIEW = "pictures", "table", "view="
+IMAGES, TABLE, VIEW = "pictures", "table", "view="
 # Enough for an interval of two digits, eleven covariates over.
 N_RESAMPLES = 200
 
@@ -42,7 +42,7 @@ class _Asked:
     def answer(self, shuffled: str, generator: np.random.Generator) -> np.ndarray:
         """Return the logits ``(N, L)`` where what `shuffled` names is another row's."""
         order = generator.permutation(len(self.rows))
-        if shuffled == PICTURES:
+        if shuffled == IMAGES:
             return answer(self.model, self.looked.shuffled(order), self.rows).logits
         if shuffled.startswith(VIEW):
             return answer(self.model, self.looked.shuffled(order, shuffled.removeprefix(VIEW)), self.rows).logits
@@ -53,7 +53,7 @@ class _Asked:
 def write_importance(
     run: Run, cohort: Cohort, predictions: Predictions, settings: EvaluationOptions, out: Path
 ) -> dict[str, Json] | None:
-    """Return and write permutation importances (Breiman 2001, section 10); None for a net of single pictures.
+    """Return and write permutation importances (Breiman 2001, section 10); None for a net of single images.
 
     Of a run with folds each model is asked of its own test part, so that no row is answered by a model that knows it.
     Of a model of cases a second file has what its sides are worth: ``pictures``, ``table`` and, of several views,
@@ -66,8 +66,8 @@ def write_importance(
         patient-clustered intervals, as `compare_predictions` gives them. What says the same as something else loses
         little alone.
     """
-    # A net of single pictures is not loaded: an evaluation starts without torch.
-    if cohort.pictures is None and not all(_takes_table(part) for part in run.parts()):
+    # A net of single images is not loaded: an evaluation starts without torch.
+    if cohort.images is None and not all(_takes_table(part) for part in run.parts()):
         return None
     asked = list(_asked(run, cohort))
     if not asked:
@@ -109,7 +109,7 @@ def _asked(run: Run, cohort: Cohort) -> Iterator[_Asked]:
 def _sides(asked: _Asked, *, has_table: bool) -> list[str]:
     views = [f"{VIEW}{view}" for view in asked.model.views if view != NO_VIEW]
     is_shown_both = has_table and bool(asked.model.preparations)
-    return ([PICTURES, TABLE] if is_shown_both else []) + (views if len(views) > 1 else [])
+    return ([IMAGES, TABLE] if is_shown_both else []) + (views if len(views) > 1 else [])
 
 
 def _shuffled(cohort: Cohort, names: Sequence[str], order: np.ndarray) -> Cohort:

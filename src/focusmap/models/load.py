@@ -38,8 +38,8 @@ def load_run_looking(folder: Path, devices: str) -> Looking:
     """Return the model of a run as `load_run_model` does; `InputError` if it is no net that is shown images."""
     model = load_run_model(folder, devices)
     if model.explainable() is None:
-        kind = f"{model.card.architecture.get('model')}, is no net of pictures"
-        raise InputError(f"{folder}: its model, {kind}; heat maps, masks and export need one of pictures.")
+        kind = f"{model.card.architecture.get('model')}, is no net of images"
+        raise InputError(f"{folder}: its model, {kind}; heat maps, masks and export need one of images.")
     return cast(Looking, model)
 
 
@@ -52,5 +52,5 @@ def as_net(model: Predictor, folder: Path) -> "Model":
     """Return a model that is a net of single images, or an ensemble of such; `InputError`, with the folder, if not."""
     if kind_of(model.card) != "net":
         kind = f"{model.card.architecture.get('model')}, is a model of {'cases' if model.views else 'several kinds'}"
-        raise InputError(f"{folder}: its model, {kind}; masks, export and trust need one of single pictures.")
+        raise InputError(f"{folder}: its model, {kind}; masks, export and trust need one of single images.")
     return cast("Model", model)

@@ -38,7 +38,7 @@ class Model:
     Parameters
     ----------
     net
-        One net, or the mean over several nets or several views of a picture.
+        One net, or the mean over several nets or several views of an image.
     card
         What `model.json` holds.
     members
@@ -61,7 +61,7 @@ class Model:
 
     @property
     def preparation(self) -> AnyPreparation:
-        """The steps from picture or volume to input."""
+        """The steps from image or volume to input."""
         return preparation_from(self.card.preparation)
 
     @property
@@ -195,12 +195,12 @@ def ensemble_net(card: ModelCard, members: Sequence[Model]) -> Ensemble:
 
 
 def views_of(card: ModelCard) -> tuple[View, ...]:
-    """Return the views that a card lists; the picture as it is where it lists none."""
+    """Return the views that a card lists; the image as it is where it lists none."""
     return tuple(View.from_dict(values) for values in card.tta) or (AS_IT_IS,)
 
 
 def with_views(model: Model, views: Sequence[View]) -> Model:
-    """Return the model that averages its answer over several views of each picture; not calibrated yet."""
+    """Return the model that averages its answer over several views of each image; not calibrated yet."""
     card = replace(model.card, tta=[view.to_dict() for view in views])
     return Model(Ensemble(model.nets, views), card).calibrated({}, {})
 

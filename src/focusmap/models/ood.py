@@ -1,10 +1,10 @@
-"""Out-of-distribution (OOD) check: does a picture look like those of train? A model answers whatever it is shown.
+"""Out-of-distribution (OOD) check: does an image look like those of train? A model answers whatever it is shown.
 
-Two plain descriptions of a picture, standardised by itself as a net is shown it, are held against those of train: its
+Two plain descriptions of an image, standardised by itself as a net is shown it, are held against those of train: its
 grey values with its edges, and its layout. The distance is Mahalanobis' with a shrunken covariance (Ledoit and Wolf,
 J. Multivariate Anal. 88 (2004), 365-411). Lee et al. (NeurIPS 2018, arXiv:1807.03888) take that distance on a net's
 features, to the nearest class; here it is taken on descriptions made by hand, to all of train: models without a net
-have it too, and no label is asked for. Tune says how far its own pictures lie. What lies farther is unlike; of what
+have it too, and no label is asked for. Tune says how far its own images lie. What lies farther is unlike; of what
 does not, nothing is promised: it may still be of another device, or of a disease that train does not have.
 """
 
@@ -23,19 +23,19 @@ FINE, LAYOUT = {2: 48, 3: 24}, {2: 8, 3: 4}
 GREY_BINS, GREY_RANGE = 16, (-2.5, 2.5)
 SLOPE_BINS, LOG2_SLOPE_RANGE = 8, (-8.0, 2.0)
 LEAST_SLOPE = 2.0 ** (LOG2_SLOPE_RANGE[0] - 1)
-# Some of a part of the split are enough, and too few say nothing of how far its pictures lie.
+# Some of a part of the split are enough, and too few say nothing of how far its images lie.
 MOST, FEWEST = 1000, 20
 # A limit is what 99 % of tune keep within, and a little more: tune is small.
 WITHIN, MARGIN = 0.99, 1.05
 KEYS = ("centre", "precision", "limit")
 # Counted up when a description changes: what was saved of another is of no use.
 VERSION = 1
-UNLIKE = "unlike the pictures of train in "
+UNLIKE = "unlike the images of train in "
 
 
-def describe_greys(picture: np.ndarray) -> np.ndarray:
+def describe_greys(image: np.ndarray) -> np.ndarray:
     """Return shares (their roots) of grey values and of slopes at three scales; of several channels their means too."""
-    grey, channels = _standardised(picture)
+    grey, channels = _standardised(image)
     fine = cells(grey, FINE[grey.ndim])
     found = [_shares(fine, GREY_BINS, GREY_RANGE)]
     for factor in (1, 2, 4):
@@ -46,9 +46,9 @@ def describe_greys(picture: np.ndarray) -> np.ndarray:
     return np.concatenate([*found, channels])
 
 
-def describe_layout(picture: np.ndarray) -> np.ndarray:
+def describe_layout(image: np.ndarray) -> np.ndarray:
     """Return the mean grey value of each of 8 x 8 cells, or 4 x 4 x 4 of a volume."""
-    grey, _ = _standardised(picture)
+    grey, _ = _standardised(image)
     return cells(grey, LAYOUT[grey.ndim]).ravel()
 
 
@@ -60,7 +60,7 @@ ASPECTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @dataclass(frozen=True)
 class Aspect:
-    """What one description is like on train, and how far pictures of tune lie from that.
+    """What one description is like on train, and how far images of tune lie from that.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class Aspect:
     precision : (D, D)
         Inverse of the covariance.
     limit
-        Distance beyond which a picture counts as unlike: 1.05 times what 99 % of tune keep within.
+        Distance beyond which an image counts as unlike: 1.05 times what 99 % of tune keep within.
     """
 
     centre: np.ndarray
@@ -87,32 +87,32 @@ class Aspect:
 
 @dataclass(frozen=True)
 class Likeness:
-    """What pictures of train look like, by the names of `ASPECTS`; of several trains, a picture may be like any."""
+    """What images of train look like, by the names of `ASPECTS`; of several trains, an image may be like any."""
 
     aspects: Mapping[str, Sequence[Aspect]]
 
-    def unlike(self, picture: np.ndarray) -> str:
-        """Return in what a picture ``(C, *spatial)`` is unlike those of train, in words; empty where in nothing.
+    def unlike(self, image: np.ndarray) -> str:
+        """Return in what an image ``(C, *spatial)`` is unlike those of train, in words; empty where in nothing.
 
         It may be prepared or standardised: a description does not change with brightness and contrast.
         """
         found = []
         for name, aspects in self.aspects.items():
-            description = ASPECTS[name](picture)[np.newaxis]
+            description = ASPECTS[name](image)[np.newaxis]
             if all(aspect.distances(description)[0] > aspect.limit for aspect in aspects):
                 found.append(name)
         return f"{UNLIKE}{' and in '.join(found)}" if found else ""
 
 
 def fit_likeness(train: Sequence[np.ndarray], tune: Sequence[np.ndarray]) -> Likeness | None:
-    """Return what pictures ``(C, *spatial)`` of train look like; None where train or tune has fewer than 20."""
+    """Return what images ``(C, *spatial)`` of train look like; None where train or tune has fewer than 20."""
     from sklearn.covariance import LedoitWolf
 
     if min(len(train), len(tune)) < FEWEST:
         return None
     aspects = {}
     for name, describe in ASPECTS.items():
-        learnt, held = (np.stack([describe(picture) for picture in part]) for part in (train, tune))
+        learnt, held = (np.stack([describe(image) for image in part]) for part in (train, tune))
         fitted = LedoitWolf().fit(learnt)
         aspect = Aspect(fitted.location_, fitted.precision_, np.inf)
         limit = MARGIN * float(np.quantile(aspect.distances(held), WITHIN))
@@ -121,7 +121,7 @@ def fit_likeness(train: Sequence[np.ndarray], tune: Sequence[np.ndarray]) -> Lik
 
 
 def like_any(found: Sequence[Likeness]) -> Likeness:
-    """Return what the pictures of several trains look like."""
+    """Return what the images of several trains look like."""
     return Likeness({name: [aspect for one in found for aspect in one.aspects[name]] for name in ASPECTS})
 
 
@@ -152,9 +152,7 @@ def read_likeness(path: Path) -> Likeness | None:
         of_each = {name: zip(*(arrays[f"{name}.{key}"] for key in KEYS), strict=True) for name in ASPECTS}
         return Likeness({name: [Aspect(*values) for values in rows] for name, rows in of_each.items()})
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(
-            f"{path}: is damaged. Delete it, and no picture is flagged, or copy the model again."
-        ) from error
+        raise ModelError(f"{path}: is damaged. Delete it, and no image is flagged, or copy the model again.") from error
 
 
 def cells(values: np.ndarray, n: int) -> np.ndarray:
@@ -170,9 +168,9 @@ def cells(values: np.ndarray, n: int) -> np.ndarray:
     return values
 
 
-def _standardised(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _standardised(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean over channels, with mean 0 and deviation 1, and how much brighter than it each of several is."""
-    channels = np.asarray(picture, dtype=np.float64)
+    channels = np.asarray(image, dtype=np.float64)
     grey = channels.mean(axis=0)
     deviation = float(grey.std()) or 1.0
     apart = (channels.reshape(len(channels), -1).mean(axis=1) - grey.mean()) / deviation

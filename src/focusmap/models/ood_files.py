@@ -1,4 +1,4 @@
-"""What the pictures of a run's train look like: learnt beside its model, and asked where the model is shown others."""
+"""What the images of a run's train look like: learnt beside its model, and asked where the model is shown others."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +15,8 @@ LIKENESS = "likeness.safetensors"
 
 
 def write_likeness(training: "Training") -> None:
-    """Write what train looks like into the model folder; nothing for tables, cases, and fewer than 20 pictures."""
-    if training.store is None or training.cohort.pictures is not None:
+    """Write what train looks like into the model folder; nothing for tables, cases, and fewer than 20 images."""
+    if training.store is None or training.cohort.images is not None:
         return
     likeness = fit_likeness(_some(training, "train"), _some(training, "tune"))
     if likeness is not None:
@@ -24,7 +24,7 @@ def write_likeness(training: "Training") -> None:
 
 
 def share_likeness(run: Run) -> None:
-    """Let the ensemble of a run's folds know what each fold knows: a picture may be like the train of any."""
+    """Let the ensemble of a run's folds know what each fold knows: an image may be like the train of any."""
     known = [likeness_of(part.folder) for part in run.parts()]
     if found := [likeness for likeness in known if likeness is not None]:
         save_likeness(like_any(found), run.model / LIKENESS)
@@ -37,7 +37,7 @@ def likeness_of(folder: Path) -> Likeness | None:
 
 
 def _some(training: "Training", part: str) -> list[np.ndarray]:
-    """Return pictures ``(C, *spatial)`` of a part of the split: all, or a fixed number of them by lot."""
+    """Return images ``(C, *spatial)`` of a part of the split: all, or a fixed number of them by lot."""
     assert training.store is not None
     image_ids = training.cohort.of(training.split.ids(part)).image_ids
     chosen = np.random.default_rng(training.recipe.seed).permutation(len(image_ids))[:MOST]

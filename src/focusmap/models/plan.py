@@ -14,7 +14,7 @@ from focusmap.models.checks import check_model, model_name, rows_for
 from focusmap.models.configure import preparation_for, resolved
 from focusmap.models.fit_cases import LATE, untrained_case_net
 from focusmap.models.fit_net import Untrained, training_data, untrained_net, untrained_table_net
-from focusmap.models.preparing import split, split_of_pictures
+from focusmap.models.preparing import split, split_of_images
 from focusmap.models.training import Training
 from focusmap.study.cohort import Cohort, refuse_constant
 from focusmap.study.covariates import fit_covariates
@@ -29,8 +29,8 @@ BYTES_PER_ACTIVATION_PIXEL = 900
 # The one that keeps every voxel through its first stage.
 BYTES_PER_FULL_VOXEL = 1500
 BASE_MEMORY_MB = 900
-# Of models of rows, measured once: a feature of a picture, a row and target of an estimator.
-SECONDS_A_PICTURE, SECONDS_A_FIT = 0.01, 1e-3
+# Of models of rows, measured once: a feature of an image, a row and target of an estimator.
+SECONDS_A_IMAGE, SECONDS_A_FIT = 0.01, 1e-3
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Plan:
     memory_mb, disk_mb
         Rough.
     blocking
-        Findings of the table for which the run will be refused; those of pictures are not known yet.
+        Findings of the table for which the run will be refused; those of images are not known yet.
     """
 
     recipe: Recipe
@@ -61,7 +61,7 @@ class Plan:
 
 
 def estimate(cohort: Cohort, options: RunOptions) -> Plan:
-    """Return the plan of a run; a few steps of its training are taken on pictures of noise.
+    """Return the plan of a run; a few steps of its training are taken on images of noise.
 
     Raises
     ------
@@ -70,8 +70,8 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
     """
     refuse_constant(cohort)
     check_model(cohort, options.recipe)
-    is_shown_pictures = model_name(cohort, options.recipe).shown == "pictures"
-    seen = look_at_sample(cohort) if is_shown_pictures else None
+    is_shown_images = model_name(cohort, options.recipe).shown == "images"
+    seen = look_at_sample(cohort) if is_shown_images else None
     recipe = resolved(cohort, options.recipe, seen)
     rows = rows_for(cohort, recipe)
     divided = split(rows, options)
@@ -81,7 +81,7 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
     if recipe.model == LADDER:
         return _plan_of_ladder(cohort, recipe, seen, divided, options)
     if is_net:
-        store = _noise(rows, recipe) if is_shown_pictures else None
+        store = _noise(rows, recipe) if is_shown_images else None
         # Nothing is written, and the speed does not depend on the weights that the net starts from.
         training = Training(Run(Path()), rows, parts[0], store, replace(recipe, weights="none"))
         seconds, device = _measured(training, options)
@@ -95,7 +95,7 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
         device=device,
         memory_mb=_memory_mb(recipe, len(cohort) / len(rows)),
         disk_mb=_disk_mb(recipe, len(cohort)),
-        blocking=audit_table(cohort, split_of_pictures(divided, rows)).blocking(options.accept),
+        blocking=audit_table(cohort, split_of_images(divided, rows)).blocking(options.accept),
     )
 
 
@@ -108,7 +108,7 @@ def _plan_of_ladder(cohort: Cohort, recipe: Recipe, seen: Seen | None, divided: 
         device="",
         memory_mb=_memory_mb(recipe, 1.0),
         disk_mb=_disk_mb(recipe, len(cohort)),
-        blocking=audit_table(cohort, split_of_pictures(divided, cohort)).blocking(options.accept),
+        blocking=audit_table(cohort, split_of_images(divided, cohort)).blocking(options.accept),
     )
 
 
@@ -138,17 +138,17 @@ def _measured(training: Training, options: RunOptions) -> tuple[float | None, st
 def _untrained(training: Training) -> Untrained:
     if training.model.shown == "table":
         return untrained_table_net(training)
-    if training.cohort.pictures is None:
+    if training.cohort.images is None:
         return untrained_net(training)
-    # A table net beside the pictures' costs next to nothing.
+    # A table net beside the images' costs next to nothing.
     with_table = training.model.with_table and training.recipe.fusion not in LATE
     return untrained_case_net(training, with_table=with_table)
 
 
 def _noise(rows: Cohort, recipe: Recipe) -> Store:
-    """Return prepared pictures of the right shape, one in memory for all."""
+    """Return prepared images of the right shape, one in memory for all."""
     preparation = preparation_for(recipe)
-    image_ids = rows.image_ids if rows.pictures is None else list(rows.pictures["image_id"])
+    image_ids = rows.image_ids if rows.images is None else list(rows.images["image_id"])
     n, shape = len(image_ids), preparation.input_shape
     noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     return Store(
@@ -166,18 +166,18 @@ def _noise(rows: Cohort, recipe: Recipe) -> Store:
 def _seconds_of_fits(cohort: Cohort, recipe: Recipe) -> float:
     """Return about how long features and the fits of all targets take."""
     n_features = len(parse_model(recipe.model).features)
-    return len(cohort) * (SECONDS_A_PICTURE * n_features + SECONDS_A_FIT * len(cohort.task.names)) + 2
+    return len(cohort) * (SECONDS_A_IMAGE * n_features + SECONDS_A_FIT * len(cohort.task.names)) + 2
 
 
-def _memory_mb(recipe: Recipe, pictures_a_row: float) -> int:
+def _memory_mb(recipe: Recipe, images_a_row: float) -> int:
     if parse_model(recipe.model).shown == "table" or parse_model(recipe.model).engine == "estimator":
         return BASE_MEMORY_MB
     per_pixel = BYTES_PER_FULL_VOXEL if recipe.model.startswith("small-residual-3d") else BYTES_PER_ACTIVATION_PIXEL
-    return BASE_MEMORY_MB + round(recipe.batch_size * pictures_a_row * _pixels(recipe) * per_pixel / 1e6)
+    return BASE_MEMORY_MB + round(recipe.batch_size * images_a_row * _pixels(recipe) * per_pixel / 1e6)
 
 
-def _disk_mb(recipe: Recipe, n_pictures: int) -> int:
-    n = 0 if parse_model(recipe.model).shown == "table" else n_pictures
+def _disk_mb(recipe: Recipe, n_images: int) -> int:
+    n = 0 if parse_model(recipe.model).shown == "table" else n_images
     return max(1, round(n * _pixels(recipe) * recipe.channels / 1e6))
 
 

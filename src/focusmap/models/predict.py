@@ -11,7 +11,7 @@ from focusmap.evaluation.predictions import ID_COLUMNS, Predictions
 from focusmap.models.ood import Likeness
 from focusmap.models.predictor import Answers, Looked, Predictor, answer, one_after_another
 from focusmap.progress import Progress, silent
-from focusmap.study.cases import pictures_of
+from focusmap.study.cases import images_of
 from focusmap.study.cohort import Cohort
 from focusmap.study.flags import Flag, Flags, side_by_side
 from focusmap.study.samples import Batch, Samples
@@ -124,19 +124,17 @@ def _unreadable_of(seen: Sequence[_Seen]) -> list[Flags] | None:
     """Return how many images of each row could not be read; None where all could."""
     lost = np.concatenate([one.batch.n_unreadable for one in seen])
     return (
-        [(Flag("unreadable", f"{n} of its pictures cannot be read"),) if n else () for n in lost]
-        if lost.any()
-        else None
+        [(Flag("unreadable", f"{n} of its images cannot be read"),) if n else () for n in lost] if lost.any() else None
     )
 
 
 def _rows_of(seen: Sequence[_Seen], samples: Samples) -> Cohort:
     """Return the rows of several batches, one after the other."""
     rows = samples.rows.take(np.concatenate([one.batch.positions for one in seen]))
-    if rows.pictures is None:
+    if rows.images is None:
         return rows
-    pictures = [one.batch.rows.pictures for one in seen if one.batch.rows.pictures is not None]
-    return replace(rows, pictures=pd.concat(pictures, ignore_index=True))
+    images = [one.batch.rows.images for one in seen if one.batch.rows.images is not None]
+    return replace(rows, images=pd.concat(images, ignore_index=True))
 
 
 def _nothing(model: Predictor, samples: Samples) -> Predicted:
@@ -153,5 +151,5 @@ def predictions_of(model: Predictor, rows: Cohort, answers: Answers) -> Predicti
 
 def attention_of(rows: Cohort, weights: np.ndarray) -> pd.DataFrame:
     """Return the table of what each image of cases weighs, ``(P,)``."""
-    table = pictures_of(rows)[["case_id", "image_id", "path", "view"]]
+    table = images_of(rows)[["case_id", "image_id", "path", "view"]]
     return table.assign(attention=np.round(weights, 4))

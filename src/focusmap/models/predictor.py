@@ -160,7 +160,7 @@ def answer(model: Predictor, looked: Looked, rows: Cohort) -> Answers:
     """
     logits, flags = model.learnt(looked, rows)
     told = model.task.added(logits, rows.earlier)
-    if flags is None and (rows.pictures is None or not np.isnan(rows.earlier).any()):
+    if flags is None and (rows.images is None or not np.isnan(rows.earlier).any()):
         return Answers(told)
     return Answers(told, side_by_side(flags or [()] * len(rows), untold_changes(rows)))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from focusmap.audit.image_summary import seen_by
 from focusmap.models.checks import check_model, rows_for
 from focusmap.models.configure import preparation_for, resolved
-from focusmap.study.cases import with_pictures
+from focusmap.study.cases import with_images
 from focusmap.study.cohort import Cohort, write_cohort
 from focusmap.study.model_names import parse_model
 from focusmap.study.options import RunOptions
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A cohort that may be trained on, of pictures or of cases: audited, split, its pictures prepared."""
+    """A cohort that may be trained on, of images or of cases: audited, split, its images prepared."""
 
     cohort: Cohort
     split: Split
@@ -48,18 +48,18 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions, judged: "Callable[[Sp
     Raises
     ------
     UnreadableImageError
-        If pictures cannot be read; all are named.
+        If images cannot be read; all are named.
     """
     check_model(cohort, options.recipe)
     rows = rows_for(cohort, options.recipe)
     write_study(cohort.study, run.study)
     divided = split(rows, options)
-    audit = judged(split_of_pictures(divided, rows))
+    audit = judged(split_of_images(divided, rows))
     recipe = resolved(cohort, options.recipe, seen_by(audit, cohort))
     store = store_for(rows, recipe, run, options)
     if store is not None and store.failures:
-        rows = rows.of(store.image_ids) if rows.pictures is None else with_pictures(rows, store.image_ids)
-        # What was audited is kept, less the pictures that are gone; a new split would be one that nobody has judged.
+        rows = rows.of(store.image_ids) if rows.images is None else with_images(rows, store.image_ids)
+        # What was audited is kept, less the images that are gone; a new split would be one that nobody has judged.
         kept = divided.table[divided.table["image_id"].isin(rows.image_ids)].reset_index(drop=True)
         divided = replace(divided, table=kept)
     write_cohort(rows, run.cohort)
@@ -68,17 +68,17 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions, judged: "Callable[[Sp
     return Prepared(rows, divided, store, recipe)
 
 
-def split_of_pictures(divided: Split, rows: Cohort) -> Split:
-    """Return the split of a cohort of cases as one of their pictures, which is what an audit looks at."""
-    if rows.pictures is None:
+def split_of_images(divided: Split, rows: Cohort) -> Split:
+    """Return the split of a cohort of cases as one of their images, which is what an audit looks at."""
+    if rows.images is None:
         return divided
-    parts = divided.table.set_index("image_id").loc[rows.pictures["case_id"]].reset_index(drop=True)
-    parts.insert(0, "image_id", rows.pictures["image_id"].to_numpy())
+    parts = divided.table.set_index("image_id").loc[rows.images["case_id"]].reset_index(drop=True)
+    parts.insert(0, "image_id", rows.images["image_id"].to_numpy())
     return replace(divided, table=parts)
 
 
 def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> "Store | None":
-    """Return the store of a cohort's pictures, or its cases', as a resolved recipe says; None for a table model."""
+    """Return the store of a cohort's images, or its cases', as a resolved recipe says; None for a table model."""
     from focusmap.images.store import StoreOptions, prepare_store
 
     if parse_model(recipe.model).shown == "table":
@@ -86,6 +86,6 @@ def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> 
     if options.store is not None:
         run.share_store(options.store)
     settings = StoreOptions(options.workers, options.skip_unreadable, options.progress)
-    table = cohort.table if cohort.pictures is None else cohort.pictures
+    table = cohort.table if cohort.images is None else cohort.images
     files = [cohort.study.images / path for path in table["path"]]
     return prepare_store(files, list(table["image_id"]), preparation_for(recipe), run.store, settings)

@@ -15,7 +15,7 @@ from focusmap.errors import ModelError
 from focusmap.files import Json
 from focusmap.images.prepare import AnyPreparation, preparation_from
 from focusmap.models.card import ModelCard, mean_card
-from focusmap.models.features import PictureFeatures
+from focusmap.models.features import ImageFeatures
 from focusmap.models.fitting import TargetModel, target_model
 from focusmap.models.predictor import Looked, Predictor
 from focusmap.study.cohort import Cohort
@@ -46,7 +46,7 @@ class Answer(Protocol):
 
 @dataclass(frozen=True)
 class Estimators:
-    """One fitted estimator a target."""
+    """One fitted estimator per target."""
 
     task: Task
     targets: tuple[TargetModel, ...]
@@ -83,14 +83,14 @@ class RowModel:
     answer
         What was fitted; None for the mean of several members.
     features
-        Of pictures; None for a table's covariates, which the card holds.
+        Of images; None for a table's covariates, which the card holds.
     members
         Models of their own, whose logits are averaged.
     """
 
     card: ModelCard
     answer: Answer | None
-    features: PictureFeatures | None = None
+    features: ImageFeatures | None = None
     members: tuple["RowModel", ...] = ()
 
     @property
@@ -208,7 +208,7 @@ def rows_from(card: ModelCard, arrays: Mapping[str, np.ndarray], members: Mappin
         return RowModel(card, None, None, tuple(_member(name, member) for name, member in members.items()))
     answer, features = _answer_from(card, arrays), None
     if measured := card.architecture.get("features"):
-        features = PictureFeatures(tuple(map(str, cast(list[Json], measured))), arrays.get(WORDS, np.empty((0, 128))))
+        features = ImageFeatures(tuple(map(str, cast(list[Json], measured))), arrays.get(WORDS, np.empty((0, 128))))
     return RowModel(card, answer, features)
 
 

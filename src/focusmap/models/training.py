@@ -48,7 +48,7 @@ class Training:
     cohort, split, store, recipe
         As prepared; `split` is this training's own. A table model has no store.
     is_answering
-        Whether the model will be asked about other pictures; a baseline is not.
+        Whether the model will be asked about other images; a baseline is not.
     """
 
     run: Run
@@ -193,8 +193,8 @@ def _with_focus(model: Predictor) -> "Model | None":
 def save_model_of_folds(run: Run, prepared: Prepared) -> None:
     """Write the ensemble of all folds' models as the run's model.
 
-    Every picture was learnt by some member, so nothing here can test it; metrics and maps of the run are those of the
-    folds. It is calibrated on the pooled tune parts: each picture as the one fold's model that was tuned on it saw it.
+    Every image was learnt by some member, so nothing here can test it; metrics and maps of the run are those of the
+    folds. It is calibrated on the pooled tune parts: each image as the one fold's model that was tuned on it saw it.
     """
     cohort, parts = prepared.cohort, run.parts()
     models = [load_model(part.model) for part in parts]
@@ -225,7 +225,7 @@ def _fit(training: Training, options: RunOptions) -> Predictor:
         return fit_estimators(training, options)
     if name.shown == "table":
         return fit_table_net(training, options)
-    if training.cohort.pictures is not None:
+    if training.cohort.images is not None:
         return fit_case_model(training, options)
     if name.net.endswith("-probe"):
         return fit_probe(training, options)
@@ -240,7 +240,7 @@ def pool_predictions(run: Run, cohort: Cohort, part: str) -> None:
 
 
 def _pool_attention(run: Run) -> None:
-    """Write what the pictures of all folds' test cases weigh as one table, where they are cases."""
+    """Write what the images of all folds' test cases weigh as one table, where they are cases."""
     tables = [read_table(fold.attention) for fold in run.parts() if fold.attention.is_file()]
     if tables:
         write_table(run.attention, pd.concat(tables, ignore_index=True))

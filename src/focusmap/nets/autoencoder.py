@@ -1,12 +1,12 @@
-"""A convolutional autoencoder: what a picture is made of that the pictures of train were not made of.
+"""A convolutional autoencoder: what an image is made of that the images of train were not made of.
 
 A backbone encodes, a narrow code is what is kept, convolutions decode (Hinton and Salakhutdinov 2006; the
-reconstruction error as a measure of anomaly: Japkowicz et al. 1995, and of medical pictures Baur et al. 2021).
+reconstruction error as a measure of anomaly: Japkowicz et al. 1995, and of medical images Baur et al. 2021).
 
 The net's features are the squared error of each pixel, e_p = mean over channels of (x_p - r_p)^2, a map with one
 channel. Average pooling and a linear layer of weight 1 make the *anomaly score* of it, so that the score, and the map
-whose mean it is, come by the same way as any logit and its class activation map. Pictures have a variance of 1: the
-score is the share of a picture's variance that its reconstruction misses.
+whose mean it is, come by the same way as any logit and its class activation map. Images have a variance of 1: the
+score is the share of an image's variance that its reconstruction misses.
 """
 
 import math
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from focusmap.nets.grids import CONVOLUTIONS, NORMALISATIONS, on_grid
 
-# One number of the code stands for so many pixels. A code as large as the picture could hand on anything unseen.
+# One number of the code stands for so many pixels. A code as large as the image could hand on anything unseen.
 COMPRESSION = 16
 # A code is no finer than this, in pixels: a place of it must see more than texture.
 CODE_STRIDE = 16
@@ -25,7 +25,7 @@ NARROWEST, WIDEST = 16, 64
 
 
 class Reconstruction(nn.Module):
-    """From pictures ``(N, C, *spatial)`` to the squared error of their reconstruction ``(N, 1, *spatial)``.
+    """From images ``(N, C, *spatial)`` to the squared error of their reconstruction ``(N, 1, *spatial)``.
 
     Parameters
     ----------
@@ -34,9 +34,9 @@ class Reconstruction(nn.Module):
     n_features, stride
         Channels of that map, and the pixels from one of its places to the next.
     channels
-        Of the pictures.
+        Of the images.
     dimensions
-        Of the pictures' grid.
+        Of the images' grid.
     """
 
     def __init__(self, encoder: nn.Module, n_features: int, stride: int, channels: int, dimensions: int = 2) -> None:
@@ -54,7 +54,7 @@ class Reconstruction(nn.Module):
         self.paint = CONVOLUTIONS[dimensions](widths[-1], channels, 3, 1, 1)
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Return the pictures as they can be made of their codes, ``(N, C, *spatial)``."""
+        """Return the images as they can be made of their codes, ``(N, C, *spatial)``."""
         decoded: Tensor = self.code(self.narrow(self.encoder(x)))
         for stride, block in zip(self.strides, self.grow, strict=True):
             decoded = block(on_grid(decoded, _sides(x.shape[2:], stride)))
@@ -67,7 +67,7 @@ class Reconstruction(nn.Module):
 
 
 def mean_of_errors() -> nn.Linear:
-    """Return the layer that makes the anomaly score of a picture's mean error, which is the same number."""
+    """Return the layer that makes the anomaly score of an image's mean error, which is the same number."""
     head = nn.Linear(1, 1)
     nn.init.ones_(head.weight)
     nn.init.zeros_(head.bias)
@@ -75,7 +75,7 @@ def mean_of_errors() -> nn.Linear:
 
 
 def _sides(shape: Sequence[int], stride: int) -> list[int]:
-    """Return the sides of the grid at a stride; the picture's own at 1.
+    """Return the sides of the grid at a stride; the image's own at 1.
 
     >>> _sides((28, 30), 8), _sides((28, 30), 1)
     ([4, 4], [28, 30])

@@ -1,4 +1,4 @@
-"""The backbones: nets that turn a picture into a feature map. The only place that knows timm's from MONAI's."""
+"""The backbones: nets that turn an image into a feature map. The only place that knows timm's from MONAI's."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from focusmap.nets.plain_cnn import PLAIN_NETS
 from focusmap.nets.small_residual import SmallResidual
 
 OURS, OURS_3D = "small-residual", "small-residual-3d"
-# Every net answers a probe of this side, by its number of dimensions, whatever the side of its pictures.
+# Every net answers a probe of this side, by its number of dimensions, whatever the side of its images.
 PROBE_SIDE = {2: 96, 3: 32}
-# The finest level of a pyramid, in pixels; levels before it see too little of a picture.
+# The finest level of a pyramid, in pixels; levels before it see too little of an image.
 FINEST = 4
 
 
@@ -31,13 +31,13 @@ class Backbone:
     timm_name
         What timm calls it; empty for ours and for MONAI's.
     min_size
-        Side in pixels below which nothing would be left of a picture.
+        Side in pixels below which nothing would be left of an image.
     drop_path
         Share of residual branches that are skipped in training (only where the paper trains with it).
     strides
         Of the levels of its pyramid, in pixels, the finest first; `pyramid_strides` knows those of timm's other nets.
     dimensions
-        2 for pictures, 3 for volumes.
+        2 for images, 3 for volumes.
     """
 
     timm_name: str
@@ -95,7 +95,7 @@ def backbone(name: str) -> Backbone:
 
 
 def dimensions_of(name: str) -> int:
-    """Return 3 for a backbone of volumes and 2 for one of pictures.
+    """Return 3 for a backbone of volumes and 2 for one of images.
 
     >>> dimensions_of("resnet18"), dimensions_of("resnet18-3d")
     (2, 3)
@@ -120,15 +120,15 @@ def pyramid_strides(name: str) -> tuple[int, ...]:
 
 
 def check_size(name: str, shape: Sequence[int], strides: Sequence[int] = ()) -> None:
-    """Raise `InputError` if the backbone called `name` cannot take pictures or volumes of `shape`.
+    """Raise `InputError` if the backbone called `name` cannot take images or volumes of `shape`.
 
     A net that is not one of `BACKBONES` is tried, as a whole or as the pyramid of the levels with these strides: some
-    take pictures of one size only, or give no map.
+    take images of one size only, or give no map.
     """
     smallest = backbone(name).min_size
     if min(shape) < smallest:
         is_volume = dimensions_of(name) == 3
-        what, unit, ours = ("volumes", "voxels a side", OURS_3D) if is_volume else ("pictures", "pixels", OURS)
+        what, unit, ours = ("volumes", "voxels a side", OURS_3D) if is_volume else ("images", "pixels", OURS)
         need = f"model {name!r} needs {what} of at least {smallest} {unit}, not {min(shape)}"
         raise InputError(f"{need}. Try --model {ours}.")
     if name not in BACKBONES:
@@ -137,18 +137,18 @@ def check_size(name: str, shape: Sequence[int], strides: Sequence[int] = ()) -> 
 
 
 def _try_out(name: str, side: int, strides: Sequence[int]) -> None:
-    picture = torch.zeros(1, 1, side, side)
+    image = torch.zeros(1, 1, side, side)
     try:
         with torch.inference_mode():
             if strides:
                 net, wanted = build_pyramid(name, 1, strides)
-                maps, n_features = levels(net.eval(), picture, list(wanted)), list(wanted.values())
+                maps, n_features = levels(net.eval(), image, list(wanted)), list(wanted.values())
             else:
                 net, n = build_backbone(name, channels=1)
-                maps, n_features = [net.eval()(picture)], [n]
+                maps, n_features = [net.eval()(image)], [n]
     except (RuntimeError, AssertionError, ValueError) as error:
         fact = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"model {name!r} takes no pictures of {side} pixels ({fact}). Choose another.") from None
+        raise InputError(f"model {name!r} takes no images of {side} pixels ({fact}). Choose another.") from None
     for found, n in zip(maps, n_features, strict=True):
         if found.ndim != 4 or found.shape[1] != n:
             raise InputError(f"model {name!r} has no map of {n} features, but {tuple(found.shape)}. Choose another.")
@@ -306,7 +306,7 @@ class TimmMap(nn.Module):
         return features.permute(0, 3, 1, 2) if is_last else features
 
 
-# Transformers made for one size of picture take any if they are told so; convolutional nets know no such setting.
+# Transformers made for one size of image take any if they are told so; convolutional nets know no such setting.
 ANY_SIZE: tuple[dict[str, object], ...] = (
     {"dynamic_img_size": True, "dynamic_img_pad": True},
     {"dynamic_img_size": True},

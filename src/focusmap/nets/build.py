@@ -63,7 +63,7 @@ class Architecture:
     def __post_init__(self) -> None:
         check_pooling(self.model, self.pooling.name)
         if self.channels < 1 or (self.dimensions == 2 and self.channels not in (1, 3)):
-            raise InputError(f"a net of pictures takes 1 or 3 channels, not {self.channels}.")
+            raise InputError(f"a net of images takes 1 or 3 channels, not {self.channels}.")
 
     @property
     def has_focus(self) -> bool:
@@ -72,7 +72,7 @@ class Architecture:
 
     @property
     def dimensions(self) -> int:
-        """Number of spatial dimensions: 2 for pictures, 3 for volumes."""
+        """Number of spatial dimensions: 2 for images, 3 for volumes."""
         return dimensions_of(split_model(self.model)[0])
 
     def to_dict(self) -> dict[str, Json]:
@@ -139,9 +139,9 @@ def check_recipe(recipe: Recipe) -> None:
         if getattr(recipe, name) and not has_focus(recipe.model):
             raise InputError(f"{name} is for focus maps, and {base} has none. Try --model {base}-fpn.")
     if dimensions_of(base) == 2 and (recipe.shape or recipe.spacing):
-        raise InputError(f"shape and spacing are for volumes, and {base} takes pictures. Try --model resnet18-3d.")
+        raise InputError(f"shape and spacing are for volumes, and {base} takes images. Try --model resnet18-3d.")
     if dimensions_of(base) == 2 and recipe.channels not in (0, 1, 3):
-        raise InputError(f"channels is {recipe.channels}; {base} takes pictures, which have 1 or 3 (0: chosen).")
+        raise InputError(f"channels is {recipe.channels}; {base} takes images, which have 1 or 3 (0: chosen).")
     if recipe.shape or recipe.size:
         check_size(base, recipe.shape or (recipe.size,), strides_of(base, decoder))
 

@@ -1,15 +1,15 @@
-"""A case as a picture of one place: its pictures are encoded, pooled view by view and joined, with a table's row.
+"""A case as an image of one place: its images are encoded, pooled view by view and joined, with a table's row.
 
-A batch of cases is one flat stack of pictures, each with the number of its case and of its view; nothing is padded. The
-pictures of one case and view are a segment s. With h_k the features of picture k, averaged over its places, a segment's
-are the sum of a_k * h_k over its pictures, where
+A batch of cases is one flat stack of images, each with the number of its case and of its view; nothing is padded. The
+images of one case and view are a segment s. With h_k the features of image k, averaged over its places, a segment's
+are the sum of a_k * h_k over its images, where
 
 - mean: a_k = 1 / n_s;
-- max: a_k is 1 for the picture with the highest value of a feature, else 0, feature by feature;
+- max: a_k is 1 for the image with the highest value of a feature, else 0, feature by feature;
 - attention: a_k = exp(e_k) / sum of exp(e_j) over the segment, e_k = w (tanh(V h_k) * sigmoid(U h_k)) (Ilse et al.
   2018, eq. 9).
 
-Segments of a case stand side by side; of a view without a picture all is 0, its indicator too. One linear layer after
+Segments of a case stand side by side; of a view without an image all is 0, its indicator too. One linear layer after
 that gives the view what it learns to give in its absence, so that no vector for it has to be learnt apart.
 """
 
@@ -34,19 +34,19 @@ GATED_WIDTH = 64
 
 
 class CaseBatch(NamedTuple):
-    """N cases of P pictures in all.
+    """N cases of P images in all.
 
     Parameters
     ----------
-    pictures
+    images
         ``(P, C, *spatial)``, case by case.
     cases, views
-        ``(P,) int64``: the number of each picture's case, 0 to N - 1, and of its view, 0 to V - 1.
+        ``(P,) int64``: the number of each image's case, 0 to N - 1, and of its view, 0 to V - 1.
     rows
         ``(N, K)``: covariates as numbers; K is 0 for a net that takes none.
     """
 
-    pictures: Tensor
+    images: Tensor
     cases: Tensor
     views: Tensor
     rows: Tensor
@@ -65,7 +65,7 @@ class CaseArchitecture:
     model
         A backbone.
     channels, n_logits
-        As for a net of pictures.
+        As for a net of images.
     views
         Names of the V views; one empty name where none are declared.
     pooling
@@ -129,26 +129,26 @@ def segment_softmax(scores: Tensor, segments: Tensor, n: int) -> Tensor:
 
 
 class MeanWeights(nn.Module):
-    """Every picture of a segment weighs the same."""
+    """Every image of a segment weighs the same."""
 
     def __init__(self, n_features: int) -> None:
         super().__init__()
         del n_features
 
     def forward(self, features: Tensor, segments: Tensor, n: int) -> Tensor:
-        """Return weights ``(P, 1)`` of the pictures' features ``(P, K)``."""
+        """Return weights ``(P, 1)`` of the images' features ``(P, K)``."""
         return segment_softmax(features.new_zeros(len(features), 1), segments, n)
 
 
 class MaxWeights(nn.Module):
-    """Feature by feature the picture with the highest value has all the weight; equal ones share it."""
+    """Feature by feature the image with the highest value has all the weight; equal ones share it."""
 
     def __init__(self, n_features: int) -> None:
         super().__init__()
         del n_features
 
     def forward(self, features: Tensor, segments: Tensor, n: int) -> Tensor:
-        """Return weights ``(P, K)`` of the pictures' features ``(P, K)``."""
+        """Return weights ``(P, K)`` of the images' features ``(P, K)``."""
         features = features.detach()
         highest = (features == segment_max(features, segments, n)[segments]).to(features.dtype)
         return highest / segment_sum(highest, segments, n)[segments]
@@ -164,7 +164,7 @@ class AttentionWeights(nn.Module):
         self.score = nn.Linear(ATTENTION_WIDTH, 1, bias=False)
 
     def forward(self, features: Tensor, segments: Tensor, n: int) -> Tensor:
-        """Return weights ``(P, 1)`` of the pictures' features ``(P, K)``."""
+        """Return weights ``(P, 1)`` of the images' features ``(P, K)``."""
         scores = self.score(torch.tanh(self.content(features)) * torch.sigmoid(self.gate(features)))
         return segment_softmax(scores.float(), segments, n)
 
@@ -175,29 +175,29 @@ WEIGHTINGS: dict[str, Callable[[int], nn.Module]] = {
 
 
 class Encoder(nn.Module):
-    """From pictures to their features, averaged over the places, and the weights of those within their segments."""
+    """From images to their features, averaged over the places, and the weights of those within their segments."""
 
     def __init__(self, net: nn.Module, n_features: int, pooling: str) -> None:
         super().__init__()
         self.net = net
         self.weigh = WEIGHTINGS[pooling](n_features)
 
-    def forward(self, pictures: Tensor, segments: Tensor, n: int) -> tuple[Tensor, Tensor]:
-        """Return features and weights ``(P, K)`` of pictures ``(P, C, *spatial)`` in segments ``(P,)`` of n."""
-        features: Tensor = self.net(pictures).flatten(2).float().mean(dim=2)
+    def forward(self, images: Tensor, segments: Tensor, n: int) -> tuple[Tensor, Tensor]:
+        """Return features and weights ``(P, K)`` of images ``(P, C, *spatial)`` in segments ``(P,)`` of n."""
+        features: Tensor = self.net(images).flatten(2).float().mean(dim=2)
         return features, self.weigh(features, segments, n).expand_as(features)
 
 
 class Joint(nn.Module):
-    """Features of pictures ``(N, F)`` and of the table ``(N, G)`` side by side."""
+    """Features of images ``(N, F)`` and of the table ``(N, G)`` side by side."""
 
-    def __init__(self, n_pictures: int, n_table: int) -> None:
+    def __init__(self, n_images: int, n_table: int) -> None:
         super().__init__()
-        self.n_features = n_pictures + n_table
+        self.n_features = n_images + n_table
 
-    def forward(self, pictures: Tensor, table: Tensor) -> Tensor:
+    def forward(self, images: Tensor, table: Tensor) -> Tensor:
         """Return ``(N, F + G)``."""
-        return torch.cat([pictures, table], dim=1)
+        return torch.cat([images, table], dim=1)
 
 
 class Gated(nn.Module):
@@ -207,16 +207,16 @@ class Gated(nn.Module):
     eq. 2): unlike `Joint`, what one side is worth may depend on the other.
     """
 
-    def __init__(self, n_pictures: int, n_table: int) -> None:
+    def __init__(self, n_images: int, n_table: int) -> None:
         super().__init__()
         self.n_features = GATED_WIDTH
-        self.pictures, self.table = nn.Linear(n_pictures, GATED_WIDTH), nn.Linear(n_table, GATED_WIDTH)
-        self.gate = nn.Linear(n_pictures + n_table, GATED_WIDTH)
+        self.images, self.table = nn.Linear(n_images, GATED_WIDTH), nn.Linear(n_table, GATED_WIDTH)
+        self.gate = nn.Linear(n_images + n_table, GATED_WIDTH)
 
-    def forward(self, pictures: Tensor, table: Tensor) -> Tensor:
+    def forward(self, images: Tensor, table: Tensor) -> Tensor:
         """Return ``(N, GATED_WIDTH)``."""
-        z = torch.sigmoid(self.gate(torch.cat([pictures, table], dim=1)))
-        return z * torch.tanh(self.pictures(pictures)) + (1 - z) * torch.tanh(self.table(table))
+        z = torch.sigmoid(self.gate(torch.cat([images, table], dim=1)))
+        return z * torch.tanh(self.images(images)) + (1 - z) * torch.tanh(self.table(table))
 
 
 FUSIONS: dict[str, Callable[[int, int], Joint | Gated]] = {"joint": Joint, "gated": Gated}
@@ -228,7 +228,7 @@ class CaseBackbone(nn.Module):
     Parameters
     ----------
     encoders
-        One, or one a view.
+        One, or one per view.
     n_features
         K of an encoder.
     n_views
@@ -255,25 +255,25 @@ class CaseBackbone(nn.Module):
         return self.fused(self.look(batch)[0], batch.rows)
 
     def look(self, batch: CaseBatch) -> tuple[Tensor, Tensor]:
-        """Return what the pictures say of each case, ``(N, V * (K + 1))``, and the weight of each picture ``(P,)``.
+        """Return what the images say of each case, ``(N, V * (K + 1))``, and the weight of each image ``(P,)``.
 
-        Of each view the K pooled features and its indicator, 1 where there is a picture of it. The weights of one case
-        and view sum to 1; those of ``max`` are the shares of the features that a picture decides.
+        Of each view the K pooled features and its indicator, 1 where there is an image of it. The weights of one case
+        and view sum to 1; those of ``max`` are the shares of the features that an image decides.
         """
         features, weights = self.encoded(batch)
         return self.pooled(batch, weights * features), weights.mean(dim=1)
 
     def pooled(self, batch: CaseBatch, told: Tensor) -> Tensor:
-        """Return ``(N, V * (K + 1))``: of each case and view the sum of what its pictures tell ``(P, K)``, and 1.
+        """Return ``(N, V * (K + 1))``: of each case and view the sum of what its images tell ``(P, K)``, and 1.
 
-        All is 0 where there is no picture of the view.
+        All is 0 where there is no image of the view.
         """
         segments, n = self._segments(batch)
         seen = segment_max(torch.ones_like(told[:, :1]), segments, n)
         return torch.cat([segment_sum(told, segments, n), seen], dim=1).view(len(batch.rows), -1)
 
     def placed(self, told: Tensor, view: int) -> Tensor:
-        """Return what pictures of one view tell ``(N, K)`` where `pooled` has that view, ``(N, V * (K + 1))``."""
+        """Return what images of one view tell ``(N, K)`` where `pooled` has that view, ``(N, V * (K + 1))``."""
         width = self.n_features + 1
         return F.pad(told, (view * width, (self.n_views - view) * width - self.n_features))
 
@@ -284,32 +284,32 @@ class CaseBackbone(nn.Module):
         return looked[:, :, None, None]
 
     def encoder_of(self, view: int) -> Encoder:
-        """Return what encodes the pictures of a view."""
+        """Return what encodes the images of a view."""
         encoder = self.encoders[view if len(self.encoders) > 1 else 0]
         assert isinstance(encoder, Encoder)
         return encoder
 
     def encoded(self, batch: CaseBatch) -> tuple[Tensor, Tensor]:
-        """Return features ``(P, K)`` of all pictures, and their weights of the same shape."""
+        """Return features ``(P, K)`` of all images, and their weights of the same shape."""
         segments, n = self._segments(batch)
         if len(self.encoders) == 1:
-            return self.encoders[0](batch.pictures, segments, n)  # type: ignore[no-any-return]
+            return self.encoders[0](batch.images, segments, n)  # type: ignore[no-any-return]
         features = weights = torch.zeros(len(batch.views), self.n_features, device=batch.rows.device)
         for view, encoder in enumerate(self.encoders):
             members = (batch.views == view).nonzero().flatten()
             if len(members):
-                own, own_weights = encoder(batch.pictures[members], segments[members], n)
+                own, own_weights = encoder(batch.images[members], segments[members], n)
                 features = features.index_copy(0, members, own)
                 weights = weights.index_copy(0, members, own_weights)
         return features, weights
 
     def _segments(self, batch: CaseBatch) -> tuple[Tensor, int]:
-        """Return the segment of each picture ``(P,)``, and their number."""
+        """Return the segment of each image ``(P,)``, and their number."""
         return batch.cases * self.n_views + batch.views, len(batch.rows) * self.n_views
 
 
 def build_case_net(architecture: CaseArchitecture, weights: str = "none", seed: int = 0) -> FocusNet:
-    """Return a net of cases, trained like a net of pictures; `net.start` says which weights its encoders start from.
+    """Return a net of cases, trained like a net of images; `net.start` says which weights its encoders start from.
 
     Parameters
     ----------
@@ -337,10 +337,10 @@ def build_case_net(architecture: CaseArchitecture, weights: str = "none", seed: 
 def _on_encoders(architecture: CaseArchitecture, built: list[tuple[nn.Module, int]]) -> FocusNet:
     n_features, n_views = built[0][1], len(architecture.views)
     encoders = [Encoder(net, n_features, architecture.pooling) for net, _ in built]
-    n_pictures = n_views * (n_features + 1)
+    n_images = n_views * (n_features + 1)
     if not architecture.n_covariates:
-        return FocusNet(CaseBackbone(encoders, n_features, n_views), n_pictures, architecture.n_logits)
-    fusion = FUSIONS[architecture.fusion](n_pictures, TABLE_WIDTHS[-1])
+        return FocusNet(CaseBackbone(encoders, n_features, n_views), n_images, architecture.n_logits)
+    fusion = FUSIONS[architecture.fusion](n_images, TABLE_WIDTHS[-1])
     table = TableBackbone(architecture.n_covariates)
     backbone = CaseBackbone(encoders, n_features, n_views, table, fusion)
     return FocusNet(backbone, fusion.n_features, architecture.n_logits)

@@ -1,4 +1,4 @@
-"""Several nets, and several views of each picture, as one net: the mean of their logits."""
+"""Several nets, and several views of each image, as one net: the mean of their logits."""
 
 from collections.abc import Iterator, Sequence
 from functools import reduce
@@ -15,14 +15,14 @@ class Ensemble(nn.Module):
 
     Logits are averaged and not probabilities, so that the mean of the members' maps explains the answer: of one net
     a class activation map's mean is the logit less the bias, and so it is of the ensemble, exactly where all views
-    cover the whole picture.
+    cover the whole image.
 
     Parameters
     ----------
     members
         Nets of one architecture.
     views
-        How each picture is shown to each member.
+        How each image is shown to each member.
     gains, offsets
         ``(M, L)`` or ``(M, 1)``: what a member's logits and maps are multiplied by, and what its logits are raised by,
         to have the ensemble's unit; by default 1 and 0.

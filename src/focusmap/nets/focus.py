@@ -6,11 +6,11 @@ logit of a label is z_c = pool_p(e_cp) + b_c, of classes that compete (softmax) 
     m_cp = sigmoid(e_cp + b_c - r_c),   r_c = log sum_k exp(z_k) over the classes k that compete with c, else 0.
 
 By the properties of the poolings, that is the probability that the net would give label c if the evidence for c were
-everywhere what it is at place p, and that for its rivals what it is in this picture. Places that speak less for c than
-the picture does for its rivals are background: they are left near 0 and need no class of their own.
+everywhere what it is at place p, and that for its rivals what it is in this image. Places that speak less for c than
+the image does for its rivals are background: they are left near 0 and need no class of their own.
 
-Classes are not made to compete place by place, before pooling. Then softmax over the picture asks for ratios alone, and
-nets learn to let every place vote for the class of the picture (``docs/results.md`` has the measurement).
+Classes are not made to compete place by place, before pooling. Then softmax over the image asks for ratios alone, and
+nets learn to let every place vote for the class of the image (``docs/results.md`` has the measurement).
 
 With attention as pooling, or along the axes, maps are multiplied by the attention over its maximum: what is passed over
 says nothing.
@@ -61,7 +61,7 @@ class FocusLayers(nn.Module):
         self.register_buffer("softness", torch.ones(n_logits))
 
     def features(self, backbone: nn.Module, x: Tensor) -> Tensor:
-        """Return the decoded feature map ``(N, K, *spatial)`` of pictures."""
+        """Return the decoded feature map ``(N, K, *spatial)`` of images."""
         decoded: Tensor = self.decoder(levels(backbone, x, self.positions))
         return decoded
 

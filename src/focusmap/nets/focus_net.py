@@ -14,9 +14,9 @@ HEAD_DROPOUT = 0.2
 
 
 class FocusNet(nn.Module):
-    """A net from pictures ``(N, C, *spatial)`` to ``(N, L)`` logits that says where each of them comes from.
+    """A net from images ``(N, C, *spatial)`` to ``(N, L)`` logits that says where each of them comes from.
 
-    Without `focus`: a backbone, the average over the picture, and one linear layer. With this head the class
+    Without `focus`: a backbone, the average over the image, and one linear layer. With this head the class
     activation map of label c is M_c = sum_k w_ck A_k (Zhou et al. 2016, eq. 2), and the mean of M_c over the map plus
     the bias is the logit: `classify` and `evidence` share the features of one pass.
 

@@ -24,12 +24,12 @@ def on_grid(maps: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def warped(batch: Tensor, geometry: Tensor, padding: str, displacement: Tensor | None = None) -> Tensor:
-    """Return pictures or volumes ``(N, C, *spatial)`` moved, linear between the centres of their pixels.
+    """Return images or volumes ``(N, C, *spatial)`` moved, linear between the centres of their pixels.
 
     Parameters
     ----------
     batch
-        Of pictures, x runs along columns and y along rows; of volumes, x, y and z along the first to third axis.
+        Of images, x runs along columns and y along rows; of volumes, x, y and z along the first to third axis.
     geometry : (N, D, D + 1)
         The affine map from output to input, x before y before z, in coordinates from -1 to 1 of equally long sides.
     padding

@@ -1,7 +1,7 @@
 """The plain convolutional net of the APTOS 2021 challenge, and its residual twin: for learning curves side by side.
 
 Eight blocks behind a stem, each one 3x3 convolution, batch normalisation and ReLU, as in an openly shared entry of the
-challenge (29th of 10,006 teams). There each block halves the picture, which leaves 2 x 3 places of 400 x 650 pixels
+challenge (29th of 10,006 teams). There each block halves the image, which leaves 2 x 3 places of 400 x 650 pixels
 for dense layers. Here the first five do, as in other backbones, so that there is a map to look at.
 """
 

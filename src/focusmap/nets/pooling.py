@@ -1,7 +1,7 @@
-"""From evidence at every place to one number a picture, in any number of spatial dimensions.
+"""From evidence at every place to one number per image, in any number of spatial dimensions.
 
 Each pooling gives a constant map its own value, and moves by b where every place moves by b: so a bias may be added
-after it, and a place that says e says "a picture that looks like this everywhere would have the logit e".
+after it, and a place that says e says "an image that looks like this everywhere would have the logit e".
 
 With e_p the evidence at place p of n:
 
@@ -111,7 +111,7 @@ class TopShare(nn.Module):
 
 
 class GatedAttention(nn.Module):
-    """The mean weighted by a learned attention, one a label."""
+    """The mean weighted by a learned attention, one per label."""
 
     def __init__(self, n_features: int, n_labels: int) -> None:
         super().__init__()

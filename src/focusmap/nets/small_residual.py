@@ -1,4 +1,4 @@
-"""A small residual net that keeps every pixel of a small picture, or volume, until its features are made."""
+"""A small residual net that keeps every pixel of a small image, or volume, until its features are made."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from focusmap.nets.grids import CONVOLUTIONS, NORMALISATIONS
 from focusmap.nets.staged_net import StagedNet
 
-# A volume has more voxels than a picture has pixels, and three axes to see along: half of the width is enough.
+# A volume has more voxels than an image has pixels, and three axes to see along: half of the width is enough.
 WIDTHS = {2: (24, 48, 96), 3: (12, 24, 48)}
 DEPTHS = (1, 2, 2)
 LEVEL_ENDS = tuple(sum(DEPTHS[: i + 1]) - 1 for i in range(len(DEPTHS)))
@@ -25,7 +25,7 @@ class ResidualBlock(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or n_in != n_out:
             self.shortcut = nn.Sequential(convolution(n_in, n_out, 1, stride, bias=False), norm(n_out))
-        # A block that starts as the identity lets a net of few pictures begin shallow (Goyal et al. 2017).
+        # A block that starts as the identity lets a net of few images begin shallow (Goyal et al. 2017).
         nn.init.zeros_(self.norm2.weight)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -35,11 +35,11 @@ class ResidualBlock(nn.Module):
 
 
 class SmallResidual(StagedNet):
-    """A residual net for pictures of 28 to 64 pixels: ``(N, C, H, W)`` to ``(N, 96, H/4, W/4)``.
+    """A residual net for images of 28 to 64 pixels: ``(N, C, H, W)`` to ``(N, 96, H/4, W/4)``.
 
     For volumes it is half as wide.
 
-    The usual stem quarters a picture before its first block; at 28 pixels that leaves one number a picture at
+    The usual stem quarters an image before its first block; at 28 pixels that leaves one number per image at
     the end. Here the first stage works on every pixel and each later one halves.
 
     >>> import torch

@@ -1,4 +1,4 @@
-"""The net of a table: five linear layers, with a row as a picture of one place whose channels are the columns."""
+"""The net of a table: five linear layers, with a row as an image of one place whose channels are the columns."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class TableBackbone(nn.Module):
 
 
 def build_table_net(n_inputs: int, n_logits: int, seed: int = 0) -> FocusNet:
-    """Return a table net with random weights; it is trained like a net of pictures.
+    """Return a table net with random weights; it is trained like a net of images.
 
     >>> build_table_net(3, 2).eval()(torch.ones(4, 3, 1, 1)).shape
     torch.Size([4, 2])

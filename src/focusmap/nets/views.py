@@ -1,4 +1,4 @@
-"""Several ways to show a net one picture (test-time augmentation), and the way home for the maps that it draws."""
+"""Several ways to show a net one image (test-time augmentation), and the way home for the maps that it draws."""
 
 from dataclasses import asdict, dataclass
 
@@ -13,14 +13,14 @@ from focusmap.study.recipe import Augmentation
 
 @dataclass(frozen=True)
 class View:
-    """One way to show a picture.
+    """One way to show an image.
 
     Parameters
     ----------
     mirror
-        Left and right change places: the columns of a picture, the first axis of a volume.
+        Left and right change places: the columns of an image, the first axis of a volume.
     scale
-        The picture grows by this factor about its centre.
+        The image grows by this factor about its centre.
     down, right
         How far it is moved then, as shares of its side.
     """
@@ -48,7 +48,7 @@ AS_IT_IS = View()
 
 
 def views_within(limits: Augmentation) -> tuple[View, ...]:
-    """Return the views that are averaged: no further from the picture than half of what the net was trained on.
+    """Return the views that are averaged: no further from the image than half of what the net was trained on.
 
     As it is; grown and shrunk; moved up left and down right; and all of these mirrored where the training mirrors.
 
@@ -65,7 +65,7 @@ def views_within(limits: Augmentation) -> tuple[View, ...]:
 
 
 def show(view: View, batch: Tensor) -> Tensor:
-    """Return the pictures ``(N, C, *spatial)`` as the view shows them; what comes in over the edge repeats the edge."""
+    """Return the images ``(N, C, *spatial)`` as the view shows them; what comes in over the edge repeats the edge."""
     # From output to input, both from -1 to 1, x before y; a share s of the side is 2 s.
     across, along = (-1 if view.mirror else 1) / view.scale, 1 / view.scale
     rows = [[across, 0.0, -2 * view.right * across], [0.0, along, -2 * view.down * along]]
@@ -73,7 +73,7 @@ def show(view: View, batch: Tensor) -> Tensor:
 
 
 def bring_home(view: View, maps: Tensor) -> Tensor:
-    """Return maps ``(N, L, *grid)`` of pictures shown in a view, back on the pictures; 0 where the view saw nothing."""
+    """Return maps ``(N, L, *grid)`` of images shown in a view, back on the images; 0 where the view saw nothing."""
     across = -view.scale if view.mirror else view.scale
     rows = [[across, 0.0, 2 * view.right], [0.0, view.scale, 2 * view.down]]
     return maps if view == AS_IT_IS else _warp(maps, rows, "zeros")

@@ -1,4 +1,4 @@
-"""What a model says of one picture or case, in words for the terminal."""
+"""What a model says of one image or case, in words for the terminal."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def in_words(model: "Predictor", predictions: Predictions) -> str:
-    """Return what the model says of the first picture, one line a target."""
+    """Return what the model says of the first image, one line per target."""
     first = predictions.ids.iloc[0]
     lines = [str(first.get("path", first["image_id"]))]
     for target in model.task.targets:
@@ -27,8 +27,8 @@ def _say(target: Target, probabilities: np.ndarray, model: "Predictor") -> str:
     if target == ANOMALY:
         usual = model.card.thresholds.get(target.name, np.inf)
         verdict = "above" if probabilities[0] > usual else "within"
-        missed = f"{probabilities[0]:.3f} of the picture's variance is not reconstructed"
-        return f"{missed}, {verdict} what 95 % of the tune pictures have (up to {usual:.3f})"
+        missed = f"{probabilities[0]:.3f} of the image's variance is not reconstructed"
+        return f"{missed}, {verdict} what 95 % of the tune images have (up to {usual:.3f})"
     if target.kind == "continuous":
         return "not known" if np.isnan(probabilities[0]) else f"{probabilities[0]:.4g}"
     if target.kind == "binary":

@@ -1,4 +1,4 @@
-"""Which picture of a case decided: what a model of cases gave the most weight."""
+"""Which image of a case decided: what a model of cases gave the most weight."""
 
 import pandas as pd
 
@@ -12,7 +12,7 @@ LEAST_EXCESS = 0.005
 
 
 def attention_table(files: RunFiles, words: Words) -> Table | None:
-    """Return a row a test case: its heaviest picture of a view; None where no picture outweighs an even share."""
+    """Return a row per test case: its heaviest image of a view; None where no image outweighs an even share."""
     if files.attention is None or files.attention.empty:
         return None
     found = heaviest(files.attention)
@@ -33,7 +33,7 @@ def attention_table(files: RunFiles, words: Words) -> Table | None:
 
 
 def heaviest(attention: pd.DataFrame) -> pd.DataFrame:
-    """Return the heaviest picture of each case and view that outweighs an even share, the strongest excess first.
+    """Return the heaviest image of each case and view that outweighs an even share, the strongest excess first.
 
     >>> table = pd.DataFrame({"case_id": "a", "view": "", "image_id": ["x", "y"], "attention": ["0.9", "0.1"]})
     >>> heaviest(table)[["image_id", "attention", "even"]].to_numpy().tolist()

@@ -1,4 +1,4 @@
-"""The audit as files: ``audit.json``, sheets of pictures to look at, and ``audit.html``."""
+"""The audit as files: ``audit.json``, sheets of images to look at, and ``audit.html``."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from focusmap.figures.sheets import Tile, write_sheet
 from focusmap.files import write_json
 from focusmap.images.read import read_image
 from focusmap.images.slices import middle_slice
-from focusmap.report.audit_page import AuditPictures, PairPicture, render_audit
+from focusmap.report.audit_page import AuditImages, PairImage, render_audit
 from focusmap.report.words import Language
 from focusmap.study.cohort import Cohort
 from focusmap.study.options import RunOptions
@@ -68,25 +68,23 @@ def write_audit(audit: "Audit", cohort: Cohort, out: Path, language: Language) -
         path = out / "audit" / f"sheet{number}.png"
         if _write_sheet(cohort, image_ids, path):
             sheets[label] = path
-    pictures = AuditPictures(sheets, _write_pairs(audit, cohort, out / "audit"))
-    return render_audit(audit.to_dict(), pictures, out, language)
+    images = AuditImages(sheets, _write_pairs(audit, cohort, out / "audit"))
+    return render_audit(audit.to_dict(), images, out, language)
 
 
-def _write_pairs(audit: "Audit", cohort: Cohort, folder: Path) -> list[PairPicture]:
-    """Write the most alike pictures side by side."""
+def _write_pairs(audit: "Audit", cohort: Cohort, folder: Path) -> list[PairImage]:
+    """Write the most alike images side by side."""
     duplicates = cast(dict[str, list[dict[str, object]]], audit.overview.get("duplicates", {}))
     written = []
     for number, pair in enumerate(duplicates.get("near", [])[:SHOWN_PAIRS]):
-        shown = PairPicture(
-            str(pair["a"]), str(pair["b"]), float(str(pair["correlation"])), folder / f"pair{number}.png"
-        )
+        shown = PairImage(str(pair["a"]), str(pair["b"]), float(str(pair["correlation"])), folder / f"pair{number}.png")
         if _write_sheet(cohort, (shown.a, shown.b), shown.path):
             written.append(shown)
     return written
 
 
 def _write_sheet(cohort: Cohort, image_ids: Sequence[str], path: Path) -> bool:
-    """Write a sheet of the pictures that can be read; return whether there was any."""
+    """Write a sheet of the images that can be read; return whether there was any."""
     tiles = list(_tiles(cohort, image_ids)) if cohort.has_images else []
     if tiles:
         write_sheet(path, tiles)

@@ -1,4 +1,4 @@
-"""The audit as a page: findings first, then what the cohort holds, then pictures to look at."""
+"""The audit as a page: findings first, then what the cohort holds, then images to look at."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -7,9 +7,9 @@ from pathlib import Path
 from focusmap.figures.json_tree import branch, items, number, text
 from focusmap.files import Json
 from focusmap.report.findings import finding_views, severity_text
+from focusmap.report.images import image_uri
 from focusmap.report.page import write_page
 from focusmap.report.performance_section import Figure
-from focusmap.report.pictures import picture_uri
 from focusmap.report.tables import Cell, Table, name_cell
 from focusmap.report.words import DASH, Language, Words, words_in
 
@@ -26,16 +26,16 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class AuditPictures:
-    """Picture files beside an audit: sample sheets by heading, and near-duplicates side by side."""
+class AuditImages:
+    """Image files beside an audit: sample sheets by heading, and near-duplicates side by side."""
 
     sheets: Mapping[str, Path] = field(default_factory=dict)
-    pairs: Sequence["PairPicture"] = ()
+    pairs: Sequence["PairImage"] = ()
 
 
 @dataclass(frozen=True)
-class PairPicture:
-    """Two pictures side by side in one file, and how alike they are."""
+class PairImage:
+    """Two images side by side in one file, and how alike they are."""
 
     a: str
     b: str
@@ -43,14 +43,14 @@ class PairPicture:
     path: Path
 
 
-def render_audit(audit: Tree, pictures: AuditPictures, out: Path, language: Language = "en") -> Path:
+def render_audit(audit: Tree, images: AuditImages, out: Path, language: Language = "en") -> Path:
     """Write ``audit.html`` to the folder `out` and return its path.
 
     Parameters
     ----------
     audit
         As in ``audit.json``.
-    pictures
+    images
         What there is to look at.
     """
     words = words_in(language)
@@ -63,22 +63,22 @@ def render_audit(audit: Tree, pictures: AuditPictures, out: Path, language: Lang
         "matrix": _matrix(branch(overview, "cooccurrence")),
         "tables": [table for table in _tables(overview, words) if table.rows],
         "duplicates": [table for table in _duplicate_tables(branch(overview, "duplicates"), words) if table.rows],
-        "sheets": [Figure(heading, picture_uri(path)) for heading, path in pictures.sheets.items()],
-        "pairs": [_pair_figure(pair, words) for pair in pictures.pairs],
+        "sheets": [Figure(heading, image_uri(path)) for heading, path in images.sheets.items()],
+        "pairs": [_pair_figure(pair, words) for pair in images.pairs],
     }
     return write_page("audit.html", context, out / "audit.html", words)
 
 
-def _pair_figure(pair: PairPicture, words: Words) -> Figure:
+def _pair_figure(pair: PairImage, words: Words) -> Figure:
     caption = words("overview.pair", a=pair.a, b=pair.b, correlation=pair.correlation)
-    return Figure(caption, picture_uri(pair.path), caption)
+    return Figure(caption, image_uri(pair.path), caption)
 
 
 def _numbers(overview: Tree, words: Words) -> list[tuple[str, str]]:
     """Return the headline counts: (what, how many)."""
-    is_of_pictures = "images" in overview
+    is_of_images = "images" in overview
     found = [
-        (words("overview.images" if is_of_pictures else "overview.cases"), overview.get("n_images")),
+        (words("overview.images" if is_of_images else "overview.cases"), overview.get("n_images")),
         (words("overview.patients"), overview.get("n_patients")),
     ]
     per_patient = {key: number(value) for key, value in branch(overview, "images_per_patient").items()}
@@ -87,7 +87,7 @@ def _numbers(overview: Tree, words: Words) -> list[tuple[str, str]]:
     if counts:
         low, high = min(counts), max(counts)
         shown = str(low) if low == high else words("page.interval", low=low, high=high)
-        each = words("overview.images_a_patient" if is_of_pictures else "overview.cases_a_patient")
+        each = words("overview.images_a_patient" if is_of_images else "overview.cases_a_patient")
         numbers.append((each, shown))
     unreadable = number(branch(overview, "images").get("n_unreadable"))
     return numbers + ([(words("overview.unreadable"), f"{unreadable:,.0f}")] if unreadable is not None else [])

@@ -164,7 +164,7 @@ def _n_declared(files: RunFiles, cohort: pd.DataFrame) -> int:
 
 
 def _n_images(files: RunFiles, cohort: pd.DataFrame) -> int:
-    return len(cohort if files.pictures is None else files.pictures)
+    return len(cohort if files.images is None else files.images)
 
 
 def _left_out(files: RunFiles, cohort: pd.DataFrame, words: Words) -> list[str]:
@@ -180,9 +180,9 @@ def _size_line(files: RunFiles, table: pd.DataFrame, words: Words) -> str:
 
 def _used_line(files: RunFiles, cohort: pd.DataFrame, words: Words) -> str:
     line = _size_line(files, cohort, words)
-    if files.pictures is None:
+    if files.images is None:
         return line
-    return words("cohort.cases_of_images", cases=line, images=words.plural("count.image", len(files.pictures)))
+    return words("cohort.cases_of_images", cases=line, images=words.plural("count.image", len(files.images)))
 
 
 def _part_boxes(files: RunFiles, cohort: pd.DataFrame, top: float, words: Words) -> list[Box]:

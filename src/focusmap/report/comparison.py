@@ -9,9 +9,9 @@ from focusmap.figures.json_tree import branch, items, number, text
 from focusmap.figures.training_curves import STYLES, compared_learning_figure, has_curves
 from focusmap.files import Json
 from focusmap.report.files import numeric_history
+from focusmap.report.images import figure_uri
 from focusmap.report.page import write_page
 from focusmap.report.performance_section import AGREEMENT, CLASSES, RANKING, VALUES, Figure, mean_metric
-from focusmap.report.pictures import figure_uri
 from focusmap.report.tables import Cell, Footnotes, Table, metric_cell, name_cell, signed_cell
 from focusmap.report.words import DASH, Language, Words, words_in
 
@@ -69,7 +69,7 @@ def _learning(histories: Mapping[str, pd.DataFrame], words: Words) -> Figure | N
 
 
 def _metric_tables(runs: Sequence[Tree], words: Words) -> list[Table]:
-    """Return one table a target: a row a metric, a column a run."""
+    """Return one table per target: a row a metric, a column a run."""
     targets = list(dict.fromkeys(name for run in runs for name in branch(run, "metrics", "targets")))
     return [table for target in targets if (table := _metric_table(target, runs, words)).rows]
 

@@ -1,4 +1,4 @@
-"""The consensus as a page: how far readers agree, and the disputed pictures to look at again."""
+"""The consensus as a page: how far readers agree, and the disputed images to look at again."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,48 +6,48 @@ from pathlib import Path
 
 from focusmap.figures.json_tree import branch, items, number, text
 from focusmap.files import Json
+from focusmap.report.images import image_uri
 from focusmap.report.page import write_page
-from focusmap.report.pictures import picture_uri
 from focusmap.report.tables import Cell, Footnotes, Table, metric_cell, name_cell
 from focusmap.report.words import DASH, Language, Words, words_in
 
 Tree = Mapping[str, Json]
-MOST_PICTURES = 48
+MOST_IMAGES = 48
 COUNTS = ("n_readings", "n_disputed", "n_ties", "n_definitive", "n_overridden", "n_undecided")
 
 
 @dataclass(frozen=True)
 class CaseView:
-    """One picture and what was said of it, a line a label; `uri` is empty where the picture cannot be shown."""
+    """One image and what was said of it, a line per label; `uri` is empty where the image cannot be shown."""
 
     name: str
     uri: str
     lines: tuple[str, ...]
 
 
-def disputed_pictures(consensus: Tree) -> list[str]:
-    """Return the names of the disputed pictures: overridden ones first, then ties, then the rest, in table order."""
+def disputed_images(consensus: Tree) -> list[str]:
+    """Return the names of the disputed images: overridden ones first, then ties, then the rest, in table order."""
     cases = [branch(case) for case in items(consensus.get("disputed"))]
     ordered = sorted(cases, key=lambda case: (not case.get("overridden"), text(case.get("by")) != "tie"))
     return list(dict.fromkeys(text(case.get("picture")) for case in ordered))
 
 
-def render_consensus(consensus: Tree, pictures: Mapping[str, Path], out: Path, language: Language = "en") -> Path:
+def render_consensus(consensus: Tree, images: Mapping[str, Path], out: Path, language: Language = "en") -> Path:
     """Write the page to the file `out` and return that.
 
     Parameters
     ----------
     consensus
         As in ``consensus.json``.
-    pictures
-        File of each disputed picture that can be shown, by name.
+    images
+        File of each disputed image that can be shown, by name.
     out
         Where the page goes.
     language
         Of the page.
     """
     words = words_in(language)
-    names, labels = disputed_pictures(consensus), branch(consensus, "labels")
+    names, labels = disputed_images(consensus), branch(consensus, "labels")
     context = {
         "summary": _summary(consensus, words),
         "numbers": _numbers(consensus, len(names), words),
@@ -55,7 +55,7 @@ def render_consensus(consensus: Tree, pictures: Mapping[str, Path], out: Path, l
         "classes": _class_table(labels, words),
         "pairs": [table for name, entry in labels.items() if (table := _pair_table(name, branch(entry), words)).rows],
         "readers": [t for name, entry in labels.items() if (t := _reader_table(name, branch(entry), words)).rows],
-        "cases": _views(consensus, names[:MOST_PICTURES], pictures, words),
+        "cases": _views(consensus, names[:MOST_IMAGES], images, words),
         "n_cases": len(names),
         "notes": words.notes(consensus),
     }
@@ -75,7 +75,7 @@ def _summary(consensus: Tree, words: Words) -> str:
 def _numbers(consensus: Tree, n_disputed: int, words: Words) -> list[tuple[str, str]]:
     readers = len(branch(consensus, "readers"))
     found = [
-        (words("consensus.n_pictures"), number(consensus.get("n_pictures"))),
+        (words("consensus.n_images"), number(consensus.get("n_pictures"))),
         (words("consensus.n_patients"), number(consensus.get("n_patients"))),
         (words("consensus.n_readers"), readers),
         (words("consensus.n_again"), n_disputed),
@@ -137,15 +137,14 @@ def _share_cell(share: Json) -> Cell:
     return Cell(DASH if plain is None else f"{plain:.3f}")
 
 
-def _views(consensus: Tree, names: Sequence[str], pictures: Mapping[str, Path], words: Words) -> list[CaseView]:
+def _views(consensus: Tree, names: Sequence[str], images: Mapping[str, Path], words: Words) -> list[CaseView]:
     lines: dict[str, list[str]] = {name: [] for name in names}
     for value in items(consensus.get("disputed")):
         case = branch(value)
         if text(case.get("picture")) in lines:
             lines[text(case.get("picture"))].append(_case_line(case, words))
     return [
-        CaseView(name, picture_uri(pictures[name]) if name in pictures else "", tuple(said))
-        for name, said in lines.items()
+        CaseView(name, image_uri(images[name]) if name in images else "", tuple(said)) for name, said in lines.items()
     ]
 
 

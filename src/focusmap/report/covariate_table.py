@@ -14,7 +14,7 @@ SHOWN_LEVELS = 12
 
 
 def covariate_table(files: RunFiles, words: Words) -> Table | None:
-    """Return one row a covariate, of a run with folds those of the first; None where the model takes none."""
+    """Return one row per covariate, of a run with folds those of the first; None where the model takes none."""
     if files.card is None or not files.card.covariates:
         return None
     rows = [
@@ -31,7 +31,7 @@ def covariate_table(files: RunFiles, words: Words) -> Table | None:
 
 
 def importance_table(files: RunFiles, words: Words) -> Table | None:
-    """Return one row a covariate: what each target's first metric loses when its cells are shuffled; None without."""
+    """Return one row per covariate: what each target's first metric loses when its cells are shuffled; None without."""
     return _worth_table(files, files.importance, words("model.importance"), words)
 
 
@@ -44,7 +44,7 @@ def sides_table(files: RunFiles, words: Words) -> Table | None:
 def _side(name: str, words: Words) -> str:
     if name.startswith("view="):
         return words("model.side_view", view=name.removeprefix("view="))
-    return words("model.side_pictures") if name == "pictures" else words("model.side_table")
+    return words("model.side_images") if name == "pictures" else words("model.side_table")
 
 
 def _worth_table(files: RunFiles, named: Mapping[str, Json], caption: str, words: Words) -> Table | None:

@@ -35,8 +35,8 @@ class RunFiles:
         In a run with folds, by image_id the number of the fold that predicted it.
     baselines
         ``evaluation/baselines.json``.
-    pictures
-        ``pictures.csv``, where the cohort's rows are cases.
+    images
+        ``images.csv``, where the cohort's rows are cases.
     importance
         ``evaluation/importance.json``, of a model that is shown a table.
     sides
@@ -60,7 +60,7 @@ class RunFiles:
     folder: Path
     study: Study
     cohort: pd.DataFrame | None
-    pictures: pd.DataFrame | None
+    images: pd.DataFrame | None
     split_facts: Tree
     audit: Tree
     recipe: Recipe | None
@@ -90,8 +90,8 @@ class RunFiles:
 
     @property
     def counts_cases(self) -> bool:
-        """Whether a row of the cohort is a case: of several pictures, or of a table without any."""
-        return self.pictures is not None or self.study.path_column is None
+        """Whether a row of the cohort is a case: of several images, or of a table without any."""
+        return self.images is not None or self.study.path_column is None
 
     @property
     def knows_patients(self) -> bool:
@@ -120,7 +120,7 @@ def read_run(folder: Path) -> RunFiles:
         folder=folder,
         study=read_study(folder / "study.yaml"),
         cohort=_cohort(folder),
-        pictures=_table(folder / "pictures.csv"),
+        images=_table(folder / "pictures.csv"),
         split_facts=_json(folder / "split.json"),
         audit=_json(folder / "audit.json"),
         recipe=read_recipe(folder / "recipe.yaml") if (folder / "recipe.yaml").is_file() else None,
@@ -152,12 +152,12 @@ def model_name(files: RunFiles) -> ModelName:
 
 
 def can_be_mapped(files: RunFiles) -> bool:
-    """Return whether the run's model is a net that is shown pictures, which can be asked where it looks."""
-    return model_name(files).is_net_of_pictures
+    """Return whether the run's model is a net that is shown images, which can be asked where it looks."""
+    return model_name(files).is_net_of_images
 
 
 def can_be_trusted(files: RunFiles) -> bool:
-    """Return whether trust in the maps can be measured: those of a net of single pictures, not of cases."""
+    """Return whether trust in the maps can be measured: those of a net of single images, not of cases."""
     return can_be_mapped(files) and not (files.card and "net" in files.card.architecture)
 
 

@@ -9,15 +9,15 @@ import pandas as pd
 
 from focusmap.evaluation.localisation.cuts import FocusCut
 from focusmap.report.files import RunFiles
+from focusmap.report.images import image_size, image_uri, inside
 from focusmap.report.judged import answers
-from focusmap.report.pictures import inside, picture_size, picture_uri
 from focusmap.report.tables import Cell, Table, name_cell
 from focusmap.report.words import Words
 
 OUTCOMES = ("TP", "FP", "FN")
 STEPS = ("slices", "n_slices", "strongest")
 N_MISTAKES, N_MISTAKE_MAPS = 12, 6
-# Pictures of a case that are shown side by side.
+# Images of a case that are shown side by side.
 N_OF_CASE = 4
 
 
@@ -28,7 +28,7 @@ class Stepper:
     Parameters
     ----------
     uri
-        The picture of all.
+        The image of all.
     name
         Distinct from those of the page's other steppers.
     n_slices, first
@@ -122,7 +122,7 @@ def cut_note(files: RunFiles, words: Words) -> str:
 
 
 def case_note(files: RunFiles, words: Words) -> str:
-    """Return in words what the map of a picture of a case says, and whose the probability is; empty for others."""
+    """Return in words what the map of an image of a case says, and whose the probability is; empty for others."""
     return "" if files.index is None or "case_id" not in files.index else words("maps.of_cases", n=N_OF_CASE)
 
 
@@ -153,7 +153,7 @@ def _mistake_row(row: Mapping[Hashable, object]) -> list[Cell]:
 def _with_maps(files: RunFiles, judged: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of `judged` for which an overlay exists, with its path; the first method of each image only.
 
-    Of a case, a row each for those of its pictures that tell most.
+    Of a case, a row each for those of its images that tell most.
     """
     if files.index is None:
         return judged.iloc[:0].assign(overlay="")
@@ -197,8 +197,8 @@ def _with_stepper(files: RunFiles, cards: list[MapCard], rows: pd.DataFrame) -> 
         strip = inside(files.folder, f"focus/{row.get('slices') or ''}")
         if cards and strip is not None:
             n_slices = int(row["n_slices"])
-            width, height = picture_size(strip)
-            stepper = Stepper(picture_uri(strip), str(row["slices"]), n_slices, int(row["strongest"]),
+            width, height = image_size(strip)
+            stepper = Stepper(image_uri(strip), str(row["slices"]), n_slices, int(row["strongest"]),
                               width * n_slices / height)  # fmt: skip
             return [replace(cards[0], stepper=stepper), *cards[1:]]
     return cards
@@ -207,9 +207,9 @@ def _with_stepper(files: RunFiles, cards: list[MapCard], rows: pd.DataFrame) -> 
 def _card(row: Mapping[Hashable, object], path: Path, words: Words) -> MapCard:
     said = {"known": row["known"], "probability": float(str(row["probability"])), "method": row["method"]}
     if "view" not in row:
-        return MapCard(picture_uri(path), f"{row['image_id']} · {row['label']}", words("maps.card", **said))
+        return MapCard(image_uri(path), f"{row['image_id']} · {row['label']}", words("maps.card", **said))
     detail = words("maps.case_card", evidence=float(str(row["evidence"])), **said)
-    return MapCard(picture_uri(path), f"{_name_in_case(row, words)} · {row['label']}", detail)
+    return MapCard(image_uri(path), f"{_name_in_case(row, words)} · {row['label']}", detail)
 
 
 def _name_in_case(row: Mapping[Hashable, object], words: Words) -> str:

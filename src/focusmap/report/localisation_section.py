@@ -1,4 +1,4 @@
-"""Heat maps against marked lesions, beside baselines that do not look: tables, a picture, and yes or no."""
+"""Heat maps against marked lesions, beside baselines that do not look: tables, an image, and yes or no."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from focusmap.figures.json_tree import branch, items, number, text
 from focusmap.figures.score_bars import ScoreRow, score_figure
 from focusmap.report.files import RunFiles, Tree
+from focusmap.report.images import figure_uri
 from focusmap.report.performance_section import Figure
-from focusmap.report.pictures import figure_uri
 from focusmap.report.single_maps import SingleMaps, single_maps
 from focusmap.report.tables import Cell, Footnotes, Table, metric_cell, name_cell, signed
 from focusmap.report.words import Words, words_in
@@ -59,10 +59,10 @@ def localisation_section(files: RunFiles, words: Words) -> LocalisationSection |
     if len(by_target) > 1:
         tables += [_score_table(name, branch(entry), IN_SHORT, words) for name, entry in by_target.items()]
     uri = figure_uri(draw_scores(methods))
-    picture = Figure(words("localisation.figure"), uri, words("localisation.figure_caption"))
+    image = Figure(words("localisation.figure"), uri, words("localisation.figure_caption"))
     shown = [table for table in tables if table.rows]
     return LocalisationSection(
-        shown, picture, *_verdict(methods, words), _unmatched(files.scores, words), single_maps(files, words)
+        shown, image, *_verdict(methods, words), _unmatched(files.scores, words), single_maps(files, words)
     )
 
 
@@ -89,7 +89,7 @@ def maps_above_mean_mask(files: RunFiles, words: Words) -> bool | None:
 
 
 def draw_scores(methods: Tree) -> "figure.Figure":
-    """Return the picture of the scores of all methods and baselines, in English as all figures."""
+    """Return the image of the scores of all methods and baselines, in English as all figures."""
     words = words_in("en")
     rows = [
         ScoreRow(words.name("baseline", name), branch(methods, name), name in BASELINES) for name in _ordered(methods)

@@ -7,8 +7,8 @@ from focusmap.figures.json_tree import branch, items, number, text
 from focusmap.figures.training_curves import compared_learning_figure, has_balance, has_curves, learning_figure
 from focusmap.files import Json
 from focusmap.report.files import RunFiles, model_name
+from focusmap.report.images import figure_uri
 from focusmap.report.performance_section import Figure
-from focusmap.report.pictures import figure_uri
 from focusmap.report.tables import Cell, Table, name_cell, range_text
 from focusmap.report.words import Words
 
@@ -36,7 +36,7 @@ def recipe_groups(files: RunFiles, words: Words) -> list[FactGroup]:
         return []
     settings = asdict(files.recipe)
     name = model_name(files)
-    if not name.is_net_of_pictures:
+    if not name.is_net_of_images:
         kept = ESTIMATOR_SETTINGS if name.engine == "estimator" else TABLE_NET_SETTINGS
         return [FactGroup(words("training.settings"), _facts({key: settings[key] for key in kept}, words))]
     augmentation = settings.pop("augmentation")
@@ -81,7 +81,7 @@ def model_groups(files: RunFiles, words: Words) -> list[FactGroup]:
     why: Mapping[str, Json] = {"because": words.reason(card.training, "start_reason") or None}
     plain = {key: value for key, value in card.architecture.items() if not isinstance(value, Mapping)}
     if "forms" in plain:
-        # One a target; which kinds there are is enough.
+        # One per target; which kinds there are is enough.
         plain["forms"] = words.listed(list(dict.fromkeys(text(form) for form in items(plain["forms"]))))
     groups = [
         FactGroup(words("model.architecture"), _facts({**plain, **size, **mean, **start, **why}, words)),
@@ -146,7 +146,7 @@ def duration_text(seconds: float, words: Words) -> str:
 
 
 def _facts(values: Mapping[str, Json], words: Words) -> Facts:
-    """Return what is said: not what is None or empty, such as the shape of pictures."""
+    """Return what is said: not what is None or empty, such as the shape of images."""
     said = {key: value for key, value in values.items() if value or isinstance(value, bool | int | float)}
     return [(words.name("setting", key), _plain(value, words)) for key, value in said.items()]
 

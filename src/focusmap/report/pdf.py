@@ -43,10 +43,10 @@ def write_pdf(page: Path) -> Path:
 
 
 def _load_weasyprint() -> None:
-    """Import it once; it looks for the shared library then, and tells Pillow to read half pictures without a word."""
+    """Import it once; it looks for the shared library then, and tells Pillow to read half images without a word."""
     from PIL import ImageFile
 
-    reads_half_pictures = ImageFile.LOAD_TRUNCATED_IMAGES
+    reads_half_images = ImageFile.LOAD_TRUNCATED_IMAGES
     try:
         import weasyprint  # noqa: F401
     except OSError as error:
@@ -55,4 +55,4 @@ def _load_weasyprint() -> None:
             f"--pdf: WeasyPrint cannot load the Pango library ({reason}). Get it with: {PANGO}"
         ) from None
     finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = reads_half_pictures
+        ImageFile.LOAD_TRUNCATED_IMAGES = reads_half_images

@@ -8,8 +8,8 @@ import pandas as pd
 from focusmap.figures.curves import KINDS, confusion_figures, curves_of
 from focusmap.figures.json_tree import branch, items, number, text
 from focusmap.report.files import RunFiles, Tree
+from focusmap.report.images import figure_uri, image_uri, inside
 from focusmap.report.judged import thresholds_of
-from focusmap.report.pictures import figure_uri, inside, picture_uri
 from focusmap.report.tables import Cell, Footnotes, Table, metric_cell, metric_row, name_cell, range_text
 from focusmap.report.words import Words
 
@@ -21,7 +21,7 @@ VALUES = ("mae", "rmse", "r2", "pearson")
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture on the page, as data URI."""
+    """An image on the page, as data URI."""
 
     title: str
     uri: str
@@ -152,6 +152,6 @@ def _curve_figures(files: RunFiles, words: Words) -> list[Figure]:
                 dot = words("results.dot" if has_thresholds else "results.dot_of_class")
                 caption = words("page.sentences", first=caption, second=dot)
             figures.append(Figure(title, figure_uri(kind.draw(curves)), caption))
-        elif picture := inside(files.folder, f"evaluation/{name}.png"):
-            figures.append(Figure(title, picture_uri(picture), caption))
+        elif image := inside(files.folder, f"evaluation/{name}.png"):
+            figures.append(Figure(title, image_uri(image), caption))
     return figures

@@ -8,8 +8,8 @@ import pandas as pd
 from focusmap.evaluation.localisation.mask_scores import above_mean_mask, are_mostly_empty
 from focusmap.figures.json_tree import branch, items, number, text
 from focusmap.report.files import RunFiles, Tree
+from focusmap.report.images import image_uri, inside
 from focusmap.report.performance_section import Figure
-from focusmap.report.pictures import inside, picture_uri
 from focusmap.report.tables import Cell, Footnotes, Table, metric_cell, name_cell, signed
 from focusmap.report.words import DASH, Words
 
@@ -143,4 +143,4 @@ def _examples(files: RunFiles, words: Words) -> Figure | None:
     if path is None:
         return None
     kind = "examples" if files.mask_scores else "by_size"
-    return Figure(words(f"segmentation.{kind}"), picture_uri(path), words(f"segmentation.{kind}_caption"))
+    return Figure(words(f"segmentation.{kind}"), image_uri(path), words(f"segmentation.{kind}_caption"))

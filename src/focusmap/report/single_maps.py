@@ -7,7 +7,7 @@ import pandas as pd
 
 from focusmap.report.files import RunFiles
 from focusmap.report.focus_section import MapCard
-from focusmap.report.pictures import inside, picture_uri
+from focusmap.report.images import image_uri, inside
 from focusmap.report.tables import Cell, Table, decimal, name_cell
 from focusmap.report.words import DASH, Words
 
@@ -17,7 +17,7 @@ MEAN_MASK = "mean_mask"
 
 @dataclass(frozen=True)
 class SingleMaps:
-    """A row and a picture for each marked lesion."""
+    """A row and an image for each marked lesion."""
 
     table: Table
     cards: Sequence[MapCard]
@@ -78,6 +78,6 @@ def _card(files: RunFiles, row: Mapping[Hashable, object], words: Words) -> MapC
     said = {"hit": _hit(row, words), "probability": float(str(row["probability"]))}
     heading = f"{row['image_id']} · {row['target']}"
     if "case_id" not in row:
-        return MapCard(picture_uri(path), heading, words("singles.card", **said))
+        return MapCard(image_uri(path), heading, words("singles.card", **said))
     case = words("maps.case", name=row["case_id"])
-    return MapCard(picture_uri(path), f"{case} · {heading}", words("singles.case_card", **said))
+    return MapCard(image_uri(path), f"{case} · {heading}", words("singles.case_card", **said))

@@ -8,9 +8,9 @@ from focusmap.figures.json_tree import branch, number, text
 from focusmap.figures.trust_curves import trust_figure
 from focusmap.files import Json
 from focusmap.report.cohort_section import images_of_patients
+from focusmap.report.images import figure_uri
 from focusmap.report.page import write_page
 from focusmap.report.performance_section import Figure
-from focusmap.report.pictures import figure_uri
 from focusmap.report.tables import Cell, Footnotes, Table, decimal, name_cell
 from focusmap.report.words import DASH, Language, Words, words_in
 
@@ -92,8 +92,8 @@ def _control_sentences(trust: Tree, words: Words) -> list[str]:
 
 def _basis(trust: Tree, words: Words) -> str:
     keys = ("n_maps", "n_pictures", "n_patients", "n_predicted", "n_models")
-    n_maps, n_pictures, n_patients, n_predicted, n_models = (int(number(trust.get(key)) or 0) for key in keys)
-    images = images_of_patients(n_pictures, n_patients, words)
+    n_maps, n_images, n_patients, n_predicted, n_models = (int(number(trust.get(key)) or 0) for key in keys)
+    images = images_of_patients(n_images, n_patients, words)
     basis = words("trust.basis", maps=words.plural("count.map", n_maps), images=images, n=n_predicted)
     if n_models > 1:
         basis = words("page.sentences", first=basis, second=words("trust.first_of", n=n_models))

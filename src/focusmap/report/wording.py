@@ -74,7 +74,7 @@ def _shown(files: RunFiles) -> str:
         return "both"
     if name.shown == "table":
         return "table"
-    return "image" if files.pictures is None else "case"
+    return "image" if files.images is None else "case"
 
 
 def _tested(files: RunFiles, words: Words) -> str:
@@ -131,7 +131,7 @@ def _masks(files: RunFiles, words: Words) -> list[Caution]:
 
 
 def _never_predicted(metrics: Tree, words: Words) -> list[Caution]:
-    """Return a caution for each target with classes that no picture of the test was given."""
+    """Return a caution for each target with classes that no image of the test was given."""
     absent = {name: _unanswered(branch(entry)) for name, entry in branch(metrics, "targets").items()}
     return [
         Caution("warning", words("caution.never_predicted", target=name, names=words.listed(classes, 8)))

@@ -218,7 +218,7 @@ def sampled_pair_loss(features: Tensor, labels: Tensor, sampling: PairSampling, 
     Parameters
     ----------
     features : (K, *spatial)
-        Of one picture.
+        Of one image.
     labels : (*spatial)
         As for `pair_loss`.
     sampling, generator
@@ -247,7 +247,7 @@ def draw_pairs(labels: Tensor, kind: Kind, sampling: PairSampling, generator: to
     """Return the flat positions ``(M,)`` of the first and the second voxels of M pairs of one kind.
 
     Parameters are those of `sampled_pair_loss`. All pairs of the kind are equally likely, and M is at most
-    ``sampling.n_pairs``: a pair that leads out of the picture or to a voxel of another kind is dropped, not moved.
+    ``sampling.n_pairs``: a pair that leads out of the image or to a voxel of another kind is dropped, not moved.
     """
     own, wanted = _labels_of(kind)
     candidates = torch.nonzero(labels.flatten() == own)[:, 0].cpu()
@@ -267,7 +267,7 @@ def draw_pairs(labels: Tensor, kind: Kind, sampling: PairSampling, generator: to
 
 
 def _neighbours(first: Tensor, labels: Tensor, radius: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return a voxel near each, and whether it lies in the picture."""
+    """Return a voxel near each, and whether it lies in the image."""
     shape = torch.tensor(labels.shape)
     steps = torch.tensor(offsets_within(radius, labels.ndim))
     places = torch.stack(torch.unravel_index(first, labels.shape), dim=1)

@@ -29,7 +29,7 @@ class LesionCase:
     ----------
     item, placement
         Which image, and where its prepared square comes from.
-    picture : (C, *spatial) float32
+    image : (C, *spatial) float32
         Standardised, on the grid that masks are worked out on.
     maps
         Method to map ``(*spatial)``, as the net draws it, on that grid; the first is the one that masks start from.
@@ -41,7 +41,7 @@ class LesionCase:
 
     item: Item
     placement: AnyPlacement
-    picture: np.ndarray
+    image: np.ndarray
     maps: dict[str, np.ndarray]
     probability: float
     predicted: bool

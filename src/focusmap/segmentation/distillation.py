@@ -23,12 +23,12 @@ def learn_masks(cases: Cases, options: LearningOptions) -> UNet:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        net = UNet(cases.pictures.shape[1], 1, cases.marked.ndim - 1)
+        net = UNet(cases.images.shape[1], 1, cases.marked.ndim - 1)
     start_from_share(net, cases.marked)
 
-    def loss_of(pictures: Tensor, marked: Tensor, generator: torch.Generator) -> Tensor:
+    def loss_of(images: Tensor, marked: Tensor, generator: torch.Generator) -> Tensor:
         del generator
-        return mask_loss(net(pictures)[:, 0], marked)
+        return mask_loss(net(images)[:, 0], marked)
 
     learn(net, cases, loss_of, replace(options, longest_gradient=LONGEST_GRADIENT))
     return net
@@ -61,8 +61,8 @@ def mask_loss(logits: Tensor, marked: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def predict_masks(net: UNet, pictures: np.ndarray) -> np.ndarray:
-    """Return the probability of lesion ``(N, *spatial) float32`` of pictures ``(N, C, *spatial)``."""
+def predict_masks(net: UNet, images: np.ndarray) -> np.ndarray:
+    """Return the probability of lesion ``(N, *spatial) float32`` of images ``(N, C, *spatial)``."""
     device = next(net.parameters()).device
-    parts = torch.split(torch.from_numpy(pictures), BATCH_SIZE)
+    parts = torch.split(torch.from_numpy(images), BATCH_SIZE)
     return torch.cat([net(part.to(device))[:, 0].sigmoid().cpu() for part in parts]).numpy()

@@ -67,7 +67,7 @@ def learn_by_likeness(member: Member, lesion: Lesion, job: Job) -> Drawer:
 
     def draw(case: LesionCase) -> Soft:
         raw = {name: centred(scaled(case.maps[name]), raw_cut(cuts)) for name, cuts in learnt.cuts.items()}
-        return {**raw, **regions_of(learnt.segmenter, case.picture, case.maps[learnt.seed_method])}
+        return {**raw, **regions_of(learnt.segmenter, case.image, case.maps[learnt.seed_method])}
 
     return Drawer(draw, learnt.cuts)
 
@@ -141,7 +141,7 @@ def _with_comparisons(drawer: Drawer, member: Member, lesion: Lesion, job: Job) 
 
 
 def _answer(net: UNet, case: LesionCase) -> np.ndarray:
-    return np.asarray(predict_masks(net, case.picture[None])[0])
+    return np.asarray(predict_masks(net, case.image[None])[0])
 
 
 def _mean_mask(masks: Sequence[np.ndarray]) -> Callable[[LesionCase], np.ndarray]:

@@ -1,4 +1,4 @@
-"""Three cases of drawn masks as one picture for the report: by Dice where true masks are known, else by size."""
+"""Three cases of drawn masks as one image for the report: by Dice where true masks are known, else by size."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -19,31 +19,31 @@ class Cases:
 
     Parameters
     ----------
-    pictures : (N, C, *spatial) float32
+    images : (N, C, *spatial) float32
         Standardised.
     marked : (N, *spatial) int8
         1 lesion, 0 background, -1 ignored.
     """
 
-    pictures: np.ndarray
+    images: np.ndarray
     marked: np.ndarray
 
     def __post_init__(self) -> None:
-        assert self.pictures.shape[2:] == self.marked.shape[1:], (self.pictures.shape, self.marked.shape)
-        assert len(self.pictures) == len(self.marked) > 0, (self.pictures.shape, self.marked.shape)
+        assert self.images.shape[2:] == self.marked.shape[1:], (self.images.shape, self.marked.shape)
+        assert len(self.images) == len(self.marked) > 0, (self.images.shape, self.marked.shape)
 
     def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return pictures and marks of `n` cases, half of them with a lesion where there are any, mirrored by chance.
+        """Return images and marks of `n` cases, half of them with a lesion where there are any, mirrored by chance.
 
         A lesion is one whichever way it faces, so that, unlike in the classifier's training, every axis is mirrored.
         """
         has_lesion = np.flatnonzero((self.marked == 1).reshape(len(self.marked), -1).any(axis=1))
         some = has_lesion if len(has_lesion) else np.arange(len(self.marked))
         chosen = [*_drawn(some, n - n // 2, generator), *_drawn(np.arange(len(self.marked)), n // 2, generator)]
-        pictures, marked = torch.from_numpy(self.pictures[chosen]), torch.from_numpy(self.marked[chosen])
+        images, marked = torch.from_numpy(self.images[chosen]), torch.from_numpy(self.marked[chosen])
         mirrored = torch.rand(marked.ndim - 1, generator=generator) < 0.5
         axes = [axis for axis, is_mirrored in enumerate(mirrored.tolist(), start=1) if is_mirrored]
-        return pictures.flip([axis + 1 for axis in axes]), marked.flip(axes)
+        return images.flip([axis + 1 for axis in axes]), marked.flip(axes)
 
 
 def _drawn(positions: np.ndarray, n: int, generator: torch.Generator) -> Sequence[int]:
@@ -68,7 +68,7 @@ class LearningOptions:
 
 
 LossOf = Callable[[Tensor, Tensor, torch.Generator], Tensor]
-"""From pictures ``(n, C, *spatial)``, marks ``(n, *spatial)`` and what draws by chance to a loss."""
+"""From images ``(n, C, *spatial)``, marks ``(n, *spatial)`` and what draws by chance to a loss."""
 
 
 def rate_share(step: int, n_steps: int) -> float:
@@ -89,8 +89,8 @@ def learn(net: nn.Module, cases: Cases, loss_of: LossOf, options: LearningOption
     optimizer = torch.optim.AdamW(net.parameters(), lr=options.learning_rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_share(step, options.n_steps))
     for step in range(options.n_steps):
-        pictures, marked = cases.draw(options.batch_size, generator)
-        loss = loss_of(pictures.to(options.device), marked.to(options.device), generator)
+        images, marked = cases.draw(options.batch_size, generator)
+        loss = loss_of(images.to(options.device), marked.to(options.device), generator)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # so in torch
         nn.utils.clip_grad_norm_(net.parameters(), options.longest_gradient)

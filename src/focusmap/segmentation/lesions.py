@@ -86,7 +86,7 @@ def lesions_of(task: Task, wanted: Sequence[str] = (), negatives: Sequence[str] 
 def check_lesions(cohort: Cohort, recipe: Recipe, wanted: Sequence[str] = (), negatives: Sequence[str] = ()) -> None:
     """Raise `InputError` if there is no lesion in a study's targets to be drawn, or the model has no maps for it."""
     name = model_name(cohort, recipe)
-    is_plain = name.is_net_of_pictures and rows_for(cohort, recipe).pictures is None
+    is_plain = name.is_net_of_images and rows_for(cohort, recipe).images is None
     if not is_plain or not recipe.learns_labels:
         raise InputError(f"model {name.name!r} has no heat maps of labels to draw masks from. Leave --segment out.")
     lesions_of(cohort.task, wanted, negatives)

@@ -1,4 +1,4 @@
-"""From a few points of a lesion to its region: by similarity to them, by a random walk, along the picture's edges."""
+"""From a few points of a lesion to its region: by similarity to them, by a random walk, along the image's edges."""
 
 import math
 import operator
@@ -110,7 +110,7 @@ class Refining:
 
     Parameters
     ----------
-    picture : (C, *spatial)
+    image : (C, *spatial)
         Standardised: mean 0 and deviation 1.
     region : (*spatial) float
         What is known so far, between 0 and 1.
@@ -118,7 +118,7 @@ class Refining:
         Seeds: 1 lesion, 0 background, -1 to be decided.
     """
 
-    picture: np.ndarray
+    image: np.ndarray
     region: np.ndarray
     marked: np.ndarray
 
@@ -142,7 +142,7 @@ def random_walker(case: Refining) -> np.ndarray:
         return np.asarray(case.marked, dtype=np.float32)
     # Its labels are from 1 on, and 0 is to be decided.
     found = walker(
-        case.picture, case.marked.astype(int) + 1, beta=90, mode="cg_j", tol=1e-5, return_full_prob=True, channel_axis=0
+        case.image, case.marked.astype(int) + 1, beta=90, mode="cg_j", tol=1e-5, return_full_prob=True, channel_axis=0
     )
     return np.asarray(found[1], dtype=np.float32)
 
@@ -153,7 +153,7 @@ def superpixels(case: Refining) -> np.ndarray:
 
     shape = case.region.shape
     n_segments = max(int(np.prod(shape) / 4 ** len(shape)), 2)
-    segments = slic(case.picture, n_segments=n_segments, compactness=0.1, channel_axis=0, start_label=0)
+    segments = slic(case.image, n_segments=n_segments, compactness=0.1, channel_axis=0, start_label=0)
     totals = np.bincount(segments.ravel(), case.region.ravel()) / np.maximum(np.bincount(segments.ravel()), 1)
     return np.asarray(totals[segments], dtype=np.float32)
 

@@ -17,7 +17,7 @@ EXACT_UP_TO = 5_000
 
 
 class FeatureNet(nn.Module):
-    """From pictures ``(N, C, *spatial)`` to features ``(N, K, *spatial)``: a small U-Net and an activation.
+    """From images ``(N, C, *spatial)`` to features ``(N, K, *spatial)``: a small U-Net and an activation.
 
     ``unit`` gives each voxel's feature the length 1, ``elu`` passes it through an ELU. A ReLU would make many features
     equal to zero and so to each other, where the loss has no slope.
@@ -40,18 +40,18 @@ def learn_features(net: FeatureNet, cases: Cases, options: LearningOptions, pair
     Parameters
     ----------
     pair_radius
-        How far apart, in voxels, the two of a pair may lie; 0 means anywhere, in another picture too.
+        How far apart, in voxels, the two of a pair may lie; 0 means anywhere, in another image too.
     """
 
-    def loss_of(pictures: Tensor, marked: Tensor, generator: torch.Generator) -> Tensor:
-        features = net(pictures)
+    def loss_of(images: Tensor, marked: Tensor, generator: torch.Generator) -> Tensor:
+        features = net(images)
         if pair_radius:
             sampling = PairSampling(radius=pair_radius)
             of_each = zip(features, marked, strict=True)
             return torch.stack([sampled_pair_loss(*one, sampling, generator) for one in of_each]).mean()
         if int((marked >= 0).sum()) <= EXACT_UP_TO:
             return pair_loss(features.movedim(1, -1).flatten(0, -2), marked.flatten())
-        # Pictures lie side by side, so that pairs are drawn between them as well as within.
+        # Images lie side by side, so that pairs are drawn between them as well as within.
         return sampled_pair_loss(features.movedim(1, 0), marked, PairSampling(), generator)
 
     learn(net, cases, loss_of, options)
@@ -59,8 +59,8 @@ def learn_features(net: FeatureNet, cases: Cases, options: LearningOptions, pair
 
 
 @torch.inference_mode()
-def features_of(net: FeatureNet, picture: np.ndarray) -> Tensor:
-    """Return the features ``(K, *spatial)`` of one picture ``(C, *spatial)``."""
+def features_of(net: FeatureNet, image: np.ndarray) -> Tensor:
+    """Return the features ``(K, *spatial)`` of one image ``(C, *spatial)``."""
     device = next(net.parameters()).device
-    features: Tensor = net(torch.from_numpy(picture)[None].to(device))[0]
+    features: Tensor = net(torch.from_numpy(image)[None].to(device))[0]
     return features

@@ -1,4 +1,4 @@
-"""What draws the masks of a lesion, kept as a file, so that more pictures are drawn without learning anew."""
+"""What draws the masks of a lesion, kept as a file, so that more images are drawn without learning anew."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

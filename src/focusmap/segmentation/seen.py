@@ -72,9 +72,9 @@ class Seen:
         return [case for case, known in zip(self.cases, self.known, strict=True) if known == truth]
 
     def arrays(self, method: str) -> Lesions:
-        """Return pictures, scaled maps of a method and what is known, as small nets learn from them."""
-        pictures = np.stack([case.picture for case in self.cases])
-        return Lesions(pictures, np.stack([scaled(case.maps[method]) for case in self.cases]), self.known)
+        """Return images, scaled maps of a method and what is known, as small nets learn from them."""
+        images = np.stack([case.image for case in self.cases])
+        return Lesions(images, np.stack([scaled(case.maps[method]) for case in self.cases]), self.known)
 
     def stands_out(self, method: str) -> np.ndarray:
         """Return ``(N, *spatial) bool``: where maps of a method say what those of cases without a lesion do not."""
@@ -88,7 +88,7 @@ class Seen:
         if mask is None:
             return None
         whole = torch.from_numpy(mask_to_input(mask, case.placement).astype(np.float32))
-        shrunk = F.interpolate(whole[None, None], case.picture.shape[1:], mode="area")[0, 0]
+        shrunk = F.interpolate(whole[None, None], case.image.shape[1:], mode="area")[0, 0]
         return np.asarray(shrunk.numpy() >= 1 / 2)
 
 
@@ -107,7 +107,7 @@ def true_mask(cohort: Cohort, image_id: str, lesion: Lesion, shape: tuple[int, .
     Raises
     ------
     InputError
-        If a mask does not have the shape of its picture.
+        If a mask does not have the shape of its image.
     """
     known = lesion.truth(cohort.task, cohort.truth[[cohort.positions[image_id]]])[0]
     if known == 0:

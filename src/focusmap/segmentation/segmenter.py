@@ -24,7 +24,7 @@ class Lesions:
 
     Parameters
     ----------
-    pictures : (N, C, *spatial) float32
+    images : (N, C, *spatial) float32
         Standardised.
     maps : (N, *spatial) float32
         Scaled to a highest value of 1.
@@ -32,7 +32,7 @@ class Lesions:
         1 with a lesion, 0 without, NaN unknown; what is not known is not learnt from.
     """
 
-    pictures: np.ndarray
+    images: np.ndarray
     maps: np.ndarray
     known: np.ndarray
 
@@ -51,7 +51,7 @@ class Lesions:
         marked[self.known == 0] = 0
         for i in self.positives:
             marked[i] = marks.get(i, IGNORED)
-        return Cases(self.pictures, marked)
+        return Cases(self.images, marked)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def learn_segmenter(
     `seeds.standing_out` has it.
     """
     net = _feature_net(lesions, cuts, recipe, options)
-    regions = {i: refine(net, lesions.pictures[i], lesions.maps[i], cuts, recipe) for i in lesions.positives}
+    regions = {i: refine(net, lesions.images[i], lesions.maps[i], cuts, recipe) for i in lesions.positives}
     marks = {
         i: teaching_marks(region, lesions.maps[i] >= raw_cut(cuts), stands_out[i], recipe)
         for i, region in regions.items()
@@ -85,7 +85,7 @@ def _feature_net(lesions: Lesions, cuts: SeedCuts, recipe: SegmentationRecipe, o
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         dimensions = lesions.maps.ndim - 1
-        net = FeatureNet(lesions.pictures.shape[1], N_FEATURES, dimensions, recipe.features)
+        net = FeatureNet(lesions.images.shape[1], N_FEATURES, dimensions, recipe.features)
     marked = lesions.marked({i: seeds(lesions.maps[i], cuts) for i in lesions.positives})
     doing = f"{options.doing}: what is alike"
     return learn_features(net, marked, replace(options, doing=doing), recipe.pair_radius)
@@ -97,7 +97,7 @@ def _distil(
     taught = replace(options, doing=f"{options.doing}: distilling")
     net = learn_masks(lesions.marked(marks), taught)
     for _ in range(recipe.rounds - 1):
-        drawn = {i: predict_masks(net, lesions.pictures[i : i + 1])[0] for i in marks}
+        drawn = {i: predict_masks(net, lesions.images[i : i + 1])[0] for i in marks}
         marks = {i: banded(region, HALF, recipe.band) for i, region in drawn.items()}
         net = learn_masks(lesions.marked(marks), taught)
     return net
@@ -143,7 +143,7 @@ def banded(region: np.ndarray, cut: float, band: float) -> np.ndarray:
 def where_agreed(marked: np.ndarray, region: np.ndarray) -> np.ndarray:
     """Return marks that another region ``(*spatial) bool`` agrees with; the others become -1.
 
-    The map and what grew from it err in different ways: where they differ, the pictures shall decide.
+    The map and what grew from it err in different ways: where they differ, the images shall decide.
 
     >>> where_agreed(np.array([1, 1, 0, 0, -1]), np.array([True, False, True, False, True])).tolist()
     [1, -1, -1, 0, -1]
@@ -161,34 +161,34 @@ def where_told(marked: np.ndarray, stands_out: np.ndarray) -> np.ndarray:
 
 
 def refine(
-    net: FeatureNet, picture: np.ndarray, heat_map: np.ndarray, cuts: SeedCuts, recipe: SegmentationRecipe
+    net: FeatureNet, image: np.ndarray, heat_map: np.ndarray, cuts: SeedCuts, recipe: SegmentationRecipe
 ) -> np.ndarray:
     """Return how much each voxel belongs to the lesion, ``(*spatial)`` between 0 and 1; 0 throughout of an empty map.
 
     The lesion grows from the highest points of the scaled map to all that is like them; then the walk carries it
-    between voxels that are alike and near, and the edges of the picture have their say.
+    between voxels that are alike and near, and the edges of the image have their say.
     """
     if heat_map.max() <= 0:
         return np.zeros_like(heat_map)
-    features = features_of(net, picture)
+    features = features_of(net, image)
     points = highest_points(heat_map, recipe.points)
     region = grow(features, points, heat_map.ravel()[points])
     if recipe.walk_steps:
         region = walk(transitions(features, recipe.walk_radius, recipe.walk_beta), region, recipe.walk_steps)
-    return EDGES[recipe.edges](Refining(picture, region, seeds(heat_map, cuts)))
+    return EDGES[recipe.edges](Refining(image, region, seeds(heat_map, cuts)))
 
 
-def regions_of(segmenter: Segmenter, picture: np.ndarray, heat_map: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the refined and the distilled region ``(*spatial)`` of a picture and its map, as the net draws it.
+def regions_of(segmenter: Segmenter, image: np.ndarray, heat_map: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the refined and the distilled region ``(*spatial)`` of an image and its map, as the net draws it.
 
     Each is a lesion from 1/2 on.
     """
     shown = scaled(heat_map)
-    refined = refine(segmenter.features, picture, shown, segmenter.cuts, segmenter.recipe)
+    refined = refine(segmenter.features, image, shown, segmenter.cuts, segmenter.recipe)
     return {
         # So that one cut serves all: lambda becomes 1/2.
         "refined": centred(refined, segmenter.recipe.similarity),
-        "distilled": predict_masks(segmenter.distilled, picture[None])[0],
+        "distilled": predict_masks(segmenter.distilled, image[None])[0],
     }
 
 

@@ -15,7 +15,7 @@ N_GROUPS = 8
 class UNet(nn.Module):
     """From ``(N, C, *spatial)`` to ``(N, n_out, *spatial)``, of any side.
 
-    Normalised by groups of channels within each picture, so that batches may be as small as memory wants them.
+    Normalised by groups of channels within each image, so that batches may be as small as memory wants them.
 
     Parameters
     ----------

@@ -179,7 +179,7 @@ def bootstrap_auroc(
     Returns
     -------
     list of Interval
-        One a column; undefined, with a reason, where one class only is present.
+        One per column; undefined, with a reason, where one class only is present.
     """
     grouped = Clusters.of(clusters)
     statistics = {

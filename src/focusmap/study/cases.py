@@ -1,4 +1,4 @@
-"""From a table of pictures to one of cases: what pictures of one case must agree in, and which views they are."""
+"""From a table of images to one of cases: what images of one case must agree in, and which views they are."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -10,26 +10,26 @@ from focusmap.errors import InputError, listed, suggest
 from focusmap.study.cohort import Cohort
 
 NO_VIEW = ""
-PICTURE_COLUMNS = ("row", "image_id", "path", "case_id", "view")
+IMAGE_COLUMNS = ("row", "image_id", "path", "case_id", "view")
 
 
 def by_case(cohort: Cohort, *, grouped: bool = True) -> Cohort:
-    """Return the cohort whose rows are the cases of a cohort of pictures; the pictures stand in its `pictures`.
+    """Return the cohort whose rows are the cases of a cohort of images; the images stand in its `images`.
 
-    A case's `image_id` is its name, its `path` that of its first picture. A target, covariate or earlier value is what
-    any of its pictures says; pictures that say nothing are passed over.
+    A case's `image_id` is its name, its `path` that of its first image. A target, covariate or earlier value is what
+    any of its images says; images that say nothing are passed over.
 
     Parameters
     ----------
     cohort
-        Of pictures.
+        Of images.
     grouped
-        By the study's case column and view column; otherwise each picture is a case of its own, without a view.
+        By the study's case column and view column; otherwise each image is a case of its own, without a view.
 
     Raises
     ------
     InputError
-        If a case or view has no name, or the pictures of a case differ in patient, part of the split, target or
+        If a case or view has no name, or the images of a case differ in patient, part of the split, target or
         covariate.
 
     >>> from pathlib import Path
@@ -39,15 +39,15 @@ def by_case(cohort: Cohort, *, grouped: bool = True) -> Cohort:
     ...                       "case_id": ["eye", "eye"], "sick": ["1", ""]})
     >>> study = Study(Path("l.csv"), Path(), Task((Target("sick"),)), case_column="eye_id")
     >>> cases = by_case(Cohort(study, table, table))
-    >>> cases.table[["image_id", "sick"]].to_numpy().tolist(), len(cases.pictures)
+    >>> cases.table[["image_id", "sick"]].to_numpy().tolist(), len(cases.images)
     ([['eye', '1']], 2)
     """
     table = cohort.table
     if not grouped:
-        pictures = table.reindex(columns=[*PICTURE_COLUMNS, *cohort.mask_columns])
-        return replace(cohort, pictures=pictures.assign(case_id=pictures["image_id"], view=NO_VIEW))
+        images = table.reindex(columns=[*IMAGE_COLUMNS, *cohort.mask_columns])
+        return replace(cohort, images=images.assign(case_id=images["image_id"], view=NO_VIEW))
     _refuse_unnamed(cohort)
-    pictures = table.assign(view=table.get("view", NO_VIEW))
+    images = table.assign(view=table.get("view", NO_VIEW))
     groups = table.groupby("case_id", sort=False)
     first = np.sort([rows[0] for rows in groups.indices.values()])
     cases = table.iloc[first].reset_index(drop=True)
@@ -55,66 +55,66 @@ def by_case(cohort: Cohort, *, grouped: bool = True) -> Cohort:
     columns = {name: [by_name[case] for case in cases["case_id"]] for name, by_name in told.items()}
     cases = cases.drop(columns=["view"], errors="ignore").assign(image_id=cases["case_id"], **columns)
     raw = cohort.raw.iloc[first].reset_index(drop=True)
-    kept = pictures.reindex(columns=[*PICTURE_COLUMNS, *cohort.mask_columns]).reset_index(drop=True)
-    return replace(cohort, table=cases, raw=raw, pictures=kept)
+    kept = images.reindex(columns=[*IMAGE_COLUMNS, *cohort.mask_columns]).reset_index(drop=True)
+    return replace(cohort, table=cases, raw=raw, images=kept)
 
 
-def by_picture(cohort: Cohort) -> Cohort:
-    """Return the cohort whose rows are the pictures of a cohort of cases, with their own masks; else the cohort itself.
+def by_image(cohort: Cohort) -> Cohort:
+    """Return the cohort whose rows are the images of a cohort of cases, with their own masks; else the cohort itself.
 
-    All that is not a picture's own, its patient, targets and covariates among it, is what its case says.
+    All that is not an image's own, its patient, targets and covariates among it, is what its case says.
     """
-    if cohort.pictures is None:
+    if cohort.images is None:
         return cohort
-    pictures = pictures_of(cohort)
-    cases = cohort.take(pictures["position"].to_numpy())
+    images = images_of(cohort)
+    cases = cohort.take(images["position"].to_numpy())
     of_case = cases.table.drop(columns=cases.mask_columns)
-    own = {str(name): pictures[name] for name in pictures if name != "position"}
-    return replace(cases, table=of_case.assign(**own), pictures=None)
+    own = {str(name): images[name] for name in images if name != "position"}
+    return replace(cases, table=of_case.assign(**own), images=None)
 
 
-def pictures_of(cohort: Cohort) -> pd.DataFrame:
-    """Return the pictures of a cohort's cases, case by case in the order of the cohort, with the columns of `by_case`.
+def images_of(cohort: Cohort) -> pd.DataFrame:
+    """Return the images of a cohort's cases, case by case in the order of the cohort, with the columns of `by_case`.
 
-    ``position`` is added: of each picture's case in the cohort.
+    ``position`` is added: of each image's case in the cohort.
     """
-    assert cohort.pictures is not None, "a cohort of cases"
-    found = cohort.pictures.assign(position=[cohort.positions.get(case, -1) for case in cohort.pictures["case_id"]])
+    assert cohort.images is not None, "a cohort of cases"
+    found = cohort.images.assign(position=[cohort.positions.get(case, -1) for case in cohort.images["case_id"]])
     return found[found["position"] >= 0].sort_values("position", kind="stable").reset_index(drop=True)
 
 
-def with_pictures(cohort: Cohort, image_ids: Iterable[str]) -> Cohort:
-    """Return a cohort of cases with those of their pictures that are named, less the cases that have none of them."""
-    assert cohort.pictures is not None, "a cohort of cases"
-    kept = cohort.pictures[cohort.pictures["image_id"].isin(set(image_ids))].reset_index(drop=True)
+def with_images(cohort: Cohort, image_ids: Iterable[str]) -> Cohort:
+    """Return a cohort of cases with those of their images that are named, less the cases that have none of them."""
+    assert cohort.images is not None, "a cohort of cases"
+    kept = cohort.images[cohort.images["image_id"].isin(set(image_ids))].reset_index(drop=True)
     left = set(kept["case_id"])
-    return replace(cohort.of([case for case in cohort.image_ids if case in left]), pictures=kept)
+    return replace(cohort.of([case for case in cohort.image_ids if case in left]), images=kept)
 
 
 def views_of(cohort: Cohort) -> tuple[str, ...]:
-    """Return the names of the views that the pictures of a cohort of cases have, in alphabetical order."""
-    return tuple(sorted(set(pictures_of(cohort)["view"])))
+    """Return the names of the views that the images of a cohort of cases have, in alphabetical order."""
+    return tuple(sorted(set(images_of(cohort)["view"])))
 
 
 def view_numbers(cohort: Cohort, views: Sequence[str]) -> np.ndarray:
-    """Return the number among `views` of each picture of `pictures_of`, ``(P,) int64``.
+    """Return the number among `views` of each image of `images_of`, ``(P,) int64``.
 
     Raises
     ------
     InputError
-        If a picture has another view.
+        If an image has another view.
     """
-    pictures = pictures_of(cohort)
+    images = images_of(cohort)
     if tuple(views) == (NO_VIEW,):
-        return np.zeros(len(pictures), dtype=np.int64)
-    unknown = ~pictures["view"].isin(views)
+        return np.zeros(len(images), dtype=np.int64)
+    unknown = ~images["view"].isin(views)
     if unknown.any():
-        row, view = pictures.loc[unknown, ["row", "view"]].iloc[0]
+        row, view = images.loc[unknown, ["row", "view"]].iloc[0]
         raise InputError(
             f"{cohort.study.label_file} row {row}: view {view!r} is not one of {', '.join(views)}, which train has."
             f"{suggest(view, views)} Leave the row out."
         )
-    return np.array([views.index(view) for view in pictures["view"]], dtype=np.int64)
+    return np.array([views.index(view) for view in images["view"]], dtype=np.int64)
 
 
 def _refuse_unnamed(cohort: Cohort) -> None:
@@ -132,7 +132,7 @@ def _shared_columns(cohort: Cohort) -> list[str]:
 
 
 def _agreed(cohort: Cohort, name: str) -> dict[str, str]:
-    """Return what the pictures of each case say in a column, by case; `InputError` where two say something else."""
+    """Return what the images of each case say in a column, by case; `InputError` where two say something else."""
     filled = cohort.table[cohort.table[name].astype(str).str.strip() != ""]
     said = filled.drop_duplicates(["case_id", name])
     doubled = said[said["case_id"].duplicated(keep=False)]
@@ -141,7 +141,7 @@ def _agreed(cohort: Cohort, name: str) -> dict[str, str]:
         own = doubled[doubled["case_id"] == case]
         rows = listed([str(row) for row in own["row"]], 5, " and ")
         raise InputError(
-            f"{cohort.study.label_file} rows {rows}: the pictures of case {case!r} differ in {_what(cohort, name)} "
+            f"{cohort.study.label_file} rows {rows}: the images of case {case!r} differ in {_what(cohort, name)} "
             f"({listed([str(cell) for cell in own[name]], 5, ' against ')}). A case has one of each."
         )
     return {**dict.fromkeys(cohort.table["case_id"], ""), **dict(zip(said["case_id"], said[name], strict=True))}

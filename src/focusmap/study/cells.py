@@ -11,7 +11,7 @@ import pandas as pd
 from focusmap.errors import InputError, listed
 from focusmap.study.cohort import Cohort
 from focusmap.study.declaration import COVARIATE_KINDS
-from focusmap.study.roles import call_it_path, columns_of_pictures
+from focusmap.study.roles import call_it_path, columns_of_images
 
 # Whole numbers of so few values are codes: sex 1 and 2, a diagnosis from 1 to 9.
 MAX_NUMBER_CODES = 12
@@ -63,9 +63,9 @@ def type_covariates(cohort: Cohort) -> dict[str, tuple[str, str]]:
     study = cohort.study
     if not study.covariates:
         others = [str(name) for name in cohort.raw if name not in study.role_columns]
-        pictures = columns_of_pictures(cohort.raw[others])
-        options = " ".join(f"--covariate {name}" for name in others if name not in pictures) or "none"
-        remedy = "" if cohort.has_images else call_it_path(pictures)
+        images = columns_of_images(cohort.raw[others])
+        options = " ".join(f"--covariate {name}" for name in others if name not in images) or "none"
+        remedy = "" if cohort.has_images else call_it_path(images)
         raise InputError(
             f"{study.label_file}: a table model needs covariates; name those that are known when the model is asked, "
             f"and none that restates or follows the target. Candidates: {options}{remedy and f'.{remedy}'}"

@@ -1,4 +1,4 @@
-"""The label file as a checked table: who, which pictures, which labels."""
+"""The label file as a checked table: who, which images, which labels."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from focusmap.study.values import alike, means_empty, plain, split_list
 
 INVISIBLE = r"[\u200b-\u200f\u2060\ufeff\u00ad]"
 FOLD = re.compile(r"(?:fold|折|第)?\s*(\d+)\s*折?")
-COHORT_FILE, PICTURES_FILE = "cohort.csv", "pictures.csv"
+COHORT_FILE, IMAGES_FILE = "cohort.csv", "pictures.csv"
 SPLIT_NAMES = {
     "train": "train", "training": "train",
     "validation": "tune", "val": "tune", "valid": "tune", "dev": "tune", "tune": "tune",
@@ -45,15 +45,15 @@ class Cohort:
         ``earlier_TARGET``, and the targets.
     raw
         The label file's own cells, the same rows; the table itself where a run's cohort was loaded.
-    pictures
-        Where rows are cases (see `focusmap.study.cases`): one row a picture, ``row, image_id, path, case_id, view``;
-        perhaps with those of other cases. None where each row is a picture.
+    images
+        Where rows are cases (see `focusmap.study.cases`): one row per image, ``row, image_id, path, case_id, view``;
+        perhaps with those of other cases. None where each row is an image.
     """
 
     study: Study
     table: pd.DataFrame
     raw: pd.DataFrame
-    pictures: pd.DataFrame | None = None
+    images: pd.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -111,11 +111,11 @@ class Cohort:
 
     @property
     def files(self) -> list[Path]:
-        """The picture files, in table order."""
+        """The image files, in table order."""
         return [self.study.images / path for path in self.table["path"]]
 
     def file(self, image_id: str) -> Path:
-        """Return the picture file of an image."""
+        """Return the image file of an image."""
         return self.study.images / str(self.table["path"].iloc[self.positions[image_id]])
 
     def mask_file(self, image_id: str, target: str | None = None) -> Path | None:
@@ -148,14 +148,14 @@ class Cohort:
         return self.take([self.positions[image_id] for image_id in image_ids])
 
 
-def read_cohort(label_file: Path, said: Declaration | None = None, *, study: Study | None = None) -> Cohort:
+def read_cohort(label_file: Path, declaration: Declaration | None = None, *, study: Study | None = None) -> Cohort:
     """Return the checked cohort of a label file.
 
     Parameters
     ----------
     label_file
         CSV, UTF-8, with a header; one row an image.
-    said
+    declaration
         What the user declares about its columns; the rest is inferred.
     study
         A study made earlier; its columns and targets are used, and nothing is inferred.
@@ -163,13 +163,13 @@ def read_cohort(label_file: Path, said: Declaration | None = None, *, study: Stu
     Raises
     ------
     MissingFileError, InputError
-        If the file, a column or a picture is missing, a path is absolute or leaves its folder, an image stands
+        If the file, a column or an image is missing, a path is absolute or leaves its folder, an image stands
         twice, or a cell cannot be read; the message names file, row and remedy.
     """
     label_file = Path(label_file)
     raw = read_columns(label_file)
     with _named(label_file):
-        return build_cohort(study or declare_study(label_file, raw, said or Declaration()), raw)
+        return build_cohort(study or declare_study(label_file, raw, declaration or Declaration()), raw)
 
 
 def constant_targets(cohort: Cohort) -> dict[str, str]:
@@ -241,7 +241,7 @@ def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
 def read_unlabelled(file: Path, study: Study) -> Cohort:
     """Return the rows of a table as `study` names them, with the covariates that it has; it may have no labels.
 
-    Pictures, where the study has a path column, are not looked for.
+    Images, where the study has a path column, are not looked for.
 
     Raises
     ------
@@ -267,10 +267,10 @@ def read_earlier(file: Path, study: Study) -> pd.DataFrame:
 
 
 def write_cohort(cohort: Cohort, path: Path) -> None:
-    """Write the checked table, and beside it the pictures of its cases where it has some."""
+    """Write the checked table, and beside it the images of its cases where it has some."""
     write_table(path, cohort.table)
-    if cohort.pictures is not None:
-        write_table(path.with_name(PICTURES_FILE), cohort.pictures)
+    if cohort.images is not None:
+        write_table(path.with_name(IMAGES_FILE), cohort.images)
 
 
 def load_cohort(run: Path) -> Cohort:
@@ -286,8 +286,8 @@ def load_cohort(run: Path) -> Cohort:
     lacking = [name for name in ("row", "image_id", "patient_id", *study.task.names) if name not in table]
     if lacking:
         raise InputError(f"{run / COHORT_FILE}: lacks the column(s) {', '.join(lacking)}.")
-    pictures = read_table(run / PICTURES_FILE) if (run / PICTURES_FILE).is_file() else None
-    return Cohort(study, table.assign(row=table["row"].astype(int)), table, pictures)
+    images = read_table(run / IMAGES_FILE) if (run / IMAGES_FILE).is_file() else None
+    return Cohort(study, table.assign(row=table["row"].astype(int)), table, images)
 
 
 def _require_columns(study: Study, raw: pd.DataFrame) -> None:

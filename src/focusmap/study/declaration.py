@@ -14,7 +14,7 @@ from focusmap.study.roles import (
     PATIENT_COLUMNS,
     Roles,
     call_it_path,
-    columns_of_pictures,
+    columns_of_images,
     find_roles,
     require_column,
 )  # fmt: skip
@@ -26,10 +26,10 @@ from focusmap.tables import READ_AS
 COVARIATE_KINDS = ("numeric", "category", "date", "codes")
 EXAMPLES = {"before": "VA=preVA", "missing": "grade=9"}
 WITHOUT_LABELS = Inference(UNLABELLED, None, (Reason("no-labels"),))
-NO_PICTURES = f"there is no path column (one of {', '.join(PATH_COLUMNS)}): no picture is looked at"
+NO_IMAGES = f"there is no path column (one of {', '.join(PATH_COLUMNS)}): no image is looked at"
 
 
-def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> Study:
+def declare_study(label_file: Path, table: pd.DataFrame, declaration: Declaration) -> Study:
     """Return the study: what the user said, and the rest inferred where it is unambiguous.
 
     Parameters
@@ -38,7 +38,7 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
         Where `table` was read from.
     table
         The label file, every cell as text.
-    said
+    declaration
         The user's declaration.
 
     Raises
@@ -46,42 +46,42 @@ def declare_study(label_file: Path, table: pd.DataFrame, said: Declaration) -> S
     InputError
         If a named column is missing or the targets are ambiguous; the message names the candidates.
     """
-    kinds = dict(parse_covariate(text, list(table.columns)) for text in said.covariates)
-    specs = [parse_target(text, list(table.columns)) for text in said.targets]
+    kinds = dict(parse_covariate(text, list(table.columns)) for text in declaration.covariates)
+    specs = [parse_target(text, list(table.columns)) for text in declaration.targets]
     earlier = {spec.name: spec.earlier for spec in specs if spec.earlier}
-    before = earlier | dict(_pair("before", text) for text in said.before)
-    inputs = (*kinds, *said.groups, *before.values(), *earlier.values())
-    for column in (said.block, *inputs):
+    before = earlier | dict(_pair("before", text) for text in declaration.before)
+    inputs = (*kinds, *declaration.groups, *before.values(), *earlier.values())
+    for column in (declaration.block, *inputs):
         require_column(table, column)
-    table = without_missing(table, said.missing)
-    roles = find_roles(table, said)
-    columns = _Columns(roles, (said.block, *inputs))
-    inferred = _infer(table, specs, said, columns)
+    table = without_missing(table, declaration.missing)
+    roles = find_roles(table, declaration)
+    columns = _Columns(roles, (declaration.block, *inputs))
+    inferred = _infer(table, specs, declaration, columns)
     for name in before:
         inferred.task.index(name)
     return Study(
         label_file=label_file.resolve(),
-        images=_images_folder(label_file, said),
+        images=_images_folder(label_file, declaration),
         task=inferred.task,
         path_column=roles.path,
         id_column=roles.image_id,
         patient_column=roles.patient,
-        patients="none" if said.patient == "none" else "column" if roles.patient else "undeclared",
-        same_patient=said.same_patient,
+        patients="none" if declaration.patient == "none" else "column" if roles.patient else "undeclared",
+        same_patient=declaration.same_patient,
         split_column=roles.split,
         case_column=roles.case,
         view_column=roles.view,
         mask_column=roles.mask,
-        block_column=said.block,
-        boxes_file=said.boxes.resolve() if said.boxes else None,
+        block_column=declaration.block,
+        boxes_file=declaration.boxes.resolve() if declaration.boxes else None,
         covariates=tuple(kinds),
-        groups=said.groups,
+        groups=declaration.groups,
         covariate_kinds={name: kind for name, kind in kinds.items() if kind},
         before=before,
-        missing=said.missing,
+        missing=declaration.missing,
         list_column=inferred.list_column,
         list_sign=inferred.list_sign,
-        uncertain=said.uncertain,
+        uncertain=declaration.uncertain,
         notes=tuple(_notes(table, inferred, columns)),
     )
 
@@ -91,16 +91,16 @@ def _notes(table: pd.DataFrame, inferred: Inference, columns: "_Columns") -> Ite
     if READ_AS in table.attrs:
         yield str(table.attrs[READ_AS])
     yield from map(str, inferred.notes)
-    yield from _no_pictures(table, columns)
+    yield from _no_images(table, columns)
     yield from _idle_masks(table, inferred.task, columns)
 
 
-def _no_pictures(table: pd.DataFrame, columns: "_Columns") -> list[str]:
+def _no_images(table: pd.DataFrame, columns: "_Columns") -> list[str]:
     if columns.roles.path is not None:
         return []
     others = [name for name in table if name not in columns.named]
-    remedy = call_it_path(columns_of_pictures(table[others]))
-    return [f"{NO_PICTURES}.{remedy}" if remedy else NO_PICTURES]
+    remedy = call_it_path(columns_of_images(table[others]))
+    return [f"{NO_IMAGES}.{remedy}" if remedy else NO_IMAGES]
 
 
 def _idle_masks(table: pd.DataFrame, task: Task, columns: "_Columns") -> list[str]:
@@ -127,19 +127,19 @@ class _Columns:
         return tuple(filter(None, (*own, *self.others)))
 
 
-def _infer(table: pd.DataFrame, specs: Sequence[TargetSpec], said: Declaration, columns: _Columns) -> Inference:
+def _infer(table: pd.DataFrame, specs: Sequence[TargetSpec], declaration: Declaration, columns: _Columns) -> Inference:
     """Return the task; `InputError` if a target has another role, or the declaration and the labels do not go."""
     for spec in specs:
         if spec.name in columns.named:
             raise InputError(f"column {spec.name!r} has another role and cannot be a target as well.")
     reserved = [*columns.named, "image_id", *PATIENT_COLUMNS]
-    inferred = WITHOUT_LABELS if said.unlabelled else infer_task(_with_uncertain(table), specs, reserved)
-    _check_labels(inferred.task, said)
+    inferred = WITHOUT_LABELS if declaration.unlabelled else infer_task(_with_uncertain(table), specs, reserved)
+    _check_labels(inferred.task, declaration)
     return inferred
 
 
-def _images_folder(label_file: Path, said: Declaration) -> Path:
-    images = (said.images or label_file.parent).resolve()
+def _images_folder(label_file: Path, declaration: Declaration) -> Path:
+    images = (declaration.images or label_file.parent).resolve()
     if not images.is_dir():
         raise MissingFileError(f"--images {images}: no such folder.")
     return images
@@ -189,13 +189,13 @@ def _pair(option: str, text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _check_labels(task: Task, said: Declaration) -> None:
-    if said.unlabelled and said.targets:
+def _check_labels(task: Task, declaration: Declaration) -> None:
+    if declaration.unlabelled and declaration.targets:
         raise InputError(
             "an autoencoder learns without labels: leave --target out. Afterwards its anomaly score can be compared "
-            f"with a label: focusmap evaluate RUN --target {said.targets[0]}"
+            f"with a label: focusmap evaluate RUN --target {declaration.targets[0]}"
         )
-    if not said.unlabelled and task == UNLABELLED:
+    if not declaration.unlabelled and task == UNLABELLED:
         raise InputError(f"target {ANOMALY.name!r}: this name is an autoencoder's score. Rename the column.")
 
 

@@ -1,4 +1,4 @@
-"""Pictures that are not the run's own: a label file read as the run's study declares it."""
+"""Images that are not the run's own: a label file read as the run's study declares it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from focusmap.study.task import Task
 LEAK = "patient-across-splits"
 
 
-def read_other(run: Run, label_file: Path, said: Declaration) -> Cohort:
+def read_other(run: Run, label_file: Path, declaration: Declaration) -> Cohort:
     """Return the cohort of a label file that the run has not seen, read as the run's own study declares it.
 
     Raises
@@ -31,71 +31,71 @@ def read_other(run: Run, label_file: Path, said: Declaration) -> Cohort:
         otherwise as `read_cohort`.
     """
     table, own = read_columns(label_file), read_study(run.study)
-    check_targets(own.task, said)
+    check_targets(own.task, declaration)
     try:
-        study = _read_as(own, said, table, label_file)
+        study = _read_as(own, declaration, table, label_file)
     except InputError as error:
         raise InputError(f"{label_file} {error}") from None
     return read_cohort(label_file, study=study)
 
 
-def _read_as(own: Study, said: Declaration, table: pd.DataFrame, label_file: Path) -> Study:
+def _read_as(own: Study, declaration: Declaration, table: pd.DataFrame, label_file: Path) -> Study:
     """Return the run's study of another table: what is named, the run's own, and less what this table lacks."""
-    for named in (*said.covariates, *said.groups):
+    for named in (*declaration.covariates, *declaration.groups):
         require_column(table, named)
-    roles = find_roles(table, said, own)
+    roles = find_roles(table, declaration, own)
     if own.path_column is not None and roles.path is None:
         raise InputError(NO_PATH)
-    if own.patients == "column" and said.patient != "none" and roles.patient is None:
+    if own.patients == "column" and declaration.patient != "none" and roles.patient is None:
         raise InputError(f"has no column {own.patient_column!r}, which says who the patients are. Name it: --patient.")
-    missing = (*own.missing, *said.missing)
+    missing = (*own.missing, *declaration.missing)
     return replace(
         own,
         label_file=label_file.resolve(),
-        images=(said.images or label_file.parent).resolve(),
+        images=(declaration.images or label_file.parent).resolve(),
         path_column=roles.path,
         id_column=roles.image_id,
         patient_column=roles.patient,
-        same_patient=own.same_patient or said.same_patient,
-        patients="none" if said.patient == "none" else "column" if roles.patient else own.patients,
+        same_patient=own.same_patient or declaration.same_patient,
+        patients="none" if declaration.patient == "none" else "column" if roles.patient else own.patients,
         case_column=roles.case,
         view_column=roles.view,
         mask_column=roles.mask,
-        covariates=said.covariates or tuple(name for name in own.covariates if name in table),
-        groups=said.groups or tuple(name for name in own.groups if name in table),
+        covariates=declaration.covariates or tuple(name for name in own.covariates if name in table),
+        groups=declaration.groups or tuple(name for name in own.groups if name in table),
         before={target: column for target, column in own.before.items() if column in table},
         missing=tuple(text for text in missing if text.rpartition("=")[0] in table),
-        boxes_file=said.boxes,
+        boxes_file=declaration.boxes,
         split_column=None,
         block_column=None,
     )
 
 
 def rows_like(run: Run, cohort: Cohort) -> Cohort:
-    """Return a cohort of pictures as the rows that a run's model answers: the same, or the cases that they make.
+    """Return a cohort of images as the rows that a run's model answers: the same, or the cases that they make.
 
     Raises
     ------
     InputError
-        If the model is one of cases and the label file does not say which pictures are a case, or which view each is.
+        If the model is one of cases and the label file does not say which images are a case, or which view each is.
     """
     own = load_cohort(run.folder)
-    if own.pictures is None:
+    if own.images is None:
         return cohort
     recipe = read_recipe(run.recipe)
     grouped, has_views = recipe.cases != "pictures", own.study.view_column is not None
     if grouped and "case_id" not in cohort.table:
         raise InputError(
-            f"{cohort.study.label_file}: does not say which pictures are a case. Name the column with --case."
+            f"{cohort.study.label_file}: does not say which images are a case. Name the column with --case."
         )
-    if grouped and has_views and "view" not in cohort.table and parse_model(recipe.model).shown == "pictures":
-        raise InputError(f"{cohort.study.label_file}: does not say which view each picture is. Name it with --view.")
+    if grouped and has_views and "view" not in cohort.table and parse_model(recipe.model).shown == "images":
+        raise InputError(f"{cohort.study.label_file}: does not say which view each image is. Name it with --view.")
     return by_case(cohort, grouped=grouped)
 
 
-def check_targets(task: Task, said: Declaration) -> None:
+def check_targets(task: Task, declaration: Declaration) -> None:
     """Raise `InputError` if the user names a target that the run does not have; it answers all of its own."""
-    for written in said.targets:
+    for written in declaration.targets:
         task.index(written.partition(":")[0])
 
 

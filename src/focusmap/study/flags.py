@@ -16,8 +16,8 @@ class Flag:
     Parameters
     ----------
     kind
-        ``unseen``: a category, and ``outside``: a number, that train does not have; ``unlike``: a picture unlike those
-        of train; ``unknown``: an earlier value is not known; ``unreadable``: pictures of a case cannot be read.
+        ``unseen``: a category, and ``outside``: a number, that train does not have; ``unlike``: an image unlike those
+        of train; ``unknown``: an earlier value is not known; ``unreadable``: images of a case cannot be read.
     text
         The same in words.
     """

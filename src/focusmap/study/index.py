@@ -1,4 +1,4 @@
-"""Pictures in folders to the rows of a label file: by the folder's name, or by fields in the path."""
+"""Images in folders to the rows of a label file: by the folder's name, or by fields in the path."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from focusmap.study.cohort import SPLIT_NAMES
 FIELD = re.compile(r"\{([^{}]*)\}")
 IGNORED = "_"
 NUMBER = "n"
-MASK_NAME = re.compile(r"(?P<picture>.+)[_-]mask([_-]?\d+)?", re.IGNORECASE)
+MASK_NAME = re.compile(r"(?P<image>.+)[_-]mask([_-]?\d+)?", re.IGNORECASE)
 
 Fields: TypeAlias = Mapping[str, str]
 Reader: TypeAlias = Callable[[str], Fields | None]
@@ -22,37 +22,37 @@ Reader: TypeAlias = Callable[[str], Fields | None]
 
 @dataclass(frozen=True)
 class Index:
-    """The rows of a label file, and the pictures that it leaves out: not where the others are, or further masks."""
+    """The rows of a label file, and the images that it leaves out: not where the others are, or further masks."""
 
     table: pd.DataFrame
     left_out: tuple[str, ...]
 
 
-def index_pictures(pictures: Iterable[str], pattern: str | None = None) -> Index:
+def index_images(images: Iterable[str], pattern: str | None = None) -> Index:
     """Return a table with ``path``, the fields of each path, and ``mask`` where there are masks.
 
     Without a pattern the first folder is the ``label``; where it is called train, val, test or the like it is the
-    ``split``, and the second one the label. A picture called ``NAME_mask`` beside a picture ``NAME`` is its mask.
+    ``split``, and the second one the label. An image called ``NAME_mask`` beside an image ``NAME`` is its mask.
 
     Parameters
     ----------
-    pictures
+    images
         Paths with ``/``, relative to the folder that is indexed.
     pattern
         Such as ``{label}/{patient}_{n}.png``. A field stands for the shortest text without ``/`` that fits, ``{n}``
-        for a number, ``{_}`` for what is not kept. A pattern that ends without a suffix fits every kind of picture.
+        for a number, ``{_}`` for what is not kept. A pattern that ends without a suffix fits every kind of image.
 
     Raises
     ------
     InputError
-        If there are no pictures, none fits, or the pattern cannot be read.
+        If there are no images, none fits, or the pattern cannot be read.
 
-    >>> index_pictures(["ill/p1_1.png", "well/p2_1.png"], "{label}/{patient}_{n}").table.values.tolist()
+    >>> index_images(["ill/p1_1.png", "well/p2_1.png"], "{label}/{patient}_{n}").table.values.tolist()
     [['ill/p1_1.png', 'ill', 'p1', '1'], ['well/p2_1.png', 'well', 'p2', '1']]
     """
-    names = sorted(pictures)
+    names = sorted(images)
     if not names:
-        raise InputError("holds no pictures.")
+        raise InputError("holds no images.")
     masks = _masks(names)
     read = _pattern_reader(pattern) if pattern is not None else _folder_fields
     found = {name: read(name) for name in names if name not in masks}
@@ -60,7 +60,7 @@ def index_pictures(pictures: Iterable[str], pattern: str | None = None) -> Index
     if not rows:
         wanted = f"as {pattern!r} says" if pattern is not None else "in a folder that is named for its label"
         raise InputError(
-            f"none of {len(names)} pictures lies {wanted}; the first is {names[0]!r}. Say what the path means with "
+            f"none of {len(names)} images lies {wanted}; the first is {names[0]!r}. Say what the path means with "
             "--pattern, such as '{label}/{patient}_{n}.png'."
         )
     table = _with_masks(pd.DataFrame(rows), masks)
@@ -69,16 +69,16 @@ def index_pictures(pictures: Iterable[str], pattern: str | None = None) -> Index
 
 
 def _masks(names: Sequence[str]) -> dict[str, str]:
-    """Return mask to picture."""
+    """Return mask to image."""
     by_stem = {str(PurePosixPath(name).with_suffix("")): name for name in names}
     matches = [(stem, MASK_NAME.fullmatch(stem)) for stem in by_stem]
-    pairs = [(stem, match["picture"]) for stem, match in matches if match]
-    return {by_stem[stem]: by_stem[picture] for stem, picture in pairs if picture in by_stem}
+    pairs = [(stem, match["image"]) for stem, match in matches if match]
+    return {by_stem[stem]: by_stem[image] for stem, image in pairs if image in by_stem}
 
 
 def _with_masks(table: pd.DataFrame, masks: Mapping[str, str]) -> pd.DataFrame:
-    """Return the table with each picture's first mask, if any has one."""
-    first = {picture: mask for mask, picture in sorted(masks.items(), reverse=True)}
+    """Return the table with each image's first mask, if any has one."""
+    first = {image: mask for mask, image in sorted(masks.items(), reverse=True)}
     column = [first.get(path, "") for path in table["path"]]
     return table.assign(mask=column) if any(column) else table
 

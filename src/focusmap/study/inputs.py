@@ -8,7 +8,7 @@ import pandas as pd
 
 from focusmap.errors import InputError, MissingFileError
 from focusmap.files import is_table
-from focusmap.images.read import picture_files
+from focusmap.images.read import image_files
 from focusmap.study.cases import NO_VIEW, by_case
 from focusmap.study.cohort import Cohort, read_columns, read_earlier, read_unlabelled
 from focusmap.study.external import rows_like
@@ -51,7 +51,7 @@ class Needs:
         return "a model of cases" if self.views else "a model of images and a table" if self.images else "a table model"
 
 
-def read_inputs(folder: Path, needs: Needs, inputs: Sequence[Path], said: Declaration) -> Samples:
+def read_inputs(folder: Path, needs: Needs, inputs: Sequence[Path], declaration: Declaration) -> Samples:
     """Return the samples that inputs name, to be shown to the model of a run, or of a model folder without its run.
 
     Raises
@@ -60,10 +60,10 @@ def read_inputs(folder: Path, needs: Needs, inputs: Sequence[Path], said: Declar
         If an input is not there, a folder holds no image, or a table lacks what the model must know.
     """
     if needs.images and not needs.views and not needs.covariates:
-        return read_images(folder, needs.task, inputs, said)
+        return read_images(folder, needs.task, inputs, declaration)
     if len(inputs) != 1 or not is_table(inputs[0]):
         raise InputError(f"{folder}: is {needs.kind}; give one table (.csv or .csv.gz) with the columns that it takes.")
-    rows = _read_rows(folder, needs, inputs[0], said)
+    rows = _read_rows(folder, needs, inputs[0], declaration)
     if needs.views:
         return Samples.from_files(by_case(rows, grouped=needs.grouped))
     if (folder / "recipe.yaml").is_file() and "case_id" in rows.table:
@@ -71,7 +71,7 @@ def read_inputs(folder: Path, needs: Needs, inputs: Sequence[Path], said: Declar
     return Samples.from_files(rows) if needs.images else Samples.from_table(rows)
 
 
-def read_images(folder: Path, task: Task, inputs: Sequence[Path], said: Declaration) -> Samples:
+def read_images(folder: Path, task: Task, inputs: Sequence[Path], declaration: Declaration) -> Samples:
     """Return the images that inputs name, each a row: files, folders, or tables as a run's own study reads them.
 
     Raises
@@ -80,25 +80,25 @@ def read_images(folder: Path, task: Task, inputs: Sequence[Path], said: Declarat
         As `read_inputs`; of a model that tells changes, if there is not one table with the earlier values.
     """
     own = _own_study(folder)
-    found = [one for given in inputs for one in _images_of(given, said, own)]
+    found = [one for given in inputs for one in _images_of(given, declaration, own)]
     names, files = [name for name, _ in found], [file for _, file in found]
     table = pd.DataFrame(names, columns=["image_id", "path", "patient_id"]).assign(row=range(2, len(names) + 2))
     columns = ", ".join(target.earlier for target in task.targets if target.earlier)
     if columns:
         if len(inputs) != 1 or not is_table(inputs[0]):
             raise InputError(f"{folder}: the model tells changes; give one label file with the column(s) {columns}.")
-        table = pd.concat([table, read_earlier(inputs[0], _study_of(folder, task, inputs[0], said))], axis=1)
+        table = pd.concat([table, read_earlier(inputs[0], _study_of(folder, task, inputs[0], declaration))], axis=1)
     return Samples.from_files(Cohort(Study(inputs[0], Path(), task, "path"), table, table), files)
 
 
-def _images_of(given: Path, said: Declaration, own: Study | None) -> Iterator[tuple[tuple[str, str, str], Path]]:
+def _images_of(given: Path, declaration: Declaration, own: Study | None) -> Iterator[tuple[tuple[str, str, str], Path]]:
     """Yield ``(image_id, path, patient_id)`` and the file of each image that an input names."""
     if is_table(given):
-        yield from _images_in(given, said, own)
+        yield from _images_in(given, declaration, own)
     elif given.is_dir():
-        inside = picture_files(given)
+        inside = image_files(given)
         if not inside:
-            raise InputError(f"{given}: holds no picture.")
+            raise InputError(f"{given}: holds no image.")
         yield from (((str(file), str(file), ""), file) for file in inside)
     elif given.is_file():
         yield (str(given), str(given), ""), given
@@ -106,9 +106,9 @@ def _images_of(given: Path, said: Declaration, own: Study | None) -> Iterator[tu
         raise MissingFileError(f"{given}: no such file.")
 
 
-def _images_in(file: Path, said: Declaration, own: Study | None) -> Iterator[tuple[tuple[str, str, str], Path]]:
-    table, images = read_columns(file), said.images or file.parent
-    roles = _roles(file, table, said, own)
+def _images_in(file: Path, declaration: Declaration, own: Study | None) -> Iterator[tuple[tuple[str, str, str], Path]]:
+    table, images = read_columns(file), declaration.images or file.parent
+    roles = _roles(file, table, declaration, own)
     if roles.path is None:
         raise InputError(f"{file} {NO_PATH}")
     try:
@@ -120,15 +120,15 @@ def _images_in(file: Path, said: Declaration, own: Study | None) -> Iterator[tup
         yield (image_id, path, patient), images / path
 
 
-def _read_rows(folder: Path, needs: Needs, file: Path, said: Declaration) -> Cohort:
+def _read_rows(folder: Path, needs: Needs, file: Path, declaration: Declaration) -> Cohort:
     """Return the rows of a table by the columns of the run's study; targets are not looked at."""
     table, own = read_columns(file), _own_study(folder)
-    roles = _roles(file, table, said, own)
+    roles = _roles(file, table, declaration, own)
     path = roles.path if needs.images else None
     asked = replace(
-        _study_of(folder, needs.task, file, said),
+        _study_of(folder, needs.task, file, declaration),
         label_file=file,
-        images=said.images or file.parent,
+        images=declaration.images or file.parent,
         path_column=path,
         id_column=roles.image_id or (first_filled(table, (own.path_column,)) if own and path is None else None),
         covariates=needs.covariates,
@@ -140,9 +140,9 @@ def _read_rows(folder: Path, needs: Needs, file: Path, said: Declaration) -> Coh
     return read_unlabelled(file, asked)
 
 
-def _roles(file: Path, table: pd.DataFrame, said: Declaration, own: Study | None) -> Roles:
+def _roles(file: Path, table: pd.DataFrame, declaration: Declaration, own: Study | None) -> Roles:
     try:
-        return find_roles(table, said, own)
+        return find_roles(table, declaration, own)
     except InputError as error:
         raise InputError(f"{file} {error}") from None
 
@@ -152,9 +152,9 @@ def _refuse_lacking(file: Path, asked: Study, needs: Needs) -> None:
     if needs.images and asked.path_column is None:
         raise InputError(f"{file}: {NO_PATH}")
     if needs.grouped and asked.case_column is None:
-        raise InputError(f"{file}: does not say which pictures are a case. Name the column with --case.")
+        raise InputError(f"{file}: does not say which images are a case. Name the column with --case.")
     if needs.views not in ((), (NO_VIEW,)) and asked.view_column is None:
-        raise InputError(f"{file}: does not say which view each picture is. Name the column with --view.")
+        raise InputError(f"{file}: does not say which view each image is. Name the column with --view.")
 
 
 def _own_study(folder: Path) -> Study | None:
@@ -163,8 +163,8 @@ def _own_study(folder: Path) -> Study | None:
     return read_study(file) if file.is_file() else None
 
 
-def _study_of(folder: Path, task: Task, file: Path, said: Declaration) -> Study:
+def _study_of(folder: Path, task: Task, file: Path, declaration: Declaration) -> Study:
     """Return the run's study, or that of a model folder without its run, with what `file` calls not known."""
     own, columns = _own_study(folder) or Study(file, file.parent, task), read_columns(file)
-    missing = tuple(text for text in (*own.missing, *said.missing) if text.rpartition("=")[0] in columns)
+    missing = tuple(text for text in (*own.missing, *declaration.missing) if text.rpartition("=")[0] in columns)
     return replace(own, missing=missing)

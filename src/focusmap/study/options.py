@@ -22,7 +22,7 @@ class Declaration:
 
     TITLE: ClassVar = "the study"
 
-    images: Annotated[Path | None, Setting("folder of the pictures (default: the label file's)", "DIR")] = None
+    images: Annotated[Path | None, Setting("folder of the images (default: the label file's)", "DIR")] = None
     targets: Annotated[
         tuple[str, ...],
         Setting(
@@ -31,14 +31,12 @@ class Declaration:
             option="target",
         ),
     ] = ()
-    patient: Annotated[str | None, Setting("patient column, or 'none' if every picture is its own patient", "COL")] = (
-        None
-    )
+    patient: Annotated[str | None, Setting("patient column, or 'none' if every image is its own patient", "COL")] = None
     same_patient: Annotated[
         bool, Setting("patients whose ids differ only in how they are written (17, 0017, 17.0) are one")
     ] = False
-    case: Annotated[str | None, Setting("column that groups pictures into cases", "COL")] = None
-    view: Annotated[str | None, Setting("column that names a picture's view", "COL")] = None
+    case: Annotated[str | None, Setting("column that groups images into cases", "COL")] = None
+    view: Annotated[str | None, Setting("column that names an image's view", "COL")] = None
     split: Annotated[str | None, Setting("column of a split made earlier", "COL")] = None
     block: Annotated[str | None, Setting("order of slices: split in contiguous blocks with gaps", "COL")] = None
     mask: Annotated[str | None, Setting("column of mask files", "COL")] = None
@@ -55,7 +53,7 @@ class Declaration:
     missing: Annotated[tuple[str, ...], Setting("cells that mean 'not known'", "COL=VALUE")] = ()
     groups: Annotated[tuple[str, ...], Setting("subgroup column; repeat for several", "COL", option="group")] = ()
     uncertain: Annotated[Uncertain, Setting("meaning of -1")] = "unknown"
-    unlabelled: Annotated[bool, "No label is looked at: for a model that learns from pictures alone."] = False
+    unlabelled: Annotated[bool, "No label is looked at: for a model that learns from images alone."] = False
 
     def __post_init__(self) -> None:
         settle(self)
@@ -95,7 +93,7 @@ class RunOptions:
 
     TITLE: ClassVar = "how it runs"
 
-    recipe: Annotated[Recipe, "Settings of the training; what it leaves open is chosen from the pictures."] = field(
+    recipe: Annotated[Recipe, "Settings of the training; what it leaves open is chosen from the images."] = field(
         default_factory=Recipe
     )
     folds: Annotated[
@@ -107,9 +105,9 @@ class RunOptions:
         Setting("minutes that a run without --model may take: the best model that they allow", "MINUTES"),
     ] = 10.0
     accept: Annotated[tuple[str, ...], Setting("go on in spite of a blocking finding", "FINDING")] = ()
-    skip_unreadable: Annotated[bool, Setting("leave unreadable pictures out, and count them")] = False
-    store: Annotated[Path | None, Setting("share prepared pictures between runs", "DIR")] = None
-    workers: Annotated[int | None, Setting("processes that read pictures", "N")] = None
+    skip_unreadable: Annotated[bool, Setting("leave unreadable images out, and count them")] = False
+    store: Annotated[Path | None, Setting("share prepared images between runs", "DIR")] = None
+    workers: Annotated[int | None, Setting("processes that read images", "N")] = None
     devices: Annotated[
         str,
         Setting("where nets compute: auto, cpu, cuda, mps; several train together: 2, cuda:2", "DEVICES"),

@@ -30,7 +30,7 @@ def parts_of(run: Run) -> list[Parts]:
     split, runs = read_split(run.split, cohort), run.parts()
     if runs == [run]:
         if not split.ids("test"):
-            raise InputError(f"{run.folder}: its split has no test part. Name pictures or a label file.")
+            raise InputError(f"{run.folder}: its split has no test part. Name images or a label file.")
         return [_parts(run, cohort, split)]
     return [_parts(fold, cohort, fold_split(split, k)) for k, fold in enumerate(runs)]
 

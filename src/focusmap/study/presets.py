@@ -1,6 +1,6 @@
-"""Recipes to start from, by kind of picture: what each changes of the default recipe.
+"""Recipes to start from, by kind of image: what each changes of the default recipe.
 
-Mirroring is on only where left and right are alike to the label. There is no preset that mirrors chest pictures: in a
+Mirroring is on only where left and right are alike to the label. There is no preset that mirrors chest images: in a
 mirrored film the heart lies on the right side, which is a finding.
 """
 
@@ -29,7 +29,7 @@ PRESETS: dict[str, Mapping[str, Json]] = {
         "channels": 3,
         "augmentation": {"mirror": True, "rotate_degrees": 45.0, "shift": 0.05, "brightness": 0.2, "contrast": 0.2},
     },
-    # The exports of the APTOS 2021 challenge are 596 rows of 1264 columns, a fundus picture on the left and the scan on
+    # The exports of the APTOS 2021 challenge are 596 rows of 1264 columns, a fundus image on the left and the scan on
     # the right; the shares keep rows 50 to 450 and columns 550 to 1200, as the shared entries do. 640 pixels keep the
     # scan's own; a mirrored left eye looks like a right one.
     "oct-aptos": {

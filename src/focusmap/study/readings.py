@@ -1,4 +1,4 @@
-"""The table of several readers: who called which picture what. One row a reading, or one row a picture."""
+"""The table of several readers: who called which image what. One row a reading, or one row per image."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,22 +25,22 @@ DEFAULT_LABEL = "label"
 
 @dataclass(frozen=True)
 class Readings:
-    """What R readers said of N pictures.
+    """What R readers said of N images.
 
     Parameters
     ----------
     task
         The labels; each is binary, multiclass or ordinal.
-    pictures
-        N rows: the columns that say one thing of each picture, as the table wrote them.
+    images
+        N rows: the columns that say one thing of each image, as the table wrote them.
     names
-        What each picture is called: its path, its image_id, or its row.
+        What each image is called: its path, its image_id, or its row.
     path_column, patient_column
-        Columns of `pictures`; None where there is none.
+        Columns of `images`; None where there is none.
     readers
         R names.
     votes
-        By label ``(N, R) int``: the class that each reader gave, -1 where a reader has not read the picture.
+        By label ``(N, R) int``: the class that each reader gave, -1 where a reader has not read the image.
     definitive
         By label ``(N,) int``: the class that biopsy or follow-up showed, -1 where there was none. A label without a
         definitive column has no entry.
@@ -49,7 +49,7 @@ class Readings:
     """
 
     task: Task
-    pictures: pd.DataFrame
+    images: pd.DataFrame
     names: tuple[str, ...]
     path_column: str | None
     patient_column: str | None
@@ -60,13 +60,13 @@ class Readings:
 
     @property
     def patients(self) -> list[str]:
-        """Patient of each picture; the picture itself where no patients are known."""
-        return list(self.names if self.patient_column is None else self.pictures[self.patient_column])
+        """Patient of each image; the image itself where no patients are known."""
+        return list(self.names if self.patient_column is None else self.images[self.patient_column])
 
 
 @dataclass(frozen=True)
 class _Roles:
-    """What columns are for: `key` names the picture (None: each row is one), `definitive` what is known of it."""
+    """What columns are for: `key` names the image (None: each row is one), `definitive` what is known of it."""
 
     key: str | None
     patient: str | None
@@ -80,97 +80,97 @@ class _Roles:
 
 @dataclass(frozen=True)
 class _Answers:
-    """M readings of N pictures.
+    """M readings of N images.
 
     Parameters
     ----------
     cells
-        M rows, one column a label; where a row of the file is a reading, its other columns too.
-    rows, of_picture, readers : (M,)
-        Row of the file, position of the picture, name of the reader.
-    pictures
-        N rows: columns that are known to describe the picture.
+        M rows, one column per label; where a row of the file is a reading, its other columns too.
+    rows, of_image, readers : (M,)
+        Row of the file, position of the image, name of the reader.
+    images
+        N rows: columns that are known to describe the image.
     first_rows : (N,) int
-        Row of the file in which each picture stands first.
+        Row of the file in which each image stands first.
     targets
         Columns of `cells` that are labels if the user names none; empty: to be inferred.
     """
 
     cells: pd.DataFrame
     rows: np.ndarray
-    of_picture: np.ndarray
+    of_image: np.ndarray
     readers: np.ndarray
-    pictures: pd.DataFrame
+    images: pd.DataFrame
     first_rows: np.ndarray
     targets: tuple[str, ...] = ()
 
 
-def read_readings(file: Path, said: ReadingsDeclaration = ReadingsDeclaration()) -> Readings:
+def read_readings(file: Path, declaration: ReadingsDeclaration = ReadingsDeclaration()) -> Readings:
     """Return the readings in a CSV file, UTF-8, with a header.
 
     One row a reading: a column that names the reader (the first of ``reader, reader_id, rater, annotator, observer,
-    radiologist``), a path or ``image_id`` column that names the picture, and one column a label. One row a picture:
+    radiologist``), a path or ``image_id`` column that names the image, and one column per label. One row per image:
     columns ``LABEL.READER``, or the readers' columns that the user names. An empty cell means "not read"; so does -1,
     a reader's "uncertain".
 
     Raises
     ------
     MissingFileError, InputError
-        If the file is neither form, has one reader only, a reader gives a picture two different answers, or a cell is
+        If the file is neither form, has one reader only, a reader gives an image two different answers, or a cell is
         not one of the classes; the message names file, row and remedy.
     RefusedError
         If ids of patients are one in their normal form only, and nobody has said what they are.
     """
     raw = read_columns(file)
     try:
-        return _readings(raw, said)
+        return _readings(raw, declaration)
     except RefusedError as error:
         raise RefusedError(f"{file}: {error}") from None
     except InputError as error:
         raise InputError(f"{file} {error}") from None
 
 
-def _readings(raw: pd.DataFrame, said: ReadingsDeclaration) -> Readings:
+def _readings(raw: pd.DataFrame, declaration: ReadingsDeclaration) -> Readings:
     cells = raw.apply(lambda column: column.str.strip())
-    roles = _roles(cells, said)
-    if said.same_patient and roles.patient is not None:
+    roles = _roles(cells, declaration)
+    if declaration.same_patient and roles.patient is not None:
         cells = cells.assign(**{roles.patient: cells[roles.patient].map(lambda cell: normal_id(cell) if cell else "")})
-    answers = _answers(cells, roles, said)
+    answers = _answers(cells, roles, declaration)
     _refuse_two_spellings(answers, roles)
-    task, inferred = _task(answers, said, roles)
-    pictures, left_out = _pictures(answers, task, roles)
+    task, inferred = _task(answers, declaration, roles)
+    images, left_out = _images(answers, task, roles)
     if roles.patient is not None:
-        refuse_nobody(pictures[roles.patient], roles.patient, answers.first_rows)
-        _refuse_one_patient_twice(pictures[roles.patient], said)
+        refuse_nobody(images[roles.patient], roles.patient, answers.first_rows)
+        _refuse_one_patient_twice(images[roles.patient], declaration)
     readers = sorted(set(answers.readers)) if not answers.targets else list(dict.fromkeys(answers.readers))
     votes = {target.name: _votes(target, answers, readers) for target in task.targets}
     heard = _heard(readers, votes)
     return Readings(
         task=task,
-        pictures=pictures.drop(columns=list(roles.definitive)),
-        names=tuple(pictures[roles.key]) if roles.key else tuple(f"row{row}" for row in answers.first_rows),
+        images=images.drop(columns=list(roles.definitive)),
+        names=tuple(images[roles.key]) if roles.key else tuple(f"row{row}" for row in answers.first_rows),
         path_column=roles.key if roles.key in PATH_COLUMNS else None,
         patient_column=roles.patient,
         readers=tuple(readers[i] for i in heard),
         votes={name: column[:, heard] for name, column in votes.items()},
-        definitive=_definitive(said.definitive, task, pictures, answers.first_rows),
+        definitive=_definitive(declaration.definitive, task, images, answers.first_rows),
         notes=(*filter(None, [raw.attrs.get(READ_AS)]), *inferred, *left_out),
     )
 
 
-def _roles(cells: pd.DataFrame, said: ReadingsDeclaration) -> _Roles:
-    definitive = tuple(text if text in cells else text.rpartition("=")[2] for text in said.definitive)
-    patient = None if said.patient == "none" else said.patient
-    for column in (*said.readers, *definitive, *([patient] if patient else [])):
+def _roles(cells: pd.DataFrame, declaration: ReadingsDeclaration) -> _Roles:
+    definitive = tuple(text if text in cells else text.rpartition("=")[2] for text in declaration.definitive)
+    patient = None if declaration.patient == "none" else declaration.patient
+    for column in (*declaration.readers, *definitive, *([patient] if patient else [])):
         if column not in cells:
             known = [str(name) for name in cells]
             raise InputError(f"has no column {column!r}.{suggest(column, known)} Columns: {', '.join(known)}.")
-    if said.patient is None:
+    if declaration.patient is None:
         patient = find_roles(cells, Declaration()).patient
     key = first_filled(cells, (*PATH_COLUMNS, "image_id"))
     if key is not None and (cells[key] == "").any():
         row = int(np.flatnonzero(cells[key] == "")[0]) + 2
-        raise InputError(f"row {row}: {key} is empty; it says which picture was read.")
+        raise InputError(f"row {row}: {key} is empty; it says which image was read.")
     return _Roles(key, patient, definitive)
 
 
@@ -186,16 +186,20 @@ def _heard(readers: Sequence[str], votes: Mapping[str, np.ndarray]) -> list[int]
     return heard
 
 
-def _answers(cells: pd.DataFrame, roles: _Roles, said: ReadingsDeclaration) -> _Answers:
+def _answers(cells: pd.DataFrame, roles: _Roles, declaration: ReadingsDeclaration) -> _Answers:
     who = (
-        said.readers[0] if len(said.readers) == 1 else first_filled(cells, READER_COLUMNS) if not said.readers else None
+        declaration.readers[0]
+        if len(declaration.readers) == 1
+        else first_filled(cells, READER_COLUMNS)
+        if not declaration.readers
+        else None
     )
     if who is not None:
         return _row_a_reading(cells, roles.key, who)
-    if not said.readers:
-        return _row_a_picture(cells, roles.key, _dotted(cells))
-    label = parse_target(said.targets[0], []).name if said.targets else DEFAULT_LABEL
-    return _row_a_picture(cells, roles.key, {label: {name: name for name in said.readers}})
+    if not declaration.readers:
+        return _row_a_image(cells, roles.key, _dotted(cells))
+    label = parse_target(declaration.targets[0], []).name if declaration.targets else DEFAULT_LABEL
+    return _row_a_image(cells, roles.key, {label: {name: name for name in declaration.readers}})
 
 
 def _dotted(cells: pd.DataFrame) -> dict[str, dict[str, str]]:
@@ -216,26 +220,26 @@ def _dotted(cells: pd.DataFrame) -> dict[str, dict[str, str]]:
 
 def _row_a_reading(cells: pd.DataFrame, key: str | None, who: str) -> _Answers:
     if key is None:
-        raise InputError(f"has neither a path column ({', '.join(PATH_COLUMNS)}) nor image_id: which picture was read?")
+        raise InputError(f"has neither a path column ({', '.join(PATH_COLUMNS)}) nor image_id: which image was read?")
     if (cells[who] == "").any():
         raise InputError(f"row {int(np.flatnonzero(cells[who] == '')[0]) + 2}: {who} is empty; it says who read.")
-    of_picture, names = pd.factorize(cells[key])
+    of_image, names = pd.factorize(cells[key])
     rows = np.arange(2, len(cells) + 2)
-    _, first = np.unique(of_picture, return_index=True)
-    pictures = pd.DataFrame({key: names})
-    return _Answers(cells.drop(columns=[key, who]), rows, of_picture, cells[who].to_numpy(), pictures, rows[first])
+    _, first = np.unique(of_image, return_index=True)
+    images = pd.DataFrame({key: names})
+    return _Answers(cells.drop(columns=[key, who]), rows, of_image, cells[who].to_numpy(), images, rows[first])
 
 
-def _row_a_picture(cells: pd.DataFrame, key: str | None, columns: Mapping[str, Mapping[str, str]]) -> _Answers:
+def _row_a_image(cells: pd.DataFrame, key: str | None, columns: Mapping[str, Mapping[str, str]]) -> _Answers:
     n, rows = len(cells), np.arange(2, len(cells) + 2)
     if key is not None and cells[key].duplicated().any():
         again = cells[key] == cells[key][cells[key].duplicated()].iloc[0]
         both = " and ".join(map(str, rows[again][:2]))
-        raise InputError(f"rows {both}: {key} {cells[key][again].iloc[0]!r} stands twice. Keep one row a picture.")
+        raise InputError(f"rows {both}: {key} {cells[key][again].iloc[0]!r} stands twice. Keep one row per image.")
     taken = {column for of_label in columns.values() for column in of_label.values()}
-    pictures = cells[[name for name in cells if name not in taken]]
+    images = cells[[name for name in cells if name not in taken]]
     for label, of_label in columns.items():
-        if label in pictures:
+        if label in images:
             first = next(iter(of_label.values()))
             raise InputError(f"has a column {label!r} beside {first!r}; the consensus would overwrite it. Rename it.")
     readers = list(dict.fromkeys(reader for of_label in columns.values() for reader in of_label))
@@ -247,18 +251,18 @@ def _row_a_picture(cells: pd.DataFrame, key: str | None, columns: Mapping[str, M
     return _Answers(
         cells=pd.concat(parts, ignore_index=True),
         rows=np.tile(rows, len(readers)),
-        of_picture=np.tile(np.arange(n), len(readers)),
+        of_image=np.tile(np.arange(n), len(readers)),
         readers=np.repeat(np.array(readers, dtype=object), n),
-        pictures=pictures,
+        images=images,
         first_rows=rows,
         targets=tuple(columns),
     )
 
 
-def _task(answers: _Answers, said: ReadingsDeclaration, roles: _Roles) -> tuple[Task, tuple[str, ...]]:
+def _task(answers: _Answers, declaration: ReadingsDeclaration, roles: _Roles) -> tuple[Task, tuple[str, ...]]:
     table = answers.cells.replace({"-1": "", "-1.0": ""})
     reserved = [*PATH_COLUMNS, "image_id", *PATIENT_COLUMNS, *SPLIT_COLUMNS, *roles.columns]
-    specs = [parse_target(text, list(table.columns)) for text in said.targets or answers.targets]
+    specs = [parse_target(text, list(table.columns)) for text in declaration.targets or answers.targets]
     try:
         inferred = infer_task(table, specs, reserved)
     except CellError as error:
@@ -271,28 +275,28 @@ def _task(answers: _Answers, said: ReadingsDeclaration, roles: _Roles) -> tuple[
     return inferred.task, inferred.notes
 
 
-def _pictures(answers: _Answers, task: Task, roles: _Roles) -> tuple[pd.DataFrame, list[Reason]]:
-    """Return the columns that say one thing of each picture, and in words which do not."""
-    pictures, notes = answers.pictures.copy(), []
+def _images(answers: _Answers, task: Task, roles: _Roles) -> tuple[pd.DataFrame, list[Reason]]:
+    """Return the columns that say one thing of each image, and in words which do not."""
+    images, notes = answers.images.copy(), []
     for name in [] if answers.targets else [name for name in answers.cells if name not in task.names]:
         cells = answers.cells[name]
         filled = cells[cells != ""]
-        grouped = filled.groupby(answers.of_picture[filled.index])
+        grouped = filled.groupby(answers.of_image[filled.index])
         differ = grouped.nunique() > 1
         if not differ.any():
-            pictures[name] = grouped.first().reindex(range(len(pictures)), fill_value="")
+            images[name] = grouped.first().reindex(range(len(images)), fill_value="")
         elif name in roles.columns:
-            of_one = filled[answers.of_picture[filled.index] == differ.index[differ][0]].drop_duplicates()
+            of_one = filled[answers.of_image[filled.index] == differ.index[differ][0]].drop_duplicates()
             rows = " and ".join(str(row) for row in answers.rows[of_one.index[:2]])
-            raise InputError(f"rows {rows}: {name} of one picture is {' and '.join(of_one[:2])}. Correct one of them.")
+            raise InputError(f"rows {rows}: {name} of one image is {' and '.join(of_one[:2])}. Correct one of them.")
         else:
             notes.append(Reason("differs", name=str(name)))
-    return pictures, notes
+    return images, notes
 
 
 def _refuse_two_spellings(answers: _Answers, roles: _Roles) -> None:
     """Raise `InputError` where one reader, or one image_id, is written in two ways and would be counted as two."""
-    ids = answers.pictures[roles.key] if roles.key == ID_COLUMN and roles.key in answers.pictures else ()
+    ids = answers.images[roles.key] if roles.key == ID_COLUMN and roles.key in answers.images else ()
     for what, names in (("reader", answers.readers), (ID_COLUMN, ids)):
         twice = spelled_twice(map(str, names))
         if twice:
@@ -300,9 +304,9 @@ def _refuse_two_spellings(answers: _Answers, roles: _Roles) -> None:
             raise InputError(f"{what} {ways} differ only in how they are written. Write each in one way.")
 
 
-def _refuse_one_patient_twice(patients: "pd.Series[str]", said: ReadingsDeclaration) -> None:
+def _refuse_one_patient_twice(patients: "pd.Series[str]", declaration: ReadingsDeclaration) -> None:
     twice = spelled_twice(patients.unique())
-    if twice and SPELLINGS not in said.accept:
+    if twice and SPELLINGS not in declaration.accept:
         ways = listed([" = ".join(spellings) for spellings in twice.values()], 5)
         raise RefusedError(
             f"{SPELLINGS}: {len(twice)} patients are written in two ways ({ways}). If they are one: --same-patient; "
@@ -311,13 +315,13 @@ def _refuse_one_patient_twice(patients: "pd.Series[str]", said: ReadingsDeclarat
 
 
 def _votes(target: Target, answers: _Answers, readers: Sequence[str]) -> np.ndarray:
-    """Return ``(N, R) int``; `InputError` where a reader gives one picture two answers."""
+    """Return ``(N, R) int``; `InputError` where a reader gives one image two answers."""
     codes = _codes(target, target.name, list(answers.cells[target.name]), answers.rows)
     given = np.flatnonzero(codes != NOT_READ)
     position = {reader: i for i, reader in enumerate(readers)}
     columns = np.array([position[reader] for reader in answers.readers])
-    places = answers.of_picture[given], columns[given]
-    votes = np.full((len(answers.pictures), len(readers)), NOT_READ)
+    places = answers.of_image[given], columns[given]
+    votes = np.full((len(answers.images), len(readers)), NOT_READ)
     votes[places] = codes[given]
     contradicted = given[votes[places] != codes[given]]
     if len(contradicted):
@@ -326,11 +330,11 @@ def _votes(target: Target, answers: _Answers, readers: Sequence[str]) -> np.ndar
 
 
 def _refuse_two_answers(target: Target, answers: _Answers, reading: int, codes: np.ndarray) -> None:
-    same = (answers.of_picture == answers.of_picture[reading]) & (answers.readers == answers.readers[reading])
+    same = (answers.of_image == answers.of_image[reading]) & (answers.readers == answers.readers[reading])
     other = np.flatnonzero(same & (codes != NOT_READ) & (codes != codes[reading]))[0]
     a, b = sorted((reading, int(other)))
     raise InputError(
-        f"rows {answers.rows[a]} and {answers.rows[b]}: reader {answers.readers[a]} calls {target.name} of one picture "
+        f"rows {answers.rows[a]} and {answers.rows[b]}: reader {answers.readers[a]} calls {target.name} of one image "
         f"{target.classes[codes[a]]} and {target.classes[codes[b]]}. Keep one reading."
     )
 
@@ -353,14 +357,14 @@ def _codes(target: Target, column: str, cells: Sequence[str], rows: np.ndarray) 
     return np.array([known[cell] for cell in cells])
 
 
-def _definitive(written: Sequence[str], task: Task, pictures: pd.DataFrame, rows: np.ndarray) -> dict[str, np.ndarray]:
+def _definitive(written: Sequence[str], task: Task, images: pd.DataFrame, rows: np.ndarray) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for text in written:
-        label, _, column = ("", "", text) if text in pictures else text.rpartition("=")
+        label, _, column = ("", "", text) if text in images else text.rpartition("=")
         if not label and len(task.names) > 1:
             raise InputError(f"--definitive {column}: of which label? Write LABEL={column} ({', '.join(task.names)}).")
         target = task.target(label or task.names[0])
         if target.name in found:
             raise InputError(f"--definitive {text}: {target.name} has a definitive column already.")
-        found[target.name] = _codes(target, column, list(pictures[column]), rows)
+        found[target.name] = _codes(target, column, list(images[column]), rows)
     return found

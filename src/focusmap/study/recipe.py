@@ -36,28 +36,28 @@ def numbers(text: str) -> tuple[float, ...]:
 @described
 @dataclass(frozen=True)
 class Augmentation:
-    """How far a training picture may be changed; each number is the largest change, 0 turns it off."""
+    """How far a training image may be changed; each number is the largest change, 0 turns it off."""
 
-    shift: Annotated[float, "Share of the picture's side, in each direction."] = 0.08
+    shift: Annotated[float, "Share of the image's side, in each direction."] = 0.08
     rotate_degrees: Annotated[float, "Degrees, in each direction."] = 10.0
-    scale: Annotated[float, "Share by which the picture grows or shrinks."] = 0.1
-    brightness: Annotated[float, "In units of the standardised picture (standard deviation 1), and as a share."] = 0.15
-    contrast: Annotated[float, "In units of the standardised picture (standard deviation 1), and as a share."] = 0.15
+    scale: Annotated[float, "Share by which the image grows or shrinks."] = 0.1
+    brightness: Annotated[float, "In units of the standardised image (standard deviation 1), and as a share."] = 0.15
+    contrast: Annotated[float, "In units of the standardised image (standard deviation 1), and as a share."] = 0.15
     noise: Annotated[float, "Standard deviation of added Gaussian noise, in the same units."] = 0.03
-    cutout: Annotated[float, "Side of a blanked square as a share of the picture's side."] = 0.0
+    cutout: Annotated[float, "Side of a blanked square as a share of the image's side."] = 0.0
     mirror: Annotated[
-        bool, "Left-right mirroring of half of the pictures. Off by default: it moves the heart to the right side."
+        bool, "Left-right mirroring of half of the images. Off by default: it moves the heart to the right side."
     ] = False
     shear_degrees: Annotated[float, "Degrees by which upright lines lean, in each direction."] = 0.0
-    elastic: Annotated[float, "Share of the picture's side by which places move on their own, neighbours alike."] = 0.0
+    elastic: Annotated[float, "Share of the image's side by which places move on their own, neighbours alike."] = 0.0
     gamma: Annotated[
         float,
-        "Share by which the exponent of the brightness, between a picture's darkest and brightest, exceeds 1 or 1 the "
+        "Share by which the exponent of the brightness, between an image's darkest and brightest, exceeds 1 or 1 the "
         "exponent.",
     ] = 0.0
     blur: Annotated[float, "Standard deviation, in pixels of the net's input, of a Gaussian."] = 0.0
     mixup: Annotated[
-        float, "Of the two pictures that are blended the shares are drawn from Beta(mixup, mixup); 0.2 is usual."
+        float, "Of the two images that are blended the shares are drawn from Beta(mixup, mixup); 0.2 is usual."
     ] = 0.0
 
     def __post_init__(self) -> None:
@@ -89,8 +89,8 @@ class Recipe:
     ] = "auto"
     size: Annotated[
         int,
-        Setting("side of the net's input in pixels (default: by the pictures)", "N"),
-        "Side of the net's square input in pixels, or of the cube for volumes; 0 means chosen from the pictures.",
+        Setting("side of the net's input in pixels (default: by the images)", "N"),
+        "Side of the net's square input in pixels, or of the cube for volumes; 0 means chosen from the images.",
     ] = 0
     shape: Annotated[
         tuple[int, ...],
@@ -112,13 +112,11 @@ class Recipe:
         "Voxel size of the input in mm along the same axes, such as `[1, 1, 5]`: volumes are padded or cropped to "
         "`shape` about their middle. Empty means that each axis is stretched to fill it.",
     ] = ()
-    channels: Annotated[
-        int, "1 (grey) or 3, of volumes the number of modalities; 0 means chosen from the pictures."
-    ] = 0
+    channels: Annotated[int, "1 (grey) or 3, of volumes the number of modalities; 0 means chosen from the images."] = 0
     crop: Annotated[
         str,
-        "What is kept of each picture: `whole`, `foreground`, `left-half`, `right-half`, `top-half`, `bottom-half`, "
-        "or `TOP,LEFT,BOTTOM,RIGHT` in shares of the picture.",
+        "What is kept of each image: `whole`, `foreground`, `left-half`, `right-half`, `top-half`, `bottom-half`, "
+        "or `TOP,LEFT,BOTTOM,RIGHT` in shares of the image.",
     ] = "whole"
     scaling: Annotated[
         Literal["auto", "image", "range"],
@@ -132,11 +130,11 @@ class Recipe:
     ] = "auto"
     epochs: Annotated[
         int,
-        Setting("passes over the training pictures", "N"),
+        Setting("passes over the training images", "N"),
     ] = 60
     batch_size: Annotated[
         int,
-        Setting("pictures a step", "N"),
+        Setting("images a step", "N"),
     ] = 16
     optimizer: Optimizer = "adamw"
     learning_rate: Annotated[
@@ -187,7 +185,7 @@ class Recipe:
     ] = "all"
     screen_negatives: Annotated[
         float,
-        "Of models with one estimator a target: negatives of a binary target that held-out models call negative with "
+        "Of models with one estimator per target: negatives of a binary target that held-out models call negative with "
         "a probability above this are not shown, as long as there are as many negatives as positives; 0 shows all.",
     ] = 0.0
     loss: Annotated[
@@ -210,10 +208,10 @@ class Recipe:
     )
     top_share: Annotated[float, "Share of the places that `topk` averages."] = 0.1
     sparsity: Annotated[
-        float, "Weights of the losses that keep focus maps small, and moving with the picture; 0 for none."
+        float, "Weights of the losses that keep focus maps small, and moving with the image; 0 for none."
     ] = 0.0
     equivariance: Annotated[
-        float, "Weights of the losses that keep focus maps small, and moving with the picture; 0 for none."
+        float, "Weights of the losses that keep focus maps small, and moving with the image; 0 for none."
     ] = 0.0
     threshold_for: Annotated[
         str,
@@ -227,14 +225,14 @@ class Recipe:
     ] = 0
     cases: Annotated[
         Cases,
-        "What a net learns from. `pictures`: one at a time. `mean`, `max`, `attention`: cases, whose pictures' "
+        "What a net learns from. `pictures`: one at a time. `mean`, `max`, `attention`: cases, whose images' "
         "features are pooled so, view by view. `auto`: `attention` where the study names cases and views, or cases "
         "for a `+table` model; else `pictures`.",
     ] = "auto"
-    encoder: Annotated[Encoder, "`shared` by all views of a case, or `separate`: one a view."] = "shared"
+    encoder: Annotated[Encoder, "`shared` by all views of a case, or `separate`: one per view."] = "shared"
     fusion: Annotated[
         Fusion,
-        "How a `+table` model brings pictures and table together. `joint`: their features side by side. `gated`: as "
+        "How a `+table` model brings images and table together. `joint`: their features side by side. `gated`: as "
         "much of each as a gate lets through that sees both. `late`: the mean of two models. `stacked`: the same, the "
         "two weighed by a regression on tune.",
     ] = "joint"
@@ -247,12 +245,12 @@ class Recipe:
         str,
         Setting("the simple model that 'run' sets beside: hog+svm, ..., none (default: auto)", "NAME"),
         "The simple model that `focusmap run` sets beside the run's own: a name such as `hog+svm`, `none`, or `auto`: "
-        "features of pictures, or the table, with logistic regression.",
+        "features of images, or the table, with logistic regression.",
     ] = "auto"
     tta: Annotated[
         bool,
-        Setting("average over a few views of each picture that is predicted"),
-        "Average the answer over a few views of each picture: grown, shrunk and moved by half of what the "
+        Setting("average over a few views of each image that is predicted"),
+        "Average the answer over a few views of each image: grown, shrunk and moved by half of what the "
         "augmentation does, and mirrored where it mirrors.",
     ] = False
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -289,7 +287,7 @@ class Recipe:
 
     @property
     def learns_labels(self) -> bool:
-        """False for an autoencoder, which learns from pictures alone.
+        """False for an autoencoder, which learns from images alone.
 
         >>> Recipe().learns_labels, Recipe(model="resnet18-autoencoder").learns_labels
         (True, False)

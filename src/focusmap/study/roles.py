@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from focusmap.errors import InputError, suggest
-from focusmap.files import PICTURE_SUFFIX
+from focusmap.files import IMAGE_SUFFIX
 from focusmap.study.ids import names_nobody
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Roles:
     mask: str | None = None
 
 
-def find_roles(table: pd.DataFrame, said: "Declaration", own: "Study | None" = None) -> Roles:
+def find_roles(table: pd.DataFrame, declaration: "Declaration", own: "Study | None" = None) -> Roles:
     """Return the column of each role: the one that the user names, else the run's own, else the first usual name.
 
     An empty column is not the column: the run's own and the usual names count only where a cell is filled.
@@ -45,7 +45,7 @@ def find_roles(table: pd.DataFrame, said: "Declaration", own: "Study | None" = N
     ----------
     table
         Every cell as text.
-    said
+    declaration
         What the user declares.
     own
         The study of the run that is asked about the table; None where the table makes a study. A study without a
@@ -62,9 +62,9 @@ def find_roles(table: pd.DataFrame, said: "Declaration", own: "Study | None" = N
     >>> roles.path, roles.patient
     ('image', 'PID')
     """
-    for column in (said.case, said.view, said.split, said.mask):
+    for column in (declaration.case, declaration.view, declaration.split, declaration.mask):
         require_column(table, column)
-    patient, known = said.patient, _roles_in(own)
+    patient, known = declaration.patient, _roles_in(own)
     if patient not in (None, "none"):
         _require_patients(table, str(patient))
     elif patient is None and (own is None or own.patients != "none"):
@@ -74,10 +74,10 @@ def find_roles(table: pd.DataFrame, said: "Declaration", own: "Study | None" = N
         path=first_filled(table, (known.path, *PATH_COLUMNS)) if looks else None,
         image_id=first_filled(table, (ID_COLUMN,)),
         patient=None if patient == "none" else patient,
-        case=said.case or first_filled(table, (known.case,)),
-        view=said.view or first_filled(table, (known.view,)),
-        split=said.split or first_filled(table, SPLIT_COLUMNS),
-        mask=said.mask or first_filled(table, (known.mask, MASK_COLUMN)),
+        case=declaration.case or first_filled(table, (known.case,)),
+        view=declaration.view or first_filled(table, (known.view,)),
+        split=declaration.split or first_filled(table, SPLIT_COLUMNS),
+        mask=declaration.mask or first_filled(table, (known.mask, MASK_COLUMN)),
     )
 
 
@@ -117,24 +117,24 @@ def _require_patients(table: pd.DataFrame, column: str) -> None:
         raise InputError(f"column {column!r} is empty throughout; it cannot say who the patients are.")
 
 
-def columns_of_pictures(table: pd.DataFrame) -> list[str]:
-    """Return the columns, other than ``mask_NAME``, most of whose filled cells end like the names of pictures."""
+def columns_of_images(table: pd.DataFrame) -> list[str]:
+    """Return the columns, other than ``mask_NAME``, most of whose filled cells end like the names of images."""
     found = []
     for name in table:
         cells = table[name].str.strip()
-        if not str(name).startswith("mask_") and cells[cells != ""].str.contains(PICTURE_SUFFIX).mean() > 0.5:
+        if not str(name).startswith("mask_") and cells[cells != ""].str.contains(IMAGE_SUFFIX).mean() > 0.5:
             found.append(str(name))
     return found
 
 
 def call_it_path(columns: Sequence[str]) -> str:
-    """Return what to do where columns without a role hold names of pictures; empty where there is none.
+    """Return what to do where columns without a role hold names of images; empty where there is none.
 
     >>> call_it_path(["file_path"])
-    ' Column file_path holds names of pictures: call it path.'
+    ' Column file_path holds names of images: call it path.'
     """
     if not columns:
         return ""
     if len(columns) == 1:
-        return f" Column {columns[0]} holds names of pictures: call it path."
-    return f" Columns {', '.join(columns)} hold names of pictures: call the one to be looked at path."
+        return f" Column {columns[0]} holds names of images: call it path."
+    return f" Columns {', '.join(columns)} hold names of images: call the one to be looked at path."

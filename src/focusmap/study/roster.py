@@ -1,4 +1,4 @@
-"""Who stands in a table: patients and pictures, whatever else it holds. It may have no labels and no pictures."""
+"""Who stands in a table: patients and images, whatever else it holds. It may have no labels and no images."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +24,9 @@ class Roster:
     file
         The table.
     image_ids
-        One a row.
+        One per row.
     patients, files
-        Patient and picture of each row; None where the table does not say.
+        Patient and image of each row; None where the table does not say.
     """
 
     file: Path
@@ -57,7 +57,7 @@ def read_roster(file: Path, own: Study, images: Path | None = None) -> Roster:
     Raises
     ------
     MissingFileError, InputError
-        If the table or a picture is missing, a path is not relative, or a patient is empty.
+        If the table or an image is missing, a path is not relative, or a patient is empty.
     """
     cells = read_columns(file).apply(lambda column: column.str.strip())
     roles, folder = find_roles(cells, Declaration(), own), images or file.parent

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.errors import SHOWN, InputError, MissingFileError, listed
-from focusmap.files import PICTURE_SUFFIX
+from focusmap.files import IMAGE_SUFFIX
 from focusmap.study.ids import normal_id, refuse_nobody
 from focusmap.study.study import Study
 from focusmap.study.values import plain
@@ -34,7 +34,7 @@ def relative_path(cell: str, row: int, case: str = "") -> str:
     """Return the path in a cell; `InputError`, with the case if there is one, if it is empty, absolute, or leaves."""
     text = cell.strip().replace("\\", "/")
     if not text:
-        whose = f" (case {case!r} has no picture there; leave the row out)" if case else ""
+        whose = f" (case {case!r} has no image there; leave the row out)" if case else ""
         raise InputError(f"row {row}: the path is empty{whose}.")
     path = PurePosixPath(text)
     if path.is_absolute() or text[1:3] == ":/":
@@ -45,7 +45,7 @@ def relative_path(cell: str, row: int, case: str = "") -> str:
 
 
 def refuse_repeats(table: pd.DataFrame, names: Sequence[str]) -> None:
-    """One picture stands in one row; twice with different labels is a contradiction."""
+    """One image stands in one row; twice with different labels is a contradiction."""
     for key in ("path", "image_id"):
         if key not in table or not table[key].duplicated().any():
             continue
@@ -72,7 +72,7 @@ def refuse_missing(label_file: Path, images: Path, table: pd.DataFrame, column: 
         shown = listed([f"row {row}: {path}{why}" for (row, path), why in zip(missing, near, strict=True)])
         raise MissingFileError(
             f"{label_file}: {len(missing)} of {len(table)} files in column {column!r} are not in {images}: "
-            f"{shown}. Say where the pictures are with --images."
+            f"{shown}. Say where the images are with --images."
         )
 
 
@@ -98,17 +98,17 @@ def _near_miss(images: Path, path: str) -> str:
     for name in names:
         if name.casefold() == file.name.casefold():
             return f" differs in case from {name}, which is there"
-    stem = PICTURE_SUFFIX.sub("", file.name)
+    stem = IMAGE_SUFFIX.sub("", file.name)
     for name in names:
-        if PICTURE_SUFFIX.search(name) and PICTURE_SUFFIX.sub("", name) in (stem, file.name):
+        if IMAGE_SUFFIX.search(name) and IMAGE_SUFFIX.sub("", name) in (stem, file.name):
             return f" is not there, but {name} is"
-    alike = {plain(PICTURE_SUFFIX.sub("", name)): name for name in names}
+    alike = {plain(IMAGE_SUFFIX.sub("", name)): name for name in names}
     near = alike.get(plain(stem))
     return f" is not there, but {near} is" if near else ""
 
 
 def _image_ids(study: Study, raw: pd.DataFrame, table: pd.DataFrame) -> list[str]:
-    # Of a study without pictures each row is a case.
+    # Of a study without images each row is a case.
     column = study.id_column or (study.case_column if study.path_column is None else None)
     if column is not None:
         ids = raw[column].str.strip()

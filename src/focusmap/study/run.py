@@ -9,11 +9,11 @@ from pathlib import Path
 
 from focusmap.errors import InputError, MissingFileError
 from focusmap.files import read_json, write_json
-from focusmap.study.cohort import COHORT_FILE, PICTURES_FILE
+from focusmap.study.cohort import COHORT_FILE, IMAGES_FILE
 from focusmap.study.study import read_study
 
 SHARED_STORE = "store.json"
-PLANS = (COHORT_FILE, PICTURES_FILE, "split.csv", "split.json", "recipe.yaml", SHARED_STORE)
+PLANS = (COHORT_FILE, IMAGES_FILE, "split.csv", "split.json", "recipe.yaml", SHARED_STORE)
 RESULTS = (
     "model",
     "predictions",
@@ -78,12 +78,12 @@ class Run:
 
     @property
     def store(self) -> Path:
-        """Prepared pictures: the run's own, or those that it shares with others, as `share_store` wrote it."""
+        """Prepared images: the run's own, or those that it shares with others, as `share_store` wrote it."""
         shared = self.folder / SHARED_STORE
         return Path(str(read_json(shared)["folder"])) if shared.is_file() else self.folder / "store"
 
     def share_store(self, folder: Path) -> None:
-        """Note that the run's prepared pictures lie in a folder that runs share, for whoever goes on with it."""
+        """Note that the run's prepared images lie in a folder that runs share, for whoever goes on with it."""
         write_json(self.folder / SHARED_STORE, {"folder": str(folder.resolve())})
 
     @property
@@ -98,7 +98,7 @@ class Run:
 
     @property
     def evaluation(self) -> Path:
-        """Metrics and their pictures."""
+        """Metrics and their images."""
         return self.folder / "evaluation"
 
     @property
@@ -120,7 +120,7 @@ class Run:
     def unit(self) -> str:
         """What a row of its cohort is, for a reader: ``images`` or ``cases``."""
         has_images = read_study(self.study).path_column is not None
-        return "images" if has_images and not (self.folder / PICTURES_FILE).is_file() else "cases"
+        return "images" if has_images and not (self.folder / IMAGES_FILE).is_file() else "cases"
 
     @property
     def is_stopped(self) -> bool:
@@ -147,7 +147,7 @@ class Run:
 
     @property
     def attention(self) -> Path:
-        """What each picture of a test case weighs beside the others of its view."""
+        """What each image of a test case weighs beside the others of its view."""
         return self.folder / "predictions" / "attention.csv"
 
     def parts(self) -> list["Run"]:
@@ -205,7 +205,7 @@ def writing(folder: Path) -> Iterator[None]:
 def start_run(folder: Path, *, force: bool) -> Run:
     """Return a run folder, ready to be written; with `force`, the results of an earlier run are removed from it.
 
-    Prepared pictures stay: those that are the same are used again.
+    Prepared images stay: those that are the same are used again.
 
     Raises
     ------

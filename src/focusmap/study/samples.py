@@ -27,7 +27,7 @@ from focusmap.images.prepare import (
     scale_of,
     standardise,
 )
-from focusmap.study.cases import pictures_of
+from focusmap.study.cases import images_of
 from focusmap.study.cohort import Cohort
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 READERS = 2
 # 64 images of 224 a side, with some to spare; a net's first maps of them take a GB or so.
 VOXELS_AT_ONCE = 4_000_000
-EMPTY_CASE = "no picture of this case can be read"
+EMPTY_CASE = "no image of this case can be read"
 
 
 class Failure(NamedTuple):
@@ -136,7 +136,7 @@ class Samples:
     @staticmethod
     def from_files(rows: Cohort, files: Sequence[Path] | None = None) -> "Samples":
         """Return rows whose images are read from their files; by default from those that the cohort names."""
-        paths = rows.table["path"] if rows.pictures is None else pictures_of(rows)["path"]
+        paths = rows.table["path"] if rows.images is None else images_of(rows)["path"]
         return Samples(rows, [rows.study.images / path for path in paths] if files is None else files)
 
     @staticmethod
@@ -152,8 +152,8 @@ class Samples:
         """The images of all rows, as a `Batch` has those of its own."""
         if not self.files:
             return pd.DataFrame({"image_id": [], "path": [], "position": []})
-        if self.rows.pictures is not None:
-            return pictures_of(self.rows)
+        if self.rows.images is not None:
+            return images_of(self.rows)
         return self.rows.table[["image_id", "path"]].assign(position=np.arange(len(self.rows)))
 
     @cached_property
@@ -193,7 +193,7 @@ class Samples:
         n = len(self)
         if not n or not self.files:
             return iter([(0, n)] if n else [])
-        if self.rows.pictures is not None:
+        if self.rows.images is not None:
             return split_by_size(np.diff(self.starts), n_images)
         if is_read:
             return ((start, min(start + n_images, n)) for start in range(0, n, n_images))
@@ -211,10 +211,10 @@ class Samples:
             if reason:
                 self.failures.append(Failure(name, file, reason))
         rows, left = self.rows.take(start + kept), images[is_read].reset_index(drop=True)
-        if rows.pictures is not None:
+        if rows.images is not None:
             lost = self.rows.take(start + np.flatnonzero((n_read == 0) & (n_lost > 0))).image_ids
             self.failures += [Failure(case, Path(case), EMPTY_CASE) for case in lost]
-            rows = replace(rows, pictures=left.drop(columns="position"))
+            rows = replace(rows, images=left.drop(columns="position"))
         table = left.assign(position=np.searchsorted(kept, owner[is_read]))
         read = tuple(file for file, is_good in zip(files, is_read, strict=True) if is_good)
         return Batch(rows, start + kept, table, read, n_lost[kept])

@@ -30,7 +30,7 @@ class SegmentationRecipe:
     walk_radius, walk_beta, walk_steps
         The random walk over similar voxels: how far a step goes, the exponent of the similarity, how many steps.
     edges
-        What aligns the region with the picture's own edges.
+        What aligns the region with the image's own edges.
     band
         Half of the width, about `similarity`, of the band that the distilled U-Net does not learn from.
     rounds

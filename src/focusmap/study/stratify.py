@@ -1,9 +1,9 @@
 """Whole patients dealt to parts so that every label keeps its share in each, the rare ones first.
 
 Iterative stratification (Sechidis, Tsoumakas and Vlahavas, ECML PKDD 2011, Algorithm 1) with patients in the place of
-examples: a patient counts with the number of pictures that carry the label. Added for small studies, where a patient
-with many pictures can fill a part alone: no part stays empty; a label that few patients have is spread over as many
-parts as it can reach; and of several deals the one is kept whose shares of pictures and of patients are nearest.
+examples: a patient counts with the number of images that carry the label. Added for small studies, where a patient
+with many images can fill a part alone: no part stays empty; a label that few patients have is spread over as many
+parts as it can reach; and of several deals the one is kept whose shares of images and of patients are nearest.
 """
 
 from collections.abc import Sequence
@@ -73,7 +73,7 @@ def stratify(patients: Sequence[str], strata: np.ndarray, fractions: Sequence[fl
     names, owner = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     if len(names) < len(fractions):
         raise InputError(f"{len(names)} patients cannot fill {len(fractions)} parts. Use fewer folds or add patients.")
-    # The last column counts pictures, so that it settles ties and places patients without a known label.
+    # The last column counts images, so that it settles ties and places patients without a known label.
     columns = np.concatenate([strata, np.ones((len(owner), 1), bool)], axis=1)
     counts = np.zeros((len(names), columns.shape[1]))
     np.add.at(counts, owner, columns)
@@ -86,7 +86,7 @@ def stratify(patients: Sequence[str], strata: np.ndarray, fractions: Sequence[fl
 
 
 def _distance(part: np.ndarray, counts: np.ndarray, shares: np.ndarray) -> float:
-    """Return how far the parts are from their shares of pictures and of patients; 0 is exact.
+    """Return how far the parts are from their shares of images and of patients; 0 is exact.
 
     Each label's squared error is divided by what a fair coin would leave, n p (1 - p), so that rare labels count
     as much as common ones.

@@ -101,7 +101,7 @@ class Target:
 
     @property
     def n_logits(self) -> int:
-        """Number of logits: one for binary and continuous, one a class otherwise."""
+        """Number of logits: one for binary and continuous, one per class otherwise."""
         return len(self.label_names)
 
     @property
@@ -198,8 +198,8 @@ class CellError(InputError):
 class Task:
     """The targets of a study, in the order that logits and truth arrays follow everywhere.
 
-    ``truth`` arrays are ``(N, T) float64``, one column a target, NaN unknown; ``logits`` and ``probabilities``
-    are ``(N, L)``, one column a label name.
+    ``truth`` arrays are ``(N, T) float64``, one column per target, NaN unknown; ``logits`` and ``probabilities``
+    are ``(N, L)``, one column per label name.
     """
 
     targets: tuple[Target, ...]
@@ -352,11 +352,11 @@ class Task:
 
 ANOMALY = Target("anomaly", "continuous")
 UNLABELLED = Task((ANOMALY,))
-"""The task of a study without labels: a score of how unusual each picture is, whose truth nobody knows."""
+"""The task of a study without labels: a score of how unusual each image is, whose truth nobody knows."""
 
 
 def check_learnable(task: Task, truth: np.ndarray) -> None:
-    """Raise `InputError` unless a target has two different known values on train, or pictures alone are learnt.
+    """Raise `InputError` unless a target has two different known values on train, or images alone are learnt.
 
     `truth` is that of train, ``(N, T)``.
     """

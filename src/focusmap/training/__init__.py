@@ -1,1 +1,1 @@
-"""From a net and a store of pictures to trained weights."""
+"""From a net and a store of images to trained weights."""

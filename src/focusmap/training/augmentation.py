@@ -1,9 +1,9 @@
-"""Changed training pictures, as a pure function of (seed, epoch, image): the same on any batch or worker.
+"""Changed training images, as a pure function of (seed, epoch, image): the same on any batch or worker.
 
-What happens to a picture is drawn first, from a counter-based generator keyed by the three numbers, and applied
+What happens to an image is drawn first, from a counter-based generator keyed by the three numbers, and applied
 to the whole batch afterwards; a killed training therefore goes on bit for bit.
 
-Slices of a volume are changed as a picture would be whose columns are the first axis of the volume and whose rows are
+Slices of a volume are changed as an image would be whose columns are the first axis of the volume and whose rows are
 the second; beside that the volume is moved and scaled along its third axis.
 """
 
@@ -28,7 +28,7 @@ BLUR_REACH = 3.0  # standard deviations
 
 @dataclass(frozen=True)
 class Draws:
-    """What happens to each of N pictures.
+    """What happens to each of N images.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Draws:
     hole
         ``(N, D)``: centre of the blanked square along each axis as shares of the side.
     hole_side
-        Its side as a share of the picture's.
+        Its side as a share of the image's.
     displacement
         ``(N, D, CONTROL_POINTS, ...)``: how far places move (x, y, z) in coordinates from -1 to 1.
     gamma
@@ -66,9 +66,9 @@ class Draws:
 
 
 def draw(limits: Augmentation, seed: int, epoch: int, indices: np.ndarray, dimensions: int = 2) -> Draws:
-    """Return what happens to the pictures or volumes at positions `indices` ``(N,)`` in an epoch.
+    """Return what happens to the images or volumes at positions `indices` ``(N,)`` in an epoch.
 
-    Each picture's draw depends on (seed, epoch, its index) alone; a volume's slices share that of a picture.
+    Each image's draw depends on (seed, epoch, its index) alone; a volume's slices share that of an image.
     """
     keys = _keys(seed, epoch, indices)
     unit = np.stack([np.random.Generator(np.random.Philox(key=key)).random(N_DRAWN) for key in keys])
@@ -89,9 +89,9 @@ def draw(limits: Augmentation, seed: int, epoch: int, indices: np.ndarray, dimen
 
 
 def apply(draws: Draws, batch: Tensor) -> Tensor:
-    """Return the changed pictures ``(N, C, *spatial)``; the given ones stay as they are.
+    """Return the changed images ``(N, C, *spatial)``; the given ones stay as they are.
 
-    Pictures are standardised ones (mean 0, standard deviation 1). What comes in over the edge repeats the edge.
+    Images are standardised ones (mean 0, standard deviation 1). What comes in over the edge repeats the edge.
     """
     changed = _moved(draws, batch)
     if draws.blur_radius:
@@ -114,7 +114,7 @@ def augment(batch: Tensor, limits: Augmentation, seed: int, epoch: int, indices:
 def draw_partners(
     mixup: float, seed: int, epoch: int, indices: np.ndarray, n_images: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each picture the position of another, 0 to `n_images` - 1, and the picture's own share of the blend.
+    """Return for each image the position of another, 0 to `n_images` - 1, and the image's own share of the blend.
 
     Both ``(N,)`` and functions of (seed, epoch, its index) alone; shares are drawn from Beta(mixup, mixup) (Zhang et
     al. 2018, mixup: Beyond empirical risk minimization, eq. 1).
@@ -177,7 +177,7 @@ def _moved(draws: Draws, batch: Tensor) -> Tensor:
 
 
 def _blurred(draws: Draws, batch: Tensor) -> Tensor:
-    """Return each picture convolved with its own Gaussian, along one axis after the other."""
+    """Return each image convolved with its own Gaussian, along one axis after the other."""
     reach = draws.blur_radius
     steps = torch.arange(-reach, reach + 1).to(batch)
     # A deviation of nothing leaves the middle weight alone.
@@ -197,7 +197,7 @@ def _blurred(draws: Draws, batch: Tensor) -> Tensor:
 
 
 def _brightened(draws: Draws, batch: Tensor) -> Tensor:
-    """Return low + (high - low) ((x - low) / (high - low))^gamma, with each picture's own lowest and highest value."""
+    """Return low + (high - low) ((x - low) / (high - low))^gamma, with each image's own lowest and highest value."""
     low, high = (extreme(batch, dim=tuple(range(1, batch.ndim)), keepdim=True) for extreme in (torch.amin, torch.amax))
     span = (high - low).clamp(min=torch.finfo(batch.dtype).tiny)
     return low + span * ((batch - low) / span).pow(_each(draws.gamma, batch))

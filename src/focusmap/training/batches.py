@@ -1,4 +1,4 @@
-"""Which pictures make a batch, and the batch itself."""
+"""Which images make a batch, and the batch itself."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Inputs: TypeAlias = Store | Encoded | CaseInputs
 
 Shown: TypeAlias = Tensor | CaseBatch
-"""What a net is shown at once: pictures, rows of a table, or cases."""
+"""What a net is shown at once: images, rows of a table, or cases."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a net is trained on: prepared pictures, rows of a table or cases, the task, the labels of train and tune."""
+    """What a net is trained on: prepared images, rows of a table or cases, the task, the labels of train and tune."""
 
     store: "Inputs"
     task: Task
@@ -57,7 +57,7 @@ class TrainingData:
     tune: Labelled
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Say how another process gets this: pictures on a disk are opened there, not sent."""
+        """Say how another process gets this: images on a disk are opened there, not sent."""
         return _reopened, (_place(self.store), self.task, self.train, self.tune)
 
 
@@ -84,12 +84,12 @@ def read_batch(store: "Inputs", rows: np.ndarray) -> Shown:
     Returns
     -------
     Tensor or CaseBatch
-        Standardised pictures ``(N, C, *spatial) float32``, channels last in memory; a table's rows as ``(N, K, 1, 1)``;
+        Standardised images ``(N, C, *spatial) float32``, channels last in memory; a table's rows as ``(N, K, 1, 1)``;
         cases.
     """
     if isinstance(store, CaseInputs):
         return store.read(rows)
     if isinstance(store, Encoded):
         return torch.from_numpy(store.values[rows])[:, :, None, None]
-    pictures = standardise(store.pixels[rows], store.mean[rows], store.std[rows])
-    return torch.from_numpy(pictures).contiguous(memory_format=CHANNELS_LAST[pictures.ndim])
+    images = standardise(store.pixels[rows], store.mean[rows], store.std[rows])
+    return torch.from_numpy(images).contiguous(memory_format=CHANNELS_LAST[images.ndim])

@@ -1,4 +1,4 @@
-"""Cases as a training takes them: which prepared pictures are whose, and the rows of their table."""
+"""Cases as a training takes them: which prepared images are whose, and the rows of their table."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from focusmap.images.prepare import standardise
 from focusmap.images.store_files import SIDECAR, open_store
 from focusmap.nets.cases import CaseBatch
 from focusmap.nets.grids import CHANNELS_LAST
-from focusmap.study.cases import pictures_of, view_numbers
+from focusmap.study.cases import images_of, view_numbers
 from focusmap.study.cohort import Cohort
 from focusmap.study.samples import split_by_size
 
@@ -23,34 +23,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CaseInputs:
-    """N cases of P prepared pictures.
+    """N cases of P prepared images.
 
     Parameters
     ----------
     image_ids
         Names of the cases.
     store
-        Of pictures, some of which may be no case's.
-    pictures, views
-        ``(P,)``: row in the store and number of the view of each picture, case by case.
+        Of images, some of which may be no case's.
+    images, views
+        ``(P,)``: row in the store and number of the view of each image, case by case.
     starts
-        ``(N + 1,)``: the pictures of case i are those from starts[i] to starts[i + 1].
+        ``(N + 1,)``: the images of case i are those from starts[i] to starts[i + 1].
     values
         ``(N, K) float32``: covariates of each case; K is 0 without a table.
     """
 
     image_ids: tuple[str, ...]
     store: "Store"
-    pictures: np.ndarray
+    images: np.ndarray
     views: np.ndarray
     starts: np.ndarray
     values: np.ndarray
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Say how another process gets this: pictures on a disk are opened there, not sent."""
+        """Say how another process gets this: images on a disk are opened there, not sent."""
         folder = self.store.folder
         store = folder if (folder / SIDECAR).is_file() else self.store
-        return _reopened, (self.image_ids, store, self.pictures, self.views, self.starts, self.values)
+        return _reopened, (self.image_ids, store, self.images, self.views, self.starts, self.values)
 
     @cached_property
     def _positions(self) -> dict[str, int]:
@@ -61,17 +61,17 @@ class CaseInputs:
         return np.array([self._positions[image_id] for image_id in image_ids], dtype=np.intp)
 
     def sizes(self, rows: np.ndarray) -> np.ndarray:
-        """Return the number of pictures of each of the cases at `rows`."""
+        """Return the number of images of each of the cases at `rows`."""
         return np.asarray(self.starts[rows + 1] - self.starts[rows])
 
     def members(self, rows: np.ndarray) -> np.ndarray:
-        """Return the places among `pictures` of the pictures of the cases at `rows`, case by case."""
+        """Return the places among `images` of the images of the cases at `rows`, case by case."""
         return np.concatenate([np.arange(self.starts[row], self.starts[row + 1]) for row in rows])
 
     def read(self, rows: np.ndarray) -> CaseBatch:
-        """Return the cases at `rows`, their pictures standardised."""
+        """Return the cases at `rows`, their images standardised."""
         members = self.members(rows)
-        chosen, store = self.pictures[members], self.store
+        chosen, store = self.images[members], self.store
         stack = torch.from_numpy(standardise(store.pixels[chosen], store.mean[chosen], store.std[chosen]))
         return CaseBatch(
             stack.contiguous(memory_format=CHANNELS_LAST[stack.ndim]),
@@ -80,9 +80,9 @@ class CaseInputs:
             torch.from_numpy(self.values[rows]),
         )
 
-    def batches(self, rows: np.ndarray, n_pictures: int) -> Iterator[np.ndarray]:
-        """Return `rows` in turn, as many together as have `n_pictures` at most; a larger case comes alone."""
-        return (rows[start:stop] for start, stop in split_by_size(self.sizes(rows), n_pictures))
+    def batches(self, rows: np.ndarray, n_images: int) -> Iterator[np.ndarray]:
+        """Return `rows` in turn, as many together as have `n_images` at most; a larger case comes alone."""
+        return (rows[start:stop] for start, stop in split_by_size(self.sizes(rows), n_images))
 
 
 def _reopened(image_ids: tuple[str, ...], store: "Store | Path", *rest: np.ndarray) -> CaseInputs:
@@ -95,9 +95,9 @@ def case_inputs(cohort: Cohort, store: "Store", views: Sequence[str], values: np
     Parameters
     ----------
     cohort
-        Of cases, each with a picture in the store.
+        Of cases, each with an image in the store.
     store
-        Of their pictures.
+        Of their images.
     views
         Names of the views, in the order of their numbers.
     values
@@ -106,14 +106,14 @@ def case_inputs(cohort: Cohort, store: "Store", views: Sequence[str], values: np
     Raises
     ------
     InputError
-        If a picture has another view, or is not in the store.
+        If an image has another view, or is not in the store.
     """
-    pictures = pictures_of(cohort)
-    sizes = np.bincount(pictures["position"], minlength=len(cohort))
+    images = images_of(cohort)
+    sizes = np.bincount(images["position"], minlength=len(cohort))
     return CaseInputs(
         tuple(cohort.image_ids),
         store,
-        store.rows(list(pictures["image_id"])),
+        store.rows(list(images["image_id"])),
         view_numbers(cohort, views),
         np.concatenate([[0], np.cumsum(sizes)]),
         np.empty((len(cohort), 0), np.float32) if values is None else values,

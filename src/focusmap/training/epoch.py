@@ -54,19 +54,19 @@ class Session:
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures, and what is true of them.
+    """Images, and what is true of them.
 
     Parameters
     ----------
-    pictures
+    images
         ``(N, C, *spatial)``, or N cases.
     truths
-        ``(N, T)``, NaN unknown, each with the shares ``(N,)`` of the pictures that it holds for: one, or two of
-        pictures that are blends. A loss that is linear in the label is so that of the blended label (Zhang et al.
+        ``(N, T)``, NaN unknown, each with the shares ``(N,)`` of the images that it holds for: one, or two of
+        images that are blends. A loss that is linear in the label is so that of the blended label (Zhang et al.
         2018), for whatever kind of target.
     """
 
-    pictures: Shown
+    images: Shown
     truths: tuple[tuple[Tensor, Tensor | None], ...]
 
 
@@ -117,33 +117,33 @@ def train_epoch(session: Session, epoch: int) -> tuple[float, float, float]:
 
 
 def training_batch(session: Session, drawn: Drawn, epoch: int) -> Batch:
-    """Return augmented pictures with their truth, blended with others where the recipe says so."""
+    """Return augmented images with their truth, blended with others where the recipe says so."""
     recipe, n_images = session.recipe, len(session.data.train)
-    pictures, truth, indices = _augmented(session, drawn, epoch)
+    images, truth, indices = _augmented(session, drawn, epoch)
     if not recipe.augmentation.mixup:
-        return Batch(pictures, ((truth, None),))
+        return Batch(images, ((truth, None),))
     partners, own = draw_partners(recipe.augmentation.mixup, recipe.seed, epoch, indices, n_images)
     others, other_truth, _ = _augmented(session, Drawn(partners, np.zeros_like(partners)), epoch)
-    assert isinstance(pictures, Tensor), "a recipe that blends cases is refused"
+    assert isinstance(images, Tensor), "a recipe that blends cases is refused"
     assert isinstance(others, Tensor)
     shares = torch.from_numpy(own).float()
-    mixed = torch.lerp(others, pictures, shares.reshape(-1, *[1] * (pictures.ndim - 1)))
+    mixed = torch.lerp(others, images, shares.reshape(-1, *[1] * (images.ndim - 1)))
     return Batch(mixed, ((truth, shares), (other_truth, 1 - shares)))
 
 
 def _augmented(session: Session, drawn: Drawn, epoch: int) -> tuple[Shown, Tensor, np.ndarray]:
-    """Return pictures, their truth, and the indices that their augmentation was drawn by."""
+    """Return images, their truth, and the indices that their augmentation was drawn by."""
     data, recipe = session.data, session.recipe
     rows = data.store.rows([data.train.image_ids[position] for position in drawn.positions])
     truth = torch.from_numpy(data.train.truth[drawn.positions]).float()
-    # Each copy of a picture that comes more than once is a picture of its own to the augmentation.
+    # Each copy of an image that comes more than once is an image of its own to the augmentation.
     indices = rows + drawn.copies * len(data.store.image_ids)
     shown = read_batch(data.store, rows)
     if isinstance(shown, CaseBatch):
         assert isinstance(data.store, CaseInputs)
         copies = np.repeat(drawn.copies, data.store.sizes(rows))
-        own = data.store.pictures[data.store.members(rows)] + copies * len(data.store.store)
-        shown = shown._replace(pictures=augment(shown.pictures, recipe.augmentation, recipe.seed, epoch, own))
+        own = data.store.images[data.store.members(rows)] + copies * len(data.store.store)
+        shown = shown._replace(images=augment(shown.images, recipe.augmentation, recipe.seed, epoch, own))
     elif not isinstance(data.store, Encoded):
         shown = augment(shown, recipe.augmentation, recipe.seed, epoch, indices)
     return shown, truth, indices
@@ -209,7 +209,7 @@ def take_step(session: Session, together: Sequence[Drawn], epoch: int) -> Tensor
 def _loss_of(session: Session, batch: Batch) -> tuple[LossParts, Tensor]:
     """Return the loss of the labels, and beside it the penalty of `_forward`."""
     device = session.fabric.device
-    logits, penalty = _forward(session, batch.pictures.to(device))
+    logits, penalty = _forward(session, batch.images.to(device))
     found = [
         session.loss(logits, truth.to(device), None if shares is None else shares.to(device)).times(
             _weight_of_share(session.fabric, truth.to(device))
@@ -219,20 +219,20 @@ def _loss_of(session: Session, batch: Batch) -> tuple[LossParts, Tensor]:
     return reduce(LossParts.plus, found), penalty
 
 
-def _forward(session: Session, pictures: Shown) -> tuple[Tensor, Tensor]:
+def _forward(session: Session, images: Shown) -> tuple[Tensor, Tensor]:
     """Return the logits, and what the recipe adds to the loss for maps that are large or do not move along."""
     recipe = session.recipe
     if not recipe.sparsity and not recipe.equivariance:
-        logits: Tensor = session.forward(pictures)
+        logits: Tensor = session.forward(images)
         return logits, logits.new_zeros(())
-    assert isinstance(pictures, Tensor), "a recipe for focus maps of cases is refused"
-    logits, maps = session.forward.forward_with_focus(pictures)
+    assert isinstance(images, Tensor), "a recipe for focus maps of cases is refused"
+    logits, maps = session.forward.forward_with_focus(images)
     penalty = recipe.sparsity * sparsity(maps)
     if recipe.equivariance:
         grid = maps.shape[2:]
         cells = draw_shift(grid, recipe.seed, session.state.n_steps)
-        pixels = [step * round(side / n) for step, side, n in zip(cells, pictures.shape[2:], grid, strict=True)]
-        _, moved = session.forward.forward_with_focus(shifted(pictures, pixels))
+        pixels = [step * round(side / n) for step, side, n in zip(cells, images.shape[2:], grid, strict=True)]
+        _, moved = session.forward.forward_with_focus(shifted(images, pixels))
         penalty = penalty + recipe.equivariance * equivariance(maps, moved, cells)
     return logits, penalty
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EpochRecord", "FitOptions", "TrainingData", "fit"]
 
-# Batches of an epoch may be half as large as asked for, and batch norm needs two pictures.
+# Batches of an epoch may be half as large as asked for, and batch norm needs two images.
 SMALLEST_SHARE = 4
 
 
@@ -67,7 +67,7 @@ def fit(net: FocusNet, data: TrainingData, recipe: Recipe, options: FitOptions =
     net
         Trained in place.
     data
-        Pictures and truths of train and tune; tune may be empty.
+        Images and truths of train and tune; tune may be empty.
     recipe
         A resolved recipe.
     options

@@ -1,4 +1,4 @@
-"""What a focus map should be like, whatever its label: small, and moving with the picture."""
+"""What a focus map should be like, whatever its label: small, and moving with the image."""
 
 from collections.abc import Sequence
 
@@ -10,19 +10,19 @@ LARGEST_SHIFT = 0.25  # of the side
 
 
 def sparsity(maps: Tensor) -> Tensor:
-    """Return the mean of maps ``(N, L, *spatial)`` between 0 and 1: the share of the picture that they cover."""
+    """Return the mean of maps ``(N, L, *spatial)`` between 0 and 1: the share of the image that they cover."""
     return maps.mean()
 
 
 def equivariance(maps: Tensor, moved: Tensor, cells: Sequence[int]) -> Tensor:
-    """Return the mean squared difference of the maps of moved pictures from the moved maps, where both see the same.
+    """Return the mean squared difference of the maps of moved images from the moved maps, where both see the same.
 
     After Wang et al. 2020 (SEAM, eq. 2), with shifts alone.
 
     Parameters
     ----------
     maps, moved
-        ``(N, L, *spatial)`` of the pictures, and of the pictures moved by `cells`.
+        ``(N, L, *spatial)`` of the images, and of the images moved by `cells`.
     cells
         Shift along each axis in cells of the maps, as `shifted` takes it.
 

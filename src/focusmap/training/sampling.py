@@ -1,4 +1,4 @@
-"""Which training pictures an epoch shows, and how often: a function of (seed, epoch, labels) alone."""
+"""Which training images an epoch shows, and how often: a function of (seed, epoch, labels) alone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,26 +14,26 @@ DRAW_STREAM = 1
 
 @dataclass(frozen=True)
 class Drawn:
-    """The pictures of an epoch, in order.
+    """The images of an epoch, in order.
 
     Parameters
     ----------
     positions
-        ``(M,)`` among the training pictures; some may come more than once, others not at all.
+        ``(M,)`` among the training images; some may come more than once, others not at all.
     copies
-        ``(M,)``: how often the picture has come before in this epoch, so that each copy is augmented differently.
+        ``(M,)``: how often the image has come before in this epoch, so that each copy is augmented differently.
     """
 
     positions: np.ndarray
     copies: np.ndarray
 
     def take(self, chosen: np.ndarray) -> "Drawn":
-        """Return the pictures at `chosen` places of the order."""
+        """Return the images at `chosen` places of the order."""
         return Drawn(self.positions[chosen], self.copies[chosen])
 
 
 def draw_epoch(rarity: np.ndarray, sampling: Sampling, seed: int, epoch: int) -> Drawn:
-    """Return the pictures of an epoch, given how rare each is: `rarity_of` ``(N,)``, 1 for the commonest."""
+    """Return the images of an epoch, given how rare each is: `rarity_of` ``(N,)``, 1 for the commonest."""
     key = np.array([seed, epoch], dtype=np.uint64)
     generator = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, DRAW_STREAM]))
     members = SAMPLINGS[sampling](rarity, generator)
@@ -42,7 +42,7 @@ def draw_epoch(rarity: np.ndarray, sampling: Sampling, seed: int, epoch: int) ->
 
 
 def expected_draws(rarity: np.ndarray, sampling: Sampling) -> np.ndarray:
-    """Return how often each picture comes in an epoch, on average, ``(N,)``.
+    """Return how often each image comes in an epoch, on average, ``(N,)``.
 
     >>> expected_draws(np.array([1.0, 1.0, 1.0, 3.0]), "weighted")
     array([0.66666667, 0.66666667, 0.66666667, 2.        ])
@@ -52,9 +52,9 @@ def expected_draws(rarity: np.ndarray, sampling: Sampling) -> np.ndarray:
 
 
 def rarity_of(task: Task, truth: np.ndarray) -> np.ndarray:
-    """Return how many times rarer than its target's commonest class a picture's rarest class is, ``(N,)``, at least 1.
+    """Return how many times rarer than its target's commonest class an image's rarest class is, ``(N,)``, at least 1.
 
-    So repeat factors are chosen from the rarest category of a picture (Gupta et al. 2019, LVIS, section 3.4). Unknown
+    So repeat factors are chosen from the rarest category of an image (Gupta et al. 2019, LVIS, section 3.4). Unknown
     truth and continuous targets have no say.
 
     >>> from focusmap.study.task import Target

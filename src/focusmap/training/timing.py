@@ -24,14 +24,14 @@ def training_seconds(net: FocusNet, data: TrainingData, recipe: Recipe, device: 
     """Return about how long all epochs would take on one device, or None if a batch does not fit into its memory.
 
     Steps of growing size, at last of whole batches, are taken for some seconds, so that a net for which one batch takes
-    minutes is timed by a few pictures. The fastest counts, a picture: others waited for other programs.
+    minutes is timed by a few images. The fastest counts, an image: others waited for other programs.
 
     Parameters
     ----------
     net
         Trained a little; of no use afterwards.
     data, recipe
-        As for `focusmap.training.loop.fit`; what the pictures show is of no account.
+        As for `focusmap.training.loop.fit`; what the images show is of no account.
     device
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
     """
@@ -46,7 +46,7 @@ def training_seconds(net: FocusNet, data: TrainingData, recipe: Recipe, device: 
 
 
 def _seconds_a_row(session: Session) -> float:
-    """Return what one picture, row or case costs within a step."""
+    """Return what one image, row or case costs within a step."""
     most = min(session.recipe.batch_size, len(session.data.train))
     growing = [SMALLEST << k for k in range(most.bit_length()) if SMALLEST << k < most]
     # The first step makes ready what later ones find.

@@ -1,4 +1,4 @@
-"""Compare: two or more runs on the same test pictures, with paired differences."""
+"""Compare: two or more runs on the same test images, with paired differences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ def compare(
     Raises
     ------
     InputError
-        If fewer than two runs are given, two runs share no test picture, or `out` holds a comparison already and
+        If fewer than two runs are given, two runs share no test image, or `out` holds a comparison already and
         `force` is not given.
     """
     if out is not None:
@@ -73,11 +73,11 @@ def _contender(folder: Path, name: str) -> Contender:
 
 
 def _differences(a: Contender, b: Contender) -> list[dict[str, Json]]:
-    """Return b - a, one row a target and metric, on the test pictures that both have predicted."""
+    """Return b - a, one row per target and metric, on the test images that both have predicted."""
     of_b = set(b.predictions.ids["image_id"])
     shared = [image_id for image_id in a.predictions.ids["image_id"] if image_id in of_b]
     if not shared:
-        raise InputError(f"{a.run.folder} and {b.run.folder} share no test picture; they cannot be compared.")
+        raise InputError(f"{a.run.folder} and {b.run.folder} share no test image; they cannot be compared.")
     chosen = [of_images(contender.predictions, shared) for contender in (b, a)]
     settings = [EvaluationOptions(frozen_thresholds(c.run, p)) for c, p in zip((b, a), chosen, strict=True)]
     found = compare_predictions(chosen[0], chosen[1], a.cohort.of(shared).truth, (settings[0], settings[1]))

@@ -11,8 +11,8 @@ from focusmap.figures.sheets import write_thumbnail
 from focusmap.files import Json, refuse_existing, write_json, write_table
 from focusmap.images.read import read_image
 from focusmap.images.slices import middle_slice
-from focusmap.report.consensus_page import MOST_PICTURES, disputed_pictures, render_consensus
-from focusmap.report.pictures import inside
+from focusmap.report.consensus_page import MOST_IMAGES, disputed_images, render_consensus
+from focusmap.report.images import inside
 from focusmap.study.readings import Readings, read_readings
 from focusmap.verbs.requests import ConsensusRequest
 
@@ -29,7 +29,7 @@ def consensus(readers: Path, out: Path, request: ConsensusRequest = ConsensusReq
         If the table cannot be read as readings, the options do not fit it, or a file is there already.
     """
     refuse_existing(out, out.with_name(FACTS), out.with_name(PAGE), force=request.force)
-    readings = read_readings(readers, request.said)
+    readings = read_readings(readers, request.declaration)
     try:
         decisions = decide(readings, request.options)
     except InputError as error:
@@ -38,14 +38,14 @@ def consensus(readers: Path, out: Path, request: ConsensusRequest = ConsensusReq
     write_table(out, consensus_table(readings, decisions, request.options))
     write_json(out.with_name(FACTS), facts)
     with TemporaryDirectory() as folder:
-        shown = disputed_pictures(facts)[:MOST_PICTURES]
-        pictures = _thumbnails(readings, shown, request.images or readers.parent, Path(folder))
-        render_consensus(facts, pictures, out.with_name(PAGE), request.language)
+        shown = disputed_images(facts)[:MOST_IMAGES]
+        images = _thumbnails(readings, shown, request.images or readers.parent, Path(folder))
+        render_consensus(facts, images, out.with_name(PAGE), request.language)
     return facts
 
 
 def _thumbnails(readings: Readings, names: Sequence[str], root: Path, folder: Path) -> Mapping[str, Path]:
-    """Write a small PNG of each picture that can be read; the page says of the others that it cannot show them."""
+    """Write a small PNG of each image that can be read; the page says of the others that it cannot show them."""
     if readings.path_column is None:
         return {}
     written = {}

@@ -1,4 +1,4 @@
-"""Convert: packed data sets, or the pictures and volumes of a label file, to images and a label file."""
+"""Convert: packed data sets, or the images and volumes of a label file, to images and a label file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ def convert(
     force: bool = False,
     progress: Progress = silent,
 ) -> "Conversion":
-    """Write the pictures or volumes of `source` and their ``labels.csv`` to `out`, and return what was written.
+    """Write the images or volumes of `source` and their ``labels.csv`` to `out`, and return what was written.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Evaluate: metrics with intervals, of a run's test split, of other pictures, or of a table of predictions."""
+"""Evaluate: metrics with intervals, of a run's test split, of other images, or of a table of predictions."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -60,11 +60,11 @@ def evaluate(folder: Path, out: Path | None = None, *, force: bool = False) -> d
 
 
 def evaluate_other(
-    folder: Path, label_file: Path, said: Declaration, out: Path | None, options: RunOptions
+    folder: Path, label_file: Path, declaration: Declaration, out: Path | None, options: RunOptions
 ) -> dict[str, Json]:
-    """Return the metrics of a run's model on pictures that it has never seen, and write them to `out`.
+    """Return the metrics of a run's model on images that it has never seen, and write them to `out`.
 
-    The study of the run says which columns hold the targets; `said` may name other columns for the rest.
+    The study of the run says which columns hold the targets; `declaration` may name other columns for the rest.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def evaluate_other(
     run = open_run(folder)
     out = out or run.evaluation / table_name(label_file)
     refuse_existing(out / METRICS, out / PREDICTIONS, force=options.force)
-    cohort = rows_like(run, read_other(run, label_file, said))
+    cohort = rows_like(run, read_other(run, label_file, declaration))
     refuse_known_patients(run, cohort, options)
     model = load_run_model(folder, options.devices)
     likeness = likeness_of(folder)
@@ -97,7 +97,7 @@ def _refuse_failures(samples: Samples, found: Predicted, options: RunOptions) ->
     if reasons and not options.skip_unreadable:
         raise UnreadableImageError(f"{listed(reasons)}. Leave them out with --skip-unreadable.")
     if reasons and not len(found):
-        raise UnreadableImageError(f"{samples.rows.study.label_file}: no picture can be read. The first: {reasons[0]}")
+        raise UnreadableImageError(f"{samples.rows.study.label_file}: no image can be read. The first: {reasons[0]}")
 
 
 def evaluate_table(table: Path, out: Path | None, options: RunOptions) -> dict[str, Json]:
@@ -110,7 +110,7 @@ def evaluate_table(table: Path, out: Path | None, options: RunOptions) -> dict[s
 
 
 def evaluate_cases(folder: Path, how: str, out: Path | None = None, *, force: bool = False) -> dict[str, Json]:
-    """Return the metrics of a run's test cases, each pooled of its pictures' answers; write them to `out`.
+    """Return the metrics of a run's test cases, each pooled of its images' answers; write them to `out`.
 
     Temperatures and thresholds are fitted anew, on the cases of the tune part. Without `out` they go to
     ``evaluation/cases-HOW`` of the run.
@@ -154,22 +154,22 @@ def _cases_of(part: Run, cohort: Cohort, how: str, rule: str) -> tuple[Predictio
 
 
 def is_unlabelled(folder: Path) -> bool:
-    """Return whether a run has learnt from pictures alone."""
+    """Return whether a run has learnt from images alone."""
     return read_study(open_run(folder).study).task == UNLABELLED
 
 
 def evaluate_anomalies(
-    folder: Path, label_file: Path | None, said: Declaration, out: Path | None, options: RunOptions
+    folder: Path, label_file: Path | None, declaration: Declaration, out: Path | None, options: RunOptions
 ) -> dict[str, Json]:
-    """Return AUROC and average precision of the anomaly score for the binary labels that `said` names; write them.
+    """Return AUROC and average precision of the anomaly score for the binary labels that are declared; write them.
 
     Parameters
     ----------
     folder
         The run, of a study without labels.
     label_file
-        Of other pictures; None means the run's own test part and label file.
-    said
+        Of other images; None means the run's own test part and label file.
+    declaration
         The targets; what else is said of another label file.
     out, options
         As for `focusmap.verbs.evaluate_other`.
@@ -177,19 +177,19 @@ def evaluate_anomalies(
     Raises
     ------
     InputError
-        If a label is not binary, or the label file no longer has a picture of the run.
+        If a label is not binary, or the label file no longer has an image of the run.
     """
     run = open_run(folder)
     own = read_study(run.study)
-    images = said.images or (own.images if label_file is None else None)
-    declared = Declaration(images, said.targets, patient="none", uncertain=said.uncertain)
+    images = declaration.images or (own.images if label_file is None else None)
+    declared = Declaration(images, declaration.targets, patient="none", uncertain=declaration.uncertain)
     labelled = read_cohort(label_file or own.label_file, declared)
     refuse_other_kinds(labelled.task)
     if label_file is None:
         metrics, table = evaluate(folder, out, force=options.force), run.predictions("test")
         place = out or run.evaluation
     else:
-        metrics = evaluate_other(folder, label_file, replace(said, targets=()), out, options)
+        metrics = evaluate_other(folder, label_file, replace(declaration, targets=()), out, options)
         place = out or run.evaluation / table_name(label_file)
         table = place / "predictions.csv"
     compared = compare_with_labels(read_predictions(table, UNLABELLED), labelled, options.recipe.seed)

@@ -18,7 +18,7 @@ from focusmap.models.load import as_net, load_run_looking
 from focusmap.models.predictor import Looking
 from focusmap.report.localisation_section import draw_scores
 from focusmap.report.trust import render_trust
-from focusmap.study.cases import by_picture
+from focusmap.study.cases import by_image
 from focusmap.study.cohort import Cohort
 from focusmap.study.external import read_other, refuse_known_patients, rows_like
 from focusmap.study.inputs import read_images
@@ -51,9 +51,9 @@ class _Member:
 
     def explained(self, boxes: Path | None) -> Explained:
         """Return the folder with what is known of lesions in its images, and in those of train."""
-        train = None if self.train is None else reference_of(by_picture(self.train), boxes)
+        train = None if self.train is None else reference_of(by_image(self.train), boxes)
         cuts = FrozenCuts.of(FOCUS, self.model.card.cuts)
-        return Explained(self.folder, reference_of(by_picture(self.rows), boxes), train, cuts)
+        return Explained(self.folder, reference_of(by_image(self.rows), boxes), train, cuts)
 
 
 def explain(
@@ -79,14 +79,14 @@ def explain(
     methods = _methods(members[0].model, request)
     plan = None if request.trust is None else _plan_trust(run, members, request.trust, methods, options)
     clear_maps(out)
-    explained = [member.explained(request.said.boxes) for member in members]
+    explained = [member.explained(request.declaration.boxes) for member in members]
     found = [_write(one, each, methods, request, options) for one, each in zip(members, explained, strict=True)]
     if len(members) > 1:
         pool_indexes([member.folder for member in members], out)
         pool_scales([member.folder for member in members], methods[0], out)
     failures = _write_failures([failure for one in found for failure in one.failures], out)
     trust = None if plan is None else _measure_trust(plan, members[0], found[0], out, options)
-    boxes = explained[0].reference.boxes if request.said.boxes else None
+    boxes = explained[0].reference.boxes if request.declaration.boxes else None
     return ExplainResult(out, _score(explained, out), failures, trust, boxes.in_words() if boxes else "")
 
 
@@ -95,11 +95,11 @@ def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> P
     for method in request.methods:
         check_method(method)
     if request.inputs and request.out is None:
-        raise InputError("say where the maps of these pictures go with --out DIR.")
+        raise InputError("say where the maps of these images go with --out DIR.")
     if len(request.inputs) > 1 and any(map(is_table, request.inputs)):
-        raise InputError("give pictures or one label file, not both.")
+        raise InputError("give images or one label file, not both.")
     if request.trust is not None and not all(map(is_table, request.inputs)):
-        raise InputError("--trust needs many pictures: name a label file, or nothing for the test split.")
+        raise InputError("--trust needs many images: name a label file, or nothing for the test split.")
     if request.out is not None and (request.out / "index.csv").exists() and not options.force:
         raise InputError(f"{request.out}: holds heat maps already. Choose another --out, or add --force.")
     return request.out or run.focus
@@ -109,8 +109,9 @@ def _explain_images(run: Run, request: ExplainRequest, out: Path, options: RunOp
     """Explain images alone, in the colours of the run's own maps."""
     model = load_run_looking(run.folder, options.devices)
     if model.views:
-        raise InputError(f"{run.folder}: is a model of cases; give a label file that says which pictures are whose.")
-    samples, methods = read_images(run.folder, model.task, request.inputs, request.said), _methods(model, request)
+        raise InputError(f"{run.folder}: is a model of cases; give a label file that says which images are whose.")
+    samples = read_images(run.folder, model.task, request.inputs, request.declaration)
+    methods = _methods(model, request)
     clear_maps(out)
     how = ExplainOptions(targets=request.targets, like=run.focus, progress=options.progress)
     found = write_methods(model.explainable(), samples, out, methods, how)
@@ -130,8 +131,8 @@ def _of_test_parts(run: Run, out: Path, options: RunOptions) -> list[_Member]:
 
 def _of_table(run: Run, request: ExplainRequest, out: Path, options: RunOptions) -> _Member:
     """Return a run's model with the rows of a label file of other images."""
-    rows = read_other(run, request.inputs[0], request.said)
-    if reference_of(rows, request.said.boxes).exists:
+    rows = read_other(run, request.inputs[0], request.declaration)
+    if reference_of(rows, request.declaration.boxes).exists:
         # Maps may be drawn of any image; a score on what the model learnt from would say nothing.
         refuse_known_patients(run, rows, options)
     model = load_run_looking(run.folder, options.devices)
@@ -175,7 +176,7 @@ def _plan_trust(
     """Return how trust in the first model's maps is measured; `InputError` if it is one of cases, or cannot be."""
     model = members[0].model
     if model.views:
-        raise InputError(f"{run.folder}: is a model of cases; --trust is for nets of single pictures. Leave it out.")
+        raise InputError(f"{run.folder}: is a model of cases; --trust is for nets of single images. Leave it out.")
     return plan_trust(trust, as_net(model, run.folder), methods, options, n_models=len(members))
 
 

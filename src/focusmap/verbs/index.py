@@ -1,4 +1,4 @@
-"""Index: a folder of pictures to a label file."""
+"""Index: a folder of images to a label file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,9 @@ class IndexAnswer:
 
 
 def index(folder: Path, out: Path, pattern: str | None = None, *, force: bool = False) -> IndexAnswer:
-    """Write a label file for the pictures in a folder, and return what was written.
+    """Write a label file for the images in a folder, and return what was written.
 
-    Paths are relative to the label file's own folder where that holds the pictures, otherwise to `folder`.
+    Paths are relative to the label file's own folder where that holds the images, otherwise to `folder`.
 
     Parameters
     ----------
@@ -32,26 +32,26 @@ def index(folder: Path, out: Path, pattern: str | None = None, *, force: bool = 
     out
         Label file.
     pattern
-        What the path of a picture says, such as ``{label}/{patient}_{n}.png`` (see `focusmap.study.index`).
+        What the path of an image says, such as ``{label}/{patient}_{n}.png`` (see `focusmap.study.index`).
     force
         Replace `out`.
 
     Raises
     ------
     MissingFileError, InputError
-        If there is no such folder, it holds no pictures or none that fits, or `out` is there already.
+        If there is no such folder, it holds no images or none that fits, or `out` is there already.
     """
-    from focusmap.images.read import picture_files
-    from focusmap.study.index import Index, index_pictures
+    from focusmap.images.read import image_files
+    from focusmap.study.index import Index, index_images
 
     if not folder.is_dir():
         raise MissingFileError(f"{folder}: no such folder.")
     refuse_existing(out, force=force)
     root = folder.resolve()
-    names = [path.relative_to(root).as_posix() for path in picture_files(root)]
+    names = [path.relative_to(root).as_posix() for path in image_files(root)]
     try:
         refuse_undecodable(names)
-        found = index_pictures(names, pattern)
+        found = index_images(names, pattern)
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None
     home = out.resolve().parent

@@ -29,7 +29,7 @@ ATTENTION = "attention.csv"
 
 @dataclass(frozen=True)
 class PredictAnswer:
-    """What came of it: words for a single picture, the table and the overlays that were written, what failed.
+    """What came of it: words for a single image, the table and the overlays that were written, what failed.
 
     Of the rows `n_unlike` images are unlike those of train; of `n_flagged` there is something else to be said (see
     `focusmap.study.flags`): `n_unseen` have a category and `n_outside` a number that train does not have.
@@ -57,7 +57,7 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
         Images that cannot be read are no error; they are in the answer.
     """
     model = load_run_model(folder, options.devices)
-    check_targets(model.task, request.said)
+    check_targets(model.task, request.declaration)
     samples = _asked(folder, model, request, options)
     # Cases are answered together, which decides the last digits; images stream by.
     chunks = predict_chunks(model, samples, likeness_of(folder), options.progress, None if model.views else CHUNK)
@@ -76,14 +76,14 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
 def _asked(folder: Path, model: Predictor, request: PredictRequest, options: RunOptions) -> Samples:
     """Return what is asked about; `InputError` where the model, or the request for many, has no such output."""
     if request.overlay is not None and model.explainable() is None:
-        raise InputError(f"{folder}: its model is no net of pictures and has no heat maps. Leave --overlay out.")
+        raise InputError(f"{folder}: its model is no net of images and has no heat maps. Leave --overlay out.")
     needs = needs_of(model)
     is_shown_images = needs.images and not needs.covariates and not needs.views
     if request.template is not None and is_shown_images:
-        raise InputError(f"--template is for models of tables and cases; {folder} is shown pictures. Leave it out.")
-    samples = read_inputs(folder, needs, request.inputs, request.said)
+        raise InputError(f"--template is for models of tables and cases; {folder} is shown images. Leave it out.")
+    samples = read_inputs(folder, needs, request.inputs, request.declaration)
     if len(samples) != 1 and request.out is None:
-        unit = "pictures" if is_shown_images else "rows"
+        unit = "images" if is_shown_images else "rows"
         raise InputError(f"{len(samples)} {unit}: say where the table goes with --out FILE.csv.")
     if request.template is not None and request.out is None:
         raise InputError("--template: say where the filled table goes with --out FILE.csv.")

@@ -41,7 +41,7 @@ def audit(
     split
         The split to be judged; without one, the declared split is.
     against
-        Another table, whose patients and pictures must not stand in this one.
+        Another table, whose patients and images must not stand in this one.
 
     Raises
     ------
@@ -60,9 +60,9 @@ def prepare_run(cohort: Cohort, folder: Path, options: RunOptions) -> Prepared:
     RefusedError
         If a blocking finding stands.
     InputError
-        If a mask does not have the shape of its picture.
+        If a mask does not have the shape of its image.
     UnreadableImageError
-        If pictures cannot be read; all are named.
+        If images cannot be read; all are named.
     """
     with writing(folder):
         run = start_run(folder, force=options.force)

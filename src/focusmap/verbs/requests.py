@@ -43,15 +43,15 @@ class PredictRequest:
 
     inputs: Annotated[
         tuple[Path, ...],
-        Setting("pictures, folders, or a label file", "IMAGE|LABELS.csv", is_positional=True),
-        "Pictures, folders of pictures, or one label file (its labels are not looked at).",
+        Setting("images, folders, or a label file", "IMAGE|LABELS.csv", is_positional=True),
+        "Images, folders of images, or one label file (its labels are not looked at).",
     ]
     out: Annotated[Path | None, Setting("write the answers as a table", "FILE.csv")] = None
-    overlay: Annotated[Path | None, Setting("write pictures of where the evidence lies", "DIR")] = None
-    said: Annotated[
+    overlay: Annotated[Path | None, Setting("write images of where the evidence lies", "DIR")] = None
+    declaration: Annotated[
         Declaration,
         Only("images", "targets", "patient", "case", "view", "missing"),
-        "What the user said of the label file: folder of the pictures, patient column, columns of cases and views.",
+        "What the user said of the label file: folder of the images, patient column, columns of cases and views.",
     ] = Declaration()
     template: Annotated[
         Path | None,
@@ -71,7 +71,7 @@ class ExplainRequest:
     inputs: Annotated[
         tuple[Path, ...],
         Setting("default: the run's test split", "IMAGE|LABELS.csv", is_positional=True),
-        "Pictures or folders, or one label file; empty means the run's test split.",
+        "Images or folders, or one label file; empty means the run's test split.",
     ] = ()
     out: Annotated[Path | None, Setting("folder of maps and overlays (default: RUN/focus)", "DIR")] = None
     methods: Annotated[
@@ -87,7 +87,7 @@ class ExplainRequest:
     targets: Annotated[
         tuple[str, ...], Setting("a target to be mapped; repeat for several (default: all)", "NAME", option="target")
     ] = ()
-    said: Annotated[
+    declaration: Annotated[
         Declaration,
         Only("images", "patient", "same_patient", "case", "view", "mask", "boxes", "missing"),
         "What the user said of the label file's columns, where they are called otherwise than in the run's study; its "
@@ -107,7 +107,7 @@ class SegmentRequest:
     inputs: Annotated[
         tuple[Path, ...],
         Setting("default: the run's test split", "IMAGE|LABELS.csv", is_positional=True),
-        "Pictures or folders, or one label file; empty means the run's test split.",
+        "Images or folders, or one label file; empty means the run's test split.",
     ] = ()
     out: Annotated[Path | None, Setting("folder of the masks (default: RUN/segmentation)", "DIR")] = None
     targets: Annotated[
@@ -127,7 +127,7 @@ class SegmentRequest:
         Setting("let masks of the tune part choose where maps are cut; counted"),
         "Choose the cuts of the maps on the masks of tune, and say of how many.",
     ] = False
-    said: Annotated[
+    declaration: Annotated[
         Declaration,
         Only("images", "patient", "same_patient", "case", "mask", "missing"),
         "What the user said of the label file's columns.",
@@ -145,12 +145,12 @@ class ConvertRequest:
     parts: Annotated[
         tuple[str, ...],
         Setting(
-            "cut each picture of a label file: left-half, right-half, top-half, bottom-half, or boxes of your own as "
-            "NAME=TOP,LEFT,BOTTOM,RIGHT in shares of the picture, with ';' between them",
+            "cut each image of a label file: left-half, right-half, top-half, bottom-half, or boxes of your own as "
+            "NAME=TOP,LEFT,BOTTOM,RIGHT in shares of the image, with ';' between them",
             "NAME,NAME|NAME=BOX;NAME=BOX",
             parse=parts_or_boxes,
         ),
-        "Parts, such as `left-half` or `scan=0.1,0.4,0.8,1`: each picture of a label file becomes one picture a part.",
+        "Parts, such as `left-half` or `scan=0.1,0.4,0.8,1`: each image of a label file becomes one image a part.",
     ] = ()
     volumes: Annotated[bool, Setting("make one volume of each DICOM series")] = False
     slices: Annotated[bool, Setting("make slices of the volumes of a label file")] = False
@@ -162,12 +162,12 @@ class ConvertRequest:
     neighbours: Annotated[
         bool,
         Setting("show the slices before and after as red and blue"),
-        "Show each slice with its neighbours as colours, for nets of pictures that are to see some depth.",
+        "Show each slice with its neighbours as colours, for nets of images that are to see some depth.",
     ] = False
     stack: Annotated[
         tuple[str, ...],
         Setting("make volumes: columns of volume and position", "COL,COL", parse=names),
-        "Columns of a label file that say to which volume, and where in it, each picture belongs.",
+        "Columns of a label file that say to which volume, and where in it, each image belongs.",
     ] = ()
     spacing: Annotated[
         tuple[float, ...],
@@ -192,13 +192,13 @@ class ConvertRequest:
 class ConsensusRequest:
     """What a consensus is made of."""
 
-    said: Annotated[ReadingsDeclaration, "What the user declares about the table's columns."] = field(
+    declaration: Annotated[ReadingsDeclaration, "What the user declares about the table's columns."] = field(
         default_factory=ReadingsDeclaration
     )
     options: Annotated[ConsensusOptions, "Method, tie rule, soft labels."] = field(default_factory=ConsensusOptions)
     images: Annotated[
         Path | None,
-        Setting("folder of the pictures (default: the table's)", "DIR"),
+        Setting("folder of the images (default: the table's)", "DIR"),
         "Folder to which the table's paths are relative; by default its own. Only the page looks there.",
     ] = None
     seed: Annotated[int, Setting("seed of the intervals", "N")] = 0

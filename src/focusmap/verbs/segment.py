@@ -71,9 +71,9 @@ def segment(folder: Path, request: SegmentRequest, options: RunOptions = RunOpti
 def _checked_folder(run: Run, request: SegmentRequest, options: RunOptions) -> Path:
     """Return the folder to write to; the run's own is for its own test split, which may be drawn again at will."""
     if request.inputs and request.out is None:
-        raise InputError("say where the masks of these pictures go with --out DIR.")
+        raise InputError("say where the masks of these images go with --out DIR.")
     if len(request.inputs) > 1 and any(map(is_table, request.inputs)):
-        raise InputError("give pictures or one label file, not both.")
+        raise InputError("give images or one label file, not both.")
     out = request.out or run.segmentation
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; a folder for the masks was expected.")
@@ -108,8 +108,8 @@ def _others(run: Run, request: SegmentRequest, options: RunOptions) -> Cohort:
     """Return the rows of images, folders or a label file that are not the run's own."""
     if not is_table(request.inputs[0]):
         task = read_study(run.study).task
-        return read_images(run.folder, task, request.inputs, request.said).rows
-    rows = read_other(run, request.inputs[0], request.said)
+        return read_images(run.folder, task, request.inputs, request.declaration).rows
+    rows = read_other(run, request.inputs[0], request.declaration)
     if rows.has_masks:
         # Drawn they may be; a score on what the model learnt from would say nothing.
         refuse_known_patients(run, rows, options)

@@ -21,7 +21,7 @@ def train(cohort: Cohort, folder: Path, options: RunOptions = RunOptions()) -> R
     Raises
     ------
     InputError
-        If the folder holds a run already, a part of the split is empty, or a picture cannot be read.
+        If the folder holds a run already, a part of the split is empty, or an image cannot be read.
     RefusedError
         If a blocking audit finding stands.
     """

@@ -20,7 +20,7 @@ from focusmap.evaluation.localisation import (
 )
 
 SHAPES = [(9, 7), (5, 6, 4)]
-# A perfect score, and that of a map upside down, with a mask of a quarter of the picture.
+# A perfect score, and that of a map upside down, with a mask of a quarter of the image.
 QUARTER = np.arange(64).reshape(8, 8) < 16
 PERFECT = {"pointing_hit": 1, "energy_pointing": 1, "energy_ratio": 4, "rank_accuracy": 1, "auprc": 1, "iou": 1,
            "dice": 1, "miou": 1, "iou_best": 1, "dice_best": 1, "chance": 0.25}  # fmt: skip

@@ -27,7 +27,7 @@ def blobs(shape: tuple[int, ...], seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def border(mask: np.ndarray) -> np.ndarray:
-    """Voxels of the mask with a neighbour outside, or at the end of the picture, found one by one."""
+    """Voxels of the mask with a neighbour outside, or at the end of the image, found one by one."""
     found = []
     for place in zip(*np.nonzero(mask), strict=True):
         for axis in range(mask.ndim):

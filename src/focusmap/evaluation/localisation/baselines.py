@@ -1,4 +1,4 @@
-"""Maps that know nothing of the label or nothing of the picture: what a heat map must be better than."""
+"""Maps that know nothing of the label or nothing of the image: what a heat map must be better than."""
 
 from collections.abc import Iterable
 
@@ -31,7 +31,7 @@ def mean_mask(masks: Iterable[np.ndarray]) -> np.ndarray | None:
 
 
 def centre_map(shape: tuple[int, ...]) -> np.ndarray:
-    """Return a Gaussian on the middle of the picture, a quarter of each side wide, 1 at its centre.
+    """Return a Gaussian on the middle of the image, a quarter of each side wide, 1 at its centre.
 
     >>> centre_map((3, 3)).argmax()
     np.int64(4)
@@ -41,8 +41,8 @@ def centre_map(shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(np.exp(-squared / (2 * CENTRE_SIGMA**2)), dtype=np.float32)
 
 
-def edges_map(picture: np.ndarray) -> np.ndarray:
-    """Return the Sobel gradient magnitude of a picture ``(C, *spatial)``, its channels averaged.
+def edges_map(image: np.ndarray) -> np.ndarray:
+    """Return the Sobel gradient magnitude of an image ``(C, *spatial)``, its channels averaged.
 
     An edge detector looks like a good saliency map (Adebayo et al. 2018).
 
@@ -51,7 +51,7 @@ def edges_map(picture: np.ndarray) -> np.ndarray:
     """
     from scipy.ndimage import sobel
 
-    grey = picture.mean(axis=0, dtype=np.float32)
+    grey = image.mean(axis=0, dtype=np.float32)
     squared = sum(sobel(grey, axis=axis) ** 2 for axis in range(grey.ndim))
     return np.asarray(np.sqrt(squared), dtype=np.float32)
 

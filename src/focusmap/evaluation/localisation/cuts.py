@@ -55,7 +55,7 @@ def iou_at_cuts(heat_map: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def kept_at_cuts(heat_map: np.ndarray) -> np.ndarray:
     """Return ``(n,)``: the share of the map's evidence that lies in {M >= cut}, at each of `CUTS`; NaN if it has none.
 
-    Evidence is what stands out: sum over places of max(M - median of M, 0). A lesion fills less than half of a picture,
+    Evidence is what stands out: sum over places of max(M - median of M, 0). A lesion fills less than half of an image,
     so that the median is what the map says of the rest.
 
     >>> heat_map = np.array([0.1, 0.1, 0.1, 0.6, 0.9])

@@ -198,7 +198,7 @@ def above_mean_mask(differences: Mapping[str, Json], method: str) -> bool | None
 
 
 def score_table(scores: Sequence[MaskScore]) -> pd.DataFrame:
-    """Return one row a case and method."""
+    """Return one row per case and method."""
     return pd.DataFrame(
         [
             {"image_id": score.image_id, "target": score.target, "method": score.method, **score.measures}

@@ -1,4 +1,4 @@
-"""Where findings really are: mask files and boxes of a cohort, as masks in the picture's own grid."""
+"""Where findings really are: mask files and boxes of a cohort, as masks in the image's own grid."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class Boxes:
     Parameters
     ----------
     by_label
-        ``(image_id, label name)`` to ``(n, 4) float``: left, top, width, height in pixels of the source picture.
+        ``(image_id, label name)`` to ``(n, 4) float``: left, top, width, height in pixels of the source image.
     unmatched
         Finding names of the file that are no label of the task; their boxes are not used and never guessed.
     n_elsewhere
@@ -84,7 +84,7 @@ class Reference:
         Raises
         ------
         InputError
-            If a mask does not have the shape of its picture, or a volume has boxes.
+            If a mask does not have the shape of its image, or a volume has boxes.
         """
         if self.boxes is not None and (image_id, label) in self.boxes.by_label:
             return fill_boxes(self.boxes.by_label[image_id, label], shape)
@@ -121,7 +121,7 @@ def fill_boxes(boxes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     [[0, 1, 1, 0], [0, 0, 0, 0]]
     """
     if len(shape) != 2:
-        raise InputError("boxes mark pictures; mark lesions of volumes by masks (--mask).")
+        raise InputError("boxes mark images; mark lesions of volumes by masks (--mask).")
     mask = np.zeros(shape, dtype=bool)
     for x, y, w, h in boxes:
         left, top = max(int(np.floor(x)), 0), max(int(np.floor(y)), 0)

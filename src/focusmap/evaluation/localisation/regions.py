@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-# mm^2 of a picture stay; mm^3 of a volume become mL.
+# mm^2 of an image stay; mm^3 of a volume become mL.
 MM3_PER_ML = 1000.0
 
 
@@ -61,7 +61,7 @@ def surface_distances(region: np.ndarray, mask: np.ndarray, spacing: Sequence[fl
     Parameters
     ----------
     region, mask
-        A border voxel is one with a neighbour outside along an axis, or at the end of the picture.
+        A border voxel is one with a neighbour outside along an axis, or at the end of the image.
     spacing
         Of the axes, in mm; 1 each for distances in voxels.
 
@@ -91,7 +91,7 @@ def average_surface_distance(distances: np.ndarray) -> float:
 
 
 def extent(n_voxels: int, spacing: Sequence[float] | None) -> float | None:
-    """Return the size of a region: mm^2 of a picture, mL of a volume; None where the spacing is unknown.
+    """Return the size of a region: mm^2 of an image, mL of a volume; None where the spacing is unknown.
 
     >>> extent(50, (0.5, 0.5)), extent(2000, (1.0, 1.0, 2.0)), extent(7, None)
     (12.5, 4.0, None)

@@ -24,10 +24,10 @@ from focusmap.study.cohort import Cohort
 Scores: TypeAlias = dict[str, Json]
 Shape: TypeAlias = tuple[int, ...]
 Baselines: TypeAlias = Callable[[str, str, Shape], Mapping[str, SortedMap]]
-"""From an image, a label and the shape of the picture to its baselines."""
+"""From an image, a label and the shape of the image to its baselines."""
 
 N_THREADS = os.cpu_count() or 1
-# Baselines of a label that are kept for the pictures to come: 8 MB each at 1024 x 1024 pixels.
+# Baselines of a label that are kept for the images to come: 8 MB each at 1024 x 1024 pixels.
 N_KEPT = 16
 
 
@@ -57,7 +57,7 @@ class FrozenCuts:
 
 @dataclass(frozen=True)
 class Explained:
-    """A folder that `explain` wrote, what is known of the pictures that it explains, and its model's frozen cuts."""
+    """A folder that `explain` wrote, what is known of the images that it explains, and its model's frozen cuts."""
 
     folder: Path
     reference: Reference
@@ -116,7 +116,7 @@ def score_maps(explained: Sequence[Explained], out: Path, options: ScoreOptions 
 
 
 def _table(scored: Sequence[Scored]) -> pd.DataFrame:
-    """Return one row a map: hit or miss, one by one."""
+    """Return one row per map: hit or miss, one by one."""
     rows = [
         {"image_id": one.image_id, "target": one.label, "method": method, "predicted": one.predicted, **measures}
         for one in scored
@@ -195,7 +195,7 @@ def _baselines(explained: Explained, seed: int) -> Baselines:
     means = _mean_masks(explained.train, cohort.task.label_names)
 
     @lru_cache(maxsize=N_THREADS)
-    def of_picture(image_id: str, shape: Shape) -> dict[str, SortedMap]:
+    def of_image(image_id: str, shape: Shape) -> dict[str, SortedMap]:
         row = int(cohort.table["row"].iloc[cohort.positions[image_id]])
         edges = edges_map(read_image(cohort.file(image_id)).pixels)
         return {"edges": SortedMap.of(edges), "random": SortedMap.of(random_map(shape, (seed, row)))}
@@ -208,7 +208,7 @@ def _baselines(explained: Explained, seed: int) -> Baselines:
     def of_shape(shape: Shape) -> dict[str, SortedMap]:
         return {"centre": SortedMap.of(centre_map(shape))}
 
-    return lambda image_id, label, shape: {**of_label(label, shape), **of_shape(shape), **of_picture(image_id, shape)}
+    return lambda image_id, label, shape: {**of_label(label, shape), **of_shape(shape), **of_image(image_id, shape)}
 
 
 def _mean_masks(train: Reference | None, labels: tuple[str, ...]) -> Mapping[str, np.ndarray]:

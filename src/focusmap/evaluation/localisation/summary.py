@@ -60,7 +60,7 @@ class Scored:
 
     @property
     def size(self) -> float:
-        """The lesion's share of the picture."""
+        """The lesion's share of the image."""
         return next(iter(self.measures.values()))["chance"]
 
 
@@ -71,7 +71,7 @@ def summarise(scored: Sequence[Scored], options: ScoreOptions = ScoreOptions()) 
     -------
     dict
         ``methods`` (over all labels), ``by_target`` (label name to methods) and ``by_size`` (``small, medium, large``,
-        thirds of all lesions by their share of the picture: ``from``, ``to``, ``methods``). Each method has the
+        thirds of all lesions by their share of the image: ``from``, ``to``, ``methods``). Each method has the
         measures of `measure` over true positives; those of `OF_POSITIVES` over all positives, ``..._of_positives``, in
         which a missed one is an empty map, to the baselines too, since nothing is shown of it; ``n``,
         ``n_false_negative``, ``n_patients``; and, unless it is a baseline, ``minus_mean_mask``: measure to the paired

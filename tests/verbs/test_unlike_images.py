@@ -1,4 +1,4 @@
-"""A picture of another kind is answered with a warning: in words, in the table, and when others are evaluated."""
+"""An image of another kind is answered with a warning: in words, in the table, and when others are evaluated."""
 
 import json
 import shutil
@@ -30,23 +30,23 @@ def run(request, study, tmp_path_factory):
 
 
 def turned(study, folder):
-    """Write the study's pictures, the first five inverted, as those of other patients."""
+    """Write the study's images, the first five inverted, as those of other patients."""
     shutil.copytree(study.parent, folder)
     table = pd.read_csv(folder / study.name, dtype=str, keep_default_na=False)
     table["patient_id"] = "other" + table["patient_id"]
     table.to_csv(folder / study.name, index=False)
     for path in table["path"][:5]:
-        with Image.open(folder / path) as picture:
-            inverted = Image.fromarray(255 - np.asarray(picture))
+        with Image.open(folder / path) as image:
+            inverted = Image.fromarray(255 - np.asarray(image))
         inverted.save(folder / path)
     return folder / study.name
 
 
-def test_one_picture_of_another_kind_is_flagged_in_words(run, study, tmp_path, capsys):
+def test_one_image_of_another_kind_is_flagged_in_words(run, study, tmp_path, capsys):
     noise = np.random.default_rng(0).integers(0, 256, (40, 40)).astype(np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     assert main(["predict", str(run), str(tmp_path / "noise.png")]) == 0
-    assert "flagged: unlike the pictures of train in grey values and edges" in capsys.readouterr().out
+    assert "flagged: unlike the images of train in grey values and edges" in capsys.readouterr().out
     known = pd.read_csv(run / "cohort.csv")["path"].iloc[0]
     assert main(["predict", str(run), str(study.parent / known)]) == 0
     assert "flagged" not in capsys.readouterr().out
@@ -59,7 +59,7 @@ def test_a_table_and_an_evaluation_say_how_many(run, study, tmp_path, capsys):
     flagged = answers["flags"] != ""
     assert flagged[:5].all()
     assert flagged[5:].mean() < 0.1
-    assert f"{flagged.sum()} of {len(answers)} pictures are unlike" in capsys.readouterr().err
+    assert f"{flagged.sum()} of {len(answers)} images are unlike" in capsys.readouterr().err
     assert main(["evaluate", str(run), str(labels), "--out", str(tmp_path / "external")]) == 0
     assert json.loads((tmp_path / "external/metrics.json").read_text())["n_unlike"] == flagged.sum()
     assert "do not rely on its answers" in capsys.readouterr().err
@@ -68,8 +68,8 @@ def test_a_table_and_an_evaluation_say_how_many(run, study, tmp_path, capsys):
 def test_a_model_that_does_not_know_flags_nothing(run, study, tmp_path, capsys):
     shutil.copytree(run / "model", tmp_path / "model")
     (tmp_path / "model" / LIKENESS).unlink()
-    picture = next((study.parent / "images").iterdir())
-    assert main(["predict", str(tmp_path / "model"), str(picture), "--out", str(tmp_path / "a.csv")]) == 0
+    image = next((study.parent / "images").iterdir())
+    assert main(["predict", str(tmp_path / "model"), str(image), "--out", str(tmp_path / "a.csv")]) == 0
     assert "flags" not in pd.read_csv(tmp_path / "a.csv")
 
 

@@ -50,7 +50,7 @@ def test_a_dot_is_as_large_as_its_bin_is_full() -> None:
     assert [len(line.get_xdata()) for line in axes.lines] == [2], "the diagonal alone is a line"
 
 
-def test_pictures_are_written_for_what_exists(tmp_path: Path) -> None:
+def test_images_are_written_for_what_exists(tmp_path: Path) -> None:
     metrics: dict[str, Json] = {"targets": {"a": BINARY, "l": {"classes": ["x", "y"], "confusion": [[3, 1], [0, 2]]}}}
     written = write_curves(metrics, {"a": {"roc": ROC}}, tmp_path)
     assert sorted(path.name for path in written) == ["confusion_1.png", "roc.png"]

@@ -1,4 +1,4 @@
-"""The pictures give their faults away: twins, blanks, broken files, sources, slices of one patient."""
+"""The images give their faults away: twins, blanks, broken files, sources, slices of one patient."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def test_near_pairs_follow_the_slow_definition() -> None:
     assert len(expected) >= 5
 
 
-def test_dark_pictures_with_one_outline_do_not_collide_but_twins_do() -> None:
+def test_dark_images_with_one_outline_do_not_collide_but_twins_do() -> None:
     outline = 60 * np.exp(-((np.indices((32, 32)) - 15.5) ** 2).sum(axis=0) / 120)
     patients = np.clip(outline + textures(60, size=32) / 255 * 15, 0, 255).astype(np.uint8)
     flat = patients.reshape(60, -1).astype(float)
@@ -55,7 +55,7 @@ def test_dark_pictures_with_one_outline_do_not_collide_but_twins_do() -> None:
     assert [(pair.a, pair.b) for pair in near_pairs(patients, np.ones(60, bool))] == [(3, 7)]
 
 
-def test_few_constant_and_excluded_pictures() -> None:
+def test_few_constant_and_excluded_images() -> None:
     two = textures(2, size=32)
     assert near_pairs(np.stack([two[0], two[0]]), np.ones(2, bool))[0].correlation == pytest.approx(1)
     assert near_pairs(np.stack([two[0], two[0]]), np.array([True, False])) == []
@@ -64,13 +64,13 @@ def test_few_constant_and_excluded_pictures() -> None:
 
 
 def test_exact_copies_across_parts_block_and_near_ones_warn(tmp_path: Path) -> None:
-    pictures = list(textures(12))
-    pictures[1] = pictures[0]
-    pictures[3] = np.clip(pictures[2].astype(int) + 3, 0, 255).astype(np.uint8)
+    images = list(textures(12))
+    images[1] = images[0]
+    images[3] = np.clip(images[2].astype(int) + 3, 0, 255).astype(np.uint8)
     table = numbered(12, split=["train", "test"] * 6)
-    audit = audit_cohort(write_cohort(tmp_path, table, pictures, targets=("label",)))
+    audit = audit_cohort(write_cohort(tmp_path, table, images, targets=("label",)))
     exact = must_find(audit, "duplicate-across-splits")
-    assert "1 picture in train and test" in exact.message
+    assert "1 image in train and test" in exact.message
     assert exact.examples == ("i000.png = i001.png",)
     assert must_find(audit, "near-duplicates").count == 1
     assert must_find(audit, "near-duplicates-across-classes").count == 1
@@ -84,51 +84,51 @@ def test_exact_copies_across_parts_block_and_near_ones_warn(tmp_path: Path) -> N
 
 
 def test_near_copies_of_one_patient_alone_are_a_note(tmp_path: Path) -> None:
-    pictures = list(textures(6))
-    pictures[3] = np.clip(pictures[2].astype(int) + 3, 0, 255).astype(np.uint8)
+    images = list(textures(6))
+    images[3] = np.clip(images[2].astype(int) + 3, 0, 255).astype(np.uint8)
     own = numbered(6, patient_id=["a", "b", "c", "c", "d", "e"])
-    item = must_find(audit_cohort(write_cohort(tmp_path, own, pictures)), "near-duplicates")
+    item = must_find(audit_cohort(write_cohort(tmp_path, own, images)), "near-duplicates")
     assert (item.severity, item.is_heeded) == ("note", True), "they have one patient id already"
-    pictures[5] = pictures[2]
-    item = must_find(audit_cohort(write_cohort(tmp_path, own, pictures)), "near-duplicates")
+    images[5] = images[2]
+    item = must_find(audit_cohort(write_cohort(tmp_path, own, images)), "near-duplicates")
     assert (item.severity, item.is_heeded) == ("warning", False)
 
 
 @pytest.mark.parametrize("said", [{}, {"patient": "none", "case": "scan"}])
 def test_neighbouring_slices_may_bear_different_labels(tmp_path: Path, said: dict[str, str]) -> None:
     """Only the pair across patients is one whose label may be wrong."""
-    pictures = list(textures(8))
+    images = list(textures(8))
     for copy, of in ((3, 2), (5, 4)):
-        pictures[copy] = np.clip(pictures[of].astype(int) + 3, 0, 255).astype(np.uint8)
+        images[copy] = np.clip(images[of].astype(int) + 3, 0, 255).astype(np.uint8)
     owners = ["a", "b", "c", "c", "d", "e", "f", "g"]
     # Without a name of their scan the two are of no scan, and not of one.
     table = numbered(8, patient_id=owners, scan=["" if owner in "de" else owner for owner in owners])
-    audit = audit_cohort(write_cohort(tmp_path, table, pictures, targets=("label",), **said))
+    audit = audit_cohort(write_cohort(tmp_path, table, images, targets=("label",), **said))
     item = must_find(audit, "near-duplicates-across-classes")
     assert (item.count, item.examples[0].startswith("i004.png ~ i005.png")) == (1, True)
     message = must_find(audit, "near-duplicates").message
     assert message.endswith(" 1 of them, each of one patient or case, have different labels.")
 
 
-def test_grey_stored_as_colour_is_the_same_picture(tmp_path: Path) -> None:
+def test_grey_stored_as_colour_is_the_same_image(tmp_path: Path) -> None:
     grey = textures(2)
-    pictures = [grey[0], grey[1], np.repeat(grey[0][..., None], 3, axis=2)]
-    audit = audit_cohort(write_cohort(tmp_path, numbered(3), pictures, targets=("label",)))
+    images = [grey[0], grey[1], np.repeat(grey[0][..., None], 3, axis=2)]
+    audit = audit_cohort(write_cohort(tmp_path, numbered(3), images, targets=("label",)))
     assert must_find(audit, "exact-duplicates").examples == ("i000.png = i002.png",)
 
 
-def test_broken_and_blank_pictures_are_findings(tmp_path: Path) -> None:
-    pictures = list(textures(6))
-    pictures[4] = np.full((48, 48), 7, np.uint8)
-    cohort = write_cohort(tmp_path, numbered(6), pictures, targets=("label",))
-    (tmp_path / "i002.png").write_bytes(b"not a picture")
+def test_broken_and_blank_images_are_findings(tmp_path: Path) -> None:
+    images = list(textures(6))
+    images[4] = np.full((48, 48), 7, np.uint8)
+    cohort = write_cohort(tmp_path, numbered(6), images, targets=("label",))
+    (tmp_path / "i002.png").write_bytes(b"not an image")
     audit = audit_cohort(cohort)
     assert "i002.png" in must_find(audit, "unreadable-image").examples[0]
     assert must_find(audit, "constant-image").examples == ("i004.png",)
     assert audit.overview["images"]["n_unreadable"] == 1  # type: ignore[index, call-overload]
 
 
-def test_masks_that_cannot_be_laid_over_their_pictures_are_named_with_both_shapes(tmp_path: Path) -> None:
+def test_masks_that_cannot_be_laid_over_their_images_are_named_with_both_shapes(tmp_path: Path) -> None:
     masks = [f"m{k}.png" for k in range(5)] + [""]
     for k, shape in enumerate([(48, 48), (48, 49), (48, 48), (24, 24), (48, 48)]):
         cv2.imwrite(str(tmp_path / f"m{k}.png"), np.full(shape, 255, np.uint8))
@@ -141,43 +141,43 @@ def test_masks_that_cannot_be_laid_over_their_pictures_are_named_with_both_shape
     assert "m3.png" in item.examples[2]
     (tmp_path / "i003.png").write_bytes(b"")
     unread = must_find(audit_cohort(cohort), "mask-shape")
-    assert unread.count == 2, "a picture that cannot be read has a finding of its own"
+    assert unread.count == 2, "an image that cannot be read has a finding of its own"
 
 
-def test_all_pictures_broken_is_still_an_audit(tmp_path: Path) -> None:
+def test_all_images_broken_is_still_an_audit(tmp_path: Path) -> None:
     cohort = write_cohort(tmp_path, numbered(3), textures(3), targets=("label",))
     for file in cohort.files:
         file.write_bytes(b"")
     item = must_find(audit_cohort(cohort), "unreadable-image")
     assert item.count == 3
-    assert item.message.startswith("3 pictures cannot be read (i000.png, i001.png, i002.png). Replace them")
+    assert item.message.startswith("3 images cannot be read (i000.png, i001.png, i002.png). Replace them")
 
 
 def two_sources(folders: tuple[str, str], sizes: tuple[int, int]) -> tuple[pd.DataFrame, list[np.ndarray]]:
-    rows, pictures = [], []
+    rows, images = [], []
     for side, (folder, size) in enumerate(zip(folders, sizes, strict=True)):
-        for k, picture in enumerate(textures(40, seed=side, size=size)):
+        for k, image in enumerate(textures(40, seed=side, size=size)):
             rows.append({"path": f"{folder}/{k}.png", "label": ("well", "sick")[side]})
-            pictures.append(picture)
-    return pd.DataFrame(rows), pictures
+            images.append(image)
+    return pd.DataFrame(rows), images
 
 
 @pytest.mark.parametrize(
     ("folders", "sizes", "refused"),
     [
         (("archive_one", "archive_two"), (48, 48), "folder predicts label"),
-        (("all", "all2"), (48, 64), "picture size predicts label"),
+        (("all", "all2"), (48, 64), "image size predicts label"),
         (("well", "sick"), (48, 48), None),
         (("0_normal", "1_abnormal"), (48, 48), None),
         (("no_sick", "sick"), (48, 48), None),
-        (("well", "sick"), (48, 64), "picture size predicts label"),
+        (("well", "sick"), (48, 64), "image size predicts label"),
     ],
 )
 def test_a_source_that_gives_the_label_away_blocks_and_class_folders_do_not(
     tmp_path: Path, folders: tuple[str, str], sizes: tuple[int, int], refused: str | None
 ) -> None:
-    table, pictures = two_sources(folders, sizes)
-    audit = audit_cohort(write_cohort(tmp_path, table, pictures, targets=("label",), patient="none"))
+    table, images = two_sources(folders, sizes)
+    audit = audit_cohort(write_cohort(tmp_path, table, images, targets=("label",), patient="none"))
     item = found(audit, "source-shortcut")
     assert (item is None) == (refused is None)
     assert item is None or refused is None or refused in item.message
@@ -207,18 +207,18 @@ def test_slices_in_shuffled_rows_are_noticed_by_the_numbers_in_their_names(tmp_p
     table = numbered(120).assign(label=[k // 4 % 2 for k in range(120)])
     order = np.random.default_rng(3).permutation(120)
     shuffled = table.iloc[order].reset_index(drop=True)
-    pictures = slices(30, 4)[order]
-    audit = audit_cohort(write_cohort(tmp_path, shuffled, pictures, targets=("label",), patient="none"))
+    images = slices(30, 4)[order]
+    audit = audit_cohort(write_cohort(tmp_path, shuffled, images, targets=("label",), patient="none"))
     assert "of images with neighbouring names of different images" in must_find(audit, "hidden-groups").message
     renamed = shuffled.assign(path=[f"x{k:03d}.png" for k in np.random.default_rng(4).permutation(120)])
     other = audit_cohort(write_cohort(tmp_path / "b", renamed, textures(120), targets=("label",), patient="none"))
-    assert found(other, "hidden-groups") is None, "pictures that have nothing to do with each other"
+    assert found(other, "hidden-groups") is None, "images that have nothing to do with each other"
 
 
 def test_two_files_are_compared(tmp_path: Path) -> None:
-    pictures = textures(8)
-    first = write_cohort(tmp_path / "a", numbered(8)[:5], pictures[:5], targets=("label",))
-    second = write_cohort(tmp_path / "b", numbered(8)[4:], pictures[4:], targets=("label",))
+    images = textures(8)
+    first = write_cohort(tmp_path / "a", numbered(8)[:5], images[:5], targets=("label",))
+    second = write_cohort(tmp_path / "b", numbered(8)[4:], images[4:], targets=("label",))
     patients, copies = audit_against(roster_of(first), roster_of(second))
     assert (patients.name, patients.examples) == ("patient-across-splits", ("p4",))
     assert (copies.name, copies.examples) == ("duplicate-across-splits", ("i004.png = i004.png",))
@@ -230,17 +230,17 @@ def test_two_files_are_compared(tmp_path: Path) -> None:
     assert alone.extended([copies], ["duplicate-across-splits"]).accepted == ("duplicate-across-splits",)
 
 
-def test_nearly_equal_pictures_of_two_files_are_found(tmp_path: Path) -> None:
-    pictures = textures(12)
-    twin = np.clip(pictures[0].astype(int) + np.random.default_rng(1).integers(-4, 5, pictures[0].shape), 0, 255)
-    first = write_cohort(tmp_path / "a", numbered(12)[:6], pictures[:6], targets=("label",))
-    second = write_cohort(tmp_path / "b", numbered(12)[6:], [twin.astype(np.uint8), *pictures[7:]], targets=("label",))
+def test_nearly_equal_images_of_two_files_are_found(tmp_path: Path) -> None:
+    images = textures(12)
+    twin = np.clip(images[0].astype(int) + np.random.default_rng(1).integers(-4, 5, images[0].shape), 0, 255)
+    first = write_cohort(tmp_path / "a", numbered(12)[:6], images[:6], targets=("label",))
+    second = write_cohort(tmp_path / "b", numbered(12)[6:], [twin.astype(np.uint8), *images[7:]], targets=("label",))
     (near,) = audit_against(roster_of(first), roster_of(second))
     assert (near.name, near.count) == ("near-duplicates-across-splits", 1)
     assert near.examples[0].startswith("i000.png ~ i006.png")
 
 
-def test_another_file_needs_no_labels_and_no_pictures(tmp_path: Path) -> None:
+def test_another_file_needs_no_labels_and_no_images(tmp_path: Path) -> None:
     first = write_cohort(tmp_path / "a", numbered(6), textures(6), targets=("label",))
     (tmp_path / "other.csv").write_text("eye,patient_id\n1,p2\n2,p9\n")
     other = read_roster(tmp_path / "other.csv", first.study)

@@ -1,4 +1,4 @@
-"""Small colour pictures of everyday things and a MedMNIST colour set go from their files to a report."""
+"""Small colour images of everyday things and a MedMNIST colour set go from their files to a report."""
 
 import json
 
@@ -15,7 +15,7 @@ CLASSES = ("apple", "cloud", "pond")
 
 
 def coloured(label: int, generator: np.random.Generator) -> np.ndarray:
-    """A noisy 32 x 32 picture whose middle has the colour of its class; all classes are equally bright."""
+    """A noisy 32 x 32 image whose middle has the colour of its class; all classes are equally bright."""
     pixels = generator.integers(60, 120, (32, 32, 3))
     top, left = generator.integers(4, 14, 2)
     pixels[top : top + 14, left : left + 14, label] += 110
@@ -24,7 +24,7 @@ def coloured(label: int, generator: np.random.Generator) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def natural(tmp_path_factory):
-    """90 colour pictures in three classes, as a label file."""
+    """90 colour images in three classes, as a label file."""
     folder, generator, rows = tmp_path_factory.mktemp("natural"), np.random.default_rng(0), []
     for i in range(90):
         Image.fromarray(coloured(i % 3, generator)).save(folder / f"{i}.png")
@@ -33,7 +33,7 @@ def natural(tmp_path_factory):
     return folder / "labels.csv"
 
 
-def test_natural_pictures_go_all_the_way(natural, tmp_path, capsys):
+def test_natural_images_go_all_the_way(natural, tmp_path, capsys):
     run = tmp_path / "run"
     typed = ["run", str(natural), "--patient", "none", "--out", str(run), "--preset", "natural", *QUICK]
     assert main(typed) == 0

@@ -1,4 +1,4 @@
-"""Pictures that the imaging tests share."""
+"""Images that the imaging tests share."""
 
 import io
 
@@ -7,7 +7,7 @@ from PIL import Image as Pillow
 
 
 def smooth(rows: int, columns: int, seed: int = 0) -> np.ndarray:
-    """Return a `(rows, columns) uint8` picture of slow waves that JPEG hardly changes."""
+    """Return a `(rows, columns) uint8` image of slow waves that JPEG hardly changes."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:rows, :columns]
     phase = rng.uniform(0, 6, 2)
@@ -17,13 +17,13 @@ def smooth(rows: int, columns: int, seed: int = 0) -> np.ndarray:
 
 
 def colourful(rows: int, columns: int) -> np.ndarray:
-    """Return a `(rows, columns, 3) uint8` picture."""
+    """Return a `(rows, columns, 3) uint8` image."""
     return np.stack([smooth(rows, columns, seed) for seed in (1, 2, 3)], axis=-1)
 
 
-def encode(picture: Pillow.Image | np.ndarray, kind: str, **options: object) -> bytes:
-    """Return the picture as the bytes of a file."""
+def encode(image: Pillow.Image | np.ndarray, kind: str, **options: object) -> bytes:
+    """Return the image as the bytes of a file."""
     buffer = io.BytesIO()
-    picture = picture if isinstance(picture, Pillow.Image) else Pillow.fromarray(picture)
-    picture.save(buffer, kind, **options)
+    image = image if isinstance(image, Pillow.Image) else Pillow.fromarray(image)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()

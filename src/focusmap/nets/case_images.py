@@ -1,10 +1,10 @@
-"""One picture of a case as a net of its own, so that whatever explains nets of pictures explains those of cases.
+"""One image of a case as a net of its own, so that whatever explains nets of images explains those of cases.
 
-With a_k the weight of picture k in its view, h_k its features averaged over the places, r what the other pictures say
-and t the table's row, the logits of its case are y = f(r + a_k * h_k, t). Here h_k alone depends on the picture; all
-else, a_k too, is held at what it is for the whole case. What f adds up, the pictures' maps add up to as well: of a net
+With a_k the weight of image k in its view, h_k its features averaged over the places, r what the other images say
+and t the table's row, the logits of its case are y = f(r + a_k * h_k, t). Here h_k alone depends on the image; all
+else, a_k too, is held at what it is for the whole case. What f adds up, the images' maps add up to as well: of a net
 whose one layer behind the pooling is linear, the mean over places of gradient times activation, summed over the
-pictures, is the logit less the bias and what indicators and table add.
+images, is the logit less the bias and what indicators and table add.
 """
 
 import torch
@@ -15,19 +15,19 @@ from focusmap.nets.cases import CaseBackbone, CaseBatch
 from focusmap.nets.focus_net import FocusNet
 
 
-class PictureInCase(nn.Module):
-    """From pictures ``(N, C, *spatial)`` to logits ``(N, L)`` of a case that has each in the place of one of its own.
+class ImageInCase(nn.Module):
+    """From images ``(N, C, *spatial)`` to logits ``(N, L)`` of a case that has each in the place of one of its own.
 
     Parameters
     ----------
     net
         Of cases.
     view
-        Number of the picture's view.
+        Number of the image's view.
     rest
-        ``(1, V * (K + 1))``: what the case's other pictures say, and the indicators.
+        ``(1, V * (K + 1))``: what the case's other images say, and the indicators.
     weight
-        ``(1, K)``: of the picture in its view.
+        ``(1, K)``: of the image in its view.
     row
         ``(1, G)``: the case's covariates.
     """
@@ -40,7 +40,7 @@ class PictureInCase(nn.Module):
 
     @property
     def encoder(self) -> nn.Module:
-        """The backbone that is shown the picture."""
+        """The backbone that is shown the image."""
         return backbone_of(self.net).encoder_of(self.view).net
 
     @property
@@ -63,7 +63,7 @@ class PictureInCase(nn.Module):
         return stages(self.encoder, x)
 
     def classify(self, features: Tensor) -> Tensor:
-        """Return the logits ``(N, L)`` of the case with these features ``(N, K, *grid)`` for the picture's own."""
+        """Return the logits ``(N, L)`` of the case with these features ``(N, K, *grid)`` for the image's own."""
         backbone = backbone_of(self.net)
         told = self.weight * features.flatten(2).float().mean(dim=2)
         looked = self.rest + backbone.placed(told, self.view)
@@ -77,14 +77,14 @@ def backbone_of(net: FocusNet) -> CaseBackbone:
 
 
 @torch.no_grad()
-def take_apart(net: FocusNet, case: CaseBatch) -> tuple[Tensor, list[PictureInCase]]:
-    """Return what a net sees in one case, ``(1, V * (K + 1))`` as `CaseBackbone.look` has it, and its pictures' nets.
+def take_apart(net: FocusNet, case: CaseBatch) -> tuple[Tensor, list[ImageInCase]]:
+    """Return what a net sees in one case, ``(1, V * (K + 1))`` as `CaseBackbone.look` has it, and its images' nets.
 
     >>> from focusmap.nets.cases import CaseArchitecture, build_case_net
     >>> net = build_case_net(CaseArchitecture("small-residual", 1, 2, views=("pre", "post"))).eval()
     >>> case = CaseBatch(torch.ones(2, 1, 28, 28), torch.tensor([0, 0]), torch.tensor([0, 1]), torch.ones(1, 0))
     >>> own = take_apart(net, case)[1][1]
-    >>> bool(torch.allclose(own.classify(own.features(case.pictures[[1]])), net(case), atol=1e-5))
+    >>> bool(torch.allclose(own.classify(own.features(case.images[[1]])), net(case), atol=1e-5))
     True
     """
     assert len(case.rows) == 1, "one case at a time"
@@ -95,5 +95,5 @@ def take_apart(net: FocusNet, case: CaseBatch) -> tuple[Tensor, list[PictureInCa
     nets = []
     for k, view in enumerate(case.views.tolist()):
         rest = looked - backbone.placed(told[[k]], view)
-        nets.append(PictureInCase(net, view, rest, weights[[k]], case.rows))
+        nets.append(ImageInCase(net, view, rest, weights[[k]], case.rows))
     return looked, nets

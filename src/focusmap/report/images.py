@@ -1,4 +1,4 @@
-"""Pictures as data URIs, so that a page is one file and asks the network for nothing."""
+"""Images as data URIs, so that a page is one file and asks the network for nothing."""
 
 import base64
 import io
@@ -19,20 +19,20 @@ def figure_uri(figure: "Figure") -> str:
     return data_uri("image/svg+xml", svg_text(figure).encode())
 
 
-def picture_uri(path: Path) -> str:
-    """Return a picture file as a JPEG data URI: a tenth of the PNG's size, at full resolution."""
+def image_uri(path: Path) -> str:
+    """Return an image file as a JPEG data URI: a tenth of the PNG's size, at full resolution."""
     from PIL import Image
 
     buffer = io.BytesIO()
     with Image.open(path) as opened:
-        picture = opened.convert("RGB")
-        picture.thumbnail((WIDEST, 10 * WIDEST))
-        picture.save(buffer, format="jpeg", quality=QUALITY, subsampling=0)
+        image = opened.convert("RGB")
+        image.thumbnail((WIDEST, 10 * WIDEST))
+        image.save(buffer, format="jpeg", quality=QUALITY, subsampling=0)
     return data_uri("image/jpeg", buffer.getvalue())
 
 
-def picture_size(path: Path) -> tuple[int, int]:
-    """Return the width and height of a picture file, which is not decoded for it."""
+def image_size(path: Path) -> tuple[int, int]:
+    """Return the width and height of an image file, which is not decoded for it."""
     from PIL import Image
 
     with Image.open(path) as image:
