@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from focusmap.consensus.options import ConsensusOptions
+    from focusmap.convert.request import ConvertRequest
     from focusmap.everything import demo, resume_run, run
     from focusmap.faithfulness.request import TrustRequest
     from focusmap.images.read import read_image
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from focusmap.verbs.report import report
     from focusmap.verbs.requests import (
         ConsensusRequest,
-        ConvertRequest,
         ExplainRequest,
         PredictRequest,
         SegmentRequest,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ConsensusOptions": "consensus.options",
     "ConsensusRequest": "verbs.requests",
-    "ConvertRequest": "verbs.requests",
+    "ConvertRequest": "convert.request",
     "Declaration": "study.options",
     "ExplainRequest": "verbs.requests",
     "PredictRequest": "verbs.requests",

@@ -19,7 +19,8 @@ from focusmap.study.roles import (
     require_column,
 )  # fmt: skip
 from focusmap.study.study import Study
-from focusmap.study.targets import Inference, TargetSpec, infer_task, parse_target
+from focusmap.study.target_cells import TargetSpec
+from focusmap.study.targets import Inference, infer_task, parse_target
 from focusmap.study.task import ANOMALY, UNLABELLED, Task
 from focusmap.tables import READ_AS
 

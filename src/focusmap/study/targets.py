@@ -2,51 +2,38 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pandas as pd
 
 from focusmap.errors import InputError, suggest
 from focusmap.reasons import Reason
-from focusmap.study.task import TARGET_KINDS, CellError, Target, TargetKind, Task, means_nothing_found, plain_name
+from focusmap.study.target_cells import (
+    FLAG_WORDS,
+    MOST_WORDS,
+    TargetSpec,
+    few,
+    in_one_spelling,
+    is_flag,
+    make_target,
+    odd_texts,
+)
+from focusmap.study.task import TARGET_KINDS, Target, TargetKind, Task
 from focusmap.study.values import (
     LIST_SIGNS,
-    NO,
     WRITTEN_OUT,
-    YES,
-    alike,
-    is_doubtful,
     list_sign,
     means_empty,
     plain,
     read_numbers,
     split_list,
-    yes_and_no,
 )  # fmt: skip
 
 LABEL_COLUMNS = ("label", "labels", "class", "target", "diagnosis", "finding")
 NO_FINDING = ("no finding", "no_finding", "no findings", "normal", "none", "正常", "无", "未见异常", "无异常")
-MANY_CLASSES, MANY_LISTS = 50, 5000
-MOST_WORDS = 200
-FLAG_DIGITS, FLAG_WORDS = frozenset(("0", "1")), frozenset(YES | NO)
+MANY_LISTS = 5000
 FEWEST_FLAGS, NEARLY = 10, 0.02
 """Of a column that is a finding but for a cell or a fiftieth of them, one asks."""
-
-
-@dataclass(frozen=True)
-class TargetSpec:
-    """What the user wrote behind ``--target``.
-
-    ``NAME[:KIND][:positive=CLASS][:classes=A,B,C][:delta=COLUMN][:list=SIGN][:decimal=comma|point]``
-    """
-
-    name: str
-    kind: TargetKind | None = None
-    positive: str | None = None
-    classes: tuple[str, ...] = ()
-    earlier: str = ""
-    list_sign: str = ""
-    decimal: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,7 +106,7 @@ def infer_task(table: pd.DataFrame, specs: Sequence[TargetSpec], reserved: Seque
     sign = _list_sign(table[specs[0].name], specs[0]) if len(specs) == 1 else ""
     if sign:
         return _from_lists(table[specs[0].name], specs[0].name, sign)
-    made = [_make_target(table[spec.name], spec) for spec in specs]
+    made = [make_target(table[spec.name], spec) for spec in specs]
     targets = [target for target, _ in made]
     notes = [*said, *(note for _, found in made for note in found)]
     kept, restating = _without_restating(table, targets)
@@ -133,8 +120,8 @@ def _guess(table: pd.DataFrame, columns: Sequence[str]) -> tuple[list[TargetSpec
     named = [name for name in columns if name in LABEL_COLUMNS and (table[name].str.strip() != "").any()]
     if named:
         return [TargetSpec(min(named, key=LABEL_COLUMNS.index))], []
-    in_digits = [name for name in columns if _is_flag(table[name])]
-    in_words = [name for name in columns if name not in in_digits and _is_flag(table[name], FLAG_WORDS)]
+    in_digits = [name for name in columns if is_flag(table[name])]
+    in_words = [name for name in columns if name not in in_digits and is_flag(table[name], FLAG_WORDS)]
     _refuse_twins(in_digits or in_words, columns)
     _refuse_nearly_flags(table, [name for name in columns if name not in {*in_digits, *in_words}])
     flags = in_digits or in_words
@@ -145,18 +132,6 @@ def _guess(table: pd.DataFrame, columns: Sequence[str]) -> tuple[list[TargetSpec
         f"has no column called {', '.join(LABEL_COLUMNS)} and none that holds only 0, 1, -1 and empty cells. "
         f"Name the target with --target. Candidates: {', '.join(columns) or 'none'}."
     )
-
-
-def _is_flag(column: pd.Series, digits: frozenset[str] = FLAG_DIGITS) -> bool:
-    """Return whether all cells mean yes, no, uncertain or not known, some of them in `digits`."""
-    texts = [str(text).strip() for text in column.unique()]
-    return len(texts) <= MOST_WORDS and not _odd(texts) and any(plain(text) in digits for text in texts)
-
-
-def _odd(texts: Sequence[str]) -> list[str]:
-    """Return the texts that mean neither yes, no, uncertain nor not known."""
-    words = yes_and_no(texts)
-    return [text for text in texts if text not in words and not means_empty(text) and plain(text) != "-1"]
 
 
 def _refuse_twins(flags: Sequence[str], columns: Sequence[str]) -> None:
@@ -178,14 +153,14 @@ def _refuse_nearly_flags(table: pd.DataFrame, columns: Sequence[str]) -> None:
         texts = [str(text) for text in cells.unique()]
         if len(texts) > MOST_WORDS:
             continue
-        odd = _odd(texts)
+        odd = odd_texts(texts)
         is_odd = cells.isin(odd)
         n_odd, n_flags = int(is_odd.sum()), int((~is_odd & (cells != "")).sum())
         both = {"0", "1"} <= {plain(text) for text in texts}
         if both and n_odd and n_flags >= FEWEST_FLAGS and n_odd <= max(1, NEARLY * n_flags):
             row = int(is_odd.to_numpy().argmax()) + 2
             raise InputError(
-                f"column {name!r} holds 0 and 1 but for {n_odd} of {n_flags + n_odd} cells ({_few(odd)}; row {row}). "
+                f"column {name!r} holds 0 and 1 but for {n_odd} of {n_flags + n_odd} cells ({few(odd)}; row {row}). "
                 f"If it is a finding, correct them, or say --missing {name}={odd[0]} where that means 'not known'; if "
                 "it is none, name the targets with --target."
             )
@@ -223,184 +198,9 @@ def _numbers_in(texts: Sequence[str]) -> dict[str, float]:
         return {}
 
 
-def _make_target(column: pd.Series, spec: TargetSpec) -> tuple[Target, list[Reason]]:
-    cells, notes = _without_empty_words(column.str.strip(), spec)
-    if not (cells != "").any():
-        raise InputError(f"target {spec.name!r}: every cell is empty.")
-    if spec.earlier and (spec.classes or spec.positive or spec.kind != "continuous"):
-        raise InputError(f"target {spec.name!r}: delta= is the change of a number, which has no classes.")
-    if spec.classes:
-        return _declared_classes(cells, spec), notes
-    if spec.kind == "continuous":
-        return _continuous(cells, spec), notes
-    cells, joined = _in_one_spelling(cells, spec)
-    values = sorted(set(cells) - {""}, key=_natural)
-    target, note = _classes_of(cells, values, spec)
-    return target, [*notes, *joined, *([note] if note else [])]
-
-
-def _without_empty_words(cells: pd.Series, spec: TargetSpec) -> tuple[pd.Series, list[Reason]]:
-    """Return the cells with those empty that say that nothing is known, and which they are.
-
-    Raises
-    ------
-    InputError
-        If a word may mean that, or be a class.
-    """
-    texts = [str(text) for text in cells.unique() if text not in spec.classes]
-    empty = [text for text in texts if text and means_empty(text)]
-    if not spec.kind and not spec.classes:
-        doubtful = [text for text in texts if is_doubtful(text) and text not in yes_and_no(texts)]
-        flags = not _odd(texts) and not doubtful
-        empty += [text for text in texts if flags and is_doubtful(text) and plain(text)[:1].isalnum()]
-        wordy = [text for text in texts if is_doubtful(text)]
-        if wordy and not flags:
-            row = int(cells.isin(wordy).to_numpy().argmax()) + 2
-            classes = ",".join(sorted(set(texts) - {"", *empty}))
-            raise InputError(
-                f"row {row}: {spec.name} {wordy[0]!r} may mean 'not known' or be a class. Say --missing "
-                f"{spec.name}={wordy[0]} or --target '{spec.name}:classes={classes}'."
-            )
-    notes = [Reason("read-as-empty", name=spec.name, value=text, n=int((cells == text).sum())) for text in empty]
-    return cells.mask(cells.isin(empty), ""), notes
-
-
-def _in_one_spelling(cells: pd.Series, spec: TargetSpec) -> tuple[pd.Series, list[Reason]]:
-    """Return the cells with each class in its commonest spelling, and which others are read as it.
-
-    Raises
-    ------
-    InputError
-        If two classes of one letter differ in its case only.
-    """
-    counts = cells[cells != ""].value_counts()
-    groups: dict[str, list[str]] = {}
-    for text in map(str, counts.index):
-        groups.setdefault(plain(text), []).append(text)
-    renamed: dict[str, str] = {}
-    notes = []
-    for word, texts in groups.items():
-        if len(texts) > 1 and len(word) == 1 and word.isalpha() and len({text.strip(".") for text in texts}) > 1:
-            both = ",".join(sorted(counts.index))
-            raise InputError(
-                f"target {spec.name!r}: {' and '.join(sorted(texts))} are one class or two. Write them in one way, or "
-                f"say --target {spec.name}:classes={both}."
-            )
-        kept = min(texts, key=lambda text: (not text.isdecimal(), -counts[text], text != text.lower(), len(text), text))
-        others = sorted(text for text in texts if text != kept)
-        renamed |= dict.fromkeys(others, kept)
-        if not word.lstrip("-").isdecimal():
-            notes += [Reason("read-as", name=spec.name, value=text, n=int(counts[text]), of=kept) for text in others]
-    return cells.replace(renamed) if renamed else cells, notes
-
-
-def _continuous(cells: pd.Series, spec: TargetSpec) -> Target:
-    texts = [str(text) for text in cells.unique() if text and not means_empty(str(text))]
-    try:
-        unit = read_numbers(texts, spec.decimal).unit
-    except InputError:
-        # Said with its row when the cells are read.
-        unit = ""
-    return Target(spec.name, "continuous", earlier=spec.earlier, decimal=spec.decimal, unit=unit)
-
-
-def _classes_of(cells: pd.Series, values: list[str], spec: TargetSpec) -> tuple[Target, Reason | None]:
-    if spec.kind in ("multiclass", "ordinal"):
-        return Target(spec.name, spec.kind, tuple(values)), None
-    if _is_flag(cells) and spec.positive in (None, "1"):
-        return Target(spec.name), None
-    if len(values) > 2 and spec.positive is None and not _odd(values):
-        return Target(spec.name), Reason("yes-and-no", name=spec.name)
-    numbers = [value for value in values if _is_number(value)]
-    if len(values) == 2 and (len(numbers) < 2 or all(float(value).is_integer() for value in values)):
-        return _two_classes(cells, values, spec)
-    if spec.kind == "binary" and {"0", "1"} <= set(values):
-        return Target(spec.name), None
-    is_soft = len(numbers) == len(values) and all(0 <= float(value) <= 1 for value in values)
-    is_soft = is_soft and spec.positive in (None, "1")
-    if not is_soft and (spec.kind == "binary" or spec.positive is not None):
-        raise InputError(
-            f"target {spec.name!r}: {len(values)} values ({_few(values)}) are not two classes.{_rarest(cells, values)}"
-        )
-    if not numbers:
-        return _many_classes(values, spec), None
-    if len(numbers) < len(values):
-        texts = [value for value in values if value not in numbers]
-        raise InputError(
-            f"target {spec.name!r} holds numbers ({_few(numbers)}) and texts ({_few(texts)}). Correct the cells, "
-            f"or say --target {spec.name}:multiclass."
-        )
-    if is_soft:
-        return Target(spec.name), Reason("fractions", name=spec.name)
-    raise InputError(
-        f"target {spec.name!r} holds numbers ({_few(values)}): say what they mean with "
-        f"--target {spec.name}:multiclass, {spec.name}:ordinal or {spec.name}:continuous."
-        f"{_rarest(cells, values) if {'0', '1'} <= set(values) or {'0.0', '1.0'} <= set(values) else ''}"
-    )
-
-
-def _rarest(cells: pd.Series, values: Sequence[str]) -> str:
-    """Return where the rarest value stands, and what can be done about it."""
-    rare = min(values, key=lambda value: (cells == value).sum())
-    row = int((cells == rare).to_numpy().argmax()) + 2
-    return f" Row {row} has {rare!r}: correct it or, where it means 'not known', say --missing {cells.name}={rare}."
-
-
-def _declared_classes(cells: pd.Series, spec: TargetSpec) -> Target:
-    near = alike(spec.classes)
-    for position, cell in enumerate(cells):
-        if cell and cell not in spec.classes and plain(cell) not in near:
-            known = ", ".join(spec.classes)
-            raise CellError(position, f"{spec.name} {cell!r} is not one of {known}.{suggest(cell, spec.classes)}")
-    kind = spec.kind or ("binary" if len(spec.classes) == 2 else "multiclass")
-    n = len(set(spec.classes))
-    if kind == "continuous" or n < max(len(spec.classes), 2) or not all(spec.classes) or (kind == "binary" and n > 2):
-        raise InputError(f"target {spec.name!r}: classes= takes the names of two classes or more (binary: of two).")
-    if kind != "binary":
-        return Target(spec.name, kind, spec.classes)
-    return _two_classes(cells, list(spec.classes), replace(spec, positive=spec.positive or spec.classes[1]))[0]
-
-
-def _two_classes(cells: pd.Series, values: list[str], spec: TargetSpec) -> tuple[Target, Reason | None]:
-    if spec.positive is not None and spec.positive not in values:
-        raise InputError(
-            f"target {spec.name!r}: positive={spec.positive} is not one of {', '.join(values)}."
-            f"{suggest(spec.positive, values)}"
-        )
-    words = yes_and_no(values)
-    negative = [value for value in values if means_nothing_found(value) or plain_name(value) in ("benign", "良性")]
-    negative = negative or [value for value in values if len(words) == 2 and words[value] == 0]
-    rarer = min(values, key=lambda value: ((cells == value).sum(), [-ord(c) for c in value]))
-    if spec.positive is not None:
-        positive, code = spec.positive, ""
-    elif len(negative) == 1:
-        positive = values[1 - values.index(negative[0])]
-        code = "taken-positive"
-    else:
-        positive = rarer
-        code = "rarer-positive"
-    other = values[1 - values.index(positive)]
-    option = f"--target {spec.name}:positive={other}"
-    note = Reason(code, value=positive, name=spec.name, option=option) if code else None
-    return Target(spec.name, "binary", (other, positive)), note
-
-
-def _many_classes(values: list[str], spec: TargetSpec) -> Target:
-    if len(values) > MANY_CLASSES:
-        raise InputError(
-            f"target {spec.name!r} holds {len(values)} different texts ({_few(values)}); that is not a list of "
-            f"classes. If it is, say --target {spec.name}:multiclass."
-        )
-    if len(values) == 1:
-        raise InputError(
-            f"target {spec.name!r}: every labelled row says {values[0]!r}; there is nothing to tell apart."
-        )
-    return Target(spec.name, "multiclass", tuple(values))
-
-
 def _from_lists(column: pd.Series, name: str, sign: str) -> Inference:
     found = pd.Series([part for cell in column if not means_empty(cell) for part in split_list(cell, sign)], dtype=str)
-    parts, joined = _in_one_spelling(found, TargetSpec(name))
+    parts, joined = in_one_spelling(found, TargetSpec(name))
     names = sorted(set(parts))
     dropped = [part for part in names if plain(part) in NO_FINDING]
     targets = tuple(Target(part) for part in names if part not in dropped)
@@ -428,25 +228,9 @@ def _shadows(table: pd.DataFrame, columns: Sequence[str], targets: list[Target])
         if target.kind == "continuous" or set(target.classes) == {"0", "1"}:
             continue
         for name in columns:
-            if name in {other.name for other in targets} or not _is_flag(table[name]):
+            if name in {other.name for other in targets} or not is_flag(table[name]):
                 continue
             per_class = table.groupby(table[target.name].str.strip())[name].nunique()
             if (per_class == 1).all() and table[name].nunique() > 1:
                 found.append((name, target.name))
     return found
-
-
-def _natural(value: str) -> tuple[int, float, str]:
-    return (0, float(value), value) if _is_number(value) else (1, 0.0, value)
-
-
-def _is_number(value: str) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
-
-
-def _few(values: Sequence[str]) -> str:
-    return ", ".join(values[:4]) + (", ..." if len(values) > 4 else "")

@@ -1,0 +1,250 @@
+"""From the cells of one column to a target: its kind, and its classes in one spelling, or a question."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from focusmap.errors import InputError, suggest
+from focusmap.reasons import Reason
+from focusmap.study.task import CellError, Target, TargetKind, means_nothing_found, plain_name
+from focusmap.study.values import (
+    NO,
+    YES,
+    alike,
+    is_doubtful,
+    means_empty,
+    plain,
+    read_numbers,
+    yes_and_no,
+)  # fmt: skip
+
+MANY_CLASSES, MOST_WORDS = 50, 200
+FLAG_DIGITS, FLAG_WORDS = frozenset(("0", "1")), frozenset(YES | NO)
+
+
+@dataclass(frozen=True)
+class TargetSpec:
+    """What the user wrote behind ``--target``.
+
+    ``NAME[:KIND][:positive=CLASS][:classes=A,B,C][:delta=COLUMN][:list=SIGN][:decimal=comma|point]``
+    """
+
+    name: str
+    kind: TargetKind | None = None
+    positive: str | None = None
+    classes: tuple[str, ...] = ()
+    earlier: str = ""
+    list_sign: str = ""
+    decimal: str = ""
+
+
+def make_target(column: pd.Series, spec: TargetSpec) -> tuple[Target, list[Reason]]:
+    """Return the target that a column holds, and what was read otherwise than it is written.
+
+    Raises
+    ------
+    InputError
+        If there is nothing in it, or more than one reading.
+    """
+    cells, notes = _without_empty_words(column.str.strip(), spec)
+    if not (cells != "").any():
+        raise InputError(f"target {spec.name!r}: every cell is empty.")
+    if spec.earlier and (spec.classes or spec.positive or spec.kind != "continuous"):
+        raise InputError(f"target {spec.name!r}: delta= is the change of a number, which has no classes.")
+    if spec.classes:
+        return _declared_classes(cells, spec), notes
+    if spec.kind == "continuous":
+        return _continuous(cells, spec), notes
+    cells, joined = in_one_spelling(cells, spec)
+    values = sorted(set(cells) - {""}, key=_natural)
+    target, note = _classes_of(cells, values, spec)
+    return target, [*notes, *joined, *([note] if note else [])]
+
+
+def _without_empty_words(cells: pd.Series, spec: TargetSpec) -> tuple[pd.Series, list[Reason]]:
+    """Return the cells with those empty that say that nothing is known, and which they are.
+
+    Raises
+    ------
+    InputError
+        If a word may mean that, or be a class.
+    """
+    texts = [str(text) for text in cells.unique() if text not in spec.classes]
+    empty = [text for text in texts if text and means_empty(text)]
+    if not spec.kind and not spec.classes:
+        doubtful = [text for text in texts if is_doubtful(text) and text not in yes_and_no(texts)]
+        flags = not odd_texts(texts) and not doubtful
+        empty += [text for text in texts if flags and is_doubtful(text) and plain(text)[:1].isalnum()]
+        wordy = [text for text in texts if is_doubtful(text)]
+        if wordy and not flags:
+            row = int(cells.isin(wordy).to_numpy().argmax()) + 2
+            classes = ",".join(sorted(set(texts) - {"", *empty}))
+            raise InputError(
+                f"row {row}: {spec.name} {wordy[0]!r} may mean 'not known' or be a class. Say --missing "
+                f"{spec.name}={wordy[0]} or --target '{spec.name}:classes={classes}'."
+            )
+    notes = [Reason("read-as-empty", name=spec.name, value=text, n=int((cells == text).sum())) for text in empty]
+    return cells.mask(cells.isin(empty), ""), notes
+
+
+def in_one_spelling(cells: pd.Series, spec: TargetSpec) -> tuple[pd.Series, list[Reason]]:
+    """Return the cells with each class in its commonest spelling, and which others are read as it.
+
+    Raises
+    ------
+    InputError
+        If two classes of one letter differ in its case only.
+    """
+    counts = cells[cells != ""].value_counts()
+    groups: dict[str, list[str]] = {}
+    for text in map(str, counts.index):
+        groups.setdefault(plain(text), []).append(text)
+    renamed: dict[str, str] = {}
+    notes = []
+    for word, texts in groups.items():
+        if len(texts) > 1 and len(word) == 1 and word.isalpha() and len({text.strip(".") for text in texts}) > 1:
+            both = ",".join(sorted(counts.index))
+            raise InputError(
+                f"target {spec.name!r}: {' and '.join(sorted(texts))} are one class or two. Write them in one way, or "
+                f"say --target {spec.name}:classes={both}."
+            )
+        kept = min(texts, key=lambda text: (not text.isdecimal(), -counts[text], text != text.lower(), len(text), text))
+        others = sorted(text for text in texts if text != kept)
+        renamed |= dict.fromkeys(others, kept)
+        if not word.lstrip("-").isdecimal():
+            notes += [Reason("read-as", name=spec.name, value=text, n=int(counts[text]), of=kept) for text in others]
+    return cells.replace(renamed) if renamed else cells, notes
+
+
+def _continuous(cells: pd.Series, spec: TargetSpec) -> Target:
+    texts = [str(text) for text in cells.unique() if text and not means_empty(str(text))]
+    try:
+        unit = read_numbers(texts, spec.decimal).unit
+    except InputError:
+        # Said with its row when the cells are read.
+        unit = ""
+    return Target(spec.name, "continuous", earlier=spec.earlier, decimal=spec.decimal, unit=unit)
+
+
+def _classes_of(cells: pd.Series, values: list[str], spec: TargetSpec) -> tuple[Target, Reason | None]:
+    if spec.kind in ("multiclass", "ordinal"):
+        return Target(spec.name, spec.kind, tuple(values)), None
+    if is_flag(cells) and spec.positive in (None, "1"):
+        return Target(spec.name), None
+    if len(values) > 2 and spec.positive is None and not odd_texts(values):
+        return Target(spec.name), Reason("yes-and-no", name=spec.name)
+    numbers = [value for value in values if _is_number(value)]
+    if len(values) == 2 and (len(numbers) < 2 or all(float(value).is_integer() for value in values)):
+        return _two_classes(cells, values, spec)
+    if spec.kind == "binary" and {"0", "1"} <= set(values):
+        return Target(spec.name), None
+    is_soft = len(numbers) == len(values) and all(0 <= float(value) <= 1 for value in values)
+    is_soft = is_soft and spec.positive in (None, "1")
+    if not is_soft and (spec.kind == "binary" or spec.positive is not None):
+        raise InputError(
+            f"target {spec.name!r}: {len(values)} values ({few(values)}) are not two classes.{_rarest(cells, values)}"
+        )
+    if not numbers:
+        return _many_classes(values, spec), None
+    if len(numbers) < len(values):
+        texts = [value for value in values if value not in numbers]
+        raise InputError(
+            f"target {spec.name!r} holds numbers ({few(numbers)}) and texts ({few(texts)}). Correct the cells, "
+            f"or say --target {spec.name}:multiclass."
+        )
+    if is_soft:
+        return Target(spec.name), Reason("fractions", name=spec.name)
+    raise InputError(
+        f"target {spec.name!r} holds numbers ({few(values)}): say what they mean with "
+        f"--target {spec.name}:multiclass, {spec.name}:ordinal or {spec.name}:continuous."
+        f"{_rarest(cells, values) if {'0', '1'} <= set(values) or {'0.0', '1.0'} <= set(values) else ''}"
+    )
+
+
+def _rarest(cells: pd.Series, values: Sequence[str]) -> str:
+    """Return where the rarest value stands, and what can be done about it."""
+    rare = min(values, key=lambda value: (cells == value).sum())
+    row = int((cells == rare).to_numpy().argmax()) + 2
+    return f" Row {row} has {rare!r}: correct it or, where it means 'not known', say --missing {cells.name}={rare}."
+
+
+def _declared_classes(cells: pd.Series, spec: TargetSpec) -> Target:
+    near = alike(spec.classes)
+    for position, cell in enumerate(cells):
+        if cell and cell not in spec.classes and plain(cell) not in near:
+            known = ", ".join(spec.classes)
+            raise CellError(position, f"{spec.name} {cell!r} is not one of {known}.{suggest(cell, spec.classes)}")
+    kind = spec.kind or ("binary" if len(spec.classes) == 2 else "multiclass")
+    n = len(set(spec.classes))
+    if kind == "continuous" or n < max(len(spec.classes), 2) or not all(spec.classes) or (kind == "binary" and n > 2):
+        raise InputError(f"target {spec.name!r}: classes= takes the names of two classes or more (binary: of two).")
+    if kind != "binary":
+        return Target(spec.name, kind, spec.classes)
+    return _two_classes(cells, list(spec.classes), replace(spec, positive=spec.positive or spec.classes[1]))[0]
+
+
+def _two_classes(cells: pd.Series, values: list[str], spec: TargetSpec) -> tuple[Target, Reason | None]:
+    if spec.positive is not None and spec.positive not in values:
+        raise InputError(
+            f"target {spec.name!r}: positive={spec.positive} is not one of {', '.join(values)}."
+            f"{suggest(spec.positive, values)}"
+        )
+    words = yes_and_no(values)
+    negative = [value for value in values if means_nothing_found(value) or plain_name(value) in ("benign", "良性")]
+    negative = negative or [value for value in values if len(words) == 2 and words[value] == 0]
+    rarer = min(values, key=lambda value: ((cells == value).sum(), [-ord(c) for c in value]))
+    if spec.positive is not None:
+        positive, code = spec.positive, ""
+    elif len(negative) == 1:
+        positive = values[1 - values.index(negative[0])]
+        code = "taken-positive"
+    else:
+        positive = rarer
+        code = "rarer-positive"
+    other = values[1 - values.index(positive)]
+    option = f"--target {spec.name}:positive={other}"
+    note = Reason(code, value=positive, name=spec.name, option=option) if code else None
+    return Target(spec.name, "binary", (other, positive)), note
+
+
+def _many_classes(values: list[str], spec: TargetSpec) -> Target:
+    if len(values) > MANY_CLASSES:
+        raise InputError(
+            f"target {spec.name!r} holds {len(values)} different texts ({few(values)}); that is not a list of "
+            f"classes. If it is, say --target {spec.name}:multiclass."
+        )
+    if len(values) == 1:
+        raise InputError(
+            f"target {spec.name!r}: every labelled row says {values[0]!r}; there is nothing to tell apart."
+        )
+    return Target(spec.name, "multiclass", tuple(values))
+
+
+def _natural(value: str) -> tuple[int, float, str]:
+    return (0, float(value), value) if _is_number(value) else (1, 0.0, value)
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def is_flag(column: pd.Series, digits: frozenset[str] = FLAG_DIGITS) -> bool:
+    """Return whether all cells mean yes, no, uncertain or not known, some of them in `digits`."""
+    texts = [str(text).strip() for text in column.unique()]
+    return len(texts) <= MOST_WORDS and not odd_texts(texts) and any(plain(text) in digits for text in texts)
+
+
+def odd_texts(texts: Sequence[str]) -> list[str]:
+    """Return the texts that mean neither yes, no, uncertain nor not known."""
+    words = yes_and_no(texts)
+    return [text for text in texts if text not in words and not means_empty(text) and plain(text) != "-1"]
+
+
+def few(values: Sequence[str]) -> str:
+    """Return the first of some values, for a message."""
+    return ", ".join(values[:4]) + (", ..." if len(values) > 4 else "")
