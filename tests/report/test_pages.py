@@ -42,14 +42,14 @@ def test_audit_shows_findings_then_overview_then_images(run: Path, tmp_path: Pat
 def test_standing_blocking_finding_is_the_title(run: Path, tmp_path: Path) -> None:
     audit = dict(read_json(run / "audit.json"))
     audit["accepted"] = []
-    assert "A blocking finding stands" in render_audit(audit, AuditImages(), tmp_path).read_text()
+    assert "A blocking finding is unresolved" in render_audit(audit, AuditImages(), tmp_path).read_text()
 
 
 @pytest.mark.parametrize(
     "audit", [{}, {"findings": [], "overview": {}}, {"overview": {"cooccurrence": {"names": ["a"]}}}]
 )
 def test_empty_audits_are_pages_too(audit: dict[str, Json], tmp_path: Path) -> None:
-    assert "Nothing was found." in render_audit(audit, AuditImages(), tmp_path).read_text()
+    assert "No findings." in render_audit(audit, AuditImages(), tmp_path).read_text()
 
 
 def test_comparison_has_runs_differences_and_curves(run: Path, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_a_simpler_answer_that_is_better_is_a_caution(run: Path, high: float, is
     difference = {"targets": {"nodule": {"auroc": {"value": -0.1, "low": -0.2, "high": high}}}}
     simple = {"name": "logistic", "metrics": metrics, "difference": difference}
     write_json(run / "evaluation/baselines.json", {"baselines": [simple]})
-    said = "A simpler answer is better than this model, and not by chance, for nodule (logistic)"
+    said = "A simple baseline outperforms this model, with a 95 % interval that excludes 0, for nodule (logistic)"
     assert (said in words_of(page_of(run))) == is_said
 
 
@@ -67,7 +67,7 @@ def test_maps_that_are_not_above_the_mean_mask_are_a_caution(run: Path, low: flo
     gain = {"auprc": {"value": 0.05, "low": low, "high": 0.2}}
     scores["methods"]["cam"]["minus_mean_mask"] = gain  # type: ignore[index,call-overload]
     write_json(run / "focus/scores.json", scores)
-    assert ("it is not shown that the heat maps find them better" in words_of(page_of(run))) == is_said
+    assert ("not shown to localise the marked lesions better" in words_of(page_of(run))) == is_said
 
 
 def test_an_auroc_without_an_interval_is_a_caution(run: Path) -> None:
@@ -79,7 +79,7 @@ def test_an_auroc_without_an_interval_is_a_caution(run: Path) -> None:
 
 def test_a_class_that_is_never_the_answer_is_a_caution(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", CLASSES, n=60, n_maps=2)
-    said = "Never an answer for label: benign."
+    said = "Never predicted for label: benign."
     assert said not in words_of(page_of(run))
     metrics = read_json(run / "evaluation/metrics.json")
     for counts, is_said in (([[9, 0, 2], [4, 0, 1], [1, 0, 8]], True), ([[9, 0, 2], [0, 0, 0], [1, 0, 8]], False)):
@@ -98,13 +98,13 @@ def test_the_split_is_said_as_it_was(run: Path) -> None:
 
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
     (run / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "patience": 0}))
-    assert "tune chooses operating points and temperatures, test is opened once" in said()
+    assert "the tuning set selects operating points and temperatures, and the test set is used once" in said()
     (run / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "patience": 5}))
-    assert "tune chooses epochs, operating points and temperatures, test is opened once" in said()
+    assert "the tuning set selects epochs, operating points and temperatures, and the test set is used once" in said()
     for k in range(3):
         shutil.copytree(run / "model", run / f"folds/{k}/model")
     assert "opened once" not in said()
-    assert "each row is tested once, by a model that did not see it" in said()
+    assert "Each row is therefore tested once, by a model trained without it" in said()
 
 
 def test_nothing_on_a_page_of_a_table_is_called_an_image(tmp_path: Path) -> None:
@@ -173,11 +173,11 @@ def test_headline_and_disclaimer(run: Path) -> None:
 
 def test_the_headline_names_what_is_to_be_done_next(run: Path) -> None:
     shutil.rmtree(run / "evaluation")
-    assert f"It is not evaluated yet; do it with: focusmap evaluate {run}" in words_of(page_of(run))
+    assert f"The model has not been evaluated yet; evaluate it with: focusmap evaluate {run}" in words_of(page_of(run))
     shutil.rmtree(run / "model")
     words = words_of(page_of(run))
-    assert f"There is no model yet; train it with: focusmap train --resume {run}" in words
-    assert "It is not evaluated yet" not in words
+    assert f"No model has been trained yet; train one with: focusmap train --resume {run}" in words
+    assert "has not been evaluated" not in words
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_the_headline_names_what_is_to_be_done_next(run: Path) -> None:
         (FocusCut(0.5, "masks", 3, 2), "best IoU with 2 masks)"),
         (FocusCut(0.5, "evidence", 1), "evidence of 1 image, no mask)"),
         (FocusCut(0.5, "evidence", 9), "evidence of 9 images, no mask)"),
-        (FocusCut(0.5, "default"), "no true positive on"),
+        (FocusCut(0.5, "default"), "no true positive on the tuning set"),
     ],
 )
 def test_a_cut_says_what_it_was_chosen_on(run: Path, cut: FocusCut, said: str) -> None:
@@ -204,7 +204,7 @@ def test_accepted_blocking_finding_stands_in_red_at_the_top(run: Path) -> None:
     page = page_of(run)
     caution = page.index('<li class="blocking">')
     assert caution < page.index('id="cohort"')
-    assert "every row was taken as its own patient" in page[caution : caution + 500]
+    assert "every row was treated as a separate patient" in page[caution : caution + 500]
 
 
 def test_undefined_metric_is_a_dash_with_its_reason(run: Path) -> None:
@@ -223,8 +223,8 @@ def test_heat_maps_are_not_called_what_they_are_not(run: Path) -> None:
     ("gain", "words"),
     [
         ({"value": 0.2, "low": 0.1, "high": 0.3}, "Yes: the heat maps beat the mean mask"),
-        ({"value": 0.2, "low": -0.1, "high": 0.3}, "not yet shown"),
-        ({"value": 0.2, "low": None, "high": None, "reason": "too few patients"}, "not yet shown"),
+        ({"value": 0.2, "low": -0.1, "high": 0.3}, "were not shown to beat the mean mask"),
+        ({"value": 0.2, "low": None, "high": None, "reason": "too few patients"}, "were not shown to beat the mean mask"),
         ({"value": -0.1, "low": -0.3, "high": 0.1}, "No: the heat maps do not beat the mean mask"),
         (None, "no mean-mask baseline"),
     ],
@@ -237,7 +237,7 @@ def test_verdict_on_the_mean_mask_is_honest(run: Path, gain: dict[str, object] |
 
 
 def test_the_two_means_of_the_iou_are_told_apart(run: Path) -> None:
-    assert "mean IoU is that at Otsu's cut without the maps that are flat" in page_of(run).replace("&#39;", "'")
+    assert "mean IoU also uses Otsu's threshold but excludes constant maps" in page_of(run).replace("&#39;", "'")
 
 
 def test_a_table_of_many_columns_breaks_its_intervals(run: Path) -> None:
@@ -250,9 +250,9 @@ def test_a_table_of_many_columns_breaks_its_intervals(run: Path) -> None:
 
 def test_boxes_that_name_no_label_are_said(run: Path) -> None:
     scores = read_json(run / "focus/scores.json")
-    assert "no label is called so" not in page_of(run)
+    assert "no label has this name" not in page_of(run)
     write_json(run / "focus/scores.json", {**scores, "boxes_unmatched": ["Infiltrate"]})
-    said = "Boxes of Infiltrate are left out: no label is called so."
+    said = "Boxes of Infiltrate were excluded: no label has this name."
     assert said in words_of(page_of(run))
     nearest = {"Infiltrate": "Infiltration"}
     write_json(run / "focus/scores.json", {**scores, "boxes_unmatched": ["Infiltrate"], "boxes_nearest": nearest})
@@ -262,12 +262,12 @@ def test_boxes_that_name_no_label_are_said(run: Path) -> None:
 def test_localisation_has_every_score_beside_its_baselines_and_a_image(run: Path) -> None:
     section = page_of(run).split('<section id="localisation">')[1].split("</section>")[0]
     words = words_of(section)
-    for part in ("Pixel AUPRC", "with missed images", "Chance", "Above the mean mask", "+0.200 yes", "small (0.1 %"):
+    for part in ("Pixel AUPRC", "with missed images", "Chance", "Difference from the mean mask", "+0.200 yes", "small (0.1 %"):
         assert part in words
     # Two tables of all labels, one by size, two labels: each has the five rows; the differences have one.
     assert section.count("random map") == 5
     assert section.count("minus mean mask") == 1
-    assert 'alt="Maps against marked lesions"' in section
+    assert 'alt="Maps compared with marked lesions"' in section
     assert "oracle" in words
 
 
@@ -288,7 +288,7 @@ def test_maps_of_cases_say_what_is_the_cases_and_what_the_images_own(run: Path) 
     page = page_of(run)
     assert '<section id="localisation">' in page
     shown = unescape(words_of(page.split('<section id="maps">')[1].split("</section>")[0]))
-    assert "explained as if it alone could change" in shown
+    assert "with the other images of the case and its table row held constant" in shown
     assert "--trust" not in shown
     headings = [
         [f"case {row.case_id} · view {view} · {row.target}" for view in ("post", "pre")] for row in index.itertuples()
@@ -296,7 +296,7 @@ def test_maps_of_cases_say_what_is_the_cases_and_what_the_images_own(run: Path) 
     of_shown = [pair for pair in headings if pair[0] in shown]
     assert of_shown
     for post, pre in of_shown:
-        of_post, of_pre = (re.escape(name) + r" the case's truth: \w+; predicted probability of the whole case "
+        of_post, of_pre = (re.escape(name) + r" reference of the case: \w+; predicted probability of the whole case "
                            r"(\d\.\d{3}); evidence of this image " for name in (post, pre))  # fmt: skip
         found = re.search(of_post + r"2\.500; map: cam " + of_pre + r"0\.125; map: cam", shown)
         assert found is not None
@@ -468,14 +468,14 @@ def test_mistakes_are_ordered_by_how_far_past_the_operating_point_they_lie() -> 
 
 def test_classes_have_no_operating_point_and_no_balance_of_the_loss(run: Path, tmp_path: Path) -> None:
     words = words_of(page_of(run))
-    assert "answers are wrong at the operating point" in words
-    assert "add about equally much to the loss" in words
+    assert "predictions are wrong at the operating point" in words
+    assert "contribute about equally to the loss" in words
     classes = write_run(tmp_path / "classes", CLASSES, n=60, n_maps=0)
     history = read_table(classes / "history.csv").assign(positive_loss=0.0, negative_loss=0.0)
     write_table(classes / "history.csv", history)
     words = words_of(page_of(classes))
-    assert "answers are wrong; those that were given the highest probability come first" in words
-    assert "add about equally much to the loss" not in words
+    assert "predictions are wrong; those with the highest probability come first" in words
+    assert "contribute about equally to the loss" not in words
 
 
 def test_what_is_heeded_is_not_advised(run: Path) -> None:
@@ -485,7 +485,7 @@ def test_what_is_heeded_is_not_advised(run: Path) -> None:
         write_json(run / "audit.json", {**audit, "findings": [{**item, "is_heeded": is_heeded}]})
         words = words_of(page_of(run))
         assert words.count("--folds 5") == (0 if is_heeded else 2), "in the summary and under the finding"
-        assert words.count("2 labels with too few examples to train or to test on") == 2
+        assert words.count("2 labels with too few examples for training or testing") == 2
 
 
 def test_a_table_has_no_sample_sheets_and_its_models_forms_are_said_once(run: Path) -> None:
@@ -496,5 +496,5 @@ def test_a_table_has_no_sample_sheets_and_its_models_forms_are_said_once(run: Pa
     architecture = {"model": "gradient-boosting", "forms": ["trees", "linear", "trees"]}
     write_json(run / "model/model.json", {**card, "architecture": architecture})
     words = words_of(page_of(run))
-    assert "All of it is in audit.html" in words
+    assert "The complete audit is in audit.html" in words
     assert "form trees and linear" in words

@@ -35,13 +35,13 @@ def trust_of(*, edges_pass: bool = False) -> dict[str, Json]:
 def test_the_page_says_what_passes_what_fails_and_what_was_not_judged(tmp_path: Path) -> None:
     page = render_trust(trust_of(), tmp_path / "trust.html").read_text()
     words = words_of(page)
-    assert "cam passes 1 of the 2 criteria judged for this model; it fails road." in words
+    assert "cam passes 1 of the 2 criteria assessed for this model; it fails road." in words
     assert f"✓ {ENGLISH('trust_passes.deletion')}" in words
     assert f"✗ {ENGLISH('trust_fails.road')}" in words
-    assert "? Not judged: randomisation: no label has maps of two images to compare." in words
+    assert "? Not assessed: randomisation: no label has maps of two images to compare." in words
     assert "necessary, not sufficient" in words
     assert "16 maps of 12 images of 9 patients" in words
-    assert "The first of 3 models stands for all. Intervals from so few patients are too narrow." in words
+    assert "Only the first of 3 models was assessed; it represents all. Intervals from so few patients are too narrow." in words
     assert "<b>A paper" not in page
     assert page.count("data:image/svg") == 1
 
@@ -77,7 +77,7 @@ def test_the_report_carries_the_verdict_beside_the_gallery(run: Path) -> None:
     write_json(run / "focus" / "trust.json", trust_of())
     page = render_report(run).read_text()
     section = page[page.index('<section id="maps">') : page.index('<section id="localisation">')]
-    assert "cam passes 1 of the 2 criteria judged for this model; it fails road." in section
+    assert "cam passes 1 of the 2 criteria assessed for this model; it fails road." in section
     assert "focus/trust.html" in section
     shutil.rmtree(run / "focus")
     assert "passes 1 of" not in render_report(run).read_text()

@@ -156,10 +156,10 @@ def test_trust_is_said_in_both_languages(tmp_path: Path) -> None:
         for language in LANGUAGES
     )
     for said in (
-        "cam passes 8 of the 9 criteria judged for this model; it fails deletion.",
-        "Measured on 3 maps of 2 images of 1 patient; the label was predicted in 3 of them. The first of 5 models",
+        "cam passes 8 of the 9 criteria assessed for this model; it fails deletion.",
+        "Measured on 3 maps of 2 images of 1 patient; the label was predicted for 3 of the maps. Only the first of 5 models",
         "Intervals from so few patients are too narrow.",
-        "Not judged: road: it is defined for no image.",
+        "Not assessed: road: it is defined for no image.",
         "−0.100 (−0.300 to 0.100)",
         "0.200; limit 0.500",
     ):
@@ -213,7 +213,7 @@ def test_a_consensus_is_said_in_both_languages(tmp_path: Path) -> None:
         "Labels by Dawid and Skene's estimate; ann settles a tie.",
         "Mass: ann 1, bob 0 → unknown (a tie)",
         "as estimated (not converged after 7 steps)",
-        "1 to look at again.",
+        "1 to review.",
     ):
         assert said in english
     for said in (

@@ -67,7 +67,7 @@ def test_the_report_says_what_each_side_is_worth_and_counts_cases(run):
     assert list(sides) == ["pictures", "table", *(f"view={view}" for view in VIEWS)]
     assert {"CST", "relapse"} == set(sides["pictures"])
     page = (run / "report.html").read_text()
-    assert "What each side of the model is worth" in page
+    assert "Contribution of each input" in page
     assert "20 cases of 10 patients: 78 images" in page
     assert "unreadable or withdrawn" not in page
     assert "logistic" in page, "the simple model beside is the table's"

@@ -62,7 +62,7 @@ def test_a_reader_named_in_html_is_escaped(tmp_path):
     assert main(["consensus", str(tmp_path / "readers.csv"), "--out", str(tmp_path / "labels.csv")]) == 0
     page = (tmp_path / "consensus.html").read_text()
     assert "&lt;b&gt;" in page
-    assert "The image cannot be shown." in page
+    assert "The image cannot be displayed." in page
 
 
 def test_nothing_is_overwritten_or_left_half_done(readers, tmp_path, capsys):

@@ -78,10 +78,10 @@ def test_run_with_segment_leaves_the_files_of_the_contract(run, study):
     assert found["sign_flip"]["n"] == len(found["by_patient"])
     assert above_mean_mask(scores["differences"], "distilled") is False
     report = (run / "report.html").read_text()
-    assert "Masks that chose how lesions are drawn: 0." in report
-    assert "Masks of lesions" in report
+    assert "Masks used to choose how lesions are drawn: 0." in report
+    assert "Lesion masks" in report
     assert "Best, median and worst case" in report
-    assert "Do not measure lesions by them" in report
+    assert "Do not measure lesions with them" in report
 
 
 def test_masks_are_the_same_without_a_mask_to_look_at_and_then_nothing_is_scored(run, study, tmp_path, monkeypatch):

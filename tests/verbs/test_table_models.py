@@ -85,8 +85,8 @@ def test_the_simple_answers_stand_beside_it(run, labels):
     assert carried["difference"]["targets"]["after"]["mae"]["high"] < 0
     assert found["mean"]["metrics"]["targets"]["after"]["r2"]["value"] == pytest.approx(0, abs=0.05)
     page = (run / "report.html").read_text()
-    assert "Beside simpler answers" in page
-    assert "earlier value carried forward" in page
+    assert "Comparison with simple baselines" in page
+    assert "baseline value carried forward" in page
     assert "focusmap explain" not in page
 
 
@@ -98,7 +98,7 @@ def test_what_a_covariate_is_worth_is_what_was_planted(run):
     assert abs(worth["noise"]["value"]) < 2
     assert found["drug"]["relapse"]["auroc"]["low"] > 0
     assert found["age"]["relapse"]["auroc"]["low"] > 0
-    assert "What a covariate is worth" in (run / "report.html").read_text()
+    assert "Importance of each covariate" in (run / "report.html").read_text()
 
 
 def test_no_patient_is_in_two_folds_and_nothing_is_pickled(run):

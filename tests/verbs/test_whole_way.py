@@ -334,7 +334,7 @@ def test_an_ensemble_over_seeds_and_views_is_one_model_and_can_be_resumed(study,
     a, b = ([load_file(r / f"model/members/{k}/weights.safetensors") for k in range(2)] for r in (whole, stopped))
     assert all((one[name] == other[name]).all() for one, other in zip(a, b, strict=True) for name in one)
     assert any((a[0][name] != a[1][name]).any() for name in a[0])
-    assert "One colour a net" in (whole / "report.html").read_text()
+    assert "One colour per net" in (whole / "report.html").read_text()
     assert "models averaged" in (whole / "report.html").read_text()
 
 
