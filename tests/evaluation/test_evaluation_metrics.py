@@ -125,7 +125,7 @@ def test_without_any_known_truth_every_metric_says_so(target: Target) -> None:
     metrics = {name: value for name, value in described.items() if isinstance(value, dict) and "value" in value}
     assert metrics
     for name, metric in metrics.items():
-        assert (metric["value"], metric["reason"]) == (None, "no row has a known truth"), name
+        assert (metric["value"], metric["reason"]) == (None, "no row has a known reference value"), name
 
 
 def test_a_class_without_images_is_named_and_left_out_of_macro_means() -> None:

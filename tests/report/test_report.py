@@ -103,7 +103,7 @@ def test_the_split_is_said_as_it_was(run: Path) -> None:
     assert "the tuning set selects epochs, operating points and temperatures, and the test set is used once" in said()
     for k in range(3):
         shutil.copytree(run / "model", run / f"folds/{k}/model")
-    assert "opened once" not in said()
+    assert "used once" not in said()
     assert "Each row is therefore tested once, by a model trained without it" in said()
 
 
@@ -224,7 +224,10 @@ def test_heat_maps_are_not_called_what_they_are_not(run: Path) -> None:
     [
         ({"value": 0.2, "low": 0.1, "high": 0.3}, "Yes: the heat maps beat the mean mask"),
         ({"value": 0.2, "low": -0.1, "high": 0.3}, "were not shown to beat the mean mask"),
-        ({"value": 0.2, "low": None, "high": None, "reason": "too few patients"}, "were not shown to beat the mean mask"),
+        (
+            {"value": 0.2, "low": None, "high": None, "reason": "too few patients"},
+            "were not shown to beat the mean mask",
+        ),
         ({"value": -0.1, "low": -0.3, "high": 0.1}, "No: the heat maps do not beat the mean mask"),
         (None, "no mean-mask baseline"),
     ],
@@ -262,7 +265,14 @@ def test_boxes_that_name_no_label_are_said(run: Path) -> None:
 def test_localisation_has_every_score_beside_its_baselines_and_a_image(run: Path) -> None:
     section = page_of(run).split('<section id="localisation">')[1].split("</section>")[0]
     words = words_of(section)
-    for part in ("Pixel AUPRC", "with missed images", "Chance", "Difference from the mean mask", "+0.200 yes", "small (0.1 %"):
+    for part in (
+        "Pixel AUPRC",
+        "with missed images",
+        "Chance",
+        "Difference from the mean mask",
+        "+0.200 yes",
+        "small (0.1 %",
+    ):
         assert part in words
     # Two tables of all labels, one by size, two labels: each has the five rows; the differences have one.
     assert section.count("random map") == 5

@@ -41,7 +41,10 @@ def test_the_page_says_what_passes_what_fails_and_what_was_not_judged(tmp_path: 
     assert "? Not assessed: randomisation: no label has maps of two images to compare." in words
     assert "necessary, not sufficient" in words
     assert "16 maps of 12 images of 9 patients" in words
-    assert "Only the first of 3 models was assessed; it represents all. Intervals from so few patients are too narrow." in words
+    assert (
+        "Only the first of 3 models was assessed; it represents all. Intervals from so few patients are too narrow."
+        in words
+    )
     assert "<b>A paper" not in page
     assert page.count("data:image/svg") == 1
 

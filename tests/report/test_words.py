@@ -100,7 +100,7 @@ def test_the_notice_says_what_prediction_files_say() -> None:
 
 def test_a_reason_is_said_in_the_language_of_the_page() -> None:
     values = reason_entries(Reason("none-called", name="benign"))
-    assert ENGLISH.reason(values) == "no row is called benign"
+    assert ENGLISH.reason(values) == "no row is predicted to be benign"
     assert CHINESE.reason(values) == "没有任何一例被判为 benign"
 
 
@@ -159,7 +159,7 @@ def test_trust_is_said_in_both_languages(tmp_path: Path) -> None:
         "cam passes 8 of the 9 criteria assessed for this model; it fails deletion.",
         "Measured on 3 maps of 2 images of 1 patient; the label was predicted for 3 of the maps. Only the first of 5 models",
         "Intervals from so few patients are too narrow.",
-        "Not assessed: road: it is defined for no image.",
+        "Not assessed: road: it is undefined for every image.",
         "−0.100 (−0.300 to 0.100)",
         "0.200; limit 0.500",
     ):

@@ -39,7 +39,7 @@ def test_a_label_file_without_labels_is_enough(run):
     assert (table["anomaly"] > 0).all()
     metrics = json.loads((run / "evaluation/metrics.json").read_text())
     assert metrics["targets"]["anomaly"]["mae"] == {
-        **metrics["targets"]["anomaly"]["mae"], "value": None, "reason": "no row has a known truth",
+        **metrics["targets"]["anomaly"]["mae"], "value": None, "reason": "no row has a known reference value",
     }  # fmt: skip
     assert (run / "report.html").stat().st_size > 10_000
 

@@ -167,10 +167,10 @@ def test_masks_that_are_mostly_empty_are_owned_to(refined, advice, run, tmp_path
     assert main(["segment", str(copy)]) == 0
     n = len(pd.read_csv(copy / "segmentation/index.csv"))
     said = capsys.readouterr().out
-    assert f"nodule: {n} of {n} masks are empty where the model says that there is a lesion. {advice.format(n)}" in said
+    assert f"nodule: {n} of {n} masks are empty although the model predicts a lesion. {advice.format(n)}" in said
     assert json.loads((copy / "segmentation/cautions.json").read_text())["cautions"][0] in said
     assert main(["report", str(copy)]) == 0
-    assert "Most masks are empty although the model says that there is a lesion" in (copy / "report.html").read_text()
+    assert "Most masks are empty although the model predicted a lesion" in (copy / "report.html").read_text()
 
 
 def test_the_report_shows_masks_that_nobody_can_score(run, tmp_path, monkeypatch):
@@ -192,7 +192,7 @@ def test_the_report_shows_masks_that_nobody_can_score(run, tmp_path, monkeypatch
     assert main(["report", str(copy)]) == 0
     report = (copy / "report.html").read_text()
     section = report[report.index('<section id="segmentation">') : report.index('<section id="model">')]
-    assert "No case here has a true mask" in section
+    assert "No case here has a reference mask" in section
     assert "Largest, median and smallest mask" in section
     assert re.findall("<td>([^<]*)", section) == [f"{n}", f"{n}", "0", f"{28 * (n // 2)} pixels"]
     assert f"28 to {28 * n}" in section

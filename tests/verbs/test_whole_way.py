@@ -269,8 +269,8 @@ def test_folds_predict_every_image_once_and_pages_speak_chinese(folds):
     assert "研究队列审查" in (folds / "audit.html").read_text(encoding="utf-8")
     assert main(["report", str(folds)]) == 0
     words = (folds / "report.html").read_text()
-    assert "which nothing in this study can test" in words
-    assert "pooled tune parts" in words
+    assert "which no data in this study can test" in words
+    assert "pooled tuning sets" in words
 
 
 def test_folds_answer_new_images_as_an_ensemble(folds, study, tmp_path, capsys):

@@ -94,7 +94,7 @@ def test_means_resample_patients_and_differences_are_paired_patient_by_patient()
     assert found["dice"]["low"] < 0.3 < found["dice"]["high"]
     assert (found["n"], found["n_lesions"], found["n_patients"]) == (5, 4, 4)
     assert found["hd95"]["value"] is None
-    assert "both a drawn and a true lesion" in found["hd95"]["reason"]
+    assert "both a predicted and a reference lesion" in found["hd95"]["reason"]
     difference = paired_differences(scores, "refined", "cam")
     assert difference["mean"] == pytest.approx(0.2 / 3)
     assert [row["patient_id"] for row in difference["by_patient"]] == ["a", "b", "c"]
