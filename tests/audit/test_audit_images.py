@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from focusmap.audit import AuditOptions, audit_against, audit_cohort, compared_by
+from focusmap.audit import images as audit_images
 from focusmap.audit.duplicates import CORRELATION, DETAIL, SAME, near_pairs
 from focusmap.audit.images import look_at_all
 from focusmap.errors import FocusmapError
@@ -267,7 +268,7 @@ def test_another_file_that_cannot_be_compared_is_named(tmp_path: Path, text: str
 
 
 def test_several_processes_see_what_one_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("focusmap.audit.images.POOL_SECONDS", 0.0)
+    monkeypatch.setattr(audit_images, "POOL_SECONDS", 0.0)
     cohort = write_cohort(tmp_path, numbered(40), textures(40), targets=("label",))
     told: list[int] = []
     one = look_at_all(cohort.files, AuditOptions(workers=1, progress=lambda _doing, done, _total: told.append(done)))

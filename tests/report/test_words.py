@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from focusmap import report
 from focusmap.audit.findings import SEVERITIES
 from focusmap.errors import InputError
 from focusmap.evaluation.predictions import NOTICE
 from focusmap.faithfulness.criteria import SOURCES as TRUST_SOURCES
 from focusmap.files import Json
 from focusmap.reasons import Reason, note_entries, reason_entries
+from focusmap.report import render
 from focusmap.report.consensus_page import COUNTS as CONSENSUS_COUNTS
 from focusmap.report.consensus_page import render_consensus
 from focusmap.report.localisation_section import BASELINES, BY_SIZE, COMPARED, DRAWN, IN_SHORT, POINTS, REGIONS
@@ -26,7 +26,7 @@ from focusmap.report.words import LANGUAGES, placeholders, words_in
 from focusmap.study.recipe import Augmentation, Recipe
 from support.synthetic_run import binary_task, write_run
 
-FOLDER = Path(report.__file__).parent
+FOLDER = Path(render.__file__).parent
 SOURCES = "\n".join(path.read_text() for path in (*FOLDER.glob("*.py"), *FOLDER.glob("templates/*.html")))
 ENGLISH, CHINESE = words_in("en"), words_in("zh")
 # Words that Chinese radiology writes as English does.

@@ -90,12 +90,12 @@ def test_a_pattern_that_cannot_be_used_is_refused(pattern, message):
 @pytest.fixture
 def folder(tmp_path):
     for name in ("ill/p1_1.png", "ill/p1_2.png", "well/p2_1.png", "well/.hidden.png"):
-        path = tmp_path / "pictures" / name
+        path = tmp_path / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(cv2.imencode(".png", np.arange(64, dtype=np.uint8).reshape(8, 8))[1].tobytes())
     (tmp_path / "images/well/p3_1").write_bytes((tmp_path / "images/well/p2_1.png").read_bytes())
     (tmp_path / "images/notes.txt").write_text("no image")
-    return tmp_path / "pictures"
+    return tmp_path / "images"
 
 
 @pytest.mark.parametrize("place", ["labels.csv", "images/labels.csv", "elsewhere/labels.csv"])

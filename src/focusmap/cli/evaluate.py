@@ -28,7 +28,12 @@ examples:
 OF_A_TABLE = frozenset({"predictions", "out", "options.recipe.seed", "options.force"})
 OF_CASES = frozenset({"cases", "out", "options.force"})
 OF_OWN = frozenset({"out", "options.force"})
-OF_OWN_ANOMALIES = OF_OWN | {"said.targets", "said.images", "said.uncertain", "options.recipe.seed"}
+OF_OWN_ANOMALIES = OF_OWN | {
+    "declaration.targets",
+    "declaration.images",
+    "declaration.uncertain",
+    "options.recipe.seed",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +89,7 @@ class Evaluate:
                 OF_OWN, "says nothing of the run's own test split. Leave it out, or name a label file."
             )
             return focusmap.evaluate(self.run, self.out, force=self.options.force), focusmap.open_run(self.run).unit
-        if "said.uncertain" in self.typed:
+        if "declaration.uncertain" in self.typed:
             raise InputError("--uncertain: the run's own study says what -1 means. Leave it out.")
         metrics = focusmap.evaluate_other(self.run, self.labels, self.declaration, self.out, options)
         return metrics, focusmap.open_run(self.run).unit
