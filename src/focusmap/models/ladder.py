@@ -89,15 +89,15 @@ def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions)
     The settings are those of `docs/results.md`: the stem and the first two blocks frozen, and rates that fall towards
     the input, keep what a few hundred images would only distort.
     """
-    n_train = len(training.split.ids("train"))
+    n_train, most = len(training.split.ids("train")), min(MOST_EPOCHS, training.recipe.epochs)
     recipe = replace(
         training.recipe, model=BACKBONE, size=min(FINE_TUNED_SIZE, training.recipe.size), ensemble=1, tta=False,
-        epochs=MOST_EPOCHS, warmup_epochs=1, learning_rate=3e-4, head_rate=3.0, layer_decay=0.75, frozen_stages=3,
-        class_weights=False,
+        warmup_epochs=1, learning_rate=training.recipe.learning_rate or 3e-4, head_rate=3.0, layer_decay=0.75,
+        frozen_stages=3, class_weights=False,
     )  # fmt: skip
     per_epoch = _seconds_per_epoch(training.rung(FINE_TUNED, recipe, options), options)
-    n_epochs = min(MOST_EPOCHS, int(seconds / per_epoch)) if per_epoch else 0
-    if n_epochs < FEWEST_EPOCHS:
+    n_epochs = min(most, int(seconds / per_epoch)) if per_epoch else 0
+    if n_epochs < min(most, FEWEST_EPOCHS):
         return None
     n_steps = n_epochs * -(-n_train // recipe.batch_size)
     return replace(recipe, epochs=n_epochs, ema_decay=round(1 - 1 / max(2.0, 0.1 * n_steps), 4))

@@ -120,13 +120,12 @@ class Recipe:
     ] = "whole"
     scaling: Annotated[
         Literal["auto", "image", "range"],
-        "How a net is shown grey values. `image`: less the mean of the image's own, by their deviation. `range`: 0 to "
-        "255 as -1 to 1. `auto`: as the weights were trained that it starts from.",
+        "`image`: less the mean of its grey values, by their deviation; `range`: -1 to 1; `auto`: as the weights know.",
     ] = "auto"
     weights: Annotated[
         str,
-        Setting("what training starts from: none, hub, auto (hub where it answers) or a weights file", "START"),
-        "`none` (from scratch), `hub`, `auto` (hub where it can be reached) or the path of a weights file.",
+        Setting("what training starts from: none, hub, auto (hub or an installed package) or a weights file", "START"),
+        "`none` (from scratch), `hub`, `auto` (folder, hub or package: what is to be had) or the path of a weights file.",
     ] = "auto"
     epochs: Annotated[
         int,
@@ -273,8 +272,7 @@ class Recipe:
         _check(0 <= self.ema_decay < 1, "ema_decay must be at least 0 and below 1")
         _check(0 <= self.label_smoothing < 1, "label_smoothing must be at least 0 and below 1")
         _check(min(self.warmup_epochs, self.freeze_epochs, self.patience) >= 0, "epoch counts must not be negative")
-        _check(self.frozen_stages >= 0, "frozen_stages must not be negative")
-        _check(self.head_rate > 0, "head_rate must be above 0")
+        _check(self.frozen_stages >= 0 < self.head_rate, "frozen_stages must not be negative, head_rate above 0")
         _check(min(self.ensemble, self.accumulate) >= 1, "ensemble and accumulate must be at least 1")
         _check(0 <= self.screen_negatives < 1, "screen_negatives must be at least 0 (none) and below 1")
         _check(self.clip_norm >= 0, "clip_norm must not be negative (0: none)")
