@@ -125,7 +125,7 @@ class Recipe:
     weights: Annotated[
         str,
         Setting("what training starts from: none, hub, auto (hub or an installed package) or a weights file", "START"),
-        "`none` (from scratch), `hub`, `auto` (folder, hub or package: what is to be had) or the path of a weights file.",
+        "`none` (from scratch), `hub`, `auto` (folder, hub or package, what there is) or the path of a weights file.",
     ] = "auto"
     epochs: Annotated[
         int,
