@@ -6,11 +6,14 @@ sentence without a code, of an older run, stays as it is.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Self
+from typing import Literal, Self, get_args
 
 from focusmap.files import Json
 
 Value = str | int
+Language = Literal["en", "zh"]
+"""Of the pages."""
+LANGUAGES: tuple[Language, ...] = get_args(Language)
 
 SENTENCES: Mapping[str, str] = {
     "no-truth": "no row has a known reference value",

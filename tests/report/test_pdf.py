@@ -10,9 +10,9 @@ from PIL import ImageFile
 from focusmap import installation
 from focusmap.cli import main
 from focusmap.errors import MissingPartError
+from focusmap.reasons import Language
 from focusmap.report import pdf
 from focusmap.report.render import render_report
-from focusmap.report.words import Language
 from focusmap.study.task import Target, Task
 from support.synthetic_run import binary_task, write_run
 

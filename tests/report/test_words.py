@@ -12,7 +12,7 @@ from focusmap.errors import InputError
 from focusmap.evaluation.predictions import NOTICE
 from focusmap.faithfulness.criteria import SOURCES as TRUST_SOURCES
 from focusmap.files import Json
-from focusmap.reasons import Reason, note_entries, reason_entries
+from focusmap.reasons import LANGUAGES, Reason, note_entries, reason_entries
 from focusmap.report import render
 from focusmap.report.consensus_page import COUNTS as CONSENSUS_COUNTS
 from focusmap.report.consensus_page import render_consensus
@@ -22,7 +22,7 @@ from focusmap.report.render import render_report
 from focusmap.report.segmentation_section import MEASURES as MASK_MEASURES
 from focusmap.report.segmentation_section import METHODS as MASK_METHODS
 from focusmap.report.trust import CRITERIA, render_trust
-from focusmap.report.words import LANGUAGES, placeholders, words_in
+from focusmap.report.words import placeholders, words_in
 from focusmap.study.recipe import Augmentation, Recipe
 from support.synthetic_run import binary_task, write_run
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import focusmap
 from focusmap.cli.groups import FORCE, LANGUAGE
 from focusmap.cli.show_results import interval
-from focusmap.report.words import Language
+from focusmap.reasons import Language
 from focusmap.settings import Setting
 
 if TYPE_CHECKING:

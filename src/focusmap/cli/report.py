@@ -6,7 +6,7 @@ from typing import Annotated
 
 import focusmap
 from focusmap.cli.groups import LANGUAGE, RUN
-from focusmap.report.words import Language
+from focusmap.reasons import Language
 from focusmap.settings import Setting
 
 EXAMPLE = "example: focusmap report runs/first --language zh --pdf"

@@ -9,8 +9,8 @@ from focusmap.figures.sheets import Tile, write_sheet
 from focusmap.files import write_json
 from focusmap.images.read import read_image
 from focusmap.images.slices import middle_slice
+from focusmap.reasons import Language
 from focusmap.report.audit_page import AuditImages, PairImage, render_audit
-from focusmap.report.words import Language
 from focusmap.study.cohort import Cohort
 from focusmap.study.options import RunOptions
 from focusmap.study.roster import Roster, roster_of

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from focusmap.figures.json_tree import branch, items, number, text
 from focusmap.files import Json
+from focusmap.reasons import Language
 from focusmap.report.findings import finding_views, severity_text
 from focusmap.report.images import image_uri
 from focusmap.report.page import write_page
 from focusmap.report.performance_section import Figure
 from focusmap.report.tables import Cell, Table, name_cell
-from focusmap.report.words import DASH, Language, Words, words_in
+from focusmap.report.words import DASH, Words, words_in
 
 Tree = Mapping[str, Json]
 MOST_ROWS, MOST_SIZES, MOST_PAIRS = 60, 8, 20

@@ -6,7 +6,7 @@ from pathlib import Path
 from focusmap.errors import MissingPartError
 from focusmap.files import atomic
 from focusmap.installation import CHINESE, PANGO, chinese_typeface, require
-from focusmap.report.words import Language
+from focusmap.reasons import Language
 
 
 def require_pdf(language: Language) -> None:

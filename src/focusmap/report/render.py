@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from focusmap.reasons import Language
 from focusmap.report.page import write_page
 from focusmap.report.summary import summarise
-from focusmap.report.words import Language, words_in
+from focusmap.report.words import words_in
 
 
 def render_report(run: Path, language: Language = "en") -> Path:

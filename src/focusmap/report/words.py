@@ -6,14 +6,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from string import Formatter
-from typing import Literal, get_args
 
 from focusmap.errors import InputError
 from focusmap.files import Json
-from focusmap.reasons import SENTENCES, Reason, read_notes, read_reason
+from focusmap.reasons import LANGUAGES, SENTENCES, Language, Reason, read_notes, read_reason
 
-Language = Literal["en", "zh"]
-LANGUAGES: tuple[Language, ...] = get_args(Language)
 DASH = "—"
 
 

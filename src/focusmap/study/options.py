@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from focusmap.progress import Progress, silent
-from focusmap.report.words import Language
+from focusmap.reasons import Language
 from focusmap.settings import Setting, described, settle
 from focusmap.study.recipe import Recipe
 

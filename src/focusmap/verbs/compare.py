@@ -12,7 +12,7 @@ from focusmap.evaluation.metrics import EvaluationOptions
 from focusmap.evaluation.predictions import Predictions, of_images, read_predictions
 from focusmap.evaluation.writing import frozen_thresholds
 from focusmap.files import Json, read_json, read_table, refuse_existing, write_json
-from focusmap.report.words import Language
+from focusmap.reasons import Language
 from focusmap.study.cohort import Cohort, load_cohort
 from focusmap.study.run import Run, open_run
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from focusmap.report.words import Language
+from focusmap.reasons import Language
 from focusmap.study.run import open_run
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from focusmap.consensus.options import ConsensusOptions
 from focusmap.faithfulness.request import TrustRequest
-from focusmap.report.words import Language
+from focusmap.reasons import Language
 from focusmap.settings import Only, Setting, described, settle
 from focusmap.study.options import Declaration, ReadingsDeclaration
 
