@@ -157,8 +157,7 @@ def test_trust_is_said_in_both_languages(tmp_path: Path) -> None:
     )
     for said in (
         "cam passes 8 of the 9 criteria assessed for this model; it fails deletion.",
-        "Measured on 3 maps of 2 images of 1 patient; the label was predicted for 3 of the maps. "
-        "Only the first of 5 models",
+        "Measured on 3 maps of 2 images of 1 patient; the label was predicted for 3 of the maps. Only the first of 5",
         "Intervals from so few patients are too narrow.",
         "Not assessed: road: it is undefined for every image.",
         "−0.100 (−0.300 to 0.100)",

@@ -89,10 +89,10 @@ def test_a_table_with_such_a_name_is_not_written(tmp_path):
     [
         ("a.png,label,100,100,20,20", "none finds its image and its label; 1 lie outside their image and do not apply"),
         ("a.png,label,-30,4,20,20", "1 lie outside their image"),
-        ("a.png,label,10,10,200,200", "1 in 1 images; to score heat maps by; 1 reach beyond their image"),
+        ("a.png,label,10,10,200,200", "1 in 1 images; used to score heat maps; 1 reach beyond their image"),
         ("a,label,1,1,5,5", r"1 are of images that the table lacks \(a; did you mean a.png\?\)"),
         ("folder/A.PNG,label,1,1,5,5", r"lacks \(folder/A.PNG; did you mean a.png\?\)"),
-        ("a.png,label,1,1,5,5", "^1 in 1 images; to score heat maps by$"),
+        ("a.png,label,1,1,5,5", "^1 in 1 images; used to score heat maps$"),
     ],
 )
 def test_boxes_that_do_not_apply_are_counted(tmp_path, box, words):

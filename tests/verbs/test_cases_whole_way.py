@@ -162,7 +162,7 @@ def test_other_cases_are_evaluated_as_the_runs_own(run, folder, tmp_path, capsys
 def test_a_dry_run_says_how_many_cases_there_are_and_prepare_counts_them(folder, tmp_path, capsys):
     command = [str(folder / "labels.csv"), "--out", str(tmp_path / "run"), *STUDY, *CASES, *NET, *QUICK]
     assert main(["run", *command, "--dry-run"]) == 0
-    assert f"cases       20, of images pooled by attention view by view: {', '.join(VIEWS)}" in capsys.readouterr().out
+    assert f"cases       20, images pooled by attention per view: {', '.join(VIEWS)}" in capsys.readouterr().out
     assert not (tmp_path / "run").exists()
     assert main(["prepare", *command]) == 0
     assert "train: 12 cases" in capsys.readouterr().out
@@ -171,7 +171,7 @@ def test_a_dry_run_says_how_many_cases_there_are_and_prepare_counts_them(folder,
 def test_images_judged_one_by_one_though_a_case_is_named_are_said(folder, tmp_path, capsys):
     (tmp_path / "recipe.yaml").write_text("cases: pictures\n")
     command = ["run", str(folder / "labels.csv"), "--out", str(tmp_path / "run"), "--target", "relapse", *QUICK]
-    net, said = ["--model", "small-residual", "--dry-run"], "note: images are judged one by one, although eye_id"
+    net, said = ["--model", "small-residual", "--dry-run"], "note: each image is predicted on its own, although eye_id"
     for study, is_said in (
         (["--case", "eye_id"], True),
         (CASES, False),

@@ -70,4 +70,4 @@ def test_nothing_is_refused_that_will_be_done(tmp_path, capsys):
     dry, real = both(leaking(), tmp_path, capsys, "--accept", "patient-across-splits")
     assert (dry[0], real[0]) == (0, 0)
     assert "refused:" not in dry[1]
-    assert "audit       nothing in the table blocks\n" in dry[1]
+    assert "audit       no blocking findings in the table\n" in dry[1]

@@ -153,7 +153,7 @@ def test_what_draws_is_learnt_once_and_anew_for_other_settings(run, study, tmp_p
 
 @pytest.mark.parametrize(
     ("refined", "advice"),
-    [(0.0, "With --method refined it is no better: {}."), (1.0, "With --method refined it is 0.")],
+    [(0.0, "With --method refined there are no fewer: {}."), (1.0, "With --method refined, 0 are.")],
 )
 def test_masks_that_are_mostly_empty_are_owned_to(refined, advice, run, tmp_path, monkeypatch, capsys):
     copy = tmp_path / "run"
@@ -225,7 +225,7 @@ def test_masks_that_choose_anything_are_counted(run, tmp_path, capsys):
     tune = pd.read_csv(run / "split.csv").query("split == 'tune'")["image_id"]
     lesions = pd.read_csv(run / "cohort.csv").set_index("image_id").loc[tune, "nodule"].eq(1).sum()
     assert scores["masks_used_for_tuning"] == lesions > 0
-    assert f"masks that chose how lesions are drawn: {lesions}" in capsys.readouterr().out
+    assert f"masks used to choose how lesions are drawn: {lesions}" in capsys.readouterr().out
 
 
 def test_other_images_are_drawn_and_the_bad_ones_listed(run, study, tmp_path, capsys):

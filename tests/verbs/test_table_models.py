@@ -116,7 +116,7 @@ def test_predictions_are_the_same_in_any_company_and_strange_rows_are_flagged(ru
     asked.to_csv(tmp_path / "asked.csv", index=False)
     assert main(["predict", str(run), str(tmp_path / "asked.csv"), "--out", str(tmp_path / "all.csv")]) == 0
     said = capsys.readouterr().err
-    assert "3 of 12 rows are flagged, 1 for a category and 2 for a number that train, or that of one of" in said
+    assert "3 of 12 rows are flagged, 1 for a category and 2 for a number outside the training data" in said
     together = pd.read_csv(tmp_path / "all.csv", keep_default_na=False)
     assert together["flags"][:2].tolist() == ["drug other is not in train", "age 200 lies above train"]
     assert re.fullmatch(r"noise [\d.]+ lies above train of [12] of 3 models", together["flags"][2])
@@ -237,7 +237,7 @@ def test_a_covariate_that_is_constant_on_train_is_left_out_and_named(tmp_path, c
     table.to_csv(tmp_path / "labels.csv", index=False)
     command = ["train", str(tmp_path / "labels.csv"), "--out", str(tmp_path / "run"), *STUDY, "--model", "logistic"]
     assert main(command) == 0
-    assert "constant on train, and so left out: noise" in capsys.readouterr().err
+    assert "constant in the training set, and therefore excluded: noise" in capsys.readouterr().err
 
 
 def test_cells_that_mean_not_known_are_taken_for_empty(tmp_path, capsys):

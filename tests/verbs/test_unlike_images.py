@@ -59,10 +59,10 @@ def test_a_table_and_an_evaluation_say_how_many(run, study, tmp_path, capsys):
     flagged = answers["flags"] != ""
     assert flagged[:5].all()
     assert flagged[5:].mean() < 0.1
-    assert f"{flagged.sum()} of {len(answers)} images are unlike" in capsys.readouterr().err
+    assert f"{flagged.sum()} of {len(answers)} images are out of distribution" in capsys.readouterr().err
     assert main(["evaluate", str(run), str(labels), "--out", str(tmp_path / "external")]) == 0
     assert json.loads((tmp_path / "external/metrics.json").read_text())["n_unlike"] == flagged.sum()
-    assert "do not rely on its answers" in capsys.readouterr().err
+    assert "do not rely on their predictions" in capsys.readouterr().err
 
 
 def test_a_model_that_does_not_know_flags_nothing(run, study, tmp_path, capsys):

@@ -76,7 +76,7 @@ def test_a_dry_run_says_what_a_volume_becomes(study, tmp_path, capsys):
     assert main(["run", str(study), "--out", str(tmp_path / "x"), "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "small-residual-3d, 28 x 28 x 28 voxels" in said
-    assert "28 x 28 x 28 voxels of 5 x 5 x 5 mm (8 looked at)" in said
+    assert "28 x 28 x 28 voxels of 5 x 5 x 5 mm (8 examined)" in said
 
 
 def another(study: Path, folder: Path) -> Path:

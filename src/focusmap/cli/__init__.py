@@ -13,30 +13,30 @@ from focusmap.cli.arguments import Parser, add_arguments, made, typed_in
 
 COMMANDS = {
     "demo": "the whole pipeline on the embedded phantom study",
-    "run": "audit, split, prepare, train, evaluate, explain and report, in one go",
+    "run": "audit, split, prepare, train, evaluate, explain and report in one command",
     "index": "a folder of images to a label file, by folders or file names",
     "convert": "a packed data set (MedMNIST, CIFAR-10, figshare .mat, DICOM frames) to images and a label file",
-    "consensus": "several readers to one label file, with how far they agree",
-    "audit": "what a careful person looks at before training",
-    "prepare": "split and prepared images, ready for several trainings",
+    "consensus": "several readers to one label file, with their agreement",
+    "audit": "checks of the table and the images before training",
+    "prepare": "split and prepared images, to share between trainings",
     "train": "a trained model with its tune and test predictions",
-    "evaluate": "metrics with intervals: of a run, of new images, or of a table of predictions",
-    "predict": "what a model says of images",
+    "evaluate": "metrics with intervals for a run, new images, or a table of predictions",
+    "predict": "predictions of a model for images",
     "explain": "heat maps, and their scores where lesions are marked",
     "segment": "masks of lesions from image-level labels alone, and their scores where masks exist",
     "compare": "two or more runs side by side, with paired differences",
     "export": "a model for other programs: ONNX or OpenVINO, with its preparation",
     "report": "one self-contained page from the files of a run",
-    "doctor": "what is installed, what is missing, how to get it",
-    "completion": "what makes the Tab key complete commands and options, for bash or zsh",
+    "doctor": "what is installed, what is missing, and how to install it",
+    "completion": "a script for Tab completion of commands and options, for bash or zsh",
 }
 
 EPILOG = """\
 start here:
-  focusmap demo                                 a study made on the spot, in under three minutes
+  focusmap demo                                 a generated study, in under three minutes
   focusmap audit LABELS.csv                     look before you train
   focusmap run LABELS.csv --out RUN             from images and labels to RUN/report.html
-  focusmap predict RUN image.png              what the model says of one image
+  focusmap predict RUN image.png                the model's prediction for one image
 
 For research use; not a medical device.
 """

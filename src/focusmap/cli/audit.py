@@ -25,7 +25,7 @@ class Audit:
     labels: Annotated[Path, LABELS]
     against: Annotated[
         Path | None,
-        Setting("a table, labelled or not: look for the same patients and images there", "OTHER.csv"),
+        Setting("another table, labelled or not: search it for the same patients and images", "OTHER.csv"),
     ] = None
     out: Annotated[Path | None, Setting("folder of audit.json and audit.html (default: LABELS_audit)", "DIR")] = None
     study: Study = Study()

@@ -21,8 +21,8 @@ EXAMPLE = "example: focusmap compare runs/first runs/second --out comparison"
 class Compare:
     """Which runs are compared, and what is written."""
 
-    runs: Annotated[tuple[Path, ...], Setting("two runs or more, on the same test images", "RUN", is_positional=True)]
-    out: Annotated[Path | None, Setting("write compare.html and compare.json there", "DIR")] = None
+    runs: Annotated[tuple[Path, ...], Setting("two or more runs with the same test images", "RUN", is_positional=True)]
+    out: Annotated[Path | None, Setting("folder for compare.html and compare.json", "DIR")] = None
     language: Annotated[Language, LANGUAGE] = "en"
     force: Annotated[bool, FORCE] = False
 

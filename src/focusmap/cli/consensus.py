@@ -28,7 +28,7 @@ LABEL.READER, or each reader's own column, named with --reader). An empty cell m
 class Consensus:
     """Whose readings become one, and how."""
 
-    readers: Annotated[Path, Setting("what each reader said of each image", "READERS.csv", is_positional=True)]
+    readers: Annotated[Path, Setting("what each reader recorded for each image", "READERS.csv", is_positional=True)]
     out: Annotated[Path, Setting("label file to write", "LABELS.csv")]
     request: ConsensusRequest
 

@@ -17,9 +17,9 @@ examples:
   focusmap convert cifar-10-python.tar.gz --out cifar           CIFAR-10
   focusmap convert 1512427.zip --out brain                      figshare brain tumours, with masks and folds
   focusmap convert studies --out frames                         every frame of DICOM files; add a label column
-  focusmap convert studies --volumes --out volumes              a volume of each DICOM series
-  focusmap convert volumes/labels.csv --slices --out slices     slices of volumes, with their volume's label
-  focusmap convert slices.csv --stack volume,slice --out out    volumes of slices
+  focusmap convert studies --volumes --out volumes              one volume per DICOM series
+  focusmap convert volumes/labels.csv --slices --out slices     slices of volumes, with the label of their volume
+  focusmap convert slices.csv --stack volume,slice --out out    volumes from slices
   focusmap convert labels.csv --parts left-half,right-half --out halves     two views of each image
   focusmap convert labels.csv --parts 'scan=0.08,0.44,0.76,0.95;fundus=0.08,0,0.76,0.4' --out views"""
 
@@ -38,7 +38,7 @@ class Convert:
     ]
     out: Annotated[Path, Setting("folder for images and labels.csv", "DIR")]
     request: ConvertRequest
-    skip_unreadable: Annotated[bool, Setting("end with 0 though images cannot be read")] = False
+    skip_unreadable: Annotated[bool, Setting("exit with 0 even if images cannot be read")] = False
     force: Annotated[bool, FORCE] = False
 
     def __call__(self) -> int:

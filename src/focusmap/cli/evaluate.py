@@ -21,7 +21,7 @@ EXAMPLE = """\
 examples:
   focusmap evaluate runs/first                              the run's own test split
   focusmap evaluate runs/first other.csv --out external     images the run has never seen
-  focusmap evaluate runs/slices --cases mean                volumes, of their slices' answers
+  focusmap evaluate runs/slices --cases mean                volumes, from the predictions of their slices
   focusmap evaluate runs/unlabelled --target label          an autoencoder's anomaly score against a label
   focusmap evaluate --predictions table.csv                 columns true_NAME and prob_NAME"""
 # What each way to evaluate looks at; of a label file of other images it is all but `uncertain`.
@@ -45,9 +45,9 @@ class Evaluate:
     predictions: Annotated[Path | None, Setting("table with true_NAME and prob_NAME columns", "FILE")] = None
     cases: Annotated[
         Literal["mean", "max", "attention"] | None,
-        Setting("one answer a case, such as a volume of its slices"),
+        Setting("one prediction per case, such as a volume from its slices"),
     ] = None
-    out: Annotated[Path | None, Setting("folder of metrics.json and its images", "DIR")] = None
+    out: Annotated[Path | None, Setting("folder of metrics.json and its figures", "DIR")] = None
     declaration: Annotated[
         Declaration, Only("images", "targets", "patient", "same_patient", "case", "view", "missing", "uncertain")
     ] = Declaration()
@@ -60,7 +60,7 @@ class Evaluate:
         print_metrics(metrics, unit)
         if n_unlike := cast(int, metrics.get("n_unlike", 0)):
             print(
-                f"note: {unlike_in_words(n_unlike, cast(int, metrics['n_images']))}: predictions.csv", file=sys.stderr
+                f"note: {unlike_in_words(n_unlike, cast(int, metrics['n_images']))} (predictions.csv)", file=sys.stderr
             )
 
     def _evaluated(self) -> "tuple[Mapping[str, Json], str]":
@@ -69,7 +69,7 @@ class Evaluate:
 
         options = watched(self.options)
         if self.predictions is not None:
-            self._refuse_all_but(OF_A_TABLE, "is not looked at beside --predictions FILE. Leave it out.")
+            self._refuse_all_but(OF_A_TABLE, "is not used with --predictions FILE. Leave it out.")
             if self.run is not None:
                 raise InputError("give a RUN, or --predictions FILE; not both.")
             return focusmap.evaluate_table(self.predictions, self.out, options), "images"
@@ -78,7 +78,7 @@ class Evaluate:
         if self.cases is not None:
             if self.labels is not None:
                 raise InputError("--cases is for the run's own test split.")
-            self._refuse_all_but(OF_CASES, "is not looked at beside --cases. Leave it out.")
+            self._refuse_all_but(OF_CASES, "is not used with --cases. Leave it out.")
             return focusmap.evaluate_cases(self.run, self.cases, self.out, force=self.options.force), "cases"
         if self.declaration.targets and is_unlabelled(self.run):
             if self.labels is None:

@@ -22,17 +22,17 @@ examples:
   focusmap explain runs/first --method cam --method occlusion --out compared     scored side by side
   focusmap explain runs/first --trust                       and whether the maps show where the net looks
 
-methods, by what they run beside one forward pass an image:
+methods, and what they run besides one forward pass per image:
   focus                               nothing: it is the output of a focus-map net (--model resnet18-fpn)
   acam                                nothing: attention along the axes (--model resnet18-acam)
   reconstruction                      nothing: it is the output of an autoencoder (--model autoencoder)
   cam, gradcam, gradcam++, hirescam, layercam, eigencam, ablationcam   the classifier's last layer
   rollout                             nothing; of vision transformers only, and the same map for every label
-  layercam-stages                     part of the net backward a label
-  gradients, guided-backprop          once backward a label
-  smoothgrad                          16 times forward, and as often backward a label
-  integrated-gradients, xrai          32 times forward, and as often backward a label
-  occlusion, scorecam                 up to 225 times forward; once forward a feature (512 to 2048)
+  layercam-stages                     part of the net backward, per label
+  gradients, guided-backprop          once backward, per label
+  smoothgrad                          16 times forward and backward, per label
+  integrated-gradients, xrai          32 times forward and backward, per label
+  occlusion, scorecam                 up to 225 times forward; once forward per feature (512 to 2048)
   NAME@mirror, NAME@sizes, NAME@moves, NAME@mirror,sizes   NAME averaged over 2, 3, 5, 6 copies of the image"""
 OF_FILES = frozenset(
     {"request.out", "request.methods", "request.targets"}
@@ -51,7 +51,7 @@ class Explain:
     run: Annotated[Path, RUN]
     request: ExplainRequest
     trust: Annotated[
-        bool, Setting("measure it: trust.json and trust.html, in about a minute", title=TrustRequest.TITLE)
+        bool, Setting("measure it: writes trust.json and trust.html, in about a minute", title=TrustRequest.TITLE)
     ] = False
     options: Annotated[RunOptions, Only("accept", "skip_unreadable", "recipe.seed", "devices", "force", "language")]
     typed: Mapping[str, object] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class Explain:
 
         if not self.trust and OF_TRUST & self.typed.keys():
             raise InputError(
-                "--trust-..., --against, --shuffled, --language and --seed say how trust is measured: add --trust."
+                "--trust-..., --against, --shuffled, --language and --seed set how trust is measured: add --trust."
             )
         if not self.request.inputs:
             refuse_idle(self, self.typed, OF_OWN, LABEL_FILE_ONLY)

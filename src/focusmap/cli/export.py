@@ -20,7 +20,7 @@ class Export:
 
     run: Annotated[Path, Setting("folder of the run, or of a model", "RUN", is_positional=True)]
     out: Annotated[Path, Setting("folder of the exported model", "DIR")]
-    format: Annotated[Literal["onnx", "openvino"], Setting("of the exported model")] = "onnx"
+    format: Annotated[Literal["onnx", "openvino"], Setting("format of the exported model")] = "onnx"
     force: Annotated[bool, FORCE] = False
 
     def __call__(self) -> None:
@@ -28,5 +28,5 @@ class Export:
         found = focusmap.export(self.run, self.format, self.out, force=self.force)
         off = ", ".join(f"{name} {value:.1e}" for name, value in found.differences.items())
         print(f"differs from torch by at most: {off}")
-        print(f"what goes in and comes out: {self.out / 'export.json'}")
+        print(f"inputs and outputs: {self.out / 'export.json'}")
         print(f"model: {found.file} ({found.file.stat().st_size / 1e6:.1f} MB)")

@@ -16,19 +16,19 @@ from focusmap.study.recipe import Recipe, read_recipe, recipe_from
 if TYPE_CHECKING:
     from focusmap.study.cohort import Cohort
 
-LABELS = Setting("label file, one row an image", "LABELS.csv", is_positional=True)
+LABELS = Setting("label file, one row per image", "LABELS.csv", is_positional=True)
 RUN = Setting("folder of the run", "RUN", is_positional=True)
 RUN_FOLDER = Setting("folder of the run", "RUN")
-FORCE = Setting("replace what is there")
-LANGUAGE = Setting("of the pages: English or Chinese")
-LABEL_FILE_ONLY = "says what is to be thought of a label file. Leave it out, or name a label file."
+FORCE = Setting("replace existing files")
+LANGUAGE = Setting("language of the pages: English or Chinese")
+LABEL_FILE_ONLY = "applies to a label file. Leave it out, or name a label file."
 RESUME = (
-    "--resume goes on with the run's own study, split and recipe: leave the study's and the training's options out, "
-    "or start another run with --out."
+    "--resume continues with the run's own study, split and recipe: leave out the options of the study and the "
+    "training, or start another run with --out."
 )
 MIRROR = (
-    "the recipe mirrors images. In a mirrored chest film the heart lies on the right side, which is a finding "
-    "(dextrocardia) and not a variation; so for every organ that has a side. Turn it off there: augmentation.mirror."
+    "the recipe mirrors images. In a mirrored chest radiograph the heart lies on the right, which is a finding "
+    "(dextrocardia), not a variation; the same holds for every organ with a side. To turn it off: augmentation.mirror."
 )
 
 
@@ -39,10 +39,8 @@ class Study:
     TITLE: ClassVar = "the study"
 
     declaration: Declaration = Declaration()
-    file: Annotated[Path | None, Setting("a study.yaml made earlier, instead of the above", "FILE", option="study")] = (
-        None
-    )
-    dry_run: Annotated[bool, Setting("show the study as understood, time, memory and disk")] = False
+    file: Annotated[Path | None, Setting("an existing study.yaml, instead of the above", "FILE", option="study")] = None
+    dry_run: Annotated[bool, Setting("only show the study as understood, with time, memory and disk")] = False
 
     def cohort(self, label_file: Path, recipe: Recipe) -> "Cohort":
         """Return the cohort of `label_file` as the options, or a study made earlier, declare it."""
@@ -63,7 +61,7 @@ class RecipeFile:
     recipe: Annotated[Path | None, Setting("recipe.yaml with settings; the options below override it", "FILE")] = None
     preset: Annotated[
         str | None,
-        Setting("chest-xray, brain-mri, retina, oct-aptos, ultrasound or natural; all else overrides it", "NAME"),
+        Setting("chest-xray, brain-mri, retina, oct-aptos, ultrasound or natural; other settings override it", "NAME"),
     ] = None
 
     def under(self, options: RunOptions, typed: Mapping[str, object]) -> RunOptions:
@@ -81,7 +79,7 @@ class Learning:
 
     labels: Annotated[Path | None, LABELS] = None
     out: Annotated[Path | None, RUN_FOLDER] = None
-    resume: Annotated[Path | None, Setting("go on with a run that was stopped, as it was begun", "RUN")] = None
+    resume: Annotated[Path | None, Setting("continue an interrupted run with its own settings", "RUN")] = None
     study: Study = Study()
     source: RecipeFile = RecipeFile()
 

@@ -22,11 +22,11 @@ SHOWN = 5
 class Index:
     """Which folder is indexed, and how."""
 
-    folder: Annotated[Path, Setting("searched with all folders in it", "FOLDER", is_positional=True)]
+    folder: Annotated[Path, Setting("folder to search, with all its subfolders", "FOLDER", is_positional=True)]
     out: Annotated[Path, Setting("label file to write", "LABELS.csv")]
     pattern: Annotated[
         str | None,
-        Setting("what a path says; {n} is a number, {_} is not kept, any other name a column", "TEXT"),
+        Setting("pattern of the paths; {n} is a number, {_} is ignored, any other name becomes a column", "TEXT"),
     ] = None
     force: Annotated[bool, FORCE] = False
 
@@ -46,6 +46,6 @@ def print_answer(answer: "IndexAnswer") -> None:
         print(f"  masks: {(table['mask'] != '').sum()}")
     if left_out:
         more = ", ..." if len(left_out) > SHOWN else ""
-        print(f"  left out: {len(left_out)} images ({', '.join(left_out[:SHOWN])}{more})")
+        print(f"  excluded: {len(left_out)} images ({', '.join(left_out[:SHOWN])}{more})")
     elsewhere = "" if answer.images == answer.labels.resolve().parent else f" --images {answer.images}"
     print(f"next: focusmap audit {answer.labels}{elsewhere}")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = """\
 examples:
-  focusmap predict runs/first film.png --overlay images    one image: the answer in words
+  focusmap predict runs/first film.png --overlay images      one image: the prediction in words
   focusmap predict runs/first *.png --out answers.csv        many: a table"""
 OF_FILES = frozenset(
     {"request.out", "request.overlay", "request.template", "request.declaration.targets"}
@@ -50,7 +50,7 @@ class Predict:
         if answer.n_flagged:
             print(self._flags_in_words(answer), file=sys.stderr)
         if answer.n_unlike:
-            print(f"note: {unlike_in_words(answer.n_unlike, answer.n_images)}: column flags", file=sys.stderr)
+            print(f"note: {unlike_in_words(answer.n_unlike, answer.n_images)} (column flags)", file=sys.stderr)
         if answer.overlays is not None:
             print(f"overlays: {answer.overlays}")
         return print_failures(answer.failures, skip=self.options.skip_unreadable)
@@ -58,6 +58,6 @@ class Predict:
     def _flags_in_words(self, answer: "PredictAnswer") -> str:
         return (
             f"note: {answer.n_flagged} of {answer.n_images} rows are flagged, {answer.n_unseen} for a category and "
-            f"{answer.n_outside} for a number that train, or that of one of the models, does not have: column flags"
-            f"{', which the template leaves out' if self.request.template else ''}"
+            f"{answer.n_outside} for a number outside the training data, or those of one of the models (column flags"
+            f"{', which the template leaves out' if self.request.template else ''})"
         )

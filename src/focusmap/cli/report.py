@@ -18,7 +18,7 @@ class Report:
 
     run: Annotated[Path, RUN]
     language: Annotated[Language, LANGUAGE] = "en"
-    pdf: Annotated[bool, Setting("write report.pdf too (needs the optional part pdf)")] = False
+    pdf: Annotated[bool, Setting("also write report.pdf (needs the optional part pdf)")] = False
 
     def __call__(self) -> None:
         """Run the command."""

@@ -16,7 +16,7 @@ EXAMPLE = """\
 examples:
   focusmap run labels.csv --images images --patient patient_id --out runs/first
   focusmap run labels.csv --out runs/first --segment --model resnet18-acam        masks of the lesions too
-  focusmap run --resume runs/first                                                go on after an interruption"""
+  focusmap run --resume runs/first                                                continue after an interruption"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +30,14 @@ class Run:
             "recipe", "budget", "folds", "accept", "skip_unreadable", "store", "workers", "devices", "force", "language"
         ),
     ]
-    segment: Annotated[bool, Setting("draw them, from image-level labels alone", title="masks of lesions")] = False
+    segment: Annotated[bool, Setting("draw masks, from image-level labels alone", title="masks of lesions")] = False
     masks: Annotated[SegmentRequest, Only("negatives", "tune_on_masks", title="masks of lesions")]
     typed: Mapping[str, object] = field(default_factory=dict)
 
     def __call__(self) -> None:
         """Run the command."""
         if not self.segment and self.masks != SegmentRequest():
-            raise InputError("--negative and --tune-on-masks say how masks are drawn: add --segment.")
+            raise InputError("--negative and --tune-on-masks set how masks are drawn: add --segment.")
         masks = self.masks if self.segment else None
         learning, options = self.learning, self.learning.source.under(watched(self.options), self.typed)
         if learning.resume is not None:

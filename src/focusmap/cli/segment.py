@@ -17,10 +17,10 @@ EXAMPLE = """\
 examples:
   focusmap segment runs/first                               the run's own test split, into runs/first/segmentation
   focusmap segment runs/first film.png --out masks          an image, a folder, or a label file
-  focusmap segment runs/busi --target label=malignant       one class alone; by default every class but the negative
+  focusmap segment runs/busi --target label=malignant       only one class; by default every class except the negative
 
-What is a lesion: a binary target's positive class; of several classes all but those called normal, healthy, none and
-so on, or named by --negative. No mask is opened but to score, and to train what the masks are held against."""
+A lesion is the positive class of a binary target; of several classes it is every class except those called normal,
+healthy, none and so on, or named by --negative. Reference masks are opened only to score, and to train baselines."""
 OF_OWN = frozenset(
     {f"request.{name}" for name in ("out", "targets", "negatives", "method", "tune_on_masks")}
     | {"recipe", "options.skip_unreadable", "options.devices", "options.force"}
@@ -33,7 +33,7 @@ class Segment:
 
     run: Annotated[Path, RUN]
     request: SegmentRequest
-    recipe: Annotated[Path | None, Setting("its group 'segmentation' takes the run's place", "FILE")] = None
+    recipe: Annotated[Path | None, Setting("recipe.yaml whose group 'segmentation' replaces the run's", "FILE")] = None
     options: Annotated[RunOptions, Only("accept", "skip_unreadable", "devices", "force")]
     typed: Mapping[str, object] = field(default_factory=dict)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from focusmap.study.run import Run
 
 SHOWN_FAILURES = 10
-# Why a training found no weights to start from, where it was not told to.
+# Why training started from random weights although pretrained ones were wanted.
 UNASKED = "start-none-found"
 SCORES = {"pointing_hit": "pointing game", "auprc": "pixel AUPRC"}
 HEADLINE = ("auroc", "average_precision", "balanced_accuracy", "accuracy", "mae", "r2")
@@ -51,7 +51,7 @@ def print_notes(run: "Run") -> None:
     ]
     names = dict.fromkeys(name for card in cards for name in Covariates.from_list(card.covariates).left_out)
     if names:
-        notes.append(f"constant on train, and so left out: {', '.join(names)}")
+        notes.append(f"constant in the training set, and therefore excluded: {', '.join(names)}")
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
 
@@ -71,12 +71,15 @@ def print_metrics(metrics: Mapping[str, "Json"], unit: str = "images") -> None:
 
 
 def unlike_in_words(n: int, n_images: int) -> str:
-    """Return what is to be thought of images unlike those of train.
+    """Return a sentence about images that are out of distribution.
 
     >>> unlike_in_words(2, 40)
-    '2 of 40 images are unlike those that the model learnt from; do not rely on its answers to them'
+    '2 of 40 images are out of distribution (unlike the training images); do not rely on their predictions'
     """
-    return f"{n} of {n_images} images are unlike those that the model learnt from; do not rely on its answers to them"
+    return (
+        f"{n} of {n_images} images are out of distribution (unlike the training images); "
+        "do not rely on their predictions"
+    )
 
 
 def interval(value: object) -> str:
@@ -102,24 +105,24 @@ def print_scores(scores: Mapping[str, "Json"] | None) -> None:
     methods = cast(Mapping[str, Mapping[str, object]], scores["methods"])
     width = max(map(len, methods))
     for metric, heading in SCORES.items():
-        print(f"maps against marked lesions ({heading}):")
+        print(f"maps compared with marked lesions ({heading}):")
         for name, values in methods.items():
             if metric in values:
                 print(f"  {name:<{width}}  {interval(values[metric])}")
     any_method = next(iter(methods.values()))
     print(f"  {'chance':<{width}}  {interval(any_method['chance'])}")
-    print(f"  of {any_method['n']} found positives; {any_method['n_false_negative']} more were missed")
+    print(f"  over {any_method['n']} true positives; {any_method['n_false_negative']} more positives were missed")
     for name, values in methods.items():
         gain = cast(Mapping[str, Mapping[str, float | None]], values.get("minus_mean_mask") or {}).get("auprc")
         if gain:
             answer = "" if gain["value"] is None else "yes; " if (gain.get("low") or 0) > 0 else "no; "
-            print(f"{name} above the mean mask: {answer}pixel AUPRC {interval(gain)}")
+            print(f"{name} better than the mean mask: {answer}pixel AUPRC {interval(gain)}")
     if scores.get("masks_used_for_tuning"):
-        print(f"masks of the tune part that chose where maps are cut: {scores['masks_used_for_tuning']}")
+        print(f"masks of the tuning set used to choose the thresholds of the maps: {scores['masks_used_for_tuning']}")
     unmatched = cast(list[str], scores.get("boxes_unmatched") or [])
     if unmatched:
         meant = did_you_mean(cast(Mapping[str, str], scores.get("boxes_nearest") or {}))
-        print(f"note: boxes of {', '.join(unmatched)} are left out: no label is called so{meant}", file=sys.stderr)
+        print(f"note: boxes of {', '.join(unmatched)} were excluded: no label has this name{meant}", file=sys.stderr)
 
 
 def print_mask_scores(scores: Mapping[str, "Json"] | None) -> None:
@@ -129,20 +132,19 @@ def print_mask_scores(scores: Mapping[str, "Json"] | None) -> None:
     from focusmap.evaluation.localisation.mask_scores import above_mean_mask
 
     methods = cast(Mapping[str, Mapping[str, object]], scores["methods"])
-    print("masks against true masks (Dice):")
+    print("masks compared with reference masks (Dice):")
     for name, values in methods.items():
         print(f"  {name:<10}  {interval(values['dice'])}")
     differences = cast(Mapping[str, Mapping[str, "Json"]], scores["differences"])
     for name, found in differences.items():
         test = cast(Mapping[str, float], found["sign_flip"])
         how = "exact sign-flip test" if test["exact"] else f"sign-flip test with {test['n_signs']} draws"
-        print(
-            f"  {name}: {cast(float, found['mean']):+.4f} a patient, {test['n']} patients, p = {test['p']:.4g} ({how})"
-        )
+        mean = cast(float, found["mean"])
+        print(f"  {name}: {mean:+.4f} per patient, {test['n']} patients, p = {test['p']:.4g} ({how})")
     is_above = above_mean_mask(differences, cast(str, scores["drawn_by"]))
     if is_above is not None:
-        print(f"{scores['drawn_by']} above the mean mask: {'yes' if is_above else 'no'}")
-    print(f"masks that chose how lesions are drawn: {scores['masks_used_for_tuning']}")
+        print(f"{scores['drawn_by']} better than the mean mask: {'yes' if is_above else 'no'}")
+    print(f"masks used to choose how lesions are drawn: {scores['masks_used_for_tuning']}")
 
 
 def print_trust(trust: Mapping[str, "Json"], page: Path) -> None:

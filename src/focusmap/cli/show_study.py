@@ -52,7 +52,7 @@ def masks_in_words(cohort: "Cohort") -> str:
     if not cohort.has_images or not cohort.has_masks:
         return ""
     counts = {name: (cohort.table[name] != "").sum() for name in cohort.mask_columns}
-    return f"{', '.join(f'{n} in {name}' for name, n in counts.items())}; to score heat maps by"
+    return f"{', '.join(f'{n} in {name}' for name, n in counts.items())}; used to score heat maps"
 
 
 def boxes_in_words(cohort: "Cohort") -> str:
@@ -85,7 +85,7 @@ def print_cases(cohort: "Cohort", recipe: "Recipe") -> None:
         return
     rows = rows_for(cohort, recipe)
     views = ", ".join(filter(None, views_of(rows)))
-    print(f"cases       {len(rows)}, of images pooled by {how}{views and ' view by view: '}{views}")
+    print(f"cases       {len(rows)}, images pooled by {how}{views and ' per view: '}{views}")
 
 
 def print_single(cohort: "Cohort", recipe: "Recipe") -> None:
@@ -97,7 +97,7 @@ def print_single(cohort: "Cohort", recipe: "Recipe") -> None:
         return
     net = "" if name.engine == "net" else "a net (--model resnet18) and "
     print(
-        f"note: images are judged one by one, although {case} says which belong together. For a case to be one "
+        f"note: each image is predicted on its own, although {case} groups images into cases. To make a case one "
         f"sample, add {net}--view COL, --covariate COL with a +table model, or cases: mean in the recipe.",
         file=sys.stderr,
     )
@@ -118,21 +118,21 @@ def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
     print(f"model       {plan.recipe.model}{taken}{epochs}")
     print(f"time        {time_in_words(plan)}")
     print(f"memory      about {plan.memory_mb} MB")
-    print(f"disk        about {plan.disk_mb} MB of prepared images; weights and maps come on top")
-    later = "; images are looked at by the run itself" if cohort.has_images else ""
-    print(f"audit       {'the table blocks' if plan.blocking else 'nothing in the table blocks'}{later}")
+    print(f"disk        about {plan.disk_mb} MB of prepared images, plus weights and maps")
+    later = "; the run itself audits the images" if cohort.has_images else ""
+    print(f"audit       {'' if plan.blocking else 'no '}blocking findings in the table{later}")
     for finding in plan.blocking:
         print(f"refused: {finding.name}: {finding.message}")
     if plan.blocking:
-        print(f"refused: the run will end with exit code 3. To go on all the same: {accepting(plan.blocking)}")
+        print(f"refused: the run will end with exit code 3. To continue anyway: {accepting(plan.blocking)}")
 
 
 def time_in_words(plan: "Plan") -> str:
     """Return how long the training would take, and how that is known."""
     if plan.seconds is None:
         return f"unknown: a batch does not fit into the memory of {plan.device}. Try a smaller --batch-size"
-    known = f"measured here on {plan.device} by a few steps" if plan.device else "a rough guess"
-    return f"about {clock(plan.seconds)} of training ({known}); all else comes on top"
+    known = f"measured here on {plan.device} over a few steps" if plan.device else "a rough estimate"
+    return f"about {clock(plan.seconds)} of training ({known}), plus all other steps"
 
 
 def volumes_in_words(seen: "Seen") -> str:
@@ -140,11 +140,11 @@ def volumes_in_words(seen: "Seen") -> str:
 
     >>> from focusmap.audit.image_summary import Seen
     >>> volumes_in_words(Seen([(256, 256, 24), (256, 256, 20)], 1, [(1, 1, 5), (1, 1, 6)]))
-    '256 x 256 x 20 to 24 voxels of 1 x 1 x 5 to 6 mm (2 looked at)'
+    '256 x 256 x 20 to 24 voxels of 1 x 1 x 5 to 6 mm (2 examined)'
     """
     shapes = [shape for shape in seen.shapes if len(shape) == 3]
     sizes = f"of {ranges(seen.voxels)} mm" if len(seen.voxels) == len(shapes) else "of unknown size"
-    return f"{ranges(shapes)} voxels {sizes} ({len(shapes)} looked at)"
+    return f"{ranges(shapes)} voxels {sizes} ({len(shapes)} examined)"
 
 
 def ranges(rows: "Sequence[Sequence[float]]") -> str:

@@ -36,7 +36,7 @@ class Train:
             learning.check_resumes(options)
             run = focusmap.resume(learning.resume, options)
             print(f"model: {run.model}")
-            print(f"next, all else that focusmap run does: focusmap run --resume {learning.resume}")
+            print(f"next, the remaining steps of focusmap run: focusmap run --resume {learning.resume}")
             return
         labels, folder = learning.given()
         cohort = understood(labels, learning.study, options)

@@ -15,14 +15,14 @@ class ConsensusOptions:
 
     method: Annotated[
         Method,
-        Setting("how the readers are brought together"),
+        Setting("how the readings are combined"),
         "`majority`: the class that most readers gave. `dawid-skene`: the most probable class, where each reader "
-        "counts by the errors that he or she is found to make.",
+        "is weighted by his or her estimated errors.",
     ] = "majority"
     ties: Annotated[
         str,
-        Setting("unknown, positive, negative or reader=NAME", "RULE"),
-        "Where two classes are equal: `unknown` leaves the cell empty; `positive` and `negative` decide binary labels; "
+        Setting("label at a tie: unknown, positive, negative or reader=NAME", "RULE"),
+        "If two classes tie: `unknown` leaves the cell empty; `positive` and `negative` decide binary labels; "
         "`reader=NAME` lets that reader decide where he or she gave one of the tied classes.",
     ] = "unknown"
     soft: Annotated[

@@ -30,38 +30,38 @@ def parts_or_boxes(text: str) -> tuple[str, ...]:
 @described
 @dataclass(frozen=True)
 class ConvertRequest:
-    """What is made of the source, beside unpacking it; at most one of these is asked for."""
+    """What to make of the source, besides unpacking it; at most one of these."""
 
     parts: Annotated[
         tuple[str, ...],
         Setting(
-            "cut each image of a label file: left-half, right-half, top-half, bottom-half, or boxes of your own as "
-            "NAME=TOP,LEFT,BOTTOM,RIGHT in shares of the image, with ';' between them",
+            "cut each image of a label file: left-half, right-half, top-half, bottom-half, or your own boxes as "
+            "NAME=TOP,LEFT,BOTTOM,RIGHT in shares of the image, separated by ';'",
             "NAME,NAME|NAME=BOX;NAME=BOX",
             parse=parts_or_boxes,
         ),
-        "Parts, such as `left-half` or `scan=0.1,0.4,0.8,1`: each image of a label file becomes one image a part.",
+        "Parts, such as `left-half` or `scan=0.1,0.4,0.8,1`: each image of a label file becomes one image per part.",
     ] = ()
-    volumes: Annotated[bool, Setting("make one volume of each DICOM series")] = False
-    slices: Annotated[bool, Setting("make slices of the volumes of a label file")] = False
+    volumes: Annotated[bool, Setting("make one volume from each DICOM series")] = False
+    slices: Annotated[bool, Setting("make slices from the volumes of a label file")] = False
     slice_labels: Annotated[
         Path | None,
-        Setting("labels of single slices, for --slices", "CSV"),
-        "Table of the labels of single slices, for `slices`; without one, slices have their volume's.",
+        Setting("labels of individual slices, for --slices", "CSV"),
+        "Table of the labels of individual slices, for `slices`; without one, slices have the label of their volume.",
     ] = None
     neighbours: Annotated[
         bool,
-        Setting("show the slices before and after as red and blue"),
-        "Show each slice with its neighbours as colours, for nets of images that are to see some depth.",
+        Setting("store the slices before and after as red and blue"),
+        "Store the neighbours of each slice as colours, so that nets of images see some depth.",
     ] = False
     stack: Annotated[
         tuple[str, ...],
-        Setting("make volumes: columns of volume and position", "COL,COL", parse=names),
-        "Columns of a label file that say to which volume, and where in it, each image belongs.",
+        Setting("make volumes from images; columns of volume and position", "COL,COL", parse=names),
+        "Columns of a label file that name the volume of each image and its position in it.",
     ] = ()
     spacing: Annotated[
         tuple[float, ...],
-        Setting("of --stack, along columns, rows and slices", "MM,MM,MM", parse=numbers),
+        Setting("voxel size of --stack, along columns, rows and slices", "MM,MM,MM", parse=numbers),
         "mm from column to column, row to row and slice to slice of `stack`; empty where unknown.",
     ] = ()
 

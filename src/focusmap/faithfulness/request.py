@@ -11,26 +11,26 @@ from focusmap.settings import Setting, described, settle
 @described
 @dataclass(frozen=True)
 class TrustRequest:
-    """How trust is measured, and beside which other runs."""
+    """How trust is measured, and compared with which other runs."""
 
     TITLE: ClassVar = "trust in the maps"
 
     methods: Annotated[
         tuple[str, ...],
         Setting(
-            "method to judge, or all; repeat for several (default: those of the maps)", "NAME", option="trust-method"
+            "method to assess, or all; repeat for several (default: those of the maps)", "NAME", option="trust-method"
         ),
     ] = ()
     n_images: Annotated[
         int,
-        Setting("maps to judge each method by", "N", option="trust-images"),
-        "Maps to judge, drawn from those with evidence, labels in turn.",
+        Setting("maps to assess each method on", "N", option="trust-images"),
+        "Number of maps to assess, drawn from those with evidence, label by label in turn.",
     ] = 16
-    n_draws: Annotated[int, Setting("random removals of each kind", "N", option="trust-draws")] = 20
+    n_draws: Annotated[int, Setting("number of random removals of each kind", "N", option="trust-draws")] = 20
     against: Annotated[
         tuple[Path, ...],
-        Setting("run with another seed or architecture: repeatability, reproducibility; repeat for several", "RUN"),
-        "Runs on the same data: those of the same architecture show repeatability, others reproducibility.",
+        Setting("run with another seed (repeatability) or architecture (reproducibility); repeat for several", "RUN"),
+        "Runs on the same data: those with the same architecture test repeatability, others reproducibility.",
     ] = ()
     shuffled: Annotated[Path | None, Setting("run trained on shuffled labels", "RUN")] = None
 

@@ -1,4 +1,4 @@
-"""What a caller may say: of a label file, of a table of readings, and of how a run is made.
+"""What a caller may declare: about a label file, about a table of readings, and how a run is made.
 
 What starts must start fast: nothing here imports pandas.
 """
@@ -18,7 +18,7 @@ Uncertain = Literal["unknown", "positive", "negative"]
 @described
 @dataclass(frozen=True)
 class Declaration:
-    """What the user said about a label file; None and empty mean: infer, or there is none."""
+    """What the user declared about a label file; None and empty mean: infer, or there is none."""
 
     TITLE: ClassVar = "the study"
 
@@ -26,34 +26,32 @@ class Declaration:
     targets: Annotated[
         tuple[str, ...],
         Setting(
-            "a target column; repeat for several. NAME:delta=COL: learn how much a number has changed since COL",
+            "a target column; repeat for several. NAME:delta=COL: learn how much a number changed since COL",
             "NAME[:KIND]",
             option="target",
         ),
     ] = ()
-    patient: Annotated[str | None, Setting("patient column, or 'none' if every image is its own patient", "COL")] = None
-    same_patient: Annotated[
-        bool, Setting("patients whose ids differ only in how they are written (17, 0017, 17.0) are one")
-    ] = False
+    patient: Annotated[str | None, Setting("patient column, or 'none': one patient per image", "COL")] = None
+    same_patient: Annotated[bool, Setting("ids that differ only in spelling (17, 0017, 17.0) are one patient")] = False
     case: Annotated[str | None, Setting("column that groups images into cases", "COL")] = None
-    view: Annotated[str | None, Setting("column that names an image's view", "COL")] = None
-    split: Annotated[str | None, Setting("column of a split made earlier", "COL")] = None
-    block: Annotated[str | None, Setting("order of slices: split in contiguous blocks with gaps", "COL")] = None
+    view: Annotated[str | None, Setting("column that names the view of an image", "COL")] = None
+    split: Annotated[str | None, Setting("column of an existing split", "COL")] = None
+    block: Annotated[str | None, Setting("order of slices: split into contiguous blocks with gaps", "COL")] = None
     mask: Annotated[str | None, Setting("column of mask files", "COL")] = None
     boxes: Annotated[Path | None, Setting("CSV of lesion boxes", "FILE")] = None
     covariates: Annotated[
         tuple[str, ...],
         Setting(
-            "column that table models take; repeat. KIND: numeric, category, date, codes (default: by its cells)",
+            "covariate of a table model; repeat for several. KIND: numeric, category, date, codes (default: inferred)",
             "COL[:KIND]",
             option="covariate",
         ),
     ] = ()
-    before: Annotated[tuple[str, ...], Setting("column of a target's earlier value", "TARGET=COL")] = ()
-    missing: Annotated[tuple[str, ...], Setting("cells that mean 'not known'", "COL=VALUE")] = ()
+    before: Annotated[tuple[str, ...], Setting("column of a target's baseline value", "TARGET=COL")] = ()
+    missing: Annotated[tuple[str, ...], Setting("cells that mean 'unknown'", "COL=VALUE")] = ()
     groups: Annotated[tuple[str, ...], Setting("subgroup column; repeat for several", "COL", option="group")] = ()
-    uncertain: Annotated[Uncertain, Setting("meaning of -1")] = "unknown"
-    unlabelled: Annotated[bool, "No label is looked at: for a model that learns from images alone."] = False
+    uncertain: Annotated[Uncertain, Setting("how to read -1")] = "unknown"
+    unlabelled: Annotated[bool, "Labels are not used: for a model that learns from images alone."] = False
 
     def __post_init__(self) -> None:
         settle(self)
@@ -62,28 +60,26 @@ class Declaration:
 @described
 @dataclass(frozen=True)
 class ReadingsDeclaration:
-    """What the user said about a table of readings; None and empty mean: infer, or there is none."""
+    """What the user declared about a table of readings; None and empty mean: infer, or there is none."""
 
     readers: Annotated[
         tuple[str, ...],
-        Setting("column that names the reader; repeated: one column a reader", "COL", option="reader"),
+        Setting("column that names the reader; if repeated, one column per reader", "COL", option="reader"),
     ] = ()
     targets: Annotated[
-        tuple[str, ...], Setting("a label; repeat for more", "NAME[:KIND][:classes=A,B,C]", option="target")
+        tuple[str, ...], Setting("a label; repeat for several", "NAME[:KIND][:classes=A,B,C]", option="target")
     ] = ()
     definitive: Annotated[
         tuple[str, ...],
-        Setting(
-            "column of what biopsy or follow-up showed; where it is filled, it overrides the readers", "[LABEL=]COL"
-        ),
+        Setting("column of the biopsy or follow-up result; where filled, it overrides the readers", "[LABEL=]COL"),
     ] = ()
     patient: Annotated[str | None, Setting("patient column, or 'none'", "COL")] = None
     same_patient: Annotated[
         bool,
-        Setting("ids that differ in spelling are one patient"),
-        "Ids that differ only in how they are written are one patient's; their normal form is written.",
+        Setting("ids that differ only in spelling are one patient"),
+        "Ids that differ only in spelling belong to one patient; their normal form is written.",
     ] = False
-    accept: Annotated[tuple[str, ...], Setting("go on in spite of a finding", "FINDING")] = ()
+    accept: Annotated[tuple[str, ...], Setting("continue despite a finding", "FINDING")] = ()
 
 
 @described
@@ -93,29 +89,29 @@ class RunOptions:
 
     TITLE: ClassVar = "how it runs"
 
-    recipe: Annotated[Recipe, "Settings of the training; what it leaves open is chosen from the images."] = field(
+    recipe: Annotated[Recipe, "Settings of the training; those it leaves open are chosen from the images."] = field(
         default_factory=Recipe
     )
     folds: Annotated[
         int | None,
-        Setting("cross-validation; predictions are pooled out of fold", "K", title=Recipe.TITLE),
+        Setting("cross-validate with K folds; predictions are pooled out of fold", "K", title=Recipe.TITLE),
     ] = None
     budget: Annotated[
         float,
-        Setting("minutes that a run without --model may take: the best model that they allow", "MINUTES"),
+        Setting("minutes that a run without --model may take; the best model they allow is chosen", "MINUTES"),
     ] = 10.0
-    accept: Annotated[tuple[str, ...], Setting("go on in spite of a blocking finding", "FINDING")] = ()
-    skip_unreadable: Annotated[bool, Setting("leave unreadable images out, and count them")] = False
-    store: Annotated[Path | None, Setting("share prepared images between runs", "DIR")] = None
+    accept: Annotated[tuple[str, ...], Setting("continue despite a blocking finding", "FINDING")] = ()
+    skip_unreadable: Annotated[bool, Setting("exclude unreadable images, and count them")] = False
+    store: Annotated[Path | None, Setting("folder of prepared images, shared between runs", "DIR")] = None
     workers: Annotated[int | None, Setting("processes that read images", "N")] = None
     devices: Annotated[
         str,
-        Setting("where nets compute: auto, cpu, cuda, mps; several train together: 2, cuda:2", "DEVICES"),
+        Setting("devices for nets: auto, cpu, cuda, mps; several train together: 2, cuda:2", "DEVICES"),
     ] = "auto"
     n_nodes: Annotated[int, Setting("machines that train together (with --resume)", "N", option="nodes")] = 1
-    force: Annotated[bool, Setting("replace what is there")] = False
-    language: Annotated[Language, Setting("of the pages: English or Chinese")] = "en"
-    progress: Annotated[Progress, "Called as the work goes on."] = silent
+    force: Annotated[bool, Setting("replace existing files")] = False
+    language: Annotated[Language, Setting("language of the pages: English or Chinese")] = "en"
+    progress: Annotated[Progress, "Called to report progress."] = silent
 
     def __post_init__(self) -> None:
         settle(self)

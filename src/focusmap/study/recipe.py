@@ -78,24 +78,24 @@ class Recipe:
     model: Annotated[
         str,
         Setting(
-            "densenet121, resnet18, ..., any of timm's; for volumes resnet18-3d, densenet121-3d, ...; with -fpn or "
-            "-pan a focus-map net; with +table the covariates too; autoencoder: no labels (default: by size)",
+            "densenet121, resnet18, ... or any timm model; for volumes resnet18-3d, densenet121-3d, ...; -fpn or -pan "
+            "makes a focus-map net; +table adds the covariates; autoencoder uses no labels (default: by image size)",
             "NAME",
         ),
         "A name of `focusmap.nets.backbones`, any name of timm's, or one of these with a decoder, as in `vgg16-fpn`: "
-        "a focus-map net; with `-autoencoder` it learns without labels; with `+table` a backbone is shown the "
-        "covariates too. `auto`: `small-residual` up to 64 pixels, else `resnet18`; `autoencoder`: that of the one "
+        "a focus-map net; with `-autoencoder` it learns without labels; with `+table` a backbone also takes the "
+        "covariates. `auto`: `small-residual` up to 64 pixels, else `resnet18`; `autoencoder`: that of the one "
         "that `auto` would choose.",
     ] = "auto"
     size: Annotated[
         int,
-        Setting("side of the net's input in pixels (default: by the images)", "N"),
+        Setting("side of the net's input in pixels (default: from the images)", "N"),
         "Side of the net's square input in pixels, or of the cube for volumes; 0 means chosen from the images.",
     ] = 0
     shape: Annotated[
         tuple[int, ...],
         Setting(
-            "voxels of the net's input towards right, front and top, such as 96,96,24 (default: by the volumes)",
+            "voxels of the net's input towards right, front and top, such as 96,96,24 (default: from the volumes)",
             "N,N,N",
             parse=whole_numbers,
         ),
@@ -133,7 +133,7 @@ class Recipe:
     ] = 60
     batch_size: Annotated[
         int,
-        Setting("images a step", "N"),
+        Setting("images per step", "N"),
     ] = 16
     optimizer: Optimizer = "adamw"
     learning_rate: Annotated[
@@ -154,14 +154,14 @@ class Recipe:
         "The learning rate of each stage of the backbone is that of the next one times this; 1 means the same for all.",
     ] = 1.0
     accumulate: Annotated[
-        int, "Batches whose gradients are averaged before a step: as if `batch_size` were so many times larger."
+        int, "Batches whose gradients are averaged before a step: as if `batch_size` were that many times larger."
     ] = 1
     clip_norm: Annotated[float, "Largest length of the gradient; 0 leaves it as it is."] = 1.0
-    freeze_epochs: Annotated[int, "Epochs in which only the head is trained, before the backbone is set free."] = 0
+    freeze_epochs: Annotated[int, "Epochs in which only the head is trained, before the backbone is unfrozen."] = 0
     frozen_stages: Annotated[
-        int, "Stages of the backbone, counted from its input, that keep the weights that they start from."
+        int, "Stages of the backbone, counted from its input, that keep their initial weights."
     ] = 0
-    head_rate: Annotated[float, "What the learning rate is multiplied by behind the backbone."] = 1.0
+    head_rate: Annotated[float, "Factor of the learning rate for the layers after the backbone."] = 1.0
     ema_decay: Annotated[
         float, "Decay of the exponential moving average of the weights, 0 for none; the average is what is evaluated."
     ] = 0.99
@@ -170,11 +170,11 @@ class Recipe:
         int, "Epochs without a better `monitor` on tune after which training ends; 0 trains to the last epoch."
     ] = 0
     monitor: Annotated[
-        Monitor, "What says which epoch is better: `auroc`, the mean over labels on tune, or `loss` there."
+        Monitor, "Metric that decides which epoch is better: `auroc`, the mean over labels on tune, or `loss` on tune."
     ] = "auroc"
     class_weights: Annotated[
         bool,
-        "Weigh positives by the share of negatives and negatives by the share of positives, label by label. A "
+        "Weight positives by the share of negatives and negatives by the share of positives, per label. A "
         "`sampling` other than `all` takes their place.",
     ] = True
     sampling: Annotated[
@@ -184,28 +184,28 @@ class Recipe:
     ] = "all"
     screen_negatives: Annotated[
         float,
-        "Of models with one estimator per target: negatives of a binary target that held-out models call negative with "
-        "a probability above this are not shown, as long as there are as many negatives as positives; 0 shows all.",
+        "For models with one estimator per target: negatives of a binary target that held-out models predict negative "
+        "with a probability above this are excluded, keeping at least as many negatives as positives; 0 keeps all.",
     ] = 0.0
     loss: Annotated[
         Loss,
         "`cross-entropy`, `focal` (Lin et al. 2017) or, for binary targets, `asymmetric` (Ridnik et al. 2021). "
-        "`absolute`: of continuous targets the absolute and not the squared error, which a few large ones sway less.",
+        "`absolute`: for continuous targets the absolute error, less sensitive to a few large errors than the squared.",
     ] = "cross-entropy"
     target_weights: Annotated[
         str,
-        "What each target's loss is worth: `equal`; `NAME=2,OTHER=0.5`; or `uncertainty`: each as much less as its "
-        "own loss is larger.",
+        "Weight of each target's loss: `equal`; `NAME=2,OTHER=0.5`; or `uncertainty`: the larger its own loss, the "
+        "lower its weight.",
     ] = "equal"
     pooling: Annotated[
         Pooling,
-        "How a focus-map net makes a logit of its evidence; `auto`: `lse` there, `average` for a plain backbone and "
+        "How a focus-map net pools its evidence into a logit; `auto`: `lse` there, `average` for a plain backbone and "
         "for one with attention along the axes (`-acam`).",
     ] = "auto"
-    sharpness: Annotated[float, "Of `lse`: higher shrinks the maps towards their strongest place; 0 means learned."] = (
+    sharpness: Annotated[float, "For `lse`: higher values shrink the maps towards their maximum; 0 means learned."] = (
         1.0
     )
-    top_share: Annotated[float, "Share of the places that `topk` averages."] = 0.1
+    top_share: Annotated[float, "Share of the positions that `topk` averages."] = 0.1
     sparsity: Annotated[
         float, "Weights of the losses that keep focus maps small, and moving with the image; 0 for none."
     ] = 0.0
@@ -214,13 +214,13 @@ class Recipe:
     ] = 0.0
     threshold_for: Annotated[
         str,
-        Setting("accuracy, youden, f1, sensitivity=0.9, specificity=0.9", "RULE"),
+        Setting("rule for the operating point: accuracy, youden, f1, sensitivity=0.9, specificity=0.9", "RULE"),
         "`accuracy`, `youden`, `f1`, `sensitivity=0.9` or `specificity=0.9`.",
     ] = "youden"
     precision: Precision = "auto"
     seed: Annotated[
         int,
-        Setting("seed of all that is drawn: the split, the training, intervals", "N", title="how it runs"),
+        Setting("random seed of the split, the training and the intervals", "N", title="how it runs"),
     ] = 0
     cases: Annotated[
         Cases,
@@ -231,26 +231,26 @@ class Recipe:
     encoder: Annotated[Encoder, "`shared` by all views of a case, or `separate`: one per view."] = "shared"
     fusion: Annotated[
         Fusion,
-        "How a `+table` model brings images and table together. `joint`: their features side by side. `gated`: as "
-        "much of each as a gate lets through that sees both. `late`: the mean of two models. `stacked`: the same, the "
-        "two weighed by a regression on tune.",
+        "How a `+table` model combines images and table. `joint`: their features side by side. `gated`: as "
+        "much of each as a gate admits that takes both as input. `late`: the mean of two models. `stacked`: the "
+        "same, weighted by a regression on tune.",
     ] = "joint"
     ensemble: Annotated[
         int,
-        Setting("train N nets from as many seeds and average them", "N"),
-        "Nets that are trained, from the seeds `seed`, `seed` + 1 and so on; their answers are averaged.",
+        Setting("train N nets with different seeds and average them", "N"),
+        "Number of nets to train, with the seeds `seed`, `seed` + 1 and so on; their predictions are averaged.",
     ] = 1
     baseline: Annotated[
         str,
-        Setting("the simple model that 'run' sets beside: hog+svm, ..., none (default: auto)", "NAME"),
-        "The simple model that `focusmap run` sets beside the run's own: a name such as `hog+svm`, `none`, or `auto`: "
-        "features of images, or the table, with logistic regression.",
+        Setting("simple baseline model that 'run' compares with: hog+svm, ..., none (default: auto)", "NAME"),
+        "The simple baseline that `focusmap run` compares with the run's own model: a name such as `hog+svm`, `none`, "
+        "or `auto`: features of images, or the table, with logistic regression.",
     ] = "auto"
     tta: Annotated[
         bool,
-        Setting("average over a few views of each image that is predicted"),
-        "Average the answer over a few views of each image: grown, shrunk and moved by half of what the "
-        "augmentation does, and mirrored where it mirrors.",
+        Setting("test-time augmentation: average over a few views of each image"),
+        "Average the prediction over a few views of each image: scaled and shifted by half of what the augmentation "
+        "does, and mirrored where it mirrors.",
     ] = False
     augmentation: Augmentation = field(default_factory=Augmentation)
     segmentation: Annotated[

@@ -1,4 +1,4 @@
-"""What each verb may be told beside a run's folder and its options: the same for Python and the command line.
+"""What each verb accepts besides a run's folder and its options: the same for Python and the command line.
 
 What starts must start fast: nothing here imports numpy or pandas.
 """
@@ -19,24 +19,24 @@ DrawnBy = Literal["refined", "distilled"]
 @described
 @dataclass(frozen=True)
 class PredictRequest:
-    """What is to be predicted, and what is to be written."""
+    """What to predict, and what to write."""
 
     inputs: Annotated[
         tuple[Path, ...],
         Setting("images, folders, or a label file", "IMAGE|LABELS.csv", is_positional=True),
-        "Images, folders of images, or one label file (its labels are not looked at).",
+        "Images, folders of images, or one label file (its labels are ignored).",
     ]
-    out: Annotated[Path | None, Setting("write the answers as a table", "FILE.csv")] = None
-    overlay: Annotated[Path | None, Setting("write images of where the evidence lies", "DIR")] = None
+    out: Annotated[Path | None, Setting("write the predictions as a table", "FILE.csv")] = None
+    overlay: Annotated[Path | None, Setting("write images that show where the evidence lies", "DIR")] = None
     declaration: Annotated[
         Declaration,
         Only("images", "targets", "patient", "case", "view", "missing"),
-        "What the user said of the label file: folder of the images, patient column, columns of cases and views.",
+        "What the user declared about the label file: image folder, patient column, columns of cases and views.",
     ] = Declaration()
     template: Annotated[
         Path | None,
-        Setting("of a table model: write the columns of this file's header", "FILE.csv"),
-        "Of a model of tables or cases: a CSV whose header says which columns `out` has, in place of all.",
+        Setting("for a table model: write the columns in this file's header", "FILE.csv"),
+        "For a model of tables or cases: a CSV whose header defines the columns of `out`, instead of all columns.",
     ] = None
 
     def __post_init__(self) -> None:
@@ -46,7 +46,7 @@ class PredictRequest:
 @described
 @dataclass(frozen=True)
 class ExplainRequest:
-    """What is to be explained, and how."""
+    """What to explain, and how."""
 
     inputs: Annotated[
         tuple[Path, ...],
@@ -62,18 +62,18 @@ class ExplainRequest:
             option="method",
         ),
         "Names of heat map methods, scored side by side; empty means `focus` for a net that has focus maps, and `cam` "
-        "for others. Several have a folder each, under one index.",
+        "for others. If there are several, each has its own folder, under one index.",
     ] = ()
     targets: Annotated[
-        tuple[str, ...], Setting("a target to be mapped; repeat for several (default: all)", "NAME", option="target")
+        tuple[str, ...], Setting("a target to map; repeat for several (default: all)", "NAME", option="target")
     ] = ()
     declaration: Annotated[
         Declaration,
         Only("images", "patient", "same_patient", "case", "view", "mask", "boxes", "missing"),
-        "What the user said of the label file's columns, where they are called otherwise than in the run's study; its "
-        "boxes count for the run's own test split too.",
+        "What the user declared about the label file's columns, if their names differ from those in the run's study; "
+        "its boxes apply to the run's own test split too.",
     ] = Declaration()
-    trust: Annotated[TrustRequest | None, "Measure how far the maps can be trusted, and how; None: do not."] = None
+    trust: Annotated[TrustRequest | None, "How to measure whether maps are faithful; None: do not."] = None
 
     def __post_init__(self) -> None:
         settle(self)
@@ -82,7 +82,7 @@ class ExplainRequest:
 @described
 @dataclass(frozen=True)
 class SegmentRequest:
-    """What masks are drawn of, and how."""
+    """What to draw masks of, and how."""
 
     inputs: Annotated[
         tuple[Path, ...],
@@ -98,19 +98,19 @@ class SegmentRequest:
     ] = ()
     negatives: Annotated[
         tuple[str, ...],
-        Setting("a class that means no lesion; repeat", "CLASS", option="negative"),
-        "Classes that mean no lesion; empty means those that are called so.",
+        Setting("a class that means no lesion; repeat for several", "CLASS", option="negative"),
+        "Classes that mean no lesion; empty means those with such a name.",
     ] = ()
-    method: Annotated[DrawnBy, Setting("whose masks are written")] = "distilled"
+    method: Annotated[DrawnBy, Setting("method whose masks are written")] = "distilled"
     tune_on_masks: Annotated[
         bool,
-        Setting("let masks of the tune part choose where maps are cut; counted"),
-        "Choose the cuts of the maps on the masks of tune, and say of how many.",
+        Setting("choose the thresholds of maps on the masks of the tuning set; how many is reported"),
+        "Choose the thresholds of the maps on the masks of the tuning set, and report how many masks were used.",
     ] = False
     declaration: Annotated[
         Declaration,
         Only("images", "patient", "same_patient", "case", "mask", "missing"),
-        "What the user said of the label file's columns.",
+        "What the user declared about the label file's columns.",
     ] = Declaration()
 
     def __post_init__(self) -> None:
@@ -120,20 +120,20 @@ class SegmentRequest:
 @described
 @dataclass(frozen=True)
 class ConsensusRequest:
-    """What a consensus is made of."""
+    """What a consensus is made from."""
 
-    declaration: Annotated[ReadingsDeclaration, "What the user declares about the table's columns."] = field(
+    declaration: Annotated[ReadingsDeclaration, "What the user declared about the table's columns."] = field(
         default_factory=ReadingsDeclaration
     )
     options: Annotated[ConsensusOptions, "Method, tie rule, soft labels."] = field(default_factory=ConsensusOptions)
     images: Annotated[
         Path | None,
         Setting("folder of the images (default: the table's)", "DIR"),
-        "Folder to which the table's paths are relative; by default its own. Only the page looks there.",
+        "Folder to which the table's paths are relative; by default the table's own. Only the page uses it.",
     ] = None
     seed: Annotated[int, Setting("seed of the intervals", "N")] = 0
-    force: Annotated[bool, Setting("replace what is there")] = False
-    language: Annotated[Language, Setting("of the pages: English or Chinese")] = "en"
+    force: Annotated[bool, Setting("replace existing files")] = False
+    language: Annotated[Language, Setting("language of the pages: English or Chinese")] = "en"
 
     def __post_init__(self) -> None:
         settle(self)

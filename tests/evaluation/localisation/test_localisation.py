@@ -171,7 +171,7 @@ def test_what_is_undefined_says_why_and_what_was_not_compared_has_no_answer(caps
     assert methods["cam"]["minus_mean_mask"]["auprc"]["reason"] == NO_MEAN_MASK
     print_scores(scores)
     printed = capsys.readouterr().out
-    assert f"cam above the mean mask: pixel AUPRC - ({NO_MEAN_MASK})" in printed
+    assert f"cam better than the mean mask: pixel AUPRC - ({NO_MEAN_MASK})" in printed
     assert "no true positive" not in printed
     assert summarise([missed])["methods"]["mean_mask"]["auprc"]["reason"] == NO_HITS
     flat = replace(found, measures={"cam": {**found.measures["cam"], "miou": np.nan}})
@@ -245,7 +245,7 @@ def test_what_scores_maps_is_said_before_anything_is_learnt(planted, tmp_path):
         f"image_id,finding,x,y,w,h\n{first},nodule,1,1,4,4\n{first},nodule,9,9,4,4\nnobody,nodule,1,1,4,4\n"
     )
     boxed = replace(cohort, study=replace(cohort.study, boxes_file=tmp_path / "boxes.csv"))
-    assert boxes_in_words(boxed) == "2 in 1 images; to score heat maps by; 1 are of images that the table lacks"
+    assert boxes_in_words(boxed) == "2 in 1 images; used to score heat maps; 1 are of images that the table lacks"
     assert boxes_in_words(replace(boxed, study=replace(boxed.study, path_column=None))) == ""
     (tmp_path / "boxes.csv").write_text("image_id,finding,x,y,w,h\nnobody,Nodul,1,1,4,4\n")
     assert boxes_in_words(boxed).startswith("none finds its image")

@@ -51,7 +51,7 @@ class Boxes:
     def in_words(self) -> str:
         """Return how many boxes there are to score maps by, and which find no image, no label, or lie outside."""
         n, n_images = sum(map(len, self.by_label.values())), len({image_id for image_id, _ in self.by_label})
-        said = [f"{n} in {n_images} images; to score heat maps by" if n else "none finds its image and its label"]
+        said = [f"{n} in {n_images} images; used to score heat maps" if n else "none finds its image and its label"]
         if self.n_elsewhere:
             name, near = self.unknown
             meant = f" ({name}; did you mean {near}?)" if near else ""
