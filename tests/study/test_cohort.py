@@ -35,7 +35,7 @@ def test_a_label_column_comes_before_flags(tmp_path):
     labels = study_folder(tmp_path, "path,label,malignant\na.png,benign,0\nb.png,malignant,1\nc.png,normal,0\n")
     cohort = read_cohort(labels)
     assert cohort.task.target("label").classes == ("benign", "malignant", "normal")
-    assert any("malignant restates label" in note for note in cohort.study.notes)
+    assert any("malignant repeats label" in note for note in cohort.study.notes)
 
 
 def test_two_classes_state_the_positive_one(tmp_path):

@@ -144,7 +144,7 @@ def test_folds_leave_a_declared_test_part_out() -> None:
     split = make_split(cohort_of(raw, patient_column="who", split_column="part"), SplitOptions(folds=4))
     assert set(split.ids("")) == set(raw.loc[raw["part"] == "test", "id"])
     assert split.n_folds == 4
-    assert "left out" in split.notes[0]
+    assert "excluded" in split.notes[0]
 
 
 def test_each_fold_is_tested_once_and_half_of_it_tunes_once() -> None:

@@ -121,7 +121,7 @@ def test_yes_and_no_beside_0_and_1_are_read_alike(tmp_path):
 def test_words_beside_flags_are_said_to_be_no_target(tmp_path):
     cohort = cohort_of(tmp_path, "Effusion,smoker", ["1,yes", "0,no", "1,no"])
     assert cohort.task.names == ("Effusion",)
-    assert any("smoker holds yes and no in words and is no target" in note for note in cohort.study.notes)
+    assert any("smoker holds yes and no as words and is no target" in note for note in cohort.study.notes)
 
 
 def test_short_words_mean_yes_and_no_only_in_pairs():
