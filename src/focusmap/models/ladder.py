@@ -31,6 +31,16 @@ PROBE, FINE_TUNED, MEAN = "probe", "fine-tuned", "mean"
 # Of the budget for trainings: maps, report and all else that a run does take the rest.
 TRAINING_SHARE = 0.6
 FINE_TUNED_SIZE = 160
+FINE_TUNING: dict[str, object] = {
+    "warmup_epochs": 1,
+    "learning_rate": 3e-4,
+    "head_rate": 3.0,
+    "layer_decay": 0.75,
+    "frozen_stages": 3,
+    "class_weights": False,
+}
+"""The stem and the first two blocks frozen, and rates that fall towards the input: what a few hundred images would only
+distort is kept."""
 MOST_EPOCHS, FEWEST_EPOCHS = 12, 4
 N_RESAMPLES = 200
 # Test is only predicted: `focusmap.evaluation.simpler` sets the rungs beside the chosen one.
@@ -86,17 +96,14 @@ def probe_recipe(recipe: Recipe) -> Recipe:
 def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions) -> Recipe | None:
     """Return the recipe of fine-tuning that fits into some seconds, as measured by a few steps; None where none does.
 
-    The settings are those of `docs/results.md`: the stem and the first two blocks frozen, and rates that fall towards
-    the input, keep what a few hundred images would only distort.
+    Settings that the user gives count; the others are `FINE_TUNING`.
     """
-    n_train, most = len(training.split.ids("train")), min(MOST_EPOCHS, training.recipe.epochs)
-    recipe = replace(
-        training.recipe, model=BACKBONE, size=min(FINE_TUNED_SIZE, training.recipe.size), ensemble=1, tta=False,
-        warmup_epochs=1, learning_rate=training.recipe.learning_rate or 3e-4, head_rate=3.0, layer_decay=0.75,
-        frozen_stages=3, class_weights=False,
-    )  # fmt: skip
+    given, usual = training.recipe, Recipe()
+    n_train, most = len(training.split.ids("train")), min(MOST_EPOCHS, given.epochs)
+    chosen = {name: value for name, value in FINE_TUNING.items() if getattr(given, name) == getattr(usual, name)}
+    recipe = replace(given, model=BACKBONE, size=min(FINE_TUNED_SIZE, given.size), **chosen)  # type: ignore[arg-type]
     per_epoch = _seconds_per_epoch(training.rung(FINE_TUNED, recipe, options), options)
-    n_epochs = min(most, int(seconds / per_epoch)) if per_epoch else 0
+    n_epochs = min(most, int(seconds / (per_epoch * recipe.ensemble))) if per_epoch else 0
     if n_epochs < min(most, FEWEST_EPOCHS):
         return None
     n_steps = n_epochs * -(-n_train // recipe.batch_size)

@@ -1,8 +1,10 @@
-"""A linear classifier of all levels of a backbone: what a probe fits to frozen features, and fine-tuning starts from.
+"""A linear classifier of all levels of a backbone: what a probe fits to frozen features.
 
-Of a feature map A_k of any level three numbers are taken over its places: the mean, the maximum and the standard
-deviation. The logit is linear in all of them, so that a logistic regression on frozen features is a net like any other
-(the linear probe of Kumar et al. 2022, "Fine-tuning can distort pretrained features"), and training may go on from it.
+Of a feature map A_k of any level three numbers are taken over its places: the mean, the mean of the highest tenth and
+the standard deviation. The maximum in place of the tenth classifies as well, but all that it says lies in one place of
+each map, so that heat maps become a few dots. The logit is linear in all of them, so that a logistic regression on
+frozen features is a net like any other (the linear probe of Kumar et al. 2022, "Fine-tuning can distort pretrained
+features").
 
 Each of the three numbers grows as its map does (it is homogeneous of degree 1), so that by Euler's theorem
 ``sum_p A_p dy/dA_p`` over all places p is the logit less the bias: the class activation map of this head adds up, too.
@@ -19,6 +21,7 @@ from focusmap.nets.backbones import levels
 from focusmap.nets.focus_net import FocusNet
 
 STATISTICS = 3
+HIGHEST = 0.1
 # Shares of the image's side; of 160 and 320 pixels side by side each alone is bettered.
 PROBE_SIZES = (1.0, 0.5)
 # Under the root of the variance: constant maps have no slope there.
@@ -61,7 +64,7 @@ class Levels(nn.Module):
 
 
 class LevelsNet(FocusNet):
-    """A net whose head is linear in mean, maximum and deviation of every feature map of its `Levels`."""
+    """A net whose head is linear in `statistics_of` every feature map of its `Levels`."""
 
     def __init__(self, backbone: Levels, n_logits: int) -> None:
         super().__init__(backbone, STATISTICS * backbone.num_features, n_logits)
@@ -75,7 +78,7 @@ class LevelsNet(FocusNet):
         return self.decide(self.measure(x))
 
     def measure(self, x: Tensor) -> Tensor:
-        """Return ``(N, 3 K)``: mean, maximum and deviation of each map, in this order of thirds."""
+        """Return ``(N, 3 K)``: `statistics_of` each map, in this order of thirds."""
         return torch.cat([statistics_of(found) for found in cast(Levels, self.backbone).levels(x)], dim=2).flatten(1)
 
     def decide(self, measured: Tensor) -> Tensor:
@@ -90,27 +93,42 @@ class LevelsNet(FocusNet):
         """
         n_places = features[0, 0].numel()
         flat = features.flatten(2)
-        mean, highest, deviation = statistics_of(features).unbind(1)
-        of_mean, of_maximum, of_deviation = self.head.weight.chunk(STATISTICS, dim=1)
-        is_highest = (flat == highest[:, :, None]).to(flat.dtype)
-        highs = is_highest / is_highest.sum(dim=2, keepdim=True) * n_places * highest[:, :, None]
+        mean, _, deviation = statistics_of(features).unbind(1)
+        of_mean, of_highest, of_deviation = self.head.weight.chunk(STATISTICS, dim=1)
+        highest, places = flat.topk(len(weights_of_highest(n_places)), dim=2)
+        shares = highest * weights_of_highest(n_places).to(flat) * n_places
+        highs = torch.zeros_like(flat).scatter(2, places, shares)
         # The deviation of a map that is as good as constant is held at its least value, whatever the places say.
         varies = (deviation > LEAST_VARIANCE**0.5)[:, :, None]
         spreads = (flat - mean[:, :, None]) * flat / deviation[:, :, None] * varies
-        parts = zip((of_mean, of_maximum, of_deviation), (flat, highs, spreads), strict=True)
+        parts = zip((of_mean, of_highest, of_deviation), (flat, highs, spreads), strict=True)
         evidence = sum(torch.einsum("lk,nkp->nlp", weights, part) for weights, part in parts)
         return cast(Tensor, evidence).reshape(len(features), -1, *features.shape[2:])
 
 
 def statistics_of(maps: Tensor) -> Tensor:
-    """Return mean, maximum and standard deviation ``(N, 3, K)`` of feature maps ``(N, K, *grid)`` over their places.
+    """Return mean, mean of the highest tenth and standard deviation ``(N, 3, K)`` of maps ``(N, K, *grid)``.
 
     >>> statistics_of(torch.tensor([[[[1.0, 3.0]]]])).flatten().tolist()
     [2.0, 3.0, 1.0]
     """
     flat = maps.flatten(2).float()
+    weights = weights_of_highest(flat.shape[2]).to(flat)
     deviation = flat.var(dim=2, unbiased=False).clamp(min=LEAST_VARIANCE).sqrt()
-    return torch.stack([flat.mean(dim=2), flat.amax(dim=2), deviation], dim=1)
+    return torch.stack([flat.mean(dim=2), flat.topk(len(weights), dim=2).values @ weights, deviation], dim=1)
+
+
+def weights_of_highest(n_places: int) -> Tensor:
+    """Return what each of the highest places counts in the mean of the highest tenth, the last one in part.
+
+    So enlarged maps, whose every place is repeated, have the same mean.
+
+    >>> weights_of_highest(25).tolist()
+    [0.4000000059604645, 0.4000000059604645, 0.20000000298023224]
+    """
+    share = HIGHEST * n_places
+    weights = (share - torch.arange(int(-(-share // 1)))).clamp(0, 1)
+    return weights / weights.sum()
 
 
 def _shrunk(x: Tensor, size: float) -> Tensor:
