@@ -94,13 +94,14 @@ def test_dry_run_says_the_budget(study: Path, small_ladder: None, capsys: pytest
 TASK = Task((Target("a"),))
 
 
+NOISE = {PROBE: 1, FINE_TUNED: 2, MEAN: 3}
+
+
 def rung(name: str, quality: float, n: int = 400, scale: float = 1.0) -> tuple[Rung, np.ndarray]:
-    rng = np.random.default_rng(0)
     truth = (np.arange(n) % 2).astype(float)
-    noise = np.random.default_rng(abs(hash(name)) % 1000).normal(size=n)
+    noise = np.random.default_rng(NOISE[name]).normal(size=n)
     logits = scale * (quality * (truth - 0.5) + noise)[:, None]
     ids = pd.DataFrame({"image_id": [f"{i}" for i in range(n)], "patient_id": [f"{i}" for i in range(n)]})
-    del rng
     predictions = Predictions(TASK, ids, logits, 1 / (1 + np.exp(-logits)))
     return Rung(name, None, predictions, 1.0), truth  # type: ignore[arg-type]
 
