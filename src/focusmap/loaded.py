@@ -47,6 +47,10 @@ class LoadedModel:
     folder: Path
     model: Predictor
 
+    def __repr__(self) -> str:
+        targets = ", ".join(self.model.task.names)
+        return f"<LoadedModel {self.model.card.architecture.get('model')} of {self.folder}: {targets}>"
+
     @property
     def card(self) -> ModelCard:
         """What it predicts, from what input, and how its output is read."""
@@ -162,6 +166,9 @@ class Answers:
     def __str__(self) -> str:
         return self.words if len(self) == 1 else str(self.table.drop(columns="notice"))
 
+    def __repr__(self) -> str:
+        return f"<Answers to {len(self)} rows, {len(self.failures)} not read>"
+
     def _repr_html_(self) -> str:
         """Return the answer in words, or as a table, with the images; all of it stands in the text itself."""
         said = f"<pre>{escape(self.words)}</pre>" if len(self) == 1 else self.table.to_html(index=False, max_rows=20)
@@ -189,6 +196,9 @@ class Map:
     values: np.ndarray
     overlay: bytes
 
+    def __repr__(self) -> str:
+        return f"<Map of {self.label} in {self.image_id}, {' x '.join(map(str, self.values.shape))}>"
+
 
 @dataclass(frozen=True)
 class Maps:
@@ -199,6 +209,9 @@ class Maps:
 
     def __len__(self) -> int:
         return len(self.maps)
+
+    def __repr__(self) -> str:
+        return f"<Maps of {len({one.image_id for one in self.maps})} images: {len(self)}>"
 
     def of(self, label: str) -> tuple[Map, ...]:
         """Return the maps of a label, one per image."""

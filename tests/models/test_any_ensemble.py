@@ -289,3 +289,16 @@ def test_what_is_shuffled_between_looking_and_answering_is_another_rows(images: 
     one_view = answer(model, looked.shuffled(order, "left"), seen).logits
     np.testing.assert_allclose(one_view[2:], said(model, rows)[2:], **NEAR)
     assert not np.allclose(one_view[0], said(model, rows)[0], **NEAR)
+
+
+def test_maps_of_a_mean_rest_on_the_logits_that_it_predicts_by(images: Cohort) -> None:
+    """Members are averaged after calibration; a map beside another probability would contradict the answer."""
+    members = [model_of().calibrated({"nodule": 3.0}, {}), other_net().calibrated({"nodule": 0.4}, {})]
+    mean = combine(members, (AS_IT_IS,), "ladder")
+    view = mean.explainable()
+    assert view is not None
+    seen = [
+        view.see(batch, "cam", [0, 1]).logits
+        for batch in Samples.from_files(images).batches(view.preparations, 4)
+    ]  # fmt: skip
+    np.testing.assert_allclose(np.concatenate(seen), said(mean, images), rtol=1e-4, atol=1e-5)

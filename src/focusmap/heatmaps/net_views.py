@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from focusmap.errors import InputError
+from focusmap.evaluation.calibration import divisors
 from focusmap.heatmaps.drawing import HeatMaps, check_copies, heat_maps
 from focusmap.heatmaps.methods import FOCUS, choose_method, method_of, methods_of, unit_of
 from focusmap.heatmaps.view import Card, NetView, Sight, deviations_of
@@ -168,8 +169,18 @@ class MeanView:
         return names.pop() if len(names) == 1 else self.check("cam")
 
     def see(self, batch: Batch, method: str, labels: Sequence[int]) -> Sight:
-        """Return the means of what the members say and see."""
-        return mean_of([member.see(batch, method, labels) for member in self.members], method)
+        """Return the means of what the members say and see, each in its own calibrated logits, as they are averaged."""
+        seen = [_calibrated(member, member.see(batch, method, labels), method, labels) for member in self.members]
+        return mean_of(seen, method)
+
+
+def _calibrated(view: NetView, sight: Sight, method: str, labels: Sequence[int]) -> Sight:
+    """Return what a member says and sees by its temperatures; what has no unit of logits stays."""
+    each = divisors(view.card.task, view.card.temperatures)
+    own = each[list(labels)]
+    by_place = own.reshape(-1, *[1] * (sight.maps.ndim - 2)).astype(np.float32)
+    maps = sight.maps if method_of(method) == FOCUS else sight.maps / by_place
+    return replace(sight, logits=sight.logits / each, maps=maps, amounts=sight.amounts / own)
 
 
 def mean_of(sights: Sequence[Sight], method: str) -> Sight:

@@ -44,13 +44,22 @@ def load_run_looking(folder: Path, devices: str) -> Looking:
 
 
 def load_run_net(folder: Path, devices: str) -> "Model":
-    """Return the model of a run as `load_run_looking` does; `InputError` if it is no net of single images alone."""
-    return as_net(load_run_looking(folder, devices), folder)
+    """Return the model of a run as `load_run_looking` does; `InputError` if it is no net of single images alone.
+
+    Of a mean of several kinds, such as the ladder's, it is the last of its members that is one: the strongest.
+    """
+    model: Predictor = load_run_looking(folder, devices)
+    while kind_of(model.card) == "mean":
+        nets = [member for member in model.members if kind_of(member.card) in ("net", "mean")]
+        model = nets[-1] if nets else as_net(model, folder)
+    return as_net(model, folder)
 
 
 def as_net(model: Predictor, folder: Path) -> "Model":
     """Return a model that is a net of single images, or an ensemble of such; `InputError`, with the folder, if not."""
     if kind_of(model.card) != "net":
         kind = f"{model.card.architecture.get('model')}, is a model of {'cases' if model.views else 'several kinds'}"
-        raise InputError(f"{folder}: its model, {kind}; masks, export and trust need one of single images.")
+        members = [f"{folder}/model/{name}" for name in model.card.members] if not model.views else []
+        remedy = f" Name one of its members: {', '.join(members)}." if members else ""
+        raise InputError(f"{folder}: its model, {kind}; masks, export and trust need one of single images.{remedy}")
     return cast("Model", model)

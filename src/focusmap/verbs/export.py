@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from focusmap.models.load import load_run_net
+from focusmap.models.load import as_net, load_run_model
 
 if TYPE_CHECKING:
     from focusmap.models.export import Exported
@@ -22,4 +22,4 @@ def export(folder: Path, format_name: str, out: Path, *, force: bool = False) ->
     """
     from focusmap.models.export import export_model
 
-    return export_model(load_run_net(folder, "cpu"), format_name, out, force=force)
+    return export_model(as_net(load_run_model(folder, "cpu"), folder), format_name, out, force=force)
