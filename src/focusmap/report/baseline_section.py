@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from focusmap.figures.json_tree import branch, items, number, text
 from focusmap.report.files import RunFiles, Tree
+from focusmap.report.ladder_table import called
 from focusmap.report.tables import Cell, Footnotes, Table, metric_cell, name_cell, signed_cell
 from focusmap.report.words import Words
 
@@ -45,7 +46,7 @@ def _called(entry: Tree, words: Words) -> str:
 
 def _table(kind: str, names: Sequence[str], files: RunFiles, entries: Sequence[Tree], words: Words) -> Table:
     notes, keys = Footnotes(words), COMPARED[kind]
-    own = text(files.card.architecture.get("model")) if files.card else words("simpler.model")
+    own = called(files, words) or words("simpler.model")
     rows: list[list[Cell]] = []
     for name in names:
         metrics = branch(files.metrics, "targets", name)

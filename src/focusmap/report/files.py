@@ -76,6 +76,7 @@ class RunFiles:
     baselines: Tree
     importance: Tree
     sides: Tree
+    ladder: Tree
     index: pd.DataFrame | None
     scores: Tree
     single_scores: pd.DataFrame | None
@@ -136,6 +137,7 @@ def read_run(folder: Path) -> RunFiles:
         baselines=_json(folder / "evaluation" / "baselines.json"),
         importance=_json(folder / "evaluation" / "importance.json"),
         sides=_json(folder / "evaluation" / "sides.json"),
+        ladder=_json(folder / "ladder.json"),
         index=_table(folder / "focus" / "index.csv"),
         scores=_json(folder / "focus" / "scores.json"),
         single_scores=_table(folder / "focus" / "scores.csv"),

@@ -13,6 +13,7 @@ from focusmap.report.files import RunFiles, can_be_mapped, can_be_trusted, model
 from focusmap.report.findings import finding_views, severity_text
 from focusmap.report.focus_section import case_note, cut_note, gallery, mistake_section
 from focusmap.report.judged import judged_predictions
+from focusmap.report.ladder_table import ladder_table
 from focusmap.report.localisation_section import localisation_section
 from focusmap.report.origin_section import (
     learning_curves,
@@ -50,6 +51,7 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         "recipe": recipe_groups(files, words),
         "fitted_at_once": model_name(files).engine == "estimator",
         "learning": learning_curves(files, words),
+        "ladder": ladder_table(files, words),
         "performance": performance_section(files, judged, words),
         "baselines": baseline_tables(files, words),
         "mistakes": mistake_section(files, judged, words),

@@ -9,6 +9,7 @@ from focusmap.report.baseline_section import bettered_by
 from focusmap.report.cohort_section import rows_of_patients
 from focusmap.report.files import RunFiles, Tree, model_name
 from focusmap.report.findings import ORDER, FindingView, finding_views
+from focusmap.report.ladder_table import called
 from focusmap.report.localisation_section import maps_above_mean_mask
 from focusmap.report.performance_section import mean_metric
 from focusmap.report.segmentation_section import mostly_empty
@@ -54,7 +55,7 @@ def _accepted(name: str, words: Words) -> str:
 
 def _what(files: RunFiles, words: Words) -> str:
     names = words.listed([_learnt(target, words) for target in files.task.targets], 15)
-    model = text(files.card.architecture.get("model")) if files.card else ""
+    model = called(files, words)
     said = {"names": names, "shown": words.name("shown", _shown(files))}
     what = words("summary.trained", model=model, **said) if model else words("summary.about", **said)
     if files.cohort is None:
