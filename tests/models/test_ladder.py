@@ -16,6 +16,8 @@ from focusmap.models.load import load_run_model
 from focusmap.models.probe import fit_head
 from focusmap.nets import weights
 from focusmap.study.cohort import Cohort, read_cohort
+from focusmap.study.options import RunOptions
+from focusmap.study.run import Run
 from focusmap.study.task import Target, Task
 from support.studies import phantom_study
 
@@ -134,6 +136,16 @@ def test_the_simpler_of_equals_is_taken_and_the_better_of_unequals() -> None:
 def test_the_mean_is_taken_where_its_loss_is_lower() -> None:
     assert chosen(rung(PROBE, 1.5), rung(FINE_TUNED, 1.5), rung(MEAN, 2.5)) == MEAN
     assert chosen(rung(PROBE, 1.5), rung(FINE_TUNED, 1.5), rung(MEAN, 1.5, scale=9.0)) != MEAN
+
+
+def test_a_tuning_set_of_one_class_has_no_score_and_is_written(tmp_path: Path) -> None:
+    one, truth = rung(PROBE, 1.0, n=40)
+    alone = _Training(np.ones_like(truth))
+    alone.run = Run(tmp_path)  # type: ignore[attr-defined]
+    ladder._write([one], one, "the only one", alone, RunOptions())  # type: ignore[arg-type]
+    inner = json.loads((tmp_path / "ladder.json").read_text())["rungs"][0]["inner"]
+    assert inner["score"] is None
+    assert inner["n"] == 40
 
 
 def test_a_probe_tells_every_kind_of_target(study: Path) -> None:

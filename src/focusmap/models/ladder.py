@@ -169,7 +169,11 @@ def _write(rungs: Sequence[Rung], chosen: Rung, reason: str, training: "Training
     entries: list[Json] = [
         {
             "name": rung.name,
-            "inner": {"score": _score(rung.tune, truth), "log_loss": _log_loss(rung.tune, truth), "n": len(rung.tune)},
+            "inner": {
+                "score": _defined(_score(rung.tune, truth)),
+                "log_loss": _defined(_log_loss(rung.tune, truth)),
+                "n": len(rung.tune),
+            },
             "seconds": round(rung.seconds, 1),
             "chosen": rung is chosen,
         }
@@ -179,6 +183,11 @@ def _write(rungs: Sequence[Rung], chosen: Rung, reason: str, training: "Training
         "budget_minutes": options.budget, "rungs": entries, "chosen": chosen.name, "reason": reason,
     }  # fmt: skip
     write_json(training.run.ladder, found)
+
+
+def _defined(value: float) -> float | None:
+    """Return a score for a file; None where the tuning set has one class only, so that there is none."""
+    return value if np.isfinite(value) else None
 
 
 def _is_equal(rung: Rung, best: Rung, truth: np.ndarray) -> bool:

@@ -7,7 +7,7 @@ from focusmap.figures.json_tree import text
 from focusmap.files import Json
 from focusmap.report.files import RunFiles
 from focusmap.report.tables import Cell, Table, decimal, name_cell
-from focusmap.report.words import Words
+from focusmap.report.words import DASH, Words
 
 
 def called(files: RunFiles, words: Words) -> str:
@@ -31,8 +31,8 @@ def ladder_table(files: RunFiles, words: Words) -> Table | None:
 
 
 def _row(rung: Mapping[str, Json], words: Words) -> list[Cell]:
-    inner = cast(Mapping[str, float], rung["inner"])
+    inner = cast(Mapping[str, float | None], rung["inner"])
     chosen = words("ladder.chosen") if rung["chosen"] else ""
-    numbers = (inner["score"], inner["log_loss"])
+    numbers = [DASH if value is None else decimal(value) for value in (inner["score"], inner["log_loss"])]
     seconds = f"{cast(float, rung['seconds']):.0f}"
-    return [name_cell(str(rung["name"]), chosen), *(Cell(decimal(value)) for value in numbers), Cell(seconds)]
+    return [name_cell(str(rung["name"]), chosen), *map(Cell, numbers), Cell(seconds)]
