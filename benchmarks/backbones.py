@@ -21,10 +21,10 @@ from focusmap.errors import FocusmapError
 from focusmap.heatmaps import heat_maps
 from focusmap.images.prepare import Preparation
 from focusmap.images.store import Store
-from focusmap.models.card import ModelCard
 from focusmap.models.export import export_model
 from focusmap.models.folder import load_model, save_model
 from focusmap.models.net import Model
+from focusmap.models.predictor import ModelCard
 from focusmap.nets.backbones import check_size
 from focusmap.nets.build import Architecture, build_net
 from focusmap.study.recipe import Augmentation, Recipe

@@ -27,7 +27,7 @@ from focusmap.evaluation.localisation import MapOnMask, pixel_auprc, reference_o
 from focusmap.everything import DEMO_RECIPE
 from focusmap.faithfulness.subjects import Subject, method_maps, panel_of
 from focusmap.heatmaps.map_files import Item
-from focusmap.models.load import load_run_model
+from focusmap.models.folder import load_run_model
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.statistics.intervals import bootstrap
 from focusmap.study.cohort import Cohort, load_cohort, read_cohort

@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic
 
 from focusmap.models.folder import can_be_mapped
-from focusmap.models.manifest import write_manifest
+from focusmap.models.preparing import write_manifest
 from focusmap.models.training import train_baseline
 from focusmap.progress import Progress, silent
 from focusmap.segmentation.lesions import check_lesions

@@ -15,11 +15,10 @@ from focusmap.figures.overlays import as_shown
 from focusmap.images.heat_map import read_map
 from focusmap.images.read import read_image
 from focusmap.images.slices import middle_slice
-from focusmap.models.card import ModelCard
-from focusmap.models.load import load_run_model
-from focusmap.models.ood_files import likeness_of
+from focusmap.models.folder import load_run_model
+from focusmap.models.ood import likeness_of
 from focusmap.models.predict import Predicted, predict
-from focusmap.models.predictor import Predictor, needs_of
+from focusmap.models.predictor import ModelCard, Predictor, needs_of
 from focusmap.report.answer import in_words
 from focusmap.report.images import data_uri
 from focusmap.study.inputs import read_inputs

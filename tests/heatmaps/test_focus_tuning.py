@@ -25,11 +25,10 @@ from focusmap.evaluation.localisation.cuts import FocusCut
 from focusmap.heatmaps import choose_method
 from focusmap.heatmaps.map_files import Item, read_map
 from focusmap.heatmaps.write import ExplainOptions
-from focusmap.models.card import read_card
 from focusmap.models.ensemble import combine
-from focusmap.models.focus_tuning import STRONGEST, tuned, with_cuts
 from focusmap.models.folder import load_model, save_model
-from focusmap.models.net import Model, with_views
+from focusmap.models.net import STRONGEST, Model, tuned, with_cuts, with_views
+from focusmap.models.predictor import read_card
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.ensemble import Ensemble
 from focusmap.nets.focus import FocusLayers

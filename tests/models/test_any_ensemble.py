@@ -13,7 +13,6 @@ from PIL import Image
 from focusmap.errors import FocusmapError, InputError
 from focusmap.evaluation.calibration import divisors
 from focusmap.images.store import StoreOptions, prepare_store
-from focusmap.models.card import ModelCard
 from focusmap.models.cases import NET, CaseModel
 from focusmap.models.ensemble import MeanModel, combine, kind_of
 from focusmap.models.features import fit_features
@@ -21,7 +20,7 @@ from focusmap.models.fitting import Rows, fit_target
 from focusmap.models.folder import CARD, can_be_mapped, load_model, save_model
 from focusmap.models.net import Model, with_views
 from focusmap.models.predict import look, predict, predict_chunks
-from focusmap.models.predictor import Predictor, answer, needs_of
+from focusmap.models.predictor import ModelCard, Predictor, answer, needs_of
 from focusmap.models.rows import Estimators, RowModel
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.cases import CaseArchitecture, build_case_net

@@ -11,8 +11,8 @@ import torch
 from focusmap.cli import main
 from focusmap.evaluation.predictions import Predictions
 from focusmap.models import configure, ladder
+from focusmap.models.folder import load_run_model
 from focusmap.models.ladder import FINE_TUNED, MEAN, PROBE, Rung, choose
-from focusmap.models.load import load_run_model
 from focusmap.models.probe import fit_head
 from focusmap.nets import weights
 from focusmap.study.cohort import Cohort, read_cohort

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from focusmap.errors import ModelError
-from focusmap.models.card import ModelCard, read_card, write_card
+from focusmap.models.predictor import ModelCard, read_card, write_card
 from focusmap.study.task import Target, Task
 
 CARD = ModelCard(

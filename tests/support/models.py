@@ -4,9 +4,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from focusmap.models.card import ModelCard
 from focusmap.models.folder import CARD
 from focusmap.models.net import Model
+from focusmap.models.predictor import ModelCard
 from focusmap.nets.build import Architecture, build_net
 from focusmap.study.task import Target, Task
 

@@ -11,7 +11,7 @@ import pandas as pd
 from focusmap.evaluation.predictions import Predictions, write_predictions
 from focusmap.figures.overlays import Overlay, draw_overlay
 from focusmap.files import Json, write_json, write_table
-from focusmap.models.card import ModelCard, write_card
+from focusmap.models.predictor import ModelCard, write_card
 from focusmap.study.recipe import Recipe
 from focusmap.study.study import Study, write_study
 from focusmap.study.task import Target, Task

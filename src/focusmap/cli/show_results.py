@@ -40,7 +40,7 @@ def print_run(run: "Run") -> None:
 
 def print_notes(run: "Run") -> None:
     """Say, on stderr, what a training met: no weights to start from, covariates that are constant on train."""
-    from focusmap.models.card import read_card
+    from focusmap.models.predictor import read_card
     from focusmap.reasons import Reason, read_reason
     from focusmap.study.covariates import Covariates
 

@@ -76,7 +76,7 @@ def did_you_mean(nearest: Mapping[str, str]) -> str:
 
 def print_cases(cohort: "Cohort", recipe: "Recipe") -> None:
     """Print how many cases the images make, and which views they have, where a model is to learn from cases."""
-    from focusmap.models.checks import cases_of, rows_for
+    from focusmap.models.configure import cases_of, rows_for
     from focusmap.study.cases import views_of
 
     how = cases_of(cohort, recipe)
@@ -90,7 +90,7 @@ def print_cases(cohort: "Cohort", recipe: "Recipe") -> None:
 
 def print_single(cohort: "Cohort", recipe: "Recipe") -> None:
     """Say on stderr that a case is named and yet each image is judged alone, where the recipe did not ask for it."""
-    from focusmap.models.checks import model_name
+    from focusmap.models.configure import model_name
 
     case, name = cohort.study.case_column, model_name(cohort, recipe)
     if case is None or recipe.cases != "auto" or not (cohort.has_images and recipe.learns_labels):

@@ -10,7 +10,7 @@ import pandas as pd
 
 from focusmap.errors import InputError
 from focusmap.faithfulness.request import TrustRequest
-from focusmap.models.load import load_run_net
+from focusmap.models.folder import load_run_net
 from focusmap.progress import Progress, silent
 from focusmap.study.cohort import Cohort
 from focusmap.study.options import RunOptions

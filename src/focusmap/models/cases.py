@@ -14,9 +14,8 @@ from focusmap.errors import InputError, ModelError
 from focusmap.files import Json
 from focusmap.heatmaps.net_views import CaseView
 from focusmap.images.prepare import AnyPreparation, preparation_from
-from focusmap.models.card import ModelCard, mean_card
 from focusmap.models.net import OF_STORE, fill, shown, weights_of
-from focusmap.models.predictor import Looked, Predictor
+from focusmap.models.predictor import Looked, ModelCard, Predictor, mean_card
 from focusmap.models.rows import RowModel
 from focusmap.nets.backbones import PROBE_SIDE
 from focusmap.nets.case_images import ImageInCase, backbone_of, take_apart

@@ -13,8 +13,7 @@ import numpy as np
 from focusmap.errors import InputError, ModelError
 from focusmap.evaluation.calibration import divisors
 from focusmap.files import Json
-from focusmap.models.card import ModelCard, mean_card
-from focusmap.models.predictor import Looked, Predictor
+from focusmap.models.predictor import Looked, ModelCard, Predictor, mean_card
 from focusmap.models.rows import RowModel, mean_of_rows
 from focusmap.study.cohort import Cohort
 from focusmap.study.flags import Flags, side_by_side

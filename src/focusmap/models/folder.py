@@ -1,5 +1,7 @@
 """A model as a folder: ``weights.safetensors`` beside ``model.json``, and a folder of each model that it is made of.
 
+The model of a run is found here, too, on the device that was asked for.
+
 Nothing is pickled, so that a model from elsewhere can hold numbers and texts only. When it is saved, a model is asked
 about generated input; when it is loaded, it must give the same answer again.
 """
@@ -7,16 +9,21 @@ about generated input; when it is loaded, it must give the same answer again.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from focusmap.errors import InputError, MissingFileError, ModelError
 from focusmap.files import atomic, read_json
-from focusmap.models.card import ModelCard, read_card, write_card
 from focusmap.models.ensemble import Kind, kind_of, mean_from
-from focusmap.models.predictor import Predictor, Self
+from focusmap.models.predictor import Looking, ModelCard, Predictor, Self, read_card, write_card
 from focusmap.models.rows import rows_from
 from focusmap.study.model_names import MEAN, parse_model
+from focusmap.study.run import open_run
+
+if TYPE_CHECKING:
+    from focusmap.models.net import Model
+
 
 CARD, WEIGHTS, TABLE = "model.json", "weights.safetensors", "table"
 # Other processors and library versions round differently; a wrong model is off by far more.
@@ -134,3 +141,55 @@ def _check_probe(model: Predictor, folder: Path) -> None:
             f"belong to different models, or a library has changed. It was made by {made_by}. Copy the whole model "
             "folder again."
         )
+
+
+def load_run_model(folder: Path, devices: str) -> Predictor:
+    """Return the model of a run folder, or of a model folder itself; of a run with folds, their ensemble.
+
+    It computes on one of the devices that `devices` names.
+
+    Raises
+    ------
+    InputError
+        If the run has none yet, or there is no such device.
+    """
+    from focusmap.training.devices import choose_devices
+
+    device = choose_devices(devices).accelerator
+    place = folder
+    if not (folder / "model.json").is_file():
+        place = open_run(folder).model
+        if not place.is_dir():
+            raise InputError(f"{folder}: has no model yet. Train it with: focusmap train --resume {folder}")
+    return load_model(place, device)
+
+
+def load_run_looking(folder: Path, devices: str) -> Looking:
+    """Return the model of a run as `load_run_model` does; `InputError` if it is no net that is shown images."""
+    model = load_run_model(folder, devices)
+    if model.explainable() is None:
+        kind = f"{model.card.architecture.get('model')}, is no net of images"
+        raise InputError(f"{folder}: its model, {kind}; heat maps, masks and export need one of images.")
+    return cast(Looking, model)
+
+
+def load_run_net(folder: Path, devices: str) -> "Model":
+    """Return the model of a run as `load_run_looking` does; `InputError` if it is no net of single images alone.
+
+    Of a mean of several kinds, such as the ladder's, it is the last of its members that is one: the strongest.
+    """
+    model: Predictor = load_run_looking(folder, devices)
+    while kind_of(model.card) == "mean":
+        nets = [member for member in model.members if kind_of(member.card) in ("net", "mean")]
+        model = nets[-1] if nets else as_net(model, folder)
+    return as_net(model, folder)
+
+
+def as_net(model: Predictor, folder: Path) -> "Model":
+    """Return a model that is a net of single images, or an ensemble of such; `InputError`, with the folder, if not."""
+    if kind_of(model.card) != "net":
+        kind = f"{model.card.architecture.get('model')}, is a model of {'cases' if model.views else 'several kinds'}"
+        members = [f"{folder}/model/{name}" for name in model.card.members] if not model.views else []
+        remedy = f" Name one of its members: {', '.join(members)}." if members else ""
+        raise InputError(f"{folder}: its model, {kind}; masks, export and trust need one of single images.{remedy}")
+    return cast("Model", model)

@@ -10,10 +10,15 @@ import numpy as np
 from focusmap.audit import Finding, audit_table
 from focusmap.audit.image_summary import Seen, look_at_sample
 from focusmap.images.store_files import Store
-from focusmap.models.checks import check_model, model_name, rows_for
-from focusmap.models.configure import preparation_for, resolved
-from focusmap.models.fit_cases import LATE, untrained_case_net
-from focusmap.models.fit_net import Untrained, training_data, untrained_net, untrained_table_net
+from focusmap.models.configure import check_model, model_name, preparation_for, resolved, rows_for
+from focusmap.models.fit_nets import (
+    LATE,
+    Untrained,
+    training_data,
+    untrained_case_net,
+    untrained_net,
+    untrained_table_net,
+)
 from focusmap.models.preparing import split, split_of_images
 from focusmap.models.training import Training
 from focusmap.study.cohort import Cohort, refuse_constant

@@ -1,23 +1,156 @@
-"""What every model is to the rest of the house: from a batch of rows to logits, whatever it is made of."""
+"""What every model is to the rest of the house: a card, and from a batch of rows to logits, whatever it is made of.
+
+The card (`model.json`) is everything about a model but its weights.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from itertools import compress
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import numpy as np
 
-from focusmap.files import Json
-from focusmap.models.card import ModelCard
+from focusmap.errors import ModelError, suggest
+from focusmap.evaluation.localisation.cuts import FocusCut
+from focusmap.files import Json, read_json, write_json
 from focusmap.study.cohort import Cohort
 from focusmap.study.flags import Flag, Flags, side_by_side
 from focusmap.study.inputs import Needs
-from focusmap.study.task import Task
+from focusmap.study.task import DEFAULT_THRESHOLD, Task
 
 if TYPE_CHECKING:
     from focusmap.heatmaps.view import NetView
     from focusmap.images.prepare import AnyPreparation
     from focusmap.study.samples import Batch
+
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model predicts, from what input, and how its output is read.
+
+    Parameters
+    ----------
+    task
+        Targets in the order of the logits.
+    architecture
+        ``model``, ``channels``, ``n_logits`` and, of a focus-map net, ``pooling`` and ``classes``: what
+        `focusmap.nets.build` builds from.
+    preparation
+        The steps from image to input, as `Preparation.to_dict` gives them.
+    thresholds
+        Operating point of each binary target, on the calibrated probability; chosen on tune.
+    threshold_for
+        The rule by which thresholds were chosen.
+    temperatures
+        Divisor of each target's logits; fitted on tune.
+    scales
+        Mean and standard deviation on train of each continuous target.
+    probe
+        ``seed`` and ``side`` of a generated input and its expected ``logits``; checked on load.
+    versions
+        Versions of the libraries that made the model.
+    training
+        Facts for the reader: weights used as start, epochs, seed, parameters.
+    members
+        Of an ensemble: the folders of its member models, below the card's own; a single model has none.
+    tta
+        The views of each image over which answers are averaged; none means the image as it is.
+    cuts
+        Of each label's focus maps; empty for a net without them.
+    covariates
+        Of a table model: how each column becomes numbers, as `Covariates.to_list` gives them.
+    """
+
+    task: Task
+    architecture: Mapping[str, Json]
+    preparation: Mapping[str, Json]
+    thresholds: Mapping[str, float]
+    threshold_for: str
+    temperatures: Mapping[str, float]
+    scales: Mapping[str, list[float]]
+    probe: Mapping[str, Json]
+    versions: Mapping[str, str]
+    training: Mapping[str, Json]
+    members: list[str] = field(default_factory=list)
+    tta: list[Json] = field(default_factory=list)
+    cuts: Mapping[str, FocusCut] = field(default_factory=dict)
+    covariates: list[Json] = field(default_factory=list)
+
+    def threshold_of(self, target: str) -> float:
+        """Return the operating point of a binary target, one half where none was chosen."""
+        return self.thresholds.get(target, DEFAULT_THRESHOLD)
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return plain values for `model.json`; what a single model does not need is left out."""
+        plain = {item.name: getattr(self, item.name) for item in fields(self)}
+        cuts: dict[str, Json] = {label: asdict(cut) for label, cut in self.cuts.items()}
+        plain |= {"task": self.task.to_dict(), "cuts": cuts}
+        return {"format": FORMAT, **{name: value for name, value in plain.items() if value or name not in OPTIONAL}}
+
+
+OPTIONAL = tuple(item.name for item in fields(ModelCard) if item.default_factory is not MISSING)
+
+
+def mean_card(cards: Sequence[ModelCard], made_of: str) -> ModelCard:
+    """Return the card of the mean of several models of one task, which is not calibrated yet.
+
+    Parameters
+    ----------
+    cards
+        Of the members; what they agree in is the first's.
+    made_of
+        For the reader: ``seeds`` or ``folds``.
+    """
+    n_parameters = sum(cast(int, card.training.get("n_parameters", 0)) for card in cards)
+    return replace(
+        cards[0],
+        members=[f"members/{k}" for k in range(len(cards))],
+        training={**cards[0].training, "n_parameters": n_parameters, "ensemble_of": made_of},
+        probe={},
+        temperatures={},
+        thresholds={},
+    )
+
+
+def write_card(card: ModelCard, path: Path) -> None:
+    """Write `model.json`."""
+    write_json(path, card.to_dict())
+
+
+def read_card(path: Path) -> ModelCard:
+    """Return the card in `path`.
+
+    Raises
+    ------
+    ModelError
+        If the file was written by a newer focusmap, or has missing or unknown keys.
+    """
+    values = dict(read_json(path))
+    written = values.pop("format", None)
+    if not isinstance(written, int):
+        raise ModelError(f"{path}: has no 'format' number; it is not a focusmap model.")
+    if written > FORMAT:
+        raise ModelError(
+            f"{path}: was written in format {written}; this focusmap reads up to {FORMAT}. Update focusmap."
+        )
+    known = [item.name for item in fields(ModelCard)]
+    for key in values:
+        if key not in known:
+            raise ModelError(f"{path}: {key!r} is not a key of a model card.{suggest(key, known)}")
+    missing = [name for name in known if name not in values and name not in OPTIONAL]
+    if missing:
+        raise ModelError(f"{path}: lacks {', '.join(missing)}.")
+    for name in ("members", "tta", "covariates"):
+        if not isinstance(values.get(name, []), list):
+            raise ModelError(f"{path}: {name} is {type(values[name]).__name__}; a list was expected.")
+    task = Task.from_dict(cast(list[Json], values.pop("task")))
+    found = cast(Mapping[str, Mapping[str, Json]], values.pop("cuts", {}))
+    cuts = {label: FocusCut(**cut) for label, cut in found.items()}  # type: ignore[arg-type]
+    return ModelCard(task=task, cuts=cuts, **values)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

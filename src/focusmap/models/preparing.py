@@ -1,20 +1,27 @@
-"""Split and prepare: what lies between a checked cohort and its first training."""
+"""What lies between a checked cohort and its first training: split, prepared images; and the manifest of a run.
 
-from collections.abc import Callable
+The manifest says what was run, on what, with which versions, for how long.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from focusmap.audit.image_summary import seen_by
-from focusmap.models.checks import check_model, rows_for
-from focusmap.models.configure import preparation_for, resolved
+from focusmap.files import Json, read_json, write_json
+from focusmap.models.configure import check_model, preparation_for, resolved, rows_for
 from focusmap.study.cases import with_images
 from focusmap.study.cohort import Cohort, write_cohort
 from focusmap.study.model_names import parse_model
 from focusmap.study.options import RunOptions
-from focusmap.study.recipe import Recipe
+from focusmap.study.recipe import Recipe, read_recipe
 from focusmap.study.run import Run
 from focusmap.study.split import Split, SplitOptions, make_split, write_split
-from focusmap.study.study import write_study
+from focusmap.study.study import read_study, write_study
 
 if TYPE_CHECKING:
     from focusmap.audit import Audit
@@ -89,3 +96,79 @@ def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> 
     table = cohort.table if cohort.images is None else cohort.images
     files = [cohort.study.images / path for path in table["path"]]
     return prepare_store(files, list(table["image_id"]), preparation_for(recipe), run.store, settings)
+
+
+LIBRARIES = (
+    "torch", "timm", "monai", "lightning-fabric", "numpy", "pandas", "scikit-learn", "scikit-image",
+    "opencv-python-headless", "pydicom", "nibabel",
+)  # fmt: skip
+
+
+def write_manifest(run: Run, options: RunOptions, seconds: Mapping[str, float]) -> None:
+    """Write or extend ``manifest.json``; the seconds of steps recorded earlier are kept."""
+    earlier = read_json(run.manifest) if run.manifest.exists() else {}
+    known = cast(dict[str, Json], earlier.get("seconds", {}))
+    rounded: dict[str, Json] = {step: round(value, 1) for step, value in seconds.items()}
+    manifest: dict[str, Json] = {
+        "focusmap": version("focusmap"),
+        "versions": cast(Json, library_versions()),
+        "seed": read_recipe(run.recipe).seed,
+        "started": earlier.get("started") or _ago(sum(seconds.values())),
+        "seconds": {**known, **rounded},
+        "hashes": cast(Json, _hashes(run)),
+        **_computed_on(options.devices),
+        "accepted": cast(Json, list(options.accept) or earlier.get("accepted", [])),
+        "parameters": _n_parameters(run),
+    }
+    write_json(run.manifest, manifest)
+
+
+def _ago(seconds: float) -> str:
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(timespec="seconds")
+
+
+def _computed_on(devices: str) -> dict[str, Json]:
+    import torch
+
+    from focusmap.training.devices import choose_devices
+
+    found = choose_devices(devices)
+    name = found.accelerator if found.n == 1 else f"{found.accelerator}:{found.n}"
+    return {"device": name, "threads": torch.get_num_threads()}
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that a result depends on."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _hashes(run: Run) -> dict[str, str]:
+    """Return the SHA-256 of the files that a result stands on, as far as they are there."""
+    weights = {_weights_name(run, path): path for path in sorted(run.model.rglob("weights.safetensors"))}
+    named = {"labels": read_study(run.study).label_file, "split": run.split, **weights}
+    return {name: file_hash(path) for name, path in named.items() if path.is_file()}
+
+
+def _weights_name(run: Run, path: Path) -> str:
+    """Return ``weights``, or ``weights members/0`` and so on for those of an ensemble's members."""
+    return f"weights {path.parent.relative_to(run.model)}".removesuffix(" .")
+
+
+def _n_parameters(run: Run) -> int | None:
+    card = run.model / "model.json"
+    if not card.is_file():
+        return None
+    training = cast(dict[str, Json], read_json(card)["training"])
+    return cast(int | None, training.get("n_parameters"))

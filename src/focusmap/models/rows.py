@@ -1,4 +1,4 @@
-"""A model of rows of numbers: the covariates of a table, or features measured of images.
+"""A model of rows of numbers, the covariates of a table or features measured of images; and how it is fitted.
 
 Several members (folds, seeds) are averaged in their answers and not their numbers, since each has its own encoding,
 fitted on its own train.
@@ -7,23 +7,28 @@ fitted on its own train.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
 from focusmap.errors import ModelError
 from focusmap.files import Json
 from focusmap.images.prepare import AnyPreparation, preparation_from
-from focusmap.models.card import ModelCard, mean_card
-from focusmap.models.features import ImageFeatures
-from focusmap.models.fitting import TargetModel, target_model
-from focusmap.models.predictor import Looked, Predictor
+from focusmap.models.features import ImageFeatures, fit_features
+from focusmap.models.fitting import Rows, TargetModel, fit_target, screened, target_model
+from focusmap.models.predictor import Looked, ModelCard, Predictor, mean_card
+from focusmap.models.preparing import library_versions
 from focusmap.study.cohort import Cohort
-from focusmap.study.covariates import Covariates
+from focusmap.study.covariates import Covariates, fit_covariates
 from focusmap.study.flags import Flags, said_by_models
 from focusmap.study.model_names import TABLE_NET
-from focusmap.study.samples import Batch
-from focusmap.study.task import Task
+from focusmap.study.options import RunOptions
+from focusmap.study.samples import Batch, Samples
+from focusmap.study.task import Task, check_learnable
+
+if TYPE_CHECKING:
+    from focusmap.models.training import Training
+
 
 WORDS = "features.words"
 PROBE_ROWS = 4
@@ -224,3 +229,84 @@ def _member(name: str, member: Predictor) -> RowModel:
     if not isinstance(member, RowModel) or member.members:
         raise ModelError(f"{name} is of another kind, or has members of its own; a member is a single model.")
     return member
+
+
+N_FOR_WORDS = 500
+
+
+def fit_estimators(training: "Training", options: RunOptions) -> RowModel:
+    """Return one fitted estimator per target, each on the training rows whose truth it knows.
+
+    Raises
+    ------
+    InputError
+        If no target has two different values on train, or a covariate cannot be used.
+    """
+    train = training.cohort.of(training.split.ids("train"))
+    check_learnable(train.task, train.learnt)
+    covariates, features = None, None
+    if training.model.shown == "table":
+        covariates = fit_covariates(training.cohort, train.image_ids)
+        values = covariates.encode(train).values
+    else:
+        assert training.store is not None
+        features = fit_features(training.model.features, _sample(training), training.recipe.seed)
+        batches = Samples.from_store(train, training.store).batches([training.store.preparation], OF_STORE)
+        values = np.concatenate([features(batch.images(training.store.preparation).prepared) for batch in batches])
+    answer = _fit_targets(training, values, options)
+    return row_model(answer, training, covariates=covariates, features=features, n_inputs=values.shape[1])
+
+
+def _sample(training: "Training") -> np.ndarray:
+    """Return at most some hundred training images, of which visual words are made."""
+    assert training.store is not None
+    train = training.cohort.of(training.split.ids("train"))
+    chosen = np.random.default_rng(training.recipe.seed).permutation(len(train))[:N_FOR_WORDS]
+    return training.store.pixels[training.store.rows(train.take(np.sort(chosen)).image_ids)]
+
+
+def _fit_targets(training: "Training", values: np.ndarray, options: RunOptions) -> Estimators:
+    train, recipe = training.cohort.of(training.split.ids("train")), training.recipe
+    fitted = []
+    for position, target in enumerate(train.task.targets):
+        truth = train.learnt[:, position]
+        known = ~np.isnan(truth)
+        rows = Rows(values[known], truth[known], train.patient_ids[known].astype(str))
+        if recipe.screen_negatives and target.kind == "binary":
+            rows = screened(rows, training.model.estimator, recipe.screen_negatives, recipe.seed)
+        fitted.append(fit_target(target, training.model.estimator, rows, recipe.sampling, recipe.seed))
+        options.progress(f"fitting {recipe.model} ({training.run.folder.name})", position + 1, len(train.task.targets))
+    return Estimators(train.task, tuple(fitted))
+
+
+def row_model(
+    answer: Answer,
+    training: "Training",
+    *,
+    n_inputs: int,
+    covariates: Covariates | None = None,
+    features: ImageFeatures | None = None,
+) -> RowModel:
+    """Return what was fitted with its card; thresholds and temperatures are still to be fitted."""
+    recipe = training.recipe
+    architecture: dict[str, Json] = {"model": recipe.model, "n_inputs": n_inputs, **answer.describe()}
+    if features is not None:
+        architecture["features"] = list(features.names)
+    card = ModelCard(
+        task=training.cohort.task,
+        architecture=architecture,
+        preparation={} if training.store is None or covariates else training.store.preparation.to_dict(),
+        thresholds={},
+        threshold_for=recipe.threshold_for,
+        temperatures={},
+        scales={},
+        probe={},
+        versions=library_versions(),
+        training={
+            "n_parameters": sum(int(array.size) for array in answer.to_arrays().values()),
+            "n_train": len(training.split.ids("train")),
+            "seed": recipe.seed,
+        },
+        covariates=covariates.to_list() if covariates else [],
+    )
+    return RowModel(card, answer, features)

@@ -9,20 +9,17 @@ import pandas as pd
 from focusmap.evaluation.predictions import joined, of_images, read_predictions, write_predictions
 from focusmap.evaluation.simpler import baseline_run
 from focusmap.files import read_table, write_table
-from focusmap.models.checks import baseline_of, check_model
-from focusmap.models.configure import preparation_for
+from focusmap.models.configure import baseline_of, check_model, preparation_for
 from focusmap.models.ensemble import combine, kind_of
-from focusmap.models.fit_cases import fit_case_model
-from focusmap.models.fit_net import fit_net, fit_table_net
-from focusmap.models.fit_rows import fit_estimators
+from focusmap.models.fit_nets import fit_case_model, fit_net, fit_table_net
 from focusmap.models.folder import load_model, save_model
 from focusmap.models.ladder import climb
-from focusmap.models.manifest import write_manifest
-from focusmap.models.ood_files import share_likeness, write_likeness
+from focusmap.models.ood import share_likeness, write_likeness
 from focusmap.models.predict import predict
 from focusmap.models.predictor import Predictor, calibrated
-from focusmap.models.preparing import Prepared, store_for
+from focusmap.models.preparing import Prepared, store_for, write_manifest
 from focusmap.models.probe import fit_probe
+from focusmap.models.rows import fit_estimators
 from focusmap.study.cohort import Cohort, load_cohort
 from focusmap.study.model_names import LADDER, ModelName, parse_model
 from focusmap.study.options import RunOptions
@@ -179,7 +176,7 @@ def _calibrated_on_tune(model: Predictor, training: Training) -> Predictor:
     if net is None:
         return model
     from focusmap.evaluation.localisation import reference_of
-    from focusmap.models.focus_tuning import tuned
+    from focusmap.models.net import tuned
 
     return tuned(net, reference_of(tune))
 
@@ -203,7 +200,7 @@ def save_model_of_folds(run: Run, prepared: Prepared) -> None:
     model = calibrated(combine(models, _views_of(models[0]), "folds"), found.logits, truth)
     if net := _with_focus(model):
         from focusmap.evaluation.localisation import reference_of
-        from focusmap.models.focus_tuning import with_cuts
+        from focusmap.models.net import with_cuts
 
         tunes = [cohort.of(fold_split(prepared.split, k).ids("tune")) for k in range(len(parts))]
         nets = zip(cast("list[Model]", models), tunes, strict=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.files import Json, read_json, read_table
-from focusmap.models.card import ModelCard, read_card
+from focusmap.models.predictor import ModelCard, read_card
 from focusmap.study.model_names import ModelName, parse_model
 from focusmap.study.recipe import Recipe, read_recipe
 from focusmap.study.study import Study, read_study

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from focusmap.errors import InputError, suggest
-from focusmap.models.checks import model_name, rows_for
+from focusmap.models.configure import model_name, rows_for
 from focusmap.study.cohort import Cohort
 from focusmap.study.recipe import Recipe
 from focusmap.study.task import Target, Task, means_nothing_found, plain_name

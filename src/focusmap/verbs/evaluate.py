@@ -16,10 +16,9 @@ from focusmap.evaluation.predictions import Predictions, joined, read_prediction
 from focusmap.evaluation.simpler import write_baselines
 from focusmap.evaluation.writing import METRICS, PREDICTIONS, clustering, frozen_thresholds, write_evaluation
 from focusmap.files import Json, refuse_existing, table_name, write_json
-from focusmap.models.importance import write_importance
-from focusmap.models.load import load_run_model
-from focusmap.models.ood_files import likeness_of
-from focusmap.models.predict import Predicted, predict
+from focusmap.models.folder import load_run_model
+from focusmap.models.ood import likeness_of
+from focusmap.models.predict import Predicted, predict, write_importance
 from focusmap.study.cohort import Cohort, load_cohort, read_cohort
 from focusmap.study.external import read_other, refuse_known_patients, rows_like
 from focusmap.study.flags import count_rows

@@ -14,7 +14,7 @@ from focusmap.figures.style import save_figure
 from focusmap.files import Json, is_table, write_failures, write_json
 from focusmap.heatmaps import FOCUS, check_method
 from focusmap.heatmaps.write import ExplainOptions, Explanation, clear_maps, pool_indexes, pool_scales, write_methods
-from focusmap.models.load import as_net, load_run_looking
+from focusmap.models.folder import as_net, load_run_looking
 from focusmap.models.predictor import Looking
 from focusmap.report.localisation_section import draw_scores
 from focusmap.report.trust import render_trust

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from focusmap.models.load import as_net, load_run_model
+from focusmap.models.folder import as_net, load_run_model
 
 if TYPE_CHECKING:
     from focusmap.models.export import Exported

@@ -10,8 +10,8 @@ import pandas as pd
 
 from focusmap.errors import InputError
 from focusmap.files import atomic, refuse_existing, write_failures, write_table
-from focusmap.models.load import load_run_model
-from focusmap.models.ood_files import likeness_of
+from focusmap.models.folder import load_run_model
+from focusmap.models.ood import likeness_of
 from focusmap.models.predict import CHUNK, Predicted, predict_chunks
 from focusmap.models.predictor import Predictor, needs_of
 from focusmap.report.answer import in_words

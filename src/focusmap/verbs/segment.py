@@ -8,7 +8,7 @@ import torch
 from focusmap.errors import InputError
 from focusmap.files import Json, atomic_folder, is_table
 from focusmap.heatmaps import RECONSTRUCTION
-from focusmap.models.load import load_run_net
+from focusmap.models.folder import load_run_net
 from focusmap.reasons import Reason
 from focusmap.segmentation.lesions import lesions_of
 from focusmap.segmentation.masks import Drawn
