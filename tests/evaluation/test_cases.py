@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from focusmap.errors import InputError
-from focusmap.evaluation.cases import POOLS, pool_cases
-from focusmap.evaluation.predictions import Predictions
+from focusmap.evaluation.predictions import POOLS, Predictions, pool_cases
 from focusmap.study.task import Target, Task
 
 TASK = Task((Target("tumour"), Target("kind", "multiclass", ("x", "y", "z")), Target("age", "continuous")))

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from sklearn import metrics as peer
 
-from focusmap.evaluation.curves import MOST_POINTS, calibration_bins, curves, pr_points, roc_points
 from focusmap.evaluation.predictions import Predictions
+from focusmap.evaluation.writing import MOST_POINTS, calibration_bins, curves, pr_points, roc_points
 from focusmap.study.task import Target, Task
 
 

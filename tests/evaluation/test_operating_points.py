@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics as peer
 
 from focusmap.errors import InputError
-from focusmap.evaluation.operating_points import choose_thresholds
+from focusmap.evaluation.calibration import choose_thresholds
 from focusmap.study.task import Target, Task
 
 TASK = Task((Target("effusion"),))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from focusmap.evaluation.curves import pr_points
+from focusmap.evaluation.writing import pr_points
 from focusmap.figures.curves import KINDS, curves_of, write_curves
 from focusmap.figures.plots import calibration_figure
 from focusmap.files import Json

@@ -21,7 +21,7 @@ from focusmap.evaluation.localisation import (
     iou_at,
     score_maps,
 )
-from focusmap.evaluation.localisation.cuts import FocusCut
+from focusmap.evaluation.localisation.measures import FocusCut
 from focusmap.heatmaps import choose_method
 from focusmap.heatmaps.map_files import Item, read_map
 from focusmap.heatmaps.write import ExplainOptions

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from focusmap.errors import MissingFileError
-from focusmap.evaluation.localisation.cuts import FocusCut
+from focusmap.evaluation.localisation.measures import FocusCut
 from focusmap.files import read_json, read_table, write_json, write_table
 from focusmap.report.files import read_run
 from focusmap.report.focus_section import _confidence, cut_note

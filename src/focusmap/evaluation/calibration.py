@@ -1,10 +1,15 @@
-"""Temperature scaling: one divisor of the logits of each target, fitted on tune."""
+"""From logits to decisions: temperature scaling, and the probability from which an image is called positive.
 
-from collections.abc import Mapping
+Both are fitted on tune; the temperature is one divisor of the logits of each target.
+"""
+
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from focusmap.study.task import Target, Task
+from focusmap.errors import InputError, suggest
+from focusmap.statistics.formulas import confusion_metrics
+from focusmap.study.task import ANOMALY, DEFAULT_THRESHOLD, UNLABELLED, Target, Task
 
 RANGE = (0.05, 20.0)
 
@@ -69,3 +74,100 @@ def _log_loss(target: Target, logits: np.ndarray, truth: np.ndarray) -> float:
     if target.kind == "binary":
         return float(-np.mean(truth * log_expit(logits) + (1 - truth) * log_expit(-logits)))
     return float(-np.mean(np.sum(truth * log_softmax(logits, axis=1), axis=1)))
+
+
+USUAL_SHARE = 0.95
+
+Criterion = Callable[[Mapping[str, np.ndarray]], np.ndarray]
+
+
+def choose_thresholds(task: Task, probabilities: np.ndarray, truth: np.ndarray, rule: str) -> dict[str, float]:
+    """Return a threshold for each binary target; an image is positive where its probability is at least that.
+
+    Parameters
+    ----------
+    task
+        Order of the columns.
+    probabilities, truth
+        ``(N, L)`` calibrated, and ``(N, T)``, of the tune images; truth is positive from 0.5 on, NaN unknown.
+    rule
+        ``accuracy``, ``youden`` (sensitivity + specificity), ``f1``: the highest. ``sensitivity=0.9``: the highest
+        specificity with at least that sensitivity; ``specificity=0.9`` the other way round.
+
+    Returns
+    -------
+    dict
+        Thresholds lie midway between neighbouring probabilities; of equally good ones, the nearest to 0.5.
+        0.5 where one class only is known. An anomaly score's is what 95 % of the tune images do not exceed.
+
+    Raises
+    ------
+    InputError
+        If there is no such rule.
+    """
+    criterion = parse_rule(rule)
+    if task == UNLABELLED:
+        return {ANOMALY.name: float(np.quantile(probabilities, USUAL_SHARE))} if len(probabilities) else {}
+    return {
+        target.name: _choose(probabilities[:, task.slice_of(target.name).start], truth[:, position], criterion)
+        for position, target in enumerate(task.targets)
+        if target.kind == "binary"
+    }
+
+
+def parse_rule(rule: str) -> Criterion:
+    """Return the function that a rule's best threshold maximises; `InputError` names the known rules."""
+    name, _, wanted = rule.partition("=")
+    if not wanted and name in PLAIN_RULES:
+        return PLAIN_RULES[name]
+    if name in HELD_RULES and wanted:
+        return _held(name, HELD_RULES[name], _share(rule, wanted))
+    known = [*PLAIN_RULES, *(f"{held}=0.9" for held in HELD_RULES)]
+    raise InputError(f"threshold rule {rule!r} is not one of {', '.join(known)}.{suggest(rule, known)}")
+
+
+def _share(rule: str, wanted: str) -> float:
+    try:
+        value = float(wanted)
+    except ValueError:
+        value = np.nan
+    if not 0 < value <= 1:
+        raise InputError(f"threshold rule {rule!r}: {wanted!r} is not a share above 0 and at most 1, such as 0.9.")
+    return value
+
+
+def _held(held: str, maximised: str, wanted: float) -> Criterion:
+    # The allowance is for rounding: 9 of 10 must count as 0.9.
+    return lambda metrics: np.where(metrics[held] >= wanted - 1e-9, metrics[maximised], -1.0)
+
+
+PLAIN_RULES: dict[str, Criterion] = {
+    "accuracy": lambda metrics: metrics["accuracy"],
+    "youden": lambda metrics: metrics["balanced_accuracy"],
+    "f1": lambda metrics: metrics["f1"],
+}
+HELD_RULES = {"sensitivity": "specificity", "specificity": "sensitivity"}
+
+
+def _choose(probability: np.ndarray, truth: np.ndarray, criterion: Criterion) -> float:
+    known = ~np.isnan(truth)
+    positive, shown = truth[known] >= 0.5, probability[known]
+    if not positive.any() or positive.all():
+        return DEFAULT_THRESHOLD
+    thresholds, table = _cuts(positive, shown)
+    gain = np.nan_to_num(criterion(confusion_metrics(table)), nan=-1.0)
+    best = thresholds[gain >= gain.max() - 1e-12]
+    return float(best[np.argmin(np.abs(best - DEFAULT_THRESHOLD))])
+
+
+def _cuts(positive: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return every cut between distinct probabilities, ``(K + 1,)``, and its ``(4, K + 1)`` tp, fp, fn, tn."""
+    levels, at = np.unique(probability, return_inverse=True)
+    lower, upper = np.append(0.0, levels), np.append(levels, np.nextafter(max(levels[-1], 1.0), 2.0))
+    middle = (lower + upper) / 2
+    thresholds = np.where(middle > lower, middle, upper)  # between neighbouring floats there is no middle
+    positives, all_images = (np.bincount(at, weights=w, minlength=len(levels)) for w in (positive, np.ones(len(at))))
+    tp = positive.sum() - np.append(0.0, np.cumsum(positives))
+    called = len(at) - np.append(0.0, np.cumsum(all_images))
+    fp, fn = called - tp, positive.sum() - tp
+    return thresholds, np.stack([tp, fp, fn, len(at) - tp - fp - fn])

@@ -1,18 +1,77 @@
-"""Predictions against the truth: every metric with its patient-clustered interval, as plain values for JSON."""
+"""Predictions against the truth: every metric with its patient-clustered interval, as plain values for JSON.
 
-from collections.abc import Mapping
+Means over targets leave out what is undefined, and name it. Two models on the same images are compared by the
+difference of every metric, from the same resamples of patients. An anomaly score is held against labels that it has
+never seen: does it rank what they name higher?
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias, cast
 
 import numpy as np
 
-from focusmap.evaluation.means import means_over_targets
+from focusmap.errors import InputError
 from focusmap.evaluation.measures import MEASURES, NO_TRUTH, Measure, Sample
 from focusmap.evaluation.predictions import Predictions
 from focusmap.files import Json
-from focusmap.statistics.delong import clustered_delong
-from focusmap.statistics.intervals import Interval, bounded_interval, percentile_interval
+from focusmap.reasons import Reason
+from focusmap.statistics.delong import clustered_delong, paired_delong
+from focusmap.statistics.intervals import Interval, bounded_interval, difference_interval, percentile_interval
 from focusmap.statistics.resampling import Clusters, Distribution, Resampling, resample
-from focusmap.study.task import DEFAULT_THRESHOLD
+from focusmap.study.cohort import Cohort
+from focusmap.study.task import DEFAULT_THRESHOLD, Task
+
+Resampled: TypeAlias = Mapping[str, Mapping[str, Distribution]]
+"""By target, then by metric."""
+
+AVERAGED = ("auroc", "average_precision")  # other metrics depend on each target's own threshold or scale
+
+
+def means_over_targets(
+    found: Resampled,
+    units: Mapping[str, Mapping[str, int]],
+    bounded: Callable[[Interval, int], Interval] = bounded_interval,
+) -> dict[str, Json]:
+    """Return the plain mean of AUROC and of average precision over the targets for which they are defined.
+
+    Parameters
+    ----------
+    found
+        Distributions by target and metric, all from the same resamples.
+    units
+        By target and metric, the patients on which a bounded metric rests; none where it has no bounds.
+    bounded
+        What becomes of an interval that rests on so many patients.
+
+    Returns
+    -------
+    dict
+        By metric ``value, low, high, n_targets, left_out``; metrics that no target has are absent.
+    """
+    means: dict[str, Json] = {}
+    for metric in AVERAGED:
+        having = {name: metrics[metric] for name, metrics in found.items() if metric in metrics}
+        if having:
+            rests_on = {name: units.get(name, {}).get(metric, 0) for name in having}
+            means[metric] = _mean(having, rests_on, bounded)
+    return means
+
+
+def _mean(
+    having: Mapping[str, Distribution], units: Mapping[str, int], bounded: Callable[[Interval, int], Interval]
+) -> dict[str, Json]:
+    """Averaged resample by resample, so that the interval knows how the targets hang together."""
+    defined = {name: distribution for name, distribution in having.items() if not np.isnan(distribution.value)}
+    left_out: list[Json] = [name for name in having if name not in defined]
+    reason = Reason("undefined-for-all")
+    if not defined:
+        return {**Interval.undefined(reason).to_dict(), "n_targets": 0, "left_out": left_out}
+    value = float(np.mean([distribution.value for distribution in defined.values()]))
+    drawn = np.mean([distribution.resamples for distribution in defined.values()], axis=0)
+    interval = percentile_interval(Distribution(value, drawn), reason)
+    interval = bounded(interval, min(units[name] for name in defined))
+    return {**interval.to_dict(), "n_targets": len(defined), "left_out": left_out}
 
 
 @dataclass(frozen=True)
@@ -123,3 +182,116 @@ def _delong(sample: Sample, measure: Measure) -> Interval:
     if interval.value is not None:
         return interval
     return Interval.undefined(measure.reasons.get("auroc", NO_TRUTH), interval.method)
+
+
+UNDEFINED = Reason("undefined-for-one")
+
+
+def compare_predictions(
+    first: Predictions, second: Predictions, truth: np.ndarray, options: tuple[EvaluationOptions, EvaluationOptions]
+) -> dict[str, Json]:
+    """Return first - second for every metric of every target, with paired patient-clustered intervals.
+
+    Parameters
+    ----------
+    first, second
+        Predictions of the same task for the same images in the same order.
+    truth
+        ``(N, T)``, NaN unknown. What one of the two cannot tell, a change without its earlier value, counts for
+        neither.
+    options
+        One for each model, since each has its own thresholds; split, resamples and seed are the first one's.
+
+    Returns
+    -------
+    dict
+        ``split, n_images, n_patients, targets, mean`` as in ``metrics.json``; a binary target's ``auroc_delong`` has
+        ``p`` too. Above 0 the first model has the higher value, which is worse for losses and errors.
+
+    Raises
+    ------
+    InputError
+        If the images or the targets differ.
+    """
+    _refuse_different(first, second)
+    clusters, truth = patients_of(first), np.where(_untold(first) | _untold(second), np.nan, truth)
+    resampling = Resampling(clusters, options[0].n_resamples, options[0].seed)
+    samples = [samples_of(model, truth, clusters, own) for model, own in zip((first, second), options, strict=True)]
+    measures = [{name: MEASURES[sample.target.kind](sample) for name, sample in own.items()} for own in samples]
+    a, b = (resample({name: one.statistic for name, one in own.items()}, resampling) for own in measures)
+    differences = {name: _differences(a[name], b[name]) for name in a}
+    units = {name: _fewest(measures[0][name].units, measures[1][name].units) for name in a}
+    targets: dict[str, Json] = {}
+    for name, found in differences.items():
+        paired = (samples[0][name], samples[1][name])
+        delong = _delong_difference(*paired) if paired[0].target.kind == "binary" else {}
+        targets[name] = {**_described(found, units[name]), **delong}
+    head: dict[str, Json] = {"split": options[0].split, "n_images": len(first), "n_patients": clusters.n}
+    return {**head, "targets": targets, "mean": means_over_targets(differences, units, difference_interval)}
+
+
+def _refuse_different(first: Predictions, second: Predictions) -> None:
+    if first.task != second.task:
+        raise InputError("the two models do not predict the same targets, so that their metrics cannot be compared.")
+    if first.ids["image_id"].tolist() != second.ids["image_id"].tolist():
+        raise InputError("the two models were not evaluated on the same images in the same order.")
+
+
+def _untold(predictions: Predictions) -> np.ndarray:
+    """Return ``(N, T) bool``: where there is no prediction."""
+    return np.stack([np.isnan(predictions.of(name)).any(axis=1) for name in predictions.task.names], axis=1)
+
+
+def _fewest(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
+    """Return on how many patients the difference of each metric rests."""
+    return {metric: min(a[metric], b[metric]) for metric in a}
+
+
+def _differences(a: Mapping[str, Distribution], b: Mapping[str, Distribution]) -> dict[str, Distribution]:
+    """Metrics of single classes are left to the two runs' own tables."""
+    whole = [metric for metric in a if "/" not in metric]
+    return {m: Distribution(a[m].value - b[m].value, a[m].resamples - b[m].resamples) for m in whole}
+
+
+def _described(differences: Mapping[str, Distribution], units: Mapping[str, int]) -> dict[str, Json]:
+    intervals = {metric: percentile_interval(found, UNDEFINED) for metric, found in differences.items()}
+    return {metric: difference_interval(found, units.get(metric, 0)).to_dict() for metric, found in intervals.items()}
+
+
+def _delong_difference(a: Sample, b: Sample) -> dict[str, Json]:
+    found = paired_delong(a.truth, a.probabilities[:, 0], b.probabilities[:, 0], a.clusters.codes)
+    return {"auroc_delong": {**found.difference.to_dict(), "p": found.p}}
+
+
+# A score is no probability: nothing is said of what depends on an operating point or on calibration.
+KEPT = ("kind", "positive", "n", "n_positive", "auroc", "average_precision")
+
+
+def refuse_other_kinds(task: Task) -> None:
+    """Raise `InputError` where a label is not binary."""
+    for target in task.targets:
+        if target.kind != "binary":
+            raise InputError(
+                f"target {target.name!r} is {target.kind}; an anomaly score is compared with binary labels. Name the "
+                "two classes, or make a column of 0 and 1."
+            )
+
+
+def compare_with_labels(scores: Predictions, labelled: Cohort, seed: int) -> dict[str, Json]:
+    """Return how well anomaly scores rank the images of each binary label above the others.
+
+    Raises
+    ------
+    InputError
+        If the table of labels has no row for an image.
+    """
+    ids = list(scores.ids["image_id"])
+    unknown = [image_id for image_id in ids if image_id not in labelled.positions]
+    if unknown:
+        raise InputError(f"{labelled.study.label_file}: has no row for {unknown[0]}, which the run has predicted.")
+    task = labelled.task
+    repeated = np.repeat(scores.logits, task.n_logits, axis=1)
+    settings = EvaluationOptions(seed=seed)
+    found = evaluate_predictions(Predictions(task, scores.ids, repeated, repeated), labelled.of(ids).truth, settings)
+    targets = cast(dict[str, dict[str, Json]], found["targets"])
+    return {name: {key: values[key] for key in KEPT} for name, values in targets.items()}

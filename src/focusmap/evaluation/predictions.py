@@ -1,14 +1,20 @@
-"""Predictions of a model: one row an image, raw logits beside calibrated probabilities."""
+"""Predictions: one row an image, raw logits beside calibrated probabilities, of a model or of any program's table.
 
-from collections.abc import Sequence
+Several images of one case, such as the slices of a volume, become one answer and one truth for the case. A table can be
+written in the columns that somebody else asks for, such as a challenge's submission file.
+"""
+
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import InputError
+from focusmap.errors import InputError, MissingFileError, suggest
 from focusmap.files import read_table, write_table
+from focusmap.study.cohort import read_columns
 from focusmap.study.flags import Flags, flags_in_words
 from focusmap.study.task import Target, Task
 from focusmap.tables import as_numbers
@@ -152,3 +158,224 @@ def _numbers(table: pd.DataFrame, name: str, path: Path, target: Target) -> np.n
         row = int(np.flatnonzero(wrong)[0])
         raise InputError(f"{path} row {row + 2}: {name} {table[name].iloc[row]!r} is not a number.")
     return values
+
+
+TRUE, PROBABILITY = "true_", "prob_"
+
+
+def read_prediction_table(path: Path) -> tuple[Predictions, np.ndarray]:
+    """Return predictions and truth ``(N, T)`` of binary targets from a ``.csv`` or ``.csv.gz`` file.
+
+    Columns: ``true_NAME`` (0, 1, a fraction between, or empty where unknown) and ``prob_NAME`` (0 to 1) for each
+    target; ``image_id`` (default: the row of the file), ``path`` and ``patient_id`` where there are any. Other columns
+    are ignored.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If the file is not there or not a table, a column has no partner, a cell is not a number from 0 to 1, or an
+        image_id stands twice; the message names file, row and column.
+    """
+    table = read_table(path)
+    names = _target_names(table, path)
+    task = Task(tuple(Target(name) for name in names))
+    truth = np.stack([_fractions(table, TRUE + name, path, may_be_empty=True) for name in names], axis=1)
+    shown = np.stack([_fractions(table, PROBABILITY + name, path, may_be_empty=False) for name in names], axis=1)
+    return from_probabilities(task, _ids(table, path), shown), truth
+
+
+def _target_names(table: pd.DataFrame, path: Path) -> list[str]:
+    true = [name.removeprefix(TRUE) for name in table.columns if name.startswith(TRUE)]
+    shown = [name.removeprefix(PROBABILITY) for name in table.columns if name.startswith(PROBABILITY)]
+    if not true and not shown:
+        found = ", ".join(map(str, table.columns[:8]))
+        raise InputError(f"{path}: has no columns true_NAME and prob_NAME; found {found}. Rename the columns.")
+    for names, others, prefix in [(true, shown, PROBABILITY), (shown, true, TRUE)]:
+        for name in names:
+            if name not in others:
+                known = [prefix + other for other in others]
+                hint = suggest(prefix + name, known) or " Add it, or rename its partner."
+                raise InputError(f"{path}: column {prefix + name!r} is missing.{hint}")
+    return true
+
+
+def _fractions(table: pd.DataFrame, column: str, path: Path, *, may_be_empty: bool) -> np.ndarray:
+    """Return the column ``(N,)``, NaN where empty."""
+    cells = table[column].str.strip()
+    values = as_numbers(cells)
+    empty = (cells == "").to_numpy(dtype=bool)
+    wrong = ~((values >= 0) & (values <= 1)) & ~(empty & may_be_empty)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        expected = "0, 1, a fraction between them, or empty" if may_be_empty else "a number from 0 to 1"
+        raise InputError(
+            f"{path} row {row + 2}: {column} {table[column].iloc[row]!r} is not {expected}"
+            f" ({int(wrong.sum())} such cells in this column)."
+        )
+    return values
+
+
+def _ids(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    rows = pd.Series([str(row) for row in range(2, len(table) + 2)])
+    image_id = table["image_id"].reset_index(drop=True) if "image_id" in table else rows
+    ids = pd.DataFrame({"image_id": image_id, "path": table["path"].to_numpy() if "path" in table else image_id})
+    _refuse_twice(image_id, path)
+    if "patient_id" in table:
+        _refuse_empty(table["patient_id"], path)
+        ids["patient_id"] = table["patient_id"].to_numpy()
+    return ids
+
+
+def _refuse_twice(image_id: "pd.Series[str]", path: Path) -> None:
+    twice = image_id.duplicated().to_numpy(dtype=bool)
+    if twice.any():
+        row = int(np.flatnonzero(twice)[0])
+        raise InputError(f"{path} row {row + 2}: image_id {image_id.iloc[row]!r} stands in an earlier row too.")
+
+
+def _refuse_empty(patient_id: "pd.Series[str]", path: Path) -> None:
+    empty = (patient_id.str.strip() == "").to_numpy(dtype=bool)
+    if empty.any():
+        row = int(np.flatnonzero(empty)[0])
+        raise InputError(f"{path} row {row + 2}: patient_id is empty. Fill it, or take the column out of the table.")
+
+
+Pool = Callable[[np.ndarray], np.ndarray]
+"""From logits ``(n, L)`` of n images to those of their case, ``(L,)``."""
+
+
+def _attention(logits: np.ndarray) -> np.ndarray:
+    weights = np.exp(logits - logits.max(axis=0))
+    return np.asarray((weights * logits).sum(axis=0) / weights.sum(axis=0))
+
+
+POOLS: dict[str, Pool] = {
+    "mean": lambda logits: np.asarray(logits.mean(axis=0)),
+    "max": lambda logits: np.asarray(logits.max(axis=0)),
+    "attention": _attention,
+}
+"""``attention`` weighs each image by exp(its logit): between the mean and the max, without anything to be learnt."""
+
+
+def pool_cases(predictions: Predictions, truth: np.ndarray, how: str) -> tuple[Predictions, np.ndarray]:
+    """Return one row per case: its pooled logits with their probabilities, not calibrated, and its truth ``(N, T)``.
+
+    A continuous value is the mean of the images', however the logits are pooled. A case has a binary label if any of
+    its images has it; of other targets, its images must say the same.
+
+    Parameters
+    ----------
+    predictions
+        Of images, with their ``case_id``.
+    truth
+        ``(N, T)`` of the images, NaN unknown.
+    how
+        A key of `POOLS`.
+
+    Raises
+    ------
+    InputError
+        If there is no such pool, no case is known, or the truths of a case contradict each other.
+
+    >>> import pandas as pd
+    >>> from focusmap.study.task import Target
+    >>> ids = pd.DataFrame({"image_id": ["a", "b"], "path": "", "patient_id": "p", "case_id": "v"})
+    >>> slices = Predictions(Task((Target("tumour"),)), ids, np.array([[-1.0], [3.0]]), np.array([[0.3], [0.9]]))
+    >>> found, truth = pool_cases(slices, np.array([[0.0], [1.0]]), "mean")
+    >>> found.logits.tolist(), truth.tolist()
+    ([[1.0]], [[1.0]])
+    """
+    if how not in POOLS:
+        raise InputError(f"{how!r} is not one of {', '.join(POOLS)}.{suggest(how, POOLS)}")
+    if "case_id" not in predictions.ids:
+        raise InputError("the predictions name no cases. Train with --case COL, which says what belongs together.")
+    task = predictions.task
+    groups = predictions.ids.groupby("case_id", sort=False).indices
+    logits = np.stack([_pooled(task, predictions.logits[rows], how) for rows in groups.values()])
+    known = np.stack([_truth_of(task, truth[rows], str(case)) for case, rows in groups.items()])
+    first = predictions.ids.iloc[[rows[0] for rows in groups.values()]].reset_index(drop=True)
+    ids = first.assign(image_id=first["case_id"], path=first["case_id"])
+    return Predictions(task, ids, logits, task.probabilities(logits)), known
+
+
+def _pooled(task: Task, logits: np.ndarray, how: str) -> np.ndarray:
+    pooled = POOLS[how](logits)
+    for target in task.targets:
+        if target.kind == "continuous":
+            part = task.slice_of(target.name)
+            known = logits[~np.isnan(logits[:, part]).any(axis=1), part]
+            pooled[part] = known.mean(axis=0) if len(known) else np.nan
+    return pooled
+
+
+def _truth_of(task: Task, truth: np.ndarray, case: str) -> np.ndarray:
+    return np.array([_agreed(target, truth[:, k], case) for k, target in enumerate(task.targets)])
+
+
+def _agreed(target: Target, truth: np.ndarray, case: str) -> float:
+    known = truth[~np.isnan(truth)]
+    if not len(known):
+        return float("nan")
+    if target.kind != "binary" and np.ptp(known) > 0:
+        raise InputError(f"case {case}: its images differ in {target.name}; a case has one.")
+    return float(known.max())
+
+
+def read_template(path: Path) -> list[str]:
+    """Return the columns that a template asks for: its header; rows below it are not looked at.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If the file is not there, is empty, or names a column twice.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file.")
+    text = path.read_text(encoding="utf-8-sig").strip()
+    # A header alone is a template too.
+    columns = (
+        [str(name) for name in read_columns(path)]
+        if "\n" in text
+        else [name.strip().strip('"') for name in text.split(",")]
+    )
+    if not all(columns) or len(set(columns)) < len(columns):
+        raise InputError(f"{path}: a header with the names of different columns was expected.")
+    return columns
+
+
+def fill_template(columns: list[str], predictions: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of `columns`: those of the predictions, and beside them those of the table that was asked.
+
+    Names are compared without case, spaces and punctuation, so that ``continue injection`` is ``continue_injection``.
+
+    Parameters
+    ----------
+    columns
+        As `read_template` gives them.
+    predictions
+        As `Predictions.to_table` gives them, N rows.
+    asked
+        The table that was asked about, the same rows.
+
+    Raises
+    ------
+    InputError
+        If a column is in neither.
+
+    >>> asked, told = pd.DataFrame({"ID": ["a"]}), pd.DataFrame({"image_id": ["a"], "CST": [251.0]})
+    >>> fill_template(["id", "cst"], told, asked).to_dict("records")
+    [{'id': 'a', 'cst': 251.0}]
+    """
+    sources = {_plain(name): column for table in (asked, predictions) for name, column in table.items()}
+    missing = [name for name in columns if _plain(name) not in sources]
+    if missing:
+        known = [str(name) for table in (predictions, asked) for name in table if name != "notice"]
+        raise InputError(
+            f"the template asks for {', '.join(missing)}, which neither the predictions nor the table has."
+            f"{suggest(missing[0], known)} Known: {', '.join(known)}."
+        )
+    return pd.DataFrame({name: sources[_plain(name)].reset_index(drop=True) for name in columns})
+
+
+def _plain(name: object) -> str:
+    return re.sub(r"[^a-z0-9=]", "", str(name).lower()) or str(name)

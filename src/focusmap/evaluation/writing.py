@@ -1,16 +1,87 @@
-"""An evaluation as files: metrics, curves and their figures; and what a run's own evaluation is held against."""
+"""An evaluation as files: metrics, the points of its curves and their figures; and what a run's own is held against."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 
 import numpy as np
 
-from focusmap.evaluation import EvaluationOptions, curves, evaluate_predictions
+from focusmap.evaluation.metrics import EvaluationOptions, evaluate_predictions
 from focusmap.evaluation.predictions import Predictions
 from focusmap.files import Json, read_json, read_table, write_json
+from focusmap.statistics import formulas
 from focusmap.study.cohort import Cohort
 from focusmap.study.run import Run
+
+Points: TypeAlias = Mapping[str, np.ndarray]
+MOST_POINTS = 500  # more cannot be told apart on a page
+
+
+def roc_points(positive: np.ndarray, score: np.ndarray) -> dict[str, np.ndarray]:
+    """Return ``fpr`` and ``tpr`` from (0, 0) to (1, 1), one point a distinct score; NaN where a class is absent.
+
+    >>> roc_points(np.array([False, True]), np.array([0.2, 0.7]))["tpr"]
+    array([0., 1., 1.])
+    """
+    tp, fp = _cumulative(positive, score)
+    return {"fpr": formulas.ratio(fp, fp[-1:]), "tpr": formulas.ratio(tp, tp[-1:])}
+
+
+def pr_points(positive: np.ndarray, score: np.ndarray) -> dict[str, np.ndarray]:
+    """Return ``recall`` (rising) and ``precision``, one point a distinct score; recall is NaN without positives."""
+    tp, fp = (counts[1:] for counts in _cumulative(positive, score))
+    return {"recall": formulas.ratio(tp, tp[-1:]), "precision": formulas.ratio(tp, tp + fp)}
+
+
+def calibration_bins(truth: np.ndarray, probability: np.ndarray, n_bins: int = 10) -> dict[str, np.ndarray]:
+    """Return ``mean_predicted``, ``observed`` (share positive) and ``n`` of the equal-mass bins that are not empty."""
+    bins = formulas.calibration_bins(probability, n_bins)
+    n, predicted, observed = (
+        np.bincount(bins, weights=w, minlength=n_bins) for w in (np.ones(len(bins)), probability, truth)
+    )
+    held = n > 0
+    return {"mean_predicted": predicted[held] / n[held], "observed": observed[held] / n[held], "n": n[held]}
+
+
+def curves(predictions: Predictions, truth: np.ndarray) -> dict[str, Json]:
+    """Return the content of ``curves.json``: by label name ``roc``, ``pr`` and ``calibration``, as lists.
+
+    A multiclass target has one entry per class, called ``NAME=CLASS``, class against the rest. Continuous targets and
+    labels with one class only have none. At most 500 points a curve.
+    """
+    drawn: dict[str, Json] = {}
+    spelt = predictions.task.label_truth(truth)
+    for target in predictions.task.targets:
+        columns = predictions.task.slice_of(target.name)
+        for column, label in zip(range(columns.start, columns.stop), target.label_names, strict=True):
+            known = ~np.isnan(spelt[:, column])
+            outcome = spelt[known, column]
+            if target.kind != "continuous" and 0 < (outcome >= 0.5).sum() < len(outcome):
+                drawn[label] = _curves_of(outcome, predictions.probabilities[known, column])
+    return drawn
+
+
+def _curves_of(outcome: np.ndarray, probability: np.ndarray) -> dict[str, Json]:
+    positive = outcome >= 0.5
+    return {
+        "roc": _listed(roc_points(positive, probability)),
+        "pr": _listed(pr_points(positive, probability)),
+        "calibration": _listed(calibration_bins(outcome, probability)),
+    }
+
+
+def _cumulative(positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return true and false positives, ``(K + 1,)``, as the threshold falls past each of K distinct scores."""
+    levels, at = np.unique(score, return_inverse=True)
+    tp, fp = (np.bincount(at, weights=w, minlength=len(levels))[::-1].cumsum() for w in (positive, ~positive))
+    return np.append(0.0, tp), np.append(0.0, fp)
+
+
+def _listed(points: Points) -> dict[str, Json]:
+    n = len(next(iter(points.values())))
+    kept = np.unique(np.linspace(0, n - 1, min(n, MOST_POINTS)).round().astype(int))
+    return {name: [round(float(value), 6) for value in values[kept]] for name, values in points.items()}
+
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
 

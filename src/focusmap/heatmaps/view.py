@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from focusmap.evaluation.calibration import apply
-from focusmap.evaluation.localisation.cuts import FocusCut
+from focusmap.evaluation.localisation.measures import FocusCut
 from focusmap.heatmaps.class_activation import NO_EVIDENCE_BELOW
 from focusmap.heatmaps.methods import FOCUS, RECONSTRUCTION, method_of, unit_of
 from focusmap.images.prepare import AnyPreparation

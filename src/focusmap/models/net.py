@@ -13,7 +13,7 @@ from torch import Tensor
 
 from focusmap.errors import InputError, ModelError
 from focusmap.evaluation.localisation import Reference
-from focusmap.evaluation.localisation.cuts import FocusCut, cut_by_evidence, cut_by_masks, iou_at_cuts, kept_at_cuts
+from focusmap.evaluation.localisation.measures import FocusCut, cut_by_evidence, cut_by_masks, iou_at_cuts, kept_at_cuts
 from focusmap.files import Json
 from focusmap.heatmaps import FOCUS
 from focusmap.heatmaps.net_views import ImageView

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 import numpy as np
 
 from focusmap.errors import ModelError, suggest
-from focusmap.evaluation.localisation.cuts import FocusCut
+from focusmap.evaluation.localisation.measures import FocusCut
 from focusmap.files import Json, read_json, write_json
 from focusmap.study.cohort import Cohort
 from focusmap.study.flags import Flag, Flags, side_by_side
@@ -306,8 +306,7 @@ def untold_changes(rows: Cohort) -> list[Flags]:
 
 def calibrated(model: Self, logits: np.ndarray, truth: np.ndarray) -> Self:
     """Return the model with temperatures, then thresholds, fitted to logits ``(N, L)`` and truth ``(N, T)``."""
-    from focusmap.evaluation.calibration import apply, fit_temperatures
-    from focusmap.evaluation.operating_points import choose_thresholds
+    from focusmap.evaluation.calibration import apply, choose_thresholds, fit_temperatures
 
     temperatures = fit_temperatures(model.task, logits, truth)
     probabilities = apply(model.task, logits, temperatures)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap.evaluation.localisation.cuts import FocusCut
+from focusmap.evaluation.localisation.measures import FocusCut
 from focusmap.report.files import RunFiles
 from focusmap.report.images import image_size, image_uri, inside
 from focusmap.report.judged import answers

@@ -14,7 +14,7 @@ import numpy as np
 
 from focusmap.errors import DiskError
 from focusmap.evaluation.localisation import mean_mask
-from focusmap.evaluation.localisation.baselines import resized
+from focusmap.evaluation.localisation.summary import resized
 from focusmap.heatmaps.map_files import file_name
 from focusmap.images.prepare import to_source
 from focusmap.segmentation.cases import CAM, LesionCase, map_methods

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap.evaluation.localisation.mask_scores import MaskScore, are_mostly_empty, score_table
-from focusmap.evaluation.localisation.regions import extent
+from focusmap.evaluation.localisation.mask_scores import MaskScore, are_mostly_empty, extent, score_table
 from focusmap.files import Json, write_failures, write_json, write_table
 from focusmap.heatmaps.map_files import MapNames, file_name, write_binary
 from focusmap.images.nifti import write_nifti

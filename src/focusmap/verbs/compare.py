@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from focusmap.errors import InputError
-from focusmap.evaluation.comparison import compare_predictions
-from focusmap.evaluation.metrics import EvaluationOptions
+from focusmap.evaluation.metrics import EvaluationOptions, compare_predictions
 from focusmap.evaluation.predictions import Predictions, of_images, read_predictions
 from focusmap.evaluation.writing import frozen_thresholds
 from focusmap.files import Json, read_json, read_table, refuse_existing, write_json

@@ -8,11 +8,9 @@ import numpy as np
 
 from focusmap.errors import InputError, UnreadableImageError, listed
 from focusmap.evaluation import EvaluationOptions, read_prediction_table
-from focusmap.evaluation.anomalies import compare_with_labels, refuse_other_kinds
-from focusmap.evaluation.calibration import apply, fit_temperatures
-from focusmap.evaluation.cases import pool_cases
-from focusmap.evaluation.operating_points import choose_thresholds
-from focusmap.evaluation.predictions import Predictions, joined, read_predictions, write_predictions
+from focusmap.evaluation.calibration import apply, choose_thresholds, fit_temperatures
+from focusmap.evaluation.metrics import compare_with_labels, refuse_other_kinds
+from focusmap.evaluation.predictions import Predictions, joined, pool_cases, read_predictions, write_predictions
 from focusmap.evaluation.simpler import write_baselines
 from focusmap.evaluation.writing import METRICS, PREDICTIONS, clustering, frozen_thresholds, write_evaluation
 from focusmap.files import Json, refuse_existing, table_name, write_json
@@ -117,8 +115,8 @@ def evaluate_cases(folder: Path, how: str, out: Path | None = None, *, force: bo
     Raises
     ------
     InputError
-        If the run has no test predictions or no cases, there is no way `how` to pool (see `focusmap.evaluation.cases`),
-        or `out` holds an evaluation already and `force` is not given.
+        If the run has no test predictions or no cases, there is no way `how` to pool (see
+        `focusmap.evaluation.predictions`), or `out` holds an evaluation already and `force` is not given.
     """
     run = open_run(folder)
     out = out or run.evaluation / f"cases-{how}"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from focusmap.errors import InputError
+from focusmap.evaluation.predictions import fill_template, read_template
 from focusmap.files import atomic, refuse_existing, write_failures, write_table
 from focusmap.models.folder import load_run_model
 from focusmap.models.ood import likeness_of
@@ -21,7 +22,6 @@ from focusmap.study.inputs import read_inputs
 from focusmap.study.options import RunOptions
 from focusmap.study.run import Run
 from focusmap.study.samples import Samples
-from focusmap.study.submission import fill_template, read_template
 from focusmap.verbs.requests import PredictRequest
 
 ATTENTION = "attention.csv"

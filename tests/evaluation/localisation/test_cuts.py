@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from focusmap.evaluation.localisation import MapOnMask, iou_at
-from focusmap.evaluation.localisation.cuts import (
+from focusmap.evaluation.localisation.measures import (
     CUTS,
     KEPT_SHARE,
     cut_by_evidence,

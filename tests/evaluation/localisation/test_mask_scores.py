@@ -5,18 +5,18 @@ import math
 import numpy as np
 import pytest
 
-from focusmap.evaluation.localisation import regions
+from focusmap.evaluation.localisation import mask_scores
 from focusmap.evaluation.localisation.mask_scores import (
     MEASURES,
     SHARES,
     MaskScore,
+    Overlap,
     above_mean_mask,
     measure_mask,
     paired_differences,
     pool_by_case,
     summarise_masks,
 )
-from focusmap.evaluation.localisation.regions import Overlap
 
 
 def blobs(shape: tuple[int, ...], seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -47,10 +47,10 @@ def test_surface_distances_are_those_between_all_border_voxels(shape: tuple[int,
     a, b = border(region) * spacing, border(mask) * spacing
     apart = np.linalg.norm(a[:, None] - b[None], axis=2)
     expected = np.concatenate([apart.min(axis=1), apart.min(axis=0)])
-    found = regions.surface_distances(region, mask, spacing)
+    found = mask_scores.surface_distances(region, mask, spacing)
     np.testing.assert_allclose(np.sort(found), np.sort(expected))
-    assert regions.hd95(found) == pytest.approx(np.percentile(expected, 95))
-    assert regions.average_surface_distance(found) == pytest.approx(expected.mean())
+    assert mask_scores.hd95(found) == pytest.approx(np.percentile(expected, 95))
+    assert mask_scores.average_surface_distance(found) == pytest.approx(expected.mean())
 
 
 def test_overlap_by_hand() -> None:
@@ -103,9 +103,9 @@ def test_means_resample_patients_and_differences_are_paired_patient_by_patient()
 
 
 def test_sizes_are_in_mm2_and_ml_or_unknown() -> None:
-    assert regions.extent(100, (0.1, 0.2)) == pytest.approx(2.0)
-    assert regions.extent(500, (1.0, 1.0, 4.0)) == pytest.approx(2.0)
-    assert regions.extent(500, None) is None
+    assert mask_scores.extent(100, (0.1, 0.2)) == pytest.approx(2.0)
+    assert mask_scores.extent(500, (1.0, 1.0, 4.0)) == pytest.approx(2.0)
+    assert mask_scores.extent(500, None) is None
 
 
 def test_slices_of_a_volume_are_scored_as_the_volume() -> None:

@@ -3,7 +3,6 @@
 A map is scored as it is shown: what speaks against a label counts as none.
 """
 
-from focusmap.evaluation.localisation.baselines import BASELINES, centre_map, edges_map, mean_mask, random_map
 from focusmap.evaluation.localisation.measures import (
     MapOnMask,
     SortedMap,
@@ -21,7 +20,16 @@ from focusmap.evaluation.localisation.measures import (
 )
 from focusmap.evaluation.localisation.reference import Boxes, Reference, read_boxes, reference_of
 from focusmap.evaluation.localisation.scoring import Explained, FrozenCuts, score_maps
-from focusmap.evaluation.localisation.summary import Scored, ScoreOptions, summarise
+from focusmap.evaluation.localisation.summary import (
+    BASELINES,
+    Scored,
+    ScoreOptions,
+    centre_map,
+    edges_map,
+    mean_mask,
+    random_map,
+    summarise,
+)
 
 __all__ = [
     "BASELINES", "Boxes", "Explained", "FrozenCuts", "MapOnMask", "Reference", "ScoreOptions", "Scored", "SortedMap",

@@ -11,11 +11,18 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from focusmap.evaluation.localisation.baselines import centre_map, edges_map, mean_mask, random_map, resized
-from focusmap.evaluation.localisation.cuts import FocusCut
-from focusmap.evaluation.localisation.measures import MapOnMask, SortedMap, area_cut, dice_at, iou_at, measure
+from focusmap.evaluation.localisation.measures import FocusCut, MapOnMask, SortedMap, area_cut, dice_at, iou_at, measure
 from focusmap.evaluation.localisation.reference import Reference
-from focusmap.evaluation.localisation.summary import Scored, ScoreOptions, summarise
+from focusmap.evaluation.localisation.summary import (
+    Scored,
+    ScoreOptions,
+    centre_map,
+    edges_map,
+    mean_mask,
+    random_map,
+    resized,
+    summarise,
+)
 from focusmap.files import Json, read_table, write_json, write_table
 from focusmap.images.heat_map import read_map
 from focusmap.images.read import read_image
