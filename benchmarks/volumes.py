@@ -25,11 +25,9 @@ from focusmap.images.store import Store
 from focusmap.images.volumes import VolumePreparation
 from focusmap.nets.build import Architecture, build_net
 from focusmap.segmentation.cases import working_shape
-from focusmap.segmentation.distillation import learn_masks
-from focusmap.segmentation.learning import Cases, LearningOptions
-from focusmap.segmentation.representation import FeatureNet, learn_features
 from focusmap.segmentation.seeds import SeedCuts, seeds
 from focusmap.segmentation.segmenter import N_FEATURES, Segmenter, regions_of
+from focusmap.segmentation.small_nets import Cases, FeatureNet, LearningOptions, learn_features, learn_masks
 from focusmap.study.recipe import Recipe
 from focusmap.study.segmentation import SegmentationRecipe
 from focusmap.study.task import Target, Task

@@ -19,8 +19,8 @@ from focusmap.models.folder import load_run_model
 from focusmap.models.ood import likeness_of
 from focusmap.models.predict import Predicted, predict
 from focusmap.models.predictor import ModelCard, Predictor, needs_of
-from focusmap.report.answer import in_words
-from focusmap.report.images import data_uri
+from focusmap.report.page import data_uri
+from focusmap.report.words import in_words
 from focusmap.study.inputs import read_inputs
 from focusmap.study.options import Declaration
 from focusmap.study.run import Run

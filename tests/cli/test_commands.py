@@ -206,7 +206,7 @@ def _seconds(code):
 def test_the_package_holds_every_command_as_a_function():
     import focusmap
     import focusmap.audit.findings
-    import focusmap.report.render  # rooms that are called like verbs do not take their place
+    import focusmap.report.run_page  # rooms that are called like verbs do not take their place
 
     verbs = [name for name in COMMANDS if name != "completion"]
     assert all(callable(getattr(focusmap, name)) for name in verbs)

@@ -8,7 +8,7 @@ import torch
 import support.map_oracles as oracles
 from focusmap.errors import InputError
 from focusmap.heatmaps import heat_maps, methods_of
-from focusmap.heatmaps.attention import AttentionWeights, attention_rollout
+from focusmap.heatmaps.class_activation import AttentionWeights, attention_rollout
 from focusmap.nets.build import Architecture, build_net
 from support.mapped_nets import TokenNet, close, images
 

@@ -8,7 +8,7 @@ from focusmap.errors import InputError
 from focusmap.heatmaps import check_copies, heat_maps
 from focusmap.heatmaps.copies import copies_of
 from focusmap.nets.build import Architecture, build_net
-from focusmap.nets.ensemble import Ensemble
+from focusmap.nets.focus_net import Ensemble
 from support.mapped_nets import SmallNet, close, images
 
 

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from focusmap.errors import InputError
 from focusmap.evaluation.localisation import Explained, Reference, ScoreOptions, score_maps
 from focusmap.heatmaps import METHODS
-from focusmap.heatmaps.map_files import INDEX_COLUMNS, Item, MapNames, read_map, write_map
-from focusmap.heatmaps.overlays import read_scale, write_scale
+from focusmap.heatmaps.map_files import INDEX_COLUMNS, Item, MapNames, read_map, read_scale, write_map, write_scale
 from focusmap.heatmaps.view import predicted_labels
 from focusmap.heatmaps.write import ExplainOptions
 from focusmap.models.net import Model
@@ -230,7 +229,7 @@ def test_an_overlay_of_a_continuous_target_speaks_of_its_unit_and_not_of_logits(
     items, tmp_path, monkeypatch, method, bar
 ):
     drawn = []
-    monkeypatch.setattr("focusmap.heatmaps.overlays.draw_overlay", lambda _, overlay: drawn.append(overlay))
+    monkeypatch.setattr("focusmap.heatmaps.map_files.draw_overlay", lambda _, overlay: drawn.append(overlay))
     model = bright_spot_model(Target("size", "continuous"), Target("plain"))
     model = replace(model, card=replace(model.card, scales={"size": [10.0, 2.0]}))
     explained = explain(model, items[:1], tmp_path, ExplainOptions(method))

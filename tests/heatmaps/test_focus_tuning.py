@@ -30,11 +30,9 @@ from focusmap.models.folder import load_model, save_model
 from focusmap.models.net import STRONGEST, Model, tuned, with_cuts, with_views
 from focusmap.models.predictor import read_card
 from focusmap.nets.build import Architecture, build_net
-from focusmap.nets.ensemble import Ensemble
-from focusmap.nets.focus import FocusLayers
-from focusmap.nets.focus_net import FocusNet
+from focusmap.nets.focus_net import Ensemble, FocusLayers, FocusNet
+from focusmap.nets.grids import AS_IT_IS, View
 from focusmap.nets.pooling import Maximum, PoolingOptions
-from focusmap.nets.views import AS_IT_IS, View
 from focusmap.study.cohort import Cohort, read_cohort
 from focusmap.study.task import Target, Task
 from support.maps import explain
@@ -145,7 +143,7 @@ def test_a_label_that_is_not_predicted_has_an_empty_map_and_region(folder):
 @pytest.mark.parametrize("method", ["focus", "focus@mirror", "cam"])
 def test_an_overlay_says_that_a_label_was_not_predicted_where_that_is_why_it_has_no_map(folder, monkeypatch, method):
     drawn = []
-    monkeypatch.setattr("focusmap.heatmaps.overlays.draw_overlay", lambda _, overlay: drawn.append(overlay))
+    monkeypatch.setattr("focusmap.heatmaps.map_files.draw_overlay", lambda _, overlay: drawn.append(overlay))
     explain(spot_model(), items_of(folder)[:1], folder / "out", ExplainOptions(method))
     said = [overlay.absent for overlay in drawn if overlay.heat_map is None]
     assert set(said) == {"no evidence" if method == "cam" else "not predicted: no map"}

@@ -7,8 +7,14 @@ from scipy import ndimage
 
 import support.map_oracles as oracles
 from focusmap.heatmaps import heat_maps
-from focusmap.heatmaps.gradients import N_STEPS
-from focusmap.heatmaps.regions import LEAST_ADDED, PAPER_SIDE, attributions_of, membership, over_segmentations
+from focusmap.heatmaps.gradients import (
+    LEAST_ADDED,
+    N_STEPS,
+    PAPER_SIDE,
+    attributions_of,
+    membership,
+    over_segmentations,
+)
 from support.mapped_nets import SmallNet, close, images
 
 

@@ -23,7 +23,7 @@ from focusmap.models.ensemble import combine
 from focusmap.models.net import Model, with_views
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.focus_net import FocusNet
-from focusmap.nets.views import AS_IT_IS, View
+from focusmap.nets.grids import AS_IT_IS, View
 from focusmap.study.cohort import Cohort
 from focusmap.study.samples import Samples
 from support.maps import explain_rows, samples_of

@@ -24,7 +24,7 @@ from focusmap.models.predictor import ModelCard, Predictor, answer, needs_of
 from focusmap.models.rows import Estimators, RowModel
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.cases import CaseArchitecture, build_case_net
-from focusmap.nets.views import AS_IT_IS, View
+from focusmap.nets.grids import AS_IT_IS, View
 from focusmap.study.cases import by_case
 from focusmap.study.cohort import Cohort
 from focusmap.study.covariates import fit_covariates

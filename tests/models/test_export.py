@@ -24,7 +24,7 @@ from focusmap.models.folder import load_model, save_model
 from focusmap.models.net import Model
 from focusmap.models.predict import predict
 from focusmap.nets.build import Architecture, build_net
-from focusmap.nets.views import AS_IT_IS, View
+from focusmap.nets.grids import AS_IT_IS, View
 from focusmap.study.inputs import read_images
 from focusmap.study.options import Declaration
 from support.models import model_of

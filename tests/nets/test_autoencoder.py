@@ -8,7 +8,7 @@ from focusmap.errors import InputError
 from focusmap.heatmaps import heat_maps, methods_of
 from focusmap.nets.autoencoder import COMPRESSION, Reconstruction
 from focusmap.nets.build import Architecture, build_net, check_recipe
-from focusmap.nets.ensemble import Ensemble
+from focusmap.nets.focus_net import Ensemble
 from focusmap.study.recipe import recipe_from
 
 NAMES = ("small-residual-autoencoder", "resnet18-autoencoder", "plain-cnn-autoencoder")

@@ -9,12 +9,10 @@ from focusmap.audit.image_summary import Seen
 from focusmap.errors import InputError
 from focusmap.heatmaps import heat_maps, methods_of
 from focusmap.models.configure import resolve_recipe
-from focusmap.nets.axis_attention import AxisAttention
 from focusmap.nets.build import Architecture, build_net, check_recipe
 from focusmap.nets.decoders import strides_of
-from focusmap.nets.focus import FocusLayers
-from focusmap.nets.focus_net import FocusNet
-from focusmap.nets.pooling import Average, Maximum, PoolingOptions
+from focusmap.nets.focus_net import FocusLayers, FocusNet
+from focusmap.nets.pooling import Average, AxisAttention, Maximum, PoolingOptions
 from focusmap.study.recipe import Recipe
 
 

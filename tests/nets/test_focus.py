@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from focusmap.errors import InputError
 from focusmap.nets.build import Architecture, architecture_of, build_net, check_recipe
 from focusmap.nets.decoders import Level
-from focusmap.nets.focus import FocusLayers
-from focusmap.nets.focus_net import FocusNet
+from focusmap.nets.focus_net import FocusLayers, FocusNet
 from focusmap.nets.heads import task_loss, undo_class_weights
 from focusmap.nets.pooling import POOLINGS, PoolingOptions, build_pooling
 from focusmap.study.recipe import Recipe

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from focusmap.images.crop import parse_crop, shares_box
 from focusmap.nets.build import Architecture, build_net
-from focusmap.nets.plain_cnn import PLAIN_NETS, WIDTHS, Block
+from focusmap.nets.own_nets import PLAIN_NETS, PLAIN_WIDTHS, Block
 from focusmap.study.recipe import recipe_from
 
 
@@ -27,7 +27,7 @@ def slow_net(net, x, *, residual):
 @pytest.mark.parametrize("name", list(PLAIN_NETS))
 def test_it_is_eight_convolutions_with_and_without_the_skip(name):
     net, x = PLAIN_NETS[name](3).eval(), torch.randn(2, 3, 45, 70, generator=torch.Generator().manual_seed(0))
-    assert tuple(block.conv.out_channels for block in net.blocks) == WIDTHS == (8, 8, 16, 16, 32, 32, 64, 64)
+    assert tuple(block.conv.out_channels for block in net.blocks) == PLAIN_WIDTHS == (8, 8, 16, 16, 32, 32, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(net(x), slow_net(net, x, residual=name == "residual-cnn"))
 

@@ -10,8 +10,7 @@ from focusmap.figures.sheets import Tile, write_sheet
 from focusmap.files import Json, read_json
 from focusmap.report.audit_page import AuditImages, PairImage, render_audit
 from focusmap.report.comparison import render_comparison
-from focusmap.report.files import read_run
-from focusmap.report.judged import judged_predictions
+from focusmap.report.files import judged_predictions, read_run
 from focusmap.report.words import words_in
 from support.synthetic_run import binary_task, write_run
 

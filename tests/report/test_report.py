@@ -14,10 +14,9 @@ import yaml
 from focusmap.errors import MissingFileError
 from focusmap.evaluation.localisation.measures import FocusCut
 from focusmap.files import read_json, read_table, write_json, write_table
-from focusmap.report.files import read_run
+from focusmap.report.files import judged_predictions, read_run
 from focusmap.report.focus_section import _confidence, cut_note
-from focusmap.report.judged import judged_predictions
-from focusmap.report.render import render_report
+from focusmap.report.run_page import render_report
 from focusmap.report.words import words_in
 from focusmap.study.task import Target, Task
 from support.synthetic_run import binary_task, words_of, write_run
@@ -465,7 +464,7 @@ def test_the_report_needs_no_torch(run: Path) -> None:
     import sys
 
     code = (
-        "import sys; from pathlib import Path; from focusmap.report.render import render_report;"
+        "import sys; from pathlib import Path; from focusmap.report.run_page import render_report;"
         "render_report(Path(sys.argv[1])); sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(run)], check=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from focusmap.files import Json, write_json
-from focusmap.report.render import render_report
+from focusmap.report.run_page import render_report
 from focusmap.report.trust import render_trust, trust_verdicts
 from focusmap.report.words import words_in
 from support.synthetic_run import binary_task, words_of, write_run

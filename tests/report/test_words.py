@@ -13,12 +13,12 @@ from focusmap.evaluation.predictions import NOTICE
 from focusmap.faithfulness.criteria import SOURCES as TRUST_SOURCES
 from focusmap.files import Json
 from focusmap.reasons import LANGUAGES, Reason, note_entries, reason_entries
-from focusmap.report import render
+from focusmap.report import run_page
 from focusmap.report.consensus_page import COUNTS as CONSENSUS_COUNTS
 from focusmap.report.consensus_page import render_consensus
 from focusmap.report.localisation_section import BASELINES, BY_SIZE, COMPARED, DRAWN, IN_SHORT, POINTS, REGIONS
 from focusmap.report.performance_section import AGREEMENT, CLASSES, RANKING, VALUES
-from focusmap.report.render import render_report
+from focusmap.report.run_page import render_report
 from focusmap.report.segmentation_section import MEASURES as MASK_MEASURES
 from focusmap.report.segmentation_section import METHODS as MASK_METHODS
 from focusmap.report.trust import CRITERIA, render_trust
@@ -26,7 +26,7 @@ from focusmap.report.words import placeholders, words_in
 from focusmap.study.recipe import Augmentation, Recipe
 from support.synthetic_run import binary_task, write_run
 
-FOLDER = Path(render.__file__).parent
+FOLDER = Path(run_page.__file__).parent
 SOURCES = "\n".join(path.read_text() for path in (*FOLDER.glob("*.py"), *FOLDER.glob("templates/*.html")))
 ENGLISH, CHINESE = words_in("en"), words_in("zh")
 # Words that Chinese radiology writes as English does.

@@ -4,11 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from focusmap.segmentation.distillation import learn_masks, mask_loss, predict_masks, start_from_share
-from focusmap.segmentation.learning import Cases, LearningOptions
 from focusmap.segmentation.seeds import SeedCuts
 from focusmap.segmentation.segmenter import Lesions, banded, centred, learn_segmenter
-from focusmap.segmentation.unet import UNet
+from focusmap.segmentation.small_nets import (
+    Cases,
+    LearningOptions,
+    UNet,
+    learn_masks,
+    mask_loss,
+    predict_masks,
+    start_from_share,
+)
 from focusmap.study.segmentation import SegmentationRecipe
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from focusmap.segmentation.learning import Cases, LearningOptions, learn
+from focusmap.segmentation.small_nets import Cases, LearningOptions, learn
 
 
 def test_no_step_follows_a_gradient_longer_than_the_longest() -> None:

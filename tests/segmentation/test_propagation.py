@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from focusmap.segmentation.affinity import similarity
-from focusmap.segmentation.learning import Cases, LearningOptions
-from focusmap.segmentation.propagation import EDGES, Refining, grow, highest_points, transitions, walk
-from focusmap.segmentation.representation import FeatureNet, features_of, learn_features
+from focusmap.segmentation.seeds import EDGES, Refining, grow, highest_points, transitions, walk
+from focusmap.segmentation.small_nets import Cases, FeatureNet, LearningOptions, features_of, learn_features
 from focusmap.study.segmentation import Features, SegmentationRecipe
 
 # In the narrow one, steps along different axes lead to the same flat position.

@@ -10,8 +10,7 @@ import torch
 from focusmap.nets.cases import CaseArchitecture, build_case_net
 from focusmap.statistics.ranking import auroc
 from focusmap.study.task import Target, Task
-from focusmap.training.batches import Labelled, TrainingData
-from focusmap.training.case_inputs import CaseInputs
+from focusmap.training.batches import CaseInputs, Labelled, TrainingData
 from focusmap.training.epoch import forward_store
 from focusmap.training.loop import FitOptions, fit
 from support.small_study import QUICK, SIDE, images, store_of

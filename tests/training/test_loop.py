@@ -12,10 +12,10 @@ from focusmap.errors import InputError, MissingFileError
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.focus_net import FocusNet
 from focusmap.study.recipe import Augmentation, Recipe
+from focusmap.training.batches import Drawn
 from focusmap.training.epoch import forward_store, training_batch
 from focusmap.training.loop import EpochRecord, FitOptions, fit, open_session
 from focusmap.training.records import tune_auroc
-from focusmap.training.sampling import Drawn
 from support.small_study import QUICK, plain_net, study, weights
 
 

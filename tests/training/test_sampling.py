@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from focusmap.study.task import Target, Task
-from focusmap.training.batches import epoch_order
-from focusmap.training.sampling import SAMPLINGS, draw_epoch, expected_draws, rarity_of
+from focusmap.training.batches import SAMPLINGS, draw_epoch, epoch_order, expected_draws, rarity_of
 
 BINARY = Task((Target("a"),))
 RARE = np.array([[1.0]] * 6 + [[0.0]] * 54)

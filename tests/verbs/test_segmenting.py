@@ -16,8 +16,8 @@ from focusmap.evaluation.localisation.mask_scores import above_mean_mask
 from focusmap.heatmaps.map_files import file_name
 from focusmap.images.read import read_mask
 from focusmap.progress import silent
+from focusmap.segmentation.cases import Job
 from focusmap.segmentation.lesions import Lesion
-from focusmap.segmentation.seen import Job
 from focusmap.segmentation.segmenter import learn_segmenter
 from focusmap.study.recipe import Recipe
 from support.options import quick

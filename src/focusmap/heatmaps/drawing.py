@@ -15,8 +15,8 @@ from focusmap.errors import InputError
 from focusmap.heatmaps import class_activation as cam
 from focusmap.heatmaps.copies import AS_IT_IS, brought_back, copied, copies_of
 from focusmap.heatmaps.methods import FOCUS, METHODS, OWN_OUTPUT, Net, Subject, choose_method, method_of, parted
-from focusmap.nets.ensemble import Ensemble
-from focusmap.nets.views import bring_home, show
+from focusmap.nets.focus_net import Ensemble
+from focusmap.nets.grids import bring_home, show
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,10 @@ from torch import Tensor
 from focusmap.errors import InputError, suggest
 from focusmap.heatmaps import class_activation as cam
 from focusmap.heatmaps import gradients, perturbation
-from focusmap.heatmaps.attention import attention_rollout
+from focusmap.heatmaps.class_activation import attention_rollout
 from focusmap.heatmaps.copies import COPIES, check_kinds
-from focusmap.heatmaps.gradients import Classifier, gradient_of, gradients_of
-from focusmap.heatmaps.regions import xrai
-from focusmap.nets.ensemble import Ensemble
-from focusmap.nets.focus_net import FocusNet
+from focusmap.heatmaps.gradients import Classifier, gradient_of, gradients_of, xrai
+from focusmap.nets.focus_net import Ensemble, FocusNet
 
 
 class Net(Protocol):

@@ -16,8 +16,7 @@ from focusmap.images.prepare import AnyPreparation
 from focusmap.images.resampling import along, averaging
 from focusmap.images.volumes import VolumePreparation
 from focusmap.nets.case_images import ImageInCase
-from focusmap.nets.ensemble import Ensemble
-from focusmap.nets.focus_net import FocusNet
+from focusmap.nets.focus_net import Ensemble, FocusNet
 from focusmap.study.cohort import Cohort
 from focusmap.study.samples import Batch
 

@@ -16,8 +16,20 @@ import pandas as pd
 from focusmap.evaluation.localisation.reference import Reference
 from focusmap.files import write_failures, write_table
 from focusmap.heatmaps import FOCUS, Unit, is_method, unit_of
-from focusmap.heatmaps.map_files import Item, MapNames, MapRow, items_of, tabulate, write_binary, write_map
-from focusmap.heatmaps.overlays import Drawing, read_scale, scale_of, write_overlays, write_scale
+from focusmap.heatmaps.map_files import (
+    Drawing,
+    Item,
+    MapNames,
+    MapRow,
+    items_of,
+    read_scale,
+    scale_of,
+    tabulate,
+    write_binary,
+    write_map,
+    write_overlays,
+    write_scale,
+)
 from focusmap.heatmaps.view import Evidence, NetView, evidence_in
 from focusmap.images.nifti import write_nifti
 from focusmap.images.prepare import AnyPlacement, to_source

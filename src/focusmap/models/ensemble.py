@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from focusmap.images.prepare import AnyPreparation
     from focusmap.models.cases import CaseModel
     from focusmap.models.net import Model
-    from focusmap.nets.views import View
+    from focusmap.nets.grids import View
 
 Kind = Literal["net", "cases", "rows", "mean"]
 

@@ -26,9 +26,8 @@ from focusmap.installation import require
 from focusmap.models.folder import PROBE_TOLERANCE
 from focusmap.models.net import Model
 from focusmap.nets.build import Architecture
-from focusmap.nets.ensemble import Ensemble
-from focusmap.nets.focus_net import FocusNet
-from focusmap.nets.views import bring_home, show
+from focusmap.nets.focus_net import Ensemble, FocusNet
+from focusmap.nets.grids import bring_home, show
 
 CARD = "export.json"
 VERSION = 1

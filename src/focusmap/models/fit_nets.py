@@ -98,8 +98,8 @@ def fit_table_net(training: "Training", options: RunOptions) -> RowModel:
 def train_net(made: Untrained, training: "Training", options: RunOptions) -> None:
     """Train a net in place; after each epoch a row of the history is on disk, and the state beside it."""
     from focusmap.nets.heads import undo_class_weights, undo_sampling
+    from focusmap.training.batches import expected_draws, rarity_of
     from focusmap.training.loop import FitOptions, fit
-    from focusmap.training.sampling import expected_draws, rarity_of
 
     recipe, run, task, net = training.recipe, training.run, training.cohort.task, made.net
     data = training_data(made, training)
@@ -195,7 +195,7 @@ def fit_case_model(training: "Training", options: RunOptions) -> "CaseModel":
 def untrained_case_net(training: "Training", *, with_table: bool) -> Untrained:
     """Return a net of cases, of their images alone or with their table."""
     from focusmap.nets.cases import build_case_net
-    from focusmap.training.case_inputs import case_inputs
+    from focusmap.training.batches import case_inputs
 
     assert training.store is not None
     recipe, split = training.recipe, training.split

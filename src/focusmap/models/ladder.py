@@ -147,7 +147,7 @@ def _kept_recipe(training: "Training") -> Recipe | None:
 def _seconds_per_epoch(training: "Training", options: RunOptions) -> float | None:
     """Return what an epoch takes here, by a few steps; None where a batch does not fit into the memory."""
     from focusmap.models.fit_nets import training_data, untrained_net
-    from focusmap.training.timing import training_seconds
+    from focusmap.training.loop import training_seconds
 
     made = untrained_net(training)
     return training_seconds(

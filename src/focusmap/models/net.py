@@ -22,10 +22,8 @@ from focusmap.images.prepare import AnyPreparation, preparation_from, to_source
 from focusmap.models.predictor import Looked, ModelCard, Predictor, mean_card
 from focusmap.nets.backbones import PROBE_SIDE
 from focusmap.nets.build import Architecture, build_net
-from focusmap.nets.ensemble import Ensemble
-from focusmap.nets.focus_net import FocusNet
-from focusmap.nets.grids import CHANNELS_LAST
-from focusmap.nets.views import AS_IT_IS, View
+from focusmap.nets.focus_net import Ensemble, FocusNet
+from focusmap.nets.grids import AS_IT_IS, CHANNELS_LAST, View
 from focusmap.study.cohort import Cohort
 from focusmap.study.flags import Flags
 from focusmap.study.samples import Batch, Images, Samples, at_once

@@ -131,7 +131,7 @@ def _measured(training: Training, options: RunOptions) -> tuple[float | None, st
     import torch
 
     from focusmap.training.devices import choose_devices
-    from focusmap.training.timing import training_seconds
+    from focusmap.training.loop import training_seconds
 
     device = choose_devices(options.devices).accelerator
     made = _untrained(training)

@@ -31,7 +31,7 @@ from focusmap.study.split import Split, fold_split, read_split
 if TYPE_CHECKING:
     from focusmap.images.store import Store
     from focusmap.models.net import Model
-    from focusmap.nets.views import View
+    from focusmap.nets.grids import View
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def _train_one(training: Training, options: RunOptions) -> None:
 def _train_nets(training: Training, options: RunOptions) -> Predictor:
     """Return the model, or the ensemble over the recipe's seeds and views; not calibrated yet."""
     from focusmap.models.net import with_views
-    from focusmap.nets.views import AS_IT_IS, views_within
+    from focusmap.nets.grids import AS_IT_IS, views_within
 
     recipe = training.recipe
     if recipe.model == LADDER:

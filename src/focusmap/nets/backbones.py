@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from focusmap.errors import InputError
 from focusmap.nets.monai_nets import MONAI_NETS
-from focusmap.nets.plain_cnn import PLAIN_NETS
-from focusmap.nets.small_residual import SmallResidual
+from focusmap.nets.own_nets import PLAIN_NETS, SmallResidual
 
 OURS, OURS_3D = "small-residual", "small-residual-3d"
 # Every net answers a probe of this side, by its number of dimensions, whatever the side of its images.

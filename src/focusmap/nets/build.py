@@ -10,7 +10,6 @@ import torch
 from focusmap.errors import InputError
 from focusmap.files import Json
 from focusmap.nets.autoencoder import Reconstruction, mean_of_errors
-from focusmap.nets.axis_attention import AxisAttention
 from focusmap.nets.backbones import (
     build_backbone,
     build_pyramid,
@@ -27,10 +26,9 @@ from focusmap.nets.decoders import (
     split_model,
     strides_of,
 )
-from focusmap.nets.focus import FocusLayers
-from focusmap.nets.focus_net import FocusNet
+from focusmap.nets.focus_net import FocusLayers, FocusNet
 from focusmap.nets.levels import PROBE_SIZES, Levels, LevelsNet
-from focusmap.nets.pooling import AVERAGE, PoolingOptions, build_pooling
+from focusmap.nets.pooling import AVERAGE, AxisAttention, PoolingOptions, build_pooling
 from focusmap.nets.weights import find_weights
 from focusmap.study.recipe import Recipe
 from focusmap.study.task import Task

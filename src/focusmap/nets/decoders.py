@@ -5,7 +5,7 @@
   pyramid attention that other libraries call PAN.
 - ``evidenceS``: the light form: the level with the stride S alone; what lies behind it is cut off.
 - ``acam``, ``acamS``: the same, of the last level or of that with the stride S; the net then attends along the axes
-  (`focusmap.nets.axis_attention`).
+  (`focusmap.nets.pooling`).
 
 ``autoencoder`` stands in the same place of a model's name: `focusmap.nets.autoencoder` decodes back to the image. So
 does ``probe``, a linear head on all levels in two sizes (`focusmap.nets.levels`).

@@ -1,10 +1,15 @@
-"""From one grid to another, in any number of dimensions."""
+"""From one grid to another, in any number of dimensions; and several views of one image, with the way home."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from focusmap.errors import InputError
+from focusmap.files import Json
+from focusmap.study.recipe import Augmentation
 
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -50,3 +55,79 @@ def warped(batch: Tensor, geometry: Tensor, padding: str, displacement: Tensor |
         moved = displacement.flip(1) if n == 3 else displacement
         grid = grid + moved.movedim(1, -1)
     return F.grid_sample(batch, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to show an image.
+
+    Parameters
+    ----------
+    mirror
+        Left and right change places: the columns of an image, the first axis of a volume.
+    scale
+        The image grows by this factor about its centre.
+    down, right
+        How far it is moved then, as shares of its side.
+    """
+
+    mirror: bool = False
+    scale: float = 1.0
+    down: float = 0.0
+    right: float = 0.0
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return plain values for `model.json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Json) -> "View":
+        """Read what `to_dict` gave; `InputError` if it is anything else."""
+        match values:
+            case {"mirror": bool(mirror), "scale": float(scale), "down": float(down), "right": float(right), **rest}:
+                if not rest and scale > 0:
+                    return cls(mirror, scale, down, right)
+        raise InputError(f"a view needs mirror, scale, down and right, no more; found {values!r}.")
+
+
+AS_IT_IS = View()
+
+
+def views_within(limits: Augmentation) -> tuple[View, ...]:
+    """Return the views that are averaged: no further from the image than half of what the net was trained on.
+
+    As it is; grown and shrunk; moved up left and down right; and all of these mirrored where the training mirrors.
+
+    >>> len(views_within(Augmentation())), len(views_within(Augmentation(mirror=True, scale=0)))
+    (5, 6)
+    """
+    grown, moved = 1 + limits.scale / 2, limits.shift / 2
+    plain = dict.fromkeys([
+        AS_IT_IS, View(scale=grown), View(scale=1 / grown),
+        View(down=-moved, right=-moved), View(down=moved, right=moved),
+    ])  # fmt: skip
+    mirrored = [View(True, view.scale, view.down, view.right) for view in plain] if limits.mirror else []
+    return (*plain, *mirrored)
+
+
+def show(view: View, batch: Tensor) -> Tensor:
+    """Return the images ``(N, C, *spatial)`` as the view shows them; what comes in over the edge repeats the edge."""
+    # From output to input, both from -1 to 1, x before y; a share s of the side is 2 s.
+    across, along = (-1 if view.mirror else 1) / view.scale, 1 / view.scale
+    rows = [[across, 0.0, -2 * view.right * across], [0.0, along, -2 * view.down * along]]
+    return batch if view == AS_IT_IS else _warp(batch, rows, "border")
+
+
+def bring_home(view: View, maps: Tensor) -> Tensor:
+    """Return maps ``(N, L, *grid)`` of images shown in a view, back on the images; 0 where the view saw nothing."""
+    across = -view.scale if view.mirror else view.scale
+    rows = [[across, 0.0, 2 * view.right], [0.0, view.scale, 2 * view.down]]
+    return maps if view == AS_IT_IS else _warp(maps, rows, "zeros")
+
+
+def _warp(batch: Tensor, rows: list[list[float]], padding: str) -> Tensor:
+    plane = torch.tensor(rows).to(batch)
+    # Of a volume, each slice is shown so.
+    geometry = torch.eye(batch.ndim - 2, batch.ndim - 1).to(batch)
+    geometry[:2, :2], geometry[:2, -1] = plane[:, :2], plane[:, 2]
+    return warped(batch, geometry.expand(batch.shape[0], *geometry.shape), padding)

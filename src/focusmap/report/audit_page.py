@@ -1,18 +1,92 @@
-"""The audit as a page: findings first, then what the cohort holds, then images to look at."""
+"""The audit as a page and as files: ``audit.html``, ``audit.json``, and sheets of images to look at.
 
-from collections.abc import Mapping, Sequence
+Findings come first, the gravest foremost, each with what it is and what to do; then what the cohort holds, then
+images.
+
+The audit writes its messages in English. A page has its own heading for each finding, from name and count, in the
+language of the page; the message stands under it as it was written.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
+from focusmap.errors import FocusmapError
 from focusmap.figures.json_tree import branch, items, number, text
-from focusmap.files import Json
+from focusmap.figures.sheets import Tile, write_sheet
+from focusmap.files import Json, write_json
+from focusmap.images.read import read_image
+from focusmap.images.slices import middle_slice
 from focusmap.reasons import Language
-from focusmap.report.findings import finding_views, severity_text
-from focusmap.report.images import image_uri
-from focusmap.report.page import write_page
+from focusmap.report.page import image_uri, write_page
 from focusmap.report.performance_section import Figure
-from focusmap.report.tables import Cell, Table, name_cell
-from focusmap.report.words import DASH, Words, words_in
+from focusmap.report.words import DASH, Cell, Table, Words, name_cell, words_in
+from focusmap.study.cohort import Cohort
+from focusmap.study.options import RunOptions
+from focusmap.study.roster import Roster, roster_of
+from focusmap.study.split import Split
+
+if TYPE_CHECKING:
+    from focusmap.audit import Audit
+
+
+ORDER = {"blocking": 0, "warning": 1, "note": 2}
+ICONS = {"blocking": "✕", "warning": "!", "note": "i"}
+TIED = "label-tied-to-"
+
+
+@dataclass(frozen=True)
+class FindingView:
+    """One finding on a page; `heading` and `advice` are the page's own words, `message` is the audit's.
+
+    `advice` is empty of what is heeded already, and of a finding that the catalogues do not know.
+    """
+
+    name: str
+    severity: str
+    heading: str
+    advice: str
+    message: str
+    examples: tuple[str, ...]
+    accepted: bool
+
+    @property
+    def icon(self) -> str:
+        """A sign that does not rely on colour."""
+        return ICONS[self.severity]
+
+
+def finding_views(audit: Mapping[str, Json], words: Words, accepted: Sequence[str] = ()) -> list[FindingView]:
+    """Return the findings of an `audit.json`, the gravest first."""
+    overridden = {*accepted, *(text(name) for name in items(audit.get("accepted")))}
+    views = [_view(branch(value), overridden, words) for value in items(audit.get("findings"))]
+    return sorted(views, key=lambda view: ORDER[view.severity])
+
+
+def severity_text(views: Sequence[FindingView], words: Words) -> str:
+    """Return in words how many findings there are of each severity."""
+    blocking, warnings, notes = (sum(view.severity == severity for view in views) for severity in ORDER)
+    lesser = {"warnings": words.plural("count.warning", warnings), "notes": words.plural("count.note", notes)}
+    return words("audit.severities", blocking=blocking, **lesser)
+
+
+def _view(value: Mapping[str, Json], accepted: set[str], words: Words) -> FindingView:
+    severity, name = text(value.get("severity")), text(value.get("name"))
+    count, column = int(number(value.get("count")) or 0), name.removeprefix(TIED)
+    kind = TIED if name.startswith(TIED) else name
+    known = kind in words.tables["finding"]
+    heeded = value.get("is_heeded") is True
+    return FindingView(
+        name=name,
+        severity=severity if severity in ORDER else "note",
+        heading=words.plural(f"finding.{kind}", count, column=column) if known else name,
+        advice=words(f"advice.{kind}") if known and not heeded else "",
+        message=text(value.get("message")),
+        examples=tuple(text(example) for example in items(value.get("examples"))),
+        accepted=name in accepted,
+    )
+
 
 Tree = Mapping[str, Json]
 MOST_ROWS, MOST_SIZES, MOST_PAIRS = 60, 8, 20
@@ -222,3 +296,84 @@ def _count_cell(value: Json) -> Cell:
 
 def _yes_cell(value: Json, words: Words) -> Cell:
     return Cell(DASH if value is None else words("page.yes" if value else "page.no"))
+
+
+SHOWN_PAIRS = 8
+SHEET_PIXELS = 256
+
+
+def audited(
+    cohort: Cohort, out: Path, options: RunOptions, split: Split | None = None, against: Roster | None = None
+) -> "Audit":
+    """Return the audit of a cohort and write it to the folder `out`.
+
+    Parameters
+    ----------
+    split
+        The split to be judged; without one, the declared split is.
+    against
+        Another table, whose patients and images must not stand in this one.
+    """
+    from focusmap.audit import AuditOptions, audit_against, audit_cohort
+
+    settings = AuditOptions(options.accept, options.workers, options.recipe.seed, options.progress)
+    shared = audit_against(roster_of(cohort), against, settings) if against is not None else []
+    result = audit_cohort(cohort, split, settings).extended(shared, options.accept)
+    write_audit(result, cohort, out, options.language)
+    return result
+
+
+def audited_for_training(cohort: Cohort, out: Path, options: RunOptions) -> "Callable[[Split], Audit]":
+    """Return what audits a cohort with a split and writes that to `out`.
+
+    It raises `RefusedError` if a blocking finding stands, and `InputError` if a mask does not fit its image.
+    """
+    from focusmap.audit.refusal import refuse_blocking, refuse_masks
+
+    def judged(split: Split) -> "Audit":
+        result = audited(cohort, out, options, split)
+        refuse_blocking(result, options, out)
+        refuse_masks(result)
+        return result
+
+    return judged
+
+
+def write_audit(audit: "Audit", cohort: Cohort, out: Path, language: Language) -> Path:
+    """Write the audit of a cohort to the folder `out`; return the page."""
+    write_json(out / "audit.json", audit.to_dict())
+    sheets = {}
+    for n, (label, image_ids) in enumerate(audit.sample_sheets.items()):
+        path = out / "audit" / f"sheet{n}.png"
+        if _write_sheet(cohort, image_ids, path):
+            sheets[label] = path
+    images = AuditImages(sheets, _write_pairs(audit, cohort, out / "audit"))
+    return render_audit(audit.to_dict(), images, out, language)
+
+
+def _write_pairs(audit: "Audit", cohort: Cohort, folder: Path) -> list[PairImage]:
+    """Write the most alike images side by side."""
+    duplicates = cast(dict[str, list[dict[str, object]]], audit.overview.get("duplicates", {}))
+    written = []
+    for n, pair in enumerate(duplicates.get("near", [])[:SHOWN_PAIRS]):
+        shown = PairImage(str(pair["a"]), str(pair["b"]), float(str(pair["correlation"])), folder / f"pair{n}.png")
+        if _write_sheet(cohort, (shown.a, shown.b), shown.path):
+            written.append(shown)
+    return written
+
+
+def _write_sheet(cohort: Cohort, image_ids: Sequence[str], path: Path) -> bool:
+    """Write a sheet of the images that can be read; return whether there was any."""
+    tiles = list(_tiles(cohort, image_ids)) if cohort.has_images else []
+    if tiles:
+        write_sheet(path, tiles)
+    return bool(tiles)
+
+
+def _tiles(cohort: Cohort, image_ids: Sequence[str]) -> Iterable[Tile]:
+    for image_id in image_ids:
+        try:
+            pixels = middle_slice(read_image(cohort.file(image_id), at_least=SHEET_PIXELS))
+        except FocusmapError:
+            continue  # the audit's own finding names it
+        yield Tile(pixels[0] if pixels.shape[0] == 1 else pixels, image_id)

@@ -8,8 +8,7 @@ import pandas as pd
 
 from focusmap.figures.json_tree import branch, number
 from focusmap.report.files import RunFiles
-from focusmap.report.tables import Cell, Table, name_cell
-from focusmap.report.words import DASH, Words
+from focusmap.report.words import DASH, Cell, Table, Words, name_cell
 from focusmap.study.task import Target, Task
 
 PARTS = ("train", "tune", "test")

@@ -10,11 +10,9 @@ from focusmap.figures.training_curves import STYLES, compared_learning_figure, h
 from focusmap.files import Json
 from focusmap.reasons import Language
 from focusmap.report.files import numeric_history
-from focusmap.report.images import figure_uri
-from focusmap.report.page import write_page
+from focusmap.report.page import figure_uri, write_page
 from focusmap.report.performance_section import AGREEMENT, CLASSES, RANKING, VALUES, Figure, mean_metric
-from focusmap.report.tables import Cell, Footnotes, Table, metric_cell, name_cell, signed_cell
-from focusmap.report.words import DASH, Words, words_in
+from focusmap.report.words import DASH, Cell, Footnotes, Table, Words, metric_cell, name_cell, signed_cell, words_in
 
 Tree = Mapping[str, Json]
 METRICS = [key for key in dict.fromkeys((*RANKING, *AGREEMENT, *CLASSES, *VALUES)) if key != "threshold"]

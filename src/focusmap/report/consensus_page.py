@@ -7,10 +7,8 @@ from pathlib import Path
 from focusmap.figures.json_tree import branch, items, number, text
 from focusmap.files import Json
 from focusmap.reasons import Language
-from focusmap.report.images import image_uri
-from focusmap.report.page import write_page
-from focusmap.report.tables import Cell, Footnotes, Table, metric_cell, name_cell
-from focusmap.report.words import DASH, Words, words_in
+from focusmap.report.page import image_uri, write_page
+from focusmap.report.words import DASH, Cell, Footnotes, Table, Words, metric_cell, name_cell, words_in
 
 Tree = Mapping[str, Json]
 MOST_IMAGES = 48

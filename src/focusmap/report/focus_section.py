@@ -8,11 +8,9 @@ import numpy as np
 import pandas as pd
 
 from focusmap.evaluation.localisation.measures import FocusCut
-from focusmap.report.files import RunFiles
-from focusmap.report.images import image_size, image_uri, inside
-from focusmap.report.judged import answers
-from focusmap.report.tables import Cell, Table, name_cell
-from focusmap.report.words import Words
+from focusmap.report.files import RunFiles, answers
+from focusmap.report.page import image_size, image_uri, inside
+from focusmap.report.words import Cell, Table, Words, name_cell
 
 OUTCOMES = ("TP", "FP", "FN")
 STEPS = ("slices", "n_slices", "strongest")

@@ -7,10 +7,9 @@ from focusmap.figures.json_tree import branch, items, number, text
 from focusmap.figures.training_curves import compared_learning_figure, has_balance, has_curves, learning_figure
 from focusmap.files import Json
 from focusmap.report.files import RunFiles, model_name
-from focusmap.report.images import figure_uri
+from focusmap.report.page import figure_uri
 from focusmap.report.performance_section import Figure
-from focusmap.report.tables import Cell, Table, name_cell, range_text
-from focusmap.report.words import Words
+from focusmap.report.words import Cell, Table, Words, name_cell, range_text
 
 Facts = Sequence[tuple[str, str]]
 NET_SETTINGS = ("model", "weights", "size", "channels", "crop", "freeze_epochs", "precision", "seed")

@@ -7,11 +7,9 @@ import pandas as pd
 
 from focusmap.figures.curves import KINDS, confusion_figures, curves_of
 from focusmap.figures.json_tree import branch, items, number, text
-from focusmap.report.files import RunFiles, Tree
-from focusmap.report.images import figure_uri, image_uri, inside
-from focusmap.report.judged import thresholds_of
-from focusmap.report.tables import Cell, Footnotes, Table, metric_cell, metric_row, name_cell, range_text
-from focusmap.report.words import Words
+from focusmap.report.files import RunFiles, Tree, thresholds_of
+from focusmap.report.page import figure_uri, image_uri, inside
+from focusmap.report.words import Cell, Footnotes, Table, Words, metric_cell, metric_row, name_cell, range_text
 
 RANKING = ("auroc", "average_precision", "threshold", "sensitivity", "specificity", "ppv", "npv")
 AGREEMENT = ("accuracy", "balanced_accuracy", "f1", "log_loss", "brier", "ece")

@@ -8,10 +8,9 @@ import pandas as pd
 from focusmap.evaluation.localisation.mask_scores import above_mean_mask, are_mostly_empty
 from focusmap.figures.json_tree import branch, items, number, text
 from focusmap.report.files import RunFiles, Tree
-from focusmap.report.images import image_uri, inside
+from focusmap.report.page import image_uri, inside
 from focusmap.report.performance_section import Figure
-from focusmap.report.tables import Cell, Footnotes, Table, metric_cell, name_cell, signed
-from focusmap.report.words import DASH, Words
+from focusmap.report.words import DASH, Cell, Footnotes, Table, Words, metric_cell, name_cell, signed
 
 METHODS = ("cam", "acam", "focus", "refined", "distilled", "weak_unet", "supervised", "mean_mask")
 MEASURES = (

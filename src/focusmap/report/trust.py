@@ -9,11 +9,9 @@ from focusmap.figures.trust_curves import trust_figure
 from focusmap.files import Json
 from focusmap.reasons import Language
 from focusmap.report.cohort_section import images_of_patients
-from focusmap.report.images import figure_uri
-from focusmap.report.page import write_page
+from focusmap.report.page import figure_uri, write_page
 from focusmap.report.performance_section import Figure
-from focusmap.report.tables import Cell, Footnotes, Table, decimal, name_cell
-from focusmap.report.words import DASH, Words, words_in
+from focusmap.report.words import DASH, Cell, Footnotes, Table, Words, decimal, name_cell, words_in
 
 Tree = Mapping[str, Json]
 CRITERIA = ("deletion", "insertion", "road", "infidelity", "sensitivity-n", "max-sensitivity", "randomisation",

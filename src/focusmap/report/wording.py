@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from focusmap.figures.json_tree import branch, items, number, text
-from focusmap.report.baseline_section import bettered_by
+from focusmap.report.audit_page import ORDER, FindingView, finding_views
 from focusmap.report.cohort_section import rows_of_patients
 from focusmap.report.files import RunFiles, Tree, model_name
-from focusmap.report.findings import ORDER, FindingView, finding_views
-from focusmap.report.ladder_table import called
 from focusmap.report.localisation_section import maps_above_mean_mask
+from focusmap.report.model_section import bettered_by, called
 from focusmap.report.performance_section import mean_metric
 from focusmap.report.segmentation_section import mostly_empty
 from focusmap.report.words import Words

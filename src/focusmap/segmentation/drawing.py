@@ -17,15 +17,20 @@ from focusmap.evaluation.localisation import mean_mask
 from focusmap.evaluation.localisation.summary import resized
 from focusmap.heatmaps.map_files import file_name
 from focusmap.images.prepare import to_source
-from focusmap.segmentation.cases import CAM, LesionCase, map_methods
-from focusmap.segmentation.distillation import predict_masks
-from focusmap.segmentation.learning import LearningOptions
+from focusmap.segmentation.cases import CAM, Job, LesionCase, Member, Seen, map_methods, see
 from focusmap.segmentation.lesions import Lesion
-from focusmap.segmentation.saved import Learnt, load_learnt, save_learnt
 from focusmap.segmentation.seeds import SeedCuts, choose_cuts, choose_cuts_by_masks, noise_level, raised, scaled
-from focusmap.segmentation.seen import Job, Member, Seen, see
-from focusmap.segmentation.segmenter import centred, learn_from_regions, learn_segmenter, raw_cut, regions_of
-from focusmap.segmentation.unet import UNet
+from focusmap.segmentation.segmenter import (
+    Learnt,
+    centred,
+    learn_from_regions,
+    learn_segmenter,
+    load_learnt,
+    raw_cut,
+    regions_of,
+    save_learnt,
+)
+from focusmap.segmentation.small_nets import LearningOptions, UNet, predict_masks
 
 Soft = dict[str, np.ndarray]
 """Name to region ``(*spatial)`` between 0 and 1 on the working grid; a lesion from 1/2 on."""

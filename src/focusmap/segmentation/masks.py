@@ -1,27 +1,197 @@
 """Masks drawn and written: every lesion by every member, the index, the scores, examples, and what to beware of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
-from focusmap.evaluation.localisation.mask_scores import MaskScore, are_mostly_empty, extent, score_table
+from focusmap.evaluation.localisation.mask_scores import (
+    MEAN_MASK,
+    MaskScore,
+    are_mostly_empty,
+    extent,
+    measure_mask,
+    paired_differences,
+    pool_by_case,
+    score_table,
+    summarise_masks,
+    undefined_scores,
+)
+from focusmap.figures.json_tree import number, text
+from focusmap.figures.regions import DrawnCase, draw_cases
 from focusmap.files import Json, write_failures, write_json, write_table
 from focusmap.heatmaps.map_files import MapNames, file_name, write_binary
 from focusmap.images.nifti import write_nifti
+from focusmap.images.read import read_image, read_mask
 from focusmap.images.volumes import VolumePlacement
 from focusmap.reasons import Reason, note_entries
 from focusmap.segmentation import DRAWN_BY
-from focusmap.segmentation.cases import LesionCase, read_cases
+from focusmap.segmentation.cases import Job, LesionCase, Member, read_cases, true_mask
 from focusmap.segmentation.drawing import Drawer, drawn_regions, learn_to_draw
-from focusmap.segmentation.examples import by_dice, by_size, write_examples
 from focusmap.segmentation.lesions import Lesion
-from focusmap.segmentation.scoring import are_scored, scores_of, summary_of
-from focusmap.segmentation.seen import Job, Member
 from focusmap.study.cohort import Cohort
 from focusmap.study.samples import Samples
+
+COMPARED = (("refined", "cam"), ("distilled", "cam"))
+ABSENT = {
+    "acam": Reason("no-axis-attention"),
+    "supervised": Reason("no-train-mask"),
+    "mean_mask": Reason("no-train-mask"),
+}
+
+
+def scores_of(
+    case: LesionCase, lesion: Lesion, regions: Mapping[str, np.ndarray], cohort: Cohort
+) -> Iterator[MaskScore]:
+    """Yield what each region scores in a case whose true mask is known."""
+    image_id = case.item.image_id
+    mask = true_mask(cohort, image_id, lesion, case.placement.source_shape) if cohort.has_masks else None
+    if mask is None:
+        return
+    patient_id = str(cohort.patient_ids[cohort.positions[image_id]])
+    for method, region in regions.items():
+        yield MaskScore(image_id, patient_id, lesion.name, method, *measure_mask(region, mask, case.spacing))
+
+
+def are_scored(scores: Sequence[MaskScore]) -> bool:
+    """Return whether any case with a lesion has a true mask."""
+    return any(np.isfinite(score.measures["dice"]) for score in scores)
+
+
+def summary_of(scores: Sequence[MaskScore], method: str, sources: Mapping[str, Cohort]) -> dict[str, Json]:
+    """Return the means of all scores, of each target, and of cases whose images were drawn one by one.
+
+    Parameters
+    ----------
+    method
+        Whose masks are written.
+    sources
+        image_id to the cohort that it is of.
+    """
+    targets = dict.fromkeys(score.target for score in scores)
+    by_target: dict[str, Json] = {
+        target: _with_absent(summarise_masks([score for score in scores if score.target == target]))
+        for target in targets
+    }
+    by_case: dict[str, Json] = {}
+    case_of = _case_of(scores, sources)
+    if len(set(case_of.values())) < len(case_of):
+        pooled = pool_by_case(scores, case_of)
+        by_case = {"methods": dict(summarise_masks(pooled)), "differences": _differences(pooled, method)}
+    return {
+        "methods": _with_absent(summarise_masks(scores)),
+        **({"by_target": by_target} if len(targets) > 1 else {}),
+        "differences": _differences(scores, method),
+        **({"by_case": by_case} if by_case else {}),
+    }
+
+
+def _case_of(scores: Sequence[MaskScore], sources: Mapping[str, Cohort]) -> dict[str, str]:
+    """Return the case of each image that was scored; its own name where the study has no cases."""
+    found: dict[str, str] = {}
+    for score in scores:
+        cohort = sources[score.image_id]
+        case_ids = cohort.table["case_id"] if "case_id" in cohort.table else pd.Series(cohort.image_ids)
+        found[score.image_id] = str(case_ids.iloc[cohort.positions[score.image_id]])
+    return found
+
+
+def _differences(scores: Sequence[MaskScore], method: str) -> dict[str, Json]:
+    pairs = (*COMPARED, (method, MEAN_MASK))
+    found = {f"{better} - {worse}": paired_differences(scores, better, worse) for better, worse in pairs}
+    return {pair: entry for pair, entry in found.items() if entry is not None}
+
+
+def _with_absent(methods: dict[str, Json]) -> dict[str, Json]:
+    """Return the methods with those that there are none of, each with the reason."""
+    return {**methods, **{name: undefined_scores(why) for name, why in ABSENT.items() if name not in methods}}
+
+
+EXAMPLES = "examples.png"
+Ranked = TypeVar("Ranked")
+
+
+@dataclass(frozen=True)
+class Example:
+    """A mask to be shown, and what is to be said of it."""
+
+    image_id: str
+    target: str
+    said: str
+
+
+def by_dice(scores: Sequence[MaskScore]) -> list[Example]:
+    """Return the cases of the highest, the median and the lowest Dice among lesions whose mask is known."""
+    ranked = sorted((s for s in scores if np.isfinite(s.measures["dice"])), key=lambda s: -s.measures["dice"])
+    return [
+        Example(score.image_id, score.target, f"{name}: {score.measures['dice']:.2f}")
+        for name, score in _three_of(ranked, "best", "worst")
+    ]
+
+
+def by_size(rows: Sequence[Mapping[str, Json]]) -> list[Example]:
+    """Return the largest, the median and the smallest mask of an index by its pixels, empty ones left out."""
+    sizes = [(number(row["n_pixels"]) or 0, row) for row in rows]
+    ranked = sorted(((size, row) for size, row in sizes if size), key=lambda found: -found[0])
+    return [
+        Example(text(row["image_id"]), text(row["target"]), f"{name}: {size:,.0f} pixels")
+        for name, (size, row) in _three_of(ranked, "largest", "smallest")
+    ]
+
+
+def _three_of(ranked: Sequence[Ranked], first: str, last: str) -> list[tuple[str, Ranked]]:
+    """Return the first, the median and the last with their names; fewer where there are fewer."""
+    if not ranked:
+        return []
+    names = {len(ranked) // 2: "median", len(ranked) - 1: last, 0: first}
+    return [(names[place], ranked[place]) for place in sorted(names)]
+
+
+def write_examples(
+    folder: Path, examples: Sequence[Example], masks: Mapping[tuple[str, str], str], sources: Mapping[str, Cohort],
+    lesions: Sequence[Lesion],
+) -> None:  # fmt: skip
+    """Write `EXAMPLES`, with the true masks where there are any.
+
+    Parameters
+    ----------
+    folder
+        That of the masks.
+    masks
+        (image_id, target) to the mask's file in `folder`.
+    sources
+        image_id to the cohort that it is of.
+    lesions
+        What was drawn.
+    """
+    by_name = {lesion.name: lesion for lesion in lesions}
+    cases = []
+    for example in examples:
+        drawn = read_mask(folder / masks[example.image_id, example.target])
+        cohort = sources[example.image_id]
+        truth = None
+        if cohort.has_masks:
+            truth = true_mask(cohort, example.image_id, by_name[example.target], drawn.shape)
+        pixels = read_image(cohort.file(example.image_id)).pixels
+        of_which = [example.target] if len(lesions) > 1 else []
+        caption = " ".join([example.said, *of_which, Path(example.image_id).name])
+        cases.append(_drawn_case(pixels, drawn, truth, caption))
+    draw_cases(folder / EXAMPLES, cases)
+
+
+def _drawn_case(pixels: np.ndarray, drawn: np.ndarray, truth: np.ndarray | None, caption: str) -> DrawnCase:
+    """Return a case to be drawn; of a volume, the plane across the shortest axis that has most of the lesion."""
+    if drawn.ndim == 3:
+        axis = int(np.argmin(drawn.shape))
+        lesion = drawn if truth is None else truth
+        plane = int(lesion.sum(axis=tuple(k for k in range(3) if k != axis)).argmax())
+        pixels, drawn = np.moveaxis(pixels[0].take([plane], axis), axis, 0), drawn.take(plane, axis)
+        truth = None if truth is None else truth.take(plane, axis)
+    return DrawnCase(pixels if len(pixels) == 3 else pixels[0], drawn, truth, caption)
+
 
 UNKNOWN, CAUTIONS = "unknown", "cautions.json"
 INDEX_COLUMNS = ["image_id", "path", "target", "probability", "mask", "area", "n_pixels", "predicted"]

@@ -1,12 +1,18 @@
-"""The training loop: a generator that yields one record an epoch; stopping, logging and drawing consume it."""
+"""The training loop: a generator that yields one record an epoch; stopping, logging and drawing consume it.
+
+How long a training would take is measured: steps of it are taken here and now, and multiplied.
+"""
 
 import copy
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
 from torch.distributed import destroy_process_group
 
 from focusmap.errors import FocusmapError, InputError
@@ -14,15 +20,24 @@ from focusmap.nets.focus_net import FocusNet
 from focusmap.nets.heads import LossOptions, task_loss
 from focusmap.study.recipe import Recipe
 from focusmap.study.task import check_learnable
-from focusmap.training.batches import TrainingData
-from focusmap.training.checkpoint import check_same, read_checkpoint, write_checkpoint
+from focusmap.training.batches import Drawn, TrainingData, expected_draws, rarity_of
+from focusmap.training.checkpoint import (
+    check_same,
+    from_checkpoint,
+    identity_of,
+    keep_best,
+    read_checkpoint,
+    start_state,
+    to_checkpoint,
+    write_checkpoint,
+)
 from focusmap.training.devices import choose_devices, open_fabric
-from focusmap.training.epoch import Session, run_epoch
+from focusmap.training.epoch import Session, run_epoch, take_step
 from focusmap.training.records import EpochRecord, epochs_since_best, is_improved, note_on
-from focusmap.training.state import from_checkpoint, identity_of, keep_best, start_state, to_checkpoint
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
 
 __all__ = ["EpochRecord", "FitOptions", "TrainingData", "fit"]
 
@@ -171,3 +186,58 @@ def open_session(
 def _ended(records: list[EpochRecord], recipe: Recipe) -> bool:
     waited = bool(recipe.patience) and epochs_since_best(records) >= recipe.patience
     return len(records) >= recipe.epochs or (waited and bool(records))
+
+
+SMALLEST = 2
+# At the full batch size.
+N_STEPS = 4
+ENOUGH_SECONDS = 3.0
+# Of a step: back and forth through a net is three times the work of forth.
+FORWARD_SHARE = 1 / 3
+
+
+def training_seconds(net: FocusNet, data: TrainingData, recipe: Recipe, device: str = "cpu") -> float | None:
+    """Return about how long all epochs would take on one device, or None if a batch does not fit into its memory.
+
+    Steps of growing size, at last of whole batches, are taken for some seconds, so that a net for which one batch takes
+    minutes is timed by a few images. The fastest counts, an image: others waited for other programs.
+
+    Parameters
+    ----------
+    net
+        Trained a little; of no use afterwards.
+    data, recipe
+        As for `focusmap.training.loop.fit`; what the images show is of no account.
+    device
+        ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    """
+    session = open_session(net, data, recipe, FitOptions(devices=device))
+    net.train()
+    try:
+        a_row = _seconds_a_row(session)
+    except torch.OutOfMemoryError:
+        return None
+    n_drawn = expected_draws(rarity_of(data.task, data.train.truth), recipe.sampling).sum()
+    return float(recipe.epochs * a_row * (n_drawn + FORWARD_SHARE * len(data.tune)))
+
+
+def _seconds_a_row(session: Session) -> float:
+    """Return what one image, row or case costs within a step."""
+    most = min(session.recipe.batch_size, len(session.data.train))
+    growing = [SMALLEST << k for k in range(most.bit_length()) if SMALLEST << k < most]
+    # The first step makes ready what later ones find.
+    _time_step(session, SMALLEST)
+    started, found = time.perf_counter(), []
+    for n in (*growing, *[most] * N_STEPS):
+        found.append(_time_step(session, n) / n)
+        if time.perf_counter() - started > ENOUGH_SECONDS:
+            break
+    return min(found)
+
+
+def _time_step(session: Session, n: int) -> float:
+    started = time.perf_counter()
+    take_step(session, [Drawn(np.arange(n), np.zeros(n, dtype=np.int64))], epoch=0)
+    if session.fabric.device.type != "cpu":
+        torch.accelerator.synchronize()
+    return time.perf_counter() - started

@@ -12,7 +12,7 @@ from focusmap.files import Json, refuse_existing, write_json, write_table
 from focusmap.images.read import read_image
 from focusmap.images.slices import middle_slice
 from focusmap.report.consensus_page import MOST_IMAGES, disputed_images, render_consensus
-from focusmap.report.images import inside
+from focusmap.report.page import inside
 from focusmap.study.readings import Readings, read_readings
 from focusmap.verbs.requests import ConsensusRequest
 

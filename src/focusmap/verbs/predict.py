@@ -15,7 +15,7 @@ from focusmap.models.folder import load_run_model
 from focusmap.models.ood import likeness_of
 from focusmap.models.predict import CHUNK, Predicted, predict_chunks
 from focusmap.models.predictor import Predictor, needs_of
-from focusmap.report.answer import in_words
+from focusmap.report.words import in_words
 from focusmap.study.external import check_targets
 from focusmap.study.flags import Flags, count_rows
 from focusmap.study.inputs import read_inputs

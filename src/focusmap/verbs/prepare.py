@@ -7,7 +7,7 @@ from focusmap.audit.refusal import refuse_blocking
 from focusmap.files import refuse_existing
 from focusmap.models import preparing
 from focusmap.models.preparing import Prepared, split
-from focusmap.report.audit_files import audited, audited_for_training
+from focusmap.report.audit_page import audited, audited_for_training
 from focusmap.study.cohort import Cohort
 from focusmap.study.options import RunOptions
 from focusmap.study.roster import Roster

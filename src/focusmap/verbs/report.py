@@ -14,8 +14,8 @@ def report(folder: Path, language: Language = "en", *, pdf: bool = False) -> Pat
     MissingPartError
         If a PDF is asked for and what makes it is not installed; then nothing is written.
     """
-    from focusmap.report.pdf import require_pdf, write_pdf
-    from focusmap.report.render import render_report
+    from focusmap.report.page import require_pdf, write_pdf
+    from focusmap.report.run_page import render_report
 
     run = open_run(folder)
     if pdf:

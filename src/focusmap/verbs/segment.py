@@ -10,9 +10,9 @@ from focusmap.files import Json, atomic_folder, is_table
 from focusmap.heatmaps import RECONSTRUCTION
 from focusmap.models.folder import load_run_net
 from focusmap.reasons import Reason
+from focusmap.segmentation.cases import Job, Member
 from focusmap.segmentation.lesions import lesions_of
 from focusmap.segmentation.masks import Drawn
-from focusmap.segmentation.seen import Job, Member
 from focusmap.study.cohort import Cohort
 from focusmap.study.external import read_other, refuse_known_patients
 from focusmap.study.inputs import read_images

@@ -7,7 +7,7 @@ from pathlib import Path
 from focusmap.errors import InputError
 from focusmap.models.preparing import Prepared, prepare, store_for
 from focusmap.models.training import train_all
-from focusmap.report.audit_files import audited_for_training
+from focusmap.report.audit_page import audited_for_training
 from focusmap.study.cohort import Cohort, load_cohort, refuse_constant
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import read_recipe

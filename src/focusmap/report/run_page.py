@@ -1,20 +1,24 @@
-"""Everything the report shows, as plain values made from the files of a run."""
+"""The report of a run: everything it shows, as plain values made from files, and one self-contained HTML file."""
 
 from pathlib import Path
 
 import pandas as pd
 
 from focusmap.figures.json_tree import text
-from focusmap.report.attention_table import attention_table
-from focusmap.report.baseline_section import baseline_tables
+from focusmap.reasons import Language
+from focusmap.report.audit_page import finding_views, severity_text
 from focusmap.report.cohort_section import cohort_section
-from focusmap.report.covariate_table import covariate_table, importance_table, sides_table
-from focusmap.report.files import RunFiles, can_be_mapped, can_be_trusted, model_name, read_run
-from focusmap.report.findings import finding_views, severity_text
+from focusmap.report.files import RunFiles, can_be_mapped, can_be_trusted, judged_predictions, model_name, read_run
 from focusmap.report.focus_section import case_note, cut_note, gallery, mistake_section
-from focusmap.report.judged import judged_predictions
-from focusmap.report.ladder_table import ladder_table
 from focusmap.report.localisation_section import localisation_section
+from focusmap.report.model_section import (
+    attention_table,
+    baseline_tables,
+    covariate_table,
+    importance_table,
+    ladder_table,
+    sides_table,
+)
 from focusmap.report.origin_section import (
     learning_curves,
     model_groups,
@@ -22,12 +26,12 @@ from focusmap.report.origin_section import (
     recipe_groups,
     threshold_table,
 )
+from focusmap.report.page import write_page
 from focusmap.report.performance_section import mean_metric, performance_section
 from focusmap.report.segmentation_section import segmentation_section
-from focusmap.report.tables import Footnotes, metric_cell
 from focusmap.report.trust import trust_verdicts
 from focusmap.report.wording import cautions, headline
-from focusmap.report.words import Words
+from focusmap.report.words import Footnotes, Words, metric_cell, words_in
 
 
 def summarise(folder: Path, words: Words) -> dict[str, object]:
@@ -147,3 +151,17 @@ def _split_by(files: RunFiles, words: Words) -> str:
     if study.patients == "column":
         return words("split.by_patient", column=study.patient_column)
     return words("split.by_image")
+
+
+def render_report(run: Path, language: Language = "en") -> Path:
+    """Write ``report.html`` to the run folder, from its files alone, and return its path.
+
+    The page asks the network for nothing, needs no scripts, and prints.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If the folder is not a run, or a file in it cannot be read.
+    """
+    words = words_in(language)
+    return write_page("report.html", summarise(run, words), run / "report.html", words)

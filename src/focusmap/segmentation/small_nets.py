@@ -1,0 +1,273 @@
+"""The small nets that masks come from, in any number of dimensions, and how they learn.
+
+All are small U-Nets (Ronneberger et al. 2015, figure 1, with padding and fewer channels), taught for a fixed number
+of steps, each on a few cases drawn anew. One learns masks: refined ones, with a band that is ignored, or true ones as
+the upper bound. One gives every voxel a feature, so that voxels of one lesion are alike: learnt from seeds alone.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from focusmap.nets.grids import CONVOLUTIONS, on_grid
+from focusmap.progress import Progress, silent
+from focusmap.segmentation.affinity import PairSampling, pair_loss, sampled_pair_loss
+from focusmap.study.segmentation import Features
+
+POOLS: dict[int, type[nn.MaxPool2d] | type[nn.MaxPool3d]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+WIDTHS = (16, 32, 64)
+N_GROUPS = 8
+
+
+class UNet(nn.Module):
+    """From ``(N, C, *spatial)`` to ``(N, n_out, *spatial)``, of any side.
+
+    Normalised by groups of channels within each image, so that batches may be as small as memory wants them.
+
+    Parameters
+    ----------
+    channels, n_out, dimensions
+        C, what is given for each voxel, and the number of spatial axes.
+    widths
+        Channels of the levels, each half as fine as the one before it.
+
+    >>> UNet(1, 2)(torch.zeros(1, 1, 33, 20)).shape
+    torch.Size([1, 2, 33, 20])
+    """
+
+    def __init__(self, channels: int, n_out: int, dimensions: int = 2, widths: tuple[int, ...] = WIDTHS) -> None:
+        super().__init__()
+        self.channels, self.dimensions = channels, dimensions
+        inputs = (channels, *widths[:-1])
+        self.down = nn.ModuleList(_block(n, width, dimensions) for n, width in zip(inputs, widths, strict=True))
+        self.up = nn.ModuleList(_block(fine + coarse, fine, dimensions) for fine, coarse in pairwise(widths))
+        self.pool = POOLS[dimensions](2, ceil_mode=True)
+        self.last = CONVOLUTIONS[dimensions](widths[0], n_out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what is said of each voxel, before any activation."""
+        levels = [self.down[0](x)]
+        for block in self.down[1:]:
+            levels.append(block(self.pool(levels[-1])))
+        found = levels.pop()
+        for block, level in zip(reversed(self.up), reversed(levels), strict=True):
+            found = block(torch.cat([level, on_grid(found, level.shape[2:])], dim=1))
+        said: Tensor = self.last(found)
+        return said
+
+
+def _block(n_in: int, n_out: int, dimensions: int) -> nn.Sequential:
+    convolution = CONVOLUTIONS[dimensions]
+    layers: list[nn.Module] = []
+    for n in (n_in, n_out):
+        layers += [convolution(n, n_out, 3, padding=1, bias=False), nn.GroupNorm(N_GROUPS, n_out), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+WARM_UP = 0.2
+
+
+@dataclass(frozen=True)
+class Cases:
+    """What a small net learns from.
+
+    Parameters
+    ----------
+    images : (N, C, *spatial) float32
+        Standardised.
+    marked : (N, *spatial) int8
+        1 lesion, 0 background, -1 ignored.
+    """
+
+    images: np.ndarray
+    marked: np.ndarray
+
+    def __post_init__(self) -> None:
+        assert self.images.shape[2:] == self.marked.shape[1:], (self.images.shape, self.marked.shape)
+        assert len(self.images) == len(self.marked) > 0, (self.images.shape, self.marked.shape)
+
+    def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return images and marks of `n` cases, half of them with a lesion where there are any, mirrored by chance.
+
+        A lesion is one whichever way it faces, so that, unlike in the classifier's training, every axis is mirrored.
+        """
+        has_lesion = np.flatnonzero((self.marked == 1).reshape(len(self.marked), -1).any(axis=1))
+        some = has_lesion if len(has_lesion) else np.arange(len(self.marked))
+        chosen = [*_drawn(some, n - n // 2, generator), *_drawn(np.arange(len(self.marked)), n // 2, generator)]
+        images, marked = torch.from_numpy(self.images[chosen]), torch.from_numpy(self.marked[chosen])
+        mirrored = torch.rand(marked.ndim - 1, generator=generator) < 0.5
+        axes = [axis for axis, is_mirrored in enumerate(mirrored.tolist(), start=1) if is_mirrored]
+        return images.flip([axis + 1 for axis in axes]), marked.flip(axes)
+
+
+def _drawn(positions: np.ndarray, n: int, generator: torch.Generator) -> Sequence[int]:
+    return [int(value) for value in positions[torch.randint(len(positions), (n,), generator=generator).numpy()]]
+
+
+@dataclass(frozen=True)
+class LearningOptions:
+    """How long a small net learns, from how many cases a step, how fast, from which seed, where, and who is told.
+
+    Gradients longer than `longest_gradient` are shortened to it.
+    """
+
+    n_steps: int = 300
+    batch_size: int = 4
+    learning_rate: float = 3e-3
+    longest_gradient: float = math.inf
+    seed: int = 0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    doing: str = "learning"
+    progress: Progress = silent
+
+
+LossOf = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+"""From images ``(n, C, *spatial)``, marks ``(n, *spatial)`` and what draws by chance to a loss."""
+
+
+def rate_share(step: int, n_steps: int) -> float:
+    """Return the share of the learning rate at a step: it rises for a fifth of the steps, then falls as a cosine.
+
+    >>> [round(rate_share(step, 10), 2) for step in (0, 1, 2, 6, 9)]
+    [0.5, 1.0, 1.0, 0.5, 0.04]
+    """
+    rising = WARM_UP * n_steps
+    fallen = max(step - rising, 0) / (n_steps - rising)
+    return min((step + 1) / rising, 1.0) * (1 + math.cos(math.pi * fallen)) / 2
+
+
+def learn(net: nn.Module, cases: Cases, loss_of: LossOf, options: LearningOptions) -> None:
+    """Train a net in place, which is left in eval mode; the rate follows `rate_share`."""
+    generator = torch.Generator().manual_seed(options.seed)
+    net.to(options.device).train()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=options.learning_rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_share(step, options.n_steps))
+    for step in range(options.n_steps):
+        images, marked = cases.draw(options.batch_size, generator)
+        loss = loss_of(images.to(options.device), marked.to(options.device), generator)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # so in torch
+        nn.utils.clip_grad_norm_(net.parameters(), options.longest_gradient)
+        optimizer.step()
+        schedule.step()
+        options.progress(options.doing, step + 1, options.n_steps)
+    net.eval()
+
+
+BATCH_SIZE = 16
+# A few large steps early on would leave a net of few channels with dead units, and nothing drawn for good.
+LONGEST_GRADIENT = 1.0
+
+
+def learn_masks(cases: Cases, options: LearningOptions) -> UNet:
+    """Return a U-Net that gives each voxel the logit of lesion, trained on marks; what is marked -1 does not count.
+
+    The loss is the binary cross-entropy plus 1 - Dice of the probabilities, both over the known voxels of the batch.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        net = UNet(cases.images.shape[1], 1, cases.marked.ndim - 1)
+    start_from_share(net, cases.marked)
+
+    def loss_of(images: Tensor, marked: Tensor, generator: torch.Generator) -> Tensor:
+        del generator
+        return mask_loss(net(images)[:, 0], marked)
+
+    learn(net, cases, loss_of, replace(options, longest_gradient=LONGEST_GRADIENT))
+    return net
+
+
+def start_from_share(net: UNet, marked: np.ndarray) -> None:
+    """Let a net begin by saying of every voxel how large the share of lesion is (Lin et al. 2017, section 3.3).
+
+    From an even chance, the many voxels of background drive it within a few steps to where a lesion of some voxels has
+    no slope left, and some trainings never draw anything.
+    """
+    share = (np.count_nonzero(marked == 1) + 1) / (np.count_nonzero(marked >= 0) + 2)
+    assert net.last.bias is not None
+    nn.init.constant_(net.last.bias, math.log(share / (1 - share)))
+
+
+def mask_loss(logits: Tensor, marked: Tensor) -> Tensor:
+    """Return cross-entropy + 1 - 2 sum(p y) / (sum(p) + sum(y)) of logits and marks ``(N, *spatial)``, -1 ignored.
+
+    >>> round(float(mask_loss(torch.tensor([[9.0, -9.0, 3.0]]), torch.tensor([[1, 0, -1]]))), 3)
+    0.0
+    """
+    known = marked >= 0
+    if not known.any():
+        return logits.sum() * 0
+    z, y = logits[known].float(), marked[known].float()
+    p = z.sigmoid()
+    dice = (2 * (p * y).sum() + 1) / (p.sum() + y.sum() + 1)
+    return F.binary_cross_entropy_with_logits(z, y) + 1 - dice
+
+
+@torch.inference_mode()
+def predict_masks(net: UNet, images: np.ndarray) -> np.ndarray:
+    """Return the probability of lesion ``(N, *spatial) float32`` of images ``(N, C, *spatial)``."""
+    device = next(net.parameters()).device
+    parts = torch.split(torch.from_numpy(images), BATCH_SIZE)
+    return torch.cat([net(part.to(device))[:, 0].sigmoid().cpu() for part in parts]).numpy()
+
+
+# Two levels: with more context the net would learn the form of the seeds by heart, and not what a lesion looks like.
+FEATURE_WIDTHS = (16, 32)
+# Up to so many labelled voxels a step the loss is that over all pairs.
+EXACT_UP_TO = 5_000
+
+
+class FeatureNet(nn.Module):
+    """From images ``(N, C, *spatial)`` to features ``(N, K, *spatial)``: a small U-Net and an activation.
+
+    ``unit`` gives each voxel's feature the length 1, ``elu`` passes it through an ELU. A ReLU would make many features
+    equal to zero and so to each other, where the loss has no slope.
+    """
+
+    def __init__(self, channels: int, n_features: int, dimensions: int = 2, activation: Features = "unit") -> None:
+        super().__init__()
+        self.unet = UNet(channels, n_features, dimensions, FEATURE_WIDTHS)
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(N, K, *spatial)``."""
+        features: Tensor = self.unet(x)
+        return F.normalize(features, dim=1) if self.activation == "unit" else F.elu(features)
+
+
+def learn_features(net: FeatureNet, cases: Cases, options: LearningOptions, pair_radius: float = 0.0) -> FeatureNet:
+    """Return the net, trained in place, so that pairs of equal seeds are alike and pairs of different ones are not.
+
+    Parameters
+    ----------
+    pair_radius
+        How far apart, in voxels, the two of a pair may lie; 0 means anywhere, in another image too.
+    """
+
+    def loss_of(images: Tensor, marked: Tensor, generator: torch.Generator) -> Tensor:
+        features = net(images)
+        if pair_radius:
+            sampling = PairSampling(radius=pair_radius)
+            of_each = zip(features, marked, strict=True)
+            return torch.stack([sampled_pair_loss(*one, sampling, generator) for one in of_each]).mean()
+        if int((marked >= 0).sum()) <= EXACT_UP_TO:
+            return pair_loss(features.movedim(1, -1).flatten(0, -2), marked.flatten())
+        # Images lie side by side, so that pairs are drawn between them as well as within.
+        return sampled_pair_loss(features.movedim(1, 0), marked, PairSampling(), generator)
+
+    learn(net, cases, loss_of, options)
+    return net
+
+
+@torch.inference_mode()
+def features_of(net: FeatureNet, image: np.ndarray) -> Tensor:
+    """Return the features ``(K, *spatial)`` of one image ``(C, *spatial)``."""
+    device = next(net.parameters()).device
+    features: Tensor = net(torch.from_numpy(image)[None].to(device))[0]
+    return features
