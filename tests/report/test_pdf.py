@@ -11,7 +11,7 @@ from focusmap import installation
 from focusmap.cli import main
 from focusmap.errors import MissingPartError
 from focusmap.reasons import Language
-from focusmap.report import page
+from focusmap.report import page as pages_written
 from focusmap.report.run_page import render_report
 from focusmap.study.task import Target, Task
 from support.synthetic_run import binary_task, write_run
@@ -31,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def skip_without_pdf(language: Language = "en") -> None:
     try:
-        page.require_pdf(language)
+        pages_written.require_pdf(language)
     except MissingPartError as error:
         pytest.skip(str(error))
 
@@ -72,7 +72,7 @@ def test_what_lies_outside_of_the_page_is_not_fetched(tmp_path: Path) -> None:
     for source in ("secret.svg", "not-there.svg"):
         page = tmp_path / "page.html"
         page.write_text(f"<img src='{source}'>")
-        sizes.append(len(page.write_pdf(page).read_bytes()))
+        sizes.append(len(pages_written.write_pdf(page).read_bytes()))
     assert sizes[0] == sizes[1]
 
 
@@ -101,16 +101,16 @@ def test_without_pango_one_message_says_how_to_get_it(monkeypatch: pytest.Monkey
     monkeypatch.setattr(installation, "find_spec", lambda _: True)
     monkeypatch.setattr(builtins, "__import__", broken)
     with pytest.raises(MissingPartError, match=r"libpango-1\.0-0.*apt-get install libpango"):
-        page.require_pdf("en")
+        pages_written.require_pdf("en")
 
 
 def test_a_chinese_pdf_without_a_chinese_typeface_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "require", lambda _: None)
-    monkeypatch.setattr(page, "_load_weasyprint", lambda: None)
-    monkeypatch.setattr(page, "chinese_typeface", lambda: None)
-    page.require_pdf("en")
+    monkeypatch.setattr(pages_written, "require", lambda _: None)
+    monkeypatch.setattr(pages_written, "_load_weasyprint", lambda: None)
+    monkeypatch.setattr(pages_written, "chinese_typeface", lambda: None)
+    pages_written.require_pdf("en")
     with pytest.raises(MissingPartError, match="fonts-noto-cjk"):
-        page.require_pdf("zh")
+        pages_written.require_pdf("zh")
 
 
 def test_the_page_of_a_language_stands_in_that_language_only(tmp_path: Path) -> None:
