@@ -9,6 +9,7 @@ from focusmap.progress import Progress, silent
 
 Severity = Literal["blocking", "warning", "note"]
 
+MASK_SHAPE = "mask-shape"
 SEVERITIES: Mapping[str, Severity] = {
     "patient-across-splits": "blocking",
     "same-patient-two-spellings": "blocking",

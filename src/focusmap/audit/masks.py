@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-from focusmap.audit.findings import Finding, finding, plural
+from focusmap.audit.findings import MASK_SHAPE, Finding, finding, plural
 from focusmap.audit.images import Images
 from focusmap.errors import UnreadableImageError
 from focusmap.images.read import MASK_REMEDY, mask_misfit, read_shape
 from focusmap.study.cohort import Cohort
-
-MASK_SHAPE = "mask-shape"
 
 
 def mask_findings(cohort: Cohort, images: Images) -> list[Finding]:

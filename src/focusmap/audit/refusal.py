@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from focusmap.audit.findings import Audit, Finding
-from focusmap.audit.masks import MASK_SHAPE
+from focusmap.audit.findings import MASK_SHAPE, Audit, Finding
 from focusmap.errors import InputError, RefusedError
 from focusmap.study.options import RunOptions
 
