@@ -1,11 +1,14 @@
-"""What an audit found, under fixed names, and which of it blocks."""
+"""What an audit found, under fixed names; which of it blocks what comes after, and how that is overridden."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Literal
 
+from focusmap.errors import InputError, RefusedError
 from focusmap.files import Json
 from focusmap.progress import Progress, silent
+from focusmap.study.options import RunOptions
 
 Severity = Literal["blocking", "warning", "note"]
 
@@ -158,3 +161,24 @@ def plural(n: int, noun: str) -> str:
     ('1 patient', '2 patients')
     """
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def refuse_blocking(result: Audit, options: RunOptions, where: Path) -> None:
+    """Raise `RefusedError` if a blocking finding stands that nobody has accepted; `where` the audit was written."""
+    blocking = result.blocking(options.accept)
+    if blocking:
+        lines = [f"{finding.name}: {finding.message}" for finding in blocking]
+        overridden = f"To go on all the same: {accepting(blocking)}"
+        raise RefusedError("\n  ".join(["refused.", *lines, f"Details: {where / 'audit.json'}. {overridden}"]))
+
+
+def refuse_masks(result: Audit) -> None:
+    """Raise `InputError` if a mask does not fit its image: heat maps could not be scored by it after training."""
+    for finding in result.findings:
+        if finding.name == MASK_SHAPE:
+            raise InputError("\n  ".join([finding.message, *finding.examples[1:]]))
+
+
+def accepting(blocking: Sequence[Finding]) -> str:
+    """Return the options that override blocking findings."""
+    return " ".join(f"--accept {name}" for name in dict.fromkeys(finding.name for finding in blocking))

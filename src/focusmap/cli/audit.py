@@ -33,7 +33,7 @@ class Audit:
 
     def __call__(self) -> None:
         """Run the command."""
-        from focusmap.audit.refusal import refuse_blocking
+        from focusmap.audit.findings import refuse_blocking
         from focusmap.files import table_name
 
         cohort = self.study.cohort(self.labels, self.options.recipe)

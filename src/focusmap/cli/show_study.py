@@ -105,7 +105,7 @@ def print_single(cohort: "Cohort", recipe: "Recipe") -> None:
 
 def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
     """Print what a run would cost: sizes, time, memory and disk."""
-    from focusmap.audit.refusal import accepting
+    from focusmap.audit.findings import accepting
     from focusmap.models.plan import estimate
     from focusmap.study.model_names import parse_model
 

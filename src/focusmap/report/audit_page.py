@@ -328,7 +328,7 @@ def audited_for_training(cohort: Cohort, out: Path, options: RunOptions) -> "Cal
 
     It raises `RefusedError` if a blocking finding stands, and `InputError` if a mask does not fit its image.
     """
-    from focusmap.audit.refusal import refuse_blocking, refuse_masks
+    from focusmap.audit.findings import refuse_blocking, refuse_masks
 
     def judged(split: Split) -> "Audit":
         result = audited(cohort, out, options, split)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from focusmap.audit.refusal import refuse_blocking
+from focusmap.audit.findings import refuse_blocking
 from focusmap.files import refuse_existing
 from focusmap.models import preparing
 from focusmap.models.preparing import Prepared, split
