@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from focusmap.audit.image_summary import Seen
+from focusmap.audit.images import Seen
 from focusmap.errors import InputError
 from focusmap.heatmaps import heat_maps, methods_of
 from focusmap.models.configure import resolve_recipe

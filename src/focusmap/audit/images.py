@@ -1,20 +1,89 @@
-"""Every image opened once: what it is, a hash of its pixels, and a thumbnail to compare."""
+"""Every image opened once: what it is, a hash of its pixels, a thumbnail to compare, and whether its mask fits it.
+
+A summary says what the images or volumes of a study are like, as far as a recipe is chosen by it.
+"""
 
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from focusmap.audit.findings import AuditOptions, Finding, finding, plural
+from focusmap.audit.findings import MASK_SHAPE, AuditOptions, Finding, finding, plural
 from focusmap.errors import UnreadableImageError, listed
-from focusmap.images.read import read_image
+from focusmap.images.read import MASK_REMEDY, mask_misfit, read_image, read_shape
 from focusmap.images.slices import middle_slice
+from focusmap.study.cohort import Cohort
+
+if TYPE_CHECKING:
+    from focusmap.audit import Audit
+
+
+SAMPLE = 8
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of a study's images or volumes.
+
+    Parameters
+    ----------
+    shapes
+        Of each that can be read; of volumes towards right, front and top, of some.
+    n_channels
+        The most that any has.
+    voxels
+        Size in mm of the voxels of each volume whose file says it, along the same axes.
+    """
+
+    shapes: Sequence[tuple[int, ...]]
+    n_channels: int
+    voxels: Sequence[tuple[float, ...]] = ()
+
+    @property
+    def dimensions(self) -> int:
+        """Return 3 if most are volumes, else 2."""
+        return 3 if 2 * sum(len(shape) == 3 for shape in self.shapes) > len(self.shapes) else 2
+
+
+def look_at_sample(cohort: Cohort) -> Seen:
+    """Return what a few images or volumes are like; unreadable ones are left to the audit."""
+    from focusmap.images.image import voxel_sizes
+    from focusmap.images.read import read_image
+    from focusmap.images.volumes import orientation
+
+    shapes, voxels, n_channels = [], [], 1
+    for position in np.linspace(0, len(cohort) - 1, min(SAMPLE, len(cohort))).astype(int):
+        try:
+            image = read_image(cohort.files[position])
+        except UnreadableImageError:
+            continue
+        shape, axes = image.source_shape, orientation(image.affine)[0]
+        shapes.append(tuple(shape[axis] for axis in axes) if len(shape) == 3 else shape)
+        n_channels = max(n_channels, image.n_channels)
+        if image.affine is not None:
+            voxels.append(tuple(float(size) for size in voxel_sizes(image.affine)[list(axes)]))
+    return Seen(shapes, n_channels, voxels)
+
+
+def seen_by(judged: "Audit", cohort: Cohort) -> Seen | None:
+    """Return the shape of every image as the audit saw it; of volumes, of those that a dry run looks at.
+
+    None for a study without images.
+    """
+    if not cohort.has_images:
+        return None
+    images = cast(Mapping[str, Mapping[str, int]], judged.overview["images"])
+    shapes = [tuple(map(int, size.split("x"))) for size, count in images["sizes"].items() for _ in range(count)]
+    seen = Seen(shapes, max([int(mode.split(", ")[1].split()[0]) for mode in images["modes"]], default=1))
+    return seen if seen.dimensions == 2 else replace(look_at_sample(cohort), n_channels=seen.n_channels)
+
 
 SIDE = 32
 FIRST = 32
@@ -172,3 +241,30 @@ def _thumbnail(plane: np.ndarray, low: float, high: float) -> np.ndarray:
 
 def _format(file: Path) -> str:
     return "".join(file.suffixes[-2:]).lower() if file.suffix.lower() == ".gz" else file.suffix.lower()
+
+
+def mask_findings(cohort: Cohort, images: Images) -> list[Finding]:
+    """Return the finding on masks whose shape is not that of their image, or that cannot be read."""
+    wrong = _misfits(cohort, images)
+    if not wrong:
+        return []
+    fact = f"{plural(len(wrong), 'mask')} cannot be laid over the image. The first: {wrong[0]}. {MASK_REMEDY}"
+    return [finding(MASK_SHAPE, fact, wrong)]
+
+
+def _misfits(cohort: Cohort, images: Images) -> list[str]:
+    """Return what is wrong with each mask that does not fit; an image that cannot be read has its own finding."""
+    told = (
+        _misfit(cohort.study.images / name, image_id, look.size)
+        for column in cohort.mask_columns
+        for image_id, name, look in zip(cohort.image_ids, cohort.table[column], images.looks, strict=True)
+        if name and not look.reason
+    )
+    return [wrong for wrong in told if wrong]
+
+
+def _misfit(file: Path, image_id: str, size: tuple[int, ...]) -> str:
+    try:
+        return mask_misfit(file, read_shape(file), image_id, size)
+    except UnreadableImageError as error:
+        return str(error).rstrip(".")

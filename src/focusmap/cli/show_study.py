@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from focusmap.cli.progress import clock
 
 if TYPE_CHECKING:
-    from focusmap.audit.image_summary import Seen
+    from focusmap.audit.images import Seen
     from focusmap.models.plan import Plan
     from focusmap.study.cohort import Cohort
     from focusmap.study.options import RunOptions
@@ -138,7 +138,7 @@ def time_in_words(plan: "Plan") -> str:
 def volumes_in_words(seen: "Seen") -> str:
     """Return the sizes of some of a study's volumes towards right, front and top.
 
-    >>> from focusmap.audit.image_summary import Seen
+    >>> from focusmap.audit.images import Seen
     >>> volumes_in_words(Seen([(256, 256, 24), (256, 256, 20)], 1, [(1, 1, 5), (1, 1, 6)]))
     '256 x 256 x 20 to 24 voxels of 1 x 1 x 5 to 6 mm (2 examined)'
     """

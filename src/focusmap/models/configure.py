@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from focusmap.audit.image_summary import Seen
+from focusmap.audit.images import Seen
 from focusmap.errors import InputError
 from focusmap.study.cases import by_case
 from focusmap.study.cells import type_covariates

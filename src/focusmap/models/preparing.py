@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from focusmap.audit.image_summary import seen_by
+from focusmap.audit.images import seen_by
 from focusmap.files import Json, read_json, write_json
 from focusmap.models.configure import check_model, preparation_for, resolved, rows_for
 from focusmap.study.cases import with_images
