@@ -17,7 +17,7 @@ from focusmap.study.cohort import Cohort
 from focusmap.study.model_names import LADDER, WITH_TABLE, ModelName, parse_model
 from focusmap.study.recipe import Cases, Loss, Monitor, Pooling, Recipe
 from focusmap.study.roles import PATH_COLUMNS, call_it_path, columns_of_images
-from focusmap.study.target_weights import parse_target_weights
+from focusmap.study.targets import parse_target_weights
 from focusmap.study.task import UNLABELLED
 
 if TYPE_CHECKING:

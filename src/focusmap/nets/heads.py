@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from focusmap.errors import InputError
 from focusmap.study.recipe import Loss
-from focusmap.study.target_weights import parse_target_weights
+from focusmap.study.targets import parse_target_weights
 from focusmap.study.task import TargetKind, Task
 
 # A target that is learnt to the last digit would otherwise weigh without bound.
