@@ -1,4 +1,7 @@
-"""Which images train, tune and test: by patient, stratified, repeatable, and checked on load."""
+"""Which images train, tune and test: by patient, stratified, repeatable, and checked on load.
+
+From a split follows what the models of a run have learnt from and what they are held against.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,7 +16,8 @@ from focusmap.errors import InputError, listed
 from focusmap.files import read_json, read_table, write_json, write_table
 from focusmap.reasons import Reason, note_entries, read_notes
 from focusmap.study.blocks import UNUSED, deal_blocks, sequence_ranks
-from focusmap.study.cohort import Cohort
+from focusmap.study.cohort import Cohort, load_cohort
+from focusmap.study.run import Run
 from focusmap.study.stratify import label_matrix, stratify
 
 PARTS = ("train", "tune", "test")
@@ -264,3 +268,49 @@ def _complete(cohort: Cohort, declared: pd.Series, options: SplitOptions) -> tup
     parts[inside] = [names[part] for part in dealt]
     lacked = dict(zip(("part", "other"), missing, strict=False))
     return list(parts), [Reason("part-taken" if len(missing) == 1 else "parts-taken", **lacked)]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """One model's run folder, and the rows that it learnt from, was tuned on and has not seen."""
+
+    run: Run
+    train: Cohort
+    tune: Cohort
+    test: Cohort
+
+
+def parts_of(run: Run) -> list[Parts]:
+    """Return the parts of a run's own split, or those of each of its folds.
+
+    Raises
+    ------
+    InputError
+        If a split without folds has no test part.
+    """
+    cohort = load_cohort(run.folder)
+    split, runs = read_split(run.split, cohort), run.parts()
+    if runs == [run]:
+        if not split.ids("test"):
+            raise InputError(f"{run.folder}: its split has no test part. Name images or a label file.")
+        return [_parts(run, cohort, split)]
+    return [_parts(fold, cohort, fold_split(split, k)) for k, fold in enumerate(runs)]
+
+
+def first_parts_of(run: Run) -> Parts:
+    """Return the parts of a run's own split, or of its first fold, whether or not there is a test part."""
+    cohort = load_cohort(run.folder)
+    split = read_split(run.split, cohort)
+    return _parts(run, cohort, fold_split(split, 0) if split.n_folds else split)
+
+
+def learnt_by_any(run: Run) -> Cohort | None:
+    """Return the rows that any model of a run has learnt from: of a run with folds, all; None where there are none."""
+    cohort = load_cohort(run.folder)
+    parts = read_split(run.split, cohort).part_of if run.split.is_file() else {}
+    learnt = [image_id for image_id, part in parts.items() if part == "train" or part.isdecimal()]
+    return cohort.of(learnt) if learnt else None
+
+
+def _parts(run: Run, cohort: Cohort, split: Split) -> Parts:
+    return Parts(run, *(cohort.of(split.ids(part)) for part in ("train", "tune", "test")))

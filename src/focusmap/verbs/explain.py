@@ -23,9 +23,9 @@ from focusmap.study.cohort import Cohort
 from focusmap.study.external import read_other, refuse_known_patients, rows_like
 from focusmap.study.inputs import read_images
 from focusmap.study.options import RunOptions
-from focusmap.study.parts import learnt_by_any, parts_of
 from focusmap.study.run import Run, open_run
 from focusmap.study.samples import Failure, Samples
+from focusmap.study.split import learnt_by_any, parts_of
 from focusmap.verbs.requests import ExplainRequest
 
 

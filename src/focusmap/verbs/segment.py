@@ -17,9 +17,9 @@ from focusmap.study.cohort import Cohort
 from focusmap.study.external import read_other, refuse_known_patients
 from focusmap.study.inputs import read_images
 from focusmap.study.options import RunOptions
-from focusmap.study.parts import Parts, first_parts_of, parts_of
 from focusmap.study.recipe import Recipe, read_recipe
 from focusmap.study.run import Run, open_run
+from focusmap.study.split import Parts, first_parts_of, parts_of
 from focusmap.study.study import read_study
 from focusmap.training.devices import choose_devices
 from focusmap.verbs.requests import SegmentRequest
