@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from focusmap.errors import InputError
 from focusmap.study.cohort import Cohort, build_cohort
+from focusmap.study.dealing import label_matrix, stratify
 from focusmap.study.split import Split, SplitOptions, fold_split, make_split, read_split, write_split
-from focusmap.study.stratify import label_matrix, stratify
 from focusmap.study.study import Study
 from focusmap.study.task import Target, Task
 

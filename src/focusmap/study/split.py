@@ -15,10 +15,9 @@ import pandas as pd
 from focusmap.errors import InputError, listed
 from focusmap.files import read_json, read_table, write_json, write_table
 from focusmap.reasons import Reason, note_entries, read_notes
-from focusmap.study.blocks import UNUSED, deal_blocks, sequence_ranks
 from focusmap.study.cohort import Cohort, load_cohort
+from focusmap.study.dealing import UNUSED, deal_blocks, label_matrix, sequence_ranks, stratify
 from focusmap.study.run import Run
-from focusmap.study.stratify import label_matrix, stratify
 
 PARTS = ("train", "tune", "test")
 NOT_USED = ""
