@@ -29,7 +29,7 @@ from focusmap.segmentation.seeds import SeedCuts, seeds
 from focusmap.segmentation.segmenter import N_FEATURES, Segmenter, regions_of
 from focusmap.segmentation.small_nets import Cases, FeatureNet, LearningOptions, learn_features, learn_masks
 from focusmap.study.recipe import Recipe
-from focusmap.study.segmentation import SegmentationRecipe
+from focusmap.study.recipe_parts import SegmentationRecipe
 from focusmap.study.task import Target, Task
 from focusmap.training.batches import Labelled, TrainingData
 from focusmap.training.epoch import train_epoch

@@ -18,7 +18,7 @@ import focusmap
 from focusmap.everything import DEMO_RECIPE
 from focusmap.phantom import FINDINGS, PhantomOptions, make_phantom, write_phantom
 from focusmap.study.cohort import read_cohort
-from focusmap.study.segmentation import SegmentationRecipe
+from focusmap.study.recipe_parts import SegmentationRecipe
 
 METHODS = ("cam", "acam", "focus", "refined", "distilled", "weak_unet", "supervised", "mean_mask")
 

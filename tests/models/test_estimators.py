@@ -20,7 +20,7 @@ from focusmap.errors import InputError, ModelError
 from focusmap.models.estimators import BOOSTING, FITS, N_TREES
 from focusmap.models.fitting import Rows, fit_target, screened, target_model
 from focusmap.models.scorers import form_of, from_arrays, to_arrays
-from focusmap.study.model_names import ESTIMATORS, parse_model
+from focusmap.study.recipe_parts import ESTIMATORS, parse_model
 from focusmap.study.task import Target
 
 rng = np.random.default_rng(0)

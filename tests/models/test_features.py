@@ -16,7 +16,7 @@ from focusmap.models.features import (
     shape,
     texture,
 )  # fmt: skip
-from focusmap.study.model_names import FEATURES
+from focusmap.study.recipe_parts import FEATURES
 
 ROWS, COLUMNS = np.mgrid[:128, :128]
 

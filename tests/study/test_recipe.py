@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from focusmap.errors import InputError, MissingFileError
-from focusmap.study.presets import PRESETS
 from focusmap.study.recipe import Augmentation, Recipe, read_recipe, recipe_from
+from focusmap.study.recipe_parts import PRESETS
 
 
 def test_written_and_read_back_equal(tmp_path):

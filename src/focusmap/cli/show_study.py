@@ -107,7 +107,7 @@ def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
     """Print what a run would cost: sizes, time, memory and disk."""
     from focusmap.audit.findings import accepting
     from focusmap.models.plan import estimate
-    from focusmap.study.model_names import parse_model
+    from focusmap.study.recipe_parts import parse_model
 
     plan = estimate(cohort, options)
     size, shape = plan.recipe.size, plan.recipe.shape

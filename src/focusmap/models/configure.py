@@ -14,8 +14,8 @@ from focusmap.errors import InputError
 from focusmap.study.cases import by_case
 from focusmap.study.cells import type_covariates
 from focusmap.study.cohort import Cohort
-from focusmap.study.model_names import LADDER, WITH_TABLE, ModelName, parse_model
 from focusmap.study.recipe import Cases, Loss, Monitor, Pooling, Recipe
+from focusmap.study.recipe_parts import LADDER, WITH_TABLE, ModelName, parse_model
 from focusmap.study.roles import PATH_COLUMNS, call_it_path, columns_of_images
 from focusmap.study.targets import parse_target_weights
 from focusmap.study.task import UNLABELLED

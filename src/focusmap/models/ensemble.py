@@ -17,7 +17,7 @@ from focusmap.models.predictor import Looked, ModelCard, Predictor, mean_card
 from focusmap.models.rows import RowModel, mean_of_rows
 from focusmap.study.cohort import Cohort
 from focusmap.study.flags import Flags, side_by_side
-from focusmap.study.model_names import MEAN, parse_model
+from focusmap.study.recipe_parts import MEAN, parse_model
 from focusmap.study.samples import Batch
 from focusmap.study.task import Task
 

@@ -172,7 +172,7 @@ def fit_features(names: Sequence[str], images: NDArray[np.uint8], seed: int) -> 
     Parameters
     ----------
     names
-        Of `focusmap.study.model_names.FEATURES`.
+        Of `focusmap.study.recipe_parts.FEATURES`.
     images
         ``(N, C, H, W) uint8``, of train.
     seed

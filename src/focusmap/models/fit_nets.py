@@ -17,8 +17,8 @@ from focusmap.models.rows import RowModel, row_model
 from focusmap.reasons import reason_entries
 from focusmap.study.cases import views_of
 from focusmap.study.covariates import Covariates, fit_covariates
-from focusmap.study.model_names import TABLE_NET
 from focusmap.study.options import RunOptions
+from focusmap.study.recipe_parts import TABLE_NET
 from focusmap.study.run import Run
 from focusmap.study.samples import Samples
 from focusmap.study.split import PARTS

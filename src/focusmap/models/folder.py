@@ -18,7 +18,7 @@ from focusmap.files import atomic, read_json
 from focusmap.models.ensemble import Kind, kind_of, mean_from
 from focusmap.models.predictor import Looking, ModelCard, Predictor, Self, read_card, write_card
 from focusmap.models.rows import rows_from
-from focusmap.study.model_names import MEAN, parse_model
+from focusmap.study.recipe_parts import MEAN, parse_model
 from focusmap.study.run import open_run
 
 if TYPE_CHECKING:

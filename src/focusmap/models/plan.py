@@ -23,9 +23,9 @@ from focusmap.models.preparing import split, split_of_images
 from focusmap.models.training import Training
 from focusmap.study.cohort import Cohort, refuse_constant
 from focusmap.study.covariates import fit_covariates
-from focusmap.study.model_names import LADDER, parse_model
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import Recipe
+from focusmap.study.recipe_parts import LADDER, parse_model
 from focusmap.study.run import Run
 from focusmap.study.split import Split, fold_split
 from focusmap.study.task import check_learnable

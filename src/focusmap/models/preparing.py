@@ -16,9 +16,9 @@ from focusmap.files import Json, read_json, write_json
 from focusmap.models.configure import check_model, preparation_for, resolved, rows_for
 from focusmap.study.cases import with_images
 from focusmap.study.cohort import Cohort, write_cohort
-from focusmap.study.model_names import parse_model
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import Recipe, read_recipe
+from focusmap.study.recipe_parts import parse_model
 from focusmap.study.run import Run
 from focusmap.study.split import Split, SplitOptions, make_split, write_split
 from focusmap.study.study import read_study, write_study

@@ -21,8 +21,8 @@ from focusmap.models.preparing import library_versions
 from focusmap.study.cohort import Cohort
 from focusmap.study.covariates import Covariates, fit_covariates
 from focusmap.study.flags import Flags, said_by_models
-from focusmap.study.model_names import TABLE_NET
 from focusmap.study.options import RunOptions
+from focusmap.study.recipe_parts import TABLE_NET
 from focusmap.study.samples import Batch, Samples
 from focusmap.study.task import Task, check_learnable
 

@@ -21,9 +21,9 @@ from focusmap.models.preparing import Prepared, store_for, write_manifest
 from focusmap.models.probe import fit_probe
 from focusmap.models.rows import fit_estimators
 from focusmap.study.cohort import Cohort, load_cohort
-from focusmap.study.model_names import LADDER, ModelName, parse_model
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import Recipe, read_recipe
+from focusmap.study.recipe_parts import LADDER, ModelName, parse_model
 from focusmap.study.run import Run
 from focusmap.study.samples import Samples
 from focusmap.study.split import Split, fold_split, read_split

@@ -11,8 +11,8 @@ from focusmap.figures.json_tree import branch, number
 from focusmap.files import Json, read_json, read_table
 from focusmap.models.predictor import ModelCard, read_card
 from focusmap.report.words import Words
-from focusmap.study.model_names import ModelName, parse_model
 from focusmap.study.recipe import Recipe, read_recipe
+from focusmap.study.recipe_parts import ModelName, parse_model
 from focusmap.study.study import Study, read_study
 from focusmap.study.task import DEFAULT_THRESHOLD, Target, Task
 

@@ -33,7 +33,7 @@ from focusmap.segmentation.small_nets import (
     learn_masks,
     predict_masks,
 )
-from focusmap.study.segmentation import SegmentationRecipe
+from focusmap.study.recipe_parts import SegmentationRecipe
 from focusmap.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
 N_FEATURES = 16

@@ -9,9 +9,9 @@ from focusmap.errors import InputError, RefusedError, listed
 from focusmap.study.cases import by_case
 from focusmap.study.cohort import Cohort, load_cohort, read_cohort, read_columns
 from focusmap.study.ids import SPELLINGS, normal_id, spelled_apart
-from focusmap.study.model_names import parse_model
 from focusmap.study.options import Declaration, RunOptions
 from focusmap.study.recipe import read_recipe
+from focusmap.study.recipe_parts import parse_model
 from focusmap.study.roles import NO_PATH, find_roles, require_column
 from focusmap.study.run import Run
 from focusmap.study.study import Study, read_study

@@ -8,8 +8,7 @@ from typing import Annotated, ClassVar, Literal, cast, get_args, get_origin, get
 from focusmap.errors import InputError, suggest
 from focusmap.files import Json, read_text, write_text
 from focusmap.settings import Setting, described
-from focusmap.study.presets import over_preset
-from focusmap.study.segmentation import SegmentationRecipe
+from focusmap.study.recipe_parts import SegmentationRecipe, over_preset
 
 Optimizer = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["cosine", "constant", "one-cycle", "step", "plateau"]
@@ -324,7 +323,7 @@ def read_recipe(path: Path, preset: str | None = None) -> Recipe:
 def recipe_from(values: Mapping[str, Json]) -> Recipe:
     """Return a recipe from plain values; `InputError` names an unknown key and the nearest known one.
 
-    The key ``preset`` names settings of `focusmap.study.presets` that the others override; the recipe holds what
+    The key ``preset`` names settings of `focusmap.study.recipe_parts` that the others override; the recipe holds what
     comes of it.
     """
     if "preset" in values:
