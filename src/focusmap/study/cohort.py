@@ -13,8 +13,8 @@ import pandas as pd
 from focusmap.errors import InputError, MissingFileError, suggest
 from focusmap.files import read_table, write_table
 from focusmap.study.declaration import declare_study, without_missing
+from focusmap.study.ids import named_rows, refuse_missing, refuse_repeats, relative_path
 from focusmap.study.options import Declaration
-from focusmap.study.rows import named_rows, refuse_missing, refuse_repeats, relative_path
 from focusmap.study.study import Study, read_study
 from focusmap.study.task import ANOMALY, UNLABELLED, CellError, Task
 from focusmap.study.values import alike, means_empty, plain, split_list

@@ -12,9 +12,9 @@ from focusmap.images.read import image_files
 from focusmap.study.cases import NO_VIEW, by_case
 from focusmap.study.cohort import Cohort, read_columns, read_earlier, read_unlabelled
 from focusmap.study.external import rows_like
+from focusmap.study.ids import named_rows
 from focusmap.study.options import Declaration
 from focusmap.study.roles import NO_PATH, Roles, find_roles, first_filled
-from focusmap.study.rows import named_rows
 from focusmap.study.run import Run
 from focusmap.study.samples import Samples
 from focusmap.study.study import Study, read_study

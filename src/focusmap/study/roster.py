@@ -8,10 +8,9 @@ import pandas as pd
 
 from focusmap.errors import InputError
 from focusmap.study.cohort import Cohort, read_columns
-from focusmap.study.ids import normal_id, refuse_nobody
+from focusmap.study.ids import normal_id, refuse_missing, refuse_nobody, relative_path
 from focusmap.study.options import Declaration
 from focusmap.study.roles import find_roles
-from focusmap.study.rows import refuse_missing, relative_path
 from focusmap.study.study import Study
 
 
