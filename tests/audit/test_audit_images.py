@@ -13,7 +13,7 @@ from focusmap.audit.duplicates import CORRELATION, DETAIL, SAME, near_pairs
 from focusmap.audit.images import look_at_all
 from focusmap.errors import FocusmapError
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
-from focusmap.study.roster import read_roster, roster_of
+from focusmap.study.external import read_roster, roster_of
 from focusmap.study.split import make_split
 from support.audited import found, must_find, textures, write_cohort
 

@@ -9,8 +9,8 @@ import pytest
 
 from focusmap.audit import audit_against, audit_cohort
 from focusmap.study.cohort import Cohort, read_cohort
+from focusmap.study.external import read_roster, roster_of
 from focusmap.study.options import Declaration
-from focusmap.study.roster import read_roster, roster_of
 from focusmap.study.split import make_split
 from support.audited import found, must_find, write_cohort
 

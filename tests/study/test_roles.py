@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from focusmap.errors import InputError
 from focusmap.study.cohort import read_cohort
 from focusmap.study.declaration import declare_study
+from focusmap.study.external import read_roster
 from focusmap.study.inputs import read_images
 from focusmap.study.options import Declaration
 from focusmap.study.readings import read_readings
 from focusmap.study.roles import PATH_COLUMNS, PATIENT_COLUMNS, find_roles
-from focusmap.study.roster import read_roster
 from focusmap.study.run import Run
 from focusmap.study.study import write_study
 

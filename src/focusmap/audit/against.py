@@ -5,8 +5,8 @@ from focusmap.audit.images import look_at_all
 from focusmap.audit.pairs import Duplicates, find_duplicates
 from focusmap.audit.table import same_patient
 from focusmap.errors import InputError
+from focusmap.study.external import Roster
 from focusmap.study.ids import spelled_apart
-from focusmap.study.roster import Roster
 
 
 def audit_against(ours: Roster, theirs: Roster, options: AuditOptions | None = None) -> list[Finding]:

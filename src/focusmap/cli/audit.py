@@ -13,7 +13,7 @@ from focusmap.study.options import RunOptions
 if TYPE_CHECKING:
     from focusmap.audit import Audit as Findings
     from focusmap.study.cohort import Cohort
-    from focusmap.study.roster import Roster
+    from focusmap.study.external import Roster
 
 EXAMPLE = "example: focusmap audit labels.csv --patient patient_id --group site --out audit"
 
@@ -50,7 +50,7 @@ class Audit:
     def _roster(self, cohort: "Cohort", file: Path) -> "Roster":
         """Return who stands in the other table, and say by what the two are compared."""
         from focusmap.audit import compared_by
-        from focusmap.study.roster import read_roster, roster_of
+        from focusmap.study.external import read_roster, roster_of
 
         other = read_roster(file, cohort.study, self.study.declaration.images)
         by = compared_by(roster_of(cohort), other)

@@ -23,8 +23,8 @@ from focusmap.report.page import image_uri, write_page
 from focusmap.report.performance_section import Figure
 from focusmap.report.words import DASH, Cell, Table, Words, name_cell, words_in
 from focusmap.study.cohort import Cohort
+from focusmap.study.external import Roster, roster_of
 from focusmap.study.options import RunOptions
-from focusmap.study.roster import Roster, roster_of
 from focusmap.study.split import Split
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from focusmap.models import preparing
 from focusmap.models.preparing import Prepared, split
 from focusmap.report.audit_page import audited, audited_for_training
 from focusmap.study.cohort import Cohort
+from focusmap.study.external import Roster
 from focusmap.study.options import RunOptions
-from focusmap.study.roster import Roster
 from focusmap.study.run import start_run, writing
 from focusmap.study.split import Split
 
