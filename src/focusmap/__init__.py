@@ -10,15 +10,19 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from focusmap.consensus.options import ConsensusOptions
-    from focusmap.convert.request import ConvertRequest
     from focusmap.everything import demo, resume_run, run
-    from focusmap.faithfulness.request import TrustRequest
     from focusmap.images.read import read_image
     from focusmap.installation import diagnose as doctor
     from focusmap.loaded import load_model
     from focusmap.study.cohort import read_cohort
-    from focusmap.study.options import Declaration, ReadingsDeclaration, RunOptions
+    from focusmap.study.options import (
+        ConsensusOptions,
+        ConvertRequest,
+        Declaration,
+        ReadingsDeclaration,
+        RunOptions,
+        TrustRequest,
+    )
     from focusmap.study.recipe import Recipe, read_recipe
     from focusmap.study.run import open_run
     from focusmap.verbs.compare import compare

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from focusmap.consensus.options import ConsensusOptions
 from focusmap.consensus.reference import consensus_table, decide
 from focusmap.consensus.summary import describe_consensus
 from focusmap.errors import InputError
+from focusmap.study.options import ConsensusOptions
 from focusmap.study.readings import Readings
 from focusmap.study.task import Target, Task
 

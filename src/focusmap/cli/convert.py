@@ -8,8 +8,8 @@ import focusmap
 from focusmap.cli.groups import FORCE
 from focusmap.cli.progress import terminal_progress
 from focusmap.cli.show_results import print_failures
-from focusmap.convert.request import ConvertRequest
 from focusmap.settings import Setting
+from focusmap.study.options import ConvertRequest
 
 EXAMPLE = """\
 examples:

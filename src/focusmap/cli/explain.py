@@ -10,9 +10,8 @@ from focusmap.cli.arguments import refuse_idle
 from focusmap.cli.groups import LABEL_FILE_ONLY, RUN, watched
 from focusmap.cli.show_results import print_failures, print_scores, print_trust
 from focusmap.errors import InputError
-from focusmap.faithfulness.request import TrustRequest
 from focusmap.settings import Only, Setting
-from focusmap.study.options import RunOptions
+from focusmap.study.options import RunOptions, TrustRequest
 from focusmap.verbs.requests import ExplainRequest
 
 EXAMPLE = """\

@@ -8,9 +8,9 @@ import pandas as pd
 
 from focusmap.consensus.agreement import count_votes
 from focusmap.consensus.dawid_skene import DawidSkene, dawid_skene
-from focusmap.consensus.options import ConsensusOptions
 from focusmap.errors import InputError, suggest
 from focusmap.statistics.formulas import ratio
+from focusmap.study.options import ConsensusOptions
 from focusmap.study.readings import NOT_READ, Readings
 from focusmap.study.task import Target
 

@@ -6,11 +6,11 @@ import numpy as np
 
 from focusmap.consensus.agreement import Agreement, Metric, reader_agreement
 from focusmap.consensus.dawid_skene import DawidSkene
-from focusmap.consensus.options import ConsensusOptions
 from focusmap.consensus.reference import UNDECIDED, Decision
 from focusmap.files import Json
 from focusmap.reasons import Reason, note_entries
 from focusmap.statistics.resampling import Clusters, Resampling
+from focusmap.study.options import ConsensusOptions
 from focusmap.study.readings import NOT_READ, Readings
 
 

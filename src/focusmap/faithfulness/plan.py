@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 
 from focusmap.errors import InputError
-from focusmap.faithfulness.request import TrustRequest
 from focusmap.models.folder import load_run_net
 from focusmap.progress import Progress, silent
 from focusmap.study.cohort import Cohort
-from focusmap.study.options import RunOptions
+from focusmap.study.options import RunOptions, TrustRequest
 
 if TYPE_CHECKING:
     from focusmap.faithfulness.subjects import Subject

@@ -1,4 +1,6 @@
-"""What a caller may declare: about a label file, about a table of readings, and how a run is made.
+"""What a caller may declare: about a label file, about a table of readings, how a run is made, and how else it is used.
+
+Trust in heat maps, a consensus of readers and a conversion are told here, too.
 
 What starts must start fast: nothing here imports pandas.
 """
@@ -7,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
+from focusmap.errors import InputError
 from focusmap.progress import Progress, silent
 from focusmap.reasons import Language
 from focusmap.settings import Setting, described, settle
-from focusmap.study.recipe import Recipe
+from focusmap.study.recipe import Recipe, numbers
 
 Uncertain = Literal["unknown", "positive", "negative"]
 
@@ -115,3 +118,134 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         settle(self)
+
+
+@described
+@dataclass(frozen=True)
+class TrustRequest:
+    """How trust is measured, and compared with which other runs."""
+
+    TITLE: ClassVar = "trust in the maps"
+
+    methods: Annotated[
+        tuple[str, ...],
+        Setting(
+            "method to assess, or all; repeat for several (default: those of the maps)", "NAME", option="trust-method"
+        ),
+    ] = ()
+    n_images: Annotated[
+        int,
+        Setting("maps to assess each method on", "N", option="trust-images"),
+        "Number of maps to assess, drawn from those with evidence, label by label in turn.",
+    ] = 16
+    n_draws: Annotated[int, Setting("number of random removals of each kind", "N", option="trust-draws")] = 20
+    against: Annotated[
+        tuple[Path, ...],
+        Setting("run with another seed (repeatability) or architecture (reproducibility); repeat for several", "RUN"),
+        "Runs on the same data: those with the same architecture test repeatability, others reproducibility.",
+    ] = ()
+    shuffled: Annotated[Path | None, Setting("run trained on shuffled labels", "RUN")] = None
+
+    def __post_init__(self) -> None:
+        settle(self)
+        for name, n in (("n_images", self.n_images), ("n_draws", self.n_draws)):
+            if n < 2:
+                raise InputError(f"trust: {name} is {n}; at least 2 was expected.")
+
+
+Method = Literal["majority", "dawid-skene"]
+
+
+@described
+@dataclass(frozen=True)
+class ConsensusOptions:
+    """How readings become labels."""
+
+    method: Annotated[
+        Method,
+        Setting("how the readings are combined"),
+        "`majority`: the class that most readers gave. `dawid-skene`: the most probable class, where each reader "
+        "is weighted by his or her estimated errors.",
+    ] = "majority"
+    ties: Annotated[
+        str,
+        Setting("label at a tie: unknown, positive, negative or reader=NAME", "RULE"),
+        "If two classes tie: `unknown` leaves the cell empty; `positive` and `negative` decide binary labels; "
+        "`reader=NAME` lets that reader decide where he or she gave one of the tied classes.",
+    ] = "unknown"
+    soft: Annotated[
+        bool,
+        Setting("write the probability of each binary label"),
+        "Write the probability of each binary label (share of votes, or posterior) and no decision.",
+    ] = False
+
+    def __post_init__(self) -> None:
+        settle(self)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Return names that are written with commas between them.
+
+    >>> names("left-half, right-half")
+    ('left-half', 'right-half')
+    """
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def parts_or_boxes(text: str) -> tuple[str, ...]:
+    """Return names with commas, or boxes with semicolons between them.
+
+    >>> parts_or_boxes("scan=0,0,1,.5;fundus=0,.5,1,1")
+    ('scan=0,0,1,.5', 'fundus=0,.5,1,1')
+    """
+    return names(text) if "=" not in text else tuple(part.strip() for part in text.split(";") if part.strip())
+
+
+@described
+@dataclass(frozen=True)
+class ConvertRequest:
+    """What to make of the source, besides unpacking it; at most one of these."""
+
+    parts: Annotated[
+        tuple[str, ...],
+        Setting(
+            "cut each image of a label file: left-half, right-half, top-half, bottom-half, or your own boxes as "
+            "NAME=TOP,LEFT,BOTTOM,RIGHT in shares of the image, separated by ';'",
+            "NAME,NAME|NAME=BOX;NAME=BOX",
+            parse=parts_or_boxes,
+        ),
+        "Parts, such as `left-half` or `scan=0.1,0.4,0.8,1`: each image of a label file becomes one image per part.",
+    ] = ()
+    volumes: Annotated[bool, Setting("make one volume from each DICOM series")] = False
+    slices: Annotated[bool, Setting("make slices from the volumes of a label file")] = False
+    slice_labels: Annotated[
+        Path | None,
+        Setting("labels of individual slices, for --slices", "CSV"),
+        "Table of the labels of individual slices, for `slices`; without one, slices have the label of their volume.",
+    ] = None
+    neighbours: Annotated[
+        bool,
+        Setting("store the slices before and after as red and blue"),
+        "Store the neighbours of each slice as colours, so that nets of images see some depth.",
+    ] = False
+    stack: Annotated[
+        tuple[str, ...],
+        Setting("make volumes from images; columns of volume and position", "COL,COL", parse=names),
+        "Columns of a label file that name the volume of each image and its position in it.",
+    ] = ()
+    spacing: Annotated[
+        tuple[float, ...],
+        Setting("voxel size of --stack, along columns, rows and slices", "MM,MM,MM", parse=numbers),
+        "mm from column to column, row to row and slice to slice of `stack`; empty where unknown.",
+    ] = ()
+
+    def __post_init__(self) -> None:
+        settle(self)
+        if sum(map(bool, (self.parts, self.volumes, self.slices, self.stack))) > 1:
+            raise InputError("choose one of --parts, --volumes, --slices and --stack.")
+        if (self.slice_labels or self.neighbours) and not self.slices:
+            raise InputError("--slice-labels and --neighbours belong to --slices.")
+        if self.stack and len(self.stack) != 2:
+            raise InputError("--stack needs the columns of volume and position, such as --stack volume,slice.")
+        if self.spacing and (len(self.spacing) != 3 or min(self.spacing) <= 0 or not self.stack):
+            raise InputError("--spacing needs three sizes in mm above 0, and --stack.")

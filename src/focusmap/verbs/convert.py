@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from focusmap.convert.request import ConvertRequest
 from focusmap.errors import InputError, MissingFileError
 from focusmap.progress import Progress, silent
+from focusmap.study.options import ConvertRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,6 @@ from pathlib import Path
 from focusmap.errors import InputError
 from focusmap.evaluation.localisation import Explained, FrozenCuts, reference_of, score_maps
 from focusmap.faithfulness.plan import TrustPlan, choose_subjects, plan_trust
-from focusmap.faithfulness.request import TrustRequest
 from focusmap.faithfulness.trust import measure_trust
 from focusmap.figures.json_tree import branch
 from focusmap.figures.style import save_figure
@@ -22,7 +21,7 @@ from focusmap.study.cases import by_image
 from focusmap.study.cohort import Cohort
 from focusmap.study.external import read_other, refuse_known_patients, rows_like
 from focusmap.study.inputs import read_images
-from focusmap.study.options import RunOptions
+from focusmap.study.options import RunOptions, TrustRequest
 from focusmap.study.run import Run, open_run
 from focusmap.study.samples import Failure, Samples
 from focusmap.study.split import learnt_by_any, parts_of

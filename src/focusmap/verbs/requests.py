@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from focusmap.consensus.options import ConsensusOptions
-from focusmap.faithfulness.request import TrustRequest
 from focusmap.reasons import Language
 from focusmap.settings import Only, Setting, described, settle
-from focusmap.study.options import Declaration, ReadingsDeclaration
+from focusmap.study.options import ConsensusOptions, Declaration, ReadingsDeclaration, TrustRequest
 
 DrawnBy = Literal["refined", "distilled"]
 
