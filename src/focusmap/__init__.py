@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from focusmap.verbs.train import resume, train
 
 _HOMES = {
-    "ConsensusOptions": "consensus.options",
+    "ConsensusOptions": "study.options",
     "ConsensusRequest": "verbs.requests",
-    "ConvertRequest": "convert.request",
+    "ConvertRequest": "study.options",
     "Declaration": "study.options",
     "ExplainRequest": "verbs.requests",
     "PredictRequest": "verbs.requests",
@@ -56,7 +56,7 @@ _HOMES = {
     "Recipe": "study.recipe",
     "RunOptions": "study.options",
     "SegmentRequest": "verbs.requests",
-    "TrustRequest": "faithfulness.request",
+    "TrustRequest": "study.options",
     "audit": "verbs.prepare",
     "compare": "verbs.compare",
     "consensus": "verbs.consensus",
