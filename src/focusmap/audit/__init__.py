@@ -5,11 +5,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from focusmap.audit.against import audit_against, compared_by
 from focusmap.audit.association import association_findings, associations
+from focusmap.audit.duplicates import (
+    Duplicates,
+    audit_against,
+    compared_by,
+    describe_duplicates,
+    duplicate_findings,
+    find_duplicates,
+)
 from focusmap.audit.findings import MASK_SHAPE, SEVERITIES, Audit, AuditOptions, Finding, in_order, overridden
 from focusmap.audit.images import Images, image_findings, look_at_all, mask_findings
-from focusmap.audit.pairs import Duplicates, describe_duplicates, duplicate_findings, find_duplicates
 from focusmap.audit.shortcuts import hidden_group_findings, source_findings
 from focusmap.audit.table import label_columns, table_findings, table_overview
 from focusmap.files import Json

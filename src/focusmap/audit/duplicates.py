@@ -1,4 +1,4 @@
-"""Images that stand twice in a cohort: exactly, or nearly.
+"""Images that stand twice, exactly or nearly: within a cohort, across its patients, classes and parts, in two tables.
 
 A near-duplicate is found on 32-pixel thumbnails in two steps. Their correlation must pass `CORRELATION`. Dark grey
 X-rays of different patients can come near that, since they share the outline of a chest; so what is left after the
@@ -6,10 +6,20 @@ mean of all other images is taken away must correlate too (`DETAIL`), unless the
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+
+from focusmap.audit.findings import AuditOptions, Finding, finding, plural
+from focusmap.audit.images import Images, look_at_all
+from focusmap.audit.table import count_pairs, same_patient, say_pairs
+from focusmap.errors import InputError
+from focusmap.files import Json
+from focusmap.study.cohort import Cohort
+from focusmap.study.external import Roster
+from focusmap.study.ids import spelled_apart
+from focusmap.study.split import Split
 
 CORRELATION = 0.97
 DETAIL = 0.85
@@ -96,3 +106,185 @@ def _detail(product: np.ndarray, square_a: np.ndarray, square_b: np.ndarray, n: 
     length_a = square_a + 2 * c * (square_a + product) + c**2 * both
     length_b = square_b + 2 * c * (square_b + product) + c**2 * both
     return np.asarray(top / np.sqrt(np.maximum(length_a * length_b, 1e-20)))
+
+
+MAX_LISTED = 1000
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Exact groups and near pairs of a cohort's images, by position; a near pair is never also exact."""
+
+    exact: tuple[tuple[int, ...], ...]
+    near: tuple[NearPair, ...]
+
+
+def find_duplicates(images: Images) -> Duplicates:
+    """Return the duplicates among images."""
+    digests = [look.digest for look in images.looks]
+    near = near_pairs(images.thumbnails, images.readable)
+    exact = tuple(tuple(group) for group in exact_groups(digests))
+    return Duplicates(exact, tuple(pair for pair in near if digests[pair.a] != digests[pair.b]))
+
+
+def duplicate_findings(cohort: Cohort, duplicates: Duplicates, split: Split | None) -> list[Finding]:
+    """Return the findings on exact and near duplicates."""
+    return [*_exact(cohort, duplicates, split), *_near(cohort, duplicates.near, split)]
+
+
+def describe_duplicates(cohort: Cohort, duplicates: Duplicates, split: Split | None) -> dict[str, Json]:
+    """Return the duplicates for `audit.json`, the nearest thousand pairs at most."""
+    ids = cohort.image_ids
+    exact: list[Json] = [[ids[position] for position in group] for group in duplicates.exact]
+    near: list[Json] = [
+        {
+            "a": ids[pair.a],
+            "b": ids[pair.b],
+            "correlation": round(pair.correlation, 4),
+            "same_patient": bool(cohort.patient_ids[pair.a] == cohort.patient_ids[pair.b]),
+            "same_class": _same_class(cohort, pair),
+            "same_split": None if split is None else len(_parts(cohort, split, (pair.a, pair.b))) < 2,
+        }
+        for pair in duplicates.near[:MAX_LISTED]
+    ]
+    return {"exact": exact[:MAX_LISTED], "near": near, "n_exact": len(exact), "n_near": len(duplicates.near)}
+
+
+def _exact(cohort: Cohort, duplicates: Duplicates, split: Split | None) -> list[Finding]:
+    if not duplicates.exact:
+        return []
+    ids = cohort.image_ids
+    names = [" = ".join(ids[position] for position in group) for group in duplicates.exact]
+    n_copies = sum(len(group) - 1 for group in duplicates.exact)
+    message = f"{plural(len(names), 'image')} more than once, pixel for pixel ({n_copies} to spare)."
+    found = [finding("exact-duplicates", message, names)]
+    if split is None:
+        return found
+    parts = [_parts(cohort, split, group) for group in duplicates.exact]
+    across = [name for name, held in zip(names, parts, strict=True) if len(held) > 1]
+    if across:
+        counted = say_pairs(count_pairs(parts), "image")
+        text = f"{counted}, pixel for pixel: {'; '.join(across[:3])}. Remove the copies from one part."
+        found.append(finding("duplicate-across-splits", text, across))
+    return found
+
+
+def _near(cohort: Cohort, near: Sequence[NearPair], split: Split | None) -> list[Finding]:
+    if not near:
+        return []
+    across_patients = [pair for pair in near if cohort.patient_ids[pair.a] != cohort.patient_ids[pair.b]]
+    of_patients = f", {len(across_patients):,} of them of different patients" if _has_patients(cohort) else ""
+    unlike = [pair for pair in near if not _same_class(cohort, pair)]
+    classes = [pair for pair in unlike if not _is_of_one(cohort, pair)]
+    message = f"{plural(len(near), 'pair')} of images that are nearly the same{of_patients}."
+    if n_expected := len(unlike) - len(classes):
+        # Neighbouring slices and follow-ups: the edge of a lesion, or its course.
+        message += f" {n_expected:,} of them, each of one patient or case, have different labels."
+    alike = finding("near-duplicates", message, _say(cohort, near), len(near))
+    # Images of one patient are expected to be alike.
+    found = [alike if across_patients else replace(alike, severity="note", is_heeded=True)]
+    if classes:
+        text = f"{plural(len(classes), 'pair')} of nearly equal images with different labels. One label may be wrong."
+        found.append(finding("near-duplicates-across-classes", text, _say(cohort, classes), len(classes)))
+    if split is None:
+        return found
+    parts = [_parts(cohort, split, (pair.a, pair.b)) for pair in across_patients]
+    across = [pair for pair, held in zip(across_patients, parts, strict=True) if len(held) > 1]
+    if across:
+        text = f"{say_pairs(count_pairs(parts), 'pair')} of nearly equal images. What is learnt from one answers both."
+        found.append(finding("near-duplicates-across-splits", text, _say(cohort, across), len(across)))
+    return found
+
+
+def _has_patients(cohort: Cohort) -> bool:
+    return cohort.study.patients == "column"
+
+
+def _parts(cohort: Cohort, split: Split, positions: Sequence[int]) -> set[str]:
+    return {part for part in split.of([cohort.image_ids[position] for position in positions]) if part}
+
+
+def _same_class(cohort: Cohort, pair: NearPair) -> bool:
+    a, b = cohort.task.decided(cohort.truth[[pair.a, pair.b]])
+    return bool(np.all((a == b) | np.isnan(a) | np.isnan(b)))
+
+
+def _is_of_one(cohort: Cohort, pair: NearPair) -> bool:
+    """Return whether both images are of one patient or of one case; an empty cell names no case."""
+    owners = [cohort.table[name].to_numpy() for name in ("patient_id", "case_id") if name in cohort.table]
+    return any(ids[pair.a] == ids[pair.b] != "" for ids in owners)
+
+
+def _say(cohort: Cohort, near: Sequence[NearPair]) -> list[str]:
+    ids = cohort.image_ids
+    return [f"{ids[pair.a]} ~ {ids[pair.b]} ({pair.correlation:.3f})" for pair in near[:MAX_LISTED]]
+
+
+def audit_against(ours: Roster, theirs: Roster, options: AuditOptions | None = None) -> list[Finding]:
+    """Return findings on patients, and on images equal or nearly so, that stand in both tables.
+
+    They bear the names of leaks between the parts of a split, since a model trained on one table and tested on the
+    other suffers alike.
+
+    Raises
+    ------
+    InputError
+        If the two have neither patients nor images in common to compare them by.
+    """
+    if not compared_by(ours, theirs):
+        raise InputError(
+            f"{ours.file} and {theirs.file}: not both name patients, and not both have images, so that nothing can "
+            "be compared. Name the patient column with --patient."
+        )
+    where = f"stand both in {ours.file} and in {theirs.file}"
+    found = []
+    patients = sorted(set(ours.patients or ()) & set(theirs.patients or ()))
+    if patients:
+        found.append(finding("patient-across-splits", f"{plural(len(patients), 'patient')} {where}.", patients))
+    if twice := spelled_apart(set(ours.patients or ()) - set(patients), theirs.patients or ()):
+        found.append(same_patient(twice, f"{ours.file} and {theirs.file}"))
+    return found + _images(ours, theirs, where, options or AuditOptions())
+
+
+def compared_by(ours: Roster, theirs: Roster) -> list[str]:
+    """Return what the two can be compared by: ``patients``, ``images``, both or neither."""
+    known = {"patients": (ours.patients, theirs.patients), "images": (ours.files, theirs.files)}
+    return [what for what, sides in known.items() if None not in sides]
+
+
+def _images(ours: Roster, theirs: Roster, where: str, options: AuditOptions) -> list[Finding]:
+    if ours.files is None or theirs.files is None:
+        return []
+    duplicates = find_duplicates(look_at_all([*ours.files, *theirs.files], options))
+    equal, near = _equal(ours, theirs, duplicates), _near_of_against(ours, theirs, duplicates)
+    found = []
+    if equal:
+        text = f"{plural(len(equal), 'image')} {where}, pixel for pixel."
+        found.append(finding("duplicate-across-splits", text, equal))
+    if near:
+        text = f"{plural(len(near), 'pair')} of nearly equal images {where}. What is learnt from one answers both."
+        found.append(finding("near-duplicates-across-splits", text, near))
+    return found
+
+
+def _equal(ours: Roster, theirs: Roster, duplicates: Duplicates) -> list[str]:
+    """Return each of our images that stands in theirs, beside its first copy there."""
+    n, said = len(ours.image_ids), []
+    for group in duplicates.exact:
+        copies = [position - n for position in group if position >= n]
+        if copies:
+            said += [f"{ours.image_ids[i]} = {theirs.image_ids[copies[0]]}" for i in group if i < n]
+    return said
+
+
+def _near_of_against(ours: Roster, theirs: Roster, duplicates: Duplicates) -> list[str]:
+    """Return the near pairs across the tables, less those of one patient, whom another finding names."""
+    n, said = len(ours.image_ids), []
+    for pair in duplicates.near:
+        if pair.a < n <= pair.b and not _same_patient(ours, theirs, pair.a, pair.b - n):
+            said.append(f"{ours.image_ids[pair.a]} ~ {theirs.image_ids[pair.b - n]} ({pair.correlation:.3f})")
+    return said
+
+
+def _same_patient(ours: Roster, theirs: Roster, a: int, b: int) -> bool:
+    return ours.patients is not None and theirs.patients is not None and ours.patients[a] == theirs.patients[b]
