@@ -22,9 +22,8 @@ from focusmap.figures.overlays import LONG, Overlay, draw_overlay
 from focusmap.figures.slices import N_MONTAGE, N_STEPS, SliceStrip, montage, spread, write_strip
 from focusmap.files import IMAGE_SUFFIX, atomic, read_json, write_json
 from focusmap.heatmaps.methods import FOCUS, Unit, method_of, unit_of
-from focusmap.images.heat_map import KEY, read_map
 from focusmap.images.image import Image
-from focusmap.images.read import read_image
+from focusmap.images.read import KEY, read_image, read_map
 from focusmap.images.slices import shown_stack
 from focusmap.progress import Progress
 from focusmap.study.samples import Batch

@@ -1,15 +1,17 @@
-"""Reading an image: the content of the file decides which reader is asked, one format a file."""
+"""Reading an image: the content of the file decides which reader is asked, one format a file; and maps as written."""
 
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from focusmap.errors import FocusmapError, MissingFileError, UnreadableImageError
+from focusmap.errors import FocusmapError, InputError, MissingFileError, UnreadableImageError
 from focusmap.images.content import read_head
 from focusmap.images.dicom import read_dicom
 from focusmap.images.image import Image
@@ -197,3 +199,19 @@ def _misnamed(path: Path, kind: Format | None) -> str:
     if kind is None or named is None or kind.name == named.name:
         return ""
     return f" (the name says {named.name}, the content {kind.name})"
+
+
+KEY = "map"
+# numpy reads an array's header by way of Python's parser, which several threads confuse in Python 3.11.
+ONE_AT_A_TIME = Lock()
+
+
+def read_map(path: Path) -> np.ndarray:
+    """Return the map ``(*spatial) float32`` in a file; `InputError` if there is none."""
+    if path.suffix != ".npz":
+        return np.asarray(read_image(path).pixels[0], dtype=np.float32)
+    try:
+        with ONE_AT_A_TIME, np.load(path, allow_pickle=False) as stored:
+            return np.asarray(stored[KEY], dtype=np.float32)
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile):
+        raise InputError(f"{path}: is not a heat map with the key {KEY!r}.") from None

@@ -24,8 +24,7 @@ from focusmap.evaluation.localisation.summary import (
     summarise,
 )
 from focusmap.files import Json, read_table, write_json, write_table
-from focusmap.images.heat_map import read_map
-from focusmap.images.read import read_image
+from focusmap.images.read import read_image, read_map
 from focusmap.study.cohort import Cohort
 
 Scores: TypeAlias = dict[str, Json]
