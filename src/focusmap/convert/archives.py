@@ -11,8 +11,7 @@ from tempfile import TemporaryFile
 from typing import IO, TypeAlias
 
 from focusmap.errors import InputError
-from focusmap.images.budget import budget, check_bytes, largest_output, remedy
-from focusmap.images.content import AGAIN
+from focusmap.images.budget import AGAIN, budget, check_bytes, largest_output, remedy
 
 MAX_ZIP_BYTES = 4 * 2**30
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")

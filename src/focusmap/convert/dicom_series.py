@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from focusmap.convert.archives import natural
 from focusmap.convert.packed import Packed, PackedFailure, PackedImage
 from focusmap.errors import FocusmapError
-from focusmap.images.content import AGAIN, read_head
+from focusmap.images.budget import AGAIN, read_head
 from focusmap.images.dicom import read_frames
 
 SUFFIXES = (".dcm", ".dicom", ".ima")

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from focusmap.convert.dicom_series import dicom_files
 from focusmap.convert.packed import Packed, PackedFailure, PackedVolume
 from focusmap.errors import FocusmapError, UnreadableImageError, listed
-from focusmap.images.budget import check_volume_size
-from focusmap.images.content import AGAIN
+from focusmap.images.budget import AGAIN, check_volume_size
 from focusmap.images.dicom import Identity, identity, parse, with_look_ups
 from focusmap.images.dicom_attributes import items, numbers
 from focusmap.images.dicom_display import modality_values

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from focusmap.convert.archives import members
 from focusmap.convert.packed import Packed, PackedFailure, PackedImage
 from focusmap.errors import InputError
-from focusmap.images.budget import MIB, check_bytes, check_parts, check_plane_size, largest_output, remedy
-from focusmap.images.content import AGAIN
+from focusmap.images.budget import AGAIN, MIB, check_bytes, check_parts, check_plane_size, largest_output, remedy
 from focusmap.images.image import Pixels
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from focusmap.errors import UnreadableImageError
-from focusmap.images.budget import largest_output
-from focusmap.images.content import AGAIN, GZIP, read_content
+from focusmap.images.budget import AGAIN, GZIP, largest_output, read_content
 from focusmap.images.dicom_attributes import items
 from focusmap.images.dicom_display import grey_image, narrow_colour, palette_image
 from focusmap.images.dicom_pixels import PALETTE, Layout, layout_of, stored_frame

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydicom import uid
 
 from focusmap.errors import UnreadableImageError
-from focusmap.images.content import AGAIN
+from focusmap.images.budget import AGAIN
 from focusmap.images.jpeg import (
     END_OF_IMAGE,
     JFIF,

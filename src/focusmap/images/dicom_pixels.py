@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focusmap.errors import UnreadableImageError
-from focusmap.images.budget import check_plane_size
-from focusmap.images.content import AGAIN
+from focusmap.images.budget import AGAIN, check_plane_size
 from focusmap.images.dicom_attributes import count, said, word
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focusmap.errors import UnreadableImageError
-from focusmap.images.budget import check_passes
-from focusmap.images.content import AGAIN
+from focusmap.images.budget import AGAIN, check_passes
 
 Space: TypeAlias = Literal["GRAY", "RGB", "CMYK"]
 Plane: TypeAlias = NDArray[np.generic]

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focusmap.errors import UnreadableImageError
-from focusmap.images.budget import check_bytes
-from focusmap.images.content import AGAIN, GZIP, gunzip, read_head
+from focusmap.images.budget import AGAIN, GZIP, check_bytes, gunzip, read_head
 from focusmap.images.image import Image, Pixels, is_grey, over_black, without_nan
 from focusmap.images.nifti_header import HEADER_BYTES, NiftiHeader, parse_header
 

@@ -7,8 +7,7 @@ from typing import Literal, TypeAlias, cast
 import numpy as np
 
 from focusmap.errors import UnreadableImageError
-from focusmap.images.budget import check_bytes, check_plane_size
-from focusmap.images.content import AGAIN, read_content
+from focusmap.images.budget import AGAIN, check_bytes, check_plane_size, read_content
 from focusmap.images.image import Image, Pixels, as_image, over_black
 from focusmap.images.jpeg import check_scans, decode_deep, decode_whole, frame_header, is_ended
 from focusmap.images.pillow import decode_with_pillow, orientation_of, turned

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focusmap.errors import FocusmapError, InputError, MissingFileError, UnreadableImageError
-from focusmap.images.content import read_head
+from focusmap.images.budget import read_head
 from focusmap.images.dicom import read_dicom
 from focusmap.images.image import Image
 from focusmap.images.nifti import nifti_shape, read_nifti

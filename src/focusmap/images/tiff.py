@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focusmap.errors import UnreadableImageError
-from focusmap.images.budget import check_bytes, check_parts, check_plane_size
-from focusmap.images.content import AGAIN, read_content
+from focusmap.images.budget import AGAIN, check_bytes, check_parts, check_plane_size, read_content
 from focusmap.images.image import Image, Pixels, as_image, over_black
 from focusmap.images.pillow import decode_with_pillow, turned
 
