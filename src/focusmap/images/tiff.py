@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from focusmap.errors import UnreadableImageError
 from focusmap.images.budget import AGAIN, check_bytes, check_parts, check_plane_size, read_content
 from focusmap.images.image import Image, Pixels, as_image, over_black
-from focusmap.images.pillow import decode_with_pillow, turned
+from focusmap.images.raster import decode_with_pillow, turned
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
