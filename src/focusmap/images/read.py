@@ -15,8 +15,7 @@ from focusmap.errors import FocusmapError, InputError, MissingFileError, Unreada
 from focusmap.images.budget import read_head
 from focusmap.images.dicom import read_dicom
 from focusmap.images.image import Image
-from focusmap.images.nifti import nifti_shape, read_nifti
-from focusmap.images.nifti_header import is_header
+from focusmap.images.nifti import is_header, nifti_shape, read_nifti
 from focusmap.images.raster import (
     jpeg_shape,
     png_shape,
