@@ -13,7 +13,7 @@ import pandas as pd
 from focusmap.errors import FocusmapError, InputError
 from focusmap.figures.overlays import as_shown
 from focusmap.images.read import read_image, read_map
-from focusmap.images.slices import middle_slice
+from focusmap.images.volumes import middle_slice
 from focusmap.models.folder import load_run_model
 from focusmap.models.ood import likeness_of
 from focusmap.models.predict import Predicted, predict

@@ -12,9 +12,8 @@ from focusmap.errors import InputError, UnreadableImageError
 from focusmap.images.image import Image, voxel_sizes
 from focusmap.images.nifti import write_nifti
 from focusmap.images.prepare import content_statistics, preparation_from, prepare_file, to_source
-from focusmap.images.slices import slice_view
 from focusmap.images.store import prepare_store
-from focusmap.images.volumes import VolumePreparation, prepare_volume, volume_mask_to_input
+from focusmap.images.volumes import VolumePreparation, prepare_volume, slice_view, volume_mask_to_input
 
 ORDERS = list(permutations(range(3)))
 SIGNS = list(product((1, -1), repeat=3))

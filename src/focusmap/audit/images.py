@@ -18,7 +18,7 @@ import numpy as np
 from focusmap.audit.findings import MASK_SHAPE, AuditOptions, Finding, finding, plural
 from focusmap.errors import UnreadableImageError, listed
 from focusmap.images.read import MASK_REMEDY, mask_misfit, read_image, read_shape
-from focusmap.images.slices import middle_slice
+from focusmap.images.volumes import middle_slice
 from focusmap.study.cohort import Cohort
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from focusmap.errors import FocusmapError, InputError, listed, suggest
 from focusmap.files import read_table
 from focusmap.images.crop import Shares, parse_part, shares_box
 from focusmap.images.read import read_image, read_mask
-from focusmap.images.slices import shown_stack
+from focusmap.images.volumes import shown_stack
 from focusmap.study.roles import PATH_COLUMNS
 
 Row: TypeAlias = Mapping[str, str]

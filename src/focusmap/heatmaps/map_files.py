@@ -24,7 +24,7 @@ from focusmap.files import IMAGE_SUFFIX, atomic, read_json, write_json
 from focusmap.heatmaps.methods import FOCUS, Unit, method_of, unit_of
 from focusmap.images.image import Image
 from focusmap.images.read import KEY, read_image, read_map
-from focusmap.images.slices import shown_stack
+from focusmap.images.volumes import shown_stack
 from focusmap.progress import Progress
 from focusmap.study.samples import Batch
 

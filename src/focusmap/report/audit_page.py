@@ -17,7 +17,7 @@ from focusmap.figures.json_tree import branch, items, number, text
 from focusmap.figures.sheets import Tile, write_sheet
 from focusmap.files import Json, write_json
 from focusmap.images.read import read_image
-from focusmap.images.slices import middle_slice
+from focusmap.images.volumes import middle_slice
 from focusmap.reasons import Language
 from focusmap.report.page import image_uri, write_page
 from focusmap.report.performance_section import Figure

@@ -10,7 +10,7 @@ from focusmap.errors import FocusmapError, InputError
 from focusmap.figures.sheets import write_thumbnail
 from focusmap.files import Json, refuse_existing, write_json, write_table
 from focusmap.images.read import read_image
-from focusmap.images.slices import middle_slice
+from focusmap.images.volumes import middle_slice
 from focusmap.report.consensus_page import MOST_IMAGES, disputed_images, render_consensus
 from focusmap.report.page import inside
 from focusmap.study.readings import Readings, read_readings
