@@ -12,8 +12,8 @@ from focusmap.evaluation.calibration import divisors
 from focusmap.heatmaps.drawing import HeatMaps, check_copies, heat_maps
 from focusmap.heatmaps.methods import FOCUS, choose_method, method_of, methods_of, unit_of
 from focusmap.heatmaps.view import Card, NetView, Sight, deviations_of
+from focusmap.images.image import along, averaging
 from focusmap.images.prepare import AnyPreparation
-from focusmap.images.resampling import along, averaging
 from focusmap.images.volumes import VolumePreparation
 from focusmap.nets.case_images import ImageInCase
 from focusmap.nets.focus_net import Ensemble, FocusNet

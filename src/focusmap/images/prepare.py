@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from focusmap.errors import InputError, UnreadableImageError, suggest
 from focusmap.images.crop import WHOLE, Box, crop_box, parse_crop
-from focusmap.images.image import Image
+from focusmap.images.image import Image, interpolation, to_bytes
 from focusmap.images.read import read_image
-from focusmap.images.resampling import interpolation, to_bytes
 from focusmap.images.volumes import (
     VolumePlacement,
     VolumePreparation,

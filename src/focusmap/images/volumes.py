@@ -2,7 +2,7 @@
 
 A volume is turned to one convention first: its axes run towards the patient's right, front and top, as near as its
 voxel grid comes. Nothing is turned by less than 90 degrees, so that each axis is resampled on its own and the way back
-is exact. Voxels are areas, as pixels are in `focusmap.images.resampling`.
+is exact. Voxels are areas, as pixels are in `focusmap.images.image`.
 """
 
 from collections.abc import Mapping
@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from focusmap.errors import InputError, UnreadableImageError, suggest
 from focusmap.images.crop import FOREGROUND, WHOLE
-from focusmap.images.image import Image, Pixels, voxel_sizes
-from focusmap.images.resampling import along, averaging, interpolation, to_bytes
+from focusmap.images.image import Image, Pixels, along, averaging, interpolation, to_bytes, voxel_sizes
 
 if TYPE_CHECKING:
     from focusmap.files import Json
