@@ -17,8 +17,7 @@ import numpy as np
 from focusmap.evaluation.calibration import apply
 from focusmap.evaluation.metrics import EvaluationOptions, evaluate_predictions
 from focusmap.evaluation.predictions import ID_COLUMNS, Predictions
-from focusmap.images.store import Store
-from focusmap.images.store_files import open_store
+from focusmap.images.store import Store, open_store
 from focusmap.nets.build import Architecture, build_net
 from focusmap.study.cohort import Cohort, load_cohort
 from focusmap.study.recipe import Recipe, read_recipe

@@ -9,7 +9,7 @@ import numpy as np
 
 from focusmap.audit import Finding, audit_table
 from focusmap.audit.images import Seen, look_at_sample
-from focusmap.images.store_files import Store
+from focusmap.images.store import Store
 from focusmap.models.configure import check_model, model_name, preparation_for, resolved, rows_for
 from focusmap.models.fit_nets import (
     LATE,

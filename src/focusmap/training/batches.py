@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from focusmap.images.prepare import standardise
-from focusmap.images.store_files import SIDECAR, open_store
+from focusmap.images.store import SIDECAR, open_store
 from focusmap.nets.cases import CaseBatch
 from focusmap.nets.grids import CHANNELS_LAST
 from focusmap.study.cases import images_of, view_numbers
