@@ -15,8 +15,10 @@ from focusmap.models.folder import load_run_model
 from focusmap.models.ladder import FINE_TUNED, MEAN, PROBE, Rung, choose
 from focusmap.models.probe import fit_head
 from focusmap.nets import weights
+from focusmap.nets.grids import AS_IT_IS, View, views_within
 from focusmap.study.cohort import Cohort, read_cohort
 from focusmap.study.options import RunOptions
+from focusmap.study.recipe import Augmentation, Recipe, read_recipe
 from focusmap.study.run import Run
 from focusmap.study.task import Target, Task
 from support.studies import phantom_study
@@ -84,6 +86,21 @@ def test_a_named_model_is_trained_exactly(study: Path, tmp_path: Path) -> None:
     more = ("--model", "small-residual", "--epochs", "1", "--size", "16", "--weights", "none", "--workers", "1")
     assert main(["train", str(study), "--out", str(tmp_path / "run"), *more]) == 0
     assert not (tmp_path / "run/ladder.json").exists()
+
+
+def test_a_net_beside_a_table_is_no_ladder(study: Path, tmp_path: Path, small_ladder: None) -> None:
+    more = ("--model", "auto+table", "--covariate", "age", "--epochs", "1", "--size", "16", "--workers", "1")
+    assert main(["train", str(study), "--out", str(tmp_path / "run"), *more]) == 0
+    assert read_recipe(tmp_path / "run/recipe.yaml").model == "small-residual+table"
+    assert not (tmp_path / "run/ladder.json").exists()
+
+
+def test_the_probe_is_shown_the_views_that_it_was_fitted_to() -> None:
+    """Features of train are means of image and mirror image, or of the image alone; so are its answers."""
+    for mirrors, views in ((True, (AS_IT_IS, View(mirror=True))), (False, (AS_IT_IS,))):
+        recipe = ladder.probe_recipe(Recipe(augmentation=Augmentation(mirror=mirrors), tta=True))
+        assert views_within(recipe.augmentation) == views
+        assert recipe.tta == mirrors
 
 
 def test_dry_run_says_the_budget(study: Path, small_ladder: None, capsys: pytest.CaptureFixture[str]) -> None:

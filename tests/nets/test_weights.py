@@ -177,6 +177,7 @@ def test_a_package_of_another_version_is_not_loaded(no_hub: None, monkeypatch: p
     start = build_net(LITE, "auto").start
     assert start.source == "none"
     assert "damaged or of an unknown version" in start.reason
+    assert not weights_module.at_hand("tf_efficientnet_lite0")
 
 
 def test_a_package_that_is_missing_is_named(no_hub: None, monkeypatch: pytest.MonkeyPatch) -> None:

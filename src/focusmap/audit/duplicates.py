@@ -256,7 +256,7 @@ def _images(ours: Roster, theirs: Roster, where: str, options: AuditOptions) -> 
     if ours.files is None or theirs.files is None:
         return []
     duplicates = find_duplicates(look_at_all([*ours.files, *theirs.files], options))
-    equal, near = _equal(ours, theirs, duplicates), _near_of_against(ours, theirs, duplicates)
+    equal, near = _equal(ours, theirs, duplicates), _near_across(ours, theirs, duplicates)
     found = []
     if equal:
         text = f"{plural(len(equal), 'image')} {where}, pixel for pixel."
@@ -277,7 +277,7 @@ def _equal(ours: Roster, theirs: Roster, duplicates: Duplicates) -> list[str]:
     return said
 
 
-def _near_of_against(ours: Roster, theirs: Roster, duplicates: Duplicates) -> list[str]:
+def _near_across(ours: Roster, theirs: Roster, duplicates: Duplicates) -> list[str]:
     """Return the near pairs across the tables, less those of one patient, whom another finding names."""
     n, said = len(ours.image_ids), []
     for pair in duplicates.near:

@@ -1,4 +1,4 @@
-"""The command line: one frozen dataclass a command, in a file of its own; parse, one call, print.
+"""The command line: one frozen dataclass per command, in a file of its own; parse, one call, print.
 
 Nothing heavy is imported before a command runs, so that ``focusmap --help`` is immediate.
 """

@@ -1,4 +1,4 @@
-"""The brain tumour set of Cheng et al. (figshare 1512427): one MATLAB file a slice, v7 or v7.3, often in zip parts."""
+"""The brain tumour set of Cheng et al. (figshare 1512427): one MATLAB file per slice, v7 or v7.3, often in zips."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""Predictions: one row an image, raw logits beside calibrated probabilities, of a model or of any program's table.
+"""Predictions: one row per image, raw logits beside calibrated probabilities, of a model or of any program's table.
 
 Several images of one case, such as the slices of a volume, become one answer and one truth for the case. A table can be
 written in the columns that somebody else asks for, such as a challenge's submission file.

@@ -60,7 +60,7 @@ def write_curves(metrics: Tree, curves: Tree, folder: Path) -> list[Path]:
 
 
 def curves_of(kind: CurveKind, metrics: Tree, curves: Tree) -> list[Curve]:
-    """Return one curve a label, in the order of the file; labels whose curve is undefined are left out."""
+    """Return one curve per label, in the order of the file; labels whose curve is undefined are left out."""
     found = []
     for label, entry in curves.items():
         points = branch(entry, kind.key)

@@ -1,4 +1,4 @@
-"""ROC, precision-recall and calibration curves, one small panel a label, and confusion matrices."""
+"""ROC, precision-recall and calibration curves, one small panel per label, and confusion matrices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Scores of heat maps as bars with their intervals, the baselines under them: one panel a measure."""
+"""Scores of heat maps as bars with their intervals, the baselines under them: one panel per measure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

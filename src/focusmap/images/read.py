@@ -1,4 +1,4 @@
-"""Reading an image: the content of the file decides which reader is asked, one format a file; and maps as written."""
+"""Reading an image: the content of the file decides which reader is asked, one format per file; and maps as written."""
 
 import zipfile
 from collections.abc import Callable, Iterator

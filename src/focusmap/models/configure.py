@@ -69,7 +69,7 @@ def cases_of(cohort: Cohort, recipe: Recipe) -> Cases:
 
 
 def rows_for(cohort: Cohort, recipe: Recipe) -> Cohort:
-    """Return the cohort whose rows per model learns from and answers: of images, or of cases."""
+    """Return the cohort whose rows a model learns from and answers: of images, or of cases."""
     how = cases_of(cohort, recipe)
     if how == "pictures" and not model_name(cohort, recipe).with_table:
         return cohort
@@ -182,19 +182,21 @@ def resolved(cohort: Cohort, recipe: Recipe, seen: Seen | None) -> Recipe:
     if name.shown == "table":
         return replace(recipe, model=name.name, learning_rate=recipe.learning_rate or TABLE_RATE)
     assert seen is not None, "check_model refuses a model of images for a study without any"
-    chosen = resolve_recipe(replace(recipe, model=name.net), seen)
+    # Rungs are nets of images alone.
+    chosen = resolve_recipe(replace(recipe, model=name.net), seen, climbs=not name.with_table)
     if name.with_table:
         chosen = replace(chosen, model=f"{chosen.model}{WITH_TABLE}")
     check_model(cohort, chosen)
     return chosen
 
 
-def resolve_recipe(recipe: Recipe, seen: Seen) -> Recipe:
+def resolve_recipe(recipe: Recipe, seen: Seen, *, climbs: bool = True) -> Recipe:
     """Return the recipe with model, size or shape, and channels chosen where it leaves them open.
 
     The size is the images' own up to 64 pixels and at most 224 else; three channels if any image has colour. The
     shape of volumes is their own up to 96 voxels a side. A focus-map net pools by log-sum-exp, one with attention along
-    the axes by the average. An autoencoder is judged by its loss, the mean of its errors.
+    the axes by the average. An autoencoder is judged by its loss, the mean of its errors. Where it `climbs`, an open
+    model of images is the ladder if pretrained weights for it are at hand.
 
     Raises
     ------
@@ -215,7 +217,7 @@ def resolve_recipe(recipe: Recipe, seen: Seen) -> Recipe:
     sized = _for_volumes(recipe, seen) if seen.dimensions == 3 else _for_images(recipe, seen)
     if parse_model(recipe.model).engine == "estimator":
         return sized
-    if recipe.model == "auto" and seen.dimensions == 2 and _can_climb(recipe):
+    if climbs and recipe.model == "auto" and seen.dimensions == 2 and _can_climb(recipe):
         return replace(sized, model=LADDER, size=recipe.size or LADDER_SIZE, scaling="range", pooling="average")
     usual = "small-residual" if max(sized.shape or (sized.size,)) <= SMALL else "resnet18"
     usual = f"{usual}-3d" if sized.shape else usual

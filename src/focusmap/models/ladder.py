@@ -89,8 +89,10 @@ def climb(training: "Training", options: RunOptions, fit: Fit) -> Predictor:
 
 
 def probe_recipe(recipe: Recipe) -> Recipe:
-    """Return the recipe of the first rung."""
-    return replace(recipe, model=f"{BACKBONE}-{PROBE}", ensemble=1, tta=recipe.augmentation.mirror)
+    """Return the recipe of the first rung: nothing is augmented, and the views are those that its features are of."""
+    mirrors = recipe.augmentation.mirror
+    as_it_is = replace(recipe.augmentation, shift=0.0, scale=0.0)
+    return replace(recipe, model=f"{BACKBONE}-{PROBE}", ensemble=1, tta=mirrors, augmentation=as_it_is)
 
 
 def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions) -> Recipe | None:

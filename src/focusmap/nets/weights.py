@@ -253,13 +253,8 @@ def find_weights(model: str, weights: str) -> Found:
 
 
 def at_hand(model: str) -> bool:
-    """Return whether weights for a backbone lie on this machine: in the folder `FOLDER`, or in an installed package."""
-    if _folder_file(model) is not None:
-        return True
-    try:
-        return model in PACKAGES and bool(distribution(PACKAGES[model].name))
-    except PackageNotFoundError:
-        return False
+    """Return whether weights for a backbone lie on this machine: in the folder `FOLDER`, or in a package, undamaged."""
+    return _folder_file(model) is not None or (model in PACKAGES and _package_file(model)[0] is not None)
 
 
 def package_tensors(model: str) -> tuple[dict[str, Tensor] | None, str]:
@@ -270,6 +265,12 @@ def package_tensors(model: str) -> tuple[dict[str, Tensor] | None, str]:
     if model not in PACKAGES:
         twin = f"tf_{model}"
         return None, f"{twin}, whose images are padded otherwise, has weights in a package" if twin in PACKAGES else ""
+    file, told = _package_file(model)
+    return (None, told) if file is None else (_renamed(read_tensors(file), model), told)
+
+
+def _package_file(model: str) -> tuple[Path | None, str]:
+    """Return the file of weights in an installed package, its hash checked, and its origin; None with the reason."""
     package = PACKAGES[model]
     try:
         found = distribution(package.name)
@@ -278,7 +279,7 @@ def package_tensors(model: str) -> tuple[dict[str, Tensor] | None, str]:
     file = Path(str(found.locate_file(package.file)))
     if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != package.sha256:
         return None, f"the package {package.name} {found.version} is damaged or of an unknown version"
-    return _renamed(read_tensors(file), model), f"the package {package.name} {found.version} (ImageNet)"
+    return file, f"the package {package.name} {found.version} (ImageNet)"
 
 
 def _renamed(tensors: Mapping[str, Tensor], model: str) -> dict[str, Tensor]:

@@ -307,7 +307,7 @@ def _truth_words(target: Target, truth: Mapping[str, np.ndarray], words: Words) 
 
 
 def answers(judged: pd.DataFrame) -> pd.DataFrame:
-    """Return one row an image and target: every binary label, and of several classes the one that was predicted."""
+    """Return one row per image and target: every binary label, and of several classes the one that was predicted."""
     return judged[(judged["label"] == judged["target"]) | judged["called"].astype(bool)]
 
 

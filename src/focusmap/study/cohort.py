@@ -39,7 +39,7 @@ class Cohort:
     study
         What the columns mean.
     table
-        One row an image: ``row`` (line in the label file; the header is line 1), ``image_id``, ``path``,
+        One row per image: ``row`` (line in the label file; the header is line 1), ``image_id``, ``path``,
         ``patient_id`` (the image_id where no patients are declared), where declared ``split_declared``,
         ``case_id``, ``view``, ``block`` and mask columns, covariates, groups, for each target whose change is learnt
         ``earlier_TARGET``, and the targets.
@@ -154,7 +154,7 @@ def read_cohort(label_file: Path, declaration: Declaration | None = None, *, stu
     Parameters
     ----------
     label_file
-        CSV, UTF-8, with a header; one row an image.
+        CSV, UTF-8, with a header; one row per image.
     declaration
         What the user declares about its columns; the rest is inferred.
     study

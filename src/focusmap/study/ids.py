@@ -245,7 +245,7 @@ def refuse_repeats(table: pd.DataFrame, names: Sequence[str]) -> None:
             raise InputError(f"rows {lines}: the labels of {name} contradict each other ({labels}). Keep one row.")
         others = repeated[key].nunique() - 1
         more = f" ({others} more {key}s repeat)" if others else ""
-        raise InputError(f"rows {lines}: duplicate {key} {name!r}{more}. Keep one row an image.")
+        raise InputError(f"rows {lines}: duplicate {key} {name!r}{more}. Keep one row per image.")
 
 
 def refuse_missing(label_file: Path, images: Path, table: pd.DataFrame, column: str) -> None:

@@ -1,4 +1,4 @@
-"""The table of several readers: who called which image what. One row a reading, or one row per image."""
+"""The table of several readers: who called which image what. One row per reading, or one row per image."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -108,7 +108,7 @@ class _Answers:
 def read_readings(file: Path, declaration: ReadingsDeclaration = ReadingsDeclaration()) -> Readings:
     """Return the readings in a CSV file, UTF-8, with a header.
 
-    One row a reading: a column that names the reader (the first of ``reader, reader_id, rater, annotator, observer,
+    One row per reading: a column that names the reader (the first of ``reader, reader_id, rater, annotator, observer,
     radiologist``), a path or ``image_id`` column that names the image, and one column per label. One row per image:
     columns ``LABEL.READER``, or the readers' columns that the user names. An empty cell means "not read"; so does -1,
     a reader's "uncertain".

@@ -68,7 +68,7 @@ class Run:
 
     @property
     def history(self) -> Path:
-        """One row an epoch."""
+        """One row per epoch."""
         return self.folder / "history.csv"
 
     @property

@@ -18,7 +18,7 @@ class Study:
     Parameters
     ----------
     label_file
-        The table, one row an image (or, where `path_column` is None, one row per case).
+        The table, one row per image (or, where `path_column` is None, one row per case).
     images
         Folder to which the paths in the table are relative.
     task

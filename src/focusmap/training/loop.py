@@ -1,4 +1,4 @@
-"""The training loop: a generator that yields one record an epoch; stopping, logging and drawing consume it.
+"""The training loop: a generator that yields one record per epoch; stopping, logging and drawing consume it.
 
 How long a training would take is measured: steps of it are taken here and now, and multiplied.
 """
