@@ -108,6 +108,9 @@ def test_dry_run_says_the_budget(study: Path, small_ladder: None, capsys: pytest
     shown = capsys.readouterr().out
     assert "ladder" in shown
     assert "7:00" in shown or "7 min" in shown
+    assert "epochs" not in shown
+    assert main(["run", str(study), "--dry-run", "--budget", "7", "--folds", "3"]) == 0
+    assert "up to about 7 min" in capsys.readouterr().out
 
 
 TASK = Task((Target("a"),))

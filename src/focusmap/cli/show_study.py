@@ -107,14 +107,15 @@ def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
     """Print what a run would cost: sizes, time, memory and disk."""
     from focusmap.audit.findings import accepting
     from focusmap.models.plan import estimate
-    from focusmap.study.recipe_parts import parse_model
+    from focusmap.study.recipe_parts import LADDER, parse_model
 
     plan = estimate(cohort, options)
     size, shape = plan.recipe.size, plan.recipe.shape
     taken = f", {' x '.join(map(str, shape))} voxels" if shape else f", {size} x {size} pixels" if size else ""
     if plan.seen is not None and shape:
         print(f"volumes     {volumes_in_words(plan.seen)}")
-    epochs = f", {plan.recipe.epochs} epochs" if parse_model(plan.recipe.model).engine == "net" else ""
+    is_net = parse_model(plan.recipe.model).engine == "net" and plan.recipe.model != LADDER
+    epochs = f", {plan.recipe.epochs} epochs" if is_net else ""
     print(f"model       {plan.recipe.model}{taken}{epochs}")
     print(f"time        {time_in_words(plan)}")
     print(f"memory      about {plan.memory_mb} MB")
@@ -129,6 +130,10 @@ def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
 
 def time_in_words(plan: "Plan") -> str:
     """Return how long the training would take, and how that is known."""
+    from focusmap.study.recipe_parts import LADDER
+
+    if plan.recipe.model == LADDER and plan.seconds is not None:
+        return f"up to about {clock(plan.seconds)} (--budget), maps and report included"
     if plan.seconds is None:
         return f"unknown: a batch does not fit into the memory of {plan.device}. Try a smaller --batch-size"
     known = f"measured here on {plan.device} over a few steps" if plan.device else "a rough estimate"
