@@ -1,4 +1,4 @@
-"""The command line: one frozen dataclass per command, in a file of its own; parse, one call, print.
+"""The command line: one frozen dataclass per command; parse, one call, print.
 
 Nothing heavy is imported before a command runs, so that ``focusmap --help`` is immediate.
 """
@@ -6,29 +6,35 @@ Nothing heavy is imported before a command runs, so that ``focusmap --help`` is 
 import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from inspect import cleandoc
+from typing import ClassVar, Protocol
 
 from focusmap.cli.arguments import Parser, add_arguments, made, typed_in
 
+# The module of each command, and what comes of it.
 COMMANDS = {
-    "demo": "the whole pipeline on the embedded phantom study",
-    "run": "audit, split, prepare, train, evaluate, explain and report in one command",
-    "index": "a folder of images to a label file, by folders or file names",
-    "convert": "a packed data set (MedMNIST, CIFAR-10, figshare .mat, DICOM frames) to images and a label file",
-    "consensus": "several readers to one label file, with their agreement",
-    "audit": "checks of the table and the images before training",
-    "prepare": "split and prepared images, to share between trainings",
-    "train": "a trained model with its tune and test predictions",
-    "evaluate": "metrics with intervals for a run, new images, or a table of predictions",
-    "predict": "predictions of a model for images",
-    "explain": "heat maps, and their scores where lesions are marked",
-    "segment": "masks of lesions from image-level labels alone, and their scores where masks exist",
-    "compare": "two or more runs side by side, with paired differences",
-    "export": "a model for other programs: ONNX or OpenVINO, with its preparation",
-    "report": "one self-contained page from the files of a run",
-    "doctor": "what is installed, what is missing, and how to install it",
-    "completion": "a script for Tab completion of commands and options, for bash or zsh",
+    "demo": ("runs", "the whole pipeline on the embedded phantom study"),
+    "run": ("runs", "audit, split, prepare, train, evaluate, explain and report in one command"),
+    "index": ("label_files", "a folder of images to a label file, by folders or file names"),
+    "convert": (
+        "label_files",
+        "a packed data set (MedMNIST, CIFAR-10, figshare .mat, DICOM frames) to images and a label file",
+    ),
+    "consensus": ("label_files", "several readers to one label file, with their agreement"),
+    "audit": ("runs", "checks of the table and the images before training"),
+    "prepare": ("runs", "split and prepared images, to share between trainings"),
+    "train": ("runs", "a trained model with its tune and test predictions"),
+    "evaluate": ("results", "metrics with intervals for a run, new images, or a table of predictions"),
+    "predict": ("answers", "predictions of a model for images"),
+    "explain": ("answers", "heat maps, and their scores where lesions are marked"),
+    "segment": ("answers", "masks of lesions from image-level labels alone, and their scores where masks exist"),
+    "compare": ("results", "two or more runs side by side, with paired differences"),
+    "export": ("answers", "a model for other programs: ONNX or OpenVINO, with its preparation"),
+    "report": ("results", "one self-contained page from the files of a run"),
+    "doctor": ("about", "what is installed, what is missing, and how to install it"),
+    "completion": ("about", "a script for Tab completion of commands and options, for bash or zsh"),
 }
 
 EPILOG = """\
@@ -42,9 +48,19 @@ For research use; not a medical device.
 """
 
 
-def command_class(name: str) -> type[Callable[[], int | None]]:
+class Command(Protocol):
+    """What the dataclass of a command has: examples that its help ends with, and what it does when called."""
+
+    EXAMPLE: ClassVar[str]
+
+    def __call__(self) -> int | None:
+        """Run the command, and return its exit code where it is not 0."""
+
+
+def command_class(name: str) -> type[Command]:
     """Return the dataclass of a command; only its module is imported."""
-    found: type[Callable[[], int | None]] = getattr(import_module(f"focusmap.cli.{name}"), name.capitalize())
+    module, _ = COMMANDS[name]
+    found: type[Command] = getattr(import_module(f"focusmap.cli.{module}"), name.capitalize())
     return found
 
 
@@ -58,11 +74,11 @@ def build_parser(command: str | None) -> tuple[Parser, Parser]:
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=Parser)
     chosen = parser
-    for name, summary in COMMANDS.items():
+    for name, (_, summary) in COMMANDS.items():
         sub = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         if name == command:
             chosen = sub
-            sub.epilog = import_module(f"focusmap.cli.{name}").EXAMPLE
+            sub.epilog = cleandoc(command_class(name).EXAMPLE)
             add_arguments(sub, command_class(name))
     return parser, chosen
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from focusmap.cli.progress import terminal_progress
-from focusmap.cli.show_study import changed_settings, print_cases, print_plan, print_study
+from focusmap.cli.show_study import changed_settings, print_cases, print_plan, print_study, terminal_progress
 from focusmap.errors import InputError
 from focusmap.settings import Setting
 from focusmap.study.options import Declaration, RunOptions

@@ -1,29 +1,24 @@
-"""``focusmap evaluate``: metrics with intervals."""
+"""Commands that say how well a run did: ``focusmap evaluate``, ``compare`` and ``report``."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 
 import focusmap
 from focusmap.cli.arguments import refuse_idle
-from focusmap.cli.groups import watched
-from focusmap.cli.show_results import print_metrics, unlike_in_words
+from focusmap.cli.groups import FORCE, LANGUAGE, RUN, watched
+from focusmap.cli.show_results import interval, print_metrics, unlike_in_words
 from focusmap.errors import InputError
+from focusmap.reasons import Language
 from focusmap.settings import Only, Setting
 from focusmap.study.options import Declaration, RunOptions
 
 if TYPE_CHECKING:
     from focusmap.files import Json
 
-EXAMPLE = """\
-examples:
-  focusmap evaluate runs/first                              the run's own test split
-  focusmap evaluate runs/first other.csv --out external     images the run has never seen
-  focusmap evaluate runs/slices --cases mean                volumes, from the predictions of their slices
-  focusmap evaluate runs/unlabelled --target label          an autoencoder's anomaly score against a label
-  focusmap evaluate --predictions table.csv                 columns true_NAME and prob_NAME"""
+
 # What each way to evaluate looks at; of a label file of other images it is all but `uncertain`.
 OF_A_TABLE = frozenset({"predictions", "out", "options.recipe.seed", "options.force"})
 OF_CASES = frozenset({"cases", "out", "options.force"})
@@ -39,6 +34,14 @@ OF_OWN_ANOMALIES = OF_OWN | {
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """What is evaluated: a run's own test split, other images, cases, or a table of predictions."""
+
+    EXAMPLE: ClassVar[str] = """
+    examples:
+      focusmap evaluate runs/first                              the run's own test split
+      focusmap evaluate runs/first other.csv --out external     images the run has never seen
+      focusmap evaluate runs/slices --cases mean                volumes, from the predictions of their slices
+      focusmap evaluate runs/unlabelled --target label          an autoencoder's anomaly score against a label
+      focusmap evaluate --predictions table.csv                 columns true_NAME and prob_NAME"""
 
     run: Annotated[Path | None, Setting("folder of the run", "RUN", is_positional=True)] = None
     labels: Annotated[Path | None, Setting("label file of other images", "LABELS.csv", is_positional=True)] = None
@@ -96,3 +99,46 @@ class Evaluate:
 
     def _refuse_all_but(self, acts: frozenset[str], why: str) -> None:
         refuse_idle(self, self.typed, acts, why)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Which runs are compared, and what is written."""
+
+    EXAMPLE: ClassVar[str] = "example: focusmap compare runs/first runs/second --out comparison"
+
+    runs: Annotated[tuple[Path, ...], Setting("two or more runs with the same test images", "RUN", is_positional=True)]
+    out: Annotated[Path | None, Setting("folder for compare.html and compare.json", "DIR")] = None
+    language: Annotated[Language, LANGUAGE] = "en"
+    force: Annotated[bool, FORCE] = False
+
+    def __call__(self) -> None:
+        """Run the command."""
+        print_comparison(focusmap.compare(self.runs, self.out, self.language, force=self.force))
+        if self.out is not None:
+            print(f"comparison: {self.out / 'compare.html'}")
+
+
+def print_comparison(comparison: Mapping[str, "Json"]) -> None:
+    """Print the paired differences, and for each pair of runs on how much they rest."""
+    told: set[tuple[object, object]] = set()
+    for row in cast(Sequence[Mapping[str, object]], comparison["differences"]):
+        if (row["b"], row["a"]) not in told:
+            told.add((row["b"], row["a"]))
+            print(f"{row['b']} - {row['a']}: {row['n_images']} shared test images of {row['n_patients']} patients")
+        print(f"  {row['b']} - {row['a']}  {row['target']}  {row['metric']} {interval(row['difference'])}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Of which run a report is made, and how."""
+
+    EXAMPLE: ClassVar[str] = "example: focusmap report runs/first --language zh --pdf"
+
+    run: Annotated[Path, RUN]
+    language: Annotated[Language, LANGUAGE] = "en"
+    pdf: Annotated[bool, Setting("also write report.pdf (needs the optional part pdf)")] = False
+
+    def __call__(self) -> None:
+        """Run the command."""
+        print(f"report: {focusmap.report(self.run, self.language, pdf=self.pdf)}")

@@ -1,16 +1,52 @@
-"""``focusmap completion``: a script that makes the Tab key complete commands, options and closed choices."""
+"""Commands about focusmap itself: ``focusmap doctor`` and ``completion``."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+import focusmap
 from focusmap.cli import COMMANDS, command_class
 from focusmap.cli.arguments import arguments_of, spelt
 from focusmap.settings import Setting
 
-EXAMPLE = """\
-examples:
-  source <(focusmap completion bash)          in this shell; in ~/.bashrc for all to come
-  source <(focusmap completion zsh)           in ~/.zshrc, below compinit"""
+if TYPE_CHECKING:
+    from focusmap.installation import Diagnosis, OptionalPart
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doctor:
+    """It is told nothing."""
+
+    EXAMPLE: ClassVar[str] = "example: focusmap doctor"
+
+    def __call__(self) -> None:
+        """Run the command."""
+        print("\n".join(_lines(focusmap.doctor())))
+
+
+def _lines(found: "Diagnosis") -> list[str]:
+    width = max(map(len, found.libraries), default=0)
+    versions = [f"  {name:<{width}}  {version or 'MISSING'}" for name, version in sorted(found.libraries.items())]
+    missing = [name for name, version in found.libraries.items() if version is None]
+    remedy = [f"  get what is missing with: pip install {' '.join(missing)}"] if missing else []
+    return [
+        f"focusmap  {found.focusmap}",
+        f"python    {found.python}",
+        f"system    {found.system}",
+        "devices",
+        *(f"  {device}" for device in found.devices),
+        "libraries",
+        *(versions or ["  unknown: focusmap is not installed"]),
+        *remedy,
+        "optional parts",
+        *(line for part in found.optional for line in _part(part)),
+    ]
+
+
+def _part(part: "OptionalPart") -> list[str]:
+    lines = [f"  {part.name:<16}  {part.state:<7}  {part.purpose}"]
+    return lines if part.state == "present" else [*lines, f"  {'':<16}  get it with: {part.remedy}"]
+
+
 SCRIPT = """\
 _focusmap() {{
   local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} words=""
@@ -33,6 +69,11 @@ complete -o default -o bashdefault -F _focusmap focusmap
 @dataclass(frozen=True, kw_only=True)
 class Completion:
     """For which shell."""
+
+    EXAMPLE: ClassVar[str] = """
+    examples:
+      source <(focusmap completion bash)          in this shell; in ~/.bashrc for all to come
+      source <(focusmap completion zsh)           in ~/.zshrc, below compinit"""
 
     shell: Annotated[Literal["bash", "zsh"], Setting("bash or zsh", "SHELL", is_positional=True)]
 

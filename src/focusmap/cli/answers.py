@@ -1,0 +1,205 @@
+"""Commands that ask a trained model: ``focusmap predict``, ``explain``, ``segment`` and ``export``."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import focusmap
+from focusmap.cli.arguments import refuse_idle
+from focusmap.cli.groups import FORCE, LABEL_FILE_ONLY, RUN, watched
+from focusmap.cli.show_results import print_failures, print_mask_scores, print_scores, print_trust, unlike_in_words
+from focusmap.errors import InputError
+from focusmap.settings import Only, Setting
+from focusmap.study.options import RunOptions, TrustRequest
+from focusmap.verbs.requests import ExplainRequest, PredictRequest, SegmentRequest
+
+if TYPE_CHECKING:
+    from focusmap.verbs.predict import PredictAnswer
+
+
+OF_FILES = frozenset(
+    {"request.out", "request.overlay", "request.template", "request.declaration.targets"}
+    | {"options.skip_unreadable", "options.devices", "options.force"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predict:
+    """Which model is asked about what, and what is written."""
+
+    EXAMPLE: ClassVar[str] = """
+    examples:
+      focusmap predict runs/first film.png --overlay images      one image: the prediction in words
+      focusmap predict runs/first *.png --out answers.csv        many: a table"""
+
+    run: Annotated[Path, Setting("folder of the run, or of a model", "RUN", is_positional=True)]
+    request: PredictRequest
+    options: Annotated[RunOptions, Only("skip_unreadable", "devices", "force")]
+    typed: Mapping[str, object] = field(default_factory=dict)
+
+    def __call__(self) -> int:
+        """Run the command."""
+        from focusmap.files import is_table
+
+        if not any(map(is_table, self.request.inputs)):
+            refuse_idle(self, self.typed, OF_FILES, LABEL_FILE_ONLY)
+        answer = focusmap.predict(self.run, self.request, watched(self.options))
+        if answer.words:
+            print(answer.words)
+        if answer.table is not None:
+            print(f"predictions: {answer.table} ({answer.n_images} images)")
+        if answer.n_flagged:
+            print(self._flags_in_words(answer), file=sys.stderr)
+        if answer.n_unlike:
+            print(f"note: {unlike_in_words(answer.n_unlike, answer.n_images)} (column flags)", file=sys.stderr)
+        if answer.overlays is not None:
+            print(f"overlays: {answer.overlays}")
+        return print_failures(answer.failures, skip=self.options.skip_unreadable)
+
+    def _flags_in_words(self, answer: "PredictAnswer") -> str:
+        return (
+            f"note: {answer.n_flagged} of {answer.n_images} rows are flagged, {answer.n_unseen} for a category and "
+            f"{answer.n_outside} for a number outside the training data, or those of one of the models (column flags"
+            f"{', which the template leaves out' if self.request.template else ''})"
+        )
+
+
+OF_MAPS = frozenset(
+    {"request.out", "request.methods", "request.targets"}
+    | {"options.skip_unreadable", "options.devices", "options.force"}
+)
+OF_TRUST = frozenset({"trust", "options.language", "options.recipe.seed"}) | {
+    f"request.trust.{name}" for name in ("methods", "n_images", "n_draws", "against", "shuffled")
+}
+OF_OWN_MAPS = OF_MAPS | OF_TRUST | {"request.declaration.boxes"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explain:
+    """Which run's maps are drawn, of what, how, and whether trust in them is measured."""
+
+    EXAMPLE: ClassVar[str] = """
+    examples:
+      focusmap explain runs/first                               the run's own test split
+      focusmap explain runs/first film.png --out maps --target Effusion
+      focusmap explain runs/first --method cam --method occlusion --out compared     scored side by side
+      focusmap explain runs/first --trust                       and whether the maps show where the net looks
+
+    methods, and what they run besides one forward pass per image:
+      focus                               nothing: it is the output of a focus-map net (--model resnet18-fpn)
+      acam                                nothing: attention along the axes (--model resnet18-acam)
+      reconstruction                      nothing: it is the output of an autoencoder (--model autoencoder)
+      cam, gradcam, gradcam++, hirescam, layercam, eigencam, ablationcam   the classifier's last layer
+      rollout                             nothing; of vision transformers only, and the same map for every label
+      layercam-stages                     part of the net backward, per label
+      gradients, guided-backprop          once backward, per label
+      smoothgrad                          16 times forward and backward, per label
+      integrated-gradients, xrai          32 times forward and backward, per label
+      occlusion, scorecam                 up to 225 times forward; once forward per feature (512 to 2048)
+      NAME@mirror, NAME@sizes, NAME@moves, NAME@mirror,sizes   NAME averaged over 2, 3, 5, 6 copies of the image"""
+
+    run: Annotated[Path, RUN]
+    request: ExplainRequest
+    trust: Annotated[
+        bool, Setting("measure it: writes trust.json and trust.html, in about a minute", title=TrustRequest.TITLE)
+    ] = False
+    options: Annotated[RunOptions, Only("accept", "skip_unreadable", "recipe.seed", "devices", "force", "language")]
+    typed: Mapping[str, object] = field(default_factory=dict)
+
+    def __call__(self) -> int:
+        """Run the command."""
+        self._refuse_idle()
+        request = replace(self.request, trust=self.request.trust or TrustRequest()) if self.trust else self.request
+        result = focusmap.explain(self.run, request, watched(self.options))
+        if result.boxes:
+            print(f"boxes       {result.boxes}")
+        print_scores(result.scores)
+        if result.trust is not None:
+            print_trust(result.trust, result.folder / "trust.html")
+        print(f"maps: {result.folder / 'index.csv'}")
+        return print_failures(result.failures, skip=self.options.skip_unreadable)
+
+    def _refuse_idle(self) -> None:
+        """Raise `InputError` for an option that says nothing of what is explained."""
+        from focusmap.files import is_table
+
+        if not self.trust and OF_TRUST & self.typed.keys():
+            raise InputError(
+                "--trust-..., --against, --shuffled, --language and --seed set how trust is measured: add --trust."
+            )
+        if not self.request.inputs:
+            refuse_idle(self, self.typed, OF_OWN_MAPS, LABEL_FILE_ONLY)
+        elif not any(map(is_table, self.request.inputs)):
+            refuse_idle(self, self.typed, OF_MAPS, LABEL_FILE_ONLY)
+
+
+OF_OWN_MASKS = frozenset(
+    {f"request.{name}" for name in ("out", "targets", "negatives", "method", "tune_on_masks")}
+    | {"recipe", "options.skip_unreadable", "options.devices", "options.force"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """Which run's masks are drawn, of what, and how."""
+
+    EXAMPLE: ClassVar[str] = """
+    examples:
+      focusmap segment runs/first                               the run's own test split, into runs/first/segmentation
+      focusmap segment runs/first film.png --out masks          an image, a folder, or a label file
+      focusmap segment runs/busi --target label=malignant       one class; by default every class except the negative
+
+    A lesion is the positive class of a binary target; of several classes it is every class except those called
+    normal, healthy, none and so on, or named by --negative. Reference masks are opened only to score, and to train
+    baselines."""
+
+    run: Annotated[Path, RUN]
+    request: SegmentRequest
+    recipe: Annotated[Path | None, Setting("recipe.yaml whose group 'segmentation' replaces the run's", "FILE")] = None
+    options: Annotated[RunOptions, Only("accept", "skip_unreadable", "devices", "force")]
+    typed: Mapping[str, object] = field(default_factory=dict)
+
+    def __call__(self) -> int:
+        """Run the command."""
+        from focusmap.files import is_table
+
+        if not any(map(is_table, self.request.inputs)):
+            refuse_idle(self, self.typed, OF_OWN_MASKS, LABEL_FILE_ONLY)
+        options = watched(self.options)
+        if self.recipe is not None:
+            options = replace(options, recipe=focusmap.read_recipe(self.recipe))
+        result = focusmap.segment(self.run, self.request, options)
+        for words in result.lesions:
+            print(f"lesion  {words}")
+        for caution in result.cautions:
+            print(caution)
+        print_mask_scores(result.scores)
+        print(f"masks: {result.folder / 'index.csv'}")
+        if not self.request.inputs and self.request.out is None:
+            print(f"to see them in the report: focusmap report {self.run}")
+        return print_failures(result.failures, skip=self.options.skip_unreadable)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Which model is exported, as what, and whereto."""
+
+    EXAMPLE: ClassVar[str] = """
+    examples:
+      focusmap export runs/first --format onnx --out deployed          model.onnx and export.json
+      focusmap export runs/first --format openvino --out deployed      model.xml, model.bin and export.json"""
+
+    run: Annotated[Path, Setting("folder of the run, or of a model", "RUN", is_positional=True)]
+    out: Annotated[Path, Setting("folder of the exported model", "DIR")]
+    format: Annotated[Literal["onnx", "openvino"], Setting("format of the exported model")] = "onnx"
+    force: Annotated[bool, FORCE] = False
+
+    def __call__(self) -> None:
+        """Run the command."""
+        found = focusmap.export(self.run, self.format, self.out, force=self.force)
+        off = ", ".join(f"{name} {value:.1e}" for name, value in found.differences.items())
+        print(f"differs from torch by at most: {off}")
+        print(f"inputs and outputs: {self.out / 'export.json'}")
+        print(f"model: {found.file} ({found.file.stat().st_size / 1e6:.1f} MB)")

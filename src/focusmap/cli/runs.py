@@ -1,0 +1,184 @@
+"""Commands from a label file to a run: ``focusmap audit``, ``prepare``, ``train``, ``run`` and ``demo``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import focusmap
+from focusmap.cli.groups import FORCE, LABELS, RUN_FOLDER, Learning, RecipeFile, Study, understood, watched
+from focusmap.cli.show_results import print_notes, print_run
+from focusmap.cli.show_study import print_study, terminal_progress
+from focusmap.errors import InputError
+from focusmap.settings import Only, Setting
+from focusmap.study.options import RunOptions
+from focusmap.verbs.requests import SegmentRequest
+
+if TYPE_CHECKING:
+    from focusmap.audit import Audit as Findings
+    from focusmap.study.cohort import Cohort
+    from focusmap.study.external import Roster
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """Which label file is audited, against which other, and how."""
+
+    EXAMPLE: ClassVar[str] = "example: focusmap audit labels.csv --patient patient_id --group site --out audit"
+
+    labels: Annotated[Path, LABELS]
+    against: Annotated[
+        Path | None,
+        Setting("another table, labelled or not: search it for the same patients and images", "OTHER.csv"),
+    ] = None
+    out: Annotated[Path | None, Setting("folder of audit.json and audit.html (default: LABELS_audit)", "DIR")] = None
+    study: Study = Study()
+    options: Annotated[RunOptions, Only("accept", "workers", "recipe.seed", "force", "language")]
+
+    def __call__(self) -> None:
+        """Run the command."""
+        from focusmap.audit.findings import refuse_blocking
+        from focusmap.files import table_name
+
+        cohort = self.study.cohort(self.labels, self.options.recipe)
+        print_study(cohort)
+        if self.study.dry_run:
+            return
+        out = self.out or self.labels.with_name(f"{table_name(self.labels)}_audit")
+        against = None if self.against is None else self._roster(cohort, self.against)
+        result = focusmap.audit(cohort, out, watched(self.options), against=against)
+        print_findings(result)
+        print(f"audit: {out / 'audit.html'}")
+        refuse_blocking(result, self.options, out)
+
+    def _roster(self, cohort: "Cohort", file: Path) -> "Roster":
+        """Return who stands in the other table, and say by what the two are compared."""
+        from focusmap.audit import compared_by
+        from focusmap.study.external import read_roster, roster_of
+
+        other = read_roster(file, cohort.study, self.study.declaration.images)
+        by = compared_by(roster_of(cohort), other)
+        print(f"against     {file} ({len(other.image_ids)} rows), compared by {' and '.join(by) or 'nothing'}")
+        return other
+
+
+def print_findings(audit: "Findings") -> None:
+    """Print the audit's findings, the blocking ones first; one that is overridden or answered blocks nothing."""
+    if not audit.findings:
+        print("no findings")
+    for finding in audit.findings:
+        severity = "accepted" if finding.name in audit.accepted else finding.severity
+        print(f"{severity:<8}  {finding.name}: {finding.message}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare:
+    """Which label file is prepared, whereto, and how."""
+
+    EXAMPLE: ClassVar[str] = "example: focusmap prepare labels.csv --out runs/first --store prepared"
+
+    labels: Annotated[Path, LABELS]
+    out: Annotated[Path, RUN_FOLDER]
+    study: Study = Study()
+    source: RecipeFile = RecipeFile()
+    options: Annotated[RunOptions, Only("recipe", "folds", "accept", "skip_unreadable", "store", "workers", "force")]
+    typed: Mapping[str, object] = field(default_factory=dict)
+
+    def __call__(self) -> None:
+        """Run the command."""
+        options = self.source.under(watched(self.options), self.typed)
+        cohort = understood(self.labels, self.study, options)
+        if cohort is None:
+            return
+        prepared = focusmap.prepare(cohort, self.out, options)
+        for part, count in prepared.split.table["split"].value_counts(sort=False).items():
+            print(f"{part or 'not used'}: {count} {focusmap.open_run(self.out).unit}")
+        if prepared.store is not None:
+            print(f"store: {prepared.store.folder}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """What is trained on, whereto, and how."""
+
+    EXAMPLE: ClassVar[str] = """
+    examples:
+      focusmap train labels.csv --out runs/first --model densenet121 --epochs 40
+      focusmap train --resume runs/first"""
+
+    learning: Learning = Learning()
+    options: Annotated[
+        RunOptions,
+        Only(
+            "recipe", "budget", "folds", "accept", "skip_unreadable", "store", "workers", "devices", "n_nodes", "force"
+        ),
+    ]
+    typed: Mapping[str, object] = field(default_factory=dict)
+
+    def __call__(self) -> None:
+        """Run the command."""
+        learning, options = self.learning, self.learning.source.under(watched(self.options), self.typed)
+        if learning.resume is not None:
+            learning.check_resumes(options)
+            run = focusmap.resume(learning.resume, options)
+            print(f"model: {run.model}")
+            print(f"next, the remaining steps of focusmap run: focusmap run --resume {learning.resume}")
+            return
+        labels, folder = learning.given()
+        cohort = understood(labels, learning.study, options)
+        if cohort is not None:
+            run = focusmap.train(cohort, folder, options)
+            print_notes(run)
+            print(f"model: {run.model}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What everything is done with, whereto, and how."""
+
+    EXAMPLE: ClassVar[str] = """
+    examples:
+      focusmap run labels.csv --images images --patient patient_id --out runs/first
+      focusmap run labels.csv --out runs/first --segment --model resnet18-acam        masks of the lesions too
+      focusmap run --resume runs/first                                                continue after an interruption"""
+
+    learning: Learning = Learning()
+    options: Annotated[
+        RunOptions,
+        Only(
+            "recipe", "budget", "folds", "accept", "skip_unreadable", "store", "workers", "devices", "force", "language"
+        ),
+    ]
+    segment: Annotated[bool, Setting("draw masks, from image-level labels alone", title="masks of lesions")] = False
+    masks: Annotated[SegmentRequest, Only("negatives", "tune_on_masks", title="masks of lesions")]
+    typed: Mapping[str, object] = field(default_factory=dict)
+
+    def __call__(self) -> None:
+        """Run the command."""
+        if not self.segment and self.masks != SegmentRequest():
+            raise InputError("--negative and --tune-on-masks set how masks are drawn: add --segment.")
+        masks = self.masks if self.segment else None
+        learning, options = self.learning, self.learning.source.under(watched(self.options), self.typed)
+        if learning.resume is not None:
+            learning.check_resumes(options)
+            print_run(focusmap.resume_run(learning.resume, options, masks))
+            return
+        labels, folder = learning.given()
+        cohort = understood(labels, learning.study, options)
+        if cohort is not None:
+            print_run(focusmap.run(cohort, folder, options, masks))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """What the demonstration is told."""
+
+    EXAMPLE: ClassVar[str] = "example: focusmap demo --out runs/demo"
+
+    out: Annotated[Path, Setting("folder of the run", "RUN")] = Path("focusmap-demo")
+    seed: Annotated[int, Setting("seed of the study and of the training", "N")] = 0
+    force: Annotated[bool, FORCE] = False
+
+    def __call__(self) -> None:
+        """Run the command."""
+        print_run(focusmap.demo(self.out, seed=self.seed, force=self.force, progress=terminal_progress()))
