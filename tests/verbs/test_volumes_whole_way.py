@@ -58,7 +58,7 @@ def test_the_report_steps_through_slices_without_a_script(run):
 
 def test_scores_stand_beside_the_baselines(run):
     scores = json.loads((run / "focus/scores.json").read_text())
-    assert {"focus", "mean_mask", "centre", "edges", "random"} <= set(scores["methods"])
+    assert {"focus", "mean_mask", "centre", "edges", "picture_only", "random"} <= set(scores["methods"])
 
 
 def test_single_volumes_are_predicted_and_explained_one_by_one_as_in_a_batch(run, study, tmp_path):

@@ -93,7 +93,7 @@ def _card(files: RunFiles, row: Mapping[Hashable, object], words: Words) -> MapC
     return MapCard(image_uri(path), f"{case} · {heading}", words("singles.case_card", **said))
 
 
-BASELINES = ("mean_mask", "centre", "edges", "random")
+BASELINES = ("mean_mask", "centre", "edges", "picture_only", "random")
 COUNTS = ("n", "n_false_negative")
 POINTS = ("auprc", "pointing_hit", "pointing_hit_of_positives", "chance", "rank_accuracy", "energy_pointing",
           "energy_ratio", *COUNTS)  # fmt: skip

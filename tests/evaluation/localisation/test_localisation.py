@@ -78,12 +78,12 @@ def test_perfect_maps_score_one_and_beat_every_baseline(planted, tmp_path):
         [Explained(tmp_path, reference, reference)], tmp_path / "scores.json", ScoreOptions(n_resamples=50)
     )
     assert json.loads((tmp_path / "scores.json").read_text()) == scores
-    assert set(scores["methods"]) == {"cam", "mean_mask", "centre", "edges", "random"}
+    assert set(scores["methods"]) == {"cam", "mean_mask", "centre", "edges", "picture_only", "random"}
     assert set(scores["by_target"]) == set(FINDINGS)
     cam = scores["methods"]["cam"]
     assert cam["pointing_hit"]["value"] == cam["iou"]["value"] == cam["dice"]["value"] == 1
     assert cam["n"] == int(np.nansum(cohort.truth))
-    for baseline in ("mean_mask", "centre", "edges", "random"):
+    for baseline in ("mean_mask", "centre", "edges", "picture_only", "random"):
         assert scores["methods"][baseline]["n"] == cam["n"]
         assert scores["methods"][baseline]["iou"]["high"] < 0.6
     assert cam["minus_mean_mask"]["auprc"]["low"] > 0

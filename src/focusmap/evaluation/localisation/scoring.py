@@ -14,6 +14,7 @@ import pandas as pd
 from focusmap.evaluation.localisation.measures import FocusCut, MapOnMask, SortedMap, area_cut, dice_at, iou_at, measure
 from focusmap.evaluation.localisation.reference import Reference
 from focusmap.evaluation.localisation.summary import (
+    PICTURE_ONLY,
     Scored,
     ScoreOptions,
     centre_map,
@@ -25,6 +26,7 @@ from focusmap.evaluation.localisation.summary import (
 )
 from focusmap.files import Json, read_table, write_json, write_table
 from focusmap.images.read import read_image, read_map
+from focusmap.images.regions import contrast_map
 from focusmap.study.cohort import Cohort
 
 Scores: TypeAlias = dict[str, Json]
@@ -203,8 +205,13 @@ def _baselines(explained: Explained, seed: int) -> Baselines:
     @lru_cache(maxsize=N_THREADS)
     def of_image(image_id: str, shape: Shape) -> dict[str, SortedMap]:
         row = int(cohort.table["row"].iloc[cohort.positions[image_id]])
-        edges = edges_map(read_image(cohort.file(image_id)).pixels)
-        return {"edges": SortedMap.of(edges), "random": SortedMap.of(random_map(shape, (seed, row)))}
+        pixels = read_image(cohort.file(image_id)).pixels
+        maps = {
+            "edges": edges_map(pixels),
+            PICTURE_ONLY: contrast_map(pixels),
+            "random": random_map(shape, (seed, row)),
+        }
+        return {name: SortedMap.of(heat_map) for name, heat_map in maps.items()}
 
     @lru_cache(maxsize=N_KEPT)
     def of_label(label: str, shape: Shape) -> dict[str, SortedMap]:

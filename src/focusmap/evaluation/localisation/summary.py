@@ -15,7 +15,8 @@ from focusmap.statistics.formulas import ratio
 from focusmap.statistics.intervals import bounded_interval, percentile_interval
 from focusmap.statistics.resampling import Clusters, Distribution, Resampling, Statistic, resample
 
-BASELINES = ("mean_mask", "centre", "edges", "random")
+PICTURE_ONLY = "picture_only"
+BASELINES = ("mean_mask", "centre", "edges", PICTURE_ONLY, "random")
 GRID = 64
 CENTRE_SIGMA = 0.25  # of the side
 
