@@ -85,6 +85,25 @@ SENTENCES: Mapping[str, str] = {
     "start-none-found": "random weights: {why}",
     "start-hub": "pretrained weights {repository}",
     "start-tensors": "{n} of {all} tensors from {source}",
+    "verdict-above-all": "{metric} {value} ({low} to {high}) is above guessing ({guessing}) and above every simpler "
+    "model compared",
+    "verdict-simple": "{metric} {value} ({low} to {high}) is above guessing ({guessing}); this is itself the simple "
+    "model",
+    "verdict-not-above": "{metric} {value} ({low} to {high}) is above guessing ({guessing}), but was not shown to be "
+    "above {rival}",
+    "verdict-none-compared": "{metric} {value} ({low} to {high}) is above guessing ({guessing}); no simpler model was "
+    "compared",
+    "verdict-at-guessing": "{metric} {value} ({low} to {high}) was not shown to be above guessing ({guessing})",
+    "verdict-widened": "{metric} {value} ({low} to {high}) was not shown to be above guessing ({guessing}), given the "
+    "number of patients and of labels",
+    "verdict-few-of-a-class": "too few patients: {n} of the rarer class, at least {least} are needed",
+    "verdict-few-in-all": "too few patients: {n}, at least {least} are needed",
+    "verdict-no-number": "no {metric} with an interval could be computed",
+    "verdict-constant": "every row gets the same answer",
+    "verdict-leak": "the test set is not independent of the training set: {names} was accepted",
+    "verdict-of-many": "{useful} of {n} labels are above guessing, {best} of them above every simpler model compared",
+    "verdict-of-many-unjudged": "{useful} of {n} labels are above guessing, {best} of them above every simpler model "
+    "compared; {unjudged} cannot be judged",
     "no-labels": "labels are not used: the model learns from the images alone",
 }  # fmt: skip
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from focusmap.study.run import Run
 
 SHOWN_FAILURES = 10
+# More than so many have their metrics in the report alone.
+FEW_TARGETS = 3
 # Why training started from random weights although pretrained ones were wanted.
 UNASKED = "start-none-found"
 SCORES = {"pointing_hit": "pointing game", "auprc": "pixel AUPRC"}
@@ -19,23 +21,50 @@ HEADLINE = ("auroc", "average_precision", "balanced_accuracy", "accuracy", "mae"
 
 
 def print_run(run: "Run") -> None:
-    """Print a run's metrics and, last, where its report is."""
+    """Print a run's verdict, what it rests on in at most five lines, and last where its report is."""
     from focusmap.files import read_json
 
     print_notes(run)
     metrics = run.evaluation / "metrics.json"
     if metrics.is_file():
-        print_metrics(read_json(metrics), run.unit)
+        print_in_short(read_json(metrics), run.unit)
     scores = run.focus / "scores.json"
     if scores.is_file():
-        print_scores(read_json(scores))
+        _print_gains(read_json(scores))
     cautions = run.segmentation / "cautions.json"
     if cautions.is_file():
         print(*cast(list[str], read_json(cautions)["cautions"]), sep="\n")
     masks = run.segmentation / "scores.json"
     if masks.is_file():
-        print_mask_scores(read_json(masks))
+        _print_masks_in_short(read_json(masks))
     print(f"report: {run.folder / 'report.html'}")
+
+
+def print_verdict(metrics: Mapping[str, "Json"]) -> None:
+    """Print the verdict in words, and under it why; nothing of metrics without one."""
+    from focusmap.report.words import verdict_title, words_in
+
+    title = verdict_title(metrics, words_in("en"))
+    if title:
+        print(f"verdict: {title[0].lower()}{title[1:]}\n  {metrics.get('verdict_reason', '')}")
+
+
+def print_in_short(metrics: Mapping[str, "Json"], unit: str) -> None:
+    """Print verdict and metrics; of many labels their mean, and which of them have which verdict."""
+    targets = cast(Mapping[str, Mapping[str, object]], metrics["targets"])
+    if len(targets) <= FEW_TARGETS:
+        print_metrics(metrics, unit)
+        return
+    print_verdict(metrics)
+    print(_tested(metrics, unit))
+    mean = cast(Mapping[str, object], metrics.get("mean") or {})
+    if "auroc" in mean:
+        print(f"  mean auroc {interval(mean['auroc'])}; of each label: focusmap evaluate RUN")
+    levels: dict[object, list[str]] = {}
+    for name, values in targets.items():
+        levels.setdefault(values.get("verdict"), []).append(name)
+    for level, names in levels.items():
+        print(f"  {level}: {', '.join(names)}")
 
 
 def print_notes(run: "Run") -> None:
@@ -57,10 +86,10 @@ def print_notes(run: "Run") -> None:
 
 
 def print_metrics(metrics: Mapping[str, "Json"], unit: str = "images") -> None:
-    """Print one line per target; `unit` is what was judged, and patients are counted where they are known."""
+    """Print the verdict and one line per target; `unit` is what was judged, with patients where they are known."""
     targets = cast(Mapping[str, Mapping[str, object]], metrics["targets"])
-    whose = f" of {metrics['n_patients']} patients" if metrics.get("clustered_by") == "patient" else ""
-    print(f"{metrics['split']}: {metrics['n_images']} {unit}{whose}")
+    print_verdict(metrics)
+    print(_tested(metrics, unit))
     width = max([len(name) for name in targets] + [4])
     for name, values in targets.items():
         shown = [f"{metric} {interval(values[metric])}" for metric in HEADLINE if metric in values]
@@ -68,6 +97,11 @@ def print_metrics(metrics: Mapping[str, "Json"], unit: str = "images") -> None:
     mean = cast(Mapping[str, object], metrics.get("mean") or {})
     if len(targets) > 1 and "auroc" in mean:
         print(f"  {'mean':<{width}}  auroc {interval(mean['auroc'])}")
+
+
+def _tested(metrics: Mapping[str, "Json"], unit: str) -> str:
+    whose = f" of {metrics['n_patients']} patients" if metrics.get("clustered_by") == "patient" else ""
+    return f"{metrics['split']}: {metrics['n_images']} {unit}{whose}"
 
 
 def unlike_in_words(n: int, n_images: int) -> str:
@@ -112,17 +146,32 @@ def print_scores(scores: Mapping[str, "Json"] | None) -> None:
     any_method = next(iter(methods.values()))
     print(f"  {'chance':<{width}}  {interval(any_method['chance'])}")
     print(f"  over {any_method['n']} true positives; {any_method['n_false_negative']} more positives were missed")
-    for name, values in methods.items():
-        gain = cast(Mapping[str, Mapping[str, float | None]], values.get("minus_mean_mask") or {}).get("auprc")
-        if gain:
-            answer = "" if gain["value"] is None else "yes; " if (gain.get("low") or 0) > 0 else "no; "
-            print(f"{name} better than the mean mask: {answer}pixel AUPRC {interval(gain)}")
+    _print_gains(scores)
     if scores.get("masks_used_for_tuning"):
         print(f"masks of the tuning set used to choose the thresholds of the maps: {scores['masks_used_for_tuning']}")
     unmatched = cast(list[str], scores.get("boxes_unmatched") or [])
     if unmatched:
         meant = did_you_mean(cast(Mapping[str, str], scores.get("boxes_nearest") or {}))
         print(f"note: boxes of {', '.join(unmatched)} were excluded: no label has this name{meant}", file=sys.stderr)
+
+
+def _print_gains(scores: Mapping[str, "Json"]) -> None:
+    """Print of each method whether its maps find the marked lesions better than the mean mask."""
+    for name, values in cast(Mapping[str, Mapping[str, object]], scores["methods"]).items():
+        gain = cast(Mapping[str, Mapping[str, float | None]], values.get("minus_mean_mask") or {}).get("auprc")
+        if gain:
+            answer = "" if gain["value"] is None else "yes; " if (gain.get("low") or 0) > 0 else "no; "
+            print(f"{name} better than the mean mask: {answer}pixel AUPRC {interval(gain)}")
+
+
+def _print_masks_in_short(scores: Mapping[str, "Json"]) -> None:
+    from focusmap.evaluation.localisation.mask_scores import above_mean_mask
+
+    drawn_by = cast(str, scores["drawn_by"])
+    dice = cast(Mapping[str, Mapping[str, object]], scores["methods"])[drawn_by]["dice"]
+    is_above = above_mean_mask(cast(Mapping[str, Mapping[str, "Json"]], scores["differences"]), drawn_by)
+    better = "" if is_above is None else f"; better than the mean mask: {'yes' if is_above else 'no'}"
+    print(f"masks ({drawn_by}) compared with reference masks: Dice {interval(dice)}{better}")
 
 
 def print_mask_scores(scores: Mapping[str, "Json"] | None) -> None:

@@ -111,7 +111,8 @@ def evaluate_predictions(predictions: Predictions, truth: np.ndarray, options: E
     Returns
     -------
     dict
-        ``split, n_images, n_patients, clustered_by, targets, mean``. Every metric has ``value, low, high``; an
+        ``split, n_images, n_patients, clustered_by, targets, mean``. A target's ``n_patients_rarest`` counts the
+        patients of its rarest class, or of a value all. Every metric has ``value, low, high``; an
         undefined one has None and a ``reason``, and the means over targets name it under ``left_out``.
     """
     clusters = patients_of(predictions)
@@ -157,8 +158,11 @@ def samples_of(
 def _describe(
     sample: Sample, measure: Measure, found: Mapping[str, Distribution], options: EvaluationOptions
 ) -> dict[str, Json]:
-    described: dict[str, Json] = {"kind": sample.target.kind, **measure.facts}
-    per_class: dict[str, dict[str, Json]] = {name: {} for name in sample.target.classes}
+    n_rarest = measure.units.get("auroc", sample.clusters.count(np.full(len(sample.truth), True)))
+    described: dict[str, Json] = {"kind": sample.target.kind, **measure.facts, "n_patients_rarest": n_rarest}
+    per_class: dict[str, dict[str, Json]] = {
+        name: {"n_patients_rarest": measure.units.get(f"{name}/auroc", 0)} for name in sample.target.classes
+    }
     for metric, distribution in found.items():
         name, _, of_class = metric.rpartition("/")
         place = per_class[name] if name else described

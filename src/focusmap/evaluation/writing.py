@@ -8,6 +8,7 @@ import numpy as np
 
 from focusmap.evaluation.metrics import EvaluationOptions, evaluate_predictions
 from focusmap.evaluation.predictions import Predictions
+from focusmap.evaluation.verdict import Evidence, with_verdict
 from focusmap.files import Json, read_json, read_table, write_json
 from focusmap.statistics import formulas
 from focusmap.study.cohort import Cohort
@@ -93,8 +94,11 @@ def write_evaluation(
     out: Path | None,
     facts: Mapping[str, Json] | None = None,
 ) -> dict[str, Json]:
-    """Return the metrics with further facts, and write them with the curves and their images to a given folder."""
-    metrics = {**evaluate_predictions(predictions, truth, settings), **(facts or {})}
+    """Return the metrics with further facts and a verdict, and write them with the curves to a given folder.
+
+    The verdict is that of a model beside which no simpler one stands.
+    """
+    metrics = with_verdict(Evidence({**evaluate_predictions(predictions, truth, settings), **(facts or {})}))
     if out is not None:
         from focusmap.figures.curves import write_curves
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from focusmap.errors import InputError
 from focusmap.evaluation.predictions import NOTICE, Predictions
-from focusmap.figures.json_tree import branch, number
+from focusmap.figures.json_tree import branch, number, text
 from focusmap.files import Json
 from focusmap.reasons import LANGUAGES, SENTENCES, Language, Reason, read_notes, read_reason
 from focusmap.study.flags import flags_in_words
@@ -246,6 +246,21 @@ def range_text(values: Iterable[float], words: Words) -> str:
     if len(shown) > 1:
         return words("page.interval", low=shown[0], high=shown[-1])
     return shown[0] if shown else DASH
+
+
+def verdict_title(metrics: Mapping[str, Json], words: Words) -> str:
+    """Return the verdict of ``metrics.json``; of several labels for how many of them it holds; empty of an older file.
+
+    >>> label = {"verdict": "useful"}
+    >>> verdict_title({"verdict": "useful", "targets": {"a": label, "b": {"verdict": "broken"}}}, words_in("en"))
+    'Useful for 1 of 2 labels'
+    """
+    level = text(metrics.get("verdict"))
+    if not level:
+        return ""
+    levels = [text(branch(entry).get("verdict")) for entry in branch(metrics, "targets").values()]
+    said, n = words(f"verdict.{level}"), levels.count(level)
+    return said if n in (0, len(levels)) else words("verdict_part.of_many", verdict=said, n=n, all=len(levels))
 
 
 def in_words(model: "Predictor", predictions: Predictions) -> str:

@@ -12,8 +12,10 @@ from focusmap.evaluation.calibration import apply, choose_thresholds, fit_temper
 from focusmap.evaluation.metrics import compare_with_labels, refuse_other_kinds
 from focusmap.evaluation.predictions import Predictions, joined, pool_cases, read_predictions, write_predictions
 from focusmap.evaluation.simpler import write_baselines
+from focusmap.evaluation.verdict import Evidence, with_verdict
 from focusmap.evaluation.writing import METRICS, PREDICTIONS, clustering, frozen_thresholds, write_evaluation
-from focusmap.files import Json, refuse_existing, table_name, write_json
+from focusmap.files import Json, read_json, refuse_existing, table_name, write_json
+from focusmap.models.configure import baseline_of
 from focusmap.models.folder import load_run_model
 from focusmap.models.ood import likeness_of
 from focusmap.models.predict import Predicted, predict, write_importance
@@ -47,12 +49,15 @@ def evaluate(folder: Path, out: Path | None = None, *, force: bool = False) -> d
     predictions = read_predictions(run.predictions("test"), cohort.task)
     truth = cohort.of(list(predictions.ids["image_id"])).truth
     part = "test" if run.parts() == [run] else "out-of-fold"
-    thresholds, seed = frozen_thresholds(run, predictions), read_recipe(run.recipe).seed
-    settings = EvaluationOptions(thresholds, part, seed=seed)
-    metrics = write_evaluation(predictions, truth, settings, out or run.evaluation, clustering(cohort))
+    recipe, out, audit = read_recipe(run.recipe), out or run.evaluation, run.folder / "audit.json"
+    settings = EvaluationOptions(frozen_thresholds(run, predictions), part, seed=recipe.seed)
+    metrics = write_evaluation(predictions, truth, settings, out, clustering(cohort))
     if cohort.task != UNLABELLED:
-        write_baselines(run, cohort, predictions, settings, out or run.evaluation)
-    write_importance(run, cohort, predictions, settings, out or run.evaluation)
+        baselines = cast(list[dict[str, Json]], write_baselines(run, cohort, predictions, settings, out)["baselines"])
+        accepted = cast(list[str], read_json(audit)["accepted"]) if audit.is_file() else []
+        metrics = with_verdict(Evidence(metrics, baselines, accepted, baseline_of(recipe) == recipe.model))
+        write_json(out / METRICS, metrics)
+    write_importance(run, cohort, predictions, settings, out)
     return metrics
 
 
