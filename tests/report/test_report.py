@@ -60,6 +60,21 @@ def test_a_simpler_answer_that_is_better_is_a_caution(run: Path, high: float, is
     assert (said in words_of(page_of(run))) == is_said
 
 
+def test_a_rung_that_was_not_chosen_is_no_baseline(run: Path) -> None:
+    """A candidate that does better on test is shown beside the choice, and not as a simple baseline."""
+    metrics = read_json(run / "evaluation/metrics.json")
+    difference = {"targets": {"nodule": {"auroc": {"value": -0.1, "low": -0.2, "high": -0.05}}}}
+    rung = {"name": "probe", "is_rung": True, "metrics": metrics, "difference": difference}
+    write_json(run / "evaluation/baselines.json", {"baselines": [rung]})
+    found = {"name": "probe", "inner": {"score": 0.9, "log_loss": 0.3, "n": 20}, "seconds": 3.0, "chosen": False}
+    ladder = {"budget_minutes": 10, "rungs": [found], "chosen": "mean", "reason": ""}
+    write_json(run / "ladder.json", ladder)  # type: ignore[arg-type]
+    page = words_of(page_of(run))
+    assert "A simple baseline outperforms" not in page
+    assert "Comparison with simple baselines" not in page
+    assert page.count("linear probe") >= 2
+
+
 @pytest.mark.parametrize(("low", "is_said"), [(-0.01, True), (0.01, False)])
 def test_maps_that_are_not_above_the_mean_mask_are_a_caution(run: Path, low: float, is_said: bool) -> None:
     scores = read_json(run / "focus/scores.json")

@@ -80,12 +80,15 @@ class Simpler:
         As for `EvaluationOptions`.
     without
         By target, how many of the images with a known truth have no earlier value and are given the usual answer.
+    is_rung
+        Whether it is a rung of the model's own ladder: a candidate that was not chosen, and no baseline.
     """
 
     name: str
     predictions: Predictions
     thresholds: Mapping[str, float | np.ndarray]
     without: Mapping[str, int]
+    is_rung: bool = False
 
 
 def write_baselines(
@@ -96,8 +99,9 @@ def write_baselines(
     Returns
     -------
     dict
-        ``baselines``: a list of ``name``, ``metrics`` (as in ``metrics.json``), ``difference`` (model - baseline, as
-        `compare_predictions` gives it) and ``without_earlier_value``.
+        ``baselines``: a list of ``name``, ``is_rung`` (a candidate of the ladder that was not chosen, and no baseline),
+        ``metrics`` (as in ``metrics.json``), ``difference`` (model - baseline, as `compare_predictions` gives it) and
+        ``without_earlier_value``.
     """
     truth = cohort.of(list(predictions.ids["image_id"])).truth
     entries: list[Json] = []
@@ -109,9 +113,8 @@ def write_baselines(
         paired = (of_targets(predictions, names), simpler.predictions)
         difference = compare_predictions(*paired, truth[:, columns], (settings, own))
         without = cast(Json, dict(simpler.without))
-        entries.append(
-            {"name": simpler.name, "metrics": metrics, "difference": difference, "without_earlier_value": without}
-        )
+        entry: dict[str, Json] = {"name": simpler.name, "is_rung": simpler.is_rung, "metrics": metrics}
+        entries.append({**entry, "difference": difference, "without_earlier_value": without})
     found: dict[str, Json] = {"baselines": entries}
     write_json(out / BASELINES, found)
     return found
@@ -130,7 +133,8 @@ def _simpler_answers(run: Run, cohort: Cohort, predictions: Predictions) -> Iter
     if all(baseline_run(part).predictions("test").is_file() for part in run.parts()):
         yield _other_model([baseline_run(part) for part in run.parts()], cohort, predictions)
     for name in rungs_beside(run):
-        yield replace(_other_model([part.rung(name) for part in run.parts()], cohort, predictions), name=name)
+        rung = _other_model([part.rung(name) for part in run.parts()], cohort, predictions)
+        yield replace(rung, name=name, is_rung=True)
 
 
 def rungs_beside(run: Run) -> list[str]:

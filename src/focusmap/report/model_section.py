@@ -41,7 +41,7 @@ def _row(rung: Mapping[str, Json], words: Words) -> list[Cell]:
     chosen = words("ladder.chosen") if rung["chosen"] else ""
     numbers = [DASH if value is None else decimal(value) for value in (inner["score"], inner["log_loss"])]
     seconds = f"{cast(float, rung['seconds']):.0f}"
-    return [name_cell(str(rung["name"]), chosen), *map(Cell, numbers), Cell(seconds)]
+    return [name_cell(words.name("rung", str(rung["name"])), chosen), *map(Cell, numbers), Cell(seconds)]
 
 
 COMPARED: Mapping[str, Sequence[str]] = {
@@ -53,9 +53,12 @@ COMPARED: Mapping[str, Sequence[str]] = {
 """Metrics shown for each kind; of the first the paired difference is shown too."""
 
 
-def baseline_tables(files: RunFiles, words: Words) -> list[Table]:
-    """Return a table for each kind of target, a row an answer; empty where no baseline was evaluated."""
-    entries = [branch(entry) for entry in items(files.baselines.get("baselines"))]
+def baseline_tables(files: RunFiles, words: Words, *, of_rungs: bool = False) -> list[Table]:
+    """Return a table for each kind of target, a row per answer; empty where none was evaluated.
+
+    Beside the model stand the baselines or, `of_rungs`, the rungs of its ladder that were not chosen.
+    """
+    entries = [entry for entry in _entries(files) if bool(entry.get("is_rung")) is of_rungs]
     kinds: dict[str, list[str]] = {}
     for name, value in branch(files.metrics, "targets").items():
         kinds.setdefault(text(branch(value).get("kind")), []).append(name)
@@ -65,7 +68,9 @@ def baseline_tables(files: RunFiles, words: Words) -> list[Table]:
 def bettered_by(files: RunFiles, words: Words) -> list[str]:
     """Return each target with the simpler answer whose paired interval says that it is better than the model's."""
     found = []
-    for entry in (branch(entry) for entry in items(files.baselines.get("baselines"))):
+    for entry in _entries(files):
+        if entry.get("is_rung"):
+            continue
         for target, value in branch(files.metrics, "targets").items():
             metric = next(iter(COMPARED.get(text(branch(value).get("kind")), ())), "")
             difference = branch(branch(entry, "difference", "targets", target).get(metric))
@@ -75,9 +80,13 @@ def bettered_by(files: RunFiles, words: Words) -> list[str]:
     return found
 
 
+def _entries(files: RunFiles) -> list[Tree]:
+    return [branch(entry) for entry in items(files.baselines.get("baselines"))]
+
+
 def _called(entry: Tree, words: Words) -> str:
     name = text(entry.get("name"))
-    return words.tables["answer"].get(name, name)
+    return words.tables["rung" if entry.get("is_rung") else "answer"].get(name, name)
 
 
 def _table(kind: str, names: Sequence[str], files: RunFiles, entries: Sequence[Tree], words: Words) -> Table:

@@ -56,6 +56,7 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         "fitted_at_once": model_name(files).engine == "estimator",
         "learning": learning_curves(files, words),
         "ladder": ladder_table(files, words),
+        "rungs": baseline_tables(files, words, of_rungs=True),
         "performance": performance_section(files, judged, words),
         "baselines": baseline_tables(files, words),
         "mistakes": mistake_section(files, judged, words),
