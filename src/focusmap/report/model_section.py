@@ -86,7 +86,8 @@ def _entries(files: RunFiles) -> list[Tree]:
 
 def _called(entry: Tree, words: Words) -> str:
     name = text(entry.get("name"))
-    return words.tables["rung" if entry.get("is_rung") else "answer"].get(name, name)
+    known = words.tables["rung"] if entry.get("is_rung") else words.tables["answer"]
+    return known.get(name, name)
 
 
 def _table(kind: str, names: Sequence[str], files: RunFiles, entries: Sequence[Tree], words: Words) -> Table:
