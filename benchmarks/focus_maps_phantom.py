@@ -25,7 +25,7 @@ import focusmap
 from focusmap import ExplainRequest, TrustRequest
 from focusmap.evaluation.localisation import MapOnMask, pixel_auprc, reference_of
 from focusmap.everything import DEMO_RECIPE
-from focusmap.faithfulness.subjects import Subject, method_maps, panel_of
+from focusmap.faithfulness.plan import Subject, method_maps, panel_of
 from focusmap.heatmaps.map_files import Item
 from focusmap.models.folder import load_run_model
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom

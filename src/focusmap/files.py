@@ -1,6 +1,10 @@
-"""Files written whole or not at all, and read with errors that name the file."""
+"""Files written whole or not at all, and read with errors that name the file; and trees of JSON read part by part.
+
+A part of a tree that may be absent is asked for by the type it should have.
+"""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -13,7 +17,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from focusmap.errors import DiskError, InputError, MissingFileError, listed
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+
 
 TABLE_SUFFIX = re.compile(r"\.(?:csv|tsv|xlsx|xlsm)(?:\.gz)?$", re.IGNORECASE)
 IMAGE_SUFFIX = re.compile(r"\.(?:png|jpe?g|jpe|jfif|dcm|dicom|ima|tiff?|bmp|dib|gif|webp|nii|nii\.gz)$", re.IGNORECASE)
@@ -216,7 +222,48 @@ def read_table(path: Path) -> "pd.DataFrame":
 
 def write_failures(failures: Sequence[tuple[Path, str]], path: Path) -> None:
     """Write which images could not be done, and why; a reason that names the image first says it once."""
-    rows = [(str(file), reason.removeprefix(f"{file}: ")) for file, reason in failures]
     import pandas as pd
 
+    rows = [(str(file), reason.removeprefix(f"{file}: ")) for file, reason in failures]
     write_table(path, pd.DataFrame(rows, columns=["path", "reason"]))
+
+
+def branch(tree: Json, *keys: str) -> Mapping[str, Json]:
+    """Return the object under `keys`, or an empty one.
+
+    >>> branch({"a": {"b": {"c": 1}}}, "a", "b")
+    {'c': 1}
+    >>> branch({"a": 1}, "a", "b")
+    {}
+    """
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, Mapping) else None
+    return tree if isinstance(tree, Mapping) else {}
+
+
+def number(value: Json) -> float | None:
+    """Return a finite number as float; None for anything else.
+
+    >>> number(3), number("3"), number(True)
+    (3.0, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def text(value: Json) -> str:
+    """Return a string or number as text; an empty string for anything else."""
+    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+
+
+def items(value: Json) -> list[Json]:
+    """Return a list, or an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def series(value: Json) -> "np.ndarray":
+    """Return a list of numbers as ``(n,) float``, NaN where an entry is not one."""
+    import numpy as np
+
+    return np.array([np.nan if (x := number(entry)) is None else x for entry in items(value)], dtype=np.float64)

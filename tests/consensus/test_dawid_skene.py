@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from focusmap.consensus.dawid_skene import dawid_skene
+from focusmap.consensus.reference import dawid_skene
 
 
 def planted(n=4000, seed=0, missing=0.2):

@@ -11,11 +11,11 @@ from focusmap.faithfulness.curves import (
     blurred,
     deletion_curve,
     displaced,
+    impute,
     insertion_curve,
     ranks,
     road,
 )
-from focusmap.faithfulness.imputation import impute
 
 SHAPES = [(7, 6), (4, 5, 3)]
 

@@ -15,12 +15,14 @@ from focusmap.faithfulness.criteria import (
     steady,
 )
 from focusmap.faithfulness.randomisation import (
+    Comparison,
+    Similarity,
     agreement,
+    between_images,
     cascade,
     cascading_randomisation,
     label_randomisation,
 )
-from focusmap.faithfulness.similarity import Comparison, Similarity, between_images
 from focusmap.heatmaps import heat_maps
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.focus_net import FocusNet

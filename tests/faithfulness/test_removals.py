@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from focusmap.faithfulness.removals import (
+from focusmap.faithfulness.curves import (
     Perturbation,
     infidelity,
     measure_removals,
@@ -14,7 +14,7 @@ from focusmap.faithfulness.removals import (
     squares,
     unexplained,
 )
-from focusmap.faithfulness.stability import max_sensitivity
+from focusmap.faithfulness.randomisation import max_sensitivity
 
 SHAPES = [(8, 9), (4, 5, 6)]
 

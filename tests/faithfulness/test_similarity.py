@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from focusmap.errors import InputError
-from focusmap.faithfulness.similarity import between_images, compare, pooled, spearman, structural_similarity
+from focusmap.faithfulness.randomisation import between_images, compare, pooled, spearman, structural_similarity
 
 
 def smooth(shape: tuple[int, ...], seed: int) -> np.ndarray:

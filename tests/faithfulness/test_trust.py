@@ -11,11 +11,9 @@ import torch
 from PIL import Image
 
 from focusmap.errors import InputError
-from focusmap.faithfulness.judges import JUDGES
-from focusmap.faithfulness.plan import TrustPlan, choose_maps
-from focusmap.faithfulness.similarity import compare
-from focusmap.faithfulness.subjects import Subject, method_maps, panel_of
-from focusmap.faithfulness.trust import measure_trust
+from focusmap.faithfulness.plan import Subject, TrustPlan, choose_maps, method_maps, panel_of
+from focusmap.faithfulness.randomisation import compare
+from focusmap.faithfulness.trust import JUDGES, measure_trust
 from focusmap.heatmaps import heat_maps
 from focusmap.heatmaps.map_files import Item
 from focusmap.models.net import Model

@@ -9,10 +9,9 @@ import pytest
 from PIL import Image
 
 from focusmap.figures.plots import Curve, calibration_figure, confusion_figure, pr_figure, roc_figure
-from focusmap.figures.regions import DRAWN, LEGEND, TRUE, DrawnCase, draw_cases
-from focusmap.figures.sheets import Tile, write_sheet
+from focusmap.figures.run_curves import compared_learning_figure, has_curves, learning_figure
+from focusmap.figures.sheets import DRAWN, LEGEND, TRUE, DrawnCase, Tile, draw_cases, write_sheet
 from focusmap.figures.style import INK, fitted, font, plain, save_figure, svg_text
-from focusmap.figures.training_curves import compared_learning_figure, has_curves, learning_figure
 
 LINE = np.linspace(0, 1, 5)
 

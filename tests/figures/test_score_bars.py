@@ -2,7 +2,7 @@
 
 import pytest
 
-from focusmap.figures.score_bars import ScoreRow, score_figure
+from focusmap.figures.run_curves import ScoreRow, score_figure
 
 SCORE = {"value": 0.6, "low": 0.5, "high": 0.7}
 ROWS = [

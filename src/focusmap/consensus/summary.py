@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from focusmap.consensus.agreement import Agreement, Metric, reader_agreement
-from focusmap.consensus.dawid_skene import DawidSkene
-from focusmap.consensus.reference import UNDECIDED, Decision
+from focusmap.consensus.reference import UNDECIDED, DawidSkene, Decision
 from focusmap.files import Json
 from focusmap.reasons import Reason, note_entries
 from focusmap.statistics.resampling import Clusters, Resampling

@@ -12,12 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from focusmap.convert.archives import holds
+from focusmap.convert.archives import Packed, PackedImage, PackedVolume, holds
 from focusmap.convert.cifar import is_cifar_file, unpack_cifar
-from focusmap.convert.dicom_series import dicom_files, unpack_dicom
+from focusmap.convert.dicom import dicom_files, unpack_dicom
 from focusmap.convert.matlab import is_slice, unpack_figshare
 from focusmap.convert.medmnist import unpack_medmnist
-from focusmap.convert.packed import Packed, PackedImage, PackedVolume
 from focusmap.errors import InputError, MissingFileError
 from focusmap.files import disk_errors, write_table
 from focusmap.images.image import Pixels

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from focusmap.convert.archives import members
-from focusmap.convert.packed import Packed, PackedFailure, PackedImage
+from focusmap.convert.archives import Packed, PackedFailure, PackedImage, members
 from focusmap.errors import InputError
 from focusmap.images.budget import AGAIN, MIB, check_bytes, check_parts, check_plane_size, largest_output, remedy
 from focusmap.images.image import Pixels

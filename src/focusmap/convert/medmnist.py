@@ -11,8 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from focusmap.convert.archives import BROKEN, DAMAGED, open_zip
-from focusmap.convert.packed import PackedImage, PackedVolume
+from focusmap.convert.archives import BROKEN, DAMAGED, PackedImage, PackedVolume, open_zip
 from focusmap.errors import InputError
 from focusmap.images.budget import check_bytes, check_plane_size, check_volume_size
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from focusmap.convert.packed import Packed, PackedFailure, PackedImage, PackedVolume
+from focusmap.convert.archives import Packed, PackedFailure, PackedImage, PackedVolume
 from focusmap.errors import FocusmapError, InputError, listed, suggest
 from focusmap.files import read_table
 from focusmap.images.crop import Shares, parse_part, shares_box

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal, get_args
 
-from focusmap.figures.json_tree import branch, number, text
-from focusmap.files import Json
+from focusmap.files import Json, branch, number, text
 from focusmap.reasons import Reason, reason_entries
 from focusmap.statistics.intervals import LEVEL, Z
 

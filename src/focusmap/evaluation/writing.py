@@ -100,7 +100,7 @@ def write_evaluation(
     """
     metrics = with_verdict(Evidence({**evaluate_predictions(predictions, truth, settings), **(facts or {})}))
     if out is not None:
-        from focusmap.figures.curves import write_curves
+        from focusmap.figures.plots import write_curves
 
         drawn = curves(predictions, truth)
         write_json(out / METRICS, metrics)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from torch import Tensor
 
-from focusmap.faithfulness.similarity import Comparison
+from focusmap.faithfulness.randomisation import Comparison
 from focusmap.files import Json
 from focusmap.reasons import Reason, reason_entries
 from focusmap.statistics.intervals import bootstrap

@@ -1,18 +1,253 @@
 """How far each heat map method can be trusted for one model: every criterion, on some of its images.
 
+Curves of removal follow the probability that the user reads; sums of a map are compared with the logit, which is what
+they add up to.
+
 Two controls are judged beside the methods: the image's edges, which know nothing of the net, and noise, which knows
 nothing at all. What a control passes shows nothing by itself.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-from focusmap.faithfulness.criteria import SOURCES
-from focusmap.faithfulness.judges import Bench, Judge, bench_of, judges_for, put_on_trial
-from focusmap.faithfulness.plan import TrustPlan
-from focusmap.faithfulness.subjects import Draw, Subject, edge_maps, method_maps, noise_maps
+import numpy as np
+import torch
+from torch import Tensor
+
+from focusmap.faithfulness.criteria import SOURCES, Verdict, agrees, better_than_nothing, forgets, steady
+from focusmap.faithfulness.curves import (
+    GRID,
+    PERCENTILES,
+    Removals,
+    area,
+    deletion_curve,
+    displaced,
+    infidelity,
+    insertion_curve,
+    measure_removals,
+    random_features,
+    road,
+    sensitivity_n,
+    squares,
+    unexplained,
+)
+from focusmap.faithfulness.plan import Draw, Panel, Subject, TrustPlan, edge_maps, method_maps, noise_maps, panel_of
+from focusmap.faithfulness.randomisation import (
+    Comparison,
+    agreement,
+    between_images,
+    cascading_randomisation,
+    label_randomisation,
+    max_sensitivity,
+    pooled,
+)
 from focusmap.files import Json
 from focusmap.models.net import Model
+from focusmap.nets.build import Architecture, build_net
+from focusmap.nets.focus_net import FocusNet
+from focusmap.nets.grids import on_grid
+from focusmap.nets.pooling import PoolingOptions
 from focusmap.reasons import Reason, reason_entries
+
+FEATURE_SHARES = (0.1, 0.3, 0.5)
+N_UNTRAINED, N_STEPS = 3, 4
+# A net's training starts from the weights of its seed, which are therefore not strange to it.
+FIRST_STRANGE_SEED = 1000
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all methods are judged on.
+
+    Parameters
+    ----------
+    squares
+        Images without a square.
+    features
+        Number of features to images without as many.
+    """
+
+    panel: Panel
+    subjects: Sequence[Subject]
+    squares: Removals
+    features: Mapping[int, Removals]
+    plan: TrustPlan
+
+    @property
+    def patients(self) -> list[str]:
+        """The patient of each subject."""
+        return [subject.patient_id for subject in self.subjects]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A method on trial: its maps, the same maps in the wrong place, and how alike those of different images are."""
+
+    bench: Bench
+    draw: Draw
+    maps: Tensor
+    misplaced: Tensor
+    between: Comparison
+
+    def of_net(self, net: FocusNet) -> np.ndarray:
+        """Return the maps of the same images by a net with other weights."""
+        panel = self.bench.panel
+        return self.draw(replace(panel, model=replace(panel.model, net=net))).cpu().numpy()
+
+    def of_model(self, model: Model) -> np.ndarray:
+        """Return the maps of the same images by another model, prepared as it wants them, on this one's grid."""
+        maps = self.draw(panel_of(model, self.bench.subjects))
+        return on_grid(maps[:, None], self.maps.shape[1:])[:, 0].cpu().numpy()
+
+    def judge(self, gains: Tensor) -> Verdict:
+        """Return whether gains over an uninformative map, ``(N,)``, are shown to be above 0."""
+        return better_than_nothing(gains, self.bench.patients, self.bench.plan.seed)
+
+
+def bench_of(model: Model, subjects: Sequence[Subject], plan: TrustPlan) -> Bench:
+    """Return what all methods are judged on: the subjects, and what the model says without parts of them."""
+    panel = panel_of(model, subjects)
+    batch, n_draws, seed = panel.batch, plan.n_draws, plan.seed
+    n_features = int(np.prod([min(GRID, side) for side in batch.shape[2:]]))
+    counts = [max(round(share * n_features), 1) for share in FEATURE_SHARES]
+    without = {n: measure_removals(panel.logit, batch, random_features(batch, n, n_draws, seed)) for n in counts}
+    return Bench(panel, subjects, measure_removals(panel.logit, batch, squares(batch, n_draws, seed)), without, plan)
+
+
+def put_on_trial(draw: Draw, bench: Bench) -> Trial:
+    """Return a method on trial, its maps drawn."""
+    maps, seed = draw(bench.panel), bench.plan.seed
+    between = between_images(maps.cpu().numpy(), bench.panel.columns.tolist(), seed)
+    return Trial(bench, draw, maps, displaced(maps, seed), between)
+
+
+Judged: TypeAlias = tuple[Verdict, dict[str, Json]]
+Judge: TypeAlias = Callable[[Trial], Judged]
+
+
+def judges_for(model: Model, plan: TrustPlan) -> dict[str, Judge]:
+    """Return how each criterion is judged that can be: some need other models."""
+    same = [other for other in plan.others if _design(other) == _design(model)]
+    foreign = [other for other in plan.others if _design(other) != _design(model)]
+    judges = dict(JUDGES)
+    if plan.shuffled is not None:
+        judges["label-randomisation"] = _label_randomisation(model, plan.shuffled)
+    if same:
+        judges["repeatability"] = _agreement([model, *same])
+    if foreign:
+        judges["reproducibility"] = _agreement([model, *foreign])
+    return judges
+
+
+def _deletion(trial: Trial) -> Judged:
+    panel, seed = trial.bench.panel, trial.bench.plan.seed
+    own, control = (
+        deletion_curve(panel.probability, panel.batch, maps, seed=seed) for maps in (trial.maps, trial.misplaced)
+    )
+    return trial.judge(area(control) - area(own)), {"curve": _mean(own), "control": _mean(control)}
+
+
+def _insertion(trial: Trial) -> Judged:
+    panel, seed = trial.bench.panel, trial.bench.plan.seed
+    own, control = (
+        insertion_curve(panel.probability, panel.batch, maps, seed=seed) for maps in (trial.maps, trial.misplaced)
+    )
+    return trial.judge(area(own) - area(control)), {"curve": _mean(own), "control": _mean(control)}
+
+
+def _road(trial: Trial) -> Judged:
+    panel = trial.bench.panel
+    found = road(panel.probability, panel.batch, trial.maps, seed=trial.bench.plan.seed)
+    details: dict[str, Json] = {
+        "percentiles": list(PERCENTILES),
+        "least_first": _mean(found.least_first),
+        "most_first": _mean(found.most_first),
+    }
+    return trial.judge(found.score), details
+
+
+def _infidelity(trial: Trial) -> Judged:
+    removals = trial.bench.squares
+    own, control = unexplained(removals, trial.maps), unexplained(removals, trial.misplaced)
+    scaled = infidelity(removals, trial.maps, scaled=True)
+    details: dict[str, Json] = {
+        "infidelity": float(scaled.mean()),
+        "unexplained": _number(own.nanmean()),
+        "control": _number(control.nanmean()),
+    }
+    return trial.judge(control - own), details
+
+
+def _sensitivity_n(trial: Trial) -> Judged:
+    found = {n: sensitivity_n(removals, trial.maps) for n, removals in trial.bench.features.items()}
+    by_n: dict[str, Json] = {str(n): _number(values.nanmean()) for n, values in found.items()}
+    return trial.judge(torch.stack(list(found.values())).nanmean(dim=0)), {"by_n": by_n}
+
+
+def _max_sensitivity(trial: Trial) -> Judged:
+    panel = trial.bench.panel
+    changes = max_sensitivity(
+        lambda images: trial.draw(replace(panel, batch=images)), panel.batch, seed=trial.bench.plan.seed
+    )
+    return steady(changes), {}
+
+
+def _randomisation(trial: Trial) -> Judged:
+    # Of an ensemble the first net is made random: the layers of several have no common order.
+    model, first = trial.bench.panel.model, FIRST_STRANGE_SEED + trial.bench.plan.seed
+    architecture = Architecture.from_dict(model.card.architecture)
+    device = trial.bench.panel.batch.device
+    untrained = [build_net(architecture, seed=first + i).eval().to(device) for i in range(N_UNTRAINED)]
+    cascades = [cascading_randomisation(trial.of_net, model.nets[0], net, N_STEPS) for net in untrained]
+    steps = [(step[0].layer, pooled([one.similarity for one in step])) for step in zip(*cascades, strict=True)]
+    details: dict[str, Json] = {
+        "between_images": trial.between.to_dict(),
+        "steps": [{"layer": layer, **similarity.to_dict()} for layer, similarity in steps],
+    }
+    return forgets(steps[-1][1], trial.between), details
+
+
+JUDGES: dict[str, Judge] = {
+    "deletion": _deletion,
+    "insertion": _insertion,
+    "road": _road,
+    "infidelity": _infidelity,
+    "sensitivity-n": _sensitivity_n,
+    "max-sensitivity": _max_sensitivity,
+    "randomisation": _randomisation,
+}
+
+
+def _label_randomisation(model: Model, shuffled: Model) -> Judge:
+    def judge(trial: Trial) -> Judged:
+        found = label_randomisation(trial.of_model, model, shuffled)
+        return forgets(found, trial.between), {"similarity": found.to_dict()}
+
+    return judge
+
+
+def _agreement(models: Sequence[Model]) -> Judge:
+    def judge(trial: Trial) -> Judged:
+        found = agreement(trial.of_model, models)
+        return agrees(found, trial.between), {"similarity": found.to_dict(), "n_models": len(models)}
+
+    return judge
+
+
+def _design(model: Model) -> tuple[str, PoolingOptions]:
+    """Return what makes two nets of one architecture, whatever images and labels they are for."""
+    architecture = Architecture.from_dict(model.card.architecture)
+    return architecture.model, architecture.pooling
+
+
+def _mean(curves: Tensor) -> list[Json]:
+    """Return the mean over images of ``(N, S)`` curves."""
+    return [float(value) for value in curves.mean(dim=0)]
+
+
+def _number(value: Tensor) -> float | None:
+    return None if bool(value.isnan()) else float(value)
 
 
 def measure_trust(model: Model, subjects: Sequence[Subject], plan: TrustPlan = TrustPlan()) -> dict[str, Json]:

@@ -1,13 +1,13 @@
-"""Contact sheets: many small images on one page, so that a person has looked before a net is trained."""
+"""Many images on one page: contact sheets, slices of a volume, masks beside the truth."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from focusmap.figures.overlays import as_shown
+from focusmap.figures.overlays import as_shown, blend
 from focusmap.figures.style import INK, MUTED, fitted, font
 from focusmap.files import atomic
 
@@ -64,3 +64,145 @@ def _place(sheet: Image.Image, tile: Tile, corner: tuple[int, int], side: int) -
     letters = font(9.5, tile.caption)
     said = fitted(tile.caption, side, letters)
     draw.text((left, top + side + 5), said, fill=INK if tile.caption else MUTED, font=letters)
+
+
+N_MONTAGE, N_ACROSS = 12, 4
+N_STEPS = 48
+SLICE_SIDE, NUMBER_HEIGHT = 240, 12.0
+
+
+@dataclass(frozen=True)
+class SliceStrip:
+    """Slices under each other, each beside itself under its heat map.
+
+    Parameters
+    ----------
+    slices
+        ``(n, rows, columns) uint8``.
+    maps
+        The same shape, or None for no evidence.
+    numbers
+        Of the slices in their volume.
+    vmax
+        The value at which the colours end.
+    """
+
+    slices: np.ndarray
+    maps: np.ndarray | None
+    numbers: Sequence[int]
+    vmax: float
+
+
+def spread(n_slices: int, most: int, strongest: int) -> list[int]:
+    """Return at most `most` slices, evenly spread, with the strongest among them, in order.
+
+    >>> spread(24, 4, 9)
+    [0, 9, 15, 23]
+    """
+    if n_slices <= most:
+        return list(range(n_slices))
+    chosen = np.rint(np.linspace(0, n_slices - 1, most)).astype(int)
+    chosen[np.abs(chosen - strongest).argmin()] = strongest
+    return [int(i) for i in chosen]
+
+
+def montage(stack: np.ndarray) -> np.ndarray:
+    """Return slices ``(n, rows, columns)`` as one image, row by row; what is left over is 0.
+
+    >>> montage(np.ones((5, 2, 3))).shape
+    (4, 12)
+    """
+    n, rows, columns = stack.shape
+    across = min(N_ACROSS, n)
+    down = -(-n // across)
+    filled = np.concatenate([stack, np.zeros((down * across - n, rows, columns), stack.dtype)])
+    return filled.reshape(down, across, rows, columns).swapaxes(1, 2).reshape(down * rows, across * columns)
+
+
+def write_strip(path: Path, strip: SliceStrip) -> None:
+    """Write a PNG of the slices under each other, all of one height."""
+    scale = SLICE_SIDE / max(strip.slices.shape[1:])
+    size = tuple(max(round(n * scale), 1) for n in strip.slices.shape[:0:-1])
+    width, height = size[0], size[1]
+    sheet = Image.new("RGB", (2 * width, height * len(strip.slices)))
+    for k, (image, number) in enumerate(zip(strip.slices, strip.numbers, strict=True)):
+        sheet.paste(_image(image, None, strip.vmax, (width, height)), (0, k * height))
+        heat_map = None if strip.maps is None else strip.maps[k]
+        sheet.paste(_image(image, heat_map, strip.vmax, (width, height)), (width, k * height))
+        ImageDraw.Draw(sheet).text(
+            (6, k * height + 4), str(number), fill="#ffffff", font=font(NUMBER_HEIGHT, str(number))
+        )
+    with atomic(path) as temporary:
+        sheet.save(temporary, format="png", compress_level=1)
+
+
+def _image(image: np.ndarray, heat_map: np.ndarray | None, vmax: float, size: tuple[int, int]) -> Image.Image:
+    shown = as_shown(image)
+    if heat_map is not None:
+        shown = blend(shown, heat_map, vmax)
+    return Image.fromarray(np.rint(shown * 255).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
+
+
+# Of Okabe and Ito, between 0 and 1: what was drawn, and what is true.
+DRAWN, TRUE = np.array([0.90, 0.62, 0.0]), np.array([0.0, 0.75, 0.55])
+OF_DRAWN = "drawn mask"
+LEGEND = {OF_DRAWN: DRAWN, "true mask": TRUE}
+LETTERS, SWATCH = 13, 24
+# Outlines are to be seen, and there are few cases.
+CASE_SIDE = 300
+
+
+@dataclass(frozen=True)
+class DrawnCase:
+    """One case: an image ``(rows, columns)`` or ``(3, rows, columns)``, masks of its shape, and a caption.
+
+    Parameters
+    ----------
+    truth
+        None where there is no true mask.
+    """
+
+    image: np.ndarray
+    drawn: np.ndarray
+    truth: np.ndarray | None
+    caption: str
+
+
+def draw_cases(path: Path, cases: Sequence[DrawnCase]) -> None:
+    """Write a PNG: of each case the bare image and, below it, the outlines of its masks, with a legend."""
+    above = [Tile(case.image, case.caption) for case in cases]
+    below = [Tile(outlined(case), "") for case in cases]
+    sheet = sheet_of([*above, *below], columns=len(cases), side=CASE_SIDE)
+    _add_legend(sheet, LEGEND if any(case.truth is not None for case in cases) else {OF_DRAWN: DRAWN})
+    with atomic(path) as temporary:
+        sheet.save(temporary, format="png", compress_level=3)
+
+
+def _add_legend(sheet: Image.Image, legend: Mapping[str, np.ndarray]) -> None:
+    """Write under the lower tiles, which have no captions, whose line has which colour."""
+    draw, letters, left, middle = ImageDraw.Draw(sheet), font(LETTERS), GAP, sheet.height - GAP - WORDS // 2
+    for words, colour in legend.items():
+        shade = tuple(round(255 * part) for part in colour)
+        draw.line((left, middle, left + SWATCH, middle), fill=shade, width=4)
+        draw.text((left + SWATCH + 6, middle), words, fill=INK, font=letters, anchor="lm")
+        left += SWATCH + 6 + round(letters.getlength(words)) + 2 * GAP
+
+
+def outlined(case: DrawnCase) -> np.ndarray:
+    """Return the image ``(3, rows, columns)`` with the outlines of its masks on it, the drawn one on top."""
+    shown = np.moveaxis(np.asarray(as_shown(case.image)), -1, 0).copy()
+    for mask, colour in ((case.truth, TRUE), (case.drawn, DRAWN)):
+        if mask is not None:
+            shown[:, border_of(mask)] = colour[:, None]
+    return shown
+
+
+def border_of(mask: np.ndarray) -> np.ndarray:
+    """Return the outermost pixels of a mask ``(rows, columns) bool``.
+
+    >>> border_of(np.ones((3, 3), bool)).astype(int).tolist()
+    [[1, 1, 1], [1, 0, 1], [1, 1, 1]]
+    """
+    from scipy.ndimage import binary_erosion
+
+    return np.asarray(mask & ~binary_erosion(mask))

@@ -19,7 +19,7 @@ from numpy.lib import format as npy
 
 from focusmap.evaluation.localisation.reference import Reference
 from focusmap.figures.overlays import LONG, Overlay, draw_overlay
-from focusmap.figures.slices import N_MONTAGE, N_STEPS, SliceStrip, montage, spread, write_strip
+from focusmap.figures.sheets import N_MONTAGE, N_STEPS, SliceStrip, montage, spread, write_strip
 from focusmap.files import IMAGE_SUFFIX, atomic, read_json, write_json
 from focusmap.heatmaps.methods import FOCUS, Unit, method_of, unit_of
 from focusmap.images.image import Image

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from focusmap.errors import FocusmapError
-from focusmap.figures.json_tree import branch, items, number, text
 from focusmap.figures.sheets import Tile, write_sheet
-from focusmap.files import Json, write_json
+from focusmap.files import Json, branch, items, number, text, write_json
 from focusmap.images.read import read_image
 from focusmap.images.volumes import middle_slice
 from focusmap.reasons import Language

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from focusmap.figures.json_tree import branch, number
+from focusmap.files import branch, number
 from focusmap.report.files import RunFiles
 from focusmap.report.words import DASH, Cell, Table, Words, name_cell
 from focusmap.study.task import Target, Task

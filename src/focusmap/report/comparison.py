@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from focusmap.figures.json_tree import branch, items, number, text
-from focusmap.figures.training_curves import STYLES, compared_learning_figure, has_curves
-from focusmap.files import Json
+from focusmap.figures.run_curves import STYLES, compared_learning_figure, has_curves
+from focusmap.files import Json, branch, items, number, text
 from focusmap.reasons import Language
 from focusmap.report.files import numeric_history
 from focusmap.report.page import figure_uri, write_page

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap.figures.json_tree import branch, number
-from focusmap.files import Json, read_json, read_table
+from focusmap.files import Json, branch, number, read_json, read_table
 from focusmap.models.predictor import ModelCard, read_card
 from focusmap.report.words import Words
 from focusmap.study.recipe import Recipe, read_recipe

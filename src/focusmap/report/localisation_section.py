@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from focusmap.figures.json_tree import branch, items, number, text
-from focusmap.figures.score_bars import ScoreRow, score_figure
+from focusmap.figures.run_curves import ScoreRow, score_figure
+from focusmap.files import branch, items, number, text
 from focusmap.report.files import RunFiles, Tree
 from focusmap.report.focus_section import MapCard
 from focusmap.report.page import figure_uri, image_uri, inside

@@ -9,8 +9,7 @@ from typing import cast
 
 import pandas as pd
 
-from focusmap.figures.json_tree import branch, items, number, text
-from focusmap.files import Json
+from focusmap.files import Json, branch, items, number, text
 from focusmap.report.files import RunFiles, Tree
 from focusmap.report.words import DASH, Cell, Footnotes, Table, Words, decimal, metric_cell, name_cell, signed_cell
 from focusmap.study.covariates import Covariate, Covariates

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from focusmap.figures.curves import KINDS, confusion_figures, curves_of
-from focusmap.figures.json_tree import branch, items, number, text
+from focusmap.figures.plots import KINDS, confusion_figures, curves_of
+from focusmap.files import branch, items, number, text
 from focusmap.report.files import RunFiles, Tree, thresholds_of
 from focusmap.report.page import figure_uri, image_uri, inside
 from focusmap.report.words import Cell, Footnotes, Table, Words, metric_cell, metric_row, name_cell, range_text

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from focusmap.figures.json_tree import text
+from focusmap.files import text
 from focusmap.reasons import Language
 from focusmap.report.audit_page import finding_views, severity_text
 from focusmap.report.cohort_section import cohort_section

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from focusmap.figures.json_tree import branch, number, text
-from focusmap.figures.trust_curves import trust_figure
-from focusmap.files import Json
+from focusmap.figures.run_curves import trust_figure
+from focusmap.files import Json, branch, number, text
 from focusmap.reasons import Language
 from focusmap.report.cohort_section import images_of_patients
 from focusmap.report.page import figure_uri, write_page

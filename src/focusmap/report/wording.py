@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from focusmap.figures.json_tree import branch, items, number, text
+from focusmap.files import branch, items, number, text
 from focusmap.report.audit_page import ORDER, FindingView, finding_views
 from focusmap.report.cohort_section import rows_of_patients
 from focusmap.report.files import RunFiles, Tree, model_name

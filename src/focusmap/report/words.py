@@ -16,8 +16,7 @@ import numpy as np
 
 from focusmap.errors import InputError
 from focusmap.evaluation.predictions import NOTICE, Predictions
-from focusmap.figures.json_tree import branch, number, text
-from focusmap.files import Json
+from focusmap.files import Json, branch, number, text
 from focusmap.reasons import LANGUAGES, SENTENCES, Language, Reason, read_notes, read_reason
 from focusmap.study.flags import flags_in_words
 from focusmap.study.task import ANOMALY, Target

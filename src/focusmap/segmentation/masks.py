@@ -20,9 +20,8 @@ from focusmap.evaluation.localisation.mask_scores import (
     summarise_masks,
     undefined_scores,
 )
-from focusmap.figures.json_tree import number, text
-from focusmap.figures.regions import DrawnCase, draw_cases
-from focusmap.files import Json, write_failures, write_json, write_table
+from focusmap.figures.sheets import DrawnCase, draw_cases
+from focusmap.files import Json, number, text, write_failures, write_json, write_table
 from focusmap.heatmaps.map_files import MapNames, file_name, write_binary
 from focusmap.images.nifti import write_nifti
 from focusmap.images.read import read_image, read_mask

@@ -10,8 +10,8 @@ from focusmap.study.options import ConvertRequest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from focusmap.convert.archives import Packed
     from focusmap.convert.conversion import Conversion
-    from focusmap.convert.packed import Packed
 
 
 def convert(
@@ -56,7 +56,7 @@ def convert(
 
 def _unpack(source: Path, request: ConvertRequest) -> "Iterator[Packed]":
     from focusmap.convert.conversion import find_packing
-    from focusmap.convert.dicom_volume import unpack_dicom_volumes
+    from focusmap.convert.dicom import unpack_dicom_volumes
     from focusmap.convert.slices_and_stacks import SliceOptions, unpack_parts, unpack_slices, unpack_stacks
 
     if request.parts:

@@ -8,9 +8,8 @@ from focusmap.errors import InputError
 from focusmap.evaluation.localisation import Explained, FrozenCuts, reference_of, score_maps
 from focusmap.faithfulness.plan import TrustPlan, choose_subjects, plan_trust
 from focusmap.faithfulness.trust import measure_trust
-from focusmap.figures.json_tree import branch
 from focusmap.figures.style import save_figure
-from focusmap.files import Json, is_table, write_failures, write_json
+from focusmap.files import Json, branch, is_table, write_failures, write_json
 from focusmap.heatmaps import FOCUS, check_method
 from focusmap.heatmaps.write import ExplainOptions, Explanation, clear_maps, pool_indexes, pool_scales, write_methods
 from focusmap.models.folder import as_net, load_run_looking

@@ -1,4 +1,4 @@
-"""DICOM slices as volumes: ordered by where they lie and not by their names, in the units of their modality.
+"""DICOM files as packed data sets: every frame an image, or slices as volumes, ordered by where they lie.
 
 Every slice says where its first pixel lies and how its rows and columns run (PS3.3 C.7.6.2); enhanced objects say it of
 each frame (C.7.6.16). What does not make one straight, even stack is named and left out: a slice that is missing or
@@ -8,23 +8,68 @@ there twice would put everything behind it in the wrong place.
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from focusmap.convert.dicom_series import dicom_files
-from focusmap.convert.packed import Packed, PackedFailure, PackedVolume
+from focusmap.convert.archives import Packed, PackedFailure, PackedImage, PackedVolume, natural
 from focusmap.errors import FocusmapError, UnreadableImageError, listed
-from focusmap.images.budget import AGAIN, check_volume_size
-from focusmap.images.dicom import Identity, identity, parse, with_look_ups
+from focusmap.images.budget import AGAIN, check_volume_size, read_head
+from focusmap.images.dicom import Identity, identity, parse, read_frames, with_look_ups
 from focusmap.images.dicom_attributes import items, numbers
 from focusmap.images.dicom_display import modality_values
 from focusmap.images.dicom_pixels import Layout, layout_of, stored_frame
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
+
+
+SUFFIXES = (".dcm", ".dicom", ".ima")
+MAGIC, MAGIC_OFFSET = b"DICM", 128
+DIRECTORY = "DICOMDIR"
+
+
+def is_dicom(path: Path) -> bool:
+    """Return True for a file that is DICOM by its content or its name, but for the table of contents of a disc."""
+    if not path.is_file() or path.name == DIRECTORY:
+        return False
+    head = read_head(path, MAGIC_OFFSET + len(MAGIC))
+    return head[MAGIC_OFFSET:] == MAGIC or path.name.lower().removesuffix(".gz").endswith(SUFFIXES)
+
+
+def dicom_files(source: Path) -> list[Path]:
+    """Return the DICOM files of a folder and its folders in natural order, or the one file that is named."""
+    if not source.is_dir():
+        return [source] if is_dicom(source) else []
+    return sorted((path for path in source.rglob("*") if is_dicom(path)), key=lambda path: natural(str(path)))
+
+
+def unpack_dicom(source: Path) -> Iterator[Packed]:
+    """Yield every frame of every file, as `read_image` would show it.
+
+    Cells: ``patient_id`` and ``series`` as the file has them, ``source`` (the file) and ``frame``, from 1 on. There is
+    no label in a DICOM file; add the column. A file that cannot be read is a `PackedFailure`.
+    """
+    for path in dicom_files(source):
+        name = path.relative_to(source).as_posix() if source.is_dir() else path.name
+        try:
+            yield from _frames(path, name)
+        except FocusmapError as error:
+            yield PackedFailure(name, str(error))
+        # A foreign decoder may raise anything; whatever it is, it says that this one file cannot be read.
+        except Exception:
+            yield PackedFailure(name, f"cannot be decoded: it is damaged. {AGAIN}")
+
+
+def _frames(path: Path, name: str) -> Iterator[PackedImage]:
+    plain = name.removesuffix(".gz")
+    stem = str(PurePosixPath(plain).with_suffix("")) if plain.lower().endswith(SUFFIXES) else plain
+    for number, frame in enumerate(read_frames(path), start=1):
+        cells = {"patient_id": frame.patient_id, "series": frame.series, "source": name, "frame": str(number)}
+        yield PackedImage(f"{stem}_{number:04d}" if frame.n_frames > 1 else stem, frame.image.pixels, cells)
+
 
 # Directions are written with six digits or so, and rounded by some scanners to four.
 SAME_DIRECTION = 1e-3
