@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.errors import FocusmapError, InputError
+from focusmap.evaluation.answers import ERROR, Standings, answered, standings_of
 from focusmap.figures.overlays import as_shown
 from focusmap.images.read import read_image, read_map
 from focusmap.images.volumes import middle_slice
@@ -18,8 +19,10 @@ from focusmap.models.folder import load_run_model
 from focusmap.models.ood import likeness_of
 from focusmap.models.predict import Predicted, predict
 from focusmap.models.predictor import ModelCard, Predictor, needs_of
+from focusmap.reasons import Language
+from focusmap.report.answer_words import Told, in_words, told_of, unlike_in_words
 from focusmap.report.page import data_uri
-from focusmap.report.words import in_words
+from focusmap.report.words import words_in
 from focusmap.study.inputs import read_inputs
 from focusmap.study.options import Declaration
 from focusmap.study.run import Run
@@ -64,7 +67,7 @@ class LoadedModel:
         """Targets, in the order of the logits."""
         return self.model.task
 
-    def predict(self, inputs: Inputs, declaration: Declaration = Declaration()) -> "Answers":
+    def predict(self, inputs: Inputs, declaration: Declaration = Declaration(), error: float = ERROR) -> "Answers":
         """Return what the model says of one image, of several, of folders of them, or of the rows of a table.
 
         Parameters
@@ -73,6 +76,8 @@ class LoadedModel:
             Files and folders; a model of tables or cases takes one table.
         declaration
             What is to be known of a table's columns, and where its images are.
+        error
+            The error at which a class is excluded; one of `focusmap.evaluation.answers.ERRORS`.
 
         Raises
         ------
@@ -81,8 +86,10 @@ class LoadedModel:
             error; it stands in `Answers.failures`.
         """
         samples = self._samples(inputs, declaration)
-        found = predict(self.model, samples, likeness_of(self.folder))
-        return Answers(self.model, found, tuple(samples.failures), tuple(_read_files(samples)))
+        found, standings = predict(self.model, samples, likeness_of(self.folder)), standings_of(self.folder)
+        said = answered(found.predictions, standings, self.model.card.thresholds, error)
+        shown = tuple(_read_files(samples))
+        return Answers(self.model, replace(found, predictions=said), tuple(samples.failures), shown, standings, error)
 
     def explain(
         self,
@@ -137,12 +144,18 @@ class Answers:
         What could not be read, and why.
     files
         The images that were read, at most as many as are shown.
+    standings
+        How each target did on test; empty of a model that was not evaluated.
+    error
+        The error at which a class is excluded.
     """
 
     model: Predictor
     found: Predicted
     failures: tuple[Failure, ...]
     files: tuple[Path, ...]
+    standings: Standings = field(default_factory=dict)
+    error: float = ERROR
 
     def __len__(self) -> int:
         return len(self.found)
@@ -155,7 +168,15 @@ class Answers:
     @property
     def words(self) -> str:
         """The first row's answer in words."""
-        return in_words(self.model, self.found.predictions) if len(self) else ""
+        return in_words(self.model, self.found.predictions, self.standings, self.error) if len(self) else ""
+
+    def told(self, row: int = 0, language: Language = "en") -> list[Told]:
+        """Return what is said of each target of a row: the answer, its words, its probability, its standing on test."""
+        return told_of(self.model, self.found.predictions, self.standings, words_in(language), row)
+
+    def unlike(self, row: int = 0, language: Language = "en") -> str:
+        """Return that a row is out of distribution, and in what; empty where it is not."""
+        return unlike_in_words(self.found.predictions, row, words_in(language))
 
     def probability(self, label: str) -> np.ndarray:
         """Return the calibrated probabilities of a label ``(N,)``, or the values of a continuous target."""

@@ -46,10 +46,14 @@ def test_one_image_of_another_kind_is_flagged_in_words(run, study, tmp_path, cap
     noise = np.random.default_rng(0).integers(0, 256, (40, 40)).astype(np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     assert main(["predict", str(run), str(tmp_path / "noise.png")]) == 0
-    assert "flagged: unlike the images of train in grey values and edges" in capsys.readouterr().out
+    said = capsys.readouterr().out.splitlines()
+    assert said[1].startswith("  out of distribution: unlike the images of train in grey values and edges")
+    assert [line.split("(")[0] for line in said[2:5]] == [
+        f"  {n}: no answer " for n in ("nodule", "cavity", "consolidation")
+    ]
     known = pd.read_csv(run / "cohort.csv")["path"].iloc[0]
     assert main(["predict", str(run), str(study.parent / known)]) == 0
-    assert "flagged" not in capsys.readouterr().out
+    assert "out of distribution" not in capsys.readouterr().out
 
 
 def test_a_table_and_an_evaluation_say_how_many(run, study, tmp_path, capsys):
@@ -59,6 +63,9 @@ def test_a_table_and_an_evaluation_say_how_many(run, study, tmp_path, capsys):
     flagged = answers["flags"] != ""
     assert flagged[:5].all()
     assert flagged[5:].mean() < 0.1
+    assert (answers.loc[flagged, "nodule.answer"] == "none").all()
+    assert set(answers.loc[~flagged, "nodule.answer"]) <= {"yes", "no"}, "nothing was evaluated yet"
+    assert list(answers).index("flags") < list(answers).index("nodule.answer")
     assert f"{flagged.sum()} of {len(answers)} images are out of distribution" in capsys.readouterr().err
     assert main(["evaluate", str(run), str(labels), "--out", str(tmp_path / "external")]) == 0
     assert json.loads((tmp_path / "external/metrics.json").read_text())["n_unlike"] == flagged.sum()

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import focusmap
 from focusmap.cli import main
 from focusmap.models.training import train_baseline
 from focusmap.study.options import RunOptions
@@ -104,6 +105,47 @@ def test_one_image_is_answered_in_words(run, study, tmp_path, capsys):
     assert "probability" in said
     assert "not a medical device" in said
     assert list((tmp_path / "overlays/overlays").glob("*.png"))
+
+
+def test_an_answer_says_how_the_label_did_and_a_label_no_better_than_guessing_gets_none(run, study, tmp_path, capsys):
+    own = tmp_path / "run"
+    shutil.copytree(run, own)
+    standings = json.loads((own / "model/answers.json").read_text())
+    assert {error for entry in standings["targets"].values() for error in entry["limits"]} >= {"0.05", "0.1"}
+    standings["targets"]["nodule"]["verdict"] = "not-shown-useful"
+    standings["targets"]["cavity"] |= {"verdict": "useful", "limits": {"0.1": {"0": 1.0, "1": 1.0}}}
+    (own / "model/answers.json").write_text(json.dumps(standings))
+    image = next((study.parent / "images").glob("*.png"))
+    assert main(["predict", str(own), str(image)]) == 0
+    said = capsys.readouterr().out
+    assert "nodule: no answer: not better than guessing on the test set" in said
+    assert "cavity: unsure: no or yes (probability" in said
+    assert "on test AUROC" in said
+    assert main(["predict", str(own), str(image), "--error", "0.07"]) == 2
+    assert "error 0.07 is not one of" in capsys.readouterr().err
+    answers = focusmap.load_model(own).predict(image)
+    assert [told.answer for told in answers.told()][:2] == ["none", "unsure"]
+    assert answers.told(language="zh")[0].words.startswith("不作回答：测试集上不优于随机猜测")
+
+
+def test_the_sets_are_checked_on_test_by_class_and_stand_in_the_predictions(run):
+    test = pd.read_csv(run / "predictions/test.csv", keep_default_na=False, dtype=str)
+    assert set(test["nodule.answer"]) <= {"yes", "no", "unsure", "none"}
+    checked = json.loads((run / "evaluation/coverage.json").read_text())
+    assert checked["error"] == 0.1
+    assert set(checked["targets"]) == {"nodule", "cavity", "consolidation"}
+
+
+def test_a_folder_is_answered_line_by_line_and_its_masks_are_no_images(run, study, tmp_path, capsys):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for image in sorted((study.parent / "images").glob("*.png"))[:3]:
+        shutil.copy(image, folder)
+    shutil.copy(image, folder / f"{image.stem}_mask.png")
+    assert main(["predict", str(run), str(folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert all("nodule" in line and "probability" in line for line in lines)
 
 
 def test_many_images_become_a_table_and_a_broken_one_is_listed(run, study, tmp_path, capsys):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 OF_FILES = frozenset(
-    {"request.out", "request.overlay", "request.template", "request.declaration.targets"}
+    {"request.out", "request.overlay", "request.template", "request.error", "request.declaration.targets"}
     | {"options.skip_unreadable", "options.devices", "options.force"}
 )
 
@@ -31,8 +31,9 @@ class Predict:
 
     EXAMPLE: ClassVar[str] = """
     examples:
-      focusmap predict runs/first film.png --overlay images      one image: the prediction in words
-      focusmap predict runs/first *.png --out answers.csv        many: a table"""
+      focusmap predict runs/first film.png --overlay images      one image: the answer in words
+      focusmap predict runs/first films                          a folder: one line per image
+      focusmap predict runs/first films --out answers.csv        a table"""
 
     run: Annotated[Path, Setting("folder of the run, or of a model", "RUN", is_positional=True)]
     request: PredictRequest

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,9 @@ from focusmap.study.cohort import read_columns
 from focusmap.study.flags import Flags, flags_in_words
 from focusmap.study.task import Target, Task
 from focusmap.tables import as_numbers
+
+if TYPE_CHECKING:
+    from focusmap.evaluation.answers import Answer
 
 NOTICE = "For research use; not a medical device; intended use: (to be filled in)."
 SMALLEST = 1e-12  # probabilities of 0 and 1 have no finite logit
@@ -42,6 +46,8 @@ class Predictions:
         earlier value that a change is added to is not known.
     flags
         What is to be known of each of the N rows; None where nobody looked, or where `ids` has the text.
+    answers
+        What is answered of each of the N rows, a target after the other; None where nobody was asked.
     """
 
     task: Task
@@ -49,6 +55,7 @@ class Predictions:
     logits: np.ndarray
     probabilities: np.ndarray
     flags: tuple[Flags, ...] | None = None
+    answers: "tuple[tuple[Answer, ...], ...] | None" = None
 
     def __post_init__(self) -> None:
         expected = (len(self.ids), self.task.n_logits)
@@ -67,10 +74,13 @@ class Predictions:
         table = self.ids.reset_index(drop=True).copy()
         if self.flags is not None:
             table[FLAGS] = [flags_in_words(flags) for flags in self.flags]
-        for target in self.task.targets:
+        for position, target in enumerate(self.task.targets):
             part = self.task.slice_of(target.name)
             for name, column in _columns(target, self.logits[:, part], self.probabilities[:, part]).items():
                 table[name] = column
+            if self.answers is not None:
+                table[f"{target.name}.answer"] = [row[position].answer for row in self.answers]
+                table[f"{target.name}.set"] = ["|".join(row[position].members) for row in self.answers]
         return table.assign(notice=NOTICE)
 
 

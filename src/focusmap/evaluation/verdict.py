@@ -85,14 +85,16 @@ def verdicts_of(evidence: Evidence) -> dict[str, Verdict]:
     one of many lies above guessing by chance.
     """
     targets = branch(evidence.metrics, "targets")
+    if leak := _leak(evidence.accepted):
+        return dict.fromkeys(targets, leak)
     n_looks = 1 if _mean_is_above(evidence.metrics) else len(targets)
     return {name: _verdict(name, branch(targets, name), evidence, n_looks) for name in targets}
 
 
 def verdict_of_all(found: Mapping[str, Verdict], accepted: Sequence[str] = ()) -> Verdict:
     """Return the verdict of a run: the best of its targets'; broken where a leak is accepted."""
-    if leaks := [name for name in accepted if name in LEAKS]:
-        return Verdict("broken", Reason("verdict-leak", names=", ".join(leaks)))
+    if leak := _leak(accepted):
+        return leak
     levels = [verdict.level for verdict in found.values()]
     order = ("useful", "useful-not-better-than-simpler", "not-shown-useful", "broken", "cannot-be-judged")
     best = min(found.values(), key=lambda verdict: order.index(verdict.level))
@@ -102,6 +104,11 @@ def verdict_of_all(found: Mapping[str, Verdict], accepted: Sequence[str] = ()) -
     if unjudged := levels.count("cannot-be-judged"):
         return Verdict(best.level, Reason("verdict-of-many-unjudged", unjudged=unjudged, **counts))
     return Verdict(best.level, Reason("verdict-of-many", **counts))
+
+
+def _leak(accepted: Sequence[str]) -> Verdict | None:
+    leaks = ", ".join(name for name in accepted if name in LEAKS)
+    return Verdict("broken", Reason("verdict-leak", names=leaks)) if leaks else None
 
 
 def is_above_guessing(entry: Tree) -> bool:

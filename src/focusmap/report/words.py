@@ -1,4 +1,4 @@
-"""The words of the pages, the tables that are made of them, and what a model says of one image in the terminal.
+"""The words of the pages, and the tables that are made of them.
 
 The words are one catalogue a language, ``catalogues/en.toml`` and ``zh.toml``, with the same keys. A table's cell has
 a number, its interval under it, and a drawn interval where that helps.
@@ -10,20 +10,10 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from string import Formatter
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from focusmap.errors import InputError
-from focusmap.evaluation.predictions import NOTICE, Predictions
 from focusmap.files import Json, branch, number, text
 from focusmap.reasons import LANGUAGES, SENTENCES, Language, Reason, read_notes, read_reason
-from focusmap.study.flags import flags_in_words
-from focusmap.study.task import ANOMALY, Target
-
-if TYPE_CHECKING:
-    from focusmap.models.predictor import Predictor
-
 
 DASH = "—"
 
@@ -260,32 +250,3 @@ def verdict_title(metrics: Mapping[str, Json], words: Words) -> str:
     levels = [text(branch(entry).get("verdict")) for entry in branch(metrics, "targets").values()]
     said, n = words(f"verdict.{level}"), levels.count(level)
     return said if n in (0, len(levels)) else words("verdict_part.of_many", verdict=said, n=n, all=len(levels))
-
-
-def in_words(model: "Predictor", predictions: Predictions) -> str:
-    """Return what the model says of the first image, one line per target."""
-    first = predictions.ids.iloc[0]
-    lines = [str(first.get("path", first["image_id"]))]
-    for target in model.task.targets:
-        lines.append(f"  {target.name}: {_say(target, predictions.of(target.name)[0], model)}")
-    if predictions.flags and predictions.flags[0]:
-        lines.append(f"  flagged: {flags_in_words(predictions.flags[0])}")
-    return "\n".join([*lines, NOTICE])
-
-
-def _say(target: Target, probabilities: np.ndarray, model: "Predictor") -> str:
-    if target == ANOMALY:
-        usual = model.card.thresholds.get(target.name, np.inf)
-        verdict = "above" if probabilities[0] > usual else "within"
-        missed = f"{probabilities[0]:.3f} of the image's variance is not reconstructed"
-        return f"{missed}, {verdict} what 95 % of the tune images have (up to {usual:.3f})"
-    if target.kind == "continuous":
-        return "not known" if np.isnan(probabilities[0]) else f"{probabilities[0]:.4g}"
-    if target.kind == "binary":
-        cut = model.card.threshold_of(target.name)
-        name = "" if target.classes == ("0", "1") else f" {target.positive}"
-        verdict = f"yes{name and ','}{name}" if probabilities[0] >= cut else f"no{name and ', not'}{name}"
-        return f"{verdict} (probability {probabilities[0]:.2f}, operating point {cut:.2f})"
-    order = np.argsort(probabilities)[::-1]
-    rest = ", ".join(f"{target.classes[i]} {probabilities[i]:.2f}" for i in order[1:])
-    return f"{target.classes[order[0]]} (probability {probabilities[order[0]]:.2f}; {rest})"

@@ -53,7 +53,7 @@ def index_images(images: Iterable[str], pattern: str | None = None) -> Index:
     names = sorted(images)
     if not names:
         raise InputError("holds no images.")
-    masks = _masks(names)
+    masks = masks_among(names)
     read = _pattern_reader(pattern) if pattern is not None else _folder_fields
     found = {name: read(name) for name in names if name not in masks}
     rows = [{"path": name, **fields} for name, fields in found.items() if fields is not None]
@@ -68,8 +68,12 @@ def index_images(images: Iterable[str], pattern: str | None = None) -> Index:
     return Index(table, tuple(name for name in names if name not in listed))
 
 
-def _masks(names: Sequence[str]) -> dict[str, str]:
-    """Return mask to image."""
+def masks_among(names: Sequence[str]) -> dict[str, str]:
+    """Return the image of each path that is called as a mask of another.
+
+    >>> masks_among(["a/1.png", "a/1_mask.png", "b_mask.png"])
+    {'a/1_mask.png': 'a/1.png'}
+    """
     by_stem = {str(PurePosixPath(name).with_suffix("")): name for name in names}
     matches = [(stem, MASK_NAME.fullmatch(stem)) for stem in by_stem]
     pairs = [(stem, match["image"]) for stem, match in matches if match]

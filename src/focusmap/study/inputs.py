@@ -13,6 +13,7 @@ from focusmap.study.cases import NO_VIEW, by_case
 from focusmap.study.cohort import Cohort, read_columns, read_earlier, read_unlabelled
 from focusmap.study.external import rows_like
 from focusmap.study.ids import named_rows
+from focusmap.study.index import masks_among
 from focusmap.study.options import Declaration
 from focusmap.study.roles import NO_PATH, Roles, find_roles, first_filled
 from focusmap.study.run import Run
@@ -92,11 +93,13 @@ def read_images(folder: Path, task: Task, inputs: Sequence[Path], declaration: D
 
 
 def _images_of(given: Path, declaration: Declaration, own: Study | None) -> Iterator[tuple[tuple[str, str, str], Path]]:
-    """Yield ``(image_id, path, patient_id)`` and the file of each image that an input names."""
+    """Yield ``(image_id, path, patient_id)`` and the file of each image that an input names; no masks of a folder."""
     if is_table(given):
         yield from _images_in(given, declaration, own)
     elif given.is_dir():
-        inside = image_files(given)
+        found = image_files(given)
+        masks = masks_among([file.as_posix() for file in found])
+        inside = [file for file in found if file.as_posix() not in masks]
         if not inside:
             raise InputError(f"{given}: holds no image.")
         yield from (((str(file), str(file), ""), file) for file in inside)

@@ -8,6 +8,7 @@ import numpy as np
 
 from focusmap.errors import InputError, UnreadableImageError, listed
 from focusmap.evaluation import EvaluationOptions, read_prediction_table
+from focusmap.evaluation.answers import answered, read_standings, write_answering
 from focusmap.evaluation.calibration import apply, choose_thresholds, fit_temperatures
 from focusmap.evaluation.metrics import compare_with_labels, refuse_other_kinds
 from focusmap.evaluation.predictions import Predictions, joined, pool_cases, read_predictions, write_predictions
@@ -31,9 +32,7 @@ from focusmap.study.task import UNLABELLED
 
 
 def evaluate(folder: Path, out: Path | None = None, *, force: bool = False) -> dict[str, Json]:
-    """Return the metrics of a run on its test split, or on all images out of fold; write them to `out`.
-
-    Without `out` they go to the run's own evaluation, which can only come out the same again.
+    """Return the metrics of a run on its test split, or on all images out of fold; write them to `out`, or to the run.
 
     Raises
     ------
@@ -57,6 +56,7 @@ def evaluate(folder: Path, out: Path | None = None, *, force: bool = False) -> d
         accepted = cast(list[str], read_json(audit)["accepted"]) if audit.is_file() else []
         metrics = with_verdict(Evidence(metrics, baselines, accepted, baseline_of(recipe) == recipe.model))
         write_json(out / METRICS, metrics)
+        write_answering(run, cohort, predictions, metrics, out)
     write_importance(run, cohort, predictions, settings, out)
     return metrics
 
@@ -85,11 +85,10 @@ def evaluate_other(
     samples = Samples.from_files(cohort) if model.preparations else Samples.from_table(cohort)
     found = predict(model, samples, likeness, options.progress)
     _refuse_failures(samples, found, options)
-    write_predictions(found.predictions, out / PREDICTIONS)
+    write_predictions(answered(found.predictions, read_standings(run.model), model.card.thresholds), out / PREDICTIONS)
     settings = EvaluationOptions(model.card.thresholds, table_name(label_file), seed=options.recipe.seed)
-    unlike: dict[str, Json] = (
-        {} if likeness is None else {"n_unlike": count_rows(found.predictions.flags or (), "unlike")}
-    )
+    flags = found.predictions.flags or ()
+    unlike: dict[str, Json] = {} if likeness is None else {"n_unlike": count_rows(flags, "unlike")}
     return write_evaluation(found.predictions, found.rows.truth, settings, out, {**clustering(cohort), **unlike})
 
 
@@ -188,12 +187,12 @@ def evaluate_anomalies(
     labelled = read_cohort(label_file or own.label_file, declared)
     refuse_other_kinds(labelled.task)
     if label_file is None:
-        metrics, table = evaluate(folder, out, force=options.force), run.predictions("test")
-        place = out or run.evaluation
+        metrics, place = evaluate(folder, out, force=options.force), out or run.evaluation
+        table = run.predictions("test")
     else:
         metrics = evaluate_other(folder, label_file, replace(declaration, targets=()), out, options)
         place = out or run.evaluation / table_name(label_file)
-        table = place / "predictions.csv"
+        table = place / PREDICTIONS
     compared = compare_with_labels(read_predictions(table, UNLABELLED), labelled, options.recipe.seed)
     metrics = {**metrics, "targets": {**cast(dict[str, Json], metrics["targets"]), **compared}}
     write_json(place / METRICS, metrics)

@@ -9,13 +9,14 @@ from pathlib import Path
 import pandas as pd
 
 from focusmap.errors import InputError
+from focusmap.evaluation.answers import Standings, answered, standings_of
 from focusmap.evaluation.predictions import fill_template, read_template
 from focusmap.files import atomic, refuse_existing, write_failures, write_table
 from focusmap.models.folder import load_run_model
 from focusmap.models.ood import likeness_of
 from focusmap.models.predict import CHUNK, Predicted, predict_chunks
 from focusmap.models.predictor import Predictor, needs_of
-from focusmap.report.words import in_words
+from focusmap.report.answer_words import in_short, in_words
 from focusmap.study.external import check_targets
 from focusmap.study.flags import Flags, count_rows
 from focusmap.study.inputs import read_inputs
@@ -59,9 +60,17 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
     model = load_run_model(folder, options.devices)
     check_targets(model.task, request.declaration)
     samples = _asked(folder, model, request, options)
+    standings = standings_of(folder)
     # Cases are answered together, which decides the last digits; images stream by.
-    chunks = predict_chunks(model, samples, likeness_of(folder), options.progress, None if model.views else CHUNK)
-    answer = _in_words(model, chunks) if request.out is None else _in_table(chunks, request.out, request.template)
+    found = predict_chunks(model, samples, likeness_of(folder), options.progress, None if model.views else CHUNK)
+    chunks = (
+        replace(one, predictions=answered(one.predictions, standings, model.card.thresholds, request.error))
+        for one in found
+    )
+    if request.out is not None:
+        answer = _in_table(chunks, request.out, request.template)
+    else:
+        answer = _in_words(model, chunks, standings, request.error, is_alone=len(samples) == 1)
     failures = tuple((failure.file, failure.reason) for failure in samples.failures)
     if failures and request.out is not None:
         write_failures(failures, request.out.with_name("failures.csv"))
@@ -82,9 +91,6 @@ def _asked(folder: Path, model: Predictor, request: PredictRequest, options: Run
     if request.template is not None and is_shown_images:
         raise InputError(f"--template is for models of tables and cases; {folder} is shown images. Leave it out.")
     samples = read_inputs(folder, needs, request.inputs, request.declaration)
-    if len(samples) != 1 and request.out is None:
-        unit = "images" if is_shown_images else "rows"
-        raise InputError(f"{len(samples)} {unit}: say where the table goes with --out FILE.csv.")
     if request.template is not None and request.out is None:
         raise InputError("--template: say where the filled table goes with --out FILE.csv.")
     asked_for = (request.out, request.overlay and request.overlay / "index.csv")
@@ -92,11 +98,19 @@ def _asked(folder: Path, model: Predictor, request: PredictRequest, options: Run
     return samples
 
 
-def _in_words(model: Predictor, chunks: Iterator[Predicted]) -> PredictAnswer:
+def _in_words(
+    model: Predictor, chunks: Iterator[Predicted], standings: Standings, error: float, *, is_alone: bool
+) -> PredictAnswer:
+    """Return the answer in words: whole of a row alone, one line each of many."""
     found = list(chunks)
-    answer = PredictAnswer("\n".join(in_words(model, one.predictions) for one in found), None, None, 0, ())
+    if is_alone:
+        said = [in_words(model, one.predictions, standings, error) for one in found]
+    else:
+        said = [in_short(model, one.predictions, row) for one in found for row in range(len(one))]
+    answer = PredictAnswer("\n".join(said), None, None, 0, ())
+    answer = _counted(answer, *(one.predictions.flags or ((),) * len(one) for one in found))
     # Of one image that is unlike train the words say so.
-    return replace(_counted(answer, *(one.predictions.flags or ((),) * len(one) for one in found)), n_unlike=0)
+    return replace(answer, n_unlike=0) if is_alone else answer
 
 
 def _in_table(chunks: Iterator[Predicted], out: Path, template: Path | None) -> PredictAnswer:

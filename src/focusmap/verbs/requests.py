@@ -26,6 +26,11 @@ class PredictRequest:
     ]
     out: Annotated[Path | None, Setting("write the predictions as a table", "FILE.csv")] = None
     overlay: Annotated[Path | None, Setting("write images that show where the evidence lies", "DIR")] = None
+    error: Annotated[
+        float,
+        Setting("share of errors at which a class is excluded: 0.01, 0.02, 0.05, 0.1, 0.15, 0.2 or 0.3", "SHARE"),
+        "The error at which a class is excluded: one of `focusmap.evaluation.answers.ERRORS`.",
+    ] = 0.1
     declaration: Annotated[
         Declaration,
         Only("images", "targets", "patient", "case", "view", "missing"),

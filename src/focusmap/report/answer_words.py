@@ -1,0 +1,148 @@
+"""What a model answers of one row, in the words of a language: for the terminal, a notebook, a page."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from focusmap.evaluation.answers import ERROR, Answer, Standings
+from focusmap.evaluation.predictions import NOTICE, Predictions
+from focusmap.files import Json, branch, number
+from focusmap.reasons import Language
+from focusmap.report.words import Words, words_in
+from focusmap.study.flags import flags_in_words
+from focusmap.study.task import ANOMALY, Target
+
+if TYPE_CHECKING:
+    from focusmap.models.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is said of one target of one row.
+
+    Parameters
+    ----------
+    name
+        The target.
+    answer
+        ``yes``, ``no``, a class, ``unsure`` or ``none``; empty of a value.
+    words
+        The answer with its probability, or why there is none.
+    probability
+        Of the positive class, or of the likeliest; of a value that value. NaN where it is not known.
+    standing
+        How the target did on test; empty where it was not evaluated.
+    """
+
+    name: str
+    answer: str
+    words: str
+    probability: float
+    standing: str
+
+
+def in_words(
+    model: "Predictor", predictions: Predictions, standings: Standings, error: float = ERROR, language: Language = "en"
+) -> str:
+    """Return what the model says of the first row: out of distribution first, then one line per target."""
+    words, first = words_in(language), predictions.ids.iloc[0]
+    lines = [str(first.get("path", first["image_id"]))]
+    if unlike := unlike_in_words(predictions, 0, words):
+        lines.append(f"  {unlike}")
+    for told in told_of(model, predictions, standings, words):
+        lines.append(f"  {told.name}: {told.words}{f'; {told.standing}' if told.standing else ''}")
+    others = [flag for flag in (predictions.flags or [()])[0] if flag.kind != "unlike"]
+    if others:
+        lines.append("  " + words("told.flagged", flags=flags_in_words(others)))
+    if predictions.answers and any(answer.members for answer in predictions.answers[0]):
+        lines.append("  " + words("told.error", error=100 * error))
+    return "\n".join([*lines, NOTICE if language == "en" else words("page.notice")])
+
+
+def in_short(model: "Predictor", predictions: Predictions, row: int) -> str:
+    """Return what the model says of a row in one line, for a list of many."""
+    words, ids = words_in("en"), predictions.ids.iloc[row]
+    unlike = words("told.unlike_in_short") if unlike_in_words(predictions, row, words) else ""
+    told = [f"{one.name} {one.words}" for one in told_of(model, predictions, {}, words, row)]
+    return f"{ids.get('path', ids['image_id'])}: {unlike or ', '.join(told)}"
+
+
+def unlike_in_words(predictions: Predictions, row: int, words: Words) -> str:
+    """Return that a row is out of distribution, and in what; empty where it is not."""
+    found = [flag for flag in predictions.flags[row] if flag.kind == "unlike"] if predictions.flags else []
+    return words("told.unlike", why=flags_in_words(found)) if found else ""
+
+
+def told_of(
+    model: "Predictor", predictions: Predictions, standings: Standings, words: Words, row: int = 0
+) -> list[Told]:
+    """Return what is said of each target of a row."""
+    answers = predictions.answers[row] if predictions.answers else (Answer(""),) * len(model.task.targets)
+    told = []
+    for target, answer in zip(model.task.targets, answers, strict=True):
+        probabilities, standing = predictions.of(target.name)[row], standings.get(target.name)
+        said = _say(target, answer, probabilities, model, words)
+        shown = float(probabilities[0] if target.kind in ("binary", "continuous") else probabilities.max())
+        did = _standing(standing.metric, words) if standing else ""
+        told.append(Told(target.name, answer.answer, said, shown, did))
+    return told
+
+
+def _say(target: Target, answer: Answer, probabilities: np.ndarray, model: "Predictor", words: Words) -> str:
+    if target == ANOMALY:
+        usual = model.card.thresholds.get(target.name, np.inf)
+        key = "told.anomaly_above" if probabilities[0] > usual else "told.anomaly_within"
+        return words(key, missed=probabilities[0], usual=usual)
+    shown = _probabilities(target, probabilities, words)
+    if answer.answer == "none":
+        return words("told.none_unlike" if answer.why == "unlike" else "told.none_not_better", shown=shown)
+    if target.kind == "continuous":
+        if not answer.members or np.isnan(probabilities[0]):
+            return shown
+        return words("told.value", value=shown, low=answer.members[0], high=answer.members[1])
+    if answer.answer == "unsure":
+        return words(
+            "told.unsure", classes=words("told.or").join(_class_words(target, answer.members, words)), shown=shown
+        )
+    if target.kind != "binary":
+        return words("told.answered", answer=target.classes[int(probabilities.argmax())], shown=shown)
+    cut = model.card.threshold_of(target.name)
+    name = answer.answer or ("yes" if probabilities[0] >= cut else "no")
+    said = _class_words(target, [target.classes[name == "yes"]], words)[0]
+    if answer.members:
+        return words("told.answered", answer=said, shown=shown)
+    return words("told.at_operating_point", answer=said, shown=shown, cut=cut)
+
+
+def _class_words(target: Target, names: "tuple[str, ...] | list[str]", words: Words) -> list[str]:
+    """Return classes as they are answered: those of 0 and 1 are no and yes."""
+    if target.kind != "binary":
+        return list(names)
+    plain = target.classes == ("0", "1")
+    said = {
+        target.classes[0]: words("told.no") if plain else words("told.not_class", name=target.positive),
+        target.classes[1]: words("told.yes") if plain else words("told.class", name=target.positive),
+    }
+    return [said[name] for name in names]
+
+
+def _probabilities(target: Target, probabilities: np.ndarray, words: Words) -> str:
+    if target.kind == "continuous":
+        return words("told.not_known") if np.isnan(probabilities[0]) else f"{probabilities[0]:.4g}"
+    if target.kind == "binary":
+        return words("told.probability", p=probabilities[0])
+    order = np.argsort(probabilities)[::-1]
+    return ", ".join(f"{target.classes[i]} {probabilities[i]:.2f}" for i in order)
+
+
+def _standing(metric: Mapping[str, Json], words: Words) -> str:
+    """Return how a target did on test: AUROC, or the error of a value; empty where neither is known."""
+    for key in ("auroc", "mae", "r2"):
+        value, low, high = (number(branch(metric, key).get(part)) for part in ("value", "low", "high"))
+        if value is not None and low is not None and high is not None:
+            shown = {name: f"{part:.3g}" if key == "mae" else f"{part:.2f}" for name, part in
+                     (("value", value), ("low", low), ("high", high))}  # fmt: skip
+            return words("told.standing", metric=words.name("metric", key), **shown)
+    return ""
