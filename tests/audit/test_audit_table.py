@@ -265,3 +265,12 @@ def test_soft_labels_are_decided_at_one_half(tmp_path):
     assert (described["counts"], described["n_soft"], described["n_unknown"]) == ({"0": 4, "1": 3}, 4, 1)
     assert found(audit, "near-duplicates") is not None
     assert found(audit, "near-duplicates-across-classes") is None
+
+
+@pytest.mark.parametrize(("cells", "said"), [("", "names nobody: it is empty"), ("p", "may say it")])
+def test_a_column_that_could_name_patients_is_pointed_to(tmp_path: Path, cells: str, said: str) -> None:
+    name = "patient_id" if not cells else "病历号"
+    table = patients_table().drop(columns="patient_id")
+    table[name] = [f"{cells}{k}" if cells else "" for k in range(200)]
+    item = must_find(audit_cohort(read_table_only(tmp_path, table, targets=("nodule",))), "no-patient-column")
+    assert f"Column {name} {said}" in item.message

@@ -150,7 +150,7 @@ def without(dataset, *keywords):
 
 REFUSED = {
     "no pixels": (lambda: without(a_dataset(Modality="SR"), "PixelData"), r"without pixels \(modality SR\)"),
-    "no rows": (lambda: without(a_dataset(), "Rows"), "claims 0 x 30"),
+    "no rows": (lambda: without(a_dataset(), "Rows"), "Rows is missing"),
     "several frames": (lambda: a_dataset(NumberOfFrames=5), "holds 5 frames.*focusmap convert FILE --out DIR"),
     "huge": (lambda: a_dataset(Rows=65_000, Columns=65_000), "claims 65000 x 65000"),
     "too few pixels": (lambda: a_dataset(Rows=200), "cannot be decoded"),

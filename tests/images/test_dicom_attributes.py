@@ -86,6 +86,8 @@ NO_WINDOW = {
     "width 0, exact": {"WindowCenter": "40", "WindowWidth": "0", "VOILUTFunction": "LINEAR_EXACT"},
     "width 0, sigmoid": {"WindowCenter": "40", "WindowWidth": "0", "VOILUTFunction": "SIGMOID"},
     "no width": {"WindowCenter": "40"},
+    "wider than all": {"WindowCenter": "50", "WindowWidth": "1e300"},
+    "beyond all": {"WindowCenter": "1e5", "WindowWidth": "10"},
     "no centre": {"WindowWidth": "400"},
     "empty": {"WindowCenter": "", "WindowWidth": ""},
     "empty width": {"WindowCenter": "40", "WindowWidth": ""},
@@ -661,3 +663,11 @@ def test_stored_and_shown_values_are_pydicoms_in_all_files_that_it_ships():
             high = 255 if layout.stored == 1 else 1
             np.testing.assert_allclose(read_image(path).pixels[0], shown * high, atol=0.51, err_msg=str(path))
     assert n_compared >= 60
+
+
+@pytest.mark.parametrize("name", ["Rows", "Columns"])
+def test_sides_that_are_not_said_are_named(tmp_path, name):
+    dataset = a_dataset(RAMP)
+    delattr(dataset, name)
+    with pytest.raises(UnreadableImageError, match=f"{name} is missing or empty"):
+        read(tmp_path, dataset)

@@ -349,3 +349,35 @@ def test_each_file_that_ships_with_pillow_is_read_as_pillow_reads_it_or_refused(
         if opened.mode in ("L", "RGB") and opened.getexif().get(0x0112, 1) == 1 and "transparency" not in opened.info:
             theirs = np.atleast_3d(np.asarray(opened)).transpose(2, 0, 1)
             assert np.abs(image.pixels.astype(int) - theirs).max() <= 1
+
+
+@pytest.mark.parametrize(("depth", "top"), [(16, 4095), (8, 255), (4, 15)])
+def test_the_clear_grey_of_a_png_is_black(tmp_path, depth, top):
+    plane = RAMP if depth == 16 else (RAMP % (top + 1)).astype(np.uint8)
+    file = stored(tmp_path, png(plane, depth, 0, chunk(b"tRNS", struct.pack(">H", top))), "a.png")
+    scale = 17 if depth == 4 else 1
+    np.testing.assert_array_equal(read_image(file).pixels[0], np.where(plane == top, 0, plane * scale))
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 2}])
+@pytest.mark.parametrize("plane", [GREY, COLOUR])
+def test_a_jpeg_that_lacks_its_end_mark_alone_is_read_and_a_cut_one_is_not(tmp_path, options, plane):
+    content = io.BytesIO()
+    Pillow.fromarray(plane).save(content, "JPEG", quality=90, **options)
+    whole = read_image(stored(tmp_path, content.getvalue(), "whole.jpg")).pixels
+    marked = read_image(stored(tmp_path, content.getvalue()[:-2], "marked.jpg")).pixels
+    np.testing.assert_array_equal(marked, whole)
+    for n_bytes in range(4, 60):
+        file = stored(tmp_path, content.getvalue()[:-n_bytes], "cut.jpg")
+        with pytest.raises(UnreadableImageError, match=r"its JPEG data (end too early|are damaged)"):
+            read_image(file)
+
+
+@pytest.mark.parametrize("subfile", [1, 4])
+@pytest.mark.parametrize("described", [None, {"axes": "YX"}])
+def test_a_reduced_copy_and_a_mask_are_no_second_image(tmp_path, subfile, described):
+    file = tmp_path / "a.tif"
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(RAMP, metadata=described)
+        writer.write(RAMP[::4, ::4] > 99, subfiletype=subfile, metadata=described)
+    np.testing.assert_array_equal(read_image(file).pixels[0], RAMP)

@@ -1,5 +1,6 @@
 """The label file as a checked table: what is inferred, what is refused and with which words."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -196,3 +197,17 @@ def test_declared_classes_keep_their_order_and_refuse_others(tmp_path):
         read_cohort(labels, Declaration(targets=("grade:classes=low,high",)))
     with pytest.raises(InputError, match="two classes or more"):
         read_cohort(labels, Declaration(targets=("grade:binary:classes=low,middle,high",)))
+
+
+@pytest.mark.parametrize("cell", ["F0", "1e0", "cv-2", "fold 1 of 5", "1/5", "k3"])
+def test_folds_are_numbers_however_they_are_called(tmp_path, cell):
+    labels = study_folder(tmp_path, f"path,Mass,fold\na.png,1,{cell}\nb.png,0,1\nc.png,1,2\nd.png,0,2\n")
+    cohort = read_cohort(labels, Declaration(split="fold"))
+    assert cohort.table["split_declared"].tolist() == [re.search(r"\d", cell)[0], "1", "2", "2"]
+
+
+@pytest.mark.parametrize("cell", ["-1", "0.5", "1e-1", "A"])
+def test_what_is_no_fold_is_named(tmp_path, cell):
+    labels = study_folder(tmp_path, f"path,Mass,fold\na.png,1,{cell}\nb.png,0,1\nc.png,1,2\nd.png,0,2\n")
+    with pytest.raises(InputError, match=f"row 2: fold '{cell}' is not one of"):
+        read_cohort(labels, Declaration(split="fold"))

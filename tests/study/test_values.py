@@ -62,7 +62,9 @@ def test_another_table_may_spell_classes_otherwise():
         target.encode(["benign", "benin"])
 
 
-@pytest.mark.parametrize("word", ["NA", "N/A", "null", "?", "nan", "#N/A", "<NA>", "NaN", ".", "缺失", "??"])
+@pytest.mark.parametrize(
+    "word", ["NA", "N/A", "null", "?", "nan", "#N/A", "<NA>", "NaN", ".", "缺失", "??", "\\N", "-nan", "(blank)"]
+)
 def test_a_word_for_not_known_is_no_class(tmp_path, word):
     cells = [word if i % 5 == 0 else ("benign", "malignant")[i % 2] for i in range(20)]
     cohort = cohort_of(tmp_path, "label", cells)
@@ -71,7 +73,7 @@ def test_a_word_for_not_known_is_no_class(tmp_path, word):
     assert any(f"4 cells {word!r} of label are read as empty" in note for note in cohort.study.notes)
 
 
-@pytest.mark.parametrize("word", ["unknown", "-", "missing", "未知"])
+@pytest.mark.parametrize("word", ["unknown", "-", "missing", "未知", "none", "nd", "not reported"])
 def test_a_word_that_may_be_a_class_is_asked_about(tmp_path, word):
     cells = [word, "benign", "malignant", "benign"]
     with pytest.raises(InputError, match=rf"row 2: label '{word}' may mean 'not known' or be a class.*--missing"):
@@ -103,7 +105,7 @@ def test_a_flag_that_is_not_known_is_said(tmp_path, word):
 @pytest.mark.parametrize(
     ("yes", "no"),
     [("yes", "no"), ("Y", "N"), ("TRUE", "false"), ("+", "-"), ("positive", "Negative"), ("有", "无"), ("是", "否"),
-     ("阳性", "阴性"), ("present", "absent"), ("√", "×")],
+     ("阳性", "阴性"), ("present", "absent"), ("√", "×"), ("ja", "nein"), ("oui", "non"), ("J", "N")],
 )  # fmt: skip
 def test_yes_and_no_in_words_are_flags(tmp_path, yes, no):
     cohort = cohort_of(tmp_path, "Effusion,Edema", [f"{yes},{no}", f"{no},{yes}", f"{no},", f"{yes},{no}"])
@@ -148,6 +150,9 @@ def test_a_finding_that_stands_twice_is_asked_about(tmp_path, names):
         ["['effusion', 'edema']", "['edema']", "['normal']", "['effusion']"],
         ["['effusion' 'edema']", "['edema']", "[]", "['effusion']"],
         ["effusion/edema", "edema", "normal", "effusion"],
+        ["effusion and edema", "edema", "normal", "effusion"],
+        ["['effusion' 'edema']", "edema", "normal", "effusion"],
+        ["{effusion,edema}", "{edema}", "normal", "effusion"],
     ],
 )
 def test_lists_with_other_signs_are_binary_targets(tmp_path, cells):
@@ -167,6 +172,25 @@ def test_a_sign_within_names_is_asked_about(tmp_path, sign):
     assert len(classes_of(tmp_path, cells, "label:multiclass")) == 3
     listed = cohort_of(tmp_path, "label", [f'"{cell}"' for cell in cells], f"label:list={sign}")
     assert listed.task.names == ("carcinoma", "ductal", "lobular")
+
+
+@pytest.mark.parametrize("sign", ["/", " + ", " & ", " and ", "和", " "])
+def test_a_mild_sign_beside_a_name_that_stands_alone_is_asked_about(tmp_path, sign):
+    cells = [f"edema{sign}effusion", "edema", "normal", *(["effusion"] if sign == " " else [])]
+    with pytest.raises(InputError, match="may be a list of 2 findings or one class"):
+        classes_of(tmp_path, cells)
+    assert len(classes_of(tmp_path, cells, "label:multiclass")) == len(cells)
+
+
+@pytest.mark.parametrize("cells", [["[1 0 0]", "[0 1 0]"], ["1,0,0", "0,1,0"], ["(1.0, 0.0)", "(0.0, 1.0)"]])
+def test_zeros_and_ones_of_several_findings_are_refused(tmp_path, cells):
+    with pytest.raises(InputError, match="holds zeros and ones of several findings"):
+        cohort_of(tmp_path, "label", [f'"{cell}"' for cell in cells * 3])
+
+
+def test_none_is_a_class_among_grades_and_beside_one_other(tmp_path):
+    assert "none" in classes_of(tmp_path, ["none", "mild", "severe"])
+    assert classes_of(tmp_path, ["none", "effusion"]) == ("none", "effusion")
 
 
 def test_names_that_hold_a_stroke_stay_classes(tmp_path):

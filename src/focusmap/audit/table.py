@@ -16,7 +16,8 @@ from focusmap.audit.findings import Finding, finding, plural
 from focusmap.errors import listed
 from focusmap.files import Json
 from focusmap.study.cohort import Cohort, constant_targets
-from focusmap.study.ids import SPELLINGS, spelled_twice
+from focusmap.study.ids import SPELLINGS, names_nobody, spelled_twice
+from focusmap.study.roles import patient_columns
 from focusmap.study.split import Split, fold_split
 from focusmap.study.task import Target
 from focusmap.study.values import means_empty
@@ -202,9 +203,18 @@ def _patient_column(cohort: Cohort) -> list[Finding]:
         message = (
             f"No column says which {row}s belong to one patient, so they may stand in train and in test alike. "
             f"Name it with --patient COLUMN; say --patient {own} if every {row} is another patient's"
-            f"{'; for stacks of slices use --block COLUMN' if row == 'image' else ''}."
+            f"{'; for stacks of slices use --block COLUMN' if row == 'image' else ''}.{_named_but_not_taken(cohort)}"
         )
     return [finding("no-patient-column", message, count=len(cohort))]
+
+
+def _named_but_not_taken(cohort: Cohort) -> str:
+    """Return what is to be known of columns that are called as ones that name patients; "" where there are none."""
+    said = []
+    for name in patient_columns(cohort.raw):
+        is_empty = all(map(names_nobody, cohort.raw[name].unique()))
+        said.append(f" Column {name} names nobody: it is empty." if is_empty else f" Column {name} may say it.")
+    return "".join(said)
 
 
 def _spellings(cohort: Cohort) -> list[Finding]:

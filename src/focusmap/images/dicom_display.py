@@ -108,9 +108,15 @@ def _shown(stored: Plane, dataset: "Dataset", layout: Layout) -> Pixels:
     table, window = _look_up(dataset, "VOILUTSequence", signed=low < 0), _window(dataset)
     if table is not None:
         values, low, high = table.of(values), 0.0, 2.0**table.bits - 1
-    elif window is not None:
+    elif window is not None and not _is_blank(window, low, high):
         values = window.of(values, low, high)
     return _narrow(_upright(values, low, high, layout), low, high)
+
+
+def _is_blank(window: Window, low: float, high: float) -> bool:
+    """Return whether a window leaves one grey of all that there can be, so that it says nothing."""
+    shown = window.of(np.array([low, (low + high) / 2, high]), low, high)
+    return bool((shown == shown[0]).all())
 
 
 def _upright(values: Plane, low: float, high: float, layout: Layout) -> Plane:

@@ -93,6 +93,9 @@ def layout_of(dataset: "Dataset") -> Layout:
         what = f"a DICOM file without pixels (modality {kind})" if is_known else "no DICOM file, or one without pixels"
         raise UnreadableImageError(f"is {what}")
     rows, columns = count(dataset, "Rows", 0), count(dataset, "Columns", 0)
+    if not rows or not columns:
+        name = "Columns" if rows else "Rows"
+        raise UnreadableImageError(f"{name} is {'0' if _has_value(dataset, name) else 'missing or empty'}. {AGAIN}")
     check_plane_size(rows, columns)
     samples = count(dataset, "SamplesPerPixel", 1) or 1
     if samples not in (1, 3):

@@ -125,6 +125,23 @@ def is_ended(source: bytes) -> bool:
     return source.rfind(END_OF_IMAGE) > first_scan(source)
 
 
+def _has_all_scans(source: bytes) -> bool:
+    """Return whether the scans of a stream bring each coefficient of each component to its last bit (T.81 G.1.1)."""
+    last = np.zeros((256, 64), bool)
+    named: set[int] = set()
+    place = first_scan(source)
+    while place >= 0 and place + 4 < len(source):
+        n = source[place + 4]
+        components = source[place + 5 : place + 5 + 2 * n : 2]
+        parameters = source[place + 5 + 2 * n : place + 8 + 2 * n]
+        if len(parameters) < 3:
+            return False
+        named.update(components)
+        last[list(components), parameters[0] : parameters[1] + 1] = parameters[2] & 15 == 0
+        place = source.find(b"\xff\xda", place + 4)
+    return len(named) == frame_header(source).n_components and bool(last[sorted(named)].all())
+
+
 def check_scans(source: bytes, frame: Frame) -> None:
     """Refuse a stream of more scans than can be gone through in time.
 
@@ -155,6 +172,9 @@ def decode_whole(source: bytes, space: Space, *, strict: bool, least: tuple[int,
     UnreadableImageError
         If it is damaged or ends too early.
     """
+    if not is_ended(source) and _has_all_scans(source):
+        # With its mark put back, what lacks more than the mark is told by libjpeg.
+        source += END_OF_IMAGE
     try:
         return _decode(source, space, least)
     except ValueError as error:

@@ -107,7 +107,10 @@ def read_png(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG001 
     _refuse_animation(before)
     layout = FAST_LAYOUTS.get(colour_type)
     if layout is None or depth < 8 or interlaced or _has_exif(content, before) or b"tRNS" in before:
-        return as_image(_decode_deep_png(content) if depth == 16 else decode_with_pillow(content), path)
+        plane = _decode_deep_png(content) if depth == 16 else decode_with_pillow(content)
+        return as_image(
+            _without_clear(plane, before, depth, SAMPLES[colour_type]) if colour_type in (0, 2) else plane, path
+        )
     return as_image(over_black(_decode_png(content, (rows, columns), depth, layout)), path)
 
 
@@ -127,6 +130,17 @@ def _png_header(content: bytes) -> tuple[int, ...]:
     header = struct.unpack(">IIBBBBB", content[16:29])
     check_plane_size(header[1], header[0])
     return header
+
+
+def _without_clear(plane: Pixels, before: bytes, depth: int, n_values: int) -> Pixels:
+    """Return grey or colour whose one clear value (PNG 11.3.2.1: two bytes a channel) is black, as padding is."""
+    place = before.find(b"tRNS") + 4
+    if place < 4 or len(before) < place + 2 * n_values:
+        return plane
+    stored = np.frombuffer(before, ">u2", n_values, place).astype(int)
+    clear = stored if depth >= 8 else stored * 255 // (2**depth - 1)
+    is_clear = (np.atleast_3d(plane) == clear).all(axis=-1)
+    return cast(Pixels, np.where(is_clear if plane.ndim == 2 else is_clear[..., None], plane.dtype.type(0), plane))
 
 
 def _refuse_animation(before: bytes) -> None:

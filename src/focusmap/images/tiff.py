@@ -26,6 +26,8 @@ BIG_TIFF = (b"II+\x00", b"MM\x00+")
 # Tags of TIFF 6.0 and its supplements, and by which microscopes keep several planes behind one directory.
 SUBFILE, DESCRIPTION, EXTRA, FORMAT, TILE_WIDTH, TILE_LENGTH = 254, 270, 338, 339, 322, 323
 METAMORPH = 33629
+REDUCED, MASK = 1, 4
+NO_IMAGE = REDUCED | MASK
 STACKS = (33628, METAMORPH, 34361, 34412, 50838, 50839, 51123)
 HINTS = ("ImageJ=", "shape", "<OME", "SCANIMAGE", "MetaMorph")
 UNSIGNED, SIGNED, DECIMAL = 1, 2, 3
@@ -121,8 +123,8 @@ def _header(content: bytes) -> TiffHeader:
 
 
 def _n_directories(content: bytes) -> int:
-    """Return how many images the chain of directories has; reduced copies of the first are none."""
-    return sum(1 for number, subfile in enumerate(_subfiles(content)) if number == 0 or not subfile & 1)
+    """Return how many images the chain of directories has; reduced copies and masks of the first are none."""
+    return sum(1 for number, subfile in enumerate(_subfiles(content)) if number == 0 or not subfile & NO_IMAGE)
 
 
 def _subfiles(content: bytes) -> Iterator[int]:
@@ -157,7 +159,8 @@ def _n_planes(content: bytes) -> int:
         metamorph = file.pages.first.tags.get(METAMORPH)
         n_planes = sum(
             math.prod(size for size, axis in zip(one.shape, one.axes, strict=True) if axis not in "YXS")
-            for one in file.series
+            for number, one in enumerate(file.series)
+            if number == 0 or not one.keyframe.subfiletype & NO_IMAGE
         )
     # The tag has a value for each plane.
     return max(n_planes, 1 if metamorph is None else int(metamorph.count))

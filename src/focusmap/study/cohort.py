@@ -20,7 +20,7 @@ from focusmap.study.task import ANOMALY, UNLABELLED, CellError, Task
 from focusmap.study.values import alike, means_empty, plain, split_list
 
 INVISIBLE = r"[\u200b-\u200f\u2060\ufeff\u00ad]"
-FOLD = re.compile(r"(?:fold|折|第)?\s*(\d+)\s*折?")
+FOLD = re.compile(r"(?:(?:folds?|f|k|cv|split|part|折|第)[\s_:#-]*)?(\d+)(?:\.0+|e\+?0+)?(?: ?(?:of|/) ?\d+)?\s*折?")
 COHORT_FILE, IMAGES_FILE = "cohort.csv", "pictures.csv"
 SPLIT_NAMES = {
     "train": "train", "training": "train",
@@ -311,7 +311,7 @@ def _splits(column: pd.Series, name: str) -> list[str]:
     cells = column.str.strip()
     # A column with a gap makes 0.0 of fold 0; people write "fold 0" and "Train ".
     words = {str(text): "" if means_empty(text) else plain(text) for text in cells.unique()}
-    folds = {text: FOLD.sub(r"\1", word) for text, word in words.items()}
+    folds = {text: match[1] if (match := FOLD.fullmatch(word)) else word for text, word in words.items()}
     if all(fold == "" or fold.isdecimal() for fold in folds.values()) and any(folds.values()):
         return [folds[text] for text in cells]
     parts = cells.map({text: SPLIT_NAMES.get(word) for text, word in words.items()})

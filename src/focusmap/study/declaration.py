@@ -11,11 +11,11 @@ from focusmap.reasons import Reason
 from focusmap.study.options import Declaration
 from focusmap.study.roles import (
     PATH_COLUMNS,
-    PATIENT_COLUMNS,
     Roles,
     call_it_path,
     columns_of_images,
     find_roles,
+    patient_columns,
     require_column,
 )  # fmt: skip
 from focusmap.study.study import Study
@@ -133,7 +133,7 @@ def _infer(table: pd.DataFrame, specs: Sequence[TargetSpec], declaration: Declar
     for spec in specs:
         if spec.name in columns.named:
             raise InputError(f"column {spec.name!r} has another role and cannot be a target as well.")
-    reserved = [*columns.named, "image_id", *PATIENT_COLUMNS]
+    reserved = [*columns.named, "image_id", *patient_columns(table)]
     inferred = WITHOUT_LABELS if declaration.unlabelled else infer_task(_with_uncertain(table), specs, reserved)
     _check_labels(inferred.task, declaration)
     return inferred

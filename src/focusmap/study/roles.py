@@ -1,9 +1,11 @@
 """Which column of a table says what: the one rule, for training and for whatever is asked of the model afterwards."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from focusmap.errors import InputError, suggest
@@ -20,6 +22,15 @@ PATIENT_COLUMNS = (
 )  # fmt: skip
 SPLIT_COLUMNS = ("split", "partition")
 ID_COLUMN, MASK_COLUMN = "image_id", "mask"
+NAMES_WHO = frozenset(
+    [
+        "patientid", "patient", "patients", "subjectid", "subject", "pid", "mrn", "participantid", "participant",
+        "personid", "person", "patientno", "patientnr", "patientnum", "patientnumber", "patientcode", "patientkey",
+        "patientindex", "patid", "ptid", "patno", "subjectno", "subjectnumber", "subjid", "medicalrecordnumber",
+        "病人", "患者", "病人id", "患者id", "病人编号", "患者编号", "病历号", "住院号", "门诊号", "影像号",
+    ]
+)  # fmt: skip
+"""What columns that say who the patient is are called, as `_compared` has it."""
 NO_PATH = f"has no path column (one of {', '.join(PATH_COLUMNS)})."
 
 
@@ -54,7 +65,8 @@ def find_roles(table: pd.DataFrame, declaration: "Declaration", own: "Study | No
     Raises
     ------
     InputError
-        If a column that the user names is not there, or is to say who the patients are and is empty throughout.
+        If a column that the user names is not there, or is to say who the patients are and is empty throughout; if
+        nobody says which of two columns names the patients, and one joins whom the other parts.
 
     >>> from focusmap.study.options import Declaration
     >>> table = pd.DataFrame({"path": [""], "image": ["a.png"], "patient_id": [""], "PID": ["7"]})
@@ -68,10 +80,12 @@ def find_roles(table: pd.DataFrame, declaration: "Declaration", own: "Study | No
     if patient not in (None, "none"):
         _require_patients(table, str(patient))
     elif patient is None and (own is None or own.patients != "none"):
-        patient = _names_patients(table, (known.patient, *PATIENT_COLUMNS))
+        patient = _names_patients(table, (known.patient, *PATIENT_COLUMNS, *_columns_like(table, PATIENT_COLUMNS)))
+        if patient is not None and patient != known.patient:
+            _refuse_finer(table, patient)
     looks = own is None or own.path_column is not None
     return Roles(
-        path=first_filled(table, (known.path, *PATH_COLUMNS)) if looks else None,
+        path=first_filled(table, (known.path, *PATH_COLUMNS, *_paths_like(table))) if looks else None,
         image_id=first_filled(table, (ID_COLUMN,)),
         patient=None if patient == "none" else patient,
         case=declaration.case or first_filled(table, (known.case,)),
@@ -102,6 +116,56 @@ def _names_patients(table: pd.DataFrame, names: Sequence[str | None]) -> str | N
     """Return the first of the names that the table has a column of in which anybody is named."""
     columns = [name for name in names if name in table]
     return next((name for name in columns if not all(map(names_nobody, table[name].unique()))), None)
+
+
+def patient_columns(table: pd.DataFrame) -> list[str]:
+    """Return the columns that are called as ones that say who the patient is, empty or not, in table order."""
+    return [str(name) for name in table if _compared(str(name)) in NAMES_WHO]
+
+
+def _refuse_finer(table: pd.DataFrame, taken: str) -> None:
+    """Raise `InputError` where another column that names patients joins rows that the one taken parts."""
+    own = table[taken].str.strip()
+    for other in patient_columns(table):
+        cells = table[other].str.strip()
+        known = ~cells.map({text: names_nobody(str(text)) for text in cells.unique()})
+        n_joined = own[known].groupby(cells[known]).nunique()
+        wider = n_joined[n_joined > 1]
+        if other != taken and len(wider):
+            rows = np.flatnonzero(cells == wider.index[0])
+            apart = rows[(own.iloc[rows] != own.iloc[rows[0]]).to_numpy()][0]
+            raise InputError(
+                f"two columns say who the patient is, {other!r} and {taken!r}, and do not agree: rows {rows[0] + 2} and "
+                f"{apart + 2} are of one patient by {other} and of two by {taken} ({len(wider)} such patients). Say "
+                f"which counts: --patient {_quoted(other)} or --patient {_quoted(taken)}."
+            )
+
+
+def _quoted(name: str) -> str:
+    return f"'{name}'" if " " in name else name
+
+
+def _compared(name: str) -> str:
+    """Return a column's name as it is compared: small letters, without signs and what pandas puts behind twins.
+
+    >>> _compared("Patient_ID"), _compared("PatientID.1"), _compared("patient id_x")
+    ('patientid', 'patientid', 'patientid')
+    """
+    return re.sub(r"[\W_]+", "", re.sub(r"(?:\.\d+|_[xy])$", "", name.casefold()))
+
+
+def _columns_like(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """Return the columns whose names are among the usual ones but for capitals and signs, in the order of these."""
+    usual = [_compared(name) for name in names]
+    return sorted(
+        (str(name) for name in table if _compared(str(name)) in usual), key=lambda x: usual.index(_compared(x))
+    )
+
+
+def _paths_like(table: pd.DataFrame) -> list[str]:
+    """Return the columns of names of images that are called as those of paths are, but for capitals and signs."""
+    found = _columns_like(table, PATH_COLUMNS)
+    return columns_of_images(table[found]) if found else []
 
 
 def require_column(table: pd.DataFrame, column: str | None) -> None:

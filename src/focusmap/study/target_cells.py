@@ -1,5 +1,6 @@
 """From the cells of one column to a target: its kind, and its classes in one spelling, or a question."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,7 @@ from focusmap.study.values import (
 )  # fmt: skip
 
 MANY_CLASSES, MOST_WORDS = 50, 200
+GRADES = re.compile(r"\b(?:mild|moderate|severe|slight|minimal|marked|trace|low|high|early|late|grade|stage|轻|中|重)")
 FLAG_DIGITS, FLAG_WORDS = frozenset(("0", "1")), frozenset(YES | NO)
 
 
@@ -73,6 +75,8 @@ def _without_empty_words(cells: pd.Series, spec: TargetSpec) -> tuple[pd.Series,
     texts = [str(text) for text in cells.unique() if text not in spec.classes]
     empty = [text for text in texts if text and means_empty(text)]
     if not spec.kind and not spec.classes:
+        if _grades_from_none(texts):
+            texts = [text for text in texts if plain(text) != "none"]
         doubtful = [text for text in texts if is_doubtful(text) and text not in yes_and_no(texts)]
         flags = not odd_texts(texts) and not doubtful
         empty += [text for text in texts if flags and is_doubtful(text) and plain(text)[:1].isalnum()]
@@ -86,6 +90,15 @@ def _without_empty_words(cells: pd.Series, spec: TargetSpec) -> tuple[pd.Series,
             )
     notes = [Reason("read-as-empty", name=spec.name, value=text, n=int((cells == text).sum())) for text in empty]
     return cells.mask(cells.isin(empty), ""), notes
+
+
+def _grades_from_none(texts: Sequence[str]) -> bool:
+    """Return whether 'none' is the least of grades, or the opposite of the one other class, and so a class for sure."""
+    words = {plain(text) for text in texts if text and not means_empty(text)}
+    others = words - {"none"}
+    return (
+        "none" in words and (len(others) == 1 or any(GRADES.search(word) for word in others)) and not words & FLAG_WORDS
+    )
 
 
 def in_one_spelling(cells: pd.Series, spec: TargetSpec) -> tuple[pd.Series, list[Reason]]:

@@ -35,6 +35,7 @@ from focusmap.study.values import (
 LABEL_COLUMNS = ("label", "labels", "class", "target", "diagnosis", "finding")
 NO_FINDING = ("no finding", "no_finding", "no findings", "normal", "none", "正常", "无", "未见异常", "无异常")
 MANY_LISTS = 5000
+SIGNS = (*LIST_SIGNS, "[", "(", "{", "，", "；", " ")
 FEWEST_FLAGS, NEARLY = 10, 0.02
 """Of a column that is a finding but for a cell or a fiftieth of them, one asks."""
 
@@ -67,7 +68,7 @@ def parse_target(text: str, columns: Sequence[str]) -> TargetSpec:
         elif option.startswith("delta="):
             earlier = option.removeprefix("delta=")
             kind = kind or "continuous"
-        elif option.startswith("list=") and option.removeprefix("list=") in (*LIST_SIGNS, WRITTEN_OUT):
+        elif option.startswith("list=") and option.removeprefix("list=") in (*LIST_SIGNS, " ", WRITTEN_OUT):
             sign = option.removeprefix("list=")
         elif option in ("decimal=comma", "decimal=point"):
             decimal = option.removeprefix("decimal=")
@@ -140,8 +141,10 @@ def _guess(table: pd.DataFrame, columns: Sequence[str]) -> tuple[list[TargetSpec
 def _refuse_twins(flags: Sequence[str], columns: Sequence[str]) -> None:
     """Raise `InputError` where one finding seems to stand in two columns: NAME and NAME.1, or NAME and name."""
     for name in flags:
-        stem = re.sub(r"\.\d+$", "", name)
-        twins = [other for other in columns if other != name and (other == stem or plain(other) == plain(name))]
+        stem = plain(re.sub(r"(?:\.\d+|_[xy]| ?\(\d+\))$", "", name))
+        twins = [
+            other for other in columns if other != name and plain(re.sub("_[xy]$", "", other)) in (stem, plain(name))
+        ]
         if twins:
             raise InputError(
                 f"columns {twins[0]!r} and {name!r} seem to be one finding twice. Take one out or rename it; if they "
@@ -180,11 +183,14 @@ def _list_sign(column: pd.Series, spec: TargetSpec) -> str:
     if spec.list_sign or spec.kind is not None or spec.classes or spec.positive:
         return spec.list_sign
     texts = [text for text in map(str, column.str.strip().unique()) if not means_empty(text)]
-    if len(texts) > MANY_LISTS or not any(sign in text for text in texts for sign in (*LIST_SIGNS, "[", "，", "；")):
+    if len(texts) > MANY_LISTS or not any(sign in text.casefold() for text in texts for sign in SIGNS):
         return "|" if any("|" in text for text in texts) else ""
     if len(_numbers_in(texts)) == len(texts):
         return ""
-    sign, certain = list_sign(texts)
+    try:
+        sign, certain = list_sign(texts)
+    except InputError as error:
+        raise InputError(f"target {spec.name!r}: {error}") from None
     if sign and not certain:
         cell = next(text for text in texts if len(split_list(text, sign)) > 1)
         raise InputError(

@@ -12,29 +12,36 @@ from focusmap.errors import InputError
 
 EMPTY = frozenset(
     ["", "nan", "na", "n/a", "#n/a", "<na>", "n.a", "nat", "null", "nil", "#ref!", "#value!", "#name?", "#div/0!",
-     "#num!", "#null!", "not available", "缺失", "未填"]
+     "#num!", "#null!", "#na", "#n/a n/a", "-nan", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", "\\n", "<null>",
+     "(null)", "<nan>", "(blank)", "<blank>", "(empty)", "<empty>", "<none>", "not available", "not applicable",
+     "缺失", "未填", "无数据", "未记录"]
 )  # fmt: skip
 """Cells that say that nothing is known; so do question marks and a lone dot."""
 DOUBTFUL = frozenset(
     ["unknown", "unk", "not known", "missing", "undefined", "not given", "no data", "tbd", "not done", "not assessed",
-     "-", "--", "---", "/", "未知", "不详", "不明", "待定", "未查", "未做"]
+     "-", "--", "---", "/", "nd", "n.d", "n/d", "nk", "n/k", "not reported", "not recorded", "not stated", "not tested",
+     "not evaluated", "not examined", "no information", "pending", "none", "unbekannt", "keine angabe", "k.a",
+     "inconnu", "desconocido", "未知", "不详", "不明", "不清楚", "待定", "未查", "未做", "未检", "未检查"]
 )  # fmt: skip
 """Cells that most likely do, though a class may be called so."""
 YES = frozenset(
     ["1", "yes", "y", "true", "t", "positive", "pos", "present", "+", "(+)", "detected", "有", "是", "阳性", "阳", "真",
-     "存在", "对", "√", "✓", "✔", "☑"]
+     "存在", "对", "√", "✓", "✔", "☑", "陽性", "ja", "j", "oui", "si", "sí", "sim", "да", "はい"]
 )  # fmt: skip
 NO = frozenset(
     ["0", "no", "n", "false", "f", "negative", "neg", "absent", "-", "(-)", "not detected", "无", "否", "阴性", "阴",
-     "假", "没有", "未见", "不是", "错", "×", "✗", "✘", "☐"]
+     "假", "没有", "未见", "不是", "错", "×", "✗", "✘", "☐", "陰性", "無", "沒有", "nein", "non", "não", "nao", "нет",
+     "いいえ"]
 )  # fmt: skip
-PAIRS = (("y", "n"), ("t", "f"), ("+", "-"), ("(+)", "(-)"))
+PAIRS = (("y", "n"), ("j", "n"), ("t", "f"), ("+", "-"), ("(+)", "(-)"), ("oui", "non"), ("si", "no"))
 """Short words that mean yes and no only beside each other."""
-LIST_SIGNS = ("|", ";", ",", "、", "\n", "/", "+", "&")
-MILD_SIGNS = ("/", "+", "&")
-"""Signs that stand within the names of classes as often as between them."""
+LIST_SIGNS = ("|", ";", ",", "、", "\n", "\\", "/", "+", "&", "and", "和", "及", "与")
+MILD_SIGNS = ("\\", "/", "+", "&", "and", "和", "及", "与")
+"""Signs and words that stand within the names of classes as often as between them."""
 WRITTEN_OUT = "[]"
 WRITTEN_LIST = re.compile(r"\s*[\[({].*[\])}]\s*", re.DOTALL)
+SURELY_WRITTEN = re.compile(r"""\s*(?:[\[({]\s*['"].*['"]\s*,?\s*[\])}]|\[.*\]|\{.*\})\s*""", re.DOTALL)
+VECTOR = re.compile(r"[\[({]?\s*[01](?:\.0*)?(?:[\s,;]+[01](?:\.0*)?)+\s*[\])}]?")
 ITEM = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"|([^,;\[\](){}'\"]+)")
 NUMBER = re.compile(r"([+-]?(?:\d[\d.,' ]*|[.,]\d+)(?:[eE][+-]?\d+)?)\s*((?:[^\W\d_]|[%‰°]).*)?")
 
@@ -48,6 +55,8 @@ def plain(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
         text = "".join(_dash(sign) for sign in text if unicodedata.category(sign) not in ("Cf", "Cc") or sign == "\n")
+        apart = unicodedata.normalize("NFD", text)
+        text = unicodedata.normalize("NFC", "".join(sign for sign in apart if not "\u0300" <= sign <= "\u036f"))
     small = re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", text.casefold().strip(" \t\r\n.;:'\"")) or text.strip()
     return re.sub(r"^([+-]?)0*(\d+?)(?:\.0*)?$", r"\1\2", small).removeprefix("+") if small[-1:].isdecimal() else small
 
@@ -88,7 +97,8 @@ def yes_and_no(cells: Iterable[str]) -> dict[str, float]:
     """
     words = {cell: plain(cell) for cell in cells}
     present = set(words.values())
-    short = {word for yes, no in PAIRS for word in (yes, no) if not {yes, no} <= present}
+    paired = {word for pair in PAIRS if present.issuperset(pair) for word in pair}
+    short = {word for pair in PAIRS for word in pair} - paired - {"no"}
     read = {cell: says(cell) for cell, word in words.items() if word not in short}
     known = {cell: float(value) for cell, value in read.items() if value is not None}
     unknown = {cell: float("nan") for cell, word in words.items() if word in DOUBTFUL and word[:1].isalnum()}
@@ -113,6 +123,8 @@ def split_list(cell: str, sign: str = "|") -> list[str]:
     """
     if sign == WRITTEN_OUT:
         parts = ["".join(found) for found in ITEM.findall(cell)]
+    elif sign.isascii() and sign.isalpha():
+        parts = re.split(rf"\s+{sign}\s+", cell, flags=re.IGNORECASE)
     else:
         parts = unicodedata.normalize("NFKC", cell).split(sign) if sign in ",;" else cell.split(sign)
     return [part.strip() for part in parts if part.strip()]
@@ -121,17 +133,27 @@ def split_list(cell: str, sign: str = "|") -> list[str]:
 def list_sign(cells: Sequence[str]) -> tuple[str, bool]:
     """Return the sign between the names that different cells list, and whether that is certain; "" for no lists.
 
-    It is where each name that follows another stands in another cell too.
+    It is where each name that follows another stands in another cell too. Of signs that names have as often, one asks
+    where any of the names is a whole cell.
 
     >>> list_sign(["effusion, edema", "edema", "normal"]), list_sign(["carcinoma, ductal", "normal"])
     ((',', True), (',', False))
-    >>> list_sign(["mass/nodule", "normal"])
-    ('', False)
+    >>> list_sign(["mass/nodule", "normal"]), list_sign(["mass/nodule", "mass"])
+    (('', False), ('/', False))
+
+    Raises
+    ------
+    InputError
+        If cells hold zeros and ones, one for each finding.
     """
     if any("|" in cell for cell in cells):
         return "|", True
-    if cells and all(WRITTEN_LIST.fullmatch(cell) for cell in cells):
+    if vector := next((cell for cell in cells if VECTOR.fullmatch(cell)), None):
+        raise InputError(f"{vector!r} holds zeros and ones of several findings. Write a column of its own for each.")
+    written = [cell for cell in cells if WRITTEN_LIST.fullmatch(cell)]
+    if written and (len(written) == len(cells) or all(SURELY_WRITTEN.fullmatch(cell) for cell in written)):
         return WRITTEN_OUT, True
+    words = {plain(cell) for cell in cells}
     for sign in LIST_SIGNS[1:]:
         listed = [[plain(part) for part in split_list(cell, sign)] for cell in cells]
         following = {(place, part) for place, parts in enumerate(listed) for part in parts[1:]}
@@ -140,8 +162,12 @@ def list_sign(cells: Sequence[str]) -> tuple[str, bool]:
             for place, part in following
             if any(part in parts for other, parts in enumerate(listed) if other != place)
         }
-        if following and (sign not in MILD_SIGNS or known == following):
+        is_whole = any(part in words for parts in listed if len(parts) > 1 for part in parts)
+        if following and (sign not in MILD_SIGNS or known == following or is_whole):
             return sign, known == following
+    joined = [split_list(cell, " ") for cell in cells]
+    if any(len(parts) > 1 and words.issuperset(map(plain, parts)) for parts in joined):
+        return " ", False
     return "", False
 
 
