@@ -135,7 +135,7 @@ def _refuse_finer(table: pd.DataFrame, taken: str) -> None:
             rows = np.flatnonzero(cells == wider.index[0])
             apart = rows[(own.iloc[rows] != own.iloc[rows[0]]).to_numpy()][0]
             raise InputError(
-                f"two columns say who the patient is, {other!r} and {taken!r}, and do not agree: rows {rows[0] + 2} and "
+                f"two columns say who the patient is, {other!r} and {taken!r}, and disagree: rows {rows[0] + 2} and "
                 f"{apart + 2} are of one patient by {other} and of two by {taken} ({len(wider)} such patients). Say "
                 f"which counts: --patient {_quoted(other)} or --patient {_quoted(taken)}."
             )
