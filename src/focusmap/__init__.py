@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from focusmap.images.read import read_image
     from focusmap.installation import diagnose as doctor
     from focusmap.loaded import load_model
+    from focusmap.reading_room.corrections import write_corrections as corrections
+    from focusmap.reading_room.site import serve
     from focusmap.study.cohort import read_cohort
     from focusmap.study.options import (
         ConsensusOptions,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
         ExplainRequest,
         PredictRequest,
         SegmentRequest,
+        ServeRequest,
     )
     from focusmap.verbs.segment import segment
     from focusmap.verbs.train import resume, train
@@ -56,10 +59,12 @@ _HOMES = {
     "Recipe": "study.recipe",
     "RunOptions": "study.options",
     "SegmentRequest": "verbs.requests",
+    "ServeRequest": "verbs.requests",
     "TrustRequest": "study.options",
     "audit": "verbs.prepare",
     "compare": "verbs.compare",
     "consensus": "verbs.consensus",
+    "corrections": "reading_room.corrections:write_corrections",
     "convert": "verbs.convert",
     "demo": "everything",
     "doctor": "installation:diagnose",
@@ -83,16 +88,18 @@ _HOMES = {
     "resume_run": "everything",
     "run": "everything",
     "segment": "verbs.segment",
+    "serve": "reading_room.site",
     "split": "verbs.prepare",
     "train": "verbs.train",
 }
 
 __all__ = [
     "ConsensusOptions", "ConsensusRequest", "ConvertRequest", "Declaration", "ExplainRequest", "PredictRequest",
-    "ReadingsDeclaration", "Recipe", "RunOptions", "SegmentRequest", "TrustRequest", "audit", "compare", "consensus",
-    "convert", "demo", "doctor", "evaluate", "evaluate_anomalies", "evaluate_cases", "evaluate_other",
-    "evaluate_table", "explain", "export", "index", "load_model", "open_run", "predict", "prepare", "read_cohort",
-    "read_image", "read_recipe", "report", "resume", "resume_run", "run", "segment", "split", "train",
+    "ReadingsDeclaration", "Recipe", "RunOptions", "SegmentRequest", "ServeRequest", "TrustRequest", "audit",
+    "compare", "consensus", "convert", "corrections", "demo", "doctor", "evaluate", "evaluate_anomalies",
+    "evaluate_cases", "evaluate_other", "evaluate_table", "explain", "export", "index", "load_model",
+    "open_run", "predict", "prepare", "read_cohort", "read_image", "read_recipe", "report", "resume",
+    "resume_run", "run", "segment", "serve", "split", "train",
 ]  # fmt: skip
 
 

@@ -18,7 +18,7 @@ UNCOUNTED = ("dataclasses", "focusmap.settings", "focusmap.cli.arguments", "focu
 SHARED = (
     focusmap.Declaration, focusmap.RunOptions, focusmap.Recipe, focusmap.PredictRequest, focusmap.ExplainRequest,
     focusmap.SegmentRequest, focusmap.TrustRequest, focusmap.ConvertRequest, focusmap.ConsensusRequest,
-    focusmap.ConsensusOptions, focusmap.ReadingsDeclaration,
+    focusmap.ConsensusOptions, focusmap.ReadingsDeclaration, focusmap.ServeRequest,
 )  # fmt: skip
 INNER = ("Study", "RecipeFile", "Learning")
 
@@ -118,6 +118,8 @@ TYPED = {
     "compare": ["{run} {run} --out {new}/c"],
     "report": ["{run}"],
     "export": ["{run} --out {new}/x"],
+    "serve": ["{run} --port 8001"],
+    "corrections": ["{run} --out {new}/c.csv"],
     "index": ["{folder}/images --out {new}/i.csv"],
     "convert": [f"{{folder}}/table.csv --out {{new}}/v {way}" for way in ("--slices", "--stack a,b", "")]
     + ["{other} --out {new}/parts --parts left-half"],
@@ -134,6 +136,7 @@ SLOW = ("run", "segment", "demo")
 def test_what_is_shown_is_read(command, place, reads, tmp_path, monkeypatch):
     names = {"study": place / "study/labels.csv", "other": place / "other/labels.csv", "run": place / "run"}
     quick = " ".join(QUICK)
+    monkeypatch.setattr("uvicorn.Server.run", lambda _: None)
     for typed in TYPED[command]:
         if "anomalies" in typed:
             monkeypatch.setattr("focusmap.verbs.evaluate.is_unlabelled", lambda _: True)

@@ -27,7 +27,10 @@ from focusmap.study.recipe import Augmentation, Recipe
 from support.synthetic_run import binary_task, write_run
 
 FOLDER = Path(run_page.__file__).parent
-SOURCES = "\n".join(path.read_text() for path in (*FOLDER.glob("*.py"), *FOLDER.glob("templates/*.html")))
+ROOM = FOLDER.parent / "reading_room"
+SOURCES = "\n".join(
+    path.read_text() for place in (FOLDER, ROOM) for path in (*place.glob("*.py"), *place.glob("templates/*.html"))
+)
 ENGLISH, CHINESE = words_in("en"), words_in("zh")
 # Words that Chinese radiology writes as English does.
 SHARED = {"AUROC", "Cramér V", "R²", "n = {n}", "zh-CN"}

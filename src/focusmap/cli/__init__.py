@@ -9,7 +9,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from inspect import cleandoc
-from pathlib import Path
 from typing import ClassVar, Protocol
 
 from focusmap.cli.arguments import Parser, add_arguments, made, typed_in
@@ -32,6 +31,8 @@ COMMANDS = {
     "explain": ("answers", "heat maps, and their scores where lesions are marked"),
     "segment": ("answers", "masks of lesions from image-level labels alone, and their scores where masks exist"),
     "compare": ("results", "two or more runs side by side, with paired differences"),
+    "serve": ("room", "a page on which images are answered, and the same for programs over HTTP"),
+    "corrections": ("room", "a label file of what readers corrected on that page, for the next training"),
     "export": ("answers", "a model for other programs: ONNX or OpenVINO, with its preparation"),
     "report": ("results", "one self-contained page from the files of a run"),
     "doctor": ("about", "what is installed, what is missing, and how to install it"),
@@ -44,6 +45,7 @@ start here:
   focusmap audit LABELS.csv                     look before you train
   focusmap run LABELS.csv --out RUN             from images and labels to RUN/report.html
   focusmap predict RUN image.png                the model's prediction for one image
+  focusmap serve RUN                            a page to drop images on
 
 For research use; not a medical device.
 """
@@ -133,6 +135,4 @@ def _guarded(parsed: argparse.Namespace) -> int:
 def _resume_hint(command: str, typed: Mapping[str, object]) -> str:
     if command not in ("train", "run") or "learning.out" not in typed:
         return ""
-    out = str(typed["learning.out"])
-    holds = f" {out} holds the best model so far, with its report." if Path(out, "report.html").exists() else ""
-    return f"{holds} Go on with: focusmap {command} --resume {out}"
+    return f" Go on with: focusmap {command} --resume {typed['learning.out']}"

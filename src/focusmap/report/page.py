@@ -63,21 +63,33 @@ def data_uri(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def write_page(template: str, context: Mapping[str, object], path: Path, words: Words) -> Path:
-    """Fill `template` with `context` and `words`, write it to `path` and return that.
-
-    Everything in `context` is escaped: a label or file name may hold HTML.
-    """
-    page = _environment().get_template(template).render(words=words, **context)
-    write_text(path, page)
+def write_page(
+    template: str, context: Mapping[str, object], path: Path, words: Words, folder: Path | None = None
+) -> Path:
+    """Fill `template` with `context` and `words`, write it to `path` and return that; see `render_page`."""
+    write_text(path, render_page(template, context, words, folder))
     return path
 
 
-def _environment() -> "Environment":
+def render_page(template: str, context: Mapping[str, object], words: Words, folder: Path | None = None) -> str:
+    """Return `template`, of `folder` or of the report's own, filled with `context` and `words`.
+
+    Everything in `context` is escaped: a label or file name may hold HTML.
+    """
+    return _environment(folder).get_template(template).render(words=words, **context)
+
+
+def style_sheet() -> str:
+    """Return the style of the pages."""
+    return _environment().get_template("style.css").render()
+
+
+def _environment(folder: Path | None = None) -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+    own = Path(__file__).parent / "templates"
     return Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader([own] if folder is None else [folder, own]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

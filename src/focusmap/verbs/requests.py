@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+from focusmap.errors import InputError
 from focusmap.reasons import Language
 from focusmap.settings import Only, Setting, described, settle
 from focusmap.study.options import ConsensusOptions, Declaration, ReadingsDeclaration, TrustRequest
@@ -140,3 +141,29 @@ class ConsensusRequest:
 
     def __post_init__(self) -> None:
         settle(self)
+
+
+@described
+@dataclass(frozen=True)
+class ServeRequest:
+    """Where the reading room is served, and what a visitor may ask of it."""
+
+    host: Annotated[str, Setting("address to listen on; any that others can reach asks for --token", "ADDRESS")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Setting("port to listen on", "N")] = 8000
+    token: Annotated[
+        str, Setting("what a visitor must know; or the variable FOCUSMAP_TOKEN, which others cannot see", "TEXT")
+    ] = ""
+    language: Annotated[Language, Setting("language where the browser asks for neither English nor Chinese")] = "en"
+    keep: Annotated[float, Setting("minutes until what was sent is removed", "MINUTES")] = 60.0
+    largest: Annotated[int, Setting("MiB that may be sent at once", "MIB")] = 512
+    seconds: Annotated[float, Setting("seconds that one image may take", "SECONDS")] = 60.0
+    memory: Annotated[float, Setting("GiB that reading and answering may take besides the model", "GIB")] = 4.0
+    devices: Annotated[str, Setting("device of the model: auto, cpu, cuda, mps", "DEVICE")] = "cpu"
+
+    def __post_init__(self) -> None:
+        settle(self)
+        for name in ("keep", "largest", "seconds", "memory"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"--{name} is {getattr(self, name):g}; more than 0 was expected.")

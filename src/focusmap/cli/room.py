@@ -1,0 +1,55 @@
+"""Commands of the reading room: ``focusmap serve`` and ``corrections``."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import focusmap
+from focusmap.cli.groups import FORCE, RUN
+from focusmap.settings import Only, Setting
+from focusmap.verbs.requests import ServeRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serve:
+    """Whose model answers, and where."""
+
+    EXAMPLE: ClassVar[str] = """
+    examples:
+      focusmap serve runs/first                                    http://127.0.0.1:8000, for this machine alone
+      FOCUSMAP_TOKEN=TEXT focusmap serve runs/first --host 0.0.0.0   for all who open http://HOST:8000/?token=TEXT
+      curl -F files=@film.png http://127.0.0.1:8000/api/predict    the same answer for a program"""
+
+    run: Annotated[Path, RUN]
+    request: Annotated[
+        ServeRequest, Only("host", "port", "token", "language", "keep", "largest", "seconds", "memory", "devices")
+    ] = ServeRequest()
+
+    def __call__(self) -> None:
+        """Run the command."""
+        from focusmap.installation import require
+
+        require("web")
+        host = f"[{self.request.host}]" if ":" in self.request.host else self.request.host
+        print(f"loading {self.run}", file=sys.stderr)
+        focusmap.serve(self.run, self.request, lambda: print(f"page: http://{host}:{self.request.port}", flush=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corrections:
+    """Which run's corrections are written, and whereto."""
+
+    EXAMPLE: ClassVar[str] = "example: focusmap corrections runs/first --out corrected.csv"
+
+    run: Annotated[Path, RUN]
+    out: Annotated[Path, Setting("label file to write", "LABELS.csv")]
+    force: Annotated[bool, FORCE] = False
+
+    def __call__(self) -> None:
+        """Run the command."""
+        found = focusmap.corrections(self.run, self.out, force=self.force)
+        print(f"label file: {found.labels} ({len(found.table)} images)")
+        if found.n_unknown_patients:
+            print(f"  patient not known: {found.n_unknown_patients} images, each taken as a patient of its own")
+        print(f"next: focusmap audit {found.labels} --images {found.images}")

@@ -1,0 +1,91 @@
+"""What a model answers of one image, as plain values for the page and for programs: out of distribution first.
+
+What is answered is decided in `focusmap.evaluation.answers`; here it is only laid out.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from focusmap.evaluation.answers import Answer
+from focusmap.files import Json, branch, number
+from focusmap.models.predictor import ModelCard
+from focusmap.study.flags import Flags
+from focusmap.study.task import ANOMALY, Target
+
+if TYPE_CHECKING:
+    from focusmap.loaded import Answers
+
+
+def answer_of(given: "Answers", row: int, metrics: Mapping[str, Json]) -> dict[str, Json]:
+    """Return what is answered of one row.
+
+    Parameters
+    ----------
+    given
+        Of N rows.
+    row
+        Its position.
+    metrics
+        ``metrics.json`` of the run; empty where it was not evaluated.
+
+    Returns
+    -------
+    dict
+        ``unlike``: in what the image is unlike those of train, empty where in nothing. ``flags``: what else is to be
+        known. ``error``: the error at which a class is excluded. ``targets``: for each its ``answer`` (``yes``, ``no``,
+        a class, a number as text, ``unsure`` or ``none``), ``why`` it is one of the last two, the ``members`` that
+        cannot be excluded, and the numbers behind it.
+    """
+    predictions = given.found.predictions
+    flags: Flags = predictions.flags[row] if predictions.flags is not None else ()
+    answers: Sequence[Answer] = (
+        predictions.answers[row] if predictions.answers else (Answer(""),) * len(predictions.task.targets)
+    )
+    unlike = "; ".join(flag.text for flag in flags if flag.kind == "unlike")
+    targets: list[Json] = [
+        _of_target(target, predictions.of(target.name)[row], answer, given.model.card)
+        | {"test": performance(target, branch(metrics, "targets", target.name))}
+        for target, answer in zip(predictions.task.targets, answers, strict=True)
+    ]
+    others: list[Json] = [flag.text for flag in flags if flag.kind != "unlike"]
+    return {"unlike": unlike, "flags": others, "error": given.error, "targets": targets}
+
+
+def _of_target(target: Target, probabilities: np.ndarray, answer: Answer, card: ModelCard) -> dict[str, Json]:
+    names = target.classes if target.kind in ("multiclass", "ordinal") else (target.name,)
+    classes: list[Json] = [
+        {"name": name, "label": label, "probability": None if math.isnan(value) else float(value)}
+        for name, label, value in zip(names, target.label_names, probabilities, strict=True)
+    ]
+    return {
+        "name": target.name,
+        "kind": target.kind,
+        "answer": _said(target, probabilities, answer, card),
+        "why": answer.why or ("unknown" if np.isnan(probabilities).any() else ""),
+        "members": list(answer.members),
+        "positive": "" if target.kind != "binary" or target.classes == ("0", "1") else target.positive,
+        "unit": target.unit,
+        "threshold": card.threshold_of(target.name) if target.kind == "binary" else None,
+        "classes": classes,
+    }
+
+
+def _said(target: Target, probabilities: np.ndarray, answer: Answer, card: ModelCard) -> str:
+    if answer.answer or np.isnan(probabilities).any():
+        return answer.answer or "none"
+    if target == ANOMALY:
+        return "yes" if probabilities[0] > card.thresholds.get(target.name, math.inf) else "no"
+    return f"{probabilities[0]:.4g}"
+
+
+def performance(target: Target, tested: Mapping[str, Json]) -> dict[str, Json]:
+    """Return how a label did on test: the AUROC, or the mean error of a value, with its interval; empty if untested."""
+    metric = "mae" if target.kind == "continuous" else "auroc"
+    found = branch(tested, metric)
+    if number(found.get("value")) is None:
+        return {}
+    counts = {name: tested[name] for name in ("n", "n_positive") if name in tested}
+    return {"metric": metric, **{key: found.get(key) for key in ("value", "low", "high")}, **counts}

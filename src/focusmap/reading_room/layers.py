@@ -1,0 +1,227 @@
+"""What the page shows of an image: its levels, its maps and its masks, as arrays on one grid; run by the worker alone.
+
+``(slices, rows, columns)``, of an image one slice, of a volume along the axis of its largest voxels.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from focusmap.errors import InputError, UnreadableImageError
+from focusmap.files import Json
+from focusmap.images.image import Image, to_bytes, voxel_sizes
+from focusmap.images.volumes import SliceView, slice_view
+from focusmap.reading_room.intake import DICOM, Sent, starts, without_paths
+
+if TYPE_CHECKING:
+    from focusmap.heatmaps.view import NetView
+    from focusmap.reading_room.worker import Room
+
+# Pixels of the longer side of what is shown of an image, and of a slice of a volume.
+LONGEST, LONGEST_OF_SLICES = 2048, 512
+LEVELS = 65535
+SHOWN_WINDOW = (0.5, 99.5)
+
+
+def show(sent: Sent) -> dict[str, Json]:
+    """Write what the page shows of an image, ``shown.npy``, and return how it is laid out.
+
+    ``(slices, rows, columns)`` uint8 or uint16, or with a last axis of 3 colours; of an image one slice. `low` and
+    `high` are the values of the lowest and the highest level, `window` what is shown of that at first, `size` the mm
+    (or pixels) along slices, rows and columns of one element.
+    """
+    from focusmap.images.read import read_image
+
+    image = read_image(sent.file)
+    stack, sizes = _laid_out(image)
+    low, high = (0.0, 255.0) if stack.dtype == np.uint8 else (float(stack.min()), float(stack.max()))
+    window = (low, high)
+    if stack.dtype != np.uint8:
+        if not starts(sent.file, 128, DICOM):
+            low_shown, high_shown = np.percentile(stack.ravel()[:: stack.size // 2**22 + 1], SHOWN_WINDOW)
+            window = (float(low_shown), float(high_shown)) if high_shown > low_shown else window
+        stack = np.rint((stack.astype(np.float32) - low) * (LEVELS / ((high - low) or 1.0))).astype(np.uint16)
+    np.save(sent.folder / "shown.npy", stack)
+    rows: list[Json] = [int(n) for n in stack.shape[:3]]
+    return {
+        "shape": rows,
+        "colour": stack.ndim == 4,
+        "bits": 8 * stack.dtype.itemsize,
+        "low": low,
+        "high": high,
+        "window": list(window),
+        "size": [float(size) for size in sizes],
+        "source_shape": list(image.source_shape),
+    }
+
+
+def _laid_out(image: Image) -> tuple[np.ndarray, Sequence[float]]:
+    """Return slices ``(n, rows, columns[, 3])`` as they are shown, and the size of an element along each axis."""
+    if len(image.source_shape) == 2:
+        if image.n_channels == 3:
+            colours = np.stack([_in_colour(channel, image.pixels) for channel in image.pixels], axis=-1)
+            return _reduced(colours, LONGEST)[np.newaxis], (1.0, 1.0, 1.0)
+        return _reduced(image.pixels[0], LONGEST)[np.newaxis], (1.0, 1.0, 1.0)
+    view = slice_view(image.source_shape, image.affine)
+    stack = view.stack(image.pixels[0])
+    sizes = _sizes(view, image.affine)
+    shown = np.stack([_reduced(plane, LONGEST_OF_SLICES) for plane in stack])
+    factors = [1.0, *(before / after for before, after in zip(stack.shape[1:], shown.shape[1:], strict=True))]
+    return shown, [size * factor for size, factor in zip(sizes, factors, strict=True)]
+
+
+def _in_colour(channel: np.ndarray, all_of_them: np.ndarray) -> np.ndarray:
+    if all_of_them.dtype == np.uint8:
+        return np.asarray(channel)
+    low, high = float(all_of_them.min()), float(all_of_them.max())
+    return np.asarray(np.rint((channel.astype(np.float32) - low) * (255 / ((high - low) or 1.0))), dtype=np.uint8)
+
+
+def _sizes(view: SliceView, affine: np.ndarray | None) -> Sequence[float]:
+    if affine is None:
+        return (1.0, 1.0, 1.0)
+    mm = voxel_sizes(affine)
+    return tuple(float(mm[axis]) for axis in (view.across, view.rows, view.columns))
+
+
+def _reduced(plane: np.ndarray, longest: int) -> np.ndarray:
+    """Return a plane whose longer side is at most so many pixels, as means over what each covers."""
+    import cv2
+
+    rows, columns = plane.shape[:2]
+    scale = longest / max(rows, columns)
+    if scale >= 1:
+        return np.ascontiguousarray(plane)
+    kept = plane if plane.dtype in (np.uint8, np.uint16, np.int16) else plane.astype(np.float32)
+    size = (max(round(columns * scale), 1), max(round(rows * scale), 1))
+    return np.asarray(cv2.resize(np.ascontiguousarray(kept), size, interpolation=cv2.INTER_AREA))
+
+
+def draw_maps(room: "Room", sent: Sent, method: str | None, with_values: bool = False) -> dict[str, Json]:
+    """Write the maps of all labels on the grid of ``shown.npy``, ``maps.npy``: levels from 0 to 255 of their scale.
+
+    Returns
+    -------
+    dict
+        ``method``, ``unit`` and for each of ``labels`` whether it has evidence and where its colours end; ``shared``
+        where that is the run's own scale, so that images can be compared.
+    """
+    from focusmap.heatmaps.map_files import read_scale
+    from focusmap.heatmaps.methods import unit_of
+
+    view = room.view
+    if view is None:
+        raise InputError("the model is no net of images and has no heat maps")
+    chosen = view.check(method)
+    values, evidence, shape = _maps_of(room, view, sent, chosen)
+    given, labels, planes = read_scale(room.model.folder / "focus", chosen), room.model.task.label_names, []
+    told: list[Json] = []
+    for k, label in enumerate(labels):
+        shown = values[k] / evidence.units[k]
+        has_evidence = bool(evidence.has_evidence[k] and shown.max() > 0)
+        end = given.get(label) or max(float(shown.max()), unit_of(chosen).least)
+        told.append({"label": label, "has_evidence": has_evidence, "end": float(end), "shared": label in given})
+        planes.append(np.clip(shown / max(end, 1e-12), 0, 1) if has_evidence else np.zeros_like(shown))
+    levels = np.stack([_on_shown_grid(plane, shape, sent.folder) for plane in planes])
+    np.save(sent.folder / "maps.npy", np.rint(levels * 255).astype(np.uint8))
+    if with_values:
+        np.savez_compressed(sent.folder / "values.npz", **{f"map_{k}": one for k, one in enumerate(values)})
+    return {"method": chosen, "unit": unit_of(chosen).words, "labels": told}
+
+
+def _maps_of(room: "Room", view: "NetView", sent: Sent, method: str) -> tuple[np.ndarray, Any, SliceView | None]:
+    """Return maps ``(L, *source_shape)`` with their evidence, and how a volume is laid out."""
+    from focusmap.heatmaps.view import evidence_in
+    from focusmap.images.prepare import to_source
+    from focusmap.images.volumes import VolumePlacement
+    from focusmap.study.inputs import read_images
+    from focusmap.study.options import Declaration
+
+    samples = read_images(room.model.folder, room.model.task, [sent.file], Declaration())
+    columns = range(room.model.task.n_logits)
+    batch = next(iter(samples.batches(view.preparations, 1)), None)
+    if batch is None:
+        raise UnreadableImageError(without_paths(samples.failures[0].reason, sent))
+    evidence = evidence_in(view.see(batch, method, columns), view.card, method, columns).of_image(0)
+    placement = batch.images(view.preparations[0]).placements[0]
+    values = to_source(evidence.maps, placement)
+    layout = slice_view(values.shape[1:], placement.affine) if isinstance(placement, VolumePlacement) else None
+    return values, evidence, layout
+
+
+def _on_shown_grid(plane: np.ndarray, layout: SliceView | None, folder: Path) -> np.ndarray:
+    """Return an array in the grid of an image's file in that of ``shown.npy``, ``(slices, rows, columns) float32``."""
+    import cv2
+
+    stack = plane[np.newaxis] if layout is None else layout.stack(plane)
+    _, rows, columns, *_ = np.load(folder / "shown.npy", mmap_mode="r").shape
+    resized = [
+        cv2.resize(np.ascontiguousarray(one, dtype=np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
+        for one in stack
+    ]
+    return np.stack(resized)
+
+
+def segment(room: "Room", sent: Sent) -> dict[str, Json]:
+    """Write the mask of each lesion on the grid of ``shown.npy``, ``mask.npy``, and return what was found.
+
+    Masks as written, in the grid of the image's file, lie beside it in the folder ``masks``.
+    """
+    import focusmap
+    from focusmap.files import read_table
+    from focusmap.images.read import read_image
+
+    out = sent.folder / "masks"
+    shutil.rmtree(out, ignore_errors=True)
+    with TemporaryDirectory(dir=sent.folder) as place:
+        made = Path(place) / "masks"
+        result = focusmap.segment(
+            room.model.folder,
+            focusmap.SegmentRequest((sent.file,), made),
+            focusmap.RunOptions(devices=room.limits.devices, skip_unreadable=True),
+        )
+        if result.failures:
+            raise UnreadableImageError(without_paths(result.failures[0][1], sent))
+        made.rename(out)
+    index, found, planes = read_table(out / "index.csv"), [], []
+    for row in index.to_dict("records"):
+        image = read_image(out / str(row["mask"]))
+        layout = None if image.pixels.ndim == 3 else slice_view(image.source_shape, image.affine)
+        planes.append(_on_shown_grid((image.pixels[0] > 0).astype(np.float32), layout, sent.folder) >= 0.5)
+        found.append({str(key): str(value) for key, value in row.items() if key not in ("image_id", "path")})
+    if planes:
+        np.save(sent.folder / "mask.npy", np.stack(planes).astype(np.uint8))
+    lesions: list[Json] = [dict(one) for one in found]
+    return {"lesions": lesions}
+
+
+def keep(room: "Room", sent: Sent, folder: Path, stem: str) -> tuple[str, str]:  # noqa: ARG001  (as every task)
+    """Write an image without anything that says whose it is, and return its file's name and its patient as sent."""
+    from PIL import Image as Picture
+
+    from focusmap.images.dicom import identity
+    from focusmap.images.nifti import write_nifti
+    from focusmap.images.read import read_image
+
+    image = read_image(sent.file)
+    patient = identity(sent.file).patient_id if starts(sent.file, 128, DICOM) else ""
+    folder.mkdir(parents=True, exist_ok=True)
+    if len(image.source_shape) == 3:
+        write_nifti(folder / f"{stem}.nii.gz", image.pixels, image.affine)
+        return f"{stem}.nii.gz", patient
+    colour = image.n_channels == 3
+    pixels = np.moveaxis(image.pixels, 0, -1) if colour else image.pixels[0]
+    if pixels.dtype == np.uint8 or (pixels.dtype == np.uint16 and not colour):
+        Picture.fromarray(pixels).save(folder / f"{stem}.png")
+        return f"{stem}.png", patient
+    if colour:
+        Picture.fromarray(np.moveaxis(to_bytes(image.pixels, SHOWN_WINDOW), 0, -1)).save(folder / f"{stem}.png")
+        return f"{stem}.png", patient
+    from tifffile import imwrite
+
+    imwrite(folder / f"{stem}.tif", pixels, photometric="minisblack")
+    return f"{stem}.tif", patient

@@ -1,0 +1,155 @@
+"""The process that reads what was sent, answers it and draws its maps; nothing from outside is decoded elsewhere.
+
+It has a bound on its memory and is ended when it takes too long. What it is told and what it says are plain values;
+images, maps and masks lie as arrays in the folder of their item, on the grid that the page shows them in.
+"""
+
+import resource
+import signal
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from focusmap.errors import FocusmapError, InputError
+from focusmap.files import Json
+from focusmap.reading_room.intake import Sent, unpack, without_paths
+from focusmap.reading_room.layers import draw_maps, keep, segment, show
+
+if TYPE_CHECKING:
+    from focusmap.heatmaps.view import NetView
+    from focusmap.loaded import LoadedModel
+
+GIB = 2**30
+
+
+class Limits(NamedTuple):
+    """The device of the model, the GiB that the process may take besides it, and the MiB that may be sent at once."""
+
+    devices: str
+    memory: float
+    largest: int
+
+
+@dataclass(frozen=True)
+class Room:
+    """What the process holds: the model, its run, and what a visitor may ask."""
+
+    model: "LoadedModel"
+    metrics: Mapping[str, Json]
+    limits: Limits
+
+    @property
+    def view(self) -> "NetView | None":
+        """The model as heat maps see it."""
+        return self.model.model.explainable()
+
+    @property
+    def takes_volumes(self) -> bool:
+        """Whether a series of slices is one image."""
+        return len(self.model.model.preparations[0].input_shape) == 4
+
+    def facts(self) -> dict[str, Json]:
+        """Return what the page must know of the model before anything was sent."""
+        task, view = self.model.task, self.view
+        targets: list[Json] = [
+            {"name": target.name, "kind": target.kind, "classes": list(target.classes)} for target in task.targets
+        ]
+        return {
+            "model": str(self.model.card.architecture.get("model")),
+            "targets": targets,
+            "labels": list(task.label_names),
+            "volumes": self.takes_volumes,
+            "methods": [] if view is None else [view.check(None), *_others(view)],
+            "can_segment": view is not None and (self.model.folder / "segmenters").is_dir(),
+        }
+
+
+def _others(view: "NetView") -> list[Json]:
+    usual = view.check(None)
+    return [name for name in view.methods if name != usual]
+
+
+def work(connection: Connection, folder: Path, limits: Limits) -> None:
+    """Load a model, say what it is, and answer until told to stop; the first and every other word is (state, value)."""
+    # pydicom quotes the values of odd elements in its warnings, and those may name the patient.
+    warnings.simplefilter("ignore")
+    try:
+        room = _opened(folder, limits)
+        connection.send(("done", room.facts()))
+    except FocusmapError as error:
+        connection.send(("failed", str(error)))
+        return
+    _bound_memory(limits.memory)
+    # Whoever interrupts the server ends this process by closing the connection.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while True:
+        try:
+            kind, told = connection.recv()
+        except EOFError:
+            return
+        connection.send(_done(room, kind, told))
+
+
+def _done(room: Room, kind: str, told: Sequence[Any]) -> tuple[str, Any]:
+    try:
+        return "done", TASKS[kind](room, *told)
+    except FocusmapError as error:
+        return "failed", str(error)
+    except MemoryError:
+        return "failed", "needs more memory than there is"
+
+
+def _opened(folder: Path, limits: Limits) -> Room:
+    from focusmap.files import read_json
+    from focusmap.loaded import load_model
+    from focusmap.models.predictor import needs_of
+
+    loaded = load_model(folder, limits.devices)
+    needs = needs_of(loaded.model)
+    if not needs.images or needs.views or needs.covariates or any(target.earlier for target in loaded.task.targets):
+        raise InputError(
+            f"{folder}: is a model of tables or cases; the page shows images alone. Ask it with: "
+            f"focusmap predict {folder} LABELS.csv --out FILE.csv"
+        )
+    metrics = folder / "evaluation" / "metrics.json"
+    return Room(loaded, read_json(metrics) if metrics.is_file() else {}, limits)
+
+
+def _bound_memory(gib: float) -> None:
+    """Let the process take so much more than it has now, where the system can bound it."""
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return
+    now = next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmSize"))
+    limit = now + int(gib * GIB)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def answer(room: Room, sent: Sequence[Sent], with_images: bool) -> list[dict[str, Json]]:
+    """Return what the model says of files, in their order, or why it says nothing; what is shown of them is written."""
+    from focusmap.reading_room.answers import answer_of
+
+    given = room.model.predict([one.file for one in sent])
+    rows = {str(name): row for row, name in enumerate(given.found.predictions.ids["image_id"])}
+    refused = {str(failure.file): failure.reason for failure in given.failures}
+    found: list[dict[str, Json]] = []
+    for one in sent:
+        row = rows.get(str(one.file))
+        if row is None:
+            found.append({"refused": without_paths(refused.get(str(one.file), "cannot be read"), one)})
+            continue
+        said = answer_of(given, row, room.metrics)
+        found.append({**said, "image": show(one)} if with_images else said)
+    return found
+
+
+TASKS: Mapping[str, Callable[..., Any]] = {
+    "unpack": lambda room, files, folder: unpack(files, folder, room.limits.largest, volumes=room.takes_volumes),
+    "answer": answer,
+    "maps": draw_maps,
+    "segment": segment,
+    "keep": keep,
+}

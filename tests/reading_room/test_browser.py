@@ -1,0 +1,144 @@
+"""The page in a real browser: drop, see, switch, correct, download; on a desk and a phone, in both languages."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
+expect = sync_api.expect
+
+
+@pytest.fixture(scope="module")
+def address(run: Path) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "focusmap", "serve", str(run), "--port", str(port)]
+    server = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1)
+            break
+        except OSError:
+            assert server.poll() is None
+            time.sleep(0.1)
+    yield f"http://127.0.0.1:{port}"
+    server.terminate()
+    server.wait(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[sync_api.Browser]:
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: sync_api.Browser, address: str) -> Iterator[sync_api.Page]:
+    context = browser.new_context(viewport={"width": 1400, "height": 900}, locale="en-US")
+    opened, said = context.new_page(), []
+    opened.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.goto(address)
+    yield opened
+    context.close()
+    assert said == []
+
+
+def bright(page: sync_api.Page, canvas: str) -> str:
+    """Return the canvas as it is drawn."""
+    return str(page.locator(canvas).screenshot())
+
+
+def test_files_are_chosen_answered_and_shown_under_their_maps(page: sync_api.Page, films: list[Path]) -> None:
+    page.set_input_files("#files", [str(film) for film in films[:4]])
+    expect(page.locator("#items li")).to_have_count(4)
+    expect(page.locator("#progress")).to_have_text("4 of 4 answered", timeout=60_000)
+    expect(page.locator(".target")).to_have_count(3)
+    expect(page.locator(".target .said").first).not_to_be_empty()
+    expect(page.locator("#caption")).to_contain_text("Heat map", timeout=60_000)
+    first = bright(page, "#plain")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#items li").nth(1)).to_have_attribute("aria-selected", "true")
+    page.wait_for_timeout(400)
+    assert bright(page, "#plain") != first
+
+
+def test_label_map_zoom_and_window_change_what_is_drawn(page: sync_api.Page, films: list[Path]) -> None:
+    page.set_input_files("#files", str(films[0]))
+    expect(page.locator("#caption")).to_contain_text("Heat map", timeout=60_000)
+    page.wait_for_timeout(400)
+    seen = [bright(page, "#overlay")]
+    for act in (
+        lambda: page.click("#in"),
+        lambda: page.evaluate(
+            "() => { const e = document.getElementById('window'); e.value = 300; e.dispatchEvent(new Event('input')); }"
+        ),
+        lambda: page.click("#reset"),
+    ):
+        act()
+        page.wait_for_timeout(300)
+        seen.append(bright(page, "#overlay"))
+    assert seen[1] != seen[0]
+    assert seen[2] != seen[1]
+    assert seen[3] == seen[0]
+    page.keyboard.press("2")
+    expect(page.locator("#label")).to_have_value("1")
+    page.keyboard.press("b")
+    expect(page.locator("#plain")).to_be_hidden()
+
+
+def test_an_answer_is_corrected(page: sync_api.Page, films: list[Path]) -> None:
+    page.set_input_files("#files", str(films[5]))
+    page.locator(".wrong").first.click(timeout=60_000)
+    page.locator(".reader button", has_text="yes").click()
+    expect(page.locator(".stored")).to_contain_text("Reader: yes")
+
+
+def test_table_and_sheet_are_downloaded(page: sync_api.Page, films: list[Path], tmp_path: Path) -> None:
+    page.set_input_files("#files", str(films[0]))
+    expect(page.locator(".target")).to_have_count(3, timeout=60_000)
+    with page.expect_download() as table:
+        page.click("#csv")
+    table.value.save_as(tmp_path / "answers.csv")
+    assert films[0].name in (tmp_path / "answers.csv").read_text()
+    if page.locator("#pdf").count():
+        with page.expect_download() as sheet:
+            page.click("#pdf")
+        sheet.value.save_as(tmp_path / "answers.pdf")
+        assert (tmp_path / "answers.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_file_that_is_no_image_is_told(page: sync_api.Page, tmp_path: Path) -> None:
+    (tmp_path / "letter.png").write_text("not an image")
+    page.set_input_files("#files", str(tmp_path / "letter.png"))
+    expect(page.locator("#answer .notice")).to_contain_text("letter.png", timeout=60_000)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("width", [360, 800, 1280, 2560])
+def test_nothing_is_wider_than_the_screen(
+    browser: sync_api.Browser, address: str, films: list[Path], width: int, language: str, scheme: str
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(f"{address}/?lang={language}")
+    page.set_input_files("#files", str(films[0]))
+    expect(page.locator(".target")).to_have_count(3, timeout=60_000)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.documentElement.dataset.theme") == scheme
+    expect(page.locator("html")).to_have_attribute("lang", "zh-CN" if language == "zh" else "en")
+    context.close()

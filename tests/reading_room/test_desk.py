@@ -1,0 +1,114 @@
+"""The answering process: a batch equals one by one, one image that ends it harms no other, and limits hold."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("fastapi", reason="the extra web is not installed")
+
+from focusmap.errors import InputError
+from focusmap.reading_room.desk import Desk, RefusedImageError
+from focusmap.reading_room.intake import Sent
+from focusmap.reading_room.shelf import Shelf
+from focusmap.verbs.requests import ServeRequest
+from support.room_files import png
+
+
+def sent_of(films: list[Path], folder: Path) -> list[Sent]:
+    return [Sent(film, film.name, folder) for film in films]
+
+
+def probabilities(found: list[dict]) -> np.ndarray:
+    return np.array([[target["classes"][0]["probability"] for target in one["targets"]] for one in found])
+
+
+def test_a_batch_equals_one_by_one(desk: Desk, films: list[Path], tmp_path: Path) -> None:
+    sent = sent_of(films[:6], tmp_path)
+    together = desk.ask("answer", sent, False).result()
+    alone = [desk.ask("answer", [one], False).result()[0] for one in sent]
+    np.testing.assert_allclose(probabilities(together), probabilities(alone), atol=1e-6)
+
+
+def test_requests_that_come_at_once_are_answered_in_few_batches(desk: Desk, films: list[Path], tmp_path: Path) -> None:
+    before = desk.counts.batches
+    futures = [desk.ask("answer", [one], False) for one in sent_of(films[:20], tmp_path)]
+    assert all("targets" in future.result()[0] for future in futures)
+    assert desk.counts.batches - before <= 4
+
+
+def test_a_process_that_is_killed_is_replaced_and_the_requests_are_answered(
+    desk: Desk, films: list[Path], tmp_path: Path
+) -> None:
+    before = desk.counts.restarts
+    os.kill(desk._process.pid or 0, signal.SIGKILL)
+    time.sleep(0.2)
+    found = desk.ask("answer", sent_of(films[:2], tmp_path), False).result(timeout=120)
+    assert all("targets" in one for one in found)
+    assert desk.counts.restarts > before
+
+
+@pytest.fixture
+def narrow(run: Path) -> Iterator[Desk]:
+    opened = Desk(run, ServeRequest(seconds=0.6, memory=0.75))
+    yield opened
+    opened.close()
+
+
+def test_an_image_that_needs_too_much_is_refused_alone(narrow: Desk, films: list[Path], tmp_path: Path) -> None:
+    large = tmp_path / "large.png"
+    large.write_bytes(png(np.zeros((9000, 9000), np.uint16)))
+    sent = sent_of([films[0], large, films[1]], tmp_path)
+    first, refused, last = narrow.ask("answer", sent, True).result(timeout=120)
+    assert "targets" in first
+    assert "targets" in last
+    assert refused["refused"]
+    assert str(tmp_path) not in refused["refused"]
+
+
+def test_what_takes_too_long_is_ended(narrow: Desk, films: list[Path], tmp_path: Path) -> None:
+    (one,) = sent_of(films[:1], tmp_path)
+    os.kill(narrow._process.pid or 0, signal.SIGSTOP)
+    with pytest.raises(RefusedImageError, match="seconds"):
+        narrow.ask("maps", one, None).result(timeout=120)
+    assert "targets" in narrow.ask("answer", [one], False).result(timeout=120)[0]
+
+
+def test_what_was_sent_is_removed_after_a_while(desk: Desk, films: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf = Shelf(desk)
+    with films[0].open("rb") as content:
+        (item,) = shelf.receive("me", [("a.png", content)])
+    assert shelf.of("me") == [item]
+    assert item.sent.file.is_file()
+    monkeypatch.setattr("time.time", lambda: item.arrived + 60 * desk.limits.keep + 1)
+    assert shelf.of("me") == []
+    assert not item.sent.file.exists()
+    assert not item.sent.folder.exists()
+    shelf.close()
+
+
+def test_a_model_of_tables_is_refused_with_what_to_type_instead(tmp_path: Path) -> None:
+    from focusmap.cli import main
+
+    rows = pd.DataFrame({"patient_id": range(60), "age": np.arange(60) % 9 + 5 * (np.arange(60) % 2)})
+    rows.assign(label=np.arange(60) % 2).to_csv(tmp_path / "ages.csv", index=False)
+    train = [
+        "train",
+        str(tmp_path / "ages.csv"),
+        "--out",
+        str(tmp_path / "run"),
+        "--covariate",
+        "age",
+        "--workers",
+        "1",
+    ]
+    assert main(train) == 0
+    with pytest.raises(InputError, match="focusmap predict"):
+        Desk(tmp_path / "run", ServeRequest())
+    with pytest.raises(InputError, match="is not a run"):
+        Desk(tmp_path, ServeRequest())

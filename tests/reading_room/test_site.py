@@ -1,0 +1,251 @@
+"""The site: answers equal those of the command, no path and no patient leaves it, and what is odd is refused."""
+
+import base64
+import io
+import json
+import logging
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from fastapi.testclient import TestClient
+
+from focusmap.cli import main
+from focusmap.images.read import read_image
+from support.dicom_files import a_dataset, saved
+from support.room_files import png, zipped
+
+
+def sent(site: TestClient, files: dict[str, bytes]) -> list[dict]:
+    answer = site.post("/api/items", files=[("files", (name, content)) for name, content in files.items()])
+    assert answer.status_code == 201, answer.text
+    return answer.json()["items"]
+
+
+def finished(site: TestClient, seconds: float = 60) -> list[dict]:
+    """Return the worklist when all is answered and drawn."""
+    for _ in range(int(seconds / 0.05)):
+        items = site.get("/api/items").json()["items"]
+        if all(item["state"] != "waiting" and item["maps"]["state"] not in ("drawing",) for item in items):
+            done = [item for item in items if item["state"] == "refused" or item["maps"]["state"] == "drawn"]
+            if len(done) == len(items):
+                return items
+        time.sleep(0.05)
+    raise AssertionError("not finished")
+
+
+def asked(site: TestClient, address: str, files: dict[str, bytes]) -> list[dict]:
+    answer = site.post(address, files=[("files", (name, content)) for name, content in files.items()])
+    assert answer.status_code == 200, answer.text
+    return answer.json()["answers"]
+
+
+def test_a_program_is_told_what_the_command_says(
+    site: TestClient, run: Path, films: list[Path], tmp_path: Path
+) -> None:
+    assert main(["predict", str(run), *map(str, films[:5]), "--out", str(tmp_path / "said.csv")]) == 0
+    expected = pd.read_csv(tmp_path / "said.csv")
+    answers = asked(site, "/api/predict", {film.name: film.read_bytes() for film in films[:5]})
+    assert [one["name"] for one in answers] == [film.name for film in films[:5]]
+    for row, one in enumerate(answers):
+        for target in one["targets"]:
+            assert target["classes"][0]["probability"] == pytest.approx(expected[target["name"]][row], abs=1e-6)
+            assert target["answer"] == expected[f"{target['name']}.answer"][row]
+            metrics = json.loads((run / "evaluation/metrics.json").read_text())["targets"][target["name"]]
+            assert target["test"]["value"] == metrics["auroc"]["value"]
+
+
+def test_maps_of_a_program_are_those_of_the_command(
+    site: TestClient, run: Path, films: list[Path], tmp_path: Path
+) -> None:
+    assert main(["explain", str(run), str(films[0]), "--out", str(tmp_path / "maps")]) == 0
+    index = pd.read_csv(tmp_path / "maps/index.csv")
+    (one,) = asked(site, "/api/explain", {"a.png": films[0].read_bytes()})
+    with np.load(io.BytesIO(base64.b64decode(one["maps"]["npz"]))) as found:
+        for k, name in enumerate(index["map"]):
+            with np.load(tmp_path / "maps" / name) as expected:
+                np.testing.assert_allclose(found[f"map_{k}"], expected["map"], atol=1e-5)
+    assert [label["label"] for label in one["maps"]["labels"]] == list(index["target"])
+
+
+def test_the_worklist_answers_draws_and_shows_the_image_as_it_is(site: TestClient, films: list[Path]) -> None:
+    new = sent(site, {film.name: film.read_bytes() for film in films[:3]})
+    items = finished(site)
+    assert [item["id"] for item in items] == [item["id"] for item in new]
+    pixels, address = read_image(films[1]).pixels[0], f"/api/items/{items[1]['id']}"
+    levels = site.get(f"{address}/image/0/0")
+    np.testing.assert_array_equal(np.frombuffer(levels.content, np.uint8).reshape(pixels.shape), pixels)
+    shown = items[1]["maps"]["labels"]
+    for k, label in enumerate(shown):
+        level = np.frombuffer(site.get(f"{address}/maps/{k}/0/0").content, np.uint8)
+        assert level.size == pixels.size
+        assert (level.max() > 0) == label["has_evidence"]
+    assert site.get(f"{address}/image/0/1").status_code == 404
+    assert site.get(f"{address}/maps/9/0/0").status_code == 404
+    site.delete("/api/items")
+    assert site.get(f"{address}/image/0/0").status_code == 404
+
+
+def test_another_method_draws_other_maps(site: TestClient, films: list[Path]) -> None:
+    (item,) = sent(site, {"a.png": films[0].read_bytes()})
+    before = finished(site)[-1]["maps"]
+    assert site.post(f"/api/items/{item['id']}/maps", json={"method": "gradients"}).status_code == 202
+    after = finished(site)[-1]["maps"]
+    assert (after["method"], after["version"]) == ("gradients", before["version"] + 1)
+    assert site.post(f"/api/items/{item['id']}/maps", json={"method": "nosuch"}).status_code == 400
+
+
+def test_one_visitor_does_not_see_what_another_sent(site: TestClient, films: list[Path]) -> None:
+    (item,) = sent(site, {"a.png": films[0].read_bytes()})
+    mine = dict(site.cookies)
+    site.cookies.clear()
+    assert site.get("/api/items").json()["items"] == []
+    for address in (f"/api/items/{item['id']}/image/0/0", f"/api/sheet.pdf?item={item['id']}"):
+        assert site.get(address).status_code == 404
+    site.cookies.clear()
+    site.cookies.update(mine)
+    assert len(site.get("/api/items").json()["items"]) == 1
+
+
+def test_what_cannot_be_read_is_refused_with_a_reason_and_the_rest_is_answered(
+    site: TestClient, films: list[Path], tmp_path: Path
+) -> None:
+    good = films[0].read_bytes()
+    files = {"good.png": good, "text.png": b"no image", "half.png": good[: len(good) // 2], "../../evil.png": good}
+    files["zip of two.zip"] = zipped({"a/one.png": good, "a/two.png": good, "__MACOSX/a/._one.png": b"x"})
+    files["broken.zip"] = b"PK\x03\x04" + bytes(50)
+    items = {item["name"]: item for item in sent(site, files)}
+    assert sorted(items) == ["broken.zip", "evil.png", "good.png", "half.png", "one.png", "text.png", "two.png"]
+    done = {item["name"]: item for item in finished(site)}
+    assert {name for name, item in done.items() if item["state"] == "refused"} == {"broken.zip", "half.png", "text.png"}
+    assert "text.png" in done["text.png"]["reason"]
+    assert "damaged" in done["broken.zip"]["reason"]
+    everything = json.dumps(done) + site.get("/api/items.csv").text
+    assert "/tmp" not in everything
+    assert str(tmp_path.parent) not in everything
+
+
+def test_monochrome1_and_its_twin_get_the_same_answer(site: TestClient, tmp_path: Path) -> None:
+    dataset = a_dataset()
+    twin = a_dataset((4095 - np.frombuffer(dataset.PixelData, np.uint16)).reshape(40, 30).astype(np.uint16))
+    twin.PhotometricInterpretation = "MONOCHROME1"
+    files = {name: saved(tmp_path, one, name).read_bytes() for name, one in (("a.dcm", dataset), ("b.dcm", twin))}
+    first, second = asked(site, "/api/predict", files)
+    assert first["targets"] == second["targets"]
+
+
+def test_nothing_of_a_patient_is_logged_or_said(
+    site: TestClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    path = saved(tmp_path, a_dataset(PatientName="Secret^Person", PatientID="ID-4711"))
+    sent(site, {"film.dcm": path.read_bytes()})
+    said = json.dumps(finished(site))
+    for text in (said, caplog.text, site.get("/metrics").text):
+        assert "Secret" not in text
+        assert "4711" not in text
+
+
+def test_a_correction_becomes_a_label_file(site: TestClient, run: Path, films: list[Path], tmp_path: Path) -> None:
+    shutil.rmtree(run / "corrections", ignore_errors=True)
+    path = saved(tmp_path, a_dataset(PatientName="Secret^Person", PatientID="ID-4711"))
+    new = sent(site, {"a.png": films[0].read_bytes(), "b.dcm": path.read_bytes()})
+    finished(site)
+    for item, label in ((new[0], "0"), (new[0], "1"), (new[1], "0")):
+        answer = site.post(f"/api/items/{item['id']}/correction", json={"target": "nodule", "label": label})
+        assert answer.json()["corrected"] == {"nodule": label}
+    bad = site.post(f"/api/items/{new[0]['id']}/correction", json={"target": "nodule", "label": "perhaps"})
+    assert bad.status_code == 400
+    assert main(["corrections", str(run), "--out", str(tmp_path / "said.csv")]) == 0
+    table = pd.read_csv(tmp_path / "said.csv", dtype=str)
+    assert list(table["nodule"]) == ["1", "0"]
+    images = run / "corrections" / "images"
+    np.testing.assert_array_equal(read_image(images / table["path"][0]).pixels, read_image(films[0]).pixels)
+    np.testing.assert_array_equal(read_image(images / table["path"][1]).pixels, read_image(path).pixels)
+    assert table["patient_id"][0] == table["image_id"][0]
+    assert table["patient_id"][1].startswith("P")
+    written = b"".join(file.read_bytes() for file in (run / "corrections").rglob("*") if file.is_file())
+    assert b"4711" not in written
+    assert b"Secret" not in written
+    said = main(
+        ["predict", str(run), str(tmp_path / "said.csv"), "--images", str(images), "--out", str(tmp_path / "p.csv")]
+    )
+    assert said == 0
+    assert main(["corrections", str(run), "--out", str(tmp_path / "said.csv")]) == 2
+
+
+def test_a_table_and_a_sheet_say_what_the_page_says(site: TestClient, films: list[Path]) -> None:
+    new = sent(site, {"=film.png": films[0].read_bytes(), "text.png": b"no image"})
+    (item, _) = finished(site)
+    table = pd.read_csv(io.StringIO(site.get("/api/items.csv").text))
+    assert list(table["image"]) == ["'=film.png", "text.png"]
+    assert table["nodule"][0] == pytest.approx(item["answer"]["targets"][0]["classes"][0]["probability"])
+    assert table["nodule.answer"][0] == item["answer"]["targets"][0]["answer"]
+    pytest.importorskip("weasyprint", reason="the extra pdf is not installed")
+    for language in ("en", "zh"):
+        sheet = site.get("/api/sheet.pdf", params={"item": new[0]["id"], "lang": language})
+        assert sheet.status_code in (200, 501), sheet.text
+        if sheet.status_code == 200:
+            assert sheet.content.startswith(b"%PDF")
+            assert sheet.content.count(b"/Type /Page\n") == 1 or sheet.content.count(b"/Type /Page") <= 2
+    assert site.get("/api/sheet.pdf", params={"item": new[1]["id"]}).status_code == 400
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_pages_ask_nothing_of_other_places_and_hold_no_script(site: TestClient, run: Path, language: str) -> None:
+    for address in ("/", "/model", "/programs"):
+        page = site.get(address, params={"lang": language})
+        assert page.status_code == 200
+        assert "<script>" not in page.text
+        assert "style=" not in page.text
+        assert not [part for part in ("http://", "https://") if part in page.text.replace("http://HOST:8000", "")]
+        assert str(run.parent) not in page.text
+        assert "script-src 'self'" in page.headers["content-security-policy"]
+        assert ("仅供研究使用" if language == "zh" else "For research use") in page.text
+
+
+def test_the_browsers_language_decides_where_none_is_asked_for(site: TestClient) -> None:
+    assert 'lang="zh' in site.get("/", headers={"accept-language": "zh-CN,zh;q=0.9"}).text
+    assert 'lang="en' in site.get("/", headers={"accept-language": "fr"}).text
+
+
+def test_health_and_counts_are_told(site: TestClient, films: list[Path]) -> None:
+    def answered() -> int:
+        lines = site.get("/metrics").text.splitlines()
+        return int(next(line for line in lines if line.startswith("focusmap_answered_images_total")).split()[1])
+
+    before = answered()
+    asked(site, "/api/predict", {film.name: film.read_bytes() for film in films[:2]})
+    assert answered() == before + 2
+    assert site.get("/health").json() == {"status": "ready"}
+
+
+def test_masks_are_refused_where_nothing_was_learnt_for_them(site: TestClient, films: list[Path]) -> None:
+    answer = site.post("/api/segment", files=[("files", ("a.png", films[0].read_bytes()))])
+    assert answer.status_code == 400
+    assert "focusmap segment" in answer.json()["error"]
+
+
+def test_what_is_too_large_or_too_much_is_refused(site: TestClient) -> None:
+    assert site.post("/api/items", files=[("files", ("a.png", bytes(9 * 2**20)))]).status_code == 413
+    bomb = zipped({"a.png": bytes(40 * 2**20)})
+    (item,) = sent(site, {"bomb.zip": bomb})
+    assert item["state"] == "refused"
+    assert site.post("/api/items", data={"other": "text"}).status_code == 400
+
+
+def test_colour_deep_and_odd_images_are_shown(site: TestClient) -> None:
+    colour = np.random.default_rng(0).integers(0, 255, (30, 20, 3), dtype=np.uint8)
+    deep = (np.arange(600).reshape(30, 20) * 100).astype(np.uint16)
+    sent(site, {"colour.png": png(colour), "deep.png": png(deep)})
+    first, second = finished(site)
+    assert first["answer"]["image"]["colour"]
+    levels = site.get(f"/api/items/{first['id']}/image/0/0").content
+    np.testing.assert_array_equal(np.frombuffer(levels, np.uint8).reshape(30, 20, 3), colour)
+    image = second["answer"]["image"]
+    stored = np.frombuffer(site.get(f"/api/items/{second['id']}/image/0/0").content, "<u2").astype(float)
+    values = image["low"] + stored * (image["high"] - image["low"]) / 65535
+    np.testing.assert_allclose(values.reshape(30, 20), deep, atol=1)
