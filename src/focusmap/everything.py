@@ -5,9 +5,11 @@ The one place that puts verbs together: it stands above them, since no verb know
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
+from focusmap.files import atomic_folder
 from focusmap.models.folder import can_be_mapped
 from focusmap.models.preparing import write_manifest
 from focusmap.models.training import train_baseline
@@ -44,7 +46,8 @@ def run(cohort: Cohort, folder: Path, options: RunOptions, masks: SegmentRequest
     with writing(folder):
         if masks is not None:
             check_lesions(cohort, options.recipe, masks.targets, masks.negatives)
-        return _finish(train(cohort, folder, options), options, masks)
+        options = replace(options, begun=monotonic())
+        return _finish(train(cohort, folder, options, partial(_answer, options=options)), options, masks)
 
 
 def resume_run(folder: Path, options: RunOptions, masks: SegmentRequest | None = None) -> Run:
@@ -61,20 +64,40 @@ def resume_run(folder: Path, options: RunOptions, masks: SegmentRequest | None =
         run = open_run(folder)
         if masks is not None and run.recipe.is_file():
             check_lesions(load_cohort(folder), read_recipe(run.recipe), masks.targets, masks.negatives)
-        made = resume(folder, options)
-        return _finish(made, replace(options, recipe=read_recipe(made.recipe)), masks)
+        options = replace(options, begun=monotonic())
+        if run.recipe.is_file():
+            options = replace(options, recipe=read_recipe(run.recipe))
+        return _finish(resume(folder, options, partial(_answer, options=options)), options, masks)
 
 
-def _finish(made: Run, options: RunOptions, masks: SegmentRequest | None) -> Run:
-    """Do what comes after the training; masks, which take longest, only where there are none."""
+def _answer(made: Run, is_new: bool, options: RunOptions) -> float:
+    """Evaluate, explain and report a trained run; return how long that will take of its next model.
+
+    Maps are made beside those that are there, and take their place when they are whole. Those of the same model stay.
+    """
     seconds: dict[str, float] = {}
     _timed("baseline", seconds, lambda: train_baseline(made, options))
     _timed("evaluate", seconds, lambda: evaluate(made.folder))
-    if can_be_mapped(made.model):
-        _timed("explain", seconds, lambda: explain(made.folder, ExplainRequest(), options))
+    if can_be_mapped(made.model) and (is_new or not made.focus.is_dir()):
+        _timed("explain", seconds, lambda: _explain(made, options))
+    write_manifest(made, options, seconds)
+    _timed("report", seconds, lambda: report(made.folder, options.language))
+    options.say(f"evaluated, with maps and report, within {monotonic() - (options.begun or 0):.0f} s: {made.folder}")
+    # The next model may be the mean of several, each of which is asked for its maps.
+    return 2 * seconds.get("explain", 0.0) + seconds["evaluate"] + seconds["report"]
+
+
+def _explain(made: Run, options: RunOptions) -> None:
+    with atomic_folder(made.focus) as folder:
+        explain(made.folder, ExplainRequest(out=folder), options)
+
+
+def _finish(made: Run, options: RunOptions, masks: SegmentRequest | None) -> Run:
+    """Do what comes after the last model: masks, which take longest, and only where there are none."""
+    seconds: dict[str, float] = {}
     if masks is not None and not made.segmentation.exists():
         _timed("segment", seconds, lambda: segment(made.folder, masks, options))
-    write_manifest(made, options, seconds)
+        write_manifest(made, options, seconds)
     report(made.folder, options.language)
     return made
 

@@ -94,10 +94,19 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
             temporary.mkdir(parents=True)
         yield temporary
         with disk_errors(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-            temporary.replace(folder)
+            replace_folder(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Put a folder in the place of another on the same disk, which is removed only when the new one stands there."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.replace(old)
+    new.replace(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def refuse_undecodable(names: Iterable[str]) -> None:

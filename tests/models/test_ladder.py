@@ -1,6 +1,7 @@
 """The ladder climbs as far as its time allows, the tuning set chooses, and what was not chosen stands beside it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ import torch
 from focusmap.cli import main
 from focusmap.evaluation.predictions import Predictions
 from focusmap.models import configure, ladder
+from focusmap.models.choice import FINE_TUNED, MEAN, PROBE, Rung, choose
 from focusmap.models.folder import load_run_model
-from focusmap.models.ladder import FINE_TUNED, MEAN, PROBE, Rung, choose
 from focusmap.models.probe import fit_head
 from focusmap.nets import weights
 from focusmap.nets.grids import AS_IT_IS, View, views_within
@@ -68,18 +69,75 @@ def test_a_small_budget_ends_with_the_probe(study: Path, tmp_path: Path, small_l
     found = climbed(study, tmp_path / "run", "--budget", "0.001")
     assert [rung["name"] for rung in found["rungs"]] == [PROBE]
     assert found["chosen"] == PROBE
+    assert found["finished"]
 
 
 @pytest.mark.slow
 def test_an_interrupted_ladder_ends_with_what_it_has(
-    study: Path, tmp_path: Path, small_ladder: None, monkeypatch: pytest.MonkeyPatch
+    study: Path,
+    tmp_path: Path,
+    small_ladder: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ladder, "fine_tuned_recipe", interrupted)
-    assert climbed(study, tmp_path / "run")["chosen"] == PROBE
-    assert (tmp_path / "run/report.html").is_file()
+    out = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(ladder, "fine_tuned_recipe", interrupted)
+        assert main(["run", str(study), "--out", str(out), "--workers", "1", "--budget", "0.01"]) == 130
+    assert f"{out} holds the best model so far" in capsys.readouterr().err
+    found = json.loads((out / "ladder.json").read_text())
+    assert (found["chosen"], found["finished"], found["budget_minutes"]) == (PROBE, False, 0.01)
+    assert (out / "report.html").is_file()
+    assert (out / "evaluation/metrics.json").is_file()
+    assert (out / "focus/index.csv").is_file()
+    # It goes on: with the time that it had there is none for more, with another budget there is.
+    assert main(["run", "--resume", str(out)]) == 0
+    again = json.loads((out / "ladder.json").read_text())
+    assert [rung["name"] for rung in again["rungs"]] == [PROBE]
+    assert again["finished"]
+    assert again["rungs"][0]["seconds"] == found["rungs"][0]["seconds"]
+    assert main(["run", "--resume", str(out), "--budget", "20"]) == 0
+    more = json.loads((out / "ladder.json").read_text())
+    assert [rung["name"] for rung in more["rungs"]] == [PROBE, FINE_TUNED, MEAN]
+    assert (more["finished"], more["budget_minutes"]) == (True, 20)
+
+
+@pytest.mark.slow
+def test_a_killed_climb_leaves_a_run_that_is_whole(
+    study: Path, tmp_path: Path, small_ladder: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is on disk when the second model is trained is a run that can be read, predicted with and resumed."""
+    out, seen = tmp_path / "run", tmp_path / "seen"
+
+    def copied(*_: object) -> None:
+        shutil.copytree(out, seen)
+
+    monkeypatch.setattr(ladder, "fine_tuned_recipe", copied)
+    climbed(study, out)
+    assert json.loads((seen / "evaluation/metrics.json").read_text())["targets"]
+    tune = pd.read_csv(seen / "predictions/tune.csv")
+    assert main(["predict", str(seen), str(study), "--out", str(tmp_path / "all.csv")]) == 0
+    again = pd.read_csv(tmp_path / "all.csv").set_index("image_id").loc[tune["image_id"]].reset_index()
+    assert np.allclose(tune["nodule"], again["nodule"], atol=1e-3)
+    assert main(["report", str(seen)]) == 0
+
+
+@pytest.mark.slow
+def test_folds_all_have_an_answer_before_one_has_two(study: Path, tmp_path: Path, small_ladder: None) -> None:
+    found = climbed(study, tmp_path / "run", "--folds", "3", "--budget", "20", "--baseline", "none")
+    assert [rung["name"] for rung in found["rungs"]] == [PROBE, FINE_TUNED, MEAN]
+    assert [rung["n_folds"] for rung in found["rungs"]] == [3, 3, 3]
+    parts = [json.loads((tmp_path / f"run/folds/{k}/ladder.json").read_text()) for k in range(3)]
+    assert found["rungs"][0]["inner"]["n"] == sum(part["rungs"][0]["inner"]["n"] for part in parts)
+    assert found["chosen"] in {part["chosen"] for part in parts}
+    assert found["finished"]
+    probes = [(tmp_path / f"run/folds/{k}/rungs/{PROBE}/predictions/tune.csv").stat().st_mtime for k in range(3)]
+    fine = [(tmp_path / f"run/folds/{k}/rungs/{FINE_TUNED}/recipe.yaml").stat().st_mtime for k in range(3)]
+    assert max(probes) < min(fine)
+    assert "linear probe" in (tmp_path / "run/report.html").read_text()
 
 
 def test_a_named_model_is_trained_exactly(study: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from inspect import cleandoc
+from pathlib import Path
 from typing import ClassVar, Protocol
 
 from focusmap.cli.arguments import Parser, add_arguments, made, typed_in
@@ -135,4 +136,6 @@ def _guarded(parsed: argparse.Namespace) -> int:
 def _resume_hint(command: str, typed: Mapping[str, object]) -> str:
     if command not in ("train", "run") or "learning.out" not in typed:
         return ""
-    return f" Go on with: focusmap {command} --resume {typed['learning.out']}"
+    out = str(typed["learning.out"])
+    holds = f" {out} holds the best model so far, with its report." if Path(out, "report.html").exists() else ""
+    return f"{holds} Go on with: focusmap {command} --resume {out}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from focusmap.cli.show_study import changed_settings, print_cases, print_plan, print_study, terminal_progress
+from focusmap.cli.show_study import SaidOnce, changed_settings, print_cases, print_plan, print_study, terminal_progress
 from focusmap.errors import InputError
 from focusmap.settings import Setting
 from focusmap.study.options import Declaration, RunOptions
@@ -97,8 +97,8 @@ class Learning:
 
 
 def watched(options: RunOptions) -> RunOptions:
-    """Return the options with a progress line where a person is watching."""
-    return replace(options, progress=terminal_progress())
+    """Return the options with what tells a person how far it is."""
+    return replace(options, progress=terminal_progress(), say=SaidOnce())
 
 
 def understood(labels: Path, study: Study, options: RunOptions) -> "Cohort | None":

@@ -1,6 +1,6 @@
 """What commands print before and while anything is done: the study as understood, what a run would cost, progress.
 
-The progress line goes to stderr with an estimate of the time left; it is quiet where stderr is no terminal.
+The progress line goes to stderr with an estimate of the time left; where stderr is no terminal, a line per epoch.
 """
 
 import sys
@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from focusmap.progress import Progress, silent
+from focusmap.progress import Progress
 
 if TYPE_CHECKING:
     from focusmap.audit.images import Seen
@@ -46,9 +46,28 @@ class ProgressLine:
             print(file=sys.stderr)
 
 
+def epoch_lines(doing: str, done: int, total: int) -> None:
+    """Write a line per epoch, for whoever reads a file of them later; all else goes untold."""
+    if doing.startswith("training "):
+        print(f"{doing}: epoch {done} of {total}", file=sys.stderr, flush=True)
+
+
 def terminal_progress() -> Progress:
-    """Return a progress line where a person is watching, and silence where not."""
-    return ProgressLine() if sys.stderr.isatty() else silent
+    """Return a progress line where a person is watching, and a line per epoch where not."""
+    return ProgressLine() if sys.stderr.isatty() else epoch_lines
+
+
+class SaidOnce:
+    """Writes lines to stderr, each once: folds begin with the same weights."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def __call__(self, line: str) -> None:
+        """Write a line that was not written yet."""
+        if line not in self._said:
+            self._said.add(line)
+            print(f"\r{line}" if sys.stderr.isatty() else line, file=sys.stderr, flush=True)
 
 
 def clock(seconds: float) -> str:

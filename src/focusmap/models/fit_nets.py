@@ -102,6 +102,8 @@ def train_net(made: Untrained, training: "Training", options: RunOptions) -> Non
     from focusmap.training.loop import FitOptions, fit
 
     recipe, run, task, net = training.recipe, training.run, training.cohort.task, made.net
+    if made.architecture:
+        options.say(f"{recipe.model} starts from {net.start.reason}")
     data = training_data(made, training)
     checkpoint = run.checkpoint / "last.safetensors"
     records = []

@@ -3,33 +3,34 @@
 A linear probe of a pretrained backbone comes first, since it costs seconds; then the same backbone, fine-tuned. The
 tuning set chooses, never test: between two rungs the one-standard-error rule takes the simpler of equals, and the mean
 of both is taken where its log loss is lower than that of the one that was chosen.
+
+Each rung lies in a folder of its own when it is done, so that a climb that was stopped goes on from there.
 """
 
+import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from focusmap.evaluation import EvaluationOptions, compare_predictions, evaluate_predictions
-from focusmap.evaluation.predictions import Predictions, write_predictions
-from focusmap.files import Json, write_json
+from focusmap.evaluation.calibration import apply, divisors
+from focusmap.evaluation.predictions import read_predictions, write_predictions
+from focusmap.files import Json, read_json, write_json
+from focusmap.models.choice import FINE_TUNED, MEAN, PROBE, Rung, choose, log_loss, score, truth_of
 from focusmap.models.configure import BACKBONE
 from focusmap.models.ensemble import combine
-from focusmap.models.folder import save_model
-from focusmap.models.predict import predict
-from focusmap.models.predictor import Predictor
+from focusmap.models.folder import load_model, save_model
+from focusmap.models.predictor import Predictor, calibrated
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import Recipe, read_recipe
-from focusmap.study.task import Target
+from focusmap.study.run import Run
 
 if TYPE_CHECKING:
     from focusmap.models.training import Training
 
-PROBE, FINE_TUNED, MEAN = "probe", "fine-tuned", "mean"
-# Of the budget for trainings: maps, report and all else that a run does take the rest.
-TRAINING_SHARE = 0.6
 FINE_TUNED_SIZE = 160
 FINE_TUNING: dict[str, object] = {
     "warmup_epochs": 1,
@@ -42,29 +43,57 @@ FINE_TUNING: dict[str, object] = {
 """The stem and the first two blocks frozen, and rates that fall towards the input: what a few hundred images would only
 distort is kept."""
 MOST_EPOCHS, FEWEST_EPOCHS = 12, 4
-N_RESAMPLES = 200
+# Of the time that is left: steps are measured on quiet data, and the net is asked of tune and test when it is trained.
+TRAINING_SHARE = 0.8
 # Test is only predicted: `focusmap.evaluation.simpler` sets the rungs beside the chosen one.
 ASKED = ("test", "tune")
-# Half the width of a 95 % interval is 1.96 standard errors.
-WIDTH_IN_ERRORS = 2 * 1.96
 
 Fit = Callable[["Training", RunOptions], Predictor]
 
 
-@dataclass(frozen=True)
-class Rung:
-    """A model that was fitted, calibrated on tune, with what it says there and how long it took."""
+@dataclass
+class Clock:
+    """What is left of a budget for trainings.
 
-    name: str
-    model: Predictor
-    tune: Predictions
-    seconds: float
+    Parameters
+    ----------
+    ends
+        Value of ``time.monotonic()`` when all is to be done.
+    rest
+        Seconds that maps and report take after the last training.
+    n_left
+        Trainings that share what is left, such as those of the folds that are not at this rung yet.
+    """
+
+    ends: float
+    rest: float = 0.0
+    n_left: int = 1
+
+    def share(self) -> float:
+        """Return the seconds of the next training."""
+        return max(0.0, self.ends - time.monotonic() - self.rest) / self.n_left
 
 
-def climb(training: "Training", options: RunOptions, fit: Fit) -> Predictor:
-    """Return the best model that the budget allows, calibrated on the tuning set; ``ladder.json`` says why it is it.
+@dataclass
+class _Climb:
+    """The rungs that were reached, the simplest first, and which of them, or their mean, is chosen why."""
 
-    A run that is interrupted ends with the rungs that it has reached.
+    training: "Training"
+    options: RunOptions
+    rungs: list[Rung] = field(default_factory=list)
+
+    def chosen(self) -> Rung:
+        """Return the rung that the tuning set prefers, and write ``ladder.json``."""
+        candidates = [*self.rungs, *([_mean(self.rungs, self.training)] if len(self.rungs) > 1 else [])]
+        best, reason = choose(candidates, self.training)
+        _write(candidates, best, reason, self.training, self.options)
+        return best
+
+
+def climb(training: "Training", options: RunOptions, fit: Fit, clock: Clock) -> Iterator[Rung]:
+    """Yield the best model so far whenever a rung is done, calibrated on the tuning set; ``ladder.json`` says why.
+
+    Rungs that lie in the run already are not trained again. Fine-tuning is, where another budget allows more epochs.
 
     Parameters
     ----------
@@ -72,20 +101,52 @@ def climb(training: "Training", options: RunOptions, fit: Fit) -> Predictor:
         Of the recipe's model ``auto``, prepared for the probe.
     fit
         Returns the model of a training with another recipe, calibrated on tune.
+    clock
+        Says how many seconds the next rung may take.
     """
-    started, seconds = time.monotonic(), 60 * options.budget * TRAINING_SHARE
-    rungs = [_climbed(PROBE, training, probe_recipe(training.recipe), options, fit)]
-    try:
-        left = seconds - (time.monotonic() - started)
-        if (fine := _kept_recipe(training) or fine_tuned_recipe(training, left, options)) is not None:
-            rungs.append(_climbed(FINE_TUNED, training, fine, options, fit))
-    except KeyboardInterrupt:
-        options.progress("interrupted: going on with what there is", 1, 1)
-    if len(rungs) > 1:
-        rungs.append(_mean(rungs, training))
-    chosen, reason = choose(rungs, training)
-    _write(rungs, chosen, reason, training, options)
-    return chosen.model
+    earlier = read_json(training.run.ladder) if training.run.ladder.is_file() else {}
+    reached = [rung for name in (PROBE, FINE_TUNED) if (rung := _reached(name, training, earlier))]
+    found = _Climb(training, options, reached)
+    if not found.rungs:
+        found.rungs.append(_climbed(PROBE, training, probe_recipe(training.recipe), options, fit))
+    yield found.chosen()
+    if (fine := _next_recipe(training, options, clock, earlier)) is not None:
+        found.rungs[1:] = [_climbed(FINE_TUNED, training, fine, options, fit)]
+        yield found.chosen()
+    write_json(training.run.ladder, {**read_json(training.run.ladder), "finished": True})
+
+
+def _reached(name: str, training: "Training", earlier: Mapping[str, Json]) -> Rung | None:
+    """Return a rung as it was left by an earlier climb; None where it is not done."""
+    run, task = training.run.rung(name), training.cohort.task
+    if not run.predictions("tune").is_file():
+        return None
+    found = {part: read_predictions(run.predictions(part), task) for part in ASKED if run.predictions(part).is_file()}
+    entries = cast(list[Mapping[str, Json]], earlier.get("rungs", []))
+    seconds = next((float(cast(float, entry["seconds"])) for entry in entries if entry["name"] == name), 0.0)
+    return Rung(name, load_model(run.model), found["tune"], seconds, found.get("test"))
+
+
+def _next_recipe(training: "Training", options: RunOptions, clock: Clock, earlier: Mapping[str, Json]) -> Recipe | None:
+    """Return the recipe of fine-tuning; None where it is done, or there is no time for more than was done.
+
+    One that was stopped goes on as it was begun, unless the budget is another one.
+    """
+    run = training.run.rung(FINE_TUNED)
+    kept = read_recipe(run.recipe) if run.recipe.is_file() else None
+    if kept is None:
+        return fine_tuned_recipe(training, clock.share(), options)
+    is_done, is_same = (
+        run.predictions("tune").is_file(),
+        earlier.get("budget_minutes", options.minutes) == options.minutes,
+    )
+    if is_same:
+        return None if is_done else kept
+    recipe = fine_tuned_recipe(training, clock.share(), options)
+    if recipe is not None and recipe != kept and (not is_done or recipe.epochs > kept.epochs):
+        shutil.rmtree(run.folder)
+        return recipe
+    return None if is_done else kept
 
 
 def probe_recipe(recipe: Recipe) -> Recipe:
@@ -104,28 +165,14 @@ def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions)
     n_train, most = len(training.split.ids("train")), min(MOST_EPOCHS, given.epochs)
     chosen = {name: value for name, value in FINE_TUNING.items() if getattr(given, name) == getattr(usual, name)}
     recipe = replace(given, model=BACKBONE, size=min(FINE_TUNED_SIZE, given.size), **chosen)  # type: ignore[arg-type]
+    started = time.monotonic()
     per_epoch = _seconds_per_epoch(training.rung(FINE_TUNED, recipe, options), options)
-    n_epochs = min(most, int(seconds / (per_epoch * recipe.ensemble))) if per_epoch else 0
+    left = TRAINING_SHARE * (seconds - (time.monotonic() - started))
+    n_epochs = min(most, int(left / (per_epoch * recipe.ensemble))) if per_epoch else 0
     if n_epochs < min(most, FEWEST_EPOCHS):
         return None
     n_steps = n_epochs * -(-n_train // recipe.batch_size)
     return replace(recipe, epochs=n_epochs, ema_decay=round(1 - 1 / max(2.0, 0.1 * n_steps), 4))
-
-
-def choose(rungs: Sequence[Rung], training: "Training") -> tuple[Rung, str]:
-    """Return the rung that the tuning set prefers, and why in words; rungs come the simplest first, their mean last."""
-    truth = training.cohort.of(list(rungs[0].tune.ids["image_id"])).truth
-    single = [rung for rung in rungs if rung.name != MEAN]
-    best = max(single, key=lambda rung: _score(rung.tune, truth))
-    chosen = next(rung for rung in single if rung is best or _is_equal(rung, best, truth))
-    if chosen is best:
-        reason = f"{chosen.name} has the best score on the tuning set"
-    else:
-        reason = f"{chosen.name} is within one standard error of {best.name} on the tuning set, and simpler"
-    for rung in rungs:
-        if rung.name == MEAN and _log_loss(rung.tune, truth) < _log_loss(chosen.tune, truth):
-            return rung, f"the mean of both has a lower log loss on the tuning set than {chosen.name}"
-    return chosen, reason
 
 
 def _climbed(name: str, training: "Training", recipe: Recipe, options: RunOptions, fit: Fit) -> Rung:
@@ -134,16 +181,24 @@ def _climbed(name: str, training: "Training", recipe: Recipe, options: RunOption
     recipe.to_yaml(own.run.recipe)
     model = fit(own, options)
     save_model(model, own.run.model)
-    found = {part: predict(model, own.samples_for(model, part)).predictions for part in ASKED if own.split.ids(part)}
+    found = {part: own.asked(model, part).predictions for part in ASKED if own.split.ids(part)}
     for part, predictions in found.items():
         write_predictions(predictions, own.run.predictions(part))
-    return Rung(name, model, found["tune"], time.monotonic() - started)
+    rung = Rung(name, model, found["tune"], time.monotonic() - started, found.get("test"))
+    reached = score(rung.tune, truth_of(rung.tune, training))
+    said = f"{reached:.3f} on the tuning set" if np.isfinite(reached) else "no score: one class in the tuning set"
+    options.say(f"{called(training.run, name)}: {said}, {rung.seconds:.0f} s")
+    return rung
 
 
-def _kept_recipe(training: "Training") -> Recipe | None:
-    """Return the recipe of a fine-tuning that was stopped, so that it goes on as it was begun."""
-    kept = training.run.rung(FINE_TUNED).recipe
-    return read_recipe(kept) if kept.is_file() else None
+def called(run: Run, name: str) -> str:
+    """Return what a rung is called in a line: its name, and the fold that it is of.
+
+    >>> from pathlib import Path
+    >>> called(Run(Path("runs/first")), "probe"), called(Run(Path("runs/first/folds/2")), "probe")
+    ('probe', 'probe of fold 2')
+    """
+    return f"{name} of fold {run.folder.name}" if run.folder.parent.name == "folds" else name
 
 
 def _seconds_per_epoch(training: "Training", options: RunOptions) -> float | None:
@@ -158,22 +213,33 @@ def _seconds_per_epoch(training: "Training", options: RunOptions) -> float | Non
 
 
 def _mean(rungs: Sequence[Rung], training: "Training") -> Rung:
+    """Return the mean of the rungs' calibrated logits, calibrated itself; nothing is looked at again for it."""
     started = time.monotonic()
     model = combine([rung.model for rung in rungs], (), "rungs")
-    return Rung(
-        MEAN, model, predict(model, training.samples_for(model, "tune")).predictions, time.monotonic() - started
-    )
+    logits = {part: _mean_logits(rungs, part) for part in rungs[0].found}
+    model = calibrated(model, logits["tune"], truth_of(rungs[0].tune, training))
+    found = {
+        part: replace(rungs[0].found[part], logits=one, probabilities=apply(model.task, one, model.card.temperatures))
+        for part, one in logits.items()
+    }
+    return Rung(MEAN, model, found["tune"], time.monotonic() - started, found.get("test"))
+
+
+def _mean_logits(rungs: Sequence[Rung], part: str) -> np.ndarray:
+    """Return ``(N, L)`` of a part, as `focusmap.models.ensemble.MeanModel` gives them."""
+    told = [rung.found[part].logits / divisors(rung.model.task, rung.model.card.temperatures) for rung in rungs]
+    return np.asarray(np.mean(told, axis=0))
 
 
 def _write(rungs: Sequence[Rung], chosen: Rung, reason: str, training: "Training", options: RunOptions) -> None:
     """Write ``ladder.json``: each rung with its scores on the tuning set and its time, the choice, and its reason."""
-    truth = training.cohort.of(list(chosen.tune.ids["image_id"])).truth
+    truth = truth_of(chosen.tune, training)
     entries: list[Json] = [
         {
             "name": rung.name,
             "inner": {
-                "score": _defined(_score(rung.tune, truth)),
-                "log_loss": _defined(_log_loss(rung.tune, truth)),
+                "score": _defined(score(rung.tune, truth)),
+                "log_loss": _defined(log_loss(rung.tune, truth)),
                 "n": len(rung.tune),
             },
             "seconds": round(rung.seconds, 1),
@@ -182,66 +248,51 @@ def _write(rungs: Sequence[Rung], chosen: Rung, reason: str, training: "Training
         for rung in rungs
     ]
     found: dict[str, Json] = {
-        "budget_minutes": options.budget, "rungs": entries, "chosen": chosen.name, "reason": reason,
+        "budget_minutes": options.minutes, "rungs": entries, "chosen": chosen.name, "reason": reason,
+        "finished": False,
     }  # fmt: skip
     write_json(training.run.ladder, found)
+
+
+def is_finished(run: Run, options: RunOptions) -> bool:
+    """Return whether a climb has come to its end, and no other budget is given to go on with."""
+    found = read_json(run.ladder) if run.ladder.is_file() else {}
+    is_same = options.budget is None or found.get("budget_minutes") == options.budget
+    return bool(found.get("finished", True)) and is_same and run.predictions("tune").is_file()
+
+
+def write_ladder_of_folds(run: Run) -> None:
+    """Write the run's ``ladder.json`` of those of its folds: mean scores, all seconds, and who chose what."""
+    ladders = [read_json(part.ladder) for part in run.parts() if part.ladder.is_file()]
+    chosen = Counter(str(ladder["chosen"]) for ladder in ladders)
+    usual = max(chosen, key=chosen.__getitem__)
+    entries: dict[str, list[Mapping[str, Json]]] = {}
+    for ladder in ladders:
+        for rung in cast(list[Mapping[str, Json]], ladder["rungs"]):
+            entries.setdefault(str(rung["name"]), []).append(rung)
+    found: dict[str, Json] = {
+        "budget_minutes": ladders[0]["budget_minutes"],
+        "rungs": [_of_folds(name, rungs, chosen=name == usual) for name, rungs in entries.items()],
+        "chosen": usual,
+        "reason": "chosen in each fold: " + ", ".join(f"{name} in {n}" for name, n in chosen.items()),
+        "finished": all(bool(ladder.get("finished", True)) for ladder in ladders),
+    }
+    write_json(run.ladder, found)
+
+
+def _of_folds(name: str, rungs: Sequence[Mapping[str, Json]], *, chosen: bool) -> Json:
+    inner = [cast(Mapping[str, float | None], rung["inner"]) for rung in rungs]
+
+    def mean(key: str) -> float | None:
+        known = [value for one in inner if (value := one[key]) is not None]
+        return float(np.mean(known)) if known else None
+
+    scores: dict[str, Json] = {"score": mean("score"), "log_loss": mean("log_loss")}
+    seconds = round(sum(cast(float, rung["seconds"]) for rung in rungs), 1)
+    n = sum(int(one["n"] or 0) for one in inner)
+    return {"name": name, "inner": {**scores, "n": n}, "seconds": seconds, "chosen": chosen, "n_folds": len(rungs)}
 
 
 def _defined(value: float) -> float | None:
     """Return a score for a file; None where the tuning set has one class only, so that there is none."""
     return value if np.isfinite(value) else None
-
-
-def _is_equal(rung: Rung, best: Rung, truth: np.ndarray) -> bool:
-    """Return whether a rung is within one standard error of the paired difference from the best."""
-    difference, error = _difference(best.tune, rung.tune, truth)
-    return difference <= error
-
-
-def _score(tune: Predictions, truth: np.ndarray) -> float:
-    """Return the mean over targets of AUROC or, of continuous ones, R2; minus infinity where none is defined."""
-    metrics = evaluate_predictions(tune, truth, EvaluationOptions({}, "tune", n_resamples=N_RESAMPLES))
-    found = [_value(metrics, target.name, _metric(target)) for target in tune.task.targets]
-    known = [value for value in found if value is not None]
-    return float(np.mean(known)) if known else -np.inf
-
-
-def _difference(best: Predictions, other: Predictions, truth: np.ndarray) -> tuple[float, float]:
-    """Return the mean over targets of best - other, and its standard error; the error is 0 where it is not known."""
-    options = EvaluationOptions({}, "tune", n_resamples=N_RESAMPLES)
-    found = compare_predictions(best, other, truth, (options, options))
-    targets = cast(Mapping[str, Mapping[str, Mapping[str, float | None]]], found["targets"])
-    entries = [targets[target.name].get(_metric(target), {}) for target in best.task.targets]
-    ends = [(one.get("value"), one.get("low"), one.get("high")) for one in entries]
-    known = [
-        (value, low, high) for value, low, high in ends if value is not None and low is not None and high is not None
-    ]
-    if not known:
-        return 0.0, 0.0
-    values, lows, highs = np.array(known).T
-    # Of the mean over targets, as if their errors were independent: they share patients, so that it is a little more.
-    errors = (highs - lows) / WIDTH_IN_ERRORS
-    return float(values.mean()), float(np.sqrt((errors**2).sum()) / len(errors))
-
-
-def _metric(target: Target) -> str:
-    return "r2" if target.kind == "continuous" else "auroc"
-
-
-def _log_loss(tune: Predictions, truth: np.ndarray) -> float:
-    """Return the mean over targets of the log loss or, of continuous ones, of the squared error over the variance."""
-    metrics = evaluate_predictions(tune, truth, EvaluationOptions({}, "tune", n_resamples=2))
-    found = []
-    for target in tune.task.targets:
-        if target.kind == "continuous":
-            score = _value(metrics, target.name, "r2")
-            found.append(None if score is None else 1 - score)
-        else:
-            found.append(_value(metrics, target.name, "log_loss"))
-    known = [value for value in found if value is not None]
-    return float(np.mean(known)) if known else np.inf
-
-
-def _value(metrics: Mapping[str, Json], target: str, metric: str) -> float | None:
-    found = cast(Mapping[str, Mapping[str, Mapping[str, float | None]]], metrics["targets"])[target].get(metric)
-    return found["value"] if found else None

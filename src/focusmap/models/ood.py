@@ -192,13 +192,13 @@ def _shares(values: np.ndarray, n: int, ends: tuple[float, float]) -> np.ndarray
 LIKENESS = "likeness.safetensors"
 
 
-def write_likeness(training: "Training") -> None:
-    """Write what train looks like into the model folder; nothing for tables, cases, and fewer than 20 images."""
+def write_likeness(training: "Training", folder: Path) -> None:
+    """Write what train looks like into a model folder; nothing for tables, cases, and fewer than 20 images."""
     if training.store is None or training.cohort.images is not None:
         return
     likeness = fit_likeness(_some(training, "train"), _some(training, "tune"))
     if likeness is not None:
-        save_likeness(likeness, training.run.model / LIKENESS)
+        save_likeness(likeness, folder / LIKENESS)
 
 
 def share_likeness(run: Run) -> None:

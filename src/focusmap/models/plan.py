@@ -109,7 +109,7 @@ def _plan_of_ladder(cohort: Cohort, recipe: Recipe, seen: Seen | None, divided: 
     return Plan(
         recipe=recipe,
         seen=seen,
-        seconds=60 * options.budget,
+        seconds=60 * options.minutes,
         device="",
         memory_mb=_memory_mb(recipe, 1.0),
         disk_mb=_disk_mb(recipe, len(cohort)),

@@ -10,15 +10,21 @@ those of scikit-learn's ``LogisticRegression`` and ``Ridge``, to which the tests
 How strongly it is held back is chosen on inner folds of train, by patient; tune and test have no part in it.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from focusmap.files import atomic
 from focusmap.models.fit_nets import net_card
+from focusmap.models.predict import Predicted, predictions_of
+from focusmap.models.predictor import Looked, answer
+from focusmap.progress import Progress, silent
 from focusmap.study.cohort import Cohort
 from focusmap.study.options import RunOptions
+from focusmap.study.samples import Samples
 from focusmap.study.task import Target, Task, check_learnable
 
 if TYPE_CHECKING:
@@ -190,6 +196,8 @@ STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 N_INNER_FOLDS = 4
 # Rows of so many pixels at once: on a processor small batches, whose maps stay in its cache, are several times faster.
 PIXELS_AT_ONCE = 4 * 320**2
+# Counted up when other numbers are taken of an image: what a store keeps of another version is left alone.
+VERSION = 1
 
 
 def fit_probe(training: "Training", options: RunOptions) -> "Model":
@@ -211,8 +219,9 @@ def fit_probe(training: "Training", options: RunOptions) -> "Model":
     check_learnable(task, rows.learnt)
     architecture = architecture_of(recipe, task)
     net = build_net(architecture, recipe.weights, recipe.seed).to(choose_devices(options.devices).accelerator)
+    options.say(f"{recipe.model} starts from {net.start.reason}")
     card = net_card(net, training, architecture.to_dict())
-    features = _measured(cast("LevelsNet", net), training, options)
+    features = _features(cast("LevelsNet", net), training, rows, options.progress).astype(np.float64)
     fitted = fit_head(task, features, _standardised(task, rows.learnt, card.scales), rows, recipe.seed)
     with torch.no_grad():
         net.head.weight.copy_(torch.from_numpy(fitted.weights.T))
@@ -294,20 +303,57 @@ def _standardised(task: Task, truth: np.ndarray, scales: Mapping[str, list[float
     return found
 
 
-def _measured(net: "LevelsNet", training: "Training", options: RunOptions) -> np.ndarray:
-    """Return the features ``(N, D)`` of train; where the recipe mirrors, the mean of each image's and its mirror's."""
+def of_features(model: "Model", training: "Training", part: str) -> Predicted:
+    """Return what a probe says of a part of the split, by the features that it was fitted among."""
     import torch
 
-    assert training.store is not None
-    samples, preparation = training.samples("train"), training.store.preparation
-    mirrored = training.recipe.augmentation.mirror
-    found, device = [], net.head.weight.device
-    n_images = max(1, PIXELS_AT_ONCE // int(np.prod(preparation.input_shape[1:])))
+    rows, net = training.cohort.of(training.split.ids(part)), cast("LevelsNet", model.nets[0])
+    with torch.inference_mode():
+        logits = net.eval().decide(torch.from_numpy(_features(net, training, rows, silent)).to(net.head.weight))
+    found = answer(model, Looked((model.to_units(logits.cpu().double().numpy()),), views=({},)), rows)
+    return Predicted(rows, predictions_of(model, rows, found))
+
+
+def _features(net: "LevelsNet", training: "Training", rows: Cohort, progress: Progress) -> np.ndarray:
+    """Return the features ``(N, D) float32`` of rows; those of all images are measured once, and kept in the store.
+
+    Where the recipe mirrors, they are the mean of each image's and its mirror's.
+    """
+    store = training.store
+    assert store is not None
+    file = store.folder / f"features-{_key(net, training)}.npy"
+    if not file.is_file():
+        with atomic(file) as temporary:
+            np.save(temporary, _measured(net, training, progress))
+    return np.asarray(np.load(file, mmap_mode="r")[store.rows(rows.image_ids)])
+
+
+def _key(net: "LevelsNet", training: "Training") -> str:
+    """Return a name of the backbone with its weights, and of how an image's features are taken."""
+    told = f"{VERSION} {net.backbone.sizes} {training.recipe.augmentation.mirror}"
+    found = hashlib.sha256(told.encode())
+    for name, tensor in net.backbone.state_dict().items():
+        found.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def _measured(net: "LevelsNet", training: "Training", progress: Progress) -> np.ndarray:
+    """Return the features ``(N, D)`` of all images of the store."""
+    import torch
+
+    store = training.store
+    assert store is not None
+    samples = Samples.from_store(training.cohort, store)
+    mirrored, device = training.recipe.augmentation.mirror, net.head.weight.device
+    found = np.zeros((len(store), net.head.in_features), np.float32)
+    n_images = max(1, PIXELS_AT_ONCE // int(np.prod(store.preparation.input_shape[1:])))
     net.eval()
     with torch.inference_mode():
-        for batch in samples.batches([preparation], n_images):
-            x = torch.from_numpy(batch.images(preparation).pixels).to(device, memory_format=torch.channels_last)
+        for batch in samples.batches([store.preparation], n_images):
+            images = batch.images(store.preparation).pixels
+            x = torch.from_numpy(images).to(device, memory_format=torch.channels_last)
             features = net.measure(x)
-            found.append(((features + net.measure(x.flip(3))) / 2 if mirrored else features).cpu().numpy())
-            options.progress("looking at images with frozen features", samples.n_done, len(samples))
-    return np.concatenate(found).astype(np.float64)
+            features = (features + net.measure(x.flip(3))) / 2 if mirrored else features
+            found[store.rows(batch.rows.image_ids)] = features.cpu().numpy()
+            progress("looking at images with frozen features", samples.n_done, len(samples))
+    return found

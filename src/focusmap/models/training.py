@@ -1,24 +1,25 @@
 """The trainings of a run: one, or one of each fold, of one model or of several; calibrated, then asked of test."""
 
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import pandas as pd
 
-from focusmap.evaluation.predictions import joined, of_images, read_predictions, write_predictions
+from focusmap.evaluation.predictions import Predictions, joined, of_images, read_predictions, write_predictions
 from focusmap.evaluation.simpler import baseline_run
-from focusmap.files import read_table, write_table
+from focusmap.files import atomic_folder, read_table, write_table
 from focusmap.models.configure import baseline_of, check_model, preparation_for
 from focusmap.models.ensemble import combine, kind_of
 from focusmap.models.fit_nets import fit_case_model, fit_net, fit_table_net
 from focusmap.models.folder import load_model, save_model
-from focusmap.models.ladder import climb
+from focusmap.models.ladder import Clock, climb, is_finished, write_ladder_of_folds
 from focusmap.models.ood import share_likeness, write_likeness
-from focusmap.models.predict import predict
+from focusmap.models.predict import Predicted, predict
 from focusmap.models.predictor import Predictor, calibrated
 from focusmap.models.preparing import Prepared, store_for, write_manifest
-from focusmap.models.probe import fit_probe
+from focusmap.models.probe import fit_probe, of_features
 from focusmap.models.rows import fit_estimators
 from focusmap.study.cohort import Cohort, load_cohort
 from focusmap.study.options import RunOptions
@@ -76,32 +77,103 @@ class Training:
         stored = all(map(samples.is_stored, model.preparations))
         return samples if stored else Samples.from_files(self.cohort.of(self.split.ids(part)))
 
+    def asked(self, model: Predictor, part: str) -> Predicted:
+        """Return what a model says of a part of the split; a probe of the features that are known already."""
+        if self.model.net.endswith("-probe"):
+            return of_features(cast("Model", model), self, part)
+        return predict(model, self.samples_for(model, part))
+
     def samples(self, part: str) -> Samples:
         """Return a part of the split, as a model is shown it."""
         rows = self.cohort.of(self.split.ids(part))
         return Samples.from_table(rows) if self.store is None else Samples.from_store(rows, self.store)
 
 
-def train_all(run: Run, prepared: Prepared, options: RunOptions, seconds: dict[str, float]) -> Run:
+Answered = Callable[[Run, bool], float]
+"""Called whenever a run has a model and predictions that can be evaluated, and whether they are new; returns how many
+seconds of what it did it would take again."""
+
+
+def unanswered(run: Run, is_new: bool) -> float:  # noqa: ARG001
+    """Do nothing with a run."""
+    return 0.0
+
+
+def train_all(
+    run: Run, prepared: Prepared, options: RunOptions, seconds: dict[str, float], answered: Answered = unanswered
+) -> Run:
     """Return the run with the model and the predictions of each fold, and of all; what is there already stays.
 
-    `seconds` is what came before has taken, for the manifest.
+    Parameters
+    ----------
+    seconds
+        What came before has taken, for the manifest.
+    answered
+        Called when the run is whole for the first time, and whenever a better model has taken its place.
     """
     started = time.monotonic()
     trainings = trainings_of(run, prepared)
-    left = [training for training in trainings if not training.run.predictions("tune").exists()]
+    left = [training for training in trainings if not _is_done(training, options)]
     if not left and run.manifest.exists() and not run.is_stopped:
+        answered(run, True)
         return run
-    for training in left:
-        _train_one(training, replace(options, budget=options.budget / len(trainings)))
-    if len(trainings) > 1:
-        for part in ("tune", "test"):
-            pool_predictions(run, prepared.cohort, part)
-        _pool_attention(run)
-        save_model_of_folds(run, prepared)
-    seconds = {**seconds, "train": time.monotonic() - started}
-    write_manifest(run, options, seconds)
+    clock = Clock((options.begun or started) + 60 * options.minutes)
+    for is_new in _rounds(left, options, clock) if left else [True]:
+        if len(trainings) > 1:
+            _gather(run, prepared)
+        write_manifest(run, options, {**seconds, "train": time.monotonic() - started})
+        clock.rest = answered(run, is_new)
+    if len(trainings) > 1 and trainings[0].recipe.model == LADDER:
+        write_ladder_of_folds(run)
     return run
+
+
+def _is_done(training: Training, options: RunOptions) -> bool:
+    if training.recipe.model == LADDER:
+        return is_finished(training.run, options)
+    return training.run.predictions("tune").exists()
+
+
+def _rounds(trainings: Sequence[Training], options: RunOptions, clock: Clock) -> Iterator[bool]:
+    """Train; yield whether something is new whenever all trainings are one rung further, or have only one.
+
+    So all folds have their first answer before the first of them is given a second.
+    """
+    climbs = [_steps(training, options, clock) for training in trainings]
+    while climbs:
+        found: list[bool] = []
+        for k, steps in enumerate(tuple(climbs)):
+            clock.n_left = len(climbs) - len(found) if k else len(climbs)
+            if (is_new := next(steps, None)) is None:
+                climbs.remove(steps)
+            else:
+                found.append(is_new)
+        if found:
+            yield any(found)
+
+
+def _steps(training: Training, options: RunOptions, clock: Clock) -> Iterator[bool]:
+    """Train; yield whenever there is an answer: whether it is another model than the one before."""
+    if training.recipe.model != LADDER:
+        _train_one(training, options)
+        yield True
+        return
+    before: Predictor | None = None
+    for rung in climb(training, options, _train_calibrated, clock):
+        if rung.model is not before:
+            _write_answer(training, rung.model, rung.found)
+        yield rung.model is not before
+        before = rung.model
+
+
+def _gather(run: Run, prepared: Prepared) -> None:
+    """Make one run of its folds."""
+    for part in ("tune", "test"):
+        pool_predictions(run, prepared.cohort, part)
+    _pool_attention(run)
+    save_model_of_folds(run, prepared)
+    if prepared.recipe.model == LADDER:
+        write_ladder_of_folds(run)
 
 
 def train_baseline(run: Run, options: RunOptions) -> None:
@@ -133,16 +205,22 @@ def _train_one(training: Training, options: RunOptions) -> None:
     """Train, calibrate on tune, and write model, history and predictions; the test part is only predicted."""
     split, run = training.split, training.run
     model = _calibrated_on_tune(_train_nets(training, options), training)
-    save_model(model, run.model)
-    if training.is_answering:
-        write_likeness(training)
+    found = {part: training.asked(model, part) for part in ("test", "tune") if split.ids(part)}
+    if "test" in found and (attention := found["test"].attention) is not None:
+        write_table(run.attention, attention)
+    _write_answer(training, model, {part: one.predictions for part, one in found.items()})
+
+
+def _write_answer(training: Training, model: Predictor, found: Mapping[str, Predictions]) -> None:
+    """Put a model and its predictions in the place of those that a run, or one of its folds, had before."""
+    run = training.run
+    with atomic_folder(run.model) as folder:
+        save_model(model, folder)
+        if training.is_answering:
+            write_likeness(training, folder)
     # Tune comes last: its file says that this training is done.
-    for part in ("test", "tune"):
-        if split.ids(part):
-            found = predict(model, training.samples_for(model, part))
-            write_predictions(found.predictions, run.predictions(part))
-            if part == "test" and found.attention is not None:
-                write_table(run.attention, found.attention)
+    for part, predictions in found.items():
+        write_predictions(predictions, run.predictions(part))
 
 
 def _train_nets(training: Training, options: RunOptions) -> Predictor:
@@ -151,8 +229,6 @@ def _train_nets(training: Training, options: RunOptions) -> Predictor:
     from focusmap.nets.grids import AS_IT_IS, views_within
 
     recipe = training.recipe
-    if recipe.model == LADDER:
-        return climb(training, options, _train_calibrated)
     views = views_within(recipe.augmentation) if recipe.tta else (AS_IT_IS,)
     if recipe.ensemble == 1:
         model = _fit(training, options)
@@ -171,7 +247,7 @@ def _train_calibrated(training: Training, options: RunOptions) -> Predictor:
 def _calibrated_on_tune(model: Predictor, training: Training) -> Predictor:
     """Return the model with temperatures, thresholds and cuts fitted on tune, and on nothing else."""
     tune = training.cohort.of(training.split.ids("tune"))
-    model = calibrated(model, predict(model, training.samples_for(model, "tune")).predictions.logits, tune.truth)
+    model = calibrated(model, training.asked(model, "tune").predictions.logits, tune.truth)
     net = _with_focus(model)
     if net is None:
         return model

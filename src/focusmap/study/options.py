@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from focusmap.errors import InputError
-from focusmap.progress import Progress, silent
+from focusmap.progress import Progress, Say, silent, unheard
 from focusmap.reasons import Language
 from focusmap.settings import Setting, described, settle
 from focusmap.study.recipe import Recipe, numbers
@@ -85,6 +85,9 @@ class ReadingsDeclaration:
     accept: Annotated[tuple[str, ...], Setting("continue despite a finding", "FINDING")] = ()
 
 
+DEFAULT_MINUTES = 10.0
+
+
 @described
 @dataclass(frozen=True)
 class RunOptions:
@@ -100,9 +103,10 @@ class RunOptions:
         Setting("cross-validate with K folds; predictions are pooled out of fold", "K", title=Recipe.TITLE),
     ] = None
     budget: Annotated[
-        float,
-        Setting("minutes that a run without --model may take; the best model they allow is chosen", "MINUTES"),
-    ] = 10.0
+        float | None,
+        Setting("minutes for a run without --model, which chooses the best model they allow (default: 10)", "MINUTES"),
+        "Minutes that a run without a named model may take; None: 10, or as many as the run that is continued had.",
+    ] = None
     accept: Annotated[tuple[str, ...], Setting("continue despite a blocking finding", "FINDING")] = ()
     skip_unreadable: Annotated[bool, Setting("exclude unreadable images, and count them")] = False
     store: Annotated[Path | None, Setting("folder of prepared images, shared between runs", "DIR")] = None
@@ -115,9 +119,20 @@ class RunOptions:
     force: Annotated[bool, Setting("replace existing files")] = False
     language: Annotated[Language, Setting("language of the pages: English or Chinese")] = "en"
     progress: Annotated[Progress, "Called to report progress."] = silent
+    say: Annotated[Say, "Called with what a reader should know at once: first weights, each model that is done."] = (
+        unheard
+    )
+    begun: Annotated[float | None, "Value of time.monotonic() from which the budget counts; None: the training."] = None
 
     def __post_init__(self) -> None:
         settle(self)
+        if self.budget is not None and not self.budget > 0:
+            raise InputError(f"budget is {self.budget:g} minutes; more than 0 was expected.")
+
+    @property
+    def minutes(self) -> float:
+        """The budget, or the usual one."""
+        return DEFAULT_MINUTES if self.budget is None else self.budget
 
 
 @described

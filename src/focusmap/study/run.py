@@ -126,7 +126,8 @@ class Run:
     def is_stopped(self) -> bool:
         """True if all is prepared and the training has not ended."""
         begun, ended = (self.recipe, self.split), (self.predictions("tune"), self.model / "model.json")
-        return all(path.is_file() for path in begun) and not all(path.is_file() for path in ended)
+        climbs = self.ladder.is_file() and not read_json(self.ladder).get("finished", True)
+        return all(path.is_file() for path in begun) and (climbs or not all(path.is_file() for path in ended))
 
     def rung(self, name: str) -> "Run":
         """Return where a rung of the ladder lies: the run's own, or that of one of its folds."""

@@ -2,11 +2,13 @@
 
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from focusmap.errors import InputError
+from focusmap.files import read_json
 from focusmap.models.preparing import Prepared, prepare, store_for
-from focusmap.models.training import train_all
+from focusmap.models.training import Answered, train_all, unanswered
 from focusmap.report.audit_page import audited_for_training
 from focusmap.study.cohort import Cohort, load_cohort, refuse_constant
 from focusmap.study.options import RunOptions
@@ -15,8 +17,10 @@ from focusmap.study.run import Run, open_run, start_run, writing
 from focusmap.study.split import read_split
 
 
-def train(cohort: Cohort, folder: Path, options: RunOptions = RunOptions()) -> Run:
+def train(cohort: Cohort, folder: Path, options: RunOptions = RunOptions(), answered: Answered = unanswered) -> Run:
     """Prepare a cohort and train on it; return the run that holds model and predictions.
+
+    `answered` is called when there are both for the first time, and whenever a better model has taken their place.
 
     Raises
     ------
@@ -34,12 +38,15 @@ def train(cohort: Cohort, folder: Path, options: RunOptions = RunOptions()) -> R
     with writing(folder):
         run = start_run(folder, force=options.force)
         started = time.monotonic()
+        options = replace(options, begun=options.begun or started)
         prepared = prepare(cohort, run, options, audited_for_training(cohort, run.folder, options))
-        return train_all(run, prepared, options, {"prepare": time.monotonic() - started})
+        return train_all(run, prepared, options, {"prepare": time.monotonic() - started}, answered)
 
 
-def resume(folder: Path, options: RunOptions) -> Run:
-    """Go on with a training that was stopped, with its own study, split and recipe.
+def resume(folder: Path, options: RunOptions, answered: Answered = unanswered) -> Run:
+    """Go on with a training that was stopped, with its own study, split and recipe; `answered` as for `train`.
+
+    A ladder goes on within another budget where one is given.
 
     Raises
     ------
@@ -48,13 +55,16 @@ def resume(folder: Path, options: RunOptions) -> Run:
     """
     # Of several nodes each goes on with the same run.
     with writing(folder) if options.n_nodes == 1 else nullcontext():
-        return _resume(open_run(folder), options)
+        return _resume(open_run(folder), options, answered)
 
 
-def _resume(run: Run, options: RunOptions) -> Run:
+def _resume(run: Run, options: RunOptions, answered: Answered) -> Run:
     if not run.recipe.is_file() or not run.split.is_file():
         raise InputError(f"{run.folder}: was stopped before its training began. Start it again with --force.")
     cohort = load_cohort(run.folder)
     recipe = read_recipe(run.recipe)
     store = store_for(cohort, recipe, run, options)
-    return train_all(run, Prepared(cohort, read_split(run.split, cohort), store, recipe), options, {})
+    if options.budget is None and run.ladder.is_file():
+        options = replace(options, budget=float(str(read_json(run.ladder)["budget_minutes"])))
+    prepared = Prepared(cohort, read_split(run.split, cohort), store, recipe)
+    return train_all(run, prepared, options, {}, answered)

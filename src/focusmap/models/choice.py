@@ -1,0 +1,115 @@
+"""Which of several models the tuning set prefers: the one-standard-error rule, and the mean where its loss is lower."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from focusmap.evaluation import EvaluationOptions, compare_predictions, evaluate_predictions
+from focusmap.evaluation.predictions import Predictions
+from focusmap.files import Json
+from focusmap.models.predictor import Predictor
+from focusmap.study.task import Target
+
+if TYPE_CHECKING:
+    from focusmap.models.training import Training
+
+PROBE, FINE_TUNED, MEAN = "probe", "fine-tuned", "mean"
+N_RESAMPLES = 200
+# Half the width of a 95 % interval is 1.96 standard errors.
+WIDTH_IN_ERRORS = 2 * 1.96
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A model that was fitted, calibrated on tune, with what it says there and on test, and how long it took."""
+
+    name: str
+    model: Predictor
+    tune: Predictions
+    seconds: float
+    test: Predictions | None = None
+
+    @property
+    def found(self) -> dict[str, Predictions]:
+        """What it says, by part of the split; tune last."""
+        return {"tune": self.tune} if self.test is None else {"test": self.test, "tune": self.tune}
+
+
+def choose(rungs: Sequence[Rung], training: "Training") -> tuple[Rung, str]:
+    """Return the rung that the tuning set prefers, and why in words; rungs come the simplest first, their mean last."""
+    truth = truth_of(rungs[0].tune, training)
+    single = [rung for rung in rungs if rung.name != MEAN]
+    best = max(single, key=lambda rung: score(rung.tune, truth))
+    chosen = next(rung for rung in single if rung is best or _is_equal(rung, best, truth))
+    if len(single) == 1:
+        reason = f"{chosen.name} is the only model that was trained so far"
+    elif chosen is best:
+        reason = f"{chosen.name} has the best score on the tuning set"
+    else:
+        reason = f"{chosen.name} is within one standard error of {best.name} on the tuning set, and simpler"
+    for rung in rungs:
+        if rung.name == MEAN and log_loss(rung.tune, truth) < log_loss(chosen.tune, truth):
+            return rung, f"the mean of both has a lower log loss on the tuning set than {chosen.name}"
+    return chosen, reason
+
+
+def truth_of(found: Predictions, training: "Training") -> np.ndarray:
+    """Return the truth ``(N, T)`` of the images of some predictions."""
+    return training.cohort.of(list(found.ids["image_id"])).truth
+
+
+def _is_equal(rung: Rung, best: Rung, truth: np.ndarray) -> bool:
+    """Return whether a rung is within one standard error of the paired difference from the best."""
+    difference, error = _difference(best.tune, rung.tune, truth)
+    return difference <= error
+
+
+def score(tune: Predictions, truth: np.ndarray) -> float:
+    """Return the mean over targets of AUROC or, of continuous ones, R2; minus infinity where none is defined."""
+    metrics = evaluate_predictions(tune, truth, EvaluationOptions({}, "tune", n_resamples=N_RESAMPLES))
+    found = [_value(metrics, target.name, _metric(target)) for target in tune.task.targets]
+    known = [value for value in found if value is not None]
+    return float(np.mean(known)) if known else -np.inf
+
+
+def _difference(best: Predictions, other: Predictions, truth: np.ndarray) -> tuple[float, float]:
+    """Return the mean over targets of best - other, and its standard error; the error is 0 where it is not known."""
+    options = EvaluationOptions({}, "tune", n_resamples=N_RESAMPLES)
+    found = compare_predictions(best, other, truth, (options, options))
+    targets = cast(Mapping[str, Mapping[str, Mapping[str, float | None]]], found["targets"])
+    entries = [targets[target.name].get(_metric(target), {}) for target in best.task.targets]
+    ends = [(one.get("value"), one.get("low"), one.get("high")) for one in entries]
+    known = [
+        (value, low, high) for value, low, high in ends if value is not None and low is not None and high is not None
+    ]
+    if not known:
+        return 0.0, 0.0
+    values, lows, highs = np.array(known).T
+    # Of the mean over targets, as if their errors were independent: they share patients, so that it is a little more.
+    errors = (highs - lows) / WIDTH_IN_ERRORS
+    return float(values.mean()), float(np.sqrt((errors**2).sum()) / len(errors))
+
+
+def _metric(target: Target) -> str:
+    return "r2" if target.kind == "continuous" else "auroc"
+
+
+def log_loss(tune: Predictions, truth: np.ndarray) -> float:
+    """Return the mean over targets of the log loss or, of continuous ones, of the squared error over the variance."""
+    metrics = evaluate_predictions(tune, truth, EvaluationOptions({}, "tune", n_resamples=2))
+    found = []
+    for target in tune.task.targets:
+        if target.kind == "continuous":
+            score = _value(metrics, target.name, "r2")
+            found.append(None if score is None else 1 - score)
+        else:
+            found.append(_value(metrics, target.name, "log_loss"))
+    known = [value for value in found if value is not None]
+    return float(np.mean(known)) if known else np.inf
+
+
+def _value(metrics: Mapping[str, Json], target: str, metric: str) -> float | None:
+    found = cast(Mapping[str, Mapping[str, Mapping[str, float | None]]], metrics["targets"])[target].get(metric)
+    return found["value"] if found else None
