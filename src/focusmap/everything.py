@@ -18,6 +18,7 @@ from focusmap.segmentation.lesions import check_lesions
 from focusmap.study.cohort import Cohort, load_cohort, read_cohort
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import Recipe, read_recipe
+from focusmap.study.recipe_parts import LADDER
 from focusmap.study.run import Run, open_run, start_run, writing
 from focusmap.verbs.evaluate import evaluate
 from focusmap.verbs.explain import explain
@@ -27,6 +28,8 @@ from focusmap.verbs.segment import segment
 from focusmap.verbs.train import resume, train
 
 DEMO_PIXELS = 48
+# What follows a training: its share of the budget, and the time that a few maps take.
+MOST_OF_BUDGET, LEAST_SECONDS = 0.25, 5.0
 # A larger rate than the default: the demo has to learn within three minutes.
 DEMO_RECIPE = Recipe(
     model="small-residual", weights="none", epochs=20, batch_size=16, learning_rate=3e-3, ema_decay=0.97
@@ -79,17 +82,29 @@ def _answer(made: Run, is_new: bool, options: RunOptions) -> float:
     _timed("baseline", seconds, lambda: train_baseline(made, options))
     _timed("evaluate", seconds, lambda: evaluate(made.folder))
     if can_be_mapped(made.model) and (is_new or not made.focus.is_dir()):
-        _timed("explain", seconds, lambda: _explain(made, options))
+        _timed("explain", seconds, lambda: _explain(made, _seconds_for_maps(made, options), options))
     write_manifest(made, options, seconds)
     _timed("report", seconds, lambda: report(made.folder, options.language))
     options.say(f"evaluated, with maps and report, within {monotonic() - (options.begun or 0):.0f} s: {made.folder}")
     # The next model may be the mean of several, each of which is asked for its maps.
-    return 2 * seconds.get("explain", 0.0) + seconds["evaluate"] + seconds["report"]
+    again = 2 * seconds.get("explain", 0.0) + seconds["evaluate"] + seconds["report"]
+    return min(again, MOST_OF_BUDGET * 60 * options.minutes)
 
 
-def _explain(made: Run, options: RunOptions) -> None:
+def _seconds_for_maps(made: Run, options: RunOptions) -> float | None:
+    """Return how long the maps of a run with a budget may take: a part of it for the first answer, then what is left.
+
+    None where the run has no budget.
+    """
+    if read_recipe(made.recipe).model != LADDER:
+        return None
+    left = (options.begun or monotonic()) + 60 * options.minutes - monotonic()
+    return max(LEAST_SECONDS, left if made.focus.is_dir() else MOST_OF_BUDGET * left)
+
+
+def _explain(made: Run, seconds: float | None, options: RunOptions) -> None:
     with atomic_folder(made.focus) as folder:
-        explain(made.folder, ExplainRequest(out=folder), options)
+        explain(made.folder, ExplainRequest(out=folder, seconds=seconds), options)
 
 
 def _finish(made: Run, options: RunOptions, masks: SegmentRequest | None) -> Run:

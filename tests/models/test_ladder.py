@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
+import focusmap
 from focusmap.cli import main
 from focusmap.evaluation.predictions import Predictions
+from focusmap.heatmaps import write
 from focusmap.models import configure, ladder
 from focusmap.models.choice import FINE_TUNED, MEAN, PROBE, Rung, choose
 from focusmap.models.folder import load_run_model
@@ -22,6 +24,7 @@ from focusmap.study.options import RunOptions
 from focusmap.study.recipe import Augmentation, Recipe, read_recipe
 from focusmap.study.run import Run
 from focusmap.study.task import Target, Task
+from focusmap.training import devices
 from support.studies import phantom_study
 
 
@@ -33,11 +36,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small_ladder(monkeypatch: pytest.MonkeyPatch) -> None:
     """A ladder on a small net from random weights: what it climbs is of no account here."""
-    for module in (configure, ladder):
-        monkeypatch.setattr(module, "BACKBONE", "small-residual")
-    monkeypatch.setattr(configure, "LADDER_SIZE", 64)
-    monkeypatch.setattr(ladder, "FINE_TUNED_SIZE", 32)
-    monkeypatch.setattr(ladder, "MOST_EPOCHS", 4)
+    monkeypatch.setattr(configure, "ON_PROCESSOR", configure.Climbing("small-residual", (64,), 32, 4))
     monkeypatch.setattr(weights, "at_hand", lambda _: True)
 
 
@@ -156,9 +155,61 @@ def test_a_net_beside_a_table_is_no_ladder(study: Path, tmp_path: Path, small_la
 def test_the_probe_is_shown_the_views_that_it_was_fitted_to() -> None:
     """Features of train are means of image and mirror image, or of the image alone; so are its answers."""
     for mirrors, views in ((True, (AS_IT_IS, View(mirror=True))), (False, (AS_IT_IS,))):
-        recipe = ladder.probe_recipe(Recipe(augmentation=Augmentation(mirror=mirrors), tta=True))
+        recipe = ladder.probe_recipe(Recipe(augmentation=Augmentation(mirror=mirrors), tta=True), "small-residual")
         assert views_within(recipe.augmentation) == views
         assert recipe.tta == mirrors
+
+
+def on_device(monkeypatch: pytest.MonkeyPatch, accelerator: str) -> None:
+    monkeypatch.setattr(devices, "choose_devices", lambda *_: devices.Devices(accelerator, 1))
+
+
+def test_a_graphics_card_buys_a_larger_net_and_larger_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_device(monkeypatch, "cpu")
+    assert configure.climbing_on("auto") == configure.ON_PROCESSOR
+    on_device(monkeypatch, "cuda")
+    monkeypatch.setattr(weights, "at_hand", lambda _: True)
+    larger = configure.climbing_on("auto")
+    assert larger.backbone == "tf_efficientnet_lite2"
+    monkeypatch.setattr(weights, "at_hand", lambda name: name == "tf_efficientnet_lite0")
+    large = configure.climbing_on("auto")
+    assert large.backbone == "tf_efficientnet_lite0"
+    for one in (large, larger):
+        assert one.sizes[0] > configure.ON_PROCESSOR.sizes[0]
+        assert one.fine_tuned_size > configure.ON_PROCESSOR.fine_tuned_size
+
+
+def test_many_images_or_a_small_budget_make_the_probe_s_images_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_device(monkeypatch, "cpu")
+    asked = []
+
+    def seconds(_: str, size: int, __: str) -> float:
+        asked.append(size)
+        return 0.02 * (size / 320) ** 2
+
+    monkeypatch.setattr(configure, "_seconds_an_image", seconds)
+    ten = RunOptions(budget=10.0)
+    assert configure._ladder_size(559, ten) == 320
+    assert asked == [], "what costs little is not measured"
+    assert configure._ladder_size(5000, ten) == 256
+    assert configure._ladder_size(10**6, ten) == 128
+    assert configure._ladder_size(5000, RunOptions(budget=60.0)) == 320
+    assert configure._ladder_size(559, RunOptions(budget=0.5)) == 192
+
+
+def test_maps_end_with_their_time_and_come_by_lot(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write, "at_once", lambda *_: 4)
+    more = ("--model", "small-residual-probe", "--size", "64", "--weights", "none", "--workers", "1")
+    assert main(["train", str(study), "--out", str(tmp_path / "run"), *more]) == 0
+    test = pd.read_csv(tmp_path / "run/predictions/test.csv")["image_id"]
+    found = []
+    for name, seconds in (("all", None), ("some", 0.0)):
+        focusmap.explain(tmp_path / "run", focusmap.ExplainRequest(out=tmp_path / name, seconds=seconds))
+        found.append(list(dict.fromkeys(pd.read_csv(tmp_path / name / "index.csv")["image_id"])))
+        assert (tmp_path / name / "scores.json").is_file()
+    assert found[0] == list(test)
+    assert 0 < len(found[1]) < len(test)
+    assert found[1] != found[0][: len(found[1])]
 
 
 def test_dry_run_says_the_budget(study: Path, small_ladder: None, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from focusmap.heatmaps.copies import AS_IT_IS, brought_back, copied, copies_of
 from focusmap.heatmaps.methods import FOCUS, METHODS, OWN_OUTPUT, Net, Subject, choose_method, method_of, parted
 from focusmap.nets.focus_net import Ensemble
 from focusmap.nets.grids import bring_home, show
+from focusmap.nets.levels import LevelsNet
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,11 @@ def heat_maps(net: Net | Ensemble, batch: Tensor, method: str = "cam", labels: S
 
 
 def _of_image(net: Net, batch: Tensor, method: str, labels: Sequence[int] | None) -> HeatMaps:
+    if method == "cam" and isinstance(net, LevelsNet):
+        # The same as by the gradient of its head, without enlarging and keeping the maps of all levels.
+        answers, evidence = net.answer_and_evidence(batch)
+        maps = evidence if labels is None else evidence[:, list(labels)]
+        return HeatMaps(answers, maps, cam.positive_evidence(maps))
     features = net.features(batch).detach().requires_grad_()
     with torch.enable_grad():
         logits = net.classify(features)

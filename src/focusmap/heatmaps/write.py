@@ -6,6 +6,7 @@ colours end at a value that all overlays of a label share.
 """
 
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,6 +60,9 @@ class ExplainOptions:
         the 95th percentile of the highest values of these images' maps, but no less than the unit's least.
     reference
         Masks or boxes to outline, or None.
+    seconds
+        About how long it may take: no further image is begun when half of them are over, since writing what was found
+        takes about as long. None: all images.
     progress
         Told of what is done.
     """
@@ -68,6 +72,7 @@ class ExplainOptions:
     batch_size: int = 16
     like: Path | None = None
     reference: Reference | None = None
+    seconds: float | None = None
     progress: Progress = silent
 
 
@@ -231,6 +236,7 @@ def _job_for(view: NetView, out: Path, method: str, options: ExplainOptions) -> 
 def _write_all(view: NetView, samples: Samples, jobs: Sequence[_Job]) -> list[list[MapRow]]:
     """Write the maps of all images, batch by batch and of cases case by case, and return their rows, job by job."""
     names, first, rows = MapNames(), view.preparations[0], [[] for _ in jobs]  # type: ignore[var-annotated]
+    started, seconds = time.monotonic(), jobs[0].options.seconds
     most = 1 if samples.rows.images is not None else at_once(first.input_shape[1:], jobs[0].options.batch_size)
     for batch in samples.batches(view.preparations, most):
         images = [
@@ -243,7 +249,14 @@ def _write_all(view: NetView, samples: Samples, jobs: Sequence[_Job]) -> list[li
             for i, image in enumerate(images):
                 own += _write_image(*image, evidence.of_image(i), job)
         jobs[0].options.progress("explaining", samples.n_done, len(samples))
+        if seconds is not None and time.monotonic() - started > seconds / 2:
+            break
     return rows
+
+
+def by_lot(n: int, seed: int) -> np.ndarray:
+    """Return the positions of `n` rows in an order by lot, the same for the same seed."""
+    return np.random.default_rng(seed).permutation(n)
 
 
 def _write_image(item: Item, placement: AnyPlacement, name: str, evidence: Evidence, job: _Job) -> Iterator[MapRow]:

@@ -4,8 +4,9 @@ Whether there is such a model for a cohort is asked before anything is written; 
 of the cohort's images.
 """
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from focusmap.errors import InputError
 from focusmap.study.cases import by_case
 from focusmap.study.cells import type_covariates
 from focusmap.study.cohort import Cohort
+from focusmap.study.options import RunOptions
 from focusmap.study.recipe import Cases, Loss, Monitor, Pooling, Recipe
 from focusmap.study.recipe_parts import LADDER, WITH_TABLE, ModelName, parse_model
 from focusmap.study.roles import PATH_COLUMNS, call_it_path, columns_of_images
@@ -145,8 +147,34 @@ def check_model(cohort: Cohort, recipe: Recipe) -> ModelName:
 
 
 SMALL = 64
-# Of the ladder: what it starts from, and the side that its probe is shown, whose half must fill places evenly, too.
-BACKBONE, LADDER_SIZE = "tf_efficientnet_lite0", 320
+
+
+@dataclass(frozen=True)
+class Climbing:
+    """What a ladder starts from, and how far it goes.
+
+    Parameters
+    ----------
+    backbone
+        A net whose pretrained weights a package holds.
+    sizes
+        Sides that its probe may be shown, the largest first, whose halves must fill places evenly, too.
+    fine_tuned_size, most_epochs
+        Of its fine-tuning.
+    """
+
+    backbone: str
+    sizes: tuple[int, ...]
+    fine_tuned_size: int
+    most_epochs: int
+
+
+SMALLEST_NET = "tf_efficientnet_lite0"
+ON_PROCESSOR = Climbing(SMALLEST_NET, (320, 256, 192, 128), 160, 12)
+ON_ACCELERATOR = (Climbing("tf_efficientnet_lite2", (448,), 320, 30), Climbing(SMALLEST_NET, (384,), 256, 30))
+"""The same budget buys larger nets and images: the first whose weights are at hand."""
+# Of the budget, for the features of all images; and what one costs at 320 pixels at most, by the million pixels.
+FEATURES_SHARE, SECONDS_A_MEGAPIXEL = 0.15, 1.0
 LARGEST_BY_DEFAULT = 224
 LARGEST_VOLUME = 96
 # Of the table net.
@@ -169,7 +197,7 @@ def preparation_for(recipe: Recipe) -> "AnyPreparation":
     return VolumePreparation((right, front, top), recipe.channels, spacing, crop=recipe.crop)
 
 
-def resolved(cohort: Cohort, recipe: Recipe, seen: Seen | None) -> Recipe:
+def resolved(cohort: Cohort, recipe: Recipe, seen: Seen | None, options: RunOptions = RunOptions()) -> Recipe:
     """Return the recipe with nothing left open: by what was seen of its images, or for the table.
 
     Raises
@@ -183,14 +211,15 @@ def resolved(cohort: Cohort, recipe: Recipe, seen: Seen | None) -> Recipe:
         return replace(recipe, model=name.name, learning_rate=recipe.learning_rate or TABLE_RATE)
     assert seen is not None, "check_model refuses a model of images for a study without any"
     # Rungs are nets of images alone.
-    chosen = resolve_recipe(replace(recipe, model=name.net), seen, climbs=not name.with_table)
+    size = _ladder_size(len(cohort), options) if recipe.model == "auto" and not recipe.size else 0
+    chosen = resolve_recipe(replace(recipe, model=name.net), seen, climbs=not name.with_table, ladder_size=size)
     if name.with_table:
         chosen = replace(chosen, model=f"{chosen.model}{WITH_TABLE}")
     check_model(cohort, chosen)
     return chosen
 
 
-def resolve_recipe(recipe: Recipe, seen: Seen, *, climbs: bool = True) -> Recipe:
+def resolve_recipe(recipe: Recipe, seen: Seen, *, climbs: bool = True, ladder_size: int = 0) -> Recipe:
     """Return the recipe with model, size or shape, and channels chosen where it leaves them open.
 
     The size is the images' own up to 64 pixels and at most 224 else; three channels if any image has colour. The
@@ -218,7 +247,13 @@ def resolve_recipe(recipe: Recipe, seen: Seen, *, climbs: bool = True) -> Recipe
     if parse_model(recipe.model).engine == "estimator":
         return sized
     if climbs and recipe.model == "auto" and seen.dimensions == 2 and _can_climb(recipe):
-        return replace(sized, model=LADDER, size=recipe.size or LADDER_SIZE, scaling="range", pooling="average")
+        return replace(
+            sized,
+            model=LADDER,
+            size=recipe.size or ladder_size or ON_PROCESSOR.sizes[0],
+            scaling="range",
+            pooling="average",
+        )
     usual = "small-residual" if max(sized.shape or (sized.size,)) <= SMALL else "resnet18"
     usual = f"{usual}-3d" if sized.shape else usual
     model = {"auto": usual, AUTOENCODER: f"{usual}-{AUTOENCODER}"}.get(recipe.model, recipe.model)
@@ -235,11 +270,63 @@ def resolve_recipe(recipe: Recipe, seen: Seen, *, climbs: bool = True) -> Recipe
     )  # fmt: skip
 
 
+def climbing_on(devices: str) -> Climbing:
+    """Return the ladder for the devices that `devices` names."""
+    from focusmap.nets.weights import at_hand
+    from focusmap.training.devices import choose_devices
+
+    if choose_devices(devices).accelerator == "cpu":
+        return ON_PROCESSOR
+    return next((one for one in ON_ACCELERATOR if at_hand(one.backbone)), ON_PROCESSOR)
+
+
 def _can_climb(recipe: Recipe) -> bool:
     """Return whether pretrained weights for the ladder are to be had without asking a network."""
     from focusmap.nets.weights import at_hand
 
-    return recipe.learns_labels and recipe.weights == "auto" and recipe.cases == "pictures" and at_hand(BACKBONE)
+    return (
+        recipe.learns_labels
+        and recipe.weights == "auto"
+        and recipe.cases == "pictures"
+        and at_hand(ON_PROCESSOR.backbone)
+    )
+
+
+def _ladder_size(n_images: int, options: RunOptions) -> int:
+    """Return the largest side at which the features of all images take no more than their share of the budget.
+
+    What an image costs is measured only where it could be too much.
+    """
+    climbing, allowed = climbing_on(options.devices), FEATURES_SHARE * 60 * options.minutes
+    for size in climbing.sizes[:-1]:
+        if n_images * SECONDS_A_MEGAPIXEL * size**2 / 1e6 <= allowed:
+            return size
+        if n_images * _seconds_an_image(climbing.backbone, size, options.devices) <= allowed:
+            return size
+    return climbing.sizes[-1]
+
+
+@cache
+def _seconds_an_image(backbone: str, size: int, devices: str) -> float:
+    """Return what the features of an image of `size` pixels a side cost here, by the faster of two small batches."""
+    import time
+
+    import torch
+
+    from focusmap.nets.build import Architecture, build_net
+    from focusmap.nets.levels import LevelsNet, images_at_once
+    from focusmap.training.devices import choose_devices
+
+    device = choose_devices(devices).accelerator
+    net = cast("LevelsNet", build_net(Architecture(f"{backbone}-probe", 3, 1)).eval().to(device))
+    x = torch.zeros((images_at_once((3, size, size)), 3, size, size), device=device)
+    found = []
+    with torch.inference_mode():
+        for _ in range(3):
+            started = time.perf_counter()
+            net.measure(x).cpu()
+            found.append((time.perf_counter() - started) / len(x))
+    return min(found)
 
 
 def _refuse_other_dimensions(recipe: Recipe, seen: Seen) -> None:

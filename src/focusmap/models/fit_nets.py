@@ -103,7 +103,7 @@ def train_net(made: Untrained, training: "Training", options: RunOptions) -> Non
 
     recipe, run, task, net = training.recipe, training.run, training.cohort.task, made.net
     if made.architecture:
-        options.say(f"{recipe.model} starts from {net.start.reason}")
+        options.say(f"first weights of {recipe.model}: {net.start.reason}")
     data = training_data(made, training)
     checkpoint = run.checkpoint / "last.safetensors"
     records = []

@@ -20,7 +20,7 @@ from focusmap.evaluation.calibration import apply, divisors
 from focusmap.evaluation.predictions import read_predictions, write_predictions
 from focusmap.files import Json, read_json, write_json
 from focusmap.models.choice import FINE_TUNED, MEAN, PROBE, Rung, choose, log_loss, score, truth_of
-from focusmap.models.configure import BACKBONE
+from focusmap.models.configure import climbing_on
 from focusmap.models.ensemble import combine
 from focusmap.models.folder import load_model, save_model
 from focusmap.models.predictor import Predictor, calibrated
@@ -31,7 +31,6 @@ from focusmap.study.run import Run
 if TYPE_CHECKING:
     from focusmap.models.training import Training
 
-FINE_TUNED_SIZE = 160
 FINE_TUNING: dict[str, object] = {
     "warmup_epochs": 1,
     "learning_rate": 3e-4,
@@ -42,7 +41,7 @@ FINE_TUNING: dict[str, object] = {
 }
 """The stem and the first two blocks frozen, and rates that fall towards the input: what a few hundred images would only
 distort is kept."""
-MOST_EPOCHS, FEWEST_EPOCHS = 12, 4
+FEWEST_EPOCHS = 4
 # Of the time that is left: steps are measured on quiet data, and the net is asked of tune and test when it is trained.
 TRAINING_SHARE = 0.8
 # Test is only predicted: `focusmap.evaluation.simpler` sets the rungs beside the chosen one.
@@ -108,7 +107,8 @@ def climb(training: "Training", options: RunOptions, fit: Fit, clock: Clock) -> 
     reached = [rung for name in (PROBE, FINE_TUNED) if (rung := _reached(name, training, earlier))]
     found = _Climb(training, options, reached)
     if not found.rungs:
-        found.rungs.append(_climbed(PROBE, training, probe_recipe(training.recipe), options, fit))
+        backbone = climbing_on(options.devices).backbone
+        found.rungs.append(_climbed(PROBE, training, probe_recipe(training.recipe, backbone), options, fit))
     yield found.chosen()
     if (fine := _next_recipe(training, options, clock, earlier)) is not None:
         found.rungs[1:] = [_climbed(FINE_TUNED, training, fine, options, fit)]
@@ -149,11 +149,11 @@ def _next_recipe(training: "Training", options: RunOptions, clock: Clock, earlie
     return None if is_done else kept
 
 
-def probe_recipe(recipe: Recipe) -> Recipe:
+def probe_recipe(recipe: Recipe, backbone: str) -> Recipe:
     """Return the recipe of the first rung: nothing is augmented, and the views are those that its features are of."""
     mirrors = recipe.augmentation.mirror
     as_it_is = replace(recipe.augmentation, shift=0.0, scale=0.0)
-    return replace(recipe, model=f"{BACKBONE}-{PROBE}", ensemble=1, tta=mirrors, augmentation=as_it_is)
+    return replace(recipe, model=f"{backbone}-{PROBE}", ensemble=1, tta=mirrors, augmentation=as_it_is)
 
 
 def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions) -> Recipe | None:
@@ -162,9 +162,11 @@ def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions)
     Settings that the user gives count; the others are `FINE_TUNING`.
     """
     given, usual = training.recipe, Recipe()
-    n_train, most = len(training.split.ids("train")), min(MOST_EPOCHS, given.epochs)
+    climbing, probe = climbing_on(options.devices), read_recipe(training.run.rung(PROBE).recipe)
+    n_train, most = len(training.split.ids("train")), min(climbing.most_epochs, given.epochs)
     chosen = {name: value for name, value in FINE_TUNING.items() if getattr(given, name) == getattr(usual, name)}
-    recipe = replace(given, model=BACKBONE, size=min(FINE_TUNED_SIZE, given.size), **chosen)  # type: ignore[arg-type]
+    model, size = probe.model.removesuffix(f"-{PROBE}"), min(climbing.fine_tuned_size, given.size)
+    recipe = replace(given, model=model, size=size, **chosen)  # type: ignore[arg-type]
     started = time.monotonic()
     per_epoch = _seconds_per_epoch(training.rung(FINE_TUNED, recipe, options), options)
     left = TRAINING_SHARE * (seconds - (time.monotonic() - started))

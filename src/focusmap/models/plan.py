@@ -77,7 +77,7 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
     check_model(cohort, options.recipe)
     is_shown_images = model_name(cohort, options.recipe).shown == "images"
     seen = look_at_sample(cohort) if is_shown_images else None
-    recipe = resolved(cohort, options.recipe, seen)
+    recipe = resolved(cohort, options.recipe, seen, options)
     rows = rows_for(cohort, recipe)
     divided = split(rows, options)
     parts = [fold_split(divided, k) for k in range(divided.n_folds)] or [divided]

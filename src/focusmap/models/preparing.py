@@ -62,7 +62,7 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions, judged: "Callable[[Sp
     write_study(cohort.study, run.study)
     divided = split(rows, options)
     audit = judged(split_of_images(divided, rows))
-    recipe = resolved(cohort, options.recipe, seen_by(audit, cohort))
+    recipe = resolved(cohort, options.recipe, seen_by(audit, cohort), options)
     store = store_for(rows, recipe, run, options)
     if store is not None and store.failures:
         rows = rows.of(store.image_ids) if rows.images is None else with_images(rows, store.image_ids)

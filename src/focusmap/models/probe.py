@@ -219,7 +219,7 @@ def fit_probe(training: "Training", options: RunOptions) -> "Model":
     check_learnable(task, rows.learnt)
     architecture = architecture_of(recipe, task)
     net = build_net(architecture, recipe.weights, recipe.seed).to(choose_devices(options.devices).accelerator)
-    options.say(f"{recipe.model} starts from {net.start.reason}")
+    options.say(f"first weights of {recipe.model}: {net.start.reason}")
     card = net_card(net, training, architecture.to_dict())
     features = _features(cast("LevelsNet", net), training, rows, options.progress).astype(np.float64)
     fitted = fit_head(task, features, _standardised(task, rows.learnt, card.scales), rows, recipe.seed)

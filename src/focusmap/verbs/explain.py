@@ -1,7 +1,7 @@
 """Explain: heat maps of a run's test split or of other images, and their scores where lesions are marked."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from focusmap.errors import InputError
@@ -11,7 +11,15 @@ from focusmap.faithfulness.trust import measure_trust
 from focusmap.figures.style import save_figure
 from focusmap.files import Json, branch, is_table, write_failures, write_json
 from focusmap.heatmaps import FOCUS, check_method
-from focusmap.heatmaps.write import ExplainOptions, Explanation, clear_maps, pool_indexes, pool_scales, write_methods
+from focusmap.heatmaps.write import (
+    ExplainOptions,
+    Explanation,
+    by_lot,
+    clear_maps,
+    pool_indexes,
+    pool_scales,
+    write_methods,
+)
 from focusmap.models.folder import as_net, load_run_looking
 from focusmap.models.predictor import Looking
 from focusmap.report.localisation_section import draw_scores
@@ -78,7 +86,8 @@ def explain(
     plan = None if request.trust is None else _plan_trust(run, members, request.trust, methods, options)
     clear_maps(out)
     explained = [member.explained(request.declaration.boxes) for member in members]
-    found = [_write(one, each, methods, request, options) for one, each in zip(members, explained, strict=True)]
+    each_one = replace(request, seconds=None if request.seconds is None else request.seconds / len(members))
+    found = [_write(one, each, methods, each_one, options) for one, each in zip(members, explained, strict=True)]
     if len(members) > 1:
         pool_indexes([member.folder for member in members], out)
         pool_scales([member.folder for member in members], methods[0], out)
@@ -149,8 +158,11 @@ def _methods(model: Looking, request: ExplainRequest) -> tuple[str, ...]:
 def _write(
     member: _Member, explained: Explained, methods: Sequence[str], request: ExplainRequest, options: RunOptions
 ) -> Explanation:
-    how = ExplainOptions(targets=request.targets, reference=explained.reference, progress=options.progress)
-    return write_methods(member.model.explainable(), Samples.from_files(member.rows), member.folder, methods, how)
+    how = ExplainOptions(
+        targets=request.targets, reference=explained.reference, seconds=request.seconds, progress=options.progress
+    )
+    rows = member.rows if request.seconds is None else member.rows.take(by_lot(len(member.rows), options.recipe.seed))
+    return write_methods(member.model.explainable(), Samples.from_files(rows), member.folder, methods, how)
 
 
 def _write_failures(failures: Sequence[Failure], out: Path) -> tuple[tuple[Path, str], ...]:

@@ -78,6 +78,9 @@ class ExplainRequest:
         "its boxes apply to the run's own test split too.",
     ] = Declaration()
     trust: Annotated[TrustRequest | None, "How to measure whether maps are faithful; None: do not."] = None
+    seconds: Annotated[
+        float | None, "About how long it may take: images come by lot until then, a few at least. None: all of them."
+    ] = None
 
     def __post_init__(self) -> None:
         settle(self)
