@@ -10,7 +10,7 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from focusmap.everything import demo, resume_run, run
+    from focusmap.everything import accept, demo, evaluate_anomalies, resume_run, run
     from focusmap.images.read import read_image
     from focusmap.installation import diagnose as doctor
     from focusmap.loaded import load_model
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from focusmap.verbs.compare import compare
     from focusmap.verbs.consensus import consensus
     from focusmap.verbs.convert import convert
-    from focusmap.verbs.evaluate import evaluate, evaluate_anomalies, evaluate_cases, evaluate_other, evaluate_table
+    from focusmap.verbs.evaluate import evaluate, evaluate_cases, evaluate_other, evaluate_table
     from focusmap.verbs.explain import explain
     from focusmap.verbs.export import export
     from focusmap.verbs.index import index
@@ -61,6 +61,7 @@ _HOMES = {
     "SegmentRequest": "verbs.requests",
     "ServeRequest": "verbs.requests",
     "TrustRequest": "study.options",
+    "accept": "everything",
     "audit": "verbs.prepare",
     "compare": "verbs.compare",
     "consensus": "verbs.consensus",
@@ -69,7 +70,7 @@ _HOMES = {
     "demo": "everything",
     "doctor": "installation:diagnose",
     "evaluate": "verbs.evaluate",
-    "evaluate_anomalies": "verbs.evaluate",
+    "evaluate_anomalies": "everything",
     "evaluate_cases": "verbs.evaluate",
     "evaluate_other": "verbs.evaluate",
     "evaluate_table": "verbs.evaluate",
@@ -95,8 +96,8 @@ _HOMES = {
 
 __all__ = [
     "ConsensusOptions", "ConsensusRequest", "ConvertRequest", "Declaration", "ExplainRequest", "PredictRequest",
-    "ReadingsDeclaration", "Recipe", "RunOptions", "SegmentRequest", "ServeRequest", "TrustRequest", "audit",
-    "compare", "consensus", "convert", "corrections", "demo", "doctor", "evaluate", "evaluate_anomalies",
+    "ReadingsDeclaration", "Recipe", "RunOptions", "SegmentRequest", "ServeRequest", "TrustRequest", "accept",
+    "audit", "compare", "consensus", "convert", "corrections", "demo", "doctor", "evaluate", "evaluate_anomalies",
     "evaluate_cases", "evaluate_other", "evaluate_table", "explain", "export", "index", "load_model",
     "open_run", "predict", "prepare", "read_cohort", "read_image", "read_recipe", "report", "resume",
     "resume_run", "run", "segment", "serve", "split", "train",

@@ -1,26 +1,33 @@
-"""Everything in one go: audit, split, prepare, train, evaluate, explain, report.
+"""What takes several verbs: everything in one go from audit to report, acceptance, anomaly scores against labels.
 
 The one place that puts verbs together: it stands above them, since no verb knows another.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
+from typing import cast
 
-from focusmap.files import atomic_folder
+from focusmap.evaluation.decisions import Requirement, decide
+from focusmap.evaluation.metrics import compare_with_labels, refuse_other_kinds
+from focusmap.evaluation.predictions import read_predictions
+from focusmap.evaluation.writing import ACCEPTANCE, METRICS, PREDICTIONS
+from focusmap.files import Json, atomic_folder, refuse_existing, table_name, write_json
 from focusmap.models.folder import can_be_mapped
 from focusmap.models.preparing import write_manifest
 from focusmap.models.training import train_baseline
 from focusmap.progress import Progress, silent
 from focusmap.segmentation.lesions import check_lesions
 from focusmap.study.cohort import Cohort, load_cohort, read_cohort
-from focusmap.study.options import RunOptions
+from focusmap.study.options import Declaration, RunOptions
 from focusmap.study.recipe import Recipe, read_recipe
 from focusmap.study.recipe_parts import LADDER
 from focusmap.study.run import Run, open_run, start_run, writing
-from focusmap.verbs.evaluate import evaluate
+from focusmap.study.study import read_study
+from focusmap.study.task import UNLABELLED
+from focusmap.verbs.evaluate import evaluate, evaluate_other
 from focusmap.verbs.explain import explain
 from focusmap.verbs.report import report
 from focusmap.verbs.requests import ExplainRequest, SegmentRequest
@@ -132,6 +139,73 @@ def demo(
         phantom = make_phantom(PhantomOptions(size=DEMO_PIXELS, seed=seed, shuffle_labels=shuffle_labels))
         labels = write_phantom(phantom, folder / "study")
         return run(read_cohort(labels), folder, replace(options, force=True))
+
+
+def accept(
+    folder: Path,
+    label_file: Path,
+    requirements: Sequence[Requirement],
+    declaration: Declaration = Declaration(),
+    out: Path | None = None,
+    options: RunOptions = RunOptions(),
+) -> dict[str, Json]:
+    """Return whether a run's model reaches what is required on local images, and write it as ``acceptance.json``.
+
+    Raises
+    ------
+    InputError, RefusedError
+        As `focusmap.evaluate_other` does; if nothing is required, or something that is not measured.
+    """
+    out = out or open_run(folder).evaluation / table_name(label_file)
+    refuse_existing(out / ACCEPTANCE, force=options.force)
+    found = decide(evaluate_other(folder, label_file, declaration, out, options), requirements)
+    write_json(out / ACCEPTANCE, found)
+    return found
+
+
+def is_unlabelled(folder: Path) -> bool:
+    """Return whether a run has learnt from images alone."""
+    return read_study(open_run(folder).study).task == UNLABELLED
+
+
+def evaluate_anomalies(
+    folder: Path, label_file: Path | None, declaration: Declaration, out: Path | None, options: RunOptions
+) -> dict[str, Json]:
+    """Return AUROC and average precision of the anomaly score for the binary labels that are declared; write them.
+
+    Parameters
+    ----------
+    folder
+        The run, of a study without labels.
+    label_file
+        Of other images; None means the run's own test part and label file.
+    declaration
+        The targets; what else is said of another label file.
+    out, options
+        As for `focusmap.evaluate_other`.
+
+    Raises
+    ------
+    InputError
+        If a label is not binary, or the label file no longer has an image of the run.
+    """
+    run = open_run(folder)
+    own = read_study(run.study)
+    images = declaration.images or (own.images if label_file is None else None)
+    declared = Declaration(images, declaration.targets, patient="none", uncertain=declaration.uncertain)
+    labelled = read_cohort(label_file or own.label_file, declared)
+    refuse_other_kinds(labelled.task)
+    if label_file is None:
+        metrics, table = evaluate(folder, out, force=options.force), run.predictions("test")
+        place = out or run.evaluation
+    else:
+        metrics = evaluate_other(folder, label_file, replace(declaration, targets=()), out, options)
+        place = out or run.evaluation / table_name(label_file)
+        table = place / PREDICTIONS
+    compared = compare_with_labels(read_predictions(table, UNLABELLED), labelled, options.recipe.seed)
+    metrics = {**metrics, "targets": {**cast(dict[str, Json], metrics["targets"]), **compared}}
+    write_json(place / METRICS, metrics)
+    return metrics
 
 
 def _timed(step: str, seconds: dict[str, float], work: Callable[[], object]) -> None:

@@ -36,6 +36,7 @@ SENTENCES: Mapping[str, str] = {
     "constant": "the reference value or the prediction is constant",
     "undefined-for-all": "undefined for every target",
     "undefined-for-one": "the metric is undefined for one model or both",
+    "no-calibration-line": "one class only, or the probabilities separate the classes without overlap",
     "undefined-here": "the metric is undefined on this sample",
     "no-observation": "no observations",
     "too-few": "too few patients, or too few of a class, to resample",

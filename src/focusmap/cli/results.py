@@ -1,4 +1,4 @@
-"""Commands that say how well a run did: ``focusmap evaluate``, ``compare`` and ``report``."""
+"""Commands that say how well a run did: ``focusmap evaluate``, ``accept``, ``compare`` and ``report``."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 # What each way to evaluate looks at; of a label file of other images it is all but `uncertain`.
-OF_A_TABLE = frozenset({"predictions", "out", "options.recipe.seed", "options.force"})
+OF_A_TABLE = frozenset({"predictions", "prevalence", "out", "options.recipe.seed", "options.force"})
 OF_CASES = frozenset({"cases", "out", "options.force"})
-OF_OWN = frozenset({"out", "options.force"})
-OF_OWN_ANOMALIES = OF_OWN | {
+OF_OWN = frozenset({"prevalence", "out", "options.force"})
+OF_OWN_ANOMALIES = (OF_OWN - {"prevalence"}) | {
     "declaration.targets",
     "declaration.images",
     "declaration.uncertain",
@@ -50,6 +50,10 @@ class Evaluate:
         Literal["mean", "max", "attention"] | None,
         Setting("one prediction per case, such as a volume from its slices"),
     ] = None
+    prevalence: Annotated[
+        tuple[str, ...],
+        Setting("share of positives for which PPV and NPV are wanted too; repeat for several", "[NAME=]SHARE"),
+    ] = ()
     out: Annotated[Path | None, Setting("folder of metrics.json and its figures", "DIR")] = None
     declaration: Annotated[
         Declaration, Only("images", "targets", "patient", "same_patient", "case", "view", "missing", "uncertain")
@@ -68,14 +72,14 @@ class Evaluate:
 
     def _evaluated(self) -> "tuple[Mapping[str, Json], str]":
         """Return the metrics, and what they count."""
-        from focusmap.verbs.evaluate import is_unlabelled
+        from focusmap.everything import is_unlabelled
 
         options = watched(self.options)
         if self.predictions is not None:
             self._refuse_all_but(OF_A_TABLE, "is not used with --predictions FILE. Leave it out.")
             if self.run is not None:
                 raise InputError("give a RUN, or --predictions FILE; not both.")
-            return focusmap.evaluate_table(self.predictions, self.out, options), "images"
+            return focusmap.evaluate_table(self.predictions, self.out, options, self.prevalence), "images"
         if self.run is None:
             raise InputError("give a RUN, or --predictions FILE.")
         if self.cases is not None:
@@ -91,14 +95,59 @@ class Evaluate:
             self._refuse_all_but(
                 OF_OWN, "says nothing of the run's own test split. Leave it out, or name a label file."
             )
-            return focusmap.evaluate(self.run, self.out, force=self.options.force), focusmap.open_run(self.run).unit
+            metrics = focusmap.evaluate(self.run, self.out, prevalence=self.prevalence, force=self.options.force)
+            return metrics, focusmap.open_run(self.run).unit
         if "declaration.uncertain" in self.typed:
             raise InputError("--uncertain: the run's own study says what -1 means. Leave it out.")
-        metrics = focusmap.evaluate_other(self.run, self.labels, self.declaration, self.out, options)
+        metrics = focusmap.evaluate_other(self.run, self.labels, self.declaration, self.out, options, self.prevalence)
         return metrics, focusmap.open_run(self.run).unit
 
     def _refuse_all_but(self, acts: frozenset[str], why: str) -> None:
         refuse_idle(self, self.typed, acts, why)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accept:
+    """What must be reached, by which run's model, on whose images."""
+
+    EXAMPLE: ClassVar[str] = """
+    examples:
+      focusmap accept runs/first local.csv --at-least auroc=.80
+      focusmap accept runs/first local.csv --at-least Effusion/sensitivity=.9 --at-most Effusion/brier=.1
+
+    Exit code 0: every requirement is met, by the whole interval; 3: one is not; 4: there are too few patients."""
+
+    run: Annotated[Path, RUN]
+    labels: Annotated[Path, Setting("label file of local images", "LABELS.csv", is_positional=True)]
+    at_least: Annotated[tuple[str, ...], Setting("what a metric must reach; repeat", "[TARGET/]METRIC=VALUE")] = ()
+    at_most: Annotated[tuple[str, ...], Setting("what a metric must not pass; repeat", "[TARGET/]METRIC=VALUE")] = ()
+    out: Annotated[Path | None, Setting("folder of acceptance.json and metrics.json", "DIR")] = None
+    declaration: Annotated[Declaration, Only("images", "patient", "same_patient", "case", "view", "missing")] = (
+        Declaration()
+    )
+    options: Annotated[RunOptions, Only("accept", "skip_unreadable", "recipe.seed", "devices", "force")]
+
+    def __call__(self) -> int:
+        """Run the command."""
+        from focusmap.evaluation.decisions import EXIT_CODES, parse_requirement
+
+        required = [parse_requirement(words) for words in self.at_least]
+        required += [parse_requirement(words, is_upper=True) for words in self.at_most]
+        found = focusmap.accept(self.run, self.labels, required, self.declaration, self.out, watched(self.options))
+        print_acceptance(found)
+        return EXIT_CODES[found["decision"]]  # type: ignore[index]
+
+
+def print_acceptance(found: Mapping[str, "Json"]) -> None:
+    """Print the decision, then each requirement with what was measured, and how many patients more would tell."""
+    print(f"{str(found['decision']).upper()}  {found['n_images']} images of {found['n_patients']} patients")
+    for row in cast(Sequence[Mapping[str, "Json"]], found["requirements"]):
+        print(f"  {row['decision']}: {row['requirement']}; found {interval(row)}, on {row['n_patients']} patients")
+        if row["decision"] == "too few patients":
+            needed = row["n_patients_needed"]
+            print(
+                f"    about {needed} would tell, if the value stays" if needed else "    no number of them would tell"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +168,21 @@ class Compare:
             print(f"comparison: {self.out / 'compare.html'}")
 
 
+def answer_in_words(answer: Mapping[str, "Json"]) -> str:
+    """Return in one line which of two runs is the better, if that may be said."""
+    better, p = answer["better"], cast(float | None, answer["p_false"])
+    told = f"{answer['metric']} {interval(answer['difference'])} on {answer['n_patients']} patients"
+    chance = "" if p is None else f"; probability that a claim would be false {p:.2g}"
+    if better is None:
+        return f"{answer['b']} against {answer['a']}: no difference is shown. {told}{chance}"
+    other = answer["a"] if better == answer["b"] else answer["b"]
+    return f"{better} is better than {other}: {answer['b']} - {answer['a']} {told}{chance}"
+
+
 def print_comparison(comparison: Mapping[str, "Json"]) -> None:
-    """Print the paired differences, and for each pair of runs on how much they rest."""
+    """Print which run is the better one of each pair, then the paired differences and on how much they rest."""
+    for answer in cast(Sequence[Mapping[str, "Json"]], comparison["answers"]):
+        print(answer_in_words(answer))
     told: set[tuple[object, object]] = set()
     for row in cast(Sequence[Mapping[str, object]], comparison["differences"]):
         if (row["b"], row["a"]) not in told:

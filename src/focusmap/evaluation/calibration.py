@@ -92,7 +92,8 @@ def choose_thresholds(task: Task, probabilities: np.ndarray, truth: np.ndarray, 
         ``(N, L)`` calibrated, and ``(N, T)``, of the tune images; truth is positive from 0.5 on, NaN unknown.
     rule
         ``accuracy``, ``youden`` (sensitivity + specificity), ``f1``: the highest. ``sensitivity=0.9``: the highest
-        specificity with at least that sensitivity; ``specificity=0.9`` the other way round.
+        specificity with at least that sensitivity; ``specificity=0.9`` the other way round. ``cost=5``: the lowest
+        total cost where missing a positive costs 5 times what a false alarm does.
 
     Returns
     -------
@@ -122,7 +123,9 @@ def parse_rule(rule: str) -> Criterion:
         return PLAIN_RULES[name]
     if name in HELD_RULES and wanted:
         return _held(name, HELD_RULES[name], _share(rule, wanted))
-    known = [*PLAIN_RULES, *(f"{held}=0.9" for held in HELD_RULES)]
+    if name == "cost" and wanted:
+        return _costing(rule, wanted)
+    known = [*PLAIN_RULES, *(f"{held}=0.9" for held in HELD_RULES), "cost=5"]
     raise InputError(f"threshold rule {rule!r} is not one of {', '.join(known)}.{suggest(rule, known)}")
 
 
@@ -134,6 +137,16 @@ def _share(rule: str, wanted: str) -> float:
     if not 0 < value <= 1:
         raise InputError(f"threshold rule {rule!r}: {wanted!r} is not a share above 0 and at most 1, such as 0.9.")
     return value
+
+
+def _costing(rule: str, wanted: str) -> Criterion:
+    try:
+        ratio = float(wanted)
+    except ValueError:
+        ratio = np.nan
+    if not 0 < ratio < np.inf:
+        raise InputError(f"threshold rule {rule!r}: {wanted!r} is not how many false alarms a missed positive weighs.")
+    return lambda metrics: -(metrics["false_positives"] + ratio * metrics["false_negatives"])
 
 
 def _held(held: str, maximised: str, wanted: float) -> Criterion:
@@ -155,7 +168,8 @@ def _choose(probability: np.ndarray, truth: np.ndarray, criterion: Criterion) ->
     if not positive.any() or positive.all():
         return DEFAULT_THRESHOLD
     thresholds, table = _cuts(positive, shown)
-    gain = np.nan_to_num(criterion(confusion_metrics(table)), nan=-1.0)
+    counts = {"false_positives": table[1], "false_negatives": table[2]}
+    gain = np.nan_to_num(criterion(confusion_metrics(table) | counts), nan=-1.0)
     best = thresholds[gain >= gain.max() - 1e-12]
     return float(best[np.argmin(np.abs(best - DEFAULT_THRESHOLD))])
 

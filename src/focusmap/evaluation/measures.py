@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from focusmap.evaluation.clinical import predictive_values
 from focusmap.files import Json
 from focusmap.reasons import Reason
 from focusmap.statistics import formulas
@@ -33,6 +34,8 @@ class Sample:
         Which patient each image is of.
     threshold
         ``(n,)``; binary: called positive from here on.
+    prevalence
+        Binary: the share of positives for which predictive values are wanted too; None wants none.
     """
 
     target: Target
@@ -40,6 +43,7 @@ class Sample:
     probabilities: np.ndarray
     clusters: Clusters
     threshold: np.ndarray
+    prevalence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,13 @@ def binary_measure(sample: Sample) -> Measure:
 
     def statistic(multiplicities: np.ndarray) -> dict[str, np.ndarray]:
         totals = sums @ multiplicities
-        n = totals[:4].sum(axis=0)
+        n, counted = totals[:4].sum(axis=0), formulas.confusion_metrics(totals[:4])
+        at = sample.prevalence
+        elsewhere = {} if at is None else predictive_values(counted["sensitivity"], counted["specificity"], at)
         return {
             **ranking.areas(multiplicities),
-            **formulas.confusion_metrics(totals[:4]),
+            **counted,
+            **elsewhere,
             "log_loss": formulas.ratio(totals[4], n),
             "brier": formulas.ratio(totals[5], n),
             "ece": formulas.ratio(np.abs(totals[6:]).sum(axis=0), n),
@@ -93,6 +100,7 @@ def _binary_facts(sample: Sample, cells: np.ndarray) -> dict[str, Json]:
         "n": len(cells),
         "n_positive": tp + fn,
         "confusion": [[tn, fp], [fn, tp]],
+        **({} if sample.prevalence is None else {"prevalence": sample.prevalence}),
         **_threshold_facts(sample.threshold),
     }
 
@@ -121,6 +129,8 @@ def _binary_reasons(positive: np.ndarray) -> dict[str, Reason]:
         "specificity": Reason("none-negative"),
         "ppv": Reason("none-called-positive"),
         "npv": Reason("none-called-negative"),
+        "ppv_at_prevalence": Reason("none-called-positive"),
+        "npv_at_prevalence": Reason("none-called-negative"),
         "f1": Reason("none-positive-or-called"),
     }
     return reasons if len(positive) else {}

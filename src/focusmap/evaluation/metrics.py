@@ -12,6 +12,7 @@ from typing import TypeAlias, cast
 import numpy as np
 
 from focusmap.errors import InputError
+from focusmap.evaluation.clinical import recalibration
 from focusmap.evaluation.measures import MEASURES, NO_TRUTH, Measure, Sample
 from focusmap.evaluation.predictions import Predictions
 from focusmap.files import Json
@@ -87,12 +88,15 @@ class EvaluationOptions:
         Name of the images that are evaluated; only written down.
     n_resamples, seed
         Number of bootstrap resamples, and the seed that makes them repeatable.
+    prevalence
+        By binary target, the share of positives among those for whom predictive values are wanted.
     """
 
     thresholds: Mapping[str, float | np.ndarray] = field(default_factory=dict)
     split: str = "test"
     n_resamples: int = 1000
     seed: int = 0
+    prevalence: Mapping[str, float] = field(default_factory=dict)
 
 
 def evaluate_predictions(predictions: Predictions, truth: np.ndarray, options: EvaluationOptions) -> dict[str, Json]:
@@ -151,7 +155,8 @@ def samples_of(
         threshold = np.broadcast_to(np.asarray(given, dtype=np.float64), known.shape)[known]
         shown = predictions.of(target.name)[known]
         assert not np.isnan(shown).any(), "the readers of predictions refuse cells without a number"
-        samples[target.name] = Sample(target, truth[known, position], shown, clusters.take(known), threshold)
+        stated, of_whom = options.prevalence.get(target.name), clusters.take(known)
+        samples[target.name] = Sample(target, truth[known, position], shown, of_whom, threshold, stated)
     return samples
 
 
@@ -169,6 +174,8 @@ def _describe(
         place[of_class] = _interval(metric, distribution, measure).to_dict()
     if sample.target.kind == "binary":
         described["auroc_delong"] = _delong(sample, measure).to_dict()
+        for name, interval in recalibration(sample.truth, sample.probabilities[:, 0], sample.clusters).items():
+            described[name] = interval.to_dict()
         described["threshold_source"] = "tune" if sample.target.name in options.thresholds else "default"
     elif sample.target.classes:
         described["per_class"] = per_class

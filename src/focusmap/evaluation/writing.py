@@ -6,11 +6,13 @@ from typing import TypeAlias, cast
 
 import numpy as np
 
-from focusmap.evaluation.metrics import EvaluationOptions, evaluate_predictions
+from focusmap.evaluation.clinical import decision_points, smooth_calibration
+from focusmap.evaluation.metrics import EvaluationOptions, evaluate_predictions, patients_of
 from focusmap.evaluation.predictions import Predictions
 from focusmap.evaluation.verdict import Evidence, with_verdict
 from focusmap.files import Json, read_json, read_table, write_json
 from focusmap.statistics import formulas
+from focusmap.statistics.resampling import Clusters
 from focusmap.study.cohort import Cohort
 from focusmap.study.run import Run
 
@@ -45,29 +47,34 @@ def calibration_bins(truth: np.ndarray, probability: np.ndarray, n_bins: int = 1
 
 
 def curves(predictions: Predictions, truth: np.ndarray) -> dict[str, Json]:
-    """Return the content of ``curves.json``: by label name ``roc``, ``pr`` and ``calibration``, as lists.
+    """Return the content of ``curves.json``: by label name ``roc``, ``pr``, ``calibration`` and ``decision``, as lists.
+
+    Where there are patients enough, ``calibration_curve`` is the smooth course of calibration with its limits.
 
     A multiclass target has one entry per class, called ``NAME=CLASS``, class against the rest. Continuous targets and
     labels with one class only have none. At most 500 points a curve.
     """
     drawn: dict[str, Json] = {}
-    spelt = predictions.task.label_truth(truth)
+    spelt, clusters = predictions.task.label_truth(truth), patients_of(predictions)
     for target in predictions.task.targets:
         columns = predictions.task.slice_of(target.name)
         for column, label in zip(range(columns.start, columns.stop), target.label_names, strict=True):
             known = ~np.isnan(spelt[:, column])
             outcome = spelt[known, column]
             if target.kind != "continuous" and 0 < (outcome >= 0.5).sum() < len(outcome):
-                drawn[label] = _curves_of(outcome, predictions.probabilities[known, column])
+                drawn[label] = _curves_of(outcome, predictions.probabilities[known, column], clusters.take(known))
     return drawn
 
 
-def _curves_of(outcome: np.ndarray, probability: np.ndarray) -> dict[str, Json]:
+def _curves_of(outcome: np.ndarray, probability: np.ndarray, clusters: Clusters) -> dict[str, Json]:
     positive = outcome >= 0.5
+    smooth = smooth_calibration(outcome, probability, clusters)
     return {
         "roc": _listed(roc_points(positive, probability)),
         "pr": _listed(pr_points(positive, probability)),
         "calibration": _listed(calibration_bins(outcome, probability)),
+        **({"calibration_curve": _listed(smooth)} if smooth else {}),
+        "decision": _listed(decision_points(outcome, probability, clusters)),
     }
 
 
@@ -81,10 +88,13 @@ def _cumulative(positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np
 def _listed(points: Points) -> dict[str, Json]:
     n = len(next(iter(points.values())))
     kept = np.unique(np.linspace(0, n - 1, min(n, MOST_POINTS)).round().astype(int))
-    return {name: [round(float(value), 6) for value in values[kept]] for name, values in points.items()}
+    return {
+        name: [round(float(value), 6) if np.isfinite(value) else None for value in values[kept]]
+        for name, values in points.items()
+    }
 
 
-METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
+METRICS, PREDICTIONS, ACCEPTANCE = "metrics.json", "predictions.csv", "acceptance.json"
 
 
 def write_evaluation(

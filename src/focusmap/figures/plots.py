@@ -1,7 +1,7 @@
-"""ROC, precision-recall and calibration curves, one small panel per label, and confusion matrices."""
+"""ROC, precision-recall, calibration and decision curves, one small panel per label, and confusion matrices."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,15 +24,11 @@ from focusmap.figures.style import (
 from focusmap.files import Json, branch, items, number, series, text
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
-# In square points.
-FULLEST_DOT = 60.0
-
-if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+FULLEST_DOT = 60.0  # in square points
 
 
 @dataclass(frozen=True)
@@ -54,6 +50,9 @@ class Curve:
         Precision of guessing, the share of positives; only for precision-recall.
     counts
         ``(n,)``: answers that each point stands for; only for calibration.
+    beside
+        Further columns: the smooth course of calibration (``predicted, observed, low, high``), or what stands beside
+        the net benefit at each x (``low, high, act_on_all, gain_low``).
     """
 
     name: str
@@ -63,6 +62,7 @@ class Curve:
     point: tuple[float, float] | None = None
     baseline: float | None = None
     counts: np.ndarray | None = None
+    beside: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def roc_figure(curves: Sequence[Curve]) -> "Figure":
@@ -92,17 +92,57 @@ def pr_figure(curves: Sequence[Curve]) -> "Figure":
 def calibration_figure(curves: Sequence[Curve]) -> "Figure":
     """Return a dot a bin of predicted probabilities, its area the share of the fullest bin; without `counts` all alike.
 
-    No line joins them: between a full bin and a lone image it would show a course that nobody has seen.
+    No line joins them: between a full bin and a lone image it would show a course that nobody has seen. Where there
+    are patients enough, the smooth course is drawn with its limits.
     """
     figure, panels = grid_of_squares(len(curves))
     for axes, curve in zip(panels, curves, strict=True):
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
         counts = np.ones(len(curve.x)) if curve.counts is None else curve.counts
         areas = FULLEST_DOT * counts / max(counts.max(initial=0), 1)
+        if curve.beside:
+            x, y, low, high = (curve.beside[name] for name in ("predicted", "observed", "low", "high"))
+            axes.fill_between(x, low, high, color=NEGATIVE, alpha=0.15, linewidth=0)
+            axes.plot(x, y, color=NEGATIVE, linewidth=1.2)
         axes.scatter(curve.x, curve.y, s=areas, color=NEGATIVE, edgecolor="white", linewidth=0.4, clip_on=False)
         _finish(axes, curve)
     name_outer_axes(panels, "predicted probability", "observed share")
     return figure
+
+
+def decision_figure(curves: Sequence[Curve]) -> "Figure":
+    """Return decision curves with their limits; dashed is acting on all, grey acting on none.
+
+    The note says from where to where the model beats both, its whole interval above the better of them.
+    """
+    figure, panels = grid_of_squares(len(curves))
+    for axes, curve in zip(panels, curves, strict=True):
+        low, high, of_all = (curve.beside[name] for name in ("low", "high", "act_on_all"))
+        axes.fill_between(curve.x, low, high, color=NEGATIVE, alpha=0.15, linewidth=0)
+        axes.axhline(0, color=MUTED, linewidth=0.8)
+        axes.plot(curve.x, of_all, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.plot(curve.x, curve.y, color=NEGATIVE, linewidth=1.6)
+        top = max(float(np.nanmax(curve.y)), float(of_all[0]), 0.02)
+        axes.set_ylim(-0.25 * top, 1.1 * top)
+        axes.yaxis.set_major_locator(_few_ticks())
+        axes.yaxis.set_major_formatter("{x:g}")
+        _finish(axes, replace(curve, note=_range_of_benefit(curve)))
+    name_outer_axes(panels, "probability from which one acts", "net benefit")
+    return figure
+
+
+def _few_ticks() -> "MaxNLocator":
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(4)
+
+
+def _range_of_benefit(curve: Curve) -> str:
+    above = curve.x[curve.beside["gain_low"] > 0]
+    if not len(above):
+        return "never shown above acting on all or none"
+    gap = "" if len(above) == ((curve.x >= above[0]) & (curve.x <= above[-1])).sum() else ", with gaps"
+    return f"above both from {100 * above[0]:.0f} % to {100 * above[-1]:.0f} %{gap}"
 
 
 def confusion_figure(matrix: np.ndarray, classes: Sequence[str]) -> "Figure":
@@ -166,7 +206,7 @@ Tree = Mapping[str, Json]
 
 @dataclass(frozen=True)
 class CurveKind:
-    """One kind of curve: its keys in `curves.json`, and how it is drawn and annotated."""
+    """One kind of curve: its keys in `curves.json`, how it is drawn and annotated, and the key of what is beside it."""
 
     key: str
     x: str
@@ -174,24 +214,29 @@ class CurveKind:
     metric: str
     heading: str
     draw: Callable[[Sequence[Curve]], "Figure"]
+    beside: str = ""
 
 
 KINDS: dict[str, CurveKind] = {
     "roc": CurveKind("roc", "fpr", "tpr", "auroc", "AUROC", roc_figure),
     "precision_recall": CurveKind("pr", "recall", "precision", "average_precision", "AP", pr_figure),
-    "calibration": CurveKind("calibration", "mean_predicted", "observed", "ece", "ECE", calibration_figure),
+    "calibration": CurveKind(
+        "calibration", "mean_predicted", "observed", "ece", "ECE", calibration_figure, "calibration_curve"
+    ),
+    "decision": CurveKind("decision", "acted_on", "net_benefit", "", "", decision_figure, "decision"),
 }
 
 
 def write_curves(metrics: Tree, curves: Tree, folder: Path) -> list[Path]:
-    """Write ``roc.png``, ``precision_recall.png``, ``calibration.png`` and ``confusion_N.png``; return their paths.
+    """Write a PNG for each of `KINDS`, such as ``roc.png``, and ``confusion_N.png``; return their paths.
 
     Parameters
     ----------
     metrics
         As in ``metrics.json``.
     curves
-        As in ``curves.json``: for each label name (``NAME``, or ``NAME=CLASS``) ``roc``, ``pr``, ``calibration``.
+        As in ``curves.json``: for each label name (``NAME``, or ``NAME=CLASS``) ``roc``, ``pr``, ``calibration``,
+        ``decision``.
     """
     written = []
     for name, kind in KINDS.items():
@@ -213,7 +258,10 @@ def curves_of(kind: CurveKind, metrics: Tree, curves: Tree) -> list[Curve]:
         x, y = series(points.get(kind.x)), series(points.get(kind.y))
         if x.size and x.size == y.size and np.isfinite(x).any():
             counts = series(points.get("n"))
-            curve = Curve(label, x, y, counts=counts if counts.size == x.size else None)
+            beside = (
+                {name: series(values) for name, values in branch(entry, kind.beside).items()} if kind.beside else {}
+            )
+            curve = Curve(label, x, y, counts=counts if counts.size == x.size else None, beside=beside)
             found.append(_annotated(curve, kind, numbers_of(metrics, label)))
     return found
 

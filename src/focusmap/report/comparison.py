@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from focusmap.evaluation.decisions import LESS_IS_BETTER
 from focusmap.figures.run_curves import STYLES, compared_learning_figure, has_curves
 from focusmap.files import Json, branch, items, number, text
 from focusmap.reasons import Language
@@ -33,6 +34,8 @@ def render_comparison(
     """
     words, runs = words_in(language), [branch(run) for run in items(comparison.get("runs"))]
     context = {
+        "answers": [_answer(branch(answer), words) for answer in items(comparison.get("answers"))],
+        "settings": _settings_table(branch(comparison, "settings"), runs, words),
         "names": [text(run.get("name")) for run in runs],
         "headline": _headline_table(runs, words),
         "learning": _learning(histories, words),
@@ -40,6 +43,35 @@ def render_comparison(
         "differences": _difference_table([branch(row) for row in items(comparison.get("differences"))], words),
     }
     return write_page("compare.html", context, out / "compare.html", words)
+
+
+def _answer(answer: Tree, words: Words) -> str:
+    """Return in a sentence which of two runs is the better, if that may be said."""
+    p, better = number(answer.get("p_false")), text(answer.get("better"))
+    names = {"a": text(answer.get("a")), "b": text(answer.get("b"))}
+    other = names["a"] if better == names["b"] else names["b"]
+    limits = {key: number(branch(answer, "difference").get(key)) for key in ("value", "low", "high")}
+    told = {
+        "metric": words.name("metric", text(answer.get("metric"))),
+        "n": number(answer.get("n_patients")) or 0,
+        "p": DASH if p is None else words("compare.below", p="0.1 %") if p < 0.001 else f"{100 * p:.1f} %",
+        **{
+            key: DASH if limit is None else f"{limit:+.3f}"
+            for key, limit in zip(("value", "low", "high"), limits, strict=True)
+        },
+    }
+    if better:
+        return words("compare.better", better=better, other=other, **names, **told)
+    return words("compare.no_difference", **names, **told)
+
+
+def _settings_table(settings: Tree, runs: Sequence[Tree], words: Words) -> Table:
+    names = [text(run.get("name")) for run in runs]
+    rows = [
+        [name_cell(setting), *(Cell(text(branch(values).get(name))) for name in names)]
+        for setting, values in settings.items()
+    ]
+    return Table([words("compare.setting"), *names], rows)
 
 
 def _headline_table(runs: Sequence[Tree], words: Words) -> Table:
@@ -50,6 +82,10 @@ def _headline_table(runs: Sequence[Tree], words: Words) -> Table:
         rows.append([name, *_counts(metrics), metric_cell(mean_metric(metrics), notes, bar=True)])
     head = [words("compare.run"), words("compare.test_images"), words("compare.patients"), words("compare.mean_auroc")]
     return Table(head, rows, notes.lines())
+
+
+def _metric_cell(metric: str, words: Words) -> Cell:
+    return name_cell(words.name("metric", metric), words("compare.less_is_better") if metric in LESS_IS_BETTER else "")
 
 
 def _counts(tested: Tree) -> list[Cell]:
@@ -77,7 +113,7 @@ def _metric_table(target: str, runs: Sequence[Tree], words: Words) -> Table:
     keys = [key for key in METRICS if any(branch(entry, key) for entry in entries)]
     rows = [
         [
-            name_cell(words.name("metric", key)),
+            _metric_cell(key, words),
             *(metric_cell(entry.get(key), notes, bar=key == "auroc") for entry in entries),
         ]
         for key in keys
@@ -92,6 +128,14 @@ def _difference_table(differences: Sequence[Tree], words: Words) -> Table:
         runs = [name_cell(f"{text(row.get('b'))} − {text(row.get('a'))}"), name_cell(text(row.get("target")))]
         shown = DASH if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
         difference = signed_cell(row.get("difference"), notes)
-        rows.append([*runs, name_cell(words.name("metric", metric)), *_counts(row), difference, Cell(shown)])
+        rows.append(
+            [
+                *runs,
+                _metric_cell(metric, words),
+                *_counts(row),
+                difference,
+                Cell(shown),
+            ]
+        )
     columns = ("runs", "target", "metric", "test_images", "patients", "difference")
     return Table([*(words(f"compare.{column}") for column in columns), "p"], rows, notes.lines())

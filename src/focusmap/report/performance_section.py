@@ -12,7 +12,7 @@ from focusmap.report.page import figure_uri, image_uri, inside
 from focusmap.report.words import Cell, Footnotes, Table, Words, metric_cell, metric_row, name_cell, range_text
 
 RANKING = ("auroc", "average_precision", "threshold", "sensitivity", "specificity", "ppv", "npv")
-AGREEMENT = ("accuracy", "balanced_accuracy", "f1", "log_loss", "brier", "ece")
+AGREEMENT = ("accuracy", "balanced_accuracy", "f1", "log_loss", "brier", "ece", "calibration_slope")
 CLASSES = ("auroc", "quadratic_kappa", "accuracy", "balanced_accuracy", "f1", "log_loss")
 VALUES = ("mae", "rmse", "r2", "pearson")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from math import inf
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, cast, get_args, get_origin, get_type_hints
 
@@ -213,8 +214,8 @@ class Recipe:
     ] = 0.0
     threshold_for: Annotated[
         str,
-        Setting("rule for the operating point: accuracy, youden, f1, sensitivity=0.9, specificity=0.9", "RULE"),
-        "`accuracy`, `youden`, `f1`, `sensitivity=0.9` or `specificity=0.9`.",
+        Setting("rule for the operating point: accuracy, youden, f1, sensitivity=0.9, specificity=0.9, cost=5", "RULE"),
+        "`accuracy`, `youden`, `f1`, `sensitivity=0.9`, `specificity=0.9`, or `cost=5`: a miss weighs 5 false alarms.",
     ] = "youden"
     precision: Precision = "auto"
     seed: Annotated[
@@ -354,7 +355,14 @@ def check_threshold_rule(rule: str) -> None:
             share = -1.0
         _check(0 < share < 1, f"threshold_for {rule!r}: write {name}=0.9, a share between 0 and 1")
         return
-    known = ("accuracy", "youden", "f1", "sensitivity=0.9", "specificity=0.9")
+    if name == "cost":
+        try:
+            ratio = float(wanted)
+        except ValueError:
+            ratio = -1.0
+        _check(0 < ratio < inf, f"threshold_for {rule!r}: write cost=5, a missed positive weighing 5 false alarms")
+        return
+    known = ("accuracy", "youden", "f1", "sensitivity=0.9", "specificity=0.9", "cost=5")
     raise InputError(f"threshold_for {rule!r} is not one of {', '.join(known)}.{suggest(rule, known)}")
 
 

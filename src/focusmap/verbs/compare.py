@@ -1,18 +1,20 @@
 """Compare: two or more runs on the same test images, with paired differences."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import cast
 
 from focusmap.errors import InputError
+from focusmap.evaluation.decisions import better_of
 from focusmap.evaluation.metrics import EvaluationOptions, compare_predictions
 from focusmap.evaluation.predictions import Predictions, of_images, read_predictions
 from focusmap.evaluation.writing import frozen_thresholds
 from focusmap.files import Json, read_json, read_table, refuse_existing, write_json
 from focusmap.reasons import Language
 from focusmap.study.cohort import Cohort, load_cohort
+from focusmap.study.recipe import read_recipe
 from focusmap.study.run import Run, open_run
 
 
@@ -45,10 +47,12 @@ def compare(
     names = [folder.resolve().name for folder in folders]
     names = names if len(set(names)) == len(names) else [str(folder) for folder in folders]
     contenders = [_contender(folder, name) for folder, name in zip(folders, names, strict=True)]
-    differences = [row for a, b in combinations(contenders, 2) for row in _differences(a, b)]
+    pairs = [_differences(a, b) for a, b in combinations(contenders, 2)]
     comparison: dict[str, Json] = {
         "runs": [{"name": c.name, "folder": str(c.run.folder), "metrics": c.metrics} for c in contenders],
-        "differences": cast(Json, differences),
+        "answers": [answer for rows in pairs if (answer := better_of(rows))],
+        "settings": _settings(contenders),
+        "differences": [row for rows in pairs for row in rows],
     }
     if out is not None:
         from focusmap.report.comparison import render_comparison
@@ -59,6 +63,27 @@ def compare(
         histories = {name: read_table(path) for name, path in written.items() if path.is_file()}
         render_comparison(comparison, histories, out, language)
     return comparison
+
+
+def _settings(contenders: Sequence[Contender]) -> dict[str, Json]:
+    """Return the settings of the recipes that are not the same in all runs: by name, each run's value as text."""
+    recipes = {c.name: flattened(asdict(read_recipe(c.run.recipe))) for c in contenders}
+    names = dict.fromkeys(name for recipe in recipes.values() for name in recipe)
+    values = {name: {run: str(recipe.get(name)) for run, recipe in recipes.items()} for name in names}
+    return {name: {**of_runs} for name, of_runs in values.items() if len(set(of_runs.values())) > 1}
+
+
+def flattened(settings: Mapping[str, object]) -> dict[str, object]:
+    """Return settings with those of a group as ``GROUP.NAME``.
+
+    >>> flattened({"size": 224, "augmentation": {"turn": 10}})
+    {'size': 224, 'augmentation.turn': 10}
+    """
+    flat: dict[str, object] = {}
+    for name, value in settings.items():
+        inner = {f"{name}.{key}": one for key, one in value.items()} if isinstance(value, Mapping) else {name: value}
+        flat |= inner
+    return flat
 
 
 def _contender(folder: Path, name: str) -> Contender:

@@ -1,5 +1,6 @@
 """Evaluate: metrics with intervals, of a run's test split, of other images, or of a table of predictions."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -10,7 +11,7 @@ from focusmap.errors import InputError, UnreadableImageError, listed
 from focusmap.evaluation import EvaluationOptions, read_prediction_table
 from focusmap.evaluation.answers import answered, read_standings, write_answering
 from focusmap.evaluation.calibration import apply, choose_thresholds, fit_temperatures
-from focusmap.evaluation.metrics import compare_with_labels, refuse_other_kinds
+from focusmap.evaluation.clinical import prevalences
 from focusmap.evaluation.predictions import Predictions, joined, pool_cases, read_predictions, write_predictions
 from focusmap.evaluation.simpler import write_baselines
 from focusmap.evaluation.verdict import Evidence, with_verdict
@@ -20,19 +21,22 @@ from focusmap.models.configure import baseline_of
 from focusmap.models.folder import load_run_model
 from focusmap.models.ood import likeness_of
 from focusmap.models.predict import Predicted, predict, write_importance
-from focusmap.study.cohort import Cohort, load_cohort, read_cohort
+from focusmap.study.cohort import Cohort, load_cohort
 from focusmap.study.external import read_other, refuse_known_patients, rows_like
 from focusmap.study.flags import count_rows
 from focusmap.study.options import Declaration, RunOptions
 from focusmap.study.recipe import read_recipe
 from focusmap.study.run import Run, open_run
 from focusmap.study.samples import Samples
-from focusmap.study.study import read_study
 from focusmap.study.task import UNLABELLED
 
 
-def evaluate(folder: Path, out: Path | None = None, *, force: bool = False) -> dict[str, Json]:
+def evaluate(
+    folder: Path, out: Path | None = None, *, prevalence: Sequence[str] = (), force: bool = False
+) -> dict[str, Json]:
     """Return the metrics of a run on its test split, or on all images out of fold; write them to `out`, or to the run.
+
+    `prevalence` states shares of positives, ``SHARE`` or ``NAME=SHARE``, for which predictive values are wanted too.
 
     Raises
     ------
@@ -49,7 +53,8 @@ def evaluate(folder: Path, out: Path | None = None, *, force: bool = False) -> d
     truth = cohort.of(list(predictions.ids["image_id"])).truth
     part = "test" if run.parts() == [run] else "out-of-fold"
     recipe, out, audit = read_recipe(run.recipe), out or run.evaluation, run.folder / "audit.json"
-    settings = EvaluationOptions(frozen_thresholds(run, predictions), part, seed=recipe.seed)
+    stated = prevalences(cohort.task, prevalence)
+    settings = EvaluationOptions(frozen_thresholds(run, predictions), part, seed=recipe.seed, prevalence=stated)
     metrics = write_evaluation(predictions, truth, settings, out, clustering(cohort))
     if cohort.task != UNLABELLED:
         baselines = cast(list[dict[str, Json]], write_baselines(run, cohort, predictions, settings, out)["baselines"])
@@ -62,7 +67,12 @@ def evaluate(folder: Path, out: Path | None = None, *, force: bool = False) -> d
 
 
 def evaluate_other(
-    folder: Path, label_file: Path, declaration: Declaration, out: Path | None, options: RunOptions
+    folder: Path,
+    label_file: Path,
+    declaration: Declaration,
+    out: Path | None,
+    options: RunOptions,
+    prevalence: Sequence[str] = (),
 ) -> dict[str, Json]:
     """Return the metrics of a run's model on images that it has never seen, and write them to `out`.
 
@@ -86,7 +96,8 @@ def evaluate_other(
     found = predict(model, samples, likeness, options.progress)
     _refuse_failures(samples, found, options)
     write_predictions(answered(found.predictions, read_standings(run.model), model.card.thresholds), out / PREDICTIONS)
-    settings = EvaluationOptions(model.card.thresholds, table_name(label_file), seed=options.recipe.seed)
+    stated, name = prevalences(cohort.task, prevalence), table_name(label_file)
+    settings = EvaluationOptions(model.card.thresholds, name, seed=options.recipe.seed, prevalence=stated)
     flags = found.predictions.flags or ()
     unlike: dict[str, Json] = {} if likeness is None else {"n_unlike": count_rows(flags, "unlike")}
     return write_evaluation(found.predictions, found.rows.truth, settings, out, {**clustering(cohort), **unlike})
@@ -101,12 +112,15 @@ def _refuse_failures(samples: Samples, found: Predicted, options: RunOptions) ->
         raise UnreadableImageError(f"{samples.rows.study.label_file}: no image can be read. The first: {reasons[0]}")
 
 
-def evaluate_table(table: Path, out: Path | None, options: RunOptions) -> dict[str, Json]:
+def evaluate_table(
+    table: Path, out: Path | None, options: RunOptions, prevalence: Sequence[str] = ()
+) -> dict[str, Json]:
     """Return the metrics of a table with ``true_NAME`` and ``prob_NAME`` columns; write them if `out` is given."""
     if out is not None:
         refuse_existing(out / METRICS, force=options.force)
     predictions, truth = read_prediction_table(table)
-    settings = EvaluationOptions(thresholds={}, split=table.name.split(".")[0], seed=options.recipe.seed)
+    stated, name = prevalences(predictions.task, prevalence), table.name.split(".")[0]
+    settings = EvaluationOptions(split=name, seed=options.recipe.seed, prevalence=stated)
     return write_evaluation(predictions, truth, settings, out)
 
 
@@ -152,48 +166,3 @@ def _cases_of(part: Run, cohort: Cohort, how: str, rule: str) -> tuple[Predictio
     thresholds = choose_thresholds(cohort.task, apply(cohort.task, tune.logits, temperatures), known, rule)
     test, truth = pooled("test")
     return replace(test, probabilities=apply(cohort.task, test.logits, temperatures)), truth, thresholds
-
-
-def is_unlabelled(folder: Path) -> bool:
-    """Return whether a run has learnt from images alone."""
-    return read_study(open_run(folder).study).task == UNLABELLED
-
-
-def evaluate_anomalies(
-    folder: Path, label_file: Path | None, declaration: Declaration, out: Path | None, options: RunOptions
-) -> dict[str, Json]:
-    """Return AUROC and average precision of the anomaly score for the binary labels that are declared; write them.
-
-    Parameters
-    ----------
-    folder
-        The run, of a study without labels.
-    label_file
-        Of other images; None means the run's own test part and label file.
-    declaration
-        The targets; what else is said of another label file.
-    out, options
-        As for `focusmap.verbs.evaluate_other`.
-
-    Raises
-    ------
-    InputError
-        If a label is not binary, or the label file no longer has an image of the run.
-    """
-    run = open_run(folder)
-    own = read_study(run.study)
-    images = declaration.images or (own.images if label_file is None else None)
-    declared = Declaration(images, declaration.targets, patient="none", uncertain=declaration.uncertain)
-    labelled = read_cohort(label_file or own.label_file, declared)
-    refuse_other_kinds(labelled.task)
-    if label_file is None:
-        metrics, place = evaluate(folder, out, force=options.force), out or run.evaluation
-        table = run.predictions("test")
-    else:
-        metrics = evaluate_other(folder, label_file, replace(declaration, targets=()), out, options)
-        place = out or run.evaluation / table_name(label_file)
-        table = place / PREDICTIONS
-    compared = compare_with_labels(read_predictions(table, UNLABELLED), labelled, options.recipe.seed)
-    metrics = {**metrics, "targets": {**cast(dict[str, Json], metrics["targets"]), **compared}}
-    write_json(place / METRICS, metrics)
-    return metrics
