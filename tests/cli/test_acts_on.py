@@ -102,7 +102,10 @@ TYPED = {
         "--predictions {folder}/table.csv --prevalence .1",
         "{run} --target nodule --out {new}/anomalies",
     ],
-    "accept": ["{run} {other} --out {new}/x --accept patient-across-splits --at-least auroc=.5 --at-most ece=.9"],
+    "accept": [
+        "{run} {other} --out {new}/x --accept patient-across-splits --at-least nodule/auroc=.5",
+        "{run} {other} --out {new}/y --accept patient-across-splits --skip-unreadable --at-most nodule/ece=.99",
+    ],
     "predict": [
         "{run} {other} --out {new}/p.csv --overlay {new}/overlay",
         "{folder}/ages {folder}/ages.csv --out {new}/a",

@@ -53,12 +53,9 @@ def _answer(answer: Tree, words: Words) -> str:
     limits = {key: number(branch(answer, "difference").get(key)) for key in ("value", "low", "high")}
     told = {
         "metric": words.name("metric", text(answer.get("metric"))),
-        "n": number(answer.get("n_patients")) or 0,
+        "n": int(number(answer.get("n_patients")) or 0),
         "p": DASH if p is None else words("compare.below", p="0.1 %") if p < 0.001 else f"{100 * p:.1f} %",
-        **{
-            key: DASH if limit is None else f"{limit:+.3f}"
-            for key, limit in zip(("value", "low", "high"), limits, strict=True)
-        },
+        **{key: DASH if limit is None else f"{limit:+.3f}" for key, limit in limits.items()},
     }
     if better:
         return words("compare.better", better=better, other=other, **names, **told)

@@ -11,8 +11,27 @@ from focusmap.report.files import RunFiles, Tree, thresholds_of
 from focusmap.report.page import figure_uri, image_uri, inside
 from focusmap.report.words import Cell, Footnotes, Table, Words, metric_cell, metric_row, name_cell, range_text
 
-RANKING = ("auroc", "average_precision", "threshold", "sensitivity", "specificity", "ppv", "npv")
-AGREEMENT = ("accuracy", "balanced_accuracy", "f1", "log_loss", "brier", "ece", "calibration_slope")
+RANKING = (
+    "auroc",
+    "average_precision",
+    "threshold",
+    "sensitivity",
+    "specificity",
+    "ppv",
+    "npv",
+    "ppv_at_prevalence",
+    "npv_at_prevalence",
+)
+AGREEMENT = (
+    "accuracy",
+    "balanced_accuracy",
+    "f1",
+    "log_loss",
+    "brier",
+    "ece",
+    "calibration_intercept",
+    "calibration_slope",
+)
 CLASSES = ("auroc", "quadratic_kappa", "accuracy", "balanced_accuracy", "f1", "log_loss")
 VALUES = ("mae", "rmse", "r2", "pearson")
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from math import inf
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, cast, get_args, get_origin, get_type_hints
 
 from focusmap.errors import InputError, suggest
 from focusmap.files import Json, read_text, write_text
 from focusmap.settings import Setting, described
-from focusmap.study.recipe_parts import SegmentationRecipe, over_preset
+from focusmap.study.recipe_parts import SegmentationRecipe, check_threshold_rule, over_preset
 
 Optimizer = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["cosine", "constant", "one-cycle", "step", "plateau"]
@@ -341,29 +340,6 @@ def _group(values: Mapping[str, Json], name: str, owner: type) -> dict[str, obje
     if not isinstance(inner, Mapping):
         raise InputError(f"{name} must be a group of settings such as '{fields(owner)[0].name}: 0.1'.")
     return _checked(inner, owner, f"{name}.")
-
-
-def check_threshold_rule(rule: str) -> None:
-    """Raise `InputError` unless `rule` is a known way to choose an operating point."""
-    name, _, wanted = rule.partition("=")
-    if name in ("accuracy", "youden", "f1") and not wanted:
-        return
-    if name in ("sensitivity", "specificity"):
-        try:
-            share = float(wanted)
-        except ValueError:
-            share = -1.0
-        _check(0 < share < 1, f"threshold_for {rule!r}: write {name}=0.9, a share between 0 and 1")
-        return
-    if name == "cost":
-        try:
-            ratio = float(wanted)
-        except ValueError:
-            ratio = -1.0
-        _check(0 < ratio < inf, f"threshold_for {rule!r}: write cost=5, a missed positive weighing 5 false alarms")
-        return
-    known = ("accuracy", "youden", "f1", "sensitivity=0.9", "specificity=0.9", "cost=5")
-    raise InputError(f"threshold_for {rule!r} is not one of {', '.join(known)}.{suggest(rule, known)}")
 
 
 def _checked(values: Mapping[str, Json], owner: type, prefix: str) -> dict[str, object]:

@@ -6,11 +6,18 @@ mirrored film the heart lies on the right side, which is a finding.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from focusmap.errors import InputError, suggest
 from focusmap.files import Json
 
+# Ways to choose an operating point that take a number: an example, below what it lies, and what it means.
+STATED_RULES = {
+    "sensitivity": ("0.9", 1.0, "a share between 0 and 1"),
+    "specificity": ("0.9", 1.0, "a share between 0 and 1"),
+    "cost": ("5", inf, "how many false alarms a missed positive weighs"),
+}
 TABLE_NET = "table-net"
 WITH_TABLE = "+table"
 LADDER = "ladder"
@@ -234,3 +241,20 @@ class SegmentationRecipe:
     def _check(self, name: str, holds: bool, rule: str) -> None:
         if not holds:
             raise InputError(f"segmentation: {name} is {getattr(self, name):g}; it {rule}.")
+
+
+def check_threshold_rule(rule: str) -> None:
+    """Raise `InputError` unless `rule` is a known way to choose an operating point."""
+    name, _, wanted = rule.partition("=")
+    if name in ("accuracy", "youden", "f1") and not wanted:
+        return
+    if name not in STATED_RULES:
+        known = ("accuracy", "youden", "f1", *(f"{held}={example}" for held, (example, _, _) in STATED_RULES.items()))
+        raise InputError(f"threshold_for {rule!r} is not one of {', '.join(known)}.{suggest(rule, known)}")
+    example, above, meaning = STATED_RULES[name]
+    try:
+        value = float(wanted)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < above:
+        raise InputError(f"threshold_for {rule!r}: write {name}={example}, {meaning}.")

@@ -107,7 +107,7 @@ def _refuse_failures(samples: Samples, found: Predicted, options: RunOptions) ->
     """Raise `UnreadableImageError` where an image cannot be read that may not be left out, or none can be read."""
     reasons = [failure.reason for failure in samples.failures]
     if reasons and not options.skip_unreadable:
-        raise UnreadableImageError(f"{listed(reasons)}. Leave them out with --skip-unreadable.")
+        raise UnreadableImageError(f"{listed(reasons).rstrip('.')}. Leave them out with --skip-unreadable.")
     if reasons and not len(found):
         raise UnreadableImageError(f"{samples.rows.study.label_file}: no image can be read. The first: {reasons[0]}")
 
