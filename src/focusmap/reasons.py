@@ -86,6 +86,11 @@ SENTENCES: Mapping[str, str] = {
     "start-none-found": "random weights: {why}",
     "start-hub": "pretrained weights {repository}",
     "start-tensors": "{n} of {all} tensors from {source}",
+    "rung-only": "{name} is the only model that was trained so far",
+    "rung-best": "{name} has the best score on the tuning set",
+    "rung-simpler": "{name} is within one standard error of {best} on the tuning set, and simpler",
+    "rung-mean": "their mean has a lower log loss on the tuning set than {name}",
+    "rung-of-folds": "chosen in each fold: {names}",
     "verdict-above-all": "{metric} {value} ({low} to {high}) is above guessing ({guessing}) and above every simpler "
     "model compared",
     "verdict-simple": "{metric} {value} ({low} to {high}) is above guessing ({guessing}); this is itself the simple "

@@ -14,10 +14,12 @@ import yaml
 from focusmap.errors import MissingFileError
 from focusmap.evaluation.localisation.measures import FocusCut
 from focusmap.files import read_json, read_table, write_json, write_table
+from focusmap.reasons import Reason, reason_entries
 from focusmap.report.files import judged_predictions, read_run
 from focusmap.report.focus_section import _confidence, cut_note
 from focusmap.report.run_page import render_report
 from focusmap.report.words import words_in
+from focusmap.study.recipe import Recipe
 from focusmap.study.task import Target, Task
 from support.synthetic_run import binary_task, words_of, write_run
 
@@ -67,9 +69,16 @@ def test_a_rung_that_was_not_chosen_is_no_baseline(run: Path) -> None:
     rung = {"name": "probe", "is_rung": True, "metrics": metrics, "difference": difference}
     write_json(run / "evaluation/baselines.json", {"baselines": [rung]})
     found = {"name": "probe", "inner": {"score": 0.9, "log_loss": 0.3, "n": 20}, "seconds": 3.0, "chosen": False}
-    ladder = {"budget_minutes": 10, "rungs": [found], "chosen": "mean", "reason": ""}
+    ladder = {"budget_minutes": 10, "rungs": [found, {**found, "name": "fine-tuned"}], "chosen": "mean"}
+    ladder |= reason_entries(Reason("rung-mean", name="probe"))
     write_json(run / "ladder.json", ladder)  # type: ignore[arg-type]
+    (run / "rungs/fine-tuned").mkdir(parents=True)
+    Recipe(model="small-residual", epochs=7, learning_rate=0.0123).to_yaml(run / "rungs/fine-tuned/recipe.yaml")
     page = words_of(page_of(run))
+    # The settings that are shown are those of what was trained, not the unresolved ones of the whole ladder.
+    assert "those of the fine-tuned net" in page
+    assert "0.0123" in page
+    assert "lower log loss on the tuning set than probe" in page
     assert "A simple baseline outperforms" not in page
     assert "Comparison with simple baselines" not in page
     assert page.count("linear probe") >= 2

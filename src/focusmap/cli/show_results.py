@@ -28,6 +28,9 @@ def print_run(run: "Run") -> None:
     metrics = run.evaluation / "metrics.json"
     if metrics.is_file():
         print_in_short(read_json(metrics), run.unit)
+    if run.ladder.is_file():
+        ladder = read_json(run.ladder)
+        print(f"model: {ladder['chosen']} of {len(cast(list[object], ladder['rungs']))} ({ladder['reason']})")
     scores = run.focus / "scores.json"
     if scores.is_file():
         _print_gains(read_json(scores))

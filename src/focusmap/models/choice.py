@@ -10,6 +10,7 @@ from focusmap.evaluation import EvaluationOptions, compare_predictions, evaluate
 from focusmap.evaluation.predictions import Predictions
 from focusmap.files import Json
 from focusmap.models.predictor import Predictor
+from focusmap.reasons import Reason
 from focusmap.study.task import Target
 
 if TYPE_CHECKING:
@@ -37,21 +38,21 @@ class Rung:
         return {"tune": self.tune} if self.test is None else {"test": self.test, "tune": self.tune}
 
 
-def choose(rungs: Sequence[Rung], training: "Training") -> tuple[Rung, str]:
+def choose(rungs: Sequence[Rung], training: "Training") -> tuple[Rung, Reason]:
     """Return the rung that the tuning set prefers, and why in words; rungs come the simplest first, their mean last."""
     truth = truth_of(rungs[0].tune, training)
     single = [rung for rung in rungs if rung.name != MEAN]
     best = max(single, key=lambda rung: score(rung.tune, truth))
     chosen = next(rung for rung in single if rung is best or _is_equal(rung, best, truth))
     if len(single) == 1:
-        reason = f"{chosen.name} is the only model that was trained so far"
+        reason = Reason("rung-only", name=chosen.name)
     elif chosen is best:
-        reason = f"{chosen.name} has the best score on the tuning set"
+        reason = Reason("rung-best", name=chosen.name)
     else:
-        reason = f"{chosen.name} is within one standard error of {best.name} on the tuning set, and simpler"
+        reason = Reason("rung-simpler", name=chosen.name, best=best.name)
     for rung in rungs:
         if rung.name == MEAN and log_loss(rung.tune, truth) < log_loss(chosen.tune, truth):
-            return rung, f"the mean of both has a lower log loss on the tuning set than {chosen.name}"
+            return rung, Reason("rung-mean", name=chosen.name)
     return chosen, reason
 
 

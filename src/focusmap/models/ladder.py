@@ -24,6 +24,7 @@ from focusmap.models.configure import climbing_on
 from focusmap.models.ensemble import combine
 from focusmap.models.folder import load_model, save_model
 from focusmap.models.predictor import Predictor, calibrated
+from focusmap.reasons import Reason, reason_entries
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import Recipe, read_recipe
 from focusmap.study.run import Run
@@ -250,7 +251,7 @@ def _write(rungs: Sequence[Rung], chosen: Rung, reason: str, training: "Training
         for rung in rungs
     ]
     found: dict[str, Json] = {
-        "budget_minutes": options.minutes, "rungs": entries, "chosen": chosen.name, "reason": reason,
+        "budget_minutes": options.minutes, "rungs": entries, "chosen": chosen.name, **reason_entries(reason),
         "finished": False,
     }  # fmt: skip
     write_json(training.run.ladder, found)
@@ -276,7 +277,7 @@ def write_ladder_of_folds(run: Run) -> None:
         "budget_minutes": ladders[0]["budget_minutes"],
         "rungs": [_of_folds(name, rungs, chosen=name == usual) for name, rungs in entries.items()],
         "chosen": usual,
-        "reason": "chosen in each fold: " + ", ".join(f"{name} in {n}" for name, n in chosen.items()),
+        **reason_entries(Reason("rung-of-folds", names=", ".join(f"{name} ({n})" for name, n in chosen.items()))),
         "finished": all(bool(ladder.get("finished", True)) for ladder in ladders),
     }
     write_json(run.ladder, found)

@@ -117,6 +117,8 @@ def train_all(
     if not left and run.manifest.exists() and not run.is_stopped:
         answered(run, True)
         return run
+    if prepared.recipe.model == LADDER:
+        options.say(f"a ladder of models within {options.minutes:g} minutes (--budget), maps and report included")
     clock = Clock((options.begun or started) + 60 * options.minutes)
     for is_new in _rounds(left, options, clock) if left else [True]:
         if len(trainings) > 1:

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap.files import Json, branch, number, read_json, read_table
+from focusmap.files import Json, branch, items, number, read_json, read_table
 from focusmap.models.predictor import ModelCard, read_card
 from focusmap.report.words import Words
 from focusmap.study.recipe import Recipe, read_recipe
-from focusmap.study.recipe_parts import ModelName, parse_model
+from focusmap.study.recipe_parts import MEAN, ModelName, parse_model
 from focusmap.study.study import Study, read_study
 from focusmap.study.task import DEFAULT_THRESHOLD, Target, Task
 
@@ -125,7 +125,7 @@ def read_run(folder: Path) -> RunFiles:
         images=_table(folder / "pictures.csv"),
         split_facts=_json(folder / "split.json"),
         audit=_json(folder / "audit.json"),
-        recipe=read_recipe(folder / "recipe.yaml") if (folder / "recipe.yaml").is_file() else None,
+        recipe=_recipe(folder),
         histories={name: read_history(part / "history.csv") for name, part in parts.items() if _has_history(part)},
         manifest=_json(folder / "manifest.json"),
         card=next((read_card(_card(part)) for part in (folder, *parts.values()) if _card(part).is_file()), None),
@@ -180,11 +180,31 @@ def numeric_history(table: pd.DataFrame) -> dict[str, np.ndarray]:
     return columns
 
 
+def trained_rung(ladder: Tree) -> str:
+    """Return the rung of a ladder whose settings say most: the chosen one, or the strongest member of a mean."""
+    names = [str(branch(rung).get("name")) for rung in items(ladder.get("rungs"))]
+    chosen = str(ladder.get("chosen"))
+    single = [name for name in names if name != MEAN]
+    return single[-1] if chosen == MEAN and single else chosen
+
+
+def _recipe(folder: Path) -> Recipe | None:
+    """Return the settings that the run's model was trained with: of a ladder those of a rung, not of its beginning."""
+    own = folder / "recipe.yaml"
+    if (folder / "ladder.json").is_file():
+        rung = trained_rung(read_json(folder / "ladder.json"))
+        places = [folder, *_numbered(folder / "folds")]
+        own = next((one for place in places if (one := place / "rungs" / rung / "recipe.yaml").is_file()), own)
+    return read_recipe(own) if own.is_file() else None
+
+
 def _parts(folder: Path) -> dict[str, Path]:
     folds = {f"fold {path.name}": path for path in _numbered(folder / "folds")} or {folder.name: folder}
     found = {}
     for name, part in folds.items():
         found[name] = part
+        if not _has_history(part):
+            found |= {f"{name}, {rung.name}": rung for rung in sorted(part.glob("rungs/*")) if _has_history(rung)}
         found |= {f"{name}, net {int(path.name) + 1}": path for path in _numbered(part / "seeds")}
     return found
 

@@ -10,7 +10,7 @@ from typing import cast
 import pandas as pd
 
 from focusmap.files import Json, branch, items, number, text
-from focusmap.report.files import RunFiles, Tree
+from focusmap.report.files import RunFiles, Tree, trained_rung
 from focusmap.report.words import DASH, Cell, Footnotes, Table, Words, decimal, metric_cell, name_cell, signed_cell
 from focusmap.study.covariates import Covariate, Covariates
 
@@ -23,6 +23,17 @@ def called(files: RunFiles, words: Words) -> str:
     if not isinstance(of, list):
         return text(files.card.architecture.get("model"))
     return words("model.average", names=words.listed([str(name) for name in of], 5))
+
+
+def why_this_model(files: RunFiles, words: Words) -> list[str]:
+    """Return sentences: which rung was chosen why, what it started from, and whose settings are shown."""
+    if not files.ladder:
+        return []
+    chosen = text(files.ladder.get("chosen"))
+    said = [words("ladder.why", model=words.name("rung", chosen), reason=words.reason(files.ladder))]
+    if files.card is not None and (start := words.reason(files.card.training, "start_reason")):
+        said.append(words("ladder.weights", start=start))
+    return [*said, words("ladder.recipe", name=words.name("rung", trained_rung(files.ladder)))]
 
 
 def ladder_table(files: RunFiles, words: Words) -> Table | None:

@@ -18,6 +18,7 @@ from focusmap.report.model_section import (
     importance_table,
     ladder_table,
     sides_table,
+    why_this_model,
 )
 from focusmap.report.origin_section import (
     learning_curves,
@@ -56,6 +57,8 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         "fitted_at_once": model_name(files).engine == "estimator",
         "learning": learning_curves(files, words),
         "ladder": ladder_table(files, words),
+        "why": why_this_model(files, words),
+        "start": words.name("start", text(files.card.training.get("start"))) if files.card is not None else "",
         "rungs": baseline_tables(files, words, of_rungs=True),
         "performance": performance_section(files, judged, words),
         "baselines": baseline_tables(files, words),
