@@ -14,6 +14,7 @@ from focusmap.figures.plots import numbers_of
 from focusmap.report.files import RunFiles, answers
 from focusmap.report.page import image_size, image_uri, inside
 from focusmap.report.words import Cell, Table, Words, name_cell
+from focusmap.study.task import means_nothing_found
 
 OUTCOMES = ("TP", "FP", "FN")
 STEPS = ("slices", "n_slices", "strongest")
@@ -121,7 +122,10 @@ def hit_and_miss(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> 
         return []
     mapped = _with_maps(files, judged)
     mapped = mapped[[_is_above(files, label) for label in mapped["label"]]]
-    hits = mapped[mapped["outcome"] == "TP"].sort_values("probability", ascending=False, kind="stable")
+    tells = [not means_nothing_found(label.rpartition("=")[2]) for label in mapped["label"]]
+    hits = mapped[(mapped["outcome"] == "TP") & np.array(tells, dtype=bool)].sort_values(
+        "probability", ascending=False, kind="stable"
+    )
     wrong = mapped[mapped["outcome"].isin(["FN", "FP"])]
     wrong = wrong.assign(confidence=_confidence(wrong)).sort_values(
         ["outcome", "confidence"], ascending=[True, False], kind="stable"

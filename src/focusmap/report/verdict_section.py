@@ -117,6 +117,7 @@ class _Entry:
     limits: tuple[float, float, float]
     rivals: Sequence[float]
     is_class: bool
+    is_compared: bool
 
 
 def _entries(files: RunFiles, name: str, metric: str) -> Iterator[_Entry]:
@@ -130,7 +131,9 @@ def _entries(files: RunFiles, name: str, metric: str) -> Iterator[_Entry]:
             continue
         low, high = (value if end is None else end for end in found[1:])
         level = "" if is_class else text(entry.get("verdict"))
-        yield _Entry(label.removeprefix(f"{name}="), level, (value, low, high), _rivals(files, label, metric), is_class)
+        is_compared = entry.get("verdict_reason_code") != "verdict-none-compared"
+        rivals = _rivals(files, label, metric)
+        yield _Entry(label.removeprefix(f"{name}="), level, (value, low, high), rivals, is_class, is_compared)
 
 
 def _rivals(files: RunFiles, label: str, metric: str) -> list[float]:
@@ -160,7 +163,7 @@ def _forest(metric: str, entries: Sequence[_Entry], words: Words) -> Forest:
 
 def _row(entry: _Entry, place: Callable[[float], float], words: Words) -> ForestRow:
     value, low, high = entry.limits
-    word = words(f"verdict_word.{entry.level}") if entry.level else ""
+    word = words(f"verdict_word.{entry.level if entry.is_compared else 'above'}") if entry.level else ""
     interval = words("page.interval", low=f"{low:.2f}", high=f"{high:.2f}")
     rivals = tuple(place(one) for one in entry.rivals)
     shown = f"{value:.2f}".replace("-", "−")

@@ -42,7 +42,8 @@ def headline(files: RunFiles, words: Words) -> list[str]:
     if not files.metrics:
         missing = "summary.not_trained" if files.card is None else "summary.not_evaluated"
         return [*sentences, words(missing, folder=files.folder)]
-    return [*sentences, _tested(files, words), _result(files, words)]
+    has_classes = any(target.kind != "continuous" for target in files.task.targets)
+    return [*sentences, _tested(files, words), *([_result(files, words)] if has_classes else [])]
 
 
 def limitations(files: RunFiles, words: Words) -> list[Limitation]:
