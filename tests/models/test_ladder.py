@@ -14,11 +14,12 @@ from focusmap.cli import main
 from focusmap.evaluation.predictions import Predictions
 from focusmap.heatmaps import write
 from focusmap.models import configure, ladder
-from focusmap.models.choice import FINE_TUNED, MEAN, PROBE, Rung, choose
+from focusmap.models.choice import FINE_TUNED, FROM_SCRATCH, MEAN, PROBE, Rung, choose
 from focusmap.models.folder import load_run_model
 from focusmap.models.probe import fit_head
 from focusmap.nets import weights
 from focusmap.nets.grids import AS_IT_IS, View, views_within
+from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.study.cohort import Cohort, read_cohort
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import Augmentation, Recipe, read_recipe
@@ -220,6 +221,20 @@ def test_dry_run_says_the_budget(study: Path, small_ladder: None, capsys: pytest
     assert "epochs" not in shown
     assert main(["run", str(study), "--dry-run", "--budget", "7", "--folds", "3"]) == 0
     assert "up to about 7 min" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_study_of_volumes_climbs_too(tmp_path: Path, small_ladder: None) -> None:
+    """A probe of their slices first, then the usual net; maps lie in the volumes' own grids."""
+    phantom = make_phantom(PhantomOptions(n_patients=40, n_images=40, size=28, dimensions=3))
+    labels = write_phantom(phantom, tmp_path / "study")
+    found = climbed(labels, tmp_path / "run", "--budget", "20", "--epochs", "4")
+    assert [rung["name"] for rung in found["rungs"]] == [PROBE, FROM_SCRATCH, MEAN]
+    model = load_run_model(tmp_path / "run/rungs" / PROBE, "cpu")
+    assert model.card.architecture["model"] == "small-residual-slices"
+    assert model.card.preparation["scaling"] == "range"
+    index = pd.read_csv(tmp_path / "run/focus/index.csv")
+    assert index["map"].str.endswith(".nii.gz").all()
 
 
 TASK = Task((Target("a"),))

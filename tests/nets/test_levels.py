@@ -59,6 +59,27 @@ def by_gradients(net: LevelsNet, x: torch.Tensor) -> torch.Tensor:
     return torch.stack(found, dim=1)
 
 
+def test_a_volume_is_seen_slice_by_slice_with_the_front_up() -> None:
+    """Levels of a volume are those of its slices, each modality for itself, laid back on the volume's own axes."""
+    net = build_net(Architecture("small-residual-slices", 2, 3), seed=1).eval()
+    assert isinstance(net, LevelsNet)
+    torch.nn.init.normal_(net.head.weight, generator=torch.Generator().manual_seed(5))
+    volume = torch.randn(2, 2, 24, 32, 5, generator=torch.Generator().manual_seed(4))
+    found = net.backbone.levels(volume)
+    # Of the second volume the first modality of the third slice: columns run to the right, rows to the back.
+    image = volume[1, 0, :, :, 2].T.flip(0)[None, None]
+    alone = net.backbone.levels(image)
+    for of_volume, of_image in zip(found, alone, strict=True):
+        k = of_image.shape[1]
+        laid = of_image[0].flip(1).transpose(1, 2)
+        assert torch.allclose(of_volume[1, :k, :, :, 2], laid, atol=1e-5)
+    assert [one.shape[1] for one in found] == [2 * one.shape[1] for one in alone]
+    logits, evidence = net.answer_and_evidence(volume)
+    assert evidence.shape == (2, 3, *found[0].shape[2:])
+    assert torch.allclose(logits, net(volume), rtol=1e-3, atol=1e-2)
+    assert torch.allclose(evidence.mean(dim=(2, 3, 4)), logits - net.head.bias, rtol=1e-3, atol=5e-2)
+
+
 def test_statistics_are_those_of_each_map() -> None:
     maps = torch.randn(2, 4, 5, 6)
     flat = maps.flatten(2)

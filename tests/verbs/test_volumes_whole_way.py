@@ -75,7 +75,9 @@ def test_single_volumes_are_predicted_and_explained_one_by_one_as_in_a_batch(run
 def test_a_dry_run_says_what_a_volume_becomes(study, tmp_path, capsys):
     assert main(["run", str(study), "--out", str(tmp_path / "x"), "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert "small-residual-3d, 28 x 28 x 28 voxels" in said
+    assert "ladder, 28 x 28 x 28 voxels" in said
+    assert main(["run", str(study), "--out", str(tmp_path / "x"), "--dry-run", "--weights", "none"]) == 0
+    assert "small-residual-3d, 28 x 28 x 28 voxels" in capsys.readouterr().out
     assert "28 x 28 x 28 voxels of 5 x 5 x 5 mm (8 examined)" in said
 
 

@@ -5,13 +5,14 @@ Pixels are areas, not points: pixel i covers [i, i + 1], its centre lies at i + 
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from focusmap.errors import UnreadableImageError
 
+Scaling = Literal["image", "range"]
 Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int16] | NDArray[np.float32]
 
 

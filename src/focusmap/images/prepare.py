@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from focusmap.errors import InputError, UnreadableImageError, suggest
 from focusmap.images.crop import WHOLE, Box, crop_box, parse_crop
-from focusmap.images.image import Image, interpolation, to_bytes
+from focusmap.images.image import Image, Scaling, interpolation, to_bytes
 from focusmap.images.read import read_image
 from focusmap.images.volumes import (
     VolumePlacement,
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 Uint8Array = NDArray[np.uint8]
 FloatArray = NDArray[np.float32]
-Scaling = Literal["image", "range"]
 
 
 @dataclass(frozen=True)
@@ -248,7 +247,7 @@ def scale_of(pixels: Uint8Array, placement: AnyPlacement, preparation: AnyPrepar
 
     See `Preparation.scaling`: the statistics of its content, or the middle and the half of the range of bytes.
     """
-    if isinstance(preparation, Preparation) and preparation.scaling == "range":
+    if preparation.scaling == "range":
         return 127.5, 127.5
     return content_statistics(pixels, placement)
 

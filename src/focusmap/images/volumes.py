@@ -7,14 +7,14 @@ is exact. Voxels are areas, as pixels are in `focusmap.images.image`.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from focusmap.errors import InputError, UnreadableImageError, suggest
 from focusmap.images.crop import FOREGROUND, WHOLE
-from focusmap.images.image import Image, Pixels, along, averaging, interpolation, to_bytes, voxel_sizes
+from focusmap.images.image import Image, Pixels, Scaling, along, averaging, interpolation, to_bytes, voxel_sizes
 
 if TYPE_CHECKING:
     from focusmap.files import Json
@@ -45,6 +45,8 @@ class VolumePreparation:
         Percentiles of volumes that are not 8 bit which become 0 and 255.
     crop
         What is kept: ``whole`` or ``foreground``.
+    scaling
+        As of `focusmap.images.prepare.Preparation`.
     """
 
     shape: tuple[int, int, int]
@@ -52,12 +54,15 @@ class VolumePreparation:
     spacing: Three | None = None
     window: tuple[float, float] = (0.5, 99.5)
     crop: str = WHOLE
+    scaling: Scaling = "image"
 
     def __post_init__(self) -> None:
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise InputError(f"preparation: shape is {self.shape}; three whole numbers of at least 1 were expected.")
         if self.spacing is not None and (len(self.spacing) != 3 or min(self.spacing) <= 0):
             raise InputError(f"preparation: spacing is {self.spacing}; three sizes in mm above 0 were expected.")
+        if self.scaling not in get_args(Scaling):
+            raise InputError(f"preparation: scaling {self.scaling!r} is not one of {', '.join(get_args(Scaling))}.")
         if self.crop not in (WHOLE, FOREGROUND):
             raise InputError(f"preparation: crop {self.crop!r} is for images; a volume's is {WHOLE} or {FOREGROUND}.")
 
@@ -69,7 +74,9 @@ class VolumePreparation:
     def to_dict(self) -> "dict[str, Json]":
         """Return plain values for a file."""
         spacing: Json = None if self.spacing is None else list(self.spacing)
-        return {**asdict(self), "shape": list(self.shape), "spacing": spacing, "window": list(self.window)}
+        written = {**asdict(self), "shape": list(self.shape), "spacing": spacing, "window": list(self.window)}
+        # Files of before the scaling could be chosen do not name it.
+        return written if self.scaling != "image" else {key: written[key] for key in written if key != "scaling"}
 
     @classmethod
     def from_dict(cls, values: "Mapping[str, Json]") -> "VolumePreparation":
@@ -82,12 +89,13 @@ class VolumePreparation:
         for key in values:
             if key not in known:
                 raise InputError(f"preparation: unknown key {key!r}.{suggest(key, known)}")
+        scaling = values.get("scaling", "image")
         match {"channels": 1, "spacing": None, "window": [0.5, 99.5], "crop": WHOLE, **values}:
             case {"shape": [int(a), int(b), int(c)], "channels": int(n), "window": [low, high], "crop": str(crop)}:
                 given = values.get("spacing")
                 spacing = tuple(float(str(side)) for side in given) if isinstance(given, list) else None
                 window = (float(str(low)), float(str(high)))
-                return cls((a, b, c), n, spacing, window, crop)  # type: ignore[arg-type]  # its length is checked
+                return cls((a, b, c), n, spacing, window, crop, cast(Scaling, scaling))  # type: ignore[arg-type]  # checked
         raise InputError(f"preparation: of a volume needs shape, channels, window and crop; found {dict(values)!r}.")
 
 

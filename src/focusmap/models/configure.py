@@ -180,6 +180,7 @@ LARGEST_VOLUME = 96
 # Of the table net.
 TABLE_RATE = 1e-3
 # Nets that are always trained from scratch take larger steps.
+SMALL_RATE, LARGE_RATE = 3e-3, 5e-4
 FROM_SCRATCH = ("small-residual", "plain-cnn", "residual-cnn", "small-residual-3d")
 
 
@@ -188,13 +189,13 @@ def preparation_for(recipe: Recipe) -> "AnyPreparation":
     from focusmap.images.prepare import Preparation
     from focusmap.images.volumes import VolumePreparation
 
+    scaling: Literal["image", "range"] = "range" if recipe.scaling == "range" else "image"
     if not recipe.shape:
-        scaling: Literal["image", "range"] = "range" if recipe.scaling == "range" else "image"
         channels: Literal[1, 3] = 3 if recipe.channels == 3 else 1
         return Preparation(recipe.size, channels, crop=recipe.crop, scaling=scaling)
     right, front, top = recipe.shape
     spacing = (recipe.spacing[0], recipe.spacing[1], recipe.spacing[2]) if recipe.spacing else None
-    return VolumePreparation((right, front, top), recipe.channels, spacing, crop=recipe.crop)
+    return VolumePreparation((right, front, top), recipe.channels, spacing, crop=recipe.crop, scaling=scaling)
 
 
 def resolved(cohort: Cohort, recipe: Recipe, seen: Seen | None, options: RunOptions = RunOptions()) -> Recipe:
@@ -246,19 +247,18 @@ def resolve_recipe(recipe: Recipe, seen: Seen, *, climbs: bool = True, ladder_si
     sized = _for_volumes(recipe, seen) if seen.dimensions == 3 else _for_images(recipe, seen)
     if parse_model(recipe.model).engine == "estimator":
         return sized
-    if climbs and recipe.model == "auto" and seen.dimensions == 2 and _can_climb(recipe):
+    if climbs and recipe.model == "auto" and _can_climb(recipe):
         return replace(
             sized,
             model=LADDER,
-            size=recipe.size or ladder_size or ON_PROCESSOR.sizes[0],
+            size=0 if sized.shape else recipe.size or ladder_size or ON_PROCESSOR.sizes[0],
             scaling="range",
             pooling="average",
         )
-    usual = "small-residual" if max(sized.shape or (sized.size,)) <= SMALL else "resnet18"
-    usual = f"{usual}-3d" if sized.shape else usual
+    usual = usual_net(sized)
     model = {"auto": usual, AUTOENCODER: f"{usual}-{AUTOENCODER}"}.get(recipe.model, recipe.model)
     base, decoder = split_model(model)
-    rate = recipe.learning_rate or (3e-3 if base in FROM_SCRATCH else 5e-4)
+    rate = recipe.learning_rate or (SMALL_RATE if base in FROM_SCRATCH else LARGE_RATE)
     pools: Pooling = "lse" if has_focus(model) and not attends_along_axes(decoder) else "average"
     pooling = recipe.pooling if recipe.pooling != "auto" else pools
     loss: Loss = recipe.loss if recipe.learns_labels else "absolute"
@@ -268,6 +268,12 @@ def resolve_recipe(recipe: Recipe, seen: Seen, *, climbs: bool = True, ladder_si
         sized, model=model, learning_rate=rate, pooling=pooling, loss=loss, monitor=monitor,
         scaling="range" if is_range else "image",
     )  # fmt: skip
+
+
+def usual_net(sized: Recipe) -> str:
+    """Return the net that is trained from random weights for images, or volumes, of a size."""
+    usual = "small-residual" if max(sized.shape or (sized.size,)) <= SMALL else "resnet18"
+    return f"{usual}-3d" if sized.shape else usual
 
 
 def climbing_on(devices: str) -> Climbing:
@@ -330,14 +336,13 @@ def _seconds_an_image(backbone: str, size: int, devices: str) -> float:
 
 
 def _refuse_other_dimensions(recipe: Recipe, seen: Seen) -> None:
-    from focusmap.nets.backbones import dimensions_of
-    from focusmap.nets.decoders import AUTOENCODER, split_model
+    from focusmap.nets.decoders import AUTOENCODER, dimensions_of_model
 
     if recipe.model in ("auto", AUTOENCODER):
         wanted = seen.dimensions
     else:
         is_net = parse_model(recipe.model).engine == "net"
-        wanted = dimensions_of(split_model(recipe.model)[0]) if is_net else 2
+        wanted = dimensions_of_model(recipe.model) if is_net else 2
     if wanted != seen.dimensions:
         taken, found = ("images", "volumes") if seen.dimensions == 3 else ("volumes", "images")
         other = "small-residual-3d or resnet18-3d" if seen.dimensions == 3 else "resnet18"

@@ -19,8 +19,8 @@ import numpy as np
 from focusmap.evaluation.calibration import apply, divisors
 from focusmap.evaluation.predictions import read_predictions, write_predictions
 from focusmap.files import Json, read_json, write_json
-from focusmap.models.choice import FINE_TUNED, MEAN, PROBE, Rung, choose, log_loss, score, truth_of
-from focusmap.models.configure import climbing_on
+from focusmap.models.choice import FINE_TUNED, FROM_SCRATCH, MEAN, PROBE, Rung, choose, log_loss, score, truth_of
+from focusmap.models.configure import LARGE_RATE, SMALL_RATE, climbing_on, usual_net
 from focusmap.models.ensemble import combine
 from focusmap.models.folder import load_model, save_model
 from focusmap.models.predictor import Predictor, calibrated
@@ -43,6 +43,7 @@ FINE_TUNING: dict[str, object] = {
 """The stem and the first two blocks frozen, and rates that fall towards the input: what a few hundred images would only
 distort is kept."""
 FEWEST_EPOCHS = 4
+SLICES = "slices"
 # Of the time that is left: steps are measured on quiet data, and the net is asked of tune and test when it is trained.
 TRAINING_SHARE = 0.8
 # Test is only predicted: `focusmap.evaluation.simpler` sets the rungs beside the chosen one.
@@ -105,14 +106,16 @@ def climb(training: "Training", options: RunOptions, fit: Fit, clock: Clock) -> 
         Says how many seconds the next rung may take.
     """
     earlier = read_json(training.run.ladder) if training.run.ladder.is_file() else {}
-    reached = [rung for name in (PROBE, FINE_TUNED) if (rung := _reached(name, training, earlier))]
+    # Nothing that is pretrained for images can be tuned to volumes.
+    second = FROM_SCRATCH if training.recipe.shape else FINE_TUNED
+    reached = [rung for name in (PROBE, second) if (rung := _reached(name, training, earlier))]
     found = _Climb(training, options, reached)
     if not found.rungs:
         backbone = climbing_on(options.devices).backbone
         found.rungs.append(_climbed(PROBE, training, probe_recipe(training.recipe, backbone), options, fit))
     yield found.chosen()
-    if (fine := _next_recipe(training, options, clock, earlier)) is not None:
-        found.rungs[1:] = [_climbed(FINE_TUNED, training, fine, options, fit)]
+    if (recipe := _next_recipe(second, training, options, clock, earlier)) is not None:
+        found.rungs[1:] = [_climbed(second, training, recipe, options, fit)]
         yield found.chosen()
     write_json(training.run.ladder, {**read_json(training.run.ladder), "finished": True})
 
@@ -128,22 +131,21 @@ def _reached(name: str, training: "Training", earlier: Mapping[str, Json]) -> Ru
     return Rung(name, load_model(run.model), found["tune"], seconds, found.get("test"))
 
 
-def _next_recipe(training: "Training", options: RunOptions, clock: Clock, earlier: Mapping[str, Json]) -> Recipe | None:
-    """Return the recipe of fine-tuning; None where it is done, or there is no time for more than was done.
+def _next_recipe(
+    name: str, training: "Training", options: RunOptions, clock: Clock, earlier: Mapping[str, Json]
+) -> Recipe | None:
+    """Return the recipe of the rung after the probe; None where it is done, or there is no time for more than was done.
 
     One that was stopped goes on as it was begun, unless the budget is another one.
     """
-    run = training.run.rung(FINE_TUNED)
+    run, wanted = training.run.rung(name), fine_tuned_recipe if name == FINE_TUNED else from_scratch_recipe
     kept = read_recipe(run.recipe) if run.recipe.is_file() else None
     if kept is None:
-        return fine_tuned_recipe(training, clock.share(), options)
-    is_done, is_same = (
-        run.predictions("tune").is_file(),
-        earlier.get("budget_minutes", options.minutes) == options.minutes,
-    )
-    if is_same:
+        return wanted(training, clock.share(), options)
+    is_done, minutes = run.predictions("tune").is_file(), earlier.get("budget_minutes", options.minutes)
+    if minutes == options.minutes:
         return None if is_done else kept
-    recipe = fine_tuned_recipe(training, clock.share(), options)
+    recipe = wanted(training, clock.share(), options)
     if recipe is not None and recipe != kept and (not is_done or recipe.epochs > kept.epochs):
         shutil.rmtree(run.folder)
         return recipe
@@ -152,9 +154,10 @@ def _next_recipe(training: "Training", options: RunOptions, clock: Clock, earlie
 
 def probe_recipe(recipe: Recipe, backbone: str) -> Recipe:
     """Return the recipe of the first rung: nothing is augmented, and the views are those that its features are of."""
-    mirrors = recipe.augmentation.mirror
-    as_it_is = replace(recipe.augmentation, shift=0.0, scale=0.0)
-    return replace(recipe, model=f"{backbone}-{PROBE}", ensemble=1, tta=mirrors, augmentation=as_it_is)
+    mirrors = recipe.augmentation.mirror and not recipe.shape
+    as_it_is = replace(recipe.augmentation, shift=0.0, scale=0.0, mirror=mirrors)
+    model = f"{backbone}-{SLICES if recipe.shape else PROBE}"
+    return replace(recipe, model=model, ensemble=1, tta=mirrors, augmentation=as_it_is)
 
 
 def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions) -> Recipe | None:
@@ -164,17 +167,32 @@ def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions)
     """
     given, usual = training.recipe, Recipe()
     climbing, probe = climbing_on(options.devices), read_recipe(training.run.rung(PROBE).recipe)
-    n_train, most = len(training.split.ids("train")), min(climbing.most_epochs, given.epochs)
+    most = min(climbing.most_epochs, given.epochs)
     chosen = {name: value for name, value in FINE_TUNING.items() if getattr(given, name) == getattr(usual, name)}
     model, size = probe.model.removesuffix(f"-{PROBE}"), min(climbing.fine_tuned_size, given.size)
     recipe = replace(given, model=model, size=size, **chosen)  # type: ignore[arg-type]
+    return _within(recipe, most, FINE_TUNED, training, seconds, options)
+
+
+def from_scratch_recipe(training: "Training", seconds: float, options: RunOptions) -> Recipe | None:
+    """Return the recipe of the usual net for volumes, from random weights, as `fine_tuned_recipe` does."""
+    given = training.recipe
+    rate = given.learning_rate or (SMALL_RATE if usual_net(given).startswith("small-residual") else LARGE_RATE)
+    recipe = replace(given, model=usual_net(given), weights="none", scaling="image", learning_rate=rate)
+    return _within(recipe, given.epochs, FROM_SCRATCH, training, seconds, options)
+
+
+def _within(
+    recipe: Recipe, most: int, name: str, training: "Training", seconds: float, options: RunOptions
+) -> Recipe | None:
+    """Return a recipe with as many epochs as fit into some seconds, and an average over a tenth of the steps."""
     started = time.monotonic()
-    per_epoch = _seconds_per_epoch(training.rung(FINE_TUNED, recipe, options), options)
+    per_epoch = _seconds_per_epoch(training.rung(name, recipe, options), options)
     left = TRAINING_SHARE * (seconds - (time.monotonic() - started))
     n_epochs = min(most, int(left / (per_epoch * recipe.ensemble))) if per_epoch else 0
     if n_epochs < min(most, FEWEST_EPOCHS):
         return None
-    n_steps = n_epochs * -(-n_train // recipe.batch_size)
+    n_steps = n_epochs * -(-len(training.split.ids("train")) // recipe.batch_size)
     return replace(recipe, epochs=n_epochs, ema_decay=round(1 - 1 / max(2.0, 0.1 * n_steps), 4))
 
 

@@ -343,6 +343,8 @@ def _measured(net: "LevelsNet", training: "Training", progress: Progress) -> np.
 
     store = training.store
     assert store is not None
+    from focusmap.nets.grids import CHANNELS_LAST
+
     samples = Samples.from_store(training.cohort, store)
     mirrored, device = training.recipe.augmentation.mirror, net.head.weight.device
     found = np.zeros((len(store), net.head.in_features), np.float32)
@@ -351,7 +353,7 @@ def _measured(net: "LevelsNet", training: "Training", progress: Progress) -> np.
     with torch.inference_mode():
         for batch in samples.batches([store.preparation], n_images):
             images = batch.images(store.preparation).pixels
-            x = torch.from_numpy(images).to(device, memory_format=torch.channels_last)
+            x = torch.from_numpy(images).to(device, memory_format=CHANNELS_LAST[images.ndim])
             features = net.measure(x)
             features = (features + net.measure(x.flip(3))) / 2 if mirrored else features
             found[store.rows(batch.rows.image_ids)] = features.cpu().numpy()

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from focusmap.nets.grids import View
 
 
+# Nets whose head is a regression on frozen features, of images and of volumes.
+PROBES = ("-probe", "-slices")
+
+
 @dataclass(frozen=True)
 class Training:
     """One training to be done: a part of a run, and what it learns from.
@@ -79,7 +83,7 @@ class Training:
 
     def asked(self, model: Predictor, part: str) -> Predicted:
         """Return what a model says of a part of the split; a probe of the features that are known already."""
-        if self.model.net.endswith("-probe"):
+        if self.model.net.endswith(PROBES):
             return of_features(cast("Model", model), self, part)
         return predict(model, self.samples_for(model, part))
 
@@ -302,7 +306,7 @@ def _fit(training: Training, options: RunOptions) -> Predictor:
         return fit_table_net(training, options)
     if training.cohort.images is not None:
         return fit_case_model(training, options)
-    if name.net.endswith("-probe"):
+    if name.net.endswith(PROBES):
         return fit_probe(training, options)
     return fit_net(training, options)
 

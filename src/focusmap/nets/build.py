@@ -14,20 +14,21 @@ from focusmap.nets.backbones import (
     build_backbone,
     build_pyramid,
     check_size,
-    dimensions_of,
     pyramid_strides,
 )
 from focusmap.nets.decoders import (
     AUTOENCODER,
     PROBE,
+    SLICES,
     attends_along_axes,
     build_decoder,
+    dimensions_of_model,
     has_focus,
     split_model,
     strides_of,
 )
 from focusmap.nets.focus_net import FocusLayers, FocusNet
-from focusmap.nets.levels import PROBE_SIZES, Levels, LevelsNet
+from focusmap.nets.levels import PROBE_SIZES, SLICE_SIZES, Levels, LevelsNet
 from focusmap.nets.pooling import AVERAGE, AxisAttention, PoolingOptions, build_pooling
 from focusmap.nets.weights import find_weights
 from focusmap.study.recipe import Recipe
@@ -71,7 +72,7 @@ class Architecture:
     @property
     def dimensions(self) -> int:
         """Number of spatial dimensions: 2 for images, 3 for volumes."""
-        return dimensions_of(split_model(self.model)[0])
+        return dimensions_of_model(self.model)
 
     def to_dict(self) -> dict[str, Json]:
         """Return plain values for `model.json`."""
@@ -136,12 +137,14 @@ def check_recipe(recipe: Recipe) -> None:
     for name in ("sparsity", "equivariance"):
         if getattr(recipe, name) and not has_focus(recipe.model):
             raise InputError(f"{name} is for focus maps, and {base} has none. Try --model {base}-fpn.")
-    if dimensions_of(base) == 2 and (recipe.shape or recipe.spacing):
+    dimensions = dimensions_of_model(recipe.model)
+    if dimensions == 2 and (recipe.shape or recipe.spacing):
         raise InputError(f"shape and spacing are for volumes, and {base} takes images. Try --model resnet18-3d.")
-    if dimensions_of(base) == 2 and recipe.channels not in (0, 1, 3):
+    if dimensions == 2 and recipe.channels not in (0, 1, 3):
         raise InputError(f"channels is {recipe.channels}; {base} takes images, which have 1 or 3 (0: chosen).")
     if recipe.shape or recipe.size:
-        check_size(base, recipe.shape or (recipe.size,), strides_of(base, decoder))
+        shape = [round(side * SLICE_SIZES[-1]) for side in recipe.shape[:2]] if decoder == SLICES else recipe.shape
+        check_size(base, shape or (recipe.size,), strides_of(base, decoder))
 
 
 def _check_autoencoder(recipe: Recipe) -> None:
@@ -195,7 +198,7 @@ def build_net(architecture: Architecture, weights: str = "none", seed: int = 0) 
 def _make(architecture: Architecture, file: Path | None) -> FocusNet:
     if split_model(architecture.model)[1] == AUTOENCODER:
         return _autoencoder(architecture, file)
-    if split_model(architecture.model)[1] == PROBE:
+    if split_model(architecture.model)[1] in (PROBE, SLICES):
         return _probe_net(architecture, file)
     return _focus_net(architecture, file) if architecture.has_focus else _plain_net(architecture, file)
 
@@ -205,9 +208,12 @@ def _plain_net(architecture: Architecture, file: Path | None) -> FocusNet:
 
 
 def _probe_net(architecture: Architecture, file: Path | None) -> LevelsNet:
-    base = split_model(architecture.model)[0]
-    net, found = build_pyramid(base, architecture.channels, pyramid_strides(base), file)
-    return LevelsNet(Levels(net, tuple(found), tuple(found.values()), PROBE_SIZES), architecture.n_logits)
+    base, is_of_slices = split_model(architecture.model)[0], architecture.dimensions == 3
+    # Modalities of a volume pass one by one: pretrained nets know grey images and colours, and nothing else.
+    n_modalities = architecture.channels if is_of_slices else 1
+    net, found = build_pyramid(base, 1 if is_of_slices else architecture.channels, pyramid_strides(base), file)
+    sizes = SLICE_SIZES if is_of_slices else PROBE_SIZES
+    return LevelsNet(Levels(net, tuple(found), tuple(found.values()), sizes, n_modalities), architecture.n_logits)
 
 
 def _autoencoder(architecture: Architecture, file: Path | None) -> FocusNet:

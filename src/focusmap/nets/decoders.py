@@ -8,7 +8,8 @@
   (`focusmap.nets.pooling`).
 
 ``autoencoder`` stands in the same place of a model's name: `focusmap.nets.autoencoder` decodes back to the image. So
-does ``probe``, a linear head on all levels in two sizes (`focusmap.nets.levels`).
+does ``probe``, a linear head on all levels in two sizes (`focusmap.nets.levels`), and ``slices``, the same for volumes,
+whose slices the backbone is shown.
 
 The levels of FPN and PAN are brought to the finest grid and averaged, as in the semantic branch of panoptic FPN
 (Kirillov et al. 2019, section 3), so that every level has its say in the evidence.
@@ -22,11 +23,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from focusmap.errors import InputError, suggest
-from focusmap.nets.backbones import BACKBONES, is_backbone, pyramid_strides
+from focusmap.nets.backbones import BACKBONES, dimensions_of, is_backbone, pyramid_strides
 from focusmap.nets.grids import CONVOLUTIONS, NORMALISATIONS, on_grid
 
 WIDTH = 128
-ACAM, AUTOENCODER, PROBE = "acam", "autoencoder", "probe"
+ACAM, AUTOENCODER, PROBE, SLICES = "acam", "autoencoder", "probe", "slices"
 
 
 def split_model(name: str) -> tuple[str, str]:
@@ -71,18 +72,29 @@ def has_focus(name: str) -> bool:
     >>> has_focus("vgg16-fpn"), has_focus("vgg16"), has_focus("vgg16-autoencoder")
     (True, False, False)
     """
-    return split_model(name)[1] not in ("", AUTOENCODER, PROBE)
+    return split_model(name)[1] not in ("", AUTOENCODER, PROBE, SLICES)
 
 
 def decoders_of(base: str) -> list[str]:
     """Return the decoders that a backbone can have; none if it has no pyramid.
 
     >>> decoders_of("small-residual"), decoders_of("vit_tiny_patch16_224")
-    (['fpn', 'pan', 'acam', 'autoencoder', 'probe', 'acam2', 'acam4', 'evidence2', 'evidence4'], [])
+    (['fpn', 'pan', 'acam', 'autoencoder', 'probe', 'slices', 'acam2', 'acam4', 'evidence2', 'evidence4'], [])
     """
     strides = pyramid_strides(base)
     light = [f"{name}{stride}" for name in (ACAM, "evidence") for stride in strides]
-    return [*DECODERS, ACAM, AUTOENCODER, PROBE, *light] if strides else []
+    slices = [SLICES] if dimensions_of(base) == 2 else []
+    return [*DECODERS, ACAM, AUTOENCODER, PROBE, *slices, *light] if strides else []
+
+
+def dimensions_of_model(name: str) -> int:
+    """Return 3 for a model of volumes and 2 for one of images.
+
+    >>> dimensions_of_model("resnet18-fpn"), dimensions_of_model("resnet18-slices"), dimensions_of_model("resnet18-3d")
+    (2, 3, 3)
+    """
+    base, decoder = split_model(name)
+    return 3 if decoder == SLICES else dimensions_of(base)
 
 
 def strides_of(base: str, decoder: str) -> tuple[int, ...]:

@@ -25,6 +25,8 @@ STATISTICS = 3
 HIGHEST = 0.1
 # Shares of the image's side; of 160 and 320 pixels side by side each alone is bettered.
 PROBE_SIZES = (1.0, 0.5)
+# Of the slices of a volume, which are smaller.
+SLICE_SIZES = (2.0, 1.0)
 PIXELS_AT_ONCE = 4 * 320**2
 # Under the root of the variance: constant maps have no slope there.
 LEAST_VARIANCE = 1e-6
@@ -43,19 +45,46 @@ class Levels(nn.Module):
         Of each of them.
     sizes
         Shares of the image's side that the backbone is shown, such as 1 and 1/2.
+    n_modalities
+        Of volumes, whose slices the backbone is shown one modality after the other: grey images each.
     """
 
     def __init__(
-        self, net: nn.Module, positions: Sequence[int], channels: Sequence[int], sizes: Sequence[float]
+        self,
+        net: nn.Module,
+        positions: Sequence[int],
+        channels: Sequence[int],
+        sizes: Sequence[float],
+        n_modalities: int = 1,
     ) -> None:
         super().__init__()
         self.net = net
         self.positions = tuple(positions)
         self.sizes = tuple(sizes)
-        self.num_features = sum(channels) * len(self.sizes)
+        self.num_features = n_modalities * sum(channels) * len(self.sizes)
 
     def levels(self, x: Tensor) -> list[Tensor]:
-        """Return the maps ``(N, K_i, h_i, w_i)`` of all levels in all sizes."""
+        """Return the maps ``(N, K_i, h_i, w_i)`` of all levels in all sizes; of volumes ``(N, K_i, r_i, f_i, T)``.
+
+        Volumes ``(N, C, right, front, top)`` are shown slice by slice from below, as a reader sees them: with the front
+        up, each modality for itself.
+        """
+        if x.ndim == 4:
+            return self._of_images(x)
+        n_volumes, n_modalities, n_right, n_front, n_slices = x.shape
+        slices = x.permute(0, 1, 4, 3, 2).flip(3).reshape(-1, 1, n_front, n_right)
+        step = images_at_once(slices.shape[1:])
+        parts = [self._of_images(slices[start : start + step]) for start in range(0, len(slices), step)]
+        stacks = [torch.cat(found) for found in zip(*parts, strict=True)]
+        return [
+            found.reshape(n_volumes, n_modalities, n_slices, *found.shape[1:])
+            .flip(4)
+            .permute(0, 1, 3, 5, 4, 2)
+            .flatten(1, 2)
+            for found in stacks
+        ]
+
+    def _of_images(self, x: Tensor) -> list[Tensor]:
         return [found for size in self.sizes for found in levels(self.net, _shrunk(x, size), self.positions)]
 
     def forward(self, x: Tensor) -> Tensor:
