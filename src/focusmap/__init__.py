@@ -10,6 +10,7 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from focusmap.dicom.doing import dicom
     from focusmap.everything import accept, demo, evaluate_anomalies, resume_run, run
     from focusmap.images.read import read_image
     from focusmap.installation import diagnose as doctor
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from focusmap.verbs.report import report
     from focusmap.verbs.requests import (
         ConsensusRequest,
+        DicomRequest,
         ExplainRequest,
         PredictRequest,
         SegmentRequest,
@@ -53,6 +55,7 @@ _HOMES = {
     "ConsensusRequest": "verbs.requests",
     "ConvertRequest": "study.options",
     "Declaration": "study.options",
+    "DicomRequest": "verbs.requests",
     "ExplainRequest": "verbs.requests",
     "PredictRequest": "verbs.requests",
     "ReadingsDeclaration": "study.options",
@@ -68,6 +71,7 @@ _HOMES = {
     "corrections": "reading_room.corrections:write_corrections",
     "convert": "verbs.convert",
     "demo": "everything",
+    "dicom": "dicom.doing",
     "doctor": "installation:diagnose",
     "evaluate": "verbs.evaluate",
     "evaluate_anomalies": "everything",
@@ -95,12 +99,12 @@ _HOMES = {
 }
 
 __all__ = [
-    "ConsensusOptions", "ConsensusRequest", "ConvertRequest", "Declaration", "ExplainRequest", "PredictRequest",
-    "ReadingsDeclaration", "Recipe", "RunOptions", "SegmentRequest", "ServeRequest", "TrustRequest", "accept",
-    "audit", "compare", "consensus", "convert", "corrections", "demo", "doctor", "evaluate", "evaluate_anomalies",
-    "evaluate_cases", "evaluate_other", "evaluate_table", "explain", "export", "index", "load_model",
-    "open_run", "predict", "prepare", "read_cohort", "read_image", "read_recipe", "report", "resume",
-    "resume_run", "run", "segment", "serve", "split", "train",
+    "ConsensusOptions", "ConsensusRequest", "ConvertRequest", "Declaration", "DicomRequest", "ExplainRequest",
+    "PredictRequest", "ReadingsDeclaration", "Recipe", "RunOptions", "SegmentRequest", "ServeRequest",
+    "TrustRequest", "accept", "audit", "compare", "consensus", "convert", "corrections", "demo", "dicom",
+    "doctor", "evaluate", "evaluate_anomalies", "evaluate_cases", "evaluate_other", "evaluate_table", "explain",
+    "export", "index", "load_model", "open_run", "predict", "prepare", "read_cohort", "read_image",
+    "read_recipe", "report", "resume", "resume_run", "run", "segment", "serve", "split", "train",
 ]  # fmt: skip
 
 

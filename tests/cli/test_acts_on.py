@@ -18,7 +18,7 @@ UNCOUNTED = ("dataclasses", "focusmap.settings", "focusmap.cli.arguments", "focu
 SHARED = (
     focusmap.Declaration, focusmap.RunOptions, focusmap.Recipe, focusmap.PredictRequest, focusmap.ExplainRequest,
     focusmap.SegmentRequest, focusmap.TrustRequest, focusmap.ConvertRequest, focusmap.ConsensusRequest,
-    focusmap.ConsensusOptions, focusmap.ReadingsDeclaration, focusmap.ServeRequest,
+    focusmap.ConsensusOptions, focusmap.ReadingsDeclaration, focusmap.ServeRequest, focusmap.DicomRequest,
 )  # fmt: skip
 INNER = ("Study", "RecipeFile", "Learning")
 
@@ -124,6 +124,7 @@ TYPED = {
     "export": ["{run} --out {new}/x"],
     "serve": ["{run} --port 8001"],
     "corrections": ["{run} --out {new}/c.csv"],
+    "dicom": ["write {folder}/images --model {run} --out {new}/o --kind sr --codes {new}/codes.json"],
     "index": ["{folder}/images --out {new}/i.csv"],
     "convert": [f"{{folder}}/table.csv --out {{new}}/v {way}" for way in ("--slices", "--stack a,b", "")]
     + ["{other} --out {new}/parts --parts left-half"],

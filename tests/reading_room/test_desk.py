@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +93,19 @@ def test_what_was_sent_is_removed_after_a_while(desk: Desk, films: list[Path], m
     assert not item.sent.file.exists()
     assert not item.sent.folder.exists()
     shelf.close()
+
+
+def test_what_a_killed_server_left_behind_is_removed_and_what_is_in_use_stays(desk: Desk) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = Path(tempfile.mkdtemp(prefix=f"focusmap-room-{ended.pid}-"))
+    first = Shelf(desk)
+    second = Shelf(desk)
+    assert not left.exists()
+    assert first.root.is_dir()
+    first.close()
+    second.close()
+    assert not first.root.exists()
 
 
 def test_a_model_of_tables_is_refused_with_what_to_type_instead(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ COMMANDS = {
     "compare": ("results", "two or more runs side by side, with paired differences"),
     "serve": ("room", "a page on which images are answered, and the same for programs over HTTP"),
     "corrections": ("room", "a label file of what readers corrected on that page, for the next training"),
+    "dicom": ("room", "answers as DICOM objects beside their images; DICOM files without who they are"),
     "export": ("answers", "a model for other programs: ONNX or OpenVINO, with its preparation"),
     "report": ("results", "one self-contained page from the files of a run"),
     "doctor": ("about", "what is installed, what is missing, and how to install it"),

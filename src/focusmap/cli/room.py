@@ -1,4 +1,4 @@
-"""Commands of the reading room: ``focusmap serve`` and ``corrections``."""
+"""Commands of the ward: ``focusmap serve`` and ``corrections`` of the reading room, ``focusmap dicom`` of archives."""
 
 import sys
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 import focusmap
 from focusmap.cli.groups import FORCE, RUN
 from focusmap.settings import Only, Setting
-from focusmap.verbs.requests import ServeRequest
+from focusmap.verbs.requests import DicomAction, DicomRequest, ServeRequest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,3 +53,23 @@ class Corrections:
         if found.n_unknown_patients:
             print(f"  patient not known: {found.n_unknown_patients} images, each taken as a patient of its own")
         print(f"next: focusmap audit {found.labels} --images {found.images}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dicom:
+    """What is done, and with what."""
+
+    EXAMPLE: ClassVar[str] = """
+    examples:
+      focusmap dicom write film.dcm --model runs/first --out answers     a report, masks, maps and overlays of one image
+      focusmap dicom deidentify export --out shared                      a copy of a folder without who they are"""
+
+    action: Annotated[DicomAction, Setting("write or deidentify", "ACTION", is_positional=True)]
+    request: Annotated[DicomRequest, Only("inputs", "model", "out", "kinds", "codes")] = DicomRequest()
+
+    def __call__(self) -> None:
+        """Run the command."""
+        from focusmap.installation import require
+
+        require("dicom")
+        print("\n".join(focusmap.dicom(self.action, self.request)))

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from focusmap.errors import MissingPartError
-from focusmap.files import Json, branch, items, number, text
+from focusmap.files import Json, branch, items, number, read_json, text
 from focusmap.reading_room.shelf import Item, plane_of
 from focusmap.report.page import data_uri, render_page, require_pdf, style_sheet, write_page, write_pdf
 from focusmap.report.words import DASH, Words
@@ -23,7 +23,9 @@ Tree = Mapping[str, Json]
 
 def room_page(facts: Tree, words: Words) -> str:
     """Return the page on which images are answered."""
-    targets = [text(branch(target).get("name")) for target in items(facts.get("targets"))]
+    told_of = [branch(target) for target in items(facts.get("targets"))]
+    alone = texts(told_of[0], "classes") if len(told_of) == 1 else []
+    targets = alone if len(alone) > 2 else [text(target.get("name")) for target in told_of]
     facts = {**facts, "pdf": has_pdf()}
     told = {**words.tables["room"], "units": words.tables["map_unit"]}
     context: dict[str, object] = {"title": words.listed(targets, 4), "facts": facts, "told": told}
@@ -51,7 +53,10 @@ def _of_run(run: Path, words: Words) -> dict[str, object]:
         return {"is_run": False, "title": run.name}
     found = summarise(run, words)
     keys = ("title", "headline", "auroc", "is_mean", "metrics_split", "cautions", "cohort", "performance", "started")
-    return {"is_run": True, **{key: found[key] for key in keys}, "version": found["version"]}
+    file = run / "evaluation" / "metrics.json"
+    verdict = text(read_json(file).get("verdict")) if file.is_file() else ""
+    said = words.name("verdict", verdict) if verdict else ""
+    return {"is_run": True, **{key: found[key] for key in keys}, "version": found["version"], "verdict": said}
 
 
 def page_style() -> str:
@@ -179,7 +184,7 @@ def _level(item: Item, label: int, position: int) -> np.ndarray:
 
 def _strongest(item: Item, slices: int) -> tuple[int | None, int]:
     """Return the label with evidence that is most probable, and the slice in which its map is strongest."""
-    if item.map_state != "drawn":
+    if item.map_state != "drawn" or item.answer.get("unlike"):
         return None, slices // 2
     told = [branch(one) for one in items(item.maps.get("labels"))]
     probable = [

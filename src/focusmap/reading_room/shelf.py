@@ -3,6 +3,7 @@
 Nothing here opens an image; that is the answering process's part.
 """
 
+import os
 import secrets
 import shutil
 import threading
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from tempfile import mkdtemp
+from tempfile import gettempdir, mkdtemp
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
@@ -26,6 +27,7 @@ MapState = Literal["none", "drawing", "drawn", "failed"]
 LONGEST_NAME = 120
 # All that lies here at once, in uploads of the largest size.
 MOST_UPLOADS = 8
+PREFIX = "focusmap-room-"
 Files = Iterable[tuple[str, BinaryIO]]
 
 
@@ -72,11 +74,30 @@ def shown_name(name: str) -> str:
     return "".join(sign for sign in last if sign.isprintable())[-LONGEST_NAME:] or "image"
 
 
+def remove_abandoned() -> None:
+    """Remove what servers left behind that were killed."""
+    for folder in Path(gettempdir()).glob(f"{PREFIX}*"):
+        process = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if process.isdecimal() and not _is_running(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 class Shelf:
     """The items of all visitors; every method may be called from any thread."""
 
     def __init__(self, desk: Desk) -> None:
-        self.desk, self.root = desk, Path(mkdtemp(prefix="focusmap-room-"))
+        remove_abandoned()
+        self.desk, self.root = desk, Path(mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self._items: dict[str, Item] = {}
         self._lock = threading.RLock()
 

@@ -304,7 +304,7 @@ def _add_programs(app: FastAPI, shelf: Shelf) -> None:
 
     @app.post("/api/explain", openapi_extra=FILES_BODY, tags=["programs"])
     async def explain(request: Request, method: str | None = None) -> dict[str, Any]:
-        """Return the answers with heat maps: values in the grid of each file, as the float32 of an ``.npz`` file."""
+        """Return the answers with heat maps: values in the grid of each file, as float32 in a file of NumPy (npz)."""
 
         def ask(sent: Sequence[Sent]) -> Any:
             said = shelf.desk.ask("answer", list(sent), True).result()

@@ -130,7 +130,7 @@ def _bound_memory(gib: float) -> None:
 
 def answer(room: Room, sent: Sequence[Sent], with_images: bool) -> list[dict[str, Json]]:
     """Return what the model says of files, in their order, or why it says nothing; what is shown of them is written."""
-    from focusmap.reading_room.answers import answer_of
+    from focusmap.answered import answer_of
 
     given = room.model.predict([one.file for one in sent])
     rows = {str(name): row for row, name in enumerate(given.found.predictions.ids["image_id"])}

@@ -7,6 +7,8 @@ const facts = JSON.parse(document.body.dataset.facts);
 const language = document.documentElement.lang.startsWith("zh") ? "zh" : "en";
 const $ = (id) => document.getElementById(id);
 const words = (key, values = {}) => told[key].replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+// A label is called by its class alone where there is one target.
+const called = (label) => (facts.targets.length === 1 ? label.replace(`${facts.targets[0].name}=`, "") : label);
 const round = (value, digits = 2) => (value === null || value === undefined ? "—" : value.toFixed(digits));
 
 function made(tag, attributes = {}, ...children) {
@@ -277,7 +279,7 @@ function showAnswer() {
     if (unlike) parts.push(made("div", { class: "notice odd" }, made("b", {}, words("unlike")), made("p", {}, words("unlike_detail"))));
     for (const flag of item.answer.flags) parts.push(made("div", { class: "notice odd" }, flag));
     parts.push(...item.answer.targets.map((target) => block(item, target)));
-    if (item.answer.targets.some((target) => target.members.length && target.kind !== "continuous")) parts.push(made("p", { class: "small error" }, words("error", { error: 100 * item.answer.error })));
+    if (!unlike && item.answer.targets.some((target) => target.members.length && target.kind !== "continuous")) parts.push(made("p", { class: "small error" }, words("error", { error: 100 * item.answer.error })));
     if (facts.pdf) parts.push(made("p", { class: "buttons" }, made("a", { class: "button", id: "pdf", href: `/api/sheet.pdf?item=${item.id}&lang=${language}`, download: true }, words("pdf"))));
   }
   $("answer").replaceChildren(...parts);
@@ -314,7 +316,9 @@ function showImage() {
     setSlices(0, Math.floor(depth / 2));
     showAnswer();
   }
-  const drawn = item.maps.state === "drawn" ? item.maps.labels[state.label] : null;
+  // What is unlike the training images gets no map either: it would point at something.
+  const unlike = item.answer.unlike !== "";
+  const drawn = item.maps.state === "drawn" && !unlike ? item.maps.labels[state.label] : null;
   viewer.layers({ label: drawn?.has_evidence ? state.label : null, mask: $("mask").getAttribute("aria-pressed") === "true", item });
   $("mapped").hidden = !facts.methods.length;
   $("caption").textContent = caption(item, drawn);
@@ -326,7 +330,8 @@ function showImage() {
 }
 
 function caption(item, drawn) {
-  const name = facts.labels[state.label];
+  if (item.answer.unlike) return words("unlike");
+  const name = called(facts.labels[state.label]);
   if (item.maps.state === "drawing" || item.maps.state === "none") return words("drawing");
   if (item.maps.state === "failed") return words("map_failed");
   return drawn.has_evidence ? words("map_of", { name }) : `${words("map_of", { name })}${language === "zh" ? "。" : ". "}${words("no_map")}`;
@@ -384,7 +389,7 @@ function step(by) {
 }
 
 function wire() {
-  facts.labels.forEach((label, k) => $("label").append(made("option", { value: String(k) }, label)));
+  facts.labels.forEach((label, k) => $("label").append(made("option", { value: String(k) }, called(label))));
   facts.methods.forEach((method) => $("method").append(made("option", { value: method }, method)));
   $("method-field").hidden = facts.methods.length < 2;
   $("label").addEventListener("change", () => pick(Number($("label").value)));
