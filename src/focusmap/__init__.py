@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from focusmap.dicom.doing import dicom
+    from focusmap.dicom.request import DicomRequest
     from focusmap.everything import accept, demo, evaluate_anomalies, resume_run, run
     from focusmap.images.read import read_image
     from focusmap.installation import diagnose as doctor
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from focusmap.verbs.report import report
     from focusmap.verbs.requests import (
         ConsensusRequest,
-        DicomRequest,
         ExplainRequest,
         PredictRequest,
         SegmentRequest,
@@ -55,7 +55,7 @@ _HOMES = {
     "ConsensusRequest": "verbs.requests",
     "ConvertRequest": "study.options",
     "Declaration": "study.options",
-    "DicomRequest": "verbs.requests",
+    "DicomRequest": "dicom.request",
     "ExplainRequest": "verbs.requests",
     "PredictRequest": "verbs.requests",
     "ReadingsDeclaration": "study.options",

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from focusmap.dicom.answering import KINDS, Answering, read_codes, write_objects
 from focusmap.dicom.deidentify import deidentify
+from focusmap.dicom.request import DicomAction, DicomRequest
 from focusmap.errors import InputError
-from focusmap.verbs.requests import DicomAction, DicomRequest
 
 
 def dicom(action: DicomAction, request: DicomRequest) -> list[str]:

@@ -173,33 +173,3 @@ class ServeRequest:
         for name in ("keep", "largest", "seconds", "memory"):
             if getattr(self, name) <= 0:
                 raise InputError(f"--{name} is {getattr(self, name):g}; more than 0 was expected.")
-
-
-DicomAction = Literal["write", "deidentify"]
-
-
-@described
-@dataclass(frozen=True)
-class DicomRequest:
-    """What is done with DICOM files, and with which model."""
-
-    inputs: Annotated[
-        tuple[Path, ...], Setting("DICOM files or folders of them", "FILE|FOLDER", is_positional=True)
-    ] = ()
-    model: Annotated[Path | None, Setting("write: folder of the run whose model answers", "RUN")] = None
-    out: Annotated[Path | None, Setting("folder of the files that are written", "DIR")] = None
-    kinds: Annotated[
-        tuple[str, ...],
-        Setting("write: sr, seg, map or sc; repeat for several (default: all)", "KIND", option="kind"),
-        "Which objects are written: structured report, segmentation, parametric maps, secondary captures.",
-    ] = ()
-    codes: Annotated[
-        Path | None,
-        Setting('write: codes of findings, as {"LABEL": ["VALUE", "SCHEME", "MEANING"]}', "FILE.json"),
-    ] = None
-
-    def __post_init__(self) -> None:
-        settle(self)
-        for kind in self.kinds:
-            if kind not in ("sr", "seg", "map", "sc"):
-                raise InputError(f"--kind {kind!r} is not one of sr, seg, map, sc.")
