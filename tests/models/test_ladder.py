@@ -26,6 +26,7 @@ from focusmap.study.recipe import Augmentation, Recipe, read_recipe
 from focusmap.study.run import Run
 from focusmap.study.task import Target, Task
 from focusmap.training import devices
+from support.phantom_eyes import EyeOptions, make_eyes, write_eyes
 from support.studies import phantom_study
 
 
@@ -235,6 +236,23 @@ def test_a_study_of_volumes_climbs_too(tmp_path: Path, small_ladder: None) -> No
     assert model.card.preparation["scaling"] == "range"
     index = pd.read_csv(tmp_path / "run/focus/index.csv")
     assert index["map"].str.endswith(".nii.gz").all()
+
+
+@pytest.mark.slow
+def test_a_study_of_cases_climbs_too(tmp_path: Path, small_ladder: None) -> None:
+    """A probe of their views first, then one net of all; both have maps of each image and weights among them."""
+    labels = write_eyes(make_eyes(EyeOptions(n_patients=24, size=28)), tmp_path / "exports")
+    halves = tmp_path / "halves"
+    assert main(["convert", str(labels), "--parts", "left-half,right-half", "--out", str(halves)]) == 0
+    told = ("--target", "relapse", "--case", "eye_id", "--view", "view", "--epochs", "4", "--budget", "20")
+    found = climbed(halves / "labels.csv", tmp_path / "run", *told)
+    assert [rung["name"] for rung in found["rungs"]] == [PROBE, FINE_TUNED, MEAN]
+    card = load_run_model(tmp_path / "run/rungs" / PROBE, "cpu").card
+    assert card.architecture["net"]["model"] == "small-residual-probe"  # type: ignore[index,call-overload]
+    attention = pd.read_csv(tmp_path / "run/predictions/attention.csv", keep_default_na=False)
+    assert np.allclose(attention.groupby(["case_id", "view"])["attention"].sum(), 1, atol=1e-3)
+    assert (tmp_path / "run/focus/index.csv").is_file()
+    assert (tmp_path / "run/report.html").is_file()
 
 
 TASK = Task((Target("a"),))

@@ -6,6 +6,8 @@ import torch
 from focusmap.heatmaps import heat_maps
 from focusmap.heatmaps.class_activation import class_activation
 from focusmap.nets.build import Architecture, build_net
+from focusmap.nets.case_images import take_apart
+from focusmap.nets.cases import CaseArchitecture, CaseBatch, build_case_net
 from focusmap.nets.levels import LevelsNet, statistics_of
 
 MODELS = ("small-residual-probe", "tf_efficientnet_lite0-probe")
@@ -78,6 +80,22 @@ def test_a_volume_is_seen_slice_by_slice_with_the_front_up() -> None:
     assert evidence.shape == (2, 3, *found[0].shape[2:])
     assert torch.allclose(logits, net(volume), rtol=1e-3, atol=1e-2)
     assert torch.allclose(evidence.mean(dim=(2, 3, 4)), logits - net.head.bias, rtol=1e-3, atol=5e-2)
+
+
+def test_a_case_is_measured_as_its_images_are() -> None:
+    """A view's features are the mean of its images' statistics, whether levels are enlarged or not."""
+    net = build_case_net(CaseArchitecture("small-residual-probe", 1, 2, views=("pre", "post")), seed=1).eval()
+    torch.nn.init.normal_(net.head.weight, generator=torch.Generator().manual_seed(6))
+    images = torch.randn(3, 1, 64, 64, generator=torch.Generator().manual_seed(7))
+    case = CaseBatch(images, torch.zeros(3, dtype=torch.int64), torch.tensor([0, 1, 1]), torch.empty(1, 0))
+    levels = net.backbone.encoder_of(0).net
+    measured = levels.measure(images)
+    one = torch.ones(1)
+    expected = torch.cat([measured[0], one, measured[1:].mean(dim=0), one])
+    looked, nets = take_apart(net, case)
+    assert torch.allclose(looked[0], expected, rtol=1e-3, atol=1e-3)
+    for image, own in zip(images, nets, strict=True):
+        assert torch.allclose(own.classify(own.features(image[None])), net(case), rtol=1e-3, atol=1e-2)
 
 
 def test_statistics_are_those_of_each_map() -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
+import pandas as pd
 
 from focusmap.evaluation import EvaluationOptions, compare_predictions, evaluate_predictions
 from focusmap.evaluation.predictions import Predictions
@@ -24,13 +25,17 @@ WIDTH_IN_ERRORS = 2 * 1.96
 
 @dataclass(frozen=True)
 class Rung:
-    """A model that was fitted, calibrated on tune, with what it says there and on test, and how long it took."""
+    """A model that was fitted, calibrated on tune, with what it says there and on test, and how long it took.
+
+    Of cases it knows what each of their images weighs on test.
+    """
 
     name: str
     model: Predictor
     tune: Predictions
     seconds: float
     test: Predictions | None = None
+    attention: pd.DataFrame | None = None
 
     @property
     def found(self) -> dict[str, Predictions]:

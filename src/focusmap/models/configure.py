@@ -84,7 +84,7 @@ def _check_cases(cohort: Cohort, recipe: Recipe, name: ModelName) -> None:
 
     if cases_of(cohort, recipe) == "pictures" and not name.with_table:
         return
-    if name.net != "auto" and split_model(name.net)[1]:
+    if name.net not in ("auto", LADDER) and split_model(name.net)[1]:
         plain = name.name.replace(name.net, split_model(name.net)[0])
         raise InputError(f"model {name.name!r}: nets of cases are made of plain backbones. Try {plain}.")
     for setting, is_usual in (
@@ -290,12 +290,7 @@ def _can_climb(recipe: Recipe) -> bool:
     """Return whether pretrained weights for the ladder are to be had without asking a network."""
     from focusmap.nets.weights import at_hand
 
-    return (
-        recipe.learns_labels
-        and recipe.weights == "auto"
-        and recipe.cases == "pictures"
-        and at_hand(ON_PROCESSOR.backbone)
-    )
+    return recipe.learns_labels and recipe.weights == "auto" and at_hand(ON_PROCESSOR.backbone)
 
 
 def _ladder_size(n_images: int, options: RunOptions) -> int:

@@ -211,10 +211,16 @@ def untrained_case_net(training: "Training", *, with_table: bool) -> Untrained:
 
 
 def _fit_net(training: "Training", options: RunOptions, *, with_table: bool) -> "CaseModel":
+    made = untrained_case_net(training, with_table=with_table)
+    train_net(made, training, options)
+    return case_model(made, training)
+
+
+def case_model(made: Untrained, training: "Training") -> "CaseModel":
+    """Return a net of cases with its card; thresholds and temperatures are still to be fitted."""
     from focusmap.models.cases import NET, CaseModel
 
-    made, recipe = untrained_case_net(training, with_table=with_table), training.recipe
-    train_net(made, training, options)
+    recipe = training.recipe
     views = cast(list[str], made.architecture["views"])
     told: dict[str, Json] = {"model": recipe.model, "views": ", ".join(filter(None, views)), "cases": recipe.cases}
     told |= {"encoder": recipe.encoder, "fusion": recipe.fusion if training.model.with_table else None}

@@ -18,7 +18,7 @@ import numpy as np
 
 from focusmap.evaluation.calibration import apply, divisors
 from focusmap.evaluation.predictions import read_predictions, write_predictions
-from focusmap.files import Json, read_json, write_json
+from focusmap.files import Json, read_json, read_table, write_json, write_table
 from focusmap.models.choice import FINE_TUNED, FROM_SCRATCH, MEAN, PROBE, Rung, choose, log_loss, score, truth_of
 from focusmap.models.configure import LARGE_RATE, SMALL_RATE, climbing_on, usual_net
 from focusmap.models.ensemble import combine
@@ -26,7 +26,7 @@ from focusmap.models.folder import load_model, save_model
 from focusmap.models.predictor import Predictor, calibrated
 from focusmap.reasons import Reason, reason_entries
 from focusmap.study.options import RunOptions
-from focusmap.study.recipe import Recipe, read_recipe
+from focusmap.study.recipe import Cases, Recipe, read_recipe
 from focusmap.study.run import Run
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ FINE_TUNING: dict[str, object] = {
 }
 """The stem and the first two blocks frozen, and rates that fall towards the input: what a few hundred images would only
 distort is kept."""
+OF_STAGES = ("layer_decay", "frozen_stages")
 FEWEST_EPOCHS = 4
 SLICES = "slices"
 # Of the time that is left: steps are measured on quiet data, and the net is asked of tune and test when it is trained.
@@ -128,7 +129,8 @@ def _reached(name: str, training: "Training", earlier: Mapping[str, Json]) -> Ru
     found = {part: read_predictions(run.predictions(part), task) for part in ASKED if run.predictions(part).is_file()}
     entries = cast(list[Mapping[str, Json]], earlier.get("rungs", []))
     seconds = next((float(cast(float, entry["seconds"])) for entry in entries if entry["name"] == name), 0.0)
-    return Rung(name, load_model(run.model), found["tune"], seconds, found.get("test"))
+    attention = read_table(run.attention) if run.attention.is_file() else None
+    return Rung(name, load_model(run.model), found["tune"], seconds, found.get("test"), attention)
 
 
 def _next_recipe(
@@ -154,10 +156,13 @@ def _next_recipe(
 
 def probe_recipe(recipe: Recipe, backbone: str) -> Recipe:
     """Return the recipe of the first rung: nothing is augmented, and the views are those that its features are of."""
-    mirrors = recipe.augmentation.mirror and not recipe.shape
+    is_of_images = not recipe.shape and recipe.cases == "pictures"
+    mirrors = recipe.augmentation.mirror and is_of_images
     as_it_is = replace(recipe.augmentation, shift=0.0, scale=0.0, mirror=mirrors)
     model = f"{backbone}-{SLICES if recipe.shape else PROBE}"
-    return replace(recipe, model=model, ensemble=1, tta=mirrors, augmentation=as_it_is)
+    # What images of a case say is averaged view by view: weights among them would have to be learnt.
+    cases: Cases = "pictures" if recipe.cases == "pictures" else "mean"
+    return replace(recipe, model=model, ensemble=1, tta=mirrors, augmentation=as_it_is, cases=cases)
 
 
 def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions) -> Recipe | None:
@@ -168,7 +173,9 @@ def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions)
     given, usual = training.recipe, Recipe()
     climbing, probe = climbing_on(options.devices), read_recipe(training.run.rung(PROBE).recipe)
     most = min(climbing.most_epochs, given.epochs)
-    chosen = {name: value for name, value in FINE_TUNING.items() if getattr(given, name) == getattr(usual, name)}
+    # Nets of cases have one rate for all of their stages.
+    fitting = {k: v for k, v in FINE_TUNING.items() if given.cases == "pictures" or k not in OF_STAGES}
+    chosen = {name: value for name, value in fitting.items() if getattr(given, name) == getattr(usual, name)}
     model, size = probe.model.removesuffix(f"-{PROBE}"), min(climbing.fine_tuned_size, given.size)
     recipe = replace(given, model=model, size=size, **chosen)  # type: ignore[arg-type]
     return _within(recipe, most, FINE_TUNED, training, seconds, options)
@@ -202,10 +209,14 @@ def _climbed(name: str, training: "Training", recipe: Recipe, options: RunOption
     recipe.to_yaml(own.run.recipe)
     model = fit(own, options)
     save_model(model, own.run.model)
-    found = {part: own.asked(model, part).predictions for part in ASKED if own.split.ids(part)}
+    asked = {part: own.asked(model, part) for part in ASKED if own.split.ids(part)}
+    found = {part: one.predictions for part, one in asked.items()}
     for part, predictions in found.items():
         write_predictions(predictions, own.run.predictions(part))
-    rung = Rung(name, model, found["tune"], time.monotonic() - started, found.get("test"))
+    attention = asked["test"].attention if "test" in asked else None
+    if attention is not None:
+        write_table(own.run.attention, attention)
+    rung = Rung(name, model, found["tune"], time.monotonic() - started, found.get("test"), attention)
     reached = score(rung.tune, truth_of(rung.tune, training))
     said = f"{reached:.3f} on the tuning set" if np.isfinite(reached) else "no score: one class in the tuning set"
     options.say(f"{called(training.run, name)}: {said}, {rung.seconds:.0f} s")
@@ -224,10 +235,11 @@ def called(run: Run, name: str) -> str:
 
 def _seconds_per_epoch(training: "Training", options: RunOptions) -> float | None:
     """Return what an epoch takes here, by a few steps; None where a batch does not fit into the memory."""
-    from focusmap.models.fit_nets import training_data, untrained_net
+    from focusmap.models.fit_nets import training_data, untrained_case_net, untrained_net
     from focusmap.training.loop import training_seconds
 
-    made = untrained_net(training)
+    is_of_images = training.cohort.images is None
+    made = untrained_net(training) if is_of_images else untrained_case_net(training, with_table=False)
     return training_seconds(
         made.net, training_data(made, training), replace(training.recipe, epochs=1), options.devices
     )
@@ -243,7 +255,12 @@ def _mean(rungs: Sequence[Rung], training: "Training") -> Rung:
         part: replace(rungs[0].found[part], logits=one, probabilities=apply(model.task, one, model.card.temperatures))
         for part, one in logits.items()
     }
-    return Rung(MEAN, model, found["tune"], time.monotonic() - started, found.get("test"))
+    weights = [one for rung in rungs if (one := rung.attention) is not None]
+    attention = None
+    if weights:
+        each = np.stack([one["attention"].to_numpy(dtype=np.float64) for one in weights])
+        attention = weights[0].assign(attention=np.round(each.mean(axis=0), 4))
+    return Rung(MEAN, model, found["tune"], time.monotonic() - started, found.get("test"), attention)
 
 
 def _mean_logits(rungs: Sequence[Rung], part: str) -> np.ndarray:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from focusmap.files import atomic
-from focusmap.models.fit_nets import net_card
-from focusmap.models.predict import Predicted, predictions_of
+from focusmap.models.fit_nets import case_model, net_card, untrained_case_net
+from focusmap.models.predict import Predicted, look, predictions_of
 from focusmap.models.predictor import Looked, answer
 from focusmap.progress import Progress, silent
 from focusmap.study.cohort import Cohort
@@ -28,6 +28,7 @@ from focusmap.study.samples import Samples
 from focusmap.study.task import Target, Task, check_learnable
 
 if TYPE_CHECKING:
+    from focusmap.models.cases import CaseModel
     from focusmap.models.net import Model
     from focusmap.models.training import Training
     from focusmap.nets.levels import LevelsNet
@@ -227,6 +228,31 @@ def fit_probe(training: "Training", options: RunOptions) -> "Model":
         net.head.weight.copy_(torch.from_numpy(fitted.weights.T))
         net.head.bias.copy_(torch.from_numpy(fitted.bias))
     return Model(net, card)
+
+
+def fit_case_probe(training: "Training", options: RunOptions) -> "CaseModel":
+    """Return a net of cases whose head is a regression on the frozen features of their views.
+
+    Raises
+    ------
+    InputError
+        If no target has two different values on train.
+    """
+    import torch
+
+    recipe, task = training.recipe, training.cohort.task
+    check_learnable(task, training.cohort.of(training.split.ids("train")).learnt)
+    model = case_model(untrained_case_net(training, with_table=False), training)
+    net = model.net
+    assert net is not None
+    options.say(f"first weights of {recipe.model}: {net.start.reason}")
+    looked, rows = look(model, training.samples("train"))
+    features = looked.features[0].astype(np.float64)
+    fitted = fit_head(task, features, _standardised(task, rows.learnt, model.card.scales), rows, recipe.seed)
+    with torch.no_grad():
+        net.head.weight.copy_(torch.from_numpy(fitted.weights.T))
+        net.head.bias.copy_(torch.from_numpy(fitted.bias))
+    return model
 
 
 def fit_head(task: Task, features: np.ndarray, truth: np.ndarray, rows: Cohort, seed: int) -> Linear:

@@ -19,7 +19,7 @@ from focusmap.models.ood import share_likeness, write_likeness
 from focusmap.models.predict import Predicted, predict
 from focusmap.models.predictor import Predictor, calibrated
 from focusmap.models.preparing import Prepared, store_for, write_manifest
-from focusmap.models.probe import fit_probe, of_features
+from focusmap.models.probe import fit_case_probe, fit_probe, of_features
 from focusmap.models.rows import fit_estimators
 from focusmap.study.cohort import Cohort, load_cohort
 from focusmap.study.options import RunOptions
@@ -83,7 +83,7 @@ class Training:
 
     def asked(self, model: Predictor, part: str) -> Predicted:
         """Return what a model says of a part of the split; a probe of the features that are known already."""
-        if self.model.net.endswith(PROBES):
+        if self.model.net.endswith(PROBES) and self.cohort.images is None:
             return of_features(cast("Model", model), self, part)
         return predict(model, self.samples_for(model, part))
 
@@ -168,6 +168,8 @@ def _steps(training: Training, options: RunOptions, clock: Clock) -> Iterator[bo
     for rung in climb(training, options, _train_calibrated, clock):
         if rung.model is not before:
             _write_answer(training, rung.model, rung.found)
+            if rung.attention is not None:
+                write_table(training.run.attention, rung.attention)
         yield rung.model is not before
         before = rung.model
 
@@ -305,7 +307,7 @@ def _fit(training: Training, options: RunOptions) -> Predictor:
     if name.shown == "table":
         return fit_table_net(training, options)
     if training.cohort.images is not None:
-        return fit_case_model(training, options)
+        return (fit_case_probe if name.net.endswith(PROBES) else fit_case_model)(training, options)
     if name.net.endswith(PROBES):
         return fit_probe(training, options)
     return fit_net(training, options)

@@ -28,7 +28,7 @@ from focusmap.nets.decoders import (
     strides_of,
 )
 from focusmap.nets.focus_net import FocusLayers, FocusNet
-from focusmap.nets.levels import PROBE_SIZES, SLICE_SIZES, Levels, LevelsNet
+from focusmap.nets.levels import SLICE_SIZES, LevelsNet, build_levels
 from focusmap.nets.pooling import AVERAGE, AxisAttention, PoolingOptions, build_pooling
 from focusmap.nets.weights import find_weights
 from focusmap.study.recipe import Recipe
@@ -208,12 +208,7 @@ def _plain_net(architecture: Architecture, file: Path | None) -> FocusNet:
 
 
 def _probe_net(architecture: Architecture, file: Path | None) -> LevelsNet:
-    base, is_of_slices = split_model(architecture.model)[0], architecture.dimensions == 3
-    # Modalities of a volume pass one by one: pretrained nets know grey images and colours, and nothing else.
-    n_modalities = architecture.channels if is_of_slices else 1
-    net, found = build_pyramid(base, 1 if is_of_slices else architecture.channels, pyramid_strides(base), file)
-    sizes = SLICE_SIZES if is_of_slices else PROBE_SIZES
-    return LevelsNet(Levels(net, tuple(found), tuple(found.values()), sizes, n_modalities), architecture.n_logits)
+    return LevelsNet(build_levels(architecture.model, architecture.channels, file), architecture.n_logits)
 
 
 def _autoencoder(architecture: Architecture, file: Path | None) -> FocusNet:

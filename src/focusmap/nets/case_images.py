@@ -65,7 +65,7 @@ class ImageInCase(nn.Module):
     def classify(self, features: Tensor) -> Tensor:
         """Return the logits ``(N, L)`` of the case with these features ``(N, K, *grid)`` for the image's own."""
         backbone = backbone_of(self.net)
-        told = self.weight * features.flatten(2).float().mean(dim=2)
+        told = self.weight * backbone.encoder_of(self.view).summary(features)
         looked = self.rest + backbone.placed(told, self.view)
         return self.net.classify(backbone.fused(looked, self.row.expand(len(told), -1)))
 

@@ -2,7 +2,7 @@
 
 A batch of cases is one flat stack of images, each with the number of its case and of its view; nothing is padded. The
 images of one case and view are a segment s. With h_k the features of image k, averaged over its places, a segment's
-are the sum of a_k * h_k over its images, where
+are the sum of a_k * h_k over its images (of a probe h_k are statistics of all levels, `focusmap.nets.levels`), where
 
 - mean: a_k = 1 / n_s;
 - max: a_k is 1 for the image with the highest value of a feature, else 0, feature by feature;
@@ -15,6 +15,7 @@ that gives the view what it learns to give in its absence, so that no vector for
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import NamedTuple, cast
 
 import torch
@@ -23,8 +24,10 @@ from torch.nn import functional as F
 
 from focusmap.errors import InputError
 from focusmap.files import Json
-from focusmap.nets.backbones import build_backbone, dimensions_of
+from focusmap.nets.backbones import build_backbone
+from focusmap.nets.decoders import PROBE, SLICES, dimensions_of_model, split_model
 from focusmap.nets.focus_net import FocusNet
+from focusmap.nets.levels import STATISTICS, Levels, build_levels, statistics_of
 from focusmap.nets.table_net import WIDTHS as TABLE_WIDTHS
 from focusmap.nets.table_net import TableBackbone
 from focusmap.nets.weights import find_weights
@@ -90,7 +93,7 @@ class CaseArchitecture:
     @property
     def dimensions(self) -> int:
         """Number of spatial dimensions."""
-        return dimensions_of(self.model)
+        return dimensions_of_model(self.model)
 
     def to_dict(self) -> dict[str, Json]:
         """Return plain values for `model.json`."""
@@ -175,7 +178,10 @@ WEIGHTINGS: dict[str, Callable[[int], nn.Module]] = {
 
 
 class Encoder(nn.Module):
-    """From images to their features, averaged over the places, and the weights of those within their segments."""
+    """From images to their features, averaged over the places, and the weights of those within their segments.
+
+    Of a net's `Levels` the features are statistics over the places.
+    """
 
     def __init__(self, net: nn.Module, n_features: int, pooling: str) -> None:
         super().__init__()
@@ -184,8 +190,14 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor, segments: Tensor, n: int) -> tuple[Tensor, Tensor]:
         """Return features and weights ``(P, K)`` of images ``(P, C, *spatial)`` in segments ``(P,)`` of n."""
-        features: Tensor = self.net(images).flatten(2).float().mean(dim=2)
+        features = self.net.measure(images) if isinstance(self.net, Levels) else self.summary(self.net(images))
         return features, self.weigh(features, segments, n).expand_as(features)
+
+    def summary(self, maps: Tensor) -> Tensor:
+        """Return the features ``(P, K)`` of feature maps ``(P, K', *grid)``."""
+        if isinstance(self.net, Levels):
+            return statistics_of(maps).flatten(1)
+        return maps.flatten(2).float().mean(dim=2)
 
 
 class Joint(nn.Module):
@@ -323,15 +335,23 @@ def build_case_net(architecture: CaseArchitecture, weights: str = "none", seed: 
     >>> net.eval()(CaseBatch(torch.ones(3, 1, 28, 28), *numbers, torch.ones(2, 0))).shape
     torch.Size([2, 2])
     """
-    found = find_weights(architecture.model, weights)
+    found = find_weights(split_model(architecture.model)[0], weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         n_encoders = len(architecture.views) if architecture.encoder == "separate" else 1
-        built = [build_backbone(architecture.model, architecture.channels, found.hub_file) for _ in range(n_encoders)]
+        built = [_built(architecture, found.hub_file) for _ in range(n_encoders)]
         net = _on_encoders(architecture, built)
     starts = [found.load(FocusNet(encoder, n_features, architecture.n_logits)) for encoder, n_features in built]
     net.start = starts[-1]
     return net
+
+
+def _built(architecture: CaseArchitecture, file: Path | None) -> tuple[nn.Module, int]:
+    """Return what encodes images, and its number of features."""
+    if split_model(architecture.model)[1] not in (PROBE, SLICES):
+        return build_backbone(architecture.model, architecture.channels, file)
+    levels = build_levels(architecture.model, architecture.channels, file)
+    return levels, STATISTICS * levels.num_features
 
 
 def _on_encoders(architecture: CaseArchitecture, built: list[tuple[nn.Module, int]]) -> FocusNet:

@@ -12,13 +12,15 @@ Each of the three numbers grows as its map does (it is homogeneous of degree 1),
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from focusmap.nets.backbones import levels
+from focusmap.nets.backbones import build_pyramid, levels, pyramid_strides
+from focusmap.nets.decoders import SLICES, split_model
 from focusmap.nets.focus_net import FocusNet
 
 STATISTICS = 3
@@ -84,12 +86,25 @@ class Levels(nn.Module):
             for found in stacks
         ]
 
+    def measure(self, x: Tensor) -> Tensor:
+        """Return ``(N, 3 K)``: `statistics_of` each map, in this order of thirds."""
+        return torch.cat([statistics_of(found) for found in self.levels(x)], dim=2).flatten(1)
+
     def _of_images(self, x: Tensor) -> list[Tensor]:
         return [found for size in self.sizes for found in levels(self.net, _shrunk(x, size), self.positions)]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return all maps on the finest grid ``(N, K, h, w)``; each place of a coarser one is repeated."""
         return torch.cat(_on_finest(self.levels(x)), dim=1)
+
+
+def build_levels(model: str, channels: int, file: Path | None = None) -> Levels:
+    """Return the levels of a probe's backbone, for images or, of a model with ``-slices``, for volumes."""
+    base, decoder = split_model(model)
+    # Modalities of a volume pass one by one: pretrained nets know grey images and colours, and nothing else.
+    n_modalities, sizes = (channels, SLICE_SIZES) if decoder == SLICES else (1, PROBE_SIZES)
+    net, found = build_pyramid(base, 1 if decoder == SLICES else channels, pyramid_strides(base), file)
+    return Levels(net, tuple(found), tuple(found.values()), sizes, n_modalities)
 
 
 class LevelsNet(FocusNet):
@@ -108,7 +123,7 @@ class LevelsNet(FocusNet):
 
     def measure(self, x: Tensor) -> Tensor:
         """Return ``(N, 3 K)``: `statistics_of` each map, in this order of thirds."""
-        return torch.cat([statistics_of(found) for found in cast(Levels, self.backbone).levels(x)], dim=2).flatten(1)
+        return cast(Levels, self.backbone).measure(x)
 
     def decide(self, measured: Tensor) -> Tensor:
         """Return the logits ``(N, L)`` of what `measure` gives."""
