@@ -125,7 +125,7 @@ TYPED = {
     "serve": ["{run} --port 8001"],
     "corrections": ["{run} --out {new}/c.csv"],
     "dicom": ["write {folder}/images --model {run} --out {new}/o --kind sr --codes {new}/codes.json"],
-    "index": ["{folder}/images --out {new}/i.csv"],
+    "index": ["{folder}/images --out {new}/i.csv --labels {folder}/table.csv"],
     "convert": [f"{{folder}}/table.csv --out {{new}}/v {way}" for way in ("--slices", "--stack a,b", "")]
     + ["{other} --out {new}/parts --parts left-half"],
     "consensus": ["{folder}/readers.csv --out {new}/labels.csv --accept same-patient-two-spellings"],

@@ -30,7 +30,8 @@ class Index:
     EXAMPLE: ClassVar[str] = """
     examples:
       focusmap index images --out labels.csv                                         a folder per class
-      focusmap index images --out labels.csv --pattern '{label}/{patient}_{n}.png'    fields in the path"""
+      focusmap index images --out labels.csv --pattern '{label}/{patient}_{n}.png'    fields in the path
+      focusmap index export --out labels.csv --labels findings.csv     DICOM files, labels by accession"""
 
     folder: Annotated[Path, Setting("folder to search, with all its subfolders", "FOLDER", is_positional=True)]
     out: Annotated[Path, Setting("label file to write", "LABELS.csv")]
@@ -38,11 +39,19 @@ class Index:
         str | None,
         Setting("pattern of the paths; {n} is a number, {_} is ignored, any other name becomes a column", "TEXT"),
     ] = None
+    labels: Annotated[
+        Path | None, Setting("DICOM files: a table of labels by accession or patient_id, as in their headers", "FILE")
+    ] = None
+    identified: Annotated[bool, Setting("DICOM files: keep patient and accession as they are, no pseudonyms")] = False
     force: Annotated[bool, FORCE] = False
 
     def __call__(self) -> None:
         """Run the command."""
-        print_answer(focusmap.index(self.folder, self.out, self.pattern, force=self.force))
+        print_answer(
+            focusmap.index(
+                self.folder, self.out, self.pattern, self.labels, identified=self.identified, force=self.force
+            )
+        )
 
 
 def print_answer(answer: "IndexAnswer") -> None:

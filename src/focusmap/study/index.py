@@ -1,14 +1,19 @@
 """Images in folders to the rows of a label file: by the folder's name, or by fields in the path."""
 
+import hashlib
+import hmac
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
+import numpy as np
 import pandas as pd
 
 from focusmap.errors import InputError
+from focusmap.images.dicom import parse
 from focusmap.study.cohort import SPLIT_NAMES
 
 FIELD = re.compile(r"\{([^{}]*)\}")
@@ -119,3 +124,64 @@ def _pattern_reader(pattern: str) -> Reader:
 def _group(field: str) -> str:
     text = r"\d+" if field == NUMBER else "[^/]+?"
     return text if field == IGNORED else f"(?P<{field}>{text})"
+
+
+HEADER_COLUMNS = ("patient_id", "accession", "study_date", "view", "laterality", "modality")
+IDENTIFIERS = ("patient_id", "accession")
+# What lies among images in an archive and is none.
+NO_IMAGES = ("KO", "PR", "REG", "RTDOSE", "RTPLAN", "RTSTRUCT", "SEG", "SR")
+
+
+def read_headers(root: Path, names: Sequence[str]) -> pd.DataFrame | None:
+    """Return `HEADER_COLUMNS` of DICOM files, a row a name, empty where one does not say; None where none is DICOM."""
+    found = [_header(root / name) for name in names]
+    return pd.DataFrame(found, columns=list(HEADER_COLUMNS)) if any(map(any, found)) else None
+
+
+def _header(file: Path) -> tuple[str, ...]:
+    with file.open("rb") as opened:
+        is_dicom = opened.read(132).endswith(b"DICM") or file.suffix.lower() in (".dcm", ".dicom", ".ima")
+    if not is_dicom:
+        return ("",) * len(HEADER_COLUMNS)
+    with warnings.catch_warnings():
+        # pydicom quotes the values of odd elements in its warnings, and those may name the patient.
+        warnings.simplefilter("ignore")
+        try:
+            dataset = parse(file, with_pixels=False)
+            said = [str(dataset.get(name) or "").strip() for name in ("PatientID", "AccessionNumber", "StudyDate",
+                    "ViewPosition", "ImageLaterality", "Laterality", "Modality")]  # fmt: skip
+        # pydicom fails on damaged headers in each of its own ways; the audit tells what cannot be read.
+        except Exception:
+            return ("",) * len(HEADER_COLUMNS)
+    return (*said[:4], said[4] or said[5], said[6])
+
+
+def join_labels(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of images that a list of labels knows, with its columns; by ``accession``, else ``patient_id``.
+
+    Raises
+    ------
+    InputError
+        If the list has neither column, says two things of one of them, or knows no image.
+    """
+    by = next((name for name in reversed(IDENTIFIERS) if name in labels), None)
+    if by is None:
+        raise InputError("has neither a column accession nor patient_id to find its images by.")
+    known = labels[labels[by] != ""].drop_duplicates()
+    if known[by].duplicated().any():
+        row = int(np.flatnonzero(known[by].duplicated())[0])
+        raise InputError(f"says two things of one {by} (row {int(known.index[row]) + 2}).")
+    own = [name for name in table if name not in labels or name == by]
+    joined = table[own].merge(known, on=by, how="inner")
+    if not len(joined):
+        raise InputError(f"knows none of the images: no {by} of theirs stands in it.")
+    return joined
+
+
+def pseudonyms(cells: Iterable[str], key: str, sign: str) -> list[str]:
+    """Return what identifiers are called by who does not know the key: the same for the same; empty stays empty."""
+
+    def called(cell: str) -> str:
+        return sign + hmac.new(key.encode(), f"{sign} {cell}".encode(), hashlib.sha256).hexdigest()[:12]
+
+    return [called(cell) if cell else "" for cell in cells]

@@ -1,13 +1,16 @@
 """Index: a folder of images to a label file."""
 
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from focusmap.errors import InputError, MissingFileError
-from focusmap.files import refuse_existing, refuse_undecodable, write_table
+from focusmap.files import refuse_existing, refuse_undecodable, write_table, write_text
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from focusmap.study.index import Index
 
 
@@ -20,8 +23,19 @@ class IndexAnswer:
     index: "Index"
 
 
-def index(folder: Path, out: Path, pattern: str | None = None, *, force: bool = False) -> IndexAnswer:
+def index(
+    folder: Path,
+    out: Path,
+    pattern: str | None = None,
+    labels: Path | None = None,
+    *,
+    identified: bool = False,
+    force: bool = False,
+) -> IndexAnswer:
     """Write a label file for the images in a folder, and return what was written.
+
+    DICOM files say patient, accession number, date of study, view, laterality and modality in their headers; patients
+    and accession numbers are pseudonyms, whose key lies beside the label file.
 
     Paths are relative to the label file's own folder where that holds the images, otherwise to `folder`.
 
@@ -33,13 +47,19 @@ def index(folder: Path, out: Path, pattern: str | None = None, *, force: bool = 
         Label file.
     pattern
         What the path of an image says, such as ``{label}/{patient}_{n}.png`` (see `focusmap.study.index`).
+    labels
+        A table of labels by ``accession`` or ``patient_id``, as the headers of DICOM files have them; its columns take
+        the place of what folders say, and images that it does not know are left out.
+    identified
+        Keep patients and accession numbers as they are.
     force
         Replace `out`.
 
     Raises
     ------
     MissingFileError, InputError
-        If there is no such folder, it holds no images or none that fits, or `out` is there already.
+        If there is no such folder, it holds no images or none that fits, or `out` is there already; if `labels` does
+        not fit the images.
     """
     from focusmap.images.read import image_files
     from focusmap.study.index import Index, index_images
@@ -60,5 +80,45 @@ def index(folder: Path, out: Path, pattern: str | None = None, *, force: bool = 
     table = found.table.copy()
     for column in {"path", "mask"} & set(table.columns):
         table[column] = [cell and prefix + cell for cell in table[column]]
+    table, others = _with_headers(table, images, labels)
+    if not identified:
+        _hide(table, out.with_suffix(".key"))
     write_table(out, table)
-    return IndexAnswer(out, images, Index(table, found.left_out))
+    return IndexAnswer(out, images, Index(table, (*found.left_out, *others)))
+
+
+def _with_headers(table: "pd.DataFrame", images: Path, labels: Path | None) -> "tuple[pd.DataFrame, tuple[str, ...]]":
+    """Return the table with what headers and a list of labels say, and what is none of its images."""
+    from focusmap.files import read_table
+    from focusmap.study.index import NO_IMAGES, join_labels, read_headers
+
+    headers = read_headers(images, list(table["path"]))
+    if headers is None:
+        if labels is not None:
+            raise InputError(f"{labels}: --labels is for DICOM files; those here are none.")
+        return table, ()
+    is_image = ~headers["modality"].isin(NO_IMAGES)
+    new = [str(name) for name in headers if name not in table and (headers[name] != "").any()]
+    found = table.assign(**{name: headers[name] for name in new})[is_image]
+    if labels is not None:
+        known = found.drop(columns=[name for name in ("label", "split") if name in found])
+        try:
+            found = join_labels(known, read_table(labels))
+        except InputError as error:
+            raise InputError(f"{labels}: {error}") from None
+    left = [path for path in table["path"] if path not in set(found["path"])]
+    return found.reset_index(drop=True), tuple(left)
+
+
+def _hide(table: "pd.DataFrame", key: Path) -> None:
+    """Put pseudonyms in place of identifiers that come from headers, by a key that is made where there is none."""
+    from focusmap.study.index import IDENTIFIERS, pseudonyms
+
+    if "modality" not in table:
+        return
+    if not key.is_file():
+        write_text(key, secrets.token_hex(32))
+        key.chmod(0o600)
+    for name in IDENTIFIERS:
+        if name in table:
+            table[name] = pseudonyms(table[name], key.read_text(), name[0].upper())
