@@ -48,7 +48,7 @@ def test_the_pages_can_be_followed_one_after_the_other():
     for page in ("docs/first-model.md", "docs/own-data.md", "docs/choosing-a-split.md"):
         follow(page)
     shutil.copytree("runs/own", "runs/first")
-    follow("docs/reading-the-report.md")
+    follow("docs/reading-a-report.md")
 
 
 def test_every_page_stands_in_the_sites_contents():

@@ -151,7 +151,7 @@ def test_patients_that_nobody_knows_are_not_counted(run: Path, *, folds: bool) -
         page = page_of(run)
         shown = [page.split(f'<section id="{name}">')[1].split("</section>")[0] for name in ("summary", "cohort")]
         # The caution that nobody knows them is to stay.
-        return re.sub(r'(?s)<li class="blocking">.*?</li>', "", " ".join(shown)).lower()
+        return re.sub(r'(?s)<aside class="limitation blocking">.*?</aside>', "", " ".join(shown)).lower()
 
     if folds:
         split = read_table(run / "split.csv")
@@ -225,9 +225,9 @@ def test_a_cut_says_what_it_was_chosen_on(run: Path, cut: FocusCut, said: str) -
 
 def test_accepted_blocking_finding_stands_in_red_at_the_top(run: Path) -> None:
     page = page_of(run)
-    caution = page.index('<li class="blocking">')
-    assert caution < page.index('id="cohort"')
-    assert "every row was treated as a separate patient" in page[caution : caution + 500]
+    caution = page.index('<aside class="limitation blocking">')
+    assert caution < page.index('id="results"')
+    assert "It is unknown which rows belong to one patient" in page[caution : caution + 500]
 
 
 def test_undefined_metric_is_a_dash_with_its_reason(run: Path) -> None:
@@ -400,8 +400,8 @@ def test_a_study_alone_is_enough(run: Path) -> None:
         if path.name != "study.yaml":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     page = page_of(run)
-    for section in SECTIONS:
-        assert f'<section id="{section}">' in page
+    assert re.findall(r'<section id="(\w+)">', page) == ["summary", "missing"], "empty sections are absent"
+    assert page.count('class="absent"') == 11
 
 
 def test_a_folder_without_a_study_is_no_run(tmp_path: Path) -> None:
@@ -478,7 +478,7 @@ def test_each_image_is_judged_at_its_own_folds_operating_point(run: Path) -> Non
     write_json(run / "evaluation/metrics.json", metrics)
     words = words_of(page_of(run))
     assert words.count("0.200 to 0.700") == 6  # two labels, in the results, the counts and the model's own table
-    results = words_of(page_of(run).split('<section id="results">')[1].split("</table>")[0])
+    results = words_of(page_of(run).split('<section id="results">')[1].split("</table>")[1])
     assert results.count("0.200 to 0.700") == 2
     assert "0.400" not in results, "the median of the folds' points, at which nobody judged"
 
@@ -531,3 +531,79 @@ def test_a_table_has_no_sample_sheets_and_its_models_forms_are_said_once(run: Pa
     words = words_of(page_of(run))
     assert "The complete audit is in audit.html" in words
     assert "form trees and linear" in words
+
+
+def test_the_first_screen_says_in_under_sixty_words_whether_the_model_may_be_relied_on(run: Path) -> None:
+    study = yaml.safe_load((run / "study.yaml").read_text())
+    (run / "study.yaml").write_text(yaml.safe_dump({**study, "patients": "column"}))
+    write_json(run / "audit.json", {**read_json(run / "audit.json"), "accepted": [], "findings": []})
+    write_json(run / "manifest.json", {**read_json(run / "manifest.json"), "accepted": []})
+    summary = page_of(run).split('<section id="summary">')[1].split("</section>")[0]
+    words = words_of(summary)
+    assert len(words.split()) < 60
+    assert words.startswith("Useful, not shown to be better than a simpler model")
+    assert "0.871 95 % interval 0.811 to 0.931" in words
+    metrics = read_json(run / "evaluation/metrics.json")
+    of_each = {name: {**entry, "n_patients_rarest": 2} for name, entry in metrics["targets"].items()}  # type: ignore[union-attr]
+    write_json(run / "evaluation/metrics.json", {**metrics, "targets": of_each})
+    summary = words_of(page_of(run).split('<section id="summary">')[1].split("</section>")[0])
+    assert summary.startswith("Cannot be judged")
+    assert "0.871" not in summary, "no headline number of two patients"
+
+
+def test_every_label_stands_beside_guessing_and_simpler_models(run: Path) -> None:
+    metrics = read_json(run / "evaluation/metrics.json")
+    entry = {"name": "logistic", "metrics": metrics, "difference": {"targets": {}}, "is_rung": False}
+    write_json(run / "evaluation/baselines.json", {"baselines": [entry, {**entry, "name": "probe", "is_rung": True}]})
+    page = page_of(run)
+    plot = page.split('<table class="forest">')[1].split("</table>")[0]
+    assert plot.count('class="guessing"') == plot.count('class="rival"') == 2, "rungs are no simple models"
+    assert words_of(plot).count("0.82 to 0.94") == 2
+    baselines = page.split("Comparison with simple baselines")[1].split("</table>")[0]
+    assert baselines.count("<tr>") == 3, "a head, and one row per label"
+
+
+def test_there_are_at_most_three_limitations_and_none_is_lost(run: Path) -> None:
+    page = page_of(run)
+    assert page.count("<aside") == 3
+    for sentence in ("It is unknown which rows", "Nearly identical images with different labels", "All data come from"):
+        assert sentence in page
+
+
+def test_maps_of_a_label_no_better_than_guessing_are_grey_and_say_so(run: Path) -> None:
+    assert 'class="grey"' not in page_of(run)
+    metrics = read_json(run / "evaluation/metrics.json")
+    metrics["targets"]["nodule"]["auroc"] = {"value": 0.5, "low": 0.4, "high": 0.6}  # type: ignore[index,call-overload]
+    write_json(run / "evaluation/metrics.json", metrics)
+    page = page_of(run)
+    assert page.count('class="grey"') == 1
+    assert "nodule (greyed: not better than guessing)" in page
+    assert all("nodule" not in shown for shown in re.findall(r'<figure class="example">.*?</figure>', page, re.DOTALL))
+
+
+def test_a_value_is_told_by_its_error_in_its_unit_and_not_by_an_auroc(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", Task((Target("CST", "continuous", unit="µm"),)), n=120, n_maps=0)
+    shutil.rmtree(run / "focus", ignore_errors=True)
+    page = page_of(run)
+    assert "MAE 0.3 µm 95 % interval 0.24 to 0.36" in words_of(page)
+    assert 'alt="Agreement: CST (µm)"' in page
+    assert "AUROC" not in words_of(page)
+    assert "There are no curves" not in page
+
+
+def test_calibration_is_left_out_below_ten_positives(run: Path) -> None:
+    assert 'alt="Calibration"' in page_of(run)
+    curves = read_json(run / "evaluation/curves.json")
+    for entry in curves.values():
+        entry["calibration"]["n"] = [1] * len(entry["calibration"]["n"])  # type: ignore[index,call-overload]
+    write_json(run / "evaluation/curves.json", curves)
+    assert 'alt="Calibration"' not in page_of(run)
+
+
+def test_only_what_differs_from_the_defaults_is_unfolded_of_the_recipe(run: Path) -> None:
+    training = page_of(run).split('<section id="training">')[1].split('<section id="model">')[0]
+    changed, rest = training.split("All settings")
+    assert "What differs from the defaults" in changed
+    assert "small-residual" in changed
+    assert "label smoothing" not in changed
+    assert "label smoothing" in rest

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
@@ -120,6 +120,20 @@ def overlay_image(overlay: Overlay) -> Image.Image:
         _say_absent(sheet, layout, overlay.absent)
     _write_caption(sheet, overlay.caption)
     return sheet
+
+
+def part_of(size: tuple[int, int], part: Literal["whole", "pair", "map"]) -> tuple[int, int, int, int]:
+    """Return the box of a part of an overlay of that width and height: all, without caption and bar, or the map alone.
+
+    >>> part_of((966, 482), "map")
+    (424, 46, 824, 446)
+    """
+    width, height = size
+    panel = (width - BAR_SPACE - GAP - 2 * EDGE) // 2
+    left = {"whole": 0, "pair": EDGE, "map": EDGE + panel + GAP}[part]
+    if part == "whole" or panel <= 0:
+        return 0, 0, width, height
+    return left, TOP, EDGE + 2 * panel + GAP, height - BOTTOM
 
 
 def layout_of(rows: int, columns: int, long: int = LONG) -> Layout:

@@ -12,14 +12,17 @@ from focusmap.figures.style import (
     MUTED,
     NEGATIVE,
     NORMAL,
+    PALETTE,
     POSITIVE,
     SMALL,
     grid_of_squares,
+    name_axes,
     name_outer_axes,
     name_panel,
     new_figure,
     plain,
     save_figure,
+    tidy,
 )
 from focusmap.files import Json, branch, items, number, series, text
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.ticker import MaxNLocator
 
 FULLEST_DOT = 60.0  # in square points
+FEWEST_CALIBRATED = 10
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,14 @@ def calibration_figure(curves: Sequence[Curve]) -> "Figure":
     for axes, curve in zip(panels, curves, strict=True):
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
         counts = np.ones(len(curve.x)) if curve.counts is None else curve.counts
+        # Of a rare label all that happens lies near 0.
+        reach = min(max(1.15 * float(np.max([curve.x, curve.y])), 0.1), 1.02)
+        if reach < 0.75:
+            axes.set_xlim(-0.02 * reach, reach)
+            axes.set_ylim(-0.02 * reach, reach)
+            ticks = [0.0, reach / 2, reach]
+            axes.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
+            axes.set_yticks(ticks, [f"{tick:.2g}" for tick in ticks])
         areas = FULLEST_DOT * counts / max(counts.max(initial=0), 1)
         if curve.beside:
             x, y, low, high = (curve.beside[name] for name in ("predicted", "observed", "low", "high"))
@@ -143,6 +155,46 @@ def _range_of_benefit(curve: Curve) -> str:
         return "never shown above acting on all or none"
     gap = "" if len(above) == ((curve.x >= above[0]) & (curve.x <= above[-1])).sum() else ", with gaps"
     return f"above both from {100 * above[0]:.0f} % to {100 * above[-1]:.0f} %{gap}"
+
+
+def agreement_figure(truth: np.ndarray, predicted: np.ndarray, name: str) -> "Figure":
+    """Return predicted against true values, and their differences with the limits of agreement.
+
+    Bland and Altman, Lancet 1986: the mean difference, and 1.96 standard deviations either side of it.
+    """
+    figure = new_figure(9.2, 3.9)
+    scatter, apart = (figure.add_axes((left, 0.15, 0.36, 0.72)) for left in (0.09, 0.6))
+    for axes in (scatter, apart):
+        tidy(axes)
+    ends = [float(f(np.concatenate([truth, predicted]))) for f in (np.min, np.max)]
+    scatter.plot(ends, ends, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+    scatter.scatter(truth, predicted, s=13, color=NEGATIVE, edgecolor="white", linewidth=0.4)
+    difference = predicted - truth
+    middle, spread = float(difference.mean()), 1.96 * float(difference.std(ddof=1))
+    apart.scatter((truth + predicted) / 2, difference, s=13, color=NEGATIVE, edgecolor="white", linewidth=0.4)
+    for level, style in ((middle, "-"), (middle - spread, (0, (4, 3))), (middle + spread, (0, (4, 3)))):
+        apart.axhline(level, color=POSITIVE, linewidth=1.1, linestyle=style)
+    name_axes(scatter, "reference", "predicted")
+    name_axes(apart, "mean of both", "predicted − reference")
+    name_panel(scatter, name)
+    limits = f"limits of agreement {middle - spread:.4g} to {middle + spread:.4g}".replace("-", "−")
+    name_panel(apart, f"mean difference {middle:.3g}".replace("-", "−"), limits)
+    return figure
+
+
+def abstention_figure(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> "Figure":
+    """Return the share of right answers against the share of rows that are answered, a line per target."""
+    figure = new_figure(6.4, 3.6)
+    axes = figure.add_axes((0.11, 0.15, 0.55, 0.78))
+    tidy(axes)
+    for position, (name, (answered, right)) in enumerate(curves.items()):
+        colour = PALETTE[position % len(PALETTE)]
+        axes.plot(answered, right, marker="o", markersize=3.5, linewidth=1.4, color=colour, label=plain(name, 26))
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(min([0.5, *(float(right.min()) - 0.03 for _, right in curves.values())]), 1.01)
+    name_axes(axes, "share answered with one class", "share of these that are right")
+    axes.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    return figure
 
 
 def confusion_figure(matrix: np.ndarray, classes: Sequence[str]) -> "Figure":
@@ -251,7 +303,10 @@ def write_curves(metrics: Tree, curves: Tree, folder: Path) -> list[Path]:
 
 
 def curves_of(kind: CurveKind, metrics: Tree, curves: Tree) -> list[Curve]:
-    """Return one curve per label, in the order of the file; labels whose curve is undefined are left out."""
+    """Return one curve per label, in the order of the file; labels whose curve is undefined are left out.
+
+    Calibration is left out below ten positives, too: its dots would be single images.
+    """
     found = []
     for label, entry in curves.items():
         points = branch(entry, kind.key)
@@ -262,6 +317,8 @@ def curves_of(kind: CurveKind, metrics: Tree, curves: Tree) -> list[Curve]:
                 {name: series(values) for name, values in branch(entry, kind.beside).items()} if kind.beside else {}
             )
             curve = Curve(label, x, y, counts=counts if counts.size == x.size else None, beside=beside)
+            if kind.key == "calibration" and curve.counts is not None and float(counts @ y) < FEWEST_CALIBRATED:
+                continue
             found.append(_annotated(curve, kind, numbers_of(metrics, label)))
     return found
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from focusmap.evaluation.verdict import Evidence, with_verdict
 from focusmap.files import Json, branch, items, number, read_json, read_table
 from focusmap.models.predictor import ModelCard, read_card
 from focusmap.report.words import Words
@@ -38,6 +39,8 @@ class RunFiles:
         ``evaluation/baselines.json``.
     images
         ``images.csv``, where the cohort's rows are cases.
+    coverage
+        ``evaluation/coverage.json``.
     importance
         ``evaluation/importance.json``, of a model that is shown a table.
     sides
@@ -75,6 +78,7 @@ class RunFiles:
     metrics: Tree
     curves: Tree
     baselines: Tree
+    coverage: Tree
     importance: Tree
     sides: Tree
     ladder: Tree
@@ -133,9 +137,10 @@ def read_run(folder: Path) -> RunFiles:
         predicted_by=_predicted_by(folds),
         predictions=_table(folder / "predictions" / "test.csv"),
         attention=_table(folder / "predictions" / "attention.csv"),
-        metrics=_json(folder / "evaluation" / "metrics.json"),
+        metrics=_judged(folder),
         curves=_json(folder / "evaluation" / "curves.json"),
         baselines=_json(folder / "evaluation" / "baselines.json"),
+        coverage=_json(folder / "evaluation" / "coverage.json"),
         importance=_json(folder / "evaluation" / "importance.json"),
         sides=_json(folder / "evaluation" / "sides.json"),
         ladder=_json(folder / "ladder.json"),
@@ -244,6 +249,16 @@ def _table(path: Path) -> pd.DataFrame | None:
 
 def _json(path: Path) -> Tree:
     return read_json(path) if path.is_file() else {}
+
+
+def _judged(folder: Path) -> Tree:
+    """Return the metrics; those of an older file get the verdict that they lack."""
+    metrics = _json(folder / "evaluation" / "metrics.json")
+    if not metrics or "verdict" in metrics:
+        return metrics
+    baselines = items(_json(folder / "evaluation" / "baselines.json").get("baselines"))
+    accepted = _names(_json(folder / "audit.json").get("accepted"))
+    return with_verdict(Evidence(metrics, [branch(entry) for entry in baselines], accepted))
 
 
 def _names(value: Json) -> list[str]:

@@ -3,14 +3,18 @@
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from focusmap.evaluation.localisation.measures import FocusCut
+from focusmap.evaluation.verdict import is_above_guessing
+from focusmap.figures.plots import numbers_of
 from focusmap.report.files import RunFiles, answers
 from focusmap.report.page import image_size, image_uri, inside
 from focusmap.report.words import Cell, Table, Words, name_cell
+from focusmap.study.task import means_nothing_found
 
 OUTCOMES = ("TP", "FP", "FN")
 STEPS = ("slices", "n_slices", "strongest")
@@ -54,10 +58,11 @@ class MapCard:
 
 @dataclass(frozen=True)
 class MapGroup:
-    """The overlays of one label, by outcome."""
+    """The overlays of one label, by outcome; `is_above` tells whether the label is better than guessing."""
 
     label: str
     outcomes: Mapping[str, Sequence[MapCard]]
+    is_above: bool
 
 
 @dataclass(frozen=True)
@@ -103,8 +108,43 @@ def gallery(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> list[
             for rows in [own[own["outcome"] == key]]
         }
         if any(found.values()):
-            groups.append(MapGroup(label, {title: cards for title, cards in found.items() if cards}))
+            shown = {title: cards for title, cards in found.items() if cards}
+            groups.append(MapGroup(label, shown, _is_above(files, label)))
     return groups
+
+
+def hit_and_miss(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> list[MapCard]:
+    """Return the surest hit, then the surest miss, or false alarm where nothing was missed, of labels above guessing.
+
+    The map alone, large; none where no map was drawn.
+    """
+    if judged is None or files.index is None:
+        return []
+    mapped = _with_maps(files, judged)
+    mapped = mapped[[_is_above(files, label) for label in mapped["label"]]]
+    tells = [not means_nothing_found(label.rpartition("=")[2]) for label in mapped["label"]]
+    hits = mapped[(mapped["outcome"] == "TP") & np.array(tells, dtype=bool)].sort_values(
+        "probability", ascending=False, kind="stable"
+    )
+    wrong = mapped[mapped["outcome"].isin(["FN", "FP"])]
+    wrong = wrong.assign(confidence=_confidence(wrong)).sort_values(
+        ["outcome", "confidence"], ascending=[True, False], kind="stable"
+    )
+    found = []
+    for rows in (hits, wrong):
+        for row in rows.head(1).to_dict("records"):
+            path = inside(files.folder, f"focus/{row['overlay']}") or inside(files.folder, str(row["overlay"]))
+            if path is not None:
+                outcome = words.name("outcome", str(row["outcome"]))
+                detail = words("maps.shown", known=row["known"], probability=float(str(row["probability"])))
+                found.append(MapCard(image_uri(path, "map"), f"{outcome}: {row['label']}", detail))
+    return found
+
+
+def _is_above(files: RunFiles, label: str) -> bool:
+    """Return whether a label is better than guessing; so is one of which nothing is known."""
+    entry = numbers_of(files.metrics, label)
+    return is_above_guessing(entry) if entry else True
 
 
 def cut_note(files: RunFiles, words: Words) -> str:
@@ -185,7 +225,8 @@ def _cards(files: RunFiles, rows: pd.DataFrame, limit: int, words: Words) -> lis
         overlay, answer = str(row["overlay"]), (str(row["image_id"]), str(row["label"]))
         path = inside(files.folder, f"focus/{overlay}") or inside(files.folder, overlay)
         if path is not None and (answer in cards or len(cards) < limit):
-            cards.setdefault(answer, []).append(_card(row, path, words))
+            # One colour bar is enough of maps that share a scale.
+            cards.setdefault(answer, []).append(_card(row, path, words, "pair" if cards else "whole"))
     return [card for own in cards.values() for card in own]
 
 
@@ -202,12 +243,12 @@ def _with_stepper(files: RunFiles, cards: list[MapCard], rows: pd.DataFrame) -> 
     return cards
 
 
-def _card(row: Mapping[Hashable, object], path: Path, words: Words) -> MapCard:
+def _card(row: Mapping[Hashable, object], path: Path, words: Words, part: Literal["whole", "pair"]) -> MapCard:
     said = {"known": row["known"], "probability": float(str(row["probability"])), "method": row["method"]}
     if "view" not in row:
-        return MapCard(image_uri(path), f"{row['image_id']} · {row['label']}", words("maps.card", **said))
+        return MapCard(image_uri(path, part), f"{row['image_id']} · {row['label']}", words("maps.card", **said))
     detail = words("maps.case_card", evidence=float(str(row["evidence"])), **said)
-    return MapCard(image_uri(path), f"{_name_in_case(row, words)} · {row['label']}", detail)
+    return MapCard(image_uri(path, part), f"{_name_in_case(row, words)} · {row['label']}", detail)
 
 
 def _name_in_case(row: Mapping[Hashable, object], words: Words) -> str:

@@ -4,14 +4,25 @@ The rungs of the ladder stand on the tuning set, the simplest answers on the sam
 covariate stands with its values on train and its worth; of a model of cases the image that decided each case.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import pandas as pd
 
 from focusmap.files import Json, branch, items, number, text
 from focusmap.report.files import RunFiles, Tree, trained_rung
-from focusmap.report.words import DASH, Cell, Footnotes, Table, Words, decimal, metric_cell, name_cell, signed_cell
+from focusmap.report.words import (
+    DASH,
+    Cell,
+    Footnotes,
+    Table,
+    Words,
+    decimal,
+    metric_cell,
+    name_cell,
+    signed,
+    signed_cell,
+)
 from focusmap.study.covariates import Covariate, Covariates
 
 
@@ -54,17 +65,17 @@ def _row(rung: Mapping[str, Json], words: Words) -> list[Cell]:
     return [name_cell(words.name("rung", str(rung["name"])), chosen), *map(Cell, numbers), Cell(seconds)]
 
 
-COMPARED: Mapping[str, Sequence[str]] = {
-    "binary": ("auroc", "average_precision", "brier"),
-    "multiclass": ("auroc", "accuracy", "log_loss"),
-    "ordinal": ("quadratic_kappa", "mae", "accuracy"),
-    "continuous": ("mae", "rmse", "r2"),
+COMPARED: Mapping[str, str] = {
+    "binary": "auroc",
+    "multiclass": "auroc",
+    "ordinal": "quadratic_kappa",
+    "continuous": "mae",
 }
-"""Metrics shown for each kind; of the first the paired difference is shown too."""
+"""What models are compared by, for each kind."""
 
 
 def baseline_tables(files: RunFiles, words: Words, *, of_rungs: bool = False) -> list[Table]:
-    """Return a table for each kind of target, a row per answer; empty where none was evaluated.
+    """Return a table for each kind of target, a row per target; empty where none was evaluated.
 
     Beside the model stand the baselines or, `of_rungs`, the rungs of its ladder that were not chosen.
     """
@@ -82,7 +93,7 @@ def bettered_by(files: RunFiles, words: Words) -> list[str]:
         if entry.get("is_rung"):
             continue
         for target, value in branch(files.metrics, "targets").items():
-            metric = next(iter(COMPARED.get(text(branch(value).get("kind")), ())), "")
+            metric = COMPARED.get(text(branch(value).get("kind")), "")
             difference = branch(branch(entry, "difference", "targets", target).get(metric))
             low, high = number(difference.get("low")), number(difference.get("high"))
             if low is not None and high is not None and (low > 0 if metric == "mae" else high < 0):
@@ -101,29 +112,31 @@ def _called(entry: Tree, words: Words) -> str:
 
 
 def _table(kind: str, names: Sequence[str], files: RunFiles, entries: Sequence[Tree], words: Words) -> Table:
-    notes, keys = Footnotes(words), COMPARED[kind]
+    """Return a row per target: the first metric of the model, and of each other with the difference under it."""
+    notes, key = Footnotes(words), COMPARED[kind]
     own = called(files, words) or words("simpler.model")
     rows: list[list[Cell]] = []
     for name in names:
-        metrics = branch(files.metrics, "targets", name)
-        found = (metric_cell(metrics.get(key), notes) for key in keys)
-        rows += [[name_cell(name), name_cell(own), *found, Cell("")], *_rows_of(name, keys, entries, notes)]
-    shown = [words.name("metric", key) for key in keys]
-    head = ["", words("simpler.answer"), *shown, words("simpler.difference", metric=shown[0])]
-    return Table(head, rows, notes.lines(), words("simpler.of_kind", kind=words.name("kind", kind)))
+        cell = metric_cell(branch(files.metrics, "targets", name).get(key), notes)
+        rows.append([name_cell(name), cell, *(_rival_cell(name, key, entry, notes) for entry in entries)])
+    shown = words.name("metric", key)
+    caption = words("simpler.of_kind", kind=words.name("kind", kind), metric=shown)
+    return Table(["", own, *(_called(entry, words) for entry in entries)], rows, notes.lines(), caption)
 
 
-def _rows_of(target: str, keys: Sequence[str], entries: Sequence[Tree], notes: Footnotes) -> Iterator[list[Cell]]:
-    words = notes.words
-    for entry in entries:
-        metrics = branch(entry, "metrics", "targets", target)
-        if not metrics:
-            continue
-        without = number(branch(entry, "without_earlier_value").get(target))
-        small = words.plural("simpler.without", int(without)) if without else ""
-        difference = branch(entry, "difference", "targets", target).get(keys[0])
-        cells = (metric_cell(metrics.get(key), notes) for key in keys)
-        yield [Cell(""), name_cell(_called(entry, words), small), *cells, signed_cell(difference, notes)]
+def _rival_cell(target: str, key: str, entry: Tree, notes: Footnotes) -> Cell:
+    """Return the value of a simpler model, and under it by how much this model betters it."""
+    words, value = notes.words, number(branch(entry, "metrics", "targets", target, key).get("value"))
+    if value is None:
+        return Cell(DASH)
+    without = number(branch(entry, "without_earlier_value").get(target))
+    small = [words.plural("simpler.without", int(without))] if without else []
+    difference = branch(entry, "difference", "targets", target, key)
+    ends = [number(difference.get(end)) for end in ("value", "low", "high")]
+    if all(end is not None for end in ends):
+        value_of, low, high = (signed(end) for end in ends if end is not None)
+        small.insert(0, words("simpler.difference", value=value_of, low=low, high=high))
+    return Cell(decimal(value), " · ".join(small))
 
 
 SHOWN_LEVELS = 12
@@ -166,7 +179,7 @@ def _side(name: str, words: Words) -> str:
 def _worth_table(files: RunFiles, named: Mapping[str, Json], caption: str, words: Words) -> Table | None:
     if not named:
         return None
-    notes, leads = Footnotes(words), {t.name: COMPARED[t.kind][0] for t in files.task.targets}
+    notes, leads = Footnotes(words), {t.name: COMPARED[t.kind] for t in files.task.targets}
     rows = [
         [name_cell(name), *(signed_cell(branch(found, target).get(key), notes) for target, key in leads.items())]
         for name, found in ((name, branch(value)) for name, value in named.items())

@@ -9,6 +9,7 @@ from focusmap.report.files import RunFiles, model_name
 from focusmap.report.page import figure_uri
 from focusmap.report.performance_section import Figure
 from focusmap.report.words import Cell, Table, Words, name_cell, range_text
+from focusmap.study.recipe import Recipe
 
 Facts = Sequence[tuple[str, str]]
 NET_SETTINGS = ("model", "weights", "size", "channels", "crop", "freeze_epochs", "precision", "seed")
@@ -28,24 +29,32 @@ class FactGroup:
     facts: Facts
 
 
-def recipe_groups(files: RunFiles, words: Words) -> list[FactGroup]:
-    """Return the settings of the training; empty without ``recipe.yaml``."""
+def recipe_groups(files: RunFiles, words: Words, *, changed: bool = False) -> list[FactGroup]:
+    """Return the settings of the training, or those alone that differ from the default; empty without any."""
     if files.recipe is None:
         return []
-    settings = asdict(files.recipe)
+    settings, usual = asdict(files.recipe), asdict(Recipe())
     name = model_name(files)
-    if not name.is_net_of_images:
-        kept = ESTIMATOR_SETTINGS if name.engine == "estimator" else TABLE_NET_SETTINGS
-        return [FactGroup(words("training.settings"), _facts({key: settings[key] for key in kept}, words))]
-    augmentation = settings.pop("augmentation")
+    augmentation, usual_augmentation = settings.pop("augmentation"), usual.pop("augmentation")
     # How masks are drawn is said beside the masks.
     settings.pop("segmentation")
-    net = {key: settings.pop(key) for key in NET_SETTINGS}
-    return [
+    if changed:
+        settings = {key: value for key, value in settings.items() if value != usual[key]}
+        augmentation = {key: value for key, value in augmentation.items() if value != usual_augmentation[key]}
+    if not name.is_net_of_images:
+        kept = ESTIMATOR_SETTINGS if name.engine == "estimator" else TABLE_NET_SETTINGS
+        own = {key: settings[key] for key in kept if key in settings}
+        return _filled([FactGroup(words("training.settings"), _facts(own, words))])
+    net = {key: settings.pop(key) for key in NET_SETTINGS if key in settings}
+    return _filled([
         FactGroup(words("training.net"), _facts(net, words)),
         FactGroup(words("training.settings"), _facts(settings, words)),
         FactGroup(words("training.augmentation"), _facts(augmentation, words)),
-    ]
+    ])  # fmt: skip
+
+
+def _filled(groups: list[FactGroup]) -> list[FactGroup]:
+    return [group for group in groups if group.facts]
 
 
 def learning_curves(files: RunFiles, words: Words) -> Figure | None:

@@ -9,9 +9,10 @@ import io
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from focusmap.errors import MissingPartError
+from focusmap.figures.overlays import part_of
 from focusmap.figures.style import svg_text
 from focusmap.files import atomic, write_text
 from focusmap.installation import CHINESE, PANGO, chinese_typeface, require
@@ -32,13 +33,19 @@ def figure_uri(figure: "Figure") -> str:
     return data_uri("image/svg+xml", svg_text(figure).encode())
 
 
-def image_uri(path: Path) -> str:
-    """Return an image file as a JPEG data URI: a tenth of the PNG's size, at full resolution."""
+def image_uri(path: Path, part: Literal["whole", "pair", "map"] = "whole") -> str:
+    """Return an image file, or a part of an overlay, as a JPEG data URI: a tenth of the PNG's size, at full resolution.
+
+    Parameters
+    ----------
+    part
+        As for `focusmap.figures.overlays.part_of`.
+    """
     from PIL import Image
 
     buffer = io.BytesIO()
     with Image.open(path) as opened:
-        image = opened.convert("RGB")
+        image = opened.convert("RGB").crop(part_of(opened.size, part))
         image.thumbnail((WIDEST, 10 * WIDEST))
         image.save(buffer, format="jpeg", quality=QUALITY, subsampling=0)
     return data_uri("image/jpeg", buffer.getvalue())

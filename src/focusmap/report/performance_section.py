@@ -3,9 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 
-from focusmap.figures.plots import KINDS, confusion_figures, curves_of
+from focusmap.figures.plots import (
+    KINDS,
+    abstention_figure,
+    agreement_figure,
+    confusion_figure,
+    confusion_figures,
+    curves_of,
+)
 from focusmap.files import branch, items, number, text
 from focusmap.report.files import RunFiles, Tree, thresholds_of
 from focusmap.report.page import figure_uri, image_uri, inside
@@ -47,12 +55,23 @@ class Figure:
 
 @dataclass(frozen=True)
 class PerformanceSection:
-    """What the report says of the test."""
+    """What the report says of the test; `lacks_curves` where a label has classes and no curve was written."""
 
     tables: Sequence[Table]
     counts: Table | None
     figures: Sequence[Figure]
     confusions: Sequence[Figure]
+    agreements: Sequence[Figure]
+    lacks_curves: bool
+
+
+@dataclass(frozen=True)
+class AnswerSection:
+    """How often the conformal sets hold on test, and what abstaining buys."""
+
+    explained: str
+    table: Table
+    figure: Figure | None
 
 
 @dataclass(frozen=True)
@@ -68,12 +87,69 @@ def performance_section(files: RunFiles, judged: pd.DataFrame | None, words: Wor
     """Return the section; None without ``metrics.json``."""
     if not files.metrics:
         return None
-    confusions = [
-        Figure(words("results.confusion", name=name), figure_uri(figure))
-        for name, figure in confusion_figures(files.metrics)
-    ]
     tables, counts = metric_tables(files.metrics, words), _count_table(files, judged, words)
-    return PerformanceSection(tables, counts, _curve_figures(files, words), confusions)
+    figures, has_classes = _curve_figures(files, words), any(t.kind != "continuous" for t in files.task.targets)
+    return PerformanceSection(
+        tables, counts, figures, _confusions(files, words), _agreements(files, words), has_classes and not figures
+    )
+
+
+def answer_section(files: RunFiles, words: Words) -> AnswerSection | None:
+    """Return what ``coverage.json`` says; None where no target could be checked."""
+    notes, rows, curves = Footnotes(words), [], {}
+    for name, value in branch(files.coverage, "targets").items():
+        entry = branch(value)
+        for label, found in branch(entry, "classes").items():
+            cells = [metric_cell(branch(found), notes), Cell(text(branch(found).get("n_patients")))]
+            rows.append([name_cell(f"{name}: {label}" if label else name), *cells])
+        if branch(entry, "answered"):
+            shares = [metric_cell(entry.get(key), notes) for key in ("answered", "right")]
+            rows[-len(branch(entry, "classes"))] += shares
+        points = [branch(point) for point in items(entry.get("curve"))]
+        if len(points) > 1:
+            curves[name] = tuple(np.array([number(p.get(key)) for p in points]) for key in ("answered", "right"))
+    if not rows:
+        return None
+    head = ["", *(words(f"answers.{key}") for key in ("coverage", "patients", "answered", "right"))]
+    filled = [[*row, *(Cell("") for _ in range(len(head) - len(row)))] for row in rows]
+    error = 100 * (number(files.coverage.get("error")) or 0)
+    figure = None
+    if curves:
+        drawn = abstention_figure({name: (pair[0], pair[1]) for name, pair in curves.items()})
+        figure = Figure(words("answers.figure"), figure_uri(drawn), words("answers.figure_caption"))
+    return AnswerSection(words("answers.explained", error=error), Table(head, filled, notes.lines()), figure)
+
+
+def _confusions(files: RunFiles, words: Words) -> list[Figure]:
+    """Return the confusion of each target of several classes, and that of a binary one that stands alone."""
+    found = list(confusion_figures(files.metrics))
+    only = files.task.targets[0]
+    counts = items(branch(files.metrics, "targets", only.name).get("confusion"))
+    if len(files.task.targets) == 1 and only.kind == "binary" and len(counts) == 2:
+        matrix = np.array([[number(count) or 0 for count in items(row)] for row in counts]).astype(int)
+        names = ("absent", "present") if only.classes == ("0", "1") else only.classes
+        found.append((only.name, confusion_figure(matrix, names)))
+    return [Figure(words("results.confusion", name=name), figure_uri(figure)) for name, figure in found]
+
+
+def _agreements(files: RunFiles, words: Words) -> list[Figure]:
+    """Return for each value predicted against true, and the limits of agreement."""
+    if files.predictions is None or files.cohort is None:
+        return []
+    known = files.cohort.set_index("image_id")
+    found = []
+    for target in files.task.targets:
+        if target.kind != "continuous" or target.name not in files.predictions:
+            continue
+        cells = known[target.name].reindex(files.predictions["image_id"]).fillna("")
+        truth = target.encode([str(cell) for cell in cells])
+        predicted = pd.to_numeric(files.predictions[target.name], errors="coerce").to_numpy(dtype=np.float64)
+        both = ~np.isnan(truth) & ~np.isnan(predicted)
+        if both.sum() > 2:
+            name = f"{target.name} ({target.unit})" if target.unit else target.name
+            drawn = agreement_figure(truth[both], predicted[both], name)
+            found.append(Figure(words("results.agreement_of", name=name), figure_uri(drawn), words("results.limits")))
+    return found
 
 
 def metric_tables(metrics: Tree, words: Words) -> list[Table]:

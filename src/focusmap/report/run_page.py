@@ -1,6 +1,8 @@
 """The report of a run: everything it shows, as plain values made from files, and one self-contained HTML file."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 
@@ -9,7 +11,7 @@ from focusmap.reasons import Language
 from focusmap.report.audit_page import finding_views, severity_text
 from focusmap.report.cohort_section import cohort_section
 from focusmap.report.files import RunFiles, can_be_mapped, can_be_trusted, judged_predictions, model_name, read_run
-from focusmap.report.focus_section import case_note, cut_note, gallery, mistake_section
+from focusmap.report.focus_section import case_note, cut_note, gallery, hit_and_miss, mistake_section
 from focusmap.report.localisation_section import localisation_section
 from focusmap.report.model_section import (
     attention_table,
@@ -28,11 +30,12 @@ from focusmap.report.origin_section import (
     threshold_table,
 )
 from focusmap.report.page import write_page
-from focusmap.report.performance_section import mean_metric, performance_section
+from focusmap.report.performance_section import PerformanceSection, answer_section, performance_section
 from focusmap.report.segmentation_section import segmentation_section
 from focusmap.report.trust import trust_verdicts
-from focusmap.report.wording import cautions, headline
-from focusmap.report.words import Footnotes, Words, metric_cell, words_in
+from focusmap.report.verdict_section import forests, verdict_section
+from focusmap.report.wording import headline, limitations
+from focusmap.report.words import Words, words_in
 
 
 def summarise(folder: Path, words: Words) -> dict[str, object]:
@@ -45,41 +48,65 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
     """
     files = read_run(folder)
     judged = judged_predictions(files, words)
-    return {
+    context = {
         "run": folder,
         "title": _title(files, words),
-        **_summary(files, words),
+        "verdict_of": verdict_section(files, words),
+        "forests": forests(files, words),
+        "sentences": headline(files, words),
+        "limitations": limitations(files, words),
+        "metrics_split": words.name("part", text(files.metrics.get("split")) or "test"),
+        "clustered_by": text(files.metrics.get("clustered_by")) if files.knows_patients else "",
         "cohort": cohort_section(files, words),
+        "has_classes": any(target.kind != "continuous" for target in files.task.targets),
         "has_images": files.study.path_column is not None,
         **_audit(files, words),
         "split": _split_facts(files, words),
         "recipe": recipe_groups(files, words),
+        "changed": recipe_groups(files, words, changed=True),
         "fitted_at_once": model_name(files).engine == "estimator",
         "learning": learning_curves(files, words),
         "ladder": ladder_table(files, words),
         "why": why_this_model(files, words),
         "start": words.name("start", text(files.card.training.get("start"))) if files.card is not None else "",
-        "rungs": baseline_tables(files, words, of_rungs=True),
         "performance": performance_section(files, judged, words),
+        "answers": answer_section(files, words),
         "baselines": baseline_tables(files, words),
+        "rungs": baseline_tables(files, words, of_rungs=True),
         "mistakes": mistake_section(files, judged, words),
+        "examples_of": hit_and_miss(files, judged, words),
         **_maps(files, judged, words),
         **_model(files, words),
         "provenance": provenance_groups(files, words),
         "started": text(files.manifest.get("started"))[:10],
         "version": text(files.manifest.get("focusmap")),
     }
+    missing = {words(f"absent.{key}"): command for key, command in _missing(folder, context).items()}
+    return {**context, "missing": missing}
 
 
-def _summary(files: RunFiles, words: Words) -> dict[str, object]:
-    return {
-        "headline": headline(files, words),
-        "auroc": metric_cell(mean_metric(files.metrics), Footnotes(words), bar=True),
-        "is_mean": len(files.task.targets) > 1,
-        "clustered_by": text(files.metrics.get("clustered_by")) if files.knows_patients else "",
-        "metrics_split": words.name("part", text(files.metrics.get("split")) or "test"),
-        "cautions": cautions(files, words),
-    }
+def _missing(folder: Path, context: Mapping[str, object]) -> dict[str, str]:
+    """Return what the run does not have, by the key of its words, with the command that makes it."""
+    performance = cast(PerformanceSection | None, context["performance"])
+    is_trained_in_epochs = not context["ladder"] and not context["fitted_at_once"]
+    prepare, train = f"focusmap prepare LABELS.csv --out {folder}", f"focusmap train LABELS.csv --out {folder}"
+    evaluate, explain = f"focusmap evaluate {folder}", f"focusmap explain {folder} --out {folder / 'focus'}"
+    commands = {
+        "cohort": (context["cohort"], prepare),
+        "audit": (context["has_audit"], f"focusmap audit LABELS.csv --out {folder}"),
+        "split": (context["split"], prepare),
+        "history": (context["learning"] or not is_trained_in_epochs, train),
+        "recipe": (context["recipe"], train),
+        "metrics": (performance, evaluate),
+        "curves": (performance is None or not performance.lacks_curves, evaluate),
+        "predictions": (context["mistakes"] or not context["has_classes"], train),
+        "maps": (context["has_maps"] or not context["can_be_mapped"], explain),
+        "scores": (context["localisation"] or not context["can_be_mapped"],
+                   f"focusmap explain {folder} MARKED.csv --out DIR"),
+        "model": (context["model"], train),
+        "manifest": (context["provenance"], train),
+    }  # fmt: skip
+    return {key: command for key, (is_there, command) in commands.items() if not is_there}
 
 
 def _audit(files: RunFiles, words: Words) -> dict[str, object]:
@@ -118,7 +145,10 @@ def _model(files: RunFiles, words: Words) -> dict[str, object]:
 
 
 def _title(files: RunFiles, words: Words) -> str:
-    names = files.task.names
+    """Return what is told: the classes of the only target, or the names of the targets."""
+    first, names = files.task.targets[0], files.task.names
+    if len(names) == 1 and first.classes and first.classes != ("0", "1"):
+        return words.listed(first.classes, 6)
     return names[0] if len(names) == 1 else words.listed(names, 4)
 
 

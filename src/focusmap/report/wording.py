@@ -1,4 +1,4 @@
-"""The report's first paragraph, and what a reader should be careful of."""
+"""What was studied, in sentences, and what a reader should be careful of."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from focusmap.report.files import RunFiles, Tree, model_name
 from focusmap.report.localisation_section import maps_above_mean_mask
 from focusmap.report.model_section import bettered_by, called
 from focusmap.report.performance_section import mean_metric
-from focusmap.report.segmentation_section import below_mean_mask, mostly_empty
+from focusmap.report.segmentation_section import mostly_empty
 from focusmap.report.words import Words
 from focusmap.study.task import Target
 
@@ -21,31 +21,49 @@ WIDE = 0.15
 
 @dataclass(frozen=True)
 class Caution:
-    """One sentence; `severity` is blocking (an accepted finding), warning or note."""
+    """Sentences of one kind; `severity` is blocking (an accepted finding), warning or note."""
 
     severity: str
     text: str
 
 
+@dataclass(frozen=True)
+class Limitation:
+    """What weakens the numbers in one respect: the heading of it, the gravest severity, every sentence."""
+
+    heading: str
+    severity: str
+    texts: tuple[str, ...]
+
+
 def headline(files: RunFiles, words: Words) -> list[str]:
-    """Return the summary in plain words, a sentence or two an entry."""
+    """Return what was studied, trained and tested in plain words, a sentence or two per entry."""
     sentences = [_what(files, words)]
     if not files.metrics:
         missing = "summary.not_trained" if files.card is None else "summary.not_evaluated"
         return [*sentences, words(missing, folder=files.folder)]
-    return [*sentences, _tested(files, words), _result(files, words)]
+    has_classes = any(target.kind != "continuous" for target in files.task.targets)
+    return [*sentences, _tested(files, words), *([_result(files, words)] if has_classes else [])]
 
 
-def cautions(files: RunFiles, words: Words) -> list[Caution]:
-    """Return what weakens the numbers, the gravest first."""
+def limitations(files: RunFiles, words: Words) -> list[Limitation]:
+    """Return what weakens the numbers in at most three: what was accepted, the data, and what was measured."""
     accepted = [Caution("blocking", _accepted(name, words)) for name in files.accepted]
     general = [Caution("note", words("caution.one_study"))] if files.metrics else []
     bettered = bettered_by(files, words)
     simpler = [Caution("warning", words("caution.simpler", names=words.listed(bettered, 8)))] if bettered else []
     numbers = [*_never_predicted(files.metrics, words), *_number_cautions(files.metrics, words)]
-    masks = _masks(files, words)
-    found = [*accepted, *_audit_cautions(files, words), *simpler, *numbers, *_maps(files, words), *masks, *general]
-    return sorted(found, key=lambda caution: ORDER[caution.severity])
+    groups = {
+        "caution.of_accepted": accepted,
+        "caution.of_data": _audit_cautions(files, words),
+        "caution.of_numbers": [*simpler, *numbers, *_maps(files, words), *_masks(files, words), *general],
+    }
+    return [_merged(words(key), found) for key, found in groups.items() if found]
+
+
+def _merged(heading: str, found: list[Caution]) -> Limitation:
+    ordered = sorted(found, key=lambda caution: ORDER[caution.severity])
+    return Limitation(heading, ordered[0].severity, tuple(caution.text for caution in ordered))
 
 
 def _accepted(name: str, words: Words) -> str:
@@ -125,10 +143,9 @@ def _maps(files: RunFiles, words: Words) -> list[Caution]:
 
 
 def _masks(files: RunFiles, words: Words) -> list[Caution]:
-    """Return cautions: most masks are empty although the model finds a lesion; masks are below the mean mask."""
+    """Return a caution where most masks are empty although the model finds a lesion."""
     targets = mostly_empty(files.masks)
-    empty = [Caution("warning", words("caution.masks_empty", names=words.listed(targets, 8)))] if targets else []
-    return [*empty, *([Caution("warning", words("caution.masks_below"))] if below_mean_mask(files) else [])]
+    return [Caution("warning", words("caution.masks_empty", names=words.listed(targets, 8)))] if targets else []
 
 
 def _never_predicted(metrics: Tree, words: Words) -> list[Caution]:

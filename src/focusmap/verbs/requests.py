@@ -12,7 +12,7 @@ from focusmap.reasons import Language
 from focusmap.settings import Only, Setting, described, settle
 from focusmap.study.options import ConsensusOptions, Declaration, ReadingsDeclaration, TrustRequest
 
-DrawnBy = Literal["auto", "vote", "distilled", "refined"]
+DrawnBy = Literal["refined", "distilled"]
 
 
 @described
@@ -108,10 +108,7 @@ class SegmentRequest:
         Setting("a class that means no lesion; repeat for several", "CLASS", option="negative"),
         "Classes that mean no lesion; empty means those with such a name.",
     ] = ()
-    method: Annotated[
-        DrawnBy,
-        Setting("method whose masks are written (auto: vote, or distilled where image labels prefer it)"),
-    ] = "auto"
+    method: Annotated[DrawnBy, Setting("method whose masks are written")] = "distilled"
     tune_on_masks: Annotated[
         bool,
         Setting("choose the thresholds of maps on the masks of the tuning set; how many is reported"),
