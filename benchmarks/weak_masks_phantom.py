@@ -55,7 +55,9 @@ def scores_of(parsed: argparse.Namespace, model: str, folder: Path) -> dict[str,
     made = focusmap.train(read_cohort(labels), folder / "run", focusmap.RunOptions(recipe=pooled))
     mean = focusmap.evaluate(made.folder)["mean"]["auroc"]
     print(f"AUROC on the test part, mean of the findings: {mean['value']:.3f}")
-    found = focusmap.segment(made.folder, focusmap.SegmentRequest(targets=tuple(parsed.finding or ())))
+    found = focusmap.segment(
+        made.folder, focusmap.SegmentRequest(targets=tuple(parsed.finding or ()), method="refined")
+    )
     return found.scores
 
 

@@ -48,6 +48,11 @@ SENTENCES: Mapping[str, str] = {
     "no-distance": "no case has both a predicted and a reference lesion",
     "no-axis-attention": "the net has no axial attention; train one with --model resnet18-acam",
     "no-train-mask": "no training image has a mask",
+    "masks-not-usable": "not usable: these masks are below the mean mask (Dice {dice} against {mean_mask}), "
+    "which is one region for every case. Do not measure lesions with them.",
+    "masks-of-another-thing": "{target}: {n} of {all} masks of images without it mark something, so that masks mark "
+    "something else. They score nothing here.",
+    "not-asked": "was not asked for; --method says which masks are drawn",
     "masks-empty": "{target}: {n} of {all} masks are empty although the model predicts a lesion. "
     "With --method {other}, {n_other} are.",
     "masks-empty-either-way": "{target}: {n} of {all} masks are empty although the model predicts a lesion. "

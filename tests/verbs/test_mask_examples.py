@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from focusmap import read_cohort
-from focusmap.figures.sheets import SIDE
+from focusmap.figures.sheets import CASE_SIDE as SIDE
 from focusmap.images.nifti import write_nifti
 from focusmap.segmentation.lesions import lesions_of
 from focusmap.segmentation.masks import by_size, write_examples

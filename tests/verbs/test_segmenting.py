@@ -74,9 +74,14 @@ def test_run_with_segment_leaves_the_files_of_the_contract(run, study):
         assert {"dice", "sensitivity", "specificity", "hd95"} <= set(scores["methods"][method])
     assert scores["masks_used_for_tuning"] == 0
     assert {"background", "foreground"} <= set(scores["seeds"][0])
-    found = scores["differences"]["refined - cam"]
+    found = scores["differences"]["vote - cam"]
     assert found["sign_flip"]["n"] == len(found["by_patient"])
-    assert above_mean_mask(scores["differences"], "distilled") is False
+    assert {"regions", "vote", "picture_only"} <= set(scores["methods"])
+    assert scores["methods"]["vote"]["dice"]["value"] is not None
+    assert "was not asked for" in scores["methods"]["refined"]["dice"]["reason"]
+    assert scores["drawn_by"] in ("vote", "distilled")
+    assert set(index["method"]) == {scores["drawn_by"]}
+    assert above_mean_mask(scores["differences"], scores["drawn_by"]) is False
     report = (run / "report.html").read_text()
     assert "Masks used to choose how lesions are drawn: 0." in report
     assert "Lesion masks" in report
@@ -128,6 +133,7 @@ def test_what_draws_is_learnt_once_and_anew_for_other_settings(run, study, tmp_p
         learnt.append(arguments)
         return learn_segmenter(*arguments)
 
+    assert main(["segment", str(copy), "--method", "refined"]) == 0
     monkeypatch.setattr("focusmap.segmentation.drawing.learn_segmenter", counted)
     new = ["segment", str(copy), str(study), "--method", "refined", "--out"]
     assert main([*new, str(tmp_path / "refused")]) == 3
@@ -152,19 +158,19 @@ def test_what_draws_is_learnt_once_and_anew_for_other_settings(run, study, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("refined", "advice"),
-    [(0.0, "With --method refined there are no fewer: {}."), (1.0, "With --method refined, 0 are.")],
+    ("other", "advice"),
+    [(0.0, "With --method distilled there are no fewer: {}."), (1.0, "With --method distilled, 0 are.")],
 )
-def test_masks_that_are_mostly_empty_are_owned_to(refined, advice, run, tmp_path, monkeypatch, capsys):
+def test_masks_that_are_mostly_empty_are_owned_to(other, advice, run, tmp_path, monkeypatch, capsys):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     every_case_predicted(copy)
 
     def nothing(segmenter, image, heat_map):
-        return {"refined": np.full(heat_map.shape, refined), "distilled": np.zeros(heat_map.shape)}
+        return {"distilled": np.full(heat_map.shape, other), "refined": np.zeros(heat_map.shape)}
 
     monkeypatch.setattr("focusmap.segmentation.drawing.regions_of", nothing)
-    assert main(["segment", str(copy)]) == 0
+    assert main(["segment", str(copy), "--method", "refined"]) == 0
     n = len(pd.read_csv(copy / "segmentation/index.csv"))
     said = capsys.readouterr().out
     assert f"nodule: {n} of {n} masks are empty although the model predicts a lesion. {advice.format(n)}" in said
@@ -187,14 +193,15 @@ def test_the_report_shows_masks_that_nobody_can_score(run, tmp_path, monkeypatch
         return {"refined": region, "distilled": region}
 
     monkeypatch.setattr("focusmap.segmentation.drawing.regions_of", wider_and_wider)
-    assert main(["segment", str(copy)]) == 0
+    assert main(["segment", str(copy), "--method", "refined"]) == 0
     n = len(pd.read_csv(copy / "segmentation/index.csv"))
     assert main(["report", str(copy)]) == 0
     report = (copy / "report.html").read_text()
     section = report.split('<section id="segmentation">')[1].split("</section>")[0]
     assert "No case here has a reference mask" in section
     assert "Largest, median and smallest mask" in section
-    assert re.findall("<td>([^<]*)", section) == [f"{n}", f"{n}", "0", f"{28 * (n // 2)} pixels"]
+    longest = f"{np.hypot(28, (n + 1) / 2):.3g} pixels"
+    assert re.findall("<td>([^<]*)", section) == [f"{n}", f"{n}", "0", f"{28 * (n // 2)} pixels", longest]
     assert f"28 to {28 * n}" in section
     assert "Dice" not in section
     assert "Most masks are empty" not in report
@@ -206,9 +213,11 @@ def test_masks_that_are_full_need_no_caution(run, tmp_path, monkeypatch, capsys)
     every_case_predicted(copy)
     everywhere = {name: np.ones((28, 28)) for name in ("refined", "distilled")}
     monkeypatch.setattr("focusmap.segmentation.drawing.regions_of", lambda *_: everywhere)
-    assert main(["segment", str(copy), "--out", str(tmp_path / "masks")]) == 0
+    assert main(["segment", str(copy), "--method", "refined", "--out", str(tmp_path / "masks")]) == 0
     assert "masks are empty" not in capsys.readouterr().out
-    assert not (tmp_path / "masks/cautions.json").exists()
+    cautions = json.loads((tmp_path / "masks/cautions.json").read_text())["cautions"]
+    # Masks of everything are below the mean mask, which is said.
+    assert [caution.split(":")[0] for caution in cautions] == ["not usable"]
 
 
 def test_lesions_whose_files_are_called_alike_are_learnt_apart():

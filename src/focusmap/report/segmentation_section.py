@@ -12,7 +12,10 @@ from focusmap.report.page import image_uri, inside
 from focusmap.report.performance_section import Figure
 from focusmap.report.words import DASH, Cell, Footnotes, Table, Words, metric_cell, name_cell, signed
 
-METHODS = ("cam", "acam", "focus", "refined", "distilled", "weak_unet", "supervised", "mean_mask")
+METHODS = (
+    "cam", "acam", "focus", "regions", "vote", "refined", "distilled", "weak_unet", "supervised", "mean_mask",
+    "picture_only",
+)  # fmt: skip
 MEASURES = (
     "dice", "sensitivity", "specificity", "hd95", "average_surface_distance", "size_error", "relative_size_error",
 )  # fmt: skip
@@ -48,10 +51,29 @@ def segmentation_section(files: RunFiles, words: Words) -> SegmentationSection |
     method = text(scores.get("drawn_by"))
     said = {"method": words.name("mask_method", method), "n": scores.get("masks_used_for_tuning")}
     explained += [words("segmentation.scored"), words("segmentation.drawn_by", **said)]
+    explained += _when_confident(scores, words)
     is_above = above_mean_mask(differences, method)
     verdict = None if is_above is None else words("segmentation.above" if is_above else "segmentation.not_above")
     tables += _patient_tables(differences, words)
     return SegmentationSection(explained, verdict, tables, _tests(differences, words), _examples(files, words))
+
+
+def _when_confident(scores: Tree, words: Words) -> list[str]:
+    """Return what the more confident half of the masks scores, and all of them."""
+    at = {
+        number(branch(entry).get("coverage")): number(branch(entry).get("dice"))
+        for entry in items(scores.get("selective"))
+    }
+    half, whole = at.get(0.5), at.get(1.0)
+    return [] if half is None or whole is None else [words("segmentation.selective", half=half, whole=whole)]
+
+
+def below_mean_mask(files: RunFiles) -> bool:
+    """Return whether the written masks have a lower mean Dice than the mean mask."""
+    methods = branch(files.mask_scores, "methods")
+    names = (text((files.mask_scores or {}).get("drawn_by")), "mean_mask")
+    own, mean = (number(branch(methods, name, "dice").get("value")) for name in names)
+    return own is not None and mean is not None and own <= mean
 
 
 def mostly_empty(masks: pd.DataFrame | None) -> list[str]:
@@ -72,8 +94,8 @@ def _drawn_table(masks: pd.DataFrame, words: Words) -> Table:
         is_called, is_empty = of_target["predicted"] == "True", of_target["n_pixels"] == "0"
         counts = (len(of_target), is_called.sum(), (is_called & is_empty).sum())
         sizes = _sizes(of_target[~is_empty], words)
-        rows.append([name_cell(str(target)), *(Cell(f"{count:,}") for count in counts), sizes])
-    head = ["", *(words(f"segmentation.{key}") for key in ("cases", "called", "empty", "size"))]
+        rows.append([name_cell(str(target)), *(Cell(f"{count:,}") for count in counts), sizes, _axes(of_target, words)])
+    head = ["", *(words(f"segmentation.{key}") for key in ("cases", "called", "empty", "size", "long_axis"))]
     return Table(head, rows, caption=words("segmentation.written"))
 
 
@@ -88,6 +110,16 @@ def _sizes(masks: pd.DataFrame, words: Words) -> Cell:
     sizes = areas if is_known else pd.to_numeric(masks["n_pixels"])
     low, median, high = (_amount(size) for size in sizes.quantile([0.0, 0.5, 1.0], interpolation="lower"))
     return Cell(f"{median} {unit}", words("segmentation.range", low=low, high=high))
+
+
+def _axes(masks: pd.DataFrame, words: Words) -> Cell:
+    """Return the median and the range of the longest diameters; a dash where none was measured."""
+    for column, unit in (("long_axis_mm", "mm"), ("long_axis_px", words("segmentation.pixels"))):
+        axes = pd.to_numeric(masks.get(column, pd.Series(dtype=str)), errors="coerce").dropna()
+        if len(axes):
+            low, median, high = (_amount(axis) for axis in axes.quantile([0.0, 0.5, 1.0]))
+            return Cell(f"{median} {unit}", words("segmentation.range", low=low, high=high))
+    return Cell(DASH)
 
 
 def _amount(size: float) -> str:

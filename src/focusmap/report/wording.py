@@ -11,7 +11,7 @@ from focusmap.report.files import RunFiles, Tree, model_name
 from focusmap.report.localisation_section import maps_above_mean_mask
 from focusmap.report.model_section import bettered_by, called
 from focusmap.report.performance_section import mean_metric
-from focusmap.report.segmentation_section import mostly_empty
+from focusmap.report.segmentation_section import below_mean_mask, mostly_empty
 from focusmap.report.words import Words
 from focusmap.study.task import Target
 
@@ -143,9 +143,10 @@ def _maps(files: RunFiles, words: Words) -> list[Caution]:
 
 
 def _masks(files: RunFiles, words: Words) -> list[Caution]:
-    """Return a caution where most masks are empty although the model finds a lesion."""
+    """Return cautions: most masks are empty although the model finds a lesion; masks are below the mean mask."""
     targets = mostly_empty(files.masks)
-    return [Caution("warning", words("caution.masks_empty", names=words.listed(targets, 8)))] if targets else []
+    empty = [Caution("warning", words("caution.masks_empty", names=words.listed(targets, 8)))] if targets else []
+    return [*empty, *([Caution("warning", words("caution.masks_below"))] if below_mean_mask(files) else [])]
 
 
 def _never_predicted(metrics: Tree, words: Words) -> list[Caution]:

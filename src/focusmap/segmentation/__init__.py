@@ -6,5 +6,7 @@ together, `propagation` grows the seeds over them, and `distillation` trains a U
 what was drawn, and `scoring` holds it against true masks.
 """
 
-DRAWN_BY = ("refined", "distilled")
+DRAWN_BY = ("vote", "distilled", "refined")
 """Whose masks can be written; `focusmap.segmentation.drawing.METHODS` says who learns to draw them."""
+AUTO = "auto"
+"""In place of one of them: which, image-level labels say."""

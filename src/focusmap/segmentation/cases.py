@@ -6,6 +6,7 @@ parts.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,12 +18,16 @@ from focusmap.heatmaps import ACAM, FOCUS
 from focusmap.heatmaps.map_files import Item, items_of
 from focusmap.heatmaps.view import NetView, evidence_in
 from focusmap.images.prepare import AnyPlacement, mask_to_input
+from focusmap.images.read import read_image, read_mask
+from focusmap.images.regions import BRIGHT, DARK
+from focusmap.images.volumes import VolumePlacement
 from focusmap.nets.grids import on_grid
 from focusmap.progress import Progress
 from focusmap.segmentation.lesions import Lesion
 from focusmap.segmentation.seeds import scaled, standing_out
 from focusmap.segmentation.segmenter import Lesions
 from focusmap.segmentation.small_nets import LearningOptions
+from focusmap.segmentation.votes import Candidates, candidates_of
 from focusmap.study.cohort import Cohort
 from focusmap.study.recipe import Recipe
 from focusmap.study.run import Run
@@ -32,6 +37,7 @@ CAM = "cam"
 BATCH_SIZE = 16
 # Masks are worked out on at most so many places, by the number of axes: 128 x 128, 64 x 64 x 64.
 WORKING_PLACES = {2: 128**2, 3: 64**3}
+MASKS_LOOKED_AT = 40
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,10 @@ class LesionCase:
         Standardised, on the grid that masks are worked out on.
     maps
         Method to map ``(*spatial)``, as the net draws it, on that grid; the first is the one that masks start from.
+    against
+        The first map less the mean of those of the classes that mean no lesion, ``(*spatial)``.
+    content
+        Where on that grid the image lies; the rest is padding.
     probability
         Calibrated, that there is a lesion.
     predicted
@@ -56,13 +66,33 @@ class LesionCase:
     placement: AnyPlacement
     image: np.ndarray
     maps: dict[str, np.ndarray]
+    against: np.ndarray
+    content: tuple[slice, ...]
     probability: float
     predicted: bool
+
+    def candidates(self, *polarities: str) -> Candidates:
+        """Return the regions that the image proposes, those of both polarities if none is named."""
+        image = self.image[(slice(None), *self.content)]
+        return candidates_of(image, self.against[self.content], polarities or (DARK, BRIGHT))
+
+    def placed(self, region: np.ndarray) -> np.ndarray:
+        """Return a region of the content on the whole grid, ``(*spatial) float32``."""
+        whole = np.zeros(self.image.shape[1:], np.float32)
+        whole[self.content] = region
+        return whole
+
+    @cached_property
+    def affine(self) -> np.ndarray | None:
+        """From voxels to mm, as the image's file has it; None where it does not say."""
+        if isinstance(self.placement, VolumePlacement):
+            return self.placement.affine
+        return read_image(self.item.file).affine
 
     @property
     def spacing(self) -> tuple[float, ...] | None:
         """Of the image's own grid, in mm; None where its file does not say."""
-        affine = getattr(self.placement, "affine", None)
+        affine = self.affine
         if affine is None:
             return None
         n_axes = len(self.placement.source_shape)
@@ -83,21 +113,34 @@ def read_cases(view: NetView, samples: Samples, lesion: Lesion) -> Iterator[Lesi
 
 def _cases_of(view: NetView, batch: Batch, lesion: Lesion) -> Iterator[LesionCase]:
     images, columns = batch.images(view.preparations[0]), lesion.columns(view.card.task)
-    shape = working_shape(images.pixels.shape[2:])
-    sights = {name: view.see(batch, name, columns) for name in map_methods(view)}
-    said = evidence_in(sights[CAM], view.card, CAM, columns)
+    shape, n = working_shape(images.pixels.shape[2:]), len(columns)
+    others = [view.card.task.label_names.index(name) for name in lesion.negatives]
+    sights = {name: view.see(batch, name, [*columns, *others]) for name in map_methods(view)}
+    said = evidence_in(sights[CAM], view.card, CAM, [*columns, *others])
     maps = {name: on_grid(torch.from_numpy(sight.maps), shape).numpy() for name, sight in sights.items()}
+    against = next(iter(maps.values()))[:, n:].mean(axis=1) if others else np.zeros((len(batch.table), *shape))
     shrunk = F.interpolate(torch.from_numpy(images.pixels), shape, mode="area").numpy()
     for i, (item, placement) in enumerate(zip(items_of(batch), images.placements, strict=True)):
-        most = int(said.probabilities[i].argmax())
+        most = int(said.probabilities[i, :n].argmax())
+        of_case = {name: found[i, most] for name, found in maps.items()}
         yield LesionCase(
-            item,
-            placement,
-            shrunk[i],
-            {name: found[i, most] for name, found in maps.items()},
-            float(min(said.probabilities[i].sum(), 1.0)),
-            bool(said.predicted[i].any()),
+            item=item,
+            placement=placement,
+            image=shrunk[i],
+            maps=of_case,
+            against=next(iter(of_case.values())) - against[i],
+            content=_content(placement, images.pixels.shape[2:], shape),
+            probability=float(min(said.probabilities[i, :n].sum(), 1.0)),
+            predicted=bool(said.predicted[i, :n].any()),
         )
+
+
+def _content(placement: AnyPlacement, size: tuple[int, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """Return where the image lies on the working grid, of its place in the net's input of some size."""
+    return tuple(
+        slice(round(part.start * new / old), max(round(part.stop * new / old), round(part.start * new / old) + 1))
+        for part, old, new in zip(placement.content, size, shape, strict=True)
+    )
 
 
 def working_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -201,6 +244,17 @@ def true_mask(cohort: Cohort, image_id: str, lesion: Lesion, shape: tuple[int, .
     if known == 0:
         return np.zeros(shape, dtype=bool)
     return Reference(cohort).mask(image_id, lesion.labels[0], shape)
+
+
+def marked_elsewhere(cohort: Cohort, lesion: Lesion) -> tuple[int, int]:
+    """Return of images that are known to have no lesion how many have a mask that marks something, and have a mask.
+
+    At most `MASKS_LOOKED_AT` are opened.
+    """
+    known = lesion.truth(cohort.task, cohort.truth)
+    ids = [cohort.image_ids[i] for i in np.flatnonzero(known == 0)]
+    files = [file for image_id in ids if (file := cohort.mask_file(image_id, lesion.target)) is not None]
+    return sum(bool(read_mask(file).any()) for file in files[:MASKS_LOOKED_AT]), len(files[:MASKS_LOOKED_AT])
 
 
 def _chosen(cohort: Cohort, lesion: Lesion, limit: int, seed: int) -> Cohort:

@@ -7,16 +7,17 @@ is a function like `learn_by_likeness` and a line in `METHODS`.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
 from focusmap.errors import DiskError
 from focusmap.evaluation.localisation import mean_mask
-from focusmap.evaluation.localisation.summary import resized
+from focusmap.evaluation.localisation.summary import PICTURE_ONLY, resized
 from focusmap.heatmaps.map_files import file_name
 from focusmap.images.prepare import to_source
+from focusmap.segmentation import AUTO
 from focusmap.segmentation.cases import CAM, Job, LesionCase, Member, Seen, map_methods, see
 from focusmap.segmentation.lesions import Lesion
 from focusmap.segmentation.seeds import SeedCuts, choose_cuts, choose_cuts_by_masks, noise_level, raised, scaled
@@ -31,10 +32,13 @@ from focusmap.segmentation.segmenter import (
     save_learnt,
 )
 from focusmap.segmentation.small_nets import LearningOptions, UNet, predict_masks
+from focusmap.segmentation.voted import DISTILLED, VOTE, kept_voted, learn_voted, load_voted, save_voted
 
 Soft = dict[str, np.ndarray]
 """Name to region ``(*spatial)`` between 0 and 1 on the working grid; a lesion from 1/2 on."""
-Draw = Callable[[LesionCase], Soft]
+Drawing = tuple[Soft, dict[str, float]]
+"""Regions, and by the same names how confident each that knows it is: an agreement between 0 and 1."""
+Draw = Callable[[LesionCase], Drawing]
 # What draws without asking the classifier whether there is a lesion.
 UNGATED = "supervised"
 
@@ -49,10 +53,14 @@ class Drawer:
         All regions of a case.
     cuts
         Of each kind of map, as chosen.
+    evidence, errors
+        Of methods that know it: the AUROC on the tuning set of how much of a lesion they find, with its standard error.
     """
 
     draw: Draw
     cuts: Mapping[str, SeedCuts]
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    errors: Mapping[str, float] = field(default_factory=dict)
 
 
 def learn_by_likeness(member: Member, lesion: Lesion, job: Job) -> Drawer:
@@ -70,18 +78,54 @@ def learn_by_likeness(member: Member, lesion: Lesion, job: Job) -> Drawer:
         with suppress(DiskError):
             save_learnt(learnt, made_for, kept)
 
-    def draw(case: LesionCase) -> Soft:
-        raw = {name: centred(scaled(case.maps[name]), raw_cut(cuts)) for name, cuts in learnt.cuts.items()}
-        return {**raw, **regions_of(learnt.segmenter, case.image, case.maps[learnt.seed_method])}
+    def draw(case: LesionCase) -> Drawing:
+        grown = regions_of(learnt.segmenter, case.image, case.maps[learnt.seed_method])
+        return {**_raw(case, learnt.cuts), **grown}, {}
 
     return Drawer(draw, learnt.cuts)
 
 
+def _raw(case: LesionCase, cuts: Mapping[str, SeedCuts]) -> Soft:
+    return {name: centred(scaled(case.maps[name]), raw_cut(own)) for name, own in cuts.items()}
+
+
+def learn_by_vote(member: Member, lesion: Lesion, job: Job) -> Drawer:
+    """Return what draws ``regions``, ``vote`` and ``distilled``: image labels weigh the regions that images propose.
+
+    No mask is opened, but where the job says that masks of tune choose the thresholds of raw maps. As
+    `learn_by_likeness`, it is learnt once for a run.
+    """
+    kept, made_for = kept_voted(member, lesion, job)
+    voted = load_voted(kept, made_for, job)
+    if voted is None:
+        train, tune = (see(member.view, cohort, lesion, job) for cohort in (member.train, member.tune))
+        voted = learn_voted(train, tune, _cuts(member, train, tune, lesion, job), lesion, job)
+        save_voted(voted, made_for, kept)
+
+    def draw(case: LesionCase) -> Drawing:
+        regions, confidences = voted.draw(case)
+        return {**_raw(case, voted.cuts), **regions}, confidences
+
+    return Drawer(draw, voted.cuts, voted.evidence, voted.errors)
+
+
 METHODS: dict[str, Callable[[Member, Lesion, Job], Drawer]] = {
+    AUTO: learn_by_vote,
+    VOTE: learn_by_vote,
+    DISTILLED: learn_by_vote,
     "refined": learn_by_likeness,
-    "distilled": learn_by_likeness,
 }
 """By the names of `focusmap.segmentation.DRAWN_BY`: what learns to draw these regions, perhaps with others."""
+
+
+def best_by_labels(drawers: Sequence[Drawer]) -> str:
+    """Return the method whose masks are written where none is named: the vote's, or what it taught a U-Net.
+
+    The U-Net has to tell images with a lesion from those without better than the vote does, by more than a standard
+    error, on average over what draws: image-level labels say so, no mask does.
+    """
+    gains = [one.evidence[DISTILLED] - one.evidence[VOTE] - one.errors[VOTE] for one in drawers]
+    return DISTILLED if np.mean(gains) > 0 else VOTE
 
 
 def learn_to_draw(method: str, member: Member, lesion: Lesion, job: Job) -> Drawer:
@@ -90,23 +134,31 @@ def learn_to_draw(method: str, member: Member, lesion: Lesion, job: Job) -> Draw
     return _with_comparisons(drawer, member, lesion, job) if member.cohort.has_masks else drawer
 
 
-def drawn_regions(case: LesionCase, drawer: Drawer) -> dict[str, np.ndarray]:
-    """Return every region ``(*source_shape) bool`` by name; empty where the model says that there is no lesion."""
+def drawn_regions(case: LesionCase, drawer: Drawer) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Return every region ``(*source_shape) bool`` and confidences by name.
+
+    Regions are empty, and confidences NaN, where the model says that there is no lesion.
+    """
+    drawn, confidences = drawer.draw(case)
     soft = {
-        name: region if case.predicted or name == UNGATED else np.zeros_like(region)
-        for name, region in drawer.draw(case).items()
+        name: region if case.predicted or name == UNGATED else np.zeros_like(region) for name, region in drawn.items()
     }
-    return {name: to_source(region, case.placement) >= 1 / 2 for name, region in soft.items()}
+    regions = {name: to_source(region, case.placement) >= 1 / 2 for name, region in soft.items()}
+    return regions, confidences if case.predicted else {}
 
 
 def _learn(member: Member, lesion: Lesion, job: Job) -> Learnt:
     recipe = job.recipe.segmentation
     train, tune = (see(member.view, cohort, lesion, job) for cohort in (member.train, member.tune))
-    seen, methods = tune if tune.of(1) else train, map_methods(member.view)
-    cuts = {name: _cuts_of(seen, lesion, name, job) for name in methods}
-    first, options = methods[0], job.learning(lesion.name)
+    cuts = _cuts(member, train, tune, lesion, job)
+    first, options = next(iter(cuts)), job.learning(lesion.name)
     segmenter = learn_segmenter(train.arrays(first), train.stands_out(first), cuts[first], recipe, options)
     return Learnt(segmenter, cuts)
+
+
+def _cuts(member: Member, train: Seen, tune: Seen, lesion: Lesion, job: Job) -> dict[str, SeedCuts]:
+    seen = tune if tune.of(1) else train
+    return {name: _cuts_of(seen, lesion, name, job) for name in map_methods(member.view)}
 
 
 def _cuts_of(seen: Seen, lesion: Lesion, method: str, job: Job) -> SeedCuts:
@@ -125,24 +177,34 @@ def _cuts_of(seen: Seen, lesion: Lesion, method: str, job: Job) -> SeedCuts:
 def _with_comparisons(drawer: Drawer, member: Member, lesion: Lesion, job: Job) -> Drawer:
     """Return the drawer with what its masks are held against.
 
-    ``weak_unet`` learns from the masks of the raw class activation map; ``supervised``, the upper bound, and
-    ``mean_mask``, where train has masks, from those.
+    ``picture_only`` is the most contrasting region of the image; ``weak_unet`` learns from the masks of the raw class
+    activation map; ``supervised``, the upper bound, and ``mean_mask``, where train has masks, from those.
     """
     train = see(member.view, member.train, lesion, job)
     arrays, options = train.arrays(CAM), job.learning(lesion.name)
     cut = raw_cut(drawer.cuts[CAM])
     weak = learn_from_regions(arrays, [heat_map >= cut for heat_map in arrays.maps], _doing(options, "on raw maps"))
-    added: dict[str, Callable[[LesionCase], np.ndarray]] = {"weak_unet": partial(_answer, weak)}
+    added: dict[str, Callable[[LesionCase], np.ndarray]] = {
+        PICTURE_ONLY: _most_contrasting,
+        "weak_unet": partial(_answer, weak),
+    }
     masks = [train.mask(i, lesion) for i in range(len(train.cases))]
     if any(mask is not None and mask.any() for mask in masks):
         supervised = learn_from_regions(arrays, masks, _doing(options, "on true masks"))
         added[UNGATED] = partial(_answer, supervised)
         added["mean_mask"] = _mean_mask([mask for mask in masks if mask is not None and mask.any()])
 
-    def draw(case: LesionCase) -> Soft:
-        return {**drawer.draw(case), **{name: one(case) for name, one in added.items()}}
+    def draw(case: LesionCase) -> Drawing:
+        regions, confidences = drawer.draw(case)
+        return {**regions, **{name: one(case) for name, one in added.items()}}, confidences
 
     return replace(drawer, draw=draw)
+
+
+def _most_contrasting(case: LesionCase) -> np.ndarray:
+    regions = case.candidates().regions
+    region = regions.mask(int(regions.contrast.argmax())) if len(regions) else np.zeros(regions.shape)
+    return case.placed(region)
 
 
 def _answer(net: UNet, case: LesionCase) -> np.ndarray:

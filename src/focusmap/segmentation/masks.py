@@ -17,6 +17,7 @@ from focusmap.evaluation.localisation.mask_scores import (
     paired_differences,
     pool_by_case,
     score_table,
+    selective_dice,
     summarise_masks,
     undefined_scores,
 )
@@ -27,15 +28,17 @@ from focusmap.images.nifti import write_nifti
 from focusmap.images.read import read_image, read_mask
 from focusmap.images.volumes import VolumePlacement
 from focusmap.reasons import Reason, note_entries
-from focusmap.segmentation import DRAWN_BY
-from focusmap.segmentation.cases import Job, LesionCase, Member, read_cases, true_mask
-from focusmap.segmentation.drawing import Drawer, drawn_regions, learn_to_draw
+from focusmap.segmentation import AUTO, DRAWN_BY
+from focusmap.segmentation.cases import Job, LesionCase, Member, marked_elsewhere, read_cases, true_mask
+from focusmap.segmentation.drawing import Drawer, best_by_labels, drawn_regions, learn_to_draw
 from focusmap.segmentation.lesions import Lesion
+from focusmap.segmentation.measuring import CELLS, IN_SHORT, UNKNOWN, in_short, measure_lesions
 from focusmap.study.cohort import Cohort
 from focusmap.study.samples import Samples
 
-COMPARED = (("refined", "cam"), ("distilled", "cam"))
+COMPARED = (("refined", "cam"), ("distilled", "cam"), ("vote", "cam"), ("vote", "regions"), ("vote", "picture_only"))
 ABSENT = {
+    **{name: Reason("not-asked") for name in ("regions", "vote", "refined")},
     "acam": Reason("no-axis-attention"),
     "supervised": Reason("no-train-mask"),
     "mean_mask": Reason("no-train-mask"),
@@ -47,7 +50,7 @@ def scores_of(
 ) -> Iterator[MaskScore]:
     """Yield what each region scores in a case whose true mask is known."""
     image_id = case.item.image_id
-    mask = true_mask(cohort, image_id, lesion, case.placement.source_shape) if cohort.has_masks else None
+    mask = true_mask(cohort, image_id, lesion, case.placement.source_shape)
     if mask is None:
         return
     patient_id = str(cohort.patient_ids[cohort.positions[image_id]])
@@ -192,8 +195,10 @@ def _drawn_case(pixels: np.ndarray, drawn: np.ndarray, truth: np.ndarray | None,
     return DrawnCase(pixels if len(pixels) == 3 else pixels[0], drawn, truth, caption)
 
 
-UNKNOWN, CAUTIONS = "unknown", "cautions.json"
-INDEX_COLUMNS = ["image_id", "path", "target", "probability", "mask", "area", "n_pixels", "predicted"]
+CAUTIONS = "cautions.json"
+INDEX_COLUMNS = ["image_id", "path", "target", "probability", "mask", "area", "n_pixels", "predicted", "method",
+                 "confidence", *IN_SHORT]  # fmt: skip
+LESION_COLUMNS = ["image_id", "target", "lesion", *CELLS]
 
 
 @dataclass
@@ -202,8 +207,10 @@ class Drawn:
 
     Parameters
     ----------
-    rows
-        Of the index.
+    rows, lesions
+        Of the index, and of each single lesion.
+    drawers
+        What draws, by lesion and place of the member.
     scores
         Of cases whose true masks are known, of all methods.
     cuts
@@ -222,24 +229,37 @@ class Drawn:
     method: str
     names: MapNames = field(default_factory=MapNames)
     rows: list[dict[str, Json]] = field(default_factory=list)
+    lesions: list[dict[str, Json]] = field(default_factory=list)
+    drawers: dict[tuple[str, int], Drawer] = field(default_factory=dict)
     scores: list[MaskScore] = field(default_factory=list)
     cuts: dict[str, Json] = field(default_factory=dict)
     failures: dict[Path, str] = field(default_factory=dict)
     sources: dict[str, Cohort] = field(default_factory=dict)
     n_masks: int = 0
     empty: dict[str, dict[str, list[bool]]] = field(default_factory=dict)
+    unrelated: list[Reason] = field(default_factory=list)
 
-    def draw(self, member: Member, lesion: Lesion, job: Job) -> None:
-        """Learn, draw, write and score all masks of one lesion by one member."""
-        drawer = learn_to_draw(self.method, member, lesion, job)
+    def draw(self, members: Sequence[Member], lesions: Sequence[Lesion], job: Job) -> None:
+        """Learn, choose the method if none is named, then draw, write and score all masks of all lesions."""
+        pairs = [(lesion, k, member) for lesion in lesions for k, member in enumerate(members)]
+        for lesion, k, member in pairs:
+            self.drawers[lesion.name, k] = learn_to_draw(self.method, member, lesion, job)
+        if self.method == AUTO:
+            self.method = best_by_labels(list(self.drawers.values()))
+        for lesion, k, member in pairs:
+            self._draw(self.drawers[lesion.name, k], member, lesion, job)
+
+    def _draw(self, drawer: Drawer, member: Member, lesion: Lesion, job: Job) -> None:
         self._note_cuts(drawer, lesion)
         samples = Samples.from_files(member.cohort)
+        is_scored = member.cohort.has_masks and self._are_of(lesion, member.cohort)
         for done, case in enumerate(read_cases(member.view, samples, lesion), start=1):
-            regions = drawn_regions(case, drawer)
-            self.rows.append(self._write_mask(case, lesion, regions[self.method]))
+            regions, confidences = drawn_regions(case, drawer)
+            self.rows.append(self._write_mask(case, lesion, regions[self.method], confidences.get(self.method)))
             if case.predicted:
                 self._note_empty(lesion, regions)
-            self.scores.extend(scores_of(case, lesion, regions, member.cohort))
+            if is_scored:
+                self.scores.extend(scores_of(case, lesion, regions, member.cohort))
             job.progress(f"drawing {lesion.name}", done, len(member.cohort))
         self.sources.update(dict.fromkeys(member.cohort.image_ids, member.cohort))
         self.failures.update({failure.file: failure.reason for failure in samples.failures})
@@ -247,6 +267,7 @@ class Drawn:
     def write(self, lesions: Sequence[Lesion]) -> dict[str, Json] | None:
         """Write index, failures, scores, examples and cautions; return the scores, None where no true mask is known."""
         write_table(self.folder / "index.csv", pd.DataFrame(self.rows, columns=INDEX_COLUMNS))
+        write_table(self.folder / "lesions.csv", pd.DataFrame(self.lesions, columns=LESION_COLUMNS))
         if self.failures:
             write_failures(list(self.failures.items()), self.folder / "failures.csv")
         scores = self._scores() if are_scored(self.scores) else None
@@ -259,10 +280,10 @@ class Drawn:
         return scores
 
     def cautions(self) -> tuple[Reason, ...]:
-        """Return a sentence for each lesion whose masks are mostly empty where the model says that there is one."""
-        other = next(name for name in DRAWN_BY if name != self.method)
-        found = []
+        """Return what to beware of: masks below the mean mask, masks that are mostly empty, masks of something else."""
+        found = [*self._below_mean_mask(), *self.unrelated]
         for target, empty in self.empty.items():
+            other = next(name for name in empty if name != self.method)
             n_empty, n_other, n = sum(empty[self.method]), sum(empty[other]), len(empty[self.method])
             if are_mostly_empty(n_empty, n):
                 code = "masks-empty" if n_other < n_empty else "masks-empty-either-way"
@@ -279,10 +300,31 @@ class Drawn:
         self.n_masks += max(cuts.n_masks for cuts in drawer.cuts.values())
 
     def _note_empty(self, lesion: Lesion, regions: Mapping[str, np.ndarray]) -> None:
-        for method in DRAWN_BY:
+        for method in (name for name in DRAWN_BY if name in regions):
             self.empty.setdefault(lesion.name, {}).setdefault(method, []).append(not regions[method].any())
 
-    def _write_mask(self, case: LesionCase, lesion: Lesion, region: np.ndarray) -> dict[str, Json]:
+    def _are_of(self, lesion: Lesion, cohort: Cohort) -> bool:
+        """Return whether masks may be of a lesion; not so, and noted, where most images without it are marked too."""
+        n, n_masks = marked_elsewhere(cohort, lesion)
+        if n <= n_masks / 2:
+            return True
+        self.unrelated = [Reason("masks-of-another-thing", target=lesion.name, n=n, all=n_masks)]
+        return False
+
+    def _below_mean_mask(self) -> list[Reason]:
+        """Return a caution where the written masks have a lower mean Dice than one region for every case."""
+        means = {
+            name: np.nanmean([score.measures["dice"] for score in self.scores if score.method == name])
+            for name in (self.method, MEAN_MASK)
+            if are_scored([score for score in self.scores if score.method == name])
+        }
+        if len(means) < 2 or means[self.method] > means[MEAN_MASK]:
+            return []
+        return [Reason("masks-not-usable", dice=f"{means[self.method]:.2f}", mean_mask=f"{means[MEAN_MASK]:.2f}")]
+
+    def _write_mask(
+        self, case: LesionCase, lesion: Lesion, region: np.ndarray, confidence: float | None
+    ) -> dict[str, Json]:
         """Write the mask of one case; return its row of the index."""
         name = f"masks/{self.names.name(f'{file_name(case.item.image_id)}.{lesion.name}')}"
         if isinstance(case.placement, VolumePlacement):
@@ -296,16 +338,39 @@ class Drawn:
         return {
             "image_id": case.item.image_id, "path": case.item.path, "target": lesion.name,
             "probability": case.probability, "mask": name, "area": UNKNOWN if size is None else size,
-            "n_pixels": n_pixels, "predicted": case.predicted,
+            "n_pixels": n_pixels, "predicted": case.predicted, "method": self.method,
+            "confidence": "" if confidence is None else round(confidence, 4), **self._measure(case, lesion, region),
         }  # fmt: skip
+
+    def _measure(self, case: LesionCase, lesion: Lesion, region: np.ndarray) -> dict[str, Json]:
+        """Note every lesion of a mask; return how many there are, and what the largest measures."""
+        found = measure_lesions(region, case.spacing, case.affine)
+        for k, one in enumerate(found, start=1):
+            self.lesions.append({"image_id": case.item.image_id, "target": lesion.name, "lesion": k, **one.cells()})
+        return in_short(found, region, case.spacing)
 
     def _scores(self) -> dict[str, Json]:
         return {
             **summary_of(self.scores, self.method, self.sources),
             "drawn_by": self.method,
+            "chosen_by_labels": self._evidence(),
+            "selective": self._selective(),
             "seeds": list(self.cuts.values()),
             "masks_used_for_tuning": self.n_masks,
         }
+
+    def _evidence(self) -> dict[str, Json]:
+        """Return by method the mean AUROC on the tuning sets of how much of a lesion it finds, by image labels."""
+        told = [one.evidence for one in self.drawers.values() if one.evidence]
+        means = {name: np.mean([one[name] for one in told]) for name in (told[0] if told else ())}
+        return {name: float(value) if np.isfinite(value) else None for name, value in means.items()}
+
+    def _selective(self) -> list[Json]:
+        """Return the mean Dice of the written masks at each coverage: the most confident, and a missed lesion last."""
+        confidence = {(row["image_id"], row["target"]): row["confidence"] for row in self.rows}
+        own = [score for score in self.scores if score.method == self.method and np.isfinite(score.measures["dice"])]
+        pairs = [(number(confidence[score.image_id, score.target]) or 0.0, score.measures["dice"]) for score in own]
+        return selective_dice(*np.array(pairs).T)
 
     def _write_examples(self, lesions: Sequence[Lesion]) -> None:
         masks = {(str(row["image_id"]), str(row["target"])): str(row["mask"]) for row in self.rows}

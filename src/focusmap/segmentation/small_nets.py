@@ -83,10 +83,13 @@ class Cases:
         Standardised.
     marked : (N, *spatial) int8
         1 lesion, 0 background, -1 ignored.
+    weights : (N,) float or None
+        How often each case with a lesion is drawn, relative to the others; None means as often as any.
     """
 
     images: np.ndarray
     marked: np.ndarray
+    weights: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         assert self.images.shape[2:] == self.marked.shape[1:], (self.images.shape, self.marked.shape)
@@ -99,15 +102,23 @@ class Cases:
         """
         has_lesion = np.flatnonzero((self.marked == 1).reshape(len(self.marked), -1).any(axis=1))
         some = has_lesion if len(has_lesion) else np.arange(len(self.marked))
-        chosen = [*_drawn(some, n - n // 2, generator), *_drawn(np.arange(len(self.marked)), n // 2, generator)]
+        weights = None if self.weights is None else self.weights[some]
+        with_lesion = _drawn(some, n - n // 2, generator, weights)
+        chosen = [*with_lesion, *_drawn(np.arange(len(self.marked)), n // 2, generator)]
         images, marked = torch.from_numpy(self.images[chosen]), torch.from_numpy(self.marked[chosen])
         mirrored = torch.rand(marked.ndim - 1, generator=generator) < 0.5
         axes = [axis for axis, is_mirrored in enumerate(mirrored.tolist(), start=1) if is_mirrored]
         return images.flip([axis + 1 for axis in axes]), marked.flip(axes)
 
 
-def _drawn(positions: np.ndarray, n: int, generator: torch.Generator) -> Sequence[int]:
-    return [int(value) for value in positions[torch.randint(len(positions), (n,), generator=generator).numpy()]]
+def _drawn(
+    positions: np.ndarray, n: int, generator: torch.Generator, weights: np.ndarray | None = None
+) -> Sequence[int]:
+    if weights is not None and weights.any():
+        drawn = torch.multinomial(torch.from_numpy(weights), n, replacement=True, generator=generator)
+    else:
+        drawn = torch.randint(len(positions), (n,), generator=generator)
+    return [int(value) for value in positions[drawn.numpy()]]
 
 
 @dataclass(frozen=True)

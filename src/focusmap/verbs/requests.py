@@ -12,7 +12,7 @@ from focusmap.reasons import Language
 from focusmap.settings import Only, Setting, described, settle
 from focusmap.study.options import ConsensusOptions, Declaration, ReadingsDeclaration, TrustRequest
 
-DrawnBy = Literal["refined", "distilled"]
+DrawnBy = Literal["auto", "vote", "distilled", "refined"]
 
 
 @described
@@ -108,7 +108,10 @@ class SegmentRequest:
         Setting("a class that means no lesion; repeat for several", "CLASS", option="negative"),
         "Classes that mean no lesion; empty means those with such a name.",
     ] = ()
-    method: Annotated[DrawnBy, Setting("method whose masks are written")] = "distilled"
+    method: Annotated[
+        DrawnBy,
+        Setting("method whose masks are written (auto: vote, or distilled where image labels prefer it)"),
+    ] = "auto"
     tune_on_masks: Annotated[
         bool,
         Setting("choose the thresholds of maps on the masks of the tuning set; how many is reported"),

@@ -60,9 +60,7 @@ def segment(folder: Path, request: SegmentRequest, options: RunOptions = RunOpti
     job = Job(_recipe_of(run, options), request.tune_on_masks, device, options.progress)
     with atomic_folder(out) as place:
         drawn = Drawn(place, request.method)
-        for lesion in lesions:
-            for member in members:
-                drawn.draw(member, lesion, job)
+        drawn.draw(members, lesions, job)
         scores = drawn.write(lesions)
     words = tuple(lesion.in_words() for lesion in lesions)
     return SegmentResult(out, words, scores, tuple(drawn.failures.items()), drawn.cautions())

@@ -304,6 +304,22 @@ def above_mean_mask(differences: Mapping[str, Json], method: str) -> bool | None
     return cast(float, found["mean"]) > 0 and p < LEVEL
 
 
+# Of the masks, the most confident first: at these shares of them Dice is given.
+COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
+
+
+def selective_dice(confidence: np.ndarray, dice: np.ndarray) -> list[Json]:
+    """Return the mean Dice ``(N,)`` of the most confident masks, at each of `COVERAGES`.
+
+    >>> found = selective_dice(np.array([0.2, 0.9, 0.6, 0.1]), np.array([0.1, 0.8, 0.6, 0.1]))
+    >>> [(entry["coverage"], round(entry["dice"], 2)) for entry in found if entry["coverage"] in (1.0, 0.5)]
+    [(1.0, 0.4), (0.5, 0.7)]
+    """
+    ranked = dice[np.argsort(-confidence, kind="stable")]
+    kept = [(share, max(round(share * len(ranked)), 1)) for share in COVERAGES]
+    return [{"coverage": share, "dice": float(ranked[:n].mean()), "n": n} for share, n in kept]
+
+
 def score_table(scores: Sequence[MaskScore]) -> pd.DataFrame:
     """Return one row per case and method."""
     return pd.DataFrame(

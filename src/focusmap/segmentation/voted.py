@@ -1,0 +1,159 @@
+"""What the vote teaches: the weights of regions, a U-Net distilled from the chosen ones, and how both are kept."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from focusmap.errors import DiskError, InputError
+from focusmap.files import Json
+from focusmap.heatmaps.map_files import file_name
+from focusmap.segmentation.cases import Job, LesionCase, Member, Seen
+from focusmap.segmentation.lesions import Lesion
+from focusmap.segmentation.seeds import SeedCuts
+from focusmap.segmentation.small_nets import Cases, UNet, learn_masks, predict_masks
+from focusmap.segmentation.votes import Candidates, Vote, area_and_error, choose, learn_vote
+from focusmap.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+
+REGIONS, VOTE, DISTILLED = "regions", "vote", "distilled"
+# A chosen region on which the vote agrees less teaches nothing.
+LEAST_CONFIDENCE = 0.5
+# Of a U-Net's answers, the highest share: whether it sees a lesion anywhere.
+HIGHEST_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Voted:
+    """What was learnt of a lesion by the vote.
+
+    Parameters
+    ----------
+    vote
+        How regions are weighed.
+    distilled
+        A U-Net taught by the chosen regions; cases without a lesion taught it to draw none.
+    cuts
+        Of each kind of map, where it is cut to a mask of its own.
+    evidence, errors
+        Of each method, the AUROC on the tuning set of how much of a lesion it finds in an image, and its standard
+        error; no mask is needed for it. NaN where the tuning set has one class alone.
+    """
+
+    vote: Vote
+    distilled: UNet
+    cuts: Mapping[str, SeedCuts]
+    evidence: Mapping[str, float]
+    errors: Mapping[str, float]
+
+    def draw(self, case: LesionCase) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        """Return regions ``(*spatial)``, a lesion from 1/2 on, and confidences between 0 and 1, by method."""
+        candidates = case.candidates(self.vote.polarity)
+        plain, voted = (choose(vote, candidates) for vote in (replace(self.vote, map_power=0.0), self.vote))
+        answer = predict_masks(self.distilled, case.image[None])[0]
+        found = {REGIONS: case.placed(plain.region), VOTE: case.placed(voted.region), DISTILLED: answer}
+        agreed = _agreement(answer >= 1 / 2, found[VOTE] >= 1 / 2)
+        return found, {REGIONS: plain.confidence, VOTE: voted.confidence, DISTILLED: agreed}
+
+
+def _agreement(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the Dice of two regions; 0 of two empty ones."""
+    return 2 * float((first & second).sum()) / max(float(first.sum() + second.sum()), 1.0)
+
+
+def learn_voted(train: Seen, tune: Seen, cuts: Mapping[str, SeedCuts], lesion: Lesion, job: Job) -> Voted:
+    """Return what the cases of train and tune teach, by their labels alone."""
+    candidates = {name: _candidates(seen, f"{lesion.name}: regions", job) for name, seen in _named(train, tune)}
+    vote = learn_vote(candidates["train"], train.known, candidates["tune"], tune.known)
+    distilled = _distil(train, candidates["train"], vote, lesion, job)
+    whether = [_highest(predict_masks(distilled, case.image[None])[0]) for case in tune.cases]
+    area, error = area_and_error(np.array(whether), tune.known)
+    return Voted(vote, distilled, cuts, {VOTE: vote.evidence, DISTILLED: area}, {VOTE: vote.error, DISTILLED: error})
+
+
+def _named(train: Seen, tune: Seen) -> list[tuple[str, Seen]]:
+    return [("train", train), ("tune", tune)]
+
+
+def _candidates(seen: Seen, doing: str, job: Job) -> list[Candidates]:
+    found = []
+    for done, case in enumerate(seen.cases, start=1):
+        found.append(case.candidates())
+        job.progress(doing, done, len(seen.cases))
+    return found
+
+
+def _distil(train: Seen, candidates: Sequence[Candidates], vote: Vote, lesion: Lesion, job: Job) -> UNet:
+    """Return a U-Net taught by the chosen regions, those that the vote agrees on the most often."""
+    images = np.stack([case.image for case in train.cases])
+    marked = np.full((len(images), *images.shape[2:]), -1, np.int8)
+    weights = np.ones(len(images))
+    marked[train.known == 0] = 0
+    for i in (int(k) for k in np.flatnonzero(train.known == 1)):
+        choice = choose(vote, candidates[i].of(vote.polarity))
+        weights[i] = choice.confidence if choice.confidence >= LEAST_CONFIDENCE else 0.0
+        if weights[i]:
+            marked[i] = train.cases[i].placed(choice.region) >= 1 / 2
+    return learn_masks(Cases(images, marked, weights), job.learning(f"{lesion.name}: distilling"))
+
+
+def _highest(answer: np.ndarray) -> float:
+    n = max(round(HIGHEST_SHARE * answer.size), 1)
+    return float(np.partition(answer.ravel(), -n)[-n:].mean())
+
+
+def kept_voted(member: Member, lesion: Lesion, job: Job) -> tuple[Path, dict[str, Json]]:
+    """Return where what the vote taught is kept in a run, and for what it was learnt."""
+    return member.run.segmenters / f"{file_name(lesion.name)}.vote.safetensors", job.identity(lesion)
+
+
+def save_voted(voted: Voted, made_for: Mapping[str, Json], path: Path) -> None:
+    """Write what was learnt, and for what; a run that cannot be written to is none the worse to draw with."""
+    facts: dict[str, Json] = {
+        "made_for": dict(made_for),
+        "channels": voted.distilled.channels,
+        "dimensions": voted.distilled.dimensions,
+        "vote": voted.vote.to_dict(),
+        "cuts": {name: cast(Json, asdict(cuts)) for name, cuts in voted.cuts.items()},
+        "evidence": _defined(voted.evidence),
+        "errors": _defined(voted.errors),
+    }
+    with suppress(DiskError):
+        write_checkpoint(Checkpoint(facts, voted.distilled.state_dict()), path)
+
+
+def _defined(values: Mapping[str, float]) -> dict[str, Json]:
+    return {name: value if np.isfinite(value) else None for name, value in values.items()}
+
+
+def load_voted(path: Path, made_for: Mapping[str, Json], job: Job) -> Voted | None:
+    """Return what was learnt; None if there is no file, or it was learnt for other settings.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        saved = read_checkpoint(path)
+        if saved.facts["made_for"] != dict(made_for):
+            return None
+        channels, dimensions = (cast(int, saved.facts[name]) for name in ("channels", "dimensions"))
+        net = UNet(channels, 1, dimensions)
+        net.load_state_dict(dict(saved.tensors))
+        told = cast(Mapping[str, Mapping[str, float]], saved.facts["cuts"])
+        cuts = {name: SeedCuts(**values) for name, values in told.items()}  # type: ignore[arg-type]
+        vote = Vote.from_dict(cast(dict[str, Json], saved.facts["vote"]))
+        evidence, errors = (_numbers(saved.facts[name]) for name in ("evidence", "errors"))
+    except (InputError, KeyError, TypeError, RuntimeError) as error:
+        raise InputError(f"{path}: is damaged. Delete it; it is then learnt anew.") from error
+    return Voted(vote, net.to(job.device).eval(), cuts, evidence, errors)
+
+
+def _numbers(told: Json) -> dict[str, float]:
+    values = cast(Mapping[str, float | None], told)
+    return {name: np.nan if value is None else value for name, value in values.items()}

@@ -1,0 +1,138 @@
+"""Image labels weigh regions: the gradient, planted lesions that no mask has shown, and labels that say nothing."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+from scipy.optimize import check_grad
+
+from focusmap.images.regions import BRIGHT, DARK
+from focusmap.segmentation.votes import (
+    BY_DEFAULT,
+    CONTRAST_ALONE,
+    FEATURES,
+    MAP_POWER,
+    Vote,
+    _Bags,
+    candidates_of,
+    choose,
+    learn_vote,
+)
+
+SIDE = 56
+
+
+def image_and_lesion(seed: int, *, has_lesion: bool, sign: float = -1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return an image (1, rows, columns), its lesion, and a blurred and displaced map of it.
+
+    Every image has stripes of more contrast than the lesion, so that contrast alone chooses wrongly.
+    """
+    rng = np.random.default_rng(seed)
+    rows, columns = np.indices((SIDE, SIDE))
+    image = gaussian_filter(rng.normal(size=(SIDE, SIDE)), 1.5) * 2
+    top = rng.integers(4, SIDE - 8)
+    image[top : top + 4, 6:-6] += 3 * sign
+    centre = rng.integers(16, SIDE - 16, 2)
+    lesion = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 <= 49
+    if has_lesion:
+        image[lesion] += 2.5 * sign
+    seen = gaussian_filter(np.roll(lesion, 3, axis=0).astype(float), 6) if has_lesion else rng.random((SIDE, SIDE))
+    return image[np.newaxis], lesion & has_lesion, seen
+
+
+def cases_of(seeds: range, sign: float = -1.0) -> tuple[list, np.ndarray, list[np.ndarray]]:
+    known = np.array([float(seed % 2) for seed in seeds])
+    made = [image_and_lesion(seed, has_lesion=bool(seed % 2), sign=sign) for seed in seeds]
+    return [candidates_of(image, seen) for image, _, seen in made], known, [lesion for _, lesion, _ in made]
+
+
+def dice(first: np.ndarray, second: np.ndarray) -> float:
+    return 2 * (first & second).sum() / (first.sum() + second.sum())
+
+
+def mean_dice(vote: Vote, cases: list, lesions: list[np.ndarray]) -> float:
+    pairs = [(case, lesion) for case, lesion in zip(cases, lesions, strict=True) if lesion.any()]
+    return float(np.mean([dice(choose(vote, case.of(vote.polarity)).region, lesion) for case, lesion in pairs]))
+
+
+@pytest.fixture(scope="module", params=[-1.0, 1.0])
+def planted(request):
+    train, tune, test = (cases_of(seeds, request.param) for seeds in (range(40), range(40, 80), range(80, 104)))
+    return request.param, train, tune, test
+
+
+def test_labels_alone_teach_polarity_and_how_much_the_map_counts(planted):
+    sign, (cases, known, _), (tune, known_tune, _), (test, _, lesions) = planted
+    vote = learn_vote(cases, known, tune, known_tune)
+    assert vote.is_learnt
+    assert vote.polarity == (DARK if sign < 0 else BRIGHT)
+    assert vote.evidence > 0.8
+    assert vote.map_power > MAP_POWER
+    assert mean_dice(vote, test, lesions) > 0.45
+    # Contrast alone takes the stripe.
+    assert mean_dice(Vote(vote.polarity, tuple(CONTRAST_ALONE), 0.0), test, lesions) < 0.3
+
+
+def test_shuffled_labels_teach_nothing(planted):
+    _, (cases, known, _), (tune, known_tune, _), _ = planted
+    rng = np.random.default_rng(3)
+    vote = learn_vote(cases, rng.permutation(known), tune, rng.permutation(known_tune))
+    assert abs(vote.evidence - 0.5) < 0.25
+
+
+def test_where_every_image_has_a_lesion_the_weights_are_those_by_default_and_agreement_says_the_polarity(planted):
+    sign, (cases, known, _), _, _ = planted
+    of_lesions = [case for case, label in zip(cases, known, strict=True) if label]
+    vote = learn_vote(of_lesions, np.ones(len(of_lesions)))
+    assert vote.weights == BY_DEFAULT
+    assert vote.map_power == MAP_POWER
+    assert not vote.is_learnt
+    assert vote.polarity == (DARK if sign < 0 else BRIGHT)
+
+
+def test_unknown_labels_are_not_learnt_from(planted):
+    _, (cases, known, _), _, _ = planted
+    some = known.copy()
+    some[:10] = np.nan
+    assert learn_vote(cases, some).weights == pytest.approx(learn_vote(cases[10:], known[10:]).weights, rel=1e-6)
+
+
+def test_the_gradient_is_that_of_the_loss():
+    rng = np.random.default_rng(0)
+    bags = _Bags(rng.normal(size=(30, 3)), np.array([0, 4, 11, 20]), np.array([1.0, 0, 1, 0]))
+    prior = np.array([0.5, 0, 0])
+    for _ in range(5):
+        values = rng.normal(size=5)
+        error = check_grad(lambda x: bags.loss(x, prior)[0], lambda x: bags.loss(x, prior)[1], values)
+        assert error < 1e-3 * np.linalg.norm(bags.loss(values, prior)[1])
+
+
+def test_a_vote_survives_being_written():
+    for vote in (Vote(DARK), Vote(BRIGHT, tuple(range(len(FEATURES))), 2.0, True, 0.7, 0.1)):
+        again = Vote.from_dict(json.loads(json.dumps(vote.to_dict())))
+        assert again.to_dict() == vote.to_dict()
+
+
+def test_confidence_is_high_where_one_region_stands_out_and_zero_without_any():
+    image, lesion, seen = image_and_lesion(1, has_lesion=True)
+    vote = Vote(DARK)
+    clear = choose(vote, candidates_of(image - 20 * lesion, seen).of(DARK)).confidence
+    noise = np.random.default_rng(0).normal(size=image.shape)
+    assert clear > choose(vote, candidates_of(gaussian_filter(noise, (0, 2, 2)), seen).of(DARK)).confidence
+    assert 0.6 < clear <= 1
+    nothing = choose(vote, candidates_of(np.zeros((1, SIDE, SIDE)), seen))
+    assert nothing.confidence == 0
+    assert not nothing.region.any()
+
+
+def test_the_map_decides_between_two_lesions_that_look_alike():
+    image = np.random.default_rng(0).normal(size=(1, SIDE, SIDE)) * 0.1
+    image[0, 10:20, 10:20] -= 3
+    image[0, 35:45, 35:45] -= 3
+    for start in (10, 35):
+        seen = np.zeros((SIDE, SIDE))
+        seen[start + 2 : start + 8, start + 2 : start + 8] = 1
+        region = choose(Vote(DARK), candidates_of(image, gaussian_filter(seen, 3)).of(DARK)).region
+        assert region[start + 5, start + 5]
+        assert not region[45 - start + 5, 45 - start + 5]
