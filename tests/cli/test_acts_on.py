@@ -124,7 +124,7 @@ TYPED = {
     "export": ["{run} --out {new}/x"],
     "serve": ["{run} --port 8001"],
     "corrections": ["{run} --out {new}/c.csv"],
-    "dicom": ["write {folder}/images --model {run} --out {new}/o --kind sr --codes {new}/codes.json"],
+    "dicom": ["write {folder}/images --model {run} --out {new}/o --kind sr"],
     "index": ["{folder}/images --out {new}/i.csv --labels {folder}/table.csv"],
     "convert": [f"{{folder}}/table.csv --out {{new}}/v {way}" for way in ("--slices", "--stack a,b", "")]
     + ["{other} --out {new}/parts --parts left-half"],
