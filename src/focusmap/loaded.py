@@ -15,6 +15,7 @@ from focusmap.evaluation.answers import ERROR, Standings, answered, standings_of
 from focusmap.figures.overlays import as_shown
 from focusmap.images.read import read_image, read_map
 from focusmap.images.volumes import middle_slice
+from focusmap.models.alike import Neighbour, neighbours_of
 from focusmap.models.folder import load_run_model
 from focusmap.models.ood import likeness_of
 from focusmap.models.predict import Predicted, predict
@@ -89,7 +90,8 @@ class LoadedModel:
         found, standings = predict(self.model, samples, likeness_of(self.folder)), standings_of(self.folder)
         said = answered(found.predictions, standings, self.model.card.thresholds, error)
         shown = tuple(_read_files(samples))
-        return Answers(self.model, replace(found, predictions=said), tuple(samples.failures), shown, standings, error)
+        found = replace(found, predictions=said)
+        return Answers(self.model, found, tuple(samples.failures), shown, standings, error, self.folder)
 
     def explain(
         self,
@@ -148,6 +150,8 @@ class Answers:
         How each target did on test; empty of a model that was not evaluated.
     error
         The error at which a class is excluded.
+    folder
+        Of the run or model that answers.
     """
 
     model: Predictor
@@ -156,6 +160,7 @@ class Answers:
     files: tuple[Path, ...]
     standings: Standings = field(default_factory=dict)
     error: float = ERROR
+    folder: Path | None = None
 
     def __len__(self) -> int:
         return len(self.found)
@@ -169,6 +174,13 @@ class Answers:
     def words(self) -> str:
         """The first row's answer in words."""
         return in_words(self.model, self.found.predictions, self.standings, self.error) if len(self) else ""
+
+    def alike(self, row: int = 0, n: int = 3) -> list[Neighbour]:
+        """Return the images of the run's train that look most like a row's image; none without the run."""
+        if row >= len(self.files) or self.folder is None:
+            return []
+        samples = read_inputs(self.folder, needs_of(self.model), [self.files[row]], Declaration())
+        return neighbours_of(self.folder, self.model, samples, n)
 
     def told(self, row: int = 0, language: Language = "en") -> list[Told]:
         """Return what is said of each target of a row: the answer, its words, its probability, its standing on test."""

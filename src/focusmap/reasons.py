@@ -80,6 +80,7 @@ SENTENCES: Mapping[str, str] = {
     "restates": "column {name} repeats {of} and is not used as an input",
     "taken-positive": "{value!r} is taken as the positive class of {name}; to change it use {option}",
     "rarer-positive": "{value!r}, the rarer class, is taken as the positive class of {name}; to change it use {option}",
+    "against-the-rest": "{value!r} is the positive class of {name}; {others} together are the negative one",
     "lists": "column {name} holds lists and is read as {n} binary targets",
     "means-none": "{value!r} means none of them",
     "read-as": "{n} cells {value!r} of {name} are read as {of!r}",

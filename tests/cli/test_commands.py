@@ -128,7 +128,19 @@ def test_an_unknown_option_is_answered_with_the_nearest(capsys):
 
 
 SHOWN = {
-    "predict": {"out", "overlay", "error", "images", "target", "patient", "case", "view", "missing", "template"}
+    "predict": {
+        "out",
+        "overlay",
+        "error",
+        "alike",
+        "images",
+        "target",
+        "patient",
+        "case",
+        "view",
+        "missing",
+        "template",
+    }
     | {"skip-unreadable", "devices", "force"},
     "segment": {
         "out",

@@ -57,6 +57,15 @@ def test_each_level_follows_from_the_numbers(evidence: Evidence, expected: str) 
     assert level_of(evidence) == expected
 
 
+def test_a_perfect_ranking_of_few_patients_is_not_widened_twice() -> None:
+    perfect = {"value": 1.0, "low": 0.61, "high": 1.0, "method": "Wilson over 6 patients or pairs of patients"}
+    metrics = {"targets": {"t0": {"kind": "binary", "n_patients_rarest": 6, "auroc": perfect}}}
+    assert level_of(Evidence(metrics, is_simple=True)) == "useful"
+    resampled = {**perfect, "method": "patient-clustered bootstrap"}
+    metrics["targets"]["t0"]["auroc"] = resampled
+    assert level_of(Evidence(metrics, is_simple=True)) == "not-shown-useful"
+
+
 def test_one_lucky_label_of_fourteen_is_not_shown_useful_unless_their_mean_is() -> None:
     aurocs = [(0.62, 0.1), *[(0.5, 0.1)] * 13]
     assert level_of(Evidence(study(*aurocs, mean=(0.51, 0.03)))) == "not-shown-useful"

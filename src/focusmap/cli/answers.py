@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 
 OF_FILES = frozenset(
-    {"request.out", "request.overlay", "request.template", "request.error", "request.declaration.targets"}
+    {
+        "request.out",
+        "request.overlay",
+        "request.template",
+        "request.error",
+        "request.alike",
+        "request.declaration.targets",
+    }
     | {"options.skip_unreadable", "options.devices", "options.force"}
 )
 

@@ -1,7 +1,7 @@
 """Commands from a label file to a run: ``focusmap audit``, ``prepare``, ``train``, ``run`` and ``demo``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -139,6 +139,7 @@ class Run:
     EXAMPLE: ClassVar[str] = """
     examples:
       focusmap run labels.csv --images images --patient patient_id --out runs/first
+      focusmap run images --patient none --out runs/first        a folder per class; makes runs/first_labels.csv
       focusmap run labels.csv --out runs/first --segment --model resnet18-acam        masks of the lesions too
       focusmap run --resume runs/first                                                continue after an interruption"""
 
@@ -164,9 +165,26 @@ class Run:
             print_run(focusmap.resume_run(learning.resume, options, masks))
             return
         labels, folder = learning.given()
-        cohort = understood(labels, learning.study, options)
+        labels, study = _indexed(labels, folder, learning.study) if labels.is_dir() else (labels, learning.study)
+        cohort = understood(labels, study, options)
         if cohort is not None:
             print_run(focusmap.run(cohort, folder, options, masks))
+
+
+def _indexed(images: Path, run: Path, study: Study) -> tuple[Path, Study]:
+    """Return the label file of a folder of images, made beside the run unless it is there, and where its images are."""
+    from focusmap.files import is_table
+
+    if tables := sorted(path for path in images.iterdir() if is_table(path)):
+        raise InputError(f"{images}: is a folder with the table {tables[0].name}. Give that: {tables[0]}")
+    labels = run.with_name(f"{run.name}_labels.csv") if run.name else Path("labels.csv")
+    if study.dry_run or labels.exists():
+        said = "is a folder" if study.dry_run else f"was indexed before, to {labels}. Give that"
+        raise InputError(f"{images}: {said}; to index it: focusmap index {images} --out {labels}")
+    found = focusmap.index(images, labels)
+    print(f"labels      {labels}: {len(found.index.table)} images")
+    declaration = replace(study.declaration, images=study.declaration.images or found.images)
+    return labels, replace(study, declaration=declaration)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,8 @@ USEFUL: tuple[Level, ...] = LEVELS[:2]
 LEAKS = ("patient-across-splits", "duplicate-across-splits", "same-patient-two-spellings", "source-shortcut")
 # Below five of each, even a perfect ranking cannot be told from guessing.
 FEWEST_OF_A_CLASS, FEWEST_IN_ALL = 5, 10
+# So many patients that Student's t is the normal distribution.
+MANY = 10**6
 # What is compared with simpler models: the metric itself, or the error of a value, of which less is better.
 COMPARED: Mapping[str, tuple[str, bool]] = {"auroc": ("auroc", False), "r2": ("mae", True)}
 NAMES: Mapping[str, str] = {"auroc": "AUROC", "r2": "R²"}
@@ -133,7 +135,9 @@ def _verdict(name: str, entry: Tree, evidence: Evidence, n_looks: int) -> Verdic
     said = {"metric": NAMES[metric], "value": f"{value:.3f}", "low": f"{low:.3f}", "high": f"{high:.3f}"}
     if low <= guessing:
         return Verdict("not-shown-useful", Reason("verdict-at-guessing", guessing=f"{guessing:g}", **said))
-    if value - widening(units, n_looks) * (value - low) <= guessing:
+    # Wilson's limits of a perfect result allow for the number of patients already.
+    is_perfect = text(branch(entry, metric).get("method")).startswith("Wilson")
+    if value - widening(MANY if is_perfect else units, n_looks) * (value - low) <= guessing:
         return Verdict("not-shown-useful", Reason("verdict-widened", guessing=f"{guessing:g}", **said))
     level, why, rival = _against_simpler(name, metric, evidence)
     return Verdict(level, Reason(why, guessing=f"{guessing:g}", **rival, **said))

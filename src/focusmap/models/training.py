@@ -10,6 +10,7 @@ import pandas as pd
 from focusmap.evaluation.predictions import Predictions, joined, of_images, read_predictions, write_predictions
 from focusmap.evaluation.simpler import baseline_run
 from focusmap.files import atomic_folder, read_table, write_table
+from focusmap.models.alike import share_alike, write_alike
 from focusmap.models.configure import baseline_of, check_model, preparation_for
 from focusmap.models.ensemble import combine, kind_of
 from focusmap.models.fit_nets import fit_case_model, fit_net, fit_table_net
@@ -226,6 +227,7 @@ def _write_answer(training: Training, model: Predictor, found: Mapping[str, Pred
         save_model(model, folder)
         if training.is_answering:
             write_likeness(training, folder)
+            write_alike(training, folder)
     # Tune comes last: its file says that this training is done.
     for part, predictions in found.items():
         write_predictions(predictions, run.predictions(part))
@@ -291,6 +293,7 @@ def save_model_of_folds(run: Run, prepared: Prepared) -> None:
         model = with_cuts(net, [(own, reference_of(tune)) for own, tune in nets])
     save_model(model, run.model)
     share_likeness(run)
+    share_alike(run)
 
 
 def _views_of(model: Predictor) -> "tuple[View, ...]":

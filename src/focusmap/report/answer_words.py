@@ -1,6 +1,6 @@
 """What a model answers of one row, in the words of a language: for the terminal, a notebook, a page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,10 @@ from focusmap.files import Json, branch, number
 from focusmap.reasons import Language
 from focusmap.report.words import Words, words_in
 from focusmap.study.flags import flags_in_words
-from focusmap.study.task import ANOMALY, Target
+from focusmap.study.task import ANOMALY, Target, Task
 
 if TYPE_CHECKING:
+    from focusmap.models.alike import Neighbour
     from focusmap.models.predictor import Predictor
 
 
@@ -59,6 +60,26 @@ def in_words(
     if predictions.answers and any(answer.members for answer in predictions.answers[0]):
         lines.append("  " + words("told.error", error=100 * error))
     return "\n".join([*lines, NOTICE if language == "en" else words("page.notice")])
+
+
+def alike_in_words(neighbours: Sequence["Neighbour"], task: Task, words: Words) -> str:
+    """Return which images of train are most alike, each with its labels; empty of none."""
+    if not neighbours:
+        return ""
+    named = [words("told.alike_one", name=one.image_id, labels=_labels(one, task, words)) for one in neighbours]
+    return words("told.alike", images=words("page.comma").join(named))
+
+
+def _labels(neighbour: "Neighbour", task: Task, words: Words) -> str:
+    """Return the labels of an image: of those of 0 and 1 the names of the ones that it has."""
+    said = []
+    for target in task.targets:
+        value = neighbour.labels.get(target.name)
+        if target.kind == "binary" and target.classes == ("0", "1"):
+            said += [target.name] if value == "1" else []
+        elif value is not None:
+            said.append(value if len(task.targets) == 1 else f"{target.name} {value}")
+    return words("page.comma").join(said) or words("told.no_label")
 
 
 def in_short(model: "Predictor", predictions: Predictions, row: int) -> str:

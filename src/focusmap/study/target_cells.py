@@ -8,7 +8,7 @@ import pandas as pd
 
 from focusmap.errors import InputError, suggest
 from focusmap.reasons import Reason
-from focusmap.study.task import CellError, Target, TargetKind, means_nothing_found, plain_name
+from focusmap.study.task import JOIN, CellError, Target, TargetKind, means_nothing_found, plain_name
 from focusmap.study.values import (
     NO,
     YES,
@@ -152,6 +152,8 @@ def _classes_of(cells: pd.Series, values: list[str], spec: TargetSpec) -> tuple[
         return _two_classes(cells, values, spec)
     if spec.kind == "binary" and {"0", "1"} <= set(values):
         return Target(spec.name), None
+    if spec.positive is not None and len(values) > 2 and not numbers:
+        return _against_the_rest(values, spec.positive, spec)
     is_soft = len(numbers) == len(values) and all(0 <= float(value) <= 1 for value in values)
     is_soft = is_soft and spec.positive in (None, "1")
     if not is_soft and (spec.kind == "binary" or spec.positive is not None):
@@ -197,12 +199,24 @@ def _declared_classes(cells: pd.Series, spec: TargetSpec) -> Target:
     return _two_classes(cells, list(spec.classes), replace(spec, positive=spec.positive or spec.classes[1]))[0]
 
 
-def _two_classes(cells: pd.Series, values: list[str], spec: TargetSpec) -> tuple[Target, Reason | None]:
+def _against_the_rest(values: list[str], positive: str, spec: TargetSpec) -> tuple[Target, Reason]:
+    """Return a binary target of one class against all others together."""
+    _refuse_unknown_positive(values, spec)
+    others = [value for value in values if value != positive]
+    note = Reason("against-the-rest", value=positive, name=spec.name, others=", ".join(others))
+    return Target(spec.name, "binary", (JOIN.join(others), positive)), note
+
+
+def _refuse_unknown_positive(values: list[str], spec: TargetSpec) -> None:
     if spec.positive is not None and spec.positive not in values:
         raise InputError(
             f"target {spec.name!r}: positive={spec.positive} is not one of {', '.join(values)}."
             f"{suggest(spec.positive, values)}"
         )
+
+
+def _two_classes(cells: pd.Series, values: list[str], spec: TargetSpec) -> tuple[Target, Reason | None]:
+    _refuse_unknown_positive(values, spec)
     words = yes_and_no(values)
     negative = [value for value in values if means_nothing_found(value) or plain_name(value) in ("benign", "良性")]
     negative = negative or [value for value in values if len(words) == 2 and words[value] == 0]

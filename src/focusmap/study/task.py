@@ -16,6 +16,8 @@ TARGET_KINDS: tuple[TargetKind, ...] = get_args(TargetKind)
 OPTIONAL = ("earlier", "decimal", "unit")
 # The probability from which on a binary target is called positive where no operating point was chosen.
 DEFAULT_THRESHOLD = 0.5
+# Between the classes that are the negative one together.
+JOIN = "|"
 # What a class without a finding is called in the label files of public data sets.
 NOTHING_FOUND = (
     "normal", "healthy", "negative", "none", "no", "0", "false", "absent", "clear", "control", "background", "notumor",
@@ -53,7 +55,8 @@ class Target:
     kind
         ``binary``, ``multiclass``, ``ordinal`` or ``continuous``.
     classes
-        The values as the label file writes them. Binary: (negative, positive). Multiclass and ordinal:
+        The values as the label file writes them. Binary: (negative, positive); of one class against the rest the
+        negative ones are joined by ``|``. Multiclass and ordinal:
         every class, in the order of the logits. Continuous: empty.
     earlier
         Of a continuous target whose change is learnt (delta): the column of its earlier value, to which a predicted
@@ -126,7 +129,8 @@ class Target:
 
     def _read(self, texts: Sequence[str]) -> np.ndarray:
         """Return what each of the different texts of a column means, ``(n,) float64``."""
-        own, near = {name: float(i) for i, name in enumerate(self.classes)}, alike(self.classes)
+        own = {name: float(i) for i, joined in enumerate(self.classes) for name in self._parts(joined)}
+        near = alike(tuple(own))
         words = yes_and_no(texts) if self.kind == "binary" and self.classes == ("0", "1") else {}
         values = np.full(len(texts), np.nan)
         open_ = []
@@ -143,6 +147,10 @@ class Target:
             raise CellError(open_[0], f"{self.name} {cell!r} is not one of {known}.{suggest(cell, self.classes)}")
         values[open_] = self._numbers([texts[place] for place in open_], open_)
         return values
+
+    def _parts(self, name: str) -> list[str]:
+        """Return the classes that a class of this target stands for: several, of a binary one against the rest."""
+        return [name, *name.split(JOIN)] if self.kind == "binary" and JOIN in name else [name]
 
     def _numbers(self, texts: Sequence[str], places: Sequence[int]) -> list[float]:
         """Return the numbers that texts are; `CellError` names the place of the first that is none."""

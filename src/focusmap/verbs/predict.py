@@ -12,11 +12,13 @@ from focusmap.errors import InputError
 from focusmap.evaluation.answers import Standings, answered, standings_of
 from focusmap.evaluation.predictions import fill_template, read_template
 from focusmap.files import atomic, refuse_existing, write_failures, write_table
+from focusmap.models.alike import neighbours_of
 from focusmap.models.folder import load_run_model
 from focusmap.models.ood import likeness_of
 from focusmap.models.predict import CHUNK, Predicted, predict_chunks
 from focusmap.models.predictor import Predictor, needs_of
-from focusmap.report.answer_words import in_short, in_words
+from focusmap.report.answer_words import alike_in_words, in_short, in_words
+from focusmap.report.words import words_in
 from focusmap.study.external import check_targets
 from focusmap.study.flags import Flags, count_rows
 from focusmap.study.inputs import read_inputs
@@ -70,7 +72,12 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
     if request.out is not None:
         answer = _in_table(chunks, request.out, request.template)
     else:
-        answer = _in_words(model, chunks, standings, request.error, is_alone=len(samples) == 1)
+        is_alone = len(samples) == 1
+        answer = _in_words(model, chunks, standings, request.error, is_alone=is_alone)
+        if is_alone and answer.words and request.alike and model.preparations and not model.views:
+            again = Samples.from_files(samples.rows, samples.files)
+            near = alike_in_words(neighbours_of(folder, model, again, request.alike), model.task, words_in("en"))
+            answer = replace(answer, words=f"{answer.words}\n{near}" if near else answer.words)
     failures = tuple((failure.file, failure.reason) for failure in samples.failures)
     if failures and request.out is not None:
         write_failures(failures, request.out.with_name("failures.csv"))

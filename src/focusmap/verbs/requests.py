@@ -32,6 +32,11 @@ class PredictRequest:
         Setting("share of errors at which a class is excluded: 0.01, 0.02, 0.05, 0.1, 0.15, 0.2 or 0.3", "SHARE"),
         "The error at which a class is excluded: one of `focusmap.evaluation.answers.ERRORS`.",
     ] = 0.1
+    alike: Annotated[
+        int,
+        Setting("of one image: how many of the training images most like it to name; 0 leaves them out", "N"),
+        "Of one image: how many images of train that look most like it are named, with their labels; 0 for none.",
+    ] = 3
     declaration: Annotated[
         Declaration,
         Only("images", "targets", "patient", "case", "view", "missing"),

@@ -1,0 +1,128 @@
+"""Which images of train look most like one that is asked about, by the descriptions of the out-of-distribution check.
+
+The model's folder holds descriptions and image_ids alone; labels and files are looked up in the run, if it is there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from focusmap.files import atomic, read_json, write_json
+from focusmap.models.ood import ASPECTS, MOST
+from focusmap.study.cohort import Cohort, load_cohort
+from focusmap.study.run import Run
+from focusmap.study.samples import Samples
+
+if TYPE_CHECKING:
+    from focusmap.models.predictor import Predictor
+    from focusmap.models.training import Training
+
+DESCRIPTIONS, NAMES = "alike.safetensors", "alike.json"
+N_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """An image of train that looks like the one asked about.
+
+    Parameters
+    ----------
+    image_id
+        As in the run's cohort.
+    file
+        Where it lies; it may be gone.
+    labels
+        By target what the reference says, as the label file writes it; targets of unknown truth are left out.
+    distance
+        Between the standardised descriptions: 0 for the same image, about 1 for two by chance.
+    """
+
+    image_id: str
+    file: Path
+    labels: dict[str, str]
+    distance: float
+
+
+def description(image: np.ndarray) -> np.ndarray:
+    """Return what an image ``(C, *spatial)`` looks like, ``(D,)``: grey values, edges and layout."""
+    return np.concatenate([describe(image) for describe in ASPECTS.values()])
+
+
+def save_descriptions(images: Sequence[np.ndarray], image_ids: Sequence[str], model: Path) -> None:
+    """Write what images of train look like into a model folder."""
+    from safetensors.numpy import save_file
+
+    found = np.stack([description(image) for image in images]).astype(np.float32)
+    with atomic(model / DESCRIPTIONS) as temporary:
+        save_file({"descriptions": found}, temporary)
+    write_json(model / NAMES, {"image_ids": list(image_ids)})
+
+
+def write_alike(training: "Training", folder: Path) -> None:
+    """Write what images of train look like into a model folder; nothing for tables and cases."""
+    if training.store is None or training.cohort.images is not None:
+        return
+    image_ids = training.cohort.of(training.split.ids("train")).image_ids
+    chosen = np.sort(np.random.default_rng(training.recipe.seed).permutation(len(image_ids))[:MOST])
+    names = [image_ids[i] for i in chosen]
+    save_descriptions([training.store.pixels[row] for row in training.store.rows(names)], names, folder)
+
+
+def share_alike(run: Run) -> None:
+    """Let the ensemble of a run's folds know the images of train of each fold, each once."""
+    from safetensors.numpy import load_file, save_file
+
+    known: dict[str, np.ndarray] = {}
+    for part in run.parts():
+        if (part.model / DESCRIPTIONS).is_file():
+            names = cast(list[str], read_json(part.model / NAMES)["image_ids"])
+            known |= dict(zip(names, load_file(part.model / DESCRIPTIONS)["descriptions"], strict=True))
+    if known:
+        with atomic(run.model / DESCRIPTIONS) as temporary:
+            save_file({"descriptions": np.stack(list(known.values()))}, temporary)
+        write_json(run.model / NAMES, {"image_ids": list(known)})
+
+
+def nearest(image: np.ndarray, model: Path, n: int) -> list[tuple[str, float]]:
+    """Return image_id and distance of the `n` images of train that look most like an image; none if none are known."""
+    from safetensors.numpy import load_file
+
+    if not (model / DESCRIPTIONS).is_file() or n < 1:
+        return []
+    known = load_file(model / DESCRIPTIONS)["descriptions"].astype(np.float64)
+    names, asked = cast(list[str], read_json(model / NAMES)["image_ids"]), description(image)
+    if known.shape != (len(names), len(asked)):
+        return []
+    spread = known.std(axis=0)
+    apart = (known - asked)[:, spread > 0] / spread[spread > 0]
+    # Two images by chance differ by sqrt(2) deviations in each direction.
+    distances = np.sqrt(np.mean(apart**2, axis=1) / 2)
+    order = np.argsort(distances, kind="stable")[:n]
+    return [(names[k], float(distances[k])) for k in order]
+
+
+def neighbours_of(folder: Path, model: "Predictor", samples: Samples, n: int = N_SHOWN) -> list[Neighbour]:
+    """Return the images of a run's train that look most like the first of the samples.
+
+    None of a model folder without its run, of tables and cases, of a run that was trained before these were kept, and
+    of an image that cannot be read.
+    """
+    run = Run(folder)
+    if not run.cohort.is_file() or not model.preparations or model.views or not (run.model / DESCRIPTIONS).is_file():
+        return []
+    batch = next(iter(samples.batches(model.preparations, 1)), None)
+    if batch is None or not len(batch):
+        return []
+    image = batch.images(model.preparations[0]).prepared[0]
+    cohort = load_cohort(folder)
+    known = [(name, apart) for name, apart in nearest(image, run.model, n) if name in cohort.positions]
+    return [Neighbour(name, cohort.file(name), _labels(cohort, name), apart) for name, apart in known]
+
+
+def _labels(cohort: Cohort, image_id: str) -> dict[str, str]:
+    truth = cohort.of([image_id]).truth[0]
+    pairs = zip(cohort.task.targets, truth, strict=True)
+    return {target.name: target.in_words(float(value)) for target, value in pairs if not np.isnan(value)}
