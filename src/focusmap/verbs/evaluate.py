@@ -14,6 +14,7 @@ from focusmap.evaluation.calibration import apply, choose_thresholds, fit_temper
 from focusmap.evaluation.clinical import prevalences
 from focusmap.evaluation.predictions import Predictions, joined, pool_cases, read_predictions, write_predictions
 from focusmap.evaluation.simpler import write_baselines
+from focusmap.evaluation.subgroups import SUBGROUPS, subgroups
 from focusmap.evaluation.verdict import Evidence, with_verdict
 from focusmap.evaluation.writing import METRICS, PREDICTIONS, clustering, frozen_thresholds, write_evaluation
 from focusmap.files import Json, read_json, refuse_existing, table_name, write_json
@@ -62,6 +63,10 @@ def evaluate(
         metrics = with_verdict(Evidence(metrics, baselines, accepted, baseline_of(recipe) == recipe.model))
         write_json(out / METRICS, metrics)
         write_answering(run, cohort, predictions, metrics, out)
+    if cohort.study.groups:
+        table = cohort.of(list(predictions.ids["image_id"])).table
+        groups = {name: table[name].astype(str).tolist() for name in cohort.study.groups}
+        write_json(out / SUBGROUPS, {"rows": [*subgroups(predictions, truth, groups, settings)]})
     write_importance(run, cohort, predictions, settings, out)
     return metrics
 
