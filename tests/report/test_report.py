@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 import yaml
 
+from focusmap.cli import main
 from focusmap.errors import MissingFileError
 from focusmap.evaluation.localisation.measures import FocusCut
 from focusmap.files import read_json, read_table, write_json, write_table
+from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.reasons import Reason, reason_entries
 from focusmap.report.files import judged_predictions, read_run
 from focusmap.report.focus_section import _confidence, cut_note
@@ -607,3 +609,20 @@ def test_only_what_differs_from_the_defaults_is_unfolded_of_the_recipe(run: Path
     assert "small-residual" in changed
     assert "label smoothing" not in changed
     assert "label smoothing" in rest
+
+
+def test_gaps_of_subgroups_stand_open_and_the_rest_is_folded(tmp_path: Path) -> None:
+    labels = write_phantom(make_phantom(PhantomOptions(n_patients=24, n_images=48, size=32)), tmp_path / "study")
+    table = pd.read_csv(labels)
+    table["site"] = ["north" if int(str(p)[1:]) % 2 else "south" for p in table["patient_id"]]
+    table.to_csv(labels, index=False)
+    run = tmp_path / "run"
+    typed = ["--group", "site", "--model", "histogram+logistic", "--workers", "1"]
+    assert main(["run", str(labels), "--out", str(run), *typed]) == 0
+    rows = read_json(run / "evaluation/subgroups.json")["rows"]
+    assert {row["group"] for row in rows} == {"north", "south"}
+    rows[0]["is_beyond_chance"] = True
+    write_json(run / "evaluation/subgroups.json", {"rows": rows})
+    page = render_report(run).read_text()
+    assert page.index(">Subgroups<") < page.index(f"{rows[0]['target']} by site")
+    assert "tables in which no gap is shown" in page

@@ -28,6 +28,9 @@ def print_run(run: "Run") -> None:
     metrics = run.evaluation / "metrics.json"
     if metrics.is_file():
         print_in_short(read_json(metrics), run.unit)
+    subgroups = run.evaluation / "subgroups.json"
+    if subgroups.is_file():
+        _print_gaps_of_groups(cast(Sequence[Mapping[str, object]], read_json(subgroups)["rows"]))
     if run.ladder.is_file():
         ladder = read_json(run.ladder)
         print(f"model: {ladder['chosen']} of {len(cast(list[object], ladder['rungs']))} ({ladder['reason']})")
@@ -41,6 +44,17 @@ def print_run(run: "Run") -> None:
     if masks.is_file():
         _print_masks_in_short(read_json(masks))
     print(f"report: {run.folder / 'report.html'}")
+
+
+def _print_gaps_of_groups(rows: Sequence[Mapping[str, object]]) -> None:
+    """Print which subgroups differ beyond chance from the others, and how many could not be judged."""
+    for row in rows:
+        if row["is_beyond_chance"]:
+            told = f"{row['column']}={row['group']}: {row['metric']} of {row['target']} {interval(row)}"
+            print(f"subgroup {told}, {interval(row['gap'])} from the others")
+    unjudged = {(row["column"], row["group"]) for row in rows if row["p"] is None}
+    if unjudged:
+        print(f"subgroups with too few patients to judge: {', '.join(sorted(f'{c}={g}' for c, g in unjudged))}")
 
 
 def print_verdict(metrics: Mapping[str, "Json"]) -> None:

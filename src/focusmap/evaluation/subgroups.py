@@ -52,7 +52,7 @@ def subgroups(
     rows: list[dict[str, Json]] = []
     for column, cells in groups.items():
         names = named_groups(cells)
-        for name in np.unique(names):
+        for name in _in_order(names):
             head: dict[str, Json] = {"column": column, "group": str(name)}
             rows += [{**head, **row} for row in _of(predictions, truth, names == name, options)]
     return _held(rows)
@@ -81,6 +81,12 @@ def named_groups(cells: Sequence[str]) -> np.ndarray:
         )
         return np.where(np.isnan(numbers), UNKNOWN, named)
     return values if n_values > 1 else np.array([])
+
+
+def _in_order(names: np.ndarray) -> list[str]:
+    """Return the distinct names: thirds from the lowest on, others by the alphabet."""
+    found = [str(name) for name in np.unique(names)]
+    return sorted(found, key=lambda name: (name == UNKNOWN, name.startswith("above "), not name.startswith("below ")))
 
 
 def _number(text: str) -> float | None:

@@ -37,6 +37,8 @@ class RunFiles:
         In a run with folds, by image_id the number of the fold that predicted it.
     baselines
         ``evaluation/baselines.json``.
+    subgroups
+        ``evaluation/subgroups.json``.
     images
         ``images.csv``, where the cohort's rows are cases.
     coverage
@@ -79,6 +81,7 @@ class RunFiles:
     curves: Tree
     baselines: Tree
     coverage: Tree
+    subgroups: Tree
     importance: Tree
     sides: Tree
     ladder: Tree
@@ -141,6 +144,7 @@ def read_run(folder: Path) -> RunFiles:
         curves=_json(folder / "evaluation" / "curves.json"),
         baselines=_json(folder / "evaluation" / "baselines.json"),
         coverage=_json(folder / "evaluation" / "coverage.json"),
+        subgroups=_json(folder / "evaluation" / "subgroups.json"),
         importance=_json(folder / "evaluation" / "importance.json"),
         sides=_json(folder / "evaluation" / "sides.json"),
         ladder=_json(folder / "ladder.json"),

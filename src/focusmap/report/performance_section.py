@@ -152,6 +152,38 @@ def _agreements(files: RunFiles, words: Words) -> list[Figure]:
     return found
 
 
+def subgroup_tables(files: RunFiles, words: Words, *, beyond_chance: bool) -> list[Table]:
+    """Return the tables per subgroup column and target that tell a gap beyond chance, or those that tell none."""
+    tables: dict[tuple[str, str], list[Tree]] = {}
+    for row in map(branch, items(files.subgroups.get("rows"))):
+        tables.setdefault((text(row.get("column")), text(row.get("target"))), []).append(row)
+    return [
+        _subgroup_table(words("subgroups.of", column=column, target=target), rows, words)
+        for (column, target), rows in tables.items()
+        if any(row.get("is_beyond_chance") for row in rows) == beyond_chance
+    ]
+
+
+def _subgroup_table(caption: str, rows: Sequence[Tree], words: Words) -> Table:
+    notes, metrics = Footnotes(words), list(dict.fromkeys(text(row.get("metric")) for row in rows))
+    lines = []
+    for group in dict.fromkeys(text(row.get("group")) for row in rows):
+        of_group = {text(row.get("metric")): row for row in rows if row.get("group") == group}
+        told = [words.name("metric", key) for key, row in of_group.items() if row.get("is_beyond_chance")]
+        first = next(iter(of_group.values()))
+        size = [Cell(f"{number(first.get(key)) or 0:,.0f}") for key in ("n_images", "n_patients")]
+        judged = all(row.get("p") is not None for row in of_group.values())
+        gap = words.listed(told) if told else words("subgroups.none" if judged else "subgroups.too_few")
+        lines.append([name_cell(group), *size, *(metric_cell(of_group.get(key), notes) for key in metrics), Cell(gap)])
+    head = [
+        "",
+        words("compare.test_images"),
+        words("compare.patients"),
+        *(words.name("metric", key) for key in metrics),
+    ]
+    return Table([*head, words("subgroups.gap")], lines, notes.lines(), caption)
+
+
 def metric_tables(metrics: Tree, words: Words) -> list[Table]:
     """Return a table for each kind of target that `metrics.json` has, and one of classes for each multiclass target."""
     by_kind = _by_kind(metrics)

@@ -30,7 +30,7 @@ from focusmap.report.origin_section import (
     threshold_table,
 )
 from focusmap.report.page import write_page
-from focusmap.report.performance_section import PerformanceSection, answer_section, performance_section
+from focusmap.report.performance_section import PerformanceSection, answer_section, performance_section, subgroup_tables
 from focusmap.report.segmentation_section import segmentation_section
 from focusmap.report.trust import trust_verdicts
 from focusmap.report.verdict_section import forests, verdict_section
@@ -71,6 +71,8 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         "start": words.name("start", text(files.card.training.get("start"))) if files.card is not None else "",
         "performance": performance_section(files, judged, words),
         "answers": answer_section(files, words),
+        "subgroups": subgroup_tables(files, words, beyond_chance=True),
+        "even_subgroups": subgroup_tables(files, words, beyond_chance=False),
         "baselines": baseline_tables(files, words),
         "rungs": baseline_tables(files, words, of_rungs=True),
         "mistakes": mistake_section(files, judged, words),
