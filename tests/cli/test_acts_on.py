@@ -108,6 +108,7 @@ TYPED = {
     ],
     "predict": [
         "{run} {other} --out {new}/p.csv --overlay {new}/overlay",
+        "{run} {folder}/images/cat/1.png",
         "{folder}/ages {folder}/ages.csv --out {new}/a",
     ],
     "explain": [
