@@ -34,6 +34,7 @@ class Extra:
 EXTRAS: Mapping[str, Extra] = {
     "pdf": Extra("focusmap report RUN --pdf", ("weasyprint",)),
     "dicom": Extra("focusmap dicom write", ("highdicom",)),
+    "pacs": Extra("focusmap dicom watch, send, fetch, query", ("pynetdicom", "dicomweb_client")),
     "web": Extra("focusmap serve RUN", ("fastapi", "uvicorn", "python_multipart")),
     "export": Extra("focusmap export RUN", ("onnx", "onnxscript", "onnxruntime", "openvino")),
     "weights": Extra(

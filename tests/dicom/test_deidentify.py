@@ -14,7 +14,6 @@ from support.dicom_files import a_dataset, a_series, saved
 
 @pytest.fixture
 def shared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    pytest.importorskip("highdicom", reason="the extra dicom is not installed")
     a_series(tmp_path / "export" / "ct", n=3)
     film = a_dataset(Modality="US", PatientID="ID-4711", PatientName="Secret^Person", StudyDate="20240311",
                      StudyInstanceUID="1.2.9", SeriesInstanceUID="1.2.8", SOPInstanceUID="1.2.7")  # fmt: skip

@@ -1,6 +1,7 @@
 """Commands of the ward: ``focusmap serve`` and ``corrections`` of the reading room, ``focusmap dicom`` of archives."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -56,6 +57,16 @@ class Corrections:
         print(f"next: focusmap audit {found.labels} --images {found.images}")
 
 
+EXTRAS_OF: Mapping[DicomAction, tuple[str, ...]] = {
+    "write": ("dicom",),
+    "deidentify": (),
+    "query": ("pacs",),
+    "fetch": ("pacs",),
+    "send": ("pacs",),
+    "watch": ("dicom", "pacs"),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dicom:
     """What is done, and with what."""
@@ -63,14 +74,37 @@ class Dicom:
     EXAMPLE: ClassVar[str] = """
     examples:
       focusmap dicom write film.dcm --model runs/first --out answers     a report, masks, maps and overlays of one image
-      focusmap dicom deidentify export --out shared                      a copy of a folder without who they are"""
+      focusmap dicom deidentify export --out shared                      a copy of a folder without who they are
+      focusmap dicom watch --model runs/first --listen 11112 --send-to http://pacs:8042/dicom-web"""
 
-    action: Annotated[DicomAction, Setting("write or deidentify", "ACTION", is_positional=True)]
-    request: Annotated[DicomRequest, Only("inputs", "model", "out", "kinds", "codes")] = DicomRequest()
+    action: Annotated[
+        DicomAction, Setting("write, deidentify, query, fetch, send, watch", "ACTION", is_positional=True)
+    ]
+    request: Annotated[
+        DicomRequest,
+        Only(
+            "inputs",
+            "model",
+            "out",
+            "kinds",
+            "codes",
+            "server",
+            "filters",
+            "study",
+            "send_to",
+            "listen",
+            "host",
+            "callers",
+            "quiet",
+            "queue",
+        ),
+    ] = DicomRequest()
 
     def __call__(self) -> None:
         """Run the command."""
         from focusmap.installation import require
 
-        require("dicom")
-        print("\n".join(focusmap.dicom(self.action, self.request)))
+        for extra in EXTRAS_OF[self.action]:
+            require(extra)
+        for line in focusmap.dicom(self.action, self.request):
+            print(line, flush=True)

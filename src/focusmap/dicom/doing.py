@@ -1,28 +1,36 @@
 """The verb ``dicom``: what each action does, and what is said of it."""
 
+import queue
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from focusmap.convert.dicom import dicom_files
 from focusmap.dicom.answering import KINDS, Answering, read_codes, write_objects
+from focusmap.dicom.archive import SHOWN, Archive
 from focusmap.dicom.deidentify import deidentify
+from focusmap.dicom.jobs import Jobs
 from focusmap.dicom.request import DicomAction, DicomRequest
+from focusmap.dicom.watch import SECONDS_BETWEEN_LOOKS, TITLE, Station, listen, maker
 from focusmap.errors import InputError
 
 
-def dicom(action: DicomAction, request: DicomRequest) -> list[str]:
-    """Return what was done, line by line.
+def dicom(action: DicomAction, request: DicomRequest) -> Iterator[str]:
+    """Yield what is done, line by line, as it is done.
 
     Parameters
     ----------
     action
         ``write``: a model's answers to DICOM images as objects. ``deidentify``: copies without who they are.
+        ``query``, ``fetch``, ``send``: of and to an archive. ``watch``: answer what an archive sends, until
+        interrupted.
 
     Raises
     ------
     InputError, MissingFileError, MissingPartError
         If something that the action needs is not named or not there, or the extra ``dicom`` is not installed.
     """
-    return list(ACTIONS[action](request))
+    return ACTIONS[action](request)
 
 
 def _write(request: DicomRequest) -> Iterator[str]:
@@ -48,6 +56,59 @@ def _deidentify(request: DicomRequest) -> Iterator[str]:
         yield f"  not written: {name}: {reason}"
 
 
+def _query(request: DicomRequest) -> Iterator[str]:
+    wrong = [text for text in request.filters if "=" not in text]
+    if wrong:
+        raise InputError(f"--where {wrong[0]}: KEY=VALUE was expected, such as StudyDate=20240301-20240331.")
+    found = Archive(_text(request.server, "--server URL")).query(dict(text.split("=", 1) for text in request.filters))
+    yield "\t".join(SHOWN)
+    for study in found:
+        yield "\t".join(study.values())
+
+
+def _fetch(request: DicomRequest) -> Iterator[str]:
+    out, study = _named(request.out, "--out DIR"), _text(request.study, "--study UID")
+    files = Archive(_text(request.server, "--server URL")).fetch(study, out)
+    yield f"files: {out} ({len(files)})"
+
+
+def _send(request: DicomRequest) -> Iterator[str]:
+    from pydicom import dcmread
+
+    archive = Archive(_text(request.server, "--server URL"))
+    files = [file for place in _inputs(request) for file in (dicom_files(place) if place.is_dir() else [place])]
+    new = [archive.send(dcmread(file)) for file in files]
+    yield f"stored and read back: {sum(new)} of {len(files)} files; the others were there already"
+
+
+def _watch(request: DicomRequest) -> Iterator[str]:
+    from focusmap.loaded import load_model
+
+    model, archive = _named(request.model, "--model RUN"), Archive(_text(request.send_to, "--send-to URL"))
+    answering = Answering(load_model(model), read_codes(request.codes), request.kinds or KINDS)
+    jobs = Jobs(request.queue or model / "queue", request.quiet)
+    said: queue.Queue[str] = queue.Queue()
+    server = listen(jobs, (request.host, request.listen), request.callers)
+    yield f"listening: {request.host}:{request.listen}, AE title {TITLE}"
+    for job in jobs.parked():
+        yield f"job {job.number}: parked: {job.reason}"
+    station = Station(jobs, maker(answering), archive, said.put)
+    try:
+        while True:
+            station.step()
+            while not said.empty():
+                yield said.get()
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+    finally:
+        server.shutdown()
+
+
+def _text(value: str, option: str) -> str:
+    if not value:
+        raise InputError(f"add {option}.")
+    return value
+
+
 def _inputs(request: DicomRequest) -> tuple[Path, ...]:
     if not request.inputs:
         raise InputError("name DICOM files, or a folder of them.")
@@ -60,4 +121,11 @@ def _named(value: Path | None, option: str) -> Path:
     return value
 
 
-ACTIONS: Mapping[DicomAction, Callable[[DicomRequest], Iterator[str]]] = {"write": _write, "deidentify": _deidentify}
+ACTIONS: Mapping[DicomAction, Callable[[DicomRequest], Iterator[str]]] = {
+    "write": _write,
+    "deidentify": _deidentify,
+    "query": _query,
+    "fetch": _fetch,
+    "send": _send,
+    "watch": _watch,
+}

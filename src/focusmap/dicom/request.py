@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from focusmap.errors import InputError
 from focusmap.settings import Setting, described, settle
 
-DicomAction = Literal["write", "deidentify"]
+DicomAction = Literal["write", "deidentify", "query", "fetch", "send", "watch"]
 
 
 @described
@@ -21,17 +21,37 @@ class DicomRequest:
     inputs: Annotated[
         tuple[Path, ...], Setting("DICOM files or folders of them", "FILE|FOLDER", is_positional=True)
     ] = ()
-    model: Annotated[Path | None, Setting("write: folder of the run whose model answers", "RUN")] = None
-    out: Annotated[Path | None, Setting("folder of the files that are written", "DIR")] = None
+    model: Annotated[Path | None, Setting("write, watch: folder of the run whose model answers", "RUN")] = None
+    out: Annotated[Path | None, Setting("write, deidentify, fetch: folder of the files that are written", "DIR")] = None
     kinds: Annotated[
         tuple[str, ...],
-        Setting("write: sr, seg, map or sc; repeat for several (default: all)", "KIND", option="kind"),
+        Setting("write, watch: sr, seg, map or sc; repeat for several (default: all)", "KIND", option="kind"),
         "Which objects are written: structured report, segmentation, parametric maps, secondary captures.",
     ] = ()
     codes: Annotated[
         Path | None,
-        Setting('write: codes of findings, as {"LABEL": ["VALUE", "SCHEME", "MEANING"]}', "FILE.json"),
+        Setting('write, watch: codes of findings, as {"LABEL": ["VALUE", "SCHEME", "MEANING"]}', "FILE.json"),
     ] = None
+    server: Annotated[
+        str,
+        Setting("query, fetch, send: address of a DICOMweb service (account: FOCUSMAP_PACS_ACCOUNT)", "URL"),
+        "Address of a DICOMweb service; ``FOCUSMAP_PACS_ACCOUNT`` holds ``NAME:PASSWORD`` where it asks for one.",
+    ] = ""
+    filters: Annotated[
+        tuple[str, ...],
+        Setting("query: what studies have, such as StudyDate=20240301-20240331; repeatable", "KEY=X", option="where"),
+    ] = ()
+    study: Annotated[str, Setting("fetch: the StudyInstanceUID", "UID")] = ""
+    send_to: Annotated[str, Setting("watch: DICOMweb service that objects are stored in", "URL")] = ""
+    listen: Annotated[int, Setting("watch: port of C-STORE", "PORT")] = 11112
+    host: Annotated[str, Setting("watch: address to listen on; others than this machine need --caller", "ADDRESS")] = (
+        "127.0.0.1"
+    )
+    callers: Annotated[
+        tuple[str, ...], Setting("watch: AE title that may send; repeatable", "TITLE", option="caller")
+    ] = ()
+    quiet: Annotated[float, Setting("watch: seconds without a new image after which a study is complete", "S")] = 30.0
+    queue: Annotated[Path | None, Setting("watch: folder of what is not done yet (default: RUN/queue)", "DIR")] = None
 
     def __post_init__(self) -> None:
         settle(self)
