@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from shutil import rmtree
 from time import monotonic
 from typing import cast
 
@@ -90,6 +91,9 @@ def _answer(made: Run, is_new: bool, options: RunOptions) -> float:
     _timed("evaluate", seconds, lambda: evaluate(made.folder))
     if can_be_mapped(made.model) and (is_new or not made.focus.is_dir()):
         _timed("explain", seconds, lambda: _explain(made, _seconds_for_maps(made, options), options))
+    elif not can_be_mapped(made.model):
+        # Those of a net that was chosen before.
+        rmtree(made.focus, ignore_errors=True)
     write_manifest(made, options, seconds)
     _timed("report", seconds, lambda: report(made.folder, options.language))
     options.say(f"evaluated, with maps and report, within {monotonic() - (options.begun or 0):.0f} s: {made.folder}")

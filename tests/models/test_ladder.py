@@ -14,7 +14,7 @@ from focusmap.cli import main
 from focusmap.evaluation.predictions import Predictions
 from focusmap.heatmaps import write
 from focusmap.models import configure, ladder
-from focusmap.models.choice import FINE_TUNED, FROM_SCRATCH, MEAN, PROBE, Rung, choose
+from focusmap.models.choice import FINE_TUNED, FROM_SCRATCH, MEAN, PROBE, SIMPLE, Rung, choose
 from focusmap.models.folder import load_run_model
 from focusmap.models.probe import fit_head
 from focusmap.nets import weights
@@ -51,7 +51,7 @@ def climbed(study: Path, out: Path, *more: str) -> dict[str, object]:
 def test_a_run_without_a_model_climbs_and_says_why_it_chose(study: Path, tmp_path: Path, small_ladder: None) -> None:
     found = climbed(study, tmp_path / "run", "--budget", "20")
     names = [rung["name"] for rung in found["rungs"]]
-    assert names == [PROBE, FINE_TUNED, MEAN]
+    assert names == [PROBE, SIMPLE, FROM_SCRATCH, FINE_TUNED, MEAN]
     assert sum(rung["chosen"] for rung in found["rungs"]) == 1
     assert found["reason"]
     # What was not chosen is evaluated beside what was, and the model of the run is the chosen one.
@@ -68,8 +68,8 @@ def test_a_run_without_a_model_climbs_and_says_why_it_chose(study: Path, tmp_pat
 @pytest.mark.slow
 def test_a_small_budget_ends_with_the_probe(study: Path, tmp_path: Path, small_ladder: None) -> None:
     found = climbed(study, tmp_path / "run", "--budget", "0.001")
-    assert [rung["name"] for rung in found["rungs"]] == [PROBE]
-    assert found["chosen"] == PROBE
+    assert [rung["name"] for rung in found["rungs"]] == [PROBE, SIMPLE]
+    assert found["chosen"] in (PROBE, SIMPLE)
     assert found["finished"]
 
 
@@ -97,12 +97,12 @@ def test_an_interrupted_ladder_ends_with_what_it_has(
     # It goes on: with the time that it had there is none for more, with another budget there is.
     assert main(["run", "--resume", str(out)]) == 0
     again = json.loads((out / "ladder.json").read_text())
-    assert [rung["name"] for rung in again["rungs"]] == [PROBE]
+    assert [rung["name"] for rung in again["rungs"]] == [PROBE, SIMPLE]
     assert again["finished"]
     assert again["rungs"][0]["seconds"] == found["rungs"][0]["seconds"]
     assert main(["run", "--resume", str(out), "--budget", "20"]) == 0
     more = json.loads((out / "ladder.json").read_text())
-    assert [rung["name"] for rung in more["rungs"]] == [PROBE, FINE_TUNED, MEAN]
+    assert [rung["name"] for rung in more["rungs"]] == [PROBE, SIMPLE, FROM_SCRATCH, FINE_TUNED, MEAN]
     assert (more["finished"], more["budget_minutes"]) == (True, 20)
 
 
@@ -128,9 +128,9 @@ def test_a_killed_climb_leaves_a_run_that_is_whole(
 
 @pytest.mark.slow
 def test_folds_all_have_an_answer_before_one_has_two(study: Path, tmp_path: Path, small_ladder: None) -> None:
-    found = climbed(study, tmp_path / "run", "--folds", "3", "--budget", "20", "--baseline", "none")
-    assert [rung["name"] for rung in found["rungs"]] == [PROBE, FINE_TUNED, MEAN]
-    assert [rung["n_folds"] for rung in found["rungs"]] == [3, 3, 3]
+    found = climbed(study, tmp_path / "run", "--folds", "3", "--budget", "20", "--baseline", "none", "--epochs", "2")
+    assert [rung["name"] for rung in found["rungs"]] == [PROBE, FROM_SCRATCH, FINE_TUNED, MEAN]
+    assert [rung["n_folds"] for rung in found["rungs"]] == [3, 3, 3, 3]
     parts = [json.loads((tmp_path / f"run/folds/{k}/ladder.json").read_text()) for k in range(3)]
     assert found["rungs"][0]["inner"]["n"] == sum(part["rungs"][0]["inner"]["n"] for part in parts)
     assert found["chosen"] in {part["chosen"] for part in parts}
@@ -258,7 +258,7 @@ def test_a_study_of_cases_climbs_too(tmp_path: Path, small_ladder: None) -> None
 TASK = Task((Target("a"),))
 
 
-NOISE = {PROBE: 1, FINE_TUNED: 2, MEAN: 3}
+NOISE = {PROBE: 1, FINE_TUNED: 2, MEAN: 3, SIMPLE: 4}
 
 
 def rung(name: str, quality: float, n: int = 400, scale: float = 1.0) -> tuple[Rung, np.ndarray]:
@@ -293,6 +293,12 @@ def chosen(*rungs: tuple[Rung, np.ndarray]) -> str:
 def test_the_simpler_of_equals_is_taken_and_the_better_of_unequals() -> None:
     assert chosen(rung(PROBE, 1.0), rung(FINE_TUNED, 1.02)) == PROBE
     assert chosen(rung(PROBE, 0.5), rung(FINE_TUNED, 2.5)) == FINE_TUNED
+
+
+def test_the_simple_model_is_taken_where_it_is_the_better_one_and_not_where_it_is_equal() -> None:
+    assert chosen(rung(PROBE, 1.0), rung(SIMPLE, 1.02)) == PROBE
+    assert chosen(rung(PROBE, 0.5), rung(SIMPLE, 2.5)) == SIMPLE
+    assert chosen(rung(PROBE, 0.5), rung(SIMPLE, 2.5), rung(FINE_TUNED, 2.52)) == SIMPLE
 
 
 def test_the_mean_is_taken_where_its_loss_is_lower() -> None:

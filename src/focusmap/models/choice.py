@@ -17,7 +17,7 @@ from focusmap.study.task import Target
 if TYPE_CHECKING:
     from focusmap.models.training import Training
 
-PROBE, FINE_TUNED, FROM_SCRATCH, MEAN = "probe", "fine-tuned", "from-scratch", "mean"
+PROBE, SIMPLE, FROM_SCRATCH, FINE_TUNED, MEAN = "probe", "simple", "from-scratch", "fine-tuned", "mean"
 N_RESAMPLES = 200
 # Half the width of a 95 % interval is 1.96 standard errors.
 WIDTH_IN_ERRORS = 2 * 1.96

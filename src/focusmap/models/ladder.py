@@ -18,9 +18,21 @@ import numpy as np
 
 from focusmap.evaluation.calibration import apply, divisors
 from focusmap.evaluation.predictions import read_predictions, write_predictions
+from focusmap.evaluation.simpler import baseline_run
 from focusmap.files import Json, read_json, read_table, write_json, write_table
-from focusmap.models.choice import FINE_TUNED, FROM_SCRATCH, MEAN, PROBE, Rung, choose, log_loss, score, truth_of
-from focusmap.models.configure import LARGE_RATE, SMALL_RATE, climbing_on, usual_net
+from focusmap.models.choice import (
+    FINE_TUNED,
+    FROM_SCRATCH,
+    MEAN,
+    PROBE,
+    SIMPLE,
+    Rung,
+    choose,
+    log_loss,
+    score,
+    truth_of,
+)
+from focusmap.models.configure import LARGE_RATE, SMALL, SMALL_RATE, climbing_on, usual_net
 from focusmap.models.ensemble import combine
 from focusmap.models.folder import load_model, save_model
 from focusmap.models.predictor import Predictor, calibrated
@@ -45,6 +57,10 @@ distort is kept."""
 OF_STAGES = ("layer_decay", "frozen_stages")
 FEWEST_EPOCHS = 4
 SLICES = "slices"
+# The simplest first; a model without maps comes after the probe.
+SINGLE = (PROBE, SIMPLE, FROM_SCRATCH, FINE_TUNED)
+# Of the time that is left, for small images, which are fine-tuned too.
+SCRATCH_SHARE = 0.4
 # Of the time that is left: steps are measured on quiet data, and the net is asked of tune and test when it is trained.
 TRAINING_SHARE = 0.8
 # Test is only predicted: `focusmap.evaluation.simpler` sets the rungs beside the chosen one.
@@ -84,9 +100,23 @@ class _Climb:
     options: RunOptions
     rungs: list[Rung] = field(default_factory=list)
 
+    def add(self, rung: Rung) -> None:
+        """Put a rung in its place."""
+        known = {**{one.name: one for one in self.rungs}, rung.name: rung}
+        self.rungs = [known[name] for name in SINGLE if name in known]
+
+    def add_simple(self) -> bool:
+        """Return whether the simple model, which is set beside the first answer, has come meanwhile; put it there."""
+        is_known = any(rung.name == SIMPLE for rung in self.rungs)
+        simple = None if is_known else _reached(SIMPLE, self.training, {})
+        if simple is not None:
+            self.add(simple)
+        return simple is not None
+
     def chosen(self) -> Rung:
         """Return the rung that the tuning set prefers, and write ``ladder.json``."""
-        candidates = [*self.rungs, *([_mean(self.rungs, self.training)] if len(self.rungs) > 1 else [])]
+        nets = [rung for rung in self.rungs if rung.name != SIMPLE]
+        candidates = [*self.rungs, *([_mean(nets, self.training)] if len(nets) > 1 else [])]
         best, reason = choose(candidates, self.training)
         _write(candidates, best, reason, self.training, self.options)
         return best
@@ -107,23 +137,39 @@ def climb(training: "Training", options: RunOptions, fit: Fit, clock: Clock) -> 
         Says how many seconds the next rung may take.
     """
     earlier = read_json(training.run.ladder) if training.run.ladder.is_file() else {}
-    # Nothing that is pretrained for images can be tuned to volumes.
-    second = FROM_SCRATCH if training.recipe.shape else FINE_TUNED
-    reached = [rung for name in (PROBE, second) if (rung := _reached(name, training, earlier))]
-    found = _Climb(training, options, reached)
+    found = _Climb(training, options, [rung for name in SINGLE if (rung := _reached(name, training, earlier))])
     if not found.rungs:
         backbone = climbing_on(options.devices).backbone
         found.rungs.append(_climbed(PROBE, training, probe_recipe(training.recipe, backbone), options, fit))
     yield found.chosen()
-    if (recipe := _next_recipe(second, training, options, clock, earlier)) is not None:
-        found.rungs[1:] = [_climbed(second, training, recipe, options, fit)]
+    for name in _trained_after_probe(training):
+        found.add_simple()
+        if (recipe := _next_recipe(name, training, options, clock, earlier)) is not None:
+            found.add(_climbed(name, training, recipe, options, fit))
+            yield found.chosen()
+    if found.add_simple():
         yield found.chosen()
     write_json(training.run.ladder, {**read_json(training.run.ladder), "finished": True})
 
 
+def _trained_after_probe(training: "Training") -> tuple[str, ...]:
+    """Return the rungs above the probe, and above the simple model, that are trained for this kind of study."""
+    if training.recipe.shape:
+        # Nothing that is pretrained for images can be tuned to volumes.
+        return (FROM_SCRATCH,)
+    is_small = training.cohort.images is None and _own_size(training) <= SMALL
+    return (FROM_SCRATCH, FINE_TUNED) if is_small else (FINE_TUNED,)
+
+
+def _own_size(training: "Training") -> int:
+    """Return the longer side of a typical image's file, in pixels; at least what the smallest net takes."""
+    assert training.store is not None
+    return max(16, int(np.median(training.store.source_shapes.max(axis=1))))
+
+
 def _reached(name: str, training: "Training", earlier: Mapping[str, Json]) -> Rung | None:
     """Return a rung as it was left by an earlier climb; None where it is not done."""
-    run, task = training.run.rung(name), training.cohort.task
+    run, task = baseline_run(training.run) if name == SIMPLE else training.run.rung(name), training.cohort.task
     if not run.predictions("tune").is_file():
         return None
     found = {part: read_predictions(run.predictions(part), task) for part in ASKED if run.predictions(part).is_file()}
@@ -182,8 +228,11 @@ def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions)
 
 
 def from_scratch_recipe(training: "Training", seconds: float, options: RunOptions) -> Recipe | None:
-    """Return the recipe of the usual net for volumes, from random weights, as `fine_tuned_recipe` does."""
+    """Return the recipe of the usual net for volumes or small images, from random weights, as `fine_tuned_recipe`."""
     given = training.recipe
+    if not given.shape:
+        # Fine-tuning follows.
+        given, seconds = replace(given, size=_own_size(training)), seconds * SCRATCH_SHARE
     rate = given.learning_rate or (SMALL_RATE if usual_net(given).startswith("small-residual") else LARGE_RATE)
     recipe = replace(given, model=usual_net(given), weights="none", scaling="image", learning_rate=rate)
     return _within(recipe, given.epochs, FROM_SCRATCH, training, seconds, options)
@@ -246,8 +295,11 @@ def _seconds_per_epoch(training: "Training", options: RunOptions) -> float | Non
 
 
 def _mean(rungs: Sequence[Rung], training: "Training") -> Rung:
-    """Return the mean of the rungs' calibrated logits, calibrated itself; nothing is looked at again for it."""
+    """Return the mean of the calibrated logits of the two best, calibrated itself; nothing is looked at again."""
     started = time.monotonic()
+    truth = truth_of(rungs[0].tune, training)
+    best = sorted((score(rung.tune, truth), -k) for k, rung in enumerate(rungs))[-2:]
+    rungs = [rungs[k] for k in sorted(-k for _, k in best)]
     model = combine([rung.model for rung in rungs], (), "rungs")
     logits = {part: _mean_logits(rungs, part) for part in rungs[0].found}
     model = calibrated(model, logits["tune"], truth_of(rungs[0].tune, training))
