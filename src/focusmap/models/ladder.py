@@ -202,12 +202,12 @@ def _next_recipe(
 
 def probe_recipe(recipe: Recipe, backbone: str) -> Recipe:
     """Return the recipe of the first rung: nothing is augmented, and the views are those that its features are of."""
-    is_of_images = not recipe.shape and recipe.cases == "pictures"
+    is_of_images = not recipe.shape and recipe.cases in ("auto", "pictures")
     mirrors = recipe.augmentation.mirror and is_of_images
     as_it_is = replace(recipe.augmentation, shift=0.0, scale=0.0, mirror=mirrors)
     model = f"{backbone}-{SLICES if recipe.shape else PROBE}"
     # What images of a case say is averaged view by view: weights among them would have to be learnt.
-    cases: Cases = "pictures" if recipe.cases == "pictures" else "mean"
+    cases: Cases = "mean" if recipe.cases in ("max", "attention") else recipe.cases
     return replace(recipe, model=model, ensemble=1, tta=mirrors, augmentation=as_it_is, cases=cases)
 
 
@@ -220,7 +220,7 @@ def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions)
     climbing, probe = climbing_on(options.devices), read_recipe(training.run.rung(PROBE).recipe)
     most = min(climbing.most_epochs, given.epochs)
     # Nets of cases have one rate for all of their stages.
-    fitting = {k: v for k, v in FINE_TUNING.items() if given.cases == "pictures" or k not in OF_STAGES}
+    fitting = {k: v for k, v in FINE_TUNING.items() if training.cohort.images is None or k not in OF_STAGES}
     chosen = {name: value for name, value in fitting.items() if getattr(given, name) == getattr(usual, name)}
     model, size = probe.model.removesuffix(f"-{PROBE}"), min(climbing.fine_tuned_size, given.size)
     recipe = replace(given, model=model, size=size, **chosen)  # type: ignore[arg-type]
