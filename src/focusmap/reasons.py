@@ -114,8 +114,10 @@ SENTENCES: Mapping[str, str] = {
     "verdict-constant": "every row gets the same answer",
     "verdict-leak": "the test set is not independent of the training set: {names} was accepted",
     "verdict-of-many": "{useful} of {n} labels are above guessing, {best} of them above every simpler model compared",
-    "verdict-of-many-unjudged": "{useful} of {n} labels are above guessing, {best} of them above every simpler model "
-    "compared; {unjudged} cannot be judged",
+    "verdict-none-judged": "none of {n} labels can be judged: too few patients",
+    "verdict-none-of-many": "none of the {n} labels that can be judged was shown to be above guessing",
+    "verdict-of-many-simple": "{useful} of {n} labels are above guessing; this is itself the simple model",
+    "verdict-of-many-uncompared": "{useful} of {n} labels are above guessing; no simpler model was compared",
     "no-labels": "labels are not used: the model learns from the images alone",
 }  # fmt: skip
 

@@ -103,9 +103,12 @@ def verdict_of_all(found: Mapping[str, Verdict], accepted: Sequence[str] = ()) -
     if len(found) == 1:
         return best
     counts = {"n": len(levels), "useful": sum(level in USEFUL for level in levels), "best": levels.count("useful")}
-    if unjudged := levels.count("cannot-be-judged"):
-        return Verdict(best.level, Reason("verdict-of-many-unjudged", unjudged=unjudged, **counts))
-    return Verdict(best.level, Reason("verdict-of-many", **counts))
+    if best.level == "cannot-be-judged":
+        return Verdict(best.level, Reason("verdict-none-judged", n=len(levels)))
+    if not counts["useful"]:
+        return Verdict(best.level, Reason("verdict-none-of-many", n=len(levels) - levels.count("cannot-be-judged")))
+    codes = {"verdict-simple": "verdict-of-many-simple", "verdict-none-compared": "verdict-of-many-uncompared"}
+    return Verdict(best.level, Reason(codes.get(best.reason.code, "verdict-of-many"), **counts))
 
 
 def _leak(accepted: Sequence[str]) -> Verdict | None:

@@ -137,7 +137,7 @@ def _agreements(files: RunFiles, words: Words) -> list[Figure]:
     if files.predictions is None or files.cohort is None:
         return []
     known = files.cohort.set_index("image_id")
-    found = []
+    found: list[Figure] = []
     for target in files.task.targets:
         if target.kind != "continuous" or target.name not in files.predictions:
             continue
@@ -148,7 +148,8 @@ def _agreements(files: RunFiles, words: Words) -> list[Figure]:
         if both.sum() > 2:
             name = f"{target.name} ({target.unit})" if target.unit else target.name
             drawn = agreement_figure(truth[both], predicted[both], name)
-            found.append(Figure(words("results.agreement_of", name=name), figure_uri(drawn), words("results.limits")))
+            caption = "" if found else words("results.limits")
+            found.append(Figure(words("results.agreement_of", name=name), figure_uri(drawn), caption))
     return found
 
 

@@ -80,7 +80,8 @@ def _headline(files: RunFiles, words: Words) -> Headline | None:
         shown = branch(targets, only.name, "mae")
         return _number(words.name("metric", "mae"), shown, only.unit, words)
     split = words.name("part", text(files.metrics.get("split")) or "test")
-    key = "summary.mean_auroc" if len(targets) > 1 else "summary.auroc"
+    n_ranked = sum("auroc" in branch(entry) for entry in targets.values())
+    key = "summary.mean_auroc" if n_ranked > 1 else "summary.auroc"
     shown = (
         branch(files.metrics, "mean", "auroc") if len(targets) > 1 else branch(next(iter(targets.values())), "auroc")
     )
@@ -152,7 +153,7 @@ def _forest(metric: str, entries: Sequence[_Entry], words: Words) -> Forest:
         return round(100 * min(max((value - start) / (best - start), 0.0), 1.0), 2)
 
     rows = [_row(entry, place, words) for entry in entries]
-    ticks = {f"{value:g}": place(value) for value in (round(start, 1), guessing, best)}
+    ticks = {f"{value:g}".replace("-", "−"): place(value) for value in (round(start, 1), guessing, best)}
     name = words.name("metric", metric)
     has_rivals = any(entry.rivals for entry in entries)
     caption = words("forest.caption", metric=name, guessing=f"{guessing:g}")

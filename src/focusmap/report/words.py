@@ -238,7 +238,7 @@ def range_text(values: Iterable[float], words: Words) -> str:
 
 
 def verdict_title(metrics: Mapping[str, Json], words: Words) -> str:
-    """Return the verdict of ``metrics.json``; of several labels for how many of them it holds; empty of an older file.
+    """Return the verdict of ``metrics.json``, if it is useful with for how many labels; empty of an older file.
 
     >>> label = {"verdict": "useful"}
     >>> verdict_title({"verdict": "useful", "targets": {"a": label, "b": {"verdict": "broken"}}}, words_in("en"))
@@ -249,4 +249,8 @@ def verdict_title(metrics: Mapping[str, Json], words: Words) -> str:
         return ""
     levels = [text(branch(entry).get("verdict")) for entry in branch(metrics, "targets").values()]
     said, n = words(f"verdict.{level}"), levels.count(level)
-    return said if n in (0, len(levels)) else words("verdict_part.of_many", verdict=said, n=n, all=len(levels))
+    return (
+        said
+        if n in (0, len(levels)) or not level.startswith("useful")
+        else words("verdict_part.of_many", verdict=said, n=n, all=len(levels))
+    )
