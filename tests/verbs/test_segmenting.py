@@ -351,3 +351,41 @@ def test_an_image_a_folder_and_several_images_are_drawn_as_a_table_of_them_is(ru
     assert "not both" in capsys.readouterr().err
     assert main(["segment", str(run), str(films[0]), "--out", str(tmp_path / "idle"), "--mask", "outline"]) == 2
     assert "name a label file" in capsys.readouterr().err
+
+
+def test_every_lesion_is_measured_and_every_mask_has_a_confidence(run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    every_case_predicted(copy)
+    assert main(["segment", str(copy), "--method", "vote"]) == 0
+    index = pd.read_csv(copy / "segmentation/index.csv")
+    lesions = pd.read_csv(copy / "segmentation/lesions.csv")
+    assert index["method"].eq("vote").all()
+    assert index["confidence"].between(0, 1).all()
+    drawn = index[index["n_pixels"] > 0]
+    assert len(drawn) > 0
+    assert lesions.groupby("image_id")["lesion"].max().to_dict() == drawn.set_index("image_id")["n_lesions"].to_dict()
+    for row in drawn.itertuples():
+        own = lesions[lesions["image_id"] == row.image_id]
+        assert own["n_pixels"].sum() <= row.n_pixels
+        assert own["long_axis_px"].iloc[0] == row.long_axis_px >= row.short_axis_px > 0
+        assert row.long_axis_mm == "unknown"
+    scores = json.loads((copy / "segmentation/scores.json").read_text())
+    assert set(scores["chosen_by_labels"]) == {"vote", "distilled"}
+    whole = scores["selective"][0]
+    assert whole["coverage"] == 1
+    assert whole["dice"] == pytest.approx(scores["methods"]["vote"]["dice"]["value"])
+    assert main(["report", str(copy)]) == 0
+    assert "Median longest diameter" in (copy / "report.html").read_text()
+
+
+def test_masks_of_something_else_score_nothing(run, tmp_path, capsys):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    table = pd.read_csv(copy / "cohort.csv", dtype=str, keep_default_na=False)
+    marked = table.loc[(table["nodule"] == "1") & (table["mask_nodule"] != ""), "mask_nodule"].iloc[0]
+    table.loc[table["nodule"] == "0", "mask_nodule"] = marked
+    table.to_csv(copy / "cohort.csv", index=False)
+    assert main(["segment", str(copy), "--out", str(tmp_path / "masks")]) == 0
+    assert "masks mark something else" in capsys.readouterr().out
+    assert not (tmp_path / "masks/scores.json").exists()

@@ -101,7 +101,9 @@ def _measured(
     across = corners @ np.linalg.svd(direction[np.newaxis])[2][1:].T
     position = _part(centre, shape) if len(shape) == 2 else _side(centre, shape, affine)
     size = extent(len(places), spacing)
-    return LesionMeasures(len(places), size, long_axis, _longest(across)[0], tuple(map(float, centre)), position)
+    # Equal but for rounding where a lesion is as wide as it is long.
+    short_axis = min(_longest(across)[0], long_axis)
+    return LesionMeasures(len(places), size, long_axis, short_axis, tuple(map(float, centre)), position)
 
 
 def _outermost(places: np.ndarray) -> np.ndarray:
