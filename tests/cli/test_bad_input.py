@@ -180,7 +180,7 @@ def test_a_run_that_was_stopped_in_its_folds_is_kept_and_can_go_on(study, tmp_pa
     for name in ("study.yaml", "recipe.yaml", "split.csv"):
         (run / name).touch()
     assert main(["train", str(study), "--out", str(run), *QUICK]) == 2
-    assert f"go on with: focusmap train --resume {run}" in capsys.readouterr().err
+    assert f"go on with: focusmap run --resume {run}" in capsys.readouterr().err
 
 
 def test_a_training_that_goes_on_finds_the_store_that_it_shares(study, tmp_path):
@@ -250,3 +250,20 @@ def test_images_of_16_bits_and_colour_go_through(tmp_path):
     accept = ["--accept", "source-shortcut"]
     assert main(["train", str(tmp_path / "labels.csv"), "--out", str(tmp_path / "run"), *QUICK, *accept]) == 0
     assert "channels: 3" in (tmp_path / "run/recipe.yaml").read_text()
+
+
+def test_an_image_is_no_label_file(study, tmp_path, capsys):
+    image = next(study.parent.rglob("*.png"))
+    assert main(["run", str(image), "--out", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert "is an image; a label file was expected" in said
+    assert f"focusmap predict RUN {image}" in said
+
+
+def test_an_unknown_option_is_not_buried_under_the_usage(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "labels.csv", "--epoch", "3"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("focusmap run: error: unrecognized arguments: --epoch 3. Did you mean '--epochs'?")
+    assert "usage" not in said

@@ -8,12 +8,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from focusmap.audit.images import Seen
 from focusmap.errors import InputError, MissingFileError
+from focusmap.models import configure
 from focusmap.nets import weights as weights_module
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.focus_net import FocusNet
 
 GREY = Architecture("resnet18", 1, 2)
+from focusmap.study.options import RunOptions
+from focusmap.study.recipe import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +188,20 @@ def test_a_package_that_is_missing_is_named(no_hub: None, monkeypatch: pytest.Mo
     gone = {"tf_efficientnet_lite0": weights_module.Package("no-such-weights", "x.pth", "0" * 64)}
     monkeypatch.setattr(weights_module, "PACKAGES", gone)
     assert "no-such-weights, which holds weights, is not installed" in build_net(LITE, "auto").start.reason
+
+
+def test_without_its_weights_a_study_is_told_why_it_does_not_climb(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, and the next source: of a package that is missing, damaged or of another version."""
+    package, said = weights_module.PACKAGES["tf_efficientnet_lite0"], []
+    options = RunOptions(say=said.append)
+    for name, sha256 in (("no-such-weights", package.sha256), (package.name, "0" * 64)):
+        other = {"tf_efficientnet_lite0": weights_module.Package(name, package.file, sha256)}
+        monkeypatch.setattr(weights_module, "PACKAGES", other)
+        configure._say_without_weights(options)
+        assert configure.resolve_recipe(Recipe(cases="pictures"), Seen([(96, 96)], 1)).model == "resnet18"
+    assert len(said) == 2
+    assert "no-such-weights, which holds weights, is not installed" in said[0]
+    assert "is damaged or of an unknown version" in said[1]
 
 
 def test_the_twin_that_pads_otherwise_is_pointed_to(no_hub: None) -> None:

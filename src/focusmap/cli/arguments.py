@@ -31,7 +31,9 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             name, _, _ = unknown[0].partition("=")
             values = takewhile(lambda word: not word.startswith("-"), words[words.index(unknown[0]) + 1 :])
-            self.error(f"unrecognized arguments: {' '.join([unknown[0], *values])}.{suggest(name, known)}")
+            said = f"unrecognized arguments: {' '.join([unknown[0], *values])}.{suggest(name, known)}"
+            # Not after a page of usage, in which it would be overlooked.
+            self.exit(2, f"{self.prog}: error: {said} All options: {self.prog} --help\n")
 
 
 def arguments_of(owner: Any, only: Only | None = None, prefix: str = "") -> Iterator[tuple[str, str, Field]]:

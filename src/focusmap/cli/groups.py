@@ -43,9 +43,16 @@ class Study:
 
     def cohort(self, label_file: Path, recipe: Recipe) -> "Cohort":
         """Return the cohort of `label_file` as the options, or a study made earlier, declare it."""
+        from focusmap.files import is_table
+        from focusmap.images.read import is_image
         from focusmap.study.cohort import read_cohort
         from focusmap.study.study import read_study
 
+        if label_file.is_file() and not is_table(label_file) and is_image(label_file):
+            raise InputError(
+                f"{label_file}: is an image; a label file was expected. Make one of a folder of images with focusmap "
+                f"index, or ask a trained model: focusmap predict RUN {label_file}"
+            )
         if self.file is not None:
             return read_cohort(label_file, study=replace(read_study(self.file), label_file=label_file.resolve()))
         return read_cohort(label_file, replace(self.declaration, unlabelled=not recipe.learns_labels))

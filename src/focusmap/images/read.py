@@ -149,10 +149,10 @@ def image_files(folder: Path) -> list[Path]:
     known = tuple({suffix for kind in FORMATS for suffix in kind.suffixes})
     files = (path for path in folder.rglob("*") if path.is_file())
     shown = (path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
-    return sorted(path for path in shown if path.name.lower().endswith(known) or _is_image(path))
+    return sorted(path for path in shown if path.name.lower().endswith(known) or is_image(path))
 
 
-def _is_image(path: Path) -> bool:
+def is_image(path: Path) -> bool:
     try:
         _recognise(path)
     except (UnreadableImageError, OSError):

@@ -213,6 +213,8 @@ def resolved(cohort: Cohort, recipe: Recipe, seen: Seen | None, options: RunOpti
     assert seen is not None, "check_model refuses a model of images for a study without any"
     # Rungs are nets of images alone.
     size = _ladder_size(len(cohort), options) if recipe.model == "auto" and not recipe.size else 0
+    if recipe.model == "auto" and recipe.learns_labels and recipe.weights == "auto":
+        _say_without_weights(options)
     chosen = resolve_recipe(replace(recipe, model=name.net), seen, climbs=not name.with_table, ladder_size=size)
     if name.with_table:
         chosen = replace(chosen, model=f"{chosen.model}{WITH_TABLE}")
@@ -284,6 +286,14 @@ def climbing_on(devices: str) -> Climbing:
     if choose_devices(devices).accelerator == "cpu":
         return ON_PROCESSOR
     return next((one for one in ON_ACCELERATOR if at_hand(one.backbone)), ON_PROCESSOR)
+
+
+def _say_without_weights(options: RunOptions) -> None:
+    """Say why there is no ladder, where that is for want of weights."""
+    from focusmap.nets.weights import why_not_at_hand
+
+    if why := why_not_at_hand(ON_PROCESSOR.backbone):
+        options.say(f"one model instead of a ladder: {why}")
 
 
 def _can_climb(recipe: Recipe) -> bool:

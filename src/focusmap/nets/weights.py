@@ -254,7 +254,17 @@ def find_weights(model: str, weights: str) -> Found:
 
 def at_hand(model: str) -> bool:
     """Return whether weights for a backbone lie on this machine: in the folder `FOLDER`, or in a package, undamaged."""
-    return _folder_file(model) is not None or (model in PACKAGES and _package_file(model)[0] is not None)
+    return not why_not_at_hand(model)
+
+
+def why_not_at_hand(model: str) -> str:
+    """Return why no weights for a backbone lie on this machine; empty where there are some."""
+    if _folder_file(model) is not None:
+        return ""
+    if model not in PACKAGES:
+        return f"no package holds weights for {model}"
+    file, told = _package_file(model)
+    return told if file is None else ""
 
 
 def package_tensors(model: str) -> tuple[dict[str, Tensor] | None, str]:

@@ -221,7 +221,7 @@ def start_run(folder: Path, *, force: bool) -> Run:
     if foreign and present:
         raise InputError(f"{folder}: holds {', '.join(present)}, but no run. Choose another --out.")
     if present and not force:
-        hint = f" or go on with: focusmap train --resume {folder}" if run.is_stopped else ""
+        hint = f" or go on with: focusmap run --resume {folder}" if run.is_stopped else ""
         raise InputError(
             f"{folder}: already holds a run ({', '.join(present)}). Choose another --out, add --force{hint}."
         )
