@@ -14,10 +14,10 @@ from focusmap.models import configure
 from focusmap.nets import weights as weights_module
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.focus_net import FocusNet
-
-GREY = Architecture("resnet18", 1, 2)
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import Recipe
+
+GREY = Architecture("resnet18", 1, 2)
 
 
 @pytest.fixture(scope="module")

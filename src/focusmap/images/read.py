@@ -153,6 +153,7 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def is_image(path: Path) -> bool:
+    """Return whether a file is an image, by its content or its name."""
     try:
         _recognise(path)
     except (UnreadableImageError, OSError):
