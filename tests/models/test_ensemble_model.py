@@ -83,7 +83,7 @@ def test_views_alone_make_a_folder_with_weights(tmp_path: Path) -> None:
 def test_an_ensemble_of_ensembles_is_one_of_their_nets() -> None:
     x = torch.randn(2, 1, 32, 32)
     first, second, third = members()
-    nested = combine([combine([first, second], (AS_IT_IS,), "seeds"), with_views(third, VIEWS)], (AS_IT_IS,), "folds")
+    nested = combine([combine([first, second], (AS_IT_IS,), "seeds"), third], (AS_IT_IS,), "folds")
     assert len(nested.members) == 3
     assert np.allclose(said(nested, x), np.mean([said(model, x) for model in members()], axis=0), atol=1e-4)
 

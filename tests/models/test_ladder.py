@@ -8,22 +8,29 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.nn.functional import adaptive_avg_pool2d
 
 import focusmap
 from focusmap.cli import main
 from focusmap.evaluation.predictions import Predictions
-from focusmap.heatmaps import write
+from focusmap.heatmaps import heat_maps, write
+from focusmap.images.prepare import Preparation
 from focusmap.models import configure, ladder
 from focusmap.models.choice import FINE_TUNED, FROM_SCRATCH, MEAN, PROBE, SIMPLE, Rung, choose
 from focusmap.models.folder import load_run_model
+from focusmap.models.net import Model, over_views
+from focusmap.models.predictor import ModelCard
 from focusmap.models.probe import fit_head
 from focusmap.nets import weights
-from focusmap.nets.grids import AS_IT_IS, View, views_within
+from focusmap.nets.build import Architecture, build_net
+from focusmap.nets.focus_net import FocusNet
+from focusmap.nets.grids import AS_IT_IS, View, show, views_over_sizes, views_within
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.study.cohort import Cohort, read_cohort
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import Augmentation, Recipe, read_recipe
 from focusmap.study.run import Run
+from focusmap.study.samples import Samples
 from focusmap.study.task import Target, Task
 from focusmap.training import devices
 from support.phantom_eyes import EyeOptions, make_eyes, write_eyes
@@ -157,7 +164,9 @@ def test_a_net_beside_a_table_is_no_ladder(study: Path, tmp_path: Path, small_la
 def test_the_probe_is_shown_the_views_that_it_was_fitted_to() -> None:
     """Features of train are means of image and mirror image, or of the image alone; so are its answers."""
     for mirrors, views in ((True, (AS_IT_IS, View(mirror=True))), (False, (AS_IT_IS,))):
-        recipe = ladder.probe_recipe(Recipe(augmentation=Augmentation(mirror=mirrors), tta=True), "small-residual")
+        recipe = ladder.probe_recipe(
+            Recipe(augmentation=Augmentation(mirror=mirrors), tta=True, cases="pictures"), "small-residual"
+        )
         assert views_within(recipe.augmentation) == views
         assert recipe.tta == mirrors
 
@@ -214,6 +223,26 @@ def test_maps_end_with_their_time_and_come_by_lot(study: Path, tmp_path: Path, m
     assert found[1] != found[0][: len(found[1])]
 
 
+def test_a_fine_tuned_net_is_the_mean_over_sizes_and_its_map_adds_up(study: Path) -> None:
+    """Of images of 32, 45 and 64 pixels, and of their mirror images."""
+    cohort = read_cohort(study).take(np.arange(12))
+    net = build_net(Architecture("small-residual", 1, 1), seed=3).eval()
+    torch.nn.init.normal_(net.head.weight)
+    preparation, views = Preparation(64, 1), views_over_sizes(32, 64, mirrors=True)
+    model = over_views(model_of(net, cohort.task, Preparation(32, 1)), preparation, views)
+    assert [(view.size, view.mirror) for view in views] == [(s, m) for m in (False, True) for s in (0.5, 0.7, 1.0)]
+    batches = Samples.from_files(cohort).batches([preparation], 4)
+    x = torch.cat([torch.from_numpy(batch.images(preparation).pixels) for batch in batches])
+    found = heat_maps(model.net.eval(), x, "cam")
+    with torch.inference_mode():
+        each = torch.stack([net(show(view, x)) for view in views])
+        assert torch.allclose(each[0], net(adaptive_avg_pool2d(x, 32)), rtol=0.1, atol=0.2)
+        assert torch.allclose(model.net(x), each.mean(dim=0), atol=1e-5)
+        assert found.maps.shape[2:] == net.features(x).shape[2:]
+    assert torch.allclose(found.maps.mean(dim=(2, 3)) + net.head.bias, found.logits, atol=1e-3)
+    assert tuple(View.from_dict(view) for view in model.card.tta) == views
+
+
 def test_dry_run_says_the_budget(study: Path, small_ladder: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(study), "--dry-run", "--budget", "7"]) == 0
     shown = capsys.readouterr().out
@@ -253,6 +282,12 @@ def test_a_study_of_cases_climbs_too(tmp_path: Path, small_ladder: None) -> None
     assert np.allclose(attention.groupby(["case_id", "view"])["attention"].sum(), 1, atol=1e-3)
     assert (tmp_path / "run/focus/index.csv").is_file()
     assert (tmp_path / "run/report.html").is_file()
+
+
+def model_of(net: FocusNet, task: Task, preparation: Preparation) -> Model:
+    architecture = Architecture("small-residual", 1, task.n_logits).to_dict()
+    card = ModelCard(task, architecture, preparation.to_dict(), {}, "youden", {}, {}, {}, {}, {})
+    return Model(net, card)
 
 
 TASK = Task((Target("a"),))

@@ -15,8 +15,8 @@ def test_written_and_read_back_equal(tmp_path):
     assert read_recipe(tmp_path / "recipe.yaml") == recipe
 
 
-def test_mirroring_is_off_by_default():
-    assert Recipe().augmentation.mirror is False
+def test_mirroring_is_left_open_by_default():
+    assert Recipe().augmentation.mirror is None
 
 
 @pytest.mark.parametrize(

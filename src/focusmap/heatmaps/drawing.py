@@ -16,7 +16,7 @@ from focusmap.heatmaps import class_activation as cam
 from focusmap.heatmaps.copies import AS_IT_IS, brought_back, copied, copies_of
 from focusmap.heatmaps.methods import FOCUS, METHODS, OWN_OUTPUT, Net, Subject, choose_method, method_of, parted
 from focusmap.nets.focus_net import Ensemble
-from focusmap.nets.grids import bring_home, show
+from focusmap.nets.grids import bring_home, on_finest, show
 from focusmap.nets.levels import LevelsNet
 
 
@@ -154,5 +154,7 @@ def _mean_over(ensemble: Ensemble, batch: Tensor, method: str, labels: Sequence[
         grid = [1] * (one.maps.ndim - 2)
         maps = drawn.reshape(-1, *grid) * bring_home(view, one.maps)
         found.append((gain * one.logits + offset, maps, drawn * one.evidence))
-    logits, maps, evidence = (torch.stack(parts).mean(dim=0) for parts in zip(*found, strict=True))
-    return HeatMaps(logits, maps, evidence)
+    logits, drawn_maps, evidence = zip(*found, strict=True)
+    on_one_grid = on_finest(drawn_maps, per_cell=METHODS[method_of(method)].unit.per_cell)
+    mean_logits, mean_maps, mean_evidence = (torch.stack(one).mean(dim=0) for one in (logits, on_one_grid, evidence))
+    return HeatMaps(mean_logits, mean_maps, mean_evidence)

@@ -12,11 +12,11 @@ from focusmap.evaluation.calibration import divisors
 from focusmap.heatmaps.drawing import HeatMaps, check_copies, heat_maps
 from focusmap.heatmaps.methods import FOCUS, choose_method, method_of, methods_of, unit_of
 from focusmap.heatmaps.view import Card, NetView, Sight, deviations_of
-from focusmap.images.image import along, averaging
 from focusmap.images.prepare import AnyPreparation
 from focusmap.images.volumes import VolumePreparation
 from focusmap.nets.case_images import ImageInCase
 from focusmap.nets.focus_net import Ensemble, FocusNet
+from focusmap.nets.grids import on_finest
 from focusmap.study.cohort import Cohort
 from focusmap.study.samples import Batch
 
@@ -185,23 +185,15 @@ def _calibrated(view: NetView, sight: Sight, method: str, labels: Sequence[int])
 def mean_of(sights: Sequence[Sight], method: str) -> Sight:
     """Return the mean of what several models say of the same images, their maps on one grid."""
     deviations = np.mean([sight.deviations for sight in sights], axis=0)
-    grid = tuple(np.max([sight.maps.shape[2:] for sight in sights], axis=0))
+    per_cell = unit_of(method).per_cell
+    maps = on_finest([torch.from_numpy(np.ascontiguousarray(sight.maps)) for sight in sights], per_cell=per_cell)
     return Sight(
         logits=np.mean([sight.logits for sight in sights], axis=0),
-        maps=np.mean([_spread(sight.maps, grid, method) for sight in sights], axis=0),
+        maps=torch.stack(maps).mean(dim=0).numpy(),
         amounts=np.mean([sight.amounts * sight.deviations / deviations for sight in sights], axis=0),
         deviations=deviations,
         sharing=sights[0].sharing,
     )
-
-
-def _spread(maps: np.ndarray, grid: Sequence[int], method: str) -> np.ndarray:
-    """Return maps ``(P, M, *grid)`` on a finer grid, each cell the mean of what it covers; shares of a cell shrink."""
-    n_cells = maps[0, 0].size
-    for axis, n_out in enumerate(grid, start=2):
-        if n_out != maps.shape[axis]:
-            maps = along(averaging(maps.shape[axis], 0.0, 1.0, n_out), maps, axis)
-    return np.asarray(maps * np.float32(n_cells / maps[0, 0].size)) if unit_of(method).per_cell else maps
 
 
 def _part_shown(preparation: AnyPreparation) -> object:

@@ -209,6 +209,7 @@ def resolved(cohort: Cohort, recipe: Recipe, seen: Seen | None, options: RunOpti
     name = model_name(cohort, recipe)
     recipe = replace(recipe, cases=cases_of(cohort, recipe))
     if name.shown == "table":
+        recipe = replace(recipe, augmentation=replace(recipe.augmentation, mirror=bool(recipe.augmentation.mirror)))
         return replace(recipe, model=name.name, learning_rate=recipe.learning_rate or TABLE_RATE)
     assert seen is not None, "check_model refuses a model of images for a study without any"
     # Rungs are nets of images alone.
@@ -216,6 +217,8 @@ def resolved(cohort: Cohort, recipe: Recipe, seen: Seen | None, options: RunOpti
     if recipe.model == "auto" and recipe.learns_labels and recipe.weights == "auto":
         _say_without_weights(options)
     chosen = resolve_recipe(replace(recipe, model=name.net), seen, climbs=not name.with_table, ladder_size=size)
+    if chosen.model != LADDER:
+        chosen = replace(chosen, augmentation=replace(chosen.augmentation, mirror=bool(chosen.augmentation.mirror)))
     if name.with_table:
         chosen = replace(chosen, model=f"{chosen.model}{WITH_TABLE}")
     check_model(cohort, chosen)

@@ -172,7 +172,8 @@ def _are_alike(models: Sequence[Predictor]) -> bool:
     if len(kinds) > 1 or len(names) > 1 or kinds == {"mean"}:
         return False
     first = models[0].card
-    same_input = all(model.card.preparation == first.preparation for model in models)
+    # Members keep no views of their own, so that they must have the same.
+    same_input = all((model.card.preparation, model.card.tta) == (first.preparation, first.tta) for model in models)
     return same_input and (kinds != {"net"} or all(model.card.architecture == first.architecture for model in models))
 
 

@@ -27,7 +27,7 @@ from focusmap.models.folder import PROBE_TOLERANCE
 from focusmap.models.net import Model
 from focusmap.nets.build import Architecture
 from focusmap.nets.focus_net import Ensemble, FocusNet
-from focusmap.nets.grids import bring_home, show
+from focusmap.nets.grids import bring_home, on_finest, show
 
 CARD = "export.json"
 VERSION = 1
@@ -62,8 +62,8 @@ class Deployed(nn.Module):
             # Focus maps are shares, whatever the unit of the logits.
             scale = 1.0 if net.has_focus else gain.reshape(-1, *[1] * (maps.ndim - 2))
             answers.append((gain * logits + offset, scale * bring_home(view, maps)))
-        logits, maps = (torch.stack(parts).mean(dim=0) for parts in zip(*answers, strict=True))
-        return logits, maps
+        every_logits, every_map = zip(*answers, strict=True)
+        return torch.stack(every_logits).mean(dim=0), torch.stack(on_finest(every_map)).mean(dim=0)
 
 
 def _answer(net: FocusNet, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,13 +11,14 @@ import pandas as pd
 
 from focusmap.files import Json, write_table
 from focusmap.models.configure import TABLE_RATE
-from focusmap.models.predictor import ModelCard
+from focusmap.models.predictor import ModelCard, Predictor, calibrated
 from focusmap.models.preparing import library_versions
 from focusmap.models.rows import RowModel, row_model
 from focusmap.reasons import reason_entries
 from focusmap.study.cases import views_of
 from focusmap.study.covariates import Covariates, fit_covariates
 from focusmap.study.options import RunOptions
+from focusmap.study.recipe import Recipe
 from focusmap.study.recipe_parts import TABLE_NET
 from focusmap.study.run import Run
 from focusmap.study.samples import Samples
@@ -306,3 +307,20 @@ def stack_of(target: Target, answers: np.ndarray, truth: np.ndarray) -> Json:
         # Two classes with a logit each: scikit-learn gives that of the second less that of the first.
         weights, bias = np.vstack([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
     return {"weights": weights.tolist(), "bias": bias.tolist()}
+
+
+def over_sizes(model: Predictor, training: "Training", recipe: Recipe) -> Predictor:
+    """Return a fine-tuned net as the mean over sizes of an image, mirrored where its training was; calibrated on tune.
+
+    So its map has a finer grid, and still adds up to the logit: that of the mean.
+    """
+    from focusmap.models.net import over_views
+    from focusmap.nets.grids import views_over_sizes
+
+    assert training.store is not None
+    views = views_over_sizes(recipe.size, training.recipe.size, mirrors=bool(recipe.augmentation.mirror))
+    tune = training.samples("tune")
+    if len(views) < 2 or not len(tune) or recipe.cases != "pictures":
+        return model
+    wider = over_views(cast("Model", model), training.store.preparation, views)
+    return calibrated(wider, training.asked(wider, "tune").predictions.logits, tune.rows.truth)

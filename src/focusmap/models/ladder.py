@@ -35,6 +35,7 @@ from focusmap.models.choice import (
 from focusmap.models.configure import LARGE_RATE, SMALL, SMALL_RATE, climbing_on, usual_net
 from focusmap.models.ensemble import combine
 from focusmap.models.folder import load_model, save_model
+from focusmap.models.mirroring import mirroring
 from focusmap.models.predictor import Predictor, calibrated
 from focusmap.reasons import Reason, reason_entries
 from focusmap.study.options import RunOptions
@@ -98,6 +99,7 @@ class _Climb:
 
     training: "Training"
     options: RunOptions
+    mirror: dict[str, Json]
     rungs: list[Rung] = field(default_factory=list)
 
     def add(self, rung: Rung) -> None:
@@ -119,6 +121,7 @@ class _Climb:
         candidates = [*self.rungs, *([_mean(nets, self.training)] if len(nets) > 1 else [])]
         best, reason = choose(candidates, self.training)
         _write(candidates, best, reason, self.training, self.options)
+        write_json(self.training.run.ladder, {**read_json(self.training.run.ladder), "mirror": self.mirror})
         return best
 
 
@@ -137,9 +140,12 @@ def climb(training: "Training", options: RunOptions, fit: Fit, clock: Clock) -> 
         Says how many seconds the next rung may take.
     """
     earlier = read_json(training.run.ladder) if training.run.ladder.is_file() else {}
-    found = _Climb(training, options, [rung for name in SINGLE if (rung := _reached(name, training, earlier))])
+    backbone = climbing_on(options.devices).backbone
+    decided, mirror = mirroring(training, probe_recipe(training.recipe, backbone), options)
+    training = replace(training, recipe=decided)
+    reached = [rung for name in SINGLE if (rung := _reached(name, training, earlier))]
+    found = _Climb(training, options, mirror, reached)
     if not found.rungs:
-        backbone = climbing_on(options.devices).backbone
         found.rungs.append(_climbed(PROBE, training, probe_recipe(training.recipe, backbone), options, fit))
     yield found.chosen()
     for name in _trained_after_probe(training):
@@ -203,7 +209,7 @@ def _next_recipe(
 def probe_recipe(recipe: Recipe, backbone: str) -> Recipe:
     """Return the recipe of the first rung: nothing is augmented, and the views are those that its features are of."""
     is_of_images = not recipe.shape and recipe.cases in ("auto", "pictures")
-    mirrors = recipe.augmentation.mirror and is_of_images
+    mirrors = bool(recipe.augmentation.mirror and is_of_images)
     as_it_is = replace(recipe.augmentation, shift=0.0, scale=0.0, mirror=mirrors)
     model = f"{backbone}-{SLICES if recipe.shape else PROBE}"
     # What images of a case say is averaged view by view: weights among them would have to be learnt.
@@ -257,6 +263,11 @@ def _climbed(name: str, training: "Training", recipe: Recipe, options: RunOption
     own = training.rung(name, recipe, options)
     recipe.to_yaml(own.run.recipe)
     model = fit(own, options)
+    if name == FINE_TUNED:
+        from focusmap.models.fit_nets import over_sizes
+
+        # Asked of the images that the ladder holds, which are larger than those that it learnt from.
+        model, own = over_sizes(model, training, recipe), replace(own, store=training.store)
     save_model(model, own.run.model)
     asked = {part: own.asked(model, part) for part in ASKED if own.split.ids(part)}
     found = {part: one.predictions for part, one in asked.items()}

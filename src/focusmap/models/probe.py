@@ -10,21 +10,19 @@ those of scikit-learn's ``LogisticRegression`` and ``Ridge``, to which the tests
 How strongly it is held back is chosen on inner folds of train, by patient; tune and test have no part in it.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from focusmap.files import atomic
 from focusmap.models.fit_nets import case_model, net_card, untrained_case_net
+from focusmap.models.frozen import kept_features
 from focusmap.models.predict import Predicted, look, predictions_of
 from focusmap.models.predictor import Looked, answer
 from focusmap.progress import Progress, silent
 from focusmap.study.cohort import Cohort
 from focusmap.study.options import RunOptions
-from focusmap.study.samples import Samples
 from focusmap.study.task import Target, Task, check_learnable
 
 if TYPE_CHECKING:
@@ -195,10 +193,6 @@ class _Problem:
 
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 N_INNER_FOLDS = 4
-# Rows of so many pixels at once: on a processor small batches, whose maps stay in its cache, are several times faster.
-PIXELS_AT_ONCE = 4 * 320**2
-# Counted up when other numbers are taken of an image: what a store keeps of another version is left alone.
-VERSION = 1
 
 
 def fit_probe(training: "Training", options: RunOptions) -> "Model":
@@ -223,7 +217,7 @@ def fit_probe(training: "Training", options: RunOptions) -> "Model":
     options.say(f"first weights of {recipe.model}: {net.start.reason}")
     card = net_card(net, training, architecture.to_dict())
     features = _features(cast("LevelsNet", net), training, rows, options.progress).astype(np.float64)
-    fitted = fit_head(task, features, _standardised(task, rows.learnt, card.scales), rows, recipe.seed)
+    fitted = fit_head(task, features, standardised(task, rows.learnt, card.scales), rows, recipe.seed)
     with torch.no_grad():
         net.head.weight.copy_(torch.from_numpy(fitted.weights.T))
         net.head.bias.copy_(torch.from_numpy(fitted.bias))
@@ -248,7 +242,7 @@ def fit_case_probe(training: "Training", options: RunOptions) -> "CaseModel":
     options.say(f"first weights of {recipe.model}: {net.start.reason}")
     looked, rows = look(model, training.samples("train"))
     features = looked.features[0].astype(np.float64)
-    fitted = fit_head(task, features, _standardised(task, rows.learnt, model.card.scales), rows, recipe.seed)
+    fitted = fit_head(task, features, standardised(task, rows.learnt, model.card.scales), rows, recipe.seed)
     with torch.no_grad():
         net.head.weight.copy_(torch.from_numpy(fitted.weights.T))
         net.head.bias.copy_(torch.from_numpy(fitted.bias))
@@ -265,7 +259,7 @@ def fit_head(task: Task, features: np.ndarray, truth: np.ndarray, rows: Cohort, 
     rows
         The N rows, whose patients are kept on one side of each inner fold.
     """
-    folds = _inner_folds(rows, seed)
+    folds = inner_folds(rows, seed)
     blocks = [
         _fit(targets, features, np.stack([truth[:, task.index(target.name)] for target in targets], axis=1), folds)
         for targets in _together(task)
@@ -285,14 +279,33 @@ def _together(task: Task) -> list[list[Target]]:
 
 def _fit(targets: Sequence[Target], features: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> Linear:
     """Return the regression of one target, or of all binary ones, with the strength that inner folds prefer."""
-    kind, known = targets[0].kind, ~np.isnan(truth).all(axis=1)
-    features, truth, folds = features[known], truth[known], folds[known]
-    losses = np.zeros(len(STRENGTHS))
+    known = ~np.isnan(truth).all(axis=1)
+    features, truth = features[known], truth[known]
+    best = np.nansum(_held_out_losses(targets, features, truth, folds[known]), axis=(1, 2)).argmin()
+    return _path(targets[0].kind, targets[0], basis_of(features), truth)[int(best)]
+
+
+def held_out_losses(task: Task, features: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """Return the losses ``(N, T)`` of rows that regressions of the other folds have; NaN where a truth is unknown."""
+    losses = np.full(truth.shape, np.nan)
+    for targets in _together(task):
+        columns = [task.index(target.name) for target in targets]
+        known = ~np.isnan(truth[:, columns]).all(axis=1)
+        found = _held_out_losses(targets, features[known], truth[known][:, columns], folds[known])
+        losses[np.ix_(known, columns)] = found[np.nansum(found, axis=(1, 2)).argmin()]
+    return losses
+
+
+def _held_out_losses(
+    targets: Sequence[Target], features: np.ndarray, truth: np.ndarray, folds: np.ndarray
+) -> np.ndarray:
+    """Return ``(S, N, T)``: by each strength, the loss of each row of a regression on the other folds."""
+    kind, losses = targets[0].kind, np.zeros((len(STRENGTHS), *truth.shape))
     for fold in np.unique(folds):
         held = folds == fold
         path = _path(kind, targets[0], basis_of(features[~held]), truth[~held])
-        losses += [_loss(kind, found(features[held]), truth[held]) for found in path]
-    return _path(kind, targets[0], basis_of(features), truth)[int(losses.argmin())]
+        losses[:, held] = [_losses(kind, found(features[held]), truth[held]) for found in path]
+    return losses
 
 
 def _path(kind: str, target: Target, basis: Basis, truth: np.ndarray) -> list[Linear]:
@@ -303,25 +316,25 @@ def _path(kind: str, target: Target, basis: Basis, truth: np.ndarray) -> list[Li
     return logistic_path(basis, np.eye(target.n_logits)[truth[:, 0].astype(int)], STRENGTHS, exclusive=True)
 
 
-def _loss(kind: str, logits: np.ndarray, truth: np.ndarray) -> float:
-    """Return the sum of the losses of known truths ``(N, T)``."""
+def _losses(kind: str, logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return the losses of truths ``(N, T)``; NaN where one is unknown."""
     if kind == "continuous":
-        return float(np.nansum((logits - truth) ** 2))
+        return np.asarray((logits - truth) ** 2)
     if kind == "binary":
-        return float(np.nansum(np.logaddexp(0, logits) - truth * logits))
+        return np.asarray(np.logaddexp(0, logits) - truth * logits)
     shifted = logits - logits.max(axis=1, keepdims=True)
     of_class = shifted[np.arange(len(truth)), truth[:, 0].astype(int)]
-    return float((np.log(np.exp(shifted).sum(axis=1)) - of_class).sum())
+    return np.asarray((np.log(np.exp(shifted).sum(axis=1)) - of_class)[:, None])
 
 
-def _inner_folds(rows: Cohort, seed: int) -> np.ndarray:
+def inner_folds(rows: Cohort, seed: int) -> np.ndarray:
     """Return ``(N,)``: the inner fold of each row, that of its patient."""
     _, patient = np.unique(rows.patient_ids.astype(str), return_inverse=True)
     order = np.random.default_rng(seed).permutation(patient.max() + 1)
     return np.asarray(order[patient] % N_INNER_FOLDS)
 
 
-def _standardised(task: Task, truth: np.ndarray, scales: Mapping[str, list[float]]) -> np.ndarray:
+def standardised(task: Task, truth: np.ndarray, scales: Mapping[str, list[float]]) -> np.ndarray:
     """Return truth ``(N, T)`` with continuous targets as a net learns them."""
     found = truth.copy()
     for name, (mean, deviation) in scales.items():
@@ -341,47 +354,8 @@ def of_features(model: "Model", training: "Training", part: str) -> Predicted:
 
 
 def _features(net: "LevelsNet", training: "Training", rows: Cohort, progress: Progress) -> np.ndarray:
-    """Return the features ``(N, D) float32`` of rows; those of all images are measured once, and kept in the store.
-
-    Where the recipe mirrors, they are the mean of each image's and its mirror's.
-    """
-    store = training.store
-    assert store is not None
-    file = store.folder / f"features-{_key(net, training)}.npy"
-    if not file.is_file():
-        with atomic(file) as temporary:
-            np.save(temporary, _measured(net, training, progress))
-    return np.asarray(np.load(file, mmap_mode="r")[store.rows(rows.image_ids)])
-
-
-def _key(net: "LevelsNet", training: "Training") -> str:
-    """Return a name of the backbone with its weights, and of how an image's features are taken."""
-    told = f"{VERSION} {net.backbone.sizes} {training.recipe.augmentation.mirror}"
-    found = hashlib.sha256(told.encode())
-    for name, tensor in net.backbone.state_dict().items():
-        found.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()[:16]
-
-
-def _measured(net: "LevelsNet", training: "Training", progress: Progress) -> np.ndarray:
-    """Return the features ``(N, D)`` of all images of the store."""
-    import torch
-
-    store = training.store
-    assert store is not None
-    from focusmap.nets.grids import CHANNELS_LAST
-
-    samples = Samples.from_store(training.cohort, store)
-    mirrored, device = training.recipe.augmentation.mirror, net.head.weight.device
-    found = np.zeros((len(store), net.head.in_features), np.float32)
-    n_images = max(1, PIXELS_AT_ONCE // int(np.prod(store.preparation.input_shape[1:])))
-    net.eval()
-    with torch.inference_mode():
-        for batch in samples.batches([store.preparation], n_images):
-            images = batch.images(store.preparation).pixels
-            x = torch.from_numpy(images).to(device, memory_format=CHANNELS_LAST[images.ndim])
-            features = net.measure(x)
-            features = (features + net.measure(x.flip(3))) / 2 if mirrored else features
-            found[store.rows(batch.rows.image_ids)] = features.cpu().numpy()
-            progress("looking at images with frozen features", samples.n_done, len(samples))
-    return found
+    """Return the features ``(N, D) float32`` of rows; where the recipe mirrors, the mean of image and mirror image."""
+    found = kept_features(net, training, rows, progress)
+    if not training.recipe.augmentation.mirror:
+        return found
+    return np.asarray((found + kept_features(net, training, rows, progress, mirrored=True)) / 2)

@@ -1,7 +1,7 @@
 """From one grid to another, in any number of dimensions; and several views of one image, with the way home."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,34 @@ def on_grid(maps: Tensor, shape: Sequence[int]) -> Tensor:
     [[[0.0, 1.0, 3.0, 4.0]]]
     """
     return F.interpolate(maps, tuple(shape), mode=LINEAR[len(shape)], align_corners=False)
+
+
+def resized(batch: Tensor, size: float) -> Tensor:
+    """Return images ``(N, C, H, W)`` with sides `size` times as long; what is shrunk is averaged, not skipped."""
+    if size == 1:
+        return batch
+    sides = [max(1, round(side * size)) for side in batch.shape[2:]]
+    return F.interpolate(batch, sides, mode="bilinear", antialias=True, align_corners=False)
+
+
+def on_finest(maps: Sequence[Tensor], *, per_cell: bool = False) -> list[Tensor]:
+    """Return maps ``(N, K, *grid)`` of several grids on the finest along each axis, each with the mean that it had.
+
+    Maps that hold shares of their cells (`per_cell`) keep their sum.
+
+    >>> import torch
+    >>> on_finest([torch.tensor([[[1.0, 3.0]]]), torch.zeros(1, 1, 4)])[0].tolist()
+    [[[1.0, 1.5, 2.5, 3.0]]]
+    """
+    finest = [max(sides) for sides in zip(*(one.shape[2:] for one in maps), strict=True)]
+    return [one if list(one.shape[2:]) == finest else _finer(one, finest, per_cell) for one in maps]
+
+
+def _finer(maps: Tensor, grid: Sequence[int], per_cell: bool) -> Tensor:
+    found, places = on_grid(maps, grid), tuple(range(2, maps.ndim))
+    # Between the centres of cells the mean is not quite what it was.
+    found = found + maps.mean(dim=places, keepdim=True) - found.mean(dim=places, keepdim=True)
+    return found * (maps[0, 0].numel() / found[0, 0].numel()) if per_cell else found
 
 
 def warped(batch: Tensor, geometry: Tensor, padding: str, displacement: Tensor | None = None) -> Tensor:
@@ -69,24 +97,34 @@ class View:
         The image grows by this factor about its centre.
     down, right
         How far it is moved then, as shares of its side.
+    size
+        The net is shown all of it with sides that are this many times as long.
     """
 
     mirror: bool = False
     scale: float = 1.0
     down: float = 0.0
     right: float = 0.0
+    size: float = 1.0
+
+    @property
+    def stays(self) -> bool:
+        """True if every place of the image lies where it was."""
+        return replace(self, size=1.0) == AS_IT_IS
 
     def to_dict(self) -> dict[str, Json]:
-        """Return plain values for `model.json`."""
-        return asdict(self)
+        """Return plain values for `model.json`; the size only where it is not the image's own."""
+        plain = asdict(self)
+        return plain if self.size != 1 else {name: value for name, value in plain.items() if name != "size"}
 
     @classmethod
     def from_dict(cls, values: Json) -> "View":
         """Read what `to_dict` gave; `InputError` if it is anything else."""
         match values:
             case {"mirror": bool(mirror), "scale": float(scale), "down": float(down), "right": float(right), **rest}:
-                if not rest and scale > 0:
-                    return cls(mirror, scale, down, right)
+                size = rest.pop("size", 1.0)
+                if not rest and isinstance(size, float) and scale > 0 < size:
+                    return cls(mirror, scale, down, right, size)
         raise InputError(f"a view needs mirror, scale, down and right, no more; found {values!r}.")
 
 
@@ -110,19 +148,34 @@ def views_within(limits: Augmentation) -> tuple[View, ...]:
     return (*plain, *mirrored)
 
 
+SIZES = (1.0, 1.4, 2.0)
+"""Sides, in those of the images that a net learnt from, over which its answer and its maps are averaged."""
+
+
+def views_over_sizes(learnt: int, side: int, *, mirrors: bool) -> tuple[View, ...]:
+    """Return the views of images of `side` pixels for a net that learnt from `learnt` pixels, none of them enlarged.
+
+    >>> [view.size for view in views_over_sizes(160, 320, mirrors=False)]
+    [0.5, 0.7, 1.0]
+    """
+    shares = [share for share in (size * learnt / side for size in SIZES) if share <= 1]
+    return tuple(View(mirror, size=share) for mirror in ((False, True) if mirrors else (False,)) for share in shares)
+
+
 def show(view: View, batch: Tensor) -> Tensor:
     """Return the images ``(N, C, *spatial)`` as the view shows them; what comes in over the edge repeats the edge."""
+    batch = resized(batch, view.size)
     # From output to input, both from -1 to 1, x before y; a share s of the side is 2 s.
     across, along = (-1 if view.mirror else 1) / view.scale, 1 / view.scale
     rows = [[across, 0.0, -2 * view.right * across], [0.0, along, -2 * view.down * along]]
-    return batch if view == AS_IT_IS else _warp(batch, rows, "border")
+    return batch if view.stays else _warp(batch, rows, "border")
 
 
 def bring_home(view: View, maps: Tensor) -> Tensor:
     """Return maps ``(N, L, *grid)`` of images shown in a view, back on the images; 0 where the view saw nothing."""
     across = -view.scale if view.mirror else view.scale
     rows = [[across, 0.0, 2 * view.right], [0.0, view.scale, 2 * view.down]]
-    return maps if view == AS_IT_IS else _warp(maps, rows, "zeros")
+    return maps if view.stays else _warp(maps, rows, "zeros")
 
 
 def _warp(batch: Tensor, rows: list[list[float]], padding: str) -> Tensor:

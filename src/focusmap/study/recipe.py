@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, ClassVar, Literal, cast, get_args, get_origin, get_type_hints
 
 from focusmap.errors import InputError, suggest
@@ -45,8 +46,10 @@ class Augmentation:
     noise: Annotated[float, "Standard deviation of added Gaussian noise, in the same units."] = 0.03
     cutout: Annotated[float, "Side of a blanked square as a share of the image's side."] = 0.0
     mirror: Annotated[
-        bool, "Left-right mirroring of half of the images. Off by default: it moves the heart to the right side."
-    ] = False
+        bool | None,
+        "Left-right mirroring of half of the images: it moves the heart to the right side. `null`: off but where the "
+        "ladder finds that images are hardly told from their mirror images, and that no label suffers.",
+    ] = None
     shear_degrees: Annotated[float, "Degrees by which upright lines lean, in each direction."] = 0.0
     elastic: Annotated[float, "Share of the image's side by which places move on their own, neighbours alike."] = 0.0
     gamma: Annotated[
@@ -356,6 +359,8 @@ def _typed(value: Json, hint: object, name: str) -> object:
     if get_origin(hint) is tuple:
         _check(isinstance(value, list), f"{name}: {value!r} is {type(value).__name__}; a list was expected")
         return tuple(_typed(item, get_args(hint)[0], name) for item in cast(list[Json], value))
+    if get_origin(hint) is UnionType:
+        return None if value is None else _typed(value, get_args(hint)[0], name)
     choices = cast(tuple[str, ...], getattr(hint, "__args__", ()))
     if choices:
         _check(value in choices, f"{name} {value!r} is not one of {', '.join(choices)}")

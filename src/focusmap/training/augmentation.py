@@ -138,7 +138,7 @@ def _generator(key: np.ndarray, stream: int) -> np.random.Generator:
 def _geometry(limits: Augmentation, signed: np.ndarray, dimensions: int) -> Tensor:
     angle = np.radians(limits.rotate_degrees) * signed[:, 2]
     grown = np.exp(math.log1p(limits.scale) * signed[:, 3])
-    mirrored = np.where(limits.mirror & (signed[:, 9] > 0), -1.0, 1.0)
+    mirrored = np.where(bool(limits.mirror) & (signed[:, 9] > 0), -1.0, 1.0)
     cosine, sine = np.cos(angle) / grown, np.sin(angle) / grown
     lean = np.tan(np.radians(limits.shear_degrees) * signed[:, 10])
     # A shift by a share s of the side is 2 s in coordinates from -1 to 1.
