@@ -43,6 +43,7 @@ def level_of(evidence: Evidence) -> str:
         (Evidence(study((0.9, 0.05)), [simpler(0.4, 0.05, "mean")]), "useful-not-better-than-simpler"),
         (Evidence(study((0.9, 0.05)), [simpler(0.1, 0.05), simpler(0.0, 0.1, "probe", is_rung=True)]), "useful"),
         (Evidence(study((0.9, 0.05)), is_simple=True), "useful"),
+        (Evidence(study((0.9, 0.05)), [simpler(0.0, 0.0)]), "useful"),
         (Evidence(study((0.55, 0.1)), [simpler(0.1, 0.05)]), "not-shown-useful"),
         (Evidence(study((0.21, 0.1)), [simpler(0.1, 0.05)]), "not-shown-useful"),
         (Evidence(study((1.0, 0.0), n=1), [simpler(0.1, 0.05)]), "cannot-be-judged"),

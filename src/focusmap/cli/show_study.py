@@ -46,6 +46,10 @@ class ProgressLine:
             print(file=sys.stderr)
 
 
+# A float map in its image's own grid of about 400 x 400 pixels, compressed, and the overlay beside it.
+MB_OF_A_MAP = 0.5
+
+
 def epoch_lines(doing: str, done: int, total: int) -> None:
     """Write a line per epoch, for whoever reads a file of them later; all else goes untold."""
     if doing.startswith("training "):
@@ -187,7 +191,9 @@ def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
     print(f"model       {plan.recipe.model}{taken}{epochs}")
     print(f"time        {time_in_words(plan)}")
     print(f"memory      about {plan.memory_mb} MB")
-    print(f"disk        about {plan.disk_mb} MB of prepared images, plus weights and maps")
+    maps_mb = round(plan.n_maps * MB_OF_A_MAP)
+    maps = f", {maps_mb} MB of {plan.n_maps} maps with their overlays" if plan.n_maps else ""
+    print(f"disk        about {plan.disk_mb + maps_mb} MB: {plan.disk_mb} MB of prepared images{maps}; plus weights")
     later = "; the run itself audits the images" if cohort.has_images else ""
     print(f"audit       {'' if plan.blocking else 'no '}blocking findings in the table{later}")
     for finding in plan.blocking:

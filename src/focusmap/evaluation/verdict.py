@@ -154,16 +154,22 @@ def _against_simpler(name: str, metric: str, evidence: Evidence) -> tuple[Level,
         for entry in evidence.baselines
         if entry.get("name") != USUAL and not entry.get("is_rung") and branch(entry, "difference", "targets", name)
     }
-    for rival, difference in differences.items():
+    # The simple model that a ladder chose stands beside itself.
+    others = {name: found for name, found in differences.items() if not _is_nothing(found)}
+    for rival, difference in others.items():
         low, high = number(difference.get("low")), number(difference.get("high"))
         is_better = (high is not None and high < 0) if less_is_better else (low is not None and low > 0)
         if not is_better:
             return "useful-not-better-than-simpler", "verdict-not-above", {"rival": rival}
-    if differences:
+    if others:
         return "useful", "verdict-above-all", {}
-    if evidence.is_simple:
+    if evidence.is_simple or differences:
         return "useful", "verdict-simple", {}
     return "useful-not-better-than-simpler", "verdict-none-compared", {}
+
+
+def _is_nothing(difference: Tree) -> bool:
+    return all(difference.get(key) == 0 for key in ("value", "low", "high"))
 
 
 def _measured(entry: Tree) -> tuple[str, float]:

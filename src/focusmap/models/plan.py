@@ -51,7 +51,9 @@ class Plan:
     device
         On which the training was timed, in words; empty where the time is a rough guess.
     memory_mb, disk_mb
-        Rough.
+        Rough; the disk's without maps.
+    n_maps
+        Maps with their overlays: one per label of each image that is tested.
     blocking
         Findings of the table for which the run will be refused; those of images are not known yet.
     """
@@ -62,6 +64,7 @@ class Plan:
     device: str
     memory_mb: int
     disk_mb: int
+    n_maps: int = 0
     blocking: Sequence[Finding] = ()
 
 
@@ -100,6 +103,7 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
         device=device,
         memory_mb=_memory_mb(recipe, len(cohort) / len(rows)),
         disk_mb=_disk_mb(recipe, len(cohort)),
+        n_maps=_n_maps(cohort, divided) if is_net and is_shown_images else 0,
         blocking=audit_table(cohort, split_of_images(divided, rows)).blocking(options.accept),
     )
 
@@ -113,6 +117,7 @@ def _plan_of_ladder(cohort: Cohort, recipe: Recipe, seen: Seen | None, divided: 
         device="",
         memory_mb=_memory_mb(recipe, 1.0),
         disk_mb=_disk_mb(recipe, len(cohort)),
+        n_maps=_n_maps(cohort, divided),
         blocking=audit_table(cohort, split_of_images(divided, cohort)).blocking(options.accept),
     )
 
@@ -184,6 +189,13 @@ def _memory_mb(recipe: Recipe, images_a_row: float) -> int:
 def _disk_mb(recipe: Recipe, n_images: int) -> int:
     n = 0 if parse_model(recipe.model).shown == "table" else n_images
     return max(1, round(n * _pixels(recipe) * recipe.channels / 1e6))
+
+
+def _n_maps(cohort: Cohort, divided: Split) -> int:
+    """Return how many maps the tested images have; of cases, each image has its own."""
+    tested = int((divided.table["split"] != "").sum()) if divided.n_folds else len(divided.ids("test"))
+    per_row = 1 if cohort.images is None else len(cohort.images) / max(len(cohort), 1)
+    return round(tested * per_row) * cohort.task.n_logits
 
 
 def _pixels(recipe: Recipe) -> int:

@@ -67,9 +67,10 @@ class MapGroup:
 
 @dataclass(frozen=True)
 class MistakeSection:
-    """The mistakes of which the net was most sure; `none` is what is said where there are none."""
+    """The mistakes of which the net was most sure, how many there are, and what is said where there are none."""
 
     table: Table
+    caption: str
     cards: Sequence[MapCard]
     none: str
 
@@ -90,7 +91,7 @@ def mistake_section(files: RunFiles, judged: pd.DataFrame | None, words: Words) 
     row = words("mistakes.case" if files.counts_cases else "mistakes.image")
     head = [row, words("mistakes.label"), words("mistakes.truth"), words("mistakes.probability")]
     none = words("mistakes.none" if has_points else "mistakes.none_of_classes")
-    return MistakeSection(Table(head, rows, caption=caption), cards, none)
+    return MistakeSection(Table(head, rows), caption, cards, none)
 
 
 def gallery(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> list[MapGroup]:
@@ -226,7 +227,8 @@ def _cards(files: RunFiles, rows: pd.DataFrame, limit: int, words: Words) -> lis
         path = inside(files.folder, f"focus/{overlay}") or inside(files.folder, overlay)
         if path is not None and (answer in cards or len(cards) < limit):
             # One colour bar is enough of maps that share a scale.
-            cards.setdefault(answer, []).append(_card(row, path, words, "pair" if cards else "whole"))
+            card = _card(row, path, words, "pair" if cards else "whole")
+            cards.setdefault(answer, []).append(card)
     return [card for own in cards.values() for card in own]
 
 

@@ -117,7 +117,9 @@ def answer_section(files: RunFiles, words: Words) -> AnswerSection | None:
     if curves:
         drawn = abstention_figure({name: (pair[0], pair[1]) for name, pair in curves.items()})
         figure = Figure(words("answers.figure"), figure_uri(drawn), words("answers.figure_caption"))
-    return AnswerSection(words("answers.explained", error=error), Table(head, filled, notes.lines()), figure)
+    return AnswerSection(
+        words("answers.explained", error=error, held=100 - error), Table(head, filled, notes.lines()), figure
+    )
 
 
 def _confusions(files: RunFiles, words: Words) -> list[Figure]:
