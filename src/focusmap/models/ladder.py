@@ -149,8 +149,8 @@ def climb(training: "Training", options: RunOptions, fit: Fit, clock: Clock) -> 
         found.rungs.append(_climbed(PROBE, training, probe_recipe(training.recipe, backbone), options, fit))
     yield found.chosen()
     for name in _trained_after_probe(training):
-        found.add_simple()
         if (recipe := _next_recipe(name, training, options, clock, earlier)) is not None:
+            found.add_simple()
             found.add(_climbed(name, training, recipe, options, fit))
             yield found.chosen()
     if found.add_simple():
