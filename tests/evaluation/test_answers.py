@@ -111,6 +111,13 @@ def test_nothing_is_answered_of_an_image_unlike_train_nor_of_a_label_no_better_t
     ]
 
 
+def test_a_label_whose_test_is_broken_gets_no_answer_and_says_so() -> None:
+    shown = predictions_of(Task((NODULE, VALUE)), [[0.9, 3.0]])
+    found = answered(shown, {"nodule": standing("broken"), "CST": Standing("broken", "", {}, {})}, {})
+    assert found.answers is not None
+    assert [(answer.answer, answer.why) for answer in found.answers[0]] == [("none", "broken")] * 2
+
+
 def test_without_enough_tuning_patients_the_operating_point_answers_without_a_set() -> None:
     shown = predictions_of(Task((NODULE,)), [[0.4], [0.2]])
     assert said(answered(shown, {"nodule": standing(**{"0": 0.6, "1": None})}, {"nodule": 0.3})) == [

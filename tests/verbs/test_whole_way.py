@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import focusmap
 from focusmap.cli import main
@@ -105,6 +106,8 @@ def test_one_image_is_answered_in_words(run, study, tmp_path, capsys):
     assert "probability" in said
     assert "not a medical device" in said
     assert list((tmp_path / "overlays/overlays").glob("*.png"))
+    with Image.open(tmp_path / "overlays/sheet.png") as sheet:
+        assert sheet.width > sheet.height, "one row of three labels"
 
 
 def test_an_answer_says_how_the_label_did_and_a_label_no_better_than_guessing_gets_none(run, study, tmp_path, capsys):

@@ -26,8 +26,11 @@ ERRORS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 ERROR = 0.1
 N_DRAWS = 100
 ANSWERS, COVERAGE = "answers.json", "coverage.json"
-# Verdicts with which a target is not answered at all.
-UNANSWERED = ("not-shown-useful", "broken")
+# Verdicts with which a target is not answered at all, and why not.
+UNANSWERED: Mapping[str, Literal["not-better", "broken"]] = {"not-shown-useful": "not-better", "broken": "broken"}
+
+
+Why: TypeAlias = Literal["", "unsure", "unlike", "not-better", "broken"]
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,13 @@ class Answer:
         The classes that cannot be excluded at the stated error; of a value the ends of its interval. Empty where the
         tuning set has too few patients to say.
     why
-        Why it is no plain answer: ``unsure``, ``unlike`` train, ``not-better`` than guessing; else empty.
+        Why it is no plain answer: ``unsure``, ``unlike`` train, ``not-better`` than guessing, ``broken`` where its test
+        means nothing; else empty.
     """
 
     answer: str
     members: tuple[str, ...] = ()
-    why: Literal["", "unsure", "unlike", "not-better"] = ""
+    why: Why = ""
 
 
 Limits: TypeAlias = Mapping[str, float | None]
@@ -214,7 +218,7 @@ def _answers(
     target: Target, probabilities: np.ndarray, threshold: float, standing: Standing | None, error: float
 ) -> list[Answer]:
     limits = {} if standing is None else standing.limits.get(f"{error:g}", {})
-    why: Literal["", "not-better"] = "not-better" if standing is not None and standing.verdict in UNANSWERED else ""
+    why: Why = UNANSWERED.get(standing.verdict, "") if standing is not None else ""
     if target.kind == "continuous":
         half = limits.get("")
         ends = [() if half is None else (f"{value - half:.4g}", f"{value + half:.4g}") for value in probabilities[:, 0]]
@@ -229,7 +233,7 @@ def _answers(
     return [_answer(target, names, row, why) for row in sets]
 
 
-def _answer(target: Target, names: Sequence[str], held: np.ndarray, why: Literal["", "not-better"]) -> Answer:
+def _answer(target: Target, names: Sequence[str], held: np.ndarray, why: Why) -> Answer:
     members = tuple(name for name, is_held in zip(target.classes, held, strict=True) if is_held)
     if why:
         return Answer("none", members, why)

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from focusmap.figures.overlays import as_shown, blend
+from focusmap.figures.overlays import as_shown, blend, part_of
 from focusmap.figures.style import INK, MUTED, fitted, font
-from focusmap.files import atomic
+from focusmap.files import atomic, read_table
 
 TILE, GAP, WORDS, COLUMNS = 150, 10, 22, 6
+MOST_TILES = 120
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,25 @@ def write_sheet(path: Path, tiles: Sequence[Tile], columns: int = COLUMNS) -> No
     sheet = sheet_of(tiles, columns)
     with atomic(path) as temporary:
         sheet.save(temporary, format="png", compress_level=3)
+
+
+def write_contact_sheet(folder: Path) -> Path | None:
+    """Write ``sheet.png``: the maps alone of the overlays that a folder's ``index.csv`` lists; None where none is.
+
+    At most `MOST_TILES`; a row per image where few labels have maps.
+    """
+    index = read_table(folder / "index.csv")
+    drawn = index[index["overlay"] != ""].head(MOST_TILES)
+    tiles = []
+    for row in drawn.to_dict("records"):
+        with Image.open(folder / str(row["overlay"])) as overlay:
+            shown = overlay.convert("RGB").crop(part_of(overlay.size, "map"))
+        caption = f"{Path(str(row['image_id'])).name}: {row['target']} {float(str(row['probability'])):.2f}"
+        tiles.append(Tile(np.moveaxis(np.asarray(shown), -1, 0), caption))
+    if not tiles:
+        return None
+    write_sheet(folder / "sheet.png", tiles, min(max(drawn["target"].nunique(), 3), COLUMNS))
+    return folder / "sheet.png"
 
 
 def sheet_of(tiles: Sequence[Tile], columns: int = COLUMNS, side: int = TILE) -> Image.Image:

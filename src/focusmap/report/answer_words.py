@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from focusmap.models.predictor import Predictor
 
 
+NO_ANSWER = {
+    "unlike": "told.none_unlike",
+    "not-better": "told.none_not_better",
+    "broken": "told.none_broken",
+}
+
+
 @dataclass(frozen=True)
 class Told:
     """What is said of one target of one row.
@@ -118,7 +125,7 @@ def _say(target: Target, answer: Answer, probabilities: np.ndarray, model: "Pred
         return words(key, missed=probabilities[0], usual=usual)
     shown = _probabilities(target, probabilities, words)
     if answer.answer == "none":
-        return words("told.none_unlike" if answer.why == "unlike" else "told.none_not_better", shown=shown)
+        return words(NO_ANSWER[answer.why], shown=shown)
     if target.kind == "continuous":
         if not answer.members or np.isnan(probabilities[0]):
             return shown

@@ -11,6 +11,7 @@ import pandas as pd
 from focusmap.errors import InputError
 from focusmap.evaluation.answers import Standings, answered, standings_of
 from focusmap.evaluation.predictions import fill_template, read_template
+from focusmap.figures.sheets import write_contact_sheet
 from focusmap.files import atomic, refuse_existing, write_failures, write_table
 from focusmap.models.alike import neighbours_of
 from focusmap.models.folder import load_run_model
@@ -86,6 +87,7 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
 
         fresh = Samples.from_files(samples.rows, samples.files)
         overlay_answers(view, fresh, request.overlay, Run(folder).focus, options.progress)
+        write_contact_sheet(request.overlay)
     return replace(answer, overlays=request.overlay, failures=failures)
 
 

@@ -26,7 +26,7 @@ class PredictRequest:
         "Images, folders of images, or one label file (its labels are ignored).",
     ]
     out: Annotated[Path | None, Setting("write the predictions as a table", "FILE.csv")] = None
-    overlay: Annotated[Path | None, Setting("write images that show where the evidence lies", "DIR")] = None
+    overlay: Annotated[Path | None, Setting("write where the evidence lies: images, and a sheet of all", "DIR")] = None
     error: Annotated[
         float,
         Setting("share of errors at which a class is excluded: 0.01, 0.02, 0.05, 0.1, 0.15, 0.2 or 0.3", "SHARE"),
