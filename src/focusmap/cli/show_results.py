@@ -33,7 +33,8 @@ def print_run(run: "Run") -> None:
         _print_gaps_of_groups(cast(Sequence[Mapping[str, object]], read_json(subgroups)["rows"]))
     if run.ladder.is_file():
         ladder = read_json(run.ladder)
-        print(f"model: {ladder['chosen']} of {len(cast(list[object], ladder['rungs']))} ({ladder['reason']})")
+        n_tried = len(cast(list[object], ladder["rungs"]))
+        print(f"model: {ladder['chosen']}, of {n_tried} tried ({ladder['reason']})")
     scores = run.focus / "scores.json"
     if scores.is_file():
         _print_gains(read_json(scores))

@@ -266,8 +266,9 @@ def _climbed(name: str, training: "Training", recipe: Recipe, options: RunOption
     if name == FINE_TUNED:
         from focusmap.models.fit_nets import over_sizes
 
+        learnt, model = model, over_sizes(model, training, recipe)
         # Asked of the images that the ladder holds, which are larger than those that it learnt from.
-        model, own = over_sizes(model, training, recipe), replace(own, store=training.store)
+        own = own if model is learnt else replace(own, store=training.store)
     save_model(model, own.run.model)
     asked = {part: own.asked(model, part) for part in ASKED if own.split.ids(part)}
     found = {part: one.predictions for part, one in asked.items()}

@@ -62,12 +62,11 @@ def mirroring(training: "Training", probe: Recipe, options: RunOptions) -> tuple
         The recipe of the probe.
     """
     recipe = training.recipe
-    if recipe.augmentation.mirror is not None or recipe.shape:
+    is_of_images = not recipe.shape and training.cohort.images is None
+    if recipe.augmentation.mirror is not None or not is_of_images:
         given = bool(recipe.augmentation.mirror)
-        told: dict[str, Json] = {
-            "mirrored": given,
-            "reason": "volumes" if recipe.augmentation.mirror is None else "given",
-        }
+        reason = "given" if recipe.augmentation.mirror is not None else "volumes" if recipe.shape else "cases"
+        told: dict[str, Json] = {"mirrored": given, "reason": reason}
         return replace(recipe, augmentation=replace(recipe.augmentation, mirror=given)), told
     net = _net(probe, training, options)
     sides = sides_of(net, training, options)
