@@ -10,7 +10,7 @@ from PIL import Image
 
 from focusmap.cli import main
 from focusmap.models import configure
-from focusmap.models.mirroring import Sides, told_apart
+from focusmap.models.mirroring import Sides, of_folds, told_apart
 from focusmap.nets import weights
 from focusmap.study.recipe import Augmentation, Recipe, read_recipe, recipe_from
 
@@ -72,10 +72,19 @@ def test_a_run_mirrors_unless_a_label_names_a_side(tmp_path: Path, quick_probe: 
     assert main(["train", str(labels), "--out", str(out), *more]) == 0
     found = json.loads((out / "ladder.json").read_text())["mirror"]
     assert found["mirrored"] == (not by_side)
-    assert found["reason"] == ("labels suffer" if by_side else "no label suffers")
+    assert found["reason"] == ("labels-suffer" if by_side else "alike")
     assert found["told_apart"] < 0.7
     assert read_recipe(out / "rungs/probe/recipe.yaml").augmentation.mirror == (not by_side)
+    assert main(["evaluate", str(out)]) == main(["report", str(out)]) == 0
+    told = "Mirrored images: no" if by_side else "Mirrored images: yes"
+    assert told in (out / "report.html").read_text()
     assert len(json.loads((out / "model/model.json").read_text()).get("tta", [])) == (0 if by_side else 2)
+
+
+def test_folds_say_how_many_of_them_mirror() -> None:
+    ladders = [{"mirror": {"mirrored": on, "reason": "alike" if on else "labels-suffer"}} for on in (True, False, True)]
+    assert of_folds(ladders) == {"mirrored": True, "reason": "alike", "n_folds": 3, "n_mirrored": 2}
+    assert of_folds([{}]) == {"n_folds": 0, "n_mirrored": 0}
 
 
 def test_what_a_user_or_a_preset_says_stands(tmp_path: Path, quick_probe: None) -> None:

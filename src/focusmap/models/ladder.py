@@ -35,7 +35,7 @@ from focusmap.models.choice import (
 from focusmap.models.configure import LARGE_RATE, SMALL, SMALL_RATE, climbing_on, usual_net
 from focusmap.models.ensemble import combine
 from focusmap.models.folder import load_model, save_model
-from focusmap.models.mirroring import mirroring
+from focusmap.models.mirroring import mirroring, of_folds
 from focusmap.models.predictor import Predictor, calibrated
 from focusmap.reasons import Reason, reason_entries
 from focusmap.study.options import RunOptions
@@ -377,6 +377,7 @@ def write_ladder_of_folds(run: Run) -> None:
         "rungs": [_of_folds(name, rungs, chosen=name == usual) for name, rungs in entries.items()],
         "chosen": usual,
         **reason_entries(Reason("rung-of-folds", names=", ".join(f"{name} ({n})" for name, n in chosen.items()))),
+        "mirror": of_folds(ladders),
         "finished": all(bool(ladder.get("finished", True)) for ladder in ladders),
     }
     write_json(run.ladder, found)

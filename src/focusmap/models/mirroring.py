@@ -6,6 +6,7 @@ tells an image from its mirror image. It sees no label, and any of the images. *
 train, features that are the mean of image and mirror image lose no target, and predict no worse on the whole.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
@@ -30,6 +31,11 @@ STRENGTHS = (1e-4, 1e-3, 1e-2)
 # Standard errors above which a target's loss is held to be larger with mirror images.
 CLEARLY = 2.0
 FILE = "sides"
+WORDS = {
+    "alike": "no label suffers",
+    "labels-suffer": "with mirror images, inner folds of train are predicted worse",
+    "sides-not-alike": f"images are mirrored below {100 * TOLD_APART_BELOW:.0f} %",
+}
 
 
 @dataclass(frozen=True)
@@ -65,14 +71,15 @@ def mirroring(training: "Training", probe: Recipe, options: RunOptions) -> tuple
     is_of_images = not recipe.shape and training.cohort.images is None
     if recipe.augmentation.mirror is not None or not is_of_images:
         given = bool(recipe.augmentation.mirror)
-        reason = "given" if recipe.augmentation.mirror is not None else "volumes" if recipe.shape else "cases"
-        told: dict[str, Json] = {"mirrored": given, "reason": reason}
+        told: dict[str, Json] = {"mirrored": given, "reason": "given"}
+        if recipe.augmentation.mirror is None:
+            told["reason"] = "not-looked-for"
         return replace(recipe, augmentation=replace(recipe.augmentation, mirror=given)), told
     net = _net(probe, training, options)
     sides = sides_of(net, training, options)
     is_on = sides.are_alike and _helps(net, training, options)
-    why = "sides are not alike" if not sides.are_alike else "no label suffers" if is_on else "labels suffer"
-    said = f"mirroring is {'on' if is_on else 'off'}: {sides}; {why}"
+    why = "sides-not-alike" if not sides.are_alike else "alike" if is_on else "labels-suffer"
+    said = f"mirroring is {'on' if is_on else 'off'}: {sides}; {WORDS[why]}"
     options.say(said + (f" (fold {training.run.folder.name})" if training.run.folder.parent.name == "folds" else ""))
     found: dict[str, Json] = {"mirrored": is_on, "reason": why, **cast(dict[str, Json], vars(sides))}
     return replace(recipe, augmentation=replace(recipe.augmentation, mirror=is_on)), found
@@ -137,3 +144,11 @@ def _net(probe: Recipe, training: "Training", options: RunOptions) -> "LevelsNet
 
     net = build_net(architecture_of(probe, training.cohort.task), probe.weights, probe.seed)
     return cast("LevelsNet", net.to(choose_devices(options.devices).accelerator))
+
+
+def of_folds(ladders: Sequence[Mapping[str, Json]]) -> Json:
+    """Return what folds decided of mirroring as one entry: that of most folds, and in how many images are mirrored."""
+    found = [cast(Mapping[str, Json], ladder["mirror"]) for ladder in ladders if "mirror" in ladder]
+    n_mirrored = sum(bool(one["mirrored"]) for one in found)
+    usual = next((one for one in found if one["mirrored"] == (2 * n_mirrored >= len(found))), {})
+    return {**usual, "n_folds": len(found), "n_mirrored": n_mirrored}

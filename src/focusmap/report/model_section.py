@@ -44,6 +44,12 @@ def why_this_model(files: RunFiles, words: Words) -> list[str]:
     said = [words("ladder.why", model=words.name("rung", chosen), reason=words.reason(files.ladder))]
     if files.card is not None and (start := words.reason(files.card.training, "start_reason")):
         said.append(words("ladder.weights", start=start))
+    if (mirror := cast(Mapping[str, Json], files.ladder.get("mirror") or {})).get("reason"):
+        why = words.name("mirror", text(mirror["reason"]))
+        said.append(words("ladder.mirrored" if mirror["mirrored"] else "ladder.not_mirrored", why=why))
+    if "told_apart" in mirror:
+        shares = {key: f"{100 * cast(float, mirror[key]):.0f} %" for key in ("told_apart", "high")}
+        said.append(words("ladder.sides", n=mirror["n_images"], **shares))
     return [*said, words("ladder.recipe", name=words.name("rung", trained_rung(files.ladder)))]
 
 
