@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from focusmap.study.recipe import Recipe, read_recipe
     from focusmap.study.run import open_run
+    from focusmap.verbs.challenge import challenge
     from focusmap.verbs.compare import compare
     from focusmap.verbs.consensus import consensus
     from focusmap.verbs.convert import convert
@@ -66,6 +67,7 @@ _HOMES = {
     "TrustRequest": "study.options",
     "accept": "everything",
     "audit": "verbs.prepare",
+    "challenge": "verbs.challenge",
     "compare": "verbs.compare",
     "consensus": "verbs.consensus",
     "corrections": "reading_room.corrections:write_corrections",
@@ -101,7 +103,7 @@ _HOMES = {
 __all__ = [
     "ConsensusOptions", "ConsensusRequest", "ConvertRequest", "Declaration", "DicomRequest", "ExplainRequest",
     "PredictRequest", "ReadingsDeclaration", "Recipe", "RunOptions", "SegmentRequest", "ServeRequest",
-    "TrustRequest", "accept", "audit", "compare", "consensus", "convert", "corrections", "demo", "dicom",
+    "TrustRequest", "accept", "audit", "challenge", "compare", "consensus", "convert", "corrections", "demo", "dicom",
     "doctor", "evaluate", "evaluate_anomalies", "evaluate_cases", "evaluate_other", "evaluate_table", "explain",
     "export", "index", "load_model", "open_run", "predict", "prepare", "read_cohort", "read_image",
     "read_recipe", "report", "resume", "resume_run", "run", "segment", "serve", "split", "train",

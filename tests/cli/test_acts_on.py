@@ -102,6 +102,7 @@ TYPED = {
         "--predictions {folder}/table.csv --prevalence .1",
         "{run} --target nodule --out {new}/anomalies",
     ],
+    "challenge": ["{run}"],
     "accept": [
         "{run} {other} --out {new}/x --accept patient-across-splits --at-least nodule/auroc=.5",
         "{run} {other} --out {new}/y --accept patient-across-splits --skip-unreadable --at-most nodule/ece=.99",

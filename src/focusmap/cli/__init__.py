@@ -29,6 +29,7 @@ COMMANDS = {
     "train": ("runs", "a trained model with its tune and test predictions"),
     "evaluate": ("results", "metrics with intervals for a run, new images, or a table of predictions"),
     "accept": ("results", "does a model reach what is required of it, on local patients: pass, fail, or too few"),
+    "challenge": ("results", "how far a result rests on its split, its patients and its sources"),
     "predict": ("answers", "predictions of a model for images"),
     "explain": ("answers", "heat maps, and their scores where lesions are marked"),
     "segment": ("answers", "masks of lesions from image-level labels alone, and their scores where masks exist"),

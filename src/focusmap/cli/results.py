@@ -1,4 +1,4 @@
-"""Commands that say how well a run did: ``focusmap evaluate``, ``accept``, ``compare`` and ``report``."""
+"""Commands that say how good a run is: ``focusmap evaluate``, ``accept``, ``challenge``, ``compare``, ``report``."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -148,6 +148,31 @@ def print_acceptance(found: Mapping[str, "Json"]) -> None:
             print(
                 f"    about {needed} would tell, if the value stays" if needed else "    no number of them would tell"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Challenge:
+    """Which run is challenged."""
+
+    EXAMPLE: ClassVar[str] = """
+    example: focusmap challenge runs/first
+
+    What linear probes on frozen features seem to reach with images, patients, or patients and their duplicates kept on
+    one side of the split, with each site or view (--group of the run) held out, and with shuffled labels; with fewer
+    patients; and how well the same features tell site and view. It says nothing of the run's own model."""
+
+    run: Annotated[Path, RUN]
+    options: Annotated[RunOptions, Only("recipe.seed", "devices")]
+
+    def __call__(self) -> None:
+        """Run the command."""
+        found = focusmap.challenge(self.run, watched(self.options))
+        for row in cast(Sequence[Mapping[str, "Json"]], found["curve"]):
+            print(f"learnt from about {row['n_patients']} patients: {interval(row)}")
+        for name, row in cast(Mapping[str, Mapping[str, "Json"]], found["columns"]).items():
+            print(f"the same features tell {name}: {interval(row)}")
+        print(f"patients to test for an interval of +-0.03: about {found['n_patients_needed']}")
+        print(f"written: {focusmap.open_run(self.run).evaluation / 'challenge.json'}; then: focusmap report {self.run}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -94,7 +94,7 @@ def _listed(points: Points) -> dict[str, Json]:
     }
 
 
-METRICS, PREDICTIONS, ACCEPTANCE = "metrics.json", "predictions.csv", "acceptance.json"
+METRICS, PREDICTIONS, ACCEPTANCE, CHALLENGE = "metrics.json", "predictions.csv", "acceptance.json", "challenge.json"
 
 
 def write_evaluation(

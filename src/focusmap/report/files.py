@@ -39,6 +39,8 @@ class RunFiles:
         ``evaluation/baselines.json``.
     subgroups
         ``evaluation/subgroups.json``.
+    challenge
+        ``evaluation/challenge.json``.
     images
         ``images.csv``, where the cohort's rows are cases.
     coverage
@@ -82,6 +84,7 @@ class RunFiles:
     baselines: Tree
     coverage: Tree
     subgroups: Tree
+    challenge: Tree
     importance: Tree
     sides: Tree
     ladder: Tree
@@ -145,6 +148,7 @@ def read_run(folder: Path) -> RunFiles:
         baselines=_json(folder / "evaluation" / "baselines.json"),
         coverage=_json(folder / "evaluation" / "coverage.json"),
         subgroups=_json(folder / "evaluation" / "subgroups.json"),
+        challenge=_json(folder / "evaluation" / "challenge.json"),
         importance=_json(folder / "evaluation" / "importance.json"),
         sides=_json(folder / "evaluation" / "sides.json"),
         ladder=_json(folder / "ladder.json"),

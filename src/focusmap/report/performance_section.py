@@ -187,6 +187,31 @@ def _subgroup_table(caption: str, rows: Sequence[Tree], words: Words) -> Table:
     return Table([*head, words("subgroups.gap")], lines, notes.lines(), caption)
 
 
+def challenge_tables(files: RunFiles, words: Words) -> list[Table]:
+    """Return what linear probes reach with other splits, fewer patients and other questions; none without the file."""
+    found, notes = files.challenge, Footnotes(words)
+    if not found:
+        return []
+    splits, told = branch(found, "splits"), branch(found, "columns")
+    plain = {"image", "patient", "patient-and-duplicates", "shuffled labels"}
+    named = {
+        name: words.name("challenge_split", name) if name in plain
+        else words("challenge.held_out", column=name.removeprefix("held-out "))
+        for name in splits
+    }  # fmt: skip
+    rows = [[name_cell(named[name]), metric_cell(row, notes, bar=True)] for name, row in splits.items()]
+    curve = [branch(row) for row in items(found.get("curve"))]
+    learnt = [[name_cell(text(row.get("n_patients"))), metric_cell(row, notes, bar=True)] for row in curve]
+    other = [[name_cell(name), metric_cell(row, notes, bar=True)] for name, row in told.items()]
+    auroc = words.name("metric", "auroc")
+    tables = [
+        Table([words("challenge.one_side"), auroc], rows, caption=words("challenge.splits")),
+        Table([words("challenge.patients"), auroc], learnt, caption=words("challenge.curve")),
+        Table([words("challenge.column"), auroc], other, caption=words("challenge.columns")),
+    ]
+    return [table for table in tables if table.rows]
+
+
 def metric_tables(metrics: Tree, words: Words) -> list[Table]:
     """Return a table for each kind of target that `metrics.json` has, and one of classes for each multiclass target."""
     by_kind = _by_kind(metrics)

@@ -30,7 +30,13 @@ from focusmap.report.origin_section import (
     threshold_table,
 )
 from focusmap.report.page import write_page
-from focusmap.report.performance_section import PerformanceSection, answer_section, performance_section, subgroup_tables
+from focusmap.report.performance_section import (
+    PerformanceSection,
+    answer_section,
+    challenge_tables,
+    performance_section,
+    subgroup_tables,
+)
 from focusmap.report.segmentation_section import segmentation_section
 from focusmap.report.trust import trust_verdicts
 from focusmap.report.verdict_section import forests, verdict_section
@@ -73,6 +79,8 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         "answers": answer_section(files, words),
         "subgroups": subgroup_tables(files, words, beyond_chance=True),
         "even_subgroups": subgroup_tables(files, words, beyond_chance=False),
+        "challenges": challenge_tables(files, words),
+        "n_patients_needed": files.challenge.get("n_patients_needed"),
         "baselines": baseline_tables(files, words),
         "rungs": baseline_tables(files, words, of_rungs=True),
         "mistakes": mistake_section(files, judged, words),

@@ -1,0 +1,213 @@
+"""How far a result rests on how it was measured: other splits, shuffled labels, fewer patients, what is no disease.
+
+All of it by one family of models, the linear probe on frozen features, so that only what is varied differs, and a study
+of some hundred images takes a minute or two. What comes out says what such models would seem to reach; it is no
+evaluation of the run's own model.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from focusmap.evaluation import EvaluationOptions, evaluate_predictions
+from focusmap.evaluation.predictions import Predictions
+from focusmap.files import Json, branch, number
+from focusmap.models.probe import fit_head
+from focusmap.progress import Progress, silent
+from focusmap.study.cohort import Cohort
+from focusmap.study.samples import Samples
+from focusmap.study.task import Target, Task
+
+if TYPE_CHECKING:
+    from focusmap.study.recipe import Recipe
+
+N_FOLDS = 5
+SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)  # of the patients of each fold's train
+MOST_VALUES = 10  # of a column that the features are asked for
+FEWEST = 10  # rows with each value
+WANTED_HALF_WIDTH = 0.03
+Fold = np.ndarray
+"""``(N,)``: the fold of each row, -1 where it is never tested."""
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """Features ``(N, D)`` of a cohort's N rows, and who hangs together with whom.
+
+    Parameters
+    ----------
+    duplicates
+        Pairs of ids of near or exact duplicates.
+    columns
+        Of the label file, by name: what is no disease, such as site, view or scanner.
+    seed
+        Of all that is drawn.
+    """
+
+    features: np.ndarray
+    cohort: Cohort
+    duplicates: Sequence[tuple[str, str]] = ()
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    seed: int = 0
+
+
+def frozen_features(cohort: Cohort, recipe: "Recipe", device: str, progress: Progress = silent) -> np.ndarray:
+    """Return ``(N, D)`` of a cohort's images by the probe's backbone, as a resolved recipe of a probe says.
+
+    Raises
+    ------
+    UnreadableImageError
+        If an image cannot be read.
+    """
+    import torch
+
+    from focusmap.errors import UnreadableImageError
+    from focusmap.models.configure import preparation_for
+    from focusmap.nets.build import architecture_of, build_net
+
+    net = build_net(architecture_of(recipe, cohort.task), recipe.weights, recipe.seed).to(device).eval()
+    samples, preparation = Samples.from_files(cohort), preparation_for(recipe)
+    found = []
+    with torch.inference_mode():
+        for batch in samples.batches([preparation], 8):
+            images = torch.from_numpy(batch.images(preparation).pixels).to(device)
+            found.append(net.measure(images).cpu().numpy())  # type: ignore[operator]
+            progress("looking at images with frozen features", samples.n_done, len(cohort))
+    if samples.failures:
+        raise UnreadableImageError(samples.failures[0].reason)
+    return np.concatenate(found).astype(np.float64)
+
+
+def challenged(asked: Challenge, say: Callable[[str], None] = lambda _: None) -> dict[str, Json]:
+    """Return the content of ``challenge.json``.
+
+    Returns
+    -------
+    dict
+        ``splits``: by name the mean AUROC (of values R2) with its interval when images, patients, or patients with
+        their duplicates are kept on one side, when each value of a column is held out, and with labels shuffled among
+        patients. ``curve``: the same by number of patients that were learnt from. ``n_patients_needed``: about how many
+        would have to be tested for an interval of 0.03 to either side. ``columns``: how well the same features tell
+        what is no disease.
+    """
+    cohort, draw = asked.cohort, np.random.default_rng(asked.seed)
+    patients = _numbered(cohort.patient_ids)
+    by_patient = _dealt(patients, draw)
+    schemes: dict[str, Fold] = {"image": _dealt(np.arange(len(cohort)), draw), "patient": by_patient}
+    if asked.duplicates:
+        schemes["patient-and-duplicates"] = _dealt(_joined(cohort, patients, asked.duplicates), draw)
+    for name, cells in asked.columns.items():
+        if 1 < len(set(cells)) <= MOST_VALUES:
+            schemes[f"held-out {name}"] = _numbered(cells)
+    splits: dict[str, Json] = {}
+    for name, folds in schemes.items():
+        splits[name] = _reached(cohort, _out_of_fold(asked.features, cohort, folds, asked.seed))
+        say(f"{name}: {_shown(splits[name])}")
+    splits["shuffled labels"] = _reached(*_shuffled(asked, patients, by_patient, draw))
+    say(f"shuffled labels: {_shown(splits['shuffled labels'])}")
+    curve = [_at_share(asked, patients, by_patient, share) for share in SHARES]
+    told = {name: row for name, cells in asked.columns.items() if (row := _told(asked, name, cells, by_patient))}
+    return {
+        "splits": splits, "curve": [*curve], "n_patients_needed": _needed(branch(splits["patient"]), patients),
+        "columns": {**told},
+    }  # fmt: skip
+
+
+def _numbered(cells: Sequence[str] | np.ndarray) -> np.ndarray:
+    return np.unique(np.asarray(cells).astype(str), return_inverse=True)[1].reshape(-1)
+
+
+def _dealt(groups: np.ndarray, draw: np.random.Generator) -> Fold:
+    """Return five folds of whole groups, as even as chance makes them."""
+    return np.asarray(draw.permutation(groups.max() + 1)[groups] % N_FOLDS)
+
+
+def _joined(cohort: Cohort, patients: np.ndarray, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+    """Return groups of patients that share a duplicate, however far."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    known = [(cohort.positions[a], cohort.positions[b]) for a, b in pairs if {a, b} <= cohort.positions.keys()]
+    a, b = (patients[[pair[side] for pair in known]] for side in (0, 1))
+    n = patients.max() + 1
+    _, of_patient = connected_components(coo_array((np.ones(len(known)), (a, b)), shape=(n, n)), directed=False)
+    return np.asarray(of_patient[patients])
+
+
+def _out_of_fold(
+    features: np.ndarray, cohort: Cohort, folds: Fold, seed: int, learnt: np.ndarray | None = None
+) -> np.ndarray:
+    """Return logits ``(N, L)`` of each fold by a probe of the others, or of the rows among them that are `learnt`."""
+    learnt = np.full(len(cohort), True) if learnt is None else learnt
+    logits = np.zeros((len(cohort), cohort.task.n_logits))
+    for fold in np.unique(folds):
+        seen = np.flatnonzero((folds != fold) & learnt)
+        rows = cohort.take(seen)
+        logits[folds == fold] = fit_head(cohort.task, features[seen], rows.truth, rows, seed)(features[folds == fold])
+    return logits
+
+
+def _reached(cohort: Cohort, logits: np.ndarray) -> dict[str, Json]:
+    """Return the mean AUROC over targets with its patient-clustered interval."""
+    ids = cohort.table[["image_id", "patient_id"]].reset_index(drop=True)
+    predictions = Predictions(cohort.task, ids, logits, cohort.task.probabilities(logits))
+    found = evaluate_predictions(predictions, cohort.truth, EvaluationOptions(n_resamples=500))
+    return dict(branch(found["mean"], "auroc"))
+
+
+def _shuffled(
+    asked: Challenge, patients: np.ndarray, folds: Fold, draw: np.random.Generator
+) -> tuple[Cohort, np.ndarray]:
+    """Return the cohort with each patient's images given the labels of another patient's, and its logits."""
+    first = np.unique(patients, return_index=True)[1]
+    table = asked.cohort.table.copy()
+    of_other = first[draw.permutation(len(first))][patients]
+    for name in asked.cohort.task.names:
+        table[name] = table[name].to_numpy()[of_other]
+    cohort = replace(asked.cohort, table=table)
+    return cohort, _out_of_fold(asked.features, cohort, folds, asked.seed)
+
+
+def _at_share(asked: Challenge, patients: np.ndarray, folds: Fold, share: float) -> dict[str, Json]:
+    """Return what is reached when only a share of the patients of train is learnt from."""
+    order = np.random.default_rng(asked.seed).permutation(patients.max() + 1)
+    learnt = order[patients] < share * len(order)
+    n = round(len(np.unique(patients[learnt])) * (N_FOLDS - 1) / N_FOLDS)
+    try:
+        logits = _out_of_fold(asked.features, asked.cohort, folds, asked.seed, learnt)
+    except (ValueError, np.linalg.LinAlgError):
+        return {"n_patients": n, "value": None, "low": None, "high": None}
+    return {"n_patients": n, **_reached(asked.cohort, logits)}
+
+
+def _needed(reached: Mapping[str, Json], patients: np.ndarray) -> int | None:
+    """Return about how many patients make an interval of `WANTED_HALF_WIDTH`; its width falls with their root."""
+    low, high = number(reached.get("low")), number(reached.get("high"))
+    if low is None or high is None:
+        return None
+    return int(np.ceil(len(np.unique(patients)) * ((high - low) / 2 / WANTED_HALF_WIDTH) ** 2))
+
+
+def _told(asked: Challenge, name: str, cells: Sequence[str], folds: Fold) -> dict[str, Json] | None:
+    """Return how well the features tell the values of a column; None where there are too few rows of each."""
+    values = np.array([str(cell).strip() for cell in cells])
+    names, counts = np.unique(values[values != ""], return_counts=True)
+    kept = [str(value) for value, count in zip(names, counts, strict=True) if count >= FEWEST]
+    if not 1 < len(kept) <= MOST_VALUES:
+        return None
+    rows = np.flatnonzero(np.isin(values, kept))
+    target = Target(name) if len(kept) == 2 else Target(name, "multiclass", tuple(kept))
+    column = (values[rows] == kept[1]).astype(int).astype(str) if len(kept) == 2 else values[rows]
+    cohort = asked.cohort.take(rows)
+    study = replace(cohort.study, task=Task((target,)))
+    cohort = replace(cohort, table=cohort.table.assign(**{name: column}), study=study)
+    logits = _out_of_fold(asked.features[rows], cohort, folds[rows], asked.seed)
+    return {"values": [*kept], **_reached(cohort, logits)}
+
+
+def _shown(reached: Json) -> str:
+    value, low, high = (number(branch(reached).get(key)) for key in ("value", "low", "high"))
+    limits = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
+    return "undefined" if value is None else f"{value:.3f}{limits}"
