@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from focusmap.cli import main
-from focusmap.models.challenge import Challenge, challenged
+from focusmap.models.challenge import Challenge, _shuffles, challenged
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.study.cohort import read_cohort
 from focusmap.study.options import Declaration
@@ -45,7 +45,17 @@ def test_patients_that_are_known_again_pay_only_when_images_are_split(cohort):
     splits = challenged(Challenge(features_of(cohort), cohort))["splits"]
     assert splits["image"]["low"] > 0.6
     assert splits["patient"]["low"] < 0.5 < splits["patient"]["high"]
-    assert abs(value(splits["shuffled labels"]) - 0.5) < 0.15
+
+
+def test_of_shuffled_labels_nothing_is_learnt_nor_less_than_nothing(cohort):
+    _, patients = np.unique(cohort.patient_ids.astype(str), return_inverse=True)
+    found = []
+    for seed in range(3):
+        draw = np.random.default_rng(seed)
+        folds = draw.permutation(patients.max() + 1)[patients] % 5
+        asked = Challenge(features_of(cohort, signal=3, seed=seed), cohort, seed=seed)
+        found.append(value(_shuffles(asked, patients, folds, draw)))
+    assert abs(np.mean(found) - 0.5) < 0.06
 
 
 def test_duplicates_across_patients_pay_until_they_are_joined(cohort):
@@ -70,7 +80,7 @@ def test_what_is_no_disease_is_told_by_the_same_features(cohort):
     found = challenged(Challenge(features_of(cohort, signal=3), cohort, columns=columns))
     assert value(found["columns"]["site"]) > 0.9
     assert "name" not in found["columns"], "a column with a value per row is no group"
-    assert value(found["splits"]["held-out site"]) > 0.9
+    assert value(found["splits"]["held-out site"]) > 0.6
     numbers = [row["n_patients"] for row in found["curve"]]
     assert numbers == sorted(numbers)
     assert value(found["curve"][-1]) == pytest.approx(value(found["splits"]["patient"]))

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from focusmap.study.recipe import Recipe
 
 N_FOLDS = 5
+N_SHUFFLES = 5
+STRENGTHS = (1e-3,)  # of all probes the same, so that only what is asked differs
 SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)  # of the patients of each fold's train
 MOST_VALUES = 10  # of a column that the features are asked for
 FEWEST = 10  # rows with each value
@@ -86,16 +88,18 @@ def challenged(asked: Challenge, say: Callable[[str], None] = lambda _: None) ->
     Returns
     -------
     dict
-        ``splits``: by name the mean AUROC (of values R2) with its interval when images, patients, or patients with
-        their duplicates are kept on one side, when each value of a column is held out, and with labels shuffled among
-        patients. ``curve``: the same by number of patients that were learnt from. ``n_patients_needed``: about how many
-        would have to be tested for an interval of 0.03 to either side. ``columns``: how well the same features tell
-        what is no disease.
+        ``splits``: by name the mean AUROC with its interval when images, patients, or patients with their duplicates
+        are kept on one side, when each value of a column is held out, and with labels shuffled among patients (the
+        mean, lowest and highest of five). ``curve``: the same by number of patients that were learnt from.
+        ``n_patients_needed``: about how many would have to be tested for an interval of 0.03 to either side.
+        ``columns``: how well the same features tell what is no disease.
     """
     cohort, draw = asked.cohort, np.random.default_rng(asked.seed)
     patients = _numbered(cohort.patient_ids)
     by_patient = _dealt(patients, draw)
-    schemes: dict[str, Fold] = {"image": _dealt(np.arange(len(cohort)), draw), "patient": by_patient}
+    schemes: dict[str, Fold] = {"patient": by_patient}
+    if patients.max() + 1 < len(cohort):
+        schemes = {"image": _dealt(np.arange(len(cohort)), draw), **schemes}
     if asked.duplicates:
         schemes["patient-and-duplicates"] = _dealt(_joined(cohort, patients, asked.duplicates), draw)
     for name, cells in asked.columns.items():
@@ -105,7 +109,7 @@ def challenged(asked: Challenge, say: Callable[[str], None] = lambda _: None) ->
     for name, folds in schemes.items():
         splits[name] = _reached(cohort, _out_of_fold(asked.features, cohort, folds, asked.seed))
         say(f"{name}: {_shown(splits[name])}")
-    splits["shuffled labels"] = _reached(*_shuffled(asked, patients, by_patient, draw))
+    splits["shuffled labels"] = _shuffles(asked, patients, by_patient, draw)
     say(f"shuffled labels: {_shown(splits['shuffled labels'])}")
     curve = [_at_share(asked, patients, by_patient, share) for share in SHARES]
     told = {name: row for name, cells in asked.columns.items() if (row := _told(asked, name, cells, by_patient))}
@@ -139,13 +143,18 @@ def _joined(cohort: Cohort, patients: np.ndarray, pairs: Sequence[tuple[str, str
 def _out_of_fold(
     features: np.ndarray, cohort: Cohort, folds: Fold, seed: int, learnt: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return logits ``(N, L)`` of each fold by a probe of the others, or of the rows among them that are `learnt`."""
+    """Return logits ``(N, L)`` of each fold by a probe of the others, or of the rows among them that are `learnt`.
+
+    Less what each probe says of its own rows on the whole: a fold with many positives leaves few to learn from, so that
+    probes that know nothing would rank its images below those of others, and do worse than guessing.
+    """
     learnt = np.full(len(cohort), True) if learnt is None else learnt
     logits = np.zeros((len(cohort), cohort.task.n_logits))
     for fold in np.unique(folds):
         seen = np.flatnonzero((folds != fold) & learnt)
         rows = cohort.take(seen)
-        logits[folds == fold] = fit_head(cohort.task, features[seen], rows.truth, rows, seed)(features[folds == fold])
+        probe = fit_head(cohort.task, features[seen], rows.truth, rows, seed, STRENGTHS)
+        logits[folds == fold] = probe(features[folds == fold]) - probe(features[seen]).mean(axis=0)
     return logits
 
 
@@ -157,17 +166,21 @@ def _reached(cohort: Cohort, logits: np.ndarray) -> dict[str, Json]:
     return dict(branch(found["mean"], "auroc"))
 
 
-def _shuffled(
-    asked: Challenge, patients: np.ndarray, folds: Fold, draw: np.random.Generator
-) -> tuple[Cohort, np.ndarray]:
-    """Return the cohort with each patient's images given the labels of another patient's, and its logits."""
+def _shuffles(asked: Challenge, patients: np.ndarray, folds: Fold, draw: np.random.Generator) -> dict[str, Json]:
+    """Return the mean, the lowest and the highest of what is reached when patients have the labels of others."""
     first = np.unique(patients, return_index=True)[1]
-    table = asked.cohort.table.copy()
-    of_other = first[draw.permutation(len(first))][patients]
-    for name in asked.cohort.task.names:
-        table[name] = table[name].to_numpy()[of_other]
-    cohort = replace(asked.cohort, table=table)
-    return cohort, _out_of_fold(asked.features, cohort, folds, asked.seed)
+    reached = []
+    for _ in range(N_SHUFFLES):
+        of_other = first[draw.permutation(len(first))][patients]
+        names = asked.cohort.task.names
+        table = asked.cohort.table.assign(**{name: asked.cohort.table[name].to_numpy()[of_other] for name in names})
+        cohort = replace(asked.cohort, table=table)
+        found = _reached(cohort, _out_of_fold(asked.features, cohort, folds, asked.seed))
+        if (value := number(found["value"])) is not None:
+            reached.append(value)
+    if not reached:
+        return {"value": None, "low": None, "high": None}
+    return {"value": float(np.mean(reached)), "low": min(reached), "high": max(reached), "n_shuffles": len(reached)}
 
 
 def _at_share(asked: Challenge, patients: np.ndarray, folds: Fold, share: float) -> dict[str, Json]:

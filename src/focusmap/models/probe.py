@@ -249,7 +249,14 @@ def fit_case_probe(training: "Training", options: RunOptions) -> "CaseModel":
     return model
 
 
-def fit_head(task: Task, features: np.ndarray, truth: np.ndarray, rows: Cohort, seed: int) -> Linear:
+def fit_head(
+    task: Task,
+    features: np.ndarray,
+    truth: np.ndarray,
+    rows: Cohort,
+    seed: int,
+    strengths: Sequence[float] = STRENGTHS,
+) -> Linear:
     """Return the regressions of all targets on features ``(N, D)``: logits ``(N, L)``, side by side.
 
     Parameters
@@ -258,11 +265,14 @@ def fit_head(task: Task, features: np.ndarray, truth: np.ndarray, rows: Cohort, 
         The targets, of truth ``(N, T)``; of a continuous one standardised, NaN unknown.
     rows
         The N rows, whose patients are kept on one side of each inner fold.
+    strengths
+        Of the penalty; of several the inner folds choose.
     """
     folds = inner_folds(rows, seed)
+    columns_of = [[task.index(target.name) for target in targets] for targets in _together(task)]
     blocks = [
-        _fit(targets, features, np.stack([truth[:, task.index(target.name)] for target in targets], axis=1), folds)
-        for targets in _together(task)
+        _fit(targets, features, truth[:, columns], folds, strengths)
+        for targets, columns in zip(_together(task), columns_of, strict=True)
     ]
     weights, bias = np.zeros((features.shape[1], task.n_logits)), np.zeros(task.n_logits)
     for targets, found in zip(_together(task), blocks, strict=True):
@@ -277,12 +287,17 @@ def _together(task: Task) -> list[list[Target]]:
     return [*([binary] if binary else []), *([target] for target in task.targets if target.kind != "binary")]
 
 
-def _fit(targets: Sequence[Target], features: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> Linear:
+def _fit(
+    targets: Sequence[Target], features: np.ndarray, truth: np.ndarray, folds: np.ndarray, strengths: Sequence[float]
+) -> Linear:
     """Return the regression of one target, or of all binary ones, with the strength that inner folds prefer."""
     known = ~np.isnan(truth).all(axis=1)
     features, truth = features[known], truth[known]
-    best = np.nansum(_held_out_losses(targets, features, truth, folds[known]), axis=(1, 2)).argmin()
-    return _path(targets[0].kind, targets[0], basis_of(features), truth)[int(best)]
+    path = _path(targets[0].kind, targets[0], basis_of(features), truth, strengths)
+    if len(path) == 1:
+        return path[0]
+    losses = _held_out_losses(targets, features, truth, folds[known], strengths)
+    return path[int(np.nansum(losses, axis=(1, 2)).argmin())]
 
 
 def held_out_losses(task: Task, features: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> np.ndarray:
@@ -297,23 +312,27 @@ def held_out_losses(task: Task, features: np.ndarray, truth: np.ndarray, folds: 
 
 
 def _held_out_losses(
-    targets: Sequence[Target], features: np.ndarray, truth: np.ndarray, folds: np.ndarray
+    targets: Sequence[Target],
+    features: np.ndarray,
+    truth: np.ndarray,
+    folds: np.ndarray,
+    strengths: Sequence[float] = STRENGTHS,
 ) -> np.ndarray:
     """Return ``(S, N, T)``: by each strength, the loss of each row of a regression on the other folds."""
-    kind, losses = targets[0].kind, np.zeros((len(STRENGTHS), *truth.shape))
+    kind, losses = targets[0].kind, np.zeros((len(strengths), *truth.shape))
     for fold in np.unique(folds):
         held = folds == fold
-        path = _path(kind, targets[0], basis_of(features[~held]), truth[~held])
+        path = _path(kind, targets[0], basis_of(features[~held]), truth[~held], strengths)
         losses[:, held] = [_losses(kind, found(features[held]), truth[held]) for found in path]
     return losses
 
 
-def _path(kind: str, target: Target, basis: Basis, truth: np.ndarray) -> list[Linear]:
+def _path(kind: str, target: Target, basis: Basis, truth: np.ndarray, strengths: Sequence[float]) -> list[Linear]:
     if kind == "continuous":
-        return ridge_path(basis, truth, STRENGTHS)
+        return ridge_path(basis, truth, strengths)
     if kind == "binary":
-        return logistic_path(basis, truth, STRENGTHS)
-    return logistic_path(basis, np.eye(target.n_logits)[truth[:, 0].astype(int)], STRENGTHS, exclusive=True)
+        return logistic_path(basis, truth, strengths)
+    return logistic_path(basis, np.eye(target.n_logits)[truth[:, 0].astype(int)], strengths, exclusive=True)
 
 
 def _losses(kind: str, logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
