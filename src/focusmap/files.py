@@ -3,13 +3,17 @@
 A part of a tree that may be absent is asked for by the type it should have.
 """
 
+import errno
+import hashlib
 import json
 import math
 import os
 import re
 import shutil
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, TypeAlias
@@ -24,6 +28,9 @@ if TYPE_CHECKING:
 TABLE_SUFFIX = re.compile(r"\.(?:csv|tsv|xlsx|xlsm)(?:\.gz)?$", re.IGNORECASE)
 IMAGE_SUFFIX = re.compile(r"\.(?:png|jpe?g|jpe|jfif|dcm|dicom|ima|tiff?|bmp|dib|gif|webp|nii|nii\.gz)$", re.IGNORECASE)
 """How the names of the images end that can be read."""
+HASHES = "hashes.json"
+BLOCK = 2**24
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Json: TypeAlias = Mapping[str, "Json"] | list["Json"] | str | int | float | bool | None
 
 
@@ -35,7 +42,7 @@ def disk_errors(place: Path) -> Iterator[None]:
     except (MissingFileError, DiskError):
         raise
     except OSError as error:
-        raise _refused(place, error.strerror or str(error)) from error
+        raise _refused(place, error.strerror or str(error), error.errno) from error
     except Exception as error:
         # safetensors tells of a full disk by an error of its own.
         from safetensors import SafetensorError
@@ -45,13 +52,21 @@ def disk_errors(place: Path) -> Iterator[None]:
         raise
 
 
-def _refused(place: Path, reason: str) -> DiskError:
-    return DiskError(f"{place}: cannot be written ({reason}). Free some space or choose another folder.")
+def _refused(place: Path, reason: str, number: int | None = errno.ENOSPC) -> DiskError:
+    """Return the error with the remedy that fits."""
+    remedies = {
+        **dict.fromkeys(FULL, "Free some space or choose another folder."),
+        errno.ENAMETOOLONG: "Shorten its name: 255 bytes are allowed, and a Chinese letter takes three.",
+    }
+    remedy = remedies.get(number or 0, "Choose another folder, or have this one made writable.")
+    return DiskError(f"{place}: cannot be written ({reason}). {remedy}")
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic(path: Path, *, sealed: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path` that becomes `path` if the block succeeds, and vanishes if not.
+
+    What is `sealed`, now or since it was written first, has its hash in ``hashes.json`` beside it for `check_sealed`.
 
     Raises
     ------
@@ -70,6 +85,8 @@ def atomic(path: Path) -> Iterator[Path]:
             except UnicodeEncodeError as error:
                 refuse_undecodable(re.findall(r'[^,"\n]*[\ud800-\udfff][^,"\n]*', str(error.object)))
                 raise
+            if sealed or is_sealed(path):
+                _seal(path, temporary)
             temporary.replace(path)
     finally:
         if temporary is not None:
@@ -127,20 +144,64 @@ def refuse_existing(*paths: Path, force: bool) -> None:
             raise InputError(f"{path}: exists already. Choose another place, or add --force.")
 
 
-def write_text(path: Path, text: str) -> None:
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def block_sums(path: Path) -> list[int]:
+    """Return the CRC-32 of each block of a file; one that has not changed is read once per process."""
+    file = path.stat()
+    return list(_block_sums(path, (file.st_ino, file.st_mtime_ns, file.st_size)))
+
+
+@lru_cache(maxsize=64)
+def _block_sums(path: Path, version: tuple[int, int, int]) -> tuple[int, ...]:  # noqa: ARG001  (key of the cache)
+    with path.open("rb") as file:
+        return tuple(zlib.crc32(block) for block in iter(partial(file.read, BLOCK), b""))
+
+
+def _seal(path: Path, content: Path) -> None:
+    """Note the hash of what `path` will hold; that of what it holds counts too, lest a kill in between matters."""
+    place = path.with_name(HASHES)
+    known = read_json(place) if place.is_file() else {}
+    hashes = [file_hash(file) for file in (path, content) if file.is_file()]
+    write_json(place, {**known, path.name: list(dict.fromkeys(hashes))})
+
+
+def is_sealed(path: Path) -> bool:
+    """Return whether ``hashes.json`` beside a file has its hash."""
+    place = path.with_name(HASHES)
+    return path.name != HASHES and place.is_file() and path.name in read_json(place)
+
+
+def check_sealed(path: Path) -> None:
+    """Raise `InputError` if a file is not as it was written; what was never sealed, as in older runs, passes."""
+    if not path.is_file() or not is_sealed(path):
+        return
+    hashes = read_json(path.with_name(HASHES))[path.name]
+    if not isinstance(hashes, list) or file_hash(path) not in hashes:
+        raise InputError(
+            f"{path}: was changed or damaged after it was written (it does not fit {HASHES} beside it). Restore it or "
+            f"make it again; if the change is yours, delete its entry in {HASHES}."
+        )
+
+
+def write_text(path: Path, text: str, *, sealed: bool = False) -> None:
     """Write `text` as UTF-8, whole or not at all."""
-    with atomic(path) as temporary:
+    with atomic(path, sealed=sealed) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Json) -> None:
+def write_json(path: Path, value: Json, *, sealed: bool = False) -> None:
     """Write `value` as indented JSON; NaN is refused, since JSON has none."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", sealed=sealed)
 
 
-def write_table(path: Path, table: "pd.DataFrame") -> None:
+def write_table(path: Path, table: "pd.DataFrame", *, sealed: bool = False) -> None:
     """Write `table` as CSV with a header and without the index."""
-    with atomic(path) as temporary:
+    with atomic(path, sealed=sealed) as temporary:
         table.to_csv(temporary, index=False, compression="infer")
 
 
@@ -179,9 +240,36 @@ def read_json(path: Path) -> dict[str, Json]:
         value = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise InputError(f"{path} line {error.lineno}: is not valid JSON ({error.msg}).") from None
+    except RecursionError:
+        raise InputError(f"{path}: nests its values too deeply to be read.") from None
+    except ValueError:  # Python reads whole numbers of 4300 digits at most.
+        raise InputError(f"{path}: holds a number of too many digits to be read.") from None
     if not isinstance(value, dict):
         raise InputError(f"{path}: holds {type(value).__name__}; a JSON object was expected.")
+    check_sealed(path)
     return value
+
+
+def read_yaml(path: Path) -> Json:
+    """Return the values of a YAML file.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        If the file is not there, is not YAML, or is not as it was written.
+    """
+    import yaml
+
+    try:
+        values: Json = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: is not valid YAML ({' '.join(str(error).split())}).") from None
+    except RecursionError:
+        raise InputError(f"{path}: nests its values too deeply to be read.") from None
+    except ValueError as error:  # a date or a number that is none, or one of too many digits
+        raise InputError(f"{path}: is not valid YAML ({str(error)[:80]}).") from None
+    check_sealed(path)
+    return values
 
 
 def is_table(path: Path) -> bool:
@@ -224,6 +312,7 @@ def read_table(path: Path) -> "pd.DataFrame":
     repeated = next((name for name in named if named.count(name) > 1), None)
     if repeated is not None:
         raise InputError(f"{path}: two columns are called {repeated!r}. Rename one, or take it out.")
+    check_sealed(path)
     nameless = [place for place, name in enumerate(table) if not str(name).strip()]
     table.columns = pd.Index(named, dtype=table.columns.dtype)
     return table.drop(columns=[named[i] for i in nameless if (table[named[i]].str.strip() == "").all()])

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from focusmap.errors import DiskError, InputError, UnreadableImageError
+from focusmap.files import write_json
 from focusmap.images import store as store_module
 from focusmap.images import workers
 from focusmap.images.prepare import Preparation, prepare_file
@@ -178,7 +179,7 @@ def test_a_store_of_a_newer_program_is_neither_used_nor_deleted(files, tmp_path)
     newer = tmp_path / "store" / "newer"
     shutil.copytree(whole.folder, newer)
     sidecar = json.loads((newer / "store.json").read_text())
-    (newer / "store.json").write_text(json.dumps({**sidecar, "format": 99}))
+    write_json(newer / "store.json", {**sidecar, "format": 99})
     with pytest.raises(InputError, match="format 99"):
         open_store(newer)
     make(files[1:], tmp_path / "store")

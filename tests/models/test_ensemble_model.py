@@ -18,7 +18,7 @@ from focusmap.models.folder import CARD, WEIGHTS, load_model, save_model
 from focusmap.models.net import Model, with_views
 from focusmap.nets.grids import AS_IT_IS, View
 from support.maps import evidence_of
-from support.models import edit, model_of
+from support.models import edit, model_of, unseal
 
 VIEWS = (AS_IT_IS, View(mirror=True))
 
@@ -118,6 +118,7 @@ def test_an_ensemble_that_does_not_hold_is_refused(
 
 def test_a_member_that_was_swapped_is_noticed(folder: Path) -> None:
     shutil.copy(folder / "members/0" / WEIGHTS, folder / "members/1" / WEIGHTS)
+    unseal(folder)
     with pytest.raises(ModelError, match="members/1: the model does not give"):
         load_model(folder)
 

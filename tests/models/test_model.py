@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from focusmap.errors import FocusmapError, MissingFileError, ModelError
+from focusmap.errors import FocusmapError, InputError, MissingFileError, ModelError
 from focusmap.models.folder import CARD, WEIGHTS, load_model, save_model
-from support.models import edit, model_of
+from support.models import edit, model_of, unseal
 
 
 @pytest.fixture
@@ -73,6 +73,7 @@ def test_weights_of_another_training_are_noticed(folder: Path, tmp_path_factory:
     other = tmp_path_factory.mktemp("other")
     save_model(model_of(seed=1), other)
     (folder / WEIGHTS).write_bytes((other / WEIGHTS).read_bytes())
+    unseal(folder)
     with pytest.raises(ModelError, match="belong to different models"):
         load_model(folder)
 
@@ -80,6 +81,9 @@ def test_weights_of_another_training_are_noticed(folder: Path, tmp_path_factory:
 def test_weights_cut_in_half_are_named(folder: Path) -> None:
     path = folder / WEIGHTS
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=f"^{path}: was changed or damaged"):
+        load_model(folder)
+    unseal(folder)
     with pytest.raises(ModelError, match=f"^{path}: is damaged"):
         load_model(folder)
 

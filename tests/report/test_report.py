@@ -23,6 +23,7 @@ from focusmap.report.run_page import render_report
 from focusmap.report.words import words_in
 from focusmap.study.recipe import Recipe
 from focusmap.study.task import Target, Task
+from support.models import unseal
 from support.synthetic_run import binary_task, words_of, write_run
 
 SECTIONS = (
@@ -40,7 +41,9 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(original: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(original, tmp_path / "run")
+    copied = shutil.copytree(original, tmp_path / "run")
+    unseal(copied)
+    return copied
 
 
 def page_of(run: Path) -> str:

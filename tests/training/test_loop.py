@@ -16,6 +16,7 @@ from focusmap.training.batches import Drawn
 from focusmap.training.epoch import forward_store, training_batch
 from focusmap.training.loop import EpochRecord, FitOptions, fit, open_session
 from focusmap.training.records import tune_auroc
+from support.models import unseal
 from support.small_study import QUICK, plain_net, study, weights
 
 
@@ -132,6 +133,9 @@ def test_a_checkpoint_cut_in_half_is_named_with_a_remedy(tmp_path: Path) -> None
     path = tmp_path / "last.safetensors"
     next(fit(net(), study(), QUICK, FitOptions(path)))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"last.safetensors: was changed or damaged"):
+        next(fit(net(), study(), QUICK, FitOptions(path, resume=True)))
+    unseal(tmp_path)
     with pytest.raises(InputError, match=r"last.safetensors: is cut short.*without --resume"):
         next(fit(net(), study(), QUICK, FitOptions(path, resume=True)))
 

@@ -1,11 +1,6 @@
-"""Images that stand twice, exactly or nearly: within a cohort, across its patients, classes and parts, in two tables.
+"""Images that stand twice, exactly or nearly: in a cohort, across its patients, classes and parts, in two tables."""
 
-A near-duplicate is found on 32-pixel thumbnails in two steps. Their correlation must pass `CORRELATION`. Dark grey
-X-rays of different patients can come near that, since they share the outline of a chest; so what is left after the
-mean of all other images is taken away must correlate too (`DETAIL`), unless the two are all but identical (`SAME`).
-"""
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +8,7 @@ import pandas as pd
 
 from focusmap.audit.findings import AuditOptions, Finding, finding, plural
 from focusmap.audit.images import Images, look_at_all
+from focusmap.audit.near import NearPair, near_pairs
 from focusmap.audit.table import count_pairs, same_patient, say_pairs
 from focusmap.errors import InputError
 from focusmap.files import Json
@@ -20,21 +16,6 @@ from focusmap.study.cohort import Cohort
 from focusmap.study.external import Roster
 from focusmap.study.ids import spelled_apart
 from focusmap.study.split import Split
-
-CORRELATION = 0.97
-DETAIL = 0.85
-SAME = 0.999
-BLOCK = 1024
-MAX_PAIRS = 100_000
-
-
-@dataclass(frozen=True)
-class NearPair:
-    """Positions of two images, `a` before `b`, and the correlation of their thumbnails."""
-
-    a: int
-    b: int
-    correlation: float
 
 
 def exact_groups(digests: Sequence[str]) -> list[list[int]]:
@@ -46,66 +27,6 @@ def exact_groups(digests: Sequence[str]) -> list[list[int]]:
     column = pd.Series(list(digests))
     repeated = column[(column != "") & column.duplicated(keep=False)]
     return [list(rows) for _, rows in repeated.groupby(repeated, sort=False).groups.items()]
-
-
-def near_pairs(thumbnails: np.ndarray, usable: np.ndarray) -> list[NearPair]:
-    """Return the pairs of nearly equal images, the nearest first; at most `MAX_PAIRS` of them.
-
-    Parameters
-    ----------
-    thumbnails : (N, rows, columns)
-        Any scale; constant ones are in no pair.
-    usable : (N,) bool
-        Images to compare.
-    """
-    if not usable.any():
-        return []
-    flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
-    kept = np.flatnonzero(usable & (flat.max(axis=1) > flat.min(axis=1)))
-    pairs: list[NearPair] = []
-    for a, b, correlation in _candidates(unit_rows(flat[kept])):
-        pairs += [NearPair(int(i), int(j), float(r)) for i, j, r in zip(kept[a], kept[b], correlation, strict=True)]
-        if len(pairs) > MAX_PAIRS:
-            break
-    return sorted(pairs, key=lambda pair: (-pair.correlation, pair.a, pair.b))[:MAX_PAIRS]
-
-
-def unit_rows(flat: np.ndarray) -> np.ndarray:
-    """Return each row centred and of length 1 (zero if constant), so that inner products are correlations."""
-    centred = flat - flat.mean(axis=1, keepdims=True)
-    length = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.asarray(centred / np.maximum(length, 1e-9), dtype=np.float32)
-
-
-def _candidates(unit: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield positions and correlations of near pairs, `BLOCK` rows at a time, so that memory stays small."""
-    mean = unit.mean(axis=0) if len(unit) else np.zeros(unit.shape[1], np.float32)
-    rest = unit - mean
-    along, square = rest @ mean, np.einsum("ij,ij->i", rest, rest)
-    for start in range(0, len(unit), BLOCK):
-        product = rest[start : start + BLOCK] @ rest[start:].T
-        correlation = product + along[start : start + BLOCK, None] + along[None, start:] + mean @ mean
-        a, b = np.nonzero(np.triu(correlation > CORRELATION, k=1))
-        r = correlation[a, b]
-        detail = _detail(product[a, b], square[start + a], square[start + b], len(unit))
-        near = (detail > DETAIL) | (r > SAME)
-        yield start + a[near], start + b[near], np.minimum(r[near], 1.0)
-
-
-def _detail(product: np.ndarray, square_a: np.ndarray, square_b: np.ndarray, n: int) -> np.ndarray:
-    """Return the correlation of two images less the mean of the other n - 2.
-
-    With r the images less the mean of all n, that is u_a = r_a + c (r_a + r_b), c = 1 / (n - 2), and u_b alike;
-    all inner products follow from those of r.
-    """
-    if n <= 2:
-        return np.ones_like(product)
-    c = 1 / (n - 2)
-    both = square_a + 2 * product + square_b
-    top = product + c * (square_a + 2 * product + square_b) + c**2 * both
-    length_a = square_a + 2 * c * (square_a + product) + c**2 * both
-    length_b = square_b + 2 * c * (square_b + product) + c**2 * both
-    return np.asarray(top / np.sqrt(np.maximum(length_a * length_b, 1e-20)))
 
 
 MAX_LISTED = 1000
@@ -141,6 +62,7 @@ def describe_duplicates(cohort: Cohort, duplicates: Duplicates, split: Split | N
             "a": ids[pair.a],
             "b": ids[pair.b],
             "correlation": round(pair.correlation, 4),
+            "how": pair.how,
             "same_patient": bool(cohort.patient_ids[pair.a] == cohort.patient_ids[pair.b]),
             "same_class": _same_class(cohort, pair),
             "same_split": None if split is None else len(_parts(cohort, split, (pair.a, pair.b))) < 2,
@@ -217,7 +139,12 @@ def _is_of_one(cohort: Cohort, pair: NearPair) -> bool:
 
 def _say(cohort: Cohort, near: Sequence[NearPair]) -> list[str]:
     ids = cohort.image_ids
-    return [f"{ids[pair.a]} ~ {ids[pair.b]} ({pair.correlation:.3f})" for pair in near[:MAX_LISTED]]
+    return [f"{ids[pair.a]} ~ {ids[pair.b]} ({_how(pair)})" for pair in near[:MAX_LISTED]]
+
+
+def _how(pair: NearPair) -> str:
+    """Return how near a pair is, and in what it differs."""
+    return f"{pair.correlation:.3f}" + ("" if pair.how == "alike" else f", {pair.how}")
 
 
 def audit_against(ours: Roster, theirs: Roster, options: AuditOptions | None = None) -> list[Finding]:
@@ -282,7 +209,7 @@ def _near_across(ours: Roster, theirs: Roster, duplicates: Duplicates) -> list[s
     n, said = len(ours.image_ids), []
     for pair in duplicates.near:
         if pair.a < n <= pair.b and not _same_patient(ours, theirs, pair.a, pair.b - n):
-            said.append(f"{ours.image_ids[pair.a]} ~ {theirs.image_ids[pair.b - n]} ({pair.correlation:.3f})")
+            said.append(f"{ours.image_ids[pair.a]} ~ {theirs.image_ids[pair.b - n]} ({_how(pair)})")
     return said
 
 

@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from focusmap.audit.association import auroc_of_counts, column_cells
-from focusmap.audit.duplicates import unit_rows
 from focusmap.audit.findings import Finding, finding
 from focusmap.audit.images import Images
+from focusmap.audit.near import unit_rows
 from focusmap.audit.table import label_columns
 from focusmap.study.cohort import Cohort
 

@@ -136,7 +136,7 @@ def _columns(target: Target, logits: np.ndarray, probabilities: np.ndarray) -> d
 
 def write_predictions(predictions: Predictions, path: Path) -> None:
     """Write the table as CSV; numbers keep all their digits."""
-    write_table(path, predictions.to_table())
+    write_table(path, predictions.to_table(), sealed=True)
 
 
 def read_predictions(path: Path, task: Task) -> Predictions:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focusmap.errors import DiskError, InputError, UnreadableImageError, listed, suggest
-from focusmap.files import Json, disk_errors, read_json, write_json
+from focusmap.files import Json, block_sums, disk_errors, read_json, write_json
 from focusmap.images.prepare import AnyPreparation, FloatArray, Uint8Array, preparation_from
 from focusmap.images.workers import Outcome, PreparedImage, prepare_in_order
 from focusmap.progress import Progress, silent
@@ -105,11 +105,13 @@ def open_store(folder: Path) -> Store:
             raise InputError(f"{folder}: holds {len(stores)} prepared stores; one was expected.")
         folder = stores[0]
     try:
-        return _load(folder)
+        store = _load(folder)
+        _check_sums(store)
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise InputError(
             f"{folder}: the prepared store is damaged ({error}). Delete this folder; it is made anew."
         ) from None
+    return store
 
 
 def _load(folder: Path) -> Store:
@@ -132,6 +134,14 @@ def _load(folder: Path) -> Store:
     if not len(pixels) == len(store.image_ids) == len(store.hashes) == len(store.mean) == len(store.source_shapes):
         raise ValueError(f"{len(pixels)} images and {len(store.image_ids)} image_ids")
     return store
+
+
+def _check_sums(store: Store) -> None:
+    """Raise `ValueError` where pixels are not as they were written; stores of earlier versions have no sums."""
+    sums = read_json(store.folder / SIDECAR).get("sums")
+    found = [] if sums is None else block_sums(store.folder / PIXELS)
+    if sums is not None and found != sums:
+        raise ValueError(f"{PIXELS} was changed in one of its {len(found)} blocks or more")
 
 
 @dataclass(frozen=True)
@@ -163,7 +173,8 @@ def write_store(folder: Path, wanted: Wanted, outcomes: Iterable[Outcome]) -> Fa
         _write_header(file, (len(kept), *shape))
         file.flush()
         os.fsync(file.fileno())
-    write_json(folder / SIDECAR, _columns(wanted.preparation, kept))
+    sums = cast(Json, block_sums(folder / PIXELS))
+    write_json(folder / SIDECAR, {**_columns(wanted.preparation, kept), "sums": sums}, sealed=True)
     return tuple(failures)
 
 
@@ -293,10 +304,19 @@ def _images_on_hand(folder: Path, preparation: AnyPreparation) -> dict[str, tupl
     """Return by content hash the images that stores in `folder` hold, prepared in the same way."""
     found: dict[str, tuple[Store, int]] = {}
     for sidecar in folder.glob(f"[!.]*/{SIDECAR}"):
-        store = _open_if_whole(sidecar.parent)
-        if store is not None and store.preparation == preparation:
+        # Only what may be taken is read through for its sums.
+        is_same = _is_prepared_so(sidecar.parent, preparation)
+        store = _open_if_whole(sidecar.parent) if is_same else None
+        if store is not None:
             found.update((content_hash, (store, row)) for row, content_hash in enumerate(store.hashes))
     return found
+
+
+def _is_prepared_so(folder: Path, preparation: AnyPreparation) -> bool:
+    try:
+        return _load(folder).preparation == preparation
+    except (InputError, KeyError, TypeError, ValueError, OSError):
+        return False
 
 
 def _copy(store: Store, row: int) -> PreparedImage:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from focusmap.errors import InputError, MissingFileError, ModelError
-from focusmap.files import atomic, read_json
+from focusmap.files import atomic, check_sealed, read_json
 from focusmap.models.ensemble import Kind, kind_of, mean_from
 from focusmap.models.predictor import Looking, ModelCard, Predictor, Self, read_card, write_card
 from focusmap.models.rows import rows_from
@@ -42,7 +42,7 @@ def save_model(model: Self, folder: Path) -> Self:
     if probe:
         model = model.with_card(replace(model.card, probe=probe))
     if arrays:
-        with atomic(folder / WEIGHTS) as temporary:
+        with atomic(folder / WEIGHTS, sealed=True) as temporary:
             save_file(arrays, temporary)
     write_card(model.card, folder / CARD)
     return model
@@ -113,6 +113,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
 
     if not path.is_file():
         raise MissingFileError(f"{path}: the model's weights are missing. Copy the whole model folder.")
+    check_sealed(path)
     try:
         arrays: dict[str, np.ndarray] = load_file(path)
     except SafetensorError as error:

@@ -3,11 +3,12 @@
 The card (`model.json`) is everything about a model but its weights.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeGuard, TypeVar, cast
 
 import numpy as np
 
@@ -118,7 +119,7 @@ def mean_card(cards: Sequence[ModelCard], made_of: str) -> ModelCard:
 
 def write_card(card: ModelCard, path: Path) -> None:
     """Write `model.json`."""
-    write_json(path, card.to_dict())
+    write_json(path, card.to_dict(), sealed=True)
 
 
 def read_card(path: Path) -> ModelCard:
@@ -147,10 +148,42 @@ def read_card(path: Path) -> ModelCard:
     for name in ("members", "tta", "covariates"):
         if not isinstance(values.get(name, []), list):
             raise ModelError(f"{path}: {name} is {type(values[name]).__name__}; a list was expected.")
+    _refuse_implausible(path, values)
     task = Task.from_dict(cast(list[Json], values.pop("task")))
     found = cast(Mapping[str, Mapping[str, Json]], values.pop("cuts", {}))
     cuts = {label: FocusCut(**cut) for label, cut in found.items()}  # type: ignore[arg-type]
     return ModelCard(task=task, cuts=cuts, **values)  # type: ignore[arg-type]
+
+
+LARGEST_PROBE = 1024
+
+
+def _refuse_implausible(path: Path, values: Mapping[str, Json]) -> None:
+    """Raise `ModelError` where a number of a card is none, or none that a training could have written."""
+    for key in ("temperatures", "thresholds", "scales", "probe", "architecture", "preparation", "training"):
+        if not isinstance(values[key], Mapping):
+            raise ModelError(f"{path}: {key} is {type(values[key]).__name__}; names with values were expected.")
+    numbers = cast(Mapping[str, Mapping[str, Json]], values)
+    for name, value in numbers["temperatures"].items():
+        if not _is_number(value, 0.0) or value == 0:
+            raise ModelError(
+                f"{path}: the temperature of {name} is {str(value)[:20]!r}; a number above 0 was expected."
+            )
+    for name, value in numbers["thresholds"].items():
+        if not _is_number(value, -math.inf):
+            raise ModelError(f"{path}: the threshold of {name} is {str(value)[:20]!r}; a number was expected.")
+    for name, pair in numbers["scales"].items():
+        if not isinstance(pair, list) or len(pair) != 2 or not all(_is_number(one, -math.inf) for one in pair):
+            raise ModelError(f"{path}: the scale of {name} is {str(pair)[:40]!r}; a mean and a spread were expected.")
+    for name in ("side", "seed"):
+        told = numbers["probe"].get(name, 1)
+        most = LARGEST_PROBE if name == "side" else 2**32 - 1
+        if not isinstance(told, int) or not 0 <= told <= most:
+            raise ModelError(f"{path}: the {name} of its probe is {str(told)[:20]!r}; 0 to {most} was expected.")
+
+
+def _is_number(value: Json, least: float) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value < math.inf
 
 
 @dataclass(frozen=True)

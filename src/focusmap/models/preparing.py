@@ -3,7 +3,6 @@
 The manifest says what was run, on what, with which versions, for how long.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from focusmap.audit.images import seen_by
-from focusmap.files import Json, read_json, write_json
+from focusmap.files import Json, file_hash, read_json, write_json
 from focusmap.models.configure import check_model, preparation_for, resolved, rows_for
 from focusmap.study.cases import with_images
 from focusmap.study.cohort import Cohort, write_cohort
@@ -146,12 +145,6 @@ def library_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _hashes(run: Run) -> dict[str, str]:

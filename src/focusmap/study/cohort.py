@@ -268,9 +268,9 @@ def read_earlier(file: Path, study: Study) -> pd.DataFrame:
 
 def write_cohort(cohort: Cohort, path: Path) -> None:
     """Write the checked table, and beside it the images of its cases where it has some."""
-    write_table(path, cohort.table)
+    write_table(path, cohort.table, sealed=True)
     if cohort.images is not None:
-        write_table(path.with_name(IMAGES_FILE), cohort.images)
+        write_table(path.with_name(IMAGES_FILE), cohort.images, sealed=True)
 
 
 def load_cohort(run: Path) -> Cohort:

@@ -7,7 +7,7 @@ from types import UnionType
 from typing import Annotated, ClassVar, Literal, cast, get_args, get_origin, get_type_hints
 
 from focusmap.errors import InputError, suggest
-from focusmap.files import Json, read_text, write_text
+from focusmap.files import Json, read_yaml, write_text
 from focusmap.settings import Setting, described
 from focusmap.study.recipe_parts import SegmentationRecipe, check_threshold_rule, over_preset
 
@@ -298,7 +298,7 @@ class Recipe:
         """Write the recipe."""
         import yaml
 
-        write_text(path, yaml.safe_dump(asdict(self), sort_keys=False))
+        write_text(path, yaml.safe_dump(asdict(self), sort_keys=False), sealed=True)
 
 
 def read_recipe(path: Path, preset: str | None = None) -> Recipe:
@@ -309,12 +309,7 @@ def read_recipe(path: Path, preset: str | None = None) -> Recipe:
     MissingFileError, InputError
         If the file is not there, is not YAML, or has an unknown key or an impossible value.
     """
-    import yaml
-
-    try:
-        values = yaml.safe_load(read_text(path)) or {}
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: is not valid YAML ({' '.join(str(error).split())}).") from None
+    values = read_yaml(path) or {}
     if not isinstance(values, dict):
         raise InputError(f"{path}: holds {type(values).__name__}; settings such as 'epochs: 30' were expected.")
     try:

@@ -151,7 +151,8 @@ def fold_split(split: Split, k: int) -> Split:
 def write_split(split: Split, path: Path) -> None:
     """Write ``split.csv`` and beside it ``split.json`` with the fingerprint and the notes."""
     write_table(path, split.table)
-    write_json(path.with_suffix(".json"), {"fingerprint": split.fingerprint, **note_entries("notes", split.notes)})
+    facts = {"fingerprint": split.fingerprint, **note_entries("notes", split.notes)}
+    write_json(path.with_suffix(".json"), facts, sealed=True)
 
 
 def read_split(path: Path, cohort: Cohort) -> Split:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from focusmap.errors import InputError, suggest
-from focusmap.files import Json, read_text, write_text
+from focusmap.files import Json, read_yaml, write_text
 from focusmap.study.options import Uncertain
 from focusmap.study.task import Task
 
@@ -129,7 +129,7 @@ def write_study(study: Study, path: Path) -> None:
     for key, usual in {"same_patient": False, "list_sign": "|"}.items():
         if values[key] == usual:
             del values[key]
-    write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True), sealed=True)
 
 
 def read_study(path: Path) -> Study:
@@ -140,12 +140,7 @@ def read_study(path: Path) -> Study:
     MissingFileError, InputError
         If the file is not there, is not YAML, or has a key that a study does not have.
     """
-    import yaml
-
-    try:
-        values = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: is not valid YAML ({' '.join(str(error).split())}).") from None
+    values = read_yaml(path)
     if not isinstance(values, Mapping):
         raise InputError(f"{path}: is not a study; 'label_file: ...' and 'task: ...' were expected.")
     known = [item.name for item in fields(Study)]

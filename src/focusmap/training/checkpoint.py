@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from focusmap.errors import InputError, MissingFileError
-from focusmap.files import Json, atomic
+from focusmap.files import Json, atomic, check_sealed
 from focusmap.nets.focus_net import FocusNet
 from focusmap.nets.grids import CHANNELS_LAST
 from focusmap.study.recipe import Recipe
@@ -50,7 +50,7 @@ def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
     # safetensors takes neither strided nor shared memory; the reader restores the layout.
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in checkpoint.tensors.items()}
-    with atomic(path) as temporary:
+    with atomic(path, sealed=True) as temporary:
         save_file(tensors, temporary, metadata={FACTS: json.dumps(checkpoint.facts)})
 
 
@@ -66,11 +66,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
     if not path.is_file():
         raise MissingFileError(f"{path}: no such checkpoint; nothing to resume. Train without --resume.")
+    check_sealed(path)
     try:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {})[FACTS])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  the file is no mapping
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+    except (SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: is cut short, damaged or not a checkpoint ({error}). Delete it and train again without --resume."
         ) from None

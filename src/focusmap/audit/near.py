@@ -1,0 +1,219 @@
+"""Images that are nearly the same: brighter, smaller, mirrored, inverted, cropped, slightly turned, written upon.
+
+They are found on 32-pixel thumbnails. One image is compared with *views* of each other image (`VIEWS`). What is left
+of both after the mean of all other images is taken away must correlate (`DETAIL`), since X-rays of different patients
+share the outline of a chest; and so must the thumbnails themselves: as a whole (`CORRELATION`), all but identical
+(`SAME`), or, for letters and margins, in seven eighths of the cells that are not background (`TRIMMED`).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+CORRELATION, DETAIL, SAME = 0.97, 0.85, 0.999
+TRIMMED, TRIMMED_DETAIL, LEFT_OUT = 0.98, 0.83, 0.12
+BACKGROUND = 0.08
+COARSE, COARSE_DETAIL, COARSE_OF_VIEWS = 8, 0.8, 0.9
+BLOCK = 1024
+MAX_PAIRS = 100_000
+
+Box = tuple[float, float, float, float]
+Thumbnails = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class View:
+    """How one image may have been made of another: mirrored, inverted, cut at its sides (shares), or turned."""
+
+    name: str
+    step_rows: int = 1
+    step_columns: int = 1
+    sign: int = 1
+    cut: Box = (0, 0, 0, 0)
+    degrees: float = 0.0
+
+    @property
+    def is_mutual(self) -> bool:
+        """Return whether the view of the view is the image."""
+        return not self.degrees and not any(self.cut)
+
+    def of(self, thumbnails: Thumbnails) -> Thumbnails:
+        """Return the view of each thumbnail ``(N, rows, columns)``."""
+        flipped = self.sign * thumbnails[:, :: self.step_rows, :: self.step_columns]
+        return np.asarray(flipped if self.is_mutual else _resampled(flipped, self.cut, self.degrees), np.float32)
+
+
+CUT = 0.05
+VIEWS = (
+    View("alike"),
+    View("mirrored", step_columns=-1),
+    View("mirrored", step_rows=-1),
+    View("inverted", sign=-1),
+    View("cropped", cut=(CUT, 0, 0, 0)),
+    View("cropped", cut=(0, CUT, 0, 0)),
+    View("cropped", cut=(0, 0, CUT, 0)),
+    View("cropped", cut=(0, 0, 0, CUT)),
+    View("cropped", cut=(CUT, CUT, CUT, CUT)),
+    View("cropped", cut=(CUT / 2, CUT / 2, CUT / 2, CUT / 2)),
+    View("turned", degrees=2),
+    View("turned", degrees=-2),
+)
+
+
+@dataclass(frozen=True)
+class NearPair:
+    """Positions of two images, `a` before `b`, the correlation of their thumbnails, and in what they differ."""
+
+    a: int
+    b: int
+    correlation: float
+    how: str = "alike"
+
+
+def near_pairs(thumbnails: np.ndarray, usable: np.ndarray, views: Sequence[View] = VIEWS) -> list[NearPair]:
+    """Return the pairs of nearly equal images, the nearest first; at most `MAX_PAIRS` of them.
+
+    Parameters
+    ----------
+    thumbnails : (N, rows, columns)
+        Any scale; constant ones are in no pair.
+    usable : (N,) bool
+        Images to compare.
+    views
+        What an image may have become.
+    """
+    flat = thumbnails.reshape(len(thumbnails), int(np.prod(thumbnails.shape[1:])))
+    kept = np.flatnonzero(usable & (flat.max(axis=1) > flat.min(axis=1))) if len(flat) else np.zeros(0, int)
+    if len(kept) < 2:
+        return []
+    compared = _Compared(np.asarray(thumbnails[kept], np.float32))
+    found: dict[tuple[int, int], NearPair] = {}
+    for view in views:
+        for a, b, correlation in compared.pairs(view):
+            for i, j, r in zip(kept[a], kept[b], correlation, strict=True):
+                pair = NearPair(int(min(i, j)), int(max(i, j)), float(r), view.name)
+                known = found.setdefault((pair.a, pair.b), pair)
+                if known.how != "alike" and r > known.correlation:
+                    found[pair.a, pair.b] = pair
+            if len(found) > MAX_PAIRS:
+                break
+    return sorted(found.values(), key=lambda pair: (-pair.correlation, pair.a, pair.b))[:MAX_PAIRS]
+
+
+def unit_rows(flat: np.ndarray) -> np.ndarray:
+    """Return each row centred and of length 1 (zero if constant), so that inner products are correlations."""
+    centred = flat - flat.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    return np.asarray(centred / np.maximum(length, 1e-9), dtype=np.float32)
+
+
+class _Compared:
+    """Thumbnails ``(N, rows, columns)`` as unit rows, what is left of them without their mean, and that in coarse."""
+
+    def __init__(self, thumbnails: Thumbnails) -> None:
+        self.thumbnails, self.unit = thumbnails, _rows(thumbnails)
+        self.mean = self.unit.mean(axis=0)
+        self.coarse = _coarse(self.unit - self.mean, thumbnails.shape[1:])
+
+    def pairs(self, view: View) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield positions and correlations of near pairs under a view, `BLOCK` rows at a time to keep memory small."""
+        seen = self.unit if view == VIEWS[0] else _rows(view.of(self.thumbnails))
+        coarse = self.coarse if seen is self.unit else _coarse(seen - self.mean, self.thumbnails.shape[1:])
+        limit = -2 if len(seen) <= 2 else COARSE_DETAIL if seen is self.unit else COARSE_OF_VIEWS
+        for start in range(0, len(seen), BLOCK):
+            first = start if view.is_mutual else 0
+            product = self.coarse[start : start + BLOCK] @ coarse[first:].T
+            a, b = np.divmod(np.flatnonzero(product > limit), product.shape[1])
+            a, b = a + start, b + first
+            kept = np.flatnonzero(a < b if view.is_mutual else a != b)
+            for part in range(0, len(kept), BLOCK * 16):
+                rows, others = (side[kept[part : part + BLOCK * 16]] for side in (a, b))
+                r, is_near = self._judged(self.unit[rows], seen[others])
+                yield rows[is_near], others[is_near], r[is_near]
+
+    def _judged(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the correlation of rows, and whether they are near."""
+        r = np.minimum(np.einsum("ij,ij->i", a, b), 1.0)
+        detail = self._detail(a, b)
+        near = ((r > CORRELATION) & (detail > DETAIL)) | (r > SAME)
+        doubtful = np.flatnonzero(~near & (detail > TRIMMED_DETAIL))
+        trimmed = _trimmed(a[doubtful], b[doubtful])
+        r[doubtful] = np.where(trimmed > TRIMMED, trimmed, r[doubtful])
+        near[doubtful] = trimmed > TRIMMED
+        return r, near
+
+    def _detail(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Return the correlation of rows less the mean of the other n - 2.
+
+        With x the sum of all n less both: ``u_a = a - x / (n - 2)``, and `b` alike.
+        """
+        n = len(self.unit)
+        if n <= 2:
+            return np.ones(len(a), np.float32)
+        others = (n * self.mean - a - b) / (n - 2)
+        left_a, left_b = a - others, b - others
+        lengths = np.linalg.norm(left_a, axis=1) * np.linalg.norm(left_b, axis=1)
+        return np.asarray(np.einsum("ij,ij->i", left_a, left_b) / np.maximum(lengths, 1e-10))
+
+
+def _trimmed(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the correlation of rows without background, and without the cells in which they differ most, ``(P,)``."""
+    if not len(a):
+        return np.zeros(0)
+    low, high = (end(end(a, axis=1), end(b, axis=1))[:, None] for end in (_least, _greatest))
+    shown = np.maximum(a, b) > low + BACKGROUND * (high - low)
+    x, y = _centred(a, shown), _centred(b, shown)
+    slope = (x * y).sum(axis=1, keepdims=True) / np.maximum((x * x).sum(axis=1, keepdims=True), 1e-12)
+    off = np.where(shown, np.abs(y - slope * x), np.inf)
+    n_kept = np.maximum((shown.sum(axis=1) * (1 - LEFT_OUT)).astype(int), 1)
+    limit = np.take_along_axis(np.sort(off, axis=1), n_kept[:, None] - 1, axis=1)
+    x, y = _centred(a, off <= limit), _centred(b, off <= limit)
+    return np.asarray((x * y).sum(axis=1) / np.sqrt(np.maximum((x * x).sum(axis=1) * (y * y).sum(axis=1), 1e-20)))
+
+
+def _least(values: np.ndarray, *others: np.ndarray, axis: int | None = None) -> np.ndarray:
+    return np.minimum(values, *others) if others else np.asarray(values.min(axis=axis))
+
+
+def _greatest(values: np.ndarray, *others: np.ndarray, axis: int | None = None) -> np.ndarray:
+    return np.maximum(values, *others) if others else np.asarray(values.max(axis=axis))
+
+
+def _centred(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Return the kept cells of each row less their mean, and 0 for the others."""
+    mean = (values * kept).sum(axis=1, keepdims=True) / np.maximum(kept.sum(axis=1, keepdims=True), 1)
+    return np.asarray((values - mean) * kept)
+
+
+def _rows(thumbnails: Thumbnails) -> np.ndarray:
+    return unit_rows(thumbnails.reshape(len(thumbnails), int(np.prod(thumbnails.shape[1:]))))
+
+
+def _coarse(rest: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return unit rows of the means over patches, ``(N, 64)``: quick to compare, and little moved by a few cells."""
+    if min(shape) < COARSE:
+        return unit_rows(rest)
+    rows, columns = (side // COARSE * COARSE for side in shape)
+    cells = rest.reshape(-1, *shape)[:, :rows, :columns]
+    patches = cells.reshape(len(rest), COARSE, rows // COARSE, COARSE, columns // COARSE).mean(axis=(2, 4))
+    return unit_rows(patches.reshape(len(rest), -1))
+
+
+def _resampled(thumbnails: Thumbnails, cut: Box, degrees: float) -> Thumbnails:
+    """Return thumbnails cut at left, top, right and bottom and stretched again, or turned; linear, edges repeated."""
+    n_rows, n_columns = thumbnails.shape[1:]
+    left, top, right, bottom = cut
+    y, x = np.meshgrid(
+        (np.arange(n_rows) + 0.5) / n_rows - 0.5, (np.arange(n_columns) + 0.5) / n_columns - 0.5, indexing="ij"
+    )
+    cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    rows = (0.5 + (top - bottom) / 2 + (1 - top - bottom) * (cosine * y - sine * x)) * n_rows - 0.5
+    columns = (0.5 + (left - right) / 2 + (1 - left - right) * (sine * y + cosine * x)) * n_columns - 0.5
+    rows, columns = np.clip(rows, 0, n_rows - 1), np.clip(columns, 0, n_columns - 1)
+    i, j = np.minimum(rows.astype(int), n_rows - 2), np.minimum(columns.astype(int), n_columns - 2)
+    v, u = (rows - i).astype(np.float32), (columns - j).astype(np.float32)
+    above = thumbnails[:, i, j] * (1 - u) + thumbnails[:, i, j + 1] * u
+    below = thumbnails[:, i + 1, j] * (1 - u) + thumbnails[:, i + 1, j + 1] * u
+    return np.asarray(above * (1 - v) + below * v, np.float32)
