@@ -112,7 +112,7 @@ def test_exact_copies_across_parts_block_and_near_ones_warn(tmp_path: Path) -> N
     duplicates = audit.overview["duplicates"]
     assert isinstance(duplicates, dict)
     assert duplicates["near"][0] | {"correlation": 1} == {  # type: ignore[operator, index]
-        "a": "i002.png", "b": "i003.png", "correlation": 1, "same_patient": False, "same_class": False,
+        "a": "i002.png", "b": "i003.png", "correlation": 1, "how": "alike", "same_patient": False, "same_class": False,
         "same_split": False,
     }  # fmt: skip
 
