@@ -75,6 +75,7 @@ SENTENCES: Mapping[str, str] = {
     "reserves for test or does not use are excluded",
     "part-taken": "the declared split has no {part} part; it was drawn from train, by patient",
     "parts-taken": "the declared split has no {part} and no {other} part; both were drawn from train, by patient",
+    "near-together": "{n} images that are nearly the same as others stand in one part with these, in {groups} groups",
     "differs": "column {name} differs between readings of one image and is excluded",
     "restates-others": "column {name} repeats the other targets and is excluded",
     "restates": "column {name} repeats {of} and is not used as an input",

@@ -1,5 +1,6 @@
 """The images give their faults away: twins, blanks, broken files, sources, slices of one patient."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ from focusmap.audit import AuditOptions, audit_against, audit_cohort, compared_b
 from focusmap.audit import images as audit_images
 from focusmap.audit.images import look_at_all
 from focusmap.audit.near import CORRELATION, DETAIL, SAME, TRIMMED_DETAIL, VIEWS, near_pairs
+from focusmap.cli import main
 from focusmap.errors import FocusmapError
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.study.external import read_roster, roster_of
@@ -319,4 +321,43 @@ def test_the_phantom_is_not_refused(tmp_path: Path) -> None:
     audit = audit_cohort(cohort, make_split(cohort))
     assert audit.blocking() == []
     assert found(audit, "near-duplicates-across-splits") is None
+    assert found(audit, "hidden-groups") is None
+
+
+@pytest.mark.parametrize(("options", "apart"), [([], 0), (["--no-group-near-duplicates"], 3)])
+def test_twins_of_two_patients_stand_in_one_part_unless_the_user_parts_them(
+    tmp_path: Path, options: list[str], apart: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [twin for texture in textures(30, size=64) for twin in (texture, texture[:, ::-1].copy())]
+    labels = [("sick", "well")[k // 2 % 2] for k in range(60)]
+    write_cohort(tmp_path, numbered(60).assign(label=labels), images)
+    command = ["prepare", str(tmp_path / "labels.csv"), "--out", str(tmp_path / "run"), "--size", "32"]
+    assert main([*command, "--model", "small-residual", *options]) == 0
+    parts = pd.read_csv(tmp_path / "run/split.csv")["split"].to_numpy().reshape(30, 2)
+    assert int((parts[:, 0] != parts[:, 1]).sum()) >= apart
+    assert (parts[:, 0] == parts[:, 1]).all() or options
+    warned = found_in(tmp_path / "run/audit.json", "near-duplicates-across-splits")
+    assert warned == bool(options)
+    assert ("stand in one part with these, in 30 groups" in (tmp_path / "run/split.json").read_text()) != bool(options)
+
+
+def found_in(audit: Path, name: str) -> bool:
+    return name in {item["name"] for item in json.loads(audit.read_text())["findings"]}
+
+
+def test_slices_that_are_shuffled_and_nameless_are_found(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    stacks = textures(20, seed=1, size=64).astype(float)
+    others = textures(20, seed=2, size=64)
+    slices = [
+        (1 - t) * stack + t * other for stack, other in zip(stacks, others, strict=True) for t in np.linspace(0, 0.9, 8)
+    ]
+    order = rng.permutation(160)
+    table = numbered(160).assign(path=[f"{rng.integers(1e9):x}.png" for _ in range(160)], label=["sick", "well"] * 80)
+    shuffled = [slices[k].astype(np.uint8) for k in order]
+    assert must_find(audit_cohort(write_cohort(tmp_path, table, shuffled, targets=("label",))), "hidden-groups")
+
+
+def test_images_of_many_patients_are_no_slices(tmp_path: Path) -> None:
+    audit = audit_cohort(write_cohort(tmp_path, numbered(160), textures(160, size=64), targets=("label",)))
     assert found(audit, "hidden-groups") is None

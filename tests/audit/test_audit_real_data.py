@@ -1,13 +1,17 @@
 """What the audit finds in public sets; skipped where FOCUSMAP_DATA does not name their folder."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from focusmap.audit import audit_against, audit_cohort
+from focusmap.audit import AuditOptions, audit_against, audit_cohort
+from focusmap.audit.images import Images, look_at_all
+from focusmap.audit.near import near_pairs
 from focusmap.study.cohort import Cohort, read_cohort
 from focusmap.study.external import read_roster, roster_of
 from focusmap.study.options import Declaration
@@ -27,9 +31,12 @@ def read(name: str, **said: object) -> Cohort:
     return read_cohort(DATA / name / "labels.csv", Declaration(**said))  # type: ignore[arg-type]
 
 
-def test_breast_ultrasound_holds_138_near_duplicates_four_across_classes() -> None:
+def test_breast_ultrasound_holds_149_near_duplicates_of_which_seven_are_cropped_or_turned() -> None:
     audit = audit_cohort(read("breast_us_busi", targets=("label",), patient="none"))
-    assert must_find(audit, "near-duplicates").count == 138
+    assert must_find(audit, "near-duplicates").count == 149
+    duplicates = audit.overview["duplicates"]
+    assert isinstance(duplicates, dict)
+    assert Counter(pair["how"] for pair in duplicates["near"]) == {"alike": 142, "cropped": 6, "turned": 1}  # type: ignore[union-attr, index]
     assert must_find(audit, "near-duplicates-across-classes").count == 4
     assert audit.blocking() == []
     grouped = audit_cohort(read("breast_us_busi", targets=("label",), patient="near_duplicate_group"))
@@ -37,6 +44,57 @@ def test_breast_ultrasound_holds_138_near_duplicates_four_across_classes() -> No
     assert "4 of them, each of one patient or case, have different labels" in (
         must_find(grouped, "near-duplicates").message
     )
+
+
+CHANGES = {
+    "exact copy": lambda image: image,
+    "smaller": lambda image: image.resize((image.width * 9 // 10, image.height * 9 // 10)),
+    "brighter": lambda image: image.point(lambda level: min(255, int(1.2 * level + 10))),
+    "mirrored": ImageOps.mirror,
+    "inverted": ImageOps.invert,
+    "cropped on one side": lambda image: image.crop((image.width // 20, 0, image.width, image.height)),
+    "cropped below": lambda image: image.crop((0, 0, image.width, image.height * 19 // 20)),
+    "cropped around": lambda image: ImageOps.crop(image, min(image.size) // 20),
+    "turned": lambda image: image.rotate(2, Image.Resampling.BICUBIC),
+    "lettered": lambda image: lettered(image),
+}
+
+
+def lettered(image: Image.Image) -> Image.Image:
+    written, size = image.copy(), max(10, image.height // 12)
+    draw = ImageDraw.Draw(written)
+    draw.text((image.width // 20, image.height // 20), "PATIENT LEFT 12:34", 255, ImageFont.load_default(size))
+    draw.text((image.width * 6 // 10, image.height * 17 // 20), "B-MODE", 255, ImageFont.load_default(size))
+    return written
+
+
+@pytest.fixture(scope="module")
+def ultrasound() -> Images:
+    return look_at_all(read("breast_us_busi", targets=("label",), patient="none").files, AuditOptions())
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_was_made_of_fifty_ultrasound_images_is_found_fifty_times(
+    ultrasound: Images, change: str, tmp_path: Path
+) -> None:
+    cohort = read("breast_us_busi", targets=("label",), patient="none")
+    chosen = np.random.default_rng(0).choice(len(cohort), 50, replace=False)
+    for place in chosen:
+        with Image.open(cohort.files[place]) as image:
+            CHANGES[change](image.convert("L")).save(tmp_path / f"{place}.png")
+    made = look_at_all([tmp_path / f"{place}.png" for place in chosen], AuditOptions())
+    thumbnails = np.concatenate([ultrasound.thumbnails, made.thumbnails])
+    found_pairs = {(pair.a, pair.b) for pair in near_pairs(thumbnails, np.ones(len(thumbnails), bool))}
+    n = len(cohort)
+    assert sum((int(place), n + k) in found_pairs for k, place in enumerate(chosen)) == 50
+
+
+@pytest.mark.parametrize(("name", "most"), [("cxr_nih621", 0), ("breast_us_busbra", 0), ("brain_lgg_mri", 14)])
+def test_images_of_two_patients_are_hardly_ever_near(name: str, most: int) -> None:
+    table = pd.read_csv(DATA / name / "labels.csv", dtype=str)
+    images = look_at_all([DATA / name / path for path in table["path"]], AuditOptions())
+    pairs = near_pairs(images.thumbnails, images.readable)
+    assert sum(table["patient_id"][pair.a] != table["patient_id"][pair.b] for pair in pairs) <= most
 
 
 def test_chest_films_of_different_patients_do_not_collide() -> None:

@@ -14,7 +14,7 @@ import yaml
 from focusmap.cli import main
 from focusmap.errors import MissingFileError
 from focusmap.evaluation.localisation.measures import FocusCut
-from focusmap.files import read_json, read_table, write_json, write_table
+from focusmap.files import read_json, read_table, write_json, write_table, write_text
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.reasons import Reason, reason_entries
 from focusmap.report.files import judged_predictions, read_run
@@ -125,9 +125,9 @@ def test_the_split_is_said_as_it_was(run: Path) -> None:
         return words_of(page_of(run).split('<section id="split">')[1].split("</section>")[0])
 
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
-    (run / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "patience": 0}))
+    write_text(run / "recipe.yaml", yaml.safe_dump({**recipe, "patience": 0}))
     assert "the tuning set selects operating points and temperatures, and the test set is used once" in said()
-    (run / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "patience": 5}))
+    write_text(run / "recipe.yaml", yaml.safe_dump({**recipe, "patience": 5}))
     assert "the tuning set selects epochs, operating points and temperatures, and the test set is used once" in said()
     for k in range(3):
         shutil.copytree(run / "model", run / f"folds/{k}/model")
@@ -139,7 +139,7 @@ def test_nothing_on_a_page_of_a_table_is_called_an_image(tmp_path: Path) -> None
     run = write_run(tmp_path / "run", binary_task("nodule"), n=60, n_maps=0)
     shutil.rmtree(run / "focus", ignore_errors=True)
     study = yaml.safe_load((run / "study.yaml").read_text())
-    (run / "study.yaml").write_text(yaml.safe_dump({**study, "path_column": None}))
+    write_text(run / "study.yaml", yaml.safe_dump({**study, "path_column": None}))
     audit, card = read_json(run / "audit.json"), read_json(run / "model/model.json")
     write_json(run / "audit.json", {**audit, "findings": []})
     write_json(run / "model/model.json", {**card, "architecture": {"model": "logistic"}, "preparation": {}})
@@ -163,7 +163,7 @@ def test_patients_that_nobody_knows_are_not_counted(run: Path, *, folds: bool) -
         write_table(run / "split.csv", split.assign(split=[str(i % 3) for i in range(len(split))]))
     assert "patient" in words_of(said())
     study = yaml.safe_load((run / "study.yaml").read_text())
-    (run / "study.yaml").write_text(yaml.safe_dump({**study, "patient_column": None, "patients": "none"}))
+    write_text(run / "study.yaml", yaml.safe_dump({**study, "patient_column": None, "patients": "none"}))
     words = words_of(said())
     assert "120 images" in words
     assert "patient" not in words
@@ -455,7 +455,7 @@ def test_folds_are_one_report(run: Path) -> None:
     split = (run / "split.csv").read_text()
     for name, fold in {"train": "0", "tune": "1", "test": "2"}.items():
         split = split.replace(f",{name}", f",{fold}")
-    (run / "split.csv").write_text(split)
+    write_text(run / "split.csv", split)
     metrics = {**read_json(run / "evaluation" / "metrics.json"), "split": "out-of-fold"}
     write_json(run / "evaluation" / "metrics.json", metrics)
     page = page_of(run)
@@ -530,7 +530,7 @@ def test_a_table_has_no_sample_sheets_and_its_models_forms_are_said_once(run: Pa
     (run / "audit.html").write_text("")
     assert "with sample sheets" in words_of(page_of(run))
     study, card = yaml.safe_load((run / "study.yaml").read_text()), read_json(run / "model/model.json")
-    (run / "study.yaml").write_text(yaml.safe_dump({**study, "path_column": None}))
+    write_text(run / "study.yaml", yaml.safe_dump({**study, "path_column": None}))
     architecture = {"model": "gradient-boosting", "forms": ["trees", "linear", "trees"]}
     write_json(run / "model/model.json", {**card, "architecture": architecture})
     words = words_of(page_of(run))

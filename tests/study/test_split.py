@@ -244,3 +244,15 @@ def test_options_are_checked() -> None:
         SplitOptions(fractions=(0.5, 0.2, 0.2))
     with pytest.raises(InputError, match="too few"):
         SplitOptions(folds=2)
+
+
+@settings(max_examples=25)
+@given(tables, st.integers(0, 3), st.sampled_from([None, 3]))
+def test_what_belongs_together_stands_in_one_part_with_its_patients(raw: pd.DataFrame, seed: int, folds: int | None):
+    cohort = cohort_of(raw, patient_column="who")
+    together = (("i0", "i1"), ("i1", "i2"))
+    split = make_split(cohort, SplitOptions(folds=folds, seed=seed, together=together))
+    of_them = raw["who"].isin(raw["who"][:3]).to_numpy()
+    assert split.table["split"][of_them].nunique() == 1
+    assert split.table.assign(who=raw["who"]).groupby("who")["split"].nunique().max() == 1
+    assert any("stand in one part" in str(note) for note in split.notes)

@@ -1,7 +1,8 @@
 """What a careful person looks at before training: the table, the images, and what could pass for the disease."""
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from focusmap.audit.duplicates import (
     describe_duplicates,
     duplicate_findings,
     find_duplicates,
+    near_groups,
 )
 from focusmap.audit.findings import MASK_SHAPE, SEVERITIES, Audit, AuditOptions, Finding, in_order, overridden
 from focusmap.audit.images import Images, image_findings, look_at_all, mask_findings
@@ -28,13 +30,46 @@ __all__ = [
     "Audit",
     "AuditOptions",
     "Finding",
+    "Inspection",
     "audit_against",
     "audit_cohort",
+    "audit_inspected",
     "audit_table",
     "compared_by",
 ]
 
 SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A cohort whose images are looked at once, whatever is asked of them.
+
+    Parameters
+    ----------
+    cohort
+        Its images are read once each; a table-only study has none to read.
+    options
+        What is overridden, processes, seed, progress.
+    """
+
+    cohort: Cohort
+    options: AuditOptions
+
+    @cached_property
+    def images(self) -> Images | None:
+        """A look at each image."""
+        return look_at_all(self.cohort.files, self.options) if self.cohort.has_images else None
+
+    @cached_property
+    def duplicates(self) -> Duplicates:
+        """The images that stand twice, exactly or nearly."""
+        return Duplicates((), ()) if self.images is None else find_duplicates(self.images)
+
+    @property
+    def near_groups(self) -> tuple[tuple[str, ...], ...]:
+        """Ids of the images that are the same or nearly so, group by group."""
+        return near_groups(self.cohort, self.duplicates)
 
 
 def audit_cohort(cohort: Cohort, split: Split | None = None, options: AuditOptions | None = None) -> Audit:
@@ -49,15 +84,20 @@ def audit_cohort(cohort: Cohort, split: Split | None = None, options: AuditOptio
     options
         What is overridden, processes, seed, progress.
     """
-    options = options or AuditOptions()
+    return audit_inspected(Inspection(cohort, options or AuditOptions()), split)
+
+
+def audit_inspected(inspection: Inspection, split: Split | None = None) -> Audit:
+    """Return the audit of a cohort whose images may have been looked at already; otherwise as `audit_cohort`."""
+    cohort, options = inspection.cohort, inspection.options
     split = _declared_split(cohort) if split is None else split
     tied = associations(cohort, options)
     found = [*table_findings(cohort, split), *association_findings(tied, cohort.study.covariates)]
     overview: dict[str, Json] = {**table_overview(cohort), "association": [item.to_dict() for item in tied]}
-    images = look_at_all(cohort.files, options) if cohort.has_images else None
+    images = inspection.images
     found += source_findings(cohort, images)
     if images is not None:
-        duplicates = find_duplicates(images)
+        duplicates = inspection.duplicates
         found += image_findings(images, cohort.image_ids) + mask_findings(cohort, images)
         found += duplicate_findings(cohort, duplicates, split) + hidden_group_findings(cohort, images)
         overview |= _image_overview(cohort, images, duplicates, split)

@@ -30,6 +30,9 @@ def exact_groups(digests: Sequence[str]) -> list[list[int]]:
 
 
 MAX_LISTED = 1000
+NEARNESS, LARGEST_GROUP = (0.0, 0.985, 0.99, 0.995, 0.999, 1.0), 0.1
+ONE_IMAGE = 0.995
+"""From this correlation on, two images of one patient with different labels are one image that contradicts itself."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,35 @@ def find_duplicates(images: Images) -> Duplicates:
     near = near_pairs(images.thumbnails, images.readable)
     exact = tuple(tuple(group) for group in exact_groups(digests))
     return Duplicates(exact, tuple(pair for pair in near if digests[pair.a] != digests[pair.b]))
+
+
+def near_groups(cohort: Cohort, duplicates: Duplicates) -> tuple[tuple[str, ...], ...]:
+    """Return the ids of images that stand in one part of a split since they are the same or nearly so, group by group.
+
+    Chains of pairs may join many patients. Where a group would hold more than a tenth of them, only nearer pairs count.
+    """
+    n_patients = len(set(cohort.patient_ids))
+    for least in NEARNESS:
+        pairs = [(pair.a, pair.b) for pair in duplicates.near if pair.correlation >= least]
+        groups = _components([*duplicates.exact, *pairs])
+        largest = max((len(set(cohort.patient_ids[list(group)])) for group in groups), default=0)
+        if largest <= max(2, LARGEST_GROUP * n_patients) or least == NEARNESS[-1]:
+            break
+    ids = cohort.image_ids
+    return tuple(tuple(ids[position] for position in group) for group in groups)
+
+
+def _components(groups: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Return what belongs together by any of the groups.
+
+    >>> _components([(0, 3), (5, 6), (3, 4)])
+    [[0, 3, 4], [5, 6]]
+    """
+    held: dict[int, set[int]] = {}
+    for group in groups:
+        merged = set(group).union(*(held[position] for position in group if position in held))
+        held.update(dict.fromkeys(merged, merged))
+    return sorted(sorted(group) for group in {id(group): group for group in held.values()}.values())
 
 
 def duplicate_findings(cohort: Cohort, duplicates: Duplicates, split: Split | None) -> list[Finding]:
@@ -108,6 +140,12 @@ def _near(cohort: Cohort, near: Sequence[NearPair], split: Split | None) -> list
     if classes:
         text = f"{plural(len(classes), 'pair')} of nearly equal images with different labels. One label may be wrong."
         found.append(finding("near-duplicates-across-classes", text, _say(cohort, classes), len(classes)))
+    own = [pair for pair in unlike if _is_of_one(cohort, pair) and pair.correlation > ONE_IMAGE]
+    if own:
+        text = (
+            f"{plural(len(own), 'pair')} of images of one patient or case that are all but one image, with different "
+        )
+        found.append(finding("contradicting-copies", f"{text}labels. Look at them.", _say(cohort, own), len(own)))
     if split is None:
         return found
     parts = [_parts(cohort, split, (pair.a, pair.b)) for pair in across_patients]

@@ -22,6 +22,7 @@ SEVERITIES: Mapping[str, Severity] = {
     "near-duplicates": "warning",
     "near-duplicates-across-classes": "warning",
     "near-duplicates-across-splits": "warning",
+    "contradicting-copies": "warning",
     "exact-duplicates": "warning",
     "hidden-groups": "warning",
     "too-few-positives": "warning",

@@ -3,7 +3,8 @@
 They are found on 32-pixel thumbnails. One image is compared with *views* of each other image (`VIEWS`). What is left
 of both after the mean of all other images is taken away must correlate (`DETAIL`), since X-rays of different patients
 share the outline of a chest; and so must the thumbnails themselves: as a whole (`CORRELATION`), all but identical
-(`SAME`), or, for letters and margins, in seven eighths of the cells that are not background (`TRIMMED`).
+(`SAME`), or, for letters and margins, in seven eighths of the cells that are not background (`TRIMMED`). Cropped and
+turned images are compared in thumbnails made soft, of which the grid matters less (`TRIMMED_SOFT`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CORRELATION, DETAIL, SAME = 0.97, 0.85, 0.999
-TRIMMED, TRIMMED_DETAIL, LEFT_OUT = 0.98, 0.83, 0.12
+TRIMMED, TRIMMED_SOFT, TRIMMED_DETAIL, LEFT_OUT = 0.985, 0.995, 0.83, 0.12
 BACKGROUND = 0.08
 COARSE, COARSE_DETAIL, COARSE_OF_VIEWS = 8, 0.8, 0.9
 BLOCK = 1024
@@ -109,53 +110,63 @@ def unit_rows(flat: np.ndarray) -> np.ndarray:
     return np.asarray(centred / np.maximum(length, 1e-9), dtype=np.float32)
 
 
+class _Side:
+    """Thumbnails ``(N, rows, columns)`` as unit rows, their mean, and in coarse what is left of them without it."""
+
+    def __init__(self, thumbnails: Thumbnails, mean: np.ndarray | None = None) -> None:
+        self.unit = _rows(thumbnails)
+        self.mean = self.unit.mean(axis=0) if mean is None else mean
+        self.coarse = _coarse(self.unit - self.mean, thumbnails.shape[1:])
+
+
 class _Compared:
-    """Thumbnails ``(N, rows, columns)`` as unit rows, what is left of them without their mean, and that in coarse."""
+    """All thumbnails, as they are and soft, to be compared with views of them."""
 
     def __init__(self, thumbnails: Thumbnails) -> None:
-        self.thumbnails, self.unit = thumbnails, _rows(thumbnails)
-        self.mean = self.unit.mean(axis=0)
-        self.coarse = _coarse(self.unit - self.mean, thumbnails.shape[1:])
+        self.thumbnails, self.plain, self.soft = thumbnails, _Side(thumbnails), _Side(_soft(thumbnails))
 
     def pairs(self, view: View) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield positions and correlations of near pairs under a view, `BLOCK` rows at a time to keep memory small."""
-        seen = self.unit if view == VIEWS[0] else _rows(view.of(self.thumbnails))
-        coarse = self.coarse if seen is self.unit else _coarse(seen - self.mean, self.thumbnails.shape[1:])
-        limit = -2 if len(seen) <= 2 else COARSE_DETAIL if seen is self.unit else COARSE_OF_VIEWS
-        for start in range(0, len(seen), BLOCK):
+        is_plain, n = view.is_mutual, len(self.thumbnails)
+        own = self.plain if is_plain else self.soft
+        seen = view.of(self.thumbnails)
+        other = own if view == VIEWS[0] else _Side(seen if is_plain else _soft(seen), own.mean)
+        limit = -2 if n <= 2 else COARSE_DETAIL if other is own else COARSE_OF_VIEWS
+        for start in range(0, n, BLOCK):
             first = start if view.is_mutual else 0
-            product = self.coarse[start : start + BLOCK] @ coarse[first:].T
+            product = own.coarse[start : start + BLOCK] @ other.coarse[first:].T
             a, b = np.divmod(np.flatnonzero(product > limit), product.shape[1])
             a, b = a + start, b + first
             kept = np.flatnonzero(a < b if view.is_mutual else a != b)
             for part in range(0, len(kept), BLOCK * 16):
                 rows, others = (side[kept[part : part + BLOCK * 16]] for side in (a, b))
-                r, is_near = self._judged(self.unit[rows], seen[others])
+                r, is_near = _judged(own.unit[rows], other.unit[others], own.mean, n, is_plain=is_plain)
                 yield rows[is_near], others[is_near], r[is_near]
 
-    def _judged(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the correlation of rows, and whether they are near."""
-        r = np.minimum(np.einsum("ij,ij->i", a, b), 1.0)
-        detail = self._detail(a, b)
-        near = ((r > CORRELATION) & (detail > DETAIL)) | (r > SAME)
-        doubtful = np.flatnonzero(~near & (detail > TRIMMED_DETAIL))
-        trimmed = _trimmed(a[doubtful], b[doubtful])
-        r[doubtful] = np.where(trimmed > TRIMMED, trimmed, r[doubtful])
-        near[doubtful] = trimmed > TRIMMED
-        return r, near
 
-    def _detail(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Return the correlation of rows less the mean of the other n - 2.
+def _judged(a: np.ndarray, b: np.ndarray, mean: np.ndarray, n: int, *, is_plain: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the correlation of rows ``(P, cells)``, two of `n` with that mean, and whether they are near."""
+    r = np.minimum(np.einsum("ij,ij->i", a, b), 1.0)
+    detail = _detail(a, b, mean, n)
+    near = (((r > CORRELATION) & (detail > DETAIL)) | (r > SAME)) & is_plain
+    doubtful = np.flatnonzero(~near & (detail > TRIMMED_DETAIL))
+    trimmed = _trimmed(a[doubtful], b[doubtful])
+    near[doubtful] = trimmed > (TRIMMED if is_plain else TRIMMED_SOFT)
+    r[doubtful] = np.where(near[doubtful], trimmed, r[doubtful])
+    return r, near
 
-        With x the sum of all n less both: ``u_a = a - x / (n - 2)``, and `b` alike.
-        """
-        n = len(self.unit)
-        if n <= 2:
-            return np.ones(len(a), np.float32)
-        others = (n * self.mean - a - b) / (n - 2)
-        left_a, left_b = a - others, b - others
-        lengths = np.linalg.norm(left_a, axis=1) * np.linalg.norm(left_b, axis=1)
-        return np.asarray(np.einsum("ij,ij->i", left_a, left_b) / np.maximum(lengths, 1e-10))
+
+def _detail(a: np.ndarray, b: np.ndarray, mean: np.ndarray, n: int) -> np.ndarray:
+    """Return the correlation of rows less the mean of the other n - 2.
+
+    With x the sum of all n less both: ``u_a = a - x / (n - 2)``, and `b` alike.
+    """
+    if n <= 2:
+        return np.ones(len(a), np.float32)
+    others = (n * mean - a - b) / (n - 2)
+    left_a, left_b = a - others, b - others
+    lengths = np.linalg.norm(left_a, axis=1) * np.linalg.norm(left_b, axis=1)
+    return np.asarray(np.einsum("ij,ij->i", left_a, left_b) / np.maximum(lengths, 1e-10))
 
 
 def _trimmed(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -185,6 +196,16 @@ def _centred(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """Return the kept cells of each row less their mean, and 0 for the others."""
     mean = (values * kept).sum(axis=1, keepdims=True) / np.maximum(kept.sum(axis=1, keepdims=True), 1)
     return np.asarray((values - mean) * kept)
+
+
+def _soft(thumbnails: Thumbnails) -> Thumbnails:
+    """Return thumbnails of which each cell is a mean of itself and its neighbours, 1 2 1 in both directions."""
+    for axis in (1, 2):
+        padding = [(1, 1) if axis == place else (0, 0) for place in range(3)]
+        padded = np.pad(thumbnails, padding, mode="edge")
+        before, after = (np.delete(padded, place, axis=axis) for place in ([-2, -1], [0, 1]))
+        thumbnails = np.asarray((before + 2 * thumbnails + after) / 4, np.float32)
+    return thumbnails
 
 
 def _rows(thumbnails: Thumbnails) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from focusmap.audit.association import auroc_of_counts, column_cells
 from focusmap.audit.findings import Finding, finding
 from focusmap.audit.images import Images
-from focusmap.audit.near import unit_rows
+from focusmap.audit.near import BLOCK, CORRELATION, unit_rows
 from focusmap.audit.table import label_columns
 from focusmap.study.cohort import Cohort
 
@@ -31,6 +31,7 @@ CLASS_WORDS = frozenset(
 CLOSE_SHARE = 0.2
 RANDOM_PAIRS = 20_000
 MIN_NEIGHBOURS = 30
+LIKE, MAX_ASKED = 0.85, 4000
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,12 @@ def source_findings(cohort: Cohort, images: Images | None) -> list[Finding]:
 
 
 def hidden_group_findings(cohort: Cohort, images: Images) -> list[Finding]:
-    """Return the finding on neighbours that look like slices of one patient though they are not declared so.
+    """Return the finding on images that look like slices of one patient though they are not declared so.
 
-    Neighbours are rows that follow each other in the table or, since tables are shuffled, in the order of the numbers
-    in their names. Those of one class and of two patients are compared with random pairs of the same kind, by the
-    correlation of thumbnails less their common mean. By chance 5 % of the neighbours would be nearer than 95 % of
-    random pairs.
+    They are neighbours in the table or, since tables are shuffled, in the order of the numbers in their names. Those of
+    one class and of two patients are compared with random pairs of the same kind, by the correlation of thumbnails less
+    their common mean. By chance 5 % of the neighbours would be nearer than 95 % of random pairs. Where neither order
+    says anything, it is what many images are like: another one of another patient, though no near-duplicate.
     """
     unit = unit_rows(images.thumbnails.reshape(len(images.thumbnails), -1).astype(np.float32))
     rest = unit_rows(unit - unit.mean(axis=0))
@@ -85,16 +86,41 @@ def hidden_group_findings(cohort: Cohort, images: Images) -> list[Finding]:
         near = _similarity(cohort, images, rest, np.stack([order[:-1], order[1:]]))
         if len(near) >= MIN_NEIGHBOURS and float((near > limit).mean()) > share:
             share, found = float((near > limit).mean()), (what, near)
-    if share < CLOSE_SHARE:
-        return []
-    what, near = found
     unit_name = "patients" if cohort.study.patients == "column" else "images"
-    message = (
-        f"{share:.0%} of {what} of different {unit_name} are as alike as the nearest 5 % of random pairs "
-        f"(median correlation {np.median(near):.2f} against {np.median(far):.2f}): they may be slices or visits of one "
-        "patient. Results of a random split would be optimistic. Name the true patients, or use --block COLUMN."
+    remedy = (
+        "they may be slices or visits of one patient. Results of a random split would be optimistic. Name the true "
+        "patients, or use --block COLUMN."
     )
-    return [finding("hidden-groups", message, count=int((near > limit).sum()))]
+    if share >= CLOSE_SHARE:
+        what, near = found
+        message = (
+            f"{share:.0%} of {what} of different {unit_name} are as alike as the nearest 5 % of random pairs "
+            f"(median correlation {np.median(near):.2f} against {np.median(far):.2f}): {remedy}"
+        )
+        return [finding("hidden-groups", message, count=int((near > limit).sum()))]
+    n_like, n_seen = _with_a_like(cohort, images, unit, rest)
+    if n_seen < MIN_NEIGHBOURS or n_like < CLOSE_SHARE * n_seen:
+        return []
+    message = f"{n_like / n_seen:.0%} of the images are much like another one of different {unit_name}: {remedy}"
+    return [finding("hidden-groups", message, count=n_like)]
+
+
+def _with_a_like(cohort: Cohort, images: Images, unit: np.ndarray, rest: np.ndarray) -> tuple[int, int]:
+    """Return how many images have another that is `LIKE` them, of another patient and no near-duplicate; of how many.
+
+    Where there are many images, some of them are held against all.
+    """
+    readable = np.flatnonzero(images.readable & (np.abs(unit).max(axis=1) > 0))
+    asked = np.random.default_rng(0).permutation(readable)[:MAX_ASKED]
+    patients = np.unique(cohort.patient_ids.astype(str), return_inverse=True)[1]
+    n_like = 0
+    for start in range(0, len(asked), BLOCK):
+        rows = asked[start : start + BLOCK]
+        a, b = np.nonzero(rest[rows] @ rest[readable].T > LIKE)
+        a, b = rows[a], readable[b]
+        apart = (patients[a] != patients[b]) & (np.einsum("ij,ij->i", unit[a], unit[b]) <= CORRELATION)
+        n_like += len(set(a[apart]))
+    return n_like, len(asked)
 
 
 def _sequences(cohort: Cohort) -> dict[str, np.ndarray]:

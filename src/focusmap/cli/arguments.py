@@ -80,7 +80,8 @@ def _reading(field: Field) -> dict[str, Any]:
     """Return how an argument is read: nothing is noted of one that was not typed."""
     said = cast(Setting, field.said)
     if field.type is bool:
-        return {"action": "store_true", "default": argparse.SUPPRESS}
+        action = argparse.BooleanOptionalAction if field.default is True else "store_true"
+        return {"action": action, "default": argparse.SUPPRESS}
     metavar = f"{{{','.join(field.choices)}}}" if field.choices else said.metavar
     convert = said.parse or (str if field.choices else field.of_each)
     repeats = field.is_tuple and said.parse is None and not said.is_positional

@@ -81,7 +81,10 @@ class Prepare:
     out: Annotated[Path, RUN_FOLDER]
     study: Study = Study()
     source: RecipeFile = RecipeFile()
-    options: Annotated[RunOptions, Only("recipe", "folds", "accept", "skip_unreadable", "store", "workers", "force")]
+    options: Annotated[
+        RunOptions,
+        Only("recipe", "folds", "accept", "skip_unreadable", "group_near_duplicates", "store", "workers", "force"),
+    ]
     typed: Mapping[str, object] = field(default_factory=dict)
 
     def __call__(self) -> None:
@@ -110,7 +113,17 @@ class Train:
     options: Annotated[
         RunOptions,
         Only(
-            "recipe", "budget", "folds", "accept", "skip_unreadable", "store", "workers", "devices", "n_nodes", "force"
+            "recipe",
+            "budget",
+            "folds",
+            "accept",
+            "skip_unreadable",
+            "group_near_duplicates",
+            "store",
+            "workers",
+            "devices",
+            "n_nodes",
+            "force",
         ),
     ]
     typed: Mapping[str, object] = field(default_factory=dict)
@@ -147,7 +160,17 @@ class Run:
     options: Annotated[
         RunOptions,
         Only(
-            "recipe", "budget", "folds", "accept", "skip_unreadable", "store", "workers", "devices", "force", "language"
+            "recipe",
+            "budget",
+            "folds",
+            "accept",
+            "skip_unreadable",
+            "group_near_duplicates",
+            "store",
+            "workers",
+            "devices",
+            "force",
+            "language",
         ),
     ]
     segment: Annotated[bool, Setting("draw masks, from image-level labels alone", title="masks of lesions")] = False

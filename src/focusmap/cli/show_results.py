@@ -87,8 +87,9 @@ def print_in_short(metrics: Mapping[str, "Json"], unit: str) -> None:
 
 def print_notes(run: "Run") -> None:
     """Say, on stderr, what a training met: no weights to start from, covariates that are constant on train."""
+    from focusmap.files import read_json
     from focusmap.models.predictor import read_card
-    from focusmap.reasons import Reason, read_reason
+    from focusmap.reasons import Reason, read_notes, read_reason
     from focusmap.study.covariates import Covariates
 
     cards = [read_card(part.model / "model.json") for part in run.parts()]
@@ -99,6 +100,8 @@ def print_notes(run: "Run") -> None:
     names = dict.fromkeys(name for card in cards for name in Covariates.from_list(card.covariates).left_out)
     if names:
         notes.append(f"constant in the training set, and therefore excluded: {', '.join(names)}")
+    kept = read_notes(read_json(run.split.with_suffix(".json")), "notes") if run.split.is_file() else ()
+    notes += [str(note) for note in kept if isinstance(note, Reason) and note.code == "near-together"]
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
 

@@ -3,12 +3,12 @@
 The manifest says what was run, on what, with which versions, for how long.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from focusmap.audit.images import seen_by
 from focusmap.files import Json, file_hash, read_json, write_json
@@ -37,19 +37,33 @@ class Prepared:
     recipe: Recipe
 
 
-def split(cohort: Cohort, options: RunOptions = RunOptions()) -> Split:
-    """Return the split of a cohort by patient: the declared one, folds, or train, tune and test."""
-    return make_split(cohort, SplitOptions(folds=options.folds, seed=options.recipe.seed))
+def split(cohort: Cohort, options: RunOptions = RunOptions(), together: tuple[tuple[str, ...], ...] = ()) -> Split:
+    """Return the split of a cohort by patient: the declared one, folds, or train, tune and test.
+
+    Rows of each group in `together` stand in one part.
+    """
+    return make_split(cohort, SplitOptions(folds=options.folds, seed=options.recipe.seed, together=together))
 
 
-def prepare(cohort: Cohort, run: Run, options: RunOptions, judged: "Callable[[Split], Audit]") -> Prepared:
+class Auditing(Protocol):
+    """What audits a cohort before its training; pages are made elsewhere."""
+
+    def near_groups(self) -> tuple[tuple[str, ...], ...]:
+        """Return the ids of images that are to stand in one part, group by group."""
+        ...
+
+    def judged(self, split: Split) -> "Audit":
+        """Return, and write, the audit with a split of the images; it raises where that must not be trained on."""
+        ...
+
+
+def prepare(cohort: Cohort, run: Run, options: RunOptions, auditing: Auditing) -> Prepared:
     """Audit, split and prepare a cohort, and write all of it to the run.
 
     Parameters
     ----------
-    judged
-        Returns, and writes, the audit of the cohort with a split of its images; raises where that must not be trained
-        on. Pages are made elsewhere.
+    auditing
+        The audit of the cohort, which says too what must not be parted.
 
     Raises
     ------
@@ -59,8 +73,8 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions, judged: "Callable[[Sp
     check_model(cohort, options.recipe)
     rows = rows_for(cohort, options.recipe)
     write_study(cohort.study, run.study)
-    divided = split(rows, options)
-    audit = judged(split_of_images(divided, rows))
+    divided = split(rows, options, _groups_of_rows(auditing.near_groups(), rows))
+    audit = auditing.judged(split_of_images(divided, rows))
     recipe = resolved(cohort, options.recipe, seen_by(audit, cohort), options)
     store = store_for(rows, recipe, run, options)
     if store is not None and store.failures:
@@ -72,6 +86,15 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions, judged: "Callable[[Sp
     write_split(divided, run.split)
     recipe.to_yaml(run.recipe)
     return Prepared(rows, divided, store, recipe)
+
+
+def _groups_of_rows(groups: tuple[tuple[str, ...], ...], rows: Cohort) -> tuple[tuple[str, ...], ...]:
+    """Return groups of images as groups of rows, which may be cases; those of one row are none."""
+    if rows.images is None:
+        return groups
+    case_of = dict(zip(rows.images["image_id"], rows.images["case_id"], strict=True))
+    of_cases = [tuple(dict.fromkeys(case_of[name] for name in group if name in case_of)) for group in groups]
+    return tuple(group for group in of_cases if len(group) > 1)
 
 
 def split_of_images(divided: Split, rows: Cohort) -> Split:

@@ -7,8 +7,9 @@ The audit writes its messages in English. A page has its own heading for each fi
 language of the page; the message stands under it as it was written.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -27,7 +28,7 @@ from focusmap.study.options import RunOptions
 from focusmap.study.split import Split
 
 if TYPE_CHECKING:
-    from focusmap.audit import Audit
+    from focusmap.audit import Audit, AuditOptions, Inspection
 
 
 ORDER = {"blocking": 0, "warning": 1, "note": 2}
@@ -306,36 +307,51 @@ def audited(
 ) -> "Audit":
     """Return the audit of a cohort and write it to the folder `out`.
 
-    Parameters
-    ----------
-    split
-        The split to be judged; without one, the declared split is.
-    against
-        Another table, whose patients and images must not stand in this one.
+    Without `split`, the declared one is judged; patients and images of `against` must not stand in the cohort.
     """
-    from focusmap.audit import AuditOptions, audit_against, audit_cohort
+    from focusmap.audit import audit_against, audit_cohort
 
-    settings = AuditOptions(options.accept, options.workers, options.recipe.seed, options.progress)
+    settings = _settings(options)
     shared = audit_against(roster_of(cohort), against, settings) if against is not None else []
     result = audit_cohort(cohort, split, settings).extended(shared, options.accept)
     write_audit(result, cohort, out, options.language)
     return result
 
 
-def audited_for_training(cohort: Cohort, out: Path, options: RunOptions) -> "Callable[[Split], Audit]":
-    """Return what audits a cohort with a split and writes that to `out`.
+def _settings(options: RunOptions) -> "AuditOptions":
+    from focusmap.audit import AuditOptions
 
-    It raises `RefusedError` if a blocking finding stands, and `InputError` if a mask does not fit its image.
-    """
-    from focusmap.audit.findings import refuse_blocking, refuse_masks
+    return AuditOptions(options.accept, options.workers, options.recipe.seed, options.progress)
 
-    def judged(split: Split) -> "Audit":
-        result = audited(cohort, out, options, split)
-        refuse_blocking(result, options, out)
+
+@dataclass(frozen=True)
+class TrainingAudit:
+    """The audit that comes before a training: of a cohort, written to the folder `out`, each image looked at once."""
+
+    cohort: Cohort
+    out: Path
+    options: RunOptions
+
+    @cached_property
+    def _inspection(self) -> "Inspection":
+        from focusmap.audit import Inspection
+
+        return Inspection(self.cohort, _settings(self.options))
+
+    def near_groups(self) -> tuple[tuple[str, ...], ...]:
+        """Return the ids of images that are to stand in one part; none where the user wants none."""
+        return self._inspection.near_groups if self.options.group_near_duplicates else ()
+
+    def judged(self, split: Split) -> "Audit":
+        """Return the audit with a split; `RefusedError` if a finding blocks, `InputError` if a mask does not fit."""
+        from focusmap.audit import audit_inspected
+        from focusmap.audit.findings import refuse_blocking, refuse_masks
+
+        result = audit_inspected(self._inspection, split)
+        write_audit(result, self.cohort, self.out, self.options.language)
+        refuse_blocking(result, self.options, self.out)
         refuse_masks(result)
         return result
-
-    return judged
 
 
 def write_audit(audit: "Audit", cohort: Cohort, out: Path, language: Language) -> Path:

@@ -109,6 +109,9 @@ class RunOptions:
     ] = None
     accept: Annotated[tuple[str, ...], Setting("continue despite a blocking finding", "FINDING")] = ()
     skip_unreadable: Annotated[bool, Setting("exclude unreadable images, and count them")] = False
+    group_near_duplicates: Annotated[
+        bool, Setting("keep images that are nearly the same in one part of the split, as one patient's are")
+    ] = True
     store: Annotated[Path | None, Setting("folder of prepared images, shared between runs", "DIR")] = None
     workers: Annotated[int | None, Setting("processes that read images", "N")] = None
     devices: Annotated[

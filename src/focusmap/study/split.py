@@ -5,7 +5,7 @@ From a split follows what the models of a run have learnt from and what they are
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -38,12 +38,15 @@ class SplitOptions:
         Equal seeds give equal splits.
     gap
         Rows left out between contiguous blocks; used only where the study names a block column.
+    together
+        Ids of rows that stand in one part with all other rows of their patients, group by group.
     """
 
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
     folds: int | None = None
     seed: int = 0
     gap: int = 20
+    together: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
@@ -113,6 +116,7 @@ def make_split(cohort: Cohort, options: SplitOptions | None = None) -> Split:
     """
     options = options or SplitOptions()
     declared = cohort.table.get("split_declared")
+    cohort = joined_patients(cohort, options.together)
     has_folds = declared is not None and bool(declared.str.fullmatch(r"\d+").any())
     if declared is None:
         parts, notes = _deal(cohort, options)
@@ -123,9 +127,31 @@ def make_split(cohort: Cohort, options: SplitOptions | None = None) -> Split:
     else:
         parts, notes = _complete(cohort, declared, options)
     table = pd.DataFrame({"image_id": cohort.table["image_id"], "split": parts})
+    if options.together and declared is None:
+        n_images = sum(map(len, options.together))
+        notes = [*notes, Reason("near-together", n=n_images, groups=len(options.together))]
     if options.folds is not None and not has_folds and "block" not in cohort.table:
         table["tunes"] = _halve_folds(cohort, table["split"], options.seed)
     return Split(table, tuple(notes))
+
+
+def joined_patients(cohort: Cohort, together: Sequence[Sequence[str]]) -> Cohort:
+    """Return the cohort in which the patients of each group of rows bear one name; others keep theirs."""
+    if not together:
+        return cohort
+    first: dict[str, str] = {}
+
+    def name_of(patient: str) -> str:
+        while patient in first:
+            patient = first[patient]
+        return patient
+
+    owners = dict(zip(cohort.image_ids, _patients(cohort), strict=True))
+    for group in together:
+        names = sorted({name_of(owners[image_id]) for image_id in group})
+        first.update(dict.fromkeys(names[1:], names[0]))
+    renamed = cohort.table["patient_id"].map(lambda patient: name_of(str(patient)))
+    return replace(cohort, table=cohort.table.assign(patient_id=renamed))
 
 
 def fold_split(split: Split, k: int) -> Split:

@@ -7,7 +7,7 @@ from focusmap.audit.findings import refuse_blocking
 from focusmap.files import refuse_existing
 from focusmap.models import preparing
 from focusmap.models.preparing import Prepared, split
-from focusmap.report.audit_page import audited, audited_for_training
+from focusmap.report.audit_page import TrainingAudit, audited
 from focusmap.study.cohort import Cohort
 from focusmap.study.external import Roster
 from focusmap.study.options import RunOptions
@@ -66,4 +66,4 @@ def prepare_run(cohort: Cohort, folder: Path, options: RunOptions) -> Prepared:
     """
     with writing(folder):
         run = start_run(folder, force=options.force)
-        return preparing.prepare(cohort, run, options, audited_for_training(cohort, run.folder, options))
+        return preparing.prepare(cohort, run, options, TrainingAudit(cohort, run.folder, options))

@@ -9,7 +9,7 @@ from focusmap.errors import InputError
 from focusmap.files import read_json
 from focusmap.models.preparing import Prepared, prepare, store_for
 from focusmap.models.training import Answered, train_all, unanswered
-from focusmap.report.audit_page import audited_for_training
+from focusmap.report.audit_page import TrainingAudit
 from focusmap.study.cohort import Cohort, load_cohort, refuse_constant
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import read_recipe
@@ -39,7 +39,7 @@ def train(cohort: Cohort, folder: Path, options: RunOptions = RunOptions(), answ
         run = start_run(folder, force=options.force)
         started = time.monotonic()
         options = replace(options, begun=options.begun or started)
-        prepared = prepare(cohort, run, options, audited_for_training(cohort, run.folder, options))
+        prepared = prepare(cohort, run, options, TrainingAudit(cohort, run.folder, options))
         return train_all(run, prepared, options, {"prepare": time.monotonic() - started}, answered)
 
 
