@@ -172,3 +172,12 @@ def test_the_retina_table_has_one_code_that_nobody_declared_and_gaps() -> None:
     assert must_find(audit, "missing-values").count == 12
     assert "preCST: 72 of 1,862 rows" in must_find(audit, "missing-values").message
     assert must_find(audit, "unknown-labels").examples == ("continue_injection: 4 cases",)
+
+
+@pytest.mark.parametrize(
+    ("name", "probe"),
+    [("cxr_kermany_children", "size and format"), ("brain_lgg_mri", "position among the slices")],
+)
+def test_what_tells_the_label_of_a_public_set_is_named(name: str, probe: str) -> None:
+    message = must_find(audit_cohort(read(name, targets=("label",))), "shortcut-probes").message
+    assert f"{probe}: label" in message

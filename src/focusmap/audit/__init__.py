@@ -18,6 +18,7 @@ from focusmap.audit.duplicates import (
 )
 from focusmap.audit.findings import MASK_SHAPE, SEVERITIES, Audit, AuditOptions, Finding, in_order, overridden
 from focusmap.audit.images import Images, image_findings, look_at_all, mask_findings
+from focusmap.audit.probes import probe_findings, told_by_probes
 from focusmap.audit.shortcuts import hidden_group_findings, source_findings
 from focusmap.audit.table import label_columns, table_findings, table_overview
 from focusmap.files import Json
@@ -100,6 +101,9 @@ def audit_inspected(inspection: Inspection, split: Split | None = None) -> Audit
         duplicates = inspection.duplicates
         found += image_findings(images, cohort.image_ids) + mask_findings(cohort, images)
         found += duplicate_findings(cohort, duplicates, split) + hidden_group_findings(cohort, images)
+        told = told_by_probes(cohort, images)
+        found += probe_findings(told)
+        overview |= {"probes": [item.to_dict() for item in told]}
         overview |= _image_overview(cohort, images, duplicates, split)
     return replace(
         _judged(found, cohort, options), overview=overview, sample_sheets=_sample_sheets(cohort, options.seed)

@@ -30,6 +30,7 @@ SEVERITIES: Mapping[str, Severity] = {
     "unreadable-image": "warning",
     "constant-image": "warning",
     "mask-shape": "warning",
+    "shortcut-probes": "warning",
     "implausible-value": "warning",
     "label-tied-to-": "warning",
     "missing-values": "note",

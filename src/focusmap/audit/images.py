@@ -85,7 +85,7 @@ def seen_by(judged: "Audit", cohort: Cohort) -> Seen | None:
     return seen if seen.dimensions == 2 else replace(look_at_sample(cohort), n_channels=seen.n_channels)
 
 
-SIDE = 32
+SIDE, N_PATCHES = 32, 4
 FIRST = 32
 CHUNK = 32
 POOL_SECONDS = 8.0
@@ -103,6 +103,8 @@ class Look:
         SHA-256 of shape and pixels; a colour image whose channels agree counts as grey.
     thumbnail : (32, 32) uint8
         Mean of each patch; 16-bit and decimal pixels are windowed first.
+    corners : (4, 4, 4) uint8
+        Greatest value of each patch of the eighths at the corners, in which marks and letters stand.
     size
         Rows and columns, or all sides of a volume.
     mode
@@ -115,6 +117,7 @@ class Look:
 
     digest: str = ""
     thumbnail: np.ndarray | None = None
+    corners: np.ndarray | None = None
     size: tuple[int, ...] = ()
     mode: str = ""
     empty: bool = False
@@ -140,6 +143,12 @@ class Images:
     formats: tuple[str, ...]
 
     @property
+    def corners(self) -> np.ndarray:
+        """``(N, 4, 4, 4) uint8`` of each look; zero where an image is unreadable."""
+        blank = np.zeros((4, N_PATCHES, N_PATCHES), np.uint8)
+        return np.stack([blank if look.corners is None else look.corners for look in self.looks])
+
+    @property
     def readable(self) -> np.ndarray:
         """``(N,) bool``."""
         return np.array([not look.reason for look in self.looks], dtype=bool)
@@ -159,6 +168,7 @@ def look_at(file: Path) -> Look:
     return Look(
         digest=_digest(pixels),
         thumbnail=_thumbnail(plane, low, high),
+        corners=_corners(plane, low, high),
         size=pixels.shape[1:],
         mode=f"{pixels.dtype}, {plural(pixels.shape[0], 'channel')}",
         empty=low == high,
@@ -230,12 +240,27 @@ def _window(plane: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def _in_bytes(plane: np.ndarray, low: float, high: float) -> np.ndarray:
+    if plane.dtype == np.uint8:
+        return plane
+    scaled = (plane.astype(np.float32) - low) * (255 / max(high - low, 1e-9))
+    return np.asarray(np.clip(np.rint(scaled), 0, 255), np.uint8)
+
+
+def _corners(plane: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return the greatest value of each of 4 x 4 patches of each corner, ``(4, 4, 4) uint8``."""
+    rows, columns = (max(side // 8 // N_PATCHES, 1) for side in plane.shape)
+    n, m = N_PATCHES * rows, N_PATCHES * columns
+    padded = plane if min(plane.shape[0] // n, plane.shape[1] // m) else np.pad(plane, ((0, n), (0, m)), mode="edge")
+    cut = (padded[:n, :m], padded[:n, -m:], padded[-n:, :m], padded[-n:, -m:])
+    patches = [corner.reshape(N_PATCHES, rows, N_PATCHES, columns).max(axis=(1, 3)) for corner in cut]
+    return _in_bytes(np.stack(patches), low, high)
+
+
 def _thumbnail(plane: np.ndarray, low: float, high: float) -> np.ndarray:
     from PIL import Image as PilImage
 
-    if plane.dtype != np.uint8:
-        scaled = (plane.astype(np.float32) - low) * (255 / max(high - low, 1e-9))
-        plane = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    plane = _in_bytes(plane, low, high)
     return np.asarray(PilImage.fromarray(plane).resize((SIDE, SIDE), PilImage.Resampling.BOX))
 
 
