@@ -184,3 +184,38 @@ def test_soft_truth_is_decided_for_answers_and_whole_in_losses() -> None:
     y, p = truth[:, 0], predictions.of("effusion")[:, 0]
     assert soft["log_loss"]["value"] == pytest.approx(-(y * np.log(p) + (1 - y) * np.log(1 - p)).mean())
     assert soft["brier"]["value"] == pytest.approx(((p - y) ** 2).mean())
+
+
+def simulated(n_patients: int, seed: int) -> tuple[Predictions, np.ndarray]:
+    """One to three images per patient, half of the patients sick; patients differ in how hard they are."""
+    rng = np.random.default_rng(seed)
+    owner = np.repeat(np.arange(n_patients), rng.integers(1, 4, n_patients))
+    sick = rng.permutation(np.arange(n_patients) % 2)[owner]
+    logits = 2 * sick - 1 + rng.normal(size=n_patients)[owner] + rng.normal(size=len(owner))
+    ids = pd.DataFrame({"image_id": [f"i{i}" for i in range(len(owner))], "patient_id": [f"p{i}" for i in owner]})
+    task = Task((EFFUSION,))
+    predictions = Predictions(
+        task, ids.assign(path=ids["image_id"]), logits[:, None], task.probabilities(logits[:, None])
+    )
+    return predictions, sick[:, None].astype(float)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_patients", [20, 30, 50, 100])
+def test_sensitivity_and_specificity_are_covered_in_small_studies(n_patients: int) -> None:
+    """P(normal of variance 2 > -1) = 0.760; the share of 400 intervals has a standard error of 1.1 %."""
+    covered = []
+    for seed in range(200):
+        found = evaluate_predictions(*simulated(n_patients, seed), EvaluationOptions())["targets"]["effusion"]
+        covered += [found[name]["low"] <= 0.7602 <= found[name]["high"] for name in ("sensitivity", "specificity")]
+        assert found["sensitivity"]["method"].startswith(("clustered Wilson", "Wilson over"))
+    assert 0.93 <= np.mean(covered) <= 0.97
+
+
+def test_two_patients_give_no_interval() -> None:
+    truth = np.array([0, 1, 1, 0, 1, 0.0])[:, None]
+    predictions = make_predictions((EFFUSION,), np.random.default_rng(0).normal(size=(6, 1)), n_patients=2)
+    found = evaluate(predictions, truth)["targets"]["effusion"]
+    for name in (*BINARY, "auroc_delong"):
+        assert found[name]["low"] is None, name
+        assert "too few patients" in found[name]["reason"], name

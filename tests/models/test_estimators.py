@@ -222,3 +222,18 @@ def test_damaged_trees_are_refused_before_anyone_walks_them():
 def test_an_unknown_part_of_a_name_is_said(name, message):
     with pytest.raises(InputError, match=message):
         parse_model(name)
+
+
+@pytest.mark.parametrize("name", ["forest", "svm", "rbf-svm", "nearest", "centroid"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_calibration_never_turns_a_model_upside_down(name, seed):
+    """Of random labels held-out scores tell the opposite; the model itself must not."""
+    from sklearn.metrics import roc_auc_score
+
+    from focusmap.models.fitting import Rows, fit_target
+
+    rng = np.random.default_rng(seed)
+    values, truth = rng.normal(size=(120, 8)), rng.integers(0, 2, 120).astype(float)
+    model = fit_target(Target("a"), name, Rows(values, truth, np.arange(120)), "all", seed)
+    assert model.readout.weights.min() > 0
+    assert roc_auc_score(truth, model(values)[:, 0]) > 0.5

@@ -18,7 +18,13 @@ from focusmap.evaluation.predictions import Predictions
 from focusmap.files import Json
 from focusmap.reasons import Reason
 from focusmap.statistics.delong import clustered_delong, paired_delong
-from focusmap.statistics.intervals import Interval, bounded_interval, difference_interval, percentile_interval
+from focusmap.statistics.intervals import (
+    Interval,
+    bounded_interval,
+    difference_interval,
+    percentile_interval,
+    proportion_interval,
+)
 from focusmap.statistics.resampling import Clusters, Distribution, Resampling, resample
 from focusmap.study.cohort import Cohort
 from focusmap.study.task import DEFAULT_THRESHOLD, Task
@@ -184,6 +190,8 @@ def _describe(
 
 def _interval(metric: str, distribution: Distribution, measure: Measure) -> Interval:
     reason = measure.reasons.get(metric, NO_TRUTH)
+    if metric.rpartition("/")[2] in ("sensitivity", "specificity"):
+        return proportion_interval(distribution, reason, measure.units.get(metric, 0))
     interval = percentile_interval(distribution, reason, centred=metric == "ece")
     return bounded_interval(interval, measure.units.get(metric, 0))
 

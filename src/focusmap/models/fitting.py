@@ -15,6 +15,8 @@ from focusmap.study.task import Target
 # The logit of a class that train does not have.
 ABSENT = -30.0
 N_FOLDS = 3
+LEAST_SLOPE = 0.01
+"""Of the logit by the standard deviation of a score."""
 
 
 @dataclass(frozen=True)
@@ -202,13 +204,24 @@ def _held_out_scores(fit: Estimator, rows: Rows, sampling: Sampling, seed: int) 
 
 
 def _calibration(scores: np.ndarray, classes: np.ndarray) -> Linear:
+    """Return what turns scores into logits; where they tell nothing, nearly the shares of classes, in their order.
+
+    Held-out scores of a model that has learnt nothing go against the truth, since what is left out of train lowers its
+    class's share there. A slope below 0 would turn the model upside down.
+    """
     from sklearn.linear_model import LogisticRegression
 
     # Standardised, so that the weak prior means the same for scores of any unit.
     centre, spread = scores.mean(axis=0), np.where(scores.std(axis=0) > 0, scores.std(axis=0), 1.0)
     fitted = LogisticRegression(C=100.0, max_iter=1000).fit((scores - centre) / spread, classes)
-    weights = fitted.coef_ / spread
-    return Linear(weights, fitted.intercept_ - weights @ centre)
+    slopes, bias = fitted.coef_, fitted.intercept_
+    own = slopes[:, 0] if len(slopes) == 1 else np.diag(slopes - slopes.mean(axis=0))
+    if own.mean() < LEAST_SLOPE:
+        shares = np.bincount(classes) / len(classes)
+        slopes = LEAST_SLOPE * np.eye(len(slopes))
+        bias = np.log(shares) if len(shares) > 2 else np.log(shares[1:] / shares[:1])
+    weights = slopes / spread
+    return Linear(weights, bias - weights @ centre)
 
 
 def _spread(readout: Linear, target: Target, present: np.ndarray) -> Linear:

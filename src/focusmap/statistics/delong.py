@@ -14,7 +14,7 @@ from statistics import NormalDist
 import numpy as np
 
 from focusmap.reasons import Reason
-from focusmap.statistics.intervals import Interval, Z, bounded_interval, pair_units
+from focusmap.statistics.intervals import FEWEST_PATIENTS, TOO_FEW, Interval, Z, bounded_interval, pair_units
 from focusmap.statistics.resampling import Clusters
 
 METHOD = "clustered DeLong"
@@ -64,6 +64,8 @@ def clustered_delong(truth: np.ndarray, score: np.ndarray, clusters: Sequence[st
         return Interval.undefined(Reason("one-class"), METHOD)
     areas, covariance = _areas(positive, scores, grouped)
     area, variance = float(areas[0]), float(covariance[0, 0])
+    if np.unique(grouped.codes).size < FEWEST_PATIENTS:
+        return Interval(area, None, None, METHOD, TOO_FEW)
     if np.isnan(variance):
         return Interval(area, None, None, METHOD, Reason("one-patient"))
     if variance <= 0:

@@ -94,8 +94,8 @@ class Distribution:
 def resample(statistics: Mapping[str, Statistic], resampling: Resampling) -> dict[str, dict[str, Distribution]]:
     """Return every metric of every statistic, on the sample and on the same resamples for all.
 
-    Memory is bounded by one block of multiplicities and the results. A single cluster says nothing of how clusters
-    vary: all its resamples are NaN.
+    Memory is bounded by one block of multiplicities and the results. One cluster or two say nothing of how clusters
+    vary: all their resamples are NaN.
     """
     whole = np.ones((resampling.clusters.n, 1))
     values = {name: statistic(whole) for name, statistic in statistics.items()}
@@ -104,7 +104,7 @@ def resample(statistics: Mapping[str, Statistic], resampling: Resampling) -> dic
         for name, metrics in values.items()
     }
     start = 0
-    for block in resampling.blocks() if resampling.clusters.n > 1 else ():
+    for block in resampling.blocks() if resampling.clusters.n > 2 else ():
         stop = start + block.shape[1]
         for name, statistic in statistics.items():
             for metric, found in statistic(block).items():
