@@ -17,7 +17,7 @@ from focusmap.audit.duplicates import (
     near_groups,
 )
 from focusmap.audit.findings import MASK_SHAPE, SEVERITIES, Audit, AuditOptions, Finding, in_order, overridden
-from focusmap.audit.images import Images, image_findings, look_at_all, mask_findings
+from focusmap.audit.images import Images, header_findings, image_findings, look_at_all, mask_findings
 from focusmap.audit.probes import probe_findings, told_by_probes
 from focusmap.audit.shortcuts import hidden_group_findings, source_findings
 from focusmap.audit.table import label_columns, table_findings, table_overview
@@ -100,6 +100,7 @@ def audit_inspected(inspection: Inspection, split: Split | None = None) -> Audit
     if images is not None:
         duplicates = inspection.duplicates
         found += image_findings(images, cohort.image_ids) + mask_findings(cohort, images)
+        found += header_findings(cohort, images)
         found += duplicate_findings(cohort, duplicates, split) + hidden_group_findings(cohort, images)
         told = told_by_probes(cohort, images)
         found += probe_findings(told)

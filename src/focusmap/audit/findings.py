@@ -31,11 +31,14 @@ SEVERITIES: Mapping[str, Severity] = {
     "constant-image": "warning",
     "mask-shape": "warning",
     "shortcut-probes": "warning",
+    "header-patients-differ": "warning",
     "implausible-value": "warning",
     "label-tied-to-": "warning",
     "missing-values": "note",
     "rare-label": "note",
     "unknown-labels": "note",
+    "header-patients-agree": "note",
+    "odd-pixels": "note",
 }
 """Every finding's severity; ``label-tied-to-`` is followed by the column's name."""
 

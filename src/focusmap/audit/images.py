@@ -20,6 +20,7 @@ from focusmap.errors import UnreadableImageError, listed
 from focusmap.images.read import MASK_REMEDY, mask_misfit, read_image, read_shape
 from focusmap.images.volumes import middle_slice
 from focusmap.study.cohort import Cohort
+from focusmap.study.ids import DICOM_SUFFIX, HEADER_PATIENT, names_nobody, normal_id
 
 if TYPE_CHECKING:
     from focusmap.audit import Audit
@@ -113,6 +114,10 @@ class Look:
         True if 99 % of the pixels or more have one value.
     reason
         Why it cannot be read, or "".
+    notes
+        What was made of odd values in it.
+    owner
+        Patient and study of a DICOM header; empty texts where it does not say, and of other files.
     """
 
     digest: str = ""
@@ -122,6 +127,8 @@ class Look:
     mode: str = ""
     empty: bool = False
     reason: str = ""
+    notes: tuple[str, ...] = ()
+    owner: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True)
@@ -172,7 +179,18 @@ def look_at(file: Path) -> Look:
         size=pixels.shape[1:],
         mode=f"{pixels.dtype}, {plural(pixels.shape[0], 'channel')}",
         empty=low == high,
+        notes=image.notes,
+        owner=_owner(file),
     )
+
+
+def _owner(file: Path) -> tuple[str, str]:
+    if not DICOM_SUFFIX.search(file.name):
+        return "", ""
+    from focusmap.images.dicom import identity
+
+    found = identity(file)
+    return found.patient_id, found.study
 
 
 def look_at_all(files: Sequence[Path], options: AuditOptions) -> Images:
@@ -197,10 +215,53 @@ def image_findings(images: Images, image_ids: Sequence[str]) -> list[Finding]:
         advice = "Replace them, or leave them out with --skip-unreadable."
         fact = f"{_images(unreadable)} cannot be read ({listed(names, 3, ', ')})."
         found.append(finding("unreadable-image", f"{fact} {advice}", unreadable))
+    noted = [f"{name}: {note}" for name, look in zip(image_ids, images.looks, strict=True) for note in look.notes]
+    if noted:
+        found.append(finding("odd-pixels", f"{_images(noted)} read with a note. The first: {noted[0]}.", noted))
     if empty:
         fact = f"{_images(empty)} hold a single value in 99 % of the pixels or more. Look at them."
         found.append(finding("constant-image", fact, empty))
     return found
+
+
+def header_findings(cohort: Cohort, images: Images) -> list[Finding]:
+    """Return the finding on patients and studies of DICOM headers that do not agree with the patient column.
+
+    No value of a header is quoted: images stand for them.
+    """
+    if cohort.study.patients != "column" or cohort.study.patient_column == HEADER_PATIENT:
+        return []
+    column = cohort.patient_ids.astype(str)
+    facts, n_compared = [], 0
+    for what, place in (("patient", 0), ("study", 1)):
+        told = np.array([look.owner[place] for look in images.looks])
+        known = np.flatnonzero([not names_nobody(text) for text in told])
+        if len(np.unique(told[known])) < 2:
+            continue
+        n_compared += len(known)
+        joined = _several(told[known], column[known], known)
+        parted = _several(column[known], told[known], known) if what == "patient" else []
+        for pairs, fact in (
+            (joined, f"one {what} by the header and several patients by column {cohort.study.patient_column}"),
+            (parted, f"several patients by the header and one by column {cohort.study.patient_column}"),
+        ):
+            facts += [f"{cohort.image_ids[a]} and {cohort.image_ids[b]} are of {fact}" for a, b in pairs]
+    if facts:
+        text = f"DICOM headers disagree with the patient column {plural(len(facts), 'time')}. {listed(facts, 3)}."
+        return [finding("header-patients-differ", text, facts)]
+    agreed = f"The DICOM headers agree with column {cohort.study.patient_column}."
+    return [finding("header-patients-agree", agreed, count=n_compared)] if n_compared else []
+
+
+def _several(groups: np.ndarray, names: np.ndarray, rows: np.ndarray) -> list[tuple[int, int]]:
+    """Return for each group of two names or more the rows of two."""
+    first: dict[str, int] = {}
+    found: dict[str, tuple[int, int]] = {}
+    for place, (group, name) in enumerate(zip(groups, names, strict=True)):
+        other = first.setdefault(group, place)
+        if normal_id(names[other]) != normal_id(name):
+            found.setdefault(group, (int(rows[other]), int(rows[place])))
+    return list(found.values())
 
 
 def _images(names: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 from focusmap.errors import InputError, MissingFileError, suggest
 from focusmap.files import read_table, write_table
 from focusmap.study.declaration import declare_study, without_missing
-from focusmap.study.ids import named_rows, refuse_missing, refuse_repeats, relative_path
+from focusmap.study.ids import named_rows, refuse_missing, refuse_repeats, relative_path, with_header_patients
 from focusmap.study.options import Declaration
 from focusmap.study.study import Study, read_study
 from focusmap.study.task import ANOMALY, UNLABELLED, CellError, Task
@@ -169,7 +169,8 @@ def read_cohort(label_file: Path, declaration: Declaration | None = None, *, stu
     label_file = Path(label_file)
     raw = read_columns(label_file)
     with _named(label_file):
-        return build_cohort(study or declare_study(label_file, raw, declaration or Declaration()), raw)
+        study = study or declare_study(label_file, raw, declaration or Declaration())
+        return build_cohort(*with_header_patients(study, raw))
 
 
 def constant_targets(cohort: Cohort) -> dict[str, str]:

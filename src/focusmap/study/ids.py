@@ -13,6 +13,7 @@ Spreadsheets, databases and people write one id in many forms. Two ids are one i
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -23,6 +24,8 @@ from focusmap.files import IMAGE_SUFFIX
 from focusmap.study.study import Study
 from focusmap.study.values import plain
 
+HEADER_PATIENT = "PatientID of the DICOM header"
+DICOM_SUFFIX = re.compile(r"\.(?:dcm|dicom|ima)(?:\.gz)?$", re.IGNORECASE)
 SPELLINGS = "same-patient-two-spellings"
 LOOK_ALIKES = str.maketrans(
     "авеікмнорстухјѕԁһαβεζηικμνορτυχ",
@@ -216,6 +219,27 @@ def named_rows(study: Study, raw: pd.DataFrame) -> pd.DataFrame:
         if column is not None:
             table[role] = raw[column].str.strip()
     return table
+
+
+def with_header_patients(study: Study, raw: pd.DataFrame) -> tuple[Study, pd.DataFrame]:
+    """Return study and table with the patients of the DICOM headers, where no column and nobody else names them.
+
+    They are taken where every image is a DICOM file whose header names somebody, and not all the same.
+    """
+    is_asked = study.patients == "undeclared" or study.patient_column == HEADER_PATIENT
+    if not is_asked or study.path_column is None or HEADER_PATIENT in raw:
+        return study, raw
+    cells = raw[study.path_column].str.strip()
+    if not cells.str.contains(DICOM_SUFFIX).all():
+        return study, raw
+    from focusmap.images.dicom import identity
+
+    owner_of = {cell: identity(study.images / cell).patient_id for cell in map(str, cells.unique())}
+    if any(map(names_nobody, owner_of.values())) or len(set(owner_of.values())) < 2:
+        return study, raw
+    notes = (*study.notes, f"no column names the patients; the headers do ({len(set(owner_of.values()))} patients)")
+    taken = replace(study, patient_column=HEADER_PATIENT, patients="column", notes=tuple(dict.fromkeys(notes)))
+    return taken, raw.assign(**{HEADER_PATIENT: cells.map(owner_of)})
 
 
 def relative_path(cell: str, row: int, case: str = "") -> str:
