@@ -142,9 +142,15 @@ def test_a_damaged_model_is_named(trained, study, capsys):
     image = str(first_image(study))
     card = trained / "model/model.json"
     values = json.loads(card.read_text())
+    hashes = card.with_name("hashes.json")
+    sealed = hashes.read_text()
     card.write_text(json.dumps({**values, "format": 99}))
     assert main(["predict", str(trained), image]) == 2
+    assert "was changed or damaged" in capsys.readouterr().err
+    hashes.unlink()
+    assert main(["predict", str(trained), image]) == 2
     assert "Update focusmap" in capsys.readouterr().err
+    hashes.write_text(sealed)
     card.write_text(json.dumps(values))
     weights = trained / "model/weights.safetensors"
     weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
