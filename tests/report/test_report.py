@@ -629,3 +629,10 @@ def test_gaps_of_subgroups_stand_open_and_the_rest_is_folded(tmp_path: Path) -> 
     page = render_report(run).read_text()
     assert page.index(">Subgroups<") < page.index(f"{rows[0]['target']} by site")
     assert "tables in which no gap is shown" in page
+
+
+def test_a_mistake_among_classes_is_seen_by_what_was_answered(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", CLASSES, n=200, n_maps=40)
+    shown = re.findall(r'<figure class="example">.*?<b>(.*?)</b>', page_of(run), re.DOTALL)
+    assert [heading.split(":")[0] for heading in shown] == ["True positive", "False positive"]
+    assert all("label=normal" not in heading for heading in shown), "a hit is one of something found"

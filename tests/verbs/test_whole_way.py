@@ -124,6 +124,10 @@ def test_an_answer_says_how_the_label_did_and_a_label_no_better_than_guessing_ge
     assert "nodule: no answer: not better than guessing on the test set" in said
     assert "cavity: unsure: no or yes (probability" in said
     assert "on test AUROC" in said
+    standings["targets"]["cavity"]["verdict"] = "cannot-be-judged"
+    (own / "model/answers.json").write_text(json.dumps(standings))
+    assert main(["predict", str(own), str(image)]) == 0
+    assert "on test not judged: too few patients" in capsys.readouterr().out
     assert main(["predict", str(own), str(image), "--error", "0.07"]) == 2
     assert "error 0.07 is not one of" in capsys.readouterr().err
     answers = focusmap.load_model(own).predict(image)

@@ -1,14 +1,14 @@
 """What a model answers of one row, in the words of a language: for the terminal, a notebook, a page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from focusmap.evaluation.answers import ERROR, Answer, Standings
+from focusmap.evaluation.answers import ERROR, Answer, Standing, Standings
 from focusmap.evaluation.predictions import NOTICE, Predictions
-from focusmap.files import Json, branch, number
+from focusmap.files import branch, number
 from focusmap.reasons import Language
 from focusmap.report.words import Words, words_in
 from focusmap.study.flags import flags_in_words
@@ -113,7 +113,7 @@ def told_of(
         probabilities, standing = predictions.of(target.name)[row], standings.get(target.name)
         said = _say(target, answer, probabilities, model, words)
         shown = float(probabilities[0] if target.kind in ("binary", "continuous") else probabilities.max())
-        did = _standing(standing.metric, words) if standing else ""
+        did = _standing(standing, words) if standing else ""
         told.append(Told(target.name, answer.answer, said, shown, did))
     return told
 
@@ -165,8 +165,11 @@ def _probabilities(target: Target, probabilities: np.ndarray, words: Words) -> s
     return ", ".join(f"{target.classes[i]} {probabilities[i]:.2f}" for i in order)
 
 
-def _standing(metric: Mapping[str, Json], words: Words) -> str:
+def _standing(standing: Standing, words: Words) -> str:
     """Return how a target did on test: AUROC, or the error of a value; empty where neither is known."""
+    if standing.verdict == "cannot-be-judged":
+        return words("told.unjudged")
+    metric = standing.metric
     for key in ("auroc", "mae", "r2"):
         value, low, high = (number(branch(metric, key).get(part)) for part in ("value", "low", "high"))
         if value is not None and low is not None and high is not None:

@@ -123,10 +123,11 @@ def hit_and_miss(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> 
         return []
     mapped = _with_maps(files, judged)
     mapped = mapped[[_is_above(files, label) for label in mapped["label"]]]
-    tells = [not means_nothing_found(label.rpartition("=")[2]) for label in mapped["label"]]
-    hits = mapped[(mapped["outcome"] == "TP") & np.array(tells, dtype=bool)].sort_values(
-        "probability", ascending=False, kind="stable"
-    )
+    tells = np.array([not means_nothing_found(label.rpartition("=")[2]) for label in mapped["label"]], dtype=bool)
+    # Of several classes each mistake is seen by what was answered, whose map there is.
+    tells &= (mapped["outcome"] != "FN") | (mapped["label"] == mapped["target"])
+    mapped = mapped[tells]
+    hits = mapped[mapped["outcome"] == "TP"].sort_values("probability", ascending=False, kind="stable")
     wrong = mapped[mapped["outcome"].isin(["FN", "FP"])]
     wrong = wrong.assign(confidence=_confidence(wrong)).sort_values(
         ["outcome", "confidence"], ascending=[True, False], kind="stable"

@@ -78,7 +78,8 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
         if is_alone and answer.words and request.alike and model.preparations and not model.views:
             again = Samples.from_files(samples.rows, samples.files)
             near = alike_in_words(neighbours_of(folder, model, again, request.alike), model.task, words_in("en"))
-            answer = replace(answer, words=f"{answer.words}\n{near}" if near else answer.words)
+            said, _, notice = answer.words.rpartition("\n")
+            answer = replace(answer, words="\n".join((said, f"  {near}", notice)) if near else answer.words)
     failures = tuple((failure.file, failure.reason) for failure in samples.failures)
     if failures and request.out is not None:
         write_failures(failures, request.out.with_name("failures.csv"))
