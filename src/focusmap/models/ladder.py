@@ -34,6 +34,7 @@ from focusmap.models.choice import (
 )
 from focusmap.models.configure import LARGE_RATE, SMALL, SMALL_RATE, climbing_on, usual_net
 from focusmap.models.ensemble import combine
+from focusmap.models.fit_nets import over_sizes, training_data, untrained_case_net, untrained_net
 from focusmap.models.folder import load_model, save_model
 from focusmap.models.mirroring import mirroring, of_folds
 from focusmap.models.predictor import Predictor, calibrated
@@ -264,8 +265,6 @@ def _climbed(name: str, training: "Training", recipe: Recipe, options: RunOption
     recipe.to_yaml(own.run.recipe)
     model = fit(own, options)
     if name == FINE_TUNED:
-        from focusmap.models.fit_nets import over_sizes
-
         learnt, model = model, over_sizes(model, training, recipe)
         # Asked of the images that the ladder holds, which are larger than those that it learnt from.
         own = own if model is learnt else replace(own, store=training.store)
@@ -296,7 +295,6 @@ def called(run: Run, name: str) -> str:
 
 def _seconds_per_epoch(training: "Training", options: RunOptions) -> float | None:
     """Return what an epoch takes here, by a few steps; None where a batch does not fit into the memory."""
-    from focusmap.models.fit_nets import training_data, untrained_case_net, untrained_net
     from focusmap.training.loop import training_seconds
 
     is_of_images = training.cohort.images is None
