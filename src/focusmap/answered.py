@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from focusmap.errors import InputError
 from focusmap.evaluation.answers import Answer
 from focusmap.files import Json, branch, number
 from focusmap.models.predictor import ModelCard
@@ -16,7 +17,7 @@ from focusmap.study.flags import Flags
 from focusmap.study.task import ANOMALY, Target
 
 if TYPE_CHECKING:
-    from focusmap.loaded import Answers
+    from focusmap.loaded import Answers, LoadedModel
 
 
 def answer_of(given: "Answers", row: int, metrics: Mapping[str, Json]) -> dict[str, Json]:
@@ -89,3 +90,18 @@ def performance(target: Target, tested: Mapping[str, Json]) -> dict[str, Json]:
         return {}
     counts = {name: tested[name] for name in ("n", "n_positive") if name in tested}
     return {"metric": metric, **{key: found.get(key) for key in ("value", "low", "high")}, **counts}
+
+
+def can_segment(model: "LoadedModel") -> bool:
+    """Return whether a run has learnt to draw the masks of all its lesions, which takes minutes the first time."""
+    from focusmap.heatmaps.map_files import file_name
+    from focusmap.segmentation.lesions import lesions_of
+
+    if model.model.explainable() is None:
+        return False
+    try:
+        lesions = lesions_of(model.task, (), ())
+    except InputError:
+        return False
+    kept = model.folder / "segmenters"
+    return all((kept / f"{file_name(lesion.name)}.vote.safetensors").is_file() for lesion in lesions)

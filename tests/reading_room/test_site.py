@@ -4,17 +4,23 @@ import base64
 import io
 import json
 import logging
+import os
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 
+import focusmap
 from focusmap.cli import main
 from focusmap.images.read import read_image
+from focusmap.reading_room.intake import Sent
+from focusmap.reading_room.layers import segment, show
+from focusmap.verbs.segment import SegmentResult
 from support.dicom_files import a_dataset, saved
 from support.room_files import png, zipped
 
@@ -249,3 +255,50 @@ def test_colour_deep_and_odd_images_are_shown(site: TestClient) -> None:
     stored = np.frombuffer(site.get(f"/api/items/{second['id']}/image/0/0").content, "<u2").astype(float)
     values = image["low"] + stored * (image["high"] - image["low"]) / 65535
     np.testing.assert_allclose(values.reshape(30, 20), deep, atol=1)
+
+
+def test_masks_are_laid_on_the_image_by_label(
+    films: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = np.zeros(read_image(films[0]).source_shape, np.uint8)
+    mask[4:9, 6:20] = 255
+
+    def draw(_, request, __):
+        (request.out / "masks").mkdir(parents=True)
+        (request.out / "masks" / "0.png").write_bytes(png(mask))
+        (request.out / "index.csv").write_text("image_id,path,target,mask,n_pixels\na,a,nodule,masks/0.png,70\n")
+        return SegmentResult(request.out, (), None, ())
+
+    monkeypatch.setattr(focusmap, "segment", draw)
+    one = Sent(films[0], "a.png", tmp_path)
+    show(one)
+    room = SimpleNamespace(model=SimpleNamespace(folder=tmp_path), limits=SimpleNamespace(devices="cpu"))
+    assert segment(room, one) == {"lesions": [{"target": "nodule", "mask": "masks/0.png", "n_pixels": "70"}]}
+    np.testing.assert_array_equal(np.load(tmp_path / "mask.npy")[0, 0], mask > 0)
+    assert (tmp_path / "masks" / "masks" / "0.png").is_file()
+
+
+SAMPLES = Path(os.environ.get("FOCUSMAP_DATA", "nowhere")) / "io_samples"
+
+
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason="FOCUSMAP_DATA names no folder with io_samples")
+def test_files_of_the_world_are_answered_or_refused_with_a_reason(site: TestClient) -> None:
+    files = sorted(file for file in SAMPLES.iterdir() if file.is_file())
+    answers = {
+        one["name"]: one for one in asked(site, "/api/predict", {file.name: file.read_bytes() for file in files})
+    }
+    assert answers.keys() == {file.name for file in files}
+    refused = {name: one["refused"] for name, one in answers.items() if "refused" in one}
+    assert {name for name in answers if name not in refused} == {
+        "cxr_monochrome1_fake.dcm", "cxr_rsna_cr.dcm", "highdicom_ct_image.dcm", "highdicom_dx_image.dcm",
+    }  # fmt: skip
+    # The one was made of the other, rounded.
+    turned, plain = (
+        [target["classes"][0]["probability"] for target in answers[name]["targets"]]
+        for name in ("cxr_monochrome1_fake.dcm", "cxr_rsna_cr.dcm")
+    )
+    assert turned == pytest.approx(plain, abs=2e-3)
+    for name, reason in refused.items():
+        assert reason.startswith(name)
+        assert len(reason) > len(name) + 20
+        assert "/" not in reason.replace("images/", "")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from focusmap.answered import answer_of, can_segment
 from focusmap.dicom import objects
 from focusmap.dicom.objects import Author, Codes
 from focusmap.dicom.sources import Sources, sources_of
@@ -76,8 +77,6 @@ class Answering:
         return Answered(sources, said, made, missing)
 
     def _said(self, sources: Sources) -> Mapping[str, Json]:
-        from focusmap.answered import answer_of
-
         given = self.model.predict(sources.image)
         if not len(given):
             raise InputError(given.failures[0].reason if given.failures else f"{sources.name}: cannot be read.")
@@ -106,7 +105,7 @@ class Answering:
         from focusmap.verbs.requests import SegmentRequest
         from focusmap.verbs.segment import segment
 
-        if not (self.model.folder / "segmenters").is_dir():
+        if not can_segment(self.model):
             missing["seg"] = f"nothing was learnt to draw masks with. First: focusmap segment {self.model.folder}"
             return []
         with TemporaryDirectory(prefix="focusmap-dicom-") as place:

@@ -49,6 +49,7 @@ class Item:
     corrected: dict[str, str] = field(default_factory=dict)
     # Counted up when a map is drawn anew, so that a page knows what to fetch again.
     version: int = 0
+    n_bytes: int = 0
 
     def told(self) -> dict[str, Json]:
         """Return what a page is told of it."""
@@ -119,7 +120,7 @@ class Shelf:
 
     def _laid_down(self, owner: str, files: Files) -> list[Item]:
         self.sweep()
-        if self._n_bytes() > MOST_UPLOADS * self.desk.limits.largest * MIB:
+        if self.n_bytes > MOST_UPLOADS * self.desk.limits.largest * MIB:
             raise BusyError("the server holds as many images as it may; try again later, or remove some.")
         folder = self.root / secrets.token_hex(12)
         folder.mkdir()
@@ -132,14 +133,18 @@ class Shelf:
         found = self.desk.ask("unpack", stored, folder).result()
         return [self._new(owner, file, shown_name(name), refused) for file, name, refused in found]
 
-    def _n_bytes(self) -> int:
-        return sum(path.stat().st_size for path in self.root.rglob("*") if path.is_file())
+    @property
+    def n_bytes(self) -> int:
+        """How much of what was sent lies here."""
+        with self._lock:
+            return sum(item.n_bytes for item in self._items.values())
 
     def _new(self, owner: str, file: Path, name: str, refused: str) -> Item:
         item_id = secrets.token_hex(12)
         folder = self.root / item_id
         folder.mkdir()
         item = Item(item_id, owner, Sent(file, name, folder), time.time(), "refused" if refused else "waiting", refused)
+        item.n_bytes = file.stat().st_size if file.is_file() else 0
         with self._lock:
             self._items[item_id] = item
         return item

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from focusmap.answered import can_segment
 from focusmap.errors import FocusmapError, InputError
 from focusmap.files import Json
 from focusmap.reading_room.intake import Sent, unpack, without_paths
@@ -63,7 +64,7 @@ class Room:
             "labels": list(task.label_names),
             "volumes": self.takes_volumes,
             "methods": [] if view is None else [view.check(None), *_others(view)],
-            "can_segment": view is not None and (self.model.folder / "segmenters").is_dir(),
+            "can_segment": can_segment(self.model),
         }
 
 

@@ -319,7 +319,7 @@ function showImage() {
   // What is unlike the training images gets no map either: it would point at something.
   const unlike = item.answer.unlike !== "";
   const drawn = item.maps.state === "drawn" && !unlike ? item.maps.labels[state.label] : null;
-  viewer.layers({ label: drawn?.has_evidence ? state.label : null, mask: $("mask").getAttribute("aria-pressed") === "true", item });
+  viewer.layers({ label: drawn?.has_evidence ? state.label : null, mask: lesionOf(item), item });
   $("mapped").hidden = !facts.methods.length;
   $("caption").textContent = caption(item, drawn);
   $("scale").textContent = drawn?.has_evidence ? words(drawn.shared ? "scale_shared" : "scale_own", { end: Number(drawn.end.toPrecision(3)), unit: told.units[item.maps.unit] ?? item.maps.unit }) : "";
@@ -329,7 +329,20 @@ function showImage() {
   $("overlay").setAttribute("aria-label", $("caption").textContent);
 }
 
+// The place among the lesions of the label that is shown; null where no mask is asked for or there is none.
+function lesionOf(item) {
+  if ($("mask").getAttribute("aria-pressed") !== "true" || item.mask.state !== "drawn") return null;
+  const place = item.mask.lesions.findIndex((one) => one.target === facts.labels[state.label]);
+  return place < 0 || Number(item.mask.lesions[place].n_pixels) === 0 ? null : place;
+}
+
 function caption(item, drawn) {
+  const asked = $("mask").getAttribute("aria-pressed") === "true" && item.mask.state === "drawn";
+  const none = asked && lesionOf(item) === null ? `${language === "zh" ? "。" : ". "}${words("no_mask")}` : "";
+  return mapCaption(item, drawn) + none;
+}
+
+function mapCaption(item, drawn) {
   if (item.answer.unlike) return words("unlike");
   const name = called(facts.labels[state.label]);
   if (item.maps.state === "drawing" || item.maps.state === "none") return words("drawing");

@@ -29,7 +29,7 @@ export class Viewer {
     this.image = item.answer.image;
     this.plane = 0;
     this.position = Math.floor(this.image.shape[0] / 2);
-    this.wanted = { label: null, mask: false, item };
+    this.wanted = { label: null, mask: null, item };
     this.cache.clear();
     this.low = this.image.window[0];
     this.high = this.image.window[1];
@@ -69,11 +69,11 @@ export class Viewer {
     const key = `${item.id} ${place} ${label} ${mask} ${item.maps.version} ${item.mask.state}`;
     this.key = key;
     const nothing = Promise.resolve(null);
-    const isMasked = mask && item.mask.state === "drawn" && item.mask.lesions.length > 0;
+    const isMasked = mask !== null && item.mask.state === "drawn";
     const [levels, map, outline] = await Promise.all([
       this.fetched(`${base}/image/${place}`),
       label === null ? nothing : this.fetched(`${base}/maps/${label}/${place}?version=${item.maps.version}`),
-      isMasked ? this.fetched(`${base}/mask/0/${place}`) : nothing,
+      isMasked ? this.fetched(`${base}/mask/${mask}/${place}`) : nothing,
     ]);
     if (this.key !== key) return;
     this.levels = levels && (this.image.bits === 16 ? new Uint16Array(levels) : new Uint8Array(levels));
