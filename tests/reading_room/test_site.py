@@ -206,10 +206,13 @@ def test_pages_ask_nothing_of_other_places_and_hold_no_script(site: TestClient, 
         page = site.get(address, params={"lang": language})
         assert page.status_code == 200
         assert "<script>" not in page.text
-        assert "style=" not in page.text
+        assert "style=" not in page.text or address == "/model"
         assert not [part for part in ("http://", "https://") if part in page.text.replace("http://HOST:8000", "")]
         assert str(run.parent) not in page.text
-        assert "script-src 'self'" in page.headers["content-security-policy"]
+        policy = page.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert ("script-src" in policy) == (address != "/model")
+        assert "unsafe" not in policy or address == "/model"
         assert ("仅供研究使用" if language == "zh" else "For research use") in page.text
 
 

@@ -10,9 +10,14 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from focusmap.errors import MissingPartError
-from focusmap.files import Json, branch, items, number, read_json, text
+from focusmap.files import Json, branch, items, number, text
 from focusmap.reading_room.shelf import Item, plane_of
+from focusmap.report.cohort_section import cohort_section
+from focusmap.report.files import read_run
 from focusmap.report.page import data_uri, render_page, require_pdf, style_sheet, write_page, write_pdf
+from focusmap.report.performance_section import metric_tables
+from focusmap.report.verdict_section import forests, verdict_section
+from focusmap.report.wording import headline, limitations
 from focusmap.report.words import DASH, Words
 
 TEMPLATES, STATIC = Path(__file__).parent / "templates", Path(__file__).parent / "static"
@@ -23,13 +28,17 @@ Tree = Mapping[str, Json]
 
 def room_page(facts: Tree, words: Words) -> str:
     """Return the page on which images are answered."""
-    told_of = [branch(target) for target in items(facts.get("targets"))]
-    alone = texts(told_of[0], "classes") if len(told_of) == 1 else []
-    targets = alone if len(alone) > 2 else [text(target.get("name")) for target in told_of]
     facts = {**facts, "pdf": has_pdf()}
     told = {**words.tables["room"], "units": words.tables["map_unit"]}
-    context: dict[str, object] = {"title": words.listed(targets, 4), "facts": facts, "told": told}
+    context: dict[str, object] = {"title": _title(facts, words), "facts": facts, "told": told}
     return render_page("room.html", context, words, TEMPLATES)
+
+
+def _title(facts: Tree, words: Words) -> str:
+    """Return the targets, or the classes where there is one target of several."""
+    targets = [branch(target) for target in items(facts.get("targets"))]
+    classes = texts(targets[0], "classes") if len(targets) == 1 else []
+    return words.listed(classes if len(classes) > 2 else [text(target.get("name")) for target in targets], 4)
 
 
 def has_pdf() -> bool:
@@ -41,22 +50,26 @@ def has_pdf() -> bool:
     return True
 
 
-def model_page(run: Path, words: Words) -> str:
+def model_page(run: Path, facts: Tree, words: Words) -> str:
     """Return what is known of the model of a run: verdict, cohort, test, limits; its intended use is left to people."""
-    return render_page("model.html", _of_run(run, words), words, TEMPLATES)
+    context: dict[str, object] = {"title": _title(facts, words), "is_run": (run / "study.yaml").is_file()}
+    page = render_page("model.html", context | (_of_run(run, words) if context["is_run"] else {}), words, TEMPLATES)
+    # What is still to be done is told with the run's place, which is nobody's business but the server's.
+    return page.replace(str(run), "RUN")
 
 
 def _of_run(run: Path, words: Words) -> dict[str, object]:
-    from focusmap.report.run_page import summarise
-
-    if not (run / "study.yaml").is_file():
-        return {"is_run": False, "title": run.name}
-    found = summarise(run, words)
-    keys = ("title", "headline", "auroc", "is_mean", "metrics_split", "cautions", "cohort", "performance", "started")
-    file = run / "evaluation" / "metrics.json"
-    verdict = text(read_json(file).get("verdict")) if file.is_file() else ""
-    said = words.name("verdict", verdict) if verdict else ""
-    return {"is_run": True, **{key: found[key] for key in keys}, "version": found["version"], "verdict": said}
+    files = read_run(run)
+    return {
+        "verdict_of": verdict_section(files, words),
+        "forests": forests(files, words),
+        "sentences": headline(files, words),
+        "limitations": limitations(files, words),
+        "tables": metric_tables(files.metrics, words) if files.metrics else [],
+        "cohort": cohort_section(files, words),
+        "started": text(files.manifest.get("started"))[:10],
+        "version": text(files.manifest.get("focusmap")),
+    }
 
 
 def page_style() -> str:

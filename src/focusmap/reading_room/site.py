@@ -39,6 +39,8 @@ from focusmap.study.run import open_run
 from focusmap.verbs.requests import ServeRequest
 
 LOG = logging.getLogger("focusmap.reading_room")
+# Plots of the report place their marks by style; such a page holds no script at all.
+REPORT_POLICY = "default-src 'none'; img-src data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
 NOT_SEGMENTED = "nothing was learnt to draw masks with; run focusmap segment on the run first."
 FILES_BODY: dict[str, Any] = {
     "requestBody": {
@@ -150,7 +152,8 @@ def _add_pages(app: FastAPI, folder: Path, shelf: Shelf) -> None:
 
     @app.get("/model", include_in_schema=False)
     def model(request: Request) -> Response:
-        return HTMLResponse(pages.model_page(folder, _words_for(request, usual)))
+        found = pages.model_page(folder, shelf.desk.facts, _words_for(request, usual))
+        return HTMLResponse(found, headers={"content-security-policy": REPORT_POLICY})
 
     @app.get("/programs", include_in_schema=False)
     def programs(request: Request) -> Response:
