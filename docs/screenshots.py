@@ -1,4 +1,4 @@
-"""Take the pictures of docs/reading-room.md from a served run: python docs/screenshots.py RUN IMAGE... --out DIR.
+"""Take screenshots for docs/reading-room.md from a served run: python docs/screenshots.py RUN IMAGE... --out DIR.
 
 They are build output, and lie in the ignored folder site/screenshots unless told otherwise. Needs the extras web and
 dev, and Chromium.
@@ -60,7 +60,7 @@ def take(browser: Browser, address: str, images: list[Path], out: Path) -> None:
 
 
 def main() -> None:
-    """Serve the run, and take the pictures."""
+    """Serve the run, and take screenshots."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("images", type=Path, nargs="+")
@@ -71,7 +71,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         take(browser, address, told.images, told.out)
         browser.close()
-    print(f"pictures: {told.out} ({len(list(told.out.glob('*.png')))})")
+    print(f"screenshots: {told.out} ({len(list(told.out.glob('*.png')))})")
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def test_a_process_that_is_killed_is_replaced_and_the_requests_are_answered(
 
 @pytest.fixture
 def narrow(run: Path) -> Iterator[Desk]:
-    opened = Desk(run, ServeRequest(seconds=0.6, memory=0.75))
+    opened = Desk(run, ServeRequest(seconds=8, memory=0.75))
     yield opened
     opened.close()
 

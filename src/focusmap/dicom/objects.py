@@ -91,7 +91,7 @@ def _uid() -> str:
 
 
 def report(sources: Sources, answer: Mapping[str, Json], author: Author) -> "Dataset":
-    """Return the answer as a structured report, TID 1500: a group a target, with the algorithm and the images.
+    """Return the answer as a structured report, TID 1500: a group per target, with the algorithm and the images.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """What readers said was right, stored beside the predictions in a run, and made a label file of for the next training.
 
-One line a correction, ``RUN/corrections/corrections.jsonl``; the last one of an image and a target counts. Images are
+One line per correction, ``RUN/corrections/corrections.jsonl``; the last one of an image and a target counts. Images are
 kept without their headers, patients as pseudonyms whose key never leaves the folder.
 """
 

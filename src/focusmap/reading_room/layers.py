@@ -201,7 +201,7 @@ def segment(room: "Room", sent: Sent) -> dict[str, Json]:
 
 def keep(room: "Room", sent: Sent, folder: Path, stem: str) -> tuple[str, str]:  # noqa: ARG001  (as every task)
     """Write an image without anything that says whose it is, and return its file's name and its patient as sent."""
-    from PIL import Image as Picture
+    from PIL import Image as Raster
 
     from focusmap.images.dicom import identity
     from focusmap.images.nifti import write_nifti
@@ -216,10 +216,10 @@ def keep(room: "Room", sent: Sent, folder: Path, stem: str) -> tuple[str, str]: 
     colour = image.n_channels == 3
     pixels = np.moveaxis(image.pixels, 0, -1) if colour else image.pixels[0]
     if pixels.dtype == np.uint8 or (pixels.dtype == np.uint16 and not colour):
-        Picture.fromarray(pixels).save(folder / f"{stem}.png")
+        Raster.fromarray(pixels).save(folder / f"{stem}.png")
         return f"{stem}.png", patient
     if colour:
-        Picture.fromarray(np.moveaxis(to_bytes(image.pixels, SHOWN_WINDOW), 0, -1)).save(folder / f"{stem}.png")
+        Raster.fromarray(np.moveaxis(to_bytes(image.pixels, SHOWN_WINDOW), 0, -1)).save(folder / f"{stem}.png")
         return f"{stem}.png", patient
     from tifffile import imwrite
 

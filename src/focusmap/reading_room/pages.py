@@ -160,7 +160,7 @@ def sheet(shown: Sequence[Item], facts: Tree, words: Words) -> bytes:
     require_pdf(words.language)
     images = [
         {"name": item.sent.name, "lines": lines_of(item.answer, words), "unlike": text(item.answer.get("unlike")),
-         "pictures": _pictures(item, words), "corrected": item.corrected}
+         "shown": _shown(item, words), "corrected": item.corrected}
         for item in shown[:MOST_ON_SHEET]
     ]  # fmt: skip
     context: dict[str, object] = {
@@ -173,7 +173,7 @@ def sheet(shown: Sequence[Item], facts: Tree, words: Words) -> bytes:
         return write_pdf(page).read_bytes()
 
 
-def _pictures(item: Item, words: Words) -> list[tuple[str, str]]:
+def _shown(item: Item, words: Words) -> list[tuple[str, str]]:
     """Return the image, and under its map the label that most is to be seen of, each as a data URI with a caption."""
     from focusmap.figures.overlays import blend
 

@@ -133,7 +133,7 @@ NO_IMAGES = ("KO", "PR", "REG", "RTDOSE", "RTPLAN", "RTSTRUCT", "SEG", "SR")
 
 
 def read_headers(root: Path, names: Sequence[str]) -> pd.DataFrame | None:
-    """Return `HEADER_COLUMNS` of DICOM files, a row a name, empty where one does not say; None where none is DICOM."""
+    """Return `HEADER_COLUMNS` of DICOM files, a row per name, empty where unsaid; None where none is DICOM."""
     found = [_header(root / name) for name in names]
     return pd.DataFrame(found, columns=list(HEADER_COLUMNS)) if any(map(any, found)) else None
 

@@ -93,7 +93,7 @@ export class Viewer {
       for (let c = 0; c < 3; c++) pixels.data[4 * i + c] = table[this.levels[colours * i + (colours === 3 ? c : 0)]];
       pixels.data[4 * i + 3] = 255;
     }
-    this.picture = this.sheet(pixels);
+    this.drawn = this.sheet(pixels);
     this.coloured = this.map && this.sheet(this.inColour(columns, rows));
     this.outlined = this.mask && this.sheet(this.border(columns, rows));
     this.draw();
@@ -127,7 +127,7 @@ export class Viewer {
   }
 
   draw() {
-    if (!this.picture) return;
+    if (!this.drawn) return;
     this.drawOn(this.canvases.plain, false);
     this.drawOn(this.canvases.overlay, true);
   }
@@ -144,7 +144,7 @@ export class Viewer {
     // The pixels of a small image are shown as they are.
     context.imageSmoothingEnabled = scale < 6;
     context.imageSmoothingQuality = "high";
-    context.drawImage(this.picture, ...corner, ...size);
+    context.drawImage(this.drawn, ...corner, ...size);
     if (isOverlay && this.coloured && this.isMapped) {
       context.globalAlpha = this.strength;
       context.imageSmoothingEnabled = true;
