@@ -1,6 +1,9 @@
 """A byte that changed in a file of a run is found when the file is loaded, with one message; older runs still load."""
 
+import errno
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import pytest
 
 from focusmap import load_model
 from focusmap.cli import main
-from focusmap.errors import FocusmapError, InputError
+from focusmap.errors import DiskError, FocusmapError, InputError
 from focusmap.evaluation.predictions import read_predictions
 from focusmap.files import read_json
 from focusmap.images.store import open_store
@@ -125,3 +128,26 @@ def test_yaml_beyond_measure_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.yaml").write_text(text)
     with pytest.raises(InputError, match=r"a\.yaml"):
         read_recipe(tmp_path / "a.yaml")
+
+
+def test_a_lock_holds_beside_the_folder_and_leaves_nothing(tmp_path: Path) -> None:
+    from focusmap.study.run import writing
+
+    place = tmp_path / "run"
+    ask = "import sys; from pathlib import Path; from focusmap.study.run import writing\n"
+    ask += "with writing(Path(sys.argv[1])): pass"
+    with writing(place), writing(place):
+        asked = subprocess.run([sys.executable, "-c", ask, str(place)], capture_output=True, text=True, check=False)
+        assert "another focusmap is writing there" in asked.stderr
+    assert subprocess.run([sys.executable, "-c", ask, str(place)], check=False).returncode == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_remedy_for_a_full_disk_is_not_one_for_a_place_that_may_not_be_written(tmp_path: Path) -> None:
+    from focusmap.files import disk_errors
+
+    remedies = {errno.ENOSPC: "Free some space", errno.EACCES: "made writable", errno.ENAMETOOLONG: "255"}
+    for number, remedy in remedies.items():
+        with pytest.raises(DiskError, match=remedy) as caught, disk_errors(tmp_path):
+            raise OSError(number, "why")
+        assert ("Free some space" in str(caught.value)) == (number == errno.ENOSPC)

@@ -45,6 +45,8 @@ def told_by_probes(cohort: Cohort, images: Images) -> list[Told]:
     """Return how well each probe tells each label of which there are patients enough with and without it."""
     rng = np.random.default_rng(0)
     kept = np.sort(rng.permutation(np.flatnonzero(images.readable))[:MAX_IMAGES])
+    if len(kept) < 2 * MIN_PATIENTS:
+        return []
     patients = np.unique(cohort.patient_ids[kept].astype(str), return_inverse=True)[1]
     names, held = label_columns(cohort)
     truth = held[kept]

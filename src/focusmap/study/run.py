@@ -1,14 +1,13 @@
 """The layout of a run folder: where each file lies, and whether it may be written."""
 
-import hashlib
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from focusmap.errors import InputError, MissingFileError
-from focusmap.files import read_json, write_json
+from focusmap.files import disk_errors, read_json, write_json
 from focusmap.study.cohort import COHORT_FILE, IMAGES_FILE
 from focusmap.study.study import read_study
 
@@ -177,29 +176,31 @@ def open_run(folder: Path) -> Run:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Keep a run folder to this process while it writes there; on this machine, and as often as it asks.
+    """Keep a run folder to this process while it writes there, on all machines that share the disk, as often as asked.
+
+    The lock lies beside the folder, since what is refused leaves nothing in it, and goes when it is given back.
 
     Raises
     ------
     InputError
         If another process is writing there.
     """
-    import tempfile
-
     from filelock import FileLock, Timeout
 
-    # Not in the folder itself: what is refused leaves nothing there.
-    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
-    lock = FileLock(Path(tempfile.gettempdir()) / f"focusmap-{name}.lock", timeout=0, is_singleton=True)
-    try:
-        # The lock of another user's run at this place, long ended, must not stand in the way.
-        with suppress(PermissionError):
+    place = folder.resolve()
+    beside = place.with_name(f".{place.name}.lock")
+    lock = FileLock(beside, timeout=0, is_singleton=True)
+    with disk_errors(folder):
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire()
-    except Timeout:
-        raise InputError(f"{folder}: another focusmap is writing there. Wait, or choose another folder.") from None
+        except Timeout:
+            raise InputError(f"{folder}: another focusmap is writing there. Wait, or choose another folder.") from None
     try:
         yield
     finally:
+        if lock.lock_counter == 1:
+            beside.unlink(missing_ok=True)
         lock.release()
 
 

@@ -1,0 +1,216 @@
+"""What is promised of input, integrity and honesty, each with its figure as measured now: writes docs/reliability.md.
+
+    FOCUSMAP_DATA=FOLDER python benchmarks/reliability.py docs/reliability.md
+
+FOCUSMAP_DATA names the public sets; without it their rows are left out. It takes some minutes.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from focusmap import read_cohort
+from focusmap.audit import AuditOptions
+from focusmap.audit.images import look_at_all
+from focusmap.audit.near import near_pairs
+from focusmap.audit.probes import probe_findings, told_by_probes
+from focusmap.errors import FocusmapError
+from focusmap.evaluation import EvaluationOptions, evaluate_predictions
+from focusmap.evaluation.predictions import Predictions
+from focusmap.files import HASHES, check_sealed, write_text
+from focusmap.images.read import read_image
+from focusmap.study.options import Declaration
+from focusmap.study.task import Target, Task
+
+DATA = Path(os.environ.get("FOCUSMAP_DATA", "no-data-here"))
+N_STUDIES, N_IMAGES, N_ROWS = 200, 10_000, 1_000_000
+TRUE_SHARE = 0.7602  # P(normal of variance 2 > -1)
+Row = tuple[str, str, str]
+
+CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "mirrored": ImageOps.mirror,
+    "inverted": ImageOps.invert,
+    "cropped by 5 % on one side": lambda image: image.crop((image.width // 20, 0, image.width, image.height)),
+    "cropped by 5 % around": lambda image: ImageOps.crop(image, min(image.size) // 20),
+    "turned by 2 degrees": lambda image: image.rotate(2, Image.Resampling.BICUBIC),
+    "with letters burnt in": lambda image: lettered(image),
+}
+
+
+def lettered(image: Image.Image) -> Image.Image:
+    written, font = image.copy(), ImageFont.load_default(size=max(10, image.height // 12))
+    draw = ImageDraw.Draw(written)
+    draw.text((image.width // 20, image.height // 20), "PATIENT LEFT 12:34", 255, font)
+    draw.text((image.width * 6 // 10, image.height * 17 // 20), "B-MODE", 255, font)
+    return written
+
+
+def near_duplicates() -> Iterator[Row]:
+    if not DATA.is_dir():
+        return
+    command = "pytest tests/audit/test_audit_real_data.py -k fifty"
+    cohort = read_cohort(DATA / "breast_us_busi/labels.csv", Declaration(targets=("label",), patient="none"))
+    own, n = look_at_all(cohort.files, AuditOptions(workers=1)).thumbnails, len(cohort)
+    chosen = np.random.default_rng(0).choice(n, 50, replace=False)
+    for name, change in CHANGES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            files = [Path(folder) / f"{place}.png" for place in chosen]
+            for place, file in zip(chosen, files, strict=True):
+                with Image.open(cohort.files[place]) as image:
+                    change(image.convert("L")).save(file)
+            made = look_at_all(files, AuditOptions(workers=1)).thumbnails
+        pairs = near_pairs(np.concatenate([own, made]), np.ones(n + 50, bool))
+        found = {(pair.a, pair.b) for pair in pairs}
+        hits = sum((int(place), n + k) in found for k, place in enumerate(chosen))
+        yield f"A near-duplicate is found {name}", f"{hits} of 50 (breast ultrasound)", command
+    for name in ("cxr_nih621", "breast_us_busbra", "brain_lgg_mri"):
+        table = pd.read_csv(DATA / name / "labels.csv", dtype=str)
+        images = look_at_all([DATA / name / path for path in table["path"]], AuditOptions(workers=1))
+        pairs = near_pairs(images.thumbnails, images.readable)
+        apart = sum(table["patient_id"][pair.a] != table["patient_id"][pair.b] for pair in pairs)
+        possible = len(table) * (len(table) - 1) // 2
+        yield (
+            f"Images of two patients are not called near ({name})",
+            f"{apart} of {possible:,} pairs",
+            command[:-5] + "hardly",
+        )
+
+
+def shortcuts() -> Iterator[Row]:
+    found = blamed = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        coarse = rng.normal(size=(120, 8, 8))
+        images = [np.asarray(Image.fromarray(field.astype(np.float32)).resize((64, 64))) for field in coarse]
+        sick = rng.integers(0, 2, 120) == 1
+        for has_mark in (np.zeros(120, bool), sick & (rng.random(120) < 0.95)):
+            said = _is_told(images, sick, has_mark)
+            found, blamed = found + (said and has_mark.any()), blamed + (said and not has_mark.any())
+    command = "pytest tests/audit/test_probes.py"
+    yield "A mark of 4 pixels in a corner of 95 % of positives is found", f"{found} of 20 sets", command
+    yield "A clean set is not blamed", f"{blamed} of 20 sets blamed", command
+
+
+def _is_told(images: list[np.ndarray], sick: np.ndarray, has_mark: np.ndarray) -> bool:
+    with tempfile.TemporaryDirectory() as name:
+        folder, paths = Path(name), [f"{k:03d}.png" for k in range(len(images))]
+        for path, image, mark in zip(paths, images, has_mark, strict=True):
+            pixels = np.clip(128 + 40 * image, 0, 255).astype(np.uint8)
+            pixels[:4, :4] = 255 if mark else pixels[:4, :4]
+            Image.fromarray(pixels).save(folder / path)
+        table = pd.DataFrame({"path": paths, "patient_id": paths, "label": np.where(sick, "sick", "well")})
+        table.to_csv(folder / "labels.csv", index=False)
+        cohort = read_cohort(folder / "labels.csv", Declaration())
+        return bool(probe_findings(told_by_probes(cohort, look_at_all(cohort.files, AuditOptions(workers=1)))))
+
+
+def coverage() -> Iterator[Row]:
+    command = "pytest tests/evaluation/test_evaluation_metrics.py -m slow"
+    for n_patients in (20, 30, 50, 100):
+        covered = [inside for seed in range(N_STUDIES) for inside in _covered(n_patients, seed)]
+        promise = f"95 % intervals of sensitivity and specificity cover at {n_patients} patients"
+        yield promise, f"{np.mean(covered):.1%} ({N_STUDIES} simulated studies)", command
+
+
+def _covered(n_patients: int, seed: int) -> list[bool]:
+    rng = np.random.default_rng(seed)
+    owner = np.repeat(np.arange(n_patients), rng.integers(1, 4, n_patients))
+    sick = rng.permutation(np.arange(n_patients) % 2)[owner]
+    logits = (2 * sick - 1 + rng.normal(size=n_patients)[owner] + rng.normal(size=len(owner)))[:, None]
+    task, names = Task((Target("sick"),)), [f"i{i}" for i in range(len(owner))]
+    ids = pd.DataFrame({"image_id": names, "patient_id": [f"p{i}" for i in owner], "path": names})
+    predictions = Predictions(task, ids, logits, task.probabilities(logits))
+    found = evaluate_predictions(predictions, sick[:, None].astype(float), EvaluationOptions())["targets"]["sick"]
+    return [found[name]["low"] <= TRUE_SHARE <= found[name]["high"] for name in ("sensitivity", "specificity")]
+
+
+def integrity() -> Iterator[Row]:
+    rng, n_found = np.random.default_rng(0), 0
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name) / "cohort.csv"
+        write_text(file, "row,image_id\n" + "".join(f"{k},i{k}\n" for k in range(200)), sealed=True)
+        content = file.read_bytes()
+        for _ in range(200):
+            place = int(rng.integers(len(content)))
+            file.write_bytes(
+                content[:place] + bytes([content[place] ^ 1 << int(rng.integers(8))]) + content[place + 1 :]
+            )
+            try:
+                check_sealed(file)
+            except FocusmapError:
+                n_found += 1
+    fact = f"{n_found} of 200 (`{HASHES}`; each kind of file of a run in the test)"
+    yield "A flipped bit in a file of a run is found at load", fact, "pytest tests/faults/test_integrity.py"
+
+
+def costs() -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rng = np.random.default_rng(0)
+        owners, labels = np.arange(N_ROWS) // 3, (rng.random((N_ROWS, 3)) < 0.1).astype(int)
+        table = pd.DataFrame({"patient_id": [f"P{k:07d}" for k in owners], "age": rng.integers(20, 90, N_ROWS)})
+        table = table.assign(Effusion=labels[:, 0], Edema=labels[:, 1], Mass=labels[:, 2])
+        table.to_csv(folder / "t.csv", index=False)
+        seconds, peak = _audited(folder / "t.csv")
+        yield (
+            f"Audit of a table of {N_ROWS:,} rows",
+            f"{seconds:.0f} s, {peak:.2f} GB",
+            "focusmap audit TABLE --out DIR",
+        )
+        for k in range(N_IMAGES):
+            coarse = Image.fromarray(rng.integers(0, 255, (8, 8)).astype(np.uint8))
+            coarse.resize((256, 256), Image.Resampling.BICUBIC).save(folder / f"{k}.png")
+        names = [f"{k}.png" for k in range(N_IMAGES)]
+        images = pd.DataFrame({"path": names, "patient_id": names, "label": np.arange(N_IMAGES) % 2})
+        images.to_csv(folder / "images.csv", index=False)
+        started = time.monotonic()
+        for path in names:
+            read_image(folder / path)
+        decoded = time.monotonic() - started
+        seconds, peak = _audited(folder / "images.csv", "--workers", "1")
+        fact = f"{seconds:.0f} s, {peak:.2f} GB; a plain decode takes {decoded:.0f} s"
+        yield f"Audit of {N_IMAGES:,} images of 256 x 256", fact, "focusmap audit TABLE --out DIR --workers 1"
+
+
+def _audited(table: Path, *options: str) -> tuple[float, float]:
+    """Return the seconds and the peak memory in GB of an audit in a process of its own."""
+    command = [sys.executable, "-m", "focusmap", "audit", str(table), "--out", str(table.parent / "audit"), "--force"]
+    watch = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], capture_output=True); "
+    watch += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", watch, *command, *options], capture_output=True, text=True, check=True)
+    return time.monotonic() - started, int(done.stdout) / 2**20
+
+
+HEAD = """# What is promised, and what was measured
+
+Written by `python benchmarks/reliability.py docs/reliability.md`; no figure is typed in. Times are those of a machine
+of two cores that others used as well.
+
+| Promise | Measured | Command |
+|---|---|---|
+"""
+
+
+def main(out: Path) -> None:
+    rows: list[Row] = []
+    for part in (integrity, coverage, shortcuts, near_duplicates, costs):
+        for row in part():
+            print(*row, sep=" | ", file=sys.stderr, flush=True)
+            rows.append(row)
+    lines = (f"| {promise} | {fact} | `{command}` |\n" for promise, fact, command in rows)
+    out.write_text(HEAD + "".join(lines))
+    print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GB", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
