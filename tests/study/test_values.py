@@ -42,7 +42,7 @@ def test_a_class_in_two_spellings_is_one(tmp_path, cells, classes):
     cohort = cohort_of(tmp_path, "label", cells)
     assert set(cohort.task.target("label").classes) == set(classes)
     assert not np.isnan(cohort.truth).any()
-    assert any("are read as" in note for note in cohort.study.notes)
+    assert any("is read as" in note for note in cohort.study.notes)
 
 
 def test_one_and_one_point_zero_are_one_class(tmp_path):
@@ -70,7 +70,7 @@ def test_a_word_for_not_known_is_no_class(tmp_path, word):
     cohort = cohort_of(tmp_path, "label", cells)
     assert cohort.task.target("label").classes == ("benign", "malignant")
     assert int(np.isnan(cohort.truth).sum()) == 4
-    assert any(f"4 cells {word!r} of label are read as empty" in note for note in cohort.study.notes)
+    assert any(f"{word!r} in label is read as empty: not known (n = 4)" in note for note in cohort.study.notes)
 
 
 @pytest.mark.parametrize("word", ["unknown", "-", "missing", "未知", "none", "nd", "not reported"])
@@ -99,7 +99,7 @@ def test_a_flag_that_is_not_known_is_said(tmp_path, word):
     cohort = cohort_of(tmp_path, "Effusion,Edema", rows)
     assert cohort.task.names == ("Effusion", "Edema")
     assert np.flatnonzero(np.isnan(cohort.truth[:, 0])).tolist() == [7]
-    assert any(f"1 cells {word!r} of Effusion" in note for note in cohort.study.notes)
+    assert any(f"{word!r} in Effusion is read as empty: not known (n = 1)" in note for note in cohort.study.notes)
 
 
 @pytest.mark.parametrize(
