@@ -58,6 +58,13 @@ def test_each_level_follows_from_the_numbers(evidence: Evidence, expected: str) 
     assert level_of(evidence) == expected
 
 
+def test_a_model_is_itself_the_simple_one_where_not_even_a_loss_differs() -> None:
+    itself = simpler(0.0, 0.0)
+    assert level_of(Evidence(study((1.0, 0.0)), [itself])) == "useful"
+    itself["difference"]["targets"]["t0"]["log_loss"] = metric(-0.01, 0.01)
+    assert level_of(Evidence(study((1.0, 0.0)), [itself])) == "useful-not-better-than-simpler"
+
+
 def test_a_perfect_ranking_of_few_patients_is_not_widened_twice() -> None:
     perfect = {"value": 1.0, "low": 0.61, "high": 1.0, "method": "Wilson over 6 patients or pairs of patients"}
     metrics = {"targets": {"t0": {"kind": "binary", "n_patients_rarest": 6, "auroc": perfect}}}

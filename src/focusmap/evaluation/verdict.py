@@ -150,14 +150,14 @@ def _against_simpler(name: str, metric: str, evidence: Evidence) -> tuple[Level,
     """Return what is left of usefulness beside simpler models, the code of why, and which model is not bettered."""
     compared, less_is_better = COMPARED[metric]
     differences = {
-        text(entry.get("name")): branch(entry, "difference", "targets", name, compared)
+        text(entry.get("name")): branch(entry, "difference", "targets", name)
         for entry in evidence.baselines
         if entry.get("name") != USUAL and not entry.get("is_rung") and branch(entry, "difference", "targets", name)
     }
     # The simple model that a ladder chose stands beside itself.
-    others = {name: found for name, found in differences.items() if not _is_nothing(found)}
+    others = {rival: found for rival, found in differences.items() if not _is_nothing(found)}
     for rival, difference in others.items():
-        low, high = number(difference.get("low")), number(difference.get("high"))
+        low, high = (number(branch(difference, compared).get(end)) for end in ("low", "high"))
         is_better = (high is not None and high < 0) if less_is_better else (low is not None and low > 0)
         if not is_better:
             return "useful-not-better-than-simpler", "verdict-not-above", {"rival": rival}
@@ -169,7 +169,9 @@ def _against_simpler(name: str, metric: str, evidence: Evidence) -> tuple[Level,
 
 
 def _is_nothing(difference: Tree) -> bool:
-    return all(difference.get(key) == 0 for key in ("value", "low", "high"))
+    """Return whether two models differ in no metric at all, not even the losses: then they are one."""
+    values = [branch(metric).get("value") for metric in difference.values()]
+    return all(value == 0 for value in values if value is not None)
 
 
 def _measured(entry: Tree) -> tuple[str, float]:
