@@ -20,6 +20,7 @@ from focusmap.segmentation.cases import Job
 from focusmap.segmentation.lesions import Lesion
 from focusmap.segmentation.segmenter import learn_segmenter
 from focusmap.study.recipe import Recipe
+from support.models import unseal
 from support.options import quick
 from support.studies import phantom_study
 
@@ -44,6 +45,8 @@ def run(study, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "segmented"
     recipe = ["--recipe", str(study.parent / "recipe.yaml")]
     assert main(["run", str(study), "--out", str(folder), "--segment", "--target", "nodule", *recipe, *QUICK]) == 0
+    # Tests change what is known of the images.
+    unseal(folder)
     return folder
 
 
