@@ -72,8 +72,6 @@ class Evaluate:
 
     def _evaluated(self) -> "tuple[Mapping[str, Json], str]":
         """Return the metrics, and what they count."""
-        from focusmap.everything import is_unlabelled
-
         options = watched(self.options)
         if self.predictions is not None:
             self._refuse_all_but(OF_A_TABLE, "is not used with --predictions FILE. Leave it out.")
@@ -87,7 +85,7 @@ class Evaluate:
                 raise InputError("--cases is for the run's own test split.")
             self._refuse_all_but(OF_CASES, "is not used with --cases. Leave it out.")
             return focusmap.evaluate_cases(self.run, self.cases, self.out, force=self.options.force), "cases"
-        if self.declaration.targets and is_unlabelled(self.run):
+        if self.declaration.targets and _learnt_without_labels(self.run):
             if self.labels is None:
                 self._refuse_all_but(OF_OWN_ANOMALIES, "says nothing of the run's own test split. Leave it out.")
             return focusmap.evaluate_anomalies(self.run, self.labels, self.declaration, self.out, options), "images"
@@ -104,6 +102,13 @@ class Evaluate:
 
     def _refuse_all_but(self, acts: frozenset[str], why: str) -> None:
         refuse_idle(self, self.typed, acts, why)
+
+
+def _learnt_without_labels(folder: Path) -> bool:
+    # It imports what trains, too, which an evaluation of predictions does without.
+    from focusmap.everything import is_unlabelled
+
+    return is_unlabelled(folder)
 
 
 @dataclass(frozen=True, kw_only=True)
