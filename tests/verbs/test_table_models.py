@@ -13,6 +13,7 @@ import focusmap
 import focusmap as verbs
 from focusmap.cli import main
 from focusmap.errors import ModelError
+from support.models import unseal
 
 TARGETS = ["--target", "after:continuous", "--target", "relapse", "--target", "grade:ordinal:classes=low,mid,high"]
 COVARIATES = ["--covariate", "before", "--covariate", "age", "--covariate", "drug", "--covariate", "noise"]
@@ -186,6 +187,7 @@ def test_a_model_of_other_arrays_is_refused(run):
     part = run / "folds/0/model"
     weights = part / "weights.safetensors"
     kept = weights.read_bytes()
+    unseal(part)
     try:
         weights.write_bytes((run / "folds/1/model/weights.safetensors").read_bytes())
         with pytest.raises(ModelError, match=r"do not belong together|does not give the logits"):
