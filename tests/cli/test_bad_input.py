@@ -141,7 +141,8 @@ def test_a_dicom_without_pixels_is_named(study, refused):
 def test_a_damaged_model_is_named(trained, study, capsys):
     image = str(first_image(study))
     card = trained / "model/model.json"
-    values = json.loads(card.read_text())
+    written = card.read_bytes()
+    values = json.loads(written)
     hashes = card.with_name("hashes.json")
     sealed = hashes.read_text()
     card.write_text(json.dumps({**values, "format": 99}))
@@ -151,7 +152,7 @@ def test_a_damaged_model_is_named(trained, study, capsys):
     assert main(["predict", str(trained), image]) == 2
     assert "Update focusmap" in capsys.readouterr().err
     hashes.write_text(sealed)
-    card.write_text(json.dumps(values))
+    card.write_bytes(written)
     weights = trained / "model/weights.safetensors"
     weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
     assert main(["predict", str(trained), image]) == 2

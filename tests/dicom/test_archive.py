@@ -29,6 +29,8 @@ from support.dicom_files import a_dataset, a_series, saved
 from support.options import QUICK
 from support.studies import phantom_study
 
+pytestmark = pytest.mark.slow
+
 ORTHANC = shutil.which("Orthanc")
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 needs_orthanc = pytest.mark.skipif(

@@ -218,7 +218,7 @@ DAMAGED = {
     "half a PNG": (encode(GREY, "PNG")[:300], "cannot be decoded"),
     "half a palette PNG": (encode(Pillow.fromarray(COLOUR).convert("P"), "PNG")[:-400], "cannot be decoded"),
     "half a JPEG": (encode(GREY, "JPEG")[:-200], "cannot be decoded"),
-    "JPEG without its end": (encode(GREY, "JPEG")[:-2], "cannot be decoded"),
+    "JPEG without its last bytes": (encode(GREY, "JPEG")[:-6], "cannot be decoded"),
     "half a TIFF": (encode(GREY, "TIFF")[:-100], "cannot be decoded"),
     "huge TIFF": (
         tiff_file(GREY, 1).replace(

@@ -88,6 +88,7 @@ def test_what_is_no_disease_is_told_by_the_same_features(cohort):
     assert found["n_patients_needed"] == int(np.ceil(60 * ((high - low) / 0.06) ** 2))
 
 
+@pytest.mark.slow
 def test_a_run_is_challenged_by_command(cohort, tmp_path, capsys):
     run = tmp_path / "run"
     words = ["--target", "found", "--patient", "patient_id", "--group", "site", "--model", "histogram+logistic"]

@@ -74,6 +74,7 @@ def test_an_image_that_needs_too_much_is_refused_alone(narrow: Desk, films: list
     assert str(tmp_path) not in refused["refused"]
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_is_ended(narrow: Desk, films: list[Path], tmp_path: Path) -> None:
     (one,) = sent_of(films[:1], tmp_path)
     os.kill(narrow._process.pid or 0, signal.SIGSTOP)

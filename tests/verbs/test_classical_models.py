@@ -36,7 +36,7 @@ def stripes(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(stripes, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "hog"
-    targets = ["--target", "kind", "--target", "striped", "--target", "contrast:continuous"]
+    targets = ["--target", "kind:classes=lying,none,standing", "--target", "striped", "--target", "contrast:continuous"]
     options = ["--model", "hog+moments+forest", "--baseline", "sift-bow+logistic", "--workers", "1"]
     assert main(["run", str(stripes), "--out", str(folder), *targets, *options]) == 0
     return folder

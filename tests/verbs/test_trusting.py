@@ -8,6 +8,7 @@ import torch
 
 from focusmap.cli import main
 from focusmap.models.folder import load_model, save_model
+from support.models import unseal
 from support.studies import phantom_study
 
 NET = ["--model", "small-residual", "--weights", "none", "--workers", "1"]
@@ -87,6 +88,7 @@ def test_a_model_of_other_labels_is_refused(run, tmp_path, capsys):
     other = shutil.copytree(run / "model", tmp_path / "other")
     card = other / "model.json"
     card.write_text(card.read_text().replace('"nodule"', '"node"'))
+    unseal(other)
     assert main(["explain", str(run), "--trust", "--against", str(other), "--out", str(tmp_path / "maps")]) == 2
     assert "does not know nodule" in capsys.readouterr().err
     assert not (tmp_path / "maps").exists()

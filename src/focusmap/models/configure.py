@@ -238,10 +238,10 @@ def resolve_recipe(recipe: Recipe, seen: Seen, *, climbs: bool = True, ladder_si
     InputError
         If the model is one for images and the study has volumes, or the other way round.
 
-    >>> chosen = resolve_recipe(Recipe(), Seen([(28, 28)], 1))
+    >>> chosen = resolve_recipe(Recipe(), Seen([(28, 28)], 1), climbs=False)
     >>> chosen.model, chosen.size, chosen.channels, chosen.pooling
     ('small-residual', 28, 1, 'average')
-    >>> chosen = resolve_recipe(Recipe(), Seen([(256, 256, 24)], 2))
+    >>> chosen = resolve_recipe(Recipe(), Seen([(256, 256, 24)], 2), climbs=False)
     >>> chosen.model, chosen.shape, chosen.channels
     ('resnet18-3d', (96, 96, 24), 2)
     """
