@@ -126,6 +126,8 @@ def train_all(
         options.say(f"a ladder of models within {options.minutes:g} minutes (--budget), maps and report included")
     clock = Clock((options.begun or started) + 60 * options.minutes)
     for is_new in _rounds(left, options, clock) if left else [True]:
+        if options.follows:
+            continue
         if len(trainings) > 1:
             _gather(run, prepared)
         write_manifest(run, options, {**seconds, "train": time.monotonic() - started})
@@ -213,7 +215,10 @@ def trainings_of(run: Run, prepared: Prepared) -> list[Training]:
 def _train_one(training: Training, options: RunOptions) -> None:
     """Train, calibrate on tune, and write model, history and predictions; the test part is only predicted."""
     split, run = training.split, training.run
-    model = _calibrated_on_tune(_train_nets(training, options), training)
+    trained = _train_nets(training, options)
+    if options.follows:
+        return
+    model = _calibrated_on_tune(trained, training)
     found = {part: training.asked(model, part) for part in ("test", "tune") if split.ids(part)}
     if "test" in found and (attention := found["test"].attention) is not None:
         write_table(run.attention, attention)

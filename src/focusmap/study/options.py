@@ -5,6 +5,7 @@ Trust in heat maps, a consensus of readers and a conversion are told here, too.
 What starts must start fast: nothing here imports pandas.
 """
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -131,6 +132,12 @@ class RunOptions:
         settle(self)
         if self.budget is not None and not self.budget > 0:
             raise InputError(f"budget is {self.budget:g} minutes; more than 0 was expected.")
+
+    @property
+    def follows(self) -> bool:
+        """Whether this is one of several nodes and not the first, which writes what all of them have learnt."""
+        ranks = (os.environ.get(name) for name in ("NODE_RANK", "GROUP_RANK", "SLURM_NODEID"))
+        return self.n_nodes > 1 and next((rank for rank in ranks if rank), "0") != "0"
 
     @property
     def minutes(self) -> float:
