@@ -116,6 +116,24 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove_abandoned(place: Path, prefix: str) -> None:
+    """Remove the folders ``PREFIX<process>-...`` of a place whose process, of this machine, was killed."""
+    for folder in place.glob(f"{prefix}*"):
+        process = folder.name.removeprefix(prefix).partition("-")[0]
+        if process.isdecimal() and not _is_running(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def replace_folder(new: Path, folder: Path) -> None:
     """Put a folder in the place of another on the same disk, which is removed only when the new one stands there."""
     old = folder.with_name(f".{folder.name}.old")

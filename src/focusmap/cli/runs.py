@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from focusmap.study.cohort import Cohort
     from focusmap.study.external import Roster
 
+# What `train` and `run` are both told.
+OF_TRAINING = (
+    "recipe", "budget", "folds", "accept", "skip_unreadable", "group_near_duplicates", "store", "workers", "devices",
+    "force",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
@@ -112,19 +118,7 @@ class Train:
     learning: Learning = Learning()
     options: Annotated[
         RunOptions,
-        Only(
-            "recipe",
-            "budget",
-            "folds",
-            "accept",
-            "skip_unreadable",
-            "group_near_duplicates",
-            "store",
-            "workers",
-            "devices",
-            "n_nodes",
-            "force",
-        ),
+        Only(*OF_TRAINING, "n_nodes"),
     ]
     typed: Mapping[str, object] = field(default_factory=dict)
 
@@ -159,19 +153,7 @@ class Run:
     learning: Learning = Learning()
     options: Annotated[
         RunOptions,
-        Only(
-            "recipe",
-            "budget",
-            "folds",
-            "accept",
-            "skip_unreadable",
-            "group_near_duplicates",
-            "store",
-            "workers",
-            "devices",
-            "force",
-            "language",
-        ),
+        Only(*OF_TRAINING, "language"),
     ]
     segment: Annotated[bool, Setting("draw masks, from image-level labels alone", title="masks of lesions")] = False
     masks: Annotated[SegmentRequest, Only("negatives", "tune_on_masks", title="masks of lesions")]

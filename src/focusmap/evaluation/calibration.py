@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from focusmap.errors import InputError, suggest
 from focusmap.statistics.formulas import confusion_metrics
+from focusmap.study.recipe_parts import check_threshold_rule
 from focusmap.study.task import ANOMALY, DEFAULT_THRESHOLD, UNLABELLED, Target, Task
 
 RANGE = (0.05, 20.0)
@@ -118,40 +118,16 @@ def choose_thresholds(task: Task, probabilities: np.ndarray, truth: np.ndarray, 
 
 def parse_rule(rule: str) -> Criterion:
     """Return the function that a rule's best threshold maximises; `InputError` names the known rules."""
+    check_threshold_rule(rule)
     name, _, wanted = rule.partition("=")
-    if not wanted and name in PLAIN_RULES:
+    if name in PLAIN_RULES:
         return PLAIN_RULES[name]
-    if name in HELD_RULES and wanted:
-        return _held(name, HELD_RULES[name], _share(rule, wanted))
-    if name == "cost" and wanted:
-        return _costing(rule, wanted)
-    known = [*PLAIN_RULES, *(f"{held}=0.9" for held in HELD_RULES), "cost=5"]
-    raise InputError(f"threshold rule {rule!r} is not one of {', '.join(known)}.{suggest(rule, known)}")
-
-
-def _share(rule: str, wanted: str) -> float:
-    try:
-        value = float(wanted)
-    except ValueError:
-        value = np.nan
-    if not 0 < value <= 1:
-        raise InputError(f"threshold rule {rule!r}: {wanted!r} is not a share above 0 and at most 1, such as 0.9.")
-    return value
-
-
-def _costing(rule: str, wanted: str) -> Criterion:
-    try:
-        ratio = float(wanted)
-    except ValueError:
-        ratio = np.nan
-    if not 0 < ratio < np.inf:
-        raise InputError(f"threshold rule {rule!r}: {wanted!r} is not how many false alarms a missed positive weighs.")
-    return lambda metrics: -(metrics["false_positives"] + ratio * metrics["false_negatives"])
-
-
-def _held(held: str, maximised: str, wanted: float) -> Criterion:
+    value = float(wanted)
+    if name == "cost":
+        return lambda metrics: -(metrics["false_positives"] + value * metrics["false_negatives"])
+    held, maximised = name, HELD_RULES[name]
     # The allowance is for rounding: 9 of 10 must count as 0.9.
-    return lambda metrics: np.where(metrics[held] >= wanted - 1e-9, metrics[maximised], -1.0)
+    return lambda metrics: np.where(metrics[held] >= value - 1e-9, metrics[maximised], -1.0)
 
 
 PLAIN_RULES: dict[str, Criterion] = {

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focusmap.errors import DiskError, InputError, UnreadableImageError, listed, suggest
-from focusmap.files import Json, block_sums, disk_errors, read_json, write_json
+from focusmap.files import Json, block_sums, disk_errors, read_json, remove_abandoned, write_json
 from focusmap.images.prepare import AnyPreparation, FloatArray, Uint8Array, preparation_from
 from focusmap.images.workers import Outcome, PreparedImage, prepare_in_order
 from focusmap.progress import Progress, silent
@@ -337,9 +337,10 @@ def _building_folder(folder: Path, wanted: Wanted) -> Iterator[Path]:
     try:
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            _sweep(folder)
+            building_here = f".building-{socket.gethostname()}-"
+            remove_abandoned(folder, building_here)
             _check_room(folder, wanted)
-            building = Path(tempfile.mkdtemp(prefix=f".building-{socket.gethostname()}-{os.getpid()}-", dir=folder))
+            building = Path(tempfile.mkdtemp(prefix=f"{building_here}{os.getpid()}-", dir=folder))
             building.chmod(0o755)
             yield building
     finally:
@@ -355,25 +356,6 @@ def _check_room(folder: Path, wanted: Wanted) -> None:
             f"{folder}: prepared images need {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free. "
             "Free some space or choose another folder."
         )
-
-
-def _sweep(folder: Path) -> None:
-    """Delete what processes of this machine left that were killed while building."""
-    host = f".building-{socket.gethostname()}-"
-    for leftover in folder.glob(f"{host}*"):
-        process = leftover.name.removeprefix(host).split("-")[0]
-        if process.isdigit() and not _is_running(int(process)):
-            shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _move_into_place(building: Path, folder: Path) -> Store:

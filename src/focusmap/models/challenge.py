@@ -7,13 +7,14 @@ evaluation of the run's own model.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from focusmap.evaluation import EvaluationOptions, evaluate_predictions
 from focusmap.evaluation.predictions import Predictions
 from focusmap.files import Json, branch, number
+from focusmap.models.frozen import measured
 from focusmap.models.probe import fit_head
 from focusmap.progress import Progress, silent
 from focusmap.study.cohort import Cohort
@@ -21,6 +22,7 @@ from focusmap.study.samples import Samples
 from focusmap.study.task import Target, Task
 
 if TYPE_CHECKING:
+    from focusmap.nets.levels import LevelsNet
     from focusmap.study.recipe import Recipe
 
 N_FOLDS = 5
@@ -63,23 +65,16 @@ def frozen_features(cohort: Cohort, recipe: "Recipe", device: str, progress: Pro
     UnreadableImageError
         If an image cannot be read.
     """
-    import torch
-
     from focusmap.errors import UnreadableImageError
     from focusmap.models.configure import preparation_for
     from focusmap.nets.build import architecture_of, build_net
 
-    net = build_net(architecture_of(recipe, cohort.task), recipe.weights, recipe.seed).to(device).eval()
-    samples, preparation = Samples.from_files(cohort), preparation_for(recipe)
-    found = []
-    with torch.inference_mode():
-        for batch in samples.batches([preparation], 8):
-            images = torch.from_numpy(batch.images(preparation).pixels).to(device)
-            found.append(net.measure(images).cpu().numpy())  # type: ignore[operator]
-            progress("looking at images with frozen features", samples.n_done, len(cohort))
+    net = cast("LevelsNet", build_net(architecture_of(recipe, cohort.task), recipe.weights, recipe.seed).to(device))
+    samples = Samples.from_files(cohort)
+    found = measured(net, samples, preparation_for(recipe), progress)
     if samples.failures:
         raise UnreadableImageError(samples.failures[0].reason)
-    return np.concatenate(found).astype(np.float64)
+    return found.astype(np.float64)
 
 
 def challenged(asked: Challenge, say: Callable[[str], None] = lambda _: None) -> dict[str, Json]:

@@ -1,4 +1,4 @@
-"""Features that a frozen net takes of the images of a store: measured once, and kept beside them.
+"""Features that a frozen net takes of images; those of a store are measured once, and kept beside them.
 
 Folds of a study share them, and so do all that is fitted to them; a mirror image has features of its own.
 """
@@ -14,6 +14,7 @@ from focusmap.study.cohort import Cohort
 from focusmap.study.samples import Samples
 
 if TYPE_CHECKING:
+    from focusmap.images.prepare import AnyPreparation
     from focusmap.models.training import Training
     from focusmap.nets.levels import LevelsNet
 
@@ -35,9 +36,9 @@ def kept_features(
     file = store.folder / f"features-{key_of(net, mirrored=mirrored)}.npy"
     if not file.is_file():
         found = np.zeros((len(store), net.head.in_features), np.float32)
-        found[store.rows(training.cohort.image_ids)] = measured(
-            net, training, training.cohort, progress, mirrored=mirrored
-        )
+        samples = Samples.from_store(training.cohort, store)
+        features = measured(net, samples, store.preparation, progress, mirrored=mirrored)
+        found[store.rows(training.cohort.image_ids)] = features
         with atomic(file) as temporary:
             np.save(temporary, found)
     return np.asarray(np.load(file, mmap_mode="r")[store.rows(rows.image_ids)])
@@ -51,20 +52,20 @@ def key_of(net: "LevelsNet", *, mirrored: bool) -> str:
     return found.hexdigest()[:16]
 
 
-def measured(net: "LevelsNet", training: "Training", rows: Cohort, progress: Progress, *, mirrored: bool) -> np.ndarray:
-    """Return the features ``(N, D) float32`` of rows as the store holds them, or of their mirror images."""
+def measured(
+    net: "LevelsNet", samples: Samples, preparation: "AnyPreparation", progress: Progress, *, mirrored: bool = False
+) -> np.ndarray:
+    """Return the features ``(N, D) float32`` of the samples that can be read, or of their mirror images."""
     import torch
 
-    store = training.store
-    assert store is not None
     from focusmap.nets.grids import CHANNELS_LAST
 
-    samples, found, device = Samples.from_store(rows, store), [], net.head.weight.device
-    n_images = max(1, PIXELS_AT_ONCE // int(np.prod(store.preparation.input_shape[1:])))
+    found, device = [], net.head.weight.device
+    n_images = max(1, PIXELS_AT_ONCE // int(np.prod(preparation.input_shape[1:])))
     net.eval()
     with torch.inference_mode():
-        for batch in samples.batches([store.preparation], n_images):
-            images = batch.images(store.preparation).pixels
+        for batch in samples.batches([preparation], n_images):
+            images = batch.images(preparation).pixels
             x = torch.from_numpy(images).to(device, memory_format=CHANNELS_LAST[images.ndim])
             found.append(net.measure(x.flip(3) if mirrored else x).cpu().numpy())
             progress("looking at images with frozen features", samples.n_done, len(samples))

@@ -18,6 +18,7 @@ from focusmap.models.probe import basis_of, held_out_losses, inner_folds, logist
 from focusmap.statistics import wilson
 from focusmap.study.options import RunOptions
 from focusmap.study.recipe import Recipe
+from focusmap.study.samples import Samples
 
 if TYPE_CHECKING:
     from focusmap.models.training import Training
@@ -93,7 +94,10 @@ def sides_of(net: "LevelsNet", training: "Training", options: RunOptions) -> Sid
     if not file.is_file():
         order = np.sort(np.random.default_rng(0).permutation(len(training.cohort))[:N_LOOKED_AT])
         rows = training.cohort.take(order)
-        pair = (measured(net, training, rows, options.progress, mirrored=mirrored) for mirrored in (False, True))
+        pair = (
+            measured(net, Samples.from_store(rows, store), store.preparation, options.progress, mirrored=mirrored)
+            for mirrored in (False, True)
+        )
         # Of the smaller size: in the larger one a regression tells letters and marks rather than organs.
         images, mirror_images = (_smallest(net, features) for features in pair)
         write_json(file, vars(told_apart(images, mirror_images, inner_folds(rows, 0), rows.patient_ids)))

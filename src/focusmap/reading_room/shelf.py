@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from focusmap.errors import FocusmapError, MissingFileError
-from focusmap.files import Json
+from focusmap.files import Json, remove_abandoned
 from focusmap.reading_room.desk import BusyError, Desk
 from focusmap.reading_room.intake import MIB, Sent, suffix_of
 
@@ -75,29 +75,11 @@ def shown_name(name: str) -> str:
     return "".join(sign for sign in last if sign.isprintable())[-LONGEST_NAME:] or "image"
 
 
-def remove_abandoned() -> None:
-    """Remove what servers left behind that were killed."""
-    for folder in Path(gettempdir()).glob(f"{PREFIX}*"):
-        process = folder.name.removeprefix(PREFIX).partition("-")[0]
-        if process.isdecimal() and not _is_running(int(process)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 class Shelf:
     """The items of all visitors; every method may be called from any thread."""
 
     def __init__(self, desk: Desk) -> None:
-        remove_abandoned()
+        remove_abandoned(Path(gettempdir()), PREFIX)
         self.desk, self.root = desk, Path(mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self._items: dict[str, Item] = {}
         self._lock = threading.RLock()

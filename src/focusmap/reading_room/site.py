@@ -311,13 +311,7 @@ def _add_programs(app: FastAPI, shelf: Shelf) -> None:
 
         def ask(sent: Sequence[Sent]) -> Any:
             said = shelf.desk.ask("answer", list(sent), True).result()
-            return [_with_maps(one, answer, method) for one, answer in zip(sent, said, strict=True)]
-
-        def _with_maps(one: Sent, answer: Mapping[str, Json], method: str | None) -> dict[str, Any]:
-            if "refused" in answer:
-                return {"name": one.name, **answer}
-            maps = shelf.desk.ask("maps", one, method, True, urgency=2).result()
-            return {"name": one.name, **answer, "maps": {**maps, "npz": _base64(one.folder / "values.npz")}}
+            return [_with_maps(shelf, one, answer, method) for one, answer in zip(sent, said, strict=True)]
 
         return {"answers": await _once(request, shelf, ask)}
 
@@ -337,6 +331,13 @@ def _add_programs(app: FastAPI, shelf: Shelf) -> None:
             return {"name": one.name, "masks": files}
 
         return {"answers": await _once(request, shelf, lambda sent: [drawn(one) for one in sent])}
+
+
+def _with_maps(shelf: Shelf, one: Sent, answer: Mapping[str, Json], method: str | None) -> dict[str, Any]:
+    if "refused" in answer:
+        return {"name": one.name, **answer}
+    maps = shelf.desk.ask("maps", one, method, True, urgency=2).result()
+    return {"name": one.name, **answer, "maps": {**maps, "npz": _base64(one.folder / "values.npz")}}
 
 
 async def _once(request: Request, shelf: Shelf, ask: Callable[[Sequence[Sent]], Any]) -> Any:

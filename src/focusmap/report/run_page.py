@@ -76,11 +76,7 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         "why": why_this_model(files, words),
         "start": words.name("start", text(files.card.training.get("start"))) if files.card is not None else "",
         "performance": performance_section(files, judged, words),
-        "answers": answer_section(files, words),
-        "subgroups": subgroup_tables(files, words, beyond_chance=True),
-        "even_subgroups": subgroup_tables(files, words, beyond_chance=False),
-        "challenges": challenge_tables(files, words),
-        "n_patients_needed": files.challenge.get("n_patients_needed"),
+        **_evidence(files, words),
         "baselines": baseline_tables(files, words),
         "rungs": baseline_tables(files, words, of_rungs=True),
         "mistakes": mistake_section(files, judged, words),
@@ -93,6 +89,16 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
     }
     missing = {words(f"absent.{key}"): command for key, command in _missing(folder, context).items()}
     return {**context, "missing": missing}
+
+
+def _evidence(files: RunFiles, words: Words) -> dict[str, object]:
+    return {
+        "answers": answer_section(files, words),
+        "subgroups": subgroup_tables(files, words, beyond_chance=True),
+        "even_subgroups": subgroup_tables(files, words, beyond_chance=False),
+        "challenges": challenge_tables(files, words),
+        "n_patients_needed": files.challenge.get("n_patients_needed"),
+    }
 
 
 def _missing(folder: Path, context: Mapping[str, object]) -> dict[str, str]:

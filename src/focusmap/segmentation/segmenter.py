@@ -1,9 +1,9 @@
 """All that is learnt to draw the masks of one lesion, how a mask comes from it, and how it is kept as a file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ from focusmap.segmentation.small_nets import (
 from focusmap.study.recipe_parts import SegmentationRecipe
 from focusmap.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
+Made = TypeVar("Made")
 N_FEATURES = 16
 HALF = 0.5
 
@@ -258,10 +259,8 @@ def save_learnt(learnt: Learnt, made_for: Mapping[str, Json], path: Path) -> Non
     write_checkpoint(Checkpoint(facts, _nets(segmenter.features, segmenter.distilled).state_dict()), path)
 
 
-def load_learnt(
-    path: Path, made_for: Mapping[str, Json], recipe: SegmentationRecipe, device: torch.device
-) -> Learnt | None:
-    """Return the saved segmenter, its nets on a device; None if there is no file, or it was made for other settings.
+def read_learnt(path: Path, made_for: Mapping[str, Json], build: Callable[[Checkpoint], Made]) -> Made | None:
+    """Return what is built of a saved file; None if there is no file, or it was learnt for other settings.
 
     Raises
     ------
@@ -272,19 +271,32 @@ def load_learnt(
         return None
     try:
         saved = read_checkpoint(path)
-        if saved.facts["made_for"] != dict(made_for):
-            return None
-        channels, dimensions = (cast(int, saved.facts[name]) for name in ("channels", "dimensions"))
-        features = FeatureNet(channels, N_FEATURES, dimensions, recipe.features)
-        distilled = UNet(channels, 1, dimensions)
-        nets = _nets(features, distilled)
-        nets.load_state_dict(dict(saved.tensors))
-        told = cast(Mapping[str, Mapping[str, float]], saved.facts["cuts"])
-        cuts = {name: SeedCuts(**values) for name, values in told.items()}  # type: ignore[arg-type]
+        return build(saved) if saved.facts["made_for"] == dict(made_for) else None
     except (InputError, KeyError, TypeError, RuntimeError) as error:
         raise InputError(f"{path}: is damaged. Delete it; it is then learnt anew.") from error
-    nets.to(device).eval()
-    return Learnt(Segmenter(next(iter(cuts.values())), features, distilled, recipe), cuts)
+
+
+def cuts_of(saved: Checkpoint) -> dict[str, SeedCuts]:
+    """Return where maps of each method are cut, as a saved file says."""
+    told = cast(Mapping[str, Mapping[str, float]], saved.facts["cuts"])
+    return {name: SeedCuts(**values) for name, values in told.items()}  # type: ignore[arg-type]
+
+
+def load_learnt(
+    path: Path, made_for: Mapping[str, Json], recipe: SegmentationRecipe, device: torch.device
+) -> Learnt | None:
+    """Return the saved segmenter, its nets on a device; as `read_learnt`."""
+
+    def build(saved: Checkpoint) -> Learnt:
+        channels, dimensions = (cast(int, saved.facts[name]) for name in ("channels", "dimensions"))
+        features = FeatureNet(channels, N_FEATURES, dimensions, recipe.features)
+        distilled, cuts = UNet(channels, 1, dimensions), cuts_of(saved)
+        nets = _nets(features, distilled)
+        nets.load_state_dict(dict(saved.tensors))
+        nets.to(device).eval()
+        return Learnt(Segmenter(next(iter(cuts.values())), features, distilled, recipe), cuts)
+
+    return read_learnt(path, made_for, build)
 
 
 def _nets(features: FeatureNet, distilled: UNet) -> nn.ModuleDict:

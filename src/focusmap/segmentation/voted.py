@@ -8,15 +8,16 @@ from typing import cast
 
 import numpy as np
 
-from focusmap.errors import DiskError, InputError
+from focusmap.errors import DiskError
 from focusmap.files import Json
 from focusmap.heatmaps.map_files import file_name
 from focusmap.segmentation.cases import Job, LesionCase, Member, Seen
 from focusmap.segmentation.lesions import Lesion
 from focusmap.segmentation.seeds import SeedCuts
+from focusmap.segmentation.segmenter import cuts_of, read_learnt
 from focusmap.segmentation.small_nets import Cases, UNet, learn_masks, predict_masks
 from focusmap.segmentation.votes import Candidates, Vote, area_and_error, choose, learn_vote
-from focusmap.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from focusmap.training.checkpoint import Checkpoint, write_checkpoint
 
 REGIONS, VOTE, DISTILLED = "regions", "vote", "distilled"
 # A chosen region on which the vote agrees less teaches nothing.
@@ -129,29 +130,17 @@ def _defined(values: Mapping[str, float]) -> dict[str, Json]:
 
 
 def load_voted(path: Path, made_for: Mapping[str, Json], job: Job) -> Voted | None:
-    """Return what was learnt; None if there is no file, or it was learnt for other settings.
+    """Return what was learnt; as `read_learnt`."""
 
-    Raises
-    ------
-    InputError
-        If the file is damaged.
-    """
-    if not path.is_file():
-        return None
-    try:
-        saved = read_checkpoint(path)
-        if saved.facts["made_for"] != dict(made_for):
-            return None
+    def build(saved: Checkpoint) -> Voted:
         channels, dimensions = (cast(int, saved.facts[name]) for name in ("channels", "dimensions"))
         net = UNet(channels, 1, dimensions)
         net.load_state_dict(dict(saved.tensors))
-        told = cast(Mapping[str, Mapping[str, float]], saved.facts["cuts"])
-        cuts = {name: SeedCuts(**values) for name, values in told.items()}  # type: ignore[arg-type]
         vote = Vote.from_dict(cast(dict[str, Json], saved.facts["vote"]))
         evidence, errors = (_numbers(saved.facts[name]) for name in ("evidence", "errors"))
-    except (InputError, KeyError, TypeError, RuntimeError) as error:
-        raise InputError(f"{path}: is damaged. Delete it; it is then learnt anew.") from error
-    return Voted(vote, net.to(job.device).eval(), cuts, evidence, errors)
+        return Voted(vote, net.to(job.device).eval(), cuts_of(saved), evidence, errors)
+
+    return read_learnt(path, made_for, build)
 
 
 def _numbers(told: Json) -> dict[str, float]:

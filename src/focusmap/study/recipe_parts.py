@@ -250,11 +250,11 @@ def check_threshold_rule(rule: str) -> None:
         return
     if name not in STATED_RULES:
         known = ("accuracy", "youden", "f1", *(f"{held}={example}" for held, (example, _, _) in STATED_RULES.items()))
-        raise InputError(f"threshold_for {rule!r} is not one of {', '.join(known)}.{suggest(rule, known)}")
+        raise InputError(f"threshold rule {rule!r} is not one of {', '.join(known)}.{suggest(rule, known)}")
     example, above, meaning = STATED_RULES[name]
     try:
         value = float(wanted)
     except ValueError:
         value = -1.0
     if not 0 < value < above:
-        raise InputError(f"threshold_for {rule!r}: write {name}={example}, {meaning}.")
+        raise InputError(f"threshold rule {rule!r}: write {name}={example}, {meaning}.")
