@@ -64,7 +64,7 @@ def in_words(
     others = [flag for flag in (predictions.flags or [()])[0] if flag.kind != "unlike"]
     if others:
         lines.append("  " + words("told.flagged", flags=flags_in_words(others)))
-    if predictions.answers and any(answer.members for answer in predictions.answers[0]):
+    if predictions.answers and any(one.members and one.answer != "none" for one in predictions.answers[0]):
         lines.append("  " + words("told.error", error=100 * error))
     return "\n".join([*lines, NOTICE if language == "en" else words("page.notice")])
 
