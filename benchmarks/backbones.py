@@ -19,18 +19,14 @@ import torch
 
 from focusmap.errors import FocusmapError
 from focusmap.heatmaps import heat_maps
-from focusmap.images.prepare import Preparation
-from focusmap.images.store import Store
-from focusmap.models.export import export_model
+from focusmap.images import Preparation, Store
+from focusmap.models import Model, ModelCard, export_model
 from focusmap.models.folder import load_model, save_model
-from focusmap.models.net import Model
-from focusmap.models.predictor import ModelCard
+from focusmap.nets import Architecture, build_net
 from focusmap.nets.backbones import check_size
-from focusmap.nets.build import Architecture, build_net
-from focusmap.study.recipe import Augmentation, Recipe
-from focusmap.study.task import Target, Task
-from focusmap.training.batches import Labelled, TrainingData, read_batch
-from focusmap.training.loop import FitOptions, fit
+from focusmap.study import Augmentation, Recipe, Target, Task
+from focusmap.training import FitOptions, Labelled, TrainingData, fit
+from focusmap.training.batches import read_batch
 
 NAMES = (
     "plain-cnn", "residual-cnn",

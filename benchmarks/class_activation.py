@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from focusmap.heatmaps import METHODS, heat_maps, methods_of
+from focusmap.heatmaps import heat_maps, methods_of
 from focusmap.heatmaps.gradients import N_STEPS
+from focusmap.heatmaps.methods import METHODS
 from focusmap.heatmaps.perturbation import patches
-from focusmap.nets.build import Architecture, build_net
-from focusmap.nets.focus_net import FocusNet
+from focusmap.nets import Architecture, FocusNet, build_net
 
 N_LABELS = 14
 SHAPES = {2: (224, 224), 3: (48, 48, 48)}

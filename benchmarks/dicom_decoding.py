@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder, pixel_array
 
-from focusmap.images.dicom_pixels import layout_of, stored_frame
+from focusmap.images import layout_of, stored_frame
 
 SIDE, ROUNDS = 1024, 5
 OURS = "focusmap"

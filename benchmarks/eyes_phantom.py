@@ -18,9 +18,7 @@ import numpy as np
 import pandas as pd
 
 import focusmap
-from focusmap.study.cohort import read_cohort
-from focusmap.study.options import Declaration
-from focusmap.study.recipe import Augmentation, Recipe
+from focusmap.study import Augmentation, Declaration, Recipe, read_cohort
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.phantom_eyes import COVARIATES, EyeOptions, make_eyes, write_eyes

@@ -23,17 +23,15 @@ import pandas as pd
 
 import focusmap
 from focusmap import ExplainRequest, TrustRequest
-from focusmap.evaluation.localisation import MapOnMask, pixel_auprc, reference_of
+from focusmap.evaluation import MapOnMask, reference_of
+from focusmap.evaluation.localisation.measures import pixel_auprc
 from focusmap.everything import DEMO_RECIPE
 from focusmap.faithfulness.plan import Subject, method_maps, panel_of
-from focusmap.heatmaps.map_files import Item
-from focusmap.models.folder import load_run_model
+from focusmap.heatmaps import Item
+from focusmap.models import load_run_model
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
-from focusmap.statistics.intervals import bootstrap
-from focusmap.study.cohort import Cohort, load_cohort, read_cohort
-from focusmap.study.options import Declaration
-from focusmap.study.run import Run
-from focusmap.study.split import read_split
+from focusmap.statistics import bootstrap
+from focusmap.study import Cohort, Declaration, Run, load_cohort, read_cohort, read_split
 
 TRUSTED = ("focus", "guided-backprop")
 

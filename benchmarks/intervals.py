@@ -12,8 +12,7 @@ from time import perf_counter
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from focusmap.statistics.ranking import rank
-from focusmap.statistics.resampling import Clusters, Resampling, resample
+from focusmap.statistics import Clusters, Resampling, rank, resample
 
 N_LABELS, N_IMAGES, N_PATIENTS, N_RESAMPLES = 14, 10_000, 2_500, 1_000
 

@@ -17,20 +17,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from focusmap.evaluation.localisation.mask_scores import MaskScore, measure_mask, paired_differences, summarise_masks
-from focusmap.images.prepare import to_source
-from focusmap.models.folder import load_run_net
+from focusmap.evaluation import MaskScore, measure_mask, paired_differences, summarise_masks
+from focusmap.images import to_source
+from focusmap.models import load_run_net
 from focusmap.progress import silent
-from focusmap.segmentation.cases import Job, LesionCase, Member, read_cases, see, true_mask
+from focusmap.segmentation import Job, Member, lesions_of
+from focusmap.segmentation.cases import LesionCase, read_cases, see, true_mask
 from focusmap.segmentation.drawing import _cuts, _mean_mask, _most_contrasting, _raw
-from focusmap.segmentation.lesions import Lesion, lesions_of
+from focusmap.segmentation.lesions import Lesion
 from focusmap.segmentation.votes import Candidates, Vote, choose, learn_vote
-from focusmap.study.external import read_other
-from focusmap.study.options import Declaration
-from focusmap.study.recipe import Recipe
-from focusmap.study.run import open_run
-from focusmap.study.samples import Samples
-from focusmap.study.split import parts_of
+from focusmap.study import Declaration, Recipe, Samples, open_run, parts_of, read_other
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap.images.prepare import Preparation, prepare_file
+from focusmap.images import Preparation, prepare_file
 from focusmap.models.ood import Likeness, fit_likeness
 
 SHARES = (0.6, 0.8)

@@ -14,17 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from focusmap.evaluation.calibration import apply
-from focusmap.evaluation.metrics import EvaluationOptions, evaluate_predictions
-from focusmap.evaluation.predictions import ID_COLUMNS, Predictions
-from focusmap.images.store import Store, open_store
-from focusmap.nets.build import Architecture, build_net
-from focusmap.study.cohort import Cohort, load_cohort
-from focusmap.study.recipe import Recipe, read_recipe
-from focusmap.study.split import Split, read_split
-from focusmap.training.batches import Labelled, TrainingData
+from focusmap.evaluation import ID_COLUMNS, EvaluationOptions, Predictions, apply, evaluate_predictions
+from focusmap.images import Store, open_store
+from focusmap.nets import Architecture, build_net
+from focusmap.study import Cohort, Recipe, Split, load_cohort, read_recipe, read_split
+from focusmap.training import Labelled, TrainingData, fit
 from focusmap.training.epoch import forward_store
-from focusmap.training.loop import fit
 
 
 def main() -> None:

@@ -15,8 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from focusmap.images import workers
-from focusmap.images.prepare import Preparation, prepare_file
+from focusmap.images import Preparation, prepare_file, workers
 
 SIDE, SIZE = 1024, 320
 N_FILES, ROUNDS = 12, 8

@@ -13,14 +13,14 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from focusmap.models.probe import fit_head, held_out_losses, inner_folds
-from focusmap.study.cohort import Cohort, load_cohort
+from focusmap.study import Cohort, load_cohort
 
 FIFTH = 5
 
 
 def features_of(run: Path, cohort: Cohort) -> np.ndarray:
     """Return the features ``(N, D)`` in the run's store, the mean of images and mirror images if it has both."""
-    from focusmap.images.store import open_store
+    from focusmap.images import open_store
 
     store = open_store(run / "store")
     files = sorted(store.folder.glob("features-*.npy"))

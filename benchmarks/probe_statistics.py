@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from focusmap.images.prepare import Preparation, standardised_file
+from focusmap.images import Preparation, standardised_file
 from focusmap.models.probe import basis_of, logistic_path
-from focusmap.nets.build import Architecture, build_net
+from focusmap.nets import Architecture, build_net
 from focusmap.nets.levels import Levels, statistics_of
 from focusmap.statistics import auroc
 

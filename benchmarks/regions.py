@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap.images.read import read_image, read_mask
-from focusmap.images.regions import BRIGHT, DARK, propose_regions, shrunk
+from focusmap.images import BRIGHT, DARK, propose_regions, read_image, read_mask
+from focusmap.images.regions import shrunk
 
 
 def main() -> None:

@@ -24,12 +24,10 @@ from focusmap.audit.images import look_at_all
 from focusmap.audit.near import near_pairs
 from focusmap.audit.probes import probe_findings, told_by_probes
 from focusmap.errors import FocusmapError
-from focusmap.evaluation import EvaluationOptions, evaluate_predictions
-from focusmap.evaluation.predictions import Predictions
+from focusmap.evaluation import EvaluationOptions, Predictions, evaluate_predictions
 from focusmap.files import HASHES, check_sealed, write_text
-from focusmap.images.read import read_image
-from focusmap.study.options import Declaration
-from focusmap.study.task import Target, Task
+from focusmap.images import read_image
+from focusmap.study import Declaration, Target, Task
 
 DATA = Path(os.environ.get("FOCUSMAP_DATA", "no-data-here"))
 N_STUDIES, N_IMAGES, N_ROWS = 200, 10_000, 1_000_000

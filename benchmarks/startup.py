@@ -26,7 +26,7 @@ def main() -> None:
     empty, helped = best_seconds("pass"), best_seconds(HELP)
     print(f"empty Python     {empty:.3f} s")
     print(f"focusmap --help  {helped:.3f} s, ratio {helped / empty:.1f} (aim: under 0.15 s)")
-    for module in ("auditing", "reporting.render", "evaluation"):
+    for module in ("audit.inspection", "report.run_page", "evaluation.metrics"):
         code = f"import sys, focusmap.{module}; sys.exit('torch' in sys.modules)"
         print(f"focusmap.{module:<17} {best_seconds(code):.3f} s, without torch")
 

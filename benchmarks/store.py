@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from focusmap.images.prepare import Preparation
-from focusmap.images.store import Wanted, open_store, write_store
+from focusmap.images import Preparation, open_store
+from focusmap.images.store import Wanted, write_store
 from focusmap.images.workers import PreparedImage
 
 N_IMAGES, N_BATCHES, BATCH, SIZE = 3000, 200, 32, 320

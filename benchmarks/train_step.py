@@ -20,16 +20,14 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from focusmap.images.prepare import Preparation
-from focusmap.images.store import Store
-from focusmap.nets.build import Architecture, build_net
-from focusmap.study.recipe import Recipe
-from focusmap.study.task import Target, Task
+from focusmap.images import Preparation, Store
+from focusmap.nets import Architecture, build_net
+from focusmap.study import Recipe, Target, Task
+from focusmap.training import FitOptions, Labelled, TrainingData
 from focusmap.training.augmentation import augment
-from focusmap.training.batches import Labelled, TrainingData
 from focusmap.training.devices import has_bf16
 from focusmap.training.epoch import train_epoch
-from focusmap.training.loop import FitOptions, open_session
+from focusmap.training.loop import open_session
 
 N_LABELS = 14
 STEPS = 2

@@ -18,22 +18,17 @@ import torch
 from torch.nn import functional as F
 
 from focusmap.heatmaps import heat_maps
-from focusmap.images.nifti import write_nifti
+from focusmap.images import Store, VolumePreparation, read_image, write_nifti
 from focusmap.images.prepare import prepare_file, standardised_file, to_source
-from focusmap.images.read import read_image
-from focusmap.images.store import Store
-from focusmap.images.volumes import VolumePreparation
-from focusmap.nets.build import Architecture, build_net
+from focusmap.nets import Architecture, build_net
 from focusmap.segmentation.cases import working_shape
 from focusmap.segmentation.seeds import SeedCuts, seeds
 from focusmap.segmentation.segmenter import N_FEATURES, Segmenter, regions_of
 from focusmap.segmentation.small_nets import Cases, FeatureNet, LearningOptions, learn_features, learn_masks
-from focusmap.study.recipe import Recipe
-from focusmap.study.recipe_parts import SegmentationRecipe
-from focusmap.study.task import Target, Task
-from focusmap.training.batches import Labelled, TrainingData
+from focusmap.study import Recipe, SegmentationRecipe, Target, Task
+from focusmap.training import FitOptions, Labelled, TrainingData
 from focusmap.training.epoch import train_epoch
-from focusmap.training.loop import FitOptions, open_session
+from focusmap.training.loop import open_session
 
 SOURCE = (256, 256, 24)
 BATCH = 2

@@ -17,8 +17,7 @@ from pathlib import Path
 import focusmap
 from focusmap.everything import DEMO_RECIPE
 from focusmap.phantom import FINDINGS, PhantomOptions, make_phantom, write_phantom
-from focusmap.study.cohort import read_cohort
-from focusmap.study.recipe_parts import SegmentationRecipe
+from focusmap.study import SegmentationRecipe, read_cohort
 
 METHODS = ("cam", "acam", "focus", "refined", "distilled", "weak_unet", "supervised", "mean_mask")
 

@@ -17,13 +17,12 @@ import pandas as pd
 
 import focusmap
 from focusmap.everything import DEMO_RECIPE
-from focusmap.figures.overlays import as_shown, blend
+from focusmap.figures import as_shown, blend
 from focusmap.figures.style import new_figure
-from focusmap.images.read import read_image, read_mask
+from focusmap.images import read_image, read_mask
 from focusmap.nets.pooling import POOLINGS
 from focusmap.phantom import FINDINGS, PhantomOptions, make_phantom, write_phantom
-from focusmap.study.cohort import read_cohort
-from focusmap.study.run import Run
+from focusmap.study import Run, read_cohort
 
 INCHES = 1.5
 # A map that is 1 in the lesion and 0 elsewhere covers what the lesion does.

@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.stats import rankdata
 
 from focusmap.errors import InputError
-from focusmap.evaluation.localisation import mean_mask
+from focusmap.evaluation import mean_mask
 from focusmap.phantom import FINDINGS, Phantom, PhantomOptions, make_phantom, write_phantom
 
 SMALL = PhantomOptions(n_patients=5, n_images=12, size=32)

@@ -10,7 +10,7 @@ from openpyxl import Workbook
 
 from focusmap.errors import InputError
 from focusmap.files import is_table, read_table
-from focusmap.study.cohort import read_cohort
+from focusmap.study import read_cohort
 
 CELLS = [["path", "patient_id", "label"], ["a.png", "0017", "benign"], ["b,c.png", "18", "Größe é"]]
 

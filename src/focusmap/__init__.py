@@ -10,15 +10,14 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from focusmap.dicom.doing import dicom
-    from focusmap.dicom.request import DicomRequest
+    from focusmap.dicom import DicomRequest, dicom
     from focusmap.everything import accept, demo, evaluate_anomalies, resume_run, run
-    from focusmap.images.read import read_image
+    from focusmap.images import read_image
     from focusmap.installation import diagnose as doctor
     from focusmap.loaded import load_model
-    from focusmap.reading_room.corrections import write_corrections as corrections
-    from focusmap.reading_room.site import serve
-    from focusmap.study.cohort import read_cohort
+    from focusmap.reading_room import serve
+    from focusmap.reading_room import write_corrections as corrections
+    from focusmap.study import Recipe, open_run, read_cohort, read_recipe
     from focusmap.study.options import (
         ConsensusOptions,
         ConvertRequest,
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
         RunOptions,
         TrustRequest,
     )
-    from focusmap.study.recipe import Recipe, read_recipe
-    from focusmap.study.run import open_run
     from focusmap.verbs.challenge import challenge
     from focusmap.verbs.compare import compare
     from focusmap.verbs.consensus import consensus

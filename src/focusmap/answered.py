@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from focusmap.errors import InputError
-from focusmap.evaluation.answers import Answer
+from focusmap.evaluation import Answer
 from focusmap.files import Json, branch, number
-from focusmap.models.predictor import ModelCard
-from focusmap.study.flags import Flags
-from focusmap.study.task import ANOMALY, Target
+from focusmap.models import ModelCard
+from focusmap.study import ANOMALY, Flags, Target
 
 if TYPE_CHECKING:
     from focusmap.loaded import Answers, LoadedModel
@@ -94,8 +93,8 @@ def performance(target: Target, tested: Mapping[str, Json]) -> dict[str, Json]:
 
 def can_segment(model: "LoadedModel") -> bool:
     """Return whether a run has learnt to draw the masks of all its lesions, which takes minutes the first time."""
-    from focusmap.heatmaps.map_files import file_name
-    from focusmap.segmentation.lesions import lesions_of
+    from focusmap.heatmaps import file_name
+    from focusmap.segmentation import lesions_of
 
     if model.model.explainable() is None:
         return False

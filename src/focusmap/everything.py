@@ -11,23 +11,15 @@ from shutil import rmtree
 from time import monotonic
 from typing import cast
 
-from focusmap.evaluation.decisions import Requirement, decide
-from focusmap.evaluation.metrics import compare_with_labels, refuse_other_kinds
-from focusmap.evaluation.predictions import read_predictions
+from focusmap.evaluation import Requirement, compare_with_labels, decide, read_predictions, refuse_other_kinds
 from focusmap.evaluation.writing import ACCEPTANCE, METRICS, PREDICTIONS
 from focusmap.files import Json, atomic_folder, refuse_existing, table_name, write_json
-from focusmap.models.folder import can_be_mapped
-from focusmap.models.preparing import write_manifest
-from focusmap.models.training import train_baseline
+from focusmap.models import can_be_mapped, train_baseline, write_manifest
 from focusmap.progress import Progress, silent
-from focusmap.segmentation.lesions import check_lesions
+from focusmap.segmentation import check_lesions
+from focusmap.study import LADDER, UNLABELLED, Declaration, Recipe, RunOptions, read_recipe, read_study
 from focusmap.study.cohort import Cohort, load_cohort, read_cohort
-from focusmap.study.options import Declaration, RunOptions
-from focusmap.study.recipe import Recipe, read_recipe
-from focusmap.study.recipe_parts import LADDER
 from focusmap.study.run import Run, open_run, start_run, writing
-from focusmap.study.study import read_study
-from focusmap.study.task import UNLABELLED
 from focusmap.verbs.evaluate import evaluate, evaluate_other
 from focusmap.verbs.explain import explain
 from focusmap.verbs.report import report

@@ -11,24 +11,15 @@ import numpy as np
 import pandas as pd
 
 from focusmap.errors import FocusmapError, InputError
-from focusmap.evaluation.answers import ERROR, Standings, answered, standings_of
-from focusmap.figures.overlays import as_shown
-from focusmap.images.read import read_image, read_map
-from focusmap.images.volumes import middle_slice
-from focusmap.models.alike import Neighbour, neighbours_of
-from focusmap.models.folder import load_run_model
-from focusmap.models.ood import likeness_of
-from focusmap.models.predict import Predicted, predict
+from focusmap.evaluation import ERROR, Standings, answered, standings_of
+from focusmap.figures import as_shown
+from focusmap.images import middle_slice, read_image, read_map
+from focusmap.models import Neighbour, Predicted, likeness_of, load_run_model, neighbours_of
+from focusmap.models.predict import predict
 from focusmap.models.predictor import ModelCard, Predictor, needs_of
 from focusmap.reasons import Language
-from focusmap.report.answer_words import Told, in_words, told_of, unlike_in_words
-from focusmap.report.page import data_uri
-from focusmap.report.words import words_in
-from focusmap.study.inputs import read_inputs
-from focusmap.study.options import Declaration
-from focusmap.study.run import Run
-from focusmap.study.samples import Failure, Samples
-from focusmap.study.task import Task
+from focusmap.report import Told, data_uri, in_words, told_of, unlike_in_words, words_in
+from focusmap.study import Declaration, Failure, Run, Samples, Task, read_inputs
 
 Inputs = str | Path | Sequence[str | Path]
 SHOWN_SIDE, MOST_SHOWN = 256, 8
@@ -116,7 +107,7 @@ class LoadedModel:
         InputError, MissingFileError
             As `predict`; if the model is no net of images, or the method needs another net.
         """
-        from focusmap.heatmaps.write import ExplainOptions, write_maps
+        from focusmap.heatmaps import ExplainOptions, write_maps
 
         view = self.model.explainable()
         if view is None:

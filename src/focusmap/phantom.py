@@ -15,7 +15,7 @@ import pandas as pd
 
 from focusmap.errors import InputError
 from focusmap.files import atomic, write_table
-from focusmap.images.nifti import write_nifti
+from focusmap.images import write_nifti
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,16 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from focusmap.audit import AuditOptions, audit_against, audit_cohort, compared_by
 from focusmap.audit import images as audit_images
+from focusmap.audit.duplicates import audit_against, compared_by
+from focusmap.audit.findings import AuditOptions
 from focusmap.audit.images import look_at_all
+from focusmap.audit.inspection import audit_cohort
 from focusmap.audit.near import CORRELATION, DETAIL, SAME, TRIMMED_DETAIL, VIEWS, near_pairs
 from focusmap.cli import main
 from focusmap.errors import FocusmapError
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
-from focusmap.study.external import read_roster, roster_of
-from focusmap.study.split import make_split
+from focusmap.study import make_split, read_roster, roster_of
 from support.audited import found, must_find, textures, write_cohort
 
 
@@ -314,7 +315,7 @@ def test_several_processes_see_what_one_sees(tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_phantom_is_not_refused(tmp_path: Path) -> None:
-    from focusmap.study.cohort import read_cohort
+    from focusmap.study import read_cohort
 
     labels = write_phantom(make_phantom(PhantomOptions(n_patients=30, n_images=200)), tmp_path)
     cohort = read_cohort(labels)

@@ -9,13 +9,12 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from focusmap.audit import AuditOptions, audit_against, audit_cohort
+from focusmap.audit.duplicates import audit_against
+from focusmap.audit.findings import AuditOptions
 from focusmap.audit.images import Images, look_at_all
+from focusmap.audit.inspection import audit_cohort
 from focusmap.audit.near import near_pairs
-from focusmap.study.cohort import Cohort, read_cohort
-from focusmap.study.external import read_roster, roster_of
-from focusmap.study.options import Declaration
-from focusmap.study.split import make_split
+from focusmap.study import Cohort, Declaration, make_split, read_cohort, read_roster, roster_of
 from support.audited import found, must_find, write_cohort
 
 DATA = Path(os.environ.get("FOCUSMAP_DATA", "no-data-here"))

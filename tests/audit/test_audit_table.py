@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from focusmap.audit import AuditOptions, audit_cohort
 from focusmap.audit.association import auroc_of_counts, cramers_v
-from focusmap.study.split import SplitOptions, fold_split, make_split
+from focusmap.audit.findings import AuditOptions
+from focusmap.audit.inspection import audit_cohort
+from focusmap.study import SplitOptions, fold_split, make_split
 from support.audited import found, must_find, read_table_only, textures, write_cohort
 
 

@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from focusmap.audit import audit_cohort
+from focusmap.audit.inspection import audit_cohort
 from focusmap.cli import main
-from focusmap.images.dicom import identity
-from focusmap.study.cohort import Cohort, read_cohort
-from focusmap.study.options import Declaration
+from focusmap.images import identity
+from focusmap.study import Cohort, Declaration, read_cohort
 from support.audited import found, must_find, textures
 from support.dicom_files import a_dataset, saved
 

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from focusmap.audit import AuditOptions, audit_cohort
+from focusmap.audit.findings import AuditOptions
 from focusmap.audit.images import look_at_all
+from focusmap.audit.inspection import audit_cohort
 from focusmap.audit.probes import Told, probe_findings, told_by_probes
-from focusmap.study.cohort import Cohort
+from focusmap.study import Cohort
 from support.audited import found, must_find, textures, write_cohort
 
 N = 120

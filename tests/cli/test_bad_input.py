@@ -205,7 +205,7 @@ def test_to_prepare_is_no_matter_of_several_nodes(study, tmp_path, capsys):
 
 
 def test_maps_are_kept_where_a_net_refuses_the_copies_asked_for(trained, tmp_path, capsys, monkeypatch):
-    from focusmap.nets.focus_net import FocusNet
+    from focusmap.nets import FocusNet
 
     maps = ["explain", str(trained), "--out", str(tmp_path / "maps")]
     assert main(maps) == 0

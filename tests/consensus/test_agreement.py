@@ -14,7 +14,7 @@ from focusmap.consensus.agreement import (
     krippendorff_alpha,
     reader_agreement,
 )
-from focusmap.statistics.resampling import Clusters, Resampling
+from focusmap.statistics import Clusters, Resampling
 
 # Fleiss 1971, table 1: 30 patients, six psychiatrists each, five diagnoses.
 FLEISS_1971 = np.array([

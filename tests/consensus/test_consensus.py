@@ -7,9 +7,7 @@ import pytest
 from focusmap.consensus.reference import consensus_table, decide
 from focusmap.consensus.summary import describe_consensus
 from focusmap.errors import InputError
-from focusmap.study.options import ConsensusOptions
-from focusmap.study.readings import Readings
-from focusmap.study.task import Target, Task
+from focusmap.study import ConsensusOptions, Readings, Target, Task
 
 X = Target("x")
 GRADE = Target("grade", "ordinal", ("low", "mid", "high"))

@@ -12,7 +12,7 @@ import pytest
 from focusmap import convert
 from focusmap.cli import main
 from focusmap.errors import InputError
-from focusmap.images.read import read_image
+from focusmap.images import read_image
 
 RNG = np.random.default_rng(0)
 NAMES = ["airplane", "automobile", "bird"]

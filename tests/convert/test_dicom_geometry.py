@@ -11,7 +11,7 @@ from pydicom.data import get_testdata_file
 
 from focusmap import ConvertRequest, convert
 from focusmap.errors import InputError
-from focusmap.images.read import read_image
+from focusmap.images import read_image
 from support.dicom_files import a_dataset, saved
 
 N_SLICES = 6

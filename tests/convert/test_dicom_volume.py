@@ -10,7 +10,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from focusmap import ConvertRequest, convert
 from focusmap.errors import InputError
-from focusmap.images.read import read_image
+from focusmap.images import read_image
 
 AXIAL, SAGITTAL = (1, 0, 0, 0, 1, 0), (0, 1, 0, 0, 0, -1)
 RNG = np.random.default_rng(0)

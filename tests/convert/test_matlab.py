@@ -12,7 +12,7 @@ from scipy.io import savemat
 from focusmap import convert
 from focusmap.cli import main
 from focusmap.errors import InputError
-from focusmap.images.read import read_image, read_mask
+from focusmap.images import read_image, read_mask
 from support.images import smooth
 
 SHAPE = (24, 31)

@@ -9,7 +9,7 @@ import pytest
 
 from focusmap import convert
 from focusmap.errors import InputError, MissingFileError
-from focusmap.images.read import read_image
+from focusmap.images import read_image
 
 RNG = np.random.default_rng(0)
 

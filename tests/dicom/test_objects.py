@@ -20,7 +20,7 @@ from focusmap.cli import main
 from focusmap.dicom import objects
 from focusmap.dicom.objects import Author
 from focusmap.dicom.sources import Sources, sources_of
-from focusmap.images.read import read_image
+from focusmap.images import read_image
 from support.dicom_files import a_dataset, a_series, saved
 from support.options import QUICK
 from support.studies import phantom_study

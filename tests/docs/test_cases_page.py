@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from focusmap.cli import main
-from focusmap.study.recipe import recipe_from
+from focusmap.study import recipe_from
 from support.options import quick
 from support.pages import blocks, commands
 from support.phantom_eyes import EyeOptions, make_eyes, write_eyes

@@ -7,7 +7,7 @@ import yaml
 
 from focusmap.cli import main
 from focusmap.errors import MissingPartError
-from focusmap.report.page import require_pdf
+from focusmap.report import require_pdf
 from support.options import QUICK
 from support.pages import ROOT, blocks, commands
 from support.studies import phantom_study

@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from focusmap.cli import main
-from focusmap.nets.build import check_recipe
-from focusmap.study.recipe import recipe_from
+from focusmap.nets import check_recipe
+from focusmap.study import recipe_from
 from support.options import quick
 from support.pages import blocks, commands
 from support.studies import phantom_study

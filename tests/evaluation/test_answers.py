@@ -7,8 +7,7 @@ import pytest
 from focusmap.errors import InputError
 from focusmap.evaluation.answers import Standing, answered, conformal_limit, fit_limits, in_sets
 from focusmap.evaluation.predictions import Predictions, from_probabilities
-from focusmap.study.flags import Flag
-from focusmap.study.task import Target, Task
+from focusmap.study import Flag, Target, Task
 
 NODULE = Target("nodule")
 GRADE = Target("grade", "multiclass", ("low", "mid", "high"))

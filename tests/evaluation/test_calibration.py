@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from focusmap.evaluation.calibration import apply, fit_temperatures
-from focusmap.study.task import Target, Task
+from focusmap.study import Target, Task
 
 TASK = Task((Target("effusion"), Target("label", "multiclass", ("a", "b", "c")), Target("size", "continuous")))
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from focusmap.errors import InputError
 from focusmap.evaluation.predictions import POOLS, Predictions, pool_cases
-from focusmap.study.task import Target, Task
+from focusmap.study import Target, Task
 
 TASK = Task((Target("tumour"), Target("kind", "multiclass", ("x", "y", "z")), Target("age", "continuous")))
 

@@ -7,7 +7,6 @@ from scipy.optimize import brentq
 from sklearn.linear_model import LogisticRegression
 
 from focusmap.errors import InputError
-from focusmap.evaluation import EvaluationOptions, curves, evaluate_predictions
 from focusmap.evaluation.calibration import choose_thresholds
 from focusmap.evaluation.clinical import (
     decision_points,
@@ -16,9 +15,11 @@ from focusmap.evaluation.clinical import (
     recalibration,
     smooth_calibration,
 )
+from focusmap.evaluation.metrics import EvaluationOptions, evaluate_predictions
 from focusmap.evaluation.predictions import Predictions
-from focusmap.statistics.resampling import Clusters
-from focusmap.study.task import Target, Task
+from focusmap.evaluation.writing import curves
+from focusmap.statistics import Clusters
+from focusmap.study import Target, Task
 
 
 def study(n_patients=200, per_patient=3, seed=0, steepness=1.0):

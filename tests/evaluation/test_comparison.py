@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from focusmap.errors import InputError
-from focusmap.evaluation import EvaluationOptions, compare_predictions, evaluate_predictions
+from focusmap.evaluation.metrics import EvaluationOptions, compare_predictions, evaluate_predictions
 from focusmap.evaluation.predictions import Predictions
-from focusmap.study.task import Target, Task
+from focusmap.study import Target, Task
 
 TASK = Task((Target("a"), Target("b"), Target("c", "multiclass", ("x", "y", "z"))))
 OPTIONS = EvaluationOptions(n_resamples=200)

@@ -5,7 +5,7 @@ import pytest
 
 from focusmap.errors import InputError
 from focusmap.evaluation.decisions import better_of, decide, parse_requirement
-from focusmap.statistics.delong import clustered_delong, paired_delong
+from focusmap.statistics import clustered_delong, paired_delong
 
 
 def metrics_of(auroc, units=80):

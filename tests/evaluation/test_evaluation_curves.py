@@ -7,7 +7,7 @@ from sklearn import metrics as peer
 
 from focusmap.evaluation.predictions import Predictions
 from focusmap.evaluation.writing import MOST_POINTS, calibration_bins, curves, pr_points, roc_points
-from focusmap.study.task import Target, Task
+from focusmap.study import Target, Task
 
 
 def sample(n: int = 300) -> tuple[np.ndarray, np.ndarray]:

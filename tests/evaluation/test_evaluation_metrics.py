@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from sklearn import metrics as peer
 
-from focusmap.evaluation import EvaluationOptions, evaluate_predictions
+from focusmap.evaluation.metrics import EvaluationOptions, evaluate_predictions
 from focusmap.evaluation.predictions import Predictions
-from focusmap.study.task import Target, Task
+from focusmap.study import Target, Task
 
 BINARY = ["auroc", "average_precision", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv"]
 BINARY += ["f1", "log_loss", "brier", "ece"]

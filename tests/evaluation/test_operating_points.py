@@ -6,7 +6,7 @@ from sklearn import metrics as peer
 
 from focusmap.errors import InputError
 from focusmap.evaluation.calibration import choose_thresholds
-from focusmap.study.task import Target, Task
+from focusmap.study import Target, Task
 
 TASK = Task((Target("effusion"),))
 

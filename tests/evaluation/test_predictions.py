@@ -8,8 +8,7 @@ import pytest
 
 from focusmap.errors import InputError
 from focusmap.evaluation.predictions import Predictions, of_images, of_targets, read_predictions, write_predictions
-from focusmap.study.flags import Flag
-from focusmap.study.task import Target, Task
+from focusmap.study import Flag, Target, Task
 
 TASK = Task((Target("Effusion"), Target("label", "multiclass", ("a", "b")), Target("CST", "continuous")))
 

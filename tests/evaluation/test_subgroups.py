@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from focusmap.evaluation import EvaluationOptions, evaluate_predictions
+from focusmap.evaluation.metrics import EvaluationOptions, evaluate_predictions
 from focusmap.evaluation.predictions import Predictions, of_images
 from focusmap.evaluation.subgroups import named_groups, subgroups
-from focusmap.study.task import Target, Task
+from focusmap.study import Target, Task
 
 OPTIONS = EvaluationOptions(n_resamples=300)
 

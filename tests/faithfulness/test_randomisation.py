@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from focusmap.evaluation.localisation import edges_map
+from focusmap.evaluation import edges_map
 from focusmap.faithfulness.criteria import (
     MARGIN,
     MOST_CHANGE,
@@ -24,8 +24,7 @@ from focusmap.faithfulness.randomisation import (
     label_randomisation,
 )
 from focusmap.heatmaps import heat_maps
-from focusmap.nets.build import Architecture, build_net
-from focusmap.nets.focus_net import FocusNet
+from focusmap.nets import Architecture, FocusNet, build_net
 
 
 def net_of(seed: int) -> FocusNet:

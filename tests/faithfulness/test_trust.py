@@ -14,12 +14,10 @@ from focusmap.errors import InputError
 from focusmap.faithfulness.plan import Subject, TrustPlan, choose_maps, method_maps, panel_of
 from focusmap.faithfulness.randomisation import compare
 from focusmap.faithfulness.trust import JUDGES, measure_trust
-from focusmap.heatmaps import heat_maps
-from focusmap.heatmaps.map_files import Item
-from focusmap.models.net import Model
-from focusmap.nets.build import Architecture, build_net
-from focusmap.nets.grids import on_grid
-from focusmap.study.task import Target, Task
+from focusmap.heatmaps import Item, heat_maps
+from focusmap.models import Model
+from focusmap.nets import Architecture, build_net, on_grid
+from focusmap.study import Target, Task
 from support.models import model_of
 
 QUICK = TrustPlan(n_draws=4)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from focusmap.errors import InputError, UnreadableImageError
-from focusmap.images.budget import VARIABLE, Budget, budget, check_bytes, raise_budget
+from focusmap.images import check_bytes
+from focusmap.images.budget import VARIABLE, Budget, budget, raise_budget
 from support.bombs import IMAGES, SETS
 
 MOST_SECONDS, MOST_MIB = 2.0, 512

@@ -13,13 +13,11 @@ import pytest
 from focusmap import load_model
 from focusmap.cli import main
 from focusmap.errors import DiskError, FocusmapError, InputError
-from focusmap.evaluation.predictions import read_predictions
+from focusmap.evaluation import read_predictions
 from focusmap.files import read_json
-from focusmap.images.store import open_store
-from focusmap.study.cohort import load_cohort
-from focusmap.study.recipe import read_recipe
-from focusmap.study.study import read_study
-from focusmap.training.checkpoint import read_checkpoint
+from focusmap.images import open_store
+from focusmap.study import load_cohort, read_recipe, read_study
+from focusmap.training import read_checkpoint
 from support.models import unseal
 from support.studies import phantom_study
 
@@ -131,7 +129,7 @@ def test_yaml_beyond_measure_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_a_lock_holds_beside_the_folder_and_leaves_nothing(tmp_path: Path) -> None:
-    from focusmap.study.run import writing
+    from focusmap.study import writing
 
     place = tmp_path / "run"
     ask = "import sys; from pathlib import Path; from focusmap.study.run import writing\n"

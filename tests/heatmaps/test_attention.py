@@ -7,9 +7,10 @@ import torch
 
 import support.map_oracles as oracles
 from focusmap.errors import InputError
-from focusmap.heatmaps import heat_maps, methods_of
 from focusmap.heatmaps.class_activation import AttentionWeights, attention_rollout
-from focusmap.nets.build import Architecture, build_net
+from focusmap.heatmaps.drawing import heat_maps
+from focusmap.heatmaps.methods import methods_of
+from focusmap.nets import Architecture, build_net
 from support.mapped_nets import TokenNet, close, images
 
 

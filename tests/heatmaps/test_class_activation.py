@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 import support.map_oracles as oracles
-from focusmap.heatmaps import heat_maps
 from focusmap.heatmaps.class_activation import grad_cam_plus_plus, positive_evidence
+from focusmap.heatmaps.drawing import heat_maps
+from focusmap.nets import FocusNet
 from focusmap.nets.backbones import BACKBONES
-from focusmap.nets.focus_net import FocusNet
 from support.mapped_nets import N_LABELS, SmallNet, batch_for, batch_of, close, images, net_of
 
 LARGE = ("densenet121", "resnet50", "vgg16", "convnext-tiny", "densenet121-3d", "resnet18-3d", "resnet50-3d")

@@ -5,10 +5,9 @@ import torch
 
 import support.map_oracles as oracles
 from focusmap.errors import InputError
-from focusmap.heatmaps import check_copies, heat_maps
 from focusmap.heatmaps.copies import copies_of
-from focusmap.nets.build import Architecture, build_net
-from focusmap.nets.focus_net import Ensemble
+from focusmap.heatmaps.drawing import check_copies, heat_maps
+from focusmap.nets import Architecture, Ensemble, build_net
 from support.mapped_nets import SmallNet, close, images
 
 

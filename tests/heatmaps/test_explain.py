@@ -12,15 +12,15 @@ from PIL import Image
 from torch import Tensor, nn
 
 from focusmap.errors import InputError
-from focusmap.evaluation.localisation import Explained, Reference, ScoreOptions, score_maps
-from focusmap.heatmaps import METHODS
+from focusmap.evaluation import Explained, Reference, score_maps
+from focusmap.evaluation.localisation.summary import ScoreOptions
 from focusmap.heatmaps.map_files import INDEX_COLUMNS, Item, MapNames, read_map, read_scale, write_map, write_scale
+from focusmap.heatmaps.methods import METHODS
 from focusmap.heatmaps.view import predicted_labels
 from focusmap.heatmaps.write import ExplainOptions
-from focusmap.models.net import Model
-from focusmap.nets.focus_net import FocusNet
-from focusmap.study.cohort import read_cohort
-from focusmap.study.task import Target, Task
+from focusmap.models import Model
+from focusmap.nets import FocusNet
+from focusmap.study import Target, Task, read_cohort
 from support.mapped_nets import Brightness
 from support.maps import evidence_of, explain
 from support.models import model_of

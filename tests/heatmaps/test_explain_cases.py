@@ -12,12 +12,9 @@ from PIL import Image
 from focusmap.heatmaps.map_files import CASE_COLUMNS, INDEX_COLUMNS, read_map
 from focusmap.heatmaps.write import ExplainOptions
 from focusmap.models.cases import NET, CaseModel, mean_of_cases
-from focusmap.nets.cases import CaseArchitecture, CaseBackbone, Encoder
-from focusmap.nets.focus_net import FocusNet
-from focusmap.study.cases import by_case
-from focusmap.study.cohort import Cohort, read_cohort
-from focusmap.study.options import Declaration
-from focusmap.study.task import Target, Task
+from focusmap.nets import CaseArchitecture, CaseBackbone, FocusNet
+from focusmap.nets.cases import Encoder
+from focusmap.study import Cohort, Declaration, Target, Task, by_case, read_cohort
 from support.mapped_nets import Brightness
 from support.maps import evidence_in_rows, explain_rows
 from support.models import model_of

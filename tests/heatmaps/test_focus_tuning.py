@@ -12,29 +12,20 @@ from PIL import Image
 from torch import Tensor, nn
 
 from focusmap.errors import InputError
-from focusmap.evaluation.localisation import (
-    Explained,
-    FrozenCuts,
-    MapOnMask,
-    Reference,
-    ScoreOptions,
-    iou_at,
-    score_maps,
-)
-from focusmap.evaluation.localisation.measures import FocusCut
-from focusmap.heatmaps import choose_method
+from focusmap.evaluation import Explained, FocusCut, FrozenCuts, MapOnMask, Reference, score_maps
+from focusmap.evaluation.localisation.measures import iou_at
+from focusmap.evaluation.localisation.summary import ScoreOptions
 from focusmap.heatmaps.map_files import Item, read_map
+from focusmap.heatmaps.methods import choose_method
 from focusmap.heatmaps.write import ExplainOptions
+from focusmap.models import Model, read_card
 from focusmap.models.ensemble import combine
 from focusmap.models.folder import load_model, save_model
-from focusmap.models.net import STRONGEST, Model, tuned, with_cuts, with_views
-from focusmap.models.predictor import read_card
-from focusmap.nets.build import Architecture, build_net
-from focusmap.nets.focus_net import Ensemble, FocusLayers, FocusNet
-from focusmap.nets.grids import AS_IT_IS, View
-from focusmap.nets.pooling import Maximum, PoolingOptions
-from focusmap.study.cohort import Cohort, read_cohort
-from focusmap.study.task import Target, Task
+from focusmap.models.net import STRONGEST, tuned, with_cuts, with_views
+from focusmap.nets import AS_IT_IS, Architecture, Ensemble, FocusNet, PoolingOptions, View, build_net
+from focusmap.nets.focus_net import FocusLayers
+from focusmap.nets.pooling import Maximum
+from focusmap.study import Cohort, Target, Task, read_cohort
 from support.maps import explain
 from support.models import model_of
 
@@ -83,7 +74,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def cohort_of(folder: Path) -> Cohort:
-    from focusmap.study.options import Declaration
+    from focusmap.study import Declaration
 
     said = Declaration(targets=("spot", "never", "size:continuous"))
     return read_cohort(folder / "labels.csv", said)

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from focusmap.errors import InputError
-from focusmap.heatmaps import METHODS, HeatMaps, check_method, choose_method, heat_maps, methods_of
 from focusmap.heatmaps.class_activation import NO_EVIDENCE_BELOW
-from focusmap.heatmaps.methods import EVIDENCE
+from focusmap.heatmaps.drawing import HeatMaps, heat_maps
+from focusmap.heatmaps.methods import EVIDENCE, METHODS, check_method, choose_method, methods_of
 from support.mapped_nets import SmallNet, TokenNet, close, images, turned, turning_net
 
 OF_ANY_NET = [name for name, method in METHODS.items() if method.need is None]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import support.map_oracles as oracles
-from focusmap.heatmaps import heat_maps
+from focusmap.heatmaps.drawing import heat_maps
 from focusmap.heatmaps.gradients import N_STEPS, guided_backpropagation, orientations, saliency, symmetric_noise
 from support.mapped_nets import N_LABELS, SmallNet, close, images, net_of
 

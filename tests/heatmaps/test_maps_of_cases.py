@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from focusmap.errors import InputError
-from focusmap.heatmaps import METHODS, can_draw, choose_method, heat_maps
-from focusmap.nets.case_images import backbone_of, take_apart
-from focusmap.nets.cases import WEIGHTINGS, CaseArchitecture, CaseBatch, build_case_net
-from focusmap.nets.focus_net import FocusNet
+from focusmap.heatmaps.drawing import heat_maps
+from focusmap.heatmaps.methods import METHODS, can_draw, choose_method
+from focusmap.nets import CaseArchitecture, CaseBatch, FocusNet, backbone_of, build_case_net, take_apart
+from focusmap.nets.cases import WEIGHTINGS
 
 N_LABELS, SIDE = 3, 16
 ARCHITECTURE = CaseArchitecture("small-residual", 1, N_LABELS, ("post", "pre"), "attention", "separate")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import support.map_oracles as oracles
-from focusmap.heatmaps import heat_maps
+from focusmap.heatmaps.drawing import heat_maps
 from focusmap.heatmaps.perturbation import N_PATCHES, occlusion, patches, score_cam
 from support.mapped_nets import SmallNet, close, images
 

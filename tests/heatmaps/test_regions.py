@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 import support.map_oracles as oracles
-from focusmap.heatmaps import heat_maps
+from focusmap.heatmaps.drawing import heat_maps
 from focusmap.heatmaps.gradients import (
     LEAST_ADDED,
     N_STEPS,

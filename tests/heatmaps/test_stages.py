@@ -6,9 +6,10 @@ import torch
 
 import support.map_oracles as oracles
 from focusmap.errors import InputError
-from focusmap.heatmaps import heat_maps, methods_of
+from focusmap.heatmaps.drawing import heat_maps
 from focusmap.heatmaps.gradients import gradients_of
-from focusmap.nets.build import Architecture, build_net
+from focusmap.heatmaps.methods import methods_of
+from focusmap.nets import Architecture, build_net
 from support.mapped_nets import SmallNet, close, images
 
 # One of each way that timm hands out stages, ours, MONAI's, and focus-map nets.

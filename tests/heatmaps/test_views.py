@@ -17,15 +17,14 @@ from focusmap.heatmaps.map_files import Item, read_map
 from focusmap.heatmaps.net_views import MeanView, mean_of
 from focusmap.heatmaps.view import NetView, Sight, evidence_in
 from focusmap.heatmaps.write import ExplainOptions, write_methods
-from focusmap.images.prepare import Placement, Preparation, prepare_file
+from focusmap.images import Preparation, prepare_file
+from focusmap.images.prepare import Placement
+from focusmap.models import Model
 from focusmap.models.cases import mean_of_cases
 from focusmap.models.ensemble import combine
-from focusmap.models.net import Model, with_views
-from focusmap.nets.build import Architecture, build_net
-from focusmap.nets.focus_net import FocusNet
-from focusmap.nets.grids import AS_IT_IS, View
-from focusmap.study.cohort import Cohort
-from focusmap.study.samples import Samples
+from focusmap.models.net import with_views
+from focusmap.nets import AS_IT_IS, Architecture, FocusNet, View, build_net
+from focusmap.study import Cohort, Samples
 from support.maps import explain_rows, samples_of
 
 ADDING_UP = ("cam", "gradcam", "hirescam")

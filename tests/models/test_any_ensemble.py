@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from focusmap.errors import FocusmapError, InputError
-from focusmap.evaluation.calibration import divisors
-from focusmap.images.store import StoreOptions, prepare_store
+from focusmap.evaluation import divisors
+from focusmap.images import StoreOptions, prepare_store
 from focusmap.models.cases import NET, CaseModel
 from focusmap.models.ensemble import MeanModel, combine, kind_of
 from focusmap.models.features import fit_features
@@ -22,16 +22,8 @@ from focusmap.models.net import Model, with_views
 from focusmap.models.predict import look, predict, predict_chunks
 from focusmap.models.predictor import ModelCard, Predictor, answer, needs_of
 from focusmap.models.rows import Estimators, RowModel
-from focusmap.nets.build import Architecture, build_net
-from focusmap.nets.cases import CaseArchitecture, build_case_net
-from focusmap.nets.grids import AS_IT_IS, View
-from focusmap.study.cases import by_case
-from focusmap.study.cohort import Cohort
-from focusmap.study.covariates import fit_covariates
-from focusmap.study.inputs import read_inputs
-from focusmap.study.options import Declaration
-from focusmap.study.samples import Samples
-from focusmap.study.study import Study
+from focusmap.nets import AS_IT_IS, Architecture, CaseArchitecture, View, build_case_net, build_net
+from focusmap.study import Cohort, Declaration, Samples, Study, by_case, fit_covariates, read_inputs
 from support.models import edit, model_of
 
 TASK = model_of().task

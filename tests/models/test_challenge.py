@@ -10,8 +10,7 @@ import pytest
 from focusmap.cli import main
 from focusmap.models.challenge import Challenge, _shuffles, challenged
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
-from focusmap.study.cohort import read_cohort
-from focusmap.study.options import Declaration
+from focusmap.study import Declaration, read_cohort
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 from focusmap.errors import FocusmapError, ModelError
-from focusmap.heatmaps.map_files import Item
+from focusmap.heatmaps import Item
 from focusmap.models.ensemble import combine
 from focusmap.models.folder import CARD, WEIGHTS, load_model, save_model
 from focusmap.models.net import Model, with_views
-from focusmap.nets.grids import AS_IT_IS, View
+from focusmap.nets import AS_IT_IS, View
 from support.maps import evidence_of
 from support.models import edit, model_of, unseal
 

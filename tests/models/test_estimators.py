@@ -20,8 +20,8 @@ from focusmap.errors import InputError, ModelError
 from focusmap.models.estimators import BOOSTING, FITS, N_TREES
 from focusmap.models.fitting import Rows, fit_target, screened, target_model
 from focusmap.models.scorers import form_of, from_arrays, to_arrays
-from focusmap.study.recipe_parts import ESTIMATORS, parse_model
-from focusmap.study.task import Target
+from focusmap.study import Target, parse_model
+from focusmap.study.recipe_parts import ESTIMATORS
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(160, 5)).astype(np.float32)

@@ -13,20 +13,17 @@ from PIL import Image
 
 from focusmap.cli import main
 from focusmap.errors import InputError, MissingPartError
-from focusmap.evaluation.calibration import apply
+from focusmap.evaluation import apply
 from focusmap.heatmaps import heat_maps
-from focusmap.images.prepare import standardised_file
-from focusmap.images.volumes import VolumePreparation
+from focusmap.images import VolumePreparation, standardised_file
 from focusmap.models import export
 from focusmap.models.ensemble import combine
 from focusmap.models.export import FORMATS, Format, export_model
 from focusmap.models.folder import load_model, save_model
 from focusmap.models.net import Model
 from focusmap.models.predict import predict
-from focusmap.nets.build import Architecture, build_net
-from focusmap.nets.grids import AS_IT_IS, View
-from focusmap.study.inputs import read_images
-from focusmap.study.options import Declaration
+from focusmap.nets import AS_IT_IS, Architecture, View, build_net
+from focusmap.study import Declaration, read_images
 from support.models import model_of
 
 

@@ -12,26 +12,19 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 import focusmap
 from focusmap.cli import main
-from focusmap.evaluation.predictions import Predictions
+from focusmap.evaluation import Predictions
 from focusmap.heatmaps import heat_maps, write
-from focusmap.images.prepare import Preparation
+from focusmap.images import Preparation
 from focusmap.models import configure, ladder
 from focusmap.models.choice import FINE_TUNED, FROM_SCRATCH, MEAN, PROBE, SIMPLE, Rung, choose
 from focusmap.models.folder import load_run_model
 from focusmap.models.net import Model, over_views
 from focusmap.models.predictor import ModelCard
 from focusmap.models.probe import fit_head
-from focusmap.nets import weights
-from focusmap.nets.build import Architecture, build_net
-from focusmap.nets.focus_net import FocusNet
-from focusmap.nets.grids import AS_IT_IS, View, show, views_over_sizes, views_within
+from focusmap.nets import AS_IT_IS, Architecture, FocusNet, View, build_net, show, views_over_sizes, views_within
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
-from focusmap.study.cohort import Cohort, read_cohort
-from focusmap.study.options import RunOptions
+from focusmap.study import Cohort, Run, RunOptions, Samples, Target, Task, read_cohort
 from focusmap.study.recipe import Augmentation, Recipe, read_recipe
-from focusmap.study.run import Run
-from focusmap.study.samples import Samples
-from focusmap.study.task import Target, Task
 from focusmap.training import devices
 from support.phantom_eyes import EyeOptions, make_eyes, write_eyes
 from support.studies import phantom_study
@@ -46,7 +39,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_ladder(monkeypatch: pytest.MonkeyPatch) -> None:
     """A ladder on a small net from random weights: what it climbs is of no account here."""
     monkeypatch.setattr(configure, "ON_PROCESSOR", configure.Climbing("small-residual", (64,), 32, 4))
-    monkeypatch.setattr(weights, "at_hand", lambda _: True)
+    monkeypatch.setattr("focusmap.nets.at_hand", lambda _: True)
 
 
 def climbed(study: Path, out: Path, *more: str) -> dict[str, object]:
@@ -172,17 +165,17 @@ def test_the_probe_is_shown_the_views_that_it_was_fitted_to() -> None:
 
 
 def on_device(monkeypatch: pytest.MonkeyPatch, accelerator: str) -> None:
-    monkeypatch.setattr(devices, "choose_devices", lambda *_: devices.Devices(accelerator, 1))
+    monkeypatch.setattr("focusmap.training.choose_devices", lambda *_: devices.Devices(accelerator, 1))
 
 
 def test_a_graphics_card_buys_a_larger_net_and_larger_images(monkeypatch: pytest.MonkeyPatch) -> None:
     on_device(monkeypatch, "cpu")
     assert configure.climbing_on("auto") == configure.ON_PROCESSOR
     on_device(monkeypatch, "cuda")
-    monkeypatch.setattr(weights, "at_hand", lambda _: True)
+    monkeypatch.setattr("focusmap.nets.at_hand", lambda _: True)
     larger = configure.climbing_on("auto")
     assert larger.backbone == "tf_efficientnet_lite2"
-    monkeypatch.setattr(weights, "at_hand", lambda name: name == "tf_efficientnet_lite0")
+    monkeypatch.setattr("focusmap.nets.at_hand", lambda name: name == "tf_efficientnet_lite0")
     large = configure.climbing_on("auto")
     assert large.backbone == "tf_efficientnet_lite0"
     for one in (large, larger):

@@ -11,8 +11,7 @@ from PIL import Image
 from focusmap.cli import main
 from focusmap.models import configure
 from focusmap.models.mirroring import Sides, of_folds, told_apart
-from focusmap.nets import weights
-from focusmap.study.recipe import Augmentation, Recipe, read_recipe, recipe_from
+from focusmap.study import Augmentation, Recipe, read_recipe, recipe_from
 
 N = 240
 FOLDS = np.arange(N) % 4
@@ -62,7 +61,7 @@ def study(folder: Path, *, by_side: bool) -> Path:
 @pytest.fixture
 def quick_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(configure, "ON_PROCESSOR", configure.Climbing("small-residual", (64,), 32, 4))
-    monkeypatch.setattr(weights, "at_hand", lambda _: True)
+    monkeypatch.setattr("focusmap.nets.at_hand", lambda _: True)
 
 
 @pytest.mark.parametrize("by_side", [False, True])

@@ -6,7 +6,7 @@ import pytest
 
 from focusmap.errors import ModelError
 from focusmap.models.predictor import ModelCard, read_card, write_card
-from focusmap.study.task import Target, Task
+from focusmap.study import Target, Task
 
 CARD = ModelCard(
     task=Task((Target("Effusion"),)),

@@ -7,14 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from focusmap.images.prepare import Preparation
-from focusmap.images.store import StoreOptions, prepare_store
+from focusmap.images import Preparation, StoreOptions, prepare_store
 from focusmap.models.net import Model
 from focusmap.models.predict import predict, predict_chunks
+from focusmap.study import Cohort, Samples, Study
 from focusmap.study import samples as reading
-from focusmap.study.cohort import Cohort
-from focusmap.study.samples import Samples
-from focusmap.study.study import Study
 from support.models import model_of
 
 

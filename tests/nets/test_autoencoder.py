@@ -9,7 +9,7 @@ from focusmap.heatmaps import heat_maps, methods_of
 from focusmap.nets.autoencoder import COMPRESSION, Reconstruction
 from focusmap.nets.build import Architecture, build_net, check_recipe
 from focusmap.nets.focus_net import Ensemble
-from focusmap.study.recipe import recipe_from
+from focusmap.study import recipe_from
 
 NAMES = ("small-residual-autoencoder", "resnet18-autoencoder", "plain-cnn-autoencoder")
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from focusmap.audit.images import Seen
+from focusmap.audit import Seen
 from focusmap.errors import InputError
 from focusmap.heatmaps import heat_maps, methods_of
 from focusmap.models.configure import resolve_recipe
@@ -13,7 +13,7 @@ from focusmap.nets.build import Architecture, build_net, check_recipe
 from focusmap.nets.decoders import strides_of
 from focusmap.nets.focus_net import FocusLayers, FocusNet
 from focusmap.nets.pooling import Average, AxisAttention, Maximum, PoolingOptions
-from focusmap.study.recipe import Recipe
+from focusmap.study import Recipe
 
 
 def attended(seed: int, dimensions: int, pooling: nn.Module | None = None) -> tuple[AxisAttention, Tensor, Tensor]:

@@ -10,7 +10,7 @@ from focusmap.heatmaps import heat_maps
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.focus_net import Ensemble, FocusNet
 from focusmap.nets.grids import AS_IT_IS, View, bring_home, show, views_within
-from focusmap.study.recipe import Augmentation
+from focusmap.study import Augmentation
 
 VIEWS = (AS_IT_IS, View(mirror=True), View(scale=1.1), View(mirror=True, scale=0.9, down=0.05, right=-0.1))
 

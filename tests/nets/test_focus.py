@@ -10,8 +10,7 @@ from focusmap.nets.decoders import Level
 from focusmap.nets.focus_net import FocusLayers, FocusNet
 from focusmap.nets.heads import task_loss, undo_class_weights
 from focusmap.nets.pooling import POOLINGS, PoolingOptions, build_pooling
-from focusmap.study.recipe import Recipe
-from focusmap.study.task import Target, Task
+from focusmap.study import Recipe, Target, Task
 
 TASK = Task((Target("a"), Target("kind", "multiclass", ("x", "y", "z")), Target("size", "continuous")))
 CLASSES = ((1, 4),)

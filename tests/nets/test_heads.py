@@ -6,7 +6,7 @@ import torch
 
 from focusmap.errors import InputError
 from focusmap.nets.heads import LossOptions, continuous_scales, task_loss, undo_class_weights, undo_sampling
-from focusmap.study.task import Target, Task
+from focusmap.study import Target, Task
 
 BINARY = Task((Target("a"),))
 NAN = float("nan")

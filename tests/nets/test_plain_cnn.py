@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from focusmap.images.crop import parse_crop, shares_box
+from focusmap.images import parse_crop, shares_box
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.own_nets import PLAIN_NETS, PLAIN_WIDTHS, Block
-from focusmap.study.recipe import recipe_from
+from focusmap.study import recipe_from
 
 
 def slow_net(net, x, *, residual):

@@ -7,7 +7,7 @@ from focusmap.errors import InputError
 from focusmap.nets.backbones import build_backbone, build_pyramid, check_size, levels, pyramid_strides
 from focusmap.nets.build import Architecture, build_net, check_recipe
 from focusmap.nets.decoders import split_model
-from focusmap.study.recipe import Recipe
+from focusmap.study import Recipe
 
 # One of each way that timm returns features: maps, maps with a head behind, tokens, channels last.
 NAMES = ("resnet10t", "mobilenetv3_small_050", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224")

@@ -13,7 +13,7 @@ from focusmap.nets.focus_net import Ensemble
 from focusmap.nets.grids import View, bring_home, show, warped
 from focusmap.nets.monai_nets import PaddedShortcut
 from focusmap.nets.pooling import POOLINGS, PoolingOptions
-from focusmap.study.recipe import Recipe
+from focusmap.study import Recipe
 
 
 def test_medicalnets_file_is_the_start_of_a_net(tmp_path: Path) -> None:

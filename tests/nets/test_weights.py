@@ -8,14 +8,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from focusmap.audit.images import Seen
+from focusmap.audit import Seen
 from focusmap.errors import InputError, MissingFileError
 from focusmap.models import configure
 from focusmap.nets import weights as weights_module
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.focus_net import FocusNet
-from focusmap.study.options import RunOptions
-from focusmap.study.recipe import Recipe
+from focusmap.study import Recipe, RunOptions
 
 GREY = Architecture("resnet18", 1, 2)
 

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 
 import focusmap
 from focusmap.cli import main
-from focusmap.images.read import read_image
+from focusmap.images import read_image
 from focusmap.reading_room.intake import Sent
 from focusmap.reading_room.layers import segment, show
 from focusmap.verbs.segment import SegmentResult

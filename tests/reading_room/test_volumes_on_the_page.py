@@ -13,7 +13,7 @@ pytest.importorskip("fastapi", reason="the extra web is not installed")
 from fastapi.testclient import TestClient
 
 from focusmap.cli import main
-from focusmap.images.read import read_image
+from focusmap.images import read_image
 from focusmap.reading_room.desk import Desk
 from focusmap.reading_room.site import site_of
 from focusmap.verbs.requests import ServeRequest

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from focusmap.figures.sheets import Tile, write_sheet
+from focusmap.figures import Tile, write_sheet
 from focusmap.files import Json, read_json
 from focusmap.report.audit_page import AuditImages, PairImage, render_audit
 from focusmap.report.comparison import render_comparison

@@ -13,7 +13,7 @@ from focusmap.errors import MissingPartError
 from focusmap.reasons import Language
 from focusmap.report import page as pages_written
 from focusmap.report.run_page import render_report
-from focusmap.study.task import Target, Task
+from focusmap.study import Target, Task
 from support.synthetic_run import binary_task, write_run
 
 MIXED = Task(

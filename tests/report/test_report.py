@@ -13,7 +13,7 @@ import yaml
 
 from focusmap.cli import main
 from focusmap.errors import MissingFileError
-from focusmap.evaluation.localisation.measures import FocusCut
+from focusmap.evaluation import FocusCut
 from focusmap.files import read_json, read_table, write_json, write_table, write_text
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.reasons import Reason, reason_entries
@@ -21,8 +21,7 @@ from focusmap.report.files import judged_predictions, read_run
 from focusmap.report.focus_section import _confidence, cut_note
 from focusmap.report.run_page import render_report
 from focusmap.report.words import words_in
-from focusmap.study.recipe import Recipe
-from focusmap.study.task import Target, Task
+from focusmap.study import Recipe, Target, Task
 from support.models import unseal
 from support.synthetic_run import binary_task, words_of, write_run
 

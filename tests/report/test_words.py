@@ -9,7 +9,7 @@ import pytest
 
 from focusmap.audit.findings import SEVERITIES
 from focusmap.errors import InputError
-from focusmap.evaluation.predictions import NOTICE
+from focusmap.evaluation import NOTICE
 from focusmap.faithfulness.criteria import SOURCES as TRUST_SOURCES
 from focusmap.files import Json
 from focusmap.reasons import LANGUAGES, Reason, note_entries, reason_entries
@@ -23,7 +23,7 @@ from focusmap.report.segmentation_section import MEASURES as MASK_MEASURES
 from focusmap.report.segmentation_section import METHODS as MASK_METHODS
 from focusmap.report.trust import CRITERIA, render_trust
 from focusmap.report.words import placeholders, words_in
-from focusmap.study.recipe import Augmentation, Recipe
+from focusmap.study import Augmentation, Recipe
 from support.synthetic_run import binary_task, write_run
 
 FOLDER = Path(run_page.__file__).parent

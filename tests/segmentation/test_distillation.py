@@ -15,7 +15,7 @@ from focusmap.segmentation.small_nets import (
     predict_masks,
     start_from_share,
 )
-from focusmap.study.recipe_parts import SegmentationRecipe
+from focusmap.study import SegmentationRecipe
 
 
 def balls(shape: tuple[int, ...], n: int) -> tuple[np.ndarray, np.ndarray]:

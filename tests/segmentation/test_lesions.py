@@ -6,7 +6,7 @@ import pytest
 from focusmap.errors import InputError
 from focusmap.segmentation.cases import working_shape
 from focusmap.segmentation.lesions import Lesion, lesions_of
-from focusmap.study.task import Target, Task
+from focusmap.study import Target, Task
 
 BREAST = Target("label", "multiclass", ("normal", "benign", "malignant"))
 TUMOUR = Target("tumour", "multiclass", ("glioma", "meningioma"))

@@ -7,7 +7,7 @@ import torch
 from focusmap.segmentation.affinity import similarity
 from focusmap.segmentation.seeds import EDGES, Refining, grow, highest_points, transitions, walk
 from focusmap.segmentation.small_nets import Cases, FeatureNet, LearningOptions, features_of, learn_features
-from focusmap.study.recipe_parts import Features, SegmentationRecipe
+from focusmap.study import Features, SegmentationRecipe
 
 # In the narrow one, steps along different axes lead to the same flat position.
 SHAPES = [(9, 8), (6, 2), (5, 6, 4), (4, 2, 1)]

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import check_grad
 
-from focusmap.images.regions import BRIGHT, DARK
+from focusmap.images import BRIGHT, DARK
 from focusmap.segmentation.votes import (
     BY_DEFAULT,
     CONTRAST_ALONE,

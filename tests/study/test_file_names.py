@@ -13,7 +13,7 @@ from PIL import Image
 
 from focusmap.cli import main
 from focusmap.errors import InputError, MissingFileError
-from focusmap.evaluation.localisation.reference import read_boxes
+from focusmap.evaluation import read_boxes
 from focusmap.files import write_table
 from focusmap.study.cohort import Cohort, read_cohort
 from focusmap.study.options import Declaration

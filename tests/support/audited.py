@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.audit import Audit, Finding
-from focusmap.study.cohort import Cohort, read_cohort
-from focusmap.study.options import Declaration
+from focusmap.study import Cohort, Declaration, read_cohort
 
 
 def textures(n: int, seed: int = 0, size: int = 48) -> np.ndarray:

@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from focusmap.nets import Architecture, FocusNet, build_net
 from focusmap.nets.backbones import dimensions_of
-from focusmap.nets.build import Architecture, build_net
-from focusmap.nets.focus_net import FocusNet
 
 N_LABELS = 3
 CONVOLUTIONS = {2: nn.Conv2d, 3: nn.Conv3d}

@@ -5,14 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from focusmap.heatmaps.map_files import Item
-from focusmap.heatmaps.view import Evidence, NetView, evidence_in
-from focusmap.heatmaps.write import ExplainOptions, Explanation, write_maps
+from focusmap.heatmaps import ExplainOptions, Explanation, Item, NetView, evidence_in, write_maps
+from focusmap.heatmaps.view import Evidence
+from focusmap.models import Model
 from focusmap.models.cases import CaseModel
-from focusmap.models.net import Model
-from focusmap.study.cohort import Cohort
-from focusmap.study.samples import Samples
-from focusmap.study.study import Study
+from focusmap.study import Cohort, Samples, Study
 
 
 def samples_of(model: Model, items: Sequence[Item]) -> Samples:

@@ -5,11 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from focusmap.files import HASHES
+from focusmap.models import Model, ModelCard
 from focusmap.models.folder import CARD
-from focusmap.models.net import Model
-from focusmap.models.predictor import ModelCard
-from focusmap.nets.build import Architecture, build_net
-from focusmap.study.task import Target, Task
+from focusmap.nets import Architecture, build_net
+from focusmap.study import Target, Task
 
 
 def model_of(seed: int = 0) -> Model:

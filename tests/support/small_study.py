@@ -6,12 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from focusmap.images.prepare import Preparation
-from focusmap.images.store import Store
-from focusmap.nets.focus_net import FocusNet
-from focusmap.study.recipe import Augmentation, Recipe
-from focusmap.study.task import Target, Task
-from focusmap.training.batches import Labelled, TrainingData
+from focusmap.images import Preparation, Store
+from focusmap.nets import FocusNet
+from focusmap.study import Augmentation, Recipe, Target, Task
+from focusmap.training import Labelled, TrainingData
 
 SIDE = 16
 QUICK = Recipe(

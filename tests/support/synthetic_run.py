@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap.evaluation.predictions import Predictions, write_predictions
-from focusmap.figures.overlays import Overlay, draw_overlay
+from focusmap.evaluation import Predictions, write_predictions
+from focusmap.figures import Overlay, draw_overlay
 from focusmap.files import Json, write_json, write_table
-from focusmap.models.predictor import ModelCard, write_card
-from focusmap.study.recipe import Recipe
-from focusmap.study.study import Study, write_study
-from focusmap.study.task import Target, Task
+from focusmap.models import ModelCard
+from focusmap.models.predictor import write_card
+from focusmap.study import Recipe, Study, Target, Task, write_study
 
 FINDINGS: list[Json] = [
     {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from focusmap.study.recipe import Augmentation
+from focusmap.study import Augmentation
 from focusmap.training.augmentation import augment, draw, draw_partners
 
 NOTHING = Augmentation(shift=0, rotate_degrees=0, scale=0, brightness=0, contrast=0, noise=0, cutout=0)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focusmap.study.samples import split_evenly
+from focusmap.study import split_evenly
 from focusmap.training.batches import epoch_order, read_batch
 from support.small_study import images, store_of
 

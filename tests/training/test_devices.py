@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from focusmap.errors import InputError
-from focusmap.study.recipe import Augmentation
+from focusmap.study import Augmentation
 from focusmap.training.devices import Devices, choose_devices, open_fabric
 from focusmap.training.loop import FitOptions, fit
 from support.small_study import QUICK, plain_net, study, weights

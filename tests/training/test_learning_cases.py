@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from focusmap.nets.cases import CaseArchitecture, build_case_net
-from focusmap.statistics.ranking import auroc
-from focusmap.study.task import Target, Task
+from focusmap.nets import CaseArchitecture, build_case_net
+from focusmap.statistics import auroc
+from focusmap.study import Target, Task
 from focusmap.training.batches import CaseInputs, Labelled, TrainingData
 from focusmap.training.epoch import forward_store
 from focusmap.training.loop import FitOptions, fit

@@ -7,13 +7,9 @@ import pytest
 import torch
 
 from focusmap.heatmaps import heat_maps
-from focusmap.images.store import Store
-from focusmap.images.volumes import VolumePreparation
-from focusmap.nets.build import Architecture, build_net
-from focusmap.nets.grids import on_grid
-from focusmap.nets.pooling import PoolingOptions
-from focusmap.study.recipe import Augmentation, Recipe
-from focusmap.study.task import Target, Task
+from focusmap.images import Store, VolumePreparation
+from focusmap.nets import Architecture, PoolingOptions, build_net, on_grid
+from focusmap.study import Augmentation, Recipe, Target, Task
 from focusmap.training.batches import Labelled, TrainingData, read_batch
 from focusmap.training.loop import fit
 

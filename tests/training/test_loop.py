@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from focusmap.errors import InputError, MissingFileError
-from focusmap.nets.build import Architecture, build_net
-from focusmap.nets.focus_net import FocusNet
-from focusmap.study.recipe import Augmentation, Recipe
+from focusmap.nets import Architecture, FocusNet, build_net
+from focusmap.study import Augmentation, Recipe
 from focusmap.training.batches import Drawn
 from focusmap.training.epoch import forward_store, training_batch
 from focusmap.training.loop import EpochRecord, FitOptions, fit, open_session
@@ -231,7 +230,7 @@ def test_a_blended_batch_equals_one_by_one_and_is_what_its_shares_say() -> None:
 def test_frozen_stages_keep_weights_and_statistics_and_the_others_learn() -> None:
     trained, fresh = net(), net()
     list(fit(trained, study(), replace(QUICK, epochs=1, frozen_stages=2)))
-    from focusmap.nets.backbones import stages_of
+    from focusmap.nets import stages_of
 
     kept = {name for name, stage in stages_of(fresh.backbone).items() if stage < 2}
     own, first = dict(trained.backbone.named_parameters()), dict(fresh.backbone.named_parameters())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from focusmap.nets.build import architecture_of, build_net
+from focusmap.nets import architecture_of, build_net
 from focusmap.training.epoch import draw_shift, equivariance, shifted, sparsity
 from focusmap.training.loop import FitOptions, fit
 from support.small_study import QUICK, study

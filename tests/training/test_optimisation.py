@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from focusmap.nets.build import Architecture, build_net
-from focusmap.study.recipe import Recipe
+from focusmap.nets import Architecture, build_net
+from focusmap.study import Recipe
 from focusmap.training.optimisation import (
     END_SHARE,
     OPTIMIZERS,

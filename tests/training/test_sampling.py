@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from focusmap.study.task import Target, Task
+from focusmap.study import Target, Task
 from focusmap.training.batches import SAMPLINGS, draw_epoch, epoch_order, expected_draws, rarity_of
 
 BINARY = Task((Target("a"),))

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from focusmap.nets.build import Architecture, build_net
-from focusmap.study.recipe import Augmentation
+from focusmap.nets import Architecture, build_net
+from focusmap.study import Augmentation
 from focusmap.training import loop
 from focusmap.training.loop import fit, training_seconds
 from support.small_study import QUICK, study

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from focusmap.cli import main
-from focusmap.images.read import read_image
-from focusmap.statistics.ranking import auroc
+from focusmap.images import read_image
+from focusmap.statistics import auroc
 from support.options import quick
 from support.studies import phantom_study
 

@@ -9,9 +9,8 @@ import pandas as pd
 import pytest
 
 from focusmap import ConvertRequest, convert
-from focusmap.images.prepare import prepare_file, to_source
-from focusmap.images.read import read_image, read_mask
-from focusmap.images.volumes import VolumePreparation, volume_mask_to_input
+from focusmap.images import VolumePreparation, prepare_file, read_image, read_mask, to_source
+from focusmap.images.volumes import volume_mask_to_input
 
 DATA = Path(os.environ.get("FOCUSMAP_DATA", "")) / "brain_tumor_3d"
 pytestmark = pytest.mark.skipif(not (DATA / "labels.csv").is_file(), reason="FOCUSMAP_DATA has no brain_tumor_3d")

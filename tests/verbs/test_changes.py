@@ -9,7 +9,7 @@ from PIL import Image
 
 from focusmap.cli import main
 from focusmap.errors import InputError
-from focusmap.study.task import Target, Task
+from focusmap.study import Target, Task
 
 COVARIATES = ["--covariate", "drug", "--covariate", "age", "--case", "eye"]
 GAPS = [3, 40, 77]

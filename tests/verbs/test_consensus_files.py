@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 
 from focusmap.cli import main
-from focusmap.study.cohort import read_cohort
-from focusmap.study.options import Declaration
+from focusmap.study import Declaration, read_cohort
 from support.options import NET, quick
 
 QUICK = quick(NET, epochs=2)

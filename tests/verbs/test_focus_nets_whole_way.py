@@ -13,7 +13,7 @@ import focusmap as verbs
 from focusmap.cli import main
 from focusmap.everything import DEMO_PIXELS, DEMO_RECIPE
 from focusmap.phantom import FINDINGS, PhantomOptions, make_phantom, write_phantom
-from focusmap.study.cohort import read_cohort
+from focusmap.study import read_cohort
 from support.options import quick
 from support.studies import phantom_study
 

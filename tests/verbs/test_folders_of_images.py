@@ -12,8 +12,7 @@ from PIL import Image
 import focusmap
 from focusmap.cli import main
 from focusmap.models.alike import nearest, save_descriptions
-from focusmap.study.cohort import read_cohort
-from focusmap.study.options import Declaration
+from focusmap.study import Declaration, read_cohort
 
 CLASSES = ("benign", "malignant", "normal")
 OPTIONS = ["--patient", "none", "--model", "moments+logistic", "--workers", "1"]

@@ -10,7 +10,7 @@ import pytest
 
 from focusmap.cli import main
 from focusmap.heatmaps.map_files import read_map
-from focusmap.images.read import read_image, read_mask
+from focusmap.images import read_image, read_mask
 from support.options import QUICK
 from support.studies import phantom_study
 

@@ -7,8 +7,8 @@ from PIL import Image
 
 from focusmap import read_cohort
 from focusmap.figures.sheets import CASE_SIDE as SIDE
-from focusmap.images.nifti import write_nifti
-from focusmap.segmentation.lesions import lesions_of
+from focusmap.images import write_nifti
+from focusmap.segmentation import lesions_of
 from focusmap.segmentation.masks import by_size, write_examples
 
 

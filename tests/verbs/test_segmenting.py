@@ -12,14 +12,14 @@ import torch
 from PIL import Image
 
 from focusmap.cli import main
-from focusmap.evaluation.localisation.mask_scores import above_mean_mask
-from focusmap.heatmaps.map_files import file_name
-from focusmap.images.read import read_mask
+from focusmap.evaluation import above_mean_mask
+from focusmap.heatmaps import file_name
+from focusmap.images import read_mask
 from focusmap.progress import silent
-from focusmap.segmentation.cases import Job
+from focusmap.segmentation import Job
 from focusmap.segmentation.lesions import Lesion
 from focusmap.segmentation.segmenter import learn_segmenter
-from focusmap.study.recipe import Recipe
+from focusmap.study import Recipe
 from support.models import unseal
 from support.options import quick
 from support.studies import phantom_study

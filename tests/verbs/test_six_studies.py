@@ -8,13 +8,11 @@ import pandas as pd
 import pytest
 
 from focusmap.cli import main
-from focusmap.evaluation import EvaluationOptions, compare_predictions
-from focusmap.evaluation.predictions import of_images, read_predictions
-from focusmap.evaluation.verdict import Evidence, verdicts_of
+from focusmap.evaluation import EvaluationOptions, Evidence, compare_predictions, of_images, read_predictions
+from focusmap.evaluation.verdict import verdicts_of
 from focusmap.files import Json, read_json
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
-from focusmap.study.cohort import load_cohort
-from focusmap.study.run import Run
+from focusmap.study import Run, load_cohort
 
 DATA = Path(os.environ.get("FOCUSMAP_DATA", "no-data-here"))
 SIMPLE = ["--model", "histogram+lbp+pyramid+logistic", "--workers", "1"]

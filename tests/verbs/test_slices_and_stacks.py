@@ -8,8 +8,7 @@ from PIL import Image
 from focusmap import ConvertRequest, convert
 from focusmap.cli import main
 from focusmap.errors import InputError
-from focusmap.images.nifti import write_nifti
-from focusmap.images.read import read_image, read_mask
+from focusmap.images import read_image, read_mask, write_nifti
 
 RNG = np.random.default_rng(0)
 VOXELS = RNG.integers(0, 256, (9, 7, 5)).astype(np.uint8)  # columns, rows, slices

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from focusmap.models.fit_nets import stack_of
-from focusmap.study.task import Target
+from focusmap.study import Target
 
 RNG = np.random.default_rng(0)
 

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from focusmap.cli import main
-from focusmap.models.ood import LIKENESS, likeness_of
+from focusmap.models import likeness_of
+from focusmap.models.ood import LIKENESS
 from support.options import quick
 from support.studies import phantom_study
 

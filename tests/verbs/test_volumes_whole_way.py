@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from focusmap.cli import main
-from focusmap.images.nifti import write_nifti
+from focusmap.images import write_nifti
 from focusmap.phantom import FINDINGS
 from support.options import quick
 from support.studies import phantom_study

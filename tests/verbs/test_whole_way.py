@@ -12,9 +12,8 @@ from PIL import Image
 
 import focusmap
 from focusmap.cli import main
-from focusmap.models.training import train_baseline
-from focusmap.study.options import RunOptions
-from focusmap.study.run import Run
+from focusmap.models import train_baseline
+from focusmap.study import Run, RunOptions
 from support.options import NET, quick
 from support.studies import phantom_study
 
@@ -75,7 +74,7 @@ def test_a_misspelt_method_or_target_costs_no_maps(run, capsys):
 
 
 def test_every_method_maps_a_image_and_is_named_by_help(run, study, tmp_path, capsys):
-    from focusmap.heatmaps import METHODS
+    from focusmap.heatmaps.methods import METHODS
 
     image = study.parent / pd.read_csv(run / "focus/index.csv")["path"][0]
     lacking = {"focus", "acam", "rollout", "reconstruction"}
@@ -286,8 +285,7 @@ def test_a_folder_that_another_process_writes_is_left_alone(study, tmp_path, cap
 def _pretend_to_be_stopped(study, run):
     """Stop a training after its first epoch, as Ctrl-C does, in the folder of a finished one."""
     import focusmap as verbs
-    from focusmap.study.cohort import read_cohort
-    from focusmap.study.recipe import read_recipe
+    from focusmap.study import read_cohort, read_recipe
 
     def interrupt(doing, done, total):
         if doing.startswith("training") and done == 1:

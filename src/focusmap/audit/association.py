@@ -10,7 +10,7 @@ import pandas as pd
 from focusmap.audit.findings import AuditOptions, Finding, finding
 from focusmap.audit.table import label_columns
 from focusmap.files import Json
-from focusmap.study.cohort import Cohort
+from focusmap.study import Cohort
 
 TELLING_COLUMNS = (
     "sex", "gender", "age", "view", "view_position", "site", "hospital", "institution", "centre", "center", "source",

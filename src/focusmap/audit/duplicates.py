@@ -12,10 +12,7 @@ from focusmap.audit.near import NearPair, near_pairs
 from focusmap.audit.table import count_pairs, same_patient, say_pairs
 from focusmap.errors import InputError
 from focusmap.files import Json
-from focusmap.study.cohort import Cohort
-from focusmap.study.external import Roster
-from focusmap.study.ids import spelled_apart
-from focusmap.study.split import Split
+from focusmap.study import Cohort, Roster, Split, spelled_apart
 
 
 def exact_groups(digests: Sequence[str]) -> list[list[int]]:

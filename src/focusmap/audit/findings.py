@@ -8,7 +8,7 @@ from typing import Literal
 from focusmap.errors import InputError, RefusedError
 from focusmap.files import Json
 from focusmap.progress import Progress, silent
-from focusmap.study.options import RunOptions
+from focusmap.study import RunOptions
 
 Severity = Literal["blocking", "warning", "note"]
 

@@ -17,13 +17,11 @@ import numpy as np
 
 from focusmap.audit.findings import MASK_SHAPE, AuditOptions, Finding, finding, plural
 from focusmap.errors import UnreadableImageError, listed
-from focusmap.images.read import MASK_REMEDY, mask_misfit, read_image, read_shape
-from focusmap.images.volumes import middle_slice
-from focusmap.study.cohort import Cohort
-from focusmap.study.ids import DICOM_SUFFIX, HEADER_PATIENT, names_nobody, normal_id
+from focusmap.images import MASK_REMEDY, mask_misfit, middle_slice, read_image, read_shape
+from focusmap.study import DICOM_SUFFIX, HEADER_PATIENT, Cohort, names_nobody, normal_id
 
 if TYPE_CHECKING:
-    from focusmap.audit import Audit
+    from focusmap.audit.findings import Audit
 
 
 SAMPLE = 8
@@ -55,9 +53,7 @@ class Seen:
 
 def look_at_sample(cohort: Cohort) -> Seen:
     """Return what a few images or volumes are like; unreadable ones are left to the audit."""
-    from focusmap.images.image import voxel_sizes
-    from focusmap.images.read import read_image
-    from focusmap.images.volumes import orientation
+    from focusmap.images import orientation, read_image, voxel_sizes
 
     shapes, voxels, n_channels = [], [], 1
     for position in np.linspace(0, len(cohort) - 1, min(SAMPLE, len(cohort))).astype(int):
@@ -187,7 +183,7 @@ def look_at(file: Path) -> Look:
 def _owner(file: Path) -> tuple[str, str]:
     if not DICOM_SUFFIX.search(file.name):
         return "", ""
-    from focusmap.images.dicom import identity
+    from focusmap.images import identity
 
     found = identity(file)
     return found.patient_id, found.study

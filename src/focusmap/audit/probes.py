@@ -15,8 +15,8 @@ from focusmap.audit.findings import Finding, finding
 from focusmap.audit.images import Images
 from focusmap.audit.table import label_columns
 from focusmap.files import Json
-from focusmap.statistics.delong import clustered_delong
-from focusmap.study.cohort import Cohort
+from focusmap.statistics import clustered_delong
+from focusmap.study import Cohort
 
 RING, N_BINS, N_LEVELS, SIDE = 2, 24, 16, 16
 MAX_IMAGES, MIN_PATIENTS, N_FOLDS = 4000, 15, 5

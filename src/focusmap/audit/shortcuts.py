@@ -12,7 +12,7 @@ from focusmap.audit.findings import Finding, finding
 from focusmap.audit.images import Images
 from focusmap.audit.near import BLOCK, CORRELATION, unit_rows
 from focusmap.audit.table import label_columns
-from focusmap.study.cohort import Cohort
+from focusmap.study import Cohort
 
 GIVEN_AWAY = 0.9
 MIN_IMAGES = 10

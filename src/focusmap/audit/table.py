@@ -15,12 +15,8 @@ import pandas as pd
 from focusmap.audit.findings import Finding, finding, plural
 from focusmap.errors import listed
 from focusmap.files import Json
-from focusmap.study.cohort import Cohort, constant_targets
+from focusmap.study import Cohort, Split, Target, constant_targets, fold_split, means_empty, patient_columns
 from focusmap.study.ids import SPELLINGS, names_nobody, spelled_twice
-from focusmap.study.roles import patient_columns
-from focusmap.study.split import Split, fold_split
-from focusmap.study.task import Target
-from focusmap.study.values import means_empty
 
 OLDEST = 120
 FAR = 10.0

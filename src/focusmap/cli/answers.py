@@ -12,7 +12,7 @@ from focusmap.cli.groups import FORCE, LABEL_FILE_ONLY, RUN, watched
 from focusmap.cli.show_results import print_failures, print_mask_scores, print_scores, print_trust, unlike_in_words
 from focusmap.errors import InputError
 from focusmap.settings import Only, Setting
-from focusmap.study.options import RunOptions, TrustRequest
+from focusmap.study import RunOptions, TrustRequest
 from focusmap.verbs.requests import ExplainRequest, PredictRequest, SegmentRequest
 
 if TYPE_CHECKING:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from focusmap.cli.show_study import SaidOnce, changed_settings, print_cases, print_plan, print_study, terminal_progress
 from focusmap.errors import InputError
 from focusmap.settings import Setting
-from focusmap.study.options import Declaration, RunOptions
-from focusmap.study.recipe import Recipe, read_recipe, recipe_from
+from focusmap.study import Declaration, Recipe, RunOptions, read_recipe, recipe_from
 
 if TYPE_CHECKING:
-    from focusmap.study.cohort import Cohort
+    from focusmap.study import Cohort
 
 LABELS = Setting("label file, one row per image", "LABELS.csv", is_positional=True)
 RUN = Setting("folder of the run", "RUN", is_positional=True)
@@ -44,9 +43,8 @@ class Study:
     def cohort(self, label_file: Path, recipe: Recipe) -> "Cohort":
         """Return the cohort of `label_file` as the options, or a study made earlier, declare it."""
         from focusmap.files import is_table
-        from focusmap.images.read import is_image
-        from focusmap.study.cohort import read_cohort
-        from focusmap.study.study import read_study
+        from focusmap.images import is_image
+        from focusmap.study import read_cohort, read_study
 
         if label_file.is_file() and not is_table(label_file) and is_image(label_file):
             raise InputError(

@@ -12,7 +12,7 @@ from focusmap.cli.groups import FORCE
 from focusmap.cli.show_results import interval, print_failures
 from focusmap.cli.show_study import terminal_progress
 from focusmap.settings import Setting
-from focusmap.study.options import ConvertRequest
+from focusmap.study import ConvertRequest
 from focusmap.verbs.requests import ConsensusRequest
 
 if TYPE_CHECKING:

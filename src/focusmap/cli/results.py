@@ -13,7 +13,7 @@ from focusmap.cli.show_results import interval, print_metrics, unlike_in_words
 from focusmap.errors import InputError
 from focusmap.reasons import Language
 from focusmap.settings import Only, Setting
-from focusmap.study.options import Declaration, RunOptions
+from focusmap.study import Declaration, RunOptions
 
 if TYPE_CHECKING:
     from focusmap.files import Json
@@ -134,7 +134,7 @@ class Accept:
 
     def __call__(self) -> int:
         """Run the command."""
-        from focusmap.evaluation.decisions import EXIT_CODES, parse_requirement
+        from focusmap.evaluation import EXIT_CODES, parse_requirement
 
         required = [parse_requirement(words) for words in self.at_least]
         required += [parse_requirement(words, is_upper=True) for words in self.at_most]

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 import focusmap
 from focusmap.cli.groups import FORCE, RUN
-from focusmap.dicom.request import DicomAction, DicomRequest
+from focusmap.dicom import DicomAction, DicomRequest
 from focusmap.settings import Only, Setting
 from focusmap.verbs.requests import ServeRequest
 

@@ -11,13 +11,12 @@ from focusmap.cli.show_results import print_notes, print_run
 from focusmap.cli.show_study import print_study, terminal_progress
 from focusmap.errors import InputError
 from focusmap.settings import Only, Setting
-from focusmap.study.options import RunOptions
+from focusmap.study import RunOptions
 from focusmap.verbs.requests import SegmentRequest
 
 if TYPE_CHECKING:
     from focusmap.audit import Audit as Findings
-    from focusmap.study.cohort import Cohort
-    from focusmap.study.external import Roster
+    from focusmap.study import Cohort, Roster
 
 # What `train` and `run` are both told.
 OF_TRAINING = (
@@ -43,7 +42,7 @@ class Audit:
 
     def __call__(self) -> None:
         """Run the command."""
-        from focusmap.audit.findings import refuse_blocking
+        from focusmap.audit import refuse_blocking
         from focusmap.files import table_name
 
         cohort = self.study.cohort(self.labels, self.options.recipe)
@@ -60,7 +59,7 @@ class Audit:
     def _roster(self, cohort: "Cohort", file: Path) -> "Roster":
         """Return who stands in the other table, and say by what the two are compared."""
         from focusmap.audit import compared_by
-        from focusmap.study.external import read_roster, roster_of
+        from focusmap.study import read_roster, roster_of
 
         other = read_roster(file, cohort.study, self.study.declaration.images)
         by = compared_by(roster_of(cohort), other)

@@ -9,7 +9,7 @@ from focusmap.cli.show_study import did_you_mean
 
 if TYPE_CHECKING:
     from focusmap.files import Json
-    from focusmap.study.run import Run
+    from focusmap.study import Run
 
 SHOWN_FAILURES = 10
 # More than so many have their metrics in the report alone.
@@ -60,7 +60,7 @@ def _print_gaps_of_groups(rows: Sequence[Mapping[str, object]]) -> None:
 
 def print_verdict(metrics: Mapping[str, "Json"]) -> None:
     """Print the verdict in words, and under it why; nothing of metrics without one."""
-    from focusmap.report.words import verdict_title, words_in
+    from focusmap.report import verdict_title, words_in
 
     title = verdict_title(metrics, words_in("en"))
     if title:
@@ -88,9 +88,9 @@ def print_in_short(metrics: Mapping[str, "Json"], unit: str) -> None:
 def print_notes(run: "Run") -> None:
     """Say, on stderr, what a training met: no weights to start from, covariates that are constant on train."""
     from focusmap.files import read_json
-    from focusmap.models.predictor import read_card
+    from focusmap.models import read_card
     from focusmap.reasons import Reason, read_notes, read_reason
-    from focusmap.study.covariates import Covariates
+    from focusmap.study import Covariates
 
     cards = [read_card(part.model / "model.json") for part in run.parts()]
     starts = dict.fromkeys(read_reason(card.training, "start_reason") for card in cards)
@@ -186,7 +186,7 @@ def _print_gains(scores: Mapping[str, "Json"]) -> None:
 
 
 def _print_masks_in_short(scores: Mapping[str, "Json"]) -> None:
-    from focusmap.evaluation.localisation.mask_scores import above_mean_mask
+    from focusmap.evaluation import above_mean_mask
 
     drawn_by = cast(str, scores["drawn_by"])
     dice = cast(Mapping[str, Mapping[str, object]], scores["methods"])[drawn_by]["dice"]
@@ -199,7 +199,7 @@ def print_mask_scores(scores: Mapping[str, "Json"] | None) -> None:
     """Print the Dice of every method, the test of the paired differences, and how many masks chose how to draw."""
     if not scores:
         return
-    from focusmap.evaluation.localisation.mask_scores import above_mean_mask
+    from focusmap.evaluation import above_mean_mask
 
     methods = cast(Mapping[str, Mapping[str, object]], scores["methods"])
     print("masks compared with reference masks (Dice):")
@@ -219,8 +219,7 @@ def print_mask_scores(scores: Mapping[str, "Json"] | None) -> None:
 
 def print_trust(trust: Mapping[str, "Json"], page: Path) -> None:
     """Print which criteria each method passes, and where the page is."""
-    from focusmap.report.trust import trust_verdicts
-    from focusmap.report.words import words_in
+    from focusmap.report import trust_verdicts, words_in
 
     print("do the maps show where the net looks?")
     for verdict in trust_verdicts(trust, words_in("en")):

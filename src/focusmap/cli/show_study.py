@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING
 from focusmap.progress import Progress
 
 if TYPE_CHECKING:
-    from focusmap.audit.images import Seen
-    from focusmap.models.plan import Plan
-    from focusmap.study.cohort import Cohort
-    from focusmap.study.options import RunOptions
-    from focusmap.study.recipe import Recipe
+    from focusmap.audit import Seen
+    from focusmap.models import Plan
+    from focusmap.study import Cohort, Recipe, RunOptions
 
 
 QUIET_SECONDS = 2.0
@@ -89,7 +87,7 @@ def clock(seconds: float) -> str:
 def changed_settings(recipe: "Recipe") -> str:
     """Return the settings that are not the default ones, of a preset, a file or options alike.
 
-    >>> from focusmap.study.recipe import Augmentation, Recipe
+    >>> from focusmap.study import Augmentation, Recipe
     >>> changed_settings(Recipe(size=320, augmentation=Augmentation(shift=0.05)))
     'size 320, augmentation.shift 0.05'
     """
@@ -129,7 +127,7 @@ def masks_in_words(cohort: "Cohort") -> str:
 
 def boxes_in_words(cohort: "Cohort") -> str:
     """Return how many boxes there are to score maps by, and which find no image or no label; empty without a file."""
-    from focusmap.evaluation.localisation.reference import read_boxes
+    from focusmap.evaluation import read_boxes
 
     if cohort.study.boxes_file is None or not cohort.has_images:
         return ""
@@ -148,8 +146,8 @@ def did_you_mean(nearest: Mapping[str, str]) -> str:
 
 def print_cases(cohort: "Cohort", recipe: "Recipe") -> None:
     """Print how many cases the images make, and which views they have, where a model is to learn from cases."""
-    from focusmap.models.configure import cases_of, rows_for
-    from focusmap.study.cases import views_of
+    from focusmap.models import cases_of, rows_for
+    from focusmap.study import views_of
 
     how = cases_of(cohort, recipe)
     if how == "pictures":
@@ -162,7 +160,7 @@ def print_cases(cohort: "Cohort", recipe: "Recipe") -> None:
 
 def print_single(cohort: "Cohort", recipe: "Recipe") -> None:
     """Say on stderr that a case is named and yet each image is judged alone, where the recipe did not ask for it."""
-    from focusmap.models.configure import model_name
+    from focusmap.models import model_name
 
     case, name = cohort.study.case_column, model_name(cohort, recipe)
     if case is None or recipe.cases != "auto" or not (cohort.has_images and recipe.learns_labels):
@@ -177,9 +175,9 @@ def print_single(cohort: "Cohort", recipe: "Recipe") -> None:
 
 def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
     """Print what a run would cost: sizes, time, memory and disk."""
-    from focusmap.audit.findings import accepting
-    from focusmap.models.plan import estimate
-    from focusmap.study.recipe_parts import LADDER, parse_model
+    from focusmap.audit import accepting
+    from focusmap.models import estimate
+    from focusmap.study import LADDER, parse_model
 
     plan = estimate(cohort, options)
     size, shape = plan.recipe.size, plan.recipe.shape
@@ -204,7 +202,7 @@ def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
 
 def time_in_words(plan: "Plan") -> str:
     """Return how long the training would take, and how that is known."""
-    from focusmap.study.recipe_parts import LADDER
+    from focusmap.study import LADDER
 
     if plan.recipe.model == LADDER and plan.seconds is not None:
         return f"up to about {clock(plan.seconds)} (--budget), maps and report included"
@@ -217,7 +215,7 @@ def time_in_words(plan: "Plan") -> str:
 def volumes_in_words(seen: "Seen") -> str:
     """Return the sizes of some of a study's volumes towards right, front and top.
 
-    >>> from focusmap.audit.images import Seen
+    >>> from focusmap.audit import Seen
     >>> volumes_in_words(Seen([(256, 256, 24), (256, 256, 20)], 1, [(1, 1, 5), (1, 1, 6)]))
     '256 x 256 x 20 to 24 voxels of 1 x 1 x 5 to 6 mm (2 examined)'
     """

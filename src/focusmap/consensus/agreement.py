@@ -12,8 +12,7 @@ from typing import Literal
 import numpy as np
 
 from focusmap.reasons import Reason
-from focusmap.statistics.formulas import ratio
-from focusmap.statistics.intervals import Interval, bounded_interval, percentile_interval
+from focusmap.statistics import Interval, bounded_interval, percentile_interval, ratio
 from focusmap.statistics.resampling import Clusters, Distribution, Resampling, Statistic, resample
 
 Metric = Literal["nominal", "ordinal"]

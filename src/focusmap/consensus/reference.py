@@ -12,10 +12,8 @@ import pandas as pd
 
 from focusmap.consensus.agreement import count_votes
 from focusmap.errors import InputError, suggest
-from focusmap.statistics.formulas import ratio
-from focusmap.study.options import ConsensusOptions
-from focusmap.study.readings import NOT_READ, Readings
-from focusmap.study.task import Target
+from focusmap.statistics import ratio
+from focusmap.study import NOT_READ, ConsensusOptions, Readings, Target
 
 MAX_ITERATIONS = 1000
 TOLERANCE = 1e-6  # largest change of a posterior in one step

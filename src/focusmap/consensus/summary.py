@@ -8,9 +8,8 @@ from focusmap.consensus.agreement import Agreement, Metric, reader_agreement
 from focusmap.consensus.reference import UNDECIDED, DawidSkene, Decision
 from focusmap.files import Json
 from focusmap.reasons import Reason, note_entries
-from focusmap.statistics.resampling import Clusters, Resampling
-from focusmap.study.options import ConsensusOptions
-from focusmap.study.readings import NOT_READ, Readings
+from focusmap.statistics import Clusters, Resampling
+from focusmap.study import NOT_READ, ConsensusOptions, Readings
 
 
 def describe_consensus(

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focusmap.errors import InputError
-from focusmap.images.budget import AGAIN, budget, check_bytes, largest_output, remedy
-from focusmap.images.image import Pixels
+from focusmap.images import AGAIN, Pixels, check_bytes, largest_output, remedy
+from focusmap.images.budget import budget
 
 
 @dataclass(frozen=True, eq=False)

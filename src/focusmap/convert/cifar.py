@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from focusmap.convert.archives import PackedImage, members
 from focusmap.errors import InputError
-from focusmap.images.budget import check_parts
+from focusmap.images import check_parts
 
 MARK = object()
 NUMBERS = ("BININT", "BININT1", "BININT2", "INT", "LONG", "LONG1", "LONG4", "BINFLOAT", "FLOAT")

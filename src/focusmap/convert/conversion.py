@@ -19,8 +19,7 @@ from focusmap.convert.matlab import is_slice, unpack_figshare
 from focusmap.convert.medmnist import unpack_medmnist
 from focusmap.errors import InputError, MissingFileError
 from focusmap.files import disk_errors, write_table
-from focusmap.images.image import Pixels
-from focusmap.images.nifti import write_nifti
+from focusmap.images import Pixels, write_nifti
 from focusmap.progress import Progress, silent
 
 LABELS, IMAGES, VOLUMES, FAILURES = "labels.csv", "images", "volumes", "failures.csv"

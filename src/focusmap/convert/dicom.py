@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 
 from focusmap.convert.archives import Packed, PackedFailure, PackedImage, PackedVolume, natural
 from focusmap.errors import FocusmapError, UnreadableImageError, listed
+from focusmap.images import Layout, items, layout_of, modality_values, numbers, stored_frame
 from focusmap.images.budget import AGAIN, check_volume_size, read_head
 from focusmap.images.dicom import Identity, identity, parse, read_frames, with_look_ups
-from focusmap.images.dicom_attributes import items, numbers
-from focusmap.images.dicom_display import modality_values
-from focusmap.images.dicom_pixels import Layout, layout_of, stored_frame
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from focusmap.convert.archives import Packed, PackedFailure, PackedImage, members
 from focusmap.errors import InputError
-from focusmap.images.budget import AGAIN, MIB, check_bytes, check_parts, check_plane_size, largest_output, remedy
-from focusmap.images.image import Pixels
+from focusmap.images import AGAIN, MIB, Pixels, check_bytes, check_parts, check_plane_size, largest_output, remedy
 
 if TYPE_CHECKING:
     import h5py

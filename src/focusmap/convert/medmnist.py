@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from focusmap.convert.archives import BROKEN, DAMAGED, PackedImage, PackedVolume, open_zip
 from focusmap.errors import InputError
-from focusmap.images.budget import check_bytes, check_plane_size, check_volume_size
+from focusmap.images import check_bytes, check_plane_size, check_volume_size
 
 SPLITS = ("train", "val", "test")
 MAX_LABEL_BYTES = 64 * 2**20

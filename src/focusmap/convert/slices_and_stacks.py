@@ -11,10 +11,8 @@ import pandas as pd
 from focusmap.convert.archives import Packed, PackedFailure, PackedImage, PackedVolume
 from focusmap.errors import FocusmapError, InputError, listed, suggest
 from focusmap.files import read_table
-from focusmap.images.crop import Shares, parse_part, shares_box
-from focusmap.images.read import read_image, read_mask
-from focusmap.images.volumes import shown_stack
-from focusmap.study.roles import PATH_COLUMNS
+from focusmap.images import Shares, parse_part, read_image, read_mask, shares_box, shown_stack
+from focusmap.study import PATH_COLUMNS
 
 Row: TypeAlias = Mapping[str, str]
 """The cells of a row of a label file, its path under the name ``path``."""

@@ -15,7 +15,7 @@ from focusmap.dicom.objects import Author, Codes
 from focusmap.dicom.sources import Sources, sources_of
 from focusmap.errors import FocusmapError, InputError
 from focusmap.files import Json, read_json
-from focusmap.images.read import read_mask
+from focusmap.images import read_mask
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -89,7 +89,7 @@ class Answering:
         if view is None:
             missing["map"] = "the model has no heat maps"
             return []
-        from focusmap.heatmaps.methods import unit_of
+        from focusmap.heatmaps import unit_of
 
         unit, made = unit_of(view.check(None)).words, []
         for one in self.model.explain(sources.image).maps:

@@ -16,11 +16,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from focusmap.convert.dicom import dicom_files
+from focusmap.convert import dicom_files
 from focusmap.dicom.sources import IMAGES_ONLY, completed
 from focusmap.errors import FocusmapError, InputError
 from focusmap.files import write_text
-from focusmap.images.dicom import parse
+from focusmap.images import parse
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from focusmap.convert.dicom import dicom_files
+from focusmap.convert import dicom_files
 from focusmap.dicom.answering import KINDS, Answering, read_codes, write_objects
 from focusmap.dicom.archive import SHOWN, Archive
 from focusmap.dicom.deidentify import deidentify

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from focusmap.dicom.sources import Sources
-from focusmap.evaluation.predictions import NOTICE
+from focusmap.evaluation import NOTICE
 from focusmap.files import Json, branch, items, number, text
 
 if TYPE_CHECKING:

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from focusmap.convert.archives import PackedVolume
-from focusmap.convert.dicom import dicom_files, unpack_dicom_volumes
+from focusmap.convert import PackedVolume, dicom_files, unpack_dicom_volumes
 from focusmap.errors import InputError, UnreadableImageError
-from focusmap.images.dicom import parse
-from focusmap.images.dicom_attributes import numbers
+from focusmap.images import numbers, parse
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
@@ -82,7 +80,7 @@ def _images(place: Path) -> Iterator[Sources]:
 
 
 def _volumes(place: Path, folder: Path) -> Iterator[Sources]:
-    from focusmap.images.nifti import write_nifti
+    from focusmap.images import write_nifti
 
     for k, packed in enumerate(unpack_dicom_volumes(place)):
         if not isinstance(packed, PackedVolume):

@@ -1,7 +1,5 @@
-"""Predictions against the truth: metrics, calibration, operating points, curves."""
+"""Predictions against the truth: metrics, calibration, operating points, curves; heat maps against lesions."""
 
-from focusmap.evaluation.metrics import EvaluationOptions, compare_predictions, evaluate_predictions
-from focusmap.evaluation.predictions import read_prediction_table
-from focusmap.evaluation.writing import curves
+import lazy_loader
 
-__all__ = ["EvaluationOptions", "compare_predictions", "curves", "evaluate_predictions", "read_prediction_table"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

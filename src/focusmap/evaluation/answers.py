@@ -16,11 +16,8 @@ from focusmap.errors import InputError
 from focusmap.evaluation.predictions import Predictions, read_predictions, write_predictions
 from focusmap.files import Json, branch, number, read_json, text, write_json
 from focusmap.reasons import read_reason, reason_entries
-from focusmap.statistics.intervals import bootstrap, bounded_interval
-from focusmap.study.cohort import Cohort
-from focusmap.study.flags import Flags
-from focusmap.study.run import Run
-from focusmap.study.task import Target
+from focusmap.statistics import bootstrap, bounded_interval
+from focusmap.study import Cohort, Flags, Run, Target
 
 ERRORS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 ERROR = 0.1

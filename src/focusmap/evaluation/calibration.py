@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from focusmap.statistics.formulas import confusion_metrics
-from focusmap.study.recipe_parts import check_threshold_rule
-from focusmap.study.task import ANOMALY, DEFAULT_THRESHOLD, UNLABELLED, Target, Task
+from focusmap.statistics import confusion_metrics
+from focusmap.study import ANOMALY, DEFAULT_THRESHOLD, UNLABELLED, Target, Task, check_threshold_rule
 
 RANGE = (0.05, 20.0)
 

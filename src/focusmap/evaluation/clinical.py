@@ -16,9 +16,8 @@ import numpy as np
 
 from focusmap.errors import InputError
 from focusmap.reasons import Reason
-from focusmap.statistics.intervals import Interval, Z
-from focusmap.statistics.resampling import Clusters
-from focusmap.study.task import Task
+from focusmap.statistics import Clusters, Interval, Z
+from focusmap.study import Task
 
 Points: TypeAlias = Mapping[str, np.ndarray]
 

@@ -17,7 +17,7 @@ from typing import Literal
 from focusmap.errors import InputError, suggest
 from focusmap.evaluation.verdict import n_patients_behind, widening
 from focusmap.files import Json, branch, number
-from focusmap.statistics.intervals import Z
+from focusmap.statistics import Z
 
 Decision = Literal["pass", "fail", "too few patients"]
 EXIT_CODES: Mapping[Decision, int] = {"pass": 0, "fail": 3, "too few patients": 4}

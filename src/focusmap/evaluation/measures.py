@@ -8,11 +8,8 @@ import numpy as np
 from focusmap.evaluation.clinical import predictive_values
 from focusmap.files import Json
 from focusmap.reasons import Reason
-from focusmap.statistics import formulas
-from focusmap.statistics.intervals import pair_units
-from focusmap.statistics.ranking import rank
-from focusmap.statistics.resampling import Clusters, Statistic
-from focusmap.study.task import Target, TargetKind
+from focusmap.statistics import Clusters, Statistic, formulas, pair_units, rank
+from focusmap.study import Target, TargetKind
 
 SMALLEST = float(np.finfo(np.float64).eps)  # probabilities of 0 and 1 are moved by this before a logarithm
 NO_TRUTH = Reason("no-truth")

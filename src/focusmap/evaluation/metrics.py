@@ -17,7 +17,7 @@ from focusmap.evaluation.measures import MEASURES, NO_TRUTH, Measure, Sample
 from focusmap.evaluation.predictions import Predictions
 from focusmap.files import Json
 from focusmap.reasons import Reason
-from focusmap.statistics.delong import clustered_delong, paired_delong
+from focusmap.statistics import Clusters, Distribution, Resampling, clustered_delong, paired_delong, resample
 from focusmap.statistics.intervals import (
     Interval,
     bounded_interval,
@@ -25,9 +25,7 @@ from focusmap.statistics.intervals import (
     percentile_interval,
     proportion_interval,
 )
-from focusmap.statistics.resampling import Clusters, Distribution, Resampling, resample
-from focusmap.study.cohort import Cohort
-from focusmap.study.task import DEFAULT_THRESHOLD, Task
+from focusmap.study import DEFAULT_THRESHOLD, Cohort, Task
 
 Resampled: TypeAlias = Mapping[str, Mapping[str, Distribution]]
 """By target, then by metric."""

@@ -15,9 +15,7 @@ import pandas as pd
 
 from focusmap.errors import InputError, MissingFileError, suggest
 from focusmap.files import read_table, write_table
-from focusmap.study.cohort import read_columns
-from focusmap.study.flags import Flags, flags_in_words
-from focusmap.study.task import Target, Task
+from focusmap.study import Flags, Target, Task, flags_in_words, read_columns
 from focusmap.tables import as_numbers
 
 if TYPE_CHECKING:
@@ -288,7 +286,7 @@ def pool_cases(predictions: Predictions, truth: np.ndarray, how: str) -> tuple[P
         If there is no such pool, no case is known, or the truths of a case contradict each other.
 
     >>> import pandas as pd
-    >>> from focusmap.study.task import Target
+    >>> from focusmap.study import Target
     >>> ids = pd.DataFrame({"image_id": ["a", "b"], "path": "", "patient_id": "p", "case_id": "v"})
     >>> slices = Predictions(Task((Target("tumour"),)), ids, np.array([[-1.0], [3.0]]), np.array([[0.3], [0.9]]))
     >>> found, truth = pool_cases(slices, np.array([[0.0], [1.0]]), "mean")

@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from focusmap.evaluation import EvaluationOptions, compare_predictions, evaluate_predictions
+from focusmap.evaluation.metrics import EvaluationOptions, compare_predictions, evaluate_predictions
 from focusmap.evaluation.predictions import (
     Predictions,
     from_probabilities,
@@ -17,10 +17,7 @@ from focusmap.evaluation.predictions import (
     read_predictions,
 )
 from focusmap.files import Json, read_json, write_json
-from focusmap.study.cohort import Cohort
-from focusmap.study.run import Run
-from focusmap.study.split import fold_split, read_split
-from focusmap.study.task import Target, Task
+from focusmap.study import Cohort, Run, Target, Task, fold_split, read_split
 
 
 def usual_answer(task: Task, truth: np.ndarray) -> np.ndarray:

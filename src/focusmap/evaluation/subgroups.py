@@ -13,8 +13,8 @@ from focusmap.evaluation.measures import MEASURES, NO_TRUTH, Sample
 from focusmap.evaluation.metrics import EvaluationOptions, patients_of, samples_of
 from focusmap.evaluation.predictions import Predictions
 from focusmap.files import Json
+from focusmap.statistics import Distribution, Resampling, resample
 from focusmap.statistics.intervals import bounded_interval, difference_interval, percentile_interval
-from focusmap.statistics.resampling import Distribution, Resampling, resample
 
 # What is compared of each kind of target.
 COMPARED: Mapping[str, tuple[str, ...]] = {

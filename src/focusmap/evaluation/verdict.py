@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from focusmap.files import Json, branch, number, text
 from focusmap.reasons import Reason, reason_entries
-from focusmap.statistics.intervals import LEVEL, Z
+from focusmap.statistics import LEVEL, Z
 
 Level = Literal["useful", "useful-not-better-than-simpler", "not-shown-useful", "cannot-be-judged", "broken"]
 LEVELS: tuple[Level, ...] = get_args(Level)

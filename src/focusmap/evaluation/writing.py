@@ -11,10 +11,8 @@ from focusmap.evaluation.metrics import EvaluationOptions, evaluate_predictions,
 from focusmap.evaluation.predictions import Predictions
 from focusmap.evaluation.verdict import Evidence, with_verdict
 from focusmap.files import Json, read_json, read_table, write_json
-from focusmap.statistics import formulas
-from focusmap.statistics.resampling import Clusters
-from focusmap.study.cohort import Cohort
-from focusmap.study.run import Run
+from focusmap.statistics import Clusters, formulas
+from focusmap.study import Cohort, Run
 
 Points: TypeAlias = Mapping[str, np.ndarray]
 MOST_POINTS = 500  # more cannot be told apart on a page
@@ -110,7 +108,7 @@ def write_evaluation(
     """
     metrics = with_verdict(Evidence({**evaluate_predictions(predictions, truth, settings), **(facts or {})}))
     if out is not None:
-        from focusmap.figures.plots import write_curves
+        from focusmap.figures import write_curves
 
         drawn = curves(predictions, truth)
         write_json(out / METRICS, metrics)

@@ -17,3 +17,7 @@ Notation: x an image, M its map on the image's grid, f the score of the label th
 Images are ``(N, C, *spatial)``, maps ``(N, *spatial)``, with any number of spatial dimensions; a score takes images
 to ``(N,)``. Whatever is drawn at random is drawn from a seed.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

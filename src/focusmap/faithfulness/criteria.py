@@ -13,7 +13,7 @@ from torch import Tensor
 from focusmap.faithfulness.randomisation import Comparison
 from focusmap.files import Json
 from focusmap.reasons import Reason, reason_entries
-from focusmap.statistics.intervals import bootstrap
+from focusmap.statistics import bootstrap
 
 # By how much the SSIM may exceed that between images and still count as no more alike.
 MARGIN = 0.05

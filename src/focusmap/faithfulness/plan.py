@@ -11,17 +11,13 @@ import torch
 from torch import Tensor
 
 from focusmap.errors import InputError
-from focusmap.evaluation.calibration import apply
-from focusmap.evaluation.localisation import edges_map
-from focusmap.heatmaps import check_method, heat_maps
-from focusmap.heatmaps.map_files import Item
-from focusmap.images.prepare import standardised_file
-from focusmap.models.folder import load_run_net
-from focusmap.models.net import Model
-from focusmap.nets.grids import on_grid
+from focusmap.evaluation import apply, edges_map
+from focusmap.heatmaps import Item, check_method, heat_maps
+from focusmap.images import standardised_file
+from focusmap.models import Model, load_run_net
+from focusmap.nets import on_grid
 from focusmap.progress import Progress, silent
-from focusmap.study.cohort import Cohort
-from focusmap.study.options import RunOptions, TrustRequest
+from focusmap.study import Cohort, RunOptions, TrustRequest
 
 BATCH_SIZE = 16
 
@@ -199,7 +195,7 @@ def _refuse_incomparable(folder: Path, other: "Model", model: "Model", methods: 
 
 def choose_subjects(cohort: Cohort, index: pd.DataFrame, plan: TrustPlan) -> "list[Subject]":
     """Return images with a label each to measure trust on, from the index of a cohort's maps."""
-    from focusmap.heatmaps.map_files import Item
+    from focusmap.heatmaps import Item
 
     owners = dict(zip(cohort.image_ids, cohort.patient_ids, strict=True))
     chosen = choose_maps(index.assign(patient_id=index["image_id"].map(owners)), plan.n_maps, plan.seed)

@@ -43,11 +43,8 @@ from focusmap.faithfulness.randomisation import (
     pooled,
 )
 from focusmap.files import Json
-from focusmap.models.net import Model
-from focusmap.nets.build import Architecture, build_net
-from focusmap.nets.focus_net import FocusNet
-from focusmap.nets.grids import on_grid
-from focusmap.nets.pooling import PoolingOptions
+from focusmap.models import Model
+from focusmap.nets import Architecture, FocusNet, PoolingOptions, build_net, on_grid
 from focusmap.reasons import Reason, reason_entries
 
 FEATURE_SHARES = (0.1, 0.3, 0.5)

@@ -4,25 +4,6 @@ A net gives its last feature map, ``net.features(x)``, and its logits from that,
 else of it is needed (`Net`), but for focus maps, which are a net's own.
 """
 
-from focusmap.heatmaps.drawing import HeatMaps, check_copies, heat_maps
-from focusmap.heatmaps.methods import (
-    ACAM,
-    FOCUS,
-    METHODS,
-    RECONSTRUCTION,
-    Method,
-    Net,
-    Unit,
-    can_draw,
-    check_method,
-    choose_method,
-    is_method,
-    method_of,
-    methods_of,
-    unit_of,
-)
+import lazy_loader
 
-__all__ = [
-    "ACAM", "FOCUS", "METHODS", "RECONSTRUCTION", "HeatMaps", "Method", "Net", "Unit", "can_draw", "check_copies",
-    "check_method", "choose_method", "heat_maps", "is_method", "method_of", "methods_of", "unit_of",
-]  # fmt: skip
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

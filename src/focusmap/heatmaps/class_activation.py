@@ -44,7 +44,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from focusmap.errors import InputError
-from focusmap.nets.grids import on_grid
+from focusmap.nets import on_grid
 
 # In logit units: less than that changes the odds by less than 11 %.
 NO_EVIDENCE_BELOW = 0.1

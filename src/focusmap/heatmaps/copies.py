@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from focusmap.errors import InputError, suggest
-from focusmap.nets.grids import on_grid
+from focusmap.nets import on_grid
 
 # Further from the size that a net has learnt, its maps get worse faster than their mean gets better.
 SIZES = (1.0, 0.75, 1.25)

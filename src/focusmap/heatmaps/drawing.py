@@ -15,9 +15,7 @@ from focusmap.errors import InputError
 from focusmap.heatmaps import class_activation as cam
 from focusmap.heatmaps.copies import AS_IT_IS, brought_back, copied, copies_of
 from focusmap.heatmaps.methods import FOCUS, METHODS, OWN_OUTPUT, Net, Subject, choose_method, method_of, parted
-from focusmap.nets.focus_net import Ensemble
-from focusmap.nets.grids import bring_home, on_finest, show
-from focusmap.nets.levels import LevelsNet
+from focusmap.nets import Ensemble, LevelsNet, bring_home, on_finest, show
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def heat_maps(net: Net | Ensemble, batch: Tensor, method: str = "cam", labels: S
     InputError
         If there is no such method, the net lacks what it needs, or does not take copies of another size.
 
-    >>> from focusmap.nets.build import Architecture, build_net
+    >>> from focusmap.nets import Architecture, build_net
     >>> found = heat_maps(build_net(Architecture("small-residual", 1, 2)).eval(), torch.ones(1, 1, 28, 28), "gradcam")
     >>> found.logits.shape, found.maps.shape
     (torch.Size([1, 2]), torch.Size([1, 2, 7, 7]))

@@ -17,16 +17,13 @@ import numpy as np
 import pandas as pd
 from numpy.lib import format as npy
 
-from focusmap.evaluation.localisation.reference import Reference
-from focusmap.figures.overlays import LONG, Overlay, draw_overlay
-from focusmap.figures.sheets import N_MONTAGE, N_STEPS, SliceStrip, montage, spread, write_strip
+from focusmap.evaluation import Reference
+from focusmap.figures import LONG, N_MONTAGE, N_STEPS, Overlay, SliceStrip, draw_overlay, montage, spread, write_strip
 from focusmap.files import IMAGE_SUFFIX, atomic, read_json, write_json
 from focusmap.heatmaps.methods import FOCUS, Unit, method_of, unit_of
-from focusmap.images.image import Image
-from focusmap.images.read import KEY, read_image, read_map
-from focusmap.images.volumes import shown_stack
+from focusmap.images import KEY, Image, read_image, read_map, shown_stack
 from focusmap.progress import Progress
-from focusmap.study.samples import Batch
+from focusmap.study import Batch
 
 __all__ = [
     "CASE_COLUMNS", "INDEX_COLUMNS", "KEY", "Item", "MapNames", "MapRow", "file_name", "items_of", "read_map",

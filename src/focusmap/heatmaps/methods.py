@@ -18,7 +18,7 @@ from focusmap.heatmaps import gradients, perturbation
 from focusmap.heatmaps.class_activation import attention_rollout
 from focusmap.heatmaps.copies import COPIES, check_kinds
 from focusmap.heatmaps.gradients import Classifier, gradient_of, gradients_of, xrai
-from focusmap.nets.focus_net import Ensemble, FocusNet
+from focusmap.nets import Ensemble, FocusNet
 
 
 class Net(Protocol):

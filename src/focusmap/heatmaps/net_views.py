@@ -8,17 +8,13 @@ import numpy as np
 import torch
 
 from focusmap.errors import InputError
-from focusmap.evaluation.calibration import divisors
+from focusmap.evaluation import divisors
 from focusmap.heatmaps.drawing import HeatMaps, check_copies, heat_maps
 from focusmap.heatmaps.methods import FOCUS, choose_method, method_of, methods_of, unit_of
 from focusmap.heatmaps.view import Card, NetView, Sight, deviations_of
-from focusmap.images.prepare import AnyPreparation
-from focusmap.images.volumes import VolumePreparation
-from focusmap.nets.case_images import ImageInCase
-from focusmap.nets.focus_net import Ensemble, FocusNet
-from focusmap.nets.grids import on_finest
-from focusmap.study.cohort import Cohort
-from focusmap.study.samples import Batch
+from focusmap.images import AnyPreparation, VolumePreparation
+from focusmap.nets import Ensemble, FocusNet, ImageInCase, on_finest
+from focusmap.study import Batch, Cohort
 
 AnyNet: TypeAlias = FocusNet | Ensemble | ImageInCase
 

@@ -20,7 +20,7 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from focusmap.nets.grids import on_grid
+from focusmap.nets import on_grid
 
 Classifier = Callable[[Tensor], Tensor]
 

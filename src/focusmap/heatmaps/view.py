@@ -10,13 +10,11 @@ from typing import Protocol
 
 import numpy as np
 
-from focusmap.evaluation.calibration import apply
-from focusmap.evaluation.localisation.measures import FocusCut
+from focusmap.evaluation import FocusCut, apply
 from focusmap.heatmaps.class_activation import NO_EVIDENCE_BELOW
 from focusmap.heatmaps.methods import FOCUS, RECONSTRUCTION, method_of, unit_of
-from focusmap.images.prepare import AnyPreparation
-from focusmap.study.samples import Batch
-from focusmap.study.task import Task
+from focusmap.images import AnyPreparation
+from focusmap.study import Batch, Task
 
 
 class Card(Protocol):

@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap.evaluation.localisation.reference import Reference
+from focusmap.evaluation import Reference
 from focusmap.files import write_failures, write_table
-from focusmap.heatmaps import FOCUS, Unit, is_method, unit_of
 from focusmap.heatmaps.map_files import (
     Drawing,
     Item,
@@ -31,13 +30,11 @@ from focusmap.heatmaps.map_files import (
     write_overlays,
     write_scale,
 )
+from focusmap.heatmaps.methods import FOCUS, Unit, is_method, unit_of
 from focusmap.heatmaps.view import Evidence, NetView, evidence_in
-from focusmap.images.nifti import write_nifti
-from focusmap.images.prepare import AnyPlacement, to_source
-from focusmap.images.volumes import VolumePlacement
+from focusmap.images import AnyPlacement, VolumePlacement, to_source, write_nifti
 from focusmap.progress import Progress, silent
-from focusmap.study.samples import EMPTY_CASE, Failure, Samples, at_once
-from focusmap.study.task import Task
+from focusmap.study import EMPTY_CASE, Failure, Samples, Task, at_once
 
 FOLDERS, FILES = ("maps", "overlays", "binaries"), ("map", "overlay", "binary", "slices")
 ABOUT_MAPS = ("index.csv", "scores.json", "scores.csv", "scores.png", "failures.csv", "trust.json", "trust.html")

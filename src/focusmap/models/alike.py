@@ -12,9 +12,7 @@ import numpy as np
 
 from focusmap.files import atomic, read_json, write_json
 from focusmap.models.ood import ASPECTS, MOST
-from focusmap.study.cohort import Cohort, load_cohort
-from focusmap.study.run import Run
-from focusmap.study.samples import Samples
+from focusmap.study import Cohort, Run, Samples, load_cohort
 
 if TYPE_CHECKING:
     from focusmap.models.predictor import Predictor

@@ -12,21 +12,14 @@ import torch
 
 from focusmap.errors import InputError, ModelError
 from focusmap.files import Json
-from focusmap.heatmaps.net_views import CaseView
-from focusmap.images.prepare import AnyPreparation, preparation_from
+from focusmap.heatmaps import CaseView
+from focusmap.images import AnyPreparation, preparation_from
 from focusmap.models.net import OF_STORE, fill, shown, weights_of
 from focusmap.models.predictor import Looked, ModelCard, Predictor, mean_card
 from focusmap.models.rows import RowModel
-from focusmap.nets.backbones import PROBE_SIDE
-from focusmap.nets.case_images import ImageInCase, backbone_of, take_apart
+from focusmap.nets import PROBE_SIDE, FocusNet, ImageInCase, backbone_of, take_apart
 from focusmap.nets.cases import CaseArchitecture, CaseBackbone, CaseBatch, build_case_net
-from focusmap.nets.focus_net import FocusNet
-from focusmap.study.cases import view_numbers
-from focusmap.study.cohort import Cohort
-from focusmap.study.covariates import Covariates, Encoded
-from focusmap.study.flags import Flags, said_by_models
-from focusmap.study.samples import Batch, at_once
-from focusmap.study.task import Task
+from focusmap.study import Batch, Cohort, Covariates, Encoded, Flags, Task, at_once, said_by_models, view_numbers
 
 TABLE = "table"
 NET = "net"

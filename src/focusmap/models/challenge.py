@@ -11,19 +11,16 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from focusmap.evaluation import EvaluationOptions, evaluate_predictions
-from focusmap.evaluation.predictions import Predictions
+from focusmap.evaluation import EvaluationOptions, Predictions, evaluate_predictions
 from focusmap.files import Json, branch, number
 from focusmap.models.frozen import measured
 from focusmap.models.probe import fit_head
 from focusmap.progress import Progress, silent
-from focusmap.study.cohort import Cohort
-from focusmap.study.samples import Samples
-from focusmap.study.task import Target, Task
+from focusmap.study import Cohort, Samples, Target, Task
 
 if TYPE_CHECKING:
-    from focusmap.nets.levels import LevelsNet
-    from focusmap.study.recipe import Recipe
+    from focusmap.nets import LevelsNet
+    from focusmap.study import Recipe
 
 N_FOLDS = 5
 N_SHUFFLES = 5
@@ -67,7 +64,7 @@ def frozen_features(cohort: Cohort, recipe: "Recipe", device: str, progress: Pro
     """
     from focusmap.errors import UnreadableImageError
     from focusmap.models.configure import preparation_for
-    from focusmap.nets.build import architecture_of, build_net
+    from focusmap.nets import architecture_of, build_net
 
     net = cast("LevelsNet", build_net(architecture_of(recipe, cohort.task), recipe.weights, recipe.seed).to(device))
     samples = Samples.from_files(cohort)

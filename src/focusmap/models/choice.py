@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pandas as pd
 
-from focusmap.evaluation import EvaluationOptions, compare_predictions, evaluate_predictions
-from focusmap.evaluation.predictions import Predictions
+from focusmap.evaluation import EvaluationOptions, Predictions, compare_predictions, evaluate_predictions
 from focusmap.files import Json
 from focusmap.models.predictor import Predictor
 from focusmap.reasons import Reason
-from focusmap.study.task import Target
+from focusmap.study import Target
 
 if TYPE_CHECKING:
     from focusmap.models.training import Training

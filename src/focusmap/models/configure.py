@@ -10,20 +10,15 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
-from focusmap.audit.images import Seen
+from focusmap.audit import Seen
 from focusmap.errors import InputError
-from focusmap.study.cases import by_case
-from focusmap.study.cells import type_covariates
-from focusmap.study.cohort import Cohort
-from focusmap.study.options import RunOptions
+from focusmap.study import UNLABELLED, Cohort, RunOptions, by_case, parse_target_weights, type_covariates
 from focusmap.study.recipe import Cases, Loss, Monitor, Pooling, Recipe
 from focusmap.study.recipe_parts import LADDER, WITH_TABLE, ModelName, parse_model
 from focusmap.study.roles import PATH_COLUMNS, call_it_path, columns_of_images
-from focusmap.study.targets import parse_target_weights
-from focusmap.study.task import UNLABELLED
 
 if TYPE_CHECKING:
-    from focusmap.images.prepare import AnyPreparation
+    from focusmap.images import AnyPreparation
 
 
 TABLE_DEFAULT = "gradient-boosting"
@@ -80,7 +75,7 @@ def rows_for(cohort: Cohort, recipe: Recipe) -> Cohort:
 
 def _check_cases(cohort: Cohort, recipe: Recipe, name: ModelName) -> None:
     """Raise `InputError` if a recipe for cases asks for what only a net of single images can do."""
-    from focusmap.nets.decoders import split_model
+    from focusmap.nets import split_model
 
     if cases_of(cohort, recipe) == "pictures" and not name.with_table:
         return
@@ -114,8 +109,7 @@ def check_labels(cohort: Cohort, recipe: Recipe) -> None:
 def check_model(cohort: Cohort, recipe: Recipe) -> ModelName:
     """Return the recipe's model; `InputError` if there is none for the recipe, or the study lacks what it is shown."""
     from focusmap.models.estimators import check_kinds
-    from focusmap.nets.build import check_recipe
-    from focusmap.nets.heads import check_loss
+    from focusmap.nets import check_loss, check_recipe
 
     name = model_name(cohort, recipe)
     if name.shown == "table" or name.with_table:
@@ -186,8 +180,7 @@ FROM_SCRATCH = ("small-residual", "plain-cnn", "residual-cnn", "small-residual-3
 
 def preparation_for(recipe: Recipe) -> "AnyPreparation":
     """Return what is done to each image or volume, as a resolved recipe says."""
-    from focusmap.images.prepare import Preparation
-    from focusmap.images.volumes import VolumePreparation
+    from focusmap.images import Preparation, VolumePreparation
 
     scaling: Literal["image", "range"] = "range" if recipe.scaling == "range" else "image"
     if not recipe.shape:
@@ -245,8 +238,7 @@ def resolve_recipe(recipe: Recipe, seen: Seen, *, climbs: bool = True, ladder_si
     >>> chosen.model, chosen.shape, chosen.channels
     ('resnet18-3d', (96, 96, 24), 2)
     """
-    from focusmap.nets.decoders import AUTOENCODER, attends_along_axes, has_focus, split_model
-    from focusmap.nets.weights import PACKAGES
+    from focusmap.nets import AUTOENCODER, PACKAGES, attends_along_axes, has_focus, split_model
 
     _refuse_other_dimensions(recipe, seen)
     sized = _for_volumes(recipe, seen) if seen.dimensions == 3 else _for_images(recipe, seen)
@@ -283,8 +275,8 @@ def usual_net(sized: Recipe) -> str:
 
 def climbing_on(devices: str) -> Climbing:
     """Return the ladder for the devices that `devices` names."""
-    from focusmap.nets.weights import at_hand
-    from focusmap.training.devices import choose_devices
+    from focusmap.nets import at_hand
+    from focusmap.training import choose_devices
 
     if choose_devices(devices).accelerator == "cpu":
         return ON_PROCESSOR
@@ -293,7 +285,7 @@ def climbing_on(devices: str) -> Climbing:
 
 def _say_without_weights(options: RunOptions) -> None:
     """Say why there is no ladder, where that is for want of weights."""
-    from focusmap.nets.weights import why_not_at_hand
+    from focusmap.nets import why_not_at_hand
 
     if why := why_not_at_hand(ON_PROCESSOR.backbone):
         options.say(f"one model instead of a ladder: {why}")
@@ -301,7 +293,7 @@ def _say_without_weights(options: RunOptions) -> None:
 
 def _can_climb(recipe: Recipe) -> bool:
     """Return whether pretrained weights for the ladder are to be had without asking a network."""
-    from focusmap.nets.weights import at_hand
+    from focusmap.nets import at_hand
 
     return recipe.learns_labels and recipe.weights == "auto" and at_hand(ON_PROCESSOR.backbone)
 
@@ -327,9 +319,8 @@ def _seconds_an_image(backbone: str, size: int, devices: str) -> float:
 
     import torch
 
-    from focusmap.nets.build import Architecture, build_net
-    from focusmap.nets.levels import LevelsNet, images_at_once
-    from focusmap.training.devices import choose_devices
+    from focusmap.nets import Architecture, LevelsNet, build_net, images_at_once
+    from focusmap.training import choose_devices
 
     device = choose_devices(devices).accelerator
     net = cast("LevelsNet", build_net(Architecture(f"{backbone}-probe", 3, 1)).eval().to(device))
@@ -344,7 +335,7 @@ def _seconds_an_image(backbone: str, size: int, devices: str) -> float:
 
 
 def _refuse_other_dimensions(recipe: Recipe, seen: Seen) -> None:
-    from focusmap.nets.decoders import AUTOENCODER, dimensions_of_model
+    from focusmap.nets import AUTOENCODER, dimensions_of_model
 
     if recipe.model in ("auto", AUTOENCODER):
         wanted = seen.dimensions

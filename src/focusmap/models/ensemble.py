@@ -11,22 +11,18 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 
 from focusmap.errors import InputError, ModelError
-from focusmap.evaluation.calibration import divisors
+from focusmap.evaluation import divisors
 from focusmap.files import Json
 from focusmap.models.predictor import Looked, ModelCard, Predictor, mean_card
 from focusmap.models.rows import RowModel, mean_of_rows
-from focusmap.study.cohort import Cohort
-from focusmap.study.flags import Flags, side_by_side
-from focusmap.study.recipe_parts import MEAN, parse_model
-from focusmap.study.samples import Batch
-from focusmap.study.task import Task
+from focusmap.study import MEAN, Batch, Cohort, Flags, Task, parse_model, side_by_side
 
 if TYPE_CHECKING:
-    from focusmap.heatmaps.net_views import MeanView
-    from focusmap.images.prepare import AnyPreparation
+    from focusmap.heatmaps import MeanView
+    from focusmap.images import AnyPreparation
     from focusmap.models.cases import CaseModel
     from focusmap.models.net import Model
-    from focusmap.nets.grids import View
+    from focusmap.nets import View
 
 Kind = Literal["net", "cases", "rows", "mean"]
 
@@ -101,7 +97,7 @@ class MeanModel:
         views = [view for member in self.members if (view := member.explainable()) is not None]
         if len(views) < len(self.members):
             return None
-        from focusmap.heatmaps.net_views import MeanView
+        from focusmap.heatmaps import MeanView
 
         return MeanView(self.card, tuple(views))
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from focusmap.errors import InputError, MissingPartError
 from focusmap.models.scorers import Linear, Neighbours, Radial, Scorer, Trees
-from focusmap.study.recipe import Sampling
+from focusmap.study import Sampling
 
 N_TREES = 200
 N_NEIGHBOURS = 5

@@ -19,15 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from focusmap.errors import InputError, suggest
-from focusmap.evaluation.predictions import NOTICE
+from focusmap.evaluation import NOTICE
 from focusmap.files import Json, atomic, refuse_existing, write_json
 from focusmap.heatmaps import FOCUS, RECONSTRUCTION, unit_of
 from focusmap.installation import require
 from focusmap.models.folder import PROBE_TOLERANCE
 from focusmap.models.net import Model
-from focusmap.nets.build import Architecture
-from focusmap.nets.focus_net import Ensemble, FocusNet
-from focusmap.nets.grids import bring_home, on_finest, show
+from focusmap.nets import Architecture, Ensemble, FocusNet, bring_home, on_finest, show
 
 CARD = "export.json"
 VERSION = 1

@@ -15,23 +15,15 @@ from focusmap.models.predictor import ModelCard, Predictor, calibrated
 from focusmap.models.preparing import library_versions
 from focusmap.models.rows import RowModel, row_model
 from focusmap.reasons import reason_entries
-from focusmap.study.cases import views_of
-from focusmap.study.covariates import Covariates, fit_covariates
-from focusmap.study.options import RunOptions
-from focusmap.study.recipe import Recipe
-from focusmap.study.recipe_parts import TABLE_NET
-from focusmap.study.run import Run
-from focusmap.study.samples import Samples
-from focusmap.study.split import PARTS
+from focusmap.study import PARTS, TABLE_NET, Covariates, Recipe, Run, RunOptions, Samples, fit_covariates, views_of
 from focusmap.study.task import UNLABELLED, Target, Task
 
 if TYPE_CHECKING:
     from focusmap.models.cases import CaseModel
     from focusmap.models.net import Model
     from focusmap.models.training import Training
-    from focusmap.nets.cases import CaseArchitecture
-    from focusmap.nets.focus_net import FocusNet
-    from focusmap.training.batches import Inputs, Labelled, TrainingData
+    from focusmap.nets import CaseArchitecture, FocusNet
+    from focusmap.training import Inputs, Labelled, TrainingData
 
 
 @dataclass(frozen=True)
@@ -58,7 +50,7 @@ class Untrained:
 
 def untrained_net(training: "Training") -> Untrained:
     """Return a net of single images."""
-    from focusmap.nets.build import architecture_of, build_net
+    from focusmap.nets import architecture_of, build_net
 
     assert training.store is not None
     recipe = training.recipe
@@ -69,7 +61,7 @@ def untrained_net(training: "Training") -> Untrained:
 
 def untrained_table_net(training: "Training") -> Untrained:
     """Return a table net, with its encoding of the covariates."""
-    from focusmap.nets.table_net import build_table_net
+    from focusmap.nets import build_table_net
 
     covariates = fit_covariates(training.cohort, training.split.ids("train"))
     net = build_table_net(len(covariates.names), training.cohort.task.n_logits, training.recipe.seed)
@@ -87,8 +79,7 @@ def fit_net(training: "Training", options: RunOptions) -> "Model":
 
 def fit_table_net(training: "Training", options: RunOptions) -> RowModel:
     """Return a table net, with its encoding of the covariates."""
-    from focusmap.nets.heads import continuous_scales
-    from focusmap.nets.table_net import NetAnswer
+    from focusmap.nets import NetAnswer, continuous_scales
 
     made, task = untrained_table_net(training), training.cohort.task
     train_net(made, training, options)
@@ -98,9 +89,8 @@ def fit_table_net(training: "Training", options: RunOptions) -> RowModel:
 
 def train_net(made: Untrained, training: "Training", options: RunOptions) -> None:
     """Train a net in place; after each epoch a row of the history is on disk, and the state beside it."""
-    from focusmap.nets.heads import undo_class_weights, undo_sampling
-    from focusmap.training.batches import expected_draws, rarity_of
-    from focusmap.training.loop import FitOptions, fit
+    from focusmap.nets import undo_class_weights, undo_sampling
+    from focusmap.training import FitOptions, expected_draws, fit, rarity_of
 
     recipe, run, task, net = training.recipe, training.run, training.cohort.task, made.net
     if made.architecture:
@@ -124,7 +114,7 @@ def train_net(made: Untrained, training: "Training", options: RunOptions) -> Non
 
 def training_data(made: Untrained, training: "Training") -> "TrainingData":
     """Return what a net is shown, and the truth of train and tune."""
-    from focusmap.training.batches import TrainingData
+    from focusmap.training import TrainingData
 
     task = training.cohort.task
     return TrainingData(made.inputs, task, labelled(training, "train"), labelled(training, "tune"))
@@ -132,7 +122,7 @@ def training_data(made: Untrained, training: "Training") -> "TrainingData":
 
 def net_card(net: "FocusNet", training: "Training", architecture: dict[str, Json]) -> ModelCard:
     """Return the card of a trained net of images; thresholds and temperatures are still to be fitted."""
-    from focusmap.nets.heads import continuous_scales
+    from focusmap.nets import continuous_scales
 
     assert training.store is not None
     recipe, task = training.recipe, training.cohort.task
@@ -159,7 +149,7 @@ def net_card(net: "FocusNet", training: "Training", architecture: dict[str, Json
 
 def labelled(training: "Training", part: str) -> "Labelled":
     """Return the names and the truth of a part of the split."""
-    from focusmap.training.batches import Labelled
+    from focusmap.training import Labelled
 
     members = training.cohort.of(training.split.ids(part))
     # Without labels every image passes for usual: what is learnt is to bring its anomaly score to 0.
@@ -197,8 +187,8 @@ def fit_case_model(training: "Training", options: RunOptions) -> "CaseModel":
 
 def untrained_case_net(training: "Training", *, with_table: bool) -> Untrained:
     """Return a net of cases, of their images alone or with their table."""
-    from focusmap.nets.cases import build_case_net
-    from focusmap.training.batches import case_inputs
+    from focusmap.nets import build_case_net
+    from focusmap.training import case_inputs
 
     assert training.store is not None
     recipe, split = training.recipe, training.split
@@ -230,7 +220,7 @@ def case_model(made: Untrained, training: "Training") -> "CaseModel":
 
 
 def _architecture(training: "Training", views: tuple[str, ...], n_covariates: int) -> "CaseArchitecture":
-    from focusmap.nets.cases import CaseArchitecture
+    from focusmap.nets import CaseArchitecture
 
     recipe = training.recipe
     return CaseArchitecture(
@@ -315,7 +305,7 @@ def over_sizes(model: Predictor, training: "Training", recipe: Recipe) -> Predic
     So its map has a finer grid, and still adds up to the logit: that of the mean.
     """
     from focusmap.models.net import over_views
-    from focusmap.nets.grids import views_over_sizes
+    from focusmap.nets import views_over_sizes
 
     assert training.store is not None
     views = views_over_sizes(recipe.size, training.recipe.size, mirrors=bool(recipe.augmentation.mirror))

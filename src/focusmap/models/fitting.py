@@ -9,8 +9,7 @@ from scipy.special import expit
 from focusmap.files import Json
 from focusmap.models.estimators import FITS, Estimator, resampled
 from focusmap.models.scorers import Linear, Scorer, form_of, from_arrays, to_arrays
-from focusmap.study.recipe import Sampling
-from focusmap.study.task import Target
+from focusmap.study import Sampling, Target
 
 # The logit of a class that train does not have.
 ABSENT = -30.0

@@ -18,8 +18,7 @@ from focusmap.files import atomic, check_sealed, read_json
 from focusmap.models.ensemble import Kind, kind_of, mean_from
 from focusmap.models.predictor import Looking, ModelCard, Predictor, Self, read_card, write_card
 from focusmap.models.rows import rows_from
-from focusmap.study.recipe_parts import MEAN, parse_model
-from focusmap.study.run import open_run
+from focusmap.study import MEAN, open_run, parse_model
 
 if TYPE_CHECKING:
     from focusmap.models.net import Model
@@ -154,7 +153,7 @@ def load_run_model(folder: Path, devices: str) -> Predictor:
     InputError
         If the run has none yet, or there is no such device.
     """
-    from focusmap.training.devices import choose_devices
+    from focusmap.training import choose_devices
 
     device = choose_devices(devices).accelerator
     place = folder

@@ -10,13 +10,12 @@ import numpy as np
 
 from focusmap.files import atomic
 from focusmap.progress import Progress
-from focusmap.study.cohort import Cohort
-from focusmap.study.samples import Samples
+from focusmap.study import Cohort, Samples
 
 if TYPE_CHECKING:
-    from focusmap.images.prepare import AnyPreparation
+    from focusmap.images import AnyPreparation
     from focusmap.models.training import Training
-    from focusmap.nets.levels import LevelsNet
+    from focusmap.nets import LevelsNet
 
 # Rows of so many pixels at once: on a processor small batches, whose maps stay in its cache, are several times faster.
 PIXELS_AT_ONCE = 2 * 320**2
@@ -58,7 +57,7 @@ def measured(
     """Return the features ``(N, D) float32`` of the samples that can be read, or of their mirror images."""
     import torch
 
-    from focusmap.nets.grids import CHANNELS_LAST
+    from focusmap.nets import CHANNELS_LAST
 
     found, device = [], net.head.weight.device
     n_images = max(1, PIXELS_AT_ONCE // int(np.prod(preparation.input_shape[1:])))

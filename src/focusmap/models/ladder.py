@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from focusmap.evaluation.calibration import apply, divisors
-from focusmap.evaluation.predictions import read_predictions, write_predictions
-from focusmap.evaluation.simpler import baseline_run
+from focusmap.evaluation import apply, baseline_run, divisors, read_predictions, write_predictions
 from focusmap.files import Json, read_json, read_table, write_json, write_table
 from focusmap.models.choice import (
     FINE_TUNED,
@@ -39,9 +37,7 @@ from focusmap.models.folder import load_model, save_model
 from focusmap.models.mirroring import mirroring, of_folds
 from focusmap.models.predictor import Predictor, calibrated
 from focusmap.reasons import Reason, reason_entries
-from focusmap.study.options import RunOptions
-from focusmap.study.recipe import Cases, Recipe, read_recipe
-from focusmap.study.run import Run
+from focusmap.study import Cases, Recipe, Run, RunOptions, read_recipe
 
 if TYPE_CHECKING:
     from focusmap.models.training import Training
@@ -295,7 +291,7 @@ def called(run: Run, name: str) -> str:
 
 def _seconds_per_epoch(training: "Training", options: RunOptions) -> float | None:
     """Return what an epoch takes here, by a few steps; None where a batch does not fit into the memory."""
-    from focusmap.training.loop import training_seconds
+    from focusmap.training import training_seconds
 
     is_of_images = training.cohort.images is None
     made = untrained_net(training) if is_of_images else untrained_case_net(training, with_table=False)

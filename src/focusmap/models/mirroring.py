@@ -16,13 +16,11 @@ from focusmap.files import Json, read_json, write_json
 from focusmap.models.frozen import kept_features, key_of, measured
 from focusmap.models.probe import basis_of, held_out_losses, inner_folds, logistic_path, standardised
 from focusmap.statistics import wilson
-from focusmap.study.options import RunOptions
-from focusmap.study.recipe import Recipe
-from focusmap.study.samples import Samples
+from focusmap.study import Recipe, RunOptions, Samples
 
 if TYPE_CHECKING:
     from focusmap.models.training import Training
-    from focusmap.nets.levels import LevelsNet
+    from focusmap.nets import LevelsNet
 
 # Chest films of adults: .78 to .95; breast ultrasound, fundus and tiles: .53 to .72 (docs/results.md).
 TOLD_APART_BELOW = 0.75
@@ -129,7 +127,7 @@ def _smallest(net: "LevelsNet", features: np.ndarray) -> np.ndarray:
 
 def _helps(net: "LevelsNet", training: "Training", options: RunOptions) -> bool:
     """Return whether mirror images make predictions of inner folds no worse, and those of no target clearly."""
-    from focusmap.nets.heads import continuous_scales
+    from focusmap.nets import continuous_scales
 
     task, rows = training.cohort.task, training.cohort.of(training.split.ids("train"))
     truth = standardised(task, rows.learnt, continuous_scales(task, rows.learnt))
@@ -143,8 +141,8 @@ def _helps(net: "LevelsNet", training: "Training", options: RunOptions) -> bool:
 
 
 def _net(probe: Recipe, training: "Training", options: RunOptions) -> "LevelsNet":
-    from focusmap.nets.build import architecture_of, build_net
-    from focusmap.training.devices import choose_devices
+    from focusmap.nets import architecture_of, build_net
+    from focusmap.training import choose_devices
 
     net = build_net(architecture_of(probe, training.cohort.task), probe.weights, probe.seed)
     return cast("LevelsNet", net.to(choose_devices(options.devices).accelerator))

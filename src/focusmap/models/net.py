@@ -12,22 +12,13 @@ import torch
 from torch import Tensor
 
 from focusmap.errors import InputError, ModelError
-from focusmap.evaluation.localisation import Reference
-from focusmap.evaluation.localisation.measures import FocusCut, cut_by_evidence, cut_by_masks, iou_at_cuts, kept_at_cuts
+from focusmap.evaluation import FocusCut, Reference, cut_by_evidence, cut_by_masks, iou_at_cuts, kept_at_cuts
 from focusmap.files import Json
-from focusmap.heatmaps import FOCUS
-from focusmap.heatmaps.net_views import ImageView
-from focusmap.heatmaps.view import evidence_in
-from focusmap.images.prepare import AnyPreparation, preparation_from, to_source
+from focusmap.heatmaps import FOCUS, ImageView, evidence_in
+from focusmap.images import AnyPreparation, preparation_from, to_source
 from focusmap.models.predictor import Looked, ModelCard, Predictor, mean_card
-from focusmap.nets.backbones import PROBE_SIDE
-from focusmap.nets.build import Architecture, build_net
-from focusmap.nets.focus_net import Ensemble, FocusNet
-from focusmap.nets.grids import AS_IT_IS, CHANNELS_LAST, View
-from focusmap.study.cohort import Cohort
-from focusmap.study.flags import Flags
-from focusmap.study.samples import Batch, Images, Samples, at_once
-from focusmap.study.task import Task
+from focusmap.nets import AS_IT_IS, CHANNELS_LAST, PROBE_SIDE, Architecture, Ensemble, FocusNet, View, build_net
+from focusmap.study import Batch, Cohort, Flags, Images, Samples, Task, at_once
 
 # Of the probe of models that were saved before the side was written down.
 FIRST_PROBE_SIDE = 64

@@ -17,7 +17,7 @@ import numpy as np
 
 from focusmap.errors import ModelError
 from focusmap.files import atomic
-from focusmap.study.run import Run
+from focusmap.study import Run
 
 if TYPE_CHECKING:
     from focusmap.models.training import Training

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from focusmap.audit import Finding, audit_table
-from focusmap.audit.images import Seen, look_at_sample
-from focusmap.images.store import Store
+from focusmap.audit import Finding, Seen, audit_table, look_at_sample
+from focusmap.images import Store
 from focusmap.models.configure import check_model, model_name, preparation_for, resolved, rows_for
 from focusmap.models.fit_nets import (
     LATE,
@@ -21,14 +20,9 @@ from focusmap.models.fit_nets import (
 )
 from focusmap.models.preparing import split, split_of_images
 from focusmap.models.training import Training
+from focusmap.study import Recipe, Run, RunOptions, Split, check_learnable, fit_covariates, fold_split
 from focusmap.study.cohort import Cohort, refuse_constant
-from focusmap.study.covariates import fit_covariates
-from focusmap.study.options import RunOptions
-from focusmap.study.recipe import Recipe
 from focusmap.study.recipe_parts import LADDER, parse_model
-from focusmap.study.run import Run
-from focusmap.study.split import Split, fold_split
-from focusmap.study.task import check_learnable
 
 BYTES_PER_ACTIVATION_PIXEL = 900
 # The one that keeps every voxel through its first stage.
@@ -135,8 +129,7 @@ def _measured(training: Training, options: RunOptions) -> tuple[float | None, st
     """Return how long a training would take, and on what that was measured."""
     import torch
 
-    from focusmap.training.devices import choose_devices
-    from focusmap.training.loop import training_seconds
+    from focusmap.training import choose_devices, training_seconds
 
     device = choose_devices(options.devices).accelerator
     made = _untrained(training)

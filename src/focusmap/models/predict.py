@@ -11,25 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from focusmap.evaluation import EvaluationOptions, compare_predictions
-from focusmap.evaluation.calibration import apply
-from focusmap.evaluation.predictions import ID_COLUMNS, Predictions
+from focusmap.evaluation import ID_COLUMNS, EvaluationOptions, Predictions, apply, compare_predictions
 from focusmap.files import Json, read_json, read_table, write_json
 from focusmap.models.folder import load_model
 from focusmap.models.ood import Likeness
 from focusmap.models.predictor import Answers, Looked, Predictor, answer, one_after_another
 from focusmap.models.preparing import store_for
 from focusmap.progress import Progress, silent
-from focusmap.study.cases import NO_VIEW, images_of
-from focusmap.study.cohort import Cohort
+from focusmap.study import NO_VIEW, Batch, Cohort, Run, RunOptions, Samples, images_of, read_recipe
 from focusmap.study.flags import Flag, Flags, side_by_side
-from focusmap.study.options import RunOptions
-from focusmap.study.recipe import read_recipe
-from focusmap.study.run import Run
-from focusmap.study.samples import Batch, Samples
 
 if TYPE_CHECKING:
-    from focusmap.images.store import Store
+    from focusmap.images import Store
 
 
 # Rows that are answered together where they stream by.

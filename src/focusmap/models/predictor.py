@@ -13,17 +13,14 @@ from typing import TYPE_CHECKING, Protocol, TypeGuard, TypeVar, cast
 import numpy as np
 
 from focusmap.errors import ModelError, suggest
-from focusmap.evaluation.localisation.measures import FocusCut
+from focusmap.evaluation import FocusCut
 from focusmap.files import Json, read_json, write_json
-from focusmap.study.cohort import Cohort
-from focusmap.study.flags import Flag, Flags, side_by_side
-from focusmap.study.inputs import Needs
-from focusmap.study.task import DEFAULT_THRESHOLD, Task
+from focusmap.study import DEFAULT_THRESHOLD, Cohort, Flag, Flags, Needs, Task, side_by_side
 
 if TYPE_CHECKING:
-    from focusmap.heatmaps.view import NetView
-    from focusmap.images.prepare import AnyPreparation
-    from focusmap.study.samples import Batch
+    from focusmap.heatmaps import NetView
+    from focusmap.images import AnyPreparation
+    from focusmap.study import Batch
 
 
 FORMAT = 1
@@ -339,7 +336,7 @@ def untold_changes(rows: Cohort) -> list[Flags]:
 
 def calibrated(model: Self, logits: np.ndarray, truth: np.ndarray) -> Self:
     """Return the model with temperatures, then thresholds, fitted to logits ``(N, L)`` and truth ``(N, T)``."""
-    from focusmap.evaluation.calibration import apply, choose_thresholds, fit_temperatures
+    from focusmap.evaluation import apply, choose_thresholds, fit_temperatures
 
     temperatures = fit_temperatures(model.task, logits, truth)
     probabilities = apply(model.task, logits, temperatures)

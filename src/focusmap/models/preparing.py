@@ -10,21 +10,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from focusmap.audit.images import seen_by
+from focusmap.audit import seen_by
 from focusmap.files import Json, file_hash, read_json, write_json
 from focusmap.models.configure import check_model, preparation_for, resolved, rows_for
-from focusmap.study.cases import with_images
-from focusmap.study.cohort import Cohort, write_cohort
-from focusmap.study.options import RunOptions
-from focusmap.study.recipe import Recipe, read_recipe
-from focusmap.study.recipe_parts import parse_model
-from focusmap.study.run import Run
+from focusmap.study import Cohort, Recipe, Run, RunOptions, parse_model, read_recipe, with_images, write_cohort
 from focusmap.study.split import Split, SplitOptions, make_split, write_split
 from focusmap.study.study import read_study, write_study
 
 if TYPE_CHECKING:
     from focusmap.audit import Audit
-    from focusmap.images.store import Store
+    from focusmap.images import Store
 
 
 @dataclass(frozen=True)
@@ -108,7 +103,7 @@ def split_of_images(divided: Split, rows: Cohort) -> Split:
 
 def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> "Store | None":
     """Return the store of a cohort's images, or its cases', as a resolved recipe says; None for a table model."""
-    from focusmap.images.store import StoreOptions, prepare_store
+    from focusmap.images import StoreOptions, prepare_store
 
     if parse_model(recipe.model).shown == "table":
         return None
@@ -152,7 +147,7 @@ def _ago(seconds: float) -> str:
 def _computed_on(devices: str) -> dict[str, Json]:
     import torch
 
-    from focusmap.training.devices import choose_devices
+    from focusmap.training import choose_devices
 
     found = choose_devices(devices)
     name = found.accelerator if found.n == 1 else f"{found.accelerator}:{found.n}"

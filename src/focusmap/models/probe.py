@@ -21,15 +21,13 @@ from focusmap.models.frozen import kept_features
 from focusmap.models.predict import Predicted, look, predictions_of
 from focusmap.models.predictor import Looked, answer
 from focusmap.progress import Progress, silent
-from focusmap.study.cohort import Cohort
-from focusmap.study.options import RunOptions
-from focusmap.study.task import Target, Task, check_learnable
+from focusmap.study import Cohort, RunOptions, Target, Task, check_learnable
 
 if TYPE_CHECKING:
     from focusmap.models.cases import CaseModel
     from focusmap.models.net import Model
     from focusmap.models.training import Training
-    from focusmap.nets.levels import LevelsNet
+    from focusmap.nets import LevelsNet
 
 
 MAX_STEPS = 200
@@ -206,8 +204,8 @@ def fit_probe(training: "Training", options: RunOptions) -> "Model":
     import torch
 
     from focusmap.models.net import Model
-    from focusmap.nets.build import architecture_of, build_net
-    from focusmap.training.devices import choose_devices
+    from focusmap.nets import architecture_of, build_net
+    from focusmap.training import choose_devices
 
     recipe, task = training.recipe, training.cohort.task
     rows = training.cohort.of(training.split.ids("train"))

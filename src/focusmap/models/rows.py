@@ -13,18 +13,13 @@ import numpy as np
 
 from focusmap.errors import ModelError
 from focusmap.files import Json
-from focusmap.images.prepare import AnyPreparation, preparation_from
+from focusmap.images import AnyPreparation, preparation_from
 from focusmap.models.features import ImageFeatures, fit_features
 from focusmap.models.fitting import Rows, TargetModel, fit_target, screened, target_model
 from focusmap.models.predictor import Looked, ModelCard, Predictor, mean_card
 from focusmap.models.preparing import library_versions
-from focusmap.study.cohort import Cohort
+from focusmap.study import TABLE_NET, Batch, Cohort, Flags, RunOptions, Samples, Task, check_learnable, said_by_models
 from focusmap.study.covariates import Covariates, fit_covariates
-from focusmap.study.flags import Flags, said_by_models
-from focusmap.study.options import RunOptions
-from focusmap.study.recipe_parts import TABLE_NET
-from focusmap.study.samples import Batch, Samples
-from focusmap.study.task import Task, check_learnable
 
 if TYPE_CHECKING:
     from focusmap.models.training import Training
@@ -220,7 +215,7 @@ def rows_from(card: ModelCard, arrays: Mapping[str, np.ndarray], members: Mappin
 def _answer_from(card: ModelCard, arrays: Mapping[str, np.ndarray]) -> Answer:
     if card.architecture.get("model") != TABLE_NET:
         return estimators_from(card.task, card.architecture, arrays)
-    from focusmap.nets.table_net import net_answer_from
+    from focusmap.nets import net_answer_from
 
     return net_answer_from(card.task, card.architecture, arrays)
 

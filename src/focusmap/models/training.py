@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import pandas as pd
 
-from focusmap.evaluation.predictions import Predictions, joined, of_images, read_predictions, write_predictions
-from focusmap.evaluation.simpler import baseline_run
+from focusmap.evaluation import Predictions, baseline_run, joined, of_images, read_predictions, write_predictions
 from focusmap.files import atomic_folder, read_table, write_table
 from focusmap.models.alike import share_alike, write_alike
 from focusmap.models.configure import baseline_of, check_model, preparation_for
@@ -22,18 +21,14 @@ from focusmap.models.predictor import Predictor, calibrated
 from focusmap.models.preparing import Prepared, store_for, write_manifest
 from focusmap.models.probe import fit_case_probe, fit_probe, of_features
 from focusmap.models.rows import fit_estimators
-from focusmap.study.cohort import Cohort, load_cohort
-from focusmap.study.options import RunOptions
-from focusmap.study.recipe import Recipe, read_recipe
+from focusmap.study import Cohort, Recipe, Run, RunOptions, Samples, load_cohort, read_recipe
 from focusmap.study.recipe_parts import LADDER, ModelName, parse_model
-from focusmap.study.run import Run
-from focusmap.study.samples import Samples
 from focusmap.study.split import Split, fold_split, read_split
 
 if TYPE_CHECKING:
-    from focusmap.images.store import Store
+    from focusmap.images import Store
     from focusmap.models.net import Model
-    from focusmap.nets.grids import View
+    from focusmap.nets import View
 
 
 # Nets whose head is a regression on frozen features, of images and of volumes.
@@ -241,7 +236,7 @@ def _write_answer(training: Training, model: Predictor, found: Mapping[str, Pred
 def _train_nets(training: Training, options: RunOptions) -> Predictor:
     """Return the model, or the ensemble over the recipe's seeds and views; not calibrated yet."""
     from focusmap.models.net import with_views
-    from focusmap.nets.grids import AS_IT_IS, views_within
+    from focusmap.nets import AS_IT_IS, views_within
 
     recipe = training.recipe
     views = views_within(recipe.augmentation) if recipe.tta else (AS_IT_IS,)
@@ -266,7 +261,7 @@ def _calibrated_on_tune(model: Predictor, training: Training) -> Predictor:
     net = _with_focus(model)
     if net is None:
         return model
-    from focusmap.evaluation.localisation import reference_of
+    from focusmap.evaluation import reference_of
     from focusmap.models.net import tuned
 
     return tuned(net, reference_of(tune))
@@ -290,7 +285,7 @@ def save_model_of_folds(run: Run, prepared: Prepared) -> None:
     truth = cohort.of(list(found.ids["image_id"])).truth
     model = calibrated(combine(models, _views_of(models[0]), "folds"), found.logits, truth)
     if net := _with_focus(model):
-        from focusmap.evaluation.localisation import reference_of
+        from focusmap.evaluation import reference_of
         from focusmap.models.net import with_cuts
 
         tunes = [cohort.of(fold_split(prepared.split, k).ids("tune")) for k in range(len(parts))]

@@ -31,8 +31,7 @@ from focusmap.nets.focus_net import FocusLayers, FocusNet
 from focusmap.nets.levels import SLICE_SIZES, LevelsNet, build_levels
 from focusmap.nets.pooling import AVERAGE, AxisAttention, PoolingOptions, build_pooling
 from focusmap.nets.weights import find_weights
-from focusmap.study.recipe import Recipe
-from focusmap.study.task import Task
+from focusmap.study import Recipe, Task
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class Architecture:
 def architecture_of(recipe: Recipe, task: Task) -> Architecture:
     """Return what a resolved recipe asks for, for a task.
 
-    >>> from focusmap.study.task import Target
+    >>> from focusmap.study import Target
     >>> recipe = Recipe(model="resnet18-fpn", pooling="lse", channels=1)
     >>> architecture_of(recipe, Task((Target("a"), Target("b", "multiclass", ("x", "y", "z"))))).classes
     ((1, 4),)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from focusmap.errors import InputError
 from focusmap.files import Json
-from focusmap.study.recipe import Augmentation
+from focusmap.study import Augmentation
 
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}

@@ -9,9 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from focusmap.errors import InputError
-from focusmap.study.recipe import Loss
-from focusmap.study.targets import parse_target_weights
-from focusmap.study.task import TargetKind, Task
+from focusmap.study import Loss, TargetKind, Task, parse_target_weights
 
 # A target that is learnt to the last digit would otherwise weigh without bound.
 SMALLEST_LOSS = 1e-3

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from focusmap.errors import ModelError
 from focusmap.files import Json
 from focusmap.nets.focus_net import FocusNet
-from focusmap.study.task import Task
+from focusmap.study import Task
 
 # With the head five linear layers, as the table net of the APTOS 2021 challenge's openly shared 29th place has.
 WIDTHS = (128, 64, 64, 32)

@@ -17,7 +17,7 @@ import pandas as pd
 from focusmap.errors import InputError, MissingFileError
 from focusmap.files import Json, disk_errors, refuse_existing, write_table
 from focusmap.reading_room.shelf import Item
-from focusmap.study.run import open_run
+from focusmap.study import open_run
 
 FOLDER, JOURNAL, KEY, IMAGES = "corrections", "corrections.jsonl", "key", "images"
 

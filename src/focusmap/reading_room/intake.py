@@ -109,9 +109,8 @@ def suffix_of(name: str) -> str:
 
 def _stacked(slices: Sequence[tuple[Path, str]], folder: Path) -> list[tuple[Path, str, str]]:
     """Return the volume of each series among DICOM files; of one that makes none, why."""
-    from focusmap.convert.archives import PackedVolume
-    from focusmap.convert.dicom import unpack_dicom_volumes
-    from focusmap.images.nifti import write_nifti
+    from focusmap.convert import PackedVolume, unpack_dicom_volumes
+    from focusmap.images import write_nifti
 
     place = folder / f"{slices[0][0].stem}-series"
     place.mkdir()

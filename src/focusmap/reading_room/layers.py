@@ -13,12 +13,11 @@ import numpy as np
 
 from focusmap.errors import InputError, UnreadableImageError
 from focusmap.files import Json
-from focusmap.images.image import Image, to_bytes, voxel_sizes
-from focusmap.images.volumes import SliceView, slice_view
+from focusmap.images import Image, SliceView, slice_view, to_bytes, voxel_sizes
 from focusmap.reading_room.intake import DICOM, Sent, starts, without_paths
 
 if TYPE_CHECKING:
-    from focusmap.heatmaps.view import NetView
+    from focusmap.heatmaps import NetView
     from focusmap.reading_room.worker import Room
 
 # Pixels of the longer side of what is shown of an image, and of a slice of a volume.
@@ -34,7 +33,7 @@ def show(sent: Sent) -> dict[str, Json]:
     `high` are the values of the lowest and the highest level, `window` what is shown of that at first, `size` the mm
     (or pixels) along slices, rows and columns of one element.
     """
-    from focusmap.images.read import read_image
+    from focusmap.images import read_image
 
     image = read_image(sent.file)
     stack, sizes = _laid_out(image)
@@ -110,8 +109,7 @@ def draw_maps(room: "Room", sent: Sent, method: str | None, with_values: bool = 
         ``method``, ``unit`` and for each of ``labels`` whether it has evidence and where its colours end; ``shared``
         where that is the run's own scale, so that images can be compared.
     """
-    from focusmap.heatmaps.map_files import read_scale
-    from focusmap.heatmaps.methods import unit_of
+    from focusmap.heatmaps import read_scale, unit_of
 
     view = room.view
     if view is None:
@@ -135,11 +133,9 @@ def draw_maps(room: "Room", sent: Sent, method: str | None, with_values: bool = 
 
 def _maps_of(room: "Room", view: "NetView", sent: Sent, method: str) -> tuple[np.ndarray, Any, SliceView | None]:
     """Return maps ``(L, *source_shape)`` with their evidence, and how a volume is laid out."""
-    from focusmap.heatmaps.view import evidence_in
-    from focusmap.images.prepare import to_source
-    from focusmap.images.volumes import VolumePlacement
-    from focusmap.study.inputs import read_images
-    from focusmap.study.options import Declaration
+    from focusmap.heatmaps import evidence_in
+    from focusmap.images import VolumePlacement, to_source
+    from focusmap.study import Declaration, read_images
 
     samples = read_images(room.model.folder, room.model.task, [sent.file], Declaration())
     columns = range(room.model.task.n_logits)
@@ -173,7 +169,7 @@ def segment(room: "Room", sent: Sent) -> dict[str, Json]:
     """
     import focusmap
     from focusmap.files import read_table
-    from focusmap.images.read import read_image
+    from focusmap.images import read_image
 
     out = sent.folder / "masks"
     shutil.rmtree(out, ignore_errors=True)
@@ -203,9 +199,7 @@ def keep(room: "Room", sent: Sent, folder: Path, stem: str) -> tuple[str, str]: 
     """Write an image without anything that says whose it is, and return its file's name and its patient as sent."""
     from PIL import Image as Raster
 
-    from focusmap.images.dicom import identity
-    from focusmap.images.nifti import write_nifti
-    from focusmap.images.read import read_image
+    from focusmap.images import identity, read_image, write_nifti
 
     image = read_image(sent.file)
     patient = identity(sent.file).patient_id if starts(sent.file, 128, DICOM) else ""

@@ -12,13 +12,10 @@ import numpy as np
 from focusmap.errors import MissingPartError
 from focusmap.files import Json, branch, items, number, text
 from focusmap.reading_room.shelf import Item, plane_of
+from focusmap.report import DASH, Words, forests, headline, limitations, metric_tables, read_run
 from focusmap.report.cohort_section import cohort_section
-from focusmap.report.files import read_run
 from focusmap.report.page import data_uri, render_page, require_pdf, style_sheet, write_page, write_pdf
-from focusmap.report.performance_section import metric_tables
-from focusmap.report.verdict_section import forests, verdict_section
-from focusmap.report.wording import headline, limitations
-from focusmap.report.words import DASH, Words
+from focusmap.report.verdict_section import verdict_section
 
 TEMPLATES, STATIC = Path(__file__).parent / "templates", Path(__file__).parent / "static"
 SHEET_SIDE = 900
@@ -175,7 +172,7 @@ def sheet(shown: Sequence[Item], facts: Tree, words: Words) -> bytes:
 
 def _shown(item: Item, words: Words) -> list[tuple[str, str]]:
     """Return the image, and under its map the label that most is to be seen of, each as a data URI with a caption."""
-    from focusmap.figures.overlays import blend
+    from focusmap.figures import blend
 
     image = branch(item.answer, "image")
     slices = int(number(items(image.get("shape"))[0]) or 1)

@@ -34,8 +34,8 @@ from focusmap.reading_room.guard import Guard, check_address
 from focusmap.reading_room.intake import MOST_FILES, Sent
 from focusmap.reading_room.shelf import Files, Item, Shelf, plane_of
 from focusmap.reasons import LANGUAGES, Language
-from focusmap.report.words import Words, words_in
-from focusmap.study.run import open_run
+from focusmap.report import Words, words_in
+from focusmap.study import open_run
 from focusmap.verbs.requests import ServeRequest
 
 LOG = logging.getLogger("focusmap.reading_room")

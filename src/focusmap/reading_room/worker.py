@@ -20,7 +20,7 @@ from focusmap.reading_room.intake import Sent, unpack, without_paths
 from focusmap.reading_room.layers import draw_maps, keep, segment, show
 
 if TYPE_CHECKING:
-    from focusmap.heatmaps.view import NetView
+    from focusmap.heatmaps import NetView
     from focusmap.loaded import LoadedModel
 
 GIB = 2**30
@@ -106,7 +106,7 @@ def _done(room: Room, kind: str, told: Sequence[Any]) -> tuple[str, Any]:
 def _opened(folder: Path, limits: Limits) -> Room:
     from focusmap.files import read_json
     from focusmap.loaded import load_model
-    from focusmap.models.predictor import needs_of
+    from focusmap.models import needs_of
 
     loaded = load_model(folder, limits.devices)
     needs = needs_of(loaded.model)

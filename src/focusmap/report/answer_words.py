@@ -6,17 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from focusmap.evaluation.answers import ERROR, Answer, Standing, Standings
-from focusmap.evaluation.predictions import NOTICE, Predictions
+from focusmap.evaluation import ERROR, NOTICE, Answer, Predictions, Standing, Standings
 from focusmap.files import branch, number
 from focusmap.reasons import Language
 from focusmap.report.words import Words, words_in
-from focusmap.study.flags import flags_in_words
-from focusmap.study.task import ANOMALY, Target, Task
+from focusmap.study import ANOMALY, Target, Task, flags_in_words
 
 if TYPE_CHECKING:
-    from focusmap.models.alike import Neighbour
-    from focusmap.models.predictor import Predictor
+    from focusmap.models import Neighbour, Predictor
 
 
 NO_ANSWER = {

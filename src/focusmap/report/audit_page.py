@@ -14,18 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from focusmap.errors import FocusmapError
-from focusmap.figures.sheets import Tile, write_sheet
+from focusmap.figures import Tile, write_sheet
 from focusmap.files import Json, branch, items, number, text, write_json
-from focusmap.images.read import read_image
-from focusmap.images.volumes import middle_slice
+from focusmap.images import middle_slice, read_image
 from focusmap.reasons import Language
 from focusmap.report.page import image_uri, write_page
 from focusmap.report.performance_section import Figure
 from focusmap.report.words import DASH, Cell, Table, Words, name_cell, words_in
-from focusmap.study.cohort import Cohort
-from focusmap.study.external import Roster, roster_of
-from focusmap.study.options import RunOptions
-from focusmap.study.split import Split
+from focusmap.study import Cohort, Roster, RunOptions, Split, roster_of
 
 if TYPE_CHECKING:
     from focusmap.audit import Audit, AuditOptions, Inspection
@@ -344,8 +340,7 @@ class TrainingAudit:
 
     def judged(self, split: Split) -> "Audit":
         """Return the audit with a split; `RefusedError` if a finding blocks, `InputError` if a mask does not fit."""
-        from focusmap.audit import audit_inspected
-        from focusmap.audit.findings import refuse_blocking, refuse_masks
+        from focusmap.audit import audit_inspected, refuse_blocking, refuse_masks
 
         result = audit_inspected(self._inspection, split)
         write_audit(result, self.cohort, self.out, self.options.language)

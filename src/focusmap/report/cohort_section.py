@@ -9,7 +9,7 @@ import pandas as pd
 from focusmap.files import branch, number
 from focusmap.report.files import RunFiles
 from focusmap.report.words import DASH, Cell, Table, Words, name_cell
-from focusmap.study.task import Target, Task
+from focusmap.study import Target, Task
 
 PARTS = ("train", "tune", "test")
 FEW_LABELS = 4

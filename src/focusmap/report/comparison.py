@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from focusmap.evaluation.decisions import LESS_IS_BETTER
-from focusmap.figures.run_curves import STYLES, compared_learning_figure, has_curves
+from focusmap.evaluation import LESS_IS_BETTER
+from focusmap.figures import STYLES, compared_learning_figure, has_curves
 from focusmap.files import Json, branch, items, number, text
 from focusmap.reasons import Language
 from focusmap.report.files import numeric_history

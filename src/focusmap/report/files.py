@@ -7,13 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap.evaluation.verdict import Evidence, with_verdict
+from focusmap.evaluation import Evidence, with_verdict
 from focusmap.files import Json, branch, items, number, read_json, read_table
-from focusmap.models.predictor import ModelCard, read_card
+from focusmap.models import ModelCard, read_card
 from focusmap.report.words import Words
-from focusmap.study.recipe import Recipe, read_recipe
-from focusmap.study.recipe_parts import MEAN, ModelName, parse_model
-from focusmap.study.study import Study, read_study
+from focusmap.study import MEAN, ModelName, Recipe, Study, parse_model, read_recipe, read_study
 from focusmap.study.task import DEFAULT_THRESHOLD, Target, Task
 
 Tree = Mapping[str, Json]

@@ -8,13 +8,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from focusmap.evaluation.localisation.measures import FocusCut
-from focusmap.evaluation.verdict import is_above_guessing
-from focusmap.figures.plots import numbers_of
+from focusmap.evaluation import FocusCut, is_above_guessing
+from focusmap.figures import numbers_of
 from focusmap.report.files import RunFiles, answers
 from focusmap.report.page import image_size, image_uri, inside
 from focusmap.report.words import Cell, Table, Words, name_cell
-from focusmap.study.task import means_nothing_found
+from focusmap.study import means_nothing_found
 
 OUTCOMES = ("TP", "FP", "FN")
 STEPS = ("slices", "n_slices", "strongest")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from focusmap.figures.run_curves import ScoreRow, score_figure
+from focusmap.figures import ScoreRow, score_figure
 from focusmap.files import branch, items, number, text
 from focusmap.report.files import RunFiles, Tree
 from focusmap.report.focus_section import MapCard

@@ -23,7 +23,7 @@ from focusmap.report.words import (
     signed,
     signed_cell,
 )
-from focusmap.study.covariates import Covariate, Covariates
+from focusmap.study import Covariate, Covariates
 
 
 def called(files: RunFiles, words: Words) -> str:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from focusmap.figures.run_curves import compared_learning_figure, has_balance, has_curves, learning_figure
+from focusmap.figures import compared_learning_figure, has_balance, has_curves, learning_figure
 from focusmap.files import Json, branch, items, number, text
 from focusmap.report.files import RunFiles, model_name
 from focusmap.report.page import figure_uri
 from focusmap.report.performance_section import Figure
 from focusmap.report.words import Cell, Table, Words, name_cell, range_text
-from focusmap.study.recipe import Recipe
+from focusmap.study import Recipe
 
 Facts = Sequence[tuple[str, str]]
 NET_SETTINGS = ("model", "weights", "size", "channels", "crop", "freeze_epochs", "precision", "seed")

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from focusmap.errors import MissingPartError
-from focusmap.figures.overlays import part_of
-from focusmap.figures.style import svg_text
+from focusmap.figures import part_of, svg_text
 from focusmap.files import atomic, write_text
 from focusmap.installation import CHINESE, PANGO, chinese_typeface, require
 from focusmap.reasons import Language

@@ -6,14 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from focusmap.figures.plots import (
-    KINDS,
-    abstention_figure,
-    agreement_figure,
-    confusion_figure,
-    confusion_figures,
-    curves_of,
-)
+from focusmap.figures import KINDS, abstention_figure, agreement_figure, confusion_figure, confusion_figures, curves_of
 from focusmap.files import branch, items, number, text
 from focusmap.report.files import RunFiles, Tree, thresholds_of
 from focusmap.report.page import figure_uri, image_uri, inside

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from focusmap.evaluation.localisation.mask_scores import above_mean_mask, are_mostly_empty
+from focusmap.evaluation import above_mean_mask, are_mostly_empty
 from focusmap.files import branch, items, number, text
 from focusmap.report.files import RunFiles, Tree
 from focusmap.report.page import image_uri, inside

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from focusmap.figures.run_curves import trust_figure
+from focusmap.figures import trust_figure
 from focusmap.files import Json, branch, number, text
 from focusmap.reasons import Language
 from focusmap.report.cohort_section import images_of_patients

@@ -13,7 +13,7 @@ from focusmap.report.model_section import bettered_by, called
 from focusmap.report.performance_section import mean_metric
 from focusmap.report.segmentation_section import below_mean_mask, mostly_empty
 from focusmap.report.words import Words
-from focusmap.study.task import Target
+from focusmap.study import Target
 
 FEW_POSITIVES = 10
 WIDE = 0.15

@@ -7,7 +7,6 @@ map is sure of and grows it over what is alike, `affinity` learns which voxels a
 what came of it. `masks` writes what was drawn with its scores, and `measuring` says how large each lesion is and where.
 """
 
-DRAWN_BY = ("vote", "distilled", "refined")
-"""Whose masks can be written; `focusmap.segmentation.drawing.METHODS` says who learns to draw them."""
-AUTO = "auto"
-"""In place of one of them: which, image-level labels say."""
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

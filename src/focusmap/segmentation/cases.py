@@ -12,26 +12,18 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from focusmap.evaluation.localisation import Reference
+from focusmap.evaluation import Reference
 from focusmap.files import Json
-from focusmap.heatmaps import ACAM, FOCUS
-from focusmap.heatmaps.map_files import Item, items_of
-from focusmap.heatmaps.view import NetView, evidence_in
-from focusmap.images.prepare import AnyPlacement, mask_to_input
-from focusmap.images.read import read_image, read_mask
-from focusmap.images.regions import BRIGHT, DARK
-from focusmap.images.volumes import VolumePlacement
-from focusmap.nets.grids import on_grid
+from focusmap.heatmaps import ACAM, FOCUS, Item, NetView, evidence_in, items_of
+from focusmap.images import BRIGHT, DARK, AnyPlacement, VolumePlacement, mask_to_input, read_image, read_mask
+from focusmap.nets import on_grid
 from focusmap.progress import Progress
 from focusmap.segmentation.lesions import Lesion
 from focusmap.segmentation.seeds import scaled, standing_out
 from focusmap.segmentation.segmenter import Lesions
 from focusmap.segmentation.small_nets import LearningOptions
 from focusmap.segmentation.votes import Candidates, candidates_of
-from focusmap.study.cohort import Cohort
-from focusmap.study.recipe import Recipe
-from focusmap.study.run import Run
-from focusmap.study.samples import Batch, Samples
+from focusmap.study import Batch, Cohort, Recipe, Run, Samples
 
 CAM = "cam"
 BATCH_SIZE = 16

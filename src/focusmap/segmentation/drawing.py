@@ -13,11 +13,9 @@ from functools import partial
 import numpy as np
 
 from focusmap.errors import DiskError
-from focusmap.evaluation.localisation import mean_mask
-from focusmap.evaluation.localisation.summary import PICTURE_ONLY, resized
-from focusmap.heatmaps.map_files import file_name
-from focusmap.images.prepare import to_source
-from focusmap.segmentation import AUTO
+from focusmap.evaluation import PICTURE_ONLY, mean_mask, resized
+from focusmap.heatmaps import file_name
+from focusmap.images import to_source
 from focusmap.segmentation.cases import CAM, Job, LesionCase, Member, Seen, map_methods, see
 from focusmap.segmentation.lesions import Lesion
 from focusmap.segmentation.seeds import SeedCuts, choose_cuts, choose_cuts_by_masks, noise_level, raised, scaled
@@ -33,6 +31,11 @@ from focusmap.segmentation.segmenter import (
 )
 from focusmap.segmentation.small_nets import LearningOptions, UNet, predict_masks
 from focusmap.segmentation.voted import DISTILLED, VOTE, kept_voted, learn_voted, load_voted, save_voted
+
+DRAWN_BY = ("vote", "distilled", "refined")
+"""Whose masks can be written; `METHODS` says who learns to draw them."""
+AUTO = "auto"
+"""In place of one of them: which, image-level labels say."""
 
 Soft = dict[str, np.ndarray]
 """Name to region ``(*spatial)`` between 0 and 1 on the working grid; a lesion from 1/2 on."""
@@ -115,7 +118,7 @@ METHODS: dict[str, Callable[[Member, Lesion, Job], Drawer]] = {
     DISTILLED: learn_by_vote,
     "refined": learn_by_likeness,
 }
-"""By the names of `focusmap.segmentation.DRAWN_BY`: what learns to draw these regions, perhaps with others."""
+"""By the names of `DRAWN_BY`: what learns to draw these regions, perhaps with others."""
 
 
 def best_by_labels(drawers: Sequence[Drawer]) -> str:

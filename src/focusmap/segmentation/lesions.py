@@ -6,10 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from focusmap.errors import InputError, suggest
-from focusmap.models.configure import model_name, rows_for
-from focusmap.study.cohort import Cohort
-from focusmap.study.recipe import Recipe
-from focusmap.study.task import Target, Task, means_nothing_found, plain_name
+from focusmap.models import model_name, rows_for
+from focusmap.study import Cohort, Recipe, Target, Task, means_nothing_found, plain_name
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def lesions_of(task: Task, wanted: Sequence[str] = (), negatives: Sequence[str] 
     InputError
         If a name is no target, class or label name, or a target has no lesion to draw.
 
-    >>> from focusmap.study.task import Target, Task
+    >>> from focusmap.study import Target, Task
     >>> task = Task((Target("label", "multiclass", ("benign", "malignant", "normal")),))
     >>> lesions_of(task)[0].labels, lesions_of(task, ["label=malignant"])[0].negatives
     (('label=benign', 'label=malignant'), ('label=benign', 'label=normal'))

@@ -21,20 +21,16 @@ from focusmap.evaluation.localisation.mask_scores import (
     summarise_masks,
     undefined_scores,
 )
-from focusmap.figures.sheets import DrawnCase, draw_cases
+from focusmap.figures import DrawnCase, draw_cases
 from focusmap.files import Json, number, text, write_failures, write_json, write_table
-from focusmap.heatmaps.map_files import MapNames, file_name, write_binary
-from focusmap.images.nifti import write_nifti
-from focusmap.images.read import read_image, read_mask
-from focusmap.images.volumes import VolumePlacement
+from focusmap.heatmaps import MapNames, file_name, write_binary
+from focusmap.images import VolumePlacement, read_image, read_mask, write_nifti
 from focusmap.reasons import Reason, note_entries
-from focusmap.segmentation import AUTO, DRAWN_BY
 from focusmap.segmentation.cases import Job, LesionCase, Member, marked_elsewhere, read_cases, true_mask
-from focusmap.segmentation.drawing import Drawer, best_by_labels, drawn_regions, learn_to_draw
+from focusmap.segmentation.drawing import AUTO, DRAWN_BY, Drawer, best_by_labels, drawn_regions, learn_to_draw
 from focusmap.segmentation.lesions import Lesion
 from focusmap.segmentation.measuring import CELLS, IN_SHORT, UNKNOWN, in_short, measure_lesions
-from focusmap.study.cohort import Cohort
-from focusmap.study.samples import Samples
+from focusmap.study import Cohort, Samples
 
 COMPARED = (("refined", "cam"), ("distilled", "cam"), ("vote", "cam"), ("vote", "regions"), ("vote", "picture_only"))
 ABSENT = {

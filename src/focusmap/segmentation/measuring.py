@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from focusmap.evaluation.localisation.mask_scores import extent
+from focusmap.evaluation import extent
 from focusmap.files import Json
 
 # A piece is a lesion of its own from so large a share of the largest on; less is crumbs of the threshold.

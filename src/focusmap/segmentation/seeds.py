@@ -15,7 +15,7 @@ from scipy.sparse import dia_array
 from torch import Tensor
 
 from focusmap.errors import InputError
-from focusmap.evaluation.localisation.measures import MapOnMask, dice_at
+from focusmap.evaluation import MapOnMask, dice_at
 from focusmap.segmentation.affinity import offsets_within, similarity, squared_distances
 
 IGNORED = -1

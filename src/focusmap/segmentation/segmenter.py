@@ -33,8 +33,8 @@ from focusmap.segmentation.small_nets import (
     learn_masks,
     predict_masks,
 )
-from focusmap.study.recipe_parts import SegmentationRecipe
-from focusmap.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from focusmap.study import SegmentationRecipe
+from focusmap.training import Checkpoint, read_checkpoint, write_checkpoint
 
 Made = TypeVar("Made")
 N_FEATURES = 16

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from focusmap.nets.grids import CONVOLUTIONS, on_grid
+from focusmap.nets import CONVOLUTIONS, on_grid
 from focusmap.progress import Progress, silent
 from focusmap.segmentation.affinity import PairSampling, pair_loss, sampled_pair_loss
-from focusmap.study.recipe_parts import Features
+from focusmap.study import Features
 
 POOLS: dict[int, type[nn.MaxPool2d] | type[nn.MaxPool3d]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 WIDTHS = (16, 32, 64)

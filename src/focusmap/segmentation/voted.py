@@ -10,14 +10,14 @@ import numpy as np
 
 from focusmap.errors import DiskError
 from focusmap.files import Json
-from focusmap.heatmaps.map_files import file_name
+from focusmap.heatmaps import file_name
 from focusmap.segmentation.cases import Job, LesionCase, Member, Seen
 from focusmap.segmentation.lesions import Lesion
 from focusmap.segmentation.seeds import SeedCuts
 from focusmap.segmentation.segmenter import cuts_of, read_learnt
 from focusmap.segmentation.small_nets import Cases, UNet, learn_masks, predict_masks
 from focusmap.segmentation.votes import Candidates, Vote, area_and_error, choose, learn_vote
-from focusmap.training.checkpoint import Checkpoint, write_checkpoint
+from focusmap.training import Checkpoint, write_checkpoint
 
 REGIONS, VOTE, DISTILLED = "regions", "vote", "distilled"
 # A chosen region on which the vote agrees less teaches nothing.

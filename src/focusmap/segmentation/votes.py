@@ -21,8 +21,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from focusmap.files import Json
-from focusmap.images.regions import BRIGHT, DARK, Regions, propose_regions
-from focusmap.statistics.ranking import auroc
+from focusmap.images import BRIGHT, DARK, Regions, propose_regions
+from focusmap.statistics import auroc
 
 FEATURES = ("contrast", "size", "form", "extremeness", "border", "off_centre", "height")
 """Logarithms of contrast and of the share of the image, form, how extreme its grey value is, contact with the border,

@@ -1,0 +1,5 @@
+"""What is declared and what follows from it: study, task, recipe, cohort, split, runs, and samples to predict."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -232,7 +232,7 @@ def with_header_patients(study: Study, raw: pd.DataFrame) -> tuple[Study, pd.Dat
     cells = raw[study.path_column].str.strip()
     if not cells.str.contains(DICOM_SUFFIX).all():
         return study, raw
-    from focusmap.images.dicom import identity
+    from focusmap.images import identity
 
     owner_of = {cell: identity(study.images / cell).patient_id for cell in map(str, cells.unique())}
     if any(map(names_nobody, owner_of.values())) or len(set(owner_of.values())) < 2:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.errors import InputError
-from focusmap.images.dicom import parse
+from focusmap.images import parse
 from focusmap.study.cohort import SPLIT_NAMES
 
 FIELD = re.compile(r"\{([^{}]*)\}")

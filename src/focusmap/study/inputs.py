@@ -8,7 +8,7 @@ import pandas as pd
 
 from focusmap.errors import InputError, MissingFileError
 from focusmap.files import is_table
-from focusmap.images.read import image_files
+from focusmap.images import image_files
 from focusmap.study.cases import NO_VIEW, by_case
 from focusmap.study.cohort import Cohort, read_columns, read_earlier, read_unlabelled
 from focusmap.study.external import rows_like

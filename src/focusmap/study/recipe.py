@@ -373,7 +373,7 @@ def _typed(value: Json, hint: object, name: str) -> object:
 
 
 def _check_crop(crop: str) -> None:
-    from focusmap.images.crop import parse_crop  # numpy: what shows its options only needs none
+    from focusmap.images import parse_crop  # numpy: what shows its options only needs none
 
     parse_crop(crop)
 

@@ -18,20 +18,12 @@ import numpy as np
 import pandas as pd
 
 from focusmap.errors import InputError, MissingFileError
-from focusmap.images.prepare import (
-    AnyPlacement,
-    AnyPreparation,
-    FloatArray,
-    Uint8Array,
-    prepare_file,
-    scale_of,
-    standardise,
-)
+from focusmap.images import AnyPlacement, AnyPreparation, FloatArray, Uint8Array, prepare_file, scale_of, standardise
 from focusmap.study.cases import images_of
 from focusmap.study.cohort import Cohort
 
 if TYPE_CHECKING:
-    from focusmap.images.store import Store
+    from focusmap.images import Store
 
 READERS = 2
 # 64 images of 224 a side, with some to spare; a net's first maps of them take a GB or so.

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from focusmap.nets.grids import warped
-from focusmap.study.recipe import Augmentation
+from focusmap.nets import warped
+from focusmap.study import Augmentation
 
 MASK = (1 << 32) - 1
 N_DRAWN = 15

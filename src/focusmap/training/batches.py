@@ -13,19 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from focusmap.images.prepare import standardise
-from focusmap.images.store import SIDECAR, open_store
-from focusmap.nets.cases import CaseBatch
-from focusmap.nets.grids import CHANNELS_LAST
-from focusmap.study.cases import images_of, view_numbers
-from focusmap.study.cohort import Cohort
-from focusmap.study.covariates import Encoded
-from focusmap.study.recipe import Sampling
-from focusmap.study.samples import split_by_size
-from focusmap.study.task import Task
+from focusmap.images import SIDECAR, open_store, standardise
+from focusmap.nets import CHANNELS_LAST, CaseBatch
+from focusmap.study import Cohort, Encoded, Sampling, Task, images_of, split_by_size, view_numbers
 
 if TYPE_CHECKING:
-    from focusmap.images.store import Store
+    from focusmap.images import Store
 
 
 @dataclass(frozen=True)
@@ -175,7 +168,7 @@ def _place(store: "Inputs") -> "Inputs | Path":
 
 
 def _reopened(store: "Inputs | Path", task: Task, train: Labelled, tune: Labelled) -> TrainingData:
-    from focusmap.images.store import open_store
+    from focusmap.images import open_store
 
     return TrainingData(open_store(store) if isinstance(store, Path) else store, task, train, tune)
 
@@ -251,7 +244,7 @@ def rarity_of(task: Task, truth: np.ndarray) -> np.ndarray:
     So repeat factors are chosen from the rarest category of an image (Gupta et al. 2019, LVIS, section 3.4). Unknown
     truth and continuous targets have no say.
 
-    >>> from focusmap.study.task import Target
+    >>> from focusmap.study import Target
     >>> rarity_of(Task((Target("a"),)), np.array([[0.0], [0.0], [0.0], [1.0], [np.nan]])).tolist()
     [1.0, 1.0, 1.0, 3.0, 1.0]
     """

@@ -13,9 +13,8 @@ from torch.optim import Optimizer
 
 from focusmap.errors import InputError, MissingFileError
 from focusmap.files import Json, atomic, check_sealed
-from focusmap.nets.focus_net import FocusNet
-from focusmap.nets.grids import CHANNELS_LAST
-from focusmap.study.recipe import Recipe
+from focusmap.nets import CHANNELS_LAST, FocusNet
+from focusmap.study import Recipe
 from focusmap.training.batches import TrainingData
 from focusmap.training.optimisation import WeightAverage, make_optimizer, restore_state, state_tensors
 from focusmap.training.records import EpochRecord

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from focusmap.errors import InputError
-from focusmap.study.recipe import Precision
+from focusmap.study import Precision
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -15,12 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from focusmap.errors import InputError
-from focusmap.nets.backbones import stages_of
-from focusmap.nets.cases import CaseBatch
-from focusmap.nets.heads import LossParts, TaskLoss
-from focusmap.study.covariates import Encoded
-from focusmap.study.recipe import Recipe
-from focusmap.study.samples import at_once, split_evenly
+from focusmap.nets import CaseBatch, LossParts, TaskLoss, stages_of
+from focusmap.study import Encoded, Recipe, at_once, split_evenly
 from focusmap.training.augmentation import augment, draw_partners
 from focusmap.training.batches import CaseInputs, Drawn, Shown, TrainingData, draw_epoch, rarity_of, read_batch
 from focusmap.training.checkpoint import TrainingState

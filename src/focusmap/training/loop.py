@@ -16,10 +16,8 @@ import torch
 from torch.distributed import destroy_process_group
 
 from focusmap.errors import FocusmapError, InputError
-from focusmap.nets.focus_net import FocusNet
-from focusmap.nets.heads import LossOptions, task_loss
-from focusmap.study.recipe import Recipe
-from focusmap.study.task import check_learnable
+from focusmap.nets import FocusNet, LossOptions, task_loss
+from focusmap.study import Recipe, check_learnable
 from focusmap.training.batches import Drawn, TrainingData, expected_draws, rarity_of
 from focusmap.training.checkpoint import (
     check_same,

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from focusmap.nets.backbones import stages_of
-from focusmap.study.recipe import Recipe, Schedule
+from focusmap.nets import stages_of
+from focusmap.study import Recipe, Schedule
 from focusmap.training.records import EpochRecord
 
 Groups = list[dict[str, object]]

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from focusmap.statistics.ranking import auroc
-from focusmap.study.recipe import Monitor
-from focusmap.study.task import Task
+from focusmap.statistics import auroc
+from focusmap.study import Monitor, Task
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def tune_auroc(task: Task, logits: np.ndarray, truth: np.ndarray) -> float | Non
 
     A multiclass target counts with each class against the rest; a label with one class only is left out.
 
-    >>> from focusmap.study.task import Target
+    >>> from focusmap.study import Target
     >>> tune_auroc(Task((Target("a"),)), np.array([[0.2], [0.7]]), np.array([[0.0], [1.0]]))
     1.0
     """

@@ -5,15 +5,10 @@ from pathlib import Path
 from typing import cast
 
 from focusmap.errors import InputError
-from focusmap.evaluation.writing import CHALLENGE
+from focusmap.evaluation import CHALLENGE
 from focusmap.files import Json, branch, items, read_json, text, write_json
-from focusmap.models.challenge import Challenge, challenged, frozen_features
-from focusmap.models.configure import climbing_on
-from focusmap.study.cohort import load_cohort
-from focusmap.study.options import RunOptions
-from focusmap.study.recipe import Recipe, read_recipe
-from focusmap.study.run import open_run
-from focusmap.study.task import Task
+from focusmap.models import Challenge, challenged, climbing_on, frozen_features
+from focusmap.study import Recipe, RunOptions, Task, load_cohort, open_run, read_recipe
 
 SIZE = 224
 
@@ -28,8 +23,8 @@ def challenge(folder: Path, options: RunOptions = RunOptions()) -> dict[str, Jso
     InputError
         If the run has no images, or no target with classes.
     """
-    from focusmap.nets.decoders import PROBE
-    from focusmap.training.devices import choose_devices
+    from focusmap.nets import PROBE
+    from focusmap.training import choose_devices
 
     run = open_run(folder)
     cohort, recipe = load_cohort(folder), read_recipe(run.recipe)

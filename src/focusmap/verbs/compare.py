@@ -7,15 +7,11 @@ from pathlib import Path
 from typing import cast
 
 from focusmap.errors import InputError
-from focusmap.evaluation.decisions import better_of
-from focusmap.evaluation.metrics import EvaluationOptions, compare_predictions
+from focusmap.evaluation import EvaluationOptions, better_of, compare_predictions, frozen_thresholds
 from focusmap.evaluation.predictions import Predictions, of_images, read_predictions
-from focusmap.evaluation.writing import frozen_thresholds
 from focusmap.files import Json, read_json, read_table, refuse_existing, write_json
 from focusmap.reasons import Language
-from focusmap.study.cohort import Cohort, load_cohort
-from focusmap.study.recipe import read_recipe
-from focusmap.study.run import Run, open_run
+from focusmap.study import Cohort, Run, load_cohort, open_run, read_recipe
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ def compare(
         "differences": [row for rows in pairs for row in rows],
     }
     if out is not None:
-        from focusmap.report.comparison import render_comparison
+        from focusmap.report import render_comparison
 
         write_json(out / "compare.json", comparison)
         # A model that is fitted in one step has none.

@@ -4,16 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from focusmap.consensus.reference import consensus_table, decide
-from focusmap.consensus.summary import describe_consensus
+from focusmap.consensus import consensus_table, decide, describe_consensus
 from focusmap.errors import FocusmapError, InputError
-from focusmap.figures.sheets import write_thumbnail
+from focusmap.figures import write_thumbnail
 from focusmap.files import Json, refuse_existing, write_json, write_table
-from focusmap.images.read import read_image
-from focusmap.images.volumes import middle_slice
-from focusmap.report.consensus_page import MOST_IMAGES, disputed_images, render_consensus
-from focusmap.report.page import inside
-from focusmap.study.readings import Readings, read_readings
+from focusmap.images import middle_slice, read_image
+from focusmap.report import MOST_IMAGES, disputed_images, inside, render_consensus
+from focusmap.study import Readings, read_readings
 from focusmap.verbs.requests import ConsensusRequest
 
 FACTS, PAGE = "consensus.json", "consensus.html"

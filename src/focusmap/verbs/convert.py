@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING
 
 from focusmap.errors import InputError, MissingFileError
 from focusmap.progress import Progress, silent
-from focusmap.study.options import ConvertRequest
+from focusmap.study import ConvertRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from focusmap.convert.archives import Packed
-    from focusmap.convert.conversion import Conversion
+    from focusmap.convert import Conversion, Packed
 
 
 def convert(
@@ -42,7 +41,7 @@ def convert(
     MissingFileError, InputError
         If the source is missing or of no known kind, or `out` holds files and `force` is not given.
     """
-    from focusmap.convert.conversion import write_packed
+    from focusmap.convert import write_packed
 
     if not source.exists():
         raise MissingFileError(f"{source}: no such file.")
@@ -55,8 +54,7 @@ def convert(
 
 
 def _unpack(source: Path, request: ConvertRequest) -> "Iterator[Packed]":
-    from focusmap.convert.conversion import find_packing
-    from focusmap.convert.dicom import unpack_dicom_volumes
+    from focusmap.convert import find_packing, unpack_dicom_volumes
     from focusmap.convert.slices_and_stacks import SliceOptions, unpack_parts, unpack_slices, unpack_stacks
 
     if request.parts:

@@ -8,28 +8,25 @@ from typing import cast
 import numpy as np
 
 from focusmap.errors import InputError, UnreadableImageError, listed
-from focusmap.evaluation import EvaluationOptions, read_prediction_table
+from focusmap.evaluation import SUBGROUPS, EvaluationOptions, Evidence, prevalences, with_verdict, write_baselines
 from focusmap.evaluation.answers import answered, read_standings, write_answering
 from focusmap.evaluation.calibration import apply, choose_thresholds, fit_temperatures
-from focusmap.evaluation.clinical import prevalences
-from focusmap.evaluation.predictions import Predictions, joined, pool_cases, read_predictions, write_predictions
-from focusmap.evaluation.simpler import write_baselines
-from focusmap.evaluation.subgroups import SUBGROUPS, subgroups
-from focusmap.evaluation.verdict import Evidence, with_verdict
+from focusmap.evaluation.predictions import (
+    Predictions,
+    joined,
+    pool_cases,
+    read_prediction_table,
+    read_predictions,
+    write_predictions,
+)
+from focusmap.evaluation.subgroups import subgroups
 from focusmap.evaluation.writing import METRICS, PREDICTIONS, clustering, frozen_thresholds, write_evaluation
 from focusmap.files import Json, read_json, refuse_existing, table_name, write_json
-from focusmap.models.configure import baseline_of
-from focusmap.models.folder import load_run_model
-from focusmap.models.ood import likeness_of
-from focusmap.models.predict import Predicted, predict, write_importance
-from focusmap.study.cohort import Cohort, load_cohort
+from focusmap.models import Predicted, baseline_of, likeness_of, load_run_model, write_importance
+from focusmap.models.predict import predict
+from focusmap.study import UNLABELLED, Cohort, Run, Samples, count_rows, load_cohort, open_run, read_recipe
 from focusmap.study.external import read_other, refuse_known_patients, rows_like
-from focusmap.study.flags import count_rows
 from focusmap.study.options import Declaration, RunOptions
-from focusmap.study.recipe import read_recipe
-from focusmap.study.run import Run, open_run
-from focusmap.study.samples import Samples
-from focusmap.study.task import UNLABELLED
 
 
 def evaluate(

@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from focusmap.errors import InputError
-from focusmap.evaluation.localisation import Explained, FrozenCuts, reference_of, score_maps
-from focusmap.faithfulness.plan import TrustPlan, choose_subjects, plan_trust
-from focusmap.faithfulness.trust import measure_trust
-from focusmap.figures.style import save_figure
+from focusmap.evaluation import Explained, FrozenCuts, reference_of, score_maps
+from focusmap.faithfulness import TrustPlan, choose_subjects, measure_trust, plan_trust
+from focusmap.figures import save_figure
 from focusmap.files import Json, branch, is_table, write_failures, write_json
 from focusmap.heatmaps import FOCUS, check_method
 from focusmap.heatmaps.write import (
@@ -20,18 +19,11 @@ from focusmap.heatmaps.write import (
     pool_scales,
     write_methods,
 )
-from focusmap.models.folder import as_net, load_run_looking
-from focusmap.models.predictor import Looking
-from focusmap.report.localisation_section import draw_scores
-from focusmap.report.trust import render_trust
-from focusmap.study.cases import by_image
-from focusmap.study.cohort import Cohort
+from focusmap.models import Looking, as_net, load_run_looking
+from focusmap.report import draw_scores, render_trust
+from focusmap.study import Cohort, Failure, Run, Samples, by_image, learnt_by_any, open_run, parts_of, read_images
 from focusmap.study.external import read_other, refuse_known_patients, rows_like
-from focusmap.study.inputs import read_images
 from focusmap.study.options import RunOptions, TrustRequest
-from focusmap.study.run import Run, open_run
-from focusmap.study.samples import Failure, Samples
-from focusmap.study.split import learnt_by_any, parts_of
 from focusmap.verbs.requests import ExplainRequest
 
 

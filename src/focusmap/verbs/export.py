@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from focusmap.models.folder import as_net, load_run_model
+from focusmap.models import as_net, load_run_model
 
 if TYPE_CHECKING:
-    from focusmap.models.export import Exported
+    from focusmap.models import Exported
 
 
 def export(folder: Path, format_name: str, out: Path, *, force: bool = False) -> "Exported":
@@ -20,6 +20,6 @@ def export(folder: Path, format_name: str, out: Path, *, force: bool = False) ->
     MissingPartError
         If what exports is not installed.
     """
-    from focusmap.models.export import export_model
+    from focusmap.models import export_model
 
     return export_model(as_net(load_run_model(folder, "cpu"), folder), format_name, out, force=force)

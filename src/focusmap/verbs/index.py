@@ -11,7 +11,7 @@ from focusmap.files import refuse_existing, refuse_undecodable, write_table, wri
 if TYPE_CHECKING:
     import pandas as pd
 
-    from focusmap.study.index import Index
+    from focusmap.study import Index
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def index(
         If there is no such folder, it holds no images or none that fits, or `out` is there already; if `labels` does
         not fit the images.
     """
-    from focusmap.images.read import image_files
-    from focusmap.study.index import Index, index_images
+    from focusmap.images import image_files
+    from focusmap.study import Index, index_images
 
     if not folder.is_dir():
         raise MissingFileError(f"{folder}: no such folder.")
@@ -90,7 +90,7 @@ def index(
 def _with_headers(table: "pd.DataFrame", images: Path, labels: Path | None) -> "tuple[pd.DataFrame, tuple[str, ...]]":
     """Return the table with what headers and a list of labels say, and what is none of its images."""
     from focusmap.files import read_table
-    from focusmap.study.index import NO_IMAGES, join_labels, read_headers
+    from focusmap.study import NO_IMAGES, join_labels, read_headers
 
     headers = read_headers(images, list(table["path"]))
     if headers is None:
@@ -112,7 +112,7 @@ def _with_headers(table: "pd.DataFrame", images: Path, labels: Path | None) -> "
 
 def _hide(table: "pd.DataFrame", key: Path) -> None:
     """Put pseudonyms in place of identifiers that come from headers, by a key that is made where there is none."""
-    from focusmap.study.index import IDENTIFIERS, pseudonyms
+    from focusmap.study import IDENTIFIERS, pseudonyms
 
     if "modality" not in table:
         return

@@ -9,23 +9,13 @@ from pathlib import Path
 import pandas as pd
 
 from focusmap.errors import InputError
-from focusmap.evaluation.answers import Standings, answered, standings_of
-from focusmap.evaluation.predictions import fill_template, read_template
-from focusmap.figures.sheets import write_contact_sheet
+from focusmap.evaluation import Standings, answered, fill_template, read_template, standings_of
+from focusmap.figures import write_contact_sheet
 from focusmap.files import atomic, refuse_existing, write_failures, write_table
-from focusmap.models.alike import neighbours_of
-from focusmap.models.folder import load_run_model
-from focusmap.models.ood import likeness_of
+from focusmap.models import Predictor, likeness_of, load_run_model, needs_of, neighbours_of
 from focusmap.models.predict import CHUNK, Predicted, predict_chunks
-from focusmap.models.predictor import Predictor, needs_of
-from focusmap.report.answer_words import alike_in_words, in_short, in_words
-from focusmap.report.words import words_in
-from focusmap.study.external import check_targets
-from focusmap.study.flags import Flags, count_rows
-from focusmap.study.inputs import read_inputs
-from focusmap.study.options import RunOptions
-from focusmap.study.run import Run
-from focusmap.study.samples import Samples
+from focusmap.report import alike_in_words, in_short, in_words, words_in
+from focusmap.study import Flags, Run, RunOptions, Samples, check_targets, count_rows, read_inputs
 from focusmap.verbs.requests import PredictRequest
 
 ATTENTION = "attention.csv"
@@ -84,7 +74,7 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
     if failures and request.out is not None:
         write_failures(failures, request.out.with_name("failures.csv"))
     if request.overlay is not None and (view := model.explainable()):
-        from focusmap.heatmaps.write import overlay_answers
+        from focusmap.heatmaps import overlay_answers
 
         fresh = Samples.from_files(samples.rows, samples.files)
         overlay_answers(view, fresh, request.overlay, Run(folder).focus, options.progress)

@@ -3,16 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from focusmap.audit.findings import refuse_blocking
+from focusmap.audit import refuse_blocking
 from focusmap.files import refuse_existing
-from focusmap.models import preparing
-from focusmap.models.preparing import Prepared, split
-from focusmap.report.audit_page import TrainingAudit, audited
-from focusmap.study.cohort import Cohort
-from focusmap.study.external import Roster
-from focusmap.study.options import RunOptions
-from focusmap.study.run import start_run, writing
-from focusmap.study.split import Split
+from focusmap.models import Prepared, preparing, split
+from focusmap.report import TrainingAudit, audited
+from focusmap.study import Cohort, Roster, RunOptions, Split, start_run, writing
 
 if TYPE_CHECKING:
     from focusmap.audit import Audit

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from focusmap.reasons import Language
-from focusmap.study.run import open_run
+from focusmap.study import open_run
 
 
 def report(folder: Path, language: Language = "en", *, pdf: bool = False) -> Path:
@@ -14,8 +14,7 @@ def report(folder: Path, language: Language = "en", *, pdf: bool = False) -> Pat
     MissingPartError
         If a PDF is asked for and what makes it is not installed; then nothing is written.
     """
-    from focusmap.report.page import require_pdf, write_pdf
-    from focusmap.report.run_page import render_report
+    from focusmap.report import render_report, require_pdf, write_pdf
 
     run = open_run(folder)
     if pdf:

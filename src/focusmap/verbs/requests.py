@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from focusmap.errors import InputError
 from focusmap.reasons import Language
 from focusmap.settings import Only, Setting, described, settle
-from focusmap.study.options import ConsensusOptions, Declaration, ReadingsDeclaration, TrustRequest
+from focusmap.study import ConsensusOptions, Declaration, ReadingsDeclaration, TrustRequest
 
 DrawnBy = Literal["auto", "vote", "distilled", "refined"]
 

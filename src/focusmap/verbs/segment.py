@@ -8,20 +8,13 @@ import torch
 from focusmap.errors import InputError
 from focusmap.files import Json, atomic_folder, is_table
 from focusmap.heatmaps import RECONSTRUCTION
-from focusmap.models.folder import load_run_net
+from focusmap.models import load_run_net
 from focusmap.reasons import Reason
-from focusmap.segmentation.cases import Job, Member
-from focusmap.segmentation.lesions import lesions_of
-from focusmap.segmentation.masks import Drawn
-from focusmap.study.cohort import Cohort
+from focusmap.segmentation import Drawn, Job, Member, lesions_of
+from focusmap.study import Cohort, Recipe, Run, RunOptions, open_run, read_images, read_recipe, read_study
 from focusmap.study.external import read_other, refuse_known_patients
-from focusmap.study.inputs import read_images
-from focusmap.study.options import RunOptions
-from focusmap.study.recipe import Recipe, read_recipe
-from focusmap.study.run import Run, open_run
 from focusmap.study.split import Parts, first_parts_of, parts_of
-from focusmap.study.study import read_study
-from focusmap.training.devices import choose_devices
+from focusmap.training import choose_devices
 from focusmap.verbs.requests import SegmentRequest
 
 

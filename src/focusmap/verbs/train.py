@@ -7,14 +7,10 @@ from pathlib import Path
 
 from focusmap.errors import InputError
 from focusmap.files import read_json
-from focusmap.models.preparing import Prepared, prepare, store_for
-from focusmap.models.training import Answered, train_all, unanswered
-from focusmap.report.audit_page import TrainingAudit
-from focusmap.study.cohort import Cohort, load_cohort, refuse_constant
-from focusmap.study.options import RunOptions
-from focusmap.study.recipe import read_recipe
+from focusmap.models import Answered, Prepared, prepare, store_for, train_all, unanswered
+from focusmap.report import TrainingAudit
+from focusmap.study import Cohort, RunOptions, load_cohort, read_recipe, read_split, refuse_constant
 from focusmap.study.run import Run, open_run, start_run, writing
-from focusmap.study.split import read_split
 
 
 def train(cohort: Cohort, folder: Path, options: RunOptions = RunOptions(), answered: Answered = unanswered) -> Run:

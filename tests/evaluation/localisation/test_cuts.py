@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from focusmap.evaluation.localisation import MapOnMask, iou_at
 from focusmap.evaluation.localisation.measures import (
     CUTS,
     KEPT_SHARE,
+    MapOnMask,
     cut_by_evidence,
     cut_by_masks,
+    iou_at,
     iou_at_cuts,
     kept_at_cuts,
 )

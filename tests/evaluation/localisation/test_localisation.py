@@ -11,23 +11,22 @@ import pytest
 from focusmap.cli.show_results import print_scores
 from focusmap.cli.show_study import boxes_in_words, masks_in_words
 from focusmap.errors import InputError
-from focusmap.evaluation.localisation import (
-    Explained,
-    FrozenCuts,
-    Reference,
+from focusmap.evaluation.localisation.reference import Reference, read_boxes
+from focusmap.evaluation.localisation.scoring import Explained, FrozenCuts, score_maps
+from focusmap.evaluation.localisation.summary import (
+    NO_HITS,
+    NO_MEAN_MASK,
+    NO_REGION,
     Scored,
     ScoreOptions,
     centre_map,
     edges_map,
     mean_mask,
     random_map,
-    read_boxes,
-    score_maps,
     summarise,
 )
-from focusmap.evaluation.localisation.summary import NO_HITS, NO_MEAN_MASK, NO_REGION
 from focusmap.phantom import FINDINGS, Phantom, PhantomOptions, make_phantom, write_phantom
-from focusmap.study.cohort import Cohort, read_cohort
+from focusmap.study import Cohort, read_cohort
 
 
 def scores_of(folder, cohort):

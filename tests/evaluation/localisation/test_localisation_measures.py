@@ -8,16 +8,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 import support.localisation_oracles as slow
-from focusmap.evaluation.localisation import (
-    MapOnMask,
-    area_cut,
-    best_cut,
-    dice_at,
-    iou_at,
-    measure,
-    otsu_cut,
-    random_map,
-)
+from focusmap.evaluation.localisation.measures import MapOnMask, area_cut, best_cut, dice_at, iou_at, measure, otsu_cut
+from focusmap.evaluation.localisation.summary import random_map
 
 SHAPES = [(9, 7), (5, 6, 4)]
 # A perfect score, and that of a map upside down, with a mask of a quarter of the image.

@@ -18,10 +18,8 @@ import pandas as pd
 from focusmap.evaluation.localisation.summary import ScoreOptions
 from focusmap.files import Json
 from focusmap.reasons import Reason, reason_entries
-from focusmap.statistics.formulas import ratio
-from focusmap.statistics.intervals import bounded_interval, percentile_interval
+from focusmap.statistics import bounded_interval, percentile_interval, ratio, sign_flip_test
 from focusmap.statistics.resampling import Clusters, Resampling, Statistic, resample
-from focusmap.statistics.sign_flip import sign_flip_test
 
 # mm^2 of an image stay; mm^3 of a volume become mL.
 MM3_PER_ML = 1000.0

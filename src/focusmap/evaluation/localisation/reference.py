@@ -9,10 +9,8 @@ import pandas as pd
 
 from focusmap.errors import InputError, MissingFileError, nearest
 from focusmap.files import read_table
-from focusmap.images.read import MASK_REMEDY, mask_misfit, read_image, read_mask, read_shape
-from focusmap.study.cohort import Cohort
-from focusmap.study.task import Task
-from focusmap.study.values import plain
+from focusmap.images import MASK_REMEDY, mask_misfit, read_image, read_mask, read_shape
+from focusmap.study import Cohort, Task, plain
 
 BOX_COLUMNS = ("image_id", "finding", "x", "y", "w", "h")
 SIDES = ["x", "y", "w", "h"]
@@ -132,7 +130,7 @@ def fill_boxes(boxes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def target_of(task: Task, label: str) -> str:
     """Return the name of the target that a label name belongs to.
 
-    >>> from focusmap.study.task import Target
+    >>> from focusmap.study import Target
     >>> target_of(Task((Target("label", "multiclass", ("benign", "malignant")),)), "label=benign")
     'label'
     """

@@ -25,9 +25,8 @@ from focusmap.evaluation.localisation.summary import (
     summarise,
 )
 from focusmap.files import Json, read_table, write_json, write_table
-from focusmap.images.read import read_image, read_map
-from focusmap.images.regions import contrast_map
-from focusmap.study.cohort import Cohort
+from focusmap.images import contrast_map, read_image, read_map
+from focusmap.study import Cohort
 
 Scores: TypeAlias = dict[str, Json]
 Shape: TypeAlias = tuple[int, ...]

@@ -11,8 +11,7 @@ import numpy as np
 
 from focusmap.files import Json
 from focusmap.reasons import Reason
-from focusmap.statistics.formulas import ratio
-from focusmap.statistics.intervals import bounded_interval, percentile_interval
+from focusmap.statistics import bounded_interval, percentile_interval, ratio
 from focusmap.statistics.resampling import Clusters, Distribution, Resampling, Statistic, resample
 
 PICTURE_ONLY = "picture_only"

@@ -1,0 +1,15 @@
+from .duplicates import audit_against as audit_against
+from .duplicates import compared_by as compared_by
+from .findings import Audit as Audit
+from .findings import AuditOptions as AuditOptions
+from .findings import Finding as Finding
+from .findings import accepting as accepting
+from .findings import refuse_blocking as refuse_blocking
+from .findings import refuse_masks as refuse_masks
+from .images import Seen as Seen
+from .images import look_at_sample as look_at_sample
+from .images import seen_by as seen_by
+from .inspection import Inspection as Inspection
+from .inspection import audit_cohort as audit_cohort
+from .inspection import audit_inspected as audit_inspected
+from .inspection import audit_table as audit_table

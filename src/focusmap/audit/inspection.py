@@ -1,0 +1,142 @@
+"""The audit of a cohort: every check of table and images in its order, and what comes of them."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from focusmap.audit.association import association_findings, associations
+from focusmap.audit.duplicates import (
+    Duplicates,
+    describe_duplicates,
+    duplicate_findings,
+    find_duplicates,
+    near_groups,
+)
+from focusmap.audit.findings import Audit, AuditOptions, Finding, in_order, overridden
+from focusmap.audit.images import Images, header_findings, image_findings, look_at_all, mask_findings
+from focusmap.audit.probes import probe_findings, told_by_probes
+from focusmap.audit.shortcuts import hidden_group_findings, source_findings
+from focusmap.audit.table import label_columns, table_findings, table_overview
+from focusmap.files import Json
+from focusmap.study import Cohort, Split
+
+SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A cohort whose images are looked at once, whatever is asked of them.
+
+    Parameters
+    ----------
+    cohort
+        Its images are read once each; a table-only study has none to read.
+    options
+        What is overridden, processes, seed, progress.
+    """
+
+    cohort: Cohort
+    options: AuditOptions
+
+    @cached_property
+    def images(self) -> Images | None:
+        """A look at each image."""
+        return look_at_all(self.cohort.files, self.options) if self.cohort.has_images else None
+
+    @cached_property
+    def duplicates(self) -> Duplicates:
+        """The images that stand twice, exactly or nearly."""
+        return Duplicates((), ()) if self.images is None else find_duplicates(self.images)
+
+    @property
+    def near_groups(self) -> tuple[tuple[str, ...], ...]:
+        """Ids of the images that are the same or nearly so, group by group."""
+        return near_groups(self.cohort, self.duplicates)
+
+
+def audit_cohort(cohort: Cohort, split: Split | None = None, options: AuditOptions | None = None) -> Audit:
+    """Return the audit of a cohort and, where there is one, of its split.
+
+    Parameters
+    ----------
+    cohort
+        Its images are read once each; a table-only study has none to read.
+    split
+        Judged as it is: patients and images in two parts are found, not mended. Without one, the declared split is.
+    options
+        What is overridden, processes, seed, progress.
+    """
+    return audit_inspected(Inspection(cohort, options or AuditOptions()), split)
+
+
+def audit_inspected(inspection: Inspection, split: Split | None = None) -> Audit:
+    """Return the audit of a cohort whose images may have been looked at already; otherwise as `audit_cohort`."""
+    cohort, options = inspection.cohort, inspection.options
+    split = _declared_split(cohort) if split is None else split
+    tied = associations(cohort, options)
+    found = [*table_findings(cohort, split), *association_findings(tied, cohort.study.covariates)]
+    overview: dict[str, Json] = {**table_overview(cohort), "association": [item.to_dict() for item in tied]}
+    images = inspection.images
+    found += source_findings(cohort, images)
+    if images is not None:
+        duplicates = inspection.duplicates
+        found += image_findings(images, cohort.image_ids) + mask_findings(cohort, images)
+        found += header_findings(cohort, images)
+        found += duplicate_findings(cohort, duplicates, split) + hidden_group_findings(cohort, images)
+        told = told_by_probes(cohort, images)
+        found += probe_findings(told)
+        overview |= {"probes": [item.to_dict() for item in told]}
+        overview |= _image_overview(cohort, images, duplicates, split)
+    return replace(
+        _judged(found, cohort, options), overview=overview, sample_sheets=_sample_sheets(cohort, options.seed)
+    )
+
+
+def audit_table(cohort: Cohort, split: Split, options: AuditOptions | None = None) -> Audit:
+    """Return what an audit finds without a look at images, in a second; without overview and sheets."""
+    found = [*table_findings(cohort, split), *source_findings(cohort, None)]
+    return _judged(found, cohort, options or AuditOptions())
+
+
+def _judged(found: list[Finding], cohort: Cohort, options: AuditOptions) -> Audit:
+    return Audit(in_order(found), overridden(found, [*options.accept, *_declared_answers(cohort)]), {}, {})
+
+
+def _declared_split(cohort: Cohort) -> Split | None:
+    if "split_declared" not in cohort.table:
+        return None
+    return Split(cohort.table[["image_id", "split_declared"]].rename(columns={"split_declared": "split"}))
+
+
+def _image_overview(cohort: Cohort, images: Images, duplicates: Duplicates, split: Split | None) -> dict[str, Json]:
+    looks = [look for look in images.looks if not look.reason]
+    sizes = Counter("x".join(map(str, look.size)) for look in looks).most_common()
+    modes = Counter(look.mode for look in looks).most_common()
+    facts: dict[str, Json] = {
+        "n_unreadable": len(images.looks) - len(looks),
+        "sizes": dict(sizes),
+        "modes": dict(modes),
+        "formats": dict(Counter(images.formats).most_common()),
+    }
+    return {"images": facts, "duplicates": describe_duplicates(cohort, duplicates, split)}
+
+
+def _declared_answers(cohort: Cohort) -> list[str]:
+    """Return the blocking findings that the study's own declaration answers."""
+    answered = cohort.study.patients == "none" or cohort.study.block_column is not None
+    return ["no-patient-column"] if answered else []
+
+
+def _sample_sheets(cohort: Cohort, seed: int) -> dict[str, tuple[str, ...]]:
+    """Return a few images of each label, of different patients."""
+    order = np.random.default_rng(seed).permutation(len(cohort))
+    names, held = label_columns(cohort)
+    sheets = {}
+    for name, values in zip(names, held.T, strict=True):
+        drawn = order[values[order] == 1]
+        _, first = np.unique(cohort.patient_ids[drawn].astype(str), return_index=True)
+        chosen = drawn[np.sort(first)[:SAMPLES]]
+        sheets[name] = tuple(cohort.image_ids[position] for position in chosen)
+    return sheets

@@ -1,0 +1,2 @@
+from .corrections import write_corrections as write_corrections
+from .site import serve as serve

@@ -1,0 +1,13 @@
+from .batches import Inputs as Inputs
+from .batches import Labelled as Labelled
+from .batches import TrainingData as TrainingData
+from .batches import case_inputs as case_inputs
+from .batches import expected_draws as expected_draws
+from .batches import rarity_of as rarity_of
+from .checkpoint import Checkpoint as Checkpoint
+from .checkpoint import read_checkpoint as read_checkpoint
+from .checkpoint import write_checkpoint as write_checkpoint
+from .devices import choose_devices as choose_devices
+from .loop import FitOptions as FitOptions
+from .loop import fit as fit
+from .loop import training_seconds as training_seconds
