@@ -194,12 +194,17 @@ def is_sealed(path: Path) -> bool:
     return path.name != HASHES and place.is_file() and path.name in read_json(place)
 
 
+def seal_of(path: Path) -> str | None:
+    """Return the SHA-256 of a sealed file; empty if it is not as it was written, None if it was never sealed."""
+    if not path.is_file() or not is_sealed(path):
+        return None
+    hashes, found = read_json(path.with_name(HASHES))[path.name], file_hash(path)
+    return found if isinstance(hashes, list) and found in hashes else ""
+
+
 def check_sealed(path: Path) -> None:
     """Raise `InputError` if a file is not as it was written; what was never sealed, as in older runs, passes."""
-    if not path.is_file() or not is_sealed(path):
-        return
-    hashes = read_json(path.with_name(HASHES))[path.name]
-    if not isinstance(hashes, list) or file_hash(path) not in hashes:
+    if seal_of(path) == "":
         raise InputError(
             f"{path}: was changed or damaged after it was written (it does not fit {HASHES} beside it). Restore it or "
             f"make it again; if the change is yours, delete its entry in {HASHES}."
@@ -246,8 +251,8 @@ def read_text(path: Path) -> str:
         ) from None
 
 
-def read_json(path: Path) -> dict[str, Json]:
-    """Return the JSON object in the file.
+def read_json(path: Path, *, checked: bool = True) -> dict[str, Json]:
+    """Return the JSON object in the file; not `checked`, also that of a sealed file that was changed since.
 
     Raises
     ------
@@ -264,7 +269,8 @@ def read_json(path: Path) -> dict[str, Json]:
         raise InputError(f"{path}: holds a number of too many digits to be read.") from None
     if not isinstance(value, dict):
         raise InputError(f"{path}: holds {type(value).__name__}; a JSON object was expected.")
-    check_sealed(path)
+    if checked:
+        check_sealed(path)
     return value
 
 

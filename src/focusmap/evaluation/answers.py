@@ -268,9 +268,9 @@ def write_answering(
             verdict, reason = text(judged.get("verdict")), read_reason(judged, "verdict_reason")
         standings[target.name] = Standing(verdict, reason, kept, _limits_on(target, tunes, cohort)).to_dict()
     found: dict[str, Json] = {"error": ERROR, "targets": targets}
-    write_json(out / COVERAGE, found)
+    write_json(out / COVERAGE, found, sealed=True)
     if out.resolve() == run.evaluation.resolve():
-        write_json(run.model / ANSWERS, {"error": ERROR, "targets": standings})
+        write_json(run.model / ANSWERS, {"error": ERROR, "targets": standings}, sealed=True)
         thresholds = cast(dict[str, float], read_json(run.model / "model.json")["thresholds"])
         write_predictions(answered(predictions, read_standings(run.model), thresholds), run.predictions("test"))
     return found

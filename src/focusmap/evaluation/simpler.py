@@ -113,7 +113,7 @@ def write_baselines(
         entry: dict[str, Json] = {"name": simpler.name, "is_rung": simpler.is_rung, "metrics": metrics}
         entries.append({**entry, "difference": difference, "without_earlier_value": without})
     found: dict[str, Json] = {"baselines": entries}
-    write_json(out / BASELINES, found)
+    write_json(out / BASELINES, found, sealed=True)
     return found
 
 

@@ -111,8 +111,8 @@ def write_evaluation(
         from focusmap.figures import write_curves
 
         drawn = curves(predictions, truth)
-        write_json(out / METRICS, metrics)
-        write_json(out / "curves.json", drawn)
+        write_json(out / METRICS, metrics, sealed=True)
+        write_json(out / "curves.json", drawn, sealed=True)
         write_curves(metrics, drawn, out)
     return metrics
 

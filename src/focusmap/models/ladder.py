@@ -347,7 +347,7 @@ def _write(rungs: Sequence[Rung], chosen: Rung, reason: str, training: "Training
         "budget_minutes": options.minutes, "rungs": entries, "chosen": chosen.name, **reason_entries(reason),
         "finished": False,
     }  # fmt: skip
-    write_json(training.run.ladder, found)
+    write_json(training.run.ladder, found, sealed=True)
 
 
 def is_finished(run: Run, options: RunOptions) -> bool:
@@ -374,7 +374,7 @@ def write_ladder_of_folds(run: Run) -> None:
         "mirror": of_folds(ladders),
         "finished": all(bool(ladder.get("finished", True)) for ladder in ladders),
     }
-    write_json(run.ladder, found)
+    write_json(run.ladder, found, sealed=True)
 
 
 def _of_folds(name: str, rungs: Sequence[Mapping[str, Json]], *, chosen: bool) -> Json:

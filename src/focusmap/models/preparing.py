@@ -137,7 +137,7 @@ def write_manifest(run: Run, options: RunOptions, seconds: Mapping[str, float]) 
         "accepted": cast(Json, list(options.accept) or earlier.get("accepted", [])),
         "parameters": _n_parameters(run),
     }
-    write_json(run.manifest, manifest)
+    write_json(run.manifest, manifest, sealed=True)
 
 
 def _ago(seconds: float) -> str:

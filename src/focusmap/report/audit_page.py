@@ -351,7 +351,7 @@ class TrainingAudit:
 
 def write_audit(audit: "Audit", cohort: Cohort, out: Path, language: Language) -> Path:
     """Write the audit of a cohort to the folder `out`; return the page."""
-    write_json(out / "audit.json", audit.to_dict())
+    write_json(out / "audit.json", audit.to_dict(), sealed=True)
     sheets = {}
     for n, (label, image_ids) in enumerate(audit.sample_sheets.items()):
         path = out / "audit" / f"sheet{n}.png"

@@ -254,7 +254,7 @@ def _table(path: Path) -> pd.DataFrame | None:
 
 
 def _json(path: Path) -> Tree:
-    return read_json(path) if path.is_file() else {}
+    return read_json(path, checked=False) if path.is_file() else {}
 
 
 def _judged(folder: Path) -> Tree:

@@ -6,9 +6,10 @@ from typing import cast
 
 import pandas as pd
 
-from focusmap.files import text
+from focusmap.files import branch, items, read_json, text
 from focusmap.reasons import Language
 from focusmap.report.audit_page import finding_views, severity_text
+from focusmap.report.checklists import FILE as CHECKLISTS
 from focusmap.report.cohort_section import cohort_section
 from focusmap.report.files import RunFiles, can_be_mapped, can_be_trusted, judged_predictions, model_name, read_run
 from focusmap.report.focus_section import case_note, cut_note, gallery, hit_and_miss, mistake_section
@@ -84,6 +85,7 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         **_maps(files, judged, words),
         **_model(files, words),
         "provenance": provenance_groups(files, words),
+        "checklists": _checklists(folder, words),
         "started": text(files.manifest.get("started"))[:10],
         "version": text(files.manifest.get("focusmap")),
     }
@@ -99,6 +101,17 @@ def _evidence(files: RunFiles, words: Words) -> dict[str, object]:
         "challenges": challenge_tables(files, words),
         "n_patients_needed": files.challenge.get("n_patients_needed"),
     }
+
+
+def _checklists(folder: Path, words: Words) -> list[str]:
+    """Return how many items of each reporting checklist the run's files carry; nothing before they were checked."""
+    path = folder / CHECKLISTS
+    found = [branch(entry) for entry in items(read_json(path).get("lists"))] if path.is_file() else []
+    counts = [words("checklist.count", n=entry.get("n_ticked"), all=entry.get("n_items")) for entry in found]
+    return [
+        words("checklist.in_short", name=text(entry.get("name")), count=count)
+        for entry, count in zip(found, counts, strict=True)
+    ]
 
 
 def _missing(folder: Path, context: Mapping[str, object]) -> dict[str, str]:

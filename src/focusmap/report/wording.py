@@ -6,6 +6,7 @@ import numpy as np
 
 from focusmap.files import branch, items, number, text
 from focusmap.report.audit_page import ORDER, FindingView, finding_views
+from focusmap.report.checklists import Evidence
 from focusmap.report.cohort_section import rows_of_patients
 from focusmap.report.files import RunFiles, Tree, model_name
 from focusmap.report.localisation_section import maps_above_mean_mask
@@ -48,12 +49,15 @@ def headline(files: RunFiles, words: Words) -> list[str]:
 
 def limitations(files: RunFiles, words: Words) -> list[Limitation]:
     """Return what weakens the numbers in at most three: what was accepted, the data, and what was measured."""
+    altered = Evidence(files.folder).altered()
+    changed = [Caution("blocking", words("caution.altered", files=words.listed(altered, 8)))] if altered else []
     accepted = [Caution("blocking", _accepted(name, words)) for name in files.accepted]
     general = [Caution("note", words("caution.one_study"))] if files.metrics else []
     bettered = bettered_by(files, words)
     simpler = [Caution("warning", words("caution.simpler", names=words.listed(bettered, 8)))] if bettered else []
     numbers = [*_never_predicted(files.metrics, words), *_number_cautions(files.metrics, words)]
     groups = {
+        "caution.of_files": changed,
         "caution.of_accepted": accepted,
         "caution.of_data": _audit_cautions(files, words),
         "caution.of_numbers": [*simpler, *numbers, *_maps(files, words), *_masks(files, words), *general],

@@ -29,6 +29,8 @@ RESULTS = (
     "checkpoint",
     "history.csv",
     "manifest.json",
+    "checklists.json",
+    "checklists.html",
     "report.html",
     "report.pdf",
 )

@@ -41,13 +41,13 @@ def challenge(folder: Path, options: RunOptions = RunOptions()) -> dict[str, Jso
     names = [*study.groups, *([study.view_column] if study.view_column else [])]
     columns = {name: cohort.table[name].astype(str).tolist() for name in names if name in cohort.table}
     found = challenged(Challenge(features, cohort, _duplicates(folder), columns, options.recipe.seed), options.say)
-    write_json(run.evaluation / CHALLENGE, found)
+    write_json(run.evaluation / CHALLENGE, found, sealed=True)
     return found
 
 
 def _duplicates(folder: Path) -> list[tuple[str, str]]:
     """Return the pairs of exact and near duplicates that the run's audit has found."""
-    audit = read_json(folder / "audit.json") if (folder / "audit.json").is_file() else {}
+    audit = read_json(folder / "audit.json", checked=False) if (folder / "audit.json").is_file() else {}
     found = branch(audit, "overview", "duplicates")
     near = [branch(pair) for pair in items(found.get("near"))]
     exact = [cast(list[str], group) for group in items(found.get("exact"))]

@@ -56,14 +56,15 @@ def evaluate(
     metrics = write_evaluation(predictions, truth, settings, out, clustering(cohort))
     if cohort.task != UNLABELLED:
         baselines = cast(list[dict[str, Json]], write_baselines(run, cohort, predictions, settings, out)["baselines"])
-        accepted = cast(list[str], read_json(audit)["accepted"]) if audit.is_file() else []
+        accepted = cast(list[str], read_json(audit, checked=False)["accepted"]) if audit.is_file() else []
         metrics = with_verdict(Evidence(metrics, baselines, accepted, baseline_of(recipe) == recipe.model))
         write_json(out / METRICS, metrics)
         write_answering(run, cohort, predictions, metrics, out)
     if cohort.study.groups:
         table = cohort.of(list(predictions.ids["image_id"])).table
         groups = {name: table[name].astype(str).tolist() for name in cohort.study.groups}
-        write_json(out / SUBGROUPS, {"rows": [*subgroups(predictions, truth, groups, settings)]})
+        found = {"rows": [*subgroups(predictions, truth, groups, settings)]}
+        write_json(out / SUBGROUPS, cast(Json, found), sealed=True)
     write_importance(run, cohort, predictions, settings, out)
     return metrics
 

@@ -187,6 +187,6 @@ def _measure_trust(
 ) -> dict[str, Json]:
     """Return and write what was measured on some of the images that a member has explained."""
     trust = measure_trust(as_net(member.model, member.folder), choose_subjects(member.rows, found.index, plan), plan)
-    write_json(out / "trust.json", trust)
+    write_json(out / "trust.json", trust, sealed=True)
     render_trust(trust, out / "trust.html", options.language)
     return trust

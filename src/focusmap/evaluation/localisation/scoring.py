@@ -117,7 +117,7 @@ def score_maps(explained: Sequence[Explained], out: Path, options: ScoreOptions 
         "boxes_nearest": {name: label for found in boxes for name, label in found.nearest.items()},
     }
     scores = {**summarise(scored, options), **facts}
-    write_json(out, scores)
+    write_json(out, scores, sealed=True)
     write_table(out.with_suffix(".csv"), _table(scored))
     return scores
 
