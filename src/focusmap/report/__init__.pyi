@@ -6,12 +6,14 @@ from .answer_words import told_of as told_of
 from .answer_words import unlike_in_words as unlike_in_words
 from .audit_page import TrainingAudit as TrainingAudit
 from .audit_page import audited as audited
+from .checklists import write_checklists as write_checklists
 from .comparison import render_comparison as render_comparison
 from .consensus_page import MOST_IMAGES as MOST_IMAGES
 from .consensus_page import disputed_images as disputed_images
 from .consensus_page import render_consensus as render_consensus
 from .files import read_run as read_run
 from .localisation_section import draw_scores as draw_scores
+from .model_card import write_model_card as write_model_card
 from .page import data_uri as data_uri
 from .page import inside as inside
 from .page import render_page as render_page

@@ -16,10 +16,7 @@ def report(folder: Path, language: Language = "en", *, pdf: bool = False) -> Pat
     MissingPartError
         If a PDF is asked for and what makes it is not installed; then nothing is written.
     """
-    from focusmap.report.checklists import write_checklists
-    from focusmap.report.model_card import write_model_card
-    from focusmap.report.page import require_pdf, write_pdf
-    from focusmap.report.run_page import render_report
+    from focusmap.report import render_report, require_pdf, write_checklists, write_model_card, write_pdf
 
     run = open_run(folder)
     if pdf:
