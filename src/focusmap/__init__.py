@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from focusmap.verbs.prepare import audit, split
     from focusmap.verbs.prepare import prepare_run as prepare
     from focusmap.verbs.report import report
+    from focusmap.verbs.reproduce import reproduce
     from focusmap.verbs.requests import (
         ConsensusRequest,
         ExplainRequest,
@@ -88,6 +89,7 @@ _HOMES = {
     "read_image": "images.read",
     "read_recipe": "study.recipe",
     "report": "verbs.report",
+    "reproduce": "verbs.reproduce",
     "resume": "verbs.train",
     "resume_run": "everything",
     "run": "everything",
@@ -103,7 +105,7 @@ __all__ = [
     "TrustRequest", "accept", "audit", "challenge", "compare", "consensus", "convert", "corrections", "demo", "dicom",
     "doctor", "evaluate", "evaluate_anomalies", "evaluate_cases", "evaluate_other", "evaluate_table", "explain",
     "export", "index", "load_model", "open_run", "predict", "prepare", "read_cohort", "read_image",
-    "read_recipe", "report", "resume", "resume_run", "run", "segment", "serve", "split", "train",
+    "read_recipe", "report", "reproduce", "resume", "resume_run", "run", "segment", "serve", "split", "train",
 ]  # fmt: skip
 
 

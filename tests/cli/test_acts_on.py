@@ -123,6 +123,7 @@ TYPED = {
     ],
     "compare": ["{run} {run} --out {new}/c"],
     "report": ["{run}"],
+    "reproduce": ["{run} --workers 1", "{run} --out {new}/again --force"],
     "export": ["{run} --out {new}/x"],
     "serve": ["{run} --port 8001"],
     "corrections": ["{run} --out {new}/c.csv"],

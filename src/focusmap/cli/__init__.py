@@ -30,6 +30,7 @@ COMMANDS = {
     "evaluate": ("results", "metrics with intervals for a run, new images, or a table of predictions"),
     "accept": ("results", "does a model reach what is required of it, on local patients: pass, fail, or too few"),
     "challenge": ("results", "how far a result rests on its split, its patients and its sources"),
+    "reproduce": ("results", "a second training from the run's own files: are the predictions the same"),
     "predict": ("answers", "predictions of a model for images"),
     "explain": ("answers", "heat maps, and their scores where lesions are marked"),
     "segment": ("answers", "masks of lesions from image-level labels alone, and their scores where masks exist"),

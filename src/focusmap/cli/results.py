@@ -1,4 +1,4 @@
-"""Commands that say how good a run is: ``focusmap evaluate``, ``accept``, ``challenge``, ``compare``, ``report``."""
+"""Commands that say how good a run is: evaluate, accept, challenge, reproduce, compare and report."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from focusmap.files import Json
 
 
+# The exit code where a second training predicts something else.
+NOT_EQUAL = 3
 # What each way to evaluate looks at; of a label file of other images it is all but `uncertain`.
 OF_A_TABLE = frozenset({"predictions", "prevalence", "out", "options.recipe.seed", "options.force"})
 OF_CASES = frozenset({"cases", "out", "options.force"})
@@ -178,6 +180,32 @@ class Challenge:
             print(f"the same features tell {name}: {interval(row)}")
         print(f"patients to test for an interval of +-0.03: about {found['n_patients_needed']}")
         print(f"written: {focusmap.open_run(self.run).evaluation / 'challenge.json'}; then: focusmap report {self.run}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproduce:
+    """Which run is trained again."""
+
+    EXAMPLE: ClassVar[str] = """
+    example: focusmap reproduce runs/first
+
+    Trains again from study.yaml, cohort.csv, split.csv, recipe.yaml and the images, and compares the predictions. Exit
+    code 0: they are equal, to six digits; 3: they are not."""
+
+    run: Annotated[Path, RUN]
+    out: Annotated[Path | None, Setting("keep the second run here (default: it is removed)", "DIR")] = None
+    options: Annotated[RunOptions, Only("workers", "devices", "force")]
+
+    def __call__(self) -> int:
+        """Run the command."""
+        found = focusmap.reproduce(self.run, self.out, watched(self.options))
+        print(f"predictions are {'equal' if found['equal'] else 'NOT equal'}")
+        for part, entry in cast(Mapping[str, Mapping[str, "Json"]], found["parts"]).items():
+            print(f"  {part}: {entry['n']} rows, largest difference {entry['largest_difference']:.2g}")
+        for entry in cast(Sequence[Mapping[str, "Json"]], found["changed"]):
+            print(f"  since then {entry['what']} was changed: {entry['then']}, now {entry['now']}")
+        print(f"written: {self.run / 'reproduction.json'}")
+        return 0 if found["equal"] else NOT_EQUAL
 
 
 @dataclass(frozen=True, kw_only=True)

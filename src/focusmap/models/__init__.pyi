@@ -29,6 +29,7 @@ from .predictor import Predictor as Predictor
 from .predictor import needs_of as needs_of
 from .predictor import read_card as read_card
 from .preparing import Prepared as Prepared
+from .preparing import library_versions as library_versions
 from .preparing import prepare as prepare
 from .preparing import split as split
 from .preparing import store_for as store_for

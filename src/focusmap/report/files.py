@@ -11,7 +11,7 @@ from focusmap.evaluation import Evidence, with_verdict
 from focusmap.files import Json, branch, items, number, read_json, read_table
 from focusmap.models import ModelCard, read_card
 from focusmap.report.words import Words
-from focusmap.study import MEAN, ModelName, Recipe, Study, parse_model, read_recipe, read_study
+from focusmap.study import MEAN, REPRODUCTION, ModelName, Recipe, Study, parse_model, read_recipe, read_study
 from focusmap.study.task import DEFAULT_THRESHOLD, Target, Task
 
 Tree = Mapping[str, Json]
@@ -33,6 +33,8 @@ class RunFiles:
         In a run with folds, the card of each fold's model, by the number of the fold.
     predicted_by
         In a run with folds, by image_id the number of the fold that predicted it.
+    reproduction
+        ``reproduction.json``: whether a second training predicted the same.
     baselines
         ``evaluation/baselines.json``.
     subgroups
@@ -72,6 +74,7 @@ class RunFiles:
     recipe: Recipe | None
     histories: Mapping[str, Mapping[str, np.ndarray]]
     manifest: Tree
+    reproduction: Tree
     card: ModelCard | None
     fold_cards: Mapping[str, ModelCard]
     predicted_by: Mapping[str, str]
@@ -136,6 +139,7 @@ def read_run(folder: Path) -> RunFiles:
         recipe=_recipe(folder),
         histories={name: read_history(part / "history.csv") for name, part in parts.items() if _has_history(part)},
         manifest=_json(folder / "manifest.json"),
+        reproduction=_json(folder / REPRODUCTION),
         card=next((read_card(_card(part)) for part in (folder, *parts.values()) if _card(part).is_file()), None),
         fold_cards={fold.name: read_card(_card(fold)) for fold in folds if _card(fold).is_file()},
         predicted_by=_predicted_by(folds),

@@ -128,6 +128,10 @@ def provenance_groups(files: RunFiles, words: Words) -> list[FactGroup]:
     seconds = {step: number(value) or 0.0 for step, value in branch(manifest, "seconds").items()}
     clock: dict[str, Json] = {step: duration_text(value, words) for step, value in seconds.items()}
     clock["all"] = duration_text(sum(seconds.values()), words)
+    if files.reproduction:
+        key = "provenance.equal" if files.reproduction.get("equal") else "provenance.not_equal"
+        largest = number(files.reproduction.get("largest_difference")) or 0.0
+        run["trained_again"] = words(key, date=text(files.reproduction.get("date"))[:10], largest=largest)
     groups = [
         FactGroup(words("provenance.run"), _facts(run, words)),
         FactGroup(words("provenance.clock"), _facts(clock, words) if seconds else []),

@@ -80,6 +80,9 @@ from .roles import PATH_COLUMNS as PATH_COLUMNS
 from .roles import call_it_path as call_it_path
 from .roles import columns_of_images as columns_of_images
 from .roles import patient_columns as patient_columns
+from .run import PLANS as PLANS
+from .run import REPRODUCTION as REPRODUCTION
+from .run import SHARED_STORE as SHARED_STORE
 from .run import Run as Run
 from .run import open_run as open_run
 from .run import start_run as start_run

@@ -11,7 +11,7 @@ from focusmap.files import disk_errors, read_json, write_json
 from focusmap.study.cohort import COHORT_FILE, IMAGES_FILE
 from focusmap.study.study import read_study
 
-SHARED_STORE = "store.json"
+SHARED_STORE, REPRODUCTION = "store.json", "reproduction.json"
 PLANS = (COHORT_FILE, IMAGES_FILE, "split.csv", "split.json", "recipe.yaml", SHARED_STORE)
 RESULTS = (
     "model",
@@ -29,6 +29,7 @@ RESULTS = (
     "checkpoint",
     "history.csv",
     "manifest.json",
+    REPRODUCTION,
     "checklists.json",
     "checklists.html",
     "report.html",
