@@ -13,13 +13,18 @@ from typing import cast
 
 from focusmap.evaluation import Requirement, compare_with_labels, decide, read_predictions, refuse_other_kinds
 from focusmap.evaluation.writing import ACCEPTANCE, METRICS, PREDICTIONS
-from focusmap.files import Json, atomic_folder, refuse_existing, table_name, write_json
-from focusmap.models import can_be_mapped, train_baseline, write_manifest
+from focusmap.files import Json, atomic_folder, read_table, refuse_existing, table_name, write_json
+from focusmap.models.folder import can_be_mapped
+from focusmap.models.preparing import write_manifest
+from focusmap.models.training import train_baseline
 from focusmap.progress import Progress, silent
 from focusmap.segmentation import check_lesions
 from focusmap.study import LADDER, UNLABELLED, Declaration, Recipe, RunOptions, read_recipe, read_study
 from focusmap.study.cohort import Cohort, load_cohort, read_cohort
 from focusmap.study.run import Run, open_run, start_run, writing
+from focusmap.study.split import parts_of
+from focusmap.study.study import read_study
+from focusmap.study.task import UNLABELLED
 from focusmap.verbs.evaluate import evaluate, evaluate_other
 from focusmap.verbs.explain import explain
 from focusmap.verbs.report import report
@@ -28,8 +33,8 @@ from focusmap.verbs.segment import segment
 from focusmap.verbs.train import resume, train
 
 DEMO_PIXELS = 48
-# What follows a training: its share of the budget, and the time that a few maps take.
-MOST_OF_BUDGET, LEAST_SECONDS = 0.25, 5.0
+# Of the budget: maps of the first answer, and all that follows the last training; and the time that a few maps take.
+FIRST_MAPS, MOST_OF_BUDGET, LEAST_SECONDS = 0.03, 0.25, 5.0
 # A larger rate than the default: the demo has to learn within three minutes.
 DEMO_RECIPE = Recipe(
     model="small-residual", weights="none", epochs=20, batch_size=16, learning_rate=3e-3, ema_decay=0.97
@@ -81,7 +86,7 @@ def _answer(made: Run, is_new: bool, options: RunOptions) -> float:
     seconds: dict[str, float] = {}
     _timed("baseline", seconds, lambda: train_baseline(made, options))
     _timed("evaluate", seconds, lambda: evaluate(made.folder))
-    if can_be_mapped(made.model) and (is_new or not made.focus.is_dir()):
+    if can_be_mapped(made.model) and (is_new or _can_map_more(made, options)):
         _timed("explain", seconds, lambda: _explain(made, _seconds_for_maps(made, options), options))
     elif not can_be_mapped(made.model):
         # Those of a net that was chosen before.
@@ -90,19 +95,32 @@ def _answer(made: Run, is_new: bool, options: RunOptions) -> float:
     _timed("report", seconds, lambda: report(made.folder, options.language))
     options.say(f"evaluated, with maps and report, within {monotonic() - (options.begun or 0):.0f} s: {made.folder}")
     # The next model may be the mean of several, each of which is asked for its maps.
-    again = 2 * seconds.get("explain", 0.0) + seconds["evaluate"] + seconds["report"]
-    return min(again, MOST_OF_BUDGET * 60 * options.minutes)
+    maps = 2 * seconds["explain"] / (_share_mapped(made) or 1) if "explain" in seconds else 0.0
+    return min(maps + seconds["evaluate"] + seconds["report"], MOST_OF_BUDGET * 60 * options.minutes)
+
+
+def _share_mapped(made: Run) -> float:
+    """Return of how many of its tested images a run has maps: those of some, where the time has ended."""
+    index = [read_table(file) for file in made.focus.glob("**/index.csv")] if made.focus.is_dir() else []
+    n_mapped = len({name for table in index for name in table["image_id"]})
+    return n_mapped / max(1, sum(len(part.test) for part in parts_of(made)))
+
+
+def _can_map_more(made: Run, options: RunOptions) -> bool:
+    """Return whether a run's maps are of some of its images, and more of them fit into the time that is left."""
+    seconds = _seconds_for_maps(made, options)
+    return _share_mapped(made) < 1 and (seconds is None or seconds > 2 * FIRST_MAPS * 60 * options.minutes)
 
 
 def _seconds_for_maps(made: Run, options: RunOptions) -> float | None:
-    """Return how long the maps of a run with a budget may take: a part of it for the first answer, then what is left.
+    """Return how long the maps of a run with a budget may take: a little for the first answer, then what is left.
 
     None where the run has no budget.
     """
     if read_recipe(made.recipe).model != LADDER:
         return None
     left = (options.begun or monotonic()) + 60 * options.minutes - monotonic()
-    return max(LEAST_SECONDS, left if made.focus.is_dir() else MOST_OF_BUDGET * left)
+    return max(LEAST_SECONDS, left if made.focus.is_dir() else FIRST_MAPS * 60 * options.minutes)
 
 
 def _explain(made: Run, seconds: float | None, options: RunOptions) -> None:

@@ -38,7 +38,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small_ladder(monkeypatch: pytest.MonkeyPatch) -> None:
     """A ladder on a small net from random weights: what it climbs is of no account here."""
-    monkeypatch.setattr(configure, "ON_PROCESSOR", configure.Climbing("small-residual", (64,), 32, 4))
+    monkeypatch.setattr(configure, "ON_PROCESSOR", configure.Climbing("small-residual", (64,), (32,), 4))
     monkeypatch.setattr("focusmap.nets.at_hand", lambda _: True)
 
 
@@ -180,7 +180,7 @@ def test_a_graphics_card_buys_a_larger_net_and_larger_images(monkeypatch: pytest
     assert large.backbone == "tf_efficientnet_lite0"
     for one in (large, larger):
         assert one.sizes[0] > configure.ON_PROCESSOR.sizes[0]
-        assert one.fine_tuned_size > configure.ON_PROCESSOR.fine_tuned_size
+        assert one.fine_tuned_sizes > configure.ON_PROCESSOR.fine_tuned_sizes
 
 
 def test_many_images_or_a_small_budget_make_the_probe_s_images_smaller(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def study(folder: Path, *, by_side: bool) -> Path:
 
 @pytest.fixture
 def quick_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(configure, "ON_PROCESSOR", configure.Climbing("small-residual", (64,), 32, 4))
+    monkeypatch.setattr(configure, "ON_PROCESSOR", configure.Climbing("small-residual", (64,), (32,), 4))
     monkeypatch.setattr("focusmap.nets.at_hand", lambda _: True)
 
 

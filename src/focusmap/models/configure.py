@@ -153,19 +153,24 @@ class Climbing:
         A net whose pretrained weights a package holds.
     sizes
         Sides that its probe may be shown, the largest first, whose halves must fill places evenly, too.
-    fine_tuned_size, most_epochs
+    fine_tuned_sizes
+        Sides that it may be fine-tuned at: the first for which the time suffices.
+    most_epochs
         Of its fine-tuning.
     """
 
     backbone: str
     sizes: tuple[int, ...]
-    fine_tuned_size: int
+    fine_tuned_sizes: tuple[int, ...]
     most_epochs: int
 
 
 SMALLEST_NET = "tf_efficientnet_lite0"
-ON_PROCESSOR = Climbing(SMALLEST_NET, (320, 256, 192, 128), 160, 12)
-ON_ACCELERATOR = (Climbing("tf_efficientnet_lite2", (448,), 320, 30), Climbing(SMALLEST_NET, (384,), 256, 30))
+ON_PROCESSOR = Climbing(SMALLEST_NET, (320, 256, 192, 128), (160, 128), 12)
+ON_ACCELERATOR = (
+    Climbing("tf_efficientnet_lite2", (448,), (320, 224), 30),
+    Climbing(SMALLEST_NET, (384,), (256, 160), 30),
+)
 """The same budget buys larger nets and images: the first whose weights are at hand."""
 # Of the budget, for the features of all images; and what one costs at 320 pixels at most, by the million pixels.
 FEATURES_SHARE, SECONDS_A_MEGAPIXEL = 0.15, 1.0

@@ -53,7 +53,8 @@ FINE_TUNING: dict[str, object] = {
 """The stem and the first two blocks frozen, and rates that fall towards the input: what a few hundred images would only
 distort is kept."""
 OF_STAGES = ("layer_decay", "frozen_stages")
-FEWEST_EPOCHS = 4
+# Whichever is less: of thousands of images two epochs are many steps.
+FEWEST_EPOCHS, FEWEST_STEPS = 4, 120
 SLICES = "slices"
 # The simplest first; a model without maps comes after the probe.
 SINGLE = (PROBE, SIMPLE, FROM_SCRATCH, FINE_TUNED)
@@ -217,7 +218,7 @@ def probe_recipe(recipe: Recipe, backbone: str) -> Recipe:
 def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions) -> Recipe | None:
     """Return the recipe of fine-tuning that fits into some seconds, as measured by a few steps; None where none does.
 
-    Settings that the user gives count; the others are `FINE_TUNING`.
+    Settings that the user gives count; the others are `FINE_TUNING`, at the first size for which the time suffices.
     """
     given, usual = training.recipe, Recipe()
     climbing, probe = climbing_on(options.devices), read_recipe(training.run.rung(PROBE).recipe)
@@ -225,9 +226,12 @@ def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions)
     # Nets of cases have one rate for all of their stages.
     fitting = {k: v for k, v in FINE_TUNING.items() if training.cohort.images is None or k not in OF_STAGES}
     chosen = {name: value for name, value in fitting.items() if getattr(given, name) == getattr(usual, name)}
-    model, size = probe.model.removesuffix(f"-{PROBE}"), min(climbing.fine_tuned_size, given.size)
-    recipe = replace(given, model=model, size=size, **chosen)  # type: ignore[arg-type]
-    return _within(recipe, most, FINE_TUNED, training, seconds, options)
+    ends, model = time.monotonic() + seconds, probe.model.removesuffix(f"-{PROBE}")
+    for size in dict.fromkeys(min(side, given.size) for side in climbing.fine_tuned_sizes):
+        recipe = replace(given, model=model, size=size, **chosen)  # type: ignore[arg-type]
+        if found := _within(recipe, most, FINE_TUNED, training, ends - time.monotonic(), options):
+            return found
+    return None
 
 
 def from_scratch_recipe(training: "Training", seconds: float, options: RunOptions) -> Recipe | None:
@@ -249,10 +253,10 @@ def _within(
     per_epoch = _seconds_per_epoch(training.rung(name, recipe, options), options)
     left = TRAINING_SHARE * (seconds - (time.monotonic() - started))
     n_epochs = min(most, int(left / (per_epoch * recipe.ensemble))) if per_epoch else 0
-    if n_epochs < min(most, FEWEST_EPOCHS):
+    steps_per_epoch = -(-len(training.split.ids("train")) // recipe.batch_size)
+    if n_epochs < min(most, FEWEST_EPOCHS, 1 + -(-FEWEST_STEPS // steps_per_epoch)):
         return None
-    n_steps = n_epochs * -(-len(training.split.ids("train")) // recipe.batch_size)
-    return replace(recipe, epochs=n_epochs, ema_decay=round(1 - 1 / max(2.0, 0.1 * n_steps), 4))
+    return replace(recipe, epochs=n_epochs, ema_decay=round(1 - 1 / max(2.0, 0.1 * n_epochs * steps_per_epoch), 4))
 
 
 def _climbed(name: str, training: "Training", recipe: Recipe, options: RunOptions, fit: Fit) -> Rung:
