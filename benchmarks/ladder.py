@@ -3,10 +3,10 @@
     python benchmarks/ladder.py LABELS.csv OUT --target label --patient patient_id [--minutes 10]
 
 `focusmap run` is watched from outside: the seconds at which test predictions, and the first report, are on disk. The
-others start from the same pretrained weights, know train alone, and are asked of test after every epoch (not timed):
-*one cycle* as fastai's `fine_tune` does it (an epoch of the head, then all of it under one cycle, rates from a hundredth
-at the stem to the full one at the head, batch norms always trained, turned, zoomed, relit), and *plain* as a script with
-timm would (AdamW 5e-4, cosine, crops, mirrored). One target with classes; prints macro AUROC and accuracy on test.
+others start from the same pretrained weights, know train alone, and are asked of test after every epoch (not timed).
+*One cycle* is what fastai's `fine_tune` does: an epoch of the head, then all of it under one cycle, at rates from a
+hundredth at the stem to the full one at the head, batch norms always trained; turned, zoomed, relit. *Plain* is a short
+script with timm: AdamW 5e-4, cosine, crops, mirrored. One target with classes; macro AUROC and accuracy on test.
 """
 
 import argparse
@@ -24,13 +24,10 @@ from timm import create_model
 from torch import Tensor, nn
 from torchvision import transforms as T
 
-from focusmap.evaluation.predictions import read_predictions
-from focusmap.images.prepare import Preparation
-from focusmap.images.store import prepare_store
+from focusmap.evaluation import read_predictions
+from focusmap.images import Preparation, prepare_store
 from focusmap.nets.weights import package_tensors
-from focusmap.study.cohort import Cohort, load_cohort
-from focusmap.study.run import Run
-from focusmap.study.split import read_split
+from focusmap.study import Cohort, Run, load_cohort, read_split
 
 BACKBONE, SIZE, BATCH = "tf_efficientnet_lite0", 224, 32
 POLL_SECONDS = 0.5

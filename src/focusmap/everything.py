@@ -14,17 +14,12 @@ from typing import cast
 from focusmap.evaluation import Requirement, compare_with_labels, decide, read_predictions, refuse_other_kinds
 from focusmap.evaluation.writing import ACCEPTANCE, METRICS, PREDICTIONS
 from focusmap.files import Json, atomic_folder, read_table, refuse_existing, table_name, write_json
-from focusmap.models.folder import can_be_mapped
-from focusmap.models.preparing import write_manifest
-from focusmap.models.training import train_baseline
+from focusmap.models import can_be_mapped, train_baseline, write_manifest
 from focusmap.progress import Progress, silent
 from focusmap.segmentation import check_lesions
-from focusmap.study import LADDER, UNLABELLED, Declaration, Recipe, RunOptions, read_recipe, read_study
+from focusmap.study import LADDER, UNLABELLED, Declaration, Recipe, RunOptions, parts_of, read_recipe, read_study
 from focusmap.study.cohort import Cohort, load_cohort, read_cohort
 from focusmap.study.run import Run, open_run, start_run, writing
-from focusmap.study.split import parts_of
-from focusmap.study.study import read_study
-from focusmap.study.task import UNLABELLED
 from focusmap.verbs.evaluate import evaluate, evaluate_other
 from focusmap.verbs.explain import explain
 from focusmap.verbs.report import report

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -108,7 +109,8 @@ def overlay_image(overlay: Overlay) -> Image.Image:
     shown = _resized_image(as_shown(overlay.image), layout.image)
     scale = _scale_of(overlay)
     outlined = overlay.outline is not None and bool(overlay.outline.any())
-    sheet = _frame(layout, scale, outlined).copy()
+    with _DRAWING:
+        sheet = _frame(layout, scale, outlined).copy()
     sheet.paste(_as_image(shown), layout.corner(0))
     if scale is not None and overlay.heat_map is not None:
         shown = blend(shown, _resized_map(overlay.heat_map, layout.image), overlay.vmax)
@@ -232,6 +234,10 @@ def _say_absent(sheet: Image.Image, layout: Layout, words: str) -> None:
     x0, y0, x1, y1 = draw.textbbox(middle, words, font=letters, anchor="mm")
     draw.rounded_rectangle((x0 - 9, y0 - 7, x1 + 9, y1 + 7), radius=6, fill="white", outline=MUTED)
     draw.text(middle, words, fill=INK, font=letters, anchor="mm")
+
+
+# Fonts of matplotlib are not for several threads.
+_DRAWING = Lock()
 
 
 @lru_cache(maxsize=64)

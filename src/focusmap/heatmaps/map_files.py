@@ -3,11 +3,14 @@
 Overlays are maps in colour over their images, on a scale that a label shares.
 """
 
+import os
 import re
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from itertools import groupby
 from pathlib import Path, PurePath
@@ -271,24 +274,30 @@ def write_overlays(rows: Sequence[MapRow], drawing: Drawing) -> dict[str, tuple[
 
     Those are, by the name of a volume's files, how many slices are shown and which of them has most evidence.
     """
-    done, steps = 0, {}
-    for item, of_item in groupby(rows, key=lambda row: row.item):
-        image = read_image(item.file)
-        for row in of_item:
-            factor = drawing.drawn_unit(row)[1]
-            heat_map = read_map(drawing.out / row.map) / row.unit * factor if row.has_evidence else None
-            outline, end = (
-                _outline(row, drawing.reference, image.source_shape),
-                drawing.scale.get(row.label, 0.0) * factor,
-            )
-            layers = _Layers(heat_map, outline)
-            if row.is_volume:
-                steps[row.name] = _draw_volume(row, image, layers, end, drawing)
-            else:
-                shown = image.pixels if image.n_channels == 3 else image.pixels[0]
-                _draw(row, shown, layers, end, drawing)
-            done += 1
-        drawing.progress("drawing overlays", done, len(rows))
+    done, steps = 0, cast(dict[str, tuple[int, int]], {})
+    images = [list(of_item) for _, of_item in groupby(rows, key=lambda row: row.item)]
+    # Compressing and resizing leave Python's lock to others.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for of_item, found in zip(images, pool.map(partial(_draw_image, drawing=drawing), images), strict=True):
+            steps.update(found)
+            done += len(of_item)
+            drawing.progress("drawing overlays", done, len(rows))
+    return steps
+
+
+def _draw_image(rows: Sequence[MapRow], drawing: Drawing) -> dict[str, tuple[int, int]]:
+    """Draw the maps of one image, which is read once for all its labels; return the steps of a volume."""
+    image = read_image(rows[0].item.file)
+    steps: dict[str, tuple[int, int]] = {}
+    for row in rows:
+        unit = drawing.drawn_unit(row)[1]
+        heat_map = read_map(drawing.out / row.map) / row.unit * unit if row.has_evidence else None
+        layers = _Layers(heat_map, _outline(row, drawing.reference, image.source_shape))
+        end = drawing.scale.get(row.label, 0.0) * unit
+        if row.is_volume:
+            steps[row.name] = _draw_volume(row, image, layers, end, drawing)
+        else:
+            _draw(row, image.pixels if image.n_channels == 3 else image.pixels[0], layers, end, drawing)
     return steps
 
 

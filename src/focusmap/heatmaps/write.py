@@ -5,9 +5,11 @@ number of images, but for the rows of the index. Maps are written first; overlay
 colours end at a value that all overlays of a label share.
 """
 
+import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -243,8 +245,7 @@ def _write_all(view: NetView, samples: Samples, jobs: Sequence[_Job]) -> list[li
         for job, own in zip(jobs, rows, strict=True):
             sight = view.see(batch, job.options.method, job.columns)
             evidence = evidence_in(sight, view.card, job.options.method, job.columns)
-            for i, image in enumerate(images):
-                own += _write_image(*image, evidence.of_image(i), job)
+            own += _write_images(images, evidence, job)
         jobs[0].options.progress("explaining", samples.n_done, len(samples))
         if seconds is not None and time.monotonic() - started > seconds / 2:
             break
@@ -254,6 +255,17 @@ def _write_all(view: NetView, samples: Samples, jobs: Sequence[_Job]) -> list[li
 def by_lot(n: int, seed: int) -> np.ndarray:
     """Return the positions of `n` rows in an order by lot, the same for the same seed."""
     return np.random.default_rng(seed).permutation(n)
+
+
+def _write_images(images: Sequence[tuple[Item, AnyPlacement, str]], evidence: Evidence, job: _Job) -> Iterator[MapRow]:
+    """Write the maps of a batch, several images at once, since compressing leaves Python's lock to others."""
+
+    def written(i: int) -> list[MapRow]:
+        return list(_write_image(*images[i], evidence.of_image(i), job))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for rows in pool.map(written, range(len(images))):
+            yield from rows
 
 
 def _write_image(item: Item, placement: AnyPlacement, name: str, evidence: Evidence, job: _Job) -> Iterator[MapRow]:
