@@ -195,10 +195,10 @@ def test_many_images_or_a_small_budget_make_the_probe_s_images_smaller(monkeypat
     ten = RunOptions(budget=10.0)
     assert configure._ladder_size(559, ten) == 320
     assert asked == [], "what costs little is not measured"
-    assert configure._ladder_size(5000, ten) == 256
+    assert configure._ladder_size(7000, ten) == 256
     assert configure._ladder_size(10**6, ten) == 128
     assert configure._ladder_size(5000, RunOptions(budget=60.0)) == 320
-    assert configure._ladder_size(559, RunOptions(budget=0.5)) == 192
+    assert configure._ladder_size(559, RunOptions(budget=0.4)) == 192
 
 
 def test_maps_end_with_their_time_and_come_by_lot(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
