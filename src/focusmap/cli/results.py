@@ -72,6 +72,9 @@ class Evaluate:
                 f"note: {unlike_in_words(n_unlike, cast(int, metrics['n_images']))} (predictions.csv)", file=sys.stderr
             )
 
+        if shifted := cast(list[str], metrics.get("shifted") or []):
+            print(f"note: unlike train beyond chance: {', '.join(shifted)} (drift.csv)", file=sys.stderr)
+
     def _evaluated(self) -> "tuple[Mapping[str, Json], str]":
         """Return the metrics, and what they count."""
         options = watched(self.options)

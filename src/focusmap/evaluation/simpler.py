@@ -1,6 +1,6 @@
 """Simpler answers beside a model's, with paired intervals: the usual one, the earlier value, a fast model of rows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -101,10 +101,17 @@ def write_baselines(
         ``without_earlier_value``.
     """
     truth = cohort.of(list(predictions.ids["image_id"])).truth
+    return set_beside(_simpler_answers(run, cohort, predictions), predictions, truth, settings, out)
+
+
+def set_beside(
+    simplers: Iterable[Simpler], predictions: Predictions, truth: np.ndarray, settings: EvaluationOptions, out: Path
+) -> dict[str, Json]:
+    """Return and write how given simpler answers do on the images of `predictions`, as `write_baselines` does."""
     entries: list[Json] = []
-    for simpler in _simpler_answers(run, cohort, predictions):
+    for simpler in simplers:
         names = simpler.predictions.task.names
-        columns = [cohort.task.index(name) for name in names]
+        columns = [predictions.task.index(name) for name in names]
         own = replace(settings, thresholds=simpler.thresholds)
         metrics = evaluate_predictions(simpler.predictions, truth[:, columns], own)
         paired = (of_targets(predictions, names), simpler.predictions)
@@ -126,7 +133,7 @@ def _simpler_answers(run: Run, cohort: Cohort, predictions: Predictions) -> Iter
     usual = _usual(run, cohort, predictions)
     yield Simpler(USUAL, from_probabilities(cohort.task, predictions.ids, usual), {}, {})
     if cohort.study.before:
-        yield _carried(cohort, predictions, usual)
+        yield carried(cohort.of(list(predictions.ids["image_id"])), predictions, usual)
     if all(baseline_run(part).predictions("test").is_file() for part in run.parts()):
         yield _other_model([baseline_run(part) for part in run.parts()], cohort, predictions)
     for name in rungs_beside(run):
@@ -158,8 +165,9 @@ def _usual(run: Run, cohort: Cohort, predictions: Predictions) -> np.ndarray:
     return answers
 
 
-def _carried(cohort: Cohort, predictions: Predictions, usual: np.ndarray) -> Simpler:
-    members, blocks, without = cohort.of(list(predictions.ids["image_id"])), [], {}
+def carried(members: Cohort, predictions: Predictions, usual: np.ndarray) -> Simpler:
+    """Return the earlier value as the answer for the rows of `predictions`; the usual one ``(N, L)`` without any."""
+    cohort, blocks, without = members, [], {}
     targets = [target for target in cohort.task.targets if target.name in cohort.study.before]
     for target in targets:
         before = target.encode([str(cell) for cell in members.table[cohort.study.before[target.name]]])

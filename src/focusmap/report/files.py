@@ -15,6 +15,7 @@ from focusmap.study import MEAN, REPRODUCTION, ModelName, Recipe, Study, parse_m
 from focusmap.study.task import DEFAULT_THRESHOLD, Target, Task
 
 Tree = Mapping[str, Json]
+OF_OTHERS = ("metrics", "baselines", "drift")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class RunFiles:
         ``images.csv``, where the cohort's rows are cases.
     coverage
         ``evaluation/coverage.json``.
+    elsewhere
+        By the name of another label file, ``metrics``, ``baselines`` and ``drift`` of ``evaluation/NAME/``.
     importance
         ``evaluation/importance.json``, of a model that is shown a table.
     sides
@@ -86,6 +89,7 @@ class RunFiles:
     coverage: Tree
     subgroups: Tree
     challenge: Tree
+    elsewhere: Mapping[str, Tree]
     importance: Tree
     sides: Tree
     ladder: Tree
@@ -151,6 +155,10 @@ def read_run(folder: Path) -> RunFiles:
         coverage=_json(folder / "evaluation" / "coverage.json"),
         subgroups=_json(folder / "evaluation" / "subgroups.json"),
         challenge=_json(folder / "evaluation" / "challenge.json"),
+        elsewhere={
+            place.parent.name: {name: _json(place.with_name(f"{name}.json")) for name in OF_OTHERS}
+            for place in sorted((folder / "evaluation").glob("*/drift.json"))
+        },
         importance=_json(folder / "evaluation" / "importance.json"),
         sides=_json(folder / "evaluation" / "sides.json"),
         ladder=_json(folder / "ladder.json"),

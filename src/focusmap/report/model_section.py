@@ -108,7 +108,12 @@ def bettered_by(files: RunFiles, words: Words) -> list[str]:
 
 
 def _entries(files: RunFiles) -> list[Tree]:
-    return [branch(entry) for entry in items(files.baselines.get("baselines"))]
+    return baselines_of(files.baselines)
+
+
+def baselines_of(tree: Tree) -> list[Tree]:
+    """Return the entries of a ``baselines.json``."""
+    return [branch(entry) for entry in items(tree.get("baselines"))]
 
 
 def _called(entry: Tree, words: Words) -> str:

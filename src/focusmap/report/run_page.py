@@ -11,6 +11,7 @@ from focusmap.reasons import Language
 from focusmap.report.audit_page import finding_views, severity_text
 from focusmap.report.checklists import FILE as CHECKLISTS
 from focusmap.report.cohort_section import cohort_section
+from focusmap.report.elsewhere_section import elsewhere_sections
 from focusmap.report.files import RunFiles, can_be_mapped, can_be_trusted, judged_predictions, model_name, read_run
 from focusmap.report.focus_section import case_note, cut_note, gallery, hit_and_miss, mistake_section
 from focusmap.report.localisation_section import localisation_section
@@ -99,6 +100,7 @@ def _evidence(files: RunFiles, words: Words) -> dict[str, object]:
         "subgroups": subgroup_tables(files, words, beyond_chance=True),
         "even_subgroups": subgroup_tables(files, words, beyond_chance=False),
         "challenges": challenge_tables(files, words),
+        "elsewhere": elsewhere_sections(files, words),
         "n_patients_needed": files.challenge.get("n_patients_needed"),
     }
 

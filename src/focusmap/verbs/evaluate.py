@@ -11,6 +11,7 @@ from focusmap.errors import InputError, UnreadableImageError, listed
 from focusmap.evaluation import SUBGROUPS, EvaluationOptions, Evidence, prevalences, with_verdict, write_baselines
 from focusmap.evaluation.answers import answered, read_standings, write_answering
 from focusmap.evaluation.calibration import apply, choose_thresholds, fit_temperatures
+from focusmap.evaluation.drift import shifted
 from focusmap.evaluation.predictions import (
     Predictions,
     joined,
@@ -19,10 +20,12 @@ from focusmap.evaluation.predictions import (
     read_predictions,
     write_predictions,
 )
+from focusmap.evaluation.simpler import set_beside
 from focusmap.evaluation.subgroups import subgroups
 from focusmap.evaluation.writing import METRICS, PREDICTIONS, clustering, frozen_thresholds, write_evaluation
 from focusmap.files import Json, read_json, refuse_existing, table_name, write_json
 from focusmap.models import Predicted, baseline_of, likeness_of, load_run_model, write_importance
+from focusmap.models.elsewhere import simpler_elsewhere, write_drift
 from focusmap.models.predict import predict
 from focusmap.study import UNLABELLED, Cohort, Run, Samples, count_rows, load_cohort, open_run, read_recipe
 from focusmap.study.external import read_other, refuse_known_patients, rows_like
@@ -79,7 +82,8 @@ def evaluate_other(
 ) -> dict[str, Json]:
     """Return the metrics of a run's model on images that it has never seen, and write them to `out`.
 
-    The study of the run says which columns hold the targets; `declaration` may name other columns for the rest.
+    The study of the run says which columns hold the targets; `declaration` may name other columns for the rest. Simpler
+    models answer the same images (``baselines.json``), and ``drift.json`` says how they differ from those of train.
 
     Raises
     ------
@@ -103,7 +107,18 @@ def evaluate_other(
     settings = EvaluationOptions(model.card.thresholds, name, seed=options.recipe.seed, prevalence=stated)
     flags = found.predictions.flags or ()
     unlike: dict[str, Json] = {} if likeness is None else {"n_unlike": count_rows(flags, "unlike")}
-    return write_evaluation(found.predictions, found.rows.truth, settings, out, {**clustering(cohort), **unlike})
+    facts: dict[str, Json] = {**clustering(cohort), **unlike}
+    if cohort.task != UNLABELLED:
+        facts["shifted"] = [*shifted(write_drift(run, model, found, out, options))]
+    metrics = write_evaluation(found.predictions, found.rows.truth, settings, out, facts)
+    if cohort.task != UNLABELLED:
+        beside = simpler_elsewhere(run, found, options)
+        told = set_beside(beside, found.predictions, found.rows.truth, settings, out)
+        recipe = read_recipe(run.recipe)
+        is_simple = baseline_of(recipe) == recipe.model
+        metrics = with_verdict(Evidence(metrics, cast(list[dict[str, Json]], told["baselines"]), (), is_simple))
+        write_json(out / METRICS, metrics)
+    return metrics
 
 
 def _refuse_failures(samples: Samples, found: Predicted, options: RunOptions) -> None:

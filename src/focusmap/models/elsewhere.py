@@ -1,0 +1,131 @@
+"""A run's model on another label file: what simpler models reach there, and how its rows differ from those of train.
+
+Images of train are looked at again from their files, some of them by lot; where they are gone, only covariates, labels
+and scores are compared.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from focusmap.evaluation import Predictions, read_predictions
+from focusmap.evaluation.drift import Feature, drift, summary
+from focusmap.evaluation.predictions import from_probabilities, of_images
+from focusmap.evaluation.simpler import CARRIED, USUAL, Simpler, baseline_run, carried, usual_answer
+from focusmap.files import Json, write_json, write_table
+from focusmap.images.prepare import AnyPreparation
+from focusmap.models.folder import load_model
+from focusmap.models.predict import Predicted, predict
+from focusmap.models.predictor import Predictor
+from focusmap.progress import Progress
+from focusmap.study import Cohort, Run, RunOptions, Samples, learnt_by_any, load_cohort
+from focusmap.study.covariates import fit_covariates
+
+DRIFT = "drift.json"
+MOST_IMAGES = 300
+
+
+def simpler_elsewhere(run: Run, found: Predicted, options: RunOptions) -> Iterator[Simpler]:
+    """Yield simpler answers for rows that a run has never seen: the usual one, the earlier value, the fast model's."""
+    learnt, rows = learnt_by_any(run), found.rows
+    if learnt is None:
+        return
+    usual = np.tile(usual_answer(rows.task, learnt.truth), (len(rows), 1))
+    yield Simpler(USUAL, from_probabilities(rows.task, found.predictions.ids, usual), {}, {})
+    if rows.study.before:
+        yield replace(carried(rows, found.predictions, usual), name=CARRIED)
+    folders = [baseline_run(part).model for part in run.parts()]
+    if rows.images is None and all((folder / "model.json").is_file() for folder in folders):
+        models = [load_model(folder) for folder in folders]
+        if (told := _mean_answer(models, rows, options)) is not None:
+            thresholds = {
+                name: float(np.mean([model.card.thresholds[name] for model in models]))
+                for name in models[0].card.thresholds
+            }
+            own = of_images(told, list(found.predictions.ids["image_id"]))
+            yield Simpler(str(models[0].card.architecture["model"]), own, thresholds, {})
+
+
+def _mean_answer(models: Sequence[Predictor], rows: Cohort, options: RunOptions) -> Predictions | None:
+    """Return the mean of what models of folds say; None where one cannot read a row."""
+    told = []
+    for model in models:
+        samples = Samples.from_files(rows) if model.preparations else Samples.from_table(rows)
+        told.append(predict(model, samples, None, options.progress).predictions)
+        if samples.failures:
+            return None
+    shown = np.mean([one.probabilities for one in told], axis=0)
+    return from_probabilities(rows.task, told[0].ids, shown)
+
+
+def write_drift(run: Run, model: Predictor, found: Predicted, out: Path, options: RunOptions) -> list[dict[str, Json]]:
+    """Return and write how the rows differ from train, as `focusmap.evaluation.drift.drift` does.
+
+    Scores are compared with those of the run's own test, which its model has not learnt from either.
+    """
+    learnt = learnt_by_any(run)
+    if learnt is None:
+        return []
+    seed = options.recipe.seed
+    sides = [[*_columns(rows), *_images(rows, model, seed, options.progress)] for rows in (learnt, found.rows)]
+    tested = read_predictions(run.predictions("test"), model.task) if run.predictions("test").is_file() else None
+    if tested is not None:
+        own = load_cohort(run.folder).of(list(tested.ids["image_id"]))
+        sides[0] += _scores(tested, own)
+        sides[1] += _scores(found.predictions, found.rows)
+    rows = drift(sides[0], sides[1], seed)
+    write_json(out / DRIFT, {"label_file": str(found.rows.study.label_file), "features": [*rows]}, sealed=True)
+    write_table((out / DRIFT).with_suffix(".csv"), pd.DataFrame(rows))
+    return rows
+
+
+def _patients(rows: Cohort) -> np.ndarray:
+    return rows.patient_ids.astype(str)
+
+
+def _columns(rows: Cohort) -> list[Feature]:
+    """Return labels and covariates."""
+    known = _patients(rows)
+    labels = rows.task.label_truth(rows.truth)
+    found = [Feature(name, "label", labels[:, k].astype(float), known) for k, name in enumerate(rows.task.label_names)]
+    if rows.study.covariates:
+        columns = fit_covariates(rows, rows.image_ids).columns
+        for column in columns:
+            cells = rows.table[column.name].astype(str).str.strip()
+            values = pd.to_numeric(cells, errors="coerce").to_numpy(float) if column.kind == "numeric" else cells
+            found.append(Feature(column.name, "covariate", np.asarray(values), known))
+    return [replace(one, values=one.values if one.is_number else one.values.astype(str)) for one in found]
+
+
+def _scores(predictions: Predictions, rows: Cohort) -> list[Feature]:
+    names = predictions.task.label_names
+    shown = predictions.probabilities
+    return [Feature(name, "score", shown[:, k].astype(float), _patients(rows)) for k, name in enumerate(names)]
+
+
+def _images(rows: Cohort, model: Predictor, seed: int, progress: Progress) -> list[Feature]:
+    """Return what is measured of images, some of them by lot; nothing of tables, cases, and where none can be read."""
+    if rows.images is not None or not model.preparations:
+        return []
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:MOST_IMAGES])
+    preparation = model.preparations[0]
+    measured, patients = _measured(Samples.from_files(rows.take(chosen)), preparation, progress)
+    names = dict.fromkeys(name for one in measured for name in one)
+    return [Feature(name, "image", np.array([one.get(name, np.nan) for one in measured]), patients) for name in names]
+
+
+def _measured(
+    samples: Samples, preparation: AnyPreparation, progress: Progress
+) -> tuple[list[dict[str, float]], np.ndarray]:
+    measured: list[dict[str, float]] = []
+    patients: list[str] = []
+    for batch in samples.batches([preparation], 16):
+        images = batch.images(preparation)
+        placed = zip(images.prepared, images.placements, strict=True)
+        measured += [summary(image, placement.source_shape) for image, placement in placed]
+        patients += list(_patients(batch.rows))
+        progress("comparing with train", samples.n_done, len(samples))
+    return measured, np.array(patients, dtype=np.str_)
