@@ -6,7 +6,8 @@ What a net learns from slices of six patients is at which height of the head tum
 fitted first and added to the net's answer while it learns, so that only what is left has to be seen; and a place is
 shown as how much brighter it is than all that lies about its mirror image, since tumours have a side and anatomy has
 not. Four folds by patient; printed are AUROC of slices and, volume by volume, how well the maps find the masks.
-The best Dice is that of the one cut that masks would choose: no result, but a bound for what cuts can reach.
+The best Dice is that of the one threshold that masks would choose: no result, but a bound for what thresholds can
+reach.
 """
 
 import argparse
@@ -150,11 +151,14 @@ def out_of_fold(slices: Slices, seed: int, height_unknown: bool) -> tuple[np.nda
 def describe(name: str, slices: Slices, logits: np.ndarray, maps: np.ndarray) -> None:
     cases = [slices.volumes == volume for volume in np.unique(slices.volumes)]
     found = [average_precision_score(slices.masks[case].ravel(), maps[case].ravel()) for case in cases]
-    best = max(np.mean([dice(maps[case] >= cut, slices.masks[case]) for case in cases]) for cut in cuts_of(maps))
+    best = max(
+        np.mean([dice(maps[case] >= threshold, slices.masks[case]) for case in cases])
+        for threshold in thresholds_of(maps)
+    )
     print(f"| {name} | {roc_auc_score(slices.labels, logits):.3f} | {np.mean(found):.3f} | {best:.3f} |", flush=True)
 
 
-def cuts_of(maps: np.ndarray) -> np.ndarray:
+def thresholds_of(maps: np.ndarray) -> np.ndarray:
     return np.quantile(maps, np.linspace(0.95, 0.9999, 50))
 
 

@@ -1,4 +1,5 @@
-"""Focus maps on planted lesions, learnt from image labels alone: hit rate, Dice at the frozen cut, and pixel AUPRC.
+"""Focus maps on planted lesions, learnt from image labels alone: hit rate, Dice at the frozen threshold, and pixel
+AUPRC.
 
     python benchmarks/focus_maps_phantom.py --out DIR [--model small-residual-fpn] [--seed 1] [--size 48] [--epochs 20]
 
@@ -45,7 +46,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parsed = parser.parse_args()
     print(
-        "| seed | model | finding | n (missed) | hit rate | Dice at the cut | AUPRC | mean mask | difference (95 %) |"
+        "| seed | model | finding | n (missed) | hit rate | Dice at threshold | AUPRC | mean mask | difference (95 %) |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for seed in parsed.seed or [0]:
@@ -78,10 +79,10 @@ def show(trial: Trial) -> None:
     run = trial.train()
     for row in rows_of(run):
         print(f"| {trial.recipe.seed} | {trial.model} | {row} |")
-    cuts = json.loads((run.model / "model.json").read_text())["cuts"]
+    thresholds = json.loads((run.model / "model.json").read_text())["cuts"]
     twin = trial.train_twin(run)
     gain = bootstrap_of(run, twin)
-    print(f"\n{trial.model}, seed {trial.recipe.seed}: cuts {json.dumps(cuts)}")
+    print(f"\n{trial.model}, seed {trial.recipe.seed}: thresholds {json.dumps(thresholds)}")
     print(f"AUPRC over all marked lesions, real minus shuffled labels: {shown(gain)}")
     trust = focusmap.explain(run.folder, ExplainRequest(trust=TrustRequest(TRUSTED, 32, shuffled=twin.folder))).trust
     for name, verdicts in {**trust["methods"], **trust["controls"]}.items():

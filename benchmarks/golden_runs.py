@@ -218,7 +218,7 @@ def ordinal(folder: Path) -> list[Words]:
 
 
 def change(folder: Path) -> list[Words]:
-    """A number whose change is learnt, with unknown earlier values, beside one learnt as it is."""
+    """A number whose change is learnt, with unknown baseline values, beside one learnt as it is."""
     write_recipe(folder, "loss: absolute")
     for file, pictures in own_and_other(folder, 36, 12):
         table = clinical(len(pictures), file.stem, seed=2)[["preVA", "VA", "CST"]]

@@ -23,7 +23,7 @@ from focusmap.models import load_run_net
 from focusmap.progress import silent
 from focusmap.segmentation import Job, Member, lesions_of
 from focusmap.segmentation.cases import LesionCase, read_cases, see, true_mask
-from focusmap.segmentation.drawing import _cuts, _mean_mask, _most_contrasting, _raw
+from focusmap.segmentation.drawing import _mean_mask, _most_contrasting, _raw, _thresholds
 from focusmap.segmentation.lesions import Lesion
 from focusmap.segmentation.votes import Candidates, Vote, choose, learn_vote
 from focusmap.study import Declaration, Recipe, Samples, open_run, parts_of, read_other
@@ -88,7 +88,7 @@ def draw(member: Member, lesion: Lesion) -> Iterator[MaskScore]:
     of_train, of_tune = ([candidates(case) for case in seen.cases] for seen in (train, tune))
     vote = learn_vote(of_train, train.known, of_tune, tune.known)
     print(vote)
-    cuts = _cuts(member, train, tune, lesion, job)
+    thresholds = _thresholds(member, train, tune, lesion, job)
     masks = [mask for i in range(len(train.cases)) if (mask := train.mask(i, lesion)) is not None and mask.any()]
     mean = _mean_mask(masks) if masks else None
     votes = {
@@ -104,7 +104,7 @@ def draw(member: Member, lesion: Lesion) -> Iterator[MaskScore]:
         own = candidates(case).of(vote.polarity)
         chosen = {name: choose(one, own) for name, one in votes.items()}
         soft = {name: case.placed(one.region) for name, one in chosen.items()}
-        soft |= {**_raw(case, {"cam": cuts["cam"]}), "picture_only": _most_contrasting(case)}
+        soft |= {**_raw(case, {"cam": thresholds["cam"]}), "picture_only": _most_contrasting(case)}
         if mean is not None:
             soft["mean_mask"] = mean(case)
         patient = str(member.cohort.patient_ids[member.cohort.positions[case.item.image_id]])

@@ -3,7 +3,7 @@
     python docs/poolings.py [--out docs/poolings.png] [--size 40] [--epochs 15]
 
 Prints, for each pooling, how much of the image the maps of true positives cover, how often their highest place lies
-in the lesion, and their Dice at the cut that tune has chosen.
+in the lesion, and their Dice at the threshold that tune has chosen.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main() -> None:
         folder = Path(temporary)
         write_phantom(make_phantom(PhantomOptions(n_patients=50, n_images=450, size=parsed.size)), folder / "study")
         runs = {name: trained(name, folder, parsed.epochs) for name in POOLINGS}
-        print(f"| pooling | {COVERED} | hit rate | Dice at the cut |\n|---|---|---|---|")
+        print(f"| pooling | {COVERED} | hit rate | Dice at the threshold |\n|---|---|---|---|")
         for name, run in runs.items():
             print(f"| {name} | {numbers(run)} |")
         draw(parsed.out, runs, folder / "study")

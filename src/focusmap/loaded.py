@@ -14,7 +14,7 @@ from focusmap.errors import FocusmapError, InputError
 from focusmap.evaluation import ERROR, Standings, answered, standings_of
 from focusmap.figures import as_shown
 from focusmap.images import middle_slice, read_image, read_map
-from focusmap.models import Neighbour, Predicted, likeness_of, load_run_model, neighbours_of
+from focusmap.models import Neighbour, Predicted, load_run_model, neighbours_of, ood_of
 from focusmap.models.predict import predict
 from focusmap.models.predictor import ModelCard, Predictor, needs_of
 from focusmap.reasons import Language
@@ -78,7 +78,7 @@ class LoadedModel:
             error; it stands in `Answers.failures`.
         """
         samples = self._samples(inputs, declaration)
-        found, standings = predict(self.model, samples, likeness_of(self.folder)), standings_of(self.folder)
+        found, standings = predict(self.model, samples, ood_of(self.folder)), standings_of(self.folder)
         said = answered(found.predictions, standings, self.model.card.thresholds, error)
         shown = tuple(_read_files(samples))
         found = replace(found, predictions=said)

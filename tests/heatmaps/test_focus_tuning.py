@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from focusmap.errors import InputError
-from focusmap.evaluation import Explained, FocusCut, FrozenCuts, MapOnMask, Reference, score_maps
+from focusmap.evaluation import Explained, FrozenThresholds, MapOnMask, MapThreshold, Reference, score_maps
 from focusmap.evaluation.localisation.measures import iou_at
 from focusmap.evaluation.localisation.summary import ScoreOptions
 from focusmap.heatmaps.map_files import Item, read_map
@@ -21,7 +21,7 @@ from focusmap.heatmaps.write import ExplainOptions
 from focusmap.models import Model, read_card
 from focusmap.models.ensemble import combine
 from focusmap.models.folder import load_model, save_model
-from focusmap.models.net import STRONGEST, tuned, with_cuts, with_views
+from focusmap.models.net import STRONGEST, tuned, with_map_thresholds, with_views
 from focusmap.nets import AS_IT_IS, Architecture, Ensemble, FocusNet, PoolingOptions, View, build_net
 from focusmap.nets.focus_net import FocusLayers
 from focusmap.nets.pooling import Maximum
@@ -86,10 +86,10 @@ def items_of(folder: Path) -> list[Item]:
 
 def test_masks_choose_the_cut_and_are_counted(folder):
     model = tuned(spot_model(), Reference(cohort_of(folder)))
-    spot = model.card.cuts["spot"]
+    spot = model.card.map_thresholds["spot"]
     assert (spot.rule, spot.n_images, spot.n_masks) == ("masks", 5, 3)
-    assert model.card.cuts["never"] == FocusCut(0.5, "default")
-    assert model.card.cuts["size"] == FocusCut(0.5, "default")
+    assert model.card.map_thresholds["never"] == MapThreshold(0.5, "default")
+    assert model.card.map_thresholds["size"] == MapThreshold(0.5, "default")
 
 
 def test_without_masks_the_region_that_keeps_the_evidence_is_the_spot(folder):
@@ -97,13 +97,13 @@ def test_without_masks_the_region_that_keeps_the_evidence_is_the_spot(folder):
     blind = replace(cohort, table=cohort.table.drop(columns=[c for c in cohort.table if c.startswith("mask")]))
     blind = replace(blind, study=replace(cohort.study, mask_column=None))
     model = tuned(spot_model(), Reference(blind))
-    spot = model.card.cuts["spot"]
+    spot = model.card.map_thresholds["spot"]
     assert (spot.rule, spot.n_images, spot.n_masks) == ("evidence", 5, 0)
     index = explain(model, items_of(folder), folder / "out", ExplainOptions("focus")).index
     for i in range(5):
         row = index[(index["image_id"] == f"{i}.png") & (index["target"] == "spot")].iloc[0]
         mask = np.asarray(Image.open(folder / f"mask{i}.png")) > 0
-        assert iou_at(MapOnMask.of(read_map(folder / "out" / row["map"]), mask), spot.cut) > 0.6
+        assert iou_at(MapOnMask.of(read_map(folder / "out" / row["map"]), mask), spot.value) > 0.6
 
 
 def test_the_strongest_places_are_softened_to_the_same_value_on_average(folder):
@@ -150,9 +150,9 @@ def test_regions_are_the_maps_at_the_cut_in_the_images_own_grid_and_are_scored(f
         heat_map = read_map(folder / "out" / row["map"])
         assert heat_map.min() >= 0
         assert heat_map.max() <= 1
-        np.testing.assert_array_equal(region > 0, heat_map >= model.card.cuts[row["target"]].cut)
+        np.testing.assert_array_equal(region > 0, heat_map >= model.card.map_thresholds[row["target"]].value)
         assert region.shape == (SIDE, SIDE)
-    cuts = FrozenCuts("focus", {"spot": model.card.cuts["spot"].cut}, n_masks=3)
+    cuts = FrozenThresholds("focus", {"spot": model.card.map_thresholds["spot"].value}, n_masks=3)
     explained = Explained(folder / "out", reference, reference, cuts)
     scores = score_maps([explained], folder / "scores.json", ScoreOptions(n_resamples=20))
     assert scores["methods"]["focus"]["iou_at_cut"]["value"] > 0.6
@@ -162,7 +162,11 @@ def test_regions_are_the_maps_at_the_cut_in_the_images_own_grid_and_are_scored(f
 
 def test_a_focus_model_is_loaded_as_it_was_saved_and_an_older_card_is_still_read(tmp_path):
     architecture = Architecture("small-residual-pan", 1, 2, PoolingOptions("attention"))
-    card = replace(model_of().card, architecture=architecture.to_dict(), cuts={"nodule": FocusCut(0.3, "masks", 9, 4)})
+    card = replace(
+        model_of().card,
+        architecture=architecture.to_dict(),
+        map_thresholds={"nodule": MapThreshold(0.3, "masks", 9, 4)},
+    )
     net = build_net(architecture).eval()
     net.focus.softness.fill_(2.5)
     saved = save_model(Model(net, card), tmp_path / "model")
@@ -174,18 +178,18 @@ def test_a_focus_model_is_loaded_as_it_was_saved_and_an_older_card_is_still_read
     written = json.loads((tmp_path / "model/model.json").read_text())
     del written["cuts"]
     (tmp_path / "old.json").write_text(json.dumps(written))
-    assert read_card(tmp_path / "old.json") == replace(saved.card, cuts={})
+    assert read_card(tmp_path / "old.json") == replace(saved.card, map_thresholds={})
 
 
 def test_the_cut_of_an_ensemble_is_that_of_its_mean_map_and_members_keep_their_softness(folder):
     reference = Reference(cohort_of(folder))
     soft, hard = tuned(spot_model(), reference), spot_model()
     ensemble = combine([soft, hard], [AS_IT_IS], "seeds")
-    assert ensemble.card.cuts == {}
+    assert ensemble.card.map_thresholds == {}
     before = [net.focus.softness.clone() for net in ensemble.nets]
     ensemble = tuned(ensemble, reference)
     assert all(torch.equal(net.focus.softness, kept) for net, kept in zip(ensemble.nets, before, strict=True))
-    assert ensemble.card.cuts["spot"].n_masks == 3
+    assert ensemble.card.map_thresholds["spot"].n_masks == 3
     drawn = []
     for name, model in (("both", ensemble), ("soft", soft), ("hard", hard)):
         explain(model, items_of(folder)[:1], folder / name, ExplainOptions("focus", ("spot",)))
@@ -198,16 +202,16 @@ def test_views_of_one_net_are_softened_and_cut_together(folder):
     plain, mirrored = tuned(spot_model(), reference), with_views(spot_model(), [AS_IT_IS, View(mirror=True)])
     mirrored = tuned(mirrored, reference)
     assert torch.equal(mirrored.nets[0].focus.softness, plain.net.focus.softness)
-    assert mirrored.card.cuts["spot"].cut == pytest.approx(plain.card.cuts["spot"].cut, rel=0.3)
+    assert mirrored.card.map_thresholds["spot"].value == pytest.approx(plain.card.map_thresholds["spot"].value, rel=0.3)
 
 
 def test_the_cuts_of_folds_are_chosen_on_all_their_tune_parts(folder):
     cohort = cohort_of(folder)
     halves = [Reference(cohort.of(cohort.image_ids[part])) for part in (slice(0, 3), slice(3, 6))]
     folds = [tuned(spot_model(), half) for half in halves]
-    model = with_cuts(combine(folds, [AS_IT_IS], "folds"), list(zip(folds, halves, strict=True)))
-    assert [fold.card.cuts["spot"].n_images for fold in folds] == [3, 2]
-    assert (model.card.cuts["spot"].rule, model.card.cuts["spot"].n_images) == ("masks", 5)
+    model = with_map_thresholds(combine(folds, [AS_IT_IS], "folds"), list(zip(folds, halves, strict=True)))
+    assert [fold.card.map_thresholds["spot"].n_images for fold in folds] == [3, 2]
+    assert (model.card.map_thresholds["spot"].rule, model.card.map_thresholds["spot"].n_images) == ("masks", 5)
 
 
 def test_the_default_method_is_the_nets_own_and_focus_is_refused_without_evidence():

@@ -13,12 +13,12 @@ import yaml
 
 from focusmap.cli import main
 from focusmap.errors import MissingFileError
-from focusmap.evaluation import FocusCut
+from focusmap.evaluation import MapThreshold
 from focusmap.files import read_json, read_table, write_json, write_table, write_text
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.reasons import Reason, reason_entries
 from focusmap.report.files import judged_predictions, read_run
-from focusmap.report.focus_section import _confidence, cut_note
+from focusmap.report.focus_section import _confidence, threshold_note
 from focusmap.report.run_page import render_report
 from focusmap.report.words import words_in
 from focusmap.study import Recipe, Target, Task
@@ -208,23 +208,26 @@ def test_the_headline_names_what_is_to_be_done_next(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cut", "said"),
+    ("threshold", "said"),
     [
-        (FocusCut(0.5, "masks", 3, 1), "best IoU with 1 mask)"),
-        (FocusCut(0.5, "masks", 3, 2), "best IoU with 2 masks)"),
-        (FocusCut(0.5, "evidence", 1), "evidence of 1 image, no mask)"),
-        (FocusCut(0.5, "evidence", 9), "evidence of 9 images, no mask)"),
-        (FocusCut(0.5, "default"), "no true positive on the tuning set"),
+        (MapThreshold(0.5, "masks", 3, 1), "best IoU with 1 mask)"),
+        (MapThreshold(0.5, "masks", 3, 2), "best IoU with 2 masks)"),
+        (MapThreshold(0.5, "evidence", 1), "evidence of 1 image, no mask)"),
+        (MapThreshold(0.5, "evidence", 9), "evidence of 9 images, no mask)"),
+        (MapThreshold(0.5, "default"), "no true positive on the tuning set"),
     ],
 )
-def test_a_cut_says_what_it_was_chosen_on(run: Path, cut: FocusCut, said: str) -> None:
+def test_a_threshold_says_what_it_was_chosen_on(run: Path, threshold: MapThreshold, said: str) -> None:
     files, words = read_run(run), words_in("en")
     assert files.card is not None
     assert files.index is not None
     of_focus = replace(
-        files, card=replace(files.card, cuts={"nodule": cut}), index=files.index.assign(method="focus"), fold_cards={}
+        files,
+        card=replace(files.card, map_thresholds={"nodule": threshold}),
+        index=files.index.assign(method="focus"),
+        fold_cards={},
     )
-    assert said in cut_note(of_focus, words)
+    assert said in threshold_note(of_focus, words)
 
 
 def test_accepted_blocking_finding_stands_in_red_at_the_top(run: Path) -> None:

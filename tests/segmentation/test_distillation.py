@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from focusmap.segmentation.seeds import SeedCuts
+from focusmap.segmentation.seeds import SeedThresholds
 from focusmap.segmentation.segmenter import Lesions, banded, centred, learn_segmenter
 from focusmap.segmentation.small_nets import (
     Cases,
@@ -68,7 +68,7 @@ def test_the_same_seed_draws_the_same_masks() -> None:
 def test_a_case_whose_voxels_are_little_alike_is_still_marked_as_a_lesion() -> None:
     region = np.array([0.0, 0.3, 0.5, 0.52, 0.54])
     assert banded(region, 0.5, 0.1).tolist() == [0, 0, -1, 1, 1]
-    assert banded(region - 0.1, 0.5, 0.1).tolist() == [0, 0, -1, -1, -1], "nothing reaches the cut"
+    assert banded(region - 0.1, 0.5, 0.1).tolist() == [0, 0, -1, -1, -1], "nothing reaches the threshold"
 
 
 def test_a_band_lies_about_the_cut_and_a_cut_can_be_moved_to_a_half() -> None:
@@ -91,7 +91,7 @@ def test_what_every_map_has_at_a_place_is_no_mark_of_a_lesion(monkeypatch):
     stands_out = np.ones(maps.shape, bool)
     stands_out[:, 0, :3] = False
     recipe = SegmentationRecipe(walk_steps=0)
-    learn_segmenter(lesions, stands_out, SeedCuts(0.2, 0.6), recipe, LearningOptions(20))
+    learn_segmenter(lesions, stands_out, SeedThresholds(0.2, 0.6), recipe, LearningOptions(20))
     marks = taught[-1]
     assert (marks[0, 4:8, 4:8] == 1).all()
     assert (marks[0, 0, :3] == -1).all(), "neither lesion nor background"

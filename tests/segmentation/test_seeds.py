@@ -1,4 +1,4 @@
-"""Seeds on a stated scale: their cuts are those of an exhaustive search, and no mask chooses them unasked."""
+"""Seeds on a stated scale: their thresholds are those of an exhaustive search, and no mask chooses them unasked."""
 
 import numpy as np
 import pytest
@@ -6,20 +6,20 @@ import pytest
 from focusmap.errors import InputError
 from focusmap.segmentation.seeds import (
     N_BINS,
-    SeedCuts,
-    _two_cuts,
-    choose_cuts,
-    choose_cuts_by_masks,
+    SeedThresholds,
+    _two_thresholds,
     noise_level,
     raised,
     scaled,
+    seed_thresholds,
+    seed_thresholds_by_masks,
     seeds,
     standing_out,
 )
 
 
 def exhaustive(counts: np.ndarray) -> tuple[int, int]:
-    """The two cuts that leave the least variance within three classes."""
+    """The two thresholds that leave the least variance within three classes."""
     values = np.arange(len(counts)) + 0.5
 
     def within(part: slice) -> float:
@@ -28,30 +28,35 @@ def exhaustive(counts: np.ndarray) -> tuple[int, int]:
         return float((counts[part] * (values[part] - mean) ** 2).sum())
 
     pairs = [(a, b) for a in range(1, len(counts)) for b in range(a + 1, len(counts))]
-    return min(pairs, key=lambda cut: sum(within(slice(*ends)) for ends in ((0, cut[0]), cut, (cut[1], len(counts)))))
+    return min(
+        pairs,
+        key=lambda threshold: sum(
+            within(slice(*ends)) for ends in ((0, threshold[0]), threshold, (threshold[1], len(counts)))
+        ),
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_cuts_leave_the_least_variance_within_three_classes(seed: int) -> None:
     counts = np.random.default_rng(seed).integers(1, 50, 12).astype(float)
-    assert _two_cuts(counts) == exhaustive(counts)
+    assert _two_thresholds(counts) == exhaustive(counts)
 
 
 @pytest.mark.parametrize("shape", [(9, 7), (4, 5, 3)])
 def test_a_map_becomes_seeds_whatever_its_unit(shape: tuple[int, ...]) -> None:
     heat_map = np.random.default_rng(0).normal(size=shape)
-    cuts = SeedCuts(0.2, 0.6)
-    marked = seeds(scaled(heat_map), cuts)
+    thresholds = SeedThresholds(0.2, 0.6)
+    marked = seeds(scaled(heat_map), thresholds)
     assert scaled(heat_map).max() == 1
-    assert (seeds(scaled(7 * heat_map), cuts) == marked).all()
+    assert (seeds(scaled(7 * heat_map), thresholds) == marked).all()
     assert (marked[heat_map <= 0] == 0).all()
     assert (marked[heat_map >= 0.6 * heat_map.max()] == 1).all()
     assert set(np.unique(marked)) == {-1, 0, 1}
 
 
 def test_maps_without_values_choose_nothing() -> None:
-    assert choose_cuts([np.zeros((4, 4))]) == SeedCuts(0.3, 0.6)
-    assert (seeds(scaled(np.full((3, 3), -1.0)), SeedCuts(0.3, 0.6)) == 0).all()
+    assert seed_thresholds([np.zeros((4, 4))]) == SeedThresholds(0.3, 0.6)
+    assert (seeds(scaled(np.full((3, 3), -1.0)), SeedThresholds(0.3, 0.6)) == 0).all()
 
 
 def test_cuts_count_the_cases_and_the_masks_that_chose_them() -> None:
@@ -59,13 +64,13 @@ def test_cuts_count_the_cases_and_the_masks_that_chose_them() -> None:
     mask = np.zeros((16, 16), bool)
     mask[4:9, 5:11] = True
     maps = [scaled(0.7 * mask + 0.3 * rng.random(mask.shape)) for _ in range(3)]
-    cuts = choose_cuts(maps)
-    assert (cuts.n_cases, cuts.n_masks) == (3, 0)
-    assert 0 < cuts.background < cuts.foreground < 1
-    by_masks = choose_cuts_by_masks(maps, [mask] * 3)
+    thresholds = seed_thresholds(maps)
+    assert (thresholds.n_cases, thresholds.n_masks) == (3, 0)
+    assert 0 < thresholds.background < thresholds.foreground < 1
+    by_masks = seed_thresholds_by_masks(maps, [mask] * 3)
     assert (by_masks.n_cases, by_masks.n_masks) == (3, 3)
     assert all(((heat_map >= by_masks.foreground) == mask).all() for heat_map in maps)
-    assert round(cuts.background * N_BINS) == cuts.background * N_BINS
+    assert round(thresholds.background * N_BINS) == thresholds.background * N_BINS
 
 
 @pytest.mark.parametrize("unit", [1.0, 30.0])
@@ -79,23 +84,23 @@ def test_cuts_are_not_below_what_maps_reach_without_a_lesion(unit: float) -> Non
     noise = noise_level(with_lesion, without)
     assert noise == pytest.approx(0.495 / np.median([heat_map.max() for heat_map in with_lesion]) * unit, rel=0.01)
     maps = [scaled(heat_map) for heat_map in with_lesion]
-    by_otsu = choose_cuts(maps)
-    cuts = raised(by_otsu, noise)
+    by_otsu = seed_thresholds(maps)
+    thresholds = raised(by_otsu, noise)
     assert (by_otsu.background + by_otsu.foreground) / 2 < noise
-    assert (cuts.background + cuts.foreground) / 2 == pytest.approx(noise)
-    assert cuts.n_cases == 6
-    assert all((heat_map >= cuts.foreground)[~mask].mean() < 0.01 for heat_map in maps)
+    assert (thresholds.background + thresholds.foreground) / 2 == pytest.approx(noise)
+    assert thresholds.n_cases == 6
+    assert all((heat_map >= thresholds.foreground)[~mask].mean() < 0.01 for heat_map in maps)
 
 
 def test_without_cases_without_a_lesion_and_without_maps_there_is_no_noise() -> None:
     empty, heat_map = np.zeros((3, 3)), np.ones((3, 3))
     assert noise_level([heat_map], []) == noise_level([empty], [heat_map]) == noise_level([], [heat_map]) == 0
-    assert raised(SeedCuts(0.2, 0.6), 5.0) == SeedCuts(0.95, 0.95)
+    assert raised(SeedThresholds(0.2, 0.6), 5.0) == SeedThresholds(0.95, 0.95)
 
 
 def test_cuts_out_of_order_are_refused() -> None:
     with pytest.raises(InputError, match="background at or below foreground"):
-        SeedCuts(0.7, 0.6)
+        SeedThresholds(0.7, 0.6)
 
 
 def test_evidence_that_every_image_has_at_a_place_is_no_mark_of_a_lesion():

@@ -1,4 +1,4 @@
-"""Change targets (delta): the change is learnt, the value is told, and an unknown earlier value costs one row alone."""
+"""Change targets (delta): the change is learnt, the value is said, and an unknown baseline value costs one row."""
 
 import json
 
@@ -35,7 +35,7 @@ def visits(n=120, seed=0):
 
 
 def gaps(table):
-    """Return the table with some earlier values unknown; their changes are unknown then."""
+    """Return the table with some baseline values unknown; their changes are unknown then."""
     return table.assign(
         before=table["before"].mask(table.index.isin(GAPS)), change=table["change"].mask(table.index.isin(GAPS))
     )
@@ -113,7 +113,7 @@ def test_learning_the_change_is_compared_with_learning_the_value(run, tmp_path):
     assert main(["compare", str(tmp_path / "run"), str(run), "--out", str(tmp_path / "compared")]) == 0
     rows = json.loads((tmp_path / "compared/compare.json").read_text())["differences"]
     (mae,) = [row["difference"] for row in rows if (row["target"], row["metric"]) == ("after", "mae")]
-    assert mae["high"] < 0, "the value's coefficient of the earlier value is shrunk below 1, the change's is not"
+    assert mae["high"] < 0, "the value's coefficient of the baseline value is shrunk below 1, the change's is not"
 
 
 def test_another_table_is_evaluated_in_the_values_own_unit(run, tmp_path):
@@ -184,8 +184,8 @@ def test_a_table_without_the_earlier_value_is_named(run, tmp_path, capsys):
 
 
 def test_a_task_with_changes_is_written_and_read_back_equal():
-    task = Task((Target("a"), Target("v", "continuous", earlier="v0")))
+    task = Task((Target("a"), Target("v", "continuous", baseline="v0")))
     assert Task.from_dict(task.to_dict()) == task
-    assert [target.earlier for target in Task.from_dict(task.to_dict()).targets] == ["", "v0"]
+    assert [target.baseline for target in Task.from_dict(task.to_dict()).targets] == ["", "v0"]
     with pytest.raises(InputError, match="a change is one of numbers"):
-        Target("a", earlier="a0")
+        Target("a", baseline="a0")

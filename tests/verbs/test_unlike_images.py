@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from focusmap.cli import main
-from focusmap.models import likeness_of
-from focusmap.models.ood import LIKENESS
+from focusmap.models import ood_of
+from focusmap.models.ood import OOD_FILE
 from support.options import quick
 from support.studies import phantom_study
 
@@ -75,7 +75,7 @@ def test_a_table_and_an_evaluation_say_how_many(run, study, tmp_path, capsys):
 
 def test_a_model_that_does_not_know_flags_nothing(run, study, tmp_path, capsys):
     shutil.copytree(run / "model", tmp_path / "model")
-    (tmp_path / "model" / LIKENESS).unlink()
+    (tmp_path / "model" / OOD_FILE).unlink()
     image = next((study.parent / "images").iterdir())
     assert main(["predict", str(tmp_path / "model"), str(image), "--out", str(tmp_path / "a.csv")]) == 0
     assert "flags" not in pd.read_csv(tmp_path / "a.csv")
@@ -85,6 +85,6 @@ def test_folds_together_know_the_train_of_each(study, tmp_path):
     folder = tmp_path / "folds"
     options = ["--folds", "3", "--model", "histogram+logistic", *QUICK]
     assert main(["run", str(study), "--out", str(folder), *options]) == 0
-    for aspects in likeness_of(folder).aspects.values():
+    for aspects in ood_of(folder).aspects.values():
         assert len(aspects) == 3
-    assert [place for place in folder.rglob(LIKENESS) if "baseline" in str(place)] == []
+    assert [place for place in folder.rglob(OOD_FILE) if "baseline" in str(place)] == []

@@ -142,15 +142,15 @@ def _choose(probability: np.ndarray, truth: np.ndarray, criterion: Criterion) ->
     positive, shown = truth[known] >= 0.5, probability[known]
     if not positive.any() or positive.all():
         return DEFAULT_THRESHOLD
-    thresholds, table = _cuts(positive, shown)
+    thresholds, table = _outcomes(positive, shown)
     counts = {"false_positives": table[1], "false_negatives": table[2]}
     gain = np.nan_to_num(criterion(confusion_metrics(table) | counts), nan=-1.0)
     best = thresholds[gain >= gain.max() - 1e-12]
     return float(best[np.argmin(np.abs(best - DEFAULT_THRESHOLD))])
 
 
-def _cuts(positive: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return every cut between distinct probabilities, ``(K + 1,)``, and its ``(4, K + 1)`` tp, fp, fn, tn."""
+def _outcomes(positive: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return every threshold between distinct probabilities, ``(K + 1,)``, and its ``(4, K + 1)`` tp, fp, fn, tn."""
     levels, at = np.unique(probability, return_inverse=True)
     lower, upper = np.append(0.0, levels), np.append(levels, np.nextafter(max(levels[-1], 1.0), 2.0))
     middle = (lower + upper) / 2

@@ -214,7 +214,7 @@ def compare_predictions(
     first, second
         Predictions of the same task for the same images in the same order.
     truth
-        ``(N, T)``, NaN unknown. What one of the two cannot tell, a change without its earlier value, counts for
+        ``(N, T)``, NaN unknown. What one of the two cannot tell, a change without its baseline value, counts for
         neither.
     options
         One for each model, since each has its own thresholds; split, resamples and seed are the first one's.

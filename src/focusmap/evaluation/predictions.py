@@ -25,7 +25,7 @@ NOTICE = "For research use; not a medical device; intended use: (to be filled in
 SMALLEST = 1e-12  # probabilities of 0 and 1 have no finite logit
 ID_COLUMNS = ("image_id", "path", "patient_id", "case_id")
 FLAGS = "flags"
-"""Column of what is to be known of a row: what is unlike train, which earlier value or image is missing."""
+"""Column of what is to be known of a row: what is unlike train, which baseline value or image is missing."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Predictions:
         with a column ``flags`` its text, which nobody counts by kind. N rows.
     logits, probabilities
         ``(N, L)``; probabilities are calibrated; a continuous target's column is its value in both, NaN where the
-        earlier value that a change is added to is not known.
+        baseline value that a change is added to is not known.
     flags
         What is to be known of each of the N rows; None where nobody looked, or where `ids` has the text.
     answers
@@ -160,8 +160,8 @@ def _numbers(table: pd.DataFrame, name: str, path: Path, target: Target) -> np.n
     if name not in table:
         raise InputError(f"{path}: has no column {name!r}. Make the predictions again with this model.")
     values = as_numbers(table[name])
-    # Without the earlier value nobody can say what its change leads to.
-    wrong = np.isnan(values) & ~((table[name] == "") & bool(target.earlier)).to_numpy(dtype=bool)
+    # Without the baseline value nobody can say what its change leads to.
+    wrong = np.isnan(values) & ~((table[name] == "") & bool(target.baseline)).to_numpy(dtype=bool)
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise InputError(f"{path} row {row + 2}: {name} {table[name].iloc[row]!r} is not a number.")

@@ -1,4 +1,4 @@
-"""Simpler answers beside a model's, with paired intervals: the usual one, the earlier value, a fast model of rows."""
+"""Simpler answers beside a model's, with paired intervals: the usual one, the baseline value, a fast model of rows."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -41,14 +41,14 @@ def usual_answer(task: Task, truth: np.ndarray) -> np.ndarray:
 
 
 def carried_forward(target: Target, before: np.ndarray, usual: np.ndarray) -> np.ndarray:
-    """Return ``(N, n)``: the earlier value as the answer, and the usual answer ``(N, n)`` where there is none.
+    """Return ``(N, n)``: the baseline value as the answer, and the usual answer ``(N, n)`` where there is none.
 
     Parameters
     ----------
     target
         What is predicted.
     before
-        ``(N,)``: its earlier truth, NaN where that is not known.
+        ``(N,)``: its baseline value, NaN where that is not known.
     usual
         ``(N, n)``, as `usual_answer` gives it.
 
@@ -76,7 +76,7 @@ class Simpler:
     thresholds
         As for `EvaluationOptions`.
     without
-        By target, how many of the images with a known truth have no earlier value and are given the usual answer.
+        By target, how many of the images with a known truth have no baseline value and are given the usual answer.
     is_rung
         Whether it is a rung of the model's own ladder: a candidate that was not chosen, and no baseline.
     """
@@ -171,7 +171,7 @@ def carried(members: Cohort, predictions: Predictions, usual: np.ndarray) -> Sim
     targets = [target for target in cohort.task.targets if target.name in cohort.study.before]
     for target in targets:
         before = target.encode([str(cell) for cell in members.table[cohort.study.before[target.name]]])
-        # Others are not scored: those of unknown truth, and of a change target all without an earlier value.
+        # Others are not scored: those of unknown truth, and of a change target all without a baseline value.
         is_scored = ~np.isnan(members.truth[:, cohort.task.index(target.name)])
         without[target.name] = int(np.isnan(before[is_scored]).sum())
         blocks.append(carried_forward(target, before, usual[:, cohort.task.slice_of(target.name)]))

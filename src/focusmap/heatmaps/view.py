@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from focusmap.evaluation import FocusCut, apply
+from focusmap.evaluation import MapThreshold, apply
 from focusmap.heatmaps.class_activation import NO_EVIDENCE_BELOW
 from focusmap.heatmaps.methods import FOCUS, RECONSTRUCTION, method_of, unit_of
 from focusmap.images import AnyPreparation
@@ -33,7 +33,7 @@ class Card(Protocol):
         """Mean and deviation of each continuous target."""
 
     @property
-    def cuts(self) -> Mapping[str, FocusCut]:
+    def map_thresholds(self) -> Mapping[str, MapThreshold]:
         """Threshold of each label's focus maps."""
 
     def threshold_of(self, target: str) -> float:

@@ -95,7 +95,7 @@ class _Job:
     columns
         The labels' columns among the logits.
     thresholds
-        Where the maps of each label are cut into regions; empty for a method without.
+        Threshold at which the region of a label begins; empty for a method without.
     values
         The labels that are continuous targets.
     """
@@ -220,7 +220,7 @@ def _job_for(view: NetView, out: Path, method: str, options: ExplainOptions) -> 
     card, parts = view.card, MapNames()
     labels = labels_of(card.task, options.targets)
     columns = [card.task.label_names.index(label) for label in labels]
-    thresholds = {label: cut.cut for label, cut in card.cuts.items()} if method == FOCUS else {}
+    thresholds = {label: one.value for label, one in card.map_thresholds.items()} if method == FOCUS else {}
     values = frozenset(target.name for target in card.task.targets if target.kind == "continuous")
     return _Job(
         out,

@@ -16,7 +16,7 @@ from .folder import load_run_looking as load_run_looking
 from .folder import load_run_model as load_run_model
 from .folder import load_run_net as load_run_net
 from .net import Model as Model
-from .ood import likeness_of as likeness_of
+from .ood import ood_of as ood_of
 from .plan import Plan as Plan
 from .plan import estimate as estimate
 from .predict import CHUNK as CHUNK

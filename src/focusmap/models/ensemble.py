@@ -186,7 +186,7 @@ def _mean_of_kinds(models: tuple[Predictor, ...], made_of: str) -> MeanModel:
         preparation=next((model.card.preparation for model in models if model.card.preparation), {}),
         scales={},
         tta=[],
-        cuts={},
+        map_thresholds={},
         covariates=list(covariates.values()),
     )
     return MeanModel(card, models)

@@ -1,6 +1,6 @@
 """A trained net of single images as a value, and several of one architecture, or several views of an image, as one.
 
-What is chosen on tune of its focus maps, label by label, stands here too: how soft they are, and where they are cut.
+What is chosen on tune of its focus maps, label by label, stands here too: how soft they are, and their thresholds.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from focusmap.errors import InputError, ModelError
-from focusmap.evaluation import FocusCut, Reference, cut_by_evidence, cut_by_masks, iou_at_cuts, kept_at_cuts
+from focusmap.evaluation import (
+    MapThreshold,
+    Reference,
+    iou_at_thresholds,
+    kept_at_thresholds,
+    threshold_by_evidence,
+    threshold_by_masks,
+)
 from focusmap.files import Json
 from focusmap.heatmaps import FOCUS, ImageView, evidence_in
 from focusmap.images import AnyPreparation, preparation_from, to_source
@@ -246,7 +253,7 @@ def mean_of_nets(models: Sequence[Model], views: Sequence[View], made_of: str) -
         card,
         scales=_mean_scales(members),
         tta=[view.to_dict() for view in views],
-        cuts={},
+        map_thresholds={},
         training={**card.training, "seed": cast(Json, seeds)},
     )
     return Model(ensemble_net(card, members), card, members)
@@ -268,10 +275,10 @@ STRONGEST = 4.0
 
 
 def tuned(model: Model, reference: Reference) -> Model:
-    """Return the model with a softness and a cut for each label, chosen on the reference's cohort and nothing else.
+    """Return the model with a softness and a threshold for each label, chosen on the reference's cohort alone.
 
     The softness makes the strongest place of the images that have the label 0.98 on average. The members of an
-    ensemble have been tuned already and keep theirs; the cut is that of their mean map.
+    ensemble have been tuned already and keep theirs; the threshold is that of their mean map.
 
     Parameters
     ----------
@@ -282,43 +289,43 @@ def tuned(model: Model, reference: Reference) -> Model:
     """
     if not model.members:
         _soften(model, model.nets[0], reference.cohort)
-    return with_cuts(model, [(model, reference)])
+    return with_map_thresholds(model, [(model, reference)])
 
 
-def with_cuts(model: Model, tunes: Sequence[tuple[Model, Reference]]) -> Model:
-    """Return the model with a cut for each label, chosen on what some models, itself or its folds', say of tune parts.
+def with_map_thresholds(model: Model, tunes: Sequence[tuple[Model, Reference]]) -> Model:
+    """Return the model with a map threshold per label, chosen on what models, itself or its folds', say of tune.
 
-    The cut is chosen on true positives, images that have the label and are predicted to: with masks among them it is
+    It is chosen on true positives, images that have the label and are predicted to: with masks among them it is
     the one of the greatest mean IoU, else the one that keeps `KEPT_SHARE` of the evidence in the smallest region. A
-    label without true positives is cut at 1/2, and so is a continuous value: there a place speaks for more than the
+    label without true positives has 1/2, and so is a continuous value: there a place speaks for more than the
     average of train.
     """
     found = {label: _Found([], []) for label in model.task.label_names}
     for tuned_on_it, reference in tunes:
         for image_id, label, heat_map in _true_positives(tuned_on_it, reference.cohort):
-            found[label].kept.append(kept_at_cuts(heat_map))
+            found[label].kept.append(kept_at_thresholds(heat_map))
             mask = reference.mask(image_id, label, heat_map.shape)
             if mask is not None and mask.any():
-                found[label].ious.append(iou_at_cuts(heat_map, mask))
-    cuts = {label: _choose(one) for label, one in found.items()}
-    return replace(model, card=replace(model.card, cuts=cuts))
+                found[label].ious.append(iou_at_thresholds(heat_map, mask))
+    thresholds = {label: _choose(one) for label, one in found.items()}
+    return replace(model, card=replace(model.card, map_thresholds=thresholds))
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What the true positives of one label say, one row each: IoU at each cut (masks only), and evidence kept."""
+    """What the true positives of one label say, one row each: IoU at each threshold (masks only), and evidence kept."""
 
     ious: list[np.ndarray]
     kept: list[np.ndarray]
 
 
-def _choose(found: _Found) -> FocusCut:
+def _choose(found: _Found) -> MapThreshold:
     n_images, n_masks = len(found.kept), len(found.ious)
     if n_masks:
-        return FocusCut(cut_by_masks(found.ious), "masks", n_images, n_masks)
+        return MapThreshold(threshold_by_masks(found.ious), "masks", n_images, n_masks)
     if n_images:
-        return FocusCut(cut_by_evidence(found.kept), "evidence", n_images)
-    return FocusCut(0.5, "default")
+        return MapThreshold(threshold_by_evidence(found.kept), "evidence", n_images)
+    return MapThreshold(0.5, "default")
 
 
 def _soften(model: Model, net: FocusNet, cohort: Cohort) -> None:

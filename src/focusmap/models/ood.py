@@ -92,7 +92,7 @@ class Aspect:
 
 
 @dataclass(frozen=True)
-class Likeness:
+class Ood:
     """What images of train look like, by the names of `ASPECTS`; of several trains, an image may be like any."""
 
     aspects: Mapping[str, Sequence[Aspect]]
@@ -110,7 +110,7 @@ class Likeness:
         return f"{UNLIKE}{' and in '.join(found)}" if found else ""
 
 
-def fit_likeness(train: Sequence[np.ndarray], tune: Sequence[np.ndarray]) -> Likeness | None:
+def fit_ood(train: Sequence[np.ndarray], tune: Sequence[np.ndarray]) -> Ood | None:
     """Return what images ``(C, *spatial)`` of train look like; None where train or tune has fewer than 20."""
     from sklearn.covariance import LedoitWolf
 
@@ -123,28 +123,28 @@ def fit_likeness(train: Sequence[np.ndarray], tune: Sequence[np.ndarray]) -> Lik
         aspect = Aspect(fitted.location_, fitted.precision_, np.inf)
         limit = MARGIN * float(np.quantile(aspect.distances(held), WITHIN))
         aspects[name] = [Aspect(aspect.centre, aspect.precision, limit)]
-    return Likeness(aspects)
+    return Ood(aspects)
 
 
-def like_any(found: Sequence[Likeness]) -> Likeness:
+def ood_of_any(found: Sequence[Ood]) -> Ood:
     """Return what the images of several trains look like."""
-    return Likeness({name: [aspect for one in found for aspect in one.aspects[name]] for name in ASPECTS})
+    return Ood({name: [aspect for one in found for aspect in one.aspects[name]] for name in ASPECTS})
 
 
-def save_likeness(likeness: Likeness, path: Path) -> None:
-    """Write what `read_likeness` reads."""
+def save_ood(ood: Ood, path: Path) -> None:
+    """Write what `read_ood` reads."""
     from safetensors.numpy import save_file
 
     arrays = {
         f"{name}.{key}": np.stack([getattr(aspect, key) for aspect in aspects])
-        for name, aspects in likeness.aspects.items()
+        for name, aspects in ood.aspects.items()
         for key in KEYS
     }
     with atomic(path) as temporary:
         save_file({**arrays, "version": np.array(VERSION)}, temporary)
 
 
-def read_likeness(path: Path) -> Likeness | None:
+def read_ood(path: Path) -> Ood | None:
     """Return what was saved; None of no file, or of one with other descriptions; `ModelError` if it is damaged."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -156,7 +156,7 @@ def read_likeness(path: Path) -> Likeness | None:
         if arrays["version"] != VERSION:
             return None
         of_each = {name: zip(*(arrays[f"{name}.{key}"] for key in KEYS), strict=True) for name in ASPECTS}
-        return Likeness({name: [Aspect(*values) for values in rows] for name, rows in of_each.items()})
+        return Ood({name: [Aspect(*values) for values in rows] for name, rows in of_each.items()})
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: is damaged. Delete it, and no image is flagged, or copy the model again.") from error
 
@@ -189,29 +189,29 @@ def _shares(values: np.ndarray, n: int, ends: tuple[float, float]) -> np.ndarray
     return np.asarray(np.sqrt(counts / values.size))
 
 
-LIKENESS = "likeness.safetensors"
+OOD_FILE = "likeness.safetensors"
 
 
-def write_likeness(training: "Training", folder: Path) -> None:
+def write_ood(training: "Training", folder: Path) -> None:
     """Write what train looks like into a model folder; nothing for tables, cases, and fewer than 20 images."""
     if training.store is None or training.cohort.images is not None:
         return
-    likeness = fit_likeness(_some(training, "train"), _some(training, "tune"))
-    if likeness is not None:
-        save_likeness(likeness, folder / LIKENESS)
+    ood = fit_ood(_some(training, "train"), _some(training, "tune"))
+    if ood is not None:
+        save_ood(ood, folder / OOD_FILE)
 
 
-def share_likeness(run: Run) -> None:
+def share_ood(run: Run) -> None:
     """Let the ensemble of a run's folds know what each fold knows: an image may be like the train of any."""
-    known = [likeness_of(part.folder) for part in run.parts()]
-    if found := [likeness for likeness in known if likeness is not None]:
-        save_likeness(like_any(found), run.model / LIKENESS)
+    known = [ood_of(part.folder) for part in run.parts()]
+    if found := [ood for ood in known if ood is not None]:
+        save_ood(ood_of_any(found), run.model / OOD_FILE)
 
 
-def likeness_of(folder: Path) -> Likeness | None:
+def ood_of(folder: Path) -> Ood | None:
     """Return what train of a run, or of a model folder itself, looks like; None where that is not known."""
     place = folder if (folder / "model.json").is_file() else Run(folder).model
-    return read_likeness(place / LIKENESS)
+    return read_ood(place / OOD_FILE)
 
 
 def _some(training: "Training", part: str) -> list[np.ndarray]:

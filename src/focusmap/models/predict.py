@@ -14,7 +14,7 @@ import pandas as pd
 from focusmap.evaluation import ID_COLUMNS, EvaluationOptions, Predictions, apply, compare_predictions
 from focusmap.files import Json, read_json, read_table, write_json
 from focusmap.models.folder import load_model
-from focusmap.models.ood import Likeness
+from focusmap.models.ood import Ood
 from focusmap.models.predictor import Answers, Looked, Predictor, answer, one_after_another
 from focusmap.models.preparing import store_for
 from focusmap.progress import Progress, silent
@@ -52,30 +52,28 @@ class Predicted:
         return len(self.rows)
 
 
-def predict(
-    model: Predictor, samples: Samples, likeness: Likeness | None = None, progress: Progress = silent
-) -> Predicted:
+def predict(model: Predictor, samples: Samples, ood: Ood | None = None, progress: Progress = silent) -> Predicted:
     """Return what a model says of all samples; what cannot be read is left out and stands in `samples.failures`.
 
     Parameters
     ----------
-    likeness
+    ood
         What train looks like: images that are unlike it are flagged. None: nobody looks.
     """
-    found = list(predict_chunks(model, samples, likeness, progress, n_rows=None))
+    found = list(predict_chunks(model, samples, ood, progress, n_rows=None))
     return found[0] if found else _nothing(model, samples)
 
 
 def predict_chunks(
     model: Predictor,
     samples: Samples,
-    likeness: Likeness | None = None,
+    ood: Ood | None = None,
     progress: Progress = silent,
     n_rows: int | None = CHUNK,
 ) -> Iterator[Predicted]:
     """Yield what a model says of samples, some rows at a time as they stream by; None for all of them at once."""
     seen: list[_Seen] = []
-    for one in _look(model, samples, likeness):
+    for one in _look(model, samples, ood):
         progress("predicting", samples.n_done, len(samples))
         seen.append(one)
         if n_rows is not None and sum(len(part.batch) for part in seen) >= n_rows:
@@ -100,19 +98,19 @@ class _Seen:
     unlike: tuple[Flags, ...] | None
 
 
-def _look(model: Predictor, samples: Samples, likeness: Likeness | None) -> Iterator[_Seen]:
+def _look(model: Predictor, samples: Samples, ood: Ood | None) -> Iterator[_Seen]:
     stored = bool(model.preparations) and all(map(samples.is_stored, model.preparations))
     for batch in samples.batches(model.preparations, model.n_images(stored=stored)):
         unlike = (
             None
-            if likeness is None or not model.preparations
-            else _unlike(batch.images(model.preparations[0]).prepared, likeness)
+            if ood is None or not model.preparations
+            else _unlike(batch.images(model.preparations[0]).prepared, ood)
         )
         yield _Seen(replace(batch, prepared={}), model.look(batch), unlike)
 
 
-def _unlike(images: np.ndarray, likeness: Likeness) -> tuple[Flags, ...]:
-    found = [likeness.unlike(image) for image in images]
+def _unlike(images: np.ndarray, ood: Ood) -> tuple[Flags, ...]:
+    found = [ood.unlike(image) for image in images]
     return tuple((Flag("unlike", text),) if text else () for text in found)
 
 

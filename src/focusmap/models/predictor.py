@@ -5,7 +5,7 @@ The card (`model.json`) is everything about a model but its weights.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeGuard, TypeVar, cast
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeGuard, TypeVar, cast
 import numpy as np
 
 from focusmap.errors import ModelError, suggest
-from focusmap.evaluation import FocusCut
+from focusmap.evaluation import MapThreshold
 from focusmap.files import Json, read_json, write_json
 from focusmap.study import DEFAULT_THRESHOLD, Cohort, Flag, Flags, Needs, Task, side_by_side
 
@@ -57,7 +57,7 @@ class ModelCard:
         Of an ensemble: the folders of its member models, below the card's own; a single model has none.
     tta
         The views of each image over which answers are averaged; none means the image as it is.
-    cuts
+    map_thresholds
         Of each label's focus maps; empty for a net without them.
     covariates
         Of a table model: how each column becomes numbers, as `Covariates.to_list` gives them.
@@ -75,7 +75,7 @@ class ModelCard:
     training: Mapping[str, Json]
     members: list[str] = field(default_factory=list)
     tta: list[Json] = field(default_factory=list)
-    cuts: Mapping[str, FocusCut] = field(default_factory=dict)
+    map_thresholds: Mapping[str, MapThreshold] = field(default_factory=dict)
     covariates: list[Json] = field(default_factory=list)
 
     def threshold_of(self, target: str) -> float:
@@ -84,13 +84,15 @@ class ModelCard:
 
     def to_dict(self) -> dict[str, Json]:
         """Return plain values for `model.json`; what a single model does not need is left out."""
-        plain = {item.name: getattr(self, item.name) for item in fields(self)}
-        cuts: dict[str, Json] = {label: asdict(cut) for label, cut in self.cuts.items()}
-        plain |= {"task": self.task.to_dict(), "cuts": cuts}
+        plain = {key: getattr(self, name) for name, key in KEYS.items()}
+        thresholds: dict[str, Json] = {label: one.to_dict() for label, one in self.map_thresholds.items()}
+        plain |= {"task": self.task.to_dict(), "cuts": thresholds}
         return {"format": FORMAT, **{name: value for name, value in plain.items() if value or name not in OPTIONAL}}
 
 
-OPTIONAL = tuple(item.name for item in fields(ModelCard) if item.default_factory is not MISSING)
+# By the names of a card's fields: their keys in `model.json`.
+KEYS = {item.name: "cuts" if item.name == "map_thresholds" else item.name for item in fields(ModelCard)}
+OPTIONAL = tuple(KEYS[item.name] for item in fields(ModelCard) if item.default_factory is not MISSING)
 
 
 def mean_card(cards: Sequence[ModelCard], made_of: str) -> ModelCard:
@@ -135,7 +137,7 @@ def read_card(path: Path) -> ModelCard:
         raise ModelError(
             f"{path}: was written in format {written}; this focusmap reads up to {FORMAT}. Update focusmap."
         )
-    known = [item.name for item in fields(ModelCard)]
+    known = [*KEYS.values()]
     for key in values:
         if key not in known:
             raise ModelError(f"{path}: {key!r} is not a key of a model card.{suggest(key, known)}")
@@ -148,8 +150,8 @@ def read_card(path: Path) -> ModelCard:
     _refuse_implausible(path, values)
     task = Task.from_dict(cast(list[Json], values.pop("task")))
     found = cast(Mapping[str, Mapping[str, Json]], values.pop("cuts", {}))
-    cuts = {label: FocusCut(**cut) for label, cut in found.items()}  # type: ignore[arg-type]
-    return ModelCard(task=task, cuts=cuts, **values)  # type: ignore[arg-type]
+    thresholds = {label: MapThreshold.from_dict(one) for label, one in found.items()}
+    return ModelCard(task=task, map_thresholds=thresholds, **values)  # type: ignore[arg-type]
 
 
 LARGEST_PROBE = 1024
@@ -318,20 +320,20 @@ class Answers:
 def answer(model: Predictor, looked: Looked, rows: Cohort) -> Answers:
     """Return what a model says of rows that it has looked at.
 
-    Of a change target it is the earlier value and its change; NaN where the earlier value is not known, which is
+    Of a change target it is the baseline value and its change; NaN where the baseline value is not known, which is
     flagged where rows are more than single images.
     """
     logits, flags = model.learnt(looked, rows)
-    told = model.task.added(logits, rows.earlier)
-    if flags is None and (rows.images is None or not np.isnan(rows.earlier).any()):
+    told = model.task.added(logits, rows.baseline)
+    if flags is None and (rows.images is None or not np.isnan(rows.baseline).any()):
         return Answers(told)
     return Answers(told, side_by_side(flags or [()] * len(rows), untold_changes(rows)))
 
 
 def untold_changes(rows: Cohort) -> list[Flags]:
-    """Return, for each row, the targets that cannot be told since their earlier value is not known."""
-    said = [Flag("unknown", f"{target.earlier} is not known: no {target.name}") for target in rows.task.targets]
-    return [tuple(compress(said, unknown)) for unknown in np.isnan(rows.earlier)]
+    """Return, for each row, the targets that cannot be told since their baseline value is not known."""
+    said = [Flag("unknown", f"{target.baseline} is not known: no {target.name}") for target in rows.task.targets]
+    return [tuple(compress(said, unknown)) for unknown in np.isnan(rows.baseline)]
 
 
 def calibrated(model: Self, logits: np.ndarray, truth: np.ndarray) -> Self:

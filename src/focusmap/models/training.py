@@ -15,7 +15,7 @@ from focusmap.models.ensemble import combine, kind_of
 from focusmap.models.fit_nets import fit_case_model, fit_net, fit_table_net
 from focusmap.models.folder import load_model, save_model
 from focusmap.models.ladder import Clock, climb, is_finished, write_ladder_of_folds
-from focusmap.models.ood import share_likeness, write_likeness
+from focusmap.models.ood import share_ood, write_ood
 from focusmap.models.predict import Predicted, predict
 from focusmap.models.predictor import Predictor, calibrated
 from focusmap.models.preparing import Prepared, store_for, write_manifest
@@ -226,7 +226,7 @@ def _write_answer(training: Training, model: Predictor, found: Mapping[str, Pred
     with atomic_folder(run.model) as folder:
         save_model(model, folder)
         if training.is_answering:
-            write_likeness(training, folder)
+            write_ood(training, folder)
             write_alike(training, folder)
     # Tune comes last: its file says that this training is done.
     for part, predictions in found.items():
@@ -255,7 +255,7 @@ def _train_calibrated(training: Training, options: RunOptions) -> Predictor:
 
 
 def _calibrated_on_tune(model: Predictor, training: Training) -> Predictor:
-    """Return the model with temperatures, thresholds and cuts fitted on tune, and on nothing else."""
+    """Return the model with temperatures and thresholds, those of maps too, fitted on tune, and on nothing else."""
     tune = training.cohort.of(training.split.ids("tune"))
     model = calibrated(model, training.asked(model, "tune").predictions.logits, tune.truth)
     net = _with_focus(model)
@@ -286,13 +286,13 @@ def save_model_of_folds(run: Run, prepared: Prepared) -> None:
     model = calibrated(combine(models, _views_of(models[0]), "folds"), found.logits, truth)
     if net := _with_focus(model):
         from focusmap.evaluation import reference_of
-        from focusmap.models.net import with_cuts
+        from focusmap.models.net import with_map_thresholds
 
         tunes = [cohort.of(fold_split(prepared.split, k).ids("tune")) for k in range(len(parts))]
         nets = zip(cast("list[Model]", models), tunes, strict=True)
-        model = with_cuts(net, [(own, reference_of(tune)) for own, tune in nets])
+        model = with_map_thresholds(net, [(own, reference_of(tune)) for own, tune in nets])
     save_model(model, run.model)
-    share_likeness(run)
+    share_ood(run)
     share_alike(run)
 
 

@@ -125,7 +125,7 @@ def _probabilities(target: Tree, words: Words) -> str:
         shown = f"{values[0] or 0:.2f}"
         if items(target.get("members")):
             return words("room.probability_alone", p=shown)
-        return words("room.probability_of", p=shown, cut=f"{number(target.get('threshold')) or 0:.2f}")
+        return words("room.probability_of", p=shown, threshold=f"{number(target.get('threshold')) or 0:.2f}")
     ordered = sorted(zip(values, classes, strict=True), key=lambda one: -(one[0] or 0))
     return words("page.comma").join(f"{one['name']} {value or 0:.2f}" for value, one in ordered[:4])
 

@@ -110,7 +110,7 @@ def _opened(folder: Path, limits: Limits) -> Room:
 
     loaded = load_model(folder, limits.devices)
     needs = needs_of(loaded.model)
-    if not needs.images or needs.views or needs.covariates or any(target.earlier for target in loaded.task.targets):
+    if not needs.images or needs.views or needs.covariates or any(target.baseline for target in loaded.task.targets):
         raise InputError(
             f"{folder}: is a model of tables or cases; the page shows images alone. Ask it with: "
             f"focusmap predict {folder} LABELS.csv --out FILE.csv"

@@ -133,12 +133,12 @@ def _say(target: Target, answer: Answer, probabilities: np.ndarray, model: "Pred
         )
     if target.kind != "binary":
         return words("told.answered", answer=target.classes[int(probabilities.argmax())], shown=shown)
-    cut = model.card.threshold_of(target.name)
-    name = answer.answer or ("yes" if probabilities[0] >= cut else "no")
+    threshold = model.card.threshold_of(target.name)
+    name = answer.answer or ("yes" if probabilities[0] >= threshold else "no")
     said = _class_words(target, [target.classes[name == "yes"]], words)[0]
     if answer.members:
         return words("told.answered", answer=said, shown=shown)
-    return words("told.at_operating_point", answer=said, shown=shown, cut=cut)
+    return words("told.at_operating_point", answer=said, shown=shown, threshold=threshold)
 
 
 def _class_words(target: Target, names: "tuple[str, ...] | list[str]", words: Words) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from focusmap.evaluation import FocusCut, is_above_guessing
+from focusmap.evaluation import MapThreshold, is_above_guessing
 from focusmap.figures import numbers_of
 from focusmap.report.files import RunFiles, answers
 from focusmap.report.page import image_size, image_uri, inside
@@ -148,16 +148,18 @@ def _is_above(files: RunFiles, label: str) -> bool:
     return is_above_guessing(entry) if entry else True
 
 
-def cut_note(files: RunFiles, words: Words) -> str:
-    """Return in words where the focus maps of each label are cut, and with how many masks; empty for other maps."""
+def threshold_note(files: RunFiles, words: Words) -> str:
+    """Return in words the thresholds of each label's focus maps, and with how many masks; empty for other maps."""
     if files.card is None or files.index is None or not (files.index["method"] == "focus").any():
         return ""
     cards = files.fold_cards or {"": files.card}
     chosen = [
-        _cut_in_words(label, cut, fold, words) for fold, card in cards.items() for label, cut in card.cuts.items()
+        _threshold_in_words(label, threshold, fold, words)
+        for fold, card in cards.items()
+        for label, threshold in card.map_thresholds.items()
     ]
-    n_masks = sum(cut.n_masks for card in cards.values() for cut in card.cuts.values())
-    return words("cut.all", cuts="; ".join(chosen), n=n_masks)
+    n_masks = sum(threshold.n_masks for card in cards.values() for threshold in card.map_thresholds.values())
+    return words("threshold.all", thresholds="; ".join(chosen), n=n_masks)
 
 
 def case_note(files: RunFiles, words: Words) -> str:
@@ -165,10 +167,12 @@ def case_note(files: RunFiles, words: Words) -> str:
     return "" if files.index is None or "case_id" not in files.index else words("maps.of_cases", n=N_OF_CASE)
 
 
-def _cut_in_words(label: str, cut: FocusCut, fold: str, words: Words) -> str:
-    rule = words.plural(f"cut.{cut.rule}", cut.n_masks if cut.rule == "masks" else cut.n_images)
-    said = words("cut.one", label=label, cut=cut.cut, rule=rule)
-    return words("cut.in_fold", cut=said, fold=fold) if fold else said
+def _threshold_in_words(label: str, threshold: MapThreshold, fold: str, words: Words) -> str:
+    rule = words.plural(
+        f"threshold.{threshold.rule}", threshold.n_masks if threshold.rule == "masks" else threshold.n_images
+    )
+    said = words("threshold.one", label=label, threshold=threshold.value, rule=rule)
+    return words("threshold.in_fold", threshold=said, fold=fold) if fold else said
 
 
 def _confidence(wrong: pd.DataFrame) -> pd.Series:

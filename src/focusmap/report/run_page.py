@@ -13,7 +13,7 @@ from focusmap.report.checklists import FILE as CHECKLISTS
 from focusmap.report.cohort_section import cohort_section
 from focusmap.report.elsewhere_section import elsewhere_sections
 from focusmap.report.files import RunFiles, can_be_mapped, can_be_trusted, judged_predictions, model_name, read_run
-from focusmap.report.focus_section import case_note, cut_note, gallery, hit_and_miss, mistake_section
+from focusmap.report.focus_section import case_note, gallery, hit_and_miss, mistake_section, threshold_note
 from focusmap.report.localisation_section import localisation_section
 from focusmap.report.model_section import (
     attention_table,
@@ -155,7 +155,7 @@ def _maps(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> dict[st
         "can_be_mapped": can_be_mapped(files),
         "can_be_trusted": can_be_trusted(files),
         "has_maps": files.index is not None,
-        "cut_note": cut_note(files, words),
+        "threshold_note": threshold_note(files, words),
         "case_note": case_note(files, words),
         "gallery": gallery(files, judged, words),
         "trust": trust_verdicts(files.trust, words),
@@ -201,7 +201,7 @@ def _purpose(files: RunFiles, words: Words) -> str:
         "epochs": recipe is not None and recipe.patience > 0 and model_name(files).engine == "net",
         "operating_points": card is not None and bool(card.thresholds),
         "temperatures": any(target.kind != "continuous" for target in files.task.targets),
-        "cuts": card is not None and bool(card.cuts),
+        "map_thresholds": card is not None and bool(card.map_thresholds),
     }
     names = [words(f"split.{name}") for name, is_chosen in chosen.items() if is_chosen] or [words("split.nothing")]
     return words("split.purpose_of_folds" if files.fold_cards else "split.purpose", chosen=words.listed(names))

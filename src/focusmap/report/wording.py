@@ -86,8 +86,8 @@ def _what(files: RunFiles, words: Words) -> str:
 
 
 def _learnt(target: Target, words: Words) -> str:
-    """Return the name of a target, with the earlier value whose change is what is learnt."""
-    return words("summary.change", name=target.name, earlier=target.earlier) if target.earlier else target.name
+    """Return the name of a target, with the baseline value whose change is what is learnt."""
+    return words("summary.change", name=target.name, baseline=target.baseline) if target.baseline else target.name
 
 
 def _shown(files: RunFiles) -> str:

@@ -1,8 +1,8 @@
 """Who draws the masks of a lesion: a method's name, what it learns on train and chooses on tune, and its regions.
 
 A method learns from image-level labels alone; what it draws of a case are regions, one for each name that it knows: its
-own, and what they are made of, such as a map that is cut by itself. All of them are scored side by side. A new method
-is a function like `learn_by_likeness` and a line in `METHODS`.
+own, and what they are made of, such as a map that is thresholded by itself. All of them are scored side by side. A new
+method is a function like `learn_by_affinity` and a line in `METHODS`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,14 +18,21 @@ from focusmap.heatmaps import file_name
 from focusmap.images import to_source
 from focusmap.segmentation.cases import CAM, Job, LesionCase, Member, Seen, map_methods, see
 from focusmap.segmentation.lesions import Lesion
-from focusmap.segmentation.seeds import SeedCuts, choose_cuts, choose_cuts_by_masks, noise_level, raised, scaled
+from focusmap.segmentation.seeds import (
+    SeedThresholds,
+    noise_level,
+    raised,
+    scaled,
+    seed_thresholds,
+    seed_thresholds_by_masks,
+)
 from focusmap.segmentation.segmenter import (
     Learnt,
     centred,
     learn_from_regions,
     learn_segmenter,
     load_learnt,
-    raw_cut,
+    raw_threshold,
     regions_of,
     save_learnt,
 )
@@ -54,19 +61,19 @@ class Drawer:
     ----------
     draw
         All regions of a case.
-    cuts
+    thresholds
         Of each kind of map, as chosen.
     evidence, errors
         Of methods that know it: the AUROC on the tuning set of how much of a lesion they find, with its standard error.
     """
 
     draw: Draw
-    cuts: Mapping[str, SeedCuts]
+    thresholds: Mapping[str, SeedThresholds]
     evidence: Mapping[str, float] = field(default_factory=dict)
     errors: Mapping[str, float] = field(default_factory=dict)
 
 
-def learn_by_likeness(member: Member, lesion: Lesion, job: Job) -> Drawer:
+def learn_by_affinity(member: Member, lesion: Lesion, job: Job) -> Drawer:
     """Return what draws ``refined`` and ``distilled``: the map's seeds grow over what is alike, and teach a U-Net.
 
     No mask is opened, but where the job says that masks of tune choose the thresholds. What was learnt before for the
@@ -83,40 +90,40 @@ def learn_by_likeness(member: Member, lesion: Lesion, job: Job) -> Drawer:
 
     def draw(case: LesionCase) -> Drawing:
         grown = regions_of(learnt.segmenter, case.image, case.maps[learnt.seed_method])
-        return {**_raw(case, learnt.cuts), **grown}, {}
+        return {**_raw(case, learnt.thresholds), **grown}, {}
 
-    return Drawer(draw, learnt.cuts)
+    return Drawer(draw, learnt.thresholds)
 
 
-def _raw(case: LesionCase, cuts: Mapping[str, SeedCuts]) -> Soft:
-    return {name: centred(scaled(case.maps[name]), raw_cut(own)) for name, own in cuts.items()}
+def _raw(case: LesionCase, thresholds: Mapping[str, SeedThresholds]) -> Soft:
+    return {name: centred(scaled(case.maps[name]), raw_threshold(own)) for name, own in thresholds.items()}
 
 
 def learn_by_vote(member: Member, lesion: Lesion, job: Job) -> Drawer:
     """Return what draws ``regions``, ``vote`` and ``distilled``: image labels weigh the regions that images propose.
 
     No mask is opened, but where the job says that masks of tune choose the thresholds of raw maps. As
-    `learn_by_likeness`, it is learnt once for a run.
+    `learn_by_affinity`, it is learnt once for a run.
     """
     kept, made_for = kept_voted(member, lesion, job)
     voted = load_voted(kept, made_for, job)
     if voted is None:
         train, tune = (see(member.view, cohort, lesion, job) for cohort in (member.train, member.tune))
-        voted = learn_voted(train, tune, _cuts(member, train, tune, lesion, job), lesion, job)
+        voted = learn_voted(train, tune, _thresholds(member, train, tune, lesion, job), lesion, job)
         save_voted(voted, made_for, kept)
 
     def draw(case: LesionCase) -> Drawing:
         regions, confidences = voted.draw(case)
-        return {**_raw(case, voted.cuts), **regions}, confidences
+        return {**_raw(case, voted.thresholds), **regions}, confidences
 
-    return Drawer(draw, voted.cuts, voted.evidence, voted.errors)
+    return Drawer(draw, voted.thresholds, voted.evidence, voted.errors)
 
 
 METHODS: dict[str, Callable[[Member, Lesion, Job], Drawer]] = {
     AUTO: learn_by_vote,
     VOTE: learn_by_vote,
     DISTILLED: learn_by_vote,
-    "refined": learn_by_likeness,
+    "refined": learn_by_affinity,
 }
 """By the names of `DRAWN_BY`: what learns to draw these regions, perhaps with others."""
 
@@ -153,28 +160,28 @@ def drawn_regions(case: LesionCase, drawer: Drawer) -> tuple[dict[str, np.ndarra
 def _learn(member: Member, lesion: Lesion, job: Job) -> Learnt:
     recipe = job.recipe.segmentation
     train, tune = (see(member.view, cohort, lesion, job) for cohort in (member.train, member.tune))
-    cuts = _cuts(member, train, tune, lesion, job)
-    first, options = next(iter(cuts)), job.learning(lesion.name)
-    segmenter = learn_segmenter(train.arrays(first), train.stands_out(first), cuts[first], recipe, options)
-    return Learnt(segmenter, cuts)
+    thresholds = _thresholds(member, train, tune, lesion, job)
+    first, options = next(iter(thresholds)), job.learning(lesion.name)
+    segmenter = learn_segmenter(train.arrays(first), train.stands_out(first), thresholds[first], recipe, options)
+    return Learnt(segmenter, thresholds)
 
 
-def _cuts(member: Member, train: Seen, tune: Seen, lesion: Lesion, job: Job) -> dict[str, SeedCuts]:
+def _thresholds(member: Member, train: Seen, tune: Seen, lesion: Lesion, job: Job) -> dict[str, SeedThresholds]:
     seen = tune if tune.of(1) else train
-    return {name: _cuts_of(seen, lesion, name, job) for name in map_methods(member.view)}
+    return {name: _thresholds_of(seen, lesion, name, job) for name in map_methods(member.view)}
 
 
-def _cuts_of(seen: Seen, lesion: Lesion, method: str, job: Job) -> SeedCuts:
+def _thresholds_of(seen: Seen, lesion: Lesion, method: str, job: Job) -> SeedThresholds:
     recipe = job.recipe.segmentation
     if recipe.foreground:
-        return SeedCuts(recipe.background, recipe.foreground)
+        return SeedThresholds(recipe.background, recipe.foreground)
     if job.tune_on_masks:
         pairs = [(scaled(case.maps[method]), seen.mask(i, lesion)) for i, case in enumerate(seen.cases)]
         marked = [(heat_map, mask) for heat_map, mask in pairs if mask is not None and mask.any()]
         if marked:
-            return choose_cuts_by_masks([heat_map for heat_map, _ in marked], [mask for _, mask in marked])
+            return seed_thresholds_by_masks([heat_map for heat_map, _ in marked], [mask for _, mask in marked])
     with_lesion, without = ([case.maps[method] for case in seen.of(known)] for known in (1, 0))
-    return raised(choose_cuts([scaled(heat_map) for heat_map in with_lesion]), noise_level(with_lesion, without))
+    return raised(seed_thresholds([scaled(heat_map) for heat_map in with_lesion]), noise_level(with_lesion, without))
 
 
 def _with_comparisons(drawer: Drawer, member: Member, lesion: Lesion, job: Job) -> Drawer:
@@ -185,8 +192,10 @@ def _with_comparisons(drawer: Drawer, member: Member, lesion: Lesion, job: Job) 
     """
     train = see(member.view, member.train, lesion, job)
     arrays, options = train.arrays(CAM), job.learning(lesion.name)
-    cut = raw_cut(drawer.cuts[CAM])
-    weak = learn_from_regions(arrays, [heat_map >= cut for heat_map in arrays.maps], _doing(options, "on raw maps"))
+    threshold = raw_threshold(drawer.thresholds[CAM])
+    weak = learn_from_regions(
+        arrays, [heat_map >= threshold for heat_map in arrays.maps], _doing(options, "on raw maps")
+    )
     added: dict[str, Callable[[LesionCase], np.ndarray]] = {
         PICTURE_ONLY: _most_contrasting,
         "weak_unet": partial(_answer, weak),
@@ -218,7 +227,7 @@ def _mean_mask(masks: Sequence[np.ndarray]) -> Callable[[LesionCase], np.ndarray
     mean = mean_mask(masks)
     assert mean is not None
     shown = scaled(resized(mean, masks[0].shape))
-    region = centred(shown, choose_cuts_by_masks([shown] * len(masks), masks).foreground)
+    region = centred(shown, seed_thresholds_by_masks([shown] * len(masks), masks).foreground)
     return lambda _: region
 
 

@@ -209,7 +209,7 @@ class Drawn:
         What draws, by lesion and place of the member.
     scores
         Of cases whose true masks are known, of all methods.
-    cuts
+    thresholds
         What was chosen, by lesion, map and member.
     failures
         Images that cannot be read, and why.
@@ -228,7 +228,7 @@ class Drawn:
     lesions: list[dict[str, Json]] = field(default_factory=list)
     drawers: dict[tuple[str, int], Drawer] = field(default_factory=dict)
     scores: list[MaskScore] = field(default_factory=list)
-    cuts: dict[str, Json] = field(default_factory=dict)
+    thresholds: dict[str, Json] = field(default_factory=dict)
     failures: dict[Path, str] = field(default_factory=dict)
     sources: dict[str, Cohort] = field(default_factory=dict)
     n_masks: int = 0
@@ -246,7 +246,7 @@ class Drawn:
             self._draw(self.drawers[lesion.name, k], member, lesion, job)
 
     def _draw(self, drawer: Drawer, member: Member, lesion: Lesion, job: Job) -> None:
-        self._note_cuts(drawer, lesion)
+        self._note_thresholds(drawer, lesion)
         samples = Samples.from_files(member.cohort)
         is_scored = member.cohort.has_masks and self._are_of(lesion, member.cohort)
         for done, case in enumerate(read_cases(member.view, samples, lesion), start=1):
@@ -286,14 +286,15 @@ class Drawn:
                 found.append(Reason(code, target=target, n=n_empty, all=n, other=other, n_other=n_other))
         return tuple(found)
 
-    def _note_cuts(self, drawer: Drawer, lesion: Lesion) -> None:
-        for method, cuts in drawer.cuts.items():
+    def _note_thresholds(self, drawer: Drawer, lesion: Lesion) -> None:
+        for method, thresholds in drawer.thresholds.items():
             chosen: Json = {
-                "method": method, "target": lesion.name, "background": cuts.background, "foreground": cuts.foreground,
-                "n_cases": cuts.n_cases, "n_masks": cuts.n_masks,
+                "method": method, "target": lesion.name,
+                "background": thresholds.background, "foreground": thresholds.foreground,
+                "n_cases": thresholds.n_cases, "n_masks": thresholds.n_masks,
             }  # fmt: skip
-            self.cuts[f"{lesion.name} {method} {len(self.cuts)}"] = chosen
-        self.n_masks += max(cuts.n_masks for cuts in drawer.cuts.values())
+            self.thresholds[f"{lesion.name} {method} {len(self.thresholds)}"] = chosen
+        self.n_masks += max(thresholds.n_masks for thresholds in drawer.thresholds.values())
 
     def _note_empty(self, lesion: Lesion, regions: Mapping[str, np.ndarray]) -> None:
         for method in (name for name in DRAWN_BY if name in regions):
@@ -351,7 +352,7 @@ class Drawn:
             "drawn_by": self.method,
             "chosen_by_labels": self._evidence(),
             "selective": self._selective(),
-            "seeds": list(self.cuts.values()),
+            "seeds": list(self.thresholds.values()),
             "masks_used_for_tuning": self.n_masks,
         }
 

@@ -1,6 +1,6 @@
 """What a heat map is sure of, lesion and background; and from a few points of a lesion to its region.
 
-A map's scale here: its negative part is 0 and its highest value 1, case by case. Both cuts are on that scale.
+A map's scale here: its negative part is 0 and its highest value 1, case by case. Both thresholds are on that scale.
 """
 
 import math
@@ -22,16 +22,16 @@ IGNORED = -1
 N_BINS = 256
 # What so large a share of the places of cases without a lesion stays below is noise.
 NOISE_SHARE = 0.99
-HIGHEST_CUT = 0.95
+HIGHEST_THRESHOLD = 0.95
 # What so large a share of cases without a lesion stays below is usual at a place; of fewer cases nothing is.
 FEWEST_WITHOUT, USUAL_SHARE = 20, 0.99
-# Where masks choose: cuts in equal steps, of which the first is the lowest that is not everywhere.
-CUTS: np.ndarray = np.linspace(0.05, 0.95, 19)
+# Where masks choose: thresholds in equal steps, of which the first is the lowest that is not everywhere.
+THRESHOLDS: np.ndarray = np.linspace(0.05, 0.95, 19)
 
 
 @dataclass(frozen=True)
-class SeedCuts:
-    """Where a scaled map is cut.
+class SeedThresholds:
+    """The thresholds of a scaled map.
 
     Parameters
     ----------
@@ -67,38 +67,38 @@ def scaled(heat_map: np.ndarray) -> np.ndarray:
     return np.asarray(positive / highest) if highest > 0 else positive
 
 
-def seeds(heat_map: np.ndarray, cuts: SeedCuts) -> np.ndarray:
+def seeds(heat_map: np.ndarray, thresholds: SeedThresholds) -> np.ndarray:
     """Return ``(*spatial) int8`` for a scaled map: 1 lesion, 0 background, -1 the band between, which is ignored.
 
-    >>> seeds(np.array([0.1, 0.4, 0.9]), SeedCuts(0.2, 0.6)).tolist()
+    >>> seeds(np.array([0.1, 0.4, 0.9]), SeedThresholds(0.2, 0.6)).tolist()
     [0, -1, 1]
     """
     marked = np.full(heat_map.shape, IGNORED, dtype=np.int8)
-    marked[heat_map < cuts.background] = 0
-    marked[heat_map >= cuts.foreground] = 1
+    marked[heat_map < thresholds.background] = 0
+    marked[heat_map >= thresholds.foreground] = 1
     return marked
 
 
-def choose_cuts(maps: Sequence[np.ndarray]) -> SeedCuts:
-    """Return the cuts that best part the values of all maps in three, without a mask: Otsu's method with two cuts.
+def seed_thresholds(maps: Sequence[np.ndarray]) -> SeedThresholds:
+    """Return the thresholds that best part the values of all maps in three, without a mask: Otsu's method with two.
 
     They maximise the variance between background, band and lesion (Otsu 1979, eq. 18, with three classes) over the
     pooled voxels of scaled maps, of `N_BINS` equal bins. Without a map that has values: 0.3 and 0.6.
 
     >>> values = np.repeat([0.05, 0.5, 0.95], [80, 10, 10])
-    >>> cuts = choose_cuts([values])
-    >>> 0.05 < cuts.background <= 0.5 < cuts.foreground <= 0.95
+    >>> thresholds = seed_thresholds([values])
+    >>> 0.05 < thresholds.background <= 0.5 < thresholds.foreground <= 0.95
     True
     """
     shown = [heat_map for heat_map in maps if heat_map.max(initial=0) > 0]
     if not shown:
-        return SeedCuts(0.3, 0.6)
+        return SeedThresholds(0.3, 0.6)
     counts = sum(np.histogram(heat_map, N_BINS, (0, 1))[0] / heat_map.size for heat_map in shown)
-    low, high = _two_cuts(np.asarray(counts))
-    return SeedCuts(low / N_BINS, high / N_BINS, len(shown))
+    low, high = _two_thresholds(np.asarray(counts))
+    return SeedThresholds(low / N_BINS, high / N_BINS, len(shown))
 
 
-def _two_cuts(counts: np.ndarray) -> tuple[int, int]:
+def _two_thresholds(counts: np.ndarray) -> tuple[int, int]:
     """Return the first bins of the middle and of the upper class of three that lie furthest apart."""
     weight = np.concatenate([[0.0], np.cumsum(counts)])
     moment = np.concatenate([[0.0], np.cumsum(counts * (np.arange(len(counts)) + 0.5))])
@@ -149,32 +149,34 @@ def standing_out(maps: Sequence[np.ndarray], without: Sequence[np.ndarray]) -> n
     return np.stack([heat_map > usual for heat_map in maps])
 
 
-def raised(cuts: SeedCuts, noise: float) -> SeedCuts:
-    """Return the cuts moved up together, so that the middle between them is not below the noise.
+def raised(thresholds: SeedThresholds, noise: float) -> SeedThresholds:
+    """Return the thresholds moved up together, so that the middle between them is not below the noise.
 
     Where a lesion is a small share of all places, Otsu's method parts the noise in three and not the lesion from it.
 
-    >>> moved = raised(SeedCuts(0.125, 0.375), 0.5)
-    >>> (moved.background, moved.foreground), raised(SeedCuts(0.125, 0.375), 0.1).foreground
+    >>> moved = raised(SeedThresholds(0.125, 0.375), 0.5)
+    >>> (moved.background, moved.foreground), raised(SeedThresholds(0.125, 0.375), 0.1).foreground
     ((0.375, 0.625), 0.375)
     """
-    by = noise - (cuts.background + cuts.foreground) / 2
+    by = noise - (thresholds.background + thresholds.foreground) / 2
     if by <= 0:
-        return cuts
-    background, foreground = (min(cut + by, HIGHEST_CUT) for cut in (cuts.background, cuts.foreground))
-    return replace(cuts, background=background, foreground=foreground)
+        return thresholds
+    background, foreground = (
+        min(threshold + by, HIGHEST_THRESHOLD) for threshold in (thresholds.background, thresholds.foreground)
+    )
+    return replace(thresholds, background=background, foreground=foreground)
 
 
-def choose_cuts_by_masks(maps: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> SeedCuts:
-    """Return cuts that masks have chosen, and how many of them.
+def seed_thresholds_by_masks(maps: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> SeedThresholds:
+    """Return thresholds that masks have chosen, and how many of them.
 
-    Foreground is the cut of the greatest mean Dice, background half of it. `maps` are scaled ones ``(*spatial)``, and
-    `masks` ``(*spatial) bool`` on the same grids, none of them empty.
+    Foreground is the threshold of the greatest mean Dice, background half of it. `maps` are scaled ones ``(*spatial)``,
+    and `masks` ``(*spatial) bool`` on the same grids, none of them empty.
     """
     pairs = [MapOnMask.of(heat_map, mask) for heat_map, mask in zip(maps, masks, strict=True)]
-    dice = [np.mean([dice_at(pair, float(cut)) for pair in pairs]) for cut in CUTS]
-    foreground = float(CUTS[int(np.argmax(dice))])
-    return SeedCuts(foreground / 2, foreground, len(maps), len(masks))
+    dice = [np.mean([dice_at(pair, float(threshold)) for pair in pairs]) for threshold in THRESHOLDS]
+    foreground = float(THRESHOLDS[int(np.argmax(dice))])
+    return SeedThresholds(foreground / 2, foreground, len(maps), len(masks))
 
 
 # Features of so many voxels are compared with the points at a time: what is computed of them stays in the cache.
@@ -205,7 +207,7 @@ def grow(features: Tensor, points: np.ndarray, weights: np.ndarray) -> np.ndarra
     Returns
     -------
     (*spatial) float32
-        Between 0 and 1; those of at least a cut lambda join the region.
+        Between 0 and 1; those of at least a threshold lambda join the region.
     """
     flat = features.flatten(1).T.float()
     shares = torch.from_numpy(weights / weights.sum()).to(flat)

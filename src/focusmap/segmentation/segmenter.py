@@ -15,7 +15,7 @@ from focusmap.segmentation.seeds import (
     EDGES,
     IGNORED,
     Refining,
-    SeedCuts,
+    SeedThresholds,
     grow,
     highest_points,
     scaled,
@@ -79,37 +79,43 @@ class Lesions:
 
 @dataclass(frozen=True)
 class Segmenter:
-    """What draws the masks of a lesion: where maps are cut, what voxels are like, and the distilled U-Net."""
+    """What draws the masks of a lesion: the thresholds of maps, what voxels are like, and the distilled U-Net."""
 
-    cuts: SeedCuts
+    thresholds: SeedThresholds
     features: FeatureNet
     distilled: UNet
     recipe: SegmentationRecipe
 
 
 def learn_segmenter(
-    lesions: Lesions, stands_out: np.ndarray, cuts: SeedCuts, recipe: SegmentationRecipe, options: LearningOptions
+    lesions: Lesions,
+    stands_out: np.ndarray,
+    thresholds: SeedThresholds,
+    recipe: SegmentationRecipe,
+    options: LearningOptions,
 ) -> Segmenter:
     """Return what draws masks, learnt from maps and image-level labels alone.
 
     `stands_out` ``(N, *spatial) bool`` is where a map says of its case what it does not say of every one, as
     `seeds.standing_out` has it.
     """
-    net = _feature_net(lesions, cuts, recipe, options)
-    regions = {i: refine(net, lesions.images[i], lesions.maps[i], cuts, recipe) for i in lesions.positives}
+    net = _feature_net(lesions, thresholds, recipe, options)
+    regions = {i: refine(net, lesions.images[i], lesions.maps[i], thresholds, recipe) for i in lesions.positives}
     marks = {
-        i: teaching_marks(region, lesions.maps[i] >= raw_cut(cuts), stands_out[i], recipe)
+        i: teaching_marks(region, lesions.maps[i] >= raw_threshold(thresholds), stands_out[i], recipe)
         for i, region in regions.items()
     }
-    return Segmenter(cuts, net, _distil(lesions, marks, recipe, options), recipe)
+    return Segmenter(thresholds, net, _distil(lesions, marks, recipe, options), recipe)
 
 
-def _feature_net(lesions: Lesions, cuts: SeedCuts, recipe: SegmentationRecipe, options: LearningOptions) -> FeatureNet:
+def _feature_net(
+    lesions: Lesions, thresholds: SeedThresholds, recipe: SegmentationRecipe, options: LearningOptions
+) -> FeatureNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         dimensions = lesions.maps.ndim - 1
         net = FeatureNet(lesions.images.shape[1], N_FEATURES, dimensions, recipe.features)
-    marked = lesions.marked({i: seeds(lesions.maps[i], cuts) for i in lesions.positives})
+    marked = lesions.marked({i: seeds(lesions.maps[i], thresholds) for i in lesions.positives})
     doing = f"{options.doing}: what is alike"
     return learn_features(net, marked, replace(options, doing=doing), recipe.pair_radius)
 
@@ -136,7 +142,7 @@ def teaching_marks(
     region : (*spatial)
         As `refine` returns it. If it is empty there is a lesion all the same, so that nothing is taught.
     raw : (*spatial) bool
-        The map, cut by itself.
+        The map, thresholded by itself.
     stands_out : (*spatial) bool
         Where the map says what it does not say of every case.
     """
@@ -145,21 +151,21 @@ def teaching_marks(
     return where_told(where_agreed(banded(region, recipe.similarity, recipe.band), raw), stands_out)
 
 
-def banded(region: np.ndarray, cut: float, band: float) -> np.ndarray:
-    """Return ``(*spatial) int8``: 1 from `cut` + `band` on, 0 below `cut` - `band`, -1 between.
+def banded(region: np.ndarray, threshold: float, band: float) -> np.ndarray:
+    """Return ``(*spatial) int8``: 1 from `threshold` + `band` on, 0 below `threshold` - `band`, -1 between.
 
-    A region whose highest value is less than two bands above the cut is a lesion from halfway up to it: a case whose
-    voxels are little alike would have no mark of a lesion otherwise, and a net learn of it that there is none.
+    A region whose highest value is less than two bands above the threshold is a lesion from halfway up to it: a case
+    whose voxels are little alike would have no mark of a lesion otherwise, and a net learn of it that there is none.
 
     >>> banded(np.array([0.2, 0.5, 0.9]), 0.5, 0.1).tolist()
     [0, -1, 1]
     >>> banded(np.array([0.2, 0.5, 0.54]), 0.5, 0.1).tolist()
     [0, -1, 1]
     """
-    halfway = (cut + float(region.max())) / 2
+    halfway = (threshold + float(region.max())) / 2
     marked = np.full(region.shape, IGNORED, dtype=np.int8)
-    marked[region < cut - band] = 0
-    marked[region >= np.clip(halfway, cut, cut + band)] = 1
+    marked[region < threshold - band] = 0
+    marked[region >= np.clip(halfway, threshold, threshold + band)] = 1
     return marked
 
 
@@ -184,7 +190,7 @@ def where_told(marked: np.ndarray, stands_out: np.ndarray) -> np.ndarray:
 
 
 def refine(
-    net: FeatureNet, image: np.ndarray, heat_map: np.ndarray, cuts: SeedCuts, recipe: SegmentationRecipe
+    net: FeatureNet, image: np.ndarray, heat_map: np.ndarray, thresholds: SeedThresholds, recipe: SegmentationRecipe
 ) -> np.ndarray:
     """Return how much each voxel belongs to the lesion, ``(*spatial)`` between 0 and 1; 0 throughout of an empty map.
 
@@ -198,7 +204,7 @@ def refine(
     region = grow(features, points, heat_map.ravel()[points])
     if recipe.walk_steps:
         region = walk(transitions(features, recipe.walk_radius, recipe.walk_beta), region, recipe.walk_steps)
-    return EDGES[recipe.edges](Refining(image, region, seeds(heat_map, cuts)))
+    return EDGES[recipe.edges](Refining(image, region, seeds(heat_map, thresholds)))
 
 
 def regions_of(segmenter: Segmenter, image: np.ndarray, heat_map: np.ndarray) -> dict[str, np.ndarray]:
@@ -207,26 +213,26 @@ def regions_of(segmenter: Segmenter, image: np.ndarray, heat_map: np.ndarray) ->
     Each is a lesion from 1/2 on.
     """
     shown = scaled(heat_map)
-    refined = refine(segmenter.features, image, shown, segmenter.cuts, segmenter.recipe)
+    refined = refine(segmenter.features, image, shown, segmenter.thresholds, segmenter.recipe)
     return {
-        # So that one cut serves all: lambda becomes 1/2.
+        # So that one threshold serves all: lambda becomes 1/2.
         "refined": centred(refined, segmenter.recipe.similarity),
         "distilled": predict_masks(segmenter.distilled, image[None])[0],
     }
 
 
-def centred(region: np.ndarray, cut: float) -> np.ndarray:
-    """Return values between 0 and 1 with `cut` moved to 1/2, linear on either side.
+def centred(region: np.ndarray, threshold: float) -> np.ndarray:
+    """Return values between 0 and 1 with `threshold` moved to 1/2, linear on either side.
 
     >>> centred(np.array([0.0, 0.2, 0.6, 1.0]), 0.2).tolist()
     [0.0, 0.5, 0.75, 1.0]
     """
-    return np.asarray(np.interp(region, [0, cut, 1], [0, HALF, 1]))
+    return np.asarray(np.interp(region, [0, threshold, 1], [0, HALF, 1]))
 
 
-def raw_cut(cuts: SeedCuts) -> float:
-    """Return where a raw map is cut to a mask of its own: midway between the seeds' cuts."""
-    return (cuts.background + cuts.foreground) / 2
+def raw_threshold(thresholds: SeedThresholds) -> float:
+    """Return the threshold at which a raw map becomes a mask: midway between those of the seeds."""
+    return (thresholds.background + thresholds.foreground) / 2
 
 
 def learn_from_regions(lesions: Lesions, regions: Sequence[np.ndarray | None], options: LearningOptions) -> UNet:
@@ -236,15 +242,15 @@ def learn_from_regions(lesions: Lesions, regions: Sequence[np.ndarray | None], o
 
 @dataclass(frozen=True)
 class Learnt:
-    """What was learnt of a lesion: what draws it, and where each kind of map is cut, the seeds' own first."""
+    """What was learnt of a lesion: what draws it, and the thresholds of each kind of map, those of the seeds first."""
 
     segmenter: Segmenter
-    cuts: Mapping[str, SeedCuts]
+    thresholds: Mapping[str, SeedThresholds]
 
     @property
     def seed_method(self) -> str:
         """The heat map whose highest points a lesion grows from."""
-        return next(iter(self.cuts))
+        return next(iter(self.thresholds))
 
 
 def save_learnt(learnt: Learnt, made_for: Mapping[str, Json], path: Path) -> None:
@@ -254,7 +260,7 @@ def save_learnt(learnt: Learnt, made_for: Mapping[str, Json], path: Path) -> Non
         "made_for": dict(made_for),
         "channels": segmenter.features.unet.channels,
         "dimensions": segmenter.features.unet.dimensions,
-        "cuts": {name: cast(Json, asdict(cuts)) for name, cuts in learnt.cuts.items()},
+        "cuts": {name: cast(Json, asdict(thresholds)) for name, thresholds in learnt.thresholds.items()},
     }
     write_checkpoint(Checkpoint(facts, _nets(segmenter.features, segmenter.distilled).state_dict()), path)
 
@@ -276,10 +282,10 @@ def read_learnt(path: Path, made_for: Mapping[str, Json], build: Callable[[Check
         raise InputError(f"{path}: is damaged. Delete it; it is then learnt anew.") from error
 
 
-def cuts_of(saved: Checkpoint) -> dict[str, SeedCuts]:
-    """Return where maps of each method are cut, as a saved file says."""
+def thresholds_of(saved: Checkpoint) -> dict[str, SeedThresholds]:
+    """Return the thresholds of each method's maps, as a saved file says."""
     told = cast(Mapping[str, Mapping[str, float]], saved.facts["cuts"])
-    return {name: SeedCuts(**values) for name, values in told.items()}  # type: ignore[arg-type]
+    return {name: SeedThresholds(**values) for name, values in told.items()}  # type: ignore[arg-type]
 
 
 def load_learnt(
@@ -290,11 +296,11 @@ def load_learnt(
     def build(saved: Checkpoint) -> Learnt:
         channels, dimensions = (cast(int, saved.facts[name]) for name in ("channels", "dimensions"))
         features = FeatureNet(channels, N_FEATURES, dimensions, recipe.features)
-        distilled, cuts = UNet(channels, 1, dimensions), cuts_of(saved)
+        distilled, thresholds = UNet(channels, 1, dimensions), thresholds_of(saved)
         nets = _nets(features, distilled)
         nets.load_state_dict(dict(saved.tensors))
         nets.to(device).eval()
-        return Learnt(Segmenter(next(iter(cuts.values())), features, distilled, recipe), cuts)
+        return Learnt(Segmenter(next(iter(thresholds.values())), features, distilled, recipe), thresholds)
 
     return read_learnt(path, made_for, build)
 

@@ -13,8 +13,8 @@ from focusmap.files import Json
 from focusmap.heatmaps import file_name
 from focusmap.segmentation.cases import Job, LesionCase, Member, Seen
 from focusmap.segmentation.lesions import Lesion
-from focusmap.segmentation.seeds import SeedCuts
-from focusmap.segmentation.segmenter import cuts_of, read_learnt
+from focusmap.segmentation.seeds import SeedThresholds
+from focusmap.segmentation.segmenter import read_learnt, thresholds_of
 from focusmap.segmentation.small_nets import Cases, UNet, learn_masks, predict_masks
 from focusmap.segmentation.votes import Candidates, Vote, area_and_error, choose, learn_vote
 from focusmap.training import Checkpoint, write_checkpoint
@@ -36,8 +36,8 @@ class Voted:
         How regions are weighed.
     distilled
         A U-Net taught by the chosen regions; cases without a lesion taught it to draw none.
-    cuts
-        Of each kind of map, where it is cut to a mask of its own.
+    thresholds
+        Of each kind of map, those at which it becomes a mask of its own.
     evidence, errors
         Of each method, the AUROC on the tuning set of how much of a lesion it finds in an image, and its standard
         error; no mask is needed for it. NaN where the tuning set has one class alone.
@@ -45,7 +45,7 @@ class Voted:
 
     vote: Vote
     distilled: UNet
-    cuts: Mapping[str, SeedCuts]
+    thresholds: Mapping[str, SeedThresholds]
     evidence: Mapping[str, float]
     errors: Mapping[str, float]
 
@@ -64,14 +64,16 @@ def _agreement(first: np.ndarray, second: np.ndarray) -> float:
     return 2 * float((first & second).sum()) / max(float(first.sum() + second.sum()), 1.0)
 
 
-def learn_voted(train: Seen, tune: Seen, cuts: Mapping[str, SeedCuts], lesion: Lesion, job: Job) -> Voted:
+def learn_voted(train: Seen, tune: Seen, thresholds: Mapping[str, SeedThresholds], lesion: Lesion, job: Job) -> Voted:
     """Return what the cases of train and tune teach, by their labels alone."""
     candidates = {name: _candidates(seen, f"{lesion.name}: regions", job) for name, seen in _named(train, tune)}
     vote = learn_vote(candidates["train"], train.known, candidates["tune"], tune.known)
     distilled = _distil(train, candidates["train"], vote, lesion, job)
     whether = [_highest(predict_masks(distilled, case.image[None])[0]) for case in tune.cases]
     area, error = area_and_error(np.array(whether), tune.known)
-    return Voted(vote, distilled, cuts, {VOTE: vote.evidence, DISTILLED: area}, {VOTE: vote.error, DISTILLED: error})
+    return Voted(
+        vote, distilled, thresholds, {VOTE: vote.evidence, DISTILLED: area}, {VOTE: vote.error, DISTILLED: error}
+    )
 
 
 def _named(train: Seen, tune: Seen) -> list[tuple[str, Seen]]:
@@ -117,7 +119,7 @@ def save_voted(voted: Voted, made_for: Mapping[str, Json], path: Path) -> None:
         "channels": voted.distilled.channels,
         "dimensions": voted.distilled.dimensions,
         "vote": voted.vote.to_dict(),
-        "cuts": {name: cast(Json, asdict(cuts)) for name, cuts in voted.cuts.items()},
+        "cuts": {name: cast(Json, asdict(thresholds)) for name, thresholds in voted.thresholds.items()},
         "evidence": _defined(voted.evidence),
         "errors": _defined(voted.errors),
     }
@@ -138,7 +140,7 @@ def load_voted(path: Path, made_for: Mapping[str, Json], job: Job) -> Voted | No
         net.load_state_dict(dict(saved.tensors))
         vote = Vote.from_dict(cast(dict[str, Json], saved.facts["vote"]))
         evidence, errors = (_numbers(saved.facts[name]) for name in ("evidence", "errors"))
-        return Voted(vote, net.to(job.device).eval(), cuts_of(saved), evidence, errors)
+        return Voted(vote, net.to(job.device).eval(), thresholds_of(saved), evidence, errors)
 
     return read_learnt(path, made_for, build)
 

@@ -16,7 +16,7 @@ IMAGE_COLUMNS = ("row", "image_id", "path", "case_id", "view")
 def by_case(cohort: Cohort, *, grouped: bool = True) -> Cohort:
     """Return the cohort whose rows are the cases of a cohort of images; the images stand in its `images`.
 
-    A case's `image_id` is its name, its `path` that of its first image. A target, covariate or earlier value is what
+    A case's `image_id` is its name, its `path` that of its first image. A target, covariate or baseline value is what
     any of its images says; images that say nothing are passed over.
 
     Parameters
@@ -126,8 +126,8 @@ def _refuse_unnamed(cohort: Cohort) -> None:
 
 def _shared_columns(cohort: Cohort) -> list[str]:
     study = cohort.study
-    earlier = [f"earlier_{name}" for name in study.task.names]
-    wanted = ("patient_id", "split_declared", *study.task.names, *study.covariates, *study.before.values(), *earlier)
+    baseline = [f"earlier_{name}" for name in study.task.names]
+    wanted = ("patient_id", "split_declared", *study.task.names, *study.covariates, *study.before.values(), *baseline)
     return [name for name in dict.fromkeys(wanted) if name in cohort.table]
 
 

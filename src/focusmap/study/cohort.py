@@ -89,14 +89,14 @@ class Cohort:
         return self.task.encode(self.table)
 
     @cached_property
-    def earlier(self) -> np.ndarray:
+    def baseline(self) -> np.ndarray:
         """``(N, T) float64``: what a predicted change is added to, NaN unknown; 0 where the value itself is learnt."""
-        return self.task.encode_earlier(self.table)
+        return self.task.encode_baseline(self.table)
 
     @property
     def learnt(self) -> np.ndarray:
         """``(N, T) float64``: the truth that a model is trained towards; of a change target the change."""
-        return np.asarray(self.truth - self.earlier)
+        return np.asarray(self.truth - self.baseline)
 
     @cached_property
     def positions(self) -> dict[str, int]:
@@ -230,7 +230,7 @@ def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
     table = pd.concat([table, _masks(study, raw)], axis=1)
     columns = dict.fromkeys((*study.covariates, *study.groups, *study.before.values()))
     kept = [name for name in columns if name not in (*table, *study.task.names)]
-    table = pd.concat([table, raw[kept], _earlier_cells(study.task, raw), _targets(study, raw)], axis=1)
+    table = pd.concat([table, raw[kept], _baseline_cells(study.task, raw), _targets(study, raw)], axis=1)
     for name, column in study.before.items():
         replace(study.task.target(name), name=column).encode(list(raw[column]))
     refuse_repeats(table, study.task.names)
@@ -247,7 +247,7 @@ def read_unlabelled(file: Path, study: Study) -> Cohort:
     Raises
     ------
     MissingFileError, InputError
-        If the file is not there, a name of a row is empty or stands twice, or an earlier value that a change is
+        If the file is not there, a name of a row is empty or stands twice, or a baseline value that a change is
         added to is not there or is no number.
     """
     raw = read_columns(file)
@@ -255,16 +255,16 @@ def read_unlabelled(file: Path, study: Study) -> Cohort:
         cells = without_missing(raw, study.missing)
         table = named_rows(study, cells)
         refuse_repeats(table, ())
-        earlier = _earlier_cells(study.task, cells)
+        baseline = _baseline_cells(study.task, cells)
     kept = [name for name in study.covariates if name in cells and name not in table]
-    return Cohort(study, pd.concat([table, cells[kept], earlier], axis=1), raw)
+    return Cohort(study, pd.concat([table, cells[kept], baseline], axis=1), raw)
 
 
-def read_earlier(file: Path, study: Study) -> pd.DataFrame:
+def read_baseline(file: Path, study: Study) -> pd.DataFrame:
     """Return the columns ``earlier_TARGET`` of a table; `InputError` if one is not there or a cell is no number."""
     raw = read_columns(file)
     with _named(file):
-        return _earlier_cells(study.task, without_missing(raw, study.missing))
+        return _baseline_cells(study.task, without_missing(raw, study.missing))
 
 
 def write_cohort(cohort: Cohort, path: Path) -> None:
@@ -294,7 +294,7 @@ def load_cohort(run: Path) -> Cohort:
 def _require_columns(study: Study, raw: pd.DataFrame) -> None:
     targets = (study.list_column,) if study.list_column else study.task.names
     roles = (study.path_column, study.patient_column, study.case_column, study.view_column, study.split_column)
-    inputs = (*study.covariates, *study.groups, *study.before.values(), *_earlier_columns(study.task))
+    inputs = (*study.covariates, *study.groups, *study.before.values(), *_baseline_columns(study.task))
     wanted = (*roles, study.block_column, study.mask_column, *inputs, *targets)
     missing = [name for name in wanted if name is not None and name not in raw]
     if missing:
@@ -337,19 +337,19 @@ def _masks(study: Study, raw: pd.DataFrame) -> pd.DataFrame:
     return masks
 
 
-def _earlier_cells(task: Task, raw: pd.DataFrame) -> pd.DataFrame:
+def _baseline_cells(task: Task, raw: pd.DataFrame) -> pd.DataFrame:
     """Return the column ``earlier_TARGET`` of each target whose change is learnt; "" where it is unknown."""
-    lacking = [column for column in _earlier_columns(task) if column not in raw]
+    lacking = [column for column in _baseline_columns(task) if column not in raw]
     if lacking:
         there = _columns_there(lacking, raw)
         raise InputError(f"lacks the column(s) {', '.join(lacking)} that predicted changes are added to.{there}")
-    changing = [target for target in task.targets if target.earlier]
-    found = {f"earlier_{t.name}": t.decode(replace(t, name=t.earlier).encode(list(raw[t.earlier]))) for t in changing}
+    changing = [target for target in task.targets if target.baseline]
+    found = {f"earlier_{t.name}": t.decode(replace(t, name=t.baseline).encode(list(raw[t.baseline]))) for t in changing}
     return pd.DataFrame(found, index=raw.index)
 
 
-def _earlier_columns(task: Task) -> tuple[str, ...]:
-    return tuple(target.earlier for target in task.targets if target.earlier)
+def _baseline_columns(task: Task) -> tuple[str, ...]:
+    return tuple(target.baseline for target in task.targets if target.baseline)
 
 
 def _listed(cells: pd.Series, study: Study) -> list[set[str]]:
@@ -370,8 +370,8 @@ def _targets(study: Study, raw: pd.DataFrame) -> pd.DataFrame:
         if target.kind == "binary" and "-1" not in target.classes:
             meaning = {"unknown": "", "negative": target.classes[0], "positive": target.classes[1]}[study.uncertain]
             cells = cells.replace({"-1": meaning, "-1.0": meaning})
-        if target.earlier:
+        if target.baseline:
             # What it has changed since is not known.
-            cells = cells.mask(raw[target.earlier].str.strip() == "", "")
+            cells = cells.mask(raw[target.baseline].str.strip() == "", "")
         columns[target.name] = target.decode(target.encode(list(cells)))
     return pd.DataFrame(columns, index=raw.index)

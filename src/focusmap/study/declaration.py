@@ -49,9 +49,9 @@ def declare_study(label_file: Path, table: pd.DataFrame, declaration: Declaratio
     """
     kinds = dict(parse_covariate(text, list(table.columns)) for text in declaration.covariates)
     specs = [parse_target(text, list(table.columns)) for text in declaration.targets]
-    earlier = {spec.name: spec.earlier for spec in specs if spec.earlier}
-    before = earlier | dict(_pair("before", text) for text in declaration.before)
-    inputs = (*kinds, *declaration.groups, *before.values(), *earlier.values())
+    baseline = {spec.name: spec.baseline for spec in specs if spec.baseline}
+    before = baseline | dict(_pair("before", text) for text in declaration.before)
+    inputs = (*kinds, *declaration.groups, *before.values(), *baseline.values())
     for column in (declaration.block, *inputs):
         require_column(table, column)
     table = without_missing(table, declaration.missing)

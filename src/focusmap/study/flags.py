@@ -17,7 +17,7 @@ class Flag:
     ----------
     kind
         ``unseen``: a category, and ``outside``: a number, that train does not have; ``unlike``: an image unlike those
-        of train; ``unknown``: an earlier value is not known; ``unreadable``: images of a case cannot be read.
+        of train; ``unknown``: a baseline value is not known; ``unreadable``: images of a case cannot be read.
     text
         The same in words.
     """

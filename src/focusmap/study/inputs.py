@@ -10,7 +10,7 @@ from focusmap.errors import InputError, MissingFileError
 from focusmap.files import is_table
 from focusmap.images import image_files
 from focusmap.study.cases import NO_VIEW, by_case
-from focusmap.study.cohort import Cohort, read_columns, read_earlier, read_unlabelled
+from focusmap.study.cohort import Cohort, read_baseline, read_columns, read_unlabelled
 from focusmap.study.external import rows_like
 from focusmap.study.ids import named_rows
 from focusmap.study.index import masks_among
@@ -29,7 +29,7 @@ class Needs:
     Parameters
     ----------
     task
-        Its targets; their earlier values, where changes are added to them.
+        Its targets; their baseline values, where changes are added to them.
     images
         Whether it is shown images.
     covariates
@@ -78,17 +78,17 @@ def read_images(folder: Path, task: Task, inputs: Sequence[Path], declaration: D
     Raises
     ------
     MissingFileError, InputError
-        As `read_inputs`; of a model that tells changes, if there is not one table with the earlier values.
+        As `read_inputs`; of a model that tells changes, if there is not one table with the baseline values.
     """
     own = _own_study(folder)
     found = [one for given in inputs for one in _images_of(given, declaration, own)]
     names, files = [name for name, _ in found], [file for _, file in found]
     table = pd.DataFrame(names, columns=["image_id", "path", "patient_id"]).assign(row=range(2, len(names) + 2))
-    columns = ", ".join(target.earlier for target in task.targets if target.earlier)
+    columns = ", ".join(target.baseline for target in task.targets if target.baseline)
     if columns:
         if len(inputs) != 1 or not is_table(inputs[0]):
             raise InputError(f"{folder}: the model tells changes; give one label file with the column(s) {columns}.")
-        table = pd.concat([table, read_earlier(inputs[0], _study_of(folder, task, inputs[0], declaration))], axis=1)
+        table = pd.concat([table, read_baseline(inputs[0], _study_of(folder, task, inputs[0], declaration))], axis=1)
     return Samples.from_files(Cohort(Study(inputs[0], Path(), task, "path"), table, table), files)
 
 

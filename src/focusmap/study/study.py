@@ -115,7 +115,7 @@ def _describe_target(task: Task, name: str) -> str:
     target = task.target(name)
     detail = {
         "binary": f"positive is {target.classes[-1]!r}" if target.classes else "",
-        "continuous": f"learnt as its change since {target.earlier}" if target.earlier else "",
+        "continuous": f"learnt as its change since {target.baseline}" if target.baseline else "",
     }
     return f"{name} ({target.kind}; {detail.get(target.kind, ', '.join(target.classes))})".replace("; )", ")")
 

@@ -36,7 +36,7 @@ class TargetSpec:
     kind: TargetKind | None = None
     positive: str | None = None
     classes: tuple[str, ...] = ()
-    earlier: str = ""
+    baseline: str = ""
     list_sign: str = ""
     decimal: str = ""
 
@@ -52,7 +52,7 @@ def make_target(column: pd.Series, spec: TargetSpec) -> tuple[Target, list[Reaso
     cells, notes = _without_empty_words(column.str.strip(), spec)
     if not (cells != "").any():
         raise InputError(f"target {spec.name!r}: every cell is empty.")
-    if spec.earlier and (spec.classes or spec.positive or spec.kind != "continuous"):
+    if spec.baseline and (spec.classes or spec.positive or spec.kind != "continuous"):
         raise InputError(f"target {spec.name!r}: delta= is the change of a number, which has no classes.")
     if spec.classes:
         return _declared_classes(cells, spec), notes
@@ -137,7 +137,7 @@ def _continuous(cells: pd.Series, spec: TargetSpec) -> Target:
     except InputError:
         # Said with its row when the cells are read.
         unit = ""
-    return Target(spec.name, "continuous", earlier=spec.earlier, decimal=spec.decimal, unit=unit)
+    return Target(spec.name, "continuous", baseline=spec.baseline, decimal=spec.decimal, unit=unit)
 
 
 def _classes_of(cells: pd.Series, values: list[str], spec: TargetSpec) -> tuple[Target, Reason | None]:

@@ -54,9 +54,9 @@ def parse_target(text: str, columns: Sequence[str]) -> TargetSpec:
     """Return the parts of a ``--target`` argument; a column name may itself hold colons.
 
     >>> parse_target("label:positive=malignant", ["label"])
-    TargetSpec(name='label', kind=None, positive='malignant', classes=(), earlier='', list_sign='', decimal='')
+    TargetSpec(name='label', kind=None, positive='malignant', classes=(), baseline='', list_sign='', decimal='')
     """
-    name, positive, earlier, sign, decimal = text, None, "", "", ""
+    name, positive, baseline, sign, decimal = text, None, "", "", ""
     kind: TargetKind | None = None
     classes: tuple[str, ...] = ()
     while name not in columns and ":" in name:
@@ -66,7 +66,7 @@ def parse_target(text: str, columns: Sequence[str]) -> TargetSpec:
         elif option.startswith("classes="):
             classes = tuple(part.strip() for part in option.removeprefix("classes=").split(","))
         elif option.startswith("delta="):
-            earlier = option.removeprefix("delta=")
+            baseline = option.removeprefix("delta=")
             kind = kind or "continuous"
         elif option.startswith("list=") and option.removeprefix("list=") in (*LIST_SIGNS, " ", WRITTEN_OUT):
             sign = option.removeprefix("list=")
@@ -77,7 +77,7 @@ def parse_target(text: str, columns: Sequence[str]) -> TargetSpec:
         else:
             known = f"{', '.join(TARGET_KINDS)}, positive=CLASS, classes=A,B,C, delta=COLUMN, list=SIGN, decimal=comma"
             raise InputError(f"--target {text}: {option!r} is not one of {known}.")
-    return TargetSpec(name, kind, positive, classes, earlier, sign, decimal)
+    return TargetSpec(name, kind, positive, classes, baseline, sign, decimal)
 
 
 def infer_task(table: pd.DataFrame, specs: Sequence[TargetSpec], reserved: Sequence[str]) -> Inference:

@@ -58,8 +58,8 @@ class Target:
         The values as the label file writes them. Binary: (negative, positive); of one class against the rest the
         negative ones are joined by ``|``. Multiclass and ordinal:
         every class, in the order of the logits. Continuous: empty.
-    earlier
-        Of a continuous target whose change is learnt (delta): the column of its earlier value, to which a predicted
+    baseline
+        Of a continuous target whose change is learnt (delta): the column of its baseline value, to which a predicted
         change is added. Empty where the value itself is learnt. Two models of one value can be compared however it
         was learnt, so that this makes no difference between targets.
     decimal, unit
@@ -70,7 +70,7 @@ class Target:
     name: str
     kind: TargetKind = "binary"
     classes: tuple[str, ...] = ()
-    earlier: str = field(default="", compare=False)
+    baseline: str = field(default="", compare=False)
     decimal: str = field(default="", compare=False)
     unit: str = field(default="", compare=False)
 
@@ -81,7 +81,7 @@ class Target:
             object.__setattr__(self, "classes", ("0", "1"))
         if self.kind in ("multiclass", "ordinal") and len(self.classes) < 2:
             raise InputError(f"target {self.name!r}: a {self.kind} target needs two classes or more.")
-        if self.earlier and self.kind != "continuous":
+        if self.baseline and self.kind != "continuous":
             raise InputError(f"target {self.name!r}: a change is one of numbers; a {self.kind} target has none.")
 
     @property
@@ -279,16 +279,16 @@ class Task:
         columns = [target.coded.encode([str(cell) for cell in table[target.name]]) for target in self.targets]
         return np.stack(columns, axis=1) if len(table) else np.empty((0, len(self.targets)))
 
-    def encode_earlier(self, table: pd.DataFrame) -> np.ndarray:
+    def encode_baseline(self, table: pd.DataFrame) -> np.ndarray:
         """Return ``(N, T) float64``: what a predicted change is added to, NaN unknown; 0 where values are learnt.
 
         `table` has a column ``earlier_TARGET`` for each target whose change is learnt.
         """
-        earlier = np.zeros((len(table), len(self.targets)))
+        found = np.zeros((len(table), len(self.targets)))
         for position, target in enumerate(self.targets):
-            if target.earlier:
-                earlier[:, position] = target.encode([str(cell) for cell in table[f"earlier_{target.name}"]])
-        return earlier
+            if target.baseline:
+                found[:, position] = target.encode([str(cell) for cell in table[f"earlier_{target.name}"]])
+        return found
 
     def label_truth(self, truth: np.ndarray) -> np.ndarray:
         """Return ``(N, L)``: truth per label name, a class index spelt out as 0 and 1; NaN unknown.
@@ -340,7 +340,7 @@ class Task:
         values: list[Json] = []
         for target in self.targets:
             written: dict[str, Json] = {"name": target.name, "kind": target.kind, "classes": list(target.classes)}
-            said = {"earlier": target.earlier, "decimal": target.decimal, "unit": target.unit}
+            said = {"earlier": target.baseline, "decimal": target.decimal, "unit": target.unit}
             values.append(written | {key: text for key, text in said.items() if text})
         return values
 

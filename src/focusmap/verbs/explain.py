@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from focusmap.errors import InputError
-from focusmap.evaluation import Explained, FrozenCuts, reference_of, score_maps
+from focusmap.evaluation import Explained, FrozenThresholds, reference_of, score_maps
 from focusmap.faithfulness import TrustPlan, choose_subjects, measure_trust, plan_trust
 from focusmap.figures import save_figure
 from focusmap.files import Json, branch, is_table, write_failures, write_json
@@ -50,8 +50,8 @@ class _Member:
     def explained(self, boxes: Path | None) -> Explained:
         """Return the folder with what is known of lesions in its images, and in those of train."""
         train = None if self.train is None else reference_of(by_image(self.train), boxes)
-        cuts = FrozenCuts.of(FOCUS, self.model.card.cuts)
-        return Explained(self.folder, reference_of(by_image(self.rows), boxes), train, cuts)
+        thresholds = FrozenThresholds.of(FOCUS, self.model.card.map_thresholds)
+        return Explained(self.folder, reference_of(by_image(self.rows), boxes), train, thresholds)
 
 
 def explain(

@@ -12,7 +12,7 @@ from focusmap.errors import InputError
 from focusmap.evaluation import Standings, answered, fill_template, read_template, standings_of
 from focusmap.figures import write_contact_sheet
 from focusmap.files import atomic, refuse_existing, write_failures, write_table
-from focusmap.models import Predictor, likeness_of, load_run_model, needs_of, neighbours_of
+from focusmap.models import Predictor, load_run_model, needs_of, neighbours_of, ood_of
 from focusmap.models.predict import CHUNK, Predicted, predict_chunks
 from focusmap.report import alike_in_words, in_short, in_words, words_in
 from focusmap.study import Flags, Run, RunOptions, Samples, check_targets, count_rows, read_inputs
@@ -55,7 +55,7 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
     samples = _asked(folder, model, request, options)
     standings = standings_of(folder)
     # Cases are answered together, which decides the last digits; images stream by.
-    found = predict_chunks(model, samples, likeness_of(folder), options.progress, None if model.views else CHUNK)
+    found = predict_chunks(model, samples, ood_of(folder), options.progress, None if model.views else CHUNK)
     chunks = (
         replace(one, predictions=answered(one.predictions, standings, model.card.thresholds, request.error))
         for one in found

@@ -12,7 +12,7 @@ from focusmap.cli.show_results import print_scores
 from focusmap.cli.show_study import boxes_in_words, masks_in_words
 from focusmap.errors import InputError
 from focusmap.evaluation.localisation.reference import Reference, read_boxes
-from focusmap.evaluation.localisation.scoring import Explained, FrozenCuts, score_maps
+from focusmap.evaluation.localisation.scoring import Explained, FrozenThresholds, score_maps
 from focusmap.evaluation.localisation.summary import (
     NO_HITS,
     NO_MEAN_MASK,
@@ -102,11 +102,11 @@ def test_the_scores_of_each_map_are_written_one_by_one(planted, tmp_path):
 
 
 def test_a_frozen_cut_is_used_for_its_label_and_its_method(planted, tmp_path):
-    """The maps are masks of 0 and 1: a cut of 1 gives the lesion, one above gives nothing, to the baselines too."""
+    """The maps are masks of 0 and 1: a threshold of 1 gives the lesion, one above nothing, to the baselines too."""
     phantom, cohort = planted
     write_explained(tmp_path, phantom, cohort)
-    cuts = FrozenCuts("cam", {FINDINGS[0]: 1.0, FINDINGS[1]: 1.5}, n_masks=3)
-    explained = Explained(tmp_path, Reference(cohort), cuts=cuts)
+    thresholds = FrozenThresholds("cam", {FINDINGS[0]: 1.0, FINDINGS[1]: 1.5}, n_masks=3)
+    explained = Explained(tmp_path, Reference(cohort), thresholds=thresholds)
     scores = score_maps([explained], tmp_path / "scores.json", ScoreOptions(n_resamples=20))
     right, high = (scores["by_target"][finding] for finding in FINDINGS[:2])
     assert right["cam"]["iou_at_cut"]["value"] == right["cam"]["dice_at_cut"]["value"] == 1

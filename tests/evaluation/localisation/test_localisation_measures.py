@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 import support.localisation_oracles as slow
-from focusmap.evaluation.localisation.measures import MapOnMask, area_cut, best_cut, dice_at, iou_at, measure, otsu_cut
+from focusmap.evaluation.localisation.measures import (
+    MapOnMask,
+    area_threshold,
+    best_threshold,
+    dice_at,
+    iou_at,
+    measure,
+    otsu_threshold,
+)
 from focusmap.evaluation.localisation.summary import random_map
 
 SHAPES = [(9, 7), (5, 6, 4)]
@@ -35,14 +43,14 @@ def drawn(shape: tuple[int, ...], seed: int) -> tuple[np.ndarray, np.ndarray]:
 def test_measures_equal_their_definitions(shape, seed):
     heat_map, mask = drawn(shape, seed)
     pixels, pair = slow.pixels_of(heat_map, mask), MapOnMask.of(heat_map, mask)
-    found, otsu = measure(pair), otsu_cut(pair)
+    found, otsu = measure(pair), otsu_threshold(pair)
     for name in ("pointing_hit", "chance", "energy_pointing", "rank_accuracy"):
         assert found[name] == pytest.approx(getattr(slow, name)(pixels)), name
     assert found["auprc"] == pytest.approx(slow.pixel_auprc(pixels))
     assert found["energy_ratio"] == pytest.approx(slow.energy_pointing(pixels) / slow.chance(pixels))
     assert (found["iou"], found["dice"]) == pytest.approx((slow.iou_at(pixels, otsu), slow.dice_at(pixels, otsu)))
     assert found["iou_best"] == pytest.approx(slow.best_iou(pixels))
-    assert found["dice_best"] == pytest.approx(max(slow.dice_at(pixels, cut) for cut, _ in pixels))
+    assert found["dice_best"] == pytest.approx(max(slow.dice_at(pixels, threshold) for threshold, _ in pixels))
 
 
 @pytest.mark.parametrize(
@@ -77,9 +85,9 @@ def test_no_cut_is_better_than_the_best_one(seed):
     heat_map, mask = drawn((6, 5), seed)
     pair = MapOnMask.of(heat_map, mask)
     if mask.any():
-        best = iou_at(pair, best_cut(pair))
-        assert all(iou_at(pair, cut) <= best for cut in (otsu_cut(pair), *heat_map.ravel()))
-        assert dice_at(pair, best_cut(pair)) == pytest.approx(2 * best / (1 + best))
+        best = iou_at(pair, best_threshold(pair))
+        assert all(iou_at(pair, threshold) <= best for threshold in (otsu_threshold(pair), *heat_map.ravel()))
+        assert dice_at(pair, best_threshold(pair)) == pytest.approx(2 * best / (1 + best))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -95,20 +103,20 @@ def test_otsu_splits_with_the_least_variance_within(seed):
     rng = np.random.default_rng(seed)
     values = np.concatenate([rng.normal(0, 1, 300), rng.normal(6, 1, 100)])
 
-    def within(cut: float) -> float:
-        low, high = values[values < cut], values[values >= cut]
+    def within(threshold: float) -> float:
+        low, high = values[values < threshold], values[values >= threshold]
         return float(len(low) * low.var() + len(high) * high.var())
 
-    best = min(within(cut) for cut in np.sort(values)[1:])
-    assert within(otsu_cut(MapOnMask.of(values, values > 6))) == pytest.approx(best, rel=0.02)
+    best = min(within(threshold) for threshold in np.sort(values)[1:])
+    assert within(otsu_threshold(MapOnMask.of(values, values > 6))) == pytest.approx(best, rel=0.02)
 
 
 @given(st.floats(0.1, 10), st.floats(-5, 5))
 def test_otsu_moves_with_the_map(scale, shift):
     values = np.random.default_rng(0).normal(size=200)
     moved = scale * values + shift
-    cut, moved_cut = (otsu_cut(MapOnMask.of(one, values > 1)) for one in (values, moved))
-    np.testing.assert_array_equal(moved >= moved_cut, values >= cut)
+    threshold, moved_threshold = (otsu_threshold(MapOnMask.of(one, values > 1)) for one in (values, moved))
+    np.testing.assert_array_equal(moved >= moved_threshold, values >= threshold)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -127,7 +135,7 @@ def test_mean_iou_is_that_of_chexlocalize(seed):
 @pytest.mark.parametrize("n", [0, 1, 7, 24])
 def test_a_region_of_an_area_has_that_area(n):
     pair = MapOnMask.of(np.random.default_rng(0).random((6, 4)), QUARTER[:6, :4])
-    assert pair.reaching(area_cut(pair, n))[0] == n
+    assert pair.reaching(area_threshold(pair, n))[0] == n
 
 
 def test_a_random_map_scores_chance():

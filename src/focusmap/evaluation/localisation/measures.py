@@ -1,19 +1,21 @@
-"""How well one map finds one mask, in any number of dimensions; and where a focus map is cut in two.
+"""How well one map finds one mask, in any number of dimensions; and the threshold of a focus map.
 
 M is the map, G the mask, Omega all pixels. Every measure is NaN where G is empty, and higher is better for all but
 `chance`. None depends on where a pixel lies, only on its value and on whether it is in the mask. So the values of the
-map, and those in the mask, are sorted once, and every measure at every cut follows from the two arrays, exactly.
+map, and those in the mask, are sorted once, and every measure at every threshold follows from the two arrays, exactly.
 
-One cut a label, chosen on tune and never changed again. With masks: the cut with the greatest mean IoU. Without masks:
-the smallest region that keeps a stated share of the evidence.
+One threshold a label, chosen on tune and never changed again. With masks: the one with the greatest mean IoU. Without
+masks: the smallest region that keeps a stated share of the evidence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
+
+from focusmap.files import Json
 
 N_BINS = 256
 
@@ -65,16 +67,16 @@ class MapOnMask:
         """True if the map has one value only."""
         return bool(self.values[0] == self.values[-1])
 
-    def reaching(self, cut: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
-        """Return |P| and |P and G| for P = {M >= cut}, for each cut."""
+    def reaching(self, threshold: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+        """Return |P| and |P and G| for P = {M >= threshold}, for each threshold."""
         # In the precision of the map, or else numpy copies all values.
-        same = np.asarray(cut, dtype=self.values.dtype)
+        same = np.asarray(threshold, dtype=self.values.dtype)
         n_region = len(self.values) - np.searchsorted(self.values, same, side="left")
         return n_region, len(self.inside) - np.searchsorted(self.inside, same, side="left")
 
     @cached_property
     def levels(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return |P| and |P and G|, each ``(G,)``, for the values in the mask as cuts."""
+        """Return |P| and |P and G|, each ``(G,)``, for the values in the mask as thresholds."""
         return self.reaching(self.inside)
 
 
@@ -155,34 +157,34 @@ def pixel_auprc(pair: MapOnMask) -> float:
     return float((n_inside / n_region).mean())
 
 
-def iou_at(pair: MapOnMask, cut: float) -> float:
-    """Return |P and G| / |P or G| for P = {M >= cut}.
+def iou_at(pair: MapOnMask, threshold: float) -> float:
+    """Return |P and G| / |P or G| for P = {M >= threshold}.
 
     >>> iou_at(MapOnMask.of(np.array([[1.0, 2.0, 3.0]]), np.array([[False, False, True]])), 2.0)
     0.5
     """
     if pair.is_empty:
         return np.nan
-    n_region, n_inside = pair.reaching(cut)
+    n_region, n_inside = pair.reaching(threshold)
     return float(n_inside / (n_region + len(pair.inside) - n_inside))
 
 
-def dice_at(pair: MapOnMask, cut: float) -> float:
-    """Return 2 |P and G| / (|P| + |G|) for P = {M >= cut}.
+def dice_at(pair: MapOnMask, threshold: float) -> float:
+    """Return 2 |P and G| / (|P| + |G|) for P = {M >= threshold}.
 
     >>> round(dice_at(MapOnMask.of(np.array([[1.0, 2.0, 3.0]]), np.array([[False, False, True]])), 2.0), 3)
     0.667
     """
-    iou = iou_at(pair, cut)
+    iou = iou_at(pair, threshold)
     return 2 * iou / (1 + iou)
 
 
-def best_cut(pair: MapOnMask) -> float:
-    """Return the cut of the highest IoU with this very mask: an oracle, which no reader has. Infinite of no mask.
+def best_threshold(pair: MapOnMask) -> float:
+    """Return the threshold of the highest IoU with this very mask: an oracle, which no reader has. Infinite of no mask.
 
-    The best region ends on a pixel of the mask, since a lower cut that adds none can only add what is outside.
+    The best region ends on a pixel of the mask, since a lower threshold that adds none can only add what is outside.
 
-    >>> best_cut(MapOnMask.of(np.array([[1.0, 2.0, 3.0]]), np.array([[False, True, True]])))
+    >>> best_threshold(MapOnMask.of(np.array([[1.0, 2.0, 3.0]]), np.array([[False, True, True]])))
     2.0
     """
     if pair.is_empty:
@@ -191,23 +193,23 @@ def best_cut(pair: MapOnMask) -> float:
     return float(pair.inside[np.argmax(n_inside / (n_region + len(pair.inside) - n_inside))])
 
 
-def area_cut(pair: MapOnMask, n_pixels: int) -> float:
-    """Return the cut that the `n_pixels` highest pixels reach, and those that tie with the last; infinite for none.
+def area_threshold(pair: MapOnMask, n_pixels: int) -> float:
+    """Return the threshold that the `n_pixels` highest pixels reach, with ties of the last; infinite for none.
 
-    >>> area_cut(MapOnMask.of(np.array([[1.0, 2.0, 3.0]]), np.array([[False, False, True]])), 2)
+    >>> area_threshold(MapOnMask.of(np.array([[1.0, 2.0, 3.0]]), np.array([[False, False, True]])), 2)
     2.0
     """
     return float(pair.values[-n_pixels]) if n_pixels else np.inf
 
 
-def otsu_cut(pair: MapOnMask) -> float:
-    """Return the cut that best splits the map's values in two (Otsu 1979, eq. 14), of 256 equal bins.
+def otsu_threshold(pair: MapOnMask) -> float:
+    """Return the threshold that best splits the map's values in two (Otsu 1979, eq. 14), of 256 equal bins.
 
-    Scaling or shifting the map scales and shifts the cut, so it needs no min-max map. Infinite for a constant map,
+    Scaling or shifting the map does the same to the threshold, so it needs no min-max map. Infinite for a constant map,
     which no value then reaches.
 
-    >>> cut = otsu_cut(MapOnMask.of(np.array([0.0, 0.1, 0.9, 1.0]), np.ones(4, bool)))
-    >>> bool(0.1 < cut <= 0.9)
+    >>> threshold = otsu_threshold(MapOnMask.of(np.array([0.0, 0.1, 0.9, 1.0]), np.ones(4, bool)))
+    >>> bool(0.1 < threshold <= 0.9)
     True
     """
     if pair.is_constant:
@@ -227,16 +229,16 @@ def otsu_cut(pair: MapOnMask) -> float:
 def measure(pair: MapOnMask) -> dict[str, float]:
     """Return every measure of one map that needs nothing but the map and the mask.
 
-    ``iou`` and ``dice`` are those at Otsu's cut, ``iou_best`` and ``dice_best`` those at the best cut, an oracle.
-    ``miou`` is the IoU at Otsu's cut too, but NaN where the map is constant and hence no region is shown: CheXlocalize
-    takes its mean over true positives with a region (Saporta et al. 2022, and `true_pos_only` of their code).
-    ``energy_ratio`` is energy pointing over chance: 1 is a map that knows nothing.
+    ``iou`` and ``dice`` are those at Otsu's threshold, ``iou_best`` and ``dice_best`` those at the best threshold, an
+    oracle. ``miou`` is the IoU at Otsu's threshold too, but NaN where the map is constant and hence no region is shown:
+    CheXlocalize takes its mean over true positives with a region (Saporta et al. 2022, and `true_pos_only` of their
+    code). ``energy_ratio`` is energy pointing over chance: 1 is a map that knows nothing.
 
     >>> found = measure(MapOnMask.of(np.array([[0.0, 1.0]]), np.array([[False, True]])))
     >>> found["iou"], found["auprc"], found["energy_ratio"]
     (1.0, 1.0, 2.0)
     """
-    otsu, best = otsu_cut(pair), best_cut(pair)
+    otsu, best = otsu_threshold(pair), best_threshold(pair)
     iou, energy, by_chance = iou_at(pair, otsu), energy_pointing(pair), chance(pair)
     return {
         "pointing_hit": pointing_hit(pair),
@@ -254,17 +256,17 @@ def measure(pair: MapOnMask) -> dict[str, float]:
 
 
 # In equal steps of the logit, since maps are sigmoids or shares: they may be as telling below 0.01 as around 1/2.
-CUTS: np.ndarray = 1 / (1 + np.exp(-np.arange(-8, 8.1, 0.25)))
+THRESHOLDS: np.ndarray = 1 / (1 + np.exp(-np.arange(-8, 8.1, 0.25)))
 KEPT_SHARE = 0.8
 
 
 @dataclass(frozen=True)
-class FocusCut:
-    """Where the focus maps of a label are cut: at or above lies the region of the label.
+class MapThreshold:
+    """The threshold of the focus maps of a label: at or above it lies the region of the label.
 
     Parameters
     ----------
-    cut
+    value
         Between 0 and 1.
     rule
         ``masks`` (greatest mean IoU on tune), ``evidence`` (smallest region that keeps a share of it) or ``default``.
@@ -272,14 +274,23 @@ class FocusCut:
         True positives of tune that it was chosen on, and how many masks of theirs were looked at.
     """
 
-    cut: float
+    value: float
     rule: Literal["masks", "evidence", "default"]
     n_images: int = 0
     n_masks: int = 0
 
+    def to_dict(self) -> dict[str, Json]:
+        """Return plain values that `from_dict` reads back equal."""
+        return {"cut": self.value, "rule": self.rule, "n_images": self.n_images, "n_masks": self.n_masks}
 
-def iou_at_cuts(heat_map: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return ``(n,)``: the IoU of {M >= cut} with the mask, at each of `CUTS`.
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Json]) -> "MapThreshold":
+        """Read what `to_dict` gave."""
+        return cls(**{"value" if key == "cut" else key: value for key, value in values.items()})  # type: ignore[arg-type]
+
+
+def iou_at_thresholds(heat_map: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return ``(n,)``: the IoU of {M >= threshold} with the mask, at each of `THRESHOLDS`.
 
     Parameters
     ----------
@@ -289,46 +300,47 @@ def iou_at_cuts(heat_map: np.ndarray, mask: np.ndarray) -> np.ndarray:
         ``(*spatial) bool``, not empty.
     """
     pair = MapOnMask.of(heat_map, mask)
-    n_region, n_inside = pair.reaching(CUTS)
+    n_region, n_inside = pair.reaching(THRESHOLDS)
     return np.asarray(n_inside / (n_region + len(pair.inside) - n_inside))
 
 
-def kept_at_cuts(heat_map: np.ndarray) -> np.ndarray:
-    """Return ``(n,)``: the share of the map's evidence that lies in {M >= cut}, at each of `CUTS`; NaN if it has none.
+def kept_at_thresholds(heat_map: np.ndarray) -> np.ndarray:
+    """Return ``(n,)``: the share of the map's evidence in {M >= threshold}, at each of `THRESHOLDS`; NaN without any.
 
     Evidence is what stands out: sum over places of max(M - median of M, 0). A lesion fills less than half of an image,
     so that the median is what the map says of the rest.
 
     >>> heat_map = np.array([0.1, 0.1, 0.1, 0.6, 0.9])
-    >>> kept = kept_at_cuts(heat_map)
-    >>> [round(float(kept[CUTS >= cut][0]), 2) for cut in (0.05, 0.5, 0.7)]
+    >>> kept = kept_at_thresholds(heat_map)
+    >>> [round(float(kept[THRESHOLDS >= threshold][0]), 2) for threshold in (0.05, 0.5, 0.7)]
     [1.0, 1.0, 0.62]
     """
     evidence = np.maximum(heat_map.astype(np.float64) - np.median(heat_map), 0).ravel()
     total = evidence.sum()
     if total <= 0:
-        return np.full(len(CUTS), np.nan)
+        return np.full(len(THRESHOLDS), np.nan)
     order = np.argsort(heat_map, axis=None)
     below = np.concatenate([[0.0], np.cumsum(evidence[order])])
-    return np.asarray(1 - below[np.searchsorted(heat_map.ravel()[order], CUTS)] / total)
+    return np.asarray(1 - below[np.searchsorted(heat_map.ravel()[order], THRESHOLDS)] / total)
 
 
-def cut_by_masks(ious: Sequence[np.ndarray]) -> float:
-    """Return the cut with the greatest mean IoU, the lowest of several; `ious` as `iou_at_cuts` gives them."""
-    return float(CUTS[np.argmax(np.mean(ious, axis=0))])
+def threshold_by_masks(ious: Sequence[np.ndarray]) -> float:
+    """Return the threshold of the greatest mean IoU, the lowest of several; `ious` are of `iou_at_thresholds`."""
+    return float(THRESHOLDS[np.argmax(np.mean(ious, axis=0))])
 
 
-def cut_by_evidence(kept: Sequence[np.ndarray], share: float = KEPT_SHARE) -> float:
-    """Return the highest cut at which maps keep `share` of their evidence on average: the smallest region that does.
+def threshold_by_evidence(kept: Sequence[np.ndarray], share: float = KEPT_SHARE) -> float:
+    """Return the highest threshold at which maps keep `share` of their evidence on average: the smallest region.
 
     Parameters
     ----------
     kept
-        As `kept_at_cuts` gives them; maps without evidence (NaN) are left out. The lowest cut if none has any.
+        As `kept_at_thresholds` gives them; maps without evidence (NaN) are left out. The lowest threshold if none has
+        any.
     """
     known = [row for row in kept if not np.isnan(row).any()]
     if not known:
-        return float(CUTS[0])
-    # Every map keeps more than any share asked for at the lowest cut, or the lowest cut is the answer.
+        return float(THRESHOLDS[0])
+    # Every map keeps more than any share asked for at the lowest threshold, or the lowest threshold is the answer.
     enough = np.flatnonzero(np.mean(known, axis=0) >= share)
-    return float(CUTS[enough.max(initial=0)])
+    return float(THRESHOLDS[enough.max(initial=0)])

@@ -11,7 +11,15 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from focusmap.evaluation.localisation.measures import FocusCut, MapOnMask, SortedMap, area_cut, dice_at, iou_at, measure
+from focusmap.evaluation.localisation.measures import (
+    MapOnMask,
+    MapThreshold,
+    SortedMap,
+    area_threshold,
+    dice_at,
+    iou_at,
+    measure,
+)
 from focusmap.evaluation.localisation.reference import Reference
 from focusmap.evaluation.localisation.summary import (
     PICTURE_ONLY,
@@ -39,15 +47,15 @@ N_KEPT = 16
 
 
 @dataclass(frozen=True)
-class FrozenCuts:
-    """Cuts of one method's maps, frozen on tune.
+class FrozenThresholds:
+    """Thresholds of one method's maps, frozen on tune.
 
     Parameters
     ----------
     method
         Name of the method; maps of other methods have other scales.
     by_label
-        Label name to its cut, above 0 and in the units of the map; the region is {M >= cut}.
+        Label name to its threshold, above 0 and in the units of the map; the region is {M >= threshold}.
     n_masks
         Masks of tune that were looked at to choose them.
     """
@@ -57,19 +65,23 @@ class FrozenCuts:
     n_masks: int = 0
 
     @classmethod
-    def of(cls, method: str, cuts: Mapping[str, FocusCut]) -> "FrozenCuts":
-        """Return the cuts of a method's maps as a model's card has them, label by label."""
-        return cls(method, {label: cut.cut for label, cut in cuts.items()}, sum(cut.n_masks for cut in cuts.values()))
+    def of(cls, method: str, thresholds: Mapping[str, MapThreshold]) -> "FrozenThresholds":
+        """Return the thresholds of a method's maps as a model's card has them, label by label."""
+        return cls(
+            method,
+            {label: threshold.value for label, threshold in thresholds.items()},
+            sum(threshold.n_masks for threshold in thresholds.values()),
+        )
 
 
 @dataclass(frozen=True)
 class Explained:
-    """A folder that `explain` wrote, what is known of the images that it explains, and its model's frozen cuts."""
+    """A folder that `explain` wrote, what is known of the images that it explains, and its frozen thresholds."""
 
     folder: Path
     reference: Reference
     train: Reference | None = None
-    cuts: FrozenCuts = FrozenCuts()
+    thresholds: FrozenThresholds = FrozenThresholds()
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,7 @@ def score_maps(explained: Sequence[Explained], out: Path, options: ScoreOptions 
     Returns
     -------
     dict or None
-        As `summarise` gives them, with ``cut`` (that of ``iou`` and ``dice``), ``masks_used_for_tuning`` and
+        As `summarise` gives them, with ``cut`` (the threshold of ``iou`` and ``dice``), ``masks_used_for_tuning`` and
         ``boxes_unmatched`` and, of these, ``boxes_nearest``. None, and no file, where no positive has a mask.
     """
     marked = [part for part in explained if part.reference.exists]
@@ -112,7 +124,7 @@ def score_maps(explained: Sequence[Explained], out: Path, options: ScoreOptions 
     boxes = [part.reference.boxes for part in marked if part.reference.boxes]
     facts: Scores = {
         "cut": "otsu",
-        "masks_used_for_tuning": sum(part.cuts.n_masks for part in explained),
+        "masks_used_for_tuning": sum(part.thresholds.n_masks for part in explained),
         "boxes_unmatched": [*sorted({name for found in boxes for name in found.unmatched})],
         "boxes_nearest": {name: label for found in boxes for name, label in found.nearest.items()},
     }
@@ -156,18 +168,18 @@ def _score_image(
         pairs = {name: MapOnMask.of(heat_map, mask) for name, heat_map in maps.items()}
         pairs |= {name: baseline.on(mask) for name, baseline in baselines(image_id, label, shape).items()}
         patient_id = str(cohort.patient_ids[cohort.positions[image_id]])
-        yield Scored(image_id, patient_id, label, rows[0].predicted, _measures(pairs, label, explained.cuts))
+        yield Scored(image_id, patient_id, label, rows[0].predicted, _measures(pairs, label, explained.thresholds))
 
 
-def _measures(pairs: Mapping[str, MapOnMask], label: str, cuts: FrozenCuts) -> dict[str, dict[str, float]]:
-    """Return every measure of every map; a frozen cut is one map's, so the others are cut to that map's area."""
+def _measures(pairs: Mapping[str, MapOnMask], label: str, thresholds: FrozenThresholds) -> dict[str, dict[str, float]]:
+    """Return every measure of every map; a frozen threshold is one map's, so the others have that of its area."""
     measures = {name: measure(pair) for name, pair in pairs.items()}
-    cut = cuts.by_label.get(label)
-    if cut is None or cuts.method not in pairs:
+    threshold = thresholds.by_label.get(label)
+    if threshold is None or thresholds.method not in pairs:
         return measures
-    area = int(pairs[cuts.method].reaching(cut)[0])
+    area = int(pairs[thresholds.method].reaching(threshold)[0])
     for name, pair in pairs.items():
-        own = cut if name == cuts.method else area_cut(pair, area)
+        own = threshold if name == thresholds.method else area_threshold(pair, area)
         measures[name] |= {"iou_at_cut": iou_at(pair, own), "dice_at_cut": dice_at(pair, own)}
     return measures
 

@@ -11,10 +11,10 @@ from focusmap.models.ood import (
     FEWEST,
     UNLIKE,
     cells,
-    fit_likeness,
-    like_any,
-    read_likeness,
-    save_likeness,
+    fit_ood,
+    ood_of_any,
+    read_ood,
+    save_ood,
 )
 from focusmap.phantom import PhantomOptions, make_phantom
 
@@ -30,12 +30,12 @@ def own():
 
 
 @pytest.fixture(scope="module")
-def likeness(own):
-    return fit_likeness(own[:140], own[140:190])
+def ood(own):
+    return fit_ood(own[:140], own[140:190])
 
 
-def test_images_of_the_same_kind_are_let_through(own, likeness):
-    assert np.mean([bool(likeness.unlike(image)) for image in own[190:]]) <= 0.06
+def test_images_of_the_same_kind_are_let_through(own, ood):
+    assert np.mean([bool(ood.unlike(image)) for image in own[190:]]) <= 0.06
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def test_images_of_the_same_kind_are_let_through(own, likeness):
     ],
     ids=["inverted", "blank", "noise", "shifted"],
 )
-def test_other_kinds_are_named(own, likeness, change):
-    said = [likeness.unlike(change(image)) for image in own[190:220]]
+def test_other_kinds_are_named(own, ood, change):
+    said = [ood.unlike(change(image)) for image in own[190:220]]
     assert np.mean([text.startswith(UNLIKE) for text in said]) > 0.9
 
 
@@ -62,14 +62,14 @@ def test_a_colour_cast_is_seen_where_train_has_three_channels(own):
     grey = [np.repeat(image, 3, axis=0) for image in own]
     rng = np.random.default_rng(1)
     tinted = [np.clip(image * (1 + rng.normal(0, 0.02, (3, 1, 1))), 0, 255) for image in grey]
-    likeness = fit_likeness(tinted[:140], tinted[140:190])
+    ood = fit_ood(tinted[:140], tinted[140:190])
     red = grey[200] * np.array([1.0, 0.3, 0.3])[:, np.newaxis, np.newaxis]
-    assert "grey values" in likeness.unlike(red)
-    assert not likeness.unlike(tinted[200])
+    assert "grey values" in ood.unlike(red)
+    assert not ood.unlike(tinted[200])
 
 
-def test_the_distance_is_that_of_mahalanobis(own, likeness):
-    for name, (aspect,) in likeness.aspects.items():
+def test_the_distance_is_that_of_mahalanobis(own, ood):
+    for name, (aspect,) in ood.aspects.items():
         descriptions = np.stack([ASPECTS[name](image) for image in own[:5]])
         slow = [mahalanobis(row, aspect.centre, aspect.precision) for row in descriptions]
         np.testing.assert_allclose(aspect.distances(descriptions), slow)
@@ -82,43 +82,43 @@ def test_cells_are_means_also_where_sides_do_not_divide():
     np.testing.assert_array_equal(cells(values, 99), values)
 
 
-def test_volumes_have_a_likeness_too():
+def test_volumes_too_are_compared():
     volumes = images(60, dimensions=3)
-    likeness = fit_likeness(volumes[:30], volumes[30:55])
-    assert likeness.unlike(255 - volumes[56])
+    ood = fit_ood(volumes[:30], volumes[30:55])
+    assert ood.unlike(255 - volumes[56])
 
 
 def test_a_image_may_be_like_the_train_of_any_fold(own):
     inverted = [255 - image for image in own]
-    one, other = (fit_likeness(kind[:140], kind[140:190]) for kind in (own, inverted))
-    both = like_any([one, other])
+    one, other = (fit_ood(kind[:140], kind[140:190]) for kind in (own, inverted))
+    both = ood_of_any([one, other])
     for kind in (own, inverted):
         assert np.mean([bool(both.unlike(image)) for image in kind[190:]]) <= 0.06
     assert both.unlike(np.zeros_like(own[0]))
 
 
-def test_what_does_not_fit_together_is_damaged_and_other_descriptions_are_of_no_use(likeness, tmp_path):
-    save_likeness(likeness, tmp_path / "likeness")
+def test_what_does_not_fit_together_is_damaged_and_other_descriptions_are_of_no_use(ood, tmp_path):
+    save_ood(ood, tmp_path / "likeness")
     arrays = load_file(tmp_path / "likeness")
     save_file({**arrays, "layout.centre": arrays["layout.centre"][:, :-1]}, tmp_path / "cut")
     with pytest.raises(ModelError, match="is damaged"):
-        read_likeness(tmp_path / "cut")
+        read_ood(tmp_path / "cut")
     save_file({**arrays, "version": np.array(99)}, tmp_path / "newer")
-    assert read_likeness(tmp_path / "newer") is None
+    assert read_ood(tmp_path / "newer") is None
 
 
 def test_too_few_images_say_nothing(own):
-    assert fit_likeness(own[: FEWEST - 1], own[:60]) is None
-    assert fit_likeness(own[:60], own[: FEWEST - 1]) is None
+    assert fit_ood(own[: FEWEST - 1], own[:60]) is None
+    assert fit_ood(own[:60], own[: FEWEST - 1]) is None
 
 
-def test_a_likeness_is_read_as_it_was_saved_and_a_damaged_one_is_named(own, likeness, tmp_path):
-    save_likeness(likeness, tmp_path / "likeness")
-    back = read_likeness(tmp_path / "likeness")
-    for name, (aspect,) in likeness.aspects.items():
+def test_it_is_read_as_it_was_saved_and_a_damaged_one_is_named(own, ood, tmp_path):
+    save_ood(ood, tmp_path / "likeness")
+    back = read_ood(tmp_path / "likeness")
+    for name, (aspect,) in ood.aspects.items():
         np.testing.assert_array_equal(back.aspects[name][0].precision, aspect.precision)
         assert back.aspects[name][0].limit == aspect.limit
-    assert read_likeness(tmp_path / "none") is None
+    assert read_ood(tmp_path / "none") is None
     (tmp_path / "likeness").write_bytes((tmp_path / "likeness").read_bytes()[:500])
     with pytest.raises(ModelError, match="is damaged"):
-        read_likeness(tmp_path / "likeness")
+        read_ood(tmp_path / "likeness")

@@ -1,6 +1,6 @@
 """How many images of its own kind, and of other kinds, are flagged as unlike train.
 
-    python benchmarks/likeness.py FOLDER [FOLDER ...] [--size 96] [--most 400]
+    python benchmarks/ood.py FOLDER [FOLDER ...] [--size 96] [--most 400]
 
 Each folder holds a `labels.csv`. Sixty percent of at most so many images are train, twenty tune; of the rest, and of
 the images of all other folders, the share that is flagged is printed, with that of the rest inverted. Images are
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.images import Preparation, prepare_file
-from focusmap.models.ood import Likeness, fit_likeness
+from focusmap.models.ood import Ood, fit_ood
 
 SHARES = (0.6, 0.8)
 
@@ -29,10 +29,10 @@ def main() -> None:
     print("| train | own | " + " | ".join(sets) + " | own, inverted |")
     print("|---|---|" + "---|" * (len(sets) + 1))
     for name, (train, tune, rest) in sets.items():
-        likeness = fit_likeness(train, tune)
-        assert likeness is not None, f"{name}: too few images"
-        others = ["" if other == name else flagged(likeness, parts[2]) for other, parts in sets.items()]
-        shown = [flagged(likeness, rest), *others, flagged(likeness, [255 - image for image in rest])]
+        ood = fit_ood(train, tune)
+        assert ood is not None, f"{name}: too few images"
+        others = ["" if other == name else flagged(ood, parts[2]) for other, parts in sets.items()]
+        shown = [flagged(ood, rest), *others, flagged(ood, [255 - image for image in rest])]
         print(f"| {name} | " + " | ".join(shown) + " |")
 
 
@@ -49,8 +49,8 @@ def dealt(folder: Path, parsed: argparse.Namespace) -> list[list[np.ndarray]]:
     return [[prepare_file(folder / path, preparation)[0] for path in chosen["path"][part == k]] for k in range(3)]
 
 
-def flagged(likeness: Likeness, images: list[np.ndarray]) -> str:
-    return f"{np.mean([bool(likeness.unlike(image)) for image in images]):.2f}"
+def flagged(ood: Ood, images: list[np.ndarray]) -> str:
+    return f"{np.mean([bool(ood.unlike(image)) for image in images]):.2f}"
 
 
 if __name__ == "__main__":
