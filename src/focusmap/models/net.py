@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from focusmap.errors import InputError, ModelError
-from focusmap.evaluation import (
+from focusmap.evaluation import Reference
+from focusmap.evaluation.localisation.measures import (
     MapThreshold,
-    Reference,
     iou_at_thresholds,
     kept_at_thresholds,
     threshold_by_evidence,

@@ -12,8 +12,7 @@ from focusmap.errors import InputError
 from focusmap.evaluation import Standings, answered, fill_template, read_template, standings_of
 from focusmap.figures import write_contact_sheet
 from focusmap.files import atomic, refuse_existing, write_failures, write_table
-from focusmap.models import Predictor, load_run_model, needs_of, neighbours_of, ood_of
-from focusmap.models.predict import CHUNK, Predicted, predict_chunks
+from focusmap.models import CHUNK, Predicted, Predictor, load_run_model, needs_of, neighbours_of, ood_of, predict_chunks
 from focusmap.report import alike_in_words, in_short, in_words, words_in
 from focusmap.study import Flags, Run, RunOptions, Samples, check_targets, count_rows, read_inputs
 from focusmap.verbs.requests import PredictRequest
