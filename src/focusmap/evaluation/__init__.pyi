@@ -17,6 +17,9 @@ from .decisions import Requirement as Requirement
 from .decisions import better_of as better_of
 from .decisions import decide as decide
 from .decisions import parse_requirement as parse_requirement
+from .drift import Feature as Feature
+from .drift import shifted as shifted
+from .drift import summary as summary
 from .localisation.mask_scores import MEAN_MASK as MEAN_MASK
 from .localisation.mask_scores import MaskScore as MaskScore
 from .localisation.mask_scores import above_mean_mask as above_mean_mask
@@ -55,6 +58,7 @@ from .predictions import ID_COLUMNS as ID_COLUMNS
 from .predictions import NOTICE as NOTICE
 from .predictions import Predictions as Predictions
 from .predictions import fill_template as fill_template
+from .predictions import from_probabilities as from_probabilities
 from .predictions import joined as joined
 from .predictions import of_images as of_images
 from .predictions import pool_cases as pool_cases
@@ -62,7 +66,12 @@ from .predictions import read_prediction_table as read_prediction_table
 from .predictions import read_predictions as read_predictions
 from .predictions import read_template as read_template
 from .predictions import write_predictions as write_predictions
+from .simpler import CARRIED as CARRIED
+from .simpler import Simpler as Simpler
 from .simpler import baseline_run as baseline_run
+from .simpler import carried as carried
+from .simpler import set_beside as set_beside
+from .simpler import usual_answer as usual_answer
 from .simpler import write_baselines as write_baselines
 from .subgroups import SUBGROUPS as SUBGROUPS
 from .verdict import USUAL as USUAL

@@ -166,7 +166,7 @@ def _usual(run: Run, cohort: Cohort, predictions: Predictions) -> np.ndarray:
 
 
 def carried(members: Cohort, predictions: Predictions, usual: np.ndarray) -> Simpler:
-    """Return the earlier value as the answer for the rows of `predictions`; the usual one ``(N, L)`` without any."""
+    """Return the baseline value as the answer for the rows of `predictions`; the usual one ``(N, L)`` without any."""
     cohort, blocks, without = members, [], {}
     targets = [target for target in cohort.task.targets if target.name in cohort.study.before]
     for target in targets:

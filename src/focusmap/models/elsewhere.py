@@ -11,25 +11,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap.evaluation import Predictions, read_predictions
-from focusmap.evaluation.drift import Feature, drift, summary
-from focusmap.evaluation.predictions import from_probabilities, of_images
+from focusmap.evaluation import Feature, Predictions, from_probabilities, of_images, read_predictions, summary
+from focusmap.evaluation.drift import drift
 from focusmap.evaluation.simpler import CARRIED, USUAL, Simpler, baseline_run, carried, usual_answer
 from focusmap.files import Json, write_json, write_table
-from focusmap.images.prepare import AnyPreparation
+from focusmap.images import AnyPreparation
 from focusmap.models.folder import load_model
 from focusmap.models.predict import Predicted, predict
 from focusmap.models.predictor import Predictor
 from focusmap.progress import Progress
-from focusmap.study import Cohort, Run, RunOptions, Samples, learnt_by_any, load_cohort
-from focusmap.study.covariates import fit_covariates
+from focusmap.study import Cohort, Run, RunOptions, Samples, fit_covariates, learnt_by_any, load_cohort
 
 DRIFT = "drift.json"
 MOST_IMAGES = 300
 
 
 def simpler_elsewhere(run: Run, found: Predicted, options: RunOptions) -> Iterator[Simpler]:
-    """Yield simpler answers for rows that a run has never seen: the usual one, the earlier value, the fast model's."""
+    """Yield simpler answers for rows that a run has never seen: the usual one, the baseline value, the fast model's."""
     learnt, rows = learnt_by_any(run), found.rows
     if learnt is None:
         return

@@ -8,10 +8,9 @@ from typing import cast
 import numpy as np
 
 from focusmap.errors import InputError, UnreadableImageError, listed
-from focusmap.evaluation import SUBGROUPS, EvaluationOptions, Evidence, prevalences, with_verdict, write_baselines
+from focusmap.evaluation import SUBGROUPS, EvaluationOptions, Evidence, prevalences, shifted, with_verdict
 from focusmap.evaluation.answers import answered, read_standings, write_answering
 from focusmap.evaluation.calibration import apply, choose_thresholds, fit_temperatures
-from focusmap.evaluation.drift import shifted
 from focusmap.evaluation.predictions import (
     Predictions,
     joined,
@@ -20,11 +19,11 @@ from focusmap.evaluation.predictions import (
     read_predictions,
     write_predictions,
 )
-from focusmap.evaluation.simpler import set_beside
+from focusmap.evaluation.simpler import set_beside, write_baselines
 from focusmap.evaluation.subgroups import subgroups
 from focusmap.evaluation.writing import METRICS, PREDICTIONS, clustering, frozen_thresholds, write_evaluation
 from focusmap.files import Json, read_json, refuse_existing, table_name, write_json
-from focusmap.models import Predicted, baseline_of, likeness_of, load_run_model, write_importance
+from focusmap.models import Predicted, baseline_of, load_run_model, ood_of, write_importance
 from focusmap.models.elsewhere import simpler_elsewhere, write_drift
 from focusmap.models.predict import predict
 from focusmap.study import UNLABELLED, Cohort, Run, Samples, count_rows, load_cohort, open_run, read_recipe
@@ -98,15 +97,15 @@ def evaluate_other(
     cohort = rows_like(run, read_other(run, label_file, declaration))
     refuse_known_patients(run, cohort, options)
     model = load_run_model(folder, options.devices)
-    likeness = likeness_of(folder)
+    ood = ood_of(folder)
     samples = Samples.from_files(cohort) if model.preparations else Samples.from_table(cohort)
-    found = predict(model, samples, likeness, options.progress)
+    found = predict(model, samples, ood, options.progress)
     _refuse_failures(samples, found, options)
     write_predictions(answered(found.predictions, read_standings(run.model), model.card.thresholds), out / PREDICTIONS)
     stated, name = prevalences(cohort.task, prevalence), table_name(label_file)
     settings = EvaluationOptions(model.card.thresholds, name, seed=options.recipe.seed, prevalence=stated)
     flags = found.predictions.flags or ()
-    unlike: dict[str, Json] = {} if likeness is None else {"n_unlike": count_rows(flags, "unlike")}
+    unlike: dict[str, Json] = {} if ood is None else {"n_unlike": count_rows(flags, "unlike")}
     facts: dict[str, Json] = {**clustering(cohort), **unlike}
     if cohort.task != UNLABELLED:
         facts["shifted"] = [*shifted(write_drift(run, model, found, out, options))]
