@@ -1,4 +1,4 @@
-"""Seconds that simultaneous users wait for an answer over HTTP: python benchmarks/serve.py RUN IMAGE [--users 32].
+"""Seconds that simultaneous users wait for an answer over HTTP: python benchmarks/serve.py RUN IMAGE [--engine torch].
 
 Each user sends one image after another and waits for its answer. None may be refused.
 """
@@ -34,11 +34,12 @@ def main() -> None:
     parser.add_argument("image", type=Path)
     parser.add_argument("--users", type=int, default=32)
     parser.add_argument("--requests", type=int, default=8)
+    parser.add_argument("--engine", default="auto")
     told = parser.parse_args()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "focusmap", "serve", str(told.run), "--port", str(port)]
+    command = [sys.executable, "-m", "focusmap", "serve", str(told.run), "--port", str(port), "--engine", told.engine]
     server = subprocess.Popen(command, env=dict(os.environ), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     address, started = f"http://127.0.0.1:{port}", time.perf_counter()
     while True:

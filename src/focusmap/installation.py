@@ -123,9 +123,9 @@ def how_to_get(extra: str) -> str:
     return f"pip install 'focusmap[{extra}]' (in a checkout: pip install '.[{extra}]')"
 
 
-def require(extra: str) -> None:
-    """Raise `MissingPartError` if a module of the extra is missing."""
-    absent = _absent(extra)
+def require(extra: str, *modules: str) -> None:
+    """Raise `MissingPartError` if a module of the extra is missing, or one of those of it that are named."""
+    absent = [name for name in _absent(extra) if name in modules or not modules]
     if absent:
         raise MissingPartError(
             f"{EXTRAS[extra].purpose}: needs {', '.join(absent)}, not installed. Get it with: {how_to_get(extra)}"

@@ -14,7 +14,7 @@ from focusmap.errors import FocusmapError, InputError
 from focusmap.evaluation import ERROR, Standings, answered, standings_of
 from focusmap.figures import as_shown
 from focusmap.images import middle_slice, read_image, read_map
-from focusmap.models import ModelCard, Neighbour, Predicted, Predictor, load_run_model, needs_of, neighbours_of, ood_of
+from focusmap.models import ModelCard, Neighbour, Predicted, Predictor, load_answering, needs_of, neighbours_of, ood_of
 from focusmap.models.predict import predict
 from focusmap.reasons import Language
 from focusmap.report import Told, data_uri, in_words, told_of, unlike_in_words, words_in
@@ -245,7 +245,7 @@ class Maps:
         return f"<div>{self.answers._repr_html_()}{shown}</div>"
 
 
-def load_model(folder: str | Path, devices: str = "cpu") -> LoadedModel:
+def load_model(folder: str | Path, devices: str = "cpu", engine: str = "torch") -> LoadedModel:
     """Return the model of a run, or of a model folder, ready to be asked; of a run with folds, their ensemble.
 
     Parameters
@@ -254,13 +254,16 @@ def load_model(folder: str | Path, devices: str = "cpu") -> LoadedModel:
         Of the run, or of the model.
     devices
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    engine
+        What computes: ``torch``, ``onnx`` or ``openvino``, whose graph is made where it is missing; ``auto`` is
+        ``openvino`` on a processor where its graph is there. Heat maps are always drawn by torch.
 
     Raises
     ------
     MissingFileError, InputError, ModelError
         If there is no model, a file of it is missing or damaged, or it does not give the logits it was saved with.
     """
-    return LoadedModel(Path(folder), load_run_model(Path(folder), devices))
+    return LoadedModel(Path(folder), load_answering(Path(folder), devices, engine))
 
 
 def _read_files(samples: Samples) -> Iterator[Path]:

@@ -133,6 +133,7 @@ SHOWN = {
         "overlay",
         "error",
         "alike",
+        "engine",
         "images",
         "target",
         "patient",

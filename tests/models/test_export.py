@@ -1,26 +1,34 @@
 """What is exported gives, in another program, what focusmap gives of an image; what would not is refused."""
 
 import json
-import re
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
+import focusmap.images.image
 from focusmap.cli import main
 from focusmap.errors import InputError, MissingPartError
-from focusmap.evaluation import apply
 from focusmap.heatmaps import heat_maps
-from focusmap.images import VolumePreparation, standardised_file
+from focusmap.images import Preparation, VolumePreparation, scale_of
+from focusmap.images.crop import crop_box
+from focusmap.images.prepare import Placement, prepare
 from focusmap.models import export
+from focusmap.models.deployed import Deployed, PixelSteps, Unlike
 from focusmap.models.ensemble import combine
-from focusmap.models.export import FORMATS, Format, export_model
+from focusmap.models.export import export_model
 from focusmap.models.folder import load_model, save_model
-from focusmap.models.net import Model
+from focusmap.models.formats import FORMATS, Format
+from focusmap.models.graphs import is_there
+from focusmap.models.net import Model, over_views
+from focusmap.models.ood import ASPECTS, fit_likeness, like_any, save_likeness
 from focusmap.models.predict import predict
 from focusmap.nets import AS_IT_IS, Architecture, View, build_net
 from focusmap.study import Declaration, read_images
@@ -36,42 +44,134 @@ def model(name: str = "small-residual", seed: int = 0) -> Model:
 def run_elsewhere(folder: Path, batch: np.ndarray) -> dict[str, np.ndarray]:
     """Return what the graph gives, by name; only the files of the export are used."""
     facts = json.loads((folder / "export.json").read_text())
-    return dict(zip(facts["outputs"], FORMATS[facts["graph"]].open(folder / facts["file"])(batch), strict=True))
+    found = FORMATS[facts["graph"]].open(folder / facts["file"], (), ())({facts["input"]["name"]: batch})
+    assert set(found) == set(facts["outputs"])
+    return dict(found)
 
 
-def test_another_program_gives_what_focusmap_gives_of_a_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    pytest.importorskip("onnxruntime", reason="the optional part export is not installed")
-    save_model(model(), tmp_path / "model")
-    assert main(["export", str(tmp_path / "model"), "--out", str(tmp_path / "out")]) == 0
-    assert "differs from torch by at most: logits" in capsys.readouterr().out
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["export.json", "model.onnx"]
+def images_in(folder: Path, n: int = 3) -> list[Path]:
+    """Write smooth images of several sizes, one of them in colour."""
     files = []
-    for i in range(3):
-        files.append(tmp_path / f"{i}.png")
-        Image.fromarray(np.random.default_rng(i).integers(0, 255, (40, 30), dtype=np.uint8)).save(files[-1])
-    loaded = load_model(tmp_path / "model")
-    batch = np.stack([standardised_file(file, loaded.preparation)[0] for file in files])
-    found = run_elsewhere(tmp_path / "out", batch)
-    maps = heat_maps(loaded.net, torch.from_numpy(batch)).maps.numpy()
-    np.testing.assert_allclose(found["class_activation"], maps, atol=1e-5)
-    expected = predict(loaded, read_images(tmp_path, loaded.task, files, Declaration())).predictions.logits
-    np.testing.assert_allclose(loaded.to_units(found["logits"]), expected, atol=1e-4)
+    for i in range(n):
+        files.append(folder / f"{i}.png")
+        coarse = np.random.default_rng(i).integers(0, 255, (6, 5, 3) if i == 1 else (6, 5), dtype=np.uint8)
+        Image.fromarray(coarse).resize((50 + 30 * i, 60 + 10 * i), Image.Resampling.BICUBIC).save(files[-1])
+    return files
 
+
+@pytest.mark.slow
+def test_another_program_gives_what_focusmap_gives_of_an_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    pytest.importorskip("onnxruntime", reason="the optional part export is not installed")
+    train = [np.random.default_rng(i).integers(0, 255, (1, 32, 32), dtype=np.uint8) for i in range(40)]
+    of = model()
+    save_model(replace(of, card=replace(of.card, temperatures={"nodule": 2.0})), tmp_path / "model")
+    likeness = fit_likeness(train[:20], train[20:])
+    assert likeness is not None
+    save_likeness(likeness, tmp_path / "model/likeness.safetensors")
+    assert main(["export", str(tmp_path / "model"), "--out", str(tmp_path / "out")]) == 0
+    assert "differs from torch by at most: probabilities" in capsys.readouterr().out
+    names = ["example.py", "export.json", "hashes.json", "model.onnx"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+
+    files, loaded = images_in(tmp_path), load_model(tmp_path / "model")
+    samples = read_images(tmp_path, loaded.task, files, Declaration())
+    expected = predict(loaded, samples, likeness).predictions
+    batch = next(samples.batches(loaded.preparations, 3))
+    seen = loaded.explainable().see(batch, "cam", [0, 1])
     facts = json.loads((tmp_path / "out/export.json").read_text())
-    told: dict[str, Callable[..., list[np.ndarray]]] = {}
-    guide = (Path(__file__).parents[2] / "docs/guide.md").read_text()
-    exec(next(block for block in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "onnxruntime" in block), told)
-    np.testing.assert_allclose(told["ask"](tmp_path / "out", facts, files[1])[0][0], found["logits"][1], atol=1e-5)
-    assert facts["input"]["shape"] == ["N", 1, 32, 32]
+    for i, file in enumerate(files):
+        found = run_elsewhere(tmp_path / "out", np.asarray(Image.open(file).convert("RGB"))[None])
+        # At most one level of a few pixels is rounded in another way when an image is brought to its size.
+        np.testing.assert_allclose(found["probabilities"][0], expected.probabilities[i], atol=2e-3)
+        np.testing.assert_allclose(found["logits"][0], expected.logits[i], atol=2e-2)
+        np.testing.assert_allclose(found["class_activation"][0], seen.maps[i], atol=0.05)
+        np.testing.assert_allclose(found["prepared_0"][0], batch.images(loaded.preparations[0]).pixels[i], atol=0.05)
+        far = [text for text, ratio in zip(facts["ood"]["aspects"], found["unlike"][0], strict=True) if ratio > 1]
+        assert ("unlike the images of train in " + " and in ".join(far) if far else "") == "".join(
+            flag.text for flag in (expected.flags or [()])[i]
+        )
+    assert facts["input"]["shape"] == ["N", "rows", "columns", 3]
     assert facts["outputs"]["class_activation"] == {"shape": ["N", 2, 8, 8], "unit": "evidence (logit units)"}
-    assert facts["outputs"]["logits"]["labels"] == ["nodule", "size"]
-    assert max(facts["parity"]["largest_difference"].values()) < 1e-5
-    # The file alone says how a logit is read: here of the binary target, and of the continuous one.
-    logit, value = found["logits"][0].astype(float)
-    probability = 1 / (1 + np.exp(-logit / facts["temperatures"]["nodule"]))
-    (mean, deviation) = facts["scales"]["size"]
-    read = apply(loaded.task, expected, facts["temperatures"])[0]
-    np.testing.assert_allclose([probability, mean + deviation * value], read, rtol=1e-4)
+    assert facts["labels"] == ["nodule", "size"]
+    assert max(facts["parity"]["difference"].values()) < 1e-4
+
+    told = subprocess.run(
+        [sys.executable, "-I", "-c", ALONE, str(tmp_path / "out/example.py"), str(files[0])],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    said = dict(line.split()[:2] for line in told.stdout.splitlines() if not line.startswith("out of"))
+    assert abs(float(said["nodule"]) - expected.probabilities[0, 0]) < 2e-3
+    assert ("out of distribution" in told.stdout) == bool(expected.flags and expected.flags[0])
+
+
+ALONE = """
+import runpy, sys
+for name in ("focusmap", "torch"):
+    sys.modules[name] = None  # neither may be imported
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("preparation", [
+    Preparation(48, 3, scaling="range"), Preparation(32), Preparation(40, crop="0.1,0.05,0.9,0.77"),
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("shape", [(100, 80), (33, 60), (20, 11), (48, 48), (96, 96), (300, 2), (1, 1)], ids=str)
+def test_pixels_are_prepared_as_images_are(preparation: Preparation, shape: tuple[int, int]):
+    coarse = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
+    pixels = np.asarray(Image.fromarray(coarse).resize(shape[::-1], Image.Resampling.BICUBIC))
+    image = focusmap.images.image.Image(np.moveaxis(pixels, -1, 0), Path(), shape)
+    expected = prepare(image, preparation)
+    levels, shown = PixelSteps(preparation)(torch.from_numpy(pixels[np.newaxis].copy()))
+    assert np.abs(levels[0].numpy() - expected).max() <= 1
+    assert (levels[0].numpy() != expected).mean() < 0.05
+    scale = scale_of(expected, Placement(shape, crop_box(image, preparation.crop), preparation.size), preparation)
+    np.testing.assert_allclose(shown[0].numpy(), (expected - scale[0]) / scale[1], atol=0.1)
+
+
+def test_distances_are_those_of_the_out_of_distribution_check():
+    images = [np.random.default_rng(i).integers(0, 255, (3, 64, 64), dtype=np.uint8) for i in range(60)]
+    likeness = like_any([known for k in (0, 20) if (known := fit_likeness(images[k : k + 20], images[40:]))])
+    asked = [*images[:2], images[3] // 2 + np.arange(64, dtype=np.uint8)]
+    found = Unlike(likeness, 64)(torch.from_numpy(np.stack(asked)).float()).numpy()
+    for image, ratios in zip(asked, found, strict=True):
+        for ratio, (name, aspects) in zip(ratios, likeness.aspects.items(), strict=True):
+            described = ASPECTS[name](image)[np.newaxis]
+            expected = min(aspect.distances(described)[0] / aspect.limit for aspect in aspects)
+            np.testing.assert_allclose(ratio, expected, rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_mean_of_unlike_nets_is_one_graph_that_predict_computes(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    pytest.importorskip("openvino", reason="the optional part export is not installed")
+    larger = model("small-residual", 1)
+    larger = replace(larger, card=replace(larger.card, preparation=Preparation(48).to_dict()))
+    views = over_views(larger, Preparation(48), [View(size=0.7), View(mirror=True, size=0.7)])
+    mean = combine([probe_model(), views], [], "rungs")
+    run = tmp_path / "run"
+    save_model(mean.calibrated({"nodule": 1.5}, {"nodule": 0.4}), run)
+    files = images_in(tmp_path)
+    asked = ["predict", str(run), *map(str, files), "--out"]
+    assert main([*asked, str(tmp_path / "torch.csv"), "--engine", "torch"]) == 0
+    for engine in ("onnx", "openvino"):
+        assert main([*asked, str(tmp_path / f"{engine}.csv"), "--engine", engine]) == 0
+        assert (run / engine / "export.json").is_file()
+    tables = [pd.read_csv(tmp_path / f"{name}.csv") for name in ("torch", "onnx", "openvino")]
+    for table in tables[1:]:
+        pd.testing.assert_frame_equal(table, tables[0], atol=1e-4)
+    # Of a graph whose model has changed since, nobody is told.
+    save_model(mean.calibrated({"nodule": 3.0}, {"nodule": 0.4}), run)
+    assert not is_there(run, "openvino")
+    assert main(["predict", str(run), str(files[0]), "--engine", "openvino", "--devices", "cuda"]) == 2
+    assert "computes on the processor" in capsys.readouterr().err
+
+
+def probe_model() -> Model:
+    architecture = Architecture("tf_efficientnet_lite0-probe", 1, 2)
+    preparation = Preparation(64, scaling="range").to_dict()
+    card = replace(model_of().card, architecture=architecture.to_dict(), preparation=preparation)
+    return Model(build_net(architecture, seed=0).eval(), card)
 
 
 @pytest.mark.slow
@@ -80,8 +180,9 @@ def test_an_ensemble_of_focus_map_nets_is_one_graph(tmp_path: Path):
     members = [model("small-residual-fpn", seed) for seed in (0, 1)]
     both = combine(members, [AS_IT_IS, View(mirror=True, scale=1.1, down=0.05)], "seeds")
     export_model(both, "onnx", tmp_path)
-    batch = np.random.default_rng(0).standard_normal((3, 1, 32, 32)).astype(np.float32)
-    found, expected = run_elsewhere(tmp_path, batch), heat_maps(both.net.eval(), torch.from_numpy(batch), "focus")
+    batch = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    shown = PixelSteps(Preparation(32))(torch.from_numpy(batch))[1]
+    found, expected = run_elsewhere(tmp_path, batch), heat_maps(both.net.eval(), shown, "focus")
     np.testing.assert_allclose(found["logits"], expected.logits.numpy(), atol=1e-4)
     np.testing.assert_allclose(found["focus"], expected.maps.numpy(), atol=1e-4)
 
@@ -91,9 +192,11 @@ def test_a_net_for_openvino_gives_the_same(tmp_path: Path):
     pytest.importorskip("openvino", reason="the optional part export is not installed")
     alone = model()
     export_model(alone, "openvino", tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["export.json", "model.bin", "model.xml"]
-    batch = np.random.default_rng(0).standard_normal((3, 1, 32, 32)).astype(np.float32)
-    found, expected = run_elsewhere(tmp_path, batch), heat_maps(alone.net, torch.from_numpy(batch))
+    names = ["example.py", "export.json", "hashes.json", "model.bin", "model.xml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    batch = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    shown = PixelSteps(Preparation(32))(torch.from_numpy(batch))[1]
+    found, expected = run_elsewhere(tmp_path, batch), heat_maps(alone.net, shown)
     np.testing.assert_allclose(found["class_activation"], expected.maps.numpy(), atol=1e-5)
 
 
@@ -108,24 +211,27 @@ def test_backbones_that_lay_out_their_features_are_one_graph_for_any_number_of_i
 def quick(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An export without the exporter: the file is empty, and a test says what it gives."""
     monkeypatch.setattr(export, "require", lambda _: None)
-    monkeypatch.setattr(export, "_write_onnx", lambda _deployed, _probe, path: path.write_bytes(b"graph"))
+    monkeypatch.setattr(export, "_write_onnx", lambda _deployed, _names, _probe, path: path.write_bytes(b"graph"))
     return monkeypatch
 
 
 def graph_of(of: Model, off: float) -> Format:
     """A format whose graph is the model itself, its maps off by a number."""
+    deployed = Deployed(of).eval()
 
-    def run(batch: np.ndarray) -> list[np.ndarray]:
+    def run(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         with torch.inference_mode():
-            logits, maps = export.Deployed(of.net.eval())(torch.from_numpy(batch))
-        return [logits.numpy(), maps.numpy() + off]
+            probabilities, logits, maps, *prepared = deployed(torch.from_numpy(given["images"]))
+        shown = {f"prepared_{k}": found.numpy() for k, found in enumerate(prepared)}
+        own = {"probabilities": probabilities.numpy(), "logits": logits.numpy(), "class_activation": maps.numpy() + off}
+        return own | shown
 
-    return Format(("model.onnx",), lambda _: None, lambda _: run)
+    return Format(("model.onnx",), lambda *_: run)
 
 
 def test_a_graph_that_gives_something_else_is_refused_and_nothing_is_left(quick, tmp_path: Path):
     quick.setitem(FORMATS, "onnx", graph_of(model(), off=0.5))
-    with pytest.raises(InputError, match=r"class_activation of model 'small-residual' differ from torch's by 0\.5"):
+    with pytest.raises(InputError, match=r"class_activation of model of nodule, size differ from torch's by 0\.5"):
         export_model(model(), "onnx", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -142,7 +248,7 @@ def test_a_net_that_does_not_export_is_refused_with_the_reason(quick, tmp_path: 
 
 def test_an_export_is_replaced_only_by_force(quick, tmp_path: Path):
     quick.setitem(FORMATS, "onnx", graph_of(model(), off=0.0))
-    assert export_model(model(), "onnx", tmp_path).differences == {"logits": 0.0, "class_activation": 0.0}
+    assert set(export_model(model(), "onnx", tmp_path).differences.values()) == {0.0}
     with pytest.raises(InputError, match="exists already"):
         export_model(model(), "onnx", tmp_path)
     export_model(model(), "onnx", tmp_path, force=True)

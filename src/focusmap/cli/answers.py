@@ -26,6 +26,7 @@ OF_FILES = frozenset(
         "request.template",
         "request.error",
         "request.alike",
+        "request.engine",
         "request.declaration.targets",
     }
     | {"options.skip_unreadable", "options.devices", "options.force"}
@@ -196,11 +197,12 @@ class Export:
 
     EXAMPLE: ClassVar[str] = """
     examples:
-      focusmap export runs/first --format onnx --out deployed          model.onnx and export.json
-      focusmap export runs/first --format openvino --out deployed      model.xml, model.bin and export.json"""
+      focusmap export runs/first --format onnx --out deployed          model.onnx, export.json, example.py
+      focusmap export runs/first --format openvino --out deployed      model.xml and model.bin
+      focusmap export runs/first --format openvino                     for the run's own answers, which start faster"""
 
     run: Annotated[Path, Setting("folder of the run, or of a model", "RUN", is_positional=True)]
-    out: Annotated[Path, Setting("folder of the exported model", "DIR")]
+    out: Annotated[Path | None, Setting("folder of the exported model (default: in the model's own)", "DIR")] = None
     format: Annotated[Literal["onnx", "openvino"], Setting("format of the exported model")] = "onnx"
     force: Annotated[bool, FORCE] = False
 
@@ -209,5 +211,5 @@ class Export:
         found = focusmap.export(self.run, self.format, self.out, force=self.force)
         off = ", ".join(f"{name} {value:.1e}" for name, value in found.differences.items())
         print(f"differs from torch by at most: {off}")
-        print(f"inputs and outputs: {self.out / 'export.json'}")
+        print(f"inputs and outputs: {found.file.with_name('export.json')}")
         print(f"model: {found.file} ({found.file.stat().st_size / 1e6:.1f} MB)")

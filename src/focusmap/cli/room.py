@@ -25,7 +25,8 @@ class Serve:
 
     run: Annotated[Path, RUN]
     request: Annotated[
-        ServeRequest, Only("host", "port", "token", "language", "keep", "largest", "seconds", "memory", "devices")
+        ServeRequest,
+        Only("host", "port", "token", "language", "keep", "largest", "seconds", "memory", "devices", "engine"),
     ] = ServeRequest()
 
     def __call__(self) -> None:

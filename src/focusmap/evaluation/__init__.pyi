@@ -1,3 +1,4 @@
+from .answers import ANSWERS as ANSWERS
 from .answers import ERROR as ERROR
 from .answers import Answer as Answer
 from .answers import Standing as Standing

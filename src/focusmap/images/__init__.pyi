@@ -7,6 +7,7 @@ from .budget import check_volume_size as check_volume_size
 from .budget import largest_output as largest_output
 from .budget import read_head as read_head
 from .budget import remedy as remedy
+from .crop import FOREGROUND as FOREGROUND
 from .crop import Shares as Shares
 from .crop import parse_crop as parse_crop
 from .crop import parse_part as parse_part

@@ -14,9 +14,13 @@ from .export import Exported as Exported
 from .export import export_model as export_model
 from .folder import as_net as as_net
 from .folder import can_be_mapped as can_be_mapped
+from .folder import load_model as load_model
 from .folder import load_run_looking as load_run_looking
 from .folder import load_run_model as load_run_model
 from .folder import load_run_net as load_run_net
+from .folder import place_of as place_of
+from .graphs import graph_folder as graph_folder
+from .graphs import load_answering as load_answering
 from .net import Model as Model
 from .ood import ood_of as ood_of
 from .plan import Plan as Plan

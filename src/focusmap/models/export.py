@@ -1,11 +1,11 @@
 """A model as one graph that other programs run, without torch and without focusmap: ONNX or OpenVINO.
 
-The graph goes from a prepared, standardised image to logits and, in the same pass, to the maps that are the net's own
-or a closed form: focus maps of a focus-map net, the errors of an autoencoder, else class activation maps.
-``export.json`` beside it says what goes in, what comes out and how that is read. Graph and torch are compared on the
-model's probe before anything is kept.
+The graph goes from uint8 images of any size to calibrated probabilities and, in the same pass, to the maps that are the
+nets' own or a closed form, and to how unlike train the images are. ``export.json`` beside it says what goes in, what
+comes out and how that is read; ``example.py`` asks it. Graph and torch are compared before anything is kept.
 """
 
+import logging
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -16,66 +16,31 @@ from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
-from focusmap.errors import InputError, suggest
-from focusmap.evaluation import NOTICE
-from focusmap.files import Json, atomic, refuse_existing, write_json
+from focusmap.errors import InputError
+from focusmap.evaluation import ANSWERS, NOTICE
+from focusmap.files import Json, atomic, branch, read_json, refuse_existing, write_json
 from focusmap.heatmaps import FOCUS, RECONSTRUCTION, unit_of
+from focusmap.images import FOREGROUND, Preparation
 from focusmap.installation import require
+from focusmap.models.deployed import Deployed
 from focusmap.models.folder import PROBE_TOLERANCE
-from focusmap.models.net import Model
-from focusmap.nets import Architecture, Ensemble, FocusNet, bring_home, on_finest, show
+from focusmap.models.formats import CARD, FORMATS, IMAGES, LOGITS, ONNX, OPENVINO, format_of, made_from, prepared_name
+from focusmap.models.ood import LIKENESS, read_likeness
+from focusmap.models.predictor import ModelCard, Predictor
 
-CARD = "export.json"
-VERSION = 1
-INPUT, LOGITS, ACTIVATION = "image", "logits", "class_activation"
-METHOD_OF = {ACTIVATION: "cam", FOCUS: FOCUS, RECONSTRUCTION: RECONSTRUCTION}
+VERSION = 2
+PROBABILITIES, UNLIKE, ACTIVATION, EXAMPLE = "probabilities", "unlike", "class_activation", "example.py"
+OUTPUT_OF = {"cam": ACTIVATION, FOCUS: FOCUS, RECONSTRUCTION: RECONSTRUCTION}
 N_PROBES = 2
-KEPT = ("task", "preparation", "thresholds", "temperatures", "scales", "cuts", "versions")
-STANDARDISED = "grey values of the prepared image, less the mean of its content, over the deviation of its content"
-Run = Callable[[np.ndarray], Sequence[np.ndarray]]
-
-
-class Deployed(nn.Module):
-    """What is exported: images ``(N, C, *spatial)`` to logits ``(N, L)`` and maps ``(N, L, *grid)``."""
-
-    def __init__(self, net: FocusNet | Ensemble) -> None:
-        super().__init__()
-        self.net = net
-
-    @property
-    def outputs(self) -> tuple[str, str]:
-        """The names of what comes out."""
-        own = RECONSTRUCTION if self.net.reconstructs else ACTIVATION
-        return LOGITS, FOCUS if self.net.has_focus else own
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits and maps; of an ensemble their means over members and views."""
-        if isinstance(self.net, FocusNet):
-            return _answer(self.net, x)
-        answers = []
-        for net, view, gain, offset in self.net.passes():
-            logits, maps = _answer(net, show(view, x))
-            # Focus maps are shares, whatever the unit of the logits.
-            scale = 1.0 if net.has_focus else gain.reshape(-1, *[1] * (maps.ndim - 2))
-            answers.append((gain * logits + offset, scale * bring_home(view, maps)))
-        every_logits, every_map = zip(*answers, strict=True)
-        return torch.stack(every_logits).mean(dim=0), torch.stack(on_finest(every_map)).mean(dim=0)
-
-
-def _answer(net: FocusNet, x: Tensor) -> tuple[Tensor, Tensor]:
-    features = net.features(x)
-    return net.classify(features), net.focus_maps(features) if net.has_focus else net.evidence(features)
-
-
-@dataclass(frozen=True)
-class Format:
-    """A format: its files, how they are made in a folder that holds the ONNX, and how the first of them is run."""
-
-    files: tuple[str, ...]
-    convert: Callable[[Path], None]
-    open: Callable[[Path], Run]
+# Of the images that graph and torch are compared on: neither square nor of the size of any net.
+PROBE_ROWS, PROBE_COLUMNS = 331, 277
+KEPT = ("task", "thresholds", "temperatures", "cuts", "versions")
+PIXELS = (
+    "red, green and blue of 0 to 255, row by row, of images of one size; grey three times; black is dark, as monitors "
+    "show it"
+)
+STANDARDISED = "grey values of the prepared volume, less the mean of its content, over the deviation of its content"
 
 
 @dataclass(frozen=True)
@@ -86,70 +51,101 @@ class Exported:
     differences: Mapping[str, float]
 
 
-def export_model(model: Model, format_name: str, out: Path, *, force: bool = False) -> Exported:
-    """Write a model's graph and ``export.json`` to the folder `out`, and return them.
+def export_model(
+    model: Predictor, format_name: str, out: Path, *, of: Path | None = None, force: bool = False
+) -> Exported:
+    """Write a model's graph, ``export.json`` and ``example.py`` to the folder `out`, and return them.
 
     Parameters
     ----------
     model
-        On the processor; its net is set to eval mode.
+        A net of single images, or a mean of such nets, on the processor; nets are set to eval mode.
     format_name
-        A key of `FORMATS`.
+        A key of `focusmap.models.formats.FORMATS`.
     out
         Folder, made where it is missing.
+    of
+        The model's folder: what train looks like and how the model did on test is taken from there. None: not known.
     force
         Replace an export that is there.
 
     Raises
     ------
     InputError
-        If there is no such format, the folder holds an export, the net does not export, or its graph does not give what
-        torch gives; the message says why, and nothing is written.
+        If there is no such format, the folder holds an export, the model does not export, or its graph does not give
+        what torch gives; the message says why, and nothing is written.
     MissingPartError
         If what exports is not installed.
     """
-    chosen = _format(format_name)
-    refuse_existing(*(out / name for name in (*chosen.files, CARD)), force=force)
+    files = format_of(format_name).files
+    refuse_existing(*(out / name for name in (*files, CARD)), force=force)
     require("export")
+    deployed = Deployed(model, None if of is None else read_likeness(of / LIKENESS)).eval()
+    names = _outputs(deployed)
     with TemporaryDirectory() as scratch:
-        facts, differences = _write_checked(model, chosen, Path(scratch))
-        for name in chosen.files:
-            with atomic(out / name) as place:
+        shapes, differences = _write_checked(deployed, names, format_name, Path(scratch))
+        for name in files:
+            with atomic(out / name, sealed=True) as place:
                 shutil.copyfile(Path(scratch, name), place)
-    facts = {"format": VERSION, "graph": format_name, "file": chosen.files[0], **facts}
-    write_json(out / CARD, facts)
-    return Exported(out / chosen.files[0], differences)
+    facts = _facts(deployed, model.card, dict(zip(names, shapes, strict=True)), of)
+    parity: dict[str, Json] = {"difference": dict(differences), "n_probes": N_PROBES}
+    _write_beside(out, {"format": VERSION, "graph": format_name, "file": files[0], **facts, "parity": parity})
+    return Exported(out / files[0], differences)
 
 
-def _write_checked(model: Model, chosen: Format, folder: Path) -> tuple[dict[str, Json], dict[str, float]]:
-    """Write the graph to `folder`; return its facts and how far it is from torch, for one image and for two."""
-    deployed, probe = Deployed(model.net).eval(), _probe(model)
+def _write_beside(out: Path, facts: Mapping[str, Json]) -> None:
+    if facts["ood"] is not None:
+        example = Path(__file__).with_name("templates") / EXAMPLE
+        with atomic(out / EXAMPLE) as place:
+            shutil.copyfile(example, place)
+    write_json(out / CARD, dict(facts))
+
+
+def _outputs(deployed: Deployed) -> list[str]:
+    """Return the names of what comes out, in the order in which the graph gives it."""
+    names = [PROBABILITIES, LOGITS, OUTPUT_OF[deployed.method]]
+    unlike = [] if deployed.unlike is None else [UNLIKE]
+    return [*names, *unlike, *(prepared_name(position) for position in range(len(deployed.steps)))]
+
+
+def _write_checked(
+    deployed: Deployed, names: Sequence[str], format_name: str, folder: Path
+) -> tuple[list[torch.Size], dict[str, float]]:
+    """Write the graph to `folder`; return the shapes of its outputs and how far they are from torch's."""
+    probe = _probe(deployed)
     try:
-        _write_onnx(deployed, probe, folder / ONNX)
-        chosen.convert(folder)
-        run = chosen.open(folder / chosen.files[0])
-        found = [run(probe[:n]) for n in (1, N_PROBES)]
+        _write_onnx(deployed, names, probe, folder / ONNX)
+        CONVERT[format_name](folder)
+        ask = FORMATS[format_name].open(folder / FORMATS[format_name].files[0], (), ())
+        found = [ask({IMAGES: probe[:n]}) for n in (1, N_PROBES)]
     except Exception as error:  # exporter, converter and runtime each have errors of their own
-        name, fact = _name(model), (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"model {name!r} does not export ({fact}). Use it with focusmap predict.") from error
+        what, fact = _name(deployed), (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{what} does not export ({fact}). Use it with focusmap predict.") from error
     with torch.inference_mode():
         expected = [deployed(torch.from_numpy(probe[:n])) for n in (1, N_PROBES)]
     off = {}
-    for name, theirs, ours in zip(deployed.outputs, zip(*found, strict=True), zip(*expected, strict=True), strict=True):
-        off[name] = _largest_difference(theirs, [one.numpy() for one in ours], f"{name} of model {_name(model)!r}")
-    return _facts(model, deployed, expected[0], off), off
+    for position, name in enumerate(names):
+        pairs = [(theirs[name], ours[position].numpy()) for theirs, ours in zip(found, expected, strict=True)]
+        # Of a map the mean: which of two equal places counts among the highest is anyone's choice.
+        measure = np.mean if name == OUTPUT_OF[deployed.method] else np.max
+        off[name] = _difference(pairs, measure, f"{name} of {_name(deployed)}")
+    return [one.shape for one in expected[0]], off
 
 
-def _write_onnx(deployed: Deployed, probe: np.ndarray, path: Path) -> None:
+def _write_onnx(deployed: Deployed, names: Sequence[str], probe: np.ndarray, path: Path) -> None:
+    sizes = {0: torch.export.Dim("N")}
+    if deployed.steps:
+        sizes |= {1: torch.export.Dim("rows"), 2: torch.export.Dim("columns")}
     with warnings.catch_warnings():
         # Of operators that are not used, and of opsets: nothing that a reader could act on.
         warnings.simplefilter("ignore")
+        logging.getLogger("onnxscript").setLevel(logging.ERROR)
         program = torch.onnx.export(
             deployed,
             (torch.from_numpy(probe),),
-            input_names=[INPUT],
-            output_names=list(deployed.outputs),
-            dynamic_shapes=({0: torch.export.Dim("N")},),
+            input_names=[IMAGES],
+            output_names=list(names),
+            dynamic_shapes=(sizes,),
             dynamo=True,
             verbose=False,
         )
@@ -167,64 +163,62 @@ def _to_openvino(folder: Path) -> None:
     openvino.save_model(openvino.convert_model(folder / ONNX), folder / OPENVINO[0], compress_to_fp16=False)
 
 
-def _open_onnx(path: Path) -> Run:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda batch: cast(Sequence[np.ndarray], session.run(None, {INPUT: batch}))
+CONVERT: dict[str, Callable[[Path], None]] = {"onnx": _as_it_is, "openvino": _to_openvino}
 
 
-def _open_openvino(path: Path) -> Run:
-    import openvino
+def _probe(deployed: Deployed) -> np.ndarray:
+    """Return what graph and torch are compared on: smooth noise ``(2, H, W, 3) uint8``, or that of volumes."""
+    # RandomState's stream is frozen for all time, unlike that of a Generator.
+    random = np.random.RandomState(0)
+    if not deployed.steps:
+        shape = (N_PROBES, *deployed.preparations[0].input_shape)
+        return random.standard_normal(shape).astype(np.float32)
+    import cv2
 
-    # Where the processor has bfloat16, OpenVINO would compute with it.
-    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda batch: [np.array(found) for found in compiled(batch).values()]
-
-
-ONNX, OPENVINO = "model.onnx", ("model.xml", "model.bin")
-FORMATS: dict[str, Format] = {
-    "onnx": Format((ONNX,), _as_it_is, _open_onnx),
-    "openvino": Format(OPENVINO, _to_openvino, _open_openvino),
-}
+    coarse = random.randint(0, 256, (N_PROBES, 24, 20, 3)).astype(np.uint8)
+    return np.stack([cv2.resize(one, (PROBE_COLUMNS, PROBE_ROWS), interpolation=cv2.INTER_LINEAR) for one in coarse])
 
 
-def _format(name: str) -> Format:
-    if name not in FORMATS:
-        raise InputError(f"export format {name!r} is not one of {', '.join(FORMATS)}.{suggest(name, FORMATS)}")
-    return FORMATS[name]
-
-
-def _probe(model: Model) -> np.ndarray:
-    """Return the noise of the model's probe at the size of its images, ``(2, C, *spatial) float32``."""
-    seed = cast(int, model.card.probe.get("seed", 0))
-    return np.random.RandomState(seed).standard_normal((N_PROBES, *model.preparation.input_shape)).astype(np.float32)
-
-
-def _largest_difference(theirs: Sequence[np.ndarray], ours: Sequence[np.ndarray], what: str) -> float:
-    """Return how far the graph is from torch at most; `InputError` if that is more than rounding."""
-    off = max(float(np.abs(a - b).max()) for a, b in zip(theirs, ours, strict=True))
-    if not off <= PROBE_TOLERANCE * (1 + max(float(np.abs(b).max()) for b in ours)):
+def _difference(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]], measure: Callable[[np.ndarray], np.floating], what: str
+) -> float:
+    """Return how far the graph is from torch; `InputError` if that is more than rounding."""
+    off = max(float(measure(np.abs(theirs - ours))) for theirs, ours in pairs)
+    if not off <= PROBE_TOLERANCE * (1 + max(float(np.abs(ours).max()) for _, ours in pairs)):
         raise InputError(f"the exported {what} differ from torch's by {off:.2g}. Use it with focusmap predict.")
     return off
 
 
-def _facts(
-    model: Model, deployed: Deployed, expected: tuple[Tensor, Tensor], off: Mapping[str, float]
-) -> dict[str, Json]:
-    (logits, maps), card = deployed.outputs, model.card.to_dict()
+def _facts(deployed: Deployed, card: ModelCard, shapes: Mapping[str, torch.Size], of: Path | None) -> dict[str, Json]:
+    labels: list[Json] = list(deployed.task.label_names)
+    outputs: dict[str, dict[str, Json]] = {name: {"shape": ["N", *shape[1:]]} for name, shape in shapes.items()}
+    for name in (PROBABILITIES, LOGITS):
+        outputs[name]["labels"] = labels
+    outputs[OUTPUT_OF[deployed.method]]["unit"] = unit_of(deployed.method).words
+    written, answers = card.to_dict(), None if of is None else of / ANSWERS
+    aspects: list[Json] = [] if deployed.unlike is None else list(deployed.unlike.aspects)
     return {
-        "input": {"name": INPUT, "shape": ["N", *model.preparation.input_shape], "values": STANDARDISED},
-        "outputs": {
-            logits: {"shape": ["N", expected[0].shape[1]], "labels": list(model.task.label_names)},
-            maps: {"shape": ["N", *expected[1].shape[1:]], "unit": unit_of(METHOD_OF[maps]).words},
-        },
-        "parity": {"largest_difference": dict(off), "n_probes": N_PROBES, "seed": model.card.probe.get("seed", 0)},
-        "model": _name(model),
-        **{key: card[key] for key in KEPT if key in card},
+        "input": _input(deployed),
+        "outputs": cast(Json, outputs),
+        "labels": labels,
+        "preparations": [one.to_dict() for one in deployed.preparations],
+        "ood": {"aspects": aspects, "limit": 1.0},
+        "test": dict(branch(read_json(answers), "targets")) if answers is not None and answers.is_file() else {},
+        "model": str(card.architecture.get("model")),
+        "made_from": None if of is None else made_from(of),
+        **{key: written[key] for key in KEPT if key in written},
         "notice": NOTICE,
     }
 
 
-def _name(model: Model) -> str:
-    return Architecture.from_dict(model.card.architecture).model
+def _input(deployed: Deployed) -> dict[str, Json]:
+    if not deployed.steps:
+        shape: list[Json] = ["N", *deployed.preparations[0].input_shape]
+        return {"name": IMAGES, "type": "float32", "shape": shape, "values": STANDARDISED}
+    cropped = any(isinstance(one, Preparation) and one.crop == FOREGROUND for one in deployed.preparations)
+    values = f"{PIXELS}; cut to their foreground" if cropped else PIXELS
+    return {"name": IMAGES, "type": "uint8", "shape": ["N", "rows", "columns", 3], "values": values}
+
+
+def _name(deployed: Deployed) -> str:
+    return f"model of {', '.join(deployed.task.names)}"

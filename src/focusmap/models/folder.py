@@ -155,13 +155,17 @@ def load_run_model(folder: Path, devices: str) -> Predictor:
     """
     from focusmap.training import choose_devices
 
-    device = choose_devices(devices).accelerator
-    place = folder
-    if not (folder / "model.json").is_file():
-        place = open_run(folder).model
-        if not place.is_dir():
-            raise InputError(f"{folder}: has no model yet. Train it with: focusmap train --resume {folder}")
-    return load_model(place, device)
+    return load_model(place_of(folder), choose_devices(devices).accelerator)
+
+
+def place_of(folder: Path) -> Path:
+    """Return where the model of a run lies, or a model folder itself; `InputError` if the run has none yet."""
+    if (folder / CARD).is_file():
+        return folder
+    place = open_run(folder).model
+    if not place.is_dir():
+        raise InputError(f"{folder}: has no model yet. Train it with: focusmap train --resume {folder}")
+    return place
 
 
 def load_run_looking(folder: Path, devices: str) -> Looking:

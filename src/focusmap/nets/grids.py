@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -33,7 +34,19 @@ def resized(batch: Tensor, size: float) -> Tensor:
     if size == 1:
         return batch
     sides = [max(1, round(side * size)) for side in batch.shape[2:]]
+    if torch.compiler.is_compiling():
+        # An exported graph has it as products: runtimes know this kind of resampling in part only.
+        down, across = (_triangles(n, n_out) for n, n_out in zip(batch.shape[2:], sides, strict=True))
+        return down @ batch @ across.T
     return F.interpolate(batch, sides, mode="bilinear", antialias=True, align_corners=False)
+
+
+def _triangles(n: int, n_out: int) -> Tensor:
+    """Return the weights ``(n_out, n)`` of linear resampling with antialiasing: triangles as wide as two places."""
+    step = n / n_out
+    away = np.abs(np.arange(n) + 0.5 - ((np.arange(n_out) + 0.5) * step)[:, None]) / max(step, 1.0)
+    weights = np.clip(1 - away, 0, None)
+    return torch.from_numpy((weights / weights.sum(axis=1, keepdims=True)).astype(np.float32))
 
 
 def on_finest(maps: Sequence[Tensor], *, per_cell: bool = False) -> list[Tensor]:
@@ -112,6 +125,11 @@ class View:
         """True if every place of the image lies where it was."""
         return replace(self, size=1.0) == AS_IT_IS
 
+    @property
+    def flips(self) -> bool:
+        """True if left and right change places, and nothing else moves."""
+        return replace(self, size=1.0) == View(mirror=True)
+
     def to_dict(self) -> dict[str, Json]:
         """Return plain values for `model.json`; the size only where it is not the image's own."""
         plain = asdict(self)
@@ -165,6 +183,8 @@ def views_over_sizes(learnt: int, side: int, *, mirrors: bool) -> tuple[View, ..
 def show(view: View, batch: Tensor) -> Tensor:
     """Return the images ``(N, C, *spatial)`` as the view shows them; what comes in over the edge repeats the edge."""
     batch = resized(batch, view.size)
+    if view.flips:
+        return _flipped(batch)
     # From output to input, both from -1 to 1, x before y; a share s of the side is 2 s.
     across, along = (-1 if view.mirror else 1) / view.scale, 1 / view.scale
     rows = [[across, 0.0, -2 * view.right * across], [0.0, along, -2 * view.down * along]]
@@ -173,9 +193,15 @@ def show(view: View, batch: Tensor) -> Tensor:
 
 def bring_home(view: View, maps: Tensor) -> Tensor:
     """Return maps ``(N, L, *grid)`` of images shown in a view, back on the images; 0 where the view saw nothing."""
+    if view.flips:
+        return _flipped(maps)
     across = -view.scale if view.mirror else view.scale
     rows = [[across, 0.0, 2 * view.right], [0.0, view.scale, 2 * view.down]]
     return maps if view.stays else _warp(maps, rows, "zeros")
+
+
+def _flipped(batch: Tensor) -> Tensor:
+    return batch.flip(3 if batch.ndim == 4 else 2)
 
 
 def _warp(batch: Tensor, rows: list[list[float]], padding: str) -> Tensor:

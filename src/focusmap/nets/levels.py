@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -147,20 +148,21 @@ class LevelsNet(FocusNet):
         the mean of what lies about it: what a single cell of a fine level says depends on where cells happen to lie.
         """
         n = images_at_once(x.shape[1:])
-        found = [self._answer_and_evidence(x[start : start + n]) for start in range(0, len(x), n)]
+        found = [self.answer_together(x[start : start + n]) for start in range(0, len(x), n)]
         logits, evidence = zip(*found, strict=True)
         return torch.cat(logits), torch.cat(evidence)
 
-    def _weights(self) -> Tensor:
-        """Return the weights ``(L, 3, K)`` of the three statistics of each map."""
-        return self.head.weight.reshape(self.head.out_features, STATISTICS, -1)
-
-    def _answer_and_evidence(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def answer_together(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what `answer_and_evidence` does, of all images at once."""
         maps = cast(Levels, self.backbone).levels(x)
         weights = self._weights().split_with_sizes([found.shape[1] for found in maps], dim=2)
         parts = [_evidence(found, own) for found, own in zip(maps, weights, strict=True)]
         measured = torch.cat([statistics_of(found) for found in maps], dim=2).flatten(1)
         return self.decide(measured), _smoothed(torch.stack(_on_finest(parts)).sum(dim=0))
+
+    def _weights(self) -> Tensor:
+        """Return the weights ``(L, 3, K)`` of the three statistics of each map."""
+        return self.head.weight.reshape(self.head.out_features, STATISTICS, -1)
 
 
 def _evidence(maps: Tensor, weights: Tensor) -> Tensor:
@@ -176,7 +178,7 @@ def _evidence(maps: Tensor, weights: Tensor) -> Tensor:
     spreads = (flat - mean[:, :, None]) * flat / deviation[:, :, None] * varies
     parts = zip(weights.unbind(1), (flat, highs, spreads), strict=True)
     evidence = sum(torch.einsum("lk,nkp->nlp", own, part) for own, part in parts)
-    return cast(Tensor, evidence).reshape(len(maps), -1, *maps.shape[2:])
+    return cast(Tensor, evidence).reshape(maps.shape[0], -1, *maps.shape[2:])
 
 
 def _smoothed(maps: Tensor) -> Tensor:
@@ -226,5 +228,6 @@ def weights_of_highest(n_places: int) -> Tensor:
     [0.4000000059604645, 0.4000000059604645, 0.20000000298023224]
     """
     share = HIGHEST * n_places
-    weights = (share - torch.arange(int(-(-share // 1)))).clamp(0, 1)
-    return weights / weights.sum()
+    # Numbers, and no steps: those of torch would have to be part of an exported graph.
+    counts = np.clip(np.float32(share) - np.arange(math.ceil(share), dtype=np.float32), 0, 1)
+    return torch.from_numpy(counts / counts.sum())

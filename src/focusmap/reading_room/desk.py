@@ -63,7 +63,7 @@ class Desk:
         self._context = get_context("spawn")
         self._waiting: queue.PriorityQueue[_Job] = queue.PriorityQueue()
         self._numbers, self._is_closed = count(), False
-        self._process_limits = Limits(limits.devices, limits.memory, limits.largest)
+        self._process_limits = Limits(limits.devices, limits.engine, limits.memory, limits.largest)
         self.facts = self._start()
         self.is_ready = True
         self._thread = threading.Thread(target=self._serve, name="desk", daemon=True)

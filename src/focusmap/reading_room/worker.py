@@ -27,9 +27,10 @@ GIB = 2**30
 
 
 class Limits(NamedTuple):
-    """The device of the model, the GiB that the process may take besides it, and the MiB that may be sent at once."""
+    """Device and engine of the model, the GiB that the process may take besides it, the MiB that are sent at most."""
 
     devices: str
+    engine: str
     memory: float
     largest: int
 
@@ -108,7 +109,7 @@ def _opened(folder: Path, limits: Limits) -> Room:
     from focusmap.loaded import load_model
     from focusmap.models import needs_of
 
-    loaded = load_model(folder, limits.devices)
+    loaded = load_model(folder, limits.devices, limits.engine)
     needs = needs_of(loaded.model)
     if not needs.images or needs.views or needs.covariates or any(target.baseline for target in loaded.task.targets):
         raise InputError(

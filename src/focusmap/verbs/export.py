@@ -1,16 +1,27 @@
-"""Export: a run's model as one graph for other programs."""
+"""Export: a run's model as one graph for other programs, or for the run's own answers."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from focusmap.models import as_net, load_run_model
+from focusmap.models import graph_folder, load_model, place_of
 
 if TYPE_CHECKING:
     from focusmap.models import Exported
 
 
-def export(folder: Path, format_name: str, out: Path, *, force: bool = False) -> "Exported":
+def export(folder: Path, format_name: str, out: Path | None = None, *, force: bool = False) -> "Exported":
     """Write the model of a run, or of a model folder, as ``onnx`` or ``openvino`` with ``export.json`` to `out`.
+
+    Parameters
+    ----------
+    folder
+        Of the run, or of the model.
+    format_name
+        ``onnx`` or ``openvino``.
+    out
+        None: into the model's own folder, where `focusmap.predict` finds it.
+    force
+        Replace an export that is there.
 
     Raises
     ------
@@ -22,4 +33,5 @@ def export(folder: Path, format_name: str, out: Path, *, force: bool = False) ->
     """
     from focusmap.models import export_model
 
-    return export_model(as_net(load_run_model(folder, "cpu"), folder), format_name, out, force=force)
+    place = place_of(folder)
+    return export_model(load_model(place), format_name, out or graph_folder(place, format_name), of=place, force=force)

@@ -12,7 +12,7 @@ from focusmap.errors import InputError
 from focusmap.evaluation import Standings, answered, fill_template, read_template, standings_of
 from focusmap.figures import write_contact_sheet
 from focusmap.files import atomic, refuse_existing, write_failures, write_table
-from focusmap.models import CHUNK, Predicted, Predictor, load_run_model, needs_of, neighbours_of, ood_of, predict_chunks
+from focusmap.models import CHUNK, Predicted, Predictor, load_answering, needs_of, neighbours_of, ood_of, predict_chunks
 from focusmap.report import alike_in_words, in_short, in_words, words_in
 from focusmap.study import Flags, Run, RunOptions, Samples, check_targets, count_rows, read_inputs
 from focusmap.verbs.requests import PredictRequest
@@ -49,7 +49,7 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
         `options.force` is not given.
         Images that cannot be read are no error; they are in the answer.
     """
-    model = load_run_model(folder, options.devices)
+    model = load_answering(folder, options.devices, request.engine)
     check_targets(model.task, request.declaration)
     samples = _asked(folder, model, request, options)
     standings = standings_of(folder)

@@ -13,6 +13,10 @@ from focusmap.settings import Only, Setting, described, settle
 from focusmap.study import ConsensusOptions, Declaration, ReadingsDeclaration, TrustRequest
 
 DrawnBy = Literal["auto", "vote", "distilled", "refined"]
+Engine = Literal["auto", "torch", "onnx", "openvino"]
+ENGINE = Setting(
+    "what computes: torch, onnx or openvino (auto: openvino on a processor, where focusmap export made its graph)"
+)
 
 
 @described
@@ -47,6 +51,7 @@ class PredictRequest:
         Setting("for a table model: write the columns in this file's header", "FILE.csv"),
         "For a model of tables or cases: a CSV whose header defines the columns of `out`, instead of all columns.",
     ] = None
+    engine: Annotated[Engine, ENGINE] = "auto"
 
     def __post_init__(self) -> None:
         settle(self)
@@ -172,6 +177,7 @@ class ServeRequest:
     seconds: Annotated[float, Setting("seconds that one image may take", "SECONDS")] = 60.0
     memory: Annotated[float, Setting("GiB that reading and answering may take besides the model", "GIB")] = 4.0
     devices: Annotated[str, Setting("device of the model: auto, cpu, cuda, mps", "DEVICE")] = "cpu"
+    engine: Annotated[Engine, ENGINE] = "auto"
 
     def __post_init__(self) -> None:
         settle(self)

@@ -1,0 +1,180 @@
+"""A model of a run as the graph beside it computes it, by ONNX Runtime or OpenVINO; torch is asked for maps alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from focusmap.errors import InputError
+from focusmap.files import Json, branch, check_sealed, items, read_json
+from focusmap.images import AnyPreparation, Preparation, preparation_from
+from focusmap.installation import require
+from focusmap.models.folder import load_model, place_of
+from focusmap.models.formats import CARD, IMAGES, LOGITS, RUNTIMES, Ask, format_of, made_from, prepared_name
+from focusmap.models.predictor import Looked, ModelCard, Predictor, read_card
+from focusmap.study import Batch, Cohort, Flags, Task
+
+if TYPE_CHECKING:
+    from focusmap.heatmaps.view import NetView
+
+# Images that are answered together.
+AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class GraphModel:
+    """A model of single images whose graph answers; torch is asked only where it looks.
+
+    Parameters
+    ----------
+    card
+        What `model.json` holds.
+    place
+        The model's folder.
+    ask
+        The graph, from prepared images on.
+    shown
+        How images are prepared, in the order of the graph's inputs.
+    """
+
+    card: ModelCard
+    place: Path
+    ask: Ask
+    shown: tuple[AnyPreparation, ...]
+
+    @property
+    def members(self) -> tuple[Predictor, ...]:
+        """None: the graph is one."""
+        return ()
+
+    @property
+    def task(self) -> Task:
+        """Targets, in the order of the logits."""
+        return self.card.task
+
+    @property
+    def preparations(self) -> tuple[AnyPreparation, ...]:
+        """How images are prepared, each way once."""
+        return self.shown
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """None: rows are single images."""
+        return ()
+
+    def n_images(self, *, stored: bool) -> int:  # noqa: ARG002
+        """Return how many images are shown at once."""
+        return AT_ONCE
+
+    def check(self, rows: Cohort) -> None:
+        """Take whatever rows there are: images are all that is looked at."""
+
+    def look(self, batch: Batch) -> Looked:
+        """Return the logits of the images of a batch, in the targets' own units."""
+        pixels = [batch.images(one).pixels for one in self.shown]
+        is_flat = isinstance(self.shown[0], Preparation)
+        names = [prepared_name(position) for position in range(len(pixels))] if is_flat else [IMAGES]
+        found = self.ask(dict(zip(names, pixels, strict=True)))
+        return Looked((found[LOGITS].astype(np.float64),), views=({},))
+
+    def learnt(self, looked: Looked, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:  # noqa: ARG002
+        """Return the logits ``(N, L)`` that were found."""
+        return looked.features[0], None
+
+    @cached_property
+    def in_torch(self) -> Predictor:
+        """The same model as torch computes it."""
+        return load_model(self.place)
+
+    def explainable(self) -> "NetView | None":
+        """Return what heat maps need of it."""
+        return self.in_torch.explainable()
+
+    def calibrated(self, temperatures: Mapping[str, float], thresholds: Mapping[str, float]) -> "GraphModel":
+        """Return the same graph with other temperatures and thresholds."""
+        return self.with_card(replace(self.card, temperatures=temperatures, thresholds=thresholds))
+
+    def with_card(self, card: ModelCard) -> "GraphModel":
+        """Return the same model with another card."""
+        return replace(self, card=card)
+
+    def to(self, device: str) -> "GraphModel":  # noqa: ARG002
+        """Return the model as it is: its graph computes on the processor."""
+        return self
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return nothing: what was fitted is in the graph."""
+        return {}
+
+    def probe(self, told: Mapping[str, Json]) -> dict[str, Json]:  # noqa: ARG002
+        """Return nothing: the graph was compared with torch when it was made."""
+        return {}
+
+    def folders(self) -> Mapping[str, Predictor]:
+        """Return none."""
+        return {}
+
+
+def open_graph(folder: Path, model: Path) -> GraphModel:
+    """Return the model of a folder whose graph was exported to `folder`; `InputError` where a file was changed."""
+    facts = read_json(folder / CARD)
+    name = str(facts["graph"])
+    for file in format_of(name).files:
+        check_sealed(folder / file)
+    shown = tuple(preparation_from(cast(Mapping[str, Json], one)) for one in items(facts["preparations"]))
+    is_flat = isinstance(shown[0], Preparation)
+    inputs = [prepared_name(position) for position in range(len(shown))] if is_flat else []
+    ask = format_of(name).open(folder / format_of(name).files[0], inputs, [LOGITS])
+    return GraphModel(read_card(model / "model.json"), model, ask, shown)
+
+
+def graph_folder(model: Path, engine: str) -> Path:
+    """Return where the graph of a model folder lies that an engine computes."""
+    return model / engine
+
+
+def is_there(model: Path, engine: str) -> bool:
+    """Return whether a model folder has a graph for an engine, made of the model as it is now."""
+    card = graph_folder(model, engine) / CARD
+    return card.is_file() and branch(read_json(card)).get("made_from") == made_from(model)
+
+
+def load_answering(folder: Path, devices: str, engine: str = "auto") -> Predictor:
+    """Return the model of a run, or of a model folder, as an engine computes it.
+
+    A graph that is asked for by name is made where it is missing, which takes a minute or so, and kept in the model's
+    folder. ``auto`` is OpenVINO where it is installed, the graph is there and no other device is asked for; else torch.
+
+    Raises
+    ------
+    InputError
+        If there is no model yet, the engine computes on the processor alone and another device is named, or the model
+        cannot be exported.
+    MissingPartError
+        If the engine is not installed.
+    """
+    place = place_of(folder)
+    if engine == "auto":
+        engine = "openvino" if _suits_openvino(devices) and is_there(place, "openvino") else "torch"
+    if engine == "torch":
+        from focusmap.training import choose_devices
+
+        return load_model(place, choose_devices(devices).accelerator)
+    if devices not in ("auto", "cpu"):
+        raise InputError(f"--engine {engine} computes on the processor; --devices {devices} needs --engine torch.")
+    require("export", RUNTIMES[engine])
+    if not is_there(place, engine):
+        from focusmap.models.export import export_model
+
+        export_model(load_model(place), engine, graph_folder(place, engine), force=True, of=place)
+    return open_graph(graph_folder(place, engine), place)
+
+
+def _suits_openvino(devices: str) -> bool:
+    has_other = devices == "auto" and which("nvidia-smi") is not None
+    return devices in ("auto", "cpu") and not has_other and find_spec("openvino") is not None

@@ -1,0 +1,27 @@
+"""Ask the exported model beside this file: python example.py IMAGE. Needs numpy, pillow and the engine, no focusmap."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+here = Path(__file__).parent
+facts = json.loads((here / "export.json").read_text())
+image = np.asarray(Image.open(sys.argv[1]).convert("RGB"))[None]
+if facts["graph"] == "onnx":
+    import onnxruntime
+
+    values = onnxruntime.InferenceSession(here / facts["file"]).run(None, {"images": image})
+else:
+    import openvino
+
+    model = openvino.Core().compile_model(here / facts["file"], "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    values = list(model(image).values())
+found = dict(zip(facts["outputs"], values, strict=True))
+for name, distance in zip(facts["ood"].get("aspects", []), found.get("unlike", [[]])[0], strict=True):
+    if distance > facts["ood"]["limit"]:
+        print(f"out of distribution: unlike the images of train in {name}")
+for label, probability in zip(facts["labels"], found["probabilities"][0], strict=True):
+    print(label, f"{probability:.4f}", "threshold", facts["thresholds"].get(label))
