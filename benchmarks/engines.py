@@ -46,7 +46,7 @@ def aurocs(run: Path, target: str) -> None:
 
 
 def throughput(run: Path) -> None:
-    """Print the seconds of a batch, the best of some rounds: by torch, whole and in its usual parts, and by OpenVINO."""
+    """Print the seconds of a batch, the best of some rounds: by torch, at once and in its usual parts, by OpenVINO."""
     place, cohort = place_of(run), load_cohort(run)
     of_torch, of_openvino = load_model(run).model, load_model(run, "cpu", "openvino").model
     assert isinstance(of_openvino, GraphModel)

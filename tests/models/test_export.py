@@ -28,7 +28,7 @@ from focusmap.models.folder import load_model, save_model
 from focusmap.models.formats import FORMATS, Format
 from focusmap.models.graphs import is_there
 from focusmap.models.net import Model, over_views
-from focusmap.models.ood import ASPECTS, fit_likeness, like_any, save_likeness
+from focusmap.models.ood import ASPECTS, fit_ood, ood_of_any, save_ood
 from focusmap.models.predict import predict
 from focusmap.nets import AS_IT_IS, Architecture, View, build_net
 from focusmap.study import Declaration, read_images
@@ -65,9 +65,9 @@ def test_another_program_gives_what_focusmap_gives_of_an_image(tmp_path: Path, c
     train = [np.random.default_rng(i).integers(0, 255, (1, 32, 32), dtype=np.uint8) for i in range(40)]
     of = model()
     save_model(replace(of, card=replace(of.card, temperatures={"nodule": 2.0})), tmp_path / "model")
-    likeness = fit_likeness(train[:20], train[20:])
-    assert likeness is not None
-    save_likeness(likeness, tmp_path / "model/likeness.safetensors")
+    ood = fit_ood(train[:20], train[20:])
+    assert ood is not None
+    save_ood(ood, tmp_path / "model/likeness.safetensors")
     assert main(["export", str(tmp_path / "model"), "--out", str(tmp_path / "out")]) == 0
     assert "differs from torch by at most: probabilities" in capsys.readouterr().out
     names = ["example.py", "export.json", "hashes.json", "model.onnx"]
@@ -75,7 +75,7 @@ def test_another_program_gives_what_focusmap_gives_of_an_image(tmp_path: Path, c
 
     files, loaded = images_in(tmp_path), load_model(tmp_path / "model")
     samples = read_images(tmp_path, loaded.task, files, Declaration())
-    expected = predict(loaded, samples, likeness).predictions
+    expected = predict(loaded, samples, ood).predictions
     batch = next(samples.batches(loaded.preparations, 3))
     seen = loaded.explainable().see(batch, "cam", [0, 1])
     facts = json.loads((tmp_path / "out/export.json").read_text())
@@ -132,11 +132,11 @@ def test_pixels_are_prepared_as_images_are(preparation: Preparation, shape: tupl
 
 def test_distances_are_those_of_the_out_of_distribution_check():
     images = [np.random.default_rng(i).integers(0, 255, (3, 64, 64), dtype=np.uint8) for i in range(60)]
-    likeness = like_any([known for k in (0, 20) if (known := fit_likeness(images[k : k + 20], images[40:]))])
+    ood = ood_of_any([known for k in (0, 20) if (known := fit_ood(images[k : k + 20], images[40:]))])
     asked = [*images[:2], images[3] // 2 + np.arange(64, dtype=np.uint8)]
-    found = Unlike(likeness, 64)(torch.from_numpy(np.stack(asked)).float()).numpy()
+    found = Unlike(ood, 64)(torch.from_numpy(np.stack(asked)).float()).numpy()
     for image, ratios in zip(asked, found, strict=True):
-        for ratio, (name, aspects) in zip(ratios, likeness.aspects.items(), strict=True):
+        for ratio, (name, aspects) in zip(ratios, ood.aspects.items(), strict=True):
             described = ASPECTS[name](image)[np.newaxis]
             expected = min(aspect.distances(described)[0] / aspect.limit for aspect in aspects)
             np.testing.assert_allclose(ratio, expected, rtol=1e-3)

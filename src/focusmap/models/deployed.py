@@ -28,7 +28,7 @@ from focusmap.models.ood import (
     LOG2_SLOPE_RANGE,
     SLOPE_BINS,
     Aspect,
-    Likeness,
+    Ood,
     cells,
 )
 from focusmap.models.predictor import Predictor
@@ -135,10 +135,10 @@ def _convolution(away: Tensor) -> Tensor:
 class Unlike(nn.Module):
     """In what images are unlike those of train, as `focusmap.models.ood` says it: distances in units of their limit."""
 
-    def __init__(self, likeness: Likeness, size: int) -> None:
+    def __init__(self, ood: Ood, size: int) -> None:
         super().__init__()
-        self.aspects = tuple(likeness.aspects)
-        self.trains: list[Sequence[Aspect]] = list(likeness.aspects.values())
+        self.aspects = tuple(ood.aspects)
+        self.trains: list[Sequence[Aspect]] = list(ood.aspects.values())
         self.scales = [_Cells.of(size, FINE[2] // factor) for factor in (1, 1, 2, 4)]
         self.layout = _Cells.of(size, LAYOUT[2])
 
@@ -267,11 +267,11 @@ class Deployed(nn.Module):
     ----------
     model
         A net of single images, or a mean of such nets.
-    likeness
+    ood
         What train looks like; None where that is not known.
     """
 
-    def __init__(self, model: Predictor, likeness: Likeness | None = None) -> None:
+    def __init__(self, model: Predictor, ood: Ood | None = None) -> None:
         super().__init__()
         self.preparations = model.preparations
         self.task: Task = model.task
@@ -279,7 +279,7 @@ class Deployed(nn.Module):
         self.answering = _answering(model, self.preparations, self.method)
         flat = [one for one in self.preparations if isinstance(one, Preparation)]
         self.steps = nn.ModuleList([PixelSteps(one) for one in flat])
-        self.unlike = Unlike(likeness, flat[0].size) if likeness is not None and flat else None
+        self.unlike = Unlike(ood, flat[0].size) if ood is not None and flat else None
         self.each = torch.from_numpy(divisors(self.task, model.card.temperatures)).float()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

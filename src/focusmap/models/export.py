@@ -26,7 +26,7 @@ from focusmap.installation import require
 from focusmap.models.deployed import Deployed
 from focusmap.models.folder import PROBE_TOLERANCE
 from focusmap.models.formats import CARD, FORMATS, IMAGES, LOGITS, ONNX, OPENVINO, format_of, made_from, prepared_name
-from focusmap.models.ood import LIKENESS, read_likeness
+from focusmap.models.ood import OOD_FILE, read_ood
 from focusmap.models.predictor import ModelCard, Predictor
 
 VERSION = 2
@@ -80,7 +80,7 @@ def export_model(
     files = format_of(format_name).files
     refuse_existing(*(out / name for name in (*files, CARD)), force=force)
     require("export")
-    deployed = Deployed(model, None if of is None else read_likeness(of / LIKENESS)).eval()
+    deployed = Deployed(model, None if of is None else read_ood(of / OOD_FILE)).eval()
     names = _outputs(deployed)
     with TemporaryDirectory() as scratch:
         shapes, differences = _write_checked(deployed, names, format_name, Path(scratch))
@@ -94,7 +94,7 @@ def export_model(
 
 
 def _write_beside(out: Path, facts: Mapping[str, Json]) -> None:
-    if facts["ood"] is not None:
+    if branch(facts["input"])["type"] == "uint8":
         example = Path(__file__).with_name("templates") / EXAMPLE
         with atomic(out / EXAMPLE) as place:
             shutil.copyfile(example, place)

@@ -20,7 +20,7 @@ from focusmap.models.predictor import Looked, ModelCard, Predictor, read_card
 from focusmap.study import Batch, Cohort, Flags, Task
 
 if TYPE_CHECKING:
-    from focusmap.heatmaps.view import NetView
+    from focusmap.heatmaps import NetView
 
 # Images that are answered together.
 AT_ONCE = 32
