@@ -20,8 +20,8 @@ import torch
 from focusmap.errors import FocusmapError
 from focusmap.heatmaps import heat_maps
 from focusmap.images import Preparation, Store
-from focusmap.models import Model, ModelCard, export_model
-from focusmap.models.folder import load_model, save_model
+from focusmap.models import Model, ModelCard, export_model, load_model
+from focusmap.models.folder import save_model
 from focusmap.nets import Architecture, build_net
 from focusmap.nets.backbones import check_size
 from focusmap.study import Augmentation, Recipe, Target, Task

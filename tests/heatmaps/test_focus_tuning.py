@@ -18,9 +18,9 @@ from focusmap.evaluation.localisation.summary import ScoreOptions
 from focusmap.heatmaps.map_files import Item, read_map
 from focusmap.heatmaps.methods import choose_method
 from focusmap.heatmaps.write import ExplainOptions
-from focusmap.models import Model, read_card
+from focusmap.models import Model, load_model, read_card
 from focusmap.models.ensemble import combine
-from focusmap.models.folder import load_model, save_model
+from focusmap.models.folder import save_model
 from focusmap.models.net import STRONGEST, tuned, with_map_thresholds, with_views
 from focusmap.nets import AS_IT_IS, Architecture, Ensemble, FocusNet, PoolingOptions, View, build_net
 from focusmap.nets.focus_net import FocusLayers

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from focusmap.cli import main
-from focusmap.models.folder import load_model, save_model
+from focusmap.models import load_model
+from focusmap.models.folder import save_model
 from support.models import unseal
 from support.studies import phantom_study
 
