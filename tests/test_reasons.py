@@ -30,6 +30,17 @@ def test_what_is_written_is_read_back_equal() -> None:
     assert (single, single.code, single.values) == (BLOCKS, "blocks", BLOCKS.values)
 
 
+def test_values_may_be_reasons_and_lists_and_are_read_back_equal() -> None:
+    where = (Reason("patients-in", n=1, a="train", b=Reason("in-fold", n=2)), "elsewhere")
+    straddle = Reason("patients-straddle", where=where)
+    assert straddle.startswith("1 patient in train and fold 2; elsewhere. The test")
+    (back,) = read_notes(json.loads(json.dumps(note_entries("sentences", [straddle]))), "sentences")
+    assert isinstance(back, Reason)
+    assert (back, back.values) == (straddle, straddle.values)
+    (first, _) = back.values["where"]  # type: ignore[misc]
+    assert (first.code, first.values["b"].code) == ("patients-in", "in-fold")
+
+
 def test_notes_whose_codes_were_edited_stay_sentences() -> None:
     assert read_notes({"notes": ["a", "b"], "notes_coded": [{"code": "one-class"}]}, "notes") == ("a", "b")
     assert read_notes({"notes": ["a"], "notes_coded": ["one-class"]}, "notes") == ("a",)

@@ -6,11 +6,12 @@ sentence without a code, of an older run, stays as it is.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, Self, get_args
+from typing import Literal, Self, cast, get_args
 
 from focusmap.files import Json
 
-Value = str | int
+Value = str | int | tuple[str, ...]
+"""In a sentence; a name, a number, another reason, or a list of names and reasons."""
 Language = Literal["en", "zh"]
 """Of the pages."""
 LANGUAGES: tuple[Language, ...] = get_args(Language)
@@ -120,7 +121,107 @@ SENTENCES: Mapping[str, str] = {
     "verdict-of-many-simple": "{useful} of {n} labels are above guessing; this is itself the simple model",
     "verdict-of-many-uncompared": "{useful} of {n} labels are above guessing; no simpler model was compared",
     "no-labels": "labels are not used: the model learns from the images alone",
+    # What an audit finds; a sentence that depends on the number n has the form for one before the bar.
+    "unit-image": "image",
+    "unit-case": "case",
+    "unit-patient": "patient",
+    "in-fold": "fold {n}",
+    "in-column": "column {name}",
+    "in-files": "{a} and {b}",
+    "and-more": "and {n:,} more",
+    "tied-to": "{label} ({measure} {value}, p {p})",
+    "labels-go-with": "Labels go with {column}: {labels}. A net may learn {column} instead of the finding.",
+    "values-to-look-at": "{n:,} value to look at: {shown}.|{n:,} values to look at: {shown}.",
+    "patients-in": "{n:,} patient in {a} and {b}|{n:,} patients in {a} and {b}",
+    "images-in": "{n:,} image in {a} and {b}|{n:,} images in {a} and {b}",
+    "pairs-in": "{n:,} pair in {a} and {b}|{n:,} pairs in {a} and {b}",
+    "patients-straddle": "{where}. The test would measure how well patients are recognised.",
+    "every-row-its-own": "The study states that every {unit} is its own patient. Those of one patient, if any, leak.",
+    "blocks-for-patients": "No patients are declared; the split is made of contiguous blocks of {column}.",
+    "no-patients": "No column says which {unit}s belong to one patient, so they may stand in train and in test alike. "
+    "Name it with --patient COLUMN; say --patient {own} if every {unit} is another patient's.",
+    "no-patients-of-images": "No column says which {unit}s belong to one patient, so they may stand in train and in "
+    "test alike. Name it with --patient COLUMN; say --patient {own} if every {unit} is another patient's; for stacks "
+    "of slices use --block COLUMN.",
+    "column-names-nobody": "Column {name} names nobody: it is empty.",
+    "column-may-say-it": "Column {name} may say it.",
+    "written-in-two-ways": "{n:,} patient in {where} may be written in two ways or more: {ids}. If they are one, say "
+    "--same-patient; if not, rename them.|{n:,} patients in {where} may be written in two ways or more: {ids}. If they "
+    "are one, say --same-patient; if not, rename them.",
+    "empty-cells": "{name}: {n:,} of {all:,} rows",
+    "columns-with-gaps": "{n:,} column with empty cells: {gaps}.|{n:,} columns with empty cells: {gaps}.",
+    "unknown-of": "{name}: {n:,} {unit}|{name}: {n:,} {unit}s",
+    "not-every-label": "Not every {unit} has every label ({labels}). Unknown ones neither train nor test.",
+    "positive-of": "{name}: {n:,} of {all:,}",
+    "rare-labels": "{n:,} label in less than {share} of the {unit}s: {labels}.|{n:,} labels in less than {share} of "
+    "the {unit}s: {labels}.",
+    "always-is": "{name} is {value}",
+    "one-value": "One value wherever it is known ({labels}): there is nothing to tell apart.",
+    "nothing-to-learn": "Nothing can be learnt here.",
+    "leave-it-out": "Leave it out: name the other targets with --target.",
+    "in-parts": "{label}: {train:,} in train, {test:,} in test",
+    "about-in-parts": "{label}: about {train:,} in train, about {test:,} in test",
+    "too-few-of": "Fewer than {train} {unit}s to train on or {test} to test on: {labels}.",
+    "use-folds": "Use cross-validation, --folds 5, which tests on every {unit} once.",
+    "copies": "{n:,} image more than once, pixel for pixel ({spare:,} to spare).|{n:,} images more than once, pixel "
+    "for pixel ({spare:,} to spare).",
+    "copies-across": "{where}, pixel for pixel: {images}. Remove the copies from one part.",
+    "nearly-the-same": "{n:,} pair of images that are nearly the same.|{n:,} pairs of images that are nearly the "
+    "same.",
+    "nearly-the-same-of-patients": "{n:,} pair of images that are nearly the same, {across:,} of them of different "
+    "patients.|{n:,} pairs of images that are nearly the same, {across:,} of them of different patients.",
+    "unlike-in-one": "{n:,} of them, each of one patient or case, have different labels.",
+    "nearly-the-same-unlike": "{n:,} pair of nearly equal images with different labels. One label may be wrong.|{n:,} "
+    "pairs of nearly equal images with different labels. One label may be wrong.",
+    "copies-unlike": "{n:,} pair of images of one patient or case that are all but one image, with different labels. "
+    "Look at them.|{n:,} pairs of images of one patient or case that are all but one image, with different labels. "
+    "Look at them.",
+    "nearly-the-same-across": "{where} of nearly equal images. What is learnt from one answers both.",
+    "patients-in-both": "{n:,} patient stands both in {a} and in {b}.|{n:,} patients stand both in {a} and in {b}.",
+    "images-in-both": "{n:,} image stands both in {a} and in {b}, pixel for pixel.|{n:,} images stand both in {a} and "
+    "in {b}, pixel for pixel.",
+    "pairs-in-both": "{n:,} pair of nearly equal images stands both in {a} and in {b}. What is learnt from one answers "
+    "both.|{n:,} pairs of nearly equal images stand both in {a} and in {b}. What is learnt from one answers both.",
+    "cannot-be-read": "{n:,} image cannot be read ({names}). Replace them, or leave them out with --skip-unreadable.|"
+    "{n:,} images cannot be read ({names}). Replace them, or leave them out with --skip-unreadable.",
+    "read-with-a-note": "{n:,} image read with a note. The first: {first}.|{n:,} images read with a note. The first: "
+    "{first}.",
+    "nearly-one-value": "{n:,} image holds a single value in 99 % of the pixels or more. Look at it.|{n:,} images hold "
+    "a single value in 99 % of the pixels or more. Look at them.",
+    "one-patient-by-header": "{a} and {b} are of one patient by the header and several patients by column {column}",
+    "one-study-by-header": "{a} and {b} are of one study by the header and several patients by column {column}",
+    "several-by-header": "{a} and {b} are of several patients by the header and one by column {column}",
+    "headers-differ": "DICOM headers disagree with the patient column {n:,} time. {facts}.|DICOM headers disagree with "
+    "the patient column {n:,} times. {facts}.",
+    "headers-agree": "The DICOM headers agree with column {column}.",
+    "masks-misfit": "{n:,} mask cannot be laid over the image. The first: {first}.|{n:,} masks cannot be laid over the "
+    "image. The first: {first}.",
+    "seen-alone": "{probe}: {label} (AUROC {auroc}, {low} to {high})",
+    "told-without-looking": "Labels can be told without a look at what they are of. Seen alone: {probes}. A net may "
+    "learn that instead of the disease. Look at the images: marks, letters, collimation, scanners, parts of the body.",
+    "source-predicts": "{source} predicts {label} (AUROC {auroc}: {with_it} with it {value}, {without} without "
+    "{other})",
+    "sources-tell": "{sources}. A net could tell the sources apart and never look at the disease. Take all classes "
+    "from the same sources.",
+    "rows-alike": "{share} of neighbouring rows of different {unit}s are as alike as the nearest 5 % of random pairs "
+    "(median correlation {near} against {far}).",
+    "names-alike": "{share} of images with neighbouring names of different {unit}s are as alike as the nearest 5 % of "
+    "random pairs (median correlation {near} against {far}).",
+    "others-alike": "{share} of the images are much like another one of different {unit}s.",
+    "may-be-slices": "They may be slices or visits of one patient. Results of a random split would be optimistic. Name "
+    "the true patients, or use --block COLUMN.",
 }  # fmt: skip
+
+
+def filled(template: str, values: Mapping[str, Value]) -> str:
+    """Return a sentence with its values; of forms parted by ``|`` the first where n is 1, otherwise the last.
+
+    >>> filled("{n} pair: {names}|{n} pairs: {names}", {"n": 2, "names": ("a", "b")})
+    '2 pairs: a; b'
+    """
+    forms = template.split("|")
+    plain = {name: "; ".join(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return forms[0 if values.get("n") == 1 else -1].format(**plain)
 
 
 class Reason(str):
@@ -136,7 +237,7 @@ class Reason(str):
 
     def __new__(cls, code: str, /, **values: Value) -> Self:
         """Return the sentence under `code` with its values filled in."""
-        reason = super().__new__(cls, SENTENCES[code].format(**values))
+        reason = super().__new__(cls, filled(SENTENCES[code], values))
         reason.code, reason.values = code, values
         return reason
 
@@ -194,7 +295,14 @@ def read_reason(tree: Mapping[str, Json], name: str = "reason") -> str:
 def _coded(reason: str) -> dict[str, Json]:
     if not isinstance(reason, Reason):
         return {}
-    return {"code": reason.code, "values": dict(reason.values)} if reason.values else {"code": reason.code}
+    values = {name: _plain(value) for name, value in reason.values.items()}
+    return {"code": reason.code, "values": values} if values else {"code": reason.code}
+
+
+def _plain(value: Value) -> Json:
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return {"said": str(value), **_coded(value)} if isinstance(value, Reason) else value
 
 
 def _read(sentence: str, entry: Json) -> str:
@@ -203,6 +311,14 @@ def _read(sentence: str, entry: Json) -> str:
         return sentence
     given = values if isinstance(values, Mapping) else {}
     try:
-        return Reason(code, **{name: value for name, value in given.items() if isinstance(value, str | int)})
-    except KeyError:
+        return Reason(code, **{name: _value(value) for name, value in given.items()})
+    except (KeyError, ValueError):
         return sentence
+
+
+def _value(plain: Json) -> Value:
+    if isinstance(plain, list):
+        return tuple(str(_value(one)) if isinstance(one, int) else cast(str, _value(one)) for one in plain)
+    if isinstance(plain, Mapping):
+        return _read(str(plain.get("said", "")), plain)
+    return plain if isinstance(plain, str | int) else str(plain)

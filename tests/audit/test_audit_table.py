@@ -32,7 +32,7 @@ def test_patients_in_two_parts_are_counted_by_pair_and_named(tmp_path: Path) -> 
     item = must_find(audit, "patient-across-splits")
     assert item.severity == "blocking"
     assert item.count == 3
-    assert "1 patient in train and tune, 2 in train and test" in item.message
+    assert "1 patient in train and tune; 2 patients in train and test" in item.message
     assert item.examples == ("p0", "p1", "p2")
     assert audit.blocking() == [item]
     assert audit.blocking(["patient-across-splits"]) == []

@@ -1,5 +1,6 @@
 """The catalogues: the same keys and placeholders in each language, none missing, none unused, no English left over."""
 
+import json
 import re
 from dataclasses import fields
 from html import unescape
@@ -7,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from focusmap.audit.findings import SEVERITIES
+from focusmap.audit.findings import SEVERITIES, finding
 from focusmap.errors import InputError
 from focusmap.evaluation import NOTICE
 from focusmap.faithfulness.criteria import SOURCES as TRUST_SOURCES
 from focusmap.files import Json
 from focusmap.reasons import LANGUAGES, Reason, note_entries, reason_entries
 from focusmap.report import run_page
+from focusmap.report.audit_page import finding_views
 from focusmap.report.consensus_page import COUNTS as CONSENSUS_COUNTS
 from focusmap.report.consensus_page import render_consensus
 from focusmap.report.localisation_section import BASELINES, BY_SIZE, COMPARED, DRAWN, IN_SHORT, POINTS, REGIONS
@@ -105,6 +107,23 @@ def test_a_reason_is_said_in_the_language_of_the_page() -> None:
     values = reason_entries(Reason("none-called", name="benign"))
     assert ENGLISH.reason(values) == "no row is predicted to be benign"
     assert CHINESE.reason(values) == "没有任何一例被判为 benign"
+
+
+def test_what_an_audit_recorded_is_said_in_the_language_of_the_page() -> None:
+    where = (Reason("patients-in", n=1, a="train", b="test"), Reason("patients-in", n=2, a="tune", b="test"))
+    found = finding("patient-across-splits", Reason("patients-straddle", where=where), ["p1", where[1]])
+    audit: dict[str, Json] = json.loads(json.dumps({"findings": [found.to_dict()]}))
+    ((english,), (chinese,)) = (finding_views(audit, words) for words in (ENGLISH, CHINESE))
+    assert english.message == found.message
+    assert chinese.message.startswith("1 名患者同时出现在 train 与 test 中；2 名患者同时出现在 tune 与 test 中。")
+    assert chinese.examples == ("p1", "2 名患者同时出现在 tune 与 test 中")
+
+
+def test_an_audit_without_codes_stays_as_it_was_written() -> None:
+    older: Json = {"name": "rare-label", "severity": "note", "message": "1 label is rare.", "examples": ["a"]}
+    (view,) = finding_views({"findings": [older]}, CHINESE)
+    assert view.message == "审查记录原文（英文）：1 label is rare."
+    assert view.examples == ("a",)
 
 
 def test_why_a_training_began_where_it_did_is_said_in_the_language_of_the_page() -> None:

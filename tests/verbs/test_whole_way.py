@@ -313,7 +313,9 @@ def test_folds_predict_every_image_once_and_pages_speak_chinese(folds):
     words = (folds / "report.html").read_text(encoding="utf-8")
     for said in ("交叉验证", "本研究中没有任何数据可以检验它", "合并后的调优集"):
         assert said in words
-    assert "研究队列审查" in (folds / "audit.html").read_text(encoding="utf-8")
+    audit = (folds / "audit.html").read_text(encoding="utf-8")
+    assert "研究队列审查" in audit
+    assert "审查记录原文（英文）" not in audit
     assert main(["report", str(folds)]) == 0
     words = (folds / "report.html").read_text()
     assert "which no data in this study can test" in words

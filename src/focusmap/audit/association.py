@@ -10,6 +10,7 @@ import pandas as pd
 from focusmap.audit.findings import AuditOptions, Finding, finding
 from focusmap.audit.table import label_columns
 from focusmap.files import Json
+from focusmap.reasons import Reason
 from focusmap.study import Cohort
 
 TELLING_COLUMNS = (
@@ -109,15 +110,16 @@ def association_findings(found: Sequence[Association], covariates: Sequence[str]
     findings = []
     for column in dict.fromkeys(item.column for item in tied):
         here = sorted((item for item in tied if item.column == column), key=lambda item: -item.strength)
-        words = [_say(item) for item in here]
-        message = f"Labels go with {column}: {'; '.join(words)}. A net may learn {column} instead of the finding."
-        findings.append(finding(f"label-tied-to-{column}", message, words))
+        labels = tuple(_say(item) for item in here)
+        findings.append(
+            finding(f"label-tied-to-{column}", Reason("labels-go-with", column=column, labels=labels), labels)
+        )
     return findings
 
 
 def _say(item: Association) -> str:
     measure = "Cramer's V" if item.measure == "cramers_v" else "AUROC"
-    return f"{item.target} ({measure} {item.statistic:.2f}, p {item.p:.2g})"
+    return Reason("tied-to", label=item.target, measure=measure, value=f"{item.statistic:.2f}", p=f"{item.p:.2g}")
 
 
 def _code(name: str, cells: pd.Series) -> _Coded | None:

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from focusmap.audit.findings import AuditOptions, Finding, finding, plural
+from focusmap.audit.findings import AuditOptions, Finding, finding
 from focusmap.audit.images import Images, look_at_all
 from focusmap.audit.near import NearPair, near_pairs
 from focusmap.audit.table import count_pairs, same_patient, say_pairs
 from focusmap.errors import InputError
 from focusmap.files import Json
+from focusmap.reasons import Reason
 from focusmap.study import Cohort, Roster, Split, spelled_apart
 
 
@@ -107,16 +108,15 @@ def _exact(cohort: Cohort, duplicates: Duplicates, split: Split | None) -> list[
     ids = cohort.image_ids
     names = [" = ".join(ids[position] for position in group) for group in duplicates.exact]
     n_copies = sum(len(group) - 1 for group in duplicates.exact)
-    message = f"{plural(len(names), 'image')} more than once, pixel for pixel ({n_copies} to spare)."
-    found = [finding("exact-duplicates", message, names)]
+    found = [finding("exact-duplicates", Reason("copies", n=len(names), spare=n_copies), names)]
     if split is None:
         return found
     parts = [_parts(cohort, split, group) for group in duplicates.exact]
     across = [name for name, held in zip(names, parts, strict=True) if len(held) > 1]
     if across:
-        counted = say_pairs(count_pairs(parts), "image")
-        text = f"{counted}, pixel for pixel: {'; '.join(across[:3])}. Remove the copies from one part."
-        found.append(finding("duplicate-across-splits", text, across))
+        where = say_pairs(count_pairs(parts), "images-in")
+        said = Reason("copies-across", where=where, images=tuple(across[:3]))
+        found.append(finding("duplicate-across-splits", said, across))
     return found
 
 
@@ -124,32 +124,32 @@ def _near(cohort: Cohort, near: Sequence[NearPair], split: Split | None) -> list
     if not near:
         return []
     across_patients = [pair for pair in near if cohort.patient_ids[pair.a] != cohort.patient_ids[pair.b]]
-    of_patients = f", {len(across_patients):,} of them of different patients" if _has_patients(cohort) else ""
     unlike = [pair for pair in near if not _same_class(cohort, pair)]
     classes = [pair for pair in unlike if not _is_of_one(cohort, pair)]
-    message = f"{plural(len(near), 'pair')} of images that are nearly the same{of_patients}."
+    said = [
+        Reason("nearly-the-same-of-patients", n=len(near), across=len(across_patients))
+        if _has_patients(cohort)
+        else Reason("nearly-the-same", n=len(near))
+    ]
     if n_expected := len(unlike) - len(classes):
         # Neighbouring slices and follow-ups: the edge of a lesion, or its course.
-        message += f" {n_expected:,} of them, each of one patient or case, have different labels."
-    alike = finding("near-duplicates", message, _say(cohort, near), len(near))
+        said.append(Reason("unlike-in-one", n=n_expected))
+    alike = finding("near-duplicates", said, _say(cohort, near), len(near))
     # Images of one patient are expected to be alike.
     found = [alike if across_patients else replace(alike, severity="note", is_heeded=True)]
     if classes:
-        text = f"{plural(len(classes), 'pair')} of nearly equal images with different labels. One label may be wrong."
-        found.append(finding("near-duplicates-across-classes", text, _say(cohort, classes), len(classes)))
+        one = Reason("nearly-the-same-unlike", n=len(classes))
+        found.append(finding("near-duplicates-across-classes", one, _say(cohort, classes), len(classes)))
     own = [pair for pair in unlike if _is_of_one(cohort, pair) and pair.correlation > ONE_IMAGE]
     if own:
-        text = (
-            f"{plural(len(own), 'pair')} of images of one patient or case that are all but one image, with different "
-        )
-        found.append(finding("contradicting-copies", f"{text}labels. Look at them.", _say(cohort, own), len(own)))
+        found.append(finding("contradicting-copies", Reason("copies-unlike", n=len(own)), _say(cohort, own), len(own)))
     if split is None:
         return found
     parts = [_parts(cohort, split, (pair.a, pair.b)) for pair in across_patients]
     across = [pair for pair, held in zip(across_patients, parts, strict=True) if len(held) > 1]
     if across:
-        text = f"{say_pairs(count_pairs(parts), 'pair')} of nearly equal images. What is learnt from one answers both."
-        found.append(finding("near-duplicates-across-splits", text, _say(cohort, across), len(across)))
+        both = Reason("nearly-the-same-across", where=say_pairs(count_pairs(parts), "pairs-in"))
+        found.append(finding("near-duplicates-across-splits", both, _say(cohort, across), len(across)))
     return found
 
 
@@ -198,14 +198,14 @@ def audit_against(ours: Roster, theirs: Roster, options: AuditOptions | None = N
             f"{ours.file} and {theirs.file}: not both name patients, and not both have images, so that nothing can "
             "be compared. Name the patient column with --patient."
         )
-    where = f"stand both in {ours.file} and in {theirs.file}"
+    files = {"a": str(ours.file), "b": str(theirs.file)}
     found = []
     patients = sorted(set(ours.patients or ()) & set(theirs.patients or ()))
     if patients:
-        found.append(finding("patient-across-splits", f"{plural(len(patients), 'patient')} {where}.", patients))
+        found.append(finding("patient-across-splits", Reason("patients-in-both", n=len(patients), **files), patients))
     if twice := spelled_apart(set(ours.patients or ()) - set(patients), theirs.patients or ()):
-        found.append(same_patient(twice, f"{ours.file} and {theirs.file}"))
-    return found + _images(ours, theirs, where, options or AuditOptions())
+        found.append(same_patient(twice, Reason("in-files", **files)))
+    return found + _images(ours, theirs, options or AuditOptions())
 
 
 def compared_by(ours: Roster, theirs: Roster) -> list[str]:
@@ -214,18 +214,17 @@ def compared_by(ours: Roster, theirs: Roster) -> list[str]:
     return [what for what, sides in known.items() if None not in sides]
 
 
-def _images(ours: Roster, theirs: Roster, where: str, options: AuditOptions) -> list[Finding]:
+def _images(ours: Roster, theirs: Roster, options: AuditOptions) -> list[Finding]:
     if ours.files is None or theirs.files is None:
         return []
     duplicates = find_duplicates(look_at_all([*ours.files, *theirs.files], options))
     equal, near = _equal(ours, theirs, duplicates), _near_across(ours, theirs, duplicates)
+    files = {"a": str(ours.file), "b": str(theirs.file)}
     found = []
     if equal:
-        text = f"{plural(len(equal), 'image')} {where}, pixel for pixel."
-        found.append(finding("duplicate-across-splits", text, equal))
+        found.append(finding("duplicate-across-splits", Reason("images-in-both", n=len(equal), **files), equal))
     if near:
-        text = f"{plural(len(near), 'pair')} of nearly equal images {where}. What is learnt from one answers both."
-        found.append(finding("near-duplicates-across-splits", text, near))
+        found.append(finding("near-duplicates-across-splits", Reason("pairs-in-both", n=len(near), **files), near))
     return found
 
 

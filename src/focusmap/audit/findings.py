@@ -1,13 +1,14 @@
 """What an audit found, under fixed names; which of it blocks what comes after, and how that is overridden."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from focusmap.errors import InputError, RefusedError
 from focusmap.files import Json
 from focusmap.progress import Progress, silent
+from focusmap.reasons import Reason, note_entries
 from focusmap.study import RunOptions
 
 Severity = Literal["blocking", "warning", "note"]
@@ -56,8 +57,8 @@ class Finding:
         Fixed; see `SEVERITIES`.
     severity
         ``blocking``, ``warning`` or ``note``.
-    message
-        One or two sentences: what, how much, and what to do.
+    sentences
+        One or a few: what, how much, and what to do.
     count
         How many rows, patients, pairs or labels it concerns.
     examples
@@ -68,21 +69,32 @@ class Finding:
 
     name: str
     severity: Severity
-    message: str
+    sentences: tuple[str, ...]
     count: int
     examples: tuple[str, ...] = ()
     is_heeded: bool = False
 
+    @property
+    def message(self) -> str:
+        """The sentences in English."""
+        return " ".join(self.sentences)
+
     def to_dict(self) -> dict[str, Json]:
         """Return plain values for `audit.json`."""
-        return {**asdict(self), "examples": list(self.examples)}
+        facts: dict[str, Json] = {"name": self.name, "severity": self.severity, "message": self.message}
+        facts |= {"count": self.count, **note_entries("examples", self.examples), "is_heeded": self.is_heeded}
+        return facts | note_entries("sentences", self.sentences)
 
 
-def finding(name: str, message: str, examples: Sequence[str] = (), count: int | None = None) -> Finding:
-    """Return a finding with the severity that its name has; `count` is the number of examples unless given."""
+def finding(name: str, said: str | Sequence[str], examples: Sequence[str] = (), count: int | None = None) -> Finding:
+    """Return a finding with the severity that its name has, said in one sentence or several.
+
+    `count` is the number of examples unless given.
+    """
     key = "label-tied-to-" if name.startswith("label-tied-to-") else name
     shown = tuple(examples[:MAX_EXAMPLES])
-    return Finding(name, SEVERITIES[key], message, len(examples) if count is None else count, shown)
+    sentences = (said,) if isinstance(said, str) else tuple(said)
+    return Finding(name, SEVERITIES[key], sentences, len(examples) if count is None else count, shown)
 
 
 @dataclass(frozen=True)
@@ -159,13 +171,10 @@ def overridden(found: Sequence[Finding], accept: Sequence[str]) -> tuple[str, ..
     return tuple(dict.fromkeys(names))
 
 
-def plural(n: int, noun: str) -> str:
-    """Return a count with its noun.
-
-    >>> plural(1, "patient"), plural(2, "patient")
-    ('1 patient', '2 patients')
-    """
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+def listed_values(facts: Sequence[str], shown: int) -> tuple[str, ...]:
+    """Return the first facts as a value of a sentence, and how many more there are."""
+    rest = len(facts) - shown
+    return (*facts[:shown], Reason("and-more", n=rest)) if rest > 0 else tuple(facts)
 
 
 def refuse_blocking(result: Audit, options: RunOptions, where: Path) -> None:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from focusmap.audit.findings import MASK_SHAPE, AuditOptions, Finding, finding, plural
+from focusmap.audit.findings import MASK_SHAPE, AuditOptions, Finding, finding, listed_values
 from focusmap.errors import UnreadableImageError, listed
 from focusmap.images import MASK_REMEDY, mask_misfit, middle_slice, read_image, read_shape
+from focusmap.reasons import Reason
 from focusmap.study import DICOM_SUFFIX, HEADER_PATIENT, Cohort, names_nobody, normal_id
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def look_at(file: Path) -> Look:
         thumbnail=_thumbnail(plane, low, high),
         corners=_corners(plane, low, high),
         size=pixels.shape[1:],
-        mode=f"{pixels.dtype}, {plural(pixels.shape[0], 'channel')}",
+        mode=f"{pixels.dtype}, {pixels.shape[0]} channel{'' if pixels.shape[0] == 1 else 's'}",
         empty=low == high,
         notes=image.notes,
         owner=_owner(file),
@@ -208,15 +209,13 @@ def image_findings(images: Images, image_ids: Sequence[str]) -> list[Finding]:
     empty = [name for name, look in zip(image_ids, images.looks, strict=True) if look.empty]
     found = []
     if unreadable:
-        advice = "Replace them, or leave them out with --skip-unreadable."
-        fact = f"{_images(unreadable)} cannot be read ({listed(names, 3, ', ')})."
-        found.append(finding("unreadable-image", f"{fact} {advice}", unreadable))
+        said = Reason("cannot-be-read", n=len(unreadable), names=listed(names, 3, ", "))
+        found.append(finding("unreadable-image", said, unreadable))
     noted = [f"{name}: {note}" for name, look in zip(image_ids, images.looks, strict=True) for note in look.notes]
     if noted:
-        found.append(finding("odd-pixels", f"{_images(noted)} read with a note. The first: {noted[0]}.", noted))
+        found.append(finding("odd-pixels", Reason("read-with-a-note", n=len(noted), first=noted[0]), noted))
     if empty:
-        fact = f"{_images(empty)} hold a single value in 99 % of the pixels or more. Look at them."
-        found.append(finding("constant-image", fact, empty))
+        found.append(finding("constant-image", Reason("nearly-one-value", n=len(empty)), empty))
     return found
 
 
@@ -228,8 +227,9 @@ def header_findings(cohort: Cohort, images: Images) -> list[Finding]:
     if cohort.study.patients != "column" or cohort.study.patient_column == HEADER_PATIENT:
         return []
     column = cohort.patient_ids.astype(str)
-    facts, n_compared = [], 0
-    for what, place in (("patient", 0), ("study", 1)):
+    facts: list[str] = []
+    n_compared, named = 0, str(cohort.study.patient_column)
+    for what, place, one in (("patient", 0, "one-patient-by-header"), ("study", 1, "one-study-by-header")):
         told = np.array([look.owner[place] for look in images.looks])
         known = np.flatnonzero([not names_nobody(text) for text in told])
         if len(np.unique(told[known])) < 2:
@@ -237,15 +237,12 @@ def header_findings(cohort: Cohort, images: Images) -> list[Finding]:
         n_compared += len(known)
         joined = _several(told[known], column[known], known)
         parted = _several(column[known], told[known], known) if what == "patient" else []
-        for pairs, fact in (
-            (joined, f"one {what} by the header and several patients by column {cohort.study.patient_column}"),
-            (parted, f"several patients by the header and one by column {cohort.study.patient_column}"),
-        ):
-            facts += [f"{cohort.image_ids[a]} and {cohort.image_ids[b]} are of {fact}" for a, b in pairs]
+        for pairs, code in ((joined, one), (parted, "several-by-header")):
+            facts += [Reason(code, a=cohort.image_ids[a], b=cohort.image_ids[b], column=named) for a, b in pairs]
     if facts:
-        text = f"DICOM headers disagree with the patient column {plural(len(facts), 'time')}. {listed(facts, 3)}."
-        return [finding("header-patients-differ", text, facts)]
-    agreed = f"The DICOM headers agree with column {cohort.study.patient_column}."
+        said = Reason("headers-differ", n=len(facts), facts=listed_values(facts, 3))
+        return [finding("header-patients-differ", said, facts)]
+    agreed = Reason("headers-agree", column=named)
     return [finding("header-patients-agree", agreed, count=n_compared)] if n_compared else []
 
 
@@ -258,10 +255,6 @@ def _several(groups: np.ndarray, names: np.ndarray, rows: np.ndarray) -> list[tu
         if normal_id(names[other]) != normal_id(name):
             found.setdefault(group, (int(rows[other]), int(rows[place])))
     return list(found.values())
-
-
-def _images(names: Sequence[str]) -> str:
-    return plural(len(names), "image")
 
 
 def _looks(files: Sequence[Path], workers: int | None) -> Iterator[Look]:
@@ -330,8 +323,7 @@ def mask_findings(cohort: Cohort, images: Images) -> list[Finding]:
     wrong = _misfits(cohort, images)
     if not wrong:
         return []
-    fact = f"{plural(len(wrong), 'mask')} cannot be laid over the image. The first: {wrong[0]}. {MASK_REMEDY}"
-    return [finding(MASK_SHAPE, fact, wrong)]
+    return [finding(MASK_SHAPE, (Reason("masks-misfit", n=len(wrong), first=wrong[0]), MASK_REMEDY), wrong)]
 
 
 def _misfits(cohort: Cohort, images: Images) -> list[str]:

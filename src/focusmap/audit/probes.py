@@ -15,6 +15,7 @@ from focusmap.audit.findings import Finding, finding
 from focusmap.audit.images import Images
 from focusmap.audit.table import label_columns
 from focusmap.files import Json
+from focusmap.reasons import Reason
 from focusmap.statistics import clustered_delong
 from focusmap.study import Cohort
 
@@ -74,12 +75,13 @@ def probe_findings(told: Sequence[Told]) -> list[Finding]:
     sure = [item for item in told if item.probe in SUSPECT and item.low > TELLS]
     if not sure:
         return []
-    words = [f"{item.probe}: {item.label} (AUROC {item.auroc:.2f}, {item.low:.2f} to {item.high:.2f})" for item in sure]
-    message = (
-        f"Labels can be told without a look at what they are of. Seen alone: {'; '.join(words)}. A net may learn that "
-        "instead of the disease. Look at the images: marks, letters, collimation, scanners, parts of the body."
-    )
-    return [finding("shortcut-probes", message, words)]
+    probes = tuple(_say(item) for item in sure)
+    return [finding("shortcut-probes", Reason("told-without-looking", probes=probes), probes)]
+
+
+def _say(item: Told) -> Reason:
+    limits = {"auroc": f"{item.auroc:.2f}", "low": f"{item.low:.2f}", "high": f"{item.high:.2f}"}
+    return Reason("seen-alone", probe=item.probe, label=item.label, **limits)
 
 
 def _probes(cohort: Cohort, images: Images, kept: np.ndarray) -> Mapping[str, np.ndarray]:

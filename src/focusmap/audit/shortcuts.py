@@ -11,7 +11,8 @@ from focusmap.audit.association import auroc_of_counts, column_cells
 from focusmap.audit.findings import Finding, finding
 from focusmap.audit.images import Images
 from focusmap.audit.near import BLOCK, CORRELATION, unit_rows
-from focusmap.audit.table import label_columns
+from focusmap.audit.table import label_columns, said_unit
+from focusmap.reasons import Reason
 from focusmap.study import Cohort
 
 GIVEN_AWAY = 0.9
@@ -51,20 +52,16 @@ def source_findings(cohort: Cohort, images: Images | None) -> list[Finding]:
     """
     names, held = label_columns(cohort)
     folds = _patient_folds(cohort)
-    given_away = []
+    given_away: list[str] = []
     for source in _sources(cohort, images):
         codes = _pool_rare(source.values)
         for label, truth in zip(names, held.T, strict=True):
             auroc = _held_out_auroc(codes, truth, folds)
             if auroc >= GIVEN_AWAY:
-                given_away.append(f"{source.what} predicts {label} (AUROC {auroc:.3f}: {_contrast(source, truth)})")
+                given_away.append(_predicts(source, label, truth, auroc))
     if not given_away:
         return []
-    message = (
-        f"{'; '.join(given_away)}. A net could tell the sources apart and never look at the disease. "
-        "Take all classes from the same sources."
-    )
-    return [finding("source-shortcut", message, given_away)]
+    return [finding("source-shortcut", Reason("sources-tell", sources=tuple(given_away)), given_away)]
 
 
 def hidden_group_findings(cohort: Cohort, images: Images) -> list[Finding]:
@@ -82,27 +79,21 @@ def hidden_group_findings(cohort: Cohort, images: Images) -> list[Finding]:
     if len(far) < MIN_NEIGHBOURS:
         return []
     limit, share, found = float(np.quantile(far, 0.95)), 0.0, ("", np.empty(0))
-    for what, order in _sequences(cohort).items():
+    for code, order in _sequences(cohort).items():
         near = _similarity(cohort, images, rest, np.stack([order[:-1], order[1:]]))
         if len(near) >= MIN_NEIGHBOURS and float((near > limit).mean()) > share:
-            share, found = float((near > limit).mean()), (what, near)
-    unit_name = "patients" if cohort.study.patients == "column" else "images"
-    remedy = (
-        "they may be slices or visits of one patient. Results of a random split would be optimistic. Name the true "
-        "patients, or use --block COLUMN."
-    )
+            share, found = float((near > limit).mean()), (code, near)
+    owners, remedy = said_unit("patient" if cohort.study.patients == "column" else "image"), Reason("may-be-slices")
     if share >= CLOSE_SHARE:
-        what, near = found
-        message = (
-            f"{share:.0%} of {what} of different {unit_name} are as alike as the nearest 5 % of random pairs "
-            f"(median correlation {np.median(near):.2f} against {np.median(far):.2f}): {remedy}"
-        )
-        return [finding("hidden-groups", message, count=int((near > limit).sum()))]
+        code, near = found
+        medians = {"near": f"{np.median(near):.2f}", "far": f"{np.median(far):.2f}"}
+        said = (Reason(code, share=f"{share:.0%}", unit=owners, **medians), remedy)
+        return [finding("hidden-groups", said, count=int((near > limit).sum()))]
     n_like, n_seen = _with_a_like(cohort, images, unit, rest)
     if n_seen < MIN_NEIGHBOURS or n_like < CLOSE_SHARE * n_seen:
         return []
-    message = f"{n_like / n_seen:.0%} of the images are much like another one of different {unit_name}: {remedy}"
-    return [finding("hidden-groups", message, count=n_like)]
+    said = (Reason("others-alike", share=f"{n_like / n_seen:.0%}", unit=owners), remedy)
+    return [finding("hidden-groups", said, count=n_like)]
 
 
 def _with_a_like(cohort: Cohort, images: Images, unit: np.ndarray, rest: np.ndarray) -> tuple[int, int]:
@@ -124,13 +115,16 @@ def _with_a_like(cohort: Cohort, images: Images, unit: np.ndarray, rest: np.ndar
 
 
 def _sequences(cohort: Cohort) -> dict[str, np.ndarray]:
-    """Return in which orders images may follow each other: the table's, and that of the numbers in their names."""
+    """Return in which orders images may follow each other: the table's, and that of the numbers in their names.
+
+    By the code of what is said where neighbours are alike.
+    """
     rows = np.arange(len(cohort))
     names = [re.split(r"(\d+)", str(path)) for path in cohort.table["path"]]
     keys = [[int(part) if part.isdecimal() else part for part in parts] for parts in names]
     by_name = np.array(sorted(rows, key=lambda row: keys[row]), dtype=int)
-    orders = {"neighbouring rows": rows}
-    return orders if np.array_equal(by_name, rows) else {**orders, "images with neighbouring names": by_name}
+    orders = {"rows-alike": rows}
+    return orders if np.array_equal(by_name, rows) else {**orders, "names-alike": by_name}
 
 
 def _similarity(cohort: Cohort, images: Images, rest: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -211,11 +205,14 @@ def _held_out_auroc(codes: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> 
     return float(auroc_of_counts(*counts)[0])
 
 
-def _contrast(source: Source, truth: np.ndarray) -> str:
-    """Return the commonest value with and without the label, in words."""
-    words = []
-    for side, said in ((1, "with it"), (0, "without")):
-        values = np.asarray(source.values, dtype=str)[truth == side]
-        levels, counts = np.unique(values, return_counts=True)
-        words.append(f"{counts.max() / len(values):.0%} {said} {levels[counts.argmax()] or 'none'}")
-    return ", ".join(words)
+def _predicts(source: Source, label: str, truth: np.ndarray, auroc: float) -> Reason:
+    """Return in words that a source predicts a label, with its commonest value with and without the label."""
+    (with_it, value), (without, other) = (_commonest(source, truth == side) for side in (1, 0))
+    found = {"source": source.what, "label": label, "auroc": f"{auroc:.3f}"}
+    return Reason("source-predicts", **found, with_it=with_it, value=value, without=without, other=other)
+
+
+def _commonest(source: Source, held: np.ndarray) -> tuple[str, str]:
+    """Return the commonest value of some images, after its share."""
+    levels, counts = np.unique(np.asarray(source.values, dtype=str)[held], return_counts=True)
+    return f"{counts.max() / held.sum():.0%}", str(levels[counts.argmax()]) or "none"

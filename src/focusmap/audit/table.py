@@ -12,9 +12,9 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from focusmap.audit.findings import Finding, finding, plural
-from focusmap.errors import listed
+from focusmap.audit.findings import Finding, finding, listed_values
 from focusmap.files import Json
+from focusmap.reasons import Reason
 from focusmap.study import Cohort, Split, Target, constant_targets, fold_split, means_empty, patient_columns
 from focusmap.study.ids import SPELLINGS, names_nobody, spelled_twice
 
@@ -36,8 +36,7 @@ def implausible_values(cohort: Cohort) -> list[Finding]:
     ]
     if not odd:
         return []
-    shown = "; ".join(odd[:5]) + ("; ..." if len(odd) > 5 else "")
-    return [finding("implausible-value", f"{plural(len(odd), 'value')} to look at: {shown}.", odd)]
+    return [finding("implausible-value", Reason("values-to-look-at", n=len(odd), shown=listed_values(odd, 5)), odd)]
 
 
 def _odd_cells(name: str, cells: pd.Series, rows: pd.Series) -> list[tuple[int, str]]:
@@ -132,8 +131,9 @@ def patients_across(cohort: Cohort, split: Split) -> list[Finding]:
     if not straddling:
         return []
     pairs = count_pairs([held[patient] for patient in straddling])
-    message = f"{say_pairs(pairs, 'patient')}. The test would measure how well patients are recognised."
-    return [finding("patient-across-splits", message, straddling)]
+    return [
+        finding("patient-across-splits", Reason("patients-straddle", where=say_pairs(pairs, "patients-in")), straddling)
+    ]
 
 
 def count_pairs(sets: Sequence[set[str]]) -> Counter[tuple[str, str]]:
@@ -141,16 +141,14 @@ def count_pairs(sets: Sequence[set[str]]) -> Counter[tuple[str, str]]:
     return Counter(pair for parts in sets for pair in combinations(sorted(parts, key=part_order), 2))
 
 
-def say_pairs(pairs: Mapping[tuple[str, str], int], noun: str) -> str:
-    """Return the pairs in words.
+def say_pairs(pairs: Mapping[tuple[str, str], int], code: str) -> tuple[str, ...]:
+    """Return the pairs as reasons of a code.
 
-    >>> say_pairs({("train", "tune"): 15, ("train", "test"): 8}, "patient")
-    '15 patients in train and tune, 8 in train and test'
+    >>> say_pairs({("train", "tune"): 15, ("train", "test"): 1}, "patients-in")
+    ('15 patients in train and tune', '1 patient in train and test')
     """
     ordered = sorted(pairs.items(), key=lambda item: [part_order(part) for part in item[0]])
-    words = [f"{n:,} in {_part(a)} and {_part(b)}" for (a, b), n in ordered]
-    first = ordered[0][1]
-    return ", ".join([words[0].replace(f"{first:,}", plural(first, noun), 1), *words[1:]])
+    return tuple(Reason(code, n=n, a=_part(a), b=_part(b)) for (a, b), n in ordered)
 
 
 def part_order(part: str) -> tuple[int, int, str]:
@@ -160,7 +158,7 @@ def part_order(part: str) -> tuple[int, int, str]:
 
 
 def _part(part: str) -> str:
-    return f"fold {part}" if part.isdecimal() else part
+    return Reason("in-fold", n=int(part)) if part.isdecimal() else part
 
 
 def _describe_column(name: str, cells: pd.Series) -> dict[str, Json]:
@@ -188,29 +186,31 @@ def _patient_column(cohort: Cohort) -> list[Finding]:
     if cohort.study.patients == "column":
         return []
     case = cohort.study.case_column
-    row = cohort.unit if case is None else "case"
+    unit = said_unit(cohort.unit if case is None else "case")
     if cohort.study.patients == "none":
-        message = f"The study states that every {row} is its own patient. Those of one patient, if any, leak."
+        said = [Reason("every-row-its-own", unit=unit)]
     elif cohort.study.block_column is not None:
-        message = f"No patients are declared; the split is made of contiguous blocks of {cohort.study.block_column}."
+        said = [Reason("blocks-for-patients", column=cohort.study.block_column)]
     else:
         # Whatever model learns from them, the images of a case stay together only where they share a patient.
-        own = "none" if case is None else case
-        message = (
-            f"No column says which {row}s belong to one patient, so they may stand in train and in test alike. "
-            f"Name it with --patient COLUMN; say --patient {own} if every {row} is another patient's"
-            f"{'; for stacks of slices use --block COLUMN' if row == 'image' else ''}.{_named_but_not_taken(cohort)}"
-        )
-    return [finding("no-patient-column", message, count=len(cohort))]
+        code = "no-patients-of-images" if unit == "image" else "no-patients"
+        said = [Reason(code, unit=unit, own="none" if case is None else case), *_named_but_not_taken(cohort)]
+    return [finding("no-patient-column", said, count=len(cohort))]
 
 
-def _named_but_not_taken(cohort: Cohort) -> str:
-    """Return what is to be known of columns that are called as ones that name patients; "" where there are none."""
-    said = []
+UNITS = {"image": "unit-image", "case": "unit-case", "patient": "unit-patient"}
+
+
+def said_unit(unit: str) -> Reason:
+    """Return ``image``, ``case`` or ``patient`` as pages say it in their own language."""
+    return Reason(UNITS[unit])
+
+
+def _named_but_not_taken(cohort: Cohort) -> Iterator[Reason]:
+    """Yield what is to be known of columns that are called as ones that name patients."""
     for name in patient_columns(cohort.raw):
         is_empty = all(map(names_nobody, cohort.raw[name].unique()))
-        said.append(f" Column {name} names nobody: it is empty." if is_empty else f" Column {name} may say it.")
-    return "".join(said)
+        yield Reason("column-names-nobody", name=name) if is_empty else Reason("column-may-say-it", name=name)
 
 
 def _spellings(cohort: Cohort) -> list[Finding]:
@@ -218,72 +218,65 @@ def _spellings(cohort: Cohort) -> list[Finding]:
     if cohort.study.patients != "column":
         return []
     twice = [" = ".join(ids) for ids in spelled_twice(cohort.table["patient_id"].unique()).values()]
-    return [same_patient(twice, f"column {cohort.study.patient_column}")] if twice else []
+    return [same_patient(twice, Reason("in-column", name=str(cohort.study.patient_column)))] if twice else []
 
 
 def same_patient(twice: Sequence[str], where: str) -> Finding:
     """Return the finding on ids, each with its other spellings, that are one in their normal form only."""
-    message = (
-        f"{plural(len(twice), 'patient')} in {where} may be written in two ways or more: {listed(twice, 5)}. If they "
-        "are one, say --same-patient; if not, rename them."
-    )
-    return finding(SPELLINGS, message, twice)
+    said = Reason("written-in-two-ways", n=len(twice), where=where, ids=listed_values(twice, 5))
+    return finding(SPELLINGS, said, twice)
 
 
 def _missing(cohort: Cohort) -> list[Finding]:
     labels = {*cohort.task.names, cohort.study.list_column, cohort.study.split_column, cohort.study.mask_column}
     columns = [name for name in cohort.raw if name not in labels and not str(name).startswith("mask_")]
     n_empty = {str(name): int((cohort.raw[name].str.strip() == "").sum()) for name in columns}
-    gaps = [f"{name}: {n:,} of {len(cohort):,} rows" for name, n in n_empty.items() if n]
-    if not gaps:
-        return []
-    return [finding("missing-values", f"{plural(len(gaps), 'column')} with empty cells: {'; '.join(gaps)}.", gaps)]
+    gaps = tuple(Reason("empty-cells", name=name, n=n, all=len(cohort)) for name, n in n_empty.items() if n)
+    return [finding("missing-values", Reason("columns-with-gaps", n=len(gaps), gaps=gaps), gaps)] if gaps else []
 
 
 def _labels(cohort: Cohort, split: Split | None) -> list[Finding]:
     names, held = label_columns(cohort)
     n_unknown = np.isnan(cohort.truth).sum(axis=0)
-    unknown = [f"{name}: {plural(n, cohort.unit)}" for name, n in zip(cohort.task.names, n_unknown, strict=True) if n]
+    unit, counts = said_unit(cohort.unit), zip(cohort.task.names, n_unknown, strict=True)
+    unknown = tuple(Reason("unknown-of", name=name, n=int(n), unit=unit) for name, n in counts if n)
     n_known, n_positive = (~np.isnan(held)).sum(axis=0), np.nansum(held, axis=0)
-    rare = [
-        f"{name}: {int(n):,} of {known:,}"
+    rare = tuple(
+        Reason("positive-of", name=name, n=int(n), all=int(known))
         for name, n, known in zip(names, n_positive, n_known, strict=True)
         if n < RARE_SHARE * known
-    ]
+    )
     found = []
     if unknown:
-        text = f"Not every {cohort.unit} has every label ({'; '.join(unknown)}). Unknown ones neither train nor test."
-        found.append(finding("unknown-labels", text, unknown))
+        found.append(finding("unknown-labels", Reason("not-every-label", unit=unit, labels=unknown), unknown))
     if rare:
-        text = f"{plural(len(rare), 'label')} in less than {RARE_SHARE:.0%} of the {cohort.unit}s: {'; '.join(rare)}."
-        found.append(finding("rare-label", text, rare))
+        said = Reason("rare-labels", n=len(rare), share=f"{RARE_SHARE:.0%}", unit=unit, labels=rare)
+        found.append(finding("rare-label", said, rare))
     return [*found, *_constant(cohort), *_too_few(cohort, split)]
 
 
 def _constant(cohort: Cohort) -> list[Finding]:
-    constant = [f"{name} is {value!r}" for name, value in constant_targets(cohort).items()]
+    constant = tuple(Reason("always-is", name=k, value=repr(value)) for k, value in constant_targets(cohort).items())
     if not constant:
         return []
-    fact = f"One value wherever it is known ({'; '.join(constant)}): there is nothing to tell apart. "
-    is_all = len(constant) == len(cohort.task.names)
-    advice = "Nothing can be learnt here." if is_all else "Leave it out: name the other targets with --target."
-    return [finding("constant-label", fact + advice, constant)]
+    advice = Reason("nothing-to-learn" if len(constant) == len(cohort.task.names) else "leave-it-out")
+    return [finding("constant-label", (Reason("one-value", labels=constant), advice), constant)]
 
 
 def _too_few(cohort: Cohort, split: Split | None) -> list[Finding]:
-    short, labels = [], set()
-    unit, owners = _examples(cohort)
-    about = "about " if split is None else ""
+    short: list[str] = []
+    labels, (unit, owners) = set(), _examples(cohort)
+    code = "about-in-parts" if split is None else "in-parts"
     for label, side, n_train, n_test in _label_counts(cohort, owners, split):
         if n_train < MIN_TRAIN or n_test < MIN_TEST:
             labels.add(label)
-            short.append(f"{label}{side}: {about}{n_train} in train, {about}{n_test} in test")
+            short.append(Reason(code, label=f"{label}{side}", train=int(n_train), test=int(n_test)))
     if not short:
         return []
     folded = split is not None and split.n_folds > 0
-    advice = "" if folded else f" Use cross-validation, --folds 5, which tests on every {unit} once."
-    fact = f"Fewer than {MIN_TRAIN} {unit}s to train on or {MIN_TEST} to test on: {'; '.join(short)}."
-    return [replace(finding("too-few-positives", fact + advice, short, len(labels)), is_heeded=folded)]
+    fact = Reason("too-few-of", train=MIN_TRAIN, test=MIN_TEST, unit=said_unit(unit), labels=tuple(short))
+    said = [fact] if folded else [fact, Reason("use-folds", unit=said_unit(unit))]
+    return [replace(finding("too-few-positives", said, short, len(labels)), is_heeded=folded)]
 
 
 def _examples(cohort: Cohort) -> tuple[str, np.ndarray]:

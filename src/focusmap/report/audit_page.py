@@ -3,8 +3,8 @@
 Findings come first, the gravest foremost, each with what it is and what to do; then what the cohort holds, then
 images.
 
-The audit writes its messages in English. A page has its own heading for each finding, from name and count, in the
-language of the page; the message stands under it as it was written.
+A page has its own heading for each finding, from name and count. What the audit recorded stands under it in the
+language of the page; of an older audit, without codes, as it was written.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +34,7 @@ TIED = "label-tied-to-"
 
 @dataclass(frozen=True)
 class FindingView:
-    """One finding on a page; `heading` and `advice` are the page's own words, `message` is the audit's.
+    """One finding on a page; `heading` and `advice` are the page's own words, `message` is what the audit recorded.
 
     `advice` is empty of what is heeded already, and of a finding that the catalogues do not know.
     """
@@ -78,10 +78,16 @@ def _view(value: Mapping[str, Json], accepted: set[str], words: Words) -> Findin
         severity=severity if severity in ORDER else "note",
         heading=words.plural(f"finding.{kind}", count, column=column) if known else name,
         advice=words(f"advice.{kind}") if known and not heeded else "",
-        message=text(value.get("message")),
-        examples=tuple(text(example) for example in items(value.get("examples"))),
+        message=_recorded(value, words),
+        examples=tuple(words.notes(value, "examples")),
         accepted=name in accepted,
     )
+
+
+def _recorded(value: Mapping[str, Json], words: Words) -> str:
+    if "sentences_coded" not in value:
+        return words("audit.recorded", message=text(value.get("message")))
+    return words("page.between_sentences").join(words.notes(value, "sentences"))
 
 
 Tree = Mapping[str, Json]

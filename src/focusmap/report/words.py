@@ -13,7 +13,7 @@ from string import Formatter
 
 from focusmap.errors import InputError
 from focusmap.files import Json, branch, number, text
-from focusmap.reasons import LANGUAGES, SENTENCES, Language, Reason, read_notes, read_reason
+from focusmap.reasons import LANGUAGES, SENTENCES, Language, Reason, Value, filled, read_notes, read_reason
 
 DASH = "—"
 
@@ -84,12 +84,21 @@ class Words:
         """
         return self._said(read_reason(entry, name))
 
-    def notes(self, tree: Mapping[str, Json]) -> list[str]:
-        """Return the ``notes`` of a file; those without a code as they are."""
-        return [self._said(note) for note in read_notes(tree, "notes")]
+    def notes(self, tree: Mapping[str, Json], name: str = "notes") -> list[str]:
+        """Return the notes that a file has under `name`; those without a code as they are."""
+        return [self._said(note) for note in read_notes(tree, name)]
 
     def _said(self, note: str) -> str:
-        return self.tables["reason"][note.code].format(**note.values) if isinstance(note, Reason) else note
+        if not isinstance(note, Reason):
+            return note
+        return filled(
+            self.tables["reason"][note.code], {name: self._value(value) for name, value in note.values.items()}
+        )
+
+    def _value(self, value: Value) -> Value:
+        if isinstance(value, tuple):
+            return self("page.semicolon").join(self._said(one) for one in value)
+        return self._said(value) if isinstance(value, str) else value
 
     def _template(self, key: str) -> str:
         table, _, name = key.partition(".")
