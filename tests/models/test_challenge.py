@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from focusmap.cli import main
-from focusmap.models.challenge import Challenge, _shuffles, challenged
+from focusmap.models.challenge import Challenge, _shuffles, challenged, forecast
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.study import Declaration, read_cohort
 
@@ -96,3 +96,36 @@ def test_a_run_is_challenged_by_command(cohort, tmp_path, capsys):
     found = json.loads((run / "evaluation/challenge.json").read_text())
     assert {"image", "patient", "held-out site", "shuffled labels"} <= found["splits"].keys()
     assert "the same features tell site" in capsys.readouterr().out
+    doubtful = pd.read_csv(run / "evaluation/label_errors.csv")
+    assert len(doubtful) == found["n_doubtful"] > 0
+    assert len(list((run / "evaluation/label_errors").iterdir())) == min(20, len(doubtful))
+    assert main(["report", str(run)]) == 0
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "Labels to look at again" in page
+    assert "the AUROC of such probes will lie between" in page
+
+
+def test_a_curve_is_drawn_on_by_the_root_of_the_patients():
+    """Of a curve ``.9 - 1 / sqrt(n)`` the value at twice the patients is exact, and within limits that hold it."""
+    sizes = (20, 40, 60, 80, 100)
+    curve = [{"n_patients": n, "value": 0.9 - n**-0.5, "low": 0.85 - n**-0.5, "high": 0.95 - n**-0.5} for n in sizes]
+    found = forecast(curve)
+    assert found["n_patients"] == 200
+    assert found["value"] == pytest.approx(0.9 - 200**-0.5)
+    half = np.hypot(0.05 * np.sqrt(0.5), 100**-0.5 - 200**-0.5)
+    assert found["high"] - found["value"] == pytest.approx(half)
+    assert forecast(curve[:2]) == {}
+    falling = [{**row, "value": 1 - row["value"], "low": 0.0, "high": 0.4} for row in curve]
+    assert forecast(falling)["value"] == falling[-1]["value"], "more patients are not held to be worse"
+
+
+def test_labels_that_the_features_contradict_are_named_with_their_patients(cohort):
+    draw = np.random.default_rng(3)
+    wrong = draw.choice(len(cohort), 9, replace=False)
+    features = 2 * cohort.truth[:, :1] + draw.normal(size=(len(cohort), 30))
+    table = cohort.table.copy()
+    table.loc[table.index[wrong], "found"] = [str(1 - int(cell)) for cell in table["found"].iloc[wrong]]
+    found = challenged(Challenge(features, replace(cohort, table=table)))["doubtful"]
+    named = {table["image_id"].iloc[k] for k in wrong}
+    assert sum(row["image_id"] in named for row in found[:9]) >= 7
+    assert {"target", "given", "suggested", "probability", "margin", "patient_id"} <= set(found[0])

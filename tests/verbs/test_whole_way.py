@@ -12,6 +12,7 @@ from PIL import Image
 
 import focusmap
 from focusmap.cli import main
+from focusmap.files import write_json
 from focusmap.models import train_baseline
 from focusmap.study import Run, RunOptions
 from support.options import NET, quick
@@ -116,7 +117,7 @@ def test_an_answer_says_how_the_label_did_and_a_label_no_better_than_guessing_ge
     assert {error for entry in standings["targets"].values() for error in entry["limits"]} >= {"0.05", "0.1"}
     standings["targets"]["nodule"]["verdict"] = "not-shown-useful"
     standings["targets"]["cavity"] |= {"verdict": "useful", "limits": {"0.1": {"0": 1.0, "1": 1.0}}}
-    (own / "model/answers.json").write_text(json.dumps(standings))
+    write_json(own / "model/answers.json", standings)
     image = next((study.parent / "images").glob("*.png"))
     assert main(["predict", str(own), str(image)]) == 0
     said = capsys.readouterr().out
@@ -124,13 +125,18 @@ def test_an_answer_says_how_the_label_did_and_a_label_no_better_than_guessing_ge
     assert "cavity: unsure: no or yes (probability" in said
     assert "on test AUROC" in said
     standings["targets"]["cavity"]["verdict"] = "cannot-be-judged"
-    (own / "model/answers.json").write_text(json.dumps(standings))
+    write_json(own / "model/answers.json", standings)
     assert main(["predict", str(own), str(image)]) == 0
     assert "on test not judged: too few patients" in capsys.readouterr().out
     assert main(["predict", str(own), str(image), "--error", "0.07"]) == 2
     assert "error 0.07 is not one of" in capsys.readouterr().err
     answers = focusmap.load_model(own).predict(image)
     assert [told.answer for told in answers.told()][:2] == ["none", "unsure"]
+    sealed = (own / "model/answers.json").read_text()
+    (own / "model/answers.json").write_text(sealed.replace("not-shown-useful", "useful"))
+    assert main(["predict", str(own), str(image)]) == 2
+    assert "answers.json: was changed or damaged after it was written" in capsys.readouterr().err
+    (own / "model/answers.json").write_text(sealed)
     assert answers.told(language="zh")[0].words.startswith("不作回答：测试集上不优于随机猜测")
 
 

@@ -181,6 +181,11 @@ class Challenge:
             print(f"learnt from about {row['n_patients']} patients: {interval(row)}")
         for name, row in cast(Mapping[str, Mapping[str, "Json"]], found["columns"]).items():
             print(f"the same features tell {name}: {interval(row)}")
+        if forecast := cast(Mapping[str, float], found["forecast"]):
+            limits = f"{forecast['low']:.3f} to {forecast['high']:.3f}"
+            print(f"learnt from about {forecast['n_patients']} patients it will be: {limits}")
+        if found["n_doubtful"]:
+            print(f"labels to look at again: {found['n_doubtful']} (evaluation/label_errors.csv)")
         print(f"patients to test for an interval of +-0.03: about {found['n_patients_needed']}")
         print(f"written: {focusmap.open_run(self.run).evaluation / 'challenge.json'}; then: focusmap report {self.run}")
 

@@ -21,6 +21,8 @@ from .decisions import parse_requirement as parse_requirement
 from .drift import Feature as Feature
 from .drift import shifted as shifted
 from .drift import summary as summary
+from .label_errors import MOST_SHOWN as MOST_SHOWN
+from .label_errors import doubts as doubts
 from .localisation.mask_scores import MEAN_MASK as MEAN_MASK
 from .localisation.mask_scores import MaskScore as MaskScore
 from .localisation.mask_scores import above_mean_mask as above_mean_mask

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from focusmap.evaluation import EvaluationOptions, Predictions, evaluate_predictions
+from focusmap.evaluation import EvaluationOptions, Predictions, doubts, evaluate_predictions
 from focusmap.files import Json, branch, number
 from focusmap.models.frozen import measured
 from focusmap.models.probe import fit_head
@@ -29,6 +29,7 @@ SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)  # of the patients of each fold's train
 MOST_VALUES = 10  # of a column that the features are asked for
 FEWEST = 10  # rows with each value
 WANTED_HALF_WIDTH = 0.03
+FEWEST_POINTS = 3
 Fold = np.ndarray
 """``(N,)``: the fold of each row, -1 where it is never tested."""
 
@@ -84,7 +85,8 @@ def challenged(asked: Challenge, say: Callable[[str], None] = lambda _: None) ->
         are kept on one side, when each value of a column is held out, and with labels shuffled among patients (the
         mean, lowest and highest of five). ``curve``: the same by number of patients that were learnt from.
         ``n_patients_needed``: about how many would have to be tested for an interval of 0.03 to either side.
-        ``columns``: how well the same features tell what is no disease.
+        ``columns``: how well the same features tell what is no disease. ``forecast``: within what limits the AUROC will
+        lie when twice as many patients have come. ``doubtful``: labels that may be wrong, the most doubtful first.
     """
     cohort, draw = asked.cohort, np.random.default_rng(asked.seed)
     patients = _numbered(cohort.patient_ids)
@@ -104,10 +106,13 @@ def challenged(asked: Challenge, say: Callable[[str], None] = lambda _: None) ->
     splits["shuffled labels"] = _shuffles(asked, patients, by_patient, draw)
     say(f"shuffled labels: {_shown(splits['shuffled labels'])}")
     curve = [_at_share(asked, patients, by_patient, share) for share in SHARES]
+    plain = _out_of_fold(asked.features, cohort, by_patient, asked.seed, is_levelled=False)
+    doubtful = doubts(cohort.task, cohort.task.probabilities(plain), cohort.truth)
     told = {name: row for name, cells in asked.columns.items() if (row := _told(asked, name, cells, by_patient))}
     return {
         "splits": splits, "curve": [*curve], "n_patients_needed": _needed(branch(splits["patient"]), patients),
-        "columns": {**told},
+        "columns": {**told}, "forecast": forecast(curve),
+        "doubtful": [{**_whose(cohort, doubt.row), **doubt.to_dict()} for doubt in doubtful],
     }  # fmt: skip
 
 
@@ -133,12 +138,18 @@ def _joined(cohort: Cohort, patients: np.ndarray, pairs: Sequence[tuple[str, str
 
 
 def _out_of_fold(
-    features: np.ndarray, cohort: Cohort, folds: Fold, seed: int, learnt: np.ndarray | None = None
+    features: np.ndarray,
+    cohort: Cohort,
+    folds: Fold,
+    seed: int,
+    learnt: np.ndarray | None = None,
+    *,
+    is_levelled: bool = True,
 ) -> np.ndarray:
     """Return logits ``(N, L)`` of each fold by a probe of the others, or of the rows among them that are `learnt`.
 
-    Less what each probe says of its own rows on the whole: a fold with many positives leaves few to learn from, so that
-    probes that know nothing would rank its images below those of others, and do worse than guessing.
+    Levelled, less what each probe says of its own rows on the whole: a fold with many positives leaves few to learn
+    from, so that probes that know nothing would rank its images below those of others, and do worse than guessing.
     """
     learnt = np.full(len(cohort), True) if learnt is None else learnt
     logits = np.zeros((len(cohort), cohort.task.n_logits))
@@ -146,7 +157,8 @@ def _out_of_fold(
         seen = np.flatnonzero((folds != fold) & learnt)
         rows = cohort.take(seen)
         probe = fit_head(cohort.task, features[seen], rows.truth, rows, seed, STRENGTHS)
-        logits[folds == fold] = probe(features[folds == fold]) - probe(features[seen]).mean(axis=0)
+        level = probe(features[seen]).mean(axis=0) if is_levelled else 0.0
+        logits[folds == fold] = probe(features[folds == fold]) - level
     return logits
 
 
@@ -210,6 +222,44 @@ def _told(asked: Challenge, name: str, cells: Sequence[str], folds: Fold) -> dic
     cohort = replace(cohort, table=cohort.table.assign(**{name: column}), study=study)
     logits = _out_of_fold(asked.features[rows], cohort, folds[rows], asked.seed)
     return {"values": [*kept], **_reached(cohort, logits)}
+
+
+def forecast(curve: Sequence[Mapping[str, Json]], times: float = 2.0) -> dict[str, Json]:
+    """Return where the AUROC will lie when there are `times` as many patients, learnt from and tested.
+
+    The curve is ``a - b / sqrt(n)`` with b not below 0, by least squares. The limits hold what was measured, since the
+    patients who come are added to those who are here, with the share of its variance that new patients can change, and
+    as much again as the curve says will be gained.
+
+    Parameters
+    ----------
+    curve
+        Rows of ``n_patients, value, low, high`` by rising numbers of patients.
+
+    Returns
+    -------
+    dict
+        ``n_patients``, ``value``, ``low``, ``high``; empty where fewer than three points are known.
+    """
+    known = [[number(row.get(key)) for key in ("n_patients", "value", "low", "high")] for row in curve]
+    points = np.array([row for row in known if None not in row], dtype=np.float64)
+    if len(points) < FEWEST_POINTS:
+        return {}
+    n, value = points[:, 0], points[:, 1]
+    design = 1 / np.sqrt(n)
+    slope = -np.cov(design, value, bias=True)[0, 1] / max(float(design.var()), 1e-12)
+    gain = max(0.0, float(slope)) * (design[-1] - 1 / np.sqrt(times * n[-1]))
+    half = np.hypot((points[-1, 3] - points[-1, 2]) / 2 * np.sqrt(1 - 1 / times), gain)
+    centre = min(1.0, value[-1] + gain)
+    return {
+        "n_patients": round(times * n[-1]), "value": float(centre), "low": max(0.0, float(centre - half)),
+        "high": min(1.0, float(centre + half)),
+    }  # fmt: skip
+
+
+def _whose(cohort: Cohort, row: int) -> dict[str, Json]:
+    names = [name for name in ("image_id", "path", "patient_id") if name in cohort.table]
+    return {name: str(cohort.table[name].iloc[row]) for name in names}
 
 
 def _shown(reached: Json) -> str:

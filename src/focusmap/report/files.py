@@ -46,6 +46,8 @@ class RunFiles:
         ``images.csv``, where the cohort's rows are cases.
     coverage
         ``evaluation/coverage.json``.
+    doubtful
+        ``evaluation/label_errors.csv``: labels that may be wrong, the most doubtful first.
     elsewhere
         By the name of another label file, ``metrics``, ``baselines`` and ``drift`` of ``evaluation/NAME/``.
     importance
@@ -89,6 +91,7 @@ class RunFiles:
     coverage: Tree
     subgroups: Tree
     challenge: Tree
+    doubtful: pd.DataFrame | None
     elsewhere: Mapping[str, Tree]
     importance: Tree
     sides: Tree
@@ -155,6 +158,7 @@ def read_run(folder: Path) -> RunFiles:
         coverage=_json(folder / "evaluation" / "coverage.json"),
         subgroups=_json(folder / "evaluation" / "subgroups.json"),
         challenge=_json(folder / "evaluation" / "challenge.json"),
+        doubtful=_doubtful(folder / "evaluation"),
         elsewhere={
             place.parent.name: {name: _json(place.with_name(f"{name}.json")) for name in OF_OTHERS}
             for place in sorted((folder / "evaluation").glob("*/drift.json"))
@@ -169,6 +173,12 @@ def read_run(folder: Path) -> RunFiles:
         masks=_table(folder / "segmentation" / "index.csv"),
         mask_scores=_json(folder / "segmentation" / "scores.json"),
     )
+
+
+def _doubtful(evaluation: Path) -> pd.DataFrame | None:
+    """Return the labels that a challenge doubts; None where it doubts none, or none was made."""
+    n = number(_json(evaluation / "challenge.json").get("n_doubtful"))
+    return _table(evaluation / "label_errors.csv") if n else None
 
 
 def model_name(files: RunFiles) -> ModelName:

@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from focusmap.evaluation import MapThreshold, is_above_guessing
+from focusmap.evaluation import MOST_SHOWN, FocusCut, is_above_guessing
 from focusmap.figures import numbers_of
 from focusmap.report.files import RunFiles, answers
 from focusmap.report.page import image_size, image_uri, inside
-from focusmap.report.words import Cell, Table, Words, name_cell
+from focusmap.report.words import Cell, Table, Words, decimal, name_cell
 from focusmap.study import means_nothing_found
 
 OUTCOMES = ("TP", "FP", "FN")
@@ -91,6 +91,22 @@ def mistake_section(files: RunFiles, judged: pd.DataFrame | None, words: Words) 
     head = [row, words("mistakes.label"), words("mistakes.truth"), words("mistakes.probability")]
     none = words("mistakes.none" if has_points else "mistakes.none_of_classes")
     return MistakeSection(Table(head, rows), caption, cards, none)
+
+
+def doubtful_section(files: RunFiles, words: Words) -> MistakeSection | None:
+    """Return the most doubtful labels with their images, as far as there are any; None where none is doubted."""
+    if files.doubtful is None:
+        return None
+    rows, cards = [], []
+    for place, row in enumerate(files.doubtful.head(MOST_SHOWN).to_dict("records")):
+        given, suggested = (f"{row['target']}: {row[key]}" for key in ("given", "suggested"))
+        share = decimal(float(str(row["probability"])))
+        rows.append([name_cell(str(row["image_id"])), name_cell(given), name_cell(suggested), Cell(share)])
+        path = inside(files.folder, f"evaluation/label_errors/{place}.png")
+        if path is not None:
+            cards.append(MapCard(image_uri(path), str(row["image_id"]), f"{given} → {row['suggested']}"))
+    head = [words(f"doubtful.{key}") for key in ("image", "given", "suggested", "probability")]
+    return MistakeSection(Table(head, rows), words("doubtful.caption", n=len(files.doubtful)), cards, "")
 
 
 def gallery(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> list[MapGroup]:

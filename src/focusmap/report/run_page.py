@@ -6,14 +6,14 @@ from typing import cast
 
 import pandas as pd
 
-from focusmap.files import branch, items, read_json, text
+from focusmap.files import branch, items, number, read_json, text
 from focusmap.reasons import Language
 from focusmap.report.audit_page import finding_views, severity_text
 from focusmap.report.checklists import FILE as CHECKLISTS
 from focusmap.report.cohort_section import cohort_section
 from focusmap.report.elsewhere_section import elsewhere_sections
 from focusmap.report.files import RunFiles, can_be_mapped, can_be_trusted, judged_predictions, model_name, read_run
-from focusmap.report.focus_section import case_note, gallery, hit_and_miss, mistake_section, threshold_note
+from focusmap.report.focus_section import case_note, cut_note, doubtful_section, gallery, hit_and_miss, mistake_section
 from focusmap.report.localisation_section import localisation_section
 from focusmap.report.model_section import (
     attention_table,
@@ -82,6 +82,7 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         "baselines": baseline_tables(files, words),
         "rungs": baseline_tables(files, words, of_rungs=True),
         "mistakes": mistake_section(files, judged, words),
+        "doubtful": doubtful_section(files, words),
         "examples_of": hit_and_miss(files, judged, words),
         **_maps(files, judged, words),
         **_model(files, words),
@@ -102,6 +103,7 @@ def _evidence(files: RunFiles, words: Words) -> dict[str, object]:
         "challenges": challenge_tables(files, words),
         "elsewhere": elsewhere_sections(files, words),
         "n_patients_needed": files.challenge.get("n_patients_needed"),
+        "forecast": _forecast(files, words),
     }
 
 
@@ -114,6 +116,13 @@ def _checklists(folder: Path, words: Words) -> list[str]:
         words("checklist.in_short", name=text(entry.get("name")), count=count)
         for entry, count in zip(found, counts, strict=True)
     ]
+
+
+def _forecast(files: RunFiles, words: Words) -> str:
+    """Return within what limits the AUROC of the challenge's probes will lie with more patients; empty without."""
+    found = branch(files.challenge, "forecast")
+    limits = {key: number(found.get(key)) for key in ("n_patients", "low", "high")}
+    return "" if None in limits.values() else words("challenge.forecast", **limits)
 
 
 def _missing(folder: Path, context: Mapping[str, object]) -> dict[str, str]:

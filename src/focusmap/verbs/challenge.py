@@ -1,16 +1,23 @@
 """Challenge: what a study's images would seem to tell if it were split otherwise, or asked something else."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from focusmap.errors import InputError
-from focusmap.evaluation import CHALLENGE
-from focusmap.files import Json, branch, items, read_json, text, write_json
-from focusmap.models import Challenge, challenged, climbing_on, frozen_features
-from focusmap.study import Recipe, RunOptions, Task, load_cohort, open_run, read_recipe
+import pandas as pd
 
-SIZE = 224
+from focusmap.errors import FocusmapError, InputError
+from focusmap.evaluation import CHALLENGE, MOST_SHOWN
+from focusmap.figures import write_thumbnail
+from focusmap.files import Json, atomic_folder, branch, items, read_json, text, write_json, write_table
+from focusmap.images import middle_slice, read_image
+from focusmap.models import Challenge, challenged, climbing_on, frozen_features
+from focusmap.study import Cohort, Recipe, RunOptions, Task, load_cohort, open_run, read_recipe
+
+SIZE, SHOWN_PIXELS = 224, 240
+DOUBTFUL = "label_errors.csv"
+DOUBTED = ("image_id", "path", "patient_id", "target", "given", "suggested", "probability", "margin")
 
 
 def challenge(folder: Path, options: RunOptions = RunOptions()) -> dict[str, Json]:
@@ -41,8 +48,23 @@ def challenge(folder: Path, options: RunOptions = RunOptions()) -> dict[str, Jso
     names = [*study.groups, *([study.view_column] if study.view_column else [])]
     columns = {name: cohort.table[name].astype(str).tolist() for name in names if name in cohort.table}
     found = challenged(Challenge(features, cohort, _duplicates(folder), columns, options.recipe.seed), options.say)
+    doubtful = [branch(doubt) for doubt in items(found.pop("doubtful"))]
+    found["n_doubtful"] = len(doubtful)
     write_json(run.evaluation / CHALLENGE, found, sealed=True)
+    write_table(run.evaluation / DOUBTFUL, pd.DataFrame(doubtful, columns=DOUBTED))
+    _write_images(cohort, [text(doubt["image_id"]) for doubt in doubtful[:MOST_SHOWN]], run.evaluation)
     return found
+
+
+def _write_images(cohort: Cohort, image_ids: Sequence[str], evaluation: Path) -> None:
+    """Write a small image of each, called by its place; those that cannot be read are left out."""
+    with atomic_folder(evaluation / Path(DOUBTFUL).stem) as folder:
+        for place, image_id in enumerate(image_ids):
+            try:
+                pixels = middle_slice(read_image(cohort.file(image_id), at_least=SHOWN_PIXELS))
+            except FocusmapError:
+                continue
+            write_thumbnail(folder / f"{place}.png", pixels[0] if len(pixels) == 1 else pixels, SHOWN_PIXELS)
 
 
 def _duplicates(folder: Path) -> list[tuple[str, str]]:
