@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from focusmap.evaluation import MOST_SHOWN, FocusCut, is_above_guessing
+from focusmap.evaluation import MOST_SHOWN, MapThreshold, is_above_guessing
 from focusmap.figures import numbers_of
 from focusmap.report.files import RunFiles, answers
 from focusmap.report.page import image_size, image_uri, inside

@@ -13,7 +13,14 @@ from focusmap.report.checklists import FILE as CHECKLISTS
 from focusmap.report.cohort_section import cohort_section
 from focusmap.report.elsewhere_section import elsewhere_sections
 from focusmap.report.files import RunFiles, can_be_mapped, can_be_trusted, judged_predictions, model_name, read_run
-from focusmap.report.focus_section import case_note, cut_note, doubtful_section, gallery, hit_and_miss, mistake_section
+from focusmap.report.focus_section import (
+    case_note,
+    doubtful_section,
+    gallery,
+    hit_and_miss,
+    mistake_section,
+    threshold_note,
+)
 from focusmap.report.localisation_section import localisation_section
 from focusmap.report.model_section import (
     attention_table,
