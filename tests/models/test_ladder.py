@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -15,13 +16,23 @@ from focusmap.cli import main
 from focusmap.evaluation import Predictions
 from focusmap.heatmaps import heat_maps, write
 from focusmap.images import Preparation
-from focusmap.models import configure, ladder
+from focusmap.models import configure, frozen, ladder
 from focusmap.models.choice import FINE_TUNED, FROM_SCRATCH, MEAN, PROBE, SIMPLE, Rung, choose
 from focusmap.models.folder import load_run_model
 from focusmap.models.net import Model, over_views
 from focusmap.models.predictor import ModelCard
 from focusmap.models.probe import fit_head
-from focusmap.nets import AS_IT_IS, Architecture, FocusNet, View, build_net, show, views_over_sizes, views_within
+from focusmap.nets import (
+    AS_IT_IS,
+    Architecture,
+    FocusNet,
+    LevelsNet,
+    View,
+    build_net,
+    show,
+    views_over_sizes,
+    views_within,
+)
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.study import Cohort, Run, RunOptions, Samples, Target, Task, read_cohort
 from focusmap.study.recipe import Augmentation, Recipe, read_recipe
@@ -375,3 +386,14 @@ def test_a_probe_is_the_regression_that_was_fitted(study: Path, tmp_path: Path) 
     again = pd.read_csv(tmp_path / "all.csv").set_index("image_id").loc[table["image_id"]].reset_index()
     name = next(column for column in table if column.endswith(".logit"))
     assert np.allclose(table[name], again[name], atol=1e-3)
+
+
+def test_openvino_measures_frozen_features_as_torch_does() -> None:
+    """In both sizes of an image and for any number of them, contiguous or with channels last."""
+    pytest.importorskip("openvino")
+    net = cast(LevelsNet, build_net(Architecture("small-residual-probe", 1, 1), seed=0).eval())
+    compiled, x = frozen._Compiled(net), torch.rand(5, 1, 32, 32)
+    with torch.inference_mode():
+        for part in (x, x[:2], x.to(memory_format=torch.channels_last)):
+            assert torch.allclose(compiled(part), net.measure(part), atol=1e-3, rtol=1e-3)
+    assert len(compiled._graphs) == 2

@@ -154,7 +154,7 @@ class Climbing:
     sizes
         Sides that its probe may be shown, the largest first, whose halves must fill places evenly, too.
     fine_tuned_sizes
-        Sides that it may be fine-tuned at: the first for which the time suffices.
+        Sides that it may be fine-tuned at, the largest first: the first for which the time suffices.
     most_epochs
         Of its fine-tuning.
     """
@@ -166,7 +166,7 @@ class Climbing:
 
 
 SMALLEST_NET = "tf_efficientnet_lite0"
-ON_PROCESSOR = Climbing(SMALLEST_NET, (320, 256, 192, 128), (160, 128), 12)
+ON_PROCESSOR = Climbing(SMALLEST_NET, (320, 256, 192, 128), (224, 160, 128), 12)
 ON_ACCELERATOR = (
     Climbing("tf_efficientnet_lite2", (448,), (320, 224), 30),
     Climbing(SMALLEST_NET, (384,), (256, 160), 30),

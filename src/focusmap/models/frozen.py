@@ -4,7 +4,9 @@ Folds of a study share them, and so do all that is fitted to them; a mirror imag
 """
 
 import hashlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -13,12 +15,17 @@ from focusmap.progress import Progress
 from focusmap.study import Cohort, Samples
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from focusmap.images import AnyPreparation
     from focusmap.models.training import Training
     from focusmap.nets import LevelsNet
+    from focusmap.nets.levels import Levels
 
 # Rows of so many pixels at once: on a processor small batches, whose maps stay in its cache, are several times faster.
 PIXELS_AT_ONCE = 2 * 320**2
+# Fewer images are measured before OpenVINO has made a graph of the net.
+WORTH_COMPILING = 200
 # Counted up when other numbers are taken of an image: what a store keeps of another version is left alone.
 VERSION = 2
 
@@ -61,11 +68,46 @@ def measured(
 
     found, device = [], net.head.weight.device
     n_images = max(1, PIXELS_AT_ONCE // int(np.prod(preparation.input_shape[1:])))
-    net.eval()
+    is_compiled = device.type == "cpu" and len(samples) >= WORTH_COMPILING and find_spec("openvino") is not None
+    measure = _Compiled(net.eval()) if is_compiled and len(preparation.input_shape) == 3 else net.eval().measure
     with torch.inference_mode():
         for batch in samples.batches([preparation], n_images):
             images = batch.images(preparation).pixels
             x = torch.from_numpy(images).to(device, memory_format=CHANNELS_LAST[images.ndim])
-            found.append(net.measure(x.flip(3) if mirrored else x).cpu().numpy())
+            found.append(measure(x.flip(3) if mirrored else x).cpu().numpy())
             progress("looking at images with frozen features", samples.n_done, len(samples))
     return np.asarray(np.concatenate(found))
+
+
+class _Compiled:
+    """What `LevelsNet.measure` does with images, by OpenVINO: two to four times as fast, and equal to about 1e-5."""
+
+    def __init__(self, net: "LevelsNet") -> None:
+        self._levels = cast("Levels", net.backbone)
+        self._graphs: dict[tuple[int, ...], Callable[[np.ndarray], np.ndarray]] = {}
+
+    def __call__(self, x: "Tensor") -> "Tensor":
+        import torch
+
+        parts = [torch.from_numpy(self._graph(part)(part.numpy())) for part in self._levels.in_sizes(x)]
+        return torch.cat(parts, dim=2).flatten(1)
+
+    def _graph(self, x: "Tensor") -> Callable[[np.ndarray], np.ndarray]:
+        """Return what measures any number of images of the size of `x`."""
+        shape = tuple(x.shape[1:])
+        if shape not in self._graphs:
+            self._graphs[shape] = _compiled(self._levels, x)
+        return self._graphs[shape]
+
+
+def _compiled(levels: "Levels", x: "Tensor") -> Callable[[np.ndarray], np.ndarray]:
+    import openvino
+    import torch
+
+    from focusmap.nets.levels import OneSize
+
+    traced = cast(Any, torch.jit).trace(OneSize(levels).eval(), x.contiguous(), check_trace=False)
+    model = openvino.convert_model(traced, input=[-1, *x.shape[1:]], example_input=x.contiguous())
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    graph = openvino.compile_model(model, "CPU", settings)
+    return lambda images: np.array(graph(np.ascontiguousarray(images))[0])

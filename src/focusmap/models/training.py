@@ -14,13 +14,14 @@ from focusmap.models.configure import baseline_of, check_model, preparation_for
 from focusmap.models.ensemble import combine, kind_of
 from focusmap.models.fit_nets import fit_case_model, fit_net, fit_table_net
 from focusmap.models.folder import load_model, save_model
-from focusmap.models.ladder import Clock, climb, is_finished, write_ladder_of_folds
+from focusmap.models.ladder import climb, is_finished, write_ladder_of_folds
 from focusmap.models.ood import share_ood, write_ood
 from focusmap.models.predict import Predicted, predict
 from focusmap.models.predictor import Predictor, calibrated
 from focusmap.models.preparing import Prepared, store_for, write_manifest
 from focusmap.models.probe import fit_case_probe, fit_probe, of_features
 from focusmap.models.rows import fit_estimators
+from focusmap.models.rungs import Clock
 from focusmap.study import Cohort, Recipe, Run, RunOptions, Samples, load_cohort, read_recipe
 from focusmap.study.recipe_parts import LADDER, ModelName, parse_model
 from focusmap.study.split import Split, fold_split, read_split

@@ -94,12 +94,29 @@ class Levels(nn.Module):
         """Return ``(N, 3 K)``: `statistics_of` each map, in this order of thirds."""
         return torch.cat([statistics_of(found) for found in self.levels(x)], dim=2).flatten(1)
 
+    def in_sizes(self, x: Tensor) -> list[Tensor]:
+        """Return images ``(N, C, H, W)`` in each of the sizes that the backbone is shown."""
+        return [resized(x, size) for size in self.sizes]
+
     def _of_images(self, x: Tensor) -> list[Tensor]:
-        return [found for size in self.sizes for found in levels(self.net, resized(x, size), self.positions)]
+        return [found for part in self.in_sizes(x) for found in levels(self.net, part, self.positions)]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return all maps on the finest grid ``(N, K, h, w)``; each place of a coarser one is repeated."""
         return torch.cat(_on_finest(self.levels(x)), dim=1)
+
+
+class OneSize(nn.Module):
+    """Of images in one of the sizes of `Levels` the statistics ``(N, 3, K)``; those of all sizes lie side by side."""
+
+    def __init__(self, levels_: Levels) -> None:
+        super().__init__()
+        self.levels = levels_
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return them."""
+        found = levels(self.levels.net, x, self.levels.positions)
+        return torch.cat([statistics_of(one) for one in found], dim=2)
 
 
 def build_levels(model: str, channels: int, file: Path | None = None) -> Levels:

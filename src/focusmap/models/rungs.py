@@ -1,0 +1,133 @@
+"""The recipes of the ladder's rungs: what of the user's settings each takes, and how many epochs fit into its time."""
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from focusmap.models.choice import FINE_TUNED, FROM_SCRATCH, PROBE
+from focusmap.models.configure import LARGE_RATE, SMALL_RATE, climbing_on, usual_net
+from focusmap.models.fit_nets import training_data, untrained_case_net, untrained_net
+from focusmap.study import Cases, Recipe, RunOptions, read_recipe
+
+if TYPE_CHECKING:
+    from focusmap.models.training import Training
+
+FINE_TUNING: dict[str, object] = {
+    "warmup_epochs": 1,
+    "learning_rate": 3e-4,
+    "head_rate": 3.0,
+    "layer_decay": 0.75,
+    "frozen_stages": 3,
+    "class_weights": False,
+}
+"""The stem and the first two blocks frozen, and rates that fall towards the input: what a few hundred images would only
+distort is kept."""
+OF_STAGES = ("layer_decay", "frozen_stages")
+# Whichever is less: of thousands of images two epochs are many steps.
+FEWEST_EPOCHS, FEWEST_STEPS = 4, 120
+# Of the largest size; with less time a smaller one gains more.
+ENOUGH_EPOCHS = 8
+SLICES = "slices"
+# Of the time that is left, for small images, which are fine-tuned too.
+SCRATCH_SHARE = 0.4
+# Of the time that is left: steps are measured on quiet data, and the net is asked of tune and test when it is trained.
+TRAINING_SHARE = 0.8
+
+
+@dataclass
+class Clock:
+    """What is left of a budget for trainings.
+
+    Parameters
+    ----------
+    ends
+        Value of ``time.monotonic()`` when all is to be done.
+    rest
+        Seconds that maps and report take after the last training.
+    n_left
+        Trainings that share what is left, such as those of the folds that are not at this rung yet.
+    """
+
+    ends: float
+    rest: float = 0.0
+    n_left: int = 1
+
+    def share(self) -> float:
+        """Return the seconds of the next training."""
+        return max(0.0, self.ends - time.monotonic() - self.rest) / self.n_left
+
+
+def probe_recipe(recipe: Recipe, backbone: str) -> Recipe:
+    """Return the recipe of the first rung: nothing is augmented, and the views are those that its features are of."""
+    is_of_images = not recipe.shape and recipe.cases in ("auto", "pictures")
+    mirrors = bool(recipe.augmentation.mirror and is_of_images)
+    as_it_is = replace(recipe.augmentation, shift=0.0, scale=0.0, mirror=mirrors)
+    model = f"{backbone}-{SLICES if recipe.shape else PROBE}"
+    # What images of a case say is averaged view by view: weights among them would have to be learnt.
+    cases: Cases = "mean" if recipe.cases in ("max", "attention") else recipe.cases
+    return replace(recipe, model=model, ensemble=1, tta=mirrors, augmentation=as_it_is, cases=cases)
+
+
+def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions) -> Recipe | None:
+    """Return the recipe of fine-tuning that fits into some seconds, as measured by a few steps; None where none does.
+
+    Settings that the user gives count; the others are `FINE_TUNING`, at the first size for which the time suffices.
+    """
+    given, usual = training.recipe, Recipe()
+    climbing, probe = climbing_on(options.devices), read_recipe(training.run.rung(PROBE).recipe)
+    most = min(climbing.most_epochs, given.epochs)
+    # Nets of cases have one rate for all of their stages.
+    fitting = {k: v for k, v in FINE_TUNING.items() if training.cohort.images is None or k not in OF_STAGES}
+    chosen = {name: value for name, value in fitting.items() if getattr(given, name) == getattr(usual, name)}
+    ends, model = time.monotonic() + seconds, probe.model.removesuffix(f"-{PROBE}")
+    *larger, last = dict.fromkeys(min(side, given.size) for side in climbing.fine_tuned_sizes)
+    for size in (*larger, last):
+        recipe = replace(given, model=model, size=size, **chosen)  # type: ignore[arg-type]
+        found = _within(recipe, most, FINE_TUNED, training, ends - time.monotonic(), options)
+        if found is not None and (found.epochs >= min(most, ENOUGH_EPOCHS) or size not in larger[:1]):
+            return found
+    return None
+
+
+def from_scratch_recipe(training: "Training", seconds: float, options: RunOptions) -> Recipe | None:
+    """Return the recipe of the usual net for volumes or small images, from random weights, as `fine_tuned_recipe`."""
+    given = training.recipe
+    if not given.shape:
+        # Fine-tuning follows.
+        given, seconds = replace(given, size=own_size(training)), seconds * SCRATCH_SHARE
+    rate = given.learning_rate or (SMALL_RATE if usual_net(given).startswith("small-residual") else LARGE_RATE)
+    recipe = replace(given, model=usual_net(given), weights="none", scaling="image", learning_rate=rate)
+    return _within(recipe, given.epochs, FROM_SCRATCH, training, seconds, options)
+
+
+def _within(
+    recipe: Recipe, most: int, name: str, training: "Training", seconds: float, options: RunOptions
+) -> Recipe | None:
+    """Return a recipe with as many epochs as fit into some seconds, and an average over a tenth of the steps."""
+    started = time.monotonic()
+    per_epoch = _seconds_per_epoch(training.rung(name, recipe, options), options)
+    left = TRAINING_SHARE * (seconds - (time.monotonic() - started))
+    n_epochs = min(most, int(left / (per_epoch * recipe.ensemble))) if per_epoch else 0
+    steps_per_epoch = -(-len(training.split.ids("train")) // recipe.batch_size)
+    if n_epochs < min(most, FEWEST_EPOCHS, 1 + -(-FEWEST_STEPS // steps_per_epoch)):
+        return None
+    return replace(recipe, epochs=n_epochs, ema_decay=round(1 - 1 / max(2.0, 0.1 * n_epochs * steps_per_epoch), 4))
+
+
+def own_size(training: "Training") -> int:
+    """Return the longer side of a typical image's file, in pixels; at least what the smallest net takes."""
+    assert training.store is not None
+    return max(16, int(np.median(training.store.source_shapes.max(axis=1))))
+
+
+def _seconds_per_epoch(training: "Training", options: RunOptions) -> float | None:
+    """Return what an epoch takes here, by a few steps; None where a batch does not fit into the memory."""
+    from focusmap.training import training_seconds
+
+    is_of_images = training.cohort.images is None
+    made = untrained_net(training) if is_of_images else untrained_case_net(training, with_table=False)
+    return training_seconds(
+        made.net, training_data(made, training), replace(training.recipe, epochs=1), options.devices
+    )
