@@ -9,7 +9,7 @@ import pytest
 from focusmap.figures import Tile, write_sheet
 from focusmap.files import Json, read_json
 from focusmap.report.audit_page import AuditImages, PairImage, render_audit
-from focusmap.report.comparison import render_comparison
+from focusmap.report.comparison import difference_forest, render_comparison
 from focusmap.report.files import judged_predictions, read_run
 from focusmap.report.words import words_in
 from support.synthetic_run import binary_task, write_run
@@ -71,6 +71,30 @@ def test_comparison_has_runs_differences_and_curves(run: Path, tmp_path: Path) -
     assert "&lt; 0.001" in page
     assert "data:image/svg+xml" in page
     assert "<img src=x" not in page
+
+
+def test_the_plot_of_a_comparison_stands_first_and_its_words_follow_the_interval(tmp_path: Path) -> None:
+    def row(target: str, metric: str, *limits: float) -> dict[str, Json]:
+        difference: Json = dict(zip(("value", "low", "high"), limits, strict=True))
+        return {"a": "first", "b": "second", "target": target, "metric": metric, "difference": difference}
+
+    words = words_in("en")
+    rows = [row("x", "auroc", 0.1, 0.02, 0.17), row("y", "auroc", -0.01, -0.06, 0.04), row("x", "ece", 0.1, 0.0, 0.2)]
+    plot = difference_forest(rows, words)
+    assert plot is not None
+    assert [(one.name, one.word) for one in plot.rows] == [("x", "second better"), ("y", "no difference shown")]
+    assert plot.guessing == 50
+    assert list(plot.ticks) == ["−0.2", "0", "+0.2"]
+    assert (plot.rows[0].at, plot.rows[0].start) == (75, 55)
+    # Of an error less is better.
+    less = difference_forest([row("v", "mae", -30.0, -40.0, -20.0)], words)
+    assert less is not None
+    assert less.rows[0].word == "second better"
+    assert min(less.rows[0].start, less.rows[0].end) >= 0
+    assert difference_forest([row("x", "ece", 0.1, 0.0, 0.2)], words) is None
+    comparison: dict[str, Json] = {"runs": [], "differences": [*rows], "answers": []}
+    page = render_comparison(comparison, {}, tmp_path).read_text()
+    assert page.index('class="forest"') < page.index('id="runs"')
 
 
 def test_outcomes_agree_with_a_count_by_hand(run: Path) -> None:

@@ -638,3 +638,12 @@ def test_a_mistake_among_classes_is_seen_by_what_was_answered(tmp_path: Path) ->
     shown = re.findall(r'<figure class="example">.*?<b>(.*?)</b>', page_of(run), re.DOTALL)
     assert [heading.split(":")[0] for heading in shown] == ["True positive", "False positive"]
     assert all("label=normal" not in heading for heading in shown), "a hit is one of something found"
+
+
+def test_maps_of_some_images_by_lot_are_counted(run: Path) -> None:
+    index, tested = read_table(run / "focus/index.csv"), read_table(run / "predictions/test.csv")
+    n_mapped, n_tested = index["image_id"].nunique(), tested["image_id"].nunique()
+    assert n_mapped < n_tested
+    assert f"{n_mapped} of {n_tested} tested images were mapped, drawn by lot" in words_of(page_of(run))
+    write_table(run / "predictions/test.csv", tested[tested["image_id"].isin(index["image_id"])])
+    assert "drawn by lot" not in words_of(page_of(run))

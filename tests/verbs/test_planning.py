@@ -5,6 +5,9 @@ import pandas as pd
 import pytest
 
 from focusmap.cli import main
+from focusmap.cli.show_study import cheaper_in_words
+from focusmap.models import Plan
+from focusmap.study import Recipe
 
 STUDY = ["--target", "sick", "--covariate", "age", "--model", "logistic", "--baseline", "none"]
 
@@ -71,3 +74,17 @@ def test_nothing_is_refused_that_will_be_done(tmp_path, capsys):
     assert (dry[0], real[0]) == (0, 0)
     assert "refused:" not in dry[1]
     assert "audit       no blocking findings in the table\n" in dry[1]
+
+
+@pytest.mark.parametrize(
+    ("model", "seconds", "said"),
+    [
+        ("resnet18", 3600, "without --model, the best of several models within --budget 10 minutes; or --epochs 10"),
+        ("resnet18", 300, ""),
+        ("ladder", 3600, ""),
+        ("table-net", 1200, "--epochs 30"),
+    ],
+)
+def test_a_long_training_comes_with_a_cheaper_way(model, seconds, said):
+    found = cheaper_in_words(Plan(Recipe(model=model, epochs=60), None, seconds, "cpu", 1000, 1))
+    assert found.startswith(said) if said else not found

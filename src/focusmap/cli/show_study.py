@@ -46,6 +46,8 @@ class ProgressLine:
 
 # A float map in its image's own grid of about 400 x 400 pixels, compressed, and the overlay beside it.
 MB_OF_A_MAP = 0.5
+# What takes longer is told with a cheaper way.
+LONG_SECONDS = 600.0
 
 
 def epoch_lines(doing: str, done: int, total: int) -> None:
@@ -188,6 +190,8 @@ def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
     epochs = f", {plan.recipe.epochs} epochs" if is_net else ""
     print(f"model       {plan.recipe.model}{taken}{epochs}")
     print(f"time        {time_in_words(plan)}")
+    if cheaper := cheaper_in_words(plan):
+        print(f"cheaper     {cheaper}")
     print(f"memory      about {plan.memory_mb} MB")
     maps_mb = round(plan.n_maps * MB_OF_A_MAP)
     maps = f", {maps_mb} MB of {plan.n_maps} maps with their overlays" if plan.n_maps else ""
@@ -210,6 +214,23 @@ def time_in_words(plan: "Plan") -> str:
         return f"unknown: a batch does not fit into the memory of {plan.device}. Try a smaller --batch-size"
     known = f"measured here on {plan.device} over a few steps" if plan.device else "a rough estimate"
     return f"about {clock(plan.seconds)} of training ({known}), plus all other steps"
+
+
+def cheaper_in_words(plan: "Plan") -> str:
+    """Return what to type for a run that takes less time; empty where it is short or the user has set its budget."""
+    from focusmap.study import LADDER, parse_model
+
+    recipe, seconds = plan.recipe, plan.seconds
+    if recipe.model == LADDER or seconds is None or seconds < LONG_SECONDS:
+        return ""
+    ways = []
+    if parse_model(recipe.model).is_net_of_images and recipe.learns_labels:
+        ways.append("without --model, the best of several models within --budget 10 minutes")
+    if recipe.ensemble > 1:
+        ways.append(f"ensemble: 1 in the recipe, about {clock(seconds / recipe.ensemble)}")
+    if (n := int(recipe.epochs * LONG_SECONDS / seconds)) > 0:
+        ways.append(f"--epochs {n}, about {clock(seconds * n / recipe.epochs)} of training")
+    return "; or ".join(ways)
 
 
 def volumes_in_words(seen: "Seen") -> str:

@@ -1,6 +1,6 @@
 """Runs side by side: learning curves on common axes, metrics, and paired differences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,9 +12,13 @@ from focusmap.reasons import Language
 from focusmap.report.files import numeric_history
 from focusmap.report.page import figure_uri, write_page
 from focusmap.report.performance_section import AGREEMENT, CLASSES, RANKING, VALUES, Figure, mean_metric
+from focusmap.report.verdict_section import Forest, ForestRow
 from focusmap.report.words import DASH, Cell, Footnotes, Table, Words, metric_cell, name_cell, signed_cell, words_in
 
 Tree = Mapping[str, Json]
+# Where the scale of the plot may end, and what stands for a model there, the first that two runs have.
+SCALES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+HEADLINES = ("auroc", "quadratic_kappa", "mae")
 METRICS = [key for key in dict.fromkeys((*RANKING, *AGREEMENT, *CLASSES, *VALUES)) if key != "threshold"]
 
 
@@ -33,14 +37,16 @@ def render_comparison(
         ``history.csv`` of each run, by the run's name.
     """
     words, runs = words_in(language), [branch(run) for run in items(comparison.get("runs"))]
+    differences = [branch(row) for row in items(comparison.get("differences"))]
     context = {
+        "forest": difference_forest(differences, words),
         "answers": [_answer(branch(answer), words) for answer in items(comparison.get("answers"))],
         "settings": _settings_table(branch(comparison, "settings"), runs, words),
         "names": [text(run.get("name")) for run in runs],
         "headline": _headline_table(runs, words),
         "learning": _learning(histories, words),
         "metrics": _metric_tables(runs, words),
-        "differences": _difference_table([branch(row) for row in items(comparison.get("differences"))], words),
+        "differences": _difference_table(differences, words),
     }
     return write_page("compare.html", context, out / "compare.html", words)
 
@@ -60,6 +66,57 @@ def _answer(answer: Tree, words: Words) -> str:
     if better:
         return words("compare.better", better=better, other=other, **names, **told)
     return words("compare.no_difference", **names, **told)
+
+
+def difference_forest(differences: Sequence[Tree], words: Words) -> Forest | None:
+    """Return the paired differences of what runs are judged by, target by target, beside no difference; None without.
+
+    The scale is symmetrical about 0 and ends at a round number beyond the widest interval.
+    """
+    metric = next((key for key in HEADLINES if any(row.get("metric") == key for row in differences)), "")
+    rows = [row for row in differences if row.get("metric") == metric and _limits(row) is not None]
+    if not rows:
+        return None
+    reach = max(abs(end) for row in rows for end in _limits(row) or ())
+    reach = min(step for step in (*SCALES, max(reach, SCALES[-1])) if step >= reach)
+
+    def place(value: float) -> float:
+        return round(50 + 50 * value / reach, 2)
+
+    ticks = {f"{value:+g}".replace("-", "−") if value else "0": place(value) for value in (-reach, 0.0, reach)}
+    name = words.name("metric", metric)
+    is_less = metric in LESS_IS_BETTER
+    caption = words("compare.plot_of_less" if is_less else "compare.plot", metric=name)
+    n_pairs = len({(row["a"], row["b"]) for row in rows})
+    drawn = [_difference_row(row, place, words, is_less=is_less, pairs=n_pairs) for row in rows]
+    return Forest(words("compare.difference"), drawn, place(0.0), ticks, False, caption)
+
+
+def _limits(row: Tree) -> tuple[float, float, float] | None:
+    found = [number(branch(row, "difference").get(key)) for key in ("value", "low", "high")]
+    value, low, high = found
+    return None if value is None or low is None or high is None else (value, low, high)
+
+
+def _difference_row(
+    row: Tree, place: Callable[[float], float], words: Words, *, is_less: bool, pairs: int
+) -> ForestRow:
+    value, low, high = _limits(row) or (0.0, 0.0, 0.0)
+    a, b, target = (text(row.get(key)) for key in ("a", "b", "target"))
+    better = "" if low <= 0 <= high else b if (value > 0) != is_less else a
+    target = words("results.mean") if target == "mean" else target
+    shown = words("page.interval", low=f"{low:+.3f}", high=f"{high:+.3f}").replace("-", "−")
+    return ForestRow(
+        name=f"{b} − {a}: {target}" if pairs > 1 else target,
+        level="useful" if better else "cannot-be-judged",
+        word=words("compare.is_better", name=better) if better else words("compare.not_shown"),
+        value=f"{value:+.3f}".replace("-", "−"),
+        interval=shown,
+        at=place(value),
+        start=place(low),
+        end=place(high),
+        rivals=(),
+    )
 
 
 def _settings_table(settings: Tree, runs: Sequence[Tree], words: Words) -> Table:

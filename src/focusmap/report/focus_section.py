@@ -109,6 +109,15 @@ def doubtful_section(files: RunFiles, words: Words) -> MistakeSection | None:
     return MistakeSection(Table(head, rows), words("doubtful.caption", n=len(files.doubtful)), cards, "")
 
 
+def lot_note(files: RunFiles, words: Words) -> str:
+    """Return how many of the tested images were mapped, where time allowed only some by lot; else nothing."""
+    if files.index is None or files.predictions is None or files.counts_cases:
+        return ""
+    tested, mapped = set(files.predictions["image_id"]), set(files.index["image_id"])
+    is_some = mapped < tested
+    return words("maps.by_lot", n=len(mapped), all=len(tested)) if is_some else ""
+
+
 def gallery(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> list[MapGroup]:
     """Return overlays of true positives, false alarms and misses for each label; labels without any are left out."""
     if judged is None or files.index is None:

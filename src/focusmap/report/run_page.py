@@ -18,6 +18,7 @@ from focusmap.report.focus_section import (
     doubtful_section,
     gallery,
     hit_and_miss,
+    lot_note,
     mistake_section,
     threshold_note,
 )
@@ -171,6 +172,7 @@ def _maps(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> dict[st
         "can_be_mapped": can_be_mapped(files),
         "can_be_trusted": can_be_trusted(files),
         "has_maps": files.index is not None,
+        "lot_note": lot_note(files, words),
         "threshold_note": threshold_note(files, words),
         "case_note": case_note(files, words),
         "gallery": gallery(files, judged, words),
