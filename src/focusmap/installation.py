@@ -82,7 +82,7 @@ class OptionalPart:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What `diagnose` found.
+    """What `doctor` found.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class Diagnosis:
     optional: tuple[OptionalPart, ...]
 
 
-def diagnose() -> Diagnosis:
+def doctor() -> Diagnosis:
     """Return what is installed and what is missing."""
     return Diagnosis(
         focusmap=_version("focusmap") or "not installed, run from a folder",

@@ -1,2 +1,1 @@
-from .corrections import write_corrections as write_corrections
 from .site import serve as serve

@@ -80,7 +80,7 @@ def _targets(item: Item) -> list[dict[str, Json]]:
     return [dict(one) for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
-def write_corrections(run: Path, out: Path, *, force: bool = False) -> Corrections:
+def corrections(run: Path, out: Path, *, force: bool = False) -> Corrections:
     """Write a label file of what readers said, a row per image; what nobody said of an image is empty: unknown.
 
     Paths are relative to ``RUN/corrections/images``.

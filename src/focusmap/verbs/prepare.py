@@ -12,7 +12,7 @@ from focusmap.study import Cohort, Roster, RunOptions, Split, start_run, writing
 if TYPE_CHECKING:
     from focusmap.audit import Audit
 
-__all__ = ["Prepared", "audit", "prepare_run", "refuse_blocking", "split"]
+__all__ = ["Prepared", "audit", "prepare", "refuse_blocking", "split"]
 
 
 def audit(
@@ -47,7 +47,7 @@ def audit(
     return audited(cohort, out, options, split, against)
 
 
-def prepare_run(cohort: Cohort, folder: Path, options: RunOptions) -> Prepared:
+def prepare(cohort: Cohort, folder: Path, options: RunOptions) -> Prepared:
     """Audit, split and prepare a cohort in a new run folder.
 
     Raises
