@@ -17,8 +17,8 @@ import torch
 
 from focusmap.images import Preparation, standardised_file
 from focusmap.models.probe import basis_of, logistic_path
-from focusmap.nets import Architecture, build_net
-from focusmap.nets.levels import Levels, statistics_of
+from focusmap.nets import Architecture, Levels, build_net
+from focusmap.nets.levels import statistics_of
 from focusmap.statistics import auroc
 
 CLASSES = ("benign", "malignant", "normal")

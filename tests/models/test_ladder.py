@@ -22,17 +22,8 @@ from focusmap.models.folder import load_run_model
 from focusmap.models.net import Model, over_views
 from focusmap.models.predictor import ModelCard
 from focusmap.models.probe import fit_head
-from focusmap.nets import (
-    AS_IT_IS,
-    Architecture,
-    FocusNet,
-    LevelsNet,
-    View,
-    build_net,
-    show,
-    views_over_sizes,
-    views_within,
-)
+from focusmap.nets import Architecture, FocusNet, LevelsNet, build_net
+from focusmap.nets.grids import AS_IT_IS, View, show, views_over_sizes, views_within
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.study import Cohort, Run, RunOptions, Samples, Target, Task, read_cohort
 from focusmap.study.recipe import Augmentation, Recipe, read_recipe

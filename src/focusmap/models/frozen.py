@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from focusmap.images import AnyPreparation
     from focusmap.models.training import Training
-    from focusmap.nets import LevelsNet
-    from focusmap.nets.levels import Levels
+    from focusmap.nets import Levels, LevelsNet
 
 # Rows of so many pixels at once: on a processor small batches, whose maps stay in its cache, are several times faster.
 PIXELS_AT_ONCE = 2 * 320**2
@@ -104,7 +103,7 @@ def _compiled(levels: "Levels", x: "Tensor") -> Callable[[np.ndarray], np.ndarra
     import openvino
     import torch
 
-    from focusmap.nets.levels import OneSize
+    from focusmap.nets import OneSize
 
     traced = cast(Any, torch.jit).trace(OneSize(levels).eval(), x.contiguous(), check_trace=False)
     model = openvino.convert_model(traced, input=[-1, *x.shape[1:]], example_input=x.contiguous())

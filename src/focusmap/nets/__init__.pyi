@@ -38,7 +38,9 @@ from .heads import continuous_scales as continuous_scales
 from .heads import task_loss as task_loss
 from .heads import undo_class_weights as undo_class_weights
 from .heads import undo_sampling as undo_sampling
+from .levels import Levels as Levels
 from .levels import LevelsNet as LevelsNet
+from .levels import OneSize as OneSize
 from .levels import images_at_once as images_at_once
 from .pooling import PoolingOptions as PoolingOptions
 from .table_net import NetAnswer as NetAnswer
