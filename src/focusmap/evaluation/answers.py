@@ -295,37 +295,55 @@ def _checked(
     target: Target, parts: Sequence[tuple[Predictions, Mapping[str, Limits]]], cohort: Cohort
 ) -> dict[str, Json]:
     """Return what the sets of one target are worth on test rows; empty where a class has no limit in any part."""
-    truth = np.concatenate([_truth(target, test, cohort) for test, _ in parts])
     patients = np.concatenate([_patients(test) for test, _ in parts])
+    truths = [_truth(target, test, cohort) for test, _ in parts]
     if target.kind == "continuous":
-        limits = [found[f"{ERROR:g}"][""] for _, found in parts]
-        if any(limit is None for limit in limits):
-            return {}
-        apart = [np.abs(test.of(target.name)[:, 0] - _truth(target, test, cohort)) for test, _ in parts]
-        within = [one <= cast(float, limit) for one, limit in zip(apart, limits, strict=True)]
-        return {"classes": {"": _share(np.concatenate(within), ~np.isnan(np.concatenate(apart)), patients)}}
-    classes, curve = _coded(target, truth), []
-    for error in ERRORS:
-        found = [in_sets(target, test.of(target.name), limits[f"{error:g}"]) for test, limits in parts]
-        if any(one is None for one in found):
-            continue
-        sets = np.concatenate(cast(list[np.ndarray], found))
-        curve.append((error, *_answered_and_right(sets, classes)))
-        if error == ERROR:
-            told, right, at = curve[-1][1], curve[-1][2], sets
-    if not any(error == ERROR for error, *_ in curve):
+        return _checked_values(target, parts, truths, patients)
+    classes, sets = _coded(target, np.concatenate(truths)), _sets_by_error(target, parts)
+    if ERROR not in sets:
         return {}
-    rows = np.arange(len(classes))
-    covered = at[rows, np.maximum(classes, 0)]
+    known, covered = classes >= 0, sets[ERROR][np.arange(len(classes)), np.maximum(classes, 0)]
+    told, right = _answered_and_right(sets[ERROR], classes)
+    curve = [(error, *_answered_and_right(found, classes)) for error, found in sets.items()]
     return {
         "classes": {name: _share(covered, classes == k, patients) for k, name in enumerate(target.classes)},
-        "answered": _share(told, classes >= 0, patients),
-        "right": _share(right, told & (classes >= 0), patients),
+        "answered": _share(told, known, patients),
+        "right": _share(right, told & known, patients),
         "curve": [
-            {"error": error, "answered": float(t[classes >= 0].mean()), "right": float(r[t & (classes >= 0)].mean())}
+            {"error": error, "answered": float(t[known].mean()), "right": float(r[t & known].mean())}
             for error, t, r in curve
-            if (t & (classes >= 0)).any()
+            if (t & known).any()
         ],
+    }
+
+
+def _checked_values(
+    target: Target,
+    parts: Sequence[tuple[Predictions, Mapping[str, Limits]]],
+    truths: Sequence[np.ndarray],
+    patients: np.ndarray,
+) -> dict[str, Json]:
+    """Return the share of values that lie within their limits; empty where a part has none."""
+    limits = [found[f"{ERROR:g}"][""] for _, found in parts]
+    if any(limit is None for limit in limits):
+        return {}
+    apart = [np.abs(test.of(target.name)[:, 0] - truth) for (test, _), truth in zip(parts, truths, strict=True)]
+    within = [one <= cast(float, limit) for one, limit in zip(apart, limits, strict=True)]
+    return {"classes": {"": _share(np.concatenate(within), ~np.isnan(np.concatenate(apart)), patients)}}
+
+
+def _sets_by_error(
+    target: Target, parts: Sequence[tuple[Predictions, Mapping[str, Limits]]]
+) -> dict[float, np.ndarray]:
+    """Return, by each error for which every part has limits, which classes remain: ``(N, K) bool``."""
+    found = {
+        error: [in_sets(target, test.of(target.name), limits[f"{error:g}"]) for test, limits in parts]
+        for error in ERRORS
+    }
+    return {
+        error: np.concatenate(cast(list[np.ndarray], sets))
+        for error, sets in found.items()
+        if all(one is not None for one in sets)
     }
 
 

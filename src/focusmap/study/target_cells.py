@@ -141,6 +141,11 @@ def _continuous(cells: pd.Series, spec: TargetSpec) -> Target:
 
 
 def _classes_of(cells: pd.Series, values: list[str], spec: TargetSpec) -> tuple[Target, Reason | None]:
+    """Return the target that cells of these `values` hold, by the first of these rules that fits.
+
+    The kind that was declared; 0 and 1; words for yes and no; two values; the positive class against the rest;
+    fractions, which are soft labels; texts, which are classes. Other numbers may mean anything, and are refused.
+    """
     if spec.kind in ("multiclass", "ordinal"):
         return Target(spec.name, spec.kind, tuple(values)), None
     if is_flag(cells) and spec.positive in (None, "1"):
@@ -154,26 +159,31 @@ def _classes_of(cells: pd.Series, values: list[str], spec: TargetSpec) -> tuple[
         return Target(spec.name), None
     if spec.positive is not None and len(values) > 2 and not numbers:
         return _against_the_rest(values, spec.positive, spec)
-    is_soft = len(numbers) == len(values) and all(0 <= float(value) <= 1 for value in values)
-    is_soft = is_soft and spec.positive in (None, "1")
+    are_shares = len(numbers) == len(values) and all(0 <= float(value) <= 1 for value in values)
+    is_soft = are_shares and spec.positive in (None, "1")
+    if is_soft and numbers:
+        return Target(spec.name), Reason("fractions", name=spec.name)
     if not is_soft and (spec.kind == "binary" or spec.positive is not None):
         raise InputError(
             f"target {spec.name!r}: {len(values)} values ({few(values)}) are not two classes.{_rarest(cells, values)}"
         )
     if not numbers:
         return _many_classes(values, spec), None
-    if len(numbers) < len(values):
-        texts = [value for value in values if value not in numbers]
-        raise InputError(
-            f"target {spec.name!r} holds numbers ({few(numbers)}) and texts ({few(texts)}). Correct the cells, "
-            f"or say --target {spec.name}:multiclass."
+    raise _unclear(cells, values, numbers, spec)
+
+
+def _unclear(cells: pd.Series, values: list[str], numbers: list[str], spec: TargetSpec) -> InputError:
+    """Return what is to be said of numbers that may mean anything, and of numbers among texts."""
+    name, texts = spec.name, [value for value in values if value not in numbers]
+    if texts:
+        return InputError(
+            f"target {name!r} holds numbers ({few(numbers)}) and texts ({few(texts)}). Correct the cells, "
+            f"or say --target {name}:multiclass."
         )
-    if is_soft:
-        return Target(spec.name), Reason("fractions", name=spec.name)
-    raise InputError(
-        f"target {spec.name!r} holds numbers ({few(values)}): say what they mean with "
-        f"--target {spec.name}:multiclass, {spec.name}:ordinal or {spec.name}:continuous."
-        f"{_rarest(cells, values) if {'0', '1'} <= set(values) or {'0.0', '1.0'} <= set(values) else ''}"
+    has_both = {"0", "1"} <= set(values) or {"0.0", "1.0"} <= set(values)
+    return InputError(
+        f"target {name!r} holds numbers ({few(values)}): say what they mean with "
+        f"--target {name}:multiclass, {name}:ordinal or {name}:continuous.{_rarest(cells, values) if has_both else ''}"
     )
 
 

@@ -153,22 +153,30 @@ def list_sign(cells: Sequence[str]) -> tuple[str, bool]:
     written = [cell for cell in cells if WRITTEN_LIST.fullmatch(cell)]
     if written and (len(written) == len(cells) or all(SURELY_WRITTEN.fullmatch(cell) for cell in written)):
         return WRITTEN_OUT, True
-    words = {plain(cell) for cell in cells}
     for sign in LIST_SIGNS[1:]:
-        listed = [[plain(part) for part in split_list(cell, sign)] for cell in cells]
-        following = {(place, part) for place, parts in enumerate(listed) for part in parts[1:]}
-        known = {
-            (place, part)
-            for place, part in following
-            if any(part in parts for other, parts in enumerate(listed) if other != place)
-        }
-        is_whole = any(part in words for parts in listed if len(parts) > 1 for part in parts)
-        if following and (sign not in MILD_SIGNS or known == following or is_whole):
-            return sign, known == following
+        if (is_certain := _lists_by(sign, cells)) is not None:
+            return sign, is_certain
+    words = {plain(cell) for cell in cells}
     joined = [split_list(cell, " ") for cell in cells]
     if any(len(parts) > 1 and words.issuperset(map(plain, parts)) for parts in joined):
         return " ", False
     return "", False
+
+
+def _lists_by(sign: str, cells: Sequence[str]) -> bool | None:
+    """Return whether it is certain that cells list names by a sign: each that follows stands elsewhere too.
+
+    None where nothing follows the sign, or where it is one that names have and none of its parts is a whole cell.
+    """
+    listed = [[plain(part) for part in split_list(cell, sign)] for cell in cells]
+    following = {(place, part) for place, parts in enumerate(listed) for part in parts[1:]}
+    stands_in = [set(parts) for parts in listed]
+    is_certain = all(
+        any(part in parts for other, parts in enumerate(stands_in) if other != place) for place, part in following
+    )
+    words = {plain(cell) for cell in cells}
+    is_whole = any(part in words for parts in listed if len(parts) > 1 for part in parts)
+    return is_certain if following and (sign not in MILD_SIGNS or is_certain or is_whole) else None
 
 
 @dataclass(frozen=True)
