@@ -22,7 +22,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Setting:
-    """How a field is told to a reader, and how it is spelt on the command line.
+    """How a field is described to a reader, and how it is spelt on the command line.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from focusmap.audit import Seen
+from focusmap.audit import ImageSummary
 from focusmap.errors import InputError
 from focusmap.heatmaps import heat_maps, methods_of
 from focusmap.models.configure import resolve_recipe
@@ -106,6 +106,6 @@ def test_a_volume_is_attended_along_three_axes() -> None:
 def test_an_attending_net_averages_unless_told_otherwise() -> None:
     assert strides_of("resnet18", "acam") == (32,)
     assert strides_of("resnet18", "acam8") == (8,)
-    assert resolve_recipe(Recipe(model="resnet18-acam"), Seen([(96, 96)], 1)).pooling == "average"
-    assert resolve_recipe(Recipe(model="resnet18-acam", pooling="max"), Seen([(96, 96)], 1)).pooling == "max"
+    assert resolve_recipe(Recipe(model="resnet18-acam"), ImageSummary([(96, 96)], 1)).pooling == "average"
+    assert resolve_recipe(Recipe(model="resnet18-acam", pooling="max"), ImageSummary([(96, 96)], 1)).pooling == "max"
     check_recipe(Recipe(model="resnet18-acam8", size=64))

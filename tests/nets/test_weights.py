@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from focusmap.audit import Seen
+from focusmap.audit import ImageSummary
 from focusmap.errors import InputError, MissingFileError
 from focusmap.models import configure
 from focusmap.nets import weights as weights_module
@@ -197,7 +197,7 @@ def test_without_its_weights_a_study_is_told_why_it_does_not_climb(monkeypatch: 
         other = {"tf_efficientnet_lite0": weights_module.Package(name, package.file, sha256)}
         monkeypatch.setattr(weights_module, "PACKAGES", other)
         configure._say_without_weights(options)
-        assert configure.resolve_recipe(Recipe(cases="pictures"), Seen([(96, 96)], 1)).model == "resnet18"
+        assert configure.resolve_recipe(Recipe(cases="pictures"), ImageSummary([(96, 96)], 1)).model == "resnet18"
     assert len(said) == 2
     assert "no-such-weights, which holds weights, is not installed" in said[0]
     assert "is damaged or of an unknown version" in said[1]

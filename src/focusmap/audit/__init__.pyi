@@ -6,9 +6,9 @@ from .findings import Finding as Finding
 from .findings import accepting as accepting
 from .findings import refuse_blocking as refuse_blocking
 from .findings import refuse_masks as refuse_masks
-from .images import Seen as Seen
+from .images import ImageSummary as ImageSummary
+from .images import image_summary_of as image_summary_of
 from .images import look_at_sample as look_at_sample
-from .images import seen_by as seen_by
 from .inspection import Inspection as Inspection
 from .inspection import audit_cohort as audit_cohort
 from .inspection import audit_inspected as audit_inspected

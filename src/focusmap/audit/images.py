@@ -29,8 +29,8 @@ SAMPLE = 8
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What was seen of a study's images or volumes.
+class ImageSummary:
+    """What is known of a study's images or volumes as a whole.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Seen:
         return 3 if 2 * sum(len(shape) == 3 for shape in self.shapes) > len(self.shapes) else 2
 
 
-def look_at_sample(cohort: Cohort) -> Seen:
+def look_at_sample(cohort: Cohort) -> ImageSummary:
     """Return what a few images or volumes are like; unreadable ones are left to the audit."""
     from focusmap.images import orientation, read_image, voxel_sizes
 
@@ -67,10 +67,10 @@ def look_at_sample(cohort: Cohort) -> Seen:
         n_channels = max(n_channels, image.n_channels)
         if image.affine is not None:
             voxels.append(tuple(float(size) for size in voxel_sizes(image.affine)[list(axes)]))
-    return Seen(shapes, n_channels, voxels)
+    return ImageSummary(shapes, n_channels, voxels)
 
 
-def seen_by(judged: "Audit", cohort: Cohort) -> Seen | None:
+def image_summary_of(judged: "Audit", cohort: Cohort) -> ImageSummary | None:
     """Return the shape of every image as the audit saw it; of volumes, of those that a dry run looks at.
 
     None for a study without images.
@@ -79,8 +79,8 @@ def seen_by(judged: "Audit", cohort: Cohort) -> Seen | None:
         return None
     images = cast(Mapping[str, Mapping[str, int]], judged.overview["images"])
     shapes = [tuple(map(int, size.split("x"))) for size, count in images["sizes"].items() for _ in range(count)]
-    seen = Seen(shapes, max([int(mode.split(", ")[1].split()[0]) for mode in images["modes"]], default=1))
-    return seen if seen.dimensions == 2 else replace(look_at_sample(cohort), n_channels=seen.n_channels)
+    found = ImageSummary(shapes, max([int(mode.split(", ")[1].split()[0]) for mode in images["modes"]], default=1))
+    return found if found.dimensions == 2 else replace(look_at_sample(cohort), n_channels=found.n_channels)
 
 
 SIDE, N_PATCHES = 32, 4

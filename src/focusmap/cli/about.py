@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Doctor:
-    """It is told nothing."""
+    """It has no options."""
 
     EXAMPLE: ClassVar[str] = "example: focusmap doctor"
 

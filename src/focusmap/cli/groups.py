@@ -1,4 +1,4 @@
-"""What several commands are told: a label file and its study, a recipe, and how these become values."""
+"""What several commands ask for: a label file and its study, a recipe, and how these become values."""
 
 import sys
 from collections.abc import Mapping
@@ -94,7 +94,7 @@ class Learning:
         return self.labels, self.out or Path()
 
     def check_resumes(self, options: RunOptions) -> None:
-        """Raise `InputError` where a run that is gone on with is told of other data or settings than its own."""
+        """Raise `InputError` where a run that is resumed is given other data or settings than its own."""
         places = (self.labels, self.out, self.study.file, options.folds)
         told = self.study.declaration != Declaration() or options.recipe != Recipe()
         if told or self.study.dry_run or any(place is not None for place in places):

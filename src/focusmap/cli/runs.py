@@ -193,7 +193,7 @@ def _indexed(images: Path, run: Path, study: Study) -> tuple[Path, Study]:
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """What the demonstration is told."""
+    """The options of the demonstration."""
 
     EXAMPLE: ClassVar[str] = "example: focusmap demo --out runs/demo"
 

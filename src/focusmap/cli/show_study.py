@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from focusmap.progress import Progress
 
 if TYPE_CHECKING:
-    from focusmap.audit import Seen
+    from focusmap.audit import ImageSummary
     from focusmap.models import Plan
     from focusmap.study import Cohort, Recipe, RunOptions
 
@@ -184,8 +184,8 @@ def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
     plan = estimate(cohort, options)
     size, shape = plan.recipe.size, plan.recipe.shape
     taken = f", {' x '.join(map(str, shape))} voxels" if shape else f", {size} x {size} pixels" if size else ""
-    if plan.seen is not None and shape:
-        print(f"volumes     {volumes_in_words(plan.seen)}")
+    if plan.image_summary is not None and shape:
+        print(f"volumes     {volumes_in_words(plan.image_summary)}")
     is_net = parse_model(plan.recipe.model).engine == "net" and plan.recipe.model != LADDER
     epochs = f", {plan.recipe.epochs} epochs" if is_net else ""
     print(f"model       {plan.recipe.model}{taken}{epochs}")
@@ -233,15 +233,15 @@ def cheaper_in_words(plan: "Plan") -> str:
     return "; or ".join(ways)
 
 
-def volumes_in_words(seen: "Seen") -> str:
+def volumes_in_words(image_summary: "ImageSummary") -> str:
     """Return the sizes of some of a study's volumes towards right, front and top.
 
-    >>> from focusmap.audit import Seen
-    >>> volumes_in_words(Seen([(256, 256, 24), (256, 256, 20)], 1, [(1, 1, 5), (1, 1, 6)]))
+    >>> from focusmap.audit import ImageSummary
+    >>> volumes_in_words(ImageSummary([(256, 256, 24), (256, 256, 20)], 1, [(1, 1, 5), (1, 1, 6)]))
     '256 x 256 x 20 to 24 voxels of 1 x 1 x 5 to 6 mm (2 examined)'
     """
-    shapes = [shape for shape in seen.shapes if len(shape) == 3]
-    sizes = f"of {ranges(seen.voxels)} mm" if len(seen.voxels) == len(shapes) else "of unknown size"
+    shapes = [shape for shape in image_summary.shapes if len(shape) == 3]
+    sizes = f"of {ranges(image_summary.voxels)} mm" if len(image_summary.voxels) == len(shapes) else "of unknown size"
     return f"{ranges(shapes)} voxels {sizes} ({len(shapes)} examined)"
 
 

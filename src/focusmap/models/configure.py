@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
-from focusmap.audit import Seen
+from focusmap.audit import ImageSummary
 from focusmap.errors import InputError
 from focusmap.study import UNLABELLED, Cohort, RunOptions, by_case, parse_target_weights, type_covariates
 from focusmap.study.recipe import Cases, Loss, Monitor, Pooling, Recipe
@@ -196,7 +196,9 @@ def preparation_for(recipe: Recipe) -> "AnyPreparation":
     return VolumePreparation((right, front, top), recipe.channels, spacing, crop=recipe.crop, scaling=scaling)
 
 
-def resolved(cohort: Cohort, recipe: Recipe, seen: Seen | None, options: RunOptions = RunOptions()) -> Recipe:
+def resolved(
+    cohort: Cohort, recipe: Recipe, image_summary: ImageSummary | None, options: RunOptions = RunOptions()
+) -> Recipe:
     """Return the recipe with nothing left open: by what was seen of its images, or for the table.
 
     Raises
@@ -209,12 +211,14 @@ def resolved(cohort: Cohort, recipe: Recipe, seen: Seen | None, options: RunOpti
     if name.shown == "table":
         recipe = replace(recipe, augmentation=replace(recipe.augmentation, mirror=bool(recipe.augmentation.mirror)))
         return replace(recipe, model=name.name, learning_rate=recipe.learning_rate or TABLE_RATE)
-    assert seen is not None, "check_model refuses a model of images for a study without any"
+    assert image_summary is not None, "check_model refuses a model of images for a study without any"
     # Rungs are nets of images alone.
     size = _ladder_size(len(cohort), options) if recipe.model == "auto" and not recipe.size else 0
     if recipe.model == "auto" and recipe.learns_labels and recipe.weights == "auto":
         _say_without_weights(options)
-    chosen = resolve_recipe(replace(recipe, model=name.net), seen, climbs=not name.with_table, ladder_size=size)
+    chosen = resolve_recipe(
+        replace(recipe, model=name.net), image_summary, climbs=not name.with_table, ladder_size=size
+    )
     if chosen.model != LADDER:
         chosen = replace(chosen, augmentation=replace(chosen.augmentation, mirror=bool(chosen.augmentation.mirror)))
     if name.with_table:
@@ -223,7 +227,7 @@ def resolved(cohort: Cohort, recipe: Recipe, seen: Seen | None, options: RunOpti
     return chosen
 
 
-def resolve_recipe(recipe: Recipe, seen: Seen, *, climbs: bool = True, ladder_size: int = 0) -> Recipe:
+def resolve_recipe(recipe: Recipe, image_summary: ImageSummary, *, climbs: bool = True, ladder_size: int = 0) -> Recipe:
     """Return the recipe with model, size or shape, and channels chosen where it leaves them open.
 
     The size is the images' own up to 64 pixels and at most 224 else; three channels if any image has colour. The
@@ -236,17 +240,17 @@ def resolve_recipe(recipe: Recipe, seen: Seen, *, climbs: bool = True, ladder_si
     InputError
         If the model is one for images and the study has volumes, or the other way round.
 
-    >>> chosen = resolve_recipe(Recipe(), Seen([(28, 28)], 1), climbs=False)
+    >>> chosen = resolve_recipe(Recipe(), ImageSummary([(28, 28)], 1), climbs=False)
     >>> chosen.model, chosen.size, chosen.channels, chosen.pooling
     ('small-residual', 28, 1, 'average')
-    >>> chosen = resolve_recipe(Recipe(), Seen([(256, 256, 24)], 2), climbs=False)
+    >>> chosen = resolve_recipe(Recipe(), ImageSummary([(256, 256, 24)], 2), climbs=False)
     >>> chosen.model, chosen.shape, chosen.channels
     ('resnet18-3d', (96, 96, 24), 2)
     """
     from focusmap.nets import AUTOENCODER, PACKAGES, attends_along_axes, has_focus, split_model
 
-    _refuse_other_dimensions(recipe, seen)
-    sized = _for_volumes(recipe, seen) if seen.dimensions == 3 else _for_images(recipe, seen)
+    _refuse_other_dimensions(recipe, image_summary)
+    sized = _for_volumes(recipe, image_summary) if image_summary.dimensions == 3 else _for_images(recipe, image_summary)
     if parse_model(recipe.model).engine == "estimator":
         return sized
     if climbs and recipe.model == "auto" and _can_climb(recipe):
@@ -339,35 +343,35 @@ def _seconds_an_image(backbone: str, size: int, devices: str) -> float:
     return min(found)
 
 
-def _refuse_other_dimensions(recipe: Recipe, seen: Seen) -> None:
+def _refuse_other_dimensions(recipe: Recipe, image_summary: ImageSummary) -> None:
     from focusmap.nets import AUTOENCODER, dimensions_of_model
 
     if recipe.model in ("auto", AUTOENCODER):
-        wanted = seen.dimensions
+        wanted = image_summary.dimensions
     else:
         is_net = parse_model(recipe.model).engine == "net"
         wanted = dimensions_of_model(recipe.model) if is_net else 2
-    if wanted != seen.dimensions:
-        taken, found = ("images", "volumes") if seen.dimensions == 3 else ("volumes", "images")
-        other = "small-residual-3d or resnet18-3d" if seen.dimensions == 3 else "resnet18"
+    if wanted != image_summary.dimensions:
+        taken, found = ("images", "volumes") if image_summary.dimensions == 3 else ("volumes", "images")
+        other = "small-residual-3d or resnet18-3d" if image_summary.dimensions == 3 else "resnet18"
         raise InputError(f"model {recipe.model!r} takes {taken}, and those of this study are {found}. Try {other}.")
     is_fast = recipe.baseline not in ("auto", "none")
-    if seen.dimensions == 3 and is_fast and parse_model(recipe.baseline).shown == "images":
+    if image_summary.dimensions == 3 and is_fast and parse_model(recipe.baseline).shown == "images":
         raise InputError(f"baseline {recipe.baseline!r} takes images, and those of this study are volumes. Say none.")
-    if seen.dimensions == 2 and (recipe.shape or recipe.spacing):
+    if image_summary.dimensions == 2 and (recipe.shape or recipe.spacing):
         raise InputError("shape and spacing are for volumes, and those of this study are images. Say --size.")
 
 
-def _for_images(recipe: Recipe, seen: Seen) -> Recipe:
-    longest = sorted(max(shape) for shape in seen.shapes)
+def _for_images(recipe: Recipe, image_summary: ImageSummary) -> Recipe:
+    longest = sorted(max(shape) for shape in image_summary.shapes)
     typical = longest[len(longest) // 2] if longest else LARGEST_BY_DEFAULT
     size = recipe.size or min(max(typical, 16), LARGEST_BY_DEFAULT)
-    return replace(recipe, size=size, channels=recipe.channels or (3 if seen.n_channels == 3 else 1))
+    return replace(recipe, size=size, channels=recipe.channels or (3 if image_summary.n_channels == 3 else 1))
 
 
-def _for_volumes(recipe: Recipe, seen: Seen) -> Recipe:
+def _for_volumes(recipe: Recipe, image_summary: ImageSummary) -> Recipe:
     if recipe.spacing and not (recipe.shape or recipe.size):
         raise InputError("spacing needs a shape, which says how much of each volume is kept, such as [96, 96, 24].")
-    typical = np.median([shape for shape in seen.shapes if len(shape) == 3], axis=0)
+    typical = np.median([shape for shape in image_summary.shapes if len(shape) == 3], axis=0)
     cube = (recipe.size,) * 3 if recipe.size else tuple(int(side) for side in np.clip(typical, 16, LARGEST_VOLUME))
-    return replace(recipe, size=0, shape=recipe.shape or cube, channels=recipe.channels or seen.n_channels)
+    return replace(recipe, size=0, shape=recipe.shape or cube, channels=recipe.channels or image_summary.n_channels)

@@ -39,7 +39,7 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Sides:
-    """In which share of images a mirror image is told from the image, with the upper limit of its 95 % interval."""
+    """In which share of images a mirror image is recognised as one, with the upper limit of its 95 % interval."""
 
     told_apart: float
     high: float
@@ -53,7 +53,7 @@ class Sides:
 
     def __str__(self) -> str:
         shares = f"{100 * self.told_apart:.0f} % (at most {100 * self.high:.0f} %)"
-        return f"an image is told from its mirror image in {shares} of {self.n_images} images"
+        return f"an image is distinguished from its mirror image in {shares} of {self.n_images} images"
 
 
 def mirroring(training: "Training", probe: Recipe, options: RunOptions) -> tuple[Recipe, dict[str, Json]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from focusmap.audit import Finding, Seen, audit_table, look_at_sample
+from focusmap.audit import Finding, ImageSummary, audit_table, look_at_sample
 from focusmap.images import Store
 from focusmap.models.configure import check_model, model_name, preparation_for, resolved, rows_for
 from focusmap.models.fit_nets import (
@@ -38,8 +38,8 @@ class Plan:
 
     Parameters
     ----------
-    recipe, seen
-        As resolved, and by what; `seen` is None for a model of rows.
+    recipe, image_summary
+        As resolved, and by what; the latter is None for a model of rows.
     seconds
         Of the training alone; None where a batch does not fit into the device's memory.
     device
@@ -53,7 +53,7 @@ class Plan:
     """
 
     recipe: Recipe
-    seen: Seen | None
+    image_summary: ImageSummary | None
     seconds: float | None
     device: str
     memory_mb: int
@@ -73,15 +73,15 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
     refuse_constant(cohort)
     check_model(cohort, options.recipe)
     is_shown_images = model_name(cohort, options.recipe).shown == "images"
-    seen = look_at_sample(cohort) if is_shown_images else None
-    recipe = resolved(cohort, options.recipe, seen, options)
+    image_summary = look_at_sample(cohort) if is_shown_images else None
+    recipe = resolved(cohort, options.recipe, image_summary, options)
     rows = rows_for(cohort, recipe)
     divided = split(rows, options)
     parts = [fold_split(divided, k) for k in range(divided.n_folds)] or [divided]
     _check_train(rows, recipe, parts)
     is_net = parse_model(recipe.model).engine == "net"
     if recipe.model == LADDER:
-        return _plan_of_ladder(cohort, recipe, seen, divided, options)
+        return _plan_of_ladder(cohort, recipe, image_summary, divided, options)
     if is_net:
         store = _noise(rows, recipe) if is_shown_images else None
         # Nothing is written, and the speed does not depend on the weights that the net starts from.
@@ -92,7 +92,7 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
     n_trainings = len(parts) * recipe.ensemble
     return Plan(
         recipe=recipe,
-        seen=seen if is_net else None,
+        image_summary=image_summary if is_net else None,
         seconds=None if seconds is None else seconds * n_trainings,
         device=device,
         memory_mb=_memory_mb(recipe, len(cohort) / len(rows)),
@@ -102,11 +102,13 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
     )
 
 
-def _plan_of_ladder(cohort: Cohort, recipe: Recipe, seen: Seen | None, divided: Split, options: RunOptions) -> Plan:
+def _plan_of_ladder(
+    cohort: Cohort, recipe: Recipe, image_summary: ImageSummary | None, divided: Split, options: RunOptions
+) -> Plan:
     """Return the plan of a ladder, whose time is its budget: it climbs no higher than that allows."""
     return Plan(
         recipe=recipe,
-        seen=seen,
+        image_summary=image_summary,
         seconds=60 * options.minutes,
         device="",
         memory_mb=_memory_mb(recipe, 1.0),

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from focusmap.audit import seen_by
+from focusmap.audit import image_summary_of
 from focusmap.files import Json, file_hash, read_json, write_json
 from focusmap.models.configure import check_model, preparation_for, resolved, rows_for
 from focusmap.study import Cohort, Recipe, Run, RunOptions, parse_model, read_recipe, with_images, write_cohort
@@ -70,7 +70,7 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions, auditing: Auditing) -
     write_study(cohort.study, run.study)
     divided = split(rows, options, _groups_of_rows(auditing.near_groups(), rows))
     audit = auditing.judged(split_of_images(divided, rows))
-    recipe = resolved(cohort, options.recipe, seen_by(audit, cohort), options)
+    recipe = resolved(cohort, options.recipe, image_summary_of(audit, cohort), options)
     store = store_for(rows, recipe, run, options)
     if store is not None and store.failures:
         rows = rows.of(store.image_ids) if rows.images is None else with_images(rows, store.image_ids)

@@ -162,7 +162,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Job:
-    """How masks are learnt: the recipe, whether masks of tune choose the thresholds, where, and who is told."""
+    """How masks are learnt: the recipe, whether masks of tune choose the thresholds, where, and its progress."""
 
     recipe: Recipe
     tune_on_masks: bool

@@ -123,7 +123,7 @@ def _drawn(
 
 @dataclass(frozen=True)
 class LearningOptions:
-    """How long a small net learns, from how many cases a step, how fast, from which seed, where, and who is told.
+    """How long a small net learns, from how many cases a step, how fast, from which seed, where, and its progress.
 
     Gradients longer than `longest_gradient` are shortened to it.
     """
