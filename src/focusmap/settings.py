@@ -141,7 +141,7 @@ def settle(request: object) -> None:
 
 def settled(field: Field, value: object) -> object:
     """Return a field's value as its type says: a path for text, a tuple for a list."""
-    if field.choices and value not in field.choices:
+    if field.choices and value not in field.choices and not (value is None and field.default is None):
         option = field.said.option if isinstance(field.said, Setting) and field.said.option else field.name
         raise InputError(
             f"{option} {value!r} is not one of {', '.join(field.choices)}.{suggest(str(value), field.choices)}"

@@ -138,7 +138,7 @@ TYPED = {
     + ["{other} --out {new}/parts --parts left-half"],
     "consensus": ["{folder}/readers.csv --out {new}/labels.csv --accept same-patient-two-spellings"],
     "demo": ["--out {new}/demo"],
-    "run": ["{study} --out {new}/r {quick} --segment --recipe {folder}/quick.yaml", "--resume {run}"],
+    "run": ["{study} --out {new}/r {quick} --track mlflow --segment --recipe {folder}/quick.yaml", "--resume {run}"],
     "doctor": [""],
     "completion": ["bash"],
 }

@@ -152,7 +152,7 @@ class Run:
     learning: Learning = Learning()
     options: Annotated[
         RunOptions,
-        Only(*OF_TRAINING, "language"),
+        Only(*OF_TRAINING, "language", "track"),
     ]
     segment: Annotated[bool, Setting("draw masks, from image-level labels alone", title="masks of lesions")] = False
     masks: Annotated[SegmentRequest, Only("negatives", "tune_on_masks", title="masks of lesions")]

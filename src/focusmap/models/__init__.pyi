@@ -40,6 +40,7 @@ from .preparing import prepare as prepare
 from .preparing import split as split
 from .preparing import store_for as store_for
 from .preparing import write_manifest as write_manifest
+from .tracking import track as track
 from .training import Answered as Answered
 from .training import train_all as train_all
 from .training import train_baseline as train_baseline

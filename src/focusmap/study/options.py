@@ -122,6 +122,10 @@ class RunOptions:
     n_nodes: Annotated[int, Setting("machines that train together (with --resume)", "N", option="nodes")] = 1
     force: Annotated[bool, Setting("replace existing files")] = False
     language: Annotated[Language, Setting("language of the pages: English or Chinese")] = "en"
+    track: Annotated[
+        Literal["mlflow"] | None,
+        Setting("log settings, metrics and small files there, too (optional part mlflow; MLFLOW_TRACKING_URI)"),
+    ] = None
     progress: Annotated[Progress, "Called to report progress."] = silent
     say: Annotated[Say, "Called with what a reader should know at once: first weights, each model that is done."] = (
         unheard
