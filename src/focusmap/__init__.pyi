@@ -32,6 +32,7 @@ from .verbs.explain import explain as explain
 from .verbs.export import export as export
 from .verbs.index import index as index
 from .verbs.predict import predict as predict
+from .verbs.predict_table import predict_table as predict_table
 from .verbs.prepare import audit as audit
 from .verbs.prepare import prepare as prepare
 from .verbs.prepare import split as split

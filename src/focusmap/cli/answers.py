@@ -33,6 +33,13 @@ OF_FILES = frozenset(
 )
 
 
+ON_CLUSTER = frozenset({"request.address", "request.resume", "options.workers"})
+OF_TABLES = ON_CLUSTER | {
+    "request.out", "request.error", "request.engine", "options.force", "options.skip_unreadable"
+}  # fmt: skip
+OF_TABLES |= {f"request.declaration.{name}" for name in ("images", "patient", "missing")}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Predict:
     """Which model is asked about what, and what is written."""
@@ -41,17 +48,22 @@ class Predict:
     examples:
       focusmap predict runs/first film.png --overlay images      one image: the answer in words
       focusmap predict runs/first films                          a folder: one line per image
-      focusmap predict runs/first films --out answers.csv        a table"""
+      focusmap predict runs/first films --out answers.csv        a table
+      focusmap predict runs/first archive.parquet --engine ray --out answers     any length, on a cluster; --resume"""
 
     run: Annotated[Path, Setting("folder of the run, or of a model", "RUN", is_positional=True)]
     request: PredictRequest
-    options: Annotated[RunOptions, Only("skip_unreadable", "devices", "force")]
+    options: Annotated[RunOptions, Only("skip_unreadable", "workers", "devices", "force")]
     typed: Mapping[str, object] = field(default_factory=dict)
 
     def __call__(self) -> int:
         """Run the command."""
         from focusmap.files import is_table
 
+        if self.request.engine == "ray":
+            return self._on_cluster()
+        if idle := sorted(ON_CLUSTER & self.typed.keys()):
+            raise InputError(f"--{idle[0].rpartition('.')[2]} is for --engine ray.")
         if not any(map(is_table, self.request.inputs)):
             refuse_idle(self, self.typed, OF_FILES, LABEL_FILE_ONLY)
         answer = focusmap.predict(self.run, self.request, watched(self.options))
@@ -66,6 +78,16 @@ class Predict:
         if answer.overlays is not None:
             print(f"overlays: {answer.overlays}")
         return print_failures(answer.failures, skip=self.options.skip_unreadable)
+
+    def _on_cluster(self) -> int:
+        refuse_idle(self, self.typed, OF_TABLES, "is not for --engine ray, which writes tables of single images.")
+        answer = focusmap.predict_table(self.run, self.request, watched(self.options))
+        before = f", beside {answer.n_before} parts that were done" if answer.n_before else ""
+        rate = (answer.n_images + answer.n_failed) / max(answer.seconds, 1e-9)
+        print(f"predictions: {answer.folder} ({answer.n_images} images, {rate:.1f} per second{before})")
+        if answer.n_failed:
+            print(f"{answer.n_failed} images could not be read: {answer.folder / 'failures.parquet'}", file=sys.stderr)
+        return 2 if answer.n_failed and not self.options.skip_unreadable else 0
 
     def _flags_in_words(self, answer: "PredictAnswer") -> str:
         return (

@@ -44,7 +44,9 @@ from .index import index_images as index_images
 from .index import join_labels as join_labels
 from .index import pseudonyms as pseudonyms
 from .index import read_headers as read_headers
+from .inputs import ImageColumns as ImageColumns
 from .inputs import Needs as Needs
+from .inputs import image_columns as image_columns
 from .inputs import read_images as read_images
 from .inputs import read_inputs as read_inputs
 from .options import ConsensusOptions as ConsensusOptions

@@ -110,17 +110,53 @@ def _images_of(given: Path, declaration: Declaration, own: Study | None) -> Iter
 
 
 def _images_in(file: Path, declaration: Declaration, own: Study | None) -> Iterator[tuple[tuple[str, str, str], Path]]:
-    table, images = read_columns(file), declaration.images or file.parent
+    table = read_columns(file)
+    columns = _image_columns(file, table, declaration, own)
+    for image_id, path, patient in columns.named(table).itertuples(index=False):
+        yield (image_id, path, patient), columns.study.images / path
+
+
+@dataclass(frozen=True)
+class ImageColumns:
+    """Which columns of a table say where images are, how they are called (`study`), and whose (`patient`, or None)."""
+
+    study: Study
+    patient: str | None
+
+    def named(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return ``image_id, path, patient_id`` of the rows; `InputError` where a path leads out of the folder."""
+        try:
+            rows = named_rows(replace(self.study, images=self.study.label_file.parent), table)
+        except InputError as error:
+            raise InputError(f"{self.study.label_file} {error}") from None
+        patients = table[self.patient].str.strip() if self.patient else ""
+        return rows[["image_id", "path"]].assign(patient_id=patients)
+
+    def samples(self, table: pd.DataFrame, task: Task) -> Samples:
+        """Return the images of some rows of the table, to be shown to a model with a task."""
+        rows = self.named(table)
+        files = [self.study.images / path for path in rows["path"]]
+        rows = rows.assign(row=range(2, len(rows) + 2))
+        return Samples.from_files(Cohort(Study(self.study.label_file, Path(), task, "path"), rows, rows), files)
+
+
+def image_columns(folder: Path, file: Path, some: pd.DataFrame, declaration: Declaration) -> ImageColumns:
+    """Return which columns of a table are which for the model of a run, by some of the table's rows.
+
+    Raises
+    ------
+    InputError
+        If none of them says where images are.
+    """
+    return _image_columns(file, some, declaration, _own_study(folder))
+
+
+def _image_columns(file: Path, table: pd.DataFrame, declaration: Declaration, own: Study | None) -> ImageColumns:
     roles = _roles(file, table, declaration, own)
     if roles.path is None:
         raise InputError(f"{file} {NO_PATH}")
-    try:
-        rows = named_rows(Study(file, file.parent, UNLABELLED, roles.path, roles.image_id), table)
-    except InputError as error:
-        raise InputError(f"{file} {error}") from None
-    patients = table[roles.patient].str.strip() if roles.patient else [""] * len(table)
-    for image_id, path, patient in zip(rows["image_id"], rows["path"], patients, strict=True):
-        yield (image_id, path, patient), images / path
+    images = declaration.images or file.parent
+    return ImageColumns(Study(file, images, UNLABELLED, roles.path, roles.image_id), roles.patient)
 
 
 def _read_rows(folder: Path, needs: Needs, file: Path, declaration: Declaration) -> Cohort:

@@ -51,7 +51,21 @@ class PredictRequest:
         Setting("for a table model: write the columns in this file's header", "FILE.csv"),
         "For a model of tables or cases: a CSV whose header defines the columns of `out`, instead of all columns.",
     ] = None
-    engine: Annotated[Engine, ENGINE] = "auto"
+    engine: Annotated[
+        Literal["auto", "torch", "onnx", "openvino", "ray"],
+        Setting(f"{ENGINE.help}; ray: a table of any length, share by share on a cluster"),
+        "What computes, see `focusmap.models.load_answering`; ``ray`` is for `focusmap.predict_table`.",
+    ] = "auto"
+    address: Annotated[
+        str | None,
+        Setting("with --engine ray: a running cluster; default: one of this machine", "HOST:PORT"),
+        "Of a Ray cluster that sees run, images and `out` under the same paths; None starts one here.",
+    ] = None
+    resume: Annotated[
+        bool,
+        Setting("with --engine ray: leave the parts that are done"),
+        "Whether parts of `out` that are there are left, where the engine is Ray.",
+    ] = False
 
     def __post_init__(self) -> None:
         settle(self)

@@ -1,0 +1,12 @@
+from .cluster import Cluster as Cluster
+from .cluster import Tool as Tool
+from .cluster import worked_through as worked_through
+from .shares import FAILURES as FAILURES
+from .shares import PARTS as PARTS
+from .shares import ROWS as ROWS
+from .shares import UNREAD as UNREAD
+from .shares import Share as Share
+from .shares import Tally as Tally
+from .shares import gathered_failures as gathered_failures
+from .shares import shares_of as shares_of
+from .shares import write_share as write_share

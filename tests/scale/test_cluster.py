@@ -1,0 +1,139 @@
+"""A table of any length, share by share on a cluster: the answers of one machine, whatever is killed on the way."""
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import focusmap
+from focusmap.errors import InputError, MissingPartError
+from focusmap.scale import PARTS, Cluster, Share, Tally, shares_of, worked_through, write_share
+from support.studies import phantom_study
+
+SHARE, TWO = 16, focusmap.RunOptions(workers=2)
+
+
+def table(folder: Path, n: int, name: str = "table.csv") -> Path:
+    rows = pd.DataFrame({" path": [f"images/{k:03d}.png" for k in range(n)], "note": ["", 'a "b", c'] * (n // 2)})
+    (rows.to_csv if name.endswith(".csv") else rows.to_parquet)(folder / name, index=False)
+    return folder / name
+
+
+def test_a_table_comes_in_shares_that_are_named_by_rows_and_question(tmp_path: Path) -> None:
+    file = table(tmp_path, 10)
+    found = list(shares_of(file, "who", 4))
+    assert [len(share.rows) for share in found] == [4, 4, 2]
+    assert list(found[0].rows) == ["path", "note"]
+    assert pd.concat([share.rows for share in found])["path"].tolist() == [f"images/{k:03d}.png" for k in range(10)]
+    assert [share.name for share in found] == sorted(share.name for share in found)
+    again = [share.name for share in shares_of(table(tmp_path, 10, "table.parquet"), "who", 4)]
+    assert again == [share.name for share in found], "the same rows, whatever holds them"
+    other = [share.name for share in shares_of(file, "somebody else", 4)]
+    assert not set(other) & {share.name for share in found}
+    changed = pd.read_csv(file, dtype=str, keep_default_na=False)
+    changed.iloc[5, 1] = "other"
+    changed.to_csv(tmp_path / "changed.csv", index=False)
+    kept = [a == b.name for a, b in zip(again, shares_of(tmp_path / "changed.csv", "who", 4), strict=True)]
+    assert kept == [True, False, True]
+
+
+def test_other_tables_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"rows\.xlsx: is streamed as \.csv, \.csv\.gz, \.parquet"):
+        next(shares_of(tmp_path / "rows.xlsx", "who", SHARE))
+
+
+def test_without_ray_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("focusmap.installation.find_spec", lambda name: None if name == "ray" else object())
+    with pytest.raises(MissingPartError, match=r"needs ray, not installed.*focusmap\[ray\]"):
+        next(worked_through((), tmp_path, lambda: nothing))
+
+
+def nothing(share: Share) -> Tally:
+    return Tally(len(share.rows), 0)
+
+
+class Dying:
+    """Notes who answers what; the process that is asked for the share `deadly` first is killed in the midst of it."""
+
+    def __init__(self, out: Path, deadly: int = -1) -> None:
+        self.out, self.deadly = out, deadly
+
+    def __call__(self, share: Share) -> Tally:
+        asked = sorted(self.out.glob(f"asked-{share.number}-*"))
+        (self.out / f"asked-{share.number}-{os.getpid()}").touch()
+        if share.number == self.deadly and not asked:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return write_share(share, self.out, share.rows, pd.DataFrame())
+
+
+@pytest.fixture(autouse=True)
+def known_to_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this file defines is sent to the workers, which cannot import it."""
+    cloudpickle = pytest.importorskip("ray.cloudpickle")
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+def answers_in(out: Path) -> pd.DataFrame:
+    return pd.concat([pd.read_parquet(file) for file in sorted((out / PARTS).glob("*.parquet"))], ignore_index=True)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_s_share_is_done_again_and_once(tmp_path: Path) -> None:
+    shares = shares_of(table(tmp_path, 96), "who", 8)
+    found = list(worked_through(shares, tmp_path, lambda: Dying(tmp_path, deadly=3), Cluster(n_workers=2)))
+    assert sum(tally.n_answered for tally in found) == 96
+    assert answers_in(tmp_path)["path"].tolist() == [f"images/{k:03d}.png" for k in range(96)]
+    assert len(list(tmp_path.glob("asked-3-*"))) == 2, "by two processes, the first of which was killed"
+
+
+@pytest.mark.slow
+def test_a_stopped_driver_goes_on_where_it_was(tmp_path: Path) -> None:
+    file = table(tmp_path, 160)
+    running = worked_through(shares_of(file, "who", 8), tmp_path, lambda: Dying(tmp_path), Cluster(n_workers=2))
+    next(running)
+    running.close()  # type: ignore[attr-defined]
+    first = {path.name: path.stat().st_mtime_ns for path in (tmp_path / PARTS).glob("*.parquet")}
+    assert 0 < len(first) < 20
+    rest = list(worked_through(shares_of(file, "who", 8), tmp_path, lambda: Dying(tmp_path), Cluster(n_workers=2)))
+    assert len(rest) == 20 - len(first)
+    assert all((tmp_path / PARTS / name).stat().st_mtime_ns == written for name, written in first.items())
+    assert len(answers_in(tmp_path)) == 160
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scale")
+    labels = phantom_study(folder / "study", patients=24, images=96, size=28)
+    recipe = focusmap.Recipe(model="small-residual", weights="none", epochs=1, size=28)
+    options = focusmap.RunOptions(recipe=recipe)
+    focusmap.train(focusmap.read_cohort(labels), folder / "run", options)
+    return folder
+
+
+@pytest.mark.slow
+def test_a_cluster_answers_as_one_machine_does(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("focusmap.verbs.predict_table.ROWS", SHARE)
+    labels = run / "study/labels.csv"
+    rows = pd.read_csv(labels, dtype=str, keep_default_na=False)
+    broken = rows.iloc[[5]].assign(**{rows.columns[0]: "images/broken.png"})
+    (run / "study/images/broken.png").write_bytes(b"no image")
+    more = pd.concat([rows.iloc[:40], broken, rows.iloc[40:]])
+    more.to_csv(run / "study/more.csv", index=False)
+    asked = focusmap.PredictRequest((run / "study/more.csv",), tmp_path / "many")
+    answer = focusmap.predict_table(run / "run", asked, TWO)
+    assert (answer.n_images, answer.n_failed, answer.n_before) == (96, 1, 0)
+    focusmap.predict(run / "run", replace(asked, out=tmp_path / "one.csv"))
+    one = pd.read_csv(tmp_path / "one.csv", keep_default_na=False)
+    many = answers_in(tmp_path / "many")
+    assert many["image_id"].tolist() == one["image_id"].tolist()
+    assert list(many) == list(one)
+    pd.testing.assert_frame_equal(many.fillna(""), one, check_dtype=False, atol=1e-4)
+    assert "broken.png" in pd.read_parquet(tmp_path / "many/failures.parquet")["file"].iloc[0]
+    with pytest.raises(InputError, match="holds parts already"):
+        focusmap.predict_table(run / "run", asked, TWO)
+    again = focusmap.predict_table(run / "run", replace(asked, resume=True), TWO)
+    assert (again.n_images, again.n_before) == (0, 7)
