@@ -111,6 +111,7 @@ TYPED = {
         "{run} {other} --out {new}/p.csv --overlay {new}/overlay",
         "{run} {folder}/images/cat/1.png",
         "{folder}/ages {folder}/ages.csv --out {new}/a",
+        "{run} {other} --out {new}/many --engine ray --resume",
     ],
     "explain": [
         "{run} --out {new}/own --trust --trust-images 2 --trust-draws 2 --shuffled {run}",
@@ -145,11 +146,16 @@ TYPED = {
 SLOW = ("run", "segment", "demo")
 
 
+def without_a_cluster(shares, out, make, cluster):
+    return map(make(), shares)
+
+
 @pytest.mark.parametrize("command", [pytest.param(c, marks=pytest.mark.slow) if c in SLOW else c for c in COMMANDS])
 def test_what_is_shown_is_read(command, place, reads, tmp_path, monkeypatch):
     names = {"study": place / "study/labels.csv", "other": place / "other/labels.csv", "run": place / "run"}
     quick = " ".join(QUICK)
     monkeypatch.setattr("uvicorn.Server.run", lambda _: None)
+    monkeypatch.setattr("focusmap.verbs.predict_table.worked_through", without_a_cluster)
     for typed in TYPED[command]:
         if "anomalies" in typed:
             monkeypatch.setattr("focusmap.everything.is_unlabelled", lambda _: True)
