@@ -104,7 +104,7 @@ def _asked(folder: Path, request: PredictRequest, options: RunOptions) -> tuple[
     needs = needs_of(load_run_model(folder, "cpu"))
     if not needs.images or needs.views or needs.covariates or any(one.baseline for one in needs.task.targets):
         raise InputError(f"{folder}: is no model of single images; --engine ray is for these. Leave it out.")
-    if (out / PARTS).exists() and not request.resume:
+    if not request.resume and (out / PARTS).exists():
         if not options.force:
             raise InputError(f"{out}: holds parts already. Go on with --resume, or replace them with --force.")
         for place in (PARTS, UNREAD):
