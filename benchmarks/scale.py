@@ -1,6 +1,6 @@
 """A table on a cluster beside the plain loop: images per second, the driver's memory, and that the answers are equal.
 
-    python benchmarks/scale.py OUT [--images 20000] [--workers 2]
+    python benchmarks/scale.py OUT [--images 20000]
 
 OUT gets a phantom study of as many images of 28 pixels, a small net that learnt from 600 of them, and the answers of
 ``focusmap predict`` with one thread, of ``--engine ray``, and of ``--engine ray`` whose driver is killed on the way and
@@ -29,18 +29,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--images", type=int, default=20000)
-    parser.add_argument("--workers", type=int, default=2)
     asked = parser.parse_args()
     table, run = study(asked.out, asked.images)
     seconds, _ = timed([*PREDICT, str(run), str(table), "--out", str(asked.out / "one.csv"), "--force"])
     print(f"plain loop, one thread: {asked.images / seconds:.1f} images per second, start included", flush=True)
-    ray = [*PREDICT, str(run), str(table), "--engine", "ray", "--workers", str(asked.workers), "--out"]
+    ray = [*PREDICT, str(run), str(table), "--engine", "ray", "--out"]
     many, again = asked.out / "many", asked.out / "again"
     for n in (asked.images // 10, asked.images):
         few = table.with_name(f"first_{n}.csv")
         pd.read_csv(table, dtype=str, nrows=n).to_csv(few, index=False)
         seconds, memory = timed([*ray[:4], str(few), *ray[5:], str(many), "--force"])
-        print(f"{asked.workers} workers, {n} images: {n / seconds:.1f} images per second, start included; "
+        print(f"{os.cpu_count()} workers, {n} images: {n / seconds:.1f} images per second, start included; "
               f"driver {memory:.0f} MB", flush=True)  # fmt: skip
     killed([*ray, str(again), "--force"], again)
     timed([*ray, str(again), "--resume"])

@@ -135,6 +135,8 @@ SHOWN = {
         "error",
         "alike",
         "engine",
+        "address",
+        "resume",
         "images",
         "target",
         "patient",

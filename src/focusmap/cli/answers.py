@@ -33,7 +33,7 @@ OF_FILES = frozenset(
 )
 
 
-ON_CLUSTER = frozenset({"request.address", "request.resume", "options.workers"})
+ON_CLUSTER = frozenset({"request.address", "request.resume"})
 OF_TABLES = ON_CLUSTER | {
     "request.out", "request.error", "request.engine", "options.force", "options.skip_unreadable"
 }  # fmt: skip
@@ -53,7 +53,7 @@ class Predict:
 
     run: Annotated[Path, Setting("folder of the run, or of a model", "RUN", is_positional=True)]
     request: PredictRequest
-    options: Annotated[RunOptions, Only("skip_unreadable", "workers", "devices", "force")]
+    options: Annotated[RunOptions, Only("skip_unreadable", "devices", "force")]
     typed: Mapping[str, object] = field(default_factory=dict)
 
     def __call__(self) -> int:
