@@ -6,7 +6,7 @@ Folds of a study share them, and so do all that is fitted to them; a mirror imag
 import hashlib
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -105,8 +105,10 @@ def _compiled(levels: "Levels", x: "Tensor") -> Callable[[np.ndarray], np.ndarra
 
     from focusmap.nets import OneSize
 
-    traced = cast(Any, torch.jit).trace(OneSize(levels).eval(), x.contiguous(), check_trace=False)
-    model = openvino.convert_model(traced, input=[-1, *x.shape[1:]], example_input=x.contiguous())
+    example = x[:1].contiguous().expand(2, *x.shape[1:])
+    batch = {0: torch.export.Dim("n_images")}
+    program = torch.export.export(OneSize(levels).eval(), (example,), dynamic_shapes=(batch,))
+    model = openvino.convert_model(program)
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     graph = openvino.compile_model(model, "CPU", settings)
     return lambda images: np.array(graph(np.ascontiguousarray(images))[0])
