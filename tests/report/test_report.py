@@ -647,3 +647,18 @@ def test_maps_of_some_images_by_lot_are_counted(run: Path) -> None:
     assert f"{n_mapped} of {n_tested} tested images were mapped, drawn by lot" in words_of(page_of(run))
     write_table(run / "predictions/test.csv", tested[tested["image_id"].isin(index["image_id"])])
     assert "drawn by lot" not in words_of(page_of(run))
+
+
+def test_a_model_that_is_useful_for_some_labels_says_for_which_and_what_the_simpler_model_is(run: Path) -> None:
+    metrics = read_json(run / "evaluation/metrics.json")
+    for name, level in (("nodule", "useful-not-better-than-simpler"), ("effusion", "not-shown-useful")):
+        metrics["targets"][name]["verdict"] = level  # type: ignore[index,call-overload]
+    rival = "histogram+lbp+pyramid+logistic"
+    limits = {"metric": "AUROC", "value": "0.86", "low": "0.80", "high": "0.91", "guessing": "0.5"}
+    reason = Reason("verdict-not-above", **limits, rival=rival)
+    metrics |= {"verdict": "useful-not-better-than-simpler", **reason_entries(reason, "verdict_reason")}
+    write_json(run / "evaluation/metrics.json", metrics)
+    banner = words_of(page_of(run).split('<section id="summary">')[1].split("</section>")[0])
+    assert "Use it only for nodule, not for the other 1." in banner
+    assert "above a logistic regression on plain image features" in banner
+    assert rival not in banner

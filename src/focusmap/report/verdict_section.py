@@ -14,6 +14,8 @@ from focusmap.report.words import Words, decimal, verdict_title
 SCALES: Mapping[str, tuple[float, float]] = {"auroc": (0.5, 1.0), "r2": (0.0, 1.0)}
 # Tick marks stand this far apart, and the scale begins at one of them.
 STEP = 0.1
+# So many are named; of more the first, and how many more there are.
+SHOWN_LABELS = 5
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,11 @@ class Forest:
 
 @dataclass(frozen=True)
 class VerdictSection:
-    """The verdict with its level, which decides the colour, its sentence and its number."""
+    """The verdict with its level, which decides the colour, its sentence and its number; `only` for which labels."""
 
     level: str
     title: str
+    only: str
     reason: str
     headline: Headline | None
 
@@ -67,10 +70,30 @@ def verdict_section(files: RunFiles, words: Words) -> VerdictSection | None:
     """Return the section; None of a run that was not evaluated."""
     if not files.metrics:
         return None
-    level, reason = text(files.metrics.get("verdict")), words.reason(files.metrics, "verdict_reason")
+    level, reason = text(files.metrics.get("verdict")), words.reason(_plainly(files.metrics, words), "verdict_reason")
     number_of = _headline(files, words) if level not in ("cannot-be-judged", "broken") else None
     reason = reason[:1].upper() + reason[1:]
-    return VerdictSection(level, verdict_title(files.metrics, words), reason, number_of)
+    return VerdictSection(level, verdict_title(files.metrics, words), _only(files.metrics, words), reason, number_of)
+
+
+def _only(metrics: Tree, words: Words) -> str:
+    """Return for which labels a model is useful that is not so for all of them; else nothing."""
+    levels = {name: text(branch(entry).get("verdict")) for name, entry in branch(metrics, "targets").items()}
+    useful = [name for name, level in levels.items() if level.startswith("useful")]
+    n_others = len(levels) - len(useful)
+    return (
+        words("verdict_part.only", names=words.listed(useful, SHOWN_LABELS), n=n_others) if useful and n_others else ""
+    )
+
+
+def _plainly(metrics: Tree, words: Words) -> Tree:
+    """Return metrics whose reason calls the simpler model by what it is."""
+    known = words.tables["answer"]
+    values = {key: known.get(text(value), value) for key, value in branch(metrics, "verdict_reason_values").items()}
+    said = text(metrics.get("verdict_reason"))
+    for name in (text(value) for value in branch(metrics, "verdict_reason_values").values()):
+        said = said.replace(name, known[name]) if name in known else said
+    return {**metrics, "verdict_reason": said, "verdict_reason_values": values}
 
 
 def _headline(files: RunFiles, words: Words) -> Headline | None:
