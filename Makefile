@@ -8,7 +8,7 @@ LOWEST := .venv-lowest
 INSTALLED := .venv/installed
 DOCS_INSTALLED := .venv/docs-installed
 
-.PHONY: demo test check slow coverage lowest docs clean
+.PHONY: demo test check slow coverage lowest docs pacs clean
 
 demo: $(INSTALLED)
 	$(BIN)/focusmap demo --out runs/demo --force
@@ -40,6 +40,11 @@ check: $(INSTALLED)
 
 docs: $(DOCS_INSTALLED)
 	$(BIN)/mkdocs build --site-dir site
+
+# An archive to try things with, on this machine alone: Debian's orthanc and orthanc-dicomweb. It holds what it is sent in runs/pacs.
+pacs:
+	mkdir -p runs/pacs
+	Orthanc docs/orthanc.json
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "focusmap needs Python 3.11 or newer; try: make PYTHON=python3.12")'

@@ -194,7 +194,9 @@ class Answers:
         """Return the answer in words, or as a table, with the images; all of it stands in the text itself."""
         said = f"<pre>{escape(self.words)}</pre>" if len(self) == 1 else self.table.to_html(index=False, max_rows=20)
         failed = "".join(f"<li>{escape(failure.reason)}</li>" for failure in self.failures)
-        shown = "".join(_shown(uri, file.name) for file in self.files if (uri := _thumbnail(file)))
+        shown = "".join(
+            _shown(data_uri("image/png", small), file.name) for file in self.files if (small := thumbnail(file))
+        )
         return f"<div>{said}{shown}{f'<p>Not read:</p><ul>{failed}</ul>' if failed else ''}</div>"
 
 
@@ -278,19 +280,19 @@ def _drawn(index: pd.DataFrame, folder: Path) -> Iterator[Map]:
         yield Map(str(row.image_id), str(row.target), read_map(folder / str(row.map)), content)
 
 
-def _thumbnail(file: Path) -> str:
-    """Return a small PNG of an image as a data URI; empty where it cannot be read any more."""
+def thumbnail(file: Path) -> bytes:
+    """Return a small PNG of an image, of a volume its middle slice; empty where it cannot be read any more."""
     from PIL import Image
 
     try:
         pixels = middle_slice(read_image(file, at_least=SHOWN_SIDE))
     except FocusmapError:
-        return ""
+        return b""
     levels = as_shown(pixels if len(pixels) == 3 else pixels[0])
     drawn, written = Image.fromarray(np.rint(levels * 255).astype(np.uint8)), io.BytesIO()
     drawn.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
     drawn.save(written, format="png")
-    return data_uri("image/png", written.getvalue())
+    return written.getvalue()
 
 
 def _shown(uri: str, caption: str) -> str:

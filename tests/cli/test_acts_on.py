@@ -132,7 +132,8 @@ TYPED = {
         "write {folder}/images --model {run} --out {new}/o --kind sr",
         "query --server http://127.0.0.1:1/dicom-web --where PatientID=x",
         "fetch --server http://127.0.0.1:1/dicom-web --study 1.2 --out {new}/f",
-        "watch --model {run} --send-to http://127.0.0.1:1/dicom-web --host 0.0.0.0 --queue {new}/queue",
+        "watch --model {run} --send-to http://127.0.0.1:1/dicom-web --host 0.0.0.0 --queue {new}/queue "
+        "--server http://127.0.0.1:1/dicom-web --every 5",
     ],
     "index": ["{folder}/images --out {new}/i.csv --labels {folder}/table.csv"],
     "convert": [f"{{folder}}/table.csv --out {{new}}/v {way}" for way in ("--slices", "--stack a,b", "")]

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from focusmap.cli import main
 from focusmap.dicom.archive import Archive, ArchiveError
 from support.dicom_files import a_dataset, a_series, saved
 from support.options import QUICK
+from support.pages import ROOT
 from support.studies import phantom_study
 
 pytestmark = pytest.mark.slow
@@ -47,11 +49,9 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     place, http, dicom = tmp_path_factory.mktemp("orthanc"), free_port(), free_port()
-    settings = {
-        "Name": "test", "StorageDirectory": str(place / "db"), "HttpPort": http, "DicomPort": dicom,
-        "Plugins": [str(PLUGIN)], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"}, "AuthenticationEnabled": False,
-        "RemoteAccessAllowed": False, "DicomCheckCalledAet": False,
-    }  # fmt: skip
+    # That of `make pacs`, elsewhere.
+    settings = json.loads((ROOT / "docs/orthanc.json").read_text())
+    settings |= {"StorageDirectory": str(place / "db"), "HttpPort": http, "DicomPort": dicom, "Plugins": [str(PLUGIN)]}
     (place / "orthanc.json").write_text(json.dumps(settings))
     with (place / "log").open("w") as log:
         server = subprocess.Popen([str(ORTHANC), str(place / "orthanc.json")], stdout=log, stderr=log)
@@ -167,6 +167,28 @@ def test_a_station_answers_what_it_is_sent_with_the_numbers_of_predict(
         found = [one.content.get_image_measurement_groups()[0].get_measurements()[0].value for one in reports]
         np.testing.assert_allclose(sorted(found), sorted(expected[str(image)] for image in images), atol=1e-5)
         assert sum("FloatPixelData" in one for one in made) == 3 * len(images)
+
+
+@needs_orthanc
+def test_a_station_finds_what_an_archive_has_and_answers_it_there(archive: Archive, run: Path, tmp_path: Path) -> None:
+    film = a_dataset(
+        Modality="DX", StudyInstanceUID=generate_uid(), SeriesInstanceUID=generate_uid(), PatientID="p3",
+        SOPInstanceUID=generate_uid(), StudyDate=f"{date.today():%Y%m%d}",
+    )  # fmt: skip
+    archive.send(dcmread(saved(tmp_path, film)))
+    command = [sys.executable, "-m", "focusmap", "dicom", "watch", "--model", str(run), "--listen", str(free_port()),
+               "--server", archive.url, "--send-to", archive.url, "--every", "1", "--quiet", "1", "--where",
+               "PatientID=p3", "--queue", str(tmp_path / "queue"), "--kind", "sr"]  # fmt: skip
+    station = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert station.stdout is not None
+    said = [station.stdout.readline() for _ in range(3)]
+    time.sleep(4)  # nothing that it made itself may arrive again
+    station.terminate()
+    rest = station.communicate(timeout=20)[0]
+    assert "job 1: 1 objects stored and read back" in said[2]
+    assert "job 2" not in rest
+    made = [dcmread(file) for file in objects_of(archive, str(film.StudyInstanceUID), tmp_path)]
+    assert sorted(one.Modality for one in made) == ["DX", "SR"]
 
 
 def test_others_are_refused_a_station_that_names_no_caller(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

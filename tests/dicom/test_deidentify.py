@@ -1,12 +1,16 @@
 """Copies without who they are: nothing that names anybody is left, pixels and geometry are, nothing is called clean."""
 
 import json
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
 from focusmap.cli import main
 from support.dicom_files import a_dataset, a_series, saved
@@ -66,3 +70,62 @@ def test_the_key_lies_beside_the_folder_for_its_owner_alone(shared: Path) -> Non
     assert list(json.loads(key.read_text())["patients"].values()) == ["ID-4711"]
     assert key.stat().st_mode & 0o077 == 0
     assert not list(shared.rglob("*.json"))
+
+
+SAMPLES = {
+    "AE": "SECRETAE", "AS": "033Y", "CS": "SECRETCS", "DA": "19990131", "DT": "19990131235959", "TM": "235959.123",
+    "IS": "424242", "DS": "42.4242", "PN": "Secret^Name", "UI": "1.2.3.4.5.424242", "LO": "secret", "LT": "secret",
+    "SH": "secret", "ST": "secret", "UC": "secret", "UR": "http://secret.example", "UT": "secret", "UN": b"secret",
+    "OB": b"secret", "OW": b"secret", "OL": b"secret12", "OD": b"secret12", "OV": b"secret12", "OF": b"secret12",
+    "US": 42, "SS": -42, "UL": 424242, "SL": -424242, "FL": 42.5, "FD": 42.5, "AT": 0x00424242, "UV": 42, "SV": -42,
+}  # fmt: skip
+# What the options of `METHOD` retain: dates moved, times as they are, and the patient's characteristics.
+MOVED = {"StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate", "AcquisitionDateTime"}
+RETAINED = {"StudyTime", "SeriesTime", "AcquisitionTime", "ContentTime"} | {
+    "PatientSex", "PatientAge", "PatientSize", "PatientWeight"
+}  # fmt: skip
+
+
+def filled(tags: Iterable[tuple[int, ...]]) -> Dataset:
+    """Return an image that has each of the elements with a value to be found again."""
+    found = a_dataset(PatientID="ID-4711", PatientName="Secret^Name")
+    for tag in tags:
+        if len(tag) != 2 or not dictionary_has_tag(tag) or Tag(tag).group in (0x0000, 0x0002, 0x7FE0):
+            continue
+        vr = dictionary_VR(tag).split(" or ")[-1]
+        if vr == "SQ":
+            inner = Dataset()
+            inner.PersonName, inner.UID, inner.TextValue = "Secret^Name", "1.2.3.4.5.424242", "secret"
+            found.add_new(tag, vr, [inner])
+        else:
+            found.add_new(tag, vr, SAMPLES[vr])
+    return found
+
+
+def test_every_element_of_the_profile_is_removed_or_replaced(tmp_path: Path) -> None:
+    """Table E.1-1 of PS3.15, edition 2026c, as dicom-anonymizer transcribes it: actions D, Z, X, U and their mixes."""
+    table = pytest.importorskip("dicomanonymizer.dicom_anonymization_databases.dicomfields_2026c")
+    original = filled(table.ALL_TAGS)
+    (tmp_path / "in").mkdir()
+    saved(tmp_path / "in", original, "all.dcm")
+    assert main(["dicom", "deidentify", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 0
+    (file,) = (tmp_path / "out").rglob("*.dcm")
+    made, n_checked = dcmread(file), 0
+    for tag in (tag for tag in table.ALL_TAGS if len(tag) == 2 and tag in original and tag in made):
+        name, value = made[tag].keyword, made[tag].value
+        n_checked += 1
+        if name in RETAINED:
+            assert value == original[tag].value
+        elif name in MOVED or tag in table.U_TAGS:
+            assert value, name
+            assert value != original[tag].value, name
+        elif tag in table.X_TAGS:
+            # Of these only what says how it was de-identified is there again.
+            assert name in ("DeidentificationMethod", "DeidentificationMethodCodeSequence"), name
+        else:
+            assert value != original[tag].value, name
+    assert n_checked > 20
+    assert len([tag for tag in table.ALL_TAGS if len(tag) == 2 and tag in original]) > 550
+    content = file.read_bytes()
+    for secret in (b"ecret", b"4711", b"424242", b"19990131"):
+        assert secret not in content

@@ -15,7 +15,7 @@ from pydicom.uid import generate_uid
 from focusmap.dicom import jobs as jobs_module
 from focusmap.dicom.archive import ArchiveError
 from focusmap.dicom.jobs import MOST_ATTEMPTS, Jobs
-from focusmap.dicom.watch import Station
+from focusmap.dicom.watch import Lookout, Station
 from focusmap.errors import UnreadableImageError
 from support.dicom_files import a_dataset, saved
 
@@ -171,3 +171,49 @@ def test_a_study_that_ends_the_station_is_parked_in_the_end(tmp_path: Path) -> N
             working.step()
     working.step()
     assert "ended the station" in working.jobs.parked()[0].reason
+
+
+class Shelves:
+    """An archive of one study, which answers when it is on."""
+
+    def __init__(self, *datasets) -> None:
+        self.datasets = {str(one.SOPInstanceUID): one for one in datasets}
+        self.is_on, self.asked, self.given = True, {}, 0
+
+    def query(self, filters) -> list[dict[str, str]]:
+        if not self.is_on:
+            raise ArchiveError("does not answer")
+        self.asked = filters
+        return [{"StudyInstanceUID": "1.5"}]
+
+    def instances(self, _study: str) -> list[tuple[str, str]]:
+        return [("1.6", uid) for uid in self.datasets]
+
+    def instance(self, _study: str, _series: str, uid: str):
+        self.given += 1
+        return self.datasets[uid]
+
+
+def test_images_of_an_archive_arrive_once_and_what_was_made_here_does_not(tmp_path: Path) -> None:
+    film, own = a_dataset(SOPInstanceUID="1.7"), a_dataset(SOPInstanceUID="1.8", Manufacturer="focusmap")
+    shelves, said = Shelves(film, own), []
+    lookout = Lookout(Jobs(tmp_path, 0.0), shelves, {"ModalitiesInStudy": "DX"}, 0.0, said.append)
+    assert [lookout.step(), lookout.step()] == [1, 0]
+    assert shelves.given == 2
+    assert set(shelves.asked) == {"StudyDate", "ModalitiesInStudy"}
+    working = Station(lookout.jobs, make, Folder(tmp_path / "archive"), said.append)
+    assert (working.step(), working.step(), lookout.step()) == (1, 0, 0)
+    assert len(list((tmp_path / "archive").iterdir())) == 1
+    assert dcmread(next((tmp_path / "archive").iterdir())).ImageComments == "1.7"
+
+
+def test_an_archive_that_does_not_answer_is_asked_less_often(tmp_path: Path) -> None:
+    shelves, said = Shelves(a_dataset(SOPInstanceUID="1.7")), []
+    lookout = Lookout(Jobs(tmp_path, 0.0), shelves, {}, 10.0, said.append)
+    shelves.is_on = False
+    assert lookout.step() == 0
+    assert said == ["looking for studies: does not answer"]
+    assert 15 < lookout.not_before - time.time() <= 20
+    shelves.is_on, lookout.not_before = True, 0.0
+    assert lookout.step() == 1
+    assert 5 < lookout.not_before - time.time() <= 10

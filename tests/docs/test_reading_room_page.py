@@ -1,7 +1,12 @@
 """The page on the reading room: its commands exist, its limits are those of the code."""
 
+import json
 import re
+from pathlib import Path
 
+import pytest
+
+from focusmap.cli import main
 from focusmap.reading_room.desk import MOST_WAITING
 from focusmap.reading_room.guard import SHORTEST_TOKEN
 from focusmap.reading_room.intake import MOST_FILES, MOST_UNZIPPED
@@ -24,3 +29,15 @@ def test_its_limits_are_those_of_the_code() -> None:
     assert f"at least {SHORTEST_TOKEN} signs" in PAGE
     assert (MOST_UNZIPPED, MOST_UPLOADS) == (4, 8)
     assert {f"{MOST_FILES:,}", f"{MOST_WAITING:,}"} <= set(re.findall(r"[\d,]+\d", PAGE))
+
+
+def test_the_container_starts_the_room_for_those_who_know_the_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    started = [json.loads(line.split(" ", 1)[1]) for line in lines if line.startswith(("ENTRYPOINT", "CMD"))]
+    program, *asked = [word for part in started for word in part]
+    assert program == "focusmap"
+    monkeypatch.delenv("FOCUSMAP_TOKEN", raising=False)
+    assert main([word.replace("/run-folder", str(tmp_path)) for word in asked]) == 2
+    assert "Add --token" in capsys.readouterr().err

@@ -72,6 +72,9 @@ def test_files_are_chosen_answered_and_shown_under_their_maps(page: sync_api.Pag
     expect(page.locator(".target")).to_have_count(3)
     expect(page.locator(".target .said").first).not_to_be_empty()
     expect(page.locator("#caption")).to_contain_text("Heat map", timeout=60_000)
+    # No word is left with a gap that nothing filled.
+    assert "{" not in page.locator("body").inner_text()
+    expect(page.locator(".alike img")).to_have_count(3, timeout=60_000)
     first = bright(page, "#plain")
     page.keyboard.press("ArrowDown")
     expect(page.locator("#items li").nth(1)).to_have_attribute("aria-selected", "true")

@@ -12,14 +12,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import PIL.Image
+import pydicom.data
 import pytest
 from fastapi.testclient import TestClient
 
 import focusmap
 from focusmap.cli import main
 from focusmap.images import read_image
-from focusmap.reading_room.intake import Sent
+from focusmap.reading_room.desk import alike_of
+from focusmap.reading_room.intake import MOST_FRAMES, Sent
 from focusmap.reading_room.layers import segment, show
+from focusmap.verbs.requests import ServeRequest
 from focusmap.verbs.segment import SegmentResult
 from support.dicom_files import a_dataset, saved
 from support.room_files import png, zipped
@@ -93,6 +97,42 @@ def test_the_worklist_answers_draws_and_shows_the_image_as_it_is(site: TestClien
     assert site.get(f"{address}/maps/9/0/0").status_code == 404
     site.delete("/api/items")
     assert site.get(f"{address}/image/0/0").status_code == 404
+
+
+def test_training_images_most_alike_are_shown_without_their_names(
+    site: TestClient, films: list[Path], run: Path
+) -> None:
+    (item,) = sent(site, {"a.png": films[0].read_bytes()})
+    for _ in range(600):
+        (found,) = site.get("/api/items").json()["items"]
+        if found["alike"] is not None:
+            break
+        time.sleep(0.1)
+    known = focusmap.load_model(run).predict(films[0]).alike(0, 3)
+    assert [one["labels"] for one in found["alike"]] == [one.labels for one in known]
+    assert 0 < len(known) <= 3
+    assert not any(one.image_id in json.dumps(found) or one.file.name in json.dumps(found) for one in known)
+    small = site.get(f"/api/items/{item['id']}/alike/0")
+    assert small.headers["content-type"] == "image/png"
+    assert max(PIL.Image.open(io.BytesIO(small.content)).size) <= 256
+    assert site.get(f"/api/items/{item['id']}/alike/3").status_code == 404
+
+
+def test_others_than_this_machine_see_no_training_image_unless_it_is_said() -> None:
+    told = {"host": "0.0.0.0", "token": "a" * 20}
+    assert [alike_of(ServeRequest(**more)) for more in ({}, told, {**told, "alike": 2}, {"alike": 0})] == [3, 0, 2, 0]
+
+
+def test_images_of_one_patient_share_a_sheet_and_no_identifier(site: TestClient, tmp_path: Path) -> None:
+    files = {}
+    for k, patient in enumerate(("ID-4711", "ID-4711", "ID-0815")):
+        dataset = a_dataset(PatientID=patient, SOPInstanceUID=f"1.2.{k}")
+        files[f"{k}.dcm"] = saved(tmp_path, dataset, f"{k}.dcm").read_bytes()
+    sent(site, files)
+    items = finished(site)
+    groups = [item["answer"]["patient"] for item in items]
+    assert groups[0] == groups[1] != groups[2] != ""
+    assert "4711" not in json.dumps(items)
 
 
 def test_another_method_draws_other_maps(site: TestClient, films: list[Path]) -> None:
@@ -279,6 +319,34 @@ def test_masks_are_laid_on_the_image_by_label(
     assert segment(room, one) == {"lesions": [{"target": "nodule", "mask": "masks/0.png", "n_pixels": "70"}]}
     np.testing.assert_array_equal(np.load(tmp_path / "mask.npy")[0, 0], mask > 0)
     assert (tmp_path / "masks" / "masks" / "0.png").is_file()
+
+
+def test_each_frame_of_a_file_is_answered_as_an_image(site: TestClient, films: list[Path], tmp_path: Path) -> None:
+    frames = np.stack([read_image(film).pixels[0] for film in films[:3]])
+    two = a_dataset(frames[0], bits=8, NumberOfFrames=3)
+    two.PixelData = frames.tobytes()
+    content = saved(tmp_path, two, "loop.dcm").read_bytes()
+    answers = asked(site, "/api/predict", {"loop.dcm": content})
+    assert [one["name"] for one in answers] == ["loop.dcm (1)", "loop.dcm (2)", "loop.dcm (3)"]
+    alone = asked(site, "/api/predict", {film.name: film.read_bytes() for film in films[:3]})
+    assert [one["targets"] for one in answers] == [one["targets"] for one in alone]
+    two.NumberOfFrames = MOST_FRAMES + 1
+    refused = site.post("/api/predict", files=[("files", ("a.dcm", saved(tmp_path, two, "many.dcm").read_bytes()))])
+    assert f"has {MOST_FRAMES + 1} frames" in refused.json()["error"]
+
+
+@pytest.mark.slow
+def test_every_file_of_pydicom_is_answered_or_refused_with_a_reason(site: TestClient) -> None:
+    files = sorted((Path(pydicom.data.__file__).parent / "test_files").rglob("*.dcm"))
+    answers = {}
+    for file in files:
+        (*_, answers[file.name]) = asked(site, "/api/predict", {file.name: file.read_bytes()})
+    refused = {name: one["refused"] for name, one in answers.items() if "refused" in one}
+    assert len(files) - len(refused) >= 55
+    for name, reason in refused.items():
+        assert name in reason
+        assert len(reason) > len(name) + 20
+        assert "/" not in reason.replace("images/", "")
 
 
 SAMPLES = Path(os.environ.get("FOCUSMAP_DATA", "nowhere")) / "io_samples"

@@ -26,7 +26,7 @@ class Serve:
     run: Annotated[Path, RUN]
     request: Annotated[
         ServeRequest,
-        Only("host", "port", "token", "language", "keep", "largest", "seconds", "memory", "devices", "engine"),
+        Only("host", "port", "token", "language", "keep", "largest", "seconds", "memory", "alike", "devices", "engine"),
     ] = ServeRequest()
 
     def __call__(self) -> None:
@@ -76,7 +76,8 @@ class Dicom:
     examples:
       focusmap dicom write film.dcm --model runs/first --out answers     a report, masks, maps and overlays of one image
       focusmap dicom deidentify export --out shared                      a copy of a folder without who they are
-      focusmap dicom watch --model runs/first --listen 11112 --send-to http://pacs:8042/dicom-web"""
+      focusmap dicom watch --model runs/first --listen 11112 --send-to http://pacs:8042/dicom-web
+      focusmap dicom watch --model runs/first --server URL --send-to URL --where ModalitiesInStudy=DX   looks itself"""
 
     action: Annotated[
         DicomAction, Setting("write, deidentify, query, fetch, send, watch", "ACTION", is_positional=True)
@@ -96,6 +97,7 @@ class Dicom:
             "listen",
             "host",
             "callers",
+            "every",
             "quiet",
             "queue",
         ),

@@ -1,9 +1,11 @@
 from .archives import Packed as Packed
+from .archives import PackedImage as PackedImage
 from .archives import PackedVolume as PackedVolume
 from .conversion import Conversion as Conversion
 from .conversion import find_packing as find_packing
 from .conversion import write_packed as write_packed
 from .dicom import dicom_files as dicom_files
+from .dicom import unpack_dicom as unpack_dicom
 from .dicom import unpack_dicom_volumes as unpack_dicom_volumes
 from .slices_and_stacks import SliceOptions as SliceOptions
 from .slices_and_stacks import unpack_parts as unpack_parts

@@ -54,6 +54,18 @@ class Archive:
             found = self._client().search_for_studies(search_filters=dict(filters), fields=list(SHOWN))
         return [{name: _cell(study, name) for name in SHOWN} for study in found]
 
+    def instances(self, study: str) -> list[tuple[str, str]]:
+        """Return the series and the UID of every object of a study (QIDO-RS)."""
+        names = ("SeriesInstanceUID", "SOPInstanceUID")
+        with self._asking("list the objects of a study"):
+            found = self._client().search_for_instances(study, fields=list(names))
+        return [(_cell(one, names[0]), _cell(one, names[1])) for one in found]
+
+    def instance(self, study: str, series: str, uid: str) -> "Dataset":
+        """Return one object (WADO-RS); `ArchiveError` if the archive does not answer or has it no more."""
+        with self._asking("give an object"):
+            return self._client().retrieve_instance(study, series, uid)
+
     def fetch(self, study: str, folder: Path) -> list[Path]:
         """Write the objects of a study to a folder, and return their files (WADO-RS).
 

@@ -1,4 +1,4 @@
-"""DICOM files without who they are: the Basic Application Level Confidentiality Profile (PS3.15, annex E).
+"""DICOM files without who they are: the Basic Application Level Confidentiality Profile (PS3.15, annex E, 2026c).
 
 Options taken, and named in every file: Retain Longitudinal Temporal Information With Modified Dates (each patient's
 dates moved by one number of days), Retain Patient Characteristics (sex, age, size, weight). Elements that the standard
@@ -40,9 +40,11 @@ KEPT = {
     "ViewCodeSequence", "ViewModifierCodeSequence", "DimensionIndexSequence", "DimensionOrganizationSequence",
     "DimensionOrganizationType", "FrameContentSequence", "InStackPositionNumber", "PlanePositionSequence",
     "PlaneOrientationSequence", "StackID", "DimensionIndexValues", "FrameType", "RescaleType", "VolumetricProperties",
-    "VolumeBasedCalculationTechnique", "PixelPresentation",
+    "VolumeBasedCalculationTechnique", "PixelPresentation", "ConvolutionKernel",
 }  # fmt: skip
-REMOVED = ("ContributingEquipmentSequence", "UDISequence", "BurnedInAnnotation")
+REMOVED = (
+    "ContributingEquipmentSequence", "UDISequence", "BurnedInAnnotation", "TransducerIdentificationSequence",
+)  # fmt: skip
 UIDS = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "DimensionOrganizationUID")
 DATES = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate", "AcquisitionDateTime")
 TIMES = ("StudyTime", "SeriesTime", "AcquisitionTime", "ContentTime")
@@ -189,20 +191,7 @@ def _stays(element: "DataElement") -> bool:
         return False
     if keyword in KEPT:
         return True
-    # What somebody typed, dates, UIDs and names are kept only where they are listed above.
-    return element.tag.group in KEPT_GROUPS and element.VR not in (
-        "UI",
-        "DA",
-        "DT",
-        "TM",
-        "PN",
-        "LT",
-        "ST",
-        "UT",
-        "UC",
-        "UR",
-        "LO",
-    )
+    return element.tag.group in KEPT_GROUPS and element.VR not in FREE
 
 
 def _moved(text: str, days: timedelta) -> str:

@@ -11,7 +11,7 @@ from focusmap.dicom.archive import SHOWN, Archive
 from focusmap.dicom.deidentify import deidentify
 from focusmap.dicom.jobs import Jobs
 from focusmap.dicom.request import DicomAction, DicomRequest
-from focusmap.dicom.watch import SECONDS_BETWEEN_LOOKS, TITLE, Station, listen, maker
+from focusmap.dicom.watch import SECONDS_BETWEEN_LOOKS, TITLE, Lookout, Station, listen, maker
 from focusmap.errors import InputError
 
 
@@ -57,13 +57,17 @@ def _deidentify(request: DicomRequest) -> Iterator[str]:
 
 
 def _query(request: DicomRequest) -> Iterator[str]:
-    wrong = [text for text in request.filters if "=" not in text]
-    if wrong:
-        raise InputError(f"--where {wrong[0]}: KEY=VALUE was expected, such as StudyDate=20240301-20240331.")
-    found = Archive(_text(request.server, "--server URL")).query(dict(text.split("=", 1) for text in request.filters))
+    found = Archive(_text(request.server, "--server URL")).query(_filters(request))
     yield "\t".join(SHOWN)
     for study in found:
         yield "\t".join(study.values())
+
+
+def _filters(request: DicomRequest) -> dict[str, str]:
+    wrong = [text for text in request.filters if "=" not in text]
+    if wrong:
+        raise InputError(f"--where {wrong[0]}: KEY=VALUE was expected, such as StudyDate=20240301-20240331.")
+    return dict(text.split("=", 1) for text in request.filters)
 
 
 def _fetch(request: DicomRequest) -> Iterator[str]:
@@ -88,13 +92,20 @@ def _watch(request: DicomRequest) -> Iterator[str]:
     answering = Answering(load_model(model), read_codes(request.codes), request.kinds or KINDS)
     jobs = Jobs(request.queue or model / "queue", request.quiet)
     said: queue.Queue[str] = queue.Queue()
+    lookout = None
+    if request.server:
+        lookout = Lookout(jobs, Archive(request.server), _filters(request), request.every, said.put)
     server = listen(jobs, (request.host, request.listen), request.callers)
     yield f"listening: {request.host}:{request.listen}, AE title {TITLE}"
     for job in jobs.parked():
         yield f"job {job.number}: parked: {job.reason}"
     station = Station(jobs, maker(answering), archive, said.put)
+    if request.server:
+        yield f"looking: {request.server}, every {request.every:g} s"
     try:
         while True:
+            if lookout is not None:
+                lookout.step()
             station.step()
             while not said.empty():
                 yield said.get()

@@ -74,11 +74,15 @@ class Jobs:
         """Return where the objects of a job lie once all of them are made."""
         return self.folder / "objects" / str(job.number)
 
+    def knows(self, uid: str) -> bool:
+        """Return whether an image arrived before, done or not."""
+        with self._open() as database:
+            return database.execute("select 1 from images where uid = ?", (uid,)).fetchone() is not None
+
     def receive(self, uid: str, study: str, content: bytes) -> bool:
         """Store an image as a whole, and return whether it is new; when this returns it is safe."""
-        with self._open() as database:
-            if database.execute("select 1 from images where uid = ?", (uid,)).fetchone():
-                return False
+        if self.knows(uid):
+            return False
         file = self.image(uid)
         file.parent.mkdir(exist_ok=True)
         temporary = file.with_suffix(f".{os.getpid()}.part")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from focusmap.dicom.sources import Sources
+from focusmap.dicom.sources import MAKER, Sources
 from focusmap.evaluation import NOTICE
 from focusmap.files import Json, branch, items, number, text
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from highdicom.sr import CodedConcept
     from pydicom.dataset import Dataset
 
-MAKER, SCHEME = "focusmap", "99FOCUSMAP"
+SCHEME = "99FOCUSMAP"
 SERIES = {"SR": 9301, "SEG": 9302, "MAP": 9303, "SC": 9304}
 # SNOMED CT: what an answer says of a finding.
 SAID = {

@@ -34,12 +34,14 @@ class DicomRequest:
     ] = None
     server: Annotated[
         str,
-        Setting("query, fetch, send: address of a DICOMweb service (account: FOCUSMAP_PACS_ACCOUNT)", "URL"),
+        Setting("query, fetch, send, watch: a DICOMweb service (account: FOCUSMAP_PACS_ACCOUNT)", "URL"),
         "Address of a DICOMweb service; ``FOCUSMAP_PACS_ACCOUNT`` holds ``NAME:PASSWORD`` where it asks for one.",
     ] = ""
     filters: Annotated[
         tuple[str, ...],
-        Setting("query: what studies have, such as StudyDate=20240301-20240331; repeatable", "KEY=X", option="where"),
+        Setting(
+            "query, watch: what studies have, such as StudyDate=20240301-20240331; repeatable", "KEY=X", option="where"
+        ),
     ] = ()
     study: Annotated[str, Setting("fetch: the StudyInstanceUID", "UID")] = ""
     send_to: Annotated[str, Setting("watch: DICOMweb service that objects are stored in", "URL")] = ""
@@ -50,6 +52,9 @@ class DicomRequest:
     callers: Annotated[
         tuple[str, ...], Setting("watch: AE title that may send; repeatable", "TITLE", option="caller")
     ] = ()
+    every: Annotated[
+        float, Setting("watch: seconds between looks for new studies in --server (only those of --where)", "S")
+    ] = 60.0
     quiet: Annotated[float, Setting("watch: seconds without a new image after which a study is complete", "S")] = 30.0
     queue: Annotated[Path | None, Setting("watch: folder of what is not done yet (default: RUN/queue)", "DIR")] = None
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 OF_PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
 OF_STUDY = ("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName")
 AGE = re.compile(r"\d{3}[DWMY]")
+# Who makes the objects of answers, and objects that have rows and are no image that could be answered.
+MAKER, NO_IMAGES = "focusmap", ("SEG", "SR", "PR", "RTSTRUCT")
 IMAGES_ONLY = "holds no DICOM image with pixels"
 
 
@@ -75,7 +77,7 @@ def sources_of(places: Sequence[Path], folder: Path, *, volumes: bool) -> Iterat
 def _images(place: Path) -> Iterator[Sources]:
     for path in dicom_files(place) if place.is_dir() else [place]:
         dataset = header(path)
-        if "Rows" in dataset and dataset.get("Modality") not in ("SEG", "SR", "PR", "RTSTRUCT"):
+        if "Rows" in dataset and dataset.get("Modality") not in NO_IMAGES:
             yield Sources((completed(dataset),), path, path.name)
 
 

@@ -3,13 +3,17 @@
 import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from focusmap.dicom.archive import ArchiveError
-from focusmap.dicom.jobs import Job, Jobs
+from focusmap.dicom.jobs import LONGEST_WAIT, Job, Jobs
+from focusmap.dicom.sources import MAKER, NO_IMAGES
 from focusmap.errors import FocusmapError, InputError
 
 if TYPE_CHECKING:
@@ -95,6 +99,80 @@ class Station:
         told = re.sub(r"[0-9.]{20,}|\S*/\S*\.(?:dcm|nii\.gz)", "…", reason)
         is_parked = self.jobs.fail(job, told, again=again)
         self.say(f"job {job.number}: {'parked' if is_parked else 'will be tried again'}: {told}")
+
+
+class Shelves(Protocol):
+    """An archive that is looked through."""
+
+    def query(self, filters: Mapping[str, str]) -> list[dict[str, str]]:
+        """Return the studies that fit."""
+
+    def instances(self, study: str) -> list[tuple[str, str]]:
+        """Return series and UID of every object of a study."""
+
+    def instance(self, study: str, series: str, uid: str) -> "Dataset":
+        """Return one object."""
+
+
+@dataclass
+class Lookout:
+    """Looks through an archive for images that have not arrived, now and then; what does not answer less often.
+
+    Parameters
+    ----------
+    jobs
+        Where images arrive.
+    archive, filters
+        Where is looked, and what studies have; without a date those of yesterday and today.
+    every
+        Seconds between two looks.
+    say
+        Told when the archive does not answer.
+    """
+
+    jobs: Jobs
+    archive: Shelves
+    filters: Mapping[str, str]
+    every: float
+    say: Say
+    not_before: float = 0.0
+    failures: int = 0
+    # No images, or made here: they are looked at once.
+    others: set[str] = field(default_factory=set)
+
+    def step(self) -> int:
+        """Look, if it is time to; return how many images arrived."""
+        if time.time() < self.not_before:
+            return 0
+        try:
+            n_new, self.failures = self.look(), 0
+        except ArchiveError as error:
+            n_new, self.failures = 0, self.failures + 1
+            self.say(f"looking for studies: {error}")
+        self.not_before = time.time() + min(self.every * 2**self.failures, LONGEST_WAIT)
+        return n_new
+
+    def look(self) -> int:
+        """Take every image that has not arrived; return how many there were."""
+        today = date.today()
+        recent = {"StudyDate": f"{today - timedelta(days=1):%Y%m%d}-{today:%Y%m%d}"}
+        studies = [one["StudyInstanceUID"] for one in self.archive.query({**recent, **self.filters})]
+        return sum(
+            self._take(study, series, uid)
+            for study in studies
+            for series, uid in self.archive.instances(study)
+            if UID.fullmatch(uid) and UID.fullmatch(study) and uid not in self.others and not self.jobs.knows(uid)
+        )
+
+    def _take(self, study: str, series: str, uid: str) -> bool:
+        if shutil.disk_usage(self.jobs.folder).free < LEAST_FREE_BYTES:
+            raise ArchiveError("the disk is full; images are left where they are.")
+        found, content = self.archive.instance(study, series, uid), BytesIO()
+        if "Rows" not in found or found.get("Manufacturer") == MAKER or found.get("Modality") in NO_IMAGES:
+            self.others.add(uid)
+            return False
+        found.save_as(content, enforce_file_format=True)
+        return self.jobs.receive(uid, study, content.getvalue())
 
 
 def maker(answering: "Answering") -> Callable[[list[Path], Path], object]:

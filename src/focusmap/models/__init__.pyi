@@ -1,3 +1,4 @@
+from .alike import N_SHOWN as N_SHOWN
 from .alike import Neighbour as Neighbour
 from .alike import neighbours_of as neighbours_of
 from .challenge import Challenge as Challenge

@@ -13,6 +13,8 @@ from typing import Any
 
 from focusmap.errors import InputError, MissingPartError
 from focusmap.files import Json
+from focusmap.models import N_SHOWN
+from focusmap.reading_room.guard import LOOPBACK
 from focusmap.reading_room.intake import Sent
 from focusmap.reading_room.worker import Limits, work
 from focusmap.verbs.requests import ServeRequest
@@ -23,7 +25,7 @@ GATHERED_SECONDS = 0.01
 SECONDS_EACH = 2.0
 START_SECONDS = 300
 # Answers are asked for before maps, and maps that somebody waits for before those that nobody looks at yet.
-URGENCY = {"unpack": 0, "answer": 1, "keep": 2, "segment": 2, "maps": 3}
+URGENCY = {"unpack": 0, "answer": 1, "keep": 2, "segment": 2, "alike": 3, "maps": 3}
 MOST_WAITING = 2000
 
 
@@ -42,6 +44,12 @@ class _Job:
     kind: str = field(compare=False, default="")
     told: tuple[Any, ...] = field(compare=False, default=())
     future: "Future[Any]" = field(compare=False, default_factory=Future)
+
+
+def alike_of(limits: ServeRequest) -> int:
+    """Return how many images of train are shown: none to others than this machine's own people, unless it is said."""
+    usual = N_SHOWN if limits.host in LOOPBACK else 0
+    return usual if limits.alike is None else limits.alike
 
 
 @dataclass
@@ -63,7 +71,7 @@ class Desk:
         self._context = get_context("spawn")
         self._waiting: queue.PriorityQueue[_Job] = queue.PriorityQueue()
         self._numbers, self._is_closed = count(), False
-        self._process_limits = Limits(limits.devices, limits.engine, limits.memory, limits.largest)
+        self._process_limits = Limits(limits.devices, limits.engine, limits.memory, limits.largest, alike_of(limits))
         self.facts = self._start()
         self.is_ready = True
         self._thread = threading.Thread(target=self._serve, name="desk", daemon=True)

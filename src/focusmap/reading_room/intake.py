@@ -8,9 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from focusmap.files import IMAGE_SUFFIX
+import numpy as np
 
-MOST_FILES = 5000
+from focusmap.files import IMAGE_SUFFIX
+from focusmap.images import to_bytes
+
+MOST_FILES, MOST_FRAMES = 5000, 200
+# Percentiles between which levels of more than 8 bits are shown.
+SHOWN_WINDOW = (0.5, 99.5)
 MIB = 2**20
 ZIP, DICOM = b"PK\x03\x04", b"DICM"
 # What comes out of zip files may be so many times what may be sent.
@@ -38,13 +43,13 @@ def unpack(
     """Return the images in files as sent: file, name and, where it is refused, why.
 
     A zip file is opened, as far as it holds no more than `MOST_UNZIPPED` times `largest` MiB; the slices of a DICOM
-    series are one image where `volumes` are asked for.
+    series are one image where `volumes` are asked for, and each frame of a file is one where they are not.
     """
     found: list[tuple[Path, str, str]] = []
     for file, name in files:
         found += _unzipped(file, name, folder, largest) if starts(file, 0, ZIP) else [(file, name, "")]
     if not volumes:
-        return found
+        return [one for file, name, refused in found for one in _in_frames(file, name, refused)]
     slices = [(file, name) for file, name, refused in found if not refused and starts(file, 128, DICOM)]
     others = [one for one in found if one[2] or not starts(one[0], 128, DICOM)]
     return others + (_stacked(slices, folder) if slices else [])
@@ -105,6 +110,53 @@ def suffix_of(name: str) -> str:
     found = IMAGE_SUFFIX.search(name)
     gzipped = ".nii.gz" if name.lower().endswith(".nii.gz") else ""
     return gzipped or (found.group(0).lower() if found else "")
+
+
+def _in_frames(file: Path, name: str, refused: str) -> list[tuple[Path, str, str]]:
+    """Return each frame of a DICOM file with several as an image of its own; any other file as it is."""
+    n_frames = 1 if refused or not starts(file, 128, DICOM) else _n_frames(file)
+    if n_frames == 1:
+        return [(file, name, refused)]
+    if n_frames > MOST_FRAMES:
+        return [(file, name, f"has {n_frames} frames; at most {MOST_FRAMES} are answered at once")]
+    from focusmap.convert import PackedImage, unpack_dicom
+
+    found = []
+    for k, one in enumerate(unpack_dicom(file), start=1):
+        if isinstance(one, PackedImage):
+            found.append((write_pixels(file.with_name(f"{file.stem}-{k:04d}"), one.pixels), f"{name} ({k})", ""))
+        else:
+            found.append((file, name, _told(str(getattr(one, "reason", one)), {file.name: name})))
+    return found
+
+
+def _n_frames(file: Path) -> int:
+    from pydicom import dcmread
+
+    try:
+        return int(dcmread(file, stop_before_pixels=True, specific_tags=["NumberOfFrames"]).get("NumberOfFrames") or 1)
+    # What is wrong with it is said where it is read.
+    except Exception:
+        return 1
+
+
+def write_pixels(place: Path, pixels: np.ndarray) -> Path:
+    """Write pixels ``(C, rows, columns)`` without loss, but colour in 8 bits, and return the file: a PNG or a TIFF."""
+    from PIL import Image as Raster
+
+    if len(pixels) == 3:
+        file = place.with_suffix(".png")
+        Raster.fromarray(np.ascontiguousarray(np.moveaxis(to_bytes(pixels, SHOWN_WINDOW), 0, -1))).save(file)
+        return file
+    if pixels.dtype in (np.uint8, np.uint16):
+        file = place.with_suffix(".png")
+        Raster.fromarray(pixels[0]).save(file)
+        return file
+    from tifffile import imwrite
+
+    file = place.with_suffix(".tif")
+    imwrite(file, pixels[0], photometric="minisblack")
+    return file
 
 
 def _stacked(slices: Sequence[tuple[Path, str]], folder: Path) -> list[tuple[Path, str, str]]:

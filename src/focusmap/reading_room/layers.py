@@ -13,8 +13,8 @@ import numpy as np
 
 from focusmap.errors import InputError, UnreadableImageError
 from focusmap.files import Json
-from focusmap.images import Image, SliceView, slice_view, to_bytes, voxel_sizes
-from focusmap.reading_room.intake import DICOM, Sent, starts, without_paths
+from focusmap.images import Image, SliceView, slice_view, voxel_sizes
+from focusmap.reading_room.intake import DICOM, SHOWN_WINDOW, Sent, starts, without_paths, write_pixels
 
 if TYPE_CHECKING:
     from focusmap.heatmaps import NetView
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 # Pixels of the longer side of what is shown of an image, and of a slice of a volume.
 LONGEST, LONGEST_OF_SLICES = 2048, 512
 LEVELS = 65535
-SHOWN_WINDOW = (0.5, 99.5)
 
 
 def show(sent: Sent) -> dict[str, Json]:
@@ -98,6 +97,26 @@ def _reduced(plane: np.ndarray, longest: int) -> np.ndarray:
     kept = plane if plane.dtype in (np.uint8, np.uint16, np.int16) else plane.astype(np.float32)
     size = (max(round(columns * scale), 1), max(round(rows * scale), 1))
     return np.asarray(cv2.resize(np.ascontiguousarray(kept), size, interpolation=cv2.INTER_AREA))
+
+
+def show_alike(room: "Room", sent: Sent) -> list[Json]:
+    """Write the images of train that look most like one, ``alike_0.png`` and so on, and return their labels.
+
+    Neither their names nor their files are told. Whether there is a file is `shown`.
+    """
+    from focusmap.loaded import thumbnail
+    from focusmap.models import neighbours_of
+    from focusmap.study import Declaration, read_images
+
+    model, found = room.model, list[Json]()
+    samples = read_images(model.folder, model.task, [sent.file], Declaration())
+    for k, one in enumerate(neighbours_of(model.folder, model.model, samples, room.limits.alike)):
+        small = thumbnail(one.file)
+        if small:
+            (sent.folder / f"alike_{k}.png").write_bytes(small)
+        labels: dict[str, Json] = dict(one.labels)
+        found.append({"labels": labels, "shown": bool(small)})
+    return found
 
 
 def draw_maps(room: "Room", sent: Sent, method: str | None, with_values: bool = False) -> dict[str, Json]:
@@ -197,8 +216,6 @@ def segment(room: "Room", sent: Sent) -> dict[str, Json]:
 
 def keep(room: "Room", sent: Sent, folder: Path, stem: str) -> tuple[str, str]:  # noqa: ARG001  (as every task)
     """Write an image without anything that says whose it is, and return its file's name and its patient as sent."""
-    from PIL import Image as Raster
-
     from focusmap.images import identity, read_image, write_nifti
 
     image = read_image(sent.file)
@@ -207,15 +224,4 @@ def keep(room: "Room", sent: Sent, folder: Path, stem: str) -> tuple[str, str]: 
     if len(image.source_shape) == 3:
         write_nifti(folder / f"{stem}.nii.gz", image.pixels, image.affine)
         return f"{stem}.nii.gz", patient
-    colour = image.n_channels == 3
-    pixels = np.moveaxis(image.pixels, 0, -1) if colour else image.pixels[0]
-    if pixels.dtype == np.uint8 or (pixels.dtype == np.uint16 and not colour):
-        Raster.fromarray(pixels).save(folder / f"{stem}.png")
-        return f"{stem}.png", patient
-    if colour:
-        Raster.fromarray(np.moveaxis(to_bytes(image.pixels, SHOWN_WINDOW), 0, -1)).save(folder / f"{stem}.png")
-        return f"{stem}.png", patient
-    from tifffile import imwrite
-
-    imwrite(folder / f"{stem}.tif", pixels, photometric="minisblack")
-    return f"{stem}.tif", patient
+    return write_pixels(folder / stem, image.pixels).name, patient

@@ -19,7 +19,7 @@ import numpy as np
 
 from focusmap.errors import FocusmapError, MissingFileError
 from focusmap.files import Json, remove_abandoned
-from focusmap.reading_room.desk import BusyError, Desk
+from focusmap.reading_room.desk import BusyError, Desk, alike_of
 from focusmap.reading_room.intake import MIB, Sent, suffix_of
 
 State = Literal["waiting", "answered", "refused"]
@@ -47,6 +47,8 @@ class Item:
     mask: dict[str, Json] = field(default_factory=dict)
     mask_state: MapState = "none"
     corrected: dict[str, str] = field(default_factory=dict)
+    # None as long as nobody has looked which images of train are most alike.
+    alike: list[Json] | None = None
     # Counted up when a map is drawn anew, so that a page knows what to fetch again.
     version: int = 0
     n_bytes: int = 0
@@ -62,6 +64,7 @@ class Item:
             "maps": {"state": self.map_state, "version": self.version, **self.maps},
             "mask": {"state": self.mask_state, **self.mask},
             "corrected": dict(self.corrected),
+            "alike": self.alike,
         }
 
 
@@ -149,8 +152,15 @@ class Shelf:
             item.state, item.reason = "refused", str(found["refused"])
             return
         item.state, item.answer = "answered", found
+        if alike_of(self.desk.limits) and not found.get("unlike"):
+            self._then(self.desk.ask("alike", item.sent), self._found_alike, item)
+        else:
+            item.alike = []
         if self.desk.facts["methods"]:
             self.draw(item, None)
+
+    def _found_alike(self, item: Item, value: Any) -> None:
+        item.alike = value if isinstance(value, list) else []
 
     def draw(self, item: Item, method: str | None) -> None:
         """Have the maps of an item drawn; by the usual method where none is named."""

@@ -223,6 +223,14 @@ def _add_layers(app: FastAPI, shelf: Shelf) -> None:
         """Return one plane of a mask: 0 or 1."""
         return _layer(shelf.get(_visitor(request), item_id), "mask.npy", (lesion, plane, position))
 
+    @app.get("/api/items/{item_id}/alike/{position}", tags=["page"])
+    def alike(request: Request, item_id: str, position: int) -> Response:
+        """Return one of the training images that are most like an image, small."""
+        file = shelf.get(_visitor(request), item_id).sent.folder / f"alike_{position}.png"
+        if not file.is_file():
+            raise MissingFileError("no such image.")
+        return Response(file.read_bytes(), media_type="image/png")
+
     @app.post("/api/items/{item_id}/maps", status_code=202, tags=["page"])
     def draw(request: Request, item_id: str, method: Annotated[str, Body(embed=True)]) -> dict[str, Any]:
         """Have the maps of an image drawn anew, by another method."""

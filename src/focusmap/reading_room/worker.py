@@ -4,11 +4,13 @@ It has a bound on its memory and is ended when it takes too long. What it is tol
 images, maps and masks lie as arrays in the folder of their item, on the grid that the page shows them in.
 """
 
+import hmac
 import resource
+import secrets
 import signal
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,8 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from focusmap.answered import can_segment
 from focusmap.errors import FocusmapError, InputError
 from focusmap.files import Json
-from focusmap.reading_room.intake import Sent, unpack, without_paths
-from focusmap.reading_room.layers import draw_maps, keep, segment, show
+from focusmap.images import identity
+from focusmap.reading_room.intake import DICOM, Sent, starts, unpack, without_paths
+from focusmap.reading_room.layers import draw_maps, keep, segment, show, show_alike
 
 if TYPE_CHECKING:
     from focusmap.heatmaps import NetView
@@ -27,12 +30,17 @@ GIB = 2**30
 
 
 class Limits(NamedTuple):
-    """Device and engine of the model, the GiB that the process may take besides it, the MiB that are sent at most."""
+    """What the process may do.
+
+    Device and engine of the model, the GiB that it may take besides, the MiB that are sent at most, and how many images
+    of train are shown beside an answer.
+    """
 
     devices: str
     engine: str
     memory: float
     largest: int
+    alike: int
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,7 @@ class Room:
     model: "LoadedModel"
     metrics: Mapping[str, Json]
     limits: Limits
+    secret: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
 
     @property
     def view(self) -> "NetView | None":
@@ -52,6 +61,11 @@ class Room:
     def takes_volumes(self) -> bool:
         """Whether a series of slices is one image."""
         return len(self.model.model.preparations[0].input_shape) == 4
+
+    def group(self, file: Path) -> str:
+        """Return what images of one patient have in common while this process lives; empty where nobody knows."""
+        patient = identity(file).patient_id if starts(file, 128, DICOM) else ""
+        return hmac.new(self.secret.encode(), patient.encode(), "sha256").hexdigest()[:16] if patient else ""
 
     def facts(self) -> dict[str, Json]:
         """Return what the page must know of the model before anything was sent."""
@@ -144,13 +158,14 @@ def answer(room: Room, sent: Sequence[Sent], with_images: bool) -> list[dict[str
             found.append({"refused": without_paths(refused.get(str(one.file), "cannot be read"), one)})
             continue
         said = answer_of(given, row, room.metrics)
-        found.append({**said, "image": show(one)} if with_images else said)
+        found.append({**said, "image": show(one), "patient": room.group(one.file)} if with_images else said)
     return found
 
 
 TASKS: Mapping[str, Callable[..., Any]] = {
     "unpack": lambda room, files, folder: unpack(files, folder, room.limits.largest, volumes=room.takes_volumes),
     "answer": answer,
+    "alike": show_alike,
     "maps": draw_maps,
     "segment": segment,
     "keep": keep,

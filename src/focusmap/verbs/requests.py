@@ -190,6 +190,12 @@ class ServeRequest:
     largest: Annotated[int, Setting("MiB that may be sent at once", "MIB")] = 512
     seconds: Annotated[float, Setting("seconds that one image may take", "SECONDS")] = 60.0
     memory: Annotated[float, Setting("GiB that reading and answering may take besides the model", "GIB")] = 4.0
+    alike: Annotated[
+        int | None,
+        Setting("training images to show beside each answer; 0: none (usual: 3 for this machine alone)", "N"),
+        "How many images of train that look most like an image are shown beside its answer, with their labels and "
+        "without their names. None: 3 on a loopback address, else none.",
+    ] = None
     devices: Annotated[str, Setting("device of the model: auto, cpu, cuda, mps", "DEVICE")] = "cpu"
     engine: Annotated[Engine, ENGINE] = "auto"
 

@@ -102,7 +102,7 @@ async function look() {
   if (!state.items.some((item) => item.id === state.chosen)) state.chosen = state.items[0]?.id ?? null;
   show();
   const unfinished = state.items.some(
-    (item) => item.state === "waiting" || item.maps.state === "drawing" || item.mask.state === "drawing",
+    (item) => item.state === "waiting" || (item.state === "answered" && item.alike === null) || item.maps.state === "drawing" || item.mask.state === "drawing",
   );
   if (unfinished || state.sending) timer = setTimeout(look, 350);
 }
@@ -196,7 +196,7 @@ function numbers(target) {
   if (target.kind === "binary") {
     const p = target.classes[0].probability;
     const byPoint = !target.members.length && !none;
-    const said = byPoint ? words("probability_of", { p: round(p), cut: round(target.threshold) }) : words("probability_alone", { p: round(p) });
+    const said = byPoint ? words("probability_of", { p: round(p), threshold: round(target.threshold) }) : words("probability_alone", { p: round(p) });
     return [scale(p, byPoint ? target.threshold : null, none), made("span", { class: "small" }, said)];
   }
   if (target.kind === "continuous") {
@@ -268,6 +268,32 @@ function block(item, target) {
   );
 }
 
+// Of a training image its labels: of 0 and 1 the names of the ones that it has, else the classes.
+function labelsOf(labels) {
+  const said = facts.targets.filter((target) => labels[target.name] !== undefined).map((target) => {
+    const [name, value] = [target.name, labels[target.name]];
+    if (target.classes.length === 2 && target.classes[0] === "0") return value === "1" ? name : "";
+    return facts.targets.length === 1 ? value : `${name} ${value}`;
+  });
+  return said.filter(Boolean).join(", ") || words("no_label");
+}
+
+function alike(item) {
+  const figures = item.alike.map((one, k) => made("figure", {},
+    one.shown ? made("img", { src: `/api/items/${item.id}/alike/${k}`, alt: labelsOf(one.labels) }) : null,
+    made("figcaption", {}, labelsOf(one.labels))));
+  return made("section", { class: "alike" }, made("h3", {}, words("alike")), made("div", { class: "few" }, ...figures));
+}
+
+// One sheet for all images of a patient, where their files say whose they are.
+function sheet(item) {
+  const own = item.answer.patient;
+  const all = own ? state.items.filter((one) => one.state === "answered" && one.answer.patient === own) : [item];
+  const asked = [item, ...all.filter((one) => one.id !== item.id)].map((one) => `item=${one.id}`).join("&");
+  const name = all.length > 1 ? words("pdf_patient", { n: all.length }) : words("pdf");
+  return made("p", { class: "buttons" }, made("a", { class: "button", id: "pdf", href: `/api/sheet.pdf?${asked}&lang=${language}`, download: true }, name));
+}
+
 function showAnswer() {
   const item = chosen();
   if (!item) return $("answer").replaceChildren();
@@ -280,7 +306,8 @@ function showAnswer() {
     for (const flag of item.answer.flags) parts.push(made("div", { class: "notice odd" }, flag));
     parts.push(...item.answer.targets.map((target) => block(item, target)));
     if (!unlike && item.answer.targets.some((target) => target.members.length && target.kind !== "continuous")) parts.push(made("p", { class: "small error" }, words("error", { error: 100 * item.answer.error })));
-    if (facts.pdf) parts.push(made("p", { class: "buttons" }, made("a", { class: "button", id: "pdf", href: `/api/sheet.pdf?item=${item.id}&lang=${language}`, download: true }, words("pdf"))));
+    if (item.alike?.length) parts.push(alike(item));
+    if (facts.pdf) parts.push(sheet(item));
   }
   $("answer").replaceChildren(...parts);
 }
