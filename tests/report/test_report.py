@@ -659,6 +659,6 @@ def test_a_model_that_is_useful_for_some_labels_says_for_which_and_what_the_simp
     metrics |= {"verdict": "useful-not-better-than-simpler", **reason_entries(reason, "verdict_reason")}
     write_json(run / "evaluation/metrics.json", metrics)
     banner = words_of(page_of(run).split('<section id="summary">')[1].split("</section>")[0])
-    assert "Use it only for nodule, not for the other 1." in banner
+    assert "Only for nodule; not for the other 1." in banner
     assert "above a logistic regression on plain image features" in banner
     assert rival not in banner
