@@ -13,8 +13,11 @@ from focusmap.segmentation.votes import (
     CONTRAST_ALONE,
     FEATURES,
     MAP_POWER,
+    PENALTIES,
     Vote,
     _Bags,
+    _folds,
+    _held,
     candidates_of,
     choose,
     learn_vote,
@@ -100,7 +103,7 @@ def test_unknown_labels_are_not_learnt_from(planted):
 
 def test_the_gradient_is_that_of_the_loss():
     rng = np.random.default_rng(0)
-    bags = _Bags(rng.normal(size=(30, 3)), np.array([0, 4, 11, 20]), np.array([1.0, 0, 1, 0]))
+    bags = _Bags(rng.normal(size=(30, 3)), np.array([0, 4, 11, 20]), np.array([1.0, 0, 1, 0]), 50.0)
     prior = np.array([0.5, 0, 0])
     for _ in range(5):
         values = rng.normal(size=5)
@@ -136,3 +139,14 @@ def test_the_map_decides_between_two_lesions_that_look_alike():
         region = choose(Vote(DARK), candidates_of(image, gaussian_filter(seen, 3)).of(DARK)).region
         assert region[start + 5, start + 5]
         assert not region[45 - start + 5, 45 - start + 5]
+
+
+def test_inner_folds_hold_the_weights_where_labels_say_nothing_and_keep_patients_together():
+    cases, known, _ = cases_of(range(24))
+    shuffled = np.random.default_rng(0).permutation(known)
+    folds = _folds(np.repeat(np.arange(12), 2).astype(str))
+    assert (folds[::2] == folds[1::2]).all()
+    assert set(folds) == {0, 1, 2}
+    penalty, area = _held(DARK, cases, shuffled, folds)
+    assert penalty == max(PENALTIES)
+    assert area < 0.75

@@ -37,7 +37,7 @@ from focusmap.segmentation.segmenter import (
     save_learnt,
 )
 from focusmap.segmentation.small_nets import LearningOptions, UNet, predict_masks
-from focusmap.segmentation.voted import DISTILLED, VOTE, kept_voted, learn_voted, load_voted, save_voted
+from focusmap.segmentation.voted import DISTILLED, NO_GATE, VOTE, kept_voted, learn_voted, load_voted, save_voted
 
 DRAWN_BY = ("vote", "distilled", "refined")
 """Whose masks can be written; `METHODS` says who learns to draw them."""
@@ -65,10 +65,13 @@ class Drawer:
         Of each kind of map, as chosen.
     evidence, errors
         Of methods that know it: the AUROC on the tuning set of how much of a lesion they find, with its standard error.
+    gate
+        Probability from which on a mask is drawn even where the model does not say that there is a lesion.
     """
 
     draw: Draw
     thresholds: Mapping[str, SeedThresholds]
+    gate: float = NO_GATE
     evidence: Mapping[str, float] = field(default_factory=dict)
     errors: Mapping[str, float] = field(default_factory=dict)
 
@@ -116,7 +119,7 @@ def learn_by_vote(member: Member, lesion: Lesion, job: Job) -> Drawer:
         regions, confidences = voted.draw(case)
         return {**_raw(case, voted.thresholds), **regions}, confidences
 
-    return Drawer(draw, voted.thresholds, voted.evidence, voted.errors)
+    return Drawer(draw, voted.thresholds, voted.gate, voted.evidence, voted.errors)
 
 
 METHODS: dict[str, Callable[[Member, Lesion, Job], Drawer]] = {
@@ -147,14 +150,14 @@ def learn_to_draw(method: str, member: Member, lesion: Lesion, job: Job) -> Draw
 def drawn_regions(case: LesionCase, drawer: Drawer) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Return every region ``(*source_shape) bool`` and confidences by name.
 
-    Regions are empty, and confidences NaN, where the model says that there is no lesion.
+    Regions are empty, and there are no confidences, where the model says that there is no lesion and its probability
+    is below the drawer's gate.
     """
     drawn, confidences = drawer.draw(case)
-    soft = {
-        name: region if case.predicted or name == UNGATED else np.zeros_like(region) for name, region in drawn.items()
-    }
+    is_drawn = case.predicted or case.probability >= drawer.gate
+    soft = {name: region if is_drawn or name == UNGATED else np.zeros_like(region) for name, region in drawn.items()}
     regions = {name: to_source(region, case.placement) >= 1 / 2 for name, region in soft.items()}
-    return regions, confidences if case.predicted else {}
+    return regions, confidences if is_drawn else {}
 
 
 def _learn(member: Member, lesion: Lesion, job: Job) -> Learnt:

@@ -22,6 +22,9 @@ from focusmap.training import Checkpoint, write_checkpoint
 REGIONS, VOTE, DISTILLED = "regions", "vote", "distilled"
 # A chosen region on which the vote agrees less teaches nothing.
 LEAST_CONFIDENCE = 0.5
+# Of the lesions of the tuning set, how many are drawn; and how many there have to be to tell the gate by.
+DRAWN_SHARE, FEWEST_LESIONS = 0.95, 20
+NO_GATE = 2.0
 # Of a U-Net's answers, the highest share: whether it sees a lesion anywhere.
 HIGHEST_SHARE = 0.01
 
@@ -38,6 +41,8 @@ class Voted:
         A U-Net taught by the chosen regions; cases without a lesion taught it to draw none.
     thresholds
         Of each kind of map, those at which it becomes a mask of its own.
+    gate
+        As `gate_of` has it.
     evidence, errors
         Of each method, the AUROC on the tuning set of how much of a lesion it finds in an image, and its standard
         error; no mask is needed for it. NaN where the tuning set has one class alone.
@@ -46,6 +51,7 @@ class Voted:
     vote: Vote
     distilled: UNet
     thresholds: Mapping[str, SeedThresholds]
+    gate: float
     evidence: Mapping[str, float]
     errors: Mapping[str, float]
 
@@ -67,13 +73,23 @@ def _agreement(first: np.ndarray, second: np.ndarray) -> float:
 def learn_voted(train: Seen, tune: Seen, thresholds: Mapping[str, SeedThresholds], lesion: Lesion, job: Job) -> Voted:
     """Return what the cases of train and tune teach, by their labels alone."""
     candidates = {name: _candidates(seen, f"{lesion.name}: regions", job) for name, seen in _named(train, tune)}
-    vote = learn_vote(candidates["train"], train.known, candidates["tune"], tune.known)
+    patients = [str(patient) for _, seen in _named(train, tune) for patient in seen.cohort.patient_ids]
+    vote = learn_vote(candidates["train"], train.known, candidates["tune"], tune.known, patients)
     distilled = _distil(train, candidates["train"], vote, lesion, job)
     whether = [_highest(predict_masks(distilled, case.image[None])[0]) for case in tune.cases]
     area, error = area_and_error(np.array(whether), tune.known)
-    return Voted(
-        vote, distilled, thresholds, {VOTE: vote.evidence, DISTILLED: area}, {VOTE: vote.error, DISTILLED: error}
-    )
+    evidence, errors = {VOTE: vote.evidence, DISTILLED: area}, {VOTE: vote.error, DISTILLED: error}
+    return Voted(vote, distilled, thresholds, gate_of(tune), evidence, errors)
+
+
+def gate_of(tune: Seen) -> float:
+    """Return the probability from which on a mask is drawn: `DRAWN_SHARE` of the tuning set's lesions are above it.
+
+    A classifier's threshold weighs missed lesions against false alarms; a mask that is missed is lost, and one too many
+    has its confidence beside it. With few lesions to tell it by, masks are drawn where the model finds a lesion alone.
+    """
+    of_lesions = [case.probability for case in tune.of(1)]
+    return float(np.quantile(of_lesions, 1 - DRAWN_SHARE)) if len(of_lesions) >= FEWEST_LESIONS else NO_GATE
 
 
 def _named(train: Seen, tune: Seen) -> list[tuple[str, Seen]]:
@@ -120,6 +136,7 @@ def save_voted(voted: Voted, made_for: Mapping[str, Json], path: Path) -> None:
         "dimensions": voted.distilled.dimensions,
         "vote": voted.vote.to_dict(),
         "cuts": {name: cast(Json, asdict(thresholds)) for name, thresholds in voted.thresholds.items()},
+        "gate": voted.gate,
         "evidence": _defined(voted.evidence),
         "errors": _defined(voted.errors),
     }
@@ -140,7 +157,8 @@ def load_voted(path: Path, made_for: Mapping[str, Json], job: Job) -> Voted | No
         net.load_state_dict(dict(saved.tensors))
         vote = Vote.from_dict(cast(dict[str, Json], saved.facts["vote"]))
         evidence, errors = (_numbers(saved.facts[name]) for name in ("evidence", "errors"))
-        return Voted(vote, net.to(job.device).eval(), thresholds_of(saved), evidence, errors)
+        gate = cast(float, saved.facts["gate"])
+        return Voted(vote, net.to(job.device).eval(), cuts_of(saved), gate, evidence, errors)
 
     return read_learnt(path, made_for, build)
 

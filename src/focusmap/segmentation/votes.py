@@ -10,9 +10,9 @@ where and not whether. The score of an image is that of its best region,
     S = 1 / T log sum_R exp(T s(R)),        P(lesion) = sigmoid(exp(a) S + b),
 
 and w is what best tells the labelled images apart, held near w_0, contrast alone, by a penalty. So a feature counts as
-far as regions that have it are seldom in images without a lesion. How much the map counts
-is chosen on the tuning set, since a net's maps of what it learnt from say more than those of other images; so is, in
-part, whether lesions are dark or bright.
+far as regions that have it are seldom in images without a lesion. How strongly w is held is chosen by the images of
+inner folds, of patients that w has not seen. How much the map counts is chosen on the tuning set, since a net's maps of
+what it learnt from say more than those of other images; so is, in part, whether lesions are dark or bright.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,8 +32,11 @@ CONTRAST_ALONE = np.array([1.0, 0, 0, 0, 0, 0, 0])
 BY_DEFAULT = (1.0, 0.3, 1.4, 0.25, -0.5, -2.3, 0.0)
 MAP_POWERS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 MAP_POWER = 0.5
-PENALTY = 50.0
+PENALTIES = (5.0, 50.0, 500.0)
+N_INNER_FOLDS = 3
 SHARPNESS = 4.0
+# Of contrast, as a share of its usual weight.
+LEAST_WEIGHT = 0.5
 # Of images with and of those without a lesion: below it nothing is learnt of their differences.
 FEWEST = 8
 LEAST_MAP, LEAST_CONTRAST, MOST_BORDER = 1e-3, 1e-3, 3.0
@@ -152,6 +155,7 @@ def learn_vote(
     known: np.ndarray,
     tune: Sequence[Candidates] = (),
     known_tune: np.ndarray | None = None,
+    patients: Sequence[str] | None = None,
 ) -> Vote:
     """Return how regions are weighed, learnt from which images have a lesion and which have none.
 
@@ -161,17 +165,21 @@ def learn_vote(
         Of train and of the tuning set.
     known, known_tune
         ``(N,)``: 1 with a lesion, 0 without, NaN unknown.
+    patients
+        Of all cases, those of train first: who stays on one side of the inner folds. None: each case is a patient.
     """
     known_tune = np.full(len(tune), np.nan) if known_tune is None else known_tune
     both, labels = [*cases, *tune], np.concatenate([known, known_tune])
     if min((labels == 1).sum(), (labels == 0).sum()) < FEWEST:
         return Vote(_agreeing(both))
-    fitted = [_fitted(polarity, both, labels) for polarity in (DARK, BRIGHT)]
+    folds = _folds(np.arange(len(both)).astype(str) if patients is None else np.asarray(patients, dtype=str))
+    found = [_held(polarity, both, labels, folds) for polarity in (DARK, BRIGHT)]
+    fitted = [_fitted(polarity, both, labels, held) for polarity, (held, _) in zip((DARK, BRIGHT), found, strict=True)]
     on_tune = [_with_powers(vote, tune, known_tune) for vote in fitted]
-    # How well each tells those apart that it was fitted to, without the map, and with it those of tune.
+    # How well each tells images of the inner folds apart without the map, and with it those of tune.
     apart = [
-        area_and_error(image_scores(vote, both), labels)[0] + max((area for area, _ in found.values()), default=0.0)
-        for vote, found in zip(fitted, on_tune, strict=True)
+        area + max((with_map for with_map, _ in powers.values()), default=0.0)
+        for (_, area), powers in zip(found, on_tune, strict=True)
     ]
     best = int(np.argmax(apart))
     vote, power = fitted[best], _map_power(on_tune[best])
@@ -238,7 +246,37 @@ def _map_power(found: Mapping[float, tuple[float, float]]) -> float:
     return min(close, key=lambda power: abs(power - MAP_POWER))
 
 
-def _fitted(polarity: str, cases: Sequence[Candidates], known: np.ndarray) -> Vote:
+def _folds(patients: np.ndarray) -> np.ndarray:
+    """Return ``(N,)``: the inner fold of each case, that of its patient."""
+    _, patient = np.unique(patients, return_inverse=True)
+    return np.asarray(np.random.default_rng(0).permutation(patient.max() + 1)[patient] % N_INNER_FOLDS)
+
+
+def _held(polarity: str, cases: Sequence[Candidates], known: np.ndarray, folds: np.ndarray) -> tuple[float, float]:
+    """Return the penalty that inner folds ask for, and the AUROC of their images with it.
+
+    Of the penalties within a standard error of the best it is the strongest, so that what says little changes little.
+    """
+    found = {}
+    for penalty in PENALTIES:
+        of_folds = [_area_of_fold(polarity, cases, known, folds == fold, penalty) for fold in range(N_INNER_FOLDS)]
+        areas, errors = np.array([one for one in of_folds if np.isfinite(one[0])] or [(0.5, 0.5)]).T
+        found[penalty] = float(areas.mean()), float(np.sqrt((errors**2).mean() / len(errors)))
+    best, error = max(found.values())
+    penalty = max(penalty for penalty in PENALTIES if found[penalty][0] >= best - error)
+    return penalty, found[penalty][0]
+
+
+def _area_of_fold(
+    polarity: str, cases: Sequence[Candidates], known: np.ndarray, is_own: np.ndarray, penalty: float
+) -> tuple[float, float]:
+    """Return `area_and_error` of the images of a fold, by weights that those of the others taught."""
+    own, others = np.flatnonzero(is_own), np.flatnonzero(~is_own)
+    vote = _fitted(polarity, [cases[i] for i in others], known[others], penalty)
+    return area_and_error(image_scores(vote, [cases[i] for i in own]), known[own])
+
+
+def _fitted(polarity: str, cases: Sequence[Candidates], known: np.ndarray, penalty: float) -> Vote:
     """Return the weights that best tell images with a lesion from those without, by regions alone of one polarity."""
     from scipy.optimize import minimize
 
@@ -249,19 +287,23 @@ def _fitted(polarity: str, cases: Sequence[Candidates], known: np.ndarray) -> Vo
         return Vote(polarity, tuple(CONTRAST_ALONE), 0.0)
     table = np.concatenate(rows)
     deviations = table.std(axis=0) + 1e-6
-    bags = _Bags((table - table.mean(axis=0)) / deviations, np.cumsum([0, *map(len, rows)])[:-1], labels)
+    bags = _Bags((table - table.mean(axis=0)) / deviations, np.cumsum([0, *map(len, rows)])[:-1], labels, penalty)
     prior = CONTRAST_ALONE * deviations
-    found = minimize(bags.loss, np.concatenate([prior, [0.0, 0.0]]), (prior,), jac=True, method="L-BFGS-B")
+    # A region is what stands out: no label may teach that lesions are those that do not.
+    bounds = [(LEAST_WEIGHT * prior[0], None), *[(None, None)] * (len(prior) + 1)]
+    start = np.concatenate([prior, [0.0, 0.0]])
+    found = minimize(bags.loss, start, (prior,), jac=True, method="L-BFGS-B", bounds=bounds)
     return Vote(polarity, tuple(float(value) for value in found.x[:-2] / deviations), 0.0)
 
 
 @dataclass(frozen=True)
 class _Bags:
-    """Standardised regions ``(R, K)`` of images that start at `starts` ``(N,)``, and the images' labels ``(N,)``."""
+    """Standardised regions ``(R, K)`` of images that start at `starts` ``(N,)``, the images' labels ``(N,)``."""
 
     table: np.ndarray
     starts: np.ndarray
     labels: np.ndarray
+    penalty: float
 
     def loss(self, values: np.ndarray, prior: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the penalised log loss, as if both classes were as frequent, and its gradient by w, a and b."""
@@ -277,7 +319,7 @@ class _Bags:
         z = scale * of_image + offset
         weight = len(y) / 2 * np.where(y == 1, 1 / y.sum(), 1 / (len(y) - y.sum()))
         # log(1 + exp(z)) - y z
-        loss = weight @ (np.logaddexp(0, z) - y * z) + PENALTY * ((w - prior) ** 2).sum() + 0.1 * log_scale**2
+        loss = weight @ (np.logaddexp(0, z) - y * z) + self.penalty * ((w - prior) ** 2).sum() + 0.1 * log_scale**2
         g = weight * (1 / (1 + np.exp(-z)) - y)
-        by_w = scale * g @ slopes + 2 * PENALTY * (w - prior)
+        by_w = scale * g @ slopes + 2 * self.penalty * (w - prior)
         return float(loss), np.array([*by_w, scale * g @ of_image + 0.2 * log_scale, g.sum()])
