@@ -25,8 +25,10 @@ from focusmap.segmentation import Job, Member, lesions_of
 from focusmap.segmentation.cases import LesionCase, read_cases, see, true_mask
 from focusmap.segmentation.drawing import _mean_mask, _most_contrasting, _raw, _thresholds
 from focusmap.segmentation.lesions import Lesion
-from focusmap.segmentation.votes import Candidates, Vote, choose, learn_vote
+from focusmap.segmentation.voted import gate_of
+from focusmap.segmentation.votes import Candidates, Vote, choose, learn_vote, seen_in
 from focusmap.study import Declaration, Recipe, Samples, open_run, parts_of, read_other
+from focusmap.study.recipe_parts import SegmentationRecipe
 
 
 def main() -> None:
@@ -37,6 +39,7 @@ def main() -> None:
     parser.add_argument("--mask", default=None)
     parser.add_argument("--n", type=int, default=0)
     parser.add_argument("--folds", type=int, nargs="*")
+    parser.add_argument("--cases", type=int, default=400, help="of train, and of tune, that weights are learnt from")
     parser.add_argument("--target", nargs="*", default=[])
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -44,7 +47,7 @@ def main() -> None:
     for member in members(asked):
         lesion = lesions_of(member.view.card.task, asked.target)[0]
         started = time.process_time()
-        drawn = list(draw(member, lesion))
+        drawn = list(draw(member, lesion, asked.cases))
         scores += drawn
         print(f"{len(member.cohort)} images, {time.process_time() - started:.0f} s with learning", flush=True)
         show(scores)
@@ -77,17 +80,19 @@ def candidates(case: LesionCase) -> Candidates:
     key = (case.item.image_id, case.image.shape)
     if key not in looked_up():
         looked_up()[key] = case.candidates()
-    found, heat_map = looked_up()[key], case.against[case.content]
-    inside = found.regions.mean_inside((heat_map - heat_map.min()) / (float(np.ptp(heat_map)) or 1.0))
-    return Candidates(found.regions, found.features, np.log(np.maximum(inside, 1e-3)))
+    found = looked_up()[key]
+    return replace(
+        found, **dict(zip(("evidence", "overlap"), seen_in(found.regions, case.against[case.content]), strict=True))
+    )
 
 
-def draw(member: Member, lesion: Lesion) -> Iterator[MaskScore]:
-    job = Job(Recipe(), False, torch.device("cpu"), silent)
+def draw(member: Member, lesion: Lesion, n_cases: int) -> Iterator[MaskScore]:
+    job = Job(Recipe(segmentation=SegmentationRecipe(max_cases=n_cases)), False, torch.device("cpu"), silent)
     train, tune = (see(member.view, cohort, lesion, job) for cohort in (member.train, member.tune))
     of_train, of_tune = ([candidates(case) for case in seen.cases] for seen in (train, tune))
     vote = learn_vote(of_train, train.known, of_tune, tune.known)
-    print(vote)
+    gate = gate_of(tune)
+    print(vote, f"gate {gate:.3f}", flush=True)
     thresholds = _thresholds(member, train, tune, lesion, job)
     masks = [mask for i in range(len(train.cases)) if (mask := train.mask(i, lesion)) is not None and mask.any()]
     mean = _mean_mask(masks) if masks else None
@@ -95,7 +100,7 @@ def draw(member: Member, lesion: Lesion) -> Iterator[MaskScore]:
         "vote": vote,
         "regions": replace(vote, map_power=0.0),
         "vote p=1": replace(vote, map_power=1.0),
-        "vote by default": Vote(vote.polarity),
+        "vote by default": Vote(vote.polarity, map_unit=vote.map_unit),
     }
     for case in read_cases(member.view, Samples.from_files(member.cohort), lesion):
         truth = true_mask(member.cohort, case.item.image_id, lesion, case.placement.source_shape)
@@ -112,7 +117,7 @@ def draw(member: Member, lesion: Lesion) -> Iterator[MaskScore]:
             mask = to_source(region, case.placement) >= 1 / 2
             score = MaskScore(case.item.image_id, patient, lesion.name, name, *measure_mask(mask, truth, None))
             yield score
-            if not case.predicted:
+            if not case.predicted and case.probability < gate:
                 none = np.zeros_like(mask)
                 score = replace(score, measures=measure_mask(none, truth, None)[0])
             confidence = chosen["vote"].confidence if name == "vote" else np.nan
@@ -121,7 +126,7 @@ def draw(member: Member, lesion: Lesion) -> Iterator[MaskScore]:
 
 
 def show(scores: list[MaskScore]) -> None:
-    """Print the mean Dice of each method with its interval; with a star where the model has to find the lesion."""
+    """Print the mean Dice of each method with its interval; with a star where nothing is drawn below the gate."""
     plain = [score for score in scores if not score.method.endswith("*")]
     for name, found in summarise_masks(plain).items():
         dice = found["dice"]

@@ -1,11 +1,18 @@
-"""What counts as a lesion: the positive class, or every class but those that are called normal or are named."""
+"""What counts as a lesion, the positive class or all but those called normal, and which of them are drawn."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from focusmap.errors import InputError
-from focusmap.segmentation.cases import working_shape
+from focusmap.heatmaps.map_files import Item
+from focusmap.images.crop import Box
+from focusmap.images.prepare import Placement
+from focusmap.segmentation.cases import LesionCase, Seen, working_shape
+from focusmap.segmentation.drawing import Drawer, drawn_regions
 from focusmap.segmentation.lesions import Lesion, lesions_of
+from focusmap.segmentation.voted import FEWEST_LESIONS, NO_GATE, gate_of
 from focusmap.study import Target, Task
 
 BREAST = Target("label", "multiclass", ("normal", "benign", "malignant"))
@@ -65,3 +72,30 @@ def test_masks_are_worked_out_on_no_more_places_than_memory_likes() -> None:
     assert working_shape((64, 48)) == (64, 48)
     assert working_shape((512, 512)) == (128, 128)
     assert working_shape((128, 128, 32)) == (102, 102, 25)
+
+
+def case(probability: float, *, predicted: bool = False) -> LesionCase:
+    square, whole = np.ones((8, 8), np.float32), (slice(0, 8), slice(0, 8))
+    placement = Placement((8, 8), Box(0, 0, 8, 8), 8)
+    item = Item("a", "a.png", Path("a.png"))
+    return LesionCase(item, placement, square[np.newaxis], {}, square, whole, probability, predicted)
+
+
+def seen(probabilities: np.ndarray) -> Seen:
+    """Return cases, every second one with a lesion; those without have a probability of 0."""
+    known = np.arange(2 * len(probabilities)) % 2.0
+    cases = [case(float(probabilities[i // 2]) if known[i] else 0.0) for i in range(len(known))]
+    return Seen(cases, known, None)  # type: ignore[arg-type]
+
+
+def test_a_mask_is_drawn_where_the_model_finds_a_lesion_or_most_known_lesions_are_less_probable() -> None:
+    gate = gate_of(seen(np.linspace(0.01, 1, 100)))
+    assert gate == pytest.approx(0.0595)
+    assert gate_of(seen(np.ones(FEWEST_LESIONS - 1))) == NO_GATE
+    region = np.ones((8, 8))
+    drawer = Drawer(lambda _: ({"vote": region, "supervised": region}, {"vote": 0.5}), {}, gate)
+    for probability, predicted, is_drawn in ((0.06, False, True), (0.05, False, False), (0.05, True, True)):
+        regions, confidences = drawn_regions(case(probability, predicted=predicted), drawer)
+        assert regions["vote"].all() == regions["vote"].any() == is_drawn
+        assert bool(confidences) == is_drawn
+        assert regions["supervised"].all()

@@ -66,6 +66,8 @@ class RunFiles:
         ``focus/trust.json``.
     masks
         ``segmentation/index.csv``.
+    lesions
+        ``segmentation/lesions.csv``.
     mask_scores
         ``segmentation/scores.json``.
     """
@@ -101,6 +103,7 @@ class RunFiles:
     single_scores: pd.DataFrame | None
     trust: Tree
     masks: pd.DataFrame | None
+    lesions: pd.DataFrame | None
     mask_scores: Tree
 
     @property
@@ -171,6 +174,7 @@ def read_run(folder: Path) -> RunFiles:
         single_scores=_table(folder / "focus" / "scores.csv"),
         trust=_json(folder / "focus" / "trust.json"),
         masks=_table(folder / "segmentation" / "index.csv"),
+        lesions=_table(folder / "segmentation" / "lesions.csv"),
         mask_scores=_json(folder / "segmentation" / "scores.json"),
     )
 

@@ -1,6 +1,6 @@
 """Masks drawn from image-level labels: how many and how large, three cases, and scores where true masks are known."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -19,8 +19,10 @@ METHODS = (
 MEASURES = (
     "dice", "sensitivity", "specificity", "hd95", "average_surface_distance", "size_error", "relative_size_error",
 )  # fmt: skip
-# More patients than that fill pages and say no more than the test does.
-MOST_PATIENTS = 20
+# More patients than that fill pages and say no more than the test does; so do more lesions than the largest.
+MOST_PATIENTS, MOST_LESIONS = 20, 40
+# As `lesions.csv` says that a file does not know how large a pixel is.
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ def segmentation_section(files: RunFiles, words: Words) -> SegmentationSection |
     """Return what there is to say of a run's masks; None without ``segmentation/index.csv``."""
     if files.masks is None:
         return None
-    explained, tables = [words("segmentation.explained")], [_drawn_table(files.masks, words)]
+    explained = [words("segmentation.explained")]
+    tables = [_drawn_table(files.masks, words), *_lesion_tables(files.masks, files.lesions, words)]
     scores = files.mask_scores
     if not scores:
         return SegmentationSection(explained, words("segmentation.not_scored"), tables, [], _examples(files, words))
@@ -120,6 +123,34 @@ def _axes(masks: pd.DataFrame, words: Words) -> Cell:
             low, median, high = (_amount(axis) for axis in axes.quantile([0.0, 0.5, 1.0]))
             return Cell(f"{median} {unit}", words("segmentation.range", low=low, high=high))
     return Cell(DASH)
+
+
+def _lesion_tables(masks: pd.DataFrame, lesions: pd.DataFrame | None, words: Words) -> list[Table]:
+    """Return a table with a row for each of the largest lesions; none where none was measured."""
+    if lesions is None or lesions.empty:
+        return []
+    order = pd.to_numeric(lesions["n_pixels"]).sort_values(ascending=False, kind="stable").index[:MOST_LESIONS]
+    confidences = masks.set_index(["image_id", "target"]).get("confidence", pd.Series(dtype=str))
+    has_targets, rows = lesions["target"].nunique() > 1, []
+    for lesion in lesions.loc[order].to_dict("records"):
+        key = (lesion["image_id"], lesion["target"])
+        named = [Cell(lesion["target"])] if has_targets else []
+        confidence = confidences.get(key)
+        said = [Cell(lesion["position"] or DASH), Cell(f"{float(confidence):.2f}" if confidence else DASH)]
+        rows.append([name_cell(lesion["image_id"]), *named, *_measured(lesion, words), *said])
+    columns = [*(["target"] if has_targets else []), "lesion_size", "axes", "position", "confidence"]
+    caption = words("segmentation.lesions", n=len(rows), all=len(lesions))
+    return [Table([words("segmentation.image"), *(words(f"segmentation.{key}") for key in columns)], rows, (), caption)]
+
+
+def _measured(lesion: Mapping[Hashable, str], words: Words) -> list[Cell]:
+    """Return the size of a lesion, and its longest diameter with the longest across it."""
+    pixels, is_known = words("segmentation.pixels"), lesion["area"] != UNKNOWN
+    unit, key = ("mm", "mm") if is_known else (pixels, "px")
+    size_unit = pixels if not is_known else "mL" if lesion["volume_ml"] else "mm²"
+    size = _amount(float(lesion["area"] if is_known else lesion["n_pixels"]))
+    axes = " × ".join(_amount(float(lesion[f"{name}_axis_{key}"])) for name in ("long", "short"))
+    return [Cell(f"{size} {size_unit}"), Cell(f"{axes} {unit}")]
 
 
 def _amount(size: float) -> str:

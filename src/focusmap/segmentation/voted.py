@@ -73,8 +73,7 @@ def _agreement(first: np.ndarray, second: np.ndarray) -> float:
 def learn_voted(train: Seen, tune: Seen, thresholds: Mapping[str, SeedThresholds], lesion: Lesion, job: Job) -> Voted:
     """Return what the cases of train and tune teach, by their labels alone."""
     candidates = {name: _candidates(seen, f"{lesion.name}: regions", job) for name, seen in _named(train, tune)}
-    patients = [str(patient) for _, seen in _named(train, tune) for patient in seen.cohort.patient_ids]
-    vote = learn_vote(candidates["train"], train.known, candidates["tune"], tune.known, patients)
+    vote = learn_vote(candidates["train"], train.known, candidates["tune"], tune.known)
     distilled = _distil(train, candidates["train"], vote, lesion, job)
     whether = [_highest(predict_masks(distilled, case.image[None])[0]) for case in tune.cases]
     area, error = area_and_error(np.array(whether), tune.known)
@@ -158,7 +157,7 @@ def load_voted(path: Path, made_for: Mapping[str, Json], job: Job) -> Voted | No
         vote = Vote.from_dict(cast(dict[str, Json], saved.facts["vote"]))
         evidence, errors = (_numbers(saved.facts[name]) for name in ("evidence", "errors"))
         gate = cast(float, saved.facts["gate"])
-        return Voted(vote, net.to(job.device).eval(), cuts_of(saved), gate, evidence, errors)
+        return Voted(vote, net.to(job.device).eval(), thresholds_of(saved), gate, evidence, errors)
 
     return read_learnt(path, made_for, build)
 

@@ -4,56 +4,76 @@ A region's score is a sum over what it looks like and of where the map sees the 
 
     s(R) = sum_k w_k x_k(R) + p log m(R)
 
-with x_k of `FEATURES` and m the mean inside R of the map, scaled to between 0 and 1 in each image, so that it says
-where and not whether. The score of an image is that of its best region,
+with x_k of `FEATURES` and m the mean inside R of what the map has for a lesion, in units of what is high in the images
+learnt from: so it says where, and whether too. The score of an image is that of its best region,
 
     S = 1 / T log sum_R exp(T s(R)),        P(lesion) = sigmoid(exp(a) S + b),
 
-and w is what best tells the labelled images apart, held near w_0, contrast alone, by a penalty. So a feature counts as
-far as regions that have it are seldom in images without a lesion. How strongly w is held is chosen by the images of
-inner folds, of patients that w has not seen. How much the map counts is chosen on the tuning set, since a net's maps of
-what it learnt from say more than those of other images; so is, in part, whether lesions are dark or bright.
+and w is what best tells the labelled images apart, held near w_0, `BY_DEFAULT`, by a penalty. So a feature counts as
+far as regions that have it are seldom in images without a lesion. How strongly w is held and how much the map counts
+are chosen on the tuning set, by how well the scores tell its images apart. Whether lesions are dark or bright is
+decided by that, too, and by where the maps of lesions are highest: in regions of which kind.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from math import inf
 
 import numpy as np
 
 from focusmap.files import Json
 from focusmap.images import BRIGHT, DARK, Regions, propose_regions
-from focusmap.statistics import auroc
+from focusmap.statistics import auroc, paired_delong
+from focusmap.statistics.intervals import Z
 
-FEATURES = ("contrast", "size", "form", "extremeness", "border", "off_centre", "height")
+FEATURES = ("contrast", "size", "form", "extremeness", "border", "off_centre", "height", "in_tissue")
 """Logarithms of contrast and of the share of the image, form, how extreme its grey value is, contact with the border,
-squared distance from the middle, position along the first axis (shares of the sides)."""
-CONTRAST_ALONE = np.array([1.0, 0, 0, 0, 0, 0, 0])
-# What breast ultrasound with and without lesions taught (docs/results.md), for where every image has a lesion.
-BY_DEFAULT = (1.0, 0.3, 1.4, 0.25, -0.5, -2.3, 0.0)
+squared distance from the middle, position along the first axis (shares of the sides), and how dark what lies around it
+is: a head stands out of the air, a tumour of a brain."""
+# What breast ultrasound with and without lesions taught, and for what lies around it brain slices (docs/results.md):
+# where weights start, and what they are where every image has a lesion.
+BY_DEFAULT = (1.0, 0.3, 1.4, 0.25, -0.5, -2.3, 0.0, 1.0)
+# Deviations from the mean of the image: what lies around a region is not dark from there on.
+NOT_DARK = 0.3
 MAP_POWERS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 MAP_POWER = 0.5
-PENALTIES = (5.0, 50.0, 500.0)
-N_INNER_FOLDS = 3
+# The last leaves the weights as they are.
+PENALTIES = (5.0, 50.0, inf)
 SHARPNESS = 4.0
 # Of contrast, as a share of its usual weight.
 LEAST_WEIGHT = 0.5
 # Of images with and of those without a lesion: below it nothing is learnt of their differences.
 FEWEST = 8
-LEAST_MAP, LEAST_CONTRAST, MOST_BORDER = 1e-3, 1e-3, 3.0
+LEAST_MAP, LEAST_CONTRAST, MOST_BORDER = 1e-2, 1e-3, 3.0
+# Of a map's places, the highest: where it sees the lesion.
+HIGHEST = 0.05
+# Of the images' highest means inside a region, what counts as high.
+USUAL = 0.9
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """The regions of one case, what they look like ``(N, K)``, and how much of the map lies in each, ``(N,)``."""
+    """The regions of one case.
+
+    Parameters
+    ----------
+    features : (N, K)
+        What they look like.
+    evidence : (N,)
+        Mean inside each of what the map has for a lesion, in its own units; at least 0.
+    overlap : (N,)
+        Dice of each with the map's highest places.
+    """
 
     regions: Regions
     features: np.ndarray
-    log_map: np.ndarray
+    evidence: np.ndarray
+    overlap: np.ndarray
 
     def of(self, polarity: str) -> "Candidates":
         """Return those of one polarity."""
         own = np.flatnonzero(self.regions.is_dark == (polarity == DARK))
-        return Candidates(self.regions.take(own), self.features[own], self.log_map[own])
+        return Candidates(self.regions.take(own), self.features[own], self.evidence[own], self.overlap[own])
 
 
 @dataclass(frozen=True)
@@ -68,6 +88,8 @@ class Vote:
         Of `FEATURES`.
     map_power
         p: 0 leaves the map out.
+    map_unit
+        What is high inside a region of the maps learnt from.
     is_learnt
         False where every image has a lesion, so that the weights are those by default.
     evidence, error
@@ -77,13 +99,15 @@ class Vote:
     polarity: str
     weights: tuple[float, ...] = BY_DEFAULT
     map_power: float = MAP_POWER
+    map_unit: float = 1.0
     is_learnt: bool = False
     evidence: float = float("nan")
     error: float = float("nan")
 
     def scores(self, candidates: Candidates) -> np.ndarray:
         """Return s of each region, ``(N,)``; higher is more like a lesion."""
-        return np.asarray(candidates.features @ np.array(self.weights) + self.map_power * candidates.log_map)
+        log_map = np.log(np.maximum(candidates.evidence / self.map_unit, LEAST_MAP))
+        return np.asarray(candidates.features @ np.array(self.weights) + self.map_power * log_map)
 
     def to_dict(self) -> dict[str, Json]:
         """Return plain values for a file; NaN as None."""
@@ -109,8 +133,15 @@ def candidates_of(image: np.ndarray, heat_map: np.ndarray, polarities: Sequence[
     """Return the regions of an image ``(C, *spatial)`` with a map of it ``(*spatial)``."""
     grey = image.mean(axis=0, dtype=np.float32)
     regions = propose_regions(grey, polarities)
-    inside = regions.mean_inside((heat_map - heat_map.min()) / (float(np.ptp(heat_map)) or 1.0))
-    return Candidates(regions, _features(grey, regions), np.log(np.maximum(inside, LEAST_MAP)))
+    return Candidates(regions, _features(grey, regions), *seen_in(regions, heat_map))
+
+
+def seen_in(regions: Regions, heat_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return evidence and overlap of each region, as `Candidates` has them; no overlap with a map of one value."""
+    n_highest = max(round(HIGHEST * heat_map.size), 1)
+    highest = heat_map >= np.partition(heat_map.ravel(), -n_highest)[-n_highest]
+    both = regions.mean_inside(highest.astype(np.float32)) * regions.sizes * (not highest.all())
+    return regions.mean_inside(np.maximum(heat_map, 0)), 2 * both / (regions.sizes + n_highest)
 
 
 def _features(grey: np.ndarray, regions: Regions) -> np.ndarray:
@@ -130,6 +161,7 @@ def _features(grey: np.ndarray, regions: Regions) -> np.ndarray:
         np.minimum(regions.mean_inside(border) * regions.sizes / outline, MOST_BORDER),
         (centres**2).sum(axis=1),
         centres[:, 0],
+        np.minimum(regions.mean_ring(standard), NOT_DARK),
     )
     return np.stack(columns, axis=1)
 
@@ -155,7 +187,6 @@ def learn_vote(
     known: np.ndarray,
     tune: Sequence[Candidates] = (),
     known_tune: np.ndarray | None = None,
-    patients: Sequence[str] | None = None,
 ) -> Vote:
     """Return how regions are weighed, learnt from which images have a lesion and which have none.
 
@@ -165,26 +196,70 @@ def learn_vote(
         Of train and of the tuning set.
     known, known_tune
         ``(N,)``: 1 with a lesion, 0 without, NaN unknown.
-    patients
-        Of all cases, those of train first: who stays on one side of the inner folds. None: each case is a patient.
     """
     known_tune = np.full(len(tune), np.nan) if known_tune is None else known_tune
     both, labels = [*cases, *tune], np.concatenate([known, known_tune])
+    unit = _unit(both)
     if min((labels == 1).sum(), (labels == 0).sum()) < FEWEST:
-        return Vote(_agreeing(both))
-    folds = _folds(np.arange(len(both)).astype(str) if patients is None else np.asarray(patients, dtype=str))
-    found = [_held(polarity, both, labels, folds) for polarity in (DARK, BRIGHT)]
-    fitted = [_fitted(polarity, both, labels, held) for polarity, (held, _) in zip((DARK, BRIGHT), found, strict=True)]
-    on_tune = [_with_powers(vote, tune, known_tune) for vote in fitted]
-    # How well each tells images of the inner folds apart without the map, and with it those of tune.
-    apart = [
-        area + max((with_map for with_map, _ in powers.values()), default=0.0)
-        for (_, area), powers in zip(found, on_tune, strict=True)
-    ]
-    best = int(np.argmax(apart))
-    vote, power = fitted[best], _map_power(on_tune[best])
-    scores = image_scores(Vote(vote.polarity, vote.weights, power), tune)
-    return Vote(vote.polarity, vote.weights, power, True, *area_and_error(scores, known_tune))
+        return Vote(_agreeing(both), map_unit=unit)
+    taught = {
+        polarity: {held: replace(_fitted(polarity, cases, known, held), map_unit=unit) for held in PENALTIES}
+        for polarity in (DARK, BRIGHT)
+    }
+    found = {polarity: _told_apart(votes, tune, known_tune) for polarity, votes in taught.items()}
+    with_lesion = [case for case, label in zip(both, labels, strict=True) if label == 1]
+    # How well the images of tune are told apart, and where maps are highest.
+    apart = {
+        polarity: max((area_and_error(one, known_tune)[0] for one in scores.values()), default=0.0)
+        + _overlap(polarity, with_lesion)
+        for polarity, scores in found.items()
+    }
+    polarity = max(apart, key=lambda polarity: apart[polarity])
+    penalty, power = _chosen(found[polarity], known_tune)
+    evidence, error = np.nan, np.nan
+    if found[polarity]:
+        evidence, error = area_and_error(found[polarity][penalty, power], known_tune)
+    vote = _fitted(polarity, both, labels, penalty)
+    return Vote(polarity, vote.weights, power, unit, True, evidence, error)
+
+
+Scores = Mapping[tuple[float, float], np.ndarray]
+"""Penalty and map power to the scores of the images of the tuning set ``(N,)``."""
+
+
+def _told_apart(votes: Mapping[float, Vote], cases: Sequence[Candidates], known: np.ndarray) -> Scores:
+    """Return what votes, by their penalties, say of cases with the map to each power; nothing of too few cases."""
+    if min((known == 1).sum(), (known == 0).sum()) < FEWEST:
+        return {}
+    return {
+        (penalty, power): image_scores(replace(vote, map_power=power), cases)
+        for penalty, vote in votes.items()
+        for power in MAP_POWERS
+    }
+
+
+def _chosen(scores: Scores, known: np.ndarray) -> tuple[float, float]:
+    """Return penalty and map power: the usual ones where there are no scores to choose by.
+
+    Of all that is within a standard error of the best, the strongest penalty: what labels say of whole images is worth
+    little where it tells them apart no better. Of its powers, the nearest to the usual that is not worse than the best
+    of them by more than a standard error of the difference.
+    """
+    if not scores:
+        return PENALTIES[-1], MAP_POWER
+    told = {key: area_and_error(one, known) for key, one in scores.items()}
+    best, error = max(told.values())
+    penalty = max(penalty for (penalty, _), (area, _) in told.items() if area >= best - error)
+    own = {power: one for (held, power), one in scores.items() if held == penalty}
+    best_of_own = max(own.values(), key=lambda one: area_and_error(one, known)[0])
+    close = [power for power, one in own.items() if _is_close(best_of_own, one, known)]
+    return penalty, min(close, key=lambda power: abs(power - MAP_POWER))
+
+
+def _is_close(best: np.ndarray, other: np.ndarray, known: np.ndarray) -> bool:
+    found = paired_delong(known, best, other, np.arange(len(known)).astype(str)).difference
+    error = 0.0 if found.high is None or found.low is None else (found.high - found.low) / (2 * Z)
+    return (found.value or 0.0) <= error
 
 
 def _agreeing(cases: Sequence[Candidates]) -> str:
@@ -193,10 +268,21 @@ def _agreeing(cases: Sequence[Candidates]) -> str:
     A lesion is much the same region at many thresholds; other structures are not.
     """
     means = {
-        polarity: np.mean([choose(Vote(polarity), case.of(polarity)).confidence for case in cases])
+        polarity: np.mean([choose(Vote(polarity, map_power=0.0), case.of(polarity)).confidence for case in cases])
         for polarity in (DARK, BRIGHT)
     }
     return max(means, key=lambda polarity: means[polarity])
+
+
+def _unit(cases: Sequence[Candidates]) -> float:
+    """Return what is high inside a region of their maps; 1 where no map has anything for a lesion."""
+    highest = [case.evidence.max(initial=0.0) for case in cases]
+    return float(np.quantile(highest, USUAL)) or 1.0
+
+
+def _overlap(polarity: str, cases: Sequence[Candidates]) -> float:
+    """Return the mean of the highest overlap that regions of a polarity have with where maps are highest."""
+    return float(np.mean([case.of(polarity).overlap.max(initial=0.0) for case in cases]))
 
 
 def _best(vote: Vote, case: Candidates) -> float:
@@ -229,53 +315,6 @@ def area_and_error(scores: np.ndarray, known: np.ndarray) -> tuple[float, float]
     return area, float(np.sqrt(max(spread, 0) / (n_with * n_without)))
 
 
-def _with_powers(vote: Vote, cases: Sequence[Candidates], known: np.ndarray) -> dict[float, tuple[float, float]]:
-    """Return by `MAP_POWERS` how well a vote tells images apart, with the error; nothing where there are too few."""
-    if min((known == 1).sum(), (known == 0).sum()) < FEWEST:
-        return {}
-    votes = {power: Vote(vote.polarity, vote.weights, power) for power in MAP_POWERS}
-    return {power: area_and_error(image_scores(one, cases), known) for power, one in votes.items()}
-
-
-def _map_power(found: Mapping[float, tuple[float, float]]) -> float:
-    """Return how much the map counts: of what is within a standard error of the best, the nearest to the usual."""
-    if not found:
-        return MAP_POWER
-    best, error = max(found.values())
-    close = [power for power in found if found[power][0] >= best - error]
-    return min(close, key=lambda power: abs(power - MAP_POWER))
-
-
-def _folds(patients: np.ndarray) -> np.ndarray:
-    """Return ``(N,)``: the inner fold of each case, that of its patient."""
-    _, patient = np.unique(patients, return_inverse=True)
-    return np.asarray(np.random.default_rng(0).permutation(patient.max() + 1)[patient] % N_INNER_FOLDS)
-
-
-def _held(polarity: str, cases: Sequence[Candidates], known: np.ndarray, folds: np.ndarray) -> tuple[float, float]:
-    """Return the penalty that inner folds ask for, and the AUROC of their images with it.
-
-    Of the penalties within a standard error of the best it is the strongest, so that what says little changes little.
-    """
-    found = {}
-    for penalty in PENALTIES:
-        of_folds = [_area_of_fold(polarity, cases, known, folds == fold, penalty) for fold in range(N_INNER_FOLDS)]
-        areas, errors = np.array([one for one in of_folds if np.isfinite(one[0])] or [(0.5, 0.5)]).T
-        found[penalty] = float(areas.mean()), float(np.sqrt((errors**2).mean() / len(errors)))
-    best, error = max(found.values())
-    penalty = max(penalty for penalty in PENALTIES if found[penalty][0] >= best - error)
-    return penalty, found[penalty][0]
-
-
-def _area_of_fold(
-    polarity: str, cases: Sequence[Candidates], known: np.ndarray, is_own: np.ndarray, penalty: float
-) -> tuple[float, float]:
-    """Return `area_and_error` of the images of a fold, by weights that those of the others taught."""
-    own, others = np.flatnonzero(is_own), np.flatnonzero(~is_own)
-    vote = _fitted(polarity, [cases[i] for i in others], known[others], penalty)
-    return area_and_error(image_scores(vote, [cases[i] for i in own]), known[own])
-
-
 def _fitted(polarity: str, cases: Sequence[Candidates], known: np.ndarray, penalty: float) -> Vote:
     """Return the weights that best tell images with a lesion from those without, by regions alone of one polarity."""
     from scipy.optimize import minimize
@@ -283,12 +322,12 @@ def _fitted(polarity: str, cases: Sequence[Candidates], known: np.ndarray, penal
     own = [(case.of(polarity).features, label) for case, label in zip(cases, known, strict=True) if label in (0, 1)]
     rows = [features for features, _ in own if len(features)]
     labels = np.array([label for features, label in own if len(features)])
-    if not (0 < labels.sum() < len(labels)):
-        return Vote(polarity, tuple(CONTRAST_ALONE), 0.0)
+    if not np.isfinite(penalty) or not (0 < labels.sum() < len(labels)):
+        return Vote(polarity, map_power=0.0)
     table = np.concatenate(rows)
     deviations = table.std(axis=0) + 1e-6
     bags = _Bags((table - table.mean(axis=0)) / deviations, np.cumsum([0, *map(len, rows)])[:-1], labels, penalty)
-    prior = CONTRAST_ALONE * deviations
+    prior = np.array(BY_DEFAULT) * deviations
     # A region is what stands out: no label may teach that lesions are those that do not.
     bounds = [(LEAST_WEIGHT * prior[0], None), *[(None, None)] * (len(prior) + 1)]
     start = np.concatenate([prior, [0.0, 0.0]])
@@ -320,6 +359,6 @@ class _Bags:
         weight = len(y) / 2 * np.where(y == 1, 1 / y.sum(), 1 / (len(y) - y.sum()))
         # log(1 + exp(z)) - y z
         loss = weight @ (np.logaddexp(0, z) - y * z) + self.penalty * ((w - prior) ** 2).sum() + 0.1 * log_scale**2
-        g = weight * (1 / (1 + np.exp(-z)) - y)
+        g = weight * (0.5 * (1 + np.tanh(z / 2)) - y)
         by_w = scale * g @ slopes + 2 * self.penalty * (w - prior)
         return float(loss), np.array([*by_w, scale * g @ of_image + 0.2 * log_scale, g.sum()])
