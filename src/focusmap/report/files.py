@@ -139,6 +139,9 @@ def read_run(folder: Path) -> RunFiles:
         If ``study.yaml`` is not there, or a file that is there cannot be read.
     """
     parts, folds = _parts(folder), _numbered(folder / "folds")
+    masks = _table(folder / "segmentation" / "index.csv")
+    # Where all masks are empty, the table of lesions has no row.
+    has_lesions = masks is not None and bool((masks["n_pixels"] != "0").any())
     return RunFiles(
         folder=folder,
         study=read_study(folder / "study.yaml"),
@@ -173,8 +176,8 @@ def read_run(folder: Path) -> RunFiles:
         scores=_json(folder / "focus" / "scores.json"),
         single_scores=_table(folder / "focus" / "scores.csv"),
         trust=_json(folder / "focus" / "trust.json"),
-        masks=_table(folder / "segmentation" / "index.csv"),
-        lesions=_table(folder / "segmentation" / "lesions.csv"),
+        masks=masks,
+        lesions=_table(folder / "segmentation" / "lesions.csv") if has_lesions else None,
         mask_scores=_json(folder / "segmentation" / "scores.json"),
     )
 
