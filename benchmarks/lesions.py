@@ -27,8 +27,7 @@ from focusmap.segmentation.drawing import _mean_mask, _most_contrasting, _raw, _
 from focusmap.segmentation.lesions import Lesion
 from focusmap.segmentation.voted import gate_of
 from focusmap.segmentation.votes import Candidates, Vote, choose, learn_vote, seen_in
-from focusmap.study import Declaration, Recipe, Samples, open_run, parts_of, read_other
-from focusmap.study.recipe_parts import SegmentationRecipe
+from focusmap.study import Declaration, Recipe, Samples, SegmentationRecipe, open_run, parts_of, read_other
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from focusmap.errors import InputError
-from focusmap.heatmaps.map_files import Item
+from focusmap.heatmaps import Item
 from focusmap.images.crop import Box
 from focusmap.images.prepare import Placement
 from focusmap.segmentation.cases import LesionCase, Seen, working_shape

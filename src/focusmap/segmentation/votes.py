@@ -23,8 +23,7 @@ import numpy as np
 
 from focusmap.files import Json
 from focusmap.images import BRIGHT, DARK, Regions, propose_regions
-from focusmap.statistics import auroc, paired_delong
-from focusmap.statistics.intervals import Z
+from focusmap.statistics import Z, auroc, paired_delong
 
 FEATURES = ("contrast", "size", "form", "extremeness", "border", "off_centre", "height", "in_tissue")
 """Logarithms of contrast and of the share of the image, form, how extreme its grey value is, contact with the border,
