@@ -1,15 +1,19 @@
 """Tables as hospitals keep them: the same cells whatever the form, and refused where a form may be read in two ways."""
 
+import csv
 import gzip
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from openpyxl import Workbook
 
 from focusmap.errors import InputError
-from focusmap.files import is_table, read_table
+from focusmap.files import is_table, read_table, write_table
 from focusmap.study import read_cohort
 
 CELLS = [["path", "patient_id", "label"], ["a.png", "0017", "benign"], ["b,c.png", "18", "Größe é"]]
@@ -136,3 +140,40 @@ def test_a_comma_parts_columns_unless_only_another_sign_does(tmp_path):
 def test_which_files_are_tables():
     assert all(is_table(Path(name)) for name in ("a.csv", "a.tsv", "A.XLSX", "a.xlsm", "a.tsv.gz", "a.csv.gz"))
     assert not any(is_table(Path(name)) for name in ("a.txt", "a.xls", "csv", "a.csv.png"))
+
+
+RISKY = [
+    "=1+1",
+    "+49 30 1234",
+    "-2+3",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    "\uff1d1",
+    "'=1",
+    "''-x",
+    '=HYPERLINK("x","y")',
+]
+PLAIN = ["-1.5", "+3", "-", "++", "-1,5", "-2e-3", "a=1", "17-3", "'", "''", "'a", "", "-.5"]
+
+
+def test_texts_that_a_spreadsheet_would_run_are_kept_from_it_and_read_back(tmp_path):
+    cells = pd.DataFrame({"=path": RISKY + PLAIN[: len(RISKY)], "number": np.linspace(-1.5, 1, 2 * len(RISKY))})
+    write_table(tmp_path / "a.csv", cells)
+    with (tmp_path / "a.csv").open(newline="") as file:
+        written_cells = list(csv.reader(file))
+    assert written_cells[0] == ["'=path", "number"]
+    assert all(first == "'" + text for (first, _), text in zip(written_cells[1:], RISKY, strict=False))
+    assert [row[0] for row in written_cells[len(RISKY) + 1 :]] == PLAIN[: len(RISKY)]
+    assert written_cells[1][1] == "-1.5"
+    assert list(read_table(tmp_path / "a.csv")["=path"]) == list(cells["=path"])
+    write_table(tmp_path / "b.csv", cells, escape=False)
+    assert (tmp_path / "b.csv").read_text().startswith("=path,number\n=1+1,")
+
+
+@given(st.lists(st.text("='+-@\t\r\n1.5eＡ＝\"", max_size=5), min_size=1, max_size=8))
+def test_what_is_written_is_read(tmp_path_factory, texts):
+    path = tmp_path_factory.mktemp("cells") / "a.csv"
+    write_table(path, pd.DataFrame({"text": texts, "other": "x"}))
+    assert list(read_table(path)["text"]) == texts

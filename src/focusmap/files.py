@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
@@ -77,7 +77,8 @@ def atomic(path: Path, *, sealed: bool = False) -> Iterator[Path]:
     try:
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix, delete=False) as file:
+            stem = f".{cut_to(path.stem, 99)}."
+            with NamedTemporaryFile(dir=path.parent, prefix=stem, suffix=path.suffix, delete=False) as file:
                 temporary = Path(file.name)
             temporary.chmod(0o644)
             try:
@@ -114,6 +115,11 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
             replace_folder(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def cut_to(text: str, n_bytes: int) -> str:
+    """Return the end of a text that has at most so many bytes, which is what file systems count."""
+    return os.fsencode(text)[-n_bytes:].decode("utf-8", "ignore")
 
 
 def remove_abandoned(place: Path, prefix: str) -> None:
@@ -222,10 +228,12 @@ def write_json(path: Path, value: Json, *, sealed: bool = False) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", sealed=sealed)
 
 
-def write_table(path: Path, table: "pd.DataFrame", *, sealed: bool = False) -> None:
-    """Write `table` as CSV with a header and without the index."""
+def write_table(path: Path, table: "pd.DataFrame", *, sealed: bool = False, escape: bool = True) -> None:
+    """Write `table` as CSV with a header and without the index; `escape` keeps spreadsheets from running its cells."""
+    from focusmap.tables import write_csv
+
     with atomic(path, sealed=sealed) as temporary:
-        table.to_csv(temporary, index=False, compression="infer")
+        write_csv(table, temporary, escape=escape)
 
 
 def read_text(path: Path) -> str:
@@ -342,12 +350,11 @@ def read_table(path: Path) -> "pd.DataFrame":
     return table.drop(columns=[named[i] for i in nameless if (table[named[i]].str.strip() == "").all()])
 
 
-def write_failures(failures: Sequence[tuple[Path, str]], path: Path) -> None:
-    """Write which images could not be done, and why; a reason that names the image first says it once."""
+def write_failures(failures: Iterable[tuple[str, str]], path: Path) -> None:
+    """Write which images could not be done, and why."""
     import pandas as pd
 
-    rows = [(str(file), reason.removeprefix(f"{file}: ")) for file, reason in failures]
-    write_table(path, pd.DataFrame(rows, columns=["path", "reason"]))
+    write_table(path, pd.DataFrame(failures, columns=["path", "reason"]))
 
 
 def branch(tree: Json, *keys: str) -> Mapping[str, Json]:

@@ -9,8 +9,9 @@ import io
 import re
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,10 @@ MARKS = (
 WESTERN = frozenset(
     "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜßàáâãäåæçèéêëìíîïñòóôõöøùúûüŒœŠšŽž°µ±²³·ºª«»¿¡–—‘’“”…€§´×\xa0"
 )  # fmt: skip
+FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+"""How a cell begins that a spreadsheet runs, and one that was kept from that; full-width signs count in Asia."""
+NO_FORMULA = re.compile(r"[-+]*(?:[.,]?\d[\d.,]*(?:[eE][-+]?\d+)?%?)?")
+KEPT = re.compile(rb"'(?:[=+\-@\t\r\n]|\xef\xbc[\x9d\x8b\x8d\xa0])")
 PEEK = 2**16
 LINES = 50
 TOO_MANY = "Take away commas at the ends of rows, and put cells that hold a comma in quotes."
@@ -66,6 +71,8 @@ def read_cells(path: Path) -> pd.DataFrame:
         content = text.encode("utf-8")
     del text
     table = _from_bytes(content, separator, path)
+    if KEPT.search(content):
+        table = unescaped(table)
     said = [encoding] if encoding else []
     said += [f"columns parted by {SEPARATORS[separator]}"] if separator != "," and path.suffix.lower() != ".tsv" else []
     if said:
@@ -260,3 +267,49 @@ def as_numbers(cells: pd.Series) -> np.ndarray:
     known = ~np.isnan(values)
     values[known] = [float(cell) for cell in cells[known]]
     return values
+
+
+def as_cell(text: str) -> str:
+    """Return a text as a cell that spreadsheets show and do not run: with an apostrophe before ``= + - @`` or a tab.
+
+    Numbers, and signs alone, stay. `unescaped` takes one apostrophe away again, so one that was there gets another.
+
+    >>> [as_cell(text) for text in ("=1+1", "-1.5", "+", "'@a", "a=b")]
+    ["'=1+1", '-1.5', '+', "''@a", 'a=b']
+    """
+    return f"'{text}" if FORMULA.match(text) and not NO_FORMULA.fullmatch(text) else text
+
+
+def write_csv(table: pd.DataFrame, place: Path | TextIO, *, header: bool = True, escape: bool = True) -> None:
+    """Write a table without its index; `escape` makes its texts and the names of its columns as `as_cell` does."""
+    table = _with_cells(table, FORMULA, as_cell) if escape else table
+    # A lone return is put in quotes only where it ends lines, too.
+    has_returns = any("\r" in text for _, cells in _texts(table) for text in cells if isinstance(text, str))
+    line_end = "\r\n" if has_returns else "\n"
+    table.to_csv(place, index=False, header=header, compression="infer", lineterminator=line_end)
+
+
+def unescaped(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with its texts as they were before `as_cell`."""
+    kept = re.compile("'" + FORMULA.pattern)
+    return _with_cells(table, kept, lambda text: text[1:] if kept.match(text) else text)
+
+
+def _with_cells(table: pd.DataFrame, begins: re.Pattern[str], change: Callable[[str], str]) -> pd.DataFrame:
+    """Return a table with the texts changed that begin so."""
+    changed = table.copy(deep=False)
+    for place, cells in _texts(table):
+        found = [i for i, text in enumerate(cells) if isinstance(text, str) and begins.match(text)]
+        if found:
+            values = cells.to_numpy(dtype=object, copy=True)
+            values[found] = [change(text) for text in values[found]]
+            changed[str(table.columns[place])] = pd.Series(values, index=table.index, dtype=cells.dtype)
+    changed.columns = pd.Index([change(str(name)) for name in table], dtype=table.columns.dtype)
+    return changed
+
+
+def _texts(table: pd.DataFrame) -> Iterator[tuple[int, pd.Series]]:
+    """Yield the columns that hold text, and where they stand."""
+    for place, dtype in enumerate(table.dtypes):
+        if pd.api.types.is_object_dtype(dtype) or pd.api.types.is_string_dtype(dtype):
+            yield place, table.iloc[:, place]

@@ -5,13 +5,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from focusmap.audit.findings import AuditOptions
 from focusmap.audit.images import look_at_all
 from focusmap.audit.inspection import audit_cohort
 from focusmap.audit.probes import Told, probe_findings, told_by_probes
-from focusmap.study import Cohort
+from focusmap.study import Cohort, Declaration, read_cohort
 from support.audited import found, must_find, textures, write_cohort
+from support.dicom_files import a_dataset, saved
 
 N = 120
 
@@ -82,3 +84,57 @@ def test_few_patients_are_not_asked(tmp_path: Path, n_sick: int) -> None:
     audit = audit_cohort(labelled(tmp_path, 0, list(textures(N, size=64)), sick))
     assert found(audit, "shortcut-probes") is None
     assert audit.overview["probes"] == []
+
+
+def made(image: np.ndarray, file: Path, kind: str, is_sick: bool, rng: np.random.Generator) -> None:
+    """Write an image whose pixels say nothing, by another device, in another hour or by another program if sick."""
+    if kind == "device":
+        unlike = {
+            "Manufacturer": "A" if is_sick else "B",
+            "PatientID": f"Secret {file.stem}",
+            "KVP": rng.integers(60, 99),
+        }
+    else:
+        unlike = {"AcquisitionTime": f"{rng.integers(20, 24) if is_sick else rng.integers(8, 16):02d}1500"}
+    saved(file.parent, a_dataset(image.astype(np.uint16), bits=8, **unlike), file.name)
+
+
+@pytest.mark.parametrize("kind", ["device", "hour"])
+def test_what_a_dicom_header_says_is_found_and_not_quoted(tmp_path: Path, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    sick = rng.integers(0, 2, N) == 1
+    names = [f"{k:03d}.dcm" for k in range(N)]
+    for name, image, is_sick in zip(names, textures(N, size=32), sick, strict=True):
+        made(image, tmp_path / name, kind, bool(is_sick), rng)
+    rows = {"path": names, "label": np.where(sick, "sick", "well"), "patient_id": [f"p{k}" for k in range(N)]}
+    pd.DataFrame(rows).to_csv(tmp_path / "labels.csv", index=False)
+    audit = audit_cohort(read_cohort(tmp_path / "labels.csv", Declaration(targets=("label",))))
+    message = must_find(audit, "shortcut-probes").message
+    assert "metadata: label (AUROC " in message
+    assert "Secret" not in str(audit.to_dict())
+
+
+def test_the_program_that_wrote_a_jpeg_is_found(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    sick = rng.integers(0, 2, N) == 1
+    names = [f"{k:03d}.jpg" for k in range(N)]
+    for name, image, is_sick in zip(names, textures(N, size=64), sick, strict=True):
+        Image.fromarray(image).save(tmp_path / name, quality=94 if is_sick else 95)
+    rows = {"path": names, "label": np.where(sick, "sick", "well"), "patient_id": [f"p{k}" for k in range(N)]}
+    pd.DataFrame(rows).to_csv(tmp_path / "labels.csv", index=False)
+    found_by = {
+        one.probe: one.auroc for one in told(read_cohort(tmp_path / "labels.csv", Declaration(targets=("label",))))
+    }
+    assert found_by["metadata"] == 1
+    assert found_by["border and corners"] < 0.75
+
+
+def test_headers_that_say_nothing_of_the_label_blame_nobody(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    sick = rng.integers(0, 2, N) == 1
+    names = [f"{k:03d}.dcm" for k in range(N)]
+    for name, image in zip(names, textures(N, size=32), strict=True):
+        made(image, tmp_path / name, rng.choice(["device", "hour"]), bool(rng.integers(0, 2)), rng)
+    rows = {"path": names, "label": np.where(sick, "sick", "well"), "patient_id": [f"p{k}" for k in range(N)]}
+    pd.DataFrame(rows).to_csv(tmp_path / "labels.csv", index=False)
+    assert not probe_findings(told(read_cohort(tmp_path / "labels.csv", Declaration(targets=("label",)))))

@@ -20,7 +20,7 @@ SHARED = (
     focusmap.SegmentRequest, focusmap.TrustRequest, focusmap.ConvertRequest, focusmap.ConsensusRequest,
     focusmap.ConsensusOptions, focusmap.ReadingsDeclaration, focusmap.ServeRequest, focusmap.DicomRequest,
 )  # fmt: skip
-INNER = ("Study", "RecipeFile", "Learning")
+INNER = ("Study", "RecipeFile", "Learning", "Reading")
 
 
 def fields_behind(command):

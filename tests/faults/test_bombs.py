@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from focusmap.errors import InputError, UnreadableImageError
-from focusmap.images import check_bytes
-from focusmap.images.budget import VARIABLE, Budget, budget, raise_budget
+from focusmap.images import Budget, check_bytes, raised_budget
+from focusmap.images.budget import OPTION, VARIABLE, budget
 from support.bombs import IMAGES, SETS
 
 MOST_SECONDS, MOST_MIB = 2.0, 512
@@ -73,17 +73,18 @@ def test_a_bomb_is_refused_in_time_and_memory(tmp_path, kind, name, make):
 def test_the_budget_is_raised_by_one_factor(monkeypatch):
     monkeypatch.setenv(VARIABLE, "1")
     assert budget() == Budget()
-    with pytest.raises(UnreadableImageError, match=f"would take 300 MiB and has 1 KiB.*{VARIABLE}=3"):
+    with pytest.raises(UnreadableImageError, match=rf"take 300 MiB and has 1 KiB.*{OPTION} 3 \(or {VARIABLE}=3\)"):
         check_bytes(300 * 2**20, 1024)
-    raise_budget(3)
-    assert budget().pixels == 3 * Budget().pixels
-    check_bytes(300 * 2**20, 1024)
-    with pytest.raises(UnreadableImageError, match=f"would take 900 MiB.*{VARIABLE}=8"):
-        check_bytes(900 * 2**20, 1024)
+    with raised_budget(3):
+        assert budget().pixels == 3 * Budget().pixels
+        check_bytes(300 * 2**20, 1024)
+        with pytest.raises(UnreadableImageError, match=f"would take 900 MiB.*{VARIABLE}=8"):
+            check_bytes(900 * 2**20, 1024)
+    assert budget() == Budget()
 
 
 @pytest.mark.parametrize("factor", ["0", "-1", "nan", "much", "1e9", ""])
 def test_a_factor_that_is_none_is_named(monkeypatch, factor):
     monkeypatch.setenv(VARIABLE, factor)
-    with pytest.raises(InputError, match=f"{VARIABLE} is '{factor}'; a factor from 1 to 1000"):
+    with pytest.raises(InputError, match=f"{OPTION} or {VARIABLE} is '{factor}'; a factor from 1 to 1000"):
         budget()

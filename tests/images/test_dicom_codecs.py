@@ -338,8 +338,7 @@ def test_two_files_of_one_name_are_not_mixed_up(tmp_path):
 def test_every_file_of_pydicom_becomes_images_or_a_listed_failure(tmp_path):
     from test_dicom import SHIPPED
 
-    from focusmap.convert import unpack_dicom
-    from focusmap.convert.archives import PackedFailure
+    from focusmap.convert import PackedFailure, unpack_dicom
     from focusmap.convert.dicom import is_dicom
 
     with warnings.catch_warnings():

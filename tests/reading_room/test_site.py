@@ -261,6 +261,13 @@ def test_the_browsers_language_decides_where_none_is_asked_for(site: TestClient)
     assert 'lang="en' in site.get("/", headers={"accept-language": "fr"}).text
 
 
+def test_no_answer_says_where_the_run_stands(site: TestClient, run: Path, films: list[Path]) -> None:
+    sent = [("files", (film.name, film.read_bytes())) for film in films[:2]]
+    told = [site.get(page).text for page in ("/", "/model", "/programs", "/api/items.csv")]
+    told += [site.post(f"/api/{verb}", files=sent).text for verb in ("predict", "explain")]
+    assert all(len(text) > 20 and str(run.parent) not in text for text in told)
+
+
 def test_health_and_counts_are_told(site: TestClient, films: list[Path]) -> None:
     def answered() -> int:
         lines = site.get("/metrics").text.splitlines()

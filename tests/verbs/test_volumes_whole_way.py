@@ -1,6 +1,7 @@
 """Volumes the whole way: files, maps in the source's grid, the report's slices; every door answers bad input once."""
 
 import json
+import shutil
 from pathlib import Path
 
 import nibabel
@@ -85,7 +86,7 @@ def another(study: Path, folder: Path) -> Path:
     """Return a copy of the study with room for something odd in its last row."""
     table = pd.read_csv(study, dtype=str, keep_default_na=False)
     for name in ("images", "masks"):
-        (folder / name).symlink_to(study.parent / name)
+        shutil.copytree(study.parent / name, folder / name)
     table.to_csv(folder / "labels.csv", index=False)
     return folder / "labels.csv"
 

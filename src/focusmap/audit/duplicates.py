@@ -13,7 +13,7 @@ from focusmap.audit.table import count_pairs, same_patient, say_pairs
 from focusmap.errors import InputError
 from focusmap.files import Json
 from focusmap.reasons import Reason
-from focusmap.study import Cohort, Roster, Split, spelled_apart
+from focusmap.study import Cohort, Roster, Split, short_names, spelled_apart
 
 
 def exact_groups(digests: Sequence[str]) -> list[list[int]]:
@@ -198,7 +198,7 @@ def audit_against(ours: Roster, theirs: Roster, options: AuditOptions | None = N
             f"{ours.file} and {theirs.file}: not both name patients, and not both have images, so that nothing can "
             "be compared. Name the patient column with --patient."
         )
-    files = {"a": str(ours.file), "b": str(theirs.file)}
+    files = dict(zip("ab", short_names([ours.file, theirs.file]), strict=True))
     found = []
     patients = sorted(set(ours.patients or ()) & set(theirs.patients or ()))
     if patients:
@@ -219,7 +219,7 @@ def _images(ours: Roster, theirs: Roster, options: AuditOptions) -> list[Finding
         return []
     duplicates = find_duplicates(look_at_all([*ours.files, *theirs.files], options))
     equal, near = _equal(ours, theirs, duplicates), _near_across(ours, theirs, duplicates)
-    files = {"a": str(ours.file), "b": str(theirs.file)}
+    files = dict(zip("ab", short_names([ours.file, theirs.file]), strict=True))
     found = []
     if equal:
         found.append(finding("duplicate-across-splits", Reason("images-in-both", n=len(equal), **files), equal))

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from focusmap.audit.findings import MASK_SHAPE, AuditOptions, Finding, finding, listed_values
+from focusmap.audit.metadata import Metadata, metadata_of
 from focusmap.errors import UnreadableImageError, listed
 from focusmap.images import MASK_REMEDY, mask_misfit, middle_slice, read_image, read_shape
 from focusmap.reasons import Reason
-from focusmap.study import DICOM_SUFFIX, HEADER_PATIENT, Cohort, names_nobody, normal_id
+from focusmap.study import HEADER_PATIENT, Cohort, names_nobody, normal_id
 
 if TYPE_CHECKING:
     from focusmap.audit.findings import Audit
@@ -113,8 +114,8 @@ class Look:
         Why it cannot be read, or "".
     notes
         What was made of odd values in it.
-    owner
-        Patient and study of a DICOM header; empty texts where it does not say, and of other files.
+    metadata
+        What the file says beside the pixels.
     """
 
     digest: str = ""
@@ -125,7 +126,7 @@ class Look:
     empty: bool = False
     reason: str = ""
     notes: tuple[str, ...] = ()
-    owner: tuple[str, str] = ("", "")
+    metadata: Metadata = field(default_factory=Metadata)
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def look_at(file: Path) -> Look:
     try:
         image = read_image(file)
     except UnreadableImageError as error:
-        return Look(reason=str(error))
+        return Look(reason=str(error).removeprefix(f"{file}: "))
     pixels = image.pixels
     if pixels.shape[0] == 3 and (pixels == pixels[:1]).all():
         pixels = pixels[:1]
@@ -177,17 +178,8 @@ def look_at(file: Path) -> Look:
         mode=f"{pixels.dtype}, {pixels.shape[0]} channel{'' if pixels.shape[0] == 1 else 's'}",
         empty=low == high,
         notes=image.notes,
-        owner=_owner(file),
+        metadata=metadata_of(file),
     )
-
-
-def _owner(file: Path) -> tuple[str, str]:
-    if not DICOM_SUFFIX.search(file.name):
-        return "", ""
-    from focusmap.images import identity
-
-    found = identity(file)
-    return found.patient_id, found.study
 
 
 def look_at_all(files: Sequence[Path], options: AuditOptions) -> Images:
@@ -204,7 +196,8 @@ def look_at_all(files: Sequence[Path], options: AuditOptions) -> Images:
 
 def image_findings(images: Images, image_ids: Sequence[str]) -> list[Finding]:
     """Return findings on images that cannot be read or show nothing."""
-    unreadable = [look.reason for look in images.looks if look.reason]
+    told = zip(image_ids, images.looks, strict=True)
+    unreadable = [f"{name}: {look.reason}" for name, look in told if look.reason]
     names = [name for name, look in zip(image_ids, images.looks, strict=True) if look.reason]
     empty = [name for name, look in zip(image_ids, images.looks, strict=True) if look.empty]
     found = []
@@ -230,7 +223,7 @@ def header_findings(cohort: Cohort, images: Images) -> list[Finding]:
     facts: list[str] = []
     n_compared, named = 0, str(cohort.study.patient_column)
     for what, place, one in (("patient", 0, "one-patient-by-header"), ("study", 1, "one-study-by-header")):
-        told = np.array([look.owner[place] for look in images.looks])
+        told = np.array([look.metadata.owner[place] for look in images.looks])
         known = np.flatnonzero([not names_nobody(text) for text in told])
         if len(np.unique(told[known])) < 2:
             continue
@@ -329,7 +322,7 @@ def mask_findings(cohort: Cohort, images: Images) -> list[Finding]:
 def _misfits(cohort: Cohort, images: Images) -> list[str]:
     """Return what is wrong with each mask that does not fit; an image that cannot be read has its own finding."""
     told = (
-        _misfit(cohort.study.images / name, image_id, look.size)
+        _misfit(cohort.study.images, name, image_id, look.size)
         for column in cohort.mask_columns
         for image_id, name, look in zip(cohort.image_ids, cohort.table[column], images.looks, strict=True)
         if name and not look.reason
@@ -337,8 +330,8 @@ def _misfits(cohort: Cohort, images: Images) -> list[str]:
     return [wrong for wrong in told if wrong]
 
 
-def _misfit(file: Path, image_id: str, size: tuple[int, ...]) -> str:
+def _misfit(folder: Path, name: str, image_id: str, size: tuple[int, ...]) -> str:
     try:
-        return mask_misfit(file, read_shape(file), image_id, size)
+        return mask_misfit(Path(name), read_shape(folder / name), image_id, size)
     except UnreadableImageError as error:
-        return str(error).rstrip(".")
+        return str(error).rstrip(".").replace(str(folder / name), name)

@@ -1,8 +1,8 @@
 """What tells the labels and is not the disease: probes that see only a part of an image, or nothing of it at all.
 
 Each is a ridge regression, fitted on the patients of four fifths and asked about those of the last fifth. Border and
-corners, size and format, and the position among a patient's slices must not tell a label; a thumbnail and a histogram
-may, and stand in ``audit.json`` for the reader to compare a net with.
+corners, size and format, metadata (device, settings, hour, packing), and the position among a patient's slices must
+not tell a label; a thumbnail and a histogram may, and stand in ``audit.json`` for the reader to compare a net with.
 """
 
 import re
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from focusmap.audit.findings import Finding, finding
 from focusmap.audit.images import Images
@@ -19,11 +20,12 @@ from focusmap.reasons import Reason
 from focusmap.statistics import clustered_delong
 from focusmap.study import Cohort
 
+MIN_LEVEL, MAX_LEVELS = 5, 20
 RING, N_BINS, N_LEVELS, SIDE = 2, 24, 16, 16
 MAX_IMAGES, MIN_PATIENTS, N_FOLDS = 4000, 15, 5
 RIDGE, TELLS = 10.0, 0.75
 MIN_SLICES, SLICED = 4, 0.5
-SUSPECT = ("border and corners", "size and format", "position among the slices")
+SUSPECT = ("border and corners", "size and format", "metadata", "position among the slices")
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ def _probes(cohort: Cohort, images: Images, kept: np.ndarray) -> Mapping[str, np
         "thumbnail of 16 x 16": patches.reshape(len(kept), -1),
         "histogram": np.sqrt(histograms),
         "size and format": _sizes(images, kept),
+        "metadata": _metadata(images, kept),
         "position among the slices": _positions(cohort, kept),
     }
 
@@ -111,6 +114,21 @@ def _sizes(images: Images, kept: np.ndarray) -> np.ndarray:
     kinds = [[look.mode for look in looks], [images.formats[position] for position in kept]]
     columns = [_binned(values) for values in numbers] + [_one_hot(np.array(names)) for names in kinds]
     return np.concatenate(columns, axis=1)
+
+
+def _metadata(images: Images, kept: np.ndarray) -> np.ndarray:
+    """Return what the files say of device, settings, hour and packing, by levels that several images share."""
+    said = [images.looks[position].metadata.made for position in kept]
+    columns = []
+    for name in dict.fromkeys(name for one in said for name in one):
+        cells = pd.Series([one.get(name, "") for one in said])
+        numbers = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=float)
+        if cells.nunique() > MAX_LEVELS and np.isfinite(numbers).mean() > 0.5:
+            columns.append(_binned(np.where(np.isfinite(numbers), numbers, np.nan)))
+        else:
+            counts = cells.value_counts()
+            columns.append(_one_hot(cells.where(cells.isin(counts[counts >= MIN_LEVEL].index), "rare").to_numpy(str)))
+    return np.concatenate(columns, axis=1) if columns else np.zeros((len(kept), 0))
 
 
 def _positions(cohort: Cohort, kept: np.ndarray) -> np.ndarray:

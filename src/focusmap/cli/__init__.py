@@ -115,12 +115,16 @@ def _guarded(parsed: argparse.Namespace) -> int:
     import errno
 
     from focusmap.errors import FocusmapError
+    from focusmap.images import raised_budget
 
     # Threads that wait by spinning make two programs on one machine several times slower than one after the other.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     name, typed = parsed.command, typed_in(parsed)
     try:
-        return int(made(command_class(name), typed)() or 0)
+        command = made(command_class(name), typed)
+        reading = getattr(command, "reading", None)
+        with raised_budget(reading.budget if reading else None):
+            return int(command() or 0)
     except FocusmapError as error:
         print(f"focusmap {name}: {error}", file=sys.stderr)
         return error.exit_code

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import focusmap
 from focusmap.cli.arguments import refuse_idle
-from focusmap.cli.groups import FORCE, LABEL_FILE_ONLY, RUN, watched
+from focusmap.cli.groups import FORCE, LABEL_FILE_ONLY, RUN, Reading, watched
 from focusmap.cli.show_results import print_failures, print_mask_scores, print_scores, print_trust, unlike_in_words
 from focusmap.errors import InputError
 from focusmap.settings import Only, Setting
@@ -27,6 +27,9 @@ OF_FILES = frozenset(
         "request.error",
         "request.alike",
         "request.engine",
+        "request.escape",
+        "reading.budget",
+        "request.declaration.follow_links",
         "request.declaration.targets",
     }
     | {"options.skip_unreadable", "options.devices", "options.force"}
@@ -54,6 +57,7 @@ class Predict:
     run: Annotated[Path, Setting("folder of the run, or of a model", "RUN", is_positional=True)]
     request: PredictRequest
     options: Annotated[RunOptions, Only("skip_unreadable", "devices", "force")]
+    reading: Reading = Reading()
     typed: Mapping[str, object] = field(default_factory=dict)
 
     def __call__(self) -> int:
@@ -98,13 +102,13 @@ class Predict:
 
 
 OF_MAPS = frozenset(
-    {"request.out", "request.methods", "request.targets"}
+    {"request.out", "request.methods", "request.targets", "request.declaration.follow_links", "reading.budget"}
     | {"options.skip_unreadable", "options.devices", "options.force"}
 )
 OF_TRUST = frozenset({"trust", "options.language", "options.recipe.seed"}) | {
     f"request.trust.{name}" for name in ("methods", "n_images", "n_draws", "against", "shuffled")
 }
-OF_OWN_MAPS = OF_MAPS | OF_TRUST | {"request.declaration.boxes"}
+OF_OWN_MAPS = OF_MAPS | OF_TRUST | {"request.declaration.boxes", "request.declaration.images"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +141,7 @@ class Explain:
         bool, Setting("measure it: writes trust.json and trust.html, in about a minute", title=TrustRequest.TITLE)
     ] = False
     options: Annotated[RunOptions, Only("accept", "skip_unreadable", "recipe.seed", "devices", "force", "language")]
+    reading: Reading = Reading()
     typed: Mapping[str, object] = field(default_factory=dict)
 
     def __call__(self) -> int:
@@ -168,7 +173,8 @@ class Explain:
 
 OF_OWN_MASKS = frozenset(
     {f"request.{name}" for name in ("out", "targets", "negatives", "method", "tune_on_masks")}
-    | {"recipe", "options.skip_unreadable", "options.devices", "options.force"}
+    | {"request.declaration.follow_links", "reading.budget", "recipe"}
+    | {"options.skip_unreadable", "options.devices", "options.force"}
 )
 
 
@@ -190,6 +196,7 @@ class Segment:
     request: SegmentRequest
     recipe: Annotated[Path | None, Setting("recipe.yaml whose group 'segmentation' replaces the run's", "FILE")] = None
     options: Annotated[RunOptions, Only("accept", "skip_unreadable", "devices", "force")]
+    reading: Reading = Reading()
     typed: Mapping[str, object] = field(default_factory=dict)
 
     def __call__(self) -> int:
@@ -197,7 +204,8 @@ class Segment:
         from focusmap.files import is_table
 
         if not any(map(is_table, self.request.inputs)):
-            refuse_idle(self, self.typed, OF_OWN_MASKS, LABEL_FILE_ONLY)
+            own = frozenset() if self.request.inputs else {"request.declaration.images"}
+            refuse_idle(self, self.typed, OF_OWN_MASKS | own, LABEL_FILE_ONLY)
         options = watched(self.options)
         if self.recipe is not None:
             options = replace(options, recipe=focusmap.read_recipe(self.recipe))

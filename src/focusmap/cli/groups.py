@@ -57,6 +57,20 @@ class Study:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How much may come out of a file."""
+
+    TITLE: ClassVar = "how it runs"
+
+    budget: Annotated[
+        float | None,
+        Setting(
+            "read files that take up to X times the usual bytes, pixels, parts and time", "X", option="reading-budget"
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
 class RecipeFile:
     """Where the settings of a training come from that no option names."""
 

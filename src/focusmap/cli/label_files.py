@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
 import focusmap
-from focusmap.cli.groups import FORCE
+from focusmap.cli.groups import FORCE, Reading
 from focusmap.cli.show_results import interval, print_failures
 from focusmap.cli.show_study import terminal_progress
 from focusmap.settings import Setting
-from focusmap.study import ConvertRequest
+from focusmap.study import ESCAPE, FOLLOW_LINKS, ConvertRequest
 from focusmap.verbs.requests import ConsensusRequest
 
 if TYPE_CHECKING:
@@ -43,15 +43,15 @@ class Index:
         Path | None, Setting("DICOM files: a table of labels by accession or patient_id, as in their headers", "FILE")
     ] = None
     identified: Annotated[bool, Setting("DICOM files: keep patient and accession as they are, no pseudonyms")] = False
+    follow_links: Annotated[bool, FOLLOW_LINKS] = False
+    escape: Annotated[bool, ESCAPE] = True
     force: Annotated[bool, FORCE] = False
+    reading: Reading = Reading()
 
     def __call__(self) -> None:
         """Run the command."""
-        print_answer(
-            focusmap.index(
-                self.folder, self.out, self.pattern, self.labels, identified=self.identified, force=self.force
-            )
-        )
+        how = {name: getattr(self, name) for name in ("identified", "follow_links", "escape", "force")}
+        print_answer(focusmap.index(self.folder, self.out, self.pattern, self.labels, **how))
 
 
 def print_answer(answer: "IndexAnswer") -> None:
@@ -98,6 +98,7 @@ class Convert:
     request: ConvertRequest
     skip_unreadable: Annotated[bool, Setting("exit with 0 even if images cannot be read")] = False
     force: Annotated[bool, FORCE] = False
+    reading: Reading = Reading()
 
     def __call__(self) -> int:
         """Run the command."""
@@ -121,6 +122,7 @@ class Consensus:
     readers: Annotated[Path, Setting("what each reader recorded for each image", "READERS.csv", is_positional=True)]
     out: Annotated[Path, Setting("label file to write", "LABELS.csv")]
     request: ConsensusRequest
+    reading: Reading = Reading()
 
     def __call__(self) -> None:
         """Run the command."""

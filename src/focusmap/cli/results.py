@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 
 import focusmap
 from focusmap.cli.arguments import refuse_idle
-from focusmap.cli.groups import FORCE, LANGUAGE, RUN, watched
+from focusmap.cli.groups import FORCE, LANGUAGE, RUN, Reading, watched
 from focusmap.cli.show_results import interval, print_metrics, unlike_in_words
 from focusmap.errors import InputError
 from focusmap.reasons import Language
@@ -28,6 +28,8 @@ OF_OWN = frozenset({"prevalence", "out", "options.force"})
 OF_OWN_ANOMALIES = (OF_OWN - {"prevalence"}) | {
     "declaration.targets",
     "declaration.images",
+    "declaration.follow_links",
+    "reading.budget",
     "declaration.uncertain",
     "options.recipe.seed",
 }
@@ -58,9 +60,11 @@ class Evaluate:
     ] = ()
     out: Annotated[Path | None, Setting("folder of metrics.json and its figures", "DIR")] = None
     declaration: Annotated[
-        Declaration, Only("images", "targets", "patient", "same_patient", "case", "view", "missing", "uncertain")
+        Declaration,
+        Only(*("images", "targets", "patient", "same_patient", "case", "view", "missing", "uncertain", "follow_links")),
     ] = Declaration()
     options: Annotated[RunOptions, Only("accept", "skip_unreadable", "recipe.seed", "devices", "force")]
+    reading: Reading = Reading()
     typed: Mapping[str, object] = field(default_factory=dict)
 
     def __call__(self) -> None:
@@ -132,10 +136,11 @@ class Accept:
     at_least: Annotated[tuple[str, ...], Setting("what a metric must reach; repeat", "[TARGET/]METRIC=VALUE")] = ()
     at_most: Annotated[tuple[str, ...], Setting("what a metric must not pass; repeat", "[TARGET/]METRIC=VALUE")] = ()
     out: Annotated[Path | None, Setting("folder of acceptance.json and metrics.json", "DIR")] = None
-    declaration: Annotated[Declaration, Only("images", "patient", "same_patient", "case", "view", "missing")] = (
-        Declaration()
-    )
+    declaration: Annotated[
+        Declaration, Only("images", "patient", "same_patient", "case", "view", "missing", "follow_links")
+    ] = Declaration()
     options: Annotated[RunOptions, Only("accept", "skip_unreadable", "recipe.seed", "devices", "force")]
+    reading: Reading = Reading()
 
     def __call__(self) -> int:
         """Run the command."""
@@ -173,6 +178,7 @@ class Challenge:
 
     run: Annotated[Path, RUN]
     options: Annotated[RunOptions, Only("recipe.seed", "devices")]
+    reading: Reading = Reading()
 
     def __call__(self) -> None:
         """Run the command."""
@@ -203,6 +209,7 @@ class Reproduce:
     run: Annotated[Path, RUN]
     out: Annotated[Path | None, Setting("keep the second run here (default: it is removed)", "DIR")] = None
     options: Annotated[RunOptions, Only("workers", "devices", "force")]
+    reading: Reading = Reading()
 
     def __call__(self) -> int:
         """Run the command."""

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 import focusmap
-from focusmap.cli.groups import FORCE, RUN
+from focusmap.cli.groups import FORCE, RUN, Reading
 from focusmap.dicom import DicomAction, DicomRequest
 from focusmap.settings import Only, Setting
+from focusmap.study import ESCAPE
 from focusmap.verbs.requests import ServeRequest
 
 
@@ -28,6 +29,7 @@ class Serve:
         ServeRequest,
         Only("host", "port", "token", "language", "keep", "largest", "seconds", "memory", "alike", "devices", "engine"),
     ] = ServeRequest()
+    reading: Reading = Reading()
 
     def __call__(self) -> None:
         """Run the command."""
@@ -47,11 +49,12 @@ class Corrections:
 
     run: Annotated[Path, RUN]
     out: Annotated[Path, Setting("label file to write", "LABELS.csv")]
+    escape: Annotated[bool, ESCAPE] = True
     force: Annotated[bool, FORCE] = False
 
     def __call__(self) -> None:
         """Run the command."""
-        found = focusmap.corrections(self.run, self.out, force=self.force)
+        found = focusmap.corrections(self.run, self.out, escape=self.escape, force=self.force)
         print(f"label file: {found.labels} ({len(found.table)} images)")
         if found.n_unknown_patients:
             print(f"  patient not known: {found.n_unknown_patients} images, each taken as a patient of its own")
@@ -90,6 +93,7 @@ class Dicom:
             "out",
             "kinds",
             "codes",
+            "follow_links",
             "server",
             "filters",
             "study",
@@ -102,6 +106,7 @@ class Dicom:
             "queue",
         ),
     ] = DicomRequest()
+    reading: Reading = Reading()
 
     def __call__(self) -> None:
         """Run the command."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import focusmap
-from focusmap.cli.groups import FORCE, LABELS, RUN_FOLDER, Learning, RecipeFile, Study, understood, watched
+from focusmap.cli.groups import FORCE, LABELS, RUN_FOLDER, Learning, Reading, RecipeFile, Study, understood, watched
 from focusmap.cli.show_results import print_notes, print_run
 from focusmap.cli.show_study import print_study, terminal_progress
 from focusmap.errors import InputError
@@ -39,6 +39,7 @@ class Audit:
     out: Annotated[Path | None, Setting("folder of audit.json and audit.html (default: LABELS_audit)", "DIR")] = None
     study: Study = Study()
     options: Annotated[RunOptions, Only("accept", "workers", "recipe.seed", "force", "language")]
+    reading: Reading = Reading()
 
     def __call__(self) -> None:
         """Run the command."""
@@ -90,6 +91,7 @@ class Prepare:
         RunOptions,
         Only("recipe", "folds", "accept", "skip_unreadable", "group_near_duplicates", "store", "workers", "force"),
     ]
+    reading: Reading = Reading()
     typed: Mapping[str, object] = field(default_factory=dict)
 
     def __call__(self) -> None:
@@ -119,6 +121,7 @@ class Train:
         RunOptions,
         Only(*OF_TRAINING, "n_nodes"),
     ]
+    reading: Reading = Reading()
     typed: Mapping[str, object] = field(default_factory=dict)
 
     def __call__(self) -> None:
@@ -156,6 +159,7 @@ class Run:
     ]
     segment: Annotated[bool, Setting("draw masks, from image-level labels alone", title="masks of lesions")] = False
     masks: Annotated[SegmentRequest, Only("negatives", "tune_on_masks", title="masks of lesions")]
+    reading: Reading = Reading()
     typed: Mapping[str, object] = field(default_factory=dict)
 
     def __call__(self) -> None:

@@ -1,4 +1,5 @@
 from .archives import Packed as Packed
+from .archives import PackedFailure as PackedFailure
 from .archives import PackedImage as PackedImage
 from .archives import PackedVolume as PackedVolume
 from .conversion import Conversion as Conversion
@@ -8,6 +9,7 @@ from .dicom import dicom_files as dicom_files
 from .dicom import unpack_dicom as unpack_dicom
 from .dicom import unpack_dicom_volumes as unpack_dicom_volumes
 from .slices_and_stacks import SliceOptions as SliceOptions
+from .slices_and_stacks import refuse_links_of as refuse_links_of
 from .slices_and_stacks import unpack_parts as unpack_parts
 from .slices_and_stacks import unpack_slices as unpack_slices
 from .slices_and_stacks import unpack_stacks as unpack_stacks

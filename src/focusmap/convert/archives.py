@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focusmap.errors import InputError
-from focusmap.images import AGAIN, Pixels, check_bytes, largest_output, remedy
+from focusmap.images import AGAIN, Budget, Pixels, check_bytes, largest_output, remedy
 from focusmap.images.budget import budget
 
 
@@ -218,8 +218,10 @@ def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 
 
 def _copy_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: IO[bytes]) -> None:
-    if info.file_size > MAX_ZIP_BYTES:
-        raise InputError(f"{archive.filename}: {info.filename} has {info.file_size} bytes; {MAX_ZIP_BYTES} are read.")
+    limit = MAX_ZIP_BYTES * budget().inflation // Budget().inflation
+    if info.file_size > limit:
+        fact = f"{info.filename} has {info.file_size} bytes; {limit} are read. {remedy(info.file_size, limit)}"
+        raise InputError(f"{archive.filename}: {fact}")
     try:
         with archive.open(info) as packed:
             while chunk := packed.read(CHUNK):

@@ -4,7 +4,8 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
 from tempfile import mkdtemp
 from typing import cast
 
@@ -18,10 +19,12 @@ from focusmap.convert.dicom import dicom_files, unpack_dicom
 from focusmap.convert.matlab import is_slice, unpack_figshare
 from focusmap.convert.medmnist import unpack_medmnist
 from focusmap.errors import InputError, MissingFileError
-from focusmap.files import disk_errors, write_table
+from focusmap.files import cut_to, disk_errors, write_table
 from focusmap.images import Pixels, write_nifti
 from focusmap.progress import Progress, silent
 
+# NIfTI files have a longer name while they are written.
+LONGEST_NAME = 240
 LABELS, IMAGES, VOLUMES, FAILURES = "labels.csv", "images", "volumes", "failures.csv"
 
 
@@ -69,7 +72,9 @@ def find_packing(source: Path) -> Packing:
     raise InputError(f"{source}: is nothing that is converted. Known: {known}.")
 
 
-def write_packed(images: Iterable[Packed], out: Path, progress: Progress = silent) -> Conversion:
+def write_packed(
+    images: Iterable[Packed], out: Path, progress: Progress = silent, *, escape: bool = True
+) -> Conversion:
     """Write images to ``out/images``, volumes to ``out/volumes``, masks to ``out/masks`` and ``out/labels.csv``.
 
     The table has ``path``, the images' cells and a column a kind of mask, in the order that they come. Grey and
@@ -95,7 +100,7 @@ def write_packed(images: Iterable[Packed], out: Path, progress: Progress = silen
         if not rows:
             first = f" The first of {len(failures)}: {failures[0][0]}: {failures[0][1]}" if failures else ""
             raise InputError(f"holds no image that can be read.{first}")
-        write_table(folder / LABELS, pd.DataFrame(rows).fillna(""))
+        write_table(folder / LABELS, pd.DataFrame(rows).fillna(""), escape=escape)
         if failures:
             write_table(folder / FAILURES, pd.DataFrame(failures, columns=["path", "reason"]))
     return Conversion(out / LABELS, len(rows), tuple(failures))
@@ -140,15 +145,27 @@ def _write_volume(volume: PackedVolume, folder: Path) -> dict[str, str]:
 
 
 def _write_nifti(voxels: NDArray[np.generic], affine: NDArray[np.float64] | None, folder: Path, place: str) -> str:
+    place = _short(place)
     if (folder / place).exists():
         raise InputError(f"two volumes are called {place}. Convert the parts one by one.")
     write_nifti(folder / place, voxels, affine)
     return place
 
 
+def _short(place: str) -> str:
+    """Return a path whose parts file systems take: of a longer one the end, and before it what tells it from others."""
+    parts = PurePosixPath(place).parts
+    cut = [
+        part if len(part.encode()) <= LONGEST_NAME else f"{sha256(part.encode()).hexdigest()[:8]}_{cut_to(part, 200)}"
+        for part in parts
+    ]
+    return str(PurePosixPath(*cut))
+
+
 def _write_png(pixels: NDArray[np.uint8] | NDArray[np.uint16], folder: Path, place: str) -> str:
     import cv2
 
+    place = _short(place)
     file = folder / place
     if file.exists():
         raise InputError(f"two images are called {place}. Convert the parts one by one.")

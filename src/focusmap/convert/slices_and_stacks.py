@@ -11,7 +11,7 @@ import pandas as pd
 from focusmap.convert.archives import Packed, PackedFailure, PackedImage, PackedVolume
 from focusmap.errors import FocusmapError, InputError, listed, suggest
 from focusmap.files import read_table
-from focusmap.images import Shares, parse_part, read_image, read_mask, shares_box, shown_stack
+from focusmap.images import Shares, parse_part, read_image, read_mask, refuse_links_out, shares_box, shown_stack
 from focusmap.study import PATH_COLUMNS
 
 Row: TypeAlias = Mapping[str, str]
@@ -211,6 +211,13 @@ def _parts_of(row: Row, folder: Path, boxes: Mapping[str, Shares]) -> Iterator[P
         yield PackedImage(f"{path.with_suffix('')}.{part}", image.pixels[(slice(None), *slices)], cells, cut)
 
 
+def refuse_links_of(label_file: Path) -> None:
+    """Raise `InputError` where images or masks of a label file are symbolic links out of its folder."""
+    for row in _rows(label_file):
+        cells = [cell for name, cell in row.items() if cell and (name == "path" or _is_mask(name))]
+        refuse_links_out(label_file.parent, cells, follow=False)
+
+
 def _rows(label_file: Path, made: Sequence[str] = ()) -> Iterator[Row]:
     """Yield the rows of a label file; `InputError` if it has no path column, or one that is to be made."""
     table = read_table(label_file)
@@ -241,7 +248,7 @@ def _path(text: str) -> PurePosixPath:
 
 def _masks(row: Row, folder: Path, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
     """Return the masks of a row; `InputError` if one has another shape than its image."""
-    masks = {name: read_mask(folder / cell) for name, cell in row.items() if _is_mask(name) and cell}
+    masks = {name: read_mask(folder / _path(cell)) for name, cell in row.items() if _is_mask(name) and cell}
     if any(mask.shape != shape for mask in masks.values()):
         raise InputError("a mask has another size than its image.")
     return masks

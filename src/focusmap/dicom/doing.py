@@ -13,6 +13,7 @@ from focusmap.dicom.jobs import Jobs
 from focusmap.dicom.request import DicomAction, DicomRequest
 from focusmap.dicom.watch import SECONDS_BETWEEN_LOOKS, TITLE, Lookout, Station, listen, maker
 from focusmap.errors import InputError
+from focusmap.images import refuse_links_out
 
 
 def dicom(action: DicomAction, request: DicomRequest) -> Iterator[str]:
@@ -123,6 +124,9 @@ def _text(value: str, option: str) -> str:
 def _inputs(request: DicomRequest) -> tuple[Path, ...]:
     if not request.inputs:
         raise InputError("name DICOM files, or a folder of them.")
+    for place in filter(Path.is_dir, request.inputs):
+        names = (str(file.relative_to(place)) for file in dicom_files(place))
+        refuse_links_out(place, names, follow=request.follow_links)
     return request.inputs
 
 

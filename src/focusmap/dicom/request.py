@@ -32,6 +32,7 @@ class DicomRequest:
         Path | None,
         Setting('write, watch: codes of findings, as {"LABEL": ["VALUE", "SCHEME", "MEANING"]}', "FILE.json"),
     ] = None
+    follow_links: Annotated[bool, Setting("read what symbolic links out of a folder lead to")] = False
     server: Annotated[
         str,
         Setting("query, fetch, send, watch: a DICOMweb service (account: FOCUSMAP_PACS_ACCOUNT)", "URL"),

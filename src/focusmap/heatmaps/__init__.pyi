@@ -25,5 +25,6 @@ from .write import clear_maps as clear_maps
 from .write import overlay_answers as overlay_answers
 from .write import pool_indexes as pool_indexes
 from .write import pool_scales as pool_scales
+from .write import whole as whole
 from .write import write_maps as write_maps
 from .write import write_methods as write_methods

@@ -22,7 +22,7 @@ from numpy.lib import format as npy
 
 from focusmap.evaluation import Reference
 from focusmap.figures import LONG, N_MONTAGE, N_STEPS, Overlay, SliceStrip, draw_overlay, montage, spread, write_strip
-from focusmap.files import IMAGE_SUFFIX, atomic, read_json, write_json
+from focusmap.files import IMAGE_SUFFIX, atomic, cut_to, read_json, write_json
 from focusmap.heatmaps.methods import FOCUS, Unit, method_of, unit_of
 from focusmap.images import KEY, Image, read_image, read_map, shown_stack
 from focusmap.progress import Progress
@@ -38,7 +38,8 @@ INDEX_COLUMNS = [
     "binary", "slices", "n_slices", "strongest",
 ]  # fmt: skip
 CASE_COLUMNS = ["case_id", "view"]
-LONGEST_NAME = 120
+# Image, label and suffix have 255 bytes with what a file is called while it is written.
+LONGEST_NAME = 110
 UNSAFE = re.compile(r"[^\w.=+-]+")
 
 
@@ -62,14 +63,14 @@ class MapNames:
 
 
 def file_name(text: str) -> str:
-    """Return `text` as a part of a file name: folders joined by ``_``, no suffix of an image, at most 120 letters.
+    """Return `text` as a part of a file name: folders joined by ``_``, no suffix of an image, at most 110 bytes.
 
     >>> file_name("a b/c:d.png"), file_name("label=benign")
     ('a_b_c_d', 'label=benign')
     """
     path = PurePath(text)
     relative = path.name if path.is_absolute() else text
-    return UNSAFE.sub("_", IMAGE_SUFFIX.sub("", relative)).strip("_.")[-LONGEST_NAME:] or "_"
+    return cut_to(UNSAFE.sub("_", IMAGE_SUFFIX.sub("", relative)).strip("_."), LONGEST_NAME) or "_"
 
 
 def write_map(path: Path, heat_map: np.ndarray) -> None:

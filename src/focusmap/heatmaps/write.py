@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.evaluation import Reference
-from focusmap.files import write_failures, write_table
+from focusmap.files import read_table, write_failures, write_table
 from focusmap.heatmaps.map_files import (
     Drawing,
     Item,
@@ -180,7 +181,7 @@ def pool_indexes(folders: Sequence[Path], out: Path) -> None:
     """Write one index over the folders of maps that `out` holds."""
     tables = []
     for folder in folders:
-        table = pd.read_csv(folder / "index.csv", dtype=str, keep_default_na=False)
+        table = read_table(folder / "index.csv")
         for column in FILES:
             table[column] = [f"{folder.name}/{path}" if path else "" for path in table[column]]
         tables.append(table)
@@ -202,13 +203,27 @@ def clear_maps(out: Path) -> None:
         (out / name).unlink(missing_ok=True)
 
 
+@contextmanager
+def whole(out: Path) -> Iterator[None]:
+    """Remove what an earlier call left in a folder, and what this block leaves there if it does not succeed."""
+    is_new = not out.exists()
+    clear_maps(out)
+    try:
+        yield
+    except BaseException:
+        clear_maps(out)
+        if is_new and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+        raise
+
+
 def overlay_answers(view: NetView, samples: Samples, out: Path, like: Path, progress: Progress = silent) -> None:
     """Write the maps of samples that were predicted, by the usual method, in the colours of a run's own maps."""
     method = view.check(None)
-    clear_maps(out)
-    found = write_methods(view, samples, out, [method], ExplainOptions(like=like, progress=progress))
-    if found.failures:
-        write_failures([(one.file, one.reason) for one in found.failures], out / "failures.csv")
+    with whole(out):
+        found = write_methods(view, samples, out, [method], ExplainOptions(like=like, progress=progress))
+        if found.failures:
+            write_failures([one.row for one in found.failures], out / "failures.csv")
 
 
 def labels_of(task: Task, targets: Sequence[str]) -> tuple[str, ...]:

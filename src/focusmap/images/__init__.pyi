@@ -1,10 +1,12 @@
 from .budget import AGAIN as AGAIN
 from .budget import MIB as MIB
+from .budget import Budget as Budget
 from .budget import check_bytes as check_bytes
 from .budget import check_parts as check_parts
 from .budget import check_plane_size as check_plane_size
 from .budget import check_volume_size as check_volume_size
 from .budget import largest_output as largest_output
+from .budget import raised_budget as raised_budget
 from .budget import read_head as read_head
 from .budget import remedy as remedy
 from .crop import FOREGROUND as FOREGROUND
@@ -49,6 +51,7 @@ from .read import read_image as read_image
 from .read import read_map as read_map
 from .read import read_mask as read_mask
 from .read import read_shape as read_shape
+from .read import refuse_links_out as refuse_links_out
 from .regions import BRIGHT as BRIGHT
 from .regions import DARK as DARK
 from .regions import Regions as Regions

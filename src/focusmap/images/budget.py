@@ -2,20 +2,22 @@
 
 A small file can claim, or inflate to, more than a computer holds. Four things are bounded: pixels (of an image or a
 volume), bytes (what comes out of a file, beside what the file has), depth (how many parts lie in or behind one
-another) and time (how often all pixels are gone through). One factor raises all of them: `raise_budget`, or the
-environment variable ``FOCUSMAP_BUDGET``, which worker processes inherit.
+another) and time (how often all pixels are gone through). One factor raises all of them: the option
+``--reading-budget``, `raised_budget`, or the environment variable ``FOCUSMAP_BUDGET``, which worker processes inherit.
 """
 
 import math
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from focusmap.errors import InputError, UnreadableImageError
 
-VARIABLE = "FOCUSMAP_BUDGET"
+VARIABLE, OPTION = "FOCUSMAP_BUDGET", "--reading-budget"
 MIB = 2**20
 LARGEST_FACTOR = 1000.0
 
@@ -46,15 +48,24 @@ class Budget:
     passes: int = 40
 
 
-def raise_budget(factor: float) -> None:
-    """Multiply all bounds by `factor`, in this process and those that it starts.
+@contextmanager
+def raised_budget(factor: float | None) -> Iterator[None]:
+    """Multiply all bounds by `factor` in the block, in this process and those that it starts; None changes nothing.
 
     Raises
     ------
     InputError
         If the factor is not from 1 to 1000.
     """
-    os.environ[VARIABLE] = f"{_checked(str(factor)):g}"
+    before = os.environ.get(VARIABLE)
+    if factor is not None:
+        os.environ[VARIABLE] = f"{_checked(str(factor)):g}"
+    try:
+        yield
+    finally:
+        if factor is not None:
+            os.environ.pop(VARIABLE)
+            os.environ.update({} if before is None else {VARIABLE: before})
 
 
 def budget() -> Budget:
@@ -74,7 +85,7 @@ def _checked(text: str) -> float:
     except ValueError:
         factor = math.nan
     if not 1 <= factor <= LARGEST_FACTOR:
-        raise InputError(f"{VARIABLE} is {text!r}; a factor from 1 to {LARGEST_FACTOR:.0f} was expected.")
+        raise InputError(f"{OPTION} or {VARIABLE} is {text!r}; a factor from 1 to {LARGEST_FACTOR:.0f} was expected.")
     return factor
 
 
@@ -85,7 +96,8 @@ def check_plane_size(rows: int, columns: int) -> None:
     >>> check_plane_size(100_000, 100_000)
     Traceback (most recent call last):
     focusmap.errors.UnreadableImageError: claims 100000 x 100000 pixels; at most 100 million are read. If that is \
-right, raise what is read: FOCUSMAP_BUDGET=100
+right, raise what is read: --reading-budget 100 (or \
+FOCUSMAP_BUDGET=100)
     """
     _check_count((rows, columns), "pixels", budget().pixels)
 
@@ -102,7 +114,7 @@ def check_bytes(n_bytes: int, packed_bytes: int) -> None:
     >>> check_bytes(800 * 2**20, 2**20)
     Traceback (most recent call last):
     focusmap.errors.UnreadableImageError: would take 800 MiB and has 1024 KiB; at most 200 times is believed. If that \
-is right, raise what is read: FOCUSMAP_BUDGET=4
+is right, raise what is read: --reading-budget 4 (or FOCUSMAP_BUDGET=4)
     """
     limit = largest_output(packed_bytes)
     if n_bytes > limit:
@@ -136,7 +148,7 @@ def check_passes(n_passes: int, n_pixels: int, what: str) -> None:
 def remedy(wanted: float, limit: float) -> str:
     """Return how to read what exceeds its limit."""
     factor = math.ceil(wanted / limit * float(os.environ.get(VARIABLE, "1")))
-    return f"If that is right, raise what is read: {VARIABLE}={factor}"
+    return f"If that is right, raise what is read: {OPTION} {factor} (or {VARIABLE}={factor})"
 
 
 def _check_count(shape: tuple[int, ...], what: str, limit: int) -> None:

@@ -1,9 +1,10 @@
 """Reading an image: the content of the file decides which reader is asked, one format per file; and maps as written."""
 
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import TypeAlias
@@ -11,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from focusmap.errors import FocusmapError, InputError, MissingFileError, UnreadableImageError
+from focusmap.errors import FocusmapError, InputError, MissingFileError, UnreadableImageError, listed
 from focusmap.images.budget import read_head
 from focusmap.images.dicom import read_dicom
 from focusmap.images.image import Image
@@ -144,12 +145,47 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     return mask
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Return the images in a folder and its folders by name or content, sorted; hidden files are none."""
+def refuse_links_out(folder: Path, names: Iterable[str], *, follow: bool) -> None:
+    """Raise `InputError` where files of a folder are symbolic links, or lie behind one, to somewhere else.
+
+    Parameters
+    ----------
+    names
+        Paths within the folder.
+    follow
+        Whether the user allows it.
+    """
+    found = [] if follow else list(_links_out(folder, names))
+    if found:
+        raise InputError(
+            f"{folder}: symbolic links lead out of it ({len(found)} files: {listed(found, 3, ', ')}). Copy what they "
+            "lead to, or allow it with --follow-links."
+        )
+
+
+def _links_out(folder: Path, names: Iterable[str]) -> Iterator[str]:
+    home, real = folder.resolve(), cache(Path.resolve)
+    for name in names:
+        file = folder / name
+        file = real(file.parent) / file.name
+        if not (file.resolve() if file.is_symlink() else file).is_relative_to(home):
+            yield name
+
+
+def image_files(folder: Path, *, follow_links: bool = False) -> list[Path]:
+    """Return the images in a folder and its folders by name or content, sorted; hidden files are none.
+
+    Raises
+    ------
+    InputError
+        If one is a symbolic link out of the folder, unless these are followed.
+    """
     known = tuple({suffix for kind in FORMATS for suffix in kind.suffixes})
     files = (path for path in folder.rglob("*") if path.is_file())
     shown = (path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
-    return sorted(path for path in shown if path.name.lower().endswith(known) or is_image(path))
+    found = sorted(path for path in shown if path.name.lower().endswith(known) or is_image(path))
+    refuse_links_out(folder, (str(path.relative_to(folder)) for path in found), follow=follow_links)
+    return found
 
 
 def is_image(path: Path) -> bool:

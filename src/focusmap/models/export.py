@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ from focusmap.models.folder import PROBE_TOLERANCE
 from focusmap.models.formats import CARD, FORMATS, IMAGES, LOGITS, ONNX, OPENVINO, format_of, made_from, prepared_name
 from focusmap.models.ood import OOD_FILE, read_ood
 from focusmap.models.predictor import ModelCard, Predictor
+
+if TYPE_CHECKING:
+    from onnx_ir import Graph
 
 VERSION = 2
 PROBABILITIES, UNLIKE, ACTIVATION, EXAMPLE = "probabilities", "unlike", "class_activation", "example.py"
@@ -150,7 +153,17 @@ def _write_onnx(deployed: Deployed, names: Sequence[str], probe: np.ndarray, pat
             verbose=False,
         )
     assert program is not None
+    _forget_source(program.model.graph)
     program.save(path)
+
+
+def _forget_source(graph: "Graph") -> None:
+    """Take out of a graph which lines of which files of this machine each node comes from."""
+    for node in graph.all_nodes():
+        node.metadata_props.clear()
+        node.doc_string = None
+        for value in node.outputs:
+            value.metadata_props.clear()
 
 
 def _as_it_is(folder: Path) -> None:

@@ -80,7 +80,7 @@ def _targets(item: Item) -> list[dict[str, Json]]:
     return [dict(one) for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
-def corrections(run: Path, out: Path, *, force: bool = False) -> Corrections:
+def corrections(run: Path, out: Path, *, escape: bool = True, force: bool = False) -> Corrections:
     """Write a label file of what readers said, a row per image; what nobody said of an image is empty: unknown.
 
     Paths are relative to ``RUN/corrections/images``.
@@ -107,7 +107,7 @@ def corrections(run: Path, out: Path, *, force: bool = False) -> Corrections:
     unknown = table["patient_id"] == ""
     # Of an image that does not say whose it is nobody can know; it stands for a patient of its own.
     table["patient_id"] = table["patient_id"].where(~unknown, table["image_id"])
-    write_table(out, table)
+    write_table(out, table, escape=escape)
     return Corrections(out, folder / IMAGES, table, int(unknown.sum()))
 
 

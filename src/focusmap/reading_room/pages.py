@@ -16,6 +16,7 @@ from focusmap.report import DASH, Words, forests, headline, limitations, metric_
 from focusmap.report.cohort_section import cohort_section
 from focusmap.report.page import data_uri, render_page, require_pdf, style_sheet, write_page, write_pdf
 from focusmap.report.verdict_section import verdict_section
+from focusmap.tables import as_cell
 
 TEMPLATES, STATIC = Path(__file__).parent / "templates", Path(__file__).parent / "static"
 SHEET_SIDE = 900
@@ -246,22 +247,14 @@ def answers_csv(found: Sequence[Item], words: Words) -> str:
     ]
     answers, readers = [f"{name}.answer" for name in names], [f"{name}.reader" for name in names]
     table = csv.DictWriter(written, ["image", "state", "flags", *answers, *labels, *readers, "reason", "notice"])
-    table.writeheader()
+    table.writerow({name: as_cell(name) for name in table.fieldnames})
     for item in found:
         targets = [branch(one) for one in items(item.answer.get("targets"))]
         row: dict[str, object] = {f"{one['name']}.answer": one["answer"] for one in targets}
         row |= {text(branch(k)["label"]): branch(k)["probability"] for one in targets for k in items(one["classes"])}
         row |= {f"{name}.reader": label for name, label in item.corrected.items()}
         flags = [text(item.answer.get("unlike")), *map(text, items(item.answer.get("flags")))]
-        row |= {"image": _as_cell(item.sent.name), "state": item.state, "reason": item.reason}
-        table.writerow({**row, "flags": "; ".join(filter(None, flags)), "notice": words("page.notice")})
+        row |= {"image": item.sent.name, "state": item.state, "reason": item.reason}
+        row |= {"flags": "; ".join(filter(None, flags)), "notice": words("page.notice")}
+        table.writerow({name: as_cell(value) if isinstance(value, str) else value for name, value in row.items()})
     return written.getvalue()
-
-
-def _as_cell(name: str) -> str:
-    """Return a file's name such that a spreadsheet takes it for a text.
-
-    >>> _as_cell("=cmd|x.png"), _as_cell("film.png")
-    ("'=cmd|x.png", 'film.png')
-    """
-    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t")) else name

@@ -52,6 +52,7 @@ from focusmap.report.trust import trust_verdicts
 from focusmap.report.verdict_section import forests, verdict_section
 from focusmap.report.wording import headline, limitations
 from focusmap.report.words import Words, words_in
+from focusmap.study import short_names
 
 
 def summarise(folder: Path, words: Words) -> dict[str, object]:
@@ -65,7 +66,7 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
     files = read_run(folder)
     judged = judged_predictions(files, words)
     context = {
-        "run": folder,
+        "run": Path(short_names([folder])[0]),
         "title": _title(files, words),
         "verdict_of": verdict_section(files, words),
         "forests": forests(files, words),
@@ -99,7 +100,7 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         "started": text(files.manifest.get("started"))[:10],
         "version": text(files.manifest.get("focusmap")),
     }
-    missing = {words(f"absent.{key}"): command for key, command in _missing(folder, context).items()}
+    missing = {words(f"absent.{key}"): command for key, command in _missing(context).items()}
     return {**context, "missing": missing}
 
 
@@ -133,9 +134,9 @@ def _forecast(files: RunFiles, words: Words) -> str:
     return "" if None in limits.values() else words("challenge.forecast", **limits)
 
 
-def _missing(folder: Path, context: Mapping[str, object]) -> dict[str, str]:
+def _missing(context: Mapping[str, object]) -> dict[str, str]:
     """Return what the run does not have, by the key of its words, with the command that makes it."""
-    performance = cast(PerformanceSection | None, context["performance"])
+    folder, performance = cast(Path, context["run"]), cast(PerformanceSection | None, context["performance"])
     is_trained_in_epochs = not context["ladder"] and not context["fitted_at_once"]
     prepare, train = f"focusmap prepare LABELS.csv --out {folder}", f"focusmap train LABELS.csv --out {folder}"
     evaluate, explain = f"focusmap evaluate {folder}", f"focusmap explain {folder} --out {folder / 'focus'}"

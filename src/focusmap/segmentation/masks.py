@@ -30,7 +30,7 @@ from focusmap.segmentation.cases import Job, LesionCase, Member, marked_elsewher
 from focusmap.segmentation.drawing import AUTO, DRAWN_BY, Drawer, best_by_labels, drawn_regions, learn_to_draw
 from focusmap.segmentation.lesions import Lesion
 from focusmap.segmentation.measuring import CELLS, IN_SHORT, UNKNOWN, in_short, measure_lesions
-from focusmap.study import Cohort, Samples
+from focusmap.study import Cohort, Failure, Samples
 
 COMPARED = (("refined", "cam"), ("distilled", "cam"), ("vote", "cam"), ("vote", "regions"), ("vote", "picture_only"))
 ABSENT = {
@@ -229,7 +229,7 @@ class Drawn:
     drawers: dict[tuple[str, int], Drawer] = field(default_factory=dict)
     scores: list[MaskScore] = field(default_factory=list)
     thresholds: dict[str, Json] = field(default_factory=dict)
-    failures: dict[Path, str] = field(default_factory=dict)
+    failures: dict[Path, Failure] = field(default_factory=dict)
     sources: dict[str, Cohort] = field(default_factory=dict)
     n_masks: int = 0
     empty: dict[str, dict[str, list[bool]]] = field(default_factory=dict)
@@ -258,14 +258,14 @@ class Drawn:
                 self.scores.extend(scores_of(case, lesion, regions, member.cohort))
             job.progress(f"drawing {lesion.name}", done, len(member.cohort))
         self.sources.update(dict.fromkeys(member.cohort.image_ids, member.cohort))
-        self.failures.update({failure.file: failure.reason for failure in samples.failures})
+        self.failures.update({failure.file: failure for failure in samples.failures})
 
     def write(self, lesions: Sequence[Lesion]) -> dict[str, Json] | None:
         """Write index, failures, scores, examples and cautions; return the scores, None where no true mask is known."""
         write_table(self.folder / "index.csv", pd.DataFrame(self.rows, columns=INDEX_COLUMNS))
         write_table(self.folder / "lesions.csv", pd.DataFrame(self.lesions, columns=LESION_COLUMNS))
         if self.failures:
-            write_failures(list(self.failures.items()), self.folder / "failures.csv")
+            write_failures([failure.row for failure in self.failures.values()], self.folder / "failures.csv")
         scores = self._scores() if are_scored(self.scores) else None
         if scores is not None:
             write_json(self.folder / "scores.json", scores)

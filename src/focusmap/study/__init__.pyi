@@ -49,6 +49,8 @@ from .inputs import Needs as Needs
 from .inputs import image_columns as image_columns
 from .inputs import read_images as read_images
 from .inputs import read_inputs as read_inputs
+from .options import ESCAPE as ESCAPE
+from .options import FOLLOW_LINKS as FOLLOW_LINKS
 from .options import ConsensusOptions as ConsensusOptions
 from .options import ConvertRequest as ConvertRequest
 from .options import Declaration as Declaration
@@ -110,6 +112,7 @@ from .split import read_split as read_split
 from .split import write_split as write_split
 from .study import Study as Study
 from .study import read_study as read_study
+from .study import short_names as short_names
 from .study import write_study as write_study
 from .targets import parse_target_weights as parse_target_weights
 from .task import ANOMALY as ANOMALY

@@ -12,6 +12,7 @@ import pandas as pd
 
 from focusmap.errors import InputError, MissingFileError, suggest
 from focusmap.files import read_table, write_table
+from focusmap.images import refuse_links_out
 from focusmap.study.declaration import declare_study, without_missing
 from focusmap.study.ids import named_rows, refuse_missing, refuse_repeats, relative_path, with_header_patients
 from focusmap.study.options import Declaration
@@ -236,6 +237,7 @@ def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
     refuse_repeats(table, study.task.names)
     if study.path_column is not None:
         refuse_missing(study.label_file, study.images, table, "path")
+        refuse_links_out(study.images, table["path"], follow=study.follow_links)
     return Cohort(study, table, given)
 
 
@@ -334,6 +336,7 @@ def _masks(study: Study, raw: pd.DataFrame) -> pd.DataFrame:
             masks.loc[i, role] = relative_path(str(masks[role].iloc[i]), int(i) + 2)
         placed = masks.assign(row=np.arange(2, len(raw) + 2))
         refuse_missing(study.label_file, study.images, placed, str(role))
+        refuse_links_out(study.images, masks[role][masks[role] != ""], follow=study.follow_links)
     return masks
 
 

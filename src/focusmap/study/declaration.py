@@ -69,6 +69,7 @@ def declare_study(label_file: Path, table: pd.DataFrame, declaration: Declaratio
         patient_column=roles.patient,
         patients="none" if declaration.patient == "none" else "column" if roles.patient else "undeclared",
         same_patient=declaration.same_patient,
+        follow_links=declaration.follow_links,
         split_column=roles.split,
         case_column=roles.case,
         view_column=roles.view,

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.errors import InputError, RefusedError, listed
+from focusmap.images import refuse_links_out
 from focusmap.study.cases import by_case
 from focusmap.study.cohort import Cohort, load_cohort, read_cohort, read_columns
 from focusmap.study.ids import SPELLINGS, normal_id, refuse_missing, refuse_nobody, relative_path, spelled_apart
@@ -80,6 +81,7 @@ def read_roster(file: Path, own: Study, images: Path | None = None) -> Roster:
         raise InputError(f"{file} {error}") from None
     if paths is not None:
         refuse_missing(file, folder, pd.DataFrame({"row": rows, "path": paths}), "path")
+        refuse_links_out(folder, paths, follow=own.follow_links)
     named = cells[roles.image_id] if roles.image_id else paths or [f"row{row}" for row in rows]
     files = None if paths is None else tuple(folder / name for name in paths)
     return Roster(file, tuple(map(str, named)), patients, files)
@@ -125,6 +127,7 @@ def _read_as(own: Study, declaration: Declaration, table: pd.DataFrame, label_fi
         id_column=roles.image_id,
         patient_column=roles.patient,
         same_patient=own.same_patient or declaration.same_patient,
+        follow_links=own.follow_links or declaration.follow_links,
         patients="none" if declaration.patient == "none" else "column" if roles.patient else own.patients,
         case_column=roles.case,
         view_column=roles.view,

@@ -1,5 +1,6 @@
 """What a model is asked about: image files, folders of them, or the rows of a table, as the samples that it answers."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from focusmap.errors import InputError, MissingFileError
-from focusmap.files import is_table
-from focusmap.images import image_files
+from focusmap.files import is_table, refuse_undecodable
+from focusmap.images import image_files, refuse_links_out
 from focusmap.study.cases import NO_VIEW, by_case
 from focusmap.study.cohort import Cohort, read_baseline, read_columns, read_unlabelled
 from focusmap.study.external import rows_like
@@ -81,30 +82,43 @@ def read_images(folder: Path, task: Task, inputs: Sequence[Path], declaration: D
         As `read_inputs`; of a model that tells changes, if there is not one table with the baseline values.
     """
     own = _own_study(folder)
-    found = [one for given in inputs for one in _images_of(given, declaration, own)]
+    base = _base_of(inputs)
+    inputs = inputs if base == Path() else [given.absolute() for given in inputs]
+    found = [one for given in inputs for one in _images_of(given, base, declaration, own)]
     names, files = [name for name, _ in found], [file for _, file in found]
+    refuse_undecodable(name for name, _, _ in names)
     table = pd.DataFrame(names, columns=["image_id", "path", "patient_id"]).assign(row=range(2, len(names) + 2))
     columns = ", ".join(target.baseline for target in task.targets if target.baseline)
     if columns:
         if len(inputs) != 1 or not is_table(inputs[0]):
             raise InputError(f"{folder}: the model tells changes; give one label file with the column(s) {columns}.")
         table = pd.concat([table, read_baseline(inputs[0], _study_of(folder, task, inputs[0], declaration))], axis=1)
-    return Samples.from_files(Cohort(Study(inputs[0], Path(), task, "path"), table, table), files)
+    return Samples.from_files(Cohort(Study(inputs[0], base, task, "path"), table, table), files)
 
 
-def _images_of(given: Path, declaration: Declaration, own: Study | None) -> Iterator[tuple[tuple[str, str, str], Path]]:
+def _base_of(inputs: Sequence[Path]) -> Path:
+    """Return the folder that images are named from: what was typed is kept, but not where all of it stands."""
+    if not any(given.is_absolute() for given in inputs):
+        return Path()
+    return Path(os.path.commonpath([given.absolute().parent for given in inputs]))
+
+
+def _images_of(
+    given: Path, base: Path, declaration: Declaration, own: Study | None
+) -> Iterator[tuple[tuple[str, str, str], Path]]:
     """Yield ``(image_id, path, patient_id)`` and the file of each image that an input names; no masks of a folder."""
     if is_table(given):
         yield from _images_in(given, declaration, own)
     elif given.is_dir():
-        found = image_files(given)
+        found = image_files(given, follow_links=declaration.follow_links)
         masks = masks_among([file.as_posix() for file in found])
         inside = [file for file in found if file.as_posix() not in masks]
         if not inside:
             raise InputError(f"{given}: holds no image.")
-        yield from (((str(file), str(file), ""), file) for file in inside)
+        named = ((str(file.relative_to(base)), file) for file in inside)
+        yield from (((name, name, ""), file) for name, file in named)
     elif given.is_file():
-        yield (str(given), str(given), ""), given
+        yield (str(given.relative_to(base)), str(given.relative_to(base)), ""), given
     else:
         raise MissingFileError(f"{given}: no such file.")
 
@@ -129,6 +143,7 @@ class ImageColumns:
             rows = named_rows(replace(self.study, images=self.study.label_file.parent), table)
         except InputError as error:
             raise InputError(f"{self.study.label_file} {error}") from None
+        refuse_links_out(self.study.images, rows["path"], follow=self.study.follow_links)
         patients = table[self.patient].str.strip() if self.patient else ""
         return rows[["image_id", "path"]].assign(patient_id=patients)
 
@@ -156,7 +171,9 @@ def _image_columns(file: Path, table: pd.DataFrame, declaration: Declaration, ow
     if roles.path is None:
         raise InputError(f"{file} {NO_PATH}")
     images = declaration.images or file.parent
-    return ImageColumns(Study(file, images, UNLABELLED, roles.path, roles.image_id), roles.patient)
+    follow = declaration.follow_links or bool(own and own.follow_links)
+    asked = Study(file, images, UNLABELLED, roles.path, roles.image_id, follow_links=follow)
+    return ImageColumns(asked, roles.patient)
 
 
 def _read_rows(folder: Path, needs: Needs, file: Path, declaration: Declaration) -> Cohort:
@@ -176,7 +193,10 @@ def _read_rows(folder: Path, needs: Needs, file: Path, declaration: Declaration)
         view_column=roles.view,
     )
     _refuse_lacking(file, asked, needs)
-    return read_unlabelled(file, asked)
+    rows = read_unlabelled(file, asked)
+    if path is not None:
+        refuse_links_out(asked.images, rows.table["path"], follow=declaration.follow_links or asked.follow_links)
+    return rows
 
 
 def _roles(file: Path, table: pd.DataFrame, declaration: Declaration, own: Study | None) -> Roles:

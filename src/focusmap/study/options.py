@@ -16,6 +16,12 @@ from focusmap.reasons import Language
 from focusmap.settings import Setting, described, settle
 from focusmap.study.recipe import Recipe, numbers
 
+ESCAPE = Setting(
+    "put an apostrophe before texts that a spreadsheet would run, such as =1+1",
+    option="escape-cells",
+    title="the table",
+)
+FOLLOW_LINKS = Setting("read what symbolic links out of the folder of the images lead to")
 Uncertain = Literal["unknown", "positive", "negative"]
 
 
@@ -55,6 +61,7 @@ class Declaration:
     missing: Annotated[tuple[str, ...], Setting("cells that mean 'unknown'", "COL=VALUE")] = ()
     groups: Annotated[tuple[str, ...], Setting("subgroup column; repeat for several", "COL", option="group")] = ()
     uncertain: Annotated[Uncertain, Setting("how to read -1")] = "unknown"
+    follow_links: Annotated[bool, FOLLOW_LINKS] = False
     unlabelled: Annotated[bool, "Labels are not used: for a model that learns from images alone."] = False
 
     def __post_init__(self) -> None:
@@ -267,6 +274,9 @@ class ConvertRequest:
         Setting("voxel size of --stack, along columns, rows and slices", "MM,MM,MM", parse=numbers),
         "mm from column to column, row to row and slice to slice of `stack`; empty where unknown.",
     ] = ()
+
+    follow_links: Annotated[bool, FOLLOW_LINKS] = False
+    escape: Annotated[bool, ESCAPE] = True
 
     def __post_init__(self) -> None:
         settle(self)

@@ -9,7 +9,7 @@ from pathlib import Path
 from focusmap.errors import InputError, MissingFileError
 from focusmap.files import disk_errors, read_json, write_json
 from focusmap.study.cohort import COHORT_FILE, IMAGES_FILE
-from focusmap.study.study import read_study
+from focusmap.study.study import located, portable, read_study
 
 SHARED_STORE, REPRODUCTION = "store.json", "reproduction.json"
 PLANS = (COHORT_FILE, IMAGES_FILE, "split.csv", "split.json", "recipe.yaml", SHARED_STORE)
@@ -82,11 +82,11 @@ class Run:
     def store(self) -> Path:
         """Prepared images: the run's own, or those that it shares with others, as `share_store` wrote it."""
         shared = self.folder / SHARED_STORE
-        return Path(str(read_json(shared)["folder"])) if shared.is_file() else self.folder / "store"
+        return located(str(read_json(shared)["folder"]), self.folder) if shared.is_file() else self.folder / "store"
 
     def share_store(self, folder: Path) -> None:
         """Note that the run's prepared images lie in a folder that runs share, for whoever goes on with it."""
-        write_json(self.folder / SHARED_STORE, {"folder": str(folder.resolve())})
+        write_json(self.folder / SHARED_STORE, {"folder": portable(folder, self.folder)})
 
     @property
     def model(self) -> Path:

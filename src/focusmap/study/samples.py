@@ -37,6 +37,12 @@ class Failure(NamedTuple):
     image_id: str
     file: Path
     reason: str
+    path: str
+
+    @property
+    def row(self) -> tuple[str, str]:
+        """The path as the table says it, and why, without where the file stands."""
+        return self.path, self.reason.removeprefix(f"{self.file}: ").replace(str(self.file), self.path)
 
 
 @dataclass(frozen=True)
@@ -199,13 +205,12 @@ class Samples:
         owner = images["position"].to_numpy(dtype=np.intp) - start
         n_read, n_lost = (np.bincount(owner[which], minlength=stop - start) for which in (is_read, ~is_read))
         kept = np.flatnonzero((n_read > 0) | (n_lost == 0))
-        for name, file, reason in zip(images["image_id"], files, reasons, strict=bool(reasons)):
-            if reason:
-                self.failures.append(Failure(name, file, reason))
+        named = zip(images["image_id"], files, reasons, images["path"], strict=bool(reasons))
+        self.failures += [Failure(*one) for one in named if one[2]]
         rows, left = self.rows.take(start + kept), images[is_read].reset_index(drop=True)
         if rows.images is not None:
             lost = self.rows.take(start + np.flatnonzero((n_read == 0) & (n_lost > 0))).image_ids
-            self.failures += [Failure(case, Path(case), EMPTY_CASE) for case in lost]
+            self.failures += [Failure(case, Path(case), EMPTY_CASE, case) for case in lost]
             rows = replace(rows, images=left.drop(columns="position"))
         table = left.assign(position=np.searchsorted(kept, owner[is_read]))
         read = tuple(file for file, is_good in zip(files, is_read, strict=True) if is_good)

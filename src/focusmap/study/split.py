@@ -306,8 +306,8 @@ class Parts:
     test: Cohort
 
 
-def parts_of(run: Run) -> list[Parts]:
-    """Return the parts of a run's own split, or those of each of its folds.
+def parts_of(run: Run, images: Path | None = None) -> list[Parts]:
+    """Return the parts of a run's own split, or those of each of its folds; `images` is where its images lie now.
 
     Raises
     ------
@@ -315,6 +315,8 @@ def parts_of(run: Run) -> list[Parts]:
         If a split without folds has no test part.
     """
     cohort = load_cohort(run.folder)
+    if images is not None:
+        cohort = replace(cohort, study=replace(cohort.study, images=images))
     split, runs = read_split(run.split, cohort), run.parts()
     if runs == [run]:
         if not split.ids("test"):

@@ -1,6 +1,7 @@
 """The declaration of a study: which file, which columns, which targets. Made once, saved, never guessed twice."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Literal, cast
@@ -45,6 +46,8 @@ class Study:
         The column of lists that the binary targets were made from, or None.
     list_sign
         What stands between the names in its cells; ``[]`` for lists written out as ``['A', 'B']``.
+    follow_links
+        Symbolic links out of `images` are read, too.
     uncertain
         What -1 means in a binary column.
     notes
@@ -73,6 +76,7 @@ class Study:
     uncertain: Uncertain = "unknown"
     notes: tuple[str, ...] = ()
     same_patient: bool = False
+    follow_links: bool = False
     list_sign: str = "|"
 
     @property
@@ -120,13 +124,54 @@ def _describe_target(task: Task, name: str) -> str:
     return f"{name} ({target.kind}; {detail.get(target.kind, ', '.join(target.classes))})".replace("; )", ")")
 
 
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """Return what paths are called without where they stand: as given, or of absolute ones the parts that differ.
+
+    >>> short_names([Path("/home/anna/a.png"), Path("films/b.png")])
+    ['a.png', 'films/b.png']
+    >>> short_names([Path("/home/one/run"), Path("/home/two/run")])
+    ['one/run', 'two/run']
+    """
+    names = [str(path) for path in paths]
+    for n in range(max((len(path.parts) for path in paths), default=0), 0, -1):
+        shorter = [Path(*path.parts[1:][-n:]).as_posix() if path.is_absolute() else str(path) for path in paths]
+        if len(set(shorter)) < len(set(paths)):
+            break
+        names = shorter
+    return names
+
+
+def portable(place: Path, home: Path) -> str:
+    """Return a place as a folder that may be handed on says it: as the way there, without where it stands itself.
+
+    >>> portable(Path("/a/data/images"), Path("/a/runs/one"))
+    '../../data/images'
+    """
+    try:
+        return Path(os.path.relpath(place.absolute(), home.resolve())).as_posix()
+    except ValueError:  # another drive
+        return str(place)
+
+
+def located(text: str, home: Path) -> Path:
+    """Return the place that `portable` said; where `home` was moved, also what lies above it in the same way."""
+    home = home.resolve()
+    place = Path(os.path.normpath(home / text))
+    tail = Path(*(part for part in Path(text).parts if part != ".."))
+    moved = (above / tail for above in home.parents)
+    return place if place.exists() else next((other for other in moved if other.exists()), place)
+
+
 def write_study(study: Study, path: Path) -> None:
-    """Write the study as YAML."""
+    """Write the study as YAML; files and folders as the way to them from the file's own folder."""
     import yaml
 
-    values: dict[str, Json] = {key: _plain(value) for key, value in asdict(study).items()}
+    values: dict[str, Json] = {
+        key: portable(value, path.parent) if isinstance(value, Path) else _plain(value)
+        for key, value in asdict(study).items()
+    }
     values["task"] = study.task.to_dict()
-    for key, usual in {"same_patient": False, "list_sign": "|"}.items():
+    for key, usual in {"same_patient": False, "follow_links": False, "list_sign": "|"}.items():
         if values[key] == usual:
             del values[key]
     write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True), sealed=True)
@@ -150,13 +195,13 @@ def read_study(path: Path) -> Study:
     for key in ("label_file", "images", "task"):
         if not values.get(key):
             raise InputError(f"{path}: lacks {key!r}.")
-    return _from_plain(dict(values))
+    return _from_plain(dict(values), path.parent)
 
 
-def _from_plain(values: dict[str, Json]) -> Study:
+def _from_plain(values: dict[str, Json], home: Path) -> Study:
     for key in ("label_file", "images", "boxes_file"):
         if values.get(key) is not None:
-            values[key] = cast(Json, Path(str(values[key])))
+            values[key] = cast(Json, located(str(values[key]), home))
     for key in ("covariates", "groups", "missing", "notes"):
         values[key] = cast(Json, tuple(cast(list[str], values.get(key) or [])))
     for key in ("covariate_kinds", "before"):
@@ -166,8 +211,6 @@ def _from_plain(values: dict[str, Json]) -> Study:
 
 
 def _plain(value: object) -> Json:
-    if isinstance(value, Path):
-        return str(value)
     if isinstance(value, tuple):
         return list(value)
     return cast(Json, value)

@@ -11,7 +11,7 @@ from focusmap.evaluation import EvaluationOptions, better_of, compare_prediction
 from focusmap.evaluation.predictions import Predictions, of_images, read_predictions
 from focusmap.files import Json, read_json, read_table, refuse_existing, write_json
 from focusmap.reasons import Language
-from focusmap.study import Cohort, Run, load_cohort, open_run, read_recipe
+from focusmap.study import Cohort, Run, load_cohort, open_run, read_recipe, short_names
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,14 @@ def compare(
         refuse_existing(out / "compare.json", out / "compare.html", force=force)
     if len(folders) < 2:
         raise InputError("give two runs or more.")
-    names = [folder.resolve().name for folder in folders]
-    names = names if len(set(names)) == len(names) else [str(folder) for folder in folders]
+    names = short_names([folder.resolve() for folder in folders])
     contenders = [_contender(folder, name) for folder, name in zip(folders, names, strict=True)]
     pairs = [_differences(a, b) for a, b in combinations(contenders, 2)]
     comparison: dict[str, Json] = {
-        "runs": [{"name": c.name, "folder": str(c.run.folder), "metrics": c.metrics} for c in contenders],
+        "runs": [
+            {"name": c.name, "folder": called, "metrics": c.metrics}
+            for c, called in zip(contenders, short_names(folders), strict=True)
+        ],
         "answers": [answer for rows in pairs if (answer := better_of(rows))],
         "settings": _settings(contenders),
         "differences": [row for rows in pairs for row in rows],

@@ -32,7 +32,7 @@ def consensus(readers: Path, out: Path, request: ConsensusRequest = ConsensusReq
     except InputError as error:
         raise InputError(f"{readers}: {error}") from None
     facts = describe_consensus(readings, decisions, request.options, request.seed)
-    write_table(out, consensus_table(readings, decisions, request.options))
+    write_table(out, consensus_table(readings, decisions, request.options), escape=request.escape)
     write_json(out.with_name(FACTS), facts)
     with TemporaryDirectory() as folder:
         shown = disputed_images(facts)[:MOST_IMAGES]

@@ -48,14 +48,39 @@ def convert(
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not force):
         raise InputError(f"{out}: holds files already. Choose another --out, or add --force.")
     try:
-        return write_packed(_unpack(source, request), out, progress)
+        return write_packed(_unplaced(source, request), out, progress, escape=request.escape)
     except InputError as error:
         raise error if str(error).startswith(str(source)) else InputError(f"{source}: {error}") from None
 
 
+def _unplaced(source: Path, request: ConvertRequest) -> "Iterator[Packed]":
+    """Yield what is unpacked; what is said of an image that cannot be read does not say where its folder stands."""
+    from focusmap.convert import PackedFailure
+
+    home = source if source.is_dir() else source.parent
+    for one in _unpack(source, request):
+        if isinstance(one, PackedFailure):
+            yield PackedFailure(one.name, one.reason.replace(f"{home}/", ""))
+        else:
+            yield one
+
+
 def _unpack(source: Path, request: ConvertRequest) -> "Iterator[Packed]":
     from focusmap.convert import find_packing, unpack_dicom_volumes
-    from focusmap.convert.slices_and_stacks import SliceOptions, unpack_parts, unpack_slices, unpack_stacks
+    from focusmap.convert.slices_and_stacks import (
+        SliceOptions,
+        refuse_links_of,
+        unpack_parts,
+        unpack_slices,
+        unpack_stacks,
+    )
+    from focusmap.images import refuse_links_out
+
+    if source.is_dir():
+        names = (str(path.relative_to(source)) for path in source.rglob("*"))
+        refuse_links_out(source, names, follow=request.follow_links)
+    elif (request.parts or request.slices or request.stack) and not request.follow_links:
+        refuse_links_of(source)
 
     if request.parts:
         return unpack_parts(source, request.parts)

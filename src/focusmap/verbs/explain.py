@@ -14,9 +14,9 @@ from focusmap.heatmaps.write import (
     ExplainOptions,
     Explanation,
     by_lot,
-    clear_maps,
     pool_indexes,
     pool_scales,
+    whole,
     write_methods,
 )
 from focusmap.models import Looking, as_net, load_run_looking
@@ -71,19 +71,19 @@ def explain(
     out = _checked_folder(run, request, options)
     if request.inputs and not is_table(request.inputs[0]):
         return _explain_images(run, request, out, options)
-    members = [_of_table(run, request, out, options)] if request.inputs else _of_test_parts(run, out, options)
+    members = [_of_table(run, request, out, options)] if request.inputs else _of_test_parts(run, request, out, options)
     for name in request.targets:
         members[0].model.task.index(name)
     methods = _methods(members[0].model, request)
     plan = None if request.trust is None else _plan_trust(run, members, request.trust, methods, options)
-    clear_maps(out)
     explained = [member.explained(request.declaration.boxes) for member in members]
     each_one = replace(request, seconds=None if request.seconds is None else request.seconds / len(members))
-    found = [_write(one, each, methods, each_one, options) for one, each in zip(members, explained, strict=True)]
-    if len(members) > 1:
-        pool_indexes([member.folder for member in members], out)
-        pool_scales([member.folder for member in members], methods[0], out)
-    failures = _write_failures([failure for one in found for failure in one.failures], out)
+    with whole(out):
+        found = [_write(one, each, methods, each_one, options) for one, each in zip(members, explained, strict=True)]
+        if len(members) > 1:
+            pool_indexes([member.folder for member in members], out)
+            pool_scales([member.folder for member in members], methods[0], out)
+        failures = _write_failures([failure for one in found for failure in one.failures], out)
     trust = None if plan is None else _measure_trust(plan, members[0], found[0], out, options)
     boxes = explained[0].reference.boxes if request.declaration.boxes else None
     return ExplainResult(out, _score(explained, out), failures, trust, boxes.in_words() if boxes else "")
@@ -111,15 +111,15 @@ def _explain_images(run: Run, request: ExplainRequest, out: Path, options: RunOp
         raise InputError(f"{run.folder}: is a model of cases; give a label file that says which images are whose.")
     samples = read_images(run.folder, model.task, request.inputs, request.declaration)
     methods = _methods(model, request)
-    clear_maps(out)
     how = ExplainOptions(targets=request.targets, like=run.focus, progress=options.progress)
-    found = write_methods(model.explainable(), samples, out, methods, how)
-    return ExplainResult(out, None, _write_failures(found.failures, out))
+    with whole(out):
+        found = write_methods(model.explainable(), samples, out, methods, how)
+        return ExplainResult(out, None, _write_failures(found.failures, out))
 
 
-def _of_test_parts(run: Run, out: Path, options: RunOptions) -> list[_Member]:
+def _of_test_parts(run: Run, request: ExplainRequest, out: Path, options: RunOptions) -> list[_Member]:
     """Return a run's model, or those of its folds, with what they have not seen."""
-    parts = parts_of(run)
+    parts = parts_of(run, request.declaration.images)
     models = [load_run_looking(part.run.folder, options.devices) for part in parts]
     folders = [out] if parts[0].run == run else [out / f"fold{k}" for k in range(len(parts))]
     return [
@@ -158,10 +158,9 @@ def _write(
 
 
 def _write_failures(failures: Sequence[Failure], out: Path) -> tuple[tuple[Path, str], ...]:
-    named = tuple((failure.file, failure.reason) for failure in failures)
-    if named:
-        write_failures(named, out / "failures.csv")
-    return named
+    if failures:
+        write_failures([failure.row for failure in failures], out / "failures.csv")
+    return tuple((failure.file, failure.reason) for failure in failures)
 
 
 def _score(explained: Sequence[Explained], out: Path) -> dict[str, Json] | None:

@@ -30,6 +30,8 @@ def index(
     labels: Path | None = None,
     *,
     identified: bool = False,
+    follow_links: bool = False,
+    escape: bool = True,
     force: bool = False,
 ) -> IndexAnswer:
     """Write a label file for the images in a folder, and return what was written.
@@ -52,6 +54,10 @@ def index(
         the place of what folders say, and images that it does not know are left out.
     identified
         Keep patients and accession numbers as they are.
+    follow_links
+        Take images that symbolic links out of the folder lead to.
+    escape
+        Keep spreadsheets from running texts as formulas.
     force
         Replace `out`.
 
@@ -68,7 +74,7 @@ def index(
         raise MissingFileError(f"{folder}: no such folder.")
     refuse_existing(out, force=force)
     root = folder.resolve()
-    names = [path.relative_to(root).as_posix() for path in image_files(root)]
+    names = [path.relative_to(root).as_posix() for path in image_files(root, follow_links=follow_links)]
     try:
         refuse_undecodable(names)
         found = index_images(names, pattern)
@@ -83,7 +89,7 @@ def index(
     table, others = _with_headers(table, images, labels)
     if not identified:
         _hide(table, out.with_suffix(".key"))
-    write_table(out, table)
+    write_table(out, table, escape=escape)
     return IndexAnswer(out, images, Index(table, (*found.left_out, *others)))
 
 

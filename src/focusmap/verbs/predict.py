@@ -15,6 +15,7 @@ from focusmap.files import atomic, refuse_existing, write_failures, write_table
 from focusmap.models import CHUNK, Predicted, Predictor, load_answering, needs_of, neighbours_of, ood_of, predict_chunks
 from focusmap.report import alike_in_words, in_short, in_words, words_in
 from focusmap.study import Flags, Run, RunOptions, Samples, check_targets, count_rows, read_inputs
+from focusmap.tables import write_csv
 from focusmap.verbs.requests import PredictRequest
 
 ATTENTION = "attention.csv"
@@ -60,7 +61,7 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
         for one in found
     )
     if request.out is not None:
-        answer = _in_table(chunks, request.out, request.template)
+        answer = _in_table(chunks, request.out, request.template, escape=request.escape)
     else:
         is_alone = len(samples) == 1
         answer = _in_words(model, chunks, standings, request.error, is_alone=is_alone)
@@ -71,7 +72,7 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
             answer = replace(answer, words="\n".join((said, f"  {near}", notice)) if near else answer.words)
     failures = tuple((failure.file, failure.reason) for failure in samples.failures)
     if failures and request.out is not None:
-        write_failures(failures, request.out.with_name("failures.csv"))
+        write_failures([failure.row for failure in samples.failures], request.out.with_name("failures.csv"))
     if request.overlay is not None and (view := model.explainable()):
         from focusmap.heatmaps import overlay_answers
 
@@ -112,7 +113,7 @@ def _in_words(
     return replace(answer, n_unlike=0) if is_alone else answer
 
 
-def _in_table(chunks: Iterator[Predicted], out: Path, template: Path | None) -> PredictAnswer:
+def _in_table(chunks: Iterator[Predicted], out: Path, template: Path | None, *, escape: bool) -> PredictAnswer:
     """Write the predictions of all chunks to one table, and beside it what each image of a case weighs."""
     answer, first = PredictAnswer("", None, None, 0, ()), next(chunks, None)
     if first is None:
@@ -120,10 +121,10 @@ def _in_table(chunks: Iterator[Predicted], out: Path, template: Path | None) -> 
     open_text = gzip.open if out.suffix.lower() == ".gz" else open
     with atomic(out) as temporary, open_text(temporary, "wt", encoding="utf-8", newline="") as file:
         for one in chain([first], chunks):
-            _written(one, template).to_csv(file, index=False, header=answer.n_images == 0)
+            write_csv(_written(one, template), file, header=answer.n_images == 0, escape=escape)
             answer = _counted(answer, one.predictions.flags or ((),) * len(one))
     if first.attention is not None:
-        write_table(out.with_name(ATTENTION), first.attention)
+        write_table(out.with_name(ATTENTION), first.attention, escape=escape)
     return replace(answer, table=out)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from focusmap.errors import InputError
 from focusmap.reasons import Language
 from focusmap.settings import Only, Setting, described, settle
-from focusmap.study import ConsensusOptions, Declaration, ReadingsDeclaration, TrustRequest
+from focusmap.study import ESCAPE, ConsensusOptions, Declaration, ReadingsDeclaration, TrustRequest
 
 DrawnBy = Literal["auto", "vote", "distilled", "refined"]
 Engine = Literal["auto", "torch", "onnx", "openvino"]
@@ -43,7 +43,7 @@ class PredictRequest:
     ] = 3
     declaration: Annotated[
         Declaration,
-        Only("images", "targets", "patient", "case", "view", "missing"),
+        Only("images", "targets", "patient", "case", "view", "missing", "follow_links"),
         "What the user declared about the label file: image folder, patient column, columns of cases and views.",
     ] = Declaration()
     template: Annotated[
@@ -66,6 +66,8 @@ class PredictRequest:
         Setting("with --engine ray: leave the parts that are done"),
         "Whether parts of `out` that are there are left, where the engine is Ray.",
     ] = False
+
+    escape: Annotated[bool, ESCAPE] = True
 
     def __post_init__(self) -> None:
         settle(self)
@@ -97,7 +99,7 @@ class ExplainRequest:
     ] = ()
     declaration: Annotated[
         Declaration,
-        Only("images", "patient", "same_patient", "case", "view", "mask", "boxes", "missing"),
+        Only("images", "patient", "same_patient", "case", "view", "mask", "boxes", "missing", "follow_links"),
         "What the user declared about the label file's columns, if their names differ from those in the run's study; "
         "its boxes apply to the run's own test split too.",
     ] = Declaration()
@@ -143,7 +145,7 @@ class SegmentRequest:
     ] = False
     declaration: Annotated[
         Declaration,
-        Only("images", "patient", "same_patient", "case", "mask", "missing"),
+        Only("images", "patient", "same_patient", "case", "mask", "missing", "follow_links"),
         "What the user declared about the label file's columns.",
     ] = Declaration()
 
@@ -165,6 +167,7 @@ class ConsensusRequest:
         Setting("folder of the images (default: the table's)", "DIR"),
         "Folder to which the table's paths are relative; by default the table's own. Only the page uses it.",
     ] = None
+    escape: Annotated[bool, ESCAPE] = True
     seed: Annotated[int, Setting("seed of the intervals", "N")] = 0
     force: Annotated[bool, Setting("replace existing files")] = False
     language: Annotated[Language, Setting("language of the pages: English or Chinese")] = "en"

@@ -56,7 +56,8 @@ def segment(folder: Path, request: SegmentRequest, options: RunOptions = RunOpti
         drawn.draw(members, lesions, job)
         scores = drawn.write(lesions)
     words = tuple(lesion.in_words() for lesion in lesions)
-    return SegmentResult(out, words, scores, tuple(drawn.failures.items()), drawn.cautions())
+    failures = tuple((file, failure.reason) for file, failure in drawn.failures.items())
+    return SegmentResult(out, words, scores, failures, drawn.cautions())
 
 
 def _checked_folder(run: Run, request: SegmentRequest, options: RunOptions) -> Path:
@@ -86,7 +87,7 @@ def _recipe_of(run: Run, options: RunOptions) -> Recipe:
 def _members(run: Run, request: SegmentRequest, options: RunOptions) -> list[Member]:
     """Return the models of a run that draw: each fold's of its own test part, the run's own of other images."""
     if not request.inputs:
-        return [_member(part, part.test, options) for part in parts_of(run)]
+        return [_member(part, part.test, options) for part in parts_of(run, request.declaration.images)]
     return [_member(first_parts_of(run), _others(run, request, options), options)]
 
 
