@@ -186,6 +186,10 @@ SENTENCES: Mapping[str, str] = {
     "{n:,} images cannot be read ({names}). Replace them, or leave them out with --skip-unreadable.",
     "read-with-a-note": "{n:,} image read with a note. The first: {first}.|{n:,} images read with a note. The first: "
     "{first}.",
+    "marks-burnt-in": "{n:,} image, of {of:,} that were searched, seems to have something burnt in (text {text:,}, "
+    "calipers {caliper:,}, side markers {marker:,}). It may name the patient, and tell the label.|{n:,} images, of "
+    "{of:,} that were searched, seem to have something burnt in (text {text:,}, calipers {caliper:,}, side markers "
+    "{marker:,}). It may name patients, and tell the label.",
     "nearly-one-value": "{n:,} image holds a single value in 99 % of the pixels or more. Look at it.|{n:,} images hold "
     "a single value in 99 % of the pixels or more. Look at them.",
     "one-patient-by-header": "{a} and {b} are of one patient by the header and several patients by column {column}",

@@ -40,6 +40,7 @@ SEVERITIES: Mapping[str, Severity] = {
     "unknown-labels": "note",
     "header-patients-agree": "note",
     "odd-pixels": "note",
+    "burnt-in-marks": "note",
 }
 """Every finding's severity; ``label-tied-to-`` is followed by the column's name."""
 

@@ -6,6 +6,7 @@ A summary says what the images or volumes of a study are like, as far as a recip
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from focusmap.audit.burnt_in import Mark, marks_in
 from focusmap.audit.findings import MASK_SHAPE, AuditOptions, Finding, finding, listed_values
 from focusmap.audit.metadata import Metadata, metadata_of
 from focusmap.errors import UnreadableImageError, listed
@@ -87,6 +89,7 @@ def image_summary_of(judged: "Audit", cohort: Cohort) -> ImageSummary | None:
 SIDE, N_PATCHES = 32, 4
 FIRST = 32
 CHUNK = 32
+MOST_SEARCHED = 2000
 POOL_SECONDS = 8.0
 MAX_LOOKED_AT = 512
 WINDOW = (0.5, 99.5)
@@ -116,6 +119,8 @@ class Look:
         What was made of odd values in it.
     metadata
         What the file says beside the pixels.
+    marks
+        What is burnt into an image.
     """
 
     digest: str = ""
@@ -127,6 +132,7 @@ class Look:
     reason: str = ""
     notes: tuple[str, ...] = ()
     metadata: Metadata = field(default_factory=Metadata)
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -159,8 +165,8 @@ class Images:
         return np.array([not look.reason for look in self.looks], dtype=bool)
 
 
-def look_at(file: Path) -> Look:
-    """Return what one look at an image tells; an unreadable one says why."""
+def look_at(file: Path, is_searched: bool = False) -> Look:
+    """Return what one look at an image tells; an unreadable one says why. Marks are looked for where it is searched."""
     try:
         image = read_image(file)
     except UnreadableImageError as error:
@@ -179,6 +185,7 @@ def look_at(file: Path) -> Look:
         empty=low == high,
         notes=image.notes,
         metadata=metadata_of(file),
+        marks=marks_in(_in_bytes(plane, low, high)) if is_searched and len(image.source_shape) == 2 else (),
     )
 
 
@@ -207,6 +214,16 @@ def image_findings(images: Images, image_ids: Sequence[str]) -> list[Finding]:
     noted = [f"{name}: {note}" for name, look in zip(image_ids, images.looks, strict=True) for note in look.notes]
     if noted:
         found.append(finding("odd-pixels", Reason("read-with-a-note", n=len(noted), first=noted[0]), noted))
+    marked = [name for name, look in zip(image_ids, images.looks, strict=True) if look.marks]
+    if marked:
+        kinds = Counter(mark.kind for look in images.looks for mark in {one.kind: one for one in look.marks}.values())
+        said = Reason(
+            "marks-burnt-in",
+            n=len(marked),
+            of=min(len(images.looks), MOST_SEARCHED),
+            **{kind: kinds[kind] for kind in ("text", "caliper", "marker")},
+        )
+        found.append(finding("burnt-in-marks", said, marked))
     if empty:
         found.append(finding("constant-image", Reason("nearly-one-value", n=len(empty)), empty))
     return found
@@ -253,14 +270,17 @@ def _several(groups: np.ndarray, names: np.ndarray, rows: np.ndarray) -> list[tu
 def _looks(files: Sequence[Path], workers: int | None) -> Iterator[Look]:
     n_workers = workers or os.cpu_count() or 1
     started = time.monotonic()
-    yield from map(look_at, files[:FIRST])
-    rest = files[FIRST:]
+    # Of many images as many are searched for marks as take a few seconds.
+    every = -(-len(files) // MOST_SEARCHED)
+    searched = [position % every == 0 for position in range(len(files))]
+    yield from map(look_at, files[:FIRST], searched)
+    rest, searched = files[FIRST:], searched[FIRST:]
     if n_workers == 1 or (time.monotonic() - started) / FIRST * len(rest) < POOL_SECONDS:
-        yield from map(look_at, rest)
+        yield from map(look_at, rest, searched)
         return
     # By spawn: a pool by fork can hang where a parent thread holds a lock.
     with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(look_at, rest, chunksize=CHUNK)
+        yield from pool.map(look_at, rest, searched, chunksize=CHUNK)
 
 
 def _digest(pixels: np.ndarray) -> str:

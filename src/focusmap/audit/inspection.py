@@ -23,6 +23,7 @@ from focusmap.files import Json
 from focusmap.study import Cohort, Split
 
 SAMPLES = 8
+MARKS_AN_IMAGE = 3
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,13 @@ def _image_overview(cohort: Cohort, images: Images, duplicates: Duplicates, spli
         "modes": dict(modes),
         "formats": dict(Counter(images.formats).most_common()),
     }
-    return {"images": facts, "duplicates": describe_duplicates(cohort, duplicates, split)}
+    told = zip(cohort.image_ids, images.looks, strict=True)
+    marked: list[Json] = [
+        {"image_id": name, "kind": mark.kind, "box": [round(side, 4) for side in mark.box]}
+        for name, look in told
+        for mark in look.marks[:MARKS_AN_IMAGE]
+    ]
+    return {"images": facts, "marks": marked, "duplicates": describe_duplicates(cohort, duplicates, split)}
 
 
 def _declared_answers(cohort: Cohort) -> list[str]:

@@ -4,8 +4,8 @@ from .answer_words import in_short as in_short
 from .answer_words import in_words as in_words
 from .answer_words import told_of as told_of
 from .answer_words import unlike_in_words as unlike_in_words
-from .audit_page import TrainingAudit as TrainingAudit
-from .audit_page import audited as audited
+from .auditing import TrainingAudit as TrainingAudit
+from .auditing import audited as audited
 from .checklists import write_checklists as write_checklists
 from .comparison import render_comparison as render_comparison
 from .consensus_page import MOST_IMAGES as MOST_IMAGES
