@@ -80,7 +80,7 @@ def test_names_that_are_not_utf8_are_refused_with_the_remedy(tmp_path, capsys):
 
 def test_a_table_with_such_a_name_is_not_written(tmp_path):
     with pytest.raises(InputError, match=r"names of 1 files are not UTF-8: x\\xfc.dcm"):
-        write_table(tmp_path / "t.csv", pd.DataFrame({"path": ["a.png", "x\udcfc.dcm"], "n": [1, 2]}))
+        write_table(tmp_path / "t.csv", pd.DataFrame({"path": ["a.png", "x\udcfc.dcm"], "n": [1, 2]}, dtype=object))
     assert not list(tmp_path.iterdir())
 
 
