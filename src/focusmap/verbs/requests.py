@@ -66,7 +66,6 @@ class PredictRequest:
         Setting("with --engine ray: leave the parts that are done"),
         "Whether parts of `out` that are there are left, where the engine is Ray.",
     ] = False
-
     escape: Annotated[bool, ESCAPE] = True
 
     def __post_init__(self) -> None:
@@ -162,11 +161,7 @@ class ConsensusRequest:
         default_factory=ReadingsDeclaration
     )
     options: Annotated[ConsensusOptions, "Method, tie rule, soft labels."] = field(default_factory=ConsensusOptions)
-    images: Annotated[
-        Path | None,
-        Setting("folder of the images (default: the table's)", "DIR"),
-        "Folder to which the table's paths are relative; by default the table's own. Only the page uses it.",
-    ] = None
+    images: Annotated[Path | None, Setting("folder of the images, for the page (default: the table's)", "DIR")] = None
     escape: Annotated[bool, ESCAPE] = True
     seed: Annotated[int, Setting("seed of the intervals", "N")] = 0
     force: Annotated[bool, Setting("replace existing files")] = False
