@@ -14,9 +14,7 @@ from focusmap.study import ESCAPE, ConsensusOptions, Declaration, ReadingsDeclar
 
 DrawnBy = Literal["auto", "vote", "distilled", "refined"]
 Engine = Literal["auto", "torch", "onnx", "openvino"]
-ENGINE = Setting(
-    "what computes: torch, onnx or openvino (auto: openvino on a processor, where focusmap export made its graph)"
-)
+ENGINE = Setting("what computes: torch, onnx, openvino (auto: openvino where focusmap export made its graph)")
 
 
 @described
@@ -61,11 +59,7 @@ class PredictRequest:
         Setting("with --engine ray: a running cluster; default: one of this machine", "HOST:PORT"),
         "Of a Ray cluster that sees run, images and `out` under the same paths; None starts one here.",
     ] = None
-    resume: Annotated[
-        bool,
-        Setting("with --engine ray: leave the parts that are done"),
-        "Whether parts of `out` that are there are left, where the engine is Ray.",
-    ] = False
+    resume: Annotated[bool, Setting("with --engine ray: leave the parts that are done")] = False
     escape: Annotated[bool, ESCAPE] = True
 
     def __post_init__(self) -> None:
