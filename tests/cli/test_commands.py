@@ -144,6 +144,9 @@ SHOWN = {
         "view",
         "missing",
         "template",
+        "follow-links",
+        "reading-budget",
+        "escape-cells",
     }
     | {"skip-unreadable", "devices", "force"},
     "segment": {
@@ -158,6 +161,8 @@ SHOWN = {
         "case",
         "mask",
         "missing",
+        "follow-links",
+        "reading-budget",
     }
     | {"recipe", "accept", "skip-unreadable", "devices", "force"},
     "report": {"language", "pdf"},

@@ -132,7 +132,9 @@ def test_a_cluster_answers_as_one_machine_does(run: Path, tmp_path: Path, monkey
     assert many["image_id"].tolist() == one["image_id"].tolist()
     assert list(many) == list(one)
     pd.testing.assert_frame_equal(many.fillna(""), one, check_dtype=False, atol=1e-4)
-    assert "broken.png" in pd.read_parquet(tmp_path / "many/failures.parquet")["file"].iloc[0]
+    failed = pd.read_parquet(tmp_path / "many/failures.parquet")
+    assert failed["path"].tolist() == ["images/broken.png"]
+    assert str(run) not in failed["reason"].iloc[0]
     with pytest.raises(InputError, match="holds parts already"):
         focusmap.predict_table(run / "run", asked, TWO)
     again = focusmap.predict_table(run / "run", replace(asked, resume=True), TWO)

@@ -135,9 +135,9 @@ def _tool(asked: _Asked) -> Tool:
             answered(one.predictions, standings, model.card.thresholds, asked.error).to_table()
             for one in predict_chunks(model, samples, ood)
         ]
-        failures = [(str(one.file), one.reason) for one in samples.failures]
         told = pd.concat(found, ignore_index=True) if found else pd.DataFrame({"image_id": []})
-        return write_share(share, asked.out, told, pd.DataFrame(failures, columns=["file", "reason"]))
+        failures = pd.DataFrame([one.row for one in samples.failures], columns=["path", "reason"])
+        return write_share(share, asked.out, told, failures)
 
     return answer
 
