@@ -131,10 +131,12 @@ def _in_frames(file: Path, name: str, refused: str) -> list[tuple[Path, str, str
 
 
 def _n_frames(file: Path) -> int:
+    """Return how many images a DICOM file holds; what is refused as a whole counts as one: masks, damaged headers."""
     from pydicom import dcmread
 
     try:
-        return int(dcmread(file, stop_before_pixels=True, specific_tags=["NumberOfFrames"]).get("NumberOfFrames") or 1)
+        header = dcmread(file, stop_before_pixels=True, specific_tags=["NumberOfFrames", "Modality"])
+        return 1 if header.get("Modality") == "SEG" else int(header.get("NumberOfFrames") or 1)
     # What is wrong with it is said where it is read.
     except Exception:
         return 1

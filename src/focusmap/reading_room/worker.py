@@ -149,11 +149,12 @@ def answer(room: Room, sent: Sequence[Sent], with_images: bool) -> list[dict[str
     from focusmap.answered import answer_of
 
     given = room.model.predict([one.file for one in sent])
-    rows = {str(name): row for row, name in enumerate(given.found.predictions.ids["image_id"])}
+    # Lines are counted as in a table with a header.
+    rows = {line - 2: row for row, line in enumerate(given.found.rows.table["row"])}
     refused = {str(failure.file): failure.reason for failure in given.failures}
     found: list[dict[str, Json]] = []
-    for one in sent:
-        row = rows.get(str(one.file))
+    for position, one in enumerate(sent):
+        row = rows.get(position)
         if row is None:
             found.append({"refused": without_paths(refused.get(str(one.file), "cannot be read"), one)})
             continue
