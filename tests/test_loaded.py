@@ -40,7 +40,7 @@ def test_one_image_is_answered_in_words_whether_named_by_a_string_or_a_path(fold
 def test_lists_and_tables_give_a_row_each(folder: Path, film: Path) -> None:
     model = focusmap.load_model(folder)
     listed = model.predict([film, str(film)])
-    assert listed.table["image_id"].tolist() == [str(film)] * 2
+    assert listed.table["image_id"].tolist() == [film.name] * 2
     pd.DataFrame({"path": [film.name], "image_id": ["a"]}).to_csv(film.parent / "films.csv", index=False)
     told = model.predict(film.parent / "films.csv")
     assert told.table["image_id"].tolist() == ["a"]

@@ -259,8 +259,7 @@ def test_two_files_are_compared(tmp_path: Path) -> None:
     patients, copies = audit_against(roster_of(first), roster_of(second))
     assert (patients.name, patients.examples) == ("patient-across-splits", ("p4",))
     assert (copies.name, copies.examples) == ("duplicate-across-splits", ("i004.png = i004.png",))
-    assert str(tmp_path / "a" / "labels.csv") in patients.message
-    assert str(tmp_path / "b" / "labels.csv") in patients.message
+    assert patients.message == "1 patient stands both in a/labels.csv and in b/labels.csv."
     alone = audit_cohort(first)
     assert alone.blocking() == []
     assert alone.extended([patients, copies], ["patient-across-splits"]).blocking() == [copies]

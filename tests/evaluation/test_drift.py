@@ -121,7 +121,8 @@ def other(labels: Path, folder: Path, *, is_wider: bool) -> Path:
 def test_evaluate_says_in_what_another_file_differs_and_what_simpler_models_reach(
     run: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], *, is_wider: bool
 ) -> None:
-    folder = shutil.copytree(run[0], tmp_path / "run")
+    # Beside the run: where its images lie is said from its folder.
+    folder = shutil.copytree(run[0], run[0].with_name(f"run-{is_wider}"))
     labels = other(run[1], tmp_path / "wide", is_wider=is_wider)
     assert main(["evaluate", str(folder), str(labels)]) == 0
     told = capsys.readouterr().err

@@ -129,8 +129,9 @@ def test_bad_tables_at_predict_are_one_message(run, folder, tmp_path, capsys):
     assert "is a model of cases; give one table" in capsys.readouterr().err
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_answers(run, tmp_path):
-    again = shutil.copytree(run, tmp_path / "again")
+def test_a_run_that_was_stopped_goes_on_to_the_same_answers(run):
+    # Beside the run: where its images lie is said from its folder.
+    again = shutil.copytree(run, run.with_name("again"))
     for name in ("model", "predictions"):
         shutil.rmtree(again / name)
     assert main(["train", "--resume", str(again)]) == 0
@@ -185,9 +186,10 @@ def test_images_judged_one_by_one_though_a_case_is_named_are_said(folder, tmp_pa
 
 
 def test_what_a_model_of_cases_cannot_do_is_said(run, folder, tmp_path, capsys):
-    for command in (["segment", str(run)], ["export", str(run), "--format", "onnx"]):
-        assert main([*command, "--out", str(tmp_path / "x")]) == 2
-        assert "is a model of cases; masks, export and trust need one of single images" in capsys.readouterr().err
+    assert main(["segment", str(run), "--out", str(tmp_path / "x")]) == 2
+    assert "is a model of cases; masks, export and trust need one of single images" in capsys.readouterr().err
+    assert main(["export", str(run), "--format", "onnx", "--out", str(tmp_path / "x")]) == 2
+    assert "is no net of single images, nor a mean of such nets; only those are exported" in capsys.readouterr().err
     assert main(["explain", str(run), "--trust", "--out", str(tmp_path / "x")]) == 2
     assert "is a model of cases; --trust is for nets of single images" in capsys.readouterr().err
     assert main(["explain", str(run), "--method", "focus", "--out", str(tmp_path / "x")]) == 2

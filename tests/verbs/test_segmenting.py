@@ -353,7 +353,9 @@ def test_an_image_a_folder_and_several_images_are_drawn_as_a_table_of_them_is(ru
         found[name] = index
         assert not (tmp_path / name / "scores.json").exists()
     assert [len(index) for index in found.values()] == [3, 3, 3, 1]
-    assert list(found["folder"]["image_id"]) == [str(film) for film in films] == list(found["files"]["image_id"])
+    named = [film.name for film in films]
+    assert list(found["folder"]["image_id"]) == [f"films/{name}" for name in named]
+    assert list(found["files"]["image_id"]) == named
     for name in ("folder", "files"):
         assert found[name]["n_pixels"].tolist() == found["table"]["n_pixels"].tolist()
         np.testing.assert_allclose(found[name]["probability"], found["table"]["probability"], rtol=1e-5)

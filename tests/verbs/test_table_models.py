@@ -106,7 +106,7 @@ def test_no_patient_is_in_two_folds_and_nothing_is_pickled(run):
     table = pd.read_csv(run / "cohort.csv").merge(pd.read_csv(run / "split.csv"), on="image_id")
     assert (table.groupby("patient_id")["split"].nunique() == 1).all()
     kinds = {path.suffix for path in run.rglob("*") if path.is_file()}
-    assert kinds <= {".json", ".csv", ".yaml", ".safetensors", ".png", ".html"}
+    assert kinds <= {".json", ".csv", ".yaml", ".safetensors", ".png", ".html", ".md"}
 
 
 def test_predictions_are_the_same_in_any_company_and_strange_rows_are_flagged(run, tmp_path, capsys):

@@ -262,7 +262,7 @@ def test_a_stopped_run_ends_with_all_that_a_whole_one_has(run, study, tmp_path):
         assert (stopped / name).read_bytes() == (run / name).read_bytes()
     whole, gone_on = (json.loads((folder / "evaluation/baselines.json").read_text()) for folder in (run, stopped))
     assert whole == gone_on
-    assert "histogram" in (stopped / "report.html").read_text()
+    assert "plain image features" in (stopped / "report.html").read_text()
     beside = {path: path.stat().st_mtime_ns for path in (stopped / "baseline").rglob("*")}
     train_baseline(Run(stopped), RunOptions())
     assert {path: path.stat().st_mtime_ns for path in (stopped / "baseline").rglob("*")} == beside, "it is not repeated"

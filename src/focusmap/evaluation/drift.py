@@ -60,7 +60,7 @@ def stability_index(expected: np.ndarray, found: np.ndarray) -> float:
     >>> stability_index(np.array(["f", "m"] * 50), np.array(["f", "m"] * 50))
     0.0
     >>> round(stability_index(np.array(["f", "m"] * 50), np.array(["f"] * 75 + ["m"] * 25)), 3)
-    0.27
+    0.269
     """
     if expected.dtype.kind == "f":
         ends = np.unique(np.quantile(expected, np.linspace(0, 1, N_BINS + 1)[1:-1]))
