@@ -107,7 +107,8 @@ def test_chest_films_of_different_patients_do_not_collide() -> None:
 def test_the_leaking_patients_of_a_published_split_are_counted() -> None:
     audit = audit_cohort(read("cxr_nih1000_64px", targets=FINDINGS, split="repo_split"))
     message = must_find(audit, "patient-across-splits").message
-    assert message.startswith("15 patients in train and tune, 8 in train and test, 9 in tune and test.")
+    told = "15 patients in train and tune; 8 patients in train and test; 9 patients in tune and test."
+    assert message.startswith(told)
 
 
 def test_slices_without_patients_are_noticed() -> None:
