@@ -2,8 +2,11 @@
 
 import os
 import signal
+import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +16,26 @@ import focusmap
 from focusmap.errors import InputError, MissingPartError
 from focusmap.scale import PARTS, Cluster, Share, Tally, shares_of, worked_through, write_share
 from support.studies import phantom_study
+
+OWN = "FOCUSMAP_TEST_IN_ITS_OWN_PROCESS"
+
+
+def in_its_own_process(test: Callable[..., None]) -> Callable[..., None]:
+    """Run a test in a process of its own: Ray ends one that it is started in again after its cluster has gone."""
+
+    @wraps(test)
+    def run(*given: object, **named: object) -> None:
+        if OWN in os.environ:
+            test(*given, **named)
+            return
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "slow", "-p", "no:cacheprovider", __file__]
+        done = subprocess.run(
+            [*command, "-k", test.__name__], env={**os.environ, OWN: "1"}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout[-3000:]
+
+    return run
+
 
 SHARE, TWO = 16, focusmap.RunOptions(workers=2)
 
@@ -82,6 +105,7 @@ def answers_in(out: Path) -> pd.DataFrame:
 
 
 @pytest.mark.slow
+@in_its_own_process
 def test_a_killed_worker_s_share_is_done_again_and_once(tmp_path: Path) -> None:
     shares = shares_of(table(tmp_path, 96), "who", 8)
     found = list(worked_through(shares, tmp_path, lambda: Dying(tmp_path, deadly=3), Cluster(n_workers=2)))
@@ -91,6 +115,7 @@ def test_a_killed_worker_s_share_is_done_again_and_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@in_its_own_process
 def test_a_stopped_driver_goes_on_where_it_was(tmp_path: Path) -> None:
     file = table(tmp_path, 160)
     running = worked_through(shares_of(file, "who", 8), tmp_path, lambda: Dying(tmp_path), Cluster(n_workers=2))
@@ -115,6 +140,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@in_its_own_process
 def test_a_cluster_answers_as_one_machine_does(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("focusmap.verbs.predict_table.ROWS", SHARE)
     labels = run / "study/labels.csv"
