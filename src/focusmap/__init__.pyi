@@ -14,6 +14,7 @@ from .study.cohort import read_cohort as read_cohort
 from .study.options import ConsensusOptions as ConsensusOptions
 from .study.options import ConvertRequest as ConvertRequest
 from .study.options import Declaration as Declaration
+from .study.options import IndexRequest as IndexRequest
 from .study.options import ReadingsDeclaration as ReadingsDeclaration
 from .study.options import RunOptions as RunOptions
 from .study.options import TrustRequest as TrustRequest

@@ -18,7 +18,8 @@ UNCOUNTED = ("dataclasses", "focusmap.settings", "focusmap.cli.arguments", "focu
 SHARED = (
     focusmap.Declaration, focusmap.RunOptions, focusmap.Recipe, focusmap.PredictRequest, focusmap.ExplainRequest,
     focusmap.SegmentRequest, focusmap.TrustRequest, focusmap.ConvertRequest, focusmap.ConsensusRequest,
-    focusmap.ConsensusOptions, focusmap.ReadingsDeclaration, focusmap.ServeRequest, focusmap.DicomRequest,
+    focusmap.IndexRequest, focusmap.ConsensusOptions, focusmap.ReadingsDeclaration, focusmap.ServeRequest,
+    focusmap.DicomRequest,
 )  # fmt: skip
 INNER = ("Study", "RecipeFile", "Learning", "Reading")
 
@@ -135,7 +136,7 @@ TYPED = {
         "watch --model {run} --send-to http://127.0.0.1:1/dicom-web --host 0.0.0.0 --queue {new}/queue "
         "--server http://127.0.0.1:1/dicom-web --every 5",
     ],
-    "index": ["{folder}/images --out {new}/i.csv --labels {folder}/table.csv"],
+    "index": ["{folder}/images --out {new}/i.csv --labels {folder}/table.csv", "{folder}/images --out {new}/j.csv"],
     "convert": [f"{{folder}}/table.csv --out {{new}}/v {way}" for way in ("--slices", "--stack a,b", "")]
     + ["{other} --out {new}/parts --parts left-half"],
     "consensus": ["{folder}/readers.csv --out {new}/labels.csv --accept same-patient-two-spellings"],

@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.stats import ks_2samp
 
 from focusmap.cli import main
-from focusmap.evaluation.drift import Feature, by_lot, drift, shifted, stability_index, summary
+from focusmap.evaluation.drift import Feature, distance_by_lot, drift, shifted, stability_index, summary
 from focusmap.files import read_json
 from support.studies import phantom_study
 from support.synthetic_run import words_of
@@ -37,7 +37,7 @@ def test_the_numbers_are_those_of_scipy_and_of_the_definition(seed: int) -> None
     draw = np.random.default_rng(seed)
     expected, found = draw.normal(size=130), draw.normal(0.4, 1.3, size=70)
     both, other = np.concatenate([expected, found]), np.arange(200) >= 130
-    measured, p = by_lot(both, np.arange(200).astype(str), other, seed)
+    measured, p = distance_by_lot(both, np.arange(200).astype(str), other, seed)
     theirs = ks_2samp(expected, found)
     assert measured == pytest.approx(theirs.statistic)
     # A hundredth of a small p is what 1999 deals can tell.
@@ -47,7 +47,7 @@ def test_the_numbers_are_those_of_scipy_and_of_the_definition(seed: int) -> None
 
 def test_equal_values_are_one_step_of_the_distribution() -> None:
     a, b = np.array([0.0, 0, 0, 1]), np.array([0.0, 1, 1, 1])
-    measured, _ = by_lot(np.concatenate([a, b]), np.arange(8).astype(str), np.arange(8) >= 4, 0)
+    measured, _ = distance_by_lot(np.concatenate([a, b]), np.arange(8).astype(str), np.arange(8) >= 4, 0)
     assert measured == ks_2samp(a, b).statistic == 0.5
 
 

@@ -22,7 +22,7 @@ PEOPLE = {
 
 
 def ticks(folder: Path) -> dict[str, dict[str, bool]]:
-    return {one.name: {item.number: item.is_ticked for item in one.items} for one in checklists_of(folder)}
+    return {one.name: {item.number: item.is_ticked for item in one.items} for one in checklists_of(Evidence(folder))}
 
 
 def numbers(name: str) -> list[str]:
@@ -121,7 +121,7 @@ def test_the_page_is_in_both_languages(reported: Path) -> None:
     for language in ("en", "zh"):
         page = write_checklists(reported, language).read_text(encoding="utf-8")
         assert words_in(language)("checklist.heading") in page
-        assert page.count("☑") == sum(checklist.n_ticked for checklist in checklists_of(reported))
+        assert page.count("☑") == sum(checklist.n_ticked for checklist in checklists_of(Evidence(reported)))
         assert page.count("☑") + page.count("☐") == sum(len(numbers(name)) for name in LISTS)
 
 

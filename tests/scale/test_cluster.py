@@ -75,6 +75,11 @@ def test_without_ray_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytes
         next(worked_through((), tmp_path, lambda: nothing))
 
 
+def test_predict_names_the_call_that_answers_a_table(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"call focusmap\.predict_table"):
+        focusmap.predict(tmp_path, focusmap.PredictRequest((tmp_path / "table.csv",), engine="ray"))
+
+
 def nothing(share: Share) -> Tally:
     return Tally(len(share.rows), 0)
 

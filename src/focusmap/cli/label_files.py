@@ -12,7 +12,7 @@ from focusmap.cli.groups import FORCE, Reading
 from focusmap.cli.show_results import interval, print_failures
 from focusmap.cli.show_study import terminal_progress
 from focusmap.settings import Setting
-from focusmap.study import ESCAPE, FOLLOW_LINKS, ConvertRequest
+from focusmap.study import ConvertRequest, IndexRequest
 from focusmap.verbs.requests import ConsensusRequest
 
 if TYPE_CHECKING:
@@ -35,23 +35,13 @@ class Index:
 
     folder: Annotated[Path, Setting("folder to search, with all its subfolders", "FOLDER", is_positional=True)]
     out: Annotated[Path, Setting("label file to write", "LABELS.csv")]
-    pattern: Annotated[
-        str | None,
-        Setting("pattern of the paths; {n} is a number, {_} is ignored, any other name becomes a column", "TEXT"),
-    ] = None
-    labels: Annotated[
-        Path | None, Setting("DICOM files: a table of labels by accession or patient_id, as in their headers", "FILE")
-    ] = None
-    identified: Annotated[bool, Setting("DICOM files: keep patient and accession as they are, no pseudonyms")] = False
-    follow_links: Annotated[bool, FOLLOW_LINKS] = False
-    escape: Annotated[bool, ESCAPE] = True
+    request: IndexRequest = IndexRequest()
     force: Annotated[bool, FORCE] = False
     reading: Reading = Reading()
 
     def __call__(self) -> None:
         """Run the command."""
-        how = {name: getattr(self, name) for name in ("identified", "follow_links", "escape", "force")}
-        print_answer(focusmap.index(self.folder, self.out, self.pattern, self.labels, **how))
+        print_answer(focusmap.index(self.folder, self.out, self.request, force=self.force))
 
 
 def print_answer(answer: "IndexAnswer") -> None:

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from focusmap.files import Json, number
+from focusmap.statistics import holm
 
 N_LOTS, BLOCK = 1999, 200
 N_BINS = 10
@@ -102,7 +103,7 @@ def _apart(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     )
 
 
-def by_lot(values: np.ndarray, patients: np.ndarray, is_other: np.ndarray, seed: int) -> tuple[float, float]:
+def distance_by_lot(values: np.ndarray, patients: np.ndarray, is_other: np.ndarray, seed: int) -> tuple[float, float]:
     """Return the distance between two sides and the share of deals of patients by lot that give as great a one.
 
     Parameters
@@ -136,10 +137,11 @@ def drift(expected: Sequence[Feature], found: Sequence[Feature], seed: int = 0) 
     others = {(feature.kind, feature.name): feature.known for feature in found}
     pairs = [(feature.known, others[key]) for feature in expected if (key := (feature.kind, feature.name)) in others]
     rows = [_row(a, b, seed) for a, b in pairs if len(a.values) and len(b.values)]
-    adjusted = _held([p if isinstance(p := row["p"], float) else None for row in rows])
+    known = {k: p for k, row in enumerate(rows) if isinstance(p := row["p"], float)}
+    adjusted = dict(zip(known, holm(list(known.values())), strict=True))
     judged = [
-        {**row, "p_adjusted": p, "is_beyond_chance": p is not None and p < BEYOND_CHANCE}
-        for row, p in zip(rows, adjusted, strict=True)
+        {**row, "p_adjusted": adjusted.get(k), "is_beyond_chance": adjusted.get(k, 1.0) < BEYOND_CHANCE}
+        for k, row in enumerate(rows)
     ]
     return sorted(judged, key=lambda row: (not row["is_beyond_chance"], -(number(row["psi"]) or 0.0)))
 
@@ -155,7 +157,7 @@ def _row(expected: Feature, found: Feature, seed: int) -> dict[str, Json]:
     # Nobody is on both sides: those who share a name are not the same.
     patients = np.concatenate([[f"{k} {one}" for one in side.patients] for k, side in enumerate((expected, found))])
     is_other = np.arange(len(values)) >= len(expected.values)
-    ks, p = by_lot(values, patients, is_other, seed)
+    ks, p = distance_by_lot(values, patients, is_other, seed)
     psi = stability_index(expected.values, found.values)
     size = next(word for end, word in SIZES.items() if psi < end)
     return {**row, "psi": round(psi, 4), "size": size, "ks": round(ks, 4), "p": p}
@@ -163,21 +165,6 @@ def _row(expected: Feature, found: Feature, seed: int) -> dict[str, Json]:
 
 def _median(feature: Feature) -> float | None:
     return float(np.median(feature.values)) if feature.is_number else None
-
-
-def _held(values: Sequence[float | None]) -> list[float | None]:
-    """Return p values held for their number (Holm, Scand. J. Stat. 6 (1979), 65-70).
-
-    >>> _held([0.01, None, 0.04])
-    [0.02, None, 0.04]
-    """
-    known = sorted((p, k) for k, p in enumerate(values) if p is not None)
-    held: list[float | None] = [None] * len(values)
-    highest = 0.0
-    for place, (p, k) in enumerate(known):
-        highest = max(highest, min(1.0, (len(known) - place) * p))
-        held[k] = highest
-    return held
 
 
 def _gradient(image: np.ndarray) -> float:

@@ -16,6 +16,7 @@ from focusmap.evaluation.predictions import (
     of_targets,
     read_predictions,
 )
+from focusmap.evaluation.verdict import USUAL
 from focusmap.files import Json, read_json, write_json
 from focusmap.study import Cohort, Run, Target, Task, fold_split, read_split
 
@@ -60,7 +61,7 @@ def carried_forward(target: Target, before: np.ndarray, usual: np.ndarray) -> np
 
 
 BASELINES = "baselines.json"
-USUAL, CARRIED = "mean", "carried-forward"
+CARRIED = "carried-forward"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from focusmap.evaluation.measures import MEASURES, NO_TRUTH, Sample
 from focusmap.evaluation.metrics import EvaluationOptions, patients_of, samples_of
 from focusmap.evaluation.predictions import Predictions
 from focusmap.files import Json
-from focusmap.statistics import Distribution, Resampling, resample
+from focusmap.statistics import Distribution, Resampling, holm, resample
 from focusmap.statistics.intervals import bounded_interval, difference_interval, percentile_interval
 
 # What is compared of each kind of target.
@@ -179,10 +179,7 @@ def _held(rows: Sequence[Mapping[str, Json]]) -> list[dict[str, Json]]:
         return row["column"], row["group"] if len(groups[row["column"]]) > 2 else "", row["target"], row["metric"]
 
     looks = {look(row): p for row in rows if isinstance(p := row["p"], float)}
-    adjusted, highest = {}, 0.0
-    for place, (key, p) in enumerate(sorted(looks.items(), key=lambda item: item[1])):
-        highest = max(highest, min(1.0, (len(looks) - place) * p))
-        adjusted[key] = highest
+    adjusted = dict(zip(looks, holm(list(looks.values())), strict=True))
     found = []
     for row in rows:
         held = None if row["p"] is None else adjusted[look(row)]

@@ -20,6 +20,7 @@ from .folder import load_run_looking as load_run_looking
 from .folder import load_run_model as load_run_model
 from .folder import load_run_net as load_run_net
 from .folder import place_of as place_of
+from .formats import made_from as made_from
 from .graphs import graph_folder as graph_folder
 from .graphs import load_answering as load_answering
 from .net import Model as Model

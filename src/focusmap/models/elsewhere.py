@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap.evaluation import Feature, Predictions, from_probabilities, of_images, read_predictions, summary
+from focusmap.evaluation import USUAL, Feature, Predictions, from_probabilities, of_images, read_predictions, summary
 from focusmap.evaluation.drift import drift
-from focusmap.evaluation.simpler import CARRIED, USUAL, Simpler, baseline_run, carried, usual_answer
+from focusmap.evaluation.simpler import CARRIED, Simpler, baseline_run, carried, usual_answer
 from focusmap.files import Json, write_json, write_table
 from focusmap.images import AnyPreparation
 from focusmap.models.folder import load_model

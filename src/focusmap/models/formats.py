@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 CARD = "export.json"
 IMAGES, LOGITS = "images", "logits"
 ONNX, OPENVINO = "model.onnx", ("model.xml", "model.bin")
+EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
+"""How OpenVINO computes here: where the processor has bfloat16, it would compute with that."""
 
 Ask: TypeAlias = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 """From arrays by the names of inputs to arrays by the names of outputs."""
@@ -57,8 +59,7 @@ def _open_openvino(path: Path, inputs: Sequence[str], outputs: Sequence[str]) ->
     graph = core.read_model(path)
     if inputs:
         graph = cut(graph, inputs, outputs)
-    # Where the processor has bfloat16, OpenVINO would compute with it.
-    compiled = core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core.compile_model(graph, "CPU", EXACT)
 
     def ask(given: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         found = compiled(dict(given))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from focusmap.files import atomic
+from focusmap.models.formats import EXACT
 from focusmap.progress import Progress
 from focusmap.study import Cohort, Samples
 
@@ -109,6 +110,6 @@ def _compiled(levels: "Levels", x: "Tensor") -> Callable[[np.ndarray], np.ndarra
     batch = {0: torch.export.Dim("n_images")}
     program = torch.export.export(OneSize(levels).eval(), (example,), dynamic_shapes=(batch,))
     model = openvino.convert_model(program)
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    settings = {**EXACT, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     graph = openvino.compile_model(model, "CPU", settings)
     return lambda images: np.array(graph(np.ascontiguousarray(images))[0])

@@ -102,6 +102,7 @@ def site_of(folder: Path, desk: Desk) -> Guard:
     _add_pages(app, folder, shelf)
     _add_items(app, shelf)
     _add_layers(app, shelf)
+    _add_drawing(app, shelf)
     _add_outcomes(app, folder, shelf)
     _add_programs(app, shelf)
     _add_watching(app, shelf)
@@ -231,6 +232,8 @@ def _add_layers(app: FastAPI, shelf: Shelf) -> None:
             raise MissingFileError("no such image.")
         return Response(file.read_bytes(), media_type="image/png")
 
+
+def _add_drawing(app: FastAPI, shelf: Shelf) -> None:
     @app.post("/api/items/{item_id}/maps", status_code=202, tags=["page"])
     def draw(request: Request, item_id: str, method: Annotated[str, Body(embed=True)]) -> dict[str, Any]:
         """Have the maps of an image drawn anew, by another method."""

@@ -129,9 +129,8 @@ def holds(tree: Json, keys: Sequence[str]) -> bool:
     return any(holds(one, keys[1:]) for one in inner)
 
 
-def checklists_of(folder: Path) -> list[Checklist]:
+def checklists_of(evidence: Evidence) -> list[Checklist]:
     """Return the lists with what the files of a run carry."""
-    evidence = Evidence(folder)
     return [_checklist(name, evidence) for name in LISTS]
 
 
@@ -166,9 +165,9 @@ class _Row:
 
 def write_checklists(folder: Path, language: Language = "en") -> Path:
     """Write ``checklists.json`` and ``checklists.html`` to a run folder and return the path of the latter."""
-    found, words = checklists_of(folder), words_in(language)
+    evidence, words = Evidence(folder), words_in(language)
+    found = checklists_of(evidence)
     write_json(folder / FILE, {"lists": [checklist.to_dict() for checklist in found]})
     rows = {checklist.name: [_Row(item, item.names[language]) for item in checklist.items] for checklist in found}
-    altered = Evidence(folder).altered()
-    context = {"run": folder, "lists": found, "rows": rows, "altered": altered}
+    context = {"run": folder, "lists": found, "rows": rows, "altered": evidence.altered()}
     return write_page("checklists.html", context, folder / PAGE, words)

@@ -165,10 +165,7 @@ def read_run(folder: Path) -> RunFiles:
         subgroups=_json(folder / "evaluation" / "subgroups.json"),
         challenge=_json(folder / "evaluation" / "challenge.json"),
         doubtful=_doubtful(folder / "evaluation"),
-        elsewhere={
-            place.parent.name: {name: _json(place.with_name(f"{name}.json")) for name in OF_OTHERS}
-            for place in sorted((folder / "evaluation").glob("*/drift.json"))
-        },
+        elsewhere=_elsewhere(folder / "evaluation"),
         importance=_json(folder / "evaluation" / "importance.json"),
         sides=_json(folder / "evaluation" / "sides.json"),
         ladder=_json(folder / "ladder.json"),
@@ -180,6 +177,12 @@ def read_run(folder: Path) -> RunFiles:
         lesions=_table(folder / "segmentation" / "lesions.csv") if has_lesions else None,
         mask_scores=_json(folder / "segmentation" / "scores.json"),
     )
+
+
+def _elsewhere(evaluation: Path) -> dict[str, Tree]:
+    """Return what was written of each other label file, by its name."""
+    places = sorted(path.parent for path in evaluation.glob("*/drift.json"))
+    return {place.name: {name: _json(place / f"{name}.json") for name in OF_OTHERS} for place in places}
 
 
 def _doubtful(evaluation: Path) -> pd.DataFrame | None:

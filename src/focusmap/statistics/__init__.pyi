@@ -19,4 +19,5 @@ from .resampling import Distribution as Distribution
 from .resampling import Resampling as Resampling
 from .resampling import Statistic as Statistic
 from .resampling import resample as resample
+from .sign_flip import holm as holm
 from .sign_flip import sign_flip_test as sign_flip_test

@@ -1,5 +1,9 @@
-"""Is a mean paired difference more than chance: every difference might as well have had the other sign."""
+"""Is a mean paired difference more than chance: every difference might as well have had the other sign.
 
+Of many comparisons some look like more than chance; `holm` adjusts their p values.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,3 +59,16 @@ def sign_flip_test(differences: np.ndarray, n_draws: int = 20_000, seed: int = 0
         n_as_far += int((sums >= observed * (1 - TOLERANCE)).sum())
     p = n_as_far / n_signs if is_exact else (n_as_far + 1) / (n_signs + 1)
     return SignFlip(p, n, n_signs, is_exact)
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Return p values adjusted for their number by Holm's step-down (Scand. J. Stat. 6 (1979), 65-70).
+
+    >>> holm([0.01, 0.04])
+    [0.02, 0.04]
+    """
+    adjusted, highest = [0.0] * len(values), 0.0
+    for place, k in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        highest = max(highest, min(1.0, (len(values) - place) * values[k]))
+        adjusted[k] = highest
+    return adjusted

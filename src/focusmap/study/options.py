@@ -239,6 +239,30 @@ def parts_or_boxes(text: str) -> tuple[str, ...]:
 
 @described
 @dataclass(frozen=True)
+class IndexRequest:
+    """How a folder of images becomes a label file."""
+
+    pattern: Annotated[
+        str | None,
+        Setting("pattern of the paths; {n} is a number, {_} is ignored, any other name becomes a column", "TEXT"),
+        "What the path of an image says, such as ``{label}/{patient}_{n}.png`` (see `focusmap.study.index`).",
+    ] = None
+    labels: Annotated[
+        Path | None,
+        Setting("DICOM files: a table of labels by accession or patient_id, as in their headers", "FILE"),
+        "A table of labels by ``accession`` or ``patient_id``, as the headers of DICOM files have them; its columns "
+        "take the place of what folders say, and images that it does not know are left out.",
+    ] = None
+    identified: Annotated[bool, Setting("DICOM files: keep patient and accession as they are, no pseudonyms")] = False
+    follow_links: Annotated[bool, FOLLOW_LINKS] = False
+    escape: Annotated[bool, ESCAPE] = True
+
+    def __post_init__(self) -> None:
+        settle(self)
+
+
+@described
+@dataclass(frozen=True)
 class ConvertRequest:
     """What to make of the source, besides unpacking it; at most one of these."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from focusmap.errors import InputError, MissingFileError
 from focusmap.files import refuse_existing, refuse_undecodable, write_table, write_text
+from focusmap.study import IndexRequest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,17 +24,7 @@ class IndexAnswer:
     index: "Index"
 
 
-def index(
-    folder: Path,
-    out: Path,
-    pattern: str | None = None,
-    labels: Path | None = None,
-    *,
-    identified: bool = False,
-    follow_links: bool = False,
-    escape: bool = True,
-    force: bool = False,
-) -> IndexAnswer:
+def index(folder: Path, out: Path, request: IndexRequest = IndexRequest(), *, force: bool = False) -> IndexAnswer:
     """Write a label file for the images in a folder, and return what was written.
 
     DICOM files say patient, accession number, date of study, view, laterality and modality in their headers; patients
@@ -47,24 +38,15 @@ def index(
         Searched with all folders in it.
     out
         Label file.
-    pattern
-        What the path of an image says, such as ``{label}/{patient}_{n}.png`` (see `focusmap.study.index`).
-    labels
-        A table of labels by ``accession`` or ``patient_id``, as the headers of DICOM files have them; its columns take
-        the place of what folders say, and images that it does not know are left out.
-    identified
-        Keep patients and accession numbers as they are.
-    follow_links
-        Take images that symbolic links out of the folder lead to.
-    escape
-        Keep spreadsheets from running texts as formulas.
+    request
+        What paths, headers and a list of labels say of the images.
     force
         Replace `out`.
 
     Raises
     ------
     MissingFileError, InputError
-        If there is no such folder, it holds no images or none that fits, or `out` is there already; if `labels` does
+        If there is no such folder, it holds no images or none that fits, or `out` is there already; if the labels do
         not fit the images.
     """
     from focusmap.images import image_files
@@ -74,10 +56,10 @@ def index(
         raise MissingFileError(f"{folder}: no such folder.")
     refuse_existing(out, force=force)
     root = folder.resolve()
-    names = [path.relative_to(root).as_posix() for path in image_files(root, follow_links=follow_links)]
+    names = [path.relative_to(root).as_posix() for path in image_files(root, follow_links=request.follow_links)]
     try:
         refuse_undecodable(names)
-        found = index_images(names, pattern)
+        found = index_images(names, request.pattern)
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None
     home = out.resolve().parent
@@ -86,10 +68,10 @@ def index(
     table = found.table.copy()
     for column in {"path", "mask"} & set(table.columns):
         table[column] = [cell and prefix + cell for cell in table[column]]
-    table, others = _with_headers(table, images, labels)
-    if not identified:
+    table, others = _with_headers(table, images, request.labels)
+    if not request.identified:
         _hide(table, out.with_suffix(".key"))
-    write_table(out, table, escape=escape)
+    write_table(out, table, escape=request.escape)
     return IndexAnswer(out, images, Index(table, (*found.left_out, *others)))
 
 

@@ -50,6 +50,8 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
         `options.force` is not given.
         Images that cannot be read are no error; they are in the answer.
     """
+    if request.engine == "ray":
+        raise InputError("engine 'ray' answers a whole table: call focusmap.predict_table.")
     model = load_answering(folder, options.devices, request.engine)
     check_targets(model.task, request.declaration)
     samples = _asked(folder, model, request, options)

@@ -1,6 +1,5 @@
 """Predict a table of any length on a cluster: each share of it becomes a Parquet file of answers, as one machine's."""
 
-import hashlib
 import shutil
 import time
 from collections.abc import Iterator
@@ -13,9 +12,9 @@ import pandas as pd
 
 from focusmap.errors import InputError
 from focusmap.evaluation import answered, standings_of
-from focusmap.files import file_hash, write_json
+from focusmap.files import write_json
 from focusmap.installation import require
-from focusmap.models import load_run_model, needs_of, ood_of, predict_chunks
+from focusmap.models import load_run_model, made_from, needs_of, ood_of, place_of, predict_chunks
 from focusmap.progress import Progress
 from focusmap.scale import (
     PARTS,
@@ -109,19 +108,12 @@ def _asked(folder: Path, request: PredictRequest, options: RunOptions) -> tuple[
             raise InputError(f"{out}: holds parts already. Go on with --resume, or replace them with --force.")
         for place in (PARTS, UNREAD):
             shutil.rmtree(out / place, ignore_errors=True)
-    shares = shares_of(table, f"{_fingerprint(folder)} {request.error}", ROWS)
+    shares = shares_of(table, f"{made_from(place_of(folder))} {request.error}", ROWS)
     first = next(shares, None)
     if first is None:
         raise InputError(f"{table}: has a header and no rows.")
     columns = image_columns(folder, table.resolve(), first.rows, request.declaration)
     return _Asked(folder.resolve(), columns, out, request.error), chain([first], shares)
-
-
-def _fingerprint(folder: Path) -> str:
-    """Return a hash of the model that answers, of all of its files."""
-    place = folder if (folder / "model.json").is_file() else folder / "model"
-    files = sorted(file for file in place.rglob("*") if file.is_file())
-    return hashlib.sha256("".join(map(file_hash, files)).encode()).hexdigest()
 
 
 def _tool(asked: _Asked) -> Tool:
