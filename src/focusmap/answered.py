@@ -82,12 +82,17 @@ def _said(target: Target, probabilities: np.ndarray, answer: Answer, card: Model
 
 
 def performance(target: Target, tested: Mapping[str, Json]) -> dict[str, Json]:
-    """Return how a label did on test: the AUROC, or the mean error of a value, with its interval; empty if untested."""
+    """Return how a label did on test: the AUROC, or the mean error of a value, with its interval; empty if untested.
+
+    Of a label with too few patients to be judged there is no number: only how many there were.
+    """
     metric = "mae" if target.kind == "continuous" else "auroc"
+    counts = {name: tested[name] for name in ("n", "n_positive") if name in tested}
+    if tested.get("verdict") == "cannot-be-judged":
+        return {"metric": metric, **counts}
     found = branch(tested, metric)
     if number(found.get("value")) is None:
         return {}
-    counts = {name: tested[name] for name in ("n", "n_positive") if name in tested}
     return {"metric": metric, **{key: found.get(key) for key in ("value", "low", "high")}, **counts}
 
 

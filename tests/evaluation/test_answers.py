@@ -110,11 +110,13 @@ def test_nothing_is_answered_of_an_image_unlike_train_nor_of_a_label_no_better_t
     ]
 
 
-def test_a_label_whose_test_is_broken_gets_no_answer_and_says_so() -> None:
+@pytest.mark.parametrize(("verdict", "why"), [("broken", "broken"), ("cannot-be-judged", "unjudged")])
+def test_a_label_whose_test_is_broken_or_too_small_gets_no_answer_and_says_so(verdict: str, why: str) -> None:
     shown = predictions_of(Task((NODULE, VALUE)), [[0.9, 3.0]])
-    found = answered(shown, {"nodule": standing("broken"), "CST": Standing("broken", "", {}, {})}, {})
+    limits = {"0": 0.2, "1": 0.9}
+    found = answered(shown, {"nodule": standing(verdict, **limits), "CST": Standing(verdict, "", {}, {})}, {})
     assert found.answers is not None
-    assert [(answer.answer, answer.why) for answer in found.answers[0]] == [("none", "broken")] * 2
+    assert [(answer.answer, answer.why) for answer in found.answers[0]] == [("none", why)] * 2
 
 
 def test_without_enough_tuning_patients_the_operating_point_answers_without_a_set() -> None:

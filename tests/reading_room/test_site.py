@@ -19,10 +19,14 @@ from fastapi.testclient import TestClient
 
 import focusmap
 from focusmap.cli import main
+from focusmap.files import write_json
 from focusmap.images import read_image
-from focusmap.reading_room.desk import alike_of
+from focusmap.reading_room.desk import Desk, alike_of
 from focusmap.reading_room.intake import MOST_FRAMES, Sent
 from focusmap.reading_room.layers import segment, show
+from focusmap.reading_room.pages import lines_of
+from focusmap.reading_room.site import site_of
+from focusmap.report import words_in
 from focusmap.verbs.requests import ServeRequest
 from focusmap.verbs.segment import SegmentResult
 from support.dicom_files import a_dataset, saved
@@ -65,7 +69,35 @@ def test_a_program_is_told_what_the_command_says(
             assert target["classes"][0]["probability"] == pytest.approx(expected[target["name"]][row], abs=1e-6)
             assert target["answer"] == expected[f"{target['name']}.answer"][row]
             metrics = json.loads((run / "evaluation/metrics.json").read_text())["targets"][target["name"]]
-            assert target["test"]["value"] == metrics["auroc"]["value"]
+            known = None if metrics["verdict"] == "cannot-be-judged" else metrics["auroc"]["value"]
+            assert target["test"].get("value") == known
+
+
+def test_a_label_of_too_few_patients_is_answered_neither_with_yes_nor_with_a_number(
+    run: Path, films: list[Path], tmp_path: Path
+) -> None:
+    own = tmp_path / "run"
+    shutil.copytree(run, own)
+    for file in (own / "model/answers.json", own / "evaluation/metrics.json"):
+        told = json.loads(file.read_text())
+        told["targets"]["nodule"]["verdict"] = "cannot-be-judged"
+        write_json(file, told, sealed=file.name == "answers.json")
+    desk = Desk(own, ServeRequest(largest=8, seconds=30))
+    try:
+        with TestClient(site_of(own, desk), base_url="http://127.0.0.1:8000") as site:
+            (one,) = asked(site, "/api/predict", {"a.png": films[0].read_bytes()})
+            sent(site, {"a.png": films[0].read_bytes()})
+            finished(site)
+            table = pd.read_csv(io.StringIO(site.get("/api/items.csv").text))
+    finally:
+        desk.close()
+    nodule = next(target for target in one["targets"] if target["name"] == "nodule")
+    assert (nodule["answer"], nodule["why"]) == ("none", "unjudged")
+    assert "value" not in nodule["test"]
+    assert table["nodule.answer"].tolist() == ["none"]
+    line = next(line for line in lines_of(one, words_in("en")) if line.name == "nodule")
+    assert (line.said, line.tested) == ("No answer", "On test: not judged")
+    assert line.detail == "too few patients on test to judge this label"
 
 
 def test_maps_of_a_program_are_those_of_the_command(

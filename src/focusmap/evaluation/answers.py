@@ -23,11 +23,11 @@ ERRORS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 ERROR = 0.1
 N_DRAWS = 100
 ANSWERS, COVERAGE = "answers.json", "coverage.json"
+Why: TypeAlias = Literal["", "unsure", "unlike", "not-better", "unjudged", "broken"]
 # Verdicts with which a target is not answered at all, and why not.
-UNANSWERED: Mapping[str, Literal["not-better", "broken"]] = {"not-shown-useful": "not-better", "broken": "broken"}
-
-
-Why: TypeAlias = Literal["", "unsure", "unlike", "not-better", "broken"]
+UNANSWERED: Mapping[str, Why] = {
+    "not-shown-useful": "not-better", "cannot-be-judged": "unjudged", "broken": "broken",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Answer:
         The classes that cannot be excluded at the stated error; of a value the ends of its interval. Empty where the
         tuning set has too few patients to say.
     why
-        Why it is no plain answer: ``unsure``, ``unlike`` train, ``not-better`` than guessing, ``broken`` where its test
-        means nothing; else empty.
+        Why it is no plain answer: ``unsure``, ``unlike`` train, ``not-better`` than guessing, ``unjudged`` where
+        test has too few patients to say, ``broken`` where its test means nothing; else empty.
     """
 
     answer: str
@@ -182,9 +182,9 @@ def answered(
 ) -> Predictions:
     """Return predictions with what is answered of each row.
 
-    A row that is flagged as unlike train, and a target that was not better than guessing on test, get no answer. A
-    target that was never evaluated, or of which too few patients were in the tuning set, is answered at its operating
-    point, without a set.
+    A row that is flagged as unlike train, and a target that was not better than guessing on test or had too few
+    patients there to be judged, get no answer. A target that was never evaluated, or of which too few patients were in
+    the tuning set, is answered at its operating point, without a set.
 
     Raises
     ------

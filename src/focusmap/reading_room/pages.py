@@ -135,6 +135,8 @@ def tested_in_words(tested: Tree, words: Words) -> str:
     """Return how a label did on test, in words."""
     if not tested:
         return words("room.untested")
+    if "value" not in tested:
+        return words("room.unjudged")
     value, low, high = (number(tested.get(key)) for key in ("value", "low", "high"))
     shown = f"{value:.2f}" if value is not None else DASH
     if low is not None and high is not None:

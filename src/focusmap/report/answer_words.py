@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 NO_ANSWER = {
     "unlike": "told.none_unlike",
     "not-better": "told.none_not_better",
+    "unjudged": "told.none_unjudged",
     "broken": "told.none_broken",
 }
 
@@ -163,10 +164,8 @@ def _probabilities(target: Target, probabilities: np.ndarray, words: Words) -> s
 
 
 def _standing(standing: Standing, words: Words) -> str:
-    """Return how a target did on test: AUROC, or the error of a value; empty where neither is known."""
-    if standing.verdict == "cannot-be-judged":
-        return words("told.unjudged")
-    metric = standing.metric
+    """Return how a target did on test: AUROC, or the error of a value; empty where neither is known or means much."""
+    metric = {} if standing.verdict == "cannot-be-judged" else standing.metric
     for key in ("auroc", "mae", "r2"):
         value, low, high = (number(branch(metric, key).get(part)) for part in ("value", "low", "high"))
         if value is not None and low is not None and high is not None:

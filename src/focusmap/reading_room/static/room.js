@@ -172,7 +172,8 @@ function inWord(target) {
 
 function tested(target) {
   const test = target.test;
-  if (!test || test.value === undefined) return words("untested");
+  if (!test || test.metric === undefined) return words("untested");
+  if (test.value === undefined) return words("unjudged");
   let value = round(test.value);
   if (test.low !== null && test.low !== undefined) value += ` (${language === "zh" ? `${round(test.low)} 至 ${round(test.high)}` : `${round(test.low)} to ${round(test.high)}`})`;
   if (test.metric === "mae") return words("tested_value", { value });
