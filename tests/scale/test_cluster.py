@@ -2,11 +2,8 @@
 
 import os
 import signal
-import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
-from functools import wraps
 from pathlib import Path
 
 import pandas as pd
@@ -15,27 +12,8 @@ import pytest
 import focusmap
 from focusmap.errors import InputError, MissingPartError
 from focusmap.scale import PARTS, Cluster, Share, Tally, shares_of, worked_through, write_share
+from support.cluster import in_its_own_process
 from support.studies import phantom_study
-
-OWN = "FOCUSMAP_TEST_IN_ITS_OWN_PROCESS"
-
-
-def in_its_own_process(test: Callable[..., None]) -> Callable[..., None]:
-    """Run a test in a process of its own: Ray ends one that it is started in again after its cluster has gone."""
-
-    @wraps(test)
-    def run(*given: object, **named: object) -> None:
-        if OWN in os.environ:
-            test(*given, **named)
-            return
-        command = [sys.executable, "-m", "pytest", "-q", "-m", "slow", "-p", "no:cacheprovider", __file__]
-        done = subprocess.run(
-            [*command, "-k", test.__name__], env={**os.environ, OWN: "1"}, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout[-3000:]
-
-    return run
-
 
 SHARE, TWO = 16, focusmap.RunOptions(workers=2)
 

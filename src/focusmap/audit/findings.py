@@ -9,6 +9,7 @@ from focusmap.errors import InputError, RefusedError
 from focusmap.files import Json
 from focusmap.progress import Progress, silent
 from focusmap.reasons import Reason, note_entries
+from focusmap.scale import Cluster
 from focusmap.study import RunOptions
 
 Severity = Literal["blocking", "warning", "note"]
@@ -108,6 +109,8 @@ class AuditOptions:
         Names of blocking findings that the user overrides.
     workers
         Processes that read images, or None for one a processor.
+    cluster
+        Whose workers read them instead.
     seed
         For permutations and samples.
     progress
@@ -118,6 +121,7 @@ class AuditOptions:
     workers: int | None = None
     seed: int = 0
     progress: Progress = silent
+    cluster: Cluster | None = None
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from focusmap.audit.metadata import Metadata, metadata_of
 from focusmap.errors import UnreadableImageError, listed
 from focusmap.images import MASK_REMEDY, mask_misfit, middle_slice, read_image, read_shape
 from focusmap.reasons import Reason
+from focusmap.scale import mapped
 from focusmap.study import HEADER_PATIENT, Cohort, names_nobody, normal_id
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def look_at(file: Path, is_searched: bool = False) -> Look:
 def look_at_all(files: Sequence[Path], options: AuditOptions) -> Images:
     """Return a look at each file, read in several processes where that pays for starting them."""
     looks: list[Look] = []
-    for look in _looks(files, options.workers):
+    for look in _looks(files, options):
         looks.append(look)
         options.progress("looking at images", len(looks), len(files))
     blank = np.zeros((SIDE, SIDE), np.uint8)
@@ -267,12 +268,15 @@ def _several(groups: np.ndarray, names: np.ndarray, rows: np.ndarray) -> list[tu
     return list(found.values())
 
 
-def _looks(files: Sequence[Path], workers: int | None) -> Iterator[Look]:
-    n_workers = workers or os.cpu_count() or 1
-    started = time.monotonic()
+def _looks(files: Sequence[Path], options: AuditOptions) -> Iterator[Look]:
     # Of many images as many are searched for marks as take a few seconds.
     every = -(-len(files) // MOST_SEARCHED)
     searched = [position % every == 0 for position in range(len(files))]
+    if options.cluster is not None:
+        yield from mapped(_look_at, zip(map(Path.absolute, files), searched, strict=True), CHUNK, options.cluster)
+        return
+    n_workers = options.workers or os.cpu_count() or 1
+    started = time.monotonic()
     yield from map(look_at, files[:FIRST], searched)
     rest, searched = files[FIRST:], searched[FIRST:]
     if n_workers == 1 or (time.monotonic() - started) / FIRST * len(rest) < POOL_SECONDS:
@@ -281,6 +285,10 @@ def _looks(files: Sequence[Path], workers: int | None) -> Iterator[Look]:
     # By spawn: a pool by fork can hang where a parent thread holds a lock.
     with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
         yield from pool.map(look_at, rest, searched, chunksize=CHUNK)
+
+
+def _look_at(asked: tuple[Path, bool]) -> Look:
+    return look_at(*asked)
 
 
 def _digest(pixels: np.ndarray) -> str:

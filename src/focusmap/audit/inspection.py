@@ -46,6 +46,13 @@ class Inspection:
         """A look at each image."""
         return look_at_all(self.cohort.files, self.options) if self.cohort.has_images else None
 
+    @property
+    def unread(self) -> list[tuple[str, str]]:
+        """Id of each image that cannot be read, and why."""
+        looks = () if self.images is None else self.images.looks
+        named = zip(self.cohort.image_ids, looks, strict=bool(looks))
+        return [(image_id, look.reason) for image_id, look in named if look.reason]
+
     @cached_property
     def duplicates(self) -> Duplicates:
         """The images that stand twice, exactly or nearly."""

@@ -38,7 +38,7 @@ class Audit:
     ] = None
     out: Annotated[Path | None, Setting("folder of audit.json and audit.html (default: LABELS_audit)", "DIR")] = None
     study: Study = Study()
-    options: Annotated[RunOptions, Only("accept", "workers", "recipe.seed", "force", "language")]
+    options: Annotated[RunOptions, Only("accept", "workers", "engine", "address", "recipe.seed", "force", "language")]
     reading: Reading = Reading()
 
     def __call__(self) -> None:
@@ -89,7 +89,18 @@ class Prepare:
     source: RecipeFile = RecipeFile()
     options: Annotated[
         RunOptions,
-        Only("recipe", "folds", "accept", "skip_unreadable", "group_near_duplicates", "store", "workers", "force"),
+        Only(
+            "recipe",
+            "folds",
+            "accept",
+            "skip_unreadable",
+            "group_near_duplicates",
+            "store",
+            "workers",
+            "engine",
+            "address",
+            "force",
+        ),
     ]
     reading: Reading = Reading()
     typed: Mapping[str, object] = field(default_factory=dict)

@@ -38,7 +38,8 @@ class ProgressLine:
             return
         left = elapsed / max(done, 1) * (total - done)
         rest = f" of {total}, {clock(left)} left" if total else ""
-        print(f"\r{doing}: {done}{rest}   ", end="", file=sys.stderr, flush=True)
+        rate = f", {done / elapsed:.0f} per second" if done > elapsed else ""
+        print(f"\r{doing}: {done}{rest}{rate}   ", end="", file=sys.stderr, flush=True)
         self._written = now
         if ends:
             print(file=sys.stderr)

@@ -27,11 +27,12 @@ from numpy.typing import NDArray
 from focusmap.errors import DiskError, InputError, UnreadableImageError, listed, suggest
 from focusmap.files import Json, block_sums, disk_errors, read_json, remove_abandoned, write_json
 from focusmap.images.prepare import AnyPreparation, FloatArray, Uint8Array, preparation_from
-from focusmap.images.workers import Outcome, PreparedImage, prepare_in_order
+from focusmap.images.workers import SHARE, Outcome, PreparedImage, prepare_by_shares, prepare_in_order
 from focusmap.progress import Progress, silent
+from focusmap.scale import Cluster, mapped, write_unread
 
 FORMAT = 1
-PIXELS, SIDECAR = "pixels.npy", "store.json"
+PIXELS, SIDECAR, SHARES = "pixels.npy", "store.json", ".shares"
 
 Failures: TypeAlias = tuple[tuple[str, str], ...]
 """(image_id, reason) of images that cannot be read."""
@@ -220,11 +221,14 @@ class StoreOptions:
         Leave images that cannot be read out of the store, and list them in `Store.failures`.
     progress
         Called as the work goes on.
+    cluster
+        Whose workers prepare them instead; what they have done before a stop is not done again.
     """
 
     workers: int | None = None
     skip_unreadable: bool = False
     progress: Progress = silent
+    cluster: Cluster | None = None
 
 
 def prepare_store(
@@ -248,24 +252,31 @@ def prepare_store(
     """
     assert len(files) == len(image_ids) == len(set(image_ids)), "one distinct image_id a file"
     options = options or StoreOptions()
-    wanted = Wanted(image_ids, _content_hashes(files, options.progress), preparation)
+    wanted = Wanted(image_ids, _content_hashes(files, options), preparation)
     whole = _open_if_whole(folder / _key(wanted))
     if whole is not None:
         return whole
     with _building_folder(folder, wanted) as building:
         failures = write_store(building, wanted, _outcomes(files, wanted, folder, options))
+        if options.cluster is not None:
+            write_unread(folder, failures)
         if failures and (len(failures) == len(files) or not options.skip_unreadable):
             raise UnreadableImageError(_describe(failures, len(files)))
-        return replace(_move_into_place(building, folder), failures=failures)
+        store = replace(_move_into_place(building, folder), failures=failures)
+    shutil.rmtree(folder / SHARES, ignore_errors=True)
+    return store
 
 
-def _content_hashes(files: Sequence[Path], progress: Progress) -> list[str]:
+def _content_hashes(files: Sequence[Path], options: StoreOptions) -> list[str]:
     """Return the SHA-256 of each file's content; empty where it cannot be read, which its reader will explain."""
     hashes: list[str] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for content_hash in pool.map(_content_hash, files):
+        there = [file.absolute() for file in files]
+        cluster = options.cluster
+        found = pool.map(_content_hash, there) if cluster is None else mapped(_content_hash, there, SHARE, cluster)
+        for content_hash in found:
             hashes.append(content_hash)
-            progress("checking images", len(hashes), len(files))
+            options.progress("checking images", len(hashes), len(files))
     return hashes
 
 
@@ -292,8 +303,11 @@ def _open_if_whole(folder: Path) -> Store | None:
 def _outcomes(files: Sequence[Path], wanted: Wanted, folder: Path, options: StoreOptions) -> Iterator[Outcome]:
     """Yield each image's outcome: copied from a store that holds it already, else prepared."""
     on_hand = _images_on_hand(folder, wanted.preparation)
-    missing = [file for file, key in zip(files, wanted.hashes, strict=True) if key not in on_hand]
-    prepared = prepare_in_order(missing, wanted.preparation, options.workers)
+    missing = [(file, key) for file, key in zip(files, wanted.hashes, strict=True) if key not in on_hand]
+    if options.cluster is None:
+        prepared = prepare_in_order([file for file, _ in missing], wanted.preparation, options.workers)
+    else:
+        prepared = prepare_by_shares(missing, wanted.preparation, folder / SHARES, options.cluster)
     for done, content_hash in enumerate(wanted.hashes, start=1):
         known = on_hand.get(content_hash)
         yield next(prepared) if known is None else _copy(*known)

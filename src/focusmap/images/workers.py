@@ -1,4 +1,4 @@
-"""Many images prepared at once: by spawned processes, in order, holding few in memory."""
+"""Many images prepared at once: by spawned processes or by workers of a cluster, in order, holding few in memory."""
 
 import os
 import signal
@@ -9,13 +9,20 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
 from itertools import islice
+from json import dumps
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from focusmap.errors import FocusmapError, InputError
+from focusmap.files import atomic
 from focusmap.images.prepare import AnyPreparation, Uint8Array, prepare_file, scale_of
+from focusmap.scale import Cluster, answers_in_order
 
 PROBE = 32
 """So many images are prepared here before it is decided whether to start processes for the rest."""
@@ -23,6 +30,8 @@ WORTH_SECONDS = 3.0
 """Starting processes takes a second or two; it is worth it for what would take longer than this."""
 CHUNK = 8
 CHUNKS_AHEAD = 4
+SHARE = 64
+"""Of images that a worker of a cluster prepares at once, and keeps as a file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,3 +125,58 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def prepare_by_shares(
+    images: Sequence[tuple[Path, str]], preparation: AnyPreparation, folder: Path, cluster: Cluster
+) -> Iterator[Outcome]:
+    """Yield the outcome for each file, in the order given, all of them prepared by workers of a cluster.
+
+    Each share becomes a file in `folder`, named by contents and preparation: one that is there is not made again,
+    whoever was killed since.
+
+    Parameters
+    ----------
+    images
+        File and hash of its content.
+    folder
+        On a disk that all machines of the cluster share.
+    """
+    named = [(file.absolute(), content_hash) for file, content_hash in images]
+    shares = (named[start : start + SHARE] for start in range(0, len(images), SHARE))
+    make = partial(partial, _share_file, preparation=preparation, folder=folder.absolute())
+    for file in answers_in_order(shares, make, cluster):
+        yield from _read_share(file)
+
+
+def _share_file(images: Sequence[tuple[Path, str]], preparation: AnyPreparation, folder: Path) -> Path:
+    facts = [preparation.to_dict(), [(str(file), content_hash) for file, content_hash in images]]
+    place = folder / f"{sha256(dumps(facts).encode('utf-8', 'surrogateescape')).hexdigest()[:16]}.npz"
+    if not place.is_file():
+        found = [prepare_one(file, preparation) for file, _ in images]
+        _write_share(place, found, preparation.input_shape)
+    return place
+
+
+def _write_share(place: Path, outcomes: Sequence[Outcome], shape: tuple[int, ...]) -> None:
+    read = [one for one in outcomes if isinstance(one, PreparedImage)]
+    arrays: dict[str, Any] = {
+        "reasons": np.array([one if isinstance(one, str) else "" for one in outcomes], dtype=np.str_),
+        "pixels": np.array([one.pixels for one in read], np.uint8).reshape(len(read), *shape),
+        "shapes": np.array([one.source_shape for one in read], np.int64).reshape(len(read), len(shape) - 1),
+        "scales": np.array([(one.mean, one.std) for one in read], np.float64).reshape(len(read), 2),
+    }
+    with atomic(place) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def _read_share(place: Path) -> Iterator[Outcome]:
+    with np.load(place, allow_pickle=False) as arrays:
+        reasons, pixels, shapes, scales = (arrays[name] for name in ("reasons", "pixels", "shapes", "scales"))
+    read = zip(pixels, shapes, scales, strict=True)
+    for reason in reasons:
+        if reason:
+            yield str(reason)
+        else:
+            image, sides, (mean, std) = next(read)
+            yield PreparedImage(image, tuple(int(side) for side in sides), float(mean), float(std))

@@ -109,7 +109,7 @@ def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> 
         return None
     if options.store is not None:
         run.share_store(options.store)
-    settings = StoreOptions(options.workers, options.skip_unreadable, options.progress)
+    settings = StoreOptions(options.workers, options.skip_unreadable, options.progress, options.cluster)
     table = cohort.table if cohort.images is None else cohort.images
     files = [cohort.study.images / path for path in table["path"]]
     return prepare_store(files, list(table["image_id"]), preparation_for(recipe), run.store, settings)

@@ -13,6 +13,7 @@ from focusmap.images import middle_slice, read_image
 from focusmap.reasons import Language
 from focusmap.report.audit_page import AuditImages, PairImage, render_audit
 from focusmap.report.words import words_in
+from focusmap.scale import write_unread
 from focusmap.study import Cohort, Roster, RunOptions, Split, roster_of
 
 if TYPE_CHECKING:
@@ -29,19 +30,22 @@ def audited(
 
     Without `split`, the declared one is judged; patients and images of `against` must not stand in the cohort.
     """
-    from focusmap.audit import audit_against, audit_cohort
+    from focusmap.audit import Inspection, audit_against, audit_inspected
 
     settings = _settings(options)
     shared = audit_against(roster_of(cohort), against, settings) if against is not None else []
-    result = audit_cohort(cohort, split, settings).extended(shared, options.accept)
+    inspection = Inspection(cohort, settings)
+    result = audit_inspected(inspection, split).extended(shared, options.accept)
     write_audit(result, cohort, out, options.language)
+    if options.cluster is not None:
+        write_unread(out, inspection.unread)
     return result
 
 
 def _settings(options: RunOptions) -> "AuditOptions":
     from focusmap.audit import AuditOptions
 
-    return AuditOptions(options.accept, options.workers, options.recipe.seed, options.progress)
+    return AuditOptions(options.accept, options.workers, options.recipe.seed, options.progress, options.cluster)
 
 
 @dataclass(frozen=True)

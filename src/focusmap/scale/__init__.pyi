@@ -1,5 +1,8 @@
 from .cluster import Cluster as Cluster
 from .cluster import Tool as Tool
+from .cluster import answers_in_order as answers_in_order
+from .cluster import connected as connected
+from .cluster import mapped as mapped
 from .cluster import worked_through as worked_through
 from .shares import FAILURES as FAILURES
 from .shares import PARTS as PARTS
@@ -8,5 +11,7 @@ from .shares import UNREAD as UNREAD
 from .shares import Share as Share
 from .shares import Tally as Tally
 from .shares import gathered_failures as gathered_failures
+from .shares import n_rows_of as n_rows_of
 from .shares import shares_of as shares_of
 from .shares import write_share as write_share
+from .shares import write_unread as write_unread

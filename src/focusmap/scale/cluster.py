@@ -1,16 +1,17 @@
-"""Shares worked through by actors on a Ray cluster, each of which makes its tool once and keeps it.
+"""Work done by actors on a Ray cluster, each of which makes its tool once and keeps it; answers come in order.
 
-The driver holds a few shares per actor and nothing of the answers, so that its memory does not grow. A worker that is
-killed starts again and its share with it; since a share's file is moved into place when it is whole, nothing is lost
-or done twice.
+The driver holds a few answers per actor, so that its memory does not grow. A worker that is killed starts again, and
+what it was at with it; since a share's file is moved into place when it is whole, nothing is lost or done twice.
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from focusmap.errors import InputError
 from focusmap.installation import require
@@ -19,16 +20,18 @@ from focusmap.scale.shares import Share, Tally
 if TYPE_CHECKING:
     from ray import ObjectRef
 
-IN_FLIGHT = 2
-"""Shares per actor: the next is there when one is done."""
+IN_FLIGHT, AHEAD = 2, 8
+"""Per actor: what it has before it, and what may be done before the first that is awaited."""
 
-Tool = Callable[[Share], Tally]
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+Tool: TypeAlias = Callable[[Share], Tally]
 """Answers a share, writes its files and says how many rows it has."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where shares are worked through.
+    """Where work is done.
 
     Parameters
     ----------
@@ -45,34 +48,96 @@ class Cluster:
 class _Worker:
     """An actor: makes its tool once."""
 
-    def __init__(self, make: Callable[[], Tool]) -> None:
-        import torch
+    def __init__(self, make: Callable[[], Callable[[Any], Any]]) -> None:
+        import cv2
 
-        torch.set_num_threads(1)
+        cv2.setNumThreads(1)
         self._tool = make()
 
-    def work(self, share: Share) -> tuple[str, Tally]:
-        """Return the share's name and its tally."""
-        return share.name, self._tool(share)
-
-    def pid(self) -> int:
-        """Return the process that this actor lives in."""
-        return os.getpid()
+    def work(self, item: Any) -> Any:
+        """Return what the tool makes of an item."""
+        return self._tool(item)
 
 
 def worked_through(
     shares: Iterable[Share], out: Path, make: Callable[[], Tool], cluster: Cluster = Cluster()
 ) -> Iterator[Tally]:
-    """Yield the tally of each share as it is done; those whose file is there are passed over, and yield nothing.
+    """Yield the tally of each share; those whose file is in `out` are passed over, and yield nothing.
+
+    `out` lies on a disk that all machines of the cluster share; otherwise as `answers_in_order`.
+    """
+    return answers_in_order((share for share in shares if not share.file(out).is_file()), make, cluster)
+
+
+def mapped(
+    function: Callable[[Item], Answer], items: Iterable[Item], n: int, cluster: Cluster = Cluster()
+) -> Iterator[Answer]:
+    """Yield what a function makes of each item, in order; `n` of them are sent together."""
+    rest = iter(items)
+    chunks = iter(lambda: list(islice(rest, n)), [])
+    for found in answers_in_order(chunks, lambda: lambda chunk: [function(one) for one in chunk], cluster):
+        yield from found
+
+
+def answers_in_order(
+    items: Iterable[Item], make: Callable[[], Callable[[Item], Answer]], cluster: Cluster = Cluster()
+) -> Iterator[Answer]:
+    """Yield the answer to each item, in order.
 
     Parameters
     ----------
-    shares
+    items
         Taken from the iterator only when an actor can have one.
-    out
-        Where their files lie: on a disk that all machines of the cluster share.
     make
         Called once in each actor, where it makes what answers.
+
+    Raises
+    ------
+    InputError, MissingPartError
+        As `connected`.
+    """
+    with connected(cluster) as n_workers:
+        import ray
+
+        remote: Any = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=-1)(_Worker)
+        idle = deque([remote.remote(make) for _ in range(n_workers)] * IN_FLIGHT)
+        running: dict[ObjectRef[Any], Any] = {}
+        waiting: deque[ObjectRef[Any]] = deque()
+        for item in items:
+            while not idle:
+                _wait(list(running), running, idle)
+            actor = idle.popleft()
+            waiting.append(reference := actor.work.remote(item))
+            running[reference] = actor
+            while waiting and (waiting[0] not in running or len(waiting) > AHEAD * n_workers):
+                yield _answer(waiting.popleft(), running, idle)
+        while waiting:
+            yield _answer(waiting.popleft(), running, idle)
+
+
+def _answer(reference: "ObjectRef[Any]", running: "dict[ObjectRef[Any], Any]", idle: deque[Any]) -> Any:
+    """Return the answer that is awaited; raises what its actor raised."""
+    import ray
+
+    if reference in running:
+        _wait([reference], running, idle)
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+
+
+def _wait(awaited: "list[ObjectRef[Any]]", running: "dict[ObjectRef[Any], Any]", idle: deque[Any]) -> None:
+    """Wait until one of the answers is there, and note its actor as idle."""
+    import ray
+
+    (done,), _ = ray.wait(awaited, num_returns=1)
+    idle.append(running.pop(done))
+
+
+@contextmanager
+def connected(cluster: Cluster) -> Iterator[int]:
+    """Yield how many actors there are to be; within the block all work uses the one connection.
 
     Raises
     ------
@@ -84,36 +149,19 @@ def worked_through(
     require("ray")
     import ray
 
-    left = (share for share in shares if not share.file(out).is_file())
-    with _connected(cluster) as n_workers:
-        remote: Any = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=-1)(_Worker)
-        actors = [remote.remote(make) for _ in range(n_workers)]
-        running: dict[ObjectRef[Any], Any] = {}
-        for share in left:
-            idle = next((one for one in actors if list(running.values()).count(one) < IN_FLIGHT), None)
-            if idle is None:
-                idle, tally = _next_done(running)
-                yield tally
-            running[idle.work.remote(share)] = idle
-        while running:
-            yield _next_done(running)[1]
-
-
-def _next_done(running: "dict[ObjectRef[Any], Any]") -> tuple[Any, Tally]:
-    """Return the actor that is done first, and its tally; raises what it raised."""
-    import ray
-
-    (done,), _ = ray.wait(list(running), num_returns=1)
-    actor = running.pop(done)
+    # Ray may end a process that is connected anew after its cluster has gone.
+    is_first = not ray.is_initialized()
+    if is_first:
+        _connect(cluster)
     try:
-        return actor, ray.get(done)[1]
-    except ray.exceptions.RayTaskError as error:
-        raise error.cause from None
+        n_cores = max(1, int(cast(Any, ray).cluster_resources().get("CPU", 1)))
+        yield min(cluster.n_workers or n_cores, n_cores)
+    finally:
+        if is_first:
+            ray.shutdown()
 
 
-@contextmanager
-def _connected(cluster: Cluster) -> Iterator[int]:
-    """Yield how many actors there are to be, while this program is connected."""
+def _connect(cluster: Cluster) -> None:
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -125,7 +173,3 @@ def _connected(cluster: Cluster) -> Iterator[int]:
         raise InputError(
             f"{cluster.address}: no Ray cluster answers there. Start one with: ray start --head"
         ) from error
-    try:
-        yield cluster.n_workers or max(1, int(cast(Any, ray).cluster_resources().get("CPU", 1)))
-    finally:
-        ray.shutdown()

@@ -6,7 +6,7 @@ and moved, so that a file is whole or not there.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ROWS = 512
 """Of a share, by default: a multiple of the rows that are answered together on one machine."""
 PARTS, UNREAD, FAILURES = "parts", "unread", "failures.parquet"
+COUNTED = 100_000
 STREAMED = (".csv", ".csv.gz", ".parquet")
 
 
@@ -82,6 +83,15 @@ def shares_of(table: Path, question: str, n_rows: int) -> Iterator[Share]:
         yield Share(number, f"{number:08d}-{told.hexdigest()[:16]}", rows.reset_index(drop=True))
 
 
+def n_rows_of(table: Path) -> int:
+    """Return how many rows a table has, which is never held as a whole."""
+    if table.name.lower().endswith(".parquet"):
+        import pyarrow.parquet as parquet
+
+        return int(parquet.read_metadata(table).num_rows)
+    return sum(len(rows) for rows in _chunks(table, COUNTED))
+
+
 def _chunks(table: Path, n_rows: int) -> Iterator["pd.DataFrame"]:
     import pandas as pd
 
@@ -110,6 +120,14 @@ def write_share(share: Share, out: Path, answers: "pd.DataFrame", failures: "pd.
 def _write(table: "pd.DataFrame", path: Path) -> None:
     with atomic(path) as temporary:
         table.to_parquet(temporary, index=False)
+
+
+def write_unread(out: Path, failures: Sequence[tuple[str, str]]) -> None:
+    """Write names and reasons of what could not be read to a folder; nothing where all could be."""
+    import pandas as pd
+
+    if failures:
+        _write(pd.DataFrame(failures, columns=["image_id", "reason"]), out / FAILURES)
 
 
 def gathered_failures(out: Path) -> int:

@@ -8,13 +8,16 @@ What starts must start fast: nothing here imports pandas.
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from focusmap.errors import InputError
 from focusmap.progress import Progress, Say, silent, unheard
 from focusmap.reasons import Language
 from focusmap.settings import Setting, described, settle
 from focusmap.study.recipe import Recipe, numbers
+
+if TYPE_CHECKING:
+    from focusmap.scale import Cluster
 
 ESCAPE = Setting(
     "put an apostrophe before texts that a spreadsheet would run, such as =1+1",
@@ -122,6 +125,14 @@ class RunOptions:
     ] = True
     store: Annotated[Path | None, Setting("folder of prepared images, shared between runs", "DIR")] = None
     workers: Annotated[int | None, Setting("processes that read images", "N")] = None
+    engine: Annotated[
+        Literal["local", "ray"], Setting("who reads images: processes of this machine, or workers of a Ray cluster")
+    ] = "local"
+    address: Annotated[
+        str | None,
+        Setting("with --engine ray: a running cluster; default: one of this machine", "HOST:PORT"),
+        "Of a Ray cluster that sees images and results under the same paths; None starts one here.",
+    ] = None
     devices: Annotated[
         str,
         Setting("devices for nets: auto, cpu, cuda, mps; several train together: 2, cuda:2", "DEVICES"),
@@ -143,12 +154,21 @@ class RunOptions:
         settle(self)
         if self.budget is not None and not self.budget > 0:
             raise InputError(f"budget is {self.budget:g} minutes; more than 0 was expected.")
+        if self.address is not None and self.engine != "ray":
+            raise InputError("--address is for --engine ray.")
 
     @property
     def follows(self) -> bool:
         """Whether this is one of several nodes and not the first, which writes what all of them have learnt."""
         ranks = (os.environ.get(name) for name in ("NODE_RANK", "GROUP_RANK", "SLURM_NODEID"))
         return self.n_nodes > 1 and next((rank for rank in ranks if rank), "0") != "0"
+
+    @property
+    def cluster(self) -> "Cluster | None":
+        """Whose workers read images, where they are no processes of this machine."""
+        from focusmap.scale import Cluster
+
+        return Cluster(self.address, self.workers) if self.engine == "ray" else None
 
     @property
     def minutes(self) -> float:

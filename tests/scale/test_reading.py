@@ -1,0 +1,113 @@
+"""Images read by workers of a cluster: the audit and the store of one machine, whatever is killed on the way."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import focusmap
+from focusmap.cli import main
+from focusmap.errors import InputError
+from focusmap.images import Preparation, StoreOptions, prepare_store
+from focusmap.progress import silent
+from focusmap.scale import Cluster, mapped
+from support.cluster import a_worker_killed, in_its_own_process
+from support.studies import phantom_study
+
+TWO = Cluster(n_workers=2)
+ON_RAY = ["--engine", "ray", "--workers", "2"]
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    """A study of 96 images, one of which is broken."""
+    found = phantom_study(tmp_path / "study", patients=24, images=96, size=28)
+    broken = found.parent / pd.read_csv(found, dtype=str)["path"].iloc[40]
+    broken.write_bytes(b"no image")
+    return found
+
+
+def test_an_address_is_for_ray_alone() -> None:
+    with pytest.raises(InputError, match="--address is for --engine ray"):
+        focusmap.RunOptions(address="here:6379")
+
+
+@pytest.mark.slow
+@in_its_own_process
+def test_answers_keep_their_order_whatever_is_killed() -> None:
+    def slowly(file: Path) -> str:
+        time.sleep(0.02)
+        return file.name
+
+    killed: list[int] = []
+    files = [Path(f"{k}.png") for k in range(200)]
+    found: list[str] = []
+    with a_worker_killed(lambda: len(found) > 20, killed):
+        for name in mapped(slowly, files, 4, TWO):
+            found.append(name)
+    assert found == [file.name for file in files]
+    assert killed
+
+
+@pytest.mark.slow
+@in_its_own_process
+def test_workers_prepare_the_store_of_one_machine(labels: Path, tmp_path: Path) -> None:
+    asked = ["prepare", str(labels), "--skip-unreadable", "--size", "32", "--model", "resnet18", "--out"]
+    killed: list[int] = []
+    shares = tmp_path / "ray/store/.shares"
+    with a_worker_killed(lambda: any(shares.glob("*.npz")), killed):
+        assert main([*asked, str(tmp_path / "ray"), *ON_RAY]) == 0
+    assert main([*asked, str(tmp_path / "one")]) == 0
+    one, ray = (next((tmp_path / name / "store").glob("*/pixels.npy")).parent for name in ("one", "ray"))
+    assert one.name == ray.name, "the same images, contents and preparation"
+    for name in ("pixels.npy", "store.json"):
+        assert (one / name).read_bytes() == (ray / name).read_bytes()
+    for name in ("split.csv", "cohort.csv", "audit.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "ray" / name).read_bytes(), name
+    assert not shares.exists()
+    unread = pd.read_parquet(tmp_path / "ray/store/failures.parquet")
+    assert unread["image_id"].tolist() == [pd.read_csv(labels, dtype=str)["path"].iloc[40]]
+
+
+@pytest.mark.slow
+@in_its_own_process
+def test_a_stopped_preparation_goes_on_where_it_was(
+    labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("focusmap.images.workers.SHARE", 8)
+    cohort = focusmap.read_cohort(labels)
+
+    def prepared(progress: Callable[[str, int, int], None]) -> np.ndarray:
+        options = StoreOptions(skip_unreadable=True, progress=progress, cluster=TWO)
+        return prepare_store(cohort.files, cohort.image_ids, Preparation(size=32), tmp_path / "store", options).pixels
+
+    def stop(doing: str, done: int, total: int) -> None:
+        if (doing, done) == ("preparing images", 20):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepared(stop)
+    done = sorted((tmp_path / "store/.shares").glob("*.npz"))
+    assert 3 <= len(done) < 12
+    with np.load(done[0]) as arrays:
+        changed = {**arrays, "pixels": np.full_like(arrays["pixels"], 77)}
+    np.savez(done[0], **changed)
+    pixels = prepared(silent)
+    assert len(pixels) == 95
+    assert 7 <= int((pixels == 77).all(axis=(1, 2, 3)).sum()) <= 8, "what was done is taken as it is"
+
+
+@pytest.mark.slow
+@in_its_own_process
+def test_workers_audit_as_one_machine_does(labels: Path, tmp_path: Path) -> None:
+    assert main(["audit", str(labels), "--out", str(tmp_path / "one")]) == 0
+    assert main(["audit", str(labels), "--out", str(tmp_path / "ray"), *ON_RAY]) == 0
+    one, ray = (json.loads((tmp_path / name / "audit.json").read_text()) for name in ("one", "ray"))
+    assert one == ray
+    assert one["overview"]["images"]["n_unreadable"] == 1
+    assert len(pd.read_parquet(tmp_path / "ray/failures.parquet")) == 1
+    assert not (tmp_path / "one/failures.parquet").exists()
