@@ -30,7 +30,7 @@ from focusmap.verbs.train import resume, train
 
 DEMO_PIXELS = 48
 # Of the budget: maps of the first answer, and all that follows the last training; and the time that a few maps take.
-FIRST_MAPS, MOST_OF_BUDGET, LEAST_SECONDS = 0.03, 0.25, 5.0
+FIRST_MAPS, MOST_OF_BUDGET, LEAST_SECONDS = 0.015, 0.25, 5.0
 # A larger rate than the default: the demo has to learn within three minutes.
 DEMO_RECIPE = Recipe(
     model="small-residual", weights="none", epochs=20, batch_size=16, learning_rate=3e-3, ema_decay=0.97

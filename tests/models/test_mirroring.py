@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from focusmap.cli import main
-from focusmap.models import configure
+from focusmap.models import configure, frozen
 from focusmap.models.mirroring import Sides, of_folds, told_apart
-from focusmap.study import Augmentation, Recipe, read_recipe, recipe_from
+from focusmap.study import Augmentation, Recipe, load_cohort, read_recipe, recipe_from
 
 N = 240
 FOLDS = np.arange(N) % 4
@@ -78,6 +78,26 @@ def test_a_run_mirrors_unless_a_label_names_a_side(tmp_path: Path, quick_probe: 
     told = "Mirrored images: no" if by_side else "Mirrored images: yes"
     assert told in (out / "report.html").read_text()
     assert len(json.loads((out / "model/model.json").read_text()).get("tta", [])) == (0 if by_side else 2)
+
+
+def test_each_image_is_measured_once(tmp_path: Path, quick_probe: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By whatever asks first: what decides about mirroring, the probe, its tuning and its test predictions."""
+    seen = dict[bool, list[str]]({False: [], True: []})
+    measured = frozen.measured
+
+    def watched(net, samples, *args, mirrored, **kwargs):
+        seen[mirrored].extend(samples.rows.image_ids)
+        return measured(net, samples, *args, mirrored=mirrored, **kwargs)
+
+    monkeypatch.setattr(frozen, "measured", watched)
+    labels, out = study(tmp_path / "study", by_side=False), tmp_path / "run"
+    more = ("--budget", "0.001", "--baseline", "none", "--workers", "1")
+    assert main(["train", str(labels), "--out", str(out), *more]) == 0
+    for ids in seen.values():
+        assert sorted(ids) == sorted(load_cohort(out).image_ids)
+    kept = [np.load(file) for file in out.rglob("features-*.npy")]
+    assert len(kept) == 2
+    assert not any(np.isnan(features).any() for features in kept)
 
 
 def test_folds_say_how_many_of_them_mirror() -> None:

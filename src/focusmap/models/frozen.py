@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 # Rows of so many pixels at once: on a processor small batches, whose maps stay in its cache, are several times faster.
 PIXELS_AT_ONCE = 2 * 320**2
-# Fewer images are measured before OpenVINO has made a graph of the net.
-WORTH_COMPILING = 200
+# Fewer images are measured before OpenVINO has made graphs of the net, which takes about ten seconds.
+WORTH_COMPILING = 1000
 # Counted up when other numbers are taken of an image: what a store keeps of another version is left alone.
 VERSION = 2
 
@@ -33,21 +33,22 @@ VERSION = 2
 def kept_features(
     net: "LevelsNet", training: "Training", rows: Cohort, progress: Progress, *, mirrored: bool = False
 ) -> np.ndarray:
-    """Return the features ``(N, D) float32`` of rows, or of their mirror images.
-
-    Those of all images are measured once, and kept in the store.
-    """
+    """Return the features ``(N, D) float32`` of rows, or of their mirror images; each image's are kept in the store."""
     store = training.store
     assert store is not None
     file = store.folder / f"features-{key_of(net, mirrored=mirrored)}.npy"
-    if not file.is_file():
-        found = np.zeros((len(store), net.head.in_features), np.float32)
-        samples = Samples.from_store(training.cohort, store)
-        features = measured(net, samples, store.preparation, progress, mirrored=mirrored)
-        found[store.rows(training.cohort.image_ids)] = features
+    places = store.rows(rows.image_ids)
+    kept = np.load(file, mmap_mode="r") if file.is_file() else np.full((len(store), net.head.in_features), np.nan)
+    found = np.asarray(kept[places], dtype=np.float32)
+    lacking = np.isnan(found[:, 0])
+    if lacking.any():
+        samples = Samples.from_store(rows.take(np.flatnonzero(lacking)), store)
+        found[lacking] = measured(net, samples, store.preparation, progress, mirrored=mirrored)
+        every = np.array(kept, dtype=np.float32)
+        every[places] = found
         with atomic(file) as temporary:
-            np.save(temporary, found)
-    return np.asarray(np.load(file, mmap_mode="r")[store.rows(rows.image_ids)])
+            np.save(temporary, every)
+    return found
 
 
 def key_of(net: "LevelsNet", *, mirrored: bool) -> str:
@@ -59,24 +60,51 @@ def key_of(net: "LevelsNet", *, mirrored: bool) -> str:
 
 
 def measured(
-    net: "LevelsNet", samples: Samples, preparation: "AnyPreparation", progress: Progress, *, mirrored: bool = False
+    net: "LevelsNet",
+    samples: Samples,
+    preparation: "AnyPreparation",
+    progress: Progress,
+    *,
+    mirrored: bool = False,
+    n_images: int | None = None,
 ) -> np.ndarray:
-    """Return the features ``(N, D) float32`` of the samples that can be read, or of their mirror images."""
+    """Return the features ``(N, D) float32`` of the samples that can be read, or of their mirror images.
+
+    Parameters
+    ----------
+    n_images
+        Of the study, all of which this net will measure sooner or later; those of `samples` by default.
+    """
     import torch
 
     from focusmap.nets import CHANNELS_LAST
 
     found, device = [], net.head.weight.device
-    n_images = max(1, PIXELS_AT_ONCE // int(np.prod(preparation.input_shape[1:])))
-    is_compiled = device.type == "cpu" and len(samples) >= WORTH_COMPILING and find_spec("openvino") is not None
-    measure = _Compiled(net.eval()) if is_compiled and len(preparation.input_shape) == 3 else net.eval().measure
+    n_at_once = max(1, PIXELS_AT_ONCE // int(np.prod(preparation.input_shape[1:])))
+    measure = net.eval().measure
+    if device.type == "cpu" and len(preparation.input_shape) == 3 and (n_images or len(samples)) >= WORTH_COMPILING:
+        measure = _compiled_once(net) or measure
     with torch.inference_mode():
-        for batch in samples.batches([preparation], n_images):
+        for batch in samples.batches([preparation], n_at_once):
             images = batch.images(preparation).pixels
             x = torch.from_numpy(images).to(device, memory_format=CHANNELS_LAST[images.ndim])
             found.append(measure(x.flip(3) if mirrored else x).cpu().numpy())
             progress("looking at images with frozen features", samples.n_done, len(samples))
     return np.asarray(np.concatenate(found))
+
+
+_COMPILED: dict[str, "_Compiled"] = {}
+
+
+def _compiled_once(net: "LevelsNet") -> "_Compiled | None":
+    """Return the graphs of a net, which all folds and parts of a study share; None without OpenVINO."""
+    if find_spec("openvino") is None:
+        return None
+    key = key_of(net, mirrored=False)
+    if key not in _COMPILED:
+        _COMPILED.clear()
+        _COMPILED[key] = _Compiled(net)
+    return _COMPILED[key]
 
 
 class _Compiled:

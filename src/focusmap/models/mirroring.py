@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from focusmap.files import Json, read_json, write_json
-from focusmap.models.frozen import kept_features, key_of, measured
+from focusmap.models.frozen import kept_features, key_of
 from focusmap.models.probe import basis_of, held_out_losses, inner_folds, logistic_path, standardised
 from focusmap.statistics import wilson
-from focusmap.study import Recipe, RunOptions, Samples
+from focusmap.study import Recipe, RunOptions
 
 if TYPE_CHECKING:
     from focusmap.models.training import Training
@@ -92,10 +92,7 @@ def sides_of(net: "LevelsNet", training: "Training", options: RunOptions) -> Sid
     if not file.is_file():
         order = np.sort(np.random.default_rng(0).permutation(len(training.cohort))[:N_LOOKED_AT])
         rows = training.cohort.take(order)
-        pair = (
-            measured(net, Samples.from_store(rows, store), store.preparation, options.progress, mirrored=mirrored)
-            for mirrored in (False, True)
-        )
+        pair = (kept_features(net, training, rows, options.progress, mirrored=mirrored) for mirrored in (False, True))
         # Of the smaller size: in the larger one a regression tells letters and marks rather than organs.
         images, mirror_images = (_smallest(net, features) for features in pair)
         write_json(file, vars(told_apart(images, mirror_images, inner_folds(rows, 0), rows.patient_ids)))
