@@ -8,7 +8,12 @@ import pandas as pd
 import pytest
 
 from focusmap.cli import main
+from focusmap.evaluation import Reference, lesion_boxes, reference_of
+from focusmap.evaluation.localisation.reference import Boxes
+from focusmap.images import Placement, read_mask
+from focusmap.images.crop import Box
 from focusmap.models.challenge import Challenge, _shuffles, challenged, forecast
+from focusmap.models.covers import Cover, Covered, covered, over_lesions
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.study import Declaration, read_cohort
 
@@ -87,15 +92,89 @@ def test_what_is_no_disease_is_told_by_the_same_features(cohort):
     assert found["n_patients_needed"] == int(np.ceil(60 * ((high - low) / 0.06) ** 2))
 
 
+def test_what_is_left_of_a_label_when_its_lesion_is_covered(cohort):
+    """Features that follow the label only where the lesion is seen lose it under the cover; others keep it."""
+    draw, n = np.random.default_rng(5), len(cohort)
+    seen, noise = features_of(cohort, signal=3), draw.normal(size=(n, 42))
+    everywhere = Cover(np.tile([0.2, 0.2, 0.7, 0.8], (n, 1)), np.arange(n) % 7 > 0)
+    parts = {"lesion": Covered(noise, everywhere), "centre": Covered(seen, everywhere)}
+    found = challenged(Challenge(seen, cohort, covered=parts))["covered"]
+    assert found["lesion"]["low"] < 0.5 < 0.8 < value(found["lesion"]["uncovered"])
+    assert value(found["centre"]) == pytest.approx(value(found["centre"]["uncovered"]))
+    assert found["lesion"]["n_images"] == everywhere.rows.sum()
+    assert found["lesion"]["share"] == pytest.approx(0.3)
+
+
+def test_a_cover_has_one_size_hides_lesions_and_does_not_tell_who_has_one():
+    draw = np.random.default_rng(0)
+    corner = draw.random((200, 2)) * 0.6
+    marked = np.hstack([corner, corner + 0.1 + 0.25 * draw.random((200, 2))])
+    marked[120:] = np.nan
+    positive = np.arange(200) < 160
+    positive[120:150] = False
+    cover = over_lesions(marked, positive, draw)
+    top_left, bottom_right = cover.boxes[:, :2], cover.boxes[:, 2:]
+    assert np.ptp(bottom_right - top_left, axis=0) == pytest.approx(0, abs=1e-9)
+    assert (top_left >= 0).all()
+    assert (bottom_right <= 1 + 1e-9).all()
+    hidden = (top_left[:120] <= marked[:120, :2] + 1e-9) & (bottom_right[:120] >= marked[:120, 2:] - 1e-9)
+    assert hidden.mean() > 0.94
+    assert np.flatnonzero(~cover.rows).tolist() == list(range(150, 160)), "their lesions may be anywhere"
+    assert abs(cover.boxes[:120].mean(axis=0) - cover.boxes[120:].mean(axis=0)).max() < 0.05
+
+
+def test_lesions_are_found_in_masks_and_boxes_and_so_is_which_labels_they_are_of(cohort):
+    labels = cohort.study.label_file
+    marked = read_cohort(labels, Declaration(targets=("nodule", "cavity", "found"), patient="patient_id"))
+    first = next(i for i in marked.image_ids if marked.mask_file(i, "nodule") and not marked.mask_file(i, "cavity"))
+    mask = read_mask(marked.mask_file(first, "nodule"))
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    boxes, is_marked = lesion_boxes(reference_of(marked))
+    own = boxes[marked.positions[first]] * 28
+    assert own.tolist() == pytest.approx([rows[0], columns[0], rows[-1] + 1, columns[-1] + 1])
+    assert is_marked.tolist() == [True, True, False]
+    other = next(i for i, box in zip(marked.image_ids, boxes, strict=True) if np.isnan(box).any())
+    boxes, _ = lesion_boxes(Reference(marked, Boxes({(other, "found"): np.array([[7.0, 14.0, 7.0, 7.0]])})))
+    assert boxes[marked.positions[other]].tolist() == [0.5, 0.25, 0.75, 0.5]
+
+
+def test_a_box_is_filled_with_the_median_of_the_image_without_its_padding():
+    pixels = np.random.default_rng(1).random((2, 1, 40, 40), dtype=np.float32)
+    placements = [Placement((20, 40), Box(0, 0, 20, 40), 40), Placement((40, 40), Box(0, 0, 40, 40), 40)]
+    boxes = np.array([[0.5, 0.25, 1, 0.75], [0, 0, 0.1, 1]])
+    found = covered(pixels, placements, boxes)
+    assert (found[0, 0, 20:30, 10:30] == np.median(pixels[0, 0, 10:30])).all()
+    assert (found[1, 0, :4] == np.median(pixels[1, 0])).all()
+    changed = found != pixels
+    assert changed[0].sum() <= 200
+    assert not changed[0, 0, :20].any()
+    assert not changed[1, 0, 4:].any()
+
+
 @pytest.mark.slow
 def test_a_run_is_challenged_by_command(cohort, tmp_path, capsys):
     run = tmp_path / "run"
-    words = ["--target", "found", "--patient", "patient_id", "--group", "site", "--model", "histogram+logistic"]
+    words = [
+        "--target",
+        "found",
+        "--target",
+        "nodule",
+        "--patient",
+        "patient_id",
+        "--group",
+        "site",
+        "--model",
+        "histogram+logistic",
+    ]
     assert main(["run", str(cohort.study.label_file), "--out", str(run), *words, "--workers", "1"]) == 0
     assert main(["challenge", str(run)]) == 0
     found = json.loads((run / "evaluation/challenge.json").read_text())
     assert {"image", "patient", "held-out site", "shuffled labels"} <= found["splits"].keys()
-    assert "the same features tell site" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "the same features tell site" in said
+    assert "the same features tell file size" in said
+    assert {"lesion", "centre", "all but the border"} == found["covered"].keys()
+    assert "lesion covered (" in said
     doubtful = pd.read_csv(run / "evaluation/label_errors.csv")
     assert len(doubtful) == found["n_doubtful"] > 0
     assert len(list((run / "evaluation/label_errors").iterdir())) == min(20, len(doubtful))
@@ -103,6 +182,7 @@ def test_a_run_is_challenged_by_command(cohort, tmp_path, capsys):
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "Labels to look at again" in page
     assert "the AUROC of such probes will lie between" in page
+    assert "all but a border of a tenth at each side" in page
 
 
 def test_a_curve_is_drawn_on_by_the_root_of_the_patients():

@@ -13,3 +13,4 @@ from .inspection import Inspection as Inspection
 from .inspection import audit_cohort as audit_cohort
 from .inspection import audit_inspected as audit_inspected
 from .inspection import audit_table as audit_table
+from .metadata import metadata_of as metadata_of

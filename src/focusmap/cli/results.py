@@ -174,7 +174,9 @@ class Challenge:
 
     What linear probes on frozen features seem to reach with images, patients, or patients and their duplicates kept on
     one side of the split, with each site or view (--group of the run) held out, and with shuffled labels; with fewer
-    patients; and how well the same features tell site and view. It says nothing of the run's own model."""
+    patients; how well the same features tell site, view, file size and the hour of acquisition (of DICOM headers, or a
+    --group column called hour or ...time); and what is left with the lesion, the centre, or all but the border covered.
+    It says nothing of the run's own model."""
 
     run: Annotated[Path, RUN]
     options: Annotated[RunOptions, Only("recipe.seed", "devices")]
@@ -187,6 +189,9 @@ class Challenge:
             print(f"learnt from about {row['n_patients']} patients: {interval(row)}")
         for name, row in cast(Mapping[str, Mapping[str, "Json"]], found["columns"]).items():
             print(f"the same features tell {name}: {interval(row)}")
+        for name, row in cast(Mapping[str, Mapping[str, "Json"]], found["covered"]).items():
+            without = interval(cast(Mapping[str, "Json"], row["uncovered"]))
+            print(f"{name} covered ({row['share']:.0%} of the image): {interval(row)}; uncovered: {without}")
         if forecast := cast(Mapping[str, float], found["forecast"]):
             limits = f"{forecast['low']:.3f} to {forecast['high']:.3f}"
             print(f"learnt from about {forecast['n_patients']} patients it will be: {limits}")

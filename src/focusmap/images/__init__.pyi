@@ -33,6 +33,7 @@ from .nifti import write_nifti as write_nifti
 from .prepare import AnyPlacement as AnyPlacement
 from .prepare import AnyPreparation as AnyPreparation
 from .prepare import FloatArray as FloatArray
+from .prepare import Placement as Placement
 from .prepare import Preparation as Preparation
 from .prepare import Uint8Array as Uint8Array
 from .prepare import mask_to_input as mask_to_input

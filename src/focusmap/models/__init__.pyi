@@ -9,6 +9,7 @@ from .configure import cases_of as cases_of
 from .configure import climbing_on as climbing_on
 from .configure import model_name as model_name
 from .configure import rows_for as rows_for
+from .covers import covers_of as covers_of
 from .elsewhere import simpler_elsewhere as simpler_elsewhere
 from .elsewhere import write_drift as write_drift
 from .export import Exported as Exported

@@ -13,9 +13,10 @@ import numpy as np
 
 from focusmap.evaluation import EvaluationOptions, Predictions, doubts, evaluate_predictions
 from focusmap.files import Json, branch, number
-from focusmap.models.frozen import measured
+from focusmap.models.covers import Cover, Covered, covered
+from focusmap.models.frozen import Change, as_they_are, measured_each
 from focusmap.models.probe import fit_head
-from focusmap.progress import Progress, silent
+from focusmap.progress import Progress
 from focusmap.study import Cohort, Samples, Target, Task
 
 if TYPE_CHECKING:
@@ -43,7 +44,11 @@ class Challenge:
     duplicates
         Pairs of ids of near or exact duplicates.
     columns
-        Of the label file, by name: what is no disease, such as site, view or scanner.
+        Of the label file, by name: what is no disease, such as site, view or scanner. Each value is held out once.
+    beside
+        What else is no disease, by name, such as the hour of acquisition; empty where it is not known.
+    covered
+        The same of images of which a part is covered, by its name.
     seed
         Of all that is drawn.
     """
@@ -52,11 +57,15 @@ class Challenge:
     cohort: Cohort
     duplicates: Sequence[tuple[str, str]] = ()
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    beside: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    covered: Mapping[str, Covered] = field(default_factory=dict)
     seed: int = 0
 
 
-def frozen_features(cohort: Cohort, recipe: "Recipe", device: str, progress: Progress = silent) -> np.ndarray:
-    """Return ``(N, D)`` of a cohort's images by the probe's backbone, as a resolved recipe of a probe says.
+def frozen_features(
+    cohort: Cohort, recipe: "Recipe", device: str, progress: Progress, covers: Mapping[str, Cover]
+) -> tuple[np.ndarray, dict[str, Covered]]:
+    """Return features ``(N, D)`` of a cohort's images, and with each of the covers, by a resolved recipe of a probe.
 
     Raises
     ------
@@ -69,10 +78,18 @@ def frozen_features(cohort: Cohort, recipe: "Recipe", device: str, progress: Pro
 
     net = cast("LevelsNet", build_net(architecture_of(recipe, cohort.task), recipe.weights, recipe.seed).to(device))
     samples = Samples.from_files(cohort)
-    found = measured(net, samples, preparation_for(recipe), progress)
+    changes = [as_they_are, *(_hiding(cover) for cover in covers.values())]
+    n_images = len(changes) * len(samples)
+    found = measured_each(net, samples, preparation_for(recipe), progress, changes, n_images)
     if samples.failures:
         raise UnreadableImageError(samples.failures[0].reason)
-    return found.astype(np.float64)
+    first, *others = (features.astype(np.float64) for features in found)
+    pairs = zip(covers.items(), others, strict=True)
+    return first, {name: Covered(features, cover) for (name, cover), features in pairs}
+
+
+def _hiding(cover: Cover) -> Change:
+    return lambda batch, images: covered(images.pixels, images.placements, cover.boxes[batch.positions])
 
 
 def challenged(asked: Challenge, say: Callable[[str], None] = lambda _: None) -> dict[str, Json]:
@@ -85,7 +102,9 @@ def challenged(asked: Challenge, say: Callable[[str], None] = lambda _: None) ->
         are kept on one side, when each value of a column is held out, and with labels shuffled among patients (the
         mean, lowest and highest of five). ``curve``: the same by number of patients that were learnt from.
         ``n_patients_needed``: about how many would have to be tested for an interval of 0.03 to either side.
-        ``columns``: how well the same features tell what is no disease. ``forecast``: within what limits the AUROC will
+        ``columns``: how well the same features tell what is no disease. ``covered``: by what is covered, the same as of
+        ``splits`` by patient, the ``share`` of the image that is, and what the same images reach ``uncovered``.
+        ``forecast``: within what limits the AUROC will
         lie when twice as many patients have come. ``doubtful``: labels that may be wrong, the most doubtful first.
     """
     cohort, draw = asked.cohort, np.random.default_rng(asked.seed)
@@ -108,10 +127,12 @@ def challenged(asked: Challenge, say: Callable[[str], None] = lambda _: None) ->
     curve = [_at_share(asked, patients, by_patient, share) for share in SHARES]
     plain = _out_of_fold(asked.features, cohort, by_patient, asked.seed, is_levelled=False)
     doubtful = doubts(cohort.task, cohort.task.probabilities(plain), cohort.truth)
-    told = {name: row for name, cells in asked.columns.items() if (row := _told(asked, name, cells, by_patient))}
+    no_disease = {**asked.columns, **asked.beside}
+    told = {name: row for name, cells in no_disease.items() if (row := _told(asked, name, cells, by_patient))}
+    covers = {name: _left(asked, part, by_patient) for name, part in asked.covered.items()}
     return {
         "splits": splits, "curve": [*curve], "n_patients_needed": _needed(branch(splits["patient"]), patients),
-        "columns": {**told}, "forecast": forecast(curve),
+        "columns": {**told}, "covered": {**covers}, "forecast": forecast(curve),
         "doubtful": [{**_whose(cohort, doubt.row), **doubt.to_dict()} for doubt in doubtful],
     }  # fmt: skip
 
@@ -222,6 +243,17 @@ def _told(asked: Challenge, name: str, cells: Sequence[str], folds: Fold) -> dic
     cohort = replace(cohort, table=cohort.table.assign(**{name: column}), study=study)
     logits = _out_of_fold(asked.features[rows], cohort, folds[rows], asked.seed)
     return {"values": [*kept], **_reached(cohort, logits)}
+
+
+def _left(asked: Challenge, part: Covered, folds: Fold) -> dict[str, Json]:
+    """Return what probes reach that learn from, and are asked about, images of which a part is covered."""
+    rows = np.flatnonzero(part.cover.rows)
+    cohort = asked.cohort.take(rows)
+    with_it, without = (
+        _reached(cohort, _out_of_fold(features[rows], cohort, folds[rows], asked.seed))
+        for features in (part.features, asked.features)
+    )
+    return {"share": part.cover.share, "n_images": len(rows), **with_it, "uncovered": without}
 
 
 def forecast(curve: Sequence[Mapping[str, Json]], times: float = 2.0) -> dict[str, Json]:

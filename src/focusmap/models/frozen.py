@@ -4,16 +4,17 @@ Folds of a study share them, and so do all that is fitted to them; a mirror imag
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 
 from focusmap.files import atomic
+from focusmap.images import FloatArray
 from focusmap.models.formats import EXACT
 from focusmap.progress import Progress
-from focusmap.study import Cohort, Samples
+from focusmap.study import Batch, Cohort, Images, Samples
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,6 +60,20 @@ def key_of(net: "LevelsNet", *, mirrored: bool) -> str:
     return found.hexdigest()[:16]
 
 
+Change: TypeAlias = Callable[[Batch, Images], FloatArray]
+"""From a batch and its images to what the net is shown of them: ``(P, C, *spatial) float32``."""
+
+
+def as_they_are(batch: Batch, images: Images) -> FloatArray:  # noqa: ARG001
+    """Return images as nets are shown them."""
+    return images.pixels
+
+
+def mirrored_images(batch: Batch, images: Images) -> FloatArray:  # noqa: ARG001
+    """Return the mirror images, left for right."""
+    return np.ascontiguousarray(np.flip(images.pixels, 3))
+
+
 def measured(
     net: "LevelsNet",
     samples: Samples,
@@ -75,22 +90,37 @@ def measured(
     n_images
         Of the study, all of which this net will measure sooner or later; those of `samples` by default.
     """
+    changes = [mirrored_images if mirrored else as_they_are]
+    return measured_each(net, samples, preparation, progress, changes, n_images or len(samples))[0]
+
+
+def measured_each(
+    net: "LevelsNet",
+    samples: Samples,
+    preparation: "AnyPreparation",
+    progress: Progress,
+    changes: Sequence[Change],
+    n_images: int,
+) -> list[np.ndarray]:
+    """Return by each change the features ``(N, D) float32`` of the samples that can be read, which are read once."""
     import torch
 
     from focusmap.nets import CHANNELS_LAST
 
-    found, device = [], net.head.weight.device
+    found: list[list[np.ndarray]] = [[] for _ in changes]
+    device = net.head.weight.device
     n_at_once = max(1, PIXELS_AT_ONCE // int(np.prod(preparation.input_shape[1:])))
     measure = net.eval().measure
-    if device.type == "cpu" and len(preparation.input_shape) == 3 and (n_images or len(samples)) >= WORTH_COMPILING:
+    if device.type == "cpu" and len(preparation.input_shape) == 3 and n_images >= WORTH_COMPILING:
         measure = _compiled_once(net) or measure
     with torch.inference_mode():
         for batch in samples.batches([preparation], n_at_once):
-            images = batch.images(preparation).pixels
-            x = torch.from_numpy(images).to(device, memory_format=CHANNELS_LAST[images.ndim])
-            found.append(measure(x.flip(3) if mirrored else x).cpu().numpy())
+            for own, change in zip(found, changes, strict=True):
+                images = change(batch, batch.images(preparation))
+                x = torch.from_numpy(images).to(device, memory_format=CHANNELS_LAST[images.ndim])
+                own.append(measure(x).cpu().numpy())
             progress("looking at images with frozen features", samples.n_done, len(samples))
-    return np.asarray(np.concatenate(found))
+    return [np.asarray(np.concatenate(own)) for own in found]
 
 
 _COMPILED: dict[str, "_Compiled"] = {}

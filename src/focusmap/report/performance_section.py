@@ -180,6 +180,10 @@ def _subgroup_table(caption: str, rows: Sequence[Tree], words: Words) -> Table:
     return Table([*head, words("subgroups.gap")], lines, notes.lines(), caption)
 
 
+# What a challenge asks of files, and not of columns.
+OF_FILES = ("file size", "hour of acquisition")
+
+
 def challenge_tables(files: RunFiles, words: Words) -> list[Table]:
     """Return what linear probes reach with other splits, fewer patients and other questions; none without the file."""
     found, notes = files.challenge, Footnotes(words)
@@ -195,14 +199,32 @@ def challenge_tables(files: RunFiles, words: Words) -> list[Table]:
     rows = [[name_cell(named[name]), metric_cell(row, notes, bar=True)] for name, row in splits.items()]
     curve = [branch(row) for row in items(found.get("curve"))]
     learnt = [[name_cell(text(row.get("n_patients"))), metric_cell(row, notes, bar=True)] for row in curve]
-    other = [[name_cell(name), metric_cell(row, notes, bar=True)] for name, row in told.items()]
+    other = [
+        [name_cell(words.name("challenge_file", name) if name in OF_FILES else name), metric_cell(row, notes, bar=True)]
+        for name, row in told.items()
+    ]
     auroc = words.name("metric", "auroc")
     tables = [
         Table([words("challenge.one_side"), auroc], rows, caption=words("challenge.splits")),
         Table([words("challenge.patients"), auroc], learnt, caption=words("challenge.curve")),
         Table([words("challenge.column"), auroc], other, caption=words("challenge.columns")),
+        _covered_table(branch(found, "covered"), words),
     ]
     return [table for table in tables if table.rows]
+
+
+def _covered_table(covered: Tree, words: Words) -> Table:
+    """Return what is still told when a part of every image is covered, beside what the same images tell uncovered."""
+    rows, still = [], []
+    for key, row in ((key, branch(row)) for key, row in covered.items()):
+        name, low = words.name("challenge_cover", key), number(row.get("low"))
+        shown = words("challenge.covered_share", what=name, share=number(row.get("share")) or 0)
+        cells = [metric_cell(one, Footnotes(words), bar=True) for one in (row, branch(row, "uncovered"))]
+        rows.append([name_cell(shown), *cells])
+        still += [name] if low is not None and low > 0.5 else []
+    said = [words("challenge.still", names=words.listed(still))] if still else []
+    head = [words("challenge.what"), words.name("metric", "auroc"), words("challenge.uncovered")]
+    return Table(head, rows, said, words("challenge.covers"))
 
 
 def metric_tables(metrics: Tree, words: Words) -> list[Table]:

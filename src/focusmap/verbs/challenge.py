@@ -1,29 +1,37 @@
 """Challenge: what a study's images would seem to tell if it were split otherwise, or asked something else."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pandas as pd
 
+from focusmap.audit import metadata_of
 from focusmap.errors import FocusmapError, InputError
-from focusmap.evaluation import CHALLENGE, MOST_SHOWN
+from focusmap.evaluation import CHALLENGE, MOST_SHOWN, reference_of
 from focusmap.figures import write_thumbnail
 from focusmap.files import Json, atomic_folder, branch, items, read_json, text, write_json, write_table
 from focusmap.images import middle_slice, read_image
-from focusmap.models import Challenge, challenged, climbing_on, frozen_features
+from focusmap.models import Challenge, challenged, climbing_on, covers_of, frozen_features
 from focusmap.study import Cohort, Recipe, RunOptions, Task, load_cohort, open_run, read_recipe
 
 SIZE, SHOWN_PIXELS = 224, 240
 DOUBTFUL = "label_errors.csv"
+# Columns of a time, by their name; PS3.5 section 6.2 writes times as HHMMSS.FFFFFF, of which minutes may be the last.
+TIME = re.compile(r"(?i)hour|time$")
+HOUR = re.compile(r"(\d{1,2})(?:$|:\d|\d\d(?:\d\d)?(?:\.\d+)?$)")
+QUARTERS = ("0 to 6", "6 to 12", "12 to 18", "18 to 24")
 DOUBTED = ("image_id", "path", "patient_id", "target", "given", "suggested", "probability", "margin")
 
 
 def challenge(folder: Path, options: RunOptions = RunOptions()) -> dict[str, Json]:
     """Return how far a run's result rests on its split, its number of patients and its sources; write it to the run.
 
-    All by linear probes on frozen features; the columns that are asked for are the study's groups and views.
+    All by linear probes on frozen features; the columns that are asked for are the study's groups and views, and what
+    files say of their size and hour.
 
     Raises
     ------
@@ -43,17 +51,43 @@ def challenge(folder: Path, options: RunOptions = RunOptions()) -> dict[str, Jso
         model=f"{climbing_on(options.devices).backbone}-{PROBE}", size=SIZE, channels=recipe.channels or 1,
         scaling="range", pooling="average", seed=options.recipe.seed,
     )  # fmt: skip
-    features = frozen_features(cohort, probe, choose_devices(options.devices).accelerator, options.progress)
+    covers = covers_of(reference_of(cohort), options.recipe.seed)
+    device = choose_devices(options.devices).accelerator
+    features, covered = frozen_features(cohort, probe, device, options.progress, covers)
     study = cohort.study
     names = [*study.groups, *([study.view_column] if study.view_column else [])]
     columns = {name: cohort.table[name].astype(str).tolist() for name in names if name in cohort.table}
-    found = challenged(Challenge(features, cohort, _duplicates(folder), columns, options.recipe.seed), options.say)
+    times = {name: list(map(_quarter, columns.pop(name))) for name in list(columns) if TIME.search(name)}
+    beside = {**_of_files(cohort), **times}
+    asked = Challenge(features, cohort, _duplicates(folder), columns, beside, covered, options.recipe.seed)
+    found = challenged(asked, options.say)
     doubtful = [branch(doubt) for doubt in items(found.pop("doubtful"))]
     found["n_doubtful"] = len(doubtful)
     write_json(run.evaluation / CHALLENGE, found, sealed=True)
     write_table(run.evaluation / DOUBTFUL, pd.DataFrame(doubtful, columns=DOUBTED))
     _write_images(cohort, [text(doubt["image_id"]) for doubt in doubtful[:MOST_SHOWN]], run.evaluation)
     return found
+
+
+def _of_files(cohort: Cohort) -> dict[str, list[str]]:
+    """Return what files say of their making: size, and the quarter of the day by header or EXIF; empty is unknown."""
+    files = [cohort.file(image_id) for image_id in cohort.image_ids]
+    sizes = np.array([file.stat().st_size for file in files])
+    middle = np.median(sizes)
+    return {
+        "file size": ["above the median" if size > middle else "up to it" for size in sizes],
+        "hour of acquisition": [_quarter(metadata_of(file).made.get("hour", "")) for file in files],
+    }
+
+
+def _quarter(time: str) -> str:
+    """Return in which quarter of the day a time lies: an hour, ``HH:MM`` or DICOM's ``HHMMSS``; empty of none.
+
+    >>> [_quarter(time) for time in ("7", "07:59", "183000.00", "2024", "25:00", "")]
+    ['6 to 12', '6 to 12', '18 to 24', '18 to 24', '', '']
+    """
+    found = HOUR.match(time.strip())
+    return QUARTERS[int(found[1]) // 6] if found and int(found[1]) < 24 else ""
 
 
 def _write_images(cohort: Cohort, image_ids: Sequence[str], evaluation: Path) -> None:

@@ -94,6 +94,12 @@ class Reference:
             raise InputError(f"{wrong}. {MASK_REMEDY}")
         return mask
 
+    def boxes_of(self, image_id: str) -> dict[str, np.ndarray]:
+        """Return the boxes ``(n, 4)`` of each label that has some in an image."""
+        by_label = self.boxes.by_label if self.boxes is not None else {}
+        names = [name for name in self.cohort.task.label_names if (image_id, name) in by_label]
+        return {name: by_label[image_id, name] for name in names}
+
     def masks_of(self, label: str) -> Iterator[np.ndarray]:
         """Yield ``(*spatial) bool``, each of its own size, for every known positive of a label with a mask."""
         truth = self.cohort.task.label_truth(self.cohort.truth)[:, self.cohort.task.label_names.index(label)]
@@ -110,6 +116,38 @@ def reference_of(cohort: Cohort, boxes_file: Path | None = None) -> Reference:
     """Return the masks of a cohort, with the boxes of `boxes_file`, or else of the file that its study names."""
     path = boxes_file or cohort.study.boxes_file
     return Reference(cohort, read_boxes(path, cohort) if path else None)
+
+
+def lesion_boxes(reference: Reference) -> tuple[np.ndarray, np.ndarray]:
+    """Return what is marked in each of N images, and which labels ``(L,) bool`` are marked in some.
+
+    The first is ``(N, 4)``: top, left, bottom and right edge of all marks, as shares of the image's rows and columns;
+    NaN where nothing is marked. Masks count whether the image has the label or not.
+    """
+    cohort, found = reference.cohort, np.full((len(reference.cohort), 4), np.nan)
+    names, positive = cohort.task.label_names, cohort.task.label_truth(cohort.truth) >= 0.5
+    marked: set[str] = set()
+    for i, image_id in enumerate(cohort.image_ids):
+        files = {name: cohort.mask_file(image_id, target_of(cohort.task, name)) for name in names}
+        edges = {file: _edges(read_mask(file)) for file in set(files.values()) if file is not None}
+        marked |= {name for k, name in enumerate(names) if positive[i, k] and edges.get(files[name] or Path())}
+        known = [one for one in edges.values() if one is not None]
+        if boxes := reference.boxes_of(image_id):
+            shape = read_shape(cohort.file(image_id))
+            known += [own for one in boxes.values() if (own := _edges(fill_boxes(one, shape)))]
+            marked |= boxes.keys()
+        if known:
+            every = np.array(known)
+            found[i] = [*every[:, :2].min(axis=0), *every[:, 2:].max(axis=0)]
+    return found, np.array([name in marked for name in names], dtype=bool)
+
+
+def _edges(mask: np.ndarray) -> tuple[float, float, float, float] | None:
+    """Return top, left, bottom and right of what is true in a mask, as shares of its sides; None of an empty one."""
+    if not mask.any():
+        return None
+    (top, bottom), (left, right) = (np.flatnonzero(mask.any(axis=axis))[[0, -1]] + (0, 1) for axis in (1, 0))
+    return top / mask.shape[0], left / mask.shape[1], bottom / mask.shape[0], right / mask.shape[1]
 
 
 def fill_boxes(boxes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
