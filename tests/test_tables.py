@@ -111,6 +111,47 @@ def test_a_damaged_or_old_workbook_is_named(tmp_path, content, message):
         read_table(tmp_path / "labels.xlsx")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<html><table><tr><td>path</td></tr></table></html>", "is an HTML or XML page"),
+        (b'[{"path": "a.png"}]', "is JSON"),
+        (b"Export,\n,\npath,label\na.png,x\n", r"row 3: seems to hold the names of the columns \(path, label\)"),
+        (b"path,label\na.png,x\npath,label\nb.png,y\n", "row 3: repeats the names of the columns"),
+        (b'path,label\n"a.png,x\n', "a quote is opened and never closed"),
+        (b"\x1f\x8b\x08\0cut", r"is damaged or cut off \(gzip\)"),
+    ],
+)
+def test_what_is_no_table_is_told_in_our_words(tmp_path, content, message):
+    (tmp_path / "labels.csv").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_table(tmp_path / "labels.csv")
+
+
+@pytest.mark.parametrize("end", ["", ",\n,\n", "\n\n", "\x1a", "\0\0", " , \n"])
+@pytest.mark.parametrize("comma", ["", ","])
+def test_what_says_nothing_at_the_end_is_left_off(tmp_path, end, comma):
+    (tmp_path / "labels.csv").write_text(f"path,label\na.png,x{comma}\nb.png,y{comma}\n{end}")
+    if comma and end.strip("\n\x1a\0"):
+        return
+    assert read_table(tmp_path / "labels.csv").to_numpy().tolist() == [["a.png", "x"], ["b.png", "y"]]
+
+
+def test_formats_merged_cells_and_hidden_rows_of_a_workbook(tmp_path):
+    book = Workbook()
+    sheet = book.active
+    for row in (["path", "patient_id", "case"], ["a.png", 7, "c1"], ["b.png", 1234, None], ["c.png", 9, " "]):
+        sheet.append(row)
+    for row, form in ((2, '"P"000'), (3, "00-00"), (4, "0000")):
+        sheet.cell(row, 2).number_format = form
+    sheet.merge_cells("C2:C3")
+    sheet.row_dimensions[4].hidden = True
+    book.save(tmp_path / "labels.xlsx")
+    table = read_table(tmp_path / "labels.xlsx")
+    assert table.to_numpy().tolist() == [["a.png", "P007", "c1"], ["b.png", "12-34", "c1"], ["c.png", "0009", ""]]
+    assert "1 of its rows are hidden" in table.attrs["read_as"]
+
+
 def test_an_excel_hint_of_the_separator_is_followed(tmp_path):
     (tmp_path / "labels.csv").write_text("sep=;\npath;size\na.png;1,5\n")
     assert read_table(tmp_path / "labels.csv").to_numpy().tolist() == [["a.png", "1,5"]]

@@ -20,6 +20,7 @@ from focusmap.errors import InputError, MissingFileError, listed
 
 if TYPE_CHECKING:
     from openpyxl.cell.cell import Cell
+    from openpyxl.worksheet.worksheet import Worksheet
 
 MAX_TABLE_BYTES = 2**30
 """A million rows of a hundred letters are a tenth of it; what inflates to more is damaged or an attack."""
@@ -41,7 +42,18 @@ NO_FORMULA = re.compile(r"[-+]*(?:[.,]?\d[\d.,]*(?:[eE][-+]?\d+)?%?)?")
 KEPT = re.compile(rb"'(?:[=+\-@\t\r\n]|\xef\xbc[\x9d\x8b\x8d\xa0])")
 PEEK = 2**16
 LINES = 50
-TOO_MANY = "Take away commas at the ends of rows, and put cells that hold a comma in quotes."
+TOO_MANY = "Take away lines above the names of the columns, and put cells that hold a comma in quotes."
+NO_TABLE = {
+    b"<": "an HTML or XML page, as some systems write under the name of Excel. Open it in a spreadsheet and save it as "
+    ".xlsx or CSV",
+    b"{": "JSON. Write it as CSV", b"[": "JSON. Write it as CSV", b"%PDF": "a PDF. Write its table as CSV",
+}  # fmt: skip
+HEADS = 10
+"""Rows in which the names of the columns are looked for where the first row has none."""
+NUMBER = re.compile(r"[\d.,]*")
+NAMELESS = re.compile(r"Unnamed: \d+|")
+FORMAT = re.compile(r'(?:"([^"]*)"|([A-Za-z]))?((?:0+[-./ ]?)+)')
+"""Formats of a workbook that put letters before a number, and signs between its digits."""
 
 
 def read_cells(path: Path) -> pd.DataFrame:
@@ -60,8 +72,13 @@ def read_cells(path: Path) -> pd.DataFrame:
         return _from_workbook(content, path)
     if content[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
         raise InputError(f"{path}: is a workbook of an old Excel (.xls) or has a password. Save it as .xlsx or CSV.")
+    for sign, what in NO_TABLE.items():
+        if content.removeprefix(MARKS[0][0]).lstrip().startswith(sign):
+            raise InputError(f"{path}: is {what}.")
     text, encoding = _decode(content, path)
     n_read = len(text)
+    # DOS ended its files by a sign of its own.
+    text = text.rstrip("\x1a\0")
     if text.startswith("sep=") and text[4:5] in SEPARATORS:
         separator, text = text[4], text.partition("\n")[2]
     else:
@@ -93,8 +110,8 @@ def _unpacked(path: Path) -> bytes:
         raise MissingFileError(f"{path}: no such file.") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder; a file was expected.") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: is damaged ({error}). Fetch or write the file again.") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise InputError(f"{path}: is damaged or cut off (gzip). Fetch or write the file again.") from None
     if len(content) > MAX_TABLE_BYTES:
         raise InputError(f"{path}: inflates to more than {MAX_TABLE_BYTES // 2**20} MiB.")
     return content
@@ -176,16 +193,42 @@ def _from_bytes(content: bytes, separator: str, path: Path) -> pd.DataFrame:
     except (pd.errors.ParserError, csv.Error) as error:
         found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
         if found is None:
-            raise InputError(f"{path}: is not a CSV table ({str(error).strip()}).") from None
+            quote = "a quote is opened and never closed" if "EOF inside string" in str(error) else "its rows are broken"
+            raise InputError(f"{path}: is not a CSV table: {quote}. Save it again as CSV.") from None
         expected, row, seen = found.groups()
         raise InputError(f"{path} row {row}: has {seen} cells where {expected} were expected. {TOO_MANY}") from None
+    if not isinstance(table.index, pd.RangeIndex) and table.index.nlevels == 1 and (table.iloc[:, -1] == "").all():
+        # A comma ends each row but the first.
+        table = table.reset_index().iloc[:, :-1].set_axis(table.columns, axis=1)
     if not isinstance(table.index, pd.RangeIndex):
         # pandas takes what is too much for names of the rows, and every column for the one before it.
         raise InputError(f"{path}: the rows have more cells than the header has names. {TOO_MANY}")
     if len(header) == len(table.columns):
         # pandas calls a second column of one name NAME.1.
         table.columns = pd.Index(header, dtype=table.columns.dtype)
+    n_empty = next((n for n, row in enumerate(table.iloc[::-1].itertuples(index=False)) if any(map(str.strip, row))), 0)
+    table = table.iloc[: len(table) - n_empty]
+    _refuse_odd_header(table, path)
     return table
+
+
+def _refuse_odd_header(table: pd.DataFrame, path: Path) -> None:
+    """Raise `InputError` where the names of the columns seem to stand in a later row, or in several."""
+    names = [str(name).strip() for name in table]
+    if sum(NAMELESS.fullmatch(name) is not None for name in names) >= max(1, len(names) / 2):
+        for place, row in enumerate(table.head(HEADS).itertuples(index=False)):
+            cells = [str(cell).strip() for cell in row]
+            if all(cells) and len(set(cells)) == len(cells) and not any(map(NUMBER.fullmatch, cells)):
+                raise InputError(
+                    f"{path} row {place + 2}: seems to hold the names of the columns ({listed(cells, 3, ', ')}). Take "
+                    "away what stands above it."
+                )
+            if sum(map(bool, cells)) > 1:
+                return
+    alike = table[(table.iloc[:, 0] == names[0]).to_numpy(dtype=bool)]
+    again = [row for row, cells in zip(alike.index, alike.itertuples(index=False), strict=True) if list(cells) == names]
+    if again and len(names) > 1:
+        raise InputError(f"{path} row {again[0] + 2}: repeats the names of the columns. Take the row out.")
 
 
 def _from_workbook(content: bytes, path: Path) -> pd.DataFrame:
@@ -200,14 +243,13 @@ def _from_workbook(content: bytes, path: Path) -> pd.DataFrame:
         formulas = load_workbook(io.BytesIO(content)) if b"<f" in _sheets(content) else book
     except InputError:
         raise
-    except Exception as error:
-        raise InputError(f"{path}: is no workbook that can be read ({type(error).__name__}: {error}).") from None
+    # openpyxl fails on damaged workbooks in each of its own ways.
+    except Exception:
+        raise InputError(
+            f"{path}: is no workbook that can be read: it is damaged, or of another program. Save it as .xlsx or CSV."
+        ) from None
     sheets = {sheet.title: sheet for sheet in book.worksheets if any(any(row) for row in sheet.iter_rows())}
-    filled = {
-        name: [[_cell_text(cell) for cell in row] for row in sheet.iter_rows()]
-        for name, sheet in sheets.items()
-        if sheet.sheet_state == "visible"
-    }
+    filled = {name: _rows_of(sheet) for name, sheet in sheets.items() if sheet.sheet_state == "visible"}
     filled = {name: rows for name, rows in filled.items() if any(any(row) for row in rows)}
     if len(filled) != 1:
         what = f"{len(filled)} sheets ({listed(list(filled), 5, ', ')})" if filled else "no sheet"
@@ -220,8 +262,21 @@ def _from_workbook(content: bytes, path: Path) -> pd.DataFrame:
     if not any(rows[0]):
         raise InputError(f"{path} row 1: is empty; the names of the columns were expected there.")
     table = pd.DataFrame([row[:width] for row in rows[1:]], columns=rows[0][:width], dtype=str)
-    table.attrs[READ_AS] = f"the table is read from sheet {name!r}"
+    _refuse_odd_header(table, path)
+    hidden = [row for row in range(2, len(rows) + 1) if sheets[name].row_dimensions[row].hidden]
+    said = f"; {len(hidden)} of its rows are hidden and read like the others" if hidden else ""
+    table.attrs[READ_AS] = f"the table is read from sheet {name!r}{said}"
     return table
+
+
+def _rows_of(sheet: "Worksheet") -> list[list[str]]:
+    """Return the cells of a sheet as text; what is merged downwards stands in each of its rows."""
+    rows = [[_cell_text(cell) for cell in row] for row in sheet.iter_rows(min_row=1, min_col=1)]
+    for held in sheet.merged_cells.ranges:
+        if held.min_col == held.max_col and held.min_row > 1:
+            for row in range(held.min_row, held.max_row):
+                rows[row][held.min_col - 1] = rows[held.min_row - 1][held.min_col - 1]
+    return rows
 
 
 def _sheets(content: bytes) -> bytes:
@@ -248,11 +303,15 @@ def _cell_text(cell: "Cell") -> str:
         return str(value).upper()
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)
-    if isinstance(value, int) and re.fullmatch("0+", cell.number_format or ""):
-        return str(value).zfill(len(cell.number_format))
+    shown = FORMAT.fullmatch(cell.number_format or "") if isinstance(value, int) and value >= 0 else None
+    if shown:
+        digits = list(str(value).zfill(shown[3].count("0")))
+        # From the right, where the last digits are.
+        signs = [digits.pop() if sign == "0" else sign for sign in reversed(shown[3])]
+        return (shown[1] or shown[2] or "") + "".join([*digits, *reversed(signs)])
     if hasattr(value, "isoformat"):
         return str(value.isoformat()).removesuffix("T00:00:00").replace("T", " ")
-    return str(value)
+    return str(value).strip()
 
 
 def as_numbers(cells: pd.Series) -> np.ndarray:

@@ -42,6 +42,55 @@ def test_kinds_are_read_off_the_cells(tmp_path):
     }  # fmt: skip
 
 
+NUMBERS = [20.5 + i for i in range(N)]
+
+
+@pytest.mark.parametrize("form", ["{:.1f}", "{:.1f} years", "{:.1f}%", "'{:.1f}", "{:.2e}"])
+@pytest.mark.parametrize("comma", [False, True], ids=["point", "comma"])
+def test_numbers_are_read_as_hospitals_write_them(tmp_path, form, comma):
+    cells = [form.format(number) for number in NUMBERS]
+    written = cohort_of(tmp_path, age=[cell.replace(".", ",") if comma else cell for cell in cells])
+    found = fitted(written).columns[0]
+    assert (found.kind, found.low, found.high) == ("numeric", 20.5, 49.5)
+    plain = fitted(cohort_of(tmp_path, age=NUMBERS))
+    rows = fitted(written).encode(written).values
+    np.testing.assert_allclose(rows, plain.encode(cohort_of(tmp_path, age=NUMBERS)).values, atol=1e-6)
+
+
+@pytest.mark.parametrize("word", ["NA", "unknown", "-", "#REF!", "nan", "?"])
+def test_words_for_not_known_are_gaps(tmp_path, word):
+    visits = [f"2024-01-{1 + i % 28:02d} 08:30" for i in range(N)]
+    cohort = cohort_of(tmp_path, age=[word, *NUMBERS[1:]], visit=[word, *visits[1:]])
+    assert [(column.kind, column.has_gaps) for column in fitted(cohort).columns] == [("numeric", True), ("date", True)]
+
+
+@pytest.mark.parametrize(
+    ("cells", "levels"),
+    [
+        (["Male", "male ", "FEMALE", "female"], ("female", "male")),
+        (["Zürich", "Zu\u0308rich", "Bern", "bern\u200b"], ("Bern", "Zürich")),
+        (["yes", "Yes", "no", "NO"], ("no", "yes")),
+        (["1", "1.0", "2,0", "2"], ("1", "2")),
+        (["A;B", "b", "C;A", "B"], ("A", "B", "C")),
+    ],
+)
+def test_one_category_in_several_spellings_is_one(tmp_path, cells, levels):
+    cohort = cohort_of(tmp_path, site=cells * (N // 4))
+    model = fitted(cohort)
+    assert model.columns[0].levels == levels
+    assert not any(model.encode(cohort).flags)
+    assert Covariates.from_list(model.to_list()) == model
+
+
+def test_models_from_before_their_cells_were_read_so_still_load(tmp_path):
+    cohort = cohort_of(tmp_path, sex=["F", "f", "M", "m"] * (N // 4))
+    old = fitted(cohort).to_list()
+    for key in ("decimal", "unit", "sign"):
+        del old[0][key]
+    old[0]["levels"] = ["F", "M", "f", "m"]
+    assert Covariates.from_list(old).encode(cohort).values[:4].tolist() == np.eye(4)[[0, 2, 1, 3]].tolist()
+
+
 def test_a_declared_kind_stands_over_the_cells(tmp_path):
     cohort_of(tmp_path, grade=[i % 4 for i in range(N)])
     cohort = read_cohort(tmp_path / "labels.csv", Declaration(covariates=("grade:numeric",)))

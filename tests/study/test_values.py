@@ -83,6 +83,53 @@ def test_a_word_that_may_be_a_class_is_asked_about(tmp_path, word):
     assert emptied.task.target("label").classes == ("benign", "malignant")
 
 
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["COVID19", "COVID-19", "normal"], "'COVID-19' and 'COVID19' are one class or two|'COVID19' and 'COVID-19'"),
+        (["BI-RADS 4", "BIRADS4", "BIRADS 2"], "are one class or two"),
+        (["yes", "no", "maybe"], "'maybe' may mean 'uncertain' or be a class"),
+        (["阳性", "阴性", "可疑"], "'可疑' may mean 'uncertain' or be a class"),
+        (["√", "", "√"], "every labelled row says '√'.*are empty: where that means 'no', write 0"),
+        (["1", "0", "9"], "Row 4 has '9'.*--missing label=9"),
+    ],
+)
+def test_two_readings_of_a_class_are_one_question(tmp_path, cells, message):
+    with pytest.raises(InputError, match=message):
+        cohort_of(tmp_path, "label", cells * 4)
+
+
+def test_signs_between_numbers_part_classes(tmp_path):
+    assert classes_of(tmp_path, ["1-2", "12", "a"] * 3, "label:multiclass") == ("12", "1-2", "a")
+    assert len(classes_of(tmp_path, ["A+", "A-", "A"] * 3)) == 3
+
+
+@pytest.mark.parametrize(("odd", "every"), [("x", 10), ("可疑", 5), ("99", 10), ("-9", 8)])
+def test_many_odd_texts_and_codes_do_not_drop_a_finding_silently(tmp_path, odd, every):
+    rows = [f"{odd if i % every == 3 else i % 2},{(i // 2) % 2}" for i in range(60)]
+    with pytest.raises(InputError, match="'Effusion' holds 0 and 1 but for"):
+        cohort_of(tmp_path, "Effusion,Edema", rows)
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0"])
+def test_a_column_without_a_name_is_no_finding(tmp_path, name):
+    assert cohort_of(tmp_path, f"{name},Edema", [f"{i % 2},{(i // 2) % 2}" for i in range(8)]).task.names == ("Edema",)
+
+
+def test_a_run_of_yes_and_no_reads_other_words_for_them():
+    np.testing.assert_array_equal(
+        Target("a", "binary", ("no", "yes")).encode(["Y", "0", "unknown", "N"]), [1, 0, np.nan, 0]
+    )
+    np.testing.assert_array_equal(Target("a", "binary", ("yes", "no")).encode(["1", "no", "True"]), [0, 1, 0])
+
+
+@pytest.mark.parametrize("word", ["unknown", "not done", "-", "n.d.", "NA", "####", "Err:502"])
+def test_a_number_that_is_not_known_is_empty(tmp_path, word):
+    cells = [word, "5", "7,5", "'8", "1’000"]
+    cohort = cohort_of(tmp_path, "VA", [f'"{cell}"' for cell in cells], "VA:continuous")
+    np.testing.assert_array_equal(cohort.truth[:, 0], [np.nan, 5, 7.5, 8, 1000])
+
+
 @pytest.mark.parametrize("odd", ["2", "positve", "1?", "-"])
 def test_one_odd_cell_does_not_drop_a_finding_silently(tmp_path, odd):
     rows = [f"{odd if i == 7 else i % 2},{(i // 2) % 2}" for i in range(60)]
@@ -105,7 +152,9 @@ def test_a_flag_that_is_not_known_is_said(tmp_path, word):
 @pytest.mark.parametrize(
     ("yes", "no"),
     [("yes", "no"), ("Y", "N"), ("TRUE", "false"), ("+", "-"), ("positive", "Negative"), ("有", "无"), ("是", "否"),
-     ("阳性", "阴性"), ("present", "absent"), ("√", "×"), ("ja", "nein"), ("oui", "non"), ("J", "N")],
+     ("阳性", "阴性"), ("present", "absent"), ("√", "×"), ("ja", "nein"), ("oui", "non"), ("J", "N"), ("O", "N"),
+     ("WAHR", "FALSCH"), ("あり", "なし"), ("'1'", "'0'"), ("b'1'", "b'0'"), ("[1]", "[0]"), ("(1)", "(0)"),
+     ("1.000e+00", "0.000e+00")],
 )  # fmt: skip
 def test_yes_and_no_in_words_are_flags(tmp_path, yes, no):
     cohort = cohort_of(tmp_path, "Effusion,Edema", [f"{yes},{no}", f"{no},{yes}", f"{no},", f"{yes},{no}"])

@@ -12,6 +12,7 @@ from focusmap.audit.table import label_columns
 from focusmap.files import Json
 from focusmap.reasons import Reason
 from focusmap.study import Cohort
+from focusmap.study.values import in_one_way, numbers_in
 
 TELLING_COLUMNS = (
     "sex", "gender", "age", "view", "view_position", "site", "hospital", "institution", "centre", "center", "source",
@@ -123,8 +124,9 @@ def _say(item: Association) -> str:
 
 
 def _code(name: str, cells: pd.Series) -> _Coded | None:
+    cells = cells.map(in_one_way(cells))
     filled = cells[cells != ""]
-    numbers = pd.to_numeric(cells, errors="coerce")
+    numbers = pd.Series(numbers_in(cells), index=cells.index)
     codes: np.ndarray
     if numbers.notna().sum() >= 0.9 * len(filled) and filled.nunique() > 8:
         ranks = numbers.rank(method="average", pct=True).to_numpy()

@@ -15,8 +15,9 @@ import pandas as pd
 from focusmap.audit.findings import Finding, finding, listed_values
 from focusmap.files import Json
 from focusmap.reasons import Reason
-from focusmap.study import Cohort, Split, Target, constant_targets, fold_split, means_empty, patient_columns
+from focusmap.study import Cohort, Split, Target, constant_targets, fold_split, patient_columns
 from focusmap.study.ids import SPELLINGS, names_nobody, spelled_twice
+from focusmap.study.values import no_number, numbers_in, says
 
 OLDEST = 120
 FAR = 10.0
@@ -41,11 +42,11 @@ def implausible_values(cohort: Cohort) -> list[Finding]:
 
 def _odd_cells(name: str, cells: pd.Series, rows: pd.Series) -> list[tuple[int, str]]:
     filled = cells.str.strip()
-    values = pd.to_numeric(filled, errors="coerce")
+    values = pd.Series(numbers_in(filled), index=filled.index)
     n_filled = int((filled != "").sum())
     if n_filled == 0 or values.notna().sum() < 0.9 * n_filled:
         return []
-    unknown = filled.isin([text for text in filled.unique() if means_empty(str(text))])
+    unknown = filled.isin([text for text in map(str, filled.unique()) if no_number(text) or says(text) is not None])
     odd = (values.isna() & ~unknown) | _outside(name, values) | _lonely_code(values)
     return [(int(row), cell) for row, cell in zip(rows[odd], filled[odd], strict=True)]
 
@@ -163,8 +164,7 @@ def _part(part: str) -> str:
 
 def _describe_column(name: str, cells: pd.Series) -> dict[str, Json]:
     filled = cells[cells.str.strip() != ""]
-    numbers = pd.to_numeric(filled, errors="coerce")
-    kind = "empty" if filled.empty else "number" if numbers.notna().all() else "text"
+    kind = "empty" if filled.empty else "number" if not np.isnan(numbers_in(filled)).any() else "text"
     return {"name": name, "type": kind, "n_missing": len(cells) - len(filled), "n_distinct": int(filled.nunique())}
 
 

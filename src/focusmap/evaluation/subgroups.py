@@ -15,6 +15,7 @@ from focusmap.evaluation.predictions import Predictions
 from focusmap.files import Json
 from focusmap.statistics import Distribution, Resampling, holm, resample
 from focusmap.statistics.intervals import bounded_interval, difference_interval, percentile_interval
+from focusmap.study.values import in_one_way, numbers_in
 
 # What is compared of each kind of target.
 COMPARED: Mapping[str, tuple[str, ...]] = {
@@ -61,17 +62,19 @@ def subgroups(
 def named_groups(cells: Sequence[str]) -> np.ndarray:
     """Return the group of each cell: the cell itself, or where there are more than 20 values the third it lies in.
 
-    Empty cells are a group of their own. Empty where all cells are alike, or are many texts.
+    Empty cells, and words that say that nothing is known, are a group of their own; so are all ways of writing a text.
+    Empty where all cells are alike, or are many texts.
 
     >>> named_groups(["f", "m", ""]).tolist()
     ['f', 'm', '(unknown)']
     >>> np.unique(named_groups([str(age) for age in range(30, 90)])).tolist()
     ['49 to 69', 'above 69', 'below 49']
     """
-    values = np.array([str(cell).strip() or UNKNOWN for cell in cells])
+    names = in_one_way(map(str, cells))
+    values = np.array([names[str(cell)] or UNKNOWN for cell in cells])
     n_values = np.unique(values).size
     if n_values > MOST_VALUES:
-        numbers = np.array([number if (number := _number(value)) is not None else np.nan for value in values])
+        numbers = numbers_in(values)
         if np.isnan(numbers[values != UNKNOWN]).any():
             return np.array([])
         first, last = np.nanquantile(numbers, (1 / 3, 2 / 3), method="closest_observation")
@@ -87,13 +90,6 @@ def _in_order(names: np.ndarray) -> list[str]:
     """Return the distinct names: thirds from the lowest on, others by the alphabet."""
     found = [str(name) for name in np.unique(names)]
     return sorted(found, key=lambda name: (name == UNKNOWN, name.startswith("above "), not name.startswith("below ")))
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def _of(

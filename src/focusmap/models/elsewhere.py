@@ -21,6 +21,7 @@ from focusmap.models.predict import Predicted, predict
 from focusmap.models.predictor import Predictor
 from focusmap.progress import Progress
 from focusmap.study import Cohort, Run, RunOptions, Samples, fit_covariates, learnt_by_any, load_cohort
+from focusmap.study.values import in_one_way, numbers_in
 
 DRIFT = "drift.json"
 MOST_IMAGES = 300
@@ -93,7 +94,7 @@ def _columns(rows: Cohort) -> list[Feature]:
         columns = fit_covariates(rows, rows.image_ids).columns
         for column in columns:
             cells = rows.table[column.name].astype(str).str.strip()
-            values = pd.to_numeric(cells, errors="coerce").to_numpy(float) if column.kind == "numeric" else cells
+            values = numbers_in(cells) if column.kind == "numeric" else cells.map(in_one_way(cells))
             found.append(Feature(column.name, "covariate", np.asarray(values), known))
     return [replace(one, values=one.values if one.is_number else one.values.astype(str)) for one in found]
 

@@ -1,7 +1,7 @@
 """The cells of a covariate: what kind of column they make, and what no covariate can be."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,17 +12,36 @@ from focusmap.errors import InputError, listed
 from focusmap.study.cohort import Cohort
 from focusmap.study.declaration import COVARIATE_KINDS
 from focusmap.study.roles import call_it_path, columns_of_images
+from focusmap.study.values import (
+    WRITTEN_OUT,
+    Numbers,
+    in_one_way,
+    list_sign,
+    means_empty,
+    no_number,
+    read_numbers,
+    split_list,
+)
 
 # Whole numbers of so few values are codes: sex 1 and 2, a diagnosis from 1 to 9.
 MAX_NUMBER_CODES = 12
 MAX_LEVELS = 100
+MOST_LISTS = 2000
+LISTED_BY = ("|", ";", ",", "、", WRITTEN_OUT)
 DATE_FORMATS = {
     "%Y-%m-%d": r"\d{4}-\d{1,2}-\d{1,2}",
     "%Y/%m/%d": r"\d{4}/\d{1,2}/\d{1,2}",
+    "%Y.%m.%d": r"\d{4}\.\d{1,2}\.\d{1,2}",
+    "%Y年%m月%d日": r"\d{4}年\d{1,2}月\d{1,2}日",
+    "%d-%m-%Y": r"\d{1,2}-\d{1,2}-\d{4}",
+    "%d-%b-%Y": r"\d{1,2}-[A-Za-z]{3}-\d{4}",
     "%d.%m.%Y": r"\d{1,2}\.\d{1,2}\.\d{4}",
     "%d/%m/%Y": r"\d{1,2}/\d{1,2}/\d{4}",
     "%m/%d/%Y": r"\d{1,2}/\d{1,2}/\d{4}",
 }
+TIME = re.compile(r"[ T]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?$")
+"""What may stand behind a day, and is not counted."""
+SHORT_YEAR = re.compile(r"\d{1,2}([-/.])\d{1,2}\1\d{2}")
 
 
 @dataclass(frozen=True)
@@ -46,6 +65,14 @@ class Cells:
     def first(self, wrong: np.ndarray) -> str:
         """Return the first cell that is wrong."""
         return str(self.values.iloc[int(np.flatnonzero(wrong)[0])])
+
+    def of_kind(self, kind: str, kept: Sequence[str] = ()) -> "Cells":
+        """Return the cells with those empty that say that nothing is known, unless they are among `kept`."""
+        says_nothing = no_number if kind in ("numeric", "date") else means_empty
+        known = {
+            text: "" if text not in kept and says_nothing(text) else text for text in map(str, self.values.unique())
+        }
+        return Cells(self.name, self.values.map(known).astype(str), self.lines, self.file)
 
     def take(self, positions: np.ndarray) -> "Cells":
         """Return the cells at `positions`."""
@@ -73,8 +100,8 @@ def type_covariates(cohort: Cohort) -> dict[str, tuple[str, str]]:
     kinds = {}
     for name in study.covariates:
         cells = cells_of(cohort, name)
-        kind = study.covariate_kinds.get(name) or _guess_kind(cells)
-        kinds[name] = (kind, CHECKS[kind](cells))
+        kind = study.covariate_kinds.get(name) or _guess_kind(cells.of_kind("category"))
+        kinds[name] = (kind, CHECKS[kind](cells.of_kind(kind)))
     if all(cohort.table[name].nunique() == 1 for name in kinds):
         raise InputError(
             f"{study.label_file}: every covariate ({', '.join(kinds)}) is constant: there is nothing to learn from. "
@@ -87,29 +114,67 @@ def _guess_kind(cells: Cells) -> str:
     filled = cells.values[cells.filled]
     if filled.empty:
         raise InputError(f"{cells.file}: covariate {cells.name!r} is empty throughout. Leave it out.")
-    if filled.str.contains("|", regex=False).any():
-        return "codes"
-    if any(re.fullmatch(pattern, str(filled.iloc[0])) for pattern in DATE_FORMATS.values()):
+    if _share(filled, re.compile("|".join(DATE_FORMATS.values())).fullmatch) > 0.5:
         return "date"
-    numbers = filled.map(number)
+    numbers = filled.map(_numbers(cells))
     share = float(numbers.notna().mean())
     if share < 0.5:
-        return "category"
+        return _kind_of_texts(cells, filled)
     whole = bool((numbers.dropna() == numbers.dropna().round()).all())
     return "category" if share == 1 and whole and numbers.nunique() <= MAX_NUMBER_CODES else "numeric"
 
 
-def number(cell: str) -> float:
-    """Return the number in a cell; NaN where it is none, and for the word nan."""
+def _share(filled: "pd.Series[str]", fits: Callable[[str], object]) -> float:
+    """Return the share of cells whose text fits, less the time of day behind it."""
+    known = {text: bool(fits(TIME.sub("", text))) for text in map(str, filled.unique())}
+    return float(filled.map(known).mean())
+
+
+def _kind_of_texts(cells: Cells, filled: "pd.Series[str]") -> str:
+    if list_sign_of(filled):
+        return "codes"
+    if _share(filled, SHORT_YEAR.fullmatch) > 0.5:
+        raise InputError(
+            f"{cells.where(cells.filled)}: date {cells.name} {cells.first(cells.filled)!r} has a year of two digits, "
+            "and may name the day first, the month or the year. Write dates as 2024-01-31."
+        )
+    return "category"
+
+
+def list_sign_of(filled: "pd.Series[str]") -> str:
+    """Return the sign between the codes that cells list for certain; "" where they list none."""
+    texts = [str(text) for text in filled.unique()]
+    if any("|" in text for text in texts):
+        return "|"
+    if len(texts) > MOST_LISTS:
+        return ""
     try:
-        return float(cell)
-    except ValueError:
-        return np.nan
+        sign, is_certain = list_sign(texts)
+    except InputError:
+        return ""
+    return sign if is_certain and sign in LISTED_BY else ""
 
 
-def numbers_of(cells: Cells) -> np.ndarray:
-    """Return ``(N,)`` numbers, NaN where empty; `InputError` for texts and infinite values."""
-    values = cells.values.map(number).to_numpy(dtype=np.float64)
+def _numbers(cells: Cells) -> dict[str, float]:
+    """Return the numbers that cells are; none where their units differ, as those of 3a and 2b do."""
+    try:
+        return read_numbers([str(text) for text in cells.values[cells.filled].unique()]).values
+    except InputError as error:
+        if " may be " not in str(error):
+            return {}
+        raise InputError(f"{cells.file}: covariate {cells.name} {error} Write it with a decimal point.") from None
+
+
+def numbers_of(cells: Cells, decimal: str = "", unit: str | None = None) -> tuple[np.ndarray, Numbers]:
+    """Return ``(N,)`` numbers, NaN where empty, and how they were read; `InputError` for texts and infinite values.
+
+    `decimal` and `unit` are those of train, as of `read_numbers`.
+    """
+    try:
+        found = read_numbers([str(text) for text in cells.values[cells.filled].unique()], decimal, unit)
+    except InputError as error:
+        raise InputError(f"{cells.file}: covariate {cells.name} {error}") from None
+    values = cells.values.map(found.values).to_numpy(dtype=np.float64)
     texts = np.isnan(values) & cells.filled
     if texts.any():
         raise InputError(
@@ -123,7 +188,7 @@ def numbers_of(cells: Cells) -> np.ndarray:
             f"{cells.where(infinite)}: covariate {cells.name} {cells.first(infinite)!r} is not a finite number "
             f"({int(infinite.sum())} such cells). Correct the cells, or empty them where the value is not known."
         )
-    return values
+    return values, found
 
 
 def _check_numbers(cells: Cells) -> str:
@@ -132,7 +197,7 @@ def _check_numbers(cells: Cells) -> str:
 
 
 def _check_levels(cells: Cells) -> str:
-    filled = cells.values[cells.filled]
+    filled = cells.values[cells.filled].map(in_one_way(cells.values[cells.filled]))
     n_levels = filled.nunique()
     if n_levels > MAX_LEVELS:
         few = listed([repr(str(value)) for value in filled.unique()], 3, ", ")
@@ -145,7 +210,8 @@ def _check_levels(cells: Cells) -> str:
 
 
 def _check_codes(cells: Cells) -> str:
-    codes = {code for cell in cells.values for code in split_codes(cell)}
+    sign = list_sign_of(cells.values[cells.filled])
+    codes = {code for cell in cells.values for code in split_codes(cell, sign)}
     if len(codes) > MAX_LEVELS:
         raise InputError(
             f"{cells.file}: covariate {cells.name!r} lists {len(codes):,} different codes, of which there may be "
@@ -178,9 +244,10 @@ def days_since_1970(cells: Cells, date_format: str) -> np.ndarray:
     """Return days since 1970, NaN where a cell is empty or not a date of this format."""
     epoch, days = datetime(1970, 1, 1), np.full(len(cells.values), np.nan)
     for i, cell in enumerate(cells.values):
-        if re.fullmatch(DATE_FORMATS[date_format], cell):
+        day = TIME.sub("", cell)
+        if re.fullmatch(DATE_FORMATS[date_format], day):
             try:
-                days[i] = (datetime.strptime(cell, date_format) - epoch).days
+                days[i] = (datetime.strptime(day, date_format) - epoch).days
             except ValueError:
                 continue
     return days
@@ -193,10 +260,10 @@ CHECKS: Mapping[str, Callable[[Cells], str]] = {
 assert set(CHECKS) == set(COVARIATE_KINDS)
 
 
-def split_codes(cell: str) -> list[str]:
-    """Return the codes in an ``A|B|C`` cell.
+def split_codes(cell: str, sign: str) -> list[str]:
+    """Return the codes in a cell that lists them by a sign, or is one.
 
-    >>> split_codes("H35.3| E11")
-    ['H35.3', 'E11']
+    >>> split_codes("H35.3| E11", "|"), split_codes("H35.3", "")
+    (['H35.3', 'E11'], ['H35.3'])
     """
-    return [code.strip() for code in cell.split("|") if code.strip()]
+    return split_list(cell, sign or "|")

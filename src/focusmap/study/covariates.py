@@ -10,9 +10,18 @@ import numpy as np
 
 from focusmap.errors import InputError, ModelError
 from focusmap.files import Json
-from focusmap.study.cells import Cells, cells_of, days_since_1970, number, numbers_of, split_codes, type_covariates
+from focusmap.study.cells import (
+    Cells,
+    cells_of,
+    days_since_1970,
+    list_sign_of,
+    numbers_of,
+    split_codes,
+    type_covariates,
+)
 from focusmap.study.cohort import Cohort
 from focusmap.study.flags import Flag, Flags, side_by_side
+from focusmap.study.values import alike, in_one_way, plain
 
 # A standardised value is held here: beyond lies no patient that train could speak for.
 REACH = 10.0
@@ -36,6 +45,8 @@ class Covariate:
         As `datetime.strptime` reads it; empty for other kinds.
     has_gaps
         Whether train has missing cells; then there is a column that says so.
+    decimal, unit, sign
+        What a comma in its numbers is, the unit that all name (None: not known), and the sign between its codes.
     """
 
     name: str
@@ -48,6 +59,9 @@ class Covariate:
     deviation: float = 0.0
     date_format: str = ""
     has_gaps: bool = False
+    decimal: str = ""
+    unit: str | None = None
+    sign: str = "|"
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -116,7 +130,10 @@ class Covariates:
                 f"{cohort.study.label_file}: lacks the column(s) {', '.join(missing)} that the model takes. "
                 "Add them, with empty cells where the value is not known."
             )
-        found = [_encode(column, cells_of(cohort, column.name)) for column in self.columns]
+        found = [
+            _encode(column, cells_of(cohort, column.name).of_kind(column.kind, column.levels))
+            for column in self.columns
+        ]
         values = np.concatenate([block for block, _ in found], axis=1).astype(np.float32)
         return Encoded(tuple(cohort.image_ids), values, side_by_side(*(flags for _, flags in found)))
 
@@ -128,10 +145,11 @@ class Covariates:
     def from_list(cls, values: Sequence[Json]) -> "Covariates":
         """Read what `to_list` gave; `ModelError` if it is something else."""
         known = {item.name for item in fields(Covariate)}
+        needed = known - {"decimal", "unit", "sign"}
         columns = []
         for value in values:
-            if not isinstance(value, Mapping) or set(value) != known:
-                raise ModelError(f"a covariate needs {', '.join(sorted(known))}; found {value!r}.")
+            if not isinstance(value, Mapping) or not needed <= set(value) <= known:
+                raise ModelError(f"a covariate needs {', '.join(sorted(needed))}; found {value!r}.")
             levels = tuple(str(level) for level in cast(list[Json], value["levels"]))
             columns.append(Covariate(**{**value, "levels": levels}))  # type: ignore[arg-type]
         return cls(tuple(columns))
@@ -149,7 +167,7 @@ def fit_covariates(cohort: Cohort, train_ids: Sequence[str]) -> Covariates:
     rows = np.array([cohort.positions[image_id] for image_id in train_ids], dtype=np.intp)
     columns = []
     for name, (kind, date_format) in type_covariates(cohort).items():
-        columns.append(_fit(cells_of(cohort, name).take(rows), kind, date_format))
+        columns.append(_fit(cells_of(cohort, name).of_kind(kind), rows, kind, date_format))
     fitted = Covariates(tuple(columns))
     if not fitted.names:
         named = ", ".join(fitted.left_out)
@@ -157,18 +175,29 @@ def fit_covariates(cohort: Cohort, train_ids: Sequence[str]) -> Covariates:
     return fitted
 
 
-def _fit(cells: Cells, kind: str, date_format: str) -> Covariate:
+def _fit(every: Cells, rows: np.ndarray, kind: str, date_format: str) -> Covariate:
+    """Return what the cells of train, at `rows`, say; how numbers and lists are written, all cells do."""
+    cells = every.take(rows)
     gaps = bool((~cells.filled).any() and cells.filled.any())
     if kind == "category":
-        levels = sorted({_level(cell) for cell in cells.values[cells.filled]})
+        names = in_one_way(every.values[every.filled])
+        levels = sorted({_level(names[cell]) for cell in cells.values[cells.filled]})
         # One level on train says nothing beyond whether the cell is filled.
         return Covariate(cells.name, kind, tuple(levels if len(levels) > 1 else ()), has_gaps=gaps)
     if kind == "codes":
-        lists = [set(split_codes(cell)) for cell in cells.values]
+        sign = list_sign_of(every.values[every.filled]) or "|"
+        written = [split_codes(cell, sign) for cell in cells.values]
+        names = in_one_way(code for held in written for code in held)
+        lists = [{names[code] for code in held} - {""} for held in written]
         codes = sorted(set[str]().union(*lists))
         telling = tuple(code for code in codes if not all(code in held for held in lists))
-        return Covariate(cells.name, kind, telling)
-    values = days_since_1970(cells, date_format) if kind == "date" else numbers_of(cells)
+        return Covariate(cells.name, kind, telling, sign=sign)
+    decimal, unit = "", None
+    if kind == "date":
+        values = days_since_1970(cells, date_format)
+    else:
+        all_values, read = numbers_of(every)
+        values, decimal, unit = all_values[rows], read.decimal, read.unit
     known = values[~np.isnan(values)]
     if not len(known):
         return Covariate(cells.name, kind, date_format=date_format)
@@ -184,6 +213,8 @@ def _fit(cells: Cells, kind: str, date_format: str) -> Covariate:
         deviation=float(filled.std()) if known.min() < known.max() else 0.0,
         date_format=date_format,
         has_gaps=gaps,
+        decimal=decimal,
+        unit=unit,
     )
 
 
@@ -193,8 +224,8 @@ def _level(cell: str) -> str:
     >>> _level("1.0"), _level("left")
     ('1', 'left')
     """
-    value = number(cell)
-    return f"{value:g}" if np.isfinite(value) else cell
+    word = plain(cell)
+    return word if word.removeprefix("-").isdecimal() else cell
 
 
 def _encode(column: Covariate, cells: Cells) -> tuple[np.ndarray, list[Flags]]:
@@ -216,7 +247,7 @@ def _encode_numbers(column: Covariate, cells: Cells) -> tuple[np.ndarray, list[F
                 f"as train has it ({int(wrong.sum())} such cells)."
             )
     else:
-        values = numbers_of(cells)
+        values, _ = numbers_of(cells, column.decimal, column.unit)
     flags = [_out_of_range(column, cell, value) for cell, value in zip(cells.values, values, strict=True)]
     if not column.deviation:
         return np.empty((len(values), 0)), flags
@@ -231,15 +262,16 @@ def _out_of_range(column: Covariate, cell: str, value: float) -> Flags:
 
 
 def _encode_levels(column: Covariate, cells: Cells) -> tuple[np.ndarray, list[Flags]]:
-    found = [[_level(cell)] if cell else [] for cell in cells.values]
-    return _one_hot(column, found)
+    return _one_hot(column, [[_level(cell)] if cell else [] for cell in cells.values])
 
 
 def _encode_codes(column: Covariate, cells: Cells) -> tuple[np.ndarray, list[Flags]]:
-    return _one_hot(column, [split_codes(cell) for cell in cells.values])
+    return _one_hot(column, [split_codes(cell, column.sign) for cell in cells.values])
 
 
 def _one_hot(column: Covariate, found: Sequence[Sequence[str]]) -> tuple[np.ndarray, list[Flags]]:
+    near = alike(column.levels)
+    found = [[text if text in column.levels else near.get(plain(text), text) for text in held] for held in found]
     block = np.array([[float(level in held) for level in column.levels] for held in found])
     block = block.reshape(len(found), len(column.levels))
     # Of a column that is constant on train, no level is known by name.

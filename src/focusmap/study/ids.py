@@ -5,11 +5,15 @@ Spreadsheets, databases and people write one id in many forms. Two ids are one i
 - capitals; accents; composed and decomposed letters; full-width and other digits and letters; Cyrillic and Greek
   letters that look like Latin ones;
 - blanks of any kind, invisible characters, quotes, a spreadsheet's ``="..."``, and signs at either end;
-- the sign between two parts (any dash, ``_ / . , ^`` or a blank), or whether a letter and a number are parted at all;
+- the sign between two parts (any dash, ``_ / . , ^`` or a blank), or whether two parts are parted at all that are not
+  both numbers;
 - leading zeros of a number; ``.0`` behind it; thousands separators; scientific notation (``1.7E+01``);
-- a word before a number that only says what it is (``patient 17``, ``sub-17``, ``ID 17``, ``#17``, ``病人17``).
+- a word before a number that only says what it is (``patient 17``, ``sub-17``, ``ID no. 17``, ``#17``, ``第17号``);
+- the way in which a day is written (``2021-05-03``, ``20210503``, ``3.5.2021``), and a time of midnight behind it;
+- letters that were read in a wrong encoding (``MÃ¼ller``), or written for HTML (``M&uuml;ller``).
 """
 
+import html
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -22,7 +26,7 @@ import pandas as pd
 from focusmap.errors import SHOWN, InputError, MissingFileError, listed
 from focusmap.files import IMAGE_SUFFIX
 from focusmap.study.study import Study
-from focusmap.study.values import plain
+from focusmap.study.values import DOUBTFUL, plain
 
 HEADER_PATIENT = "PatientID of the DICOM header"
 DICOM_SUFFIX = re.compile(r"\.(?:dcm|dicom|ima)(?:\.gz)?$", re.IGNORECASE)
@@ -36,7 +40,8 @@ QUOTES = dict.fromkeys(map(ord, "'\"`´‘’‚‛“”„‟‹›«»′″�
 SAYS_WHAT = frozenset(
     [
         "patient", "patients", "patientid", "pat", "pt", "subject", "subjectid", "subj", "sub", "participant", "id",
-        "pid", "mrn", "no", "nr", "num", "number", "病人", "患者", "编号", "号", "病历号", "住院号", "门诊号",
+        "pid", "mrn", "no", "nr", "num", "number", "person", "individual", "case", "fall", "proband", "paciente", "n",
+        "patno", "patnr", "subjectno", "病人", "患者", "编号", "号", "病历号", "住院号", "门诊号", "第", "例", "病例",
     ]
 )  # fmt: skip
 NOBODY = frozenset(
@@ -45,13 +50,25 @@ NOBODY = frozenset(
         "notavailable", "notapplicable", "notknown", "notgiven", "nodata", "noid", "tbd", "tba", "anonymous",
         "anonymized", "anonymised", "anon", "deidentified", "removed", "redacted", "masked", "hidden", "withheld",
         "empty", "blank", "ref", "value", "name", "div0", "num", "error", "unbekannt", "inconnu", "desconocido",
-        "未知", "不详", "不明", "缺失", "空", "无", "没有", "匿名", "保密", "待定", "佚名", "未提供", "未填",
+        "unknownpatient", "anonymouspatient", "patientunknown", "unknownid", "idunknown", "nopatient", "deid",
+        "private", "confidential", "undef", "void", "true", "false", "spill", "calc", "gettingdata", "keineangabe",
+        "leer", "vide", "vacio", "sconosciuto", "inf", "infinity", "unassigned", "1qnan", "1ind", "未知", "不详",
+        "不明", "缺失", "空", "无", "無", "没有", "匿名", "保密", "待定", "佚名", "未提供", "未填", "暂无", "缺",
+        "未录入", "未登记", "无名氏", "неизвестно",
+        *(word.replace(" ", "") for word in DOUBTFUL if " " in word),
     ]
 )  # fmt: skip
+NOBODY |= {word.translate(LOOK_ALIKES) for word in NOBODY}
+NOBODY_BY_SIGNS = frozenset(["n/d", "n.d", "n/k", "n.k", "k.a", "n.n", "n. n"])
+"""What means nobody with its signs, and may be somebody's initials without."""
 INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0\u2800\u034f\u17b4\u17b5")
 GROUPED = re.compile(r"\d{1,3}(?:,\d{2,3})*,\d{3}(?:\.0+)?|\d{1,3}(?:[. ]\d{3})+(?:,0+)?")
 SCIENTIFIC = re.compile(r"(\d)(?:[.,](\d+))?e(\+?)0*(\d{1,3})")
-PARTS = re.compile(r"\d+|[^\W\d_]+|[^\w\s\-/\\^.,:;|·•()\[\]{}<>#№=?!*~]+")
+DAY = re.compile(
+    r"(?:((?:19|20)\d\d)[-/._](\d{1,2})[-/._](\d{1,2})|(\d{1,2})([-/._])(\d{1,2})\5((?:19|20)\d\d))"
+    r"(?:[ t]0?0:00(?::00)?(?:\.0+)?z?)?"
+)
+PARTS = re.compile(r"\d+|[^\W\d_]+|[^\w\s\-/\\^.,:;|·•()\[\]{}<>#№°º=?!*~]+")
 USUAL = re.compile(r"([A-Za-z]*)0*([1-9][0-9]*)")
 """A word, perhaps, and a number: most ids, and quickly told."""
 LONGEST_SURE = 5
@@ -63,22 +80,23 @@ def normal_id(text: str) -> str:
 
     >>> [normal_id(text) for text in ("17", "17.0", "0017", "1.7E+01", "１７", ' "17"', "Patient #17")]
     ['17', '17', '17', '17', '17', '17', '17']
-    >>> normal_id("P-017"), normal_id("p 17"), normal_id("2021_05"), normal_id("20215")
-    ('p17', 'p17', '2021-5', '20215')
+    >>> normal_id("P-017"), normal_id("p 17"), normal_id("2021_05"), normal_id("20215"), normal_id("3.5.2021")
+    ('p17', 'p17', '2021-5', '20215', '20210503')
     """
     if usual := USUAL.fullmatch(text):
         word = usual[1].lower()
         return usual[2] if word in SAYS_WHAT else word + usual[2]
     plain = _plain(text).removeprefix("+")
-    parts = PARTS.findall(_number(plain) or re.sub(r"(?<=\d)[.,]0+$", "", plain))
-    if len(parts) > 1 and parts[0] in SAYS_WHAT and parts[1].isdigit():
-        parts = parts[1:]
+    parts = PARTS.findall(_day(plain) or _number(plain) or re.sub(r"(?<=\d)[.,]0+$", "", plain))
+    first = next((place for place, part in enumerate(parts) if part not in SAYS_WHAT), 0)
+    if first and parts[first].isdigit():
+        parts = parts[first:]
     if len(parts) == 2 and parts[1] in SAYS_WHAT and parts[0].isdigit():
         parts = parts[:1]
     joined = ""
     for part in parts:
         number = part.isdigit()
-        joined += "-" if joined and joined[-1].isdigit() == number else ""
+        joined += "-" if number and joined[-1:].isdigit() else ""
         joined += (part.lstrip("0") or "0") if number else part
     return joined or plain
 
@@ -93,13 +111,15 @@ def names_nobody(text: str) -> bool:
         return False
     plain = _plain(text)
     letters = "".join(sign for sign in plain if sign.isalnum())
-    return letters in NOBODY or set(letters) == {"x"} or re.fullmatch(r"-\s*\d+(?:[.,]0+)?", plain) is not None
+    is_word = letters in NOBODY or set(letters) == {"x"} or plain.strip("() .") in NOBODY_BY_SIGNS
+    return is_word or re.fullmatch(r"-\s*\d+(?:[.,]0+)?|err:\d+", plain) is not None
 
 
 def of_nobody(patients: "pd.Series[str]") -> np.ndarray:
     """Return which cells of a patient column name nobody, ``(N,) bool``.
 
-    A zero, or a row of nines, does where all other numbers have four digits or more, or a tenth of its size at most.
+    A zero, or a row of nines, does where all other numbers have four digits or more, or a tenth of its size at most;
+    and where all others have letters.
     """
     codes, ids = pd.factorize(patients)
     nobody = np.array([names_nobody(str(name)) for name in ids], dtype=bool)
@@ -107,9 +127,9 @@ def of_nobody(patients: "pd.Series[str]") -> np.ndarray:
     if fillers and len(fillers) < len(ids):
         others = {int(form) for name in ids if name not in fillers and (form := normal_id(str(name))).isdecimal()}
         for place, name in enumerate(ids):
-            if name in fillers and others:
+            if name in fillers:
                 value = int(float(name))
-                nobody[place] |= min(others) >= 1000 if value == 0 else max(others) * 10 <= value
+                nobody[place] |= not others or (min(others) >= 1000 if value == 0 else max(others) * 10 <= value)
     return np.asarray(nobody[codes], dtype=bool)
 
 
@@ -165,12 +185,22 @@ def spelled_apart(known: Iterable[str], asked: Iterable[str]) -> list[str]:
 
 def _plain(text: str) -> str:
     """Return a text in small Latin letters and ASCII digits as far as it goes, without quotes and invisible signs."""
+    text = html.unescape(text) if "&" in text else text
     if not text.isascii():
+        text = _well_read("".join(sign for sign in text if unicodedata.category(sign) != "Cf").strip())
         apart = unicodedata.normalize("NFKD", text.casefold())
         whole = "".join(sign for sign in apart if not "\u0300" <= sign <= "\u036f")
         text = "".join(map(_simple, unicodedata.normalize("NFKC", whole)))
     text = text.casefold().translate(LOOK_ALIKES).translate(QUOTES)
     return " ".join("".join(sign for sign in text if sign.isprintable() or sign.isspace()).split()).lstrip("=").strip()
+
+
+def _well_read(text: str) -> str:
+    """Return UTF-8 that was read as Latin-1, as it was meant; any other text as it is."""
+    try:
+        return text.encode("cp1252").decode("utf-8")
+    except UnicodeError:
+        return text
 
 
 def _simple(sign: str) -> str:
@@ -180,6 +210,21 @@ def _simple(sign: str) -> str:
     if category == "Pd" or sign == "\N{MINUS SIGN}":
         return "-"
     return "" if category == "Cf" or sign in INVISIBLE or "\ufe00" <= sign <= "\ufe0f" else sign
+
+
+def _day(plain: str) -> str:
+    """Return a day as eight digits; an empty string for anything else, and where the day may be the month."""
+    match = DAY.fullmatch(plain)
+    if match is None:
+        return ""
+    if match[1]:
+        year, month, day = (int(part) for part in match.group(1, 2, 3))
+    else:
+        day, month, year = (int(part) for part in match.group(4, 6, 7))
+        if match[5] != "." and day <= 12 and month <= 12 and day != month:
+            return ""
+        day, month = (month, day) if month > 12 else (day, month)
+    return f"{year:04d}{month:02d}{day:02d}" if 1 <= month <= 12 and 1 <= day <= 31 else ""
 
 
 def _number(plain: str) -> str:

@@ -1,7 +1,7 @@
 """From the cells of one column to a target: its kind, and its classes in one spelling, or a question."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -11,10 +11,12 @@ from focusmap.reasons import Reason
 from focusmap.study.task import JOIN, CellError, Target, TargetKind, means_nothing_found, plain_name
 from focusmap.study.values import (
     NO,
+    UNCERTAIN,
     YES,
     alike,
     is_doubtful,
     means_empty,
+    no_number,
     plain,
     read_numbers,
     yes_and_no,
@@ -22,6 +24,8 @@ from focusmap.study.values import (
 
 MANY_CLASSES, MOST_WORDS = 50, 200
 GRADES = re.compile(r"\b(?:mild|moderate|severe|slight|minimal|marked|trace|low|high|early|late|grade|stage|轻|中|重)")
+BETWEEN = re.compile(r"(?<=\D)[\s_-]+(?=[\w(])|(?<=[\w)])[\s_-]+(?=[^\W\d]|\()")
+"""What stands between two parts of a name that are not both numbers."""
 FLAG_DIGITS, FLAG_WORDS = frozenset(("0", "1")), frozenset(YES | NO)
 
 
@@ -60,6 +64,11 @@ def make_target(column: pd.Series, spec: TargetSpec) -> tuple[Target, list[Reaso
         return _continuous(cells, spec), notes
     cells, joined = in_one_spelling(cells, spec)
     values = sorted(set(cells) - {""}, key=_natural)
+    if len(values) == 1 and values[0] not in FLAG_DIGITS and (cells == "").any():
+        raise InputError(
+            f"target {spec.name!r}: every labelled row says {values[0]!r}; there is nothing to tell apart. The other "
+            f"{(cells == '').sum()} are empty: where that means 'no', write 0 there; 'not known' is of no use here."
+        )
     target, note = _classes_of(cells, values, spec)
     return target, [*notes, *joined, *([note] if note else [])]
 
@@ -73,8 +82,9 @@ def _without_empty_words(cells: pd.Series, spec: TargetSpec) -> tuple[pd.Series,
         If a word may mean that, or be a class.
     """
     texts = [str(text) for text in cells.unique() if text not in spec.classes]
-    empty = [text for text in texts if text and means_empty(text)]
+    empty = [text for text in texts if text and (no_number if spec.kind == "continuous" else means_empty)(text)]
     if not spec.kind and not spec.classes:
+        _refuse_uncertain(cells, texts, spec)
         if _grades_from_none(texts):
             texts = [text for text in texts if plain(text) != "none"]
         doubtful = [text for text in texts if is_doubtful(text) and text not in yes_and_no(texts)]
@@ -92,6 +102,17 @@ def _without_empty_words(cells: pd.Series, spec: TargetSpec) -> tuple[pd.Series,
     return cells.mask(cells.isin(empty), ""), notes
 
 
+def _refuse_uncertain(cells: pd.Series, texts: Sequence[str], spec: TargetSpec) -> None:
+    """Raise `InputError` where yes and no have a third word beside them that is a class, or says how sure one was."""
+    odd = odd_texts(texts)
+    if odd and all(plain(text) in UNCERTAIN for text in odd) and yes_and_no(texts):
+        row = int(cells.isin(odd).to_numpy().argmax()) + 2
+        raise InputError(
+            f"row {row}: {spec.name} {odd[0]!r} may mean 'uncertain' or be a class. Write -1 there, which --uncertain "
+            f"reads, or say --missing {spec.name}={odd[0]} or --target {spec.name}:multiclass."
+        )
+
+
 def _grades_from_none(texts: Sequence[str]) -> bool:
     """Return whether 'none' is the least of grades, or the opposite of the one other class, and so a class for sure."""
     words = {plain(text) for text in texts if text and not means_empty(text)}
@@ -107,7 +128,7 @@ def in_one_spelling(cells: pd.Series, spec: TargetSpec) -> tuple[pd.Series, list
     Raises
     ------
     InputError
-        If two classes of one letter differ in its case only.
+        If two classes of one letter differ in its case only, or two others in a sign between their parts.
     """
     counts = cells[cells != ""].value_counts()
     groups: dict[str, list[str]] = {}
@@ -127,11 +148,24 @@ def in_one_spelling(cells: pd.Series, spec: TargetSpec) -> tuple[pd.Series, list
         renamed |= dict.fromkeys(others, kept)
         if not word.lstrip("-").isdecimal():
             notes += [Reason("read-as", name=spec.name, value=text, n=int(counts[text]), of=kept) for text in others]
+    _refuse_nearly_alike(groups, spec)
     return cells.replace(renamed) if renamed else cells, notes
 
 
+def _refuse_nearly_alike(groups: Mapping[str, Sequence[str]], spec: TargetSpec) -> None:
+    """Raise `InputError` where two classes differ in signs between their parts only, as COVID19 and COVID-19 do."""
+    joined: dict[str, str] = {}
+    for word, texts in groups.items():
+        other = joined.setdefault(BETWEEN.sub("", word), word)
+        if other != word:
+            both = f"{groups[other][0]!r} and {texts[0]!r}"
+            classes = ",".join(sorted(found[0] for found in groups.values()))
+            say = "" if spec.list_sign else f", or say --target '{spec.name}:classes={classes}'"
+            raise InputError(f"target {spec.name!r}: {both} are one class or two. Write them in one way{say}.")
+
+
 def _continuous(cells: pd.Series, spec: TargetSpec) -> Target:
-    texts = [str(text) for text in cells.unique() if text and not means_empty(str(text))]
+    texts = [str(text) for text in cells.unique() if text and not no_number(str(text))]
     try:
         unit = read_numbers(texts, spec.decimal).unit
     except InputError:
@@ -189,7 +223,7 @@ def _unclear(cells: pd.Series, values: list[str], numbers: list[str], spec: Targ
 
 def _rarest(cells: pd.Series, values: Sequence[str]) -> str:
     """Return where the rarest value stands, and what can be done about it."""
-    rare = min(values, key=lambda value: (cells == value).sum())
+    rare = min(values, key=lambda value: (value in ("0", "1"), (cells == value).sum()))
     row = int((cells == rare).to_numpy().argmax()) + 2
     return f" Row {row} has {rare!r}: correct it or, where it means 'not known', say --missing {cells.name}={rare}."
 

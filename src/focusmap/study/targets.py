@@ -36,8 +36,12 @@ LABEL_COLUMNS = ("label", "labels", "class", "target", "diagnosis", "finding")
 NO_FINDING = ("no finding", "no_finding", "no findings", "normal", "none", "正常", "无", "未见异常", "无异常")
 MANY_LISTS = 5000
 SIGNS = (*LIST_SIGNS, "[", "(", "{", "，", "；", " ")
-FEWEST_FLAGS, NEARLY = 10, 0.02
-"""Of a column that is a finding but for a cell or a fiftieth of them, one asks."""
+LABEL_WORDS = (*LABEL_COLUMNS, "标签", "诊断", "类别", "分类")
+NAMELESS = re.compile(r"Unnamed: \d+|")
+"""What pandas calls a column without a name, as that of the row's number."""
+FEWEST_FLAGS, NEARLY, TELLING = 10, 0.02, 0.25
+"""Of a column that is a finding but for a cell or a fiftieth of them, one asks; or but for a quarter, where these are
+texts, or codes such as 9, 99 and -9."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,8 @@ def parse_target(text: str, columns: Sequence[str]) -> TargetSpec:
         elif option.startswith("delta="):
             baseline = option.removeprefix("delta=")
             kind = kind or "continuous"
-        elif option.startswith("list=") and option.removeprefix("list=") in (*LIST_SIGNS, " ", WRITTEN_OUT):
-            sign = option.removeprefix("list=")
+        elif option.startswith("list=") and _sign(option.removeprefix("list=")) in (*LIST_SIGNS, " ", WRITTEN_OUT):
+            sign = _sign(option.removeprefix("list="))
         elif option in ("decimal=comma", "decimal=point"):
             decimal = option.removeprefix("decimal=")
         elif option in TARGET_KINDS:
@@ -78,6 +82,10 @@ def parse_target(text: str, columns: Sequence[str]) -> TargetSpec:
             known = f"{', '.join(TARGET_KINDS)}, positive=CLASS, classes=A,B,C, delta=COLUMN, list=SIGN, decimal=comma"
             raise InputError(f"--target {text}: {option!r} is not one of {known}.")
     return TargetSpec(name, kind, positive, classes, baseline, sign, decimal)
+
+
+def _sign(text: str) -> str:
+    return "\n" if text == "newline" else text
 
 
 def infer_task(table: pd.DataFrame, specs: Sequence[TargetSpec], reserved: Sequence[str]) -> Inference:
@@ -100,7 +108,7 @@ def infer_task(table: pd.DataFrame, specs: Sequence[TargetSpec], reserved: Seque
     columns = [name for name in table.columns if name not in reserved]
     said: list[Reason] = []
     if not specs:
-        specs, said = _guess(table, columns)
+        specs, said = _guess(table, [name for name in columns if not NAMELESS.fullmatch(name)])
     for spec in specs:
         if spec.name not in table:
             known = ", ".join(columns)
@@ -121,12 +129,12 @@ def infer_task(table: pd.DataFrame, specs: Sequence[TargetSpec], reserved: Seque
 
 def _guess(table: pd.DataFrame, columns: Sequence[str]) -> tuple[list[TargetSpec], list[Reason]]:
     """Return the targets that nobody named, and what was read otherwise than as 0 and 1."""
-    named = [name for name in columns if name in LABEL_COLUMNS and (table[name].str.strip() != "").any()]
+    named = [name for name in columns if name.casefold() in LABEL_WORDS and (table[name].str.strip() != "").any()]
     if named:
-        return [TargetSpec(min(named, key=LABEL_COLUMNS.index))], []
+        return [TargetSpec(min(named, key=lambda x: (x not in LABEL_WORDS, LABEL_WORDS.index(x.casefold()))))], []
     in_digits = [name for name in columns if is_flag(table[name])]
     in_words = [name for name in columns if name not in in_digits and is_flag(table[name], FLAG_WORDS)]
-    _refuse_twins(in_digits or in_words, columns)
+    _refuse_twins(table, in_digits or in_words, columns)
     _refuse_nearly_flags(table, [name for name in columns if name not in {*in_digits, *in_words}])
     flags = in_digits or in_words
     if flags:
@@ -138,10 +146,16 @@ def _guess(table: pd.DataFrame, columns: Sequence[str]) -> tuple[list[TargetSpec
     )
 
 
-def _refuse_twins(flags: Sequence[str], columns: Sequence[str]) -> None:
-    """Raise `InputError` where one finding seems to stand in two columns: NAME and NAME.1, or NAME and name."""
+def _refuse_twins(table: pd.DataFrame, flags: Sequence[str], columns: Sequence[str]) -> None:
+    """Raise `InputError` where one finding seems to stand in two columns: NAME and NAME.1, or NAME and name.
+
+    So do NAME and NAME_1, or NAME_copy, where each row says the same of both.
+    """
     for name in flags:
         stem = plain(re.sub(r"(?:\.\d+|_[xy]| ?\(\d+\))$", "", name))
+        copied = re.sub(r"[._ -]?(?:\d+|copy|dup|duplicate|kopie|副本)$", "", name)
+        if copied != name and copied in columns and table[copied].map(plain).equals(table[name].map(plain)):
+            stem = plain(copied)
         twins = [
             other for other in columns if other != name and plain(re.sub("_[xy]$", "", other)) in (stem, plain(name))
         ]
@@ -163,7 +177,8 @@ def _refuse_nearly_flags(table: pd.DataFrame, columns: Sequence[str]) -> None:
         is_odd = cells.isin(odd)
         n_odd, n_flags = int(is_odd.sum()), int((~is_odd & (cells != "")).sum())
         both = {"0", "1"} <= {plain(text) for text in texts}
-        if both and n_odd and n_flags >= FEWEST_FLAGS and n_odd <= max(1, NEARLY * n_flags):
+        share = TELLING if all(abs(number) >= 9 for number in _numbers_in(odd).values()) else NEARLY
+        if both and n_odd and n_flags >= FEWEST_FLAGS and n_odd <= max(1, share * n_flags):
             row = int(is_odd.to_numpy().argmax()) + 2
             raise InputError(
                 f"column {name!r} holds 0 and 1 but for {n_odd} of {n_flags + n_odd} cells ({few(odd)}; row {row}). "
@@ -187,6 +202,8 @@ def _list_sign(column: pd.Series, spec: TargetSpec) -> str:
         return "|" if any("|" in text for text in texts) else ""
     if len(_numbers_in(texts)) == len(texts):
         return ""
+    if not odd_texts(texts):
+        return ""
     try:
         sign, certain = list_sign(texts)
     except InputError as error:
@@ -195,7 +212,8 @@ def _list_sign(column: pd.Series, spec: TargetSpec) -> str:
         cell = next(text for text in texts if len(split_list(text, sign)) > 1)
         raise InputError(
             f"target {spec.name!r}: {cell!r} may be a list of {len(split_list(cell, sign))} findings or one class. "
-            f"Say --target '{spec.name}:list={sign}' or --target {spec.name}:multiclass."
+            f"Say --target '{spec.name}:list={'newline' if sign == chr(10) else sign}' or --target "
+            f"{spec.name}:multiclass."
         )
     return sign
 
@@ -209,7 +227,7 @@ def _numbers_in(texts: Sequence[str]) -> dict[str, float]:
 
 def _from_lists(column: pd.Series, name: str, sign: str) -> Inference:
     found = pd.Series([part for cell in column if not means_empty(cell) for part in split_list(cell, sign)], dtype=str)
-    parts, joined = in_one_spelling(found, TargetSpec(name))
+    parts, joined = in_one_spelling(found, TargetSpec(name, list_sign=sign))
     names = sorted(set(parts))
     dropped = [part for part in names if plain(part) in NO_FINDING]
     targets = tuple(Target(part) for part in names if part not in dropped)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from focusmap.errors import InputError, suggest
 from focusmap.files import Json
-from focusmap.study.values import alike, means_empty, plain, read_numbers, yes_and_no
+from focusmap.study.values import alike, means_empty, no_number, plain, read_numbers, words_of
 
 TargetKind = Literal["binary", "multiclass", "ordinal", "continuous"]
 TARGET_KINDS: tuple[TargetKind, ...] = get_args(TargetKind)
@@ -131,7 +131,7 @@ class Target:
         """Return what each of the different texts of a column means, ``(n,) float64``."""
         own = {name: float(i) for i, joined in enumerate(self.classes) for name in self._parts(joined)}
         near = alike(tuple(own))
-        words = yes_and_no(texts) if self.kind == "binary" and self.classes == ("0", "1") else {}
+        words, is_empty = words_of(self.classes, texts), no_number if self.kind == "continuous" else means_empty
         values = np.full(len(texts), np.nan)
         open_ = []
         for place, text in enumerate(texts):
@@ -140,7 +140,7 @@ class Target:
                 values[place] = own[name]
             elif text in words:
                 values[place] = words[text]
-            elif text and not means_empty(text):
+            elif text and not is_empty(text):
                 open_.append(place)
         if open_ and self.kind in ("multiclass", "ordinal"):
             cell, known = texts[open_[0]], ", ".join(self.classes)
@@ -162,7 +162,7 @@ class Target:
             raise CellError(place, f"{self.name} {error}{options if ' may be ' in str(error) else ''}") from None
         for place, text in zip(places, texts, strict=True):
             if text not in found:
-                raise CellError(place, f"{self.name} {text!r} is not a number.")
+                raise CellError(place, f"{self.name} {text!r} is not a number. Not known? --missing {self.name}={text}")
         return [self._checked(place, text, found[text]) for place, text in zip(places, texts, strict=True)]
 
     def _checked(self, position: int, cell: str, value: float) -> float:

@@ -5,8 +5,12 @@ What has one reading is taken; what has two is left to the user, who is asked wi
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
 
 from focusmap.errors import InputError
 
@@ -14,27 +18,42 @@ EMPTY = frozenset(
     ["", "nan", "na", "n/a", "#n/a", "<na>", "n.a", "nat", "null", "nil", "#ref!", "#value!", "#name?", "#div/0!",
      "#num!", "#null!", "#na", "#n/a n/a", "-nan", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", "\\n", "<null>",
      "(null)", "<nan>", "(blank)", "<blank>", "(empty)", "<empty>", "<none>", "not available", "not applicable",
-     "缺失", "未填", "无数据", "未记录"]
+     "#spill!", "#calc!", "#error!", "#getting data", "#field!", "#blocked!", "#connect!", "#unknown!", "#busy!",
+     "(leer)", "(vide)", "缺失", "缺", "缺如", "未填", "未录入", "未登记", "无数据", "无记录", "暂无", "未记录", "空"]
 )  # fmt: skip
-"""Cells that say that nothing is known; so do question marks and a lone dot."""
+"""Cells that say that nothing is known; so does what `ERROR_CELL` fits."""
+ERROR_CELL = re.compile(r"[?？.]*|#{2,}|err:\d+")
+"""Question marks, dots, cells that are too narrow to be shown, and errors of LibreOffice."""
 DOUBTFUL = frozenset(
     ["unknown", "unk", "not known", "missing", "undefined", "not given", "no data", "tbd", "not done", "not assessed",
      "-", "--", "---", "/", "nd", "n.d", "n/d", "nk", "n/k", "not reported", "not recorded", "not stated", "not tested",
-     "not evaluated", "not examined", "no information", "pending", "none", "unbekannt", "keine angabe", "k.a",
-     "inconnu", "desconocido", "未知", "不详", "不明", "不清楚", "待定", "未查", "未做", "未检", "未检查"]
+     "not evaluated", "not examined", "not specified", "not provided", "not entered", "not assigned", "no information",
+     "no record", "pending", "awaited", "none", "see note", "see above", "same as above", "ditto", "unbekannt",
+     "keine angabe", "k.a", "nicht bekannt", "inconnu", "desconocido", "sconosciuto", "неизвестно", "未知", "不详",
+     "不明", "不清楚", "待定", "待查", "待排", "未查", "未做", "未检", "未测", "未检查", "未提及", "同上"]
 )  # fmt: skip
 """Cells that most likely do, though a class may be called so."""
 YES = frozenset(
     ["1", "yes", "y", "true", "t", "positive", "pos", "present", "+", "(+)", "detected", "有", "是", "阳性", "阳", "真",
-     "存在", "对", "√", "✓", "✔", "☑", "陽性", "ja", "j", "oui", "si", "sí", "sim", "да", "はい"]
+     "存在", "对", "√", "✓", "✔", "☑", "陽性", "ja", "j", "wahr", "oui", "o", "vrai", "si", "sí", "s", "sim",
+     "verdadero", "да", "はい", "有り", "あり"]
 )  # fmt: skip
 NO = frozenset(
     ["0", "no", "n", "false", "f", "negative", "neg", "absent", "-", "(-)", "not detected", "无", "否", "阴性", "阴",
-     "假", "没有", "未见", "不是", "错", "×", "✗", "✘", "☐", "陰性", "無", "沒有", "nein", "non", "não", "nao", "нет",
-     "いいえ"]
+     "假", "没有", "未见", "不是", "错", "×", "✗", "✘", "☐", "陰性", "無", "沒有", "nein", "falsch", "non", "faux",
+     "falso", "não", "nao", "нет", "いいえ", "無し", "なし"]
 )  # fmt: skip
-PAIRS = (("y", "n"), ("j", "n"), ("t", "f"), ("+", "-"), ("(+)", "(-)"), ("oui", "non"), ("si", "no"))
+PAIRS = (
+    ("y", "n"), ("j", "n"), ("o", "n"), ("s", "n"), ("t", "f"), ("+", "-"), ("(+)", "(-)"), ("oui", "non"),
+    ("si", "no"),
+)  # fmt: skip
 """Short words that mean yes and no only beside each other."""
+UNCERTAIN = frozenset(
+    ["maybe", "uncertain", "unsure", "possible", "possibly", "probable", "probably", "suspected", "suspicious",
+     "equivocal", "indeterminate", "borderline", "unclear", "doubtful", "±", "+/-", "(+/-)", "可疑", "疑似", "可能",
+     "不确定", "不能确定", "考虑", "fraglich", "unsicher", "1?", "0?", "yes?", "no?"]
+)  # fmt: skip
+"""Cells that, beside yes and no, say that the reader was not sure, or name a class of their own."""
 LIST_SIGNS = ("|", ";", ",", "、", "\n", "\\", "/", "+", "&", "and", "和", "及", "与")
 MILD_SIGNS = ("\\", "/", "+", "&", "and", "和", "及", "与")
 """Signs and words that stand within the names of classes as often as between them."""
@@ -44,21 +63,32 @@ SURELY_WRITTEN = re.compile(r"""\s*(?:[\[({]\s*['"].*['"]\s*,?\s*[\])}]|\[.*\]|\
 VECTOR = re.compile(r"[\[({]?\s*[01](?:\.0*)?(?:[\s,;]+[01](?:\.0*)?)+\s*[\])}]?")
 ITEM = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"|([^,;\[\](){}'\"]+)")
 NUMBER = re.compile(r"([+-]?(?:\d[\d.,' ]*|[.,]\d+)(?:[eE][+-]?\d+)?)\s*((?:[^\W\d_]|[%‰°]).*)?")
+QUOTED = re.compile(r"b?(['\"])(.*)\1|[\[(]\s*(\w+)\s*[\])]", re.DOTALL)
+"""How numpy and pandas write a text, or a list of one."""
+FLOATED = re.compile(r"([+-]?)0*(\d+?)(?:\.0*|,0{1,2})?(?:e[+-]?0+)?")
+APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼ`´", "'"))
 
 
 def plain(text: str) -> str:
     """Return a text as it is compared: small, without invisible signs, one blank between words, 1 for 1.0.
 
-    >>> plain(" Malignant\\u200b"), plain("No_Finding"), plain("１.0"), plain("A-"), plain("-1")
-    ('malignant', 'no finding', '1', 'a-', '-1')
+    >>> plain(" Malignant\\u200b"), plain("No_Finding"), plain("１.0"), plain("A-"), plain("-1"), plain("[1]")
+    ('malignant', 'no finding', '1', 'a-', '-1', '1')
     """
+    if bare := QUOTED.fullmatch(text.strip()):
+        text = bare[2] or bare[3] or text
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
         text = "".join(_dash(sign) for sign in text if unicodedata.category(sign) not in ("Cf", "Cc") or sign == "\n")
         apart = unicodedata.normalize("NFD", text)
         text = unicodedata.normalize("NFC", "".join(sign for sign in apart if not "\u0300" <= sign <= "\u036f"))
-    small = re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", text.casefold().strip(" \t\r\n.;:'\"")) or text.strip()
-    return re.sub(r"^([+-]?)0*(\d+?)(?:\.0*)?$", r"\1\2", small).removeprefix("+") if small[-1:].isdecimal() else small
+    small = re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", text.casefold().strip(" \t\r\n.;:,。、'\"")) or text.strip()
+    number = FLOATED.fullmatch(small) if small[-1:].isdecimal() else None
+    return small if number is None else number[1].removeprefix("+") + number[2]
+
+
+def _in_ascii(text: str) -> str:
+    return "".join(map(_dash, unicodedata.normalize("NFKC", text).translate(APOSTROPHES)))
 
 
 def _dash(sign: str) -> str:
@@ -71,12 +101,22 @@ def means_empty(cell: str) -> bool:
     >>> [means_empty(cell) for cell in ("NA", "#N/A", "?", ".", "none", "unknown", "-")]
     [True, True, True, True, False, False, False]
     """
-    return plain(cell) in EMPTY or set(cell.strip()) <= set("?？.")
+    word = plain(cell)
+    return word in EMPTY or cell.strip().casefold() in EMPTY or ERROR_CELL.fullmatch(word) is not None
 
 
 def is_doubtful(cell: str) -> bool:
     """Return whether a cell may say that nothing is known, or be a class."""
     return plain(cell) in DOUBTFUL
+
+
+def no_number(cell: str) -> bool:
+    """Return whether a cell among numbers says that none is known; 'none' may be 0.
+
+    >>> [no_number(cell) for cell in ("NA", "unknown", "-", "none", "<5")]
+    [True, True, True, False, False]
+    """
+    return means_empty(cell) or (is_doubtful(cell) and plain(cell) != "none")
 
 
 def says(cell: str) -> int | None:
@@ -105,6 +145,18 @@ def yes_and_no(cells: Iterable[str]) -> dict[str, float]:
     return {cell: {**known, **unknown}[cell] for cell in words if cell in known or cell in unknown}
 
 
+def words_of(classes: Sequence[str], texts: Iterable[str]) -> dict[str, float]:
+    """Return the class, 0 or 1, of each text that says yes or no, where the two classes do so; NaN: not known.
+
+    >>> words_of(("no", "yes"), ["Y", "N", "unknown"]), words_of(("benign", "malignant"), ["yes"])
+    ({'Y': 1.0, 'N': 0.0, 'unknown': nan}, {})
+    """
+    said = [says(name) for name in classes]
+    if sorted(map(str, said)) != ["0", "1"]:
+        return {}
+    return {text: value if said[1] == 1 else 1 - value for text, value in yes_and_no(texts).items()}
+
+
 def alike(classes: Sequence[str]) -> dict[str, str]:
     """Return, by how it is compared, each class that no other class is like.
 
@@ -113,6 +165,19 @@ def alike(classes: Sequence[str]) -> dict[str, str]:
     """
     words = [plain(name) for name in classes]
     return {word: name for word, name in zip(words, classes, strict=True) if words.count(word) == 1}
+
+
+def in_one_way(texts: Iterable[str]) -> dict[str, str]:
+    """Return for each different text the commonest one that is compared as it is; nothing for what says nothing.
+
+    >>> in_one_way(["Male", "male", "male ", "NA", "f"])
+    {'Male': 'male', 'male': 'male', 'male ': 'male', 'NA': '', 'f': 'f'}
+    """
+    counts = Counter(texts)
+    kept: dict[str, str] = {}
+    for text in sorted(counts, key=lambda text: (-counts[text], len(text), text != text.lower(), text)):
+        kept.setdefault(plain(text), text.strip())
+    return {text: "" if means_empty(text) else kept[plain(text)] for text in counts}
 
 
 def split_list(cell: str, sign: str = "|") -> list[str]:
@@ -168,7 +233,7 @@ def _lists_by(sign: str, cells: Sequence[str]) -> bool | None:
 
     None where nothing follows the sign, or where it is one that names have and none of its parts is a whole cell.
     """
-    listed = [[plain(part) for part in split_list(cell, sign)] for cell in cells]
+    listed = list(dict.fromkeys(tuple(plain(part) for part in split_list(cell, sign)) for cell in cells))
     following = {(place, part) for place, parts in enumerate(listed) for part in parts[1:]}
     stands_in = [set(parts) for parts in listed]
     is_certain = all(
@@ -181,10 +246,14 @@ def _lists_by(sign: str, cells: Sequence[str]) -> bool | None:
 
 @dataclass(frozen=True)
 class Numbers:
-    """The numbers that texts of one column stand for, and the unit that all of them name (or an empty string)."""
+    """The numbers that texts of one column stand for, the unit that all of them name, and what a comma in them is.
+
+    `unit` and `decimal` (``comma`` or ``point``) are empty where nothing says so.
+    """
 
     values: dict[str, float]
-    unit: str
+    unit: str = ""
+    decimal: str = ""
 
 
 def read_numbers(texts: Sequence[str], decimal: str = "", unit: str | None = None) -> Numbers:
@@ -209,7 +278,7 @@ def read_numbers(texts: Sequence[str], decimal: str = "", unit: str | None = Non
     >>> read_numbers(["1,234,567", "1,234"]).values
     {'1,234,567': 1234567.0, '1,234': 1234.0}
     >>> read_numbers(["5 mm", "7.5mm"])
-    Numbers(values={'5 mm': 5.0, '7.5mm': 7.5}, unit='mm')
+    Numbers(values={'5 mm': 5.0, '7.5mm': 7.5}, unit='mm', decimal='')
     """
     values: dict[str, float] = {}
     odd: dict[str, tuple[str, str]] = {}
@@ -219,7 +288,7 @@ def read_numbers(texts: Sequence[str], decimal: str = "", unit: str | None = Non
             values[text] = float(text.replace("_", "?"))
             units.setdefault("", text)
         except ValueError:
-            clean = "".join(_dash(sign) for sign in unicodedata.normalize("NFKC", text)).strip()
+            clean = text.strip(" '\"") if text.isascii() else _in_ascii(text).strip(" '\"")
             if match := NUMBER.fullmatch(clean):
                 odd[text] = re.sub(r"(?<=\d)[' ](?=\d{3}(?!\d))", "", match[1]).strip(), (match[2] or "").casefold()
                 units.setdefault(odd[text][1], text)
@@ -232,7 +301,24 @@ def read_numbers(texts: Sequence[str], decimal: str = "", unit: str | None = Non
         if value is not None:
             values[text] = value
     kept = {text: values[text] for text in texts if text in values}
-    return Numbers(kept, next((name for name in units if name), ""))
+    return Numbers(kept, next((name for name in units if name), ""), {True: "comma", False: "point", None: ""}[comma])
+
+
+def numbers_in(cells: Iterable[str]) -> np.ndarray:
+    """Return the numbers that cells are, ``(N,) float``; NaN for texts, and for all where two readings are left.
+
+    A column none of whose first hundred texts is a number has none.
+
+    >>> numbers_in(["1,5", "", "2", "a"]).tolist()
+    [1.5, nan, 2.0, nan]
+    """
+    codes, texts = pd.factorize(np.array([str(cell).strip() for cell in cells], dtype=object))
+    try:
+        some = any(read_numbers([text]).values for text in texts[:100] if not no_number(text))
+        values = read_numbers([text for text in texts if not no_number(text)]).values if some else {}
+    except InputError:
+        values = {}
+    return np.array([values.get(text, np.nan) for text in texts], dtype=np.float64)[codes]
 
 
 def _refuse_units(units: dict[str, str], expected: str | None) -> None:
