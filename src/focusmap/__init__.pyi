@@ -25,6 +25,8 @@ from .verbs.challenge import challenge as challenge
 from .verbs.compare import compare as compare
 from .verbs.consensus import consensus as consensus
 from .verbs.convert import convert as convert
+from .verbs.draw_table import explain_table as explain_table
+from .verbs.draw_table import segment_table as segment_table
 from .verbs.evaluate import evaluate as evaluate
 from .verbs.evaluate import evaluate_cases as evaluate_cases
 from .verbs.evaluate import evaluate_other as evaluate_other
@@ -47,3 +49,4 @@ from .verbs.requests import ServeRequest as ServeRequest
 from .verbs.segment import segment as segment
 from .verbs.train import resume as resume
 from .verbs.train import train as train
+from .verbs.tune import tune as tune

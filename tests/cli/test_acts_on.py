@@ -96,6 +96,7 @@ TYPED = {
     "audit": ["{study} --out {new}/a --workers 1 --against {other} --force", "{study} --dry-run"],
     "prepare": ["{study} --out {new}/p {quick}"],
     "train": ["{study} --out {new}/t {quick}", "--resume {run}"],
+    "tune": ["{study} --out {new}/tuned --trials 1 {quick}"],
     "evaluate": [
         "{run}",
         "{run} {other} --out {new}/e --accept patient-across-splits",
@@ -112,16 +113,18 @@ TYPED = {
         "{run} {other} --out {new}/p.csv --overlay {new}/overlay",
         "{run} {folder}/images/cat/1.png",
         "{folder}/ages {folder}/ages.csv --out {new}/a",
-        "{run} {other} --out {new}/many --engine ray --resume",
+        "{run} {other} --out {new}/many --engine ray --resume --workers 1",
     ],
     "explain": [
         "{run} --out {new}/own --trust --trust-images 2 --trust-draws 2 --shuffled {run}",
         "{run} {other} --out {new}/other --accept patient-across-splits",
         "{run} --out {new}/own",
+        "{run} {other} --out {new}/many --engine ray --resume --workers 1",
     ],
     "segment": [
         "{run} {other} --out {new}/s --recipe {folder}/quick.yaml --accept patient-across-splits",
         "{run} {other} --out {new}/s",
+        "{run} {other} --out {new}/many --engine ray --resume --workers 1 --recipe {folder}/quick.yaml",
     ],
     "compare": ["{run} {run} --out {new}/c"],
     "report": ["{run}"],
@@ -157,7 +160,7 @@ def test_what_is_shown_is_read(command, place, reads, tmp_path, monkeypatch):
     names = {"study": place / "study/labels.csv", "other": place / "other/labels.csv", "run": place / "run"}
     quick = " ".join(QUICK)
     monkeypatch.setattr("uvicorn.Server.run", lambda _: None)
-    monkeypatch.setattr("focusmap.verbs.predict_table.worked_through", without_a_cluster)
+    monkeypatch.setattr("focusmap.study.streamed.worked_through", without_a_cluster)
     for typed in TYPED[command]:
         if "anomalies" in typed:
             monkeypatch.setattr("focusmap.everything.is_unlabelled", lambda _: True)

@@ -148,7 +148,7 @@ SHOWN = {
         "reading-budget",
         "escape-cells",
     }
-    | {"skip-unreadable", "devices", "force"},
+    | {"skip-unreadable", "devices", "workers", "force"},
     "segment": {
         "out",
         "target",
@@ -164,14 +164,14 @@ SHOWN = {
         "follow-links",
         "reading-budget",
     }
-    | {"recipe", "accept", "skip-unreadable", "devices", "force"},
+    | {"recipe", "accept", "skip-unreadable", "devices", "workers", "engine", "address", "resume", "force"},
     "report": {"language", "pdf"},
 }
 ABSENT = {
-    "predict": {"workers", "store", "covariate", "before", "split", "group", "block", "seed", "uncertain", "boxes"}
+    "predict": {"store", "covariate", "before", "split", "group", "block", "seed", "uncertain", "boxes"}
     | {"mask", "accept", "dry-run", "study"},
-    "explain": {"dry-run", "study", "store", "workers", "block", "split", "before", "uncertain", "group", "covariate"},
-    "segment": {"dry-run", "study", "store", "workers", "seed", "boxes", "block", "split", "before", "uncertain"},
+    "explain": {"dry-run", "study", "store", "block", "split", "before", "uncertain", "group", "covariate"},
+    "segment": {"dry-run", "study", "store", "seed", "boxes", "block", "split", "before", "uncertain"},
     "evaluate": {"dry-run", "study", "store", "workers", "mask", "boxes", "block", "split", "before", "group"},
     "audit": {"devices", "store", "skip-unreadable"},
     "prepare": {"devices", "nodes", "language"},

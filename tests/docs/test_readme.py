@@ -41,7 +41,8 @@ def test_the_guide_can_be_followed(folder):
         trains = command[0] in ("run", "train") and "--dry-run" not in command
         draws = command[0] == "segment" or "--segment" in command
         drawn = ["--recipe", "quick.yaml"] if draws else []
-        assert main(command + (quick() if trains else []) + drawn) == 0, command
+        tried = [*quick("small-residual"), "--trials", "1"] if command[0] == "tune" else []
+        assert main(command + (quick() if trains else []) + drawn + tried) == 0, command
 
 
 def test_the_readmes_tell_the_same_in_both_languages():

@@ -73,7 +73,7 @@ class Dying:
         (self.out / f"asked-{share.number}-{os.getpid()}").touch()
         if share.number == self.deadly and not asked:
             os.kill(os.getpid(), signal.SIGKILL)
-        return write_share(share, self.out, share.rows, pd.DataFrame())
+        return write_share(share, self.out, share.rows, [])
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +125,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @in_its_own_process
 def test_a_cluster_answers_as_one_machine_does(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("focusmap.verbs.predict_table.ROWS", SHARE)
+    monkeypatch.setattr("focusmap.study.streamed.ROWS", SHARE)
     labels = run / "study/labels.csv"
     rows = pd.read_csv(labels, dtype=str, keep_default_na=False)
     broken = rows.iloc[[5]].assign(**{rows.columns[0]: "images/broken.png"})

@@ -27,6 +27,7 @@ COMMANDS = {
     "audit": ("runs", "checks of the table and the images before training"),
     "prepare": ("runs", "split and prepared images, to share between trainings"),
     "train": ("runs", "a trained model with its tune and test predictions"),
+    "tune": ("runs", "a search for the best recipe among the patients that may be learnt from, never on test"),
     "evaluate": ("results", "metrics with intervals for a run, new images, or a table of predictions"),
     "accept": ("results", "does a model reach what is required of it, on local patients: pass, fail, or too few"),
     "challenge": ("results", "how far a result rests on its split, its patients and its sources"),

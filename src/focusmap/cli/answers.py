@@ -16,6 +16,7 @@ from focusmap.study import RunOptions, TrustRequest
 from focusmap.verbs.requests import ExplainRequest, PredictRequest, SegmentRequest
 
 if TYPE_CHECKING:
+    from focusmap.study import TableAnswer
     from focusmap.verbs.predict import PredictAnswer
 
 
@@ -36,11 +37,31 @@ OF_FILES = frozenset(
 )
 
 
-ON_CLUSTER = frozenset({"request.address", "request.resume"})
+ON_CLUSTER = frozenset({"request.address", "options.address", "options.workers", "request.resume"})
 OF_TABLES = ON_CLUSTER | {
-    "request.out", "request.error", "request.engine", "options.force", "options.skip_unreadable"
+    "request.out", "request.error", "request.engine", "request.methods", "request.targets", "request.negatives",
+    "request.method", "request.tune_on_masks", "recipe", "options.engine", "options.force", "options.skip_unreadable",
 }  # fmt: skip
-OF_TABLES |= {f"request.declaration.{name}" for name in ("images", "patient", "missing")}
+OF_TABLES |= {f"request.declaration.{name}" for name in ("images", "patient", "missing", "follow_links")}
+
+
+def is_streamed(command: "Predict | Explain | Segment", engine: str) -> bool:
+    """Return whether a command answers a table on a cluster; `InputError` for an option that is idle then, or else."""
+    if engine == "ray":
+        refuse_idle(command, command.typed, OF_TABLES, "is not for --engine ray, which writes tables of single images.")
+    elif idle := sorted(ON_CLUSTER & command.typed.keys()):
+        raise InputError(f"--{idle[0].rpartition('.')[2]} is for --engine ray.")
+    return engine == "ray"
+
+
+def print_streamed(what: str, answer: "TableAnswer", *, skip: bool) -> int:
+    """Print what a cluster has done with a table; return the exit code."""
+    before = f", beside {answer.n_before} parts that were done" if answer.n_before else ""
+    rate = (answer.n_images + answer.n_failed) / max(answer.seconds, 1e-9)
+    print(f"{what}: {answer.folder} ({answer.n_images} images, {rate:.1f} per second{before})")
+    if answer.n_failed:
+        print(f"{answer.n_failed} images could not be read: {answer.folder / 'failures.parquet'}", file=sys.stderr)
+    return 2 if answer.n_failed and not skip else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +77,7 @@ class Predict:
 
     run: Annotated[Path, Setting("folder of the run, or of a model", "RUN", is_positional=True)]
     request: PredictRequest
-    options: Annotated[RunOptions, Only("skip_unreadable", "devices", "force")]
+    options: Annotated[RunOptions, Only("skip_unreadable", "devices", "workers", "force")]
     reading: Reading = Reading()
     typed: Mapping[str, object] = field(default_factory=dict)
 
@@ -64,10 +85,9 @@ class Predict:
         """Run the command."""
         from focusmap.files import is_table
 
-        if self.request.engine == "ray":
-            return self._on_cluster()
-        if idle := sorted(ON_CLUSTER & self.typed.keys()):
-            raise InputError(f"--{idle[0].rpartition('.')[2]} is for --engine ray.")
+        if is_streamed(self, self.request.engine):
+            found = focusmap.predict_table(self.run, self.request, watched(self.options))
+            return print_streamed("predictions", found, skip=self.options.skip_unreadable)
         if not any(map(is_table, self.request.inputs)):
             refuse_idle(self, self.typed, OF_FILES, LABEL_FILE_ONLY)
         answer = focusmap.predict(self.run, self.request, watched(self.options))
@@ -82,16 +102,6 @@ class Predict:
         if answer.overlays is not None:
             print(f"overlays: {answer.overlays}")
         return print_failures(answer.failures, skip=self.options.skip_unreadable)
-
-    def _on_cluster(self) -> int:
-        refuse_idle(self, self.typed, OF_TABLES, "is not for --engine ray, which writes tables of single images.")
-        answer = focusmap.predict_table(self.run, self.request, watched(self.options))
-        before = f", beside {answer.n_before} parts that were done" if answer.n_before else ""
-        rate = (answer.n_images + answer.n_failed) / max(answer.seconds, 1e-9)
-        print(f"predictions: {answer.folder} ({answer.n_images} images, {rate:.1f} per second{before})")
-        if answer.n_failed:
-            print(f"{answer.n_failed} images could not be read: {answer.folder / 'failures.parquet'}", file=sys.stderr)
-        return 2 if answer.n_failed and not self.options.skip_unreadable else 0
 
     def _flags_in_words(self, answer: "PredictAnswer") -> str:
         return (
@@ -121,6 +131,7 @@ class Explain:
       focusmap explain runs/first film.png --out maps --target Effusion
       focusmap explain runs/first --method cam --method occlusion --out compared     scored side by side
       focusmap explain runs/first --trust                       and whether the maps show where the net looks
+      focusmap explain runs/first archive.csv --engine ray --out maps     any length, on a cluster; --resume
 
     methods, and what they run besides one forward pass per image:
       focus                               nothing: it is the output of a focus-map net (--model resnet18-fpn)
@@ -140,12 +151,20 @@ class Explain:
     trust: Annotated[
         bool, Setting("measure it: writes trust.json and trust.html, in about a minute", title=TrustRequest.TITLE)
     ] = False
-    options: Annotated[RunOptions, Only("accept", "skip_unreadable", "recipe.seed", "devices", "force", "language")]
+    options: Annotated[
+        RunOptions,
+        Only(
+            "accept", "skip_unreadable", "recipe.seed", "devices", "workers", "engine", "address", "force", "language"
+        ),
+    ]
     reading: Reading = Reading()
     typed: Mapping[str, object] = field(default_factory=dict)
 
     def __call__(self) -> int:
         """Run the command."""
+        if is_streamed(self, self.options.engine):
+            found = focusmap.explain_table(self.run, self.request, watched(self.options))
+            return print_streamed("maps", found, skip=self.options.skip_unreadable)
         self._refuse_idle()
         request = replace(self.request, trust=self.request.trust or TrustRequest()) if self.trust else self.request
         result = focusmap.explain(self.run, request, watched(self.options))
@@ -187,6 +206,7 @@ class Segment:
       focusmap segment runs/first                               the run's own test split, into runs/first/segmentation
       focusmap segment runs/first film.png --out masks          an image, a folder, or a label file
       focusmap segment runs/busi --target label=malignant       one class; by default every class except the negative
+      focusmap segment runs/first archive.csv --engine ray --out masks    any length, on a cluster; --resume
 
     A lesion is the positive class of a binary target; of several classes it is every class except those called
     normal, healthy, none and so on, or named by --negative. Reference masks are opened only to score, and to train
@@ -195,7 +215,9 @@ class Segment:
     run: Annotated[Path, RUN]
     request: SegmentRequest
     recipe: Annotated[Path | None, Setting("recipe.yaml whose group 'segmentation' replaces the run's", "FILE")] = None
-    options: Annotated[RunOptions, Only("accept", "skip_unreadable", "devices", "force")]
+    options: Annotated[
+        RunOptions, Only("accept", "skip_unreadable", "devices", "workers", "engine", "address", "force")
+    ]
     reading: Reading = Reading()
     typed: Mapping[str, object] = field(default_factory=dict)
 
@@ -203,12 +225,16 @@ class Segment:
         """Run the command."""
         from focusmap.files import is_table
 
-        if not any(map(is_table, self.request.inputs)):
+        on_cluster = is_streamed(self, self.options.engine)
+        if not on_cluster and not any(map(is_table, self.request.inputs)):
             own = frozenset() if self.request.inputs else {"request.declaration.images"}
             refuse_idle(self, self.typed, OF_OWN_MASKS | own, LABEL_FILE_ONLY)
         options = watched(self.options)
         if self.recipe is not None:
             options = replace(options, recipe=focusmap.read_recipe(self.recipe))
+        if on_cluster:
+            found = focusmap.segment_table(self.run, self.request, options)
+            return print_streamed("masks", found, skip=self.options.skip_unreadable)
         result = focusmap.segment(self.run, self.request, options)
         for words in result.lesions:
             print(f"lesion  {words}")

@@ -153,6 +153,40 @@ class Train:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tune:
+    """Which label file recipes are tried on, how many, and where they are noted."""
+
+    EXAMPLE: ClassVar[str] = """
+    examples:
+      focusmap tune labels.csv --trials 30 --epochs 20 --out tuned     again, with more trials: goes on
+      focusmap run labels.csv --recipe tuned/recipe.yaml --out runs/best"""
+
+    labels: Annotated[Path, LABELS]
+    out: Annotated[Path, Setting("folder of the trials and of the best recipe", "DIR")]
+    trials: Annotated[int, Setting("recipes to try, those tried before among them", "N")] = 20
+    study: Study = Study()
+    source: RecipeFile = RecipeFile()
+    options: Annotated[
+        RunOptions,
+        Only("recipe", "accept", "skip_unreadable", "group_near_duplicates", "workers", "devices", "force"),
+    ]
+    reading: Reading = Reading()
+    typed: Mapping[str, object] = field(default_factory=dict)
+
+    def __call__(self) -> None:
+        """Run the command."""
+        options = self.source.under(watched(self.options), self.typed)
+        cohort = understood(self.labels, self.study, options)
+        if cohort is None:
+            return
+        found = focusmap.tune(cohort, self.out, self.trials, options)
+        print(f"{found.n_whole} recipes tried on all inner folds, {found.n_pruned} given up before")
+        print(f"best: {found.recipe.model}, {found.score:.3f} on patients that it had not learnt from")
+        print(f"recipe: {found.file}")
+        print(f"next: focusmap run {self.labels} --recipe {found.file} --out RUN")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """What everything is done with, whereto, and how."""
 

@@ -38,9 +38,11 @@ from .predictor import Predictor as Predictor
 from .predictor import needs_of as needs_of
 from .predictor import read_card as read_card
 from .preparing import Prepared as Prepared
+from .preparing import groups_of_rows as groups_of_rows
 from .preparing import library_versions as library_versions
 from .preparing import prepare as prepare
 from .preparing import split as split
+from .preparing import split_of_images as split_of_images
 from .preparing import store_for as store_for
 from .preparing import write_manifest as write_manifest
 from .tracking import track as track
@@ -48,3 +50,11 @@ from .training import Answered as Answered
 from .training import train_all as train_all
 from .training import train_baseline as train_baseline
 from .training import unanswered as unanswered
+from .tuning import N_FOLDS as N_FOLDS
+from .tuning import Inner as Inner
+from .tuning import inner_of as inner_of
+from .tuning import inner_scores as inner_scores
+from .tuning import models_of as models_of
+from .tuning import settled as settled
+from .tuning import suggested as suggested
+from .tuning import usual_trial as usual_trial

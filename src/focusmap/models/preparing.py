@@ -68,7 +68,7 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions, auditing: Auditing) -
     check_model(cohort, options.recipe)
     rows = rows_for(cohort, options.recipe)
     write_study(cohort.study, run.study)
-    divided = split(rows, options, _groups_of_rows(auditing.near_groups(), rows))
+    divided = split(rows, options, groups_of_rows(auditing.near_groups(), rows))
     audit = auditing.judged(split_of_images(divided, rows))
     recipe = resolved(cohort, options.recipe, image_summary_of(audit, cohort), options)
     store = store_for(rows, recipe, run, options)
@@ -83,7 +83,7 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions, auditing: Auditing) -
     return Prepared(rows, divided, store, recipe)
 
 
-def _groups_of_rows(groups: tuple[tuple[str, ...], ...], rows: Cohort) -> tuple[tuple[str, ...], ...]:
+def groups_of_rows(groups: tuple[tuple[str, ...], ...], rows: Cohort) -> tuple[tuple[str, ...], ...]:
     """Return groups of images as groups of rows, which may be cases; those of one row are none."""
     if rows.images is None:
         return groups

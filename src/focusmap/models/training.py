@@ -164,7 +164,7 @@ def _steps(training: Training, options: RunOptions, clock: Clock) -> Iterator[bo
         yield True
         return
     before: Predictor | None = None
-    for rung in climb(training, options, _train_calibrated, clock):
+    for rung in climb(training, options, train_calibrated, clock):
         if rung.model is not before:
             _write_answer(training, rung.model, rung.found)
             if rung.attention is not None:
@@ -251,7 +251,8 @@ def _train_nets(training: Training, options: RunOptions) -> Predictor:
     return combine([_calibrated_on_tune(_fit(member, options), member) for member in members], views, "seeds")
 
 
-def _train_calibrated(training: Training, options: RunOptions) -> Predictor:
+def train_calibrated(training: Training, options: RunOptions) -> Predictor:
+    """Return the trained model, calibrated on tune; test is not looked at."""
     return _calibrated_on_tune(_train_nets(training, options), training)
 
 

@@ -109,12 +109,14 @@ def _chunks(table: Path, n_rows: int) -> Iterator["pd.DataFrame"]:
         raise InputError(f"{table}: is streamed as {', '.join(STREAMED)}. Save it as one of these.")
 
 
-def write_share(share: Share, out: Path, answers: "pd.DataFrame", failures: "pd.DataFrame") -> Tally:
-    """Write what was said of a share, and then, whole, that it is done."""
-    if len(failures):
-        _write(failures, share.failures(out))
+def write_share(share: Share, out: Path, answers: "pd.DataFrame", failures: Sequence[tuple[str, str]]) -> Tally:
+    """Write what was said of a share, and then, whole, that it is done; failures are a path and a reason each."""
+    import pandas as pd
+
+    if failures:
+        _write(pd.DataFrame(failures, columns=["path", "reason"]), share.failures(out))
     _write(answers, share.file(out))
-    return Tally(len(answers), len(failures))
+    return Tally(len(share.rows) - len(failures), len(failures))
 
 
 def _write(table: "pd.DataFrame", path: Path) -> None:

@@ -17,6 +17,8 @@ from .covariates import Covariate as Covariate
 from .covariates import Covariates as Covariates
 from .covariates import Encoded as Encoded
 from .covariates import fit_covariates as fit_covariates
+from .dealing import label_matrix as label_matrix
+from .dealing import stratify as stratify
 from .external import Roster as Roster
 from .external import check_targets as check_targets
 from .external import read_other as read_other
@@ -106,11 +108,18 @@ from .split import Split as Split
 from .split import SplitOptions as SplitOptions
 from .split import first_parts_of as first_parts_of
 from .split import fold_split as fold_split
+from .split import joined_patients as joined_patients
 from .split import learnt_by_any as learnt_by_any
 from .split import make_split as make_split
 from .split import parts_of as parts_of
 from .split import read_split as read_split
 from .split import write_split as write_split
+from .streamed import Streamed as Streamed
+from .streamed import TableAnswer as TableAnswer
+from .streamed import files_of as files_of
+from .streamed import one_table as one_table
+from .streamed import refuse_more_than_images as refuse_more_than_images
+from .streamed import stream as stream
 from .study import Study as Study
 from .study import read_study as read_study
 from .study import short_names as short_names

@@ -150,9 +150,8 @@ class ImageColumns:
     def samples(self, table: pd.DataFrame, task: Task) -> Samples:
         """Return the images of some rows of the table, to be shown to a model with a task."""
         rows = self.named(table)
-        files = [self.study.images / path for path in rows["path"]]
         rows = rows.assign(row=range(2, len(rows) + 2))
-        return Samples.from_files(Cohort(Study(self.study.label_file, Path(), task, "path"), rows, rows), files)
+        return Samples.from_files(Cohort(Study(self.study.label_file, self.study.images, task, "path"), rows, rows))
 
 
 def image_columns(folder: Path, file: Path, some: pd.DataFrame, declaration: Declaration) -> ImageColumns:

@@ -126,7 +126,8 @@ class RunOptions:
     store: Annotated[Path | None, Setting("folder of prepared images, shared between runs", "DIR")] = None
     workers: Annotated[int | None, Setting("processes that read images", "N")] = None
     engine: Annotated[
-        Literal["local", "ray"], Setting("who reads images: processes of this machine, or workers of a Ray cluster")
+        Literal["local", "ray"],
+        Setting("where images are read and answered: local (this machine), ray (workers of a cluster)"),
     ] = "local"
     address: Annotated[
         str | None,

@@ -68,6 +68,8 @@ def explain(
         If a label file has marked lesions and patients of the run's own study.
     """
     run = open_run(folder)
+    if options.engine == "ray":
+        raise InputError("engine 'ray' answers a whole table: call focusmap.explain_table.")
     out = _checked_folder(run, request, options)
     if request.inputs and not is_table(request.inputs[0]):
         return _explain_images(run, request, out, options)

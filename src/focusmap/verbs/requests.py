@@ -16,6 +16,13 @@ DrawnBy = Literal["auto", "vote", "distilled", "refined"]
 Engine = Literal["auto", "torch", "onnx", "openvino"]
 ENGINE = Setting("what computes: torch, onnx, openvino (auto: openvino where focusmap export made its graph)")
 
+RESUME = Setting("with --engine ray: leave the parts that are done")
+Inputs = Annotated[
+    tuple[Path, ...],
+    Setting("default: the run's test split", "IMAGE|LABELS.csv", is_positional=True),
+    "Images or folders, or one label file; empty means the run's test split.",
+]
+
 
 @described
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ class PredictRequest:
         Setting("with --engine ray: a running cluster; default: one of this machine", "HOST:PORT"),
         "Of a Ray cluster that sees run, images and `out` under the same paths; None starts one here.",
     ] = None
-    resume: Annotated[bool, Setting("with --engine ray: leave the parts that are done")] = False
+    resume: Annotated[bool, RESUME] = False
     escape: Annotated[bool, ESCAPE] = True
 
     def __post_init__(self) -> None:
@@ -71,11 +78,7 @@ class PredictRequest:
 class ExplainRequest:
     """What to explain, and how."""
 
-    inputs: Annotated[
-        tuple[Path, ...],
-        Setting("default: the run's test split", "IMAGE|LABELS.csv", is_positional=True),
-        "Images or folders, or one label file; empty means the run's test split.",
-    ] = ()
+    inputs: Inputs = ()
     out: Annotated[Path | None, Setting("folder of maps and overlays (default: RUN/focus)", "DIR")] = None
     methods: Annotated[
         tuple[str, ...],
@@ -97,6 +100,7 @@ class ExplainRequest:
         "its boxes apply to the run's own test split too.",
     ] = Declaration()
     trust: Annotated[TrustRequest | None, "How to measure whether maps are faithful; None: do not."] = None
+    resume: Annotated[bool, RESUME] = False
     seconds: Annotated[
         float | None, "About how long it may take: images come by lot until then, a few at least. None: all of them."
     ] = None
@@ -110,11 +114,7 @@ class ExplainRequest:
 class SegmentRequest:
     """What to draw masks of, and how."""
 
-    inputs: Annotated[
-        tuple[Path, ...],
-        Setting("default: the run's test split", "IMAGE|LABELS.csv", is_positional=True),
-        "Images or folders, or one label file; empty means the run's test split.",
-    ] = ()
+    inputs: Inputs = ()
     out: Annotated[Path | None, Setting("folder of the masks (default: RUN/segmentation)", "DIR")] = None
     targets: Annotated[
         tuple[str, ...],
@@ -141,6 +141,7 @@ class SegmentRequest:
         Only("images", "patient", "same_patient", "case", "mask", "missing", "follow_links"),
         "What the user declared about the label file's columns.",
     ] = Declaration()
+    resume: Annotated[bool, RESUME] = False
 
     def __post_init__(self) -> None:
         settle(self)

@@ -43,6 +43,8 @@ def segment(folder: Path, request: SegmentRequest, options: RunOptions = RunOpti
         If other images have true masks and patients of the run's own study.
     """
     run = open_run(folder)
+    if options.engine == "ray":
+        raise InputError("engine 'ray' answers a whole table: call focusmap.segment_table.")
     out = _checked_folder(run, request, options)
     members = _members(run, request, options)
     view = members[0].view

@@ -1,0 +1,142 @@
+"""Recipes to be tried, and what one is worth: its score on patients whom it has not learnt from, none of test."""
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from focusmap.audit import look_at_sample
+from focusmap.models.choice import PROBE, score, truth_of
+from focusmap.models.configure import IMAGE_BASELINE, TABLE_BASELINE, TABLE_DEFAULT, climbing_on, resolved, usual_net
+from focusmap.models.preparing import store_for
+from focusmap.models.training import Training, train_calibrated
+from focusmap.nets import at_hand
+from focusmap.progress import silent
+from focusmap.study import Cohort, Recipe, Run, RunOptions, Split, joined_patients, label_matrix, parse_model, stratify
+
+N_FOLDS = 3
+AUGMENTED = ("shift", "rotate_degrees", "scale", "brightness", "contrast", "noise")
+"""Scaled together: how much images are changed is one question."""
+
+Choice = TypeVar("Choice", bound=bool | int | float | str | None)
+
+
+class Trial(Protocol):
+    """What draws the settings of a recipe, as a trial of Optuna does."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Choice]) -> Choice:
+        """Return one of the choices."""
+        ...
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """Return a number from low to high."""
+        ...
+
+
+@dataclass(frozen=True)
+class Inner:
+    """What recipes are tried on: rows that may be learnt from, and the fold of each; no row of test is among them.
+
+    Parameters
+    ----------
+    rows
+        Of train and tune, images or cases.
+    fold : (N,) int
+        All rows of a patient are in one, and all of patients who share nearly equal images.
+    folder
+        Where trials lie, and prepared images.
+    """
+
+    rows: Cohort
+    fold: np.ndarray
+    folder: Path
+
+    def splits(self) -> Iterator[Split]:
+        """Yield for each fold the split in which it tunes and the others train."""
+        for k in range(N_FOLDS):
+            parts = np.where(self.fold == k, "tune", "train")
+            yield Split(pd.DataFrame({"image_id": self.rows.image_ids, "split": parts}))
+
+
+def inner_of(rows: Cohort, split: Split, together: Sequence[Sequence[str]], folder: Path, seed: int) -> Inner:
+    """Return what recipes are tried on, of rows and their split.
+
+    Raises
+    ------
+    InputError
+        If there are fewer patients than folds.
+    """
+    ids = [image_id for image_id in rows.image_ids if split.part_of[image_id] in ("train", "tune")]
+    kept, known = rows.of(ids), set(ids)
+    groups = [inside for group in together if len(inside := [one for one in group if one in known]) > 1]
+    patients = joined_patients(kept, groups).patient_ids.astype(str)
+    strata = label_matrix(kept.task, kept.truth)
+    return Inner(kept, stratify(list(patients), strata, [1 / N_FOLDS] * N_FOLDS, seed), folder)
+
+
+def models_of(rows: Cohort, recipe: Recipe, options: RunOptions) -> tuple[str, ...]:
+    """Return the models to try, the usual one first: the recipe's own, or where it leaves that open, the simple to the
+    strong that suit the study."""
+    if recipe.model != "auto":
+        return (recipe.model,)
+    if not rows.has_images:
+        return (TABLE_DEFAULT, TABLE_BASELINE)
+    summary = look_at_sample(rows)
+    sized = resolved(rows, replace(recipe, model="auto", weights="none"), summary, options)
+    nets: list[str] = [usual_net(sized)]
+    backbone = climbing_on(options.devices).backbone
+    if recipe.weights == "auto" and summary.dimensions == 2 and at_hand(backbone):
+        nets = [backbone, f"{backbone}-{PROBE}", *nets]
+    return (*nets, IMAGE_BASELINE) if summary.dimensions == 2 and rows.images is None else tuple(nets)
+
+
+def suggested(trial: Trial, recipe: Recipe, models: Sequence[str]) -> Recipe:
+    """Return a recipe with the settings that a trial draws; what `usual_trial` names gives the recipe as it is."""
+    model = trial.suggest_categorical("model", models) if len(models) > 1 else models[0]
+    recipe = replace(recipe, model=model)
+    if parse_model(model).engine == "estimator" or model.endswith(f"-{PROBE}"):
+        return recipe
+    factor = trial.suggest_categorical("augmentation", (0.0, 0.5, 1.0, 1.5))
+    scaled = {name: getattr(recipe.augmentation, name) * factor for name in AUGMENTED}
+    return replace(
+        recipe,
+        learning_rate=trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
+        weight_decay=trial.suggest_float("weight_decay", 1e-3, 0.3, log=True),
+        label_smoothing=trial.suggest_categorical("label_smoothing", (0.0, 0.05, 0.1)),
+        sampling=trial.suggest_categorical("sampling", ("all", "weighted")),
+        augmentation=replace(recipe.augmentation, **scaled),
+    )
+
+
+def usual_trial(recipe: Recipe, models: Sequence[str]) -> Mapping[str, str | float]:
+    """Return what the first trial draws: the recipe as it is, as far as that lies within what is searched."""
+    rate = {"learning_rate": recipe.learning_rate} if recipe.learning_rate else {}
+    drawn: dict[str, str | float] = {"augmentation": 1.0, "weight_decay": recipe.weight_decay, **rate}
+    drawn |= {"label_smoothing": recipe.label_smoothing, "sampling": recipe.sampling}
+    return {"model": models[0], **drawn} if len(models) > 1 else drawn
+
+
+def inner_scores(inner: Inner, recipe: Recipe, options: RunOptions) -> Iterator[float]:
+    """Yield what a recipe is worth, fold by fold: the mean over targets of AUROC, of continuous ones R2; NaN: none.
+
+    The recipe is `settled`.
+    """
+    quiet = replace(options, progress=silent, say=lambda _: None)
+    place = inner.folder / "trial"
+    for split in inner.splits():
+        shutil.rmtree(place, ignore_errors=True)
+        store = store_for(inner.rows, recipe, Run(inner.folder), quiet)
+        training = Training(Run(place), inner.rows, split, store, recipe, is_answering=False)
+        found = training.asked(train_calibrated(training, quiet), "tune").predictions
+        reached = score(found, truth_of(found, training))
+        yield reached if np.isfinite(reached) else float("nan")
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def settled(inner: Inner, recipe: Recipe, options: RunOptions) -> Recipe:
+    """Return a recipe with nothing left open, by what is seen of some images that may be learnt from."""
+    return resolved(inner.rows, recipe, look_at_sample(inner.rows) if inner.rows.has_images else None, options)

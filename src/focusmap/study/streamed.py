@@ -1,0 +1,144 @@
+"""A table of any length, its images answered share by share on a cluster: by a model, with maps, or with masks."""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+from focusmap.errors import InputError
+from focusmap.files import write_json
+from focusmap.installation import require
+from focusmap.scale import (
+    PARTS,
+    ROWS,
+    UNREAD,
+    Cluster,
+    Share,
+    Tally,
+    Tool,
+    gathered_failures,
+    n_rows_of,
+    shares_of,
+    worked_through,
+)
+from focusmap.study.inputs import ImageColumns, Needs, image_columns
+from focusmap.study.options import Declaration, RunOptions
+
+SUMMARY, FILES = "summary.json", "files"
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """What is asked of which table, and where.
+
+    Parameters
+    ----------
+    table
+        CSV or Parquet, with a column of images.
+    out
+        Folder of the answers, on a disk that all machines of the cluster share.
+    question
+        Who is asked what: another question has other parts.
+    declaration
+        What the user declared about the table's columns.
+    options
+        Whose workers answer, what is told, and whether parts that are there are removed.
+    resume
+        Parts that are there stay.
+    """
+
+    table: Path
+    out: Path
+    question: str
+    declaration: Declaration
+    options: RunOptions
+    resume: bool = False
+
+    @property
+    def cluster(self) -> Cluster:
+        """Whose workers answer."""
+        return Cluster(self.options.address, self.options.workers)
+
+
+@dataclass(frozen=True)
+class TableAnswer:
+    """Where the parts lie, how many images have answers and how many could not be read, and how long this run took.
+
+    `n_before` are the shares that were done by a run before.
+    """
+
+    folder: Path
+    n_images: int
+    n_failed: int
+    n_before: int
+    seconds: float
+
+
+def one_table(inputs: tuple[Path, ...], out: Path | None) -> tuple[Path, Path]:
+    """Return table and folder for a cluster; `InputError` where they are not given, `MissingPartError` without Ray."""
+    require("ray")
+    if len(inputs) != 1 or out is None:
+        raise InputError("--engine ray takes one table, and writes to a folder: say where with --out DIR.")
+    return inputs[0], out.absolute()
+
+
+def refuse_more_than_images(folder: Path, needs: Needs) -> None:
+    """Raise `InputError` where a model is shown more than single images."""
+    if not needs.images or needs.views or needs.covariates or any(one.baseline for one in needs.task.targets):
+        raise InputError(f"{folder}: is no model of single images; --engine ray is for these. Leave it out.")
+
+
+def stream(folder: Path, asked: Streamed, make: Callable[[ImageColumns], Tool]) -> TableAnswer:
+    """Have each share of a table answered, and return what was done; ``failures.parquet`` says what cannot be read.
+
+    Parameters
+    ----------
+    folder
+        Of the run, whose study says which columns are which.
+    make
+        Called once in each actor, with these columns: makes what answers.
+
+    Raises
+    ------
+    InputError
+        If `asked.out` holds parts that neither stay nor go, the table cannot be streamed or names no images, or there
+        is no such cluster.
+    """
+    out = asked.out
+    _settle(asked)
+    shares = shares_of(asked.table, asked.question, ROWS)
+    first = next(shares, None)
+    if first is None:
+        raise InputError(f"{asked.table}: has a header and no rows.")
+    columns = image_columns(folder, asked.table.absolute(), first.rows, asked.declaration)
+    started, counted = time.monotonic(), Tally(0, 0)
+    n_before = len(list((out / PARTS).glob("*.parquet")))
+    n_left = max(n_rows_of(asked.table) - n_before * ROWS, 1)
+    for tally in worked_through(chain([first], shares), out, partial(make, columns), asked.cluster):
+        counted = Tally(counted.n_answered + tally.n_answered, counted.n_failed + tally.n_failed)
+        done = counted.n_answered + counted.n_failed
+        asked.options.progress("answering images", done, max(n_left, done))
+    seconds = time.monotonic() - started
+    answer = TableAnswer(out, counted.n_answered, gathered_failures(out), n_before, seconds)
+    write_json(out / SUMMARY, {
+        "table": asked.table.name, "n_images": answer.n_images, "n_failed": answer.n_failed,
+        "n_shares_before": n_before, "seconds": round(seconds, 1),
+    })  # fmt: skip
+    return answer
+
+
+def _settle(asked: Streamed) -> None:
+    if asked.resume or not (asked.out / PARTS).exists():
+        return
+    if not asked.options.force:
+        raise InputError(f"{asked.out}: holds parts already. Go on with --resume, or replace them with --force.")
+    for place in (PARTS, UNREAD, FILES):
+        shutil.rmtree(asked.out / place, ignore_errors=True)
+
+
+def files_of(share: Share, out: Path) -> Path:
+    """Return the folder of the files that belong to a share's answers, such as maps; it bears the part's name."""
+    return out / FILES / share.name

@@ -1,0 +1,150 @@
+"""Heat maps and masks of a table of any length, drawn on a cluster share by share: files and an index of each share."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+
+from focusmap.errors import InputError
+from focusmap.files import atomic_folder
+from focusmap.heatmaps import RECONSTRUCTION
+from focusmap.heatmaps.write import FILES, ExplainOptions, write_methods
+from focusmap.models import load_run_looking, load_run_net, made_from, needs_of, place_of
+from focusmap.scale import Share, Tally, Tool, write_share
+from focusmap.segmentation import Drawn, Job, Member, lesions_of
+from focusmap.study import (
+    Failure,
+    ImageColumns,
+    Recipe,
+    RunOptions,
+    Samples,
+    Streamed,
+    TableAnswer,
+    Task,
+    files_of,
+    first_parts_of,
+    load_cohort,
+    one_table,
+    open_run,
+    read_recipe,
+    refuse_more_than_images,
+    stream,
+)
+from focusmap.verbs.requests import ExplainRequest, SegmentRequest
+
+Draw = Callable[[Samples, Path], Sequence[Failure]]
+"""Writes the files of some images and their ``index.csv`` to a folder; returns what cannot be read."""
+
+
+def explain_table(folder: Path, request: ExplainRequest, options: RunOptions = RunOptions()) -> TableAnswer:
+    """Write the heat maps of a table's images: a folder below ``files`` and an index in ``parts`` for each share.
+
+    Maps are those of `focusmap.explain`, without scores, in the colours of the run's own maps; where it has none, each
+    share has colours of its own.
+
+    Raises
+    ------
+    InputError, MissingPartError
+        As `focusmap.predict_table`; if a method or a target is unknown, or trust is asked for.
+    """
+    table, out = one_table(request.inputs, request.out)
+    if request.trust is not None:
+        raise InputError("--trust is not for --engine ray. Ask for it with the run's own test split.")
+    model = load_run_looking(folder, "cpu")
+    refuse_more_than_images(folder, needs_of(model))
+    methods = tuple(dict.fromkeys(model.explainable().check(name) for name in request.methods or (None,)))
+    for name in request.targets:
+        model.task.index(name)
+    question = f"{made_from(place_of(folder))} maps {methods} {request.targets}"
+    asked = Streamed(table, out, question, request.declaration, options, resume=request.resume)
+    return stream(folder, asked, partial(_explaining, folder.absolute(), out, methods, request.targets))
+
+
+def segment_table(folder: Path, request: SegmentRequest, options: RunOptions = RunOptions()) -> TableAnswer:
+    """Write the masks of a table's images: a folder below ``files`` and an index in ``parts`` for each share.
+
+    Masks are those of `focusmap.segment`, without scores. What draws them is learnt here, once, and kept in the run.
+
+    Raises
+    ------
+    InputError, MissingPartError
+        As `focusmap.predict_table`; if a target or class is unknown or has no lesion, or the model is an autoencoder.
+    """
+    table, out = one_table(request.inputs, request.out)
+    model = load_run_net(folder, "cpu")
+    refuse_more_than_images(folder, needs_of(model))
+    if RECONSTRUCTION in model.explainable().methods:
+        raise InputError(f"{folder}: holds an autoencoder; masks are drawn from the maps of a classifier.")
+    lesions_of(model.task, request.targets, request.negatives)
+    run, said = open_run(folder.absolute()), options.recipe.segmentation
+    recipe = read_recipe(run.recipe)
+    recipe = recipe if said == Recipe().segmentation else replace(recipe, segmentation=said)
+    own = replace(request, inputs=(), out=None)
+    question = f"{made_from(place_of(folder))} masks {own.targets} {own.negatives} {own.method} {recipe.segmentation}"
+    asked = Streamed(table, out, question, request.declaration, options, resume=request.resume)
+    with TemporaryDirectory() as nowhere:
+        none = Samples.from_files(load_cohort(run.folder).take([]))
+        _masks(run.folder, own, replace(options, recipe=recipe))(none, Path(nowhere))
+    return stream(folder, asked, partial(_segmenting, run.folder, out, own, replace(RunOptions(), recipe=recipe)))
+
+
+def _explaining(
+    folder: Path, out: Path, methods: Sequence[str], targets: tuple[str, ...], columns: ImageColumns
+) -> Tool:
+    _compute_on_one_core()
+    model = load_run_looking(folder, "cpu")
+    view, how = model.explainable(), ExplainOptions(targets=targets, like=open_run(folder).focus)
+
+    def draw(samples: Samples, place: Path) -> Sequence[Failure]:
+        return write_methods(view, samples, place, methods, how).failures
+
+    return _tool(model.task, draw, out, columns)
+
+
+def _segmenting(folder: Path, out: Path, request: SegmentRequest, options: RunOptions, columns: ImageColumns) -> Tool:
+    _compute_on_one_core()
+    return _tool(load_cohort(folder).task, _masks(folder, request, options), out, columns)
+
+
+def _compute_on_one_core() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _masks(folder: Path, request: SegmentRequest, options: RunOptions) -> Draw:
+    """Return what draws masks as a run has learnt to, or learns now."""
+    import torch
+
+    view, parts = load_run_net(folder, "cpu").explainable(), first_parts_of(open_run(folder))
+    lesions = lesions_of(view.card.task, request.targets, request.negatives)
+    job = Job(options.recipe, request.tune_on_masks, torch.device("cpu"), options.progress)
+
+    def draw(samples: Samples, place: Path) -> Sequence[Failure]:
+        drawn = Drawn(place, request.method)
+        drawn.draw([Member(parts.run, view, parts.train, parts.tune, samples.rows)], lesions, job)
+        drawn.write(lesions)
+        return tuple(drawn.failures.values())
+
+    return draw
+
+
+def _tool(task: Task, draw: Draw, out: Path, columns: ImageColumns) -> Tool:
+    """Return what answers a share: its files, whole or not there, and the part that lists them."""
+
+    def answer(share: Share) -> Tally:
+        samples, place = columns.samples(share.rows, task), files_of(share, out)
+        with atomic_folder(place) as folder:
+            failures = draw(samples, folder)
+        # Every part has the same types, empty columns too.
+        index = pd.read_csv(place / "index.csv", dtype=str, keep_default_na=False)
+        index["probability"] = index["probability"].astype(float)
+        for name in (*FILES, "mask"):
+            if name in index:
+                index[name] = [f"{place.relative_to(out)}/{path}" if path else "" for path in index[name]]
+        return write_share(share, out, index, [one.row for one in failures])
+
+    return answer
