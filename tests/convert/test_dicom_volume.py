@@ -76,6 +76,18 @@ def test_series_in_one_folder_are_kept_apart(tmp_path):
     assert len(images) == 2
 
 
+def test_one_patient_in_two_spellings_is_one_volume(tmp_path):
+    series(tmp_path / "in")
+    for path in sorted((tmp_path / "in").iterdir())[::2]:
+        made = pydicom.dcmread(path)
+        made.PatientID = "p-007"
+        made.save_as(path)
+    made, table, images = converted(tmp_path / "in", tmp_path / "out")
+    assert not made.failures
+    assert len(images) == 1
+    assert table["n_slices"].tolist() == ["4"]
+
+
 def missing_slice(folder):
     series(folder, heights=(-30.0, -25.0, -15.0, -10.0))
 

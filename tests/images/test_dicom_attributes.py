@@ -8,12 +8,14 @@ import io
 import warnings
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
 from pydicom import uid
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
 from pydicom.tag import Tag
 
@@ -671,3 +673,45 @@ def test_sides_that_are_not_said_are_named(tmp_path, name):
     delattr(dataset, name)
     with pytest.raises(UnreadableImageError, match=f"{name} is missing or empty"):
         read(tmp_path, dataset)
+
+
+def test_a_file_without_its_preamble_is_read(tmp_path):
+    path = saved(tmp_path, a_dataset(RAMP))
+    path.write_bytes(path.read_bytes()[128:])
+    np.testing.assert_array_equal(read_image(path).pixels[0], RAMP)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
+def test_several_frames_without_their_number_are_no_image(tmp_path, packed):
+    dataset = a_dataset(BYTES, bits=8)
+    dataset.PixelData *= 2
+    if packed:
+        dataset.file_meta.TransferSyntaxUID = uid.JPEGBaseline8Bit
+        dataset.PixelData = encapsulate([imagecodecs.jpeg8_encode(BYTES)] * 2)
+        dataset["PixelData"].is_undefined_length = True
+    with pytest.raises(UnreadableImageError, match="NumberOfFrames is missing, and its pixels are those of 2 frames"):
+        read_image(saved(tmp_path, dataset))
+    dataset.NumberOfFrames = 1
+    assert read_image(saved(tmp_path, dataset)).pixels.shape == (1, 64, 64)
+
+
+def test_fragments_with_offsets_of_their_own_are_one_frame(tmp_path):
+    dataset, jpeg = a_dataset(BYTES, bits=8), imagecodecs.jpeg8_encode(BYTES)
+    parts = [jpeg[:600], jpeg[600:] + b"\0" * (len(jpeg) % 2)]
+    dataset.file_meta.TransferSyntaxUID = uid.JPEGBaseline8Bit
+    dataset.PixelData = encapsulate(parts)
+    dataset["PixelData"].is_undefined_length = True
+    assert layout_of(dataset).n_frames == 1
+
+
+def test_a_frame_of_another_encoding_or_sign_is_told(tmp_path):
+    for syntax, stream, message in (
+        (uid.JPEG2000Lossless, imagecodecs.jpeg8_encode(BYTES), "another encoding than its TransferSyntaxUID"),
+        (uid.JPEG2000Lossless, imagecodecs.jpeg2k_encode(RAMP.astype("<i2") - 99, level=0), "pixels are below 0"),
+    ):
+        dataset = a_dataset(RAMP, bits=16)
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset.PixelData = encapsulate([stream])
+        dataset["PixelData"].is_undefined_length = True
+        with pytest.raises(UnreadableImageError, match=message):
+            read_image(saved(tmp_path, dataset))

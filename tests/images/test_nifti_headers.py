@@ -264,3 +264,15 @@ def test_each_volume_that_ships_with_nibabel_is_read_as_nibabel_reads_it(path):
     voxels = voxels[np.newaxis] if voxels.ndim == 3 else np.moveaxis(voxels, -1, 0)
     assert np.array_equal(image.pixels, np.nan_to_num(voxels.astype(image.pixels.dtype), nan=0.0))
     assert np.array_equal(image.affine, theirs.affine)
+
+
+def test_one_of_a_pair_and_a_wrong_checksum_are_told(tmp_path):
+    nibabel.save(nibabel.AnalyzeImage(VOXELS, np.eye(4)), tmp_path / "a.img")
+    for name in ("a.hdr", "a.img"):
+        with pytest.raises(UnreadableImageError, match="is one of a pair of Analyze or NIfTI"):
+            read_image(tmp_path / name)
+    packed = bytearray(gzip.compress(volume(np.zeros((2, 3, 4), "<i2")).to_bytes()))
+    packed[-6] ^= 1
+    (tmp_path / "v.nii.gz").write_bytes(packed)
+    with pytest.raises(UnreadableImageError, match="do not fit their checksum"):
+        read_image(tmp_path / "v.nii.gz")

@@ -381,3 +381,18 @@ def test_a_reduced_copy_and_a_mask_are_no_second_image(tmp_path, subfile, descri
         writer.write(RAMP, metadata=described)
         writer.write(RAMP[::4, ::4] > 99, subfiletype=subfile, metadata=described)
     np.testing.assert_array_equal(read_image(file).pixels[0], RAMP)
+
+
+@pytest.mark.parametrize("compression", ["jpeg2000", "webp", "jpegxl", "lerc", "zstd", "lzw"])
+def test_a_tiff_of_every_compression_is_read(tmp_path, compression):
+    lossless = {"compressionargs": {"lossless": True}} if compression in ("webp", "jpegxl") else {}
+    plane = COLOUR if compression == "webp" else GREY
+    shown = "rgb" if compression == "webp" else "minisblack"
+    tifffile.imwrite(tmp_path / "x.tif", plane, compression=compression, photometric=shown, metadata=None, **lossless)
+    found = read_image(tmp_path / "x.tif").pixels
+    np.testing.assert_array_equal(found, np.moveaxis(np.atleast_3d(plane), -1, 0))
+
+
+def test_names_of_chunks_within_a_text_say_nothing(tmp_path):
+    text = chunk(b"tEXt", b"Comment\0acTL\0\0\0\5 eXIf tRNS\0\1 IDAT")
+    np.testing.assert_array_equal(read_png(tmp_path, GREY, 8, 0, text)[0], GREY)

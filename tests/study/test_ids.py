@@ -1,5 +1,7 @@
 """Ids: what their normal form joins and keeps apart, which texts name nobody, and which commands hold to it."""
 
+import hashlib
+import hmac
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from focusmap.audit import audit_against
 from focusmap.audit.table import table_findings
 from focusmap.cli import main
 from focusmap.errors import InputError, RefusedError
+from focusmap.evaluation.predictions import read_prediction_table
+from focusmap.reading_room.corrections import pseudonym
 from focusmap.study.cohort import Cohort, read_cohort, write_cohort
 from focusmap.study.external import read_roster, refuse_known_patients, roster_of
 from focusmap.study.ids import names_nobody, normal_id, of_nobody, spelled_twice
@@ -191,3 +195,28 @@ def test_the_command_refuses_and_is_settled(tmp_path, capsys):
     assert main([*asked, "--force", "--same-patient"]) == 0
     assert "6 patients" in capsys.readouterr().out
     assert main([*asked, "--force", "--accept", "same-patient-two-spellings"]) == 0
+
+
+def test_cases_stand_for_patients_where_none_are_named(tmp_path):
+    (tmp_path / "labels.csv").write_text("id,visit,label\n007,v7,1\n8,V-007,0\n9,v8,1\n10,v9,0\n")
+    cohort = read_cohort(tmp_path / "labels.csv", Declaration(patient="none", case="visit"))
+    found = [finding for finding in table_findings(cohort, None) if finding.name == "same-patient-two-spellings"]
+    assert found[0].examples == ("V-007 = v7",)
+
+
+def test_a_table_of_predictions_counts_one_patient_once(tmp_path):
+    def read(ids: list[str]):
+        rows = "".join(f"{name},{i % 2},0.{i + 1}\n" for i, name in enumerate(ids))
+        (tmp_path / "p.csv").write_text(f"patient_id,true_a,prob_a\n{rows}")
+        return read_prediction_table(tmp_path / "p.csv")[0].ids["patient_id"].tolist()
+
+    assert len(set(read(["17", "0017", "17.0", "8"]))) == 2
+    with pytest.raises(InputError, match="row 3: patient_id 'unknown' names nobody"):
+        read(["17", "unknown", "8", "9"])
+
+
+def test_a_patient_of_corrections_has_one_name_however_written(tmp_path):
+    assert len({pseudonym(tmp_path, name) for name in ("0017", "17", "patient 17", "17.0")}) == 1
+    old = hmac.new((tmp_path / "key").read_text().encode(), b"0017", hashlib.sha256).hexdigest()[:12]
+    (tmp_path / "corrections.jsonl").write_text(f'{{"patient": "P{old}"}}\n')
+    assert pseudonym(tmp_path, "0017") == f"P{old}"

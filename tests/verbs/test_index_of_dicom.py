@@ -71,3 +71,19 @@ def test_a_list_that_does_not_fit_is_told(
     assert main(asked) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "labels.csv").exists()
+
+
+def test_one_patient_in_two_spellings_has_one_pseudonym_and_one_row_of_labels(tmp_path: Path) -> None:
+    for k, name in enumerate(("0017", "17", "17.0", "unknown")):
+        film = a_dataset(PatientID=name, Modality="DX", SOPInstanceUID=f"1.2.{k}", PatientName="x")
+        (tmp_path / f"export/{k}").mkdir(parents=True)
+        saved(tmp_path / f"export/{k}", film, "film.dcm")
+    (tmp_path / "findings.csv").write_text("patient_id,effusion\n#17,1\n")
+    asked = ["index", str(tmp_path / "export"), "--out", str(tmp_path / "labels.csv"), "--force"]
+    assert main(asked) == 0
+    patients = pd.read_csv(tmp_path / "labels.csv", dtype=str, keep_default_na=False)["patient_id"].tolist()
+    assert len(set(patients[:3])) == 1
+    assert patients[3] == ""
+    assert main([*asked, "--labels", str(tmp_path / "findings.csv"), "--identified"]) == 0
+    table = pd.read_csv(tmp_path / "labels.csv", dtype=str)
+    assert table[["patient_id", "effusion"]].to_numpy().tolist() == [["0017", "1"], ["17", "1"], ["17.0", "1"]]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from focusmap.images import parse
-from focusmap.study import DICOM_SUFFIX
+from focusmap.study.ids import may_be_dicom
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,7 +46,7 @@ def metadata_of(file: Path) -> Metadata:
         # Foreign parsers quote odd values in their warnings, and fail on damaged headers in each of their own ways.
         warnings.simplefilter("ignore")
         try:
-            if DICOM_SUFFIX.search(file.name):
+            if may_be_dicom(file.name):
                 return _of_dicom(parse(file, with_pixels=False))
             return Metadata(made=_of_raster(file)) if file.suffix.lower() in PLAIN_SUFFIXES else Metadata()
         except Exception:

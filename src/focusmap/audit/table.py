@@ -215,10 +215,13 @@ def _named_but_not_taken(cohort: Cohort) -> Iterator[Reason]:
 
 def _spellings(cohort: Cohort) -> list[Finding]:
     """Return the finding on patients whose ids differ only in how they are written."""
-    if cohort.study.patients != "column":
+    # Where no column names the patients, cases do.
+    column = cohort.study.patient_column if cohort.study.patients == "column" else cohort.study.case_column
+    if column is None:
         return []
-    twice = [" = ".join(ids) for ids in spelled_twice(cohort.table["patient_id"].unique()).values()]
-    return [same_patient(twice, Reason("in-column", name=str(cohort.study.patient_column)))] if twice else []
+    ids = cohort.table["patient_id" if cohort.study.patients == "column" else "case_id"].astype(str)
+    twice = [" = ".join(forms) for forms in spelled_twice(filter(None, ids.unique())).values()]
+    return [same_patient(twice, Reason("in-column", name=str(column)))] if twice else []
 
 
 def same_patient(twice: Sequence[str], where: str) -> Finding:

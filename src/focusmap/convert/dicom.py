@@ -19,6 +19,7 @@ from focusmap.errors import FocusmapError, UnreadableImageError, listed
 from focusmap.images import Layout, items, layout_of, modality_values, numbers, stored_frame
 from focusmap.images.budget import AGAIN, check_volume_size, read_head
 from focusmap.images.dicom import Identity, identity, parse, read_frames, with_look_ups
+from focusmap.study import normal_id
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
@@ -137,6 +138,9 @@ def _series_of(paths: Sequence[Path]) -> dict[Identity, list[Path]]:
     one person in the others, is that person.
     """
     known = [identity(path) for path in paths]
+    # One person may be written in two ways within a series.
+    first = {normal_id(one.patient_id): one.patient_id for one in reversed(known)}
+    known = [replace(one, patient_id=first[normal_id(one.patient_id)] if one.patient_id else "") for one in known]
     series: dict[Identity, list[Path]] = {}
     for path, who in zip(paths, known, strict=True):
         others = {one for one in known if one.series == who.series and one.patient_id and one.study}

@@ -21,6 +21,7 @@ from focusmap.dicom.sources import IMAGES_ONLY, completed
 from focusmap.errors import FocusmapError, InputError
 from focusmap.files import write_text
 from focusmap.images import parse
+from focusmap.study import normal_id
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement
@@ -81,8 +82,8 @@ class Secret:
         return int(hmac.new(self.text.encode(), "\0".join(parts).encode(), hashlib.sha256).hexdigest()[:32], 16)
 
     def patient(self, patient_id: str) -> str:
-        """Return what a patient is called from now on."""
-        return f"P{self.digest('patient', patient_id) % 10**10:010d}"
+        """Return what a patient is called from now on, in whatever way the id is written."""
+        return f"P{self.digest('patient', normal_id(patient_id)) % 10**10:010d}"
 
     def uid(self, uid: str) -> str:
         """Return a UID made of another (PS3.5 B.2)."""
@@ -90,7 +91,7 @@ class Secret:
 
     def days(self, patient_id: str) -> timedelta:
         """Return by how much a patient's dates are moved: back, by at least one day."""
-        return timedelta(days=-1 - self.digest("days", patient_id) % MOST_DAYS)
+        return timedelta(days=-1 - self.digest("days", normal_id(patient_id)) % MOST_DAYS)
 
 
 def deidentify(places: Sequence[Path], out: Path) -> Deidentified:

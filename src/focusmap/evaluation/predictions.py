@@ -16,6 +16,7 @@ import pandas as pd
 from focusmap.errors import InputError, MissingFileError, suggest
 from focusmap.files import read_table, write_table
 from focusmap.study import Flags, Target, Task, flags_in_words, read_columns
+from focusmap.study.ids import of_nobody, spelled_twice
 from focusmap.tables import as_numbers
 
 if TYPE_CHECKING:
@@ -229,8 +230,11 @@ def _ids(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     ids = pd.DataFrame({"image_id": image_id, "path": table["path"].to_numpy() if "path" in table else image_id})
     _refuse_twice(image_id, path)
     if "patient_id" in table:
-        _refuse_empty(table["patient_id"], path)
-        ids["patient_id"] = table["patient_id"].to_numpy()
+        _refuse_nobody(table["patient_id"], path)
+        # Who is written in two ways counts as one person: intervals become wider by it, never narrower.
+        twice = spelled_twice(table["patient_id"].unique()).values()
+        called = {form: forms[0] for forms in twice for form in forms}
+        ids["patient_id"] = table["patient_id"].replace(called).to_numpy()
     return ids
 
 
@@ -241,11 +245,13 @@ def _refuse_twice(image_id: "pd.Series[str]", path: Path) -> None:
         raise InputError(f"{path} row {row + 2}: image_id {image_id.iloc[row]!r} stands in an earlier row too.")
 
 
-def _refuse_empty(patient_id: "pd.Series[str]", path: Path) -> None:
-    empty = (patient_id.str.strip() == "").to_numpy(dtype=bool)
-    if empty.any():
-        row = int(np.flatnonzero(empty)[0])
-        raise InputError(f"{path} row {row + 2}: patient_id is empty. Fill it, or take the column out of the table.")
+def _refuse_nobody(patient_id: "pd.Series[str]", path: Path) -> None:
+    nobody = of_nobody(patient_id.str.strip())
+    if nobody.any():
+        row = int(np.flatnonzero(nobody)[0])
+        cell = patient_id.iloc[row].strip()
+        fact = f"{cell!r} names nobody" if cell else "is empty"
+        raise InputError(f"{path} row {row + 2}: patient_id {fact}. Fill it, or take the column out of the table.")
 
 
 Pool = Callable[[np.ndarray], np.ndarray]

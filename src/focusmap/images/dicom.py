@@ -115,6 +115,9 @@ def parse(path: Path, *, with_pixels: bool = True) -> "FileDataset":
     with path.open("rb") as file:
         head = file.read(4096)
     content = read_content(path) if head.startswith(GZIP) else None
+    if (content or head).startswith(b"DICM"):
+        # Some writers leave out the preamble and keep the sign behind it.
+        content = bytes(128) + (content or path.read_bytes())
     if DEFLATED in (content or head)[:4096]:
         content = _inflated(content or path.read_bytes())
     try:
@@ -137,7 +140,12 @@ def _inflated(content: bytes) -> bytes:
     length = int.from_bytes(content[140:144], "little")
     # 128 bytes of preamble, "DICM", and the 12 bytes of the group length element itself.
     inflater, limit = zlib.decompressobj(-zlib.MAX_WBITS), largest_output(len(content))
-    data = inflater.decompress(content[144 + length :], limit)
+    try:
+        data = inflater.decompress(content[144 + length :], limit)
+    except zlib.error:
+        # Some writers put the header of zlib before it (RFC 1950).
+        inflater = zlib.decompressobj()
+        data = inflater.decompress(content[144 + length :], limit)
     if inflater.unconsumed_tail:
         raise UnreadableImageError(f"inflates to more than {limit // 2**20} MiB")
     if not inflater.eof:

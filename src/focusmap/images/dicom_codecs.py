@@ -138,6 +138,8 @@ def _decode_jpeg_2000(source: bytes, layout: "Layout") -> Decoded:
 
 
 def _check_size(found: tuple[int, int], layout: "Layout") -> None:
+    if found == (0, 0):
+        raise UnreadableImageError("holds a frame in another encoding than its TransferSyntaxUID says. Export it again")
     if found != (layout.rows, layout.columns):
         raise UnreadableImageError(
             f"says {layout.rows} x {layout.columns} pixels and holds a frame of {found[0]} x {found[1]}"

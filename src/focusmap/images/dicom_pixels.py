@@ -102,6 +102,8 @@ def layout_of(dataset: "Dataset") -> Layout:
         raise UnreadableImageError(f"SamplesPerPixel is {samples}; 1 or 3 was expected. Export it as grey or RGB")
     n_frames = count(dataset, "NumberOfFrames", 1) or 1
     allocated = BITS[keyword] or _allocated(dataset, rows * columns * samples * n_frames)
+    if not count(dataset, "NumberOfFrames", 0):
+        _refuse_several(dataset[keyword].value, rows * columns * samples * allocated)
     stored = min(count(dataset, "BitsStored", allocated) or allocated, allocated)
     high = count(dataset, "HighBit", stored - 1)
     signed, apart = count(dataset, "PixelRepresentation", 0), count(dataset, "PlanarConfiguration", 0)
@@ -113,6 +115,23 @@ def layout_of(dataset: "Dataset") -> Layout:
         bool(signed) and keyword == "PixelData" and allocated > 1, _photometric(dataset, samples),
         samples == 3 and apart == 1, keyword,
     )  # fmt: skip
+
+
+def _refuse_several(content: bytes, n_bits: int) -> None:
+    """Raise `UnreadableImageError` where pixels of several frames are there and NumberOfFrames is not."""
+    packed = content.startswith(ITEM)
+    if packed:
+        length = int.from_bytes(content[4:8], "little")
+        offsets = np.frombuffer(content[8 : 8 + length // 4 * 4], "<u4").tolist()
+        # Offsets of mere fragments lead to bytes that begin no stream.
+        begins = [content[16 + length + offset : 18 + length + offset] for offset in offsets]
+        n_frames = begins.count(begins[0]) if begins else 1
+    else:
+        n_frames = 8 * len(content) // max(n_bits, 1)
+    if n_frames > 1 and (packed or 8 * len(content) == n_frames * n_bits):
+        raise UnreadableImageError(
+            f"NumberOfFrames is missing, and its pixels are those of {n_frames} frames. Export it again"
+        )
 
 
 def _has_value(dataset: "Dataset", keyword: str) -> bool:
@@ -270,6 +289,8 @@ def _encapsulated(dataset: "FileDataset", layout: Layout, index: int) -> Plane:
         raise UnreadableImageError(
             f"says {layout.rows} x {layout.columns} pixels of {layout.samples} samples and holds {decoded.plane.shape}"
         )
+    if decoded.plane.dtype.kind == "i" and not layout.signed and int(decoded.plane.min()) < 0:
+        raise UnreadableImageError("PixelRepresentation is 0, and its pixels are below 0. Export it again")
     whole = syntax in (*codecs.JPEG_LS, *codecs.JPEG_2000)
     plane = significant(decoded.plane, layout, decoded.precision, whole=whole)
     return plane if decoded.is_rgb else _as_rgb(plane, layout)

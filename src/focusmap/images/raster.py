@@ -2,6 +2,7 @@
 
 import io
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
@@ -103,7 +104,7 @@ def read_png(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG001 
     content = read_content(path)
     columns, rows, depth, colour_type, *_, interlaced = _png_header(content)
     check_bytes(rows * columns * SAMPLES.get(colour_type, 4) * max(depth, 8) // 8, len(content))
-    before = content[: content.find(b"IDAT")]
+    before = _chunks(content)
     _refuse_animation(before)
     layout = FAST_LAYOUTS.get(colour_type)
     if layout is None or depth < 8 or interlaced or _has_exif(content, before) or b"tRNS" in before:
@@ -118,7 +119,7 @@ def png_shape(path: Path) -> tuple[int, ...]:
     """Return rows and columns of the image in a PNG file, upright; from its header alone where no EXIF turns it."""
     content = read_content(path)
     columns, rows, *_ = _png_header(content)
-    if _has_exif(content, content[: content.find(b"IDAT")]):
+    if _has_exif(content, _chunks(content)):
         return read_png(path).source_shape
     return rows, columns
 
@@ -132,26 +133,35 @@ def _png_header(content: bytes) -> tuple[int, ...]:
     return header
 
 
-def _without_clear(plane: Pixels, before: bytes, depth: int, n_values: int) -> Pixels:
+def _chunks(content: bytes) -> dict[bytes, bytes]:
+    """Return the chunks before the pixels by their type (PNG 5.3: length, type, data, checksum)."""
+    found: dict[bytes, bytes] = {}
+    place = 8
+    while (kind := content[place + 4 : place + 8]) not in (b"IDAT", b""):
+        length = int.from_bytes(content[place : place + 4], "big")
+        found[kind] = content[place + 8 : place + 8 + length]
+        place += 12 + length
+    return found
+
+
+def _without_clear(plane: Pixels, before: Mapping[bytes, bytes], depth: int, n_values: int) -> Pixels:
     """Return grey or colour whose one clear value (PNG 11.3.2.1: two bytes a channel) is black, as padding is."""
-    place = before.find(b"tRNS") + 4
-    if place < 4 or len(before) < place + 2 * n_values:
+    if len(before.get(b"tRNS", b"")) < 2 * n_values:
         return plane
-    stored = np.frombuffer(before, ">u2", n_values, place).astype(int)
+    stored = np.frombuffer(before[b"tRNS"], ">u2", n_values).astype(int)
     clear = stored if depth >= 8 else stored * 255 // (2**depth - 1)
     is_clear = (np.atleast_3d(plane) == clear).all(axis=-1)
     return cast(Pixels, np.where(is_clear if plane.ndim == 2 else is_clear[..., None], plane.dtype.type(0), plane))
 
 
-def _refuse_animation(before: bytes) -> None:
+def _refuse_animation(before: Mapping[bytes, bytes]) -> None:
     """Raise `UnreadableImageError` if a chunk before the pixels says that several images follow."""
-    place = before.find(b"acTL")
-    n_images = int.from_bytes(before[place + 4 : place + 8], "big") if place >= 0 else 1
+    n_images = int.from_bytes(before.get(b"acTL", b"\0\0\0\1")[:4], "big")
     if n_images > 1:
         raise UnreadableImageError(f"holds {n_images} images; one was expected. Save each as a file of its own")
 
 
-def _has_exif(content: bytes, before: bytes) -> bool:
+def _has_exif(content: bytes, before: Mapping[bytes, bytes]) -> bool:
     # The chunk stands before or after the pixels, which are not worth searching.
     return b"eXIf" in before or b"eXIf" in content[-65536:]
 

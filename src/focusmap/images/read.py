@@ -47,6 +47,7 @@ FORMATS = (
     Format("PNG", read_png, 0, b"\x89PNG\r\n\x1a\n", (".png",), png_shape),
     Format("JPEG", read_jpeg, 0, b"\xff\xd8\xff", (".jpg", ".jpeg", ".jpe", ".jfif"), jpeg_shape),
     Format("DICOM", read_dicom, 128, b"DICM", (".dcm", ".dicom", ".ima")),
+    Format("DICOM", read_dicom, 0, b"DICM", (".dcm", ".dicom", ".ima")),
     Format("TIFF", read_tiff, 0, b"II*\x00", (".tif", ".tiff")),
     Format("TIFF", read_tiff, 0, b"MM\x00*", (".tif", ".tiff")),
     Format("TIFF", read_tiff, 0, b"II+\x00", (".tif", ".tiff")),
@@ -208,6 +209,8 @@ def _recognise(path: Path) -> Format:
     named = _named(path)
     if named is not None and (named.name == "DICOM" or (named.name == "NIfTI" and is_header(head))):
         return named
+    if is_header(head) or (path.suffix == ".img" and path.with_suffix(".hdr").is_file()):
+        raise UnreadableImageError("is one of a pair of Analyze or NIfTI (.hdr and .img). Save both as one .nii file")
     known = ", ".join(dict.fromkeys(kind.name for kind in FORMATS))
     raise UnreadableImageError(f"its content is none of {known}; it begins with {head[:8]!r}")
 

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 BIG_TIFF = (b"II+\x00", b"MM\x00+")
 # Tags of TIFF 6.0 and its supplements, and by which microscopes keep several planes behind one directory.
-SUBFILE, DESCRIPTION, EXTRA, FORMAT, TILE_WIDTH, TILE_LENGTH = 254, 270, 338, 339, 322, 323
+SUBFILE, COMPRESSION, DESCRIPTION, EXTRA, FORMAT, TILE_WIDTH, TILE_LENGTH = 254, 259, 270, 338, 339, 322, 323
+# As is, CCITT, LZW, JPEG, deflate, PackBits, LZMA, Zstandard; tifffile has what else there is, as JPEG 2000 and WebP.
+OF_PILLOW = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
 METAMORPH = 33629
 REDUCED, MASK = 1, 4
 NO_IMAGE = REDUCED | MASK
@@ -32,7 +34,7 @@ STACKS = (33628, METAMORPH, 34361, 34412, 50838, 50839, 51123)
 HINTS = ("ImageJ=", "shape", "<OME", "SCANIMAGE", "MetaMorph")
 UNSIGNED, SIGNED, DECIMAL = 1, 2, 3
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE = 0, 1, 2, 3
-MEANINGS = {4: "a mask", 5: "CMYK", 6: "YCbCr", 8: "CIE Lab", 32803: "a colour filter array"}
+MEANINGS = {3: "a palette", 4: "a mask", 5: "CMYK", 6: "YCbCr", 8: "CIE Lab", 32803: "a colour filter array"}
 ASSOCIATED, UNASSOCIATED = 1, 2
 
 
@@ -47,6 +49,7 @@ class TiffHeader:
     photometric: int
     extra: tuple[int, ...]
     n_samples: int
+    compression: int
     orientation: int
     may_be_stack: bool
 
@@ -62,6 +65,8 @@ class TiffHeader:
         if len(set(self.bits)) > 1 or (
             self.extra and (self.extra, self.bits[0], self.n_samples) != ((UNASSOCIATED,), 8, 4)
         ):
+            return False
+        if self.compression not in OF_PILLOW:
             return False
         if self.kind == UNSIGNED and self.bits[0] <= 8:
             return self.n_samples <= 4
@@ -117,6 +122,7 @@ def _header(content: bytes) -> TiffHeader:
         photometric=int(tags.get(Tiff.PHOTOMETRIC_INTERPRETATION, BLACK_IS_ZERO)),
         extra=tuple(int(one) for one in tags.get(EXTRA, ())),
         n_samples=n_samples,
+        compression=int(tags.get(COMPRESSION, 1)),
         orientation=int(tags.get(0x0112, 1)),
         may_be_stack=any(hint in described for hint in HINTS) or any(tag in tags for tag in STACKS),
     )

@@ -17,7 +17,7 @@ import pandas as pd
 from focusmap.errors import InputError, MissingFileError
 from focusmap.files import Json, disk_errors, refuse_existing, write_table
 from focusmap.reading_room.shelf import Item
-from focusmap.study import open_run
+from focusmap.study import names_nobody, normal_id, open_run
 
 FOLDER, JOURNAL, KEY, IMAGES = "corrections", "corrections.jsonl", "key", "images"
 
@@ -40,7 +40,11 @@ def pseudonym(folder: Path, patient: str) -> str:
         if not file.is_file():
             file.touch(mode=0o600)
             file.write_text(secrets.token_hex(32))
-    return "P" + hmac.new(file.read_text().encode(), patient.encode(), hashlib.sha256).hexdigest()[:12]
+    names = ["P" + hmac.new(file.read_text().encode(), text.encode(), hashlib.sha256).hexdigest()[:12]
+             for text in (patient, normal_id(patient))]  # fmt: skip
+    # Journals from before ids had a normal form know the patient as sent.
+    known = (folder / JOURNAL).read_text() if (folder / JOURNAL).is_file() else ""
+    return names[0] if names[0] in known else names[1]
 
 
 def stem_of(file: Path) -> str:
@@ -63,7 +67,7 @@ def store(run: Path, item: Item, said: tuple[str, str], kept: tuple[str, str]) -
     told = next(one for one in _targets(item) if one["name"] == target)
     line: Json = {
         "image": image,
-        "patient": pseudonym(folder, patient) if patient else "",
+        "patient": "" if names_nobody(patient) else pseudonym(folder, patient),
         "target": target,
         "label": label,
         "answer": told["answer"],

@@ -32,7 +32,6 @@ from .flags import count_rows as count_rows
 from .flags import flags_in_words as flags_in_words
 from .flags import said_by_models as said_by_models
 from .flags import side_by_side as side_by_side
-from .ids import DICOM_SUFFIX as DICOM_SUFFIX
 from .ids import HEADER_PATIENT as HEADER_PATIENT
 from .ids import SPELLINGS as SPELLINGS
 from .ids import names_nobody as names_nobody

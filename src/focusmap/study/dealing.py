@@ -9,18 +9,20 @@ Without patient ids, neighbouring slices may show one patient. Blocks that follo
 kept apart by rows that nobody uses share at most the patients who are longer than the gap.
 """
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-import pandas as pd
 
 from focusmap.errors import InputError
 from focusmap.study.task import Task
+from focusmap.study.values import numbers_in
 
 N_BINS = 4
 N_DEALS = 64
 PATIENTS_DEALT = 20_000
+PARTS = re.compile(r"\d+|\D+")
 
 
 def label_matrix(task: Task, truth: np.ndarray) -> np.ndarray:
@@ -192,15 +194,22 @@ def deal_blocks(order: np.ndarray, strata: np.ndarray, fractions: Sequence[float
     )
 
 
-def sequence_ranks(cells: Sequence[str]) -> np.ndarray:
-    """Return the rank of each cell, ``(N,) int``: by number where all are numbers, else by text.
+def _natural(text: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in PARTS.findall(text)]
 
-    >>> sequence_ranks(["10", "9", "9"])
-    array([1, 0, 0])
+
+def sequence_ranks(cells: Sequence[str]) -> np.ndarray:
+    """Return the rank of each cell, ``(N,) int``: by number where all are numbers, else by the numbers in texts.
+
+    >>> sequence_ranks(["10", "9", "9"]), sequence_ranks(["slice 10", "slice 9"])
+    (array([1, 0, 0]), array([1, 0]))
     """
-    numbers = pd.to_numeric(pd.Series(list(cells)), errors="coerce").to_numpy(dtype=np.float64)
-    keys = np.asarray(cells, dtype=str) if np.isnan(numbers).any() else numbers
-    return np.unique(keys, return_inverse=True)[1]
+    numbers = numbers_in(cells)
+    if not np.isnan(numbers).any():
+        return np.unique(numbers, return_inverse=True)[1]
+    ordered = sorted(set(cells), key=_natural)
+    rank = {cell: place for place, cell in enumerate(ordered)}
+    return np.array([rank[cell] for cell in cells], dtype=int)
 
 
 def _class_runs(strata: np.ndarray, shortest: int) -> list[tuple[int, int]]:

@@ -275,7 +275,7 @@ def with_header_patients(study: Study, raw: pd.DataFrame) -> tuple[Study, pd.Dat
     if not is_asked or study.path_column is None or HEADER_PATIENT in raw:
         return study, raw
     cells = raw[study.path_column].str.strip()
-    if not cells.str.contains(DICOM_SUFFIX).all():
+    if not all(map(may_be_dicom, map(str, cells.unique()))):
         return study, raw
     from focusmap.images import identity
 
@@ -285,6 +285,15 @@ def with_header_patients(study: Study, raw: pd.DataFrame) -> tuple[Study, pd.Dat
     notes = (*study.notes, f"no column names the patients; the headers do ({len(set(owner_of.values()))} patients)")
     taken = replace(study, patient_column=HEADER_PATIENT, patients="column", notes=tuple(dict.fromkeys(notes)))
     return taken, raw.assign(**{HEADER_PATIENT: cells.map(owner_of)})
+
+
+def may_be_dicom(name: str) -> bool:
+    """Return whether a file may be DICOM by its name: by its suffix, or because it has none of another image.
+
+    >>> may_be_dicom("a.dcm"), may_be_dicom("IM0001"), may_be_dicom("1.2.840.113619"), may_be_dicom("a.png")
+    (True, True, True, False)
+    """
+    return DICOM_SUFFIX.search(name) is not None or IMAGE_SUFFIX.search(name) is None
 
 
 def relative_path(cell: str, row: int, case: str = "") -> str:

@@ -15,6 +15,7 @@ import pandas as pd
 from focusmap.errors import InputError
 from focusmap.images import parse
 from focusmap.study.cohort import SPLIT_NAMES
+from focusmap.study.ids import names_nobody, normal_id
 
 FIELD = re.compile(r"\{([^{}]*)\}")
 IGNORED = "_"
@@ -128,6 +129,7 @@ def _group(field: str) -> str:
 
 HEADER_COLUMNS = ("patient_id", "accession", "study_date", "view", "laterality", "modality")
 IDENTIFIERS = ("patient_id", "accession")
+FORM = "normal form of the id"
 # What lies among images in an archive and is none.
 NO_IMAGES = ("KO", "PR", "REG", "RTDOSE", "RTPLAN", "RTSTRUCT", "SEG", "SR")
 
@@ -167,21 +169,28 @@ def join_labels(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
     by = next((name for name in reversed(IDENTIFIERS) if name in labels), None)
     if by is None:
         raise InputError("has neither a column accession nor patient_id to find its images by.")
-    known = labels[labels[by] != ""].drop_duplicates()
-    if known[by].duplicated().any():
-        row = int(np.flatnonzero(known[by].duplicated())[0])
+    known_forms = {text: "" if names_nobody(text) else normal_id(text) for text in map(str, labels[by].unique())}
+    forms = labels[by].map(known_forms)
+    known = labels.drop(columns=by).assign(**{FORM: forms})[forms != ""].drop_duplicates()
+    if known[FORM].duplicated().any():
+        row = int(np.flatnonzero(known[FORM].duplicated())[0])
         raise InputError(f"says two things of one {by} (row {int(known.index[row]) + 2}).")
     own = [name for name in table if name not in labels or name == by]
-    joined = table[own].merge(known, on=by, how="inner")
+    asked = table[own].assign(**{FORM: [normal_id(str(text)) if text else "" for text in table[by]]})
+    joined = asked.merge(known, on=FORM, how="inner").drop(columns=FORM)
     if not len(joined):
         raise InputError(f"knows none of the images: no {by} of theirs stands in it.")
     return joined
 
 
 def pseudonyms(cells: Iterable[str], key: str, sign: str) -> list[str]:
-    """Return what identifiers are called by who does not know the key: the same for the same; empty stays empty."""
+    """Return what identifiers are called by who does not know the key: the same for the same in their normal form.
+
+    What names nobody is empty.
+    """
 
     def called(cell: str) -> str:
-        return sign + hmac.new(key.encode(), f"{sign} {cell}".encode(), hashlib.sha256).hexdigest()[:12]
+        said = f"{sign} {normal_id(cell)}".encode()
+        return sign + hmac.new(key.encode(), said, hashlib.sha256).hexdigest()[:12]
 
-    return [called(cell) if cell else "" for cell in cells]
+    return ["" if names_nobody(cell) else called(cell) for cell in cells]
