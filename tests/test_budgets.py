@@ -57,6 +57,19 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, str]]:
                 yield from imports(node)
 
 
+def through_rooms(tree: ast.AST, house: str) -> Iterator[tuple[str, str]]:
+    """Yield room and name of what is asked of a room that is imported whole; quoted types are left out.
+
+    >>> list(through_rooms(ast.parse("from house import a\\ndef f(x: 'a.Low'):\\n    a.High(x.b)"), "house"))
+    [('house.a', 'High')]
+    """
+    whole = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == house)
+    rooms = {alias.asname or alias.name: f"{house}.{alias.name}" for node in whole for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in rooms:
+            yield rooms[node.value.id], node.attr
+
+
 @cache
 def arrows_of(root: Path) -> dict[str, set[str]]:
     """Return which modules of a package each of them imports: through a door, the one where the name stands."""
@@ -67,7 +80,8 @@ def arrows_of(root: Path) -> dict[str, set[str]]:
         return inner if (inner := f"{module}.{name}") in paths else doors.get(module, {}).get(name, module)
 
     trees = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in paths.items()}
-    return {name: {meant(*found) for found in imports(tree)} & set(paths) for name, tree in trees.items()}
+    found = {name: [*imports(tree), *through_rooms(tree, root.name)] for name, tree in trees.items()}
+    return {name: {meant(*one) for one in asked} & set(paths) for name, asked in found.items()}
 
 
 def circles(arrows: dict[str, set[str]]) -> list[set[str]]:
@@ -162,9 +176,10 @@ def test_a_circle_is_found_behind_doors(tmp_path: Path) -> None:
         (root / name).write_text(text, encoding="utf-8")
     assert circles(arrows_of(root)) == []  # the room's circle is not one of its modules
     assert circles_of_rooms(root) == [{"a", "b"}]
-    arrows_of.cache_clear()
-    (root / "b/middle.py").write_text("from house.a import High", encoding="utf-8")
-    assert circles(arrows_of(root)) == [{"house.a.high", "house.b.middle"}]
+    for text in ("from house.a import High", "from house import a\n\ndef middle():\n    return a.High()"):
+        arrows_of.cache_clear()
+        (root / "b/middle.py").write_text(text, encoding="utf-8")
+        assert circles(arrows_of(root)) == [{"house.a.high", "house.b.middle"}]
 
 
 def test_what_stands_at_a_door_is_there() -> None:
@@ -179,8 +194,9 @@ def test_what_stands_at_a_door_is_there() -> None:
 def test_no_module_goes_through_the_door_of_its_own_room() -> None:
     def own(module: str, path: Path) -> list[str]:
         room = ".".join(module.split(".")[:2])
-        found = imports(ast.parse(path.read_text(encoding="utf-8")))
-        return [name for home, name in found if home == room and f"{room}.{name}" not in arrows_of(SOURCE)]
+        found = list(imports(ast.parse(path.read_text(encoding="utf-8"))))
+        through = (name for home, name in found if home == room and f"{room}.{name}" not in arrows_of(SOURCE))
+        return [*through, *(name for home, name in found if home == "focusmap" and f"focusmap.{name}" == room)]
 
     rooms = {name_of(path, SOURCE): path for path in FILES if (path.parent / "__init__.pyi").exists()}
     assert {module: names for module, path in rooms.items() if (names := own(module, path))} == {}

@@ -12,7 +12,7 @@ from PIL import Image
 
 from focusmap.cli import main
 from focusmap.files import cut_to, read_table
-from focusmap.heatmaps import MapNames, file_name, write
+from focusmap.heatmaps import MapNames, file_name, map_files
 from support.options import quick
 from support.studies import phantom_study
 
@@ -123,7 +123,7 @@ def test_a_full_disk_leaves_no_maps_without_an_index(
             written.append(path)
             np.savez(path, map=heat_map)
 
-    monkeypatch.setattr(write, "write_map", full)
+    monkeypatch.setattr(map_files, "write_map", full)
     films = run.parent / "study/images"
     done("explain", run, films, "--out", tmp_path / "maps", code=2)
     assert "Free some space" in capsys.readouterr().err
@@ -137,7 +137,7 @@ def test_a_full_disk_leaves_what_else_lies_in_the_folder(
     def full(path: Path, heat_map: np.ndarray) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(write, "write_map", full)
+    monkeypatch.setattr(map_files, "write_map", full)
     (tmp_path / "maps").mkdir()
     Image.new("L", (8, 8)).save(tmp_path / "maps/mine.png")
     done("explain", run, run.parent / "study/images", "--out", tmp_path / "maps", code=2)

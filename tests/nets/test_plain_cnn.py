@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from focusmap.images import parse_crop, shares_box
 from focusmap.nets.build import Architecture, build_net
-from focusmap.nets.own_nets import PLAIN_NETS, PLAIN_WIDTHS, Block
+from focusmap.nets.staged import PLAIN_NETS, PLAIN_WIDTHS, Block
 from focusmap.study import recipe_from
 
 

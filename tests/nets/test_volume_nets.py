@@ -11,8 +11,8 @@ from focusmap.nets.backbones import build_backbone, check_size, stages_of
 from focusmap.nets.build import Architecture, build_net, check_recipe
 from focusmap.nets.focus_net import Ensemble
 from focusmap.nets.grids import View, bring_home, show, warped
-from focusmap.nets.monai_nets import PaddedShortcut
 from focusmap.nets.pooling import POOLINGS, PoolingOptions
+from focusmap.nets.staged import PaddedShortcut
 from focusmap.study import Recipe
 
 

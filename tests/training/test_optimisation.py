@@ -14,6 +14,7 @@ from focusmap.training.optimisation import (
     OPTIMIZERS,
     PLATEAU_EPOCHS,
     PLATEAU_FACTOR,
+    EpochRecord,
     WeightAverage,
     learning_rate,
     make_optimizer,
@@ -22,7 +23,6 @@ from focusmap.training.optimisation import (
     set_learning_rate,
     state_tensors,
 )
-from focusmap.training.records import EpochRecord
 
 
 def test_a_frozen_start_is_followed_by_warm_up_and_cosine() -> None:

@@ -8,7 +8,7 @@ import torch
 
 from focusmap.nets import Architecture, build_net
 from focusmap.study import Augmentation
-from focusmap.training import loop
+from focusmap.training import epoch, loop
 from focusmap.training.loop import fit, training_seconds
 from support.small_study import QUICK, study
 
@@ -29,14 +29,14 @@ def test_the_time_told_is_about_the_time_taken():
 def clocked(monkeypatch, seconds_of):
     """Let each step last as long as `seconds_of` says of its number of images; return the steps taken."""
     taken, clock = [], [0.0]
-    step = loop.take_step
+    step = epoch.take_step
 
     def timed(session, together, epoch):
         taken.append(len(together[0].positions))
         clock[0] += seconds_of(taken)
         return step(session, together, epoch)
 
-    monkeypatch.setattr(loop, "take_step", timed)
+    monkeypatch.setattr(epoch, "take_step", timed)
     monkeypatch.setattr(loop.time, "perf_counter", lambda: clock[0])
     return taken
 
@@ -65,5 +65,5 @@ def test_a_batch_that_does_not_fit_has_no_time(monkeypatch):
     def full(session, together, epoch):
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(loop, "take_step", full)
+    monkeypatch.setattr(epoch, "take_step", full)
     assert training_seconds(net(), study(), QUICK) is None

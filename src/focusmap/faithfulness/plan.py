@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from focusmap import heatmaps
 from focusmap.errors import InputError
 from focusmap.evaluation import apply, edges_map
 from focusmap.heatmaps import Item, check_method, heat_maps
@@ -155,12 +156,10 @@ def plan_trust(
     InputError, MissingFileError
         If a method is unknown or needs another net, or another run has no model or none to compare with.
     """
-    from focusmap.heatmaps import choose_method, methods_of
-
     if model.net.reconstructs:
         raise InputError("trust is measured in a classifier's maps; an autoencoder's map is its score, place by place.")
-    methods = methods_of(model.net) if ALL in request.methods else request.methods or drawn
-    names = tuple(dict.fromkeys(choose_method(name, model.net) for name in methods))
+    methods = heatmaps.methods_of(model.net) if ALL in request.methods else request.methods or drawn
+    names = tuple(dict.fromkeys(heatmaps.choose_method(name, model.net) for name in methods))
 
     def other(folder: Path) -> "Model":
         found = load_run_net(folder, options.devices)
@@ -181,12 +180,10 @@ def plan_trust(
 
 def _refuse_incomparable(folder: Path, other: "Model", model: "Model", methods: Sequence[str]) -> None:
     """Raise `InputError` unless another run's model knows the labels of `model`, and all methods can draw its maps."""
-    from focusmap.heatmaps import can_draw
-
     missing = [name for name in model.task.label_names if name not in other.task.label_names]
     if missing:
         raise InputError(f"{folder}: does not know {', '.join(missing)}; a run on the same data was expected.")
-    absent = [name for name in methods if not can_draw(other.net, name)]
+    absent = [name for name in methods if not heatmaps.can_draw(other.net, name)]
     if absent:
         raise InputError(
             f"{folder}: its net has no {absent[0]} maps to compare with. Leave it out, or say --trust-method cam."
@@ -195,13 +192,11 @@ def _refuse_incomparable(folder: Path, other: "Model", model: "Model", methods: 
 
 def choose_subjects(cohort: Cohort, index: pd.DataFrame, plan: TrustPlan) -> "list[Subject]":
     """Return images with a label each to measure trust on, from the index of a cohort's maps."""
-    from focusmap.heatmaps import Item
-
     owners = dict(zip(cohort.image_ids, cohort.patient_ids, strict=True))
     chosen = choose_maps(index.assign(patient_id=index["image_id"].map(owners)), plan.n_maps, plan.seed)
     columns = (chosen[name] for name in ("image_id", "path", "patient_id", "target", "predicted"))
     return [
-        Subject(Item(image_id, path, cohort.file(image_id)), patient_id, label, predicted)
+        Subject(heatmaps.Item(image_id, path, cohort.file(image_id)), patient_id, label, predicted)
         for image_id, path, patient_id, label, predicted in zip(*columns, strict=True)
     ]
 

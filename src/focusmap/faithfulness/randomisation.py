@@ -18,7 +18,6 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from focusmap.errors import InputError
 from focusmap.files import Json
@@ -163,7 +162,7 @@ def _pool(parts: Sequence[Similarity]) -> Similarity:
     )
 
 
-Net = TypeVar("Net", bound=nn.Module)
+Net = TypeVar("Net", bound=torch.nn.Module)
 Source = TypeVar("Source")
 
 
@@ -233,12 +232,12 @@ NOISE_RADIUS, N_DRAWS = 0.02, 10
 
 
 def max_sensitivity(
-    explain: Callable[[Tensor], Tensor],
-    batch: Tensor,
+    explain: Callable[[torch.Tensor], torch.Tensor],
+    batch: torch.Tensor,
     radius: float = NOISE_RADIUS,
     n_draws: int = N_DRAWS,
     seed: int = 0,
-) -> Tensor:
+) -> torch.Tensor:
     """Return max ||M(x + d) - M(x)|| / ||M(x)|| over uniform random |d| <= `radius` (Yeh et al. 2019, definition 3).
 
     Parameters

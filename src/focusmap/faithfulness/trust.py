@@ -13,35 +13,10 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from focusmap.faithfulness import curves, randomisation
 from focusmap.faithfulness.criteria import SOURCES, Verdict, agrees, better_than_nothing, forgets, steady
-from focusmap.faithfulness.curves import (
-    GRID,
-    PERCENTILES,
-    Removals,
-    area,
-    deletion_curve,
-    displaced,
-    infidelity,
-    insertion_curve,
-    measure_removals,
-    random_features,
-    road,
-    sensitivity_n,
-    squares,
-    unexplained,
-)
 from focusmap.faithfulness.plan import Draw, Panel, Subject, TrustPlan, edge_maps, method_maps, noise_maps, panel_of
-from focusmap.faithfulness.randomisation import (
-    Comparison,
-    agreement,
-    between_images,
-    cascading_randomisation,
-    label_randomisation,
-    max_sensitivity,
-    pooled,
-)
 from focusmap.files import Json
 from focusmap.models import Model
 from focusmap.nets import Architecture, FocusNet, PoolingOptions, build_net, on_grid
@@ -67,8 +42,8 @@ class Bench:
 
     panel: Panel
     subjects: Sequence[Subject]
-    squares: Removals
-    features: Mapping[int, Removals]
+    squares: curves.Removals
+    features: Mapping[int, curves.Removals]
     plan: TrustPlan
 
     @property
@@ -83,9 +58,9 @@ class Trial:
 
     bench: Bench
     draw: Draw
-    maps: Tensor
-    misplaced: Tensor
-    between: Comparison
+    maps: torch.Tensor
+    misplaced: torch.Tensor
+    between: randomisation.Comparison
 
     def of_net(self, net: FocusNet) -> np.ndarray:
         """Return the maps of the same images by a net with other weights."""
@@ -97,7 +72,7 @@ class Trial:
         maps = self.draw(panel_of(model, self.bench.subjects))
         return on_grid(maps[:, None], self.maps.shape[1:])[:, 0].cpu().numpy()
 
-    def judge(self, gains: Tensor) -> Verdict:
+    def judge(self, gains: torch.Tensor) -> Verdict:
         """Return whether gains over an uninformative map, ``(N,)``, are shown to be above 0."""
         return better_than_nothing(gains, self.bench.patients, self.bench.plan.seed)
 
@@ -106,17 +81,25 @@ def bench_of(model: Model, subjects: Sequence[Subject], plan: TrustPlan) -> Benc
     """Return what all methods are judged on: the subjects, and what the model says without parts of them."""
     panel = panel_of(model, subjects)
     batch, n_draws, seed = panel.batch, plan.n_draws, plan.seed
-    n_features = int(np.prod([min(GRID, side) for side in batch.shape[2:]]))
+    n_features = int(np.prod([min(curves.GRID, side) for side in batch.shape[2:]]))
     counts = [max(round(share * n_features), 1) for share in FEATURE_SHARES]
-    without = {n: measure_removals(panel.logit, batch, random_features(batch, n, n_draws, seed)) for n in counts}
-    return Bench(panel, subjects, measure_removals(panel.logit, batch, squares(batch, n_draws, seed)), without, plan)
+    without = {
+        n: curves.measure_removals(panel.logit, batch, curves.random_features(batch, n, n_draws, seed)) for n in counts
+    }
+    return Bench(
+        panel,
+        subjects,
+        curves.measure_removals(panel.logit, batch, curves.squares(batch, n_draws, seed)),
+        without,
+        plan,
+    )
 
 
 def put_on_trial(draw: Draw, bench: Bench) -> Trial:
     """Return a method on trial, its maps drawn."""
     maps, seed = draw(bench.panel), bench.plan.seed
-    between = between_images(maps.cpu().numpy(), bench.panel.columns.tolist(), seed)
-    return Trial(bench, draw, maps, displaced(maps, seed), between)
+    between = randomisation.between_images(maps.cpu().numpy(), bench.panel.columns.tolist(), seed)
+    return Trial(bench, draw, maps, curves.displaced(maps, seed), between)
 
 
 Judged: TypeAlias = tuple[Verdict, dict[str, Json]]
@@ -140,24 +123,25 @@ def judges_for(model: Model, plan: TrustPlan) -> dict[str, Judge]:
 def _deletion(trial: Trial) -> Judged:
     panel, seed = trial.bench.panel, trial.bench.plan.seed
     own, control = (
-        deletion_curve(panel.probability, panel.batch, maps, seed=seed) for maps in (trial.maps, trial.misplaced)
+        curves.deletion_curve(panel.probability, panel.batch, maps, seed=seed) for maps in (trial.maps, trial.misplaced)
     )
-    return trial.judge(area(control) - area(own)), {"curve": _mean(own), "control": _mean(control)}
+    return trial.judge(curves.area(control) - curves.area(own)), {"curve": _mean(own), "control": _mean(control)}
 
 
 def _insertion(trial: Trial) -> Judged:
     panel, seed = trial.bench.panel, trial.bench.plan.seed
     own, control = (
-        insertion_curve(panel.probability, panel.batch, maps, seed=seed) for maps in (trial.maps, trial.misplaced)
+        curves.insertion_curve(panel.probability, panel.batch, maps, seed=seed)
+        for maps in (trial.maps, trial.misplaced)
     )
-    return trial.judge(area(own) - area(control)), {"curve": _mean(own), "control": _mean(control)}
+    return trial.judge(curves.area(own) - curves.area(control)), {"curve": _mean(own), "control": _mean(control)}
 
 
 def _road(trial: Trial) -> Judged:
     panel = trial.bench.panel
-    found = road(panel.probability, panel.batch, trial.maps, seed=trial.bench.plan.seed)
+    found = curves.road(panel.probability, panel.batch, trial.maps, seed=trial.bench.plan.seed)
     details: dict[str, Json] = {
-        "percentiles": list(PERCENTILES),
+        "percentiles": list(curves.PERCENTILES),
         "least_first": _mean(found.least_first),
         "most_first": _mean(found.most_first),
     }
@@ -166,8 +150,8 @@ def _road(trial: Trial) -> Judged:
 
 def _infidelity(trial: Trial) -> Judged:
     removals = trial.bench.squares
-    own, control = unexplained(removals, trial.maps), unexplained(removals, trial.misplaced)
-    scaled = infidelity(removals, trial.maps, scaled=True)
+    own, control = curves.unexplained(removals, trial.maps), curves.unexplained(removals, trial.misplaced)
+    scaled = curves.infidelity(removals, trial.maps, scaled=True)
     details: dict[str, Json] = {
         "infidelity": float(scaled.mean()),
         "unexplained": _number(own.nanmean()),
@@ -177,14 +161,14 @@ def _infidelity(trial: Trial) -> Judged:
 
 
 def _sensitivity_n(trial: Trial) -> Judged:
-    found = {n: sensitivity_n(removals, trial.maps) for n, removals in trial.bench.features.items()}
+    found = {n: curves.sensitivity_n(removals, trial.maps) for n, removals in trial.bench.features.items()}
     by_n: dict[str, Json] = {str(n): _number(values.nanmean()) for n, values in found.items()}
     return trial.judge(torch.stack(list(found.values())).nanmean(dim=0)), {"by_n": by_n}
 
 
 def _max_sensitivity(trial: Trial) -> Judged:
     panel = trial.bench.panel
-    changes = max_sensitivity(
+    changes = randomisation.max_sensitivity(
         lambda images: trial.draw(replace(panel, batch=images)), panel.batch, seed=trial.bench.plan.seed
     )
     return steady(changes), {}
@@ -196,8 +180,10 @@ def _randomisation(trial: Trial) -> Judged:
     architecture = Architecture.from_dict(model.card.architecture)
     device = trial.bench.panel.batch.device
     untrained = [build_net(architecture, seed=first + i).eval().to(device) for i in range(N_UNTRAINED)]
-    cascades = [cascading_randomisation(trial.of_net, model.nets[0], net, N_STEPS) for net in untrained]
-    steps = [(step[0].layer, pooled([one.similarity for one in step])) for step in zip(*cascades, strict=True)]
+    cascades = [randomisation.cascading_randomisation(trial.of_net, model.nets[0], net, N_STEPS) for net in untrained]
+    steps = [
+        (step[0].layer, randomisation.pooled([one.similarity for one in step])) for step in zip(*cascades, strict=True)
+    ]
     details: dict[str, Json] = {
         "between_images": trial.between.to_dict(),
         "steps": [{"layer": layer, **similarity.to_dict()} for layer, similarity in steps],
@@ -218,7 +204,7 @@ JUDGES: dict[str, Judge] = {
 
 def _label_randomisation(model: Model, shuffled: Model) -> Judge:
     def judge(trial: Trial) -> Judged:
-        found = label_randomisation(trial.of_model, model, shuffled)
+        found = randomisation.label_randomisation(trial.of_model, model, shuffled)
         return forgets(found, trial.between), {"similarity": found.to_dict()}
 
     return judge
@@ -226,7 +212,7 @@ def _label_randomisation(model: Model, shuffled: Model) -> Judge:
 
 def _agreement(models: Sequence[Model]) -> Judge:
     def judge(trial: Trial) -> Judged:
-        found = agreement(trial.of_model, models)
+        found = randomisation.agreement(trial.of_model, models)
         return agrees(found, trial.between), {"similarity": found.to_dict(), "n_models": len(models)}
 
     return judge
@@ -238,12 +224,12 @@ def _design(model: Model) -> tuple[str, PoolingOptions]:
     return architecture.model, architecture.pooling
 
 
-def _mean(curves: Tensor) -> list[Json]:
+def _mean(values: torch.Tensor) -> list[Json]:
     """Return the mean over images of ``(N, S)`` curves."""
-    return [float(value) for value in curves.mean(dim=0)]
+    return [float(value) for value in values.mean(dim=0)]
 
 
-def _number(value: Tensor) -> float | None:
+def _number(value: torch.Tensor) -> float | None:
     return None if bool(value.isnan()) else float(value)
 
 

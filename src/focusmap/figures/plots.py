@@ -7,23 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from focusmap.figures.style import (
-    INK,
-    MUTED,
-    NEGATIVE,
-    NORMAL,
-    PALETTE,
-    POSITIVE,
-    SMALL,
-    grid_of_squares,
-    name_axes,
-    name_outer_axes,
-    name_panel,
-    new_figure,
-    plain,
-    save_figure,
-    tidy,
-)
+from focusmap.figures import style
 from focusmap.files import Json, branch, items, number, series, text
 
 if TYPE_CHECKING:
@@ -71,25 +55,25 @@ class Curve:
 
 def roc_figure(curves: Sequence[Curve]) -> "Figure":
     """Return ROC curves; the dashed line is guessing, the dot the operating point."""
-    figure, panels = grid_of_squares(len(curves))
+    figure, panels = style.grid_of_squares(len(curves))
     for axes, curve in zip(panels, curves, strict=True):
-        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-        axes.plot(curve.x, curve.y, color=NEGATIVE, linewidth=1.6, solid_joinstyle="round")
+        axes.plot([0, 1], [0, 1], color=style.MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.plot(curve.x, curve.y, color=style.NEGATIVE, linewidth=1.6, solid_joinstyle="round")
         _finish(axes, curve)
-    name_outer_axes(panels, "1 − specificity", "sensitivity")
+    style.name_outer_axes(panels, "1 − specificity", "sensitivity")
     return figure
 
 
 def pr_figure(curves: Sequence[Curve]) -> "Figure":
     """Return precision-recall curves; the dashed line is the share of positives, what guessing would give."""
-    figure, panels = grid_of_squares(len(curves))
+    figure, panels = style.grid_of_squares(len(curves))
     for axes, curve in zip(panels, curves, strict=True):
         if curve.baseline is not None:
-            axes.axhline(curve.baseline, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+            axes.axhline(curve.baseline, color=style.MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
         # A precision holds until the next recall: interpolating between the two would promise too much.
-        axes.plot(curve.x, curve.y, color=NEGATIVE, linewidth=1.6, drawstyle="steps-pre")
+        axes.plot(curve.x, curve.y, color=style.NEGATIVE, linewidth=1.6, drawstyle="steps-pre")
         _finish(axes, curve)
-    name_outer_axes(panels, "sensitivity (recall)", "precision (PPV)")
+    style.name_outer_axes(panels, "sensitivity (recall)", "precision (PPV)")
     return figure
 
 
@@ -99,9 +83,9 @@ def calibration_figure(curves: Sequence[Curve]) -> "Figure":
     No line joins them: between a full bin and a lone image it would show a course that nobody has seen. Where there
     are patients enough, the smooth course is drawn with its limits.
     """
-    figure, panels = grid_of_squares(len(curves))
+    figure, panels = style.grid_of_squares(len(curves))
     for axes, curve in zip(panels, curves, strict=True):
-        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.plot([0, 1], [0, 1], color=style.MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
         counts = np.ones(len(curve.x)) if curve.counts is None else curve.counts
         # Of a rare label all that happens lies near 0.
         reach = min(max(1.15 * float(np.max([curve.x, curve.y])), 0.1), 1.02)
@@ -114,11 +98,11 @@ def calibration_figure(curves: Sequence[Curve]) -> "Figure":
         areas = FULLEST_DOT * counts / max(counts.max(initial=0), 1)
         if curve.beside:
             x, y, low, high = (curve.beside[name] for name in ("predicted", "observed", "low", "high"))
-            axes.fill_between(x, low, high, color=NEGATIVE, alpha=0.15, linewidth=0)
-            axes.plot(x, y, color=NEGATIVE, linewidth=1.2)
-        axes.scatter(curve.x, curve.y, s=areas, color=NEGATIVE, edgecolor="white", linewidth=0.4, clip_on=False)
+            axes.fill_between(x, low, high, color=style.NEGATIVE, alpha=0.15, linewidth=0)
+            axes.plot(x, y, color=style.NEGATIVE, linewidth=1.2)
+        axes.scatter(curve.x, curve.y, s=areas, color=style.NEGATIVE, edgecolor="white", linewidth=0.4, clip_on=False)
         _finish(axes, curve)
-    name_outer_axes(panels, "predicted probability", "observed share")
+    style.name_outer_axes(panels, "predicted probability", "observed share")
     return figure
 
 
@@ -127,19 +111,19 @@ def decision_figure(curves: Sequence[Curve]) -> "Figure":
 
     The note says from where to where the model beats both, its whole interval above the better of them.
     """
-    figure, panels = grid_of_squares(len(curves))
+    figure, panels = style.grid_of_squares(len(curves))
     for axes, curve in zip(panels, curves, strict=True):
         low, high, of_all = (curve.beside[name] for name in ("low", "high", "act_on_all"))
-        axes.fill_between(curve.x, low, high, color=NEGATIVE, alpha=0.15, linewidth=0)
-        axes.axhline(0, color=MUTED, linewidth=0.8)
-        axes.plot(curve.x, of_all, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-        axes.plot(curve.x, curve.y, color=NEGATIVE, linewidth=1.6)
+        axes.fill_between(curve.x, low, high, color=style.NEGATIVE, alpha=0.15, linewidth=0)
+        axes.axhline(0, color=style.MUTED, linewidth=0.8)
+        axes.plot(curve.x, of_all, color=style.MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.plot(curve.x, curve.y, color=style.NEGATIVE, linewidth=1.6)
         top = max(float(np.nanmax(curve.y)), float(of_all[0]), 0.02)
         axes.set_ylim(-0.25 * top, 1.1 * top)
         axes.yaxis.set_major_locator(_few_ticks())
         axes.yaxis.set_major_formatter("{x:g}")
         _finish(axes, replace(curve, note=_range_of_benefit(curve)))
-    name_outer_axes(panels, "probability from which one acts", "net benefit")
+    style.name_outer_axes(panels, "probability from which one acts", "net benefit")
     return figure
 
 
@@ -162,38 +146,38 @@ def agreement_figure(truth: np.ndarray, predicted: np.ndarray, name: str) -> "Fi
 
     Bland and Altman, Lancet 1986: the mean difference, and 1.96 standard deviations either side of it.
     """
-    figure = new_figure(9.2, 3.9)
+    figure = style.new_figure(9.2, 3.9)
     scatter, apart = (figure.add_axes((left, 0.15, 0.36, 0.72)) for left in (0.09, 0.6))
     for axes in (scatter, apart):
-        tidy(axes)
+        style.tidy(axes)
     ends = [float(f(np.concatenate([truth, predicted]))) for f in (np.min, np.max)]
-    scatter.plot(ends, ends, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-    scatter.scatter(truth, predicted, s=13, color=NEGATIVE, edgecolor="white", linewidth=0.4)
+    scatter.plot(ends, ends, color=style.MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+    scatter.scatter(truth, predicted, s=13, color=style.NEGATIVE, edgecolor="white", linewidth=0.4)
     difference = predicted - truth
     middle, spread = float(difference.mean()), 1.96 * float(difference.std(ddof=1))
-    apart.scatter((truth + predicted) / 2, difference, s=13, color=NEGATIVE, edgecolor="white", linewidth=0.4)
-    for level, style in ((middle, "-"), (middle - spread, (0, (4, 3))), (middle + spread, (0, (4, 3)))):
-        apart.axhline(level, color=POSITIVE, linewidth=1.1, linestyle=style)
-    name_axes(scatter, "reference", "predicted")
-    name_axes(apart, "mean of both", "predicted − reference")
-    name_panel(scatter, name)
+    apart.scatter((truth + predicted) / 2, difference, s=13, color=style.NEGATIVE, edgecolor="white", linewidth=0.4)
+    for level, dashes in ((middle, "-"), (middle - spread, (0, (4, 3))), (middle + spread, (0, (4, 3)))):
+        apart.axhline(level, color=style.POSITIVE, linewidth=1.1, linestyle=dashes)
+    style.name_axes(scatter, "reference", "predicted")
+    style.name_axes(apart, "mean of both", "predicted − reference")
+    style.name_panel(scatter, name)
     limits = f"limits of agreement {middle - spread:.4g} to {middle + spread:.4g}".replace("-", "−")
-    name_panel(apart, f"mean difference {middle:.3g}".replace("-", "−"), limits)
+    style.name_panel(apart, f"mean difference {middle:.3g}".replace("-", "−"), limits)
     return figure
 
 
 def abstention_figure(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> "Figure":
     """Return the share of right answers against the share of rows that are answered, a line per target."""
-    figure = new_figure(6.4, 3.6)
+    figure = style.new_figure(6.4, 3.6)
     axes = figure.add_axes((0.11, 0.15, 0.55, 0.78))
-    tidy(axes)
+    style.tidy(axes)
     for position, (name, (answered, right)) in enumerate(curves.items()):
-        colour = PALETTE[position % len(PALETTE)]
-        axes.plot(answered, right, marker="o", markersize=3.5, linewidth=1.4, color=colour, label=plain(name, 26))
+        colour = style.PALETTE[position % len(style.PALETTE)]
+        axes.plot(answered, right, marker="o", markersize=3.5, linewidth=1.4, color=colour, label=style.plain(name, 26))
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(min([0.5, *(float(right.min()) - 0.03 for _, right in curves.values())]), 1.01)
-    name_axes(axes, "share answered with one class", "share of these that are right")
-    axes.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    style.name_axes(axes, "share answered with one class", "share of these that are right")
+    axes.legend(fontsize=style.SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1.02, 1.0))
     return figure
 
 
@@ -210,28 +194,32 @@ def confusion_figure(matrix: np.ndarray, classes: Sequence[str]) -> "Figure":
     # Room for names of at most 18 letters, and for the words beside and above them.
     names = 0.45 + 0.075 * min(max(map(len, classes)), 18)
     above = 0.35 + (0.6 * names if slanted else 0.2)
-    figure = new_figure(side + names + (1.1 if slanted else 0.2), side + above + 0.1)
+    figure = style.new_figure(side + names + (1.1 if slanted else 0.2), side + above + 0.1)
     width, height = figure.get_size_inches()
     axes = figure.add_axes((names / width, 0.1 / height, side / width, side / height))
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1.25, aspect="auto")
     for row, column in np.ndindex(matrix.shape):
         _write_cell(axes, (row, column), int(matrix[row, column]), float(share[row, column]))
-    _name_classes(axes, [plain(name, 18) for name in classes], slanted=slanted)
+    _name_classes(axes, [style.plain(name, 18) for name in classes], slanted=slanted)
     return figure
 
 
 def _finish(axes: "Axes", curve: Curve) -> None:
     if curve.point is not None:
-        axes.plot(*curve.point, marker="o", color=POSITIVE, markersize=5.5, markeredgecolor="white", clip_on=False)
-    name_panel(axes, curve.name, curve.note)
+        axes.plot(
+            *curve.point, marker="o", color=style.POSITIVE, markersize=5.5, markeredgecolor="white", clip_on=False
+        )
+    style.name_panel(axes, curve.name, curve.note)
 
 
 def _write_cell(axes: "Axes", place: tuple[int, int], count: int, share: float) -> None:
-    colour = "white" if share > 0.7 else INK
+    colour = "white" if share > 0.7 else style.INK
     row, column = place
-    axes.text(column, row - 0.08, f"{count:,}", ha="center", va="center", fontsize=NORMAL, color=colour)
-    axes.text(column, row + 0.24, f"{100 * share:.0f} %", ha="center", va="center", fontsize=SMALL - 1.5, color=colour)
+    axes.text(column, row - 0.08, f"{count:,}", ha="center", va="center", fontsize=style.NORMAL, color=colour)
+    axes.text(
+        column, row + 0.24, f"{100 * share:.0f} %", ha="center", va="center", fontsize=style.SMALL - 1.5, color=colour
+    )
 
 
 def _are_slanted(names: Sequence[str]) -> bool:
@@ -241,13 +229,13 @@ def _are_slanted(names: Sequence[str]) -> bool:
 def _name_classes(axes: "Axes", names: list[str], *, slanted: bool) -> None:
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
-    axes.set_xticks(range(len(names)), names, fontsize=SMALL, color=INK)
+    axes.set_xticks(range(len(names)), names, fontsize=style.SMALL, color=style.INK)
     if slanted:
         for name in axes.get_xticklabels():
             name.set(rotation=40, ha="left", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), names, fontsize=SMALL, color=INK)
-    axes.set_xlabel("predicted", fontsize=SMALL, color=MUTED)
-    axes.set_ylabel("truth", fontsize=SMALL, color=MUTED)
+    axes.set_yticks(range(len(names)), names, fontsize=style.SMALL, color=style.INK)
+    axes.set_xlabel("predicted", fontsize=style.SMALL, color=style.MUTED)
+    axes.set_ylabel("truth", fontsize=style.SMALL, color=style.MUTED)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -295,10 +283,10 @@ def write_curves(metrics: Tree, curves: Tree, folder: Path) -> list[Path]:
         found = curves_of(kind, metrics, curves)
         if found:
             written.append(folder / f"{name}.png")
-            save_figure(kind.draw(found), written[-1])
+            style.save_figure(kind.draw(found), written[-1])
     for position, (_, figure) in enumerate(confusion_figures(metrics)):
         written.append(folder / f"confusion_{position + 1}.png")
-        save_figure(figure, written[-1])
+        style.save_figure(figure, written[-1])
     return written
 
 

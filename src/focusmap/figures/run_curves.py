@@ -6,21 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from focusmap.figures.style import (
-    INK,
-    MUTED,
-    NEGATIVE,
-    PAGE_WIDTH,
-    PALETTE,
-    POSITIVE,
-    SMALL,
-    name_axes,
-    name_panel,
-    new_figure,
-    plain,
-    row_of_panels,
-    tidy,
-)
+from focusmap.figures import style
 from focusmap.files import Json, branch, items, number, series
 
 if TYPE_CHECKING:
@@ -32,9 +18,12 @@ History = Mapping[str, np.ndarray]
 """Columns of `history.csv`, each ``(epochs,) float``, NaN where an epoch has no value."""
 
 PANELS = (
-    ("Loss", (("train_loss", "train", NEGATIVE), ("tune_loss", "tune", POSITIVE))),
-    ("AUROC on tune, mean over labels", (("tune_auroc", "tune", POSITIVE),)),
-    ("Balance of the loss", (("positive_loss", "positives", POSITIVE), ("negative_loss", "negatives", NEGATIVE))),
+    ("Loss", (("train_loss", "train", style.NEGATIVE), ("tune_loss", "tune", style.POSITIVE))),
+    ("AUROC on tune, mean over labels", (("tune_auroc", "tune", style.POSITIVE),)),
+    (
+        "Balance of the loss",
+        (("positive_loss", "positives", style.POSITIVE), ("negative_loss", "negatives", style.NEGATIVE)),
+    ),
 )
 
 
@@ -58,7 +47,7 @@ def learning_figure(history: History) -> "Figure":
     """
     shown = [(title, [line for line in lines if np.any(history.get(line[0], 0))]) for title, lines in PANELS]
     shown = [(title, lines) for title, lines in shown if lines]
-    figure, panels = row_of_panels(len(shown))
+    figure, panels = style.row_of_panels(len(shown))
     epochs = _epochs(history)
     for axes, (title, lines) in zip(panels, shown, strict=True):
         for key, name, colour in lines:
@@ -75,13 +64,13 @@ def compared_learning_figure(histories: Mapping[str, History]) -> "Figure":
         for title, lines in PANELS[:2]
         if (found := [line for line in lines if any(line[0] in history for history in histories.values())])
     ]
-    figure, panels = row_of_panels(len(shown), height=3.0)
+    figure, panels = style.row_of_panels(len(shown), height=3.0)
     for axes, (title, lines) in zip(panels, shown, strict=True):
         for position, (name, history) in enumerate(histories.items()):
             _draw_run(axes, [key for key, _, _ in lines if key in history], history, (name, position))
         if len(lines) > 1:
             for key, part, _ in lines:
-                axes.plot([], [], STYLES[key], color=MUTED, lw=1.2, label=part)
+                axes.plot([], [], STYLES[key], color=style.MUTED, lw=1.2, label=part)
         _finish(axes, title)
     return figure
 
@@ -89,15 +78,15 @@ def compared_learning_figure(histories: Mapping[str, History]) -> "Figure":
 def _draw_run(axes: "Axes", keys: Sequence[str], history: History, run: tuple[str, int]) -> None:
     """Draw the columns `keys` of a run, given by its name and position, as one entry of the legend."""
     (name, position), epochs = run, _epochs(history)
-    marker = ("", "o", "s")[position // len(PALETTE) % 3] or _marker(epochs)
+    marker = ("", "o", "s")[position // len(style.PALETTE) % 3] or _marker(epochs)
     for i, key in enumerate(keys):
         axes.plot(
             epochs,
             history[key],
             STYLES[key],
-            color=PALETTE[position % len(PALETTE)],
+            color=style.PALETTE[position % len(style.PALETTE)],
             lw=1.5,
-            label=plain(name, 28) if i == 0 else None,
+            label=style.plain(name, 28) if i == 0 else None,
             ms=3,
             marker=marker,
         )
@@ -116,7 +105,7 @@ def _marker(epochs: np.ndarray) -> str:
 def _mark_best(axes: "Axes", epochs: np.ndarray, history: History) -> None:
     improved = np.flatnonzero(history.get("improved", np.zeros(0)) == 1)
     if improved.size:
-        axes.axvline(epochs[improved[-1]], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.axvline(epochs[improved[-1]], color=style.MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
 
 
 def _finish(axes: "Axes", title: str) -> None:
@@ -124,10 +113,10 @@ def _finish(axes: "Axes", title: str) -> None:
 
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    name_axes(axes, "epoch", "")
-    name_panel(axes, title)
+    style.name_axes(axes, "epoch", "")
+    style.name_panel(axes, title)
     if len(axes.get_legend_handles_labels()[0]) > 1:
-        axes.legend(fontsize=SMALL - 0.5, frameon=False, handlelength=1.6, borderaxespad=0.2, labelspacing=0.3)
+        axes.legend(fontsize=style.SMALL - 0.5, frameon=False, handlelength=1.6, borderaxespad=0.2, labelspacing=0.3)
 
 
 @dataclass(frozen=True)
@@ -146,7 +135,7 @@ def trust_figure(entry: Mapping[str, Json]) -> "Figure | None":
     panels = [panel for panel in (*_removal_panels(entry), _randomisation_panel(entry)) if panel.x.size]
     if not panels:
         return None
-    figure, all_axes = row_of_panels(len(panels), height=2.7)
+    figure, all_axes = style.row_of_panels(len(panels), height=2.7)
     for axes, panel in zip(all_axes, panels, strict=True):
         _draw(axes, panel)
     return figure
@@ -177,13 +166,15 @@ def _randomisation_panel(entry: Mapping[str, Json]) -> TrustPanel:
 
 
 def _draw(axes: "Axes", panel: TrustPanel) -> None:
-    for (name, y), colour, style in zip(panel.lines.items(), (POSITIVE, NEGATIVE), ("-", "--"), strict=True):
-        axes.plot(panel.x, y, style, color=colour, linewidth=1.5, label=name)
+    for (name, y), colour, dashes in zip(
+        panel.lines.items(), (style.POSITIVE, style.NEGATIVE), ("-", "--"), strict=True
+    ):
+        axes.plot(panel.x, y, dashes, color=colour, linewidth=1.5, label=name)
     axes.set_xlim(0, 100)
-    axes.tick_params(colors=MUTED)
-    name_axes(axes, panel.x_name, panel.y_name)
-    name_panel(axes, panel.title)
-    axes.legend(fontsize=SMALL - 0.5, frameon=False, handlelength=1.6, borderaxespad=0.2, labelspacing=0.3)
+    axes.tick_params(colors=style.MUTED)
+    style.name_axes(axes, panel.x_name, panel.y_name)
+    style.name_panel(axes, panel.title)
+    axes.legend(fontsize=style.SMALL - 0.5, frameon=False, handlelength=1.6, borderaxespad=0.2, labelspacing=0.3)
 
 
 BASELINE_COLOUR = "#b4bcc5"
@@ -206,33 +197,35 @@ def score_figure(rows: Sequence[ScoreRow], titles: Mapping[str, str], against_ch
     Measures of `against_chance` get a dashed line at chance, the lesion's share of the image.
     """
     height = ABOVE + BAR * len(rows) + BELOW
-    width = (PAGE_WIDTH - NAMES) / len(titles)
-    figure = new_figure(PAGE_WIDTH, height)
+    width = (style.PAGE_WIDTH - NAMES) / len(titles)
+    figure = style.new_figure(style.PAGE_WIDTH, height)
     for column, (key, title) in enumerate(titles.items()):
-        left = (NAMES + column * width) / PAGE_WIDTH
-        axes = figure.add_axes((left, BELOW / height, (width - GAP) / PAGE_WIDTH, BAR * len(rows) / height))
+        left = (NAMES + column * width) / style.PAGE_WIDTH
+        axes = figure.add_axes((left, BELOW / height, (width - GAP) / style.PAGE_WIDTH, BAR * len(rows) / height))
         _draw_bars(axes, rows, key)
         chance = number(branch(rows[0].scores, "chance").get("value")) if key in against_chance else None
         if chance is not None:
-            axes.axvline(chance, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-        axes.set_yticks(range(len(rows)), [plain(row.name, 30) for row in rows] if column == 0 else [""] * len(rows))
-        name_panel(axes, title)
+            axes.axvline(chance, color=style.MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+        axes.set_yticks(
+            range(len(rows)), [style.plain(row.name, 30) for row in rows] if column == 0 else [""] * len(rows)
+        )
+        style.name_panel(axes, title)
     return figure
 
 
 def _draw_bars(axes: "Axes", rows: Sequence[ScoreRow], key: str) -> None:
-    tidy(axes)
+    style.tidy(axes)
     axes.grid(False, axis="y")
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", ".5", "", "1"])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0, labelsize=SMALL, labelcolor=INK)
+    axes.tick_params(axis="y", length=0, labelsize=style.SMALL, labelcolor=style.INK)
     metrics = [branch(row.scores, key) for row in rows]
     values, low, high = (_series(metrics, name) for name in ("value", "low", "high"))
     places = np.arange(len(rows))
-    colours = [BASELINE_COLOUR if row.is_baseline else NEGATIVE for row in rows]
+    colours = [BASELINE_COLOUR if row.is_baseline else style.NEGATIVE for row in rows]
     axes.barh(places, np.nan_to_num(values), height=0.62, color=colours)
-    axes.hlines(places, low, high, color=INK, linewidth=1.4)
+    axes.hlines(places, low, high, color=style.INK, linewidth=1.4)
 
 
 def _series(metrics: Sequence[Mapping[str, Json]], name: str) -> np.ndarray:

@@ -40,7 +40,6 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from focusmap.errors import InputError
@@ -185,7 +184,7 @@ class AttentionWeights(TorchFunctionMode):
         self, function: Callable[..., Tensor], types: object, args: Sequence[Tensor] = (), kwargs: object = None
     ) -> Tensor:
         named = cast(dict[str, object], kwargs or {})
-        if function is F.scaled_dot_product_attention:
+        if function is torch.nn.functional.scaled_dot_product_attention:
             query, key, _ = args
             assert not named.get("is_causal"), "nets for images look both ways"
             mask, scale = cast(Tensor | None, named.get("attn_mask")), cast(float | None, named.get("scale"))

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
-from torch import Tensor
 
 from focusmap.errors import InputError, suggest
 from focusmap.nets import on_grid
@@ -81,7 +80,7 @@ def copies_of(kinds: Sequence[str], n_dims: int) -> list[Copy]:
     return found
 
 
-def copied(copy: Copy, batch: Tensor) -> Tensor:
+def copied(copy: Copy, batch: torch.Tensor) -> torch.Tensor:
     """Return the copy of each image ``(N, C, *spatial)``; what is moved in repeats the edge."""
     found = batch.flip(-1) if copy.mirrored else batch
     if copy.size != 1:
@@ -89,13 +88,13 @@ def copied(copy: Copy, batch: Tensor) -> Tensor:
     return _moved_by(found, copy.moves)
 
 
-def brought_back(copy: Copy, maps: Tensor, shape: Sequence[int]) -> Tensor:
+def brought_back(copy: Copy, maps: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     """Return maps ``(N, M, *grid)`` of copies on the images' own grid; what was moved out repeats the edge."""
     found = _moved_by(on_grid(maps, shape), [-move for move in copy.moves])
     return found.flip(-1) if copy.mirrored else found
 
 
-def _moved_by(x: Tensor, moves: Sequence[float]) -> Tensor:
+def _moved_by(x: torch.Tensor, moves: Sequence[float]) -> torch.Tensor:
     for axis, move in enumerate(moves, start=2):
         side = x.shape[axis]
         places = torch.arange(side, device=x.device) - round(move * side)

@@ -32,7 +32,6 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from torch import Tensor
-from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from focusmap.errors import InputError
@@ -42,7 +41,7 @@ Classifier = Callable[[Tensor], Tensor]
 # The paper advises 10 to 20 % of the range, and sees little gain beyond 50 samples.
 NOISE_SHARE, N_NOISY, NOISE_SEED = 0.15, 16, 0
 N_STEPS = 32
-RELUS = (F.relu, torch.relu, Tensor.relu)
+RELUS = (torch.nn.functional.relu, torch.relu, Tensor.relu)
 
 
 def gradient_of(logits: Tensor, label: int, source: Tensor) -> Tensor:

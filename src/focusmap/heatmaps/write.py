@@ -19,20 +19,7 @@ import pandas as pd
 
 from focusmap.evaluation import Reference
 from focusmap.files import read_table, write_failures, write_table
-from focusmap.heatmaps.map_files import (
-    Drawing,
-    Item,
-    MapNames,
-    MapRow,
-    items_of,
-    read_scale,
-    scale_of,
-    tabulate,
-    write_binary,
-    write_map,
-    write_overlays,
-    write_scale,
-)
+from focusmap.heatmaps import map_files
 from focusmap.heatmaps.methods import FOCUS, Unit, is_method, unit_of
 from focusmap.heatmaps.view import Evidence, NetView, evidence_in
 from focusmap.images import AnyPlacement, VolumePlacement, to_source, write_nifti
@@ -166,14 +153,16 @@ def _write(view: NetView, samples: Samples, jobs: Sequence[_Job]) -> list[Explan
     return [_write_index(own, failures, job) for own, job in zip(rows, jobs, strict=True)]
 
 
-def _write_index(rows: Sequence[MapRow], failures: tuple[Failure, ...], job: _Job) -> Explanation:
+def _write_index(rows: Sequence[map_files.MapRow], failures: tuple[Failure, ...], job: _Job) -> Explanation:
     options = job.options
-    given = {} if options.like is None else read_scale(options.like, options.method)
-    scale = {**scale_of(rows, job.unit.least), **{k: v for k, v in given.items() if k in job.file_parts}}
-    steps = write_overlays(rows, Drawing(job.out, options.method, scale, options.reference, options.progress))
-    index = tabulate(rows, steps, options.method)
+    given = {} if options.like is None else map_files.read_scale(options.like, options.method)
+    scale = {**map_files.scale_of(rows, job.unit.least), **{k: v for k, v in given.items() if k in job.file_parts}}
+    steps = map_files.write_overlays(
+        rows, map_files.Drawing(job.out, options.method, scale, options.reference, options.progress)
+    )
+    index = map_files.tabulate(rows, steps, options.method)
     write_table(job.out / "index.csv", index)
-    write_scale(job.out, options.method, scale)
+    map_files.write_scale(job.out, options.method, scale)
     return Explanation(index, scale, failures)
 
 
@@ -190,8 +179,8 @@ def pool_indexes(folders: Sequence[Path], out: Path) -> None:
 
 def pool_scales(folders: Sequence[Path], method: str, out: Path) -> None:
     """Write the mean of the scales that the folders' overlays of a method have, for images to come."""
-    means = pd.DataFrame([read_scale(folder, method) for folder in folders]).mean()
-    write_scale(out, method, {str(label): float(value) for label, value in means.items()})
+    means = pd.DataFrame([map_files.read_scale(folder, method) for folder in folders]).mean()
+    map_files.write_scale(out, method, {str(label): float(value) for label, value in means.items()})
 
 
 def clear_maps(out: Path) -> None:
@@ -232,7 +221,7 @@ def labels_of(task: Task, targets: Sequence[str]) -> tuple[str, ...]:
 
 
 def _job_for(view: NetView, out: Path, method: str, options: ExplainOptions) -> _Job:
-    card, parts = view.card, MapNames()
+    card, parts = view.card, map_files.MapNames()
     labels = labels_of(card.task, options.targets)
     columns = [card.task.label_names.index(label) for label in labels]
     thresholds = {label: one.value for label, one in card.map_thresholds.items()} if method == FOCUS else {}
@@ -247,15 +236,15 @@ def _job_for(view: NetView, out: Path, method: str, options: ExplainOptions) -> 
     )
 
 
-def _write_all(view: NetView, samples: Samples, jobs: Sequence[_Job]) -> list[list[MapRow]]:
+def _write_all(view: NetView, samples: Samples, jobs: Sequence[_Job]) -> list[list[map_files.MapRow]]:
     """Write the maps of all images, batch by batch and of cases case by case, and return their rows, job by job."""
-    names, first, rows = MapNames(), view.preparations[0], [[] for _ in jobs]  # type: ignore[var-annotated]
+    names, first, rows = map_files.MapNames(), view.preparations[0], [[] for _ in jobs]  # type: ignore[var-annotated]
     started, seconds = time.monotonic(), jobs[0].options.seconds
     most = 1 if samples.rows.images is not None else at_once(first.input_shape[1:], jobs[0].options.batch_size)
     for batch in samples.batches(view.preparations, most):
         images = [
             (item, placement, names.name(item.image_id))
-            for item, placement in zip(items_of(batch), batch.images(first).placements, strict=True)
+            for item, placement in zip(map_files.items_of(batch), batch.images(first).placements, strict=True)
         ]
         for job, own in zip(jobs, rows, strict=True):
             sight = view.see(batch, job.options.method, job.columns)
@@ -272,10 +261,12 @@ def by_lot(n: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).permutation(n)
 
 
-def _write_images(images: Sequence[tuple[Item, AnyPlacement, str]], evidence: Evidence, job: _Job) -> Iterator[MapRow]:
+def _write_images(
+    images: Sequence[tuple[map_files.Item, AnyPlacement, str]], evidence: Evidence, job: _Job
+) -> Iterator[map_files.MapRow]:
     """Write the maps of a batch, several images at once, since compressing leaves Python's lock to others."""
 
-    def written(i: int) -> list[MapRow]:
+    def written(i: int) -> list[map_files.MapRow]:
         return list(_write_image(*images[i], evidence.of_image(i), job))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -283,11 +274,13 @@ def _write_images(images: Sequence[tuple[Item, AnyPlacement, str]], evidence: Ev
             yield from rows
 
 
-def _write_image(item: Item, placement: AnyPlacement, name: str, evidence: Evidence, job: _Job) -> Iterator[MapRow]:
+def _write_image(
+    item: map_files.Item, placement: AnyPlacement, name: str, evidence: Evidence, job: _Job
+) -> Iterator[map_files.MapRow]:
     maps = to_source(evidence.maps, placement)
     for k, (label, part) in enumerate(job.file_parts.items()):
         heat_map = maps[k]
-        row = MapRow(
+        row = map_files.MapRow(
             item=item,
             label=label,
             probability=float(evidence.probabilities[k]),
@@ -306,13 +299,13 @@ def _write_image(item: Item, placement: AnyPlacement, name: str, evidence: Evide
 
 
 def _write_files(
-    row: MapRow, heat_map: np.ndarray, region: np.ndarray | None, placement: AnyPlacement, out: Path
+    row: map_files.MapRow, heat_map: np.ndarray, region: np.ndarray | None, placement: AnyPlacement, out: Path
 ) -> None:
     if isinstance(placement, VolumePlacement):
         write_nifti(out / row.map, heat_map[np.newaxis], placement.affine)
         if region is not None:
             write_nifti(out / row.binary, region[np.newaxis].astype(np.uint8), placement.affine)
         return
-    write_map(out / row.map, heat_map)
+    map_files.write_map(out / row.map, heat_map)
     if region is not None:
-        write_binary(out / row.binary, region)
+        map_files.write_binary(out / row.binary, region)

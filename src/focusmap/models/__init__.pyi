@@ -1,6 +1,3 @@
-from .alike import N_SHOWN as N_SHOWN
-from .alike import Neighbour as Neighbour
-from .alike import neighbours_of as neighbours_of
 from .challenge import Challenge as Challenge
 from .challenge import challenged as challenged
 from .challenge import frozen_features as frozen_features
@@ -25,6 +22,9 @@ from .formats import made_from as made_from
 from .graphs import graph_folder as graph_folder
 from .graphs import load_answering as load_answering
 from .net import Model as Model
+from .ood import N_SHOWN as N_SHOWN
+from .ood import Neighbour as Neighbour
+from .ood import neighbours_of as neighbours_of
 from .ood import ood_of as ood_of
 from .plan import Plan as Plan
 from .plan import estimate as estimate

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from focusmap import nets
 from focusmap.evaluation import EvaluationOptions, Predictions, doubts, evaluate_predictions
 from focusmap.files import Json, branch, number
 from focusmap.models.covers import Cover, Covered, covered
@@ -20,7 +21,6 @@ from focusmap.progress import Progress
 from focusmap.study import Cohort, Samples, Target, Task
 
 if TYPE_CHECKING:
-    from focusmap.nets import LevelsNet
     from focusmap.study import Recipe
 
 N_FOLDS = 5
@@ -74,9 +74,11 @@ def frozen_features(
     """
     from focusmap.errors import UnreadableImageError
     from focusmap.models.configure import preparation_for
-    from focusmap.nets import architecture_of, build_net
 
-    net = cast("LevelsNet", build_net(architecture_of(recipe, cohort.task), recipe.weights, recipe.seed).to(device))
+    net = cast(
+        "nets.LevelsNet",
+        nets.build_net(nets.architecture_of(recipe, cohort.task), recipe.weights, recipe.seed).to(device),
+    )
     samples = Samples.from_files(cohort)
     changes = [as_they_are, *(_hiding(cover) for cover in covers.values())]
     n_images = len(changes) * len(samples)

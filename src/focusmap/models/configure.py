@@ -6,20 +6,17 @@ of the cohort's images.
 
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 
+from focusmap import images, nets, training
 from focusmap.audit import ImageSummary
 from focusmap.errors import InputError
 from focusmap.study import UNLABELLED, Cohort, RunOptions, by_case, parse_target_weights, type_covariates
 from focusmap.study.recipe import Cases, Loss, Monitor, Pooling, Recipe
 from focusmap.study.recipe_parts import LADDER, WITH_TABLE, ModelName, parse_model
 from focusmap.study.roles import PATH_COLUMNS, call_it_path, columns_of_images
-
-if TYPE_CHECKING:
-    from focusmap.images import AnyPreparation
-
 
 TABLE_DEFAULT = "gradient-boosting"
 # Fast, and neither of colour alone nor of edges alone.
@@ -75,12 +72,10 @@ def rows_for(cohort: Cohort, recipe: Recipe) -> Cohort:
 
 def _check_cases(cohort: Cohort, recipe: Recipe, name: ModelName) -> None:
     """Raise `InputError` if a recipe for cases asks for what only a net of single images can do."""
-    from focusmap.nets import split_model
-
     if cases_of(cohort, recipe) == "pictures" and not name.with_table:
         return
-    if name.net not in ("auto", LADDER) and split_model(name.net)[1]:
-        plain = name.name.replace(name.net, split_model(name.net)[0])
+    if name.net not in ("auto", LADDER) and nets.split_model(name.net)[1]:
+        plain = name.name.replace(name.net, nets.split_model(name.net)[0])
         raise InputError(f"model {name.name!r}: nets of cases are made of plain backbones. Try {plain}.")
     for setting, is_usual in (
         ("tta", not recipe.tta),
@@ -109,7 +104,6 @@ def check_labels(cohort: Cohort, recipe: Recipe) -> None:
 def check_model(cohort: Cohort, recipe: Recipe) -> ModelName:
     """Return the recipe's model; `InputError` if there is none for the recipe, or the study lacks what it is shown."""
     from focusmap.models.estimators import check_kinds
-    from focusmap.nets import check_loss, check_recipe
 
     name = model_name(cohort, recipe)
     if name.shown == "table" or name.with_table:
@@ -124,9 +118,9 @@ def check_model(cohort: Cohort, recipe: Recipe) -> ModelName:
     if name.engine == "estimator":
         check_kinds(name.estimator, [t.name for t in cohort.task.targets if t.kind == "continuous"])
     elif name.shown == "images":
-        check_recipe(replace(recipe, model=name.net))
+        nets.check_recipe(replace(recipe, model=name.net))
         _check_cases(cohort, recipe, name)
-    check_loss(cohort.task, recipe.loss)
+    nets.check_loss(cohort.task, recipe.loss)
     check_labels(cohort, recipe)
     parse_target_weights(recipe.target_weights, cohort.task)
     if recipe.baseline not in ("auto", "none") and recipe.baseline != recipe.model:
@@ -183,17 +177,15 @@ SMALL_RATE, LARGE_RATE = 3e-3, 5e-4
 FROM_SCRATCH = ("small-residual", "plain-cnn", "residual-cnn", "small-residual-3d")
 
 
-def preparation_for(recipe: Recipe) -> "AnyPreparation":
+def preparation_for(recipe: Recipe) -> "images.AnyPreparation":
     """Return what is done to each image or volume, as a resolved recipe says."""
-    from focusmap.images import Preparation, VolumePreparation
-
     scaling: Literal["image", "range"] = "range" if recipe.scaling == "range" else "image"
     if not recipe.shape:
         channels: Literal[1, 3] = 3 if recipe.channels == 3 else 1
-        return Preparation(recipe.size, channels, crop=recipe.crop, scaling=scaling)
+        return images.Preparation(recipe.size, channels, crop=recipe.crop, scaling=scaling)
     right, front, top = recipe.shape
     spacing = (recipe.spacing[0], recipe.spacing[1], recipe.spacing[2]) if recipe.spacing else None
-    return VolumePreparation((right, front, top), recipe.channels, spacing, crop=recipe.crop, scaling=scaling)
+    return images.VolumePreparation((right, front, top), recipe.channels, spacing, crop=recipe.crop, scaling=scaling)
 
 
 def resolved(
@@ -247,8 +239,6 @@ def resolve_recipe(recipe: Recipe, image_summary: ImageSummary, *, climbs: bool 
     >>> chosen.model, chosen.shape, chosen.channels
     ('resnet18-3d', (96, 96, 24), 2)
     """
-    from focusmap.nets import AUTOENCODER, PACKAGES, attends_along_axes, has_focus, split_model
-
     _refuse_other_dimensions(recipe, image_summary)
     sized = _for_volumes(recipe, image_summary) if image_summary.dimensions == 3 else _for_images(recipe, image_summary)
     if parse_model(recipe.model).engine == "estimator":
@@ -262,14 +252,16 @@ def resolve_recipe(recipe: Recipe, image_summary: ImageSummary, *, climbs: bool 
             pooling="average",
         )
     usual = usual_net(sized)
-    model = {"auto": usual, AUTOENCODER: f"{usual}-{AUTOENCODER}"}.get(recipe.model, recipe.model)
-    base, decoder = split_model(model)
+    model = {"auto": usual, nets.AUTOENCODER: f"{usual}-{nets.AUTOENCODER}"}.get(recipe.model, recipe.model)
+    base, decoder = nets.split_model(model)
     rate = recipe.learning_rate or (SMALL_RATE if base in FROM_SCRATCH else LARGE_RATE)
-    pools: Pooling = "lse" if has_focus(model) and not attends_along_axes(decoder) else "average"
+    pools: Pooling = "lse" if nets.has_focus(model) and not nets.attends_along_axes(decoder) else "average"
     pooling = recipe.pooling if recipe.pooling != "auto" else pools
     loss: Loss = recipe.loss if recipe.learns_labels else "absolute"
     monitor: Monitor = recipe.monitor if recipe.learns_labels else "loss"
-    is_range = recipe.scaling == "range" or (recipe.scaling == "auto" and recipe.weights != "none" and base in PACKAGES)
+    is_range = recipe.scaling == "range" or (
+        recipe.scaling == "auto" and recipe.weights != "none" and base in nets.PACKAGES
+    )
     return replace(
         sized, model=model, learning_rate=rate, pooling=pooling, loss=loss, monitor=monitor,
         scaling="range" if is_range else "image",
@@ -284,27 +276,20 @@ def usual_net(sized: Recipe) -> str:
 
 def climbing_on(devices: str) -> Climbing:
     """Return the ladder for the devices that `devices` names."""
-    from focusmap.nets import at_hand
-    from focusmap.training import choose_devices
-
-    if choose_devices(devices).accelerator == "cpu":
+    if training.choose_devices(devices).accelerator == "cpu":
         return ON_PROCESSOR
-    return next((one for one in ON_ACCELERATOR if at_hand(one.backbone)), ON_PROCESSOR)
+    return next((one for one in ON_ACCELERATOR if nets.at_hand(one.backbone)), ON_PROCESSOR)
 
 
 def _say_without_weights(options: RunOptions) -> None:
     """Say why there is no ladder, where that is for want of weights."""
-    from focusmap.nets import why_not_at_hand
-
-    if why := why_not_at_hand(ON_PROCESSOR.backbone):
+    if why := nets.why_not_at_hand(ON_PROCESSOR.backbone):
         options.say(f"one model instead of a ladder: {why}")
 
 
 def _can_climb(recipe: Recipe) -> bool:
     """Return whether pretrained weights for the ladder are to be had without asking a network."""
-    from focusmap.nets import at_hand
-
-    return recipe.learns_labels and recipe.weights == "auto" and at_hand(ON_PROCESSOR.backbone)
+    return recipe.learns_labels and recipe.weights == "auto" and nets.at_hand(ON_PROCESSOR.backbone)
 
 
 def _ladder_size(n_images: int, options: RunOptions) -> int:
@@ -328,12 +313,9 @@ def _seconds_an_image(backbone: str, size: int, devices: str) -> float:
 
     import torch
 
-    from focusmap.nets import Architecture, LevelsNet, build_net, images_at_once
-    from focusmap.training import choose_devices
-
-    device = choose_devices(devices).accelerator
-    net = cast("LevelsNet", build_net(Architecture(f"{backbone}-probe", 3, 1)).eval().to(device))
-    x = torch.zeros((images_at_once((3, size, size)), 3, size, size), device=device)
+    device = training.choose_devices(devices).accelerator
+    net = cast("nets.LevelsNet", nets.build_net(nets.Architecture(f"{backbone}-probe", 3, 1)).eval().to(device))
+    x = torch.zeros((nets.images_at_once((3, size, size)), 3, size, size), device=device)
     found = []
     with torch.inference_mode():
         for _ in range(3):
@@ -344,13 +326,11 @@ def _seconds_an_image(backbone: str, size: int, devices: str) -> float:
 
 
 def _refuse_other_dimensions(recipe: Recipe, image_summary: ImageSummary) -> None:
-    from focusmap.nets import AUTOENCODER, dimensions_of_model
-
-    if recipe.model in ("auto", AUTOENCODER):
+    if recipe.model in ("auto", nets.AUTOENCODER):
         wanted = image_summary.dimensions
     else:
         is_net = parse_model(recipe.model).engine == "net"
-        wanted = dimensions_of_model(recipe.model) if is_net else 2
+        wanted = nets.dimensions_of_model(recipe.model) if is_net else 2
     if wanted != image_summary.dimensions:
         taken, found = ("images", "volumes") if image_summary.dimensions == 3 else ("volumes", "images")
         other = "small-residual-3d or resnet18-3d" if image_summary.dimensions == 3 else "resnet18"

@@ -17,20 +17,9 @@ from focusmap.errors import InputError
 from focusmap.evaluation import divisors
 from focusmap.heatmaps import FOCUS, RECONSTRUCTION, unit_of
 from focusmap.images import AnyPreparation, Preparation, parse_crop
+from focusmap.models import ood
 from focusmap.models.ensemble import MeanModel
 from focusmap.models.net import Model
-from focusmap.models.ood import (
-    FINE,
-    GREY_BINS,
-    GREY_RANGE,
-    LAYOUT,
-    LEAST_SLOPE,
-    LOG2_SLOPE_RANGE,
-    SLOPE_BINS,
-    Aspect,
-    Ood,
-    cells,
-)
 from focusmap.models.predictor import Predictor
 from focusmap.nets import Ensemble, FocusNet, LevelsNet, bring_home, on_finest, show
 from focusmap.study import Task
@@ -135,19 +124,19 @@ def _convolution(away: Tensor) -> Tensor:
 class Unlike(nn.Module):
     """In what images are unlike those of train, as `focusmap.models.ood` says it: distances in units of their limit."""
 
-    def __init__(self, ood: Ood, size: int) -> None:
+    def __init__(self, limits: ood.Ood, size: int) -> None:
         super().__init__()
-        self.aspects = tuple(ood.aspects)
-        self.trains: list[Sequence[Aspect]] = list(ood.aspects.values())
-        self.scales = [_Cells.of(size, FINE[2] // factor) for factor in (1, 1, 2, 4)]
-        self.layout = _Cells.of(size, LAYOUT[2])
+        self.aspects = tuple(limits.aspects)
+        self.trains: list[Sequence[ood.Aspect]] = list(limits.aspects.values())
+        self.scales = [_Cells.of(size, ood.FINE[2] // factor) for factor in (1, 1, 2, 4)]
+        self.layout = _Cells.of(size, ood.LAYOUT[2])
 
     def forward(self, levels: Tensor) -> Tensor:
         """Return ``(N, A)``: of each aspect the distance to the nearest train, above 1 where an image is unlike it."""
         grey, channels = _greys(levels)
         fine = self.scales[0].means(grey)
-        found = [_shares(fine, GREY_BINS, GREY_RANGE)]
-        found += [_shares(one.steepness(grey), SLOPE_BINS, LOG2_SLOPE_RANGE) for one in self.scales[1:]]
+        found = [_shares(fine, ood.GREY_BINS, ood.GREY_RANGE)]
+        found += [_shares(one.steepness(grey), ood.SLOPE_BINS, ood.LOG2_SLOPE_RANGE) for one in self.scales[1:]]
         described = [torch.cat([*found, channels], dim=1), self.layout.means(grey).flatten(1)]
         return torch.stack([_nearest(*pair) for pair in zip(described, self.trains, strict=True)], dim=1)
 
@@ -161,7 +150,7 @@ class _Cells:
 
     @classmethod
     def of(cls, size: int, n: int) -> "_Cells":
-        averages = np.stack([cells(row, n) for row in np.eye(size)], axis=1)
+        averages = np.stack([ood.cells(row, n) for row in np.eye(size)], axis=1)
         slopes = np.gradient(np.eye(len(averages)), axis=0) if len(averages) > 1 else np.zeros((1, 1))
         return cls(torch.from_numpy(averages).float(), torch.from_numpy(slopes).float())
 
@@ -171,7 +160,7 @@ class _Cells:
     def steepness(self, grey: Tensor) -> Tensor:
         means = self.means(grey)
         squares = (self.slopes @ means).square() + (means @ self.slopes.T).square()
-        return torch.log2(squares.sqrt() + LEAST_SLOPE)
+        return torch.log2(squares.sqrt() + ood.LEAST_SLOPE)
 
 
 def _greys(levels: Tensor) -> tuple[Tensor, Tensor]:
@@ -188,7 +177,7 @@ def _shares(values: Tensor, n: int, ends: tuple[float, float]) -> Tensor:
     return (steps[:, :, None] == torch.arange(n, dtype=torch.float32)).float().mean(dim=1).sqrt()
 
 
-def _nearest(described: Tensor, trains: Sequence[Aspect]) -> Tensor:
+def _nearest(described: Tensor, trains: Sequence[ood.Aspect]) -> Tensor:
     """Return ``(N,)``: the distance of descriptions ``(N, D)`` to the nearest of several trains, in its limit."""
     found = []
     for train in trains:
@@ -271,7 +260,7 @@ class Deployed(nn.Module):
         What train looks like; None where that is not known.
     """
 
-    def __init__(self, model: Predictor, ood: Ood | None = None) -> None:
+    def __init__(self, model: Predictor, limits: ood.Ood | None = None) -> None:
         super().__init__()
         self.preparations = model.preparations
         self.task: Task = model.task
@@ -279,7 +268,7 @@ class Deployed(nn.Module):
         self.answering = _answering(model, self.preparations, self.method)
         flat = [one for one in self.preparations if isinstance(one, Preparation)]
         self.steps = nn.ModuleList([PixelSteps(one) for one in flat])
-        self.unlike = Unlike(ood, flat[0].size) if ood is not None and flat else None
+        self.unlike = Unlike(limits, flat[0].size) if limits is not None and flat else None
         self.each = torch.from_numpy(divisors(self.task, model.card.temperatures)).float()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
+from focusmap import heatmaps, images, nets
 from focusmap.errors import InputError, ModelError
 from focusmap.evaluation import divisors
 from focusmap.files import Json
@@ -18,11 +19,8 @@ from focusmap.models.rows import RowModel, mean_of_rows
 from focusmap.study import MEAN, Batch, Cohort, Flags, Task, parse_model, side_by_side
 
 if TYPE_CHECKING:
-    from focusmap.heatmaps import MeanView
-    from focusmap.images import AnyPreparation
     from focusmap.models.cases import CaseModel
     from focusmap.models.net import Model
-    from focusmap.nets import View
 
 Kind = Literal["net", "cases", "rows", "mean"]
 
@@ -58,7 +56,7 @@ class MeanModel:
         return self.card.task
 
     @property
-    def preparations(self) -> "tuple[AnyPreparation, ...]":
+    def preparations(self) -> "tuple[images.AnyPreparation, ...]":
         """Those of all members, each once."""
         return tuple(dict.fromkeys(one for member in self.members for one in member.preparations))
 
@@ -92,14 +90,13 @@ class MeanModel:
         flags = [said for _, said in found if said is not None]
         return np.asarray(np.mean(logits, axis=0)), side_by_side(*flags) if flags else None
 
-    def explainable(self) -> "MeanView | None":
+    def explainable(self) -> "heatmaps.MeanView | None":
         """Return the mean of the members' views; None where a member has none."""
         views = [view for member in self.members if (view := member.explainable()) is not None]
         if len(views) < len(self.members):
             return None
-        from focusmap.heatmaps import MeanView
 
-        return MeanView(self.card, tuple(views))
+        return heatmaps.MeanView(self.card, tuple(views))
 
     def calibrated(self, temperatures: Mapping[str, float], thresholds: Mapping[str, float]) -> "MeanModel":
         """Return the same mean with the temperatures and thresholds that were fitted on the tuning set."""
@@ -126,7 +123,7 @@ class MeanModel:
         return dict(zip(self.card.members, self.members, strict=True))
 
 
-def combine(models: Sequence[Predictor], views: "Sequence[View]", made_of: str) -> Predictor:
+def combine(models: Sequence[Predictor], views: "Sequence[nets.View]", made_of: str) -> Predictor:
     """Return the mean of several models of one task; not calibrated yet.
 
     Of an ensemble among models of one kind and name, the members are taken. Models of different kinds count the same

@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import cv2
 import numpy as np
+import skimage
 from numpy.typing import NDArray
 
 Pixels: TypeAlias = NDArray[np.uint8]
@@ -21,8 +23,6 @@ N_WORDS, SIFT_STEP, SIFT_SIZES, MAX_DESCRIPTORS = 128, 8, (8.0, 16.0), 20_000
 
 
 def _grey(image: Pixels, side: int) -> Pixels:
-    import cv2
-
     plane = image[0] if len(image) == 1 else cv2.cvtColor(_last(image), cv2.COLOR_RGB2GRAY)
     return np.asarray(cv2.resize(plane, (side, side), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
@@ -40,14 +40,20 @@ def histogram(image: Pixels) -> np.ndarray:
 def moments(image: Pixels) -> np.ndarray:
     """Return mean, deviation, skewness, kurtosis and entropy of grey values; mean and deviation of 3 x 3 parts."""
     from scipy.stats import kurtosis, skew
-    from skimage.measure import shannon_entropy
 
     grey = _grey(image, 3 * (SIDE // 3)).astype(np.float64)
     flat = grey.ravel()
     varies = flat.std() > 0
     whole = [flat.mean(), flat.std(), skew(flat) if varies else 0, kurtosis(flat) if varies else 0]
     parts = grey.reshape(3, SIDE // 3, 3, SIDE // 3)
-    return np.array([*whole, shannon_entropy(grey), *parts.mean(axis=(1, 3)).ravel(), *parts.std(axis=(1, 3)).ravel()])
+    return np.array(
+        [
+            *whole,
+            skimage.measure.shannon_entropy(grey),
+            *parts.mean(axis=(1, 3)).ravel(),
+            *parts.std(axis=(1, 3)).ravel(),
+        ]
+    )
 
 
 def shape(image: Pixels) -> np.ndarray:
@@ -56,8 +62,6 @@ def shape(image: Pixels) -> np.ndarray:
     Moments are on a logarithmic scale with their sign (Hu 1962). Of the largest contour: its share of the image, its
     circularity, and the histogram of its points' distances from its centre, in sixteenths of the largest.
     """
-    import cv2
-
     grey = _grey(image, SIDE)
     _, bright = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     hu = cv2.HuMoments(cv2.moments(bright, binaryImage=True)).ravel()
@@ -79,21 +83,17 @@ def texture(image: Pixels) -> np.ndarray:
     Of the co-occurrence matrices of 32 grey values (Haralick et al. 1973) at three distances, mean and range over four
     directions.
     """
-    from skimage.feature import graycomatrix, graycoprops
-
     levels = _grey(image, SIDE) // (256 // GREY_LEVELS)
     angles = [0, np.pi / 4, np.pi / 2, 3 * np.pi / 4]
-    matrices = graycomatrix(levels, GLCM_DISTANCES, angles, GREY_LEVELS, symmetric=True, normed=True)
-    found = [graycoprops(matrices, name) for name in GLCM_PROPERTIES]
+    matrices = skimage.feature.graycomatrix(levels, GLCM_DISTANCES, angles, GREY_LEVELS, symmetric=True, normed=True)
+    found = [skimage.feature.graycoprops(matrices, name) for name in GLCM_PROPERTIES]
     return np.concatenate([part for values in found for part in (values.mean(axis=1), np.ptp(values, axis=1))])
 
 
 def lbp(image: Pixels) -> np.ndarray:
     """Return counts of uniform local binary patterns on two rings (Ojala et al. 2002)."""
-    from skimage.feature import local_binary_pattern
-
     grey = _grey(image, SIDE)
-    found = [local_binary_pattern(grey, n_points, radius, "uniform") for n_points, radius in LBP_RINGS]
+    found = [skimage.feature.local_binary_pattern(grey, n_points, radius, "uniform") for n_points, radius in LBP_RINGS]
     sizes = [n_points + 2 for n_points, _ in LBP_RINGS]
     return np.concatenate(
         [np.bincount(codes.ravel().astype(int), minlength=n) for codes, n in zip(found, sizes, strict=True)]
@@ -102,16 +102,12 @@ def lbp(image: Pixels) -> np.ndarray:
 
 def hog(image: Pixels) -> np.ndarray:
     """Return histograms of gradients: 9 directions, cells of 8 pixels, blocks of 2 x 2 (Dalal, Triggs 2005)."""
-    from skimage.feature import hog as oriented
-
     cells = {"orientations": 9, "pixels_per_cell": (8, 8), "cells_per_block": (2, 2)}
-    return np.asarray(oriented(_grey(image, HOG_SIDE), **cells))
+    return np.asarray(skimage.feature.hog(_grey(image, HOG_SIDE), **cells))
 
 
 def pyramid(image: Pixels) -> np.ndarray:
     """Return the energy of each level of a Laplacian pyramid (Burt, Adelson 1983) in 4 x 4 parts, as its logarithm."""
-    import cv2
-
     grey, energies = _grey(image, SIDE).astype(np.float32), []
     for _ in range(PYRAMID_LEVELS):
         smaller = cv2.pyrDown(grey)
@@ -125,8 +121,6 @@ def pyramid(image: Pixels) -> np.ndarray:
 
 def sift(image: Pixels) -> np.ndarray:
     """Return SIFT descriptors ``(n, 128)`` on a grid, of two sizes (Lowe 2004), as square roots of their shares."""
-    import cv2
-
     grey = _grey(image, SIFT_SIDE)
     places = range(SIFT_STEP, SIFT_SIDE - SIFT_STEP + 1, SIFT_STEP)
     points = [cv2.KeyPoint(float(x), float(y), size) for size in SIFT_SIZES for y in places for x in places]

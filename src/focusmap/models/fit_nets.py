@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pandas as pd
 
+from focusmap import nets
 from focusmap.files import Json, write_table
 from focusmap.models.configure import TABLE_RATE
 from focusmap.models.predictor import ModelCard, Predictor, calibrated
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from focusmap.models.cases import CaseModel
     from focusmap.models.net import Model
     from focusmap.models.training import Training
-    from focusmap.nets import CaseArchitecture, FocusNet
     from focusmap.training import Inputs, Labelled, TrainingData
 
 
@@ -42,7 +42,7 @@ class Untrained:
         How a row's cells are made numbers, where it is shown any.
     """
 
-    net: "FocusNet"
+    net: "nets.FocusNet"
     inputs: "Inputs"
     architecture: dict[str, Json]
     covariates: Covariates = field(default_factory=lambda: Covariates(()))
@@ -50,21 +50,17 @@ class Untrained:
 
 def untrained_net(training: "Training") -> Untrained:
     """Return a net of single images."""
-    from focusmap.nets import architecture_of, build_net
-
     assert training.store is not None
     recipe = training.recipe
-    architecture = architecture_of(recipe, training.cohort.task)
-    net = build_net(architecture, recipe.weights, recipe.seed)
+    architecture = nets.architecture_of(recipe, training.cohort.task)
+    net = nets.build_net(architecture, recipe.weights, recipe.seed)
     return Untrained(net, training.store, architecture.to_dict())
 
 
 def untrained_table_net(training: "Training") -> Untrained:
     """Return a table net, with its encoding of the covariates."""
-    from focusmap.nets import build_table_net
-
     covariates = fit_covariates(training.cohort, training.split.ids("train"))
-    net = build_table_net(len(covariates.names), training.cohort.task.n_logits, training.recipe.seed)
+    net = nets.build_table_net(len(covariates.names), training.cohort.task.n_logits, training.recipe.seed)
     return Untrained(net, covariates.encode(training.cohort), {}, covariates)
 
 
@@ -79,17 +75,14 @@ def fit_net(training: "Training", options: RunOptions) -> "Model":
 
 def fit_table_net(training: "Training", options: RunOptions) -> RowModel:
     """Return a table net, with its encoding of the covariates."""
-    from focusmap.nets import NetAnswer, continuous_scales
-
     made, task = untrained_table_net(training), training.cohort.task
     train_net(made, training, options)
-    answer = NetAnswer(made.net, task, continuous_scales(task, labelled(training, "train").truth))
+    answer = nets.NetAnswer(made.net, task, nets.continuous_scales(task, labelled(training, "train").truth))
     return row_model(answer, training, covariates=made.covariates, n_inputs=len(made.covariates.names))
 
 
 def train_net(made: Untrained, training: "Training", options: RunOptions) -> None:
     """Train a net in place; after each epoch a row of the history is on disk, and the state beside it."""
-    from focusmap.nets import undo_class_weights, undo_sampling
     from focusmap.training import FitOptions, expected_draws, fit, rarity_of
 
     recipe, run, task, net = training.recipe, training.run, training.cohort.task, made.net
@@ -107,9 +100,9 @@ def train_net(made: Untrained, training: "Training", options: RunOptions) -> Non
         )
     if recipe.sampling != "all":
         draws = expected_draws(rarity_of(task, data.train.truth), recipe.sampling)
-        undo_sampling(net.head, task, data.train.truth, draws)
+        nets.undo_sampling(net.head, task, data.train.truth, draws)
     elif recipe.class_weights:
-        undo_class_weights(net.head, task, data.train.truth)
+        nets.undo_class_weights(net.head, task, data.train.truth)
 
 
 def training_data(made: Untrained, training: "Training") -> "TrainingData":
@@ -120,10 +113,8 @@ def training_data(made: Untrained, training: "Training") -> "TrainingData":
     return TrainingData(made.inputs, task, labelled(training, "train"), labelled(training, "tune"))
 
 
-def net_card(net: "FocusNet", training: "Training", architecture: dict[str, Json]) -> ModelCard:
+def net_card(net: "nets.FocusNet", training: "Training", architecture: dict[str, Json]) -> ModelCard:
     """Return the card of a trained net of images; thresholds and temperatures are still to be fitted."""
-    from focusmap.nets import continuous_scales
-
     assert training.store is not None
     recipe, task = training.recipe, training.cohort.task
     facts: dict[str, Json] = {
@@ -140,7 +131,7 @@ def net_card(net: "FocusNet", training: "Training", architecture: dict[str, Json
         thresholds={},
         threshold_for=recipe.threshold_for,
         temperatures={},
-        scales=continuous_scales(task, labelled(training, "train").truth),
+        scales=nets.continuous_scales(task, labelled(training, "train").truth),
         probe={},
         versions=library_versions(),
         training=facts,
@@ -187,7 +178,6 @@ def fit_case_model(training: "Training", options: RunOptions) -> "CaseModel":
 
 def untrained_case_net(training: "Training", *, with_table: bool) -> Untrained:
     """Return a net of cases, of their images alone or with their table."""
-    from focusmap.nets import build_case_net
     from focusmap.training import case_inputs
 
     assert training.store is not None
@@ -197,7 +187,7 @@ def untrained_case_net(training: "Training", *, with_table: bool) -> Untrained:
     covariates = fit_covariates(training.cohort, split.ids("train")) if with_table else Covariates(())
     inputs = case_inputs(used, training.store, views, covariates.encode(used).values if with_table else None)
     architecture = _architecture(training, views, len(covariates.names))
-    net = build_case_net(architecture, recipe.weights, recipe.seed)
+    net = nets.build_case_net(architecture, recipe.weights, recipe.seed)
     return Untrained(net, inputs, architecture.to_dict(), covariates)
 
 
@@ -219,11 +209,9 @@ def case_model(made: Untrained, training: "Training") -> "CaseModel":
     return CaseModel(replace(card, covariates=made.covariates.to_list()), made.net)
 
 
-def _architecture(training: "Training", views: tuple[str, ...], n_covariates: int) -> "CaseArchitecture":
-    from focusmap.nets import CaseArchitecture
-
+def _architecture(training: "Training", views: tuple[str, ...], n_covariates: int) -> "nets.CaseArchitecture":
     recipe = training.recipe
-    return CaseArchitecture(
+    return nets.CaseArchitecture(
         model=training.model.net,
         channels=recipe.channels,
         n_logits=training.cohort.task.n_logits,
@@ -305,10 +293,9 @@ def over_sizes(model: Predictor, training: "Training", recipe: Recipe) -> Predic
     So its map has a finer grid, and still adds up to the logit: that of the mean.
     """
     from focusmap.models.net import over_views
-    from focusmap.nets import views_over_sizes
 
     assert training.store is not None
-    views = views_over_sizes(recipe.size, training.recipe.size, mirrors=bool(recipe.augmentation.mirror))
+    views = nets.views_over_sizes(recipe.size, training.recipe.size, mirrors=bool(recipe.augmentation.mirror))
     tune = training.samples("tune")
     if len(views) < 2 or not len(tune) or recipe.cases != "pictures":
         return model

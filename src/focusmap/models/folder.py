@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from focusmap.errors import InputError, MissingFileError, ModelError
 from focusmap.files import atomic, check_sealed, read_json
@@ -33,8 +35,6 @@ Build = Callable[[ModelCard, Mapping[str, np.ndarray], Mapping[str, Predictor]],
 
 def save_model(model: Self, folder: Path) -> Self:
     """Write a model to `folder`; return it as saved, with the probe's logits. Saved again it is the same bytes."""
-    from safetensors.numpy import save_file
-
     for name, part in model.folders().items():
         save_model(part, folder / name)
     probe, arrays = model.probe({}), model.arrays()
@@ -107,9 +107,6 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     if not path.is_file():
         raise MissingFileError(f"{path}: the model's weights are missing. Copy the whole model folder.")
     check_sealed(path)

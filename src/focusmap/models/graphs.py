@@ -6,10 +6,11 @@ from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 
+from focusmap import heatmaps, training
 from focusmap.errors import InputError
 from focusmap.files import Json, branch, check_sealed, items, read_json
 from focusmap.images import AnyPreparation, Preparation, preparation_from
@@ -18,9 +19,6 @@ from focusmap.models.folder import load_model, place_of
 from focusmap.models.formats import CARD, IMAGES, LOGITS, RUNTIMES, Ask, format_of, made_from, prepared_name
 from focusmap.models.predictor import Looked, ModelCard, Predictor, read_card
 from focusmap.study import Batch, Cohort, Flags, Task
-
-if TYPE_CHECKING:
-    from focusmap.heatmaps import NetView
 
 # Images that are answered together.
 AT_ONCE = 32
@@ -91,7 +89,7 @@ class GraphModel:
         """The same model as torch computes it."""
         return load_model(self.place)
 
-    def explainable(self) -> "NetView | None":
+    def explainable(self) -> "heatmaps.NetView | None":
         """Return what heat maps need of it."""
         return self.in_torch.explainable()
 
@@ -162,9 +160,7 @@ def load_answering(folder: Path, devices: str, engine: str = "auto") -> Predicto
     if engine == "auto":
         engine = "openvino" if _suits_openvino(devices) and is_there(place, "openvino") else "torch"
     if engine == "torch":
-        from focusmap.training import choose_devices
-
-        return load_model(place, choose_devices(devices).accelerator)
+        return load_model(place, training.choose_devices(devices).accelerator)
     if devices not in ("auto", "cpu"):
         raise InputError(f"--engine {engine} computes on the processor; --devices {devices} needs --engine torch.")
     require("export", RUNTIMES[engine])

@@ -9,17 +9,10 @@ from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from focusmap.errors import InputError, ModelError
 from focusmap.evaluation import Reference
-from focusmap.evaluation.localisation.measures import (
-    MapThreshold,
-    iou_at_thresholds,
-    kept_at_thresholds,
-    threshold_by_evidence,
-    threshold_by_masks,
-)
+from focusmap.evaluation.localisation import measures
 from focusmap.files import Json
 from focusmap.heatmaps import FOCUS, ImageView, evidence_in
 from focusmap.images import AnyPreparation, preparation_from, to_source
@@ -141,7 +134,7 @@ class Model:
         return self.task.in_units(logits, self.card.scales)
 
 
-def shown(images: Images) -> Tensor:
+def shown(images: Images) -> torch.Tensor:
     """Return what a net is shown of images, ``(P, C, *spatial) float32``; channels last in memory, as in a training."""
     pixels = torch.from_numpy(images.pixels)
     # What comes from files is answered as it always was, to the last bit.
@@ -303,10 +296,10 @@ def with_map_thresholds(model: Model, tunes: Sequence[tuple[Model, Reference]]) 
     found = {label: _Found([], []) for label in model.task.label_names}
     for tuned_on_it, reference in tunes:
         for image_id, label, heat_map in _true_positives(tuned_on_it, reference.cohort):
-            found[label].kept.append(kept_at_thresholds(heat_map))
+            found[label].kept.append(measures.kept_at_thresholds(heat_map))
             mask = reference.mask(image_id, label, heat_map.shape)
             if mask is not None and mask.any():
-                found[label].ious.append(iou_at_thresholds(heat_map, mask))
+                found[label].ious.append(measures.iou_at_thresholds(heat_map, mask))
     thresholds = {label: _choose(one) for label, one in found.items()}
     return replace(model, card=replace(model.card, map_thresholds=thresholds))
 
@@ -319,13 +312,13 @@ class _Found:
     kept: list[np.ndarray]
 
 
-def _choose(found: _Found) -> MapThreshold:
+def _choose(found: _Found) -> measures.MapThreshold:
     n_images, n_masks = len(found.kept), len(found.ious)
     if n_masks:
-        return MapThreshold(threshold_by_masks(found.ious), "masks", n_images, n_masks)
+        return measures.MapThreshold(measures.threshold_by_masks(found.ious), "masks", n_images, n_masks)
     if n_images:
-        return MapThreshold(threshold_by_evidence(found.kept), "evidence", n_images)
-    return MapThreshold(0.5, "default")
+        return measures.MapThreshold(measures.threshold_by_evidence(found.kept), "evidence", n_images)
+    return measures.MapThreshold(0.5, "default")
 
 
 def _soften(model: Model, net: FocusNet, cohort: Cohort) -> None:

@@ -1,4 +1,6 @@
-"""Out-of-distribution (OOD) check: does an image look like those of train? A model answers whatever it is shown.
+"""Out-of-distribution (OOD) check: does an image look like those of train, and which of them does it look like most?
+
+A model answers whatever it is shown.
 
 Two plain descriptions of an image, standardised by itself as a net is shown it, are held against those of train: its
 grey values with its edges, and its layout. The distance is Mahalanobis' with a shrunken covariance (Ledoit and Wolf,
@@ -6,20 +8,25 @@ J. Multivariate Anal. 88 (2004), 365-411). Lee et al. (NeurIPS 2018, arXiv:1807.
 features, to the nearest class; here it is taken on descriptions made by hand, to all of train: models without a net
 have it too, and no label is asked for. Tune says how far its own images lie. What lies farther is unlike; of what
 does not, nothing is promised: it may still be of another device, or of a disease that train does not have.
+
+The model's folder holds descriptions and image_ids alone; labels and files are looked up in the run, if it is there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from focusmap.errors import ModelError
-from focusmap.files import atomic
-from focusmap.study import Run
+from focusmap.files import atomic, read_json, write_json
+from focusmap.study import Cohort, Run, Samples, load_cohort
 
 if TYPE_CHECKING:
+    from focusmap.models.predictor import Predictor
     from focusmap.models.training import Training
 
 
@@ -133,8 +140,6 @@ def ood_of_any(found: Sequence[Ood]) -> Ood:
 
 def save_ood(ood: Ood, path: Path) -> None:
     """Write what `read_ood` reads."""
-    from safetensors.numpy import save_file
-
     arrays = {
         f"{name}.{key}": np.stack([getattr(aspect, key) for aspect in aspects])
         for name, aspects in ood.aspects.items()
@@ -146,9 +151,6 @@ def save_ood(ood: Ood, path: Path) -> None:
 
 def read_ood(path: Path) -> Ood | None:
     """Return what was saved; None of no file, or of one with other descriptions; `ModelError` if it is damaged."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     if not path.is_file():
         return None
     try:
@@ -220,3 +222,105 @@ def _some(training: "Training", part: str) -> list[np.ndarray]:
     image_ids = training.cohort.of(training.split.ids(part)).image_ids
     chosen = np.random.default_rng(training.recipe.seed).permutation(len(image_ids))[:MOST]
     return [training.store.pixels[row] for row in training.store.rows([image_ids[i] for i in np.sort(chosen)])]
+
+
+DESCRIPTIONS, NAMES = "alike.safetensors", "alike.json"
+N_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """An image of train that looks like the one asked about.
+
+    Parameters
+    ----------
+    image_id
+        As in the run's cohort.
+    file
+        Where it lies; it may be gone.
+    labels
+        By target what the reference says, as the label file writes it; targets of unknown truth are left out.
+    distance
+        Between the standardised descriptions: 0 for the same image, about 1 for two by chance.
+    """
+
+    image_id: str
+    file: Path
+    labels: dict[str, str]
+    distance: float
+
+
+def description(image: np.ndarray) -> np.ndarray:
+    """Return what an image ``(C, *spatial)`` looks like, ``(D,)``: grey values, edges and layout."""
+    return np.concatenate([describe(image) for describe in ASPECTS.values()])
+
+
+def save_descriptions(images: Sequence[np.ndarray], image_ids: Sequence[str], model: Path) -> None:
+    """Write what images of train look like into a model folder."""
+    found = np.stack([description(image) for image in images]).astype(np.float32)
+    with atomic(model / DESCRIPTIONS) as temporary:
+        save_file({"descriptions": found}, temporary)
+    write_json(model / NAMES, {"image_ids": list(image_ids)})
+
+
+def write_alike(training: "Training", folder: Path) -> None:
+    """Write what images of train look like into a model folder; nothing for tables and cases."""
+    if training.store is None or training.cohort.images is not None:
+        return
+    image_ids = training.cohort.of(training.split.ids("train")).image_ids
+    chosen = np.sort(np.random.default_rng(training.recipe.seed).permutation(len(image_ids))[:MOST])
+    names = [image_ids[i] for i in chosen]
+    save_descriptions([training.store.pixels[row] for row in training.store.rows(names)], names, folder)
+
+
+def share_alike(run: Run) -> None:
+    """Let the ensemble of a run's folds know the images of train of each fold, each once."""
+    known: dict[str, np.ndarray] = {}
+    for part in run.parts():
+        if (part.model / DESCRIPTIONS).is_file():
+            names = cast(list[str], read_json(part.model / NAMES)["image_ids"])
+            known |= dict(zip(names, load_file(part.model / DESCRIPTIONS)["descriptions"], strict=True))
+    if known:
+        with atomic(run.model / DESCRIPTIONS) as temporary:
+            save_file({"descriptions": np.stack(list(known.values()))}, temporary)
+        write_json(run.model / NAMES, {"image_ids": list(known)})
+
+
+def nearest(image: np.ndarray, model: Path, n: int) -> list[tuple[str, float]]:
+    """Return image_id and distance of the `n` images of train that look most like an image; none if none are known."""
+    if not (model / DESCRIPTIONS).is_file() or n < 1:
+        return []
+    known = load_file(model / DESCRIPTIONS)["descriptions"].astype(np.float64)
+    names, asked = cast(list[str], read_json(model / NAMES)["image_ids"]), description(image)
+    if known.shape != (len(names), len(asked)):
+        return []
+    spread = known.std(axis=0)
+    apart = (known - asked)[:, spread > 0] / spread[spread > 0]
+    # Two images by chance differ by sqrt(2) deviations in each direction.
+    distances = np.sqrt(np.mean(apart**2, axis=1) / 2)
+    order = np.argsort(distances, kind="stable")[:n]
+    return [(names[k], float(distances[k])) for k in order]
+
+
+def neighbours_of(folder: Path, model: "Predictor", samples: Samples, n: int = N_SHOWN) -> list[Neighbour]:
+    """Return the images of a run's train that look most like the first of the samples.
+
+    None of a model folder without its run, of tables and cases, of a run that was trained before these were kept, and
+    of an image that cannot be read.
+    """
+    run = Run(folder)
+    if not run.cohort.is_file() or not model.preparations or model.views or not (run.model / DESCRIPTIONS).is_file():
+        return []
+    batch = next(iter(samples.batches(model.preparations, 1)), None)
+    if batch is None or not len(batch):
+        return []
+    image = batch.images(model.preparations[0]).prepared[0]
+    cohort = load_cohort(folder)
+    known = [(name, apart) for name, apart in nearest(image, run.model, n) if name in cohort.positions]
+    return [Neighbour(name, cohort.file(name), _labels(cohort, name), apart) for name, apart in known]
+
+
+def _labels(cohort: Cohort, image_id: str) -> dict[str, str]:
+    truth = cohort.of([image_id]).truth[0]
+    pairs = zip(cohort.task.targets, truth, strict=True)
+    return {target.name: target.in_words(float(value)) for target, value in pairs if not np.isnan(value)}

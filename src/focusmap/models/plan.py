@@ -9,15 +9,8 @@ import numpy as np
 
 from focusmap.audit import Finding, ImageSummary, audit_table, look_at_sample
 from focusmap.images import Store
+from focusmap.models import fit_nets
 from focusmap.models.configure import check_model, model_name, preparation_for, resolved, rows_for
-from focusmap.models.fit_nets import (
-    LATE,
-    Untrained,
-    training_data,
-    untrained_case_net,
-    untrained_net,
-    untrained_table_net,
-)
 from focusmap.models.preparing import split, split_of_images
 from focusmap.models.training import Training
 from focusmap.study import Recipe, Run, RunOptions, Split, check_learnable, fit_covariates, fold_split
@@ -135,19 +128,19 @@ def _measured(training: Training, options: RunOptions) -> tuple[float | None, st
 
     device = choose_devices(options.devices).accelerator
     made = _untrained(training)
-    seconds = training_seconds(made.net, training_data(made, training), training.recipe, device)
+    seconds = training_seconds(made.net, fit_nets.training_data(made, training), training.recipe, device)
     n_threads = torch.get_num_threads()
     return seconds, f"cpu ({n_threads} thread{'s' * (n_threads > 1)})" if device == "cpu" else device
 
 
-def _untrained(training: Training) -> Untrained:
+def _untrained(training: Training) -> fit_nets.Untrained:
     if training.model.shown == "table":
-        return untrained_table_net(training)
+        return fit_nets.untrained_table_net(training)
     if training.cohort.images is None:
-        return untrained_net(training)
+        return fit_nets.untrained_net(training)
     # A table net beside the images' costs next to nothing.
-    with_table = training.model.with_table and training.recipe.fusion not in LATE
-    return untrained_case_net(training, with_table=with_table)
+    with_table = training.model.with_table and training.recipe.fusion not in fit_nets.LATE
+    return fit_nets.untrained_case_net(training, with_table=with_table)
 
 
 def _noise(rows: Cohort, recipe: Recipe) -> Store:

@@ -8,20 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeGuard, TypeVar, cast
+from typing import Protocol, TypeGuard, TypeVar, cast
 
 import numpy as np
 
+from focusmap import evaluation, heatmaps, images
 from focusmap.errors import ModelError, suggest
 from focusmap.evaluation import MapThreshold
 from focusmap.files import Json, read_json, write_json
-from focusmap.study import DEFAULT_THRESHOLD, Cohort, Flag, Flags, Needs, Task, side_by_side
-
-if TYPE_CHECKING:
-    from focusmap.heatmaps import NetView
-    from focusmap.images import AnyPreparation
-    from focusmap.study import Batch
-
+from focusmap.study import DEFAULT_THRESHOLD, Batch, Cohort, Flag, Flags, Needs, Task, side_by_side
 
 FORMAT = 1
 
@@ -248,7 +243,7 @@ class Predictor(Protocol):
         """Targets, in the order of the logits."""
 
     @property
-    def preparations(self) -> "tuple[AnyPreparation, ...]":
+    def preparations(self) -> "tuple[images.AnyPreparation, ...]":
         """How images are prepared that it is shown; empty of a model of tables."""
 
     @property
@@ -261,7 +256,7 @@ class Predictor(Protocol):
     def check(self, rows: Cohort) -> None:
         """Raise `InputError` where rows lack a covariate, or have a view, that the model must know."""
 
-    def look(self, batch: "Batch") -> Looked:
+    def look(self, batch: Batch) -> Looked:
         """Return what the model makes of the images of a batch."""
 
     def learnt(self, looked: Looked, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
@@ -270,7 +265,7 @@ class Predictor(Protocol):
         A continuous target's column is its value in its own unit; of a change target the change.
         """
 
-    def explainable(self) -> "NetView | None":
+    def explainable(self) -> "heatmaps.NetView | None":
         """Return what heat maps need of it; None where there is no net of images."""
 
     def calibrated(self: Self, temperatures: Mapping[str, float], thresholds: Mapping[str, float]) -> Self:
@@ -305,7 +300,7 @@ def needs_of(model: Predictor) -> Needs:
 class Looking(Predictor, Protocol):
     """A predictor that can be asked where it looks."""
 
-    def explainable(self) -> "NetView":
+    def explainable(self) -> "heatmaps.NetView":
         """Return what heat maps need of it."""
 
 
@@ -338,8 +333,8 @@ def untold_changes(rows: Cohort) -> list[Flags]:
 
 def calibrated(model: Self, logits: np.ndarray, truth: np.ndarray) -> Self:
     """Return the model with temperatures, then thresholds, fitted to logits ``(N, L)`` and truth ``(N, T)``."""
-    from focusmap.evaluation import apply, choose_thresholds, fit_temperatures
-
-    temperatures = fit_temperatures(model.task, logits, truth)
-    probabilities = apply(model.task, logits, temperatures)
-    return model.calibrated(temperatures, choose_thresholds(model.task, probabilities, truth, model.card.threshold_for))
+    temperatures = evaluation.fit_temperatures(model.task, logits, truth)
+    probabilities = evaluation.apply(model.task, logits, temperatures)
+    return model.calibrated(
+        temperatures, evaluation.choose_thresholds(model.task, probabilities, truth, model.card.threshold_for)
+    )

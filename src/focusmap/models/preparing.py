@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
+from focusmap import images
 from focusmap.audit import image_summary_of
 from focusmap.files import Json, file_hash, read_json, write_json
 from focusmap.models.configure import check_model, preparation_for, resolved, rows_for
@@ -19,7 +20,6 @@ from focusmap.study.study import read_study, write_study
 
 if TYPE_CHECKING:
     from focusmap.audit import Audit
-    from focusmap.images import Store
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Prepared:
 
     cohort: Cohort
     split: Split
-    store: "Store | None"
+    store: "images.Store | None"
     recipe: Recipe
 
 
@@ -101,18 +101,16 @@ def split_of_images(divided: Split, rows: Cohort) -> Split:
     return replace(divided, table=parts)
 
 
-def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> "Store | None":
+def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> "images.Store | None":
     """Return the store of a cohort's images, or its cases', as a resolved recipe says; None for a table model."""
-    from focusmap.images import StoreOptions, prepare_store
-
     if parse_model(recipe.model).shown == "table":
         return None
     if options.store is not None:
         run.share_store(options.store)
-    settings = StoreOptions(options.workers, options.skip_unreadable, options.progress, options.cluster)
+    settings = images.StoreOptions(options.workers, options.skip_unreadable, options.progress, options.cluster)
     table = cohort.table if cohort.images is None else cohort.images
     files = [cohort.study.images / path for path in table["path"]]
-    return prepare_store(files, list(table["image_id"]), preparation_for(recipe), run.store, settings)
+    return images.prepare_store(files, list(table["image_id"]), preparation_for(recipe), run.store, settings)
 
 
 LIBRARIES = (

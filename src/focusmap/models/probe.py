@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from focusmap import nets
 from focusmap.models.fit_nets import case_model, net_card, untrained_case_net
 from focusmap.models.frozen import kept_features
 from focusmap.models.predict import Predicted, look, predictions_of
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from focusmap.models.cases import CaseModel
     from focusmap.models.net import Model
     from focusmap.models.training import Training
-    from focusmap.nets import LevelsNet
 
 
 MAX_STEPS = 200
@@ -204,17 +204,16 @@ def fit_probe(training: "Training", options: RunOptions) -> "Model":
     import torch
 
     from focusmap.models.net import Model
-    from focusmap.nets import architecture_of, build_net
     from focusmap.training import choose_devices
 
     recipe, task = training.recipe, training.cohort.task
     rows = training.cohort.of(training.split.ids("train"))
     check_learnable(task, rows.learnt)
-    architecture = architecture_of(recipe, task)
-    net = build_net(architecture, recipe.weights, recipe.seed).to(choose_devices(options.devices).accelerator)
+    architecture = nets.architecture_of(recipe, task)
+    net = nets.build_net(architecture, recipe.weights, recipe.seed).to(choose_devices(options.devices).accelerator)
     options.say(f"first weights of {recipe.model}: {net.start.reason}")
     card = net_card(net, training, architecture.to_dict())
-    features = _features(cast("LevelsNet", net), training, rows, options.progress).astype(np.float64)
+    features = _features(cast("nets.LevelsNet", net), training, rows, options.progress).astype(np.float64)
     fitted = fit_head(task, features, standardised(task, rows.learnt, card.scales), rows, recipe.seed)
     with torch.no_grad():
         net.head.weight.copy_(torch.from_numpy(fitted.weights.T))
@@ -363,14 +362,14 @@ def of_features(model: "Model", training: "Training", part: str) -> Predicted:
     """Return what a probe says of a part of the split, by the features that it was fitted among."""
     import torch
 
-    rows, net = training.cohort.of(training.split.ids(part)), cast("LevelsNet", model.nets[0])
+    rows, net = training.cohort.of(training.split.ids(part)), cast("nets.LevelsNet", model.nets[0])
     with torch.inference_mode():
         logits = net.eval().decide(torch.from_numpy(_features(net, training, rows, silent)).to(net.head.weight))
     found = answer(model, Looked((model.to_units(logits.cpu().double().numpy()),), views=({},)), rows)
     return Predicted(rows, predictions_of(model, rows, found))
 
 
-def _features(net: "LevelsNet", training: "Training", rows: Cohort, progress: Progress) -> np.ndarray:
+def _features(net: "nets.LevelsNet", training: "Training", rows: Cohort, progress: Progress) -> np.ndarray:
     """Return the features ``(N, D) float32`` of rows; where the recipe mirrors, the mean of image and mirror image."""
     found = kept_features(net, training, rows, progress)
     if not training.recipe.augmentation.mirror:

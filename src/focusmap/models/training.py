@@ -7,27 +7,18 @@ from typing import TYPE_CHECKING, cast
 
 import pandas as pd
 
+from focusmap import evaluation, images
 from focusmap.evaluation import Predictions, baseline_run, joined, of_images, read_predictions, write_predictions
 from focusmap.files import atomic_folder, read_table, write_table
-from focusmap.models.alike import share_alike, write_alike
-from focusmap.models.configure import baseline_of, check_model, preparation_for
-from focusmap.models.ensemble import combine, kind_of
-from focusmap.models.fit_nets import fit_case_model, fit_net, fit_table_net
+from focusmap.models import configure, ensemble, fit_nets, ladder, ood, predictor, preparing, probe, rungs
 from focusmap.models.folder import load_model, save_model
-from focusmap.models.ladder import climb, is_finished, write_ladder_of_folds
-from focusmap.models.ood import share_ood, write_ood
 from focusmap.models.predict import Predicted, predict
-from focusmap.models.predictor import Predictor, calibrated
-from focusmap.models.preparing import Prepared, store_for, write_manifest
-from focusmap.models.probe import fit_case_probe, fit_probe, of_features
 from focusmap.models.rows import fit_estimators
-from focusmap.models.rungs import Clock
 from focusmap.study import Cohort, Recipe, Run, RunOptions, Samples, load_cohort, read_recipe
 from focusmap.study.recipe_parts import LADDER, ModelName, parse_model
 from focusmap.study.split import Split, fold_split, read_split
 
 if TYPE_CHECKING:
-    from focusmap.images import Store
     from focusmap.models.net import Model
     from focusmap.nets import View
 
@@ -53,7 +44,7 @@ class Training:
     run: Run
     cohort: Cohort
     split: Split
-    store: "Store | None"
+    store: "images.Store | None"
     recipe: Recipe
     is_answering: bool = True
 
@@ -65,23 +56,23 @@ class Training:
     def rung(self, name: str, recipe: Recipe, options: RunOptions) -> "Training":
         """Return the training of a rung of the ladder: the same cohort and split, in its own size."""
         assert self.store is not None
-        if preparation_for(recipe) == self.store.preparation:
+        if configure.preparation_for(recipe) == self.store.preparation:
             return replace(self, run=self.run.rung(name), recipe=recipe)
         # Folds share what is prepared.
         root = self.run.folder.parent.parent if self.run.folder.parent.name == "folds" else self.run.folder
-        store = store_for(self.cohort, recipe, Run(root).rung(name), replace(options, store=None))
+        store = preparing.store_for(self.cohort, recipe, Run(root).rung(name), replace(options, store=None))
         return replace(self, run=self.run.rung(name), recipe=recipe, store=store)
 
-    def samples_for(self, model: Predictor, part: str) -> Samples:
+    def samples_for(self, model: predictor.Predictor, part: str) -> Samples:
         """Return a part of the split; read from its files where the model is shown other sizes than are stored."""
         samples = self.samples(part)
         stored = all(map(samples.is_stored, model.preparations))
         return samples if stored else Samples.from_files(self.cohort.of(self.split.ids(part)))
 
-    def asked(self, model: Predictor, part: str) -> Predicted:
+    def asked(self, model: predictor.Predictor, part: str) -> Predicted:
         """Return what a model says of a part of the split; a probe of the features that are known already."""
         if self.model.net.endswith(PROBES) and self.cohort.images is None:
-            return of_features(cast("Model", model), self, part)
+            return probe.of_features(cast("Model", model), self, part)
         return predict(model, self.samples_for(model, part))
 
     def samples(self, part: str) -> Samples:
@@ -101,7 +92,11 @@ def unanswered(run: Run, is_new: bool) -> float:  # noqa: ARG001
 
 
 def train_all(
-    run: Run, prepared: Prepared, options: RunOptions, seconds: dict[str, float], answered: Answered = unanswered
+    run: Run,
+    prepared: preparing.Prepared,
+    options: RunOptions,
+    seconds: dict[str, float],
+    answered: Answered = unanswered,
 ) -> Run:
     """Return the run with the model and the predictions of each fold, and of all; what is there already stays.
 
@@ -120,26 +115,26 @@ def train_all(
         return run
     if prepared.recipe.model == LADDER:
         options.say(f"a ladder of models within {options.minutes:g} minutes (--budget), maps and report included")
-    clock = Clock((options.begun or started) + 60 * options.minutes)
+    clock = rungs.Clock((options.begun or started) + 60 * options.minutes)
     for is_new in _rounds(left, options, clock) if left else [True]:
         if options.follows:
             continue
         if len(trainings) > 1:
             _gather(run, prepared)
-        write_manifest(run, options, {**seconds, "train": time.monotonic() - started})
+        preparing.write_manifest(run, options, {**seconds, "train": time.monotonic() - started})
         clock.rest = answered(run, is_new)
     if len(trainings) > 1 and trainings[0].recipe.model == LADDER:
-        write_ladder_of_folds(run)
+        ladder.write_ladder_of_folds(run)
     return run
 
 
 def _is_done(training: Training, options: RunOptions) -> bool:
     if training.recipe.model == LADDER:
-        return is_finished(training.run, options)
+        return ladder.is_finished(training.run, options)
     return training.run.predictions("tune").exists()
 
 
-def _rounds(trainings: Sequence[Training], options: RunOptions, clock: Clock) -> Iterator[bool]:
+def _rounds(trainings: Sequence[Training], options: RunOptions, clock: rungs.Clock) -> Iterator[bool]:
     """Train; yield whether something is new whenever all trainings are one rung further, or have only one.
 
     So all folds have their first answer before the first of them is given a second.
@@ -157,14 +152,14 @@ def _rounds(trainings: Sequence[Training], options: RunOptions, clock: Clock) ->
             yield any(found)
 
 
-def _steps(training: Training, options: RunOptions, clock: Clock) -> Iterator[bool]:
+def _steps(training: Training, options: RunOptions, clock: rungs.Clock) -> Iterator[bool]:
     """Train; yield whenever there is an answer: whether it is another model than the one before."""
     if training.recipe.model != LADDER:
         _train_one(training, options)
         yield True
         return
-    before: Predictor | None = None
-    for rung in climb(training, options, train_calibrated, clock):
+    before: predictor.Predictor | None = None
+    for rung in ladder.climb(training, options, train_calibrated, clock):
         if rung.model is not before:
             _write_answer(training, rung.model, rung.found)
             if rung.attention is not None:
@@ -173,32 +168,32 @@ def _steps(training: Training, options: RunOptions, clock: Clock) -> Iterator[bo
         before = rung.model
 
 
-def _gather(run: Run, prepared: Prepared) -> None:
+def _gather(run: Run, prepared: preparing.Prepared) -> None:
     """Make one run of its folds."""
     for part in ("tune", "test"):
         pool_predictions(run, prepared.cohort, part)
     _pool_attention(run)
     save_model_of_folds(run, prepared)
     if prepared.recipe.model == LADDER:
-        write_ladder_of_folds(run)
+        ladder.write_ladder_of_folds(run)
 
 
 def train_baseline(run: Run, options: RunOptions) -> None:
     """Train the simple model that the recipe sets beside a trained run, on the same split, unless it is that one."""
     cohort, recipe = load_cohort(run.folder), read_recipe(run.recipe)
-    name = baseline_of(recipe)
+    name = configure.baseline_of(recipe)
     if name in ("none", recipe.model):
         return
     simple = replace(recipe, model=name, ensemble=1, tta=False, sampling="all", screen_negatives=0.0)
-    check_model(cohort, simple)
-    store = store_for(cohort, simple, run, options)
-    for training in trainings_of(run, Prepared(cohort, read_split(run.split, cohort), store, simple)):
+    configure.check_model(cohort, simple)
+    store = preparing.store_for(cohort, simple, run, options)
+    for training in trainings_of(run, preparing.Prepared(cohort, read_split(run.split, cohort), store, simple)):
         beside = baseline_run(training.run)
         if not beside.predictions("tune").exists():
             _train_one(replace(training, run=beside, is_answering=False), options)
 
 
-def trainings_of(run: Run, prepared: Prepared) -> list[Training]:
+def trainings_of(run: Run, prepared: preparing.Prepared) -> list[Training]:
     """Return what is to be trained: of a run with folds, each of them."""
     splits = {run: prepared.split}
     if prepared.split.n_folds:
@@ -221,20 +216,20 @@ def _train_one(training: Training, options: RunOptions) -> None:
     _write_answer(training, model, {part: one.predictions for part, one in found.items()})
 
 
-def _write_answer(training: Training, model: Predictor, found: Mapping[str, Predictions]) -> None:
+def _write_answer(training: Training, model: predictor.Predictor, found: Mapping[str, Predictions]) -> None:
     """Put a model and its predictions in the place of those that a run, or one of its folds, had before."""
     run = training.run
     with atomic_folder(run.model) as folder:
         save_model(model, folder)
         if training.is_answering:
-            write_ood(training, folder)
-            write_alike(training, folder)
+            ood.write_ood(training, folder)
+            ood.write_alike(training, folder)
     # Tune comes last: its file says that this training is done.
     for part, predictions in found.items():
         write_predictions(predictions, run.predictions(part))
 
 
-def _train_nets(training: Training, options: RunOptions) -> Predictor:
+def _train_nets(training: Training, options: RunOptions) -> predictor.Predictor:
     """Return the model, or the ensemble over the recipe's seeds and views; not calibrated yet."""
     from focusmap.models.net import with_views
     from focusmap.nets import AS_IT_IS, views_within
@@ -248,34 +243,33 @@ def _train_nets(training: Training, options: RunOptions) -> Predictor:
         replace(training, run=training.run.member(k), recipe=replace(recipe, seed=recipe.seed + k))
         for k in range(recipe.ensemble)
     ]
-    return combine([_calibrated_on_tune(_fit(member, options), member) for member in members], views, "seeds")
+    return ensemble.combine([_calibrated_on_tune(_fit(member, options), member) for member in members], views, "seeds")
 
 
-def train_calibrated(training: Training, options: RunOptions) -> Predictor:
+def train_calibrated(training: Training, options: RunOptions) -> predictor.Predictor:
     """Return the trained model, calibrated on tune; test is not looked at."""
     return _calibrated_on_tune(_train_nets(training, options), training)
 
 
-def _calibrated_on_tune(model: Predictor, training: Training) -> Predictor:
+def _calibrated_on_tune(model: predictor.Predictor, training: Training) -> predictor.Predictor:
     """Return the model with temperatures and thresholds, those of maps too, fitted on tune, and on nothing else."""
     tune = training.cohort.of(training.split.ids("tune"))
-    model = calibrated(model, training.asked(model, "tune").predictions.logits, tune.truth)
+    model = predictor.calibrated(model, training.asked(model, "tune").predictions.logits, tune.truth)
     net = _with_focus(model)
     if net is None:
         return model
-    from focusmap.evaluation import reference_of
     from focusmap.models.net import tuned
 
-    return tuned(net, reference_of(tune))
+    return tuned(net, evaluation.reference_of(tune))
 
 
-def _with_focus(model: Predictor) -> "Model | None":
+def _with_focus(model: predictor.Predictor) -> "Model | None":
     """Return a net, or the ensemble of nets, of single images that has focus maps; None for any other model."""
-    net = cast("Model", model) if kind_of(model.card) == "net" else None
+    net = cast("Model", model) if ensemble.kind_of(model.card) == "net" else None
     return net if net is not None and net.net.has_focus else None
 
 
-def save_model_of_folds(run: Run, prepared: Prepared) -> None:
+def save_model_of_folds(run: Run, prepared: preparing.Prepared) -> None:
     """Write the ensemble of all folds' models as the run's model.
 
     Every image was learnt by some member, so nothing here can test it; metrics and maps of the run are those of the
@@ -285,37 +279,36 @@ def save_model_of_folds(run: Run, prepared: Prepared) -> None:
     models = [load_model(part.model) for part in parts]
     found = read_predictions(run.predictions("tune"), cohort.task)
     truth = cohort.of(list(found.ids["image_id"])).truth
-    model = calibrated(combine(models, _views_of(models[0]), "folds"), found.logits, truth)
+    model = predictor.calibrated(ensemble.combine(models, _views_of(models[0]), "folds"), found.logits, truth)
     if net := _with_focus(model):
-        from focusmap.evaluation import reference_of
         from focusmap.models.net import with_map_thresholds
 
         tunes = [cohort.of(fold_split(prepared.split, k).ids("tune")) for k in range(len(parts))]
         nets = zip(cast("list[Model]", models), tunes, strict=True)
-        model = with_map_thresholds(net, [(own, reference_of(tune)) for own, tune in nets])
+        model = with_map_thresholds(net, [(own, evaluation.reference_of(tune)) for own, tune in nets])
     save_model(model, run.model)
-    share_ood(run)
-    share_alike(run)
+    ood.share_ood(run)
+    ood.share_alike(run)
 
 
-def _views_of(model: Predictor) -> "tuple[View, ...]":
+def _views_of(model: predictor.Predictor) -> "tuple[View, ...]":
     from focusmap.models.net import views_of
 
     return views_of(model.card)
 
 
-def _fit(training: Training, options: RunOptions) -> Predictor:
+def _fit(training: Training, options: RunOptions) -> predictor.Predictor:
     """Return the trained model; thresholds and temperatures are still to be fitted."""
     name = training.model
     if name.engine == "estimator":
         return fit_estimators(training, options)
     if name.shown == "table":
-        return fit_table_net(training, options)
+        return fit_nets.fit_table_net(training, options)
     if training.cohort.images is not None:
-        return (fit_case_probe if name.net.endswith(PROBES) else fit_case_model)(training, options)
+        return (probe.fit_case_probe if name.net.endswith(PROBES) else fit_nets.fit_case_model)(training, options)
     if name.net.endswith(PROBES):
-        return fit_probe(training, options)
-    return fit_net(training, options)
+        return probe.fit_probe(training, options)
+    return fit_nets.fit_net(training, options)
 
 
 def pool_predictions(run: Run, cohort: Cohort, part: str) -> None:

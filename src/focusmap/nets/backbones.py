@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from focusmap.errors import InputError
-from focusmap.nets.monai_nets import MONAI_NETS
-from focusmap.nets.own_nets import PLAIN_NETS, SmallResidual
+from focusmap.nets.staged import MONAI_NETS, PLAIN_NETS, SmallResidual
 
 OURS, OURS_3D = "small-residual", "small-residual-3d"
 # Every net answers a probe of this side, by its number of dimensions, whatever the side of its images.

@@ -9,25 +9,7 @@ import torch
 
 from focusmap.errors import InputError
 from focusmap.files import Json
-from focusmap.nets.autoencoder import Reconstruction, mean_of_errors
-from focusmap.nets.backbones import (
-    build_backbone,
-    build_pyramid,
-    check_size,
-    pyramid_strides,
-)
-from focusmap.nets.decoders import (
-    AUTOENCODER,
-    PROBE,
-    SLICES,
-    attends_along_axes,
-    build_decoder,
-    dimensions_of_model,
-    has_focus,
-    split_model,
-    strides_of,
-)
-from focusmap.nets.focus_net import FocusLayers, FocusNet
+from focusmap.nets import autoencoder, backbones, decoders, focus_net
 from focusmap.nets.levels import SLICE_SIZES, LevelsNet, build_levels
 from focusmap.nets.pooling import AVERAGE, AxisAttention, PoolingOptions, build_pooling
 from focusmap.nets.weights import find_weights
@@ -66,12 +48,12 @@ class Architecture:
     @property
     def has_focus(self) -> bool:
         """True if the net's last layer is evidence at every place."""
-        return has_focus(self.model)
+        return decoders.has_focus(self.model)
 
     @property
     def dimensions(self) -> int:
         """Number of spatial dimensions: 2 for images, 3 for volumes."""
-        return dimensions_of_model(self.model)
+        return decoders.dimensions_of_model(self.model)
 
     def to_dict(self) -> dict[str, Json]:
         """Return plain values for `model.json`."""
@@ -110,7 +92,7 @@ def architecture_of(recipe: Recipe, task: Task) -> Architecture:
     >>> architecture_of(recipe, Task((Target("a"), Target("b", "multiclass", ("x", "y", "z"))))).classes
     ((1, 4),)
     """
-    if not has_focus(recipe.model):
+    if not decoders.has_focus(recipe.model):
         return Architecture(recipe.model, recipe.channels, task.n_logits)
     competing = [task.slice_of(target.name) for target in task.targets if target.n_logits > 1]
     return Architecture(
@@ -129,21 +111,23 @@ def check_recipe(recipe: Recipe) -> None:
     """
     if not recipe.learns_labels:
         _check_autoencoder(recipe)
-    if recipe.model in ("auto", "ladder", AUTOENCODER):
+    if recipe.model in ("auto", "ladder", decoders.AUTOENCODER):
         return
-    base, decoder = split_model(recipe.model)
+    base, decoder = decoders.split_model(recipe.model)
     check_pooling(recipe.model, recipe.pooling)
     for name in ("sparsity", "equivariance"):
-        if getattr(recipe, name) and not has_focus(recipe.model):
+        if getattr(recipe, name) and not decoders.has_focus(recipe.model):
             raise InputError(f"{name} is for focus maps, and {base} has none. Try --model {base}-fpn.")
-    dimensions = dimensions_of_model(recipe.model)
+    dimensions = decoders.dimensions_of_model(recipe.model)
     if dimensions == 2 and (recipe.shape or recipe.spacing):
         raise InputError(f"shape and spacing are for volumes, and {base} takes images. Try --model resnet18-3d.")
     if dimensions == 2 and recipe.channels not in (0, 1, 3):
         raise InputError(f"channels is {recipe.channels}; {base} takes images, which have 1 or 3 (0: chosen).")
     if recipe.shape or recipe.size:
-        shape = [round(side * SLICE_SIZES[-1]) for side in recipe.shape[:2]] if decoder == SLICES else recipe.shape
-        check_size(base, shape or (recipe.size,), strides_of(base, decoder))
+        shape = (
+            [round(side * SLICE_SIZES[-1]) for side in recipe.shape[:2]] if decoder == decoders.SLICES else recipe.shape
+        )
+        backbones.check_size(base, shape or (recipe.size,), decoders.strides_of(base, decoder))
 
 
 def _check_autoencoder(recipe: Recipe) -> None:
@@ -155,15 +139,15 @@ def _check_autoencoder(recipe: Recipe) -> None:
 
 def check_pooling(model: str, pooling: str) -> None:
     """Raise `InputError` if the model is unknown, or a plain backbone that is asked for more than an average."""
-    base = split_model(model)[0]
-    if not has_focus(model) and pooling not in ("auto", AVERAGE):
+    base = decoders.split_model(model)[0]
+    if not decoders.has_focus(model) and pooling not in ("auto", AVERAGE):
         raise InputError(
             f"pooling {pooling!r} needs a net with evidence at every place, and {base} averages. "
             f"Try --model {base}-fpn."
         )
 
 
-def build_net(architecture: Architecture, weights: str = "none", seed: int = 0) -> FocusNet:
+def build_net(architecture: Architecture, weights: str = "none", seed: int = 0) -> focus_net.FocusNet:
     """Return a net; `net.start` says which weights it starts from and why.
 
     Parameters
@@ -186,7 +170,7 @@ def build_net(architecture: Architecture, weights: str = "none", seed: int = 0) 
     >>> bool(torch.allclose(means + net.head.bias, net.classify(features), atol=1e-5))
     True
     """
-    found = find_weights(split_model(architecture.model)[0], weights)
+    found = find_weights(decoders.split_model(architecture.model)[0], weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = _make(architecture, found.hub_file)
@@ -194,37 +178,41 @@ def build_net(architecture: Architecture, weights: str = "none", seed: int = 0) 
     return net
 
 
-def _make(architecture: Architecture, file: Path | None) -> FocusNet:
-    if split_model(architecture.model)[1] == AUTOENCODER:
+def _make(architecture: Architecture, file: Path | None) -> focus_net.FocusNet:
+    if decoders.split_model(architecture.model)[1] == decoders.AUTOENCODER:
         return _autoencoder(architecture, file)
-    if split_model(architecture.model)[1] in (PROBE, SLICES):
+    if decoders.split_model(architecture.model)[1] in (decoders.PROBE, decoders.SLICES):
         return _probe_net(architecture, file)
     return _focus_net(architecture, file) if architecture.has_focus else _plain_net(architecture, file)
 
 
-def _plain_net(architecture: Architecture, file: Path | None) -> FocusNet:
-    return FocusNet(*build_backbone(architecture.model, architecture.channels, file), architecture.n_logits)
+def _plain_net(architecture: Architecture, file: Path | None) -> focus_net.FocusNet:
+    return focus_net.FocusNet(
+        *backbones.build_backbone(architecture.model, architecture.channels, file), architecture.n_logits
+    )
 
 
 def _probe_net(architecture: Architecture, file: Path | None) -> LevelsNet:
     return LevelsNet(build_levels(architecture.model, architecture.channels, file), architecture.n_logits)
 
 
-def _autoencoder(architecture: Architecture, file: Path | None) -> FocusNet:
-    base, channels = split_model(architecture.model)[0], architecture.channels
-    encoder, n_features = build_backbone(base, channels, file)
-    stride = pyramid_strides(base)[-1]
-    net = FocusNet(Reconstruction(encoder, n_features, stride, channels, architecture.dimensions), 1, 1)
-    net.head, net.dropout.p = mean_of_errors(), 0.0
+def _autoencoder(architecture: Architecture, file: Path | None) -> focus_net.FocusNet:
+    base, channels = decoders.split_model(architecture.model)[0], architecture.channels
+    encoder, n_features = backbones.build_backbone(base, channels, file)
+    stride = backbones.pyramid_strides(base)[-1]
+    net = focus_net.FocusNet(
+        autoencoder.Reconstruction(encoder, n_features, stride, channels, architecture.dimensions), 1, 1
+    )
+    net.head, net.dropout.p = autoencoder.mean_of_errors(), 0.0
     return net
 
 
-def _focus_net(architecture: Architecture, file: Path | None) -> FocusNet:
-    base, name = split_model(architecture.model)
-    net, levels = build_pyramid(base, architecture.channels, strides_of(base, name), file)
-    decoder = build_decoder(name, tuple(levels.values()), architecture.dimensions)
+def _focus_net(architecture: Architecture, file: Path | None) -> focus_net.FocusNet:
+    base, name = decoders.split_model(architecture.model)
+    net, levels = backbones.build_pyramid(base, architecture.channels, decoders.strides_of(base, name), file)
+    decoder = decoders.build_decoder(name, tuple(levels.values()), architecture.dimensions)
     pooling = build_pooling(architecture.pooling, decoder.n_features, architecture.n_logits)
-    if attends_along_axes(name):
+    if decoders.attends_along_axes(name):
         pooling = AxisAttention(pooling, decoder.n_features, architecture.n_logits, architecture.dimensions)
-    focus = FocusLayers(decoder, tuple(levels), pooling, architecture.n_logits, architecture.classes)
-    return FocusNet(net, decoder.n_features, architecture.n_logits, focus)
+    focus = focus_net.FocusLayers(decoder, tuple(levels), pooling, architecture.n_logits, architecture.classes)
+    return focus_net.FocusNet(net, decoder.n_features, architecture.n_logits, focus)

@@ -20,16 +20,12 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from focusmap.errors import InputError
 from focusmap.files import Json
-from focusmap.nets.backbones import build_backbone
-from focusmap.nets.decoders import PROBE, SLICES, dimensions_of_model, split_model
-from focusmap.nets.focus_net import FocusNet
+from focusmap.nets import backbones, decoders, focus_net, table_net
 from focusmap.nets.levels import STATISTICS, Levels, build_levels, statistics_of
 from focusmap.nets.table_net import WIDTHS as TABLE_WIDTHS
-from focusmap.nets.table_net import TableBackbone
 from focusmap.nets.weights import find_weights
 
 ATTENTION_WIDTH = 64
@@ -93,7 +89,7 @@ class CaseArchitecture:
     @property
     def dimensions(self) -> int:
         """Number of spatial dimensions."""
-        return dimensions_of_model(self.model)
+        return decoders.dimensions_of_model(self.model)
 
     def to_dict(self) -> dict[str, Json]:
         """Return plain values for `model.json`."""
@@ -254,7 +250,7 @@ class CaseBackbone(nn.Module):
         encoders: list[Encoder],
         n_features: int,
         n_views: int,
-        table: TableBackbone | None = None,
+        table: table_net.TableBackbone | None = None,
         fusion: Joint | Gated | None = None,
     ) -> None:
         super().__init__()
@@ -287,7 +283,7 @@ class CaseBackbone(nn.Module):
     def placed(self, told: Tensor, view: int) -> Tensor:
         """Return what images of one view tell ``(N, K)`` where `pooled` has that view, ``(N, V * (K + 1))``."""
         width = self.n_features + 1
-        return F.pad(told, (view * width, (self.n_views - view) * width - self.n_features))
+        return nn.functional.pad(told, (view * width, (self.n_views - view) * width - self.n_features))
 
     def fused(self, looked: Tensor, rows: Tensor) -> Tensor:
         """Return features ``(N, Z, 1, 1)`` of what `look` gave and the table's rows ``(N, K)``."""
@@ -320,7 +316,7 @@ class CaseBackbone(nn.Module):
         return batch.cases * self.n_views + batch.views, len(batch.rows) * self.n_views
 
 
-def build_case_net(architecture: CaseArchitecture, weights: str = "none", seed: int = 0) -> FocusNet:
+def build_case_net(architecture: CaseArchitecture, weights: str = "none", seed: int = 0) -> focus_net.FocusNet:
     """Return a net of cases, trained like a net of images; `net.start` says which weights its encoders start from.
 
     Parameters
@@ -335,32 +331,34 @@ def build_case_net(architecture: CaseArchitecture, weights: str = "none", seed: 
     >>> net.eval()(CaseBatch(torch.ones(3, 1, 28, 28), *numbers, torch.ones(2, 0))).shape
     torch.Size([2, 2])
     """
-    found = find_weights(split_model(architecture.model)[0], weights)
+    found = find_weights(decoders.split_model(architecture.model)[0], weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         n_encoders = len(architecture.views) if architecture.encoder == "separate" else 1
         built = [_built(architecture, found.hub_file) for _ in range(n_encoders)]
         net = _on_encoders(architecture, built)
-    starts = [found.load(FocusNet(encoder, n_features, architecture.n_logits)) for encoder, n_features in built]
+    starts = [
+        found.load(focus_net.FocusNet(encoder, n_features, architecture.n_logits)) for encoder, n_features in built
+    ]
     net.start = starts[-1]
     return net
 
 
 def _built(architecture: CaseArchitecture, file: Path | None) -> tuple[nn.Module, int]:
     """Return what encodes images, and its number of features."""
-    if split_model(architecture.model)[1] not in (PROBE, SLICES):
-        return build_backbone(architecture.model, architecture.channels, file)
+    if decoders.split_model(architecture.model)[1] not in (decoders.PROBE, decoders.SLICES):
+        return backbones.build_backbone(architecture.model, architecture.channels, file)
     levels = build_levels(architecture.model, architecture.channels, file)
     return levels, STATISTICS * levels.num_features
 
 
-def _on_encoders(architecture: CaseArchitecture, built: list[tuple[nn.Module, int]]) -> FocusNet:
+def _on_encoders(architecture: CaseArchitecture, built: list[tuple[nn.Module, int]]) -> focus_net.FocusNet:
     n_features, n_views = built[0][1], len(architecture.views)
     encoders = [Encoder(net, n_features, architecture.pooling) for net, _ in built]
     n_images = n_views * (n_features + 1)
     if not architecture.n_covariates:
-        return FocusNet(CaseBackbone(encoders, n_features, n_views), n_images, architecture.n_logits)
+        return focus_net.FocusNet(CaseBackbone(encoders, n_features, n_views), n_images, architecture.n_logits)
     fusion = FUSIONS[architecture.fusion](n_images, TABLE_WIDTHS[-1])
-    table = TableBackbone(architecture.n_covariates)
+    table = table_net.TableBackbone(architecture.n_covariates)
     backbone = CaseBackbone(encoders, n_features, n_views, table, fusion)
-    return FocusNet(backbone, fusion.n_features, architecture.n_logits)
+    return focus_net.FocusNet(backbone, fusion.n_features, architecture.n_logits)

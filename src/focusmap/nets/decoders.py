@@ -20,7 +20,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from focusmap.errors import InputError, suggest
 from focusmap.nets.backbones import BACKBONES, dimensions_of, is_backbone, pyramid_strides
@@ -124,7 +123,7 @@ class Level(nn.Module):
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """Return ``(N, K, *spatial)`` from that one level."""
-        return F.relu(self.norm(levels[0]))
+        return nn.functional.relu(self.norm(levels[0]))
 
 
 class FeaturePyramid(nn.Module):
@@ -144,7 +143,7 @@ class FeaturePyramid(nn.Module):
         """Return P_i, ``(N, K, *spatial)`` each on its own grid, from C_i; the finest first."""
         merged = [lateral(level) for lateral, level in zip(self.lateral, levels, strict=True)]
         for i in reversed(range(len(merged) - 1)):
-            merged[i] = merged[i] + F.interpolate(merged[i + 1], size=merged[i].shape[2:], mode="nearest")
+            merged[i] = merged[i] + nn.functional.interpolate(merged[i + 1], size=merged[i].shape[2:], mode="nearest")
         return [smooth(level) for smooth, level in zip(self.smooth, merged, strict=True)]
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:

@@ -24,14 +24,9 @@ from functools import reduce
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from focusmap.nets.autoencoder import Reconstruction
-from focusmap.nets.backbones import has_stages, has_token_attention, levels, stages
-from focusmap.nets.decoders import Decoder
-from focusmap.nets.grids import AS_IT_IS, View, show
+from focusmap.nets import autoencoder, backbones, decoders, grids, weights
 from focusmap.nets.pooling import AxisAttention, GatedAttention
-from focusmap.nets.weights import Start
 from focusmap.reasons import Reason
 
 
@@ -54,7 +49,7 @@ class FocusLayers(nn.Module):
 
     def __init__(
         self,
-        decoder: Decoder,
+        decoder: decoders.Decoder,
         positions: Sequence[int],
         pooling: nn.Module,
         n_logits: int,
@@ -70,7 +65,7 @@ class FocusLayers(nn.Module):
 
     def features(self, backbone: nn.Module, x: Tensor) -> Tensor:
         """Return the decoded feature map ``(N, K, *spatial)`` of images."""
-        decoded: Tensor = self.decoder(levels(backbone, x, self.positions))
+        decoded: Tensor = self.decoder(backbones.levels(backbone, x, self.positions))
         return decoded
 
     def pooled(self, evidence: Tensor, features: Tensor) -> Tensor:
@@ -126,7 +121,7 @@ class FocusNet(nn.Module):
         self.focus = focus
         self.dropout = nn.Dropout(HEAD_DROPOUT)
         self.head = nn.Linear(n_features, n_logits)
-        self.start = Start("none", Reason("start-random"))
+        self.start = weights.Start("none", Reason("start-random"))
 
     @property
     def has_focus(self) -> bool:
@@ -136,17 +131,17 @@ class FocusNet(nn.Module):
     @property
     def reconstructs(self) -> bool:
         """True if the net is an autoencoder, its features the squared error at each pixel."""
-        return isinstance(self.backbone, Reconstruction)
+        return isinstance(self.backbone, autoencoder.Reconstruction)
 
     @property
     def has_stages(self) -> bool:
         """True if the net hands out the feature maps before the last one."""
-        return self.focus is not None or has_stages(self.backbone)
+        return self.focus is not None or backbones.has_stages(self.backbone)
 
     @property
     def has_token_attention(self) -> bool:
         """True if the features are those of a plain vision transformer."""
-        return has_token_attention(self.backbone)
+        return backbones.has_token_attention(self.backbone)
 
     def features(self, x: Tensor) -> Tensor:
         """Return the last feature map ``(N, K, *grid)``, after the last activation of backbone or decoder."""
@@ -156,8 +151,8 @@ class FocusNet(nn.Module):
     def stages(self, x: Tensor) -> list[Tensor]:
         """Return the feature maps ``(N, K_i, h_i, w_i)`` of the stages, finest first, and `features`, of one pass."""
         if self.focus is None:
-            return stages(self.backbone, x)
-        found = levels(self.backbone, x, self.focus.positions)
+            return backbones.stages(self.backbone, x)
+        found = backbones.levels(self.backbone, x, self.focus.positions)
         return [*found, self.focus.decoder(found)]
 
     def evidence(self, features: Tensor) -> Tensor:
@@ -165,7 +160,7 @@ class FocusNet(nn.Module):
 
         In eval mode and without `focus` its mean over the places is the logit less the bias.
         """
-        evidence: Tensor = F.linear(features.movedim(1, -1), self.head.weight).movedim(-1, 1)
+        evidence: Tensor = nn.functional.linear(features.movedim(1, -1), self.head.weight).movedim(-1, 1)
         return evidence
 
     def classify(self, features: Tensor) -> Tensor:
@@ -233,7 +228,7 @@ class Ensemble(nn.Module):
     def __init__(
         self,
         members: Sequence[FocusNet],
-        views: Sequence[View] = (AS_IT_IS,),
+        views: Sequence[grids.View] = (grids.AS_IT_IS,),
         gains: Tensor | None = None,
         offsets: Tensor | None = None,
     ) -> None:
@@ -276,7 +271,7 @@ class Ensemble(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return mean logits ``(N, L)``."""
-        logits = (gain * net(show(view, x)) + offset for net, view, gain, offset in self.passes())
+        logits = (gain * net(grids.show(view, x)) + offset for net, view, gain, offset in self.passes())
         total: Tensor = reduce(torch.add, logits)
         return total / self.n_passes
 
@@ -285,7 +280,7 @@ class Ensemble(nn.Module):
         """How many answers are averaged."""
         return len(self.members) * len(self.views)
 
-    def passes(self) -> Iterator[tuple[FocusNet, View, Tensor, Tensor]]:
+    def passes(self) -> Iterator[tuple[FocusNet, grids.View, Tensor, Tensor]]:
         """Yield each member in each view, its gain and its offset."""
         for net, gain, offset in zip(self.nets, self.gains, self.offsets, strict=True):
             for view in self.views:

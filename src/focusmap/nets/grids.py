@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from focusmap.errors import InputError
 from focusmap.files import Json
@@ -26,7 +25,7 @@ def on_grid(maps: Tensor, shape: Sequence[int]) -> Tensor:
     >>> on_grid(torch.tensor([[[0.0, 4.0]]]), (4,)).tolist()
     [[[0.0, 1.0, 3.0, 4.0]]]
     """
-    return F.interpolate(maps, tuple(shape), mode=LINEAR[len(shape)], align_corners=False)
+    return nn.functional.interpolate(maps, tuple(shape), mode=LINEAR[len(shape)], align_corners=False)
 
 
 def resized(batch: Tensor, size: float) -> Tensor:
@@ -38,7 +37,7 @@ def resized(batch: Tensor, size: float) -> Tensor:
         # An exported graph has it as products: runtimes know this kind of resampling in part only.
         down, across = (_triangles(n, n_out) for n, n_out in zip(batch.shape[2:], sides, strict=True))
         return down @ batch @ across.T
-    return F.interpolate(batch, sides, mode="bilinear", antialias=True, align_corners=False)
+    return nn.functional.interpolate(batch, sides, mode="bilinear", antialias=True, align_corners=False)
 
 
 def _triangles(n: int, n_out: int) -> Tensor:
@@ -91,11 +90,11 @@ def warped(batch: Tensor, geometry: Tensor, padding: str, displacement: Tensor |
     if n == 3:
         # torch counts coordinates from the last axis on.
         theta = torch.cat([theta[:, :, :n].flip(1, 2), theta[:, :, n:].flip(1)], dim=2)
-    grid = F.affine_grid(theta, list(batch.shape), align_corners=False)
+    grid = nn.functional.affine_grid(theta, list(batch.shape), align_corners=False)
     if displacement is not None:
         moved = displacement.flip(1) if n == 3 else displacement
         grid = grid + moved.movedim(1, -1)
-    return F.grid_sample(batch, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+    return nn.functional.grid_sample(batch, grid, mode="bilinear", padding_mode=padding, align_corners=False)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from focusmap.errors import InputError
 from focusmap.study import Loss, TargetKind, Task, parse_target_weights
@@ -176,9 +175,9 @@ def binary_terms(logits: Tensor, truth: Tensor, weights: TargetWeights, options:
     y = truth * (1 - options.label_smoothing) + options.label_smoothing / 2
     negative, positive = weights.classes
     q = (z.sigmoid() - focusing.margin).clamp(min=0)
-    loss_of_negative = -torch.log1p(-q) if focusing.margin else F.softplus(z)
+    loss_of_negative = -torch.log1p(-q) if focusing.margin else nn.functional.softplus(z)
     return (
-        positive * y * _focused(F.softplus(-z), z.neg().sigmoid(), focusing.positive),
+        positive * y * _focused(nn.functional.softplus(-z), z.neg().sigmoid(), focusing.positive),
         negative * (1 - y) * _focused(loss_of_negative, q, focusing.negative),
     )
 
@@ -186,7 +185,7 @@ def binary_terms(logits: Tensor, truth: Tensor, weights: TargetWeights, options:
 def class_terms(logits: Tensor, truth: Tensor, weights: TargetWeights, options: LossOptions) -> Terms:
     """Return the weighted cross-entropy of each image ``(N,)``, times (1 - p)^g for the focal loss, and zeros."""
     labels, smoothing = truth.long(), options.label_smoothing
-    loss = F.cross_entropy(logits, labels, weights.classes, reduction="none", label_smoothing=smoothing)
+    loss = nn.functional.cross_entropy(logits, labels, weights.classes, reduction="none", label_smoothing=smoothing)
     missing = 1 - logits.softmax(dim=1).gather(1, labels[:, None])[:, 0]
     return _focused(loss, missing, options.focusing.positive), torch.zeros_like(loss)
 

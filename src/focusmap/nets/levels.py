@@ -18,7 +18,6 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from focusmap.nets.backbones import build_pyramid, levels, pyramid_strides
 from focusmap.nets.decoders import SLICES, split_model
@@ -203,14 +202,14 @@ def _smoothed(maps: Tensor) -> Tensor:
     if maps.ndim != 4:
         return maps
     reach = round(SMOOTHED * min(maps.shape[2:]) / 2)
-    found = F.avg_pool2d(maps, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False)
+    found = nn.functional.avg_pool2d(maps, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False)
     return found + maps.mean(dim=(2, 3), keepdim=True) - found.mean(dim=(2, 3), keepdim=True)
 
 
 def _on_finest(maps: Sequence[Tensor]) -> list[Tensor]:
     """Return maps ``(N, K, *grid)`` on the finest grid of them; each place of a coarser one is repeated."""
     finest = max((found.shape[2:] for found in maps), key=lambda grid: grid.numel())
-    return [F.interpolate(found, finest, mode="nearest-exact") for found in maps]
+    return [nn.functional.interpolate(found, finest, mode="nearest-exact") for found in maps]
 
 
 def images_at_once(shape: Sequence[int]) -> int:

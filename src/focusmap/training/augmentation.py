@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from focusmap.nets import warped
 from focusmap.study import Augmentation
@@ -170,7 +169,9 @@ def _moved(draws: Draws, batch: Tensor) -> Tensor:
     if bool(draws.displacement.any()):
         # torch has no cubic interpolation of volumes.
         mode = "bicubic" if batch.ndim == 4 else "trilinear"
-        field = F.interpolate(draws.displacement.to(batch), size=batch.shape[2:], mode=mode, align_corners=True)
+        field = torch.nn.functional.interpolate(
+            draws.displacement.to(batch), size=batch.shape[2:], mode=mode, align_corners=True
+        )
     elif torch.equal(draws.geometry, _identity(draws.geometry)):
         return batch
     return warped(batch, draws.geometry.to(batch), "border", field)
@@ -187,7 +188,7 @@ def _blurred(draws: Draws, batch: Tensor) -> Tensor:
         n = batch.shape[axis]
         # torch counts the ends to be padded from the last axis on.
         ends = [reach if pair == batch.ndim - 1 - axis else 0 for pair in range(batch.ndim - 2) for _ in range(2)]
-        padded = F.pad(batch, ends, mode="replicate")
+        padded = torch.nn.functional.pad(batch, ends, mode="replicate")
         # Summed by hand: grouped convolutions round differently from batch to batch.
         batch = sum(
             (_each(weights[:, k], batch) * padded.narrow(axis, k, n) for k in range(2 * reach + 1)),

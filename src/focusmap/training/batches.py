@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from focusmap.images import SIDECAR, open_store, standardise
 from focusmap.nets import CHANNELS_LAST, CaseBatch
@@ -122,7 +121,7 @@ def case_inputs(cohort: Cohort, store: "Store", views: Sequence[str], values: np
 
 Inputs: TypeAlias = "Store | Encoded | CaseInputs"
 """What a training draws its batches from."""
-Shown: TypeAlias = Tensor | CaseBatch
+Shown: TypeAlias = torch.Tensor | CaseBatch
 """What a net is shown at once: images, rows of a table, or cases."""
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
 
 from focusmap.errors import InputError, MissingFileError
@@ -16,8 +15,7 @@ from focusmap.files import Json, atomic, check_sealed
 from focusmap.nets import CHANNELS_LAST, FocusNet
 from focusmap.study import Recipe
 from focusmap.training.batches import TrainingData
-from focusmap.training.optimisation import WeightAverage, make_optimizer, restore_state, state_tensors
-from focusmap.training.records import EpochRecord
+from focusmap.training.optimisation import EpochRecord, WeightAverage, make_optimizer, restore_state, state_tensors
 
 FACTS = "focusmap"
 
@@ -35,9 +33,9 @@ class Checkpoint:
     """
 
     facts: Mapping[str, Json]
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, torch.Tensor]
 
-    def part(self, name: str) -> dict[str, Tensor]:
+    def part(self, name: str) -> dict[str, torch.Tensor]:
         """Return the tensors of one part, without its prefix."""
         prefix = f"{name}."
         return {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
@@ -93,7 +91,7 @@ class TrainingState:
     net: FocusNet
     average: WeightAverage
     optimizer: Optimizer
-    best: dict[str, Tensor] = field(default_factory=dict)
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
     n_steps: int = 0
     records: list[EpochRecord] = field(default_factory=list)
 
@@ -148,5 +146,5 @@ def identity_of(net: FocusNet, data: TrainingData, recipe: Recipe) -> dict[str, 
     }
 
 
-def _prefixed(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _prefixed(name: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {f"{name}.{key}": value for key, value in tensors.items()}

@@ -20,8 +20,7 @@ from focusmap.study import Encoded, Recipe, at_once, split_evenly
 from focusmap.training.augmentation import augment, draw_partners
 from focusmap.training.batches import CaseInputs, Drawn, Shown, TrainingData, draw_epoch, rarity_of, read_batch
 from focusmap.training.checkpoint import TrainingState
-from focusmap.training.optimisation import learning_rate, set_learning_rate
-from focusmap.training.records import EpochRecord, tune_auroc
+from focusmap.training.optimisation import EpochRecord, learning_rate, set_learning_rate, tune_auroc
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

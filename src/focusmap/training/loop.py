@@ -18,26 +18,12 @@ from torch.distributed import destroy_process_group
 from focusmap.errors import FocusmapError, InputError
 from focusmap.nets import FocusNet, LossOptions, task_loss
 from focusmap.study import Recipe, check_learnable
-from focusmap.training.batches import Drawn, TrainingData, expected_draws, rarity_of
-from focusmap.training.checkpoint import (
-    check_same,
-    from_checkpoint,
-    identity_of,
-    keep_best,
-    read_checkpoint,
-    start_state,
-    to_checkpoint,
-    write_checkpoint,
-)
+from focusmap.training import batches, checkpoint, epoch, optimisation
 from focusmap.training.devices import choose_devices, open_fabric
-from focusmap.training.epoch import Session, run_epoch, take_step
-from focusmap.training.records import EpochRecord, epochs_since_best, is_improved, note_on
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-
-__all__ = ["EpochRecord", "FitOptions", "TrainingData", "fit"]
 
 # Batches of an epoch may be half as large as asked for, and batch norm needs two images.
 SMALLEST_SHARE = 4
@@ -65,7 +51,9 @@ class FitOptions:
     n_nodes: int = 1
 
 
-def fit(net: FocusNet, data: TrainingData, recipe: Recipe, options: FitOptions = FitOptions()) -> Iterator[EpochRecord]:
+def fit(
+    net: FocusNet, data: batches.TrainingData, recipe: Recipe, options: FitOptions = FitOptions()
+) -> Iterator[optimisation.EpochRecord]:
     """Train `net` and yield a record after each epoch, its state saved by then.
 
     When the generator ends, `net` holds the averaged weights: of the best epoch on tune where the recipe has
@@ -103,26 +91,26 @@ def fit(net: FocusNet, data: TrainingData, recipe: Recipe, options: FitOptions =
     net.requires_grad_(True).eval()
 
 
-def _epochs(session: Session, options: FitOptions) -> Iterator[EpochRecord]:
+def _epochs(session: epoch.Session, options: FitOptions) -> Iterator[optimisation.EpochRecord]:
     """Yield the records of the epochs that a checkpoint holds, then of those that are trained now."""
     state, recipe = session.state, session.recipe
-    identity = identity_of(state.net, session.data, recipe)
+    identity = checkpoint.identity_of(state.net, session.data, recipe)
     if options.resume:
         yield from state.records
     while not _ended(state.records, recipe):
-        record = run_epoch(session)
-        improved = is_improved(record, state.records, recipe.monitor)
-        state.records.append(replace(record, improved=improved, note=note_on(record, recipe.monitor)))
+        record = epoch.run_epoch(session)
+        improved = optimisation.is_improved(record, state.records, recipe.monitor)
+        state.records.append(replace(record, improved=improved, note=optimisation.note_on(record, recipe.monitor)))
         if improved and recipe.patience:
-            keep_best(state)
+            checkpoint.keep_best(state)
         if options.checkpoint is not None and session.fabric.is_global_zero:
-            write_checkpoint(to_checkpoint(state, identity), options.checkpoint)
+            checkpoint.write_checkpoint(checkpoint.to_checkpoint(state, identity), options.checkpoint)
         # Nobody reads the checkpoint before it is written.
         session.fabric.barrier()
         yield state.records[-1]
 
 
-def _fit_in_processes(net: FocusNet, data: TrainingData, recipe: Recipe, options: FitOptions) -> None:
+def _fit_in_processes(net: FocusNet, data: batches.TrainingData, recipe: Recipe, options: FitOptions) -> None:
     """Train in a process a device until the checkpoint holds the finished training."""
     devices = choose_devices(options.devices, options.n_nodes)
     if options.checkpoint is None:
@@ -140,7 +128,7 @@ def _fit_in_processes(net: FocusNet, data: TrainingData, recipe: Recipe, options
         raise InputError(refused)
 
 
-def _work(fabric: "Fabric", net: FocusNet, data: TrainingData, recipe: Recipe, options: FitOptions) -> str:
+def _work(fabric: "Fabric", net: FocusNet, data: batches.TrainingData, recipe: Recipe, options: FitOptions) -> str:
     """Train as one of several processes; return what the input is refused for, or an empty string."""
     # The weights came in memory that all processes share; each moves its own.
     net = copy.deepcopy(net)
@@ -156,8 +144,8 @@ def _work(fabric: "Fabric", net: FocusNet, data: TrainingData, recipe: Recipe, o
 
 
 def open_session(
-    net: FocusNet, data: TrainingData, recipe: Recipe, options: FitOptions, fabric: "Fabric | None" = None
-) -> Session:
+    net: FocusNet, data: batches.TrainingData, recipe: Recipe, options: FitOptions, fabric: "Fabric | None" = None
+) -> epoch.Session:
     """Return a training ready for its next epoch: the first, or the one after the checkpoint's.
 
     Without a launched `fabric` it opens one on the options' one device.
@@ -168,21 +156,21 @@ def open_session(
         As `fit`.
     """
     fabric = fabric or open_fabric(choose_devices(options.devices), recipe.precision)
-    state = start_state(net, recipe, fabric.device)
+    state = checkpoint.start_state(net, recipe, fabric.device)
     if options.resume and options.checkpoint is not None:
-        saved = read_checkpoint(options.checkpoint)
-        check_same(options.checkpoint, saved, identity_of(net, data, recipe))
-        from_checkpoint(state, saved)
+        saved = checkpoint.read_checkpoint(options.checkpoint)
+        checkpoint.check_same(options.checkpoint, saved, checkpoint.identity_of(net, data, recipe))
+        checkpoint.from_checkpoint(state, saved)
     weighted = recipe.class_weights and recipe.sampling == "all"
     options_of_loss = LossOptions(weighted, recipe.label_smoothing, recipe.loss, recipe.target_weights)
     loss = task_loss(data.task, data.train.truth, options_of_loss)
     forward, optimizer = fabric.setup(state.net, state.optimizer)
     forward.mark_forward_method("forward_with_focus")
-    return Session(state, data, recipe, loss.to(fabric.device), fabric, forward, optimizer)
+    return epoch.Session(state, data, recipe, loss.to(fabric.device), fabric, forward, optimizer)
 
 
-def _ended(records: list[EpochRecord], recipe: Recipe) -> bool:
-    waited = bool(recipe.patience) and epochs_since_best(records) >= recipe.patience
+def _ended(records: list[optimisation.EpochRecord], recipe: Recipe) -> bool:
+    waited = bool(recipe.patience) and optimisation.epochs_since_best(records) >= recipe.patience
     return len(records) >= recipe.epochs or (waited and bool(records))
 
 
@@ -194,7 +182,7 @@ ENOUGH_SECONDS = 3.0
 FORWARD_SHARE = 1 / 3
 
 
-def training_seconds(net: FocusNet, data: TrainingData, recipe: Recipe, device: str = "cpu") -> float | None:
+def training_seconds(net: FocusNet, data: batches.TrainingData, recipe: Recipe, device: str = "cpu") -> float | None:
     """Return about how long all epochs would take on one device, or None if a batch does not fit into its memory.
 
     Steps of growing size, at last of whole batches, are taken for some seconds, so that a net for which one batch takes
@@ -215,11 +203,11 @@ def training_seconds(net: FocusNet, data: TrainingData, recipe: Recipe, device: 
         a_row = _seconds_a_row(session)
     except torch.OutOfMemoryError:
         return None
-    n_drawn = expected_draws(rarity_of(data.task, data.train.truth), recipe.sampling).sum()
+    n_drawn = batches.expected_draws(batches.rarity_of(data.task, data.train.truth), recipe.sampling).sum()
     return float(recipe.epochs * a_row * (n_drawn + FORWARD_SHARE * len(data.tune)))
 
 
-def _seconds_a_row(session: Session) -> float:
+def _seconds_a_row(session: epoch.Session) -> float:
     """Return what one image, row or case costs within a step."""
     most = min(session.recipe.batch_size, len(session.data.train))
     growing = [SMALLEST << k for k in range(most.bit_length()) if SMALLEST << k < most]
@@ -233,9 +221,9 @@ def _seconds_a_row(session: Session) -> float:
     return min(found)
 
 
-def _time_step(session: Session, n: int) -> float:
+def _time_step(session: epoch.Session, n: int) -> float:
     started = time.perf_counter()
-    take_step(session, [Drawn(np.arange(n), np.zeros(n, dtype=np.int64))], epoch=0)
+    epoch.take_step(session, [batches.Drawn(np.arange(n), np.zeros(n, dtype=np.int64))], epoch=0)
     if session.fabric.device.type != "cpu":
         torch.accelerator.synchronize()
     return time.perf_counter() - started

@@ -1,16 +1,100 @@
-"""Optimisers, the learning rate of each step, and the moving average of the weights."""
+"""What is noted of each epoch, optimisers, the learning rate of each step, and the moving average of the weights."""
 
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from focusmap.nets import stages_of
-from focusmap.study import Recipe, Schedule
-from focusmap.training.records import EpochRecord
+from focusmap.statistics import auroc
+from focusmap.study import Monitor, Recipe, Schedule, Task
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One row of ``history.csv``.
+
+    Parameters
+    ----------
+    epoch
+        Counted from 1.
+    train_loss, tune_loss
+        Mean over the images; tune with the averaged weights. None without tune images.
+    tune_auroc
+        Mean over the labels that have both classes on tune; None if there are none. Higher is better.
+    learning_rate
+        At the epoch's last step.
+    positive_loss, negative_loss
+        What positives and negatives of binary labels contribute to the training loss.
+    seconds
+        Wall-clock.
+    improved
+        Whether this is the best epoch so far.
+    note
+        What the reader should know, such as that AUROC is undefined and the loss is monitored instead.
+    """
+
+    epoch: int
+    train_loss: float
+    tune_loss: float | None
+    tune_auroc: float | None
+    learning_rate: float
+    positive_loss: float
+    negative_loss: float
+    seconds: float
+    improved: bool = False
+    note: str = ""
+
+
+def tune_auroc(task: Task, logits: np.ndarray, truth: np.ndarray) -> float | None:
+    """Return the mean AUROC over labels from logits ``(N, L)`` and truth ``(N, T)``; None if undefined for all.
+
+    A multiclass target counts with each class against the rest; a label with one class only is left out.
+
+    >>> from focusmap.study import Target
+    >>> tune_auroc(Task((Target("a"),)), np.array([[0.2], [0.7]]), np.array([[0.0], [1.0]]))
+    1.0
+    """
+    labels, scores = task.label_truth(truth), task.probabilities(logits)
+    areas = []
+    for target in task.targets:
+        part = task.slice_of(target.name)
+        if target.kind != "continuous":
+            areas += [auroc(*pair) for pair in zip(labels[:, part].T, scores[:, part].T, strict=True)]
+    known = [area for area in areas if not np.isnan(area)]
+    return float(np.mean(known)) if known else None
+
+
+def monitored(record: EpochRecord, monitor: Monitor) -> tuple[float, float]:
+    """Return what is compared between epochs, higher is better: AUROC with ties broken by the loss, or the loss."""
+    loss = record.train_loss if record.tune_loss is None else record.tune_loss
+    if monitor == "auroc" and record.tune_auroc is not None:
+        return record.tune_auroc, -loss
+    return -loss, 0.0
+
+
+def is_improved(record: EpochRecord, earlier: Sequence[EpochRecord], monitor: Monitor) -> bool:
+    """Return whether `record` is better than every earlier one."""
+    return all(monitored(record, monitor) > monitored(other, monitor) for other in earlier if other.improved)
+
+
+def note_on(record: EpochRecord, monitor: Monitor) -> str:
+    """Return a sentence if the monitor is not what the recipe asked for, else an empty string."""
+    if record.tune_loss is None:
+        return "no tune image has a known truth: the training loss is monitored"
+    if monitor == "auroc" and record.tune_auroc is None:
+        return "AUROC is undefined on tune (no label has both classes there): the loss is monitored"
+    return ""
+
+
+def epochs_since_best(records: Sequence[EpochRecord]) -> int:
+    """Return the number of epochs after the last one that improved."""
+    return next((i for i, record in enumerate(reversed(records)) if record.improved), len(records))
+
 
 Groups = list[dict[str, object]]
 
@@ -37,7 +121,7 @@ PLATEAU_EPOCHS, PLATEAU_FACTOR = 5, 0.3
 RISING, START_SHARE, END_SHARE = 0.3, 1 / 25, 1 / 25e4
 
 
-def make_optimizer(net: nn.Module, recipe: Recipe) -> Optimizer:
+def make_optimizer(net: torch.nn.Module, recipe: Recipe) -> Optimizer:
     """Return the recipe's optimiser; biases and normalisation weights are not decayed (He et al. 2019, section 3.1).
 
     Each group knows its `rate_share` of the learning rate: `head_rate` behind the backbone, and `layer_decay` times
@@ -53,7 +137,7 @@ def make_optimizer(net: nn.Module, recipe: Recipe) -> Optimizer:
     return OPTIMIZERS[recipe.optimizer](groups, recipe)
 
 
-def rate_shares(net: nn.Module, recipe: Recipe) -> dict[str, float]:
+def rate_shares(net: torch.nn.Module, recipe: Recipe) -> dict[str, float]:
     """Return the share of the learning rate of each parameter that is trained; frozen ones are left out.
 
     In the backbone it is decay^distance (Howard and Ruder 2018, section 3.2), where the distance is the number of
@@ -146,7 +230,7 @@ class WeightAverage:
     The decay rises to its value over the first steps, (1 + n) / (10 + n), so that the random start is forgotten.
     """
 
-    def __init__(self, net: nn.Module, decay: float) -> None:
+    def __init__(self, net: torch.nn.Module, decay: float) -> None:
         self.net = copy.deepcopy(net).eval().requires_grad_(False)
         self._decay = decay
         pairs = list(zip(self.net.state_dict().values(), net.state_dict().values(), strict=True))
@@ -163,21 +247,21 @@ class WeightAverage:
             average.copy_(count)
 
 
-def state_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+def state_tensors(optimizer: Optimizer) -> dict[str, torch.Tensor]:
     """Return the optimiser's state, named ``position.name``."""
-    found: dict[str, Tensor] = {}
+    found: dict[str, torch.Tensor] = {}
     for position, state in optimizer.state_dict()["state"].items():
-        found |= {f"{position}.{name}": value for name, value in state.items() if isinstance(value, Tensor)}
+        found |= {f"{position}.{name}": value for name, value in state.items() if isinstance(value, torch.Tensor)}
     return found
 
 
-def restore_state(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+def restore_state(optimizer: Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
     """Give the optimiser the state that `state_tensors` returned.
 
     Each tensor takes its parameter's memory layout: the fused kernels walk both with one pointer.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
+    state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         position, name = key.split(".", 1)
         parameter = parameters[int(position)]

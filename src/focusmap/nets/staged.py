@@ -1,18 +1,19 @@
-"""Our own backbones: the plain convolutional net of the APTOS 2021 challenge, its residual twin, a small residual net.
+"""Nets cut into stages, so that a decoder can take what lies between: our own, and MONAI's for volumes.
 
-They share with timm's a stem and blocks in a row, some of which end a level of the pyramid.
+Our own are the plain convolutional net of the APTOS 2021 challenge, its residual twin, and a small residual net. They
+share with timm's a stem and blocks in a row, some of which end a level of the pyramid.
 
-Eight blocks behind a stem, each one 3x3 convolution, batch normalisation and ReLU, as in an openly shared entry of the
-challenge (29th of 10,006 teams). There each block halves the image, which leaves 2 x 3 places of 400 x 650 pixels
-for dense layers. Here the first five do, as in other backbones, so that there is a map to look at.
+The plain net has eight blocks behind a stem, each one 3x3 convolution, batch normalisation and ReLU, as in an openly
+shared entry of the challenge (29th of 10,006 teams). There each block halves the image, which leaves 2 x 3 places of
+400 x 650 pixels for dense layers. Here the first five do, as in other backbones, so that there is a map to look at.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from focusmap.nets.grids import CONVOLUTIONS, NORMALISATIONS
 
@@ -83,10 +84,10 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(N, n_out, h, w)``, nowhere negative."""
-        y = F.relu(self.norm(self.conv(x)))
+        y = nn.functional.relu(self.norm(self.conv(x)))
         if not self.residual:
             return y
-        return y + F.pad(x[..., :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.n_new))
+        return y + nn.functional.pad(x[..., :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.n_new))
 
 
 class PlainCnn(StagedNet):
@@ -144,8 +145,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(N, n_out, *spatial)``, after the ReLU."""
-        inner = F.relu(self.norm1(self.conv1(x)))
-        return F.relu(self.shortcut(x) + self.norm2(self.conv2(inner)))
+        inner = nn.functional.relu(self.norm1(self.conv1(x)))
+        return nn.functional.relu(self.shortcut(x) + self.norm2(self.conv2(inner)))
 
 
 class SmallResidual(StagedNet):
@@ -184,4 +185,128 @@ class SmallResidual(StagedNet):
 
     def begin(self, x: Tensor) -> Tensor:
         """Return what the first block takes."""
-        return F.relu(self.norm(self.stem(x)))
+        return nn.functional.relu(self.norm(self.stem(x)))
+
+
+RESNET_STAGES = (("conv1", "bn1", "act", "maxpool", "layer1"), ("layer2",), ("layer3",), ("layer4",))
+DENSENET_STAGES = (
+    ("conv0", "norm0", "relu0", "pool0", "denseblock1"), ("transition1", "denseblock2"),
+    ("transition2", "denseblock3"), ("transition3", "denseblock4", "norm5"),
+)  # fmt: skip
+STRIDES = (4, 8, 16, 32)
+
+
+class Staged(nn.Module):
+    """A net whose parts follow each other in four stages of strides 4, 8, 16 and 32: the interface of timm's nets.
+
+    Parameters
+    ----------
+    net
+        Holds the parts under the names that its published weights use.
+    stages
+        Names of the parts of each stage, in their order.
+    widths
+        Channels at the end of each stage.
+    """
+
+    def __init__(self, net: nn.Module, stages: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
+        super().__init__()
+        self.net = net
+        self.stages = tuple(tuple(stage) for stage in stages)
+        self.num_features = widths[-1]
+        pairs = zip(widths, STRIDES, strict=True)
+        self.feature_info = tuple({"num_chs": width, "reduction": stride} for width, stride in pairs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the last feature map, after a ReLU."""
+        return nn.functional.relu(self._stages_of(x)[-1])
+
+    def forward_intermediates(
+        self, x: Tensor, indices: list[int], *, stop_early: bool = False, intermediates_only: bool = False
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """Return the maps at the ends of the stages at `indices`, the finest first, as timm's nets do.
+
+        Unless they are all that is asked for, the last feature map stands before them, after a ReLU.
+        """
+        del stop_early
+        found = self._stages_of(x)
+        wanted = [found[i] for i in indices]
+        return wanted if intermediates_only else (nn.functional.relu(found[-1]), wanted)
+
+    def prune_intermediate_layers(self, indices: list[int]) -> None:
+        """Drop the parts behind the last of the stages at `indices`."""
+        kept = max(indices) + 1
+        for name in (name for stage in self.stages[kept:] for name in stage):
+            delattr(self.net, name)
+        self.stages = self.stages[:kept]
+
+    def group_matcher(self, *, coarse: bool = False) -> Callable[[str], int]:
+        """Return how parameters are told apart by stage, as timm's nets do."""
+        del coarse
+        stage_of = {part: i for i, stage in enumerate(self.stages) for part in stage}
+        return lambda name: stage_of[name.split(".")[1]]
+
+    def _stages_of(self, x: Tensor) -> list[Tensor]:
+        found = []
+        for stage in self.stages:
+            for name in stage:
+                x = self.net.get_submodule(name)(x)
+            found.append(x)
+        return found
+
+
+class PaddedShortcut(nn.Module):
+    """The shortcut without weights of He et al. 2016, option A: every second voxel, and zeros for the new channels.
+
+    MONAI's own takes its input off the graph, so that no gradient comes back through it.
+    """
+
+    def __init__(self, n_out: int, stride: int) -> None:
+        super().__init__()
+        self.n_out, self.stride = n_out, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(N, n_out, *spatial)`` with each axis shortened by the stride."""
+        kept = x[:, :, :: self.stride, :: self.stride, :: self.stride]
+        missing = kept.new_zeros(len(kept), self.n_out - kept.shape[1], *kept.shape[2:])
+        return torch.cat([kept, missing], dim=1)
+
+
+def resnet(depth: Literal[10, 18, 50], channels: int) -> Staged:
+    """Return a residual net for volumes; its names and shapes are those of MedicalNet's weights (Chen et al. 2019)."""
+    from monai.networks import nets
+
+    makers = {10: nets.resnet10, 18: nets.resnet18, 50: nets.resnet50}
+    # So MedicalNet has it: shortcuts without weights in the net of 18 layers, convolutions without bias in the others.
+    kind = "A" if depth == 18 else "B"
+    net: nn.Module = makers[depth](
+        spatial_dims=3, n_input_channels=channels, conv1_t_stride=2, feed_forward=False, shortcut_type=kind,
+        bias_downsample=False,
+    )  # fmt: skip
+    del net.avgpool
+    if kind == "A":
+        _pad_shortcuts(net)
+    n = 4 if depth == 50 else 1
+    return Staged(net, RESNET_STAGES, (64 * n, 128 * n, 256 * n, 512 * n))
+
+
+def densenet121(channels: int) -> Staged:
+    """Return DenseNet121 for volumes, without its classifier."""
+    from monai.networks.nets import DenseNet121
+
+    return Staged(DenseNet121(spatial_dims=3, in_channels=channels, out_channels=1).features, DENSENET_STAGES,
+                  (256, 512, 1024, 1024))  # fmt: skip
+
+
+def _pad_shortcuts(net: nn.Module) -> None:
+    for name in RESNET_STAGES[1:]:
+        block = net.get_submodule(f"{name[0]}.0")
+        block.downsample = PaddedShortcut(block.get_submodule("conv1").out_channels, 2)  # type: ignore[arg-type]
+
+
+MONAI_NETS: dict[str, Callable[[int], Staged]] = {
+    "densenet121-3d": densenet121,
+    "resnet10-3d": lambda channels: resnet(10, channels),
+    "resnet18-3d": lambda channels: resnet(18, channels),
+    "resnet50-3d": lambda channels: resnet(50, channels),
+}
