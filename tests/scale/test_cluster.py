@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import focusmap
+from focusmap.cli import main
 from focusmap.errors import InputError, MissingPartError
 from focusmap.scale import PARTS, Cluster, Share, Tally, shares_of, worked_through, write_share
 from support.cluster import in_its_own_process
@@ -148,3 +149,21 @@ def test_a_cluster_answers_as_one_machine_does(run: Path, tmp_path: Path, monkey
         focusmap.predict_table(run / "run", asked, TWO)
     again = focusmap.predict_table(run / "run", replace(asked, resume=True), TWO)
     assert (again.n_images, again.n_before) == (0, 7)
+
+
+@pytest.mark.slow
+@in_its_own_process
+def test_images_come_from_an_address(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("focusmap.study.streamed.ROWS", SHARE)
+    rows = pd.read_csv(run / "study/labels.csv", dtype=str, keep_default_na=False).iloc[:20]
+    rows = pd.concat([rows, rows.iloc[:1].assign(path="images/gone.png")])
+    rows.to_csv(tmp_path / "some.csv", index=False)
+    command = ["predict", str(run / "run"), str(tmp_path / "some.csv"), "--engine", "ray", "--workers", "2"]
+    assert main([*command, "--images", f"file://{run}/study", "--out", str(tmp_path / "far")]) == 2
+    assert main([*command, "--images", str(run / "study"), "--out", str(tmp_path / "near")]) == 2
+    far, near = answers_in(tmp_path / "far"), answers_in(tmp_path / "near")
+    pd.testing.assert_frame_equal(far, near)
+    assert len(far) == 20
+    failed = [pd.read_parquet(tmp_path / name / "failures.parquet") for name in ("far", "near")]
+    assert failed[0]["path"].tolist() == failed[1]["path"].tolist() == ["images/gone.png"]
+    assert "focusmap-" not in failed[0]["reason"].iloc[0], "where it was to lie for a while says nothing"

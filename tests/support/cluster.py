@@ -23,7 +23,18 @@ def in_its_own_process(test: Callable[..., None]) -> Callable[..., None]:
             test(*given, **named)
             return
         file = test.__code__.co_filename
-        command = [sys.executable, "-m", "pytest", "-q", "-m", "slow", "-p", "no:cacheprovider", file]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-m",
+            "slow",
+            "-p",
+            "no:cacheprovider",
+            "--show-capture=no",
+            file,
+        ]
         # Ray starts workers at niceness 15: beside other work they would wait for minutes.
         own = {**os.environ, OWN: "1", "RAY_worker_niceness": "0"}
         done = subprocess.run([*command, "-k", test.__name__], env=own, capture_output=True, text=True, check=False)

@@ -9,9 +9,12 @@ turned images are compared in thumbnails made soft, of which the grid matters le
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from focusmap.installation import require
 
 CORRELATION, DETAIL, SAME = 0.97, 0.85, 0.999
 TRIMMED, TRIMMED_SOFT, TRIMMED_DETAIL, LEFT_OUT = 0.985, 0.995, 0.83, 0.12
@@ -19,6 +22,10 @@ BACKGROUND = 0.08
 COARSE, COARSE_DETAIL, COARSE_OF_VIEWS = 8, 0.8, 0.9
 BLOCK = 1024
 MAX_PAIRS = 100_000
+LARGEST_EXACT = 100_000
+"""Of more images, not all pairs are looked at: faiss parts them into lists of images that are alike (inverted files,
+Jegou et al. 2011), and each is compared with those of the nearest `PROBED` lists."""
+LISTS_A_ROOT, PROBED, LEARNT_FROM = 4, 32, 64
 
 Box = tuple[float, float, float, float]
 Thumbnails = NDArray[np.float32]
@@ -132,16 +139,46 @@ class _Compared:
         seen = view.of(self.thumbnails)
         other = own if view == VIEWS[0] else _Side(seen if is_plain else _soft(seen), own.mean)
         limit = -2 if n <= 2 else COARSE_DETAIL if other is own else COARSE_OF_VIEWS
-        for start in range(0, n, BLOCK):
-            first = start if view.is_mutual else 0
-            product = own.coarse[start : start + BLOCK] @ other.coarse[first:].T
-            a, b = np.divmod(np.flatnonzero(product > limit), product.shape[1])
-            a, b = a + start, b + first
+        search = _all_above if n <= LARGEST_EXACT else _listed_above
+        for a, b in search(own.coarse, other.coarse, limit, is_mutual=view.is_mutual):
             kept = np.flatnonzero(a < b if view.is_mutual else a != b)
             for part in range(0, len(kept), BLOCK * 16):
                 rows, others = (side[kept[part : part + BLOCK * 16]] for side in (a, b))
                 r, is_near = _judged(own.unit[rows], other.unit[others], own.mean, n, is_plain=is_plain)
                 yield rows[is_near], others[is_near], r[is_near]
+
+
+Positions: TypeAlias = tuple[np.ndarray, np.ndarray]
+
+
+def _all_above(own: np.ndarray, other: np.ndarray, limit: float, *, is_mutual: bool) -> Iterator[Positions]:
+    """Yield positions of rows ``(N, cells)`` whose inner product is above a limit, `BLOCK` rows at a time."""
+    for start in range(0, len(own), BLOCK):
+        first = start if is_mutual else 0
+        product = own[start : start + BLOCK] @ other[first:].T
+        a, b = np.divmod(np.flatnonzero(product > limit), product.shape[1])
+        yield a + start, b + first
+
+
+def _listed_above(own: np.ndarray, other: np.ndarray, limit: float, *, is_mutual: bool) -> Iterator[Positions]:  # noqa: ARG001
+    """Yield as `_all_above`, of those alone that lie in the lists nearest to each row.
+
+    Raises
+    ------
+    MissingPartError
+        If faiss is not installed.
+    """
+    require("faiss")
+    import faiss
+
+    n_lists = max(1, min(LISTS_A_ROOT * round(len(other) ** 0.5), len(other) // LEARNT_FROM))
+    index: Any = faiss.index_factory(other.shape[1], f"IVF{n_lists},Flat", faiss.METRIC_INNER_PRODUCT)
+    index.train(other[:: max(1, len(other) // (LEARNT_FROM * n_lists))])
+    index.add(other)
+    index.nprobe = PROBED
+    for start in range(0, len(own), BLOCK):
+        ends, _, found = index.range_search(own[start : start + BLOCK], limit)
+        yield start + np.repeat(np.arange(len(ends) - 1), np.diff(ends.astype(np.int64))), found
 
 
 def _judged(a: np.ndarray, b: np.ndarray, mean: np.ndarray, n: int, *, is_plain: bool) -> tuple[np.ndarray, np.ndarray]:

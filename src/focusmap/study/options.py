@@ -35,7 +35,11 @@ class Declaration:
 
     TITLE: ClassVar = "the study"
 
-    images: Annotated[Path | None, Setting("folder of the images (default: the label file's)", "DIR")] = None
+    images: Annotated[
+        Path | None,
+        Setting("folder of the images (default: the label file's)", "DIR"),
+        "Folder of the images, by default the label file's; of a table on a cluster also an address of fsspec's.",
+    ] = None
     targets: Annotated[
         tuple[str, ...],
         Setting(

@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -24,6 +24,7 @@ from focusmap.scale import (
     shares_of,
     worked_through,
 )
+from focusmap.study.addresses import settled_folder
 from focusmap.study.inputs import ImageColumns, Needs, image_columns
 from focusmap.study.options import Declaration, RunOptions
 
@@ -113,7 +114,8 @@ def stream(folder: Path, asked: Streamed, make: Callable[[ImageColumns], Tool]) 
     first = next(shares, None)
     if first is None:
         raise InputError(f"{asked.table}: has a header and no rows.")
-    columns = image_columns(folder, asked.table.absolute(), first.rows, asked.declaration)
+    declared = replace(asked.declaration, images=settled_folder(asked.declaration.images))
+    columns = image_columns(folder, asked.table.absolute(), first.rows, declared)
     started, counted = time.monotonic(), Tally(0, 0)
     n_before = len(list((out / PARTS).glob("*.parquet")))
     n_left = max(n_rows_of(asked.table) - n_before * ROWS, 1)

@@ -24,6 +24,7 @@ from focusmap.study import (
     Streamed,
     TableAnswer,
     Task,
+    at_hand,
     files_of,
     first_parts_of,
     load_cohort,
@@ -136,8 +137,8 @@ def _tool(task: Task, draw: Draw, out: Path, columns: ImageColumns) -> Tool:
     """Return what answers a share: its files, whole or not there, and the part that lists them."""
 
     def answer(share: Share) -> Tally:
-        samples, place = columns.samples(share.rows, task), files_of(share, out)
-        with atomic_folder(place) as folder:
+        place = files_of(share, out)
+        with at_hand(columns, share.rows, task) as samples, atomic_folder(place) as folder:
             failures = draw(samples, folder)
         # Every part has the same types, empty columns too.
         index = pd.read_csv(place / "index.csv", dtype=str, keep_default_na=False)

@@ -14,6 +14,7 @@ from focusmap.study import (
     RunOptions,
     Streamed,
     TableAnswer,
+    at_hand,
     one_table,
     refuse_more_than_images,
     stream,
@@ -61,11 +62,11 @@ def _tool(folder: Path, out: Path, error: float, columns: ImageColumns) -> Tool:
     ood, standings = ood_of(folder), standings_of(folder)
 
     def answer(share: Share) -> Tally:
-        samples = columns.samples(share.rows, model.task)
-        found = [
-            answered(one.predictions, standings, model.card.thresholds, error).to_table()
-            for one in predict_chunks(model, samples, ood)
-        ]
+        with at_hand(columns, share.rows, model.task) as samples:
+            found = [
+                answered(one.predictions, standings, model.card.thresholds, error).to_table()
+                for one in predict_chunks(model, samples, ood)
+            ]
         told = pd.concat(found, ignore_index=True) if found else pd.DataFrame({"image_id": []})
         return write_share(share, out, told, [one.row for one in samples.failures])
 
