@@ -1,8 +1,9 @@
 """Near-duplicates side by side: the audit, imagededup and cleanvision on the same images, each with its defaults.
 
     pip install imagededup cleanvision
-    FOCUSMAP_DATA=FOLDER python benchmarks/near_duplicates.py
+    FOCUSMAP_DATA=FOLDER python benchmarks/near_duplicates.py [N]
 
+With N, only the first N images of each set are looked at, which takes minutes.
 The two are for this script alone. Of 50 breast ultrasound images, changed in ten ways and laid among all others, it
 counts which are found beside what they were made of; of three public sets, the pairs of different patients that are
 called near. imagededup's CNN needs downloaded weights and is left out.
@@ -10,6 +11,7 @@ called near. imagededup's CNN needs downloaded weights and is left out.
 
 import io
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from itertools import combinations
@@ -25,6 +27,7 @@ from focusmap.audit.images import look_at_all
 from focusmap.audit.near import near_pairs
 
 DATA = Path(os.environ["FOCUSMAP_DATA"])
+AMONG = int(sys.argv[1]) if len(sys.argv) > 1 else None
 N_CHANGED, SETS = 50, ("cxr_nih621", "breast_us_busbra", "brain_lgg_mri")
 Pairs = set[frozenset[str]]
 
@@ -91,7 +94,7 @@ def row(name: str, cells: Iterable[object]) -> None:
 
 def changed() -> None:
     table = pd.read_csv(DATA / "breast_us_busi/labels.csv", dtype=str)
-    own = [DATA / "breast_us_busi" / path for path in table["path"]]
+    own = [DATA / "breast_us_busi" / path for path in table["path"][:AMONG]]
     chosen = np.random.default_rng(0).choice(len(own), N_CHANGED, replace=False)
     for name, change in {**EASY, **CHANGES}.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -108,7 +111,7 @@ def apart() -> None:
     for name in SETS:
         table = pd.read_csv(DATA / name / "labels.csv", dtype=str)
         patient = dict(zip((Path(path).name for path in table["path"]), table["patient_id"], strict=True))
-        files = [DATA / name / path for path in table["path"]]
+        files = [DATA / name / path for path in table["path"][:AMONG]]
         found = (find(files) for find in TOOLS.values())
         counts = (sum(len({patient[one] for one in pair}) > 1 for pair in pairs) for pairs in found)
         row(f"pairs of two patients in {name}", counts)

@@ -88,6 +88,16 @@ def test_one_patient_in_two_spellings_is_one_volume(tmp_path):
     assert table["n_slices"].tolist() == ["4"]
 
 
+def test_of_slices_that_differ_the_odd_one_is_named(tmp_path):
+    series(tmp_path / "in")
+    path = sorted((tmp_path / "in").iterdir())[0]
+    localiser = pydicom.dcmread(path)
+    localiser.ImageOrientationPatient = list(SAGITTAL)
+    localiser.save_as(path)
+    with pytest.raises(InputError, match=f"1 of 4 slices have another orientation than .*: {path.name}"):
+        converted(tmp_path / "in", tmp_path / "out")
+
+
 def missing_slice(folder):
     series(folder, heights=(-30.0, -25.0, -15.0, -10.0))
 

@@ -715,3 +715,16 @@ def test_a_frame_of_another_encoding_or_sign_is_told(tmp_path):
         dataset["PixelData"].is_undefined_length = True
         with pytest.raises(UnreadableImageError, match=message):
             read_image(saved(tmp_path, dataset))
+
+
+@pytest.mark.parametrize("keyword", ["Rows", "Columns", "PixelRepresentation", "HighBit"])
+@pytest.mark.parametrize("vr", ["LO", "DS", "UN"])
+def test_a_number_that_names_the_patient_is_not_quoted(tmp_path, keyword, vr):
+    dataset = a_dataset(RAMP, PatientBirthDate="19500102", PatientID="471122")
+    for content in (b"19500102", b"471122"):
+        tag = Tag(keyword)
+        dataset[tag] = RawDataElement(tag, vr, len(content), content, 0, False, True)
+        with pytest.raises(UnreadableImageError) as caught:
+            read_image(saved(tmp_path, dataset))
+        assert content.decode() not in str(caught.value)
+        assert keyword in str(caught.value)

@@ -6,6 +6,7 @@ there twice would put everything behind it in the wrong place.
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -176,7 +177,9 @@ def stacked(slices: Sequence[Slice]) -> tuple[NDArray[np.generic], NDArray[np.fl
 
 
 def _refuse_mixed(slices: Sequence[Slice]) -> None:
-    first = slices[0]
+    # The odd ones are those unlike most, be they the first.
+    kinds = [(one.values.shape, *one.directions.round(1).ravel(), *one.spacing.round(2)) for one in slices]
+    first = slices[kinds.index(Counter(kinds).most_common(1)[0][0])]
     for what, differs in (
         ("another size", lambda one: one.values.shape != first.values.shape),
         ("another orientation", lambda one: np.abs(one.directions - first.directions).max() > SAME_DIRECTION),

@@ -22,6 +22,7 @@ BINARY = {
     "OF": "f", "OD": "d",
 }  # fmt: skip
 AMBIGUOUS = ("US or SS", "US or OW", "US or SS or OW", "OB or OW")
+LARGEST_SHORT = 65535
 # What says who, and what says when, where and by whom.
 PATIENT_GROUPS = (0x0010,)
 IDENTIFYING_GROUPS = (0x0008, 0x0010, 0x0020, 0x0032, 0x0038, 0x0040)
@@ -54,6 +55,8 @@ def count(dataset: "Dataset", keyword: str, default: int) -> int:
     found = number(dataset, keyword, default)
     if found != int(found) or found < 0:
         raise UnreadableImageError(f"{keyword} is {found:g}; a whole number of at least 0 was expected")
+    if found > LARGEST_SHORT and _stands_in(dataset, PATIENT_GROUPS, f"{found:.0f}"):
+        raise UnreadableImageError(f"{keyword} is a number of {len(f'{found:.0f}')} digits, which is no such number")
     return int(found)
 
 
