@@ -26,6 +26,9 @@ from focusmap.study.external import read_other, refuse_known_patients, rows_like
 from focusmap.study.options import RunOptions, TrustRequest
 from focusmap.verbs.requests import ExplainRequest
 
+# Of the time for maps; in the rest they are held against marked lesions, and so are the baselines.
+SHARE_DRAWN = 2 / 3
+
 
 @dataclass(frozen=True)
 class ExplainResult:
@@ -152,8 +155,10 @@ def _methods(model: Looking, request: ExplainRequest) -> tuple[str, ...]:
 def _write(
     member: _Member, explained: Explained, methods: Sequence[str], request: ExplainRequest, options: RunOptions
 ) -> Explanation:
+    share = SHARE_DRAWN if explained.reference.exists else 1.0
+    seconds = None if request.seconds is None else share * request.seconds
     how = ExplainOptions(
-        targets=request.targets, reference=explained.reference, seconds=request.seconds, progress=options.progress
+        targets=request.targets, reference=explained.reference, seconds=seconds, progress=options.progress
     )
     rows = member.rows if request.seconds is None else member.rows.take(by_lot(len(member.rows), options.recipe.seed))
     return write_methods(member.model.explainable(), Samples.from_files(rows), member.folder, methods, how)
