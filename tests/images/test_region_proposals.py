@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from focusmap.images.regions import BRIGHT, DARK, Proposing, contrast_map, propose_regions, shrunk
+from focusmap.images.regions import BRIGHT, DARK, Proposing, _opened, contrast_map, propose_regions, shrunk
 
 SHAPES = {2: (96, 120), 3: (40, 44, 24)}
 
@@ -99,3 +99,12 @@ def test_the_map_without_a_net_is_highest_in_the_lesion_on_the_grid_of_the_image
     small = shrunk(large)
     assert small.size <= 128**2
     assert small.mean() == pytest.approx(large.mean(), abs=0.01)
+
+
+@pytest.mark.parametrize("radius", [1, 2, 3])
+def test_a_region_is_opened_alike_on_a_plane_and_in_a_slab(radius: int) -> None:
+    """A plane is opened by OpenCV, a volume by SciPy: copies of a plane side by side say the same."""
+    region = np.random.default_rng(radius).random((40, 31)) < 0.93
+    slab = np.repeat(region[None], 2 * radius + 1, axis=0)
+    assert (_opened(region, radius) == _opened(slab, radius)[radius]).all()
+    assert 0 < _opened(region, radius).sum() < region.sum()

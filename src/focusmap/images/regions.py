@@ -169,7 +169,7 @@ def _opened(region: np.ndarray, radius: int) -> np.ndarray:
 
         box = np.ones((size, size), np.uint8)
         opened = cv2.morphologyEx(region.view(np.uint8), cv2.MORPH_OPEN, box, borderType=cv2.BORDER_REPLICATE)
-        return opened.view(bool)
+        return np.asarray(opened, dtype=bool)
     from scipy.ndimage import maximum_filter, minimum_filter
 
     worn = minimum_filter(region.astype(np.uint8), size, mode="nearest")
