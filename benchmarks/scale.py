@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 
@@ -121,13 +122,16 @@ def below(parent: int) -> dict[int, tuple[float, str]]:
     found, parents = {}, {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            head, _, told = (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")
+            _, _, told = (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")
             name = (entry / "cmdline").read_bytes().decode(errors="replace")
         except OSError:
             continue
+        # One that has ended and not been asked for has no name left.
+        if not name:
+            continue
         cells = told.split()
         parents[int(entry.name)] = int(cells[1])
-        found[int(entry.name)] = ((int(cells[11]) + int(cells[12])) / TICKS, name or head)
+        found[int(entry.name)] = ((int(cells[11]) + int(cells[12])) / TICKS, name)
 
     def is_below(process: int) -> bool:
         while process in parents and process != parent:
@@ -212,15 +216,18 @@ def tables(out: Path, n: int) -> None:
               f"(both files {size:.0f} MB)", flush=True)  # fmt: skip
 
 
-def rates(out: Path, n: int = 48, side: int = 1024) -> None:
+def rates(out: Path, n: int = 14, side: int = 1024) -> None:
     """Print what an image of an archive costs one core: hashed, read, looked at by the audit, prepared, predicted."""
     from focusmap.audit.images import look_at
     from focusmap.files import file_hash
     from focusmap.images import Preparation, prepare_file, read_image
     from focusmap.nets import Architecture, build_net
 
-    table = write_phantom(make_phantom(PhantomOptions(n_patients=n, n_images=n, size=side)), out / "large")
-    files = [table.parent / path for path in pd.read_csv(table, dtype=str)["path"]]
+    out.mkdir(parents=True, exist_ok=True)
+    files = [out / f"{k}.png" for k in range(n)]
+    for k, file in enumerate(files):
+        noise = np.random.default_rng(k).normal(127, 60, (side // 4, side // 4)).clip(0, 255).astype(np.uint8)
+        cv2.imwrite(str(file), cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC))
     size = float(np.mean([file.stat().st_size for file in files])) / 1e6
     print(f"{n} PNG files of {side} x {side} pixels, {size:.2f} MB each; one core, milliseconds of processor per image")
     preparation = Preparation(224)

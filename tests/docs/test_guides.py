@@ -1,6 +1,10 @@
 """The documentation's pages can be followed from the first to the last, and become a site."""
 
+import itertools
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -8,7 +12,7 @@ import yaml
 from focusmap.cli import main
 from focusmap.errors import MissingPartError
 from focusmap.report import require_pdf
-from support.options import QUICK
+from support.options import QUICK, quick
 from support.pages import ROOT, blocks, commands
 from support.studies import phantom_study
 
@@ -66,3 +70,49 @@ def test_the_site_can_be_built(tmp_path):
     reference = (tmp_path / "site/reference/index.html").read_text()
     assert 'id="focusmap.study.cohort.read_cohort"' in reference
     assert "Raises" in reference
+
+
+def rows_of(page, header):
+    """Return the cells of the table of a page that begins with a header."""
+    lines = (ROOT / page).read_text().splitlines()
+    rows = itertools.takewhile(lambda line: line.startswith("|"), lines[lines.index(header) + 2 :])
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def test_hours_and_cost_of_an_archive_follow_from_what_was_measured():
+    measured = {step: float(ms) for step, ms in rows_of("docs/scale.md", "| step | milliseconds |")}
+    reckoned = rows_of("docs/scale.md", "| command | milliseconds | core hours | hours | cost |")
+    assert len(reckoned) == 3
+    for command, *told in reckoned:
+        ms = sum(measured[step.strip()] for step in command.split("=")[1].split("+"))
+        core_hours = ms * 10_000_000 / 3_600_000
+        assert [float(cell) for cell in told] == [round(ms, 1), *(
+            round(value, 1) for value in (core_hours, core_hours / 64, core_hours * 0.05)
+        )], command  # fmt: skip
+    of_cores = measured["prepare"] + measured["cluster"]
+    text = (ROOT / "docs/scale.md").read_text()
+    assert f"{of_cores:.1f} ms or {of_cores * 10_000_000 / 3_600_000:.1f} core hours" in text
+
+
+def test_under_slurm_a_node_starts_its_own_processes(monkeypatch):
+    from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment
+
+    monkeypatch.setenv("SLURM_NODEID", "1")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("NODE_RANK", "1")
+    monkeypatch.delenv("SLURM_NTASKS", raising=False)
+    assert not SLURMEnvironment.detect()
+    assert LightningEnvironment().node_rank() == 1
+
+
+@pytest.mark.slow
+def test_the_page_on_clusters_can_be_followed(folder):
+    assert (
+        main(["train", "labels.csv", "--patient", "patient_id", "--out", "runs/first", *quick("small-residual")]) == 0
+    )
+    for command in commands("docs/scale.md"):
+        # Ray may end a process that it is started in twice.
+        own = {**os.environ, "RAY_worker_niceness": "0"}
+        done = subprocess.run([sys.executable, "-m", "focusmap", *command], env=own, capture_output=True, text=True)
+        assert done.returncode == 0, (command, done.stderr[-2000:])
+    assert list(folder.glob("maps/files/*/overlays/*.png"))
