@@ -80,12 +80,13 @@ def atomic(path: Path, *, sealed: bool = False) -> Iterator[Path]:
             stem = f".{cut_to(path.stem, 99)}."
             with NamedTemporaryFile(dir=path.parent, prefix=stem, suffix=path.suffix, delete=False) as file:
                 temporary = Path(file.name)
-            temporary.chmod(0o644)
             try:
                 yield temporary
             except UnicodeEncodeError as error:
                 refuse_undecodable(re.findall(r'[^,"\n]*[\ud800-\udfff][^,"\n]*', str(error.object)))
                 raise
+            # Last, since safetensors puts a file of its own, which only its writer may read, in this one's place.
+            temporary.chmod(0o644)
             if sealed or is_sealed(path):
                 _seal(path, temporary)
             temporary.replace(path)

@@ -142,3 +142,9 @@ def test_a_full_disk_leaves_what_else_lies_in_the_folder(
     Image.new("L", (8, 8)).save(tmp_path / "maps/mine.png")
     done("explain", run, run.parent / "study/images", "--out", tmp_path / "maps", code=2)
     assert [file.name for file in (tmp_path / "maps").iterdir()] == ["mine.png"]
+
+
+def test_every_file_of_a_run_can_be_read_by_colleagues(run):
+    files = [file for file in run.rglob("*") if file.is_file()]
+    assert any(file.suffix == ".safetensors" for file in files)
+    assert [file.name for file in files if file.stat().st_mode & 0o044 != 0o044] == []
