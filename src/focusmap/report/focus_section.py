@@ -10,6 +10,7 @@ import pandas as pd
 
 from focusmap.evaluation import MOST_SHOWN, MapThreshold, is_above_guessing
 from focusmap.figures import numbers_of
+from focusmap.files import branch, text
 from focusmap.report.files import RunFiles, answers
 from focusmap.report.page import image_size, image_uri, inside
 from focusmap.report.words import Cell, Table, Words, decimal, name_cell
@@ -134,7 +135,7 @@ def gallery(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> list[
         }
         if any(found.values()):
             shown = {title: cards for title, cards in found.items() if cards}
-            groups.append(MapGroup(label, shown, _is_above(files, label)))
+            groups.append(MapGroup(_alone(files, label), shown, _is_above(files, label)))
     return groups
 
 
@@ -163,12 +164,22 @@ def hit_and_miss(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> 
             if path is not None:
                 outcome = words.name("outcome", str(row["outcome"]))
                 detail = words("maps.shown", known=row["known"], probability=float(str(row["probability"])))
-                found.append(MapCard(image_uri(path, "map"), f"{outcome}: {row['label']}", detail))
+                heading = words("maps.outcome_of", outcome=outcome, label=_alone(files, str(row["label"])))
+                found.append(MapCard(image_uri(path, "map"), heading, detail))
     return found
 
 
+def _alone(files: RunFiles, label: str) -> str:
+    """Return a label without the name of its target, where that is the only one."""
+    names = files.task.names
+    return label.removeprefix(f"{names[0]}=") if len(names) == 1 else label
+
+
 def _is_above(files: RunFiles, label: str) -> bool:
-    """Return whether a label is better than guessing; so is one of which nothing is known."""
+    """Return whether a label was shown to be better than guessing; so is one of which nothing is known."""
+    target = next((target.name for target in files.task.targets if label in target.label_names), label)
+    if text(branch(files.metrics, "targets", target).get("verdict")) in ("not-shown-useful", "cannot-be-judged"):
+        return False
     entry = numbers_of(files.metrics, label)
     return is_above_guessing(entry) if entry else True
 

@@ -7,6 +7,7 @@ curves are vectors, its paper is A4.
 import base64
 import io
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -20,9 +21,11 @@ from focusmap.report.words import Words
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
     from matplotlib.figure import Figure
 
 
+OPTION = re.compile(r"--[a-z][a-z-]*")
 WIDEST = 1800
 QUALITY = 84
 
@@ -94,13 +97,26 @@ def _environment(folder: Path | None = None) -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     own = Path(__file__).parent / "templates"
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader([own] if folder is None else [folder, own]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["typed"] = _typed
+    return environment
+
+
+def _typed(sentence: str) -> "Markup":
+    """Return a sentence in which what is typed, such as ``--patient none``, is set as code and never parted.
+
+    >>> print(_typed("Say --folds 5 & go"))
+    Say <code class="option">--folds</code> 5 &amp; go
+    """
+    from markupsafe import Markup, escape
+
+    return Markup(OPTION.sub(r'<code class="option">\g<0></code>', str(escape(sentence))))
 
 
 def require_pdf(language: Language) -> None:

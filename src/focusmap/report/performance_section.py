@@ -124,7 +124,8 @@ def _confusions(files: RunFiles, words: Words) -> list[Figure]:
         matrix = np.array([[number(count) or 0 for count in items(row)] for row in counts]).astype(int)
         names = ("absent", "present") if only.classes == ("0", "1") else only.classes
         found.append((only.name, confusion_figure(matrix, names)))
-    return [Figure(words("results.confusion", name=name), figure_uri(figure)) for name, figure in found]
+    caption = words("results.confusion_caption")
+    return [Figure(words("results.confusion", name=name), figure_uri(figure), caption) for name, figure in found]
 
 
 def _agreements(files: RunFiles, words: Words) -> list[Figure]:

@@ -8,7 +8,7 @@ from focusmap.evaluation import USUAL
 from focusmap.figures import numbers_of
 from focusmap.files import branch, items, number, text
 from focusmap.report.files import RunFiles, Tree
-from focusmap.report.words import Words, decimal, verdict_title
+from focusmap.report.words import DASH, Words, decimal, verdict_title
 
 # What guessing reaches, and what a perfect model does.
 SCALES: Mapping[str, tuple[float, float]] = {"auroc": (0.5, 1.0), "r2": (0.0, 1.0)}
@@ -191,5 +191,7 @@ def _row(entry: _Entry, place: Callable[[float], float], words: Words) -> Forest
     interval = words("page.interval", low=f"{low:.2f}", high=f"{high:.2f}")
     rivals = tuple(place(one) for one in entry.rivals)
     shown = f"{value:.2f}".replace("-", "−")
+    if entry.level == "cannot-be-judged":
+        shown, interval = DASH, ""
     return ForestRow(entry.name, entry.level, word, shown, interval.replace("-", "−"),
                      place(value), place(low), place(high), rivals, entry.is_class)  # fmt: skip

@@ -39,11 +39,11 @@ class Words:
 
         >>> [words_in("en").plural("count.image", n) for n in (1, 1200)]
         ['1 image', '1,200 images']
-        >>> words_in("zh").plural("count.image", 1)
-        '1 张图像'
+        >>> words_in("zh").plural("count.image", 83.0)
+        '83 张图像'
         """
         forms = self._template(key).split("|")
-        return forms[0 if n == 1 else -1].format(n=n, **values)
+        return forms[0 if n == 1 else -1].format(n=int(n) if n == round(n) else n, **values)
 
     def name(self, table: str, name: str) -> str:
         """Return what something called `name` in a file is called on the page; a name that is not known stays.
