@@ -8,7 +8,7 @@ LOWEST := .venv-lowest
 INSTALLED := .venv/installed
 DOCS_INSTALLED := .venv/docs-installed
 
-.PHONY: demo test check slow coverage lowest docs pacs clean
+.PHONY: demo test check slow room coverage lowest docs pacs clean
 
 demo: $(INSTALLED)
 	$(BIN)/focusmap demo --out runs/demo --force
@@ -18,6 +18,11 @@ test: $(INSTALLED)
 
 slow: $(INSTALLED)
 	$(PYTEST) -m slow
+
+# Page and report in a browser, and a real archive: Debian's chromium, orthanc, orthanc-dicomweb, dcmtk and dicom3tools.
+room: $(INSTALLED)
+	command -v chromium Orthanc storescu dciodvfy
+	$(PYTEST) -rs -m 'slow or not slow' tests/dicom tests/reading_room tests/report
 
 # The tests, with the share of lines and branches that they reach; it fails below the floor in pyproject.toml.
 coverage: $(INSTALLED)
