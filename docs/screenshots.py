@@ -53,6 +53,7 @@ def take(browser: Browser, address: str, images: list[Path], out: Path) -> None:
                 page.goto(f"{address}/?lang={language}")
                 page.screenshot(path=out / f"{name}-empty.png")
                 page.set_input_files("#files", [str(image) for image in images])
+                expect(page.locator("#answer .target").first).to_be_visible(timeout=SECONDS)
                 expect(page.locator("#caption")).not_to_contain_text("\u2026", timeout=SECONDS)
                 page.wait_for_timeout(500)
                 page.screenshot(path=out / f"{name}.png", full_page=True)

@@ -631,6 +631,7 @@ def test_gaps_of_subgroups_stand_open_and_the_rest_is_folded(tmp_path: Path) -> 
     page = render_report(run).read_text()
     assert page.index(">Subgroups<") < page.index(f"{rows[0]['target']} by site")
     assert "tables in which no gap is shown" in page
+    assert re.search(r"The smallest group that could be judged is site=(north|south), of \d+ patients", page)
 
 
 def test_a_mistake_among_classes_is_seen_by_what_was_answered(tmp_path: Path) -> None:

@@ -49,10 +49,14 @@ def print_run(run: "Run") -> None:
 
 def _print_gaps_of_groups(rows: Sequence[Mapping[str, object]]) -> None:
     """Print which subgroups differ beyond chance from the others, and how many could not be judged."""
+    from focusmap.evaluation import smallest_judged
+
     for row in rows:
         if row["is_beyond_chance"]:
             told = f"{row['column']}={row['group']}: {row['metric']} of {row['target']} {interval(row)}"
             print(f"subgroup {told}, {interval(row['gap'])} from the others")
+    if least := smallest_judged(cast(Sequence[Mapping[str, "Json"]], rows)):
+        print(f"smallest subgroup that could be judged: {least[0]}, {least[1]} patients")
     unjudged = {(row["column"], row["group"]) for row in rows if row["p"] is None}
     if unjudged:
         print(f"subgroups with too few patients to judge: {', '.join(sorted(f'{c}={g}' for c, g in unjudged))}")

@@ -78,6 +78,7 @@ from .simpler import set_beside as set_beside
 from .simpler import usual_answer as usual_answer
 from .simpler import write_baselines as write_baselines
 from .subgroups import SUBGROUPS as SUBGROUPS
+from .subgroups import smallest_judged as smallest_judged
 from .verdict import USUAL as USUAL
 from .verdict import Evidence as Evidence
 from .verdict import is_above_guessing as is_above_guessing

@@ -5,7 +5,7 @@ as many patients have that are drawn by lot. Over all groups, targets and metric
 (Scand J Stat 6 (1979), 65-70), since of many groups some differ by chance.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -90,6 +90,20 @@ def _in_order(names: np.ndarray) -> list[str]:
     """Return the distinct names: thirds from the lowest on, others by the alphabet."""
     found = [str(name) for name in np.unique(names)]
     return sorted(found, key=lambda name: (name == UNKNOWN, name.startswith("above "), not name.startswith("below ")))
+
+
+def smallest_judged(rows: Iterable[Mapping[str, Json]]) -> tuple[str, int] | None:
+    """Return which is the smallest group of which a gap could be judged, ``COLUMN=GROUP``, and its patients; or None.
+
+    >>> rows = [{"column": "site", "group": g, "n_patients": n, "p": p} for g, n, p in (("a", 9, 0.4), ("b", 7, None))]
+    >>> smallest_judged(rows)
+    ('site=a', 9)
+    """
+    judged = [row for row in rows if row.get("p") is not None]
+    if not judged:
+        return None
+    least = min(judged, key=lambda row: int(str(row["n_patients"])))
+    return f"{least['column']}={least['group']}", int(str(least["n_patients"]))
 
 
 def _of(

@@ -104,7 +104,7 @@ def work(connection: Connection, folder: Path, limits: Limits) -> None:
     while True:
         try:
             kind, told = connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             return
         connection.send(_done(room, kind, told))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from focusmap.evaluation import smallest_judged
 from focusmap.figures import KINDS, abstention_figure, agreement_figure, confusion_figure, confusion_figures, curves_of
 from focusmap.files import branch, items, number, text
 from focusmap.report.files import RunFiles, Tree, thresholds_of
@@ -159,6 +160,12 @@ def subgroup_tables(files: RunFiles, words: Words, *, beyond_chance: bool) -> li
         for (column, target), rows in tables.items()
         if any(row.get("is_beyond_chance") for row in rows) == beyond_chance
     ]
+
+
+def smallest_subgroup(files: RunFiles, words: Words) -> str:
+    """Return which is the smallest group that could be judged, in words; empty where none could."""
+    least = smallest_judged(map(branch, items(files.subgroups.get("rows"))))
+    return words("subgroups.smallest", group=least[0], n=least[1]) if least else ""
 
 
 def _subgroup_table(caption: str, rows: Sequence[Tree], words: Words) -> Table:

@@ -45,6 +45,7 @@ from focusmap.report.performance_section import (
     answer_section,
     challenge_tables,
     performance_section,
+    smallest_subgroup,
     subgroup_tables,
 )
 from focusmap.report.segmentation_section import segmentation_section
@@ -108,6 +109,7 @@ def _evidence(files: RunFiles, words: Words) -> dict[str, object]:
     return {
         "answers": answer_section(files, words),
         "subgroups": subgroup_tables(files, words, beyond_chance=True),
+        "smallest_subgroup": smallest_subgroup(files, words),
         "even_subgroups": subgroup_tables(files, words, beyond_chance=False),
         "challenges": challenge_tables(files, words),
         "elsewhere": elsewhere_sections(files, words),
