@@ -183,6 +183,11 @@ def test_a_run_is_challenged_by_command(cohort, tmp_path, capsys):
     assert "Labels to look at again" in page
     assert "the AUROC of such probes will lie between" in page
     assert "all but a border of a tenth at each side" in page
+    (kept,) = (run / "store").glob("challenge-*.npy")
+    np.save(kept, np.random.default_rng(0).normal(size=np.load(kept).shape))
+    assert main(["challenge", str(run)]) == 0
+    again = json.loads((run / "evaluation/challenge.json").read_text())["splits"]["patient"]
+    assert value(again) != value(found["splits"]["patient"]), "features are measured once, and read again"
 
 
 def test_a_curve_is_drawn_on_by_the_root_of_the_patients():

@@ -5,22 +5,25 @@ of some hundred images takes a minute or two. What comes out says what such mode
 evaluation of the run's own model.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from focusmap import nets
 from focusmap.evaluation import EvaluationOptions, Predictions, doubts, evaluate_predictions
-from focusmap.files import Json, branch, number
+from focusmap.files import Json, atomic, branch, number
 from focusmap.models.covers import Cover, Covered, covered
-from focusmap.models.frozen import Change, as_they_are, measured_each
+from focusmap.models.frozen import Change, as_they_are, key_of, measured_each
 from focusmap.models.probe import fit_head
 from focusmap.progress import Progress
 from focusmap.study import Cohort, Samples, Target, Task
 
 if TYPE_CHECKING:
+    from focusmap.images import AnyPreparation
     from focusmap.study import Recipe
 
 N_FOLDS = 5
@@ -63,31 +66,56 @@ class Challenge:
 
 
 def frozen_features(
-    cohort: Cohort, recipe: "Recipe", device: str, progress: Progress, covers: Mapping[str, Cover]
+    cohort: Cohort, recipe: "Recipe", device: str, progress: Progress, covers: Mapping[str, Cover], kept: Path
 ) -> tuple[np.ndarray, dict[str, Covered]]:
     """Return features ``(N, D)`` of a cohort's images, and with each of the covers, by a resolved recipe of a probe.
+
+    They are measured once, and kept in the folder `kept` where there is one.
 
     Raises
     ------
     UnreadableImageError
         If an image cannot be read.
     """
-    from focusmap.errors import UnreadableImageError
     from focusmap.models.configure import preparation_for
 
     net = cast(
         "nets.LevelsNet",
         nets.build_net(nets.architecture_of(recipe, cohort.task), recipe.weights, recipe.seed).to(device),
     )
-    samples = Samples.from_files(cohort)
-    changes = [as_they_are, *(_hiding(cover) for cover in covers.values())]
-    n_images = len(changes) * len(samples)
-    found = measured_each(net, samples, preparation_for(recipe), progress, changes, n_images)
-    if samples.failures:
-        raise UnreadableImageError(samples.failures[0].reason)
-    first, *others = (features.astype(np.float64) for features in found)
+    file = kept / f"challenge-{_key(key_of(net, mirrored=False), cohort, covers)}.npy"
+    found = np.load(file) if file.is_file() else _measured(net, cohort, preparation_for(recipe), progress, covers)
+    if kept.is_dir() and not file.is_file():
+        with atomic(file) as temporary:
+            np.save(temporary, found)
+    first, *others = found.astype(np.float64)
     pairs = zip(covers.items(), others, strict=True)
     return first, {name: Covered(features, cover) for (name, cover), features in pairs}
+
+
+def _key(net: str, cohort: Cohort, covers: Mapping[str, Cover]) -> str:
+    """Return a name of what is measured: by which net, of which images, with what covered."""
+    found = hashlib.sha256("\0".join([net, *cohort.image_ids]).encode())
+    for cover in covers.values():
+        found.update(cover.boxes.tobytes())
+    return found.hexdigest()[:16]
+
+
+def _measured(
+    net: "nets.LevelsNet",
+    cohort: Cohort,
+    preparation: "AnyPreparation",
+    progress: Progress,
+    covers: Mapping[str, Cover],
+) -> np.ndarray:
+    """Return ``(1 + C, N, D) float32``: features of the images as they are, and with each of C covers."""
+    from focusmap.errors import UnreadableImageError
+
+    samples, changes = Samples.from_files(cohort), [as_they_are, *(_hiding(cover) for cover in covers.values())]
+    found = measured_each(net, samples, preparation, progress, changes, len(changes) * len(samples))
+    if samples.failures:
+        raise UnreadableImageError(samples.failures[0].reason)
+    return np.stack(found)
 
 
 def _hiding(cover: Cover) -> Change:

@@ -53,7 +53,7 @@ def challenge(folder: Path, options: RunOptions = RunOptions()) -> dict[str, Jso
     )  # fmt: skip
     covers = covers_of(reference_of(cohort), options.recipe.seed)
     device = choose_devices(options.devices).accelerator
-    features, covered = frozen_features(cohort, probe, device, options.progress, covers)
+    features, covered = frozen_features(cohort, probe, device, options.progress, covers, run.store)
     study = cohort.study
     names = [*study.groups, *([study.view_column] if study.view_column else [])]
     columns = {name: cohort.table[name].astype(str).tolist() for name in names if name in cohort.table}
