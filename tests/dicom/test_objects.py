@@ -17,9 +17,10 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from focusmap.cli import main
-from focusmap.dicom import objects
+from focusmap.dicom import answering, objects
 from focusmap.dicom.objects import Author
 from focusmap.dicom.sources import Sources, sources_of
+from focusmap.files import write_json
 from focusmap.images import read_image
 from support.dicom_files import a_dataset, a_series, saved
 from support.options import QUICK
@@ -175,6 +176,28 @@ def test_the_command_writes_objects_with_the_numbers_of_predict(
     assert (
         main(["dicom", "write", str(tmp_path / "codes.json"), "--model", str(run), "--out", str(tmp_path / "x")]) == 2
     )
+
+
+def test_no_colours_are_laid_over_what_is_not_answered(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of an image unlike train there is a report alone; of a label no better than guessing no map."""
+    own = tmp_path / "run"
+    shutil.copytree(run, own)
+    entry = {"verdict": "not-shown-useful", "verdict_reason": "", "metric": {}, "limits": {}}
+    write_json(own / "model/answers.json", {"error": 0.1, "targets": {"nodule": entry}}, sealed=True)
+    a_series(tmp_path / "ct", n=1)
+    asked = ["dicom", "write", str(tmp_path / "ct"), "--model", str(own), "--kind", "sr", "--kind", "map"]
+    assert main([*asked, "--out", str(tmp_path / "made")]) == 0
+    made = [dcmread(file) for file in (tmp_path / "made").rglob("*.dcm")]
+    assert sorted(one.SeriesDescription.rpartition(": ")[2] for one in made if one.Modality != "SR") == [
+        "cavity", "consolidation",
+    ]  # fmt: skip
+    plain = answering.answer_of
+    monkeypatch.setattr(answering, "answer_of", lambda *given: {**plain(*given), "unlike": "grey values"})
+    assert main([*asked, "--out", str(tmp_path / "unlike")]) == 0
+    assert [dcmread(file).Modality for file in (tmp_path / "unlike").rglob("*.dcm")] == ["SR"]
+    assert "unlike those of train" in capsys.readouterr().out
 
 
 def test_an_unknown_kind_or_code_is_told(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

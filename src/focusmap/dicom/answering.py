@@ -14,7 +14,7 @@ from focusmap.dicom import objects
 from focusmap.dicom.objects import Author, Codes
 from focusmap.dicom.sources import Sources, sources_of
 from focusmap.errors import FocusmapError, InputError
-from focusmap.files import Json, read_json
+from focusmap.files import Json, branch, items, read_json, text
 from focusmap.images import read_mask
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from focusmap.loaded import LoadedModel
 
 KINDS = ("sr", "seg", "map", "sc")
+UNLIKE = "the image is unlike those of train, and nothing is answered of it"
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,12 @@ class Answering:
         author = Author(str(self.model.card.architecture.get("model")), self.codes)
         said = self._said(sources)
         made: list[Dataset] = [objects.report(sources, said, author)] if "sr" in self.kinds else []
+        if said["unlike"]:
+            # Colours over an image of which nothing is said would say something.
+            return Answered(sources, said, made, {kind: UNLIKE for kind in self.kinds if kind != "sr"})
         missing: dict[str, str] = {}
         if {"map", "sc"} & set(self.kinds):
-            made += self._maps(sources, author, missing)
+            made += self._maps(sources, said, author, missing)
         if "seg" in self.kinds:
             made += self._masks(sources, author, missing)
         return Answered(sources, said, made, missing)
@@ -82,7 +86,10 @@ class Answering:
             raise InputError(given.failures[0].reason if given.failures else f"{sources.name}: cannot be read.")
         return answer_of(given, 0, {})
 
-    def _maps(self, sources: Sources, author: Author, missing: dict[str, str]) -> list["Dataset"]:
+    def _maps(
+        self, sources: Sources, said: Mapping[str, Json], author: Author, missing: dict[str, str]
+    ) -> list["Dataset"]:
+        """Return maps and overlays of the labels of which something is answered."""
         from PIL import Image
 
         view = self.model.model.explainable()
@@ -91,8 +98,13 @@ class Answering:
             return []
         from focusmap.heatmaps import unit_of
 
+        answered = [branch(target) for target in items(said["targets"]) if branch(target)["answer"] != "none"]
+        labels = [text(branch(one)["label"]) for target in answered for one in items(target["classes"])]
+        if not labels:
+            missing["map"] = "no label is answered"
+            return []
         unit, made = unit_of(view.check(None)).words, []
-        for one in self.model.explain(sources.image).maps:
+        for one in self.model.explain(sources.image, targets=labels).maps:
             if "map" in self.kinds:
                 made.append(objects.parametric_map(sources, one.values, one.label, unit, author))
             if "sc" in self.kinds and one.overlay:
