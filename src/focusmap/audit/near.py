@@ -9,12 +9,11 @@ turned images are compared in thumbnails made soft, of which the grid matters le
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-
-from focusmap.installation import require
 
 CORRELATION, DETAIL, SAME = 0.97, 0.85, 0.999
 TRIMMED, TRIMMED_SOFT, TRIMMED_DETAIL, LEFT_OUT = 0.985, 0.995, 0.83, 0.12
@@ -23,8 +22,8 @@ COARSE, COARSE_DETAIL, COARSE_OF_VIEWS = 8, 0.8, 0.9
 BLOCK = 1024
 MAX_PAIRS = 100_000
 LARGEST_EXACT = 100_000
-"""Of more images, not all pairs are looked at: faiss parts them into lists of images that are alike (inverted files,
-Jegou et al. 2011), and each is compared with those of the nearest `PROBED` lists."""
+"""Of more images, not all pairs are looked at where faiss is installed: it parts them into lists of images that are
+alike (inverted files, Jegou et al. 2011), and each is compared with those of the nearest `PROBED` lists."""
 LISTS_A_ROOT, PROBED, LEARNT_FROM = 4, 32, 64
 
 Box = tuple[float, float, float, float]
@@ -139,7 +138,7 @@ class _Compared:
         seen = view.of(self.thumbnails)
         other = own if view == VIEWS[0] else _Side(seen if is_plain else _soft(seen), own.mean)
         limit = -2 if n <= 2 else COARSE_DETAIL if other is own else COARSE_OF_VIEWS
-        search = _all_above if n <= LARGEST_EXACT else _listed_above
+        search = _listed_above if n > LARGEST_EXACT and find_spec("faiss") else _all_above
         for a, b in search(own.coarse, other.coarse, limit, is_mutual=view.is_mutual):
             kept = np.flatnonzero(a < b if view.is_mutual else a != b)
             for part in range(0, len(kept), BLOCK * 16):
@@ -161,14 +160,7 @@ def _all_above(own: np.ndarray, other: np.ndarray, limit: float, *, is_mutual: b
 
 
 def _listed_above(own: np.ndarray, other: np.ndarray, limit: float, *, is_mutual: bool) -> Iterator[Positions]:  # noqa: ARG001
-    """Yield as `_all_above`, of those alone that lie in the lists nearest to each row.
-
-    Raises
-    ------
-    MissingPartError
-        If faiss is not installed.
-    """
-    require("faiss")
+    """Yield as `_all_above`, of those alone that lie in the lists nearest to each row."""
     import faiss
 
     n_lists = max(1, min(LISTS_A_ROOT * round(len(other) ** 0.5), len(other) // LEARNT_FROM))
