@@ -63,6 +63,24 @@ def test_a_limit_is_the_quantile_of_split_conformal_prediction_where_each_patien
     assert conformal_limit(scores, np.arange(59), 0.1) == pytest.approx(np.sort(scores)[rank - 1])
 
 
+def test_sets_are_those_of_mapie_where_each_patient_has_one_image() -> None:
+    """Members of 40 sets by class, as MAPIE 1.6.0 counts them of the same numbers.
+
+    `SplitConformalClassifier(..., conformity_score="lac", prefit=True)` of a model that returns what it is given.
+    """
+    generator = np.random.default_rng(21)
+    shown = generator.dirichlet([1, 1, 1], size=59)
+    truth = np.array([generator.choice(3, p=row) for row in shown])
+    shown, new = np.round(shown, 3), np.round(generator.dirichlet([1, 1, 1], size=40), 3)
+    for probabilities in (shown, new):
+        probabilities[:, 2] = 1 - probabilities[:, 0] - probabilities[:, 1]
+    scores = 1 - shown[np.arange(59), truth]
+    for error, expected in ((0.1, [27, 28, 28]), (0.2, [23, 25, 27])):
+        sets = in_sets(GRADE, new, dict.fromkeys(GRADE.classes, conformal_limit(scores, np.arange(59), error)))
+        assert sets is not None
+        assert sets.sum(axis=0).tolist() == expected
+
+
 def predictions_of(task: Task, probabilities: np.ndarray, **more: object) -> Predictions:
     ids = pd.DataFrame({"image_id": [f"i{k}" for k in range(len(probabilities))], "path": "", "patient_id": ""})
     found = from_probabilities(task, ids, np.asarray(probabilities, dtype=float))

@@ -49,6 +49,19 @@ def test_net_benefit_is_true_positives_less_weighed_false_ones():
         assert gain == pytest.approx(benefit - max(of_all, 0))
 
 
+def test_net_benefit_is_that_of_dcurves():
+    """As `dcurves.dca` of dcurves 1.1.7 gives it of the same numbers, of the model and of acting on all."""
+    draw = np.random.default_rng(20)
+    logits = draw.normal(size=200) - 0.5
+    truth = (draw.random(200) < 1 / (1 + np.exp(-logits))).astype(float)
+    points = decision_points(truth, np.round(1 / (1 + np.exp(-1.5 * logits)), 3), Clusters.single(200))
+    at = [int(np.abs(points["acted_on"] - share).argmin()) for share in (0.1, 0.2, 0.3, 0.5, 0.7)]
+    model = [0.290556, 0.222500, 0.120000, 0.020000, -0.016667]
+    of_all = [0.294444, 0.206250, 0.092857, -0.270000, -1.116667]
+    assert points["net_benefit"][at] == pytest.approx(model, abs=1e-6)
+    assert points["act_on_all"][at] == pytest.approx(of_all, abs=1e-6)
+
+
 def test_limits_of_net_benefit_are_those_of_drawing_patients():
     truth, probability, clusters = study(seed=1)
     points = decision_points(truth, probability, clusters)

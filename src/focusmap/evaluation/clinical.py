@@ -21,7 +21,7 @@ from focusmap.study import Task
 
 Points: TypeAlias = Mapping[str, np.ndarray]
 
-ACTED_ON = np.linspace(0.02, 0.98, 49)
+ACTED_ON = np.round(np.linspace(0.02, 0.98, 49), 2)
 SMALLEST = 1e-6  # probabilities are moved this far from 0 and 1 before a logarithm of odds
 FEWEST = 10  # of either outcome, for a smooth curve
 KNOTS = (0.05, 0.35, 0.65, 0.95)
