@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from focusmap.errors import FocusmapError
+from focusmap.basics import FocusmapError
 from focusmap.heatmaps import heat_maps
 from focusmap.images import Preparation, Store
 from focusmap.models import Model, ModelCard, export_model, load_model

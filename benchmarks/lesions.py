@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from focusmap.basics import silent
 from focusmap.evaluation import MaskScore, measure_mask, paired_differences, summarise_masks
 from focusmap.images import to_source
 from focusmap.models import load_run_net
-from focusmap.progress import silent
 from focusmap.segmentation import Job, Member, lesions_of
 from focusmap.segmentation.cases import LesionCase, read_cases, see, true_mask
 from focusmap.segmentation.drawing import _mean_mask, _most_contrasting, _raw, _thresholds

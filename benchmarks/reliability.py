@@ -23,9 +23,8 @@ from focusmap.audit import AuditOptions
 from focusmap.audit.images import look_at_all
 from focusmap.audit.near import near_pairs
 from focusmap.audit.probes import probe_findings, told_by_probes
-from focusmap.errors import FocusmapError
+from focusmap.basics import HASHES, FocusmapError, check_sealed, write_text
 from focusmap.evaluation import EvaluationOptions, Predictions, evaluate_predictions
-from focusmap.files import HASHES, check_sealed, write_text
 from focusmap.images import read_image
 from focusmap.study import Declaration, Target, Task
 

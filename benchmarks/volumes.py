@@ -22,7 +22,7 @@ from focusmap.images import Store, VolumePreparation, read_image, write_nifti
 from focusmap.images.prepare import prepare_file, standardised_file, to_source
 from focusmap.nets import Architecture, build_net
 from focusmap.segmentation.cases import working_shape
-from focusmap.segmentation.seeds import SeedThresholds, seeds
+from focusmap.segmentation.seeds import SeedThresholds, seeds_of
 from focusmap.segmentation.segmenter import N_FEATURES, Segmenter, regions_of
 from focusmap.segmentation.small_nets import Cases, FeatureNet, LearningOptions, learn_features, learn_masks
 from focusmap.study import Recipe, SegmentationRecipe, Target, Task
@@ -84,7 +84,7 @@ def draw_masks(file: Path, preparation: VolumePreparation, rounds: int) -> None:
     axes = np.meshgrid(*(np.linspace(-2, 2, side) for side in shape), indexing="ij")
     heat_map = np.exp(-sum(axis**2 for axis in axes)).astype(np.float32)
     thresholds, recipe = SeedThresholds(0.1, 0.5), SegmentationRecipe()
-    cases = Cases(np.stack([volume] * BATCH), np.stack([seeds(heat_map, thresholds)] * BATCH))
+    cases = Cases(np.stack([volume] * BATCH), np.stack([seeds_of(heat_map, thresholds)] * BATCH))
     for name, learn_one in {"what is alike": learn_alike, "the U-Net": learn_masks}.items():
         spent = seconds(lambda learn_one=learn_one: learn_one(cases, LearningOptions(STEPS, BATCH)), rounds)
         report(f"masks: a training step a volume of {name}", spent / STEPS / BATCH)

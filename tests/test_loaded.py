@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import focusmap
-from focusmap.errors import InputError, MissingFileError
+from focusmap.basics import InputError, MissingFileError
 from focusmap.models.folder import save_model
 from support.models import model_of
 

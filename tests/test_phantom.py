@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from scipy.stats import rankdata
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.evaluation import mean_mask
 from focusmap.phantom import FINDINGS, Phantom, PhantomOptions, make_phantom, write_phantom
 

@@ -18,7 +18,7 @@ class _Verbs(ModuleType):
     def __getattr__(self, name: str) -> object:
         found = _found(name)
         if isinstance(found, FunctionType):
-            from focusmap.settings import takes_text
+            from focusmap.basics import takes_text
 
             found = takes_text(found)
         super().__setattr__(name, found)

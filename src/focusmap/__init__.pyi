@@ -1,3 +1,4 @@
+from .basics.installation import doctor as doctor
 from .dicom.doing import dicom as dicom
 from .dicom.request import DicomRequest as DicomRequest
 from .everything import accept as accept
@@ -6,7 +7,6 @@ from .everything import evaluate_anomalies as evaluate_anomalies
 from .everything import resume_run as resume_run
 from .everything import run as run
 from .images.read import read_image as read_image
-from .installation import doctor as doctor
 from .loaded import load_model as load_model
 from .reading_room.corrections import corrections as corrections
 from .reading_room.site import serve as serve

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from focusmap.errors import InputError
+from focusmap import heatmaps, segmentation
+from focusmap.basics import InputError, Json, branch, number
 from focusmap.evaluation import Answer
-from focusmap.files import Json, branch, number
 from focusmap.models import ModelCard
 from focusmap.study import ANOMALY, Flags, Target
 
@@ -98,14 +98,11 @@ def performance(target: Target, tested: Mapping[str, Json]) -> dict[str, Json]:
 
 def can_segment(model: "LoadedModel") -> bool:
     """Return whether a run has learnt to draw the masks of all its lesions, which takes minutes the first time."""
-    from focusmap.heatmaps import file_name
-    from focusmap.segmentation import lesions_of
-
     if model.model.explainable() is None:
         return False
     try:
-        lesions = lesions_of(model.task, (), ())
+        lesions = segmentation.lesions_of(model.task, (), ())
     except InputError:
         return False
     kept = model.folder / "segmenters"
-    return all((kept / f"{file_name(lesion.name)}.vote.safetensors").is_file() for lesion in lesions)
+    return all((kept / f"{heatmaps.file_name(lesion.name)}.vote.safetensors").is_file() for lesion in lesions)

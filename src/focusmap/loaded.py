@@ -10,13 +10,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import FocusmapError, InputError
+from focusmap.basics import FocusmapError, InputError, Language
 from focusmap.evaluation import ERROR, Standings, answered, standings_of
 from focusmap.figures import as_shown
 from focusmap.images import middle_slice, read_image, read_map
 from focusmap.models import ModelCard, Neighbour, Predicted, Predictor, load_answering, needs_of, neighbours_of, ood_of
 from focusmap.models.predict import predict
-from focusmap.reasons import Language
 from focusmap.report import Told, data_uri, in_words, told_of, unlike_in_words, words_in
 from focusmap.study import Declaration, Failure, Run, Samples, Task, read_inputs
 

@@ -13,8 +13,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import InputError
-from focusmap.files import atomic, write_table
+from focusmap.basics import InputError, atomic, write_table
 from focusmap.images import write_nifti
 
 

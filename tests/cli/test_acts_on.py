@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 import focusmap
+from focusmap.basics import fields_of
 from focusmap.cli import COMMANDS, command_class, main
 from focusmap.cli.arguments import arguments_of
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
-from focusmap.settings import fields_of
 
 QUICK = ["--model", "small-residual", "--size", "32", "--epochs", "1", "--weights", "none", "--workers", "1"]
 # Copying, comparing and checking a value is not acting on it.
-UNCOUNTED = ("dataclasses", "focusmap.settings", "focusmap.cli.arguments", "focusmap.cli.groups")
+UNCOUNTED = ("dataclasses", "focusmap.basics.settings", "focusmap.cli.arguments", "focusmap.cli.groups")
 SHARED = (
     focusmap.Declaration, focusmap.RunOptions, focusmap.Recipe, focusmap.PredictRequest, focusmap.ExplainRequest,
     focusmap.SegmentRequest, focusmap.TrustRequest, focusmap.ConvertRequest, focusmap.ConsensusRequest,

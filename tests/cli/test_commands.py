@@ -10,10 +10,9 @@ from typing import Annotated, Literal
 
 import pytest
 
+from focusmap.basics import InputError, Only, Setting
 from focusmap.cli import COMMANDS, command_class, main
 from focusmap.cli.arguments import Parser, add_arguments, arguments_of, made, spelt, typed_in
-from focusmap.errors import InputError
-from focusmap.settings import Only, Setting
 
 HEAVY = {"torch", "numpy", "pandas", "matplotlib", "PIL", "cv2", "yaml", "sklearn", "scipy", "nibabel", "pydicom"}
 HELP_SECONDS = 0.15

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from focusmap.basics import InputError
 from focusmap.consensus.reference import consensus_table, decide
 from focusmap.consensus.summary import describe_consensus
-from focusmap.errors import InputError
 from focusmap.study import ConsensusOptions, Readings, Target, Task
 
 X = Target("x")

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from focusmap import convert
+from focusmap.basics import InputError
 from focusmap.cli import main
-from focusmap.errors import InputError
 from focusmap.images import read_image
 
 RNG = np.random.default_rng(0)

@@ -10,7 +10,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from focusmap import ConvertRequest, convert
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.images import read_image
 from support.dicom_files import a_dataset, saved
 

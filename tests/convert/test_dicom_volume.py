@@ -9,7 +9,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from focusmap import ConvertRequest, convert
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.images import read_image
 
 AXIAL, SAGITTAL = (1, 0, 0, 0, 1, 0), (0, 1, 0, 0, 0, -1)

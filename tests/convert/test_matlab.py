@@ -10,8 +10,8 @@ import pytest
 from scipy.io import savemat
 
 from focusmap import convert
+from focusmap.basics import InputError
 from focusmap.cli import main
-from focusmap.errors import InputError
 from focusmap.images import read_image, read_mask
 from support.images import smooth
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from focusmap import convert
-from focusmap.errors import InputError, MissingFileError
+from focusmap.basics import InputError, MissingFileError
 from focusmap.images import read_image
 
 RNG = np.random.default_rng(0)

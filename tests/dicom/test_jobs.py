@@ -12,11 +12,11 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
+from focusmap.basics import UnreadableImageError
 from focusmap.dicom import jobs as jobs_module
 from focusmap.dicom.archive import ArchiveError
 from focusmap.dicom.jobs import MOST_ATTEMPTS, Jobs
 from focusmap.dicom.watch import Lookout, Station
-from focusmap.errors import UnreadableImageError
 from support.dicom_files import a_dataset, saved
 
 IMAGES = {"1.1": "1", "1.2": "1", "2.1": "2"}

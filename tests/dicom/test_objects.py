@@ -16,11 +16,11 @@ import highdicom
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from focusmap.basics import write_json
 from focusmap.cli import main
 from focusmap.dicom import answering, objects
 from focusmap.dicom.objects import Author
 from focusmap.dicom.sources import Sources, sources_of
-from focusmap.files import write_json
 from focusmap.images import read_image
 from support.dicom_files import a_dataset, a_series, saved
 from support.options import QUICK

@@ -9,8 +9,8 @@ import sys
 import pytest
 import yaml
 
+from focusmap.basics import MissingPartError
 from focusmap.cli import main
-from focusmap.errors import MissingPartError
 from focusmap.report import require_pdf
 from support.options import QUICK, quick
 from support.pages import ROOT, blocks, commands

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.evaluation.answers import Standing, answered, conformal_limit, fit_limits, in_sets
 from focusmap.evaluation.predictions import Predictions, from_probabilities
 from focusmap.study import Flag, Target, Task

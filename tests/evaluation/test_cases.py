@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.evaluation.predictions import POOLS, Predictions, pool_cases
 from focusmap.study import Target, Task
 

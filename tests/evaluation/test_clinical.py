@@ -6,7 +6,7 @@ import pytest
 from scipy.optimize import brentq
 from sklearn.linear_model import LogisticRegression
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.evaluation.calibration import choose_thresholds
 from focusmap.evaluation.clinical import (
     decision_points,

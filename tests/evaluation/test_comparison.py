@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.evaluation.metrics import EvaluationOptions, compare_predictions, evaluate_predictions
 from focusmap.evaluation.predictions import Predictions
 from focusmap.study import Target, Task

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.evaluation.decisions import better_of, decide, parse_requirement
 from focusmap.statistics import clustered_delong, paired_delong
 

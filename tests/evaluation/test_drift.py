@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from scipy.stats import ks_2samp
 
+from focusmap.basics import read_json
 from focusmap.cli import main
 from focusmap.evaluation.drift import Feature, distance_by_lot, drift, shifted, stability_index, summary
-from focusmap.files import read_json
 from support.studies import phantom_study
 from support.synthetic_run import words_of
 

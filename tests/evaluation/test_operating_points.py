@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as peer
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.evaluation.calibration import choose_thresholds
 from focusmap.study import Target, Task
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from focusmap.errors import InputError, MissingFileError
+from focusmap.basics import InputError, MissingFileError
 from focusmap.evaluation.metrics import EvaluationOptions, evaluate_predictions
 from focusmap.evaluation.predictions import read_prediction_table
 

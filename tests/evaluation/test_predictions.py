@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.evaluation.predictions import Predictions, of_images, of_targets, read_predictions, write_predictions
 from focusmap.study import Flag, Target, Task
 

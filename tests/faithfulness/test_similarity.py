@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.faithfulness.randomisation import between_images, compare, pooled, spearman, structural_similarity
 
 

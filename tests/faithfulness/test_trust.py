@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.faithfulness.plan import Subject, TrustPlan, choose_maps, method_maps, panel_of
 from focusmap.faithfulness.randomisation import compare
 from focusmap.faithfulness.trust import JUDGES, measure_trust

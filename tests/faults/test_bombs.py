@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from focusmap.errors import InputError, UnreadableImageError
+from focusmap.basics import InputError, UnreadableImageError
 from focusmap.images import Budget, check_bytes, raised_budget
 from focusmap.images.budget import OPTION, VARIABLE, budget
 from support.bombs import IMAGES, SETS
@@ -19,7 +19,7 @@ CHILD = """
 import json, resource, sys, time
 from pathlib import Path
 from focusmap import convert
-from focusmap.errors import FocusmapError
+from focusmap.basics import FocusmapError
 from focusmap.images.read import read_image
 kind, path, out = sys.argv[1:]
 import pydicom, tifffile, imagecodecs, scipy.io, h5py, cv2, kornia_rs, simplejpeg

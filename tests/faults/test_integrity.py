@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from focusmap import load_model
+from focusmap.basics import DiskError, FocusmapError, InputError, read_json
 from focusmap.cli import main
-from focusmap.errors import DiskError, FocusmapError, InputError
 from focusmap.evaluation import read_predictions
-from focusmap.files import read_json
 from focusmap.images import open_store
 from focusmap.study import load_cohort, read_recipe, read_study
 from focusmap.training import read_checkpoint
@@ -142,7 +141,7 @@ def test_a_lock_holds_beside_the_folder_and_leaves_nothing(tmp_path: Path) -> No
 
 
 def test_a_remedy_for_a_full_disk_is_not_one_for_a_place_that_may_not_be_written(tmp_path: Path) -> None:
-    from focusmap.files import disk_errors
+    from focusmap.basics import disk_errors
 
     remedies = {errno.ENOSPC: "Free some space", errno.EACCES: "made writable", errno.ENAMETOOLONG: "255"}
     for number, remedy in remedies.items():

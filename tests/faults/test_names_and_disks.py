@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from focusmap.basics import cut_to, read_table
 from focusmap.cli import main
-from focusmap.files import cut_to, read_table
 from focusmap.heatmaps import MapNames, file_name, map_files
 from support.options import quick
 from support.studies import phantom_study
@@ -114,7 +114,7 @@ def test_a_full_disk_leaves_no_maps_without_an_index(
     written: list[Path] = []
 
     def full(path: Path, heat_map: np.ndarray) -> None:
-        from focusmap.files import disk_errors
+        from focusmap.basics import disk_errors
 
         with disk_errors(path):
             if len(written) == after:

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from focusmap.basics import read_table
 from focusmap.cli import main
-from focusmap.files import read_table
 from support.options import quick
 from support.studies import phantom_study
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from focusmap.basics import Json
 from focusmap.evaluation.writing import pr_points
 from focusmap.figures.plots import KINDS, calibration_figure, curves_of, write_curves
-from focusmap.files import Json
 
 ROC: dict[str, Json] = {"fpr": [0, 0.5, 1], "tpr": [0, 0.9, 1]}
 BINARY: dict[str, Json] = {

@@ -123,7 +123,7 @@ def test_drawn_cases_say_which_line_is_which(tmp_path: Path) -> None:
 
 
 def test_chinese_names_are_drawn_in_their_own_letters() -> None:
-    from focusmap.installation import chinese_typeface
+    from focusmap.basics import chinese_typeface
 
     if chinese_typeface() is None:
         pytest.skip("no Chinese typeface here")

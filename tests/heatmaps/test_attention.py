@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import support.map_oracles as oracles
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.heatmaps.class_activation import AttentionWeights, attention_rollout
 from focusmap.heatmaps.drawing import heat_maps
 from focusmap.heatmaps.methods import methods_of

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import support.map_oracles as oracles
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.heatmaps.copies import copies_of
 from focusmap.heatmaps.drawing import check_copies, heat_maps
 from focusmap.nets import Architecture, Ensemble, build_net

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.evaluation import Explained, Reference, score_maps
 from focusmap.evaluation.localisation.summary import ScoreOptions
 from focusmap.heatmaps.map_files import INDEX_COLUMNS, Item, MapNames, read_map, read_scale, write_map, write_scale

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.evaluation import Explained, FrozenThresholds, MapOnMask, MapThreshold, Reference, score_maps
 from focusmap.evaluation.localisation.measures import iou_at
 from focusmap.evaluation.localisation.summary import ScoreOptions

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.heatmaps.class_activation import NO_EVIDENCE_BELOW
 from focusmap.heatmaps.drawing import HeatMaps, heat_maps
 from focusmap.heatmaps.methods import EVIDENCE, METHODS, check_method, choose_method, methods_of

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.heatmaps.drawing import heat_maps
 from focusmap.heatmaps.methods import METHODS, can_draw, choose_method
 from focusmap.nets import CaseArchitecture, CaseBatch, FocusNet, backbone_of, build_case_net, take_apart

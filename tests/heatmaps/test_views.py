@@ -12,7 +12,7 @@ from test_explain import TWO, Brightness, bright_spot_model
 from test_explain_cases import cases  # noqa: F401
 from torch import Tensor, nn
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.heatmaps.map_files import Item, read_map
 from focusmap.heatmaps.net_views import MeanView, mean_of
 from focusmap.heatmaps.view import NetView, Sight, evidence_in

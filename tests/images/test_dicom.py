@@ -13,7 +13,7 @@ import pydicom
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from focusmap.errors import UnreadableImageError
+from focusmap.basics import UnreadableImageError
 from focusmap.images.read import read_image
 from support.dicom_files import STORED, a_dataset, saved
 from support.images import smooth

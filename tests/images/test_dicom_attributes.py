@@ -19,7 +19,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
 from pydicom.tag import Tag
 
-from focusmap.errors import UnreadableImageError
+from focusmap.basics import UnreadableImageError
 from focusmap.images.dicom import parse
 from focusmap.images.dicom_pixels import layout_of, stored_frame
 from focusmap.images.read import read_image

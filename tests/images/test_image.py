@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focusmap.errors import UnreadableImageError
+from focusmap.basics import UnreadableImageError
 from focusmap.images.budget import budget, check_plane_size
 from focusmap.images.image import as_image
 

@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from focusmap.errors import UnreadableImageError
+from focusmap.basics import UnreadableImageError
 from focusmap.images.nifti import write_nifti
 from focusmap.images.read import image_files, read_image, read_mask
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from nibabel.quaternions import quat2mat
 
-from focusmap.errors import UnreadableImageError
+from focusmap.basics import UnreadableImageError
 from focusmap.images.read import read_image, read_mask, read_shape
 
 AFFINE = np.diag([-2.0, 2.0, 3.0, 1.0])

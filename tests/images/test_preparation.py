@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.images.crop import PARTS, Box, foreground_box
 from focusmap.images.image import as_image
 from focusmap.images.prepare import (

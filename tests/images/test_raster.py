@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from focusmap.errors import MissingFileError, UnreadableImageError
+from focusmap.basics import MissingFileError, UnreadableImageError
 from focusmap.images.read import read_image, read_mask
 from support.images import colourful, encode, smooth
 

@@ -13,7 +13,7 @@ import pytest
 import tifffile
 from PIL import Image as Pillow
 
-from focusmap.errors import UnreadableImageError
+from focusmap.basics import UnreadableImageError
 from focusmap.images.read import read_image, read_mask
 from support.images import colourful, encode, smooth
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from focusmap.errors import MissingFileError, UnreadableImageError
+from focusmap.basics import MissingFileError, UnreadableImageError
 from focusmap.images.nifti import write_nifti
 from focusmap.images.read import read_image, read_shape
 

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from focusmap.errors import DiskError, InputError, UnreadableImageError
-from focusmap.files import write_json
+from focusmap.basics import DiskError, InputError, UnreadableImageError, write_json
 from focusmap.images import store as store_module
 from focusmap.images import workers
 from focusmap.images.prepare import Preparation, prepare_file
@@ -194,7 +193,7 @@ def test_a_full_disk_is_told_before_and_while_writing(files, tmp_path, monkeypat
             make(files, tmp_path / "store")
     # The operating system stops a file at a size limit as it does on a full disk: while it is being written.
     script = (
-        "import resource, sys; from pathlib import Path; from focusmap.errors import DiskError\n"
+        "import resource, sys; from pathlib import Path; from focusmap.basics import DiskError\n"
         "from focusmap.images.store import *; from focusmap.images.prepare import Preparation\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
         "files = sorted(Path(sys.argv[1]).iterdir())\n"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focusmap.errors import InputError, UnreadableImageError
+from focusmap.basics import InputError, UnreadableImageError
 from focusmap.images.image import Image, voxel_sizes
 from focusmap.images.nifti import write_nifti
 from focusmap.images.prepare import content_statistics, preparation_from, prepare_file, to_source

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.images.prepare import Preparation, content_statistics, prepare_file
 from focusmap.images.workers import CHUNK, PreparedImage, prepare_by_processes, prepare_in_order, prepare_one
 from support.images import encode, smooth

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from focusmap.errors import FocusmapError, InputError
+from focusmap.basics import FocusmapError, InputError
 from focusmap.evaluation import divisors
 from focusmap.images import StoreOptions, prepare_store
 from focusmap.models.cases import NET, CaseModel

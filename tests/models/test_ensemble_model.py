@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from focusmap.errors import FocusmapError, ModelError
+from focusmap.basics import FocusmapError, ModelError
 from focusmap.heatmaps import Item
 from focusmap.models.ensemble import combine
 from focusmap.models.folder import CARD, WEIGHTS, load_model, save_model

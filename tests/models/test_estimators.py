@@ -16,7 +16,7 @@ from sklearn.naive_bayes import MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.svm import SVC, LinearSVC
 
-from focusmap.errors import InputError, ModelError
+from focusmap.basics import InputError, ModelError
 from focusmap.models.estimators import BOOSTING, FITS, N_TREES
 from focusmap.models.fitting import Rows, fit_target, screened, target_model
 from focusmap.models.scorers import form_of, from_arrays, to_arrays

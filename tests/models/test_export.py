@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 import focusmap.images.image
+from focusmap.basics import InputError, MissingPartError
 from focusmap.cli import main
-from focusmap.errors import InputError, MissingPartError
 from focusmap.heatmaps import heat_maps
 from focusmap.images import Preparation, VolumePreparation, scale_of
 from focusmap.images.crop import crop_box
@@ -274,7 +274,7 @@ def test_bad_input_is_answered_at_the_door(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_without_the_optional_part_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    from focusmap import installation
+    from focusmap.basics import installation
 
     monkeypatch.setattr(installation, "find_spec", lambda _: None)
     with pytest.raises(MissingPartError, match=r"onnxruntime.*focusmap\[export\]"):

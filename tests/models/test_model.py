@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from focusmap.errors import FocusmapError, InputError, MissingFileError, ModelError
+from focusmap.basics import FocusmapError, InputError, MissingFileError, ModelError
 from focusmap.models.folder import CARD, WEIGHTS, load_model, save_model
 from support.models import edit, model_of, unseal
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from focusmap.errors import ModelError
+from focusmap.basics import ModelError
 from focusmap.models.predictor import ModelCard, read_card, write_card
 from focusmap.study import Target, Task
 

@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from scipy.spatial.distance import mahalanobis
 
-from focusmap.errors import ModelError
+from focusmap.basics import ModelError
 from focusmap.models.ood import (
     ASPECTS,
     FEWEST,

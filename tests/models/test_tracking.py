@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from focusmap import installation
+from focusmap.basics import installation, read_json, read_table
 from focusmap.cli import main
-from focusmap.files import read_json, read_table
 from focusmap.models.tracking import FILES, named
 from support.options import QUICK
 from support.studies import phantom_study

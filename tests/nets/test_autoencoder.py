@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.heatmaps import heat_maps, methods_of
 from focusmap.nets.autoencoder import COMPRESSION, Reconstruction
 from focusmap.nets.build import Architecture, build_net, check_recipe

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from focusmap.audit import ImageSummary
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.heatmaps import heat_maps, methods_of
 from focusmap.models.configure import resolve_recipe
 from focusmap.nets.build import Architecture, build_net, check_recipe

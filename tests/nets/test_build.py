@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.nets.backbones import BACKBONES, build_backbone, check_size, dimensions_of
 from focusmap.nets.build import Architecture, build_net
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.nets.backbones import BACKBONES, OURS, build_pyramid, dimensions_of, levels
 from focusmap.nets.decoders import (
     FeaturePyramid,

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.heatmaps import heat_maps
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.focus_net import Ensemble, FocusNet

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.nets.build import Architecture, architecture_of, build_net, check_recipe
 from focusmap.nets.decoders import Level
 from focusmap.nets.focus_net import FocusLayers, FocusNet

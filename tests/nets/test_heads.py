@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.nets.heads import LossOptions, continuous_scales, task_loss, undo_class_weights, undo_sampling
 from focusmap.study import Target, Task
 

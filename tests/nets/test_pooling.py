@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.nets.pooling import POOLINGS, GatedAttention, LogSumExp, PoolingOptions, build_pooling
 
 GRIDS = [(5, 4), (3, 4, 2)]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.nets.backbones import build_backbone, build_pyramid, check_size, levels, pyramid_strides
 from focusmap.nets.build import Architecture, build_net, check_recipe
 from focusmap.nets.decoders import split_model

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.nets.backbones import build_backbone, check_size, stages_of
 from focusmap.nets.build import Architecture, build_net, check_recipe
 from focusmap.nets.focus_net import Ensemble

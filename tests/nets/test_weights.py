@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from focusmap.audit import ImageSummary
-from focusmap.errors import InputError, MissingFileError
+from focusmap.basics import InputError, MissingFileError
 from focusmap.models import configure
 from focusmap.nets import weights as weights_module
 from focusmap.nets.build import Architecture, build_net

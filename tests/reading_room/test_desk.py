@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the extra web is not installed")
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.reading_room.desk import Desk, RefusedImageError
 from focusmap.reading_room.intake import Sent
 from focusmap.reading_room.shelf import Shelf

@@ -8,8 +8,8 @@ pytest.importorskip("fastapi", reason="the extra web is not installed")
 
 from fastapi.testclient import TestClient
 
+from focusmap.basics import InputError
 from focusmap.cli import main
-from focusmap.errors import InputError
 from focusmap.reading_room.guard import Guard, check_address
 from focusmap.verbs.requests import ServeRequest
 

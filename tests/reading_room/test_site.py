@@ -18,8 +18,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 import focusmap
+from focusmap.basics import write_json
 from focusmap.cli import main
-from focusmap.files import write_json
 from focusmap.images import read_image
 from focusmap.reading_room.desk import Desk, alike_of
 from focusmap.reading_room.intake import MOST_FRAMES, Sent

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from focusmap.basics import file_hash, read_json, write_json
 from focusmap.cli import main
-from focusmap.files import file_hash, read_json, write_json
 from focusmap.report import checklists
 from focusmap.report.checklists import LISTS, Evidence, checklists_of, write_checklists
 from focusmap.report.words import words_in

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from focusmap.basics import Json, read_json
 from focusmap.figures import Tile, write_sheet
-from focusmap.files import Json, read_json
 from focusmap.report.audit_page import AuditImages, PairImage, render_audit
 from focusmap.report.comparison import difference_forest, render_comparison
 from focusmap.report.files import judged_predictions, read_run

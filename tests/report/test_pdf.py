@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import ImageFile
 
-from focusmap import installation
+from focusmap.basics import Language, MissingPartError, installation
 from focusmap.cli import main
-from focusmap.errors import MissingPartError
-from focusmap.reasons import Language
 from focusmap.report import page as pages_written
 from focusmap.report.run_page import render_report
 from focusmap.study import Target, Task

@@ -11,12 +11,19 @@ import pandas as pd
 import pytest
 import yaml
 
+from focusmap.basics import (
+    MissingFileError,
+    Reason,
+    read_json,
+    read_table,
+    reason_entries,
+    write_json,
+    write_table,
+    write_text,
+)
 from focusmap.cli import main
-from focusmap.errors import MissingFileError
 from focusmap.evaluation import MapThreshold
-from focusmap.files import read_json, read_table, write_json, write_table, write_text
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
-from focusmap.reasons import Reason, reason_entries
 from focusmap.report.files import judged_predictions, read_run
 from focusmap.report.focus_section import _confidence, threshold_note
 from focusmap.report.run_page import render_report

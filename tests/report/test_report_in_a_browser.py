@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from focusmap.reasons import Language
+from focusmap.basics import Language
 from focusmap.report.run_page import render_report
 from support.synthetic_run import binary_task, write_run
 

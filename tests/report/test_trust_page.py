@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from focusmap.files import Json, write_json
+from focusmap.basics import Json, write_json
 from focusmap.report.run_page import render_report
 from focusmap.report.trust import render_trust, trust_verdicts
 from focusmap.report.words import words_in

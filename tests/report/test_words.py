@@ -9,11 +9,9 @@ from pathlib import Path
 import pytest
 
 from focusmap.audit.findings import SEVERITIES, finding
-from focusmap.errors import InputError
+from focusmap.basics import LANGUAGES, InputError, Json, Reason, note_entries, reason_entries
 from focusmap.evaluation import NOTICE
 from focusmap.faithfulness.criteria import SOURCES as TRUST_SOURCES
-from focusmap.files import Json
-from focusmap.reasons import LANGUAGES, Reason, note_entries, reason_entries
 from focusmap.report import run_page
 from focusmap.report.audit_page import finding_views
 from focusmap.report.consensus_page import COUNTS as CONSENSUS_COUNTS

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 import focusmap
+from focusmap.basics import InputError, MissingPartError
 from focusmap.cli import main
-from focusmap.errors import InputError, MissingPartError
 from focusmap.scale import PARTS, Cluster, Share, Tally, shares_of, worked_through, write_share
 from support.cluster import in_its_own_process
 from support.studies import phantom_study
@@ -49,7 +49,7 @@ def test_other_tables_are_refused(tmp_path: Path) -> None:
 
 
 def test_without_ray_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("focusmap.installation.find_spec", lambda name: None if name == "ray" else object())
+    monkeypatch.setattr("focusmap.basics.installation.find_spec", lambda name: None if name == "ray" else object())
     with pytest.raises(MissingPartError, match=r"needs ray, not installed.*focusmap\[ray\]"):
         next(worked_through((), tmp_path, lambda: nothing))
 

@@ -10,10 +10,9 @@ import pandas as pd
 import pytest
 
 import focusmap
+from focusmap.basics import InputError, silent
 from focusmap.cli import main
-from focusmap.errors import InputError
 from focusmap.images import Preparation, StoreOptions, prepare_store
-from focusmap.progress import silent
 from focusmap.scale import Cluster, mapped
 from support.cluster import a_worker_killed, in_its_own_process
 from support.studies import phantom_study

@@ -84,7 +84,7 @@ def test_what_every_map_has_at_a_place_is_no_mark_of_a_lesion(monkeypatch):
         taught.append(cases.marked)
         return UNet(1, 1, 2)
 
-    monkeypatch.setattr("focusmap.segmentation.segmenter.learn_masks", noted)
+    monkeypatch.setattr("focusmap.segmentation.small_nets.learn_masks", noted)
     maps = np.zeros((3, 12, 12), np.float32)
     maps[:2, 4:8, 4:8], maps[:2, 0, :3] = 1.0, 0.9
     lesions = Lesions(maps[:, np.newaxis], maps, np.array([1, 0, 1]))

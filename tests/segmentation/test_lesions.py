@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.heatmaps import Item
 from focusmap.images.crop import Box
 from focusmap.images.prepare import Placement

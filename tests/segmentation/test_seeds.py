@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.segmentation.seeds import (
     N_BINS,
     SeedThresholds,
@@ -13,7 +13,7 @@ from focusmap.segmentation.seeds import (
     scaled,
     seed_thresholds,
     seed_thresholds_by_masks,
-    seeds,
+    seeds_of,
     standing_out,
 )
 
@@ -46,9 +46,9 @@ def test_the_cuts_leave_the_least_variance_within_three_classes(seed: int) -> No
 def test_a_map_becomes_seeds_whatever_its_unit(shape: tuple[int, ...]) -> None:
     heat_map = np.random.default_rng(0).normal(size=shape)
     thresholds = SeedThresholds(0.2, 0.6)
-    marked = seeds(scaled(heat_map), thresholds)
+    marked = seeds_of(scaled(heat_map), thresholds)
     assert scaled(heat_map).max() == 1
-    assert (seeds(scaled(7 * heat_map), thresholds) == marked).all()
+    assert (seeds_of(scaled(7 * heat_map), thresholds) == marked).all()
     assert (marked[heat_map <= 0] == 0).all()
     assert (marked[heat_map >= 0.6 * heat_map.max()] == 1).all()
     assert set(np.unique(marked)) == {-1, 0, 1}
@@ -56,7 +56,7 @@ def test_a_map_becomes_seeds_whatever_its_unit(shape: tuple[int, ...]) -> None:
 
 def test_maps_without_values_choose_nothing() -> None:
     assert seed_thresholds([np.zeros((4, 4))]) == SeedThresholds(0.3, 0.6)
-    assert (seeds(scaled(np.full((3, 3), -1.0)), SeedThresholds(0.3, 0.6)) == 0).all()
+    assert (seeds_of(scaled(np.full((3, 3), -1.0)), SeedThresholds(0.3, 0.6)) == 0).all()
 
 
 def test_cuts_count_the_cases_and_the_masks_that_chose_them() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.images import Preparation
 from focusmap.study import Declaration, Samples, Target, Task
 from focusmap.study.addresses import address_of, at_hand, fetch, settled_folder

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.models.preparing import split_of_images
 from focusmap.study.cases import by_case, by_image, images_of, view_numbers, views_of, with_images
 from focusmap.study.cohort import load_cohort, read_cohort, write_cohort

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from focusmap.errors import InputError, MissingFileError
+from focusmap.basics import InputError, MissingFileError
 from focusmap.study.cohort import load_cohort, read_cohort, refuse_constant, write_cohort
 from focusmap.study.options import Declaration
 from focusmap.study.study import read_study, write_study

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from focusmap.errors import InputError, ModelError
+from focusmap.basics import InputError, ModelError
 from focusmap.models.configure import check_model
 from focusmap.study.cells import type_covariates
 from focusmap.study.cohort import read_cohort

@@ -11,10 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from focusmap.basics import InputError, MissingFileError, write_table
 from focusmap.cli import main
-from focusmap.errors import InputError, MissingFileError
 from focusmap.evaluation import read_boxes
-from focusmap.files import write_table
 from focusmap.study.cohort import Cohort, read_cohort
 from focusmap.study.options import Declaration
 

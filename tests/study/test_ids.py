@@ -14,15 +14,15 @@ from PIL import Image
 
 from focusmap.audit import audit_against
 from focusmap.audit.table import table_findings
+from focusmap.basics import InputError, RefusedError
 from focusmap.cli import main
-from focusmap.errors import InputError, RefusedError
 from focusmap.evaluation.predictions import read_prediction_table
 from focusmap.reading_room.corrections import pseudonym
 from focusmap.study.cohort import Cohort, read_cohort, write_cohort
 from focusmap.study.external import read_roster, refuse_known_patients, roster_of
 from focusmap.study.ids import names_nobody, normal_id, of_nobody, spelled_twice
-from focusmap.study.options import Declaration, RunOptions
-from focusmap.study.readings import ReadingsDeclaration, read_readings
+from focusmap.study.options import Declaration, ReadingsDeclaration, RunOptions
+from focusmap.study.readings import read_readings
 from focusmap.study.run import Run
 from focusmap.study.study import read_study, write_study
 

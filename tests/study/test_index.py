@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from focusmap.basics import InputError
 from focusmap.cli import main
-from focusmap.errors import InputError
 from focusmap.study.index import index_images
 
 names = st.text("abcXYZ019-. ", min_size=1, max_size=8).filter(lambda text: text.strip(". ") == text and text)

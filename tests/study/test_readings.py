@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from focusmap.errors import InputError, MissingFileError
+from focusmap.basics import InputError, MissingFileError
 from focusmap.study.options import ReadingsDeclaration
 from focusmap.study.readings import read_readings
 

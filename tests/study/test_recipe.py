@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from focusmap.errors import InputError, MissingFileError
+from focusmap.basics import InputError, MissingFileError
 from focusmap.study.recipe import Augmentation, Recipe, read_recipe, recipe_from
 from focusmap.study.recipe_parts import PRESETS
 

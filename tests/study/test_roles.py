@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.study.cohort import read_cohort
 from focusmap.study.declaration import declare_study
 from focusmap.study.external import read_roster

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.study.cohort import Cohort, build_cohort
 from focusmap.study.dealing import label_matrix, stratify
 from focusmap.study.split import Split, SplitOptions, fold_split, make_split, read_split, write_split

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.study.task import Target, Task
 
 TASK = Task(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.study.cohort import Cohort, read_cohort
 from focusmap.study.options import Declaration
 from focusmap.study.study import read_study, write_study

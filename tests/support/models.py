@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from focusmap.files import HASHES
+from focusmap.basics import HASHES
 from focusmap.models import Model, ModelCard
 from focusmap.models.folder import CARD
 from focusmap.nets import Architecture, build_net

@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import InputError
-from focusmap.files import atomic, write_table
+from focusmap.basics import InputError, atomic, write_table
 
 VISITS = ("pre", "post")
 COVARIATES = ("drug", "age", "acuity", "sex")

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from focusmap.basics import Json, write_json, write_table
 from focusmap.evaluation import Predictions, write_predictions
 from focusmap.figures import Overlay, draw_overlay
-from focusmap.files import Json, write_json, write_table
 from focusmap.models import ModelCard
 from focusmap.models.predictor import write_card
 from focusmap.study import Recipe, Study, Target, Task, write_study

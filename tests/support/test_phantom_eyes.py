@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from support.phantom_eyes import COVARIATES, TARGETS, VISITS, EyeOptions, make_eyes, write_eyes
 
 SMALL = EyeOptions(n_patients=4, size=32)

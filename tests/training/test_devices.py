@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.study import Augmentation
 from focusmap.training.devices import Devices, choose_devices, open_fabric
 from focusmap.training.loop import FitOptions, fit

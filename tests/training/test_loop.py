@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from focusmap.errors import InputError, MissingFileError
+from focusmap.basics import InputError, MissingFileError
 from focusmap.nets import Architecture, FocusNet, build_net
 from focusmap.study import Augmentation, Recipe
 from focusmap.training.batches import Drawn

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from focusmap.basics import InputError
 from focusmap.cli import main
-from focusmap.errors import InputError
 from focusmap.study import Target, Task
 
 COVARIATES = ["--covariate", "drug", "--covariate", "age", "--case", "eye"]

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 import focusmap
+from focusmap.basics import InputError
 from focusmap.cli import main
-from focusmap.errors import InputError
 from focusmap.images import read_mask
 from focusmap.scale import PARTS
 from support.cluster import a_worker_killed, in_its_own_process

@@ -133,7 +133,7 @@ def test_a_damaged_packed_label_file_is_one_message(tmp_path, capsys, command, c
 
 
 def test_a_packed_label_file_that_inflates_without_measure_is_refused(tmp_path, capsys, monkeypatch):
-    from focusmap import tables
+    from focusmap.basics import tables
 
     monkeypatch.setattr(tables, "MAX_TABLE_BYTES", 2**20)
     labels = tmp_path / "labels.csv.gz"

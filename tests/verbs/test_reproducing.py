@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import focusmap
+from focusmap.basics import read_json
 from focusmap.cli import main
 from focusmap.evaluation import read_predictions, write_predictions
-from focusmap.files import read_json
 from focusmap.report import words_in
 from focusmap.study import load_cohort
 from support.studies import phantom_study

@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from focusmap.basics import Json, read_json
 from focusmap.cli import main
 from focusmap.evaluation import EvaluationOptions, Evidence, compare_predictions, of_images, read_predictions
 from focusmap.evaluation.verdict import verdicts_of
-from focusmap.files import Json, read_json
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.study import Run, load_cohort
 

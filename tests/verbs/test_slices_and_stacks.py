@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from focusmap import ConvertRequest, convert
+from focusmap.basics import InputError
 from focusmap.cli import main
-from focusmap.errors import InputError
 from focusmap.images import read_image, read_mask, write_nifti
 
 RNG = np.random.default_rng(0)

@@ -11,8 +11,8 @@ import pytest
 
 import focusmap
 import focusmap as verbs
+from focusmap.basics import ModelError
 from focusmap.cli import main
-from focusmap.errors import ModelError
 from support.models import unseal
 
 TARGETS = ["--target", "after:continuous", "--target", "relapse", "--target", "grade:ordinal:classes=low,mid,high"]

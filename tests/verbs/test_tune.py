@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 import focusmap
+from focusmap.basics import InputError, MissingPartError
 from focusmap.cli import main
-from focusmap.errors import InputError, MissingPartError
 from focusmap.models import inner_of, split, suggested, usual_trial
 from focusmap.study import Recipe
 from support.options import QUICK
@@ -116,7 +116,7 @@ def test_the_first_trial_is_the_recipe_as_it_is() -> None:
 
 
 def test_without_optuna_one_line_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("focusmap.installation.find_spec", lambda _: None)
+    monkeypatch.setattr("focusmap.basics.installation.find_spec", lambda _: None)
     with pytest.raises(MissingPartError, match=r"focusmap tune.*pip install 'focusmap\[tune\]'"):
         focusmap.tune(focusmap.read_cohort(ages(tmp_path)), tmp_path / "out")
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 import focusmap
+from focusmap.basics import write_json
 from focusmap.cli import main
-from focusmap.files import write_json
 from focusmap.models import train_baseline
 from focusmap.study import Run, RunOptions
 from support.options import NET, quick

@@ -9,8 +9,7 @@ import pandas as pd
 
 from focusmap.audit.findings import AuditOptions, Finding, finding
 from focusmap.audit.table import label_columns
-from focusmap.files import Json
-from focusmap.reasons import Reason
+from focusmap.basics import Json, Reason
 from focusmap.study import Cohort
 from focusmap.study.values import in_one_way, numbers_in
 

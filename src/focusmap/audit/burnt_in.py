@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Grey = NDArray[np.uint8]
+Grey = np.typing.NDArray[np.uint8]
 Kind = Literal["text", "caliper", "marker"]
 
 LONGEST_SIDE = 512
@@ -75,8 +75,6 @@ def marks_in(plane: Grey) -> tuple[Mark, ...]:
 
 
 def _reduced(plane: Grey) -> Grey:
-    import cv2
-
     factor = LONGEST_SIDE / max(plane.shape)
     if factor >= 1:
         return np.ascontiguousarray(plane)
@@ -86,8 +84,6 @@ def _reduced(plane: Grey) -> Grey:
 
 def _glyphs(plane: Grey) -> Iterator[_Glyph]:
     """Yield the small parts of a white top-hat: what is narrower than a letter and brighter than what lies around."""
-    import cv2
-
     side = max(plane.shape)
     width = max(9, side // 24) | 1
     square = cv2.getStructuringElement(cv2.MORPH_RECT, (width, width))
@@ -147,8 +143,6 @@ def _is_marker(glyph: _Glyph, shape: tuple[int, ...]) -> bool:
 
 def _crosses(plane: Grey) -> Iterator[tuple[int, int, int, int]]:
     """Yield the boxes of bright crosses with arms of 3 to 5 pixels, found by correlation."""
-    import cv2
-
     for arm in ARMS:
         size, middle = 2 * arm + 5, arm + 2
         cross = np.zeros((size, size), np.float32)

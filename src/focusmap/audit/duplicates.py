@@ -10,9 +10,7 @@ from focusmap.audit.findings import AuditOptions, Finding, finding
 from focusmap.audit.images import Images, look_at_all
 from focusmap.audit.near import NearPair, near_pairs
 from focusmap.audit.table import count_pairs, same_patient, say_pairs
-from focusmap.errors import InputError
-from focusmap.files import Json
-from focusmap.reasons import Reason
+from focusmap.basics import InputError, Json, Reason
 from focusmap.study import Cohort, Roster, Split, short_names, spelled_apart
 
 

@@ -5,10 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from focusmap.errors import InputError, RefusedError
-from focusmap.files import Json
-from focusmap.progress import Progress, silent
-from focusmap.reasons import Reason, note_entries
+from focusmap.basics import InputError, Json, Progress, Reason, RefusedError, note_entries, silent
 from focusmap.scale import Cluster
 from focusmap.study import RunOptions
 

@@ -19,9 +19,8 @@ import numpy as np
 from focusmap.audit.burnt_in import Mark, marks_in
 from focusmap.audit.findings import MASK_SHAPE, AuditOptions, Finding, finding, listed_values
 from focusmap.audit.metadata import Metadata, metadata_of
-from focusmap.errors import UnreadableImageError, listed
+from focusmap.basics import Reason, UnreadableImageError, listed
 from focusmap.images import MASK_REMEDY, mask_misfit, middle_slice, read_image, read_shape
-from focusmap.reasons import Reason
 from focusmap.scale import mapped
 from focusmap.study import HEADER_PATIENT, Cohort, names_nobody, normal_id
 

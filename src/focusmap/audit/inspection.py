@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from focusmap.audit.association import association_findings, associations
+from focusmap.audit import association, findings, probes, shortcuts, table
 from focusmap.audit.duplicates import (
     Duplicates,
     describe_duplicates,
@@ -14,12 +14,8 @@ from focusmap.audit.duplicates import (
     find_duplicates,
     near_groups,
 )
-from focusmap.audit.findings import Audit, AuditOptions, Finding, in_order, overridden
 from focusmap.audit.images import Images, header_findings, image_findings, look_at_all, mask_findings
-from focusmap.audit.probes import probe_findings, told_by_probes
-from focusmap.audit.shortcuts import hidden_group_findings, source_findings
-from focusmap.audit.table import label_columns, table_findings, table_overview
-from focusmap.files import Json
+from focusmap.basics import Json
 from focusmap.study import Cohort, Split
 
 SAMPLES = 8
@@ -39,7 +35,7 @@ class Inspection:
     """
 
     cohort: Cohort
-    options: AuditOptions
+    options: findings.AuditOptions
 
     @cached_property
     def images(self) -> Images | None:
@@ -64,7 +60,9 @@ class Inspection:
         return near_groups(self.cohort, self.duplicates)
 
 
-def audit_cohort(cohort: Cohort, split: Split | None = None, options: AuditOptions | None = None) -> Audit:
+def audit_cohort(
+    cohort: Cohort, split: Split | None = None, options: findings.AuditOptions | None = None
+) -> findings.Audit:
     """Return the audit of a cohort and, where there is one, of its split.
 
     Parameters
@@ -76,25 +74,25 @@ def audit_cohort(cohort: Cohort, split: Split | None = None, options: AuditOptio
     options
         What is overridden, processes, seed, progress.
     """
-    return audit_inspected(Inspection(cohort, options or AuditOptions()), split)
+    return audit_inspected(Inspection(cohort, options or findings.AuditOptions()), split)
 
 
-def audit_inspected(inspection: Inspection, split: Split | None = None) -> Audit:
+def audit_inspected(inspection: Inspection, split: Split | None = None) -> findings.Audit:
     """Return the audit of a cohort whose images may have been looked at already; otherwise as `audit_cohort`."""
     cohort, options = inspection.cohort, inspection.options
     split = _declared_split(cohort) if split is None else split
-    tied = associations(cohort, options)
-    found = [*table_findings(cohort, split), *association_findings(tied, cohort.study.covariates)]
-    overview: dict[str, Json] = {**table_overview(cohort), "association": [item.to_dict() for item in tied]}
+    tied = association.associations(cohort, options)
+    found = [*table.table_findings(cohort, split), *association.association_findings(tied, cohort.study.covariates)]
+    overview: dict[str, Json] = {**table.table_overview(cohort), "association": [item.to_dict() for item in tied]}
     images = inspection.images
-    found += source_findings(cohort, images)
+    found += shortcuts.source_findings(cohort, images)
     if images is not None:
         duplicates = inspection.duplicates
         found += image_findings(images, cohort.image_ids) + mask_findings(cohort, images)
         found += header_findings(cohort, images)
-        found += duplicate_findings(cohort, duplicates, split) + hidden_group_findings(cohort, images)
-        told = told_by_probes(cohort, images)
-        found += probe_findings(told)
+        found += duplicate_findings(cohort, duplicates, split) + shortcuts.hidden_group_findings(cohort, images)
+        told = probes.told_by_probes(cohort, images)
+        found += probes.probe_findings(told)
         overview |= {"probes": [item.to_dict() for item in told]}
         overview |= _image_overview(cohort, images, duplicates, split)
     return replace(
@@ -102,14 +100,16 @@ def audit_inspected(inspection: Inspection, split: Split | None = None) -> Audit
     )
 
 
-def audit_table(cohort: Cohort, split: Split, options: AuditOptions | None = None) -> Audit:
+def audit_table(cohort: Cohort, split: Split, options: findings.AuditOptions | None = None) -> findings.Audit:
     """Return what an audit finds without a look at images, in a second; without overview and sheets."""
-    found = [*table_findings(cohort, split), *source_findings(cohort, None)]
-    return _judged(found, cohort, options or AuditOptions())
+    found = [*table.table_findings(cohort, split), *shortcuts.source_findings(cohort, None)]
+    return _judged(found, cohort, options or findings.AuditOptions())
 
 
-def _judged(found: list[Finding], cohort: Cohort, options: AuditOptions) -> Audit:
-    return Audit(in_order(found), overridden(found, [*options.accept, *_declared_answers(cohort)]), {}, {})
+def _judged(found: list[findings.Finding], cohort: Cohort, options: findings.AuditOptions) -> findings.Audit:
+    return findings.Audit(
+        findings.in_order(found), findings.overridden(found, [*options.accept, *_declared_answers(cohort)]), {}, {}
+    )
 
 
 def _declared_split(cohort: Cohort) -> Split | None:
@@ -146,7 +146,7 @@ def _declared_answers(cohort: Cohort) -> list[str]:
 def _sample_sheets(cohort: Cohort, seed: int) -> dict[str, tuple[str, ...]]:
     """Return a few images of each label, of different patients."""
     order = np.random.default_rng(seed).permutation(len(cohort))
-    names, held = label_columns(cohort)
+    names, held = table.label_columns(cohort)
     sheets = {}
     for name, values in zip(names, held.T, strict=True):
         drawn = order[values[order] == 1]

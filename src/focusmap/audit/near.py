@@ -13,7 +13,6 @@ from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 CORRELATION, DETAIL, SAME = 0.97, 0.85, 0.999
 TRIMMED, TRIMMED_SOFT, TRIMMED_DETAIL, LEFT_OUT = 0.985, 0.995, 0.83, 0.12
@@ -27,7 +26,7 @@ alike (inverted files, Jegou et al. 2011), and each is compared with those of th
 LISTS_A_ROOT, PROBED, LEARNT_FROM = 4, 32, 64
 
 Box = tuple[float, float, float, float]
-Thumbnails = NDArray[np.float32]
+Thumbnails = np.typing.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

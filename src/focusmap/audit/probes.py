@@ -15,8 +15,7 @@ import pandas as pd
 from focusmap.audit.findings import Finding, finding
 from focusmap.audit.images import Images
 from focusmap.audit.table import label_columns
-from focusmap.files import Json
-from focusmap.reasons import Reason
+from focusmap.basics import Json, Reason
 from focusmap.statistics import clustered_delong
 from focusmap.study import Cohort
 

@@ -7,12 +7,10 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from focusmap.audit.association import auroc_of_counts, column_cells
-from focusmap.audit.findings import Finding, finding
+from focusmap.audit import association, findings, table
 from focusmap.audit.images import Images
 from focusmap.audit.near import BLOCK, CORRELATION, unit_rows
-from focusmap.audit.table import label_columns, said_unit
-from focusmap.reasons import Reason
+from focusmap.basics import Reason
 from focusmap.study import Cohort
 
 GIVEN_AWAY = 0.9
@@ -43,14 +41,14 @@ class Source:
     values: tuple[str, ...]
 
 
-def source_findings(cohort: Cohort, images: Images | None) -> list[Finding]:
+def source_findings(cohort: Cohort, images: Images | None) -> list[findings.Finding]:
     """Return the finding on labels that where an image comes from, and nothing in it, almost wholly predicts.
 
     Folders, sizes, pixel types, file formats and columns such as site are taken one at a time. Each value's share of
     positives among the patients of four fifths predicts the label of the last fifth; an AUROC of 0.9 or more on at
     least ten images with and ten without the label blocks. Folders that are named after the classes do not count.
     """
-    names, held = label_columns(cohort)
+    names, held = table.label_columns(cohort)
     folds = _patient_folds(cohort)
     given_away: list[str] = []
     for source in _sources(cohort, images):
@@ -61,10 +59,10 @@ def source_findings(cohort: Cohort, images: Images | None) -> list[Finding]:
                 given_away.append(_predicts(source, label, truth, auroc))
     if not given_away:
         return []
-    return [finding("source-shortcut", Reason("sources-tell", sources=tuple(given_away)), given_away)]
+    return [findings.finding("source-shortcut", Reason("sources-tell", sources=tuple(given_away)), given_away)]
 
 
-def hidden_group_findings(cohort: Cohort, images: Images) -> list[Finding]:
+def hidden_group_findings(cohort: Cohort, images: Images) -> list[findings.Finding]:
     """Return the finding on images that look like slices of one patient though they are not declared so.
 
     They are neighbours in the table or, since tables are shuffled, in the order of the numbers in their names. Those of
@@ -83,17 +81,20 @@ def hidden_group_findings(cohort: Cohort, images: Images) -> list[Finding]:
         near = _similarity(cohort, images, rest, np.stack([order[:-1], order[1:]]))
         if len(near) >= MIN_NEIGHBOURS and float((near > limit).mean()) > share:
             share, found = float((near > limit).mean()), (code, near)
-    owners, remedy = said_unit("patient" if cohort.study.patients == "column" else "image"), Reason("may-be-slices")
+    owners, remedy = (
+        table.said_unit("patient" if cohort.study.patients == "column" else "image"),
+        Reason("may-be-slices"),
+    )
     if share >= CLOSE_SHARE:
         code, near = found
         medians = {"near": f"{np.median(near):.2f}", "far": f"{np.median(far):.2f}"}
         said = (Reason(code, share=f"{share:.0%}", unit=owners, **medians), remedy)
-        return [finding("hidden-groups", said, count=int((near > limit).sum()))]
+        return [findings.finding("hidden-groups", said, count=int((near > limit).sum()))]
     n_like, n_seen = _with_a_like(cohort, images, unit, rest)
     if n_seen < MIN_NEIGHBOURS or n_like < CLOSE_SHARE * n_seen:
         return []
     said = (Reason("others-alike", share=f"{n_like / n_seen:.0%}", unit=owners), remedy)
-    return [finding("hidden-groups", said, count=n_like)]
+    return [findings.finding("hidden-groups", said, count=n_like)]
 
 
 def _with_a_like(cohort: Cohort, images: Images, unit: np.ndarray, rest: np.ndarray) -> tuple[int, int]:
@@ -137,7 +138,7 @@ def _similarity(cohort: Cohort, images: Images, rest: np.ndarray, pairs: np.ndar
 
 
 def _sources(cohort: Cohort, images: Images | None) -> list[Source]:
-    cells = column_cells(cohort)
+    cells = association.column_cells(cohort)
     found = [Source(name, tuple(cells[name])) for name in cells if name.lower() in SOURCE_COLUMNS]
     if images is None:
         return found
@@ -202,7 +203,7 @@ def _held_out_auroc(codes: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> 
         score[~others] = ((n_positive + truth.mean()) / (n + 1))[codes[~others]]
     _, ranks = np.unique(score, return_inverse=True)
     counts = [np.bincount(ranks[truth == side], minlength=ranks.max() + 1)[None].astype(float) for side in (1, 0)]
-    return float(auroc_of_counts(*counts)[0])
+    return float(association.auroc_of_counts(*counts)[0])
 
 
 def _predicts(source: Source, label: str, truth: np.ndarray, auroc: float) -> Reason:

@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.audit.findings import Finding, finding, listed_values
-from focusmap.files import Json
-from focusmap.reasons import Reason
+from focusmap.basics import Json, Reason
 from focusmap.study import Cohort, Split, Target, constant_targets, fold_split, patient_columns
 from focusmap.study.ids import SPELLINGS, names_nobody, spelled_twice
 from focusmap.study.values import no_number, numbers_in, says

@@ -115,7 +115,7 @@ def _guarded(parsed: argparse.Namespace) -> int:
     """Turn the errors we raise on purpose into one message and an exit code; all others are bugs."""
     import errno
 
-    from focusmap.errors import FocusmapError
+    from focusmap.basics import FocusmapError
     from focusmap.images import raised_budget
 
     # Threads that wait by spinning make two programs on one machine several times slower than one after the other.

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import focusmap
+from focusmap.basics import Setting
 from focusmap.cli import COMMANDS, command_class
 from focusmap.cli.arguments import arguments_of, spelt
-from focusmap.settings import Setting
 
 if TYPE_CHECKING:
-    from focusmap.installation import Diagnosis, OptionalPart
+    from focusmap.basics import Diagnosis, OptionalPart
 
 
 @dataclass(frozen=True, kw_only=True)

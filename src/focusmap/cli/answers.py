@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import focusmap
+from focusmap import study
+from focusmap.basics import InputError, Only, Setting, is_table
 from focusmap.cli.arguments import refuse_idle
 from focusmap.cli.groups import FORCE, LABEL_FILE_ONLY, RUN, Reading, watched
 from focusmap.cli.show_results import print_failures, print_mask_scores, print_scores, print_trust, unlike_in_words
-from focusmap.errors import InputError
-from focusmap.settings import Only, Setting
 from focusmap.study import RunOptions, TrustRequest
 from focusmap.verbs.requests import ExplainRequest, PredictRequest, SegmentRequest
 
 if TYPE_CHECKING:
-    from focusmap.study import TableAnswer
     from focusmap.verbs.predict import PredictAnswer
 
 
@@ -54,7 +53,7 @@ def is_streamed(command: "Predict | Explain | Segment", engine: str) -> bool:
     return engine == "ray"
 
 
-def print_streamed(what: str, answer: "TableAnswer", *, skip: bool) -> int:
+def print_streamed(what: str, answer: "study.TableAnswer", *, skip: bool) -> int:
     """Print what a cluster has done with a table; return the exit code."""
     before = f", beside {answer.n_before} parts that were done" if answer.n_before else ""
     rate = (answer.n_images + answer.n_failed) / max(answer.seconds, 1e-9)
@@ -83,8 +82,6 @@ class Predict:
 
     def __call__(self) -> int:
         """Run the command."""
-        from focusmap.files import is_table
-
         if is_streamed(self, self.request.engine):
             found = focusmap.predict_table(self.run, self.request, watched(self.options))
             return print_streamed("predictions", found, skip=self.options.skip_unreadable)
@@ -178,8 +175,6 @@ class Explain:
 
     def _refuse_idle(self) -> None:
         """Raise `InputError` for an option that says nothing of what is explained."""
-        from focusmap.files import is_table
-
         if not self.trust and OF_TRUST & self.typed.keys():
             raise InputError(
                 "--trust-..., --against, --shuffled, --language and --seed set how trust is measured: add --trust."
@@ -223,8 +218,6 @@ class Segment:
 
     def __call__(self) -> int:
         """Run the command."""
-        from focusmap.files import is_table
-
         on_cluster = is_streamed(self, self.options.engine)
         if not on_cluster and not any(map(is_table, self.request.inputs)):
             own = frozenset() if self.request.inputs else {"request.declaration.images"}

@@ -1,6 +1,6 @@
 """A command's options and their help, made of its dataclass; and the dataclass, made of what was typed.
 
-`argparse` does the parsing. See `focusmap.settings` for how a field says what its option is.
+`argparse` does the parsing. See `focusmap.basics.settings` for how a field says what its option is.
 """
 
 import argparse
@@ -9,8 +9,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from itertools import takewhile
 from typing import Any, TypeVar, cast
 
-from focusmap.errors import InputError, suggest
-from focusmap.settings import Field, Only, Setting, fields_of, settled
+from focusmap.basics import Field, InputError, Only, Setting, fields_of, settled, suggest
 
 Made = TypeVar("Made")
 NO_DEFAULT = (None, False, 0, 0.0, "", (), MISSING)

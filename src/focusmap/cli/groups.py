@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
+from focusmap import images
+from focusmap.basics import InputError, Setting, is_table
 from focusmap.cli.show_study import SaidOnce, changed_settings, print_cases, print_plan, print_study, terminal_progress
-from focusmap.errors import InputError
-from focusmap.settings import Setting
 from focusmap.study import Declaration, Recipe, RunOptions, read_recipe, recipe_from
 
 if TYPE_CHECKING:
@@ -42,11 +42,9 @@ class Study:
 
     def cohort(self, label_file: Path, recipe: Recipe) -> "Cohort":
         """Return the cohort of `label_file` as the options, or a study made earlier, declare it."""
-        from focusmap.files import is_table
-        from focusmap.images import is_image
         from focusmap.study import read_cohort, read_study
 
-        if label_file.is_file() and not is_table(label_file) and is_image(label_file):
+        if label_file.is_file() and not is_table(label_file) and images.is_image(label_file):
             raise InputError(
                 f"{label_file}: is an image; a label file was expected. Make one of a folder of images with focusmap "
                 f"index, or ask a trained model: focusmap predict RUN {label_file}"

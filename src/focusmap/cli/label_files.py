@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
 import focusmap
+from focusmap.basics import Setting
 from focusmap.cli.groups import FORCE, Reading
 from focusmap.cli.show_results import interval, print_failures
 from focusmap.cli.show_study import terminal_progress
-from focusmap.settings import Setting
 from focusmap.study import ConvertRequest, IndexRequest
 from focusmap.verbs.requests import ConsensusRequest
 
 if TYPE_CHECKING:
-    from focusmap.files import Json
+    from focusmap.basics import Json
     from focusmap.verbs.index import IndexAnswer
 
 

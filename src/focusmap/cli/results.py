@@ -4,20 +4,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
+from typing import Annotated, ClassVar, Literal, cast
 
 import focusmap
+from focusmap import evaluation
+from focusmap.basics import InputError, Json, Language, Only, Setting
 from focusmap.cli.arguments import refuse_idle
 from focusmap.cli.groups import FORCE, LANGUAGE, RUN, Reading, watched
 from focusmap.cli.show_results import interval, print_metrics, unlike_in_words
-from focusmap.errors import InputError
-from focusmap.reasons import Language
-from focusmap.settings import Only, Setting
 from focusmap.study import Declaration, RunOptions
-
-if TYPE_CHECKING:
-    from focusmap.files import Json
-
 
 # The exit code where a second training predicts something else.
 NOT_EQUAL = 3
@@ -144,13 +139,11 @@ class Accept:
 
     def __call__(self) -> int:
         """Run the command."""
-        from focusmap.evaluation import EXIT_CODES, parse_requirement
-
-        required = [parse_requirement(words) for words in self.at_least]
-        required += [parse_requirement(words, is_upper=True) for words in self.at_most]
+        required = [evaluation.parse_requirement(words) for words in self.at_least]
+        required += [evaluation.parse_requirement(words, is_upper=True) for words in self.at_most]
         found = focusmap.accept(self.run, self.labels, required, self.declaration, self.out, watched(self.options))
         print_acceptance(found)
-        return EXIT_CODES[found["decision"]]  # type: ignore[index]
+        return evaluation.EXIT_CODES[found["decision"]]  # type: ignore[index]
 
 
 def print_acceptance(found: Mapping[str, "Json"]) -> None:

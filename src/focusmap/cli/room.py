@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 import focusmap
+from focusmap.basics import Only, Setting, require
 from focusmap.cli.groups import FORCE, RUN, Reading
 from focusmap.dicom import DicomAction, DicomRequest
-from focusmap.settings import Only, Setting
 from focusmap.study import ESCAPE
 from focusmap.verbs.requests import ServeRequest
 
@@ -33,8 +33,6 @@ class Serve:
 
     def __call__(self) -> None:
         """Run the command."""
-        from focusmap.installation import require
-
         require("web")
         host = f"[{self.request.host}]" if ":" in self.request.host else self.request.host
         print(f"loading {self.run}", file=sys.stderr)
@@ -110,8 +108,6 @@ class Dicom:
 
     def __call__(self) -> None:
         """Run the command."""
-        from focusmap.installation import require
-
         for extra in EXTRAS_OF[self.action]:
             require(extra)
         for line in focusmap.dicom(self.action, self.request):

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import focusmap
+from focusmap.basics import InputError, Only, Setting, is_table, table_name
 from focusmap.cli.groups import FORCE, LABELS, RUN_FOLDER, Learning, Reading, RecipeFile, Study, understood, watched
 from focusmap.cli.show_results import print_notes, print_run
 from focusmap.cli.show_study import print_study, terminal_progress
-from focusmap.errors import InputError
-from focusmap.settings import Only, Setting
 from focusmap.study import RunOptions
 from focusmap.verbs.requests import SegmentRequest
 
@@ -44,7 +43,6 @@ class Audit:
     def __call__(self) -> None:
         """Run the command."""
         from focusmap.audit import refuse_blocking
-        from focusmap.files import table_name
 
         cohort = self.study.cohort(self.labels, self.options.recipe)
         print_study(cohort)
@@ -226,8 +224,6 @@ class Run:
 
 def _indexed(images: Path, run: Path, study: Study) -> tuple[Path, Study]:
     """Return the label file of a folder of images, made beside the run unless it is there, and where its images are."""
-    from focusmap.files import is_table
-
     if tables := sorted(path for path in images.iterdir() if is_table(path)):
         raise InputError(f"{images}: is a folder with the table {tables[0].name}. Give that: {tables[0]}")
     labels = run.with_name(f"{run.name}_labels.csv") if run.name else Path("labels.csv")

@@ -3,13 +3,11 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
+from focusmap import evaluation, models, study
+from focusmap.basics import Json, Reason, read_json, read_notes, read_reason
 from focusmap.cli.show_study import did_you_mean
-
-if TYPE_CHECKING:
-    from focusmap.files import Json
-    from focusmap.study import Run
 
 SHOWN_FAILURES = 10
 # More than so many have their metrics in the report alone.
@@ -20,10 +18,8 @@ SCORES = {"pointing_hit": "pointing game", "auprc": "pixel AUPRC"}
 HEADLINE = ("auroc", "average_precision", "balanced_accuracy", "accuracy", "mae", "r2")
 
 
-def print_run(run: "Run") -> None:
+def print_run(run: "study.Run") -> None:
     """Print a run's verdict, what it rests on in at most five lines, and last where its report is."""
-    from focusmap.files import read_json
-
     print_notes(run)
     metrics = run.evaluation / "metrics.json"
     if metrics.is_file():
@@ -49,13 +45,11 @@ def print_run(run: "Run") -> None:
 
 def _print_gaps_of_groups(rows: Sequence[Mapping[str, object]]) -> None:
     """Print which subgroups differ beyond chance from the others, and how many could not be judged."""
-    from focusmap.evaluation import smallest_judged
-
     for row in rows:
         if row["is_beyond_chance"]:
             told = f"{row['column']}={row['group']}: {row['metric']} of {row['target']} {interval(row)}"
             print(f"subgroup {told}, {interval(row['gap'])} from the others")
-    if least := smallest_judged(cast(Sequence[Mapping[str, "Json"]], rows)):
+    if least := evaluation.smallest_judged(cast(Sequence[Mapping[str, "Json"]], rows)):
         print(f"smallest subgroup that could be judged: {least[0]}, {least[1]} patients")
     unjudged = {(row["column"], row["group"]) for row in rows if row["p"] is None}
     if unjudged:
@@ -89,19 +83,14 @@ def print_in_short(metrics: Mapping[str, "Json"], unit: str) -> None:
         print(f"  {level}: {', '.join(names)}")
 
 
-def print_notes(run: "Run") -> None:
+def print_notes(run: "study.Run") -> None:
     """Say, on stderr, what a training met: no weights to start from, covariates that are constant on train."""
-    from focusmap.files import read_json
-    from focusmap.models import read_card
-    from focusmap.reasons import Reason, read_notes, read_reason
-    from focusmap.study import Covariates
-
-    cards = [read_card(part.model / "model.json") for part in run.parts()]
+    cards = [models.read_card(part.model / "model.json") for part in run.parts()]
     starts = dict.fromkeys(read_reason(card.training, "start_reason") for card in cards)
     notes = [
         f"training started from {start}" for start in starts if isinstance(start, Reason) and start.code == UNASKED
     ]
-    names = dict.fromkeys(name for card in cards for name in Covariates.from_list(card.covariates).left_out)
+    names = dict.fromkeys(name for card in cards for name in study.Covariates.from_list(card.covariates).left_out)
     if names:
         notes.append(f"constant in the training set, and therefore excluded: {', '.join(names)}")
     kept = read_notes(read_json(run.split.with_suffix(".json")), "notes") if run.split.is_file() else ()
@@ -190,11 +179,9 @@ def _print_gains(scores: Mapping[str, "Json"]) -> None:
 
 
 def _print_masks_in_short(scores: Mapping[str, "Json"]) -> None:
-    from focusmap.evaluation import above_mean_mask
-
     drawn_by = cast(str, scores["drawn_by"])
     dice = cast(Mapping[str, Mapping[str, object]], scores["methods"])[drawn_by]["dice"]
-    is_above = above_mean_mask(cast(Mapping[str, Mapping[str, "Json"]], scores["differences"]), drawn_by)
+    is_above = evaluation.above_mean_mask(cast(Mapping[str, Mapping[str, "Json"]], scores["differences"]), drawn_by)
     better = "" if is_above is None else f"; better than the mean mask: {'yes' if is_above else 'no'}"
     print(f"masks ({drawn_by}) compared with reference masks: Dice {interval(dice)}{better}")
 
@@ -203,7 +190,6 @@ def print_mask_scores(scores: Mapping[str, "Json"] | None) -> None:
     """Print the Dice of every method, the test of the paired differences, and how many masks chose how to draw."""
     if not scores:
         return
-    from focusmap.evaluation import above_mean_mask
 
     methods = cast(Mapping[str, Mapping[str, object]], scores["methods"])
     print("masks compared with reference masks (Dice):")
@@ -215,7 +201,7 @@ def print_mask_scores(scores: Mapping[str, "Json"] | None) -> None:
         how = "exact sign-flip test" if test["exact"] else f"sign-flip test with {test['n_signs']} draws"
         mean = cast(float, found["mean"])
         print(f"  {name}: {mean:+.4f} per patient, {test['n']} patients, p = {test['p']:.4g} ({how})")
-    is_above = above_mean_mask(differences, cast(str, scores["drawn_by"]))
+    is_above = evaluation.above_mean_mask(differences, cast(str, scores["drawn_by"]))
     if is_above is not None:
         print(f"{scores['drawn_by']} better than the mean mask: {'yes' if is_above else 'no'}")
     print(f"masks used to choose how lesions are drawn: {scores['masks_used_for_tuning']}")

@@ -8,12 +8,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from focusmap.progress import Progress
+from focusmap import evaluation, models, study
+from focusmap.basics import Progress
 
 if TYPE_CHECKING:
     from focusmap.audit import ImageSummary
-    from focusmap.models import Plan
-    from focusmap.study import Cohort, Recipe, RunOptions
 
 
 QUIET_SECONDS = 2.0
@@ -87,7 +86,7 @@ def clock(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def changed_settings(recipe: "Recipe") -> str:
+def changed_settings(recipe: "study.Recipe") -> str:
     """Return the settings that are not the default ones, of a preset, a file or options alike.
 
     >>> from focusmap.study import Augmentation, Recipe
@@ -103,7 +102,7 @@ def changed_settings(recipe: "Recipe") -> str:
     return ", ".join(f"{name} {str(value).lower()}" for name, value, usual in pairs if value != usual)
 
 
-def print_study(cohort: "Cohort") -> None:
+def print_study(cohort: "study.Cohort") -> None:
     """Print the study as understood, and how many images, known patients, masks and boxes it has.
 
     Raises
@@ -120,7 +119,7 @@ def print_study(cohort: "Cohort") -> None:
             print(f"{what:<11} {shown}")
 
 
-def masks_in_words(cohort: "Cohort") -> str:
+def masks_in_words(cohort: "study.Cohort") -> str:
     """Return how many masks each column names, to score maps by; empty where there are none."""
     if not cohort.has_images or not cohort.has_masks:
         return ""
@@ -128,13 +127,11 @@ def masks_in_words(cohort: "Cohort") -> str:
     return f"{', '.join(f'{n} in {name}' for name, n in counts.items())}; used to score heat maps"
 
 
-def boxes_in_words(cohort: "Cohort") -> str:
+def boxes_in_words(cohort: "study.Cohort") -> str:
     """Return how many boxes there are to score maps by, and which find no image or no label; empty without a file."""
-    from focusmap.evaluation import read_boxes
-
     if cohort.study.boxes_file is None or not cohort.has_images:
         return ""
-    return read_boxes(cohort.study.boxes_file, cohort).in_words()
+    return evaluation.read_boxes(cohort.study.boxes_file, cohort).in_words()
 
 
 def did_you_mean(nearest: Mapping[str, str]) -> str:
@@ -147,25 +144,20 @@ def did_you_mean(nearest: Mapping[str, str]) -> str:
     return f". Did you mean {', '.join(names)}?" if names else ""
 
 
-def print_cases(cohort: "Cohort", recipe: "Recipe") -> None:
+def print_cases(cohort: "study.Cohort", recipe: "study.Recipe") -> None:
     """Print how many cases the images make, and which views they have, where a model is to learn from cases."""
-    from focusmap.models import cases_of, rows_for
-    from focusmap.study import views_of
-
-    how = cases_of(cohort, recipe)
+    how = models.cases_of(cohort, recipe)
     if how == "pictures":
         print_single(cohort, recipe)
         return
-    rows = rows_for(cohort, recipe)
-    views = ", ".join(filter(None, views_of(rows)))
+    rows = models.rows_for(cohort, recipe)
+    views = ", ".join(filter(None, study.views_of(rows)))
     print(f"cases       {len(rows)}, images pooled by {how}{views and ' per view: '}{views}")
 
 
-def print_single(cohort: "Cohort", recipe: "Recipe") -> None:
+def print_single(cohort: "study.Cohort", recipe: "study.Recipe") -> None:
     """Say on stderr that a case is named and yet each image is judged alone, where the recipe did not ask for it."""
-    from focusmap.models import model_name
-
-    case, name = cohort.study.case_column, model_name(cohort, recipe)
+    case, name = cohort.study.case_column, models.model_name(cohort, recipe)
     if case is None or recipe.cases != "auto" or not (cohort.has_images and recipe.learns_labels):
         return
     net = "" if name.engine == "net" else "a net (--model resnet18) and "
@@ -176,18 +168,16 @@ def print_single(cohort: "Cohort", recipe: "Recipe") -> None:
     )
 
 
-def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
+def print_plan(cohort: "study.Cohort", options: "study.RunOptions") -> None:
     """Print what a run would cost: sizes, time, memory and disk."""
     from focusmap.audit import accepting
-    from focusmap.models import estimate
-    from focusmap.study import LADDER, parse_model
 
-    plan = estimate(cohort, options)
+    plan = models.estimate(cohort, options)
     size, shape = plan.recipe.size, plan.recipe.shape
     taken = f", {' x '.join(map(str, shape))} voxels" if shape else f", {size} x {size} pixels" if size else ""
     if plan.image_summary is not None and shape:
         print(f"volumes     {volumes_in_words(plan.image_summary)}")
-    is_net = parse_model(plan.recipe.model).engine == "net" and plan.recipe.model != LADDER
+    is_net = study.parse_model(plan.recipe.model).engine == "net" and plan.recipe.model != study.LADDER
     epochs = f", {plan.recipe.epochs} epochs" if is_net else ""
     print(f"model       {plan.recipe.model}{taken}{epochs}")
     print(f"time        {time_in_words(plan)}")
@@ -205,11 +195,9 @@ def print_plan(cohort: "Cohort", options: "RunOptions") -> None:
         print(f"refused: the run will end with exit code 3. To continue anyway: {accepting(plan.blocking)}")
 
 
-def time_in_words(plan: "Plan") -> str:
+def time_in_words(plan: "models.Plan") -> str:
     """Return how long the training would take, and how that is known."""
-    from focusmap.study import LADDER
-
-    if plan.recipe.model == LADDER and plan.seconds is not None:
+    if plan.recipe.model == study.LADDER and plan.seconds is not None:
         return f"up to about {clock(plan.seconds)} (--budget), maps and report included"
     if plan.seconds is None:
         return f"unknown: a batch does not fit into the memory of {plan.device}. Try a smaller --batch-size"
@@ -217,15 +205,13 @@ def time_in_words(plan: "Plan") -> str:
     return f"about {clock(plan.seconds)} of training ({known}), plus all other steps"
 
 
-def cheaper_in_words(plan: "Plan") -> str:
+def cheaper_in_words(plan: "models.Plan") -> str:
     """Return what to type for a run that takes less time; empty where it is short or the user has set its budget."""
-    from focusmap.study import LADDER, parse_model
-
     recipe, seconds = plan.recipe, plan.seconds
-    if recipe.model == LADDER or seconds is None or seconds < LONG_SECONDS:
+    if recipe.model == study.LADDER or seconds is None or seconds < LONG_SECONDS:
         return ""
     ways = []
-    if parse_model(recipe.model).is_net_of_images and recipe.learns_labels:
+    if study.parse_model(recipe.model).is_net_of_images and recipe.learns_labels:
         ways.append("without --model, the best of several models within --budget 10 minutes")
     if recipe.ensemble > 1:
         ways.append(f"ensemble: 1 in the recipe, about {clock(seconds / recipe.ensemble)}")

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from focusmap.reasons import Reason
+from focusmap.basics import Reason
 from focusmap.statistics import Interval, bounded_interval, percentile_interval, ratio
 from focusmap.statistics.resampling import Clusters, Distribution, Resampling, Statistic, resample
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from focusmap.basics import InputError, suggest
 from focusmap.consensus.agreement import count_votes
-from focusmap.errors import InputError, suggest
 from focusmap.statistics import ratio
 from focusmap.study import NOT_READ, ConsensusOptions, Readings, Target
 

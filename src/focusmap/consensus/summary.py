@@ -4,10 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from focusmap.basics import Json, Reason, note_entries
 from focusmap.consensus.agreement import Agreement, Metric, reader_agreement
 from focusmap.consensus.reference import UNDECIDED, DawidSkene, Decision
-from focusmap.files import Json
-from focusmap.reasons import Reason, note_entries
 from focusmap.statistics import Clusters, Resampling
 from focusmap.study import NOT_READ, ConsensusOptions, Readings
 

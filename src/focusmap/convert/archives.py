@@ -12,9 +12,8 @@ from tempfile import TemporaryFile
 from typing import IO, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.images import AGAIN, Budget, Pixels, check_bytes, largest_output, remedy
 from focusmap.images.budget import budget
 
@@ -38,7 +37,7 @@ class PackedImage:
     name: str
     pixels: Pixels
     cells: Mapping[str, str]
-    masks: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    masks: Mapping[str, np.typing.NDArray[np.bool_]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +58,10 @@ class PackedVolume:
     """
 
     name: str
-    voxels: NDArray[np.generic]
-    affine: NDArray[np.float64] | None
+    voxels: np.typing.NDArray[np.generic]
+    affine: np.typing.NDArray[np.float64] | None
     cells: Mapping[str, str]
-    masks: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    masks: Mapping[str, np.typing.NDArray[np.bool_]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol, TypeAlias, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from focusmap.basics import InputError
 from focusmap.convert.archives import PackedImage, members
-from focusmap.errors import InputError
 from focusmap.images import check_parts
 
 MARK = object()
@@ -219,7 +218,7 @@ class StoredArray:
     def __setstate__(self, state: object) -> None:
         self._state = state
 
-    def to_numpy(self, name: str) -> NDArray[np.uint8]:
+    def to_numpy(self, name: str) -> np.typing.NDArray[np.uint8]:
         """Return the images ``(N, 3072) uint8``; `InputError` if that is not what was stored."""
         # numpy.ndarray.__reduce__: version, shape, dtype, whether in Fortran order, bytes.
         match self._state:

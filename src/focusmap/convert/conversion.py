@@ -13,15 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from focusmap.basics import InputError, MissingFileError, Progress, cut_to, disk_errors, silent, write_table
 from focusmap.convert.archives import Packed, PackedImage, PackedVolume, holds
 from focusmap.convert.cifar import is_cifar_file, unpack_cifar
 from focusmap.convert.dicom import dicom_files, unpack_dicom
 from focusmap.convert.matlab import is_slice, unpack_figshare
 from focusmap.convert.medmnist import unpack_medmnist
-from focusmap.errors import InputError, MissingFileError
-from focusmap.files import cut_to, disk_errors, write_table
 from focusmap.images import Pixels, write_nifti
-from focusmap.progress import Progress, silent
 
 # NIfTI files have a longer name while they are written.
 LONGEST_NAME = 240

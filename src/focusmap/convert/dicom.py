@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from focusmap.basics import FocusmapError, UnreadableImageError, listed
 from focusmap.convert.archives import Packed, PackedFailure, PackedImage, PackedVolume, natural
-from focusmap.errors import FocusmapError, UnreadableImageError, listed
 from focusmap.images import Layout, items, layout_of, modality_values, numbers, stored_frame
 from focusmap.images.budget import AGAIN, check_volume_size, read_head
 from focusmap.images.dicom import Identity, identity, parse, read_frames, with_look_ups

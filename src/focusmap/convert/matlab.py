@@ -6,17 +6,14 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TypeAlias, cast
 
+import h5py
 import numpy as np
-from numpy.typing import NDArray
 
+from focusmap.basics import InputError
 from focusmap.convert.archives import Packed, PackedFailure, PackedImage, members
-from focusmap.errors import InputError
 from focusmap.images import AGAIN, MIB, Pixels, check_bytes, check_parts, check_plane_size, largest_output, remedy
-
-if TYPE_CHECKING:
-    import h5py
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 HDF5_OFFSET = 512
@@ -27,7 +24,7 @@ DEEPEST = 32
 STRUCT, FOLDS = "cjdata", "cvind"
 TUMOURS = {1: "meningioma", 2: "glioma", 3: "pituitary"}
 
-Array: TypeAlias = NDArray[np.generic]
+Array: TypeAlias = np.typing.NDArray[np.generic]
 
 
 def is_slice(name: str) -> bool:
@@ -129,7 +126,6 @@ def read_variable(content: bytes, name: str) -> Array | str:
     with _decoding():
         if not _is_hdf5(content):
             return _v7_value(_v7_variable(content, name))
-        import h5py
 
         with h5py.File(io.BytesIO(content)) as file:
             check_bytes(getattr(file.get(name), "nbytes", 0), len(content))
@@ -206,8 +202,6 @@ def _v7_value(value: Array) -> Array | str:
 
 
 def _hdf5_struct(content: bytes, name: str) -> dict[str, Array | str]:
-    import h5py
-
     with h5py.File(io.BytesIO(content)) as file:
         _check_link(file, name)
         group = file[name]
@@ -219,8 +213,6 @@ def _hdf5_struct(content: bytes, name: str) -> dict[str, Array | str]:
 
 def _check_total(group: "h5py.Group", packed_bytes: int) -> None:
     """Refuse fields that take more than the file lets expect, alone or together."""
-    import h5py
-
     check_parts(len(group), "fields")
     fields = (group.get(name) for name in group if isinstance(group.get(name, getlink=True), h5py.HardLink))
     check_bytes(sum(int(field.nbytes) for field in fields if isinstance(field, h5py.Dataset)), packed_bytes)
@@ -228,8 +220,6 @@ def _check_total(group: "h5py.Group", packed_bytes: int) -> None:
 
 def _hdf5_value(parent: "h5py.Group", name: str) -> Array | str:
     """Return a data set as MATLAB shows it: v7.3 writes the columns of an array as rows, and texts as numbers."""
-    import h5py
-
     _check_link(parent, name)
     item = parent[name]
     if not isinstance(item, h5py.Dataset) or item.external or item.is_virtual:
@@ -241,8 +231,6 @@ def _hdf5_value(parent: "h5py.Group", name: str) -> Array | str:
 
 def _check_link(parent: "h5py.Group", name: str) -> None:
     """Refuse links that lead elsewhere: HDF5 would follow them to other files of this computer."""
-    import h5py
-
     if name not in parent:
         raise InputError(f"holds no variable {name}.")
     if not isinstance(parent.get(name, getlink=True), h5py.HardLink):

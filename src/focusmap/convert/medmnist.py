@@ -9,10 +9,9 @@ from typing import IO, Literal
 
 import numpy as np
 from numpy.lib import format as npy
-from numpy.typing import NDArray
 
+from focusmap.basics import InputError
 from focusmap.convert.archives import BROKEN, DAMAGED, PackedImage, PackedVolume, open_zip
-from focusmap.errors import InputError
 from focusmap.images import check_bytes, check_plane_size, check_volume_size
 
 SPLITS = ("train", "val", "test")
@@ -100,11 +99,11 @@ def _images(
             content = file.read(n_bytes)
             if len(content) < n_bytes:
                 raise InputError(f"{split}_images ends after {number} of {len(labels)} images.")
-            stored: NDArray[np.uint8] = np.frombuffer(content, np.uint8).reshape(shape)
+            stored: np.typing.NDArray[np.uint8] = np.frombuffer(content, np.uint8).reshape(shape)
             yield _packed(f"{split}_{number:05d}", stored, {"split": split, **cells})
 
 
-def _packed(name: str, stored: NDArray[np.uint8], cells: dict[str, str]) -> PackedImage | PackedVolume:
+def _packed(name: str, stored: np.typing.NDArray[np.uint8], cells: dict[str, str]) -> PackedImage | PackedVolume:
     if stored.ndim == 3 and stored.shape[-1] != 3:
         # Slices, rows, columns; see `PackedVolume`.
         return PackedVolume(name, stored.transpose(2, 1, 0)[np.newaxis], None, cells)

@@ -8,9 +8,8 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
+from focusmap.basics import FocusmapError, InputError, listed, read_table, suggest
 from focusmap.convert.archives import Packed, PackedFailure, PackedImage, PackedVolume
-from focusmap.errors import FocusmapError, InputError, listed, suggest
-from focusmap.files import read_table
 from focusmap.images import Shares, parse_part, read_image, read_mask, refuse_links_out, shares_box, shown_stack
 from focusmap.study import PATH_COLUMNS
 

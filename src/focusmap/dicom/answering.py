@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from focusmap import heatmaps
 from focusmap.answered import answer_of, can_segment
+from focusmap.basics import FocusmapError, InputError, Json, branch, items, read_json, read_table, text
 from focusmap.dicom import objects
 from focusmap.dicom.objects import Author, Codes
 from focusmap.dicom.sources import Sources, sources_of
-from focusmap.errors import FocusmapError, InputError
-from focusmap.files import Json, branch, items, read_json, text
 from focusmap.images import read_mask
 
 if TYPE_CHECKING:
@@ -96,14 +96,13 @@ class Answering:
         if view is None:
             missing["map"] = "the model has no heat maps"
             return []
-        from focusmap.heatmaps import unit_of
 
         answered = [branch(target) for target in items(said["targets"]) if branch(target)["answer"] != "none"]
         labels = [text(branch(one)["label"]) for target in answered for one in items(target["classes"])]
         if not labels:
             missing["map"] = "no label is answered"
             return []
-        unit, made = unit_of(view.check(None)).words, []
+        unit, made = heatmaps.unit_of(view.check(None)).words, []
         for one in self.model.explain(sources.image, targets=labels).maps:
             if "map" in self.kinds:
                 made.append(objects.parametric_map(sources, one.values, one.label, unit, author))
@@ -113,7 +112,6 @@ class Answering:
         return made
 
     def _masks(self, sources: Sources, author: Author, missing: dict[str, str]) -> list["Dataset"]:
-        from focusmap.files import read_table
         from focusmap.verbs.requests import SegmentRequest
         from focusmap.verbs.segment import segment
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 
 if TYPE_CHECKING:
     from dicomweb_client.api import DICOMwebClient

@@ -16,16 +16,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from pydicom.dataset import Dataset, FileMetaDataset
+
+from focusmap.basics import FocusmapError, InputError, write_text
 from focusmap.convert import dicom_files
 from focusmap.dicom.sources import IMAGES_ONLY, completed
-from focusmap.errors import FocusmapError, InputError
-from focusmap.files import write_text
 from focusmap.images import parse
 from focusmap.study import normal_id
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement
-    from pydicom.dataset import Dataset
 
 KEY_FILE = "key.json"
 # How an image was made and its pixels are to be read: of these groups, what is a number or a code of the standard.
@@ -132,8 +132,6 @@ def deidentify(places: Sequence[Path], out: Path) -> Deidentified:
 
 def without_names(dataset: "Dataset", secret: Secret) -> "Dataset":
     """Return a data set with nothing that says who, where, by whom or when, but what the options keep."""
-    from pydicom.dataset import FileMetaDataset
-
     patient = str(dataset.get("PatientID") or "")
     new = _kept(dataset, secret)
     for name in DATES:
@@ -162,8 +160,6 @@ def without_names(dataset: "Dataset", secret: Secret) -> "Dataset":
 
 
 def _code(value: str, meaning: str) -> "Dataset":
-    from pydicom.dataset import Dataset
-
     code = Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "DCM", meaning
     return code
@@ -171,7 +167,6 @@ def _code(value: str, meaning: str) -> "Dataset":
 
 def _kept(dataset: "Dataset", secret: Secret) -> "Dataset":
     """Return the elements that are kept, in sequences too, UIDs made anew."""
-    from pydicom.dataset import Dataset
     from pydicom.sequence import Sequence as Items
 
     new = Dataset()

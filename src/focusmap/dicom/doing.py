@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from focusmap.basics import InputError
 from focusmap.convert import dicom_files
 from focusmap.dicom.answering import KINDS, Answering, read_codes, write_objects
 from focusmap.dicom.archive import SHOWN, Archive
@@ -12,7 +13,6 @@ from focusmap.dicom.deidentify import deidentify
 from focusmap.dicom.jobs import Jobs
 from focusmap.dicom.request import DicomAction, DicomRequest
 from focusmap.dicom.watch import SECONDS_BETWEEN_LOOKS, TITLE, Lookout, Station, listen, maker
-from focusmap.errors import InputError
 from focusmap.images import refuse_links_out
 
 

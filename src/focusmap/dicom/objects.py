@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from focusmap.basics import Json, branch, items, number, text
 from focusmap.dicom.sources import MAKER, Sources
 from focusmap.evaluation import NOTICE
-from focusmap.files import Json, branch, items, number, text
 
 if TYPE_CHECKING:
     from highdicom.sr import CodedConcept

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from focusmap.errors import InputError
-from focusmap.settings import Setting, described, settle
+from focusmap.basics import InputError, Setting, described, settle
 
 DicomAction = Literal["write", "deidentify", "query", "fetch", "send", "watch"]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from focusmap.basics import InputError, UnreadableImageError
 from focusmap.convert import PackedVolume, dicom_files, unpack_dicom_volumes
-from focusmap.errors import InputError, UnreadableImageError
 from focusmap.images import numbers, parse
 
 if TYPE_CHECKING:

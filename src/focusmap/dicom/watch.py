@@ -11,10 +11,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from focusmap.basics import FocusmapError, InputError
 from focusmap.dicom.archive import ArchiveError
 from focusmap.dicom.jobs import LONGEST_WAIT, Job, Jobs
 from focusmap.dicom.sources import MAKER, NO_IMAGES
-from focusmap.errors import FocusmapError, InputError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

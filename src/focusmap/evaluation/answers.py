@@ -12,10 +12,8 @@ from typing import Literal, TypeAlias, cast
 
 import numpy as np
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError, Json, branch, number, read_json, read_reason, reason_entries, text, write_json
 from focusmap.evaluation.predictions import Predictions, read_predictions, write_predictions
-from focusmap.files import Json, branch, number, read_json, text, write_json
-from focusmap.reasons import read_reason, reason_entries
 from focusmap.statistics import bootstrap, bounded_interval
 from focusmap.study import Cohort, Flags, Run, Target
 

@@ -14,8 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from focusmap.errors import InputError
-from focusmap.reasons import Reason
+from focusmap.basics import InputError, Reason
 from focusmap.statistics import Clusters, Interval, Z
 from focusmap.study import Task
 

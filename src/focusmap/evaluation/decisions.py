@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Literal
 
-from focusmap.errors import InputError, suggest
+from focusmap.basics import InputError, Json, branch, number, suggest
 from focusmap.evaluation.verdict import n_patients_behind, widening
-from focusmap.files import Json, branch, number
 from focusmap.statistics import Z
 
 Decision = Literal["pass", "fail", "too few patients"]

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from focusmap.files import Json, number
+from focusmap.basics import Json, number
 from focusmap.statistics import holm
 
 N_LOTS, BLOCK = 1999, 200

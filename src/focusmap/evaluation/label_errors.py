@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from focusmap.files import Json
+from focusmap.basics import Json
 from focusmap.study import Task
 
 MOST_SHOWN = 20

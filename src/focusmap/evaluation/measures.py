@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from focusmap.basics import Json, Reason
 from focusmap.evaluation.clinical import predictive_values
-from focusmap.files import Json
-from focusmap.reasons import Reason
 from focusmap.statistics import Clusters, Statistic, formulas, pair_units, rank
 from focusmap.study import Target, TargetKind
 

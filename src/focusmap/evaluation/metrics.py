@@ -11,20 +11,11 @@ from typing import TypeAlias, cast
 
 import numpy as np
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError, Json, Reason
 from focusmap.evaluation.clinical import recalibration
 from focusmap.evaluation.measures import MEASURES, NO_TRUTH, Measure, Sample
 from focusmap.evaluation.predictions import Predictions
-from focusmap.files import Json
-from focusmap.reasons import Reason
-from focusmap.statistics import Clusters, Distribution, Resampling, clustered_delong, paired_delong, resample
-from focusmap.statistics.intervals import (
-    Interval,
-    bounded_interval,
-    difference_interval,
-    percentile_interval,
-    proportion_interval,
-)
+from focusmap.statistics import Clusters, Distribution, Resampling, clustered_delong, intervals, paired_delong, resample
 from focusmap.study import DEFAULT_THRESHOLD, Cohort, Task
 
 Resampled: TypeAlias = Mapping[str, Mapping[str, Distribution]]
@@ -36,7 +27,7 @@ AVERAGED = ("auroc", "average_precision")  # other metrics depend on each target
 def means_over_targets(
     found: Resampled,
     units: Mapping[str, Mapping[str, int]],
-    bounded: Callable[[Interval, int], Interval] = bounded_interval,
+    bounded: Callable[[intervals.Interval, int], intervals.Interval] = intervals.bounded_interval,
 ) -> dict[str, Json]:
     """Return the plain mean of AUROC and of average precision over the targets for which they are defined.
 
@@ -64,17 +55,19 @@ def means_over_targets(
 
 
 def _mean(
-    having: Mapping[str, Distribution], units: Mapping[str, int], bounded: Callable[[Interval, int], Interval]
+    having: Mapping[str, Distribution],
+    units: Mapping[str, int],
+    bounded: Callable[[intervals.Interval, int], intervals.Interval],
 ) -> dict[str, Json]:
     """Averaged resample by resample, so that the interval knows how the targets hang together."""
     defined = {name: distribution for name, distribution in having.items() if not np.isnan(distribution.value)}
     left_out: list[Json] = [name for name in having if name not in defined]
     reason = Reason("undefined-for-all")
     if not defined:
-        return {**Interval.undefined(reason).to_dict(), "n_targets": 0, "left_out": left_out}
+        return {**intervals.Interval.undefined(reason).to_dict(), "n_targets": 0, "left_out": left_out}
     value = float(np.mean([distribution.value for distribution in defined.values()]))
     drawn = np.mean([distribution.resamples for distribution in defined.values()], axis=0)
-    interval = percentile_interval(Distribution(value, drawn), reason)
+    interval = intervals.percentile_interval(Distribution(value, drawn), reason)
     interval = bounded(interval, min(units[name] for name in defined))
     return {**interval.to_dict(), "n_targets": len(defined), "left_out": left_out}
 
@@ -186,19 +179,19 @@ def _describe(
     return described
 
 
-def _interval(metric: str, distribution: Distribution, measure: Measure) -> Interval:
+def _interval(metric: str, distribution: Distribution, measure: Measure) -> intervals.Interval:
     reason = measure.reasons.get(metric, NO_TRUTH)
     if metric.rpartition("/")[2] in ("sensitivity", "specificity"):
-        return proportion_interval(distribution, reason, measure.units.get(metric, 0))
-    interval = percentile_interval(distribution, reason, centred=metric == "ece")
-    return bounded_interval(interval, measure.units.get(metric, 0))
+        return intervals.proportion_interval(distribution, reason, measure.units.get(metric, 0))
+    interval = intervals.percentile_interval(distribution, reason, centred=metric == "ece")
+    return intervals.bounded_interval(interval, measure.units.get(metric, 0))
 
 
-def _delong(sample: Sample, measure: Measure) -> Interval:
+def _delong(sample: Sample, measure: Measure) -> intervals.Interval:
     interval = clustered_delong(sample.truth, sample.probabilities[:, 0], sample.clusters.codes)
     if interval.value is not None:
         return interval
-    return Interval.undefined(measure.reasons.get("auroc", NO_TRUTH), interval.method)
+    return intervals.Interval.undefined(measure.reasons.get("auroc", NO_TRUTH), interval.method)
 
 
 UNDEFINED = Reason("undefined-for-one")
@@ -244,7 +237,7 @@ def compare_predictions(
         delong = _delong_difference(*paired) if paired[0].target.kind == "binary" else {}
         targets[name] = {**_described(found, units[name]), **delong}
     head: dict[str, Json] = {"split": options[0].split, "n_images": len(first), "n_patients": clusters.n}
-    return {**head, "targets": targets, "mean": means_over_targets(differences, units, difference_interval)}
+    return {**head, "targets": targets, "mean": means_over_targets(differences, units, intervals.difference_interval)}
 
 
 def _refuse_different(first: Predictions, second: Predictions) -> None:
@@ -271,8 +264,10 @@ def _differences(a: Mapping[str, Distribution], b: Mapping[str, Distribution]) -
 
 
 def _described(differences: Mapping[str, Distribution], units: Mapping[str, int]) -> dict[str, Json]:
-    intervals = {metric: percentile_interval(found, UNDEFINED) for metric, found in differences.items()}
-    return {metric: difference_interval(found, units.get(metric, 0)).to_dict() for metric, found in intervals.items()}
+    limits = {metric: intervals.percentile_interval(found, UNDEFINED) for metric, found in differences.items()}
+    return {
+        metric: intervals.difference_interval(found, units.get(metric, 0)).to_dict() for metric, found in limits.items()
+    }
 
 
 def _delong_difference(a: Sample, b: Sample) -> dict[str, Json]:

@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import InputError, MissingFileError, suggest
-from focusmap.files import read_table, write_table
+from focusmap.basics import InputError, MissingFileError, as_numbers, read_table, suggest, write_table
 from focusmap.study import Flags, Target, Task, flags_in_words, read_columns
 from focusmap.study.ids import of_nobody, spelled_twice
-from focusmap.tables import as_numbers
 
 if TYPE_CHECKING:
     from focusmap.evaluation.answers import Answer

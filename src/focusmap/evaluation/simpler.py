@@ -7,6 +7,7 @@ from typing import cast
 
 import numpy as np
 
+from focusmap.basics import Json, read_json, write_json
 from focusmap.evaluation.metrics import EvaluationOptions, compare_predictions, evaluate_predictions
 from focusmap.evaluation.predictions import (
     Predictions,
@@ -17,7 +18,6 @@ from focusmap.evaluation.predictions import (
     read_predictions,
 )
 from focusmap.evaluation.verdict import USUAL
-from focusmap.files import Json, read_json, write_json
 from focusmap.study import Cohort, Run, Target, Task, fold_split, read_split
 
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from focusmap.basics import Json
 from focusmap.evaluation.measures import MEASURES, NO_TRUTH, Sample
 from focusmap.evaluation.metrics import EvaluationOptions, patients_of, samples_of
 from focusmap.evaluation.predictions import Predictions
-from focusmap.files import Json
 from focusmap.statistics import Distribution, Resampling, holm, resample
 from focusmap.statistics.intervals import bounded_interval, difference_interval, percentile_interval
 from focusmap.study.values import in_one_way, numbers_in

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal, get_args
 
-from focusmap.files import Json, branch, number, text
-from focusmap.reasons import Reason, reason_entries
+from focusmap.basics import Json, Reason, branch, number, reason_entries, text
 from focusmap.statistics import LEVEL, Z
 
 Level = Literal["useful", "useful-not-better-than-simpler", "not-shown-useful", "cannot-be-judged", "broken"]

@@ -6,11 +6,11 @@ from typing import TypeAlias, cast
 
 import numpy as np
 
+from focusmap.basics import Json, read_json, read_table, write_json
 from focusmap.evaluation.clinical import decision_points, smooth_calibration
 from focusmap.evaluation.metrics import EvaluationOptions, evaluate_predictions, patients_of
 from focusmap.evaluation.predictions import Predictions
 from focusmap.evaluation.verdict import Evidence, with_verdict
-from focusmap.files import Json, read_json, read_table, write_json
 from focusmap.statistics import Clusters, formulas
 from focusmap.study import Cohort, Run
 

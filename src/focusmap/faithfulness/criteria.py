@@ -10,9 +10,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from torch import Tensor
 
+from focusmap.basics import Json, Reason, reason_entries
 from focusmap.faithfulness.randomisation import Comparison
-from focusmap.files import Json
-from focusmap.reasons import Reason, reason_entries
 from focusmap.statistics import bootstrap
 
 # By how much the SSIM may exceed that between images and still count as no more alike.

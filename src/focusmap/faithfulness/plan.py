@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 
 from focusmap import heatmaps
-from focusmap.errors import InputError
+from focusmap.basics import InputError, Progress, silent
 from focusmap.evaluation import apply, edges_map
 from focusmap.heatmaps import Item, check_method, heat_maps
 from focusmap.images import standardised_file
 from focusmap.models import Model, load_run_net
 from focusmap.nets import on_grid
-from focusmap.progress import Progress, silent
 from focusmap.study import Cohort, RunOptions, TrustRequest
 
 BATCH_SIZE = 16

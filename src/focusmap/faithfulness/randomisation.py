@@ -19,8 +19,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from focusmap.errors import InputError
-from focusmap.files import Json
+from focusmap.basics import InputError, Json
 
 SIGMA, RADIUS = 1.5, 5  # a window of 11 pixels
 C1, C2 = 0.01**2, 0.03**2  # of a data range of 1

@@ -14,13 +14,12 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
+from focusmap.basics import Json, Reason, reason_entries
 from focusmap.faithfulness import curves, randomisation
 from focusmap.faithfulness.criteria import SOURCES, Verdict, agrees, better_than_nothing, forgets, steady
 from focusmap.faithfulness.plan import Draw, Panel, Subject, TrustPlan, edge_maps, method_maps, noise_maps, panel_of
-from focusmap.files import Json
 from focusmap.models import Model
 from focusmap.nets import Architecture, FocusNet, PoolingOptions, build_net, on_grid
-from focusmap.reasons import Reason, reason_entries
 
 FEATURE_SHARES = (0.1, 0.3, 0.5)
 N_UNTRAINED, N_STEPS = 3, 4

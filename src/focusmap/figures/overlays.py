@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
+from focusmap.basics import atomic
 from focusmap.figures.style import INK, MUTED, fitted, font, new_figure
-from focusmap.files import atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from focusmap.basics import Json, branch, items, number, series, text
 from focusmap.figures import style
-from focusmap.files import Json, branch, items, number, series, text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

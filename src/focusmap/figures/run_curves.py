@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from focusmap.basics import Json, branch, items, number, series
 from focusmap.figures import style
-from focusmap.files import Json, branch, items, number, series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

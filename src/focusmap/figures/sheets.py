@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from focusmap.basics import atomic, read_table
 from focusmap.figures.overlays import as_shown, blend, part_of
 from focusmap.figures.style import INK, MUTED, fitted, font
-from focusmap.files import atomic, read_table
 
 TILE, GAP, WORDS, COLUMNS = 150, 10, 22, 6
 MOST_TILES = 120

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from PIL import ImageFont
 
-from focusmap.files import atomic
-from focusmap.installation import chinese_typeface
+from focusmap.basics import atomic, chinese_typeface
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -42,7 +42,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.nets import on_grid
 
 # In logit units: less than that changes the odds by less than 11 %.

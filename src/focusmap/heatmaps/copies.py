@@ -12,7 +12,7 @@ from itertools import product
 
 import torch
 
-from focusmap.errors import InputError, suggest
+from focusmap.basics import InputError, suggest
 from focusmap.nets import on_grid
 
 # Further from the size that a net has learnt, its maps get worse faster than their mean gets better.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.heatmaps import class_activation as cam
 from focusmap.heatmaps.copies import AS_IT_IS, brought_back, copied, copies_of
 from focusmap.heatmaps.methods import FOCUS, METHODS, OWN_OUTPUT, Net, Subject, choose_method, method_of, parted

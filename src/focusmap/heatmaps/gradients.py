@@ -29,12 +29,11 @@ from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 
 Classifier = Callable[[Tensor], Tensor]
 
@@ -213,7 +212,7 @@ def membership(image: np.ndarray) -> sparse.csr_array:
     return sparse.csr_array((np.ones(len(columns)), columns, starts), shape=(len(members), int(np.prod(shape))))
 
 
-def over_segmentations(image: np.ndarray) -> Iterator[NDArray[np.intp]]:
+def over_segmentations(image: np.ndarray) -> Iterator[np.typing.NDArray[np.intp]]:
     """Yield the number of each pixel's segment, from 1, in six segmentations of an image ``(C, *spatial)``."""
     from skimage.segmentation import felzenszwalb, slic
 
@@ -258,7 +257,7 @@ def _grown(paper: float, n_pixels: int) -> float:
     return paper * n_pixels / PAPER_SIDE**2
 
 
-def _grown_segments(labels: NDArray[np.intp], radius: int) -> Iterator[NDArray[np.intp]]:
+def _grown_segments(labels: np.typing.NDArray[np.intp], radius: int) -> Iterator[np.typing.NDArray[np.intp]]:
     """Yield the flat indices of each segment, grown by `radius` pixels in every direction."""
     places = np.arange(labels.size).reshape(labels.shape)
     for number, box in enumerate(ndimage.find_objects(labels), start=1):

@@ -20,12 +20,11 @@ import numpy as np
 import pandas as pd
 from numpy.lib import format as npy
 
+from focusmap.basics import IMAGE_SUFFIX, Progress, atomic, cut_to, read_json, write_json
 from focusmap.evaluation import Reference
 from focusmap.figures import LONG, N_MONTAGE, N_STEPS, Overlay, SliceStrip, draw_overlay, montage, spread, write_strip
-from focusmap.files import IMAGE_SUFFIX, atomic, cut_to, read_json, write_json
 from focusmap.heatmaps.methods import FOCUS, Unit, method_of, unit_of
 from focusmap.images import KEY, Image, read_image, read_map, shown_stack
-from focusmap.progress import Progress
 from focusmap.study import Batch
 
 __all__ = [

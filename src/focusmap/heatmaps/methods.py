@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from focusmap.errors import InputError, suggest
+from focusmap.basics import InputError, suggest
 from focusmap.heatmaps import class_activation as cam
 from focusmap.heatmaps import gradients, perturbation
 from focusmap.heatmaps.class_activation import attention_rollout

@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import torch
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.evaluation import divisors
 from focusmap.heatmaps.drawing import HeatMaps, check_copies, heat_maps
 from focusmap.heatmaps.methods import FOCUS, choose_method, method_of, methods_of, unit_of

@@ -17,13 +17,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from focusmap.basics import Progress, read_table, silent, write_failures, write_table
 from focusmap.evaluation import Reference
-from focusmap.files import read_table, write_failures, write_table
 from focusmap.heatmaps import map_files
 from focusmap.heatmaps.methods import FOCUS, Unit, is_method, unit_of
 from focusmap.heatmaps.view import Evidence, NetView, evidence_in
 from focusmap.images import AnyPlacement, VolumePlacement, to_source, write_nifti
-from focusmap.progress import Progress, silent
 from focusmap.study import EMPTY_CASE, Failure, Samples, Task, at_once
 
 FOLDERS, FILES = ("maps", "overlays", "binaries"), ("map", "overlay", "binary", "slices")

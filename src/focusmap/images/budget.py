@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from focusmap.errors import InputError, UnreadableImageError
+from focusmap.basics import InputError, UnreadableImageError
 
 VARIABLE, OPTION = "FOCUSMAP_BUDGET", "--reading-budget"
 MIB = 2**20
@@ -95,8 +95,8 @@ def check_plane_size(rows: int, columns: int) -> None:
     >>> check_plane_size(1024, 1024)
     >>> check_plane_size(100_000, 100_000)
     Traceback (most recent call last):
-    focusmap.errors.UnreadableImageError: claims 100000 x 100000 pixels; at most 100 million are read. If that is \
-right, raise what is read: --reading-budget 100 (or \
+    focusmap.basics.errors.UnreadableImageError: claims 100000 x 100000 pixels; at most 100 million are read. If that \
+is right, raise what is read: --reading-budget 100 (or \
 FOCUSMAP_BUDGET=100)
     """
     _check_count((rows, columns), "pixels", budget().pixels)
@@ -113,8 +113,8 @@ def check_bytes(n_bytes: int, packed_bytes: int) -> None:
     >>> check_bytes(100 * 2**20, 1000)
     >>> check_bytes(800 * 2**20, 2**20)
     Traceback (most recent call last):
-    focusmap.errors.UnreadableImageError: would take 800 MiB and has 1024 KiB; at most 200 times is believed. If that \
-is right, raise what is read: --reading-budget 4 (or FOCUSMAP_BUDGET=4)
+    focusmap.basics.errors.UnreadableImageError: would take 800 MiB and has 1024 KiB; at most 200 times is \
+believed. If that is right, raise what is read: --reading-budget 4 (or FOCUSMAP_BUDGET=4)
     """
     limit = largest_output(packed_bytes)
     if n_bytes > limit:

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from focusmap.errors import InputError, suggest
+from focusmap.basics import InputError, suggest
 from focusmap.images.image import Image, Pixels
 
 Shares: TypeAlias = tuple[float, float, float, float]

@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from focusmap.errors import UnreadableImageError
-from focusmap.images.budget import AGAIN, GZIP, largest_output, read_content
-from focusmap.images.dicom_attributes import items
-from focusmap.images.dicom_display import grey_image, narrow_colour, palette_image
-from focusmap.images.dicom_pixels import PALETTE, Layout, layout_of, stored_frame
+from focusmap.basics import UnreadableImageError
+from focusmap.images import budget, dicom_attributes, dicom_display, dicom_pixels
 from focusmap.images.image import Image, Pixels, as_image
 
 if TYPE_CHECKING:
@@ -40,7 +37,7 @@ def read_dicom(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG00
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = parse(path)
-        layout = layout_of(dataset)
+        layout = dicom_pixels.layout_of(dataset)
         if layout.n_frames != 1:
             raise UnreadableImageError(
                 f"holds {layout.n_frames} frames; one was expected. Make an image of each: "
@@ -70,7 +67,7 @@ def read_frames(path: Path) -> Iterator[Frame]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = parse(path)
-        layout = layout_of(dataset)
+        layout = dicom_pixels.layout_of(dataset)
         patient_id, series = (str(dataset.get(name) or "") for name in ("PatientID", "SeriesInstanceUID"))
     for index in range(layout.n_frames):
         # A filter set aside while a caller works on the frame would be the caller's too.
@@ -114,7 +111,7 @@ def parse(path: Path, *, with_pixels: bool = True) -> "FileDataset":
 
     with path.open("rb") as file:
         head = file.read(4096)
-    content = read_content(path) if head.startswith(GZIP) else None
+    content = budget.read_content(path) if head.startswith(budget.GZIP) else None
     if (content or head).startswith(b"DICM"):
         # Some writers leave out the preamble and keep the sign behind it.
         content = bytes(128) + (content or path.read_bytes())
@@ -127,7 +124,7 @@ def parse(path: Path, *, with_pixels: bool = True) -> "FileDataset":
     except OSError as error:
         if error.errno is not None:
             raise
-        raise UnreadableImageError(f"cannot be decoded: its data set is damaged or cut off. {AGAIN}") from None
+        raise UnreadableImageError(f"cannot be decoded: its data set is damaged or cut off. {budget.AGAIN}") from None
 
 
 def _inflated(content: bytes) -> bytes:
@@ -139,7 +136,7 @@ def _inflated(content: bytes) -> bytes:
         raise UnreadableImageError("is deflated and does not say where its data begin")
     length = int.from_bytes(content[140:144], "little")
     # 128 bytes of preamble, "DICM", and the 12 bytes of the group length element itself.
-    inflater, limit = zlib.decompressobj(-zlib.MAX_WBITS), largest_output(len(content))
+    inflater, limit = zlib.decompressobj(-zlib.MAX_WBITS), budget.largest_output(len(content))
     try:
         data = inflater.decompress(content[144 + length :], limit)
     except zlib.error:
@@ -153,21 +150,25 @@ def _inflated(content: bytes) -> bytes:
     return data
 
 
-def _plane(dataset: "FileDataset", layout: Layout, index: int = 0) -> Pixels:
-    stored = stored_frame(dataset, layout, index)
-    if layout.photometric == PALETTE and layout.samples == 1:
-        return palette_image(stored, dataset, layout)
-    return narrow_colour(stored) if stored.ndim == 3 else grey_image(stored, with_look_ups(dataset, index), layout)
+def _plane(dataset: "FileDataset", layout: dicom_pixels.Layout, index: int = 0) -> Pixels:
+    stored = dicom_pixels.stored_frame(dataset, layout, index)
+    if layout.photometric == dicom_pixels.PALETTE and layout.samples == 1:
+        return dicom_display.palette_image(stored, dataset, layout)
+    return (
+        dicom_display.narrow_colour(stored)
+        if stored.ndim == 3
+        else dicom_display.grey_image(stored, with_look_ups(dataset, index), layout)
+    )
 
 
 def with_look_ups(dataset: "Dataset", index: int) -> "Dataset":
     """Return what describes the pixels of a frame: enhanced objects keep it in functional groups (C.7.6.16)."""
-    shared = items(dataset, "SharedFunctionalGroupsSequence")
-    of_frames = items(dataset, "PerFrameFunctionalGroupsSequence")
+    shared = dicom_attributes.items(dataset, "SharedFunctionalGroupsSequence")
+    of_frames = dicom_attributes.items(dataset, "PerFrameFunctionalGroupsSequence")
     groups = [*shared[:1], *of_frames[index : index + 1]]
     if not groups:
         return dataset
     described = dataset.group_dataset(0x0028)
-    for macro in (items(group, name) for group in groups for name in LOOK_UP_MACROS):
+    for macro in (dicom_attributes.items(group, name) for group in groups for name in LOOK_UP_MACROS):
         described.update(macro[0] if macro else {})
     return described

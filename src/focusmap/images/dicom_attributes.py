@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from focusmap.errors import UnreadableImageError
+from focusmap.basics import UnreadableImageError
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement, RawDataElement

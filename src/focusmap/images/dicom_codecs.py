@@ -11,23 +11,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import imagecodecs
 import numpy as np
-from numpy.typing import NDArray
 from pydicom import uid
 
-from focusmap.errors import UnreadableImageError
+from focusmap.basics import UnreadableImageError
+from focusmap.images import jpeg
 from focusmap.images.budget import AGAIN
-from focusmap.images.jpeg import (
-    END_OF_IMAGE,
-    JFIF,
-    adobe_transform,
-    check_scans,
-    decode_deep,
-    decode_whole,
-    frame_header,
-    is_ended,
-    segments,
-    with_transform,
-)
 
 if TYPE_CHECKING:
     from focusmap.images.dicom_pixels import Layout
@@ -39,7 +27,7 @@ SYNTAXES = (*JPEG, *JPEG_LS, *JPEG_2000, uid.RLELossless)
 
 J2K_SIZE, J2K_TILE = b"\xff\x4f\xff\x51", b"\xff\x90"
 
-Plane: TypeAlias = NDArray[np.generic]
+Plane: TypeAlias = np.typing.NDArray[np.generic]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +77,10 @@ def _decode_rle(source: bytes, layout: "Layout") -> Decoded:
 
 def _decode_jpeg(source: bytes, layout: "Layout") -> Decoded:
     """Return the plane of a JPEG, colour as red, green, blue: libjpeg converts faster than numpy does afterwards."""
-    frame = frame_header(source)
+    frame = jpeg.frame_header(source)
     _check_size(frame.shape, layout)
-    check_scans(source, frame)
-    if not is_ended(source):
+    jpeg.check_scans(source, frame)
+    if not jpeg.is_ended(source):
         raise UnreadableImageError(f"cannot be decoded: its JPEG data end too early. {AGAIN}")
     is_ybr = layout.samples == 3 and _is_ybr(source, layout)
     if frame.precision == 8:
@@ -100,30 +88,30 @@ def _decode_jpeg(source: bytes, layout: "Layout") -> Decoded:
     if layout.samples == 3:
         colour = imagecodecs.jpeg8_decode(source, colorspace="YCBCR" if is_ybr else "RGB", outcolorspace="RGB")
         return Decoded(np.asarray(colour), frame.precision, is_rgb=True)
-    return Decoded(decode_deep(source), frame.precision)
+    return Decoded(jpeg.decode_deep(source), frame.precision)
 
 
 def _is_ybr(source: bytes, layout: "Layout") -> bool:
     """Return whether a stream of three colours holds YCbCr, which its own marks know better than the data set."""
-    frame = next((part for code, part in segments(source) if code == frame_header(source).marker), b"")
+    frame = next((part for code, part in jpeg.segments(source) if code == jpeg.frame_header(source).marker), b"")
     if frame[6::3][:3] in (b"RGB", b"rgb"):
-        return adobe_transform(source) == 1
-    has_jfif = any(code == JFIF and part.startswith(b"JFIF") for code, part in segments(source))
-    return has_jfif or "YBR" in layout.photometric or adobe_transform(source) == 1
+        return jpeg.adobe_transform(source) == 1
+    has_jfif = any(code == jpeg.JFIF and part.startswith(b"JFIF") for code, part in jpeg.segments(source))
+    return has_jfif or "YBR" in layout.photometric or jpeg.adobe_transform(source) == 1
 
 
 def _decode_8_bit(source: bytes, layout: "Layout", *, is_ybr: bool) -> Plane:
     import simplejpeg
 
     if layout.samples == 1:
-        return decode_whole(source, "GRAY", strict=True)[..., 0]
+        return jpeg.decode_whole(source, "GRAY", strict=True)[..., 0]
     if simplejpeg.decode_jpeg_header(source, strict=False)[2] != ("YCbCr" if is_ybr else "RGB"):
-        source = with_transform(source, int(is_ybr))
-    return decode_whole(source, "RGB", strict=True)
+        source = jpeg.with_transform(source, int(is_ybr))
+    return jpeg.decode_whole(source, "RGB", strict=True)
 
 
 def _decode_jpeg_ls(source: bytes, layout: "Layout") -> Decoded:
-    frame = frame_header(source)
+    frame = jpeg.frame_header(source)
     _check_size(frame.shape, layout)
     return Decoded(np.asarray(imagecodecs.jpegls_decode(source)), frame.precision)
 
@@ -166,11 +154,11 @@ def _has_all_tiles(source: bytes) -> bool:
     while place >= 0 and source[place : place + 2] == J2K_TILE:
         length = int.from_bytes(source[place + 6 : place + 10], "big")
         if length == 0:
-            return source.rfind(END_OF_IMAGE) > place
+            return source.rfind(jpeg.END_OF_IMAGE) > place
         if length < 14:
             return False
         place += length
-    return source[place : place + 2] == END_OF_IMAGE if place >= 0 else False
+    return source[place : place + 2] == jpeg.END_OF_IMAGE if place >= 0 else False
 
 
 DECODERS: dict[str, Callable[[bytes, "Layout"], Decoded]] = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from focusmap.errors import UnreadableImageError
+from focusmap.basics import UnreadableImageError
 from focusmap.images.budget import check_parts
 from focusmap.images.dicom_attributes import items, number, numbers, word, words
 from focusmap.images.dicom_pixels import Layout, Plane

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from focusmap.errors import UnreadableImageError
+from focusmap.basics import UnreadableImageError
 from focusmap.images.budget import AGAIN, check_plane_size
 from focusmap.images.dicom_attributes import count, said, word
 
@@ -27,7 +26,7 @@ ITEM = b"\xfe\xff\x00\xe0"
 FULL = np.array([[1, 1, 1], [0, -0.114 * 1.772 / 0.587, 1.772], [1.402, -0.299 * 1.402 / 0.587, 0]], np.float32)
 PARTIAL = np.array([[1.1644, 1.1644, 1.1644], [0, -0.3917, 2.0173], [1.5960, -0.8129, 0]], np.float32)
 
-Plane = NDArray[np.generic]
+Plane = np.typing.NDArray[np.generic]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from focusmap.errors import UnreadableImageError
+from focusmap.basics import UnreadableImageError
 from focusmap.images.budget import AGAIN, check_passes
 
 Space: TypeAlias = Literal["GRAY", "RGB", "CMYK"]

@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from focusmap.errors import UnreadableImageError
+from focusmap.basics import UnreadableImageError
 from focusmap.images.budget import AGAIN, GZIP, check_bytes, check_volume_size, gunzip, read_head
 from focusmap.images.image import Image, Pixels, is_grey, over_black, without_nan
 
@@ -293,7 +293,7 @@ def write_nifti(path: Path, channels: NDArray[np.generic], affine: NDArray[np.fl
     from nibabel import Nifti1Image
 
     # Imported above it would bring pandas into every worker process that reads volumes.
-    from focusmap.files import atomic
+    from focusmap.basics import atomic
 
     voxels = channels[0] if len(channels) == 1 else np.moveaxis(channels, 0, -1)
     volume = Nifti1Image(voxels, affine)

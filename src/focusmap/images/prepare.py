@@ -11,21 +11,15 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from focusmap.errors import InputError, UnreadableImageError, suggest
+from focusmap.basics import InputError, UnreadableImageError, suggest
+from focusmap.images import volumes
 from focusmap.images.crop import WHOLE, Box, crop_box, parse_crop
 from focusmap.images.image import Image, Scaling, interpolation, to_bytes
 from focusmap.images.read import read_image
-from focusmap.images.volumes import (
-    VolumePlacement,
-    VolumePreparation,
-    prepare_volume,
-    volume_mask_to_input,
-    volume_to_source,
-)
 
 if TYPE_CHECKING:
     # Imported at run time it would bring pandas into every worker process.
-    from focusmap.files import Json
+    from focusmap.basics import Json
 
 Uint8Array = NDArray[np.uint8]
 FloatArray = NDArray[np.float32]
@@ -122,13 +116,13 @@ class Placement:
         return content_box(self.crop.shape, self.size).slices
 
 
-AnyPreparation: TypeAlias = Preparation | VolumePreparation
-AnyPlacement: TypeAlias = Placement | VolumePlacement
+AnyPreparation: TypeAlias = Preparation | volumes.VolumePreparation
+AnyPlacement: TypeAlias = Placement | volumes.VolumePlacement
 
 
 def preparation_from(values: "Mapping[str, Json]") -> AnyPreparation:
     """Return the preparation written in a file, of images or, where it has a shape, of volumes."""
-    return VolumePreparation.from_dict(values) if "shape" in values else Preparation.from_dict(values)
+    return volumes.VolumePreparation.from_dict(values) if "shape" in values else Preparation.from_dict(values)
 
 
 def content_box(source_shape: tuple[int, int], size: int) -> Box:
@@ -156,10 +150,10 @@ def prepare_file(path: Path, preparation: AnyPreparation) -> tuple[Uint8Array, A
     MissingFileError, UnreadableImageError
         As `read_image`; if there is a volume where an image is prepared, or the other way round.
     """
-    if isinstance(preparation, VolumePreparation):
+    if isinstance(preparation, volumes.VolumePreparation):
         image = _read(path, 3)
         try:
-            return prepare_volume(image, preparation)
+            return volumes.prepare_volume(image, preparation)
         except UnreadableImageError as error:
             raise UnreadableImageError(f"{path}: {error}.") from None
     # An image read at a reduced size has no pixels to spare for a crop.
@@ -277,8 +271,8 @@ def to_source(maps: NDArray[np.floating], placement: AnyPlacement) -> FloatArray
     -------
     (..., *source_shape) float32
     """
-    if isinstance(placement, VolumePlacement):
-        return volume_to_source(maps, placement)
+    if isinstance(placement, volumes.VolumePlacement):
+        return volumes.volume_to_source(maps, placement)
     crop, size = placement.crop, placement.size
     box = content_box(crop.shape, size)
     down = interpolation(maps.shape[-2], box.top / size, box.height / size, crop.height)
@@ -293,8 +287,8 @@ def mask_to_input(mask: NDArray[np.bool_], placement: AnyPlacement) -> NDArray[n
 
     A cell of the input is inside where at least half of what it covers is.
     """
-    if isinstance(placement, VolumePlacement):
-        return volume_mask_to_input(mask, placement)
+    if isinstance(placement, volumes.VolumePlacement):
+        return volumes.volume_mask_to_input(mask, placement)
     image = Image(mask[np.newaxis].astype(np.uint8) * np.uint8(255), Path(), mask.shape)
     inside: NDArray[np.bool_] = _fill_square(image, placement.crop, Preparation(placement.size))[0] >= 128
     return inside

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import numpy as np
 
-from focusmap.errors import UnreadableImageError
+from focusmap.basics import UnreadableImageError
 from focusmap.images.budget import AGAIN, check_bytes, check_parts, check_plane_size, read_content
 from focusmap.images.image import Image, Pixels, as_image, over_black
 from focusmap.images.jpeg import check_scans, decode_deep, decode_whole, frame_header, is_ended

@@ -10,21 +10,10 @@ from threading import Lock
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from focusmap.errors import FocusmapError, InputError, MissingFileError, UnreadableImageError, listed
-from focusmap.images.budget import read_head
-from focusmap.images.dicom import read_dicom
+from focusmap.basics import FocusmapError, InputError, MissingFileError, UnreadableImageError, listed
+from focusmap.images import budget, dicom, nifti, raster, tiff
 from focusmap.images.image import Image
-from focusmap.images.nifti import is_header, nifti_shape, read_nifti
-from focusmap.images.raster import (
-    jpeg_shape,
-    png_shape,
-    read_jpeg,
-    read_other_raster,
-    read_png,
-)
-from focusmap.images.tiff import read_tiff
 
 Reader: TypeAlias = Callable[[Path, int | None], Image]
 ShapeReader: TypeAlias = Callable[[Path], tuple[int, ...]]
@@ -44,21 +33,21 @@ class Format:
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 FORMATS = (
-    Format("PNG", read_png, 0, b"\x89PNG\r\n\x1a\n", (".png",), png_shape),
-    Format("JPEG", read_jpeg, 0, b"\xff\xd8\xff", (".jpg", ".jpeg", ".jpe", ".jfif"), jpeg_shape),
-    Format("DICOM", read_dicom, 128, b"DICM", (".dcm", ".dicom", ".ima")),
-    Format("DICOM", read_dicom, 0, b"DICM", (".dcm", ".dicom", ".ima")),
-    Format("TIFF", read_tiff, 0, b"II*\x00", (".tif", ".tiff")),
-    Format("TIFF", read_tiff, 0, b"MM\x00*", (".tif", ".tiff")),
-    Format("TIFF", read_tiff, 0, b"II+\x00", (".tif", ".tiff")),
-    Format("TIFF", read_tiff, 0, b"MM\x00+", (".tif", ".tiff")),
-    Format("BMP", read_other_raster, 0, b"BM", (".bmp", ".dib")),
-    Format("GIF", read_other_raster, 0, b"GIF8", (".gif",)),
-    Format("WebP", read_other_raster, 8, b"WEBP", (".webp",)),
-    Format("NIfTI", read_nifti, 344, b"n+1", NIFTI_SUFFIXES, nifti_shape),
-    Format("NIfTI", read_nifti, 4, b"n+2", NIFTI_SUFFIXES, nifti_shape),
-    Format("NIfTI", read_nifti, 344, b"ni1", NIFTI_SUFFIXES, nifti_shape),
-    Format("NIfTI", read_nifti, 4, b"ni2", NIFTI_SUFFIXES, nifti_shape),
+    Format("PNG", raster.read_png, 0, b"\x89PNG\r\n\x1a\n", (".png",), raster.png_shape),
+    Format("JPEG", raster.read_jpeg, 0, b"\xff\xd8\xff", (".jpg", ".jpeg", ".jpe", ".jfif"), raster.jpeg_shape),
+    Format("DICOM", dicom.read_dicom, 128, b"DICM", (".dcm", ".dicom", ".ima")),
+    Format("DICOM", dicom.read_dicom, 0, b"DICM", (".dcm", ".dicom", ".ima")),
+    Format("TIFF", tiff.read_tiff, 0, b"II*\x00", (".tif", ".tiff")),
+    Format("TIFF", tiff.read_tiff, 0, b"MM\x00*", (".tif", ".tiff")),
+    Format("TIFF", tiff.read_tiff, 0, b"II+\x00", (".tif", ".tiff")),
+    Format("TIFF", tiff.read_tiff, 0, b"MM\x00+", (".tif", ".tiff")),
+    Format("BMP", raster.read_other_raster, 0, b"BM", (".bmp", ".dib")),
+    Format("GIF", raster.read_other_raster, 0, b"GIF8", (".gif",)),
+    Format("WebP", raster.read_other_raster, 8, b"WEBP", (".webp",)),
+    Format("NIfTI", nifti.read_nifti, 344, b"n+1", NIFTI_SUFFIXES, nifti.nifti_shape),
+    Format("NIfTI", nifti.read_nifti, 4, b"n+2", NIFTI_SUFFIXES, nifti.nifti_shape),
+    Format("NIfTI", nifti.read_nifti, 344, b"ni1", NIFTI_SUFFIXES, nifti.nifti_shape),
+    Format("NIfTI", nifti.read_nifti, 4, b"ni2", NIFTI_SUFFIXES, nifti.nifti_shape),
 )
 SIGNATURE_BYTES = 348
 MASK_REMEDY = "Write each mask in its image's own grid, or empty its cell in the label file."
@@ -130,7 +119,7 @@ def mask_misfit(file: Path, shape: tuple[int, ...], image_id: str, expected: tup
     return f"{file}: the mask has {found} pixels, and {image_id} has {wanted}"
 
 
-def read_mask(path: Path) -> NDArray[np.bool_]:
+def read_mask(path: Path) -> np.typing.NDArray[np.bool_]:
     """Return the mask in an image or volume file as `(*spatial) bool`: everything that is not black.
 
     JPEG blurs a mask's edge and sprinkles faint dots around it, so there the cut is half of full white.
@@ -142,7 +131,7 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     """
     image = read_image(path)
     cut = 127 if _recognise(path).name == "JPEG" else 0
-    mask: NDArray[np.bool_] = np.max(image.pixels, axis=0) > cut
+    mask: np.typing.NDArray[np.bool_] = np.max(image.pixels, axis=0) > cut
     return mask
 
 
@@ -200,16 +189,16 @@ def is_image(path: Path) -> bool:
 
 def _recognise(path: Path) -> Format:
     """Return the format by content, else by name: DICOM without a preamble and NIfTI of some writers are not signed."""
-    head = read_head(path, SIGNATURE_BYTES)
+    head = budget.read_head(path, SIGNATURE_BYTES)
     if not head:
         raise UnreadableImageError("is empty (0 bytes)")
     for kind in FORMATS:
         if head[kind.offset : kind.offset + len(kind.magic)] == kind.magic:
             return kind
     named = _named(path)
-    if named is not None and (named.name == "DICOM" or (named.name == "NIfTI" and is_header(head))):
+    if named is not None and (named.name == "DICOM" or (named.name == "NIfTI" and nifti.is_header(head))):
         return named
-    if is_header(head) or (path.suffix == ".img" and path.with_suffix(".hdr").is_file()):
+    if nifti.is_header(head) or (path.suffix == ".img" and path.with_suffix(".hdr").is_file()):
         raise UnreadableImageError("is one of a pair of Analyze or NIfTI (.hdr and .img). Save both as one .nii file")
     known = ", ".join(dict.fromkeys(kind.name for kind in FORMATS))
     raise UnreadableImageError(f"its content is none of {known}; it begins with {head[:8]!r}")

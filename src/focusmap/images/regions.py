@@ -10,14 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import gamma, pi
-from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.ndimage import gaussian_filter, label, maximum_filter, minimum_filter
+from scipy.sparse import csr_array, vstack
 
 from focusmap.images.image import along, averaging, interpolation
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
 
 # Regions are looked for on at most so many places, by the number of axes.
 PLACES = {2: 128**2, 3: 64**3}
@@ -142,8 +140,6 @@ def _of_polarity(grey: np.ndarray, side: float, how: Proposing, *, is_dark: bool
 
 def _copies(grey: np.ndarray, side: float, how: Proposing) -> Iterator[np.ndarray]:
     """Yield the image and its locally standardised copy, smoothed: what is sought is bright in them."""
-    from scipy.ndimage import gaussian_filter
-
     around = gaussian_filter(grey, how.surroundings * side)
     deviation = np.sqrt(gaussian_filter((grey - around) ** 2, how.surroundings * side))
     local = (grey - around) / np.maximum(deviation, 1e-3)
@@ -170,7 +166,6 @@ def _opened(region: np.ndarray, radius: int) -> np.ndarray:
         box = np.ones((size, size), np.uint8)
         opened = cv2.morphologyEx(region.view(np.uint8), cv2.MORPH_OPEN, box, borderType=cv2.BORDER_REPLICATE)
         return np.asarray(opened, dtype=bool)
-    from scipy.ndimage import maximum_filter, minimum_filter
 
     worn = minimum_filter(region.astype(np.uint8), size, mode="nearest")
     return np.asarray(maximum_filter(worn, size, mode="nearest"), dtype=bool)
@@ -181,7 +176,6 @@ def _labelled(region: np.ndarray) -> np.ndarray:
         import cv2
 
         return np.asarray(cv2.connectedComponents(region.astype(np.uint8), connectivity=4)[1])
-    from scipy.ndimage import label
 
     return np.asarray(label(region)[0])
 
@@ -279,8 +273,6 @@ def _described(
 
 def _ring(places: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Return the flat places around a region, as wide as a third of its radius and at least two places."""
-    from scipy.ndimage import maximum_filter
-
     radius = (len(places) * gamma(len(shape) / 2 + 1) / pi ** (len(shape) / 2)) ** (1 / len(shape))
     width = max(round(radius / 3), 2)
     axes = np.unravel_index(places, shape)
@@ -294,16 +286,12 @@ def _ring(places: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _sparse(rows: Sequence[np.ndarray], n: int) -> "csr_array":
-    from scipy.sparse import csr_array
-
     ends = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     indices = np.concatenate(rows) if rows else np.empty(0, np.int64)
     return csr_array((np.ones(len(indices), np.float32), indices, ends), shape=(len(rows), n))
 
 
 def _joined(parts: Sequence[Regions]) -> Regions:
-    from scipy.sparse import vstack
-
     return Regions(
         parts[0].shape,
         vstack([part.inside for part in parts], format="csr"),

@@ -22,13 +22,11 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from focusmap.errors import DiskError, InputError, UnreadableImageError, listed, suggest
-from focusmap.files import Json, block_sums, disk_errors, read_json, remove_abandoned, write_json
+from focusmap.basics import DiskError, InputError, Progress, UnreadableImageError, listed, silent, suggest
+from focusmap.basics.files import Json, block_sums, disk_errors, read_json, remove_abandoned, write_json
 from focusmap.images.prepare import AnyPreparation, FloatArray, Uint8Array, preparation_from
 from focusmap.images.workers import SHARE, Outcome, PreparedImage, prepare_by_shares, prepare_in_order
-from focusmap.progress import Progress, silent
 from focusmap.scale import Cluster, mapped, write_unread
 
 FORMAT = 1
@@ -67,13 +65,13 @@ class Store:
     hashes: list[str]
     mean: FloatArray
     std: FloatArray
-    source_shapes: NDArray[np.int64]
+    source_shapes: np.typing.NDArray[np.int64]
     failures: Failures = ()
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    def rows(self, image_ids: Sequence[str]) -> NDArray[np.int64]:
+    def rows(self, image_ids: Sequence[str]) -> np.typing.NDArray[np.int64]:
         """Return the row of each image.
 
         Raises

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from focusmap.errors import UnreadableImageError
+from focusmap.basics import UnreadableImageError
 from focusmap.images.budget import AGAIN, check_bytes, check_parts, check_plane_size, read_content
 from focusmap.images.image import Image, Pixels, as_image, over_black
 from focusmap.images.raster import decode_with_pillow, turned
@@ -210,7 +209,7 @@ def _check_segments(page: "TiffPage", n_bytes: int) -> None:
             raise UnreadableImageError(f"cannot be decoded: it is cut off, or lacks a strip or tile. {AGAIN}")
 
 
-def _narrow(plane: NDArray[np.generic]) -> Pixels:
+def _narrow(plane: np.typing.NDArray[np.generic]) -> Pixels:
     """Return samples as uint8, uint16 or int16 where these are their types or hold them all, else as decimals."""
     if plane.dtype in (np.uint8, np.uint16, np.int16):
         return cast(Pixels, plane.astype(plane.dtype.newbyteorder("=")))

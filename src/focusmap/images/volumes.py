@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, TypeAlias, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from focusmap.errors import InputError, UnreadableImageError, suggest
+from focusmap.basics import InputError, UnreadableImageError, suggest
 from focusmap.images.crop import FOREGROUND, WHOLE
 from focusmap.images.image import Image, Pixels, Scaling, along, averaging, interpolation, to_bytes, voxel_sizes
 
 if TYPE_CHECKING:
-    from focusmap.files import Json
+    from focusmap.basics import Json
 
 
 Three: TypeAlias = tuple[float, float, float]

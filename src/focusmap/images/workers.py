@@ -19,8 +19,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from focusmap.errors import FocusmapError, InputError
-from focusmap.files import atomic
+from focusmap.basics import FocusmapError, InputError, atomic
 from focusmap.images.prepare import AnyPreparation, Uint8Array, prepare_file, scale_of
 from focusmap.scale import Cluster, answers_in_order
 

@@ -10,8 +10,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from focusmap.errors import InputError, ModelError
-from focusmap.files import Json
+from focusmap.basics import InputError, Json, ModelError
 from focusmap.heatmaps import CaseView
 from focusmap.images import AnyPreparation, preparation_from
 from focusmap.models.net import OF_STORE, fill, shown, weights_of

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from focusmap import nets
+from focusmap.basics import Json, Progress, UnreadableImageError, atomic, branch, number
 from focusmap.evaluation import EvaluationOptions, Predictions, doubts, evaluate_predictions
-from focusmap.files import Json, atomic, branch, number
 from focusmap.models.covers import Cover, Covered, covered
 from focusmap.models.frozen import Change, as_they_are, key_of, measured_each
 from focusmap.models.probe import fit_head
-from focusmap.progress import Progress
 from focusmap.study import Cohort, Samples, Target, Task
 
 if TYPE_CHECKING:
@@ -109,8 +108,6 @@ def _measured(
     covers: Mapping[str, Cover],
 ) -> np.ndarray:
     """Return ``(1 + C, N, D) float32``: features of the images as they are, and with each of C covers."""
-    from focusmap.errors import UnreadableImageError
-
     samples, changes = Samples.from_files(cohort), [as_they_are, *(_hiding(cover) for cover in covers.values())]
     found = measured_each(net, samples, preparation, progress, changes, len(changes) * len(samples))
     if samples.failures:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pandas as pd
 
+from focusmap.basics import Json, Reason
 from focusmap.evaluation import EvaluationOptions, Predictions, compare_predictions, evaluate_predictions
-from focusmap.files import Json
 from focusmap.models.predictor import Predictor
-from focusmap.reasons import Reason
 from focusmap.study import Target
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 
 from focusmap import images, nets, training
 from focusmap.audit import ImageSummary
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.study import UNLABELLED, Cohort, RunOptions, by_case, parse_target_weights, type_covariates
 from focusmap.study.recipe import Cases, Loss, Monitor, Pooling, Recipe
 from focusmap.study.recipe_parts import LADDER, WITH_TABLE, ModelName, parse_model

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.evaluation import divisors
 from focusmap.heatmaps import FOCUS, RECONSTRUCTION, unit_of
 from focusmap.images import AnyPreparation, Preparation, parse_crop

@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from focusmap.basics import Json, Progress, write_json, write_table
 from focusmap.evaluation import USUAL, Feature, Predictions, from_probabilities, of_images, read_predictions, summary
 from focusmap.evaluation.drift import drift
 from focusmap.evaluation.simpler import CARRIED, Simpler, baseline_run, carried, usual_answer
-from focusmap.files import Json, write_json, write_table
 from focusmap.images import AnyPreparation
 from focusmap.models.folder import load_model
 from focusmap.models.predict import Predicted, predict
 from focusmap.models.predictor import Predictor
-from focusmap.progress import Progress
 from focusmap.study import Cohort, Run, RunOptions, Samples, fit_covariates, learnt_by_any, load_cohort
 from focusmap.study.values import in_one_way, numbers_in
 

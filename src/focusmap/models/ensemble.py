@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 
 from focusmap import heatmaps, images, nets
-from focusmap.errors import InputError, ModelError
+from focusmap.basics import InputError, Json, ModelError
 from focusmap.evaluation import divisors
-from focusmap.files import Json
 from focusmap.models.predictor import Looked, ModelCard, Predictor, mean_card
 from focusmap.models.rows import RowModel, mean_of_rows
 from focusmap.study import MEAN, Batch, Cohort, Flags, Task, parse_model, side_by_side

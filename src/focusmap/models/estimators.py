@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from focusmap.errors import InputError, MissingPartError
+from focusmap.basics import InputError, MissingPartError
 from focusmap.models.scorers import Linear, Neighbours, Radial, Scorer, Trees
 from focusmap.study import Sampling
 

@@ -17,17 +17,13 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError, Json, atomic, branch, read_json, refuse_existing, require, write_json
 from focusmap.evaluation import ANSWERS, NOTICE
-from focusmap.files import Json, atomic, branch, read_json, refuse_existing, write_json
 from focusmap.heatmaps import FOCUS, RECONSTRUCTION, unit_of
 from focusmap.images import FOREGROUND, Preparation
-from focusmap.installation import require
+from focusmap.models import formats, ood, predictor
 from focusmap.models.deployed import Deployed
 from focusmap.models.folder import PROBE_TOLERANCE
-from focusmap.models.formats import CARD, FORMATS, IMAGES, LOGITS, ONNX, OPENVINO, format_of, made_from, prepared_name
-from focusmap.models.ood import OOD_FILE, read_ood
-from focusmap.models.predictor import ModelCard, Predictor
 
 if TYPE_CHECKING:
     from onnx_ir import Graph
@@ -55,7 +51,7 @@ class Exported:
 
 
 def export_model(
-    model: Predictor, format_name: str, out: Path, *, of: Path | None = None, force: bool = False
+    model: predictor.Predictor, format_name: str, out: Path, *, of: Path | None = None, force: bool = False
 ) -> Exported:
     """Write a model's graph, ``export.json`` and ``example.py`` to the folder `out`, and return them.
 
@@ -80,10 +76,10 @@ def export_model(
     MissingPartError
         If what exports is not installed.
     """
-    files = format_of(format_name).files
-    refuse_existing(*(out / name for name in (*files, CARD)), force=force)
+    files = formats.format_of(format_name).files
+    refuse_existing(*(out / name for name in (*files, formats.CARD)), force=force)
     require("export")
-    deployed = Deployed(model, None if of is None else read_ood(of / OOD_FILE)).eval()
+    deployed = Deployed(model, None if of is None else ood.read_ood(of / ood.OOD_FILE)).eval()
     names = _outputs(deployed)
     with TemporaryDirectory() as scratch:
         shapes, differences = _write_checked(deployed, names, format_name, Path(scratch))
@@ -101,14 +97,14 @@ def _write_beside(out: Path, facts: Mapping[str, Json]) -> None:
         example = Path(__file__).with_name("templates") / EXAMPLE
         with atomic(out / EXAMPLE) as place:
             shutil.copyfile(example, place)
-    write_json(out / CARD, dict(facts))
+    write_json(out / formats.CARD, dict(facts))
 
 
 def _outputs(deployed: Deployed) -> list[str]:
     """Return the names of what comes out, in the order in which the graph gives it."""
-    names = [PROBABILITIES, LOGITS, OUTPUT_OF[deployed.method]]
+    names = [PROBABILITIES, formats.LOGITS, OUTPUT_OF[deployed.method]]
     unlike = [] if deployed.unlike is None else [UNLIKE]
-    return [*names, *unlike, *(prepared_name(position) for position in range(len(deployed.steps)))]
+    return [*names, *unlike, *(formats.prepared_name(position) for position in range(len(deployed.steps)))]
 
 
 def _write_checked(
@@ -117,10 +113,10 @@ def _write_checked(
     """Write the graph to `folder`; return the shapes of its outputs and how far they are from torch's."""
     probe = _probe(deployed)
     try:
-        _write_onnx(deployed, names, probe, folder / ONNX)
+        _write_onnx(deployed, names, probe, folder / formats.ONNX)
         CONVERT[format_name](folder)
-        ask = FORMATS[format_name].open(folder / FORMATS[format_name].files[0], (), ())
-        found = [ask({IMAGES: probe[:n]}) for n in (1, N_PROBES)]
+        ask = formats.FORMATS[format_name].open(folder / formats.FORMATS[format_name].files[0], (), ())
+        found = [ask({formats.IMAGES: probe[:n]}) for n in (1, N_PROBES)]
     except Exception as error:  # exporter, converter and runtime each have errors of their own
         what, fact = _name(deployed), (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{what} does not export ({fact}). Use it with focusmap predict.") from error
@@ -146,7 +142,7 @@ def _write_onnx(deployed: Deployed, names: Sequence[str], probe: np.ndarray, pat
         program = torch.onnx.export(
             deployed,
             (torch.from_numpy(probe),),
-            input_names=[IMAGES],
+            input_names=[formats.IMAGES],
             output_names=list(names),
             dynamic_shapes=(sizes,),
             dynamo=True,
@@ -173,7 +169,9 @@ def _as_it_is(folder: Path) -> None:
 def _to_openvino(folder: Path) -> None:
     import openvino
 
-    openvino.save_model(openvino.convert_model(folder / ONNX), folder / OPENVINO[0], compress_to_fp16=False)
+    openvino.save_model(
+        openvino.convert_model(folder / formats.ONNX), folder / formats.OPENVINO[0], compress_to_fp16=False
+    )
 
 
 CONVERT: dict[str, Callable[[Path], None]] = {"onnx": _as_it_is, "openvino": _to_openvino}
@@ -202,10 +200,12 @@ def _difference(
     return off
 
 
-def _facts(deployed: Deployed, card: ModelCard, shapes: Mapping[str, torch.Size], of: Path | None) -> dict[str, Json]:
+def _facts(
+    deployed: Deployed, card: predictor.ModelCard, shapes: Mapping[str, torch.Size], of: Path | None
+) -> dict[str, Json]:
     labels: list[Json] = list(deployed.task.label_names)
     outputs: dict[str, dict[str, Json]] = {name: {"shape": ["N", *shape[1:]]} for name, shape in shapes.items()}
-    for name in (PROBABILITIES, LOGITS):
+    for name in (PROBABILITIES, formats.LOGITS):
         outputs[name]["labels"] = labels
     outputs[OUTPUT_OF[deployed.method]]["unit"] = unit_of(deployed.method).words
     written, answers = card.to_dict(), None if of is None else of / ANSWERS
@@ -218,7 +218,7 @@ def _facts(deployed: Deployed, card: ModelCard, shapes: Mapping[str, torch.Size]
         "ood": {"aspects": aspects, "limit": 1.0},
         "test": dict(branch(read_json(answers), "targets")) if answers is not None and answers.is_file() else {},
         "model": str(card.architecture.get("model")),
-        "made_from": None if of is None else made_from(of),
+        "made_from": None if of is None else formats.made_from(of),
         **{key: written[key] for key in KEPT if key in written},
         "notice": NOTICE,
     }
@@ -227,10 +227,10 @@ def _facts(deployed: Deployed, card: ModelCard, shapes: Mapping[str, torch.Size]
 def _input(deployed: Deployed) -> dict[str, Json]:
     if not deployed.steps:
         shape: list[Json] = ["N", *deployed.preparations[0].input_shape]
-        return {"name": IMAGES, "type": "float32", "shape": shape, "values": STANDARDISED}
+        return {"name": formats.IMAGES, "type": "float32", "shape": shape, "values": STANDARDISED}
     cropped = any(isinstance(one, Preparation) and one.crop == FOREGROUND for one in deployed.preparations)
     values = f"{PIXELS}; cut to their foreground" if cropped else PIXELS
-    return {"name": IMAGES, "type": "uint8", "shape": ["N", "rows", "columns", 3], "values": values}
+    return {"name": formats.IMAGES, "type": "uint8", "shape": ["N", "rows", "columns", 3], "values": values}
 
 
 def _name(deployed: Deployed) -> str:

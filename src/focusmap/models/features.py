@@ -7,9 +7,8 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 import skimage
-from numpy.typing import NDArray
 
-Pixels: TypeAlias = NDArray[np.uint8]
+Pixels: TypeAlias = np.typing.NDArray[np.uint8]
 """One prepared image, ``(C, H, W)``."""
 
 # Images are brought to one side first, so that a number means the same whatever the store's size.
@@ -151,7 +150,7 @@ class ImageFeatures:
     names: tuple[str, ...]
     words: np.ndarray = field(default_factory=lambda: np.empty((0, 128), np.float32))
 
-    def __call__(self, images: NDArray[np.uint8]) -> np.ndarray:
+    def __call__(self, images: np.typing.NDArray[np.uint8]) -> np.ndarray:
         """Return the features ``(N, K) float32`` of prepared images ``(N, C, H, W) uint8``."""
         rows = [np.concatenate([self._of(name, image) for name in self.names]) for image in images]
         return np.array(rows, dtype=np.float32)
@@ -160,7 +159,7 @@ class ImageFeatures:
         return _bag(sift(image), self.words) if name == BAG else MEASURED[name](image)
 
 
-def fit_features(names: Sequence[str], images: NDArray[np.uint8], seed: int) -> ImageFeatures:
+def fit_features(names: Sequence[str], images: np.typing.NDArray[np.uint8], seed: int) -> ImageFeatures:
     """Return the features called `names`; visual words are the means of clusters of the training images' descriptors.
 
     Parameters

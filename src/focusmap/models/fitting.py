@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import expit
 
-from focusmap.files import Json
+from focusmap.basics import Json
 from focusmap.models.estimators import FITS, Estimator, resampled
 from focusmap.models.scorers import Linear, Scorer, form_of, from_arrays, to_arrays
 from focusmap.study import Sampling, Target

@@ -15,8 +15,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from focusmap.errors import InputError, MissingFileError, ModelError
-from focusmap.files import atomic, check_sealed, read_json
+from focusmap.basics import InputError, MissingFileError, ModelError, atomic, check_sealed, read_json
 from focusmap.models.ensemble import Kind, kind_of, mean_from
 from focusmap.models.predictor import Looking, ModelCard, Predictor, Self, read_card, write_card
 from focusmap.models.rows import rows_from

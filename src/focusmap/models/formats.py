@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 
-from focusmap.errors import InputError, suggest
+from focusmap.basics import InputError, suggest
 
 if TYPE_CHECKING:
     import openvino

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 
-from focusmap.files import atomic
+from focusmap import nets
+from focusmap.basics import Progress, atomic
 from focusmap.images import FloatArray
 from focusmap.models.formats import EXACT
-from focusmap.progress import Progress
 from focusmap.study import Batch, Cohort, Images, Samples
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from focusmap.images import AnyPreparation
     from focusmap.models.training import Training
-    from focusmap.nets import Levels, LevelsNet
 
 # Rows of so many pixels at once: on a processor small batches, whose maps stay in its cache, are several times faster.
 PIXELS_AT_ONCE = 2 * 320**2
@@ -32,7 +31,7 @@ VERSION = 2
 
 
 def kept_features(
-    net: "LevelsNet", training: "Training", rows: Cohort, progress: Progress, *, mirrored: bool = False
+    net: "nets.LevelsNet", training: "Training", rows: Cohort, progress: Progress, *, mirrored: bool = False
 ) -> np.ndarray:
     """Return the features ``(N, D) float32`` of rows, or of their mirror images; each image's are kept in the store."""
     store = training.store
@@ -52,7 +51,7 @@ def kept_features(
     return found
 
 
-def key_of(net: "LevelsNet", *, mirrored: bool) -> str:
+def key_of(net: "nets.LevelsNet", *, mirrored: bool) -> str:
     """Return a name of the backbone with its weights, and of how an image's features are taken."""
     found = hashlib.sha256(f"{VERSION} {net.backbone.sizes} {mirrored}".encode())
     for name, tensor in net.backbone.state_dict().items():
@@ -75,7 +74,7 @@ def mirrored_images(batch: Batch, images: Images) -> FloatArray:  # noqa: ARG001
 
 
 def measured(
-    net: "LevelsNet",
+    net: "nets.LevelsNet",
     samples: Samples,
     preparation: "AnyPreparation",
     progress: Progress,
@@ -95,7 +94,7 @@ def measured(
 
 
 def measured_each(
-    net: "LevelsNet",
+    net: "nets.LevelsNet",
     samples: Samples,
     preparation: "AnyPreparation",
     progress: Progress,
@@ -104,8 +103,6 @@ def measured_each(
 ) -> list[np.ndarray]:
     """Return by each change the features ``(N, D) float32`` of the samples that can be read, which are read once."""
     import torch
-
-    from focusmap.nets import CHANNELS_LAST
 
     found: list[list[np.ndarray]] = [[] for _ in changes]
     device = net.head.weight.device
@@ -117,7 +114,7 @@ def measured_each(
         for batch in samples.batches([preparation], n_at_once):
             for own, change in zip(found, changes, strict=True):
                 images = change(batch, batch.images(preparation))
-                x = torch.from_numpy(images).to(device, memory_format=CHANNELS_LAST[images.ndim])
+                x = torch.from_numpy(images).to(device, memory_format=nets.CHANNELS_LAST[images.ndim])
                 own.append(measure(x).cpu().numpy())
             progress("looking at images with frozen features", samples.n_done, len(samples))
     return [np.asarray(np.concatenate(own)) for own in found]
@@ -126,7 +123,7 @@ def measured_each(
 _COMPILED: dict[str, "_Compiled"] = {}
 
 
-def _compiled_once(net: "LevelsNet") -> "_Compiled | None":
+def _compiled_once(net: "nets.LevelsNet") -> "_Compiled | None":
     """Return the graphs of a net, which all folds and parts of a study share; None without OpenVINO."""
     if find_spec("openvino") is None:
         return None
@@ -140,8 +137,8 @@ def _compiled_once(net: "LevelsNet") -> "_Compiled | None":
 class _Compiled:
     """What `LevelsNet.measure` does with images, by OpenVINO: two to four times as fast, and equal to about 1e-5."""
 
-    def __init__(self, net: "LevelsNet") -> None:
-        self._levels = cast("Levels", net.backbone)
+    def __init__(self, net: "nets.LevelsNet") -> None:
+        self._levels = cast("nets.Levels", net.backbone)
         self._graphs: dict[tuple[int, ...], Callable[[np.ndarray], np.ndarray]] = {}
 
     def __call__(self, x: "Tensor") -> "Tensor":
@@ -158,15 +155,13 @@ class _Compiled:
         return self._graphs[shape]
 
 
-def _compiled(levels: "Levels", x: "Tensor") -> Callable[[np.ndarray], np.ndarray]:
+def _compiled(levels: "nets.Levels", x: "Tensor") -> Callable[[np.ndarray], np.ndarray]:
     import openvino
     import torch
 
-    from focusmap.nets import OneSize
-
     example = x[:1].contiguous().expand(2, *x.shape[1:])
     batch = {0: torch.export.Dim("n_images")}
-    program = torch.export.export(OneSize(levels).eval(), (example,), dynamic_shapes=(batch,))
+    program = torch.export.export(nets.OneSize(levels).eval(), (example,), dynamic_shapes=(batch,))
     model = openvino.convert_model(program)
     settings = {**EXACT, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     graph = openvino.compile_model(model, "CPU", settings)

@@ -11,10 +11,8 @@ from typing import cast
 import numpy as np
 
 from focusmap import heatmaps, training
-from focusmap.errors import InputError
-from focusmap.files import Json, branch, check_sealed, items, read_json
+from focusmap.basics import InputError, Json, branch, check_sealed, items, read_json, require
 from focusmap.images import AnyPreparation, Preparation, preparation_from
-from focusmap.installation import require
 from focusmap.models.folder import load_model, place_of
 from focusmap.models.formats import CARD, IMAGES, LOGITS, RUNTIMES, Ask, format_of, made_from, prepared_name
 from focusmap.models.predictor import Looked, ModelCard, Predictor, read_card

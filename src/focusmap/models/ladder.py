@@ -16,39 +16,22 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from focusmap.basics import Json, Reason, read_json, read_table, reason_entries, write_json, write_table
 from focusmap.evaluation import apply, baseline_run, divisors, read_predictions, write_predictions
-from focusmap.files import Json, read_json, read_table, write_json, write_table
-from focusmap.models.choice import (
-    FINE_TUNED,
-    FROM_SCRATCH,
-    MEAN,
-    PROBE,
-    SIMPLE,
-    Rung,
-    choose,
-    log_loss,
-    score,
-    truth_of,
-)
-from focusmap.models.configure import SMALL, climbing_on
-from focusmap.models.ensemble import combine
-from focusmap.models.fit_nets import over_sizes
-from focusmap.models.folder import load_model, save_model
+from focusmap.models import choice, configure, ensemble, fit_nets, folder, predictor
 from focusmap.models.mirroring import mirroring, of_folds
-from focusmap.models.predictor import Predictor, calibrated
 from focusmap.models.rungs import Clock, fine_tuned_recipe, from_scratch_recipe, own_size, probe_recipe
-from focusmap.reasons import Reason, reason_entries
 from focusmap.study import Recipe, Run, RunOptions, read_recipe
 
 if TYPE_CHECKING:
     from focusmap.models.training import Training
 
 # The simplest first; a model without maps comes after the probe.
-SINGLE = (PROBE, SIMPLE, FROM_SCRATCH, FINE_TUNED)
+SINGLE = (choice.PROBE, choice.SIMPLE, choice.FROM_SCRATCH, choice.FINE_TUNED)
 # Test is only predicted: `focusmap.evaluation.simpler` sets the rungs beside the chosen one.
 ASKED = ("test", "tune")
 
-Fit = Callable[["Training", RunOptions], Predictor]
+Fit = Callable[["Training", RunOptions], predictor.Predictor]
 
 
 @dataclass
@@ -58,32 +41,32 @@ class _Climb:
     training: "Training"
     options: RunOptions
     mirror: dict[str, Json]
-    rungs: list[Rung] = field(default_factory=list)
+    rungs: list[choice.Rung] = field(default_factory=list)
 
-    def add(self, rung: Rung) -> None:
+    def add(self, rung: choice.Rung) -> None:
         """Put a rung in its place."""
         known = {**{one.name: one for one in self.rungs}, rung.name: rung}
         self.rungs = [known[name] for name in SINGLE if name in known]
 
     def add_simple(self) -> bool:
         """Return whether the simple model, which is set beside the first answer, has come meanwhile; put it there."""
-        is_known = any(rung.name == SIMPLE for rung in self.rungs)
-        simple = None if is_known else _reached(SIMPLE, self.training, {})
+        is_known = any(rung.name == choice.SIMPLE for rung in self.rungs)
+        simple = None if is_known else _reached(choice.SIMPLE, self.training, {})
         if simple is not None:
             self.add(simple)
         return simple is not None
 
-    def chosen(self) -> Rung:
+    def chosen(self) -> choice.Rung:
         """Return the rung that the tuning set prefers, and write ``ladder.json``."""
-        nets = [rung for rung in self.rungs if rung.name != SIMPLE]
+        nets = [rung for rung in self.rungs if rung.name != choice.SIMPLE]
         candidates = [*self.rungs, *([_mean(nets, self.training)] if len(nets) > 1 else [])]
-        best, reason = choose(candidates, self.training)
+        best, reason = choice.choose(candidates, self.training)
         _write(candidates, best, reason, self.training, self.options)
         write_json(self.training.run.ladder, {**read_json(self.training.run.ladder), "mirror": self.mirror})
         return best
 
 
-def climb(training: "Training", options: RunOptions, fit: Fit, clock: Clock) -> Iterator[Rung]:
+def climb(training: "Training", options: RunOptions, fit: Fit, clock: Clock) -> Iterator[choice.Rung]:
     """Yield the best model so far whenever a rung is done, calibrated on the tuning set; ``ladder.json`` says why.
 
     Rungs that lie in the run already are not trained again. Fine-tuning is, where another budget allows more epochs.
@@ -98,13 +81,13 @@ def climb(training: "Training", options: RunOptions, fit: Fit, clock: Clock) -> 
         Says how many seconds the next rung may take.
     """
     earlier = read_json(training.run.ladder) if training.run.ladder.is_file() else {}
-    backbone = climbing_on(options.devices).backbone
+    backbone = configure.climbing_on(options.devices).backbone
     decided, mirror = mirroring(training, probe_recipe(training.recipe, backbone), options)
     training = replace(training, recipe=decided)
     reached = [rung for name in SINGLE if (rung := _reached(name, training, earlier))]
     found = _Climb(training, options, mirror, reached)
     if not found.rungs:
-        found.rungs.append(_climbed(PROBE, training, probe_recipe(training.recipe, backbone), options, fit))
+        found.rungs.append(_climbed(choice.PROBE, training, probe_recipe(training.recipe, backbone), options, fit))
     yield found.chosen()
     for name in _trained_after_probe(training):
         if (recipe := _next_recipe(name, training, options, clock, earlier)) is not None:
@@ -120,21 +103,21 @@ def _trained_after_probe(training: "Training") -> tuple[str, ...]:
     """Return the rungs above the probe, and above the simple model, that are trained for this kind of study."""
     if training.recipe.shape:
         # Nothing that is pretrained for images can be tuned to volumes.
-        return (FROM_SCRATCH,)
-    is_small = training.cohort.images is None and own_size(training) <= SMALL
-    return (FROM_SCRATCH, FINE_TUNED) if is_small else (FINE_TUNED,)
+        return (choice.FROM_SCRATCH,)
+    is_small = training.cohort.images is None and own_size(training) <= configure.SMALL
+    return (choice.FROM_SCRATCH, choice.FINE_TUNED) if is_small else (choice.FINE_TUNED,)
 
 
-def _reached(name: str, training: "Training", earlier: Mapping[str, Json]) -> Rung | None:
+def _reached(name: str, training: "Training", earlier: Mapping[str, Json]) -> choice.Rung | None:
     """Return a rung as it was left by an earlier climb; None where it is not done."""
-    run, task = baseline_run(training.run) if name == SIMPLE else training.run.rung(name), training.cohort.task
+    run, task = baseline_run(training.run) if name == choice.SIMPLE else training.run.rung(name), training.cohort.task
     if not run.predictions("tune").is_file():
         return None
     found = {part: read_predictions(run.predictions(part), task) for part in ASKED if run.predictions(part).is_file()}
     entries = cast(list[Mapping[str, Json]], earlier.get("rungs", []))
     seconds = next((float(cast(float, entry["seconds"])) for entry in entries if entry["name"] == name), 0.0)
     attention = read_table(run.attention) if run.attention.is_file() else None
-    return Rung(name, load_model(run.model), found["tune"], seconds, found.get("test"), attention)
+    return choice.Rung(name, folder.load_model(run.model), found["tune"], seconds, found.get("test"), attention)
 
 
 def _next_recipe(
@@ -144,7 +127,7 @@ def _next_recipe(
 
     One that was stopped goes on as it was begun, unless the budget is another one.
     """
-    run, wanted = training.run.rung(name), fine_tuned_recipe if name == FINE_TUNED else from_scratch_recipe
+    run, wanted = training.run.rung(name), fine_tuned_recipe if name == choice.FINE_TUNED else from_scratch_recipe
     kept = read_recipe(run.recipe) if run.recipe.is_file() else None
     if kept is None:
         return wanted(training, clock.share(), options)
@@ -158,16 +141,16 @@ def _next_recipe(
     return None if is_done else kept
 
 
-def _climbed(name: str, training: "Training", recipe: Recipe, options: RunOptions, fit: Fit) -> Rung:
+def _climbed(name: str, training: "Training", recipe: Recipe, options: RunOptions, fit: Fit) -> choice.Rung:
     started = time.monotonic()
     own = training.rung(name, recipe, options)
     recipe.to_yaml(own.run.recipe)
     model = fit(own, options)
-    if name == FINE_TUNED:
-        learnt, model = model, over_sizes(model, training, recipe)
+    if name == choice.FINE_TUNED:
+        learnt, model = model, fit_nets.over_sizes(model, training, recipe)
         # Asked of the images that the ladder holds, which are larger than those that it learnt from.
         own = own if model is learnt else replace(own, store=training.store)
-    save_model(model, own.run.model)
+    folder.save_model(model, own.run.model)
     asked = {part: own.asked(model, part) for part in ASKED if own.split.ids(part)}
     found = {part: one.predictions for part, one in asked.items()}
     for part, predictions in found.items():
@@ -175,8 +158,8 @@ def _climbed(name: str, training: "Training", recipe: Recipe, options: RunOption
     attention = asked["test"].attention if "test" in asked else None
     if attention is not None:
         write_table(own.run.attention, attention)
-    rung = Rung(name, model, found["tune"], time.monotonic() - started, found.get("test"), attention)
-    reached = score(rung.tune, truth_of(rung.tune, training))
+    rung = choice.Rung(name, model, found["tune"], time.monotonic() - started, found.get("test"), attention)
+    reached = choice.score(rung.tune, choice.truth_of(rung.tune, training))
     said = f"{reached:.3f} on the tuning set" if np.isfinite(reached) else "no score: one class in the tuning set"
     options.say(f"{called(training.run, name)}: {said}, {rung.seconds:.0f} s")
     return rung
@@ -192,15 +175,15 @@ def called(run: Run, name: str) -> str:
     return f"{name} of fold {run.folder.name}" if run.folder.parent.name == "folds" else name
 
 
-def _mean(rungs: Sequence[Rung], training: "Training") -> Rung:
+def _mean(rungs: Sequence[choice.Rung], training: "Training") -> choice.Rung:
     """Return the mean of the calibrated logits of the two best, calibrated itself; nothing is looked at again."""
     started = time.monotonic()
-    truth = truth_of(rungs[0].tune, training)
-    best = sorted((score(rung.tune, truth), -k) for k, rung in enumerate(rungs))[-2:]
+    truth = choice.truth_of(rungs[0].tune, training)
+    best = sorted((choice.score(rung.tune, truth), -k) for k, rung in enumerate(rungs))[-2:]
     rungs = [rungs[k] for k in sorted(-k for _, k in best)]
-    model = combine([rung.model for rung in rungs], (), "rungs")
+    model = ensemble.combine([rung.model for rung in rungs], (), "rungs")
     logits = {part: _mean_logits(rungs, part) for part in rungs[0].found}
-    model = calibrated(model, logits["tune"], truth_of(rungs[0].tune, training))
+    model = predictor.calibrated(model, logits["tune"], choice.truth_of(rungs[0].tune, training))
     found = {
         part: replace(rungs[0].found[part], logits=one, probabilities=apply(model.task, one, model.card.temperatures))
         for part, one in logits.items()
@@ -210,24 +193,26 @@ def _mean(rungs: Sequence[Rung], training: "Training") -> Rung:
     if weights:
         each = np.stack([one["attention"].to_numpy(dtype=np.float64) for one in weights])
         attention = weights[0].assign(attention=np.round(each.mean(axis=0), 4))
-    return Rung(MEAN, model, found["tune"], time.monotonic() - started, found.get("test"), attention)
+    return choice.Rung(choice.MEAN, model, found["tune"], time.monotonic() - started, found.get("test"), attention)
 
 
-def _mean_logits(rungs: Sequence[Rung], part: str) -> np.ndarray:
+def _mean_logits(rungs: Sequence[choice.Rung], part: str) -> np.ndarray:
     """Return ``(N, L)`` of a part, as `focusmap.models.ensemble.MeanModel` gives them."""
     told = [rung.found[part].logits / divisors(rung.model.task, rung.model.card.temperatures) for rung in rungs]
     return np.asarray(np.mean(told, axis=0))
 
 
-def _write(rungs: Sequence[Rung], chosen: Rung, reason: str, training: "Training", options: RunOptions) -> None:
+def _write(
+    rungs: Sequence[choice.Rung], chosen: choice.Rung, reason: str, training: "Training", options: RunOptions
+) -> None:
     """Write ``ladder.json``: each rung with its scores on the tuning set and its time, the choice, and its reason."""
-    truth = truth_of(chosen.tune, training)
+    truth = choice.truth_of(chosen.tune, training)
     entries: list[Json] = [
         {
             "name": rung.name,
             "inner": {
-                "score": _defined(score(rung.tune, truth)),
-                "log_loss": _defined(log_loss(rung.tune, truth)),
+                "score": _defined(choice.score(rung.tune, truth)),
+                "log_loss": _defined(choice.log_loss(rung.tune, truth)),
                 "n": len(rung.tune),
             },
             "seconds": round(rung.seconds, 1),

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from focusmap.files import Json, read_json, write_json
+from focusmap import nets
+from focusmap.basics import Json, read_json, write_json
 from focusmap.models.frozen import kept_features, key_of
 from focusmap.models.probe import basis_of, held_out_losses, inner_folds, logistic_path, standardised
 from focusmap.statistics import wilson
@@ -20,7 +21,6 @@ from focusmap.study import Recipe, RunOptions
 
 if TYPE_CHECKING:
     from focusmap.models.training import Training
-    from focusmap.nets import LevelsNet
 
 # Chest films of adults: .78 to .95; breast ultrasound, fundus and tiles: .53 to .72 (docs/results.md).
 TOLD_APART_BELOW = 0.75
@@ -84,7 +84,7 @@ def mirroring(training: "Training", probe: Recipe, options: RunOptions) -> tuple
     return replace(recipe, augmentation=replace(recipe.augmentation, mirror=is_on)), found
 
 
-def sides_of(net: "LevelsNet", training: "Training", options: RunOptions) -> Sides:
+def sides_of(net: "nets.LevelsNet", training: "Training", options: RunOptions) -> Sides:
     """Return how often images of the cohort are told from their mirror images; found once, and kept in the store."""
     store = training.store
     assert store is not None
@@ -116,18 +116,16 @@ def told_apart(images: np.ndarray, mirror_images: np.ndarray, folds: np.ndarray,
     return Sides(share, cast(float, wilson(round(share * n_patients), n_patients).high), len(images), n_patients)
 
 
-def _smallest(net: "LevelsNet", features: np.ndarray) -> np.ndarray:
+def _smallest(net: "nets.LevelsNet", features: np.ndarray) -> np.ndarray:
     """Return the part ``(N, D / S)`` of features that is of the last of the S sizes."""
     by_statistic = features.reshape(len(features), 3, len(cast("tuple[float, ...]", net.backbone.sizes)), -1)
     return by_statistic[:, :, -1].reshape(len(features), -1)
 
 
-def _helps(net: "LevelsNet", training: "Training", options: RunOptions) -> bool:
+def _helps(net: "nets.LevelsNet", training: "Training", options: RunOptions) -> bool:
     """Return whether mirror images make predictions of inner folds no worse, and those of no target clearly."""
-    from focusmap.nets import continuous_scales
-
     task, rows = training.cohort.task, training.cohort.of(training.split.ids("train"))
-    truth = standardised(task, rows.learnt, continuous_scales(task, rows.learnt))
+    truth = standardised(task, rows.learnt, nets.continuous_scales(task, rows.learnt))
     folds = inner_folds(rows, training.recipe.seed)
     plain = kept_features(net, training, rows, options.progress).astype(np.float64)
     both = (plain + kept_features(net, training, rows, options.progress, mirrored=True)) / 2
@@ -137,12 +135,11 @@ def _helps(net: "LevelsNet", training: "Training", options: RunOptions) -> bool:
     return bool(np.nanmean(more) <= 0 and not (np.nanmean(more, axis=0) > CLEARLY * errors).any())
 
 
-def _net(probe: Recipe, training: "Training", options: RunOptions) -> "LevelsNet":
-    from focusmap.nets import architecture_of, build_net
+def _net(probe: Recipe, training: "Training", options: RunOptions) -> "nets.LevelsNet":
     from focusmap.training import choose_devices
 
-    net = build_net(architecture_of(probe, training.cohort.task), probe.weights, probe.seed)
-    return cast("LevelsNet", net.to(choose_devices(options.devices).accelerator))
+    net = nets.build_net(nets.architecture_of(probe, training.cohort.task), probe.weights, probe.seed)
+    return cast("nets.LevelsNet", net.to(choose_devices(options.devices).accelerator))
 
 
 def of_folds(ladders: Sequence[Mapping[str, Json]]) -> Json:

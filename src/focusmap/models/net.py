@@ -10,10 +10,9 @@ from typing import cast
 import numpy as np
 import torch
 
-from focusmap.errors import InputError, ModelError
+from focusmap.basics import InputError, Json, ModelError
 from focusmap.evaluation import Reference
 from focusmap.evaluation.localisation import measures
-from focusmap.files import Json
 from focusmap.heatmaps import FOCUS, ImageView, evidence_in
 from focusmap.images import AnyPreparation, preparation_from, to_source
 from focusmap.models.predictor import Looked, ModelCard, Predictor, mean_card

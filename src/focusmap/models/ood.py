@@ -21,8 +21,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from focusmap.errors import ModelError
-from focusmap.files import atomic, read_json, write_json
+from focusmap.basics import ModelError, atomic, read_json, write_json
 from focusmap.study import Cohort, Run, Samples, load_cohort
 
 if TYPE_CHECKING:

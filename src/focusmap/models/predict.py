@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from focusmap.basics import Json, Progress, read_json, read_table, silent, write_json
 from focusmap.evaluation import ID_COLUMNS, EvaluationOptions, Predictions, apply, compare_predictions
-from focusmap.files import Json, read_json, read_table, write_json
 from focusmap.models.folder import load_model
 from focusmap.models.ood import Ood
 from focusmap.models.predictor import Answers, Looked, Predictor, answer, one_after_another
 from focusmap.models.preparing import store_for
-from focusmap.progress import Progress, silent
 from focusmap.study import NO_VIEW, Batch, Cohort, Run, RunOptions, Samples, images_of, read_recipe
 from focusmap.study.flags import Flag, Flags, side_by_side
 

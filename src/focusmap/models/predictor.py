@@ -13,9 +13,8 @@ from typing import Protocol, TypeGuard, TypeVar, cast
 import numpy as np
 
 from focusmap import evaluation, heatmaps, images
-from focusmap.errors import ModelError, suggest
+from focusmap.basics import Json, ModelError, read_json, suggest, write_json
 from focusmap.evaluation import MapThreshold
-from focusmap.files import Json, read_json, write_json
 from focusmap.study import DEFAULT_THRESHOLD, Batch, Cohort, Flag, Flags, Needs, Task, side_by_side
 
 FORMAT = 1

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from focusmap import images
 from focusmap.audit import image_summary_of
-from focusmap.files import Json, file_hash, read_json, write_json
+from focusmap.basics import Json, file_hash, read_json, write_json
 from focusmap.models.configure import check_model, preparation_for, resolved, rows_for
 from focusmap.study import Cohort, Recipe, Run, RunOptions, parse_model, read_recipe, with_images, write_cohort
 from focusmap.study.split import Split, SplitOptions, make_split, write_split

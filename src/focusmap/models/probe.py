@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from focusmap import nets
+from focusmap.basics import Progress, silent
 from focusmap.models.fit_nets import case_model, net_card, untrained_case_net
 from focusmap.models.frozen import kept_features
 from focusmap.models.predict import Predicted, look, predictions_of
 from focusmap.models.predictor import Looked, answer
-from focusmap.progress import Progress, silent
 from focusmap.study import Cohort, RunOptions, Target, Task, check_learnable
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
-from focusmap.errors import ModelError
-from focusmap.files import Json
+from focusmap.basics import Json, ModelError
 from focusmap.images import AnyPreparation, preparation_from
 from focusmap.models.features import ImageFeatures, fit_features
 from focusmap.models.fitting import Rows, TargetModel, fit_target, screened, target_model

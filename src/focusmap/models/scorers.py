@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from focusmap.errors import ModelError
+from focusmap.basics import ModelError
 
 BLOCK = 4096
 

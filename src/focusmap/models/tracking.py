@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from focusmap.files import Json, branch, number, read_json, read_table, table_name, text
-from focusmap.installation import require
+from focusmap.basics import Json, branch, number, read_json, read_table, require, table_name, text
 from focusmap.study import Run, read_recipe, read_study
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 import pandas as pd
 
 from focusmap import evaluation, images
+from focusmap.basics import atomic_folder, read_table, write_table
 from focusmap.evaluation import Predictions, baseline_run, joined, of_images, read_predictions, write_predictions
-from focusmap.files import atomic_folder, read_table, write_table
 from focusmap.models import configure, ensemble, fit_nets, ladder, ood, predictor, preparing, probe, rungs
 from focusmap.models.folder import load_model, save_model
 from focusmap.models.predict import Predicted, predict

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from focusmap.audit import look_at_sample
+from focusmap.basics import silent
 from focusmap.models.choice import PROBE, score, truth_of
 from focusmap.models.configure import IMAGE_BASELINE, TABLE_BASELINE, TABLE_DEFAULT, climbing_on, resolved, usual_net
 from focusmap.models.preparing import store_for
 from focusmap.models.training import Training, train_calibrated
 from focusmap.nets import at_hand
-from focusmap.progress import silent
 from focusmap.study import Cohort, Recipe, Run, RunOptions, Split, joined_patients, label_matrix, parse_model, stratify
 
 N_FOLDS = 3

@@ -10,7 +10,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.nets.staged import MONAI_NETS, PLAIN_NETS, SmallResidual
 
 OURS, OURS_3D = "small-residual", "small-residual-3d"

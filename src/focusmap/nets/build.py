@@ -7,8 +7,7 @@ from typing import cast
 
 import torch
 
-from focusmap.errors import InputError
-from focusmap.files import Json
+from focusmap.basics import InputError, Json
 from focusmap.nets import autoencoder, backbones, decoders, focus_net
 from focusmap.nets.levels import SLICE_SIZES, LevelsNet, build_levels
 from focusmap.nets.pooling import AVERAGE, AxisAttention, PoolingOptions, build_pooling

@@ -21,8 +21,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from focusmap.errors import InputError
-from focusmap.files import Json
+from focusmap.basics import InputError, Json
 from focusmap.nets import backbones, decoders, focus_net, table_net
 from focusmap.nets.levels import STATISTICS, Levels, build_levels, statistics_of
 from focusmap.nets.table_net import WIDTHS as TABLE_WIDTHS

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from focusmap.errors import InputError, suggest
+from focusmap.basics import InputError, suggest
 from focusmap.nets.backbones import BACKBONES, dimensions_of, is_backbone, pyramid_strides
 from focusmap.nets.grids import CONVOLUTIONS, NORMALISATIONS, on_grid
 

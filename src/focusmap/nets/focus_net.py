@@ -25,9 +25,9 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
+from focusmap.basics import Reason
 from focusmap.nets import autoencoder, backbones, decoders, grids, weights
 from focusmap.nets.pooling import AxisAttention, GatedAttention
-from focusmap.reasons import Reason
 
 
 class FocusLayers(nn.Module):

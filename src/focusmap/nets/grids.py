@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from focusmap.errors import InputError
-from focusmap.files import Json
+from focusmap.basics import InputError, Json
 from focusmap.study import Augmentation
 
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.study import Loss, TargetKind, Task, parse_target_weights
 
 # A target that is learnt to the last digit would otherwise weigh without bound.

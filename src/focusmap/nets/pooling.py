@@ -32,7 +32,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from focusmap.errors import InputError, suggest
+from focusmap.basics import InputError, suggest
 
 AVERAGE = "average"
 FIRST_SHARPNESS = 1.0

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from focusmap.errors import ModelError
-from focusmap.files import Json
+from focusmap.basics import Json, ModelError
 from focusmap.nets.focus_net import FocusNet
 from focusmap.study import Task
 

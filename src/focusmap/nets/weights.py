@@ -21,9 +21,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from focusmap.errors import InputError, MissingFileError
+from focusmap.basics import InputError, MissingFileError, Reason
 from focusmap.nets.backbones import hub_id
-from focusmap.reasons import Reason
 
 BACKBONE = "backbone."  # what the names of its tensors begin with
 # Keys under which training programs keep the weights within a checkpoint.

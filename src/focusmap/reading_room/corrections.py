@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from focusmap.errors import InputError, MissingFileError
-from focusmap.files import Json, disk_errors, refuse_existing, write_table
+from focusmap.basics import InputError, Json, MissingFileError, disk_errors, refuse_existing, write_table
 from focusmap.reading_room.shelf import Item
 from focusmap.study import names_nobody, normal_id, open_run
 

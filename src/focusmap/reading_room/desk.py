@@ -11,8 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from focusmap.errors import InputError, MissingPartError
-from focusmap.files import Json
+from focusmap.basics import InputError, Json, MissingPartError
 from focusmap.models import N_SHOWN
 from focusmap.reading_room.guard import LOOPBACK
 from focusmap.reading_room.intake import Sent

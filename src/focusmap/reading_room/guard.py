@@ -9,7 +9,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.reading_room.intake import MIB
 from focusmap.verbs.requests import ServeRequest
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from focusmap.files import IMAGE_SUFFIX
+from focusmap.basics import IMAGE_SUFFIX
 from focusmap.images import to_bytes
 
 MOST_FILES, MOST_FRAMES = 5000, 200

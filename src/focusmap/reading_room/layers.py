@@ -9,15 +9,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
-from focusmap.errors import InputError, UnreadableImageError
-from focusmap.files import Json
+from focusmap import heatmaps, images, models, study
+from focusmap.basics import InputError, Json, UnreadableImageError, read_table
 from focusmap.images import Image, SliceView, slice_view, voxel_sizes
 from focusmap.reading_room.intake import DICOM, SHOWN_WINDOW, Sent, starts, without_paths, write_pixels
 
 if TYPE_CHECKING:
-    from focusmap.heatmaps import NetView
     from focusmap.reading_room.worker import Room
 
 # Pixels of the longer side of what is shown of an image, and of a slice of a volume.
@@ -32,9 +32,7 @@ def show(sent: Sent) -> dict[str, Json]:
     `high` are the values of the lowest and the highest level, `window` what is shown of that at first, `size` the mm
     (or pixels) along slices, rows and columns of one element.
     """
-    from focusmap.images import read_image
-
-    image = read_image(sent.file)
+    image = images.read_image(sent.file)
     stack, sizes = _laid_out(image)
     low, high = (0.0, 255.0) if stack.dtype == np.uint8 else (float(stack.min()), float(stack.max()))
     window = (low, high)
@@ -88,8 +86,6 @@ def _sizes(view: SliceView, affine: np.ndarray | None) -> Sequence[float]:
 
 def _reduced(plane: np.ndarray, longest: int) -> np.ndarray:
     """Return a plane whose longer side is at most so many pixels, as means over what each covers."""
-    import cv2
-
     rows, columns = plane.shape[:2]
     scale = longest / max(rows, columns)
     if scale >= 1:
@@ -105,12 +101,10 @@ def show_alike(room: "Room", sent: Sent) -> list[Json]:
     Neither their names nor their files are told. Whether there is a file is `shown`.
     """
     from focusmap.loaded import thumbnail
-    from focusmap.models import neighbours_of
-    from focusmap.study import Declaration, read_images
 
     model, found = room.model, list[Json]()
-    samples = read_images(model.folder, model.task, [sent.file], Declaration())
-    for k, one in enumerate(neighbours_of(model.folder, model.model, samples, room.limits.alike)):
+    samples = study.read_images(model.folder, model.task, [sent.file], study.Declaration())
+    for k, one in enumerate(models.neighbours_of(model.folder, model.model, samples, room.limits.alike)):
         small = thumbnail(one.file)
         if small:
             (sent.folder / f"alike_{k}.png").write_bytes(small)
@@ -128,50 +122,44 @@ def draw_maps(room: "Room", sent: Sent, method: str | None, with_values: bool = 
         ``method``, ``unit`` and for each of ``labels`` whether it has evidence and where its colours end; ``shared``
         where that is the run's own scale, so that images can be compared.
     """
-    from focusmap.heatmaps import read_scale, unit_of
-
     view = room.view
     if view is None:
         raise InputError("the model is no net of images and has no heat maps")
     chosen = view.check(method)
     values, evidence, shape = _maps_of(room, view, sent, chosen)
-    given, labels, planes = read_scale(room.model.folder / "focus", chosen), room.model.task.label_names, []
+    given, labels, planes = heatmaps.read_scale(room.model.folder / "focus", chosen), room.model.task.label_names, []
     told: list[Json] = []
     for k, label in enumerate(labels):
         shown = values[k] / evidence.units[k]
         has_evidence = bool(evidence.has_evidence[k] and shown.max() > 0)
-        end = given.get(label) or max(float(shown.max()), unit_of(chosen).least)
+        end = given.get(label) or max(float(shown.max()), heatmaps.unit_of(chosen).least)
         told.append({"label": label, "has_evidence": has_evidence, "end": float(end), "shared": label in given})
         planes.append(np.clip(shown / max(end, 1e-12), 0, 1) if has_evidence else np.zeros_like(shown))
     levels = np.stack([_on_shown_grid(plane, shape, sent.folder) for plane in planes])
     np.save(sent.folder / "maps.npy", np.rint(levels * 255).astype(np.uint8))
     if with_values:
         np.savez_compressed(sent.folder / "values.npz", **{f"map_{k}": one for k, one in enumerate(values)})
-    return {"method": chosen, "unit": unit_of(chosen).words, "labels": told}
+    return {"method": chosen, "unit": heatmaps.unit_of(chosen).words, "labels": told}
 
 
-def _maps_of(room: "Room", view: "NetView", sent: Sent, method: str) -> tuple[np.ndarray, Any, SliceView | None]:
+def _maps_of(
+    room: "Room", view: "heatmaps.NetView", sent: Sent, method: str
+) -> tuple[np.ndarray, Any, SliceView | None]:
     """Return maps ``(L, *source_shape)`` with their evidence, and how a volume is laid out."""
-    from focusmap.heatmaps import evidence_in
-    from focusmap.images import VolumePlacement, to_source
-    from focusmap.study import Declaration, read_images
-
-    samples = read_images(room.model.folder, room.model.task, [sent.file], Declaration())
+    samples = study.read_images(room.model.folder, room.model.task, [sent.file], study.Declaration())
     columns = range(room.model.task.n_logits)
     batch = next(iter(samples.batches(view.preparations, 1)), None)
     if batch is None:
         raise UnreadableImageError(without_paths(samples.failures[0].reason, sent))
-    evidence = evidence_in(view.see(batch, method, columns), view.card, method, columns).of_image(0)
+    evidence = heatmaps.evidence_in(view.see(batch, method, columns), view.card, method, columns).of_image(0)
     placement = batch.images(view.preparations[0]).placements[0]
-    values = to_source(evidence.maps, placement)
-    layout = slice_view(values.shape[1:], placement.affine) if isinstance(placement, VolumePlacement) else None
+    values = images.to_source(evidence.maps, placement)
+    layout = slice_view(values.shape[1:], placement.affine) if isinstance(placement, images.VolumePlacement) else None
     return values, evidence, layout
 
 
 def _on_shown_grid(plane: np.ndarray, layout: SliceView | None, folder: Path) -> np.ndarray:
     """Return an array in the grid of an image's file in that of ``shown.npy``, ``(slices, rows, columns) float32``."""
-    import cv2
-
     stack = plane[np.newaxis] if layout is None else layout.stack(plane)
     _, rows, columns, *_ = np.load(folder / "shown.npy", mmap_mode="r").shape
     resized = [
@@ -187,8 +175,6 @@ def segment(room: "Room", sent: Sent) -> dict[str, Json]:
     Masks as written, in the grid of the image's file, lie beside it in the folder ``masks``.
     """
     import focusmap
-    from focusmap.files import read_table
-    from focusmap.images import read_image
 
     out = sent.folder / "masks"
     shutil.rmtree(out, ignore_errors=True)
@@ -204,7 +190,7 @@ def segment(room: "Room", sent: Sent) -> dict[str, Json]:
         made.rename(out)
     index, found, planes = read_table(out / "index.csv"), [], []
     for row in index.to_dict("records"):
-        image = read_image(out / str(row["mask"]))
+        image = images.read_image(out / str(row["mask"]))
         layout = None if image.pixels.ndim == 3 else slice_view(image.source_shape, image.affine)
         planes.append(_on_shown_grid((image.pixels[0] > 0).astype(np.float32), layout, sent.folder) >= 0.5)
         found.append({str(key): str(value) for key, value in row.items() if key not in ("image_id", "path")})
@@ -216,12 +202,10 @@ def segment(room: "Room", sent: Sent) -> dict[str, Json]:
 
 def keep(room: "Room", sent: Sent, folder: Path, stem: str) -> tuple[str, str]:  # noqa: ARG001  (as every task)
     """Write an image without anything that says whose it is, and return its file's name and its patient as sent."""
-    from focusmap.images import identity, read_image, write_nifti
-
-    image = read_image(sent.file)
-    patient = identity(sent.file).patient_id if starts(sent.file, 128, DICOM) else ""
+    image = images.read_image(sent.file)
+    patient = images.identity(sent.file).patient_id if starts(sent.file, 128, DICOM) else ""
     folder.mkdir(parents=True, exist_ok=True)
     if len(image.source_shape) == 3:
-        write_nifti(folder / f"{stem}.nii.gz", image.pixels, image.affine)
+        images.write_nifti(folder / f"{stem}.nii.gz", image.pixels, image.affine)
         return f"{stem}.nii.gz", patient
     return write_pixels(folder / stem, image.pixels).name, patient

@@ -9,14 +9,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from focusmap.errors import MissingPartError
-from focusmap.files import Json, branch, items, number, text
+from focusmap.basics import Json, MissingPartError, as_cell, branch, items, number, text
 from focusmap.reading_room.shelf import Item, plane_of
 from focusmap.report import DASH, Words, forests, headline, limitations, metric_tables, read_run
 from focusmap.report.cohort_section import cohort_section
 from focusmap.report.page import data_uri, render_page, require_pdf, style_sheet, write_page, write_pdf
 from focusmap.report.verdict_section import verdict_section
-from focusmap.tables import as_cell
 
 TEMPLATES, STATIC = Path(__file__).parent / "templates", Path(__file__).parent / "static"
 SHEET_SIDE = 900

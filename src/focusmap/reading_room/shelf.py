@@ -17,8 +17,7 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from focusmap.errors import FocusmapError, MissingFileError
-from focusmap.files import Json, remove_abandoned
+from focusmap.basics import FocusmapError, Json, MissingFileError, remove_abandoned
 from focusmap.reading_room.desk import BusyError, Desk, alike_of
 from focusmap.reading_room.intake import MIB, Sent, suffix_of
 

@@ -25,15 +25,10 @@ from starlette.exceptions import HTTPException as StarletteError
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
-from focusmap.errors import FocusmapError, InputError, MissingFileError, MissingPartError
-from focusmap.files import Json
-from focusmap.reading_room import pages
-from focusmap.reading_room.corrections import FOLDER, IMAGES, stem_of, store
+from focusmap.basics import LANGUAGES, FocusmapError, InputError, Json, Language, MissingFileError, MissingPartError
+from focusmap.reading_room import corrections, guard, intake, pages
 from focusmap.reading_room.desk import BusyError, Desk, RefusedImageError
-from focusmap.reading_room.guard import Guard, check_address
-from focusmap.reading_room.intake import MOST_FILES, Sent
 from focusmap.reading_room.shelf import Files, Item, Shelf, plane_of
-from focusmap.reasons import LANGUAGES, Language
 from focusmap.report import Words, words_in
 from focusmap.study import open_run
 from focusmap.verbs.requests import ServeRequest
@@ -69,7 +64,7 @@ def serve(folder: Path, request: ServeRequest = ServeRequest(), ready: Callable[
     import uvicorn
 
     request = replace(request, token=request.token or os.environ.get("FOCUSMAP_TOKEN", ""))
-    check_address(request)
+    guard.check_address(request)
     open_run(folder)
     desk = Desk(folder, request)
     try:
@@ -84,7 +79,7 @@ def serve(folder: Path, request: ServeRequest = ServeRequest(), ready: Callable[
         desk.close()
 
 
-def site_of(folder: Path, desk: Desk) -> Guard:
+def site_of(folder: Path, desk: Desk) -> guard.Guard:
     """Return the site of a run, behind its guard."""
     shelf = Shelf(desk)
 
@@ -107,7 +102,7 @@ def site_of(folder: Path, desk: Desk) -> Guard:
     _add_programs(app, shelf)
     _add_watching(app, shelf)
     app.add_middleware(GZipMiddleware, minimum_size=2048, compresslevel=1)
-    return Guard(app, desk.limits)
+    return guard.Guard(app, desk.limits)
 
 
 def _version() -> str:
@@ -171,7 +166,7 @@ def _visitor(request: Request) -> str:
 
 async def _files_of(request: Request) -> list[tuple[str, BinaryIO]]:
     """Return the files of a form by what their sender calls them."""
-    form = await request.form(max_files=MOST_FILES, max_fields=16)
+    form = await request.form(max_files=intake.MOST_FILES, max_fields=16)
     found = [
         (value.filename or "image", value.file) for _, value in form.multi_items() if isinstance(value, UploadFile)
     ]
@@ -278,9 +273,9 @@ def _add_outcomes(app: FastAPI, folder: Path, shelf: Shelf) -> None:
         item = shelf.get(_visitor(request), item_id)
         if item.state != "answered" or label not in pages.classes_of(shelf.desk.facts, target):
             raise InputError(f"{label!r} is no class of {target!r}.")
-        place = folder / FOLDER / IMAGES
-        kept = shelf.desk.ask("keep", item.sent, place, stem_of(item.sent.file)).result()
-        store(folder, item, (target, label), kept)
+        place = folder / corrections.FOLDER / corrections.IMAGES
+        kept = shelf.desk.ask("keep", item.sent, place, corrections.stem_of(item.sent.file)).result()
+        corrections.store(folder, item, (target, label), kept)
         item.corrected[target] = label
         return item.told()
 
@@ -310,7 +305,7 @@ def _add_programs(app: FastAPI, shelf: Shelf) -> None:
     async def predict(request: Request) -> dict[str, Any]:
         """Return what the model says of each file; what is sent is removed when it is answered."""
 
-        def ask(sent: Sequence[Sent]) -> Any:
+        def ask(sent: Sequence[intake.Sent]) -> Any:
             said = shelf.desk.ask("answer", list(sent), False).result()
             return [{"name": one.name, **answer} for one, answer in zip(sent, said, strict=True)]
 
@@ -320,7 +315,7 @@ def _add_programs(app: FastAPI, shelf: Shelf) -> None:
     async def explain(request: Request, method: str | None = None) -> dict[str, Any]:
         """Return the answers with heat maps: values in the grid of each file, as float32 in a file of NumPy (npz)."""
 
-        def ask(sent: Sequence[Sent]) -> Any:
+        def ask(sent: Sequence[intake.Sent]) -> Any:
             said = shelf.desk.ask("answer", list(sent), True).result()
             return [_with_maps(shelf, one, answer, method) for one, answer in zip(sent, said, strict=True)]
 
@@ -332,7 +327,7 @@ def _add_programs(app: FastAPI, shelf: Shelf) -> None:
         if not shelf.desk.facts["can_segment"]:
             raise InputError(NOT_SEGMENTED)
 
-        def drawn(one: Sent) -> dict[str, Any]:
+        def drawn(one: intake.Sent) -> dict[str, Any]:
             try:
                 shelf.desk.ask("answer", [one], True).result()
                 lesions = shelf.desk.ask("segment", one).result()["lesions"]
@@ -344,14 +339,14 @@ def _add_programs(app: FastAPI, shelf: Shelf) -> None:
         return {"answers": await _once(request, shelf, lambda sent: [drawn(one) for one in sent])}
 
 
-def _with_maps(shelf: Shelf, one: Sent, answer: Mapping[str, Json], method: str | None) -> dict[str, Any]:
+def _with_maps(shelf: Shelf, one: intake.Sent, answer: Mapping[str, Json], method: str | None) -> dict[str, Any]:
     if "refused" in answer:
         return {"name": one.name, **answer}
     maps = shelf.desk.ask("maps", one, method, True, urgency=2).result()
     return {"name": one.name, **answer, "maps": {**maps, "npz": _base64(one.folder / "values.npz")}}
 
 
-async def _once(request: Request, shelf: Shelf, ask: Callable[[Sequence[Sent]], Any]) -> Any:
+async def _once(request: Request, shelf: Shelf, ask: Callable[[Sequence[intake.Sent]], Any]) -> Any:
     files: Files = await _files_of(request)
     return await run_in_threadpool(shelf.asked_once, files, ask)
 

@@ -15,15 +15,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from focusmap import heatmaps, models
 from focusmap.answered import can_segment
-from focusmap.errors import FocusmapError, InputError
-from focusmap.files import Json
+from focusmap.basics import FocusmapError, InputError, Json, read_json
 from focusmap.images import identity
 from focusmap.reading_room.intake import DICOM, Sent, starts, unpack, without_paths
 from focusmap.reading_room.layers import draw_maps, keep, segment, show, show_alike
 
 if TYPE_CHECKING:
-    from focusmap.heatmaps import NetView
     from focusmap.loaded import LoadedModel
 
 GIB = 2**30
@@ -53,7 +52,7 @@ class Room:
     secret: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
 
     @property
-    def view(self) -> "NetView | None":
+    def view(self) -> "heatmaps.NetView | None":
         """The model as heat maps see it."""
         return self.model.model.explainable()
 
@@ -83,7 +82,7 @@ class Room:
         }
 
 
-def _others(view: "NetView") -> list[Json]:
+def _others(view: "heatmaps.NetView") -> list[Json]:
     usual = view.check(None)
     return [name for name in view.methods if name != usual]
 
@@ -119,12 +118,10 @@ def _done(room: Room, kind: str, told: Sequence[Any]) -> tuple[str, Any]:
 
 
 def _opened(folder: Path, limits: Limits) -> Room:
-    from focusmap.files import read_json
     from focusmap.loaded import load_model
-    from focusmap.models import needs_of
 
     loaded = load_model(folder, limits.devices, limits.engine)
-    needs = needs_of(loaded.model)
+    needs = models.needs_of(loaded.model)
     if not needs.images or needs.views or needs.covariates or any(target.baseline for target in loaded.task.targets):
         raise InputError(
             f"{folder}: is a model of tables or cases; the page shows images alone. Ask it with: "

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from focusmap.basics import Language, branch, number
 from focusmap.evaluation import ERROR, NOTICE, Answer, Predictions, Standing, Standings
-from focusmap.files import branch, number
-from focusmap.reasons import Language
 from focusmap.report.words import Words, words_in
 from focusmap.study import ANOMALY, Target, Task, flags_in_words
 

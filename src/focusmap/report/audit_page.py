@@ -12,8 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from focusmap.files import Json, branch, items, number, text
-from focusmap.reasons import Language
+from focusmap.basics import Json, Language, branch, items, number, text
 from focusmap.report.page import image_uri, write_page
 from focusmap.report.performance_section import Figure
 from focusmap.report.words import DASH, Cell, Table, Words, name_cell, words_in

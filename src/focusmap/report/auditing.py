@@ -6,11 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from focusmap.errors import FocusmapError
+from focusmap.basics import FocusmapError, Json, Language, items, number, write_json
 from focusmap.figures import Tile, write_sheet
-from focusmap.files import Json, items, number, write_json
 from focusmap.images import middle_slice, read_image
-from focusmap.reasons import Language
 from focusmap.report.audit_page import AuditImages, PairImage, render_audit
 from focusmap.report.words import words_in
 from focusmap.scale import write_unread

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
-from focusmap.errors import InputError
-from focusmap.files import Json, read_json, read_yaml, seal_of, write_json
-from focusmap.reasons import Language
+from focusmap.basics import InputError, Json, Language, read_json, read_yaml, seal_of, write_json
 from focusmap.report.page import write_page
 from focusmap.report.words import words_in
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from focusmap.files import branch, number
+from focusmap.basics import branch, number
 from focusmap.report.files import RunFiles
 from focusmap.report.words import DASH, Cell, Table, Words, name_cell
 from focusmap.study import Target, Task

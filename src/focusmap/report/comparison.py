@@ -5,21 +5,28 @@ from pathlib import Path
 
 import pandas as pd
 
+from focusmap.basics import Json, Language, branch, items, number, text
 from focusmap.evaluation import LESS_IS_BETTER
 from focusmap.figures import STYLES, compared_learning_figure, has_curves
-from focusmap.files import Json, branch, items, number, text
-from focusmap.reasons import Language
-from focusmap.report.files import numeric_history
-from focusmap.report.page import figure_uri, write_page
-from focusmap.report.performance_section import AGREEMENT, CLASSES, RANKING, VALUES, Figure, mean_metric
-from focusmap.report.verdict_section import Forest, ForestRow
+from focusmap.report import files, page, performance_section, verdict_section
 from focusmap.report.words import DASH, Cell, Footnotes, Table, Words, metric_cell, name_cell, signed_cell, words_in
 
 Tree = Mapping[str, Json]
 # Where the scale of the plot may end, and what stands for a model there, the first that two runs have.
 SCALES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 HEADLINES = ("auroc", "quadratic_kappa", "mae")
-METRICS = [key for key in dict.fromkeys((*RANKING, *AGREEMENT, *CLASSES, *VALUES)) if key != "threshold"]
+METRICS = [
+    key
+    for key in dict.fromkeys(
+        (
+            *performance_section.RANKING,
+            *performance_section.AGREEMENT,
+            *performance_section.CLASSES,
+            *performance_section.VALUES,
+        )
+    )
+    if key != "threshold"
+]
 
 
 def render_comparison(
@@ -48,7 +55,7 @@ def render_comparison(
         "metrics": _metric_tables(runs, words),
         "differences": _difference_table(differences, words),
     }
-    return write_page("compare.html", context, out / "compare.html", words)
+    return page.write_page("compare.html", context, out / "compare.html", words)
 
 
 def _answer(answer: Tree, words: Words) -> str:
@@ -68,7 +75,7 @@ def _answer(answer: Tree, words: Words) -> str:
     return words("compare.no_difference", **names, **told)
 
 
-def difference_forest(differences: Sequence[Tree], words: Words) -> Forest | None:
+def difference_forest(differences: Sequence[Tree], words: Words) -> verdict_section.Forest | None:
     """Return the paired differences of what runs are judged by, target by target, beside no difference; None without.
 
     The scale is symmetrical about 0 and ends at a round number beyond the widest interval.
@@ -89,7 +96,7 @@ def difference_forest(differences: Sequence[Tree], words: Words) -> Forest | Non
     caption = words("compare.plot_of_less" if is_less else "compare.plot", metric=name)
     n_pairs = len({(row["a"], row["b"]) for row in rows})
     drawn = [_difference_row(row, place, words, is_less=is_less, pairs=n_pairs) for row in rows]
-    return Forest(words("compare.difference"), drawn, place(0.0), ticks, False, caption)
+    return verdict_section.Forest(words("compare.difference"), drawn, place(0.0), ticks, False, caption)
 
 
 def _limits(row: Tree) -> tuple[float, float, float] | None:
@@ -100,13 +107,13 @@ def _limits(row: Tree) -> tuple[float, float, float] | None:
 
 def _difference_row(
     row: Tree, place: Callable[[float], float], words: Words, *, is_less: bool, pairs: int
-) -> ForestRow:
+) -> verdict_section.ForestRow:
     value, low, high = _limits(row) or (0.0, 0.0, 0.0)
     a, b, target = (text(row.get(key)) for key in ("a", "b", "target"))
     better = "" if low <= 0 <= high else b if (value > 0) != is_less else a
     target = words("results.mean") if target == "mean" else target
     shown = words("page.interval", low=f"{low:+.3f}", high=f"{high:+.3f}").replace("-", "−")
-    return ForestRow(
+    return verdict_section.ForestRow(
         name=f"{b} − {a}: {target}" if pairs > 1 else target,
         level="useful" if better else "cannot-be-judged",
         word=words("compare.is_better", name=better) if better else words("compare.not_shown"),
@@ -133,7 +140,7 @@ def _headline_table(runs: Sequence[Tree], words: Words) -> Table:
     for run in runs:
         metrics = branch(run, "metrics")
         name = name_cell(text(run.get("name")), text(run.get("folder")))
-        rows.append([name, *_counts(metrics), metric_cell(mean_metric(metrics), notes, bar=True)])
+        rows.append([name, *_counts(metrics), metric_cell(performance_section.mean_metric(metrics), notes, bar=True)])
     head = [words("compare.run"), words("compare.test_images"), words("compare.patients"), words("compare.mean_auroc")]
     return Table(head, rows, notes.lines())
 
@@ -148,12 +155,12 @@ def _counts(tested: Tree) -> list[Cell]:
     return [Cell(DASH if size is None else f"{size:,.0f}") for size in sizes]
 
 
-def _learning(histories: Mapping[str, pd.DataFrame], words: Words) -> Figure | None:
-    read = {name: numeric_history(table) for name, table in histories.items()}
+def _learning(histories: Mapping[str, pd.DataFrame], words: Words) -> performance_section.Figure | None:
+    read = {name: files.numeric_history(table) for name, table in histories.items()}
     drawn = {name: history for name, history in read.items() if has_curves(history)}
     if not any(key in history for history in drawn.values() for key in STYLES):
         return None
-    return Figure(words("training.curves"), figure_uri(compared_learning_figure(drawn)))
+    return performance_section.Figure(words("training.curves"), page.figure_uri(compared_learning_figure(drawn)))
 
 
 def _metric_tables(runs: Sequence[Tree], words: Words) -> list[Table]:

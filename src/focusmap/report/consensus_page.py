@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from focusmap.files import Json, branch, items, number, text
-from focusmap.reasons import Language
+from focusmap.basics import Json, Language, branch, items, number, text
 from focusmap.report.page import image_uri, write_page
 from focusmap.report.words import DASH, Cell, Footnotes, Table, Words, metric_cell, name_cell, words_in
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from focusmap.files import branch, items, number, text
+from focusmap.basics import branch, items, number, text
 from focusmap.report.files import RunFiles, Tree
 from focusmap.report.model_section import COMPARED, baselines_of
 from focusmap.report.words import DASH, Cell, Footnotes, Table, Words, decimal, metric_cell, name_cell, verdict_title

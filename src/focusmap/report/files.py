@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from focusmap.basics import Json, branch, items, number, read_json, read_table
 from focusmap.evaluation import Evidence, with_verdict
-from focusmap.files import Json, branch, items, number, read_json, read_table
 from focusmap.models import ModelCard, read_card
 from focusmap.report.words import Words
 from focusmap.study import MEAN, REPRODUCTION, ModelName, Recipe, Study, parse_model, read_recipe, read_study

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from focusmap.basics import branch, text
 from focusmap.evaluation import MOST_SHOWN, MapThreshold, is_above_guessing
 from focusmap.figures import numbers_of
-from focusmap.files import branch, text
 from focusmap.report.files import RunFiles, answers
 from focusmap.report.page import image_size, image_uri, inside
 from focusmap.report.words import Cell, Table, Words, decimal, name_cell

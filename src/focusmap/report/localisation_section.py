@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from focusmap.basics import branch, items, number, text
 from focusmap.figures import ScoreRow, score_figure
-from focusmap.files import branch, items, number, text
+from focusmap.report import focus_section, page, performance_section
 from focusmap.report.files import RunFiles, Tree
-from focusmap.report.focus_section import MapCard
-from focusmap.report.page import figure_uri, image_uri, inside
-from focusmap.report.performance_section import Figure
 from focusmap.report.words import DASH, Cell, Footnotes, Table, Words, decimal, metric_cell, name_cell, signed, words_in
 
 if TYPE_CHECKING:
@@ -30,7 +28,7 @@ class SingleMaps:
     """A row and an image for each marked lesion."""
 
     table: Table
-    cards: Sequence[MapCard]
+    cards: Sequence[focus_section.MapCard]
 
 
 def single_maps(files: RunFiles, words: Words) -> SingleMaps | None:
@@ -81,16 +79,16 @@ def _decimal(cell: object) -> str:
     return DASH if pd.isna(value) else decimal(float(value))
 
 
-def _card(files: RunFiles, row: Mapping[Hashable, object], words: Words) -> MapCard | None:
-    path = inside(files.folder, f"focus/{row['overlay']}")
+def _card(files: RunFiles, row: Mapping[Hashable, object], words: Words) -> focus_section.MapCard | None:
+    path = page.inside(files.folder, f"focus/{row['overlay']}")
     if path is None:
         return None
     said = {"hit": _hit(row, words), "probability": float(str(row["probability"]))}
     heading = f"{row['image_id']} · {row['target']}"
     if "case_id" not in row:
-        return MapCard(image_uri(path), heading, words("singles.card", **said))
+        return focus_section.MapCard(page.image_uri(path), heading, words("singles.card", **said))
     case = words("maps.case", name=row["case_id"])
-    return MapCard(image_uri(path), f"{case} · {heading}", words("singles.case_card", **said))
+    return focus_section.MapCard(page.image_uri(path), f"{case} · {heading}", words("singles.case_card", **said))
 
 
 BASELINES = ("mean_mask", "centre", "edges", "picture_only", "random")
@@ -114,7 +112,7 @@ class LocalisationSection:
     """Heat maps against reference masks or boxes."""
 
     tables: Sequence[Table]
-    figure: Figure
+    figure: performance_section.Figure
     verdict: str
     beats_baseline: bool
     unmatched: str
@@ -135,8 +133,8 @@ def localisation_section(files: RunFiles, words: Words) -> LocalisationSection |
     by_target = branch(files.scores, "by_target")
     if len(by_target) > 1:
         tables += [_score_table(name, branch(entry), IN_SHORT, words) for name, entry in by_target.items()]
-    uri = figure_uri(draw_scores(methods))
-    image = Figure(words("localisation.figure"), uri, words("localisation.figure_caption"))
+    uri = page.figure_uri(draw_scores(methods))
+    image = performance_section.Figure(words("localisation.figure"), uri, words("localisation.figure_caption"))
     shown = [table for table in tables if table.rows]
     return LocalisationSection(
         shown, image, *_verdict(methods, words), _unmatched(files.scores, words), single_maps(files, words)

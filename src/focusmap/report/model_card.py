@@ -7,13 +7,10 @@ and ethics are left to people.
 from collections.abc import Sequence
 from pathlib import Path
 
-from focusmap.files import Json, branch, number, text, write_text
-from focusmap.reasons import Language
+from focusmap.basics import Json, Language, branch, number, text, write_text
+from focusmap.report import model_section, performance_section, wording
 from focusmap.report.files import RunFiles, Tree, read_run
-from focusmap.report.model_section import called
 from focusmap.report.page import render_page
-from focusmap.report.performance_section import metric_tables
-from focusmap.report.wording import limitations
 from focusmap.report.words import DASH, Table, Words, decimal, verdict_title, words_in
 
 CARD = "model_card.md"
@@ -34,8 +31,8 @@ def write_model_card(folder: Path, language: Language = "en") -> Path | None:
         "tested": words.name("part", text(files.metrics.get("split")) or "test"),
         "verdict": verdict_title(files.metrics, words) if files.metrics else "",
         "reason": words.reason(files.metrics, "verdict_reason") if files.metrics else "",
-        "tables": [_columns(table) for table in metric_tables(_in_short(files.metrics), words)],
-        "limitations": [line for item in limitations(files, words) for line in item.texts],
+        "tables": [_columns(table) for table in performance_section.metric_tables(_in_short(files.metrics), words)],
+        "limitations": [line for item in wording.limitations(files, words) for line in item.texts],
         "labels": files.study.label_file.name,
         "rule": files.card.threshold_for,
     }
@@ -57,7 +54,7 @@ def _details(files: RunFiles, words: Words) -> list[tuple[str, str]]:
     assert card is not None
     side, start = number(card.preparation.get("size")), text(card.training.get("start"))
     facts = {
-        "model": called(files, words),
+        "model": model_section.called(files, words),
         "start": words.name("start", start) if start else "",
         "input": words("card.pixels", side=side) if side else "",
         "parameters": f"{n:,.0f}" if (n := number(manifest.get("parameters"))) else "",

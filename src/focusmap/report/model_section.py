@@ -9,7 +9,7 @@ from typing import cast
 
 import pandas as pd
 
-from focusmap.files import Json, branch, items, number, text
+from focusmap.basics import Json, branch, items, number, text
 from focusmap.report.files import RunFiles, Tree, trained_rung
 from focusmap.report.words import (
     DASH,

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from focusmap.basics import Json, branch, items, number, text
 from focusmap.figures import compared_learning_figure, has_balance, has_curves, learning_figure
-from focusmap.files import Json, branch, items, number, text
 from focusmap.report.files import RunFiles, model_name
 from focusmap.report.page import figure_uri
 from focusmap.report.performance_section import Figure

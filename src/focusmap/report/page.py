@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from focusmap.errors import MissingPartError
+from PIL import Image, ImageFile
+
+from focusmap.basics import CHINESE, PANGO, Language, MissingPartError, atomic, chinese_typeface, require, write_text
 from focusmap.figures import part_of, svg_text
-from focusmap.files import atomic, write_text
-from focusmap.installation import CHINESE, PANGO, chinese_typeface, require
-from focusmap.reasons import Language
 from focusmap.report.words import Words
 
 if TYPE_CHECKING:
@@ -43,8 +42,6 @@ def image_uri(path: Path, part: Literal["whole", "pair", "map"] = "whole") -> st
     part
         As for `focusmap.figures.overlays.part_of`.
     """
-    from PIL import Image
-
     buffer = io.BytesIO()
     with Image.open(path) as opened:
         image = opened.convert("RGB").crop(part_of(opened.size, part))
@@ -55,8 +52,6 @@ def image_uri(path: Path, part: Literal["whole", "pair", "map"] = "whole") -> st
 
 def image_size(path: Path) -> tuple[int, int]:
     """Return the width and height of an image file, which is not decoded for it."""
-    from PIL import Image
-
     with Image.open(path) as image:
         return image.width, image.height
 
@@ -154,8 +149,6 @@ def write_pdf(page: Path) -> Path:
 
 def _load_weasyprint() -> None:
     """Import it once; it looks for the shared library then, and tells Pillow to read half images without a word."""
-    from PIL import ImageFile
-
     reads_half_images = ImageFile.LOAD_TRUNCATED_IMAGES
     try:
         import weasyprint  # noqa: F401

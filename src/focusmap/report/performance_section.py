@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from focusmap.basics import branch, items, number, text
 from focusmap.evaluation import smallest_judged
 from focusmap.figures import KINDS, abstention_figure, agreement_figure, confusion_figure, confusion_figures, curves_of
-from focusmap.files import branch, items, number, text
 from focusmap.report.files import RunFiles, Tree, thresholds_of
 from focusmap.report.page import figure_uri, image_uri, inside
 from focusmap.report.words import Cell, Footnotes, Table, Words, metric_cell, metric_row, name_cell, range_text

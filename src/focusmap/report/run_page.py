@@ -6,40 +6,13 @@ from typing import cast
 
 import pandas as pd
 
-from focusmap.files import branch, items, number, read_json, text
-from focusmap.reasons import Language
+from focusmap.basics import Language, branch, items, number, read_json, text
+from focusmap.report import elsewhere_section, focus_section, model_section, origin_section, page, trust, wording
 from focusmap.report.audit_page import finding_views, severity_text
 from focusmap.report.checklists import FILE as CHECKLISTS
 from focusmap.report.cohort_section import cohort_section
-from focusmap.report.elsewhere_section import elsewhere_sections
 from focusmap.report.files import RunFiles, can_be_mapped, can_be_trusted, judged_predictions, model_name, read_run
-from focusmap.report.focus_section import (
-    case_note,
-    doubtful_section,
-    gallery,
-    hit_and_miss,
-    lot_note,
-    mistake_section,
-    threshold_note,
-)
 from focusmap.report.localisation_section import localisation_section
-from focusmap.report.model_section import (
-    attention_table,
-    baseline_tables,
-    covariate_table,
-    importance_table,
-    ladder_table,
-    sides_table,
-    why_this_model,
-)
-from focusmap.report.origin_section import (
-    learning_curves,
-    model_groups,
-    provenance_groups,
-    recipe_groups,
-    threshold_table,
-)
-from focusmap.report.page import write_page
 from focusmap.report.performance_section import (
     PerformanceSection,
     answer_section,
@@ -49,9 +22,7 @@ from focusmap.report.performance_section import (
     subgroup_tables,
 )
 from focusmap.report.segmentation_section import segmentation_section
-from focusmap.report.trust import trust_verdicts
 from focusmap.report.verdict_section import forests, verdict_section
-from focusmap.report.wording import headline, limitations
 from focusmap.report.words import Words, words_in
 from focusmap.study import short_names
 
@@ -71,8 +42,8 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         "title": _title(files, words),
         "verdict_of": verdict_section(files, words),
         "forests": forests(files, words),
-        "sentences": headline(files, words),
-        "limitations": limitations(files, words),
+        "sentences": wording.headline(files, words),
+        "limitations": wording.limitations(files, words),
         "metrics_split": words.name("part", text(files.metrics.get("split")) or "test"),
         "clustered_by": text(files.metrics.get("clustered_by")) if files.knows_patients else "",
         "cohort": cohort_section(files, words),
@@ -80,23 +51,23 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         "has_images": files.study.path_column is not None,
         **_audit(files, words),
         "split": _split_facts(files, words),
-        "recipe": recipe_groups(files, words),
-        "changed": recipe_groups(files, words, changed=True),
+        "recipe": origin_section.recipe_groups(files, words),
+        "changed": origin_section.recipe_groups(files, words, changed=True),
         "fitted_at_once": model_name(files).engine == "estimator",
-        "learning": learning_curves(files, words),
-        "ladder": ladder_table(files, words),
-        "why": why_this_model(files, words),
+        "learning": origin_section.learning_curves(files, words),
+        "ladder": model_section.ladder_table(files, words),
+        "why": model_section.why_this_model(files, words),
         "start": words.name("start", text(files.card.training.get("start"))) if files.card is not None else "",
         "performance": performance_section(files, judged, words),
         **_evidence(files, words),
-        "baselines": baseline_tables(files, words),
-        "rungs": baseline_tables(files, words, of_rungs=True),
-        "mistakes": mistake_section(files, judged, words),
-        "doubtful": doubtful_section(files, words),
-        "examples_of": hit_and_miss(files, judged, words),
+        "baselines": model_section.baseline_tables(files, words),
+        "rungs": model_section.baseline_tables(files, words, of_rungs=True),
+        "mistakes": focus_section.mistake_section(files, judged, words),
+        "doubtful": focus_section.doubtful_section(files, words),
+        "examples_of": focus_section.hit_and_miss(files, judged, words),
         **_maps(files, judged, words),
         **_model(files, words),
-        "provenance": provenance_groups(files, words),
+        "provenance": origin_section.provenance_groups(files, words),
         "checklists": _checklists(folder, words),
         "started": text(files.manifest.get("started"))[:10],
         "version": text(files.manifest.get("focusmap")),
@@ -112,7 +83,7 @@ def _evidence(files: RunFiles, words: Words) -> dict[str, object]:
         "smallest_subgroup": smallest_subgroup(files, words),
         "even_subgroups": subgroup_tables(files, words, beyond_chance=False),
         "challenges": challenge_tables(files, words),
-        "elsewhere": elsewhere_sections(files, words),
+        "elsewhere": elsewhere_section.elsewhere_sections(files, words),
         "n_patients_needed": files.challenge.get("n_patients_needed"),
         "forecast": _forecast(files, words),
     }
@@ -175,11 +146,11 @@ def _maps(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> dict[st
         "can_be_mapped": can_be_mapped(files),
         "can_be_trusted": can_be_trusted(files),
         "has_maps": files.index is not None,
-        "lot_note": lot_note(files, words),
-        "threshold_note": threshold_note(files, words),
-        "case_note": case_note(files, words),
-        "gallery": gallery(files, judged, words),
-        "trust": trust_verdicts(files.trust, words),
+        "lot_note": focus_section.lot_note(files, words),
+        "threshold_note": focus_section.threshold_note(files, words),
+        "case_note": focus_section.case_note(files, words),
+        "gallery": focus_section.gallery(files, judged, words),
+        "trust": trust.trust_verdicts(files.trust, words),
         "localisation": localisation_section(files, words),
         "segmentation": segmentation_section(files, words),
     }
@@ -187,12 +158,12 @@ def _maps(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> dict[st
 
 def _model(files: RunFiles, words: Words) -> dict[str, object]:
     return {
-        "model": model_groups(files, words),
-        "covariates": covariate_table(files, words),
-        "importance": importance_table(files, words),
-        "sides": sides_table(files, words),
-        "attention": attention_table(files, words),
-        "thresholds": threshold_table(files, words),
+        "model": origin_section.model_groups(files, words),
+        "covariates": model_section.covariate_table(files, words),
+        "importance": model_section.importance_table(files, words),
+        "sides": model_section.sides_table(files, words),
+        "attention": model_section.attention_table(files, words),
+        "thresholds": origin_section.threshold_table(files, words),
     }
 
 
@@ -250,4 +221,4 @@ def render_report(run: Path, language: Language = "en") -> Path:
         If the folder is not a run, or a file in it cannot be read.
     """
     words = words_in(language)
-    return write_page("report.html", summarise(run, words), run / "report.html", words)
+    return page.write_page("report.html", summarise(run, words), run / "report.html", words)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from focusmap.basics import branch, items, number, text
 from focusmap.evaluation import above_mean_mask, are_mostly_empty
-from focusmap.files import branch, items, number, text
 from focusmap.report.files import RunFiles, Tree
 from focusmap.report.page import image_uri, inside
 from focusmap.report.performance_section import Figure

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from focusmap.basics import Json, Language, branch, number, text
 from focusmap.figures import trust_figure
-from focusmap.files import Json, branch, number, text
-from focusmap.reasons import Language
 from focusmap.report.cohort_section import images_of_patients
 from focusmap.report.page import figure_uri, write_page
 from focusmap.report.performance_section import Figure

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
 
+from focusmap.basics import branch, items, number, text
 from focusmap.evaluation import USUAL
 from focusmap.figures import numbers_of
-from focusmap.files import branch, items, number, text
 from focusmap.report.files import RunFiles, Tree
 from focusmap.report.words import DASH, Words, decimal, verdict_title
 

@@ -4,15 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from focusmap.files import branch, items, number, text
+from focusmap.basics import branch, items, number, text
+from focusmap.report import checklists, localisation_section, model_section, performance_section, segmentation_section
 from focusmap.report.audit_page import ORDER, FindingView, finding_views
-from focusmap.report.checklists import Evidence
 from focusmap.report.cohort_section import rows_of_patients
 from focusmap.report.files import RunFiles, Tree, model_name
-from focusmap.report.localisation_section import maps_above_mean_mask
-from focusmap.report.model_section import bettered_by, called
-from focusmap.report.performance_section import mean_metric
-from focusmap.report.segmentation_section import below_mean_mask, mostly_empty
 from focusmap.report.words import Words
 from focusmap.study import Target
 
@@ -49,11 +45,11 @@ def headline(files: RunFiles, words: Words) -> list[str]:
 
 def limitations(files: RunFiles, words: Words) -> list[Limitation]:
     """Return what weakens the numbers in at most three: what was accepted, the data, and what was measured."""
-    altered = Evidence(files.folder).altered()
+    altered = checklists.Evidence(files.folder).altered()
     changed = [Caution("blocking", words("caution.altered", files=words.listed(altered, 8)))] if altered else []
     accepted = [Caution("blocking", _accepted(name, words)) for name in files.accepted]
     general = [Caution("note", words("caution.one_study"))] if files.metrics else []
-    bettered = bettered_by(files, words)
+    bettered = model_section.bettered_by(files, words)
     simpler = [Caution("warning", words("caution.simpler", names=words.listed(bettered, 8)))] if bettered else []
     numbers = [*_never_predicted(files.metrics, words), *_number_cautions(files.metrics, words)]
     groups = {
@@ -76,7 +72,7 @@ def _accepted(name: str, words: Words) -> str:
 
 def _what(files: RunFiles, words: Words) -> str:
     names = words.listed([_learnt(target, words) for target in files.task.targets], 15)
-    model = called(files, words)
+    model = model_section.called(files, words)
     said = {"names": names, "shown": words.name("shown", _shown(files))}
     what = words("summary.trained", model=model, **said) if model else words("summary.about", **said)
     if files.cohort is None:
@@ -108,7 +104,7 @@ def _tested(files: RunFiles, words: Words) -> str:
 
 
 def _result(files: RunFiles, words: Words) -> str:
-    auroc = mean_metric(files.metrics)
+    auroc = performance_section.mean_metric(files.metrics)
     value, low, high = (number(auroc.get(key)) for key in ("value", "low", "high"))
     if value is None:
         return words("summary.no_auroc")
@@ -142,15 +138,18 @@ def _in_short(view: FindingView, words: Words) -> str:
 
 def _maps(files: RunFiles, words: Words) -> list[Caution]:
     """Return a caution where lesions are marked and the maps are not shown to find them better than the mean mask."""
-    is_above = maps_above_mean_mask(files, words)
+    is_above = localisation_section.maps_above_mean_mask(files, words)
     return [Caution("warning", words("caution.maps_not_above"))] if is_above is False else []
 
 
 def _masks(files: RunFiles, words: Words) -> list[Caution]:
     """Return cautions: most masks are empty although the model finds a lesion; masks are below the mean mask."""
-    targets = mostly_empty(files.masks)
+    targets = segmentation_section.mostly_empty(files.masks)
     empty = [Caution("warning", words("caution.masks_empty", names=words.listed(targets, 8)))] if targets else []
-    return [*empty, *([Caution("warning", words("caution.masks_below"))] if below_mean_mask(files) else [])]
+    return [
+        *empty,
+        *([Caution("warning", words("caution.masks_below"))] if segmentation_section.below_mean_mask(files) else []),
+    ]
 
 
 def _never_predicted(metrics: Tree, words: Words) -> list[Caution]:

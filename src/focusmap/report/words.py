@@ -11,9 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from string import Formatter
 
-from focusmap.errors import InputError
-from focusmap.files import Json, branch, number, text
-from focusmap.reasons import LANGUAGES, SENTENCES, Language, Reason, Value, filled, read_notes, read_reason
+from focusmap.basics import InputError, Json, branch, number, text
+from focusmap.basics.reasons import LANGUAGES, SENTENCES, Language, Reason, Value, filled, read_notes, read_reason
 
 DASH = "—"
 

@@ -13,8 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
-from focusmap.errors import InputError
-from focusmap.installation import require
+from focusmap.basics import InputError, require
 from focusmap.scale.shares import Share, Tally
 
 if TYPE_CHECKING:

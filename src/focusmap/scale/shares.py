@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from focusmap.errors import InputError
-from focusmap.files import atomic
+from focusmap.basics import InputError, atomic
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,19 +10,13 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
+from focusmap.basics import Json, Progress
 from focusmap.evaluation import Reference
-from focusmap.files import Json
 from focusmap.heatmaps import ACAM, FOCUS, Item, NetView, evidence_in, items_of
 from focusmap.images import BRIGHT, DARK, AnyPlacement, VolumePlacement, mask_to_input, read_image, read_mask
 from focusmap.nets import on_grid
-from focusmap.progress import Progress
-from focusmap.segmentation.lesions import Lesion
-from focusmap.segmentation.seeds import scaled, standing_out
-from focusmap.segmentation.segmenter import Lesions
-from focusmap.segmentation.small_nets import LearningOptions
-from focusmap.segmentation.votes import Candidates, candidates_of
+from focusmap.segmentation import lesions, seeds, segmenter, small_nets, votes
 from focusmap.study import Batch, Cohort, Recipe, Run, Samples
 
 CAM = "cam"
@@ -63,10 +57,10 @@ class LesionCase:
     probability: float
     predicted: bool
 
-    def candidates(self, *polarities: str) -> Candidates:
+    def candidates(self, *polarities: str) -> votes.Candidates:
         """Return the regions that the image proposes, those of both polarities if none is named."""
         image = self.image[(slice(None), *self.content)]
-        return candidates_of(image, self.against[self.content], polarities or (DARK, BRIGHT))
+        return votes.candidates_of(image, self.against[self.content], polarities or (DARK, BRIGHT))
 
     def placed(self, region: np.ndarray) -> np.ndarray:
         """Return a region of the content on the whole grid, ``(*spatial) float32``."""
@@ -97,13 +91,13 @@ def map_methods(view: NetView) -> tuple[str, ...]:
     return (*own[:1], CAM)
 
 
-def read_cases(view: NetView, samples: Samples, lesion: Lesion) -> Iterator[LesionCase]:
+def read_cases(view: NetView, samples: Samples, lesion: lesions.Lesion) -> Iterator[LesionCase]:
     """Yield the cases that can be read, in order; the samples note the others."""
     for batch in samples.batches(view.preparations, BATCH_SIZE):
         yield from _cases_of(view, batch, lesion)
 
 
-def _cases_of(view: NetView, batch: Batch, lesion: Lesion) -> Iterator[LesionCase]:
+def _cases_of(view: NetView, batch: Batch, lesion: lesions.Lesion) -> Iterator[LesionCase]:
     images, columns = batch.images(view.preparations[0]), lesion.columns(view.card.task)
     shape, n = working_shape(images.pixels.shape[2:]), len(columns)
     others = [view.card.task.label_names.index(name) for name in lesion.negatives]
@@ -111,7 +105,7 @@ def _cases_of(view: NetView, batch: Batch, lesion: Lesion) -> Iterator[LesionCas
     said = evidence_in(sights[CAM], view.card, CAM, [*columns, *others])
     maps = {name: on_grid(torch.from_numpy(sight.maps), shape).numpy() for name, sight in sights.items()}
     against = next(iter(maps.values()))[:, n:].mean(axis=1) if others else np.zeros((len(batch.table), *shape))
-    shrunk = F.interpolate(torch.from_numpy(images.pixels), shape, mode="area").numpy()
+    shrunk = torch.nn.functional.interpolate(torch.from_numpy(images.pixels), shape, mode="area").numpy()
     for i, (item, placement) in enumerate(zip(items_of(batch), images.placements, strict=True)):
         most = int(said.probabilities[i, :n].argmax())
         of_case = {name: found[i, most] for name, found in maps.items()}
@@ -169,17 +163,17 @@ class Job:
     device: torch.device
     progress: Progress
 
-    def identity(self, lesion: Lesion) -> dict[str, Json]:
+    def identity(self, lesion: lesions.Lesion) -> dict[str, Json]:
         """Return what masks are learnt for: of one run, the same for the same."""
         settings: dict[str, Json] = {**asdict(self.recipe.segmentation), "seed": self.recipe.seed}
         # By its name, for two lesions may have one file name.
         what: dict[str, Json] = {"lesion": lesion.name, "negatives": list(lesion.negatives)}
         return {**settings, **what, "tune": self.tune_on_masks, "version": LEARNING_VERSION}
 
-    def learning(self, doing: str) -> LearningOptions:
+    def learning(self, doing: str) -> small_nets.LearningOptions:
         """Return how the small nets learn, where the model computes."""
         n_steps, seed = self.recipe.segmentation.n_steps, self.recipe.seed
-        return LearningOptions(n_steps, seed=seed, device=self.device, doing=doing, progress=self.progress)
+        return small_nets.LearningOptions(n_steps, seed=seed, device=self.device, doing=doing, progress=self.progress)
 
 
 @dataclass(frozen=True)
@@ -194,28 +188,28 @@ class Seen:
         """Return the cases that are known to have a lesion, 1, or none, 0."""
         return [case for case, known in zip(self.cases, self.known, strict=True) if known == truth]
 
-    def arrays(self, method: str) -> Lesions:
+    def arrays(self, method: str) -> segmenter.Lesions:
         """Return images, scaled maps of a method and what is known, as small nets learn from them."""
         images = np.stack([case.image for case in self.cases])
-        return Lesions(images, np.stack([scaled(case.maps[method]) for case in self.cases]), self.known)
+        return segmenter.Lesions(images, np.stack([seeds.scaled(case.maps[method]) for case in self.cases]), self.known)
 
     def stands_out(self, method: str) -> np.ndarray:
         """Return ``(N, *spatial) bool``: where maps of a method say what those of cases without a lesion do not."""
         maps, without = ([case.maps[method] for case in cases] for cases in (self.cases, self.of(0)))
-        return standing_out(maps, without)
+        return seeds.standing_out(maps, without)
 
-    def mask(self, i: int, lesion: Lesion) -> np.ndarray | None:
+    def mask(self, i: int, lesion: lesions.Lesion) -> np.ndarray | None:
         """Return the true mask ``(*spatial) bool`` of case `i`, on the grid that masks are worked out on."""
         case = self.cases[i]
         mask = true_mask(self.cohort, case.item.image_id, lesion, case.placement.source_shape)
         if mask is None:
             return None
         whole = torch.from_numpy(mask_to_input(mask, case.placement).astype(np.float32))
-        shrunk = F.interpolate(whole[None, None], case.image.shape[1:], mode="area")[0, 0]
+        shrunk = torch.nn.functional.interpolate(whole[None, None], case.image.shape[1:], mode="area")[0, 0]
         return np.asarray(shrunk.numpy() >= 1 / 2)
 
 
-def see(view: NetView, cohort: Cohort, lesion: Lesion, job: Job) -> Seen:
+def see(view: NetView, cohort: Cohort, lesion: lesions.Lesion, job: Job) -> Seen:
     """Return the maps of what a cohort is learnt or tuned from: as many cases as the recipe takes."""
     cohort = _chosen(cohort, lesion, job.recipe.segmentation.max_cases, job.recipe.seed)
     # An image that cannot be read is none to learn from; training has named it already.
@@ -224,7 +218,7 @@ def see(view: NetView, cohort: Cohort, lesion: Lesion, job: Job) -> Seen:
     return Seen(cases, lesion.truth(rows.task, rows.truth), rows)
 
 
-def true_mask(cohort: Cohort, image_id: str, lesion: Lesion, shape: tuple[int, ...]) -> np.ndarray | None:
+def true_mask(cohort: Cohort, image_id: str, lesion: lesions.Lesion, shape: tuple[int, ...]) -> np.ndarray | None:
     """Return the true mask ``(*shape) bool`` of a lesion: empty where it is known that there is none; None unknown.
 
     Raises
@@ -238,7 +232,7 @@ def true_mask(cohort: Cohort, image_id: str, lesion: Lesion, shape: tuple[int, .
     return Reference(cohort).mask(image_id, lesion.labels[0], shape)
 
 
-def marked_elsewhere(cohort: Cohort, lesion: Lesion) -> tuple[int, int]:
+def marked_elsewhere(cohort: Cohort, lesion: lesions.Lesion) -> tuple[int, int]:
     """Return of images that are known to have no lesion how many have a mask that marks something, and have a mask.
 
     At most `MASKS_LOOKED_AT` are opened.
@@ -249,7 +243,7 @@ def marked_elsewhere(cohort: Cohort, lesion: Lesion) -> tuple[int, int]:
     return sum(bool(read_mask(file).any()) for file in files[:MASKS_LOOKED_AT]), len(files[:MASKS_LOOKED_AT])
 
 
-def _chosen(cohort: Cohort, lesion: Lesion, limit: int, seed: int) -> Cohort:
+def _chosen(cohort: Cohort, lesion: lesions.Lesion, limit: int, seed: int) -> Cohort:
     """Return at most `limit` cases of what is known: all with a lesion if they are no more than half, others by lot."""
     known, rng = lesion.truth(cohort.task, cohort.truth), np.random.default_rng(seed)
     with_lesion, without = (rng.permutation(np.flatnonzero(known == value)) for value in (1, 0))

@@ -12,31 +12,11 @@ from functools import partial
 
 import numpy as np
 
-from focusmap.errors import DiskError
+from focusmap.basics import DiskError
 from focusmap.evaluation import PICTURE_ONLY, mean_mask, resized
 from focusmap.heatmaps import file_name
 from focusmap.images import to_source
-from focusmap.segmentation.cases import CAM, Job, LesionCase, Member, Seen, map_methods, see
-from focusmap.segmentation.lesions import Lesion
-from focusmap.segmentation.seeds import (
-    SeedThresholds,
-    noise_level,
-    raised,
-    scaled,
-    seed_thresholds,
-    seed_thresholds_by_masks,
-)
-from focusmap.segmentation.segmenter import (
-    Learnt,
-    centred,
-    learn_from_regions,
-    learn_segmenter,
-    load_learnt,
-    raw_threshold,
-    regions_of,
-    save_learnt,
-)
-from focusmap.segmentation.small_nets import LearningOptions, UNet, predict_masks
+from focusmap.segmentation import cases, lesions, seeds, segmenter, small_nets
 from focusmap.segmentation.voted import DISTILLED, NO_GATE, VOTE, kept_voted, learn_voted, load_voted, save_voted
 
 DRAWN_BY = ("vote", "distilled", "refined")
@@ -48,7 +28,7 @@ Soft = dict[str, np.ndarray]
 """Name to region ``(*spatial)`` between 0 and 1 on the working grid; a lesion from 1/2 on."""
 Drawing = tuple[Soft, dict[str, float]]
 """Regions, and by the same names how confident each that knows it is: an agreement between 0 and 1."""
-Draw = Callable[[LesionCase], Drawing]
+Draw = Callable[[cases.LesionCase], Drawing]
 # What draws without asking the classifier whether there is a lesion.
 UNGATED = "supervised"
 
@@ -70,13 +50,13 @@ class Drawer:
     """
 
     draw: Draw
-    thresholds: Mapping[str, SeedThresholds]
+    thresholds: Mapping[str, seeds.SeedThresholds]
     gate: float = NO_GATE
     evidence: Mapping[str, float] = field(default_factory=dict)
     errors: Mapping[str, float] = field(default_factory=dict)
 
 
-def learn_by_affinity(member: Member, lesion: Lesion, job: Job) -> Drawer:
+def learn_by_affinity(member: cases.Member, lesion: lesions.Lesion, job: cases.Job) -> Drawer:
     """Return what draws ``refined`` and ``distilled``: the map's seeds grow over what is alike, and teach a U-Net.
 
     No mask is opened, but where the job says that masks of tune choose the thresholds. What was learnt before for the
@@ -84,25 +64,28 @@ def learn_by_affinity(member: Member, lesion: Lesion, job: Job) -> Drawer:
     """
     made_for = job.identity(lesion)
     kept = member.run.segmenters / f"{file_name(lesion.name)}.safetensors"
-    learnt = load_learnt(kept, made_for, job.recipe.segmentation, job.device)
+    learnt = segmenter.load_learnt(kept, made_for, job.recipe.segmentation, job.device)
     if learnt is None:
         learnt = _learn(member, lesion, job)
         # A run that is read-only is none the worse to draw with.
         with suppress(DiskError):
-            save_learnt(learnt, made_for, kept)
+            segmenter.save_learnt(learnt, made_for, kept)
 
-    def draw(case: LesionCase) -> Drawing:
-        grown = regions_of(learnt.segmenter, case.image, case.maps[learnt.seed_method])
+    def draw(case: cases.LesionCase) -> Drawing:
+        grown = segmenter.regions_of(learnt.segmenter, case.image, case.maps[learnt.seed_method])
         return {**_raw(case, learnt.thresholds), **grown}, {}
 
     return Drawer(draw, learnt.thresholds)
 
 
-def _raw(case: LesionCase, thresholds: Mapping[str, SeedThresholds]) -> Soft:
-    return {name: centred(scaled(case.maps[name]), raw_threshold(own)) for name, own in thresholds.items()}
+def _raw(case: cases.LesionCase, thresholds: Mapping[str, seeds.SeedThresholds]) -> Soft:
+    return {
+        name: segmenter.centred(seeds.scaled(case.maps[name]), segmenter.raw_threshold(own))
+        for name, own in thresholds.items()
+    }
 
 
-def learn_by_vote(member: Member, lesion: Lesion, job: Job) -> Drawer:
+def learn_by_vote(member: cases.Member, lesion: lesions.Lesion, job: cases.Job) -> Drawer:
     """Return what draws ``regions``, ``vote`` and ``distilled``: image labels weigh the regions that images propose.
 
     No mask is opened, but where the job says that masks of tune choose the thresholds of raw maps. As
@@ -111,18 +94,18 @@ def learn_by_vote(member: Member, lesion: Lesion, job: Job) -> Drawer:
     kept, made_for = kept_voted(member, lesion, job)
     voted = load_voted(kept, made_for, job)
     if voted is None:
-        train, tune = (see(member.view, cohort, lesion, job) for cohort in (member.train, member.tune))
+        train, tune = (cases.see(member.view, cohort, lesion, job) for cohort in (member.train, member.tune))
         voted = learn_voted(train, tune, _thresholds(member, train, tune, lesion, job), lesion, job)
         save_voted(voted, made_for, kept)
 
-    def draw(case: LesionCase) -> Drawing:
+    def draw(case: cases.LesionCase) -> Drawing:
         regions, confidences = voted.draw(case)
         return {**_raw(case, voted.thresholds), **regions}, confidences
 
     return Drawer(draw, voted.thresholds, voted.gate, voted.evidence, voted.errors)
 
 
-METHODS: dict[str, Callable[[Member, Lesion, Job], Drawer]] = {
+METHODS: dict[str, Callable[[cases.Member, lesions.Lesion, cases.Job], Drawer]] = {
     AUTO: learn_by_vote,
     VOTE: learn_by_vote,
     DISTILLED: learn_by_vote,
@@ -141,13 +124,13 @@ def best_by_labels(drawers: Sequence[Drawer]) -> str:
     return DISTILLED if np.mean(gains) > 0 else VOTE
 
 
-def learn_to_draw(method: str, member: Member, lesion: Lesion, job: Job) -> Drawer:
+def learn_to_draw(method: str, member: cases.Member, lesion: lesions.Lesion, job: cases.Job) -> Drawer:
     """Return what a method draws with; where true masks exist, beside what its masks are held against."""
     drawer = METHODS[method](member, lesion, job)
     return _with_comparisons(drawer, member, lesion, job) if member.cohort.has_masks else drawer
 
 
-def drawn_regions(case: LesionCase, drawer: Drawer) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+def drawn_regions(case: cases.LesionCase, drawer: Drawer) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Return every region ``(*source_shape) bool`` and confidences by name.
 
     Regions are empty, and there are no confidences, where the model says that there is no lesion and its probability
@@ -160,79 +143,86 @@ def drawn_regions(case: LesionCase, drawer: Drawer) -> tuple[dict[str, np.ndarra
     return regions, confidences if is_drawn else {}
 
 
-def _learn(member: Member, lesion: Lesion, job: Job) -> Learnt:
+def _learn(member: cases.Member, lesion: lesions.Lesion, job: cases.Job) -> segmenter.Learnt:
     recipe = job.recipe.segmentation
-    train, tune = (see(member.view, cohort, lesion, job) for cohort in (member.train, member.tune))
+    train, tune = (cases.see(member.view, cohort, lesion, job) for cohort in (member.train, member.tune))
     thresholds = _thresholds(member, train, tune, lesion, job)
     first, options = next(iter(thresholds)), job.learning(lesion.name)
-    segmenter = learn_segmenter(train.arrays(first), train.stands_out(first), thresholds[first], recipe, options)
-    return Learnt(segmenter, thresholds)
+    trained = segmenter.learn_segmenter(
+        train.arrays(first), train.stands_out(first), thresholds[first], recipe, options
+    )
+    return segmenter.Learnt(trained, thresholds)
 
 
-def _thresholds(member: Member, train: Seen, tune: Seen, lesion: Lesion, job: Job) -> dict[str, SeedThresholds]:
+def _thresholds(
+    member: cases.Member, train: cases.Seen, tune: cases.Seen, lesion: lesions.Lesion, job: cases.Job
+) -> dict[str, seeds.SeedThresholds]:
     seen = tune if tune.of(1) else train
-    return {name: _thresholds_of(seen, lesion, name, job) for name in map_methods(member.view)}
+    return {name: _thresholds_of(seen, lesion, name, job) for name in cases.map_methods(member.view)}
 
 
-def _thresholds_of(seen: Seen, lesion: Lesion, method: str, job: Job) -> SeedThresholds:
+def _thresholds_of(seen: cases.Seen, lesion: lesions.Lesion, method: str, job: cases.Job) -> seeds.SeedThresholds:
     recipe = job.recipe.segmentation
     if recipe.foreground:
-        return SeedThresholds(recipe.background, recipe.foreground)
+        return seeds.SeedThresholds(recipe.background, recipe.foreground)
     if job.tune_on_masks:
-        pairs = [(scaled(case.maps[method]), seen.mask(i, lesion)) for i, case in enumerate(seen.cases)]
+        pairs = [(seeds.scaled(case.maps[method]), seen.mask(i, lesion)) for i, case in enumerate(seen.cases)]
         marked = [(heat_map, mask) for heat_map, mask in pairs if mask is not None and mask.any()]
         if marked:
-            return seed_thresholds_by_masks([heat_map for heat_map, _ in marked], [mask for _, mask in marked])
+            return seeds.seed_thresholds_by_masks([heat_map for heat_map, _ in marked], [mask for _, mask in marked])
     with_lesion, without = ([case.maps[method] for case in seen.of(known)] for known in (1, 0))
-    return raised(seed_thresholds([scaled(heat_map) for heat_map in with_lesion]), noise_level(with_lesion, without))
+    return seeds.raised(
+        seeds.seed_thresholds([seeds.scaled(heat_map) for heat_map in with_lesion]),
+        seeds.noise_level(with_lesion, without),
+    )
 
 
-def _with_comparisons(drawer: Drawer, member: Member, lesion: Lesion, job: Job) -> Drawer:
+def _with_comparisons(drawer: Drawer, member: cases.Member, lesion: lesions.Lesion, job: cases.Job) -> Drawer:
     """Return the drawer with what its masks are held against.
 
     ``picture_only`` is the most contrasting region of the image; ``weak_unet`` learns from the masks of the raw class
     activation map; ``supervised``, the upper bound, and ``mean_mask``, where train has masks, from those.
     """
-    train = see(member.view, member.train, lesion, job)
-    arrays, options = train.arrays(CAM), job.learning(lesion.name)
-    threshold = raw_threshold(drawer.thresholds[CAM])
-    weak = learn_from_regions(
+    train = cases.see(member.view, member.train, lesion, job)
+    arrays, options = train.arrays(cases.CAM), job.learning(lesion.name)
+    threshold = segmenter.raw_threshold(drawer.thresholds[cases.CAM])
+    weak = segmenter.learn_from_regions(
         arrays, [heat_map >= threshold for heat_map in arrays.maps], _doing(options, "on raw maps")
     )
-    added: dict[str, Callable[[LesionCase], np.ndarray]] = {
+    added: dict[str, Callable[[cases.LesionCase], np.ndarray]] = {
         PICTURE_ONLY: _most_contrasting,
         "weak_unet": partial(_answer, weak),
     }
     masks = [train.mask(i, lesion) for i in range(len(train.cases))]
     if any(mask is not None and mask.any() for mask in masks):
-        supervised = learn_from_regions(arrays, masks, _doing(options, "on true masks"))
+        supervised = segmenter.learn_from_regions(arrays, masks, _doing(options, "on true masks"))
         added[UNGATED] = partial(_answer, supervised)
         added["mean_mask"] = _mean_mask([mask for mask in masks if mask is not None and mask.any()])
 
-    def draw(case: LesionCase) -> Drawing:
+    def draw(case: cases.LesionCase) -> Drawing:
         regions, confidences = drawer.draw(case)
         return {**regions, **{name: one(case) for name, one in added.items()}}, confidences
 
     return replace(drawer, draw=draw)
 
 
-def _most_contrasting(case: LesionCase) -> np.ndarray:
+def _most_contrasting(case: cases.LesionCase) -> np.ndarray:
     regions = case.candidates().regions
     region = regions.mask(int(regions.contrast.argmax())) if len(regions) else np.zeros(regions.shape)
     return case.placed(region)
 
 
-def _answer(net: UNet, case: LesionCase) -> np.ndarray:
-    return np.asarray(predict_masks(net, case.image[None])[0])
+def _answer(net: small_nets.UNet, case: cases.LesionCase) -> np.ndarray:
+    return np.asarray(small_nets.predict_masks(net, case.image[None])[0])
 
 
-def _mean_mask(masks: Sequence[np.ndarray]) -> Callable[[LesionCase], np.ndarray]:
+def _mean_mask(masks: Sequence[np.ndarray]) -> Callable[[cases.LesionCase], np.ndarray]:
     mean = mean_mask(masks)
     assert mean is not None
-    shown = scaled(resized(mean, masks[0].shape))
-    region = centred(shown, seed_thresholds_by_masks([shown] * len(masks), masks).foreground)
+    shown = seeds.scaled(resized(mean, masks[0].shape))
+    region = segmenter.centred(shown, seeds.seed_thresholds_by_masks([shown] * len(masks), masks).foreground)
     return lambda _: region
 
 
-def _doing(options: LearningOptions, what: str) -> LearningOptions:
+def _doing(options: small_nets.LearningOptions, what: str) -> small_nets.LearningOptions:
     return replace(options, doing=f"{options.doing}: {what}")

@@ -8,28 +8,14 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from focusmap.evaluation.localisation.mask_scores import (
-    MEAN_MASK,
-    MaskScore,
-    are_mostly_empty,
-    extent,
-    measure_mask,
-    paired_differences,
-    pool_by_case,
-    score_table,
-    selective_dice,
-    summarise_masks,
-    undefined_scores,
-)
+from focusmap.basics import Json, Reason, note_entries, number, text, write_failures, write_json, write_table
+from focusmap.evaluation.localisation import mask_scores
 from focusmap.figures import DrawnCase, draw_cases
-from focusmap.files import Json, number, text, write_failures, write_json, write_table
 from focusmap.heatmaps import MapNames, file_name, write_binary
 from focusmap.images import VolumePlacement, read_image, read_mask, write_nifti
-from focusmap.reasons import Reason, note_entries
 from focusmap.segmentation.cases import Job, LesionCase, Member, marked_elsewhere, read_cases, true_mask
 from focusmap.segmentation.drawing import AUTO, DRAWN_BY, Drawer, best_by_labels, drawn_regions, learn_to_draw
-from focusmap.segmentation.lesions import Lesion
-from focusmap.segmentation.measuring import CELLS, IN_SHORT, UNKNOWN, in_short, measure_lesions
+from focusmap.segmentation.lesions import CELLS, IN_SHORT, UNKNOWN, Lesion, in_short, measure_lesions
 from focusmap.study import Cohort, Failure, Samples
 
 COMPARED = (("refined", "cam"), ("distilled", "cam"), ("vote", "cam"), ("vote", "regions"), ("vote", "picture_only"))
@@ -43,7 +29,7 @@ ABSENT = {
 
 def scores_of(
     case: LesionCase, lesion: Lesion, regions: Mapping[str, np.ndarray], cohort: Cohort
-) -> Iterator[MaskScore]:
+) -> Iterator[mask_scores.MaskScore]:
     """Yield what each region scores in a case whose true mask is known."""
     image_id = case.item.image_id
     mask = true_mask(cohort, image_id, lesion, case.placement.source_shape)
@@ -51,15 +37,17 @@ def scores_of(
         return
     patient_id = str(cohort.patient_ids[cohort.positions[image_id]])
     for method, region in regions.items():
-        yield MaskScore(image_id, patient_id, lesion.name, method, *measure_mask(region, mask, case.spacing))
+        yield mask_scores.MaskScore(
+            image_id, patient_id, lesion.name, method, *mask_scores.measure_mask(region, mask, case.spacing)
+        )
 
 
-def are_scored(scores: Sequence[MaskScore]) -> bool:
+def are_scored(scores: Sequence[mask_scores.MaskScore]) -> bool:
     """Return whether any case with a lesion has a true mask."""
     return any(np.isfinite(score.measures["dice"]) for score in scores)
 
 
-def summary_of(scores: Sequence[MaskScore], method: str, sources: Mapping[str, Cohort]) -> dict[str, Json]:
+def summary_of(scores: Sequence[mask_scores.MaskScore], method: str, sources: Mapping[str, Cohort]) -> dict[str, Json]:
     """Return the means of all scores, of each target, and of cases whose images were drawn one by one.
 
     Parameters
@@ -71,23 +59,23 @@ def summary_of(scores: Sequence[MaskScore], method: str, sources: Mapping[str, C
     """
     targets = dict.fromkeys(score.target for score in scores)
     by_target: dict[str, Json] = {
-        target: _with_absent(summarise_masks([score for score in scores if score.target == target]))
+        target: _with_absent(mask_scores.summarise_masks([score for score in scores if score.target == target]))
         for target in targets
     }
     by_case: dict[str, Json] = {}
     case_of = _case_of(scores, sources)
     if len(set(case_of.values())) < len(case_of):
-        pooled = pool_by_case(scores, case_of)
-        by_case = {"methods": dict(summarise_masks(pooled)), "differences": _differences(pooled, method)}
+        pooled = mask_scores.pool_by_case(scores, case_of)
+        by_case = {"methods": dict(mask_scores.summarise_masks(pooled)), "differences": _differences(pooled, method)}
     return {
-        "methods": _with_absent(summarise_masks(scores)),
+        "methods": _with_absent(mask_scores.summarise_masks(scores)),
         **({"by_target": by_target} if len(targets) > 1 else {}),
         "differences": _differences(scores, method),
         **({"by_case": by_case} if by_case else {}),
     }
 
 
-def _case_of(scores: Sequence[MaskScore], sources: Mapping[str, Cohort]) -> dict[str, str]:
+def _case_of(scores: Sequence[mask_scores.MaskScore], sources: Mapping[str, Cohort]) -> dict[str, str]:
     """Return the case of each image that was scored; its own name where the study has no cases."""
     found: dict[str, str] = {}
     for score in scores:
@@ -97,15 +85,18 @@ def _case_of(scores: Sequence[MaskScore], sources: Mapping[str, Cohort]) -> dict
     return found
 
 
-def _differences(scores: Sequence[MaskScore], method: str) -> dict[str, Json]:
-    pairs = (*COMPARED, (method, MEAN_MASK))
-    found = {f"{better} - {worse}": paired_differences(scores, better, worse) for better, worse in pairs}
+def _differences(scores: Sequence[mask_scores.MaskScore], method: str) -> dict[str, Json]:
+    pairs = (*COMPARED, (method, mask_scores.MEAN_MASK))
+    found = {f"{better} - {worse}": mask_scores.paired_differences(scores, better, worse) for better, worse in pairs}
     return {pair: entry for pair, entry in found.items() if entry is not None}
 
 
 def _with_absent(methods: dict[str, Json]) -> dict[str, Json]:
     """Return the methods with those that there are none of, each with the reason."""
-    return {**methods, **{name: undefined_scores(why) for name, why in ABSENT.items() if name not in methods}}
+    return {
+        **methods,
+        **{name: mask_scores.undefined_scores(why) for name, why in ABSENT.items() if name not in methods},
+    }
 
 
 EXAMPLES = "examples.png"
@@ -121,7 +112,7 @@ class Example:
     said: str
 
 
-def by_dice(scores: Sequence[MaskScore]) -> list[Example]:
+def by_dice(scores: Sequence[mask_scores.MaskScore]) -> list[Example]:
     """Return the cases of the highest, the median and the lowest Dice among lesions whose mask is known."""
     ranked = sorted((s for s in scores if np.isfinite(s.measures["dice"])), key=lambda s: -s.measures["dice"])
     return [
@@ -227,7 +218,7 @@ class Drawn:
     rows: list[dict[str, Json]] = field(default_factory=list)
     lesions: list[dict[str, Json]] = field(default_factory=list)
     drawers: dict[tuple[str, int], Drawer] = field(default_factory=dict)
-    scores: list[MaskScore] = field(default_factory=list)
+    scores: list[mask_scores.MaskScore] = field(default_factory=list)
     thresholds: dict[str, Json] = field(default_factory=dict)
     failures: dict[Path, Failure] = field(default_factory=dict)
     sources: dict[str, Cohort] = field(default_factory=dict)
@@ -269,7 +260,7 @@ class Drawn:
         scores = self._scores() if are_scored(self.scores) else None
         if scores is not None:
             write_json(self.folder / "scores.json", scores)
-            write_table(self.folder / "scores.csv", score_table(self.scores))
+            write_table(self.folder / "scores.csv", mask_scores.score_table(self.scores))
         self._write_examples(lesions)
         if cautions := self.cautions():
             write_json(self.folder / CAUTIONS, note_entries("cautions", cautions))
@@ -281,7 +272,7 @@ class Drawn:
         for target, empty in self.empty.items():
             other = next(name for name in empty if name != self.method)
             n_empty, n_other, n = sum(empty[self.method]), sum(empty[other]), len(empty[self.method])
-            if are_mostly_empty(n_empty, n):
+            if mask_scores.are_mostly_empty(n_empty, n):
                 code = "masks-empty" if n_other < n_empty else "masks-empty-either-way"
                 found.append(Reason(code, target=target, n=n_empty, all=n, other=other, n_other=n_other))
         return tuple(found)
@@ -312,12 +303,16 @@ class Drawn:
         """Return a caution where the written masks have a lower mean Dice than one region for every case."""
         means = {
             name: np.nanmean([score.measures["dice"] for score in self.scores if score.method == name])
-            for name in (self.method, MEAN_MASK)
+            for name in (self.method, mask_scores.MEAN_MASK)
             if are_scored([score for score in self.scores if score.method == name])
         }
-        if len(means) < 2 or means[self.method] > means[MEAN_MASK]:
+        if len(means) < 2 or means[self.method] > means[mask_scores.MEAN_MASK]:
             return []
-        return [Reason("masks-not-usable", dice=f"{means[self.method]:.2f}", mean_mask=f"{means[MEAN_MASK]:.2f}")]
+        return [
+            Reason(
+                "masks-not-usable", dice=f"{means[self.method]:.2f}", mean_mask=f"{means[mask_scores.MEAN_MASK]:.2f}"
+            )
+        ]
 
     def _write_mask(
         self, case: LesionCase, lesion: Lesion, region: np.ndarray, confidence: float | None
@@ -331,7 +326,7 @@ class Drawn:
             name += ".png"
             write_binary(self.folder / name, region)
         n_pixels = int(np.count_nonzero(region))
-        size = extent(n_pixels, case.spacing)
+        size = mask_scores.extent(n_pixels, case.spacing)
         return {
             "image_id": case.item.image_id, "path": case.item.path, "target": lesion.name,
             "probability": case.probability, "mask": name, "area": UNKNOWN if size is None else size,
@@ -367,7 +362,7 @@ class Drawn:
         confidence = {(row["image_id"], row["target"]): row["confidence"] for row in self.rows}
         own = [score for score in self.scores if score.method == self.method and np.isfinite(score.measures["dice"])]
         pairs = [(number(confidence[score.image_id, score.target]) or 0.0, score.measures["dice"]) for score in own]
-        return selective_dice(*np.array(pairs).T)
+        return mask_scores.selective_dice(*np.array(pairs).T)
 
     def _write_examples(self, lesions: Sequence[Lesion]) -> None:
         masks = {(str(row["image_id"]), str(row["target"])): str(row["mask"]) for row in self.rows}

@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from scipy.sparse import dia_array
-from torch import Tensor
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.evaluation import MapOnMask, dice_at
 from focusmap.segmentation.affinity import offsets_within, similarity, squared_distances
 
@@ -67,10 +66,10 @@ def scaled(heat_map: np.ndarray) -> np.ndarray:
     return np.asarray(positive / highest) if highest > 0 else positive
 
 
-def seeds(heat_map: np.ndarray, thresholds: SeedThresholds) -> np.ndarray:
+def seeds_of(heat_map: np.ndarray, thresholds: SeedThresholds) -> np.ndarray:
     """Return ``(*spatial) int8`` for a scaled map: 1 lesion, 0 background, -1 the band between, which is ignored.
 
-    >>> seeds(np.array([0.1, 0.4, 0.9]), SeedThresholds(0.2, 0.6)).tolist()
+    >>> seeds_of(np.array([0.1, 0.4, 0.9]), SeedThresholds(0.2, 0.6)).tolist()
     [0, -1, 1]
     """
     marked = np.full(heat_map.shape, IGNORED, dtype=np.int8)
@@ -193,7 +192,7 @@ def highest_points(heat_map: np.ndarray, share: float, least: int = 5) -> np.nda
     return np.argsort(-heat_map, axis=None, kind="stable")[:n]
 
 
-def grow(features: Tensor, points: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def grow(features: torch.Tensor, points: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return how much each voxel is like some points: sum over points of w_p S(p, q), weights made to sum to 1.
 
     Parameters
@@ -216,7 +215,7 @@ def grow(features: Tensor, points: np.ndarray, weights: np.ndarray) -> np.ndarra
     return np.asarray(torch.cat(found).reshape(features.shape[1:]).cpu().numpy())
 
 
-def transitions(features: Tensor, radius: float, beta: float) -> "dia_array[np.float32]":
+def transitions(features: torch.Tensor, radius: float, beta: float) -> "dia_array[np.float32]":
     """Return the walk's matrix ``(N, N)``: S^beta between voxels no further apart than `radius`, each row of sum 1.
 
     A voxel may stay where it is, as S(p, p) = 1 says, so that no row is empty. It is stored by diagonals: a step to a
@@ -232,7 +231,7 @@ def transitions(features: Tensor, radius: float, beta: float) -> "dia_array[np.f
     return matrix
 
 
-def _diagonals(features: Tensor, radius: float, beta: float) -> dict[int, np.ndarray]:
+def _diagonals(features: torch.Tensor, radius: float, beta: float) -> dict[int, np.ndarray]:
     """Return S^beta by how far apart flat positions are, ``(*spatial)`` each, by columns as SciPy stores them."""
     shape = tuple(features.shape[1:])
     strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]

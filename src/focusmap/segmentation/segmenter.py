@@ -7,32 +7,9 @@ from typing import TypeVar, cast
 
 import numpy as np
 import torch
-from torch import nn
 
-from focusmap.errors import InputError
-from focusmap.files import Json
-from focusmap.segmentation.seeds import (
-    EDGES,
-    IGNORED,
-    Refining,
-    SeedThresholds,
-    grow,
-    highest_points,
-    scaled,
-    seeds,
-    transitions,
-    walk,
-)
-from focusmap.segmentation.small_nets import (
-    Cases,
-    FeatureNet,
-    LearningOptions,
-    UNet,
-    features_of,
-    learn_features,
-    learn_masks,
-    predict_masks,
-)
+from focusmap.basics import InputError, Json
+from focusmap.segmentation import seeds, small_nets
 from focusmap.study import SegmentationRecipe
 from focusmap.training import Checkpoint, read_checkpoint, write_checkpoint
 
@@ -64,35 +41,35 @@ class Lesions:
         """Positions of the cases with a lesion."""
         return [int(i) for i in np.flatnonzero(self.known == 1)]
 
-    def marked(self, marks: Mapping[int, np.ndarray]) -> Cases:
+    def marked(self, marks: Mapping[int, np.ndarray]) -> small_nets.Cases:
         """Return the cases as a small net learns them.
 
         Marks ``(*spatial)`` are those of the cases with a lesion, by position; one that has none is ignored, and a case
         without a lesion is background throughout.
         """
-        marked = np.full(self.maps.shape, IGNORED, dtype=np.int8)
+        marked = np.full(self.maps.shape, seeds.IGNORED, dtype=np.int8)
         marked[self.known == 0] = 0
         for i in self.positives:
-            marked[i] = marks.get(i, IGNORED)
-        return Cases(self.images, marked)
+            marked[i] = marks.get(i, seeds.IGNORED)
+        return small_nets.Cases(self.images, marked)
 
 
 @dataclass(frozen=True)
 class Segmenter:
     """What draws the masks of a lesion: the thresholds of maps, what voxels are like, and the distilled U-Net."""
 
-    thresholds: SeedThresholds
-    features: FeatureNet
-    distilled: UNet
+    thresholds: seeds.SeedThresholds
+    features: small_nets.FeatureNet
+    distilled: small_nets.UNet
     recipe: SegmentationRecipe
 
 
 def learn_segmenter(
     lesions: Lesions,
     stands_out: np.ndarray,
-    thresholds: SeedThresholds,
+    thresholds: seeds.SeedThresholds,
     recipe: SegmentationRecipe,
-    options: LearningOptions,
+    options: small_nets.LearningOptions,
 ) -> Segmenter:
     """Return what draws masks, learnt from maps and image-level labels alone.
 
@@ -109,26 +86,26 @@ def learn_segmenter(
 
 
 def _feature_net(
-    lesions: Lesions, thresholds: SeedThresholds, recipe: SegmentationRecipe, options: LearningOptions
-) -> FeatureNet:
+    lesions: Lesions, thresholds: seeds.SeedThresholds, recipe: SegmentationRecipe, options: small_nets.LearningOptions
+) -> small_nets.FeatureNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         dimensions = lesions.maps.ndim - 1
-        net = FeatureNet(lesions.images.shape[1], N_FEATURES, dimensions, recipe.features)
-    marked = lesions.marked({i: seeds(lesions.maps[i], thresholds) for i in lesions.positives})
+        net = small_nets.FeatureNet(lesions.images.shape[1], N_FEATURES, dimensions, recipe.features)
+    marked = lesions.marked({i: seeds.seeds_of(lesions.maps[i], thresholds) for i in lesions.positives})
     doing = f"{options.doing}: what is alike"
-    return learn_features(net, marked, replace(options, doing=doing), recipe.pair_radius)
+    return small_nets.learn_features(net, marked, replace(options, doing=doing), recipe.pair_radius)
 
 
 def _distil(
-    lesions: Lesions, marks: Mapping[int, np.ndarray], recipe: SegmentationRecipe, options: LearningOptions
-) -> UNet:
+    lesions: Lesions, marks: Mapping[int, np.ndarray], recipe: SegmentationRecipe, options: small_nets.LearningOptions
+) -> small_nets.UNet:
     taught = replace(options, doing=f"{options.doing}: distilling")
-    net = learn_masks(lesions.marked(marks), taught)
+    net = small_nets.learn_masks(lesions.marked(marks), taught)
     for _ in range(recipe.rounds - 1):
-        drawn = {i: predict_masks(net, lesions.images[i : i + 1])[0] for i in marks}
+        drawn = {i: small_nets.predict_masks(net, lesions.images[i : i + 1])[0] for i in marks}
         marks = {i: banded(region, HALF, recipe.band) for i, region in drawn.items()}
-        net = learn_masks(lesions.marked(marks), taught)
+        net = small_nets.learn_masks(lesions.marked(marks), taught)
     return net
 
 
@@ -147,7 +124,7 @@ def teaching_marks(
         Where the map says what it does not say of every case.
     """
     if not region.any():
-        return np.full(region.shape, IGNORED, dtype=np.int8)
+        return np.full(region.shape, seeds.IGNORED, dtype=np.int8)
     return where_told(where_agreed(banded(region, recipe.similarity, recipe.band), raw), stands_out)
 
 
@@ -163,7 +140,7 @@ def banded(region: np.ndarray, threshold: float, band: float) -> np.ndarray:
     [0, -1, 1]
     """
     halfway = (threshold + float(region.max())) / 2
-    marked = np.full(region.shape, IGNORED, dtype=np.int8)
+    marked = np.full(region.shape, seeds.IGNORED, dtype=np.int8)
     marked[region < threshold - band] = 0
     marked[region >= np.clip(halfway, threshold, threshold + band)] = 1
     return marked
@@ -177,7 +154,7 @@ def where_agreed(marked: np.ndarray, region: np.ndarray) -> np.ndarray:
     >>> where_agreed(np.array([1, 1, 0, 0, -1]), np.array([True, False, True, False, True])).tolist()
     [1, -1, -1, 0, -1]
     """
-    return np.where(marked == region, marked, np.int8(IGNORED))
+    return np.where(marked == region, marked, np.int8(seeds.IGNORED))
 
 
 def where_told(marked: np.ndarray, stands_out: np.ndarray) -> np.ndarray:
@@ -186,11 +163,15 @@ def where_told(marked: np.ndarray, stands_out: np.ndarray) -> np.ndarray:
     >>> where_told(np.array([1, 1, 0, -1]), np.array([True, False, False, True])).tolist()
     [1, -1, 0, -1]
     """
-    return np.where((marked == 1) & ~stands_out, np.int8(IGNORED), marked)
+    return np.where((marked == 1) & ~stands_out, np.int8(seeds.IGNORED), marked)
 
 
 def refine(
-    net: FeatureNet, image: np.ndarray, heat_map: np.ndarray, thresholds: SeedThresholds, recipe: SegmentationRecipe
+    net: small_nets.FeatureNet,
+    image: np.ndarray,
+    heat_map: np.ndarray,
+    thresholds: seeds.SeedThresholds,
+    recipe: SegmentationRecipe,
 ) -> np.ndarray:
     """Return how much each voxel belongs to the lesion, ``(*spatial)`` between 0 and 1; 0 throughout of an empty map.
 
@@ -199,12 +180,14 @@ def refine(
     """
     if heat_map.max() <= 0:
         return np.zeros_like(heat_map)
-    features = features_of(net, image)
-    points = highest_points(heat_map, recipe.points)
-    region = grow(features, points, heat_map.ravel()[points])
+    features = small_nets.features_of(net, image)
+    points = seeds.highest_points(heat_map, recipe.points)
+    region = seeds.grow(features, points, heat_map.ravel()[points])
     if recipe.walk_steps:
-        region = walk(transitions(features, recipe.walk_radius, recipe.walk_beta), region, recipe.walk_steps)
-    return EDGES[recipe.edges](Refining(image, region, seeds(heat_map, thresholds)))
+        region = seeds.walk(
+            seeds.transitions(features, recipe.walk_radius, recipe.walk_beta), region, recipe.walk_steps
+        )
+    return seeds.EDGES[recipe.edges](seeds.Refining(image, region, seeds.seeds_of(heat_map, thresholds)))
 
 
 def regions_of(segmenter: Segmenter, image: np.ndarray, heat_map: np.ndarray) -> dict[str, np.ndarray]:
@@ -212,12 +195,12 @@ def regions_of(segmenter: Segmenter, image: np.ndarray, heat_map: np.ndarray) ->
 
     Each is a lesion from 1/2 on.
     """
-    shown = scaled(heat_map)
+    shown = seeds.scaled(heat_map)
     refined = refine(segmenter.features, image, shown, segmenter.thresholds, segmenter.recipe)
     return {
         # So that one threshold serves all: lambda becomes 1/2.
         "refined": centred(refined, segmenter.recipe.similarity),
-        "distilled": predict_masks(segmenter.distilled, image[None])[0],
+        "distilled": small_nets.predict_masks(segmenter.distilled, image[None])[0],
     }
 
 
@@ -230,14 +213,18 @@ def centred(region: np.ndarray, threshold: float) -> np.ndarray:
     return np.asarray(np.interp(region, [0, threshold, 1], [0, HALF, 1]))
 
 
-def raw_threshold(thresholds: SeedThresholds) -> float:
+def raw_threshold(thresholds: seeds.SeedThresholds) -> float:
     """Return the threshold at which a raw map becomes a mask: midway between those of the seeds."""
     return (thresholds.background + thresholds.foreground) / 2
 
 
-def learn_from_regions(lesions: Lesions, regions: Sequence[np.ndarray | None], options: LearningOptions) -> UNet:
+def learn_from_regions(
+    lesions: Lesions, regions: Sequence[np.ndarray | None], options: small_nets.LearningOptions
+) -> small_nets.UNet:
     """Return a U-Net taught by regions ``(*spatial) bool`` of the cases with a lesion; None leaves a case out."""
-    return learn_masks(lesions.marked({i: region for i, region in enumerate(regions) if region is not None}), options)
+    return small_nets.learn_masks(
+        lesions.marked({i: region for i, region in enumerate(regions) if region is not None}), options
+    )
 
 
 @dataclass(frozen=True)
@@ -245,7 +232,7 @@ class Learnt:
     """What was learnt of a lesion: what draws it, and the thresholds of each kind of map, those of the seeds first."""
 
     segmenter: Segmenter
-    thresholds: Mapping[str, SeedThresholds]
+    thresholds: Mapping[str, seeds.SeedThresholds]
 
     @property
     def seed_method(self) -> str:
@@ -282,10 +269,10 @@ def read_learnt(path: Path, made_for: Mapping[str, Json], build: Callable[[Check
         raise InputError(f"{path}: is damaged. Delete it; it is then learnt anew.") from error
 
 
-def thresholds_of(saved: Checkpoint) -> dict[str, SeedThresholds]:
+def thresholds_of(saved: Checkpoint) -> dict[str, seeds.SeedThresholds]:
     """Return the thresholds of each method's maps, as a saved file says."""
     told = cast(Mapping[str, Mapping[str, float]], saved.facts["cuts"])
-    return {name: SeedThresholds(**values) for name, values in told.items()}  # type: ignore[arg-type]
+    return {name: seeds.SeedThresholds(**values) for name, values in told.items()}  # type: ignore[arg-type]
 
 
 def load_learnt(
@@ -295,8 +282,8 @@ def load_learnt(
 
     def build(saved: Checkpoint) -> Learnt:
         channels, dimensions = (cast(int, saved.facts[name]) for name in ("channels", "dimensions"))
-        features = FeatureNet(channels, N_FEATURES, dimensions, recipe.features)
-        distilled, thresholds = UNet(channels, 1, dimensions), thresholds_of(saved)
+        features = small_nets.FeatureNet(channels, N_FEATURES, dimensions, recipe.features)
+        distilled, thresholds = small_nets.UNet(channels, 1, dimensions), thresholds_of(saved)
         nets = _nets(features, distilled)
         nets.load_state_dict(dict(saved.tensors))
         nets.to(device).eval()
@@ -305,5 +292,5 @@ def load_learnt(
     return read_learnt(path, made_for, build)
 
 
-def _nets(features: FeatureNet, distilled: UNet) -> nn.ModuleDict:
-    return nn.ModuleDict({"features": features, "distilled": distilled})
+def _nets(features: small_nets.FeatureNet, distilled: small_nets.UNet) -> torch.nn.ModuleDict:
+    return torch.nn.ModuleDict({"features": features, "distilled": distilled})

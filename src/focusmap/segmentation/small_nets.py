@@ -13,10 +13,9 @@ from itertools import pairwise
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from focusmap.basics import Progress, silent
 from focusmap.nets import CONVOLUTIONS, on_grid
-from focusmap.progress import Progress, silent
 from focusmap.segmentation.affinity import PairSampling, pair_loss, sampled_pair_loss
 from focusmap.study import Features
 
@@ -217,7 +216,7 @@ def mask_loss(logits: Tensor, marked: Tensor) -> Tensor:
     z, y = logits[known].float(), marked[known].float()
     p = z.sigmoid()
     dice = (2 * (p * y).sum() + 1) / (p.sum() + y.sum() + 1)
-    return F.binary_cross_entropy_with_logits(z, y) + 1 - dice
+    return nn.functional.binary_cross_entropy_with_logits(z, y) + 1 - dice
 
 
 @torch.inference_mode()
@@ -249,7 +248,7 @@ class FeatureNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(N, K, *spatial)``."""
         features: Tensor = self.unet(x)
-        return F.normalize(features, dim=1) if self.activation == "unit" else F.elu(features)
+        return nn.functional.normalize(features, dim=1) if self.activation == "unit" else nn.functional.elu(features)
 
 
 def learn_features(net: FeatureNet, cases: Cases, options: LearningOptions, pair_radius: float = 0.0) -> FeatureNet:

@@ -8,15 +8,9 @@ from typing import cast
 
 import numpy as np
 
-from focusmap.errors import DiskError
-from focusmap.files import Json
+from focusmap.basics import DiskError, Json
 from focusmap.heatmaps import file_name
-from focusmap.segmentation.cases import Job, LesionCase, Member, Seen
-from focusmap.segmentation.lesions import Lesion
-from focusmap.segmentation.seeds import SeedThresholds
-from focusmap.segmentation.segmenter import read_learnt, thresholds_of
-from focusmap.segmentation.small_nets import Cases, UNet, learn_masks, predict_masks
-from focusmap.segmentation.votes import Candidates, Vote, area_and_error, choose, learn_vote
+from focusmap.segmentation import cases, lesions, seeds, segmenter, small_nets, votes
 from focusmap.training import Checkpoint, write_checkpoint
 
 REGIONS, VOTE, DISTILLED = "regions", "vote", "distilled"
@@ -48,18 +42,18 @@ class Voted:
         error; no mask is needed for it. NaN where the tuning set has one class alone.
     """
 
-    vote: Vote
-    distilled: UNet
-    thresholds: Mapping[str, SeedThresholds]
+    vote: votes.Vote
+    distilled: small_nets.UNet
+    thresholds: Mapping[str, seeds.SeedThresholds]
     gate: float
     evidence: Mapping[str, float]
     errors: Mapping[str, float]
 
-    def draw(self, case: LesionCase) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    def draw(self, case: cases.LesionCase) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         """Return regions ``(*spatial)``, a lesion from 1/2 on, and confidences between 0 and 1, by method."""
         candidates = case.candidates(self.vote.polarity)
-        plain, voted = (choose(vote, candidates) for vote in (replace(self.vote, map_power=0.0), self.vote))
-        answer = predict_masks(self.distilled, case.image[None])[0]
+        plain, voted = (votes.choose(vote, candidates) for vote in (replace(self.vote, map_power=0.0), self.vote))
+        answer = small_nets.predict_masks(self.distilled, case.image[None])[0]
         found = {REGIONS: case.placed(plain.region), VOTE: case.placed(voted.region), DISTILLED: answer}
         agreed = _agreement(answer >= 1 / 2, found[VOTE] >= 1 / 2)
         return found, {REGIONS: plain.confidence, VOTE: voted.confidence, DISTILLED: agreed}
@@ -70,18 +64,24 @@ def _agreement(first: np.ndarray, second: np.ndarray) -> float:
     return 2 * float((first & second).sum()) / max(float(first.sum() + second.sum()), 1.0)
 
 
-def learn_voted(train: Seen, tune: Seen, thresholds: Mapping[str, SeedThresholds], lesion: Lesion, job: Job) -> Voted:
+def learn_voted(
+    train: cases.Seen,
+    tune: cases.Seen,
+    thresholds: Mapping[str, seeds.SeedThresholds],
+    lesion: lesions.Lesion,
+    job: cases.Job,
+) -> Voted:
     """Return what the cases of train and tune teach, by their labels alone."""
     candidates = {name: _candidates(seen, f"{lesion.name}: regions", job) for name, seen in _named(train, tune)}
-    vote = learn_vote(candidates["train"], train.known, candidates["tune"], tune.known)
+    vote = votes.learn_vote(candidates["train"], train.known, candidates["tune"], tune.known)
     distilled = _distil(train, candidates["train"], vote, lesion, job)
-    whether = [_highest(predict_masks(distilled, case.image[None])[0]) for case in tune.cases]
-    area, error = area_and_error(np.array(whether), tune.known)
+    whether = [_highest(small_nets.predict_masks(distilled, case.image[None])[0]) for case in tune.cases]
+    area, error = votes.area_and_error(np.array(whether), tune.known)
     evidence, errors = {VOTE: vote.evidence, DISTILLED: area}, {VOTE: vote.error, DISTILLED: error}
     return Voted(vote, distilled, thresholds, gate_of(tune), evidence, errors)
 
 
-def gate_of(tune: Seen) -> float:
+def gate_of(tune: cases.Seen) -> float:
     """Return the probability from which on a mask is drawn: `DRAWN_SHARE` of the tuning set's lesions are above it.
 
     A classifier's threshold weighs missed lesions against false alarms; a mask that is missed is lost, and one too many
@@ -91,11 +91,11 @@ def gate_of(tune: Seen) -> float:
     return float(np.quantile(of_lesions, 1 - DRAWN_SHARE)) if len(of_lesions) >= FEWEST_LESIONS else NO_GATE
 
 
-def _named(train: Seen, tune: Seen) -> list[tuple[str, Seen]]:
+def _named(train: cases.Seen, tune: cases.Seen) -> list[tuple[str, cases.Seen]]:
     return [("train", train), ("tune", tune)]
 
 
-def _candidates(seen: Seen, doing: str, job: Job) -> list[Candidates]:
+def _candidates(seen: cases.Seen, doing: str, job: cases.Job) -> list[votes.Candidates]:
     found = []
     for done, case in enumerate(seen.cases, start=1):
         found.append(case.candidates())
@@ -103,18 +103,20 @@ def _candidates(seen: Seen, doing: str, job: Job) -> list[Candidates]:
     return found
 
 
-def _distil(train: Seen, candidates: Sequence[Candidates], vote: Vote, lesion: Lesion, job: Job) -> UNet:
+def _distil(
+    train: cases.Seen, candidates: Sequence[votes.Candidates], vote: votes.Vote, lesion: lesions.Lesion, job: cases.Job
+) -> small_nets.UNet:
     """Return a U-Net taught by the chosen regions, those that the vote agrees on the most often."""
     images = np.stack([case.image for case in train.cases])
     marked = np.full((len(images), *images.shape[2:]), -1, np.int8)
     weights = np.ones(len(images))
     marked[train.known == 0] = 0
     for i in (int(k) for k in np.flatnonzero(train.known == 1)):
-        choice = choose(vote, candidates[i].of(vote.polarity))
+        choice = votes.choose(vote, candidates[i].of(vote.polarity))
         weights[i] = choice.confidence if choice.confidence >= LEAST_CONFIDENCE else 0.0
         if weights[i]:
             marked[i] = train.cases[i].placed(choice.region) >= 1 / 2
-    return learn_masks(Cases(images, marked, weights), job.learning(f"{lesion.name}: distilling"))
+    return small_nets.learn_masks(small_nets.Cases(images, marked, weights), job.learning(f"{lesion.name}: distilling"))
 
 
 def _highest(answer: np.ndarray) -> float:
@@ -122,7 +124,7 @@ def _highest(answer: np.ndarray) -> float:
     return float(np.partition(answer.ravel(), -n)[-n:].mean())
 
 
-def kept_voted(member: Member, lesion: Lesion, job: Job) -> tuple[Path, dict[str, Json]]:
+def kept_voted(member: cases.Member, lesion: lesions.Lesion, job: cases.Job) -> tuple[Path, dict[str, Json]]:
     """Return where what the vote taught is kept in a run, and for what it was learnt."""
     return member.run.segmenters / f"{file_name(lesion.name)}.vote.safetensors", job.identity(lesion)
 
@@ -147,19 +149,19 @@ def _defined(values: Mapping[str, float]) -> dict[str, Json]:
     return {name: value if np.isfinite(value) else None for name, value in values.items()}
 
 
-def load_voted(path: Path, made_for: Mapping[str, Json], job: Job) -> Voted | None:
+def load_voted(path: Path, made_for: Mapping[str, Json], job: cases.Job) -> Voted | None:
     """Return what was learnt; as `read_learnt`."""
 
     def build(saved: Checkpoint) -> Voted:
         channels, dimensions = (cast(int, saved.facts[name]) for name in ("channels", "dimensions"))
-        net = UNet(channels, 1, dimensions)
+        net = small_nets.UNet(channels, 1, dimensions)
         net.load_state_dict(dict(saved.tensors))
-        vote = Vote.from_dict(cast(dict[str, Json], saved.facts["vote"]))
+        vote = votes.Vote.from_dict(cast(dict[str, Json], saved.facts["vote"]))
         evidence, errors = (_numbers(saved.facts[name]) for name in ("evidence", "errors"))
         gate = cast(float, saved.facts["gate"])
-        return Voted(vote, net.to(job.device).eval(), thresholds_of(saved), gate, evidence, errors)
+        return Voted(vote, net.to(job.device).eval(), segmenter.thresholds_of(saved), gate, evidence, errors)
 
-    return read_learnt(path, made_for, build)
+    return segmenter.read_learnt(path, made_for, build)
 
 
 def _numbers(told: Json) -> dict[str, float]:

@@ -21,7 +21,7 @@ from math import inf
 
 import numpy as np
 
-from focusmap.files import Json
+from focusmap.basics import Json
 from focusmap.images import BRIGHT, DARK, Regions, propose_regions
 from focusmap.statistics import Z, auroc, paired_delong
 

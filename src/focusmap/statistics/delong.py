@@ -13,7 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from focusmap.reasons import Reason
+from focusmap.basics import Reason
 from focusmap.statistics.intervals import FEWEST_PATIENTS, TOO_FEW, Interval, Z, bounded_interval, pair_units
 from focusmap.statistics.resampling import Clusters
 

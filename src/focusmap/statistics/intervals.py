@@ -6,8 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from focusmap.files import Json
-from focusmap.reasons import Reason, reason_entries
+from focusmap.basics import Json, Reason, reason_entries
 from focusmap.statistics.ranking import rank
 from focusmap.statistics.resampling import Clusters, Distribution, Resampling, Statistic, resample
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from focusmap.files import Json
+from focusmap.basics import Json
 
 MOST_EXACT = 16
 BLOCK = 4096

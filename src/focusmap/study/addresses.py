@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.study.inputs import ImageColumns
 from focusmap.study.samples import Samples
 from focusmap.study.task import Task

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import InputError, listed, suggest
+from focusmap.basics import InputError, listed, suggest
 from focusmap.study.cohort import Cohort
 
 NO_VIEW = ""

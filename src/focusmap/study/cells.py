@@ -8,7 +8,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import InputError, listed
+from focusmap.basics import InputError, listed
 from focusmap.study.cohort import Cohort
 from focusmap.study.declaration import COVARIATE_KINDS
 from focusmap.study.roles import call_it_path, columns_of_images

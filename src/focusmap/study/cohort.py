@@ -10,12 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import InputError, MissingFileError, suggest
-from focusmap.files import read_table, write_table
+from focusmap.basics import InputError, MissingFileError, read_table, suggest, write_table
 from focusmap.images import refuse_links_out
+from focusmap.study import ids, options
 from focusmap.study.declaration import declare_study, without_missing
-from focusmap.study.ids import named_rows, refuse_missing, refuse_repeats, relative_path, with_header_patients
-from focusmap.study.options import Declaration
 from focusmap.study.study import Study, read_study
 from focusmap.study.task import ANOMALY, UNLABELLED, CellError, Task
 from focusmap.study.values import alike, means_empty, plain, split_list
@@ -149,7 +147,9 @@ class Cohort:
         return self.take([self.positions[image_id] for image_id in image_ids])
 
 
-def read_cohort(label_file: Path, declaration: Declaration | None = None, *, study: Study | None = None) -> Cohort:
+def read_cohort(
+    label_file: Path, declaration: options.Declaration | None = None, *, study: Study | None = None
+) -> Cohort:
     """Return the checked cohort of a label file.
 
     Parameters
@@ -170,8 +170,8 @@ def read_cohort(label_file: Path, declaration: Declaration | None = None, *, stu
     label_file = Path(label_file)
     raw = read_columns(label_file)
     with _named(label_file):
-        study = study or declare_study(label_file, raw, declaration or Declaration())
-        return build_cohort(*with_header_patients(study, raw))
+        study = study or declare_study(label_file, raw, declaration or options.Declaration())
+        return build_cohort(*ids.with_header_patients(study, raw))
 
 
 def constant_targets(cohort: Cohort) -> dict[str, str]:
@@ -223,7 +223,7 @@ def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
         raw = raw.assign(**{ANOMALY.name: ""})
     _require_columns(study, raw)
     given, raw = raw, without_missing(raw, study.missing)
-    table = named_rows(study, raw)
+    table = ids.named_rows(study, raw)
     if study.block_column is not None:
         table["block"] = raw[study.block_column].str.strip()
     if study.split_column is not None:
@@ -234,9 +234,9 @@ def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
     table = pd.concat([table, raw[kept], _baseline_cells(study.task, raw), _targets(study, raw)], axis=1)
     for name, column in study.before.items():
         replace(study.task.target(name), name=column).encode(list(raw[column]))
-    refuse_repeats(table, study.task.names)
+    ids.refuse_repeats(table, study.task.names)
     if study.path_column is not None:
-        refuse_missing(study.label_file, study.images, table, "path")
+        ids.refuse_missing(study.label_file, study.images, table, "path")
         refuse_links_out(study.images, table["path"], follow=study.follow_links)
     return Cohort(study, table, given)
 
@@ -255,8 +255,8 @@ def read_unlabelled(file: Path, study: Study) -> Cohort:
     raw = read_columns(file)
     with _named(file):
         cells = without_missing(raw, study.missing)
-        table = named_rows(study, cells)
-        refuse_repeats(table, ())
+        table = ids.named_rows(study, cells)
+        ids.refuse_repeats(table, ())
         baseline = _baseline_cells(study.task, cells)
     kept = [name for name in study.covariates if name in cells and name not in table]
     return Cohort(study, pd.concat([table, cells[kept], baseline], axis=1), raw)
@@ -333,9 +333,9 @@ def _masks(study: Study, raw: pd.DataFrame) -> pd.DataFrame:
     masks = pd.DataFrame({role: raw[column].str.strip() for role, column in columns.items()}, index=raw.index)
     for role in masks:
         for i in np.flatnonzero(masks[role] != ""):
-            masks.loc[i, role] = relative_path(str(masks[role].iloc[i]), int(i) + 2)
+            masks.loc[i, role] = ids.relative_path(str(masks[role].iloc[i]), int(i) + 2)
         placed = masks.assign(row=np.arange(2, len(raw) + 2))
-        refuse_missing(study.label_file, study.images, placed, str(role))
+        ids.refuse_missing(study.label_file, study.images, placed, str(role))
         refuse_links_out(study.images, masks[role][masks[role] != ""], follow=study.follow_links)
     return masks
 

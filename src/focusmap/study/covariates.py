@@ -8,8 +8,7 @@ from typing import cast
 
 import numpy as np
 
-from focusmap.errors import InputError, ModelError
-from focusmap.files import Json
+from focusmap.basics import InputError, Json, ModelError
 from focusmap.study.cells import (
     Cells,
     cells_of,

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.study.task import Task
 from focusmap.study.values import numbers_in
 

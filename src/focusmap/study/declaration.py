@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from focusmap.errors import InputError, MissingFileError, suggest
-from focusmap.reasons import Reason
-from focusmap.study.options import Declaration
+from focusmap.basics import READ_AS, InputError, MissingFileError, Reason, suggest
+from focusmap.study import options, study, target_cells, targets
 from focusmap.study.roles import (
     PATH_COLUMNS,
     Roles,
@@ -18,19 +17,15 @@ from focusmap.study.roles import (
     patient_columns,
     require_column,
 )  # fmt: skip
-from focusmap.study.study import Study
-from focusmap.study.target_cells import TargetSpec
-from focusmap.study.targets import Inference, infer_task, parse_target
 from focusmap.study.task import ANOMALY, UNLABELLED, Task
-from focusmap.tables import READ_AS
 
 COVARIATE_KINDS = ("numeric", "category", "date", "codes")
 EXAMPLES = {"before": "VA=preVA", "missing": "grade=9"}
-WITHOUT_LABELS = Inference(UNLABELLED, None, (Reason("no-labels"),))
+WITHOUT_LABELS = targets.Inference(UNLABELLED, None, (Reason("no-labels"),))
 NO_IMAGES = f"there is no path column (one of {', '.join(PATH_COLUMNS)}): no image is looked at"
 
 
-def declare_study(label_file: Path, table: pd.DataFrame, declaration: Declaration) -> Study:
+def declare_study(label_file: Path, table: pd.DataFrame, declaration: options.Declaration) -> study.Study:
     """Return the study: what the user said, and the rest inferred where it is unambiguous.
 
     Parameters
@@ -48,7 +43,7 @@ def declare_study(label_file: Path, table: pd.DataFrame, declaration: Declaratio
         If a named column is missing or the targets are ambiguous; the message names the candidates.
     """
     kinds = dict(parse_covariate(text, list(table.columns)) for text in declaration.covariates)
-    specs = [parse_target(text, list(table.columns)) for text in declaration.targets]
+    specs = [targets.parse_target(text, list(table.columns)) for text in declaration.targets]
     baseline = {spec.name: spec.baseline for spec in specs if spec.baseline}
     before = baseline | dict(_pair("before", text) for text in declaration.before)
     inputs = (*kinds, *declaration.groups, *before.values(), *baseline.values())
@@ -60,7 +55,7 @@ def declare_study(label_file: Path, table: pd.DataFrame, declaration: Declaratio
     inferred = _infer(table, specs, declaration, columns)
     for name in before:
         inferred.task.index(name)
-    return Study(
+    return study.Study(
         label_file=label_file.resolve(),
         images=_images_folder(label_file, declaration),
         task=inferred.task,
@@ -88,7 +83,7 @@ def declare_study(label_file: Path, table: pd.DataFrame, declaration: Declaratio
     )
 
 
-def _notes(table: pd.DataFrame, inferred: Inference, columns: "_Columns") -> Iterator[str]:
+def _notes(table: pd.DataFrame, inferred: targets.Inference, columns: "_Columns") -> Iterator[str]:
     """Yield what was inferred, in words: of the file, the targets, the images, the masks."""
     if READ_AS in table.attrs:
         yield str(table.attrs[READ_AS])
@@ -129,18 +124,20 @@ class _Columns:
         return tuple(filter(None, (*own, *self.others)))
 
 
-def _infer(table: pd.DataFrame, specs: Sequence[TargetSpec], declaration: Declaration, columns: _Columns) -> Inference:
+def _infer(
+    table: pd.DataFrame, specs: Sequence[target_cells.TargetSpec], declaration: options.Declaration, columns: _Columns
+) -> targets.Inference:
     """Return the task; `InputError` if a target has another role, or the declaration and the labels do not go."""
     for spec in specs:
         if spec.name in columns.named:
             raise InputError(f"column {spec.name!r} has another role and cannot be a target as well.")
     reserved = [*columns.named, "image_id", *patient_columns(table)]
-    inferred = WITHOUT_LABELS if declaration.unlabelled else infer_task(_with_uncertain(table), specs, reserved)
+    inferred = WITHOUT_LABELS if declaration.unlabelled else targets.infer_task(_with_uncertain(table), specs, reserved)
     _check_labels(inferred.task, declaration)
     return inferred
 
 
-def _images_folder(label_file: Path, declaration: Declaration) -> Path:
+def _images_folder(label_file: Path, declaration: options.Declaration) -> Path:
     images = (declaration.images or label_file.parent).resolve()
     if not images.is_dir():
         raise MissingFileError(f"--images {images}: no such folder.")
@@ -191,7 +188,7 @@ def _pair(option: str, text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _check_labels(task: Task, declaration: Declaration) -> None:
+def _check_labels(task: Task, declaration: options.Declaration) -> None:
     if declaration.unlabelled and declaration.targets:
         raise InputError(
             "an autoencoder learns without labels: leave --target out. Afterwards its anomaly score can be compared "

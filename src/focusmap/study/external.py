@@ -9,14 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import InputError, RefusedError, listed
+from focusmap.basics import InputError, RefusedError, listed
 from focusmap.images import refuse_links_out
-from focusmap.study.cases import by_case
+from focusmap.study import cases, ids, recipe_parts
 from focusmap.study.cohort import Cohort, load_cohort, read_cohort, read_columns
-from focusmap.study.ids import SPELLINGS, normal_id, refuse_missing, refuse_nobody, relative_path, spelled_apart
 from focusmap.study.options import Declaration, RunOptions
 from focusmap.study.recipe import read_recipe
-from focusmap.study.recipe_parts import parse_model
 from focusmap.study.roles import NO_PATH, find_roles, require_column
 from focusmap.study.run import Run
 from focusmap.study.study import Study, read_study
@@ -73,14 +71,14 @@ def read_roster(file: Path, own: Study, images: Path | None = None) -> Roster:
     paths, patients = None, None
     try:
         if roles.path is not None:
-            paths = [relative_path(cell, row) for cell, row in zip(cells[roles.path], rows, strict=True)]
+            paths = [ids.relative_path(cell, row) for cell, row in zip(cells[roles.path], rows, strict=True)]
         if roles.patient is not None:
-            refuse_nobody(cells[roles.patient], roles.patient)
-            patients = tuple(map(normal_id if own.same_patient else str, cells[roles.patient]))
+            ids.refuse_nobody(cells[roles.patient], roles.patient)
+            patients = tuple(map(ids.normal_id if own.same_patient else str, cells[roles.patient]))
     except InputError as error:
         raise InputError(f"{file} {error}") from None
     if paths is not None:
-        refuse_missing(file, folder, pd.DataFrame({"row": rows, "path": paths}), "path")
+        ids.refuse_missing(file, folder, pd.DataFrame({"row": rows, "path": paths}), "path")
         refuse_links_out(folder, paths, follow=own.follow_links)
     named = cells[roles.image_id] if roles.image_id else paths or [f"row{row}" for row in rows]
     files = None if paths is None else tuple(folder / name for name in paths)
@@ -159,9 +157,14 @@ def rows_like(run: Run, cohort: Cohort) -> Cohort:
         raise InputError(
             f"{cohort.study.label_file}: does not say which images are a case. Name the column with --case."
         )
-    if grouped and has_views and "view" not in cohort.table and parse_model(recipe.model).shown == "images":
+    if (
+        grouped
+        and has_views
+        and "view" not in cohort.table
+        and recipe_parts.parse_model(recipe.model).shown == "images"
+    ):
         raise InputError(f"{cohort.study.label_file}: does not say which view each image is. Name it with --view.")
-    return by_case(cohort, grouped=grouped)
+    return cases.by_case(cohort, grouped=grouped)
 
 
 def check_targets(task: Task, declaration: Declaration) -> None:
@@ -180,17 +183,17 @@ def refuse_known_patients(run: Run, other: Cohort, options: RunOptions) -> None:
         return
     known, asked = set(own.patient_ids), set(other.patient_ids)
     if other.study.same_patient:
-        known = set(map(normal_id, known))
+        known = set(map(ids.normal_id, known))
     facts: dict[str, tuple[str, list[str]]] = {
         LEAK: (f"patients of {other.study.label_file} were in the run's own study", sorted(known & asked)),
-        SPELLINGS: (
+        ids.SPELLINGS: (
             f"patients of {other.study.label_file} are written in two ways, there or in the run's own study",
-            spelled_apart(known - asked, asked),
+            ids.spelled_apart(known - asked, asked),
         ),
     }
     for name, (fact, found) in facts.items():
         if found and name not in options.accept:
-            settled = " If they are one: --same-patient; if not, rename them." if name == SPELLINGS else ""
+            settled = " If they are one: --same-patient; if not, rename them." if name == ids.SPELLINGS else ""
             raise RefusedError(
                 f"{name}: {len(found)} {fact} ({listed(found, 5, ', ')}).{settled} To go on all the same: "
                 f"--accept {name}"

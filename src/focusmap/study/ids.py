@@ -23,8 +23,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import SHOWN, InputError, MissingFileError, listed
-from focusmap.files import IMAGE_SUFFIX
+from focusmap.basics import IMAGE_SUFFIX, SHOWN, InputError, MissingFileError, listed
 from focusmap.study.study import Study
 from focusmap.study.values import DOUBTFUL, plain
 

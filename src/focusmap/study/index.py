@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.images import parse
 from focusmap.study.cohort import SPLIT_NAMES
 from focusmap.study.ids import names_nobody, normal_id

@@ -7,19 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from focusmap.errors import InputError, MissingFileError
-from focusmap.files import is_table, refuse_undecodable
+from focusmap.basics import InputError, MissingFileError, is_table, refuse_undecodable
 from focusmap.images import image_files, refuse_links_out
-from focusmap.study.cases import NO_VIEW, by_case
-from focusmap.study.cohort import Cohort, read_baseline, read_columns, read_unlabelled
-from focusmap.study.external import rows_like
-from focusmap.study.ids import named_rows
-from focusmap.study.index import masks_among
-from focusmap.study.options import Declaration
+from focusmap.study import cases, cohort, external, ids, index, options, run, study
 from focusmap.study.roles import NO_PATH, Roles, find_roles, first_filled
-from focusmap.study.run import Run
 from focusmap.study.samples import Samples
-from focusmap.study.study import Study, read_study
 from focusmap.study.task import UNLABELLED, Task
 
 
@@ -53,7 +45,7 @@ class Needs:
         return "a model of cases" if self.views else "a model of images and a table" if self.images else "a table model"
 
 
-def read_inputs(folder: Path, needs: Needs, inputs: Sequence[Path], declaration: Declaration) -> Samples:
+def read_inputs(folder: Path, needs: Needs, inputs: Sequence[Path], declaration: options.Declaration) -> Samples:
     """Return the samples that inputs name, to be shown to the model of a run, or of a model folder without its run.
 
     Raises
@@ -67,13 +59,13 @@ def read_inputs(folder: Path, needs: Needs, inputs: Sequence[Path], declaration:
         raise InputError(f"{folder}: is {needs.kind}; give one table (.csv or .csv.gz) with the columns that it takes.")
     rows = _read_rows(folder, needs, inputs[0], declaration)
     if needs.views:
-        return Samples.from_files(by_case(rows, grouped=needs.grouped))
+        return Samples.from_files(cases.by_case(rows, grouped=needs.grouped))
     if (folder / "recipe.yaml").is_file() and "case_id" in rows.table:
-        rows = rows_like(Run(folder), rows)
+        rows = external.rows_like(run.Run(folder), rows)
     return Samples.from_files(rows) if needs.images else Samples.from_table(rows)
 
 
-def read_images(folder: Path, task: Task, inputs: Sequence[Path], declaration: Declaration) -> Samples:
+def read_images(folder: Path, task: Task, inputs: Sequence[Path], declaration: options.Declaration) -> Samples:
     """Return the images that inputs name, each a row: files, folders, or tables as a run's own study reads them.
 
     Raises
@@ -92,8 +84,10 @@ def read_images(folder: Path, task: Task, inputs: Sequence[Path], declaration: D
     if columns:
         if len(inputs) != 1 or not is_table(inputs[0]):
             raise InputError(f"{folder}: the model tells changes; give one label file with the column(s) {columns}.")
-        table = pd.concat([table, read_baseline(inputs[0], _study_of(folder, task, inputs[0], declaration))], axis=1)
-    return Samples.from_files(Cohort(Study(inputs[0], base, task, "path"), table, table), files)
+        table = pd.concat(
+            [table, cohort.read_baseline(inputs[0], _study_of(folder, task, inputs[0], declaration))], axis=1
+        )
+    return Samples.from_files(cohort.Cohort(study.Study(inputs[0], base, task, "path"), table, table), files)
 
 
 def _base_of(inputs: Sequence[Path]) -> Path:
@@ -104,14 +98,14 @@ def _base_of(inputs: Sequence[Path]) -> Path:
 
 
 def _images_of(
-    given: Path, base: Path, declaration: Declaration, own: Study | None
+    given: Path, base: Path, declaration: options.Declaration, own: study.Study | None
 ) -> Iterator[tuple[tuple[str, str, str], Path]]:
     """Yield ``(image_id, path, patient_id)`` and the file of each image that an input names; no masks of a folder."""
     if is_table(given):
         yield from _images_in(given, declaration, own)
     elif given.is_dir():
         found = image_files(given, follow_links=declaration.follow_links)
-        masks = masks_among([file.as_posix() for file in found])
+        masks = index.masks_among([file.as_posix() for file in found])
         inside = [file for file in found if file.as_posix() not in masks]
         if not inside:
             raise InputError(f"{given}: holds no image.")
@@ -123,8 +117,10 @@ def _images_of(
         raise MissingFileError(f"{given}: no such file.")
 
 
-def _images_in(file: Path, declaration: Declaration, own: Study | None) -> Iterator[tuple[tuple[str, str, str], Path]]:
-    table = read_columns(file)
+def _images_in(
+    file: Path, declaration: options.Declaration, own: study.Study | None
+) -> Iterator[tuple[tuple[str, str, str], Path]]:
+    table = cohort.read_columns(file)
     columns = _image_columns(file, table, declaration, own)
     for image_id, path, patient in columns.named(table).itertuples(index=False):
         yield (image_id, path, patient), columns.study.images / path
@@ -134,13 +130,13 @@ def _images_in(file: Path, declaration: Declaration, own: Study | None) -> Itera
 class ImageColumns:
     """Which columns of a table say where images are, how they are called (`study`), and whose (`patient`, or None)."""
 
-    study: Study
+    study: study.Study
     patient: str | None
 
     def named(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return ``image_id, path, patient_id`` of the rows; `InputError` where a path leads out of the folder."""
         try:
-            rows = named_rows(replace(self.study, images=self.study.label_file.parent), table)
+            rows = ids.named_rows(replace(self.study, images=self.study.label_file.parent), table)
         except InputError as error:
             raise InputError(f"{self.study.label_file} {error}") from None
         refuse_links_out(self.study.images, rows["path"], follow=self.study.follow_links)
@@ -151,10 +147,12 @@ class ImageColumns:
         """Return the images of some rows of the table, to be shown to a model with a task."""
         rows = self.named(table)
         rows = rows.assign(row=range(2, len(rows) + 2))
-        return Samples.from_files(Cohort(Study(self.study.label_file, self.study.images, task, "path"), rows, rows))
+        return Samples.from_files(
+            cohort.Cohort(study.Study(self.study.label_file, self.study.images, task, "path"), rows, rows)
+        )
 
 
-def image_columns(folder: Path, file: Path, some: pd.DataFrame, declaration: Declaration) -> ImageColumns:
+def image_columns(folder: Path, file: Path, some: pd.DataFrame, declaration: options.Declaration) -> ImageColumns:
     """Return which columns of a table are which for the model of a run, by some of the table's rows.
 
     Raises
@@ -165,19 +163,21 @@ def image_columns(folder: Path, file: Path, some: pd.DataFrame, declaration: Dec
     return _image_columns(file, some, declaration, _own_study(folder))
 
 
-def _image_columns(file: Path, table: pd.DataFrame, declaration: Declaration, own: Study | None) -> ImageColumns:
+def _image_columns(
+    file: Path, table: pd.DataFrame, declaration: options.Declaration, own: study.Study | None
+) -> ImageColumns:
     roles = _roles(file, table, declaration, own)
     if roles.path is None:
         raise InputError(f"{file} {NO_PATH}")
     images = declaration.images or file.parent
     follow = declaration.follow_links or bool(own and own.follow_links)
-    asked = Study(file, images, UNLABELLED, roles.path, roles.image_id, follow_links=follow)
+    asked = study.Study(file, images, UNLABELLED, roles.path, roles.image_id, follow_links=follow)
     return ImageColumns(asked, roles.patient)
 
 
-def _read_rows(folder: Path, needs: Needs, file: Path, declaration: Declaration) -> Cohort:
+def _read_rows(folder: Path, needs: Needs, file: Path, declaration: options.Declaration) -> cohort.Cohort:
     """Return the rows of a table by the columns of the run's study; targets are not looked at."""
-    table, own = read_columns(file), _own_study(folder)
+    table, own = cohort.read_columns(file), _own_study(folder)
     roles = _roles(file, table, declaration, own)
     path = roles.path if needs.images else None
     asked = replace(
@@ -192,37 +192,37 @@ def _read_rows(folder: Path, needs: Needs, file: Path, declaration: Declaration)
         view_column=roles.view,
     )
     _refuse_lacking(file, asked, needs)
-    rows = read_unlabelled(file, asked)
+    rows = cohort.read_unlabelled(file, asked)
     if path is not None:
         refuse_links_out(asked.images, rows.table["path"], follow=declaration.follow_links or asked.follow_links)
     return rows
 
 
-def _roles(file: Path, table: pd.DataFrame, declaration: Declaration, own: Study | None) -> Roles:
+def _roles(file: Path, table: pd.DataFrame, declaration: options.Declaration, own: study.Study | None) -> Roles:
     try:
         return find_roles(table, declaration, own)
     except InputError as error:
         raise InputError(f"{file} {error}") from None
 
 
-def _refuse_lacking(file: Path, asked: Study, needs: Needs) -> None:
+def _refuse_lacking(file: Path, asked: study.Study, needs: Needs) -> None:
     """Raise `InputError` where a table does not say which images are a case, or which view each is."""
     if needs.images and asked.path_column is None:
         raise InputError(f"{file}: {NO_PATH}")
     if needs.grouped and asked.case_column is None:
         raise InputError(f"{file}: does not say which images are a case. Name the column with --case.")
-    if needs.views not in ((), (NO_VIEW,)) and asked.view_column is None:
+    if needs.views not in ((), (cases.NO_VIEW,)) and asked.view_column is None:
         raise InputError(f"{file}: does not say which view each image is. Name the column with --view.")
 
 
-def _own_study(folder: Path) -> Study | None:
+def _own_study(folder: Path) -> study.Study | None:
     """Return the study of a run; None for a model folder without its run."""
-    file = Run(folder).study
-    return read_study(file) if file.is_file() else None
+    file = run.Run(folder).study
+    return study.read_study(file) if file.is_file() else None
 
 
-def _study_of(folder: Path, task: Task, file: Path, declaration: Declaration) -> Study:
+def _study_of(folder: Path, task: Task, file: Path, declaration: options.Declaration) -> study.Study:
     """Return the run's study, or that of a model folder without its run, with what `file` calls not known."""
-    own, columns = _own_study(folder) or Study(file, file.parent, task), read_columns(file)
+    own, columns = _own_study(folder) or study.Study(file, file.parent, task), cohort.read_columns(file)
     missing = tuple(text for text in (*own.missing, *declaration.missing) if text.rpartition("=")[0] in columns)
     return replace(own, missing=missing)

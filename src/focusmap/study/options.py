@@ -8,16 +8,11 @@ What starts must start fast: nothing here imports pandas.
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from focusmap.errors import InputError
-from focusmap.progress import Progress, Say, silent, unheard
-from focusmap.reasons import Language
-from focusmap.settings import Setting, described, settle
+from focusmap import scale
+from focusmap.basics import InputError, Language, Progress, Say, Setting, described, settle, silent, unheard
 from focusmap.study.recipe import Recipe, numbers
-
-if TYPE_CHECKING:
-    from focusmap.scale import Cluster
 
 ESCAPE = Setting(
     "put an apostrophe before texts that a spreadsheet would run, such as =1+1",
@@ -169,11 +164,9 @@ class RunOptions:
         return self.n_nodes > 1 and next((rank for rank in ranks if rank), "0") != "0"
 
     @property
-    def cluster(self) -> "Cluster | None":
+    def cluster(self) -> "scale.Cluster | None":
         """Whose workers read images, where they are no processes of this machine."""
-        from focusmap.scale import Cluster
-
-        return Cluster(self.address, self.workers) if self.engine == "ray" else None
+        return scale.Cluster(self.address, self.workers) if self.engine == "ray" else None
 
     @property
     def minutes(self) -> float:

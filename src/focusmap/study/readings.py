@@ -7,16 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import InputError, RefusedError, listed, suggest
-from focusmap.reasons import Reason
-from focusmap.study.cohort import read_columns
+from focusmap.basics import READ_AS, InputError, Reason, RefusedError, listed, suggest
+from focusmap.study import cohort, options, targets, values
 from focusmap.study.ids import SPELLINGS, normal_id, refuse_nobody, spelled_twice
-from focusmap.study.options import Declaration, ReadingsDeclaration
 from focusmap.study.roles import ID_COLUMN, PATH_COLUMNS, PATIENT_COLUMNS, SPLIT_COLUMNS, find_roles, first_filled
-from focusmap.study.targets import infer_task, parse_target
 from focusmap.study.task import CellError, Target, Task
-from focusmap.study.values import alike, means_empty, plain, yes_and_no
-from focusmap.tables import READ_AS
 
 READER_COLUMNS = ("reader", "reader_id", "rater", "annotator", "observer", "radiologist")
 NOT_READ = -1
@@ -105,7 +100,7 @@ class _Answers:
     targets: tuple[str, ...] = ()
 
 
-def read_readings(file: Path, declaration: ReadingsDeclaration = ReadingsDeclaration()) -> Readings:
+def read_readings(file: Path, declaration: options.ReadingsDeclaration = options.ReadingsDeclaration()) -> Readings:
     """Return the readings in a CSV file, UTF-8, with a header.
 
     One row per reading: a column that names the reader (the first of ``reader, reader_id, rater, annotator, observer,
@@ -121,7 +116,7 @@ def read_readings(file: Path, declaration: ReadingsDeclaration = ReadingsDeclara
     RefusedError
         If ids of patients are one in their normal form only, and nobody has said what they are.
     """
-    raw = read_columns(file)
+    raw = cohort.read_columns(file)
     try:
         return _readings(raw, declaration)
     except RefusedError as error:
@@ -130,7 +125,7 @@ def read_readings(file: Path, declaration: ReadingsDeclaration = ReadingsDeclara
         raise InputError(f"{file} {error}") from None
 
 
-def _readings(raw: pd.DataFrame, declaration: ReadingsDeclaration) -> Readings:
+def _readings(raw: pd.DataFrame, declaration: options.ReadingsDeclaration) -> Readings:
     cells = raw.apply(lambda column: column.str.strip())
     roles = _roles(cells, declaration)
     if declaration.same_patient and roles.patient is not None:
@@ -158,7 +153,7 @@ def _readings(raw: pd.DataFrame, declaration: ReadingsDeclaration) -> Readings:
     )
 
 
-def _roles(cells: pd.DataFrame, declaration: ReadingsDeclaration) -> _Roles:
+def _roles(cells: pd.DataFrame, declaration: options.ReadingsDeclaration) -> _Roles:
     definitive = tuple(text if text in cells else text.rpartition("=")[2] for text in declaration.definitive)
     patient = None if declaration.patient == "none" else declaration.patient
     for column in (*declaration.readers, *definitive, *([patient] if patient else [])):
@@ -166,7 +161,7 @@ def _roles(cells: pd.DataFrame, declaration: ReadingsDeclaration) -> _Roles:
             known = [str(name) for name in cells]
             raise InputError(f"has no column {column!r}.{suggest(column, known)} Columns: {', '.join(known)}.")
     if declaration.patient is None:
-        patient = find_roles(cells, Declaration()).patient
+        patient = find_roles(cells, options.Declaration()).patient
     key = first_filled(cells, (*PATH_COLUMNS, "image_id"))
     if key is not None and (cells[key] == "").any():
         row = int(np.flatnonzero(cells[key] == "")[0]) + 2
@@ -186,7 +181,7 @@ def _heard(readers: Sequence[str], votes: Mapping[str, np.ndarray]) -> list[int]
     return heard
 
 
-def _answers(cells: pd.DataFrame, roles: _Roles, declaration: ReadingsDeclaration) -> _Answers:
+def _answers(cells: pd.DataFrame, roles: _Roles, declaration: options.ReadingsDeclaration) -> _Answers:
     who = (
         declaration.readers[0]
         if len(declaration.readers) == 1
@@ -198,7 +193,7 @@ def _answers(cells: pd.DataFrame, roles: _Roles, declaration: ReadingsDeclaratio
         return _row_a_reading(cells, roles.key, who)
     if not declaration.readers:
         return _row_a_image(cells, roles.key, _dotted(cells))
-    label = parse_target(declaration.targets[0], []).name if declaration.targets else DEFAULT_LABEL
+    label = targets.parse_target(declaration.targets[0], []).name if declaration.targets else DEFAULT_LABEL
     return _row_a_image(cells, roles.key, {label: {name: name for name in declaration.readers}})
 
 
@@ -259,12 +254,12 @@ def _row_a_image(cells: pd.DataFrame, key: str | None, columns: Mapping[str, Map
     )
 
 
-def _task(answers: _Answers, declaration: ReadingsDeclaration, roles: _Roles) -> tuple[Task, tuple[str, ...]]:
+def _task(answers: _Answers, declaration: options.ReadingsDeclaration, roles: _Roles) -> tuple[Task, tuple[str, ...]]:
     table = answers.cells.replace({"-1": "", "-1.0": ""})
     reserved = [*PATH_COLUMNS, "image_id", *PATIENT_COLUMNS, *SPLIT_COLUMNS, *roles.columns]
-    specs = [parse_target(text, list(table.columns)) for text in declaration.targets or answers.targets]
+    specs = [targets.parse_target(text, list(table.columns)) for text in declaration.targets or answers.targets]
     try:
-        inferred = infer_task(table, specs, reserved)
+        inferred = targets.infer_task(table, specs, reserved)
     except CellError as error:
         raise InputError(f"row {answers.rows[error.position]}: {error}") from None
     if inferred.list_column is not None:
@@ -304,7 +299,7 @@ def _refuse_two_spellings(answers: _Answers, roles: _Roles) -> None:
             raise InputError(f"{what} {ways} differ only in how they are written. Write each in one way.")
 
 
-def _refuse_one_patient_twice(patients: "pd.Series[str]", declaration: ReadingsDeclaration) -> None:
+def _refuse_one_patient_twice(patients: "pd.Series[str]", declaration: options.ReadingsDeclaration) -> None:
     twice = spelled_twice(patients.unique())
     if twice and SPELLINGS not in declaration.accept:
         ways = listed([" = ".join(spellings) for spellings in twice.values()], 5)
@@ -343,11 +338,11 @@ def _codes(target: Target, column: str, cells: Sequence[str], rows: np.ndarray) 
     """Return the class of each cell ``(n,) int``, -1 where it is empty or says "uncertain"."""
     classes = {name: code for code, name in enumerate(target.classes)}
     texts = list(dict.fromkeys(map(str, cells)))
-    near, words = alike(target.classes), yes_and_no(texts) if target.classes == ("0", "1") else {}
+    near, words = values.alike(target.classes), values.yes_and_no(texts) if target.classes == ("0", "1") else {}
     known = {"-1": NOT_READ, "-1.0": NOT_READ}
     known |= {text: NOT_READ if np.isnan(value) else int(value) for text, value in words.items()}
-    known |= {text: NOT_READ for text in texts if means_empty(text)}
-    known |= {text: classes[near[plain(text)]] for text in texts if plain(text) in near} | classes
+    known |= {text: NOT_READ for text in texts if values.means_empty(text)}
+    known |= {text: classes[near[values.plain(text)]] for text in texts if values.plain(text) in near} | classes
     for cell, row in zip(cells, rows, strict=True):
         if cell not in known:
             named = ", ".join(target.classes)

@@ -6,9 +6,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, ClassVar, Literal, cast, get_args, get_origin, get_type_hints
 
-from focusmap.errors import InputError, suggest
-from focusmap.files import Json, read_yaml, write_text
-from focusmap.settings import Setting, described
+from focusmap.basics import InputError, Json, Setting, described, read_yaml, suggest, write_text
 from focusmap.study.recipe_parts import SegmentationRecipe, check_threshold_rule, over_preset
 
 Optimizer = Literal["adamw", "adam", "sgd"]

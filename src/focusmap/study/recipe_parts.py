@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Literal
 
-from focusmap.errors import InputError, suggest
-from focusmap.files import Json
+from focusmap.basics import InputError, Json, suggest
 
 # Ways to choose an operating point that take a number: an example, below what it lies, and what it means.
 STATED_RULES = {

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import InputError, suggest
-from focusmap.files import IMAGE_SUFFIX
+from focusmap.basics import IMAGE_SUFFIX, InputError, suggest
 from focusmap.study.ids import names_nobody
 
 if TYPE_CHECKING:

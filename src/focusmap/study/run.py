@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from focusmap.errors import InputError, MissingFileError
-from focusmap.files import disk_errors, read_json, write_json
+from focusmap.basics import InputError, MissingFileError, disk_errors, read_json, write_json
 from focusmap.study.cohort import COHORT_FILE, IMAGES_FILE
 from focusmap.study.study import located, portable, read_study
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import InputError, MissingFileError
+from focusmap.basics import InputError, MissingFileError
 from focusmap.images import AnyPlacement, AnyPreparation, FloatArray, Uint8Array, prepare_file, scale_of, standardise
 from focusmap.study.cases import images_of
 from focusmap.study.cohort import Cohort

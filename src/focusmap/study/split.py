@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import InputError, listed
-from focusmap.files import read_json, read_table, write_json, write_table
-from focusmap.reasons import Reason, note_entries, read_notes
+from focusmap.basics import InputError, Reason, listed, note_entries, read_notes
+from focusmap.basics.files import read_json, read_table, write_json, write_table
 from focusmap.study.cohort import Cohort, load_cohort
 from focusmap.study.dealing import UNUSED, deal_blocks, label_matrix, sequence_ranks, stratify
 from focusmap.study.run import Run

@@ -8,22 +8,9 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from focusmap.errors import InputError
-from focusmap.files import write_json
-from focusmap.installation import require
-from focusmap.scale import (
-    PARTS,
-    ROWS,
-    UNREAD,
-    Cluster,
-    Share,
-    Tally,
-    Tool,
-    gathered_failures,
-    n_rows_of,
-    shares_of,
-    worked_through,
-)
+from focusmap.basics import InputError, require, write_json
+from focusmap.scale import PARTS, ROWS, UNREAD, Share, Tally, gathered_failures, n_rows_of, shares_of
+from focusmap.scale.cluster import Cluster, Tool, worked_through
 from focusmap.study.addresses import settled_folder
 from focusmap.study.inputs import ImageColumns, Needs, image_columns
 from focusmap.study.options import Declaration, RunOptions

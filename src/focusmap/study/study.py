@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Literal, cast
 
-from focusmap.errors import InputError, suggest
-from focusmap.files import Json, read_yaml, write_text
+from focusmap.basics import InputError, Json, read_yaml, suggest, write_text
 from focusmap.study.options import Uncertain
 from focusmap.study.task import Task
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from focusmap.errors import InputError, suggest
-from focusmap.reasons import Reason
+from focusmap.basics import InputError, Reason, suggest
 from focusmap.study.task import JOIN, CellError, Target, TargetKind, means_nothing_found, plain_name
 from focusmap.study.values import (
     NO,

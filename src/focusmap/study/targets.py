@@ -9,33 +9,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from focusmap.errors import InputError, suggest
-from focusmap.reasons import Reason
-from focusmap.study.target_cells import (
-    FLAG_WORDS,
-    MOST_WORDS,
-    TargetSpec,
-    few,
-    in_one_spelling,
-    is_flag,
-    make_target,
-    odd_texts,
-)
+from focusmap.basics import InputError, Reason, suggest
+from focusmap.study import target_cells, values
 from focusmap.study.task import TARGET_KINDS, Target, TargetKind, Task
-from focusmap.study.values import (
-    LIST_SIGNS,
-    WRITTEN_OUT,
-    list_sign,
-    means_empty,
-    plain,
-    read_numbers,
-    split_list,
-)  # fmt: skip
 
 LABEL_COLUMNS = ("label", "labels", "class", "target", "diagnosis", "finding")
 NO_FINDING = ("no finding", "no_finding", "no findings", "normal", "none", "正常", "无", "未见异常", "无异常")
 MANY_LISTS = 5000
-SIGNS = (*LIST_SIGNS, "[", "(", "{", "，", "；", " ")
+SIGNS = (*values.LIST_SIGNS, "[", "(", "{", "，", "；", " ")
 LABEL_WORDS = (*LABEL_COLUMNS, "标签", "诊断", "类别", "分类")
 NAMELESS = re.compile(r"Unnamed: \d+|")
 """What pandas calls a column without a name, as that of the row's number."""
@@ -54,7 +35,7 @@ class Inference:
     list_sign: str = "|"
 
 
-def parse_target(text: str, columns: Sequence[str]) -> TargetSpec:
+def parse_target(text: str, columns: Sequence[str]) -> target_cells.TargetSpec:
     """Return the parts of a ``--target`` argument; a column name may itself hold colons.
 
     >>> parse_target("label:positive=malignant", ["label"])
@@ -72,7 +53,11 @@ def parse_target(text: str, columns: Sequence[str]) -> TargetSpec:
         elif option.startswith("delta="):
             baseline = option.removeprefix("delta=")
             kind = kind or "continuous"
-        elif option.startswith("list=") and _sign(option.removeprefix("list=")) in (*LIST_SIGNS, " ", WRITTEN_OUT):
+        elif option.startswith("list=") and _sign(option.removeprefix("list=")) in (
+            *values.LIST_SIGNS,
+            " ",
+            values.WRITTEN_OUT,
+        ):
             sign = _sign(option.removeprefix("list="))
         elif option in ("decimal=comma", "decimal=point"):
             decimal = option.removeprefix("decimal=")
@@ -81,14 +66,14 @@ def parse_target(text: str, columns: Sequence[str]) -> TargetSpec:
         else:
             known = f"{', '.join(TARGET_KINDS)}, positive=CLASS, classes=A,B,C, delta=COLUMN, list=SIGN, decimal=comma"
             raise InputError(f"--target {text}: {option!r} is not one of {known}.")
-    return TargetSpec(name, kind, positive, classes, baseline, sign, decimal)
+    return target_cells.TargetSpec(name, kind, positive, classes, baseline, sign, decimal)
 
 
 def _sign(text: str) -> str:
     return "\n" if text == "newline" else text
 
 
-def infer_task(table: pd.DataFrame, specs: Sequence[TargetSpec], reserved: Sequence[str]) -> Inference:
+def infer_task(table: pd.DataFrame, specs: Sequence[target_cells.TargetSpec], reserved: Sequence[str]) -> Inference:
     """Return the task that the columns of `table` define.
 
     Parameters
@@ -118,7 +103,7 @@ def infer_task(table: pd.DataFrame, specs: Sequence[TargetSpec], reserved: Seque
     sign = _list_sign(table[specs[0].name], specs[0]) if len(specs) == 1 else ""
     if sign:
         return _from_lists(table[specs[0].name], specs[0].name, sign)
-    made = [make_target(table[spec.name], spec) for spec in specs]
+    made = [target_cells.make_target(table[spec.name], spec) for spec in specs]
     targets = [target for target, _ in made]
     notes = [*said, *(note for _, found in made for note in found)]
     kept, restating = _without_restating(table, targets)
@@ -127,19 +112,23 @@ def infer_task(table: pd.DataFrame, specs: Sequence[TargetSpec], reserved: Seque
     return Inference(Task(tuple(kept)), None, tuple(notes))
 
 
-def _guess(table: pd.DataFrame, columns: Sequence[str]) -> tuple[list[TargetSpec], list[Reason]]:
+def _guess(table: pd.DataFrame, columns: Sequence[str]) -> tuple[list[target_cells.TargetSpec], list[Reason]]:
     """Return the targets that nobody named, and what was read otherwise than as 0 and 1."""
     named = [name for name in columns if name.casefold() in LABEL_WORDS and (table[name].str.strip() != "").any()]
     if named:
-        return [TargetSpec(min(named, key=lambda x: (x not in LABEL_WORDS, LABEL_WORDS.index(x.casefold()))))], []
-    in_digits = [name for name in columns if is_flag(table[name])]
-    in_words = [name for name in columns if name not in in_digits and is_flag(table[name], FLAG_WORDS)]
+        return [
+            target_cells.TargetSpec(min(named, key=lambda x: (x not in LABEL_WORDS, LABEL_WORDS.index(x.casefold()))))
+        ], []
+    in_digits = [name for name in columns if target_cells.is_flag(table[name])]
+    in_words = [
+        name for name in columns if name not in in_digits and target_cells.is_flag(table[name], target_cells.FLAG_WORDS)
+    ]
     _refuse_twins(table, in_digits or in_words, columns)
     _refuse_nearly_flags(table, [name for name in columns if name not in {*in_digits, *in_words}])
     flags = in_digits or in_words
     if flags:
         others = [Reason("words-no-target", name=name) for name in in_words if name not in flags]
-        return [TargetSpec(name) for name in flags], others
+        return [target_cells.TargetSpec(name) for name in flags], others
     raise InputError(
         f"has no column called {', '.join(LABEL_COLUMNS)} and none that holds only 0, 1, -1 and empty cells. "
         f"Name the target with --target. Candidates: {', '.join(columns) or 'none'}."
@@ -152,12 +141,18 @@ def _refuse_twins(table: pd.DataFrame, flags: Sequence[str], columns: Sequence[s
     So do NAME and NAME_1, or NAME_copy, where each row says the same of both.
     """
     for name in flags:
-        stem = plain(re.sub(r"(?:\.\d+|_[xy]| ?\(\d+\))$", "", name))
+        stem = values.plain(re.sub(r"(?:\.\d+|_[xy]| ?\(\d+\))$", "", name))
         copied = re.sub(r"[._ -]?(?:\d+|copy|dup|duplicate|kopie|副本)$", "", name)
-        if copied != name and copied in columns and table[copied].map(plain).equals(table[name].map(plain)):
-            stem = plain(copied)
+        if (
+            copied != name
+            and copied in columns
+            and table[copied].map(values.plain).equals(table[name].map(values.plain))
+        ):
+            stem = values.plain(copied)
         twins = [
-            other for other in columns if other != name and plain(re.sub("_[xy]$", "", other)) in (stem, plain(name))
+            other
+            for other in columns
+            if other != name and values.plain(re.sub("_[xy]$", "", other)) in (stem, values.plain(name))
         ]
         if twins:
             raise InputError(
@@ -171,23 +166,23 @@ def _refuse_nearly_flags(table: pd.DataFrame, columns: Sequence[str]) -> None:
     for name in columns:
         cells = table[name].str.strip()
         texts = [str(text) for text in cells.unique()]
-        if len(texts) > MOST_WORDS:
+        if len(texts) > target_cells.MOST_WORDS:
             continue
-        odd = odd_texts(texts)
+        odd = target_cells.odd_texts(texts)
         is_odd = cells.isin(odd)
         n_odd, n_flags = int(is_odd.sum()), int((~is_odd & (cells != "")).sum())
-        both = {"0", "1"} <= {plain(text) for text in texts}
+        both = {"0", "1"} <= {values.plain(text) for text in texts}
         share = TELLING if all(abs(number) >= 9 for number in _numbers_in(odd).values()) else NEARLY
         if both and n_odd and n_flags >= FEWEST_FLAGS and n_odd <= max(1, share * n_flags):
             row = int(is_odd.to_numpy().argmax()) + 2
             raise InputError(
-                f"column {name!r} holds 0 and 1 but for {n_odd} of {n_flags + n_odd} cells ({few(odd)}; row {row}). "
-                f"If it is a finding, correct them, or say --missing {name}={odd[0]} where that means 'not known'; if "
-                "it is none, name the targets with --target."
+                f"column {name!r} holds 0 and 1 but for {n_odd} of {n_flags + n_odd} cells ({target_cells.few(odd)}; "
+                f"row {row}). If it is a finding, correct them, or say --missing {name}={odd[0]} where that means "
+                "'not known'; if it is none, name the targets with --target."
             )
 
 
-def _list_sign(column: pd.Series, spec: TargetSpec) -> str:
+def _list_sign(column: pd.Series, spec: target_cells.TargetSpec) -> str:
     """Return the sign between the names that cells list; "" where they list none.
 
     Raises
@@ -197,22 +192,22 @@ def _list_sign(column: pd.Series, spec: TargetSpec) -> str:
     """
     if spec.list_sign or spec.kind is not None or spec.classes or spec.positive:
         return spec.list_sign
-    texts = [text for text in map(str, column.str.strip().unique()) if not means_empty(text)]
+    texts = [text for text in map(str, column.str.strip().unique()) if not values.means_empty(text)]
     if len(texts) > MANY_LISTS or not any(sign in text.casefold() for text in texts for sign in SIGNS):
         return "|" if any("|" in text for text in texts) else ""
     if len(_numbers_in(texts)) == len(texts):
         return ""
-    if not odd_texts(texts):
+    if not target_cells.odd_texts(texts):
         return ""
     try:
-        sign, certain = list_sign(texts)
+        sign, certain = values.list_sign(texts)
     except InputError as error:
         raise InputError(f"target {spec.name!r}: {error}") from None
     if sign and not certain:
-        cell = next(text for text in texts if len(split_list(text, sign)) > 1)
+        cell = next(text for text in texts if len(values.split_list(text, sign)) > 1)
         raise InputError(
-            f"target {spec.name!r}: {cell!r} may be a list of {len(split_list(cell, sign))} findings or one class. "
-            f"Say --target '{spec.name}:list={'newline' if sign == chr(10) else sign}' or --target "
+            f"target {spec.name!r}: {cell!r} may be a list of {len(values.split_list(cell, sign))} findings or one "
+            f"class. Say --target '{spec.name}:list={'newline' if sign == chr(10) else sign}' or --target "
             f"{spec.name}:multiclass."
         )
     return sign
@@ -220,16 +215,18 @@ def _list_sign(column: pd.Series, spec: TargetSpec) -> str:
 
 def _numbers_in(texts: Sequence[str]) -> dict[str, float]:
     try:
-        return read_numbers(texts).values
+        return values.read_numbers(texts).values
     except InputError:
         return {}
 
 
 def _from_lists(column: pd.Series, name: str, sign: str) -> Inference:
-    found = pd.Series([part for cell in column if not means_empty(cell) for part in split_list(cell, sign)], dtype=str)
-    parts, joined = in_one_spelling(found, TargetSpec(name, list_sign=sign))
+    found = pd.Series(
+        [part for cell in column if not values.means_empty(cell) for part in values.split_list(cell, sign)], dtype=str
+    )
+    parts, joined = target_cells.in_one_spelling(found, target_cells.TargetSpec(name, list_sign=sign))
     names = sorted(set(parts))
-    dropped = [part for part in names if plain(part) in NO_FINDING]
+    dropped = [part for part in names if values.plain(part) in NO_FINDING]
     targets = tuple(Target(part) for part in names if part not in dropped)
     notes = [Reason("lists", name=name, n=len(targets)), *joined]
     notes += [Reason("means-none", value=part) for part in dropped]
@@ -255,7 +252,7 @@ def _shadows(table: pd.DataFrame, columns: Sequence[str], targets: list[Target])
         if target.kind == "continuous" or set(target.classes) == {"0", "1"}:
             continue
         for name in columns:
-            if name in {other.name for other in targets} or not is_flag(table[name]):
+            if name in {other.name for other in targets} or not target_cells.is_flag(table[name]):
                 continue
             per_class = table.groupby(table[target.name].str.strip())[name].nunique()
             if (per_class == 1).all() and table[name].nunique() > 1:

@@ -7,8 +7,7 @@ from typing import Literal, cast, get_args
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import InputError, suggest
-from focusmap.files import Json
+from focusmap.basics import InputError, Json, suggest
 from focusmap.study.values import alike, means_empty, no_number, plain, read_numbers, words_of
 
 TargetKind = Literal["binary", "multiclass", "ordinal", "continuous"]

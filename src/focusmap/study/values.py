@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 
 EMPTY = frozenset(
     ["", "nan", "na", "n/a", "#n/a", "<na>", "n.a", "nat", "null", "nil", "#ref!", "#value!", "#name?", "#div/0!",

@@ -10,8 +10,7 @@ from typing import cast
 import torch
 from torch.optim import Optimizer
 
-from focusmap.errors import InputError, MissingFileError
-from focusmap.files import Json, atomic, check_sealed
+from focusmap.basics import InputError, Json, MissingFileError, atomic, check_sealed
 from focusmap.nets import CHANNELS_LAST, FocusNet
 from focusmap.study import Recipe
 from focusmap.training.batches import TrainingData

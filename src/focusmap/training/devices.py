@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.study import Precision
 
 if TYPE_CHECKING:

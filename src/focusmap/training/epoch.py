@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError
 from focusmap.nets import CaseBatch, LossParts, TaskLoss, stages_of
 from focusmap.study import Encoded, Recipe, at_once, split_evenly
 from focusmap.training.augmentation import augment, draw_partners

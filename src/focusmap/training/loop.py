@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.distributed import destroy_process_group
 
-from focusmap.errors import FocusmapError, InputError
+from focusmap.basics import FocusmapError, InputError
 from focusmap.nets import FocusNet, LossOptions, task_loss
 from focusmap.study import Recipe, check_learnable
 from focusmap.training import batches, checkpoint, epoch, optimisation

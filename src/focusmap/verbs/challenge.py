@@ -9,11 +9,12 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
+from focusmap import nets, training
 from focusmap.audit import metadata_of
-from focusmap.errors import FocusmapError, InputError
+from focusmap.basics import Json, atomic_folder, branch, items, read_json, text, write_json, write_table
+from focusmap.basics.errors import FocusmapError, InputError
 from focusmap.evaluation import CHALLENGE, MOST_SHOWN, reference_of
 from focusmap.figures import write_thumbnail
-from focusmap.files import Json, atomic_folder, branch, items, read_json, text, write_json, write_table
 from focusmap.images import middle_slice, read_image
 from focusmap.models import Challenge, challenged, climbing_on, covers_of, frozen_features
 from focusmap.study import Cohort, Recipe, RunOptions, Task, load_cohort, open_run, read_recipe
@@ -38,9 +39,6 @@ def challenge(folder: Path, options: RunOptions = RunOptions()) -> dict[str, Jso
     InputError
         If the run has no images, or no target with classes.
     """
-    from focusmap.nets import PROBE
-    from focusmap.training import choose_devices
-
     run = open_run(folder)
     cohort, recipe = load_cohort(folder), read_recipe(run.recipe)
     targets = tuple(target for target in cohort.task.targets if target.classes)
@@ -48,11 +46,11 @@ def challenge(folder: Path, options: RunOptions = RunOptions()) -> dict[str, Jso
         raise InputError(f"{folder}: only runs of single images with a target of classes can be challenged.")
     cohort = replace(cohort, study=replace(cohort.study, task=Task(targets)))
     probe = Recipe(
-        model=f"{climbing_on(options.devices).backbone}-{PROBE}", size=SIZE, channels=recipe.channels or 1,
+        model=f"{climbing_on(options.devices).backbone}-{nets.PROBE}", size=SIZE, channels=recipe.channels or 1,
         scaling="range", pooling="average", seed=options.recipe.seed,
     )  # fmt: skip
     covers = covers_of(reference_of(cohort), options.recipe.seed)
-    device = choose_devices(options.devices).accelerator
+    device = training.choose_devices(options.devices).accelerator
     features, covered = frozen_features(cohort, probe, device, options.progress, covers, run.store)
     study = cohort.study
     names = [*study.groups, *([study.view_column] if study.view_column else [])]

@@ -6,11 +6,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import cast
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError, Json, Language, read_json, read_table, refuse_existing, write_json
 from focusmap.evaluation import EvaluationOptions, better_of, compare_predictions, frozen_thresholds
 from focusmap.evaluation.predictions import Predictions, of_images, read_predictions
-from focusmap.files import Json, read_json, read_table, refuse_existing, write_json
-from focusmap.reasons import Language
 from focusmap.study import Cohort, Run, load_cohort, open_run, read_recipe, short_names
 
 

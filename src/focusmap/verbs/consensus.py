@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from focusmap.basics import FocusmapError, InputError, Json, refuse_existing, write_json, write_table
 from focusmap.consensus import consensus_table, decide, describe_consensus
-from focusmap.errors import FocusmapError, InputError
 from focusmap.figures import write_thumbnail
-from focusmap.files import Json, refuse_existing, write_json, write_table
 from focusmap.images import middle_slice, read_image
 from focusmap.report import MOST_IMAGES, disputed_images, inside, render_consensus
 from focusmap.study import Readings, read_readings

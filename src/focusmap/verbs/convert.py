@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from focusmap.errors import InputError, MissingFileError
-from focusmap.progress import Progress, silent
+from focusmap.basics import InputError, MissingFileError, Progress, silent
 from focusmap.study import ConvertRequest
 
 if TYPE_CHECKING:

@@ -8,32 +8,16 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from focusmap.errors import InputError
-from focusmap.files import atomic_folder
+from focusmap.basics import InputError, atomic_folder
 from focusmap.heatmaps import RECONSTRUCTION
 from focusmap.heatmaps.write import FILES, ExplainOptions, write_methods
 from focusmap.models import load_run_looking, load_run_net, made_from, needs_of, place_of
 from focusmap.scale import Share, Tally, Tool, write_share
 from focusmap.segmentation import Drawn, Job, Member, lesions_of
-from focusmap.study import (
-    Failure,
-    ImageColumns,
-    Recipe,
-    RunOptions,
-    Samples,
-    Streamed,
-    TableAnswer,
-    Task,
-    at_hand,
-    files_of,
-    first_parts_of,
-    load_cohort,
-    one_table,
-    open_run,
-    read_recipe,
-    refuse_more_than_images,
-    stream,
-)
+from focusmap.study import Failure, ImageColumns, RunOptions, Samples, Task, at_hand, first_parts_of, open_run
+from focusmap.study.cohort import load_cohort
+from focusmap.study.recipe import Recipe, read_recipe
+from focusmap.study.streamed import Streamed, TableAnswer, files_of, one_table, refuse_more_than_images, stream
 from focusmap.verbs.requests import ExplainRequest, SegmentRequest
 
 Draw = Callable[[Samples, Path], Sequence[Failure]]

@@ -7,7 +7,8 @@ from typing import cast
 
 import numpy as np
 
-from focusmap.errors import InputError, UnreadableImageError, listed
+from focusmap.basics import Json, read_json, refuse_existing, table_name, write_json
+from focusmap.basics.errors import InputError, UnreadableImageError, listed
 from focusmap.evaluation import SUBGROUPS, EvaluationOptions, Evidence, prevalences, shifted, with_verdict
 from focusmap.evaluation.answers import answered, read_standings, write_answering
 from focusmap.evaluation.calibration import apply, choose_thresholds, fit_temperatures
@@ -22,7 +23,6 @@ from focusmap.evaluation.predictions import (
 from focusmap.evaluation.simpler import set_beside, write_baselines
 from focusmap.evaluation.subgroups import subgroups
 from focusmap.evaluation.writing import METRICS, PREDICTIONS, clustering, frozen_thresholds, write_evaluation
-from focusmap.files import Json, read_json, refuse_existing, table_name, write_json
 from focusmap.models import Predicted, baseline_of, load_run_model, ood_of, write_importance
 from focusmap.models.elsewhere import simpler_elsewhere, write_drift
 from focusmap.models.predict import predict

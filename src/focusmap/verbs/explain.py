@@ -4,21 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError, Json, branch, is_table, write_failures, write_json
 from focusmap.evaluation import Explained, FrozenThresholds, reference_of, score_maps
 from focusmap.faithfulness import TrustPlan, choose_subjects, measure_trust, plan_trust
 from focusmap.figures import save_figure
-from focusmap.files import Json, branch, is_table, write_failures, write_json
-from focusmap.heatmaps import FOCUS, check_method
-from focusmap.heatmaps.write import (
-    ExplainOptions,
-    Explanation,
-    by_lot,
-    pool_indexes,
-    pool_scales,
-    whole,
-    write_methods,
-)
+from focusmap.heatmaps import FOCUS, check_method, write
 from focusmap.models import Looking, as_net, load_run_looking
 from focusmap.report import draw_scores, render_trust
 from focusmap.study import Cohort, Failure, Run, Samples, by_image, learnt_by_any, open_run, parts_of, read_images
@@ -83,11 +73,11 @@ def explain(
     plan = None if request.trust is None else _plan_trust(run, members, request.trust, methods, options)
     explained = [member.explained(request.declaration.boxes) for member in members]
     each_one = replace(request, seconds=None if request.seconds is None else request.seconds / len(members))
-    with whole(out):
+    with write.whole(out):
         found = [_write(one, each, methods, each_one, options) for one, each in zip(members, explained, strict=True)]
         if len(members) > 1:
-            pool_indexes([member.folder for member in members], out)
-            pool_scales([member.folder for member in members], methods[0], out)
+            write.pool_indexes([member.folder for member in members], out)
+            write.pool_scales([member.folder for member in members], methods[0], out)
         failures = _write_failures([failure for one in found for failure in one.failures], out)
     trust = None if plan is None else _measure_trust(plan, members[0], found[0], out, options)
     boxes = explained[0].reference.boxes if request.declaration.boxes else None
@@ -116,9 +106,9 @@ def _explain_images(run: Run, request: ExplainRequest, out: Path, options: RunOp
         raise InputError(f"{run.folder}: is a model of cases; give a label file that says which images are whose.")
     samples = read_images(run.folder, model.task, request.inputs, request.declaration)
     methods = _methods(model, request)
-    how = ExplainOptions(targets=request.targets, like=run.focus, progress=options.progress)
-    with whole(out):
-        found = write_methods(model.explainable(), samples, out, methods, how)
+    how = write.ExplainOptions(targets=request.targets, like=run.focus, progress=options.progress)
+    with write.whole(out):
+        found = write.write_methods(model.explainable(), samples, out, methods, how)
         return ExplainResult(out, None, _write_failures(found.failures, out))
 
 
@@ -154,14 +144,18 @@ def _methods(model: Looking, request: ExplainRequest) -> tuple[str, ...]:
 
 def _write(
     member: _Member, explained: Explained, methods: Sequence[str], request: ExplainRequest, options: RunOptions
-) -> Explanation:
+) -> write.Explanation:
     share = SHARE_DRAWN if explained.reference.exists else 1.0
     seconds = None if request.seconds is None else share * request.seconds
-    how = ExplainOptions(
+    how = write.ExplainOptions(
         targets=request.targets, reference=explained.reference, seconds=seconds, progress=options.progress
     )
-    rows = member.rows if request.seconds is None else member.rows.take(by_lot(len(member.rows), options.recipe.seed))
-    return write_methods(member.model.explainable(), Samples.from_files(rows), member.folder, methods, how)
+    rows = (
+        member.rows
+        if request.seconds is None
+        else member.rows.take(write.by_lot(len(member.rows), options.recipe.seed))
+    )
+    return write.write_methods(member.model.explainable(), Samples.from_files(rows), member.folder, methods, how)
 
 
 def _write_failures(failures: Sequence[Failure], out: Path) -> tuple[tuple[Path, str], ...]:
@@ -189,7 +183,7 @@ def _plan_trust(
 
 
 def _measure_trust(
-    plan: TrustPlan, member: _Member, found: Explanation, out: Path, options: RunOptions
+    plan: TrustPlan, member: _Member, found: write.Explanation, out: Path, options: RunOptions
 ) -> dict[str, Json]:
     """Return and write what was measured on some of the images that a member has explained."""
     trust = measure_trust(as_net(member.model, member.folder), choose_subjects(member.rows, found.index, plan), plan)

@@ -1,15 +1,12 @@
 """Export: a run's model as one graph for other programs, or for the run's own answers."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from focusmap import models
 from focusmap.models import graph_folder, load_model, place_of
 
-if TYPE_CHECKING:
-    from focusmap.models import Exported
 
-
-def export(folder: Path, format_name: str, out: Path | None = None, *, force: bool = False) -> "Exported":
+def export(folder: Path, format_name: str, out: Path | None = None, *, force: bool = False) -> "models.Exported":
     """Write the model of a run, or of a model folder, as ``onnx`` or ``openvino`` with ``export.json`` to `out`.
 
     Parameters
@@ -31,7 +28,7 @@ def export(folder: Path, format_name: str, out: Path | None = None, *, force: bo
     MissingPartError
         If what exports is not installed.
     """
-    from focusmap.models import export_model
-
     place = place_of(folder)
-    return export_model(load_model(place), format_name, out or graph_folder(place, format_name), of=place, force=force)
+    return models.export_model(
+        load_model(place), format_name, out or graph_folder(place, format_name), of=place, force=force
+    )

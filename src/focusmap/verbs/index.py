@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from focusmap.errors import InputError, MissingFileError
-from focusmap.files import refuse_existing, refuse_undecodable, write_table, write_text
+from focusmap import study
+from focusmap.basics import read_table, refuse_existing, refuse_undecodable, write_table, write_text
+from focusmap.basics.errors import InputError, MissingFileError
 from focusmap.study import IndexRequest
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from focusmap.study import Index
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class IndexAnswer:
 
     labels: Path
     images: Path
-    index: "Index"
+    index: "study.Index"
 
 
 def index(folder: Path, out: Path, request: IndexRequest = IndexRequest(), *, force: bool = False) -> IndexAnswer:
@@ -50,7 +49,6 @@ def index(folder: Path, out: Path, request: IndexRequest = IndexRequest(), *, fo
         not fit the images.
     """
     from focusmap.images import image_files
-    from focusmap.study import Index, index_images
 
     if not folder.is_dir():
         raise MissingFileError(f"{folder}: no such folder.")
@@ -59,7 +57,7 @@ def index(folder: Path, out: Path, request: IndexRequest = IndexRequest(), *, fo
     names = [path.relative_to(root).as_posix() for path in image_files(root, follow_links=request.follow_links)]
     try:
         refuse_undecodable(names)
-        found = index_images(names, request.pattern)
+        found = study.index_images(names, request.pattern)
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None
     home = out.resolve().parent
@@ -72,26 +70,23 @@ def index(folder: Path, out: Path, request: IndexRequest = IndexRequest(), *, fo
     if not request.identified:
         _hide(table, out.with_suffix(".key"))
     write_table(out, table, escape=request.escape)
-    return IndexAnswer(out, images, Index(table, (*found.left_out, *others)))
+    return IndexAnswer(out, images, study.Index(table, (*found.left_out, *others)))
 
 
 def _with_headers(table: "pd.DataFrame", images: Path, labels: Path | None) -> "tuple[pd.DataFrame, tuple[str, ...]]":
     """Return the table with what headers and a list of labels say, and what is none of its images."""
-    from focusmap.files import read_table
-    from focusmap.study import NO_IMAGES, join_labels, read_headers
-
-    headers = read_headers(images, list(table["path"]))
+    headers = study.read_headers(images, list(table["path"]))
     if headers is None:
         if labels is not None:
             raise InputError(f"{labels}: --labels is for DICOM files; those here are none.")
         return table, ()
-    is_image = ~headers["modality"].isin(NO_IMAGES)
+    is_image = ~headers["modality"].isin(study.NO_IMAGES)
     new = [str(name) for name in headers if name not in table and (headers[name] != "").any()]
     found = table.assign(**{name: headers[name] for name in new})[is_image]
     if labels is not None:
         known = found.drop(columns=[name for name in ("label", "split") if name in found])
         try:
-            found = join_labels(known, read_table(labels))
+            found = study.join_labels(known, read_table(labels))
         except InputError as error:
             raise InputError(f"{labels}: {error}") from None
     left = [path for path in table["path"] if path not in set(found["path"])]
@@ -100,13 +95,11 @@ def _with_headers(table: "pd.DataFrame", images: Path, labels: Path | None) -> "
 
 def _hide(table: "pd.DataFrame", key: Path) -> None:
     """Put pseudonyms in place of identifiers that come from headers, by a key that is made where there is none."""
-    from focusmap.study import IDENTIFIERS, pseudonyms
-
     if "modality" not in table:
         return
     if not key.is_file():
         write_text(key, secrets.token_hex(32))
         key.chmod(0o600)
-    for name in IDENTIFIERS:
+    for name in study.IDENTIFIERS:
         if name in table:
-            table[name] = pseudonyms(table[name], key.read_text(), name[0].upper())
+            table[name] = study.pseudonyms(table[name], key.read_text(), name[0].upper())

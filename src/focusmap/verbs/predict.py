@@ -8,14 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from focusmap.errors import InputError
+from focusmap.basics import InputError, atomic, refuse_existing, write_csv, write_failures, write_table
 from focusmap.evaluation import Standings, answered, fill_template, read_template, standings_of
 from focusmap.figures import write_contact_sheet
-from focusmap.files import atomic, refuse_existing, write_failures, write_table
 from focusmap.models import CHUNK, Predicted, Predictor, load_answering, needs_of, neighbours_of, ood_of, predict_chunks
 from focusmap.report import alike_in_words, in_short, in_words, words_in
 from focusmap.study import Flags, Run, RunOptions, Samples, check_targets, count_rows, read_inputs
-from focusmap.tables import write_csv
 from focusmap.verbs.requests import PredictRequest
 
 ATTENTION = "attention.csv"

@@ -9,16 +9,8 @@ import pandas as pd
 from focusmap.evaluation import answered, standings_of
 from focusmap.models import load_run_model, made_from, needs_of, ood_of, place_of, predict_chunks
 from focusmap.scale import Share, Tally, Tool, write_share
-from focusmap.study import (
-    ImageColumns,
-    RunOptions,
-    Streamed,
-    TableAnswer,
-    at_hand,
-    one_table,
-    refuse_more_than_images,
-    stream,
-)
+from focusmap.study import ImageColumns, RunOptions, at_hand
+from focusmap.study.streamed import Streamed, TableAnswer, one_table, refuse_more_than_images, stream
 from focusmap.verbs.requests import PredictRequest
 
 

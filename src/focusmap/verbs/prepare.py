@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from focusmap.audit import refuse_blocking
-from focusmap.files import refuse_existing
+from focusmap.basics import refuse_existing
 from focusmap.models import Prepared, preparing, split
 from focusmap.report import TrainingAudit, audited
 from focusmap.scale import connected

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from focusmap.reasons import Language
+from focusmap.basics import Language
 from focusmap.study import open_run
 
 

@@ -12,9 +12,8 @@ from typing import cast
 
 import numpy as np
 
-from focusmap.errors import InputError
+from focusmap.basics import HASHES, InputError, Json, branch, file_hash, read_json, text, write_json
 from focusmap.evaluation import Predictions, read_predictions
-from focusmap.files import HASHES, Json, branch, file_hash, read_json, text, write_json
 from focusmap.models import Prepared, library_versions, store_for, train_all, train_baseline
 from focusmap.study import Cohort, RunOptions, load_cohort, read_recipe, read_split, read_study
 from focusmap.study.run import PLANS, REPRODUCTION, SHARED_STORE, Run, open_run, start_run, writing

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from focusmap.errors import InputError
-from focusmap.reasons import Language
-from focusmap.settings import Only, Setting, described, settle
+from focusmap.basics import InputError, Language, Only, Setting, described, settle
 from focusmap.study import ESCAPE, ConsensusOptions, Declaration, ReadingsDeclaration, TrustRequest
 
 DrawnBy = Literal["auto", "vote", "distilled", "refined"]

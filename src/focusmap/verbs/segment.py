@@ -5,11 +5,9 @@ from pathlib import Path
 
 import torch
 
-from focusmap.errors import InputError
-from focusmap.files import Json, atomic_folder, is_table
+from focusmap.basics import InputError, Json, Reason, atomic_folder, is_table
 from focusmap.heatmaps import RECONSTRUCTION
 from focusmap.models import load_run_net
-from focusmap.reasons import Reason
 from focusmap.segmentation import Drawn, Job, Member, lesions_of
 from focusmap.study import Cohort, Recipe, Run, RunOptions, open_run, read_images, read_recipe, read_study
 from focusmap.study.external import read_other, refuse_known_patients

@@ -5,8 +5,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from focusmap.errors import InputError
-from focusmap.files import read_json
+from focusmap.basics import InputError, read_json
 from focusmap.models import Answered, Prepared, prepare, store_for, train_all, unanswered
 from focusmap.report import TrainingAudit
 from focusmap.study import Cohort, RunOptions, load_cohort, read_recipe, read_split, refuse_constant

@@ -11,22 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import InputError
-from focusmap.files import write_json, write_table
-from focusmap.installation import require
-from focusmap.models import (
-    Inner,
-    groups_of_rows,
-    inner_of,
-    inner_scores,
-    models_of,
-    rows_for,
-    settled,
-    split,
-    split_of_images,
-    suggested,
-    usual_trial,
-)
+from focusmap.basics import InputError, require, write_json, write_table
+from focusmap.models import groups_of_rows, rows_for, split, split_of_images
+from focusmap.models.tuning import Inner, inner_of, inner_scores, models_of, settled, suggested, usual_trial
 from focusmap.report import TrainingAudit
 from focusmap.study import Cohort, Recipe, RunOptions, read_recipe, refuse_constant, write_split, writing
 

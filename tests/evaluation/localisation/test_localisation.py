@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from focusmap.basics import InputError
 from focusmap.cli.show_results import print_scores
 from focusmap.cli.show_study import boxes_in_words, masks_in_words
-from focusmap.errors import InputError
 from focusmap.evaluation.localisation.reference import Reference, read_boxes
 from focusmap.evaluation.localisation.scoring import Explained, FrozenThresholds, score_maps
 from focusmap.evaluation.localisation.summary import (

@@ -15,9 +15,8 @@ from typing import Self, cast
 import numpy as np
 import pandas as pd
 
+from focusmap.basics import Json, Reason, reason_entries
 from focusmap.evaluation.localisation.summary import ScoreOptions
-from focusmap.files import Json
-from focusmap.reasons import Reason, reason_entries
 from focusmap.statistics import bounded_interval, percentile_interval, ratio, sign_flip_test
 from focusmap.statistics.resampling import Clusters, Resampling, Statistic, resample
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from focusmap.files import Json
+from focusmap.basics import Json
 
 N_BINS = 256
 

@@ -7,8 +7,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import InputError, MissingFileError, nearest
-from focusmap.files import read_table
+from focusmap.basics import InputError, MissingFileError, nearest, read_table
 from focusmap.images import MASK_REMEDY, mask_misfit, read_image, read_mask, read_shape
 from focusmap.study import Cohort, Task, plain
 

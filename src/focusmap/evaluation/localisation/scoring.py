@@ -11,34 +11,15 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from focusmap.evaluation.localisation.measures import (
-    MapOnMask,
-    MapThreshold,
-    SortedMap,
-    area_threshold,
-    dice_at,
-    iou_at,
-    measure,
-)
+from focusmap.basics import Json, read_table, write_json, write_table
+from focusmap.evaluation.localisation import measures, summary
 from focusmap.evaluation.localisation.reference import Reference
-from focusmap.evaluation.localisation.summary import (
-    PICTURE_ONLY,
-    Scored,
-    ScoreOptions,
-    centre_map,
-    edges_map,
-    mean_mask,
-    random_map,
-    resized,
-    summarise,
-)
-from focusmap.files import Json, read_table, write_json, write_table
 from focusmap.images import contrast_map, read_image, read_map
 from focusmap.study import Cohort
 
 Scores: TypeAlias = dict[str, Json]
 Shape: TypeAlias = tuple[int, ...]
-Baselines: TypeAlias = Callable[[str, str, Shape], Mapping[str, SortedMap]]
+Baselines: TypeAlias = Callable[[str, str, Shape], Mapping[str, measures.SortedMap]]
 """From an image, a label and the shape of the image to its baselines."""
 
 N_THREADS = os.cpu_count() or 1
@@ -65,7 +46,7 @@ class FrozenThresholds:
     n_masks: int = 0
 
     @classmethod
-    def of(cls, method: str, thresholds: Mapping[str, MapThreshold]) -> "FrozenThresholds":
+    def of(cls, method: str, thresholds: Mapping[str, measures.MapThreshold]) -> "FrozenThresholds":
         """Return the thresholds of a method's maps as a model's card has them, label by label."""
         return cls(
             method,
@@ -96,7 +77,9 @@ class _MapOfPositive:
     has_evidence: bool
 
 
-def score_maps(explained: Sequence[Explained], out: Path, options: ScoreOptions = ScoreOptions()) -> Scores | None:
+def score_maps(
+    explained: Sequence[Explained], out: Path, options: summary.ScoreOptions = summary.ScoreOptions()
+) -> Scores | None:
     """Return the scores of heat maps, those of several folds pooled, and write them to `out`.
 
     Scored are images that truly have a finding, were predicted to have it, and whose mask is known and not empty
@@ -128,23 +111,23 @@ def score_maps(explained: Sequence[Explained], out: Path, options: ScoreOptions 
         "boxes_unmatched": [*sorted({name for found in boxes for name in found.unmatched})],
         "boxes_nearest": {name: label for found in boxes for name, label in found.nearest.items()},
     }
-    scores = {**summarise(scored, options), **facts}
+    scores = {**summary.summarise(scored, options), **facts}
     write_json(out, scores, sealed=True)
     write_table(out.with_suffix(".csv"), _table(scored))
     return scores
 
 
-def _table(scored: Sequence[Scored]) -> pd.DataFrame:
+def _table(scored: Sequence[summary.Scored]) -> pd.DataFrame:
     """Return one row per map: hit or miss, one by one."""
     rows = [
-        {"image_id": one.image_id, "target": one.label, "method": method, "predicted": one.predicted, **measures}
+        {"image_id": one.image_id, "target": one.label, "method": method, "predicted": one.predicted, **reached}
         for one in scored
-        for method, measures in one.measures.items()
+        for method, reached in one.measures.items()
     ]
     return pd.DataFrame(rows)
 
 
-def _score(explained: Explained, seed: int) -> list[Scored]:
+def _score(explained: Explained, seed: int) -> list[summary.Scored]:
     """Return what the maps of every positive with a mask score; sorting and decoding leave other threads their turn."""
     by_image: dict[str, dict[str, list[_MapOfPositive]]] = {}
     for row in _maps_of_positives(explained.folder, explained.reference.cohort):
@@ -157,7 +140,7 @@ def _score(explained: Explained, seed: int) -> list[Scored]:
 
 def _score_image(
     by_label: Mapping[str, list[_MapOfPositive]], explained: Explained, baselines: Baselines
-) -> Iterator[Scored]:
+) -> Iterator[summary.Scored]:
     cohort = explained.reference.cohort
     for label, rows in by_label.items():
         image_id, maps = rows[0].image_id, {row.method: _shown(row) for row in rows}
@@ -165,23 +148,27 @@ def _score_image(
         mask = explained.reference.mask(image_id, label, shape)
         if mask is None or not mask.any():
             continue
-        pairs = {name: MapOnMask.of(heat_map, mask) for name, heat_map in maps.items()}
+        pairs = {name: measures.MapOnMask.of(heat_map, mask) for name, heat_map in maps.items()}
         pairs |= {name: baseline.on(mask) for name, baseline in baselines(image_id, label, shape).items()}
         patient_id = str(cohort.patient_ids[cohort.positions[image_id]])
-        yield Scored(image_id, patient_id, label, rows[0].predicted, _measures(pairs, label, explained.thresholds))
+        yield summary.Scored(
+            image_id, patient_id, label, rows[0].predicted, _measures(pairs, label, explained.thresholds)
+        )
 
 
-def _measures(pairs: Mapping[str, MapOnMask], label: str, thresholds: FrozenThresholds) -> dict[str, dict[str, float]]:
+def _measures(
+    pairs: Mapping[str, measures.MapOnMask], label: str, thresholds: FrozenThresholds
+) -> dict[str, dict[str, float]]:
     """Return every measure of every map; a frozen threshold is one map's, so the others have that of its area."""
-    measures = {name: measure(pair) for name, pair in pairs.items()}
+    reached = {name: measures.measure(pair) for name, pair in pairs.items()}
     threshold = thresholds.by_label.get(label)
     if threshold is None or thresholds.method not in pairs:
-        return measures
+        return reached
     area = int(pairs[thresholds.method].reaching(threshold)[0])
     for name, pair in pairs.items():
-        own = threshold if name == thresholds.method else area_threshold(pair, area)
-        measures[name] |= {"iou_at_cut": iou_at(pair, own), "dice_at_cut": dice_at(pair, own)}
-    return measures
+        own = threshold if name == thresholds.method else measures.area_threshold(pair, area)
+        reached[name] |= {"iou_at_cut": measures.iou_at(pair, own), "dice_at_cut": measures.dice_at(pair, own)}
+    return reached
 
 
 def _maps_of_positives(folder: Path, cohort: Cohort) -> Iterator[_MapOfPositive]:
@@ -214,23 +201,23 @@ def _baselines(explained: Explained, seed: int) -> Baselines:
     means = _mean_masks(explained.train, cohort.task.label_names)
 
     @lru_cache(maxsize=N_THREADS)
-    def of_image(image_id: str, shape: Shape) -> dict[str, SortedMap]:
+    def of_image(image_id: str, shape: Shape) -> dict[str, measures.SortedMap]:
         row = int(cohort.table["row"].iloc[cohort.positions[image_id]])
         pixels = read_image(cohort.file(image_id)).pixels
         maps = {
-            "edges": edges_map(pixels),
-            PICTURE_ONLY: contrast_map(pixels),
-            "random": random_map(shape, (seed, row)),
+            "edges": summary.edges_map(pixels),
+            summary.PICTURE_ONLY: contrast_map(pixels),
+            "random": summary.random_map(shape, (seed, row)),
         }
-        return {name: SortedMap.of(heat_map) for name, heat_map in maps.items()}
+        return {name: measures.SortedMap.of(heat_map) for name, heat_map in maps.items()}
 
     @lru_cache(maxsize=N_KEPT)
-    def of_label(label: str, shape: Shape) -> dict[str, SortedMap]:
-        return {"mean_mask": SortedMap.of(resized(means[label], shape))} if label in means else {}
+    def of_label(label: str, shape: Shape) -> dict[str, measures.SortedMap]:
+        return {"mean_mask": measures.SortedMap.of(summary.resized(means[label], shape))} if label in means else {}
 
     @lru_cache(maxsize=N_KEPT)
-    def of_shape(shape: Shape) -> dict[str, SortedMap]:
-        return {"centre": SortedMap.of(centre_map(shape))}
+    def of_shape(shape: Shape) -> dict[str, measures.SortedMap]:
+        return {"centre": measures.SortedMap.of(summary.centre_map(shape))}
 
     return lambda image_id, label, shape: {**of_label(label, shape), **of_shape(shape), **of_image(image_id, shape)}
 
@@ -239,5 +226,5 @@ def _mean_masks(train: Reference | None, labels: tuple[str, ...]) -> Mapping[str
     """Return each label's mean mask over the training images that have it; a label without masks is left out."""
     if train is None:
         return {}
-    means = {label: mean_mask(train.masks_of(label)) for label in labels}
+    means = {label: summary.mean_mask(train.masks_of(label)) for label in labels}
     return {label: mean for label, mean in means.items() if mean is not None}

@@ -9,8 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from focusmap.files import Json
-from focusmap.reasons import Reason
+from focusmap.basics import Json, Reason
 from focusmap.statistics import bounded_interval, percentile_interval, ratio
 from focusmap.statistics.resampling import Clusters, Distribution, Resampling, Statistic, resample
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, TypeAlias
 
-from focusmap.errors import DiskError, InputError, MissingFileError, listed
+from focusmap.basics.errors import DiskError, InputError, MissingFileError, listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -231,7 +231,7 @@ def write_json(path: Path, value: Json, *, sealed: bool = False) -> None:
 
 def write_table(path: Path, table: "pd.DataFrame", *, sealed: bool = False, escape: bool = True) -> None:
     """Write `table` as CSV with a header and without the index; `escape` keeps spreadsheets from running its cells."""
-    from focusmap.tables import write_csv
+    from focusmap.basics.tables import write_csv
 
     with atomic(path, sealed=sealed) as temporary:
         write_csv(table, temporary, escape=escape)
@@ -324,7 +324,7 @@ def table_name(path: Path) -> str:
 
 
 def read_table(path: Path) -> "pd.DataFrame":
-    """Return a table, as `focusmap.tables` reads it, with every cell as text; an empty cell is an empty string.
+    """Return a table, as `focusmap.basics.tables` reads it, with every cell as text; an empty cell is an empty string.
 
     A column without a name and without a cell, as commas at the ends of lines make it, is left out.
 
@@ -336,7 +336,7 @@ def read_table(path: Path) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    from focusmap.tables import read_cells
+    from focusmap.basics.tables import read_cells
 
     table = read_cells(path)
     if table.empty:

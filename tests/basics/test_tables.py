@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openpyxl import Workbook
 
-from focusmap.errors import InputError
-from focusmap.files import is_table, read_table, write_table
+from focusmap.basics import InputError, is_table, read_table, write_table
 from focusmap.study import read_cohort
 
 CELLS = [["path", "patient_id", "label"], ["a.png", "0017", "benign"], ["b,c.png", "18", "Größe é"]]

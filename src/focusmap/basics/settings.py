@@ -13,7 +13,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from focusmap.errors import InputError, suggest
+from focusmap.basics.errors import InputError, suggest
 
 Owner = TypeVar("Owner")
 Given = ParamSpec("Given")

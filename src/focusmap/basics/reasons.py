@@ -8,7 +8,7 @@ sentence without a code, of an older run, stays as it is.
 from collections.abc import Iterable, Mapping
 from typing import Literal, Self, cast, get_args
 
-from focusmap.files import Json
+from focusmap.basics.files import Json
 
 Value = str | int | tuple[str, ...]
 """In a sentence; a name, a number, another reason, or a list of names and reasons."""

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from focusmap.errors import MissingPartError
+from focusmap.basics.errors import MissingPartError
 
 PATIENCE_SECONDS = 60
 State = Literal["present", "missing"]

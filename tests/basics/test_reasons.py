@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import focusmap
-from focusmap.reasons import SENTENCES, Reason, note_entries, read_notes, read_reason, reason_entries
+from focusmap.basics import SENTENCES, Reason, note_entries, read_notes, read_reason, reason_entries
 
 BLOCKS = Reason("blocks", column="time", gap=3, n=12, all=80)
 SOURCES = "\n".join(path.read_text() for path in Path(focusmap.__file__).parent.rglob("*.py") if path.stem != "reasons")

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from focusmap import installation
+from focusmap.basics import MissingPartError, installation
 from focusmap.cli import main
-from focusmap.errors import MissingPartError
 
-PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
 
 
 def test_the_extras_are_those_of_the_project() -> None:
@@ -74,7 +73,7 @@ def test_a_missing_extra_is_an_error_of_the_family(monkeypatch: pytest.MonkeyPat
 
 def test_doctor_is_fast_because_it_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from focusmap import installation; installation._torch_sees_cuda = lambda: True;"
+        "import sys; from focusmap.basics import installation; installation._torch_sees_cuda = lambda: True;"
         "from focusmap.cli import main; main(['doctor']);"
         "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'pandas', 'weasyprint', 'matplotlib')))"
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 import numpy as np
 import pandas as pd
 
-from focusmap.errors import InputError, MissingFileError, listed
+from focusmap.basics.errors import InputError, MissingFileError, listed
 
 if TYPE_CHECKING:
     from openpyxl.cell.cell import Cell

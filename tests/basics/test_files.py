@@ -7,8 +7,18 @@ import pandas as pd
 import pytest
 from safetensors import SafetensorError
 
-from focusmap.errors import DiskError, InputError, MissingFileError
-from focusmap.files import IMAGE_SUFFIX, atomic, is_table, read_json, read_table, write_json, write_table
+from focusmap.basics import (
+    IMAGE_SUFFIX,
+    DiskError,
+    InputError,
+    MissingFileError,
+    atomic,
+    is_table,
+    read_json,
+    read_table,
+    write_json,
+    write_table,
+)
 from focusmap.images.read import FORMATS
 
 
