@@ -160,7 +160,7 @@ class Climbing:
 
 
 SMALLEST_NET = "tf_efficientnet_lite0"
-ON_PROCESSOR = Climbing(SMALLEST_NET, (320, 256, 192, 128), (224, 160, 128), 12)
+ON_PROCESSOR = Climbing(SMALLEST_NET, (320, 256, 192, 128), (160, 128), 12)
 ON_ACCELERATOR = (
     Climbing("tf_efficientnet_lite2", (448,), (320, 224), 30),
     Climbing(SMALLEST_NET, (384,), (256, 160), 30),
