@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 # Rows of so many pixels at once: on a processor small batches, whose maps stay in its cache, are several times faster.
 PIXELS_AT_ONCE = 2 * 320**2
-# Fewer images are measured before OpenVINO has made graphs of the net, which takes about ten seconds.
-WORTH_COMPILING = 1000
+# Fewer images, most with their mirror images, are measured before OpenVINO has made graphs of the net in ten seconds.
+WORTH_COMPILING = 400
 # Counted up when other numbers are taken of an image: what a store keeps of another version is left alone.
 VERSION = 2
 
@@ -43,7 +43,7 @@ def kept_features(
     lacking = np.isnan(found[:, 0])
     if lacking.any():
         samples = Samples.from_store(rows.take(np.flatnonzero(lacking)), store)
-        found[lacking] = measured(net, samples, store.preparation, progress, mirrored=mirrored)
+        found[lacking] = measured(net, samples, store.preparation, progress, mirrored=mirrored, n_images=len(store))
         every = np.array(kept, dtype=np.float32)
         every[places] = found
         with atomic(file) as temporary:
