@@ -24,6 +24,11 @@ NOT_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, to
             tokenize.ENCODING}  # fmt: skip
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def name_of(path: Path, root: Path) -> str:
     return ".".join((root.name, *path.relative_to(root).with_suffix("").parts)).removesuffix(".__init__")
 
@@ -75,7 +80,7 @@ def arrows_of(root: Path) -> dict[str, set[str]]:
     def meant(module: str, name: str) -> str:
         return inner if (inner := f"{module}.{name}") in paths else doors.get(module, {}).get(name, module)
 
-    trees = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in paths.items()}
+    trees = {name: tree_of(path) for name, path in paths.items()}
     found = {name: [*imports(tree), *through_rooms(tree, root.name)] for name, tree in trees.items()}
     return {name: {meant(*one) for one in asked} & set(paths) for name, asked in found.items()}
 
@@ -174,6 +179,7 @@ def test_a_circle_is_found_behind_doors(tmp_path: Path) -> None:
     assert circles_of_rooms(root) == [{"a", "b"}]
     for text in ("from house.a import High", "from house import a\n\ndef middle():\n    return a.High()"):
         arrows_of.cache_clear()
+        tree_of.cache_clear()
         (root / "b/middle.py").write_text(text, encoding="utf-8")
         assert circles(arrows_of(root)) == [{"house.a.high", "house.b.middle"}]
 
@@ -190,7 +196,7 @@ def test_what_stands_at_a_door_is_there() -> None:
 def test_no_module_goes_through_the_door_of_its_own_room() -> None:
     def own(module: str, path: Path) -> list[str]:
         room = ".".join(module.split(".")[:2])
-        found = list(imports(ast.parse(path.read_text(encoding="utf-8"))))
+        found = list(imports(tree_of(path)))
         through = (name for home, name in found if home == room and f"{room}.{name}" not in arrows_of(SOURCE))
         return [*through, *(name for home, name in found if home == "focusmap" and f"focusmap.{name}" == room)]
 
@@ -201,12 +207,7 @@ def test_no_module_goes_through_the_door_of_its_own_room() -> None:
 def test_a_room_that_is_imported_whole_is_a_room() -> None:
     # Verbs come before rooms of the same name.
     rooms = {path.parent.name for path in SOURCE.glob("*/__init__.pyi")}
-    found = {
-        name
-        for path in FILES
-        for home, name in imports(ast.parse(path.read_text(encoding="utf-8")))
-        if home == "focusmap"
-    }
+    found = {name for path in FILES for home, name in imports(tree_of(path)) if home == "focusmap"}
     assert {name for name in found & rooms if not isinstance(getattr(focusmap, name), ModuleType)} == set()
 
 
@@ -238,7 +239,7 @@ def kinds_of_model() -> set[str]:
     classes = [
         node
         for path in SOURCE.glob("models/*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.ClassDef)
     ]
     answering = {
@@ -263,9 +264,11 @@ def switches(tree: ast.AST, names: set[str]) -> list[int]:
             or (isinstance(node, ast.Compare) and "type(" in ast.unparse(node.left))
             or isinstance(node, ast.MatchClass)
         )
+        if not asks:
+            continue
         mentioned = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
         mentioned |= {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)}
-        if asks and mentioned & names:
+        if mentioned & names:
             found.append(node.lineno)  # type: ignore[attr-defined]
     return sorted(set(found))
 
@@ -273,7 +276,7 @@ def switches(tree: ast.AST, names: set[str]) -> list[int]:
 def test_only_models_know_what_kind_of_model_one_is() -> None:
     names = kinds_of_model()
     outside = [path for path in FILES if "models" not in path.relative_to(SOURCE).parts]
-    found = {str(path.relative_to(SOURCE)): switches(ast.parse(path.read_text()), names) for path in outside}
+    found = {str(path.relative_to(SOURCE)): switches(tree_of(path), names) for path in outside}
     assert {name: lines for name, lines in found.items() if lines} == {}
 
 
