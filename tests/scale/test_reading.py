@@ -77,7 +77,8 @@ def test_workers_prepare_the_store_of_one_machine(labels: Path, tmp_path: Path) 
 def test_a_stopped_preparation_goes_on_where_it_was(
     labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("focusmap.images.workers.SHARE", 8)
+    # 48 shares: more than workers may be ahead of what is taken from them.
+    monkeypatch.setattr("focusmap.images.workers.SHARE", 2)
     cohort = focusmap.read_cohort(labels)
 
     def prepared(progress: Callable[[str, int, int], None]) -> np.ndarray:
@@ -91,13 +92,13 @@ def test_a_stopped_preparation_goes_on_where_it_was(
     with pytest.raises(KeyboardInterrupt):
         prepared(stop)
     done = sorted((tmp_path / "store/.shares").glob("*.npz"))
-    assert 3 <= len(done) < 12
+    assert 10 <= len(done) < 48
     with np.load(done[0]) as arrays:
         changed = {**arrays, "pixels": np.full_like(arrays["pixels"], 77)}
     np.savez(done[0], **changed)
     pixels = prepared(silent)
     assert len(pixels) == 95
-    assert 7 <= int((pixels == 77).all(axis=(1, 2, 3)).sum()) <= 8, "what was done is taken as it is"
+    assert 1 <= int((pixels == 77).all(axis=(1, 2, 3)).sum()) <= 2, "what was done is taken as it is"
 
 
 @pytest.mark.slow
