@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from openpyxl import Workbook
 
 from focusmap.basics import InputError, is_table, read_table, write_table
-from focusmap.study import read_cohort
+from focusmap.study import read_cohort, read_columns
 
 CELLS = [["path", "patient_id", "label"], ["a.png", "0017", "benign"], ["b,c.png", "18", "Größe é"]]
 
@@ -115,7 +115,6 @@ def test_a_damaged_or_old_workbook_is_named(tmp_path, content, message):
     [
         (b"<html><table><tr><td>path</td></tr></table></html>", "is an HTML or XML page"),
         (b'[{"path": "a.png"}]', "is JSON"),
-        (b"Export,\n,\npath,label\na.png,x\n", r"row 3: seems to hold the names of the columns \(path, label\)"),
         (b"path,label\na.png,x\npath,label\nb.png,y\n", "row 3: repeats the names of the columns"),
         (b'path,label\n"a.png,x\n', "a quote is opened and never closed"),
         (b"\x1f\x8b\x08\0cut", r"is damaged or cut off \(gzip\)"),
@@ -125,6 +124,58 @@ def test_what_is_no_table_is_told_in_our_words(tmp_path, content, message):
     (tmp_path / "labels.csv").write_bytes(content)
     with pytest.raises(InputError, match=message):
         read_table(tmp_path / "labels.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "names", "n_rows"),
+    [
+        ("Export,\n,\npath,label\na.png,x\n", "path label", 1),
+        ("Export of May\n\npath,label\na.png,x\nb.png,y\n", "path label", 2),
+        ("path,Findings,\n,mass,edema\na.png,0,1\nb.png,1,0\n", "path mass edema", 2),
+        ("path,left,,right,\n,a,b,a,b\na.png,0,1,1,1\n", "path|left a|left b|right a|right b", 1),
+        ("path,age,label\n,years,\na1.png,40,x\na2.png,50,y\na3.png,60,x\n", "path age label", 3),
+        ("path,CRP,age\nFile,mg/l,(years)\na1.png,4,1\na2.png,5,7\na3.png,<6,8\n", "path CRP age", 3),
+        ("id,Q1,Q2\nParticipant,How old?,Sex\n{'q':1},{'q':2},{}\n1,40,m\n2,50,f\n3,60,m\n", "id Q1 Q2", 3),
+    ],
+)
+def test_what_stands_beside_the_names_of_columns_is_left_out_and_said(tmp_path, content, names, n_rows):
+    (tmp_path / "labels.csv").write_text(content)
+    table = read_columns(tmp_path / "labels.csv")
+    assert list(table) == names.split("|" if "|" in names else " ")
+    assert len(table) == n_rows
+    assert "rows are counted" in table.attrs["read_as"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "path,age,label\na1.png,unknown,\na2.png,50,y\na3.png,60,x\na4.png,5,x\n",
+        "path,label\ntest.png,healthy\na2.png,y\na3.png,x\na4.png,x\n",
+        "age,label\nunknown,benign\n50,y\n60,x\n7,y\n",
+        ",label\na.png,benign\nb.png,benign\nc.png,x\n",
+        "id,CRP\n1,5o\n2,5\n3,6\n4,7\n",
+        "id,CRP\na,<5\nb,5\nc,6\nd,7\n",
+        "patient,age,sex\nanon,40,m\np2,50,f\np3,60,m\np4,70,f\n",
+    ],
+)
+def test_a_row_that_may_be_a_patient_stays(tmp_path, content):
+    (tmp_path / "labels.csv").write_text(content)
+    assert len(read_columns(tmp_path / "labels.csv")) == content.count("\n") - 1
+
+
+def test_two_rows_of_names_of_a_workbook_are_one(tmp_path):
+    """Names that are merged over their group, or over both rows, with an empty row and column before them."""
+    from openpyxl import Workbook
+
+    book = Workbook()
+    rows = [[], ["", "path", "Findings", ""], ["", "", "mass", "edema"], ["", "a.png", 0, 1], ["", "b.png", 1, 0]]
+    for row in rows:
+        book.active.append(row)
+    book.active.merge_cells("B2:B3")
+    book.active.merge_cells("C2:D2")
+    book.save(tmp_path / "labels.xlsx")
+    table = read_columns(tmp_path / "labels.xlsx")
+    assert table.to_dict("list") == {"path": ["a.png", "b.png"], "mass": ["0", "1"], "edema": ["1", "0"]}
 
 
 @pytest.mark.parametrize("end", ["", ",\n,\n", "\n\n", "\x1a", "\0\0", " , \n"])

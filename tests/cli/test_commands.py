@@ -142,6 +142,7 @@ SHOWN = {
         "case",
         "view",
         "missing",
+        "means",
         "template",
         "follow-links",
         "reading-budget",
@@ -160,6 +161,7 @@ SHOWN = {
         "case",
         "mask",
         "missing",
+        "means",
         "follow-links",
         "reading-budget",
     }

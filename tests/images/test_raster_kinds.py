@@ -179,11 +179,21 @@ def test_extra_samples_are_what_they_say(tmp_path, kind, n_colours, planar):
         assert np.array_equal(pixels, np.moveaxis(seen[..., :n_colours], -1, 0)), meaning
 
 
-@pytest.mark.parametrize("kind", ["u1", "u2", "u4"])
-def test_white_is_zero_is_turned_round(tmp_path, kind):
-    plane = SMALL.astype(kind)
-    assert np.array_equal(tiff(tmp_path, plane, photometric="miniswhite")[0],
-                          (np.iinfo(kind).max - plane).astype(np.float32))  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "top"),
+    [("u1", 255), ("u2", 65535), ("u4", 65535), ("i1", 127), ("i2", 32767), ("i4", 65535), ("f4", 1), ("f8", 1)],
+)
+def test_white_is_zero_is_turned_round(tmp_path, kind, top):
+    """As libvips does: from the greatest value down, so that a mask's white stays above 0."""
+    plane = np.minimum(SMALL, 127).astype(kind)
+    assert np.array_equal(tiff(tmp_path, plane, photometric="miniswhite")[0], top - plane.astype(np.float32))
+
+
+def test_white_is_zero_holds_values_below_zero_and_above_16_bits(tmp_path):
+    below = np.array([[-5, 7], [-32768, 32767]], "i2")
+    assert np.array_equal(tiff(tmp_path, below, photometric="miniswhite")[0], 32767 - below.astype(np.float32))
+    above = np.array([[2**31, 7], [5 * 2**20, 0]], "u4")
+    assert np.array_equal(tiff(tmp_path, above, photometric="miniswhite")[0], (2.0**32 - 1 - above).astype(np.float32))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Cells as hospitals write them: taken where there is one reading, asked about where there are two."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from focusmap.basics import InputError
+from focusmap.cli import main
 from focusmap.study.cohort import Cohort, read_cohort
 from focusmap.study.options import Declaration
 from focusmap.study.study import read_study, write_study
@@ -90,7 +92,7 @@ def test_a_word_that_may_be_a_class_is_asked_about(tmp_path, word):
         (["BI-RADS 4", "BIRADS4", "BIRADS 2"], "are one class or two"),
         (["yes", "no", "maybe"], "'maybe' may mean 'uncertain' or be a class"),
         (["阳性", "阴性", "可疑"], "'可疑' may mean 'uncertain' or be a class"),
-        (["√", "", "√"], "every labelled row says '√'.*are empty: where that means 'no', write 0"),
+        (["√", "", "√"], "'label' holds '√' or nothing: an empty cell may mean 'no'.*'label:blank=no'"),
         (["1", "0", "9"], "Row 4 has '9'.*--missing label=9"),
     ],
 )
@@ -114,6 +116,59 @@ def test_many_odd_texts_and_codes_do_not_drop_a_finding_silently(tmp_path, odd, 
 @pytest.mark.parametrize("name", ["", "Unnamed: 0"])
 def test_a_column_without_a_name_is_no_finding(tmp_path, name):
     assert cohort_of(tmp_path, f"{name},Edema", [f"{i % 2},{(i // 2) % 2}" for i in range(8)]).task.names == ("Edema",)
+
+
+TICKED = [f"{'x' if i % 3 == 0 else ''},{'1' if i % 4 == 0 else ''},{i}" for i in range(24)]
+
+
+def test_ticks_and_blanks_are_asked_about_and_read_as_said(tmp_path):
+    """Both readings and the option that answers are named, for each column that is ticked."""
+    head = "Effusion,Edema,n"
+    with pytest.raises(InputError, match=r"'x' or nothing, as 1 other .*'Effusion:blank=no' --means 'Edema:blank=no'"):
+        cohort_of(tmp_path, head, TICKED)
+    said = ("Effusion:blank=no", "Edema:blank=unknown")
+    cohort = cohort_of(tmp_path, head, TICKED, means=said)
+    assert cohort.task.names == ("Effusion", "Edema")
+    np.testing.assert_array_equal(cohort.truth[:4], [[1, 1], [0, np.nan], [0, np.nan], [1, np.nan]])
+    write_study(cohort.study, tmp_path / "study.yaml")
+    again = read_cohort(tmp_path / "labels.csv", study=read_study(tmp_path / "study.yaml"))
+    np.testing.assert_array_equal(again.truth, cohort.truth)
+
+
+@pytest.mark.parametrize("word", ["X", "✓", "yes", "Effusion", "1.0", "●"])
+def test_any_tick_of_a_named_target_is_asked_about(tmp_path, word):
+    rows = [word if i % 3 == 0 else " " for i in range(12)]
+    with pytest.raises(InputError, match=f"holds '{word}' or nothing"):
+        cohort_of(tmp_path, "Effusion", rows, "Effusion")
+    cohort = cohort_of(tmp_path, "Effusion", rows, "Effusion", means=("Effusion:blank=no",))
+    np.testing.assert_array_equal(cohort.truth[:, 0], [1.0, 0, 0] * 4)
+
+
+def test_what_is_unknown_stays_so_where_blanks_mean_no(tmp_path):
+    cohort = cohort_of(tmp_path, "Effusion", ["x", "", "?", "-1"] * 3, "Effusion", means=("Effusion:blank=no",))
+    np.testing.assert_array_equal(cohort.truth[:4, 0], [1, 0, np.nan, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("cells", "said", "values"),
+    [
+        (["<5", "7", ">100", "8"], ("CRP:<N=N", "CRP:>N=100"), [5, 7, 100, 8]),
+        (["< 0,5 mg/l", "7", "≤3", "8"], ("CRP:<N=unknown",), [np.nan, 7, np.nan, 8]),
+        (["<5", "", "<10", "8"], ("CRP:<5=2.5", "CRP:<N=N", "CRP:blank=0"), [2.5, 0, 10, 8]),
+    ],
+)
+def test_a_limit_is_asked_about_and_read_as_said(tmp_path, cells, said, values):
+    rows = [f'"{cell}"' for cell in cells * 3]
+    with pytest.raises(InputError, match=r"is not a number. It may be the limit.*--means 'CRP:<N=N' or"):
+        cohort_of(tmp_path, "CRP", rows, "CRP:continuous")
+    cohort = cohort_of(tmp_path, "CRP", rows, "CRP:continuous", means=said)
+    np.testing.assert_array_equal(cohort.truth[:4, 0], values)
+
+
+@pytest.mark.parametrize("said", ["Effusion", "Effusion=no", "Effusion:=no", "Effusion:blank=", "Efusion:blank=no"])
+def test_a_meaning_that_says_nothing_is_refused(tmp_path, said):
+    with pytest.raises(InputError, match=r"COLUMN:CELL=VALUE was expected|no column 'Efusion'. Did you mean"):
+        cohort_of(tmp_path, "Effusion", ["0", "1"] * 4, means=(said,))
 
 
 def test_a_run_of_yes_and_no_reads_other_words_for_them():
@@ -304,3 +359,15 @@ def test_decimal_commas_are_the_numbers_with_points(numbers: list[float]):
 @given(st.text())
 def test_how_a_text_is_compared_is_its_own(text: str):
     assert plain(f" {plain(text)} ") == plain(plain(text))
+
+
+def test_a_command_asks_about_ticks_and_takes_the_answer(tmp_path, capsys):
+    """Below two rows of names, which errors say that they are counted without."""
+    rows = "".join(f"p{i},{40 + i},{'x' if i % 2 else ''}\n" for i in range(80))
+    labels = tmp_path / "labels.csv"
+    labels.write_text(f"patient_id,Findings,\n,age,mass\n{rows}")
+    said = ["audit", str(labels), "--out", str(tmp_path / "audit")]
+    assert main(said) == 2
+    assert re.search(r"column 'mass' holds 'x' or nothing.*'mass:blank=no'.*rows are counted", capsys.readouterr().err)
+    assert main([*said, "--means", "mass:blank=no"]) == 0
+    assert "means       mass:blank=no" in capsys.readouterr().out

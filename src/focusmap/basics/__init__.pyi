@@ -11,7 +11,6 @@ from .errors import listed as listed
 from .errors import nearest as nearest
 from .errors import suggest as suggest
 from .files import HASHES as HASHES
-from .files import IMAGE_SUFFIX as IMAGE_SUFFIX
 from .files import Json as Json
 from .files import atomic as atomic
 from .files import atomic_folder as atomic_folder
@@ -38,6 +37,9 @@ from .files import write_failures as write_failures
 from .files import write_json as write_json
 from .files import write_table as write_table
 from .files import write_text as write_text
+from .heads import IMAGE_SUFFIX as IMAGE_SUFFIX
+from .heads import READ_AS as READ_AS
+from .heads import without_units as without_units
 from .installation import CHINESE as CHINESE
 from .installation import PANGO as PANGO
 from .installation import Diagnosis as Diagnosis
@@ -66,7 +68,6 @@ from .settings import fields_of as fields_of
 from .settings import settle as settle
 from .settings import settled as settled
 from .settings import takes_text as takes_text
-from .tables import READ_AS as READ_AS
 from .tables import as_cell as as_cell
 from .tables import as_numbers as as_numbers
 from .tables import write_csv as write_csv

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 
 TABLE_SUFFIX = re.compile(r"\.(?:csv|tsv|xlsx|xlsm)(?:\.gz)?$", re.IGNORECASE)
-IMAGE_SUFFIX = re.compile(r"\.(?:png|jpe?g|jpe|jfif|dcm|dicom|ima|tiff?|bmp|dib|gif|webp|nii|nii\.gz)$", re.IGNORECASE)
-"""How the names of the images end that can be read."""
 HASHES = "hashes.json"
 BLOCK = 2**24
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -10,6 +10,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -17,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.basics.errors import InputError, MissingFileError, listed
+from focusmap.basics.heads import COUNTED, MOST_HEADS, settled_head, told
 
 if TYPE_CHECKING:
     from openpyxl.cell.cell import Cell
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 MAX_TABLE_BYTES = 2**30
 """A million rows of a hundred letters are a tenth of it; what inflates to more is damaged or an attack."""
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-READ_AS = "read_as"
 MARKS = (
     (b"\xef\xbb\xbf", "utf-8-sig"),
     (b"\xff\xfe\x00\x00", "utf-32"),
@@ -48,10 +49,6 @@ NO_TABLE = {
     ".xlsx or CSV",
     b"{": "JSON. Write it as CSV", b"[": "JSON. Write it as CSV", b"%PDF": "a PDF. Write its table as CSV",
 }  # fmt: skip
-HEADS = 10
-"""Rows in which the names of the columns are looked for where the first row has none."""
-NUMBER = re.compile(r"[\d.,]*")
-NAMELESS = re.compile(r"Unnamed: \d+|")
 FORMAT = re.compile(r'(?:"([^"]*)"|([A-Za-z]))?((?:0+[-./ ]?)+)')
 """Formats of a workbook that put letters before a number, and signs between its digits."""
 
@@ -87,14 +84,13 @@ def read_cells(path: Path) -> pd.DataFrame:
     if encoding or len(text) < n_read or content.startswith(MARKS[0][0]):
         content = text.encode("utf-8")
     del text
+    said = [encoding] if encoding else []
+    said += [f"columns parted by {SEPARATORS[separator]}"] if separator != "," and path.suffix.lower() != ".tsv" else []
     table = _from_bytes(content, separator, path)
     if KEPT.search(content):
         table = unescaped(table)
-    said = [encoding] if encoding else []
-    said += [f"columns parted by {SEPARATORS[separator]}"] if separator != "," and path.suffix.lower() != ".tsv" else []
-    if said:
-        table.attrs[READ_AS] = f"the table is read as {', '.join(said)}"
-    return table
+    table = told(table, f"the table is read as {', '.join(said)}") if said else table
+    return settled_head(table, path)
 
 
 def _unpacked(path: Path) -> bytes:
@@ -186,8 +182,16 @@ def _from_bytes(content: bytes, separator: str, path: Path) -> pd.DataFrame:
     """Return the table in UTF-8 bytes."""
     try:
         with io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline="") as lines:
-            header = next(filter(None, csv.reader(lines, delimiter=separator, skipinitialspace=True)), [])
-        table = pd.read_csv(io.BytesIO(content), sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True)
+            rows = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+            n_above, header = _first_names(list(islice(rows, LINES)))
+        table = pd.read_csv(
+            io.BytesIO(content),
+            sep=separator,
+            dtype=str,
+            keep_default_na=False,
+            skipinitialspace=True,
+            skiprows=n_above,
+        )
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: is empty; a header and at least one row were expected.") from None
     except (pd.errors.ParserError, csv.Error) as error:
@@ -208,27 +212,19 @@ def _from_bytes(content: bytes, separator: str, path: Path) -> pd.DataFrame:
         table.columns = pd.Index(header, dtype=table.columns.dtype)
     n_empty = next((n for n, row in enumerate(table.iloc[::-1].itertuples(index=False)) if any(map(str.strip, row))), 0)
     table = table.iloc[: len(table) - n_empty]
-    _refuse_odd_header(table, path)
-    return table
+    return told(table, f"{n_above} lines above the names of the columns are left out; {COUNTED}") if n_above else table
 
 
-def _refuse_odd_header(table: pd.DataFrame, path: Path) -> None:
-    """Raise `InputError` where the names of the columns seem to stand in a later row, or in several."""
-    names = [str(name).strip() for name in table]
-    if sum(NAMELESS.fullmatch(name) is not None for name in names) >= max(1, len(names) / 2):
-        for place, row in enumerate(table.head(HEADS).itertuples(index=False)):
-            cells = [str(cell).strip() for cell in row]
-            if all(cells) and len(set(cells)) == len(cells) and not any(map(NUMBER.fullmatch, cells)):
-                raise InputError(
-                    f"{path} row {place + 2}: seems to hold the names of the columns ({listed(cells, 3, ', ')}). Take "
-                    "away what stands above it."
-                )
-            if sum(map(bool, cells)) > 1:
-                return
-    alike = table[(table.iloc[:, 0] == names[0]).to_numpy(dtype=bool)]
-    again = [row for row, cells in zip(alike.index, alike.itertuples(index=False), strict=True) if list(cells) == names]
-    if again and len(names) > 1:
-        raise InputError(f"{path} row {again[0] + 2}: repeats the names of the columns. Take the row out.")
+def _first_names(rows: list[list[str]]) -> tuple[int, list[str]]:
+    """Return how many lines of a title stand above the names of the columns, and these names.
+
+    >>> _first_names([["Export of May"], [], ["path", "label"], ["a.png", "0"]]), _first_names([["a"], ["1"]])
+    ((2, ['path', 'label']), (0, ['a']))
+    """
+    first = next((place for place, row in enumerate(rows) if sum(map(bool, row)) > 1), 0)
+    widths = {len(row) for row in rows[first:] if row}
+    is_title = 0 < first <= MOST_HEADS and len(widths) == 1 and all(len(row) <= 1 for row in rows[:first])
+    return (first, rows[first]) if is_title else (0, next(filter(None, rows), []))
 
 
 def _from_workbook(content: bytes, path: Path) -> pd.DataFrame:
@@ -259,14 +255,12 @@ def _from_workbook(content: bytes, path: Path) -> pd.DataFrame:
     while not any(rows[-1]):
         rows.pop()
     width = max(i for row in rows for i, cell in enumerate(row) if cell) + 1
-    if not any(rows[0]):
-        raise InputError(f"{path} row 1: is empty; the names of the columns were expected there.")
-    table = pd.DataFrame([row[:width] for row in rows[1:]], columns=rows[0][:width], dtype=str)
-    _refuse_odd_header(table, path)
-    hidden = [row for row in range(2, len(rows) + 1) if sheets[name].row_dimensions[row].hidden]
+    first = next(place for place, row in enumerate(rows) if any(row))
+    table = pd.DataFrame([row[:width] for row in rows[first + 1 :]], columns=rows[first][:width], dtype=str)
+    hidden = [row for row in range(first + 2, len(rows) + 1) if sheets[name].row_dimensions[row].hidden]
     said = f"; {len(hidden)} of its rows are hidden and read like the others" if hidden else ""
-    table.attrs[READ_AS] = f"the table is read from sheet {name!r}{said}"
-    return table
+    said += f"; what is above row {first + 1} is empty, and {COUNTED}" if first else ""
+    return settled_head(told(table, f"the table is read from sheet {name!r}{said}"), path)
 
 
 def _rows_of(sheet: "Worksheet") -> list[list[str]]:

@@ -41,7 +41,7 @@ OF_TABLES = ON_CLUSTER | {
     "request.out", "request.error", "request.engine", "request.methods", "request.targets", "request.negatives",
     "request.method", "request.tune_on_masks", "recipe", "options.engine", "options.force", "options.skip_unreadable",
 }  # fmt: skip
-OF_TABLES |= {f"request.declaration.{name}" for name in ("images", "patient", "missing", "follow_links")}
+OF_TABLES |= {f"request.declaration.{name}" for name in ("images", "patient", "missing", "means", "follow_links")}
 
 
 def is_streamed(command: "Predict | Explain | Segment", engine: str) -> bool:

@@ -56,7 +56,20 @@ class Evaluate:
     out: Annotated[Path | None, Setting("folder of metrics.json and its figures", "DIR")] = None
     declaration: Annotated[
         Declaration,
-        Only(*("images", "targets", "patient", "same_patient", "case", "view", "missing", "uncertain", "follow_links")),
+        Only(
+            *(
+                "images",
+                "targets",
+                "patient",
+                "same_patient",
+                "case",
+                "view",
+                "missing",
+                "means",
+                "uncertain",
+                "follow_links",
+            )
+        ),
     ] = Declaration()
     options: Annotated[RunOptions, Only("accept", "skip_unreadable", "recipe.seed", "devices", "force")]
     reading: Reading = Reading()
@@ -132,7 +145,7 @@ class Accept:
     at_most: Annotated[tuple[str, ...], Setting("what a metric must not pass; repeat", "[TARGET/]METRIC=VALUE")] = ()
     out: Annotated[Path | None, Setting("folder of acceptance.json and metrics.json", "DIR")] = None
     declaration: Annotated[
-        Declaration, Only("images", "patient", "same_patient", "case", "view", "missing", "follow_links")
+        Declaration, Only("images", "patient", "same_patient", "case", "view", "missing", "means", "follow_links")
     ] = Declaration()
     options: Annotated[RunOptions, Only("accept", "skip_unreadable", "recipe.seed", "devices", "force")]
     reading: Reading = Reading()

@@ -194,12 +194,26 @@ def _decode_with_tifffile(content: bytes, header: TiffHeader) -> Pixels:
     if samples.shape[:2] != (header.rows, header.columns):
         raise UnreadableImageError(f"says {header.rows} x {header.columns} pixels and holds {samples.shape}")
     colours = samples[..., :n_colours] if samples.ndim == 3 else samples[..., np.newaxis]
-    if header.photometric == WHITE_IS_ZERO and header.kind == UNSIGNED:
-        # The greatest of the stored bits, which need not fill their words.
-        colours = np.array(2 ** header.bits[0] - 1, samples.dtype) - colours
+    if header.photometric == WHITE_IS_ZERO:
+        colours = _counted_down(colours, header)
     if header.n_samples > n_colours and header.extra[:1] == (UNASSOCIATED,):
         colours = over_black(cast(Pixels, np.concatenate([colours, samples[..., n_colours:]], axis=-1)))
     return _narrow(turned(colours[..., 0] if n_colours == 1 else colours, header.orientation))
+
+
+def _counted_down(colours: np.typing.NDArray[np.generic], header: TiffHeader) -> np.typing.NDArray[np.generic]:
+    """Return samples of which 0 is white as ones of which it is black: the greatest of their bits, or 1, less each.
+
+    Of more than 16 bits the greatest is that of 16 where no sample is above it, which float32 could not tell apart.
+    """
+    if header.kind == DECIMAL:
+        return np.asarray(1 - colours.astype(np.float64))
+    # The stored bits need not fill their words.
+    n_bits = header.bits[0] - (header.kind == SIGNED)
+    n_bits = 16 if n_bits > 16 and colours.max(initial=0) < 2**16 else n_bits
+    turned_round = 2**n_bits - 1 - colours.astype(np.float64 if n_bits > 31 else np.int64)
+    fits = turned_round.max(initial=0) <= np.iinfo(colours.dtype.str).max
+    return np.asarray(turned_round.astype(colours.dtype) if fits and n_bits <= 16 else turned_round)
 
 
 def _check_segments(page: "TiffPage", n_bytes: int) -> None:

@@ -15,10 +15,12 @@ from focusmap.study.roles import call_it_path, columns_of_images
 from focusmap.study.values import (
     WRITTEN_OUT,
     Numbers,
+    censored,
     in_one_way,
     list_sign,
     means_empty,
     no_number,
+    of_limits,
     read_numbers,
     split_list,
 )
@@ -117,7 +119,8 @@ def _guess_kind(cells: Cells) -> str:
     if _share(filled, re.compile("|".join(DATE_FORMATS.values())).fullmatch) > 0.5:
         return "date"
     numbers = filled.map(_numbers(cells))
-    share = float(numbers.notna().mean())
+    # Cells that only say on which side of a number they lie belong to a column of numbers.
+    share = float((numbers.notna() | filled.map(lambda text: censored(text) is not None)).mean())
     if share < 0.5:
         return _kind_of_texts(cells, filled)
     whole = bool((numbers.dropna() == numbers.dropna().round()).all())
@@ -177,10 +180,16 @@ def numbers_of(cells: Cells, decimal: str = "", unit: str | None = None) -> tupl
     values = cells.values.map(found.values).to_numpy(dtype=np.float64)
     texts = np.isnan(values) & cells.filled
     if texts.any():
+        odd = cells.first(texts)
+        if censored(odd):
+            raise InputError(
+                f"{cells.where(texts)}: covariate {cells.name} {odd!r} is not a number ({int(texts.sum())} such "
+                f"cells).{of_limits(cells.name, odd)}"
+            )
         raise InputError(
-            f"{cells.where(texts)}: covariate {cells.name} {cells.first(texts)!r} is not a number "
+            f"{cells.where(texts)}: covariate {cells.name} {odd!r} is not a number "
             f"({int(texts.sum())} such cells). Correct the cells, empty them, say --missing "
-            f"{cells.name}={cells.first(texts)}, or --covariate {cells.name}:category."
+            f"{cells.name}={odd}, or --covariate {cells.name}:category."
         )
     infinite = np.isinf(values)
     if infinite.any():

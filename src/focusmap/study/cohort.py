@@ -10,16 +10,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap.basics import InputError, MissingFileError, read_table, suggest, write_table
+from focusmap.basics import READ_AS, InputError, MissingFileError, read_table, suggest, without_units, write_table
 from focusmap.images import refuse_links_out
 from focusmap.study import ids, options
-from focusmap.study.declaration import declare_study, without_missing
+from focusmap.study.declaration import column_of, declare_study, meant
 from focusmap.study.study import Study, read_study
 from focusmap.study.task import ANOMALY, UNLABELLED, CellError, Task
 from focusmap.study.values import alike, means_empty, plain, split_list
 
 INVISIBLE = r"[\u200b-\u200f\u2060\ufeff\u00ad]"
 FOLD = re.compile(r"(?:(?:folds?|f|k|cv|split|part|折|第)[\s_:#-]*)?(\d+)(?:\.0+|e\+?0+)?(?: ?(?:of|/) ?\d+)?\s*折?")
+COUNTED = "rows are counted"
 COHORT_FILE, IMAGES_FILE = "cohort.csv", "pictures.csv"
 SPLIT_NAMES = {
     "train": "train", "training": "train",
@@ -104,9 +105,11 @@ class Cohort:
 
     @cached_property
     def cells(self) -> pd.DataFrame:
-        """The label file's cells as `raw` has them, but those empty that the study says mean 'not known'."""
-        named = [text for text in self.study.missing if text.rpartition("=")[0] in self.raw]
-        return without_missing(self.raw, named)
+        """The label file's cells as the study says that they are meant."""
+        named = list(map(str, self.raw))
+        return meant(
+            self.raw, *([t for t in of if column_of(t, named)] for of in (self.study.missing, self.study.means))
+        )
 
     @property
     def files(self) -> list[Path]:
@@ -169,7 +172,7 @@ def read_cohort(
     """
     label_file = Path(label_file)
     raw = read_columns(label_file)
-    with _named(label_file):
+    with _named(label_file, raw):
         study = study or declare_study(label_file, raw, declaration or options.Declaration())
         return build_cohort(*ids.with_header_patients(study, raw))
 
@@ -190,16 +193,17 @@ def refuse_constant(cohort: Cohort) -> None:
 
 
 @contextmanager
-def _named(file: Path) -> Iterator[None]:
-    """Add the file, and the row of a wrong cell, to errors."""
+def _named(file: Path, raw: pd.DataFrame) -> Iterator[None]:
+    """Add the file, the row of a wrong cell, and how rows are counted, to errors."""
+    counted = f" ({raw.attrs[READ_AS]}.)" if COUNTED in raw.attrs.get(READ_AS, "") else ""
     try:
         yield
     except MissingFileError:
         raise
     except CellError as error:
-        raise InputError(f"{file} row {error.position + 2}: {error}") from None
+        raise InputError(f"{file} row {error.position + 2}: {error}{counted}") from None
     except InputError as error:
-        raise InputError(f"{file} {error}") from None
+        raise InputError(f"{file} {error}{counted}") from None
 
 
 def read_columns(path: Path) -> pd.DataFrame:
@@ -210,7 +214,7 @@ def read_columns(path: Path) -> pd.DataFrame:
     MissingFileError, InputError
         As `read_table`; if two columns then have one name.
     """
-    raw = read_table(path)
+    raw = without_units(read_table(path))
     raw.columns = raw.columns.str.replace(INVISIBLE, "", regex=True).str.strip()
     if raw.columns.has_duplicates:
         raise InputError(f"{path}: two columns are called {raw.columns[raw.columns.duplicated()][0]!r}.")
@@ -222,7 +226,7 @@ def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
     if study.task == UNLABELLED:
         raw = raw.assign(**{ANOMALY.name: ""})
     _require_columns(study, raw)
-    given, raw = raw, without_missing(raw, study.missing)
+    given, raw = raw, meant(raw, study.missing, study.means)
     table = ids.named_rows(study, raw)
     if study.block_column is not None:
         table["block"] = raw[study.block_column].str.strip()
@@ -253,8 +257,8 @@ def read_unlabelled(file: Path, study: Study) -> Cohort:
         added to is not there or is no number.
     """
     raw = read_columns(file)
-    with _named(file):
-        cells = without_missing(raw, study.missing)
+    with _named(file, raw):
+        cells = meant(raw, study.missing, study.means)
         table = ids.named_rows(study, cells)
         ids.refuse_repeats(table, ())
         baseline = _baseline_cells(study.task, cells)
@@ -265,8 +269,8 @@ def read_unlabelled(file: Path, study: Study) -> Cohort:
 def read_baseline(file: Path, study: Study) -> pd.DataFrame:
     """Return the columns ``earlier_TARGET`` of a table; `InputError` if one is not there or a cell is no number."""
     raw = read_columns(file)
-    with _named(file):
-        return _baseline_cells(study.task, without_missing(raw, study.missing))
+    with _named(file, raw):
+        return _baseline_cells(study.task, meant(raw, study.missing, study.means))
 
 
 def write_cohort(cohort: Cohort, path: Path) -> None:

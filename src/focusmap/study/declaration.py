@@ -1,5 +1,6 @@
 """From a label file and what the user said of it to a `Study`: every column's role, decided once."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,11 @@ from focusmap.study.roles import (
     require_column,
 )  # fmt: skip
 from focusmap.study.task import ANOMALY, UNLABELLED, Task
+from focusmap.study.values import TICKS, censored, plain, says
 
 COVARIATE_KINDS = ("numeric", "category", "date", "codes")
-EXAMPLES = {"before": "VA=preVA", "missing": "grade=9"}
+EXAMPLES = {"before": "VA=preVA", "missing": "grade=9", "means": "effusion:blank=no"}
+BLANK, NOT_KNOWN = "blank", "NA"
 WITHOUT_LABELS = targets.Inference(UNLABELLED, None, (Reason("no-labels"),))
 NO_IMAGES = f"there is no path column (one of {', '.join(PATH_COLUMNS)}): no image is looked at"
 
@@ -49,7 +52,7 @@ def declare_study(label_file: Path, table: pd.DataFrame, declaration: options.De
     inputs = (*kinds, *declaration.groups, *before.values(), *baseline.values())
     for column in (declaration.block, *inputs):
         require_column(table, column)
-    table = without_missing(table, declaration.missing)
+    table = meant(table, declaration.missing, declaration.means)
     roles = find_roles(table, declaration)
     columns = _Columns(roles, (declaration.block, *inputs))
     inferred = _infer(table, specs, declaration, columns)
@@ -76,6 +79,7 @@ def declare_study(label_file: Path, table: pd.DataFrame, declaration: options.De
         covariate_kinds={name: kind for name, kind in kinds.items() if kind},
         before=before,
         missing=declaration.missing,
+        means=declaration.means,
         list_column=inferred.list_column,
         list_sign=inferred.list_sign,
         uncertain=declaration.uncertain,
@@ -132,7 +136,7 @@ def _infer(
         if spec.name in columns.named:
             raise InputError(f"column {spec.name!r} has another role and cannot be a target as well.")
     reserved = [*columns.named, "image_id", *patient_columns(table)]
-    inferred = WITHOUT_LABELS if declaration.unlabelled else targets.infer_task(_with_uncertain(table), specs, reserved)
+    inferred = WITHOUT_LABELS if declaration.unlabelled else targets.infer_task(table, specs, reserved)
     _check_labels(inferred.task, declaration)
     return inferred
 
@@ -158,13 +162,27 @@ def parse_covariate(text: str, columns: Sequence[str]) -> tuple[str, str]:
     return name, kind
 
 
-def without_missing(table: pd.DataFrame, missing: Sequence[str]) -> pd.DataFrame:
-    """Return the table with each ``COLUMN=VALUE`` as an empty cell; numbers are compared as numbers.
+def meant(table: pd.DataFrame, missing: Sequence[str], means: Sequence[str] = ()) -> pd.DataFrame:
+    """Return the table with the cells as the user says that they are meant; numbers are compared as numbers.
 
-    >>> without_missing(pd.DataFrame({"a": ["1", "9.0"]}), ["a=9"])["a"].tolist()
-    ['1', '']
+    Parameters
+    ----------
+    table
+        Every cell as text.
+    missing
+        ``COLUMN=VALUE``: a cell that is to be read as empty.
+    means
+        ``COLUMN:CELL=VALUE``: what a cell is to be read as. CELL ``blank`` is an empty cell, ``<N`` and ``>N`` any
+        number that is only known to lie below or above one; then N in VALUE is that number.
+
+    >>> table = pd.DataFrame({"a": ["1", "9.0"], "b": ["x", ""], "c": ["<5", "7"]})
+    >>> meant(table, ["a=9"], ["b:blank=no", "c:<N=N"]).values.tolist()
+    [['1', '1', '5'], ['', '0', '7']]
     """
     columns: dict[str, list[str]] = {}
+    for text in means:
+        column, cell, value = _meaning(text, list(table.columns))
+        columns[column] = _read_as(columns.get(column, list(table[column])), cell, value)
     for text in missing:
         column, value = _pair("missing", text)
         require_column(table, column)
@@ -172,6 +190,37 @@ def without_missing(table: pd.DataFrame, missing: Sequence[str]) -> pd.DataFrame
             "" if _same(cell.strip(), value) else cell for cell in columns.get(column, list(table[column]))
         ]
     return table.assign(**columns)
+
+
+def column_of(text: str, columns: Sequence[str]) -> str | None:
+    """Return which of the columns a ``--missing`` or ``--means`` argument is about; None where it is none of them."""
+    own = [name for name in columns if text.startswith((f"{name}=", f"{name}:"))]
+    return max(own, key=len, default=None)
+
+
+def _meaning(text: str, columns: Sequence[str]) -> tuple[str, str, str]:
+    """Return column, cell and value of a ``--means`` argument."""
+    column, (rest, separator, value) = column_of(text, columns), text.rpartition("=")
+    cell = rest.removeprefix(f"{column}:").strip()
+    if column is None and ":" in rest:
+        require_column(pd.DataFrame({name: [] for name in columns}), rest.partition(":")[0])
+    if column is None or not separator or not cell or not value or cell == rest:
+        raise InputError(f"--means {text}: COLUMN:CELL=VALUE was expected, such as {EXAMPLES['means']}.")
+    return column, cell, value.strip()
+
+
+def _read_as(cells: Sequence[str], cell: str, value: str) -> list[str]:
+    """Return the cells of a column with `cell` read as `value`; beside blanks that mean no, a tick means yes."""
+    value = {"unknown": NOT_KNOWN}.get(value, value)
+    if cell in ("<N", ">N"):
+        found = {text: censored(text) for text in set(cells)}
+        known = {text: limit for text, limit in found.items() if limit and limit[0] == cell[0]}
+        return [re.sub(r"\bN\b", known[text][1], value) if text in known else text for text in cells]
+    if cell != BLANK:
+        return [value if _same(text.strip(), cell) else text for text in cells]
+    is_no = says(value) == 0
+    ticks = {text: "1" for text in set(cells) if is_no and plain(text) in TICKS}
+    return [ticks.get(text, text) if text.strip() else "0" if is_no else value for text in cells]
 
 
 def _same(cell: str, value: str) -> bool:
@@ -196,8 +245,3 @@ def _check_labels(task: Task, declaration: options.Declaration) -> None:
         )
     if not declaration.unlabelled and task == UNLABELLED:
         raise InputError(f"target {ANOMALY.name!r}: this name is an autoencoder's score. Rename the column.")
-
-
-def _with_uncertain(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with -1 as an empty cell, so that it does not count as a class of its own."""
-    return table.replace({"-1": "", "-1.0": ""})

@@ -13,6 +13,7 @@ from focusmap.basics import InputError, RefusedError, listed
 from focusmap.images import refuse_links_out
 from focusmap.study import cases, ids, recipe_parts
 from focusmap.study.cohort import Cohort, load_cohort, read_cohort, read_columns
+from focusmap.study.declaration import column_of
 from focusmap.study.options import Declaration, RunOptions
 from focusmap.study.recipe import read_recipe
 from focusmap.study.roles import NO_PATH, find_roles, require_column
@@ -116,7 +117,7 @@ def _read_as(own: Study, declaration: Declaration, table: pd.DataFrame, label_fi
         raise InputError(NO_PATH)
     if own.patients == "column" and declaration.patient != "none" and roles.patient is None:
         raise InputError(f"has no column {own.patient_column!r}, which says who the patients are. Name it: --patient.")
-    missing = (*own.missing, *declaration.missing)
+    names = list(map(str, table))
     return replace(
         own,
         label_file=label_file.resolve(),
@@ -133,7 +134,8 @@ def _read_as(own: Study, declaration: Declaration, table: pd.DataFrame, label_fi
         covariates=declaration.covariates or tuple(name for name in own.covariates if name in table),
         groups=declaration.groups or tuple(name for name in own.groups if name in table),
         before={target: column for target, column in own.before.items() if column in table},
-        missing=tuple(text for text in missing if text.rpartition("=")[0] in table),
+        missing=tuple(text for text in (*own.missing, *declaration.missing) if column_of(text, names)),
+        means=tuple(text for text in (*own.means, *declaration.means) if column_of(text, names)),
         boxes_file=declaration.boxes,
         split_column=None,
         block_column=None,

@@ -10,6 +10,7 @@ import pandas as pd
 from focusmap.basics import InputError, MissingFileError, is_table, refuse_undecodable
 from focusmap.images import image_files, refuse_links_out
 from focusmap.study import cases, cohort, external, ids, index, options, run, study
+from focusmap.study.declaration import column_of
 from focusmap.study.roles import NO_PATH, Roles, find_roles, first_filled
 from focusmap.study.samples import Samples
 from focusmap.study.task import UNLABELLED, Task
@@ -223,6 +224,7 @@ def _own_study(folder: Path) -> study.Study | None:
 
 def _study_of(folder: Path, task: Task, file: Path, declaration: options.Declaration) -> study.Study:
     """Return the run's study, or that of a model folder without its run, with what `file` calls not known."""
-    own, columns = _own_study(folder) or study.Study(file, file.parent, task), cohort.read_columns(file)
-    missing = tuple(text for text in (*own.missing, *declaration.missing) if text.rpartition("=")[0] in columns)
-    return replace(own, missing=missing)
+    own, names = _own_study(folder) or study.Study(file, file.parent, task), list(map(str, cohort.read_columns(file)))
+    missing = tuple(text for text in (*own.missing, *declaration.missing) if column_of(text, names))
+    means = tuple(text for text in (*own.means, *declaration.means) if column_of(text, names))
+    return replace(own, missing=missing, means=means)

@@ -61,6 +61,10 @@ class Declaration:
     ] = ()
     before: Annotated[tuple[str, ...], Setting("column of a target's baseline value", "TARGET=COL")] = ()
     missing: Annotated[tuple[str, ...], Setting("cells that mean 'unknown'", "COL=VALUE")] = ()
+    means: Annotated[
+        tuple[str, ...],
+        Setting("how cells are meant: 'effusion:blank=no', 'CRP:<N=N', 'grade:lo=low'; repeat", "COL:CELL=VALUE"),
+    ] = ()
     groups: Annotated[tuple[str, ...], Setting("subgroup column; repeat for several", "COL", option="group")] = ()
     uncertain: Annotated[Uncertain, Setting("how to read -1")] = "unknown"
     follow_links: Annotated[bool, FOLLOW_LINKS] = False
@@ -93,6 +97,9 @@ class ReadingsDeclaration:
         "Ids that differ only in spelling belong to one patient; their normal form is written.",
     ] = False
     accept: Annotated[tuple[str, ...], Setting("continue despite a finding", "FINDING")] = ()
+    means: Annotated[
+        tuple[str, ...], Setting("how cells are meant, such as 'effusion:blank=no'; repeat", "LABEL:CELL=VALUE")
+    ] = ()
 
 
 DEFAULT_MINUTES = 10.0

@@ -1,7 +1,7 @@
 """The table of several readers: who called which image what. One row per reading, or one row per image."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import pandas as pd
 
 from focusmap.basics import READ_AS, InputError, Reason, RefusedError, listed, suggest
 from focusmap.study import cohort, options, targets, values
+from focusmap.study.declaration import meant
 from focusmap.study.ids import SPELLINGS, normal_id, refuse_nobody, spelled_twice
 from focusmap.study.roles import ID_COLUMN, PATH_COLUMNS, PATIENT_COLUMNS, SPLIT_COLUMNS, find_roles, first_filled
 from focusmap.study.task import CellError, Target, Task
@@ -131,6 +132,7 @@ def _readings(raw: pd.DataFrame, declaration: options.ReadingsDeclaration) -> Re
     if declaration.same_patient and roles.patient is not None:
         cells = cells.assign(**{roles.patient: cells[roles.patient].map(lambda cell: normal_id(cell) if cell else "")})
     answers = _answers(cells, roles, declaration)
+    answers = replace(answers, cells=meant(answers.cells, (), declaration.means))
     _refuse_two_spellings(answers, roles)
     task, inferred = _task(answers, declaration, roles)
     images, left_out = _images(answers, task, roles)
@@ -255,11 +257,13 @@ def _row_a_image(cells: pd.DataFrame, key: str | None, columns: Mapping[str, Map
 
 
 def _task(answers: _Answers, declaration: options.ReadingsDeclaration, roles: _Roles) -> tuple[Task, tuple[str, ...]]:
-    table = answers.cells.replace({"-1": "", "-1.0": ""})
     reserved = [*PATH_COLUMNS, "image_id", *PATIENT_COLUMNS, *SPLIT_COLUMNS, *roles.columns]
-    specs = [targets.parse_target(text, list(table.columns)) for text in declaration.targets or answers.targets]
+    specs = [
+        targets.parse_target(text, [str(name) for name in answers.cells])
+        for text in declaration.targets or answers.targets
+    ]
     try:
-        inferred = targets.infer_task(table, specs, reserved)
+        inferred = targets.infer_task(answers.cells, specs, reserved)
     except CellError as error:
         raise InputError(f"row {answers.rows[error.position]}: {error}") from None
     if inferred.list_column is not None:

@@ -41,6 +41,8 @@ class Study:
         By target, the column of its value at an earlier visit.
     missing
         ``COLUMN=VALUE``: a cell that is to be read as empty.
+    means
+        ``COLUMN:CELL=VALUE``: a cell that is to be read as another; an empty one is called ``blank``.
     list_column
         The column of lists that the binary targets were made from, or None.
     list_sign
@@ -77,6 +79,7 @@ class Study:
     same_patient: bool = False
     follow_links: bool = False
     list_sign: str = "|"
+    means: tuple[str, ...] = ()
 
     @property
     def role_columns(self) -> frozenset[str]:
@@ -107,7 +110,8 @@ class Study:
             for name in self.covariates
         ]
         before = [f"{target} by {column}" for target, column in self.before.items()]
-        lists = {"covariates": covariates, "before": before, "missing": self.missing, "groups": self.groups}
+        lists = {"covariates": covariates, "before": before, "missing": self.missing, "means": self.means}
+        lists["groups"] = self.groups
         for role, columns in lists.items():
             if columns:
                 lines.append(f"{role:<11} {', '.join(columns)}")
@@ -170,7 +174,7 @@ def write_study(study: Study, path: Path) -> None:
         for key, value in asdict(study).items()
     }
     values["task"] = study.task.to_dict()
-    for key, usual in {"same_patient": False, "follow_links": False, "list_sign": "|"}.items():
+    for key, usual in {"same_patient": False, "follow_links": False, "list_sign": "|", "means": []}.items():
         if values[key] == usual:
             del values[key]
     write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True), sealed=True)
@@ -201,7 +205,7 @@ def _from_plain(values: dict[str, Json], home: Path) -> Study:
     for key in ("label_file", "images", "boxes_file"):
         if values.get(key) is not None:
             values[key] = cast(Json, located(str(values[key]), home))
-    for key in ("covariates", "groups", "missing", "notes"):
+    for key in ("covariates", "groups", "missing", "means", "notes"):
         values[key] = cast(Json, tuple(cast(list[str], values.get(key) or [])))
     for key in ("covariate_kinds", "before"):
         values[key] = dict(cast(Mapping[str, Json], values.get(key) or {}))

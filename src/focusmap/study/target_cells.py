@@ -13,9 +13,11 @@ from focusmap.study.values import (
     UNCERTAIN,
     YES,
     alike,
+    censored,
     is_doubtful,
     means_empty,
     no_number,
+    of_limits,
     plain,
     read_numbers,
     yes_and_no,
@@ -63,11 +65,6 @@ def make_target(column: pd.Series, spec: TargetSpec) -> tuple[Target, list[Reaso
         return _continuous(cells, spec), notes
     cells, joined = in_one_spelling(cells, spec)
     values = sorted(set(cells) - {""}, key=_natural)
-    if len(values) == 1 and values[0] not in FLAG_DIGITS and (cells == "").any():
-        raise InputError(
-            f"target {spec.name!r}: every labelled row says {values[0]!r}; there is nothing to tell apart. The other "
-            f"{(cells == '').sum()} are empty: where that means 'no', write 0 there; 'not known' is of no use here."
-        )
     target, note = _classes_of(cells, values, spec)
     return target, [*notes, *joined, *([note] if note else [])]
 
@@ -208,6 +205,8 @@ def _classes_of(cells: pd.Series, values: list[str], spec: TargetSpec) -> tuple[
 def _unclear(cells: pd.Series, values: list[str], numbers: list[str], spec: TargetSpec) -> InputError:
     """Return what is to be said of numbers that may mean anything, and of numbers among texts."""
     name, texts = spec.name, [value for value in values if value not in numbers]
+    if limits := [text for text in texts if censored(text)]:
+        return InputError(f"target {name!r} holds numbers and {limits[0]!r}.{of_limits(name, limits[0])}")
     if texts:
         return InputError(
             f"target {name!r} holds numbers ({few(numbers)}) and texts ({few(texts)}). Correct the cells, "

@@ -100,6 +100,9 @@ def infer_task(table: pd.DataFrame, specs: Sequence[target_cells.TargetSpec], re
             raise InputError(
                 f"has no column {spec.name!r} to use as a target.{suggest(spec.name, columns)} Columns: {known}."
             )
+    _refuse_ticks(table, [spec.name for spec in specs if spec.kind != "continuous"], named=True)
+    # So that it does not count as a class of its own.
+    table = table.replace({"-1": "", "-1.0": ""})
     sign = _list_sign(table[specs[0].name], specs[0]) if len(specs) == 1 else ""
     if sign:
         return _from_lists(table[specs[0].name], specs[0].name, sign)
@@ -119,6 +122,7 @@ def _guess(table: pd.DataFrame, columns: Sequence[str]) -> tuple[list[target_cel
         return [
             target_cells.TargetSpec(min(named, key=lambda x: (x not in LABEL_WORDS, LABEL_WORDS.index(x.casefold()))))
         ], []
+    _refuse_ticks(table, columns, named=False)
     in_digits = [name for name in columns if target_cells.is_flag(table[name])]
     in_words = [
         name for name in columns if name not in in_digits and target_cells.is_flag(table[name], target_cells.FLAG_WORDS)
@@ -159,6 +163,34 @@ def _refuse_twins(table: pd.DataFrame, flags: Sequence[str], columns: Sequence[s
                 f"columns {twins[0]!r} and {name!r} seem to be one finding twice. Take one out or rename it; if they "
                 "are two, name the targets with --target."
             )
+
+
+def _refuse_ticks(table: pd.DataFrame, columns: Sequence[str], *, named: bool) -> None:
+    """Raise `InputError` where cells hold a tick or nothing: what is empty may be a no, or not known.
+
+    Of columns that nobody named, those count that nothing but ticks are in.
+    """
+    ticked = {name: tick for name in columns if name in table and (tick := _tick_of(table[name], named=named))}
+    if ticked:
+        name, tick = next(iter(ticked.items()))
+        others = f", as {len(ticked) - 1} other columns do" if len(ticked) > 1 else ""
+        say = " ".join(f"--means '{name}:blank=no'" for name in ticked)
+        rest = "" if named else " If they are no findings, name the targets with --target."
+        raise InputError(
+            f"column {name!r} holds {tick!r} or nothing{others}: an empty cell may mean 'no', or that it is not known. "
+            f"Say {say}, or blank=unknown in place of blank=no.{rest}"
+        )
+
+
+def _tick_of(column: pd.Series, *, named: bool) -> str:
+    """Return what is in a column of ticks and empty cells; "" where it is none."""
+    texts = [str(text).strip() for text in column.unique()]
+    words = {values.plain(text) for text in texts if text}
+    if "" not in texts or len(texts) > target_cells.MOST_WORDS or words == {"-1"}:
+        return ""
+    if (words and words <= values.TICKS | values.YES) or (named and len(words) == 1):
+        return next(text for text in texts if text)
+    return ""
 
 
 def _refuse_nearly_flags(table: pd.DataFrame, columns: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.basics import InputError, Json, suggest
-from focusmap.study.values import alike, means_empty, no_number, plain, read_numbers, words_of
+from focusmap.study.values import alike, censored, means_empty, no_number, of_limits, plain, read_numbers, words_of
 
 TargetKind = Literal["binary", "multiclass", "ordinal", "continuous"]
 TARGET_KINDS: tuple[TargetKind, ...] = get_args(TargetKind)
@@ -161,7 +161,8 @@ class Target:
             raise CellError(place, f"{self.name} {error}{options if ' may be ' in str(error) else ''}") from None
         for place, text in zip(places, texts, strict=True):
             if text not in found:
-                raise CellError(place, f"{self.name} {text!r} is not a number. Not known? --missing {self.name}={text}")
+                remedy = of_limits(self.name, text) if censored(text) else f" Not known? --missing {self.name}={text}"
+                raise CellError(place, f"{self.name} {text!r} is not a number.{remedy}")
         return [self._checked(place, text, found[text]) for place, text in zip(places, texts, strict=True)]
 
     def _checked(self, position: int, cell: str, value: float) -> float:

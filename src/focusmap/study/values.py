@@ -54,6 +54,9 @@ UNCERTAIN = frozenset(
      "不确定", "不能确定", "考虑", "fraglich", "unsicher", "1?", "0?", "yes?", "no?"]
 )  # fmt: skip
 """Cells that, beside yes and no, say that the reader was not sure, or name a class of their own."""
+TICKS = frozenset(["x", "xx", "xxx", "(x)", "[x]", "*", "v", "•", "●", "■", "☒", "○", "◯", "〇", "✕"])
+"""Cells that, beside nothing but empty ones, tick what is present."""
+CENSORED = re.compile(r"([<>≤≥＜＞]|&[lg]t;)=?\s*(\d[\d.,]*)\s*(?:[^\W\d_].*|%)?")
 LIST_SIGNS = ("|", ";", ",", "、", "\n", "\\", "/", "+", "&", "and", "和", "及", "与")
 MILD_SIGNS = ("\\", "/", "+", "&", "and", "和", "及", "与")
 """Signs and words that stand within the names of classes as often as between them."""
@@ -117,6 +120,26 @@ def no_number(cell: str) -> bool:
     [True, True, True, False, False]
     """
     return means_empty(cell) or (is_doubtful(cell) and plain(cell) != "none")
+
+
+def censored(cell: str) -> tuple[str, str] | None:
+    """Return on which side of which number a cell says that its value lies; None where it says no such thing.
+
+    >>> censored("<5"), censored("≥ 7,5 mm"), censored("5")
+    (('<', '5'), ('>', '7,5'), None)
+    """
+    match = CENSORED.fullmatch(cell.strip())
+    return (("<" if match[1] in ("<", "≤", "＜", "&lt;") else ">"), match[2]) if match else None
+
+
+def of_limits(name: str, cell: str) -> str:
+    """Return the question about a cell of a column that only says on which side of a number its value lies.
+
+    >>> of_limits("CRP", "<5")
+    " It may be the limit, or not known: say --means 'CRP:<N=N' or --means 'CRP:<N=unknown'."
+    """
+    side = (censored(cell) or "<")[0]
+    return f" It may be the limit, or not known: say --means '{name}:{side}N=N' or --means '{name}:{side}N=unknown'."
 
 
 def says(cell: str) -> int | None:

@@ -46,7 +46,7 @@ class PredictRequest:
     ] = 3
     declaration: Annotated[
         Declaration,
-        Only("images", "targets", "patient", "case", "view", "missing", "follow_links"),
+        Only("images", "targets", "patient", "case", "view", "missing", "means", "follow_links"),
         "What the user declared about the label file: image folder, patient column, columns of cases and views.",
     ] = Declaration()
     template: Annotated[
@@ -93,7 +93,7 @@ class ExplainRequest:
     ] = ()
     declaration: Annotated[
         Declaration,
-        Only("images", "patient", "same_patient", "case", "view", "mask", "boxes", "missing", "follow_links"),
+        Only("images", "patient", "same_patient", "case", "view", "mask", "boxes", "missing", "means", "follow_links"),
         "What the user declared about the label file's columns, if their names differ from those in the run's study; "
         "its boxes apply to the run's own test split too.",
     ] = Declaration()
@@ -136,7 +136,7 @@ class SegmentRequest:
     ] = False
     declaration: Annotated[
         Declaration,
-        Only("images", "patient", "same_patient", "case", "mask", "missing", "follow_links"),
+        Only("images", "patient", "same_patient", "case", "mask", "missing", "means", "follow_links"),
         "What the user declared about the label file's columns.",
     ] = Declaration()
     resume: Annotated[bool, RESUME] = False

@@ -1,0 +1,138 @@
+"""Where the names of a table's columns stand, as spreadsheets do: below a title, in two rows, above a row of units.
+
+What stands beside the names is left out and said in ``table.attrs["read_as"]``, where it is certain what it is.
+"""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from focusmap.basics.errors import InputError, listed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+IMAGE_SUFFIX = re.compile(r"\.(?:png|jpe?g|jpe|jfif|dcm|dicom|ima|tiff?|bmp|dib|gif|webp|nii|nii\.gz)$", re.IGNORECASE)
+"""How the names of the images end that can be read."""
+READ_AS = "read_as"
+MOST_HEADS, PEEKED = 10, 50
+"""Rows in which the names are looked for where the first has none, and rows that say what a column holds."""
+FEWEST = 3
+BARE = re.compile(r"[\d.,]*")
+NAMELESS = re.compile(r"Unnamed: \d+|")
+NUMBER = re.compile(r"[-+]?[\d.,' ]*\d[\d.,' ]*(?:[eE][-+]?\d+)?\s*%?")
+SAYS_NOTHING = re.compile(r"n/?\.?a\.?|nan|null|none|unknown|missing|[-?.]+|[<>≤≥].*", re.IGNORECASE)
+COUNTED = "rows are counted as if these stood in row 1"
+
+
+def settled_head(table: "pd.DataFrame", path: Path) -> "pd.DataFrame":
+    """Return a table with the names of its columns where the first row is a title, or names groups of columns.
+
+    Raises
+    ------
+    InputError
+        If the names stand in a later row again.
+    """
+    names = ["" if NAMELESS.fullmatch(str(name).strip()) else str(name).strip() for name in table]
+    if "" in names:
+        table = _below_title(table, names)
+        names = list(map(str, table))
+    alike = table[(table.iloc[:, 0] == names[0]).to_numpy(dtype=bool)]
+    again = [row for row, cells in zip(alike.index, alike.itertuples(index=False), strict=True) if list(cells) == names]
+    if again and len(names) > 1:
+        raise InputError(f"{path} row {again[0] + 2}: repeats the names of the columns. Take the row out.")
+    return table
+
+
+def _below_title(table: "pd.DataFrame", names: list[str]) -> "pd.DataFrame":
+    """Return the table with names from a later row: whole where most columns have none, else one below its group."""
+    rows = [[str(cell).strip() for cell in row] for row in table.head(MOST_HEADS).itertuples(index=False)]
+    for place, cells in enumerate(rows):
+        below = table.iloc[place + 1 :]
+        if names.count("") >= len(names) / 2 and all(cells) and _are_names(cells, below):
+            return _named(table, place, cells, f"what stands above the names of the columns ({listed(cells, 3, ', ')})")
+        if sum(map(bool, cells)) > 1:
+            break
+    if not rows:
+        return table
+    cells, below = rows[0], table.iloc[1:]
+    unnamed = [own for own, name, held in zip(cells, names, (below != "").any(), strict=True) if not name and held]
+    if unnamed and all(unnamed) and not all(cells) and _are_names(cells, below):
+        return _named(table, 0, _under_groups(names, cells), "two rows that name the columns are read as one, which")
+    return table
+
+
+def _are_names(cells: list[str], below: "pd.DataFrame") -> bool:
+    """Return whether texts may be names: neither numbers nor files, each in its column this once."""
+    filled = [(place, cell) for place, cell in enumerate(cells) if cell]
+    return not any(
+        BARE.fullmatch(cell) or IMAGE_SUFFIX.search(cell) or (below.iloc[:, place].str.strip() == cell).any()
+        for place, cell in filled
+    )
+
+
+def _under_groups(groups: list[str], cells: list[str]) -> list[str]:
+    """Return names below those of groups: alone where they are different, else behind their group.
+
+    >>> _under_groups(["path", "findings", ""], ["", "a", "b"]), _under_groups(["left", "", "right"], ["a", "b", "a"])
+    (['path', 'a', 'b'], ['left a', 'left b', 'right a'])
+    """
+    alone = [cell or group for group, cell in zip(groups, cells, strict=True)]
+    if len(set(alone)) == len(alone):
+        return alone
+    joined, last = [], ""
+    for group, cell in zip(groups, cells, strict=True):
+        last = group or last
+        joined.append(f"{last} {cell}".strip() if cell else group)
+    return joined
+
+
+def _named(table: "pd.DataFrame", place: int, names: list[str], what: str) -> "pd.DataFrame":
+    said = f"{what} is left out" if what.startswith("what") else f"{what} are {listed(names, 5, ', ')}"
+    return told(table.iloc[place + 1 :].reset_index(drop=True).set_axis(names, axis=1), f"{said}; {COUNTED}")
+
+
+def told(table: "pd.DataFrame", said: str) -> "pd.DataFrame":
+    """Return a table that says in ``attrs["read_as"]`` how it was read, beside what it says there already."""
+    before = table.attrs.get(READ_AS)
+    table.attrs[READ_AS] = f"{before}; {said}" if before else said
+    return table
+
+
+def without_units(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Return a table without the rows below its names that hold units, or say again what the columns are.
+
+    Such a row has no cell that is like those below it: no number among numbers, no id among ids, no class again.
+
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"id": ["", "1", "2", "3"], "size": ["mm", "4", "5", "6"], "label": ["", "a", "a", "b"]})
+    >>> without_units(table)["size"].tolist()
+    ['4', '5', '6']
+    """
+    for _ in range(2):
+        if not _is_beside(table):
+            return table
+        cells = [cell for cell in map(str, table.iloc[0]) if cell.strip()]
+        said = f"row 2 ({listed(cells, 3, ', ')}) says what the columns are and is left out"
+        table = told(table.iloc[1:].reset_index(drop=True), f"{said}; rows are counted without it")
+    return table
+
+
+def _is_beside(table: "pd.DataFrame") -> bool:
+    """Return whether the first row is like no other, which at least half of the columns of numbers and ids say."""
+    n_counted = n_unlike = 0
+    for place in range(table.shape[1]) if len(table) > FEWEST else ():
+        own = str(table.iloc[0, place]).strip()
+        cells = [cell for cell in table.iloc[1:PEEKED, place].str.strip() if cell]
+        is_counted = len(cells) >= FEWEST and all(re.search(r"\d", cell) for cell in cells)
+        n_counted += is_counted
+        if not own:
+            continue
+        if SAYS_NOTHING.fullmatch(own) or (not is_counted and (table.iloc[1:, place].str.strip() == own).any()):
+            return False
+        if is_counted:
+            of_numbers = all(map(NUMBER.fullmatch, cells))
+            if NUMBER.fullmatch(own) or IMAGE_SUFFIX.search(own) or (not of_numbers and re.search(r"\d", own)):
+                return False
+            n_unlike += 1
+    return n_unlike > 0 and n_unlike >= n_counted / 2
