@@ -54,9 +54,9 @@ def throughput(run: Path) -> None:
     few, many = (list(Samples.from_files(rows).batches(of_torch.preparations, n)) for n in (usual(of_torch), BATCH))
     given = {prepared_name(k): many[0].images(one).pixels for k, one in enumerate(of_openvino.shown)}
     asked: dict[str, Callable[[], object]] = {
-        "torch": lambda: of_torch.look(many[0]),
-        f"torch, {usual(of_torch)} at once": lambda: [of_torch.look(batch) for batch in few],
-        "openvino f32": lambda: of_openvino.look(many[0]),
+        "torch": lambda: of_torch.encode(many[0]),
+        f"torch, {usual(of_torch)} at once": lambda: [of_torch.encode(batch) for batch in few],
+        "openvino f32": lambda: of_openvino.encode(many[0]),
         "openvino bf16": _in_bfloat16(place / "openvino/model.xml", given),
     }
     seconds: dict[str, list[float]] = {name: [] for name in asked}

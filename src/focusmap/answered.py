@@ -50,8 +50,8 @@ def answer_of(given: "Answers", row: int, metrics: Mapping[str, Json]) -> dict[s
         | {"test": performance(target, branch(metrics, "targets", target.name))}
         for target, answer in zip(predictions.task.targets, answers, strict=True)
     ]
-    others: list[Json] = [flag.text for flag in flags if flag.kind != "unlike"]
-    return {"unlike": unlike, "flags": others, "error": given.error, "targets": targets}
+    remarks: list[Json] = [flag.text for flag in flags if flag.kind != "unlike"]
+    return {"unlike": unlike, "flags": remarks, "error": given.error, "targets": targets}
 
 
 def _of_target(target: Target, probabilities: np.ndarray, answer: Answer, card: ModelCard) -> dict[str, Json]:

@@ -77,9 +77,9 @@ class LoadedModel:
         """
         samples = self._samples(inputs, declaration)
         found, standings = predict(self.model, samples, ood_of(self.folder)), standings_of(self.folder)
-        said = answered(found.predictions, standings, self.model.card.thresholds, error)
+        predictions = answered(found.predictions, standings, self.model.card.thresholds, error)
         shown = tuple(_read_files(samples))
-        found = replace(found, predictions=said)
+        found = replace(found, predictions=predictions)
         return Answers(self.model, found, tuple(samples.failures), shown, standings, error, self.folder)
 
     def explain(
@@ -191,12 +191,12 @@ class Answers:
 
     def _repr_html_(self) -> str:
         """Return the answer in words, or as a table, with the images; all of it stands in the text itself."""
-        said = f"<pre>{escape(self.words)}</pre>" if len(self) == 1 else self.table.to_html(index=False, max_rows=20)
+        answer = f"<pre>{escape(self.words)}</pre>" if len(self) == 1 else self.table.to_html(index=False, max_rows=20)
         failed = "".join(f"<li>{escape(failure.reason)}</li>" for failure in self.failures)
         shown = "".join(
             _shown(data_uri("image/png", small), file.name) for file in self.files if (small := thumbnail(file))
         )
-        return f"<div>{said}{shown}{f'<p>Not read:</p><ul>{failed}</ul>' if failed else ''}</div>"
+        return f"<div>{answer}{shown}{f'<p>Not read:</p><ul>{failed}</ul>' if failed else ''}</div>"
 
 
 @dataclass(frozen=True)

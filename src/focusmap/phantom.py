@@ -188,8 +188,8 @@ def _write(path: Path, pixels: np.ndarray) -> None:
 def _share_out(options: PhantomOptions) -> np.ndarray:
     """Return the position of each image's patient, ``(N,) int``, sorted: one each, the others by lot."""
     rng = np.random.default_rng([options.seed, 0])
-    others = rng.integers(options.n_patients, size=options.n_images - options.n_patients)
-    return np.sort(np.concatenate([np.arange(options.n_patients), others]))
+    rest = rng.integers(options.n_patients, size=options.n_images - options.n_patients)
+    return np.sort(np.concatenate([np.arange(options.n_patients), rest]))
 
 
 def _draw_patient(options: PhantomOptions, index: int) -> _Patient:

@@ -60,9 +60,9 @@ def test_the_maps_of_a_case_and_what_is_no_image_add_up_to_its_logit(pooling, fu
 def test_a_image_in_its_own_place_gives_the_logits_of_its_case(fusion):
     net = net_of(pooling="max", n_covariates=TABLE[fusion], fusion="joint" if fusion == "none" else fusion)
     case = case_of(TABLE[fusion])
-    looked, nets = take_apart(net, case)
+    encoded, nets = take_apart(net, case)
     with torch.no_grad():
-        torch.testing.assert_close(looked, net.backbone.look(case)[0])
+        torch.testing.assert_close(encoded, net.backbone.encode(case)[0])
         for own, image in zip(nets, case.images, strict=True):
             logits = own.classify(own.features(image[None]))
             torch.testing.assert_close(logits, net(case), rtol=1e-4, atol=1e-5)

@@ -19,7 +19,7 @@ from focusmap.models.features import fit_features
 from focusmap.models.fitting import Rows, fit_target
 from focusmap.models.folder import CARD, can_be_mapped, load_model, save_model
 from focusmap.models.net import Model, with_views
-from focusmap.models.predict import look, predict, predict_chunks
+from focusmap.models.predict import encode, predict, predict_chunks
 from focusmap.models.predictor import ModelCard, Predictor, answer, needs_of
 from focusmap.models.rows import Estimators, RowModel
 from focusmap.nets import AS_IT_IS, Architecture, CaseArchitecture, View, build_case_net, build_net
@@ -273,11 +273,11 @@ def test_a_net_and_a_model_of_the_table_are_one_model(images: Cohort, tmp_path: 
 
 def test_what_is_shuffled_between_looking_and_answering_is_another_rows(images: Cohort) -> None:
     model, rows = case_model(), by_case(images)
-    looked, seen = look(model, Samples.from_files(rows))
+    encoded, seen = encode(model, Samples.from_files(rows))
     order = np.array([1, 0, 2, 3])
-    swapped = answer(model, looked.shuffled(order), seen).logits
+    swapped = answer(model, encoded.shuffled(order), seen).logits
     np.testing.assert_allclose(swapped, said(model, rows)[order], **NEAR)
-    one_view = answer(model, looked.shuffled(order, "left"), seen).logits
+    one_view = answer(model, encoded.shuffled(order, "left"), seen).logits
     np.testing.assert_allclose(one_view[2:], said(model, rows)[2:], **NEAR)
     assert not np.allclose(one_view[0], said(model, rows)[0], **NEAR)
 

@@ -102,9 +102,9 @@ def test_the_order_of_images_changes_nothing_and_weights_go_with_their_image(fus
     order = np.random.default_rng(0).permutation(10).tolist()
     with torch.no_grad():
         torch.testing.assert_close(net(picked(batch, order)), net(batch), rtol=1e-4, atol=1e-5)
-        looked, weights = net.backbone.look(batch)
-        again, moved = net.backbone.look(picked(batch, order))
-    torch.testing.assert_close(again, looked, rtol=1e-4, atol=1e-5)
+        encoded, weights = net.backbone.encode(batch)
+        again, moved = net.backbone.encode(picked(batch, order))
+    torch.testing.assert_close(again, encoded, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(moved, weights[order], rtol=1e-4, atol=1e-5)
     for case in range(3):
         for view in range(2):
@@ -116,7 +116,7 @@ def test_a_view_that_is_missing_adds_nothing_whatever_the_others_have():
     without = picked(batch, [0, 2, 3])
     width = net.backbone.n_features + 1
     with torch.no_grad():
-        full, missing = net.backbone.look(batch)[0], net.backbone.look(without)[0]
+        full, missing = net.backbone.encode(batch)[0], net.backbone.encode(without)[0]
         logits = net(without)
     assert missing[0, width:].abs().max() == 0
     assert (full[:, [width - 1, 2 * width - 1]] == 1).all()

@@ -140,9 +140,9 @@ def require(extra: str, *modules: str) -> None:
 def chinese_typeface() -> Typeface | None:
     """Return a typeface that has Chinese letters; None where the machine has none."""
     # Where fontconfig knows of none, it names the nearest: only the languages that it lists tell.
-    said = _output("fc-match", "--format=%{file}\n%{index}\n%{family[0]}\n%{lang}", "sans:lang=zh-cn")
-    if said is not None:
-        file, index, family, languages = said.split("\n")
+    answer = _output("fc-match", "--format=%{file}\n%{index}\n%{family[0]}\n%{lang}", "sans:lang=zh-cn")
+    if answer is not None:
+        file, index, family, languages = answer.split("\n")
         return Typeface(Path(file), int(index), family) if "zh-cn" in languages.split("|") else None
     return next((typeface for typeface in USUAL_TYPEFACES if typeface.file.is_file()), None)
 

@@ -280,7 +280,7 @@ def read_notes(tree: Mapping[str, Json], name: str) -> tuple[str, ...]:
     if not isinstance(sentences, list):
         return ()
     entries = coded if isinstance(coded, list) and len(coded) == len(sentences) else [None] * len(sentences)
-    return tuple(_read(str(said), entry) for said, entry in zip(sentences, entries, strict=True))
+    return tuple(_read(str(sentence), entry) for sentence, entry in zip(sentences, entries, strict=True))
 
 
 def read_reason(tree: Mapping[str, Json], name: str = "reason") -> str:
@@ -291,9 +291,9 @@ def read_reason(tree: Mapping[str, Json], name: str = "reason") -> str:
     >>> read_reason({"reason": "an older sentence"})
     'an older sentence'
     """
-    said = tree.get(name)
+    sentence = tree.get(name)
     entry: Json = {"code": tree.get(f"{name}_code"), "values": tree.get(f"{name}_values")}
-    return _read(said, entry) if isinstance(said, str) else ""
+    return _read(sentence, entry) if isinstance(sentence, str) else ""
 
 
 def _coded(reason: str) -> dict[str, Json]:

@@ -106,21 +106,23 @@ def fields_of(owner: Any) -> tuple[Field, ...]:
 
 
 def _field(name: str, hint: Any, default: object) -> Field:
-    said: tuple[object, ...] = ()
+    annotations: tuple[object, ...] = ()
     if get_origin(hint) is Annotated:
         hint, *rest = get_args(hint)
-        said = tuple(rest)
+        annotations = tuple(rest)
     if get_origin(hint) in (Union, UnionType):
         hint = next(part for part in get_args(hint) if part is not type(None))
-    setting = next((word for word in said if isinstance(word, Setting | Only)), None)
+    setting = next((word for word in annotations if isinstance(word, Setting | Only)), None)
     helped = setting.help if isinstance(setting, Setting) else ""
-    return Field(name, hint, default, setting, next((word for word in said if isinstance(word, str)), helped))
+    return Field(name, hint, default, setting, next((word for word in annotations if isinstance(word, str)), helped))
 
 
 def described(owner: type[Owner]) -> type[Owner]:
     """Return a dataclass with what its fields say of themselves as the parameters of its docstring."""
-    told = [f"{field.name}\n    {field.documentation}" for field in fields_of(cast(Any, owner)) if field.documentation]
-    owner.__doc__ = "\n".join([f"{owner.__doc__}\n\nParameters\n----------", *told])
+    entries = [
+        f"{field.name}\n    {field.documentation}" for field in fields_of(cast(Any, owner)) if field.documentation
+    ]
+    owner.__doc__ = "\n".join([f"{owner.__doc__}\n\nParameters\n----------", *entries])
     return owner
 
 
@@ -153,12 +155,12 @@ def settled(field: Field, value: object) -> object:
 
 def takes_text(verb: Callable[Given, Answer]) -> Callable[Given, Answer]:
     """Return a function that takes text for each of its arguments that is a path, or several of them."""
-    told = signature(verb)
-    paths = [name for name, one in told.parameters.items() if Path in (one.annotation, *get_args(one.annotation))]
+    parameters = signature(verb)
+    paths = [name for name, one in parameters.parameters.items() if Path in (one.annotation, *get_args(one.annotation))]
 
     @wraps(verb)
     def called(*args: Given.args, **named: Given.kwargs) -> Answer:
-        given = told.bind(*args, **named)
+        given = parameters.bind(*args, **named)
         for name in paths:
             value = given.arguments.get(name)
             if isinstance(value, str):

@@ -30,9 +30,9 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             name, _, _ = unknown[0].partition("=")
             values = takewhile(lambda word: not word.startswith("-"), words[words.index(unknown[0]) + 1 :])
-            said = f"unrecognized arguments: {' '.join([unknown[0], *values])}.{suggest(name, known)}"
+            message = f"unrecognized arguments: {' '.join([unknown[0], *values])}.{suggest(name, known)}"
             # Not after a page of usage, in which it would be overlooked.
-            self.exit(2, f"{self.prog}: error: {said} All options: {self.prog} --help\n")
+            self.exit(2, f"{self.prog}: error: {message} All options: {self.prog} --help\n")
 
 
 def arguments_of(owner: Any, only: Only | None = None, prefix: str = "") -> Iterator[tuple[str, str, Field]]:
@@ -53,15 +53,15 @@ def add_arguments(parser: argparse.ArgumentParser, command: type) -> None:
     """Add an argument for each setting of a command."""
     groups: dict[str, argparse._ArgumentGroup] = {}
     for name, title, field in arguments_of(command):
-        said = cast(Setting, field.said)
+        setting = cast(Setting, field.said)
         if title and title not in groups:
             groups[title] = parser.add_argument_group(title)
         place = groups[title] if title else parser
-        if said.is_positional:
+        if setting.is_positional:
             settings = {**_reading(field), **_count(field), "default": None}
         else:
             settings = {**_reading(field), "dest": name, "required": field.default is MISSING}
-        place.add_argument(name if said.is_positional else f"--{spelt(field)}", help=_help(field), **settings)
+        place.add_argument(name if setting.is_positional else f"--{spelt(field)}", help=_help(field), **settings)
 
 
 def typed_in(parsed: argparse.Namespace) -> dict[str, object]:
@@ -71,19 +71,19 @@ def typed_in(parsed: argparse.Namespace) -> dict[str, object]:
 
 def spelt(field: Field) -> str:
     """Return the name of a field's option, without its dashes."""
-    said = cast(Setting, field.said)
-    return said.option or field.name.replace("_", "-")
+    setting = cast(Setting, field.said)
+    return setting.option or field.name.replace("_", "-")
 
 
 def _reading(field: Field) -> dict[str, Any]:
     """Return how an argument is read: nothing is noted of one that was not typed."""
-    said = cast(Setting, field.said)
+    setting = cast(Setting, field.said)
     if field.type is bool:
         action = argparse.BooleanOptionalAction if field.default is True else "store_true"
         return {"action": action, "default": argparse.SUPPRESS}
-    metavar = f"{{{','.join(field.choices)}}}" if field.choices else said.metavar
-    convert = said.parse or (str if field.choices else field.of_each)
-    repeats = field.is_tuple and said.parse is None and not said.is_positional
+    metavar = f"{{{','.join(field.choices)}}}" if field.choices else setting.metavar
+    convert = setting.parse or (str if field.choices else field.of_each)
+    repeats = field.is_tuple and setting.parse is None and not setting.is_positional
     return {"default": argparse.SUPPRESS, "type": convert, "metavar": metavar} | (
         {"action": "append"} if repeats else {}
     )
@@ -96,10 +96,10 @@ def _count(field: Field) -> dict[str, str]:
 
 
 def _help(field: Field) -> str:
-    said = cast(Setting, field.said).help
-    if field.default not in NO_DEFAULT and "default" not in said:
-        said += f" (default: {field.default})"
-    return said.replace("%", "%%")
+    words = cast(Setting, field.said).help
+    if field.default not in NO_DEFAULT and "default" not in words:
+        words += f" (default: {field.default})"
+    return words.replace("%", "%%")
 
 
 def made(command: type[Made], typed: Mapping[str, object]) -> Made:

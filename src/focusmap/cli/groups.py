@@ -108,8 +108,8 @@ class Learning:
     def check_resumes(self, options: RunOptions) -> None:
         """Raise `InputError` where a run that is resumed is given other data or settings than its own."""
         places = (self.labels, self.out, self.study.file, options.folds)
-        told = self.study.declaration != Declaration() or options.recipe != Recipe()
-        if told or self.study.dry_run or any(place is not None for place in places):
+        is_set = self.study.declaration != Declaration() or options.recipe != Recipe()
+        if is_set or self.study.dry_run or any(place is not None for place in places):
             raise InputError(RESUME)
 
 

@@ -255,22 +255,22 @@ class Compare:
 def answer_in_words(answer: Mapping[str, "Json"]) -> str:
     """Return in one line which of two runs is the better, if that may be said."""
     better, p = answer["better"], cast(float | None, answer["p_false"])
-    told = f"{answer['metric']} {interval(answer['difference'])} on {answer['n_patients']} patients"
+    difference = f"{answer['metric']} {interval(answer['difference'])} on {answer['n_patients']} patients"
     chance = "" if p is None else f"; probability that a claim would be false {p:.2g}"
     if better is None:
-        return f"{answer['b']} against {answer['a']}: no difference is shown. {told}{chance}"
+        return f"{answer['b']} against {answer['a']}: no difference is shown. {difference}{chance}"
     other = answer["a"] if better == answer["b"] else answer["b"]
-    return f"{better} is better than {other}: {answer['b']} - {answer['a']} {told}{chance}"
+    return f"{better} is better than {other}: {answer['b']} - {answer['a']} {difference}{chance}"
 
 
 def print_comparison(comparison: Mapping[str, "Json"]) -> None:
     """Print which run is the better one of each pair, then the paired differences and on how much they rest."""
     for answer in cast(Sequence[Mapping[str, "Json"]], comparison["answers"]):
         print(answer_in_words(answer))
-    told: set[tuple[object, object]] = set()
+    printed: set[tuple[object, object]] = set()
     for row in cast(Sequence[Mapping[str, object]], comparison["differences"]):
-        if (row["b"], row["a"]) not in told:
-            told.add((row["b"], row["a"]))
+        if (row["b"], row["a"]) not in printed:
+            printed.add((row["b"], row["a"]))
             print(f"{row['b']} - {row['a']}: {row['n_images']} shared test images of {row['n_patients']} patients")
         print(f"  {row['b']} - {row['a']}  {row['target']}  {row['metric']} {interval(row['difference'])}")
 

@@ -228,8 +228,8 @@ def _indexed(images: Path, run: Path, study: Study) -> tuple[Path, Study]:
         raise InputError(f"{images}: is a folder with the table {tables[0].name}. Give that: {tables[0]}")
     labels = run.with_name(f"{run.name}_labels.csv") if run.name else Path("labels.csv")
     if study.dry_run or labels.exists():
-        said = "is a folder" if study.dry_run else f"was indexed before, to {labels}. Give that"
-        raise InputError(f"{images}: {said}; to index it: focusmap index {images} --out {labels}")
+        state = "is a folder" if study.dry_run else f"was indexed before, to {labels}. Give that"
+        raise InputError(f"{images}: {state}; to index it: focusmap index {images} --out {labels}")
     found = focusmap.index(images, labels)
     print(f"labels      {labels}: {len(found.index.table)} images")
     declaration = replace(study.declaration, images=study.declaration.images or found.images)

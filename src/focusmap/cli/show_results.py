@@ -47,8 +47,8 @@ def _print_gaps_of_groups(rows: Sequence[Mapping[str, object]]) -> None:
     """Print which subgroups differ beyond chance from the others, and how many could not be judged."""
     for row in rows:
         if row["is_beyond_chance"]:
-            told = f"{row['column']}={row['group']}: {row['metric']} of {row['target']} {interval(row)}"
-            print(f"subgroup {told}, {interval(row['gap'])} from the others")
+            finding = f"{row['column']}={row['group']}: {row['metric']} of {row['target']} {interval(row)}"
+            print(f"subgroup {finding}, {interval(row['gap'])} from the others")
     if least := evaluation.smallest_judged(cast(Sequence[Mapping[str, "Json"]], rows)):
         print(f"smallest subgroup that could be judged: {least[0]}, {least[1]} patients")
     unjudged = {(row["column"], row["group"]) for row in rows if row["p"] is None}

@@ -100,8 +100,8 @@ def _maximise(posterior: np.ndarray, spelt: np.ndarray) -> tuple[np.ndarray, np.
 
 def _log_joint(prevalence: np.ndarray, errors: np.ndarray, spelt: np.ndarray) -> np.ndarray:
     """Return ``(N, C)``: log p_j + sum over readings of log pi_jl, the logarithm of eq. 2.5's numerator."""
-    said, prior = (np.log(np.maximum(np.nan_to_num(shares), SMALLEST)) for shares in (errors, prevalence))
-    return np.asarray(prior + np.einsum("irl,rjl->ij", spelt, said))
+    log_errors, prior = (np.log(np.maximum(np.nan_to_num(shares), SMALLEST)) for shares in (errors, prevalence))
+    return np.asarray(prior + np.einsum("irl,rjl->ij", spelt, log_errors))
 
 
 UNDECIDED = -1

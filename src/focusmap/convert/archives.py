@@ -180,14 +180,14 @@ def _zip_members(archive: zipfile.ZipFile, wanted: Wanted, *, inner: bool) -> It
 def _tar_members(source: Path, wanted: Wanted) -> Iterator[Member]:
     try:
         # As a stream: a compressed tar that is read here and there is inflated again from its start each time.
-        seen = 0
+        n_bytes = 0
         with tarfile.open(source, "r|*") as archive:
             for info in archive:
-                seen += info.size
-                if seen > largest_output(source.stat().st_size):
+                n_bytes += info.size
+                if n_bytes > largest_output(source.stat().st_size):
                     raise InputError(
                         f"{source}: inflates to more than {largest_output(source.stat().st_size) // 2**20} MiB. "
-                        f"{remedy(seen, largest_output(source.stat().st_size))}."
+                        f"{remedy(n_bytes, largest_output(source.stat().st_size))}."
                     )
                 file = archive.extractfile(info) if info.isfile() and wanted(PurePosixPath(info.name).name) else None
                 if file is not None:

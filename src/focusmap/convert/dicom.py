@@ -144,9 +144,9 @@ def _series_of(paths: Sequence[Path]) -> dict[Identity, list[Path]]:
     known = [replace(one, patient_id=first[normal_id(one.patient_id)] if one.patient_id else "") for one in known]
     series: dict[Identity, list[Path]] = {}
     for path, who in zip(paths, known, strict=True):
-        others = {one for one in known if one.series == who.series and one.patient_id and one.study}
+        candidates = {one for one in known if one.series == who.series and one.patient_id and one.study}
         lacks = not who.patient_id or not who.study
-        named = next(iter(others)) if who.series and lacks and len(others) == 1 else who
+        named = next(iter(candidates)) if who.series and lacks and len(candidates) == 1 else who
         # What does not say its series is one of its own.
         series.setdefault(named if who.series else replace(named, series=str(path)), []).append(path)
     return series

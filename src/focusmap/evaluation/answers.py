@@ -301,12 +301,12 @@ def _checked(
     if ERROR not in sets:
         return {}
     known, covered = classes >= 0, sets[ERROR][np.arange(len(classes)), np.maximum(classes, 0)]
-    told, right = _answered_and_right(sets[ERROR], classes)
+    is_answered, right = _answered_and_right(sets[ERROR], classes)
     curve = [(error, *_answered_and_right(found, classes)) for error, found in sets.items()]
     return {
         "classes": {name: _share(covered, classes == k, patients) for k, name in enumerate(target.classes)},
-        "answered": _share(told, known, patients),
-        "right": _share(right, told & known, patients),
+        "answered": _share(is_answered, known, patients),
+        "right": _share(right, is_answered & known, patients),
         "curve": [
             {"error": error, "answered": float(t[known].mean()), "right": float(r[t & known].mean())}
             for error, t, r in curve

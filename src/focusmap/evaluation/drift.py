@@ -86,8 +86,8 @@ def distance(order: np.ndarray, last: np.ndarray, weights: np.ndarray) -> np.nda
         ``(N, b)``: 1 for the rows of one side, 0 for those of the other.
     """
     ones = np.cumsum(weights[order], axis=0)[last]
-    others = np.cumsum(1 - weights[order], axis=0)[last]
-    return np.asarray(np.abs(ones / ones[-1:] - others / others[-1:]).max(axis=0))
+    rest = np.cumsum(1 - weights[order], axis=0)[last]
+    return np.asarray(np.abs(ones / ones[-1:] - rest / rest[-1:]).max(axis=0))
 
 
 def _apart(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
@@ -197,5 +197,5 @@ def summary(image: np.ndarray, source_shape: Sequence[int]) -> dict[str, float]:
 
 def shifted(rows: Sequence[Mapping[str, Json]]) -> list[str]:
     """Return the names of the features that differ beyond chance; scores and labels with what they are."""
-    told = [row for row in rows if row["is_beyond_chance"]]
-    return [f"{row['kind']} {row['feature']}" if row["kind"] != "image" else str(row["feature"]) for row in told]
+    drifted = [row for row in rows if row["is_beyond_chance"]]
+    return [f"{row['kind']} {row['feature']}" if row["kind"] != "image" else str(row["feature"]) for row in drifted]

@@ -221,10 +221,10 @@ def _class_units(sample: Sample, truth: np.ndarray, called: np.ndarray) -> dict[
     units = dict.fromkeys(("auroc", "balanced_accuracy", "f1"), smallest)
     units["accuracy"] = count(np.full(len(truth), True))
     for position, name in enumerate(names):
-        others = count(truth != position)
-        units[f"{name}/auroc"] = min(held[position], others)
+        negatives = count(truth != position)
+        units[f"{name}/auroc"] = min(held[position], negatives)
         units[f"{name}/sensitivity"] = held[position]
-        units[f"{name}/specificity"] = others
+        units[f"{name}/specificity"] = negatives
         units[f"{name}/ppv"] = count(called == position)
         units[f"{name}/f1"] = count((truth == position) | (called == position))
     return units

@@ -134,15 +134,15 @@ def _verdict(name: str, entry: Tree, evidence: Evidence, n_looks: int) -> Verdic
         return Verdict("broken", Reason("verdict-constant"))
     if value is None or low is None or high is None:
         return Verdict("cannot-be-judged", Reason("verdict-no-number", metric=NAMES[metric]))
-    said = {"metric": NAMES[metric], "value": f"{value:.3f}", "low": f"{low:.3f}", "high": f"{high:.3f}"}
+    values = {"metric": NAMES[metric], "value": f"{value:.3f}", "low": f"{low:.3f}", "high": f"{high:.3f}"}
     if low <= guessing:
-        return Verdict("not-shown-useful", Reason("verdict-at-guessing", guessing=f"{guessing:g}", **said))
+        return Verdict("not-shown-useful", Reason("verdict-at-guessing", guessing=f"{guessing:g}", **values))
     # Wilson's limits of a perfect result allow for the number of patients already.
     is_perfect = text(branch(entry, metric).get("method")).startswith("Wilson")
     if value - widening(MANY if is_perfect else units, n_looks) * (value - low) <= guessing:
-        return Verdict("not-shown-useful", Reason("verdict-widened", guessing=f"{guessing:g}", **said))
+        return Verdict("not-shown-useful", Reason("verdict-widened", guessing=f"{guessing:g}", **values))
     level, why, rival = _against_simpler(name, metric, evidence)
-    return Verdict(level, Reason(why, guessing=f"{guessing:g}", **rival, **said))
+    return Verdict(level, Reason(why, guessing=f"{guessing:g}", **rival, **values))
 
 
 def _against_simpler(name: str, metric: str, evidence: Evidence) -> tuple[Level, str, dict[str, str]]:
@@ -154,13 +154,13 @@ def _against_simpler(name: str, metric: str, evidence: Evidence) -> tuple[Level,
         if entry.get("name") != USUAL and not entry.get("is_rung") and branch(entry, "difference", "targets", name)
     }
     # The simple model that a ladder chose stands beside itself.
-    others = {rival: found for rival, found in differences.items() if not _is_nothing(found)}
-    for rival, difference in others.items():
+    judged = {rival: found for rival, found in differences.items() if not _is_nothing(found)}
+    for rival, difference in judged.items():
         low, high = (number(branch(difference, compared).get(end)) for end in ("low", "high"))
         is_better = (high is not None and high < 0) if less_is_better else (low is not None and low > 0)
         if not is_better:
             return "useful-not-better-than-simpler", "verdict-not-above", {"rival": rival}
-    if others:
+    if judged:
         return "useful", "verdict-above-all", {}
     if evidence.is_simple or differences:
         return "useful", "verdict-simple", {}

@@ -82,8 +82,8 @@ def _place(sheet: Image.Image, tile: Tile, corner: tuple[int, int], side: int) -
     draw.rectangle((left - 1, top - 1, left + side, top + side), outline="#e4e8ec")
     sheet.paste(image.resize(small, how), (left + (side - small[0]) // 2, top + (side - small[1]) // 2))
     letters = font(9.5, tile.caption)
-    said = fitted(tile.caption, side, letters)
-    draw.text((left, top + side + 5), said, fill=INK if tile.caption else MUTED, font=letters)
+    caption = fitted(tile.caption, side, letters)
+    draw.text((left, top + side + 5), caption, fill=INK if tile.caption else MUTED, font=letters)
 
 
 N_MONTAGE, N_ACROSS = 12, 4

@@ -152,15 +152,15 @@ def attention_rollout(features_of: Callable[[Tensor], Tensor], batch: Tensor) ->
     InputError
         If the net has no attention, or not from every token to all in every layer.
     """
-    with AttentionWeights() as seen:
+    with AttentionWeights() as attention:
         features = features_of(batch)
     grid, n_patches = features.shape[2:], features[0, 0].numel()
-    if not seen.layers or any(not _joins_all(weights, len(batch), n_patches) for weights in seen.layers):
+    if not attention.layers or any(not _joins_all(weights, len(batch), n_patches) for weights in attention.layers):
         raise InputError(
             "attention roll-out needs a transformer in whose layers every patch attends to all, "
             "such as --model vit_tiny_patch16_224; for this net use cam."
         )
-    return rolled_out(seen.layers)[:, -n_patches:, -n_patches:].mean(dim=1).reshape(-1, *grid)
+    return rolled_out(attention.layers)[:, -n_patches:, -n_patches:].mean(dim=1).reshape(-1, *grid)
 
 
 def rolled_out(weights: Sequence[Tensor]) -> Tensor:

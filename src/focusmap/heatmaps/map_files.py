@@ -342,6 +342,6 @@ def _outline(row: MapRow, reference: Reference | None, shape: tuple[int, ...]) -
 def _caption(row: MapRow) -> str:
     verdict = "predicted" if row.predicted else "not predicted"
     # The value of a continuous target is no probability that could be above an operating point.
-    said = f"({verdict})" if row.deviation is None else "(in the target's unit)"
+    outcome = f"({verdict})" if row.deviation is None else "(in the target's unit)"
     case = f"{', '.join(filter(None, (row.item.case_id, row.item.view)))}: " if row.item.case_id else ""
-    return f"{row.label} {row.probability:.2f} {said}   {case}{row.item.path}"
+    return f"{row.label} {row.probability:.2f} {outcome}   {case}{row.item.path}"

@@ -106,15 +106,15 @@ class CaseView:
     def see(self, batch: Batch, method: str, labels: Sequence[int]) -> Sight:
         """Return what the model says of each case, once for each of its images, and what it sees in each of them."""
         pixels, owner = batch.images(self.model.preparation).pixels, batch.table["position"].to_numpy()
-        seen = [
+        sights = [
             self._see_case(pixels[owner == position], batch.rows.take([position]), method, labels)
             for position in range(len(batch))
         ]
         of_images = {
-            name: np.concatenate([getattr(one, name) for one in seen])
+            name: np.concatenate([getattr(one, name) for one in sights])
             for name in ("logits", "maps", "amounts", "sharing")
         }
-        return replace(seen[0], **of_images)
+        return replace(sights[0], **of_images)
 
     def _see_case(self, pixels: np.ndarray, case: Cohort, method: str, labels: Sequence[int]) -> Sight:
         of_case, apart = self.model.take_apart(pixels, case)
@@ -165,8 +165,8 @@ class MeanView:
 
     def see(self, batch: Batch, method: str, labels: Sequence[int]) -> Sight:
         """Return the means of what the members say and see, each in its own calibrated logits, as they are averaged."""
-        seen = [_calibrated(member, member.see(batch, method, labels), method, labels) for member in self.members]
-        return mean_of(seen, method)
+        sights = [_calibrated(member, member.see(batch, method, labels), method, labels) for member in self.members]
+        return mean_of(sights, method)
 
 
 def _calibrated(view: NetView, sight: Sight, method: str, labels: Sequence[int]) -> Sight:

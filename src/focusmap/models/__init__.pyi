@@ -13,8 +13,8 @@ from .export import Exported as Exported
 from .export import export_model as export_model
 from .folder import as_net as as_net
 from .folder import can_be_mapped as can_be_mapped
+from .folder import load_explainable_run as load_explainable_run
 from .folder import load_model as load_model
-from .folder import load_run_looking as load_run_looking
 from .folder import load_run_model as load_run_model
 from .folder import load_run_net as load_run_net
 from .folder import place_of as place_of
@@ -32,7 +32,7 @@ from .predict import CHUNK as CHUNK
 from .predict import Predicted as Predicted
 from .predict import predict_chunks as predict_chunks
 from .predict import write_importance as write_importance
-from .predictor import Looking as Looking
+from .predictor import Explainable as Explainable
 from .predictor import ModelCard as ModelCard
 from .predictor import Predictor as Predictor
 from .predictor import needs_of as needs_of

@@ -14,11 +14,11 @@ from focusmap.basics import InputError, Json, ModelError
 from focusmap.heatmaps import CaseView
 from focusmap.images import AnyPreparation, preparation_from
 from focusmap.models.net import OF_STORE, fill, shown, weights_of
-from focusmap.models.predictor import Looked, ModelCard, Predictor, mean_card
+from focusmap.models.predictor import EncodedImages, ModelCard, Predictor, mean_card
 from focusmap.models.rows import RowModel
 from focusmap.nets import PROBE_SIDE, FocusNet, ImageInCase, backbone_of, take_apart
 from focusmap.nets.cases import CaseArchitecture, CaseBackbone, CaseBatch, build_case_net
-from focusmap.study import Batch, Cohort, Covariates, Encoded, Flags, Task, at_once, said_by_models, view_numbers
+from focusmap.study import Batch, Cohort, Covariates, EncodedTable, Flags, Task, at_once, said_by_models, view_numbers
 
 TABLE = "table"
 NET = "net"
@@ -93,7 +93,7 @@ class CaseModel:
         """Return what heat maps need of it."""
         return CaseView(self)
 
-    def look(self, batch: Batch) -> Looked:
+    def encode(self, batch: Batch) -> EncodedImages:
         """Return of each member the features of each view, ``(N, V * (K + 1))``: pooled, and its indicator."""
         shown_cases = CaseBatch(
             shown(batch.images(self.preparation)),
@@ -103,19 +103,21 @@ class CaseModel:
         )
         found = [part._look(shown_cases) for part in self.parts]
         attention = np.mean([weights for _, weights in found], axis=0)
-        return Looked(tuple(features for features, _ in found), attention, tuple(part._parts() for part in self.parts))
+        return EncodedImages(
+            tuple(features for features, _ in found), attention, tuple(part._parts() for part in self.parts)
+        )
 
-    def learnt(self, looked: Looked, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
+    def logits(self, encoded: EncodedImages, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
         """Return logits ``(N, L)``, of a change target its change, and what members that take a table flag."""
-        found = [part._answer(seen, rows) for part, seen in zip(self.parts, looked.features, strict=True)]
-        flags = [said for _, said in found if said is not None]
+        found = [part._answer(features, rows) for part, features in zip(self.parts, encoded.features, strict=True)]
+        flags = [flag for _, flag in found if flag is not None]
         return np.mean([logits for logits, _ in found], axis=0), _said_together(flags) if flags else None
 
     def check(self, cohort: Cohort) -> None:
         """Raise `InputError` if a cohort's cases lack a covariate, or have a view, that the model must know."""
         view_numbers(cohort, self.views)
         for part in self.parts:
-            part._encoded(cohort)
+            part._encoded_table(cohort)
 
     def take_apart(self, images: np.ndarray, case: Cohort) -> tuple[np.ndarray, list[list[ImageInCase]]]:
         """Return the logits ``(1, L)`` of one case, of a change its change, and of each part the nets of its images.
@@ -129,7 +131,7 @@ class CaseModel:
         """
         batch = one_case(images, view_numbers(case, self.views))
         apart = [part._taken_apart(batch, case) for part in self.parts]
-        logits, _ = self.learnt(Looked(tuple(features for features, _ in apart)), case)
+        logits, _ = self.logits(EncodedImages(tuple(features for features, _ in apart)), case)
         return logits, [nets for _, nets in apart]
 
     def image_net(self) -> ImageInCase:
@@ -143,11 +145,11 @@ class CaseModel:
         """Return the weights of a single net."""
         return {} if self.net is None else weights_of(self.net)
 
-    def probe(self, told: Mapping[str, Json]) -> dict[str, Json]:
+    def probe(self, earlier: Mapping[str, Json]) -> dict[str, Json]:
         """Return the logits of two cases: one has an image of each view, the other a second one of the first view."""
         if self.net is None:
             return {}
-        architecture, seed = architecture_of(self.card), cast(int, told.get("seed", 0))
+        architecture, seed = architecture_of(self.card), cast(int, earlier.get("seed", 0))
         # RandomState's stream is frozen for all time, unlike that of a Generator.
         draw, n_views = np.random.RandomState(seed).standard_normal, len(architecture.views)
         side = [PROBE_SIDE[architecture.dimensions]] * architecture.dimensions
@@ -179,7 +181,7 @@ class CaseModel:
     def _look(self, batch: CaseBatch) -> tuple[np.ndarray, np.ndarray]:
         backbone = self._backbone.eval()
         with torch.inference_mode():
-            features, attention = backbone.look(batch.to(next(backbone.parameters()).device))
+            features, attention = backbone.encode(batch.to(next(backbone.parameters()).device))
         return features.cpu().numpy(), attention.cpu().numpy()
 
     def _parts(self) -> dict[str, slice]:
@@ -189,23 +191,23 @@ class CaseModel:
 
     def _answer(self, features: np.ndarray, cohort: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
         if self.table is not None:
-            of_table, flags = self.table.learnt(Looked((features,)), cohort)
+            of_table, flags = self.table.logits(EncodedImages((features,)), cohort)
             return self._stacked(self._logits(features, np.empty((len(features), 0))), of_table), flags
-        encoded = self._encoded(cohort)
-        if encoded is None:
+        table = self._encoded_table(cohort)
+        if table is None:
             return self._logits(features, np.empty((len(features), 0))), None
-        return self._logits(features, encoded.values), encoded.flags
+        return self._logits(features, table.values), table.flags
 
-    def _encoded(self, cohort: Cohort) -> Encoded | None:
+    def _encoded_table(self, cohort: Cohort) -> EncodedTable | None:
         """Return the covariates of a cohort; None of a model that takes none."""
         return Covariates.from_list(self.card.covariates).encode(cohort) if self.card.covariates else None
 
     def _taken_apart(self, case: CaseBatch, cohort: Cohort) -> tuple[np.ndarray, list[ImageInCase]]:
         net = self._net.eval()
-        encoded = None if self.table is not None else self._encoded(cohort)
-        rows = case.rows if encoded is None else torch.from_numpy(encoded.values)
-        looked, nets = take_apart(net, case._replace(rows=rows).to(next(net.parameters()).device))
-        return looked.cpu().numpy(), nets
+        table = None if self.table is not None else self._encoded_table(cohort)
+        rows = case.rows if table is None else torch.from_numpy(table.values)
+        features, nets = take_apart(net, case._replace(rows=rows).to(next(net.parameters()).device))
+        return features.cpu().numpy(), nets
 
     def _logits(self, features: np.ndarray, rows: np.ndarray) -> np.ndarray:
         net = self._net.eval()

@@ -87,8 +87,8 @@ def frozen_features(
     if kept.is_dir() and not file.is_file():
         with atomic(file) as temporary:
             np.save(temporary, found)
-    first, *others = found.astype(np.float64)
-    pairs = zip(covers.items(), others, strict=True)
+    first, *covered = found.astype(np.float64)
+    pairs = zip(covers.items(), covered, strict=True)
     return first, {name: Covered(features, cover) for (name, cover), features in pairs}
 
 
@@ -119,7 +119,7 @@ def _hiding(cover: Cover) -> Change:
     return lambda batch, images: covered(images.pixels, images.placements, cover.boxes[batch.positions])
 
 
-def challenged(asked: Challenge, say: Callable[[str], None] = lambda _: None) -> dict[str, Json]:
+def challenged(question: Challenge, say: Callable[[str], None] = lambda _: None) -> dict[str, Json]:
     """Return the content of ``challenge.json``.
 
     Returns
@@ -134,32 +134,34 @@ def challenged(asked: Challenge, say: Callable[[str], None] = lambda _: None) ->
         ``forecast``: within what limits the AUROC will
         lie when twice as many patients have come. ``doubtful``: labels that may be wrong, the most doubtful first.
     """
-    cohort, draw = asked.cohort, np.random.default_rng(asked.seed)
+    cohort, draw = question.cohort, np.random.default_rng(question.seed)
     patients = _numbered(cohort.patient_ids)
     by_patient = _dealt(patients, draw)
     schemes: dict[str, Fold] = {"patient": by_patient}
     if patients.max() + 1 < len(cohort):
         schemes = {"image": _dealt(np.arange(len(cohort)), draw), **schemes}
-    if asked.duplicates:
-        schemes["patient-and-duplicates"] = _dealt(_joined(cohort, patients, asked.duplicates), draw)
-    for name, cells in asked.columns.items():
+    if question.duplicates:
+        schemes["patient-and-duplicates"] = _dealt(_joined(cohort, patients, question.duplicates), draw)
+    for name, cells in question.columns.items():
         if 1 < len(set(cells)) <= MOST_VALUES:
             schemes[f"held-out {name}"] = _numbered(cells)
     splits: dict[str, Json] = {}
     for name, folds in schemes.items():
-        splits[name] = _reached(cohort, _out_of_fold(asked.features, cohort, folds, asked.seed))
+        splits[name] = _reached(cohort, _out_of_fold(question.features, cohort, folds, question.seed))
         say(f"{name}: {_shown(splits[name])}")
-    splits["shuffled labels"] = _shuffles(asked, patients, by_patient, draw)
+    splits["shuffled labels"] = _shuffles(question, patients, by_patient, draw)
     say(f"shuffled labels: {_shown(splits['shuffled labels'])}")
-    curve = [_at_share(asked, patients, by_patient, share) for share in SHARES]
-    plain = _out_of_fold(asked.features, cohort, by_patient, asked.seed, is_levelled=False)
+    curve = [_at_share(question, patients, by_patient, share) for share in SHARES]
+    plain = _out_of_fold(question.features, cohort, by_patient, question.seed, is_levelled=False)
     doubtful = doubts(cohort.task, cohort.task.probabilities(plain), cohort.truth)
-    no_disease = {**asked.columns, **asked.beside}
-    told = {name: row for name, cells in no_disease.items() if (row := _told(asked, name, cells, by_patient))}
-    covers = {name: _left(asked, part, by_patient) for name, part in asked.covered.items()}
+    no_disease = {**question.columns, **question.beside}
+    beside_disease = {
+        name: row for name, cells in no_disease.items() if (row := _told(question, name, cells, by_patient))
+    }
+    covers = {name: _left(question, part, by_patient) for name, part in question.covered.items()}
     return {
         "splits": splits, "curve": [*curve], "n_patients_needed": _needed(branch(splits["patient"]), patients),
-        "columns": {**told}, "covered": {**covers}, "forecast": forecast(curve),
+        "columns": {**beside_disease}, "covered": {**covers}, "forecast": forecast(curve),
         "doubtful": [{**_whose(cohort, doubt.row), **doubt.to_dict()} for doubt in doubtful],
     }  # fmt: skip
 
@@ -202,10 +204,10 @@ def _out_of_fold(
     learnt = np.full(len(cohort), True) if learnt is None else learnt
     logits = np.zeros((len(cohort), cohort.task.n_logits))
     for fold in np.unique(folds):
-        seen = np.flatnonzero((folds != fold) & learnt)
-        rows = cohort.take(seen)
-        probe = fit_head(cohort.task, features[seen], rows.truth, rows, seed, STRENGTHS)
-        level = probe(features[seen]).mean(axis=0) if is_levelled else 0.0
+        others = np.flatnonzero((folds != fold) & learnt)
+        rows = cohort.take(others)
+        probe = fit_head(cohort.task, features[others], rows.truth, rows, seed, STRENGTHS)
+        level = probe(features[others]).mean(axis=0) if is_levelled else 0.0
         logits[folds == fold] = probe(features[folds == fold]) - level
     return logits
 
@@ -218,16 +220,18 @@ def _reached(cohort: Cohort, logits: np.ndarray) -> dict[str, Json]:
     return dict(branch(found["mean"], "auroc"))
 
 
-def _shuffles(asked: Challenge, patients: np.ndarray, folds: Fold, draw: np.random.Generator) -> dict[str, Json]:
+def _shuffles(question: Challenge, patients: np.ndarray, folds: Fold, draw: np.random.Generator) -> dict[str, Json]:
     """Return the mean, the lowest and the highest of what is reached when patients have the labels of others."""
     first = np.unique(patients, return_index=True)[1]
     reached = []
     for _ in range(N_SHUFFLES):
         of_other = first[draw.permutation(len(first))][patients]
-        names = asked.cohort.task.names
-        table = asked.cohort.table.assign(**{name: asked.cohort.table[name].to_numpy()[of_other] for name in names})
-        cohort = replace(asked.cohort, table=table)
-        found = _reached(cohort, _out_of_fold(asked.features, cohort, folds, asked.seed))
+        names = question.cohort.task.names
+        table = question.cohort.table.assign(
+            **{name: question.cohort.table[name].to_numpy()[of_other] for name in names}
+        )
+        cohort = replace(question.cohort, table=table)
+        found = _reached(cohort, _out_of_fold(question.features, cohort, folds, question.seed))
         if (value := number(found["value"])) is not None:
             reached.append(value)
     if not reached:
@@ -235,16 +239,16 @@ def _shuffles(asked: Challenge, patients: np.ndarray, folds: Fold, draw: np.rand
     return {"value": float(np.mean(reached)), "low": min(reached), "high": max(reached), "n_shuffles": len(reached)}
 
 
-def _at_share(asked: Challenge, patients: np.ndarray, folds: Fold, share: float) -> dict[str, Json]:
+def _at_share(question: Challenge, patients: np.ndarray, folds: Fold, share: float) -> dict[str, Json]:
     """Return what is reached when only a share of the patients of train is learnt from."""
-    order = np.random.default_rng(asked.seed).permutation(patients.max() + 1)
+    order = np.random.default_rng(question.seed).permutation(patients.max() + 1)
     learnt = order[patients] < share * len(order)
     n = round(len(np.unique(patients[learnt])) * (N_FOLDS - 1) / N_FOLDS)
     try:
-        logits = _out_of_fold(asked.features, asked.cohort, folds, asked.seed, learnt)
+        logits = _out_of_fold(question.features, question.cohort, folds, question.seed, learnt)
     except (ValueError, np.linalg.LinAlgError):
         return {"n_patients": n, "value": None, "low": None, "high": None}
-    return {"n_patients": n, **_reached(asked.cohort, logits)}
+    return {"n_patients": n, **_reached(question.cohort, logits)}
 
 
 def _needed(reached: Mapping[str, Json], patients: np.ndarray) -> int | None:
@@ -255,7 +259,7 @@ def _needed(reached: Mapping[str, Json], patients: np.ndarray) -> int | None:
     return int(np.ceil(len(np.unique(patients)) * ((high - low) / 2 / WANTED_HALF_WIDTH) ** 2))
 
 
-def _told(asked: Challenge, name: str, cells: Sequence[str], folds: Fold) -> dict[str, Json] | None:
+def _told(question: Challenge, name: str, cells: Sequence[str], folds: Fold) -> dict[str, Json] | None:
     """Return how well the features tell the values of a column; None where there are too few rows of each."""
     values = np.array([str(cell).strip() for cell in cells])
     names, counts = np.unique(values[values != ""], return_counts=True)
@@ -265,20 +269,20 @@ def _told(asked: Challenge, name: str, cells: Sequence[str], folds: Fold) -> dic
     rows = np.flatnonzero(np.isin(values, kept))
     target = Target(name) if len(kept) == 2 else Target(name, "multiclass", tuple(kept))
     column = (values[rows] == kept[1]).astype(int).astype(str) if len(kept) == 2 else values[rows]
-    cohort = asked.cohort.take(rows)
+    cohort = question.cohort.take(rows)
     study = replace(cohort.study, task=Task((target,)))
     cohort = replace(cohort, table=cohort.table.assign(**{name: column}), study=study)
-    logits = _out_of_fold(asked.features[rows], cohort, folds[rows], asked.seed)
+    logits = _out_of_fold(question.features[rows], cohort, folds[rows], question.seed)
     return {"values": [*kept], **_reached(cohort, logits)}
 
 
-def _left(asked: Challenge, part: Covered, folds: Fold) -> dict[str, Json]:
+def _left(question: Challenge, part: Covered, folds: Fold) -> dict[str, Json]:
     """Return what probes reach that learn from, and are asked about, images of which a part is covered."""
     rows = np.flatnonzero(part.cover.rows)
-    cohort = asked.cohort.take(rows)
+    cohort = question.cohort.take(rows)
     with_it, without = (
-        _reached(cohort, _out_of_fold(features[rows], cohort, folds[rows], asked.seed))
-        for features in (part.features, asked.features)
+        _reached(cohort, _out_of_fold(features[rows], cohort, folds[rows], question.seed))
+        for features in (part.features, question.features)
     )
     return {"share": part.cover.share, "n_images": len(rows), **with_it, "uncovered": without}
 

@@ -38,25 +38,25 @@ def simpler_elsewhere(run: Run, found: Predicted, options: RunOptions) -> Iterat
     folders = [baseline_run(part).model for part in run.parts()]
     if rows.images is None and all((folder / "model.json").is_file() for folder in folders):
         models = [load_model(folder) for folder in folders]
-        if (told := _mean_answer(models, rows, options)) is not None:
+        if (mean := _mean_answer(models, rows, options)) is not None:
             thresholds = {
                 name: float(np.mean([model.card.thresholds[name] for model in models]))
                 for name in models[0].card.thresholds
             }
-            own = of_images(told, list(found.predictions.ids["image_id"]))
+            own = of_images(mean, list(found.predictions.ids["image_id"]))
             yield Simpler(str(models[0].card.architecture["model"]), own, thresholds, {})
 
 
 def _mean_answer(models: Sequence[Predictor], rows: Cohort, options: RunOptions) -> Predictions | None:
     """Return the mean of what models of folds say; None where one cannot read a row."""
-    told = []
+    predictions = []
     for model in models:
         samples = Samples.from_files(rows) if model.preparations else Samples.from_table(rows)
-        told.append(predict(model, samples, None, options.progress).predictions)
+        predictions.append(predict(model, samples, None, options.progress).predictions)
         if samples.failures:
             return None
-    shown = np.mean([one.probabilities for one in told], axis=0)
-    return from_probabilities(rows.task, told[0].ids, shown)
+    shown = np.mean([one.probabilities for one in predictions], axis=0)
+    return from_probabilities(rows.task, predictions[0].ids, shown)
 
 
 def write_drift(run: Run, model: Predictor, found: Predicted, out: Path, options: RunOptions) -> list[dict[str, Json]]:

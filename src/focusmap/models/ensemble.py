@@ -13,7 +13,7 @@ import numpy as np
 from focusmap import heatmaps, images, nets
 from focusmap.basics import InputError, Json, ModelError
 from focusmap.evaluation import divisors
-from focusmap.models.predictor import Looked, ModelCard, Predictor, mean_card
+from focusmap.models.predictor import EncodedImages, ModelCard, Predictor, mean_card
 from focusmap.models.rows import RowModel, mean_of_rows
 from focusmap.study import MEAN, Batch, Cohort, Flags, Task, parse_model, side_by_side
 
@@ -73,20 +73,20 @@ class MeanModel:
         for member in self.members:
             member.check(rows)
 
-    def look(self, batch: Batch) -> Looked:
+    def encode(self, batch: Batch) -> EncodedImages:
         """Return what each member makes of the images of a batch."""
-        seen = tuple(member.look(batch) for member in self.members)
-        weights = [one.attention for one in seen if one.attention is not None]
-        return Looked((), np.mean(weights, axis=0) if weights else None, (), seen)
+        encoded = tuple(member.encode(batch) for member in self.members)
+        weights = [one.attention for one in encoded if one.attention is not None]
+        return EncodedImages((), np.mean(weights, axis=0) if weights else None, (), encoded)
 
-    def learnt(self, looked: Looked, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
+    def logits(self, encoded: EncodedImages, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
         """Return the mean of the members' calibrated logits ``(N, L)``, and all that they flag."""
-        found = [member.learnt(one, rows) for member, one in zip(self.members, looked.members, strict=True)]
+        found = [member.logits(one, rows) for member, one in zip(self.members, encoded.members, strict=True)]
         logits = [
-            told / divisors(self.task, member.card.temperatures)
-            for member, (told, _) in zip(self.members, found, strict=True)
+            member_logits / divisors(self.task, member.card.temperatures)
+            for member, (member_logits, _) in zip(self.members, found, strict=True)
         ]
-        flags = [said for _, said in found if said is not None]
+        flags = [flag for _, flag in found if flag is not None]
         return np.asarray(np.mean(logits, axis=0)), side_by_side(*flags) if flags else None
 
     def explainable(self) -> "heatmaps.MeanView | None":
@@ -113,7 +113,7 @@ class MeanModel:
         """Return nothing: all that was fitted is the members'."""
         return {}
 
-    def probe(self, told: Mapping[str, Json]) -> dict[str, Json]:  # noqa: ARG002
+    def probe(self, earlier: Mapping[str, Json]) -> dict[str, Json]:  # noqa: ARG002
         """Return nothing: each member has a probe of its own."""
         return {}
 

@@ -67,27 +67,27 @@ def fit_net(training: "Training", options: RunOptions) -> "Model":
     """Return a net of single images."""
     from focusmap.models.net import Model
 
-    made = untrained_net(training)
-    train_net(made, training, options)
-    return Model(made.net, net_card(made.net, training, made.architecture))
+    untrained = untrained_net(training)
+    train_net(untrained, training, options)
+    return Model(untrained.net, net_card(untrained.net, training, untrained.architecture))
 
 
 def fit_table_net(training: "Training", options: RunOptions) -> RowModel:
     """Return a table net, with its encoding of the covariates."""
-    made, task = untrained_table_net(training), training.cohort.task
-    train_net(made, training, options)
-    answer = nets.NetAnswer(made.net, task, nets.continuous_scales(task, labelled(training, "train").truth))
-    return row_model(answer, training, covariates=made.covariates, n_inputs=len(made.covariates.names))
+    untrained, task = untrained_table_net(training), training.cohort.task
+    train_net(untrained, training, options)
+    answer = nets.NetAnswer(untrained.net, task, nets.continuous_scales(task, labelled(training, "train").truth))
+    return row_model(answer, training, covariates=untrained.covariates, n_inputs=len(untrained.covariates.names))
 
 
-def train_net(made: Untrained, training: "Training", options: RunOptions) -> None:
+def train_net(untrained: Untrained, training: "Training", options: RunOptions) -> None:
     """Train a net in place; after each epoch a row of the history is on disk, and the state beside it."""
     from focusmap.training import FitOptions, expected_draws, fit, rarity_of
 
-    recipe, run, task, net = training.recipe, training.run, training.cohort.task, made.net
-    if made.architecture:
+    recipe, run, task, net = training.recipe, training.run, training.cohort.task, untrained.net
+    if untrained.architecture:
         options.say(f"first weights of {recipe.model}: {net.start.reason}")
-    data = training_data(made, training)
+    data = training_data(untrained, training)
     checkpoint = run.checkpoint / "last.safetensors"
     records = []
     settings = FitOptions(checkpoint, checkpoint.exists(), options.devices, options.n_nodes)
@@ -104,12 +104,12 @@ def train_net(made: Untrained, training: "Training", options: RunOptions) -> Non
         nets.undo_class_weights(net.head, task, data.train.truth)
 
 
-def training_data(made: Untrained, training: "Training") -> "TrainingData":
+def training_data(untrained: Untrained, training: "Training") -> "TrainingData":
     """Return what a net is shown, and the truth of train and tune."""
     from focusmap.training import TrainingData
 
     task = training.cohort.task
-    return TrainingData(made.inputs, task, labelled(training, "train"), labelled(training, "tune"))
+    return TrainingData(untrained.inputs, task, labelled(training, "train"), labelled(training, "tune"))
 
 
 def net_card(net: "nets.FocusNet", training: "Training", architecture: dict[str, Json]) -> ModelCard:
@@ -191,21 +191,21 @@ def untrained_case_net(training: "Training", *, with_table: bool) -> Untrained:
 
 
 def _fit_net(training: "Training", options: RunOptions, *, with_table: bool) -> "CaseModel":
-    made = untrained_case_net(training, with_table=with_table)
-    train_net(made, training, options)
-    return case_model(made, training)
+    untrained = untrained_case_net(training, with_table=with_table)
+    train_net(untrained, training, options)
+    return case_model(untrained, training)
 
 
-def case_model(made: Untrained, training: "Training") -> "CaseModel":
+def case_model(untrained: Untrained, training: "Training") -> "CaseModel":
     """Return a net of cases with its card; thresholds and temperatures are still to be fitted."""
     from focusmap.models.cases import NET, CaseModel
 
     recipe = training.recipe
-    views = cast(list[str], made.architecture["views"])
-    told: dict[str, Json] = {"model": recipe.model, "views": ", ".join(filter(None, views)), "cases": recipe.cases}
-    told |= {"encoder": recipe.encoder, "fusion": recipe.fusion if training.model.with_table else None}
-    card = net_card(made.net, training, {**told, NET: made.architecture})
-    return CaseModel(replace(card, covariates=made.covariates.to_list()), made.net)
+    views = cast(list[str], untrained.architecture["views"])
+    settings: dict[str, Json] = {"model": recipe.model, "views": ", ".join(filter(None, views)), "cases": recipe.cases}
+    settings |= {"encoder": recipe.encoder, "fusion": recipe.fusion if training.model.with_table else None}
+    card = net_card(untrained.net, training, {**settings, NET: untrained.architecture})
+    return CaseModel(replace(card, covariates=untrained.covariates.to_list()), untrained.net)
 
 
 def _architecture(training: "Training", views: tuple[str, ...], n_covariates: int) -> "nets.CaseArchitecture":
@@ -234,7 +234,7 @@ def _even(target: Target) -> Json:
 
 def _stack(model: "CaseModel", training: "Training") -> dict[str, Json]:
     """Return for each target how the two answers are weighed, by regression on tune; evenly where that is not known."""
-    from focusmap.models.predict import look
+    from focusmap.models.predict import encode
 
     assert training.store is not None
     assert model.table is not None
@@ -242,8 +242,8 @@ def _stack(model: "CaseModel", training: "Training") -> dict[str, Json]:
     if not len(tune):
         return cast(dict[str, Json], model.card.architecture["stack"])
     alone = replace(model, table=None, card=replace(model.card, covariates=[]))
-    looked, tune = look(model, Samples.from_store(tune, training.store))
-    of_images, of_table = (one.learnt(looked, tune)[0] for one in (alone, model.table))
+    encoded, tune = encode(model, Samples.from_store(tune, training.store))
+    of_images, of_table = (one.logits(encoded, tune)[0] for one in (alone, model.table))
     return {
         target.name: stack_of(target, _of(tune.task, target, of_images, of_table), tune.learnt[:, position])
         for position, target in enumerate(tune.task.targets)

@@ -192,13 +192,13 @@ def _held_out_scores(fit: Estimator, rows: Rows, sampling: Sampling, seed: int) 
         return None
     parts = StratifiedGroupKFold(N_FOLDS, shuffle=True, random_state=seed).split(rows.values, rows.truth, rows.patients)
     scores = np.zeros((len(rows.truth), len(_identity(int(rows.truth.max()) + 1).bias)))
-    for seen, unseen in parts:
-        learnt = rows.take(seen)
-        told = learnt.truth if learnt.shown is None else learnt.truth[learnt.shown]
-        if len(np.unique(told)) < len(np.unique(rows.truth)):
+    for kept, held_out in parts:
+        learnt = rows.take(kept)
+        known = learnt.truth if learnt.shown is None else learnt.truth[learnt.shown]
+        if len(np.unique(known)) < len(np.unique(rows.truth)):
             return None
         model = _fit_classes(fit, learnt, sampling, seed)
-        scores[unseen] = _scores(model, rows.values[unseen])
+        scores[held_out] = _scores(model, rows.values[held_out])
     return scores
 
 

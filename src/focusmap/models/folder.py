@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from focusmap.basics import InputError, MissingFileError, ModelError, atomic, check_sealed, read_json
 from focusmap.models.ensemble import Kind, kind_of, mean_from
-from focusmap.models.predictor import Looking, ModelCard, Predictor, Self, read_card, write_card
+from focusmap.models.predictor import Explainable, ModelCard, Predictor, Self, read_card, write_card
 from focusmap.models.rows import rows_from
 from focusmap.study import MEAN, open_run, parse_model
 
@@ -164,21 +164,21 @@ def place_of(folder: Path) -> Path:
     return place
 
 
-def load_run_looking(folder: Path, devices: str) -> Looking:
+def load_explainable_run(folder: Path, devices: str) -> Explainable:
     """Return the model of a run as `load_run_model` does; `InputError` if it is no net that is shown images."""
     model = load_run_model(folder, devices)
     if model.explainable() is None:
         kind = f"{model.card.architecture.get('model')}, is no net of images"
         raise InputError(f"{folder}: its model, {kind}; heat maps, masks and export need one of images.")
-    return cast(Looking, model)
+    return cast(Explainable, model)
 
 
 def load_run_net(folder: Path, devices: str) -> "Model":
-    """Return the model of a run as `load_run_looking` does; `InputError` if it is no net of single images alone.
+    """Return the model of a run as `load_explainable_run` does; `InputError` if it is no net of single images alone.
 
     Of a mean of several kinds, such as the ladder's, it is the last of its members that is one: the strongest.
     """
-    model: Predictor = load_run_looking(folder, devices)
+    model: Predictor = load_explainable_run(folder, devices)
     while kind_of(model.card) == "mean":
         nets = [member for member in model.members if kind_of(member.card) in ("net", "mean")]
         model = nets[-1] if nets else as_net(model, folder)

@@ -15,7 +15,7 @@ from focusmap.basics import InputError, Json, branch, check_sealed, items, read_
 from focusmap.images import AnyPreparation, Preparation, preparation_from
 from focusmap.models.folder import load_model, place_of
 from focusmap.models.formats import CARD, IMAGES, LOGITS, RUNTIMES, Ask, format_of, made_from, prepared_name
-from focusmap.models.predictor import Looked, ModelCard, Predictor, read_card
+from focusmap.models.predictor import EncodedImages, ModelCard, Predictor, read_card
 from focusmap.study import Batch, Cohort, Flags, Task
 
 # Images that are answered together.
@@ -70,17 +70,17 @@ class GraphModel:
     def check(self, rows: Cohort) -> None:
         """Take whatever rows there are: images are all that is looked at."""
 
-    def look(self, batch: Batch) -> Looked:
+    def encode(self, batch: Batch) -> EncodedImages:
         """Return the logits of the images of a batch, in the targets' own units."""
         pixels = [batch.images(one).pixels for one in self.shown]
         is_flat = isinstance(self.shown[0], Preparation)
         names = [prepared_name(position) for position in range(len(pixels))] if is_flat else [IMAGES]
         found = self.ask(dict(zip(names, pixels, strict=True)))
-        return Looked((found[LOGITS].astype(np.float64),), views=({},))
+        return EncodedImages((found[LOGITS].astype(np.float64),), views=({},))
 
-    def learnt(self, looked: Looked, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:  # noqa: ARG002
+    def logits(self, encoded: EncodedImages, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:  # noqa: ARG002
         """Return the logits ``(N, L)`` that were found."""
-        return looked.features[0], None
+        return encoded.features[0], None
 
     @cached_property
     def in_torch(self) -> Predictor:
@@ -107,7 +107,7 @@ class GraphModel:
         """Return nothing: what was fitted is in the graph."""
         return {}
 
-    def probe(self, told: Mapping[str, Json]) -> dict[str, Json]:  # noqa: ARG002
+    def probe(self, earlier: Mapping[str, Json]) -> dict[str, Json]:  # noqa: ARG002
         """Return nothing: the graph was compared with torch when it was made."""
         return {}
 

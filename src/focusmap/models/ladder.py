@@ -151,17 +151,17 @@ def _climbed(name: str, training: "Training", recipe: Recipe, options: RunOption
         # Asked of the images that the ladder holds, which are larger than those that it learnt from.
         own = own if model is learnt else replace(own, store=training.store)
     folder.save_model(model, own.run.model)
-    asked = {part: own.asked(model, part) for part in ASKED if own.split.ids(part)}
-    found = {part: one.predictions for part, one in asked.items()}
+    answers = {part: own.asked(model, part) for part in ASKED if own.split.ids(part)}
+    found = {part: one.predictions for part, one in answers.items()}
     for part, predictions in found.items():
         write_predictions(predictions, own.run.predictions(part))
-    attention = asked["test"].attention if "test" in asked else None
+    attention = answers["test"].attention if "test" in answers else None
     if attention is not None:
         write_table(own.run.attention, attention)
     rung = choice.Rung(name, model, found["tune"], time.monotonic() - started, found.get("test"), attention)
     reached = choice.score(rung.tune, choice.truth_of(rung.tune, training))
-    said = f"{reached:.3f} on the tuning set" if np.isfinite(reached) else "no score: one class in the tuning set"
-    options.say(f"{called(training.run, name)}: {said}, {rung.seconds:.0f} s")
+    score = f"{reached:.3f} on the tuning set" if np.isfinite(reached) else "no score: one class in the tuning set"
+    options.say(f"{called(training.run, name)}: {score}, {rung.seconds:.0f} s")
     return rung
 
 
@@ -198,8 +198,8 @@ def _mean(rungs: Sequence[choice.Rung], training: "Training") -> choice.Rung:
 
 def _mean_logits(rungs: Sequence[choice.Rung], part: str) -> np.ndarray:
     """Return ``(N, L)`` of a part, as `focusmap.models.ensemble.MeanModel` gives them."""
-    told = [rung.found[part].logits / divisors(rung.model.task, rung.model.card.temperatures) for rung in rungs]
-    return np.asarray(np.mean(told, axis=0))
+    calibrated = [rung.found[part].logits / divisors(rung.model.task, rung.model.card.temperatures) for rung in rungs]
+    return np.asarray(np.mean(calibrated, axis=0))
 
 
 def _write(

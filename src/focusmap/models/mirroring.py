@@ -70,16 +70,18 @@ def mirroring(training: "Training", probe: Recipe, options: RunOptions) -> tuple
     is_of_images = not recipe.shape and training.cohort.images is None
     if recipe.augmentation.mirror is not None or not is_of_images:
         given = bool(recipe.augmentation.mirror)
-        told: dict[str, Json] = {"mirrored": given, "reason": "given"}
+        reasons: dict[str, Json] = {"mirrored": given, "reason": "given"}
         if recipe.augmentation.mirror is None:
-            told["reason"] = "not-looked-for"
-        return replace(recipe, augmentation=replace(recipe.augmentation, mirror=given)), told
+            reasons["reason"] = "not-looked-for"
+        return replace(recipe, augmentation=replace(recipe.augmentation, mirror=given)), reasons
     net = _net(probe, training, options)
     sides = sides_of(net, training, options)
     is_on = sides.are_alike and _helps(net, training, options)
     why = "sides-not-alike" if not sides.are_alike else "alike" if is_on else "labels-suffer"
-    said = f"mirroring is {'on' if is_on else 'off'}: {sides}; {WORDS[why]}"
-    options.say(said + (f" (fold {training.run.folder.name})" if training.run.folder.parent.name == "folds" else ""))
+    sentence = f"mirroring is {'on' if is_on else 'off'}: {sides}; {WORDS[why]}"
+    options.say(
+        sentence + (f" (fold {training.run.folder.name})" if training.run.folder.parent.name == "folds" else "")
+    )
     found: dict[str, Json] = {"mirrored": is_on, "reason": why, **cast(dict[str, Json], vars(sides))}
     return replace(recipe, augmentation=replace(recipe.augmentation, mirror=is_on)), found
 
@@ -108,9 +110,9 @@ def told_apart(images: np.ndarray, mirror_images: np.ndarray, folds: np.ndarray,
     differences = (images - mirror_images).astype(np.float64)
     right = np.zeros((len(STRENGTHS), len(differences)))
     for fold in np.unique(folds):
-        seen, held = differences[folds != fold], differences[folds == fold]
-        truth = np.repeat([1.0, 0.0], len(seen))[:, None]
-        path = logistic_path(basis_of(np.concatenate([seen, -seen])), truth, STRENGTHS)
+        learnt, held = differences[folds != fold], differences[folds == fold]
+        truth = np.repeat([1.0, 0.0], len(learnt))[:, None]
+        path = logistic_path(basis_of(np.concatenate([learnt, -learnt])), truth, STRENGTHS)
         right[:, folds == fold] = [(held @ found.weights)[:, 0] > 0 for found in path]
     share, n_patients = float(right.mean(axis=1).max()), len(np.unique(patients))
     return Sides(share, cast(float, wilson(round(share * n_patients), n_patients).high), len(images), n_patients)

@@ -15,7 +15,7 @@ from focusmap.evaluation import Reference
 from focusmap.evaluation.localisation import measures
 from focusmap.heatmaps import FOCUS, ImageView, evidence_in
 from focusmap.images import AnyPreparation, preparation_from, to_source
-from focusmap.models.predictor import Looked, ModelCard, Predictor, mean_card
+from focusmap.models.predictor import EncodedImages, ModelCard, Predictor, mean_card
 from focusmap.nets import AS_IT_IS, CHANNELS_LAST, PROBE_SIDE, Architecture, Ensemble, FocusNet, View, build_net
 from focusmap.study import Batch, Cohort, Flags, Images, Samples, Task, at_once
 
@@ -80,16 +80,16 @@ class Model:
     def check(self, rows: Cohort) -> None:
         """Take whatever rows there are: images are all that is looked at."""
 
-    def look(self, batch: Batch) -> Looked:
+    def encode(self, batch: Batch) -> EncodedImages:
         """Return the logits of the images of a batch, in the targets' own units."""
         images = shown(batch.images(self.preparation))
         with torch.inference_mode():
             logits = self.net.eval()(images.to(next(self.net.parameters()).device))
-        return Looked((self.to_units(logits.float().cpu().double().numpy()),), views=({},))
+        return EncodedImages((self.to_units(logits.float().cpu().double().numpy()),), views=({},))
 
-    def learnt(self, looked: Looked, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:  # noqa: ARG002
+    def logits(self, encoded: EncodedImages, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:  # noqa: ARG002
         """Return the logits ``(N, L)`` that were found."""
-        return looked.features[0], None
+        return encoded.features[0], None
 
     def calibrated(self, temperatures: Mapping[str, float], thresholds: Mapping[str, float]) -> "Model":
         """Return the same net with the temperatures and thresholds that were fitted on tune."""
@@ -112,11 +112,11 @@ class Model:
         """Return the weights of a single net."""
         return {} if self.members else weights_of(self.nets[0])
 
-    def probe(self, told: Mapping[str, Json]) -> dict[str, Json]:
+    def probe(self, earlier: Mapping[str, Json]) -> dict[str, Json]:
         """Return the logits of noise."""
         # RandomState's stream is frozen for all time, unlike that of a Generator.
-        architecture, seed = Architecture.from_dict(self.card.architecture), cast(int, told.get("seed", 0))
-        side = cast(int, told.get("side", FIRST_PROBE_SIDE) if told else PROBE_SIDE[architecture.dimensions])
+        architecture, seed = Architecture.from_dict(self.card.architecture), cast(int, earlier.get("seed", 0))
+        side = cast(int, earlier.get("side", FIRST_PROBE_SIDE) if earlier else PROBE_SIDE[architecture.dimensions])
         noise = np.random.RandomState(seed).standard_normal(
             (1, architecture.channels, *[side] * architecture.dimensions)
         )

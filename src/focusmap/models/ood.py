@@ -290,11 +290,11 @@ def nearest(image: np.ndarray, model: Path, n: int) -> list[tuple[str, float]]:
     if not (model / DESCRIPTIONS).is_file() or n < 1:
         return []
     known = load_file(model / DESCRIPTIONS)["descriptions"].astype(np.float64)
-    names, asked = cast(list[str], read_json(model / NAMES)["image_ids"]), description(image)
-    if known.shape != (len(names), len(asked)):
+    names, described = cast(list[str], read_json(model / NAMES)["image_ids"]), description(image)
+    if known.shape != (len(names), len(described)):
         return []
     spread = known.std(axis=0)
-    apart = (known - asked)[:, spread > 0] / spread[spread > 0]
+    apart = (known - described)[:, spread > 0] / spread[spread > 0]
     # Two images by chance differ by sqrt(2) deviations in each direction.
     distances = np.sqrt(np.mean(apart**2, axis=1) / 2)
     order = np.argsort(distances, kind="stable")[:n]

@@ -127,8 +127,8 @@ def _measured(training: Training, options: RunOptions) -> tuple[float | None, st
     from focusmap.training import choose_devices, training_seconds
 
     device = choose_devices(options.devices).accelerator
-    made = _untrained(training)
-    seconds = training_seconds(made.net, fit_nets.training_data(made, training), training.recipe, device)
+    untrained = _untrained(training)
+    seconds = training_seconds(untrained.net, fit_nets.training_data(untrained, training), training.recipe, device)
     n_threads = torch.get_num_threads()
     return seconds, f"cpu ({n_threads} thread{'s' * (n_threads > 1)})" if device == "cpu" else device
 

@@ -15,7 +15,7 @@ from focusmap.basics import Json, Progress, read_json, read_table, silent, write
 from focusmap.evaluation import ID_COLUMNS, EvaluationOptions, Predictions, apply, compare_predictions
 from focusmap.models.folder import load_model
 from focusmap.models.ood import Ood
-from focusmap.models.predictor import Answers, Looked, Predictor, answer, one_after_another
+from focusmap.models.predictor import Answers, EncodedImages, Predictor, answer, one_after_another
 from focusmap.models.preparing import store_for
 from focusmap.study import NO_VIEW, Batch, Cohort, Run, RunOptions, Samples, images_of, read_recipe
 from focusmap.study.flags import Flag, Flags, side_by_side
@@ -71,33 +71,33 @@ def predict_chunks(
     n_rows: int | None = CHUNK,
 ) -> Iterator[Predicted]:
     """Yield what a model says of samples, some rows at a time as they stream by; None for all of them at once."""
-    seen: list[_Seen] = []
-    for one in _look(model, samples, ood):
+    chunk: list[_EncodedBatch] = []
+    for one in _encoded_batches(model, samples, ood):
         progress("predicting", samples.n_done, len(samples))
-        seen.append(one)
-        if n_rows is not None and sum(len(part.batch) for part in seen) >= n_rows:
-            yield _predicted(model, seen, samples)
-            seen = []
-    if seen:
-        yield _predicted(model, seen, samples)
+        chunk.append(one)
+        if n_rows is not None and sum(len(part.batch) for part in chunk) >= n_rows:
+            yield _predicted(model, chunk, samples)
+            chunk = []
+    if chunk:
+        yield _predicted(model, chunk, samples)
 
 
-def look(model: Predictor, samples: Samples) -> tuple[Looked, Cohort]:
-    """Return what a model makes of the images of all samples, and the rows that it has seen."""
-    seen = list(_look(model, samples, None))
-    return one_after_another([one.looked for one in seen]), _rows_of(seen, samples)
+def encode(model: Predictor, samples: Samples) -> tuple[EncodedImages, Cohort]:
+    """Return the features of the images of all samples, and the rows that they are of."""
+    chunk = list(_encoded_batches(model, samples, None))
+    return one_after_another([one.encoded for one in chunk]), _rows_of(chunk, samples)
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """A batch without its images, what a model makes of it, and in what each of its rows is unlike train."""
+class _EncodedBatch:
+    """A batch without its images, their features, and in what each of its rows is unlike train."""
 
     batch: Batch
-    looked: Looked
+    encoded: EncodedImages
     unlike: tuple[Flags, ...] | None
 
 
-def _look(model: Predictor, samples: Samples, ood: Ood | None) -> Iterator[_Seen]:
+def _encoded_batches(model: Predictor, samples: Samples, ood: Ood | None) -> Iterator[_EncodedBatch]:
     stored = bool(model.preparations) and all(map(samples.is_stored, model.preparations))
     for batch in samples.batches(model.preparations, model.n_images(stored=stored)):
         unlike = (
@@ -105,7 +105,7 @@ def _look(model: Predictor, samples: Samples, ood: Ood | None) -> Iterator[_Seen
             if ood is None or not model.preparations
             else _unlike(batch.images(model.preparations[0]).prepared, ood)
         )
-        yield _Seen(replace(batch, prepared={}), model.look(batch), unlike)
+        yield _EncodedBatch(replace(batch, prepared={}), model.encode(batch), unlike)
 
 
 def _unlike(images: np.ndarray, ood: Ood) -> tuple[Flags, ...]:
@@ -113,33 +113,33 @@ def _unlike(images: np.ndarray, ood: Ood) -> tuple[Flags, ...]:
     return tuple((Flag("unlike", text),) if text else () for text in found)
 
 
-def _predicted(model: Predictor, seen: Sequence[_Seen], samples: Samples) -> Predicted:
-    looked, rows = one_after_another([one.looked for one in seen]), _rows_of(seen, samples)
-    answers = answer(model, looked, rows)
-    flags = [answers.flags, _unlike_of(seen), _unreadable_of(seen)]
-    told = [found for found in flags if found is not None]
-    predictions = predictions_of(model, rows, Answers(answers.logits, side_by_side(*told) if told else None))
-    return Predicted(rows, predictions, None if looked.attention is None else attention_of(rows, looked.attention))
+def _predicted(model: Predictor, chunk: Sequence[_EncodedBatch], samples: Samples) -> Predicted:
+    encoded, rows = one_after_another([one.encoded for one in chunk]), _rows_of(chunk, samples)
+    answers = answer(model, encoded, rows)
+    flags = [answers.flags, _unlike_of(chunk), _unreadable_of(chunk)]
+    known = [found for found in flags if found is not None]
+    predictions = predictions_of(model, rows, Answers(answers.logits, side_by_side(*known) if known else None))
+    return Predicted(rows, predictions, None if encoded.attention is None else attention_of(rows, encoded.attention))
 
 
-def _unlike_of(seen: Sequence[_Seen]) -> tuple[Flags, ...] | None:
-    return None if seen[0].unlike is None else tuple(flags for one in seen for flags in one.unlike or ())
+def _unlike_of(chunk: Sequence[_EncodedBatch]) -> tuple[Flags, ...] | None:
+    return None if chunk[0].unlike is None else tuple(flags for one in chunk for flags in one.unlike or ())
 
 
-def _unreadable_of(seen: Sequence[_Seen]) -> list[Flags] | None:
+def _unreadable_of(chunk: Sequence[_EncodedBatch]) -> list[Flags] | None:
     """Return how many images of each row could not be read; None where all could."""
-    lost = np.concatenate([one.batch.n_unreadable for one in seen])
+    lost = np.concatenate([one.batch.n_unreadable for one in chunk])
     return (
         [(Flag("unreadable", f"{n} of its images cannot be read"),) if n else () for n in lost] if lost.any() else None
     )
 
 
-def _rows_of(seen: Sequence[_Seen], samples: Samples) -> Cohort:
+def _rows_of(chunk: Sequence[_EncodedBatch], samples: Samples) -> Cohort:
     """Return the rows of several batches, one after the other."""
-    rows = samples.rows.take(np.concatenate([one.batch.positions for one in seen]))
+    rows = samples.rows.take(np.concatenate([one.batch.positions for one in chunk]))
     if rows.images is None:
         return rows
-    images = [one.batch.rows.images for one in seen if one.batch.rows.images is not None]
+    images = [one.batch.rows.images for one in chunk if one.batch.rows.images is not None]
     return replace(rows, images=pd.concat(images, ignore_index=True))
 
 
@@ -168,22 +168,22 @@ N_RESAMPLES = 200
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """One model, what it makes of the images of rows, and the rows, which it alone is asked of."""
+class _Part:
+    """One model, rows and the features of their images, which it alone is asked of."""
 
     model: Predictor
-    looked: Looked
+    encoded: EncodedImages
     rows: Cohort
 
     def answer(self, shuffled: str, generator: np.random.Generator) -> np.ndarray:
         """Return the logits ``(N, L)`` where what `shuffled` names is another row's."""
         order = generator.permutation(len(self.rows))
         if shuffled == IMAGES:
-            return answer(self.model, self.looked.shuffled(order), self.rows).logits
+            return answer(self.model, self.encoded.shuffled(order), self.rows).logits
         if shuffled.startswith(VIEW):
-            return answer(self.model, self.looked.shuffled(order, shuffled.removeprefix(VIEW)), self.rows).logits
+            return answer(self.model, self.encoded.shuffled(order, shuffled.removeprefix(VIEW)), self.rows).logits
         names = self.rows.study.covariates if shuffled == TABLE else (shuffled,)
-        return answer(self.model, self.looked, _shuffled(self.rows, names, order)).logits
+        return answer(self.model, self.encoded, _shuffled(self.rows, names, order)).logits
 
 
 def write_importance(
@@ -205,18 +205,18 @@ def write_importance(
     # A net of single images is not loaded: an evaluation starts without torch.
     if cohort.images is None and not all(_takes_table(part) for part in run.parts()):
         return None
-    asked = list(_asked(run, cohort))
-    if not asked:
+    parts = list(_parts(run, cohort))
+    if not parts:
         return None
     few = replace(settings, n_resamples=N_RESAMPLES)
     truth = cohort.of(list(predictions.ids["image_id"])).truth
 
     def worth(name: str, position: int) -> Json:
-        answered = _answered(asked, name, np.random.default_rng([settings.seed, position]), predictions)
+        answered = _answered(parts, name, np.random.default_rng([settings.seed, position]), predictions)
         return compare_predictions(predictions, answered, truth, (few, few))["targets"]
 
     covariates = cohort.study.covariates if _takes_table(run.parts()[0]) else ()
-    sides = _sides(asked[0], has_table=bool(covariates))
+    sides = _sides(parts[0], has_table=bool(covariates))
     found = {name: worth(name, position) for position, name in enumerate((*covariates, *sides))}
     for file, names in ((IMPORTANCE, covariates), (SIDES, sides)):
         if names:
@@ -228,7 +228,7 @@ def _takes_table(part: Run) -> bool:
     return bool(read_json(part.model / "model.json").get("covariates"))
 
 
-def _asked(run: Run, cohort: Cohort) -> Iterator[_Asked]:
+def _parts(run: Run, cohort: Cohort) -> Iterator[_Part]:
     """Yield the model of each part with its test rows, but of single images, of which nothing can be shuffled."""
     store: Store | None = None
     for part in run.parts():
@@ -237,14 +237,14 @@ def _asked(run: Run, cohort: Cohort) -> Iterator[_Asked]:
         if model.preparations and (model.views or model.card.covariates):
             store = store or store_for(cohort, read_recipe(run.recipe), run, RunOptions())
             assert store is not None
-            yield _Asked(model, *look(model, Samples.from_store(rows, store)))
+            yield _Part(model, *encode(model, Samples.from_store(rows, store)))
         elif model.card.covariates:
-            yield _Asked(model, *look(model, Samples.from_table(rows)))
+            yield _Part(model, *encode(model, Samples.from_table(rows)))
 
 
-def _sides(asked: _Asked, *, has_table: bool) -> list[str]:
-    views = [f"{VIEW}{view}" for view in asked.model.views if view != NO_VIEW]
-    is_shown_both = has_table and bool(asked.model.preparations)
+def _sides(part: _Part, *, has_table: bool) -> list[str]:
+    views = [f"{VIEW}{view}" for view in part.model.views if view != NO_VIEW]
+    is_shown_both = has_table and bool(part.model.preparations)
     return ([IMAGES, TABLE] if is_shown_both else []) + (views if len(views) > 1 else [])
 
 
@@ -253,11 +253,11 @@ def _shuffled(cohort: Cohort, names: Sequence[str], order: np.ndarray) -> Cohort
     return replace(cohort, table=cohort.table.assign(**cells))
 
 
-def _answered(asked: Sequence[_Asked], shuffled: str, generator: np.random.Generator, like: Predictions) -> Predictions:
+def _answered(parts: Sequence[_Part], shuffled: str, generator: np.random.Generator, like: Predictions) -> Predictions:
     """Return what each model says of its own rows, in the order of `like`."""
     rows = {image_id: i for i, image_id in enumerate(like.ids["image_id"])}
     logits, probabilities = np.empty_like(like.logits), np.empty_like(like.probabilities)
-    for one in asked:
+    for one in parts:
         members = [rows[image_id] for image_id in one.rows.image_ids]
         logits[members] = one.answer(shuffled, generator)
         probabilities[members] = apply(like.task, logits[members], one.model.card.temperatures)

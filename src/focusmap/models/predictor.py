@@ -169,10 +169,10 @@ def _refuse_implausible(path: Path, values: Mapping[str, Json]) -> None:
         if not isinstance(pair, list) or len(pair) != 2 or not all(_is_number(one, -math.inf) for one in pair):
             raise ModelError(f"{path}: the scale of {name} is {str(pair)[:40]!r}; a mean and a spread were expected.")
     for name in ("side", "seed"):
-        told = numbers["probe"].get(name, 1)
+        stated = numbers["probe"].get(name, 1)
         most = LARGEST_PROBE if name == "side" else 2**32 - 1
-        if not isinstance(told, int) or not 0 <= told <= most:
-            raise ModelError(f"{path}: the {name} of its probe is {str(told)[:20]!r}; 0 to {most} was expected.")
+        if not isinstance(stated, int) or not 0 <= stated <= most:
+            raise ModelError(f"{path}: the {name} of its probe is {str(stated)[:20]!r}; 0 to {most} was expected.")
 
 
 def _is_number(value: Json, least: float) -> TypeGuard[float]:
@@ -180,8 +180,8 @@ def _is_number(value: Json, least: float) -> TypeGuard[float]:
 
 
 @dataclass(frozen=True)
-class Looked:
-    """What a model makes of the images of N rows, before it hears of their table.
+class EncodedImages:
+    """The features of the images of N rows, before their table is taken into account.
 
     Parameters
     ----------
@@ -193,15 +193,15 @@ class Looked:
     views
         Of each part: where the features of each view stand.
     members
-        Of a mean of models of different kinds: what each makes of the images.
+        Of a mean of models of different kinds: the features of each.
     """
 
     features: tuple[np.ndarray, ...]
     attention: np.ndarray | None = None
     views: tuple[Mapping[str, slice], ...] = ()
-    members: "tuple[Looked, ...]" = ()
+    members: "tuple[EncodedImages, ...]" = ()
 
-    def shuffled(self, order: np.ndarray, view: str | None = None) -> "Looked":
+    def shuffled(self, order: np.ndarray, view: str | None = None) -> "EncodedImages":
         """Return each row with the features of another, that at `order` ``(N,)``; of one view, or of all images."""
         changed = [features.copy() for features in self.features]
         for features, views in zip(changed, self.views, strict=True):
@@ -211,8 +211,8 @@ class Looked:
         return replace(self, features=tuple(changed), members=members)
 
 
-def one_after_another(parts: Sequence[Looked]) -> Looked:
-    """Return what a model makes of the rows of several batches."""
+def one_after_another(parts: Sequence[EncodedImages]) -> EncodedImages:
+    """Return the features of the rows of several batches."""
     features = tuple(np.concatenate(found) for found in zip(*(part.features for part in parts), strict=True))
     weights = [part.attention for part in parts if part.attention is not None]
     members = tuple(one_after_another(found) for found in zip(*(part.members for part in parts), strict=True))
@@ -225,8 +225,8 @@ Self = TypeVar("Self", bound="Predictor")
 class Predictor(Protocol):
     """A net of images, features of images or a table with estimators, a model of cases, or the mean of several models.
 
-    An answer comes in two steps. `look` does all that costs, on the images of a batch; `learnt` hears of the table and
-    says logits. In between what belongs to a row can be given to another, which shows what it is worth.
+    An answer comes in two steps. `encode` does all that costs, on the images of a batch; `logits` takes the table into
+    account and says the logits. In between what belongs to a row can be given to another, which shows its worth.
     """
 
     @property
@@ -255,11 +255,11 @@ class Predictor(Protocol):
     def check(self, rows: Cohort) -> None:
         """Raise `InputError` where rows lack a covariate, or have a view, that the model must know."""
 
-    def look(self, batch: Batch) -> Looked:
-        """Return what the model makes of the images of a batch."""
+    def encode(self, batch: Batch) -> EncodedImages:
+        """Return the features of the images of a batch."""
 
-    def learnt(self, looked: Looked, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
-        """Return logits ``(N, L)`` of the rows that it has looked at, and flags of what their tables say, if they do.
+    def logits(self, encoded: EncodedImages, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
+        """Return logits ``(N, L)`` of rows whose images it encoded, and flags of what their tables say, if they do.
 
         A continuous target's column is its value in its own unit; of a change target the change.
         """
@@ -279,8 +279,8 @@ class Predictor(Protocol):
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all that was fitted; empty of a model that is made of others."""
 
-    def probe(self, told: "Mapping[str, Json]") -> "dict[str, Json]":
-        """Return ``seed`` and size of generated input, those of an earlier probe if they are told, and its ``logits``.
+    def probe(self, earlier: "Mapping[str, Json]") -> "dict[str, Json]":
+        """Return ``seed`` and size of generated input, those of an earlier probe if it is given, and its ``logits``.
 
         Empty of a model each of whose members has a probe of its own.
         """
@@ -296,8 +296,8 @@ def needs_of(model: Predictor) -> Needs:
     return Needs(model.task, bool(model.preparations), tuple(covariates), model.views, grouped)
 
 
-class Looking(Predictor, Protocol):
-    """A predictor that can be asked where it looks."""
+class Explainable(Predictor, Protocol):
+    """A predictor with heat maps."""
 
     def explainable(self) -> "heatmaps.NetView":
         """Return what heat maps need of it."""
@@ -311,23 +311,23 @@ class Answers:
     flags: tuple[Flags, ...] | None = None
 
 
-def answer(model: Predictor, looked: Looked, rows: Cohort) -> Answers:
-    """Return what a model says of rows that it has looked at.
+def answer(model: Predictor, encoded: EncodedImages, rows: Cohort) -> Answers:
+    """Return what a model says of rows whose images it encoded.
 
     Of a change target it is the baseline value and its change; NaN where the baseline value is not known, which is
     flagged where rows are more than single images.
     """
-    logits, flags = model.learnt(looked, rows)
-    told = model.task.added(logits, rows.baseline)
+    logits, flags = model.logits(encoded, rows)
+    values = model.task.added(logits, rows.baseline)
     if flags is None and (rows.images is None or not np.isnan(rows.baseline).any()):
-        return Answers(told)
-    return Answers(told, side_by_side(flags or [()] * len(rows), untold_changes(rows)))
+        return Answers(values)
+    return Answers(values, side_by_side(flags or [()] * len(rows), unknown_changes(rows)))
 
 
-def untold_changes(rows: Cohort) -> list[Flags]:
-    """Return, for each row, the targets that cannot be told since their baseline value is not known."""
-    said = [Flag("unknown", f"{target.baseline} is not known: no {target.name}") for target in rows.task.targets]
-    return [tuple(compress(said, unknown)) for unknown in np.isnan(rows.baseline)]
+def unknown_changes(rows: Cohort) -> list[Flags]:
+    """Return, for each row, the targets that cannot be predicted since their baseline value is not known."""
+    flags = [Flag("unknown", f"{target.baseline} is not known: no {target.name}") for target in rows.task.targets]
+    return [tuple(compress(flags, unknown)) for unknown in np.isnan(rows.baseline)]
 
 
 def calibrated(model: Self, logits: np.ndarray, truth: np.ndarray) -> Self:

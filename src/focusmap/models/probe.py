@@ -20,8 +20,8 @@ from focusmap import nets
 from focusmap.basics import Progress, silent
 from focusmap.models.fit_nets import case_model, net_card, untrained_case_net
 from focusmap.models.frozen import kept_features
-from focusmap.models.predict import Predicted, look, predictions_of
-from focusmap.models.predictor import Looked, answer
+from focusmap.models.predict import Predicted, encode, predictions_of
+from focusmap.models.predictor import EncodedImages, answer
 from focusmap.study import Cohort, RunOptions, Target, Task, check_learnable
 
 if TYPE_CHECKING:
@@ -237,8 +237,8 @@ def fit_case_probe(training: "Training", options: RunOptions) -> "CaseModel":
     net = model.net
     assert net is not None
     options.say(f"first weights of {recipe.model}: {net.start.reason}")
-    looked, rows = look(model, training.samples("train"))
-    features = looked.features[0].astype(np.float64)
+    encoded, rows = encode(model, training.samples("train"))
+    features = encoded.features[0].astype(np.float64)
     fitted = fit_head(task, features, standardised(task, rows.learnt, model.card.scales), rows, recipe.seed)
     with torch.no_grad():
         net.head.weight.copy_(torch.from_numpy(fitted.weights.T))
@@ -365,7 +365,7 @@ def of_features(model: "Model", training: "Training", part: str) -> Predicted:
     rows, net = training.cohort.of(training.split.ids(part)), cast("nets.LevelsNet", model.nets[0])
     with torch.inference_mode():
         logits = net.eval().decide(torch.from_numpy(_features(net, training, rows, silent)).to(net.head.weight))
-    found = answer(model, Looked((model.to_units(logits.cpu().double().numpy()),), views=({},)), rows)
+    found = answer(model, EncodedImages((model.to_units(logits.cpu().double().numpy()),), views=({},)), rows)
     return Predicted(rows, predictions_of(model, rows, found))
 
 

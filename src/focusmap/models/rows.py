@@ -15,7 +15,7 @@ from focusmap.basics import Json, ModelError
 from focusmap.images import AnyPreparation, preparation_from
 from focusmap.models.features import ImageFeatures, fit_features
 from focusmap.models.fitting import Rows, TargetModel, fit_target, screened, target_model
-from focusmap.models.predictor import Looked, ModelCard, Predictor, mean_card
+from focusmap.models.predictor import EncodedImages, ModelCard, Predictor, mean_card
 from focusmap.models.preparing import library_versions
 from focusmap.study import TABLE_NET, Batch, Cohort, Flags, RunOptions, Samples, Task, check_learnable, said_by_models
 from focusmap.study.covariates import Covariates, fit_covariates
@@ -143,22 +143,22 @@ class RowModel:
         """Return the model as it is: it always computes on the processor."""
         return self
 
-    def look(self, batch: Batch) -> Looked:
+    def encode(self, batch: Batch) -> EncodedImages:
         """Return of each member what it says of the images of a batch, or nothing of a table."""
         none = np.empty((len(batch), 0))
-        seen = [
+        features = [
             part._said_of_images(batch.images(*self.preparations).prepared) if self.preparations else none
             for part in self.parts
         ]
-        return Looked(tuple(seen), views=({},) * len(seen))
+        return EncodedImages(tuple(features), views=({},) * len(features))
 
-    def learnt(self, looked: Looked, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
+    def logits(self, encoded: EncodedImages, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
         """Return the mean of what the members say, ``(N, L)``, and what of each row of a table is unlike train."""
         if not self.card.covariates:
-            return np.asarray(np.mean(looked.features, axis=0)), None
-        encoded = [part.covariates.encode(rows) for part in self.parts]
-        logits = [part._answered(found.values) for part, found in zip(self.parts, encoded, strict=True)]
-        flags = tuple(map(said_by_models, zip(*(found.flags for found in encoded), strict=True)))
+            return np.asarray(np.mean(encoded.features, axis=0)), None
+        tables = [part.covariates.encode(rows) for part in self.parts]
+        logits = [part._answered(table.values) for part, table in zip(self.parts, tables, strict=True)]
+        flags = tuple(map(said_by_models, zip(*(table.flags for table in tables), strict=True)))
         return np.asarray(np.mean(logits, axis=0)), flags
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -168,12 +168,12 @@ class RowModel:
         words = {} if self.features is None else {WORDS: self.features.words}
         return {**self.answer.to_arrays(), **words}
 
-    def probe(self, told: Mapping[str, Json]) -> dict[str, Json]:
+    def probe(self, earlier: Mapping[str, Json]) -> dict[str, Json]:
         """Return the logits of four rows of noise; nothing of several members."""
         if self.answer is None:
             return {}
         # RandomState's stream is frozen for all time, unlike that of a Generator.
-        seed, n_inputs = cast(int, told.get("seed", 0)), cast(int, self.card.architecture["n_inputs"])
+        seed, n_inputs = cast(int, earlier.get("seed", 0)), cast(int, self.card.architecture["n_inputs"])
         rows = np.random.RandomState(seed).standard_normal((PROBE_ROWS, n_inputs)).astype(np.float32)
         return {"seed": seed, "logits": [float(value) for value in self._answered(np.abs(rows)).ravel()]}
 

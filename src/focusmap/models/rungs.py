@@ -127,7 +127,7 @@ def _seconds_per_epoch(training: "Training", options: RunOptions) -> float | Non
     from focusmap.training import training_seconds
 
     is_of_images = training.cohort.images is None
-    made = untrained_net(training) if is_of_images else untrained_case_net(training, with_table=False)
+    untrained = untrained_net(training) if is_of_images else untrained_case_net(training, with_table=False)
     return training_seconds(
-        made.net, training_data(made, training), replace(training.recipe, epochs=1), options.devices
+        untrained.net, training_data(untrained, training), replace(training.recipe, epochs=1), options.devices
     )

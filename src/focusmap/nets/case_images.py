@@ -65,9 +65,9 @@ class ImageInCase(nn.Module):
     def classify(self, features: Tensor) -> Tensor:
         """Return the logits ``(N, L)`` of the case with these features ``(N, K, *grid)`` for the image's own."""
         backbone = backbone_of(self.net)
-        told = self.weight * backbone.encoder_of(self.view).summary(features)
-        looked = self.rest + backbone.placed(told, self.view)
-        return self.net.classify(backbone.fused(looked, self.row.expand(len(told), -1)))
+        weighted = self.weight * backbone.encoder_of(self.view).summary(features)
+        encoded = self.rest + backbone.placed(weighted, self.view)
+        return self.net.classify(backbone.fused(encoded, self.row.expand(len(weighted), -1)))
 
 
 def backbone_of(net: FocusNet) -> CaseBackbone:
@@ -90,10 +90,10 @@ def take_apart(net: FocusNet, case: CaseBatch) -> tuple[Tensor, list[ImageInCase
     assert len(case.rows) == 1, "one case at a time"
     backbone = backbone_of(net)
     features, weights = backbone.encoded(case)
-    told = weights * features
-    looked = backbone.pooled(case, told)
+    weighted = weights * features
+    encoded = backbone.pooled(case, weighted)
     nets = []
     for k, view in enumerate(case.views.tolist()):
-        rest = looked - backbone.placed(told[[k]], view)
+        rest = encoded - backbone.placed(weighted[[k]], view)
         nets.append(ImageInCase(net, view, rest, weights[[k]], case.rows))
-    return looked, nets
+    return encoded, nets

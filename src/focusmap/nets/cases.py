@@ -259,9 +259,9 @@ class CaseBackbone(nn.Module):
 
     def forward(self, batch: CaseBatch) -> Tensor:
         """Return the features of each case."""
-        return self.fused(self.look(batch)[0], batch.rows)
+        return self.fused(self.encode(batch)[0], batch.rows)
 
-    def look(self, batch: CaseBatch) -> tuple[Tensor, Tensor]:
+    def encode(self, batch: CaseBatch) -> tuple[Tensor, Tensor]:
         """Return what the images say of each case, ``(N, V * (K + 1))``, and the weight of each image ``(P,)``.
 
         Of each view the K pooled features and its indicator, 1 where there is an image of it. The weights of one case
@@ -270,25 +270,25 @@ class CaseBackbone(nn.Module):
         features, weights = self.encoded(batch)
         return self.pooled(batch, weights * features), weights.mean(dim=1)
 
-    def pooled(self, batch: CaseBatch, told: Tensor) -> Tensor:
+    def pooled(self, batch: CaseBatch, weighted: Tensor) -> Tensor:
         """Return ``(N, V * (K + 1))``: of each case and view the sum of what its images tell ``(P, K)``, and 1.
 
         All is 0 where there is no image of the view.
         """
         segments, n = self._segments(batch)
-        seen = segment_max(torch.ones_like(told[:, :1]), segments, n)
-        return torch.cat([segment_sum(told, segments, n), seen], dim=1).view(len(batch.rows), -1)
+        is_present = segment_max(torch.ones_like(weighted[:, :1]), segments, n)
+        return torch.cat([segment_sum(weighted, segments, n), is_present], dim=1).view(len(batch.rows), -1)
 
-    def placed(self, told: Tensor, view: int) -> Tensor:
+    def placed(self, pooled: Tensor, view: int) -> Tensor:
         """Return what images of one view tell ``(N, K)`` where `pooled` has that view, ``(N, V * (K + 1))``."""
         width = self.n_features + 1
-        return nn.functional.pad(told, (view * width, (self.n_views - view) * width - self.n_features))
+        return nn.functional.pad(pooled, (view * width, (self.n_views - view) * width - self.n_features))
 
-    def fused(self, looked: Tensor, rows: Tensor) -> Tensor:
+    def fused(self, encoded: Tensor, rows: Tensor) -> Tensor:
         """Return features ``(N, Z, 1, 1)`` of what `look` gave and the table's rows ``(N, K)``."""
         if self.table is not None and self.fusion is not None:
-            looked = self.fusion(looked, self.table(rows).flatten(1))
-        return looked[:, :, None, None]
+            encoded = self.fusion(encoded, self.table(rows).flatten(1))
+        return encoded[:, :, None, None]
 
     def encoder_of(self, view: int) -> Encoder:
         """Return what encodes the images of a view."""

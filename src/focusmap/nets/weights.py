@@ -262,8 +262,8 @@ def why_not_at_hand(model: str) -> str:
         return ""
     if model not in PACKAGES:
         return f"no package holds weights for {model}"
-    file, told = _package_file(model)
-    return told if file is None else ""
+    file, reason = _package_file(model)
+    return reason if file is None else ""
 
 
 def package_tensors(model: str) -> tuple[dict[str, Tensor] | None, str]:
@@ -274,8 +274,8 @@ def package_tensors(model: str) -> tuple[dict[str, Tensor] | None, str]:
     if model not in PACKAGES:
         twin = f"tf_{model}"
         return None, f"{twin}, whose images are padded otherwise, has weights in a package" if twin in PACKAGES else ""
-    file, told = _package_file(model)
-    return (None, told) if file is None else (_renamed(read_tensors(file), model), told)
+    file, reason = _package_file(model)
+    return (None, reason) if file is None else (_renamed(read_tensors(file), model), reason)
 
 
 def _package_file(model: str) -> tuple[Path | None, str]:

@@ -255,10 +255,10 @@ def draw_pairs(labels: Tensor, kind: Kind, sampling: PairSampling, generator: to
         return candidates, candidates
     first = candidates[torch.randint(len(candidates), (sampling.n_pairs,), generator=generator)]
     if sampling.radius is None:
-        others = torch.nonzero(labels.flatten() == wanted)[:, 0].cpu()
-        if not len(others):
-            return others, others
-        second = others[torch.randint(len(others), (sampling.n_pairs,), generator=generator)]
+        alike = torch.nonzero(labels.flatten() == wanted)[:, 0].cpu()
+        if not len(alike):
+            return alike, alike
+        second = alike[torch.randint(len(alike), (sampling.n_pairs,), generator=generator)]
         kept = first != second
     else:
         second, kept = _neighbours(first, labels, sampling.radius, generator)

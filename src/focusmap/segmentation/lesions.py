@@ -94,8 +94,8 @@ def check_lesions(cohort: Cohort, recipe: Recipe, wanted: Sequence[str] = (), ne
 def _lesion_named(task: Task, name: str, negatives: Sequence[str]) -> Lesion:
     owners = {label: target for target in task.targets for label in target.label_names}
     if name in owners and owners[name].name != name:
-        others = tuple(label for label in owners[name].label_names if label != name)
-        return Lesion(name, owners[name].name, (name,), others)
+        other_labels = tuple(label for label in owners[name].label_names if label != name)
+        return Lesion(name, owners[name].name, (name,), other_labels)
     return _lesion_of(task.target(name), negatives)
 
 

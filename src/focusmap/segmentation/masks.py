@@ -353,8 +353,8 @@ class Drawn:
 
     def _evidence(self) -> dict[str, Json]:
         """Return by method the mean AUROC on the tuning sets of how much of a lesion it finds, by image labels."""
-        told = [one.evidence for one in self.drawers.values() if one.evidence]
-        means = {name: np.mean([one[name] for one in told]) for name in (told[0] if told else ())}
+        known = [one.evidence for one in self.drawers.values() if one.evidence]
+        means = {name: np.mean([one[name] for one in known]) for name in (known[0] if known else ())}
         return {name: float(value) if np.isfinite(value) else None for name, value in means.items()}
 
     def _selective(self) -> list[Json]:

@@ -271,8 +271,8 @@ def read_learnt(path: Path, made_for: Mapping[str, Json], build: Callable[[Check
 
 def thresholds_of(saved: Checkpoint) -> dict[str, seeds.SeedThresholds]:
     """Return the thresholds of each method's maps, as a saved file says."""
-    told = cast(Mapping[str, Mapping[str, float]], saved.facts["cuts"])
-    return {name: seeds.SeedThresholds(**values) for name, values in told.items()}  # type: ignore[arg-type]
+    saved_values = cast(Mapping[str, Mapping[str, float]], saved.facts["cuts"])
+    return {name: seeds.SeedThresholds(**values) for name, values in saved_values.items()}  # type: ignore[arg-type]
 
 
 def load_learnt(

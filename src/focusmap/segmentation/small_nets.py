@@ -57,8 +57,8 @@ class UNet(nn.Module):
         found = levels.pop()
         for block, level in zip(reversed(self.up), reversed(levels), strict=True):
             found = block(torch.cat([level, on_grid(found, level.shape[2:])], dim=1))
-        said: Tensor = self.last(found)
-        return said
+        logits: Tensor = self.last(found)
+        return logits
 
 
 def _block(n_in: int, n_out: int, dimensions: int) -> nn.Sequential:

@@ -110,14 +110,14 @@ class Vote:
 
     def to_dict(self) -> dict[str, Json]:
         """Return plain values for a file; NaN as None."""
-        told = {name: None if value != value else value for name, value in asdict(self).items()}
-        return {**told, "weights": list(self.weights)}
+        values = {name: None if value != value else value for name, value in asdict(self).items()}
+        return {**values, "weights": list(self.weights)}
 
     @classmethod
-    def from_dict(cls, told: dict[str, Json]) -> "Vote":
+    def from_dict(cls, saved: dict[str, Json]) -> "Vote":
         """Return the vote that was written."""
-        values = {name: float("nan") if value is None else value for name, value in told.items()}
-        return cls(**{**values, "weights": tuple(told["weights"])})  # type: ignore[arg-type]
+        values = {name: float("nan") if value is None else value for name, value in saved.items()}
+        return cls(**{**values, "weights": tuple(saved["weights"])})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -246,9 +246,9 @@ def _chosen(scores: Scores, known: np.ndarray) -> tuple[float, float]:
     """
     if not scores:
         return PENALTIES[-1], MAP_POWER
-    told = {key: area_and_error(one, known) for key, one in scores.items()}
-    best, error = max(told.values())
-    penalty = max(penalty for (penalty, _), (area, _) in told.items() if area >= best - error)
+    reached = {key: area_and_error(one, known) for key, one in scores.items()}
+    best, error = max(reached.values())
+    penalty = max(penalty for (penalty, _), (area, _) in reached.items() if area >= best - error)
     own = {power: one for (held, power), one in scores.items() if held == penalty}
     best_of_own = max(own.values(), key=lambda one: area_and_error(one, known)[0])
     close = [power for power, one in own.items() if _is_close(best_of_own, one, known)]

@@ -16,7 +16,7 @@ from .cohort import refuse_constant as refuse_constant
 from .cohort import write_cohort as write_cohort
 from .covariates import Covariate as Covariate
 from .covariates import Covariates as Covariates
-from .covariates import Encoded as Encoded
+from .covariates import EncodedTable as EncodedTable
 from .covariates import fit_covariates as fit_covariates
 from .dealing import label_matrix as label_matrix
 from .dealing import stratify as stratify

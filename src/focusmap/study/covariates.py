@@ -73,7 +73,7 @@ class Covariate:
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedTable:
     """The covariates of N rows as numbers.
 
     Parameters
@@ -115,7 +115,7 @@ class Covariates:
         """Covariates that are constant on train."""
         return tuple(column.name for column in self.columns if not column.column_names)
 
-    def encode(self, cohort: Cohort) -> Encoded:
+    def encode(self, cohort: Cohort) -> EncodedTable:
         """Return the covariates of a cohort as numbers.
 
         Raises
@@ -134,7 +134,7 @@ class Covariates:
             for column in self.columns
         ]
         values = np.concatenate([block for block, _ in found], axis=1).astype(np.float32)
-        return Encoded(tuple(cohort.image_ids), values, side_by_side(*(flags for _, flags in found)))
+        return EncodedTable(tuple(cohort.image_ids), values, side_by_side(*(flags for _, flags in found)))
 
     def to_list(self) -> list[Json]:
         """Return plain values for `model.json`."""

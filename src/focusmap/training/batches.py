@@ -14,7 +14,7 @@ import torch
 
 from focusmap.images import SIDECAR, open_store, standardise
 from focusmap.nets import CHANNELS_LAST, CaseBatch
-from focusmap.study import Cohort, Encoded, Sampling, Task, images_of, split_by_size, view_numbers
+from focusmap.study import Cohort, EncodedTable, Sampling, Task, images_of, split_by_size, view_numbers
 
 if TYPE_CHECKING:
     from focusmap.images import Store
@@ -119,7 +119,7 @@ def case_inputs(cohort: Cohort, store: "Store", views: Sequence[str], values: np
     )
 
 
-Inputs: TypeAlias = "Store | Encoded | CaseInputs"
+Inputs: TypeAlias = "Store | EncodedTable | CaseInputs"
 """What a training draws its batches from."""
 Shown: TypeAlias = torch.Tensor | CaseBatch
 """What a net is shown at once: images, rows of a table, or cases."""
@@ -162,7 +162,7 @@ class TrainingData:
 
 
 def _place(store: "Inputs") -> "Inputs | Path":
-    is_opened_elsewhere = not isinstance(store, Encoded | CaseInputs) and (store.folder / SIDECAR).is_file()
+    is_opened_elsewhere = not isinstance(store, EncodedTable | CaseInputs) and (store.folder / SIDECAR).is_file()
     return store.folder if is_opened_elsewhere else store  # type: ignore[union-attr]
 
 
@@ -189,7 +189,7 @@ def read_batch(store: "Inputs", rows: np.ndarray) -> Shown:
     """
     if isinstance(store, CaseInputs):
         return store.read(rows)
-    if isinstance(store, Encoded):
+    if isinstance(store, EncodedTable):
         return torch.from_numpy(store.values[rows])[:, :, None, None]
     images = standardise(store.pixels[rows], store.mean[rows], store.std[rows])
     return torch.from_numpy(images).contiguous(memory_format=CHANNELS_LAST[images.ndim])

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from focusmap.basics import InputError
 from focusmap.nets import CaseBatch, LossParts, TaskLoss, stages_of
-from focusmap.study import Encoded, Recipe, at_once, split_evenly
+from focusmap.study import EncodedTable, Recipe, at_once, split_evenly
 from focusmap.training.augmentation import augment, draw_partners
 from focusmap.training.batches import CaseInputs, Drawn, Shown, TrainingData, draw_epoch, rarity_of, read_batch
 from focusmap.training.checkpoint import TrainingState
@@ -163,11 +163,11 @@ def training_batch(session: Session, drawn: Drawn, epoch: int) -> Batch:
     if not recipe.augmentation.mixup:
         return Batch(images, ((truth, None),))
     partners, own = draw_partners(recipe.augmentation.mixup, recipe.seed, epoch, indices, n_images)
-    others, other_truth, _ = _augmented(session, Drawn(partners, np.zeros_like(partners)), epoch)
+    blended, other_truth, _ = _augmented(session, Drawn(partners, np.zeros_like(partners)), epoch)
     assert isinstance(images, Tensor), "a recipe that blends cases is refused"
-    assert isinstance(others, Tensor)
+    assert isinstance(blended, Tensor)
     shares = torch.from_numpy(own).float()
-    mixed = torch.lerp(others, images, shares.reshape(-1, *[1] * (images.ndim - 1)))
+    mixed = torch.lerp(blended, images, shares.reshape(-1, *[1] * (images.ndim - 1)))
     return Batch(mixed, ((truth, shares), (other_truth, 1 - shares)))
 
 
@@ -184,7 +184,7 @@ def _augmented(session: Session, drawn: Drawn, epoch: int) -> tuple[Shown, Tenso
         copies = np.repeat(drawn.copies, data.store.sizes(rows))
         own = data.store.images[data.store.members(rows)] + copies * len(data.store.store)
         shown = shown._replace(images=augment(shown.images, recipe.augmentation, recipe.seed, epoch, own))
-    elif not isinstance(data.store, Encoded):
+    elif not isinstance(data.store, EncodedTable):
         shown = augment(shown, recipe.augmentation, recipe.seed, epoch, indices)
     return shown, truth, indices
 
@@ -214,7 +214,7 @@ def forward_store(
 def _chunks(store: "Inputs", image_ids: Sequence[str], batch_size: int) -> Iterator[np.ndarray]:
     """Yield the rows of images, as many together as go through a net at once."""
     rows = store.rows(image_ids)
-    if isinstance(store, Encoded):
+    if isinstance(store, EncodedTable):
         return split_evenly(rows, batch_size)
     if isinstance(store, CaseInputs):
         return store.batches(rows, at_once(store.store.pixels.shape[2:], batch_size))

@@ -174,8 +174,8 @@ def learning_rate(recipe: Recipe, progress: float, records: Sequence[EpochRecord
         return recipe.learning_rate * since / recipe.warmup_epochs
     falling = max(n_epochs - recipe.warmup_epochs, 1)
     share = min((since - recipe.warmup_epochs) / falling, 1.0)
-    seen = records[recipe.freeze_epochs + recipe.warmup_epochs :]
-    return recipe.learning_rate * SCHEDULES[recipe.schedule](share, seen)
+    records_since = records[recipe.freeze_epochs + recipe.warmup_epochs :]
+    return recipe.learning_rate * SCHEDULES[recipe.schedule](share, records_since)
 
 
 def _cosine(share: float, records: Sequence[EpochRecord]) -> float:

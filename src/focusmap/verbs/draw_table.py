@@ -11,7 +11,7 @@ import pandas as pd
 from focusmap.basics import InputError, atomic_folder
 from focusmap.heatmaps import RECONSTRUCTION
 from focusmap.heatmaps.write import FILES, ExplainOptions, write_methods
-from focusmap.models import load_run_looking, load_run_net, made_from, needs_of, place_of
+from focusmap.models import load_explainable_run, load_run_net, made_from, needs_of, place_of
 from focusmap.scale import Share, Tally, Tool, write_share
 from focusmap.segmentation import Drawn, Job, Member, lesions_of
 from focusmap.study import Failure, ImageColumns, RunOptions, Samples, Task, at_hand, first_parts_of, open_run
@@ -38,7 +38,7 @@ def explain_table(folder: Path, request: ExplainRequest, options: RunOptions = R
     table, out = one_table(request.inputs, request.out)
     if request.trust is not None:
         raise InputError("--trust is not for --engine ray. Ask for it with the run's own test split.")
-    model = load_run_looking(folder, "cpu")
+    model = load_explainable_run(folder, "cpu")
     refuse_more_than_images(folder, needs_of(model))
     methods = tuple(dict.fromkeys(model.explainable().check(name) for name in request.methods or (None,)))
     for name in request.targets:
@@ -80,7 +80,7 @@ def _explaining(
     folder: Path, out: Path, methods: Sequence[str], targets: tuple[str, ...], columns: ImageColumns
 ) -> Tool:
     _compute_on_one_core()
-    model = load_run_looking(folder, "cpu")
+    model = load_explainable_run(folder, "cpu")
     view, how = model.explainable(), ExplainOptions(targets=targets, like=open_run(folder).focus)
 
     def draw(samples: Samples, place: Path) -> Sequence[Failure]:

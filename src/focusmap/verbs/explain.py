@@ -9,7 +9,7 @@ from focusmap.evaluation import Explained, FrozenThresholds, reference_of, score
 from focusmap.faithfulness import TrustPlan, choose_subjects, measure_trust, plan_trust
 from focusmap.figures import save_figure
 from focusmap.heatmaps import FOCUS, check_method, write
-from focusmap.models import Looking, as_net, load_run_looking
+from focusmap.models import Explainable, as_net, load_explainable_run
 from focusmap.report import draw_scores, render_trust
 from focusmap.study import Cohort, Failure, Run, Samples, by_image, learnt_by_any, open_run, parts_of, read_images
 from focusmap.study.external import read_other, refuse_known_patients, rows_like
@@ -35,7 +35,7 @@ class ExplainResult:
 class _Member:
     """One model, the rows that it explains into a folder, and those that it learnt from if they are known."""
 
-    model: Looking
+    model: Explainable
     rows: Cohort
     train: Cohort | None
     folder: Path
@@ -101,7 +101,7 @@ def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> P
 
 def _explain_images(run: Run, request: ExplainRequest, out: Path, options: RunOptions) -> ExplainResult:
     """Explain images alone, in the colours of the run's own maps."""
-    model = load_run_looking(run.folder, options.devices)
+    model = load_explainable_run(run.folder, options.devices)
     if model.views:
         raise InputError(f"{run.folder}: is a model of cases; give a label file that says which images are whose.")
     samples = read_images(run.folder, model.task, request.inputs, request.declaration)
@@ -115,7 +115,7 @@ def _explain_images(run: Run, request: ExplainRequest, out: Path, options: RunOp
 def _of_test_parts(run: Run, request: ExplainRequest, out: Path, options: RunOptions) -> list[_Member]:
     """Return a run's model, or those of its folds, with what they have not seen."""
     parts = parts_of(run, request.declaration.images)
-    models = [load_run_looking(part.run.folder, options.devices) for part in parts]
+    models = [load_explainable_run(part.run.folder, options.devices) for part in parts]
     folders = [out] if parts[0].run == run else [out / f"fold{k}" for k in range(len(parts))]
     return [
         _Member(model, part.test, part.train, folder)
@@ -129,14 +129,14 @@ def _of_table(run: Run, request: ExplainRequest, out: Path, options: RunOptions)
     if reference_of(rows, request.declaration.boxes).exists:
         # Maps may be drawn of any image; a score on what the model learnt from would say nothing.
         refuse_known_patients(run, rows, options)
-    model = load_run_looking(run.folder, options.devices)
+    model = load_explainable_run(run.folder, options.devices)
     if model.views:
         rows = rows_like(run, rows)
         model.check(rows)
     return _Member(model, rows, learnt_by_any(run), out)
 
 
-def _methods(model: Looking, request: ExplainRequest) -> tuple[str, ...]:
+def _methods(model: Explainable, request: ExplainRequest) -> tuple[str, ...]:
     """Return the methods asked for, each once, or the one that suits the net; `InputError` if it cannot do one."""
     view = model.explainable()
     return tuple(dict.fromkeys(view.check(name) for name in request.methods or (None,)))

@@ -48,19 +48,23 @@ class Boxes:
     def in_words(self) -> str:
         """Return how many boxes there are to score maps by, and which find no image, no label, or lie outside."""
         n, n_images = sum(map(len, self.by_label.values())), len({image_id for image_id, _ in self.by_label})
-        said = [f"{n} in {n_images} images; used to score heat maps" if n else "none finds its image and its label"]
+        sentences = [
+            f"{n} in {n_images} images; used to score heat maps" if n else "none finds its image and its label"
+        ]
         if self.n_elsewhere:
             name, near = self.unknown
             meant = f" ({name}; did you mean {near}?)" if near else ""
-            said.append(f"{self.n_elsewhere} are of images that the table lacks{meant}")
+            sentences.append(f"{self.n_elsewhere} are of images that the table lacks{meant}")
         if self.n_outside:
-            said.append(f"{self.n_outside} lie outside their image and do not apply: are they of a resized one?")
+            sentences.append(f"{self.n_outside} lie outside their image and do not apply: are they of a resized one?")
         if self.n_beyond:
-            said.append(f"{self.n_beyond} reach beyond their image: are they of a resized one?")
+            sentences.append(f"{self.n_beyond} reach beyond their image: are they of a resized one?")
         if self.unmatched:
             names = ", ".join(dict.fromkeys(map(repr, self.nearest.values())))
-            said.append(f"no label is called {', '.join(self.unmatched)}{f'. Did you mean {names}?' if names else ''}")
-        return "; ".join(said)
+            sentences.append(
+                f"no label is called {', '.join(self.unmatched)}{f'. Did you mean {names}?' if names else ''}"
+            )
+        return "; ".join(sentences)
 
 
 @dataclass(frozen=True)
