@@ -681,13 +681,31 @@ def test_a_file_without_its_preamble_is_read(tmp_path):
     np.testing.assert_array_equal(read_image(path).pixels[0], RAMP)
 
 
-@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
+def test_a_frame_without_a_table_before_it_is_read(tmp_path):
+    """Some writers begin with the first frame, which then stands where the table of offsets should."""
+    dataset = a_dataset(BYTES, bits=8)
+    dataset.file_meta.TransferSyntaxUID = uid.JPEGBaseline8Bit
+    dataset.PixelData = encapsulate([imagecodecs.jpeg8_encode(BYTES, level=99)], has_bot=False)[8:]
+    dataset["PixelData"].is_undefined_length = True
+    pixels = read_image(saved(tmp_path, dataset)).pixels[0]
+    assert np.abs(pixels.astype(int) - BYTES).max() < 4
+
+
+def test_a_file_that_was_sent_as_text_is_refused(tmp_path):
+    """Returns before line feeds shift the pixels, and nothing else tells."""
+    path = saved(tmp_path, a_dataset(RAMP))
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    with pytest.raises(UnreadableImageError, match="was changed on its way, as text"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("packed", ["", "table", "no table"], ids=["plain", "packed", "without a table"])
 def test_several_frames_without_their_number_are_no_image(tmp_path, packed):
     dataset = a_dataset(BYTES, bits=8)
     dataset.PixelData *= 2
     if packed:
         dataset.file_meta.TransferSyntaxUID = uid.JPEGBaseline8Bit
-        dataset.PixelData = encapsulate([imagecodecs.jpeg8_encode(BYTES)] * 2)
+        dataset.PixelData = encapsulate([imagecodecs.jpeg8_encode(BYTES)] * 2, has_bot=packed == "table")
         dataset["PixelData"].is_undefined_length = True
     with pytest.raises(UnreadableImageError, match="NumberOfFrames is missing, and its pixels are those of 2 frames"):
         read_image(saved(tmp_path, dataset))

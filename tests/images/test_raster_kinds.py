@@ -406,3 +406,32 @@ def test_a_tiff_of_every_compression_is_read(tmp_path, compression):
 def test_names_of_chunks_within_a_text_say_nothing(tmp_path):
     text = chunk(b"tEXt", b"Comment\0acTL\0\0\0\5 eXIf tRNS\0\1 IDAT")
     np.testing.assert_array_equal(read_png(tmp_path, GREY, 8, 0, text)[0], GREY)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.dcm", b"PK\x03\x04" + bytes(50), "is packed by zip. Unpack it"),
+        ("a.png", b"<html>404</html>", "is a page of HTML or XML"),
+        ("a.dcm", b"%PDF-1.7", "is a PDF"),
+        ("a.jpg", b"\0\0\0\x18ftypheic", "is HEIC, AVIF or a film"),
+        ("a.png", b"\x89PNG\n\x1a\n\0\0", "is a PNG that was changed on its way, as text"),
+        ("._a.dcm", b"\0\5\x16\7\0\2\0\0Mac OS X", "is what macOS notes beside a file"),
+        ("a.nii.gz", gzip.compress(gzip.compress(b"x")), "is packed twice by gzip"),
+    ],
+)
+def test_what_is_no_image_is_called_what_it_is(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UnreadableImageError, match=message):
+        read_image(tmp_path / name)
+
+
+def test_a_palette_that_is_not_there_is_no_black_image(tmp_path):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 2, 8, 3, 0, 0, 0))
+    content = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0\1\2\3\4" * 2)) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(UnreadableImageError, match="colours are in a palette and has none"):
+        read_image(tmp_path / "a.png")

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from focusmap.basics import InputError
 from focusmap.cli import main
 from focusmap.study.cohort import Cohort, read_cohort
+from focusmap.study.measurements import read_numbers
 from focusmap.study.options import Declaration
 from focusmap.study.study import read_study, write_study
 from focusmap.study.task import CellError, Target
-from focusmap.study.values import plain, read_numbers, yes_and_no
+from focusmap.study.values import plain, yes_and_no
 
 
 def cohort_of(folder: Path, head: str, rows: list[str], *targets: str, **said: object) -> Cohort:
@@ -90,6 +91,8 @@ def test_a_word_that_may_be_a_class_is_asked_about(tmp_path, word):
     [
         (["COVID19", "COVID-19", "normal"], "'COVID-19' and 'COVID19' are one class or two|'COVID19' and 'COVID-19'"),
         (["BI-RADS 4", "BIRADS4", "BIRADS 2"], "are one class or two"),
+        (["benign", "benign?", "malignant"], "'benign' and 'benign\\?' are one class or two"),
+        (["benign", "malignant*", "malignant"], "are one class or two"),
         (["yes", "no", "maybe"], "'maybe' may mean 'uncertain' or be a class"),
         (["阳性", "阴性", "可疑"], "'可疑' may mean 'uncertain' or be a class"),
         (["√", "", "√"], "'label' holds '√' or nothing: an empty cell may mean 'no'.*'label:blank=no'"),
@@ -116,6 +119,44 @@ def test_many_odd_texts_and_codes_do_not_drop_a_finding_silently(tmp_path, odd, 
 @pytest.mark.parametrize("name", ["", "Unnamed: 0"])
 def test_a_column_without_a_name_is_no_finding(tmp_path, name):
     assert cohort_of(tmp_path, f"{name},Edema", [f"{i % 2},{(i // 2) % 2}" for i in range(8)]).task.names == ("Edema",)
+
+
+@pytest.mark.parametrize(
+    ("cells", "positive"),
+    [
+        (["Checked", "Unchecked", "Unchecked"], "Checked"),
+        (["1=yes", "1=yes", "0=no"], "1=yes"),
+        (["阳性(+)", "阳性(+)", "阴性(-)"], "阳性(+)"),
+        (["有结节", "有结节", "无结节"], "有结节"),
+        (["tumour", "tumour", "non-tumour"], "tumour"),
+        (["(1) No finding", "(2) mass", "(2) mass"], "(2) mass"),
+    ],
+)
+def test_the_class_that_means_no_is_the_negative_one_however_rare(tmp_path, cells, positive):
+    assert classes_of(tmp_path, cells * 5)[1] == positive
+
+
+@pytest.mark.parametrize(
+    ("cells", "classes"),
+    [
+        (["3+4", "4+3", "3 + 4", "4+4"], ("3+4", "4+3", "4+4")),
+        (["benign", "malignant", ".a", "._"], ("benign", "malignant")),
+        (["benign", "[malignant]", "malignant"], ("benign", "malignant")),
+        (["benign", "“benign”", "malignant", "benign"], ("benign", "malignant")),
+        (["Ja", "Nein", "k. A."], ("Nein", "Ja")),
+        (["0", "1", "0,2", "0,8"], ("0", "1")),
+    ],
+)
+def test_scores_marks_and_codes_make_no_lists_and_no_classes(tmp_path, cells, classes):
+    assert classes_of(tmp_path, cells * 5) == classes
+
+
+def test_minus_one_beside_one_alone_is_asked_about(tmp_path):
+    with pytest.raises(InputError, match=r"-1 may mean 'no', or 'uncertain'.*'label:-1=0', or --uncertain negative"):
+        classes_of(tmp_path, ["-1", "1"] * 5)
+    for said in ({"means": ("label:-1=0",)}, {"uncertain": "negative"}):
+        cohort = cohort_of(tmp_path, "label", ["-1", "1"] * 5, **said)
+        np.testing.assert_array_equal(cohort.truth[:, 0], [0.0, 1.0] * 5)
 
 
 TICKED = [f"{'x' if i % 3 == 0 else ''},{'1' if i % 4 == 0 else ''},{i}" for i in range(24)]

@@ -11,7 +11,8 @@ from focusmap.audit.findings import AuditOptions, Finding, finding
 from focusmap.audit.table import label_columns
 from focusmap.basics import Json, Reason
 from focusmap.study import Cohort
-from focusmap.study.values import in_one_way, numbers_in
+from focusmap.study.measurements import numbers_in
+from focusmap.study.values import in_one_way
 
 TELLING_COLUMNS = (
     "sex", "gender", "age", "view", "view_position", "site", "hospital", "institution", "centre", "center", "source",

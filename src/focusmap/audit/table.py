@@ -16,11 +16,13 @@ from focusmap.audit.findings import Finding, finding, listed_values
 from focusmap.basics import Json, Reason
 from focusmap.study import Cohort, Split, Target, constant_targets, fold_split, patient_columns
 from focusmap.study.ids import SPELLINGS, names_nobody, spelled_twice
-from focusmap.study.values import no_number, numbers_in, says
+from focusmap.study.measurements import numbers_in
+from focusmap.study.values import no_number, says
 
 OLDEST = 120
 FAR = 10.0
 MIN_ROWS_FOR_CODES = 50
+FILLS = 4
 MAX_CODES = 12
 
 
@@ -46,7 +48,7 @@ def _odd_cells(name: str, cells: pd.Series, rows: pd.Series) -> list[tuple[int, 
     if n_filled == 0 or values.notna().sum() < 0.9 * n_filled:
         return []
     unknown = filled.isin([text for text in map(str, filled.unique()) if no_number(text) or says(text) is not None])
-    odd = (values.isna() & ~unknown) | _outside(name, values) | _lonely_code(values)
+    odd = (values.isna() & ~unknown) | _outside(name, values) | _lonely_code(values) | _filler(values)
     return [(int(row), cell) for row, cell in zip(rows[odd], filled[odd], strict=True)]
 
 
@@ -57,6 +59,16 @@ def _outside(name: str, values: pd.Series) -> pd.Series:
     low, high = values.quantile(0.25), values.quantile(0.75)
     reach = FAR * (high - low)
     return (values < low - reach) | (values > high + reach) if reach > 0 else pd.Series(False, index=values.index)
+
+
+def _filler(values: pd.Series) -> pd.Series:
+    """Return which numbers are -9, -99, ... below nothing but others from 0, or 99, 999, ... far above all others."""
+    found = pd.Series(False, index=values.index)
+    for code in (value for value in values.dropna().unique() if re.fullmatch(r"-9+|99+", f"{value:.0f}")):
+        others = values[values != code].dropna()
+        if len(others) and (others.min() >= 0 if code < 0 else others.max() * FILLS <= code):
+            found |= values == code
+    return found
 
 
 def _lonely_code(values: pd.Series) -> pd.Series:

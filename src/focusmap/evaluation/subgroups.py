@@ -15,7 +15,8 @@ from focusmap.evaluation.metrics import EvaluationOptions, patients_of, samples_
 from focusmap.evaluation.predictions import Predictions
 from focusmap.statistics import Distribution, Resampling, holm, resample
 from focusmap.statistics.intervals import bounded_interval, difference_interval, percentile_interval
-from focusmap.study.values import in_one_way, numbers_in
+from focusmap.study.measurements import numbers_in
+from focusmap.study.values import in_one_way
 
 # What is compared of each kind of target.
 COMPARED: Mapping[str, tuple[str, ...]] = {

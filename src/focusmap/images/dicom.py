@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
 
 DEFLATED = b"1.2.840.10008.1.2.1.99"
+FEWEST_FEEDS = 16
 LOOK_UP_MACROS = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
 
 
@@ -110,7 +111,9 @@ def parse(path: Path, *, with_pixels: bool = True) -> "FileDataset":
     from pydicom import dcmread
 
     with path.open("rb") as file:
-        head = file.read(4096)
+        head = file.read(2**16)
+    if _is_mangled(head):
+        raise UnreadableImageError("was changed on its way, as text: each line feed follows a return. Fetch it again")
     content = budget.read_content(path) if head.startswith(budget.GZIP) else None
     if (content or head).startswith(b"DICM"):
         # Some writers leave out the preamble and keep the sign behind it.
@@ -125,6 +128,12 @@ def parse(path: Path, *, with_pixels: bool = True) -> "FileDataset":
         if error.errno is not None:
             raise
         raise UnreadableImageError(f"cannot be decoded: its data set is damaged or cut off. {budget.AGAIN}") from None
+
+
+def _is_mangled(head: bytes) -> bool:
+    """Return whether every line feed follows a return, as a transfer as text leaves it, and there are many."""
+    n_feeds = head.count(b"\n")
+    return n_feeds >= FEWEST_FEEDS and head.count(b"\r\n") == n_feeds
 
 
 def _inflated(content: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ YBR = ("YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420")
 HALVED = ("YBR_FULL_422", "YBR_PARTIAL_422")
 KNOWN = (*GREY, PALETTE, "RGB", *YBR, "YBR_ICT", "YBR_RCT")
 ITEM = b"\xfe\xff\x00\xe0"
+STREAMS = (b"\xff\xd8", b"\xff\x4f")
+"""How streams of JPEG and JPEG-LS, and of JPEG 2000, begin."""
 # PS3.3 C.7.6.3.1.2: from YCbCr to red, green, blue; of the full range, and of 16 to 235.
 FULL = np.array([[1, 1, 1], [0, -0.114 * 1.772 / 0.587, 1.772], [1.402, -0.299 * 1.402 / 0.587, 0]], np.float32)
 PARTIAL = np.array([[1.1644, 1.1644, 1.1644], [0, -0.3917, 2.0173], [1.5960, -0.8129, 0]], np.float32)
@@ -120,17 +123,31 @@ def _refuse_several(content: bytes, n_bits: int) -> None:
     """Raise `UnreadableImageError` where pixels of several frames are there and NumberOfFrames is not."""
     packed = content.startswith(ITEM)
     if packed:
+        content = _with_table(content)
         length = int.from_bytes(content[4:8], "little")
-        offsets = np.frombuffer(content[8 : 8 + length // 4 * 4], "<u4").tolist()
+        offsets = np.frombuffer(content[8 : 8 + length // 4 * 4], "<u4").tolist() or list(_fragments(content))
         # Offsets of mere fragments lead to bytes that begin no stream.
         begins = [content[16 + length + offset : 18 + length + offset] for offset in offsets]
-        n_frames = begins.count(begins[0]) if begins else 1
+        n_frames = max(begins.count(begins[0]) if begins and (length or begins[0] in STREAMS) else 1, 1)
     else:
         n_frames = 8 * len(content) // max(n_bits, 1)
     if n_frames > 1 and (packed or 8 * len(content) == n_frames * n_bits):
         raise UnreadableImageError(
             f"NumberOfFrames is missing, and its pixels are those of {n_frames} frames. Export it again"
         )
+
+
+def _with_table(content: bytes) -> bytes:
+    """Return packed pixels with a table of offsets before them; some writers begin with the first frame."""
+    return ITEM + bytes(4) + content if content[8:10] in STREAMS else content
+
+
+def _fragments(content: bytes) -> Iterator[int]:
+    """Yield where each fragment behind an empty table of offsets begins, counted from the first."""
+    place = 8
+    while content[place : place + 4] == ITEM:
+        yield place - 8
+        place += 8 + int.from_bytes(content[place + 4 : place + 8], "little")
 
 
 def _has_value(dataset: "Dataset", keyword: str) -> bool:
@@ -299,7 +316,7 @@ def _packed(dataset: "FileDataset", layout: Layout, index: int) -> bytes:
     """Return the encoded bytes of a frame: by the table of offsets, or else by their own marks."""
     from pydicom.encaps import get_frame
 
-    content = dataset.PixelData
+    content = _with_table(dataset.PixelData)
     table = 8 + int.from_bytes(content[4:8], "little")
     bare = ITEM + bytes(4) + content[table:]
     extended = [words_of(dataset, name) for name in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")]

@@ -96,6 +96,7 @@ Layout: TypeAlias = Literal["mono", "rgb", "rgba"]
 # PNG (third edition) table 12: colour type 0 is grey, 2 is RGB, 4 is grey with alpha, 6 is RGB with alpha; 3 (palette)
 # goes to Pillow.
 FAST_LAYOUTS: dict[int, Layout] = {0: "mono", 2: "rgb", 6: "rgba"}
+PALETTE = 3
 SAMPLES = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}
 
 
@@ -106,6 +107,8 @@ def read_png(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG001 
     check_bytes(rows * columns * SAMPLES.get(colour_type, 4) * max(depth, 8) // 8, len(content))
     before = _chunks(content)
     _refuse_animation(before)
+    if colour_type == PALETTE and not before.get(b"PLTE"):
+        raise UnreadableImageError(f"says that its colours are in a palette and has none. {AGAIN}")
     layout = FAST_LAYOUTS.get(colour_type)
     if layout is None or depth < 8 or interlaced or _has_exif(content, before) or b"tRNS" in before:
         plane = _decode_deep_png(content) if depth == 16 else decode_with_pillow(content)

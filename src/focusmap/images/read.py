@@ -50,6 +50,21 @@ FORMATS = (
     Format("NIfTI", nifti.read_nifti, 4, b"ni2", NIFTI_SUFFIXES, nifti.nifti_shape),
 )
 SIGNATURE_BYTES = 348
+NO_IMAGES = {
+    b"PK\x03\x04": "packed by zip. Unpack it",
+    b"BZh": "packed by bzip2. Unpack it",
+    b"\xfd7zXZ": "packed by xz. Unpack it",
+    b"7z\xbc\xaf": "packed by 7-Zip. Unpack it",
+    b"Rar!": "packed by RAR. Unpack it",
+    b"\x1f\x8b": "packed twice by gzip. Unpack it",
+    b"<": "a page of HTML or XML, as servers send in place of a file. Fetch it again",
+    b"%PDF": "a PDF. Export its images",
+    b"\x00\x05\x16\x07": "what macOS notes beside a file. Take it out",
+    b"\x00\x00\x00\x18ftyp": "HEIC, AVIF or a film. Save it as PNG or JPEG",
+    b"\x00\x00\x00\x1cftyp": "HEIC, AVIF or a film. Save it as PNG or JPEG",
+    b"\x89PNG": "a PNG that was changed on its way, as text. Fetch it again",
+}
+"""How files begin that hold no image that can be read, and what is said of them."""
 MASK_REMEDY = "Write each mask in its image's own grid, or empty its cell in the label file."
 
 
@@ -195,6 +210,8 @@ def _recognise(path: Path) -> Format:
     for kind in FORMATS:
         if head[kind.offset : kind.offset + len(kind.magic)] == kind.magic:
             return kind
+    if what := next((what for sign, what in NO_IMAGES.items() if head.startswith(sign)), ""):
+        raise UnreadableImageError(f"is {what}")
     named = _named(path)
     if named is not None and (named.name == "DICOM" or (named.name == "NIfTI" and nifti.is_header(head))):
         return named

@@ -20,7 +20,8 @@ from focusmap.models.folder import load_model
 from focusmap.models.predict import Predicted, predict
 from focusmap.models.predictor import Predictor
 from focusmap.study import Cohort, Run, RunOptions, Samples, fit_covariates, learnt_by_any, load_cohort
-from focusmap.study.values import in_one_way, numbers_in
+from focusmap.study.measurements import numbers_in
+from focusmap.study.values import in_one_way
 
 DRIFT = "drift.json"
 MOST_IMAGES = 300

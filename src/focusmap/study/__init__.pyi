@@ -132,7 +132,7 @@ from .task import Target as Target
 from .task import TargetKind as TargetKind
 from .task import Task as Task
 from .task import check_learnable as check_learnable
-from .task import means_nothing_found as means_nothing_found
-from .task import plain_name as plain_name
 from .values import means_empty as means_empty
+from .values import means_nothing_found as means_nothing_found
 from .values import plain as plain
+from .values import plain_name as plain_name

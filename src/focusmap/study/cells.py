@@ -11,19 +11,9 @@ import pandas as pd
 from focusmap.basics import InputError, listed
 from focusmap.study.cohort import Cohort
 from focusmap.study.declaration import COVARIATE_KINDS
+from focusmap.study.measurements import Numbers, censored, of_limits, read_numbers
 from focusmap.study.roles import call_it_path, columns_of_images
-from focusmap.study.values import (
-    WRITTEN_OUT,
-    Numbers,
-    censored,
-    in_one_way,
-    list_sign,
-    means_empty,
-    no_number,
-    of_limits,
-    read_numbers,
-    split_list,
-)
+from focusmap.study.values import WRITTEN_OUT, in_one_way, list_sign, means_empty, no_number, split_list
 
 # Whole numbers of so few values are codes: sex 1 and 2, a diagnosis from 1 to 9.
 MAX_NUMBER_CODES = 12
@@ -181,15 +171,12 @@ def numbers_of(cells: Cells, decimal: str = "", unit: str | None = None) -> tupl
     texts = np.isnan(values) & cells.filled
     if texts.any():
         odd = cells.first(texts)
-        if censored(odd):
-            raise InputError(
-                f"{cells.where(texts)}: covariate {cells.name} {odd!r} is not a number ({int(texts.sum())} such "
-                f"cells).{of_limits(cells.name, odd)}"
-            )
+        remedy = of_limits(cells.name, odd) or (
+            f" Correct the cells, empty them, say --missing {cells.name}={odd}, or --covariate {cells.name}:category."
+        )
         raise InputError(
-            f"{cells.where(texts)}: covariate {cells.name} {odd!r} is not a number "
-            f"({int(texts.sum())} such cells). Correct the cells, empty them, say --missing "
-            f"{cells.name}={odd}, or --covariate {cells.name}:category."
+            f"{cells.where(texts)}: covariate {cells.name} {odd!r} is not a number ({int(texts.sum())} such cells)."
+            f"{remedy}"
         )
     infinite = np.isinf(values)
     if infinite.any():

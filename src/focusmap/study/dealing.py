@@ -16,8 +16,8 @@ from itertools import pairwise
 import numpy as np
 
 from focusmap.basics import InputError
+from focusmap.study.measurements import numbers_in
 from focusmap.study.task import Task
-from focusmap.study.values import numbers_in
 
 N_BINS = 4
 N_DEALS = 64

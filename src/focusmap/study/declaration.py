@@ -9,6 +9,7 @@ import pandas as pd
 
 from focusmap.basics import READ_AS, InputError, MissingFileError, Reason, suggest
 from focusmap.study import options, study, target_cells, targets
+from focusmap.study.measurements import censored
 from focusmap.study.roles import (
     PATH_COLUMNS,
     Roles,
@@ -19,7 +20,7 @@ from focusmap.study.roles import (
     require_column,
 )  # fmt: skip
 from focusmap.study.task import ANOMALY, UNLABELLED, Task
-from focusmap.study.values import TICKS, censored, plain, says
+from focusmap.study.values import TICKS, plain, says
 
 COVARIATE_KINDS = ("numeric", "category", "date", "codes")
 EXAMPLES = {"before": "VA=preVA", "missing": "grade=9", "means": "effusion:blank=no"}
@@ -136,6 +137,8 @@ def _infer(
         if spec.name in columns.named:
             raise InputError(f"column {spec.name!r} has another role and cannot be a target as well.")
     reserved = [*columns.named, "image_id", *patient_columns(table)]
+    uncertain = {"unknown": "-1", "negative": "0", "positive": "1"}[declaration.uncertain]
+    table = table if uncertain == "-1" else table.replace({"-1": uncertain, "-1.0": uncertain})
     inferred = WITHOUT_LABELS if declaration.unlabelled else targets.infer_task(table, specs, reserved)
     _check_labels(inferred.task, declaration)
     return inferred

@@ -7,26 +7,30 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from focusmap.basics import InputError, Reason, suggest
-from focusmap.study.task import JOIN, CellError, Target, TargetKind, means_nothing_found, plain_name
+from focusmap.study.measurements import censored, of_limits, read_numbers
+from focusmap.study.task import JOIN, CellError, Target, TargetKind
 from focusmap.study.values import (
     NO,
     UNCERTAIN,
     YES,
     alike,
-    censored,
     is_doubtful,
     means_empty,
+    means_nothing_found,
     no_number,
-    of_limits,
     plain,
-    read_numbers,
+    plain_name,
+    without_code,
     yes_and_no,
-)  # fmt: skip
+)
 
 MANY_CLASSES, MOST_WORDS = 50, 200
 GRADES = re.compile(r"\b(?:mild|moderate|severe|slight|minimal|marked|trace|low|high|early|late|grade|stage|轻|中|重)")
 BETWEEN = re.compile(r"(?<=\D)[\s_-]+(?=[\w(])|(?<=[\w)])[\s_-]+(?=[^\W\d]|\()")
 """What stands between two parts of a name that are not both numbers."""
+NOT = re.compile(r"(?:non?|not|un|without|w/o|keine?|ohne|sans|sin|无|非|未见|没有|不)\s*(.+)")
+MARKS = re.compile(r"\W*[*?!†‡#]+\W*$|[()\[\]{}]")
+"""Footnotes and doubts behind a name, and brackets in it."""
 FLAG_DIGITS, FLAG_WORDS = frozenset(("0", "1")), frozenset(YES | NO)
 
 
@@ -149,10 +153,10 @@ def in_one_spelling(cells: pd.Series, spec: TargetSpec) -> tuple[pd.Series, list
 
 
 def _refuse_nearly_alike(groups: Mapping[str, Sequence[str]], spec: TargetSpec) -> None:
-    """Raise `InputError` where two classes differ in signs between their parts only, as COVID19 and COVID-19 do."""
+    """Raise `InputError` where two classes differ in signs only, as COVID19 and COVID-19, or benign and benign? do."""
     joined: dict[str, str] = {}
     for word, texts in groups.items():
-        other = joined.setdefault(BETWEEN.sub("", word), word)
+        other = joined.setdefault(BETWEEN.sub("", MARKS.sub("", word)) or word, word)
         if other != word:
             both = f"{groups[other][0]!r} and {texts[0]!r}"
             classes = ",".join(sorted(found[0] for found in groups.values()))
@@ -182,14 +186,15 @@ def _classes_of(cells: pd.Series, values: list[str], spec: TargetSpec) -> tuple[
         return Target(spec.name), None
     if len(values) > 2 and spec.positive is None and not odd_texts(values):
         return Target(spec.name), Reason("yes-and-no", name=spec.name)
-    numbers = [value for value in values if _is_number(value)]
-    if len(values) == 2 and (len(numbers) < 2 or all(float(value).is_integer() for value in values)):
+    known = numbers_among(values)
+    numbers = list(known)
+    if len(values) == 2 and (len(numbers) < 2 or all(number.is_integer() for number in known.values())):
         return _two_classes(cells, values, spec)
     if spec.kind == "binary" and {"0", "1"} <= set(values):
         return Target(spec.name), None
     if spec.positive is not None and len(values) > 2 and not numbers:
         return _against_the_rest(values, spec.positive, spec)
-    are_shares = len(numbers) == len(values) and all(0 <= float(value) <= 1 for value in values)
+    are_shares = len(numbers) == len(values) and all(0 <= number <= 1 for number in known.values())
     is_soft = are_shares and spec.positive in (None, "1")
     if is_soft and numbers:
         return Target(spec.name), Reason("fractions", name=spec.name)
@@ -259,9 +264,16 @@ def _refuse_unknown_positive(values: list[str], spec: TargetSpec) -> None:
 
 def _two_classes(cells: pd.Series, values: list[str], spec: TargetSpec) -> tuple[Target, Reason | None]:
     _refuse_unknown_positive(values, spec)
-    words = yes_and_no(values)
-    negative = [value for value in values if means_nothing_found(value) or plain_name(value) in ("benign", "良性")]
-    negative = negative or [value for value in values if len(words) == 2 and words[value] == 0]
+    bare = [without_code(value) for value in values]
+    words = yes_and_no(bare)
+    negative = [
+        value
+        for value, name, other in zip(values, bare, bare[::-1], strict=True)
+        if means_nothing_found(value) or plain_name(name) in ("benign", "良性") or _is_negation(name, other)
+    ]
+    negative = negative or [
+        value for value, name in zip(values, bare, strict=True) if words.get(name) == 0 and len(words) == 2
+    ]
     rarer = min(values, key=lambda value: ((cells == value).sum(), [-ord(c) for c in value]))
     if spec.positive is not None:
         positive, code = spec.positive, ""
@@ -275,6 +287,16 @@ def _two_classes(cells: pd.Series, values: list[str], spec: TargetSpec) -> tuple
     option = f"--target {spec.name}:positive={other}"
     note = Reason(code, value=positive, name=spec.name, option=option) if code else None
     return Target(spec.name, "binary", (other, positive)), note
+
+
+def _is_negation(name: str, other: str) -> bool:
+    """Return whether a class is called as the other one is, with a word before it that means 'not'.
+
+    >>> _is_negation("无结节", "有结节"), _is_negation("non-tumour", "tumour"), _is_negation("nodule", "mass")
+    (True, True, False)
+    """
+    match = NOT.fullmatch(plain_name(name))
+    return match is not None and match[1] in (plain_name(other), plain_name(other).removeprefix("有"))
 
 
 def _many_classes(values: list[str], spec: TargetSpec) -> Target:
@@ -291,15 +313,20 @@ def _many_classes(values: list[str], spec: TargetSpec) -> Target:
 
 
 def _natural(value: str) -> tuple[int, float, str]:
-    return (0, float(value), value) if _is_number(value) else (1, 0.0, value)
+    number = numbers_among([value]).get(value)
+    return (1, 0.0, value) if number is None else (0, number, value)
 
 
-def _is_number(value: str) -> bool:
+def numbers_among(texts: Sequence[str]) -> dict[str, float]:
+    """Return the numbers without a unit that texts are; none where one of them may be two numbers.
+
+    >>> numbers_among(["0,5", "1", "mass", "5 mm"])
+    {'0,5': 0.5, '1': 1.0}
+    """
     try:
-        float(value)
-    except ValueError:
-        return False
-    return True
+        return read_numbers([text for text in texts if text[-1:].isdigit() or text[-1:] in ".,"]).values
+    except InputError:
+        return {}
 
 
 def is_flag(column: pd.Series, digits: frozenset[str] = FLAG_DIGITS) -> bool:

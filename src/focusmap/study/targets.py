@@ -100,6 +100,8 @@ def infer_task(table: pd.DataFrame, specs: Sequence[target_cells.TargetSpec], re
             raise InputError(
                 f"has no column {spec.name!r} to use as a target.{suggest(spec.name, columns)} Columns: {known}."
             )
+    for spec in specs:
+        _refuse_minus(table[spec.name], spec)
     _refuse_ticks(table, [spec.name for spec in specs if spec.kind != "continuous"], named=True)
     # So that it does not count as a class of its own.
     table = table.replace({"-1": "", "-1.0": ""})
@@ -165,6 +167,15 @@ def _refuse_twins(table: pd.DataFrame, flags: Sequence[str], columns: Sequence[s
             )
 
 
+def _refuse_minus(column: pd.Series, spec: target_cells.TargetSpec) -> None:
+    """Raise `InputError` where a column holds -1 and 1 alone: then -1 may be the other class, or uncertain."""
+    if spec.kind is None and not spec.classes and set(map(values.plain, map(str, column.unique()))) == {"-1", "1"}:
+        raise InputError(
+            f"target {spec.name!r} holds -1 and 1 alone: -1 may mean 'no', or 'uncertain', and nothing to "
+            f"tell apart is left. Say --means '{spec.name}:-1=0', or --uncertain negative."
+        )
+
+
 def _refuse_ticks(table: pd.DataFrame, columns: Sequence[str], *, named: bool) -> None:
     """Raise `InputError` where cells hold a tick or nothing: what is empty may be a no, or not known.
 
@@ -204,7 +215,7 @@ def _refuse_nearly_flags(table: pd.DataFrame, columns: Sequence[str]) -> None:
         is_odd = cells.isin(odd)
         n_odd, n_flags = int(is_odd.sum()), int((~is_odd & (cells != "")).sum())
         both = {"0", "1"} <= {values.plain(text) for text in texts}
-        share = TELLING if all(abs(number) >= 9 for number in _numbers_in(odd).values()) else NEARLY
+        share = TELLING if all(abs(number) >= 9 for number in target_cells.numbers_among(odd).values()) else NEARLY
         if both and n_odd and n_flags >= FEWEST_FLAGS and n_odd <= max(1, share * n_flags):
             row = int(is_odd.to_numpy().argmax()) + 2
             raise InputError(
@@ -227,7 +238,7 @@ def _list_sign(column: pd.Series, spec: target_cells.TargetSpec) -> str:
     texts = [text for text in map(str, column.str.strip().unique()) if not values.means_empty(text)]
     if len(texts) > MANY_LISTS or not any(sign in text.casefold() for text in texts for sign in SIGNS):
         return "|" if any("|" in text for text in texts) else ""
-    if len(_numbers_in(texts)) == len(texts):
+    if len(target_cells.numbers_among(texts)) == len(texts):
         return ""
     if not target_cells.odd_texts(texts):
         return ""
@@ -243,13 +254,6 @@ def _list_sign(column: pd.Series, spec: target_cells.TargetSpec) -> str:
             f"{spec.name}:multiclass."
         )
     return sign
-
-
-def _numbers_in(texts: Sequence[str]) -> dict[str, float]:
-    try:
-        return values.read_numbers(texts).values
-    except InputError:
-        return {}
 
 
 def _from_lists(column: pd.Series, name: str, sign: str) -> Inference:

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from focusmap.basics import InputError, Json, suggest
-from focusmap.study.values import alike, censored, means_empty, no_number, of_limits, plain, read_numbers, words_of
+from focusmap.study.measurements import of_limits, read_numbers
+from focusmap.study.values import alike, means_empty, no_number, plain, words_of
 
 TargetKind = Literal["binary", "multiclass", "ordinal", "continuous"]
 TARGET_KINDS: tuple[TargetKind, ...] = get_args(TargetKind)
@@ -17,30 +18,6 @@ OPTIONAL = ("earlier", "decimal", "unit")
 DEFAULT_THRESHOLD = 0.5
 # Between the classes that are the negative one together.
 JOIN = "|"
-# What a class without a finding is called in the label files of public data sets.
-NOTHING_FOUND = (
-    "normal", "healthy", "negative", "none", "no", "0", "false", "absent", "clear", "control", "background", "notumor",
-    "正常", "无异常", "未见异常", "健康", "阴性", "阴", "无", "否", "没有", "对照",
-)  # fmt: skip
-
-
-def means_nothing_found(name: str) -> bool:
-    """Return whether a class is called as one that says that nothing was found.
-
-    >>> [means_nothing_found(name) for name in ("Normal", "no_tumor", "No finding", "nodule")]
-    [True, True, True, False]
-    """
-    plain = plain_name(name)
-    return plain in NOTHING_FOUND or plain.startswith("no ")
-
-
-def plain_name(name: str) -> str:
-    """Return a name as it is compared with others: in small letters, with blanks between its words.
-
-    >>> plain_name(" No_Finding")
-    'no finding'
-    """
-    return name.strip().lower().replace("_", " ").replace("-", " ")
 
 
 @dataclass(frozen=True)
@@ -161,7 +138,7 @@ class Target:
             raise CellError(place, f"{self.name} {error}{options if ' may be ' in str(error) else ''}") from None
         for place, text in zip(places, texts, strict=True):
             if text not in found:
-                remedy = of_limits(self.name, text) if censored(text) else f" Not known? --missing {self.name}={text}"
+                remedy = of_limits(self.name, text) or f" Not known? --missing {self.name}={text}"
                 raise CellError(place, f"{self.name} {text!r} is not a number.{remedy}")
         return [self._checked(place, text, found[text]) for place, text in zip(places, texts, strict=True)]
 

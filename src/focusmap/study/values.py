@@ -7,10 +7,6 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-
-import numpy as np
-import pandas as pd
 
 from focusmap.basics import InputError
 
@@ -22,8 +18,10 @@ EMPTY = frozenset(
      "(leer)", "(vide)", "缺失", "缺", "缺如", "未填", "未录入", "未登记", "无数据", "无记录", "暂无", "未记录", "空"]
 )  # fmt: skip
 """Cells that say that nothing is known; so does what `ERROR_CELL` fits."""
-ERROR_CELL = re.compile(r"[?？.]*|#{2,}|err:\d+")
-"""Question marks, dots, cells that are too narrow to be shown, and errors of LibreOffice."""
+ERROR_CELL = re.compile(r"[?？.]*|#{2,}|err:\d+|\.[a-z_]")
+"""Question marks, dots, too narrow cells, errors of LibreOffice, and what Stata and SAS write for their kinds of it."""
+CODE = re.compile(r"\s*(?:\(?\d+\)?\s*[=:.)-]\s*)?(.*?)\s*(?:[(\[=:]\s*[-+]?\d*\s*[)\]]?)?\s*", re.DOTALL)
+"""A class with its code before or behind it: ``1=yes``, ``(1) yes``, ``yes (1)``, ``阳性(+)``."""
 DOUBTFUL = frozenset(
     ["unknown", "unk", "not known", "missing", "undefined", "not given", "no data", "tbd", "not done", "not assessed",
      "-", "--", "---", "/", "nd", "n.d", "n/d", "nk", "n/k", "not reported", "not recorded", "not stated", "not tested",
@@ -34,12 +32,14 @@ DOUBTFUL = frozenset(
 )  # fmt: skip
 """Cells that most likely do, though a class may be called so."""
 YES = frozenset(
-    ["1", "yes", "y", "true", "t", "positive", "pos", "present", "+", "(+)", "detected", "有", "是", "阳性", "阳", "真",
+    ["1", "yes", "y", "true", "t", "positive", "pos", "present", "+", "(+)", "detected", "checked", "ticked",
+     "有", "是", "阳性", "阳", "真",
      "存在", "对", "√", "✓", "✔", "☑", "陽性", "ja", "j", "wahr", "oui", "o", "vrai", "si", "sí", "s", "sim",
      "verdadero", "да", "はい", "有り", "あり"]
 )  # fmt: skip
 NO = frozenset(
-    ["0", "no", "n", "false", "f", "negative", "neg", "absent", "-", "(-)", "not detected", "无", "否", "阴性", "阴",
+    ["0", "no", "n", "false", "f", "negative", "neg", "absent", "-", "(-)", "not detected", "unchecked", "not checked",
+     "not present", "无", "否", "阴性", "阴",
      "假", "没有", "未见", "不是", "错", "×", "✗", "✘", "☐", "陰性", "無", "沒有", "nein", "falsch", "non", "faux",
      "falso", "não", "nao", "нет", "いいえ", "無し", "なし"]
 )  # fmt: skip
@@ -56,7 +56,6 @@ UNCERTAIN = frozenset(
 """Cells that, beside yes and no, say that the reader was not sure, or name a class of their own."""
 TICKS = frozenset(["x", "xx", "xxx", "(x)", "[x]", "*", "v", "•", "●", "■", "☒", "○", "◯", "〇", "✕"])
 """Cells that, beside nothing but empty ones, tick what is present."""
-CENSORED = re.compile(r"([<>≤≥＜＞]|&[lg]t;)=?\s*(\d[\d.,]*)\s*(?:[^\W\d_].*|%)?")
 LIST_SIGNS = ("|", ";", ",", "、", "\n", "\\", "/", "+", "&", "and", "和", "及", "与")
 MILD_SIGNS = ("\\", "/", "+", "&", "and", "和", "及", "与")
 """Signs and words that stand within the names of classes as often as between them."""
@@ -65,11 +64,11 @@ WRITTEN_LIST = re.compile(r"\s*[\[({].*[\])}]\s*", re.DOTALL)
 SURELY_WRITTEN = re.compile(r"""\s*(?:[\[({]\s*['"].*['"]\s*,?\s*[\])}]|\[.*\]|\{.*\})\s*""", re.DOTALL)
 VECTOR = re.compile(r"[\[({]?\s*[01](?:\.0*)?(?:[\s,;]+[01](?:\.0*)?)+\s*[\])}]?")
 ITEM = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"|([^,;\[\](){}'\"]+)")
-NUMBER = re.compile(r"([+-]?(?:\d[\d.,' ]*|[.,]\d+)(?:[eE][+-]?\d+)?)\s*((?:[^\W\d_]|[%‰°]).*)?")
+BARE = re.compile(r"[\d.]*")
 QUOTED = re.compile(r"b?(['\"])(.*)\1|[\[(]\s*(\w+)\s*[\])]", re.DOTALL)
 """How numpy and pandas write a text, or a list of one."""
 FLOATED = re.compile(r"([+-]?)0*(\d+?)(?:\.0*|,0{1,2})?(?:e[+-]?0+)?")
-APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼ`´", "'"))
+ENDS = " \t\r\n.;:,。、'\"“”„‟«»‹›‘’‚"
 
 
 def plain(text: str) -> str:
@@ -82,19 +81,18 @@ def plain(text: str) -> str:
         text = bare[2] or bare[3] or text
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
-        text = "".join(_dash(sign) for sign in text if unicodedata.category(sign) not in ("Cf", "Cc") or sign == "\n")
+        text = "".join(dash(sign) for sign in text if unicodedata.category(sign) not in ("Cf", "Cc") or sign == "\n")
         apart = unicodedata.normalize("NFD", text)
         text = unicodedata.normalize("NFC", "".join(sign for sign in apart if not "\u0300" <= sign <= "\u036f"))
-    small = re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", text.casefold().strip(" \t\r\n.;:,。、'\"")) or text.strip()
+    small = re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", text.casefold().strip(ENDS)) or text.strip()
+    if re.search(r"\. |\s[+/=]|[+/=]\s", small):
+        small = re.sub(r"\b(\w)\. (?=\w\b)", r"\1.", re.sub(r"\s*([+/=])\s*", r"\1", small)) or small
     number = FLOATED.fullmatch(small) if small[-1:].isdecimal() else None
     return small if number is None else number[1].removeprefix("+") + number[2]
 
 
-def _in_ascii(text: str) -> str:
-    return "".join(map(_dash, unicodedata.normalize("NFKC", text).translate(APOSTROPHES)))
-
-
-def _dash(sign: str) -> str:
+def dash(sign: str) -> str:
+    """Return a hyphen for every sign that looks like one."""
     return "-" if unicodedata.category(sign) == "Pd" or sign == "\N{MINUS SIGN}" else sign
 
 
@@ -104,13 +102,23 @@ def means_empty(cell: str) -> bool:
     >>> [means_empty(cell) for cell in ("NA", "#N/A", "?", ".", "none", "unknown", "-")]
     [True, True, True, True, False, False, False]
     """
-    word = plain(cell)
-    return word in EMPTY or cell.strip().casefold() in EMPTY or ERROR_CELL.fullmatch(word) is not None
+    word, bare = plain(cell), cell.strip().casefold()
+    return any(text in EMPTY or ERROR_CELL.fullmatch(text) for text in (word, bare))
 
 
 def is_doubtful(cell: str) -> bool:
     """Return whether a cell may say that nothing is known, or be a class."""
     return plain(cell) in DOUBTFUL
+
+
+def without_code(name: str) -> str:
+    """Return the name of a class without the code that stands beside it.
+
+    >>> [without_code(text) for text in ("1=yes", "(0) no", "No (0)", "阳性(+)", "T1a")]
+    ['yes', 'no', 'No', '阳性', 'T1a']
+    """
+    match = CODE.fullmatch(name)
+    return (match[1] if match else "") or name
 
 
 def no_number(cell: str) -> bool:
@@ -120,26 +128,6 @@ def no_number(cell: str) -> bool:
     [True, True, True, False, False]
     """
     return means_empty(cell) or (is_doubtful(cell) and plain(cell) != "none")
-
-
-def censored(cell: str) -> tuple[str, str] | None:
-    """Return on which side of which number a cell says that its value lies; None where it says no such thing.
-
-    >>> censored("<5"), censored("≥ 7,5 mm"), censored("5")
-    (('<', '5'), ('>', '7,5'), None)
-    """
-    match = CENSORED.fullmatch(cell.strip())
-    return (("<" if match[1] in ("<", "≤", "＜", "&lt;") else ">"), match[2]) if match else None
-
-
-def of_limits(name: str, cell: str) -> str:
-    """Return the question about a cell of a column that only says on which side of a number its value lies.
-
-    >>> of_limits("CRP", "<5")
-    " It may be the limit, or not known: say --means 'CRP:<N=N' or --means 'CRP:<N=unknown'."
-    """
-    side = (censored(cell) or "<")[0]
-    return f" It may be the limit, or not known: say --means '{name}:{side}N=N' or --means '{name}:{side}N=unknown'."
 
 
 def says(cell: str) -> int | None:
@@ -239,7 +227,8 @@ def list_sign(cells: Sequence[str]) -> tuple[str, bool]:
     if vector := next((cell for cell in cells if VECTOR.fullmatch(cell)), None):
         raise InputError(f"{vector!r} holds zeros and ones of several findings. Write a column of its own for each.")
     written = [cell for cell in cells if WRITTEN_LIST.fullmatch(cell)]
-    if written and (len(written) == len(cells) or all(SURELY_WRITTEN.fullmatch(cell) for cell in written)):
+    are_lists = any(len(split_list(cell, WRITTEN_OUT)) > 1 or "'" in cell or '"' in cell for cell in written)
+    if len(written) == len(cells) or (are_lists and all(SURELY_WRITTEN.fullmatch(cell) for cell in written)):
         return WRITTEN_OUT, True
     for sign in LIST_SIGNS[1:]:
         if (is_certain := _lists_by(sign, cells)) is not None:
@@ -258,6 +247,9 @@ def _lists_by(sign: str, cells: Sequence[str]) -> bool | None:
     """
     listed = list(dict.fromkeys(tuple(plain(part) for part in split_list(cell, sign)) for cell in cells))
     following = {(place, part) for place, parts in enumerate(listed) for part in parts[1:]}
+    if sign in MILD_SIGNS and all(BARE.fullmatch(part) for _, part in following):
+        # A score, such as Gleason's 3+4, or a ratio.
+        return None
     stands_in = [set(parts) for parts in listed]
     is_certain = all(
         any(part in parts for other, parts in enumerate(stands_in) if other != place) for place, part in following
@@ -267,125 +259,27 @@ def _lists_by(sign: str, cells: Sequence[str]) -> bool | None:
     return is_certain if following and (sign not in MILD_SIGNS or is_certain or is_whole) else None
 
 
-@dataclass(frozen=True)
-class Numbers:
-    """The numbers that texts of one column stand for, the unit that all of them name, and what a comma in them is.
+NOTHING_FOUND = (
+    "normal", "healthy", "negative", "none", "no", "0", "false", "absent", "clear", "control", "background", "notumor",
+    "正常", "无异常", "未见异常", "健康", "阴性", "阴", "无", "否", "没有", "对照",
+)  # fmt: skip
+"""What a class without a finding is called in the label files of public data sets."""
 
-    `unit` and `decimal` (``comma`` or ``point``) are empty where nothing says so.
+
+def means_nothing_found(name: str) -> bool:
+    """Return whether a class is called as one that says that nothing was found.
+
+    >>> [means_nothing_found(name) for name in ("Normal", "no_tumor", "(1) No finding", "无结节", "nodule")]
+    [True, True, True, True, False]
     """
-
-    values: dict[str, float]
-    unit: str = ""
-    decimal: str = ""
+    word = plain_name(without_code(name))
+    return word in NOTHING_FOUND or word.startswith(("no ", "无", "未见"))
 
 
-def read_numbers(texts: Sequence[str], decimal: str = "", unit: str | None = None) -> Numbers:
-    """Return the numbers of a column; texts that are none are left out.
+def plain_name(name: str) -> str:
+    """Return a name as it is compared with others: in small letters, with blanks between its words.
 
-    Parameters
-    ----------
-    texts
-        Different texts, none empty.
-    decimal
-        ``comma`` or ``point``: what a comma or a point before three digits means; empty: by the other texts.
-    unit
-        The unit that is expected, where one is named at all; None: any, the same throughout.
-
-    Raises
-    ------
-    InputError
-        If a text may be one of two numbers, or the units differ; it starts with the text.
-
-    >>> read_numbers(["0,5", "1,234", "2"]).values
-    {'0,5': 0.5, '1,234': 1.234, '2': 2.0}
-    >>> read_numbers(["1,234,567", "1,234"]).values
-    {'1,234,567': 1234567.0, '1,234': 1234.0}
-    >>> read_numbers(["5 mm", "7.5mm"])
-    Numbers(values={'5 mm': 5.0, '7.5mm': 7.5}, unit='mm', decimal='')
+    >>> plain_name(" No_Finding")
+    'no finding'
     """
-    values: dict[str, float] = {}
-    odd: dict[str, tuple[str, str]] = {}
-    units: dict[str, str] = {}
-    for text in texts:
-        try:
-            values[text] = float(text.replace("_", "?"))
-            units.setdefault("", text)
-        except ValueError:
-            clean = text.strip(" '\"") if text.isascii() else _in_ascii(text).strip(" '\"")
-            if match := NUMBER.fullmatch(clean):
-                odd[text] = re.sub(r"(?<=\d)[' ](?=\d{3}(?!\d))", "", match[1]).strip(), (match[2] or "").casefold()
-                units.setdefault(odd[text][1], text)
-    _refuse_units(units, unit)
-    comma = {"comma": True, "point": False}.get(decimal, _comma_is_decimal([number for number, _ in odd.values()]))
-    if comma and not decimal and (both := [t for t in values if re.fullmatch(r"[+-]?[1-9]\d{0,2}\.\d{3}", t)]):
-        raise InputError(f"{both[0]!r} may be {values[both[0]]:g} or {both[0].replace('.', '')}.")
-    for text, (number, _) in odd.items():
-        value = _number(text, number, comma)
-        if value is not None:
-            values[text] = value
-    kept = {text: values[text] for text in texts if text in values}
-    return Numbers(kept, next((name for name in units if name), ""), {True: "comma", False: "point", None: ""}[comma])
-
-
-def numbers_in(cells: Iterable[str]) -> np.ndarray:
-    """Return the numbers that cells are, ``(N,) float``; NaN for texts, and for all where two readings are left.
-
-    A column none of whose first hundred texts is a number has none.
-
-    >>> numbers_in(["1,5", "", "2", "a"]).tolist()
-    [1.5, nan, 2.0, nan]
-    """
-    codes, texts = pd.factorize(np.array([str(cell).strip() for cell in cells], dtype=object))
-    try:
-        some = any(read_numbers([text]).values for text in texts[:100] if not no_number(text))
-        values = read_numbers([text for text in texts if not no_number(text)]).values if some else {}
-    except InputError:
-        values = {}
-    return np.array([values.get(text, np.nan) for text in texts], dtype=np.float64)[codes]
-
-
-def _refuse_units(units: dict[str, str], expected: str | None) -> None:
-    if len(units) > 1:
-        (_, first), (_, second) = list(units.items())[:2]
-        raise InputError(f"{first!r} and {second!r} are not in one unit for certain. Write numbers in one unit, alone.")
-    named = next((name for name in units if name), "")
-    if expected is not None and named and named != expected:
-        what = f"in {expected}" if expected else "without a unit"
-        raise InputError(f"{units[named]!r} is in {named!r}; numbers {what} were expected.")
-
-
-def _comma_is_decimal(numbers: Sequence[str]) -> bool | None:
-    """Return what a comma is in a column by the numbers in which it can be only one thing; None where they differ."""
-    bare = [number.lstrip("+-") for number in numbers]
-    groups = any(re.fullmatch(r"\d{1,3}(?:,\d{3}){2,}(?:\.\d*)?|\d{1,3}(?:,\d{3})+\.\d*", digits) for digits in bare)
-    decimal = any(_is_decimal_comma(digits) for digits in bare)
-    return decimal if decimal != groups else None
-
-
-def _is_decimal_comma(digits: str) -> bool:
-    if "," not in digits:
-        return digits.count(".") > 1
-    head, _, tail = digits.partition(",")
-    if "," in tail or "." in tail:
-        return False
-    return len(tail) != 3 or not 1 <= len(head) <= 3 or head == "0" or "." in head
-
-
-def _number(text: str, number: str, comma: bool | None) -> float | None:
-    """Return the value of a number with commas or several points; None for what is no number."""
-    sign, digits = re.fullmatch(r"([+-]?)(.*)", number).groups()  # type: ignore[union-attr]
-    forms: list[str] = []
-    if re.fullmatch(r"(?:\d{1,3}(?:\.\d{3})*|\d*),\d*(?:[eE][+-]?\d+)?|\d{1,3}(?:\.\d{3}){2,}", digits):
-        forms.append(digits.replace(".", "").replace(",", "."))
-    if re.fullmatch(r"\d{1,3}(?:,\d{3})+(?:\.\d*)?", digits):
-        forms.append(digits.replace(",", ""))
-    if re.fullmatch(r"\d*\.?\d*(?:[eE][+-]?\d+)?", digits):
-        forms.append(digits)
-    if len(forms) > 1:
-        if comma is None:
-            raise InputError(f"{text!r} may be {float(forms[0]):g} or {float(forms[1]):g}.")
-        forms = forms[:1] if comma else forms[1:]
-    try:
-        return float(sign + forms[0]) if forms else None
-    except ValueError:
-        return None
+    return name.strip().lower().replace("_", " ").replace("-", " ")
