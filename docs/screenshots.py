@@ -1,7 +1,7 @@
-"""Take screenshots for docs/reading-room.md from a served run: python docs/screenshots.py RUN IMAGE... --out DIR.
+"""Take screenshots of a run, its report and its page: python docs/screenshots.py RUN IMAGE... --out DIR.
 
-They are build output, and lie in the ignored folder site/screenshots unless told otherwise. Needs the extras web and
-dev, and Chromium.
+They are build output, and lie in the ignored folder site/screenshots unless told otherwise; docs/report.png and
+docs/page.png are those of `focusmap demo`, in 256 colours. Needs the extras web and dev, and Chromium.
 """
 
 import argparse
@@ -60,19 +60,30 @@ def take(browser: Browser, address: str, images: list[Path], out: Path) -> None:
                 context.close()
 
 
+def take_report(browser: Browser, report: Path, out: Path) -> None:
+    """Write what a reader sees first of a report: the verdict, the results, a hit and a miss."""
+    page = browser.new_page(viewport={"width": 1040, "height": 1200})
+    page.goto(report.resolve().as_uri())
+    below = page.get_by_role("heading", name="Limitations").bounding_box()
+    height = below["y"] - 24 if below else 900
+    page.screenshot(path=out / "report.png", clip={"x": 0, "y": 0, "width": 1040, "height": height})
+    page.close()
+
+
 def main() -> None:
     """Serve the run, and take screenshots."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("images", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=Path("site/screenshots"))
-    told = parser.parse_args()
-    told.out.mkdir(parents=True, exist_ok=True)
-    with served(told.run) as address, sync_playwright() as playwright:
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    with served(options.run) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        take(browser, address, told.images, told.out)
+        take_report(browser, options.run / "report.html", options.out)
+        take(browser, address, options.images, options.out)
         browser.close()
-    print(f"screenshots: {told.out} ({len(list(told.out.glob('*.png')))})")
+    print(f"screenshots: {options.out} ({len(list(options.out.glob('*.png')))})")
 
 
 if __name__ == "__main__":
