@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import unicodedata
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,35 @@ def test_what_is_no_fold_is_refused(tmp_path, cell):
         cohort_of(tmp_path, "a.png", f",{cell}")
 
 
+def test_of_folds_and_another_cell_the_other_cell_is_wrong(tmp_path):
+    (tmp_path / "a.png").touch()
+    (tmp_path / "b.png").touch()
+    (tmp_path / "labels.csv").write_text("path,patient_id,label,fold\na.png,p1,1,1\nb.png,p2,0,1.5\n")
+    with pytest.raises(InputError, match=r"row 3: fold '1\.5' is not one of train"):
+        read_cohort(tmp_path / "labels.csv", Declaration(split="fold"))
+
+
+@pytest.mark.parametrize(("cell", "part"), [("Training set", "train"), ("validation_data", "tune"), ("测试组", "test")])
+def test_a_part_may_be_called_a_set(tmp_path, cell, part):
+    (tmp_path / "a.png").touch()
+    assert list(cohort_of(tmp_path, "a.png", f",{cell}").table["split_declared"]) == [part]
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("x" * 300 + ".png", "1 of 1 files in column 'path' are not in"),
+        ("a%2Epng", "a%2Epng is not there, but a.png is"),
+        ("' a.png '", ""),
+        ("“a.png”", ""),
+    ],
+)
+def test_a_path_in_quotes_or_of_any_length_is_one(tmp_path, cell, message):
+    (tmp_path / "a.png").touch()
+    with pytest.raises(MissingFileError, match=message) if message else nullcontext():
+        assert list(cohort_of(tmp_path, cell).table["path"]) == ["a.png"]
+
+
 def test_names_that_are_not_utf8_are_refused_with_the_remedy(tmp_path, capsys):
     tree = tmp_path / "tree"
     folder = os.fsencode(tree) + b"/b\xe9nin"
@@ -92,6 +122,12 @@ def test_a_table_with_such_a_name_is_not_written(tmp_path):
         ("a,label,1,1,5,5", r"1 are of images that the table lacks \(a; did you mean a.png\?\)"),
         ("folder/A.PNG,label,1,1,5,5", r"lacks \(folder/A.PNG; did you mean a.png\?\)"),
         ("a.png,label,1,1,5,5", "^1 in 1 images; used to score heat maps$"),
+        ("a.png,label,1,1,5,5\na.png,label,1,1,5,5", "^1 in 1 images"),
+        (
+            "b.png,label,,,,\na.png,label,1,1,5,5\nb.png,No finding,NaN,NaN,NaN,NaN",
+            "^1 in 1 images; used to score heat maps$",
+        ),
+        ('a.png,label,"1,5",1 px,5,5', "^1 in 1 images"),
     ],
 )
 def test_boxes_that_do_not_apply_are_counted(tmp_path, box, words):

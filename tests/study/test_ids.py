@@ -134,6 +134,24 @@ def test_ids_that_a_spreadsheet_rounded_are_refused(tmp_path):
     assert len(cohort_of(tmp_path, ["1.23456789012E+11", "7"])) == 2
 
 
+@pytest.mark.parametrize("cell", ["3-Jan", "03. Mär", "Jan-99", "12 Dez."])
+def test_ids_that_a_spreadsheet_turned_into_dates_are_refused(tmp_path, cell):
+    with pytest.raises(InputError, match=r"row 2: patient_id .* was turned into a date by a spreadsheet.*Format"):
+        cohort_of(tmp_path, [cell, "3-14", "p2"])
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["\\N", "nan^nan", "None None", "[object Object]", "PatientID", "No name", "n.b.", "to be assigned", "ditto"],
+)
+def test_what_systems_write_for_nobody_is_nobody(cell):
+    assert names_nobody(cell)
+
+
+def test_a_day_with_its_month_in_letters_is_that_day():
+    assert normal_id("03-May-2021") == normal_id("3. Mai 2021") == normal_id("20210503")
+
+
 def external_case(tmp_path: Path, declaration: Declaration = Declaration()) -> tuple[Run, Cohort]:
     run, own = Run(tmp_path / "run"), cohort_of(tmp_path / "own", ["17", "18", "19"])
     write_study(own.study, run.study)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from focusmap.images import parse
-from focusmap.study.ids import may_be_dicom
+from focusmap.study.paths import may_be_dicom
 
 if TYPE_CHECKING:
     from PIL.Image import Image

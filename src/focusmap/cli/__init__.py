@@ -4,6 +4,7 @@ Nothing heavy is imported before a command runs, so that ``focusmap --help`` is 
 """
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,12 @@ COMMANDS = {
     "doctor": ("about", "what is installed, what is missing, and how to install it"),
     "completion": ("about", "a script for Tab completion of commands and options, for bash or zsh"),
 }
+
+OF_THE_DISK = (
+    errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENAMETOOLONG, errno.ENOTDIR,
+    errno.EISDIR, errno.ELOOP, errno.EFBIG,
+)  # fmt: skip
+"""Errors of the disk, or of a name that it does not have, which are no fault of ours."""
 
 EPILOG = """\
 start here:
@@ -113,7 +120,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _guarded(parsed: argparse.Namespace) -> int:
     """Turn the errors we raise on purpose into one message and an exit code; all others are bugs."""
-    import errno
 
     from focusmap.basics import FocusmapError
     from focusmap.images import raised_budget
@@ -136,7 +142,7 @@ def _guarded(parsed: argparse.Namespace) -> int:
         sys.stderr.close()
         return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.errno not in OF_THE_DISK:
             raise
         print(f"focusmap {name}: {error.filename or 'the disk'}: {error.strerror}.", file=sys.stderr)
         return 2

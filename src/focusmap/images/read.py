@@ -2,7 +2,7 @@
 
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -173,8 +173,9 @@ def _links_out(folder: Path, names: Iterable[str]) -> Iterator[str]:
     for name in names:
         file = folder / name
         file = real(file.parent) / file.name
-        if not (file.resolve() if file.is_symlink() else file).is_relative_to(home):
-            yield name
+        with suppress(OSError):  # a name that is too long leads nowhere
+            if not (file.resolve() if file.is_symlink() else file).is_relative_to(home):
+                yield name
 
 
 def image_files(folder: Path, *, follow_links: bool = False) -> list[Path]:

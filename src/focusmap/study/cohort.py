@@ -12,7 +12,7 @@ import pandas as pd
 
 from focusmap.basics import READ_AS, InputError, MissingFileError, read_table, suggest, without_units, write_table
 from focusmap.images import refuse_links_out
-from focusmap.study import ids, options
+from focusmap.study import ids, options, paths
 from focusmap.study.declaration import column_of, declare_study, meant
 from focusmap.study.study import Study, read_study
 from focusmap.study.task import ANOMALY, UNLABELLED, CellError, Task
@@ -21,6 +21,7 @@ from focusmap.study.values import alike, means_empty, plain, split_list
 INVISIBLE = r"[\u200b-\u200f\u2060\ufeff\u00ad]"
 FOLD = re.compile(r"(?:(?:folds?|f|k|cv|split|part|折|第)[\s_:#-]*)?(\d+)(?:\.0+|e\+?0+)?(?: ?(?:of|/) ?\d+)?\s*折?")
 COUNTED = "rows are counted"
+SET = re.compile(r"(?:(?<=\w) ?(?:set|data|dataset|split|cohort|组))+$")
 COHORT_FILE, IMAGES_FILE = "cohort.csv", "pictures.csv"
 SPLIT_NAMES = {
     "train": "train", "training": "train",
@@ -240,7 +241,7 @@ def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
         replace(study.task.target(name), name=column).encode(list(raw[column]))
     ids.refuse_repeats(table, study.task.names)
     if study.path_column is not None:
-        ids.refuse_missing(study.label_file, study.images, table, "path")
+        paths.refuse_missing(study.label_file, study.images, table, "path")
         refuse_links_out(study.images, table["path"], follow=study.follow_links)
     return Cohort(study, table, given)
 
@@ -317,13 +318,16 @@ def _columns_there(lacking: Sequence[str], raw: pd.DataFrame) -> str:
 def _splits(column: pd.Series, name: str) -> list[str]:
     cells = column.str.strip()
     # A column with a gap makes 0.0 of fold 0; people write "fold 0" and "Train ".
-    words = {str(text): "" if means_empty(text) else plain(text) for text in cells.unique()}
+    words = {str(text): "" if means_empty(text) else SET.sub("", plain(text)) for text in cells.unique()}
     folds = {text: match[1] if (match := FOLD.fullmatch(word)) else word for text, word in words.items()}
     if all(fold == "" or fold.isdecimal() for fold in folds.values()) and any(folds.values()):
         return [folds[text] for text in cells]
     parts = cells.map({text: SPLIT_NAMES.get(word) for text, word in words.items()})
     unknown = np.flatnonzero(parts.isna())
+    texts = np.flatnonzero(parts.isna() & ~cells.map({text: fold.isdecimal() for text, fold in folds.items()}))
     if len(unknown):
+        # Among numbers of folds it is the other cell that is wrong.
+        unknown = texts if len(texts) else unknown
         cell = cells.iloc[unknown[0]]
         known = "train, tune (validation, val, valid, dev), test, empty, or fold numbers"
         raise InputError(f"row {unknown[0] + 2}: {name} {cell!r} is not one of {known}.")
@@ -337,9 +341,9 @@ def _masks(study: Study, raw: pd.DataFrame) -> pd.DataFrame:
     masks = pd.DataFrame({role: raw[column].str.strip() for role, column in columns.items()}, index=raw.index)
     for role in masks:
         for i in np.flatnonzero(masks[role] != ""):
-            masks.loc[i, role] = ids.relative_path(str(masks[role].iloc[i]), int(i) + 2)
+            masks.loc[i, role] = paths.relative_path(str(masks[role].iloc[i]), int(i) + 2)
         placed = masks.assign(row=np.arange(2, len(raw) + 2))
-        ids.refuse_missing(study.label_file, study.images, placed, str(role))
+        paths.refuse_missing(study.label_file, study.images, placed, str(role))
         refuse_links_out(study.images, masks[role][masks[role] != ""], follow=study.follow_links)
     return masks
 

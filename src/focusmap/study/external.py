@@ -15,6 +15,7 @@ from focusmap.study import cases, ids, recipe_parts
 from focusmap.study.cohort import Cohort, load_cohort, read_cohort, read_columns
 from focusmap.study.declaration import column_of
 from focusmap.study.options import Declaration, RunOptions
+from focusmap.study.paths import refuse_missing, relative_path
 from focusmap.study.recipe import read_recipe
 from focusmap.study.roles import NO_PATH, find_roles, require_column
 from focusmap.study.run import Run
@@ -72,14 +73,14 @@ def read_roster(file: Path, own: Study, images: Path | None = None) -> Roster:
     paths, patients = None, None
     try:
         if roles.path is not None:
-            paths = [ids.relative_path(cell, row) for cell, row in zip(cells[roles.path], rows, strict=True)]
+            paths = [relative_path(cell, row) for cell, row in zip(cells[roles.path], rows, strict=True)]
         if roles.patient is not None:
             ids.refuse_nobody(cells[roles.patient], roles.patient)
             patients = tuple(map(ids.normal_id if own.same_patient else str, cells[roles.patient]))
     except InputError as error:
         raise InputError(f"{file} {error}") from None
     if paths is not None:
-        ids.refuse_missing(file, folder, pd.DataFrame({"row": rows, "path": paths}), "path")
+        refuse_missing(file, folder, pd.DataFrame({"row": rows, "path": paths}), "path")
         refuse_links_out(folder, paths, follow=own.follow_links)
     named = cells[roles.image_id] if roles.image_id else paths or [f"row{row}" for row in rows]
     files = None if paths is None else tuple(folder / name for name in paths)

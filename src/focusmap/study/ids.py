@@ -1,4 +1,4 @@
-"""What the rows of a label file are called: one normal form of ids, in which all commands compare patients; and paths.
+"""What the rows of a label file are called: one normal form of ids, in which all commands compare patients.
 
 Spreadsheets, databases and people write one id in many forms. Two ids are one in the normal form if they differ only in
 
@@ -18,17 +18,16 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
-from focusmap.basics import IMAGE_SUFFIX, SHOWN, InputError, MissingFileError, listed
+from focusmap.basics import SHOWN, InputError, listed
+from focusmap.study.paths import may_be_dicom, relative_path
 from focusmap.study.study import Study
-from focusmap.study.values import DOUBTFUL, plain
+from focusmap.study.values import DOUBTFUL
 
 HEADER_PATIENT = "PatientID of the DICOM header"
-DICOM_SUFFIX = re.compile(r"\.(?:dcm|dicom|ima)(?:\.gz)?$", re.IGNORECASE)
 SPELLINGS = "same-patient-two-spellings"
 LOOK_ALIKES = str.maketrans(
     "авеікмнорстухјѕԁһαβεζηικμνορτυχ",
@@ -53,12 +52,14 @@ NOBODY = frozenset(
         "private", "confidential", "undef", "void", "true", "false", "spill", "calc", "gettingdata", "keineangabe",
         "leer", "vide", "vacio", "sconosciuto", "inf", "infinity", "unassigned", "1qnan", "1ind", "未知", "不详",
         "不明", "缺失", "空", "无", "無", "没有", "匿名", "保密", "待定", "佚名", "未提供", "未填", "暂无", "缺",
-        "未录入", "未登记", "无名氏", "неизвестно",
+        "未录入", "未登记", "无名氏", "неизвестно", "noname", "unkn", "unnamed", "keine", "ditto",
+        "objectobject", "无名",
+        "tobeassigned", "pending", "seenote", "patient", "patientid", "subject", "subjectid", "participant", "id",
         *(word.replace(" ", "") for word in DOUBTFUL if " " in word),
     ]
 )  # fmt: skip
 NOBODY |= {word.translate(LOOK_ALIKES) for word in NOBODY}
-NOBODY_BY_SIGNS = frozenset(["n/d", "n.d", "n/k", "n.k", "k.a", "n.n", "n. n"])
+NOBODY_BY_SIGNS = frozenset(["\\n", "n.b", "n/d", "n.d", "n/k", "n.k", "k.a", "n.n", "n. n"])
 """What means nobody with its signs, and may be somebody's initials without."""
 INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0\u2800\u034f\u17b4\u17b5")
 GROUPED = re.compile(r"\d{1,3}(?:,\d{2,3})*,\d{3}(?:\.0+)?|\d{1,3}(?:[. ]\d{3})+(?:,0+)?")
@@ -67,6 +68,10 @@ DAY = re.compile(
     r"(?:((?:19|20)\d\d)[-/._](\d{1,2})[-/._](\d{1,2})|(\d{1,2})([-/._])(\d{1,2})\5((?:19|20)\d\d))"
     r"(?:[ t]0?0:00(?::00)?(?:\.0+)?z?)?"
 )
+MONTHS = ("jan", "feb", "mar|mär|mrz", "apr", "may|mai", "jun", "jul", "aug", "sep", "oct|okt", "nov", "dec|dez")
+DATED = re.compile(rf"(?:\d{{1,2}}[-. /]{{1,2}}(?:{'|'.join(MONTHS)})\.?|(?:{'|'.join(MONTHS)})[-. ]\d\d)")
+"""A day without its year, or a month: what spreadsheets make of ids such as 3-1 and 1-1999."""
+NAMED_DAY = re.compile(r"(\d{1,2})[-. /]+([^\W\d]{3})[^\W\d]*[-. ,/]+((?:19|20)\d\d)")
 PARTS = re.compile(r"\d+|[^\W\d_]+|[^\w\s\-/\\^.,:;|·•()\[\]{}<>#№°º=?!*~]+")
 USUAL = re.compile(r"([A-Za-z]*)0*([1-9][0-9]*)")
 """A word, perhaps, and a number: most ids, and quickly told."""
@@ -110,7 +115,12 @@ def names_nobody(text: str) -> bool:
         return False
     plain = _plain(text)
     letters = "".join(sign for sign in plain if sign.isalnum())
-    is_word = letters in NOBODY or set(letters) == {"x"} or plain.strip("() .") in NOBODY_BY_SIGNS
+    is_word = (
+        letters in NOBODY
+        or re.sub(r"^(.+)\1$", r"\1", letters) in NOBODY
+        or set(letters) == {"x"}
+        or plain.strip("() .") in NOBODY_BY_SIGNS
+    )
     return is_word or re.fullmatch(r"-\s*\d+(?:[.,]0+)?|err:\d+", plain) is not None
 
 
@@ -147,13 +157,14 @@ def refuse_nobody(patients: "pd.Series[str]", column: str, rows: np.ndarray | No
         if said:
             remedy = f"Write who it is, take the rows out, or rename a patient who is called so. {remedy}"
         raise InputError(f"row {_listed(lines[wrong])}: {fact} in {wrong.sum()} of {len(patients)} rows. {remedy}")
-    lost = patients.isin([name for name in patients.unique() if _is_rounded(str(name))]).to_numpy(dtype=bool)
-    if lost.any():
-        raise InputError(
-            f"row {_listed(lines[lost])}: {column} {patients[lost].iloc[0]!r} was rounded by a spreadsheet, so that "
-            f"different patients may be written alike ({lost.sum()} such cells). Format the column as text there, "
-            "fetch the ids anew, and save it again."
-        )
+    for is_lost, became in ((_is_rounded, "rounded"), (_is_dated, "turned into a date")):
+        lost = patients.isin([name for name in patients.unique() if is_lost(str(name))]).to_numpy(dtype=bool)
+        if lost.any():
+            raise InputError(
+                f"row {_listed(lines[lost])}: {column} {patients[lost].iloc[0]!r} was {became} by a spreadsheet, so "
+                f"that different patients may be written alike ({lost.sum()} such cells). Format the column as text "
+                "there, fetch the ids anew, and save it again."
+            )
 
 
 def spelled_twice(ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -213,6 +224,9 @@ def _simple(sign: str) -> str:
 
 def _day(plain: str) -> str:
     """Return a day as eight digits; an empty string for anything else, and where the day may be the month."""
+    if named := NAMED_DAY.fullmatch(plain):
+        month = next((n for n, names in enumerate(MONTHS, 1) if named[2] in names.split("|")), 0)
+        return f"{named[3]}{month:02d}{int(named[1]):02d}" if month else ""
     match = DAY.fullmatch(plain)
     if match is None:
         return ""
@@ -243,6 +257,10 @@ def _is_rounded(text: str) -> bool:
     if match is None or not (match[2] or match[3]):
         return False
     return int(match[4]) > max(len(match[2] or ""), LONGEST_SURE - 1)
+
+
+def _is_dated(text: str) -> bool:
+    return DATED.fullmatch(text.strip().casefold()) is not None
 
 
 def _listed(rows: np.ndarray) -> str:
@@ -286,29 +304,6 @@ def with_header_patients(study: Study, raw: pd.DataFrame) -> tuple[Study, pd.Dat
     return taken, raw.assign(**{HEADER_PATIENT: cells.map(owner_of)})
 
 
-def may_be_dicom(name: str) -> bool:
-    """Return whether a file may be DICOM by its name: by its suffix, or because it has none of another image.
-
-    >>> may_be_dicom("a.dcm"), may_be_dicom("IM0001"), may_be_dicom("1.2.840.113619"), may_be_dicom("a.png")
-    (True, True, True, False)
-    """
-    return DICOM_SUFFIX.search(name) is not None or IMAGE_SUFFIX.search(name) is None
-
-
-def relative_path(cell: str, row: int, case: str = "") -> str:
-    """Return the path in a cell; `InputError`, with the case if there is one, if it is empty, absolute, or leaves."""
-    text = cell.strip().replace("\\", "/")
-    if not text:
-        whose = f" (case {case!r} has no image there; leave the row out)" if case else ""
-        raise InputError(f"row {row}: the path is empty{whose}.")
-    path = PurePosixPath(text)
-    if path.is_absolute() or text[1:3] == ":/":
-        raise InputError(f"row {row}: path {text!r} is absolute. Write it relative to the folder given by --images.")
-    if ".." in path.parts:
-        raise InputError(f"row {row}: path {text!r} leaves the images folder. Remove '..' from it.")
-    return str(path)
-
-
 def refuse_repeats(table: pd.DataFrame, names: Sequence[str]) -> None:
     """One image stands in one row; twice with different labels is a contradiction."""
     for key in ("path", "image_id"):
@@ -323,53 +318,6 @@ def refuse_repeats(table: pd.DataFrame, names: Sequence[str]) -> None:
         others = repeated[key].nunique() - 1
         more = f" ({others} more {key}s repeat)" if others else ""
         raise InputError(f"rows {lines}: duplicate {key} {name!r}{more}. Keep one row per image.")
-
-
-def refuse_missing(label_file: Path, images: Path, table: pd.DataFrame, column: str) -> None:
-    """Raise `MissingFileError` where a file that `column` names (``row`` says where) is not in the folder `images`."""
-    missing = [
-        (row, path)
-        for row, path in zip(table["row"], table[column], strict=True)
-        if path and not (images / path).is_file()
-    ]
-    if missing:
-        near = [_near_miss(images, path) for _, path in missing[:SHOWN]] + [""] * len(missing[SHOWN:])
-        shown = listed([f"row {row}: {path}{why}" for (row, path), why in zip(missing, near, strict=True)])
-        raise MissingFileError(
-            f"{label_file}: {len(missing)} of {len(table)} files in column {column!r} are not in {images}: "
-            f"{shown}. Say where the images are with --images."
-        )
-
-
-def _near_miss(images: Path, path: str) -> str:
-    """Return what is there in the place of a file that is not, as the end of a sentence; empty where nothing is near.
-
-    >>> _near_miss(Path(), ".")
-    ' is a folder; name a file in it, or make one of its series with focusmap convert'
-    """
-    file = images / path
-    if file.is_dir():
-        return " is a folder; name a file in it, or make one of its series with focusmap convert"
-    tail = PurePosixPath(*PurePosixPath(path).parts[1:])
-    if tail.name and (images / tail).is_file():
-        return f" is not there, but {tail} is: --images names the folder that the paths begin in"
-    try:
-        names = sorted(entry.name for entry in file.parent.iterdir())
-    except OSError:
-        return f": there is no folder {file.parent}"
-    for name in names:
-        if unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", file.name):
-            return f" differs in Unicode form (composed and decomposed letters) from {name!r}, which is there"
-    for name in names:
-        if name.casefold() == file.name.casefold():
-            return f" differs in case from {name}, which is there"
-    stem = IMAGE_SUFFIX.sub("", file.name)
-    for name in names:
-        if IMAGE_SUFFIX.search(name) and IMAGE_SUFFIX.sub("", name) in (stem, file.name):
-            return f" is not there, but {name} is"
-    alike = {plain(IMAGE_SUFFIX.sub("", name)): name for name in names}
-    near = alike.get(plain(stem))
-    return f" is not there, but {near} is" if near else ""
 
 
 def _image_ids(study: Study, raw: pd.DataFrame, table: pd.DataFrame) -> list[str]:

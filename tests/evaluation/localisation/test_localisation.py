@@ -259,6 +259,7 @@ def test_what_scores_maps_is_said_before_anything_is_learnt(planted, tmp_path):
     [
         ("image_id,finding,x,y,w\na,nodule,1,1,1\n", r"boxes.csv: lacks the column\(s\) h"),
         ("image_id,finding,x,y,w,h\na,nodule,1,1,0,1\n", "boxes.csv row 2: 1, 1, 0, 1 is not a box"),
+        ("image_id,finding,x,y,w,h\na,nodule,.1,.2,.5,1\n", "seem to be shares of the images"),
         ("image_id,finding,x,y,w,h\na,nodule,1,?,2,1\n", "row 2: 1, ?, 2, 1 is not a box".replace("?", r"\?")),
     ],
 )

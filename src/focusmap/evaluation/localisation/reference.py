@@ -9,7 +9,8 @@ import pandas as pd
 
 from focusmap.basics import InputError, MissingFileError, nearest, read_table
 from focusmap.images import MASK_REMEDY, mask_misfit, read_image, read_mask, read_shape
-from focusmap.study import Cohort, Task, plain
+from focusmap.study import Cohort, Task, means_empty, plain
+from focusmap.study.measurements import numbers_in
 
 BOX_COLUMNS = ("image_id", "finding", "x", "y", "w", "h")
 SIDES = ["x", "y", "w", "h"]
@@ -181,18 +182,21 @@ def target_of(task: Task, label: str) -> str:
 def read_boxes(path: Path, cohort: Cohort) -> Boxes:
     """Return the boxes of a CSV file with the columns ``image_id, finding, x, y, w, h`` (pixels of the source).
 
-    A finding is a label of the task, or a class of one of its targets. Where a column ``path`` stands too, it
+    Numbers may have decimal commas and a unit; rows with no number in them are of images without a box. A finding is a
+    label of the task, or a class of one of its targets. Where a column ``path`` stands too, it
     finds the image if the image_id does not.
 
     Raises
     ------
     InputError
-        If a column is missing, or a side is not a number or a size not above 0.
+        If a column is missing, a side is not a number or a size not above 0, or all are shares of the images.
     """
     table = read_table(path)
     missing = [name for name in BOX_COLUMNS if name not in table]
     if missing:
         raise InputError(f"{path}: lacks the column(s) {', '.join(missing)}; {', '.join(BOX_COLUMNS)} are expected.")
+    # A row of an image without a finding has no box, and one box in two rows is one.
+    table = table[~table[SIDES].map(means_empty).all(axis=1)].drop_duplicates([*BOX_COLUMNS])
     sides = _sides(path, table)
     images, labels = _image_ids(table, cohort), [_label_of(cohort.task, name) for name in table["finding"]]
     grouped: dict[tuple[str, str], list[np.ndarray]] = {}
@@ -249,11 +253,14 @@ def _image_near(image_id: str, cohort: Cohort) -> str:
 
 
 def _sides(path: Path, table: pd.DataFrame) -> np.ndarray:
-    sides: np.ndarray = table[SIDES].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    sides = np.stack([numbers_in(table[name]) for name in SIDES], axis=1) if len(table) else np.empty((0, 4))
     wrong = np.flatnonzero(~np.isfinite(sides).all(axis=1) | (sides[:, 2:] <= 0).any(axis=1))
     if len(wrong):
         cells = ", ".join(table[SIDES].iloc[wrong[0]])
-        raise InputError(f"{path} row {wrong[0] + 2}: {cells} is not a box; x, y and a w and h above 0 are expected.")
+        row = table.index[wrong[0]] + 2
+        raise InputError(f"{path} row {row}: {cells} is not a box; x, y and a w and h above 0 are expected.")
+    if len(sides) and sides.max() <= 1:
+        raise InputError(f"{path}: no side is above 1; they seem to be shares of the images. Write them in pixels.")
     return sides
 
 
