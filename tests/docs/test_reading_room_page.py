@@ -26,7 +26,7 @@ def test_its_limits_are_those_of_the_code() -> None:
     assert f"`--largest` {usual.largest} MiB" in PAGE
     assert f"`--keep` {usual.keep:g} minutes" in PAGE
     assert f"`--seconds` {usual.seconds:g}, `--memory` {usual.memory:g} GiB" in PAGE
-    assert f"at least {SHORTEST_TOKEN} signs" in PAGE
+    assert f"at least {SHORTEST_TOKEN} characters" in PAGE
     assert (MOST_UNZIPPED, MOST_UPLOADS) == (4, 8)
     assert {f"{MOST_FILES:,}", f"{MOST_WAITING:,}"} <= set(re.findall(r"[\d,]+\d", PAGE))
 
