@@ -171,3 +171,13 @@ def test_pydicoms_own_slice_is_read_as_every_frame_was(tmp_path):
     source = pydicom.data.get_testdata_file("CT_small.dcm")
     with pytest.raises(InputError, match="one slice"):
         convert(type(tmp_path)(source), tmp_path / "out", ConvertRequest(volumes=True))
+
+
+def test_slices_without_the_name_of_their_series_say_so(tmp_path):
+    series(tmp_path / "in")
+    for path in (tmp_path / "in").iterdir():
+        made = pydicom.dcmread(path)
+        del made.SeriesInstanceUID
+        made.save_as(path)
+    with pytest.raises(InputError, match=r"holds one slice.*It does not say its SeriesInstanceUID"):
+        converted(tmp_path / "in", tmp_path / "out")

@@ -128,3 +128,23 @@ def test_readers_may_spell_classes_and_gaps_in_their_own_way(tmp_path):
     assert readings.votes["label"].tolist() == [[0, 0], [1, -1], [1, -1]]
     table.write_text("path,reader,sick\na.png,r1,yes\na.png,r2,1\nb.png,r1,No\nb.png,r2,0\nc.png,r1,unknown\n")
     assert read_readings(table).votes["sick"].tolist() == [[1, 1], [0, 0], [-1, -1]]
+
+
+def test_one_path_in_two_forms_is_one_image(read):
+    """Blanks, quotes and ``./`` make no second image; capitals may, and are asked about."""
+    rows = ["a.png,ann,1", "./a.png,bob,1", "'b.png',ann,0", "b.png,bob,1"]
+    assert read("\n".join(["path,reader,mass", *rows])).names == ("a.png", "b.png")
+    with pytest.raises(InputError, match=r"path 'a\.png' and 'A\.PNG' differ only in how they are written"):
+        read("\n".join(["path,reader,mass", *rows, "A.PNG,cat,1"]))
+
+
+def test_a_reader_who_is_nobody_is_refused(read):
+    with pytest.raises(InputError, match="row 3: reader 'n/a' names nobody"):
+        read("path,reader,mass\na.png,ann,1\na.png,n/a,1\n")
+
+
+def test_ticks_of_readers_are_asked_about_and_read_as_said(read):
+    text = "path,mass.ann,mass.bob\na.png,x,\nb.png,,\nc.png,x,x\n"
+    with pytest.raises(InputError, match=r"'mass' holds 'x' or nothing.*'mass:blank=no'"):
+        read(text)
+    assert read(text, means=("mass:blank=no",)).votes["mass"].tolist() == [[1, 0], [0, 0], [1, 1]]

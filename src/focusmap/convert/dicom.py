@@ -109,6 +109,9 @@ class Slice:
         return float(self.position @ np.cross(self.directions[0], self.directions[1]))
 
 
+ALONE = ". It does not say its SeriesInstanceUID, and so is a series by itself"
+
+
 def unpack_dicom_volumes(source: Path) -> Iterator[Packed]:
     """Yield a volume for each series of a file or folder; one series is in memory at a time.
 
@@ -118,16 +121,17 @@ def unpack_dicom_volumes(source: Path) -> Iterator[Packed]:
     for number, (who, paths) in enumerate(_series_of(dicom_files(source)).items(), start=1):
         names = {path: path.relative_to(source).as_posix() if source.is_dir() else path.name for path in paths}
         shown = f"series {number} ({names[paths[0]]}, {len(paths)} files)"
+        is_alone = who.series == str(paths[0])
         try:
             slices = [one for path in paths for one in _slices(path, names[path])]
             voxels, affine = stacked(slices)
         except FocusmapError as error:
-            yield PackedFailure(shown, str(error))
+            yield PackedFailure(shown, f"{error}{ALONE if is_alone else ''}")
         # A foreign decoder may raise anything; whatever it is, it says that this one series cannot be read.
         except Exception:
             yield PackedFailure(shown, f"cannot be decoded: it is damaged. {AGAIN}")
         else:
-            cells = {"patient_id": who.patient_id, "series": who.series, "source": names[paths[0]]}
+            cells = {"patient_id": who.patient_id, "series": "" if is_alone else who.series, "source": names[paths[0]]}
             cells["n_slices"] = str(len(slices))
             yield PackedVolume(f"series_{number:04d}", voxels[np.newaxis], affine, cells)
 

@@ -34,7 +34,7 @@ class Index:
     left_out: tuple[str, ...]
 
 
-def index_images(images: Iterable[str], pattern: str | None = None) -> Index:
+def index_images(images: Iterable[str], pattern: str | None = None, *, anywhere: bool = False) -> Index:
     """Return a table with ``path``, the fields of each path, and ``mask`` where there are masks.
 
     Without a pattern the first folder is the ``label``; where it is called train, val, test or the like it is the
@@ -47,6 +47,8 @@ def index_images(images: Iterable[str], pattern: str | None = None) -> Index:
     pattern
         Such as ``{label}/{patient}_{n}.png``. A field stands for the shortest text without ``/`` that fits, ``{n}``
         for a number, ``{_}`` for what is not kept. A pattern that ends without a suffix fits every kind of image.
+    anywhere
+        Whether images count, too, that lie in no folder which is named for a label.
 
     Raises
     ------
@@ -62,6 +64,7 @@ def index_images(images: Iterable[str], pattern: str | None = None) -> Index:
     masks = masks_among(names)
     read = _pattern_reader(pattern) if pattern is not None else _folder_fields
     found = {name: read(name) for name in names if name not in masks}
+    found = {name: {} if fields is None and anywhere and pattern is None else fields for name, fields in found.items()}
     rows = [{"path": name, **fields} for name, fields in found.items() if fields is not None]
     if not rows:
         wanted = f"as {pattern!r} says" if pattern is not None else "in a folder that is named for its label"
@@ -69,7 +72,7 @@ def index_images(images: Iterable[str], pattern: str | None = None) -> Index:
             f"none of {len(names)} images lies {wanted}; the first is {names[0]!r}. Say what the path means with "
             "--pattern, such as '{label}/{patient}_{n}.png'."
         )
-    table = _with_masks(pd.DataFrame(rows), masks)
+    table = _with_masks(pd.DataFrame(rows).fillna(""), masks)
     listed = {*table["path"], *table.get("mask", ())}
     return Index(table, tuple(name for name in names if name not in listed))
 
@@ -166,9 +169,13 @@ def join_labels(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
     InputError
         If the list has neither column, says two things of one of them, or knows no image.
     """
-    by = next((name for name in reversed(IDENTIFIERS) if name in labels), None)
-    if by is None:
+    called = {re.sub(r"[\W_]|number$|no$", "", str(name).casefold()): str(name) for name in labels}
+    by, column = next(
+        ((name, called[form]) for name in reversed(IDENTIFIERS) if (form := name.replace("_", "")) in called), ("", "")
+    )
+    if not by:
         raise InputError("has neither a column accession nor patient_id to find its images by.")
+    labels = labels.rename(columns={column: by})
     known_forms = {text: "" if names_nobody(text) else normal_id(text) for text in map(str, labels[by].unique())}
     forms = labels[by].map(known_forms)
     known = labels.drop(columns=by).assign(**{FORM: forms})[forms != ""].drop_duplicates()

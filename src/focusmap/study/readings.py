@@ -1,6 +1,6 @@
 """The table of several readers: who called which image what. One row per reading, or one row per image."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,8 +10,9 @@ import pandas as pd
 from focusmap.basics import READ_AS, InputError, Reason, RefusedError, listed, suggest
 from focusmap.study import cohort, options, targets, values
 from focusmap.study.declaration import meant
-from focusmap.study.ids import SPELLINGS, normal_id, refuse_nobody, spelled_twice
-from focusmap.study.roles import ID_COLUMN, PATH_COLUMNS, PATIENT_COLUMNS, SPLIT_COLUMNS, find_roles, first_filled
+from focusmap.study.ids import SPELLINGS, names_nobody, normal_id, refuse_nobody, spelled_twice
+from focusmap.study.paths import relative_path
+from focusmap.study.roles import PATH_COLUMNS, PATIENT_COLUMNS, SPLIT_COLUMNS, find_roles, first_filled
 from focusmap.study.task import CellError, Target, Task
 
 READER_COLUMNS = ("reader", "reader_id", "rater", "annotator", "observer", "radiologist")
@@ -129,6 +130,7 @@ def read_readings(file: Path, declaration: options.ReadingsDeclaration = options
 def _readings(raw: pd.DataFrame, declaration: options.ReadingsDeclaration) -> Readings:
     cells = raw.apply(lambda column: column.str.strip())
     roles = _roles(cells, declaration)
+    cells = _with_plain_paths(cells, roles.key)
     if declaration.same_patient and roles.patient is not None:
         cells = cells.assign(**{roles.patient: cells[roles.patient].map(lambda cell: normal_id(cell) if cell else "")})
     answers = _answers(cells, roles, declaration)
@@ -169,6 +171,13 @@ def _roles(cells: pd.DataFrame, declaration: options.ReadingsDeclaration) -> _Ro
         row = int(np.flatnonzero(cells[key] == "")[0]) + 2
         raise InputError(f"row {row}: {key} is empty; it says which image was read.")
     return _Roles(key, patient, definitive)
+
+
+def _with_plain_paths(cells: pd.DataFrame, key: str | None) -> pd.DataFrame:
+    """Return the table with each path in one form, as label files have it."""
+    if key not in PATH_COLUMNS:
+        return cells
+    return cells.assign(**{key: [relative_path(cell, row) for row, cell in enumerate(cells[key], start=2)]})
 
 
 def _heard(readers: Sequence[str], votes: Mapping[str, np.ndarray]) -> list[int]:
@@ -218,8 +227,12 @@ def _dotted(cells: pd.DataFrame) -> dict[str, dict[str, str]]:
 def _row_a_reading(cells: pd.DataFrame, key: str | None, who: str) -> _Answers:
     if key is None:
         raise InputError(f"has neither a path column ({', '.join(PATH_COLUMNS)}) nor image_id: which image was read?")
-    if (cells[who] == "").any():
-        raise InputError(f"row {int(np.flatnonzero(cells[who] == '')[0]) + 2}: {who} is empty; it says who read.")
+    nobody = np.flatnonzero(cells[who].map({text: names_nobody(str(text)) for text in cells[who].unique()}))
+    if len(nobody):
+        cell = cells[who].iloc[nobody[0]]
+        raise InputError(
+            f"row {nobody[0] + 2}: {who} {f'{cell!r} names nobody' if cell else 'is empty'}; it says who read."
+        )
     of_image, names = pd.factorize(cells[key])
     rows = np.arange(2, len(cells) + 2)
     _, first = np.unique(of_image, return_index=True)
@@ -295,12 +308,21 @@ def _images(answers: _Answers, task: Task, roles: _Roles) -> tuple[pd.DataFrame,
 
 def _refuse_two_spellings(answers: _Answers, roles: _Roles) -> None:
     """Raise `InputError` where one reader, or one image_id, is written in two ways and would be counted as two."""
-    ids = answers.images[roles.key] if roles.key == ID_COLUMN and roles.key in answers.images else ()
-    for what, names in (("reader", answers.readers), (ID_COLUMN, ids)):
-        twice = spelled_twice(map(str, names))
+    names = answers.images[roles.key] if roles.key and roles.key in answers.images else ()
+    for what, texts in (("reader", answers.readers), (roles.key, names)):
+        is_path = what in PATH_COLUMNS
+        twice = _in_two_cases(map(str, texts)) if is_path else spelled_twice(map(str, texts))
         if twice:
             ways = listed([" and ".join(map(repr, spellings)) for spellings in twice.values()], 3)
             raise InputError(f"{what} {ways} differ only in how they are written. Write each in one way.")
+
+
+def _in_two_cases(paths: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return the paths that differ in capitals only, by what they are in small letters."""
+    found: dict[str, list[str]] = {}
+    for path in dict.fromkeys(paths):
+        found.setdefault(path.casefold(), []).append(path)
+    return {small: tuple(both) for small, both in found.items() if len(both) > 1}
 
 
 def _refuse_one_patient_twice(patients: "pd.Series[str]", declaration: options.ReadingsDeclaration) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from focusmap import study
-from focusmap.basics import read_table, refuse_existing, refuse_undecodable, write_table, write_text
+from focusmap.basics import refuse_existing, refuse_undecodable, write_table, write_text
 from focusmap.basics.errors import InputError, MissingFileError
 from focusmap.study import IndexRequest
 
@@ -57,7 +57,7 @@ def index(folder: Path, out: Path, request: IndexRequest = IndexRequest(), *, fo
     names = [path.relative_to(root).as_posix() for path in image_files(root, follow_links=request.follow_links)]
     try:
         refuse_undecodable(names)
-        found = study.index_images(names, request.pattern)
+        found = study.index_images(names, request.pattern, anywhere=request.labels is not None)
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None
     home = out.resolve().parent
@@ -86,7 +86,7 @@ def _with_headers(table: "pd.DataFrame", images: Path, labels: Path | None) -> "
     if labels is not None:
         known = found.drop(columns=[name for name in ("label", "split") if name in found])
         try:
-            found = study.join_labels(known, read_table(labels))
+            found = study.join_labels(known, study.read_columns(labels))
         except InputError as error:
             raise InputError(f"{labels}: {error}") from None
     left = [path for path in table["path"] if path not in set(found["path"])]
