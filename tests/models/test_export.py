@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from focusmap.images import Preparation, VolumePreparation, scale_of
 from focusmap.images.crop import crop_box
 from focusmap.images.prepare import Placement, prepare
 from focusmap.models import export
-from focusmap.models.deployed import Deployed, PixelSteps, Unlike
+from focusmap.models.deployed import Deployed, MeanOfNets, PixelSteps, Unlike
 from focusmap.models.ensemble import combine
 from focusmap.models.export import export_model
 from focusmap.models.folder import load_model, save_model
@@ -263,6 +263,20 @@ def test_the_sides_of_a_volume_are_told_as_they_are(quick, tmp_path: Path):
     facts = json.loads((tmp_path / "export.json").read_text())
     assert facts["input"]["shape"] == ["N", 1, 16, 24, 20]
     assert len(facts["outputs"]["class_activation"]["shape"]) == 5
+
+
+class Ones(torch.nn.Module):
+    """A net of volumes all of whose answers and places are 1."""
+
+    def forward(self, shown: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.ones(1, 2), torch.ones(1, 2, *shown[0].shape[2:])
+
+
+def test_maps_of_volumes_are_calibrated_label_by_label_too():
+    mean = MeanOfNets([Ones(), Ones()], [np.array([1.0, 2.0])] * 2, "cam")  # type: ignore[list-item]
+    logits, maps = mean([torch.zeros(1, 1, 2, 3, 4)])
+    assert logits.tolist() == [[1.0, 0.5]]
+    assert maps[0].flatten(1).unique(dim=1).tolist() == [[1.0], [0.5]]
 
 
 def test_bad_input_is_answered_at_the_door(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -165,7 +165,12 @@ def test_other_cases_are_evaluated_as_the_runs_own(run, folder, tmp_path, capsys
 def test_a_dry_run_says_how_many_cases_there_are_and_prepare_counts_them(folder, tmp_path, capsys):
     command = [str(folder / "labels.csv"), "--out", str(tmp_path / "run"), *STUDY, *CASES, *NET, *QUICK]
     assert main(["run", *command, "--dry-run"]) == 0
-    assert f"cases       20, images pooled by attention per view: {', '.join(VIEWS)}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"cases       20, images pooled by attention per view: {', '.join(VIEWS)}" in said
+    assert "of 32 maps" in said, "of 4 cases, with 4 images each, and 2 labels"
+    left_open = [str(folder / "labels.csv"), "--out", str(tmp_path / "run"), *STUDY, *CASES, "--dry-run"]
+    assert main(["run", *left_open]) == 0
+    assert "of 32 maps" in capsys.readouterr().out
     assert not (tmp_path / "run").exists()
     assert main(["prepare", *command]) == 0
     assert "train: 12 cases" in capsys.readouterr().out

@@ -7,7 +7,7 @@ is the mean over what a cell covers (OpenCV's ``INTER_AREA``), enlarging a cubic
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -135,9 +135,9 @@ class Unlike(nn.Module):
         """Return ``(N, A)``: of each aspect the distance to the nearest train, above 1 where an image is unlike it."""
         grey, channels = _greys(levels)
         fine = self.scales[0].means(grey)
-        found = [_shares(fine, ood.GREY_BINS, ood.GREY_RANGE)]
-        found += [_shares(one.steepness(grey), ood.SLOPE_BINS, ood.LOG2_SLOPE_RANGE) for one in self.scales[1:]]
-        described = [torch.cat([*found, channels], dim=1), self.layout.means(grey).flatten(1)]
+        shares = [_shares(fine, ood.GREY_BINS, ood.GREY_RANGE)]
+        shares += [_shares(one.steepness(grey), ood.SLOPE_BINS, ood.LOG2_SLOPE_RANGE) for one in self.scales[1:]]
+        described = [torch.cat([*shares, channels], dim=1), self.layout.means(grey).flatten(1)]
         return torch.stack([_nearest(*pair) for pair in zip(described, self.trains, strict=True)], dim=1)
 
 
@@ -179,12 +179,12 @@ def _shares(values: Tensor, n: int, ends: tuple[float, float]) -> Tensor:
 
 def _nearest(described: Tensor, trains: Sequence[ood.Aspect]) -> Tensor:
     """Return ``(N,)``: the distance of descriptions ``(N, D)`` to the nearest of several trains, in its limit."""
-    found = []
+    distances = []
     for train in trains:
         apart = described - torch.from_numpy(train.centre).float()
         square = ((apart @ torch.from_numpy(train.precision).float()) * apart).sum(dim=1)
-        found.append(square.clamp(min=0).sqrt() / float(train.limit))
-    return torch.stack(found).amin(dim=0)
+        distances.append(square.clamp(min=0).sqrt() / float(train.limit))
+    return torch.stack(distances).amin(dim=0)
 
 
 class OneNet(nn.Module):
@@ -235,16 +235,17 @@ class MeanOfNets(nn.Module):
     def __init__(self, members: Sequence["OneNet | MeanOfNets"], each: Sequence[np.ndarray], method: str) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
-        self.each = [torch.from_numpy(found).float() for found in each]
+        self.divisors = [torch.from_numpy(of_member).float() for of_member in each]
         self.method = method
 
     def forward(self, shown: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Return logits ``(N, L)`` and maps ``(N, L, *grid)`` on the finest grid of the members'."""
-        found = []
-        for member, each in zip(self.members, self.each, strict=True):
+        answers = []
+        for member, by in zip(self.members, self.divisors, strict=True):
             logits, maps = member(shown)
-            found.append((logits / each, maps if self.method == FOCUS else maps / each[:, None, None]))
-        every_logits, every_map = zip(*found, strict=True)
+            by_place = by.reshape(-1, *[1] * (maps.ndim - 2))
+            answers.append((logits / by, maps if self.method == FOCUS else maps / by_place))
+        every_logits, every_map = zip(*answers, strict=True)
         on_one = on_finest(every_map, per_cell=unit_of(self.method).per_cell)
         return torch.stack(every_logits).mean(dim=0), torch.stack(on_one).mean(dim=0)
 
@@ -256,7 +257,7 @@ class Deployed(nn.Module):
     ----------
     model
         A net of single images, or a mean of such nets.
-    ood
+    limits
         What train looks like; None where that is not known.
     """
 
@@ -269,37 +270,36 @@ class Deployed(nn.Module):
         flat = [one for one in self.preparations if isinstance(one, Preparation)]
         self.steps = nn.ModuleList([PixelSteps(one) for one in flat])
         self.unlike = Unlike(limits, flat[0].size) if limits is not None and flat else None
-        self.each = torch.from_numpy(divisors(self.task, model.card.temperatures)).float()
+        self.divisors = torch.from_numpy(divisors(self.task, model.card.temperatures)).float()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return what `focusmap.models.export` names, in this order."""
         if not self.steps:
             return self._answers([images])
-        made = [steps(images) for steps in self.steps]
-        levels, shown = zip(*made, strict=True)
+        levels, shown = zip(*(steps(images) for steps in self.steps), strict=True)
         unlike = () if self.unlike is None else (self.unlike(levels[0]),)
         return *self._answers(shown), *unlike, *shown
 
     def _answers(self, shown: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         logits, maps = self.answering(shown)
-        return self._probabilities(logits / self.each), logits, maps
+        return self._probabilities(logits / self.divisors), logits, maps
 
     def _probabilities(self, logits: Tensor) -> Tensor:
-        found = []
+        probabilities = []
         for target in self.task.targets:
-            own = logits[:, self.task.slice_of(target.name)]
-            as_it_is = own if target.kind == "continuous" else own.sigmoid()
-            found.append(own.softmax(dim=1) if target.kind in ("multiclass", "ordinal") else as_it_is)
-        return torch.cat(found, dim=1)
+            of_target = logits[:, self.task.slice_of(target.name)]
+            as_it_is = of_target if target.kind == "continuous" else of_target.sigmoid()
+            is_class = target.kind in ("multiclass", "ordinal")
+            probabilities.append(of_target.softmax(dim=1) if is_class else as_it_is)
+        return torch.cat(probabilities, dim=1)
 
 
 def _method_of(model: Predictor) -> str:
     """Return the method by which the graph draws maps: that of the nets, or ``cam`` where they differ."""
-    nets = [member for member in model.members if not isinstance(member, Model)]
     if isinstance(model, Model):
-        own = RECONSTRUCTION if model.net.reconstructs else "cam"
-        return FOCUS if model.net.has_focus else own
-    if not isinstance(model, MeanModel) or any(not isinstance(one, MeanModel) for one in nets):
+        usual = RECONSTRUCTION if model.net.reconstructs else "cam"
+        return FOCUS if model.net.has_focus else usual
+    if not isinstance(model, MeanModel) or not all(isinstance(one, Model | MeanModel) for one in model.members):
         kind = str(model.card.architecture.get("model"))
         raise InputError(
             f"model {kind!r} is no net of single images, nor a mean of such nets; only those are exported."
@@ -312,5 +312,4 @@ def _answering(model: Predictor, preparations: Sequence[AnyPreparation], method:
     if isinstance(model, Model):
         return OneNet(model, preparations.index(model.preparation), method)
     members = [_answering(member, preparations, method) for member in model.members]
-    each = [divisors(model.task, member.card.temperatures) for member in cast(MeanModel, model).members]
-    return MeanOfNets(members, each, method)
+    return MeanOfNets(members, [divisors(model.task, member.card.temperatures) for member in model.members], method)

@@ -73,42 +73,31 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
     parts = [fold_split(divided, k) for k in range(divided.n_folds)] or [divided]
     _check_train(rows, recipe, parts)
     is_net = parse_model(recipe.model).engine == "net"
-    if recipe.model == LADDER:
-        return _plan_of_ladder(cohort, recipe, image_summary, divided, options)
-    if is_net:
-        store = _noise(rows, recipe) if is_shown_images else None
-        # Nothing is written, and the speed does not depend on the weights that the net starts from.
-        training = Training(Run(Path()), rows, parts[0], store, replace(recipe, weights="none"))
-        seconds, device = _measured(training, options)
-    else:
-        seconds, device = _seconds_of_fits(cohort, recipe), ""
-    n_trainings = len(parts) * recipe.ensemble
+    seconds, device = _seconds(rows, recipe, parts, options)
     return Plan(
         recipe=recipe,
         image_summary=image_summary if is_net else None,
-        seconds=None if seconds is None else seconds * n_trainings,
+        seconds=seconds,
         device=device,
         memory_mb=_memory_mb(recipe, len(cohort) / len(rows)),
         disk_mb=_disk_mb(recipe, len(cohort)),
-        n_maps=_n_maps(cohort, divided) if is_net and is_shown_images else 0,
+        n_maps=_n_maps(rows, divided) if is_net and is_shown_images else 0,
         blocking=audit_table(cohort, split_of_images(divided, rows)).blocking(options.accept),
     )
 
 
-def _plan_of_ladder(
-    cohort: Cohort, recipe: Recipe, image_summary: ImageSummary | None, divided: Split, options: RunOptions
-) -> Plan:
-    """Return the plan of a ladder, whose time is its budget: it climbs no higher than that allows."""
-    return Plan(
-        recipe=recipe,
-        image_summary=image_summary,
-        seconds=60 * options.minutes,
-        device="",
-        memory_mb=_memory_mb(recipe, 1.0),
-        disk_mb=_disk_mb(recipe, len(cohort)),
-        n_maps=_n_maps(cohort, divided),
-        blocking=audit_table(cohort, split_of_images(divided, cohort)).blocking(options.accept),
-    )
+def _seconds(rows: Cohort, recipe: Recipe, parts: Sequence[Split], options: RunOptions) -> tuple[float | None, str]:
+    """Return how long all trainings take, and on what that was measured; of a ladder its budget."""
+    if recipe.model == LADDER:
+        return 60 * options.minutes, ""
+    n_trainings = len(parts) * recipe.ensemble
+    if parse_model(recipe.model).engine == "estimator":
+        return n_trainings * _seconds_of_fits(rows, recipe), ""
+    store = _noise(rows, recipe) if parse_model(recipe.model).shown == "images" else None
+    # Nothing is written, and the speed does not depend on the weights that the net starts from.
+    training = Training(Run(Path()), rows, parts[0], store, replace(recipe, weights="none"))
+    seconds, device = _measured(training, options)
+    return None if seconds is None else n_trainings * seconds, device
 
 
 def _check_train(rows: Cohort, recipe: Recipe, parts: Sequence[Split]) -> None:
@@ -179,11 +168,11 @@ def _disk_mb(recipe: Recipe, n_images: int) -> int:
     return max(1, round(n * _pixels(recipe) * recipe.channels / 1e6))
 
 
-def _n_maps(cohort: Cohort, divided: Split) -> int:
+def _n_maps(rows: Cohort, divided: Split) -> int:
     """Return how many maps the tested images have; of cases, each image has its own."""
-    tested = int((divided.table["split"] != "").sum()) if divided.n_folds else len(divided.ids("test"))
-    per_row = 1 if cohort.images is None else len(cohort.images) / max(len(cohort), 1)
-    return round(tested * per_row) * cohort.task.n_logits
+    n_tested = int((divided.table["split"] != "").sum()) if divided.n_folds else len(divided.ids("test"))
+    images_a_row = 1 if rows.images is None else len(rows.images) / max(len(rows), 1)
+    return round(n_tested * images_a_row) * rows.task.n_logits
 
 
 def _pixels(recipe: Recipe) -> int:
