@@ -116,6 +116,7 @@ def test_a_damaged_or_old_workbook_is_named(tmp_path, content, message):
         (b"<html><table><tr><td>path</td></tr></table></html>", "is an HTML or XML page"),
         (b'[{"path": "a.png"}]', "is JSON"),
         (b"path,label\na.png,x\npath,label\nb.png,y\n", "row 3: repeats the names of the columns"),
+        (b"a.png,p1,0\nb.png,p2,1\n", r"has no names of its columns; row 1 begins with 'a\.png'"),
         (b'path,label\n"a.png,x\n', "a quote is opened and never closed"),
         (b"\x1f\x8b\x08\0cut", r"is damaged or cut off \(gzip\)"),
     ],
@@ -212,6 +213,11 @@ def test_two_columns_of_one_name_are_refused(tmp_path, header):
     (tmp_path / "labels.csv").write_text(f"{header}\na.png,1,0\n")
     with pytest.raises(InputError, match="two columns are called 'Effusion'"):
         read_table(tmp_path / "labels.csv")
+
+
+def test_numbers_of_rows_that_pandas_wrote_twice_are_no_two_columns(tmp_path):
+    (tmp_path / "labels.csv").write_text(",Unnamed: 0,path\n0,0,a.png\n1,1,b.png\n")
+    assert list(read_table(tmp_path / "labels.csv")) == ["Unnamed: 3", "Unnamed: 0", "path"]
 
 
 def test_two_columns_that_differ_in_what_nobody_sees_are_refused(tmp_path):

@@ -213,3 +213,29 @@ def test_a_column_that_a_model_takes_cannot_be_absent(tmp_path):
     covariates = fitted(cohort_of(tmp_path, age=[20 + i for i in range(N)], size=[0.5 * i for i in range(N)]))
     with pytest.raises(InputError, match=r"lacks the column\(s\) size that the model takes"):
         covariates.encode(cohort_of(tmp_path, age=[20 + i for i in range(N)]))
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["<5"] * 9 + ["6", "7", "8"], r"covariate c '<5' is not a number .* It may be the limit"),
+        (["40", "50", "5 months", "60", "70"], "'40' and '5 months' are not in one unit.*--covariate c:category"),
+        (["065Y", "006M", "070Y"], "'065Y' and '006M' are not in one unit"),
+        (["5 mm", "7 cm"], "'5 mm' and '7 cm' are not in one unit"),
+    ],
+)
+def test_limits_and_units_among_numbers_make_no_categories(tmp_path, cells, message):
+    with pytest.raises(InputError, match=message):
+        type_covariates(cohort_of(tmp_path, c=[cells[i % len(cells)] for i in range(N)]))
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["20210131", "20210201", "19991231"], "date"),
+        (["20210131", "20211301"], "category"),
+        (["3a", "2b", "2a"], "category"),
+    ],
+)
+def test_days_without_signs_are_dates_and_codes_are_codes(tmp_path, cells, kind):
+    assert type_covariates(cohort_of(tmp_path, c=[cells[i % len(cells)] for i in range(N)]))["c"][0] == kind

@@ -339,7 +339,9 @@ def read_table(path: Path) -> "pd.DataFrame":
     table = read_cells(path)
     if table.empty:
         raise InputError(f"{path}: has a header and no rows.")
-    named = [name if str(name).strip() else f"Unnamed: {place}" for place, name in enumerate(table)]
+    # pandas has written its own names of columns without one into some files.
+    first = len(table.columns) if any(str(name).startswith("Unnamed: ") for name in table) else 0
+    named = [name if str(name).strip() else f"Unnamed: {first + place}" for place, name in enumerate(table)]
     repeated = next((name for name in named if named.count(name) > 1), None)
     if repeated is not None:
         raise InputError(f"{path}: two columns are called {repeated!r}. Rename one, or take it out.")

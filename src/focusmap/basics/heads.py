@@ -31,12 +31,16 @@ def settled_head(table: "pd.DataFrame", path: Path) -> "pd.DataFrame":
     Raises
     ------
     InputError
-        If the names stand in a later row again.
+        If the names stand in a later row again, or nowhere.
     """
     names = ["" if NAMELESS.fullmatch(str(name).strip()) else str(name).strip() for name in table]
     if "" in names:
         table = _below_title(table, names)
         names = list(map(str, table))
+    if file := next((name for name in names if IMAGE_SUFFIX.search(name)), ""):
+        cells = table.iloc[:PEEKED, names.index(file)].str.strip()
+        if len(cells) and cells.str.contains(IMAGE_SUFFIX).all():
+            raise InputError(f"{path}: has no names of its columns; row 1 begins with {file!r}. Write them above it.")
     alike = table[(table.iloc[:, 0] == names[0]).to_numpy(dtype=bool)]
     again = [row for row, cells in zip(alike.index, alike.itertuples(index=False), strict=True) if list(cells) == names]
     if again and len(names) > 1:

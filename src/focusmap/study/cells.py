@@ -11,7 +11,7 @@ import pandas as pd
 from focusmap.basics import InputError, listed
 from focusmap.study.cohort import Cohort
 from focusmap.study.declaration import COVARIATE_KINDS
-from focusmap.study.measurements import Numbers, censored, of_limits, read_numbers
+from focusmap.study.measurements import Numbers, censored, numbers_in, of_limits, read_numbers
 from focusmap.study.roles import call_it_path, columns_of_images
 from focusmap.study.values import WRITTEN_OUT, in_one_way, list_sign, means_empty, no_number, split_list
 
@@ -22,6 +22,7 @@ MOST_LISTS = 2000
 LISTED_BY = ("|", ";", ",", "、", WRITTEN_OUT)
 DATE_FORMATS = {
     "%Y-%m-%d": r"\d{4}-\d{1,2}-\d{1,2}",
+    "%Y%m%d": r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])",
     "%Y/%m/%d": r"\d{4}/\d{1,2}/\d{1,2}",
     "%Y.%m.%d": r"\d{4}\.\d{1,2}\.\d{1,2}",
     "%Y年%m月%d日": r"\d{4}年\d{1,2}月\d{1,2}日",
@@ -31,6 +32,12 @@ DATE_FORMATS = {
     "%d/%m/%Y": r"\d{1,2}/\d{1,2}/\d{4}",
     "%m/%d/%Y": r"\d{1,2}/\d{1,2}/\d{4}",
 }
+UNIT = re.compile(
+    r"[\d.,' +-]*\d\s*(?:[µumc]?m|mm[23²³]|k?g|mg|µg|[mdc]?l|%|years?|yrs?|y|months?|mos?|m|weeks?|w|days?|d|h|min|s|"
+    r"hours?|jahre?|monate?|岁|年|月|天|日|个月)",
+    re.IGNORECASE,
+)
+"""A number with a unit that another cell may have otherwise."""
 TIME = re.compile(r"[ T]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?$")
 """What may stand behind a day, and is not counted."""
 SHORT_YEAR = re.compile(r"\d{1,2}([-/.])\d{1,2}\1\d{2}")
@@ -110,10 +117,13 @@ def _guess_kind(cells: Cells) -> str:
         return "date"
     numbers = filled.map(_numbers(cells))
     # Cells that only say on which side of a number they lie belong to a column of numbers.
-    share = float((numbers.notna() | filled.map(lambda text: censored(text) is not None)).mean())
+    is_limit = filled.map(lambda text: censored(text) is not None)
+    share = float((numbers.notna() | is_limit).mean())
     if share < 0.5:
         return _kind_of_texts(cells, filled)
-    whole = bool((numbers.dropna() == numbers.dropna().round()).all())
+    whole = bool((numbers.dropna() == numbers.dropna().round()).all()) and not (
+        is_limit.any() and numbers.notna().any()
+    )
     return "category" if share == 1 and whole and numbers.nunique() <= MAX_NUMBER_CODES else "numeric"
 
 
@@ -149,13 +159,19 @@ def list_sign_of(filled: "pd.Series[str]") -> str:
 
 
 def _numbers(cells: Cells) -> dict[str, float]:
-    """Return the numbers that cells are; none where their units differ, as those of 3a and 2b do."""
+    """Return the numbers that cells are; none where what follows them differs and is no unit, as in 3a and 2b."""
+    texts = [str(text) for text in cells.values[cells.filled].unique()]
     try:
-        return read_numbers([str(text) for text in cells.values[cells.filled].unique()]).values
+        return read_numbers(texts).values
     except InputError as error:
-        if " may be " not in str(error):
-            return {}
-        raise InputError(f"{cells.file}: covariate {cells.name} {error} Write it with a decimal point.") from None
+        if " may be " in str(error):
+            raise InputError(f"{cells.file}: covariate {cells.name} {error} Write it with a decimal point.") from None
+        bare = {text: number for text in texts for number in numbers_in([text]) if re.fullmatch(r"[\d.,' +-]+", text)}
+        with_unit = [text for text in texts if text not in bare and UNIT.fullmatch(text)]
+        if with_unit and len(bare) + len(with_unit) > len(texts) / 2:
+            remedy = f" Or say --covariate {cells.name}:category."
+            raise InputError(f"{cells.file}: covariate {cells.name} {error}{remedy}") from None
+        return bare if len(bare) > len(texts) / 2 else {}
 
 
 def numbers_of(cells: Cells, decimal: str = "", unit: str | None = None) -> tuple[np.ndarray, Numbers]:
