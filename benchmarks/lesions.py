@@ -1,33 +1,39 @@
-"""Masks that image labels choose, without the U-Nets: Dice by method, with false negatives and without.
+"""Masks that image labels choose: Dice by method, with false negatives and without, of images and of whole stacks.
 
     python benchmarks/lesions.py RUN [--labels OTHER.csv [--images DIR] [--mask COL] [--n 400]] [--folds 0 1 ...]
+                                 [--stacks] [--nets] [--keep DIR]
 
 RUN has folds; each draws its own test part, or, with --labels, the first of them draws other images with masks. The
 weights of the vote are learnt from the labels of each fold's train and tuning part, as `focusmap segment` learns them;
 no mask chooses anything. Prints means over images with a lesion, intervals by patient, what was learnt, and seconds.
+--stacks pools all images of a patient, --nets adds U-Nets that chosen regions and true masks teach, and --keep leaves
+what the model sees in a folder, so that another way to choose is tried without the model.
 """
 
 import argparse
+import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from focusmap.basics import silent
-from focusmap.evaluation import MaskScore, measure_mask, paired_differences, summarise_masks
+from focusmap.evaluation import MaskScore, paired_differences, pool_by_case, summarise_masks
+from focusmap.evaluation.localisation.mask_scores import Overlap
 from focusmap.images import to_source
 from focusmap.models import load_run_net
-from focusmap.segmentation import Job, Member, lesions_of
-from focusmap.segmentation.cases import LesionCase, read_cases, see, true_mask
-from focusmap.segmentation.drawing import _mean_mask, _most_contrasting, _raw, _thresholds
+from focusmap.segmentation import Job, Member, lesions_of, segmenter, small_nets, voted
+from focusmap.segmentation.cases import CAM, LesionCase, Seen, read_cases, see, true_mask
+from focusmap.segmentation.drawing import _mean_mask, _raw, _thresholds
 from focusmap.segmentation.lesions import Lesion
-from focusmap.segmentation.voted import gate_of
-from focusmap.segmentation.votes import Candidates, Vote, choose, learn_vote, seen_in
+from focusmap.segmentation.votes import BY_DEFAULT, Candidates, Vote, choose
+from focusmap.segmentation.weighing import learn_vote
 from focusmap.study import Declaration, Recipe, Samples, SegmentationRecipe, open_run, parts_of, read_other
+
+Soft = dict[str, np.ndarray]
 
 
 def main() -> None:
@@ -40,19 +46,26 @@ def main() -> None:
     parser.add_argument("--folds", type=int, nargs="*")
     parser.add_argument("--cases", type=int, default=400, help="of train, and of tune, that weights are learnt from")
     parser.add_argument("--target", nargs="*", default=[])
+    parser.add_argument("--stacks", action="store_true")
+    parser.add_argument("--nets", action="store_true")
+    parser.add_argument("--keep", type=Path)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     scores: list[MaskScore] = []
-    for member in members(asked):
+    for k, member in members(asked):
         lesion = lesions_of(member.view.card.task, asked.target)[0]
         started = time.process_time()
-        drawn = list(draw(member, lesion, asked.cases))
+        drawn = list(draw(member, lesion, asked, k))
         scores += drawn
-        print(f"{len(member.cohort)} images, {time.process_time() - started:.0f} s with learning", flush=True)
-        show(scores)
+        print(f"fold {k}: {len(member.cohort)} images, {time.process_time() - started:.0f} s with learning", flush=True)
+    show(scores)
+    if asked.stacks:
+        gated = [score for score in scores if score.method.endswith("*")]
+        print("whole stacks, nothing drawn below the gate")
+        show(pool_by_case(gated, {score.image_id: score.patient_id for score in gated}), " *")
 
 
-def members(asked: argparse.Namespace) -> Iterator[Member]:
+def members(asked: argparse.Namespace) -> Iterator[tuple[int, Member]]:
     run = open_run(asked.run)
     parts = parts_of(run)[:1] if asked.labels else parts_of(run)
     for k, part in enumerate(parts):
@@ -65,89 +78,103 @@ def members(asked: argparse.Namespace) -> Iterator[Member]:
             if asked.n:
                 chosen = np.random.default_rng(0).permutation(len(rows))[: asked.n]
                 rows = rows.take(np.sort(chosen))
-        yield Member(part.run, view, part.train, part.tune, rows)
+        yield k, Member(part.run, view, part.train, part.tune, rows)
 
 
-@cache
-def looked_up() -> dict[tuple[str, tuple[int, ...]], Candidates]:
-    """Regions of images that several folds see, prepared alike."""
-    return {}
-
-
-def candidates(case: LesionCase) -> Candidates:
-    """Return the regions of a case; those of an image are found once, the map's part is the case's own."""
-    key = (case.item.image_id, case.image.shape)
-    if key not in looked_up():
-        looked_up()[key] = case.candidates()
-    found = looked_up()[key]
-    return replace(
-        found, **dict(zip(("evidence", "overlap"), seen_in(found.regions, case.against[case.content]), strict=True))
-    )
-
-
-def draw(member: Member, lesion: Lesion, n_cases: int) -> Iterator[MaskScore]:
-    job = Job(Recipe(segmentation=SegmentationRecipe(max_cases=n_cases)), False, torch.device("cpu"), silent)
+def seen(member: Member, lesion: Lesion, job: Job, file: Path | None) -> tuple[Seen, Seen, list[LesionCase]]:
+    """Return the cases of train and tune that are learnt from, and those that are drawn; they are kept in a file."""
+    if file is not None and file.is_file():
+        found: tuple[Seen, Seen, list[LesionCase]] = pickle.loads(file.read_bytes())
+        return found
     train, tune = (see(member.view, cohort, lesion, job) for cohort in (member.train, member.tune))
-    of_train, of_tune = ([candidates(case) for case in seen.cases] for seen in (train, tune))
+    found = (train, tune, list(read_cases(member.view, Samples.from_files(member.cohort), lesion)))
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(pickle.dumps(found))
+    return found
+
+
+def draw(member: Member, lesion: Lesion, asked: argparse.Namespace, k: int) -> Iterator[MaskScore]:
+    job = Job(Recipe(segmentation=SegmentationRecipe(max_cases=asked.cases)), False, torch.device("cpu"), silent)
+    train, tune, cases = seen(member, lesion, job, asked.keep and asked.keep / f"{asked.run.name}-{k}.pickle")
+    of_train, of_tune = ([case.candidates() for case in part.cases] for part in (train, tune))
     vote = learn_vote(of_train, train.known, of_tune, tune.known)
-    gate = gate_of(tune)
+    gate = voted.gate_of(tune)
     print(vote, f"gate {gate:.3f}", flush=True)
-    thresholds = _thresholds(member, train, tune, lesion, job)
-    masks = [mask for i in range(len(train.cases)) if (mask := train.mask(i, lesion)) is not None and mask.any()]
+    thresholds = {CAM: _thresholds(member, train, tune, lesion, job)[CAM]}
+    true_masks = [train.mask(i, lesion) for i in range(len(train.cases))]
+    masks = [mask for mask in true_masks if mask is not None and mask.any()]
     mean = _mean_mask(masks) if masks else None
+    nets = {}
+    if asked.nets:
+        nets["distilled"] = voted._distil(train, of_train, vote, lesion, job)
+        nets["supervised"] = segmenter.learn_from_regions(train.arrays(CAM), true_masks, job.learning(""))
+    del of_train, of_tune
+    for case in cases:
+        truth = true_mask(member.cohort, case.item.image_id, lesion, case.placement.source_shape)
+        if truth is None:
+            continue
+        soft, confidence = regions_of(case, vote)
+        soft |= _raw(case, thresholds) | ({} if mean is None else {"mean_mask": mean(case)})
+        soft |= {name: small_nets.predict_masks(net, case.image[None])[0] for name, net in nets.items()}
+        patient = str(member.cohort.patient_ids[member.cohort.positions[case.item.image_id]])
+        is_drawn = case.predicted or case.probability >= gate
+        for name, region in soft.items():
+            mask = to_source(region, case.placement) >= 1 / 2
+            for method, part in ((name, mask), (f"{name} *", mask & is_drawn)):
+                overlap = Overlap.of(part, truth)
+                measures = {key: getattr(overlap, key) for key in ("dice", "sensitivity", "specificity")}
+                measures["confidence"] = confidence if name == "vote" else np.nan
+                yield MaskScore(case.item.image_id, patient, lesion.name, method, measures, overlap)
+
+
+def regions_of(case: LesionCase, vote: Vote) -> tuple[Soft, float]:
+    """Return what each way of weighing chooses among the regions, and how confident the vote is."""
+    own = case.candidates(vote.polarity)
     votes = {
         "vote": vote,
         "regions": replace(vote, map_power=0.0),
-        "vote p=1": replace(vote, map_power=1.0),
-        "vote by default": Vote(vote.polarity, map_unit=vote.map_unit),
+        "default weights": replace(vote, weights=BY_DEFAULT),
+        "default weights, no map": replace(vote, weights=BY_DEFAULT, map_power=0.0),
+        "default weights, p=4": replace(vote, weights=BY_DEFAULT, map_power=4.0),
     }
-    for case in read_cases(member.view, Samples.from_files(member.cohort), lesion):
-        truth = true_mask(member.cohort, case.item.image_id, lesion, case.placement.source_shape)
-        if truth is None or not truth.any():
-            continue
-        own = candidates(case).of(vote.polarity)
-        chosen = {name: choose(one, own) for name, one in votes.items()}
-        soft = {name: case.placed(one.region) for name, one in chosen.items()}
-        soft |= {**_raw(case, {"cam": thresholds["cam"]}), "picture_only": _most_contrasting(case)}
-        if mean is not None:
-            soft["mean_mask"] = mean(case)
-        patient = str(member.cohort.patient_ids[member.cohort.positions[case.item.image_id]])
-        for name, region in soft.items():
-            mask = to_source(region, case.placement) >= 1 / 2
-            score = MaskScore(case.item.image_id, patient, lesion.name, name, *measure_mask(mask, truth, None))
-            yield score
-            if not case.predicted and case.probability < gate:
-                none = np.zeros_like(mask)
-                score = replace(score, measures=measure_mask(none, truth, None)[0])
-            confidence = chosen["vote"].confidence if name == "vote" else np.nan
-            measures = {**score.measures, "confidence": confidence}
-            yield replace(score, method=f"{name} *", measures=measures)
+    chosen = {name: choose(one, own) for name, one in votes.items()}
+    soft = {name: case.placed(one.region) for name, one in chosen.items()}
+    soft["vote, not widened"] = case.placed(best(own, vote.scores(own)))
+    soft[f"most contrasting {vote.polarity}"] = case.placed(best(own, own.regions.contrast))
+    return soft, chosen["vote"].confidence
 
 
-def show(scores: list[MaskScore]) -> None:
+def best(candidates: Candidates, scores: np.ndarray) -> np.ndarray:
+    regions = candidates.regions
+    return regions.mask(int(scores.argmax())) if len(regions) else np.zeros(regions.shape, dtype=bool)
+
+
+def show(scores: Sequence[MaskScore], star: str = "") -> None:
     """Print the mean Dice of each method with its interval; with a star where nothing is drawn below the gate."""
-    plain = [score for score in scores if not score.method.endswith("*")]
+    plain = [score for score in scores if score.method.endswith("*") == bool(star)]
+    gated = {name: found for name, found in summarise_masks(scores).items() if name.endswith("*")}
     for name, found in summarise_masks(plain).items():
-        dice = found["dice"]
-        gated = [score.measures["dice"] for score in scores if score.method == f"{name} *"]
+        dice, shares = found["dice"], [found[key]["value"] for key in ("sensitivity", "specificity")]
+        own = [s.measures["dice"] for s in plain if s.method == name]
         print(
-            f"  {name:16} {dice['value']:.3f} ({dice['low']:.3f} to {dice['high']:.3f}), n {len(gated)}, "
-            f"median {np.median([s.measures['dice'] for s in plain if s.method == name]):.3f}, "
-            f"false negatives as 0: {np.mean(gated):.3f}"
+            f"  {name:26} {dice['value']:.3f} ({dice['low']:.3f} to {dice['high']:.3f}), "
+            f"median {np.nanmedian(own):.3f}, "
+            f"n {np.isfinite(own).sum()}, sensitivity {shares[0]:.2f}, specificity {shares[1]:.3f}, "
+            + (f"false negatives as 0: {gated[f'{name} *']['dice']['value']:.3f}" if not star else "")
         )
-    for worse in ("mean_mask", "picture_only", "regions", "cam"):
-        found = paired_differences(plain, "vote", worse)
-        if found:
+    for worse in dict.fromkeys(score.method for score in plain):
+        found = paired_differences(plain, f"vote{star}", worse)
+        if found and worse != f"vote{star}":
             values = np.array([row["value"] for row in found["by_patient"]])
             drawn = np.random.default_rng(0).choice(values, (2000, len(values))).mean(axis=1)
             low, high = np.quantile(drawn, [0.025, 0.975])
             print(f"  vote - {worse}: {found['mean']:+.3f} ({low:+.3f} to {high:+.3f})")
-    pairs = [(s.measures["confidence"], s.measures["dice"]) for s in scores if s.method == "vote *"]
-    ranked = np.array([dice for _, dice in sorted(pairs, key=lambda pair: -pair[0])])
-    print(
-        "  by confidence:",
-        *(f"{share:.0%} {ranked[: max(round(share * len(ranked)), 1)].mean():.3f}" for share in (1, 0.75, 0.5, 0.25)),
-    )
+    if not star:
+        lesions = [s for s in scores if s.method == "vote *" and np.isfinite(s.measures["dice"])]
+        ranked = np.array([s.measures["dice"] for s in sorted(lesions, key=lambda s: -s.measures["confidence"])])
+        shares = ((share, ranked[: max(round(share * len(ranked)), 1)].mean()) for share in (1, 0.75, 0.5, 0.25))
+        print("  by confidence:", *(f"{share:.0%} {dice:.3f}" for share, dice in shares))
 
 
 if __name__ == "__main__":

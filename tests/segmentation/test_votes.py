@@ -9,20 +9,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.optimize import check_grad
 
 from focusmap.images import BRIGHT, DARK
-from focusmap.segmentation.votes import (
-    BY_DEFAULT,
-    FEATURES,
-    LEAST_WEIGHT,
-    MAP_POWER,
-    Vote,
-    _Bags,
-    _fitted,
-    area_and_error,
-    candidates_of,
-    choose,
-    image_scores,
-    learn_vote,
-)
+from focusmap.segmentation.votes import BY_DEFAULT, FEATURES, MAP_POWER, Vote, candidates_of, choose, grown
+from focusmap.segmentation.weighing import LEAST_WEIGHT, _Bags, _fitted, learn_vote
 
 SIDE = 56
 CONTRAST_ALONE = (1.0, *[0.0] * (len(FEATURES) - 1))
@@ -108,10 +96,12 @@ def test_unknown_labels_are_not_learnt_from(planted):
 
 def test_the_gradient_is_that_of_the_loss():
     rng = np.random.default_rng(0)
-    bags = _Bags(rng.normal(size=(30, 3)), np.array([0, 4, 11, 20]), np.array([1.0, 0, 1, 0]), 50.0)
+    bags = _Bags(
+        rng.normal(size=(30, 3)), rng.normal(size=(4, 3)), np.array([0, 4, 11, 20]), np.array([1.0, 0, 1, 0]), 50.0
+    )
     prior = np.array([0.5, 0, 0])
     for _ in range(5):
-        values = rng.normal(size=5)
+        values = rng.normal(size=8)
         error = check_grad(lambda x: bags.loss(x, prior)[0], lambda x: bags.loss(x, prior)[1], values)
         assert error < 1e-3 * np.linalg.norm(bags.loss(values, prior)[1])
 
@@ -134,6 +124,22 @@ def test_confidence_is_high_where_one_region_stands_out_and_zero_without_any():
     assert not nothing.region.any()
 
 
+@pytest.mark.parametrize("half", [(14, 11), (9, 11, 10)])
+def test_what_is_chosen_is_widened_by_a_twentieth_of_its_radius_and_small_regions_are_not(half):
+    """Of a box: the places that are at most so many steps along the axes away from it."""
+    shape = tuple(2 * n + 5 for n in half)
+    region = np.zeros(shape, dtype=bool)
+    region[tuple(slice(2, -3) for _ in shape)] = True
+    ball = {2: np.pi, 3: 4 * np.pi / 3}[len(shape)]
+    steps = round((region.sum() / ball) ** (1 / len(shape)) / 20)
+    places = np.stack(np.nonzero(region))
+    near = [np.abs(places.T - place).sum(axis=1).min() <= steps for place in np.ndindex(shape)]
+    assert steps == 1
+    assert np.array_equal(grown(region), np.reshape(near, shape))
+    small = region & (np.indices(shape).max(axis=0) < 8)
+    assert np.array_equal(grown(small), small)
+
+
 def test_the_map_decides_between_two_lesions_that_look_alike():
     image = np.random.default_rng(0).normal(size=(1, SIDE, SIDE)) * 0.1
     image[0, 10:20, 10:20] -= 3
@@ -147,13 +153,39 @@ def test_the_map_decides_between_two_lesions_that_look_alike():
 
 
 def test_labels_that_say_nothing_leave_the_weights_as_they_are_and_those_that_do_change_them(planted):
-    _, (cases, known, _), (tune, known_tune, _), _ = planted
+    sign, (cases, known, _), (tune, known_tune, _), _ = planted
     rng = np.random.default_rng(1)
     nothing = learn_vote(cases, rng.permutation(known), tune, rng.permutation(known_tune))
     assert nothing.weights == BY_DEFAULT
     blind = [[replace(case, evidence=0 * case.evidence) for case in part] for part in (cases, tune)]
     taught = learn_vote(blind[0], known, blind[1], known_tune)
+    assert taught.polarity == (DARK if sign < 0 else BRIGHT)
     assert taught.weights != BY_DEFAULT
     assert taught.weights[0] >= LEAST_WEIGHT * BY_DEFAULT[0] - 1e-9
-    as_they_are = image_scores(Vote(taught.polarity, map_power=0.0), blind[1])
-    assert taught.evidence > area_and_error(as_they_are, known_tune)[0] + 0.1
+
+
+def test_what_all_regions_of_an_image_have_in_common_teaches_no_weight():
+    """Labels say how high all regions of an image lie, and which one of them has a form that others have not."""
+    rng, labels = np.random.default_rng(0), np.arange(80) % 2
+    form, height = (FEATURES.index(name) for name in ("form", "height"))
+    cases = []
+    for label in labels:
+        features = np.zeros((12, len(FEATURES)))
+        features[:, form] = rng.normal(0.8, 0.05, 12)
+        features[:, height] = 0.15 * label + rng.normal(0, 0.05, 12)
+        features[0, form] += 0.2 * label
+        cases.append(_Case(features))
+    found = _fitted(DARK, cases, labels.astype(float), 0.5).weights  # type: ignore[arg-type]
+    assert found[form] > 2 * BY_DEFAULT[form]
+    assert abs(found[height]) < 0.2 * found[form]
+
+
+class _Case:
+    """Regions of one polarity, of which nothing but the features is asked."""
+
+    def __init__(self, features: np.ndarray) -> None:
+        self.features = features
+
+    def of(self, polarity: str) -> "_Case":
+        assert polarity == DARK
+        return self

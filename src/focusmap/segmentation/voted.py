@@ -10,7 +10,7 @@ import numpy as np
 
 from focusmap.basics import DiskError, Json
 from focusmap.heatmaps import file_name
-from focusmap.segmentation import cases, lesions, seeds, segmenter, small_nets, votes
+from focusmap.segmentation import cases, lesions, seeds, segmenter, small_nets, votes, weighing
 from focusmap.training import Checkpoint, write_checkpoint
 
 REGIONS, VOTE, DISTILLED = "regions", "vote", "distilled"
@@ -73,10 +73,10 @@ def learn_voted(
 ) -> Voted:
     """Return what the cases of train and tune teach, by their labels alone."""
     candidates = {name: _candidates(seen, f"{lesion.name}: regions", job) for name, seen in _named(train, tune)}
-    vote = votes.learn_vote(candidates["train"], train.known, candidates["tune"], tune.known)
+    vote = weighing.learn_vote(candidates["train"], train.known, candidates["tune"], tune.known)
     distilled = _distil(train, candidates["train"], vote, lesion, job)
     whether = [_highest(small_nets.predict_masks(distilled, case.image[None])[0]) for case in tune.cases]
-    area, error = votes.area_and_error(np.array(whether), tune.known)
+    area, error = weighing.area_and_error(np.array(whether), tune.known)
     evidence, errors = {VOTE: vote.evidence, DISTILLED: area}, {VOTE: vote.error, DISTILLED: error}
     return Voted(vote, distilled, thresholds, gate_of(tune), evidence, errors)
 
