@@ -225,7 +225,7 @@ def _outline(sizes: np.ndarray, n_axes: int) -> np.ndarray:
 
 
 def _unit_ball(n_axes: int) -> float:
-    return pi ** (n_axes / 2) / gamma(n_axes / 2 + 1)
+    return float(pi ** (n_axes / 2) / gamma(n_axes / 2 + 1))
 
 
 def radius_of(sizes: np.ndarray | int, n_axes: int) -> np.ndarray:

@@ -178,5 +178,5 @@ def grown(region: np.ndarray) -> np.ndarray:
     """
     from scipy.ndimage import binary_dilation
 
-    n_places = round(GROWTH * float(radius_of(np.count_nonzero(region), region.ndim)))
+    n_places = round(GROWTH * float(radius_of(int(np.count_nonzero(region)), region.ndim)))
     return np.asarray(binary_dilation(region, iterations=n_places)) if n_places else region
