@@ -29,7 +29,7 @@ import pandas as pd
 
 import focusmap
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
-from focusmap.scale import PARTS
+from focusmap.scale import PARTS, parts_in
 
 LEARNT, TICKS = 600, os.sysconf("SC_CLK_TCK")
 QUIET = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
@@ -95,7 +95,7 @@ def on_ray(out: Path) -> list[str]:
 
 
 def compared(name: str, one: pd.DataFrame, folder: Path) -> None:
-    found = pd.concat([pd.read_parquet(file) for file in sorted((folder / PARTS).glob("*.parquet"))], ignore_index=True)
+    found = pd.concat([pd.read_parquet(file) for file in parts_in(folder / PARTS)], ignore_index=True)
     numbers = [column for column in one if pd.api.types.is_float_dtype(one[column])]
     texts = [column for column in one if column not in numbers]
     equal = found[texts].fillna("").astype(str).equals(one[texts].astype(str))
@@ -187,7 +187,7 @@ def killed(command: list[str], out: Path) -> None:
     process = subprocess.Popen(command, env=QUIET, stdout=subprocess.DEVNULL)
 
     def waited(n: int) -> None:
-        while process.poll() is None and len(list((out / PARTS).glob("*.parquet"))) < n:
+        while process.poll() is None and len(parts_in(out / PARTS)) < n:
             time.sleep(0.5)
 
     waited(3)
@@ -196,7 +196,7 @@ def killed(command: list[str], out: Path) -> None:
     waited(10)
     process.kill()
     process.wait()
-    print(f"a worker killed after 3 parts, the driver after {len(list((out / PARTS).glob('*.parquet')))}", flush=True)
+    print(f"a worker killed after 3 parts, the driver after {len(parts_in(out / PARTS))}", flush=True)
 
 
 def tables(out: Path, n: int) -> None:

@@ -55,7 +55,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     (place / "orthanc.json").write_text(json.dumps(settings))
     with (place / "log").open("w") as log:
         server = subprocess.Popen([str(ORTHANC), str(place / "orthanc.json")], stdout=log, stderr=log)
-    for _ in range(300):
+    for _ in range(1200):
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{http}/dicom-web/studies", timeout=2)
             break
@@ -64,7 +64,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
             time.sleep(0.1)
     yield Archive(f"http://127.0.0.1:{http}/dicom-web")
     server.terminate()
-    server.wait(timeout=20)
+    server.wait(timeout=120)
 
 
 def objects_of(archive: Archive, study: str, place: Path) -> list[Path]:
@@ -148,7 +148,7 @@ def test_a_station_answers_what_it_is_sent_with_the_numbers_of_predict(
     ), "film.dcm")  # fmt: skip
     port = free_port()
     command = [sys.executable, "-m", "focusmap", "dicom", "watch", "--model", str(run), "--listen", str(port),
-               "--send-to", archive.url, "--quiet", "1", "--queue", str(tmp_path / "queue"), "--kind", "sr",
+               "--send-to", archive.url, "--quiet", "5", "--queue", str(tmp_path / "queue"), "--kind", "sr",
                "--kind", "map"]  # fmt: skip
     station = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert station.stdout is not None
@@ -156,7 +156,7 @@ def test_a_station_answers_what_it_is_sent_with_the_numbers_of_predict(
     push(port, [*ct, film])
     said = [station.stdout.readline(), station.stdout.readline()]
     station.terminate()
-    station.wait(timeout=20)
+    station.wait(timeout=120)
     assert all("stored and read back" in line for line in said)
     assert "ID-4711" not in "".join(said)
     assert main(["predict", str(run), *map(str, ct), str(film), "--out", str(tmp_path / "p.csv")]) == 0
@@ -187,7 +187,7 @@ def test_a_station_finds_what_an_archive_has_and_answers_it_there(archive: Archi
     said = [station.stdout.readline() for _ in range(3)]
     time.sleep(4)  # nothing that it made itself may arrive again
     station.terminate()
-    rest = station.communicate(timeout=20)[0]
+    rest = station.communicate(timeout=120)[0]
     assert "job 1: 1 objects stored and read back" in said[2]
     assert "job 2" not in rest
     made = [dcmread(file) for file in objects_of(archive, str(film.StudyInstanceUID), tmp_path)]

@@ -109,17 +109,20 @@ def test_wherever_it_is_killed_each_image_is_answered_once(tmp_path: Path) -> No
     assert point > 10 * step
 
 
-def test_a_study_is_complete_when_it_is_quiet_and_later_images_are_a_job_of_their_own(tmp_path: Path) -> None:
+def test_a_study_is_complete_when_it_is_quiet_and_later_images_are_a_job_of_their_own(tmp_path, monkeypatch) -> None:
+    now = time.time()
+    monkeypatch.setattr("time.time", lambda: now)
     (tmp_path / "queue").mkdir()
-    working = station(tmp_path, quiet=0.2)
+    working = station(tmp_path, quiet=5.0)
     working.jobs.receive("1.1", "1", b"image")
     assert working.step() == 0
     assert answered(tmp_path) == []
-    time.sleep(0.25)
+    monkeypatch.setattr("time.time", lambda: now + 6)
     assert working.step() == 1
     assert not working.jobs.receive("1.1", "1", b"image")
     assert working.jobs.receive("1.2", "1", b"image")
-    time.sleep(0.25)
+    assert working.step() == 0
+    monkeypatch.setattr("time.time", lambda: now + 12)
     assert working.step() == 1
     assert answered(tmp_path) == ["1.1", "1.2"]
 
@@ -207,13 +210,15 @@ def test_images_of_an_archive_arrive_once_and_what_was_made_here_does_not(tmp_pa
     assert dcmread(next((tmp_path / "archive").iterdir())).ImageComments == "1.7"
 
 
-def test_an_archive_that_does_not_answer_is_asked_less_often(tmp_path: Path) -> None:
+def test_an_archive_that_does_not_answer_is_asked_less_often(tmp_path: Path, monkeypatch) -> None:
+    now = time.time()
+    monkeypatch.setattr("time.time", lambda: now)
     shelves, said = Shelves(a_dataset(SOPInstanceUID="1.7")), []
     lookout = Lookout(Jobs(tmp_path, 0.0), shelves, {}, 10.0, said.append)
     shelves.is_on = False
     assert lookout.step() == 0
     assert said == ["looking for studies: does not answer"]
-    assert 15 < lookout.not_before - time.time() <= 20
+    assert lookout.not_before - now == pytest.approx(20)
     shelves.is_on, lookout.not_before = True, 0.0
     assert lookout.step() == 1
-    assert 5 < lookout.not_before - time.time() <= 10
+    assert lookout.not_before - now == pytest.approx(10)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,8 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium"),
 ]
 expect = sync_api.expect
+SECONDS = 240_000
+expect.set_options(timeout=SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,7 @@ def address(run: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "focusmap", "serve", str(run), "--port", str(port)]
     server = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    for _ in range(600):
+    for _ in range(2400):
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1)
             break
@@ -37,7 +39,7 @@ def address(run: Path) -> Iterator[str]:
             time.sleep(0.1)
     yield f"http://127.0.0.1:{port}"
     server.terminate()
-    server.wait(timeout=20)
+    server.wait(timeout=120)
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,7 @@ def browser() -> Iterator[sync_api.Browser]:
 def page(browser: sync_api.Browser, address: str) -> Iterator[sync_api.Page]:
     context = browser.new_context(viewport={"width": 1400, "height": 900}, locale="en-US")
     opened, said = context.new_page(), []
+    opened.set_default_timeout(SECONDS)
     opened.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
     opened.on("pageerror", lambda error: said.append(str(error)))
     opened.goto(address)
@@ -65,41 +68,47 @@ def bright(page: sync_api.Page, canvas: str) -> str:
     return str(page.locator(canvas).screenshot())
 
 
+def wait_until(page: sync_api.Page, holds: Callable[[], bool]) -> None:
+    for _ in range(300):
+        if holds():
+            return
+        page.wait_for_timeout(200)
+    raise AssertionError("waited in vain")
+
+
 def test_files_are_chosen_answered_and_shown_under_their_maps(page: sync_api.Page, films: list[Path]) -> None:
     page.set_input_files("#files", [str(film) for film in films[:4]])
     expect(page.locator("#items li")).to_have_count(4)
-    expect(page.locator("#progress")).to_have_text("4 of 4 answered", timeout=60_000)
+    expect(page.locator("#progress")).to_have_text("4 of 4 answered")
     expect(page.locator(".target")).to_have_count(3)
     expect(page.locator(".target .said").first).not_to_be_empty()
-    expect(page.locator("#caption")).to_contain_text("Heat map", timeout=60_000)
+    expect(page.locator("#caption")).to_contain_text("Heat map")
     # No word is left with a gap that nothing filled.
     assert "{" not in page.locator("body").inner_text()
-    expect(page.locator(".alike img")).to_have_count(3, timeout=60_000)
+    expect(page.locator(".alike img")).to_have_count(3)
+    wait_until(page, lambda: bright(page, "#plain") != bright(page, "#overlay"))
     first = bright(page, "#plain")
     page.keyboard.press("ArrowDown")
     expect(page.locator("#items li").nth(1)).to_have_attribute("aria-selected", "true")
-    page.wait_for_timeout(400)
-    assert bright(page, "#plain") != first
+    wait_until(page, lambda: bright(page, "#plain") != first)
 
 
 def test_label_map_zoom_and_window_change_what_is_drawn(page: sync_api.Page, films: list[Path]) -> None:
     page.set_input_files("#files", str(films[0]))
-    expect(page.locator("#caption")).to_contain_text("Heat map", timeout=60_000)
-    page.wait_for_timeout(400)
-    seen = [bright(page, "#overlay")]
+    expect(page.locator("#caption")).to_contain_text("Heat map")
+    wait_until(page, lambda: bright(page, "#plain") != bright(page, "#overlay"))
+    first = before = bright(page, "#overlay")
     for act in (
         lambda: page.click("#in"),
         lambda: page.evaluate(
             "() => { const e = document.getElementById('window'); e.value = 300; e.dispatchEvent(new Event('input')); }"
         ),
-        lambda: page.click("#reset"),
     ):
         act()
-        page.wait_for_timeout(300)
-        seen.append(bright(page, "#overlay"))
-    assert seen[1] != seen[0]
-    assert seen[2] != seen[1]
-    assert seen[3] == seen[0]
+        wait_until(page, lambda before=before: bright(page, "#overlay") != before)
+        before = bright(page, "#overlay")
+    page.click("#reset")
+    wait_until(page, lambda: bright(page, "#overlay") == first)
     page.keyboard.press("2")
     expect(page.locator("#label")).to_have_value("1")
     page.keyboard.press("b")
@@ -108,14 +117,14 @@ def test_label_map_zoom_and_window_change_what_is_drawn(page: sync_api.Page, fil
 
 def test_an_answer_is_corrected(page: sync_api.Page, films: list[Path]) -> None:
     page.set_input_files("#files", str(films[5]))
-    page.locator(".wrong").first.click(timeout=60_000)
+    page.locator(".wrong").first.click(timeout=SECONDS)
     page.locator(".reader button", has_text="yes").click()
     expect(page.locator(".stored")).to_contain_text("Reader: yes")
 
 
 def test_table_and_sheet_are_downloaded(page: sync_api.Page, films: list[Path], tmp_path: Path) -> None:
     page.set_input_files("#files", str(films[0]))
-    expect(page.locator(".target")).to_have_count(3, timeout=60_000)
+    expect(page.locator(".target")).to_have_count(3)
     with page.expect_download() as table:
         page.click("#csv")
     table.value.save_as(tmp_path / "answers.csv")
@@ -130,7 +139,7 @@ def test_table_and_sheet_are_downloaded(page: sync_api.Page, films: list[Path], 
 def test_a_file_that_is_no_image_is_told(page: sync_api.Page, tmp_path: Path) -> None:
     (tmp_path / "letter.png").write_text("not an image")
     page.set_input_files("#files", str(tmp_path / "letter.png"))
-    expect(page.locator("#answer .notice")).to_contain_text("letter.png", timeout=60_000)
+    expect(page.locator("#answer .notice")).to_contain_text("letter.png")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -143,7 +152,7 @@ def test_nothing_is_wider_than_the_screen(
     page = context.new_page()
     page.goto(f"{address}/?lang={language}")
     page.set_input_files("#files", str(films[0]))
-    expect(page.locator(".target")).to_have_count(3, timeout=60_000)
+    expect(page.locator(".target")).to_have_count(3)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("document.documentElement.dataset.theme") == scheme
     expect(page.locator("html")).to_have_attribute("lang", "zh-CN" if language == "zh" else "en")

@@ -39,7 +39,7 @@ def sent(site: TestClient, files: dict[str, bytes]) -> list[dict]:
     return answer.json()["items"]
 
 
-def finished(site: TestClient, seconds: float = 60) -> list[dict]:
+def finished(site: TestClient, seconds: float = 240) -> list[dict]:
     """Return the worklist when all is answered and drawn."""
     for _ in range(int(seconds / 0.05)):
         items = site.get("/api/items").json()["items"]
@@ -135,7 +135,7 @@ def test_training_images_most_alike_are_shown_without_their_names(
     site: TestClient, films: list[Path], run: Path
 ) -> None:
     (item,) = sent(site, {"a.png": films[0].read_bytes()})
-    for _ in range(600):
+    for _ in range(2400):
         (found,) = site.get("/api/items").json()["items"]
         if found["alike"] is not None:
             break

@@ -44,7 +44,7 @@ def site(place: Path) -> Iterator[TestClient]:
 def drawn(site: TestClient, files: list[tuple[str, bytes]]) -> list[dict]:
     assert site.delete("/api/items").status_code == 204
     site.post("/api/items", files=[("files", file) for file in files])
-    for _ in range(1200):
+    for _ in range(4800):
         items = site.get("/api/items").json()["items"]
         if all(item["state"] == "refused" or item["maps"]["state"] == "drawn" for item in items):
             return items

@@ -1,7 +1,8 @@
 """Images read by workers of a cluster: the audit and the store of one machine, whatever is killed on the way."""
 
 import json
-import time
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +13,9 @@ import pytest
 import focusmap
 from focusmap.basics import InputError, silent
 from focusmap.cli import main
-from focusmap.images import Preparation, StoreOptions, prepare_store
+from focusmap.images import Preparation, StoreOptions, prepare_store, workers
 from focusmap.scale import Cluster, mapped
-from support.cluster import a_worker_killed, in_its_own_process
+from support.cluster import a_worker_killed, in_its_own_process, killed_in
 from support.studies import phantom_study
 
 TWO = Cluster(n_workers=2)
@@ -37,28 +38,26 @@ def test_an_address_is_for_ray_alone() -> None:
 
 @pytest.mark.slow
 @in_its_own_process
-def test_answers_keep_their_order_whatever_is_killed() -> None:
-    def slowly(file: Path) -> str:
-        time.sleep(0.02)
+def test_answers_keep_their_order_whatever_is_killed(tmp_path: Path) -> None:
+    def deadly(file: Path) -> str:
+        if file.name in ("0.png", "101.png") and not (mark := tmp_path / file.name).exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
         return file.name
 
-    killed: list[int] = []
     files = [Path(f"{k}.png") for k in range(200)]
-    found: list[str] = []
-    with a_worker_killed(lambda: len(found) > 20, killed):
-        for name in mapped(slowly, files, 4, TWO):
-            found.append(name)
-    assert found == [file.name for file in files]
-    assert killed
+    assert list(mapped(deadly, files, 4, TWO)) == [file.name for file in files]
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.slow
 @in_its_own_process
-def test_workers_prepare_the_store_of_one_machine(labels: Path, tmp_path: Path) -> None:
+def test_workers_prepare_the_store_of_one_machine(
+    labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = ["prepare", str(labels), "--skip-unreadable", "--size", "32", "--model", "resnet18", "--out"]
-    killed: list[int] = []
     shares = tmp_path / "ray/store/.shares"
-    with a_worker_killed(lambda: any(shares.glob("*.npz")), killed):
+    with a_worker_killed(monkeypatch):
         assert main([*asked, str(tmp_path / "ray"), *ON_RAY]) == 0
     assert main([*asked, str(tmp_path / "one")]) == 0
     one, ray = (next((tmp_path / name / "store").glob("*/pixels.npy")).parent for name in ("one", "ray"))
@@ -72,31 +71,29 @@ def test_workers_prepare_the_store_of_one_machine(labels: Path, tmp_path: Path) 
     assert unread["image_id"].tolist() == [pd.read_csv(labels, dtype=str)["path"].iloc[40]]
 
 
+def prepared(labels: Path, store: Path, progress: Callable[[str, int, int], None]) -> np.ndarray:
+    # 48 shares: more than workers may be ahead of what is taken from them.
+    workers.SHARE = 2
+    cohort = focusmap.read_cohort(labels)
+    options = StoreOptions(skip_unreadable=True, progress=progress, cluster=TWO)
+    return prepare_store(cohort.files, cohort.image_ids, Preparation(size=32), store, options).pixels
+
+
+def die(doing: str, done: int, total: int) -> None:
+    if (doing, done) == ("preparing images", 20):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 @pytest.mark.slow
 @in_its_own_process
-def test_a_stopped_preparation_goes_on_where_it_was(
-    labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # 48 shares: more than workers may be ahead of what is taken from them.
-    monkeypatch.setattr("focusmap.images.workers.SHARE", 2)
-    cohort = focusmap.read_cohort(labels)
-
-    def prepared(progress: Callable[[str, int, int], None]) -> np.ndarray:
-        options = StoreOptions(skip_unreadable=True, progress=progress, cluster=TWO)
-        return prepare_store(cohort.files, cohort.image_ids, Preparation(size=32), tmp_path / "store", options).pixels
-
-    def stop(doing: str, done: int, total: int) -> None:
-        if (doing, done) == ("preparing images", 20):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        prepared(stop)
-    done = sorted((tmp_path / "store/.shares").glob("*.npz"))
+def test_a_killed_preparation_goes_on_where_it_was(labels: Path, tmp_path: Path) -> None:
+    killed_in(prepared, labels, tmp_path / "store", die)
+    done = sorted((tmp_path / "store/.shares").glob("[!.]*.npz"))
     assert 10 <= len(done) < 48
     with np.load(done[0]) as arrays:
         changed = {**arrays, "pixels": np.full_like(arrays["pixels"], 77)}
     np.savez(done[0], **changed)
-    pixels = prepared(silent)
+    pixels = prepared(labels, tmp_path / "store", silent)
     assert len(pixels) == 95
     assert 1 <= int((pixels == 77).all(axis=(1, 2, 3)).sum()) <= 2, "what was done is taken as it is"
 

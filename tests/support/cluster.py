@@ -4,12 +4,16 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+from focusmap.scale import cluster
 
 OWN = "FOCUSMAP_TEST_IN_ITS_OWN_PROCESS"
 
@@ -60,21 +64,26 @@ def workers_of(driver: int) -> list[int]:
 
 
 @contextmanager
-def a_worker_killed(when: Callable[[], bool], killed: list[int]) -> Iterator[None]:
-    """Kill one actor of this process's cluster as soon as `when` says so, and note which."""
-    over = threading.Event()
+def a_worker_killed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Kill one actor of this process's cluster as soon as the first answer is there."""
+    answer, killed = cluster._answer, list[int]()
 
-    def watch() -> None:
-        while not over.is_set() and not killed:
-            if when() and (found := workers_of(os.getpid())):
-                os.kill(found[0], signal.SIGKILL)
-                killed.append(found[0])
-            time.sleep(0.01)
+    def deadly(*given: Any) -> object:
+        found = answer(*given)
+        if not killed:
+            killed.append(workers_of(os.getpid())[0])
+            os.kill(killed[0], signal.SIGKILL)
+        return found
 
-    watching = threading.Thread(target=watch)
-    watching.start()
-    try:
+    with monkeypatch.context() as patched:
+        patched.setattr(cluster, "_answer", deadly)
         yield
-    finally:
-        over.set()
-        watching.join()
+    assert killed
+
+
+def killed_in(function: Callable[..., None], *given: object) -> None:
+    """Call a function, which kills its own process, in one that is started for it."""
+    process = get_context("spawn").Process(target=function, args=given)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL

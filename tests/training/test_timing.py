@@ -17,12 +17,14 @@ def net():
     return build_net(Architecture("small-residual", 1, 1))
 
 
-def test_the_time_told_is_about_the_time_taken():
+def test_the_time_told_is_about_the_time_taken(monkeypatch):
+    # By the processor's clock: what else the machine does now and then is not this training's time.
+    monkeypatch.setattr(loop.time, "perf_counter", time.process_time)
     recipe = replace(QUICK, epochs=6)
     told = training_seconds(net(), study(n=160, n_train=128), recipe)
-    started = time.perf_counter()
+    started = time.process_time()
     list(fit(net(), study(n=160, n_train=128), recipe))
-    taken = time.perf_counter() - started
+    taken = time.process_time() - started
     assert taken / 3 < told < taken * 3
 
 

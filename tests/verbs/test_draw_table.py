@@ -10,7 +10,7 @@ import focusmap
 from focusmap.basics import InputError
 from focusmap.cli import main
 from focusmap.images import read_mask
-from focusmap.scale import PARTS
+from focusmap.scale import PARTS, parts_in
 from support.cluster import a_worker_killed, in_its_own_process
 from support.options import QUICK
 from support.studies import phantom_study
@@ -30,7 +30,7 @@ def a_study(tmp_path: Path) -> Path:
 
 
 def parts_of(out: Path) -> pd.DataFrame:
-    return pd.concat([pd.read_parquet(file) for file in sorted((out / PARTS).glob("*.parquet"))], ignore_index=True)
+    return pd.concat([pd.read_parquet(file) for file in parts_in(out / PARTS)], ignore_index=True)
 
 
 def test_verbs_name_the_calls_that_answer_a_table(tmp_path: Path) -> None:
@@ -51,10 +51,8 @@ def test_a_cluster_draws_the_maps_of_one_machine(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("focusmap.study.streamed.ROWS", 2)
     assert main(["explain", str(study / "run")]) == 0, "whose colours are the others'"
     command = ["explain", str(study / "run"), str(study / "other/labels.csv"), "--method", "cam", "--out"]
-    killed: list[int] = []
-    with a_worker_killed(lambda: any((study / "ray" / PARTS).glob("*.parquet")), killed):
+    with a_worker_killed(monkeypatch):
         assert main([*command, str(study / "ray"), *ON_RAY]) == 2, "one image cannot be read"
-    assert killed
     assert main([*command, str(study / "one"), "--accept", "patient-across-splits"]) == 2
     one = pd.read_csv(study / "one/index.csv", dtype=str, keep_default_na=False)
     ray = parts_of(study / "ray")
@@ -67,6 +65,7 @@ def test_a_cluster_draws_the_maps_of_one_machine(tmp_path: Path, monkeypatch: py
         )
     assert all((study / "ray" / name).is_file() for name in ray["overlay"])
     assert len(pd.read_parquet(study / "ray/failures.parquet")) == 1
+    assert not list((study / "ray" / PARTS).glob(".*")), "nothing is left of what the killed worker was writing"
     again = focusmap.ExplainRequest((study / "other/labels.csv",), study / "ray", ("cam",))
     with pytest.raises(InputError, match="holds parts already"):
         focusmap.explain_table(study / "run", again)

@@ -12,6 +12,7 @@ from .shares import Share as Share
 from .shares import Tally as Tally
 from .shares import gathered_failures as gathered_failures
 from .shares import n_rows_of as n_rows_of
+from .shares import parts_in as parts_in
 from .shares import shares_of as shares_of
 from .shares import write_share as write_share
 from .shares import write_unread as write_unread

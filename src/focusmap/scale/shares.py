@@ -131,11 +131,21 @@ def write_unread(out: Path, failures: Sequence[tuple[str, str]]) -> None:
         _write(pd.DataFrame(failures, columns=["image_id", "reason"]), out / FAILURES)
 
 
+def parts_in(folder: Path) -> list[Path]:
+    """Return the files of shares, in their order; what a killed worker left half-written is none."""
+    return sorted(folder.glob("[!.]*.parquet"))
+
+
 def gathered_failures(out: Path) -> int:
-    """Write what could not be read of any share as one table, part by part; return how many rows it has."""
+    """Write what could not be read of any share as one table, part by part; return how many rows it has.
+
+    All shares are done: what killed workers left half-written is removed.
+    """
     import pyarrow.parquet as parquet
 
-    files = sorted((out / UNREAD).glob("*.parquet"))
+    for left in (*(out / PARTS).glob(".*"), *(out / UNREAD).glob(".*")):
+        left.unlink(missing_ok=True)
+    files = parts_in(out / UNREAD)
     if not files:
         (out / FAILURES).unlink(missing_ok=True)
         return 0

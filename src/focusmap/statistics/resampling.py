@@ -13,7 +13,10 @@ import numpy as np
 Statistic: TypeAlias = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 """From ``(G, b)`` multiplicities of G clusters in b resamples to named ``(b,)`` values, NaN where undefined."""
 
-BLOCK = 64  # resamples at a time: 10,000 patients then take 5 MB, about what the processor's cache holds
+BLOCK, FEWEST = 64, 4
+"""Resamples at a time: those of 10,000 patients take 5 MB, about what the processor's cache holds."""
+CELLS = 2**20
+"""Multiplicities at a time, in 8 MB: of more than 16,384 patients fewer resamples are held, down to `FEWEST`."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,11 @@ class Resampling:
     seed: int = 0
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Yield ``(G, b) float64`` multiplicities, at most `BLOCK` resamples at a time."""
+        """Yield ``(G, b) float64`` multiplicities; the same ones however many come at a time."""
         generator = np.random.default_rng(self.seed)
-        for start in range(0, self.n_resamples, BLOCK):
-            yield _multiplicities(generator, self.clusters.n, min(BLOCK, self.n_resamples - start))
+        block = max(FEWEST, min(BLOCK, CELLS // max(self.clusters.n, 1)))
+        for start in range(0, self.n_resamples, block):
+            yield _multiplicities(generator, self.clusters.n, min(block, self.n_resamples - start))
 
 
 def _multiplicities(generator: np.random.Generator, n: int, n_resamples: int) -> np.ndarray:

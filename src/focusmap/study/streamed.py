@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from focusmap.basics import InputError, require, write_json
-from focusmap.scale import PARTS, ROWS, UNREAD, Share, Tally, gathered_failures, n_rows_of, shares_of
+from focusmap.scale import PARTS, ROWS, UNREAD, Share, Tally, gathered_failures, n_rows_of, parts_in, shares_of
 from focusmap.scale.cluster import Cluster, Tool, worked_through
 from focusmap.study.addresses import settled_folder
 from focusmap.study.inputs import ImageColumns, Needs, image_columns
@@ -104,7 +104,7 @@ def stream(folder: Path, asked: Streamed, make: Callable[[ImageColumns], Tool]) 
     declared = replace(asked.declaration, images=settled_folder(asked.declaration.images))
     columns = image_columns(folder, asked.table.absolute(), first.rows, declared)
     started, counted = time.monotonic(), Tally(0, 0)
-    n_before = len(list((out / PARTS).glob("*.parquet")))
+    n_before = len(parts_in(out / PARTS))
     n_left = max(n_rows_of(asked.table) - n_before * ROWS, 1)
     for tally in worked_through(chain([first], shares), out, partial(make, columns), asked.cluster):
         counted = Tally(counted.n_answered + tally.n_answered, counted.n_failed + tally.n_failed)
