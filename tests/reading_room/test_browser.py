@@ -68,11 +68,28 @@ def bright(page: sync_api.Page, canvas: str) -> str:
     return str(page.locator(canvas).screenshot())
 
 
+PAINTED = """canvas => canvas.width > 0 && canvas.getContext("2d")
+    .getImageData(0, 0, canvas.width, canvas.height).data.some(value => value > 0)"""
+
+
+def settled(page: sync_api.Page, canvas: str) -> str:
+    """Return the canvas when something is drawn on it that no longer changes."""
+    wait_until(page, lambda: bool(page.locator(canvas).evaluate(PAINTED)))
+    seen = ["", bright(page, canvas)]
+
+    def holds() -> bool:
+        seen.append(bright(page, canvas))
+        return seen[-1] == seen[-2] == seen[-3]
+
+    wait_until(page, holds)
+    return seen[-1]
+
+
 def wait_until(page: sync_api.Page, holds: Callable[[], bool]) -> None:
     for _ in range(300):
         if holds():
             return
-        page.wait_for_timeout(200)
+        page.wait_for_timeout(300)
     raise AssertionError("waited in vain")
 
 
@@ -86,8 +103,7 @@ def test_files_are_chosen_answered_and_shown_under_their_maps(page: sync_api.Pag
     # No word is left with a gap that nothing filled.
     assert "{" not in page.locator("body").inner_text()
     expect(page.locator(".alike img")).to_have_count(3)
-    wait_until(page, lambda: bright(page, "#plain") != bright(page, "#overlay"))
-    first = bright(page, "#plain")
+    first = settled(page, "#plain")
     page.keyboard.press("ArrowDown")
     expect(page.locator("#items li").nth(1)).to_have_attribute("aria-selected", "true")
     wait_until(page, lambda: bright(page, "#plain") != first)
@@ -96,8 +112,7 @@ def test_files_are_chosen_answered_and_shown_under_their_maps(page: sync_api.Pag
 def test_label_map_zoom_and_window_change_what_is_drawn(page: sync_api.Page, films: list[Path]) -> None:
     page.set_input_files("#files", str(films[0]))
     expect(page.locator("#caption")).to_contain_text("Heat map")
-    wait_until(page, lambda: bright(page, "#plain") != bright(page, "#overlay"))
-    first = before = bright(page, "#overlay")
+    first = before = settled(page, "#overlay")
     for act in (
         lambda: page.click("#in"),
         lambda: page.evaluate(

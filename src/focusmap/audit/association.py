@@ -124,10 +124,10 @@ def _say(item: Association) -> str:
 
 
 def _code(name: str, cells: pd.Series) -> _Coded | None:
-    cells = cells.map(in_one_way(cells))
+    codes, texts = pd.factorize(cells)
+    cells = pd.Series(texts).map(in_one_way(cells)).take(codes).set_axis(cells.index)
     filled = cells[cells != ""]
     numbers = pd.Series(numbers_in(cells), index=cells.index)
-    codes: np.ndarray
     if numbers.notna().sum() >= 0.9 * len(filled) and filled.nunique() > 8:
         ranks = numbers.rank(method="average", pct=True).to_numpy()
         codes = np.where(np.isnan(ranks), -1, np.minimum(np.nan_to_num(ranks) * BINS, BINS - 1)).astype(int)
@@ -142,9 +142,9 @@ def _code(name: str, cells: pd.Series) -> _Coded | None:
 
 def _one_a_patient(cohort: Cohort, rng: np.random.Generator) -> np.ndarray:
     """Return one row per patient, drawn by lot whatever the order of the rows; their labels are independent."""
-    by_id = np.argsort(cohort.table["image_id"].to_numpy(dtype=str), kind="stable")
+    by_id = np.argsort(pd.factorize(cohort.table["image_id"], sort=True)[0], kind="stable")
     drawn = by_id[rng.permutation(len(by_id))]
-    _, first = np.unique(cohort.patient_ids[drawn].astype(str), return_index=True)
+    _, first = np.unique(cohort.patient_codes[drawn], return_index=True)
     return np.asarray(drawn[rng.permutation(first)[:MAX_PATIENTS]])
 
 

@@ -150,7 +150,7 @@ def _sample_sheets(cohort: Cohort, seed: int) -> dict[str, tuple[str, ...]]:
     sheets = {}
     for name, values in zip(names, held.T, strict=True):
         drawn = order[values[order] == 1]
-        _, first = np.unique(cohort.patient_ids[drawn].astype(str), return_index=True)
+        _, first = np.unique(cohort.patient_codes[drawn], return_index=True)
         chosen = drawn[np.sort(first)[:SAMPLES]]
-        sheets[name] = tuple(cohort.image_ids[position] for position in chosen)
+        sheets[name] = tuple(cohort.table["image_id"].iloc[chosen])
     return sheets

@@ -104,7 +104,7 @@ def _with_a_like(cohort: Cohort, images: Images, unit: np.ndarray, rest: np.ndar
     """
     readable = np.flatnonzero(images.readable & (np.abs(unit).max(axis=1) > 0))
     asked = np.random.default_rng(0).permutation(readable)[:MAX_ASKED]
-    patients = np.unique(cohort.patient_ids.astype(str), return_inverse=True)[1]
+    patients = cohort.patient_codes
     n_like = 0
     for start in range(0, len(asked), BLOCK):
         rows = asked[start : start + BLOCK]
@@ -184,8 +184,8 @@ def _pool_rare(values: Sequence[str]) -> np.ndarray:
 
 
 def _patient_folds(cohort: Cohort) -> np.ndarray:
-    names, owner = np.unique(cohort.patient_ids.astype(str), return_inverse=True)
-    return np.asarray(np.random.default_rng(0).permutation(len(names))[owner] % N_FOLDS)
+    n_patients = int(cohort.patient_codes.max()) + 1
+    return np.asarray(np.random.default_rng(0).permutation(n_patients)[cohort.patient_codes] % N_FOLDS)
 
 
 def _held_out_auroc(codes: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> float:

@@ -93,13 +93,14 @@ RARE_SHARE = 0.05
 
 def table_overview(cohort: Cohort) -> dict[str, Json]:
     """Return counts of images, patients, columns, labels and pairs of labels."""
-    images_per_patient = Counter(Counter(cohort.patient_ids).values())
+    of_each = cohort.table["patient_id"].value_counts()
+    images_per_patient = of_each.value_counts()
     names, held = label_columns(cohort)
     known = np.nan_to_num(held)
     return {
         "n_images": len(cohort),
-        "n_patients": len(set(cohort.patient_ids)),
-        "images_per_patient": {str(n): images_per_patient[n] for n in sorted(images_per_patient)},
+        "n_patients": len(of_each),
+        "images_per_patient": {str(n): int(images_per_patient[n]) for n in sorted(images_per_patient.index)},
         "columns": [_describe_column(str(name), cohort.raw[name]) for name in cohort.raw],
         "targets": {target.name: _describe_target(cohort, target) for target in cohort.task.targets},
         "cooccurrence": {"names": list(names), "matrix": (known.T @ known).astype(int).tolist()},
@@ -175,8 +176,9 @@ def _part(part: str) -> str:
 
 def _describe_column(name: str, cells: pd.Series) -> dict[str, Json]:
     filled = cells[cells.str.strip() != ""]
-    kind = "empty" if filled.empty else "number" if not np.isnan(numbers_in(filled)).any() else "text"
-    return {"name": name, "type": kind, "n_missing": len(cells) - len(filled), "n_distinct": int(filled.nunique())}
+    distinct = filled.drop_duplicates()
+    kind = "empty" if filled.empty else "number" if not np.isnan(numbers_in(distinct)).any() else "text"
+    return {"name": name, "type": kind, "n_missing": len(cells) - len(filled), "n_distinct": len(distinct)}
 
 
 def _describe_target(cohort: Cohort, target: Target) -> dict[str, Json]:
@@ -231,7 +233,7 @@ def _spellings(cohort: Cohort) -> list[Finding]:
     if column is None:
         return []
     ids = cohort.table["patient_id" if cohort.study.patients == "column" else "case_id"].astype(str)
-    twice = [" = ".join(forms) for forms in spelled_twice(filter(None, ids.unique())).values()]
+    twice = [" = ".join(forms) for forms in spelled_twice(ids[ids != ""].drop_duplicates()).values()]
     return [same_patient(twice, Reason("in-column", name=str(column)))] if twice else []
 
 
@@ -294,12 +296,12 @@ def _too_few(cohort: Cohort, split: Split | None) -> list[Finding]:
 
 
 def _examples(cohort: Cohort) -> tuple[str, np.ndarray]:
-    """Return what counts as one example, and ``(N,)`` whose each image is: patients, cases of views, or images."""
+    """Return what one example is, a patient, a case of views or an image, and ``(N,)`` the number of each image's."""
     if cohort.study.patients == "column":
-        return "patient", cohort.patient_ids
+        return "patient", cohort.patient_codes
     if cohort.study.case_column is not None and cohort.study.view_column is not None:
-        return "case", cohort.table["case_id"].to_numpy(dtype=object)
-    return cohort.unit, np.array(cohort.image_ids, dtype=object)
+        return "case", pd.factorize(cohort.table["case_id"])[0]
+    return cohort.unit, np.arange(len(cohort))
 
 
 def _label_counts(cohort: Cohort, owners: np.ndarray, split: Split | None) -> Iterator[tuple[str, str, int, int]]:
@@ -309,7 +311,7 @@ def _label_counts(cohort: Cohort, owners: np.ndarray, split: Split | None) -> It
     trained = [np.array(fold.of(cohort.image_ids), dtype=object) == "train" for fold in folds]
 
     def count(held: np.ndarray) -> int:
-        return len(set(owners[held]))
+        return int(np.unique(owners[held]).size)
 
     for name, side, values in _sides(cohort):
         if parts is None:

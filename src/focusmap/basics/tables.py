@@ -210,9 +210,18 @@ def _from_bytes(content: bytes, separator: str, path: Path) -> pd.DataFrame:
     if len(header) == len(table.columns):
         # pandas calls a second column of one name NAME.1.
         table.columns = pd.Index(header, dtype=table.columns.dtype)
-    n_empty = next((n for n, row in enumerate(table.iloc[::-1].itertuples(index=False)) if any(map(str.strip, row))), 0)
-    table = table.iloc[: len(table) - n_empty]
+    table = table.iloc[: _last_filled(table)]
     return told(table, f"{n_above} lines above the names of the columns are left out; {COUNTED}") if n_above else table
+
+
+def _last_filled(table: pd.DataFrame) -> int:
+    """Return how many rows there are up to the last with a filled cell; all rows where there is none."""
+    for stop in range(len(table), 0, -LINES):
+        rows = list(table.iloc[max(stop - LINES, 0) : stop].itertuples(index=False))
+        for n_after, row in enumerate(reversed(rows)):
+            if any(map(str.strip, row)):
+                return stop - n_after
+    return len(table)
 
 
 def _first_names(rows: list[list[str]]) -> tuple[int, list[str]]:

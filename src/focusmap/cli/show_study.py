@@ -112,7 +112,7 @@ def print_study(cohort: "study.Cohort") -> None:
     """
     print(cohort.study.describe())
     what = "images" if cohort.has_images else "cases"
-    patients = f", {len(set(cohort.patient_ids))} patients" if cohort.study.patients == "column" else ""
+    patients = f", {cohort.table['patient_id'].nunique()} patients" if cohort.study.patients == "column" else ""
     print(f"rows        {len(cohort)} {what}{patients}")
     for what, shown in {"masks": masks_in_words(cohort), "boxes": boxes_in_words(cohort)}.items():
         if shown:

@@ -230,7 +230,7 @@ def _ids(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     if "patient_id" in table:
         _refuse_nobody(table["patient_id"], path)
         # Who is written in two ways counts as one person: intervals become wider by it, never narrower.
-        twice = spelled_twice(table["patient_id"].unique()).values()
+        twice = spelled_twice(table["patient_id"].drop_duplicates()).values()
         called = {form: forms[0] for forms in twice for form in forms}
         ids["patient_id"] = table["patient_id"].replace(called).to_numpy()
     return ids

@@ -74,6 +74,12 @@ class Cohort:
         """``(N,)`` patient of each image."""
         return self.table["patient_id"].to_numpy(dtype=object)
 
+    @cached_property
+    def patient_codes(self) -> np.ndarray:
+        """``(N,) int``: the number of each image's patient, from 0, in the order of their ids."""
+        codes, _ = pd.factorize(self.table["patient_id"].astype(str), sort=True)
+        return np.asarray(codes)
+
     @property
     def has_images(self) -> bool:
         """False for a table-only study."""

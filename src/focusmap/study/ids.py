@@ -173,9 +173,12 @@ def spelled_twice(ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
     >>> spelled_twice(["17", "p3", "17.0", "17", "4"])
     {'17': ('17', '17.0')}
     """
+    texts = ids if isinstance(ids, pd.Series) else pd.Series(list(ids), dtype=object)
+    # A million forms would take ten times what their hashes do, and few stand twice.
+    forms = pd.Series(np.fromiter((hash(normal_id(text)) for text in texts), np.int64, len(texts)))
     first: dict[str, str] = {}
     more: dict[str, set[str]] = {}
-    for text in dict.fromkeys(ids):
+    for text in dict.fromkeys(texts[forms.duplicated(keep=False).to_numpy()]):
         form = normal_id(text)
         if first.setdefault(form, text) != text:
             more.setdefault(form, {first[form]}).add(text)
@@ -320,17 +323,17 @@ def refuse_repeats(table: pd.DataFrame, names: Sequence[str]) -> None:
         raise InputError(f"rows {lines}: duplicate {key} {name!r}{more}. Keep one row per image.")
 
 
-def _image_ids(study: Study, raw: pd.DataFrame, table: pd.DataFrame) -> list[str]:
+def _image_ids(study: Study, raw: pd.DataFrame, table: pd.DataFrame) -> "pd.Series[str]":
     # Of a study without images each row is a case.
     column = study.id_column or (study.case_column if study.path_column is None else None)
     if column is not None:
         ids = raw[column].str.strip()
         if (ids == "").any():
             raise InputError(f"row {int(np.flatnonzero(ids == '')[0]) + 2}: {column} is empty.")
-        return list(ids)
+        return ids.reset_index(drop=True)
     if study.path_column is not None:
-        return list(table["path"])
-    return [f"row{row}" for row in table["row"]]
+        return table["path"]
+    return "row" + table["row"].astype(str)
 
 
 def _cases(study: Study, raw: pd.DataFrame) -> "pd.Series[str]":

@@ -84,12 +84,16 @@ def numbers_in(cells: Iterable[str]) -> np.ndarray:
     >>> numbers_in(["1,5", "", "2", "a"]).tolist()
     [1.5, nan, 2.0, nan]
     """
-    codes, texts = pd.factorize(np.array([str(cell).strip() for cell in cells], dtype=object))
+    cells = cells if isinstance(cells, pd.Series) else pd.Series(list(cells), dtype=object)
+    codes, found = pd.factorize(cells, use_na_sentinel=False)
     try:
-        some = any(read_numbers([text]).values for text in texts[:100] if not no_number(text))
-        values = read_numbers([text for text in texts if not no_number(text)]).values if some else {}
+        first = dict.fromkeys(str(cell).strip() for cell in found[:100])
+        if not any(read_numbers([text]).values for text in first if not no_number(text)):
+            return np.full(len(cells), np.nan)
+        texts = [str(cell).strip() for cell in found]
+        values = read_numbers([text for text in dict.fromkeys(texts) if not no_number(text)]).values
     except InputError:
-        values = {}
+        return np.full(len(cells), np.nan)
     return np.array([values.get(text, np.nan) for text in texts], dtype=np.float64)[codes]
 
 

@@ -126,11 +126,13 @@ def _refuse_finer(table: pd.DataFrame, taken: str) -> None:
     """Raise `InputError` where another column that names patients joins rows that the one taken parts."""
     own = table[taken].str.strip()
     for other in patient_columns(table):
+        if other == taken:
+            continue
         cells = table[other].str.strip()
         known = ~cells.map({text: names_nobody(str(text)) for text in cells.unique()})
         n_joined = own[known].groupby(cells[known]).nunique()
         wider = n_joined[n_joined > 1]
-        if other != taken and len(wider):
+        if len(wider):
             rows = np.flatnonzero(cells == wider.index[0])
             apart = rows[(own.iloc[rows] != own.iloc[rows[0]]).to_numpy()][0]
             raise InputError(
