@@ -151,6 +151,37 @@ def test_scores_marks_and_codes_make_no_lists_and_no_classes(tmp_path, cells, cl
     assert classes_of(tmp_path, cells * 5) == classes
 
 
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("['mass', 'edema']", "['mass']", "[]"),
+        ("{'mass', 'edema'}", "{'mass'}", "set()"),
+        ("mass<br>edema", "mass", "edema"),
+        ("mass\tedema", "mass", "edema"),
+    ],
+)
+def test_lists_of_programs_are_lists_and_empty_ones_mean_none(tmp_path, cells):
+    cohort = cohort_of(tmp_path, "label", [f'"{cell}"' for cell in [*cells, "", *cells]])
+    assert cohort.task.names == ("edema", "mass")
+    last = [1, 0] if cells[2] == "edema" else [0, 0]
+    np.testing.assert_array_equal(cohort.truth[:4], [[1, 1], [0, 1], last, [np.nan, np.nan]])
+
+
+@pytest.mark.parametrize("cell", ["mass and/or edema", "mass - edema", "mass und edema"])
+def test_words_between_findings_are_asked_about_or_read(tmp_path, cell):
+    assert cohort_of(tmp_path, "label", [cell, "mass", "edema"] * 3).task.names == ("edema", "mass")
+
+
+def test_ticks_beside_a_no_are_asked_about(tmp_path):
+    rows = [f"{'x' if i % 2 else '-'},{(i // 2) % 2}" for i in range(12)]
+    with pytest.raises(
+        InputError, match=r"'mass' holds '-' and|'mass' holds 'x' and '-'.*'mass:x=1' --means 'mass:-=0'"
+    ):
+        cohort_of(tmp_path, "mass,edema", rows)
+    cohort = cohort_of(tmp_path, "mass,edema", rows, means=("mass:x=1", "mass:-=0"))
+    np.testing.assert_array_equal(cohort.truth[:2, 0], [0, 1])
+
+
 def test_minus_one_beside_one_alone_is_asked_about(tmp_path):
     with pytest.raises(InputError, match=r"-1 may mean 'no', or 'uncertain'.*'label:-1=0', or --uncertain negative"):
         classes_of(tmp_path, ["-1", "1"] * 5)

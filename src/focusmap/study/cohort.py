@@ -369,17 +369,19 @@ def _baseline_columns(task: Task) -> tuple[str, ...]:
     return tuple(target.baseline for target in task.targets if target.baseline)
 
 
-def _listed(cells: pd.Series, study: Study) -> list[set[str]]:
-    """Return the findings that each cell lists, in the spelling of the targets where they are any of them."""
+def _listed(cells: pd.Series, study: Study) -> list[set[str] | None]:
+    """Return the findings that each cell lists, as the targets are spelt where they are any of them; None: unknown."""
     near = alike(study.task.names)
-    parts = [() if means_empty(cell) else split_list(cell, study.list_sign) for cell in cells]
-    return [{near.get(plain(part), part) for part in names} for names in parts]
+    parts = [None if means_empty(cell) else split_list(cell, study.list_sign) for cell in cells]
+    return [None if names is None else {near.get(plain(part), part) for part in names} for names in parts]
 
 
 def _targets(study: Study, raw: pd.DataFrame) -> pd.DataFrame:
     if study.list_column is not None:
         found = _listed(raw[study.list_column], study)
-        made = {name: ["" if not names else str(int(name in names)) for names in found] for name in study.task.names}
+        made = {
+            name: ["" if names is None else str(int(name in names)) for names in found] for name in study.task.names
+        }
         return pd.DataFrame(made, index=raw.index)
     columns = {}
     for target in study.task.targets:

@@ -20,6 +20,7 @@ SIGNS = (*values.LIST_SIGNS, "[", "(", "{", "，", "；", " ")
 LABEL_WORDS = (*LABEL_COLUMNS, "标签", "诊断", "类别", "分类")
 NAMELESS = re.compile(r"Unnamed: \d+|")
 """What pandas calls a column without a name, as that of the row's number."""
+CALLED = {"newline": "\n", "tab": "\t"}
 FEWEST_FLAGS, NEARLY, TELLING = 10, 0.02, 0.25
 """Of a column that is a finding but for a cell or a fiftieth of them, one asks; or but for a quarter, where these are
 texts, or codes such as 9, 99 and -9."""
@@ -70,7 +71,7 @@ def parse_target(text: str, columns: Sequence[str]) -> target_cells.TargetSpec:
 
 
 def _sign(text: str) -> str:
-    return "\n" if text == "newline" else text
+    return CALLED.get(text, text)
 
 
 def infer_task(table: pd.DataFrame, specs: Sequence[target_cells.TargetSpec], reserved: Sequence[str]) -> Inference:
@@ -211,6 +212,7 @@ def _refuse_nearly_flags(table: pd.DataFrame, columns: Sequence[str]) -> None:
         texts = [str(text) for text in cells.unique()]
         if len(texts) > target_cells.MOST_WORDS:
             continue
+        _refuse_ticks_beside_no(name, texts)
         odd = target_cells.odd_texts(texts)
         is_odd = cells.isin(odd)
         n_odd, n_flags = int(is_odd.sum()), int((~is_odd & (cells != "")).sum())
@@ -223,6 +225,18 @@ def _refuse_nearly_flags(table: pd.DataFrame, columns: Sequence[str]) -> None:
                 f"row {row}). If it is a finding, correct them, or say --missing {name}={odd[0]} where that means "
                 "'not known'; if it is none, name the targets with --target."
             )
+
+
+def _refuse_ticks_beside_no(name: str, texts: Sequence[str]) -> None:
+    """Raise `InputError` where a column holds ticks and words for no, or signs that may be, and nothing else."""
+    ticks = [text for text in texts if values.plain(text) in values.TICKS]
+    others = [text for text in texts if text and text not in ticks]
+    if ticks and others and all(values.says(text) == 0 or values.plain(text) == "o" for text in others):
+        say = " ".join(f"--means '{name}:{text}={int(text in ticks)}'" for text in (*ticks, *others))
+        raise InputError(
+            f"column {name!r} holds {ticks[0]!r} and {others[0]!r}. If it is a finding, say {say}; if it is none, name "
+            "the targets with --target."
+        )
 
 
 def _list_sign(column: pd.Series, spec: target_cells.TargetSpec) -> str:
@@ -248,10 +262,11 @@ def _list_sign(column: pd.Series, spec: target_cells.TargetSpec) -> str:
         raise InputError(f"target {spec.name!r}: {error}") from None
     if sign and not certain:
         cell = next(text for text in texts if len(values.split_list(text, sign)) > 1)
+        called = {meant: name for name, meant in CALLED.items()}.get(sign, sign)
+        n_parts = len(values.split_list(cell, sign))
         raise InputError(
-            f"target {spec.name!r}: {cell!r} may be a list of {len(values.split_list(cell, sign))} findings or one "
-            f"class. Say --target '{spec.name}:list={'newline' if sign == chr(10) else sign}' or --target "
-            f"{spec.name}:multiclass."
+            f"target {spec.name!r}: {cell!r} may be a list of {n_parts} findings or one class. Say --target "
+            f"'{spec.name}:list={called}' or --target {spec.name}:multiclass."
         )
     return sign
 

@@ -56,11 +56,12 @@ UNCERTAIN = frozenset(
 """Cells that, beside yes and no, say that the reader was not sure, or name a class of their own."""
 TICKS = frozenset(["x", "xx", "xxx", "(x)", "[x]", "*", "v", "•", "●", "■", "☒", "○", "◯", "〇", "✕"])
 """Cells that, beside nothing but empty ones, tick what is present."""
-LIST_SIGNS = ("|", ";", ",", "、", "\n", "\\", "/", "+", "&", "and", "和", "及", "与")
-MILD_SIGNS = ("\\", "/", "+", "&", "and", "和", "及", "与")
+MILD_SIGNS = ("and/or", "\\", "/", "+", "&", " - ", "and", "und", "et", "和", "及", "与")
 """Signs and words that stand within the names of classes as often as between them."""
+LIST_SIGNS = ("|", ";", ",", "、", "\n", "\t", "<br>", *MILD_SIGNS)
 WRITTEN_OUT = "[]"
-WRITTEN_LIST = re.compile(r"\s*[\[({].*[\])}]\s*", re.DOTALL)
+KIND_OF_LIST = re.compile(r"\s*(?:frozenset|set|array|list|tuple)\s*(?=[\[({])")
+WRITTEN_LIST = re.compile(rf"(?:{KIND_OF_LIST.pattern})?\s*[\[({{].*[\])}}]\s*", re.DOTALL)
 SURELY_WRITTEN = re.compile(r"""\s*(?:[\[({]\s*['"].*['"]\s*,?\s*[\])}]|\[.*\]|\{.*\})\s*""", re.DOTALL)
 VECTOR = re.compile(r"[\[({]?\s*[01](?:\.0*)?(?:[\s,;]+[01](?:\.0*)?)+\s*[\])}]?")
 ITEM = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"|([^,;\[\](){}'\"]+)")
@@ -198,7 +199,7 @@ def split_list(cell: str, sign: str = "|") -> list[str]:
     (['Effusion', 'Edema'], ['COPD signs', 'effusion'])
     """
     if sign == WRITTEN_OUT:
-        parts = ["".join(found) for found in ITEM.findall(cell)]
+        parts = ["".join(found) for found in ITEM.findall(KIND_OF_LIST.sub("", cell))]
     elif sign.isascii() and sign.isalpha():
         parts = re.split(rf"\s+{sign}\s+", cell, flags=re.IGNORECASE)
     else:
@@ -227,8 +228,9 @@ def list_sign(cells: Sequence[str]) -> tuple[str, bool]:
     if vector := next((cell for cell in cells if VECTOR.fullmatch(cell)), None):
         raise InputError(f"{vector!r} holds zeros and ones of several findings. Write a column of its own for each.")
     written = [cell for cell in cells if WRITTEN_LIST.fullmatch(cell)]
-    are_lists = any(len(split_list(cell, WRITTEN_OUT)) > 1 or "'" in cell or '"' in cell for cell in written)
-    if len(written) == len(cells) or (are_lists and all(SURELY_WRITTEN.fullmatch(cell) for cell in written)):
+    bare = [KIND_OF_LIST.sub("", cell) for cell in written]
+    are_lists = any(len(split_list(cell, WRITTEN_OUT)) > 1 or "'" in cell or '"' in cell for cell in bare)
+    if (written and len(written) == len(cells)) or (are_lists and all(map(SURELY_WRITTEN.fullmatch, bare))):
         return WRITTEN_OUT, True
     for sign in LIST_SIGNS[1:]:
         if (is_certain := _lists_by(sign, cells)) is not None:
