@@ -340,7 +340,7 @@ def test_a_tuning_set_of_one_class_has_no_score_and_is_written(tmp_path: Path) -
     one, truth = rung(PROBE, 1.0, n=40)
     alone = _Training(np.ones_like(truth))
     alone.run = Run(tmp_path)  # type: ignore[attr-defined]
-    ladder._write([one], one, "the only one", alone, RunOptions())  # type: ignore[arg-type]
+    ladder._Climb(alone, RunOptions(), {}, [one]).choose()  # type: ignore[arg-type]
     inner = json.loads((tmp_path / "ladder.json").read_text())["rungs"][0]["inner"]
     assert inner["score"] is None
     assert inner["n"] == 40

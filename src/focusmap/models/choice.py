@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from focusmap.models.training import Training
 
 PROBE, SIMPLE, FROM_SCRATCH, FINE_TUNED, MEAN = "probe", "simple", "from-scratch", "fine-tuned", "mean"
+# Test is only predicted. Tune comes last: its file says that a training is done.
+PREDICTED = ("test", "tune")
 N_RESAMPLES = 200
 # Half the width of a 95 % interval is 1.96 standard errors.
 WIDTH_IN_ERRORS = 2 * 1.96
@@ -36,7 +38,7 @@ class Rung:
     attention: pd.DataFrame | None = None
 
     @property
-    def found(self) -> dict[str, Predictions]:
+    def predictions(self) -> dict[str, Predictions]:
         """What it says, by part of the split; tune last."""
         return {"tune": self.tune} if self.test is None else {"test": self.test, "tune": self.tune}
 
@@ -59,9 +61,9 @@ def choose(rungs: Sequence[Rung], training: "Training") -> tuple[Rung, Reason]:
     return chosen, reason
 
 
-def truth_of(found: Predictions, training: "Training") -> np.ndarray:
+def truth_of(predictions: Predictions, training: "Training") -> np.ndarray:
     """Return the truth ``(N, T)`` of the images of some predictions."""
-    return training.cohort.of(list(found.ids["image_id"])).truth
+    return training.cohort.of(list(predictions.ids["image_id"])).truth
 
 
 def _is_equal(rung: Rung, best: Rung, truth: np.ndarray) -> bool:
@@ -73,24 +75,22 @@ def _is_equal(rung: Rung, best: Rung, truth: np.ndarray) -> bool:
 def score(tune: Predictions, truth: np.ndarray) -> float:
     """Return the mean over targets of AUROC or, of continuous ones, R2; minus infinity where none is defined."""
     metrics = evaluate_predictions(tune, truth, EvaluationOptions({}, "tune", n_resamples=N_RESAMPLES))
-    found = [_value(metrics, target.name, _metric(target)) for target in tune.task.targets]
-    known = [value for value in found if value is not None]
+    scores = [_value(metrics, target.name, _metric(target)) for target in tune.task.targets]
+    known = [value for value in scores if value is not None]
     return float(np.mean(known)) if known else -np.inf
 
 
 def _difference(best: Predictions, other: Predictions, truth: np.ndarray) -> tuple[float, float]:
     """Return the mean over targets of best - other, and its standard error; the error is 0 where it is not known."""
     options = EvaluationOptions({}, "tune", n_resamples=N_RESAMPLES)
-    found = compare_predictions(best, other, truth, (options, options))
-    targets = cast(Mapping[str, Mapping[str, Mapping[str, float | None]]], found["targets"])
+    comparison = compare_predictions(best, other, truth, (options, options))
+    targets = cast(Mapping[str, Mapping[str, Mapping[str, float | None]]], comparison["targets"])
     entries = [targets[target.name].get(_metric(target), {}) for target in best.task.targets]
-    ends = [(one.get("value"), one.get("low"), one.get("high")) for one in entries]
-    known = [
-        (value, low, high) for value, low, high in ends if value is not None and low is not None and high is not None
-    ]
+    limits = [[entry.get(key) for key in ("value", "low", "high")] for entry in entries]
+    known = [row for row in limits if None not in row]
     if not known:
         return 0.0, 0.0
-    values, lows, highs = np.array(known).T
+    values, lows, highs = np.array(known, dtype=np.float64).T
     # Of the mean over targets, as if their errors were independent: they share patients, so that it is a little more.
     errors = (highs - lows) / WIDTH_IN_ERRORS
     return float(values.mean()), float(np.sqrt((errors**2).sum()) / len(errors))
@@ -103,17 +103,17 @@ def _metric(target: Target) -> str:
 def log_loss(tune: Predictions, truth: np.ndarray) -> float:
     """Return the mean over targets of the log loss or, of continuous ones, of the squared error over the variance."""
     metrics = evaluate_predictions(tune, truth, EvaluationOptions({}, "tune", n_resamples=2))
-    found = []
+    losses = []
     for target in tune.task.targets:
         if target.kind == "continuous":
-            score = _value(metrics, target.name, "r2")
-            found.append(None if score is None else 1 - score)
+            r2 = _value(metrics, target.name, "r2")
+            losses.append(None if r2 is None else 1 - r2)
         else:
-            found.append(_value(metrics, target.name, "log_loss"))
-    known = [value for value in found if value is not None]
+            losses.append(_value(metrics, target.name, "log_loss"))
+    known = [loss for loss in losses if loss is not None]
     return float(np.mean(known)) if known else np.inf
 
 
 def _value(metrics: Mapping[str, Json], target: str, metric: str) -> float | None:
-    found = cast(Mapping[str, Mapping[str, Mapping[str, float | None]]], metrics["targets"])[target].get(metric)
-    return found["value"] if found else None
+    entry = cast(Mapping[str, Mapping[str, Mapping[str, float | None]]], metrics["targets"])[target].get(metric)
+    return entry["value"] if entry else None

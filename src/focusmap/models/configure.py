@@ -109,8 +109,8 @@ def check_model(cohort: Cohort, recipe: Recipe) -> ModelName:
     if name.shown == "table" or name.with_table:
         type_covariates(cohort)
     if name.shown == "images" and not cohort.has_images:
-        others = [column for column in cohort.raw if column not in cohort.study.role_columns]
-        remedy = call_it_path(columns_of_images(cohort.raw[others])) or " Try --model gradient-boosting."
+        without_role = [column for column in cohort.raw if column not in cohort.study.role_columns]
+        remedy = call_it_path(columns_of_images(cohort.raw[without_role])) or " Try --model gradient-boosting."
         raise InputError(
             f"{cohort.study.label_file}: has no path column (one of {', '.join(PATH_COLUMNS)}), and {name.name} is "
             f"shown images.{remedy}"
@@ -174,7 +174,7 @@ LARGEST_VOLUME = 96
 TABLE_RATE = 1e-3
 # Nets that are always trained from scratch take larger steps.
 SMALL_RATE, LARGE_RATE = 3e-3, 5e-4
-FROM_SCRATCH = ("small-residual", "plain-cnn", "residual-cnn", "small-residual-3d")
+SMALL_NETS = ("small-residual", "plain-cnn", "residual-cnn", "small-residual-3d")
 
 
 def preparation_for(recipe: Recipe) -> "images.AnyPreparation":
@@ -254,7 +254,7 @@ def resolve_recipe(recipe: Recipe, image_summary: ImageSummary, *, climbs: bool 
     usual = usual_net(sized)
     model = {"auto": usual, nets.AUTOENCODER: f"{usual}-{nets.AUTOENCODER}"}.get(recipe.model, recipe.model)
     base, decoder = nets.split_model(model)
-    rate = recipe.learning_rate or (SMALL_RATE if base in FROM_SCRATCH else LARGE_RATE)
+    rate = recipe.learning_rate or usual_rate(base)
     pools: Pooling = "lse" if nets.has_focus(model) and not nets.attends_along_axes(decoder) else "average"
     pooling = recipe.pooling if recipe.pooling != "auto" else pools
     loss: Loss = recipe.loss if recipe.learns_labels else "absolute"
@@ -272,6 +272,11 @@ def usual_net(sized: Recipe) -> str:
     """Return the net that is trained from random weights for images, or volumes, of a size."""
     usual = "small-residual" if max(sized.shape or (sized.size,)) <= SMALL else "resnet18"
     return f"{usual}-3d" if sized.shape else usual
+
+
+def usual_rate(backbone: str) -> float:
+    """Return the learning rate of a backbone, where a recipe names none."""
+    return SMALL_RATE if backbone in SMALL_NETS else LARGE_RATE
 
 
 def climbing_on(devices: str) -> Climbing:
@@ -308,7 +313,7 @@ def _ladder_size(n_images: int, options: RunOptions) -> int:
 
 @cache
 def _seconds_an_image(backbone: str, size: int, devices: str) -> float:
-    """Return what the features of an image of `size` pixels a side cost here, by the faster of two small batches."""
+    """Return what the features of an image of `size` pixels a side cost here, by the fastest of three small batches."""
     import time
 
     import torch
@@ -316,13 +321,13 @@ def _seconds_an_image(backbone: str, size: int, devices: str) -> float:
     device = training.choose_devices(devices).accelerator
     net = cast("nets.LevelsNet", nets.build_net(nets.Architecture(f"{backbone}-probe", 3, 1)).eval().to(device))
     x = torch.zeros((nets.images_at_once((3, size, size)), 3, size, size), device=device)
-    found = []
+    seconds = []
     with torch.inference_mode():
         for _ in range(3):
             started = time.perf_counter()
             net.measure(x).cpu()
-            found.append((time.perf_counter() - started) / len(x))
-    return min(found)
+            seconds.append((time.perf_counter() - started) / len(x))
+    return min(seconds)
 
 
 def _refuse_other_dimensions(recipe: Recipe, image_summary: ImageSummary) -> None:
@@ -332,9 +337,9 @@ def _refuse_other_dimensions(recipe: Recipe, image_summary: ImageSummary) -> Non
         is_net = parse_model(recipe.model).engine == "net"
         wanted = nets.dimensions_of_model(recipe.model) if is_net else 2
     if wanted != image_summary.dimensions:
-        taken, found = ("images", "volumes") if image_summary.dimensions == 3 else ("volumes", "images")
+        taken, are = ("images", "volumes") if image_summary.dimensions == 3 else ("volumes", "images")
         other = "small-residual-3d or resnet18-3d" if image_summary.dimensions == 3 else "resnet18"
-        raise InputError(f"model {recipe.model!r} takes {taken}, and those of this study are {found}. Try {other}.")
+        raise InputError(f"model {recipe.model!r} takes {taken}, and those of this study are {are}. Try {other}.")
     is_fast = recipe.baseline not in ("auto", "none")
     if image_summary.dimensions == 3 and is_fast and parse_model(recipe.baseline).shown == "images":
         raise InputError(f"baseline {recipe.baseline!r} takes images, and those of this study are volumes. Say none.")

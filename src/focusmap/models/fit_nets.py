@@ -16,7 +16,7 @@ from focusmap.models.predictor import ModelCard, Predictor, calibrated
 from focusmap.models.preparing import library_versions
 from focusmap.models.rows import RowModel, row_model
 from focusmap.study import PARTS, TABLE_NET, Covariates, Recipe, Run, RunOptions, Samples, fit_covariates, views_of
-from focusmap.study.task import UNLABELLED, Target, Task
+from focusmap.study.task import UNLABELLED, Target
 
 if TYPE_CHECKING:
     from focusmap.models.cases import CaseModel
@@ -165,14 +165,14 @@ def fit_case_model(training: "Training", options: RunOptions) -> "CaseModel":
         return _fit_net(training, options, with_table=training.model.with_table)
     of_images = _fit_net(training, options, with_table=False)
     rate = {"model": TABLE_NET, "learning_rate": TABLE_RATE}
-    beside = replace(training, run=Run(training.run.folder / "table"), recipe=replace(recipe, **rate))  # type: ignore[arg-type]
-    table = fit_table_net(beside, options)
+    of_table = replace(training, run=Run(training.run.folder / "table"), recipe=replace(recipe, **rate))  # type: ignore[arg-type]
+    table = fit_table_net(of_table, options)
     even = {target.name: _even(target) for target in training.cohort.task.targets}
-    both = _with_table(of_images, even)
+    both = _with_stack(of_images, even)
     n_parameters = sum(cast(int, model.card.training["n_parameters"]) for model in (of_images, table))
     facts = {**both.card.training, "n_parameters": n_parameters}
     both = replace(both, table=table, card=replace(both.card, covariates=table.card.covariates, training=facts))
-    return _with_table(both, _stack(both, training)) if recipe.fusion == "stacked" else both
+    return _with_stack(both, _stack(both, training)) if recipe.fusion == "stacked" else both
 
 
 def untrained_case_net(training: "Training", *, with_table: bool) -> Untrained:
@@ -222,7 +222,7 @@ def _architecture(training: "Training", views: tuple[str, ...], n_covariates: in
     )
 
 
-def _with_table(model: "CaseModel", stack: dict[str, Json]) -> "CaseModel":
+def _with_stack(model: "CaseModel", stack: dict[str, Json]) -> "CaseModel":
     return replace(model, card=replace(model.card, architecture={**model.card.architecture, "stack": stack}))
 
 
@@ -243,15 +243,13 @@ def _stack(model: "CaseModel", training: "Training") -> dict[str, Json]:
         return cast(dict[str, Json], model.card.architecture["stack"])
     alone = replace(model, table=None, card=replace(model.card, covariates=[]))
     encoded, tune = encode(model, Samples.from_store(tune, training.store))
-    of_images, of_table = (one.logits(encoded, tune)[0] for one in (alone, model.table))
-    return {
-        target.name: stack_of(target, _of(tune.task, target, of_images, of_table), tune.learnt[:, position])
-        for position, target in enumerate(tune.task.targets)
-    }
-
-
-def _of(task: Task, target: Target, *answers: np.ndarray) -> np.ndarray:
-    return np.concatenate([logits[:, task.slice_of(target.name)] for logits in answers], axis=1)
+    answers = [side.logits(encoded, tune)[0] for side in (alone, model.table)]
+    stack = {}
+    for position, target in enumerate(tune.task.targets):
+        columns = tune.task.slice_of(target.name)
+        both = np.concatenate([logits[:, columns] for logits in answers], axis=1)
+        stack[target.name] = stack_of(target, both, tune.learnt[:, position])
+    return stack
 
 
 def stack_of(target: Target, answers: np.ndarray, truth: np.ndarray) -> Json:
@@ -269,14 +267,14 @@ def stack_of(target: Target, answers: np.ndarray, truth: np.ndarray) -> Json:
     from sklearn.linear_model import LogisticRegression, Ridge
 
     known = ~np.isnan(truth)
-    found = np.unique(truth[known])
+    values = np.unique(truth[known])
     n_needed = 2 if target.kind in ("binary", "continuous") else target.n_logits
-    if len(found) < n_needed or (target.kind == "binary" and not set(found) <= {0.0, 1.0}):
+    if len(values) < n_needed or (target.kind == "binary" and not set(values) <= {0.0, 1.0}):
         return _even(target)
     if target.kind == "continuous":
         # What the mean of both leaves is fitted, so that a small tune part draws the weights to the mean, not to 0.
-        left, penalty = truth[known] - answers[known].mean(axis=1), STACK_PENALTY * float(truth[known].var())
-        ridge = Ridge(alpha=penalty).fit(answers[known], left)
+        residuals, penalty = truth[known] - answers[known].mean(axis=1), STACK_PENALTY * float(truth[known].var())
+        ridge = Ridge(alpha=penalty).fit(answers[known], residuals)
         return {"weights": [(ridge.coef_ + 0.5).tolist()], "bias": [float(ridge.intercept_)]}
     fitted = LogisticRegression(C=1 / STACK_PENALTY, max_iter=1000).fit(answers[known], truth[known])
     weights, bias = fitted.coef_, fitted.intercept_
@@ -299,4 +297,4 @@ def over_sizes(model: Predictor, training: "Training", recipe: Recipe) -> Predic
     if len(views) < 2 or not len(tune) or recipe.cases != "pictures":
         return model
     wider = over_views(cast("Model", model), training.store.preparation, views)
-    return calibrated(wider, training.asked(wider, "tune").predictions.logits, tune.rows.truth)
+    return calibrated(wider, training.predict(wider, "tune").predictions.logits, tune.rows.truth)

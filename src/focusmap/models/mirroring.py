@@ -16,6 +16,7 @@ from focusmap import nets
 from focusmap.basics import Json, read_json, write_json
 from focusmap.models.frozen import kept_features, key_of
 from focusmap.models.probe import basis_of, held_out_losses, inner_folds, logistic_path, standardised
+from focusmap.models.rungs import fold_of
 from focusmap.statistics import wilson
 from focusmap.study import Recipe, RunOptions
 
@@ -69,21 +70,18 @@ def mirroring(training: "Training", probe: Recipe, options: RunOptions) -> tuple
     recipe = training.recipe
     is_of_images = not recipe.shape and training.cohort.images is None
     if recipe.augmentation.mirror is not None or not is_of_images:
-        given = bool(recipe.augmentation.mirror)
-        reasons: dict[str, Json] = {"mirrored": given, "reason": "given"}
-        if recipe.augmentation.mirror is None:
-            reasons["reason"] = "not-looked-for"
-        return replace(recipe, augmentation=replace(recipe.augmentation, mirror=given)), reasons
+        mirrors = bool(recipe.augmentation.mirror)
+        reason = "not-looked-for" if recipe.augmentation.mirror is None else "given"
+        by_recipe: dict[str, Json] = {"mirrored": mirrors, "reason": reason}
+        return replace(recipe, augmentation=replace(recipe.augmentation, mirror=mirrors)), by_recipe
     net = _net(probe, training, options)
     sides = sides_of(net, training, options)
     is_on = sides.are_alike and _helps(net, training, options)
     why = "sides-not-alike" if not sides.are_alike else "alike" if is_on else "labels-suffer"
-    sentence = f"mirroring is {'on' if is_on else 'off'}: {sides}; {WORDS[why]}"
-    options.say(
-        sentence + (f" (fold {training.run.folder.name})" if training.run.folder.parent.name == "folds" else "")
-    )
-    found: dict[str, Json] = {"mirrored": is_on, "reason": why, **cast(dict[str, Json], vars(sides))}
-    return replace(recipe, augmentation=replace(recipe.augmentation, mirror=is_on)), found
+    of_fold = f" (fold {fold_of(training.run)})" if fold_of(training.run) else ""
+    options.say(f"mirroring is {'on' if is_on else 'off'}: {sides}; {WORDS[why]}{of_fold}")
+    decided: dict[str, Json] = {"mirrored": is_on, "reason": why, **cast(dict[str, Json], vars(sides))}
+    return replace(recipe, augmentation=replace(recipe.augmentation, mirror=is_on)), decided
 
 
 def sides_of(net: "nets.LevelsNet", training: "Training", options: RunOptions) -> Sides:
@@ -113,7 +111,7 @@ def told_apart(images: np.ndarray, mirror_images: np.ndarray, folds: np.ndarray,
         learnt, held = differences[folds != fold], differences[folds == fold]
         truth = np.repeat([1.0, 0.0], len(learnt))[:, None]
         path = logistic_path(basis_of(np.concatenate([learnt, -learnt])), truth, STRENGTHS)
-        right[:, folds == fold] = [(held @ found.weights)[:, 0] > 0 for found in path]
+        right[:, folds == fold] = [held @ linear.weights[0] > 0 for linear in path]
     share, n_patients = float(right.mean(axis=1).max()), len(np.unique(patients))
     return Sides(share, cast(float, wilson(round(share * n_patients), n_patients).high), len(images), n_patients)
 
@@ -146,7 +144,7 @@ def _net(probe: Recipe, training: "Training", options: RunOptions) -> "nets.Leve
 
 def of_folds(ladders: Sequence[Mapping[str, Json]]) -> Json:
     """Return what folds decided of mirroring as one entry: that of most folds, and in how many images are mirrored."""
-    found = [cast(Mapping[str, Json], ladder["mirror"]) for ladder in ladders if "mirror" in ladder]
-    n_mirrored = sum(bool(one["mirrored"]) for one in found)
-    usual = next((one for one in found if one["mirrored"] == (2 * n_mirrored >= len(found))), {})
-    return {**usual, "n_folds": len(found), "n_mirrored": n_mirrored}
+    entries = [cast(Mapping[str, Json], ladder["mirror"]) for ladder in ladders if "mirror" in ladder]
+    n_mirrored = sum(bool(entry["mirrored"]) for entry in entries)
+    usual = next((entry for entry in entries if entry["mirrored"] == (2 * n_mirrored >= len(entries))), {})
+    return {**usual, "n_folds": len(entries), "n_mirrored": n_mirrored}

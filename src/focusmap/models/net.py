@@ -292,31 +292,24 @@ def with_map_thresholds(model: Model, tunes: Sequence[tuple[Model, Reference]]) 
     label without true positives has 1/2, and so is a continuous value: there a place speaks for more than the
     average of train.
     """
-    found = {label: _Found([], []) for label in model.task.label_names}
+    ious: dict[str, list[np.ndarray]] = {label: [] for label in model.task.label_names}
+    kept: dict[str, list[np.ndarray]] = {label: [] for label in model.task.label_names}
     for tuned_on_it, reference in tunes:
         for image_id, label, heat_map in _true_positives(tuned_on_it, reference.cohort):
-            found[label].kept.append(measures.kept_at_thresholds(heat_map))
+            kept[label].append(measures.kept_at_thresholds(heat_map))
             mask = reference.mask(image_id, label, heat_map.shape)
             if mask is not None and mask.any():
-                found[label].ious.append(measures.iou_at_thresholds(heat_map, mask))
-    thresholds = {label: _choose(one) for label, one in found.items()}
+                ious[label].append(measures.iou_at_thresholds(heat_map, mask))
+    thresholds = {label: _choose_threshold(ious[label], kept[label]) for label in model.task.label_names}
     return replace(model, card=replace(model.card, map_thresholds=thresholds))
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What the true positives of one label say, one row each: IoU at each threshold (masks only), and evidence kept."""
-
-    ious: list[np.ndarray]
-    kept: list[np.ndarray]
-
-
-def _choose(found: _Found) -> measures.MapThreshold:
-    n_images, n_masks = len(found.kept), len(found.ious)
-    if n_masks:
-        return measures.MapThreshold(measures.threshold_by_masks(found.ious), "masks", n_images, n_masks)
-    if n_images:
-        return measures.MapThreshold(measures.threshold_by_evidence(found.kept), "evidence", n_images)
+def _choose_threshold(ious: Sequence[np.ndarray], kept: Sequence[np.ndarray]) -> measures.MapThreshold:
+    """Return the threshold of a label by its true positives: IoU (masks only) and evidence kept at each threshold."""
+    if ious:
+        return measures.MapThreshold(measures.threshold_by_masks(ious), "masks", len(kept), len(ious))
+    if kept:
+        return measures.MapThreshold(measures.threshold_by_evidence(kept), "evidence", len(kept))
     return measures.MapThreshold(0.5, "default")
 
 

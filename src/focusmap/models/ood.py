@@ -108,12 +108,12 @@ class Ood:
 
         It may be prepared or standardised: a description does not change with brightness and contrast.
         """
-        found = []
+        names = []
         for name, aspects in self.aspects.items():
             description = ASPECTS[name](image)[np.newaxis]
             if all(aspect.distances(description)[0] > aspect.limit for aspect in aspects):
-                found.append(name)
-        return f"{UNLIKE}{' and in '.join(found)}" if found else ""
+                names.append(name)
+        return f"{UNLIKE}{' and in '.join(names)}" if names else ""
 
 
 def fit_ood(train: Sequence[np.ndarray], tune: Sequence[np.ndarray]) -> Ood | None:
@@ -132,9 +132,9 @@ def fit_ood(train: Sequence[np.ndarray], tune: Sequence[np.ndarray]) -> Ood | No
     return Ood(aspects)
 
 
-def ood_of_any(found: Sequence[Ood]) -> Ood:
+def ood_of_any(oods: Sequence[Ood]) -> Ood:
     """Return what the images of several trains look like."""
-    return Ood({name: [aspect for one in found for aspect in one.aspects[name]] for name in ASPECTS})
+    return Ood({name: [aspect for ood in oods for aspect in ood.aspects[name]] for name in ASPECTS})
 
 
 def save_ood(ood: Ood, path: Path) -> None:
@@ -197,16 +197,15 @@ def write_ood(training: "Training", folder: Path) -> None:
     """Write what train looks like into a model folder; nothing for tables, cases, and fewer than 20 images."""
     if training.store is None or training.cohort.images is not None:
         return
-    ood = fit_ood(_some(training, "train"), _some(training, "tune"))
+    ood = fit_ood(*(_pixels(training, _some(training, part)) for part in ("train", "tune")))
     if ood is not None:
         save_ood(ood, folder / OOD_FILE)
 
 
 def share_ood(run: Run) -> None:
     """Let the ensemble of a run's folds know what each fold knows: an image may be like the train of any."""
-    known = [ood_of(part.folder) for part in run.parts()]
-    if found := [ood for ood in known if ood is not None]:
-        save_ood(ood_of_any(found), run.model / OOD_FILE)
+    if known := [ood for part in run.parts() if (ood := ood_of(part.folder)) is not None]:
+        save_ood(ood_of_any(known), run.model / OOD_FILE)
 
 
 def ood_of(folder: Path) -> Ood | None:
@@ -215,12 +214,16 @@ def ood_of(folder: Path) -> Ood | None:
     return read_ood(place / OOD_FILE)
 
 
-def _some(training: "Training", part: str) -> list[np.ndarray]:
-    """Return images ``(C, *spatial)`` of a part of the split: all, or a fixed number of them by lot."""
-    assert training.store is not None
+def _some(training: "Training", part: str) -> list[str]:
+    """Return the names of images of a part of the split: all, or a fixed number of them by lot."""
     image_ids = training.cohort.of(training.split.ids(part)).image_ids
     chosen = np.random.default_rng(training.recipe.seed).permutation(len(image_ids))[:MOST]
-    return [training.store.pixels[row] for row in training.store.rows([image_ids[i] for i in np.sort(chosen)])]
+    return [image_ids[i] for i in np.sort(chosen)]
+
+
+def _pixels(training: "Training", image_ids: Sequence[str]) -> list[np.ndarray]:
+    assert training.store is not None
+    return [training.store.pixels[row] for row in training.store.rows(image_ids)]
 
 
 DESCRIPTIONS, NAMES = "alike.safetensors", "alike.json"
@@ -256,9 +259,12 @@ def description(image: np.ndarray) -> np.ndarray:
 
 def save_descriptions(images: Sequence[np.ndarray], image_ids: Sequence[str], model: Path) -> None:
     """Write what images of train look like into a model folder."""
-    found = np.stack([description(image) for image in images]).astype(np.float32)
+    _write_descriptions(np.stack([description(image) for image in images]).astype(np.float32), image_ids, model)
+
+
+def _write_descriptions(descriptions: np.ndarray, image_ids: Sequence[str], model: Path) -> None:
     with atomic(model / DESCRIPTIONS) as temporary:
-        save_file({"descriptions": found}, temporary)
+        save_file({"descriptions": descriptions}, temporary)
     write_json(model / NAMES, {"image_ids": list(image_ids)})
 
 
@@ -266,10 +272,8 @@ def write_alike(training: "Training", folder: Path) -> None:
     """Write what images of train look like into a model folder; nothing for tables and cases."""
     if training.store is None or training.cohort.images is not None:
         return
-    image_ids = training.cohort.of(training.split.ids("train")).image_ids
-    chosen = np.sort(np.random.default_rng(training.recipe.seed).permutation(len(image_ids))[:MOST])
-    names = [image_ids[i] for i in chosen]
-    save_descriptions([training.store.pixels[row] for row in training.store.rows(names)], names, folder)
+    image_ids = _some(training, "train")
+    save_descriptions(_pixels(training, image_ids), image_ids, folder)
 
 
 def share_alike(run: Run) -> None:
@@ -280,9 +284,7 @@ def share_alike(run: Run) -> None:
             names = cast(list[str], read_json(part.model / NAMES)["image_ids"])
             known |= dict(zip(names, load_file(part.model / DESCRIPTIONS)["descriptions"], strict=True))
     if known:
-        with atomic(run.model / DESCRIPTIONS) as temporary:
-            save_file({"descriptions": np.stack(list(known.values()))}, temporary)
-        write_json(run.model / NAMES, {"image_ids": list(known)})
+        _write_descriptions(np.stack(list(known.values())), list(known), run.model)
 
 
 def nearest(image: np.ndarray, model: Path, n: int) -> list[tuple[str, float]]:

@@ -22,6 +22,7 @@ from focusmap.models.fit_nets import case_model, net_card, untrained_case_net
 from focusmap.models.frozen import kept_features
 from focusmap.models.predict import Predicted, encode, predictions_of
 from focusmap.models.predictor import EncodedImages, answer
+from focusmap.models.scorers import Linear
 from focusmap.study import Cohort, RunOptions, Target, Task, check_learnable
 
 if TYPE_CHECKING:
@@ -35,19 +36,6 @@ MAX_STEPS = 200
 LEAST_EIGENVALUE = 1e-9
 # Of a probability, so that a class without a row has a finite bias.
 LEAST_SHARE = 1e-3
-
-
-@dataclass(frozen=True)
-class Linear:
-    """Logits ``x @ weights + bias`` of features ``(N, D)``: ``weights`` ``(D, L)``, ``bias`` ``(L,)``."""
-
-    weights: np.ndarray
-    bias: np.ndarray
-
-    def __call__(self, features: np.ndarray) -> np.ndarray:
-        """Return ``(N, L)``."""
-        found: np.ndarray = features @ self.weights + self.bias
-        return found
 
 
 @dataclass(frozen=True)
@@ -75,7 +63,7 @@ class Basis:
     def back(self, weights: np.ndarray, bias: np.ndarray) -> Linear:
         """Return what weights ``(K, L)`` of the scores are of the features themselves."""
         raw = (self.axes @ weights) / self.spread[:, None]
-        return Linear(raw, bias - self.centre @ raw)
+        return Linear(raw.T, bias - self.centre @ raw)
 
 
 def basis_of(features: np.ndarray) -> Basis:
@@ -114,11 +102,11 @@ def logistic_path(
         C of scikit-learn, rising: the start of each is the end of the one before.
     """
     problem = _Problem(basis, truth, exclusive)
-    found, start = [], problem.start()
+    path, start = [], problem.start()
     for strength in strengths:
         start = problem.solve(strength, start)
-        found.append(basis.back(*start))
-    return found
+        path.append(basis.back(*start))
+    return path
 
 
 def ridge_path(basis: Basis, truth: np.ndarray, strengths: Sequence[float]) -> list[Linear]:
@@ -128,11 +116,11 @@ def ridge_path(basis: Basis, truth: np.ndarray, strengths: Sequence[float]) -> l
     mean, centre = values.mean(), scores.mean(axis=0)
     moved = scores - centre
     products, target = moved.T @ moved, moved.T @ (values - mean)
-    found = []
+    path = []
     for strength in strengths:
         weights = np.linalg.solve(products + np.eye(len(products)) / (2 * strength), target)[:, None]
-        found.append(basis.back(weights, np.array([mean]) - centre @ weights))
-    return found
+        path.append(basis.back(weights, np.array([mean]) - centre @ weights))
+    return path
 
 
 class _Problem:
@@ -160,11 +148,11 @@ class _Problem:
         scale = np.sqrt(self.basis.lengths[:, None] ** 2 * self.curvature + 1 / strength)
         first = np.vstack([start[0] * scale, (start[1] - self.prior) * self.bias_scale])
         with threadpool_limits(1):
-            found = minimize(
+            minimum = minimize(
                 self._objective(scale, strength), first.ravel(), jac=True, method="L-BFGS-B",
                 options={"maxiter": MAX_STEPS, "maxcor": 15, "ftol": 1e-9, "gtol": 1e-5},
             )  # fmt: skip
-        last = np.asarray(found.x).reshape(first.shape)
+        last = np.asarray(minimum.x).reshape(first.shape)
         return last[:-1] / scale, self.prior + last[-1] / self.bias_scale
 
     def _objective(self, scale: np.ndarray, strength: float) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
@@ -201,8 +189,6 @@ def fit_probe(training: "Training", options: RunOptions) -> "Model":
     InputError
         If no target has two different values on train.
     """
-    import torch
-
     from focusmap.models.net import Model
     from focusmap.training import choose_devices
 
@@ -213,11 +199,8 @@ def fit_probe(training: "Training", options: RunOptions) -> "Model":
     net = nets.build_net(architecture, recipe.weights, recipe.seed).to(choose_devices(options.devices).accelerator)
     options.say(f"first weights of {recipe.model}: {net.start.reason}")
     card = net_card(net, training, architecture.to_dict())
-    features = _features(cast("nets.LevelsNet", net), training, rows, options.progress).astype(np.float64)
-    fitted = fit_head(task, features, standardised(task, rows.learnt, card.scales), rows, recipe.seed)
-    with torch.no_grad():
-        net.head.weight.copy_(torch.from_numpy(fitted.weights.T))
-        net.head.bias.copy_(torch.from_numpy(fitted.bias))
+    features = _features(cast("nets.LevelsNet", net), training, rows, options.progress)
+    _set_head(net, features, rows, card.scales, recipe.seed)
     return Model(net, card)
 
 
@@ -229,21 +212,28 @@ def fit_case_probe(training: "Training", options: RunOptions) -> "CaseModel":
     InputError
         If no target has two different values on train.
     """
-    import torch
-
-    recipe, task = training.recipe, training.cohort.task
-    check_learnable(task, training.cohort.of(training.split.ids("train")).learnt)
+    recipe = training.recipe
+    check_learnable(training.cohort.task, training.cohort.of(training.split.ids("train")).learnt)
     model = case_model(untrained_case_net(training, with_table=False), training)
     net = model.net
     assert net is not None
     options.say(f"first weights of {recipe.model}: {net.start.reason}")
     encoded, rows = encode(model, training.samples("train"))
-    features = encoded.features[0].astype(np.float64)
-    fitted = fit_head(task, features, standardised(task, rows.learnt, model.card.scales), rows, recipe.seed)
-    with torch.no_grad():
-        net.head.weight.copy_(torch.from_numpy(fitted.weights.T))
-        net.head.bias.copy_(torch.from_numpy(fitted.bias))
+    _set_head(net, encoded.features[0], rows, model.card.scales, recipe.seed)
     return model
+
+
+def _set_head(
+    net: "nets.FocusNet", features: np.ndarray, rows: Cohort, scales: Mapping[str, list[float]], seed: int
+) -> None:
+    """Give a net the head that is fitted to features ``(N, D)`` of rows."""
+    import torch
+
+    truth = standardised(rows.task, rows.learnt, scales)
+    fitted = fit_head(rows.task, features.astype(np.float64), truth, rows, seed)
+    with torch.no_grad():
+        net.head.weight.copy_(torch.from_numpy(fitted.weights))
+        net.head.bias.copy_(torch.from_numpy(fitted.bias))
 
 
 def fit_head(
@@ -266,15 +256,12 @@ def fit_head(
         Of the penalty; of several the inner folds choose.
     """
     folds = inner_folds(rows, seed)
-    columns_of = [[task.index(target.name) for target in targets] for targets in _together(task)]
-    blocks = [
-        _fit(targets, features, truth[:, columns], folds, strengths)
-        for targets, columns in zip(_together(task), columns_of, strict=True)
-    ]
-    weights, bias = np.zeros((features.shape[1], task.n_logits)), np.zeros(task.n_logits)
-    for targets, found in zip(_together(task), blocks, strict=True):
+    weights, bias = np.zeros((task.n_logits, features.shape[1])), np.zeros(task.n_logits)
+    for targets in _together(task):
+        truths = truth[:, [task.index(target.name) for target in targets]]
+        fitted = _fit(targets, features, truths, folds, strengths)
         columns = np.concatenate([np.arange(task.n_logits)[task.slice_of(target.name)] for target in targets])
-        weights[:, columns], bias[columns] = found.weights, found.bias
+        weights[columns], bias[columns] = fitted.weights, fitted.bias
     return Linear(weights, bias)
 
 
@@ -290,7 +277,7 @@ def _fit(
     """Return the regression of one target, or of all binary ones, with the strength that inner folds prefer."""
     known = ~np.isnan(truth).all(axis=1)
     features, truth = features[known], truth[known]
-    path = _path(targets[0].kind, targets[0], basis_of(features), truth, strengths)
+    path = _path(targets[0], basis_of(features), truth, strengths)
     if len(path) == 1:
         return path[0]
     losses = _held_out_losses(targets, features, truth, folds[known], strengths)
@@ -303,8 +290,8 @@ def held_out_losses(task: Task, features: np.ndarray, truth: np.ndarray, folds: 
     for targets in _together(task):
         columns = [task.index(target.name) for target in targets]
         known = ~np.isnan(truth[:, columns]).all(axis=1)
-        found = _held_out_losses(targets, features[known], truth[known][:, columns], folds[known])
-        losses[np.ix_(known, columns)] = found[np.nansum(found, axis=(1, 2)).argmin()]
+        of_path = _held_out_losses(targets, features[known], truth[known][:, columns], folds[known])
+        losses[np.ix_(known, columns)] = of_path[np.nansum(of_path, axis=(1, 2)).argmin()]
     return losses
 
 
@@ -318,16 +305,16 @@ def _held_out_losses(
     """Return ``(S, N, T)``: by each strength, the loss of each row of a regression on the other folds."""
     kind, losses = targets[0].kind, np.zeros((len(strengths), *truth.shape))
     for fold in np.unique(folds):
-        held = folds == fold
-        path = _path(kind, targets[0], basis_of(features[~held]), truth[~held], strengths)
-        losses[:, held] = [_losses(kind, found(features[held]), truth[held]) for found in path]
+        held_out = folds == fold
+        path = _path(targets[0], basis_of(features[~held_out]), truth[~held_out], strengths)
+        losses[:, held_out] = [_losses(kind, linear(features[held_out]), truth[held_out]) for linear in path]
     return losses
 
 
-def _path(kind: str, target: Target, basis: Basis, truth: np.ndarray, strengths: Sequence[float]) -> list[Linear]:
-    if kind == "continuous":
+def _path(target: Target, basis: Basis, truth: np.ndarray, strengths: Sequence[float]) -> list[Linear]:
+    if target.kind == "continuous":
         return ridge_path(basis, truth, strengths)
-    if kind == "binary":
+    if target.kind == "binary":
         return logistic_path(basis, truth, strengths)
     return logistic_path(basis, np.eye(target.n_logits)[truth[:, 0].astype(int)], strengths, exclusive=True)
 
@@ -352,10 +339,10 @@ def inner_folds(rows: Cohort, seed: int) -> np.ndarray:
 
 def standardised(task: Task, truth: np.ndarray, scales: Mapping[str, list[float]]) -> np.ndarray:
     """Return truth ``(N, T)`` with continuous targets as a net learns them."""
-    found = truth.copy()
+    learnt = truth.copy()
     for name, (mean, deviation) in scales.items():
-        found[:, task.index(name)] = (truth[:, task.index(name)] - mean) / deviation
-    return found
+        learnt[:, task.index(name)] = (truth[:, task.index(name)] - mean) / deviation
+    return learnt
 
 
 def of_features(model: "Model", training: "Training", part: str) -> Predicted:
@@ -365,13 +352,13 @@ def of_features(model: "Model", training: "Training", part: str) -> Predicted:
     rows, net = training.cohort.of(training.split.ids(part)), cast("nets.LevelsNet", model.nets[0])
     with torch.inference_mode():
         logits = net.eval().decide(torch.from_numpy(_features(net, training, rows, silent)).to(net.head.weight))
-    found = answer(model, EncodedImages((model.to_units(logits.cpu().double().numpy()),), views=({},)), rows)
-    return Predicted(rows, predictions_of(model, rows, found))
+    encoded = EncodedImages((model.to_units(logits.cpu().double().numpy()),), views=({},))
+    return Predicted(rows, predictions_of(model, rows, answer(model, encoded, rows)))
 
 
 def _features(net: "nets.LevelsNet", training: "Training", rows: Cohort, progress: Progress) -> np.ndarray:
     """Return the features ``(N, D) float32`` of rows; where the recipe mirrors, the mean of image and mirror image."""
-    found = kept_features(net, training, rows, progress)
+    features = kept_features(net, training, rows, progress)
     if not training.recipe.augmentation.mirror:
-        return found
-    return np.asarray((found + kept_features(net, training, rows, progress, mirrored=True)) / 2)
+        return features
+    return np.asarray((features + kept_features(net, training, rows, progress, mirrored=True)) / 2)

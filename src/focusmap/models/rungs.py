@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from focusmap.models.choice import FINE_TUNED, FROM_SCRATCH, PROBE
-from focusmap.models.configure import LARGE_RATE, SMALL_RATE, climbing_on, usual_net
+from focusmap.models.configure import climbing_on, usual_net, usual_rate
 from focusmap.models.fit_nets import training_data, untrained_case_net, untrained_net
-from focusmap.study import Cases, Recipe, RunOptions, read_recipe
+from focusmap.study import Cases, Recipe, Run, RunOptions, read_recipe
 
 if TYPE_CHECKING:
     from focusmap.models.training import Training
@@ -59,6 +59,16 @@ class Clock:
         return max(0.0, self.ends - time.monotonic() - self.rest) / self.n_left
 
 
+def fold_of(run: Run) -> str:
+    """Return the number of the fold that a run is; empty of a whole run.
+
+    >>> from pathlib import Path
+    >>> fold_of(Run(Path("runs/first"))), fold_of(Run(Path("runs/first/folds/2")))
+    ('', '2')
+    """
+    return run.folder.name if run.folder.parent.name == "folds" else ""
+
+
 def probe_recipe(recipe: Recipe, backbone: str) -> Recipe:
     """Return the recipe of the first rung: nothing is augmented, and the views are those that its features are of."""
     is_of_images = not recipe.shape and recipe.cases in ("auto", "pictures")
@@ -75,43 +85,48 @@ def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions)
 
     Settings that the user gives count; the others are `FINE_TUNING`, at the first size for which the time suffices.
     """
-    given, usual = training.recipe, Recipe()
+    recipe, usual = training.recipe, Recipe()
     climbing, probe = climbing_on(options.devices), read_recipe(training.run.rung(PROBE).recipe)
-    most = min(climbing.most_epochs, given.epochs)
+    most_epochs = min(climbing.most_epochs, recipe.epochs)
     # Nets of cases have one rate for all of their stages.
-    fitting = {k: v for k, v in FINE_TUNING.items() if training.cohort.images is None or k not in OF_STAGES}
-    chosen = {name: value for name, value in fitting.items() if getattr(given, name) == getattr(usual, name)}
+    settings = {
+        name: value
+        for name, value in FINE_TUNING.items()
+        if getattr(recipe, name) == getattr(usual, name) and (training.cohort.images is None or name not in OF_STAGES)
+    }
     ends, model = time.monotonic() + seconds, probe.model.removesuffix(f"-{PROBE}")
-    *larger, last = dict.fromkeys(min(side, given.size) for side in climbing.fine_tuned_sizes)
-    for size in (*larger, last):
-        recipe = replace(given, model=model, size=size, **chosen)  # type: ignore[arg-type]
-        found = _within(recipe, most, FINE_TUNED, training, ends - time.monotonic(), options)
-        if found is not None and (found.epochs >= min(most, ENOUGH_EPOCHS) or size not in larger[:1]):
-            return found
+    sizes = list(dict.fromkeys(min(side, recipe.size) for side in climbing.fine_tuned_sizes))
+    for size in sizes:
+        sized = replace(recipe, model=model, size=size, **settings)  # type: ignore[arg-type]
+        fitting = _within(sized, most_epochs, FINE_TUNED, training, ends - time.monotonic(), options)
+        is_largest = size == sizes[0] and len(sizes) > 1
+        if fitting is not None and (fitting.epochs >= min(most_epochs, ENOUGH_EPOCHS) or not is_largest):
+            return fitting
     return None
 
 
 def from_scratch_recipe(training: "Training", seconds: float, options: RunOptions) -> Recipe | None:
     """Return the recipe of the usual net for volumes or small images, from random weights, as `fine_tuned_recipe`."""
-    given = training.recipe
-    if not given.shape:
+    recipe = training.recipe
+    if not recipe.shape:
         # Fine-tuning follows.
-        given, seconds = replace(given, size=own_size(training)), seconds * SCRATCH_SHARE
-    rate = given.learning_rate or (SMALL_RATE if usual_net(given).startswith("small-residual") else LARGE_RATE)
-    recipe = replace(given, model=usual_net(given), weights="none", scaling="image", learning_rate=rate)
-    return _within(recipe, given.epochs, FROM_SCRATCH, training, seconds, options)
+        recipe, seconds = replace(recipe, size=own_size(training)), seconds * SCRATCH_SHARE
+    model = usual_net(recipe)
+    rate = recipe.learning_rate or usual_rate(model)
+    recipe = replace(recipe, model=model, weights="none", scaling="image", learning_rate=rate)
+    return _within(recipe, recipe.epochs, FROM_SCRATCH, training, seconds, options)
 
 
 def _within(
-    recipe: Recipe, most: int, name: str, training: "Training", seconds: float, options: RunOptions
+    recipe: Recipe, most_epochs: int, name: str, training: "Training", seconds: float, options: RunOptions
 ) -> Recipe | None:
     """Return a recipe with as many epochs as fit into some seconds, and an average over a tenth of the steps."""
     started = time.monotonic()
     per_epoch = _seconds_per_epoch(training.rung(name, recipe, options), options)
     left = TRAINING_SHARE * (seconds - (time.monotonic() - started))
-    n_epochs = min(most, int(left / (per_epoch * recipe.ensemble))) if per_epoch else 0
+    n_epochs = min(most_epochs, int(left / (per_epoch * recipe.ensemble))) if per_epoch else 0
     steps_per_epoch = -(-len(training.split.ids("train")) // recipe.batch_size)
-    if n_epochs < min(most, FEWEST_EPOCHS, 1 + -(-FEWEST_STEPS // steps_per_epoch)):
+    if n_epochs < min(most_epochs, FEWEST_EPOCHS, 1 + -(-FEWEST_STEPS // steps_per_epoch)):
         return None
     return replace(recipe, epochs=n_epochs, ema_decay=round(1 - 1 / max(2.0, 0.1 * n_epochs * steps_per_epoch), 4))
 

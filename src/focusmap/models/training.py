@@ -10,7 +10,7 @@ import pandas as pd
 from focusmap import evaluation, images
 from focusmap.basics import atomic_folder, read_table, write_table
 from focusmap.evaluation import Predictions, baseline_run, joined, of_images, read_predictions, write_predictions
-from focusmap.models import configure, ensemble, fit_nets, ladder, ood, predictor, preparing, probe, rungs
+from focusmap.models import choice, configure, ensemble, fit_nets, ladder, ood, predictor, preparing, probe, rungs
 from focusmap.models.folder import load_model, save_model
 from focusmap.models.predict import Predicted, predict
 from focusmap.models.rows import fit_estimators
@@ -20,7 +20,6 @@ from focusmap.study.split import Split, fold_split, read_split
 
 if TYPE_CHECKING:
     from focusmap.models.net import Model
-    from focusmap.nets import View
 
 
 # Nets whose head is a regression on frozen features, of images and of volumes.
@@ -59,7 +58,7 @@ class Training:
         if configure.preparation_for(recipe) == self.store.preparation:
             return replace(self, run=self.run.rung(name), recipe=recipe)
         # Folds share what is prepared.
-        root = self.run.folder.parent.parent if self.run.folder.parent.name == "folds" else self.run.folder
+        root = self.run.folder.parent.parent if rungs.fold_of(self.run) else self.run.folder
         store = preparing.store_for(self.cohort, recipe, Run(root).rung(name), replace(options, store=None))
         return replace(self, run=self.run.rung(name), recipe=recipe, store=store)
 
@@ -69,11 +68,19 @@ class Training:
         stored = all(map(samples.is_stored, model.preparations))
         return samples if stored else Samples.from_files(self.cohort.of(self.split.ids(part)))
 
-    def asked(self, model: predictor.Predictor, part: str) -> Predicted:
+    def predict(self, model: predictor.Predictor, part: str) -> Predicted:
         """Return what a model says of a part of the split; a probe of the features that are known already."""
         if self.model.net.endswith(PROBES) and self.cohort.images is None:
             return probe.of_features(cast("Model", model), self, part)
         return predict(model, self.samples_for(model, part))
+
+    def predict_parts(self, model: predictor.Predictor) -> tuple[dict[str, Predictions], pd.DataFrame | None]:
+        """Return what a model says of test and tune, and of cases what each image of test weighs, which is written."""
+        answers = {part: self.predict(model, part) for part in choice.PREDICTED if self.split.ids(part)}
+        attention = answers["test"].attention if "test" in answers else None
+        if attention is not None:
+            write_table(self.run.attention, attention)
+        return {part: answer.predictions for part, answer in answers.items()}, attention
 
     def samples(self, part: str) -> Samples:
         """Return a part of the split, as a model is shown it."""
@@ -109,18 +116,18 @@ def train_all(
     """
     started = time.monotonic()
     trainings = trainings_of(run, prepared)
-    left = [training for training in trainings if not _is_done(training, options)]
-    if not left and run.manifest.exists() and not run.is_stopped:
+    unfinished = [training for training in trainings if not _is_done(training, options)]
+    if not unfinished and run.manifest.exists() and not run.is_stopped:
         answered(run, True)
         return run
     if prepared.recipe.model == LADDER:
         options.say(f"a ladder of models within {options.minutes:g} minutes (--budget), maps and report included")
     clock = rungs.Clock((options.begun or started) + 60 * options.minutes)
-    for is_new in _rounds(left, options, clock) if left else [True]:
+    for is_new in _rounds(unfinished, options, clock) if unfinished else [True]:
         if options.follows:
             continue
         if len(trainings) > 1:
-            _gather(run, prepared)
+            _pool_folds(run, prepared)
         preparing.write_manifest(run, options, {**seconds, "train": time.monotonic() - started})
         clock.rest = answered(run, is_new)
     if len(trainings) > 1 and trainings[0].recipe.model == LADDER:
@@ -141,15 +148,15 @@ def _rounds(trainings: Sequence[Training], options: RunOptions, clock: rungs.Clo
     """
     climbs = [_steps(training, options, clock) for training in trainings]
     while climbs:
-        found: list[bool] = []
-        for k, steps in enumerate(tuple(climbs)):
-            clock.n_left = len(climbs) - len(found) if k else len(climbs)
+        news: list[bool] = []
+        for steps in tuple(climbs):
+            clock.n_left = len(climbs) - len(news)
             if (is_new := next(steps, None)) is None:
                 climbs.remove(steps)
             else:
-                found.append(is_new)
-        if found:
-            yield any(found)
+                news.append(is_new)
+        if news:
+            yield any(news)
 
 
 def _steps(training: Training, options: RunOptions, clock: rungs.Clock) -> Iterator[bool]:
@@ -161,15 +168,15 @@ def _steps(training: Training, options: RunOptions, clock: rungs.Clock) -> Itera
     before: predictor.Predictor | None = None
     for rung in ladder.climb(training, options, train_calibrated, clock):
         if rung.model is not before:
-            _write_answer(training, rung.model, rung.found)
+            _write_answer(training, rung.model, rung.predictions)
             if rung.attention is not None:
                 write_table(training.run.attention, rung.attention)
         yield rung.model is not before
         before = rung.model
 
 
-def _gather(run: Run, prepared: preparing.Prepared) -> None:
-    """Make one run of its folds."""
+def _pool_folds(run: Run, prepared: preparing.Prepared) -> None:
+    """Write predictions, attention and model of a run as those of its folds together."""
     for part in ("tune", "test"):
         pool_predictions(run, prepared.cohort, part)
     _pool_attention(run)
@@ -188,9 +195,9 @@ def train_baseline(run: Run, options: RunOptions) -> None:
     configure.check_model(cohort, simple)
     store = preparing.store_for(cohort, simple, run, options)
     for training in trainings_of(run, preparing.Prepared(cohort, read_split(run.split, cohort), store, simple)):
-        beside = baseline_run(training.run)
-        if not beside.predictions("tune").exists():
-            _train_one(replace(training, run=beside, is_answering=False), options)
+        baseline = baseline_run(training.run)
+        if not baseline.predictions("tune").exists():
+            _train_one(replace(training, run=baseline, is_answering=False), options)
 
 
 def trainings_of(run: Run, prepared: preparing.Prepared) -> list[Training]:
@@ -205,18 +212,15 @@ def trainings_of(run: Run, prepared: preparing.Prepared) -> list[Training]:
 
 def _train_one(training: Training, options: RunOptions) -> None:
     """Train, calibrate on tune, and write model, history and predictions; the test part is only predicted."""
-    split, run = training.split, training.run
     trained = _train_nets(training, options)
     if options.follows:
         return
     model = _calibrated_on_tune(trained, training)
-    found = {part: training.asked(model, part) for part in ("test", "tune") if split.ids(part)}
-    if "test" in found and (attention := found["test"].attention) is not None:
-        write_table(run.attention, attention)
-    _write_answer(training, model, {part: one.predictions for part, one in found.items()})
+    predictions, _ = training.predict_parts(model)
+    _write_answer(training, model, predictions)
 
 
-def _write_answer(training: Training, model: predictor.Predictor, found: Mapping[str, Predictions]) -> None:
+def _write_answer(training: Training, model: predictor.Predictor, predictions: Mapping[str, Predictions]) -> None:
     """Put a model and its predictions in the place of those that a run, or one of its folds, had before."""
     run = training.run
     with atomic_folder(run.model) as folder:
@@ -224,9 +228,8 @@ def _write_answer(training: Training, model: predictor.Predictor, found: Mapping
         if training.is_answering:
             ood.write_ood(training, folder)
             ood.write_alike(training, folder)
-    # Tune comes last: its file says that this training is done.
-    for part, predictions in found.items():
-        write_predictions(predictions, run.predictions(part))
+    for part, of_part in predictions.items():
+        write_predictions(of_part, run.predictions(part))
 
 
 def _train_nets(training: Training, options: RunOptions) -> predictor.Predictor:
@@ -254,7 +257,7 @@ def train_calibrated(training: Training, options: RunOptions) -> predictor.Predi
 def _calibrated_on_tune(model: predictor.Predictor, training: Training) -> predictor.Predictor:
     """Return the model with temperatures and thresholds, those of maps too, fitted on tune, and on nothing else."""
     tune = training.cohort.of(training.split.ids("tune"))
-    model = predictor.calibrated(model, training.asked(model, "tune").predictions.logits, tune.truth)
+    model = predictor.calibrated(model, training.predict(model, "tune").predictions.logits, tune.truth)
     net = _with_focus(model)
     if net is None:
         return model
@@ -275,26 +278,20 @@ def save_model_of_folds(run: Run, prepared: preparing.Prepared) -> None:
     Every image was learnt by some member, so nothing here can test it; metrics and maps of the run are those of the
     folds. It is calibrated on the pooled tune parts: each image as the one fold's model that was tuned on it saw it.
     """
-    cohort, parts = prepared.cohort, run.parts()
-    models = [load_model(part.model) for part in parts]
-    found = read_predictions(run.predictions("tune"), cohort.task)
-    truth = cohort.of(list(found.ids["image_id"])).truth
-    model = predictor.calibrated(ensemble.combine(models, _views_of(models[0]), "folds"), found.logits, truth)
-    if net := _with_focus(model):
-        from focusmap.models.net import with_map_thresholds
+    from focusmap.models.net import views_of, with_map_thresholds
 
-        tunes = [cohort.of(fold_split(prepared.split, k).ids("tune")) for k in range(len(parts))]
+    cohort, models = prepared.cohort, [load_model(part.model) for part in run.parts()]
+    pooled = read_predictions(run.predictions("tune"), cohort.task)
+    truth = cohort.of(list(pooled.ids["image_id"])).truth
+    mean = ensemble.combine(models, views_of(models[0].card), "folds")
+    model = predictor.calibrated(mean, pooled.logits, truth)
+    if net := _with_focus(model):
+        tunes = [cohort.of(fold_split(prepared.split, k).ids("tune")) for k in range(len(models))]
         nets = zip(cast("list[Model]", models), tunes, strict=True)
-        model = with_map_thresholds(net, [(own, evaluation.reference_of(tune)) for own, tune in nets])
+        model = with_map_thresholds(net, [(of_fold, evaluation.reference_of(tune)) for of_fold, tune in nets])
     save_model(model, run.model)
     ood.share_ood(run)
     ood.share_alike(run)
-
-
-def _views_of(model: predictor.Predictor) -> "tuple[View, ...]":
-    from focusmap.models.net import views_of
-
-    return views_of(model.card)
 
 
 def _fit(training: Training, options: RunOptions) -> predictor.Predictor:

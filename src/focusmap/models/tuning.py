@@ -126,14 +126,13 @@ def inner_scores(inner: Inner, recipe: Recipe, options: RunOptions) -> Iterator[
     The recipe is `settled`.
     """
     quiet = replace(options, progress=silent, say=lambda _: None)
-    place = inner.folder / "trial"
+    place, store = inner.folder / "trial", store_for(inner.rows, recipe, Run(inner.folder), quiet)
     for split in inner.splits():
         shutil.rmtree(place, ignore_errors=True)
-        store = store_for(inner.rows, recipe, Run(inner.folder), quiet)
         training = Training(Run(place), inner.rows, split, store, recipe, is_answering=False)
-        found = training.asked(train_calibrated(training, quiet), "tune").predictions
-        reached = score(found, truth_of(found, training))
-        yield reached if np.isfinite(reached) else float("nan")
+        tune = training.predict(train_calibrated(training, quiet), "tune").predictions
+        of_tune = score(tune, truth_of(tune, training))
+        yield of_tune if np.isfinite(of_tune) else float("nan")
     shutil.rmtree(place, ignore_errors=True)
 
 
