@@ -122,3 +122,12 @@ def test_what_is_a_table_by_its_name_is_read_as_one(tmp_path, name):
     (tmp_path / name).write_bytes(gzip.compress(content) if name.lower().endswith(".gz") else content)
     assert is_table(tmp_path / name)
     assert read_table(tmp_path / name).to_dict("records") == [{"path": "a.png", "label": "1"}]
+
+
+def test_errors_are_found_where_programs_have_always_found_them():
+    import focusmap.basics
+    import focusmap.errors
+
+    kinds = {name: kind for name, kind in vars(focusmap.errors).items() if isinstance(kind, type)}
+    assert set(kinds) == {name for name in dir(focusmap.basics) if name.endswith("Error")}
+    assert all(getattr(focusmap.basics, name) is kind for name, kind in kinds.items())

@@ -13,6 +13,7 @@ from PIL import Image
 from focusmap.basics import cut_to, read_table
 from focusmap.cli import main
 from focusmap.heatmaps import MapNames, file_name, map_files
+from support.dicom_files import a_dataset, saved
 from support.options import quick
 from support.studies import phantom_study
 
@@ -88,6 +89,16 @@ def test_names_of_maps_fit_in_bytes_and_differ(name: str) -> None:
     for one in given:
         assert len(os.fsencode(f".{cut_to(one + '.' + label + '.nii', 99)}.12345678.gz")) <= 255
         assert len(os.fsencode(f"{one}.{label}.nii.gz")) <= 255
+
+
+def test_a_dicom_file_whose_name_is_not_utf8_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "films").mkdir()
+    saved(tmp_path, a_dataset(np.zeros((8, 8), np.uint16))).rename(
+        Path(os.fsdecode(os.fsencode(tmp_path / "films") + b"/\xfc.dcm"))
+    )
+    done("convert", tmp_path / "films", "--out", tmp_path / "out", code=2)
+    assert r"are not UTF-8: " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_names_that_are_not_utf8_are_named_or_answered(

@@ -13,7 +13,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from focusmap.basics import InputError, MissingFileError, Progress, cut_to, disk_errors, silent, write_table
+from focusmap.basics import (
+    InputError,
+    MissingFileError,
+    Progress,
+    cut_to,
+    disk_errors,
+    refuse_undecodable,
+    silent,
+    write_table,
+)
 from focusmap.convert.archives import Packed, PackedImage, PackedVolume, holds
 from focusmap.convert.cifar import is_cifar_file, unpack_cifar
 from focusmap.convert.dicom import dicom_files, unpack_dicom
@@ -153,6 +162,7 @@ def _write_nifti(voxels: NDArray[np.generic], affine: NDArray[np.float64] | None
 def _short(place: str) -> str:
     """Return a path whose parts file systems take: of a longer one the end, and before it what tells it from others."""
     parts = PurePosixPath(place).parts
+    refuse_undecodable([place])
     cut = [
         part if len(part.encode()) <= LONGEST_NAME else f"{sha256(part.encode()).hexdigest()[:8]}_{cut_to(part, 200)}"
         for part in parts
