@@ -58,11 +58,11 @@ def main() -> None:
         drawn = list(draw(member, lesion, asked, k))
         scores += drawn
         print(f"fold {k}: {len(member.cohort)} images, {time.process_time() - started:.0f} s with learning", flush=True)
-    show(scores)
-    if asked.stacks:
-        gated = [score for score in scores if score.method.endswith("*")]
-        print("whole stacks, nothing drawn below the gate")
-        show(pool_by_case(gated, {score.image_id: score.patient_id for score in gated}), " *")
+        show(scores)
+        if asked.stacks:
+            gated = [score for score in scores if score.method.endswith("*")]
+            print("whole stacks, nothing drawn below the gate")
+            show(pool_by_case(gated, {score.image_id: score.patient_id for score in gated}), " *")
 
 
 def members(asked: argparse.Namespace) -> Iterator[tuple[int, Member]]:
