@@ -140,7 +140,6 @@ def regions_of(case: LesionCase, vote: Vote) -> tuple[Soft, float]:
     }
     chosen = {name: choose(one, own) for name, one in votes.items()}
     soft = {name: case.placed(one.region) for name, one in chosen.items()}
-    soft["vote, not widened"] = case.placed(best(own, vote.scores(own)))
     soft[f"most contrasting {vote.polarity}"] = case.placed(best(own, own.regions.contrast))
     return soft, chosen["vote"].confidence
 

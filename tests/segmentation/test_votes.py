@@ -1,6 +1,7 @@
 """Image labels weigh regions: the gradient, planted lesions that no mask has shown, and labels that say nothing."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.optimize import check_grad
 
 from focusmap.images import BRIGHT, DARK
-from focusmap.segmentation.votes import BY_DEFAULT, FEATURES, MAP_POWER, Vote, candidates_of, choose, grown
+from focusmap.segmentation.votes import BY_DEFAULT, FEATURES, MAP_POWER, Vote, candidates_of, choose
 from focusmap.segmentation.weighing import LEAST_WEIGHT, _Bags, _fitted, learn_vote
 
 SIDE = 56
@@ -124,20 +125,25 @@ def test_confidence_is_high_where_one_region_stands_out_and_zero_without_any():
     assert not nothing.region.any()
 
 
-@pytest.mark.parametrize("half", [(14, 11), (9, 11, 10)])
-def test_what_is_chosen_is_widened_by_a_twentieth_of_its_radius_and_small_regions_are_not(half):
-    """Of a box: the places that are at most so many steps along the axes away from it."""
-    shape = tuple(2 * n + 5 for n in half)
-    region = np.zeros(shape, dtype=bool)
-    region[tuple(slice(2, -3) for _ in shape)] = True
-    ball = {2: np.pi, 3: 4 * np.pi / 3}[len(shape)]
-    steps = round((region.sum() / ball) ** (1 / len(shape)) / 20)
-    places = np.stack(np.nonzero(region))
-    near = [np.abs(places.T - place).sum(axis=1).min() <= steps for place in np.ndindex(shape)]
-    assert steps == 1
-    assert np.array_equal(grown(region), np.reshape(near, shape))
-    small = region & (np.indices(shape).max(axis=0) < 8)
-    assert np.array_equal(grown(small), small)
+def test_a_map_that_speaks_against_a_lesion_everywhere_still_says_where_it_does_so_least():
+    image = np.random.default_rng(0).normal(size=(1, SIDE, SIDE)) * 0.1
+    image[0, 10:20, 10:20] -= 3
+    image[0, 35:45, 35:45] -= 3
+    for start in (10, 35):
+        seen = np.full((SIDE, SIDE), -3.0)
+        seen[start + 2 : start + 8, start + 2 : start + 8] = -1
+        region = choose(Vote(DARK), candidates_of(image, gaussian_filter(seen, 3)).of(DARK)).region
+        assert region[start + 5, start + 5]
+        assert not region[45 - start + 5, 45 - start + 5]
+
+
+def test_the_map_counts_by_the_logarithm_of_its_soft_positive_part():
+    image, _, seen = image_and_lesion(1, has_lesion=True)
+    dark = candidates_of(image, 8 * seen - 2).of(DARK)
+    gained = Vote(DARK, map_power=2.0, map_unit=1.5).scores(dark) - Vote(DARK, map_power=0.0).scores(dark)
+    expected = [2 * math.log(math.log(1 + math.exp(2 * e / 1.5)) / 2) for e in dark.evidence]
+    assert gained == pytest.approx(expected)
+    assert dark.evidence.min() < 0 < dark.evidence.max()
 
 
 def test_the_map_decides_between_two_lesions_that_look_alike():

@@ -58,7 +58,6 @@ from .regions import DARK as DARK
 from .regions import Regions as Regions
 from .regions import contrast_map as contrast_map
 from .regions import propose_regions as propose_regions
-from .regions import radius_of as radius_of
 from .store import SIDECAR as SIDECAR
 from .store import Store as Store
 from .store import StoreOptions as StoreOptions

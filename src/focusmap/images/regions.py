@@ -221,20 +221,9 @@ def _kept(labels: np.ndarray, how: Proposing) -> Iterator[tuple[np.ndarray, floa
 
 def _outline(sizes: np.ndarray, n_axes: int) -> np.ndarray:
     """Return the surface of balls of these sizes, in places."""
-    return np.asarray(n_axes * _unit_ball(n_axes) * radius_of(sizes, n_axes) ** (n_axes - 1))
-
-
-def _unit_ball(n_axes: int) -> float:
-    return float(pi ** (n_axes / 2) / gamma(n_axes / 2 + 1))
-
-
-def radius_of(sizes: np.ndarray | int, n_axes: int) -> np.ndarray:
-    """Return the radius, in places, of balls of these sizes in so many axes.
-
-    >>> radius_of(np.array([3.1416, 314.16]), 2).round(3).tolist()
-    [1.0, 10.0]
-    """
-    return np.asarray((np.asarray(sizes) / _unit_ball(n_axes)) ** (1 / n_axes))
+    unit = pi ** (n_axes / 2) / gamma(n_axes / 2 + 1)
+    radius = (sizes / unit) ** (1 / n_axes)
+    return np.asarray(n_axes * unit * radius ** (n_axes - 1))
 
 
 def _moments(
@@ -254,7 +243,8 @@ def _moments(
         for j in range(i, d):
             sigma[:, i, j] = sigma[:, j, i] = np.bincount(own, moved[i] * moved[j], len(sizes)) / n
     sigma += np.eye(d) / 12
-    return sizes / (_unit_ball(d) * (d + 2) ** (d / 2) * np.sqrt(np.linalg.det(sigma))), centre
+    ball = pi ** (d / 2) / gamma(d / 2 + 1)
+    return sizes / (ball * (d + 2) ** (d / 2) * np.sqrt(np.linalg.det(sigma))), centre
 
 
 def _described(
@@ -283,7 +273,8 @@ def _described(
 
 def _ring(places: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Return the flat places around a region, as wide as a third of its radius and at least two places."""
-    width = max(round(float(radius_of(len(places), len(shape))) / 3), 2)
+    radius = (len(places) * gamma(len(shape) / 2 + 1) / pi ** (len(shape) / 2)) ** (1 / len(shape))
+    width = max(round(radius / 3), 2)
     axes = np.unravel_index(places, shape)
     start = [max(int(axis.min()) - width, 0) for axis in axes]
     stop = [min(int(axis.max()) + width + 1, n) for axis, n in zip(axes, shape, strict=True)]

@@ -2,10 +2,11 @@
 
 A region's score is a sum over what it looks like and of where the map sees the lesion:
 
-    s(R) = sum_k w_k x_k(R) + p log m(R)
+    s(R) = sum_k w_k x_k(R) + p log m(R),        m = 1/2 log(1 + exp(2 e))
 
-with x_k of `FEATURES` and m the mean inside R of what the map has for a lesion, in units of what is high in the images
-learnt from: so it says where, and whether too.
+with x_k of `FEATURES` and e the mean inside R of what the map has for a lesion, in units of what is high in the images
+learnt from: so it says where, and whether too. m is e where that is high, and falls without end where the map speaks
+against a lesion: one place may still speak against it less than the others.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from focusmap.basics import Json
-from focusmap.images import BRIGHT, DARK, Regions, propose_regions, radius_of
+from focusmap.images import BRIGHT, DARK, Regions, propose_regions
 
 FEATURES = ("contrast", "size", "form", "extremeness", "border", "off_centre", "height", "in_tissue")
 """Logarithms of contrast and of the share of the image, form, how extreme its grey value is, contact with the border,
@@ -27,9 +28,7 @@ BY_DEFAULT = (1.0, 0.3, 1.4, 0.25, -0.5, -2.3, 0.0, 1.0)
 NOT_DARK = 0.3
 MAP_POWER = 0.5
 SHARPNESS = 4.0
-# Of its radius, by how much a chosen region is widened: on BUSI Dice + .020 (standard error .004; docs/results.md).
-GROWTH = 0.05
-LEAST_MAP, LEAST_CONTRAST, MOST_BORDER = 1e-2, 1e-3, 3.0
+LEAST_MAP, LEAST_CONTRAST, MOST_BORDER = 1e-6, 1e-3, 3.0
 # Of a map's places, the highest: where it sees the lesion.
 HIGHEST = 0.05
 
@@ -43,7 +42,7 @@ class Candidates:
     features : (N, K)
         What they look like.
     evidence : (N,)
-        Mean inside each of what the map has for a lesion, in its own units; at least 0.
+        Mean inside each of what the map has for a lesion, in its own units; below 0 it speaks against one.
     overlap : (N,)
         Dice of each with the map's highest places.
     """
@@ -89,7 +88,8 @@ class Vote:
 
     def scores(self, candidates: Candidates) -> np.ndarray:
         """Return s of each region, ``(N,)``; higher is more like a lesion."""
-        log_map = np.log(np.maximum(candidates.evidence / self.map_unit, LEAST_MAP))
+        inside = np.logaddexp(0, 2 * candidates.evidence / self.map_unit) / 2
+        log_map = np.log(np.maximum(inside, LEAST_MAP))
         return np.asarray(candidates.features @ np.array(self.weights) + self.map_power * log_map)
 
     def to_dict(self) -> dict[str, Json]:
@@ -124,7 +124,7 @@ def seen_in(regions: Regions, heat_map: np.ndarray) -> tuple[np.ndarray, np.ndar
     n_highest = max(round(HIGHEST * heat_map.size), 1)
     highest = heat_map >= np.partition(heat_map.ravel(), -n_highest)[-n_highest]
     both = regions.mean_inside(highest.astype(np.float32)) * regions.sizes * (not highest.all())
-    return regions.mean_inside(np.maximum(heat_map, 0)), 2 * both / (regions.sizes + n_highest)
+    return regions.mean_inside(heat_map), 2 * both / (regions.sizes + n_highest)
 
 
 def _features(grey: np.ndarray, regions: Regions) -> np.ndarray:
@@ -150,7 +150,7 @@ def _features(grey: np.ndarray, regions: Regions) -> np.ndarray:
 
 
 def choose(vote: Vote, candidates: Candidates) -> Choice:
-    """Return the region of the highest score, `grown`; an empty one, with confidence 0, where the image proposes none.
+    """Return the region of the highest score; an empty one, with confidence 0, where the image proposes none.
 
     The confidence is the mean Dice of the chosen region with all regions, weighed as the vote weighs them.
     """
@@ -162,21 +162,4 @@ def choose(vote: Vote, candidates: Candidates) -> Choice:
     mask = regions.mask(best)
     both = np.asarray(regions.inside @ mask.ravel().astype(np.float32))
     dice = 2 * both / (regions.sizes + regions.sizes[best])
-    return Choice(grown(mask), float(dice @ share / share.sum()))
-
-
-def grown(region: np.ndarray) -> np.ndarray:
-    """Return a region ``(*spatial) bool`` wider by `GROWTH` of the radius of a ball of its size, in whole places.
-
-    The threshold at which a region stands out lies within the blurred edge of a lesion, and readers draw its outer
-    side. Small regions stay as they are.
-
-    >>> square = np.zeros((30, 30), bool)
-    >>> square[5:25, 5:25] = True
-    >>> int(square.sum()), int(grown(square).sum()), int(grown(square[:12, :12]).sum())
-    (400, 480, 49)
-    """
-    from scipy.ndimage import binary_dilation
-
-    n_places = round(GROWTH * float(radius_of(int(np.count_nonzero(region)), region.ndim)))
-    return np.asarray(binary_dilation(region, iterations=n_places)) if n_places else region
+    return Choice(mask, float(dice @ share / share.sum()))
