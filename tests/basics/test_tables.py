@@ -116,6 +116,7 @@ def test_a_damaged_or_old_workbook_is_named(tmp_path, content, message):
         (b"<html><table><tr><td>path</td></tr></table></html>", "is an HTML or XML page"),
         (b'[{"path": "a.png"}]', "is JSON"),
         (b"path,label\na.png,x\npath,label\nb.png,y\n", "row 3: repeats the names of the columns"),
+        (b"patient\np1,0\np2,1\n", "more cells than the header"),
         (b"a.png,p1,0\nb.png,p2,1\n", r"has no names of its columns; row 1 begins with 'a\.png'"),
         (b'path,label\n"a.png,x\n', "a quote is opened and never closed"),
         (b"\x1f\x8b\x08\0cut", r"is damaged or cut off \(gzip\)"),
@@ -132,6 +133,8 @@ def test_what_is_no_table_is_told_in_our_words(tmp_path, content, message):
     [
         ("Export,\n,\npath,label\na.png,x\n", "path label", 1),
         ("Export of May\n\npath,label\na.png,x\nb.png,y\n", "path label", 2),
+        ("Report 5\npath;label\na.png;x\nb.png;y\n", "path label", 2),
+        ("path,patient,label,size\n,,,mm\na1.png,p1,0,4\na2.png,p2,1,5\na3.png,p3,1,6\n", "path patient label size", 3),
         ("path,Findings,\n,mass,edema\na.png,0,1\nb.png,1,0\n", "path mass edema", 2),
         ("path,left,,right,\n,a,b,a,b\na.png,0,1,1,1\n", "path|left a|left b|right a|right b", 1),
         ("path,age,label\n,years,\na1.png,40,x\na2.png,50,y\na3.png,60,x\n", "path age label", 3),

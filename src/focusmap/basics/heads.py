@@ -123,13 +123,12 @@ def without_units(table: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _is_beside(table: "pd.DataFrame") -> bool:
-    """Return whether the first row is like no other, which at least half of the columns of numbers and ids say."""
-    n_counted = n_unlike = 0
+    """Return whether the first row is like no other: text in a column of numbers or ids, and nothing of their kind."""
+    n_unlike = 0
     for place in range(table.shape[1]) if len(table) > FEWEST else ():
         own = str(table.iloc[0, place]).strip()
         cells = [cell for cell in table.iloc[1:PEEKED, place].str.strip() if cell]
         is_counted = len(cells) >= FEWEST and all(re.search(r"\d", cell) for cell in cells)
-        n_counted += is_counted
         if not own:
             continue
         if SAYS_NOTHING.fullmatch(own) or (not is_counted and (table.iloc[1:, place].str.strip() == own).any()):
@@ -139,4 +138,4 @@ def _is_beside(table: "pd.DataFrame") -> bool:
             if NUMBER.fullmatch(own) or IMAGE_SUFFIX.search(own) or (not of_numbers and re.search(r"\d", own)):
                 return False
             n_unlike += 1
-    return n_unlike > 0 and n_unlike >= n_counted / 2
+    return n_unlike > 0

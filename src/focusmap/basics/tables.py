@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.basics.errors import InputError, MissingFileError, listed
-from focusmap.basics.heads import COUNTED, MOST_HEADS, settled_head, told
+from focusmap.basics.heads import BARE, COUNTED, IMAGE_SUFFIX, MOST_HEADS, settled_head, told
 
 if TYPE_CHECKING:
     from openpyxl.cell.cell import Cell
@@ -43,6 +43,8 @@ NO_FORMULA = re.compile(r"[-+]*(?:[.,]?\d[\d.,]*(?:[eE][-+]?\d+)?%?)?")
 KEPT = re.compile(rb"'(?:[=+\-@\t\r\n]|\xef\xbc[\x9d\x8b\x8d\xa0])")
 PEEK = 2**16
 LINES = 50
+TITLE = re.compile(r"[\s#:]")
+"""What a title has, and hardly the name of a column that stands alone."""
 TOO_MANY = "Take away lines above the names of the columns, and put cells that hold a comma in quotes."
 NO_TABLE = {
     b"<": "an HTML or XML page, as some systems write under the name of Excel. Open it in a spreadsheet and save it as "
@@ -171,6 +173,8 @@ def _separator(peek: str) -> str:
     lines = [line for line in peek.splitlines()[:LINES] if line.strip()]
     if len(peek) == PEEK:
         lines = lines[:-1] or lines
+    while len(lines) > 1 and TITLE.search(lines[0].strip()) and not any(sign in lines[0] for sign in SEPARATORS):
+        lines = lines[1:]
     for separator in SEPARATORS:
         widths = [len(row) for row in csv.reader(lines, delimiter=separator, skipinitialspace=True)]
         if widths and widths[0] > 1 and (separator == "," or set(widths) == {widths[0]}):
@@ -232,8 +236,11 @@ def _first_names(rows: list[list[str]]) -> tuple[int, list[str]]:
     """
     first = next((place for place, row in enumerate(rows) if sum(map(bool, row)) > 1), 0)
     widths = {len(row) for row in rows[first:] if row}
-    is_title = 0 < first <= MOST_HEADS and len(widths) == 1 and all(len(row) <= 1 for row in rows[:first])
-    return (first, rows[first]) if is_title else (0, next(filter(None, rows), []))
+    above, names = rows[:first], rows[first] if rows else []
+    is_title = 0 < first <= MOST_HEADS and len(widths) == 1 and all(len(row) <= 1 for row in above)
+    says_so = any(not row or TITLE.search(row[0]) for row in above)
+    are_names = not any(IMAGE_SUFFIX.search(name) or BARE.fullmatch(name) for name in names)
+    return (first, names) if is_title and says_so and are_names else (0, next(filter(None, rows), []))
 
 
 def _from_workbook(content: bytes, path: Path) -> pd.DataFrame:
