@@ -48,7 +48,7 @@ def test_ids_are_optional_and_probabilities_may_be_0_and_1(tmp_path: Path) -> No
         (("0.2", ""), r"row 3: prob_a ''"),
         (("0.2", "nan"), r"row 3: prob_a 'nan'"),
         (("0.2", "inf"), r"row 3: prob_a 'inf'"),
-        (("i1,p1,1", "i1,p1,yes"), r"row 2: true_a 'yes' is not 0, 1, a fraction between them, or empty"),
+        (("i1,p1,1", "i1,p1,maybe"), r"row 2: true_a 'maybe' is not 0, 1, a fraction between them, or empty"),
         (("i1,p1,1", "i1,p1,-1"), r"row 2: true_a '-1'"),
         (("i3", "i1"), r"row 4: image_id 'i1' stands in an earlier row too"),
         (("i2,p1", "i2,"), r"row 3: patient_id is empty"),
@@ -91,3 +91,12 @@ def test_21818_chest_images_give_the_published_areas() -> None:
     assert areas == PUBLISHED
     assert round(found["mean"]["auroc"]["value"], 4) == 0.8408
     assert (found["n_images"], found["n_patients"]) == (21818, 6026)
+
+
+@pytest.mark.parametrize("words", [("yes", "no"), ("阳性", "阴性"), ("1.0", "0.0"), ("TRUE", "FALSE")])
+def test_truth_and_numbers_are_read_as_hospitals_write_them(tmp_path, words):
+    rows = [f"p{i};{'NA' if i == 5 else words[i % 2]};0,{i}" for i in range(8)]
+    (tmp_path / "table.csv").write_text("patient_id;true_a;prob_a\n" + "\n".join(rows), encoding="utf-8")
+    predictions, truth = read_prediction_table(tmp_path / "table.csv")
+    np.testing.assert_array_equal(truth[:, 0], [1, 0, 1, 0, 1, np.nan, 1, 0])
+    np.testing.assert_allclose(predictions.probabilities[:, 0], np.arange(8) / 10, atol=1e-9)

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from focusmap.basics import InputError, MissingFileError, as_numbers, read_table, suggest, write_table
-from focusmap.study import Flags, Target, Task, flags_in_words, read_columns
+from focusmap.study import Flags, Target, Task, flags_in_words, means_empty, read_columns
 from focusmap.study.ids import of_nobody, spelled_twice
+from focusmap.study.measurements import shares_in
 
 if TYPE_CHECKING:
     from focusmap.evaluation.answers import Answer
@@ -173,9 +174,9 @@ TRUE, PROBABILITY = "true_", "prob_"
 def read_prediction_table(path: Path) -> tuple[Predictions, np.ndarray]:
     """Return predictions and truth ``(N, T)`` of binary targets from a ``.csv`` or ``.csv.gz`` file.
 
-    Columns: ``true_NAME`` (0, 1, a fraction between, or empty where unknown) and ``prob_NAME`` (0 to 1) for each
-    target; ``image_id`` (default: the row of the file), ``path`` and ``patient_id`` where there are any. Other columns
-    are ignored.
+    Columns: ``true_NAME`` (0, 1, a fraction between, a word for yes or no, or empty where unknown) and ``prob_NAME``
+    (0 to 1) for each target; ``image_id`` (default: the row of the file), ``path`` and ``patient_id`` where there are
+    any. Other columns are ignored.
 
     Raises
     ------
@@ -211,6 +212,9 @@ def _fractions(table: pd.DataFrame, column: str, path: Path, *, may_be_empty: bo
     cells = table[column].str.strip()
     values = as_numbers(cells)
     empty = (cells == "").to_numpy(dtype=bool)
+    if not (empty | ((values >= 0) & (values <= 1))).all():
+        values = shares_in(cells, words=may_be_empty)
+        empty = np.array([means_empty(cell) for cell in cells])
     wrong = ~((values >= 0) & (values <= 1)) & ~(empty & may_be_empty)
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])

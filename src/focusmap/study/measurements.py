@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.basics import InputError
-from focusmap.study.values import dash, no_number
+from focusmap.study.values import dash, no_number, yes_and_no
 
 NUMBER = re.compile(r"([+-]?(?:\d[\d.,' ]*|[.,]\d+)(?:[eE][+-]?\d+)?)\s*((?:[^\W\d_]|[%‰°]).*)?")
 CENSORED = re.compile(r"([<>≤≥＜＞]|&[lg]t;)=?\s*(\d[\d.,]*)\s*(?:[^\W\d_].*|%)?")
@@ -95,6 +95,19 @@ def numbers_in(cells: Iterable[str]) -> np.ndarray:
     except InputError:
         return np.full(len(cells), np.nan)
     return np.array([values.get(text, np.nan) for text in texts], dtype=np.float64)[codes]
+
+
+def shares_in(cells: Iterable[str], *, words: bool) -> np.ndarray:
+    """Return the numbers that cells are as `numbers_in` does, and with `words` 1 and 0 for yes and no, ``(N,) float``.
+
+    >>> shares_in(["0,5", "yes", "no", "?"], words=True).tolist()
+    [0.5, 1.0, 0.0, nan]
+    """
+    texts = [str(cell) for cell in cells]
+    said = yes_and_no(texts) if words else {}
+    values = numbers_in(["" if text in said else text for text in texts])
+    known = np.array([said.get(text, np.nan) for text in texts])
+    return np.where(np.isnan(known), values, known)
 
 
 def _refuse_units(units: dict[str, str], expected: str | None) -> None:
