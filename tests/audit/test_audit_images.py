@@ -338,7 +338,7 @@ def test_twins_of_two_patients_stand_in_one_part_unless_the_user_parts_them(
     assert (parts[:, 0] == parts[:, 1]).all() or options
     warned = found_in(tmp_path / "run/audit.json", "near-duplicates-across-splits")
     assert warned == bool(options)
-    assert ("stand in one part with these, in 30 groups" in (tmp_path / "run/split.json").read_text()) != bool(options)
+    assert ("with those like them, in 30 groups" in (tmp_path / "run/split.json").read_text()) != bool(options)
 
 
 def found_in(audit: Path, name: str) -> bool:

@@ -48,8 +48,8 @@ def test_our_own_split_has_no_patient_in_two_parts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "advice"),
     [
-        ({}, "say --patient none if every case is another patient's."),
-        ({"case": "eye"}, "say --patient eye if every case is another patient's."),
+        ({}, "add --patient none if every case is another patient's."),
+        ({"case": "eye"}, "add --patient eye if every case is another patient's."),
     ],
 )
 def test_the_remedy_for_want_of_patients_is_one_for_cases(tmp_path: Path, said: dict[str, str], advice: str) -> None:

@@ -138,5 +138,5 @@ def test_evaluate_says_in_what_another_file_differs_and_what_simpler_models_reac
     assert metrics["verdict_reason_code"] != "verdict-none-compared"
     assert main(["report", str(folder)]) == 0
     page = words_of((folder / "report.html").read_text(encoding="utf-8"))
-    assert "Elsewhere: labels" in page
+    assert "External data: labels" in page
     assert ("columns of the file" in page.split("beyond chance in:")[-1]) >= is_wider

@@ -94,7 +94,7 @@ def test_altering_the_file_removes_the_tick(reported: Path, file: str, list_name
 
 def test_the_report_says_in_red_that_a_file_was_changed(reported: Path) -> None:
     page = reported / "report.html"
-    assert "items carried by files" in words_of(page.read_text(encoding="utf-8"))
+    assert "items documented by files" in words_of(page.read_text(encoding="utf-8"))
     assert "Changed after they were written" not in page.read_text(encoding="utf-8")
     path = reported / "evaluation/metrics.json"
     content = path.read_text()
@@ -102,7 +102,9 @@ def test_the_report_says_in_red_that_a_file_was_changed(reported: Path) -> None:
         path.write_text(json.dumps({**json.loads(content), "n_patients": 1000}))
         assert main(["report", str(reported)]) == 0
         said = words_of(page.read_text(encoding="utf-8"))
-        assert "Changed after they were written, so that nothing here can be relied on: evaluation/metrics.json" in said
+        assert (
+            "Changed after they were written, so nothing on this page can be relied on: evaluation/metrics.json" in said
+        )
     finally:
         path.write_text(content)
         assert main(["report", str(reported)]) == 0

@@ -377,7 +377,7 @@ def test_few_lesions_are_shown_one_by_one_and_what_was_not_found_is_a_miss(run: 
     assert f"{index['image_id'][1]} {index['target'][1]} 4 % no miss — 0.125" in words
     assert section.count("data:image/jpeg") == 2
     write_table(run / "focus" / "scores.csv", pd.concat([cam.iloc[:1]] * 31))
-    assert "one by one" not in page_of(run)
+    assert "lesions.csv lists all" not in page_of(run)
 
 
 def test_of_several_highest_points_the_share_in_the_lesion_is_shown(run: Path) -> None:
@@ -591,7 +591,7 @@ def test_maps_of_a_label_no_better_than_guessing_are_grey_and_say_so(run: Path) 
     write_json(run / "evaluation/metrics.json", metrics)
     page = page_of(run)
     assert page.count('class="grey"') == 1
-    assert "nodule (greyed: not shown better than guessing)" in page
+    assert "nodule (grey: not shown to be better than guessing)" in page
     assert all("nodule" not in shown for shown in re.findall(r'<figure class="example">.*?</figure>', page, re.DOTALL))
 
 
@@ -637,7 +637,7 @@ def test_gaps_of_subgroups_stand_open_and_the_rest_is_folded(tmp_path: Path) -> 
     write_json(run / "evaluation/subgroups.json", {"rows": rows})
     page = render_report(run).read_text()
     assert page.index(">Subgroups<") < page.index(f"{rows[0]['target']} by site")
-    assert "tables in which no gap is shown" in page
+    assert "tables without a gap" in page
     smallest = f"site={rows[0]['group']}, of {rows[0]['n_patients']} patients"
     assert f"The smallest group that could be judged is {smallest}" in page
 
@@ -653,9 +653,9 @@ def test_maps_of_some_images_by_lot_are_counted(run: Path) -> None:
     index, tested = read_table(run / "focus/index.csv"), read_table(run / "predictions/test.csv")
     n_mapped, n_tested = index["image_id"].nunique(), tested["image_id"].nunique()
     assert n_mapped < n_tested
-    assert f"{n_mapped} of {n_tested} tested images were mapped, drawn by lot" in words_of(page_of(run))
+    assert f"Heat maps were drawn for {n_mapped} of {n_tested} test images" in words_of(page_of(run))
     write_table(run / "predictions/test.csv", tested[tested["image_id"].isin(index["image_id"])])
-    assert "drawn by lot" not in words_of(page_of(run))
+    assert "selected at random" not in words_of(page_of(run))
 
 
 def test_a_model_that_is_useful_for_some_labels_says_for_which_and_what_the_simpler_model_is(run: Path) -> None:

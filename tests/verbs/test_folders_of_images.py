@@ -90,7 +90,7 @@ def test_the_most_alike_images_of_train_are_named_with_their_labels(
     asked = images / known["path"].rpartition("images/")[2]
     assert main(["predict", str(run), str(asked)]) == 0
     said = capsys.readouterr().out.splitlines()[-2]
-    assert said.startswith(f"  most alike in the training set: {known['image_id']} (malignant), ")
+    assert said.startswith(f"  most similar in the training set: {known['image_id']} (malignant), ")
     assert said.count("(malignant)") == 3
     assert main(["predict", str(run), str(asked), "--alike", "0"]) == 0
     assert "alike" not in capsys.readouterr().out

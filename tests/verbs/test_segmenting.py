@@ -204,7 +204,7 @@ def test_the_report_shows_masks_that_nobody_can_score(run, tmp_path, monkeypatch
     assert "No case here has a reference mask" in section
     assert "Largest, median and smallest mask" in section
     longest = f"{np.hypot(28, (n + 1) / 2):.3g} pixels"
-    assert re.findall("<td>([^<]*)", section.split("Lesions of these masks")[0]) == [
+    assert re.findall("<td>([^<]*)", section.split("Lesions in these masks")[0]) == [
         f"{n}",
         f"{n}",
         "0",
@@ -388,7 +388,7 @@ def test_every_lesion_is_measured_and_every_mask_has_a_confidence(run, tmp_path)
     assert whole["coverage"] == 1
     assert whole["dice"] == pytest.approx(scores["methods"]["vote"]["dice"]["value"])
     assert main(["report", str(copy)]) == 0
-    rows = (copy / "report.html").read_text().split("Lesions of these masks, one by one")[1].split("</table>")[0]
+    rows = (copy / "report.html").read_text().split("Lesions in these masks: ")[1].split("</table>")[0]
     assert rows.count("<tr>") == 1 + min(len(lesions), 40)
     assert f"{lesions['n_pixels'].max()} pixels" in rows.split("<tr>")[2]
 

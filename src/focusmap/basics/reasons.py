@@ -51,8 +51,8 @@ SENTENCES: Mapping[str, str] = {
     "no-train-mask": "no training image has a mask",
     "masks-not-usable": "not usable: these masks are below the mean mask (Dice {dice} against {mean_mask}), "
     "which is one region for every case. Do not measure lesions with them.",
-    "masks-of-another-thing": "{target}: {n} of {all} masks of images without it mark something, so that masks mark "
-    "something else. They score nothing here.",
+    "masks-of-another-thing": "{target}: {n} of {all} masks of images without it mark something, so the masks mark "
+    "something else. They are not used for scores.",
     "not-asked": "was not asked for; --method says which masks are drawn",
     "masks-empty": "{target}: {n} of {all} masks are empty although the model predicts a lesion. "
     "With --method {other}, {n_other} are.",
@@ -76,7 +76,7 @@ SENTENCES: Mapping[str, str] = {
     "reserves for test or does not use are excluded",
     "part-taken": "the declared split has no {part} part; it was drawn from train, by patient",
     "parts-taken": "the declared split has no {part} and no {other} part; both were drawn from train, by patient",
-    "near-together": "{n} images that are nearly the same as others stand in one part with these, in {groups} groups",
+    "near-together": "{n} nearly identical images stand in one part with those like them, in {groups} groups",
     "differs": "column {name} differs between readings of one image and is excluded",
     "restates-others": "column {name} repeats the other targets and is excluded",
     "restates": "column {name} repeats {of} and is not used as an input",
@@ -130,18 +130,19 @@ SENTENCES: Mapping[str, str] = {
     "in-files": "{a} and {b}",
     "and-more": "and {n:,} more",
     "tied-to": "{label} ({measure} {value}, p {p})",
-    "labels-go-with": "Labels go with {column}: {labels}. A net may learn {column} instead of the finding.",
-    "values-to-look-at": "{n:,} value to look at: {shown}.|{n:,} values to look at: {shown}.",
+    "labels-go-with": "Labels depend on {column}: {labels}. A net may learn {column} instead of the finding.",
+    "values-to-look-at": "{n:,} value to check: {shown}.|{n:,} values to check: {shown}.",
     "patients-in": "{n:,} patient in {a} and {b}|{n:,} patients in {a} and {b}",
     "images-in": "{n:,} image in {a} and {b}|{n:,} images in {a} and {b}",
     "pairs-in": "{n:,} pair in {a} and {b}|{n:,} pairs in {a} and {b}",
     "patients-straddle": "{where}. The test would measure how well patients are recognised.",
-    "every-row-its-own": "The study states that every {unit} is its own patient. Those of one patient, if any, leak.",
+    "every-row-its-own": "The study states that every {unit} is its own patient. If some are of one patient, the "
+    "results are too optimistic.",
     "blocks-for-patients": "No patients are declared; the split is made of contiguous blocks of {column}.",
-    "no-patients": "No column says which {unit}s belong to one patient, so they may stand in train and in test alike. "
-    "Name it with --patient COLUMN; say --patient {own} if every {unit} is another patient's.",
-    "no-patients-of-images": "No column says which {unit}s belong to one patient, so they may stand in train and in "
-    "test alike. Name it with --patient COLUMN; say --patient {own} if every {unit} is another patient's; for stacks "
+    "no-patients": "No column says which {unit}s belong to one patient, so a patient may be in both train and "
+    "test. Name it with --patient COLUMN, or add --patient {own} if every {unit} is another patient's.",
+    "no-patients-of-images": "No column says which {unit}s belong to one patient, so a patient may be in both train "
+    "and test. Name it with --patient COLUMN, or add --patient {own} if every {unit} is another patient's; for stacks "
     "of slices use --block COLUMN.",
     "column-names-nobody": "Column {name} names nobody: it is empty.",
     "column-may-say-it": "Column {name} may say it.",
@@ -151,20 +152,21 @@ SENTENCES: Mapping[str, str] = {
     "empty-cells": "{name}: {n:,} of {all:,} rows",
     "columns-with-gaps": "{n:,} column with empty cells: {gaps}.|{n:,} columns with empty cells: {gaps}.",
     "unknown-of": "{name}: {n:,} {unit}|{name}: {n:,} {unit}s",
-    "not-every-label": "Not every {unit} has every label ({labels}). Unknown ones neither train nor test.",
+    "not-every-label": "Not every {unit} has every label ({labels}). Unknown labels are used neither to train nor to "
+    "test.",
     "positive-of": "{name}: {n:,} of {all:,}",
     "rare-labels": "{n:,} label in less than {share} of the {unit}s: {labels}.|{n:,} labels in less than {share} of "
     "the {unit}s: {labels}.",
     "always-is": "{name} is {value}",
-    "one-value": "One value wherever it is known ({labels}): there is nothing to tell apart.",
+    "one-value": "Only one value is known ({labels}): there is nothing to tell apart.",
     "nothing-to-learn": "Nothing can be learnt here.",
     "leave-it-out": "Leave it out: name the other targets with --target.",
     "in-parts": "{label}: {train:,} in train, {test:,} in test",
     "about-in-parts": "{label}: about {train:,} in train, about {test:,} in test",
     "too-few-of": "Fewer than {train} {unit}s to train on or {test} to test on: {labels}.",
     "use-folds": "Use cross-validation, --folds 5, which tests on every {unit} once.",
-    "copies": "{n:,} image more than once, pixel for pixel ({spare:,} to spare).|{n:,} images more than once, pixel "
-    "for pixel ({spare:,} to spare).",
+    "copies": "{n:,} image occurs more than once, pixel for pixel ({spare:,} spare).|{n:,} images occur more than "
+    "once, pixel for pixel ({spare:,} spare).",
     "copies-across": "{where}, pixel for pixel: {images}. Remove the copies from one part.",
     "nearly-the-same": "{n:,} pair of images that are nearly the same.|{n:,} pairs of images that are nearly the "
     "same.",
@@ -173,23 +175,23 @@ SENTENCES: Mapping[str, str] = {
     "unlike-in-one": "{n:,} of them, each of one patient or case, have different labels.",
     "nearly-the-same-unlike": "{n:,} pair of nearly equal images with different labels. One label may be wrong.|{n:,} "
     "pairs of nearly equal images with different labels. One label may be wrong.",
-    "copies-unlike": "{n:,} pair of images of one patient or case that are all but one image, with different labels. "
-    "Look at them.|{n:,} pairs of images of one patient or case that are all but one image, with different labels. "
-    "Look at them.",
-    "nearly-the-same-across": "{where} of nearly equal images. What is learnt from one answers both.",
+    "copies-unlike": "{n:,} pair of nearly identical images of one patient or case has different labels. Look at "
+    "it.|{n:,} pairs of nearly identical images of one patient or case have different labels. Look at them.",
+    "nearly-the-same-across": "{where} of nearly equal images. Having learnt one, a model recognises the other.",
     "patients-in-both": "{n:,} patient stands both in {a} and in {b}.|{n:,} patients stand both in {a} and in {b}.",
     "images-in-both": "{n:,} image stands both in {a} and in {b}, pixel for pixel.|{n:,} images stand both in {a} and "
     "in {b}, pixel for pixel.",
-    "pairs-in-both": "{n:,} pair of nearly equal images stands both in {a} and in {b}. What is learnt from one answers "
-    "both.|{n:,} pairs of nearly equal images stand both in {a} and in {b}. What is learnt from one answers both.",
+    "pairs-in-both": "{n:,} pair of nearly equal images stands both in {a} and in {b}. Having learnt one, a model "
+    "recognises the other.|{n:,} pairs of nearly equal images stand both in {a} and in {b}. Having learnt one, a "
+    "model recognises the other.",
     "cannot-be-read": "{n:,} image cannot be read ({names}). Replace them, or leave them out with --skip-unreadable.|"
     "{n:,} images cannot be read ({names}). Replace them, or leave them out with --skip-unreadable.",
     "read-with-a-note": "{n:,} image read with a note. The first: {first}.|{n:,} images read with a note. The first: "
     "{first}.",
-    "marks-burnt-in": "{n:,} image, of {of:,} that were searched, seems to have something burnt in (text {text:,}, "
-    "calipers {caliper:,}, side markers {marker:,}). It may name the patient, and tell the label.|{n:,} images, of "
-    "{of:,} that were searched, seem to have something burnt in (text {text:,}, calipers {caliper:,}, side markers "
-    "{marker:,}). It may name patients, and tell the label.",
+    "marks-burnt-in": "{n:,} of {of:,} searched images seems to have marks burnt in (text {text:,}, calipers "
+    "{caliper:,}, side markers {marker:,}). They may name the patient or reveal the label.|{n:,} of {of:,} searched "
+    "images seem to have marks burnt in (text {text:,}, calipers {caliper:,}, side markers {marker:,}). They may name "
+    "patients or reveal the label.",
     "nearly-one-value": "{n:,} image holds a single value in 99 % of the pixels or more. Look at it.|{n:,} images hold "
     "a single value in 99 % of the pixels or more. Look at them.",
     "one-patient-by-header": "{a} and {b} are of one patient by the header and several patients by column {column}",
@@ -198,11 +200,12 @@ SENTENCES: Mapping[str, str] = {
     "headers-differ": "DICOM headers disagree with the patient column {n:,} time. {facts}.|DICOM headers disagree with "
     "the patient column {n:,} times. {facts}.",
     "headers-agree": "The DICOM headers agree with column {column}.",
-    "masks-misfit": "{n:,} mask cannot be laid over the image. The first: {first}.|{n:,} masks cannot be laid over the "
-    "image. The first: {first}.",
+    "masks-misfit": "{n:,} mask does not match its image. The first: {first}.|{n:,} masks do not match their images. "
+    "The first: {first}.",
     "seen-alone": "{probe}: {label} (AUROC {auroc}, {low} to {high})",
-    "told-without-looking": "Labels can be told without a look at what they are of. Seen alone: {probes}. A net may "
-    "learn that instead of the disease. Look at the images: marks, letters, collimation, scanners, parts of the body.",
+    "told-without-looking": "Labels can be predicted without looking at the finding, from this alone: {probes}. A net "
+    "may learn that instead of the disease. Look at the images: marks, letters, collimation, scanners, parts of the "
+    "body.",
     "source-predicts": "{source} predicts {label} (AUROC {auroc}: {with_it} with it {value}, {without} without "
     "{other})",
     "sources-tell": "{sources}. A net could tell the sources apart and never look at the disease. Take all classes "
@@ -211,7 +214,7 @@ SENTENCES: Mapping[str, str] = {
     "(median correlation {near} against {far}).",
     "names-alike": "{share} of images with neighbouring names of different {unit}s are as alike as the nearest 5 % of "
     "random pairs (median correlation {near} against {far}).",
-    "others-alike": "{share} of the images are much like another one of different {unit}s.",
+    "others-alike": "{share} of the images are very similar to an image of another {unit}.",
     "may-be-slices": "They may be slices or visits of one patient. Results of a random split would be optimistic. Name "
     "the true patients, or use --block COLUMN.",
 }  # fmt: skip
