@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from focusmap.basics import silent
-from focusmap.evaluation import MaskScore, paired_differences, pool_by_case, summarise_masks
+from focusmap.evaluation import MaskScore, Showing, paired_differences, pool_by_case, summarise_masks
 from focusmap.evaluation.localisation.mask_scores import Overlap
 from focusmap.images import to_source
 from focusmap.models import load_run_net
@@ -87,7 +87,7 @@ def seen(member: Member, lesion: Lesion, job: Job, file: Path | None) -> tuple[S
         found: tuple[Seen, Seen, list[LesionCase]] = pickle.loads(file.read_bytes())
         return found
     train, tune = (see(member.view, cohort, lesion, job) for cohort in (member.train, member.tune))
-    found = (train, tune, list(read_cases(member.view, Samples.from_files(member.cohort), lesion)))
+    found = (train, tune, list(read_cases(member.view, Samples.from_files(member.cohort), lesion, Showing())))
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(pickle.dumps(found))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from focusmap import heatmaps, segmentation
-from focusmap.basics import InputError, Json, branch, number
-from focusmap.evaluation import Answer
+from focusmap.basics import InputError, Json, branch, number, text
+from focusmap.evaluation import Answer, why_of
 from focusmap.models import ModelCard
 from focusmap.study import ANOMALY, Flags, Target
 
@@ -88,7 +88,7 @@ def performance(target: Target, tested: Mapping[str, Json]) -> dict[str, Json]:
     """
     metric = "mae" if target.kind == "continuous" else "auroc"
     counts = {name: tested[name] for name in ("n", "n_positive") if name in tested}
-    if tested.get("verdict") == "cannot-be-judged":
+    if why_of(text(tested.get("verdict"))) == "unjudged":
         return {"metric": metric, **counts}
     found = branch(tested, metric)
     if number(found.get("value")) is None:

@@ -6,15 +6,26 @@ from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
 from focusmap.basics import FocusmapError, InputError, Language
-from focusmap.evaluation import ERROR, Standings, answered, standings_of
+from focusmap.evaluation import ERROR, SHOWN, Standings, Why, answered, standings_of
 from focusmap.figures import as_shown
 from focusmap.images import middle_slice, read_image, read_map
-from focusmap.models import ModelCard, Neighbour, Predicted, Predictor, load_answering, needs_of, neighbours_of, ood_of
+from focusmap.models import (
+    ModelCard,
+    Neighbour,
+    Predicted,
+    Predictor,
+    load_answering,
+    needs_of,
+    neighbours_of,
+    ood_of,
+    showing_of,
+)
 from focusmap.models.predict import predict
 from focusmap.report import Told, data_uri, in_words, told_of, unlike_in_words, words_in
 from focusmap.study import Declaration, Failure, Run, Samples, Task, read_inputs
@@ -112,7 +123,9 @@ class LoadedModel:
             raise InputError(f"{self.folder}: its model is no net of images and has no heat maps.")
         answers = self.predict(inputs, declaration)
         with TemporaryDirectory() as folder:
-            options = ExplainOptions(view.check(method), tuple(targets), like=Run(self.folder).focus)
+            options = ExplainOptions(
+                view.check(method), tuple(targets), like=Run(self.folder).focus, showing=showing_of(self.folder)
+            )
             written = write_maps(view, self._samples(inputs, declaration), Path(folder), options)
             return Maps(answers, tuple(_drawn(written.index, Path(folder))))
 
@@ -211,12 +224,15 @@ class Map:
         ``(*source_shape) float32``, in the grid of the image's file and in the unit of the method.
     overlay
         PNG: the map over the image; empty where there is none.
+    why
+        Why it may not be shown, such as ``not-better`` than guessing on test; empty where it may be.
     """
 
     image_id: str
     label: str
     values: np.ndarray
     overlay: bytes
+    why: Why = ""
 
     def __repr__(self) -> str:
         return f"<Map of {self.label} in {self.image_id}, {' x '.join(map(str, self.values.shape))}>"
@@ -276,7 +292,8 @@ def _drawn(index: pd.DataFrame, folder: Path) -> Iterator[Map]:
     for row in index.itertuples(index=False):
         overlay = folder / str(row.overlay)
         content = overlay.read_bytes() if row.overlay and overlay.is_file() else b""
-        yield Map(str(row.image_id), str(row.target), read_map(folder / str(row.map)), content)
+        why: Why = "" if row.shown == SHOWN else cast(Why, row.shown)
+        yield Map(str(row.image_id), str(row.target), read_map(folder / str(row.map)), content, why)
 
 
 def thumbnail(file: Path) -> bytes:

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pydicom.data
 import pytest
 
 from focusmap.audit.inspection import audit_cohort
+from focusmap.audit.metadata import metadata_of
 from focusmap.cli import main
 from focusmap.images import identity
 from focusmap.study import Cohort, Declaration, read_cohort
@@ -91,3 +93,17 @@ def test_what_was_made_of_odd_pixels_is_said(tmp_path: Path) -> None:
     item = must_find(audit_cohort(read_cohort(tmp_path / "labels.csv", Declaration())), "odd-pixels")
     assert "odd.tif: " in item.message
     assert "NaN" in item.message
+
+
+def test_the_hour_of_acquisition_is_found_in_files_of_real_devices() -> None:
+    """Of pydicom's own files those with a time, whichever element holds it; midnight is an hour."""
+    folder = Path(pydicom.data.__file__).parent / "test_files"
+    hours = {file.name: metadata_of(file).made.get("hour", "") for file in folder.glob("*.dcm")}
+    assert hours["CT_small.dcm"] == "11"
+    assert len([hour for hour in hours.values() if hour]) > 40
+    assert len(set(hours.values())) > 8
+
+
+def test_a_device_that_writes_one_date_time_has_an_hour(tmp_path: Path) -> None:
+    file = saved(tmp_path, a_dataset(AcquisitionDateTime="20240301003015.5"))
+    assert metadata_of(file).made["hour"] == "0"

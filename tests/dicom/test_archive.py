@@ -188,7 +188,7 @@ def test_a_station_finds_what_an_archive_has_and_answers_it_there(archive: Archi
     time.sleep(4)  # nothing that it made itself may arrive again
     station.terminate()
     rest = station.communicate(timeout=120)[0]
-    assert "job 1: 1 objects stored and read back" in said[2]
+    assert "job 1: 1 object stored and read back" in said[2]
     assert "job 2" not in rest
     made = [dcmread(file) for file in objects_of(archive, str(film.StudyInstanceUID), tmp_path)]
     assert sorted(one.Modality for one in made) == ["DX", "SR"]

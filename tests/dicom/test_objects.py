@@ -16,11 +16,13 @@ import highdicom
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from focusmap import loaded
 from focusmap.basics import write_json
 from focusmap.cli import main
-from focusmap.dicom import answering, objects
+from focusmap.dicom import objects
 from focusmap.dicom.objects import Author
 from focusmap.dicom.sources import Sources, sources_of
+from focusmap.evaluation import Showing
 from focusmap.images import read_image
 from support.dicom_files import a_dataset, a_series, saved
 from support.options import QUICK
@@ -193,11 +195,10 @@ def test_no_colours_are_laid_over_what_is_not_answered(
     assert sorted(one.SeriesDescription.rpartition(": ")[2] for one in made if one.Modality != "SR") == [
         "cavity", "consolidation",
     ]  # fmt: skip
-    plain = answering.answer_of
-    monkeypatch.setattr(answering, "answer_of", lambda *given: {**plain(*given), "unlike": "grey values"})
+    monkeypatch.setattr(loaded, "showing_of", lambda _: Showing(unlike=lambda _: "unlike in grey values"))
     assert main([*asked, "--out", str(tmp_path / "unlike")]) == 0
     assert [dcmread(file).Modality for file in (tmp_path / "unlike").rglob("*.dcm")] == ["SR"]
-    assert "unlike those of train" in capsys.readouterr().out
+    assert "nothing may be shown: out of distribution" in capsys.readouterr().out
 
 
 def test_an_unknown_kind_or_code_is_told(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from focusmap.cli import main
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -25,6 +27,11 @@ expect.set_options(timeout=SECONDS)
 
 @pytest.fixture(scope="module")
 def address(run: Path) -> Iterator[str]:
+    yield from served(run)
+
+
+def served(run: Path) -> Iterator[str]:
+    """Yield the address of the page of a run."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -172,3 +179,28 @@ def test_nothing_is_wider_than_the_screen(
     assert page.evaluate("document.documentElement.dataset.theme") == scheme
     expect(page.locator("html")).to_have_attribute("lang", "zh-CN" if language == "zh" else "en")
     context.close()
+
+
+@pytest.fixture(scope="module")
+def asked_by_form(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    place = tmp_path_factory.mktemp("form")
+    rows = [f"{k},{k % 9 + 5 * (k % 2)},{'left' if k % 3 else 'right'},{k % 2}" for k in range(60)]
+    (place / "ages.csv").write_text("\n".join(["patient_id,age,eye,label", *rows]))
+    train = ["train", str(place / "ages.csv"), "--out", str(place / "run"), "--covariate", "age", "--covariate", "eye"]
+    assert main([*train, "--workers", "1"]) == 0
+    yield from served(place / "run")
+
+
+def test_a_row_of_a_table_is_asked_for_by_a_form(browser: sync_api.Browser, asked_by_form: str) -> None:
+    for width in (390, 1400):
+        context = browser.new_context(viewport={"width": width, "height": 900}, locale="en-US")
+        page = context.new_page()
+        page.set_default_timeout(SECONDS)
+        page.goto(asked_by_form)
+        page.fill("[data-field=age]", "7")
+        page.select_option("[data-field=eye]", "left")
+        page.click("#case button[type=submit]")
+        expect(page.locator(".target .said")).not_to_be_empty(timeout=SECONDS)
+        expect(page.locator("#view")).to_be_hidden()
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        context.close()

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 pytest.importorskip("fastapi", reason="the extra web is not installed")
@@ -112,23 +111,6 @@ def test_what_a_killed_server_left_behind_is_removed_and_what_is_in_use_stays(de
     assert not first.root.exists()
 
 
-def test_a_model_of_tables_is_refused_with_what_to_type_instead(tmp_path: Path) -> None:
-    from focusmap.cli import main
-
-    rows = pd.DataFrame({"patient_id": range(60), "age": np.arange(60) % 9 + 5 * (np.arange(60) % 2)})
-    rows.assign(label=np.arange(60) % 2).to_csv(tmp_path / "ages.csv", index=False)
-    train = [
-        "train",
-        str(tmp_path / "ages.csv"),
-        "--out",
-        str(tmp_path / "run"),
-        "--covariate",
-        "age",
-        "--workers",
-        "1",
-    ]
-    assert main(train) == 0
-    with pytest.raises(InputError, match="focusmap predict"):
-        Desk(tmp_path / "run", ServeRequest())
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a run"):
         Desk(tmp_path, ServeRequest())

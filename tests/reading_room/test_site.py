@@ -30,25 +30,13 @@ from focusmap.report import words_in
 from focusmap.verbs.requests import ServeRequest
 from focusmap.verbs.segment import SegmentResult
 from support.dicom_files import a_dataset, saved
-from support.room_files import png, zipped
+from support.room_files import finished, png, zipped
 
 
 def sent(site: TestClient, files: dict[str, bytes]) -> list[dict]:
     answer = site.post("/api/items", files=[("files", (name, content)) for name, content in files.items()])
     assert answer.status_code == 201, answer.text
     return answer.json()["items"]
-
-
-def finished(site: TestClient, seconds: float = 240) -> list[dict]:
-    """Return the worklist when all is answered and drawn."""
-    for _ in range(int(seconds / 0.05)):
-        items = site.get("/api/items").json()["items"]
-        if all(item["state"] != "waiting" and item["maps"]["state"] not in ("drawing",) for item in items):
-            done = [item for item in items if item["state"] == "refused" or item["maps"]["state"] == "drawn"]
-            if len(done) == len(items):
-                return items
-        time.sleep(0.05)
-    raise AssertionError("not finished")
 
 
 def asked(site: TestClient, address: str, files: dict[str, bytes]) -> list[dict]:
@@ -97,7 +85,7 @@ def test_a_label_of_too_few_patients_is_answered_neither_with_yes_nor_with_a_num
     assert table["nodule.answer"].tolist() == ["none"]
     line = next(line for line in lines_of(one, words_in("en")) if line.name == "nodule")
     assert (line.said, line.tested) == ("No answer", "On test: not judged")
-    assert line.detail == "too few patients on test to judge this label"
+    assert line.detail == "too few patients in the test set to judge this label"
 
 
 def test_maps_of_a_program_are_those_of_the_command(
@@ -348,14 +336,17 @@ def test_masks_are_laid_on_the_image_by_label(
     def draw(_, request, __):
         (request.out / "masks").mkdir(parents=True)
         (request.out / "masks" / "0.png").write_bytes(png(mask))
-        (request.out / "index.csv").write_text("image_id,path,target,mask,n_pixels\na,a,nodule,masks/0.png,70\n")
+        (request.out / "index.csv").write_text(
+            "image_id,path,target,mask,n_pixels,shown\na,a,nodule,masks/0.png,70,yes\n"
+        )
         return SegmentResult(request.out, (), None, ())
 
     monkeypatch.setattr(focusmap, "segment", draw)
     one = Sent(films[0], "a.png", tmp_path)
     show(one)
     room = SimpleNamespace(model=SimpleNamespace(folder=tmp_path), limits=SimpleNamespace(devices="cpu"))
-    assert segment(room, one) == {"lesions": [{"target": "nodule", "mask": "masks/0.png", "n_pixels": "70"}]}
+    lesion = {"target": "nodule", "mask": "masks/0.png", "n_pixels": "70", "shown": "yes"}
+    assert segment(room, one) == {"lesions": [lesion]}
     np.testing.assert_array_equal(np.load(tmp_path / "mask.npy")[0, 0], mask > 0)
     assert (tmp_path / "masks" / "masks" / "0.png").is_file()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import ImageFile
 
-from focusmap.basics import Language, MissingPartError, installation
+from focusmap.basics import Language, MissingPartError, installation, write_json
 from focusmap.cli import main
 from focusmap.report import page as pages_written
 from focusmap.report.run_page import render_report
@@ -57,10 +57,18 @@ def test_a_report_becomes_a_pdf(run: Path, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", list(TASKS))
 def test_every_kind_of_task_in_chinese_finds_its_way_over_the_pages(kind: str, tmp_path: Path) -> None:
-    made = made_pdf(write_run(tmp_path / "run", TASKS[kind], n=120, n_maps=8), "zh")
+    run = write_run(tmp_path / "run", TASKS[kind], n=120, n_maps=8)
+    of_patients = {"value": 0.8, "low": 0.7, "high": 0.9}
+    challenge = {
+        "splits": {"patient": of_patients},
+        "curve": [{"n_patients": 40, **of_patients}],
+        "n_patients_needed": 90,
+    }
+    write_json(run / "evaluation/challenge.json", challenge)
+    made = made_pdf(run, "zh")
     # The letters' table of a typeface names each letter that is drawn by its Unicode number.
     letters = unpacked(made).lower()
-    assert [letter for letter in "局限灵敏度热图溯源" if f"<{ord(letter):04x}>".encode() not in letters] == []
+    assert [letter for letter in "局限灵敏度热图溯源考验" if f"<{ord(letter):04x}>".encode() not in letters] == []
 
 
 def test_what_lies_outside_of_the_page_is_not_fetched(tmp_path: Path) -> None:

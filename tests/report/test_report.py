@@ -591,7 +591,7 @@ def test_maps_of_a_label_no_better_than_guessing_are_grey_and_say_so(run: Path) 
     write_json(run / "evaluation/metrics.json", metrics)
     page = page_of(run)
     assert page.count('class="grey"') == 1
-    assert "nodule (grey: not shown to be better than guessing)" in page
+    assert "nodule (grey: not better than guessing on the test set)" in page
     assert all("nodule" not in shown for shown in re.findall(r'<figure class="example">.*?</figure>', page, re.DOTALL))
 
 

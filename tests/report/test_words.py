@@ -146,7 +146,7 @@ def test_a_chinese_report_holds_no_english_sentence_of_ours(tmp_path: Path) -> N
     run = write_run(tmp_path / "run", binary_task("nodule", "effusion"), n=80, n_maps=3)
     page = render_report(run, "zh").read_text(encoding="utf-8")
     assert '<html lang="zh-CN">' in page
-    for words in ("受试者工作特征曲线下面积", "95% 置信区间", "灵敏度", "特异度", "阳性预测值", "参考标准", "热图"):
+    for words in ("测试集结果", "95% 置信区间", "灵敏度", "特异度", "阳性预测值", "参考标准", "热图"):
         assert words in page
     assert english_of_ours(page) == []
 

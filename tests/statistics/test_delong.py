@@ -9,6 +9,18 @@ from focusmap.statistics.intervals import bootstrap_auroc
 from focusmap.statistics.resampling import Clusters
 from support.ranking_oracles import obuchowski_variance
 
+# Subarachnoid haemorrhage (Turck et al., Intensive Care Med 36 (2010), 107-115), the example of the R package pROC:
+# the grade and a protein's rank of 72 patients with a good outcome, then of 41 with a poor one.
+GRADES = """
+1 1 1 1 5 1 2 2 1 2 2 1 1 1 2 1 2 1 1 3 4 1 4 1 5 5 1 1 2 4 1 1 2 2 1 2 1 2 2 1 1 1 1 2 1 2 1 1 3 2 4 2 1 4 1 1 5 4 2
+2 1 1 1 3 1 2 2 4 4 1 1 1 3 2 4 5 5 5 5 2 5 2 1 2 5 4 4 2 5 5 5 2 5 2 5 2 4 5 4 4 1 4 4 2 2 5 5 2 2 5 5 5 5
+"""
+PROTEIN = """
+9 10 6 2 27 13 6 6 2 4 2 5 7 3 13 3 7 9 13 2 12 10 21 5 30 27 12 3 25 27 7 4 5 4 2 9 6 10 11 2 2 5 2 5 4 12 5 4 20 7
+17 3 6 19 3 2 15 23 6 11 4 10 6 3 2 13 11 27 13 11 30 28 9 6 12 8 26 31 29 3 20 5 3 24 22 28 31 16 31 31 31 3 31 18 1
+5 14 31 16 31 4 16 9 6 7 14 31 10 31 19 31 31 26
+"""
+
 
 def clustered_sample(seed: int, n: int = 80, n_patients: int = 30) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     generator = np.random.default_rng(seed)
@@ -31,8 +43,19 @@ def test_without_repeated_patients_it_is_delong() -> None:
     wins = (x[:, None] > y) + 0.5 * (x[:, None] == y)
     delong = wins.mean(axis=1).var(ddof=1) / len(x) + wins.mean(axis=0).var(ddof=1) / len(y)
     _, covariance = _areas(truth == 1, [score], Clusters.single(80))
-    # Obuchowski's cross term does not vanish for single images; it is of lower order.
-    assert covariance[0, 0] == pytest.approx(delong, rel=0.02)
+    assert covariance[0, 0] == pytest.approx(delong)
+
+
+def test_variances_and_the_paired_test_are_those_that_proc_publishes() -> None:
+    """Its `var(roc)` and `roc.test(wfns, s100b)` of its data aSAH, as its own tests hold them."""
+    grade, protein = (np.array(text.split(), dtype=float) for text in (GRADES, PROTEIN))
+    truth, patients = np.arange(113) >= 72, np.arange(113)
+    areas, covariance = _areas(truth, [grade, protein], Clusters.of(patients))
+    assert areas == pytest.approx([0.823678861788618, 0.731368563685637])
+    assert np.diag(covariance) == pytest.approx([0.00146991470882363, 0.00266868245717244])
+    found = paired_delong(truth.astype(float), grade, protein, patients)
+    assert found.p == pytest.approx(0.0271757822291882)
+    assert (found.difference.low, found.difference.high) == pytest.approx((0.0104061769564846, 0.174214419249478))
 
 
 def test_interval_agrees_with_the_bootstrap() -> None:

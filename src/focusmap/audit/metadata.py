@@ -56,7 +56,10 @@ def metadata_of(file: Path) -> Metadata:
 def _of_dicom(dataset: "Dataset") -> Metadata:
     owner = [str(dataset.get(name) or "").strip() for name in ("PatientID", "StudyInstanceUID")]
     made = {name: str(dataset.get(name) or "").strip() for name in OF_DICOM}
-    made["hour"] = next((hour for name in TIMES if (hour := _hour(str(dataset.get(name) or "")[:2]))), "")
+    times = [str(dataset.get(name) or "") for name in TIMES]
+    # A date-time begins with its date (PS3.5 6.2, DT).
+    times.insert(1, str(dataset.get("AcquisitionDateTime") or "")[8:])
+    made["hour"] = next((hour for said in times if (hour := _hour(said[:2]))), "")
     return Metadata((owner[0], owner[1]), made)
 
 

@@ -186,7 +186,8 @@ def print_plan(cohort: "study.Cohort", options: "study.RunOptions") -> None:
     print(f"memory      about {plan.memory_mb} MB")
     maps_mb = round(plan.n_maps * MB_OF_A_MAP)
     maps = f", {maps_mb} MB of {plan.n_maps} maps with their overlays" if plan.n_maps else ""
-    print(f"disk        about {plan.disk_mb + maps_mb} MB: {plan.disk_mb} MB of prepared images{maps}; plus weights")
+    whole = plan.disk_mb + plan.weights_mb + maps_mb
+    print(f"disk        about {whole} MB: {plan.disk_mb} MB of prepared images, {plan.weights_mb} MB of weights{maps}")
     later = "; the run itself audits the images" if cohort.has_images else ""
     print(f"audit       {'' if plan.blocking else 'no '}blocking findings in the table{later}")
     for finding in plan.blocking:

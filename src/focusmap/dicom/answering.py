@@ -11,10 +11,11 @@ import numpy as np
 
 from focusmap import heatmaps
 from focusmap.answered import answer_of, can_segment
-from focusmap.basics import FocusmapError, InputError, Json, branch, items, read_json, read_table, text
+from focusmap.basics import FocusmapError, InputError, Json, read_json, read_table
 from focusmap.dicom import objects
 from focusmap.dicom.objects import Author, Codes
 from focusmap.dicom.sources import Sources, sources_of
+from focusmap.evaluation import IN_WORDS, SHOWN
 from focusmap.images import read_mask
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from focusmap.loaded import LoadedModel
 
 KINDS = ("sr", "seg", "map", "sc")
-UNLIKE = "the image is unlike those of train, and nothing is answered of it"
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,9 @@ class Answering:
         author = Author(str(self.model.card.architecture.get("model")), self.codes)
         said = self._said(sources)
         made: list[Dataset] = [objects.report(sources, said, author)] if "sr" in self.kinds else []
-        if said["unlike"]:
-            # Colours over an image of which nothing is said would say something.
-            return Answered(sources, said, made, {kind: UNLIKE for kind in self.kinds if kind != "sr"})
         missing: dict[str, str] = {}
         if {"map", "sc"} & set(self.kinds):
-            made += self._maps(sources, said, author, missing)
+            made += self._maps(sources, author, missing)
         if "seg" in self.kinds:
             made += self._masks(sources, author, missing)
         return Answered(sources, said, made, missing)
@@ -86,24 +83,20 @@ class Answering:
             raise InputError(given.failures[0].reason if given.failures else f"{sources.name}: cannot be read.")
         return answer_of(given, 0, {})
 
-    def _maps(
-        self, sources: Sources, said: Mapping[str, Json], author: Author, missing: dict[str, str]
-    ) -> list["Dataset"]:
-        """Return maps and overlays of the labels of which something is answered."""
+    def _maps(self, sources: Sources, author: Author, missing: dict[str, str]) -> list["Dataset"]:
+        """Return maps and overlays of the labels that may be shown: colours that say nothing would say something."""
         from PIL import Image
 
         view = self.model.model.explainable()
         if view is None:
             missing["map"] = "the model has no heat maps"
             return []
-
-        answered = [branch(target) for target in items(said["targets"]) if branch(target)["answer"] != "none"]
-        labels = [text(branch(one)["label"]) for target in answered for one in items(target["classes"])]
-        if not labels:
-            missing["map"] = "no label is answered"
-            return []
         unit, made = heatmaps.unit_of(view.check(None)).words, []
-        for one in self.model.explain(sources.image, targets=labels).maps:
+        found = self.model.explain(sources.image).maps
+        shown = [one for one in found if not one.why]
+        if not shown:
+            missing |= dict.fromkeys(sorted({"map", "sc"} & set(self.kinds)), _withheld([one.why for one in found]))
+        for one in shown:
             if "map" in self.kinds:
                 made.append(objects.parametric_map(sources, one.values, one.label, unit, author))
             if "sc" in self.kinds and one.overlay:
@@ -126,11 +119,18 @@ class Answering:
                 missing["seg"] = str(error)
                 return []
             rows = read_table(out / "index.csv").to_dict("records")
-            masks = {str(row["target"]): read_mask(out / str(row["mask"])) for row in rows if row["mask"]}
+            masks = {str(row["target"]): read_mask(out / str(row["mask"])) for row in rows if row["shown"] == SHOWN}
+        if not masks:
+            missing["seg"] = _withheld([str(row["shown"]) for row in rows])
+            return []
         if not any(mask.any() for mask in masks.values()):
             missing["seg"] = "no lesion was drawn"
             return []
         return [objects.segmentation(sources, masks, author)]
+
+
+def _withheld(whys: Sequence[str]) -> str:
+    return f"nothing may be shown: {', '.join(dict.fromkeys(IN_WORDS[why] for why in whys))}"
 
 
 def write_objects(answering: Answering, places: Sequence[Path], out: Path) -> list[Answered]:

@@ -84,7 +84,7 @@ class Station:
             self._tell(job, error.strerror or type(error).__name__, again=True)
             return False
         self.jobs.finish(job)
-        self.say(f"job {job.number}: {n_sent} objects stored and read back")
+        self.say(f"job {job.number}: {n_sent} object{'s' * (n_sent != 1)} stored and read back")
         return True
 
     def _send(self, job: Job) -> int:

@@ -6,6 +6,7 @@ from .answers import Standings as Standings
 from .answers import answered as answered
 from .answers import read_standings as read_standings
 from .answers import standings_of as standings_of
+from .answers import whys_in as whys_in
 from .answers import write_answering as write_answering
 from .calibration import apply as apply
 from .calibration import choose_thresholds as choose_thresholds
@@ -70,6 +71,13 @@ from .predictions import read_prediction_table as read_prediction_table
 from .predictions import read_predictions as read_predictions
 from .predictions import read_template as read_template
 from .predictions import write_predictions as write_predictions
+from .showing import IN_WORDS as IN_WORDS
+from .showing import SHOWN as SHOWN
+from .showing import Showing as Showing
+from .showing import Why as Why
+from .showing import is_unlike as is_unlike
+from .showing import why_of as why_of
+from .showing import whys_of as whys_of
 from .simpler import CARRIED as CARRIED
 from .simpler import Simpler as Simpler
 from .simpler import baseline_run as baseline_run

@@ -6,26 +6,22 @@ Ramdas, JASA 118 (2023), 2491-2502, section 3.3).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import numpy as np
 
 from focusmap.basics import InputError, Json, branch, number, read_json, read_reason, reason_entries, text, write_json
 from focusmap.evaluation.predictions import Predictions, read_predictions, write_predictions
+from focusmap.evaluation.showing import Showing, Why, Whys, is_unlike, why_of, whys_of
 from focusmap.statistics import bootstrap, bounded_interval
-from focusmap.study import Cohort, Flags, Run, Target
+from focusmap.study import Cohort, Run, Target
 
 ERRORS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 ERROR = 0.1
 N_DRAWS = 100
 ANSWERS, COVERAGE = "answers.json", "coverage.json"
-Why: TypeAlias = Literal["", "unsure", "unlike", "not-better", "unjudged", "broken"]
-# Verdicts with which a target is not answered at all, and why not.
-UNANSWERED: Mapping[str, Why] = {
-    "not-shown-useful": "not-better", "cannot-be-judged": "unjudged", "broken": "broken",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -131,19 +127,22 @@ class Standing:
         What it is judged by, ``auroc`` or ``r2``, with its interval; of a value its ``mae`` too.
     limits
         By error, as `fit_limits` gives them.
+    classes
+        Why nothing may be shown of some of its classes, by label, where the target as a whole may be.
     """
 
     verdict: str
     reason: str
     metric: Mapping[str, Json]
     limits: Mapping[str, Limits]
+    classes: Whys = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Json]:
         """Return plain values for JSON."""
         limits: dict[str, Json] = {error: dict(found) for error, found in self.limits.items()}
         return {
             "verdict": self.verdict, **reason_entries(self.reason, "verdict_reason"), "metric": dict(self.metric),
-            "limits": limits,
+            "limits": limits, "classes": dict(self.classes),
         }  # fmt: skip
 
 
@@ -165,6 +164,7 @@ def read_standings(model: Path) -> Standings:
                 error: {k: number(v) for k, v in branch(found).items()}
                 for error, found in branch(entry, "limits").items()
             },
+            cast(Whys, branch(entry, "classes")),
         )
         for name, entry in branch(read_json(path), "targets").items()
     }
@@ -175,14 +175,19 @@ def standings_of(folder: Path) -> Standings:
     return read_standings(folder if (folder / "model.json").is_file() else Run(folder).model)
 
 
+def whys_in(standings: Standings) -> dict[str, Why]:
+    """Return by target and label why nothing of it may be shown."""
+    of_targets = {name: why for name, standing in standings.items() if (why := why_of(standing.verdict))}
+    return of_targets | {label: why for one in standings.values() for label, why in one.classes.items()}
+
+
 def answered(
     predictions: Predictions, standings: Standings, thresholds: Mapping[str, float], error: float = ERROR
 ) -> Predictions:
     """Return predictions with what is answered of each row.
 
-    A row that is flagged as unlike train, and a target that was not better than guessing on test or had too few
-    patients there to be judged, get no answer. A target that was never evaluated, or of which too few patients were in
-    the tuning set, is answered at its operating point, without a set.
+    What may not be shown (`focusmap.evaluation.showing`) gets no answer. A target that was never evaluated, or of which
+    too few patients were in the tuning set, is answered at its operating point, without a set.
 
     Raises
     ------
@@ -191,7 +196,7 @@ def answered(
     """
     if error not in ERRORS:
         raise InputError(f"error {error:g} is not one of {', '.join(f'{known:g}' for known in ERRORS)}.")
-    unlike = np.array([_is_unlike(flags) for flags in predictions.flags or [()] * len(predictions)], dtype=bool)
+    showing = Showing(whys_in(standings))
     columns = [
         _answers(
             target, predictions.of(target.name), thresholds.get(target.name, 0.5), standings.get(target.name), error
@@ -199,39 +204,38 @@ def answered(
         for target in predictions.task.targets
     ]
     rows = [
-        tuple(replace(answer, answer="none", why="unlike") if out else answer for answer in row)
-        for row, out in zip(zip(*columns, strict=True), unlike, strict=True)
+        tuple(
+            replace(answer, answer="none", why=why)
+            if (why := showing.why_not(target.name, unlike=is_unlike(flags)))
+            else answer
+            for target, answer in zip(predictions.task.targets, row, strict=True)
+        )
+        for row, flags in zip(zip(*columns, strict=True), predictions.flags or [()] * len(predictions), strict=True)
     ]
     return replace(predictions, answers=tuple(rows))
-
-
-def _is_unlike(flags: Flags) -> bool:
-    return any(flag.kind == "unlike" for flag in flags)
 
 
 def _answers(
     target: Target, probabilities: np.ndarray, threshold: float, standing: Standing | None, error: float
 ) -> list[Answer]:
+    """Return what would be answered of each row, were all of it to be shown."""
     limits = {} if standing is None else standing.limits.get(f"{error:g}", {})
-    why: Why = UNANSWERED.get(standing.verdict, "") if standing is not None else ""
     if target.kind == "continuous":
         half = limits.get("")
         ends = [() if half is None else (f"{value - half:.4g}", f"{value + half:.4g}") for value in probabilities[:, 0]]
-        return [Answer("none" if why else "", end, why) for end in ends]
+        return [Answer("", end) for end in ends]
     names = ("no", "yes") if target.kind == "binary" else target.classes
     called = probabilities[:, 0] >= threshold if target.kind == "binary" else probabilities.argmax(axis=1)
     sets = in_sets(target, probabilities, limits)
     if sets is None:
-        return [Answer("none" if why else names[int(k)], (), why) for k in called]
+        return [Answer(names[int(k)]) for k in called]
     # Where every class is excluded, the likeliest is the answer: to add it can only raise the coverage.
     sets[~sets.any(axis=1), :] = np.eye(len(names), dtype=bool)[called.astype(int)][~sets.any(axis=1)]
-    return [_answer(target, names, row, why) for row in sets]
+    return [_answer(target, names, row) for row in sets]
 
 
-def _answer(target: Target, names: Sequence[str], held: np.ndarray, why: Why) -> Answer:
+def _answer(target: Target, names: Sequence[str], held: np.ndarray) -> Answer:
     members = tuple(name for name, is_held in zip(target.classes, held, strict=True) if is_held)
-    if why:
-        return Answer("none", members, why)
     if len(members) == 1:
         return Answer(names[int(held.argmax())], members)
     return Answer("unsure", members, "unsure")
@@ -256,6 +260,7 @@ def write_answering(
     tests = [predictions] if parts == [run] else [read_predictions(p.predictions("test"), cohort.task) for p in parts]
     targets: dict[str, Json] = {}
     standings: dict[str, Json] = {}
+    whys = whys_of(metrics)
     for target in cohort.task.targets:
         judged = branch(metrics, "targets", target.name)
         limits = [_limits_on(target, [tune], cohort) for tune in tunes]
@@ -264,7 +269,9 @@ def write_answering(
         verdict, reason = text(metrics.get("verdict")), read_reason(metrics, "verdict_reason")
         if verdict != "broken":
             verdict, reason = text(judged.get("verdict")), read_reason(judged, "verdict_reason")
-        standings[target.name] = Standing(verdict, reason, kept, _limits_on(target, tunes, cohort)).to_dict()
+        limits_now = _limits_on(target, tunes, cohort)
+        classes = {label: whys[label] for label in target.label_names if label in whys and target.name not in whys}
+        standings[target.name] = Standing(verdict, reason, kept, limits_now, classes).to_dict()
     found: dict[str, Json] = {"error": ERROR, "targets": targets}
     write_json(out / COVERAGE, found, sealed=True)
     if out.resolve() == run.evaluation.resolve():

@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 from focusmap.basics import atomic
 from focusmap.figures.style import INK, MUTED, fitted, font, new_figure
@@ -23,6 +23,8 @@ LONG, LEAST, TOP, BOTTOM, GAP, EDGE, BAR_SPACE, BAR_WIDTH = 400, 280, 46, 36, 14
 DPI = 120
 # Large enough to be read where two overlays share the width of a page; the caption's size is in pixels.
 WORDS, CAPTION = 10.8, 20.0
+# How bright a grey map is that nobody should rely on.
+GREYED = 0.6
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Overlay:
         Pixels of the longer side of a panel.
     absent
         What is said where the map shows nothing.
+    withheld
+        Why nobody should rely on the map, which is then grey; empty where there is no such reason.
     """
 
     image: np.ndarray
@@ -89,6 +93,7 @@ class Overlay:
     unit: str = "evidence (logit units)"
     long: int = LONG
     absent: str = "no evidence"
+    withheld: str = ""
 
 
 def draw_overlay(path: Path, overlay: Overlay) -> None:
@@ -118,8 +123,11 @@ def overlay_image(overlay: Overlay) -> Image.Image:
     if outlined and overlay.outline is not None:
         _draw_outline(second, overlay.outline)
     sheet.paste(second, layout.corner(1))
-    if scale is None:
-        _say_absent(sheet, layout, overlay.absent)
+    if overlay.withheld:
+        right = (EDGE + layout.panel[0] + GAP, 0, *layout.size)
+        sheet.paste(ImageEnhance.Brightness(ImageOps.grayscale(sheet.crop(right))).enhance(GREYED), right)
+    if overlay.withheld or scale is None:
+        _say(sheet, layout, overlay.withheld or overlay.absent)
     _write_caption(sheet, overlay.caption)
     return sheet
 
@@ -228,7 +236,8 @@ def _write_caption(sheet: Image.Image, caption: str) -> None:
     ImageDraw.Draw(sheet).text((EDGE, TOP // 2), words, fill=INK, font=letters, anchor="lm")
 
 
-def _say_absent(sheet: Image.Image, layout: Layout, words: str) -> None:
+def _say(sheet: Image.Image, layout: Layout, words: str) -> None:
+    """Write words over the foot of the second panel."""
     draw, (left, top), letters = ImageDraw.Draw(sheet), layout.corner(1), font(CAPTION, words)
     middle = (left + layout.image[0] // 2, top + layout.image[1] - 28)
     x0, y0, x1, y1 = draw.textbbox(middle, words, font=letters, anchor="mm")

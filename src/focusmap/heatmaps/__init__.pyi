@@ -16,6 +16,7 @@ from .methods import unit_of as unit_of
 from .net_views import CaseView as CaseView
 from .net_views import ImageView as ImageView
 from .net_views import MeanView as MeanView
+from .view import Evidence as Evidence
 from .view import NetView as NetView
 from .view import evidence_in as evidence_in
 from .write import ExplainOptions as ExplainOptions

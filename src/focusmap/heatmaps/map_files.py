@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.lib import format as npy
 
 from focusmap.basics import IMAGE_SUFFIX, Progress, atomic, cut_to, read_json, write_json
-from focusmap.evaluation import Reference
+from focusmap.evaluation import IN_WORDS, SHOWN, Reference, Why
 from focusmap.figures import LONG, N_MONTAGE, N_STEPS, Overlay, SliceStrip, draw_overlay, montage, spread, write_strip
 from focusmap.heatmaps.methods import FOCUS, Unit, method_of, unit_of
 from focusmap.images import KEY, Image, read_image, read_map, shown_stack
@@ -34,7 +34,7 @@ __all__ = [
 
 INDEX_COLUMNS = [
     "image_id", "path", "target", "probability", "method", "map", "overlay", "has_evidence", "evidence", "predicted",
-    "binary", "slices", "n_slices", "strongest",
+    "binary", "slices", "n_slices", "strongest", "shown",
 ]  # fmt: skip
 CASE_COLUMNS = ["case_id", "view"]
 # Image, label and suffix have 255 bytes with what a file is called while it is written.
@@ -131,6 +131,8 @@ class MapRow:
         Of a continuous target, what one logit is in its unit; None for other labels.
     is_volume
         True if they are NIfTI files.
+    why
+        Why it may not be shown; empty where it may be.
     """
 
     item: Item
@@ -144,6 +146,7 @@ class MapRow:
     name: str
     deviation: float | None = None
     is_volume: bool = False
+    why: Why = ""
 
     @property
     def sample(self) -> str:
@@ -180,7 +183,7 @@ def tabulate(rows: Sequence[MapRow], steps: Mapping[str, tuple[int, int]], metho
     records = [
         (row.item.image_id, row.item.path, row.label, row.probability, method, row.map, row.overlay, row.has_evidence,
          row.evidence, row.predicted, row.binary if method == FOCUS else "", row.slices if row.name in steps else "",
-         *steps.get(row.name, ("", "")), row.item.case_id, row.item.view)
+         *steps.get(row.name, ("", "")), row.why or SHOWN, row.item.case_id, row.item.view)
         for row in rows
     ]  # fmt: skip
     index = pd.DataFrame(records, columns=[*INDEX_COLUMNS, *CASE_COLUMNS])
@@ -315,7 +318,8 @@ class _Layers:
 def _draw(row: MapRow, shown: np.ndarray, layers: _Layers, end: float, drawing: Drawing) -> None:
     long = 2 * LONG if row.is_volume else LONG
     unit, absent = drawing.drawn_unit(row)[0], drawing.absent(row)
-    overlay = Overlay(shown, layers.heat_map, _caption(row), end, layers.outline, unit, long, absent)
+    withheld = IN_WORDS.get(row.why, "")
+    overlay = Overlay(shown, layers.heat_map, _caption(row), end, layers.outline, unit, long, absent, withheld)
     draw_overlay(drawing.out / row.overlay, overlay)
 
 
@@ -328,7 +332,7 @@ def _draw_volume(row: MapRow, image: Image, layers: _Layers, end: float, drawing
         strongest = int(np.maximum(stacked.heat_map, 0).sum(axis=(1, 2)).argmax())
     few, many = (spread(len(slices), most, strongest) for most in (N_MONTAGE, N_STEPS))
     _draw(row, montage(slices[few]), stacked.through(lambda stack: montage(stack[few])), end, drawing)
-    maps = None if stacked.heat_map is None else stacked.heat_map[many]
+    maps = None if stacked.heat_map is None or row.why else stacked.heat_map[many]
     write_strip(drawing.out / row.slices, SliceStrip(slices[many], maps, many, end))
     return len(many), many.index(strongest)
 

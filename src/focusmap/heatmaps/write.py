@@ -11,14 +11,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from focusmap.basics import Progress, read_table, silent, write_failures, write_table
-from focusmap.evaluation import Reference
+from focusmap.evaluation import Reference, Showing
 from focusmap.heatmaps import map_files
 from focusmap.heatmaps.methods import FOCUS, Unit, is_method, unit_of
 from focusmap.heatmaps.view import Evidence, NetView, evidence_in
@@ -46,6 +47,8 @@ class ExplainOptions:
         the 95th percentile of the highest values of these images' maps, but no less than the unit's least.
     reference
         Masks or boxes to outline, or None.
+    showing
+        What may be shown; of the rest overlays are grey and say why.
     seconds
         About how long it may take: no further image is begun when half of them are over, since writing what was found
         takes about as long. None: all images.
@@ -58,6 +61,7 @@ class ExplainOptions:
     batch_size: int = 16
     like: Path | None = None
     reference: Reference | None = None
+    showing: Showing = field(default_factory=Showing)
     seconds: float | None = None
     progress: Progress = silent
 
@@ -205,11 +209,10 @@ def whole(out: Path) -> Iterator[None]:
         raise
 
 
-def overlay_answers(view: NetView, samples: Samples, out: Path, like: Path, progress: Progress = silent) -> None:
-    """Write the maps of samples that were predicted, by the usual method, in the colours of a run's own maps."""
-    method = view.check(None)
+def overlay_answers(view: NetView, samples: Samples, out: Path, how: ExplainOptions) -> None:
+    """Write the maps of samples that were predicted, by the usual method."""
     with whole(out):
-        found = write_methods(view, samples, out, [method], ExplainOptions(like=like, progress=progress))
+        found = write_methods(view, samples, out, [view.check(None)], how)
         if found.failures:
             write_failures([one.row for one in found.failures], out / "failures.csv")
 
@@ -241,9 +244,12 @@ def _write_all(view: NetView, samples: Samples, jobs: Sequence[_Job]) -> list[li
     started, seconds = time.monotonic(), jobs[0].options.seconds
     most = 1 if samples.rows.images is not None else at_once(first.input_shape[1:], jobs[0].options.batch_size)
     for batch in samples.batches(view.preparations, most):
+        prepared, is_unlike = batch.images(first), jobs[0].options.showing.is_unlike
         images = [
-            (item, placement, names.name(item.image_id))
-            for item, placement in zip(map_files.items_of(batch), batch.images(first).placements, strict=True)
+            _Named(item, placement, names.name(item.image_id), is_unlike(image))
+            for item, placement, image in zip(
+                map_files.items_of(batch), prepared.placements, prepared.prepared, strict=True
+            )
         ]
         for job, own in zip(jobs, rows, strict=True):
             sight = view.see(batch, job.options.method, job.columns)
@@ -260,27 +266,32 @@ def by_lot(n: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).permutation(n)
 
 
-def _write_images(
-    images: Sequence[tuple[map_files.Item, AnyPlacement, str]], evidence: Evidence, job: _Job
-) -> Iterator[map_files.MapRow]:
+class _Named(NamedTuple):
+    """An image of a batch: how the index names it, where it came from, its part of file names, whether it is unlike."""
+
+    item: map_files.Item
+    placement: AnyPlacement
+    name: str
+    is_unlike: bool
+
+
+def _write_images(images: Sequence[_Named], evidence: Evidence, job: _Job) -> Iterator[map_files.MapRow]:
     """Write the maps of a batch, several images at once, since compressing leaves Python's lock to others."""
 
     def written(i: int) -> list[map_files.MapRow]:
-        return list(_write_image(*images[i], evidence.of_image(i), job))
+        return list(_write_image(images[i], evidence.of_image(i), job))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for rows in pool.map(written, range(len(images))):
             yield from rows
 
 
-def _write_image(
-    item: map_files.Item, placement: AnyPlacement, name: str, evidence: Evidence, job: _Job
-) -> Iterator[map_files.MapRow]:
-    maps = to_source(evidence.maps, placement)
+def _write_image(image: _Named, evidence: Evidence, job: _Job) -> Iterator[map_files.MapRow]:
+    maps = to_source(evidence.maps, image.placement)
     for k, (label, part) in enumerate(job.file_parts.items()):
         heat_map = maps[k]
         row = map_files.MapRow(
-            item=item,
+            item=image.item,
             label=label,
             probability=float(evidence.probabilities[k]),
             predicted=bool(evidence.predicted[k]),
@@ -288,12 +299,13 @@ def _write_image(
             evidence=float(evidence.amounts[k]),
             highest=float(heat_map.max() / evidence.units[k]),
             unit=float(evidence.units[k]),
-            name=f"{name}.{part}",
+            name=f"{image.name}.{part}",
             deviation=float(evidence.deviations[k]) if label in job.values else None,
-            is_volume=isinstance(placement, VolumePlacement),
+            is_volume=isinstance(image.placement, VolumePlacement),
+            why=job.options.showing.why_not(label, unlike=image.is_unlike),
         )
         region = heat_map >= job.thresholds[label] if label in job.thresholds else None
-        _write_files(row, heat_map, region, placement, job.out)
+        _write_files(row, heat_map, region, image.placement, job.out)
         yield row
 
 

@@ -26,6 +26,7 @@ from .ood import N_SHOWN as N_SHOWN
 from .ood import Neighbour as Neighbour
 from .ood import neighbours_of as neighbours_of
 from .ood import ood_of as ood_of
+from .ood import showing_of as showing_of
 from .plan import Plan as Plan
 from .plan import estimate as estimate
 from .predict import CHUNK as CHUNK

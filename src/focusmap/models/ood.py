@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from focusmap.basics import ModelError, atomic, read_json, write_json
+from focusmap.evaluation import Showing, standings_of, whys_in
 from focusmap.study import Cohort, Run, Samples, load_cohort
 
 if TYPE_CHECKING:
@@ -212,6 +213,12 @@ def ood_of(folder: Path) -> Ood | None:
     """Return what train of a run, or of a model folder itself, looks like; None where that is not known."""
     place = folder if (folder / "model.json").is_file() else Run(folder).model
     return read_ood(place / OOD_FILE)
+
+
+def showing_of(folder: Path) -> Showing:
+    """Return what may be shown of the model of a run, or of a model folder itself."""
+    ood = ood_of(folder)
+    return Showing(whys_in(standings_of(folder)), None if ood is None else ood.unlike)
 
 
 def _some(training: "Training", part: str) -> list[str]:

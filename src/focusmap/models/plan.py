@@ -21,6 +21,8 @@ BYTES_PER_ACTIVATION_PIXEL = 900
 # The one that keeps every voxel through its first stage.
 BYTES_PER_FULL_VOXEL = 1500
 BASE_MEMORY_MB = 900
+# The nets of two rungs and of the model that is kept, measured once.
+MB_OF_A_LADDER = 40
 # Of models of rows, measured once: a feature of an image, a row and target of an estimator.
 SECONDS_A_IMAGE, SECONDS_A_FIT = 0.01, 1e-3
 
@@ -37,8 +39,8 @@ class Plan:
         Of the training alone; None where a batch does not fit into the device's memory.
     device
         On which the training was timed, in words; empty where the time is a rough guess.
-    memory_mb, disk_mb
-        Rough; the disk's without maps.
+    memory_mb, disk_mb, weights_mb
+        Rough; the disk's of prepared images alone, without weights and maps.
     n_maps
         Maps with their overlays: one per label of each image that is tested.
     blocking
@@ -51,6 +53,7 @@ class Plan:
     device: str
     memory_mb: int
     disk_mb: int
+    weights_mb: int = 1
     n_maps: int = 0
     blocking: Sequence[Finding] = ()
 
@@ -73,7 +76,7 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
     parts = [fold_split(divided, k) for k in range(divided.n_folds)] or [divided]
     _check_train(rows, recipe, parts)
     is_net = parse_model(recipe.model).engine == "net"
-    seconds, device = _seconds(rows, recipe, parts, options)
+    seconds, device, weights_mb = _costs(rows, recipe, parts, options)
     return Plan(
         recipe=recipe,
         image_summary=image_summary if is_net else None,
@@ -81,23 +84,26 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
         device=device,
         memory_mb=_memory_mb(recipe, len(cohort) / len(rows)),
         disk_mb=_disk_mb(recipe, len(cohort)),
+        weights_mb=max(1, round(weights_mb)),
         n_maps=_n_maps(rows, divided) if is_net and is_shown_images else 0,
         blocking=audit_table(cohort, split_of_images(divided, rows)).blocking(options.accept),
     )
 
 
-def _seconds(rows: Cohort, recipe: Recipe, parts: Sequence[Split], options: RunOptions) -> tuple[float | None, str]:
-    """Return how long all trainings take, and on what that was measured; of a ladder its budget."""
+def _costs(
+    rows: Cohort, recipe: Recipe, parts: Sequence[Split], options: RunOptions
+) -> tuple[float | None, str, float]:
+    """Return how long all trainings take (of a ladder its budget), on what that was measured, and the MB of weights."""
     if recipe.model == LADDER:
-        return 60 * options.minutes, ""
+        return 60 * options.minutes, "", MB_OF_A_LADDER * len(parts)
     n_trainings = len(parts) * recipe.ensemble
     if parse_model(recipe.model).engine == "estimator":
-        return n_trainings * _seconds_of_fits(rows, recipe), ""
+        return n_trainings * _seconds_of_fits(rows, recipe), "", 0.0
     store = _noise(rows, recipe) if parse_model(recipe.model).shown == "images" else None
     # Nothing is written, and the speed does not depend on the weights that the net starts from.
     training = Training(Run(Path()), rows, parts[0], store, replace(recipe, weights="none"))
-    seconds, device = _measured(training, options)
-    return None if seconds is None else n_trainings * seconds, device
+    seconds, device, weights_mb = _measured(training, options)
+    return None if seconds is None else n_trainings * seconds, device, n_trainings * weights_mb
 
 
 def _check_train(rows: Cohort, recipe: Recipe, parts: Sequence[Split]) -> None:
@@ -109,8 +115,8 @@ def _check_train(rows: Cohort, recipe: Recipe, parts: Sequence[Split]) -> None:
             fit_covariates(rows, part.ids("train"))
 
 
-def _measured(training: Training, options: RunOptions) -> tuple[float | None, str]:
-    """Return how long a training would take, and on what that was measured."""
+def _measured(training: Training, options: RunOptions) -> tuple[float | None, str, float]:
+    """Return how long a training would take, on what that was measured, and the MB of its weights."""
     import torch
 
     from focusmap.training import choose_devices, training_seconds
@@ -119,7 +125,8 @@ def _measured(training: Training, options: RunOptions) -> tuple[float | None, st
     untrained = _untrained(training)
     seconds = training_seconds(untrained.net, fit_nets.training_data(untrained, training), training.recipe, device)
     n_threads = torch.get_num_threads()
-    return seconds, f"cpu ({n_threads} thread{'s' * (n_threads > 1)})" if device == "cpu" else device
+    where = f"cpu ({n_threads} thread{'s' * (n_threads > 1)})" if device == "cpu" else device
+    return seconds, where, sum(values.nbytes for values in untrained.net.state_dict().values()) / 1e6
 
 
 def _untrained(training: Training) -> fit_nets.Untrained:

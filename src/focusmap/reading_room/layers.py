@@ -4,17 +4,19 @@
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 
 from focusmap import heatmaps, images, models, study
 from focusmap.basics import InputError, Json, UnreadableImageError, read_table
+from focusmap.evaluation import SHOWN
 from focusmap.images import Image, SliceView, slice_view, voxel_sizes
+from focusmap.reading_room.cases import fitted, samples_of
 from focusmap.reading_room.intake import DICOM, SHOWN_WINDOW, Sent, starts, without_paths, write_pixels
 
 if TYPE_CHECKING:
@@ -119,54 +121,79 @@ def draw_maps(room: "Room", sent: Sent, method: str | None, with_values: bool = 
     Returns
     -------
     dict
-        ``method``, ``unit`` and for each of ``labels`` whether it has evidence and where its colours end; ``shared``
-        where that is the run's own scale, so that images can be compared.
+        ``method``, ``unit`` and for each of ``labels`` why it may not be shown (``why``, empty where it may be),
+        whether it has evidence and where its colours end; ``shared`` where that is the run's own scale, so that images
+        can be compared. What may not be shown lies in no file that the page fetches.
     """
     view = room.view
     if view is None:
         raise InputError("the model is no net of images and has no heat maps")
     chosen = view.check(method)
-    values, evidence, shape = _maps_of(room, view, sent, chosen)
-    given, labels, planes = heatmaps.read_scale(room.model.folder / "focus", chosen), room.model.task.label_names, []
-    told: list[Json] = []
-    for k, label in enumerate(labels):
-        shown = values[k] / evidence.units[k]
-        has_evidence = bool(evidence.has_evidence[k] and shown.max() > 0)
-        end = given.get(label) or max(float(shown.max()), heatmaps.unit_of(chosen).least)
-        told.append({"label": label, "has_evidence": has_evidence, "end": float(end), "shared": label in given})
-        planes.append(np.clip(shown / max(end, 1e-12), 0, 1) if has_evidence else np.zeros_like(shown))
-    levels = np.stack([_on_shown_grid(plane, shape, sent.folder) for plane in planes])
+    seen = _maps_of(room, view, sent, chosen)
+    given = heatmaps.read_scale(room.model.folder / "focus", chosen)
+    least = heatmaps.unit_of(chosen).least
+    found = [_of_label(room, seen, k, (given, least)) for k in range(len(room.model.task.label_names))]
+    levels = np.stack([
+        np.concatenate([_on_shown_grid(part, one.layout, sent.folder) for part, one in zip(parts, seen, strict=True)])
+        for _, parts in found
+    ])  # fmt: skip
     np.save(sent.folder / "maps.npy", np.rint(levels * 255).astype(np.uint8))
     if with_values:
-        np.savez_compressed(sent.folder / "values.npz", **{f"map_{k}": one for k, one in enumerate(values)})
+        np.savez_compressed(sent.folder / "values.npz", **{f"map_{k}": one for k, one in enumerate(seen[0].values)})
+    told: list[Json] = [one for one, _ in found]
     return {"method": chosen, "unit": heatmaps.unit_of(chosen).words, "labels": told}
 
 
-def _maps_of(
-    room: "Room", view: "heatmaps.NetView", sent: Sent, method: str
-) -> tuple[np.ndarray, Any, SliceView | None]:
-    """Return maps ``(L, *source_shape)`` with their evidence, and how a volume is laid out."""
-    samples = study.read_images(room.model.folder, room.model.task, [sent.file], study.Declaration())
+def _of_label(
+    room: "Room", seen: "Sequence[_Seen]", k: int, scale: tuple[Mapping[str, float], float]
+) -> tuple[dict[str, Json], list[np.ndarray]]:
+    """Return what is told of the maps of a label, and each as levels between 0 and 1: 0 where it may not be shown."""
+    label, (given, least) = room.model.task.label_names[k], scale
+    why = room.showing.why_not(label, unlike=any(one.is_unlike for one in seen))
+    shown = [one.values[k] / one.evidence.units[k] for one in seen]
+    are_shown = [
+        bool(one.evidence.has_evidence[k] and part.max() > 0) and not why for one, part in zip(seen, shown, strict=True)
+    ]
+    end = given.get(label) or max(*(float(part.max()) for part in shown), least)
+    levels = [np.clip(part / max(end, 1e-12), 0, 1) * is_shown for part, is_shown in zip(shown, are_shown, strict=True)]
+    told: dict[str, Json] = {
+        "label": label, "why": why, "has_evidence": any(are_shown), "end": float(end), "shared": label in given,
+    }  # fmt: skip
+    return told, levels
+
+
+class _Seen(NamedTuple):
+    """Maps ``(L, *source_shape)`` of one image and their evidence, a volume's layout, whether it is unlike train."""
+
+    values: np.ndarray
+    evidence: "heatmaps.Evidence"
+    layout: SliceView | None
+    is_unlike: bool
+
+
+def _maps_of(room: "Room", view: "heatmaps.NetView", sent: Sent, method: str) -> list[_Seen]:
+    """Return the maps of an image, or of each image of a case."""
+    samples = samples_of(room.model, sent.file)
     columns = range(room.model.task.n_logits)
     batch = next(iter(samples.batches(view.preparations, 1)), None)
     if batch is None:
         raise UnreadableImageError(without_paths(samples.failures[0].reason, sent))
-    evidence = heatmaps.evidence_in(view.see(batch, method, columns), view.card, method, columns).of_image(0)
-    placement = batch.images(view.preparations[0]).placements[0]
-    values = images.to_source(evidence.maps, placement)
-    layout = slice_view(values.shape[1:], placement.affine) if isinstance(placement, images.VolumePlacement) else None
-    return values, evidence, layout
+    of_all = heatmaps.evidence_in(view.see(batch, method, columns), view.card, method, columns)
+    shown, found = batch.images(view.preparations[0]), []
+    for i, placement in enumerate(shown.placements):
+        evidence = of_all.of_image(i)
+        values = images.to_source(evidence.maps, placement)
+        affine = placement.affine if isinstance(placement, images.VolumePlacement) else None
+        layout = None if values.ndim == 3 else slice_view(values.shape[1:], affine)
+        found.append(_Seen(values, evidence, layout, room.showing.is_unlike(shown.prepared[i])))
+    return found
 
 
 def _on_shown_grid(plane: np.ndarray, layout: SliceView | None, folder: Path) -> np.ndarray:
     """Return an array in the grid of an image's file in that of ``shown.npy``, ``(slices, rows, columns) float32``."""
     stack = plane[np.newaxis] if layout is None else layout.stack(plane)
     _, rows, columns, *_ = np.load(folder / "shown.npy", mmap_mode="r").shape
-    resized = [
-        cv2.resize(np.ascontiguousarray(one, dtype=np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
-        for one in stack
-    ]
-    return np.stack(resized)
+    return np.stack([fitted(one, (rows, columns)) for one in stack])
 
 
 def segment(room: "Room", sent: Sent) -> dict[str, Json]:
@@ -192,7 +219,8 @@ def segment(room: "Room", sent: Sent) -> dict[str, Json]:
     for row in index.to_dict("records"):
         image = images.read_image(out / str(row["mask"]))
         layout = None if image.pixels.ndim == 3 else slice_view(image.source_shape, image.affine)
-        planes.append(_on_shown_grid((image.pixels[0] > 0).astype(np.float32), layout, sent.folder) >= 0.5)
+        mask = (image.pixels[0] > 0) & (row["shown"] == SHOWN)
+        planes.append(_on_shown_grid(mask.astype(np.float32), layout, sent.folder) >= 0.5)
         found.append({str(key): str(value) for key, value in row.items() if key not in ("image_id", "path")})
     if planes:
         np.save(sent.folder / "mask.npy", np.stack(planes).astype(np.uint8))

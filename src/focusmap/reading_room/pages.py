@@ -4,15 +4,17 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from focusmap.basics import Json, MissingPartError, as_cell, branch, items, number, text
+from focusmap.basics import Json, Language, MissingPartError, as_cell, branch, items, number, text
 from focusmap.reading_room.shelf import Item, plane_of
-from focusmap.report import DASH, Words, forests, headline, limitations, metric_tables, read_run
+from focusmap.report import DASH, Words, forests, headline, limitations, metric_tables, read_run, words_in
 from focusmap.report.cohort_section import cohort_section
+from focusmap.report.localisation_section import maps_above_mean_mask
 from focusmap.report.page import data_uri, render_page, require_pdf, style_sheet, write_page, write_pdf
 from focusmap.report.verdict_section import verdict_section
 
@@ -22,19 +24,28 @@ MOST_ON_SHEET = 6
 Tree = Mapping[str, Json]
 
 
-def room_page(facts: Tree, words: Words) -> str:
+def room_page(run: Path, facts: Tree, words: Words) -> str:
     """Return the page on which images are answered."""
-    facts = {**facts, "pdf": has_pdf()}
-    told = {**words.tables["room"], "units": words.tables["map_unit"]}
+    facts = {**facts, "pdf": has_pdf(), "maps_note": _maps_note(run, words.language)}
+    told = {**words.tables["room"], "units": words.tables["map_unit"], "why": words.tables["why"]}
     context: dict[str, object] = {"title": _title(facts, words), "facts": facts, "told": told}
     return render_page("room.html", context, words, TEMPLATES)
+
+
+@lru_cache
+def _maps_note(run: Path, language: Language) -> str:
+    """Return that the maps were not shown to find lesions, where that was measured; else nothing."""
+    words = words_in(language)
+    is_above = maps_above_mean_mask(read_run(run), words)
+    return words("caution.maps_not_above") if is_above is False else ""
 
 
 def _title(facts: Tree, words: Words) -> str:
     """Return the targets, or the classes where there is one target of several."""
     targets = [branch(target) for target in items(facts.get("targets"))]
     classes = texts(targets[0], "classes") if len(targets) == 1 else []
-    return words.listed(classes if len(classes) > 2 else [text(target.get("name")) for target in targets], 4)
+    named = classes if classes and classes != ["0", "1"] else [text(target.get("name")) for target in targets]
+    return words.listed(named, 4)
 
 
 def has_pdf() -> bool:
@@ -110,7 +121,7 @@ def _line(target: Tree, words: Words) -> Line:
     said = words.name("room", answer) if answer in ("yes", "no", "unsure", "none") else answer
     if answer == "yes" and target.get("positive"):
         said = words("room.yes_class", name=target["positive"])
-    detail = words.name("room", f"why_{why}") if why else _probabilities(target, words)
+    detail = words.name("why", why) if why else _probabilities(target, words)
     return Line(text(target.get("name")), said, answer, detail, tested_in_words(branch(target, "test"), words))
 
 
@@ -158,7 +169,7 @@ def sheet(shown: Sequence[Item], facts: Tree, words: Words) -> bytes:
     require_pdf(words.language)
     images = [
         {"name": item.sent.name, "lines": lines_of(item.answer, words), "unlike": text(item.answer.get("unlike")),
-         "shown": _shown(item, words), "corrected": item.corrected}
+         "shown": _shown(item, texts(facts, "names"), words), "corrected": item.corrected}
         for item in shown[:MOST_ON_SHEET]
     ]  # fmt: skip
     context: dict[str, object] = {
@@ -171,11 +182,13 @@ def sheet(shown: Sequence[Item], facts: Tree, words: Words) -> bytes:
         return write_pdf(page).read_bytes()
 
 
-def _shown(item: Item, words: Words) -> list[tuple[str, str]]:
+def _shown(item: Item, names: Sequence[str], words: Words) -> list[tuple[str, str]]:
     """Return the image, and under its map the label that most is to be seen of, each as a data URI with a caption."""
     from focusmap.figures import blend
 
     image = branch(item.answer, "image")
+    if not image:
+        return []
     slices = int(number(items(image.get("shape"))[0]) or 1)
     label, position = _strongest(item, slices)
     plane = plane_of(item.sent.folder / "shown.npy", 0, position)
@@ -183,8 +196,7 @@ def _shown(item: Item, words: Words) -> list[tuple[str, str]]:
     found = [(_jpeg(grey), item.sent.name)]
     if label is not None:
         level = _level(item, label, position)
-        name = text(branch(items(item.maps.get("labels"))[label]).get("label"))
-        found.append((_jpeg(blend(grey, level, 1.0)), words("room.map_of", name=name)))
+        found.append((_jpeg(blend(grey, level, 1.0)), words("room.map_of", name=names[label])))
     return found
 
 
@@ -195,7 +207,7 @@ def _level(item: Item, label: int, position: int) -> np.ndarray:
 
 def _strongest(item: Item, slices: int) -> tuple[int | None, int]:
     """Return the label with evidence that is most probable, and the slice in which its map is strongest."""
-    if item.map_state != "drawn" or item.answer.get("unlike"):
+    if item.map_state != "drawn":
         return None, slices // 2
     told = [branch(one) for one in items(item.maps.get("labels"))]
     probable = [

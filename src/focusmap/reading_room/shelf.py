@@ -8,7 +8,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -17,7 +17,8 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from focusmap.basics import FocusmapError, Json, MissingFileError, remove_abandoned
+from focusmap.basics import FocusmapError, InputError, Json, MissingFileError, branch, remove_abandoned
+from focusmap.reading_room.cases import Case, check, write_case
 from focusmap.reading_room.desk import BusyError, Desk, alike_of
 from focusmap.reading_room.intake import MIB, Sent, suffix_of
 
@@ -96,13 +97,43 @@ class Shelf:
         RefusedImageError
             If the files cannot be unpacked in time.
         """
+        if self.desk.facts["form"]:
+            raise InputError("the model asks for more than images: send a case, as /programs says.")
         items = self._laid_down(owner, files)
-        waiting = [item for item in items if item.state == "waiting"]
-        for item in waiting:
-            self._then(self.desk.ask("answer", [item.sent], True), self._answered, item)
+        for item in items:
+            self._ask(item)
         return items
 
+    def receive_case(self, owner: str, files: Files, told: tuple[Mapping[str, str], Sequence[str]]) -> Item:
+        """Return a new item for one case: images with the view of each, and cells by column.
+
+        Raises
+        ------
+        BusyError, InputError
+            As `receive`; if something was sent that the model does not ask for.
+        """
+        cells, views = told
+        folder, stored = self._stored(files)
+        case = Case(cells, [file for file, _ in stored], views)
+        check(branch(self.desk.facts, "form"), case)
+        table = write_case(self.desk.folder, case, folder)
+        first = [f"{name} {cell}" for name, cell in cells.items() if cell][:2]
+        name = shown_name(", ".join([*(name for _, name in stored[:1]), *first]))
+        item = self._new(owner, table, name, "")
+        self._ask(item)
+        return item
+
+    def _ask(self, item: Item) -> None:
+        if item.state == "waiting":
+            self._then(self.desk.ask("answer", [item.sent], True), self._answered, item)
+
     def _laid_down(self, owner: str, files: Files) -> list[Item]:
+        folder, stored = self._stored(files)
+        found = self.desk.ask("unpack", stored, folder).result()
+        return [self._new(owner, file, shown_name(name), refused) for file, name, refused in found]
+
+    def _stored(self, files: Files) -> tuple[Path, list[tuple[Path, str]]]:
+        """Return a new folder and the files in it, each with what its sender calls it."""
         self.sweep()
         if self.n_bytes > MOST_UPLOADS * self.desk.limits.largest * MIB:
             raise BusyError("the server holds as many images as it may; try again later, or remove some.")
@@ -114,8 +145,7 @@ class Shelf:
             with file.open("wb") as target:
                 shutil.copyfileobj(content, target, MIB)
             stored.append((file, shown_name(name)))
-        found = self.desk.ask("unpack", stored, folder).result()
-        return [self._new(owner, file, shown_name(name), refused) for file, name, refused in found]
+        return folder, stored
 
     @property
     def n_bytes(self) -> int:
@@ -151,7 +181,7 @@ class Shelf:
             item.state, item.reason = "refused", str(found["refused"])
             return
         item.state, item.answer = "answered", found
-        if alike_of(self.desk.limits) and not found.get("unlike"):
+        if alike_of(self.desk.limits) and not found.get("unlike") and not self.desk.facts["form"]:
             self._then(self.desk.ask("alike", item.sent), self._found_alike, item)
         else:
             item.alike = []

@@ -26,7 +26,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from focusmap.basics import LANGUAGES, FocusmapError, InputError, Json, Language, MissingFileError, MissingPartError
-from focusmap.reading_room import corrections, guard, intake, pages
+from focusmap.reading_room import cases, corrections, guard, intake, pages
 from focusmap.reading_room.desk import BusyError, Desk, RefusedImageError
 from focusmap.reading_room.shelf import Files, Item, Shelf, plane_of
 from focusmap.report import Words, words_in
@@ -37,19 +37,6 @@ LOG = logging.getLogger("focusmap.reading_room")
 # Plots of the report place their marks by style; such a page holds no script at all.
 REPORT_POLICY = "default-src 'none'; img-src data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
 NOT_SEGMENTED = "nothing was learnt to draw masks with; run focusmap segment on the run first."
-FILES_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"files": {"type": "array", "items": {"type": "string", "format": "binary"}}},
-                }
-            }
-        },
-    }
-}
 
 
 def serve(folder: Path, request: ServeRequest = ServeRequest(), ready: Callable[[], object] = lambda: None) -> None:
@@ -144,7 +131,7 @@ def _add_pages(app: FastAPI, folder: Path, shelf: Shelf) -> None:
 
     @app.get("/", include_in_schema=False)
     def room(request: Request) -> Response:
-        return HTMLResponse(pages.room_page(shelf.desk.facts, _words_for(request, usual)))
+        return HTMLResponse(pages.room_page(folder, shelf.desk.facts, _words_for(request, usual)))
 
     @app.get("/model", include_in_schema=False)
     def model(request: Request) -> Response:
@@ -176,12 +163,21 @@ async def _files_of(request: Request) -> list[tuple[str, BinaryIO]]:
 
 
 def _add_items(app: FastAPI, shelf: Shelf) -> None:
-    @app.post("/api/items", status_code=201, openapi_extra=FILES_BODY, tags=["page"])
+    @app.post("/api/items", status_code=201, openapi_extra=cases.FILES_BODY, tags=["page"])
     async def send(request: Request) -> dict[str, Any]:
         """Send images, zip files or the slices of a series; they are answered while the page waits."""
         files = await _files_of(request)
         items = await run_in_threadpool(shelf.receive, _visitor(request), files)
         return {"items": [item.told() for item in items]}
+
+    @app.post("/api/cases", status_code=201, openapi_extra=cases.CASE_BODY, tags=["page", "programs"])
+    async def send_case(request: Request) -> dict[str, Any]:
+        """Send one case of a model of tables or cases: cells as JSON, its images, and the view of each as JSON."""
+        form = await request.form(max_files=intake.MOST_FILES, max_fields=16)
+        files = [(one.filename or "image", one.file) for one in form.getlist("files") if isinstance(one, UploadFile)]
+        told = cases.texts_in(form.get("cells"), {}), cases.texts_in(form.get("views"), [""] * len(files))
+        item = await run_in_threadpool(shelf.receive_case, _visitor(request), files, told)
+        return {"items": [item.told()]}
 
     @app.get("/api/items", tags=["page"])
     def listed(request: Request) -> dict[str, Any]:
@@ -301,7 +297,7 @@ def _as_file(name: str) -> dict[str, str]:
 
 
 def _add_programs(app: FastAPI, shelf: Shelf) -> None:
-    @app.post("/api/predict", openapi_extra=FILES_BODY, tags=["programs"])
+    @app.post("/api/predict", openapi_extra=cases.FILES_BODY, tags=["programs"])
     async def predict(request: Request) -> dict[str, Any]:
         """Return what the model says of each file; what is sent is removed when it is answered."""
 
@@ -311,7 +307,7 @@ def _add_programs(app: FastAPI, shelf: Shelf) -> None:
 
         return {"answers": await _once(request, shelf, ask)}
 
-    @app.post("/api/explain", openapi_extra=FILES_BODY, tags=["programs"])
+    @app.post("/api/explain", openapi_extra=cases.FILES_BODY, tags=["programs"])
     async def explain(request: Request, method: str | None = None) -> dict[str, Any]:
         """Return the answers with heat maps: values in the grid of each file, as float32 in a file of NumPy (npz)."""
 
@@ -321,7 +317,7 @@ def _add_programs(app: FastAPI, shelf: Shelf) -> None:
 
         return {"answers": await _once(request, shelf, ask)}
 
-    @app.post("/api/segment", openapi_extra=FILES_BODY, tags=["programs"])
+    @app.post("/api/segment", openapi_extra=cases.FILES_BODY, tags=["programs"])
     async def segment(request: Request) -> dict[str, Any]:
         """Return the masks of each file in its own grid, as PNG or NIfTI."""
         if not shelf.desk.facts["can_segment"]:

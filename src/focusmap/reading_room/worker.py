@@ -11,6 +11,7 @@ import signal
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,9 +19,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from focusmap import heatmaps, models
 from focusmap.answered import can_segment
 from focusmap.basics import FocusmapError, InputError, Json, read_json
+from focusmap.evaluation import Showing
 from focusmap.images import identity
+from focusmap.reading_room.cases import form_of, show_case
 from focusmap.reading_room.intake import DICOM, Sent, starts, unpack, without_paths
 from focusmap.reading_room.layers import draw_maps, keep, segment, show, show_alike
+from focusmap.report import called
 
 if TYPE_CHECKING:
     from focusmap.loaded import LoadedModel
@@ -44,11 +48,12 @@ class Limits(NamedTuple):
 
 @dataclass(frozen=True)
 class Room:
-    """What the process holds: the model, its run, and what a visitor may ask."""
+    """What the process holds: the model, its run, what a visitor may ask, and what may be shown."""
 
     model: "LoadedModel"
     metrics: Mapping[str, Json]
     limits: Limits
+    showing: Showing
     secret: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
 
     @property
@@ -56,10 +61,15 @@ class Room:
         """The model as heat maps see it."""
         return self.model.model.explainable()
 
+    @cached_property
+    def form(self) -> dict[str, Json]:
+        """What is asked for beside one image; empty where nothing is."""
+        return form_of(self.model)
+
     @property
     def takes_volumes(self) -> bool:
         """Whether a series of slices is one image."""
-        return len(self.model.model.preparations[0].input_shape) == 4
+        return not self.form and len(self.model.model.preparations[0].input_shape) == 4
 
     def group(self, file: Path) -> str:
         """Return what images of one patient have in common while this process lives; empty where nobody knows."""
@@ -76,9 +86,11 @@ class Room:
             "model": str(self.model.card.architecture.get("model")),
             "targets": targets,
             "labels": list(task.label_names),
+            "names": [called(task, label) for label in task.label_names],
             "volumes": self.takes_volumes,
             "methods": [] if view is None else [view.check(None), *_others(view)],
-            "can_segment": can_segment(self.model),
+            "can_segment": not self.form and can_segment(self.model),
+            "form": self.form,
         }
 
 
@@ -121,14 +133,8 @@ def _opened(folder: Path, limits: Limits) -> Room:
     from focusmap.loaded import load_model
 
     loaded = load_model(folder, limits.devices, limits.engine)
-    needs = models.needs_of(loaded.model)
-    if not needs.images or needs.views or needs.covariates or any(target.baseline for target in loaded.task.targets):
-        raise InputError(
-            f"{folder}: is a model of tables or cases; the page shows images alone. Ask it with: "
-            f"focusmap predict {folder} LABELS.csv --out FILE.csv"
-        )
     metrics = folder / "evaluation" / "metrics.json"
-    return Room(loaded, read_json(metrics) if metrics.is_file() else {}, limits)
+    return Room(loaded, read_json(metrics) if metrics.is_file() else {}, limits, models.showing_of(folder))
 
 
 def _bound_memory(gib: float) -> None:
@@ -145,6 +151,8 @@ def answer(room: Room, sent: Sequence[Sent], with_images: bool) -> list[dict[str
     """Return what the model says of files, in their order, or why it says nothing; what is shown of them is written."""
     from focusmap.answered import answer_of
 
+    if room.form:
+        return [_answer_case(room, one, with_images) for one in sent]
     given = room.model.predict([one.file for one in sent])
     # Lines are counted as in a table with a header.
     rows = {line - 2: row for row, line in enumerate(given.found.rows.table["row"])}
@@ -158,6 +166,21 @@ def answer(room: Room, sent: Sequence[Sent], with_images: bool) -> list[dict[str
         said = answer_of(given, row, room.metrics)
         found.append({**said, "image": show(one), "patient": room.group(one.file)} if with_images else said)
     return found
+
+
+def _answer_case(room: Room, sent: Sent, with_images: bool) -> dict[str, Json]:
+    """Return what the model says of the table of one case, or why it says nothing."""
+    from focusmap.answered import answer_of
+
+    try:
+        given = room.model.predict(sent.file)
+    except InputError as error:
+        return {"refused": without_paths(str(error), sent)}
+    if not len(given):
+        return {"refused": without_paths("; ".join(one.reason for one in given.failures) or "cannot be read", sent)}
+    said = answer_of(given, 0, room.metrics)
+    shown = show_case(room.model, sent.file, sent.folder) if with_images else {}
+    return {**said, "patient": "", **({"image": shown} if shown else {})}
 
 
 TASKS: Mapping[str, Callable[..., Any]] = {

@@ -30,5 +30,6 @@ from .wording import headline as headline
 from .wording import limitations as limitations
 from .words import DASH as DASH
 from .words import Words as Words
+from .words import called as called
 from .words import verdict_title as verdict_title
 from .words import words_in as words_in

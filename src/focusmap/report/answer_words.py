@@ -7,20 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from focusmap.basics import Language, branch, number
-from focusmap.evaluation import ERROR, NOTICE, Answer, Predictions, Standing, Standings
+from focusmap.evaluation import ERROR, NOTICE, Answer, Predictions, Standing, Standings, why_of
 from focusmap.report.words import Words, words_in
 from focusmap.study import ANOMALY, Target, Task, flags_in_words
 
 if TYPE_CHECKING:
     from focusmap.models import Neighbour, Predictor
-
-
-NO_ANSWER = {
-    "unlike": "told.none_unlike",
-    "not-better": "told.none_not_better",
-    "unjudged": "told.none_unjudged",
-    "broken": "told.none_broken",
-}
 
 
 @dataclass(frozen=True)
@@ -121,8 +113,10 @@ def _say(target: Target, answer: Answer, probabilities: np.ndarray, model: "Pred
         key = "told.anomaly_above" if probabilities[0] > usual else "told.anomaly_within"
         return words(key, missed=probabilities[0], usual=usual)
     shown = _probabilities(target, probabilities, words)
+    if answer.why == "unlike":
+        return words("told.none_unlike", shown=shown)
     if answer.answer == "none":
-        return words(NO_ANSWER[answer.why], shown=shown)
+        return words("told.none", why=words.name("why", answer.why), shown=shown)
     if target.kind == "continuous":
         if not answer.members or np.isnan(probabilities[0]):
             return shown
@@ -164,7 +158,7 @@ def _probabilities(target: Target, probabilities: np.ndarray, words: Words) -> s
 
 def _standing(standing: Standing, words: Words) -> str:
     """Return how a target did on test: AUROC, or the error of a value; empty where neither is known or means much."""
-    metric = {} if standing.verdict == "cannot-be-judged" else standing.metric
+    metric = {} if why_of(standing.verdict) == "unjudged" else standing.metric
     for key in ("auroc", "mae", "r2"):
         value, low, high = (number(branch(metric, key).get(part)) for part in ("value", "low", "high"))
         if value is not None and low is not None and high is not None:

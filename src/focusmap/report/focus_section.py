@@ -8,12 +8,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from focusmap.basics import branch, text
-from focusmap.evaluation import MOST_SHOWN, MapThreshold, is_above_guessing
-from focusmap.figures import numbers_of
+from focusmap.evaluation import MOST_SHOWN, MapThreshold, Showing, Why, whys_of
 from focusmap.report.files import RunFiles, answers
 from focusmap.report.page import image_size, image_uri, inside
-from focusmap.report.words import Cell, Table, Words, decimal, name_cell
+from focusmap.report.words import Cell, Table, Words, called, decimal, name_cell
 from focusmap.study import means_nothing_found
 
 OUTCOMES = ("TP", "FP", "FN")
@@ -58,11 +56,11 @@ class MapCard:
 
 @dataclass(frozen=True)
 class MapGroup:
-    """The overlays of one label, by outcome; `is_above` tells whether the label is better than guessing."""
+    """The overlays of one label, by outcome, and why they may not be shown in colour; empty where they may be."""
 
     label: str
     outcomes: Mapping[str, Sequence[MapCard]]
-    is_above: bool
+    why: Why
 
 
 @dataclass(frozen=True)
@@ -83,8 +81,8 @@ def mistake_section(files: RunFiles, judged: pd.DataFrame | None, words: Words) 
     wrong = given[given["outcome"].isin(["FP", "FN"])]
     ordered = wrong.assign(confidence=_confidence(wrong)).sort_values("confidence", ascending=False, kind="stable")
     worst = ordered.head(N_MISTAKES)
-    rows = [_mistake_row(row) for row in worst.to_dict("records")]
-    cards = _cards(files, _with_maps(files, worst), N_MISTAKE_MAPS, words)
+    rows = [_mistake_row(files, row) for row in worst.to_dict("records")]
+    cards = _cards(files, _shown(files, _with_maps(files, worst)), N_MISTAKE_MAPS, words)
     has_points = (given["label"] == given["target"]).any()
     key = "mistakes.caption" if has_points else "mistakes.caption_of_classes"
     caption = words(key, wrong=len(wrong), all=int((given["outcome"] != "").sum()))
@@ -135,19 +133,18 @@ def gallery(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> list[
         }
         if any(found.values()):
             shown = {title: cards for title, cards in found.items() if cards}
-            groups.append(MapGroup(_alone(files, label), shown, _is_above(files, label)))
+            groups.append(MapGroup(called(files.task, label), shown, Showing(whys_of(files.metrics)).why_not(label)))
     return groups
 
 
 def hit_and_miss(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> list[MapCard]:
-    """Return the surest hit, then the surest miss, or false alarm where nothing was missed, of labels above guessing.
+    """Return the surest hit, then the surest miss, or false alarm where nothing was missed, of what may be shown.
 
     The map alone, large; none where no map was drawn.
     """
     if judged is None or files.index is None:
         return []
-    mapped = _with_maps(files, judged)
-    mapped = mapped[[_is_above(files, label) for label in mapped["label"]]]
+    mapped = _shown(files, _with_maps(files, judged))
     tells = np.array([not means_nothing_found(label.rpartition("=")[2]) for label in mapped["label"]], dtype=bool)
     # Of several classes each mistake is seen by what was answered, whose map there is.
     tells &= (mapped["outcome"] != "FN") | (mapped["label"] == mapped["target"])
@@ -164,24 +161,15 @@ def hit_and_miss(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> 
             if path is not None:
                 outcome = words.name("outcome", str(row["outcome"]))
                 detail = words("maps.shown", known=row["known"], probability=float(str(row["probability"])))
-                heading = words("maps.outcome_of", outcome=outcome, label=_alone(files, str(row["label"])))
+                heading = words("maps.outcome_of", outcome=outcome, label=called(files.task, str(row["label"])))
                 found.append(MapCard(image_uri(path, "map"), heading, detail))
     return found
 
 
-def _alone(files: RunFiles, label: str) -> str:
-    """Return a label without the name of its target, where that is the only one."""
-    names = files.task.names
-    return label.removeprefix(f"{names[0]}=") if len(names) == 1 else label
-
-
-def _is_above(files: RunFiles, label: str) -> bool:
-    """Return whether a label was shown to be better than guessing; so is one of which nothing is known."""
-    target = next((target.name for target in files.task.targets if label in target.label_names), label)
-    if text(branch(files.metrics, "targets", target).get("verdict")) in ("not-shown-useful", "cannot-be-judged"):
-        return False
-    entry = numbers_of(files.metrics, label)
-    return is_above_guessing(entry) if entry else True
+def _shown(files: RunFiles, mapped: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of labels that may be shown in colour."""
+    showing = Showing(whys_of(files.metrics))
+    return mapped[[not showing.why_not(label) for label in mapped["label"]]]
 
 
 def threshold_note(files: RunFiles, words: Words) -> str:
@@ -222,9 +210,11 @@ def _confidence(wrong: pd.DataFrame) -> pd.Series:
     return beyond.abs() / np.maximum(room, np.finfo(float).eps)
 
 
-def _mistake_row(row: Mapping[Hashable, object]) -> list[Cell]:
+def _mistake_row(files: RunFiles, row: Mapping[Hashable, object]) -> list[Cell]:
     return [
-        *(name_cell(str(row[key])) for key in ("image_id", "label", "known")),
+        name_cell(str(row["image_id"])),
+        name_cell(called(files.task, str(row["label"]))),
+        name_cell(str(row["known"])),
         Cell(f"{float(str(row['probability'])):.3f}"),
     ]
 
@@ -232,7 +222,7 @@ def _mistake_row(row: Mapping[Hashable, object]) -> list[Cell]:
 def _with_maps(files: RunFiles, judged: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of `judged` for which an overlay exists, with its path; the first method of each image only.
 
-    Of a case, a row each for those of its images that tell most.
+    Of a case, a row each for those of its images that tell most. Images that are unlike those of train have none.
     """
     if files.index is None:
         return judged.iloc[:0].assign(overlay="")
@@ -248,6 +238,7 @@ def _with_maps(files: RunFiles, judged: pd.DataFrame) -> pd.DataFrame:
 def _maps_of_rows(index: pd.DataFrame) -> pd.DataFrame:
     """Return the overlays of the first method, under the image_id that predictions have; a case's, by evidence."""
     index = index[index["overlay"] != ""]
+    index = index[index["shown"] != "unlike"] if "shown" in index else index
     if "case_id" not in index:
         kept = [name for name in ("image_id", "target", "overlay", "method", *STEPS) if name in index]
         return index[kept].drop_duplicates(["image_id", "target"])
@@ -267,7 +258,8 @@ def _cards(files: RunFiles, rows: pd.DataFrame, limit: int, words: Words) -> lis
         path = inside(files.folder, f"focus/{overlay}") or inside(files.folder, overlay)
         if path is not None and (answer in cards or len(cards) < limit):
             # One colour bar is enough of maps that share a scale.
-            card = _card(row, path, words, "pair" if cards else "whole")
+            label = called(files.task, str(row["label"]))
+            card = _card(row, label, (path, "pair" if cards else "whole"), words)
             cards.setdefault(answer, []).append(card)
     return [card for own in cards.values() for card in own]
 
@@ -285,12 +277,14 @@ def _with_stepper(files: RunFiles, cards: list[MapCard], rows: pd.DataFrame) -> 
     return cards
 
 
-def _card(row: Mapping[Hashable, object], path: Path, words: Words, part: Literal["whole", "pair"]) -> MapCard:
+def _card(
+    row: Mapping[Hashable, object], label: str, drawn: tuple[Path, Literal["whole", "pair"]], words: Words
+) -> MapCard:
     said = {"known": row["known"], "probability": float(str(row["probability"])), "method": row["method"]}
     if "view" not in row:
-        return MapCard(image_uri(path, part), f"{row['image_id']} · {row['label']}", words("maps.card", **said))
+        return MapCard(image_uri(*drawn), f"{row['image_id']} · {label}", words("maps.card", **said))
     detail = words("maps.case_card", evidence=float(str(row["evidence"])), **said)
-    return MapCard(image_uri(path, part), f"{_name_in_case(row, words)} · {row['label']}", detail)
+    return MapCard(image_uri(*drawn), f"{_name_in_case(row, words)} · {label}", detail)
 
 
 def _name_in_case(row: Mapping[Hashable, object], words: Words) -> str:

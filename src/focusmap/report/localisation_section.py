@@ -112,7 +112,7 @@ class LocalisationSection:
     """Heat maps against reference masks or boxes."""
 
     tables: Sequence[Table]
-    figure: performance_section.Figure
+    figure: performance_section.Figure | None
     verdict: str
     beats_baseline: bool
     unmatched: str
@@ -133,8 +133,12 @@ def localisation_section(files: RunFiles, words: Words) -> LocalisationSection |
     by_target = branch(files.scores, "by_target")
     if len(by_target) > 1:
         tables += [_score_table(name, branch(entry), IN_SHORT, words) for name, entry in by_target.items()]
-    uri = page.figure_uri(draw_scores(methods))
-    image = performance_section.Figure(words("localisation.figure"), uri, words("localisation.figure_caption"))
+    image = None
+    if any(
+        number(branch(entry, key).get("value")) is not None for entry in map(branch, methods.values()) for key in DRAWN
+    ):
+        uri = page.figure_uri(draw_scores(methods))
+        image = performance_section.Figure(words("localisation.figure"), uri, words("localisation.figure_caption"))
     shown = [table for table in tables if table.rows]
     return LocalisationSection(
         shown, image, *_verdict(methods, words), _unmatched(files.scores, words), single_maps(files, words)

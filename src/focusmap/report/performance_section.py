@@ -126,7 +126,8 @@ def _confusions(files: RunFiles, words: Words) -> list[Figure]:
         names = ("absent", "present") if only.classes == ("0", "1") else only.classes
         found.append((only.name, confusion_figure(matrix, names)))
     caption = words("results.confusion_caption")
-    return [Figure(words("results.confusion", name=name), figure_uri(figure), caption) for name, figure in found]
+    titles = [words("results.confusion") if len(files.task.targets) == 1 else name for name, _ in found]
+    return [Figure(title, figure_uri(figure), caption) for title, (_, figure) in zip(titles, found, strict=True)]
 
 
 def _agreements(files: RunFiles, words: Words) -> list[Figure]:

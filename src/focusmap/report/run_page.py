@@ -47,6 +47,7 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         "metrics_split": words.name("part", text(files.metrics.get("split")) or "test"),
         "clustered_by": text(files.metrics.get("clustered_by")) if files.knows_patients else "",
         "cohort": cohort_section(files, words),
+        "is_one_label": len(files.task.label_names) == 1,
         "has_classes": any(target.kind != "continuous" for target in files.task.targets),
         "has_images": files.study.path_column is not None,
         **_audit(files, words),

@@ -8,12 +8,14 @@ from focusmap.basics import branch, items, number, text
 from focusmap.evaluation import USUAL
 from focusmap.figures import numbers_of
 from focusmap.report.files import RunFiles, Tree
-from focusmap.report.words import DASH, Words, decimal, verdict_title
+from focusmap.report.words import DASH, Words, called, decimal, verdict_title
 
 # What guessing reaches, and what a perfect model does.
 SCALES: Mapping[str, tuple[float, float]] = {"auroc": (0.5, 1.0), "r2": (0.0, 1.0)}
 # Tick marks stand this far apart, and the scale begins at one of them.
 STEP = 0.1
+# Per cent of the width; closer ones would run into each other on a phone.
+CLOSEST_TICKS = 12
 # So many are named; of more the first, and how many more there are.
 SHOWN_LABELS = 5
 
@@ -157,7 +159,8 @@ def _entries(files: RunFiles, name: str, metric: str) -> Iterator[_Entry]:
         level = "" if is_class else text(entry.get("verdict"))
         is_compared = entry.get("verdict_reason_code") != "verdict-none-compared"
         rivals = _rivals(files, label, metric)
-        yield _Entry(label.removeprefix(f"{name}="), level, (value, low, high), rivals, is_class, is_compared)
+        said = label.removeprefix(f"{name}=") if is_class else called(files.task, label)
+        yield _Entry(said, level, (value, low, high), rivals, is_class, is_compared)
 
 
 def _rivals(files: RunFiles, label: str, metric: str) -> list[float]:
@@ -176,7 +179,8 @@ def _forest(metric: str, entries: Sequence[_Entry], words: Words) -> Forest:
         return round(100 * min(max((value - start) / (best - start), 0.0), 1.0), 2)
 
     rows = [_row(entry, place, words) for entry in entries]
-    ticks = {f"{value:g}".replace("-", "−"): place(value) for value in (round(start, 1), guessing, best)}
+    shown = (round(start, 1), guessing, best) if place(guessing) >= CLOSEST_TICKS else (guessing, best)
+    ticks = {f"{value:g}".replace("-", "−"): place(value) for value in shown}
     name = words.name("metric", metric)
     has_rivals = any(entry.rivals for entry in entries)
     caption = words("forest.caption", metric=name, guessing=f"{guessing:g}")

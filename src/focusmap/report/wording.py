@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from focusmap.basics import branch, items, number, text
+from focusmap.evaluation import why_of
 from focusmap.report import checklists, localisation_section, model_section, performance_section, segmentation_section
 from focusmap.report.audit_page import ORDER, FindingView, finding_views
 from focusmap.report.cohort_section import rows_of_patients
 from focusmap.report.files import RunFiles, Tree, model_name
-from focusmap.report.words import Words
+from focusmap.report.words import Words, called
 from focusmap.study import Target
 
 FEW_POSITIVES = 10
@@ -40,7 +41,8 @@ def headline(files: RunFiles, words: Words) -> list[str]:
         missing = "summary.not_trained" if files.card is None else "summary.not_evaluated"
         return [*sentences, words(missing, folder=files.folder)]
     has_classes = any(target.kind != "continuous" for target in files.task.targets)
-    return [*sentences, _tested(files, words), *([_result(files, words)] if has_classes else [])]
+    is_told = has_classes and why_of(text(files.metrics.get("verdict"))) not in ("unjudged", "broken")
+    return [*sentences, _tested(files, words), *([_result(files, words)] if is_told else [])]
 
 
 def limitations(files: RunFiles, words: Words) -> list[Limitation]:
@@ -51,7 +53,7 @@ def limitations(files: RunFiles, words: Words) -> list[Limitation]:
     general = [Caution("note", words("caution.one_study"))] if files.metrics else []
     bettered = model_section.bettered_by(files, words)
     simpler = [Caution("warning", words("caution.simpler", names=words.listed(bettered, 8)))] if bettered else []
-    numbers = [*_never_predicted(files.metrics, words), *_number_cautions(files.metrics, words)]
+    numbers = [*_never_predicted(files.metrics, words), *_number_cautions(files, words)]
     groups = {
         "caution.of_files": changed,
         "caution.of_accepted": accepted,
@@ -82,8 +84,12 @@ def _what(files: RunFiles, words: Words) -> str:
 
 
 def _learnt(target: Target, words: Words) -> str:
-    """Return the name of a target, with the baseline value whose change is what is learnt."""
-    return words("summary.change", name=target.name, baseline=target.baseline) if target.baseline else target.name
+    """Return the name of a target, with the baseline value whose change is what is learnt, or which class is sought."""
+    if target.baseline:
+        return words("summary.change", name=target.name, baseline=target.baseline)
+    if target.kind != "binary" or target.classes == ("0", "1"):
+        return target.name
+    return words("summary.of_classes", name=target.name, positive=target.positive, negative=target.classes[0])
 
 
 def _shown(files: RunFiles) -> str:
@@ -171,10 +177,10 @@ def _unanswered(entry: Tree) -> list[str]:
     return [name for k, name in enumerate(classes) if counts[k].any() and not counts[:, k].any()]
 
 
-def _number_cautions(metrics: Tree, words: Words) -> list[Caution]:
+def _number_cautions(files: RunFiles, words: Words) -> list[Caution]:
     few, wide, no_interval, undefined = [], [], [], []
-    for name, value in branch(metrics, "targets").items():
-        entry = branch(value)
+    for target, value in branch(files.metrics, "targets").items():
+        name, entry = called(files.task, target), branch(value)
         positives, auroc = number(entry.get("n_positive")), branch(entry, "auroc")
         low, high = number(auroc.get("low")), number(auroc.get("high"))
         if positives is not None and positives < FEW_POSITIVES:

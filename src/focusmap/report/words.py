@@ -13,6 +13,7 @@ from string import Formatter
 
 from focusmap.basics import InputError, Json, branch, number, text
 from focusmap.basics.reasons import LANGUAGES, SENTENCES, Language, Reason, Value, filled, read_notes, read_reason
+from focusmap.study import Task
 
 DASH = "—"
 
@@ -190,6 +191,22 @@ def decimal(value: float) -> str:
 def signed(value: float) -> str:
     """Return a number as `decimal` does, with a plus before what is not negative."""
     return f"{value:+.3f}".replace("-", "−")
+
+
+def called(task: Task, label: str) -> str:
+    """Return what a label is called on a page: of one target alone its class, of two named classes the one sought.
+
+    >>> called(Task((Target("label", "binary", ("benign", "malignant")),)), "label")
+    'malignant'
+    >>> called(Task((Target("label", "multiclass", ("a", "b", "c")),)), "label=b")
+    'b'
+    """
+    only = task.targets[0]
+    if len(task.targets) > 1:
+        return label
+    if label == only.name and only.kind == "binary" and only.classes != ("0", "1"):
+        return only.positive
+    return label.removeprefix(f"{only.name}=")
 
 
 def name_cell(name: str, small: str = "") -> Cell:

@@ -5,14 +5,14 @@ parts.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
 import numpy as np
 import torch
 
 from focusmap.basics import Json, Progress
-from focusmap.evaluation import Reference
+from focusmap.evaluation import Reference, Showing, Why
 from focusmap.heatmaps import ACAM, FOCUS, Item, NetView, evidence_in, items_of
 from focusmap.images import BRIGHT, DARK, AnyPlacement, VolumePlacement, mask_to_input, read_image, read_mask
 from focusmap.nets import on_grid
@@ -46,6 +46,8 @@ class LesionCase:
         Calibrated, that there is a lesion.
     predicted
         Whether the model says that there is one.
+    why
+        Why the mask may not be shown; empty where it may be.
     """
 
     item: Item
@@ -56,6 +58,7 @@ class LesionCase:
     content: tuple[slice, ...]
     probability: float
     predicted: bool
+    why: Why = ""
 
     def candidates(self, *polarities: str) -> votes.Candidates:
         """Return the regions that the image proposes, those of both polarities if none is named."""
@@ -91,13 +94,13 @@ def map_methods(view: NetView) -> tuple[str, ...]:
     return (*own[:1], CAM)
 
 
-def read_cases(view: NetView, samples: Samples, lesion: lesions.Lesion) -> Iterator[LesionCase]:
+def read_cases(view: NetView, samples: Samples, lesion: lesions.Lesion, showing: Showing) -> Iterator[LesionCase]:
     """Yield the cases that can be read, in order; the samples note the others."""
     for batch in samples.batches(view.preparations, BATCH_SIZE):
-        yield from _cases_of(view, batch, lesion)
+        yield from _cases_of(view, batch, lesion, showing)
 
 
-def _cases_of(view: NetView, batch: Batch, lesion: lesions.Lesion) -> Iterator[LesionCase]:
+def _cases_of(view: NetView, batch: Batch, lesion: lesions.Lesion, showing: Showing) -> Iterator[LesionCase]:
     images, columns = batch.images(view.preparations[0]), lesion.columns(view.card.task)
     shape, n = working_shape(images.pixels.shape[2:]), len(columns)
     others = [view.card.task.label_names.index(name) for name in lesion.negatives]
@@ -118,6 +121,7 @@ def _cases_of(view: NetView, batch: Batch, lesion: lesions.Lesion) -> Iterator[L
             content=_content(placement, images.pixels.shape[2:], shape),
             probability=float(min(said.probabilities[i, :n].sum(), 1.0)),
             predicted=bool(said.predicted[i, :n].any()),
+            why=showing.why_not(*lesion.labels, unlike=showing.is_unlike(images.prepared[i])),
         )
 
 
@@ -156,12 +160,13 @@ class Member:
 
 @dataclass(frozen=True)
 class Job:
-    """How masks are learnt: the recipe, whether masks of tune choose the thresholds, where, and its progress."""
+    """How masks are learnt: the recipe, whether masks of tune choose thresholds, where, its progress; what is shown."""
 
     recipe: Recipe
     tune_on_masks: bool
     device: torch.device
     progress: Progress
+    showing: Showing = field(default_factory=Showing)
 
     def identity(self, lesion: lesions.Lesion) -> dict[str, Json]:
         """Return what masks are learnt for: of one run, the same for the same."""
@@ -213,7 +218,7 @@ def see(view: NetView, cohort: Cohort, lesion: lesions.Lesion, job: Job) -> Seen
     """Return the maps of what a cohort is learnt or tuned from: as many cases as the recipe takes."""
     cohort = _chosen(cohort, lesion, job.recipe.segmentation.max_cases, job.recipe.seed)
     # An image that cannot be read is none to learn from; training has named it already.
-    cases = list(read_cases(view, Samples.from_files(cohort), lesion))
+    cases = list(read_cases(view, Samples.from_files(cohort), lesion, Showing()))
     rows = cohort.of([case.item.image_id for case in cases])
     return Seen(cases, lesion.truth(rows.task, rows.truth), rows)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.basics import Json, Reason, note_entries, number, text, write_failures, write_json, write_table
+from focusmap.evaluation import SHOWN
 from focusmap.evaluation.localisation import mask_scores
 from focusmap.figures import DrawnCase, draw_cases
 from focusmap.heatmaps import MapNames, file_name, write_binary
@@ -184,7 +185,7 @@ def _drawn_case(pixels: np.ndarray, drawn: np.ndarray, truth: np.ndarray | None,
 
 CAUTIONS = "cautions.json"
 INDEX_COLUMNS = ["image_id", "path", "target", "probability", "mask", "area", "n_pixels", "predicted", "method",
-                 "confidence", *IN_SHORT]  # fmt: skip
+                 "confidence", *IN_SHORT, "shown"]  # fmt: skip
 LESION_COLUMNS = ["image_id", "target", "lesion", *CELLS]
 
 
@@ -240,7 +241,7 @@ class Drawn:
         self._note_thresholds(drawer, lesion)
         samples = Samples.from_files(member.cohort)
         is_scored = member.cohort.has_masks and self._are_of(lesion, member.cohort)
-        for done, case in enumerate(read_cases(member.view, samples, lesion), start=1):
+        for done, case in enumerate(read_cases(member.view, samples, lesion, job.showing), start=1):
             regions, confidences = drawn_regions(case, drawer)
             self.rows.append(self._write_mask(case, lesion, regions[self.method], confidences.get(self.method)))
             if case.predicted:
@@ -268,7 +269,7 @@ class Drawn:
 
     def cautions(self) -> tuple[Reason, ...]:
         """Return what to beware of: masks below the mean mask, masks that are mostly empty, masks of something else."""
-        found = [*self._below_mean_mask(), *self.unrelated]
+        found = [*self._withheld(), *self._below_mean_mask(), *self.unrelated]
         for target, empty in self.empty.items():
             other = next(name for name in empty if name != self.method)
             n_empty, n_other, n = sum(empty[self.method]), sum(empty[other]), len(empty[self.method])
@@ -276,6 +277,13 @@ class Drawn:
                 code = "masks-empty" if n_other < n_empty else "masks-empty-either-way"
                 found.append(Reason(code, target=target, n=n_empty, all=n, other=other, n_other=n_other))
         return tuple(found)
+
+    def _withheld(self) -> list[Reason]:
+        """Return of which lesions no mask may be shown, and of how many images none may be."""
+        whys = {(str(row["target"]), str(row["shown"])) for row in self.rows}
+        of_lesions = [Reason(f"masks-{why}", target=name) for name, why in sorted(whys) if why not in (SHOWN, "unlike")]
+        n = len({str(row["image_id"]) for row in self.rows if row["shown"] == "unlike"})
+        return [*of_lesions, *([Reason("masks-unlike", n=n)] if n else [])]
 
     def _note_thresholds(self, drawer: Drawer, lesion: Lesion) -> None:
         for method, thresholds in drawer.thresholds.items():
@@ -332,6 +340,7 @@ class Drawn:
             "probability": case.probability, "mask": name, "area": UNKNOWN if size is None else size,
             "n_pixels": n_pixels, "predicted": case.predicted, "method": self.method,
             "confidence": "" if confidence is None else round(confidence, 4), **self._measure(case, lesion, region),
+            "shown": case.why or SHOWN,
         }  # fmt: skip
 
     def _measure(self, case: LesionCase, lesion: Lesion, region: np.ndarray) -> dict[str, Json]:
@@ -365,8 +374,9 @@ class Drawn:
         return mask_scores.selective_dice(*np.array(pairs).T)
 
     def _write_examples(self, lesions: Sequence[Lesion]) -> None:
-        masks = {(str(row["image_id"]), str(row["target"])): str(row["mask"]) for row in self.rows}
-        own = [score for score in self.scores if score.method == self.method]
-        examples = by_dice(own) or by_size(self.rows)
+        rows = [row for row in self.rows if row["shown"] == SHOWN]
+        masks = {(str(row["image_id"]), str(row["target"])): str(row["mask"]) for row in rows}
+        own = [s for s in self.scores if s.method == self.method and (s.image_id, s.target) in masks]
+        examples = by_dice(own) or by_size(rows)
         if examples:
             write_examples(self.folder, examples, masks, self.sources, lesions)

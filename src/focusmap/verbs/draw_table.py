@@ -11,7 +11,7 @@ import pandas as pd
 from focusmap.basics import InputError, atomic_folder
 from focusmap.heatmaps import RECONSTRUCTION
 from focusmap.heatmaps.write import FILES, ExplainOptions, write_methods
-from focusmap.models import load_explainable_run, load_run_net, made_from, needs_of, place_of
+from focusmap.models import load_explainable_run, load_run_net, made_from, needs_of, place_of, showing_of
 from focusmap.scale import Share, Tally, Tool, write_share
 from focusmap.segmentation import Drawn, Job, Member, lesions_of
 from focusmap.study import Failure, ImageColumns, RunOptions, Samples, Task, at_hand, first_parts_of, open_run
@@ -81,7 +81,8 @@ def _explaining(
 ) -> Tool:
     _compute_on_one_core()
     model = load_explainable_run(folder, "cpu")
-    view, how = model.explainable(), ExplainOptions(targets=targets, like=open_run(folder).focus)
+    view = model.explainable()
+    how = ExplainOptions(targets=targets, like=open_run(folder).focus, showing=showing_of(folder))
 
     def draw(samples: Samples, place: Path) -> Sequence[Failure]:
         return write_methods(view, samples, place, methods, how).failures
@@ -106,7 +107,7 @@ def _masks(folder: Path, request: SegmentRequest, options: RunOptions) -> Draw:
 
     view, parts = load_run_net(folder, "cpu").explainable(), first_parts_of(open_run(folder))
     lesions = lesions_of(view.card.task, request.targets, request.negatives)
-    job = Job(options.recipe, request.tune_on_masks, torch.device("cpu"), options.progress)
+    job = Job(options.recipe, request.tune_on_masks, torch.device("cpu"), options.progress, showing_of(folder))
 
     def draw(samples: Samples, place: Path) -> Sequence[Failure]:
         drawn = Drawn(place, request.method)

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from focusmap.basics import InputError, Json, branch, is_table, write_failures, write_json
-from focusmap.evaluation import Explained, FrozenThresholds, reference_of, score_maps
+from focusmap.evaluation import Explained, FrozenThresholds, Showing, reference_of, score_maps
 from focusmap.faithfulness import TrustPlan, choose_subjects, measure_trust, plan_trust
 from focusmap.figures import save_figure
 from focusmap.heatmaps import FOCUS, check_method, write
-from focusmap.models import Explainable, as_net, load_explainable_run
+from focusmap.models import Explainable, as_net, load_explainable_run, showing_of
 from focusmap.report import draw_scores, render_trust
 from focusmap.study import Cohort, Failure, Run, Samples, by_image, learnt_by_any, open_run, parts_of, read_images
 from focusmap.study.external import read_other, refuse_known_patients, rows_like
@@ -33,12 +33,13 @@ class ExplainResult:
 
 @dataclass(frozen=True)
 class _Member:
-    """One model, the rows that it explains into a folder, and those that it learnt from if they are known."""
+    """One model, the rows that it explains into a folder, those that it learnt from if known, and what is shown."""
 
     model: Explainable
     rows: Cohort
     train: Cohort | None
     folder: Path
+    showing: Showing
 
     def explained(self, boxes: Path | None) -> Explained:
         """Return the folder with what is known of lesions in its images, and in those of train."""
@@ -106,7 +107,9 @@ def _explain_images(run: Run, request: ExplainRequest, out: Path, options: RunOp
         raise InputError(f"{run.folder}: is a model of cases; give a label file that says which images are whose.")
     samples = read_images(run.folder, model.task, request.inputs, request.declaration)
     methods = _methods(model, request)
-    how = write.ExplainOptions(targets=request.targets, like=run.focus, progress=options.progress)
+    how = write.ExplainOptions(
+        targets=request.targets, like=run.focus, showing=showing_of(run.folder), progress=options.progress
+    )
     with write.whole(out):
         found = write.write_methods(model.explainable(), samples, out, methods, how)
         return ExplainResult(out, None, _write_failures(found.failures, out))
@@ -118,7 +121,7 @@ def _of_test_parts(run: Run, request: ExplainRequest, out: Path, options: RunOpt
     models = [load_explainable_run(part.run.folder, options.devices) for part in parts]
     folders = [out] if parts[0].run == run else [out / f"fold{k}" for k in range(len(parts))]
     return [
-        _Member(model, part.test, part.train, folder)
+        _Member(model, part.test, part.train, folder, showing_of(run.folder))
         for model, part, folder in zip(models, parts, folders, strict=True)
     ]
 
@@ -133,7 +136,7 @@ def _of_table(run: Run, request: ExplainRequest, out: Path, options: RunOptions)
     if model.views:
         rows = rows_like(run, rows)
         model.check(rows)
-    return _Member(model, rows, learnt_by_any(run), out)
+    return _Member(model, rows, learnt_by_any(run), out, showing_of(run.folder))
 
 
 def _methods(model: Explainable, request: ExplainRequest) -> tuple[str, ...]:
@@ -148,8 +151,9 @@ def _write(
     share = SHARE_DRAWN if explained.reference.exists else 1.0
     seconds = None if request.seconds is None else share * request.seconds
     how = write.ExplainOptions(
-        targets=request.targets, reference=explained.reference, seconds=seconds, progress=options.progress
-    )
+        targets=request.targets, reference=explained.reference, showing=member.showing, seconds=seconds,
+        progress=options.progress,
+    )  # fmt: skip
     rows = (
         member.rows
         if request.seconds is None

@@ -11,7 +11,17 @@ import pandas as pd
 from focusmap.basics import InputError, atomic, refuse_existing, write_csv, write_failures, write_table
 from focusmap.evaluation import Standings, answered, fill_template, read_template, standings_of
 from focusmap.figures import write_contact_sheet
-from focusmap.models import CHUNK, Predicted, Predictor, load_answering, needs_of, neighbours_of, ood_of, predict_chunks
+from focusmap.models import (
+    CHUNK,
+    Predicted,
+    Predictor,
+    load_answering,
+    needs_of,
+    neighbours_of,
+    ood_of,
+    predict_chunks,
+    showing_of,
+)
 from focusmap.report import alike_in_words, in_short, in_words, words_in
 from focusmap.study import Flags, Run, RunOptions, Samples, check_targets, count_rows, read_inputs
 from focusmap.verbs.requests import PredictRequest
@@ -74,10 +84,11 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
     if failures and request.out is not None:
         write_failures([failure.row for failure in samples.failures], request.out.with_name("failures.csv"))
     if request.overlay is not None and (view := model.explainable()):
-        from focusmap.heatmaps import overlay_answers
+        from focusmap.heatmaps import ExplainOptions, overlay_answers
 
         fresh = Samples.from_files(samples.rows, samples.files)
-        overlay_answers(view, fresh, request.overlay, Run(folder).focus, options.progress)
+        how = ExplainOptions(like=Run(folder).focus, showing=showing_of(folder), progress=options.progress)
+        overlay_answers(view, fresh, request.overlay, how)
         write_contact_sheet(request.overlay)
     return replace(answer, overlays=request.overlay, failures=failures)
 

@@ -7,7 +7,7 @@ import torch
 
 from focusmap.basics import InputError, Json, Reason, atomic_folder, is_table
 from focusmap.heatmaps import RECONSTRUCTION
-from focusmap.models import load_run_net
+from focusmap.models import load_run_net, showing_of
 from focusmap.segmentation import Drawn, Job, Member, lesions_of
 from focusmap.study import Cohort, Recipe, Run, RunOptions, open_run, read_images, read_recipe, read_study
 from focusmap.study.external import read_other, refuse_known_patients
@@ -50,7 +50,7 @@ def segment(folder: Path, request: SegmentRequest, options: RunOptions = RunOpti
         raise InputError(f"{folder}: holds an autoencoder; masks are drawn from the maps of a classifier.")
     lesions = lesions_of(view.card.task, request.targets, request.negatives)
     device = torch.device(choose_devices(options.devices).accelerator)
-    job = Job(_recipe_of(run, options), request.tune_on_masks, device, options.progress)
+    job = Job(_recipe_of(run, options), request.tune_on_masks, device, options.progress, showing_of(folder))
     with atomic_folder(out) as place:
         drawn = Drawn(place, request.method)
         drawn.draw(members, lesions, job)

@@ -7,8 +7,7 @@ const facts = JSON.parse(document.body.dataset.facts);
 const language = document.documentElement.lang.startsWith("zh") ? "zh" : "en";
 const $ = (id) => document.getElementById(id);
 const words = (key, values = {}) => told[key].replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
-// A label is called by its class alone where there is one target.
-const called = (label) => (facts.targets.length === 1 ? label.replace(`${facts.targets[0].name}=`, "") : label);
+const called = (label) => facts.names[facts.labels.indexOf(label)] ?? label;
 const round = (value, digits = 2) => (value === null || value === undefined ? "—" : value.toFixed(digits));
 
 function made(tag, attributes = {}, ...children) {
@@ -47,6 +46,29 @@ async function send(files) {
     }
     state.sending -= part.length;
     showList();
+  }
+  look();
+}
+
+// One case: cells by column, and its images with the view of each.
+async function sendCase(event) {
+  event.preventDefault();
+  const form = new FormData(), views = [], cells = {};
+  for (const field of event.target.querySelectorAll("[data-field]")) cells[field.dataset.field] = field.value.trim();
+  for (const input of event.target.querySelectorAll("[data-view]")) {
+    for (const file of input.files) {
+      form.append("files", file, file.name);
+      views.push(input.dataset.view);
+    }
+  }
+  form.append("cells", JSON.stringify(cells));
+  form.append("views", JSON.stringify(views));
+  try {
+    const sent = await asked("/api/cases", { method: "POST", body: form });
+    state.items.push(...sent.items);
+    choose(sent.items[0].id);
+  } catch (error) {
+    say(error.message);
   }
   look();
 }
@@ -214,7 +236,7 @@ function truths(target) {
 }
 
 function reader(item, target) {
-  if (target.kind === "continuous") return null;
+  if (target.kind === "continuous" || facts.form.fields) return null;
   const stored = item.corrected[target.name];
   const called = truths(target).find(([value]) => value === stored)?.[1];
   if (stored !== undefined && state.correcting !== target.name) {
@@ -254,17 +276,17 @@ function block(item, target) {
   const own = target.kind === "binary" ? first : facts.labels.indexOf(top.label);
   const isShown = target.classes.some((one) => facts.labels.indexOf(one.label) === state.label);
   const open = target.why === "unsure" && target.kind !== "binary" ? `: ${target.members.join(", ")}` : "";
-  const why = target.why ? made("span", { class: "small" }, `${words(`why_${target.why}`)}${open}`) : null;
+  const why = target.why ? made("span", { class: "small" }, `${told.why[target.why]}${open}`) : null;
   return made(
     "div",
     { class: isShown ? "target shown" : "target", "data-target": target.name },
     made("div", { class: "head" },
-      made("button", { class: "title", type: "button", title: words("map_of", { name: target.name }), onclick: () => pick(own) }, target.name),
-      target.kind === "continuous" || item.corrected[target.name] !== undefined ? null : made("button", { class: "link wrong", type: "button", onclick: () => correct(target.name) }, words("wrong"))),
+      made("button", { class: "title", type: "button", title: words("map_of", { name: called(facts.labels[own]) }), onclick: () => pick(own) }, target.kind === "binary" ? called(target.classes[0].label) : target.name),
+      target.kind === "continuous" || facts.form.fields || item.corrected[target.name] !== undefined ? null : made("button", { class: "link wrong", type: "button", onclick: () => correct(target.name) }, words("wrong"))),
     made("div", { class: `said ${["yes", "no", "none", "unsure"].includes(target.answer) ? target.answer : "class"}` }, inWord(target)),
     why,
     ...(target.why === "unlike" ? [] : numbers(target)),
-    made("span", { class: "small" }, tested(target)),
+    target.why === "unjudged" ? null : made("span", { class: "small" }, tested(target)),
     reader(item, target),
   );
 }
@@ -330,7 +352,8 @@ function usualLabel(item) {
 
 function showImage() {
   const item = chosen();
-  $("view").hidden = !item || item.state !== "answered";
+  $("view").hidden = !item || item.state !== "answered" || !item.answer.image;
+  document.body.classList.toggle("unseen", Boolean(item) && item.state === "answered" && !item.answer.image);
   if ($("view").hidden) return;
   const key = `${item.id}`;
   if (key !== state.shownKey) {
@@ -339,14 +362,14 @@ function showImage() {
     $("label").value = String(state.label);
     viewer.open(item);
     const depth = item.answer.image.shape[0];
-    $("slice-field").hidden = $("plane-field").hidden = depth === 1;
+    $("slice-field").hidden = depth === 1;
+    $("slice-field").firstChild.textContent = `${words(item.answer.image.views === undefined ? "slice" : "image")} `;
+    $("plane-field").hidden = depth === 1 || item.answer.image.views !== undefined;
     $("plane").value = "0";
     setSlices(0, Math.floor(depth / 2));
     showAnswer();
   }
-  // What is unlike the training images gets no map either: it would point at something.
-  const unlike = item.answer.unlike !== "";
-  const drawn = item.maps.state === "drawn" && !unlike ? item.maps.labels[state.label] : null;
+  const drawn = item.maps.state === "drawn" ? item.maps.labels[state.label] : null;
   viewer.layers({ label: drawn?.has_evidence ? state.label : null, mask: lesionOf(item), item });
   $("mapped").hidden = !facts.methods.length;
   $("caption").textContent = caption(item, drawn);
@@ -357,24 +380,36 @@ function showImage() {
   $("overlay").setAttribute("aria-label", $("caption").textContent);
 }
 
-// The place among the lesions of the label that is shown; null where no mask is asked for or there is none.
+function isMaskAsked(item) {
+  return $("mask").getAttribute("aria-pressed") === "true" && item.mask.state === "drawn";
+}
+
+// The place among the lesions of the label that is shown; null where no mask is asked for, there is none, or it is withheld.
 function lesionOf(item) {
-  if ($("mask").getAttribute("aria-pressed") !== "true" || item.mask.state !== "drawn") return null;
+  if (!isMaskAsked(item)) return null;
   const place = item.mask.lesions.findIndex((one) => one.target === facts.labels[state.label]);
-  return place < 0 || Number(item.mask.lesions[place].n_pixels) === 0 ? null : place;
+  const found = item.mask.lesions[place];
+  return !found || found.shown !== "yes" || Number(found.n_pixels) === 0 ? null : place;
+}
+
+function maskCaption(item) {
+  if (!isMaskAsked(item) || lesionOf(item) !== null) return "";
+  const found = item.mask.lesions.find((one) => one.target === facts.labels[state.label]);
+  return found && found.shown !== "yes" ? words("mask_withheld", { why: told.why[found.shown] }) : words("no_mask");
 }
 
 function caption(item, drawn) {
-  const asked = $("mask").getAttribute("aria-pressed") === "true" && item.mask.state === "drawn";
-  const none = asked && lesionOf(item) === null ? `${language === "zh" ? "。" : ". "}${words("no_mask")}` : "";
-  return mapCaption(item, drawn) + none;
+  const note = drawn?.has_evidence ? facts.maps_note : "";
+  const said = [mapCaption(item, drawn), note, maskCaption(item)].filter(Boolean);
+  return said.length === 1 ? said[0] : said.map((one) => (/[.…。]$/.test(one) ? one : `${one}${language === "zh" ? "。" : "."}`)).join(" ");
 }
 
 function mapCaption(item, drawn) {
-  if (item.answer.unlike) return words("unlike");
   const name = called(facts.labels[state.label]);
   if (item.maps.state === "drawing" || item.maps.state === "none") return words("drawing");
   if (item.maps.state === "failed") return words("map_failed");
+  // Of what is unlike the training images, or was not better than guessing, a map would point at something.
+  if (drawn.why) return words("map_withheld", { name, why: told.why[drawn.why] });
   return drawn.has_evidence ? words("map_of", { name }) : `${words("map_of", { name })}${language === "zh" ? "。" : ". "}${words("no_map")}`;
 }
 
@@ -383,7 +418,8 @@ function setSlices(plane, position) {
   $("slice").max = String(shape[plane] - 1);
   $("slice").value = String(position);
   viewer.slice(plane, position);
-  $("slice-number").textContent = `${position + 1} / ${shape[plane]}`;
+  const view = chosen().answer.image.views?.[position];
+  $("slice-number").textContent = `${view ? `${view}, ` : ""}${position + 1} / ${shape[plane]}`;
 }
 
 function showNumbers() {
@@ -432,6 +468,7 @@ function step(by) {
 function wire() {
   facts.labels.forEach((label, k) => $("label").append(made("option", { value: String(k) }, called(label))));
   facts.methods.forEach((method) => $("method").append(made("option", { value: method }, method)));
+  $("label").closest("label").hidden = facts.labels.length < 2;
   $("method-field").hidden = facts.methods.length < 2;
   $("label").addEventListener("change", () => pick(Number($("label").value)));
   $("method").addEventListener("change", async () => {
@@ -439,11 +476,13 @@ function wire() {
     await asked(`/api/items/${state.chosen}/maps`, { method: "POST", body, headers: { "content-type": "application/json" } }).catch((error) => say(error.message));
     look();
   });
+  $("case")?.addEventListener("submit", sendCase);
   for (const id of ["files", "folder"]) $(id).addEventListener("change", (event) => { send(event.target.files); event.target.value = ""; });
   for (const name of ["dragover", "dragenter"]) document.addEventListener(name, (event) => { event.preventDefault(); $("drop").classList.add("over"); });
   for (const name of ["dragleave", "drop"]) document.addEventListener(name, () => $("drop").classList.remove("over"));
   document.addEventListener("drop", async (event) => {
     event.preventDefault();
+    if (facts.form.fields) return;
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
     send(entries.length ? await filesOf(entries) : event.dataTransfer.files);
   });
