@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from focusmap.basics import InputError
 from focusmap.evaluation import Explained, Reference, score_maps
 from focusmap.evaluation.localisation.summary import ScoreOptions
-from focusmap.heatmaps.map_files import INDEX_COLUMNS, Item, MapNames, read_map, read_scale, write_map, write_scale
+from focusmap.heatmaps.map_files import INDEX_COLUMNS, Item, MapNames, read_scale, write_map, write_scale
 from focusmap.heatmaps.methods import METHODS
 from focusmap.heatmaps.view import predicted_labels
 from focusmap.heatmaps.write import ExplainOptions
+from focusmap.images import read_map
 from focusmap.models import Model
 from focusmap.nets import FocusNet
 from focusmap.study import Target, Task, read_cohort

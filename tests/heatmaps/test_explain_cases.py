@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from focusmap.heatmaps.map_files import CASE_COLUMNS, INDEX_COLUMNS, read_map
+from focusmap.heatmaps.map_files import CASE_COLUMNS, INDEX_COLUMNS
 from focusmap.heatmaps.write import ExplainOptions
+from focusmap.images import read_map
 from focusmap.models.cases import NET, CaseModel, mean_of_cases
 from focusmap.nets import CaseArchitecture, CaseBackbone, FocusNet
 from focusmap.nets.cases import Encoder

@@ -15,9 +15,10 @@ from focusmap.basics import InputError
 from focusmap.evaluation import Explained, FrozenThresholds, MapOnMask, MapThreshold, Reference, score_maps
 from focusmap.evaluation.localisation.measures import iou_at
 from focusmap.evaluation.localisation.summary import ScoreOptions
-from focusmap.heatmaps.map_files import Item, read_map
+from focusmap.heatmaps.map_files import Item
 from focusmap.heatmaps.methods import choose_method
 from focusmap.heatmaps.write import ExplainOptions
+from focusmap.images import read_map
 from focusmap.models import Model, load_model, read_card
 from focusmap.models.ensemble import combine
 from focusmap.models.folder import save_model

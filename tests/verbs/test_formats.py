@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 from focusmap.cli import main
-from focusmap.heatmaps.map_files import read_map
-from focusmap.images import read_image, read_mask
+from focusmap.images import read_image, read_map, read_mask
 from support.options import QUICK
 from support.studies import phantom_study
 

@@ -7,7 +7,6 @@ from typing import cast
 
 from focusmap import evaluation, models, study
 from focusmap.basics import Json, Reason, read_json, read_notes, read_reason
-from focusmap.cli.show_study import did_you_mean
 
 SHOWN_FAILURES = 10
 # More than so many have their metrics in the report alone.
@@ -165,7 +164,7 @@ def print_scores(scores: Mapping[str, "Json"] | None) -> None:
         print(f"masks of the tuning set used to choose the thresholds of the maps: {scores['masks_used_for_tuning']}")
     unmatched = cast(list[str], scores.get("boxes_unmatched") or [])
     if unmatched:
-        meant = did_you_mean(cast(Mapping[str, str], scores.get("boxes_nearest") or {}))
+        meant = evaluation.did_you_mean(cast(Mapping[str, str], scores.get("boxes_nearest") or {}))
         print(f"note: boxes of {', '.join(unmatched)} were excluded: no label has this name{meant}", file=sys.stderr)
 
 

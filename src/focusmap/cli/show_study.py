@@ -5,7 +5,7 @@ The progress line goes to stderr with an estimate of the time left; where stderr
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from focusmap import evaluation, models, study
@@ -132,16 +132,6 @@ def boxes_in_words(cohort: "study.Cohort") -> str:
     if cohort.study.boxes_file is None or not cohort.has_images:
         return ""
     return evaluation.read_boxes(cohort.study.boxes_file, cohort).in_words()
-
-
-def did_you_mean(nearest: Mapping[str, str]) -> str:
-    """Return a question after the labels that come near to names which are none; empty where there are none.
-
-    >>> did_you_mean({"Infiltrate": "Infiltration"})
-    ". Did you mean 'Infiltration'?"
-    """
-    names = dict.fromkeys(map(repr, nearest.values()))
-    return f". Did you mean {', '.join(names)}?" if names else ""
 
 
 def print_cases(cohort: "study.Cohort", recipe: "study.Recipe") -> None:

@@ -44,6 +44,7 @@ from .localisation.measures import kept_at_thresholds as kept_at_thresholds
 from .localisation.measures import threshold_by_evidence as threshold_by_evidence
 from .localisation.measures import threshold_by_masks as threshold_by_masks
 from .localisation.reference import Reference as Reference
+from .localisation.reference import did_you_mean as did_you_mean
 from .localisation.reference import lesion_boxes as lesion_boxes
 from .localisation.reference import read_boxes as read_boxes
 from .localisation.reference import reference_of as reference_of

@@ -65,19 +65,13 @@ def confident_class(probabilities: np.ndarray, given: np.ndarray) -> np.ndarray:
     return np.where(reached.any(axis=1), np.where(reached, probabilities, -1.0).argmax(axis=1), -1)
 
 
-def confident_joint(probabilities: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """Return ``(K, K) int``: how many rows are given the class of a row and confidently are of that of the column."""
-    n, found = probabilities.shape[1], confident_class(probabilities, given)
-    return np.bincount((given * n + found)[found >= 0], minlength=n * n).reshape(n, n)
-
-
 def suspects(probabilities: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return which rows are confidently of another class than given, the most doubtful first, and of which class."""
-    found = confident_class(probabilities, given)
-    rows = np.flatnonzero((found >= 0) & (found != given))
-    margins = probabilities[rows, given[rows]] - probabilities[rows, found[rows]]
+    confident = confident_class(probabilities, given)
+    rows = np.flatnonzero((confident >= 0) & (confident != given))
+    margins = probabilities[rows, given[rows]] - probabilities[rows, confident[rows]]
     order = rows[np.argsort(margins, kind="stable")]
-    return order, found[order]
+    return order, confident[order]
 
 
 def doubts(task: Task, probabilities: np.ndarray, truth: np.ndarray) -> list[Doubt]:

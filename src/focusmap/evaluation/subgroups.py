@@ -56,8 +56,8 @@ def subgroups(
         names = named_groups(cells)
         for name in _in_order(names):
             head: dict[str, Json] = {"column": column, "group": str(name)}
-            rows += [{**head, **row} for row in _of(predictions, truth, names == name, options)]
-    return _held(rows)
+            rows += [{**head, **row} for row in _rows_of_group(predictions, truth, names == name, options)]
+    return _adjusted(rows)
 
 
 def named_groups(cells: Sequence[str]) -> np.ndarray:
@@ -107,7 +107,7 @@ def smallest_judged(rows: Iterable[Mapping[str, Json]]) -> tuple[str, int] | Non
     return f"{least['column']}={least['group']}", int(str(least["n_patients"]))
 
 
-def _of(
+def _rows_of_group(
     predictions: Predictions, truth: np.ndarray, inside: np.ndarray, options: EvaluationOptions
 ) -> list[dict[str, Json]]:
     """Return what the images of a group reach, and by how much that is not what the others reach."""
@@ -142,7 +142,7 @@ def _gaps_by_chance(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return by target and metric the gaps of groups of as many patients, drawn by lot.
 
-    None where a patient has images within the group and outside of it.
+    Empty where a patient has images within the group and outside of it.
     """
     clusters = resampling.clusters
     of_group = (clusters.sums(inside[:, None])[0] > 0).astype(np.float64)
@@ -180,8 +180,8 @@ def _gap(group: Distribution, rest: Distribution, units: int, by_chance: np.ndar
     return {"gap": {"value": interval.value, "low": interval.low, "high": interval.high}, "p": p}
 
 
-def _held(rows: Sequence[Mapping[str, Json]]) -> list[dict[str, Json]]:
-    """Return the rows with p values held for their number; the two groups of a column are one comparison."""
+def _adjusted(rows: Sequence[Mapping[str, Json]]) -> list[dict[str, Json]]:
+    """Return the rows with p values adjusted for their number; the two groups of a column are one comparison."""
     groups: dict[Json, set[Json]] = {}
     for row in rows:
         groups.setdefault(row["column"], set()).add(row["group"])
@@ -191,8 +191,8 @@ def _held(rows: Sequence[Mapping[str, Json]]) -> list[dict[str, Json]]:
 
     looks = {look(row): p for row in rows if isinstance(p := row["p"], float)}
     adjusted = dict(zip(looks, holm(list(looks.values())), strict=True))
-    found = []
+    judged = []
     for row in rows:
-        held = None if row["p"] is None else adjusted[look(row)]
-        found.append({**row, "p_adjusted": held, "is_beyond_chance": held is not None and held < BEYOND_CHANCE})
-    return found
+        p = None if row["p"] is None else adjusted[look(row)]
+        judged.append({**row, "p_adjusted": p, "is_beyond_chance": p is not None and p < BEYOND_CHANCE})
+    return judged

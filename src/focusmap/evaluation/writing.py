@@ -34,14 +34,12 @@ def pr_points(positive: np.ndarray, score: np.ndarray) -> dict[str, np.ndarray]:
     return {"recall": formulas.ratio(tp, tp[-1:]), "precision": formulas.ratio(tp, tp + fp)}
 
 
-def calibration_bins(truth: np.ndarray, probability: np.ndarray, n_bins: int = 10) -> dict[str, np.ndarray]:
+def calibration_bins(truth: np.ndarray, probability: np.ndarray) -> dict[str, np.ndarray]:
     """Return ``mean_predicted``, ``observed`` (share positive) and ``n`` of the equal-mass bins that are not empty."""
-    bins = formulas.calibration_bins(probability, n_bins)
-    n, predicted, observed = (
-        np.bincount(bins, weights=w, minlength=n_bins) for w in (np.ones(len(bins)), probability, truth)
-    )
-    held = n > 0
-    return {"mean_predicted": predicted[held] / n[held], "observed": observed[held] / n[held], "n": n[held]}
+    bins = formulas.calibration_bins(probability)
+    n, predicted, observed = (np.bincount(bins, weights=w) for w in (np.ones(len(bins)), probability, truth))
+    filled = n > 0
+    return {"mean_predicted": predicted[filled] / n[filled], "observed": observed[filled] / n[filled], "n": n[filled]}
 
 
 def curves(predictions: Predictions, truth: np.ndarray) -> dict[str, Json]:

@@ -276,13 +276,13 @@ def sensitivity_n(removals: Removals, maps: Tensor) -> Tensor:
     return torch.where(spread > 0, (predicted * lost).sum(dim=0) / spread, torch.nan).clamp(-1, 1)
 
 
-def squares(batch: Tensor, n_draws: int, seed: int = 0, share: float = SQUARE) -> Iterator[Perturbation]:
+def squares(batch: Tensor, n_draws: int, seed: int = 0) -> Iterator[Perturbation]:
     """Yield images without one square of a quarter of each side, at a random place (Yeh et al. 2019, section 4)."""
     generator = torch.Generator().manual_seed(seed)
     for _ in range(n_draws):
         hidden = torch.ones(len(batch), *batch.shape[2:], dtype=torch.bool)
         for axis, side in enumerate(batch.shape[2:]):
-            width = max(round(share * side), 1)
+            width = max(round(SQUARE * side), 1)
             start = torch.randint(side - width + 1, (len(batch), 1), generator=generator)
             places = torch.arange(side)
             within = (places >= start) & (places < start + width)

@@ -234,10 +234,9 @@ def max_sensitivity(
     explain: Callable[[torch.Tensor], torch.Tensor],
     batch: torch.Tensor,
     radius: float = NOISE_RADIUS,
-    n_draws: int = N_DRAWS,
     seed: int = 0,
 ) -> torch.Tensor:
-    """Return max ||M(x + d) - M(x)|| / ||M(x)|| over uniform random |d| <= `radius` (Yeh et al. 2019, definition 3).
+    """Return max ||M(x + d) - M(x)|| / ||M(x)|| over ten random |d| <= `radius` (Yeh et al. 2019, definition 3).
 
     Parameters
     ----------
@@ -259,7 +258,7 @@ def max_sensitivity(
     generator = torch.Generator().manual_seed(seed)
     maps = explain(batch).flatten(1)
     greatest = maps.new_zeros(len(maps))
-    for _ in range(n_draws):
+    for _ in range(N_DRAWS):
         step = radius * (2 * torch.rand(batch.shape, generator=generator) - 1).to(batch)
         change = (explain(batch + step).flatten(1) - maps).norm(dim=1)
         greatest = torch.maximum(greatest, change)

@@ -102,10 +102,14 @@ def draw_overlay(path: Path, overlay: Overlay) -> None:
     The frame is drawn by matplotlib once a scale and kept; images and captions are pasted in, since explaining
     a cohort draws hundreds of overlays.
     """
-    sheet = overlay_image(overlay)
+    # zlib's lowest level: three times as fast as the usual one, and 15 % larger.
+    save_png(overlay_image(overlay), path, level=1)
+
+
+def save_png(image: Image.Image, path: Path, level: int) -> None:
+    """Write an image as PNG, packed at a level of zlib's; whole or not at all."""
     with atomic(path) as temporary:
-        # zlib's lowest level: three times as fast as the usual one, and 15 % larger.
-        sheet.save(temporary, format="png", compress_level=1)
+        image.save(temporary, format="png", compress_level=level)
 
 
 def overlay_image(overlay: Overlay) -> Image.Image:
@@ -116,10 +120,10 @@ def overlay_image(overlay: Overlay) -> Image.Image:
     outlined = overlay.outline is not None and bool(overlay.outline.any())
     with _DRAWING:
         sheet = _frame(layout, scale, outlined).copy()
-    sheet.paste(_as_image(shown), layout.corner(0))
+    sheet.paste(as_image(shown), layout.corner(0))
     if scale is not None and overlay.heat_map is not None:
         shown = blend(shown, _resized_map(overlay.heat_map, layout.image), overlay.vmax)
-    second = _as_image(shown)
+    second = as_image(shown)
     if outlined and overlay.outline is not None:
         _draw_outline(second, overlay.outline)
     sheet.paste(second, layout.corner(1))
@@ -199,14 +203,15 @@ def _opacity() -> np.ndarray:
     return np.asarray(ramp * OPACITY, dtype=np.float32)
 
 
-def _as_image(colour: np.ndarray) -> Image.Image:
+def as_image(colour: np.ndarray) -> Image.Image:
+    """Return ``(rows, columns, 3)`` between 0 and 1 as an image of 8 bits."""
     return Image.fromarray(np.rint(colour * 255).astype(np.uint8))
 
 
 def _resized_image(shown: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     # Nearest: the pixels of a small image are shown as they are.
     how = Image.Resampling.NEAREST if max(shown.shape) < LONG / 2 else Image.Resampling.BILINEAR
-    return np.asarray(_as_image(shown).resize(size, how), dtype=np.float32) / np.float32(255)
+    return np.asarray(as_image(shown).resize(size, how), dtype=np.float32) / np.float32(255)
 
 
 def _resized_map(heat_map: np.ndarray, size: tuple[int, int]) -> np.ndarray:

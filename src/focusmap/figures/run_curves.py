@@ -221,12 +221,8 @@ def _draw_bars(axes: "Axes", rows: Sequence[ScoreRow], key: str) -> None:
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0, labelsize=style.SMALL, labelcolor=style.INK)
     metrics = [branch(row.scores, key) for row in rows]
-    values, low, high = (_series(metrics, name) for name in ("value", "low", "high"))
+    values, low, high = (series([metric.get(name) for metric in metrics]) for name in ("value", "low", "high"))
     places = np.arange(len(rows))
     colours = [BASELINE_COLOUR if row.is_baseline else style.NEGATIVE for row in rows]
     axes.barh(places, np.nan_to_num(values), height=0.62, color=colours)
     axes.hlines(places, low, high, color=style.INK, linewidth=1.4)
-
-
-def _series(metrics: Sequence[Mapping[str, Json]], name: str) -> np.ndarray:
-    return np.array([np.nan if (x := number(metric.get(name))) is None else x for metric in metrics])

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from focusmap.basics import atomic, read_table
-from focusmap.figures.overlays import as_shown, blend, part_of
-from focusmap.figures.style import INK, MUTED, fitted, font
+from focusmap.basics import read_table
+from focusmap.figures.overlays import as_image, as_shown, blend, part_of, save_png
+from focusmap.figures.style import INK, fitted, font
 
 TILE, GAP, WORDS, COLUMNS = 150, 10, 22, 6
 MOST_TILES = 120
@@ -25,9 +25,7 @@ class Tile:
 
 def write_sheet(path: Path, tiles: Sequence[Tile], columns: int = COLUMNS) -> None:
     """Write a PNG of the tiles, as `sheet_of` lays them."""
-    sheet = sheet_of(tiles, columns)
-    with atomic(path) as temporary:
-        sheet.save(temporary, format="png", compress_level=3)
+    save_png(sheet_of(tiles, columns), path, level=3)
 
 
 def write_contact_sheet(folder: Path) -> Path | None:
@@ -66,15 +64,14 @@ def sheet_of(tiles: Sequence[Tile], columns: int = COLUMNS, side: int = TILE) ->
 
 def write_thumbnail(path: Path, image: np.ndarray, longest: int) -> None:
     """Write a PNG of one image, ``(rows, columns)`` or ``(3, rows, columns)``, no side above `longest` pixels."""
-    shown = Image.fromarray(np.rint(as_shown(image) * 255).astype(np.uint8))
+    shown = as_image(as_shown(image))
     shown.thumbnail((longest, longest))
-    with atomic(path) as temporary:
-        shown.save(temporary, format="png", compress_level=3)
+    save_png(shown, path, level=3)
 
 
 def _place(sheet: Image.Image, tile: Tile, corner: tuple[int, int], side: int) -> None:
     left, top = corner
-    image = Image.fromarray(np.rint(as_shown(tile.image) * 255).astype(np.uint8))
+    image = as_image(as_shown(tile.image))
     scale = side / max(image.size)
     small = max(round(image.width * scale), 1), max(round(image.height * scale), 1)
     how = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.BILINEAR
@@ -82,8 +79,7 @@ def _place(sheet: Image.Image, tile: Tile, corner: tuple[int, int], side: int) -
     draw.rectangle((left - 1, top - 1, left + side, top + side), outline="#e4e8ec")
     sheet.paste(image.resize(small, how), (left + (side - small[0]) // 2, top + (side - small[1]) // 2))
     letters = font(9.5, tile.caption)
-    caption = fitted(tile.caption, side, letters)
-    draw.text((left, top + side + 5), caption, fill=INK if tile.caption else MUTED, font=letters)
+    draw.text((left, top + side + 5), fitted(tile.caption, side, letters), fill=INK, font=letters)
 
 
 N_MONTAGE, N_ACROSS = 12, 4
@@ -152,15 +148,14 @@ def write_strip(path: Path, strip: SliceStrip) -> None:
         ImageDraw.Draw(sheet).text(
             (6, k * height + 4), str(number), fill="#ffffff", font=font(NUMBER_HEIGHT, str(number))
         )
-    with atomic(path) as temporary:
-        sheet.save(temporary, format="png", compress_level=1)
+    save_png(sheet, path, level=1)
 
 
 def _image(image: np.ndarray, heat_map: np.ndarray | None, vmax: float, size: tuple[int, int]) -> Image.Image:
     shown = as_shown(image)
     if heat_map is not None:
         shown = blend(shown, heat_map, vmax)
-    return Image.fromarray(np.rint(shown * 255).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
+    return as_image(shown).resize(size, Image.Resampling.BILINEAR)
 
 
 # Of Okabe and Ito, between 0 and 1: what was drawn, and what is true.
@@ -194,8 +189,7 @@ def draw_cases(path: Path, cases: Sequence[DrawnCase]) -> None:
     below = [Tile(outlined(case), "") for case in cases]
     sheet = sheet_of([*above, *below], columns=len(cases), side=CASE_SIDE)
     _add_legend(sheet, LEGEND if any(case.truth is not None for case in cases) else {OF_DRAWN: DRAWN})
-    with atomic(path) as temporary:
-        sheet.save(temporary, format="png", compress_level=3)
+    save_png(sheet, path, level=3)
 
 
 def _add_legend(sheet: Image.Image, legend: Mapping[str, np.ndarray]) -> None:

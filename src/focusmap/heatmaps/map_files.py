@@ -27,11 +27,6 @@ from focusmap.heatmaps.methods import FOCUS, Unit, method_of, unit_of
 from focusmap.images import KEY, Image, read_image, read_map, shown_stack
 from focusmap.study import Batch
 
-__all__ = [
-    "CASE_COLUMNS", "INDEX_COLUMNS", "KEY", "Item", "MapNames", "MapRow", "file_name", "items_of", "read_map",
-    "tabulate", "write_binary", "write_map",
-]  # fmt: skip
-
 INDEX_COLUMNS = [
     "image_id", "path", "target", "probability", "method", "map", "overlay", "has_evidence", "evidence", "predicted",
     "binary", "slices", "n_slices", "strongest", "shown",

@@ -178,21 +178,15 @@ def build_net(architecture: Architecture, weights: str = "none", seed: int = 0) 
 
 
 def _make(architecture: Architecture, file: Path | None) -> focus_net.FocusNet:
-    if decoders.split_model(architecture.model)[1] == decoders.AUTOENCODER:
+    model, channels, n_logits = architecture.model, architecture.channels, architecture.n_logits
+    decoder = decoders.split_model(model)[1]
+    if decoder == decoders.AUTOENCODER:
         return _autoencoder(architecture, file)
-    if decoders.split_model(architecture.model)[1] in (decoders.PROBE, decoders.SLICES):
-        return _probe_net(architecture, file)
-    return _focus_net(architecture, file) if architecture.has_focus else _plain_net(architecture, file)
-
-
-def _plain_net(architecture: Architecture, file: Path | None) -> focus_net.FocusNet:
-    return focus_net.FocusNet(
-        *backbones.build_backbone(architecture.model, architecture.channels, file), architecture.n_logits
-    )
-
-
-def _probe_net(architecture: Architecture, file: Path | None) -> LevelsNet:
-    return LevelsNet(build_levels(architecture.model, architecture.channels, file), architecture.n_logits)
+    if decoder in (decoders.PROBE, decoders.SLICES):
+        return LevelsNet(build_levels(model, channels, file), n_logits)
+    if decoder:
+        return _focus_net(architecture, file)
+    return focus_net.FocusNet(*backbones.build_backbone(model, channels, file), n_logits)
 
 
 def _autoencoder(architecture: Architecture, file: Path | None) -> focus_net.FocusNet:

@@ -78,7 +78,7 @@ def backbone_of(net: FocusNet) -> CaseBackbone:
 
 @torch.no_grad()
 def take_apart(net: FocusNet, case: CaseBatch) -> tuple[Tensor, list[ImageInCase]]:
-    """Return what a net sees in one case, ``(1, V * (K + 1))`` as `CaseBackbone.look` has it, and its images' nets.
+    """Return what a net sees in one case, ``(1, V * (K + 1))`` as `CaseBackbone.encode` has it, and its images' nets.
 
     >>> from focusmap.nets.cases import CaseArchitecture, build_case_net
     >>> net = build_case_net(CaseArchitecture("small-residual", 1, 2, views=("pre", "post"))).eval()

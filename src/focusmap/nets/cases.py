@@ -285,7 +285,7 @@ class CaseBackbone(nn.Module):
         return nn.functional.pad(pooled, (view * width, (self.n_views - view) * width - self.n_features))
 
     def fused(self, encoded: Tensor, rows: Tensor) -> Tensor:
-        """Return features ``(N, Z, 1, 1)`` of what `look` gave and the table's rows ``(N, K)``."""
+        """Return features ``(N, Z, 1, 1)`` of what `encode` gave and the table's rows ``(N, K)``."""
         if self.table is not None and self.fusion is not None:
             encoded = self.fusion(encoded, self.table(rows).flatten(1))
         return encoded[:, :, None, None]

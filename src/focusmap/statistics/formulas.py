@@ -5,6 +5,9 @@ All arrays end in an axis of b resamples. Higher is better except for errors and
 
 import numpy as np
 
+N_BINS = 10
+"""Of the calibration."""
+
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """Return numerator / denominator, NaN where the denominator is not positive.
@@ -111,23 +114,23 @@ def _spread(squares: np.ndarray, total: np.ndarray, n: np.ndarray) -> np.ndarray
     return np.where(spread > 1e-12 * squares, spread, 0.0)
 
 
-def calibration_bins(probability: np.ndarray, n_bins: int = 10) -> np.ndarray:
-    """Return ``(N,) int``, the bin of each probability among `n_bins` of equal mass; equal ones share a bin.
+def calibration_bins(probability: np.ndarray) -> np.ndarray:
+    """Return ``(N,) int``, the bin of each probability among `N_BINS` of equal mass; equal ones share a bin.
 
-    >>> calibration_bins(np.array([0.1, 0.2, 0.9, 0.9]), 2)
-    array([0, 0, 1, 1])
+    >>> calibration_bins(np.array([0.1, 0.2, 0.9, 0.9]))
+    array([1, 3, 7, 7])
     """
     ordered = np.sort(probability)
     left, right = (np.searchsorted(ordered, probability, side=side) for side in ("left", "right"))
     middle = (left + right) / 2
-    return np.minimum(middle * n_bins / max(len(probability), 1), n_bins - 1).astype(int)
+    return np.minimum(middle * N_BINS / max(len(probability), 1), N_BINS - 1).astype(int)
 
 
-def calibration_gaps(outcome: np.ndarray, probability: np.ndarray, n_bins: int = 10) -> np.ndarray:
-    """Return ``(N, n_bins)``: outcome - probability in the column of the image's bin, 0 elsewhere.
+def calibration_gaps(outcome: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Return ``(N, N_BINS)``: outcome - probability in the column of the image's bin, 0 elsewhere.
 
     The expected calibration error is the sum over bins of the absolute column sums, divided by N (Naeini et al.,
     AAAI 2015; equal-mass bins).
     """
-    bins = calibration_bins(probability, n_bins)
-    return np.where(bins[:, None] == np.arange(n_bins), (outcome - probability)[:, None], 0.0)
+    bins = calibration_bins(probability)
+    return np.where(bins[:, None] == np.arange(N_BINS), (outcome - probability)[:, None], 0.0)

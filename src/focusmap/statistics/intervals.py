@@ -244,7 +244,7 @@ def pair_units(truth: np.ndarray, clusters: Clusters) -> int:
     return min(clusters.count(truth >= 0.5), clusters.count(truth < 0.5))
 
 
-def wilson(n_successes: float, n: float, z: float = Z) -> Interval:
+def wilson(n_successes: float, n: float) -> Interval:
     """Return a proportion with Wilson's score interval (Wilson, JASA 22 (1927), 209-212); counts may be effective ones.
 
     >>> interval = wilson(8, 10)
@@ -253,9 +253,9 @@ def wilson(n_successes: float, n: float, z: float = Z) -> Interval:
     """
     if n == 0:
         return Interval.undefined(Reason("no-observation"), "Wilson")
-    share, shrink = n_successes / n, 1 + z**2 / n
-    centre = (share + z**2 / (2 * n)) / shrink
-    margin = z / shrink * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
+    share, shrink = n_successes / n, 1 + Z**2 / n
+    centre = (share + Z**2 / (2 * n)) / shrink
+    margin = Z / shrink * (share * (1 - share) / n + Z**2 / (4 * n**2)) ** 0.5
     # At the ends a limit is exactly 0 or 1, but for rounding.
     low = centre - margin if n_successes else 0.0
     high = centre + margin if n_successes < n else 1.0

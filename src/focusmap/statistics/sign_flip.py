@@ -11,6 +11,8 @@ import numpy as np
 from focusmap.basics import Json
 
 MOST_EXACT = 16
+# Signs that are drawn where there are too many to try all.
+N_DRAWS = 20_000
 BLOCK = 4096
 # Sums that differ by rounding alone are equal.
 TOLERANCE = 1e-12
@@ -33,16 +35,17 @@ class SignFlip:
         return {"p": self.p, "n": self.n, "n_signs": self.n_signs, "exact": self.is_exact}
 
 
-def sign_flip_test(differences: np.ndarray, n_draws: int = 20_000, seed: int = 0) -> SignFlip:
+def sign_flip_test(differences: np.ndarray) -> SignFlip:
     """Return the share of all signs that give a mean as far from 0 as the one that was found (Fisher 1935, section 21).
+
+    Where n is above `MOST_EXACT`, `N_DRAWS` signs are drawn, always the same, and those that were found count as one
+    more (Phipson and Smyth 2010).
 
     Parameters
     ----------
     differences
         ``(n,)``, one an independent unit such as a patient; n of at least 1. Their distribution under the null
         hypothesis is symmetric about 0.
-    n_draws, seed
-        Signs that are drawn where n is above `MOST_EXACT`; the signs found count as one more (Phipson and Smyth 2010).
 
     >>> sign_flip_test(np.array([1.0, 2.0, 3.0])).p
     0.25
@@ -50,7 +53,7 @@ def sign_flip_test(differences: np.ndarray, n_draws: int = 20_000, seed: int = 0
     n = len(differences)
     observed = abs(float(differences.sum()))
     is_exact = n <= MOST_EXACT
-    n_signs, rng = (2**n if is_exact else n_draws), np.random.default_rng(seed)
+    n_signs, rng = (2**n if is_exact else N_DRAWS), np.random.default_rng(0)
     n_as_far = 0
     for start in range(0, n_signs, BLOCK):
         numbers = np.arange(start, min(start + BLOCK, n_signs))

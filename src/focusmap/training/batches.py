@@ -47,8 +47,7 @@ class CaseInputs:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Say how another process gets this: images on a disk are opened there, not sent."""
-        folder = self.store.folder
-        store = folder if (folder / SIDECAR).is_file() else self.store
+        store = _folder_or_store(self.store)
         return _reopened_cases, (self.image_ids, store, self.images, self.views, self.starts, self.values)
 
     @cached_property
@@ -82,6 +81,10 @@ class CaseInputs:
     def batches(self, rows: np.ndarray, n_images: int) -> Iterator[np.ndarray]:
         """Return `rows` in turn, as many together as have `n_images` at most; a larger case comes alone."""
         return (rows[start:stop] for start, stop in split_by_size(self.sizes(rows), n_images))
+
+
+def _folder_or_store(store: "Store") -> "Store | Path":
+    return store.folder if (store.folder / SIDECAR).is_file() else store
 
 
 def _reopened_cases(image_ids: tuple[str, ...], store: "Store | Path", *rest: np.ndarray) -> CaseInputs:
@@ -158,17 +161,11 @@ class TrainingData:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Say how another process gets this: images on a disk are opened there, not sent."""
-        return _reopened, (_place(self.store), self.task, self.train, self.tune)
-
-
-def _place(store: "Inputs") -> "Inputs | Path":
-    is_opened_elsewhere = not isinstance(store, EncodedTable | CaseInputs) and (store.folder / SIDECAR).is_file()
-    return store.folder if is_opened_elsewhere else store  # type: ignore[union-attr]
+        store = self.store if isinstance(self.store, EncodedTable | CaseInputs) else _folder_or_store(self.store)
+        return _reopened, (store, self.task, self.train, self.tune)
 
 
 def _reopened(store: "Inputs | Path", task: Task, train: Labelled, tune: Labelled) -> TrainingData:
-    from focusmap.images import open_store
-
     return TrainingData(open_store(store) if isinstance(store, Path) else store, task, train, tune)
 
 

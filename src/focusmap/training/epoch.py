@@ -200,25 +200,22 @@ def judge(session: Session) -> tuple[float | None, float | None]:
     return float(parts.total), tune_auroc(session.data.task, logits.cpu().double().numpy(), tune.truth)
 
 
-def forward_store(
-    net: nn.Module, store: "Inputs", image_ids: tuple[str, ...] | list[str], batch_size: int = EVALUATION_BATCH
-) -> Tensor:
+def forward_store(net: nn.Module, store: "Inputs", image_ids: Sequence[str]) -> Tensor:
     """Return the float32 logits ``(N, L)`` of images of a store, without dropout and without gradients."""
     device = next(net.parameters()).device
     net.eval()
     with torch.inference_mode():
-        parts = [net(read_batch(store, chosen).to(device)).float() for chosen in _chunks(store, image_ids, batch_size)]
+        parts = [net(read_batch(store, rows).to(device)).float() for rows in _chunks(store, store.rows(image_ids))]
     return torch.cat(parts)
 
 
-def _chunks(store: "Inputs", image_ids: Sequence[str], batch_size: int) -> Iterator[np.ndarray]:
-    """Yield the rows of images, as many together as go through a net at once."""
-    rows = store.rows(image_ids)
+def _chunks(store: "Inputs", rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield rows of a store, as many together as go through a net at once."""
     if isinstance(store, EncodedTable):
-        return split_evenly(rows, batch_size)
+        return split_evenly(rows, EVALUATION_BATCH)
     if isinstance(store, CaseInputs):
-        return store.batches(rows, at_once(store.store.pixels.shape[2:], batch_size))
-    return split_evenly(rows, at_once(store.pixels.shape[2:], batch_size))
+        return store.batches(rows, at_once(store.store.pixels.shape[2:], EVALUATION_BATCH))
+    return split_evenly(rows, at_once(store.pixels.shape[2:], EVALUATION_BATCH))
 
 
 def take_step(session: Session, together: Sequence[Drawn], epoch: int) -> Tensor:
@@ -250,13 +247,13 @@ def _loss_of(session: Session, batch: Batch) -> tuple[LossParts, Tensor]:
     """Return the loss of the labels, and beside it the penalty of `_forward`."""
     device = session.fabric.device
     logits, penalty = _forward(session, batch.images.to(device))
-    found = [
+    losses = [
         session.loss(logits, truth.to(device), None if shares is None else shares.to(device)).times(
             _weight_of_share(session.fabric, truth.to(device))
         )
         for truth, shares in batch.truths
     ]
-    return reduce(LossParts.plus, found), penalty
+    return reduce(LossParts.plus, losses), penalty
 
 
 def _forward(session: Session, images: Shown) -> tuple[Tensor, Tensor]:
@@ -298,9 +295,9 @@ def _set_mode(net: nn.Module, recipe: Recipe, *, frozen: bool) -> None:
     backbone.requires_grad_(not frozen)
     if not recipe.frozen_stages:
         return
-    kept = {name for name, stage in stages_of(backbone).items() if stage < recipe.frozen_stages}
+    stage_of = stages_of(backbone)
     for name, weights in backbone.named_parameters():
-        if name in kept:
+        if stage_of[name] < recipe.frozen_stages:
             weights.requires_grad_(False)
             backbone.get_submodule(name.rpartition(".")[0]).eval()
 

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 from focusmap.basics import Json, Reason, reason_entries
-from focusmap.evaluation.localisation.summary import ScoreOptions
-from focusmap.statistics import bounded_interval, percentile_interval, ratio, sign_flip_test
-from focusmap.statistics.resampling import Clusters, Resampling, Statistic, resample
+from focusmap.evaluation.localisation import summary
+from focusmap.statistics import bounded_interval, percentile_interval, sign_flip_test
+from focusmap.statistics.resampling import Clusters, Resampling, resample
 
 # mm^2 of an image stay; mm^3 of a volume become mL.
 MM3_PER_ML = 1000.0
@@ -127,7 +127,7 @@ SHARES = ("dice", "sensitivity", "specificity")
 DISTANCES = ("hd95", "average_surface_distance")
 SIZES = ("size_error", "relative_size_error")
 MEASURES = (*SHARES, *DISTANCES, *SIZES)
-MEAN_MASK = "mean_mask"
+MEAN_MASK = summary.MEAN_MASK
 # The p of the sign-flip test below which a difference counts.
 LEVEL = 0.05
 NOT_SCORED = Reason("not-scored")
@@ -214,53 +214,41 @@ def pool_by_case(scores: Sequence[MaskScore], case_of: Mapping[str, str]) -> lis
     return [MaskScore(*key, _shares(overlap), overlap) for key, overlap in pooled.items()]
 
 
-def summarise_masks(scores: Sequence[MaskScore], options: ScoreOptions = ScoreOptions()) -> dict[str, Json]:
+def summarise_masks(scores: Sequence[MaskScore]) -> dict[str, Json]:
     """Return the means over cases of every method's measures, each with its 95 % interval, and counts.
 
     The measures are those that the scores have. One that no case has is null with a reason. ``n`` counts the cases,
     ``n_lesions`` those with a lesion, ``n_missed`` those of them of which nothing is drawn that touches it,
     ``n_patients`` the patients.
     """
-    return {method: _of_method(own, options) for method, own in _by_method(scores).items()}
+    return {method: _summary_of(of_method) for method, of_method in _by_method(scores).items()}
 
 
 def _by_method(scores: Sequence[MaskScore]) -> dict[str, list[MaskScore]]:
-    found: dict[str, list[MaskScore]] = {}
+    by_method: dict[str, list[MaskScore]] = {}
     for score in scores:
-        found.setdefault(score.method, []).append(score)
-    return found
+        by_method.setdefault(score.method, []).append(score)
+    return by_method
 
 
-def _of_method(scores: Sequence[MaskScore], options: ScoreOptions) -> dict[str, Json]:
+def _summary_of(scores: Sequence[MaskScore]) -> dict[str, Json]:
     clusters = Clusters.of([score.patient_id for score in scores])
     measures = tuple(scores[0].measures)
     table = np.array([[score.measures[key] for key in measures] for score in scores])
-    means = _means(measures, table, clusters)
-    drawn = resample({"": means}, Resampling(clusters, options.n_resamples, options.seed))[""]
-    found: dict[str, Json] = {}
+    drawn = resample({"": summary.column_means(measures, table, clusters)}, Resampling(clusters))[""]
+    means: dict[str, Json] = {}
     for column, key in enumerate(measures):
         interval = percentile_interval(drawn[key], NO_DISTANCE if key in DISTANCES else NOT_SCORED)
         if key in SHARES:
             interval = bounded_interval(interval, clusters.count(~np.isnan(table[:, column])))
-        found[key] = interval.to_dict()
+        means[key] = interval.to_dict()
     dice = table[:, measures.index("dice")]
-    found |= {"n": len(scores), "n_lesions": int((~np.isnan(dice)).sum()), "n_missed": int((dice == 0).sum())}
-    return {**found, "n_patients": clusters.n}
+    means |= {"n": len(scores), "n_lesions": int((~np.isnan(dice)).sum()), "n_missed": int((dice == 0).sum())}
+    return {**means, "n_patients": clusters.n}
 
 
-def _means(measures: Sequence[str], table: np.ndarray, clusters: Clusters) -> Statistic:
-    sums, counts = clusters.sums(np.nan_to_num(table)), clusters.sums((~np.isnan(table)).astype(np.float64))
-
-    def means(multiplicities: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(measures, ratio(sums @ multiplicities, counts @ multiplicities), strict=True))
-
-    return means
-
-
-def paired_differences(
-    scores: Sequence[MaskScore], better: str, worse: str, measure: str = "dice", seed: int = 0
-) -> dict[str, Json] | None:
-    """Return the differences of a measure between two methods, patient by patient, and a test of their mean.
+def paired_differences(scores: Sequence[MaskScore], better: str, worse: str) -> dict[str, Json] | None:
+    """Return the differences of Dice between two methods, patient by patient, and a test of their mean.
 
     Returns
     -------
@@ -269,7 +257,7 @@ def paired_differences(
         other sign; ``by_patient``, each patient's mean over its cases, the largest first. None where no case has both.
     """
     table = pd.DataFrame(
-        [(s.image_id, s.target, s.patient_id, s.method, s.measures[measure]) for s in scores],
+        [(score.image_id, score.target, score.patient_id, score.method, score.measures["dice"]) for score in scores],
         columns=["image_id", "target", "patient_id", "method", "value"],
     )
     wide = table.pivot(index=["patient_id", "image_id", "target"], columns="method", values="value")
@@ -279,9 +267,9 @@ def paired_differences(
     if by_patient.empty:
         return None
     return {
-        "measure": measure,
+        "measure": "dice",
         "mean": float(by_patient.mean()),
-        "sign_flip": sign_flip_test(by_patient.to_numpy(), seed=seed).to_dict(),
+        "sign_flip": sign_flip_test(by_patient.to_numpy()).to_dict(),
         "by_patient": [{"patient_id": str(name), "value": float(value)} for name, value in by_patient.items()],
     }
 
@@ -294,11 +282,11 @@ def above_mean_mask(differences: Mapping[str, Json], method: str) -> bool | None
     differences
         As `paired_differences` gives them, by ``BETTER - WORSE``.
     """
-    found = cast(Mapping[str, Json] | None, differences.get(f"{method} - {MEAN_MASK}"))
-    if found is None:
+    difference = cast(Mapping[str, Json] | None, differences.get(f"{method} - {MEAN_MASK}"))
+    if difference is None:
         return None
-    p = cast(Mapping[str, float], found["sign_flip"])["p"]
-    return cast(float, found["mean"]) > 0 and p < LEVEL
+    p = cast(Mapping[str, float], difference["sign_flip"])["p"]
+    return cast(float, difference["mean"]) > 0 and p < LEVEL
 
 
 # Of the masks, the most confident first: at these shares of them Dice is given.

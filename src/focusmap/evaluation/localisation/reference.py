@@ -61,11 +61,18 @@ class Boxes:
         if self.n_beyond:
             sentences.append(f"{self.n_beyond} reach beyond their image: are they of a resized one?")
         if self.unmatched:
-            names = ", ".join(dict.fromkeys(map(repr, self.nearest.values())))
-            sentences.append(
-                f"no label is called {', '.join(self.unmatched)}{f'. Did you mean {names}?' if names else ''}"
-            )
+            sentences.append(f"no label is called {', '.join(self.unmatched)}{did_you_mean(self.nearest)}")
         return "; ".join(sentences)
+
+
+def did_you_mean(nearest: Mapping[str, str]) -> str:
+    """Return a question after the labels that come near to names which are none; empty where there are none.
+
+    >>> did_you_mean({"Infiltrate": "Infiltration"})
+    ". Did you mean 'Infiltration'?"
+    """
+    names = dict.fromkeys(map(repr, nearest.values()))
+    return f". Did you mean {', '.join(names)}?" if names else ""
 
 
 @dataclass(frozen=True)

@@ -213,7 +213,9 @@ def _baselines(explained: Explained, seed: int) -> Baselines:
 
     @lru_cache(maxsize=N_KEPT)
     def of_label(label: str, shape: Shape) -> dict[str, measures.SortedMap]:
-        return {"mean_mask": measures.SortedMap.of(summary.resized(means[label], shape))} if label in means else {}
+        return (
+            {summary.MEAN_MASK: measures.SortedMap.of(summary.resized(means[label], shape))} if label in means else {}
+        )
 
     @lru_cache(maxsize=N_KEPT)
     def of_shape(shape: Shape) -> dict[str, measures.SortedMap]:

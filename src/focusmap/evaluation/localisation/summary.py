@@ -14,7 +14,8 @@ from focusmap.statistics import bounded_interval, percentile_interval, ratio
 from focusmap.statistics.resampling import Clusters, Distribution, Resampling, Statistic, resample
 
 PICTURE_ONLY = "picture_only"
-BASELINES = ("mean_mask", "centre", "edges", PICTURE_ONLY, "random")
+MEAN_MASK = "mean_mask"
+BASELINES = (MEAN_MASK, "centre", "edges", PICTURE_ONLY, "random")
 GRID = 64
 CENTRE_SIGMA = 0.25  # of the side
 
@@ -89,7 +90,6 @@ Columns: TypeAlias = Mapping[str, np.ndarray]
 # These are given over all positives too, the missed ones included.
 OF_POSITIVES = ("pointing_hit", "auprc", "iou", "dice", "iou_at_cut", "dice_at_cut")
 SIZES = ("small", "medium", "large")
-MEAN_MASK = "mean_mask"
 # Why a measure has no value.
 NO_HITS = Reason("no-hits")
 NO_MEAN_MASK = Reason("no-mean-mask")
@@ -216,7 +216,11 @@ def _intervals(
 
     `reasons` says of each name what is said where a mean is undefined.
     """
-    statistics = {name: _means(own, resampling.clusters) for name, own in columns.items() if own}
+    statistics = {
+        name: column_means(tuple(of_name), np.stack(list(of_name.values()), axis=1), resampling.clusters)
+        for name, of_name in columns.items()
+        if of_name
+    }
 
     def described(name: str, key: str, drawn: Distribution) -> Json:
         interval = percentile_interval(drawn, reasons[name])
@@ -230,18 +234,18 @@ def _intervals(
     }
 
 
-def _means(columns: Columns, clusters: Clusters) -> Statistic:
-    table = np.stack(list(columns.values()), axis=1)
+def column_means(names: Sequence[str], table: np.ndarray, clusters: Clusters) -> Statistic:
+    """Return the statistic of the means of the columns ``(N, K)``, by name; NaN does not count."""
     sums, counts = clusters.sums(np.nan_to_num(table)), clusters.sums((~np.isnan(table)).astype(np.float64))
 
     def means(multiplicities: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(columns, ratio(sums @ multiplicities, counts @ multiplicities), strict=True))
+        return dict(zip(names, ratio(sums @ multiplicities, counts @ multiplicities), strict=True))
 
     return means
 
 
 def _counts(scored: Sequence[Scored], method: str) -> dict[str, Json]:
-    own = [one for one in scored if method in one.measures]
-    found = [one for one in own if one.predicted]
-    n_patients = len({one.patient_id for one in found})
-    return {"n": len(found), "n_false_negative": len(own) - len(found), "n_patients": n_patients}
+    positives = [one for one in scored if method in one.measures]
+    predicted = [one for one in positives if one.predicted]
+    n_patients = len({one.patient_id for one in predicted})
+    return {"n": len(predicted), "n_false_negative": len(positives) - len(predicted), "n_patients": n_patients}
