@@ -74,24 +74,24 @@ def copies_of(kinds: Sequence[str], n_dims: int) -> list[Copy]:
     >>> len(copies_of(["mirror", "sizes"], n_dims=2)), len(copies_of(["moves"], n_dims=3))
     (6, 7)
     """
-    found = [AS_IT_IS]
+    copies = [AS_IT_IS]
     for kind in kinds:
-        found = [_joined(first, second) for first, second in product(found, COPIES[kind](n_dims))]
-    return found
+        copies = [_joined(first, second) for first, second in product(copies, COPIES[kind](n_dims))]
+    return copies
 
 
 def copied(copy: Copy, batch: torch.Tensor) -> torch.Tensor:
     """Return the copy of each image ``(N, C, *spatial)``; what is moved in repeats the edge."""
-    found = batch.flip(-1) if copy.mirrored else batch
+    changed = batch.flip(-1) if copy.mirrored else batch
     if copy.size != 1:
-        found = on_grid(found, [round(copy.size * side) for side in batch.shape[2:]])
-    return _moved_by(found, copy.moves)
+        changed = on_grid(changed, [round(copy.size * side) for side in batch.shape[2:]])
+    return _moved_by(changed, copy.moves)
 
 
 def brought_back(copy: Copy, maps: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     """Return maps ``(N, M, *grid)`` of copies on the images' own grid; what was moved out repeats the edge."""
-    found = _moved_by(on_grid(maps, shape), [-move for move in copy.moves])
-    return found.flip(-1) if copy.mirrored else found
+    restored = _moved_by(on_grid(maps, shape), [-move for move in copy.moves])
+    return restored.flip(-1) if copy.mirrored else restored
 
 
 def _moved_by(x: torch.Tensor, moves: Sequence[float]) -> torch.Tensor:

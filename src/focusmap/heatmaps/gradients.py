@@ -130,10 +130,10 @@ class _GuidedReLU(TorchFunctionMode):
     def __torch_function__(
         self, function: Callable[..., Tensor], types: object, args: Sequence[object] = (), kwargs: object = None
     ) -> Tensor:
-        found = function(*args, **cast(dict[str, object], kwargs or {}))
-        if function in RELUS and found.requires_grad:
-            found.register_hook(lambda gradient: gradient.clamp(min=0))  # type: ignore[no-untyped-call]  # so in torch
-        return found
+        answer = function(*args, **cast(dict[str, object], kwargs or {}))
+        if function in RELUS and answer.requires_grad:
+            answer.register_hook(lambda gradient: gradient.clamp(min=0))  # type: ignore[no-untyped-call]  # so in torch
+        return answer
 
 
 def symmetric_noise(shape: Sequence[int]) -> list[Tensor]:
@@ -144,10 +144,10 @@ def symmetric_noise(shape: Sequence[int]) -> list[Tensor]:
     """
     # RandomState's stream is frozen for all time, unlike that of a Generator.
     random = np.random.RandomState(NOISE_SEED)
-    found: list[Tensor] = []
-    while len(found) < N_NOISY:
-        found += orientations(torch.from_numpy(random.standard_normal(tuple(shape))))
-    return found
+    noises: list[Tensor] = []
+    while len(noises) < N_NOISY:
+        noises += orientations(torch.from_numpy(random.standard_normal(tuple(shape))))
+    return noises
 
 
 def orientations(x: Tensor) -> Iterator[Tensor]:
@@ -185,12 +185,12 @@ def xrai(net: Classifier, batch: Tensor, labels: Sequence[int]) -> Tensor:
     the brightest value of the image itself.
     """
     attributions = attributions_of(net, batch, labels).double().cpu().numpy()
-    found = np.zeros_like(attributions)
+    maps = np.zeros_like(attributions)
     for i, image in enumerate(batch.double().cpu().numpy()):
         segments = membership(image)
         for k, attribution in enumerate(attributions[i]):
-            found[i, k] = ranked(segments, attribution.ravel()).reshape(attribution.shape)
-    return torch.from_numpy(found).to(batch)
+            maps[i, k] = ranked(segments, attribution.ravel()).reshape(attribution.shape)
+    return torch.from_numpy(maps).to(batch)
 
 
 def attributions_of(net: Classifier, batch: Tensor, labels: Sequence[int]) -> Tensor:
@@ -236,20 +236,20 @@ def ranked(segments: sparse.csr_array, attribution: np.ndarray) -> np.ndarray:
     >>> ranked(two, np.array([4.0, 2.0, 1.0])).tolist()
     [3.0, 3.0, 1.0]
     """
-    found, free = np.zeros_like(attribution), np.ones(len(attribution), dtype=bool)
+    values, free = np.zeros_like(attribution), np.ones(len(attribution), dtype=bool)
     by_pixel, sums, areas = segments.tocsc(), segments @ attribution, segments.sum(axis=1)
     least = max(round(_grown(LEAST_ADDED, len(attribution))), 1)
     while (worth := areas >= least).any():
         best = np.where(worth, sums / np.maximum(areas, 1), -np.inf).argmax()
         added = segments.indices[segments.indptr[best] : segments.indptr[best + 1]]
         added = added[free[added]]
-        found[added], free[added] = attribution[added].mean(), False
+        values[added], free[added] = attribution[added].mean(), False
         # Each pixel is taken off once in all, so that an image costs as much as its segments have pixels.
         columns = by_pixel[:, added]
         sums, areas = sums - columns @ attribution[added], areas - columns.sum(axis=1)
     if free.any():
-        found[free] = attribution[free].mean()
-    return found
+        values[free] = attribution[free].mean()
+    return values
 
 
 def _grown(paper: float, n_pixels: int) -> float:

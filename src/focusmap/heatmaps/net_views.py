@@ -43,13 +43,13 @@ class ImageView:
 
     def see(self, batch: Batch, method: str, labels: Sequence[int]) -> Sight:
         """Return what the net says of each image; the net is set to eval mode."""
-        found = _drawn(self.net.eval(), batch.images(self.preparation).pixels, method, labels)
-        logits = self.card.task.in_units(found.logits.cpu().double().numpy(), self.card.scales)
+        drawn = _drawn(self.net.eval(), batch.images(self.preparation).pixels, method, labels)
+        logits = self.card.task.in_units(drawn.logits.cpu().double().numpy(), self.card.scales)
         deviations = deviations_of(self.card)[labels]
         if method_of(method) == FOCUS:
             # Focus maps are shares, whatever the target.
             deviations = np.ones_like(deviations)
-        return _sight(logits, found, deviations, len(logits) * [1])
+        return _sight(logits, drawn, deviations, len(logits) * [1])
 
 
 class CaseModel(Protocol):
@@ -120,10 +120,10 @@ class CaseView:
         of_case, apart = self.model.take_apart(pixels, case)
         n = len(pixels)
         logits = np.repeat(of_case, n, axis=0)
-        found = [[_drawn(net, pixels[[k]], method, labels) for k, net in enumerate(nets)] for nets in apart]
+        drawn = [[_drawn(net, pixels[[k]], method, labels) for k, net in enumerate(nets)] for nets in apart]
         of_parts = [
             _sight(logits, _together(of_images), deviations_of(part.card)[labels], n * [n])
-            for of_images, part in zip(found, self.model.parts, strict=True)
+            for of_images, part in zip(drawn, self.model.parts, strict=True)
         ]
         return replace(mean_of(of_parts, method), logits=logits)
 
@@ -172,10 +172,10 @@ class MeanView:
 def _calibrated(view: NetView, sight: Sight, method: str, labels: Sequence[int]) -> Sight:
     """Return what a member says and sees by its temperatures; what has no unit of logits stays."""
     each = divisors(view.card.task, view.card.temperatures)
-    own = each[list(labels)]
-    by_place = own.reshape(-1, *[1] * (sight.maps.ndim - 2)).astype(np.float32)
+    of_labels = each[list(labels)]
+    by_place = of_labels.reshape(-1, *[1] * (sight.maps.ndim - 2)).astype(np.float32)
     maps = sight.maps if method_of(method) == FOCUS else sight.maps / by_place
-    return replace(sight, logits=sight.logits / each, maps=maps, amounts=sight.amounts / own)
+    return replace(sight, logits=sight.logits / each, maps=maps, amounts=sight.amounts / of_labels)
 
 
 def mean_of(sights: Sequence[Sight], method: str) -> Sight:

@@ -173,7 +173,7 @@ def predicted_labels(card: Card, probabilities: np.ndarray) -> np.ndarray:
 
 def deviations_of(card: Card) -> np.ndarray:
     """Return ``(L,) float32``: 1, or the deviation that a continuous target was standardised by for training."""
-    found = np.ones(card.task.n_logits, dtype=np.float32)
+    deviations = np.ones(card.task.n_logits, dtype=np.float32)
     for name, (_, deviation) in card.scales.items():
-        found[card.task.slice_of(name)] = deviation
-    return found
+        deviations[card.task.slice_of(name)] = deviation
+    return deviations

@@ -143,11 +143,11 @@ def write_methods(
     """
     folders = [out] if len(methods) == 1 else [out / method for method in methods]
     jobs = [_job_for(view, *one, options) for one in zip(folders, methods, strict=True)]
-    found = _write(view, samples, jobs)
+    explanations = _write(view, samples, jobs)
     if len(methods) > 1:
         pool_indexes(folders, out)
         pool_scales(folders[:1], methods[0], out)
-    return found[0]
+    return explanations[0]
 
 
 def _write(view: NetView, samples: Samples, jobs: Sequence[_Job]) -> list[Explanation]:
@@ -158,8 +158,11 @@ def _write(view: NetView, samples: Samples, jobs: Sequence[_Job]) -> list[Explan
 
 def _write_index(rows: Sequence[map_files.MapRow], failures: tuple[Failure, ...], job: _Job) -> Explanation:
     options = job.options
-    given = {} if options.like is None else map_files.read_scale(options.like, options.method)
-    scale = {**map_files.scale_of(rows, job.unit.least), **{k: v for k, v in given.items() if k in job.file_parts}}
+    earlier_scale = {} if options.like is None else map_files.read_scale(options.like, options.method)
+    scale = {
+        **map_files.scale_of(rows, job.unit.least),
+        **{k: v for k, v in earlier_scale.items() if k in job.file_parts},
+    }
     steps = map_files.write_overlays(
         rows, map_files.Drawing(job.out, options.method, scale, options.reference, options.progress)
     )

@@ -101,17 +101,17 @@ class CaseModel:
             torch.from_numpy(view_numbers(batch.rows, self.views)),
             torch.empty(len(batch), 0),
         )
-        found = [part._look(shown_cases) for part in self.parts]
-        attention = np.mean([weights for _, weights in found], axis=0)
+        looks = [part._look(shown_cases) for part in self.parts]
+        attention = np.mean([weights for _, weights in looks], axis=0)
         return EncodedImages(
-            tuple(features for features, _ in found), attention, tuple(part._parts() for part in self.parts)
+            tuple(features for features, _ in looks), attention, tuple(part._parts() for part in self.parts)
         )
 
     def logits(self, encoded: EncodedImages, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
         """Return logits ``(N, L)``, of a change target its change, and what members that take a table flag."""
-        found = [part._answer(features, rows) for part, features in zip(self.parts, encoded.features, strict=True)]
-        flags = [flag for _, flag in found if flag is not None]
-        return np.mean([logits for logits, _ in found], axis=0), _said_together(flags) if flags else None
+        answers = [part._answer(features, rows) for part, features in zip(self.parts, encoded.features, strict=True)]
+        flags = [flag for _, flag in answers if flag is not None]
+        return np.mean([logits for logits, _ in answers], axis=0), _said_together(flags) if flags else None
 
     def check(self, cohort: Cohort) -> None:
         """Raise `InputError` if a cohort's cases lack a covariate, or have a view, that the model must know."""

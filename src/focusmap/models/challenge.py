@@ -65,11 +65,11 @@ class Challenge:
 
 
 def frozen_features(
-    cohort: Cohort, recipe: "Recipe", device: str, progress: Progress, covers: Mapping[str, Cover], kept: Path
+    cohort: Cohort, recipe: "Recipe", device: str, progress: Progress, covers: Mapping[str, Cover], place: Path
 ) -> tuple[np.ndarray, dict[str, Covered]]:
     """Return features ``(N, D)`` of a cohort's images, and with each of the covers, by a resolved recipe of a probe.
 
-    They are measured once, and kept in the folder `kept` where there is one.
+    They are measured once, and kept in the folder `place` where there is one.
 
     Raises
     ------
@@ -82,22 +82,22 @@ def frozen_features(
         "nets.LevelsNet",
         nets.build_net(nets.architecture_of(recipe, cohort.task), recipe.weights, recipe.seed).to(device),
     )
-    file = kept / f"challenge-{_key(key_of(net, mirrored=False), cohort, covers)}.npy"
-    found = np.load(file) if file.is_file() else _measured(net, cohort, preparation_for(recipe), progress, covers)
-    if kept.is_dir() and not file.is_file():
+    file = place / f"challenge-{_key(key_of(net, mirrored=False), cohort, covers)}.npy"
+    measured = np.load(file) if file.is_file() else _measured(net, cohort, preparation_for(recipe), progress, covers)
+    if place.is_dir() and not file.is_file():
         with atomic(file) as temporary:
-            np.save(temporary, found)
-    first, *covered = found.astype(np.float64)
+            np.save(temporary, measured)
+    first, *covered = measured.astype(np.float64)
     pairs = zip(covers.items(), covered, strict=True)
     return first, {name: Covered(features, cover) for (name, cover), features in pairs}
 
 
 def _key(net: str, cohort: Cohort, covers: Mapping[str, Cover]) -> str:
     """Return a name of what is measured: by which net, of which images, with what covered."""
-    found = hashlib.sha256("\0".join([net, *cohort.image_ids]).encode())
+    digest = hashlib.sha256("\0".join([net, *cohort.image_ids]).encode())
     for cover in covers.values():
-        found.update(cover.boxes.tobytes())
-    return found.hexdigest()[:16]
+        digest.update(cover.boxes.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _measured(
@@ -109,10 +109,10 @@ def _measured(
 ) -> np.ndarray:
     """Return ``(1 + C, N, D) float32``: features of the images as they are, and with each of C covers."""
     samples, changes = Samples.from_files(cohort), [as_they_are, *(_hiding(cover) for cover in covers.values())]
-    found = measured_each(net, samples, preparation, progress, changes, len(changes) * len(samples))
+    features = measured_each(net, samples, preparation, progress, changes, len(changes) * len(samples))
     if samples.failures:
         raise UnreadableImageError(samples.failures[0].reason)
-    return np.stack(found)
+    return np.stack(features)
 
 
 def _hiding(cover: Cover) -> Change:
@@ -204,10 +204,10 @@ def _out_of_fold(
     learnt = np.full(len(cohort), True) if learnt is None else learnt
     logits = np.zeros((len(cohort), cohort.task.n_logits))
     for fold in np.unique(folds):
-        others = np.flatnonzero((folds != fold) & learnt)
-        rows = cohort.take(others)
-        probe = fit_head(cohort.task, features[others], rows.truth, rows, seed, STRENGTHS)
-        level = probe(features[others]).mean(axis=0) if is_levelled else 0.0
+        train = np.flatnonzero((folds != fold) & learnt)
+        rows = cohort.take(train)
+        probe = fit_head(cohort.task, features[train], rows.truth, rows, seed, STRENGTHS)
+        level = probe(features[train]).mean(axis=0) if is_levelled else 0.0
         logits[folds == fold] = probe(features[folds == fold]) - level
     return logits
 
@@ -216,8 +216,8 @@ def _reached(cohort: Cohort, logits: np.ndarray) -> dict[str, Json]:
     """Return the mean AUROC over targets with its patient-clustered interval."""
     ids = cohort.table[["image_id", "patient_id"]].reset_index(drop=True)
     predictions = Predictions(cohort.task, ids, logits, cohort.task.probabilities(logits))
-    found = evaluate_predictions(predictions, cohort.truth, EvaluationOptions(n_resamples=500))
-    return dict(branch(found["mean"], "auroc"))
+    metrics = evaluate_predictions(predictions, cohort.truth, EvaluationOptions(n_resamples=500))
+    return dict(branch(metrics["mean"], "auroc"))
 
 
 def _shuffles(question: Challenge, patients: np.ndarray, folds: Fold, draw: np.random.Generator) -> dict[str, Json]:
@@ -231,8 +231,8 @@ def _shuffles(question: Challenge, patients: np.ndarray, folds: Fold, draw: np.r
             **{name: question.cohort.table[name].to_numpy()[of_other] for name in names}
         )
         cohort = replace(question.cohort, table=table)
-        found = _reached(cohort, _out_of_fold(question.features, cohort, folds, question.seed))
-        if (value := number(found["value"])) is not None:
+        auroc = _reached(cohort, _out_of_fold(question.features, cohort, folds, question.seed))
+        if (value := number(auroc["value"])) is not None:
             reached.append(value)
     if not reached:
         return {"value": None, "low": None, "high": None}
@@ -263,17 +263,17 @@ def _told(question: Challenge, name: str, cells: Sequence[str], folds: Fold) -> 
     """Return how well the features tell the values of a column; None where there are too few rows of each."""
     values = np.array([str(cell).strip() for cell in cells])
     names, counts = np.unique(values[values != ""], return_counts=True)
-    kept = [str(value) for value, count in zip(names, counts, strict=True) if count >= FEWEST]
-    if not 1 < len(kept) <= MOST_VALUES:
+    frequent = [str(value) for value, count in zip(names, counts, strict=True) if count >= FEWEST]
+    if not 1 < len(frequent) <= MOST_VALUES:
         return None
-    rows = np.flatnonzero(np.isin(values, kept))
-    target = Target(name) if len(kept) == 2 else Target(name, "multiclass", tuple(kept))
-    column = (values[rows] == kept[1]).astype(int).astype(str) if len(kept) == 2 else values[rows]
+    rows = np.flatnonzero(np.isin(values, frequent))
+    target = Target(name) if len(frequent) == 2 else Target(name, "multiclass", tuple(frequent))
+    column = (values[rows] == frequent[1]).astype(int).astype(str) if len(frequent) == 2 else values[rows]
     cohort = question.cohort.take(rows)
     study = replace(cohort.study, task=Task((target,)))
     cohort = replace(cohort, table=cohort.table.assign(**{name: column}), study=study)
     logits = _out_of_fold(question.features[rows], cohort, folds[rows], question.seed)
-    return {"values": [*kept], **_reached(cohort, logits)}
+    return {"values": [*frequent], **_reached(cohort, logits)}
 
 
 def _left(question: Challenge, part: Covered, folds: Fold) -> dict[str, Json]:

@@ -337,9 +337,9 @@ def _refuse_other_dimensions(recipe: Recipe, image_summary: ImageSummary) -> Non
         is_net = parse_model(recipe.model).engine == "net"
         wanted = nets.dimensions_of_model(recipe.model) if is_net else 2
     if wanted != image_summary.dimensions:
-        taken, are = ("images", "volumes") if image_summary.dimensions == 3 else ("volumes", "images")
+        takes, are = ("images", "volumes") if image_summary.dimensions == 3 else ("volumes", "images")
         other = "small-residual-3d or resnet18-3d" if image_summary.dimensions == 3 else "resnet18"
-        raise InputError(f"model {recipe.model!r} takes {taken}, and those of this study are {are}. Try {other}.")
+        raise InputError(f"model {recipe.model!r} takes {takes}, and those of this study are {are}. Try {other}.")
     is_fast = recipe.baseline not in ("auto", "none")
     if image_summary.dimensions == 3 and is_fast and parse_model(recipe.baseline).shown == "images":
         raise InputError(f"baseline {recipe.baseline!r} takes images, and those of this study are volumes. Say none.")

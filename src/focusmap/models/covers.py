@@ -51,16 +51,16 @@ def covers_of(reference: Reference, seed: int) -> dict[str, Cover]:
         If a mask cannot be read.
     """
     n = len(reference.cohort)
-    found = {name: Cover(np.tile(_middle(side), (n, 1)), np.full(n, True)) for name, side in
+    covers = {name: Cover(np.tile(_middle(side), (n, 1)), np.full(n, True)) for name, side in
              (("centre", CENTRE), ("all but the border", INSIDE))}  # fmt: skip
     if not reference.exists:
-        return found
+        return covers
     boxes, is_marked = lesion_boxes(reference)
     if np.isfinite(boxes[:, 0]).sum() < FEWEST_LESIONS:
-        return found
+        return covers
     cohort = reference.cohort
     positive = np.any(cohort.task.label_truth(cohort.truth)[:, is_marked] >= 0.5, axis=1)
-    return {LESION: over_lesions(boxes, np.asarray(positive), np.random.default_rng(seed)), **found}
+    return {LESION: over_lesions(boxes, np.asarray(positive), np.random.default_rng(seed)), **covers}
 
 
 def _middle(side: float) -> np.ndarray:
@@ -95,8 +95,8 @@ def covered(pixels: FloatArray, placements: Sequence[AnyPlacement], boxes: np.nd
 
     The median is of the image without its padding, channel by channel.
     """
-    found = pixels.copy()
-    for image, placement, box in zip(found, placements, boxes, strict=True):
+    filled = pixels.copy()
+    for image, placement, box in zip(filled, placements, boxes, strict=True):
         assert isinstance(placement, Placement)
         rows, columns = placement.content
         content = image[:, rows, columns]
@@ -104,7 +104,7 @@ def covered(pixels: FloatArray, placements: Sequence[AnyPlacement], boxes: np.nd
         top, bottom = (round(float(edge) * height) for edge in box[[0, 2]])
         left, right = (round(float(edge) * width) for edge in box[[1, 3]])
         content[:, top:bottom, left:right] = np.median(content, axis=(1, 2), keepdims=True)
-    return found
+    return filled
 
 
 @dataclass(frozen=True)

@@ -69,9 +69,9 @@ class PixelSteps(nn.Module):
 
     def _spans(self, images: Tensor) -> tuple[Span, Span]:
         top, left, bottom, right = self.shares
-        kept = [_kept(images[0, :, 0, 0], top, bottom), _kept(images[0, 0, :, 0], left, right)]
-        longer = torch.maximum(kept[0][1], kept[1][1])
-        return _span(*kept[0], longer, self.preparation.size), _span(*kept[1], longer, self.preparation.size)
+        lines = [_kept(images[0, :, 0, 0], top, bottom), _kept(images[0, 0, :, 0], left, right)]
+        longer = torch.maximum(lines[0][1], lines[1][1])
+        return _span(*lines[0], longer, self.preparation.size), _span(*lines[1], longer, self.preparation.size)
 
     def _standardised(self, levels: Tensor, content: Tensor) -> Tensor:
         if self.preparation.scaling == "range":
@@ -110,8 +110,8 @@ def _cubic(span: Span) -> Tensor:
     for neighbour in (-1, 0, 1, 2):
         cell = centre.floor() + neighbour
         weight = (_convolution((cell - centre).abs()) * WEIGHT_STEPS).round() / WEIGHT_STEPS
-        held = torch.minimum(torch.maximum(cell, span.first), span.first + span.n_kept - 1)
-        weights = weights + weight[:, None] * (held[:, None] == span.cells)
+        inside = torch.minimum(torch.maximum(cell, span.first), span.first + span.n_kept - 1)
+        weights = weights + weight[:, None] * (inside[:, None] == span.cells)
     return weights * span.inside[:, None]
 
 

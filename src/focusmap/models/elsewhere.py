@@ -44,8 +44,8 @@ def simpler_elsewhere(run: Run, found: Predicted, options: RunOptions) -> Iterat
                 name: float(np.mean([model.card.thresholds[name] for model in models]))
                 for name in models[0].card.thresholds
             }
-            own = of_images(mean, list(found.predictions.ids["image_id"]))
-            yield Simpler(str(models[0].card.architecture["model"]), own, thresholds, {})
+            of_rows = of_images(mean, list(found.predictions.ids["image_id"]))
+            yield Simpler(str(models[0].card.architecture["model"]), of_rows, thresholds, {})
 
 
 def _mean_answer(models: Sequence[Predictor], rows: Cohort, options: RunOptions) -> Predictions | None:
@@ -56,8 +56,8 @@ def _mean_answer(models: Sequence[Predictor], rows: Cohort, options: RunOptions)
         predictions.append(predict(model, samples, None, options.progress).predictions)
         if samples.failures:
             return None
-    shown = np.mean([one.probabilities for one in predictions], axis=0)
-    return from_probabilities(rows.task, predictions[0].ids, shown)
+    probabilities = np.mean([one.probabilities for one in predictions], axis=0)
+    return from_probabilities(rows.task, predictions[0].ids, probabilities)
 
 
 def write_drift(run: Run, model: Predictor, found: Predicted, out: Path, options: RunOptions) -> list[dict[str, Json]]:
@@ -72,8 +72,8 @@ def write_drift(run: Run, model: Predictor, found: Predicted, out: Path, options
     sides = [[*_columns(rows), *_images(rows, model, seed, options.progress)] for rows in (learnt, found.rows)]
     tested = read_predictions(run.predictions("test"), model.task) if run.predictions("test").is_file() else None
     if tested is not None:
-        own = load_cohort(run.folder).of(list(tested.ids["image_id"]))
-        sides[0] += _scores(tested, own)
+        test_rows = load_cohort(run.folder).of(list(tested.ids["image_id"]))
+        sides[0] += _scores(tested, test_rows)
         sides[1] += _scores(found.predictions, found.rows)
     rows = drift(sides[0], sides[1], seed)
     write_json(out / DRIFT, {"label_file": str(found.rows.study.label_file), "features": [*rows]}, sealed=True)
@@ -89,20 +89,22 @@ def _columns(rows: Cohort) -> list[Feature]:
     """Return labels and covariates."""
     known = _patients(rows)
     labels = rows.task.label_truth(rows.truth)
-    found = [Feature(name, "label", labels[:, k].astype(float), known) for k, name in enumerate(rows.task.label_names)]
+    features = [
+        Feature(name, "label", labels[:, k].astype(float), known) for k, name in enumerate(rows.task.label_names)
+    ]
     if rows.study.covariates:
         columns = fit_covariates(rows, rows.image_ids).columns
         for column in columns:
             cells = rows.table[column.name].astype(str).str.strip()
             values = numbers_in(cells) if column.kind == "numeric" else cells.map(in_one_way(cells))
-            found.append(Feature(column.name, "covariate", np.asarray(values), known))
-    return [replace(one, values=one.values if one.is_number else one.values.astype(str)) for one in found]
+            features.append(Feature(column.name, "covariate", np.asarray(values), known))
+    return [replace(one, values=one.values if one.is_number else one.values.astype(str)) for one in features]
 
 
 def _scores(predictions: Predictions, rows: Cohort) -> list[Feature]:
     names = predictions.task.label_names
-    shown = predictions.probabilities
-    return [Feature(name, "score", shown[:, k].astype(float), _patients(rows)) for k, name in enumerate(names)]
+    probabilities = predictions.probabilities
+    return [Feature(name, "score", probabilities[:, k].astype(float), _patients(rows)) for k, name in enumerate(names)]
 
 
 def _images(rows: Cohort, model: Predictor, seed: int, progress: Progress) -> list[Feature]:

@@ -81,12 +81,12 @@ class MeanModel:
 
     def logits(self, encoded: EncodedImages, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
         """Return the mean of the members' calibrated logits ``(N, L)``, and all that they flag."""
-        found = [member.logits(one, rows) for member, one in zip(self.members, encoded.members, strict=True)]
+        answers = [member.logits(one, rows) for member, one in zip(self.members, encoded.members, strict=True)]
         logits = [
             member_logits / divisors(self.task, member.card.temperatures)
-            for member, (member_logits, _) in zip(self.members, found, strict=True)
+            for member, (member_logits, _) in zip(self.members, answers, strict=True)
         ]
-        flags = [flag for _, flag in found if flag is not None]
+        flags = [flag for _, flag in answers if flag is not None]
         return np.asarray(np.mean(logits, axis=0)), side_by_side(*flags) if flags else None
 
     def explainable(self) -> "heatmaps.MeanView | None":

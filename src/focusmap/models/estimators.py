@@ -87,8 +87,10 @@ def _radial_of_values(x: np.ndarray, y: np.ndarray, seed: int) -> Scorer:
 
     del seed
     centre, spread, gamma = float(y.mean()), float(y.std()) or 1.0, _gamma(x)
-    found = _machines(x, [SVR(C=1.0, gamma=gamma).fit(x, (y - centre) / spread)], gamma)
-    return Radial(found.vectors, found.weights * spread, found.bias * spread + centre, found.gamma)
+    standardised = _machines(x, [SVR(C=1.0, gamma=gamma).fit(x, (y - centre) / spread)], gamma)
+    return Radial(
+        standardised.vectors, standardised.weights * spread, standardised.bias * spread + centre, standardised.gamma
+    )
 
 
 def _gamma(x: np.ndarray) -> float:
@@ -213,8 +215,8 @@ def _read(fitted: Boosted, rows: np.ndarray, peer: Callable[[np.ndarray], np.nda
 
 def _nearest(x: np.ndarray, y: np.ndarray, seed: int) -> Scorer:
     del seed
-    held = (y[:, None] == np.arange(y.max() + 1)).astype(np.float32)
-    return Neighbours(x, held[:, 1:] if y.max() == 1 else held, np.array([min(N_NEIGHBOURS, len(x))]))
+    one_hot = (y[:, None] == np.arange(y.max() + 1)).astype(np.float32)
+    return Neighbours(x, one_hot[:, 1:] if y.max() == 1 else one_hot, np.array([min(N_NEIGHBOURS, len(x))]))
 
 
 def _nearest_of_values(x: np.ndarray, y: np.ndarray, seed: int) -> Scorer:

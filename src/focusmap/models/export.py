@@ -116,7 +116,7 @@ def _write_checked(
         _write_onnx(deployed, names, probe, folder / formats.ONNX)
         CONVERT[format_name](folder)
         ask = formats.FORMATS[format_name].open(folder / formats.FORMATS[format_name].files[0], (), ())
-        found = [ask({formats.IMAGES: probe[:n]}) for n in (1, N_PROBES)]
+        outputs = [ask({formats.IMAGES: probe[:n]}) for n in (1, N_PROBES)]
     except Exception as error:  # exporter, converter and runtime each have errors of their own
         what, fact = _name(deployed), (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{what} does not export ({fact}). Use it with focusmap predict.") from error
@@ -124,7 +124,7 @@ def _write_checked(
         expected = [deployed(torch.from_numpy(probe[:n])) for n in (1, N_PROBES)]
     off = {}
     for position, name in enumerate(names):
-        pairs = [(theirs[name], ours[position].numpy()) for theirs, ours in zip(found, expected, strict=True)]
+        pairs = [(theirs[name], ours[position].numpy()) for theirs, ours in zip(outputs, expected, strict=True)]
         # Of a map the mean: which of two equal places counts among the highest is anyone's choice.
         measure = np.mean if name == OUTPUT_OF[deployed.method] else np.max
         off[name] = _difference(pairs, measure, f"{name} of {_name(deployed)}")

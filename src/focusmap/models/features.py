@@ -85,17 +85,19 @@ def texture(image: Pixels) -> np.ndarray:
     levels = _grey(image, SIDE) // (256 // GREY_LEVELS)
     angles = [0, np.pi / 4, np.pi / 2, 3 * np.pi / 4]
     matrices = skimage.feature.graycomatrix(levels, GLCM_DISTANCES, angles, GREY_LEVELS, symmetric=True, normed=True)
-    found = [skimage.feature.graycoprops(matrices, name) for name in GLCM_PROPERTIES]
-    return np.concatenate([part for values in found for part in (values.mean(axis=1), np.ptp(values, axis=1))])
+    properties = [skimage.feature.graycoprops(matrices, name) for name in GLCM_PROPERTIES]
+    return np.concatenate([part for values in properties for part in (values.mean(axis=1), np.ptp(values, axis=1))])
 
 
 def lbp(image: Pixels) -> np.ndarray:
     """Return counts of uniform local binary patterns on two rings (Ojala et al. 2002)."""
     grey = _grey(image, SIDE)
-    found = [skimage.feature.local_binary_pattern(grey, n_points, radius, "uniform") for n_points, radius in LBP_RINGS]
+    patterns = [
+        skimage.feature.local_binary_pattern(grey, n_points, radius, "uniform") for n_points, radius in LBP_RINGS
+    ]
     sizes = [n_points + 2 for n_points, _ in LBP_RINGS]
     return np.concatenate(
-        [np.bincount(codes.ravel().astype(int), minlength=n) for codes, n in zip(found, sizes, strict=True)]
+        [np.bincount(codes.ravel().astype(int), minlength=n) for codes, n in zip(patterns, sizes, strict=True)]
     )
 
 
@@ -123,9 +125,9 @@ def sift(image: Pixels) -> np.ndarray:
     grey = _grey(image, SIFT_SIDE)
     places = range(SIFT_STEP, SIFT_SIDE - SIFT_STEP + 1, SIFT_STEP)
     points = [cv2.KeyPoint(float(x), float(y), size) for size in SIFT_SIZES for y in places for x in places]
-    _, found = cv2.SIFT.create().compute(grey, points)
+    _, descriptors = cv2.SIFT.create().compute(grey, points)
     # Hellinger's kernel (Arandjelovic and Zisserman 2012, section 2): Euclidean distances then compare histograms.
-    return np.asarray(np.sqrt(found / np.maximum(found.sum(axis=1, keepdims=True), 1e-9)))
+    return np.asarray(np.sqrt(descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-9)))
 
 
 MEASURED: Mapping[str, Callable[[Pixels], np.ndarray]] = {
@@ -175,10 +177,10 @@ def fit_features(names: Sequence[str], images: np.typing.NDArray[np.uint8], seed
         return ImageFeatures(tuple(names))
     from sklearn.cluster import MiniBatchKMeans
 
-    found = np.concatenate([sift(image) for image in images])
-    chosen = np.random.default_rng(seed).permutation(len(found))[:MAX_DESCRIPTORS]
+    descriptors = np.concatenate([sift(image) for image in images])
+    chosen = np.random.default_rng(seed).permutation(len(descriptors))[:MAX_DESCRIPTORS]
     n_words = min(N_WORDS, len(chosen))
-    clusters = MiniBatchKMeans(n_words, random_state=seed, n_init=1, batch_size=2048).fit(found[np.sort(chosen)])
+    clusters = MiniBatchKMeans(n_words, random_state=seed, n_init=1, batch_size=2048).fit(descriptors[np.sort(chosen)])
     return ImageFeatures(tuple(names), clusters.cluster_centers_.astype(np.float32))
 
 

@@ -214,8 +214,8 @@ def _calibration(scores: np.ndarray, classes: np.ndarray) -> Linear:
     centre, spread = scores.mean(axis=0), np.where(scores.std(axis=0) > 0, scores.std(axis=0), 1.0)
     fitted = LogisticRegression(C=100.0, max_iter=1000).fit((scores - centre) / spread, classes)
     slopes, bias = fitted.coef_, fitted.intercept_
-    own = slopes[:, 0] if len(slopes) == 1 else np.diag(slopes - slopes.mean(axis=0))
-    if own.mean() < LEAST_SLOPE:
+    of_own_class = slopes[:, 0] if len(slopes) == 1 else np.diag(slopes - slopes.mean(axis=0))
+    if of_own_class.mean() < LEAST_SLOPE:
         shares = np.bincount(classes) / len(classes)
         slopes = LEAST_SLOPE * np.eye(len(slopes))
         bias = np.log(shares) if len(shares) > 2 else np.log(shares[1:] / shares[:1])

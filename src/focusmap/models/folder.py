@@ -121,12 +121,12 @@ def _check_probe(model: Predictor, folder: Path) -> None:
     card = model.card
     expected = np.array(card.probe.get("logits"), dtype=np.float64)
     try:
-        found = model.probe(card.probe)
+        probe = model.probe(card.probe)
     except (ValueError, IndexError, RuntimeError, KeyError) as error:
         raise ModelError(f"{folder}: weights and card do not belong together ({error}).") from None
-    if not found:
+    if not probe:
         return
-    logits = np.array(found["logits"], dtype=np.float64)
+    logits = np.array(probe["logits"], dtype=np.float64)
     if expected.shape != logits.shape:
         raise ModelError(f"{folder / CARD}: the probe has {expected.size} logits; the model gives {logits.size}.")
     off = float(np.abs(logits - expected).max())

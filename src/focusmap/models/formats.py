@@ -46,8 +46,8 @@ def _open_onnx(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> Ask
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_outputs()]
 
-    def ask(given: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        return dict(zip(names, cast(Sequence[np.ndarray], session.run(names, dict(given))), strict=True))
+    def ask(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        return dict(zip(names, cast(Sequence[np.ndarray], session.run(names, dict(arrays))), strict=True))
 
     return ask
 
@@ -61,9 +61,9 @@ def _open_openvino(path: Path, inputs: Sequence[str], outputs: Sequence[str]) ->
         graph = cut(graph, inputs, outputs)
     compiled = core.compile_model(graph, "CPU", EXACT)
 
-    def ask(given: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        found = compiled(dict(given))
-        return {port.any_name: np.array(found[port]) for port in compiled.outputs}
+    def ask(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        results = compiled(dict(arrays))
+        return {port.any_name: np.array(results[port]) for port in compiled.outputs}
 
     return ask
 
@@ -72,15 +72,15 @@ def cut(graph: "openvino.Model", inputs: Sequence[str], outputs: Sequence[str]) 
     """Return the part of a graph from some of its outputs, which become inputs, to some others."""
     from openvino import Model, opset13
 
-    given = []
+    parameters = []
     for name in inputs:
         source = graph.output(name).get_node().input_value(0)
         parameter = opset13.parameter(source.get_partial_shape(), source.get_element_type(), name=name)
         for reader in source.get_target_inputs():
             reader.replace_source_output(parameter.output(0))
         parameter.output(0).get_tensor().set_names({name})
-        given.append(parameter)
-    return Model([graph.output(name).get_node() for name in outputs], given, "answers")
+        parameters.append(parameter)
+    return Model([graph.output(name).get_node() for name in outputs], parameters, "answers")
 
 
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}

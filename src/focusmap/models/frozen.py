@@ -38,25 +38,25 @@ def kept_features(
     assert store is not None
     file = store.folder / f"features-{key_of(net, mirrored=mirrored)}.npy"
     places = store.rows(rows.image_ids)
-    kept = np.load(file, mmap_mode="r") if file.is_file() else np.full((len(store), net.head.in_features), np.nan)
-    found = np.asarray(kept[places], dtype=np.float32)
-    lacking = np.isnan(found[:, 0])
+    stored = np.load(file, mmap_mode="r") if file.is_file() else np.full((len(store), net.head.in_features), np.nan)
+    features = np.asarray(stored[places], dtype=np.float32)
+    lacking = np.isnan(features[:, 0])
     if lacking.any():
         samples = Samples.from_store(rows.take(np.flatnonzero(lacking)), store)
-        found[lacking] = measured(net, samples, store.preparation, progress, mirrored=mirrored, n_images=len(store))
-        every = np.array(kept, dtype=np.float32)
-        every[places] = found
+        features[lacking] = measured(net, samples, store.preparation, progress, mirrored=mirrored, n_images=len(store))
+        every = np.array(stored, dtype=np.float32)
+        every[places] = features
         with atomic(file) as temporary:
             np.save(temporary, every)
-    return found
+    return features
 
 
 def key_of(net: "nets.LevelsNet", *, mirrored: bool) -> str:
     """Return a name of the backbone with its weights, and of how an image's features are taken."""
-    found = hashlib.sha256(f"{VERSION} {net.backbone.sizes} {mirrored}".encode())
+    digest = hashlib.sha256(f"{VERSION} {net.backbone.sizes} {mirrored}".encode())
     for name, tensor in net.backbone.state_dict().items():
-        found.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()[:16]
+        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 Change: TypeAlias = Callable[[Batch, Images], FloatArray]
@@ -104,7 +104,7 @@ def measured_each(
     """Return by each change the features ``(N, D) float32`` of the samples that can be read, which are read once."""
     import torch
 
-    found: list[list[np.ndarray]] = [[] for _ in changes]
+    features: list[list[np.ndarray]] = [[] for _ in changes]
     device = net.head.weight.device
     n_at_once = max(1, PIXELS_AT_ONCE // int(np.prod(preparation.input_shape[1:])))
     measure = net.eval().measure
@@ -112,12 +112,12 @@ def measured_each(
         measure = _compiled_once(net) or measure
     with torch.inference_mode():
         for batch in samples.batches([preparation], n_at_once):
-            for own, change in zip(found, changes, strict=True):
+            for own, change in zip(features, changes, strict=True):
                 images = change(batch, batch.images(preparation))
                 x = torch.from_numpy(images).to(device, memory_format=nets.CHANNELS_LAST[images.ndim])
                 own.append(measure(x).cpu().numpy())
             progress("looking at images with frozen features", samples.n_done, len(samples))
-    return [np.asarray(np.concatenate(own)) for own in found]
+    return [np.asarray(np.concatenate(own)) for own in features]
 
 
 _COMPILED: dict[str, "_Compiled"] = {}

@@ -75,8 +75,8 @@ class GraphModel:
         pixels = [batch.images(one).pixels for one in self.shown]
         is_flat = isinstance(self.shown[0], Preparation)
         names = [prepared_name(position) for position in range(len(pixels))] if is_flat else [IMAGES]
-        found = self.ask(dict(zip(names, pixels, strict=True)))
-        return EncodedImages((found[LOGITS].astype(np.float64),), views=({},))
+        outputs = self.ask(dict(zip(names, pixels, strict=True)))
+        return EncodedImages((outputs[LOGITS].astype(np.float64),), views=({},))
 
     def logits(self, encoded: EncodedImages, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:  # noqa: ARG002
         """Return the logits ``(N, L)`` that were found."""
@@ -122,11 +122,11 @@ def open_graph(folder: Path, model: Path) -> GraphModel:
     name = str(facts["graph"])
     for file in format_of(name).files:
         check_sealed(folder / file)
-    shown = tuple(preparation_from(cast(Mapping[str, Json], one)) for one in items(facts["preparations"]))
-    is_flat = isinstance(shown[0], Preparation)
-    inputs = [prepared_name(position) for position in range(len(shown))] if is_flat else []
+    preparations = tuple(preparation_from(cast(Mapping[str, Json], one)) for one in items(facts["preparations"]))
+    is_flat = isinstance(preparations[0], Preparation)
+    inputs = [prepared_name(position) for position in range(len(preparations))] if is_flat else []
     ask = format_of(name).open(folder / format_of(name).files[0], inputs, [LOGITS])
-    return GraphModel(read_card(model / "model.json"), model, ask, shown)
+    return GraphModel(read_card(model / "model.json"), model, ask, preparations)
 
 
 def graph_folder(model: Path, engine: str) -> Path:

@@ -108,10 +108,10 @@ def told_apart(images: np.ndarray, mirror_images: np.ndarray, folds: np.ndarray,
     differences = (images - mirror_images).astype(np.float64)
     right = np.zeros((len(STRENGTHS), len(differences)))
     for fold in np.unique(folds):
-        learnt, held = differences[folds != fold], differences[folds == fold]
+        learnt, held_out = differences[folds != fold], differences[folds == fold]
         truth = np.repeat([1.0, 0.0], len(learnt))[:, None]
         path = logistic_path(basis_of(np.concatenate([learnt, -learnt])), truth, STRENGTHS)
-        right[:, folds == fold] = [held @ linear.weights[0] > 0 for linear in path]
+        right[:, folds == fold] = [held_out @ linear.weights[0] > 0 for linear in path]
     share, n_patients = float(right.mean(axis=1).max()), len(np.unique(patients))
     return Sides(share, cast(float, wilson(round(share * n_patients), n_patients).high), len(images), n_patients)
 

@@ -185,8 +185,8 @@ def weights_of(net: FocusNet) -> dict[str, np.ndarray]:
 def ensemble_net(card: ModelCard, members: Sequence[Model]) -> Ensemble:
     """Return the net of an ensemble: members are brought to the scales of its card, then averaged over its views."""
     ones, zeros = np.ones((1, card.task.n_logits)), np.zeros((1, card.task.n_logits))
-    own = Model(members[0].net, card)
-    unit, origin = own.to_units(ones) - own.to_units(zeros), own.to_units(zeros)
+    ensemble = Model(members[0].net, card)
+    unit, origin = ensemble.to_units(ones) - ensemble.to_units(zeros), ensemble.to_units(zeros)
     origins = np.concatenate([member.to_units(zeros) for member in members])
     units = np.concatenate([member.to_units(ones) for member in members]) - origins
     gains, offsets = torch.from_numpy(units / unit).float(), torch.from_numpy((origins - origin) / unit).float()

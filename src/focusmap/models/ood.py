@@ -50,13 +50,13 @@ def describe_greys(image: np.ndarray) -> np.ndarray:
     """Return shares (their roots) of grey values and of slopes at three scales; of several channels their means too."""
     grey, channels = _standardised(image)
     fine = cells(grey, FINE[grey.ndim])
-    found = [_shares(fine, GREY_BINS, GREY_RANGE)]
+    shares = [_shares(fine, GREY_BINS, GREY_RANGE)]
     for factor in (1, 2, 4):
         coarse = cells(grey, FINE[grey.ndim] // factor)
         slopes = [np.gradient(coarse, axis=axis) for axis in range(coarse.ndim) if coarse.shape[axis] > 1]
         steepness = np.sqrt(np.sum(np.square(slopes), axis=0)) if slopes else np.zeros(1)
-        found.append(_shares(np.log2(steepness + LEAST_SLOPE), SLOPE_BINS, LOG2_SLOPE_RANGE))
-    return np.concatenate([*found, channels])
+        shares.append(_shares(np.log2(steepness + LEAST_SLOPE), SLOPE_BINS, LOG2_SLOPE_RANGE))
+    return np.concatenate([*shares, channels])
 
 
 def describe_layout(image: np.ndarray) -> np.ndarray:
@@ -125,10 +125,10 @@ def fit_ood(train: Sequence[np.ndarray], tune: Sequence[np.ndarray]) -> Ood | No
         return None
     aspects = {}
     for name, describe in ASPECTS.items():
-        learnt, held = (np.stack([describe(image) for image in part]) for part in (train, tune))
-        fitted = LedoitWolf().fit(learnt)
+        of_train, of_tune = (np.stack([describe(image) for image in part]) for part in (train, tune))
+        fitted = LedoitWolf().fit(of_train)
         aspect = Aspect(fitted.location_, fitted.precision_, np.inf)
-        limit = MARGIN * float(np.quantile(aspect.distances(held), WITHIN))
+        limit = MARGIN * float(np.quantile(aspect.distances(of_tune), WITHIN))
         aspects[name] = [Aspect(aspect.centre, aspect.precision, limit)]
     return Ood(aspects)
 

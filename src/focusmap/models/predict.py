@@ -59,8 +59,8 @@ def predict(model: Predictor, samples: Samples, ood: Ood | None = None, progress
     ood
         What train looks like: images that are unlike it are flagged. None: nobody looks.
     """
-    found = list(predict_chunks(model, samples, ood, progress, n_rows=None))
-    return found[0] if found else _nothing(model, samples)
+    chunks = list(predict_chunks(model, samples, ood, progress, n_rows=None))
+    return chunks[0] if chunks else _nothing(model, samples)
 
 
 def predict_chunks(
@@ -109,8 +109,8 @@ def _encoded_batches(model: Predictor, samples: Samples, ood: Ood | None) -> Ite
 
 
 def _unlike(images: np.ndarray, ood: Ood) -> tuple[Flags, ...]:
-    found = [ood.unlike(image) for image in images]
-    return tuple((Flag("unlike", text),) if text else () for text in found)
+    texts = [ood.unlike(image) for image in images]
+    return tuple((Flag("unlike", text),) if text else () for text in texts)
 
 
 def _predicted(model: Predictor, chunk: Sequence[_EncodedBatch], samples: Samples) -> Predicted:
@@ -217,11 +217,11 @@ def write_importance(
 
     covariates = cohort.study.covariates if _takes_table(run.parts()[0]) else ()
     sides = _sides(parts[0], has_table=bool(covariates))
-    found = {name: worth(name, position) for position, name in enumerate((*covariates, *sides))}
+    worths = {name: worth(name, position) for position, name in enumerate((*covariates, *sides))}
     for file, names in ((IMPORTANCE, covariates), (SIDES, sides)):
         if names:
-            write_json(out / file, {name: found[name] for name in names})
-    return found
+            write_json(out / file, {name: worths[name] for name in names})
+    return worths
 
 
 def _takes_table(part: Run) -> bool:
@@ -253,12 +253,14 @@ def _shuffled(cohort: Cohort, names: Sequence[str], order: np.ndarray) -> Cohort
     return replace(cohort, table=cohort.table.assign(**cells))
 
 
-def _answered(parts: Sequence[_Part], shuffled: str, generator: np.random.Generator, like: Predictions) -> Predictions:
-    """Return what each model says of its own rows, in the order of `like`."""
-    rows = {image_id: i for i, image_id in enumerate(like.ids["image_id"])}
-    logits, probabilities = np.empty_like(like.logits), np.empty_like(like.probabilities)
+def _answered(
+    parts: Sequence[_Part], shuffled: str, generator: np.random.Generator, predictions: Predictions
+) -> Predictions:
+    """Return what each model says of its own rows, in the order of `predictions`."""
+    rows = {image_id: i for i, image_id in enumerate(predictions.ids["image_id"])}
+    logits, probabilities = np.empty_like(predictions.logits), np.empty_like(predictions.probabilities)
     for one in parts:
         members = [rows[image_id] for image_id in one.rows.image_ids]
         logits[members] = one.answer(shuffled, generator)
-        probabilities[members] = apply(like.task, logits[members], one.model.card.temperatures)
-    return Predictions(like.task, like.ids, logits, probabilities)
+        probabilities[members] = apply(predictions.task, logits[members], one.model.card.temperatures)
+    return Predictions(predictions.task, predictions.ids, logits, probabilities)

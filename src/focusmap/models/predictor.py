@@ -143,8 +143,8 @@ def read_card(path: Path) -> ModelCard:
             raise ModelError(f"{path}: {name} is {type(values[name]).__name__}; a list was expected.")
     _refuse_implausible(path, values)
     task = Task.from_dict(cast(list[Json], values.pop("task")))
-    found = cast(Mapping[str, Mapping[str, Json]], values.pop("cuts", {}))
-    thresholds = {label: MapThreshold.from_dict(one) for label, one in found.items()}
+    cuts = cast(Mapping[str, Mapping[str, Json]], values.pop("cuts", {}))
+    thresholds = {label: MapThreshold.from_dict(one) for label, one in cuts.items()}
     return ModelCard(task=task, map_thresholds=thresholds, **values)  # type: ignore[arg-type]
 
 

@@ -75,8 +75,8 @@ def prepare(cohort: Cohort, run: Run, options: RunOptions, auditing: Auditing) -
     if store is not None and store.failures:
         rows = rows.of(store.image_ids) if rows.images is None else with_images(rows, store.image_ids)
         # What was audited is kept, less the images that are gone; a new split would be one that nobody has judged.
-        kept = divided.table[divided.table["image_id"].isin(rows.image_ids)].reset_index(drop=True)
-        divided = replace(divided, table=kept)
+        readable = divided.table[divided.table["image_id"].isin(rows.image_ids)].reset_index(drop=True)
+        divided = replace(divided, table=readable)
     write_cohort(rows, run.cohort)
     write_split(divided, run.split)
     recipe.to_yaml(run.recipe)
@@ -147,20 +147,20 @@ def _computed_on(devices: str) -> dict[str, Json]:
 
     from focusmap.training import choose_devices
 
-    found = choose_devices(devices)
-    name = found.accelerator if found.n == 1 else f"{found.accelerator}:{found.n}"
+    chosen = choose_devices(devices)
+    name = chosen.accelerator if chosen.n == 1 else f"{chosen.accelerator}:{chosen.n}"
     return {"device": name, "threads": torch.get_num_threads()}
 
 
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries that a result depends on."""
-    found = {}
+    versions = {}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _hashes(run: Run) -> dict[str, str]:

@@ -77,12 +77,14 @@ def basis_of(features: np.ndarray) -> Basis:
     with threadpool_limits(1):
         if rows.shape[1] > len(rows):
             values, vectors = np.linalg.eigh(rows @ rows.T)
-            kept = values > values[-1] * LEAST_EIGENVALUE
-            lengths = np.sqrt(values[kept])
-            return Basis(vectors[:, kept] * lengths, lengths, rows.T @ (vectors[:, kept] / lengths), centre, spread)
+            is_large = values > values[-1] * LEAST_EIGENVALUE
+            lengths = np.sqrt(values[is_large])
+            return Basis(
+                vectors[:, is_large] * lengths, lengths, rows.T @ (vectors[:, is_large] / lengths), centre, spread
+            )
         values, vectors = np.linalg.eigh(rows.T @ rows)
-        kept = values > values[-1] * LEAST_EIGENVALUE
-        return Basis(rows @ vectors[:, kept], np.sqrt(values[kept]), vectors[:, kept], centre, spread)
+        is_large = values > values[-1] * LEAST_EIGENVALUE
+        return Basis(rows @ vectors[:, is_large], np.sqrt(values[is_large]), vectors[:, is_large], centre, spread)
 
 
 def logistic_path(

@@ -123,8 +123,8 @@ def _within(
     """Return a recipe with as many epochs as fit into some seconds, and an average over a tenth of the steps."""
     started = time.monotonic()
     per_epoch = _seconds_per_epoch(training.rung(name, recipe, options), options)
-    left = TRAINING_SHARE * (seconds - (time.monotonic() - started))
-    n_epochs = min(most_epochs, int(left / (per_epoch * recipe.ensemble))) if per_epoch else 0
+    seconds_left = TRAINING_SHARE * (seconds - (time.monotonic() - started))
+    n_epochs = min(most_epochs, int(seconds_left / (per_epoch * recipe.ensemble))) if per_epoch else 0
     steps_per_epoch = -(-len(training.split.ids("train")) // recipe.batch_size)
     if n_epochs < min(most_epochs, FEWEST_EPOCHS, 1 + -(-FEWEST_STEPS // steps_per_epoch)):
         return None

@@ -71,11 +71,11 @@ def inner_of(rows: Cohort, split: Split, together: Sequence[Sequence[str]], fold
         If there are fewer patients than folds.
     """
     ids = [image_id for image_id in rows.image_ids if split.part_of[image_id] in ("train", "tune")]
-    kept, known = rows.of(ids), set(ids)
+    learnable, known = rows.of(ids), set(ids)
     groups = [inside for group in together if len(inside := [one for one in group if one in known]) > 1]
-    patients = joined_patients(kept, groups).patient_ids.astype(str)
-    strata = label_matrix(kept.task, kept.truth)
-    return Inner(kept, stratify(list(patients), strata, [1 / N_FOLDS] * N_FOLDS, seed), folder)
+    patients = joined_patients(learnable, groups).patient_ids.astype(str)
+    strata = label_matrix(learnable.task, learnable.truth)
+    return Inner(learnable, stratify(list(patients), strata, [1 / N_FOLDS] * N_FOLDS, seed), folder)
 
 
 def models_of(rows: Cohort, recipe: Recipe, options: RunOptions) -> tuple[str, ...]:

@@ -113,8 +113,8 @@ def pyramid_strides(name: str) -> tuple[int, ...]:
     net = _net(name, channels=1)
     if not hasattr(net, "forward_intermediates"):
         return ()
-    found = {level["reduction"] for level in cast(Pyramid, net).feature_info if level["reduction"] >= FINEST}
-    return tuple(sorted(found)) if len(found) > 1 else ()
+    strides = {level["reduction"] for level in cast(Pyramid, net).feature_info if level["reduction"] >= FINEST}
+    return tuple(sorted(strides)) if len(strides) > 1 else ()
 
 
 def check_size(name: str, shape: Sequence[int], strides: Sequence[int] = ()) -> None:
@@ -185,12 +185,12 @@ def build_pyramid(
     {1: 48, 2: 96}
     """
     net = _net(name, channels, weights)
-    found = cast(Pyramid, net)
+    pyramid = cast(Pyramid, net)
     # Of several levels on one grid the last has seen most.
-    last = {level["reduction"]: i for i, level in enumerate(found.feature_info)}
+    last = {level["reduction"]: i for i, level in enumerate(pyramid.feature_info)}
     positions = [last[stride] for stride in strides]
-    found.prune_intermediate_layers(positions)
-    return net, {i: found.feature_info[i]["num_chs"] for i in positions}
+    pyramid.prune_intermediate_layers(positions)
+    return net, {i: pyramid.feature_info[i]["num_chs"] for i in positions}
 
 
 def levels(net: nn.Module, x: Tensor, positions: Sequence[int]) -> list[Tensor]:
@@ -216,12 +216,12 @@ def stages(net: nn.Module, x: Tensor) -> list[Tensor]:
     least = min(BACKBONES[OURS].strides) if isinstance(inner, SmallResidual) else FINEST
     reductions = [level["reduction"] for level in cast(Pyramid, inner).feature_info]
     positions = [i for i, reduction in enumerate(reductions) if reduction >= least]
-    last, found = inner.forward_intermediates(x, positions)  # type: ignore[operator]  # `has_stages` has asked
+    last, maps = inner.forward_intermediates(x, positions)  # type: ignore[operator]  # `has_stages` has asked
     if isinstance(net, TimmMap):
         last = net.lay_out(last)
     elif hasattr(inner, "forward_head"):
         last = inner.forward_head(last)  # type: ignore[operator]  # of timm's, a method
-    return list({each.shape[2:]: each for each in [*found, last]}.values())
+    return list({each.shape[2:]: each for each in [*maps, last]}.values())
 
 
 def has_token_attention(net: nn.Module) -> bool:

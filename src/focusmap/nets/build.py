@@ -169,11 +169,11 @@ def build_net(architecture: Architecture, weights: str = "none", seed: int = 0) 
     >>> bool(torch.allclose(means + net.head.bias, net.classify(features), atol=1e-5))
     True
     """
-    found = find_weights(decoders.split_model(architecture.model)[0], weights)
+    first_weights = find_weights(decoders.split_model(architecture.model)[0], weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = _make(architecture, found.hub_file)
-    net.start = found.load(net)
+        net = _make(architecture, first_weights.hub_file)
+    net.start = first_weights.load(net)
     return net
 
 

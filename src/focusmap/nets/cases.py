@@ -305,9 +305,9 @@ class CaseBackbone(nn.Module):
         for view, encoder in enumerate(self.encoders):
             members = (batch.views == view).nonzero().flatten()
             if len(members):
-                own, own_weights = encoder(batch.images[members], segments[members], n)
-                features = features.index_copy(0, members, own)
-                weights = weights.index_copy(0, members, own_weights)
+                of_view, weights_of_view = encoder(batch.images[members], segments[members], n)
+                features = features.index_copy(0, members, of_view)
+                weights = weights.index_copy(0, members, weights_of_view)
         return features, weights
 
     def _segments(self, batch: CaseBatch) -> tuple[Tensor, int]:
@@ -330,14 +330,15 @@ def build_case_net(architecture: CaseArchitecture, weights: str = "none", seed: 
     >>> net.eval()(CaseBatch(torch.ones(3, 1, 28, 28), *numbers, torch.ones(2, 0))).shape
     torch.Size([2, 2])
     """
-    found = find_weights(decoders.split_model(architecture.model)[0], weights)
+    first_weights = find_weights(decoders.split_model(architecture.model)[0], weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         n_encoders = len(architecture.views) if architecture.encoder == "separate" else 1
-        built = [_built(architecture, found.hub_file) for _ in range(n_encoders)]
+        built = [_built(architecture, first_weights.hub_file) for _ in range(n_encoders)]
         net = _on_encoders(architecture, built)
     starts = [
-        found.load(focus_net.FocusNet(encoder, n_features, architecture.n_logits)) for encoder, n_features in built
+        first_weights.load(focus_net.FocusNet(encoder, n_features, architecture.n_logits))
+        for encoder, n_features in built
     ]
     net.start = starts[-1]
     return net

@@ -196,8 +196,8 @@ def _block(width: int, dimensions: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(convolution, NORMALISATIONS[dimensions](width), nn.ReLU())
 
 
-def _cropped(level: Tensor, like: Tensor) -> Tensor:
+def _cropped(level: Tensor, finer: Tensor) -> Tensor:
     # A convolution of stride 2 rounds an odd side up, and a pooling of stride 2 rounds it down.
-    for axis, side in enumerate(like.shape[2:], start=2):
+    for axis, side in enumerate(finer.shape[2:], start=2):
         level = level.narrow(axis, 0, side)
     return level

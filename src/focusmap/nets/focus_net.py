@@ -95,8 +95,8 @@ class FocusLayers(nn.Module):
         """Return ``(N, L)``: log sum exp of the logits of the classes that compete with each; 0 for other labels."""
         rivals = torch.zeros_like(logits)
         for group in self.classes:
-            own = torch.eye(group.stop - group.start, dtype=torch.bool, device=logits.device)
-            rivals[:, group] = logits[:, group, None].masked_fill(own, -torch.inf).logsumexp(dim=1)
+            is_itself = torch.eye(group.stop - group.start, dtype=torch.bool, device=logits.device)
+            rivals[:, group] = logits[:, group, None].masked_fill(is_itself, -torch.inf).logsumexp(dim=1)
         return rivals
 
 
@@ -152,8 +152,8 @@ class FocusNet(nn.Module):
         """Return the feature maps ``(N, K_i, h_i, w_i)`` of the stages, finest first, and `features`, of one pass."""
         if self.focus is None:
             return backbones.stages(self.backbone, x)
-        found = backbones.levels(self.backbone, x, self.focus.positions)
-        return [*found, self.focus.decoder(found)]
+        levels = backbones.levels(self.backbone, x, self.focus.positions)
+        return [*levels, self.focus.decoder(levels)]
 
     def evidence(self, features: Tensor) -> Tensor:
         """Return ``(N, L, *spatial)``: w_c h_p of every label and place, signed and without the bias.
@@ -168,8 +168,8 @@ class FocusNet(nn.Module):
         if self.focus is None:
             logits: Tensor = self.head(self.dropout(features.flatten(2).mean(dim=2)))
             return logits
-        kept = self.dropout(features.new_ones(features.shape[:2])).view(*features.shape[:2], *[1] * (features.ndim - 2))
-        features = features * kept
+        mask = self.dropout(features.new_ones(features.shape[:2])).view(*features.shape[:2], *[1] * (features.ndim - 2))
+        features = features * mask
         return self.focus.pooled(self.evidence(features), features) + self.head.bias
 
     def forward(self, x: Tensor) -> Tensor:

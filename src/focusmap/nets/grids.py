@@ -61,10 +61,10 @@ def on_finest(maps: Sequence[Tensor], *, per_cell: bool = False) -> list[Tensor]
 
 
 def _finer(maps: Tensor, grid: Sequence[int], per_cell: bool) -> Tensor:
-    found, places = on_grid(maps, grid), tuple(range(2, maps.ndim))
+    finer, places = on_grid(maps, grid), tuple(range(2, maps.ndim))
     # Between the centres of cells the mean is not quite what it was.
-    found = found + maps.mean(dim=places, keepdim=True) - found.mean(dim=places, keepdim=True)
-    return found * (maps[0, 0].numel() / found[0, 0].numel()) if per_cell else found
+    finer = finer + maps.mean(dim=places, keepdim=True) - finer.mean(dim=places, keepdim=True)
+    return finer * (maps[0, 0].numel() / finer[0, 0].numel()) if per_cell else finer
 
 
 def warped(batch: Tensor, geometry: Tensor, padding: str, displacement: Tensor | None = None) -> Tensor:

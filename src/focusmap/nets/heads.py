@@ -307,10 +307,10 @@ def task_loss(task: Task, truth: np.ndarray, options: LossOptions = LossOptions(
     check_loss(task, options.loss)
     weights = []
     for column, target in zip(truth.T, task.targets, strict=True):
-        found = HEADS[target.kind].weigh(column[~np.isnan(column)], len(target.classes))
+        of_target = HEADS[target.kind].weigh(column[~np.isnan(column)], len(target.classes))
         if not options.class_weights:
-            found = replace(found, classes=torch.ones_like(found.classes))
-        weights.append(found)
+            of_target = replace(of_target, classes=torch.ones_like(of_target.classes))
+        weights.append(of_target)
     return TaskLoss(task, tuple(weights), options)
 
 
@@ -325,12 +325,12 @@ def check_loss(task: Task, loss: Loss) -> None:
 
 def continuous_scales(task: Task, truth: np.ndarray) -> dict[str, list[float]]:
     """Return mean and standard deviation on train of each continuous target, as the model card keeps them."""
-    found = {}
+    scales = {}
     for column, target in zip(truth.T, task.targets, strict=True):
         if target.kind == "continuous":
             scale = continuous_scale(column[~np.isnan(column)])
-            found[target.name] = [scale.mean, scale.deviation]
-    return found
+            scales[target.name] = [scale.mean, scale.deviation]
+    return scales
 
 
 def undo_class_weights(head: nn.Linear, task: Task, truth: np.ndarray) -> None:

@@ -123,8 +123,8 @@ def build_levels(model: str, channels: int, file: Path | None = None) -> Levels:
     base, decoder = split_model(model)
     # Modalities of a volume pass one by one: pretrained nets know grey images and colours, and nothing else.
     n_modalities, sizes = (channels, SLICE_SIZES) if decoder == SLICES else (1, PROBE_SIZES)
-    net, found = build_pyramid(base, 1 if decoder == SLICES else channels, pyramid_strides(base), file)
-    return Levels(net, tuple(found), tuple(found.values()), sizes, n_modalities)
+    net, channels_of = build_pyramid(base, 1 if decoder == SLICES else channels, pyramid_strides(base), file)
+    return Levels(net, tuple(channels_of), tuple(channels_of.values()), sizes, n_modalities)
 
 
 class LevelsNet(FocusNet):
@@ -164,8 +164,8 @@ class LevelsNet(FocusNet):
         the mean of what lies about it: what a single cell of a fine level says depends on where cells happen to lie.
         """
         n = images_at_once(x.shape[1:])
-        found = [self.answer_together(x[start : start + n]) for start in range(0, len(x), n)]
-        logits, evidence = zip(*found, strict=True)
+        answers = [self.answer_together(x[start : start + n]) for start in range(0, len(x), n)]
+        logits, evidence = zip(*answers, strict=True)
         return torch.cat(logits), torch.cat(evidence)
 
     def answer_together(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -202,8 +202,8 @@ def _smoothed(maps: Tensor) -> Tensor:
     if maps.ndim != 4:
         return maps
     reach = round(SMOOTHED * min(maps.shape[2:]) / 2)
-    found = nn.functional.avg_pool2d(maps, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False)
-    return found + maps.mean(dim=(2, 3), keepdim=True) - found.mean(dim=(2, 3), keepdim=True)
+    smooth = nn.functional.avg_pool2d(maps, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False)
+    return smooth + maps.mean(dim=(2, 3), keepdim=True) - smooth.mean(dim=(2, 3), keepdim=True)
 
 
 def _on_finest(maps: Sequence[Tensor]) -> list[Tensor]:

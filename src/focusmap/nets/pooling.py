@@ -181,8 +181,8 @@ class AxisAttention(nn.Module):
         shares = self.axis_logits.float().softmax(dim=1)
         total = features.new_zeros(())
         for axis, score, share in zip(spatial, self.scores, shares.T, strict=True):
-            others = [other for other in spatial if other != axis]
-            pooled = features.mean(dim=others) if others else features
+            other_axes = [other for other in spatial if other != axis]
+            pooled = features.mean(dim=other_axes) if other_axes else features
             s = score(pooled.transpose(1, 2)).float().softmax(dim=1).transpose(1, 2)
             along = [side if dim == axis else 1 for dim, side in enumerate(features.shape)][2:]
             total = total + (share[:, None] * features.shape[axis] * s).view(*s.shape[:2], *along)

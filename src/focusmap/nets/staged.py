@@ -235,10 +235,10 @@ class Staged(nn.Module):
 
     def prune_intermediate_layers(self, indices: list[int]) -> None:
         """Drop the parts behind the last of the stages at `indices`."""
-        kept = max(indices) + 1
-        for name in (name for stage in self.stages[kept:] for name in stage):
+        n_kept = max(indices) + 1
+        for name in (name for stage in self.stages[n_kept:] for name in stage):
             delattr(self.net, name)
-        self.stages = self.stages[:kept]
+        self.stages = self.stages[:n_kept]
 
     def group_matcher(self, *, coarse: bool = False) -> Callable[[str], int]:
         """Return how parameters are told apart by stage, as timm's nets do."""
@@ -247,12 +247,12 @@ class Staged(nn.Module):
         return lambda name: stage_of[name.split(".")[1]]
 
     def _stages_of(self, x: Tensor) -> list[Tensor]:
-        found = []
+        maps = []
         for stage in self.stages:
             for name in stage:
                 x = self.net.get_submodule(name)(x)
-            found.append(x)
-        return found
+            maps.append(x)
+        return maps
 
 
 class PaddedShortcut(nn.Module):

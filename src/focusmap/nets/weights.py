@@ -63,8 +63,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise MissingFileError(f"{path}: no such weights file (weights is auto, none, hub or a path).")
-    found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_foreign(path)
-    tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_foreign(path)
+    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
         raise InputError(f"{path}: holds no weights.")
     return tensors
@@ -238,8 +238,8 @@ def find_weights(model: str, weights: str) -> Found:
     if weights not in ("auto", "hub"):
         path = Path(weights)
         return Found(Start("file", path.name), read_tensors(path))
-    if weights == "auto" and (own := _folder_file(model)) is not None:
-        return Found(Start("folder", f"{own.name} in {FOLDER}"), read_tensors(own))
+    if weights == "auto" and (in_folder := _folder_file(model)) is not None:
+        return Found(Start("folder", f"{in_folder.name} in {FOLDER}"), read_tensors(in_folder))
     file, of_hub = _hub_file(model)
     if file is not None:
         return Found(Start("hub", of_hub), hub_file=file)
@@ -282,13 +282,13 @@ def _package_file(model: str) -> tuple[Path | None, str]:
     """Return the file of weights in an installed package, its hash checked, and its origin; None with the reason."""
     package = PACKAGES[model]
     try:
-        found = distribution(package.name)
+        installed = distribution(package.name)
     except PackageNotFoundError:
         return None, f"the package {package.name}, which holds weights, is not installed"
-    file = Path(str(found.locate_file(package.file)))
+    file = Path(str(installed.locate_file(package.file)))
     if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != package.sha256:
-        return None, f"the package {package.name} {found.version} is damaged or of an unknown version"
-    return file, f"the package {package.name} {found.version} (ImageNet)"
+        return None, f"the package {package.name} {installed.version} is damaged or of an unknown version"
+    return file, f"the package {package.name} {installed.version} (ImageNet)"
 
 
 def _renamed(tensors: Mapping[str, Tensor], model: str) -> dict[str, Tensor]:
@@ -306,8 +306,8 @@ def _renamed(tensors: Mapping[str, Tensor], model: str) -> dict[str, Tensor]:
 def _folder_file(model: str) -> Path | None:
     """Return a hospital's own weights for a backbone, or None."""
     folder = os.environ.get(FOLDER, "")
-    found = (Path(folder) / f"{model}{suffix}" for suffix in SUFFIXES) if folder else ()
-    return next((path for path in found if path.is_file()), None)
+    candidates = (Path(folder) / f"{model}{suffix}" for suffix in SUFFIXES) if folder else ()
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def _hub_file(model: str) -> tuple[Path | None, str]:
@@ -340,8 +340,8 @@ def hub_answers() -> bool:
 def _cached(repository: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(repository, "model.safetensors")
-    return Path(found) if isinstance(found, str) else None
+    file = try_to_load_from_cache(repository, "model.safetensors")
+    return Path(file) if isinstance(file, str) else None
 
 
 def _download(repository: str) -> Path | None:

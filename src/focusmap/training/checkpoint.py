@@ -76,11 +76,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def check_same(path: Path, saved: Checkpoint, wanted: Mapping[str, Json]) -> None:
     """Raise `InputError` naming what differs, unless a checkpoint is of the training that is wanted."""
-    found = cast(Mapping[str, Json], saved.facts["identity"])
-    differing = [name for name in wanted if found.get(name) != wanted[name]]
+    identity = cast(Mapping[str, Json], saved.facts["identity"])
+    differing = [name for name in wanted if identity.get(name) != wanted[name]]
     if differing:
-        shown = "; ".join(f"{name} was {found.get(name)!r}, now {wanted[name]!r}" for name in differing)
-        raise InputError(f"{path}: is of another training ({shown}). Use the same settings, or train without --resume.")
+        differences = "; ".join(f"{name} was {identity.get(name)!r}, now {wanted[name]!r}" for name in differing)
+        raise InputError(
+            f"{path}: is of another training ({differences}). Use the same settings, or train without --resume."
+        )
 
 
 @dataclass

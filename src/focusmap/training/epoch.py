@@ -162,11 +162,11 @@ def training_batch(session: Session, drawn: Drawn, epoch: int) -> Batch:
     images, truth, indices = _augmented(session, drawn, epoch)
     if not recipe.augmentation.mixup:
         return Batch(images, ((truth, None),))
-    partners, own = draw_partners(recipe.augmentation.mixup, recipe.seed, epoch, indices, n_images)
+    partners, own_shares = draw_partners(recipe.augmentation.mixup, recipe.seed, epoch, indices, n_images)
     blended, other_truth, _ = _augmented(session, Drawn(partners, np.zeros_like(partners)), epoch)
     assert isinstance(images, Tensor), "a recipe that blends cases is refused"
     assert isinstance(blended, Tensor)
-    shares = torch.from_numpy(own).float()
+    shares = torch.from_numpy(own_shares).float()
     mixed = torch.lerp(blended, images, shares.reshape(-1, *[1] * (images.ndim - 1)))
     return Batch(mixed, ((truth, shares), (other_truth, 1 - shares)))
 
@@ -230,8 +230,8 @@ def take_step(session: Session, together: Sequence[Drawn], epoch: int) -> Tensor
     sums = torch.zeros(3, device=fabric.device)
     session.optimizer.zero_grad()
     for drawn in together:
-        own = np.array_split(np.arange(len(drawn.positions)), fabric.world_size)[fabric.global_rank]
-        parts, penalty = _loss_of(session, training_batch(session, drawn.take(own), epoch))
+        of_process = np.array_split(np.arange(len(drawn.positions)), fabric.world_size)[fabric.global_rank]
+        parts, penalty = _loss_of(session, training_batch(session, drawn.take(of_process), epoch))
         fabric.backward((parts.total + penalty) / len(together))
         share = len(drawn.positions) / fabric.world_size
         sums += share * torch.stack([parts.total.detach(), parts.positive, parts.negative])

@@ -213,12 +213,12 @@ def _seconds_a_row(session: epoch.Session) -> float:
     growing = [SMALLEST << k for k in range(most.bit_length()) if SMALLEST << k < most]
     # The first step makes ready what later ones find.
     _time_step(session, SMALLEST)
-    started, found = time.perf_counter(), []
+    started, seconds = time.perf_counter(), []
     for n in (*growing, *[most] * N_STEPS):
-        found.append(_time_step(session, n) / n)
+        seconds.append(_time_step(session, n) / n)
         if time.perf_counter() - started > ENOUGH_SECONDS:
             break
-    return min(found)
+    return min(seconds)
 
 
 def _time_step(session: epoch.Session, n: int) -> float:

@@ -249,10 +249,10 @@ class WeightAverage:
 
 def state_tensors(optimizer: Optimizer) -> dict[str, torch.Tensor]:
     """Return the optimiser's state, named ``position.name``."""
-    found: dict[str, torch.Tensor] = {}
+    tensors: dict[str, torch.Tensor] = {}
     for position, state in optimizer.state_dict()["state"].items():
-        found |= {f"{position}.{name}": value for name, value in state.items() if isinstance(value, torch.Tensor)}
-    return found
+        tensors |= {f"{position}.{name}": value for name, value in state.items() if isinstance(value, torch.Tensor)}
+    return tensors
 
 
 def restore_state(optimizer: Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
