@@ -38,6 +38,14 @@ def test_a_table_is_the_same_in_every_form(tmp_path, separator, encoding, packed
         assert "UTF-16" in table.attrs["read_as"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_that_is_cut_off_is_refused_by_its_line(tmp_path, encoding):
+    path = tmp_path / "labels.csv"
+    path.write_bytes(written(CELLS, ",").encode(encoding)[:-1])
+    with pytest.raises(InputError, match=r"labels\.csv line \d+: is not UTF-16\S* text"):
+        read_table(path)
+
+
 def test_gbk_is_read_and_said(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_bytes("path,诊断,患者\n图像一.png,良性,张三\n图像二.png,恶性,李四\n".encode("gbk"))

@@ -61,8 +61,8 @@ def suggest(name: str, known: Iterable[str]) -> str:
     >>> suggest("xyz", ["effusion"])
     ''
     """
-    found = nearest(name, known)
-    return f" Did you mean {found!r}?" if found else ""
+    near = nearest(name, known)
+    return f" Did you mean {near!r}?" if near else ""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

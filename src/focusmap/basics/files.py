@@ -203,8 +203,8 @@ def seal_of(path: Path) -> str | None:
     """Return the SHA-256 of a sealed file; empty if it is not as it was written, None if it was never sealed."""
     if not path.is_file() or not is_sealed(path):
         return None
-    hashes, found = read_json(path.with_name(HASHES))[path.name], file_hash(path)
-    return found if isinstance(hashes, list) and found in hashes else ""
+    hashes, own_hash = read_json(path.with_name(HASHES))[path.name], file_hash(path)
+    return own_hash if isinstance(hashes, list) and own_hash in hashes else ""
 
 
 def check_sealed(path: Path) -> None:

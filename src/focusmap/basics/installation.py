@@ -158,9 +158,9 @@ def _extra(name: str) -> OptionalPart:
 def _pango() -> OptionalPart:
     from ctypes.util import find_library
 
-    found = find_library("pango-1.0") or find_library("pango-1.0-0")
+    library = find_library("pango-1.0") or find_library("pango-1.0-0")
     return OptionalPart(
-        "pango", "present" if found else "missing", "a library of the system; --pdf draws with it", PANGO
+        "pango", "present" if library else "missing", "a library of the system; --pdf draws with it", PANGO
     )
 
 

@@ -278,8 +278,8 @@ def note_entries(name: str, notes: Iterable[str]) -> dict[str, Json]:
     >>> note_entries("notes", [Reason("declared-folds", n=5)])["notes_coded"]
     [{'code': 'declared-folds', 'values': {'n': 5}}]
     """
-    found = list(notes)
-    return {name: [str(note) for note in found], f"{name}_coded": [_coded(note) for note in found]}
+    texts = list(notes)
+    return {name: [str(note) for note in texts], f"{name}_coded": [_coded(note) for note in texts]}
 
 
 def read_notes(tree: Mapping[str, Json], name: str) -> tuple[str, ...]:

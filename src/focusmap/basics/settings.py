@@ -160,13 +160,13 @@ def takes_text(verb: Callable[Given, Answer]) -> Callable[Given, Answer]:
 
     @wraps(verb)
     def called(*args: Given.args, **named: Given.kwargs) -> Answer:
-        given = parameters.bind(*args, **named)
+        bound = parameters.bind(*args, **named)
         for name in paths:
-            value = given.arguments.get(name)
+            value = bound.arguments.get(name)
             if isinstance(value, str):
-                given.arguments[name] = Path(value)
+                bound.arguments[name] = Path(value)
             elif isinstance(value, list | tuple):
-                given.arguments[name] = tuple(Path(one) for one in value)
-        return verb(*given.args, **given.kwargs)
+                bound.arguments[name] = tuple(Path(one) for one in value)
+        return verb(*bound.args, **bound.kwargs)
 
     return called

@@ -123,16 +123,13 @@ def _decode(content: bytes, path: Path) -> tuple[str, str]:
     """
     for mark, name in MARKS:
         if content.startswith(mark):
-            try:
-                return content.decode(name), "" if name == "utf-8-sig" else name.upper()
-            except UnicodeDecodeError as error:
-                raise _no_text(content, error.start, path, f"{name.upper().removesuffix('-SIG')} text") from None
+            return _decode_as(name, content, path), "" if name == "utf-8-sig" else name.upper()
     peek = content[:PEEK]
     if b"\x00" in peek:
         # Latin letters and digits have a zero in every other byte.
         for name, zeros in (("utf-16-le", peek[1::2]), ("utf-16-be", peek[::2])):
             if zeros.count(0) > 0.4 * len(zeros):
-                return content.decode(name), name.upper()
+                return _decode_as(name, content, path), name.upper()
     try:
         return content.decode("utf-8"), ""
     except UnicodeDecodeError as error:
@@ -140,6 +137,13 @@ def _decode(content: bytes, path: Path) -> tuple[str, str]:
         if guess is None:
             raise _no_text(content, error.start, path, "UTF-8 text") from None
         return content.decode(guess), {"gb18030": "GBK text", "cp1252": "Latin-1 text"}[guess]
+
+
+def _decode_as(encoding: str, content: bytes, path: Path) -> str:
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise _no_text(content, error.start, path, f"{encoding.upper().removesuffix('-SIG')} text") from None
 
 
 def _no_text(content: bytes, start: int, path: Path, what: str) -> InputError:
@@ -199,12 +203,12 @@ def _from_bytes(content: bytes, separator: str, path: Path) -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: is empty; a header and at least one row were expected.") from None
     except (pd.errors.ParserError, csv.Error) as error:
-        found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
-        if found is None:
+        miscounted = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+        if miscounted is None:
             quote = "a quote is opened and never closed" if "EOF inside string" in str(error) else "its rows are broken"
             raise InputError(f"{path}: is not a CSV table: {quote}. Save it again as CSV.") from None
-        expected, row, seen = found.groups()
-        raise InputError(f"{path} row {row}: has {seen} cells where {expected} were expected. {TOO_MANY}") from None
+        expected, row, n_cells = miscounted.groups()
+        raise InputError(f"{path} row {row}: has {n_cells} cells where {expected} were expected. {TOO_MANY}") from None
     if not isinstance(table.index, pd.RangeIndex) and table.index.nlevels == 1 and (table.iloc[:, -1] == "").all():
         # A comma ends each row but the first.
         table = table.reset_index().iloc[:, :-1].set_axis(table.columns, axis=1)
@@ -282,10 +286,10 @@ def _from_workbook(content: bytes, path: Path) -> pd.DataFrame:
 def _rows_of(sheet: "Worksheet") -> list[list[str]]:
     """Return the cells of a sheet as text; what is merged downwards stands in each of its rows."""
     rows = [[_cell_text(cell) for cell in row] for row in sheet.iter_rows(min_row=1, min_col=1)]
-    for held in sheet.merged_cells.ranges:
-        if held.min_col == held.max_col and held.min_row > 1:
-            for row in range(held.min_row, held.max_row):
-                rows[row][held.min_col - 1] = rows[held.min_row - 1][held.min_col - 1]
+    for merged in sheet.merged_cells.ranges:
+        if merged.min_col == merged.max_col and merged.min_row > 1:
+            for row in range(merged.min_row, merged.max_row):
+                rows[row][merged.min_col - 1] = rows[merged.min_row - 1][merged.min_col - 1]
     return rows
 
 
@@ -360,18 +364,18 @@ def write_csv(table: pd.DataFrame, place: Path | TextIO, *, header: bool = True,
 
 def unescaped(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table with its texts as they were before `as_cell`."""
-    kept = re.compile("'" + FORMULA.pattern)
-    return _with_cells(table, kept, lambda text: text[1:] if kept.match(text) else text)
+    escaped = re.compile("'" + FORMULA.pattern)
+    return _with_cells(table, escaped, lambda text: text[1:] if escaped.match(text) else text)
 
 
 def _with_cells(table: pd.DataFrame, begins: re.Pattern[str], change: Callable[[str], str]) -> pd.DataFrame:
     """Return a table with the texts changed that begin so."""
     changed = table.copy(deep=False)
     for place, cells in _texts(table):
-        found = [i for i, text in enumerate(cells) if isinstance(text, str) and begins.match(text)]
-        if found:
+        matching = [i for i, text in enumerate(cells) if isinstance(text, str) and begins.match(text)]
+        if matching:
             values = cells.to_numpy(dtype=object, copy=True)
-            values[found] = [change(text) for text in values[found]]
+            values[matching] = [change(text) for text in values[matching]]
             changed[str(table.columns[place])] = pd.Series(values, index=table.index, dtype=cells.dtype)
     changed.columns = pd.Index([change(str(name)) for name in table], dtype=table.columns.dtype)
     return changed

@@ -76,8 +76,8 @@ class Command(Protocol):
 def command_class(name: str) -> type[Command]:
     """Return the dataclass of a command; only its module is imported."""
     module, _ = COMMANDS[name]
-    found: type[Command] = getattr(import_module(f"focusmap.cli.{module}"), name.capitalize())
-    return found
+    chosen: type[Command] = getattr(import_module(f"focusmap.cli.{module}"), name.capitalize())
+    return chosen
 
 
 def build_parser(command: str | None) -> tuple[Parser, Parser]:

@@ -154,9 +154,9 @@ class Accept:
         """Run the command."""
         required = [evaluation.parse_requirement(words) for words in self.at_least]
         required += [evaluation.parse_requirement(words, is_upper=True) for words in self.at_most]
-        found = focusmap.accept(self.run, self.labels, required, self.declaration, self.out, watched(self.options))
-        print_acceptance(found)
-        return evaluation.EXIT_CODES[found["decision"]]  # type: ignore[index]
+        result = focusmap.accept(self.run, self.labels, required, self.declaration, self.out, watched(self.options))
+        print_acceptance(result)
+        return evaluation.EXIT_CODES[result["decision"]]  # type: ignore[index]
 
 
 def print_acceptance(found: Mapping[str, "Json"]) -> None:
@@ -190,20 +190,20 @@ class Challenge:
 
     def __call__(self) -> None:
         """Run the command."""
-        found = focusmap.challenge(self.run, watched(self.options))
-        for row in cast(Sequence[Mapping[str, "Json"]], found["curve"]):
+        result = focusmap.challenge(self.run, watched(self.options))
+        for row in cast(Sequence[Mapping[str, "Json"]], result["curve"]):
             print(f"learnt from about {row['n_patients']} patients: {interval(row)}")
-        for name, row in cast(Mapping[str, Mapping[str, "Json"]], found["columns"]).items():
+        for name, row in cast(Mapping[str, Mapping[str, "Json"]], result["columns"]).items():
             print(f"the same features tell {name}: {interval(row)}")
-        for name, row in cast(Mapping[str, Mapping[str, "Json"]], found["covered"]).items():
+        for name, row in cast(Mapping[str, Mapping[str, "Json"]], result["covered"]).items():
             without = interval(cast(Mapping[str, "Json"], row["uncovered"]))
             print(f"{name} covered ({row['share']:.0%} of the image): {interval(row)}; uncovered: {without}")
-        if forecast := cast(Mapping[str, float], found["forecast"]):
+        if forecast := cast(Mapping[str, float], result["forecast"]):
             limits = f"{forecast['low']:.3f} to {forecast['high']:.3f}"
             print(f"learnt from about {forecast['n_patients']} patients it will be: {limits}")
-        if found["n_doubtful"]:
-            print(f"labels to look at again: {found['n_doubtful']} (evaluation/label_errors.csv)")
-        print(f"patients to test for an interval of +-0.03: about {found['n_patients_needed']}")
+        if result["n_doubtful"]:
+            print(f"labels to look at again: {result['n_doubtful']} (evaluation/label_errors.csv)")
+        print(f"patients to test for an interval of +-0.03: about {result['n_patients_needed']}")
         print(f"written: {focusmap.open_run(self.run).evaluation / 'challenge.json'}; then: focusmap report {self.run}")
 
 
@@ -224,14 +224,14 @@ class Reproduce:
 
     def __call__(self) -> int:
         """Run the command."""
-        found = focusmap.reproduce(self.run, self.out, watched(self.options))
-        print(f"predictions are {'equal' if found['equal'] else 'NOT equal'}")
-        for part, entry in cast(Mapping[str, Mapping[str, "Json"]], found["parts"]).items():
+        result = focusmap.reproduce(self.run, self.out, watched(self.options))
+        print(f"predictions are {'equal' if result['equal'] else 'NOT equal'}")
+        for part, entry in cast(Mapping[str, Mapping[str, "Json"]], result["parts"]).items():
             print(f"  {part}: {entry['n']} rows, largest difference {entry['largest_difference']:.2g}")
-        for entry in cast(Sequence[Mapping[str, "Json"]], found["changed"]):
+        for entry in cast(Sequence[Mapping[str, "Json"]], result["changed"]):
             print(f"  since then {entry['what']} was changed: {entry['then']}, now {entry['now']}")
         print(f"written: {self.run / 'reproduction.json'}")
-        return 0 if found["equal"] else NOT_EQUAL
+        return 0 if result["equal"] else NOT_EQUAL
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,11 +52,11 @@ class Corrections:
 
     def __call__(self) -> None:
         """Run the command."""
-        found = focusmap.corrections(self.run, self.out, escape=self.escape, force=self.force)
-        print(f"label file: {found.labels} ({len(found.table)} {'image' if len(found.table) == 1 else 'images'})")
-        if found.n_unknown_patients:
-            print(f"  patient not known: {found.n_unknown_patients} images, each taken as a patient of its own")
-        print(f"next: focusmap audit {found.labels} --images {found.images}")
+        result = focusmap.corrections(self.run, self.out, escape=self.escape, force=self.force)
+        print(f"label file: {result.labels} ({len(result.table)} {'image' if len(result.table) == 1 else 'images'})")
+        if result.n_unknown_patients:
+            print(f"  patient not known: {result.n_unknown_patients} images, each taken as a patient of its own")
+        print(f"next: focusmap audit {result.labels} --images {result.images}")
 
 
 EXTRAS_OF: Mapping[DicomAction, tuple[str, ...]] = {

@@ -177,11 +177,11 @@ class Tune:
         cohort = understood(self.labels, self.study, options)
         if cohort is None:
             return
-        found = focusmap.tune(cohort, self.out, self.trials, options)
-        print(f"{found.n_whole} recipes tried on all inner folds, {found.n_pruned} given up before")
-        print(f"best: {found.recipe.model}, {found.score:.3f} on patients that it had not learnt from")
-        print(f"recipe: {found.file}")
-        print(f"next: focusmap run {self.labels} --recipe {found.file} --out RUN")
+        tuned = focusmap.tune(cohort, self.out, self.trials, options)
+        print(f"{tuned.n_whole} recipes tried on all inner folds, {tuned.n_pruned} given up before")
+        print(f"best: {tuned.recipe.model}, {tuned.score:.3f} on patients that it had not learnt from")
+        print(f"recipe: {tuned.file}")
+        print(f"next: focusmap run {self.labels} --recipe {tuned.file} --out RUN")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,9 +230,9 @@ def _indexed(images: Path, run: Path, study: Study) -> tuple[Path, Study]:
     if study.dry_run or labels.exists():
         state = "is a folder" if study.dry_run else f"was indexed before, to {labels}. Give that"
         raise InputError(f"{images}: {state}; to index it: focusmap index {images} --out {labels}")
-    found = focusmap.index(images, labels)
-    print(f"labels      {labels}: {len(found.index.table)} images")
-    declaration = replace(study.declaration, images=study.declaration.images or found.images)
+    indexed = focusmap.index(images, labels)
+    print(f"labels      {labels}: {len(indexed.index.table)} images")
+    declaration = replace(study.declaration, images=study.declaration.images or indexed.images)
     return labels, replace(study, declaration=declaration)
 
 

@@ -92,8 +92,8 @@ def print_notes(run: "study.Run") -> None:
     names = dict.fromkeys(name for card in cards for name in study.Covariates.from_list(card.covariates).left_out)
     if names:
         notes.append(f"constant in the training set, and therefore excluded: {', '.join(names)}")
-    kept = read_notes(read_json(run.split.with_suffix(".json")), "notes") if run.split.is_file() else ()
-    notes += [str(note) for note in kept if isinstance(note, Reason) and note.code == "near-together"]
+    of_split = read_notes(read_json(run.split.with_suffix(".json")), "notes") if run.split.is_file() else ()
+    notes += [str(note) for note in of_split if isinstance(note, Reason) and note.code == "near-together"]
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
 

@@ -79,11 +79,11 @@ def reader_agreement(
         "alpha": krippendorff_alpha(counts, clusters, metric),
         **{f"{a}-{b}": cohen_kappa(votes[:, [a, b]], n_classes, clusters) for a, b in couples},
     }
-    found = resample(statistics, resampling)
-    pairs = [_pair(a, b, votes, found[f"{a}-{b}"], clusters) for a, b in couples]
-    fleiss = _interval(found["fleiss"]["kappa"], ONE_CLASS if chosen.any() else NO_OVERLAP)
+    distributions = resample(statistics, resampling)
+    pairs = [_pair(a, b, votes, distributions[f"{a}-{b}"], clusters) for a, b in couples]
+    fleiss = _interval(distributions["fleiss"]["kappa"], ONE_CLASS if chosen.any() else NO_OVERLAP)
     overlaps = (counts.sum(axis=1) > 1).any()
-    alpha = _interval(found["alpha"]["alpha"], ONE_CLASS if overlaps else NO_OVERLAP)
+    alpha = _interval(distributions["alpha"]["alpha"], ONE_CLASS if overlaps else NO_OVERLAP)
     return Agreement(fleiss, int(chosen.sum()), n_each, alpha, metric, tuple(pairs))
 
 
@@ -136,10 +136,10 @@ def fleiss_images(counts: np.ndarray) -> tuple[np.ndarray, int]:
     numbers the larger is taken; 0 where no image was read twice.
     """
     n_readings = counts.sum(axis=1)
-    held = np.bincount(n_readings[n_readings > 1])
-    if not len(held):
+    n_images = np.bincount(n_readings[n_readings > 1])
+    if not len(n_images):
         return np.zeros(len(counts), dtype=bool), 0
-    n_each = int(len(held) - 1 - np.argmax(held[::-1]))
+    n_each = int(len(n_images) - 1 - np.argmax(n_images[::-1]))
     return n_readings == n_each, n_each
 
 
@@ -189,9 +189,9 @@ def krippendorff_alpha(counts: np.ndarray, clusters: Clusters, metric: Metric = 
     """
     n_classes = counts.shape[1]
     read = counts.sum(axis=1) > 1
-    held = counts[read]
-    pairs = held[:, :, None] * (held[:, None, :] - np.eye(n_classes))
-    coincidences = (pairs / (held.sum(axis=1) - 1)[:, None, None]).reshape(len(held), n_classes**2)
+    read_twice = counts[read]
+    pairs = read_twice[:, :, None] * (read_twice[:, None, :] - np.eye(n_classes))
+    coincidences = (pairs / (read_twice.sum(axis=1) - 1)[:, None, None]).reshape(len(read_twice), n_classes**2)
     sums = clusters.take(read).sums(coincidences)
 
     def statistic(multiplicities: np.ndarray) -> dict[str, np.ndarray]:

@@ -72,13 +72,13 @@ def dawid_skene(votes: np.ndarray, n_classes: int, known: np.ndarray | None = No
     counts = count_votes(votes, n_classes)
     read = np.any(counts > 0, axis=1)
     used = read | is_known
-    spelt = (votes[:, :, None] == np.arange(n_classes)).astype(np.float64)
+    one_hot = (votes[:, :, None] == np.arange(n_classes)).astype(np.float64)
     posterior = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     likelihoods: list[float] = []
     converged = False
     while not converged and len(likelihoods) < MAX_ITERATIONS:
-        prevalence, errors = _maximise(np.where(is_known[:, None], fixed, posterior)[used], spelt[used])
-        joint = _log_joint(prevalence, errors, spelt)
+        prevalence, errors = _maximise(np.where(is_known[:, None], fixed, posterior)[used], one_hot[used])
+        joint = _log_joint(prevalence, errors, one_hot)
         total = np.logaddexp.reduce(joint, axis=1, keepdims=True)
         of_truth = np.where(is_known, joint[np.arange(len(known)), known], total[:, 0])
         likelihoods.append(float(of_truth[used].sum()))

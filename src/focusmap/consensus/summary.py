@@ -54,7 +54,7 @@ def _unfinished(decisions: Sequence[Decision]) -> list[Reason]:
 def _label(readings: Readings, decision: Decision, resampling: Resampling) -> dict[str, Json]:
     target, votes = decision.target, readings.votes[decision.target.name]
     metric: Metric = "ordinal" if target.kind == "ordinal" else "nominal"
-    found = reader_agreement(votes, len(target.classes), resampling, metric)
+    agreement = reader_agreement(votes, len(target.classes), resampling, metric)
     counts = np.bincount(decision.codes[decision.codes != UNDECIDED], minlength=len(target.classes))
     described: dict[str, Json] = {
         "kind": target.kind,
@@ -67,7 +67,7 @@ def _label(readings: Readings, decision: Decision, resampling: Resampling) -> di
         "n_overridden": int(decision.overridden.sum()),
         "n_unread": int(decision.unread.sum()),
         "n_undecided": int((decision.codes == UNDECIDED).sum()),
-        **_agreement(found, readings.readers),
+        **_agreement(agreement, readings.readers),
     }
     if decision.estimate is not None:
         described["dawid_skene"] = _estimate(decision.estimate, decision, readings.readers)
@@ -109,7 +109,7 @@ def _cases(readings: Readings, decision: Decision) -> Iterator[dict[str, Json]]:
     """Yield the disputed and the overridden images of one label."""
     classes, votes, patients = decision.target.classes, readings.votes[decision.target.name], readings.patients
     for i in np.flatnonzero(decision.disputed | decision.overridden):
-        given = {
+        readings_of = {
             reader: classes[vote] for reader, vote in zip(readings.readers, votes[i], strict=True) if vote != NOT_READ
         }
         code = int(decision.codes[i])
@@ -117,7 +117,7 @@ def _cases(readings: Readings, decision: Decision) -> Iterator[dict[str, Json]]:
             "picture": readings.names[i],
             "patient": patients[i] if readings.patient_column else None,
             "label": decision.target.name,
-            "votes": given,
+            "votes": readings_of,
             "decided": None if code == UNDECIDED else classes[code],
             "by": decision.by(int(i)),
             "overridden": bool(decision.overridden[i]),

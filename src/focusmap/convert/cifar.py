@@ -178,13 +178,13 @@ def unpack_cifar(source: Path) -> Iterator[PackedImage]:
     InputError
         If a file is no batch of CIFAR-10, or asks for more than numbers and texts.
     """
-    found = {PurePosixPath(name).name: read() for name, read in members(source, is_cifar_file)}
-    if META not in found:
+    files = {PurePosixPath(name).name: read() for name, read in members(source, is_cifar_file)}
+    if META not in files:
         raise InputError(f"{source}: holds no {META}, which names the classes.")
-    classes = _class_names(_load(found.pop(META), META))
+    classes = _class_names(_load(files.pop(META), META))
     for name in BATCHES:
-        if name in found:
-            yield from _images(_load(found.pop(name), name), classes, name)
+        if name in files:
+            yield from _images(_load(files.pop(name), name), classes, name)
 
 
 def _class_names(meta: Batch) -> list[str]:

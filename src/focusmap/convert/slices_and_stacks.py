@@ -77,13 +77,13 @@ def _slice_labels(file: Path) -> dict[str, dict[int, Row]]:
     if volume is None or number is None:
         raise InputError(f"{file}: needs a column for the volume ({', '.join(VOLUME_COLUMNS)}) and one for the slice "
                          f"({', '.join(SLICE_COLUMNS)}).")  # fmt: skip
-    found: dict[str, dict[int, Row]] = {}
+    labels: dict[str, dict[int, Row]] = {}
     for position, row in enumerate(table.to_dict("records")):
         if not str(row[number]).strip().isdecimal():
             raise InputError(f"{file} row {position + 2}: {number} {row[number]!r} is no slice number, from 0.")
         cells = {str(name): str(cell) for name, cell in row.items() if name not in (volume, number)}
-        found.setdefault(str(_path(str(row[volume]))), {})[int(row[number])] = cells
-    return found
+        labels.setdefault(str(_path(str(row[volume]))), {})[int(row[number])] = cells
+    return labels
 
 
 def unpack_stacks(label_file: Path, columns: tuple[str, str], spacing: Sequence[float]) -> Iterator[Packed]:
@@ -165,14 +165,14 @@ def _file_stem(name: str) -> str:
 
 def _common_cells(rows: Sequence[Row]) -> dict[str, str]:
     """Return the cells in which all rows agree, and of 0/1 columns that differ whether any row has 1."""
-    kept = {}
+    common = {}
     for name in _cells(rows[0]):
-        found = {row[name].strip() for row in rows}
-        if len(found) == 1:
-            kept[name] = found.pop()
-        elif found <= {"0", "1", ""}:
-            kept[name] = "1" if "1" in found else ""
-    return kept
+        cells = {row[name].strip() for row in rows}
+        if len(cells) == 1:
+            common[name] = cells.pop()
+        elif cells <= {"0", "1", ""}:
+            common[name] = "1" if "1" in cells else ""
+    return common
 
 
 def unpack_parts(label_file: Path, parts: Sequence[str]) -> Iterator["Packed"]:
@@ -225,8 +225,8 @@ def _rows(label_file: Path, made: Sequence[str] = ()) -> Iterator[Row]:
     path_column = next((name for name in PATH_COLUMNS if name in table), None)
     taken = [name for name in made if name in table]
     if path_column is None or taken:
-        found = f"has a column {taken[0]!r} already" if taken else f"has none of the columns {', '.join(PATH_COLUMNS)}"
-        raise InputError(f"{label_file}: {found}.")
+        fact = f"has a column {taken[0]!r} already" if taken else f"has none of the columns {', '.join(PATH_COLUMNS)}"
+        raise InputError(f"{label_file}: {fact}.")
     for row in table.rename(columns={path_column: "path"}).to_dict("records"):
         yield {str(name): str(cell) for name, cell in row.items()}
 

@@ -57,14 +57,16 @@ def _fit(target: Target, logits: np.ndarray, truth: np.ndarray) -> float:
     known = ~np.isnan(truth)
     if target.kind == "continuous" or np.unique(truth[known]).size < 2:
         return 1.0
-    spelt = Task((target,)).label_truth(truth[known, None])
-    shown = np.asarray(logits[known], dtype=np.float64)
+    label_truth = Task((target,)).label_truth(truth[known, None])
+    known_logits = np.asarray(logits[known], dtype=np.float64)
     # Searched on a log scale, where halving and doubling are equal steps.
-    found = minimize_scalar(
-        lambda t: _log_loss(target, shown / np.exp(t), spelt), bounds=tuple(np.log(RANGE)), method="bounded"
+    minimum = minimize_scalar(
+        lambda t: _log_loss(target, known_logits / np.exp(t), label_truth),
+        bounds=tuple(np.log(RANGE)),
+        method="bounded",
     )
-    is_inside = RANGE[0] * 1.01 < np.exp(found.x) < RANGE[1] / 1.01
-    return float(np.exp(found.x)) if is_inside else 1.0
+    is_inside = RANGE[0] * 1.01 < np.exp(minimum.x) < RANGE[1] / 1.01
+    return float(np.exp(minimum.x)) if is_inside else 1.0
 
 
 def _log_loss(target: Target, logits: np.ndarray, truth: np.ndarray) -> float:
@@ -139,10 +141,10 @@ HELD_RULES = {"sensitivity": "specificity", "specificity": "sensitivity"}
 
 def _choose(probability: np.ndarray, truth: np.ndarray, criterion: Criterion) -> float:
     known = ~np.isnan(truth)
-    positive, shown = truth[known] >= 0.5, probability[known]
+    positive, known_probability = truth[known] >= 0.5, probability[known]
     if not positive.any() or positive.all():
         return DEFAULT_THRESHOLD
-    thresholds, table = _outcomes(positive, shown)
+    thresholds, table = _outcomes(positive, known_probability)
     counts = {"false_positives": table[1], "false_negatives": table[2]}
     gain = np.nan_to_num(criterion(confusion_metrics(table) | counts), nan=-1.0)
     best = thresholds[gain >= gain.max() - 1e-12]

@@ -93,16 +93,16 @@ def smooth_calibration(truth: np.ndarray, probability: np.ndarray, clusters: Clu
     knots = np.unique(np.quantile(logit, KNOTS)) if len(logit) else np.array([])
     if min(positive.sum(), (~positive).sum()) < FEWEST or len(knots) < len(KNOTS):
         return {}
-    found = _fitted(_spline(logit, knots), truth, clusters)
-    if found is None:
+    fitted = _fitted(_spline(logit, knots), truth, clusters)
+    if fitted is None:
         return {}
-    beta, covariance = found
+    beta, covariance = fitted
     first, last = np.quantile(probability, (0.01, 0.99))
-    shown = np.linspace(first, last, N_SHOWN)
-    rows = _spline(_logit(shown), knots)
+    predicted = np.linspace(first, last, N_SHOWN)
+    rows = _spline(_logit(predicted), knots)
     centre, error = rows @ beta, np.sqrt(np.einsum("ij,jk,ik->i", rows, covariance, rows))
     limits = {"observed": centre, "low": centre - Z * error, "high": centre + Z * error}
-    return {"predicted": shown, **{name: _share(values) for name, values in limits.items()}}
+    return {"predicted": predicted, **{name: _share(values) for name, values in limits.items()}}
 
 
 def predictive_values(sensitivity: np.ndarray, specificity: np.ndarray, prevalence: float) -> dict[str, np.ndarray]:
@@ -128,7 +128,7 @@ def prevalences(task: Task, stated: Sequence[str]) -> dict[str, float]:
         If a share is none between 0 and 1, or a name is missing among several targets, or unknown.
     """
     names = [target.name for target in task.targets if target.kind == "binary"]
-    found = {}
+    prevalence_of = {}
     for words in stated:
         name, _, share = words.rpartition("=")
         if not name and len(names) == 1:
@@ -137,12 +137,12 @@ def prevalences(task: Task, stated: Sequence[str]) -> dict[str, float]:
             raise InputError(f"--prevalence {words}: name one of {', '.join(names)}, as in {names[0]}=0.02."
                              if names else "--prevalence is of binary targets, and there are none.")  # fmt: skip
         try:
-            found[name] = float(share)
+            prevalence_of[name] = float(share)
         except ValueError:
-            found[name] = np.nan
-        if not 0 < found[name] < 1:
+            prevalence_of[name] = np.nan
+        if not 0 < prevalence_of[name] < 1:
             raise InputError(f"--prevalence {words}: {share!r} is no share between 0 and 1.")
-    return found
+    return prevalence_of
 
 
 def _logit(probability: np.ndarray) -> np.ndarray:

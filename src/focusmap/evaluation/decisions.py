@@ -69,8 +69,8 @@ def decide(metrics: Mapping[str, Json], requirements: Sequence[Requirement]) -> 
     if not requirements:
         raise InputError("nothing is required. Say what the model must reach, such as --at-least auroc=.80.")
     rows = [_decided(metrics, requirement) for requirement in requirements]
-    found = {row["decision"] for row in rows}
-    of_all: Decision = "fail" if "fail" in found else "too few patients" if len(found) > 1 else rows[0]["decision"]  # type: ignore[assignment]
+    decided = {row["decision"] for row in rows}
+    of_all: Decision = "fail" if "fail" in decided else "too few patients" if len(decided) > 1 else rows[0]["decision"]  # type: ignore[assignment]
     return {
         "decision": of_all,
         "n_images": metrics["n_images"],
@@ -150,17 +150,17 @@ def better_of(rows: Sequence[Mapping[str, Json]]) -> dict[str, Json]:
     )
     if row is None:
         return {}
-    found: dict[str, Json] = {key: row[key] for key in ("a", "b", "target", "metric", "difference", "n_patients")}
+    answer: dict[str, Json] = {key: row[key] for key in ("a", "b", "target", "metric", "difference", "n_patients")}
     value, low, high = (number(branch(row, "difference").get(key)) for key in ("value", "low", "high"))
     if value is None or low is None or high is None or low == high:
-        return {**found, "p_false": None, "better": None}
+        return {**answer, "p_false": None, "better": None}
     from scipy.stats import t
 
     units = int(number(row["n_patients"]) or 0)
     p_false = float(t.sf(abs(value) / ((high - low) / (2 * Z)), max(units - 1, 1)))
     b_is_better = (value > 0) != HEADLINES[str(row["metric"])]
     return {
-        **found,
+        **answer,
         "p_false": p_false,
         "better": row["b" if b_is_better else "a"] if p_false <= CLAIMED_BELOW else None,
     }

@@ -116,12 +116,12 @@ def distance_by_lot(values: np.ndarray, patients: np.ndarray, is_other: np.ndarr
     side = np.zeros(codes.max() + 1)
     side[codes[is_other]] = 1
     draw = np.random.default_rng(seed)
-    found = float(measure(is_other[:, None].astype(float))[0])
+    measured = float(measure(is_other[:, None].astype(float))[0])
     n_as_great = 0
     for start in range(0, N_LOTS, BLOCK):
         dealt = np.column_stack([draw.permutation(side) for _ in range(min(BLOCK, N_LOTS - start))])
-        n_as_great += int((measure(dealt[codes]) >= found - 1e-12).sum())
-    return found, (1 + n_as_great) / (1 + N_LOTS)
+        n_as_great += int((measure(dealt[codes]) >= measured - 1e-12).sum())
+    return measured, (1 + n_as_great) / (1 + N_LOTS)
 
 
 def drift(expected: Sequence[Feature], found: Sequence[Feature], seed: int = 0) -> list[dict[str, Json]]:
@@ -134,8 +134,10 @@ def drift(expected: Sequence[Feature], found: Sequence[Feature], seed: int = 0) 
         (small, moderate, large), ``ks``, ``p``, ``p_adjusted`` (Holm) and ``is_beyond_chance``. Features of fewer than
         ten patients on a side have no numbers.
     """
-    others = {(feature.kind, feature.name): feature.known for feature in found}
-    pairs = [(feature.known, others[key]) for feature in expected if (key := (feature.kind, feature.name)) in others]
+    known_of = {(feature.kind, feature.name): feature.known for feature in found}
+    pairs = [
+        (feature.known, known_of[key]) for feature in expected if (key := (feature.kind, feature.name)) in known_of
+    ]
     rows = [_row(a, b, seed) for a, b in pairs if len(a.values) and len(b.values)]
     known = {k: p for k, row in enumerate(rows) if isinstance(p := row["p"], float)}
     adjusted = dict(zip(known, holm(list(known.values())), strict=True))

@@ -82,22 +82,22 @@ def doubts(task: Task, probabilities: np.ndarray, truth: np.ndarray) -> list[Dou
     probabilities, truth
         ``(N, L)`` and ``(N, T)``, NaN unknown; of a soft label the nearer class is what is given.
     """
-    found = []
+    doubted = []
     for position, target in enumerate(task.targets):
         if not target.classes:
             continue
-        own = probabilities[:, task.slice_of(target.name)]
-        shown = np.concatenate([1 - own, own], axis=1) if target.kind == "binary" else own
+        of_target = probabilities[:, task.slice_of(target.name)]
+        by_class = np.concatenate([1 - of_target, of_target], axis=1) if target.kind == "binary" else of_target
         known = np.flatnonzero(~np.isnan(truth[:, position]))
         cells = truth[known, position]
         given = (cells >= 0.5 if target.kind == "binary" else cells).astype(int)
-        rows, suggested = suspects(shown[known], given)
+        rows, suggested = suspects(by_class[known], given)
         for row, other in zip(rows, suggested, strict=True):
-            mine = float(shown[known[row], given[row]])
-            margin = mine - float(shown[known[row], other])
+            mine = float(by_class[known[row], given[row]])
+            margin = mine - float(by_class[known[row], other])
             names = target.classes[given[row]], target.classes[other]
-            found.append(Doubt(int(known[row]), target.name, *names, mine, margin))
-    return sorted(found, key=lambda doubt: doubt.margin)
+            doubted.append(Doubt(int(known[row]), target.name, *names, mine, margin))
+    return sorted(doubted, key=lambda doubt: doubt.margin)
 
 
 def hit_rate(found: Sequence[int], wrong: Sequence[int]) -> float:

@@ -192,13 +192,13 @@ def _class_losses(sample: Sample) -> np.ndarray:
 
 
 def _each_class(target: Target, areas: np.ndarray, confusion: np.ndarray) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
+    metrics: dict[str, np.ndarray] = {}
     for position, name in enumerate(target.classes):
         decision = formulas.confusion_metrics(formulas.one_vs_rest(confusion, position))
-        found[f"{name}/auroc"] = areas[position]
+        metrics[f"{name}/auroc"] = areas[position]
         for metric in ("sensitivity", "specificity", "ppv", "f1"):
-            found[f"{name}/{metric}"] = decision[metric]
-    return found
+            metrics[f"{name}/{metric}"] = decision[metric]
+    return metrics
 
 
 def _class_reasons(target: Target, counts: np.ndarray) -> dict[str, Reason]:
@@ -216,14 +216,14 @@ def _class_reasons(target: Target, counts: np.ndarray) -> dict[str, Reason]:
 
 def _class_units(sample: Sample, truth: np.ndarray, called: np.ndarray) -> dict[str, int]:
     count, names = sample.clusters.count, sample.target.classes
-    held = [count(truth == position) for position in range(len(names))]
-    smallest = min((n for n in held if n), default=0)
+    positives = [count(truth == position) for position in range(len(names))]
+    smallest = min((n for n in positives if n), default=0)
     units = dict.fromkeys(("auroc", "balanced_accuracy", "f1"), smallest)
     units["accuracy"] = count(np.full(len(truth), True))
     for position, name in enumerate(names):
         negatives = count(truth != position)
-        units[f"{name}/auroc"] = min(held[position], negatives)
-        units[f"{name}/sensitivity"] = held[position]
+        units[f"{name}/auroc"] = min(positives[position], negatives)
+        units[f"{name}/sensitivity"] = positives[position]
         units[f"{name}/specificity"] = negatives
         units[f"{name}/ppv"] = count(called == position)
         units[f"{name}/f1"] = count((truth == position) | (called == position))

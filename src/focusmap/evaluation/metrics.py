@@ -120,17 +120,17 @@ def evaluate_predictions(predictions: Predictions, truth: np.ndarray, options: E
     samples = samples_of(predictions, truth, clusters, options)
     measures = {name: MEASURES[sample.target.kind](sample) for name, sample in samples.items()}
     resampling = Resampling(clusters, options.n_resamples, options.seed)
-    found = resample({name: measure.statistic for name, measure in measures.items()}, resampling)
+    distributions = resample({name: measure.statistic for name, measure in measures.items()}, resampling)
     targets: dict[str, Json] = {}
     for name, measure in measures.items():
-        targets[name] = _describe(samples[name], measure, found[name], options)
+        targets[name] = _describe(samples[name], measure, distributions[name], options)
     return {
         "split": options.split,
         "n_images": len(predictions),
         "n_patients": clusters.n,
         "clustered_by": "patient" if "patient_id" in predictions.ids else "image",
         "targets": targets,
-        "mean": means_over_targets(found, {name: measure.units for name, measure in measures.items()}),
+        "mean": means_over_targets(distributions, {name: measure.units for name, measure in measures.items()}),
     }
 
 
@@ -148,12 +148,12 @@ def samples_of(
     samples = {}
     for position, target in enumerate(predictions.task.targets):
         known = ~np.isnan(truth[:, position])
-        given = options.thresholds.get(target.name, DEFAULT_THRESHOLD)
-        threshold = np.broadcast_to(np.asarray(given, dtype=np.float64), known.shape)[known]
-        shown = predictions.of(target.name)[known]
-        assert not np.isnan(shown).any(), "the readers of predictions refuse cells without a number"
+        stated_threshold = options.thresholds.get(target.name, DEFAULT_THRESHOLD)
+        threshold = np.broadcast_to(np.asarray(stated_threshold, dtype=np.float64), known.shape)[known]
+        probabilities = predictions.of(target.name)[known]
+        assert not np.isnan(probabilities).any(), "the readers of predictions refuse cells without a number"
         stated, of_whom = options.prevalence.get(target.name), clusters.take(known)
-        samples[target.name] = Sample(target, truth[known, position], shown, of_whom, threshold, stated)
+        samples[target.name] = Sample(target, truth[known, position], probabilities, of_whom, threshold, stated)
     return samples
 
 
@@ -271,8 +271,8 @@ def _described(differences: Mapping[str, Distribution], units: Mapping[str, int]
 
 
 def _delong_difference(a: Sample, b: Sample) -> dict[str, Json]:
-    found = paired_delong(a.truth, a.probabilities[:, 0], b.probabilities[:, 0], a.clusters.codes)
-    return {"auroc_delong": {**found.difference.to_dict(), "p": found.p}}
+    delong = paired_delong(a.truth, a.probabilities[:, 0], b.probabilities[:, 0], a.clusters.codes)
+    return {"auroc_delong": {**delong.difference.to_dict(), "p": delong.p}}
 
 
 # A score is no probability: nothing is said of what depends on an operating point or on calibration.
@@ -304,6 +304,6 @@ def compare_with_labels(scores: Predictions, labelled: Cohort, seed: int) -> dic
     task = labelled.task
     repeated = np.repeat(scores.logits, task.n_logits, axis=1)
     settings = EvaluationOptions(seed=seed)
-    found = evaluate_predictions(Predictions(task, scores.ids, repeated, repeated), labelled.of(ids).truth, settings)
-    targets = cast(dict[str, dict[str, Json]], found["targets"])
+    metrics = evaluate_predictions(Predictions(task, scores.ids, repeated, repeated), labelled.of(ids).truth, settings)
+    targets = cast(dict[str, dict[str, Json]], metrics["targets"])
     return {name: {key: values[key] for key in KEPT} for name, values in targets.items()}

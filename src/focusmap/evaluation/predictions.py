@@ -85,10 +85,12 @@ class Predictions:
 def of_images(predictions: Predictions, image_ids: Sequence[str]) -> Predictions:
     """Return the predictions of the images named, in that order."""
     rows = {image_id: i for i, image_id in enumerate(predictions.ids["image_id"])}
-    kept = [rows[image_id] for image_id in image_ids]
-    ids = predictions.ids.iloc[kept].reset_index(drop=True)
-    flags = None if predictions.flags is None else tuple(predictions.flags[row] for row in kept)
-    return Predictions(predictions.task, ids, predictions.logits[kept], predictions.probabilities[kept], flags)
+    positions = [rows[image_id] for image_id in image_ids]
+    ids = predictions.ids.iloc[positions].reset_index(drop=True)
+    flags = None if predictions.flags is None else tuple(predictions.flags[row] for row in positions)
+    return Predictions(
+        predictions.task, ids, predictions.logits[positions], predictions.probabilities[positions], flags
+    )
 
 
 def joined(parts: Sequence[Predictions]) -> Predictions:
@@ -188,17 +190,19 @@ def read_prediction_table(path: Path) -> tuple[Predictions, np.ndarray]:
     names = _target_names(table, path)
     task = Task(tuple(Target(name) for name in names))
     truth = np.stack([_fractions(table, TRUE + name, path, may_be_empty=True) for name in names], axis=1)
-    shown = np.stack([_fractions(table, PROBABILITY + name, path, may_be_empty=False) for name in names], axis=1)
-    return from_probabilities(task, _ids(table, path), shown), truth
+    probabilities = np.stack(
+        [_fractions(table, PROBABILITY + name, path, may_be_empty=False) for name in names], axis=1
+    )
+    return from_probabilities(task, _ids(table, path), probabilities), truth
 
 
 def _target_names(table: pd.DataFrame, path: Path) -> list[str]:
     true = [name.removeprefix(TRUE) for name in table.columns if name.startswith(TRUE)]
-    shown = [name.removeprefix(PROBABILITY) for name in table.columns if name.startswith(PROBABILITY)]
-    if not true and not shown:
-        found = ", ".join(map(str, table.columns[:8]))
-        raise InputError(f"{path}: has no columns true_NAME and prob_NAME; found {found}. Rename the columns.")
-    for names, others, prefix in [(true, shown, PROBABILITY), (shown, true, TRUE)]:
+    predicted = [name.removeprefix(PROBABILITY) for name in table.columns if name.startswith(PROBABILITY)]
+    if not true and not predicted:
+        known_columns = ", ".join(map(str, table.columns[:8]))
+        raise InputError(f"{path}: has no columns true_NAME and prob_NAME; found {known_columns}. Rename the columns.")
+    for names, others, prefix in [(true, predicted, PROBABILITY), (predicted, true, TRUE)]:
         for name in names:
             if name not in others:
                 known = [prefix + other for other in others]

@@ -56,8 +56,8 @@ def carried_forward(target: Target, before: np.ndarray, usual: np.ndarray) -> np
     >>> carried_forward(Target("a"), np.array([1.0, np.nan]), np.array([[0.3], [0.3]])).tolist()
     [[1.0], [0.3]]
     """
-    spelt = Task((target,)).label_truth(before[:, None])
-    return np.where(np.isnan(before)[:, None], usual, spelt)
+    answers = Task((target,)).label_truth(before[:, None])
+    return np.where(np.isnan(before)[:, None], usual, answers)
 
 
 BASELINES = "baselines.json"
@@ -113,16 +113,16 @@ def set_beside(
     for simpler in simplers:
         names = simpler.predictions.task.names
         columns = [predictions.task.index(name) for name in names]
-        own = replace(settings, thresholds=simpler.thresholds)
-        metrics = evaluate_predictions(simpler.predictions, truth[:, columns], own)
+        simpler_settings = replace(settings, thresholds=simpler.thresholds)
+        metrics = evaluate_predictions(simpler.predictions, truth[:, columns], simpler_settings)
         paired = (of_targets(predictions, names), simpler.predictions)
-        difference = compare_predictions(*paired, truth[:, columns], (settings, own))
+        difference = compare_predictions(*paired, truth[:, columns], (settings, simpler_settings))
         without = cast(Json, dict(simpler.without))
         entry: dict[str, Json] = {"name": simpler.name, "is_rung": simpler.is_rung, "metrics": metrics}
         entries.append({**entry, "difference": difference, "without_earlier_value": without})
-    found: dict[str, Json] = {"baselines": entries}
-    write_json(out / BASELINES, found, sealed=True)
-    return found
+    content: dict[str, Json] = {"baselines": entries}
+    write_json(out / BASELINES, content, sealed=True)
+    return content
 
 
 def baseline_run(part: Run) -> Run:
@@ -160,9 +160,9 @@ def _usual(run: Run, cohort: Cohort, predictions: Predictions) -> np.ndarray:
     answers = np.empty(predictions.probabilities.shape)
     rows = {image_id: i for i, image_id in enumerate(predictions.ids["image_id"])}
     for k in range(len(parts)):
-        own = split if parts == [run] else fold_split(split, k)
-        members = [rows[image_id] for image_id in own.ids("test")]
-        answers[members] = usual_answer(cohort.task, cohort.of(own.ids("train")).truth)
+        of_part = split if parts == [run] else fold_split(split, k)
+        members = [rows[image_id] for image_id in of_part.ids("test")]
+        answers[members] = usual_answer(cohort.task, cohort.of(of_part.ids("train")).truth)
     return answers
 
 
@@ -176,8 +176,8 @@ def carried(members: Cohort, predictions: Predictions, usual: np.ndarray) -> Sim
         is_scored = ~np.isnan(members.truth[:, cohort.task.index(target.name)])
         without[target.name] = int(np.isnan(before[is_scored]).sum())
         blocks.append(carried_forward(target, before, usual[:, cohort.task.slice_of(target.name)]))
-    found = from_probabilities(Task(tuple(targets)), predictions.ids, np.concatenate(blocks, axis=1))
-    return Simpler(CARRIED, found, {}, without)
+    answers = from_probabilities(Task(tuple(targets)), predictions.ids, np.concatenate(blocks, axis=1))
+    return Simpler(CARRIED, answers, {}, without)
 
 
 def _other_model(parts: Sequence[Run], cohort: Cohort, predictions: Predictions) -> Simpler:

@@ -89,8 +89,10 @@ def named_groups(cells: Sequence[str]) -> np.ndarray:
 
 def _in_order(names: np.ndarray) -> list[str]:
     """Return the distinct names: thirds from the lowest on, others by the alphabet."""
-    found = [str(name) for name in np.unique(names)]
-    return sorted(found, key=lambda name: (name == UNKNOWN, name.startswith("above "), not name.startswith("below ")))
+    distinct = [str(name) for name in np.unique(names)]
+    return sorted(
+        distinct, key=lambda name: (name == UNKNOWN, name.startswith("above "), not name.startswith("below "))
+    )
 
 
 def smallest_judged(rows: Iterable[Mapping[str, Json]]) -> tuple[str, int] | None:
@@ -127,9 +129,9 @@ def _rows_of_group(
                 part[name].units.get(metric, _patients(one[name])) for part, one in zip(measures, parts, strict=True)
             ]
             reason = measures[0][name].reasons.get(metric, NO_TRUTH)
-            own = bounded_interval(percentile_interval(group[name][metric], reason), units[0])
+            reached = bounded_interval(percentile_interval(group[name][metric], reason), units[0])
             gap = _gap(group[name][metric], rest[name][metric], min(units), chance.get(name, {}).get(metric))
-            rows.append({**counts, "metric": metric, "n_patients_behind": units[0], **own.to_dict(), **gap})
+            rows.append({**counts, "metric": metric, "n_patients_behind": units[0], **reached.to_dict(), **gap})
     return rows
 
 
@@ -166,17 +168,17 @@ def _gap(group: Distribution, rest: Distribution, units: int, by_chance: np.ndar
     """
     from scipy.stats import norm, t
 
-    found = Distribution(group.value - rest.value, group.resamples - rest.resamples)
-    null = found.resamples if by_chance is None else by_chance
+    difference = Distribution(group.value - rest.value, group.resamples - rest.resamples)
+    null = difference.resamples if by_chance is None else by_chance
     null = null[~np.isnan(null)]
     spread = float(np.std(null)) if len(null) > 1 else 0.0
-    if units < FEWEST or np.isnan(found.value) or not spread:
+    if units < FEWEST or np.isnan(difference.value) or not spread:
         return {"gap": None, "p": None}
-    interval = difference_interval(percentile_interval(found, NO_TRUTH), units)
+    interval = difference_interval(percentile_interval(difference, NO_TRUTH), units)
     if by_chance is None:
-        p = float(2 * t.sf(abs(found.value) / spread, units - 1))
+        p = float(2 * t.sf(abs(difference.value) / spread, units - 1))
     else:
-        p = float(2 * norm.sf(abs(found.value - np.mean(null)) / spread))
+        p = float(2 * norm.sf(abs(difference.value - np.mean(null)) / spread))
     return {"gap": {"value": interval.value, "low": interval.low, "high": interval.high}, "p": p}
 
 

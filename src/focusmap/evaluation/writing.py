@@ -51,12 +51,12 @@ def curves(predictions: Predictions, truth: np.ndarray) -> dict[str, Json]:
     labels with one class only have none. At most 500 points a curve.
     """
     drawn: dict[str, Json] = {}
-    spelt, clusters = predictions.task.label_truth(truth), patients_of(predictions)
+    label_truth, clusters = predictions.task.label_truth(truth), patients_of(predictions)
     for target in predictions.task.targets:
         columns = predictions.task.slice_of(target.name)
         for column, label in zip(range(columns.start, columns.stop), target.label_names, strict=True):
-            known = ~np.isnan(spelt[:, column])
-            outcome = spelt[known, column]
+            known = ~np.isnan(label_truth[:, column])
+            outcome = label_truth[known, column]
             if target.kind != "continuous" and 0 < (outcome >= 0.5).sum() < len(outcome):
                 drawn[label] = _curves_of(outcome, predictions.probabilities[known, column], clusters.take(known))
     return drawn
@@ -83,9 +83,9 @@ def _cumulative(positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np
 
 def _listed(points: Points) -> dict[str, Json]:
     n = len(next(iter(points.values())))
-    kept = np.unique(np.linspace(0, n - 1, min(n, MOST_POINTS)).round().astype(int))
+    chosen = np.unique(np.linspace(0, n - 1, min(n, MOST_POINTS)).round().astype(int))
     return {
-        name: [round(float(value), 6) if np.isfinite(value) else None for value in values[kept]]
+        name: [round(float(value), 6) if np.isfinite(value) else None for value in values[chosen]]
         for name, values in points.items()
     }
 

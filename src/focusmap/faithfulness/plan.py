@@ -47,8 +47,8 @@ class Panel:
     def probability(self, images: Tensor) -> Tensor:
         """Return the calibrated probability ``(N,)`` of each subject's label; of a continuous target, its value."""
         units = self.model.to_units(self._logits(images).cpu().double().numpy())
-        found = torch.from_numpy(apply(self.model.task, units, self.model.card.temperatures))
-        return found.to(self.columns.device).gather(1, self.columns[:, None])[:, 0]
+        probabilities = torch.from_numpy(apply(self.model.task, units, self.model.card.temperatures))
+        return probabilities.to(self.columns.device).gather(1, self.columns[:, None])[:, 0]
 
     def _logits(self, images: Tensor) -> Tensor:
         with torch.no_grad():
@@ -85,10 +85,10 @@ def method_maps(method: str) -> Draw:
     def draw(panel: Panel) -> Tensor:
         maps = torch.zeros_like(panel.batch[:, 0])
         for column in sorted(set(panel.columns.tolist())):
-            own = torch.nonzero(panel.columns == column)[:, 0]
-            for rows in torch.split(own, BATCH_SIZE):
-                found = heat_maps(panel.model.net, panel.batch[rows], method, [column])
-                maps[rows] = on_grid(found.maps.float(), maps.shape[1:])[:, 0]
+            of_column = torch.nonzero(panel.columns == column)[:, 0]
+            for rows in torch.split(of_column, BATCH_SIZE):
+                drawn = heat_maps(panel.model.net, panel.batch[rows], method, [column])
+                maps[rows] = on_grid(drawn.maps.float(), maps.shape[1:])[:, 0]
         return maps
 
     return draw
@@ -161,9 +161,9 @@ def plan_trust(
     names = tuple(dict.fromkeys(heatmaps.choose_method(name, model.net) for name in methods))
 
     def other(folder: Path) -> "Model":
-        found = load_run_net(folder, options.devices)
-        _refuse_incomparable(folder, found, model, names)
-        return found
+        loaded = load_run_net(folder, options.devices)
+        _refuse_incomparable(folder, loaded, model, names)
+        return loaded
 
     return TrustPlan(
         methods=names,

@@ -121,48 +121,48 @@ def judges_for(model: Model, plan: TrustPlan) -> dict[str, Judge]:
 
 def _deletion(trial: Trial) -> Judged:
     panel, seed = trial.bench.panel, trial.bench.plan.seed
-    own, control = (
+    curve, control = (
         curves.deletion_curve(panel.probability, panel.batch, maps, seed=seed) for maps in (trial.maps, trial.misplaced)
     )
-    return trial.judge(curves.area(control) - curves.area(own)), {"curve": _mean(own), "control": _mean(control)}
+    return trial.judge(curves.area(control) - curves.area(curve)), {"curve": _mean(curve), "control": _mean(control)}
 
 
 def _insertion(trial: Trial) -> Judged:
     panel, seed = trial.bench.panel, trial.bench.plan.seed
-    own, control = (
+    curve, control = (
         curves.insertion_curve(panel.probability, panel.batch, maps, seed=seed)
         for maps in (trial.maps, trial.misplaced)
     )
-    return trial.judge(curves.area(own) - curves.area(control)), {"curve": _mean(own), "control": _mean(control)}
+    return trial.judge(curves.area(curve) - curves.area(control)), {"curve": _mean(curve), "control": _mean(control)}
 
 
 def _road(trial: Trial) -> Judged:
     panel = trial.bench.panel
-    found = curves.road(panel.probability, panel.batch, trial.maps, seed=trial.bench.plan.seed)
+    road = curves.road(panel.probability, panel.batch, trial.maps, seed=trial.bench.plan.seed)
     details: dict[str, Json] = {
         "percentiles": list(curves.PERCENTILES),
-        "least_first": _mean(found.least_first),
-        "most_first": _mean(found.most_first),
+        "least_first": _mean(road.least_first),
+        "most_first": _mean(road.most_first),
     }
-    return trial.judge(found.score), details
+    return trial.judge(road.score), details
 
 
 def _infidelity(trial: Trial) -> Judged:
     removals = trial.bench.squares
-    own, control = curves.unexplained(removals, trial.maps), curves.unexplained(removals, trial.misplaced)
+    unexplained, control = curves.unexplained(removals, trial.maps), curves.unexplained(removals, trial.misplaced)
     scaled = curves.infidelity(removals, trial.maps, scaled=True)
     details: dict[str, Json] = {
         "infidelity": float(scaled.mean()),
-        "unexplained": _number(own.nanmean()),
+        "unexplained": _number(unexplained.nanmean()),
         "control": _number(control.nanmean()),
     }
-    return trial.judge(control - own), details
+    return trial.judge(control - unexplained), details
 
 
 def _sensitivity_n(trial: Trial) -> Judged:
-    found = {n: curves.sensitivity_n(removals, trial.maps) for n, removals in trial.bench.features.items()}
-    by_n: dict[str, Json] = {str(n): _number(values.nanmean()) for n, values in found.items()}
-    return trial.judge(torch.stack(list(found.values())).nanmean(dim=0)), {"by_n": by_n}
+    correlations = {n: curves.sensitivity_n(removals, trial.maps) for n, removals in trial.bench.features.items()}
+    by_n: dict[str, Json] = {str(n): _number(values.nanmean()) for n, values in correlations.items()}
+    return trial.judge(torch.stack(list(correlations.values())).nanmean(dim=0)), {"by_n": by_n}
 
 
 def _max_sensitivity(trial: Trial) -> Judged:
@@ -203,16 +203,16 @@ JUDGES: dict[str, Judge] = {
 
 def _label_randomisation(model: Model, shuffled: Model) -> Judge:
     def judge(trial: Trial) -> Judged:
-        found = randomisation.label_randomisation(trial.of_model, model, shuffled)
-        return forgets(found, trial.between), {"similarity": found.to_dict()}
+        comparison = randomisation.label_randomisation(trial.of_model, model, shuffled)
+        return forgets(comparison, trial.between), {"similarity": comparison.to_dict()}
 
     return judge
 
 
 def _agreement(models: Sequence[Model]) -> Judge:
     def judge(trial: Trial) -> Judged:
-        found = randomisation.agreement(trial.of_model, models)
-        return agrees(found, trial.between), {"similarity": found.to_dict(), "n_models": len(models)}
+        comparison = randomisation.agreement(trial.of_model, models)
+        return agrees(comparison, trial.between), {"similarity": comparison.to_dict(), "n_models": len(models)}
 
     return judge
 
@@ -262,18 +262,18 @@ def measure_trust(model: Model, subjects: Sequence[Subject], plan: TrustPlan = T
     }
     if len(subjects) < 2:
         return {**facts, "methods": {}, "controls": {}, **reason_entries(Reason("too-few-maps"))}
-    found = _try_all({**methods, **controls}, judges, bench_of(model, subjects, plan))
+    entries = _try_all({**methods, **controls}, judges, bench_of(model, subjects, plan))
     groups = {"methods": methods, "controls": controls}
-    return {**facts, **{group: {name: found[name] for name in names} for group, names in groups.items()}}
+    return {**facts, **{group: {name: entries[name] for name in names} for group, names in groups.items()}}
 
 
 def _try_all(draws: Mapping[str, Draw], judges: Mapping[str, Judge], bench: Bench) -> dict[str, Json]:
-    found: dict[str, Json] = {}
+    entries: dict[str, Json] = {}
     for i, (name, draw) in enumerate(draws.items()):
         trial, verdicts = put_on_trial(draw, bench), {}
         for k, (criterion, judge) in enumerate(judges.items(), start=1):
             verdict, details = judge(trial)
             verdicts[criterion] = {**verdict.to_dict(), **details}
             bench.plan.progress("measuring trust", i * len(judges) + k, len(draws) * len(judges))
-        found[name] = verdicts
-    return found
+        entries[name] = verdicts
+    return entries

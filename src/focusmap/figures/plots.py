@@ -13,7 +13,6 @@ from focusmap.figures import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
 FULLEST_DOT = 60.0  # in square points
 FEWEST_CALIBRATED = 10
@@ -111,6 +110,8 @@ def decision_figure(curves: Sequence[Curve]) -> "Figure":
 
     The note says from where to where the model beats both, its whole interval above the better of them.
     """
+    from matplotlib.ticker import MaxNLocator
+
     figure, panels = style.grid_of_squares(len(curves))
     for axes, curve in zip(panels, curves, strict=True):
         low, high, of_all = (curve.beside[name] for name in ("low", "high", "act_on_all"))
@@ -120,17 +121,11 @@ def decision_figure(curves: Sequence[Curve]) -> "Figure":
         axes.plot(curve.x, curve.y, color=style.NEGATIVE, linewidth=1.6)
         top = max(float(np.nanmax(curve.y)), float(of_all[0]), 0.02)
         axes.set_ylim(-0.25 * top, 1.1 * top)
-        axes.yaxis.set_major_locator(_few_ticks())
+        axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.yaxis.set_major_formatter("{x:g}")
         _finish(axes, replace(curve, note=_range_of_benefit(curve)))
     style.name_outer_axes(panels, "probability from which one acts", "net benefit")
     return figure
-
-
-def _few_ticks() -> "MaxNLocator":
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(4)
 
 
 def _range_of_benefit(curve: Curve) -> str:
@@ -280,10 +275,10 @@ def write_curves(metrics: Tree, curves: Tree, folder: Path) -> list[Path]:
     """
     written = []
     for name, kind in KINDS.items():
-        found = curves_of(kind, metrics, curves)
-        if found:
+        drawn = curves_of(kind, metrics, curves)
+        if drawn:
             written.append(folder / f"{name}.png")
-            style.save_figure(kind.draw(found), written[-1])
+            style.save_figure(kind.draw(drawn), written[-1])
     for position, (_, figure) in enumerate(confusion_figures(metrics)):
         written.append(folder / f"confusion_{position + 1}.png")
         style.save_figure(figure, written[-1])
@@ -295,7 +290,7 @@ def curves_of(kind: CurveKind, metrics: Tree, curves: Tree) -> list[Curve]:
 
     Calibration is left out below ten positives, too: its dots would be single images.
     """
-    found = []
+    drawn = []
     for label, entry in curves.items():
         points = branch(entry, kind.key)
         x, y = series(points.get(kind.x)), series(points.get(kind.y))
@@ -307,8 +302,8 @@ def curves_of(kind: CurveKind, metrics: Tree, curves: Tree) -> list[Curve]:
             curve = Curve(label, x, y, counts=counts if counts.size == x.size else None, beside=beside)
             if kind.key == "calibration" and curve.counts is not None and float(counts @ y) < FEWEST_CALIBRATED:
                 continue
-            found.append(_annotated(curve, kind, numbers_of(metrics, label)))
-    return found
+            drawn.append(_annotated(curve, kind, numbers_of(metrics, label)))
+    return drawn
 
 
 def numbers_of(metrics: Tree, label: str) -> Tree:

@@ -45,11 +45,11 @@ def learning_figure(history: History) -> "Figure":
 
     A column of zeros says nothing: only binary targets divide their loss among positives and negatives.
     """
-    shown = [(title, [line for line in lines if np.any(history.get(line[0], 0))]) for title, lines in PANELS]
-    shown = [(title, lines) for title, lines in shown if lines]
-    figure, panels = style.row_of_panels(len(shown))
+    filled = [(title, [line for line in lines if np.any(history.get(line[0], 0))]) for title, lines in PANELS]
+    filled = [(title, lines) for title, lines in filled if lines]
+    figure, panels = style.row_of_panels(len(filled))
     epochs = _epochs(history)
-    for axes, (title, lines) in zip(panels, shown, strict=True):
+    for axes, (title, lines) in zip(panels, filled, strict=True):
         for key, name, colour in lines:
             axes.plot(epochs, history[key], color=colour, linewidth=1.5, label=name, marker=_marker(epochs), ms=3)
         _mark_best(axes, epochs, history)
@@ -59,13 +59,13 @@ def learning_figure(history: History) -> "Figure":
 
 def compared_learning_figure(histories: Mapping[str, History]) -> "Figure":
     """Return loss, on train and on tune, and AUROC on tune of several runs on common axes: a colour a run."""
-    shown = [
-        (title, found)
+    filled = [
+        (title, known)
         for title, lines in PANELS[:2]
-        if (found := [line for line in lines if any(line[0] in history for history in histories.values())])
+        if (known := [line for line in lines if any(line[0] in history for history in histories.values())])
     ]
-    figure, panels = style.row_of_panels(len(shown), height=3.0)
-    for axes, (title, lines) in zip(panels, shown, strict=True):
+    figure, panels = style.row_of_panels(len(filled), height=3.0)
+    for axes, (title, lines) in zip(panels, filled, strict=True):
         for position, (name, history) in enumerate(histories.items()):
             _draw_run(axes, [key for key, _, _ in lines if key in history], history, (name, position))
         if len(lines) > 1:
@@ -142,17 +142,17 @@ def trust_figure(entry: Mapping[str, Json]) -> "Figure | None":
 
 
 def _removal_panels(entry: Mapping[str, Json]) -> Sequence[TrustPanel]:
-    found = []
+    panels = []
     for name in ("deletion", "insertion"):
-        own, control = (series(branch(entry, name).get(key)) for key in ("curve", "control"))
-        x = np.linspace(0, 100, own.size)
+        curve, control = (series(branch(entry, name).get(key)) for key in ("curve", "control"))
+        x = np.linspace(0, 100, curve.size)
         words = "% removed" if name == "deletion" else "% put back"
-        lines = {"map": own, "misplaced map": control}
-        found.append(TrustPanel(name.capitalize(), x, lines, words, "mean score"))
+        lines = {"map": curve, "misplaced map": control}
+        panels.append(TrustPanel(name.capitalize(), x, lines, words, "mean score"))
     road = branch(entry, "road")
     lines = {"most relevant first": series(road.get("most_first")), "least first": series(road.get("least_first"))}
-    found.append(TrustPanel("ROAD", series(road.get("percentiles")), lines, "% imputed", "mean score"))
-    return found
+    panels.append(TrustPanel("ROAD", series(road.get("percentiles")), lines, "% imputed", "mean score"))
+    return panels
 
 
 def _randomisation_panel(entry: Mapping[str, Json]) -> TrustPanel:

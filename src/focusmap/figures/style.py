@@ -1,7 +1,6 @@
 """One look for every figure: colours, sizes, small multiples, and figures that share no state with pyplot."""
 
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,8 +58,8 @@ def font(pixels: float, words: str = "", *, bold: bool = False) -> ImageFont.Fre
 def _font(pixels: float, *, chinese: bool, bold: bool) -> ImageFont.FreeTypeFont:
     from matplotlib.font_manager import FontProperties, findfont
 
-    if chinese and (found := chinese_typeface()):
-        return ImageFont.truetype(found.file, round(pixels), index=found.index)
+    if chinese and (typeface := chinese_typeface()):
+        return ImageFont.truetype(typeface.file, round(pixels), index=typeface.index)
     weight = "bold" if bold else "normal"
     return ImageFont.truetype(findfont(FontProperties(family=FAMILY, weight=weight)), round(pixels))
 
@@ -70,13 +69,13 @@ def families() -> list[str]:
     """Return the typefaces of figures: matplotlib's own and, where the machine has one, one with Chinese letters."""
     from matplotlib.font_manager import fontManager
 
-    found = chinese_typeface()
-    if found is None:
+    typeface = chinese_typeface()
+    if typeface is None:
         return [FAMILY]
     n_known = len(fontManager.ttflist)
-    fontManager.addfont(found.file)
+    fontManager.addfont(typeface.file)
     added = [entry.name for entry in fontManager.ttflist[n_known:]]
-    return [FAMILY, found.family if found.family in added else added[0]]
+    return [FAMILY, typeface.family if typeface.family in added else added[0]]
 
 
 def _lend_letters(figure: "Figure") -> None:
@@ -97,10 +96,10 @@ def fitted(words: str, width: int, letters: ImageFont.FreeTypeFont) -> str:
     words = " ".join(words.split())
     if letters.getlength(words) <= width:
         return words
-    kept = len(words) - 1
-    while kept and letters.getlength(_shortened(words, kept)) > width:
-        kept -= 1
-    return _shortened(words, kept)
+    n_letters = len(words) - 1
+    while n_letters and letters.getlength(_shortened(words, n_letters)) > width:
+        n_letters -= 1
+    return _shortened(words, n_letters)
 
 
 def _shortened(words: str, kept: int) -> str:
@@ -179,7 +178,7 @@ def grid_of_squares(n: int) -> tuple["Figure", list["Axes"]]:
     width, height = columns * (LEFT + side + RIGHT), rows * (ABOVE + side + BELOW)
     figure = new_figure(width, height)
     panels = []
-    for row, column in _places(n, columns):
+    for row, column in (divmod(position, columns) for position in range(n)):
         left = column * (LEFT + side + RIGHT) + LEFT
         bottom = height - (row + 1) * (ABOVE + side + BELOW) + BELOW
         panels.append(figure.add_axes((left / width, bottom / height, side / width, side / height)))
@@ -212,8 +211,3 @@ def row_of_panels(n: int, height: float = 2.6) -> tuple["Figure", list["Axes"]]:
     for axes in panels:
         tidy(axes)
     return figure, panels
-
-
-def _places(n: int, columns: int) -> Iterator[tuple[int, int]]:
-    for position in range(n):
-        yield divmod(position, columns)

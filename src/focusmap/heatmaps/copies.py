@@ -59,13 +59,12 @@ COPIES: dict[str, Callable[[int], list[Copy]]] = {"mirror": _mirrored, "sizes": 
 """Kinds of copies by the number of dimensions, the image as it is always first."""
 
 
-def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
-    """Return `kinds`, each of which is a key of `COPIES`; `InputError` for any other."""
+def check_kinds(kinds: Sequence[str]) -> None:
+    """Raise `InputError` where one of the kinds is no key of `COPIES`."""
     for kind in kinds:
         if kind not in COPIES:
             known = ", ".join(COPIES)
             raise InputError(f"maps are averaged over {known}, not over {kind!r}.{suggest(kind, COPIES)}")
-    return tuple(kinds)
 
 
 def copies_of(kinds: Sequence[str], n_dims: int) -> list[Copy]:

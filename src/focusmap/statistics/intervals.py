@@ -191,8 +191,8 @@ def bootstrap(
     def statistic(multiplicities: np.ndarray) -> dict[str, np.ndarray]:
         return {"metric": metric(multiplicities[grouped.codes])}
 
-    found = resample({"": statistic}, Resampling(grouped, n_resamples, seed))
-    return percentile_interval(found[""]["metric"], Reason("undefined-here"))
+    distributions = resample({"": statistic}, Resampling(grouped, n_resamples, seed))
+    return percentile_interval(distributions[""]["metric"], Reason("undefined-here"))
 
 
 def bootstrap_auroc(
@@ -222,10 +222,10 @@ def bootstrap_auroc(
     statistics = {
         str(column): _auroc_of(truth[:, column], scores[:, column], grouped) for column in range(truth.shape[1])
     }
-    found, lacking = resample(statistics, Resampling(grouped, n_resamples, seed)), Reason("one-class")
+    distributions, lacking = resample(statistics, Resampling(grouped, n_resamples, seed)), Reason("one-class")
     return [
         bounded_interval(percentile_interval(values["auroc"], lacking), pair_units(truth[:, column], grouped))
-        for column, values in enumerate(found.values())
+        for column, values in enumerate(distributions.values())
     ]
 
 

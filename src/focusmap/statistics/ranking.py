@@ -64,10 +64,10 @@ class Ranking:
         return 1.0 - ratio(wrong, positives.sum(axis=0) * above[-1])
 
     def _average_precision(self, positives: np.ndarray, above: np.ndarray, tied: np.ndarray) -> np.ndarray:
-        found = np.cumsum(positives, axis=0)
-        called = found + above[:-1]
+        hits = np.cumsum(positives, axis=0)
+        called = hits + above[:-1]
         called[self.tied_levels] += tied
-        precision = np.divide(found, called, out=called, where=called > 0)
+        precision = np.divide(hits, called, out=called, where=called > 0)
         return ratio(np.einsum("kb,kb->b", positives, precision), positives.sum(axis=0))
 
 

@@ -301,8 +301,8 @@ def selective_dice(confidence: np.ndarray, dice: np.ndarray) -> list[Json]:
     [(1.0, 0.4), (0.5, 0.7)]
     """
     ranked = dice[np.argsort(-confidence, kind="stable")]
-    kept = [(share, max(round(share * len(ranked)), 1)) for share in COVERAGES]
-    return [{"coverage": share, "dice": float(ranked[:n].mean()), "n": n} for share, n in kept]
+    sizes = [(share, max(round(share * len(ranked)), 1)) for share in COVERAGES]
+    return [{"coverage": share, "dice": float(ranked[:n].mean()), "n": n} for share, n in sizes]
 
 
 def score_table(scores: Sequence[MaskScore]) -> pd.DataFrame:

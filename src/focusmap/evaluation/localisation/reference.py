@@ -135,7 +135,7 @@ def lesion_boxes(reference: Reference) -> tuple[np.ndarray, np.ndarray]:
     The first is ``(N, 4)``: top, left, bottom and right edge of all marks, as shares of the image's rows and columns;
     NaN where nothing is marked. Masks count whether the image has the label or not.
     """
-    cohort, found = reference.cohort, np.full((len(reference.cohort), 4), np.nan)
+    cohort, edges_of_images = reference.cohort, np.full((len(reference.cohort), 4), np.nan)
     names, positive = cohort.task.label_names, cohort.task.label_truth(cohort.truth) >= 0.5
     marked: set[str] = set()
     for i, image_id in enumerate(cohort.image_ids):
@@ -145,12 +145,12 @@ def lesion_boxes(reference: Reference) -> tuple[np.ndarray, np.ndarray]:
         known = [one for one in edges.values() if one is not None]
         if boxes := reference.boxes_of(image_id):
             shape = read_shape(cohort.file(image_id))
-            known += [own for one in boxes.values() if (own := _edges(fill_boxes(one, shape)))]
+            known += [box_edges for one in boxes.values() if (box_edges := _edges(fill_boxes(one, shape)))]
             marked |= boxes.keys()
         if known:
             every = np.array(known)
-            found[i] = [*every[:, :2].min(axis=0), *every[:, 2:].max(axis=0)]
-    return found, np.array([name in marked for name in names], dtype=bool)
+            edges_of_images[i] = [*every[:, :2].min(axis=0), *every[:, 2:].max(axis=0)]
+    return edges_of_images, np.array([name in marked for name in names], dtype=bool)
 
 
 def _edges(mask: np.ndarray) -> tuple[float, float, float, float] | None:

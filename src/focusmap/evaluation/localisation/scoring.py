@@ -134,8 +134,8 @@ def _score(explained: Explained, seed: int) -> list[summary.Scored]:
         by_image.setdefault(row.image_id, {}).setdefault(row.label, []).append(row)
     baselines = _baselines(explained, seed)
     with ThreadPoolExecutor(N_THREADS) as pool:
-        found = pool.map(lambda by_label: list(_score_image(by_label, explained, baselines)), by_image.values())
-        return [one for scored in found for one in scored]
+        scores = pool.map(lambda by_label: list(_score_image(by_label, explained, baselines)), by_image.values())
+        return [one for scored in scores for one in scored]
 
 
 def _score_image(
@@ -166,8 +166,8 @@ def _measures(
         return reached
     area = int(pairs[thresholds.method].reaching(threshold)[0])
     for name, pair in pairs.items():
-        own = threshold if name == thresholds.method else measures.area_threshold(pair, area)
-        reached[name] |= {"iou_at_cut": measures.iou_at(pair, own), "dice_at_cut": measures.dice_at(pair, own)}
+        of_map = threshold if name == thresholds.method else measures.area_threshold(pair, area)
+        reached[name] |= {"iou_at_cut": measures.iou_at(pair, of_map), "dice_at_cut": measures.dice_at(pair, of_map)}
     return reached
 
 

@@ -159,9 +159,13 @@ def _by_size(scored: Sequence[Scored], options: ScoreOptions) -> dict[str, Json]
     third = np.searchsorted(np.quantile(sizes, [1 / 3, 2 / 3]), sizes)
     strata: dict[str, Json] = {}
     for k in np.unique(third):
-        own = sizes[third == k]
+        sizes_of_third = sizes[third == k]
         members = [one for one, place in zip(scored, third, strict=True) if place == k]
-        strata[SIZES[k]] = {"from": float(own.min()), "to": float(own.max()), "methods": _by_method(members, options)}
+        strata[SIZES[k]] = {
+            "from": float(sizes_of_third.min()),
+            "to": float(sizes_of_third.max()),
+            "methods": _by_method(members, options),
+        }
     return strata
 
 
