@@ -7,7 +7,14 @@ import pandas as pd
 import pytest
 
 from focusmap.basics import InputError
-from focusmap.evaluation.predictions import Predictions, of_images, of_targets, read_predictions, write_predictions
+from focusmap.evaluation.predictions import (
+    Predictions,
+    of_images,
+    of_targets,
+    read_predictions,
+    read_template,
+    write_predictions,
+)
 from focusmap.study import Flag, Target, Task
 
 TASK = Task((Target("Effusion"), Target("label", "multiclass", ("a", "b")), Target("CST", "continuous")))
@@ -33,6 +40,14 @@ def test_written_and_read_back_equal(tmp_path):
     np.testing.assert_array_equal(read.logits, written.logits)
     np.testing.assert_array_equal(read.probabilities, written.probabilities)
     assert read.ids.equals(written.ids.astype(read.ids.dtypes.to_dict()))
+
+
+@pytest.mark.parametrize(
+    "content", ["编号,CST\n".encode("gbk"), "编号;CST\n1;2\n".encode("utf-16"), "编号,CST".encode()]
+)
+def test_a_template_has_any_form_that_label_files_have(tmp_path, content):
+    (tmp_path / "form.csv").write_bytes(content)
+    assert read_template(tmp_path / "form.csv") == ["编号", "CST"]
 
 
 def test_flags_are_written_as_text_and_stay_with_their_rows(tmp_path):

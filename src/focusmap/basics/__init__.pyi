@@ -70,4 +70,5 @@ from .settings import settled as settled
 from .settings import takes_text as takes_text
 from .tables import as_cell as as_cell
 from .tables import as_numbers as as_numbers
+from .tables import read_cells as read_cells
 from .tables import write_csv as write_csv

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from focusmap.basics import InputError, MissingFileError, as_numbers, read_table, suggest, write_table
+from focusmap.basics import InputError, as_numbers, read_cells, read_table, suggest, write_table
 from focusmap.study import Flags, Target, Task, flags_in_words, means_empty, read_columns
 from focusmap.study.ids import of_nobody, spelled_twice
 from focusmap.study.measurements import shares_in
@@ -349,15 +349,9 @@ def read_template(path: Path) -> list[str]:
     MissingFileError, InputError
         If the file is not there, is empty, or names a column twice.
     """
-    if not path.is_file():
-        raise MissingFileError(f"{path}: no such file.")
-    text = path.read_text(encoding="utf-8-sig").strip()
+    header = read_cells(path)
     # A header alone is a template too.
-    columns = (
-        [str(name) for name in read_columns(path)]
-        if "\n" in text
-        else [name.strip().strip('"') for name in text.split(",")]
-    )
+    columns = [str(name).strip() for name in (header if header.empty else read_columns(path))]
     if not all(columns) or len(set(columns)) < len(columns):
         raise InputError(f"{path}: a header with the names of different columns was expected.")
     return columns
