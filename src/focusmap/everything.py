@@ -52,7 +52,7 @@ def run(cohort: Cohort, folder: Path, options: RunOptions, masks: SegmentRequest
         if masks is not None:
             check_lesions(cohort, options.recipe, masks.targets, masks.negatives)
         options = replace(options, begun=monotonic())
-        return _finish(train(cohort, folder, options, partial(_answer, options=options)), options, masks)
+        return _finish(train(cohort, folder, options, partial(_answer, options=options.alone)), options.alone, masks)
 
 
 def resume_run(folder: Path, options: RunOptions, masks: SegmentRequest | None = None) -> Run:
@@ -72,7 +72,7 @@ def resume_run(folder: Path, options: RunOptions, masks: SegmentRequest | None =
         options = replace(options, begun=monotonic())
         if run.recipe.is_file():
             options = replace(options, recipe=read_recipe(run.recipe))
-        return _finish(resume(folder, options, partial(_answer, options=options)), options, masks)
+        return _finish(resume(folder, options, partial(_answer, options=options.alone)), options.alone, masks)
 
 
 def _answer(made: Run, is_new: bool, options: RunOptions) -> float:

@@ -14,10 +14,11 @@ import focusmap
 from focusmap.basics import InputError, MissingPartError
 from focusmap.cli import main
 from focusmap.scale import PARTS, Cluster, Share, Tally, connected, parts_in, shares_of, worked_through, write_share
-from support.cluster import in_its_own_process, killed_in
+from support.cluster import a_worker_killed, in_its_own_process, killed_in
 from support.studies import phantom_study
 
 SHARE, TWO = 16, focusmap.RunOptions(workers=2)
+ON_RAY = ["--engine", "ray", "--workers", "2"]
 
 
 def table(folder: Path, n: int, name: str = "table.csv") -> Path:
@@ -124,6 +125,37 @@ def test_a_killed_driver_goes_on_where_it_was(tmp_path: Path) -> None:
     assert 0 < len(list(tallies(file, tmp_path))) <= 40 - len(first)
     assert all((tmp_path / PARTS / name).stat().st_mtime_ns == written for name, written in first.items())
     assert len(answers_in(tmp_path)) == 320
+
+
+QUICK = ["--model", "small-residual", "--weights", "none", "--size", "28", "--epochs", "1"]
+
+
+@pytest.mark.slow
+@in_its_own_process
+def test_folds_and_seeds_in_parallel_predict_as_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = phantom_study(tmp_path / "study", patients=24, images=48, size=28)
+    asked = [str(labels), *QUICK, "--folds", "3", "--ensemble", "2", "--out"]
+    with a_worker_killed(monkeypatch, lambda: any((tmp_path / "ray/folds").glob("**/last.safetensors"))):
+        assert main(["run", *asked, str(tmp_path / "ray"), *ON_RAY]) == 0
+    assert main(["train", *asked, str(tmp_path / "one"), "--workers", "1"]) == 0
+    for name in ("predictions/test.csv", "folds/1/predictions/tune.csv"):
+        one, ray = (pd.read_csv(tmp_path / place / name) for place in ("one", "ray"))
+        pd.testing.assert_frame_equal(one, ray[list(one)], atol=1e-4)
+    assert (tmp_path / "ray/report.html").is_file()
+
+
+@pytest.mark.slow
+@in_its_own_process
+def test_folds_of_a_search_in_parallel_give_the_scores_of_one_after_the_other(tmp_path: Path) -> None:
+    labels = phantom_study(tmp_path / "study", patients=24, images=48, size=28)
+    asked = ["tune", str(labels), *QUICK, "--trials", "2", "--out"]
+    assert main([*asked, str(tmp_path / "ray"), *ON_RAY]) == 0
+    assert main([*asked, str(tmp_path / "one"), "--workers", "1"]) == 0
+    one, ray = (pd.read_csv(tmp_path / place / "trials.csv") for place in ("one", "ray"))
+    assert one["folds"].tolist() == ray["folds"].tolist()
+    assert not (tmp_path / "ray/trial").exists()
 
 
 @pytest.fixture(scope="module")

@@ -64,13 +64,13 @@ def workers_of(driver: int) -> list[int]:
 
 
 @contextmanager
-def a_worker_killed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Kill one actor of this process's cluster as soon as the first answer is there."""
+def a_worker_killed(monkeypatch: pytest.MonkeyPatch, when: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """Kill one actor of this process's cluster at the first answer at which `when` says so."""
     answer, killed = cluster._answer, list[int]()
 
     def deadly(*given: Any) -> object:
         found = answer(*given)
-        if not killed:
+        if not killed and when():
             killed.append(workers_of(os.getpid())[0])
             os.kill(killed[0], signal.SIGKILL)
         return found

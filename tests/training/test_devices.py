@@ -1,6 +1,8 @@
 """Devices are found by name and number; two processes take the steps of one."""
 
-from dataclasses import replace
+import os
+import signal
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,36 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
     for first, second in zip(one, two, strict=True):
         assert first.train_loss == pytest.approx(second.train_loss, rel=1e-4)
         assert first.tune_loss == pytest.approx(second.tune_loss, rel=1e-4)
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """Ends the second process in the midst of an epoch, once there is a checkpoint; once."""
+
+    checkpoint: Path
+
+    def __call__(self, *_: object) -> None:
+        mark = self.checkpoint.with_name("killed")
+        if self.checkpoint.is_file() and torch.distributed.get_rank() == 1 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_training_of_two_goes_on_where_one_was_killed(tmp_path: Path) -> None:
+    whole, stopped = FitOptions(tmp_path / "whole.safetensors", devices="cpu:2"), tmp_path / "stopped.safetensors"
+    recipe = replace(RECIPE, epochs=3)
+    at_once, net = plain_net(), plain_net()
+    list(fit(at_once, study(), recipe, whole))
+    first = next(layer for layer in net.modules() if isinstance(layer, torch.nn.Conv2d))
+    hook = first.register_forward_pre_hook(Deadly(stopped))
+    with pytest.raises(InputError, match="was ended from outside"):
+        list(fit(net, study(), recipe, FitOptions(stopped, devices="cpu:2")))
+    hook.remove()
+    again = plain_net()
+    records = list(fit(again, study(), recipe, FitOptions(stopped, resume=True, devices="cpu:2")))
+    assert len(records) == 3
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(weights(at_once), weights(again), strict=True))
 
 
 @pytest.mark.slow

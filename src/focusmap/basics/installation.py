@@ -37,7 +37,9 @@ EXTRAS: Mapping[str, Extra] = {
     "pacs": Extra("focusmap dicom watch, send, fetch, query", ("pynetdicom", "dicomweb_client")),
     "web": Extra("focusmap serve RUN", ("fastapi", "uvicorn", "python_multipart")),
     "export": Extra("focusmap export RUN", ("onnx", "onnxscript", "onnxruntime", "openvino")),
-    "ray": Extra("focusmap predict, explain, segment, prepare, audit --engine ray", ("ray", "pyarrow")),
+    "ray": Extra(
+        "focusmap predict, explain, segment, prepare, audit, train, run, tune --engine ray", ("ray", "pyarrow")
+    ),
     "tune": Extra("focusmap tune LABELS.csv", ("optuna",)),
     "faiss": Extra("near-duplicates among more than 100,000 images", ("faiss",)),
     "weights": Extra(
@@ -132,7 +134,7 @@ def require(extra: str, *modules: str) -> None:
     absent = [name for name in _absent(extra) if name in modules or not modules]
     if absent:
         raise MissingPartError(
-            f"{EXTRAS[extra].purpose}: needs {', '.join(absent)}, not installed. Get it with: {how_to_get(extra)}"
+            f"needs {', '.join(absent)}, not installed, for {EXTRAS[extra].purpose}. Get it with: {how_to_get(extra)}"
         )
 
 

@@ -36,7 +36,7 @@ OF_FILES = frozenset(
 )
 
 
-ON_CLUSTER = frozenset({"request.address", "options.address", "options.workers", "request.resume"})
+ON_CLUSTER = frozenset({"options.address", "options.workers", "request.resume"})
 OF_TABLES = ON_CLUSTER | {
     "request.out", "request.error", "request.engine", "request.methods", "request.targets", "request.negatives",
     "request.method", "request.tune_on_masks", "recipe", "options.engine", "options.force", "options.skip_unreadable",
@@ -76,7 +76,7 @@ class Predict:
 
     run: Annotated[Path, Setting("folder of the run, or of a model", "RUN", is_positional=True)]
     request: PredictRequest
-    options: Annotated[RunOptions, Only("skip_unreadable", "devices", "workers", "force")]
+    options: Annotated[RunOptions, Only("skip_unreadable", "devices", "workers", "address", "force")]
     reading: Reading = Reading()
     typed: Mapping[str, object] = field(default_factory=dict)
 

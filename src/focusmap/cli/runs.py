@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 # What `train` and `run` are both told.
 OF_TRAINING = (
-    "recipe", "budget", "folds", "accept", "skip_unreadable", "group_near_duplicates", "store", "workers", "devices",
-    "force",
+    "recipe", "budget", "folds", "accept", "skip_unreadable", "group_near_duplicates", "store", "workers", "engine",
+    "address", "devices", "force",
 )  # fmt: skip
 
 
@@ -166,7 +166,17 @@ class Tune:
     source: RecipeFile = RecipeFile()
     options: Annotated[
         RunOptions,
-        Only("recipe", "accept", "skip_unreadable", "group_near_duplicates", "workers", "devices", "force"),
+        Only(
+            "recipe",
+            "accept",
+            "skip_unreadable",
+            "group_near_duplicates",
+            "workers",
+            "engine",
+            "address",
+            "devices",
+            "force",
+        ),
     ]
     reading: Reading = Reading()
     typed: Mapping[str, object] = field(default_factory=dict)

@@ -69,7 +69,7 @@ def binary_measure(sample: Sample) -> Measure:
     positive, called = sample.truth >= 0.5, sample.probabilities[:, 0] >= sample.threshold
     ranking = rank(positive, sample.probabilities[:, 0], sample.clusters)
     cells = np.stack([positive & called, ~positive & called, positive & ~called, ~positive & ~called], axis=1)
-    sums = sample.clusters.sums(np.concatenate([cells, _binary_losses(sample)], axis=1))
+    sums = sample.clusters.sums(cells, *_binary_losses(sample))
 
     def statistic(multiplicities: np.ndarray) -> dict[str, np.ndarray]:
         totals = sums @ multiplicities
@@ -109,12 +109,12 @@ def _threshold_facts(threshold: np.ndarray) -> dict[str, Json]:
     return {"threshold": float(np.median(threshold)), "fold_thresholds": [float(value) for value in distinct]}
 
 
-def _binary_losses(sample: Sample) -> np.ndarray:
+def _binary_losses(sample: Sample) -> tuple[np.ndarray, ...]:
     """Columns of log loss, squared error, and the gap of each calibration bin."""
     y, p = sample.truth, sample.probabilities[:, 0]
     safe = np.clip(p, SMALLEST, 1 - SMALLEST)
     log_loss = -(y * np.log(safe) + (1 - y) * np.log1p(-safe))
-    return np.column_stack([log_loss, (p - y) ** 2, formulas.calibration_gaps(y, p)])
+    return log_loss[:, None], ((p - y) ** 2)[:, None], formulas.calibration_gaps(y, p)
 
 
 def _binary_reasons(positive: np.ndarray) -> dict[str, Reason]:
@@ -152,7 +152,7 @@ def multiclass_measure(sample: Sample) -> Measure:
     counts = np.bincount(truth, minlength=n_classes)
     rankings = [rank(truth == c, sample.probabilities[:, c], sample.clusters) for c in range(n_classes)]
     cells = (truth * n_classes + called)[:, None] == np.arange(n_classes**2)
-    sums = sample.clusters.sums(np.concatenate([cells, _class_losses(sample)], axis=1))
+    sums = sample.clusters.sums(cells, *_class_losses(sample))
 
     def statistic(multiplicities: np.ndarray) -> dict[str, np.ndarray]:
         totals = sums @ multiplicities
@@ -183,12 +183,12 @@ def _class_facts(target: Target, confusion: np.ndarray) -> dict[str, Json]:
     return {**facts, "left_out": absent} if absent else facts
 
 
-def _class_losses(sample: Sample) -> np.ndarray:
+def _class_losses(sample: Sample) -> tuple[np.ndarray, ...]:
     """Columns of log loss and the gap of each calibration bin of the called class's probability."""
     p, truth = sample.probabilities, sample.truth.astype(int)
     log_loss = -np.log(np.clip(p[np.arange(len(p)), truth], SMALLEST, 1 - SMALLEST))
     right = (p.argmax(axis=1) == truth).astype(np.float64)
-    return np.column_stack([log_loss, formulas.calibration_gaps(right, p.max(axis=1))])
+    return log_loss[:, None], formulas.calibration_gaps(right, p.max(axis=1))
 
 
 def _each_class(target: Target, areas: np.ndarray, confusion: np.ndarray) -> dict[str, np.ndarray]:

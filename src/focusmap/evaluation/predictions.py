@@ -231,7 +231,7 @@ def _fractions(table: pd.DataFrame, column: str, path: Path, *, may_be_empty: bo
 
 
 def _ids(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    rows = pd.Series([str(row) for row in range(2, len(table) + 2)])
+    rows = pd.Series(np.arange(2, len(table) + 2)).astype(str)
     image_id = table["image_id"].reset_index(drop=True) if "image_id" in table else rows
     ids = pd.DataFrame({"image_id": image_id, "path": table["path"].to_numpy() if "path" in table else image_id})
     _refuse_twice(image_id, path)

@@ -19,7 +19,7 @@ from functools import cached_property
 from hashlib import file_digest, sha256
 from json import dumps
 from pathlib import Path
-from typing import BinaryIO, TypeAlias, cast
+from typing import Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
 
@@ -71,6 +71,16 @@ class Store:
     def __len__(self) -> int:
         return len(self.image_ids)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the pixels in their file, where they have one: another process opens it for itself."""
+        pixels = None if isinstance(self.pixels.base, np.memmap) else self.pixels
+        return {**vars(self), "folder": self.folder.absolute(), "pixels": pixels}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the pixels that were left in their file."""
+        there = state["pixels"]
+        vars(self).update({**state, "pixels": _mapped(state["folder"]) if there is None else there})
+
     def rows(self, image_ids: Sequence[str]) -> np.typing.NDArray[np.int64]:
         """Return the row of each image.
 
@@ -119,7 +129,7 @@ def _load(folder: Path) -> Store:
         raise ValueError(f"format {columns['format']}; {FORMAT} was expected")
     preparation = preparation_from(cast(dict[str, Json], columns["preparation"]))
     # A file shorter than its header says fails here, not at the first batch.
-    pixels: Uint8Array = np.asarray(np.load(folder / PIXELS, mmap_mode="r", allow_pickle=False))
+    pixels = _mapped(folder)
     store = Store(
         folder=folder,
         preparation=preparation,
@@ -133,6 +143,10 @@ def _load(folder: Path) -> Store:
     if not len(pixels) == len(store.image_ids) == len(store.hashes) == len(store.mean) == len(store.source_shapes):
         raise ValueError(f"{len(pixels)} images and {len(store.image_ids)} image_ids")
     return store
+
+
+def _mapped(folder: Path) -> Uint8Array:
+    return np.asarray(np.load(folder / PIXELS, mmap_mode="r", allow_pickle=False))
 
 
 def _check_sums(store: Store) -> None:
@@ -157,7 +171,7 @@ def write_store(folder: Path, wanted: Wanted, outcomes: Iterable[Outcome]) -> Fa
 
     Only one image is held in memory at a time. `outcomes` come in the order of `wanted`.
     """
-    kept: list[tuple[str, str, PreparedFacts]] = []
+    kept: list[tuple[str, str, tuple[float, float, list[Json]]]] = []
     failures: list[tuple[str, str]] = []
     shape = wanted.preparation.input_shape
     with (folder / PIXELS).open("wb") as file:
@@ -165,7 +179,7 @@ def write_store(folder: Path, wanted: Wanted, outcomes: Iterable[Outcome]) -> Fa
         for image_id, content_hash, outcome in zip(wanted.image_ids, wanted.hashes, outcomes, strict=True):
             if isinstance(outcome, PreparedImage):
                 file.write(np.ascontiguousarray(outcome.pixels).data)
-                kept.append((image_id, content_hash, _facts(outcome)))
+                kept.append((image_id, content_hash, (outcome.mean, outcome.std, list(outcome.source_shape))))
             else:
                 failures.append((image_id, outcome))
         file.seek(0)
@@ -177,14 +191,9 @@ def write_store(folder: Path, wanted: Wanted, outcomes: Iterable[Outcome]) -> Fa
     return tuple(failures)
 
 
-PreparedFacts: TypeAlias = tuple[float, float, list[Json]]
-
-
-def _facts(image: PreparedImage) -> PreparedFacts:
-    return image.mean, image.std, list(image.source_shape)
-
-
-def _columns(preparation: AnyPreparation, kept: Sequence[tuple[str, str, PreparedFacts]]) -> dict[str, Json]:
+def _columns(
+    preparation: AnyPreparation, kept: Sequence[tuple[str, str, tuple[float, float, list[Json]]]]
+) -> dict[str, Json]:
     return {
         "format": FORMAT,
         "preparation": preparation.to_dict(),
@@ -200,8 +209,6 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
     # numpy pads the header so that the first axis can grow or shrink in place (numpy.lib.format).
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
-
-__all__ = ["Store", "StoreOptions", "open_store", "prepare_store"]
 
 LISTED = 20
 UNKNOWN_HASH = ""

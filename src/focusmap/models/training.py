@@ -3,17 +3,20 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from functools import partial
+from math import ceil
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 import pandas as pd
 
 from focusmap import evaluation, images
-from focusmap.basics import atomic_folder, read_table, write_table
+from focusmap.basics import atomic_folder, read_json, read_table, silent, write_table
 from focusmap.evaluation import Predictions, baseline_run, joined, of_images, read_predictions, write_predictions
 from focusmap.models import choice, configure, ensemble, fit_nets, ladder, ood, predictor, preparing, probe, rungs
 from focusmap.models.folder import load_model, save_model
 from focusmap.models.predict import Predicted, predict
 from focusmap.models.rows import fit_estimators
+from focusmap.scale import answers_in_order, connected
 from focusmap.study import Cohort, Recipe, Run, RunOptions, Samples, load_cohort, read_recipe
 from focusmap.study.recipe_parts import LADDER, ModelName, parse_model
 from focusmap.study.split import Split, fold_split, read_split
@@ -88,6 +91,8 @@ class Training:
         return Samples.from_table(rows) if self.store is None else Samples.from_store(rows, self.store)
 
 
+Item = TypeVar("Item")
+Told: TypeAlias = tuple[bool | None, list[str]]
 Answered = Callable[[Run, bool], float]
 """Called whenever a run has a model and predictions that can be evaluated, and whether they are new; returns how many
 seconds of what it did it would take again."""
@@ -123,7 +128,8 @@ def train_all(
     if prepared.recipe.model == LADDER:
         options.say(f"a ladder of models within {options.minutes:g} minutes (--budget), maps and report included")
     clock = rungs.Clock((options.begun or started) + 60 * options.minutes)
-    for is_new in _rounds(unfinished, options, clock) if unfinished else [True]:
+    rounds = _rounds if options.cluster is None else _rounds_on_cluster
+    for is_new in rounds(unfinished, options, clock) if unfinished else [True]:
         if options.follows:
             continue
         if len(trainings) > 1:
@@ -157,6 +163,72 @@ def _rounds(trainings: Sequence[Training], options: RunOptions, clock: rungs.Clo
                 news.append(is_new)
         if news:
             yield any(news)
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """A training that a worker goes on with; `ends` by ``time.time()``, the clock that machines share."""
+
+    training: Training
+    n_answers: int
+    ends: float
+    rest: float
+    n_left: int
+
+
+def _rounds_on_cluster(trainings: Sequence[Training], options: RunOptions, clock: rungs.Clock) -> Iterator[bool]:
+    """As `_rounds`, but each training's next answer is found by a worker; nets of an ensemble are trained before.
+
+    All that a worker has done lies in the run's folders, so that any other goes on from there.
+    """
+    assert options.cluster is not None
+    alone = replace(options.alone, workers=1, progress=silent)
+    with connected(options.cluster) as n_workers:
+        left = [replace(training, run=Run(training.run.folder.absolute())) for training in trainings]
+        members = [one for training in left if training.recipe.model != LADDER for one in _members(training)]
+        list(_side_by_side(members, partial(_trained, options=alone), options))
+        n_answers = 0
+        while left:
+            ends, n = time.time() + clock.ends - time.monotonic(), min(n_workers, len(left))
+            n_waves = [ceil(len(left) / n) - k // n for k in range(len(left))]
+            turns = [_Turn(one, n_answers, ends, clock.rest, waves) for one, waves in zip(left, n_waves, strict=True)]
+            found = list(_side_by_side(turns, partial(_advanced, options=alone), options))
+            again = [is_new is not None for is_new in found]
+            if any(again):
+                yield any(found)
+            left = [one for one, goes_on in zip(left, again, strict=True) if goes_on and one.recipe.model == LADDER]
+            n_answers += 1
+
+
+def _side_by_side(items: Sequence[Item], work: Callable[[Item], Told], options: RunOptions) -> Iterator[bool | None]:
+    """Yield in order what workers found, after they have said what there is to say."""
+    assert options.cluster is not None
+    told = answers_in_order(items, lambda: work, options.cluster, len(items)) if items else ()
+    for done, (found, lines) in enumerate(told, start=1):
+        for line in lines:
+            options.say(line)
+        options.progress("training side by side", done, len(items))
+        yield found
+
+
+def _trained(member: Training, options: RunOptions) -> Told:
+    """Train a net up to its last checkpoint."""
+    said: list[str] = []
+    _fit(member, replace(options, say=said.append))
+    return True, said
+
+
+def _advanced(turn: _Turn, options: RunOptions) -> Told:
+    """Pass over the answer that is there, to the next; return whether its model is another, None without one."""
+    said, run = list[str](), turn.training.run
+    clock = rungs.Clock(time.monotonic() + turn.ends - time.time(), turn.rest, turn.n_left)
+    steps = _steps(turn.training, replace(options, say=said.append), clock)
+    before = read_json(run.ladder).get("chosen") if turn.n_answers else None
+    if turn.n_answers:
+        next(steps)
+    if next(steps, None) is None:
+        return None, said
+    return before is None or read_json(run.ladder).get("chosen") != before, said
 
 
 def _steps(training: Training, options: RunOptions, clock: rungs.Clock) -> Iterator[bool]:
@@ -242,11 +314,17 @@ def _train_nets(training: Training, options: RunOptions) -> predictor.Predictor:
     if recipe.ensemble == 1:
         model = _fit(training, options)
         return with_views(cast("Model", model), views) if recipe.tta else model
-    members = [
-        replace(training, run=training.run.member(k), recipe=replace(recipe, seed=recipe.seed + k))
-        for k in range(recipe.ensemble)
+    members = [_calibrated_on_tune(_fit(member, options), member) for member in _members(training)]
+    return ensemble.combine(members, views, "seeds")
+
+
+def _members(training: Training) -> list[Training]:
+    """Return the trainings of an ensemble over seeds; none where there is one model."""
+    recipe = training.recipe
+    seeds = [recipe.seed + k for k in range(recipe.ensemble)] if recipe.ensemble > 1 else []
+    return [
+        replace(training, run=training.run.member(k), recipe=replace(recipe, seed=seed)) for k, seed in enumerate(seeds)
     ]
-    return ensemble.combine([_calibrated_on_tune(_fit(member, options), member) for member in members], views, "seeds")
 
 
 def train_calibrated(training: Training, options: RunOptions) -> predictor.Predictor:

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -16,6 +17,7 @@ from focusmap.models.configure import IMAGE_BASELINE, TABLE_BASELINE, TABLE_DEFA
 from focusmap.models.preparing import store_for
 from focusmap.models.training import Training, train_calibrated
 from focusmap.nets import at_hand
+from focusmap.scale import answers_in_order
 from focusmap.study import Cohort, Recipe, Run, RunOptions, Split, joined_patients, label_matrix, parse_model, stratify
 
 N_FOLDS = 3
@@ -125,15 +127,28 @@ def inner_scores(inner: Inner, recipe: Recipe, options: RunOptions) -> Iterator[
 
     The recipe is `settled`.
     """
-    quiet = replace(options, progress=silent, say=lambda _: None)
-    place, store = inner.folder / "trial", store_for(inner.rows, recipe, Run(inner.folder), quiet)
-    for split in inner.splits():
-        shutil.rmtree(place, ignore_errors=True)
-        training = Training(Run(place), inner.rows, split, store, recipe, is_answering=False)
-        tune = training.predict(train_calibrated(training, quiet), "tune").predictions
-        of_tune = score(tune, truth_of(tune, training))
-        yield of_tune if np.isfinite(of_tune) else float("nan")
+    quiet, place = replace(options, progress=silent, say=lambda _: None), inner.folder.absolute() / "trial"
     shutil.rmtree(place, ignore_errors=True)
+    store = store_for(inner.rows, recipe, Run(inner.folder), quiet)
+    trainings = [
+        Training(Run(place / str(k)), inner.rows, split, store, recipe, is_answering=False)
+        for k, split in enumerate(inner.splits())
+    ]
+    workers = options.workers if options.cluster is None else 1
+    scored = partial(_inner_score, options=replace(quiet.alone, workers=workers))
+    try:
+        if options.cluster is None:
+            yield from map(scored, trainings)
+        else:
+            yield from answers_in_order(trainings, lambda: scored, options.cluster, N_FOLDS)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _inner_score(training: Training, options: RunOptions) -> float:
+    tune = training.predict(train_calibrated(training, options), "tune").predictions
+    of_tune = score(tune, truth_of(tune, training))
+    return of_tune if np.isfinite(of_tune) else float("nan")
 
 
 def settled(inner: Inner, recipe: Recipe, options: RunOptions) -> Recipe:

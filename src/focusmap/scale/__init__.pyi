@@ -3,6 +3,7 @@ from .cluster import Tool as Tool
 from .cluster import answers_in_order as answers_in_order
 from .cluster import connected as connected
 from .cluster import mapped as mapped
+from .cluster import on_cluster as on_cluster
 from .cluster import worked_through as worked_through
 from .shares import FAILURES as FAILURES
 from .shares import PARTS as PARTS

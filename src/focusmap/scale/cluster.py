@@ -7,7 +7,7 @@ what it was at with it; since a share's file is moved into place when it is whol
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -79,7 +79,10 @@ def mapped(
 
 
 def answers_in_order(
-    items: Iterable[Item], make: Callable[[], Callable[[Item], Answer]], cluster: Cluster = Cluster()
+    items: Iterable[Item],
+    make: Callable[[], Callable[[Item], Answer]],
+    cluster: Cluster = Cluster(),
+    n_long: int | None = None,
 ) -> Iterator[Answer]:
     """Yield the answer to each item, in order.
 
@@ -89,6 +92,9 @@ def answers_in_order(
         Taken from the iterator only when an actor can have one.
     make
         Called once in each actor, where it makes what answers.
+    n_long
+        How many items there are, where each takes long: no more actors than items then, each with its share of the
+        cores, and none has an item waiting.
 
     Raises
     ------
@@ -98,20 +104,39 @@ def answers_in_order(
     with connected(cluster) as n_workers:
         import ray
 
-        remote: Any = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=-1)(_Worker)
-        idle = deque([remote.remote(make) for _ in range(n_workers)] * IN_FLIGHT)
-        running: dict[ObjectRef[Any], Any] = {}
-        waiting: deque[ObjectRef[Any]] = deque()
-        for item in items:
-            while not idle:
-                _wait(list(running), running, idle)
-            actor = idle.popleft()
-            waiting.append(reference := actor.work.remote(item))
-            running[reference] = actor
-            while waiting and (waiting[0] not in running or len(waiting) > AHEAD * n_workers):
-                yield _answer(waiting.popleft(), running, idle)
-        while waiting:
+        n_workers = min(n_workers, n_long or n_workers)
+        n_cores, in_flight = (1, IN_FLIGHT) if n_long is None else (_share_of_cores(n_workers), 1)
+        remote: Any = ray.remote(num_cpus=n_cores, max_restarts=-1, max_task_retries=-1)(_Worker)
+        actors = [remote.remote(make) for _ in range(n_workers)]
+        try:
+            yield from _in_order(items, deque(actors * in_flight), AHEAD * n_workers)
+        finally:
+            # What nobody waits for any more is not gone on with.
+            for actor in actors:
+                ray.kill(actor)
+
+
+def _in_order(items: Iterable[Any], idle: deque[Any], n_ahead: int) -> Iterator[Any]:
+    running: dict[ObjectRef[Any], Any] = {}
+    waiting: deque[ObjectRef[Any]] = deque()
+    for item in items:
+        while not idle:
+            _wait(list(running), running, idle)
+        actor = idle.popleft()
+        waiting.append(reference := actor.work.remote(item))
+        running[reference] = actor
+        while waiting and (waiting[0] not in running or len(waiting) > n_ahead):
             yield _answer(waiting.popleft(), running, idle)
+    while waiting:
+        yield _answer(waiting.popleft(), running, idle)
+
+
+def _share_of_cores(n_workers: int) -> int:
+    """Return how many cores each of so many actors can have; Ray lets each compute with as many threads."""
+    import ray
+
+    of_each = [int(node["Resources"].get("CPU", 0)) for node in cast(Any, ray).nodes() if node["Alive"]]
+    return next((n for n in range(max(of_each), 1, -1) if sum(cores // n for cores in of_each) >= n_workers), 1)
 
 
 def _answer(reference: "ObjectRef[Any]", running: "dict[ObjectRef[Any], Any]", idle: deque[Any]) -> Any:
@@ -132,6 +157,11 @@ def _wait(awaited: "list[ObjectRef[Any]]", running: "dict[ObjectRef[Any], Any]",
 
     (done,), _ = ray.wait(awaited, num_returns=1)
     idle.append(running.pop(done))
+
+
+def on_cluster(cluster: Cluster | None) -> AbstractContextManager[object]:
+    """Stay connected to a cluster, where there is one, for all that is asked of it."""
+    return nullcontext() if cluster is None else connected(cluster)
 
 
 @contextmanager

@@ -57,9 +57,12 @@ class Clusters:
         """Return how many different clusters hold the rows of a mask ``(N,) bool``."""
         return int(np.unique(self.codes[rows]).size)
 
-    def sums(self, columns: np.ndarray) -> np.ndarray:
-        """Return ``(k, G)``: the sum over each cluster's images of each of the ``(N, k)`` columns."""
-        return np.stack([np.bincount(self.codes, weights=column, minlength=self.n) for column in columns.T])
+    def sums(self, *columns: np.ndarray) -> np.ndarray:
+        """Return ``(k, G)``: the sum over each cluster's images of each of k columns, in arrays ``(N, any)``."""
+        found = np.empty((sum(some.shape[1] for some in columns), self.n))
+        for place, column in enumerate(column for some in columns for column in some.T):
+            found[place] = np.bincount(self.codes, weights=column, minlength=self.n)
+        return found
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ What starts must start fast: nothing here imports pandas.
 """
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -133,12 +133,14 @@ class RunOptions:
     workers: Annotated[int | None, Setting("processes that read images", "N")] = None
     engine: Annotated[
         Literal["local", "ray"],
-        Setting("where images are read and answered: local (this machine), ray (workers of a cluster)"),
+        Setting(
+            "where images are read and answered, folds and seeds trained: local (here), ray (workers of a cluster)"
+        ),
     ] = "local"
     address: Annotated[
         str | None,
         Setting("with --engine ray: a running cluster; default: one of this machine", "HOST:PORT"),
-        "Of a Ray cluster that sees images and results under the same paths; None starts one here.",
+        "Of a Ray cluster that sees images and results under the same paths; with engine ray None starts one here.",
     ] = None
     devices: Annotated[
         str,
@@ -161,8 +163,8 @@ class RunOptions:
         settle(self)
         if self.budget is not None and not self.budget > 0:
             raise InputError(f"budget is {self.budget:g} minutes; more than 0 was expected.")
-        if self.address is not None and self.engine != "ray":
-            raise InputError("--address is for --engine ray.")
+        if self.cluster is not None and self.n_nodes > 1:
+            raise InputError("--nodes divides one training, --engine ray hands out whole ones: choose one of them.")
 
     @property
     def follows(self) -> bool:
@@ -173,7 +175,12 @@ class RunOptions:
     @property
     def cluster(self) -> "scale.Cluster | None":
         """Whose workers read images, where they are no processes of this machine."""
-        return scale.Cluster(self.address, self.workers) if self.engine == "ray" else None
+        return scale.Cluster(self.address, self.workers) if self.engine == "ray" or self.address else None
+
+    @property
+    def alone(self) -> "RunOptions":
+        """The same without a cluster."""
+        return replace(self, engine="local", address=None)
 
     @property
     def minutes(self) -> float:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch.distributed import destroy_process_group
+from torch.multiprocessing.spawn import ProcessExitedException
 
 from focusmap.basics import FocusmapError, InputError
 from focusmap.nets import FocusNet, LossOptions, task_loss
@@ -123,7 +124,13 @@ def _fit_in_processes(net: FocusNet, data: batches.TrainingData, recipe: Recipe,
         )
     fabric = open_fabric(devices, recipe.precision)
     # As one value: Fabric looks into arguments, and into frozen ones it may not.
-    refused = fabric.launch(partial(_work, net=net, data=data, recipe=recipe, options=options))
+    try:
+        refused = fabric.launch(partial(_work, net=net, data=data, recipe=recipe, options=options))
+    except ProcessExitedException:
+        raise InputError(
+            "one of the processes that train together was ended from outside, most often for want of memory. What was "
+            "trained before its epoch is kept: go on with --resume."
+        ) from None
     if refused:
         raise InputError(refused)
 

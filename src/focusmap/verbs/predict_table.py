@@ -23,9 +23,9 @@ def predict_table(folder: Path, request: PredictRequest, options: RunOptions = R
     ----------
     request
         With one table, CSV or Parquet, and a folder in `out`; with `resume` its parts that are there are left. The
-        machines of a cluster at `address` see the run, the images and `out` under the same paths.
+        machines of a cluster see the run, the images and `out` under the same paths.
     options
-        `workers` actors with a core each; as many as there are cores by default.
+        `workers` actors with a core each, as many as there are cores by default, of the cluster at `address`.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def predict_table(folder: Path, request: PredictRequest, options: RunOptions = R
     refuse_more_than_images(folder, needs_of(load_run_model(folder, "cpu")))
     question = f"{made_from(place_of(folder))} {request.error}"
     asked = Streamed(
-        table, out, question, request.declaration, replace(options, engine="ray", address=request.address),
+        table, out, question, request.declaration, replace(options, engine="ray"),
         resume=request.resume,
     )  # fmt: skip
     return stream(folder, asked, partial(_tool, folder.absolute(), out, request.error))

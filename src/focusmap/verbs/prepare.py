@@ -1,6 +1,5 @@
 """Audit, split and prepare: all that comes before a training."""
 
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +7,7 @@ from focusmap.audit import refuse_blocking
 from focusmap.basics import refuse_existing
 from focusmap.models import Prepared, preparing, split
 from focusmap.report import TrainingAudit, audited
-from focusmap.scale import connected
+from focusmap.scale import on_cluster
 from focusmap.study import Cohort, Roster, RunOptions, Split, start_run, writing
 
 if TYPE_CHECKING:
@@ -46,13 +45,8 @@ def audit(
         If `out` holds an audit already and `options.force` is not given.
     """
     refuse_existing(out / "audit.json", force=options.force)
-    with on_cluster(options):
+    with on_cluster(options.cluster):
         return audited(cohort, out, options, split, against)
-
-
-def on_cluster(options: RunOptions) -> AbstractContextManager[object]:
-    """Stay connected to the options' cluster, where there is one, for all that is asked of it."""
-    return nullcontext() if options.cluster is None else connected(options.cluster)
 
 
 def prepare(cohort: Cohort, folder: Path, options: RunOptions) -> Prepared:
@@ -67,6 +61,6 @@ def prepare(cohort: Cohort, folder: Path, options: RunOptions) -> Prepared:
     UnreadableImageError
         If images cannot be read; all are named.
     """
-    with writing(folder), on_cluster(options):
+    with writing(folder), on_cluster(options.cluster):
         run = start_run(folder, force=options.force)
         return preparing.prepare(cohort, run, options, TrainingAudit(cohort, run.folder, options))

@@ -59,11 +59,6 @@ class PredictRequest:
         Setting(f"{ENGINE.help}; ray: a table of any length, share by share on a cluster"),
         "What computes, see `focusmap.models.load_answering`; ``ray`` is for `focusmap.predict_table`.",
     ] = "auto"
-    address: Annotated[
-        str | None,
-        Setting("with --engine ray: a running cluster; default: one of this machine", "HOST:PORT"),
-        "Of a Ray cluster that sees run, images and `out` under the same paths; None starts one here.",
-    ] = None
     resume: Annotated[bool, RESUME] = False
     escape: Annotated[bool, ESCAPE] = True
 

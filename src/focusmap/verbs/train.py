@@ -8,6 +8,7 @@ from pathlib import Path
 from focusmap.basics import InputError, read_json
 from focusmap.models import Answered, Prepared, prepare, store_for, train_all, unanswered
 from focusmap.report import TrainingAudit
+from focusmap.scale import on_cluster
 from focusmap.study import Cohort, RunOptions, load_cohort, read_recipe, read_split, refuse_constant
 from focusmap.study.run import Run, open_run, start_run, writing
 
@@ -30,7 +31,7 @@ def train(cohort: Cohort, folder: Path, options: RunOptions = RunOptions(), answ
             f"each node: focusmap train --resume {folder} --nodes {options.n_nodes}"
         )
     refuse_constant(cohort)
-    with writing(folder):
+    with writing(folder), on_cluster(options.cluster):
         run = start_run(folder, force=options.force)
         started = time.monotonic()
         options = replace(options, begun=options.begun or started)
@@ -49,7 +50,7 @@ def resume(folder: Path, options: RunOptions, answered: Answered = unanswered) -
         If the folder was never prepared, a file of it was changed since, or another focusmap is writing it.
     """
     # Of several nodes each goes on with the same run.
-    with writing(folder) if options.n_nodes == 1 else nullcontext():
+    with writing(folder) if options.n_nodes == 1 else nullcontext(), on_cluster(options.cluster):
         return _resume(open_run(folder), options, answered)
 
 

@@ -15,6 +15,7 @@ from focusmap.basics import InputError, require, write_json, write_table
 from focusmap.models import groups_of_rows, rows_for, split, split_of_images
 from focusmap.models.tuning import Inner, inner_of, inner_scores, models_of, settled, suggested, usual_trial
 from focusmap.report import TrainingAudit
+from focusmap.scale import on_cluster
 from focusmap.study import Cohort, Recipe, RunOptions, read_recipe, refuse_constant, write_split, writing
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def tune(cohort: Cohort, folder: Path, n_trials: int = 20, options: RunOptions =
     if n_trials < 1:
         raise InputError(f"--trials is {n_trials}; at least 1 was expected.")
     refuse_constant(cohort)
-    with writing(folder):
+    with writing(folder), on_cluster(options.cluster):
         inner = _inner(cohort, folder, options)
         models = models_of(inner.rows, options.recipe, options)
         search = _search(inner, models, options)
