@@ -118,6 +118,20 @@ def test_a_label_of_one_class_is_null_with_a_reason_and_stays_out_of_the_mean() 
     assert found["mean"]["auroc"]["value"] == found["targets"]["effusion"]["auroc"]["value"]
 
 
+def test_a_perfect_label_widens_the_mean_by_what_resampling_does_not_see_of_it() -> None:
+    generator = np.random.default_rng(3)
+    truth = np.column_stack([generator.integers(0, 2, 60), np.arange(60) < 8]).astype(float)
+    logits = np.column_stack([generator.normal(size=60) + truth[:, 0], truth[:, 1]])
+    found = evaluate(make_predictions((EFFUSION, Target("hernia")), logits), truth)
+    effusion, hernia, mean = (
+        one["auroc"] for one in (found["targets"]["effusion"], found["targets"]["hernia"], found["mean"])
+    )
+    assert hernia["value"] == 1
+    assert hernia["low"] < 0.7
+    assert mean["low"] == pytest.approx((effusion["low"] + hernia["low"]) / 2)
+    assert mean["high"] == pytest.approx((effusion["high"] + 1) / 2)
+
+
 @pytest.mark.parametrize("target", [EFFUSION, LABEL, GRADE, THICKNESS])
 def test_without_any_known_truth_every_metric_says_so(target: Target) -> None:
     predictions = make_predictions((target,), np.zeros((5, target.n_logits)))

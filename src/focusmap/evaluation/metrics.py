@@ -6,7 +6,7 @@ never seen: does it rank what they name higher?
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias, cast
 
 import numpy as np
@@ -67,9 +67,29 @@ def _mean(
         return {**intervals.Interval.undefined(reason).to_dict(), "n_targets": 0, "left_out": left_out}
     value = float(np.mean([distribution.value for distribution in defined.values()]))
     drawn = np.mean([distribution.resamples for distribution in defined.values()], axis=0)
-    interval = intervals.percentile_interval(Distribution(value, drawn), reason)
-    interval = bounded(interval, min(units[name] for name in defined))
+    plain = intervals.percentile_interval(Distribution(value, drawn), reason)
+    interval = bounded(plain, min(units[name] for name in defined))
+    if interval == plain:
+        interval = _widened(plain, defined, units, bounded)
     return {**interval.to_dict(), "n_targets": len(defined), "left_out": left_out}
+
+
+def _widened(
+    mean: intervals.Interval,
+    defined: Mapping[str, Distribution],
+    units: Mapping[str, int],
+    bounded: Callable[[intervals.Interval, int], intervals.Interval],
+) -> intervals.Interval:
+    """Return the interval of a mean, each perfect target, which no resample changes, at its own limits instead."""
+    low, high = mean.low, mean.high
+    for name, distribution in defined.items():
+        plain = intervals.percentile_interval(distribution, Reason("undefined-for-all"))
+        own = bounded(plain, units[name])
+        if low is not None and plain.low is not None and own.low is not None:
+            low -= (plain.low - own.low) / len(defined)
+        if high is not None and plain.high is not None and own.high is not None:
+            high += (own.high - plain.high) / len(defined)
+    return replace(mean, low=low, high=high)
 
 
 @dataclass(frozen=True)
