@@ -196,6 +196,7 @@ def signed(value: float) -> str:
 def called(task: Task, label: str) -> str:
     """Return what a label is called on a page: of one target alone its class, of two named classes the one sought.
 
+    >>> from focusmap.study import Target
     >>> called(Task((Target("label", "binary", ("benign", "malignant")),)), "label")
     'malignant'
     >>> called(Task((Target("label", "multiclass", ("a", "b", "c")),)), "label=b")

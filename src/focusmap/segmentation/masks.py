@@ -26,6 +26,8 @@ ABSENT = {
     "supervised": Reason("no-train-mask"),
     "mean_mask": Reason("no-train-mask"),
 }
+WITHHELD = {"not-better": "masks-not-better", "unjudged": "masks-unjudged", "broken": "masks-broken"}
+"""What is said of a lesion of which no mask may be shown, by the reason of `focusmap.evaluation.showing`."""
 
 
 def scores_of(
@@ -281,7 +283,7 @@ class Drawn:
     def _withheld(self) -> list[Reason]:
         """Return of which lesions no mask may be shown, and of how many images none may be."""
         whys = {(str(row["target"]), str(row["shown"])) for row in self.rows}
-        of_lesions = [Reason(f"masks-{why}", target=name) for name, why in sorted(whys) if why not in (SHOWN, "unlike")]
+        of_lesions = [Reason(WITHHELD[why], target=name) for name, why in sorted(whys) if why in WITHHELD]
         n = len({str(row["image_id"]) for row in self.rows if row["shown"] == "unlike"})
         return [*of_lesions, *([Reason("masks-unlike", n=n)] if n else [])]
 
