@@ -26,6 +26,7 @@ def planted(n: int, seed: int = 0) -> tuple[np.ndarray, list[tuple[int, int]]]:
     return np.concatenate([fields, np.stack(copies)]).astype(np.uint8), whose
 
 
+@pytest.mark.slow
 def test_lists_give_the_pairs_of_the_whole_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("faiss")
     thumbnails, whose = planted(3000)

@@ -36,6 +36,7 @@ def marked(image: np.ndarray, corner: int) -> np.ndarray:
     return np.rot90(turned, -corner).copy()
 
 
+@pytest.mark.slow
 def test_a_mark_in_a_corner_of_95_percent_of_positives_is_found_20_of_20_times_and_no_clean_set_is_blamed(
     tmp_path: Path,
 ) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from focusmap.cli import main
 from support.pages import blocks, commands
@@ -12,6 +13,7 @@ from support.pages import blocks, commands
 PAGE = "docs/before-and-after.md"
 
 
+@pytest.mark.slow
 def test_the_page_can_be_followed(tmp_path, monkeypatch):
     generator, n = np.random.default_rng(0), 90
     monkeypatch.chdir(tmp_path)

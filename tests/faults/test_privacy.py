@@ -48,6 +48,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_no_file_says_where_it_was_written(home: Path) -> None:
     run, labels, films = home / "runs/one", home / "study/labels.csv", home / "films"
     done("predict", run, labels, "--out", home / "out/answers.csv", "--overlay", home / "out/overlays")

@@ -379,6 +379,7 @@ def test_a_probe_is_the_regression_that_was_fitted(study: Path, tmp_path: Path) 
     assert np.allclose(table[name], again[name], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_openvino_measures_frozen_features_as_torch_does() -> None:
     """In both sizes of an image and for any number of them, contiguous or with channels last."""
     pytest.importorskip("openvino")

@@ -34,6 +34,7 @@ def run(tmp_path_factory):
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_each_is_learnt_though_one_counts_in_thousands(run):
     targets = json.loads((run / "evaluation/metrics.json").read_text())["targets"]
     assert targets["grade"]["quadratic_kappa"]["value"] > 0.6
@@ -41,6 +42,7 @@ def test_each_is_learnt_though_one_counts_in_thousands(run):
     assert targets["band"]["auroc"]["value"] > 0.9
 
 
+@pytest.mark.slow
 def test_an_ordinal_target_is_told_in_words_in_a_table_and_in_the_report(run, capsys):
     images = run.parent
     assert main(["predict", str(run), str(images / "0.png")]) == 0

@@ -171,6 +171,7 @@ def test_a_table_from_elsewhere_is_evaluated(run, tmp_path):
     assert json.loads((tmp_path / "out/metrics.json").read_text())["targets"]["after"]["r2"]["value"] > 0.7
 
 
+@pytest.mark.slow
 def test_a_table_net_learns_the_same_targets_and_is_compared(run, labels, tmp_path):
     folder = tmp_path / "net"
     settings = ["--folds", "3", "--model", "table-net", "--epochs", "25", "--baseline", "none", "--devices", "cpu"]

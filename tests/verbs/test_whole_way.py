@@ -313,6 +313,7 @@ def folds(study, tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_folds_predict_every_image_once_and_pages_speak_chinese(folds):
     predictions = pd.read_csv(folds / "predictions/test.csv")
     assert sorted(predictions["image_id"]) == sorted(pd.read_csv(folds / "cohort.csv")["image_id"])
@@ -331,6 +332,7 @@ def test_folds_predict_every_image_once_and_pages_speak_chinese(folds):
     assert "pooled tuning sets" in words
 
 
+@pytest.mark.slow
 def test_folds_answer_new_images_as_an_ensemble(folds, study, tmp_path, capsys):
     """Their mean answers, at an operating point and temperature of its own."""
     image = str(next((study.parent / "images").glob("*.png")))

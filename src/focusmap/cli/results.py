@@ -256,7 +256,7 @@ def answer_in_words(answer: Mapping[str, "Json"]) -> str:
     """Return in one line which of two runs is the better, if that may be said."""
     better, p = answer["better"], cast(float | None, answer["p_false"])
     difference = f"{answer['metric']} {interval(answer['difference'])} on {answer['n_patients']} patients"
-    chance = "" if p is None else f"; probability that a claim would be false {p:.2g}"
+    chance = "" if p is None else f"; such a difference by chance alone: p = {p:.2g}"
     if better is None:
         return f"{answer['b']} against {answer['a']}: no difference is shown. {difference}{chance}"
     other = answer["a"] if better == answer["b"] else answer["b"]
