@@ -148,7 +148,7 @@ TYPED = {
     "doctor": [""],
     "completion": ["bash"],
 }
-SLOW = ("run", "segment", "demo")
+SLOW = ("run", "segment", "demo", "challenge", "export")
 
 
 def without_a_cluster(shares, out, make, cluster):

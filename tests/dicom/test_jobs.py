@@ -99,6 +99,7 @@ def killed_at(place: Path, point: int) -> bool:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+@pytest.mark.slow
 def test_wherever_it_is_killed_each_image_is_answered_once(tmp_path: Path) -> None:
     point, step = 1, 4
     while killed_at(place := tmp_path / f"at{point}", point):

@@ -43,6 +43,7 @@ def test_a_group_that_is_worse_is_told():
     assert ("b", "auroc") in told
 
 
+@pytest.mark.slow
 def test_of_groups_that_are_alike_few_are_told_apart():
     """Families of twelve comparisons: one in twenty may tell something; of 100, 11 would be met once in 100 times."""
     told = 0

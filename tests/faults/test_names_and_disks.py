@@ -128,7 +128,8 @@ def test_a_full_disk_leaves_no_maps_without_an_index(
         from focusmap.basics import disk_errors
 
         with disk_errors(path):
-            if len(written) == after:
+            # Maps are written by several threads.
+            if len(written) >= after:
                 raise OSError(errno.ENOSPC, "No space left on device")
             path.parent.mkdir(parents=True, exist_ok=True)
             written.append(path)
@@ -138,7 +139,7 @@ def test_a_full_disk_leaves_no_maps_without_an_index(
     films = run.parent / "study/images"
     done("explain", run, films, "--out", tmp_path / "maps", code=2)
     assert "Free some space" in capsys.readouterr().err
-    assert len(written) == after
+    assert len(written) >= after
     assert not (tmp_path / "maps").exists()
 
 

@@ -118,6 +118,7 @@ CHANGES = ("fitted.decision_function = lambda x: x[:, 0]", "del fitted._predicto
 
 
 @pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.slow
 def test_trees_that_are_read_wrongly_are_refused_without_asserts_too(change):
     program = [sys.executable, "-O", "-c", MISREAD.format(change=change)]
     done = subprocess.run(program, capture_output=True, text=True, check=False)

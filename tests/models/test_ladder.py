@@ -203,6 +203,7 @@ def test_many_images_or_a_small_budget_make_the_probe_s_images_smaller(monkeypat
     assert configure._ladder_size(559, RunOptions(budget=0.4)) == 192
 
 
+@pytest.mark.slow
 def test_maps_end_with_their_time_and_come_by_lot(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write, "at_once", lambda *_: 4)
     more = ("--model", "small-residual-probe", "--size", "64", "--weights", "none", "--workers", "1")

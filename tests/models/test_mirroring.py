@@ -65,6 +65,7 @@ def quick_probe(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("by_side", [False, True])
+@pytest.mark.slow
 def test_a_run_mirrors_unless_a_label_names_a_side(tmp_path: Path, quick_probe: None, by_side: bool) -> None:
     labels, out = study(tmp_path / "study", by_side=by_side), tmp_path / "run"
     more = ("--budget", "0.001", "--baseline", "none", "--workers", "1")
@@ -80,6 +81,7 @@ def test_a_run_mirrors_unless_a_label_names_a_side(tmp_path: Path, quick_probe: 
     assert len(json.loads((out / "model/model.json").read_text()).get("tta", [])) == (0 if by_side else 2)
 
 
+@pytest.mark.slow
 def test_each_image_is_measured_once(tmp_path: Path, quick_probe: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """By whatever asks first: what decides about mirroring, the probe, its tuning and its test predictions."""
     seen = dict[bool, list[str]]({False: [], True: []})

@@ -58,6 +58,7 @@ def planted(request):
     return request.param, train, tune, test
 
 
+@pytest.mark.slow
 def test_labels_alone_teach_polarity_and_how_much_the_map_counts(planted):
     sign, (cases, known, _), (tune, known_tune, _), (test, _, lesions) = planted
     vote = learn_vote(cases, known, tune, known_tune)

@@ -33,6 +33,7 @@ def natural(tmp_path_factory):
     return folder / "labels.csv"
 
 
+@pytest.mark.slow
 def test_natural_images_go_all_the_way(natural, tmp_path, capsys):
     run = tmp_path / "run"
     typed = ["run", str(natural), "--patient", "none", "--out", str(run), "--preset", "natural", *QUICK]

@@ -89,6 +89,7 @@ def test_trust_is_not_compared_with_a_net_that_has_no_focus_maps(run, study, tmp
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_seeds_and_views_are_one_focus_map(study, tmp_path):
     recipe, run = tmp_path / "recipe.yaml", tmp_path / "run"
     recipe.write_text("ensemble: 2\ntta: true\nlayer_decay: 0.5\nsparsity: 0.1\n")

@@ -130,6 +130,7 @@ def test_masks_are_the_same_without_a_mask_to_look_at_and_then_nothing_is_scored
         assert (tmp_path / "a" / mask).read_bytes() == (tmp_path / "b" / mask).read_bytes()
 
 
+@pytest.mark.slow
 def test_what_draws_is_learnt_once_and_anew_for_other_settings(run, study, tmp_path, monkeypatch, capsys):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)

@@ -37,6 +37,7 @@ def trust_in(folder):
     return json.loads((folder / "trust.json").read_text())
 
 
+@pytest.mark.slow
 def test_trust_is_written_said_and_reported(run, capsys):
     assert main(["explain", str(run), *FEW, "--trust-method", "gradcam", "--trust-method", "cam"]) == 0
     said = capsys.readouterr().out

@@ -81,6 +81,7 @@ def test_a_model_that_does_not_know_flags_nothing(run, study, tmp_path, capsys):
     assert "flags" not in pd.read_csv(tmp_path / "a.csv")
 
 
+@pytest.mark.slow
 def test_folds_together_know_the_train_of_each(study, tmp_path):
     folder = tmp_path / "folds"
     options = ["--folds", "3", "--model", "histogram+logistic", *QUICK]

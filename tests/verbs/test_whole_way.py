@@ -256,6 +256,7 @@ def test_a_stopped_training_ends_with_the_same_weights(study, tmp_path, capsys):
     assert all((a[name] == b[name]).all() for name in a)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_ends_with_all_that_a_whole_one_has(run, study, tmp_path):
     stopped = tmp_path / "stopped"
     assert main(["train", str(study), "--out", str(stopped), *QUICK]) == 0
