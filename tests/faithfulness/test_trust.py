@@ -44,6 +44,7 @@ def subjects(tmp_path: Path) -> list[Subject]:
     return [*found, *(replace(subject, label="b", predicted=False) for subject in found[:2])]
 
 
+@pytest.mark.slow
 def test_every_criterion_is_judged_for_methods_and_controls_and_the_same_each_time(subjects):
     trust = measure_trust(model(), subjects, QUICK)
     assert trust == measure_trust(model(), subjects, QUICK)

@@ -108,6 +108,7 @@ def test_folds_say_how_many_of_them_mirror() -> None:
     assert of_folds([{}]) == {"n_folds": 0, "n_mirrored": 0}
 
 
+@pytest.mark.slow
 def test_what_a_user_or_a_preset_says_stands(tmp_path: Path, quick_probe: None) -> None:
     (tmp_path / "off.yaml").write_text("augmentation:\n  mirror: false\n")
     labels, out = study(tmp_path / "study", by_side=False), tmp_path / "run"

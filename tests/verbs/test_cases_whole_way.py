@@ -222,6 +222,7 @@ def test_each_image_of_each_test_case_has_a_map_that_the_report_shows(run):
     assert "--trust" not in maps, "it is refused for models of cases"
 
 
+@pytest.mark.slow
 def test_other_cases_are_explained_with_their_masks_and_answered_with_overlays(run, folder, tmp_path, capsys):
     labels = pd.read_csv(folder / "labels.csv", dtype=str, keep_default_na=False)
     labels = labels[labels["eye_id"].isin(["P009L", "P009R"])].assign(relapse="1", lesion="")

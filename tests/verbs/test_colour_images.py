@@ -49,6 +49,7 @@ def test_natural_images_go_all_the_way(natural, tmp_path, capsys):
     assert (run / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_a_medmnist_colour_set_goes_all_the_way(tmp_path):
     generator, parts = np.random.default_rng(1), {}
     for name, n in (("train", 60), ("val", 18), ("test", 18)):
