@@ -125,8 +125,9 @@ def _write_checked(
     off = {}
     for position, name in enumerate(names):
         pairs = [(theirs[name], ours[position].numpy()) for theirs, ours in zip(outputs, expected, strict=True)]
-        # Of a map the mean: which of two equal places counts among the highest is anyone's choice.
-        measure = np.mean if name == OUTPUT_OF[deployed.method] else np.max
+        # Of a map and of pixels the mean: which of two equal places counts among the highest is anyone's choice, and so
+        # is the grey level of a value halfway between two.
+        measure = np.max if name in (PROBABILITIES, formats.LOGITS, UNLIKE) else np.mean
         off[name] = _difference(pairs, measure, f"{name} of {_name(deployed)}")
     return [one.shape for one in expected[0]], off
 
