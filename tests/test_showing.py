@@ -22,8 +22,7 @@ from focusmap.reading_room.desk import Desk
 from focusmap.reading_room.site import site_of
 from focusmap.verbs.requests import ServeRequest
 from support.dicom_files import a_series
-from support.options import QUICK
-from support.studies import phantom_study
+from support.studies import evaluated_run
 
 pytestmark = pytest.mark.slow
 VERDICTS = {"nodule": "not-shown-useful", "cavity": "cannot-be-judged", "consolidation": "useful"}
@@ -34,9 +33,7 @@ WHYS = {"nodule": "not-better", "cavity": "unjudged", "consolidation": "yes"}
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose verdicts are planted, with what its images look like."""
     place = tmp_path_factory.mktemp("showing")
-    study = phantom_study(place / "study", patients=16, images=48)
-    assert main(["train", str(study), "--out", str(place / "run"), *QUICK]) == 0
-    assert main(["evaluate", str(place / "run")]) == 0
+    evaluated_run(place, patients=16, images=48)
     for name in ("model/answers.json", "evaluation/metrics.json"):
         told = json.loads((place / "run" / name).read_text())
         for target, verdict in VERDICTS.items():

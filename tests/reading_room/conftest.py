@@ -9,23 +9,17 @@ pytest.importorskip("fastapi", reason="the extra web is not installed")
 
 from fastapi.testclient import TestClient
 
-from focusmap.cli import main
 from focusmap.reading_room.desk import Desk
 from focusmap.reading_room.site import site_of
 from focusmap.verbs.requests import ServeRequest
-from support.options import QUICK
-from support.studies import phantom_study
+from support.studies import evaluated_run
 
 ADDRESS = "http://127.0.0.1:8000"
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("reading_room")
-    study = phantom_study(place / "study", patients=30, images=90)
-    assert main(["train", str(study), "--out", str(place / "run"), *QUICK]) == 0
-    assert main(["evaluate", str(place / "run")]) == 0
-    return place / "run"
+    return evaluated_run(tmp_path_factory.mktemp("reading_room"), patients=30, images=90)
 
 
 @pytest.fixture(scope="session")
