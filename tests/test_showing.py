@@ -22,6 +22,7 @@ from focusmap.reading_room.desk import Desk
 from focusmap.reading_room.site import site_of
 from focusmap.verbs.requests import ServeRequest
 from support.dicom_files import a_series
+from support.exported import ask_without_focusmap
 from support.studies import evaluated_run
 
 pytestmark = pytest.mark.slow
@@ -140,3 +141,14 @@ def test_the_report_greys_it(run: Path) -> None:
     page = (run / "report.html").read_text()
     groups = {name: f"{name} (grey: " in page for name in WHYS}
     assert groups == {"nodule": True, "cavity": True, "consolidation": False}
+
+
+def test_an_exported_graph_answers_nothing_of_it(run: Path, film: Path, odd: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="the optional part export is not installed")
+    assert main(["export", str(run), "--out", str(tmp_path)]) == 0
+    first, second = (ask_without_focusmap(tmp_path / "example.py", file) for file in (film, odd))
+    assert "no answer: not better than guessing on test" in first["nodule"]
+    assert "no answer: too few test patients to judge it" in first["cavity"]
+    assert "threshold" in first["consolidation"]
+    assert "unlike the images of train" in second.pop("out")
+    assert all("no answer: out of distribution" in said for said in second.values())

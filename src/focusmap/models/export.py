@@ -2,7 +2,8 @@
 
 The graph goes from uint8 images of any size to calibrated probabilities and, in the same pass, to the maps that are the
 nets' own or a closed form, and to how unlike train the images are. ``export.json`` beside it says what goes in, what
-comes out and how that is read; ``example.py`` asks it. Graph and torch are compared before anything is kept.
+comes out, how that is read and which labels get no answer; ``example.py`` asks it. Graph and torch are compared before
+anything is kept.
 """
 
 import logging
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 
 from focusmap.basics import InputError, Json, atomic, branch, read_json, refuse_existing, require, write_json
-from focusmap.evaluation import ANSWERS, NOTICE
+from focusmap.evaluation import ANSWERS, IN_WORDS, NOTICE, Showing
 from focusmap.heatmaps import FOCUS, RECONSTRUCTION, unit_of
 from focusmap.images import FOREGROUND, Preparation
 from focusmap.models import formats, ood, predictor
@@ -205,6 +206,7 @@ def _facts(
     deployed: Deployed, card: predictor.ModelCard, shapes: Mapping[str, torch.Size], of: Path | None
 ) -> dict[str, Json]:
     labels: list[Json] = list(deployed.task.label_names)
+    showing = Showing() if of is None else ood.showing_of(of)
     outputs: dict[str, dict[str, Json]] = {name: {"shape": ["N", *shape[1:]]} for name, shape in shapes.items()}
     for name in (PROBABILITIES, formats.LOGITS):
         outputs[name]["labels"] = labels
@@ -218,6 +220,7 @@ def _facts(
         "preparations": [one.to_dict() for one in deployed.preparations],
         "ood": {"aspects": aspects, "limit": 1.0},
         "test": dict(branch(read_json(answers), "targets")) if answers is not None and answers.is_file() else {},
+        "not_shown": {label: IN_WORDS[why] for label in deployed.task.label_names if (why := showing.why_not(label))},
         "model": str(card.architecture.get("model")),
         "made_from": None if of is None else formats.made_from(of),
         **{key: written[key] for key in KEPT if key in written},

@@ -20,8 +20,11 @@ else:
     model = openvino.Core().compile_model(here / facts["file"], "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     values = list(model(image).values())
 found = dict(zip(facts["outputs"], values, strict=True))
-for name, distance in zip(facts["ood"].get("aspects", []), found.get("unlike", [[]])[0], strict=True):
-    if distance > facts["ood"]["limit"]:
-        print(f"out of distribution: unlike the images of train in {name}")
+aspects = zip(facts["ood"]["aspects"], found.get("unlike", [[]])[0], strict=True)
+unlike = [name for name, distance in aspects if distance > facts["ood"]["limit"]]
+if unlike:
+    print("out of distribution: unlike the images of train in", " and in ".join(unlike))
 for label, probability in zip(facts["labels"], found["probabilities"][0], strict=True):
-    print(label, f"{probability:.4f}", "threshold", facts["thresholds"].get(label))
+    why = "out of distribution" if unlike else facts["not_shown"].get(label)
+    said = f"no answer: {why}" if why else f"threshold {facts['thresholds'].get(label)}"
+    print(label, f"{probability:.4f}", said)
