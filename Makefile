@@ -2,8 +2,9 @@
 PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
-# As many tests at once as there are cores, each on one of them; a module's tests share its fixtures.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadscope --durations=10
+# As many tests at once as there are cores, each on one of them; a module's tests share its fixtures. A process of tests
+# that dies ends all, by name: replaced, it can wait for ever (pytest-xdist hands it modules that are done).
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --max-worker-restart 0 --dist loadscope --durations=10
 LOWEST := .venv-lowest
 INSTALLED := .venv/installed
 DOCS_INSTALLED := .venv/docs-installed

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from focusmap.basics import InputError
+from focusmap.nets import FocusNet
 from focusmap.study import Augmentation
-from focusmap.training.devices import Devices, choose_devices, open_fabric
+from focusmap.training.devices import DepthwiseInFloat32, Devices, choose_devices, open_fabric
 from focusmap.training.loop import FitOptions, fit
 from support.small_study import QUICK, plain_net, study, weights
 
@@ -43,6 +45,31 @@ def test_a_fabric_computes_as_asked_and_says_nothing(precision, dtype, caplog: p
     with caplog.at_level("INFO"), open_fabric(Devices("cpu"), precision).autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
     assert caplog.text == ""
+
+
+def test_depthwise_convolutions_that_are_trained_compute_in_float32() -> None:
+    """And no others: all else is faster in bfloat16."""
+    depthwise, plain, frozen = nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3, groups=4)
+    frozen.requires_grad_(False)
+    images = torch.rand(2, 4, 5, 5, generator=torch.Generator().manual_seed(0))
+    with open_fabric(Devices("cpu"), "bf16").autocast(), DepthwiseInFloat32():
+        assert plain(images).dtype == frozen(images).dtype == torch.bfloat16
+        assert torch.equal(depthwise(images), nn.functional.conv2d(images, depthwise.weight, depthwise.bias, groups=4))
+        depthwise(images.bfloat16()).sum().backward()
+        with torch.no_grad():
+            assert depthwise(images).dtype == torch.bfloat16
+    assert depthwise.weight.grad is not None
+    whole = images.bfloat16().float()
+    expected = torch.stack([whole[:, :, i : i + 3, j : j + 3].sum((0, 2, 3)) for i in range(3) for j in range(3)], 1)
+    torch.testing.assert_close(depthwise.weight.grad.flatten(1), expected)
+
+
+def test_a_training_in_bf16_leaves_depthwise_convolutions_in_float32(tmp_path: Path) -> None:
+    backbone = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3, groups=8))
+    seen: dict[bool, set[torch.dtype]] = {True: set(), False: set()}
+    backbone[1].register_forward_hook(lambda module, _, images: seen[module.training].add(images.dtype))
+    list(fit(FocusNet(backbone, 8, 1), study(), replace(RECIPE, precision="bf16"), FitOptions(tmp_path / "last")))
+    assert seen == {True: {torch.float32}, False: {torch.bfloat16}}
 
 
 @pytest.mark.slow

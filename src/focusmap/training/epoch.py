@@ -20,6 +20,7 @@ from focusmap.study import EncodedTable, Recipe, at_once, split_evenly
 from focusmap.training.augmentation import augment, draw_partners
 from focusmap.training.batches import CaseInputs, Drawn, Shown, TrainingData, draw_epoch, rarity_of, read_batch
 from focusmap.training.checkpoint import TrainingState
+from focusmap.training.devices import DepthwiseInFloat32
 from focusmap.training.optimisation import EpochRecord, learning_rate, set_learning_rate, tune_auroc
 
 if TYPE_CHECKING:
@@ -231,7 +232,9 @@ def take_step(session: Session, together: Sequence[Drawn], epoch: int) -> Tensor
     session.optimizer.zero_grad()
     for drawn in together:
         of_process = np.array_split(np.arange(len(drawn.positions)), fabric.world_size)[fabric.global_rank]
-        parts, penalty = _loss_of(session, training_batch(session, drawn.take(of_process), epoch))
+        batch = training_batch(session, drawn.take(of_process), epoch)
+        with DepthwiseInFloat32():
+            parts, penalty = _loss_of(session, batch)
         fabric.backward((parts.total + penalty) / len(together))
         share = len(drawn.positions) / fabric.world_size
         sums += share * torch.stack([parts.total.detach(), parts.positive, parts.negative])
