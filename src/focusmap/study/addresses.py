@@ -35,10 +35,10 @@ def address_of(folder: Path) -> str | None:
     >>> address_of(Path("C:/films")) is None
     True
     """
-    found = SCHEME.fullmatch(folder.as_posix())
-    if found is None:
+    match = SCHEME.fullmatch(folder.as_posix())
+    if match is None:
         return None
-    scheme, rest = found.groups()
+    scheme, rest = match.groups()
     return f"{scheme}:///{rest}" if scheme.lower() in ON_DISK else f"{scheme}://{rest}"
 
 

@@ -51,8 +51,8 @@ def by_case(cohort: Cohort, *, grouped: bool = True) -> Cohort:
     groups = table.groupby("case_id", sort=False)
     first = np.sort([rows[0] for rows in groups.indices.values()])
     cases = table.iloc[first].reset_index(drop=True)
-    told = {name: _agreed(cohort, name) for name in _shared_columns(cohort)}
-    columns = {name: [by_name[case] for case in cases["case_id"]] for name, by_name in told.items()}
+    agreed = {name: _agreed(cohort, name) for name in _shared_columns(cohort)}
+    columns = {name: [by_name[case] for case in cases["case_id"]] for name, by_name in agreed.items()}
     cases = cases.drop(columns=["view"], errors="ignore").assign(image_id=cases["case_id"], **columns)
     raw = cohort.raw.iloc[first].reset_index(drop=True)
     kept = images.reindex(columns=[*IMAGE_COLUMNS, *cohort.mask_columns]).reset_index(drop=True)
@@ -79,8 +79,8 @@ def images_of(cohort: Cohort) -> pd.DataFrame:
     ``position`` is added: of each image's case in the cohort.
     """
     assert cohort.images is not None, "a cohort of cases"
-    found = cohort.images.assign(position=[cohort.positions.get(case, -1) for case in cohort.images["case_id"]])
-    return found[found["position"] >= 0].sort_values("position", kind="stable").reset_index(drop=True)
+    images = cohort.images.assign(position=[cohort.positions.get(case, -1) for case in cohort.images["case_id"]])
+    return images[images["position"] >= 0].sort_values("position", kind="stable").reset_index(drop=True)
 
 
 def with_images(cohort: Cohort, image_ids: Iterable[str]) -> Cohort:
@@ -134,8 +134,8 @@ def _shared_columns(cohort: Cohort) -> list[str]:
 def _agreed(cohort: Cohort, name: str) -> dict[str, str]:
     """Return what the images of each case say in a column, by case; `InputError` where two say something else."""
     filled = cohort.table[cohort.table[name].astype(str).str.strip() != ""]
-    said = filled.drop_duplicates(["case_id", name])
-    doubled = said[said["case_id"].duplicated(keep=False)]
+    distinct = filled.drop_duplicates(["case_id", name])
+    doubled = distinct[distinct["case_id"].duplicated(keep=False)]
     if len(doubled):
         case = doubled["case_id"].iloc[0]
         own = doubled[doubled["case_id"] == case]
@@ -144,7 +144,7 @@ def _agreed(cohort: Cohort, name: str) -> dict[str, str]:
             f"{cohort.study.label_file} rows {rows}: the images of case {case!r} differ in {_what(cohort, name)} "
             f"({listed([str(cell) for cell in own[name]], 5, ' against ')}). A case has one of each."
         )
-    return {**dict.fromkeys(cohort.table["case_id"], ""), **dict(zip(said["case_id"], said[name], strict=True))}
+    return {**dict.fromkeys(cohort.table["case_id"], ""), **dict(zip(distinct["case_id"], distinct[name], strict=True))}
 
 
 def _what(cohort: Cohort, name: str) -> str:

@@ -88,9 +88,9 @@ def type_covariates(cohort: Cohort) -> dict[str, tuple[str, str]]:
     """Return kind and date format of each covariate; errors as for `fit_covariates`."""
     study = cohort.study
     if not study.covariates:
-        others = [str(name) for name in cohort.raw if name not in study.role_columns]
-        images = columns_of_images(cohort.raw[others])
-        options = " ".join(f"--covariate {name}" for name in others if name not in images) or "none"
+        without_role = [str(name) for name in cohort.raw if name not in study.role_columns]
+        images = columns_of_images(cohort.raw[without_role])
+        options = " ".join(f"--covariate {name}" for name in without_role if name not in images) or "none"
         remedy = "" if cohort.has_images else call_it_path(images)
         raise InputError(
             f"{study.label_file}: a table model needs covariates; name those that are known when the model is asked, "
@@ -180,10 +180,10 @@ def numbers_of(cells: Cells, decimal: str = "", unit: str | None = None) -> tupl
     `decimal` and `unit` are those of train, as of `read_numbers`.
     """
     try:
-        found = read_numbers([str(text) for text in cells.values[cells.filled].unique()], decimal, unit)
+        numbers = read_numbers([str(text) for text in cells.values[cells.filled].unique()], decimal, unit)
     except InputError as error:
         raise InputError(f"{cells.file}: covariate {cells.name} {error}") from None
-    values = cells.values.map(found.values).to_numpy(dtype=np.float64)
+    values = cells.values.map(numbers.values).to_numpy(dtype=np.float64)
     texts = np.isnan(values) & cells.filled
     if texts.any():
         odd = cells.first(texts)
@@ -200,7 +200,7 @@ def numbers_of(cells: Cells, decimal: str = "", unit: str | None = None) -> tupl
             f"{cells.where(infinite)}: covariate {cells.name} {cells.first(infinite)!r} is not a finite number "
             f"({int(infinite.sum())} such cells). Correct the cells, or empty them where the value is not known."
         )
-    return values, found
+    return values, numbers
 
 
 def _check_numbers(cells: Cells) -> str:

@@ -233,7 +233,7 @@ def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
     if study.task == UNLABELLED:
         raw = raw.assign(**{ANOMALY.name: ""})
     _require_columns(study, raw)
-    given, raw = raw, meant(raw, study.missing, study.means)
+    as_written, raw = raw, meant(raw, study.missing, study.means)
     table = ids.named_rows(study, raw)
     if study.block_column is not None:
         table["block"] = raw[study.block_column].str.strip()
@@ -249,7 +249,7 @@ def build_cohort(study: Study, raw: pd.DataFrame) -> Cohort:
     if study.path_column is not None:
         paths.refuse_missing(study.label_file, study.images, table, "path")
         refuse_links_out(study.images, table["path"], follow=study.follow_links)
-    return Cohort(study, table, given)
+    return Cohort(study, table, as_written)
 
 
 def read_unlabelled(file: Path, study: Study) -> Cohort:
@@ -361,8 +361,10 @@ def _baseline_cells(task: Task, raw: pd.DataFrame) -> pd.DataFrame:
         there = _columns_there(lacking, raw)
         raise InputError(f"lacks the column(s) {', '.join(lacking)} that predicted changes are added to.{there}")
     changing = [target for target in task.targets if target.baseline]
-    found = {f"earlier_{t.name}": t.decode(replace(t, name=t.baseline).encode(list(raw[t.baseline]))) for t in changing}
-    return pd.DataFrame(found, index=raw.index)
+    baselines = {
+        f"earlier_{t.name}": t.decode(replace(t, name=t.baseline).encode(list(raw[t.baseline]))) for t in changing
+    }
+    return pd.DataFrame(baselines, index=raw.index)
 
 
 def _baseline_columns(task: Task) -> tuple[str, ...]:
@@ -378,9 +380,9 @@ def _listed(cells: pd.Series, study: Study) -> list[set[str] | None]:
 
 def _targets(study: Study, raw: pd.DataFrame) -> pd.DataFrame:
     if study.list_column is not None:
-        found = _listed(raw[study.list_column], study)
+        findings = _listed(raw[study.list_column], study)
         made = {
-            name: ["" if names is None else str(int(name in names)) for names in found] for name in study.task.names
+            name: ["" if names is None else str(int(name in names)) for names in findings] for name in study.task.names
         }
         return pd.DataFrame(made, index=raw.index)
     columns = {}

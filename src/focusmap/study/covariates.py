@@ -1,7 +1,7 @@
 """Covariates as numbers: columns typed by their cells, fitted on train, counted where a new row is unlike any of it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from functools import cached_property
 from typing import cast
@@ -129,12 +129,12 @@ class Covariates:
                 f"{cohort.study.label_file}: lacks the column(s) {', '.join(missing)} that the model takes. "
                 "Add them, with empty cells where the value is not known."
             )
-        found = [
+        encoded = [
             _encode(column, cells_of(cohort, column.name).of_kind(column.kind, column.levels))
             for column in self.columns
         ]
-        values = np.concatenate([block for block, _ in found], axis=1).astype(np.float32)
-        return EncodedTable(tuple(cohort.image_ids), values, side_by_side(*(flags for _, flags in found)))
+        values = np.concatenate([block for block, _ in encoded], axis=1).astype(np.float32)
+        return EncodedTable(tuple(cohort.image_ids), values, side_by_side(*(flags for _, flags in encoded)))
 
     def to_list(self) -> list[Json]:
         """Return plain values for `model.json`."""
@@ -175,46 +175,58 @@ def fit_covariates(cohort: Cohort, train_ids: Sequence[str]) -> Covariates:
 
 
 def _fit(every: Cells, rows: np.ndarray, kind: str, date_format: str) -> Covariate:
-    """Return what the cells of train, at `rows`, say; how numbers and lists are written, all cells do."""
+    """Return what the cells of train, at `rows`, say; how numbers and texts are written, all cells do."""
     cells = every.take(rows)
-    gaps = bool((~cells.filled).any() and cells.filled.any())
     if kind == "category":
-        names = in_one_way(every.values[every.filled])
-        levels = sorted({_level(names[cell]) for cell in cells.values[cells.filled]})
-        # One level on train says nothing beyond whether the cell is filled.
-        return Covariate(cells.name, kind, tuple(levels if len(levels) > 1 else ()), has_gaps=gaps)
+        return _fit_category(every, cells)
     if kind == "codes":
-        sign = list_sign_of(every.values[every.filled]) or "|"
-        written = [split_codes(cell, sign) for cell in cells.values]
-        names = in_one_way(code for held in written for code in held)
-        lists = [{names[code] for code in held} - {""} for held in written]
-        codes = sorted(set[str]().union(*lists))
-        telling = tuple(code for code in codes if not all(code in held for held in lists))
-        return Covariate(cells.name, kind, telling, sign=sign)
-    decimal, unit = "", None
+        return _fit_codes(every, cells)
     if kind == "date":
-        values = days_since_1970(cells, date_format)
-    else:
-        all_values, read = numbers_of(every)
-        values, decimal, unit = all_values[rows], read.decimal, read.unit
+        return _fit_range(
+            Covariate(cells.name, kind, date_format=date_format), cells, days_since_1970(cells, date_format)
+        )
+    values, read = numbers_of(every)
+    return _fit_range(Covariate(cells.name, kind, decimal=read.decimal, unit=read.unit), cells, values[rows])
+
+
+def _fit_category(every: Cells, cells: Cells) -> Covariate:
+    names = in_one_way(every.values[every.filled])
+    levels = sorted({_level(names[cell]) for cell in cells.values[cells.filled]})
+    # One level on train says nothing beyond whether the cell is filled.
+    return Covariate(cells.name, "category", tuple(levels if len(levels) > 1 else ()), has_gaps=_has_gaps(cells))
+
+
+def _fit_codes(every: Cells, cells: Cells) -> Covariate:
+    """Return the codes that train lists, less those that each of its rows has."""
+    sign = list_sign_of(every.values[every.filled]) or "|"
+    written = [split_codes(cell, sign) for cell in cells.values]
+    names = in_one_way(code for held in written for code in held)
+    lists = [{names[code] for code in held} - {""} for held in written]
+    codes = sorted(set[str]().union(*lists))
+    telling = tuple(code for code in codes if not all(code in held for held in lists))
+    return Covariate(cells.name, "codes", telling, sign=sign)
+
+
+def _fit_range(column: Covariate, cells: Cells, values: np.ndarray) -> Covariate:
+    """Return a column with range, median, mean and deviation of the numbers of train, ``(N,)``, NaN where missing."""
     known = values[~np.isnan(values)]
     if not len(known):
-        return Covariate(cells.name, kind, date_format=date_format)
+        return Covariate(column.name, column.kind, date_format=column.date_format)
     fill = float(np.median(known))
     filled = np.where(np.isnan(values), fill, values)
-    return Covariate(
-        cells.name,
-        kind,
+    return replace(
+        column,
         low=float(known.min()),
         high=float(known.max()),
         fill=fill,
         mean=float(filled.mean()),
         deviation=float(filled.std()) if known.min() < known.max() else 0.0,
-        date_format=date_format,
-        has_gaps=gaps,
-        decimal=decimal,
-        unit=unit,
+        has_gaps=_has_gaps(cells),
     )
+
+
+def _has_gaps(cells: Cells) -> bool:
+    return bool((~cells.filled).any() and cells.filled.any())
 
 
 def _level(cell: str) -> str:
@@ -268,13 +280,13 @@ def _encode_codes(column: Covariate, cells: Cells) -> tuple[np.ndarray, list[Fla
     return _one_hot(column, [split_codes(cell, column.sign) for cell in cells.values])
 
 
-def _one_hot(column: Covariate, found: Sequence[Sequence[str]]) -> tuple[np.ndarray, list[Flags]]:
+def _one_hot(column: Covariate, rows: Sequence[Sequence[str]]) -> tuple[np.ndarray, list[Flags]]:
     near = alike(column.levels)
-    found = [[text if text in column.levels else near.get(plain(text), text) for text in held] for held in found]
-    block = np.array([[float(level in held) for level in column.levels] for held in found])
-    block = block.reshape(len(found), len(column.levels))
+    rows = [[text if text in column.levels else near.get(plain(text), text) for text in held] for held in rows]
+    block = np.array([[float(level in held) for level in column.levels] for held in rows])
+    block = block.reshape(len(rows), len(column.levels))
     # Of a column that is constant on train, no level is known by name.
-    unseen = [[code for code in held if column.levels and code not in column.levels] for held in found]
+    unseen = [[code for code in held if column.levels and code not in column.levels] for held in rows]
     return block, [_not_in_train(column, held) for held in unseen]
 
 

@@ -100,15 +100,15 @@ def _notes(table: pd.DataFrame, inferred: targets.Inference, columns: "_Columns"
 def _no_images(table: pd.DataFrame, columns: "_Columns") -> list[str]:
     if columns.roles.path is not None:
         return []
-    others = [name for name in table if name not in columns.named]
-    remedy = call_it_path(columns_of_images(table[others]))
+    without_role = [name for name in table if name not in columns.named]
+    remedy = call_it_path(columns_of_images(table[without_role]))
     return [f"{NO_IMAGES}.{remedy}" if remedy else NO_IMAGES]
 
 
 def _idle_masks(table: pd.DataFrame, task: Task, columns: "_Columns") -> list[str]:
     """Return a sentence for each ``mask_NAME`` of files whose name no column bears: a slip of the pen, most likely."""
-    others = [name for name in table if name not in columns.named]
-    taken = {f"mask_{name}" for name in (*task.names, *others)} | set(columns.named)
+    without_role = [name for name in table if name not in columns.named]
+    taken = {f"mask_{name}" for name in (*task.names, *without_role)} | set(columns.named)
     idle = [name for name in map(str, table) if name.startswith("mask_") and name not in taken]
     files = [name for name in idle if table[name].str.contains(r"\.[A-Za-z]\w*$").any()]
     known = ["mask", *(f"mask_{name}" for name in task.names)]
@@ -117,16 +117,16 @@ def _idle_masks(table: pd.DataFrame, task: Task, columns: "_Columns") -> list[st
 
 @dataclass(frozen=True)
 class _Columns:
-    """The columns that are no target: those with a role, and `others` that the user named as inputs."""
+    """The columns that are no target: those with a role, and the `inputs` that the user named."""
 
     roles: Roles
-    others: tuple[str | None, ...]
+    inputs: tuple[str | None, ...]
 
     @property
     def named(self) -> tuple[str, ...]:
         roles = self.roles
         own = (roles.path, roles.patient, roles.split, roles.mask, roles.case, roles.view)
-        return tuple(filter(None, (*own, *self.others)))
+        return tuple(filter(None, (*own, *self.inputs)))
 
 
 def _infer(
@@ -216,8 +216,8 @@ def _read_as(cells: Sequence[str], cell: str, value: str) -> list[str]:
     """Return the cells of a column with `cell` read as `value`; beside blanks that mean no, a tick means yes."""
     value = {"unknown": NOT_KNOWN}.get(value, value)
     if cell in ("<N", ">N"):
-        found = {text: censored(text) for text in set(cells)}
-        known = {text: limit for text, limit in found.items() if limit and limit[0] == cell[0]}
+        limits = {text: censored(text) for text in set(cells)}
+        known = {text: limit for text, limit in limits.items() if limit and limit[0] == cell[0]}
         return [re.sub(r"\bN\b", known[text][1], value) if text in known else text for text in cells]
     if cell != BLANK:
         return [value if _same(text.strip(), cell) else text for text in cells]

@@ -184,20 +184,20 @@ def refuse_known_patients(run: Run, other: Cohort, options: RunOptions) -> None:
     own = load_cohort(run.folder)
     if {own.study.patients, other.study.patients} != {"column"}:
         return
-    known, asked = set(own.patient_ids), set(other.patient_ids)
+    known, theirs = set(own.patient_ids), set(other.patient_ids)
     if other.study.same_patient:
         known = set(map(ids.normal_id, known))
     facts: dict[str, tuple[str, list[str]]] = {
-        LEAK: (f"patients of {other.study.label_file} were in the run's own study", sorted(known & asked)),
+        LEAK: (f"patients of {other.study.label_file} were in the run's own study", sorted(known & theirs)),
         ids.SPELLINGS: (
             f"patients of {other.study.label_file} are written in two ways, there or in the run's own study",
-            ids.spelled_apart(known - asked, asked),
+            ids.spelled_apart(known - theirs, theirs),
         ),
     }
-    for name, (fact, found) in facts.items():
-        if found and name not in options.accept:
+    for name, (fact, patients) in facts.items():
+        if patients and name not in options.accept:
             settled = " If they are one: --same-patient; if not, rename them." if name == ids.SPELLINGS else ""
             raise RefusedError(
-                f"{name}: {len(found)} {fact} ({listed(found, 5, ', ')}).{settled} To go on all the same: "
+                f"{name}: {len(patients)} {fact} ({listed(patients, 5, ', ')}).{settled} To go on all the same: "
                 f"--accept {name}"
             )

@@ -39,9 +39,9 @@ def flags_in_words(flags: Iterable[Flag]) -> str:
     return "; ".join(flag.text for flag in flags)
 
 
-def side_by_side(*found: Iterable[Flags]) -> tuple[Flags, ...]:
+def side_by_side(*columns: Iterable[Flags]) -> tuple[Flags, ...]:
     """Return for each of N rows all its flags, each once, of several that flag N rows each."""
-    return tuple(tuple(dict.fromkeys(chain.from_iterable(of_row))) for of_row in zip(*found, strict=True))
+    return tuple(tuple(dict.fromkeys(chain.from_iterable(of_row))) for of_row in zip(*columns, strict=True))
 
 
 def count_rows(rows: Iterable[Flags], kind: FlagKind) -> int:
@@ -49,15 +49,15 @@ def count_rows(rows: Iterable[Flags], kind: FlagKind) -> int:
     return sum(any(flag.kind == kind for flag in flags) for flags in rows)
 
 
-def said_by_models(said: Sequence[Flags]) -> Flags:
+def said_by_models(by_model: Sequence[Flags]) -> Flags:
     """Return what n models flag a row for, each by its own train, and how many of them where not all do.
 
     >>> low, new = Flag("outside", "age 9 lies below train"), Flag("unseen", "eye both is not in train")
     >>> flags_in_words(said_by_models([(low, new), (low,)]))
     'age 9 lies below train; eye both is not in train of 1 of 2 models'
     """
-    counts = Counter(chain.from_iterable(said))
+    counts = Counter(chain.from_iterable(by_model))
     return tuple(
-        flag if n == len(said) else replace(flag, text=f"{flag.text} of {n} of {len(said)} models")
+        flag if n == len(by_model) else replace(flag, text=f"{flag.text} of {n} of {len(by_model)} models")
         for flag, n in counts.items()
     )

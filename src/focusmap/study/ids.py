@@ -134,11 +134,11 @@ def of_nobody(patients: "pd.Series[str]") -> np.ndarray:
     nobody = np.array([names_nobody(str(name)) for name in ids], dtype=bool)
     fillers = {name for name in ids if re.fullmatch(r"0+(?:\.0+)?|9{3,}(?:\.0+)?", str(name))}
     if fillers and len(fillers) < len(ids):
-        others = {int(form) for name in ids if name not in fillers and (form := normal_id(str(name))).isdecimal()}
+        numbers = {int(form) for name in ids if name not in fillers and (form := normal_id(str(name))).isdecimal()}
         for place, name in enumerate(ids):
             if name in fillers:
                 value = int(float(name))
-                nobody[place] |= not others or (min(others) >= 1000 if value == 0 else max(others) * 10 <= value)
+                nobody[place] |= not numbers or (min(numbers) >= 1000 if value == 0 else max(numbers) * 10 <= value)
     return np.asarray(nobody[codes], dtype=bool)
 
 
@@ -151,10 +151,12 @@ def refuse_nobody(patients: "pd.Series[str]", column: str, rows: np.ndarray | No
     wrong = of_nobody(patients)
     if wrong.any():
         cells = patients.to_numpy(dtype=object)[wrong]
-        said = sorted({str(cell) for cell in cells} - {""})
-        fact = f"{column} is empty" if not said else f"{column} names nobody ({listed(list(map(repr, said)), 3, ', ')})"
+        texts = sorted({str(cell) for cell in cells} - {""})
+        fact = (
+            f"{column} is empty" if not texts else f"{column} names nobody ({listed(list(map(repr, texts)), 3, ', ')})"
+        )
         remedy = "Fill it in, or name another column with --patient."
-        if said:
+        if texts:
             remedy = f"Write who it is, take the rows out, or rename a patient who is called so. {remedy}"
         raise InputError(f"row {_listed(lines[wrong])}: {fact} in {wrong.sum()} of {len(patients)} rows. {remedy}")
     for is_lost, became in ((_is_rounded, "rounded"), (_is_dated, "turned into a date")):
@@ -185,13 +187,13 @@ def spelled_twice(ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return {form: tuple(sorted(texts)) for form, texts in more.items()}
 
 
-def spelled_apart(known: Iterable[str], asked: Iterable[str]) -> list[str]:
+def spelled_apart(known: Iterable[str], theirs: Iterable[str]) -> list[str]:
     """Return the ids that are asked about and that only the normal form joins, with each other or with known ones.
 
     >>> spelled_apart(["17", "0017", "p4"], ["17.0", "P-4", "p5", "6"])
     ['0017 = 17 = 17.0', 'P-4 = p4']
     """
-    own = set(asked)
+    own = set(theirs)
     groups = spelled_twice([*own, *known]).values()
     return sorted(" = ".join(group) for group in groups if own.intersection(group))
 
@@ -318,8 +320,8 @@ def refuse_repeats(table: pd.DataFrame, names: Sequence[str]) -> None:
         if names and len(rows[list(names)].drop_duplicates()) > 1:
             labels = " against ".join(rows[list(names)].drop_duplicates().agg(", ".join, axis=1)[:2])
             raise InputError(f"rows {lines}: the labels of {name} contradict each other ({labels}). Keep one row.")
-        others = repeated[key].nunique() - 1
-        more = f" ({others} more {key}s repeat)" if others else ""
+        n_more = repeated[key].nunique() - 1
+        more = f" ({n_more} more {key}s repeat)" if n_more else ""
         raise InputError(f"rows {lines}: duplicate {key} {name!r}{more}. Keep one row per image.")
 
 

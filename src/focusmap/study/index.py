@@ -63,9 +63,11 @@ def index_images(images: Iterable[str], pattern: str | None = None, *, anywhere:
         raise InputError("holds no images.")
     masks = masks_among(names)
     read = _pattern_reader(pattern) if pattern is not None else _folder_fields
-    found = {name: read(name) for name in names if name not in masks}
-    found = {name: {} if fields is None and anywhere and pattern is None else fields for name, fields in found.items()}
-    rows = [{"path": name, **fields} for name, fields in found.items() if fields is not None]
+    fields_of = {name: read(name) for name in names if name not in masks}
+    fields_of = {
+        name: {} if fields is None and anywhere and pattern is None else fields for name, fields in fields_of.items()
+    }
+    rows = [{"path": name, **fields} for name, fields in fields_of.items() if fields is not None]
     if not rows:
         wanted = f"as {pattern!r} says" if pattern is not None else "in a folder that is named for its label"
         raise InputError(
@@ -139,8 +141,8 @@ NO_IMAGES = ("KO", "PR", "REG", "RTDOSE", "RTPLAN", "RTSTRUCT", "SEG", "SR")
 
 def read_headers(root: Path, names: Sequence[str]) -> pd.DataFrame | None:
     """Return `HEADER_COLUMNS` of DICOM files, a row per name, empty where unsaid; None where none is DICOM."""
-    found = [_header(root / name) for name in names]
-    return pd.DataFrame(found, columns=list(HEADER_COLUMNS)) if any(map(any, found)) else None
+    headers = [_header(root / name) for name in names]
+    return pd.DataFrame(headers, columns=list(HEADER_COLUMNS)) if any(map(any, headers)) else None
 
 
 def _header(file: Path) -> tuple[str, ...]:
@@ -153,12 +155,12 @@ def _header(file: Path) -> tuple[str, ...]:
         warnings.simplefilter("ignore")
         try:
             dataset = parse(file, with_pixels=False)
-            said = [str(dataset.get(name) or "").strip() for name in ("PatientID", "AccessionNumber", "StudyDate",
+            values = [str(dataset.get(name) or "").strip() for name in ("PatientID", "AccessionNumber", "StudyDate",
                     "ViewPosition", "ImageLaterality", "Laterality", "Modality")]  # fmt: skip
         # pydicom fails on damaged headers in each of its own ways; the audit tells what cannot be read.
         except Exception:
             return ("",) * len(HEADER_COLUMNS)
-    return (*said[:4], said[4] or said[5], said[6])
+    return (*values[:4], values[4] or values[5], values[6])
 
 
 def join_labels(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
@@ -183,8 +185,8 @@ def join_labels(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
         row = int(np.flatnonzero(known[FORM].duplicated())[0])
         raise InputError(f"says two things of one {by} (row {int(known.index[row]) + 2}).")
     own = [name for name in table if name not in labels or name == by]
-    asked = table[own].assign(**{FORM: [normal_id(str(text)) if text else "" for text in table[by]]})
-    joined = asked.merge(known, on=FORM, how="inner").drop(columns=FORM)
+    images = table[own].assign(**{FORM: [normal_id(str(text)) if text else "" for text in table[by]]})
+    joined = images.merge(known, on=FORM, how="inner").drop(columns=FORM)
     if not len(joined):
         raise InputError(f"knows none of the images: no {by} of theirs stands in it.")
     return joined
@@ -197,7 +199,7 @@ def pseudonyms(cells: Iterable[str], key: str, sign: str) -> list[str]:
     """
 
     def called(cell: str) -> str:
-        said = f"{sign} {normal_id(cell)}".encode()
-        return sign + hmac.new(key.encode(), said, hashlib.sha256).hexdigest()[:12]
+        message = f"{sign} {normal_id(cell)}".encode()
+        return sign + hmac.new(key.encode(), message, hashlib.sha256).hexdigest()[:12]
 
     return ["" if names_nobody(cell) else called(cell) for cell in cells]

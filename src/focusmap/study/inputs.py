@@ -76,9 +76,9 @@ def read_images(folder: Path, task: Task, inputs: Sequence[Path], declaration: o
     """
     own = _own_study(folder)
     base = _base_of(inputs)
-    inputs = inputs if base == Path() else [given.absolute() for given in inputs]
-    found = [one for given in inputs for one in _images_of(given, base, declaration, own)]
-    names, files = [name for name, _ in found], [file for _, file in found]
+    inputs = inputs if base == Path() else [path.absolute() for path in inputs]
+    images = [image for path in inputs for image in _images_of(path, base, declaration, own)]
+    names, files = [name for name, _ in images], [file for _, file in images]
     refuse_undecodable(name for name, _, _ in names)
     table = pd.DataFrame(names, columns=["image_id", "path", "patient_id"]).assign(row=range(2, len(names) + 2))
     columns = ", ".join(target.baseline for target in task.targets if target.baseline)
@@ -93,29 +93,29 @@ def read_images(folder: Path, task: Task, inputs: Sequence[Path], declaration: o
 
 def _base_of(inputs: Sequence[Path]) -> Path:
     """Return the folder that images are named from: what was typed is kept, but not where all of it stands."""
-    if not any(given.is_absolute() for given in inputs):
+    if not any(path.is_absolute() for path in inputs):
         return Path()
-    return Path(os.path.commonpath([given.absolute().parent for given in inputs]))
+    return Path(os.path.commonpath([path.absolute().parent for path in inputs]))
 
 
 def _images_of(
-    given: Path, base: Path, declaration: options.Declaration, own: study.Study | None
+    path: Path, base: Path, declaration: options.Declaration, own: study.Study | None
 ) -> Iterator[tuple[tuple[str, str, str], Path]]:
     """Yield ``(image_id, path, patient_id)`` and the file of each image that an input names; no masks of a folder."""
-    if is_table(given):
-        yield from _images_in(given, declaration, own)
-    elif given.is_dir():
-        found = image_files(given, follow_links=declaration.follow_links)
-        masks = index.masks_among([file.as_posix() for file in found])
-        inside = [file for file in found if file.as_posix() not in masks]
+    if is_table(path):
+        yield from _images_in(path, declaration, own)
+    elif path.is_dir():
+        files = image_files(path, follow_links=declaration.follow_links)
+        masks = index.masks_among([file.as_posix() for file in files])
+        inside = [file for file in files if file.as_posix() not in masks]
         if not inside:
-            raise InputError(f"{given}: holds no image.")
+            raise InputError(f"{path}: holds no image.")
         named = ((str(file.relative_to(base)), file) for file in inside)
         yield from (((name, name, ""), file) for name, file in named)
-    elif given.is_file():
-        yield (str(given.relative_to(base)), str(given.relative_to(base)), ""), given
+    elif path.is_file():
+        yield (str(path.relative_to(base)), str(path.relative_to(base)), ""), path
     else:
-        raise MissingFileError(f"{given}: no such file.")
+        raise MissingFileError(f"{path}: no such file.")
 
 
 def _images_in(
@@ -172,8 +172,8 @@ def _image_columns(
         raise InputError(f"{file} {NO_PATH}")
     images = declaration.images or file.parent
     follow = declaration.follow_links or bool(own and own.follow_links)
-    asked = study.Study(file, images, UNLABELLED, roles.path, roles.image_id, follow_links=follow)
-    return ImageColumns(asked, roles.patient)
+    table_study = study.Study(file, images, UNLABELLED, roles.path, roles.image_id, follow_links=follow)
+    return ImageColumns(table_study, roles.patient)
 
 
 def _read_rows(folder: Path, needs: Needs, file: Path, declaration: options.Declaration) -> cohort.Cohort:
@@ -181,7 +181,7 @@ def _read_rows(folder: Path, needs: Needs, file: Path, declaration: options.Decl
     table, own = cohort.read_columns(file), _own_study(folder)
     roles = _roles(file, table, declaration, own)
     path = roles.path if needs.images else None
-    asked = replace(
+    table_study = replace(
         _study_of(folder, needs.task, file, declaration),
         label_file=file,
         images=declaration.images or file.parent,
@@ -192,10 +192,12 @@ def _read_rows(folder: Path, needs: Needs, file: Path, declaration: options.Decl
         case_column=roles.case,
         view_column=roles.view,
     )
-    _refuse_lacking(file, asked, needs)
-    rows = cohort.read_unlabelled(file, asked)
+    _refuse_lacking(file, table_study, needs)
+    rows = cohort.read_unlabelled(file, table_study)
     if path is not None:
-        refuse_links_out(asked.images, rows.table["path"], follow=declaration.follow_links or asked.follow_links)
+        refuse_links_out(
+            table_study.images, rows.table["path"], follow=declaration.follow_links or table_study.follow_links
+        )
     return rows
 
 
@@ -206,13 +208,13 @@ def _roles(file: Path, table: pd.DataFrame, declaration: options.Declaration, ow
         raise InputError(f"{file} {error}") from None
 
 
-def _refuse_lacking(file: Path, asked: study.Study, needs: Needs) -> None:
+def _refuse_lacking(file: Path, table_study: study.Study, needs: Needs) -> None:
     """Raise `InputError` where a table does not say which images are a case, or which view each is."""
-    if needs.images and asked.path_column is None:
+    if needs.images and table_study.path_column is None:
         raise InputError(f"{file}: {NO_PATH}")
-    if needs.grouped and asked.case_column is None:
+    if needs.grouped and table_study.case_column is None:
         raise InputError(f"{file}: does not say which images are a case. Name the column with --case.")
-    if needs.views not in ((), (cases.NO_VIEW,)) and asked.view_column is None:
+    if needs.views not in ((), (cases.NO_VIEW,)) and table_study.view_column is None:
         raise InputError(f"{file}: does not say which view each image is. Name the column with --view.")
 
 

@@ -85,12 +85,12 @@ def numbers_in(cells: Iterable[str]) -> np.ndarray:
     [1.5, nan, 2.0, nan]
     """
     cells = cells if isinstance(cells, pd.Series) else pd.Series(list(cells), dtype=object)
-    codes, found = pd.factorize(cells, use_na_sentinel=False)
+    codes, distinct = pd.factorize(cells, use_na_sentinel=False)
     try:
-        first = dict.fromkeys(str(cell).strip() for cell in found[:100])
+        first = dict.fromkeys(str(cell).strip() for cell in distinct[:100])
         if not any(read_numbers([text]).values for text in first if not no_number(text)):
             return np.full(len(cells), np.nan)
-        texts = [str(cell).strip() for cell in found]
+        texts = [str(cell).strip() for cell in distinct]
         values = read_numbers([text for text in dict.fromkeys(texts) if not no_number(text)]).values
     except InputError:
         return np.full(len(cells), np.nan)
@@ -104,9 +104,9 @@ def shares_in(cells: Iterable[str], *, words: bool) -> np.ndarray:
     [0.5, 1.0, 0.0, nan]
     """
     texts = [str(cell) for cell in cells]
-    said = yes_and_no(texts) if words else {}
-    values = numbers_in(["" if text in said else text for text in texts])
-    known = np.array([said.get(text, np.nan) for text in texts])
+    answers = yes_and_no(texts) if words else {}
+    values = numbers_in(["" if text in answers else text for text in texts])
+    known = np.array([answers.get(text, np.nan) for text in texts])
     return np.where(np.isnan(known), values, known)
 
 

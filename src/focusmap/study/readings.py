@@ -193,38 +193,34 @@ def _heard(readers: Sequence[str], votes: Mapping[str, np.ndarray]) -> list[int]
 
 
 def _answers(cells: pd.DataFrame, roles: _Roles, declaration: options.ReadingsDeclaration) -> _Answers:
-    who = (
-        declaration.readers[0]
-        if len(declaration.readers) == 1
-        else first_filled(cells, READER_COLUMNS)
-        if not declaration.readers
-        else None
-    )
+    who = None if declaration.readers else first_filled(cells, READER_COLUMNS)
+    if len(declaration.readers) == 1:
+        who = declaration.readers[0]
     if who is not None:
-        return _row_a_reading(cells, roles.key, who)
+        return _from_row_per_reading(cells, roles.key, who)
     if not declaration.readers:
-        return _row_a_image(cells, roles.key, _dotted(cells))
+        return _from_row_per_image(cells, roles.key, _dotted(cells))
     label = targets.parse_target(declaration.targets[0], []).name if declaration.targets else DEFAULT_LABEL
-    return _row_a_image(cells, roles.key, {label: {name: name for name in declaration.readers}})
+    return _from_row_per_image(cells, roles.key, {label: {name: name for name in declaration.readers}})
 
 
 def _dotted(cells: pd.DataFrame) -> dict[str, dict[str, str]]:
     """Return label -> reader -> column of the columns called ``LABEL.READER``, where a label has two or more."""
-    found: dict[str, dict[str, str]] = {}
+    columns_of: dict[str, dict[str, str]] = {}
     for column in cells:
         label, dot, reader = str(column).partition(".")
         if dot and label and reader:
-            found.setdefault(label, {})[reader] = str(column)
-    found = {label: columns for label, columns in found.items() if len(columns) > 1}
-    if not found:
+            columns_of.setdefault(label, {})[reader] = str(column)
+    columns_of = {label: columns for label, columns in columns_of.items() if len(columns) > 1}
+    if not columns_of:
         raise InputError(
             f"has no column that names the reader ({', '.join(READER_COLUMNS)}) and no columns LABEL.READER. Name "
             f"the reader's column, or each reader's own, with --reader. Columns: {', '.join(map(str, cells))}."
         )
-    return found
+    return columns_of
 
 
-def _row_a_reading(cells: pd.DataFrame, key: str | None, who: str) -> _Answers:
+def _from_row_per_reading(cells: pd.DataFrame, key: str | None, who: str) -> _Answers:
     if key is None:
         raise InputError(f"has neither a path column ({', '.join(PATH_COLUMNS)}) nor image_id: which image was read?")
     nobody = np.flatnonzero(cells[who].map({text: names_nobody(str(text)) for text in cells[who].unique()}))
@@ -240,18 +236,13 @@ def _row_a_reading(cells: pd.DataFrame, key: str | None, who: str) -> _Answers:
     return _Answers(cells.drop(columns=[key, who]), rows, of_image, cells[who].to_numpy(), images, rows[first])
 
 
-def _row_a_image(cells: pd.DataFrame, key: str | None, columns: Mapping[str, Mapping[str, str]]) -> _Answers:
+def _from_row_per_image(cells: pd.DataFrame, key: str | None, columns: Mapping[str, Mapping[str, str]]) -> _Answers:
     n, rows = len(cells), np.arange(2, len(cells) + 2)
-    if key is not None and cells[key].duplicated().any():
-        again = cells[key] == cells[key][cells[key].duplicated()].iloc[0]
-        both = " and ".join(map(str, rows[again][:2]))
-        raise InputError(f"rows {both}: {key} {cells[key][again].iloc[0]!r} stands twice. Keep one row per image.")
+    if key is not None:
+        _refuse_repeated_image(cells[key], rows)
     taken = {column for of_label in columns.values() for column in of_label.values()}
     images = cells[[name for name in cells if name not in taken]]
-    for label, of_label in columns.items():
-        if label in images:
-            first = next(iter(of_label.values()))
-            raise InputError(f"has a column {label!r} beside {first!r}; the consensus would overwrite it. Rename it.")
+    _refuse_overwritten(images, columns)
     readers = list(dict.fromkeys(reader for of_label in columns.values() for reader in of_label))
     unread = pd.Series([""] * n)
     parts = [
@@ -267,6 +258,21 @@ def _row_a_image(cells: pd.DataFrame, key: str | None, columns: Mapping[str, Map
         first_rows=rows,
         targets=tuple(columns),
     )
+
+
+def _refuse_repeated_image(names: "pd.Series[str]", rows: np.ndarray) -> None:
+    if names.duplicated().any():
+        repeated = names[names.duplicated()].iloc[0]
+        both = " and ".join(map(str, rows[names == repeated][:2]))
+        raise InputError(f"rows {both}: {names.name} {repeated!r} stands twice. Keep one row per image.")
+
+
+def _refuse_overwritten(images: pd.DataFrame, columns: Mapping[str, Mapping[str, str]]) -> None:
+    """Raise `InputError` where a column of the images is called as a label whose consensus is to be written."""
+    for label, of_label in columns.items():
+        if label in images:
+            first = next(iter(of_label.values()))
+            raise InputError(f"has a column {label!r} beside {first!r}; the consensus would overwrite it. Rename it.")
 
 
 def _task(answers: _Answers, declaration: options.ReadingsDeclaration, roles: _Roles) -> tuple[Task, tuple[str, ...]]:
@@ -319,10 +325,10 @@ def _refuse_two_spellings(answers: _Answers, roles: _Roles) -> None:
 
 def _in_two_cases(paths: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Return the paths that differ in capitals only, by what they are in small letters."""
-    found: dict[str, list[str]] = {}
+    spellings: dict[str, list[str]] = {}
     for path in dict.fromkeys(paths):
-        found.setdefault(path.casefold(), []).append(path)
-    return {small: tuple(both) for small, both in found.items() if len(both) > 1}
+        spellings.setdefault(path.casefold(), []).append(path)
+    return {small: tuple(both) for small, both in spellings.items() if len(both) > 1}
 
 
 def _refuse_one_patient_twice(patients: "pd.Series[str]", declaration: options.ReadingsDeclaration) -> None:
@@ -338,13 +344,13 @@ def _refuse_one_patient_twice(patients: "pd.Series[str]", declaration: options.R
 def _votes(target: Target, answers: _Answers, readers: Sequence[str]) -> np.ndarray:
     """Return ``(N, R) int``; `InputError` where a reader gives one image two answers."""
     codes = _codes(target, target.name, list(answers.cells[target.name]), answers.rows)
-    given = np.flatnonzero(codes != NOT_READ)
+    read = np.flatnonzero(codes != NOT_READ)
     position = {reader: i for i, reader in enumerate(readers)}
     columns = np.array([position[reader] for reader in answers.readers])
-    places = answers.of_image[given], columns[given]
+    places = answers.of_image[read], columns[read]
     votes = np.full((len(answers.images), len(readers)), NOT_READ)
-    votes[places] = codes[given]
-    contradicted = given[votes[places] != codes[given]]
+    votes[places] = codes[read]
+    contradicted = read[votes[places] != codes[read]]
     if len(contradicted):
         _refuse_two_answers(target, answers, int(contradicted[0]), codes)
     return votes
@@ -379,13 +385,13 @@ def _codes(target: Target, column: str, cells: Sequence[str], rows: np.ndarray) 
 
 
 def _definitive(written: Sequence[str], task: Task, images: pd.DataFrame, rows: np.ndarray) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
+    codes: dict[str, np.ndarray] = {}
     for text in written:
         label, _, column = ("", "", text) if text in images else text.rpartition("=")
         if not label and len(task.names) > 1:
             raise InputError(f"--definitive {column}: of which label? Write LABEL={column} ({', '.join(task.names)}).")
         target = task.target(label or task.names[0])
-        if target.name in found:
+        if target.name in codes:
             raise InputError(f"--definitive {text}: {target.name} has a definitive column already.")
-        found[target.name] = _codes(target, column, list(images[column]), rows)
-    return found
+        codes[target.name] = _codes(target, column, list(images[column]), rows)
+    return codes

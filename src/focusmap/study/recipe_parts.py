@@ -163,9 +163,9 @@ def over_preset(values: Mapping[str, Json], name: str) -> dict[str, Json]:
     """Return a preset's settings with `values` over them, those of the augmentation one by one."""
     base = preset(name)
     merged = {**base, **values}
-    inner, given = base.get("augmentation"), values.get("augmentation")
-    if isinstance(inner, Mapping) and isinstance(given, Mapping):
-        merged["augmentation"] = {**inner, **given}
+    inner, augmentation = base.get("augmentation"), values.get("augmentation")
+    if isinstance(inner, Mapping) and isinstance(augmentation, Mapping):
+        merged["augmentation"] = {**inner, **augmentation}
     return merged
 
 

@@ -165,8 +165,8 @@ def _columns_like(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
 
 def _paths_like(table: pd.DataFrame) -> list[str]:
     """Return the columns of names of images that are called as those of paths are, but for capitals and signs."""
-    found = _columns_like(table, PATH_COLUMNS)
-    return columns_of_images(table[found]) if found else []
+    names = _columns_like(table, PATH_COLUMNS)
+    return columns_of_images(table[names]) if names else []
 
 
 def require_column(table: pd.DataFrame, column: str | None) -> None:
@@ -184,12 +184,12 @@ def _require_patients(table: pd.DataFrame, column: str) -> None:
 
 def columns_of_images(table: pd.DataFrame) -> list[str]:
     """Return the columns, other than ``mask_NAME``, most of whose filled cells end like the names of images."""
-    found = []
+    columns = []
     for name in table:
         cells = table[name].str.strip()
         if not str(name).startswith("mask_") and cells[cells != ""].str.contains(IMAGE_SUFFIX).mean() > 0.5:
-            found.append(str(name))
-    return found
+            columns.append(str(name))
+    return columns
 
 
 def call_it_path(columns: Sequence[str]) -> str:

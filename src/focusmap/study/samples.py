@@ -180,11 +180,11 @@ class Samples:
         with ThreadPoolExecutor(READERS) as pool:
             ahead = _read_ahead(pool, self.files if unread else [], unread, 2 * n_images)
             for start, stop in self._chunks(n_images, is_read=bool(unread)):
-                found = list(islice(ahead, int(self.starts[stop] - self.starts[start])))
-                batch = self._batch(start, stop, [one.reason for one in found])
+                images = list(islice(ahead, int(self.starts[stop] - self.starts[start])))
+                batch = self._batch(start, stop, [image.reason for image in images])
                 self.n_done = stop
                 if len(batch):
-                    yield replace(batch, prepared=self._stored(batch, wanted) | _read(found, unread))
+                    yield replace(batch, prepared=self._stored(batch, wanted) | _stack(images, unread))
 
     def _chunks(self, n_images: int, *, is_read: bool) -> Iterator[tuple[int, int]]:
         """Return from which row to which each batch reaches."""
@@ -234,7 +234,7 @@ class _Prepared(NamedTuple):
     std: float
 
 
-class _Found(NamedTuple):
+class _ReadImage(NamedTuple):
     """An image in each preparation; or the reason why it cannot be read."""
 
     prepared: tuple[_Prepared, ...] = ()
@@ -243,29 +243,29 @@ class _Found(NamedTuple):
 
 def _read_ahead(
     pool: ThreadPoolExecutor, files: Iterable[Path], preparations: Sequence[AnyPreparation], n_ahead: int
-) -> Iterator[_Found]:
-    waiting: deque[Future[_Found]] = deque()
+) -> Iterator[_ReadImage]:
+    waiting: deque[Future[_ReadImage]] = deque()
     for file in files:
-        waiting.append(pool.submit(_find, file, preparations))
+        waiting.append(pool.submit(_read_image, file, preparations))
         if len(waiting) >= n_ahead:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
 
 
-def _find(file: Path, preparations: Sequence[AnyPreparation]) -> _Found:
+def _read_image(file: Path, preparations: Sequence[AnyPreparation]) -> _ReadImage:
     try:
-        found = [(*prepare_file(file, preparation), preparation) for preparation in preparations]
+        prepared = [(*prepare_file(file, preparation), preparation) for preparation in preparations]
     except (InputError, MissingFileError) as error:
-        return _Found(reason=str(error))
-    return _Found(
-        tuple(_Prepared(pixels, placement, *scale_of(pixels, placement, own)) for pixels, placement, own in found)
+        return _ReadImage(reason=str(error))
+    return _ReadImage(
+        tuple(_Prepared(pixels, placement, *scale_of(pixels, placement, own)) for pixels, placement, own in prepared)
     )
 
 
-def _read(found: Sequence[_Found], preparations: Sequence[AnyPreparation]) -> dict[AnyPreparation, Images]:
-    """Return the images that were found, by preparation."""
-    each = zip(*(one.prepared for one in found if not one.reason), strict=True)
+def _stack(read: Sequence[_ReadImage], preparations: Sequence[AnyPreparation]) -> dict[AnyPreparation, Images]:
+    """Return the images that could be read, by preparation."""
+    each = zip(*(image.prepared for image in read if not image.reason), strict=True)
     stacked = {}
     for preparation, images in zip(preparations, each, strict=False):
         pixels, placements, means, deviations = zip(*images, strict=True)

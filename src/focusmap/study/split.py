@@ -202,10 +202,10 @@ def read_split(path: Path, cohort: Cohort) -> Split:
     return split
 
 
-def _require_same_images(path: Path, found: Sequence[str], expected: Sequence[str]) -> None:
+def _require_same_images(path: Path, image_ids: Sequence[str], expected: Sequence[str]) -> None:
     for fact, names in (
-        ("does not list", sorted(set(expected) - set(found))),
-        ("lists images that the label file lacks:", sorted(set(found) - set(expected))),
+        ("does not list", sorted(set(expected) - set(image_ids))),
+        ("lists images that the label file lacks:", sorted(set(image_ids) - set(expected))),
     ):
         if names:
             shown = listed(names, SHOWN, ", ")

@@ -75,11 +75,11 @@ def one_table(inputs: tuple[Path, ...], out: Path | None) -> tuple[Path, Path]:
 
 def refuse_more_than_images(folder: Path, needs: Needs) -> None:
     """Raise `InputError` where a model is shown more than single images."""
-    if not needs.images or needs.views or needs.covariates or any(one.baseline for one in needs.task.targets):
+    if not needs.images or needs.views or needs.covariates or any(target.baseline for target in needs.task.targets):
         raise InputError(f"{folder}: is no model of single images; --engine ray is for these. Leave it out.")
 
 
-def stream(folder: Path, asked: Streamed, make: Callable[[ImageColumns], Tool]) -> TableAnswer:
+def stream(folder: Path, streamed: Streamed, make: Callable[[ImageColumns], Tool]) -> TableAnswer:
     """Have each share of a table answered, and return what was done; ``failures.parquet`` says what cannot be read.
 
     Parameters
@@ -92,40 +92,40 @@ def stream(folder: Path, asked: Streamed, make: Callable[[ImageColumns], Tool]) 
     Raises
     ------
     InputError
-        If `asked.out` holds parts that neither stay nor go, the table cannot be streamed or names no images, or there
-        is no such cluster.
+        If `streamed.out` holds parts that neither stay nor go, the table cannot be streamed or names no images, or
+        there is no such cluster.
     """
-    out = asked.out
-    _settle(asked)
-    shares = shares_of(asked.table, asked.question, ROWS)
+    out = streamed.out
+    _settle(streamed)
+    shares = shares_of(streamed.table, streamed.question, ROWS)
     first = next(shares, None)
     if first is None:
-        raise InputError(f"{asked.table}: has a header and no rows.")
-    declared = replace(asked.declaration, images=settled_folder(asked.declaration.images))
-    columns = image_columns(folder, asked.table.absolute(), first.rows, declared)
+        raise InputError(f"{streamed.table}: has a header and no rows.")
+    declared = replace(streamed.declaration, images=settled_folder(streamed.declaration.images))
+    columns = image_columns(folder, streamed.table.absolute(), first.rows, declared)
     started, counted = time.monotonic(), Tally(0, 0)
     n_before = len(parts_in(out / PARTS))
-    n_left = max(n_rows_of(asked.table) - n_before * ROWS, 1)
-    for tally in worked_through(chain([first], shares), out, partial(make, columns), asked.cluster):
+    n_left = max(n_rows_of(streamed.table) - n_before * ROWS, 1)
+    for tally in worked_through(chain([first], shares), out, partial(make, columns), streamed.cluster):
         counted = Tally(counted.n_answered + tally.n_answered, counted.n_failed + tally.n_failed)
         done = counted.n_answered + counted.n_failed
-        asked.options.progress("answering images", done, max(n_left, done))
+        streamed.options.progress("answering images", done, max(n_left, done))
     seconds = time.monotonic() - started
     answer = TableAnswer(out, counted.n_answered, gathered_failures(out), n_before, seconds)
     write_json(out / SUMMARY, {
-        "table": asked.table.name, "n_images": answer.n_images, "n_failed": answer.n_failed,
+        "table": streamed.table.name, "n_images": answer.n_images, "n_failed": answer.n_failed,
         "n_shares_before": n_before, "seconds": round(seconds, 1),
     })  # fmt: skip
     return answer
 
 
-def _settle(asked: Streamed) -> None:
-    if asked.resume or not (asked.out / PARTS).exists():
+def _settle(streamed: Streamed) -> None:
+    if streamed.resume or not (streamed.out / PARTS).exists():
         return
-    if not asked.options.force:
-        raise InputError(f"{asked.out}: holds parts already. Go on with --resume, or replace them with --force.")
+    if not streamed.options.force:
+        raise InputError(f"{streamed.out}: holds parts already. Go on with --resume, or replace them with --force.")
     for place in (PARTS, UNREAD, FILES):
-        shutil.rmtree(asked.out / place, ignore_errors=True)
+        shutil.rmtree(streamed.out / place, ignore_errors=True)
 
 
 def files_of(share: Share, out: Path) -> Path:

@@ -116,9 +116,11 @@ def _refuse_uncertain(cells: pd.Series, texts: Sequence[str], spec: TargetSpec) 
 def _grades_from_none(texts: Sequence[str]) -> bool:
     """Return whether 'none' is the least of grades, or the opposite of the one other class, and so a class for sure."""
     words = {plain(text) for text in texts if text and not means_empty(text)}
-    others = words - {"none"}
+    other_words = words - {"none"}
     return (
-        "none" in words and (len(others) == 1 or any(GRADES.search(word) for word in others)) and not words & FLAG_WORDS
+        "none" in words
+        and (len(other_words) == 1 or any(GRADES.search(word) for word in other_words))
+        and not words & FLAG_WORDS
     )
 
 
@@ -144,10 +146,10 @@ def in_one_spelling(cells: pd.Series, spec: TargetSpec) -> tuple[pd.Series, list
                 f"say --target {spec.name}:classes={both}."
             )
         kept = min(texts, key=lambda text: (not text.isdecimal(), -counts[text], text != text.lower(), len(text), text))
-        others = sorted(text for text in texts if text != kept)
-        renamed |= dict.fromkeys(others, kept)
+        variants = sorted(text for text in texts if text != kept)
+        renamed |= dict.fromkeys(variants, kept)
         if not word.lstrip("-").isdecimal():
-            notes += [Reason("read-as", name=spec.name, value=text, n=int(counts[text]), of=kept) for text in others]
+            notes += [Reason("read-as", name=spec.name, value=text, n=int(counts[text]), of=kept) for text in variants]
     _refuse_nearly_alike(groups, spec)
     return cells.replace(renamed) if renamed else cells, notes
 
@@ -159,7 +161,7 @@ def _refuse_nearly_alike(groups: Mapping[str, Sequence[str]], spec: TargetSpec) 
         other = joined.setdefault(BETWEEN.sub("", MARKS.sub("", word)) or word, word)
         if other != word:
             both = f"{groups[other][0]!r} and {texts[0]!r}"
-            classes = ",".join(sorted(found[0] for found in groups.values()))
+            classes = ",".join(sorted(spellings[0] for spellings in groups.values()))
             say = "" if spec.list_sign else f", or say --target '{spec.name}:classes={classes}'"
             raise InputError(f"target {spec.name!r}: {both} are one class or two. Write them in one way{say}.")
 
@@ -249,9 +251,9 @@ def _declared_classes(cells: pd.Series, spec: TargetSpec) -> Target:
 def _against_the_rest(values: list[str], positive: str, spec: TargetSpec) -> tuple[Target, Reason]:
     """Return a binary target of one class against all others together."""
     _refuse_unknown_positive(values, spec)
-    others = [value for value in values if value != positive]
-    note = Reason("against-the-rest", value=positive, name=spec.name, others=", ".join(others))
-    return Target(spec.name, "binary", (JOIN.join(others), positive)), note
+    rest = [value for value in values if value != positive]
+    note = Reason("against-the-rest", value=positive, name=spec.name, others=", ".join(rest))
+    return Target(spec.name, "binary", (JOIN.join(rest), positive)), note
 
 
 def _refuse_unknown_positive(values: list[str], spec: TargetSpec) -> None:

@@ -92,9 +92,9 @@ def infer_task(table: pd.DataFrame, specs: Sequence[target_cells.TargetSpec], re
         If a named column is missing, a kind is ambiguous, or nothing looks like a target.
     """
     columns = [name for name in table.columns if name not in reserved]
-    said: list[Reason] = []
+    notes: list[Reason] = []
     if not specs:
-        specs, said = _guess(table, [name for name in columns if not NAMELESS.fullmatch(name)])
+        specs, notes = _guess(table, [name for name in columns if not NAMELESS.fullmatch(name)])
     for spec in specs:
         if spec.name not in table:
             known = ", ".join(columns)
@@ -111,7 +111,7 @@ def infer_task(table: pd.DataFrame, specs: Sequence[target_cells.TargetSpec], re
         return _from_lists(table[specs[0].name], specs[0].name, sign)
     made = [target_cells.make_target(table[spec.name], spec) for spec in specs]
     targets = [target for target, _ in made]
-    notes = [*said, *(note for _, found in made for note in found)]
+    notes = [*notes, *(note for _, own in made for note in own)]
     kept, restating = _without_restating(table, targets)
     notes += [Reason("restates-others", name=name) for name in restating]
     notes += [Reason("restates", name=name, of=of) for name, of in _shadows(table, columns, kept)]
@@ -134,8 +134,8 @@ def _guess(table: pd.DataFrame, columns: Sequence[str]) -> tuple[list[target_cel
     _refuse_nearly_flags(table, [name for name in columns if name not in {*in_digits, *in_words}])
     flags = in_digits or in_words
     if flags:
-        others = [Reason("words-no-target", name=name) for name in in_words if name not in flags]
-        return [target_cells.TargetSpec(name) for name in flags], others
+        unused = [Reason("words-no-target", name=name) for name in in_words if name not in flags]
+        return [target_cells.TargetSpec(name) for name in flags], unused
     raise InputError(
         f"has no column called {', '.join(LABEL_COLUMNS)} and none that holds only 0, 1, -1 and empty cells. "
         f"Name the target with --target. Candidates: {', '.join(columns) or 'none'}."
@@ -185,12 +185,12 @@ def _refuse_ticks(table: pd.DataFrame, columns: Sequence[str], *, named: bool) -
     ticked = {name: tick for name in columns if name in table and (tick := _tick_of(table[name], named=named))}
     if ticked:
         name, tick = next(iter(ticked.items()))
-        others = f", as {len(ticked) - 1} other columns do" if len(ticked) > 1 else ""
+        like_it = f", as {len(ticked) - 1} other columns do" if len(ticked) > 1 else ""
         say = " ".join(f"--means '{name}:blank=no'" for name in ticked)
         rest = "" if named else " If they are no findings, name the targets with --target."
         raise InputError(
-            f"column {name!r} holds {tick!r} or nothing{others}: an empty cell may mean 'no', or that it is not known. "
-            f"Say {say}, or blank=unknown in place of blank=no.{rest}"
+            f"column {name!r} holds {tick!r} or nothing{like_it}: an empty cell may mean 'no', or that it is not "
+            f"known. Say {say}, or blank=unknown in place of blank=no.{rest}"
         )
 
 
@@ -230,11 +230,11 @@ def _refuse_nearly_flags(table: pd.DataFrame, columns: Sequence[str]) -> None:
 def _refuse_ticks_beside_no(name: str, texts: Sequence[str]) -> None:
     """Raise `InputError` where a column holds ticks and words for no, or signs that may be, and nothing else."""
     ticks = [text for text in texts if values.plain(text) in values.TICKS]
-    others = [text for text in texts if text and text not in ticks]
-    if ticks and others and all(values.says(text) == 0 or values.plain(text) == "o" for text in others):
-        say = " ".join(f"--means '{name}:{text}={int(text in ticks)}'" for text in (*ticks, *others))
+    noes = [text for text in texts if text and text not in ticks]
+    if ticks and noes and all(values.says(text) == 0 or values.plain(text) == "o" for text in noes):
+        say = " ".join(f"--means '{name}:{text}={int(text in ticks)}'" for text in (*ticks, *noes))
         raise InputError(
-            f"column {name!r} holds {ticks[0]!r} and {others[0]!r}. If it is a finding, say {say}; if it is none, name "
+            f"column {name!r} holds {ticks[0]!r} and {noes[0]!r}. If it is a finding, say {say}; if it is none, name "
             "the targets with --target."
         )
 
@@ -272,10 +272,10 @@ def _list_sign(column: pd.Series, spec: target_cells.TargetSpec) -> str:
 
 
 def _from_lists(column: pd.Series, name: str, sign: str) -> Inference:
-    found = pd.Series(
+    names_listed = pd.Series(
         [part for cell in column if not values.means_empty(cell) for part in values.split_list(cell, sign)], dtype=str
     )
-    parts, joined = target_cells.in_one_spelling(found, target_cells.TargetSpec(name, list_sign=sign))
+    parts, joined = target_cells.in_one_spelling(names_listed, target_cells.TargetSpec(name, list_sign=sign))
     names = sorted(set(parts))
     dropped = [part for part in names if values.plain(part) in NO_FINDING]
     targets = tuple(Target(part) for part in names if part not in dropped)
@@ -289,8 +289,8 @@ def _without_restating(table: pd.DataFrame, targets: list[Target]) -> tuple[list
     flags = [target for target in targets if target.kind == "binary" and target.classes == ("0", "1")]
     restating = []
     for flag in flags if len(flags) > 2 else []:
-        others = [table[other.name].str.strip().isin(["1", "1.0"]) for other in flags if other != flag]
-        nothing = ~pd.concat(others, axis=1).any(axis=1)
+        rest = [table[other.name].str.strip().isin(["1", "1.0"]) for other in flags if other != flag]
+        nothing = ~pd.concat(rest, axis=1).any(axis=1)
         if flag.name.lower() in NO_FINDING and (nothing == table[flag.name].str.strip().isin(["1", "1.0"])).all():
             restating.append(flag.name)
     return [target for target in targets if target.name not in restating], restating
@@ -298,7 +298,7 @@ def _without_restating(table: pd.DataFrame, targets: list[Target]) -> tuple[list
 
 def _shadows(table: pd.DataFrame, columns: Sequence[str], targets: list[Target]) -> list[tuple[str, str]]:
     """Return (column, target) where a 0/1 column is decided by a class of a text target."""
-    found = []
+    shadows = []
     for target in targets:
         if target.kind == "continuous" or set(target.classes) == {"0", "1"}:
             continue
@@ -307,8 +307,8 @@ def _shadows(table: pd.DataFrame, columns: Sequence[str], targets: list[Target])
                 continue
             per_class = table.groupby(table[target.name].str.strip())[name].nunique()
             if (per_class == 1).all() and table[name].nunique() > 1:
-                found.append((name, target.name))
-    return found
+                shadows.append((name, target.name))
+    return shadows
 
 
 EQUAL, UNCERTAINTY = "equal", "uncertainty"

@@ -131,16 +131,16 @@ class Target:
     def _numbers(self, texts: Sequence[str], places: Sequence[int]) -> list[float]:
         """Return the numbers that texts are; `CellError` names the place of the first that is none."""
         try:
-            found = read_numbers(texts, self.decimal, self.unit).values
+            numbers = read_numbers(texts, self.decimal, self.unit).values
         except InputError as error:
             place = next((place for place, text in zip(places, texts, strict=True) if repr(text) in str(error)), 0)
             options = f" Say --target {self.name}:decimal=comma or {self.name}:decimal=point."
             raise CellError(place, f"{self.name} {error}{options if ' may be ' in str(error) else ''}") from None
         for place, text in zip(places, texts, strict=True):
-            if text not in found:
+            if text not in numbers:
                 remedy = of_limits(self.name, text) or f" Not known? --missing {self.name}={text}"
                 raise CellError(place, f"{self.name} {text!r} is not a number.{remedy}")
-        return [self._checked(place, text, found[text]) for place, text in zip(places, texts, strict=True)]
+        return [self._checked(place, text, numbers[text]) for place, text in zip(places, texts, strict=True)]
 
     def _checked(self, position: int, cell: str, value: float) -> float:
         if not np.isfinite(value):
@@ -261,11 +261,11 @@ class Task:
 
         `table` has a column ``earlier_TARGET`` for each target whose change is learnt.
         """
-        found = np.zeros((len(table), len(self.targets)))
+        baseline = np.zeros((len(table), len(self.targets)))
         for position, target in enumerate(self.targets):
             if target.baseline:
-                found[:, position] = target.encode([str(cell) for cell in table[f"earlier_{target.name}"]])
-        return found
+                baseline[:, position] = target.encode([str(cell) for cell in table[f"earlier_{target.name}"]])
+        return baseline
 
     def label_truth(self, truth: np.ndarray) -> np.ndarray:
         """Return ``(N, L)``: truth per label name, a class index spelt out as 0 and 1; NaN unknown.
@@ -317,8 +317,8 @@ class Task:
         values: list[Json] = []
         for target in self.targets:
             written: dict[str, Json] = {"name": target.name, "kind": target.kind, "classes": list(target.classes)}
-            said = {"earlier": target.baseline, "decimal": target.decimal, "unit": target.unit}
-            values.append(written | {key: text for key, text in said.items() if text})
+            optional = {"earlier": target.baseline, "decimal": target.decimal, "unit": target.unit}
+            values.append(written | {key: text for key, text in optional.items() if text})
         return values
 
     @classmethod

@@ -163,10 +163,10 @@ def words_of(classes: Sequence[str], texts: Iterable[str]) -> dict[str, float]:
     >>> words_of(("no", "yes"), ["Y", "N", "unknown"]), words_of(("benign", "malignant"), ["yes"])
     ({'Y': 1.0, 'N': 0.0, 'unknown': nan}, {})
     """
-    said = [says(name) for name in classes]
-    if sorted(map(str, said)) != ["0", "1"]:
+    meanings = [says(name) for name in classes]
+    if sorted(map(str, meanings)) != ["0", "1"]:
         return {}
-    return {text: value if said[1] == 1 else 1 - value for text, value in yes_and_no(texts).items()}
+    return {text: value if meanings[1] == 1 else 1 - value for text, value in yes_and_no(texts).items()}
 
 
 def alike(classes: Sequence[str]) -> dict[str, str]:
@@ -199,7 +199,7 @@ def split_list(cell: str, sign: str = "|") -> list[str]:
     (['Effusion', 'Edema'], ['COPD signs', 'effusion'])
     """
     if sign == WRITTEN_OUT:
-        parts = ["".join(found) for found in ITEM.findall(KIND_OF_LIST.sub("", cell))]
+        parts = ["".join(item) for item in ITEM.findall(KIND_OF_LIST.sub("", cell))]
     elif sign.isascii() and sign.isalpha():
         parts = re.split(rf"\s+{sign}\s+", cell, flags=re.IGNORECASE)
     else:

@@ -44,8 +44,8 @@ def explain_table(folder: Path, request: ExplainRequest, options: RunOptions = R
     for name in request.targets:
         model.task.index(name)
     question = f"{made_from(place_of(folder))} maps {methods} {request.targets}"
-    asked = Streamed(table, out, question, request.declaration, options, resume=request.resume)
-    return stream(folder, asked, partial(_explaining, folder.absolute(), out, methods, request.targets))
+    streamed = Streamed(table, out, question, request.declaration, options, resume=request.resume)
+    return stream(folder, streamed, partial(_explaining, folder.absolute(), out, methods, request.targets))
 
 
 def segment_table(folder: Path, request: SegmentRequest, options: RunOptions = RunOptions()) -> TableAnswer:
@@ -69,11 +69,11 @@ def segment_table(folder: Path, request: SegmentRequest, options: RunOptions = R
     recipe = recipe if said == Recipe().segmentation else replace(recipe, segmentation=said)
     own = replace(request, inputs=(), out=None)
     question = f"{made_from(place_of(folder))} masks {own.targets} {own.negatives} {own.method} {recipe.segmentation}"
-    asked = Streamed(table, out, question, request.declaration, options, resume=request.resume)
+    streamed = Streamed(table, out, question, request.declaration, options, resume=request.resume)
     with TemporaryDirectory() as nowhere:
         none = Samples.from_files(load_cohort(run.folder).take([]))
         _masks(run.folder, own, replace(options, recipe=recipe))(none, Path(nowhere))
-    return stream(folder, asked, partial(_segmenting, run.folder, out, own, replace(RunOptions(), recipe=recipe)))
+    return stream(folder, streamed, partial(_segmenting, run.folder, out, own, replace(RunOptions(), recipe=recipe)))
 
 
 def _explaining(

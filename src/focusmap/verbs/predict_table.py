@@ -38,11 +38,11 @@ def predict_table(folder: Path, request: PredictRequest, options: RunOptions = R
     table, out = one_table(request.inputs, request.out)
     refuse_more_than_images(folder, needs_of(load_run_model(folder, "cpu")))
     question = f"{made_from(place_of(folder))} {request.error}"
-    asked = Streamed(
+    streamed = Streamed(
         table, out, question, request.declaration, replace(options, engine="ray"),
         resume=request.resume,
     )  # fmt: skip
-    return stream(folder, asked, partial(_tool, folder.absolute(), out, request.error))
+    return stream(folder, streamed, partial(_tool, folder.absolute(), out, request.error))
 
 
 def _tool(folder: Path, out: Path, error: float, columns: ImageColumns) -> Tool:
