@@ -186,16 +186,16 @@ def read_head(path: Path, n_bytes: int) -> bytes:
             return head
         # Every deflate block of a sound file says its first bytes within a few more than it takes to store them.
         packed = head + file.read(16 * n_bytes + 2**16)
-    inflater, found = zlib.decompressobj(GZIP_BITS), b""
+    inflater, content = zlib.decompressobj(GZIP_BITS), b""
     try:
         # In steps, since a small file has its checksum, which may be wrong, within these bytes.
         for start in range(0, len(packed), STEP):
-            found += inflater.decompress(packed[start : start + STEP], n_bytes - len(found))
-            if len(found) == n_bytes:
+            content += inflater.decompress(packed[start : start + STEP], n_bytes - len(content))
+            if len(content) == n_bytes:
                 break
     except zlib.error:
         pass
-    return found or head
+    return content or head
 
 
 def gunzip(packed: bytes, n_bytes: int) -> bytes:

@@ -36,34 +36,34 @@ def numbers(dataset: "Dataset", keyword: str) -> tuple[float, ...]:
     UnreadableImageError
         If a value is no finite number; the message names attribute and value.
     """
-    found, _ = _stored(dataset, keyword)
-    values = tuple(found) if isinstance(found, Sequence) and not isinstance(found, str) else _split(str(found))
+    stored, _ = _stored(dataset, keyword)
+    values = _split(str(stored)) if isinstance(stored, str) or not isinstance(stored, Sequence) else tuple(stored)
     return tuple(_number(dataset, keyword, value) for value in values)
 
 
 def number(dataset: "Dataset", keyword: str, default: float) -> float:
     """Return the one number of an attribute, or `default`; `UnreadableImageError` if there are several that differ."""
-    found = numbers(dataset, keyword)
-    if len(set(found)) > 1:
-        several = ", ".join(f"{value:g}" for value in found)
+    values = numbers(dataset, keyword)
+    if len(set(values)) > 1:
+        several = ", ".join(f"{value:g}" for value in values)
         raise UnreadableImageError(f"{keyword} has the values {several}; one was expected")
-    return found[0] if found else default
+    return values[0] if values else default
 
 
 def count(dataset: "Dataset", keyword: str, default: int) -> int:
     """Return the whole number of an attribute, or `default`; errors as of `number`, and if it is negative or broken."""
-    found = number(dataset, keyword, default)
-    if found != int(found) or found < 0:
-        raise UnreadableImageError(f"{keyword} is {found:g}; a whole number of at least 0 was expected")
-    if found > LARGEST_SHORT and _stands_in(dataset, PATIENT_GROUPS, f"{found:.0f}"):
-        raise UnreadableImageError(f"{keyword} is a number of {len(f'{found:.0f}')} digits, which is no such number")
-    return int(found)
+    n = number(dataset, keyword, default)
+    if n != int(n) or n < 0:
+        raise UnreadableImageError(f"{keyword} is {n:g}; a whole number of at least 0 was expected")
+    if n > LARGEST_SHORT and _stands_in(dataset, PATIENT_GROUPS, f"{n:.0f}"):
+        raise UnreadableImageError(f"{keyword} is a number of {len(f'{n:.0f}')} digits, which is no such number")
+    return int(n)
 
 
 def word(dataset: "Dataset", keyword: str) -> str:
     """Return the first code of an attribute in capitals; empty where it is absent or empty."""
-    found, _ = _stored(dataset, keyword)
-    values = _split(found) if isinstance(found, str) else tuple(map(str, found))
+    stored, _ = _stored(dataset, keyword)
+    values = _split(stored) if isinstance(stored, str) else tuple(map(str, stored))
     return values[0].strip(" \0").upper() if values else ""
 
 
@@ -90,7 +90,7 @@ def items(dataset: "Dataset", keyword: str) -> list["Dataset"]:
     return list(value) if isinstance(value, Items) else []
 
 
-def said(dataset: "Dataset", value: str) -> str:
+def quotable(dataset: "Dataset", value: str) -> str:
     """Return a value as a message may quote it: what could name a patient is described, not quoted."""
     text = value.strip(" \0")
     is_number = re.fullmatch(r"[\d.,+\-eE \\]{1,24}", text)
@@ -149,12 +149,12 @@ def _split(text: str) -> tuple[str, ...]:
 
 def _number(dataset: "Dataset", keyword: str, value: object) -> float:
     try:
-        found = float(str(value))
+        parsed = float(str(value))
     except ValueError:
-        found = math.nan
-    if not math.isfinite(found):
+        parsed = math.nan
+    if not math.isfinite(parsed):
         raise UnreadableImageError(
-            f"{keyword} is {said(dataset, str(value))}, which is no number. Write one with a decimal point, or take it "
+            f"{keyword} is {quotable(dataset, str(value))}, which is no number. Write one with a decimal point, or take it "
             "out"
         )
-    return found
+    return parsed

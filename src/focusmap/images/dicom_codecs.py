@@ -125,12 +125,12 @@ def _decode_jpeg_2000(source: bytes, layout: "Layout") -> Decoded:
     return Decoded(plane, _jpeg_2000_precision(source), layout.photometric in ("YBR_ICT", "YBR_RCT"))
 
 
-def _check_size(found: tuple[int, int], layout: "Layout") -> None:
-    if found == (0, 0):
+def _check_size(size: tuple[int, int], layout: "Layout") -> None:
+    if size == (0, 0):
         raise UnreadableImageError("holds a frame in another encoding than its TransferSyntaxUID says. Export it again")
-    if found != (layout.rows, layout.columns):
+    if size != (layout.rows, layout.columns):
         raise UnreadableImageError(
-            f"says {layout.rows} x {layout.columns} pixels and holds a frame of {found[0]} x {found[1]}"
+            f"says {layout.rows} x {layout.columns} pixels and holds a frame of {size[0]} x {size[1]}"
         )
 
 

@@ -80,12 +80,12 @@ def grey_image(stored: Plane, dataset: "Dataset", layout: Layout) -> Pixels:
         # What window and table spread their result over, the range of the stored bits, decimal numbers do not have.
         values, low, high = modality_values(stored, dataset, layout), float(np.nanmin(stored)), float(np.nanmax(stored))
         low, high = (float(end) for end in sorted(modality_values(np.array([low, high]), dataset, layout)))
-        shown = _narrow(_upright(values, low, high, layout), low, high)
+        displayed = _narrow(_upright(values, low, high, layout), low, high)
     else:
         low = _modality_range(dataset, layout)[0]
-        shown = _looked_up(stored, dataset, layout)
+        displayed = _looked_up(stored, dataset, layout)
     padding = _padding(stored, dataset, layout)
-    return shown if padding is None else cast(Pixels, _with_background(shown, padding, low))
+    return displayed if padding is None else cast(Pixels, _with_background(displayed, padding, low))
 
 
 def _looked_up(stored: Plane, dataset: "Dataset", layout: Layout) -> Pixels:
@@ -94,11 +94,11 @@ def _looked_up(stored: Plane, dataset: "Dataset", layout: Layout) -> Pixels:
         return _shown(stored, dataset, layout)
     first = -(2 ** (layout.stored - 1)) if layout.signed else 0
     each = np.arange(first, first + 2**layout.stored).astype(stored.dtype)
-    shown = _shown(each, dataset, layout)
-    if shown is each:
+    displayed = _shown(each, dataset, layout)
+    if displayed is each:
         return cast(Pixels, stored)
     places = stored.astype(np.intp) - first if first else cast(NDArray[np.uint16], stored)
-    return cast(Pixels, np.take(shown, places))
+    return cast(Pixels, np.take(displayed, places))
 
 
 def _shown(stored: Plane, dataset: "Dataset", layout: Layout) -> Pixels:
@@ -115,8 +115,8 @@ def _shown(stored: Plane, dataset: "Dataset", layout: Layout) -> Pixels:
 
 def _is_blank(window: Window, low: float, high: float) -> bool:
     """Return whether a window leaves one grey of all that there can be, so that it says nothing."""
-    shown = window.of(np.array([low, (low + high) / 2, high]), low, high)
-    return bool((shown == shown[0]).all())
+    greys = window.of(np.array([low, (low + high) / 2, high]), low, high)
+    return bool((greys == greys[0]).all())
 
 
 def _upright(values: Plane, low: float, high: float, layout: Layout) -> Plane:
@@ -258,10 +258,10 @@ def _expand(
 def _padding(stored: Plane, dataset: "Dataset", layout: Layout) -> NDArray[np.bool_] | None:
     """Return where pixels are padding (C.7.5.1.1.2): one value, or all from it to its limit; None where none is."""
     prefix = layout.keyword.removesuffix("PixelData")
-    found = numbers(dataset, f"{prefix}PixelPaddingValue")
-    if not found:
+    limits = numbers(dataset, f"{prefix}PixelPaddingValue")
+    if not limits:
         return None
-    ends = [found[0], *numbers(dataset, f"{prefix}PixelPaddingRangeLimit")[:1]]
+    ends = [limits[0], *numbers(dataset, f"{prefix}PixelPaddingRangeLimit")[:1]]
     if not layout.is_float:
         ends = [_as_stored(int(end), layout) for end in ends]
     values = cast(NDArray[np.float64], stored)

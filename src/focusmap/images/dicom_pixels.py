@@ -10,7 +10,7 @@ import numpy as np
 
 from focusmap.basics import UnreadableImageError
 from focusmap.images.budget import AGAIN, check_plane_size
-from focusmap.images.dicom_attributes import count, said, word
+from focusmap.images.dicom_attributes import count, quotable, word
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
@@ -88,17 +88,8 @@ def layout_of(dataset: "Dataset") -> Layout:
     UnreadableImageError
         If there are none, or an attribute leaves no reading; the message names it and its value.
     """
-    keyword = next((name for name in PIXEL_KEYWORDS if _has_value(dataset, name)), None)
-    if keyword is None:
-        kind = said(dataset, word(dataset, "Modality")).strip("'")
-        is_known = re.fullmatch("[A-Z0-9]{2,16}", kind) is not None
-        what = f"a DICOM file without pixels (modality {kind})" if is_known else "no DICOM file, or one without pixels"
-        raise UnreadableImageError(f"is {what}")
-    rows, columns = count(dataset, "Rows", 0), count(dataset, "Columns", 0)
-    if not rows or not columns:
-        name = "Columns" if rows else "Rows"
-        raise UnreadableImageError(f"{name} is {'0' if _has_value(dataset, name) else 'missing or empty'}. {AGAIN}")
-    check_plane_size(rows, columns)
+    keyword = _pixel_keyword(dataset)
+    rows, columns = _size(dataset)
     samples = count(dataset, "SamplesPerPixel", 1) or 1
     if samples not in (1, 3):
         raise UnreadableImageError(f"SamplesPerPixel is {samples}; 1 or 3 was expected. Export it as grey or RGB")
@@ -108,15 +99,41 @@ def layout_of(dataset: "Dataset") -> Layout:
         _refuse_several(dataset[keyword].value, rows * columns * samples * allocated)
     stored = min(count(dataset, "BitsStored", allocated) or allocated, allocated)
     high = count(dataset, "HighBit", stored - 1)
-    signed, apart = count(dataset, "PixelRepresentation", 0), count(dataset, "PlanarConfiguration", 0)
-    for name, value in (("PixelRepresentation", signed), ("PlanarConfiguration", apart)):
-        if value > 1:
-            raise UnreadableImageError(f"{name} is {value}; 0 or 1 was expected")
+    signed, apart = _flag(dataset, "PixelRepresentation"), _flag(dataset, "PlanarConfiguration")
     return Layout(
         rows, columns, samples, n_frames, allocated, stored, high if stored <= high + 1 <= allocated else stored - 1,
-        bool(signed) and keyword == "PixelData" and allocated > 1, _photometric(dataset, samples),
-        samples == 3 and apart == 1, keyword,
+        signed and keyword == "PixelData" and allocated > 1, _photometric(dataset, samples),
+        samples == 3 and apart, keyword,
     )  # fmt: skip
+
+
+def _pixel_keyword(dataset: "Dataset") -> str:
+    """Return the attribute that holds the pixels; `UnreadableImageError` names the modality of a file without any."""
+    keyword = next((name for name in PIXEL_KEYWORDS if _has_value(dataset, name)), None)
+    if keyword is None:
+        kind = quotable(dataset, word(dataset, "Modality")).strip("'")
+        is_known = re.fullmatch("[A-Z0-9]{2,16}", kind) is not None
+        what = f"a DICOM file without pixels (modality {kind})" if is_known else "no DICOM file, or one without pixels"
+        raise UnreadableImageError(f"is {what}")
+    return keyword
+
+
+def _size(dataset: "Dataset") -> tuple[int, int]:
+    """Return rows and columns of a frame."""
+    rows, columns = count(dataset, "Rows", 0), count(dataset, "Columns", 0)
+    if not rows or not columns:
+        name = "Columns" if rows else "Rows"
+        raise UnreadableImageError(f"{name} is {'0' if _has_value(dataset, name) else 'missing or empty'}. {AGAIN}")
+    check_plane_size(rows, columns)
+    return rows, columns
+
+
+def _flag(dataset: "Dataset", keyword: str) -> bool:
+    """Return an attribute that is 0 or 1; it is 0 where it is absent."""
+    value = count(dataset, keyword, 0)
+    if value > 1:
+        raise UnreadableImageError(f"{keyword} is {value}; 0 or 1 was expected")
+    return bool(value)
 
 
 def _refuse_several(content: bytes, n_bits: int) -> None:
@@ -157,19 +174,19 @@ def _has_value(dataset: "Dataset", keyword: str) -> bool:
 def _allocated(dataset: "Dataset", n_values: int) -> int:
     """Return BitsAllocated, or what the number of bytes says where that is absent."""
     from_length = 8 * len(dataset.PixelData) // n_values
-    found = count(dataset, "BitsAllocated", 0) or (from_length if from_length in (8, 16, 32) else 0)
-    if found not in (1, 8, 16, 32, 64):
-        raise UnreadableImageError(f"BitsAllocated is {found}; 1, 8, 16, 32 or 64 was expected")
-    return found
+    bits = count(dataset, "BitsAllocated", 0) or (from_length if from_length in (8, 16, 32) else 0)
+    if bits not in (1, 8, 16, 32, 64):
+        raise UnreadableImageError(f"BitsAllocated is {bits}; 1, 8, 16, 32 or 64 was expected")
+    return bits
 
 
 def _photometric(dataset: "Dataset", samples: int) -> str:
-    found = word(dataset, "PhotometricInterpretation") or ("MONOCHROME2" if samples == 1 else "RGB")
-    if found not in KNOWN:
+    photometric = word(dataset, "PhotometricInterpretation") or ("MONOCHROME2" if samples == 1 else "RGB")
+    if photometric not in KNOWN:
         raise UnreadableImageError(
-            f"PhotometricInterpretation is {said(dataset, found)}; one of {', '.join(KNOWN)} was expected"
+            f"PhotometricInterpretation is {quotable(dataset, photometric)}; one of {', '.join(KNOWN)} was expected"
         )
-    return found
+    return photometric
 
 
 def stored_frame(dataset: "FileDataset", layout: Layout, index: int) -> Plane:

@@ -105,8 +105,8 @@ def without_nan(values: Pixels, what: str) -> tuple[Pixels, tuple[str, ...]]:
     n_missing = int(missing.sum())
     n_infinite = int(values.size - known.sum()) - n_missing
     if n_infinite or n_missing == values.size:
-        found = f"{n_infinite} infinite {what}" if n_infinite else f"no {what} that are numbers"
-        raise UnreadableImageError(f"holds {found}; {what} that are not finite numbers have no value. Write 0 there")
+        fault = f"{n_infinite} infinite {what}" if n_infinite else f"no {what} that are numbers"
+        raise UnreadableImageError(f"holds {fault}; {what} that are not finite numbers have no value. Write 0 there")
     background = min(0.0, float(values[known].min()))
     verb = "is" if n_missing == 1 else "are"
     note = f"{n_missing} of {values.size} {what} {verb} NaN and taken as background ({background:g})"

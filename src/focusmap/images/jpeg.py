@@ -116,8 +116,8 @@ def first_scan(source: bytes) -> int:
     last = 2
     for _, _, end in _places(source):
         last = end
-    found = source.find(b"\xff\xda", last)
-    return found if found >= 0 else len(source)
+    start = source.find(b"\xff\xda", last)
+    return start if start >= 0 else len(source)
 
 
 def is_ended(source: bytes) -> bool:
@@ -277,8 +277,8 @@ def _has_last_block(plane: Plane, source: bytes, precision: int) -> bool:  # noq
     return bool((plane[rows:, columns:] != 1 << (precision - 1)).any())
 
 
-def _refusal(said: str) -> UnreadableImageError:
-    what = "ends too early" if "remature end" in said else "is damaged"
+def _refusal(message: str) -> UnreadableImageError:
+    what = "ends too early" if "remature end" in message else "is damaged"
     return UnreadableImageError(
         f"cannot be decoded: its JPEG data {what.replace('is', 'are').replace('ends', 'end')}. {AGAIN}"
     )

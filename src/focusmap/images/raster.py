@@ -138,13 +138,13 @@ def _png_header(content: bytes) -> tuple[int, ...]:
 
 def _chunks(content: bytes) -> dict[bytes, bytes]:
     """Return the chunks before the pixels by their type (PNG 5.3: length, type, data, checksum)."""
-    found: dict[bytes, bytes] = {}
+    chunks: dict[bytes, bytes] = {}
     place = 8
     while (kind := content[place + 4 : place + 8]) not in (b"IDAT", b""):
         length = int.from_bytes(content[place : place + 4], "big")
-        found[kind] = content[place + 8 : place + 8 + length]
+        chunks[kind] = content[place + 8 : place + 8 + length]
         place += 12 + length
-    return found
+    return chunks
 
 
 def _without_clear(plane: Pixels, before: Mapping[bytes, bytes], depth: int, n_values: int) -> Pixels:

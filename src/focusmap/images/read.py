@@ -130,8 +130,8 @@ def mask_misfit(file: Path, shape: tuple[int, ...], image_id: str, expected: tup
     """
     if shape == expected:
         return ""
-    found, wanted = (" x ".join(map(str, sides)) for sides in (shape, expected))
-    return f"{file}: the mask has {found} pixels, and {image_id} has {wanted}"
+    own, wanted = (" x ".join(map(str, sides)) for sides in (shape, expected))
+    return f"{file}: the mask has {own} pixels, and {image_id} has {wanted}"
 
 
 def read_mask(path: Path) -> np.typing.NDArray[np.bool_]:
@@ -160,10 +160,10 @@ def refuse_links_out(folder: Path, names: Iterable[str], *, follow: bool) -> Non
     follow
         Whether the user allows it.
     """
-    found = [] if follow else list(_links_out(folder, names))
-    if found:
+    links = [] if follow else list(_links_out(folder, names))
+    if links:
         raise InputError(
-            f"{folder}: symbolic links lead out of it ({len(found)} files: {listed(found, 3, ', ')}). Copy what they "
+            f"{folder}: symbolic links lead out of it ({len(links)} files: {listed(links, 3, ', ')}). Copy what they "
             "lead to, or allow it with --follow-links."
         )
 
@@ -188,10 +188,10 @@ def image_files(folder: Path, *, follow_links: bool = False) -> list[Path]:
     """
     known = tuple({suffix for kind in FORMATS for suffix in kind.suffixes})
     files = (path for path in folder.rglob("*") if path.is_file())
-    shown = (path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
-    found = sorted(path for path in shown if path.name.lower().endswith(known) or is_image(path))
-    refuse_links_out(folder, (str(path.relative_to(folder)) for path in found), follow=follow_links)
-    return found
+    visible = (path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    images = sorted(path for path in visible if path.name.lower().endswith(known) or is_image(path))
+    refuse_links_out(folder, (str(path.relative_to(folder)) for path in images), follow=follow_links)
+    return images
 
 
 def is_image(path: Path) -> bool:

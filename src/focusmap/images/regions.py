@@ -126,8 +126,8 @@ def propose_regions(
     grey = image.astype(np.float32)
     grey = (grey - grey.mean()) / (float(grey.std()) or 1.0)
     side = float(np.prod(grey.shape)) ** (1 / grey.ndim)
-    found = [_of_polarity(grey, side, how, is_dark=polarity == DARK) for polarity in polarities]
-    return _joined(found)
+    by_polarity = [_of_polarity(grey, side, how, is_dark=polarity == DARK) for polarity in polarities]
+    return _joined(by_polarity)
 
 
 def _of_polarity(grey: np.ndarray, side: float, how: Proposing, *, is_dark: bool) -> Regions:
@@ -248,25 +248,25 @@ def _moments(
 
 
 def _described(
-    grey: np.ndarray, found: Sequence[tuple[np.ndarray, float]], how: Proposing, *, is_dark: bool
+    grey: np.ndarray, proposed: Sequence[tuple[np.ndarray, float]], how: Proposing, *, is_dark: bool
 ) -> Regions:
     """Return regions with their rings and contrasts, the most contrasting first."""
-    rings = [_ring(places, grey.shape) for places, _ in found]
+    rings = [_ring(places, grey.shape) for places, _ in proposed]
     flat = grey.ravel()
     sign = -1.0 if is_dark else 1.0
     contrast = np.array(
         [
             sign * (flat[places].mean() - flat[ring].mean()) if len(ring) else 0.0
-            for (places, _), ring in zip(found, rings, strict=True)
+            for (places, _), ring in zip(proposed, rings, strict=True)
         ]
     )
     order = [int(i) for i in np.argsort(-contrast, kind="stable")[: how.most] if contrast[i] > 0]
     return Regions(
         grey.shape,
-        _sparse([found[i][0] for i in order], grey.size),
+        _sparse([proposed[i][0] for i in order], grey.size),
         _sparse([rings[i] for i in order], grey.size),
         np.full(len(order), is_dark),
-        np.array([found[i][1] for i in order]),
+        np.array([proposed[i][1] for i in order]),
         contrast[order],
     )
 
@@ -325,9 +325,9 @@ def contrast_map(image: np.ndarray) -> np.ndarray:
     """
     grey = image.mean(axis=0, dtype=np.float32)
     regions = propose_regions(shrunk(grey))
-    found = np.zeros(regions.shape, np.float32)
+    contrast = np.zeros(regions.shape, np.float32)
     for i in np.argsort(regions.contrast, kind="stable"):
-        found[regions.mask(int(i))] = regions.contrast[i]
+        contrast[regions.mask(int(i))] = regions.contrast[i]
     for axis, n in enumerate(grey.shape):
-        found = along(interpolation(found.shape[axis], 0.0, 1.0, n), found, axis)
-    return found
+        contrast = along(interpolation(contrast.shape[axis], 0.0, 1.0, n), contrast, axis)
+    return contrast

@@ -152,9 +152,9 @@ def _mapped(folder: Path) -> Uint8Array:
 def _check_sums(store: Store) -> None:
     """Raise `ValueError` where pixels are not as they were written; stores of earlier versions have no sums."""
     sums = read_json(store.folder / SIDECAR).get("sums")
-    found = [] if sums is None else block_sums(store.folder / PIXELS)
-    if sums is not None and found != sums:
-        raise ValueError(f"{PIXELS} was changed in one of its {len(found)} blocks or more")
+    sums_now = [] if sums is None else block_sums(store.folder / PIXELS)
+    if sums is not None and sums_now != sums:
+        raise ValueError(f"{PIXELS} was changed in one of its {len(sums_now)} blocks or more")
 
 
 @dataclass(frozen=True)
@@ -278,8 +278,8 @@ def _content_hashes(files: Sequence[Path], options: StoreOptions) -> list[str]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         there = [file.absolute() for file in files]
         cluster = options.cluster
-        found = pool.map(_content_hash, there) if cluster is None else mapped(_content_hash, there, SHARE, cluster)
-        for content_hash in found:
+        hashed = pool.map(_content_hash, there) if cluster is None else mapped(_content_hash, there, SHARE, cluster)
+        for content_hash in hashed:
             hashes.append(content_hash)
             options.progress("checking images", len(hashes), len(files))
     return hashes
@@ -321,14 +321,14 @@ def _outcomes(files: Sequence[Path], wanted: Wanted, folder: Path, options: Stor
 
 def _images_on_hand(folder: Path, preparation: AnyPreparation) -> dict[str, tuple[Store, int]]:
     """Return by content hash the images that stores in `folder` hold, prepared in the same way."""
-    found: dict[str, tuple[Store, int]] = {}
+    on_hand: dict[str, tuple[Store, int]] = {}
     for sidecar in folder.glob(f"[!.]*/{SIDECAR}"):
         # Only what may be taken is read through for its sums.
         is_same = _is_prepared_so(sidecar.parent, preparation)
         store = _open_if_whole(sidecar.parent) if is_same else None
         if store is not None:
-            found.update((content_hash, (store, row)) for row, content_hash in enumerate(store.hashes))
-    return found
+            on_hand.update((content_hash, (store, row)) for row, content_hash in enumerate(store.hashes))
+    return on_hand
 
 
 def _is_prepared_so(folder: Path, preparation: AnyPreparation) -> bool:

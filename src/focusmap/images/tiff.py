@@ -163,9 +163,9 @@ def _n_planes(content: bytes) -> int:
     with TiffFile(io.BytesIO(content)) as file:
         metamorph = file.pages.first.tags.get(METAMORPH)
         n_planes = sum(
-            math.prod(size for size, axis in zip(one.shape, one.axes, strict=True) if axis not in "YXS")
-            for number, one in enumerate(file.series)
-            if number == 0 or not one.keyframe.subfiletype & NO_IMAGE
+            math.prod(size for size, axis in zip(series.shape, series.axes, strict=True) if axis not in "YXS")
+            for number, series in enumerate(file.series)
+            if number == 0 or not series.keyframe.subfiletype & NO_IMAGE
         )
     # The tag has a value for each plane.
     return max(n_planes, 1 if metamorph is None else int(metamorph.count))
@@ -175,15 +175,8 @@ def _decode_with_tifffile(content: bytes, header: TiffHeader) -> Pixels:
     """Return the samples ``(rows, columns)`` or ``(rows, columns, 3)``, turned upright."""
     from tifffile import TiffFile
 
-    meaning = MEANINGS.get(header.photometric, f"photometric interpretation {header.photometric}")
     n_colours = 3 if header.photometric == RGB else 1
-    is_known = header.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB) and header.kind in (UNSIGNED, SIGNED, DECIMAL)
-    if not is_known or header.n_samples - n_colours not in (0, 1) or len(set(header.bits)) > 1:
-        what = "" if header.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB) else f" as {meaning}"
-        raise UnreadableImageError(
-            f"holds {header.n_samples} channels of {header.depth}{what}; grey or RGB, with or without alpha, was "
-            "expected. Save it so"
-        )
+    _refuse_odd_samples(header, n_colours)
     with TiffFile(io.BytesIO(content)) as file:
         page = file.pages.first
         _check_segments(page, len(content))
@@ -199,6 +192,19 @@ def _decode_with_tifffile(content: bytes, header: TiffHeader) -> Pixels:
     if header.n_samples > n_colours and header.extra[:1] == (UNASSOCIATED,):
         colours = over_black(cast(Pixels, np.concatenate([colours, samples[..., n_colours:]], axis=-1)))
     return _narrow(turned(colours[..., 0] if n_colours == 1 else colours, header.orientation))
+
+
+def _refuse_odd_samples(header: TiffHeader, n_colours: int) -> None:
+    """Raise `UnreadableImageError` where samples are neither grey nor RGB, with one more or none, all of one type."""
+    is_colour = header.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB)
+    is_number = header.kind in (UNSIGNED, SIGNED, DECIMAL)
+    if not is_colour or not is_number or header.n_samples - n_colours not in (0, 1) or len(set(header.bits)) > 1:
+        meaning = MEANINGS.get(header.photometric, f"photometric interpretation {header.photometric}")
+        what = "" if is_colour else f" as {meaning}"
+        raise UnreadableImageError(
+            f"holds {header.n_samples} channels of {header.depth}{what}; grey or RGB, with or without alpha, was "
+            "expected. Save it so"
+        )
 
 
 def _counted_down(colours: np.typing.NDArray[np.generic], header: TiffHeader) -> np.typing.NDArray[np.generic]:

@@ -92,8 +92,8 @@ class VolumePreparation:
         scaling = values.get("scaling", "image")
         match {"channels": 1, "spacing": None, "window": [0.5, 99.5], "crop": WHOLE, **values}:
             case {"shape": [int(a), int(b), int(c)], "channels": int(n), "window": [low, high], "crop": str(crop)}:
-                given = values.get("spacing")
-                spacing = tuple(float(str(side)) for side in given) if isinstance(given, list) else None
+                sides = values.get("spacing")
+                spacing = tuple(float(str(side)) for side in sides) if isinstance(sides, list) else None
                 window = (float(str(low)), float(str(high)))
                 return cls((a, b, c), n, spacing, window, crop, cast(Scaling, scaling))  # type: ignore[arg-type]  # checked
         raise InputError(f"preparation: of a volume needs shape, channels, window and crop; found {dict(values)!r}.")
@@ -247,9 +247,9 @@ def orientation(affine: NDArray[np.float64] | None) -> tuple[tuple[int, int, int
         return (0, 1, 2), (False, False, False)
     from nibabel.orientations import io_orientation
 
-    found = io_orientation(affine)
-    order = np.argsort(found[:, 0])
-    backwards = found[order, 1] < 0
+    axes = io_orientation(affine)
+    order = np.argsort(axes[:, 0])
+    backwards = axes[order, 1] < 0
     return (int(order[0]), int(order[1]), int(order[2])), (bool(backwards[0]), bool(backwards[1]), bool(backwards[2]))
 
 
@@ -282,9 +282,9 @@ def foreground_window(channels: np.ndarray) -> Window:
     large = np.isin(regions, 1 + np.flatnonzero(sizes >= FOREGROUND_SHARE * sizes.max()))
     ends = []
     for k, (step, n) in enumerate(zip(steps, volume.shape, strict=True)):
-        found = np.flatnonzero(large.any(axis=tuple(axis for axis in range(3) if axis != k)))
+        filled = np.flatnonzero(large.any(axis=tuple(axis for axis in range(3) if axis != k)))
         # One step wider on each side.
-        ends.append((float(max((found[0] - 1) * step, 0)), float(min((found[-1] + 2) * step, n))))
+        ends.append((float(max((filled[0] - 1) * step, 0)), float(min((filled[-1] + 2) * step, n))))
     return ends[0], ends[1], ends[2]
 
 

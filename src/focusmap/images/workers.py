@@ -152,18 +152,18 @@ def _share_file(images: Sequence[tuple[Path, str]], preparation: AnyPreparation,
     facts = [preparation.to_dict(), [(str(file), content_hash) for file, content_hash in images]]
     place = folder / f"{sha256(dumps(facts).encode('utf-8', 'surrogateescape')).hexdigest()[:16]}.npz"
     if not place.is_file():
-        found = [prepare_one(file, preparation) for file, _ in images]
-        _write_share(place, found, preparation.input_shape)
+        outcomes = [prepare_one(file, preparation) for file, _ in images]
+        _write_share(place, outcomes, preparation.input_shape)
     return place
 
 
 def _write_share(place: Path, outcomes: Sequence[Outcome], shape: tuple[int, ...]) -> None:
-    read = [one for one in outcomes if isinstance(one, PreparedImage)]
+    read = [outcome for outcome in outcomes if isinstance(outcome, PreparedImage)]
     arrays: dict[str, Any] = {
-        "reasons": np.array([one if isinstance(one, str) else "" for one in outcomes], dtype=np.str_),
-        "pixels": np.array([one.pixels for one in read], np.uint8).reshape(len(read), *shape),
-        "shapes": np.array([one.source_shape for one in read], np.int64).reshape(len(read), len(shape) - 1),
-        "scales": np.array([(one.mean, one.std) for one in read], np.float64).reshape(len(read), 2),
+        "reasons": np.array([outcome if isinstance(outcome, str) else "" for outcome in outcomes], dtype=np.str_),
+        "pixels": np.array([outcome.pixels for outcome in read], np.uint8).reshape(len(read), *shape),
+        "shapes": np.array([outcome.source_shape for outcome in read], np.int64).reshape(len(read), len(shape) - 1),
+        "scales": np.array([(outcome.mean, outcome.std) for outcome in read], np.float64).reshape(len(read), 2),
     }
     with atomic(place) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
