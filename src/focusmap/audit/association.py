@@ -101,12 +101,12 @@ def associations(cohort: Cohort, options: AuditOptions) -> list[Association]:
     ]
 
 
-def association_findings(found: Sequence[Association], covariates: Sequence[str]) -> list[Finding]:
+def association_findings(tested: Sequence[Association], covariates: Sequence[str]) -> list[Finding]:
     """Return one finding for each column that a label goes with: strongly, and not by chance (Bonferroni).
 
     Declared covariates are left out: that labels go with them is what they are declared for.
     """
-    strong = [item for item in found if item.p * len(found) < SIGNIFICANT and item.strength >= 1]
+    strong = [item for item in tested if item.p * len(tested) < SIGNIFICANT and item.strength >= 1]
     tied = [item for item in strong if item.column not in covariates]
     findings = []
     for column in dict.fromkeys(item.column for item in tied):

@@ -104,13 +104,15 @@ def _glyphs(plane: Grey) -> Iterator[_Glyph]:
 
 
 def _box(glyphs: Sequence[_Glyph]) -> tuple[int, int, int, int]:
-    tops, lefts = min(one.top for one in glyphs), min(one.left for one in glyphs)
-    return tops, lefts, max(one.bottom for one in glyphs), max(one.right for one in glyphs)
+    tops, lefts = min(glyph.top for glyph in glyphs), min(glyph.left for glyph in glyphs)
+    return tops, lefts, max(glyph.bottom for glyph in glyphs), max(glyph.right for glyph in glyphs)
 
 
 def _lines(glyphs: Sequence[_Glyph]) -> Iterator[tuple[int, int, int, int]]:
     """Yield the boxes of glyphs of one height that stand in a row."""
-    clear = sorted((one for one in glyphs if one.contrast > CONTRAST_OF_TEXT), key=lambda one: (one.left, one.top))
+    clear = sorted(
+        (glyph for glyph in glyphs if glyph.contrast > CONTRAST_OF_TEXT), key=lambda glyph: (glyph.left, glyph.top)
+    )
     used: set[int] = set()
     for first, begin in enumerate(clear):
         row = [first]
@@ -125,10 +127,10 @@ def _lines(glyphs: Sequence[_Glyph]) -> Iterator[tuple[int, int, int, int]]:
             yield _box([clear[place] for place in row])
 
 
-def _go_together(first: _Glyph, last: _Glyph, one: _Glyph) -> bool:
-    is_level = abs(one.bottom - last.bottom) <= max(1, 0.15 * first.height)
-    is_alike = abs(one.brightest - first.brightest) < SAME_BRIGHTNESS
-    return is_level and is_alike and SAME_HEIGHT[0] <= one.height / first.height <= SAME_HEIGHT[1]
+def _go_together(first: _Glyph, last: _Glyph, glyph: _Glyph) -> bool:
+    is_level = abs(glyph.bottom - last.bottom) <= max(1, 0.15 * first.height)
+    is_alike = abs(glyph.brightest - first.brightest) < SAME_BRIGHTNESS
+    return is_level and is_alike and SAME_HEIGHT[0] <= glyph.height / first.height <= SAME_HEIGHT[1]
 
 
 def _is_marker(glyph: _Glyph, shape: tuple[int, ...]) -> bool:

@@ -106,16 +106,16 @@ def _exact(cohort: Cohort, duplicates: Duplicates, split: Split | None) -> list[
     ids = cohort.image_ids
     names = [" = ".join(ids[position] for position in group) for group in duplicates.exact]
     n_copies = sum(len(group) - 1 for group in duplicates.exact)
-    found = [finding("exact-duplicates", Reason("copies", n=len(names), spare=n_copies), names)]
+    findings = [finding("exact-duplicates", Reason("copies", n=len(names), spare=n_copies), names)]
     if split is None:
-        return found
+        return findings
     parts = [_parts(cohort, split, group) for group in duplicates.exact]
     across = [name for name, held in zip(names, parts, strict=True) if len(held) > 1]
     if across:
         where = say_pairs(count_pairs(parts), "images-in")
-        said = Reason("copies-across", where=where, images=tuple(across[:3]))
-        found.append(finding("duplicate-across-splits", said, across))
-    return found
+        fact = Reason("copies-across", where=where, images=tuple(across[:3]))
+        findings.append(finding("duplicate-across-splits", fact, across))
+    return findings
 
 
 def _near(cohort: Cohort, near: Sequence[NearPair], split: Split | None) -> list[Finding]:
@@ -123,32 +123,40 @@ def _near(cohort: Cohort, near: Sequence[NearPair], split: Split | None) -> list
         return []
     across_patients = [pair for pair in near if cohort.patient_ids[pair.a] != cohort.patient_ids[pair.b]]
     unlike = [pair for pair in near if not _same_class(cohort, pair)]
-    classes = [pair for pair in unlike if not _is_of_one(cohort, pair)]
-    said = [
+    of_one = [pair for pair in unlike if _is_of_one(cohort, pair)]
+    sentences = [
         Reason("nearly-the-same-of-patients", n=len(near), across=len(across_patients))
         if _has_patients(cohort)
         else Reason("nearly-the-same", n=len(near))
     ]
-    if n_expected := len(unlike) - len(classes):
+    if of_one:
         # Neighbouring slices and follow-ups: the edge of a lesion, or its course.
-        said.append(Reason("unlike-in-one", n=n_expected))
-    alike = finding("near-duplicates", said, _say(cohort, near), len(near))
+        sentences.append(Reason("unlike-in-one", n=len(of_one)))
+    alike = _on_pairs("near-duplicates", sentences, cohort, near)
     # Images of one patient are expected to be alike.
-    found = [alike if across_patients else replace(alike, severity="note", is_heeded=True)]
-    if classes:
-        one = Reason("nearly-the-same-unlike", n=len(classes))
-        found.append(finding("near-duplicates-across-classes", one, _say(cohort, classes), len(classes)))
-    own = [pair for pair in unlike if _is_of_one(cohort, pair) and pair.correlation > ONE_IMAGE]
-    if own:
-        found.append(finding("contradicting-copies", Reason("copies-unlike", n=len(own)), _say(cohort, own), len(own)))
-    if split is None:
-        return found
-    parts = [_parts(cohort, split, (pair.a, pair.b)) for pair in across_patients]
-    across = [pair for pair, held in zip(across_patients, parts, strict=True) if len(held) > 1]
-    if across:
-        both = Reason("nearly-the-same-across", where=say_pairs(count_pairs(parts), "pairs-in"))
-        found.append(finding("near-duplicates-across-splits", both, _say(cohort, across), len(across)))
-    return found
+    findings = [alike if across_patients else replace(alike, severity="note", is_heeded=True)]
+    across_classes = [pair for pair in unlike if not _is_of_one(cohort, pair)]
+    if across_classes:
+        fact = Reason("nearly-the-same-unlike", n=len(across_classes))
+        findings.append(_on_pairs("near-duplicates-across-classes", [fact], cohort, across_classes))
+    copies = [pair for pair in of_one if pair.correlation > ONE_IMAGE]
+    if copies:
+        findings.append(_on_pairs("contradicting-copies", [Reason("copies-unlike", n=len(copies))], cohort, copies))
+    return findings + (_near_across_parts(cohort, across_patients, split) if split is not None else [])
+
+
+def _near_across_parts(cohort: Cohort, pairs: Sequence[NearPair], split: Split) -> list[Finding]:
+    """Return the finding on pairs of two patients that stand in two parts of the split."""
+    parts = [_parts(cohort, split, (pair.a, pair.b)) for pair in pairs]
+    across = [pair for pair, held in zip(pairs, parts, strict=True) if len(held) > 1]
+    if not across:
+        return []
+    fact = Reason("nearly-the-same-across", where=say_pairs(count_pairs(parts), "pairs-in"))
+    return [_on_pairs("near-duplicates-across-splits", [fact], cohort, across)]
+
+
+def _on_pairs(name: str, sentences: Sequence[str], cohort: Cohort, pairs: Sequence[NearPair]) -> Finding:
+    return finding(name, sentences, _say(cohort, pairs), len(pairs))
 
 
 def _has_patients(cohort: Cohort) -> bool:
@@ -197,13 +205,15 @@ def audit_against(ours: Roster, theirs: Roster, options: AuditOptions | None = N
             "be compared. Name the patient column with --patient."
         )
     files = dict(zip("ab", short_names([ours.file, theirs.file]), strict=True))
-    found = []
+    findings = []
     patients = sorted(set(ours.patients or ()) & set(theirs.patients or ()))
     if patients:
-        found.append(finding("patient-across-splits", Reason("patients-in-both", n=len(patients), **files), patients))
+        findings.append(
+            finding("patient-across-splits", Reason("patients-in-both", n=len(patients), **files), patients)
+        )
     if twice := spelled_apart(set(ours.patients or ()) - set(patients), theirs.patients or ()):
-        found.append(same_patient(twice, Reason("in-files", **files)))
-    return found + _images(ours, theirs, options or AuditOptions())
+        findings.append(same_patient(twice, Reason("in-files", **files)))
+    return findings + _images(ours, theirs, options or AuditOptions())
 
 
 def compared_by(ours: Roster, theirs: Roster) -> list[str]:
@@ -218,31 +228,31 @@ def _images(ours: Roster, theirs: Roster, options: AuditOptions) -> list[Finding
     duplicates = find_duplicates(look_at_all([*ours.files, *theirs.files], options))
     equal, near = _equal(ours, theirs, duplicates), _near_across(ours, theirs, duplicates)
     files = dict(zip("ab", short_names([ours.file, theirs.file]), strict=True))
-    found = []
+    findings = []
     if equal:
-        found.append(finding("duplicate-across-splits", Reason("images-in-both", n=len(equal), **files), equal))
+        findings.append(finding("duplicate-across-splits", Reason("images-in-both", n=len(equal), **files), equal))
     if near:
-        found.append(finding("near-duplicates-across-splits", Reason("pairs-in-both", n=len(near), **files), near))
-    return found
+        findings.append(finding("near-duplicates-across-splits", Reason("pairs-in-both", n=len(near), **files), near))
+    return findings
 
 
 def _equal(ours: Roster, theirs: Roster, duplicates: Duplicates) -> list[str]:
     """Return each of our images that stands in theirs, beside its first copy there."""
-    n, said = len(ours.image_ids), []
+    n, names = len(ours.image_ids), []
     for group in duplicates.exact:
         copies = [position - n for position in group if position >= n]
         if copies:
-            said += [f"{ours.image_ids[i]} = {theirs.image_ids[copies[0]]}" for i in group if i < n]
-    return said
+            names += [f"{ours.image_ids[i]} = {theirs.image_ids[copies[0]]}" for i in group if i < n]
+    return names
 
 
 def _near_across(ours: Roster, theirs: Roster, duplicates: Duplicates) -> list[str]:
     """Return the near pairs across the tables, less those of one patient, whom another finding names."""
-    n, said = len(ours.image_ids), []
+    n, names = len(ours.image_ids), []
     for pair in duplicates.near:
         if pair.a < n <= pair.b and not _same_patient(ours, theirs, pair.a, pair.b - n):
-            said.append(f"{ours.image_ids[pair.a]} ~ {theirs.image_ids[pair.b - n]} ({_how(pair)})")
-    return said
+            names.append(f"{ours.image_ids[pair.a]} ~ {theirs.image_ids[pair.b - n]} ({_how(pair)})")
+    return names
 
 
 def _same_patient(ours: Roster, theirs: Roster, a: int, b: int) -> bool:

@@ -85,15 +85,15 @@ class Finding:
         return facts | note_entries("sentences", self.sentences)
 
 
-def finding(name: str, said: str | Sequence[str], examples: Sequence[str] = (), count: int | None = None) -> Finding:
-    """Return a finding with the severity that its name has, said in one sentence or several.
+def finding(name: str, fact: str | Sequence[str], examples: Sequence[str] = (), count: int | None = None) -> Finding:
+    """Return a finding with the severity that its name has, stated in one sentence or several.
 
     `count` is the number of examples unless given.
     """
     key = "label-tied-to-" if name.startswith("label-tied-to-") else name
-    shown = tuple(examples[:MAX_EXAMPLES])
-    sentences = (said,) if isinstance(said, str) else tuple(said)
-    return Finding(name, SEVERITIES[key], sentences, len(examples) if count is None else count, shown)
+    sentences = (fact,) if isinstance(fact, str) else tuple(fact)
+    n = len(examples) if count is None else count
+    return Finding(name, SEVERITIES[key], sentences, n, tuple(examples[:MAX_EXAMPLES]))
 
 
 @dataclass(frozen=True)
@@ -147,10 +147,10 @@ class Audit:
         known = {*self.accepted, *accepted}
         return [item for item in self.findings if item.severity == "blocking" and item.name not in known]
 
-    def extended(self, found: Sequence[Finding], accept: Sequence[str] = ()) -> "Audit":
+    def extended(self, findings: Sequence[Finding], accept: Sequence[str] = ()) -> "Audit":
         """Return this audit with more findings; those that block and stand in `accept` are overridden."""
-        accepted = dict.fromkeys([*self.accepted, *overridden(found, accept)])
-        return replace(self, findings=in_order([*self.findings, *found]), accepted=tuple(accepted))
+        accepted = dict.fromkeys([*self.accepted, *overridden(findings, accept)])
+        return replace(self, findings=in_order([*self.findings, *findings]), accepted=tuple(accepted))
 
     def to_dict(self) -> dict[str, Json]:
         """Return plain values for `audit.json`."""
@@ -162,21 +162,21 @@ class Audit:
         }
 
 
-def in_order(found: Sequence[Finding]) -> tuple[Finding, ...]:
+def in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Return the findings with the blocking ones first."""
-    return tuple(sorted(found, key=lambda item: ORDER.index(item.severity)))
+    return tuple(sorted(findings, key=lambda item: ORDER.index(item.severity)))
 
 
-def overridden(found: Sequence[Finding], accept: Sequence[str]) -> tuple[str, ...]:
+def overridden(findings: Sequence[Finding], accept: Sequence[str]) -> tuple[str, ...]:
     """Return the names of the blocking findings that stand in `accept`, each once."""
-    names = (item.name for item in found if item.severity == "blocking" and item.name in accept)
+    names = (item.name for item in findings if item.severity == "blocking" and item.name in accept)
     return tuple(dict.fromkeys(names))
 
 
-def listed_values(facts: Sequence[str], shown: int) -> tuple[str, ...]:
+def listed_values(facts: Sequence[str], n_first: int) -> tuple[str, ...]:
     """Return the first facts as a value of a sentence, and how many more there are."""
-    rest = len(facts) - shown
-    return (*facts[:shown], Reason("and-more", n=rest)) if rest > 0 else tuple(facts)
+    rest = len(facts) - n_first
+    return (*facts[:n_first], Reason("and-more", n=rest)) if rest > 0 else tuple(facts)
 
 
 def refuse_blocking(result: Audit, options: RunOptions, where: Path) -> None:

@@ -82,8 +82,8 @@ def image_summary_of(judged: "Audit", cohort: Cohort) -> ImageSummary | None:
         return None
     images = cast(Mapping[str, Mapping[str, int]], judged.overview["images"])
     shapes = [tuple(map(int, size.split("x"))) for size, count in images["sizes"].items() for _ in range(count)]
-    found = ImageSummary(shapes, max([int(mode.split(", ")[1].split()[0]) for mode in images["modes"]], default=1))
-    return found if found.dimensions == 2 else replace(look_at_sample(cohort), n_channels=found.n_channels)
+    summary = ImageSummary(shapes, max([int(mode.split(", ")[1].split()[0]) for mode in images["modes"]], default=1))
+    return summary if summary.dimensions == 2 else replace(look_at_sample(cohort), n_channels=summary.n_channels)
 
 
 SIDE, N_PATCHES = 32, 4
@@ -203,30 +203,30 @@ def look_at_all(files: Sequence[Path], options: AuditOptions) -> Images:
 
 def image_findings(images: Images, image_ids: Sequence[str]) -> list[Finding]:
     """Return findings on images that cannot be read or show nothing."""
-    told = zip(image_ids, images.looks, strict=True)
-    unreadable = [f"{name}: {look.reason}" for name, look in told if look.reason]
-    names = [name for name, look in zip(image_ids, images.looks, strict=True) if look.reason]
-    empty = [name for name, look in zip(image_ids, images.looks, strict=True) if look.empty]
-    found = []
+    looks = list(zip(image_ids, images.looks, strict=True))
+    unreadable = [f"{name}: {look.reason}" for name, look in looks if look.reason]
+    findings = []
     if unreadable:
-        said = Reason("cannot-be-read", n=len(unreadable), names=listed(names, 3, ", "))
-        found.append(finding("unreadable-image", said, unreadable))
-    noted = [f"{name}: {note}" for name, look in zip(image_ids, images.looks, strict=True) for note in look.notes]
+        names = [name for name, look in looks if look.reason]
+        fact = Reason("cannot-be-read", n=len(unreadable), names=listed(names, 3, ", "))
+        findings.append(finding("unreadable-image", fact, unreadable))
+    noted = [f"{name}: {note}" for name, look in looks for note in look.notes]
     if noted:
-        found.append(finding("odd-pixels", Reason("read-with-a-note", n=len(noted), first=noted[0]), noted))
-    marked = [name for name, look in zip(image_ids, images.looks, strict=True) if look.marks]
+        findings.append(finding("odd-pixels", Reason("read-with-a-note", n=len(noted), first=noted[0]), noted))
+    marked = [name for name, look in looks if look.marks]
     if marked:
-        kinds = Counter(mark.kind for look in images.looks for mark in {one.kind: one for one in look.marks}.values())
-        said = Reason(
+        kinds = Counter(kind for _, look in looks for kind in {mark.kind for mark in look.marks})
+        fact = Reason(
             "marks-burnt-in",
             n=len(marked),
             of=min(len(images.looks), MOST_SEARCHED),
             **{kind: kinds[kind] for kind in ("text", "caliper", "marker")},
         )
-        found.append(finding("burnt-in-marks", said, marked))
+        findings.append(finding("burnt-in-marks", fact, marked))
+    empty = [name for name, look in looks if look.empty]
     if empty:
-        found.append(finding("constant-image", Reason("nearly-one-value", n=len(empty)), empty))
-    return found
+        findings.append(finding("constant-image", Reason("nearly-one-value", n=len(empty)), empty))
+    return findings
 
 
 def header_findings(cohort: Cohort, images: Images) -> list[Finding]:
@@ -239,19 +239,19 @@ def header_findings(cohort: Cohort, images: Images) -> list[Finding]:
     column = cohort.patient_ids.astype(str)
     facts: list[str] = []
     n_compared, named = 0, str(cohort.study.patient_column)
-    for what, place, one in (("patient", 0, "one-patient-by-header"), ("study", 1, "one-study-by-header")):
-        told = np.array([look.metadata.owner[place] for look in images.looks])
-        known = np.flatnonzero([not names_nobody(text) for text in told])
-        if len(np.unique(told[known])) < 2:
+    for what, place, code_of_one in (("patient", 0, "one-patient-by-header"), ("study", 1, "one-study-by-header")):
+        owners = np.array([look.metadata.owner[place] for look in images.looks])
+        known = np.flatnonzero([not names_nobody(text) for text in owners])
+        if len(np.unique(owners[known])) < 2:
             continue
         n_compared += len(known)
-        joined = _several(told[known], column[known], known)
-        parted = _several(column[known], told[known], known) if what == "patient" else []
-        for pairs, code in ((joined, one), (parted, "several-by-header")):
+        joined = _several(owners[known], column[known], known)
+        parted = _several(column[known], owners[known], known) if what == "patient" else []
+        for pairs, code in ((joined, code_of_one), (parted, "several-by-header")):
             facts += [Reason(code, a=cohort.image_ids[a], b=cohort.image_ids[b], column=named) for a, b in pairs]
     if facts:
-        said = Reason("headers-differ", n=len(facts), facts=listed_values(facts, 3))
-        return [finding("header-patients-differ", said, facts)]
+        fact = Reason("headers-differ", n=len(facts), facts=listed_values(facts, 3))
+        return [finding("header-patients-differ", fact, facts)]
     agreed = Reason("headers-agree", column=named)
     return [finding("header-patients-agree", agreed, count=n_compared)] if n_compared else []
 
@@ -259,12 +259,12 @@ def header_findings(cohort: Cohort, images: Images) -> list[Finding]:
 def _several(groups: np.ndarray, names: np.ndarray, rows: np.ndarray) -> list[tuple[int, int]]:
     """Return for each group of two names or more the rows of two."""
     first: dict[str, int] = {}
-    found: dict[str, tuple[int, int]] = {}
+    several: dict[str, tuple[int, int]] = {}
     for place, (group, name) in enumerate(zip(groups, names, strict=True)):
         other = first.setdefault(group, place)
         if normal_id(names[other]) != normal_id(name):
-            found.setdefault(group, (int(rows[other]), int(rows[place])))
-    return list(found.values())
+            several.setdefault(group, (int(rows[other]), int(rows[place])))
+    return list(several.values())
 
 
 def _looks(files: Sequence[Path], options: AuditOptions) -> Iterator[Look]:
@@ -286,8 +286,8 @@ def _looks(files: Sequence[Path], options: AuditOptions) -> Iterator[Look]:
         yield from pool.map(look_at, rest, searched, chunksize=CHUNK)
 
 
-def _look_at(asked: tuple[Path, bool]) -> Look:
-    return look_at(*asked)
+def _look_at(job: tuple[Path, bool]) -> Look:
+    return look_at(*job)
 
 
 def _digest(pixels: np.ndarray) -> str:
@@ -348,13 +348,13 @@ def mask_findings(cohort: Cohort, images: Images) -> list[Finding]:
 
 def _misfits(cohort: Cohort, images: Images) -> list[str]:
     """Return what is wrong with each mask that does not fit; an image that cannot be read has its own finding."""
-    told = (
+    misfits = (
         _misfit(cohort.study.images, name, image_id, look.size)
         for column in cohort.mask_columns
         for image_id, name, look in zip(cohort.image_ids, cohort.table[column], images.looks, strict=True)
         if name and not look.reason
     )
-    return [wrong for wrong in told if wrong]
+    return [wrong for wrong in misfits if wrong]
 
 
 def _misfit(folder: Path, name: str, image_id: str, size: tuple[int, ...]) -> str:

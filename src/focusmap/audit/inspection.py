@@ -82,33 +82,33 @@ def audit_inspected(inspection: Inspection, split: Split | None = None) -> findi
     cohort, options = inspection.cohort, inspection.options
     split = _declared_split(cohort) if split is None else split
     tied = association.associations(cohort, options)
-    found = [*table.table_findings(cohort, split), *association.association_findings(tied, cohort.study.covariates)]
+    raised = [*table.table_findings(cohort, split), *association.association_findings(tied, cohort.study.covariates)]
     overview: dict[str, Json] = {**table.table_overview(cohort), "association": [item.to_dict() for item in tied]}
     images = inspection.images
-    found += shortcuts.source_findings(cohort, images)
+    raised += shortcuts.source_findings(cohort, images)
     if images is not None:
         duplicates = inspection.duplicates
-        found += image_findings(images, cohort.image_ids) + mask_findings(cohort, images)
-        found += header_findings(cohort, images)
-        found += duplicate_findings(cohort, duplicates, split) + shortcuts.hidden_group_findings(cohort, images)
-        told = probes.told_by_probes(cohort, images)
-        found += probes.probe_findings(told)
-        overview |= {"probes": [item.to_dict() for item in told]}
+        raised += image_findings(images, cohort.image_ids) + mask_findings(cohort, images)
+        raised += header_findings(cohort, images)
+        raised += duplicate_findings(cohort, duplicates, split) + shortcuts.hidden_group_findings(cohort, images)
+        probed = probes.told_by_probes(cohort, images)
+        raised += probes.probe_findings(probed)
+        overview |= {"probes": [item.to_dict() for item in probed]}
         overview |= _image_overview(cohort, images, duplicates, split)
     return replace(
-        _judged(found, cohort, options), overview=overview, sample_sheets=_sample_sheets(cohort, options.seed)
+        _judged(raised, cohort, options), overview=overview, sample_sheets=_sample_sheets(cohort, options.seed)
     )
 
 
 def audit_table(cohort: Cohort, split: Split, options: findings.AuditOptions | None = None) -> findings.Audit:
     """Return what an audit finds without a look at images, in a second; without overview and sheets."""
-    found = [*table.table_findings(cohort, split), *shortcuts.source_findings(cohort, None)]
-    return _judged(found, cohort, options or findings.AuditOptions())
+    raised = [*table.table_findings(cohort, split), *shortcuts.source_findings(cohort, None)]
+    return _judged(raised, cohort, options or findings.AuditOptions())
 
 
-def _judged(found: list[findings.Finding], cohort: Cohort, options: findings.AuditOptions) -> findings.Audit:
+def _judged(raised: list[findings.Finding], cohort: Cohort, options: findings.AuditOptions) -> findings.Audit:
     return findings.Audit(
-        findings.in_order(found), findings.overridden(found, [*options.accept, *_declared_answers(cohort)]), {}, {}
+        findings.in_order(raised), findings.overridden(raised, [*options.accept, *_declared_answers(cohort)]), {}, {}
     )
 
 
@@ -128,10 +128,10 @@ def _image_overview(cohort: Cohort, images: Images, duplicates: Duplicates, spli
         "modes": dict(modes),
         "formats": dict(Counter(images.formats).most_common()),
     }
-    told = zip(cohort.image_ids, images.looks, strict=True)
+    named_looks = zip(cohort.image_ids, images.looks, strict=True)
     marked: list[Json] = [
         {"image_id": name, "kind": mark.kind, "box": [round(side, 4) for side in mark.box]}
-        for name, look in told
+        for name, look in named_looks
         for mark in look.marks[:MARKS_AN_IMAGE]
     ]
     return {"images": facts, "marks": marked, "duplicates": describe_duplicates(cohort, duplicates, split)}

@@ -59,7 +59,7 @@ def _of_dicom(dataset: "Dataset") -> Metadata:
     times = [str(dataset.get(name) or "") for name in TIMES]
     # A date-time begins with its date (PS3.5 6.2, DT).
     times.insert(1, str(dataset.get("AcquisitionDateTime") or "")[8:])
-    made["hour"] = next((hour for said in times if (hour := _hour(said[:2]))), "")
+    made["hour"] = next((hour for time in times if (hour := _hour(time[:2]))), "")
     return Metadata((owner[0], owner[1]), made)
 
 

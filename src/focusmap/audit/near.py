@@ -95,17 +95,17 @@ def near_pairs(thumbnails: np.ndarray, usable: np.ndarray, views: Sequence[View]
     if len(kept) < 2:
         return []
     compared = _Compared(np.asarray(thumbnails[kept], np.float32))
-    found: dict[tuple[int, int], NearPair] = {}
+    pairs: dict[tuple[int, int], NearPair] = {}
     for view in views:
         for a, b, correlation in compared.pairs(view):
             for i, j, r in zip(kept[a], kept[b], correlation, strict=True):
                 pair = NearPair(int(min(i, j)), int(max(i, j)), float(r), view.name)
-                known = found.setdefault((pair.a, pair.b), pair)
+                known = pairs.setdefault((pair.a, pair.b), pair)
                 if known.how != "alike" and r > known.correlation:
-                    found[pair.a, pair.b] = pair
-            if len(found) > MAX_PAIRS:
+                    pairs[pair.a, pair.b] = pair
+            if len(pairs) > MAX_PAIRS:
                 break
-    return sorted(found.values(), key=lambda pair: (-pair.correlation, pair.a, pair.b))[:MAX_PAIRS]
+    return sorted(pairs.values(), key=lambda pair: (-pair.correlation, pair.a, pair.b))[:MAX_PAIRS]
 
 
 def unit_rows(flat: np.ndarray) -> np.ndarray:
@@ -141,9 +141,9 @@ class _Compared:
         for a, b in search(own.coarse, other.coarse, limit, is_mutual=view.is_mutual):
             kept = np.flatnonzero(a < b if view.is_mutual else a != b)
             for part in range(0, len(kept), BLOCK * 16):
-                rows, others = (side[kept[part : part + BLOCK * 16]] for side in (a, b))
-                r, is_near = _judged(own.unit[rows], other.unit[others], own.mean, n, is_plain=is_plain)
-                yield rows[is_near], others[is_near], r[is_near]
+                rows, columns = (side[kept[part : part + BLOCK * 16]] for side in (a, b))
+                r, is_near = _judged(own.unit[rows], other.unit[columns], own.mean, n, is_plain=is_plain)
+                yield rows[is_near], columns[is_near], r[is_near]
 
 
 Positions: TypeAlias = tuple[np.ndarray, np.ndarray]
@@ -168,8 +168,8 @@ def _listed_above(own: np.ndarray, other: np.ndarray, limit: float, *, is_mutual
     index.add(other)
     index.nprobe = PROBED
     for start in range(0, len(own), BLOCK):
-        ends, _, found = index.range_search(own[start : start + BLOCK], limit)
-        yield start + np.repeat(np.arange(len(ends) - 1), np.diff(ends.astype(np.int64))), found
+        ends, _, columns = index.range_search(own[start : start + BLOCK], limit)
+        yield start + np.repeat(np.arange(len(ends) - 1), np.diff(ends.astype(np.int64))), columns
 
 
 def _judged(a: np.ndarray, b: np.ndarray, mean: np.ndarray, n: int, *, is_plain: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -191,8 +191,8 @@ def _detail(a: np.ndarray, b: np.ndarray, mean: np.ndarray, n: int) -> np.ndarra
     """
     if n <= 2:
         return np.ones(len(a), np.float32)
-    others = (n * mean - a - b) / (n - 2)
-    left_a, left_b = a - others, b - others
+    rest = (n * mean - a - b) / (n - 2)
+    left_a, left_b = a - rest, b - rest
     lengths = np.linalg.norm(left_a, axis=1) * np.linalg.norm(left_b, axis=1)
     return np.asarray(np.einsum("ij,ij->i", left_a, left_b) / np.maximum(lengths, 1e-10))
 
@@ -202,22 +202,22 @@ def _trimmed(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if not len(a):
         return np.zeros(0)
     low, high = (end(end(a, axis=1), end(b, axis=1))[:, None] for end in (_least, _greatest))
-    shown = np.maximum(a, b) > low + BACKGROUND * (high - low)
-    x, y = _centred(a, shown), _centred(b, shown)
+    foreground = np.maximum(a, b) > low + BACKGROUND * (high - low)
+    x, y = _centred(a, foreground), _centred(b, foreground)
     slope = (x * y).sum(axis=1, keepdims=True) / np.maximum((x * x).sum(axis=1, keepdims=True), 1e-12)
-    off = np.where(shown, np.abs(y - slope * x), np.inf)
-    n_kept = np.maximum((shown.sum(axis=1) * (1 - LEFT_OUT)).astype(int), 1)
+    off = np.where(foreground, np.abs(y - slope * x), np.inf)
+    n_kept = np.maximum((foreground.sum(axis=1) * (1 - LEFT_OUT)).astype(int), 1)
     limit = np.take_along_axis(np.sort(off, axis=1), n_kept[:, None] - 1, axis=1)
     x, y = _centred(a, off <= limit), _centred(b, off <= limit)
     return np.asarray((x * y).sum(axis=1) / np.sqrt(np.maximum((x * x).sum(axis=1) * (y * y).sum(axis=1), 1e-20)))
 
 
-def _least(values: np.ndarray, *others: np.ndarray, axis: int | None = None) -> np.ndarray:
-    return np.minimum(values, *others) if others else np.asarray(values.min(axis=axis))
+def _least(values: np.ndarray, *other: np.ndarray, axis: int | None = None) -> np.ndarray:
+    return np.minimum(values, *other) if other else np.asarray(values.min(axis=axis))
 
 
-def _greatest(values: np.ndarray, *others: np.ndarray, axis: int | None = None) -> np.ndarray:
-    return np.maximum(values, *others) if others else np.asarray(values.max(axis=axis))
+def _greatest(values: np.ndarray, *other: np.ndarray, axis: int | None = None) -> np.ndarray:
+    return np.maximum(values, *other) if other else np.asarray(values.max(axis=axis))
 
 
 def _centred(values: np.ndarray, kept: np.ndarray) -> np.ndarray:

@@ -61,14 +61,14 @@ def told_by_probes(cohort: Cohort, images: Images) -> list[Told]:
     if not enough or not probes:
         return []
     folds = rng.permutation(int(patients.max()) + 1)[patients] % N_FOLDS
-    found = []
+    told = []
     for name, seen in probes.items():
         scores = _out_of_fold(seen, truth[:, enough], folds)
         for column, score in zip(enough, scores.T, strict=True):
             interval = clustered_delong(truth[:, column], score, patients)
             if interval.value is not None and interval.low is not None and interval.high is not None:
-                found.append(Told(name, names[column], interval.value, interval.low, interval.high))
-    return found
+                told.append(Told(name, names[column], interval.value, interval.low, interval.high))
+    return told
 
 
 def probe_findings(told: Sequence[Told]) -> list[Finding]:
@@ -117,10 +117,10 @@ def _sizes(images: Images, kept: np.ndarray) -> np.ndarray:
 
 def _metadata(images: Images, kept: np.ndarray) -> np.ndarray:
     """Return what the files say of device, settings, hour and packing, by levels that several images share."""
-    said = [images.looks[position].metadata.made for position in kept]
+    made = [images.looks[position].metadata.made for position in kept]
     columns = []
-    for name in dict.fromkeys(name for one in said for name in one):
-        cells = pd.Series([one.get(name, "") for one in said])
+    for name in dict.fromkeys(name for facts in made for name in facts):
+        cells = pd.Series([facts.get(name, "") for facts in made])
         numbers = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=float)
         if cells.nunique() > MAX_LEVELS and np.isfinite(numbers).mean() > 0.5:
             columns.append(_binned(np.where(np.isfinite(numbers), numbers, np.nan)))
@@ -133,7 +133,7 @@ def _metadata(images: Images, kept: np.ndarray) -> np.ndarray:
 def _positions(cohort: Cohort, kept: np.ndarray) -> np.ndarray:
     """Return where a slice lies among its patient's, by the last number in its name; nothing where few have several."""
     numbers = [re.findall(r"\d+", str(path)) for path in cohort.table["path"].iloc[kept]]
-    order = np.array([int(found[-1][:15]) if found else 0 for found in numbers])
+    order = np.array([int(digits[-1][:15]) if digits else 0 for digits in numbers])
     patients = np.unique(cohort.patient_ids[kept].astype(str), return_inverse=True)[1]
     places, sliced = np.full(len(kept), np.nan), 0
     by_patient = np.argsort(patients, kind="stable")
@@ -162,11 +162,11 @@ def _out_of_fold(seen: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> np.n
     scores = np.zeros(truth.shape)
     wanted = np.where(np.isnan(truth), np.nanmean(truth, axis=0), truth)
     for fold in range(N_FOLDS):
-        others = folds != fold
-        centre, spread = seen[others].mean(axis=0), seen[others].std(axis=0)
+        known_folds = folds != fold
+        centre, spread = seen[known_folds].mean(axis=0), seen[known_folds].std(axis=0)
         x = (seen - centre) / np.maximum(spread, 1e-3 * max(float(spread.max()), 1e-9))
-        known, target = x[others], wanted[others] - wanted[others].mean(axis=0)
+        known, target = x[known_folds], wanted[known_folds] - wanted[known_folds].mean(axis=0)
         strength = RIDGE * np.eye(x.shape[1]) * max(len(known) / 100, 1)
         weights = np.linalg.solve(known.T @ known + strength, known.T @ target)
-        scores[~others] = x[~others] @ weights
+        scores[~known_folds] = x[~known_folds] @ weights
     return scores

@@ -76,25 +76,24 @@ def hidden_group_findings(cohort: Cohort, images: Images) -> list[findings.Findi
     far = _similarity(cohort, images, rest, rng.integers(0, len(cohort), (2, RANDOM_PAIRS)))
     if len(far) < MIN_NEIGHBOURS:
         return []
-    limit, share, found = float(np.quantile(far, 0.95)), 0.0, ("", np.empty(0))
-    for code, order in _sequences(cohort).items():
+    limit, share, code, closest = float(np.quantile(far, 0.95)), 0.0, "", np.empty(0)
+    for order_code, order in _sequences(cohort).items():
         near = _similarity(cohort, images, rest, np.stack([order[:-1], order[1:]]))
         if len(near) >= MIN_NEIGHBOURS and float((near > limit).mean()) > share:
-            share, found = float((near > limit).mean()), (code, near)
-    owners, remedy = (
-        table.said_unit("patient" if cohort.study.patients == "column" else "image"),
-        Reason("may-be-slices"),
-    )
+            share, code, closest = float((near > limit).mean()), order_code, near
+    owners = table.said_unit("patient" if cohort.study.patients == "column" else "image")
     if share >= CLOSE_SHARE:
-        code, near = found
-        medians = {"near": f"{np.median(near):.2f}", "far": f"{np.median(far):.2f}"}
-        said = (Reason(code, share=f"{share:.0%}", unit=owners, **medians), remedy)
-        return [findings.finding("hidden-groups", said, count=int((near > limit).sum()))]
+        medians = {"near": f"{np.median(closest):.2f}", "far": f"{np.median(far):.2f}"}
+        fact = Reason(code, share=f"{share:.0%}", unit=owners, **medians)
+        return [_may_be_slices(fact, int((closest > limit).sum()))]
     n_like, n_seen = _with_a_like(cohort, images, unit, rest)
     if n_seen < MIN_NEIGHBOURS or n_like < CLOSE_SHARE * n_seen:
         return []
-    said = (Reason("others-alike", share=f"{n_like / n_seen:.0%}", unit=owners), remedy)
-    return [findings.finding("hidden-groups", said, count=n_like)]
+    return [_may_be_slices(Reason("others-alike", share=f"{n_like / n_seen:.0%}", unit=owners), n_like)]
+
+
+def _may_be_slices(fact: Reason, n_images: int) -> findings.Finding:
+    return findings.finding("hidden-groups", (fact, Reason("may-be-slices")), count=n_images)
 
 
 def _with_a_like(cohort: Cohort, images: Images, unit: np.ndarray, rest: np.ndarray) -> tuple[int, int]:
@@ -103,16 +102,16 @@ def _with_a_like(cohort: Cohort, images: Images, unit: np.ndarray, rest: np.ndar
     Where there are many images, some of them are held against all.
     """
     readable = np.flatnonzero(images.readable & (np.abs(unit).max(axis=1) > 0))
-    asked = np.random.default_rng(0).permutation(readable)[:MAX_ASKED]
+    sampled = np.random.default_rng(0).permutation(readable)[:MAX_ASKED]
     patients = cohort.patient_codes
     n_like = 0
-    for start in range(0, len(asked), BLOCK):
-        rows = asked[start : start + BLOCK]
+    for start in range(0, len(sampled), BLOCK):
+        rows = sampled[start : start + BLOCK]
         a, b = np.nonzero(rest[rows] @ rest[readable].T > LIKE)
         a, b = rows[a], readable[b]
         apart = (patients[a] != patients[b]) & (np.einsum("ij,ij->i", unit[a], unit[b]) <= CORRELATION)
         n_like += len(set(a[apart]))
-    return n_like, len(asked)
+    return n_like, len(sampled)
 
 
 def _sequences(cohort: Cohort) -> dict[str, np.ndarray]:
@@ -139,9 +138,9 @@ def _similarity(cohort: Cohort, images: Images, rest: np.ndarray, pairs: np.ndar
 
 def _sources(cohort: Cohort, images: Images | None) -> list[Source]:
     cells = association.column_cells(cohort)
-    found = [Source(name, tuple(cells[name])) for name in cells if name.lower() in SOURCE_COLUMNS]
+    sources = [Source(name, tuple(cells[name])) for name in cells if name.lower() in SOURCE_COLUMNS]
     if images is None:
-        return found
+        return sources
     looks = images.looks
     sizes = tuple(" x ".join(map(str, look.size)) for look in looks)
     facts = [
@@ -149,7 +148,7 @@ def _sources(cohort: Cohort, images: Images | None) -> list[Source]:
         Source("pixel type", tuple(look.mode for look in looks)),
         Source("file format", images.formats),
     ]
-    return [*found, *_folders(cohort), *facts]
+    return [*sources, *_folders(cohort), *facts]
 
 
 def _folders(cohort: Cohort) -> list[Source]:
@@ -197,10 +196,10 @@ def _held_out_auroc(codes: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> 
         return 0.5
     score = np.zeros(len(truth))
     for fold in range(N_FOLDS):
-        others = folds != fold
-        n = np.bincount(codes[others], minlength=n_levels)
-        n_positive = np.bincount(codes[others], weights=truth[others], minlength=n_levels)
-        score[~others] = ((n_positive + truth.mean()) / (n + 1))[codes[~others]]
+        learnt = folds != fold
+        n = np.bincount(codes[learnt], minlength=n_levels)
+        n_positive = np.bincount(codes[learnt], weights=truth[learnt], minlength=n_levels)
+        score[~learnt] = ((n_positive + truth.mean()) / (n + 1))[codes[~learnt]]
     _, ranks = np.unique(score, return_inverse=True)
     counts = [np.bincount(ranks[truth == side], minlength=ranks.max() + 1)[None].astype(float) for side in (1, 0)]
     return float(association.auroc_of_counts(*counts)[0])
@@ -209,8 +208,8 @@ def _held_out_auroc(codes: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> 
 def _predicts(source: Source, label: str, truth: np.ndarray, auroc: float) -> Reason:
     """Return in words that a source predicts a label, with its commonest value with and without the label."""
     (with_it, value), (without, other) = (_commonest(source, truth == side) for side in (1, 0))
-    found = {"source": source.what, "label": label, "auroc": f"{auroc:.3f}"}
-    return Reason("source-predicts", **found, with_it=with_it, value=value, without=without, other=other)
+    facts = {"source": source.what, "label": label, "auroc": f"{auroc:.3f}"}
+    return Reason("source-predicts", **facts, with_it=with_it, value=value, without=without, other=other)
 
 
 def _commonest(source: Source, held: np.ndarray) -> tuple[str, str]:

@@ -63,12 +63,12 @@ def _outside(name: str, values: pd.Series) -> pd.Series:
 
 def _filler(values: pd.Series) -> pd.Series:
     """Return which numbers are -9, -99, ... below nothing but others from 0, or 99, 999, ... far above all others."""
-    found = pd.Series(False, index=values.index)
+    is_filler = pd.Series(False, index=values.index)
     for code in (value for value in values.dropna().unique() if re.fullmatch(r"-9+|99+", f"{value:.0f}")):
-        others = values[values != code].dropna()
-        if len(others) and (others.min() >= 0 if code < 0 else others.max() * FILLS <= code):
-            found |= values == code
-    return found
+        rest = values[values != code].dropna()
+        if len(rest) and (rest.min() >= 0 if code < 0 else rest.max() * FILLS <= code):
+            is_filler |= values == code
+    return is_filler
 
 
 def _lonely_code(values: pd.Series) -> pd.Series:
@@ -122,14 +122,14 @@ def label_columns(cohort: Cohort) -> tuple[list[str], np.ndarray]:
 
 def table_findings(cohort: Cohort, split: Split | None) -> list[Finding]:
     """Return everything that the table, and the split where there is one, give away without a look at images."""
-    found = [
+    findings = [
         *_patient_column(cohort),
         *_spellings(cohort),
         *_missing(cohort),
         *_labels(cohort, split),
         *implausible_values(cohort),
     ]
-    return found + (patients_across(cohort, split) if split is not None else [])
+    return findings + (patients_across(cohort, split) if split is not None else [])
 
 
 def patients_across(cohort: Cohort, split: Split) -> list[Finding]:
@@ -201,14 +201,14 @@ def _patient_column(cohort: Cohort) -> list[Finding]:
     case = cohort.study.case_column
     unit = said_unit(cohort.unit if case is None else "case")
     if cohort.study.patients == "none":
-        said = [Reason("every-row-its-own", unit=unit)]
+        sentences = [Reason("every-row-its-own", unit=unit)]
     elif cohort.study.block_column is not None:
-        said = [Reason("blocks-for-patients", column=cohort.study.block_column)]
+        sentences = [Reason("blocks-for-patients", column=cohort.study.block_column)]
     else:
         # Whatever model learns from them, the images of a case stay together only where they share a patient.
         code = "no-patients-of-images" if unit == "image" else "no-patients"
-        said = [Reason(code, unit=unit, own="none" if case is None else case), *_named_but_not_taken(cohort)]
-    return [finding("no-patient-column", said, count=len(cohort))]
+        sentences = [Reason(code, unit=unit, own="none" if case is None else case), *_named_but_not_taken(cohort)]
+    return [finding("no-patient-column", sentences, count=len(cohort))]
 
 
 UNITS = {"image": "unit-image", "case": "unit-case", "patient": "unit-patient"}
@@ -239,8 +239,8 @@ def _spellings(cohort: Cohort) -> list[Finding]:
 
 def same_patient(twice: Sequence[str], where: str) -> Finding:
     """Return the finding on ids, each with its other spellings, that are one in their normal form only."""
-    said = Reason("written-in-two-ways", n=len(twice), where=where, ids=listed_values(twice, 5))
-    return finding(SPELLINGS, said, twice)
+    fact = Reason("written-in-two-ways", n=len(twice), where=where, ids=listed_values(twice, 5))
+    return finding(SPELLINGS, fact, twice)
 
 
 def _missing(cohort: Cohort) -> list[Finding]:
@@ -262,13 +262,13 @@ def _labels(cohort: Cohort, split: Split | None) -> list[Finding]:
         for name, n, known in zip(names, n_positive, n_known, strict=True)
         if n < RARE_SHARE * known
     )
-    found = []
+    findings = []
     if unknown:
-        found.append(finding("unknown-labels", Reason("not-every-label", unit=unit, labels=unknown), unknown))
+        findings.append(finding("unknown-labels", Reason("not-every-label", unit=unit, labels=unknown), unknown))
     if rare:
-        said = Reason("rare-labels", n=len(rare), share=f"{RARE_SHARE:.0%}", unit=unit, labels=rare)
-        found.append(finding("rare-label", said, rare))
-    return [*found, *_constant(cohort), *_too_few(cohort, split)]
+        fact = Reason("rare-labels", n=len(rare), share=f"{RARE_SHARE:.0%}", unit=unit, labels=rare)
+        findings.append(finding("rare-label", fact, rare))
+    return [*findings, *_constant(cohort), *_too_few(cohort, split)]
 
 
 def _constant(cohort: Cohort) -> list[Finding]:
@@ -291,8 +291,8 @@ def _too_few(cohort: Cohort, split: Split | None) -> list[Finding]:
         return []
     folded = split is not None and split.n_folds > 0
     fact = Reason("too-few-of", train=MIN_TRAIN, test=MIN_TEST, unit=said_unit(unit), labels=tuple(short))
-    said = [fact] if folded else [fact, Reason("use-folds", unit=said_unit(unit))]
-    return [replace(finding("too-few-positives", said, short, len(labels)), is_heeded=folded)]
+    sentences = [fact] if folded else [fact, Reason("use-folds", unit=said_unit(unit))]
+    return [replace(finding("too-few-positives", sentences, short, len(labels)), is_heeded=folded)]
 
 
 def _examples(cohort: Cohort) -> tuple[str, np.ndarray]:

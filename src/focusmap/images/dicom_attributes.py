@@ -154,7 +154,7 @@ def _number(dataset: "Dataset", keyword: str, value: object) -> float:
         parsed = math.nan
     if not math.isfinite(parsed):
         raise UnreadableImageError(
-            f"{keyword} is {quotable(dataset, str(value))}, which is no number. Write one with a decimal point, or take it "
-            "out"
+            f"{keyword} is {quotable(dataset, str(value))}, which is no number. Write one with a decimal point, or "
+            "take it out"
         )
     return parsed
